@@ -1,0 +1,294 @@
+//! Tags as a grammar: which tags conform, which component they belong to, and what a tag
+//! that nearly conforms was meant to be.
+//!
+//! A [`Template`] is literal text with placeholders, such as `{component}-v{semver}`, or
+//! `re:` and a regular expression. Both compile to one regular expression that is matched
+//! against a whole tag in linear time, whatever people write.
+
+mod suggestion;
+mod template;
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+pub use template::{InvalidTemplate, Placeholder, Template};
+
+use crate::image::{Component, RepositoryName, Tag};
+
+/// The templates of a repository's tags, at least one, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grammar {
+    templates: Vec<Template>,
+}
+
+/// What a conforming tag says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conforming {
+    /// What the image is a version of.
+    pub component: Component,
+    /// The other placeholders of the template with their text, in the template's order.
+    pub values: Vec<(Placeholder, String)>,
+}
+
+impl Grammar {
+    /// A grammar of these templates. `None` where there are none: nothing would conform.
+    #[must_use]
+    pub fn new(templates: Vec<Template>) -> Option<Self> {
+        (!templates.is_empty()).then_some(Self { templates })
+    }
+
+    /// What `tag` says in `repository`, by the first template that matches it as a whole,
+    /// with the shortest component; `None` where no template does.
+    #[must_use]
+    pub fn conforming(&self, repository: &RepositoryName, tag: &Tag) -> Option<Conforming> {
+        self.templates
+            .iter()
+            .find_map(|template| template.conforming(repository, tag))
+    }
+
+    /// The conforming tag that `tag` was probably meant to be, if there is a good guess:
+    /// the same component and version, spelled as the first template has it that fits.
+    /// `None` for a tag that conforms, and for one that says too little.
+    #[must_use]
+    pub fn suggestion(&self, repository: &RepositoryName, tag: &Tag) -> Option<Tag> {
+        if self.conforming(repository, tag).is_some() {
+            return None;
+        }
+        let lower = tag.as_str().to_lowercase();
+        self.templates
+            .iter()
+            .filter_map(|template| template.respell(tag))
+            .chain([lower])
+            .filter_map(|spelled| spelled.parse().ok())
+            .find(|candidate| self.conforming(repository, candidate).is_some())
+    }
+}
+
+impl fmt::Display for Grammar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, template) in self.templates.iter().enumerate() {
+            write!(f, "{}{template}", if nth == 0 { "" } else { " " })?;
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Grammar {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    const INFRASTRUCTURE: &str = "{component}-v{semver}";
+    const DEPLOYMENTS: &str = "{component}-v{semver} {component}-{channel} {component}-{sha}";
+
+    fn grammar(templates: &str) -> Grammar {
+        let templates = templates
+            .split(' ')
+            .map(|template| template.parse().unwrap())
+            .collect();
+        Grammar::new(templates).unwrap()
+    }
+
+    /// Every tag with what the grammar says of it, a line each.
+    fn check(templates: &str, tags: &[&str], expected: &Expect) {
+        let (grammar, repository) = (grammar(templates), "infrastructure".parse().unwrap());
+        let mut lines = String::new();
+        for text in tags {
+            let tag: Tag = text.parse().unwrap();
+            let said = match grammar.conforming(&repository, &tag) {
+                Some(Conforming { component, values }) => {
+                    let values: Vec<String> = values
+                        .iter()
+                        .map(|(name, text)| format!(" {name}={text}"))
+                        .collect();
+                    format!("{component}:{}", values.concat())
+                }
+                None => match grammar.suggestion(&repository, &tag) {
+                    Some(suggestion) => format!("no; {suggestion}?"),
+                    None => "no".to_owned(),
+                },
+            };
+            lines += &format!("{text} -> {said}\n");
+        }
+        expected.assert_eq(&lines);
+    }
+
+    #[test]
+    fn a_tag_conforms_as_a_whole_and_names_its_component() {
+        check(
+            INFRASTRUCTURE,
+            &[
+                "litellm-v1.80.5",
+                "open-web-ui-v0.1.0-rc.1",
+                "vllm-v1.0.0",
+                "a-v1.0.0-b-v2.0.0",
+                "litellm-v1.80.5.1",
+                "litellm-v01.80.5",
+                "-v1.0.0".trim_start_matches('-'),
+                "sha256-0",
+            ],
+            &expect![[r#"
+                litellm-v1.80.5 -> litellm: semver=1.80.5
+                open-web-ui-v0.1.0-rc.1 -> open-web-ui: semver=0.1.0-rc.1
+                vllm-v1.0.0 -> vllm: semver=1.0.0
+                a-v1.0.0-b-v2.0.0 -> a: semver=1.0.0-b-v2.0.0
+                litellm-v1.80.5.1 -> no; litellm-v1-v80.5.1?
+                litellm-v01.80.5 -> no; litellm-v1.80.5?
+                v1.0.0 -> no; v-v1.0.0?
+                sha256-0 -> no
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_near_miss_gets_a_suggestion_and_a_guess_does_not() {
+        check(
+            INFRASTRUCTURE,
+            &[
+                "litellm-1.80.5",
+                "LiteLLM-v1.80.5",
+                "latest",
+                "litellm_v1.80.5",
+                "litellm-V1.80.5",
+                "litellm1.80.5",
+                "Open_WebUI-0.1",
+                "litellm-v1",
+                "litellm-latest",
+                "litellm",
+            ],
+            &expect![[r#"
+                litellm-1.80.5 -> no; litellm-v1.80.5?
+                LiteLLM-v1.80.5 -> no; litellm-v1.80.5?
+                latest -> no
+                litellm_v1.80.5 -> no; litellm-v1.80.5?
+                litellm-V1.80.5 -> no; litellm-v1.80.5?
+                litellm1.80.5 -> no; litellm-v1.80.5?
+                Open_WebUI-0.1 -> no; open-webui-v0.1.0?
+                litellm-v1 -> no
+                litellm-latest -> no
+                litellm -> no
+            "#]],
+        );
+    }
+
+    #[test]
+    fn the_first_template_that_matches_decides() {
+        check(
+            DEPLOYMENTS,
+            &[
+                "mcp-github-v1.0.0",
+                "slack-latest",
+                "mcp-github-latest",
+                "custom-app-dev",
+                "myapp-0123abc",
+                "myapp-0123ABC",
+                "custom-app-Prod",
+                "mcp_github_latest",
+                "latest",
+                "myapp-feature",
+            ],
+            &expect![[r#"
+                mcp-github-v1.0.0 -> mcp-github: semver=1.0.0
+                slack-latest -> slack: channel=latest
+                mcp-github-latest -> mcp-github: channel=latest
+                custom-app-dev -> custom-app: channel=dev
+                myapp-0123abc -> myapp: sha=0123abc
+                myapp-0123ABC -> no; myapp-0123abc?
+                custom-app-Prod -> no; custom-app-prod?
+                mcp_github_latest -> no; mcp-github-latest?
+                latest -> no
+                myapp-feature -> no
+            "#]],
+        );
+    }
+
+    #[test]
+    fn without_a_component_the_repository_is_the_component() {
+        check(
+            "v{semver} build-{number} {date} {component}.{slug}",
+            &[
+                "v1.2.3",
+                "1.2.3",
+                "build-7",
+                "build-007",
+                "20261123",
+                "2026-11-23",
+                "20261323",
+                "a.b-c",
+            ],
+            &expect![[r#"
+                v1.2.3 -> infrastructure: semver=1.2.3
+                1.2.3 -> no; v1.2.3?
+                build-7 -> infrastructure: number=7
+                build-007 -> no; build-7?
+                20261123 -> infrastructure: date=20261123
+                2026-11-23 -> no; 20261123?
+                20261323 -> no; build-20261323?
+                a.b-c -> a: slug=b-c
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_regular_expression_is_anchored_and_names_its_groups() {
+        check(
+            "re:(?<component>[a-z]+)_r(?<number>[0-9]+)|stable",
+            &[
+                "litellm_r12",
+                "xlitellm_r12.",
+                "stable",
+                "unstable",
+                "LiteLLM_R12",
+            ],
+            &expect![[r#"
+                litellm_r12 -> litellm: number=12
+                xlitellm_r12. -> no
+                stable -> infrastructure:
+                unstable -> no
+                LiteLLM_R12 -> no; litellm_r12?
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_bad_template_says_what_is_wrong_with_it() {
+        let check = |template: &str, expected: Expect| {
+            expected.assert_eq(&template.parse::<Template>().unwrap_err().to_string());
+        };
+        check(
+            "",
+            expect!["expected a template, such as {component}-v{semver}"],
+        );
+        check(
+            "{component}-v{semvr}",
+            expect!["unknown placeholder {semvr}; the nearest known one is {semver}"],
+        );
+        check(
+            "{component}-{component}",
+            expect!["the placeholder {component} stands in it twice"],
+        );
+        check("{component", expect!["a { or } without its counterpart"]);
+        check("component}", expect!["a { or } without its counterpart"]);
+        check("{component}:{semver}", expect!["':' cannot stand in a tag"]);
+        check(
+            "re:(",
+            expect!["not a regular expression: found open group without closing ')'"],
+        );
+        check(
+            "re:(?<componnent>[a-z]+)",
+            expect!["unknown group componnent; the nearest known one is component"],
+        );
+        check(
+            "re:(((((a{99}){99}){99}){99}){99})",
+            expect!["not a regular expression: compiled regex exceeded size limit"],
+        );
+    }
+}

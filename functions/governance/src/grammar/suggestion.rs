@@ -1,0 +1,104 @@
+//! What a tag that does not conform was meant to be.
+//!
+//! The template is matched loosely (letters in either case, any separators, its literal
+//! text or not) and then written out again with what was found. What comes out is only a
+//! candidate: the caller checks that it conforms.
+
+use regex_lite::RegexBuilder;
+
+use super::template::{Part, Placeholder, Template, text_of};
+use crate::image::Tag;
+
+impl Template {
+    /// `tag` spelled as this template would have it, or `None` where it does not even
+    /// resemble it, or the template is a regular expression.
+    pub(super) fn respell(&self, tag: &Tag) -> Option<String> {
+        let parts = self.parts.as_deref()?;
+        let pattern: String = parts.iter().map(loose).collect();
+        // Built only for a violation, so it costs conforming pushes nothing.
+        let pattern = RegexBuilder::new(&format!("^(?:{pattern})$"))
+            .case_insensitive(true)
+            .build()
+            .ok()?;
+        let captures = pattern.captures(tag.as_str())?;
+        parts
+            .iter()
+            .map(|part| match part {
+                Part::Literal(text) => Some(text.clone()),
+                Part::Placeholder(name) => Some(canonical(*name, text_of(&captures, *name)?)),
+            })
+            .collect()
+    }
+}
+
+fn loose(part: &Part) -> String {
+    match part {
+        Part::Literal(text) => text
+            .split_inclusive(['.', '_', '-'])
+            .map(|piece| {
+                let word = piece.trim_end_matches(['.', '_', '-']);
+                let separator = if word.len() < piece.len() {
+                    "[._-]*"
+                } else {
+                    ""
+                };
+                if word.is_empty() {
+                    separator.to_owned()
+                } else {
+                    format!("(?:{word})?{separator}")
+                }
+            })
+            .collect(),
+        Part::Placeholder(name) => {
+            let pattern = match name {
+                Placeholder::Component => "[a-z0-9]+?(?:[._-]+[a-z0-9]+?)*?",
+                Placeholder::Slug => "[a-z0-9]+(?:[._-]+[a-z0-9]+)*",
+                Placeholder::Semver => r"[0-9]+\.[0-9]+(?:\.[0-9]+)?(?:-[0-9a-z.-]+)?",
+                Placeholder::Sha => "[0-9a-f]{7,64}",
+                Placeholder::Channel => "latest|dev|staging|prod",
+                Placeholder::Date => "[0-9]{4}[._-]?[0-9]{2}[._-]?[0-9]{2}",
+                Placeholder::Number => "[0-9]+",
+            };
+            // A `v` is what people most often add to a version.
+            let extra = if *name == Placeholder::Semver {
+                "v?"
+            } else {
+                ""
+            };
+            format!("{extra}(?<{name}>{pattern})")
+        }
+    }
+}
+
+fn canonical(name: Placeholder, found: &str) -> String {
+    let lower = || found.to_lowercase();
+    match name {
+        Placeholder::Component | Placeholder::Slug => {
+            let words: Vec<String> = lower()
+                .split(['.', '_', '-'])
+                .filter(|w| !w.is_empty())
+                .map(str::to_owned)
+                .collect();
+            words.join("-")
+        }
+        Placeholder::Semver => {
+            let (core, pre_release) = match found.split_once('-') {
+                Some((core, pre_release)) => (core, format!("-{pre_release}")),
+                None => (found, String::new()),
+            };
+            let mut numbers: Vec<String> = core.split('.').map(without_zeros).collect();
+            if numbers.len() == 2 {
+                numbers.push("0".to_owned());
+            }
+            numbers.join(".") + &pre_release
+        }
+        Placeholder::Sha | Placeholder::Channel => lower(),
+        Placeholder::Date => found.chars().filter(char::is_ascii_digit).collect(),
+        Placeholder::Number => without_zeros(found),
+    }
+}
+
+fn without_zeros(digits: &str) -> String {
+    let trimmed = digits.trim_start_matches('0');
+    if trimmed.is_empty() { "0" } else { trimmed }.to_owned()
+}

@@ -1,0 +1,190 @@
+//! The names that ECR and the OCI distribution specification know, as types.
+//!
+//! Each is valid once it exists; the grammars are those of the ECR service model and of
+//! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests>.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::LazyLock;
+
+use regex_lite::Regex;
+use serde::Serialize;
+
+/// Defines a string that satisfies a regular expression and a range of lengths in bytes.
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $error:ident, $length:expr, $pattern:literal, $expected:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        #[doc = concat!("Text that is no [`", stringify!($name), "`].")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+        #[error($expected)]
+        pub struct $error;
+
+        impl $name {
+            /// The text itself.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = $error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                #[expect(clippy::expect_used, reason = "a constant, compiled by every test")]
+                static PATTERN: LazyLock<Regex> =
+                    LazyLock::new(|| Regex::new($pattern).expect("a valid pattern"));
+                if $length.contains(&text.len()) && PATTERN.is_match(text) {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err($error)
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// The name of a repository, such as `infrastructure` or `platform/mcp-servers`.
+    RepositoryName,
+    InvalidRepositoryName,
+    (2..=256),
+    r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$",
+    "expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/'"
+);
+
+name!(
+    /// A tag, such as `litellm-v1.80.5`.
+    Tag,
+    InvalidTag,
+    (1..=128),
+    r"^[a-zA-Z0-9_][a-zA-Z0-9._-]*$",
+    "expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'"
+);
+
+name!(
+    /// The digest of a manifest: `sha256:` and 64 hexadecimal digits.
+    Digest,
+    InvalidDigest,
+    (71..=71),
+    r"^sha256:[0-9a-f]{64}$",
+    "expected sha256: and 64 lower-case hexadecimal digits"
+);
+
+name!(
+    /// A pattern over tags in which `*` stands for any text, as ECR's mutability exclusion
+    /// filters have it.
+    Wildcard,
+    InvalidWildcard,
+    (1..=128),
+    r"^[0-9a-zA-Z._*-]+$",
+    "expected 1 to 128 letters, digits, '.', '_', '-' and '*'"
+);
+
+name!(
+    /// What tags start with in a lifecycle rule (`tagPrefixList`).
+    TagPrefix,
+    InvalidTagPrefix,
+    (1..=128),
+    r"^[a-zA-Z0-9_][a-zA-Z0-9._-]*$",
+    "expected the first characters of a tag: letters, digits, '_', '.' and '-'"
+);
+
+name!(
+    /// What an image is a version of: the unit of retention, baselines and ownership.
+    /// `litellm-v1.80.5` is version 1.80.5 of component `litellm`.
+    Component,
+    InvalidComponent,
+    (1..=128),
+    r"^[a-z0-9]+(-[a-z0-9]+)*$",
+    "expected lower-case letters and digits, joined by single hyphens"
+);
+
+impl From<&RepositoryName> for Component {
+    /// The component of tags that name none: the repository as a whole, under its own name,
+    /// even where that has characters which a component in a tag cannot have.
+    fn from(repository: &RepositoryName) -> Self {
+        Self(repository.0.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<T: FromStr>(good: &[&str], bad: &[&str]) {
+        for text in good {
+            assert!(text.parse::<T>().is_ok(), "{text:?} should parse");
+        }
+        for text in bad {
+            assert!(text.parse::<T>().is_err(), "{text:?} should not parse");
+        }
+    }
+
+    #[test]
+    fn repository_names_follow_the_grammar_of_ecr() {
+        check::<RepositoryName>(
+            &[
+                "ab",
+                "infrastructure",
+                "team/app",
+                "a.b_c__d-e---f/0",
+                &"a".repeat(256),
+            ],
+            &[
+                "",
+                "a",
+                "Infrastructure",
+                "a..b",
+                "a___b",
+                "-ab",
+                "ab-",
+                "a//b",
+                "/ab",
+                "ab/",
+                "a b",
+            ],
+        );
+        assert!("a".repeat(257).parse::<RepositoryName>().is_err());
+    }
+
+    #[test]
+    fn tags_and_digests_follow_the_grammar_of_oci() {
+        check::<Tag>(
+            &["latest", "litellm-v1.80.5", "_", "A", &"a".repeat(128)],
+            &["", "-a", ".a", "a b", "a:b", "a/b", "a\n", &"a".repeat(129)],
+        );
+        let hex = "0123456789abcdef".repeat(4);
+        check::<Digest>(
+            &[&format!("sha256:{hex}")],
+            &[
+                "",
+                &hex,
+                &format!("sha512:{hex}"),
+                &format!("sha256:{}", hex.to_uppercase()),
+            ],
+        );
+    }
+
+    #[test]
+    fn wildcards_and_components_are_checked_too() {
+        check::<Wildcard>(
+            &["*", "v*", "release-*.*"],
+            &["", "a b", "a?", &"*".repeat(129)],
+        );
+        check::<Component>(
+            &["litellm", "mcp-github", "0"],
+            &["", "-a", "a-", "a--b", "A", "a_b"],
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! The policy's share that ECR carries out by itself, as a lifecycle policy document.
+//!
+//! A native rule asks nobody before it expires an image, so there are as few as possible;
+//! what they may not do is `image-sweep`'s. The grammar is that of
+//! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>.
+
+use serde::Serialize;
+
+use crate::image::TagPrefix;
+use crate::policy::{LifecycleScope, Policy};
+
+/// How long an archived image can be restored. ECR bills at least as many days and takes no
+/// smaller number.
+pub const ARCHIVED_DAYS: u32 = 90;
+
+/// The most prefixes a policy can have: ECR takes 50 rules, and two are ours.
+pub const MOST_PREFIXES: usize = 48;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    rules: Vec<Rule<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Rule<'a> {
+    rule_priority: u32,
+    description: String,
+    selection: Selection<'a>,
+    action: Action,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Selection<'a> {
+    #[serde(flatten)]
+    images: Images<'a>,
+    #[serde(flatten)]
+    count: Count,
+}
+
+#[derive(Serialize)]
+#[serde(
+    tag = "tagStatus",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+enum Images<'a> {
+    Untagged,
+    #[serde(rename = "tagged")]
+    Prefixed {
+        // A list selects the images that carry all of its prefixes, hence one rule each.
+        tag_prefix_list: [&'a TagPrefix; 1],
+    },
+    Tagged {
+        tag_pattern_list: [&'static str; 1],
+    },
+    #[serde(rename = "any")]
+    Archived {
+        storage_class: &'static str,
+    },
+}
+
+#[derive(Serialize)]
+#[serde(
+    tag = "countType",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+enum Count {
+    ImageCountMoreThan {
+        count_number: u32,
+    },
+    SinceImagePushed {
+        count_unit: &'static str,
+        count_number: u32,
+    },
+    SinceImageTransitioned {
+        count_unit: &'static str,
+        count_number: u32,
+    },
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+enum Action {
+    Expire,
+}
+
+/// The lifecycle policy document of `policy`, the same bytes for the same policy.
+#[must_use]
+pub fn document(policy: &Policy) -> String {
+    let untagged = policy.lifecycle_untagged_days;
+    let mut rules = vec![(
+        format!("Expire untagged images {untagged} days after their push"),
+        Images::Untagged,
+        Count::SinceImagePushed {
+            count_unit: "days",
+            count_number: untagged,
+        },
+    )];
+
+    let kept = policy.lifecycle_tag_count;
+    let count = || Count::ImageCountMoreThan { count_number: kept };
+    // An image is out of reach of every rule after the first that matches one of its tags,
+    // so `vllm` must come before `v`.
+    let mut prefixes: Vec<&TagPrefix> = policy.lifecycle_tag_prefixes.iter().collect();
+    prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.as_str().len()));
+    match (policy.lifecycle_scope, prefixes.is_empty()) {
+        (LifecycleScope::Component, _) => {}
+        (LifecycleScope::Repository, true) => rules.push((
+            format!("Keep the last {kept} tagged images"),
+            Images::Tagged {
+                tag_pattern_list: ["*"],
+            },
+            count(),
+        )),
+        (LifecycleScope::Repository, false) => rules.extend(prefixes.into_iter().map(|prefix| {
+            (
+                format!("Keep the last {kept} images tagged {prefix}*"),
+                Images::Prefixed {
+                    tag_prefix_list: [prefix],
+                },
+                count(),
+            )
+        })),
+    }
+
+    // `any` has to be last.
+    rules.push((
+        format!("Expire images {ARCHIVED_DAYS} days after they were archived"),
+        Images::Archived {
+            storage_class: "archive",
+        },
+        Count::SinceImageTransitioned {
+            count_unit: "days",
+            count_number: ARCHIVED_DAYS,
+        },
+    ));
+
+    let rules = (1..)
+        .zip(rules)
+        .map(|(rule_priority, (description, images, count))| Rule {
+            rule_priority,
+            description,
+            selection: Selection { images, count },
+            action: Action::Expire,
+        })
+        .collect();
+    #[expect(clippy::expect_used, reason = "strings and numbers always serialise")]
+    serde_json::to_string(&Document { rules }).expect("a lifecycle policy serialises")
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use serde_json::Value;
+
+    use crate::policy::tests::{GUIDE, policy};
+
+    fn check(changes: &[(&str, Value)], expected: &Expect) {
+        let document = super::document(&policy(GUIDE, changes));
+        let value: Value = serde_json::from_str(&document).unwrap();
+        let mut lines = String::new();
+        for rule in value["rules"].as_array().unwrap() {
+            let (priority, action) = (&rule["rulePriority"], &rule["action"]["type"]);
+            lines += &format!(
+                "{priority} {} {action}\n  {}\n",
+                rule["selection"], rule["description"]
+            );
+        }
+        expected.assert_eq(&lines);
+    }
+
+    #[test]
+    fn scope_component_expires_only_what_is_untagged_or_archived() {
+        check(
+            &[],
+            &expect![[r#"
+                1 {"countNumber":7,"countType":"sinceImagePushed","countUnit":"days","tagStatus":"untagged"} "expire"
+                  "Expire untagged images 7 days after their push"
+                2 {"countNumber":90,"countType":"sinceImageTransitioned","countUnit":"days","storageClass":"archive","tagStatus":"any"} "expire"
+                  "Expire images 90 days after they were archived"
+            "#]],
+        );
+    }
+
+    #[test]
+    fn scope_repository_has_one_rule_for_each_prefix_the_longest_first() {
+        check(
+            &[
+                ("LifecycleScope", "repository".into()),
+                ("LifecycleTagPrefixes", "v prod vllm".into()),
+            ],
+            &expect![[r#"
+                1 {"countNumber":7,"countType":"sinceImagePushed","countUnit":"days","tagStatus":"untagged"} "expire"
+                  "Expire untagged images 7 days after their push"
+                2 {"countNumber":20,"countType":"imageCountMoreThan","tagPrefixList":["prod"],"tagStatus":"tagged"} "expire"
+                  "Keep the last 20 images tagged prod*"
+                3 {"countNumber":20,"countType":"imageCountMoreThan","tagPrefixList":["vllm"],"tagStatus":"tagged"} "expire"
+                  "Keep the last 20 images tagged vllm*"
+                4 {"countNumber":20,"countType":"imageCountMoreThan","tagPrefixList":["v"],"tagStatus":"tagged"} "expire"
+                  "Keep the last 20 images tagged v*"
+                5 {"countNumber":90,"countType":"sinceImageTransitioned","countUnit":"days","storageClass":"archive","tagStatus":"any"} "expire"
+                  "Expire images 90 days after they were archived"
+            "#]],
+        );
+    }
+
+    #[test]
+    fn scope_repository_without_prefixes_counts_every_tagged_image() {
+        check(
+            &[
+                ("LifecycleScope", "repository".into()),
+                ("LifecycleTagPrefixes", Value::Array(Vec::new())),
+                ("LifecycleTagCount", "10".into()),
+            ],
+            &expect![[r#"
+                1 {"countNumber":7,"countType":"sinceImagePushed","countUnit":"days","tagStatus":"untagged"} "expire"
+                  "Expire untagged images 7 days after their push"
+                2 {"countNumber":10,"countType":"imageCountMoreThan","tagPatternList":["*"],"tagStatus":"tagged"} "expire"
+                  "Keep the last 10 tagged images"
+                3 {"countNumber":90,"countType":"sinceImageTransitioned","countUnit":"days","storageClass":"archive","tagStatus":"any"} "expire"
+                  "Expire images 90 days after they were archived"
+            "#]],
+        );
+    }
+
+    #[test]
+    fn the_document_is_the_same_bytes_every_time() {
+        expect![[r#"{"rules":[{"rulePriority":1,"description":"Expire untagged images 7 days after their push","selection":{"tagStatus":"untagged","countType":"sinceImagePushed","countUnit":"days","countNumber":7},"action":{"type":"expire"}},{"rulePriority":2,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}"#]].assert_eq(&super::document(&policy(GUIDE, &[])));
+    }
+}

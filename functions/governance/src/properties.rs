@@ -1,0 +1,278 @@
+//! Reading the properties of a CloudFormation custom resource, or the normalised policy.
+//!
+//! CloudFormation sends every scalar as a string; the normalised policy has numbers. Both
+//! are read by the same code. A [`Reader`] goes on after a mistake, so that a person sees
+//! all of them at once, each with its property's name.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use serde_json::{Map, Value};
+
+pub use crate::keyword::UnknownKeyword;
+
+/// How many characters of a value an error repeats.
+const SHOWN: usize = 80;
+
+/// One mistake, with the property it is about.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{property}: {message}")]
+pub struct Problem {
+    /// The path of the property, such as `Governance.Tags.Grammar`.
+    pub property: String,
+    /// What is wrong with it and what was expected.
+    pub message: String,
+}
+
+/// Every mistake in one set of properties.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Invalid(pub Vec<Problem>);
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, problem) in self.0.iter().enumerate() {
+            let separator = if nth == 0 { "" } else { "; " };
+            write!(f, "{separator}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads one object of properties and remembers which names it was asked for, so that
+/// [`Reader::finish`] can name the ones nobody knows.
+pub struct Reader<'a> {
+    path: String,
+    object: Option<&'a Map<String, Value>>,
+    /// Whether what is required is to be missed: not where all of it has been reported.
+    reported: bool,
+    known: Vec<&'static str>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads the properties at the top. Anything but an object is a problem of its own.
+    #[must_use]
+    pub fn new(properties: &'a Value) -> Self {
+        let mut reader = Self::at(String::new());
+        reader.object = properties.as_object();
+        reader.reported = reader.object.is_none();
+        if reader.reported {
+            reader.problem("ResourceProperties", "missing; expected an object");
+        }
+        reader
+    }
+
+    fn at(path: String) -> Self {
+        Self {
+            path,
+            object: None,
+            reported: false,
+            known: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Records that the property `name` is wrong.
+    pub fn problem(&mut self, name: &str, message: impl fmt::Display) {
+        self.problems.push(Problem {
+            property: format!("{}{name}", self.path),
+            message: message.to_string(),
+        });
+    }
+
+    /// Names a property that is allowed and not read.
+    pub fn ignore(&mut self, name: &'static str) {
+        self.known.push(name);
+    }
+
+    /// A property that has to be there. `None` has been reported.
+    pub fn required<T: FromStr<Err: fmt::Display>>(&mut self, name: &'static str) -> Option<T> {
+        let found = self.get(name);
+        if found.is_none() && !self.reported {
+            self.problem(name, "missing, and required");
+        }
+        found.and_then(|value| self.scalar(name, value))
+    }
+
+    /// A property that may be absent. A value that cannot be read has been reported.
+    pub fn optional<T: FromStr<Err: fmt::Display>>(&mut self, name: &'static str) -> Option<T> {
+        let value = self.get(name)?;
+        self.scalar(name, value)
+    }
+
+    /// A whole number within `range`; without a `default` it has to be there. What is
+    /// returned for a value that cannot be read does not matter: it has been reported.
+    pub fn number(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<u32>,
+        default: Option<u32>,
+    ) -> u32 {
+        let start = *range.start();
+        let text = match default {
+            Some(_) => self.optional::<String>(name),
+            None => self.required::<String>(name),
+        };
+        let Some(text) = text else {
+            return default.unwrap_or(start);
+        };
+        // `parse` also takes a sign, which nobody means.
+        let number = text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| text.parse::<u32>().ok());
+        number
+            .flatten()
+            .filter(|number| range.contains(number))
+            .unwrap_or_else(|| {
+                let (from, to) = range.into_inner();
+                self.problem(
+                    name,
+                    format!("expected a whole number from {from} to {to}, got {text:?}"),
+                );
+                start
+            })
+    }
+
+    /// `true` or `false`; `default` where it is absent.
+    pub fn flag(&mut self, name: &'static str, default: bool) -> bool {
+        let Some(text) = self.optional::<String>(name) else {
+            return default;
+        };
+        match text.as_str() {
+            "true" => true,
+            "false" => false,
+            _ => {
+                self.problem(
+                    name,
+                    format!("expected true or false, got {:?}", shown(&text)),
+                );
+                default
+            }
+        }
+    }
+
+    /// A list of words: a list of strings, or one string with spaces between them. Blank
+    /// ones are dropped, since an empty `CommaDelimitedList` arrives as one blank string.
+    pub fn words<T: FromStr<Err: fmt::Display>>(&mut self, name: &'static str) -> Vec<T> {
+        let texts: Vec<&str> = match self.get(name) {
+            None => return Vec::new(),
+            Some(Value::String(text)) => text.split_whitespace().collect(),
+            Some(Value::Array(values)) if values.iter().all(Value::is_string) => values
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::trim)
+                .collect(),
+            Some(_) => {
+                self.problem(name, "expected a list of strings");
+                return Vec::new();
+            }
+        };
+        let mut words = Vec::new();
+        for text in texts.into_iter().filter(|text| !text.is_empty()) {
+            match text.parse() {
+                Ok(word) => words.push(word),
+                Err(error) => self.problem(name, format!("{error}, got {:?}", shown(text))),
+            }
+        }
+        words
+    }
+
+    /// A map of strings to strings.
+    pub fn map(&mut self, name: &'static str) -> Vec<(String, String)> {
+        let pairs = match self.get(name) {
+            None => return Vec::new(),
+            Some(Value::Object(map)) => map
+                .iter()
+                .map(|(key, value)| Some((key.clone(), text_of(value)?)))
+                .collect(),
+            Some(_) => None,
+        };
+        pairs.unwrap_or_else(|| {
+            self.problem(name, "expected a map of strings");
+            Vec::new()
+        })
+    }
+
+    /// An object within this one, read by `read` whether it is there or not, so that what
+    /// it requires is reported by its full name.
+    pub fn object<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Reader<'a>) -> T) -> T {
+        let mut inner = Reader::at(format!("{}{name}.", self.path));
+        inner.reported = self.reported;
+        match self.get(name) {
+            None => {}
+            Some(Value::Object(object)) => inner.object = Some(object),
+            Some(_) => {
+                self.problem(name, "expected an object");
+                inner.reported = true;
+            }
+        }
+        let value = read(&mut inner);
+        self.problems.extend(inner.finish());
+        value
+    }
+
+    /// Every problem, now also those of properties that nobody asked for.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Problem> {
+        for name in self.object.into_iter().flat_map(Map::keys) {
+            if self.known.contains(&name.as_str()) {
+                continue;
+            }
+            let message = match nearest(name, &self.known) {
+                Some(nearest) => format!("unknown property; the nearest known one is {nearest}"),
+                None => "unknown property".to_owned(),
+            };
+            let property = format!("{}{}", self.path, shown(name));
+            self.problems.push(Problem { property, message });
+        }
+        self.problems
+    }
+
+    fn get(&mut self, name: &'static str) -> Option<&'a Value> {
+        self.known.push(name);
+        self.object?.get(name)
+    }
+
+    fn scalar<T: FromStr<Err: fmt::Display>>(&mut self, name: &str, value: &Value) -> Option<T> {
+        let Some(text) = text_of(value) else {
+            self.problem(name, "expected a single value");
+            return None;
+        };
+        match text.parse() {
+            Ok(parsed) => Some(parsed),
+            Err(error) => {
+                self.problem(name, format!("{error}, got {:?}", shown(&text)));
+                None
+            }
+        }
+    }
+}
+
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// The one of `known` that `word` most resembles, if there is any.
+#[must_use]
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    let likeness =
+        |candidate: &str| strsim::jaro_winkler(&word.to_lowercase(), &candidate.to_lowercase());
+    known
+        .iter()
+        .copied()
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+}
