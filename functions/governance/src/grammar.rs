@@ -42,9 +42,7 @@ impl Grammar {
     /// with the shortest component; `None` where no template does.
     #[must_use]
     pub fn conforming(&self, repository: &RepositoryName, tag: &Tag) -> Option<Conforming> {
-        self.templates
-            .iter()
-            .find_map(|template| template.conforming(repository, tag))
+        self.templates.iter().find_map(|template| template.conforming(repository, tag))
     }
 
     /// The conforming tag that `tag` was probably meant to be, if there is a good guess:
@@ -90,10 +88,7 @@ mod tests {
     const DEPLOYMENTS: &str = "{component}-v{semver} {component}-{channel} {component}-{sha}";
 
     fn grammar(templates: &str) -> Grammar {
-        let templates = templates
-            .split(' ')
-            .map(|template| template.parse().unwrap())
-            .collect();
+        let templates = templates.split(' ').map(|template| template.parse().unwrap()).collect();
         Grammar::new(templates).unwrap()
     }
 
@@ -105,10 +100,8 @@ mod tests {
             let tag: Tag = text.parse().unwrap();
             let said = match grammar.conforming(&repository, &tag) {
                 Some(Conforming { component, values }) => {
-                    let values: Vec<String> = values
-                        .iter()
-                        .map(|(name, text)| format!(" {name}={text}"))
-                        .collect();
+                    let values: Vec<String> =
+                        values.iter().map(|(name, text)| format!(" {name}={text}")).collect();
                     format!("{component}:{}", values.concat())
                 }
                 None => match grammar.suggestion(&repository, &tag) {
@@ -241,13 +234,7 @@ mod tests {
     fn a_regular_expression_is_anchored_and_names_its_groups() {
         check(
             "re:(?<component>[a-z]+)_r(?<number>[0-9]+)|stable",
-            &[
-                "litellm_r12",
-                "xlitellm_r12.",
-                "stable",
-                "unstable",
-                "LiteLLM_R12",
-            ],
+            &["litellm_r12", "xlitellm_r12.", "stable", "unstable", "LiteLLM_R12"],
             &expect![[r#"
                 litellm_r12 -> litellm: number=12
                 xlitellm_r12. -> no
@@ -263,25 +250,16 @@ mod tests {
         let check = |template: &str, expected: Expect| {
             expected.assert_eq(&template.parse::<Template>().unwrap_err().to_string());
         };
-        check(
-            "",
-            expect!["expected a template, such as {component}-v{semver}"],
-        );
+        check("", expect!["expected a template, such as {component}-v{semver}"]);
         check(
             "{component}-v{semvr}",
             expect!["unknown placeholder {semvr}; the nearest known one is {semver}"],
         );
-        check(
-            "{component}-{component}",
-            expect!["the placeholder {component} stands in it twice"],
-        );
+        check("{component}-{component}", expect!["the placeholder {component} stands in it twice"]);
         check("{component", expect!["a { or } without its counterpart"]);
         check("component}", expect!["a { or } without its counterpart"]);
         check("{component}:{semver}", expect!["':' cannot stand in a tag"]);
-        check(
-            "re:(",
-            expect!["not a regular expression: found open group without closing ')'"],
-        );
+        check("re:(", expect!["not a regular expression: found open group without closing ')'"]);
         check(
             "re:(?<componnent>[a-z]+)",
             expect!["unknown group componnent; the nearest known one is component"],

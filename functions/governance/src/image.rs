@@ -134,13 +134,7 @@ mod tests {
     #[test]
     fn repository_names_follow_the_grammar_of_ecr() {
         check::<RepositoryName>(
-            &[
-                "ab",
-                "infrastructure",
-                "team/app",
-                "a.b_c__d-e---f/0",
-                &"a".repeat(256),
-            ],
+            &["ab", "infrastructure", "team/app", "a.b_c__d-e---f/0", &"a".repeat(256)],
             &[
                 "",
                 "a",
@@ -167,24 +161,13 @@ mod tests {
         let hex = "0123456789abcdef".repeat(4);
         check::<Digest>(
             &[&format!("sha256:{hex}")],
-            &[
-                "",
-                &hex,
-                &format!("sha512:{hex}"),
-                &format!("sha256:{}", hex.to_uppercase()),
-            ],
+            &["", &hex, &format!("sha512:{hex}"), &format!("sha256:{}", hex.to_uppercase())],
         );
     }
 
     #[test]
     fn wildcards_and_components_are_checked_too() {
-        check::<Wildcard>(
-            &["*", "v*", "release-*.*"],
-            &["", "a b", "a?", &"*".repeat(129)],
-        );
-        check::<Component>(
-            &["litellm", "mcp-github", "0"],
-            &["", "-a", "a-", "a--b", "A", "a_b"],
-        );
+        check::<Wildcard>(&["*", "v*", "release-*.*"], &["", "a b", "a?", &"*".repeat(129)]);
+        check::<Component>(&["litellm", "mcp-github", "0"], &["", "-a", "a-", "a--b", "A", "a_b"]);
     }
 }

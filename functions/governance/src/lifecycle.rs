@@ -40,11 +40,7 @@ struct Selection<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(
-    tag = "tagStatus",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "tagStatus", rename_all = "camelCase", rename_all_fields = "camelCase")]
 enum Images<'a> {
     Untagged,
     #[serde(rename = "tagged")]
@@ -62,23 +58,11 @@ enum Images<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(
-    tag = "countType",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "countType", rename_all = "camelCase", rename_all_fields = "camelCase")]
 enum Count {
-    ImageCountMoreThan {
-        count_number: u32,
-    },
-    SinceImagePushed {
-        count_unit: &'static str,
-        count_number: u32,
-    },
-    SinceImageTransitioned {
-        count_unit: &'static str,
-        count_number: u32,
-    },
+    ImageCountMoreThan { count_number: u32 },
+    SinceImagePushed { count_unit: &'static str, count_number: u32 },
+    SinceImageTransitioned { count_unit: &'static str, count_number: u32 },
 }
 
 #[derive(Serialize)]
@@ -94,10 +78,7 @@ pub fn document(policy: &Policy) -> String {
     let mut rules = vec![(
         format!("Expire untagged images {untagged} days after their push"),
         Images::Untagged,
-        Count::SinceImagePushed {
-            count_unit: "days",
-            count_number: untagged,
-        },
+        Count::SinceImagePushed { count_unit: "days", count_number: untagged },
     )];
 
     let kept = policy.lifecycle_tag_count;
@@ -110,17 +91,13 @@ pub fn document(policy: &Policy) -> String {
         (LifecycleScope::Component, _) => {}
         (LifecycleScope::Repository, true) => rules.push((
             format!("Keep the last {kept} tagged images"),
-            Images::Tagged {
-                tag_pattern_list: ["*"],
-            },
+            Images::Tagged { tag_pattern_list: ["*"] },
             count(),
         )),
         (LifecycleScope::Repository, false) => rules.extend(prefixes.into_iter().map(|prefix| {
             (
                 format!("Keep the last {kept} images tagged {prefix}*"),
-                Images::Prefixed {
-                    tag_prefix_list: [prefix],
-                },
+                Images::Prefixed { tag_prefix_list: [prefix] },
                 count(),
             )
         })),
@@ -129,13 +106,8 @@ pub fn document(policy: &Policy) -> String {
     // `any` has to be last.
     rules.push((
         format!("Expire images {ARCHIVED_DAYS} days after they were archived"),
-        Images::Archived {
-            storage_class: "archive",
-        },
-        Count::SinceImageTransitioned {
-            count_unit: "days",
-            count_number: ARCHIVED_DAYS,
-        },
+        Images::Archived { storage_class: "archive" },
+        Count::SinceImageTransitioned { count_unit: "days", count_number: ARCHIVED_DAYS },
     ));
 
     let rules = (1..)
@@ -164,10 +136,8 @@ mod tests {
         let mut lines = String::new();
         for rule in value["rules"].as_array().unwrap() {
             let (priority, action) = (&rule["rulePriority"], &rule["action"]["type"]);
-            lines += &format!(
-                "{priority} {} {action}\n  {}\n",
-                rule["selection"], rule["description"]
-            );
+            lines +=
+                &format!("{priority} {} {action}\n  {}\n", rule["selection"], rule["description"]);
         }
         expected.assert_eq(&lines);
     }

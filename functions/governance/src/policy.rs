@@ -177,10 +177,7 @@ impl Policy {
     pub fn parse(line: &str) -> Result<Self, Invalid> {
         let value: Value = serde_json::from_str(line).map_err(|error| {
             let message = format!("expected one line of JSON: {error}");
-            Invalid(vec![Problem {
-                property: "policy".to_owned(),
-                message,
-            }])
+            Invalid(vec![Problem { property: "policy".to_owned(), message }])
         })?;
         let mut reader = Reader::new(&value);
         let policy = Self::read(&mut reader);
@@ -194,15 +191,13 @@ impl Policy {
     /// is not to be used, where `reader` holds problems afterwards.
     pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let repository_name = reader.required("RepositoryName");
-        let image_tag_mutability = reader
-            .optional("ImageTagMutability")
-            .unwrap_or(TagMutability::Mutable);
+        let image_tag_mutability =
+            reader.optional("ImageTagMutability").unwrap_or(TagMutability::Mutable);
         let lifecycle_tag_count = reader.number("LifecycleTagCount", 1..=MOST_IMAGES, None);
         let lifecycle_untagged_days = reader.number("LifecycleUntaggedDays", 1..=MOST_DAYS, None);
         let lifecycle_tag_prefixes = prefixes(reader);
-        let lifecycle_scope = reader
-            .optional("LifecycleScope")
-            .unwrap_or(LifecycleScope::Component);
+        let lifecycle_scope =
+            reader.optional("LifecycleScope").unwrap_or(LifecycleScope::Component);
         let governance = reader.object("Governance", |reader| {
             let tags = reader.object("Tags", |reader| tags(reader, image_tag_mutability));
             let retention =
@@ -210,11 +205,7 @@ impl Policy {
             let scan = reader.object("Scan", |reader| Scan {
                 threshold: reader.optional("Threshold").unwrap_or(Severity::High),
             });
-            Some(Governance {
-                tags: tags?,
-                retention: retention?,
-                scan,
-            })
+            Some(Governance { tags: tags?, retention: retention?, scan })
         });
 
         let policy = Self {
@@ -255,10 +246,7 @@ fn prefixes(reader: &mut Reader<'_>) -> Vec<TagPrefix> {
         }
     }
     if unique.len() > MOST_PREFIXES {
-        reader.problem(
-            NAME,
-            format!("expected at most {MOST_PREFIXES}, got {}", unique.len()),
-        );
+        reader.problem(NAME, format!("expected at most {MOST_PREFIXES}, got {}", unique.len()));
     }
     unique
 }
@@ -267,10 +255,7 @@ fn tags(reader: &mut Reader<'_>, mutability: TagMutability) -> Option<Tags> {
     let templates: Vec<Template> = reader.words("Grammar");
     let grammar = Grammar::new(templates);
     if grammar.is_none() {
-        reader.problem(
-            "Grammar",
-            "expected at least one template, such as {component}-v{semver}",
-        );
+        reader.problem("Grammar", "expected at least one template, such as {component}-v{semver}");
     }
     let enforcement = reader.required("Enforcement");
     // A mutable tag could move between the look and the act: ECR has no compare-and-delete.
@@ -358,11 +343,7 @@ pub(crate) mod tests {
 
     fn check_problems(changes: &[(&str, Value)], expected: &Expect) {
         let error = Policy::parse(&changed(GUIDE, changes).to_string()).unwrap_err();
-        let lines: Vec<String> = error
-            .0
-            .iter()
-            .map(|problem| format!("{problem}\n"))
-            .collect();
+        let lines: Vec<String> = error.0.iter().map(|problem| format!("{problem}\n")).collect();
         expected.assert_eq(&lines.concat());
     }
 
@@ -379,10 +360,7 @@ pub(crate) mod tests {
                 ("LifecycleTagCount", "0".into()),
                 ("LifecycleUntaggedDays", Value::Null),
                 ("LifecycleScop", "repository".into()),
-                (
-                    "Governance.Tags.Grammar",
-                    "{component}-v{semvr} {component}".into(),
-                ),
+                ("Governance.Tags.Grammar", "{component}-v{semvr} {component}".into()),
                 ("Governance.Tags.Enforcement", "quarantaine".into()),
                 ("Governance.Tags.Forbiden", json!(["x"])),
                 ("Governance.Retention.MaxRemovePercent", "101".into()),
@@ -444,18 +422,11 @@ pub(crate) mod tests {
 
     #[test]
     fn quarantine_is_refused_where_any_tag_can_move() {
-        for mutability in [
-            "MUTABLE",
-            "MUTABLE_WITH_EXCLUSION",
-            "IMMUTABLE_WITH_EXCLUSION",
-        ] {
+        for mutability in ["MUTABLE", "MUTABLE_WITH_EXCLUSION", "IMMUTABLE_WITH_EXCLUSION"] {
             let properties =
                 changed(GUIDE, &[("ImageTagMutability", mutability.into())]).to_string();
             let message = Policy::parse(&properties).unwrap_err().to_string();
-            assert!(
-                message.contains("Governance.Tags.Enforcement: quarantine needs"),
-                "{message}"
-            );
+            assert!(message.contains("Governance.Tags.Enforcement: quarantine needs"), "{message}");
         }
     }
 

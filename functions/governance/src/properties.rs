@@ -64,13 +64,7 @@ impl<'a> Reader<'a> {
     }
 
     fn at(path: String) -> Self {
-        Self {
-            path,
-            object: None,
-            reported: false,
-            known: Vec::new(),
-            problems: Vec::new(),
-        }
+        Self { path, object: None, reported: false, known: Vec::new(), problems: Vec::new() }
     }
 
     /// Records that the property `name` is wrong.
@@ -118,21 +112,16 @@ impl<'a> Reader<'a> {
             return default.unwrap_or(start);
         };
         // `parse` also takes a sign, which nobody means.
-        let number = text
-            .bytes()
-            .all(|byte| byte.is_ascii_digit())
-            .then(|| text.parse::<u32>().ok());
-        number
-            .flatten()
-            .filter(|number| range.contains(number))
-            .unwrap_or_else(|| {
-                let (from, to) = range.into_inner();
-                self.problem(
-                    name,
-                    format!("expected a whole number from {from} to {to}, got {text:?}"),
-                );
-                start
-            })
+        let number =
+            text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u32>().ok());
+        number.flatten().filter(|number| range.contains(number)).unwrap_or_else(|| {
+            let (from, to) = range.into_inner();
+            self.problem(
+                name,
+                format!("expected a whole number from {from} to {to}, got {text:?}"),
+            );
+            start
+        })
     }
 
     /// `true` or `false`; `default` where it is absent.
@@ -144,10 +133,7 @@ impl<'a> Reader<'a> {
             "true" => true,
             "false" => false,
             _ => {
-                self.problem(
-                    name,
-                    format!("expected true or false, got {:?}", shown(&text)),
-                );
+                self.problem(name, format!("expected true or false, got {:?}", shown(&text)));
                 default
             }
         }
@@ -159,11 +145,9 @@ impl<'a> Reader<'a> {
         let texts: Vec<&str> = match self.get(name) {
             None => return Vec::new(),
             Some(Value::String(text)) => text.split_whitespace().collect(),
-            Some(Value::Array(values)) if values.iter().all(Value::is_string) => values
-                .iter()
-                .filter_map(Value::as_str)
-                .map(str::trim)
-                .collect(),
+            Some(Value::Array(values)) if values.iter().all(Value::is_string) => {
+                values.iter().filter_map(Value::as_str).map(str::trim).collect()
+            }
             Some(_) => {
                 self.problem(name, "expected a list of strings");
                 return Vec::new();
@@ -183,10 +167,9 @@ impl<'a> Reader<'a> {
     pub fn map(&mut self, name: &'static str) -> Vec<(String, String)> {
         let pairs = match self.get(name) {
             None => return Vec::new(),
-            Some(Value::Object(map)) => map
-                .iter()
-                .map(|(key, value)| Some((key.clone(), text_of(value)?)))
-                .collect(),
+            Some(Value::Object(map)) => {
+                map.iter().map(|(key, value)| Some((key.clone(), text_of(value)?))).collect()
+            }
             Some(_) => None,
         };
         pairs.unwrap_or_else(|| {
@@ -271,8 +254,5 @@ fn shown(text: &str) -> String {
 pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let likeness =
         |candidate: &str| strsim::jaro_winkler(&word.to_lowercase(), &candidate.to_lowercase());
-    known
-        .iter()
-        .copied()
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+    known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }

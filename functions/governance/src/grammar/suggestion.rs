@@ -16,10 +16,8 @@ impl Template {
         let parts = self.parts.as_deref()?;
         let pattern: String = parts.iter().map(loose).collect();
         // Built only for a violation, so it costs conforming pushes nothing.
-        let pattern = RegexBuilder::new(&format!("^(?:{pattern})$"))
-            .case_insensitive(true)
-            .build()
-            .ok()?;
+        let pattern =
+            RegexBuilder::new(&format!("^(?:{pattern})$")).case_insensitive(true).build().ok()?;
         let captures = pattern.captures(tag.as_str())?;
         parts
             .iter()
@@ -37,11 +35,7 @@ fn loose(part: &Part) -> String {
             .split_inclusive(['.', '_', '-'])
             .map(|piece| {
                 let word = piece.trim_end_matches(['.', '_', '-']);
-                let separator = if word.len() < piece.len() {
-                    "[._-]*"
-                } else {
-                    ""
-                };
+                let separator = if word.len() < piece.len() { "[._-]*" } else { "" };
                 if word.is_empty() {
                     separator.to_owned()
                 } else {
@@ -60,11 +54,7 @@ fn loose(part: &Part) -> String {
                 Placeholder::Number => "[0-9]+",
             };
             // A `v` is what people most often add to a version.
-            let extra = if *name == Placeholder::Semver {
-                "v?"
-            } else {
-                ""
-            };
+            let extra = if *name == Placeholder::Semver { "v?" } else { "" };
             format!("{extra}(?<{name}>{pattern})")
         }
     }

@@ -104,15 +104,7 @@ pub enum InvalidTemplate {
     },
 }
 
-const NAMES: [&str; 7] = [
-    "component",
-    "semver",
-    "sha",
-    "channel",
-    "date",
-    "number",
-    "slug",
-];
+const NAMES: [&str; 7] = ["component", "semver", "sha", "channel", "date", "number", "slug"];
 
 fn nearest_name(name: &str) -> &'static str {
     nearest(name, &NAMES).unwrap_or("component")
@@ -157,17 +149,10 @@ impl FromStr for Template {
         for name in pattern.capture_names().flatten() {
             if name.parse::<Placeholder>().is_err() {
                 let nearest = nearest_name(name);
-                return Err(InvalidTemplate::UnknownGroup {
-                    name: name.to_owned(),
-                    nearest,
-                });
+                return Err(InvalidTemplate::UnknownGroup { name: name.to_owned(), nearest });
             }
         }
-        Ok(Self {
-            text: text.to_owned(),
-            pattern,
-            parts,
-        })
+        Ok(Self { text: text.to_owned(), pattern, parts })
     }
 }
 
@@ -204,9 +189,8 @@ fn parts(text: &str) -> Result<Vec<Part>, InvalidTemplate> {
         if literal.contains('}') {
             return Err(InvalidTemplate::Unbalanced);
         }
-        if let Some(odd) = literal
-            .chars()
-            .find(|c| !c.is_ascii_alphanumeric() && !"._-".contains(*c))
+        if let Some(odd) =
+            literal.chars().find(|c| !c.is_ascii_alphanumeric() && !"._-".contains(*c))
         {
             return Err(InvalidTemplate::NotInTags(odd));
         }
@@ -214,12 +198,10 @@ fn parts(text: &str) -> Result<Vec<Part>, InvalidTemplate> {
             parts.push(Part::Literal(literal.to_owned()));
         }
         if let Some(name) = placeholder {
-            let name = name
-                .parse()
-                .map_err(|_| InvalidTemplate::UnknownPlaceholder {
-                    name: name.to_owned(),
-                    nearest: nearest_name(name),
-                })?;
+            let name = name.parse().map_err(|_| InvalidTemplate::UnknownPlaceholder {
+                name: name.to_owned(),
+                nearest: nearest_name(name),
+            })?;
             if parts.contains(&Part::Placeholder(name)) {
                 return Err(InvalidTemplate::Repeated(name));
             }

@@ -1,0 +1,45 @@
+//! What every function needs of AWS and nothing decides: telemetry, the configuration that
+//! all clients of a process share, and errors that a person can read.
+
+pub mod telemetry;
+
+use std::error::Error;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+/// Loads the configuration from the environment, as Lambda sets it.
+///
+/// All clients that are built from it share its HTTP client, and so one set of TLS roots.
+/// A call is given up after 30 seconds with all its retries, below any function's timeout.
+pub async fn config() -> SdkConfig {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .operation_attempt_timeout(Duration::from_secs(10))
+        .operation_timeout(Duration::from_secs(30))
+        .build();
+    aws_config::defaults(BehaviorVersion::latest())
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::standard().with_max_attempts(5))
+        .load()
+        .await
+}
+
+/// An SDK error as the service put it, with its code; the SDK's own text says only
+/// `service error`.
+pub fn explain<E, R>(error: SdkError<E, R>) -> anyhow::Error
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    R: Debug + Send + Sync + 'static,
+{
+    match (error.code(), error.message()) {
+        (Some(code), Some(message)) => anyhow::anyhow!("{code}: {message}"),
+        (Some(code), None) => anyhow::anyhow!("{code}"),
+        (None, _) => anyhow::Error::new(error),
+    }
+}

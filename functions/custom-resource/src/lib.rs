@@ -1,0 +1,154 @@
+//! The CloudFormation custom resources `Custom::EcrRepository` and
+//! `Custom::EcrPushPullPolicy`.
+//!
+//! CloudFormation waits for an answer at a URL, up to an hour, and believes it. So one
+//! place ([`handle`]) answers every request exactly once an invocation: when the work is
+//! done, when it failed, when it panicked, and shortly before the function's time is up.
+//! The work is the same for every resource: gather what is there, decide, print, apply;
+//! done twice, it changes nothing and gives the same answer.
+//!
+//! In reading order: [`request`], [`response`], [`arn`], [`repository`], [`push_pull`].
+
+pub mod arn;
+pub mod push_pull;
+pub mod repository;
+pub mod request;
+pub mod response;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, anyhow, bail};
+use aws_config::SdkConfig;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use governance::properties::nearest;
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::Value;
+use tokio::time::Instant;
+use tracing::{error, info};
+
+use crate::request::{Kind, PhysicalId, Request};
+use crate::response::{Answer, Data};
+
+/// The time that is kept for the answer at the end of an invocation.
+pub const TIME_TO_ANSWER: Duration = Duration::from_secs(15);
+
+/// The clients, built once.
+pub struct Context {
+    /// Repositories.
+    pub registry: repository::Registry,
+    /// IAM policies.
+    pub policies: push_pull::Policies,
+    /// What the stack is doing, asked only where it matters.
+    pub cloudformation: aws_sdk_cloudformation::Client,
+    /// What answers go out by.
+    pub http: SharedHttpClient,
+}
+
+impl Context {
+    /// Clients of one configuration, and so of one HTTP client.
+    pub fn new(config: &SdkConfig) -> anyhow::Result<Self> {
+        Ok(Self {
+            registry: repository::Registry::new(config),
+            policies: push_pull::Policies::new(config),
+            cloudformation: aws_sdk_cloudformation::Client::new(config),
+            http: config.http_client().context("the configuration has no HTTP client")?,
+        })
+    }
+}
+
+/// Serves the Lambda runtime until it ends the process.
+pub async fn run() -> Result<(), lambda_runtime::Error> {
+    aws::telemetry::init();
+    let context = Arc::new(Context::new(&aws::config().await)?);
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
+        let context = Arc::clone(&context);
+        async move {
+            let deadline = event.context.deadline();
+            handle(&context, &event.payload, deadline).await;
+            // Never an error: Lambda would send the request twice more.
+            Ok::<(), lambda_runtime::Error>(())
+        }
+    }))
+    .await
+}
+
+/// Carries out one request and answers it, whatever happens, before `deadline`.
+pub async fn handle(context: &Arc<Context>, payload: &Value, deadline: SystemTime) {
+    let Some(request) = Request::read(payload) else {
+        error!("the request has no ResponseURL, so nobody can be answered; nothing was done");
+        return;
+    };
+    info!(
+        cloudformation.request_type = request.request_type,
+        cloudformation.resource_type = request.resource_type,
+        cloudformation.logical_resource_id = request.logical_resource_id,
+        cloudformation.request_id = request.request_id,
+        "{} {} {}",
+        request.request_type,
+        request.resource_type,
+        request.logical_resource_id,
+    );
+
+    let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
+    let work_until = Instant::now() + left.saturating_sub(TIME_TO_ANSWER.min(left / 2));
+    let physical_id = PhysicalId::of(&request);
+    // A task of its own: a panic ends it and not us, and it can be stopped before we answer.
+    let mut work = tokio::spawn({
+        let (context, request, physical_id) =
+            (Arc::clone(context), request.clone(), physical_id.clone());
+        async move { perform(&context, &request, &physical_id).await }
+    });
+    let outcome = match tokio::time::timeout_at(work_until, &mut work).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(panicked)) => Err(anyhow!("a defect of ECR Warden ended the request: {panicked}")),
+        Err(_) => {
+            work.abort();
+            // Nothing may change any more once CloudFormation has been answered.
+            let _ = work.await;
+            Err(anyhow!("out of time; a repeated request goes on from where this one stopped"))
+        }
+    };
+    let answer = match outcome {
+        Ok(data) => Answer::success(&request, physical_id.get(), data),
+        Err(reason) => Answer::failed(&request, physical_id.get(), &format!("{reason:#}")),
+    };
+    match answer.reason() {
+        None => info!(cloudformation.physical_resource_id = physical_id.get(), "succeeded"),
+        Some(reason) => {
+            error!(cloudformation.physical_resource_id = physical_id.get(), "failed: {reason}")
+        }
+    }
+    let answered = response::deliver(&context.http, &request.response_url, &answer.body()).await;
+    if let Err(reason) = answered {
+        error!(
+            "CloudFormation could not be answered and will wait until the resource's ServiceTimeout: {reason:#}"
+        );
+    }
+}
+
+const RESOURCE_TYPES: [&str; 2] = [repository::RESOURCE_TYPE, push_pull::RESOURCE_TYPE];
+
+async fn perform(
+    context: &Context,
+    request: &Request,
+    physical_id: &PhysicalId,
+) -> anyhow::Result<Data> {
+    let kind = request.kind()?;
+    match (request.resource_type.as_str(), kind) {
+        (repository::RESOURCE_TYPE, Kind::Create | Kind::Update) => {
+            repository::provision(context, request, kind, physical_id).await
+        }
+        (repository::RESOURCE_TYPE, Kind::Delete) => repository::delete(context, request).await,
+        (push_pull::RESOURCE_TYPE, Kind::Create | Kind::Update) => {
+            push_pull::provision(context, request, kind, physical_id).await
+        }
+        (push_pull::RESOURCE_TYPE, Kind::Delete) => push_pull::delete(context, request).await,
+        // What was never made can go: a stack must always be able to leave.
+        (_, Kind::Delete) => Ok(Data::new()),
+        (other, _) => {
+            let nearest = nearest(other, &RESOURCE_TYPES).unwrap_or_default();
+            bail!("ResourceType: {other:?} is unknown; the nearest known one is {nearest}")
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! `Custom::EcrPushPullPolicy`: the IAM policy that lets CI/CD push and pull, attached to
+//! the roles that are named.
+//!
+//! [`document`] says what it grants, [`plan`] what is to be done, [`iam`] does it.
+
+pub mod document;
+pub mod iam;
+pub mod plan;
+
+use anyhow::Context as _;
+use governance::properties::{Invalid, Reader};
+use serde_json::Value;
+use tracing::{info, warn};
+
+pub use self::iam::Policies;
+use self::plan::Removal;
+use crate::Context;
+use crate::arn::{RepositoryArn, RoleArn, Stack};
+use crate::request::{Kind, PhysicalId, Request};
+use crate::response::Data;
+
+/// The type's name in a template.
+pub const RESOURCE_TYPE: &str = "Custom::EcrPushPullPolicy";
+
+/// The path of every policy made here; the function's role can touch no other.
+const PATH: &str = "/ecr-warden/";
+/// IAM's limit of a policy's name, in characters.
+const LONGEST_NAME: usize = 128;
+
+/// What the properties ask for, valid as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desired {
+    /// The policy's name.
+    pub name: String,
+    /// The policy's ARN, which follows from the stack: asking twice makes one policy.
+    pub arn: String,
+    /// What it grants.
+    pub document: Value,
+    /// The names of the roles that it is attached to.
+    pub roles: Vec<String>,
+    /// The value of the owner tag.
+    pub owner: String,
+}
+
+impl Desired {
+    /// Reads the properties and names every mistake in them at once.
+    pub fn read(properties: &Value, stack: &Stack, owner: String) -> Result<Self, Invalid> {
+        let mut reader = Reader::new(properties);
+        for name in ["ServiceToken", "ServiceTimeout", "PolicyVersion"] {
+            reader.ignore(name);
+        }
+        let repositories: Vec<RepositoryArn> = reader.words("RepositoryArns");
+        for arn in &repositories {
+            if stack.repository(&arn.name) != *arn {
+                let message = format!(
+                    "{arn} is not in account {} and region {}",
+                    stack.account, stack.region
+                );
+                reader.problem("RepositoryArns", message);
+            }
+        }
+        if repositories.is_empty() {
+            reader.problem("RepositoryArns", "expected at least one ARN of a repository");
+        }
+        let roles: Vec<RoleArn> = reader.words("AttachToRoleArns");
+        for role in roles.iter().filter(|role| role.account != stack.account) {
+            let message = format!(
+                "role {} is in account {}; a policy can only be attached in its own, {}",
+                role.name, role.account, stack.account
+            );
+            reader.problem("AttachToRoleArns", message);
+        }
+        let document = document::document(&repositories);
+        if let Some(problem) = document::too_long(&document) {
+            reader.problem("RepositoryArns", problem);
+        }
+        let name = name(stack);
+        if name.len() > LONGEST_NAME {
+            let message = format!(
+                "the policy would be called {name}, longer than {LONGEST_NAME}; a shorter stack name is needed"
+            );
+            reader.problem("StackId", message);
+        }
+        match reader.finish() {
+            problems if problems.is_empty() => Ok(Self {
+                arn: arn(stack),
+                name,
+                document,
+                roles: roles.into_iter().map(|role| role.name).collect(),
+                owner,
+            }),
+            problems => Err(Invalid(problems)),
+        }
+    }
+}
+
+/// IAM is global, so the region is in the name; so is what tells two stacks of one name
+/// apart, or a policy that outlived its stack would stand in the way of the next.
+fn name(stack: &Stack) -> String {
+    format!("{}-{}-{}", stack.name, stack.region, stack.short_id)
+}
+
+fn arn(stack: &Stack) -> String {
+    format!("arn:{}:iam::{}:policy{PATH}{}", stack.partition, stack.account, name(stack))
+}
+
+/// The roles of properties that may have been refused: what cannot be read is left out.
+fn roles(properties: &Value) -> Vec<String> {
+    let roles: Vec<RoleArn> = Reader::new(properties).words("AttachToRoleArns");
+    roles.into_iter().map(|role| role.name).collect()
+}
+
+/// Makes the policy what the properties say, and gives its attribute.
+pub async fn provision(
+    context: &Context,
+    request: &Request,
+    kind: Kind,
+    physical_id: &PhysicalId,
+) -> anyhow::Result<Data> {
+    let stack = request.stack()?;
+    let desired = Desired::read(&request.properties, &stack, request.owner())?;
+    let previous = roles(&request.old_properties);
+    let observed = context.policies.observe(&desired.arn).await?;
+    plan::permit(&desired, observed.as_ref())?;
+    if kind == Kind::Create {
+        physical_id.set(&desired.arn);
+    }
+    let plan = plan::plan(&desired, &previous, observed.as_ref());
+    info!(iam.policy = desired.arn, "{plan}");
+    for action in &plan.actions {
+        context
+            .policies
+            .apply(&desired.arn, action)
+            .await
+            .with_context(|| format!("policy {}: {action}", desired.arn))?;
+    }
+    physical_id.set(&desired.arn);
+    Ok(Data::from_iter([("PolicyArn".to_owned(), desired.arn.into())]))
+}
+
+/// Removes the policy, unless others attached it too. It only fails where AWS does.
+pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data> {
+    let id = request.physical_resource_id.as_deref().unwrap_or_default();
+    if !request.stack().is_ok_and(|stack| arn(&stack) == id) {
+        info!("{id:?} is not this stack's policy; nothing to remove");
+        return Ok(Data::new());
+    }
+    let observed = context.policies.observe(id).await?;
+    let removal = plan::removal(observed.as_ref(), &request.owner(), &roles(&request.properties));
+    info!(iam.policy = id, "{removal}");
+    let (Removal::Nothing { plan, .. } | Removal::Whole(plan)) = &removal;
+    for action in &plan.actions {
+        match context.policies.apply(id, action).await {
+            Err(error) if error.is::<iam::StillAttached>() => {
+                warn!(iam.policy = id, "somebody attached the policy meanwhile, so it stays");
+                break;
+            }
+            outcome => outcome.with_context(|| format!("policy {id}: {action}"))?,
+        }
+    }
+    Ok(Data::new())
+}

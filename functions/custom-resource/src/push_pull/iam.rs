@@ -1,0 +1,206 @@
+//! IAM, as far as one managed policy goes.
+
+use anyhow::{Context as _, bail};
+use aws_config::SdkConfig;
+use aws_sdk_iam::types::{PolicyVersion, Tag};
+use percent_encoding::percent_decode_str;
+use tracing::warn;
+
+use super::PATH;
+use super::plan::{Action, Observed};
+use crate::arn::OWNER_TAG;
+
+/// The IAM client.
+pub struct Policies {
+    client: aws_sdk_iam::Client,
+}
+
+/// IAM would not delete a policy, since it is attached.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the policy is still attached")]
+pub struct StillAttached;
+
+impl Policies {
+    /// A client of this configuration.
+    #[must_use]
+    pub fn new(config: &SdkConfig) -> Self {
+        Self { client: aws_sdk_iam::Client::new(config) }
+    }
+
+    /// The policy as it is, or `None` if there is none.
+    pub async fn observe(&self, arn: &str) -> anyhow::Result<Option<Observed>> {
+        let policy = match self.client.get_policy().policy_arn(arn).send().await {
+            Ok(output) => output.policy.context("IAM answered without the policy")?,
+            Err(error)
+                if error.as_service_error().is_some_and(|e| e.is_no_such_entity_exception()) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => {
+                return Err(aws::explain(error))
+                    .with_context(|| format!("getting the policy {arn}"));
+            }
+        };
+        let reading = || format!("reading the policy {arn}");
+        let default = policy
+            .default_version_id()
+            .context("the policy has no default version")
+            .with_context(reading)?;
+        let (document, versions, (roles, others)) = tokio::try_join!(
+            self.document(arn, default),
+            self.versions(arn),
+            self.attachments(arn)
+        )
+        .with_context(reading)?;
+        let owner = policy
+            .tags()
+            .iter()
+            .find(|tag| tag.key() == OWNER_TAG)
+            .map(|tag| tag.value().to_owned());
+        Ok(Some(Observed { owner, document, other_versions: versions, roles, others }))
+    }
+
+    async fn document(&self, arn: &str, version: &str) -> anyhow::Result<serde_json::Value> {
+        let got = self.client.get_policy_version().policy_arn(arn).version_id(version).send().await;
+        let version =
+            got.map_err(aws::explain).context("getting its default version")?.policy_version;
+        let encoded = version
+            .and_then(|version| version.document)
+            .context("its default version has no document")?;
+        // IAM gives documents URL-encoded, by RFC 3986.
+        let text = percent_decode_str(&encoded).decode_utf8()?;
+        // One that is not JSON differs from ours, and will be replaced.
+        Ok(serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    async fn versions(&self, arn: &str) -> anyhow::Result<Vec<String>> {
+        let listed = self.client.list_policy_versions().policy_arn(arn).send().await;
+        // Never more than five, so one page.
+        let mut versions = listed
+            .map_err(aws::explain)
+            .context("listing its versions")?
+            .versions
+            .unwrap_or_default();
+        versions.retain(|version| !version.is_default_version());
+        versions.sort_by_key(|version| version.create_date().map(|date| date.as_nanos()));
+        Ok(versions.iter().filter_map(PolicyVersion::version_id).map(str::to_owned).collect())
+    }
+
+    /// The roles it is attached to, and whatever else uses it.
+    async fn attachments(&self, arn: &str) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+        let (mut roles, mut others) = (Vec::new(), Vec::new());
+        for usage in [
+            aws_sdk_iam::types::PolicyUsageType::PermissionsPolicy,
+            aws_sdk_iam::types::PolicyUsageType::PermissionsBoundary,
+        ] {
+            let attached = usage == aws_sdk_iam::types::PolicyUsageType::PermissionsPolicy;
+            let mut pages = self
+                .client
+                .list_entities_for_policy()
+                .policy_arn(arn)
+                .policy_usage_filter(usage)
+                .into_paginator()
+                .send();
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(aws::explain).context("listing what it is attached to")?;
+                let names = page.policy_roles().iter().filter_map(|role| role.role_name());
+                if attached {
+                    roles.extend(names.map(str::to_owned));
+                } else {
+                    others.extend(names.map(|name| format!("role {name} (as its boundary)")));
+                }
+                others.extend(
+                    page.policy_users()
+                        .iter()
+                        .filter_map(|user| user.user_name())
+                        .map(|name| format!("user {name}")),
+                );
+                others.extend(
+                    page.policy_groups()
+                        .iter()
+                        .filter_map(|group| group.group_name())
+                        .map(|name| format!("group {name}")),
+                );
+            }
+        }
+        Ok((roles, others))
+    }
+
+    /// Carries out one action: the only place that changes IAM.
+    pub async fn apply(&self, arn: &str, action: &Action) -> anyhow::Result<()> {
+        let client = &self.client;
+        match action {
+            Action::Create { name, document, owner } => {
+                let owner = Tag::builder().key(OWNER_TAG).value(owner).build()?;
+                let create = client
+                    .create_policy()
+                    .policy_name(name)
+                    .path(PATH)
+                    .description("Push to and pull from the repositories of an ECR Warden stack")
+                    .policy_document(document.to_string())
+                    .tags(owner);
+                create.send().await.map_err(aws::explain)?;
+            }
+            Action::DeleteVersion(version) => {
+                match client
+                    .delete_policy_version()
+                    .policy_arn(arn)
+                    .version_id(version)
+                    .send()
+                    .await
+                {
+                    Err(error)
+                        if !error
+                            .as_service_error()
+                            .is_some_and(|e| e.is_no_such_entity_exception()) =>
+                    {
+                        return Err(aws::explain(error));
+                    }
+                    _ => {}
+                }
+            }
+            Action::CreateVersion(document) => {
+                let create = client
+                    .create_policy_version()
+                    .policy_arn(arn)
+                    .policy_document(document.to_string());
+                create.set_as_default(true).send().await.map_err(aws::explain)?;
+            }
+            Action::Attach { role, again } => {
+                match client.attach_role_policy().policy_arn(arn).role_name(role).send().await {
+                    Ok(_) => {}
+                    Err(error)
+                        if *again
+                            && error
+                                .as_service_error()
+                                .is_some_and(|e| e.is_no_such_entity_exception()) =>
+                    {
+                        warn!(iam.role = role, "the role is gone, so nothing is attached to it");
+                    }
+                    Err(error) => return Err(aws::explain(error)),
+                }
+            }
+            Action::Detach(role) => {
+                match client.detach_role_policy().policy_arn(arn).role_name(role).send().await {
+                    Err(error)
+                        if !error
+                            .as_service_error()
+                            .is_some_and(|e| e.is_no_such_entity_exception()) =>
+                    {
+                        return Err(aws::explain(error));
+                    }
+                    _ => {}
+                }
+            }
+            Action::Delete => match client.delete_policy().policy_arn(arn).send().await {
+                Ok(_) => {}
+                Err(error) => match error.as_service_error() {
+                    Some(e) if e.is_no_such_entity_exception() => {}
+                    Some(e) if e.is_delete_conflict_exception() => bail!(StillAttached),
+                    _ => return Err(aws::explain(error)),
+                },
+            },
+        }
+        Ok(())
+    }
+}

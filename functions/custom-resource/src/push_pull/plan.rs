@@ -1,0 +1,185 @@
+//! The policy that is wanted × the one that is there → what is to be done.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::Desired;
+
+/// IAM keeps this many versions of a policy.
+const MOST_VERSIONS: usize = 5;
+
+/// A policy as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// The value of its owner tag.
+    pub owner: Option<String>,
+    /// What its default version grants.
+    pub document: Value,
+    /// The versions that are not the default one, the oldest first.
+    pub other_versions: Vec<String>,
+    /// The names of the roles it is attached to.
+    pub roles: Vec<String>,
+    /// Users and groups it is attached to, and principals it bounds: not by us.
+    pub others: Vec<String>,
+}
+
+/// The policy's name is taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the policy {arn} exists already and this resource did not make it; nothing was changed")]
+pub struct Foreign {
+    /// The policy's ARN.
+    pub arn: String,
+}
+
+/// One change of a policy, or of what it is attached to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make it, with its owner tag.
+    Create {
+        /// Its name.
+        name: String,
+        /// What it grants.
+        document: Value,
+        /// The value of the owner tag.
+        owner: String,
+    },
+    /// Remove a version.
+    DeleteVersion(String),
+    /// Add a version and make it the default.
+    CreateVersion(Value),
+    /// Attach it to a role.
+    Attach {
+        /// The role's name.
+        role: String,
+        /// Whether it was attached before: a role that is gone since then is no error.
+        again: bool,
+    },
+    /// Detach it from a role.
+    Detach(String),
+    /// Remove it.
+    Delete,
+}
+
+/// What is to be done, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Each of them one call.
+    pub actions: Vec<Action>,
+}
+
+/// Whether anything may be done with what is there.
+pub fn permit(desired: &Desired, observed: Option<&Observed>) -> Result<(), Foreign> {
+    match observed {
+        Some(found) if found.owner.as_ref() != Some(&desired.owner) => {
+            Err(Foreign { arn: desired.arn.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What makes `observed` what is `desired`; `previous` are the roles that the properties
+/// named before.
+#[must_use]
+pub fn plan(desired: &Desired, previous: &[String], observed: Option<&Observed>) -> Plan {
+    let mut actions = Vec::new();
+    let mut attached: &[String] = &[];
+    if let Some(observed) = observed {
+        attached = &observed.roles;
+        if observed.document != desired.document {
+            let spare = (MOST_VERSIONS - 1).saturating_sub(observed.other_versions.len());
+            if spare == 0 {
+                actions.extend(observed.other_versions.first().cloned().map(Action::DeleteVersion));
+            }
+            actions.push(Action::CreateVersion(desired.document.clone()));
+        }
+    } else {
+        let (name, document, owner) =
+            (desired.name.clone(), desired.document.clone(), desired.owner.clone());
+        actions.push(Action::Create { name, document, owner });
+    }
+    for role in desired.roles.iter().filter(|role| !attached.contains(role)) {
+        actions.push(Action::Attach { role: role.clone(), again: previous.contains(role) });
+    }
+    // Only what our own old properties attached: others may attach it too.
+    for role in
+        previous.iter().filter(|role| !desired.roles.contains(role) && attached.contains(role))
+    {
+        actions.push(Action::Detach(role.clone()));
+    }
+    Plan { actions }
+}
+
+/// What becomes of a policy whose resource goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It stays, or is gone already.
+    Nothing {
+        /// Our own attachments still go.
+        plan: Plan,
+        /// Why.
+        reason: String,
+    },
+    /// It goes.
+    Whole(Plan),
+}
+
+/// Detaches the roles that the properties named, and removes the policy if nobody else uses
+/// it.
+#[must_use]
+pub fn removal(observed: Option<&Observed>, owner: &str, roles: &[String]) -> Removal {
+    let nothing = |plan, reason: &str| Removal::Nothing { plan, reason: reason.to_owned() };
+    let Some(observed) = observed else {
+        return nothing(Plan::default(), "gone already");
+    };
+    if observed.owner.as_deref() != Some(owner) {
+        return nothing(Plan::default(), "kept, since this resource did not make it");
+    }
+    let (ours, theirs): (Vec<&String>, Vec<&String>) =
+        observed.roles.iter().partition(|role| roles.contains(role));
+    let mut plan = Plan { actions: ours.into_iter().cloned().map(Action::Detach).collect() };
+    let others: Vec<&str> =
+        theirs.into_iter().chain(&observed.others).map(String::as_str).collect();
+    if !others.is_empty() {
+        let reason = format!("kept, since others attached it: {}", others.join(", "));
+        return Removal::Nothing { plan, reason };
+    }
+    plan.actions.extend(observed.other_versions.iter().cloned().map(Action::DeleteVersion));
+    plan.actions.push(Action::Delete);
+    Removal::Whole(plan)
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.actions.is_empty() {
+            return f.write_str("nothing to do");
+        }
+        for (nth, action) in self.actions.iter().enumerate() {
+            write!(f, "{}{action}", if nth == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing { plan, reason } if plan.actions.is_empty() => f.write_str(reason),
+            Self::Nothing { plan, reason } => write!(f, "{plan}; {reason}"),
+            Self::Whole(plan) => write!(f, "{plan}"),
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create { document, .. } => write!(f, "create it as {document}"),
+            Self::DeleteVersion(version) => write!(f, "delete its version {version}"),
+            Self::CreateVersion(document) => write!(f, "make it {document}"),
+            Self::Attach { role, .. } => write!(f, "attach it to {role}"),
+            Self::Detach(role) => write!(f, "detach it from {role}"),
+            Self::Delete => f.write_str("delete it"),
+        }
+    }
+}

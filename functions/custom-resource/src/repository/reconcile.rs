@@ -1,0 +1,353 @@
+//! What is wanted × what is there → what is to be done: values, decided without a call.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use governance::image::Wildcard;
+use governance::policy::TagMutability;
+use serde_json::Value;
+
+use super::properties::{Desired, Encryption, OnExisting, Previous};
+use super::pull;
+use super::registry::Observed;
+
+/// How this resource stands to the repository it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It would be its first: a creation, or an update to another name.
+    New,
+    /// It has been its, made or adopted.
+    Held,
+}
+
+/// Why nothing may be done at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is a repository of that name, and it is not ours.
+    #[error(
+        "repository {name} exists already and {whose}. Nothing was changed. \
+         Set OnExisting to adopt to govern it as it is, or choose another RepositoryName"
+    )]
+    Exists {
+        /// Its name.
+        name: String,
+        /// What its owner tag says.
+        whose: String,
+    },
+    /// Its encryption is another.
+    #[error(
+        "repository {name} is encrypted with {observed}, and ECR cannot change that to {desired}. \
+         Nothing was changed. Keep EncryptionType and KmsKey, or choose another RepositoryName and copy the images"
+    )]
+    Encryption {
+        /// Its name.
+        name: String,
+        /// As it is.
+        observed: String,
+        /// As it should be.
+        desired: String,
+    },
+    /// A changed lifecycle policy would expire more images than it may.
+    #[error(
+        "the changed lifecycle policy would expire {count} images, more than LifecycleImpactLimit {limit} \
+         allows ({examples}). The policy in force was not touched. Raise the limit if they may go"
+    )]
+    Impact {
+        /// How many, by ECR's preview.
+        count: u64,
+        /// How many may.
+        limit: u32,
+        /// Some of them.
+        examples: String,
+    },
+}
+
+/// Whether anything may be done with what is there.
+pub fn permit(
+    desired: &Desired,
+    previous: &Previous,
+    observed: Option<&Observed>,
+    claim: Claim,
+) -> Result<(), Refusal> {
+    let Some(observed) = observed else {
+        return Ok(());
+    };
+    let name = desired.policy.repository_name.to_string();
+    let foreign = claim == Claim::New && !observed.owned_by(&desired.owner);
+    if foreign && desired.on_existing == OnExisting::Fail {
+        let whose = match observed.owner() {
+            Some(owner) => format!("belongs to {owner}"),
+            None => "was not made by ECR Warden".to_owned(),
+        };
+        return Err(Refusal::Exists { name, whose });
+    }
+
+    let (wanted, found) = (&desired.encryption, &observed.encryption);
+    let key_differs = match &wanted.key {
+        Some(key) => found.key.as_ref() != Some(key),
+        // Without a key ECR took the one that AWS manages, whose ARN nobody wrote down. That
+        // it was another shows only where the old properties named it.
+        None => found.key.is_some() && found.key == previous.kms_key,
+    };
+    if wanted.kind != found.kind || key_differs {
+        return Err(Refusal::Encryption {
+            name,
+            observed: found.to_string(),
+            desired: wanted.to_string(),
+        });
+    }
+    Ok(())
+}
+
+/// What is done about the lifecycle policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// The one in force stays.
+    Keep,
+    /// The one that is wanted is put.
+    Put,
+    /// It is put if ECR's preview allows.
+    Preview,
+}
+
+/// What the lifecycle policy needs: a repository without images has nothing to lose.
+#[must_use]
+pub fn lifecycle(desired: &Desired, observed: Option<&Observed>) -> Lifecycle {
+    let Some(observed) = observed else {
+        return Lifecycle::Put;
+    };
+    let parsed = |text: &str| serde_json::from_str::<Value>(text).ok();
+    let in_force = observed.lifecycle.as_deref().and_then(parsed);
+    if in_force == parsed(&desired.lifecycle) {
+        Lifecycle::Keep
+    } else if observed.empty {
+        Lifecycle::Put
+    } else {
+        Lifecycle::Preview
+    }
+}
+
+/// What a lifecycle policy would expire, by ECR's own preview.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Impact {
+    /// How many images.
+    pub count: u64,
+    /// Some of them, by tag or digest.
+    pub examples: Vec<String>,
+}
+
+impl Impact {
+    /// Whether so many may go.
+    pub fn within(&self, limit: u32) -> Result<(), Refusal> {
+        if self.count <= u64::from(limit) {
+            return Ok(());
+        }
+        let mut examples = self.examples.join(", ");
+        let shown = u64::try_from(self.examples.len()).unwrap_or(u64::MAX);
+        if let Some(more @ 1..) = self.count.checked_sub(shown) {
+            examples += &format!(", and {more} more");
+        }
+        Err(Refusal::Impact { count: self.count, limit, examples })
+    }
+}
+
+/// What is to be done, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Each of them one call.
+    pub actions: Vec<Action>,
+}
+
+/// One change of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make it, with its owner tag.
+    Create {
+        /// Whether tags can be moved, and the exceptions.
+        mutability: (TagMutability, Vec<Wildcard>),
+        /// Whether each push is scanned.
+        scan_on_push: bool,
+        /// For good.
+        encryption: Encryption,
+        /// The resource tags, the owner's among them.
+        tags: BTreeMap<String, String>,
+    },
+    /// Set resource tags.
+    Tag(BTreeMap<String, String>),
+    /// Remove resource tags.
+    Untag(Vec<String>),
+    /// Set whether tags can be moved, and the exceptions.
+    SetMutability(TagMutability, Vec<Wildcard>),
+    /// Set whether each push is scanned.
+    SetScanOnPush(bool),
+    /// Put the repository policy.
+    SetPolicy(String),
+    /// Remove the repository policy.
+    DeletePolicy,
+    /// Put the lifecycle policy.
+    PutLifecycle(String),
+    /// Remove the repository; with images only if told to.
+    Delete {
+        /// Whether images go with it.
+        with_images: bool,
+    },
+}
+
+/// What makes `observed` what is `desired`. Nothing, where it is that already.
+pub fn plan(
+    desired: &Desired,
+    previous: &Previous,
+    observed: Option<&Observed>,
+    lifecycle: Lifecycle,
+) -> Result<Plan, pull::Unreadable> {
+    let mutability = (desired.policy.image_tag_mutability, desired.exclusion_filters.clone());
+    let mut actions = Vec::new();
+    if let Some(observed) = observed {
+        let tags: BTreeMap<String, String> = desired
+            .tags
+            .iter()
+            .filter(|(key, value)| observed.tags.get(*key) != Some(*value))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        if !tags.is_empty() {
+            actions.push(Action::Tag(tags));
+        }
+        // Others may tag it too: only what was ours is ours to remove.
+        let stale: Vec<String> = previous
+            .tag_keys
+            .iter()
+            .filter(|key| !desired.tags.contains_key(*key) && observed.tags.contains_key(*key))
+            .filter(|key| *key != crate::arn::OWNER_TAG)
+            .cloned()
+            .collect();
+        if !stale.is_empty() {
+            actions.push(Action::Untag(stale));
+        }
+        let (wanted, filters) = mutability;
+        let set = |filters: &[Wildcard]| filters.iter().cloned().collect::<BTreeSet<_>>();
+        if observed.mutability != Some(wanted) || set(&observed.exclusion_filters) != set(&filters)
+        {
+            actions.push(Action::SetMutability(wanted, filters));
+        }
+        if observed.scan_on_push != desired.scan_on_push {
+            actions.push(Action::SetScanOnPush(desired.scan_on_push));
+        }
+    } else {
+        let mut tags = desired.tags.clone();
+        tags.insert(crate::arn::OWNER_TAG.to_owned(), desired.owner.clone());
+        let (scan_on_push, encryption) = (desired.scan_on_push, desired.encryption.clone());
+        actions.push(Action::Create { mutability, scan_on_push, encryption, tags });
+    }
+
+    let policy = observed.and_then(|observed| observed.policy.as_deref());
+    match pull::change(policy, &desired.pull_principals, &desired.partition)? {
+        pull::Change::None => {}
+        pull::Change::Set(text) => actions.push(Action::SetPolicy(text)),
+        pull::Change::Delete => actions.push(Action::DeletePolicy),
+    }
+    // Last, since it is the one that lets images go.
+    if lifecycle == Lifecycle::Put {
+        actions.push(Action::PutLifecycle(desired.lifecycle.clone()));
+    }
+    Ok(Plan { actions })
+}
+
+/// Whether a repository goes, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// What is to be done, if anything.
+    pub action: Option<Action>,
+    reason: &'static str,
+}
+
+/// What becomes of a repository whose resource goes. Only what `owner` made is removed, and
+/// images only when told to.
+#[must_use]
+pub fn removal(observed: Option<&Observed>, owner: &str, with_images: bool) -> Removal {
+    let Some(observed) = observed else {
+        return Removal { action: None, reason: "gone already" };
+    };
+    if !observed.owned_by(owner) {
+        return Removal { action: None, reason: "kept, since this resource did not make it" };
+    }
+    match (observed.empty, with_images) {
+        (true, _) => Removal {
+            action: Some(Action::Delete { with_images: false }),
+            reason: "removed, since it is empty",
+        },
+        (false, true) => Removal {
+            action: Some(Action::Delete { with_images: true }),
+            reason: "removed with its images, as OnDelete says",
+        },
+        (false, false) => Removal { action: None, reason: "kept, since it has images" },
+    }
+}
+
+impl fmt::Display for Encryption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.key {
+            Some(key) => write!(f, "{} ({key})", self.kind),
+            None => write!(f, "{}", self.kind),
+        }
+    }
+}
+
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.actions.is_empty() {
+            return f.write_str("nothing to do");
+        }
+        for (nth, action) in self.actions.iter().enumerate() {
+            write!(f, "{}{action}", if nth == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create {
+                mutability: (mutability, filters), scan_on_push, encryption, ..
+            } => {
+                write!(f, "create it with {mutability}{} tags, ", Except(filters))?;
+                let scanned = if *scan_on_push { "scanned on push" } else { "not scanned on push" };
+                write!(f, "{scanned}, encrypted with {encryption}")
+            }
+            Self::Tag(tags) => {
+                let tags: Vec<String> =
+                    tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                write!(f, "tag it {}", tags.join(", "))
+            }
+            Self::Untag(keys) => write!(f, "remove its tags {}", keys.join(", ")),
+            Self::SetMutability(mutability, filters) => {
+                write!(f, "make its tags {mutability}{}", Except(filters))
+            }
+            Self::SetScanOnPush(true) => f.write_str("scan on push"),
+            Self::SetScanOnPush(false) => f.write_str("stop scanning on push"),
+            Self::SetPolicy(text) => write!(f, "put the repository policy {text}"),
+            Self::DeletePolicy => f.write_str("remove the repository policy"),
+            Self::PutLifecycle(text) => write!(f, "put the lifecycle policy {text}"),
+            Self::Delete { with_images: true } => f.write_str("delete it with its images"),
+            Self::Delete { with_images: false } => f.write_str("delete it, which is empty"),
+        }
+    }
+}
+
+struct Except<'a>(&'a [Wildcard]);
+
+impl fmt::Display for Except<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let filters: Vec<&str> = self.0.iter().map(Wildcard::as_str).collect();
+        write!(f, " (but {})", filters.join(", "))
+    }
+}

@@ -1,0 +1,389 @@
+//! ECR, as far as a repository's settings go.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use aws_config::SdkConfig;
+use aws_sdk_ecr::types::{
+    EncryptionConfiguration, EncryptionType as WireEncryption, ImageScanningConfiguration,
+    ImageStatusFilter, ImageTagMutability, ImageTagMutabilityExclusionFilter,
+    ImageTagMutabilityExclusionFilterType, LifecyclePolicyPreviewStatus, ListImagesFilter,
+    Repository, Tag,
+};
+use governance::image::{RepositoryName, Wildcard};
+use governance::policy::TagMutability;
+use tokio::time::{Instant, sleep};
+
+use super::properties::{Encryption, EncryptionType};
+use super::reconcile::{Action, Impact};
+use crate::arn::{OWNER_TAG, RepositoryArn};
+
+/// How long a lifecycle preview may take, and how often it is asked for.
+const PREVIEW_TIME: Duration = Duration::from_secs(120);
+const PREVIEW_PAUSE: Duration = Duration::from_secs(2);
+/// How many images of a preview an error names.
+const EXAMPLES: i32 = 5;
+
+/// The ECR client.
+pub struct Registry {
+    client: aws_sdk_ecr::Client,
+}
+
+/// A repository as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// Its ARN.
+    pub arn: String,
+    /// What images are pushed to and pulled from.
+    pub uri: String,
+    /// The account that holds it.
+    pub registry_id: String,
+    /// Its resource tags.
+    pub tags: BTreeMap<String, String>,
+    /// Whether tags can be moved; absent for a value that is newer than this code.
+    pub mutability: Option<TagMutability>,
+    /// The exceptions.
+    pub exclusion_filters: Vec<Wildcard>,
+    /// Whether each push is scanned.
+    pub scan_on_push: bool,
+    /// How it is encrypted.
+    pub encryption: Encryption,
+    /// Its lifecycle policy.
+    pub lifecycle: Option<String>,
+    /// Its repository policy.
+    pub policy: Option<String>,
+    /// Whether it has no images at all, archived ones included.
+    pub empty: bool,
+}
+
+impl Observed {
+    /// Who made it: the value of its owner tag.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        self.tags.get(OWNER_TAG).map(String::as_str)
+    }
+
+    /// Whether `owner` made it.
+    #[must_use]
+    pub fn owned_by(&self, owner: &str) -> bool {
+        self.owner() == Some(owner)
+    }
+}
+
+/// ECR would not delete a repository, since an image is in it.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the repository is not empty")]
+pub struct NotEmpty;
+
+impl Registry {
+    /// A client of this configuration.
+    #[must_use]
+    pub fn new(config: &SdkConfig) -> Self {
+        Self { client: aws_sdk_ecr::Client::new(config) }
+    }
+
+    /// The repository as it is, or `None` if there is none.
+    pub async fn observe(&self, arn: &RepositoryArn) -> anyhow::Result<Option<Observed>> {
+        let name = arn.name.as_str();
+        let described = self.client.describe_repositories().repository_names(name).send().await;
+        let repository = match described {
+            Ok(output) => output.repositories.into_iter().flatten().next(),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|e| e.is_repository_not_found_exception()) =>
+            {
+                None
+            }
+            Err(error) => {
+                return Err(aws::explain(error))
+                    .with_context(|| format!("describing repository {name}"));
+            }
+        };
+        let Some(repository) = repository else {
+            return Ok(None);
+        };
+        let (tags, lifecycle, policy, empty) = tokio::try_join!(
+            self.tags(arn),
+            self.lifecycle(name),
+            self.policy(name),
+            self.empty(name),
+        )
+        .with_context(|| format!("reading repository {name}"))?;
+        Ok(Some(observed(repository, tags, lifecycle, policy, empty)?))
+    }
+
+    async fn tags(&self, arn: &RepositoryArn) -> anyhow::Result<BTreeMap<String, String>> {
+        let output =
+            self.client.list_tags_for_resource().resource_arn(arn.to_string()).send().await;
+        let tags =
+            output.map_err(aws::explain).context("listing its tags")?.tags.unwrap_or_default();
+        Ok(tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
+    }
+
+    async fn lifecycle(&self, name: &str) -> anyhow::Result<Option<String>> {
+        match self.client.get_lifecycle_policy().repository_name(name).send().await {
+            Ok(output) => Ok(output.lifecycle_policy_text),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|e| e.is_lifecycle_policy_not_found_exception()) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(aws::explain(error)).context("getting its lifecycle policy"),
+        }
+    }
+
+    async fn policy(&self, name: &str) -> anyhow::Result<Option<String>> {
+        match self.client.get_repository_policy().repository_name(name).send().await {
+            Ok(output) => Ok(output.policy_text),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|e| e.is_repository_policy_not_found_exception()) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(aws::explain(error)).context("getting its policy"),
+        }
+    }
+
+    async fn empty(&self, name: &str) -> anyhow::Result<bool> {
+        // By default archived images are left out, and they are images too.
+        let every = ListImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
+        let listed = self
+            .client
+            .list_images()
+            .repository_name(name)
+            .filter(every)
+            .max_results(1)
+            .send()
+            .await;
+        let listed = listed.map_err(aws::explain).context("listing its images")?;
+        // A page may be empty and still have a next one.
+        Ok(listed.image_ids().is_empty() && listed.next_token().is_none())
+    }
+
+    /// What the lifecycle policy `text` would expire in the repository now. ECR makes one
+    /// preview of a repository at a time, so another's is waited for.
+    pub async fn preview(&self, name: &RepositoryName, text: &str) -> anyhow::Result<Impact> {
+        let until = Instant::now() + PREVIEW_TIME;
+        let name = name.as_str();
+        loop {
+            let started = self.client.start_lifecycle_policy_preview();
+            match started.repository_name(name).lifecycle_policy_text(text).send().await {
+                Ok(_) => break,
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(|e| e.is_lifecycle_policy_preview_in_progress_exception())
+                        && Instant::now() < until => {}
+                Err(error) => {
+                    return Err(aws::explain(error)).context("starting a lifecycle preview");
+                }
+            }
+            sleep(PREVIEW_PAUSE).await;
+        }
+        loop {
+            let got = self
+                .client
+                .get_lifecycle_policy_preview()
+                .repository_name(name)
+                .max_results(EXAMPLES);
+            let preview =
+                got.send().await.map_err(aws::explain).context("getting the lifecycle preview")?;
+            let status = preview.status().context("the lifecycle preview has no status")?;
+            match status {
+                LifecyclePolicyPreviewStatus::Complete => {
+                    let asked: Option<serde_json::Value> = serde_json::from_str(text).ok();
+                    let answered = preview
+                        .lifecycle_policy_text()
+                        .and_then(|text| serde_json::from_str(text).ok());
+                    if asked != answered {
+                        bail!("somebody else's lifecycle preview took the place of ours");
+                    }
+                    let summary =
+                        preview.summary().context("the lifecycle preview has no summary")?;
+                    let examples = preview.preview_results().iter().filter_map(|image| {
+                        let tag = image.image_tags().first().map(String::as_str);
+                        tag.or(image.image_digest()).map(str::to_owned)
+                    });
+                    let count = summary
+                        .expiring_image_total_count()
+                        .context("the lifecycle preview has no count")?;
+                    return Ok(Impact {
+                        count: u64::try_from(count)?,
+                        examples: examples.collect(),
+                    });
+                }
+                LifecyclePolicyPreviewStatus::InProgress if Instant::now() < until => {
+                    sleep(PREVIEW_PAUSE).await;
+                }
+                other => bail!("the lifecycle preview ended as {other}"),
+            }
+        }
+    }
+
+    /// Carries out one action: the only place that changes a repository.
+    pub async fn apply(&self, arn: &RepositoryArn, action: &Action) -> anyhow::Result<()> {
+        let name = arn.name.as_str();
+        let client = &self.client;
+        match action {
+            Action::Create {
+                mutability: (mutability, filters),
+                scan_on_push,
+                encryption,
+                tags,
+            } => {
+                let encryption = EncryptionConfiguration::builder()
+                    .encryption_type(WireEncryption::from(encryption.kind.to_string().as_str()))
+                    .set_kms_key(encryption.key.clone())
+                    .build()?;
+                let scanning =
+                    ImageScanningConfiguration::builder().scan_on_push(*scan_on_push).build();
+                let create = client
+                    .create_repository()
+                    .repository_name(name)
+                    .image_tag_mutability(wire(*mutability))
+                    .set_image_tag_mutability_exclusion_filters(wire_filters(filters)?)
+                    .image_scanning_configuration(scanning)
+                    .encryption_configuration(encryption)
+                    .set_tags(Some(wire_tags(tags)?));
+                if let Err(error) = create.send().await {
+                    let exists = error
+                        .as_service_error()
+                        .is_some_and(|e| e.is_repository_already_exists_exception());
+                    // The answer to an attempt that succeeded may have been lost on the way.
+                    if !exists || self.tags(arn).await?.get(OWNER_TAG) != tags.get(OWNER_TAG) {
+                        return Err(aws::explain(error));
+                    }
+                }
+            }
+            Action::Tag(tags) => {
+                let tag = client.tag_resource().resource_arn(arn.to_string());
+                tag.set_tags(Some(wire_tags(tags)?)).send().await.map_err(aws::explain)?;
+            }
+            Action::Untag(keys) => {
+                let untag = client.untag_resource().resource_arn(arn.to_string());
+                untag.set_tag_keys(Some(keys.clone())).send().await.map_err(aws::explain)?;
+            }
+            Action::SetMutability(mutability, filters) => {
+                let put = client
+                    .put_image_tag_mutability()
+                    .repository_name(name)
+                    .image_tag_mutability(wire(*mutability));
+                put.set_image_tag_mutability_exclusion_filters(wire_filters(filters)?)
+                    .send()
+                    .await
+                    .map_err(aws::explain)?;
+            }
+            Action::SetScanOnPush(on) => {
+                let scanning = ImageScanningConfiguration::builder().scan_on_push(*on).build();
+                let put = client.put_image_scanning_configuration().repository_name(name);
+                put.image_scanning_configuration(scanning).send().await.map_err(aws::explain)?;
+            }
+            Action::SetPolicy(text) => {
+                let set = client.set_repository_policy().repository_name(name).policy_text(text);
+                set.send().await.map_err(aws::explain)?;
+            }
+            Action::DeletePolicy => {
+                match client.delete_repository_policy().repository_name(name).send().await {
+                    Err(error)
+                        if !error
+                            .as_service_error()
+                            .is_some_and(|e| e.is_repository_policy_not_found_exception()) =>
+                    {
+                        return Err(aws::explain(error));
+                    }
+                    _ => {}
+                }
+            }
+            Action::PutLifecycle(text) => {
+                let put =
+                    client.put_lifecycle_policy().repository_name(name).lifecycle_policy_text(text);
+                put.send().await.map_err(aws::explain)?;
+            }
+            Action::Delete { with_images } => {
+                match client
+                    .delete_repository()
+                    .repository_name(name)
+                    .force(*with_images)
+                    .send()
+                    .await
+                {
+                    Ok(_) => {}
+                    Err(error) => match error.as_service_error() {
+                        Some(e) if e.is_repository_not_found_exception() => {}
+                        Some(e) if e.is_repository_not_empty_exception() => bail!(NotEmpty),
+                        _ => return Err(aws::explain(error)),
+                    },
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn observed(
+    repository: Repository,
+    tags: BTreeMap<String, String>,
+    lifecycle: Option<String>,
+    policy: Option<String>,
+    empty: bool,
+) -> anyhow::Result<Observed> {
+    let mutability =
+        repository.image_tag_mutability().and_then(|mutability| mutability.as_str().parse().ok());
+    let filters = repository.image_tag_mutability_exclusion_filters().iter();
+    let encryption = match repository.encryption_configuration() {
+        Some(found) => Encryption {
+            kind: found
+                .encryption_type()
+                .as_str()
+                .parse()
+                .map_err(|error| anyhow!("encryption: {error}"))?,
+            key: found.kms_key().map(str::to_owned),
+        },
+        None => Encryption { kind: EncryptionType::Aes256, key: None },
+    };
+    Ok(Observed {
+        mutability,
+        exclusion_filters: filters.filter_map(|filter| filter.filter().parse().ok()).collect(),
+        scan_on_push: repository
+            .image_scanning_configuration()
+            .is_some_and(|scanning| scanning.scan_on_push()),
+        encryption,
+        arn: repository.repository_arn.context("the repository has no ARN")?,
+        uri: repository.repository_uri.context("the repository has no URI")?,
+        registry_id: repository.registry_id.context("the repository has no registry")?,
+        tags,
+        lifecycle,
+        policy,
+        empty,
+    })
+}
+
+fn wire(mutability: TagMutability) -> ImageTagMutability {
+    ImageTagMutability::from(mutability.to_string().as_str())
+}
+
+fn wire_filters(
+    filters: &[Wildcard],
+) -> anyhow::Result<Option<Vec<ImageTagMutabilityExclusionFilter>>> {
+    if filters.is_empty() {
+        return Ok(None);
+    }
+    let filters = filters.iter().map(|filter| {
+        ImageTagMutabilityExclusionFilter::builder()
+            .filter_type(ImageTagMutabilityExclusionFilterType::Wildcard)
+            .filter(filter.as_str())
+            .build()
+    });
+    Ok(Some(filters.collect::<Result<_, _>>()?))
+}
+
+fn wire_tags(tags: &BTreeMap<String, String>) -> anyhow::Result<Vec<Tag>> {
+    let tags = tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
+    Ok(tags.collect::<Result<_, _>>()?)
+}

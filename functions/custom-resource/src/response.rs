@@ -1,0 +1,153 @@
+//! What CloudFormation is told: the response objects of
+//! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html>.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use aws_smithy_runtime::client::orchestrator::operation::Operation;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::timeout::TimeoutConfig;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tracing::warn;
+
+use crate::request::{Request, ResponseUrl};
+
+/// The attributes of a resource, for `Fn::GetAtt`.
+pub type Data = Map<String, Value>;
+
+/// The most bytes that CloudFormation takes.
+const MOST_BYTES: usize = 4_096;
+
+/// How often the answer is sent before it is given up, and how long one sending may take:
+/// together less than what an invocation keeps for it.
+const ATTEMPTS: u32 = 4;
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// The answer to one request.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    physical_resource_id: String,
+    stack_id: String,
+    request_id: String,
+    logical_resource_id: String,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    data: Data,
+}
+
+impl Answer {
+    /// The resource is as it should be.
+    #[must_use]
+    pub fn success(request: &Request, physical_id: String, data: Data) -> Self {
+        let mut answer = Self::new(request, physical_id);
+        answer.data = data;
+        // Data is never cut: half a policy is not a policy.
+        let bytes = answer.body().len();
+        if bytes > MOST_BYTES {
+            let reason = format!(
+                "the attributes would take {bytes} bytes of an answer that may have {MOST_BYTES}"
+            );
+            return Self::failed(request, answer.physical_resource_id, &reason);
+        }
+        answer
+    }
+
+    /// It is not, for `reason`, which is shortened to fit.
+    #[must_use]
+    pub fn failed(request: &Request, physical_id: String, reason: &str) -> Self {
+        let mut answer = Self::new(request, physical_id);
+        answer.status = "FAILED";
+        let mut end = reason.len();
+        loop {
+            end = reason.floor_char_boundary(end);
+            let cut = if end < reason.len() { "…" } else { "" };
+            answer.reason = Some(format!("{}{cut}", reason.get(..end).unwrap_or_default()));
+            // What JSON escapes takes more room than it seems to, so the size is measured.
+            let over = answer.body().len().saturating_sub(MOST_BYTES);
+            if over == 0 || end == 0 {
+                return answer;
+            }
+            end = end.saturating_sub(over.div_ceil(6).max(1));
+        }
+    }
+
+    fn new(request: &Request, physical_resource_id: String) -> Self {
+        Self {
+            status: "SUCCESS",
+            reason: None,
+            physical_resource_id,
+            stack_id: request.stack_id.clone(),
+            request_id: request.request_id.clone(),
+            logical_resource_id: request.logical_resource_id.clone(),
+            data: Map::new(),
+        }
+    }
+
+    /// Why it failed, where it did.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// The answer as CloudFormation takes it: JSON, at most 4,096 bytes.
+    #[must_use]
+    pub fn body(&self) -> String {
+        #[expect(clippy::expect_used, reason = "strings always serialise")]
+        serde_json::to_string(self).expect("an answer serialises")
+    }
+}
+
+/// Sends an answer, a bounded number of times. An error has told nobody the URL.
+pub async fn deliver(http: &SharedHttpClient, url: &ResponseUrl, body: &str) -> anyhow::Result<()> {
+    let (origin, path) = split(&url.0).context("ResponseURL: expected a URL")?;
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
+    let operation = Operation::builder()
+        .service_name("cloudformation")
+        .operation_name("answer")
+        .http_client(http.clone())
+        .endpoint_url(origin)
+        .no_auth()
+        .no_retry()
+        .timeout_config(timeouts)
+        .sleep_impl(aws_smithy_async::rt::sleep::TokioSleep::new())
+        .serializer(|(path, body): (String, String)| {
+            // No Content-Type: the URL is signed for an empty one.
+            let request = http::Request::put(path).body(SdkBody::from(body))?;
+            Ok(HttpRequest::try_from(request)?)
+        })
+        .deserializer::<u16, Infallible>(|response| Ok(response.status().as_u16()))
+        .build();
+
+    let mut pause = FIRST_PAUSE;
+    let mut attempt = 1;
+    loop {
+        let outcome = operation.invoke((path.to_owned(), body.to_owned())).await;
+        let reason = match outcome {
+            Ok(200..=299) => return Ok(()),
+            Ok(status) => format!("status {status}"),
+            Err(error) => format!("{:#}", anyhow::Error::new(error)),
+        };
+        if attempt == ATTEMPTS {
+            bail!("{reason}, the last of {ATTEMPTS} attempts");
+        }
+        warn!("answering CloudFormation failed and is tried again: {reason}");
+        tokio::time::sleep(pause).await;
+        pause *= 4;
+        attempt += 1;
+    }
+}
+
+/// A URL's scheme and authority, and its path with the query, to the letter.
+fn split(url: &str) -> Option<(&str, &str)> {
+    let authority = url.find("://")? + "://".len();
+    let path = url.get(authority..)?.find('/')? + authority;
+    Some(url.split_at(path))
+}

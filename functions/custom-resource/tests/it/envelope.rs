@@ -1,0 +1,184 @@
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use custom_resource::handle;
+use local_aws::{Fault, LocalAws};
+use serde_json::{Value, json};
+
+use crate::{Function, event, update, with};
+
+fn answers(aws: &LocalAws) -> usize {
+    aws.state().calls.iter().filter(|call| *call == "Answer").count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn out_of_time_in_an_update_is_one_failure_with_the_original_id() {
+    // 30
+    let function = Function::new();
+    let created = event("create-infrastructure");
+    let answer = function.succeed(&created).await;
+    let rename = update(&created, &answer["PhysicalResourceId"], "RepositoryName", "platform");
+    function.aws.fault("CreateRepository", 0, Fault::Hang);
+    let before = answers(&function.aws);
+    handle(&function.context, &rename, SystemTime::now() + Duration::from_secs(20)).await;
+    assert_eq!(answers(&function.aws), before + 1);
+    let failed = function.aws.state().answers.remove(0);
+    assert_eq!(failed["Status"], "FAILED");
+    assert_eq!(failed["PhysicalResourceId"], answer["PhysicalResourceId"]);
+    assert!(failed["Reason"].as_str().unwrap().contains("out of time"));
+    // Nothing goes on after the answer.
+    let calls = function.aws.state().calls.len();
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(function.aws.state().calls.len(), calls);
+}
+
+#[tokio::test(start_paused = true)]
+async fn out_of_time_in_a_creation_names_what_may_have_been_made() {
+    let function = Function::new();
+    function.aws.fault("PutLifecyclePolicy", 0, Fault::Hang);
+    handle(
+        &function.context,
+        &event("create-infrastructure"),
+        SystemTime::now() + Duration::from_secs(20),
+    )
+    .await;
+    let failed = function.aws.state().answers.remove(0);
+    assert_eq!(
+        failed["PhysicalResourceId"],
+        "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_a_failure_that_is_answered() {
+    // 38
+    let function = Function::new();
+    function.aws.fault("DescribeRepositories", 1, Fault::Panic);
+    let reason = function.fail(&event("create-infrastructure")).await;
+    assert!(reason.contains("a defect while calling DescribeRepositories"), "{reason}");
+    function.succeed(&event("create-infrastructure")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_reason_is_cut_and_still_json() {
+    // 31; `answer` checks the size and parses it.
+    let function = Function::new();
+    for filler in ["x", "é", "\"", "\u{1}", "\\"] {
+        let many: Vec<Value> = (0..100).map(|_| filler.repeat(70).into()).collect();
+        let request =
+            with(event("create-infrastructure"), "ResourceProperties.PullPrincipals", json!(many));
+        let reason = function.fail(&request).await;
+        assert!(reason.starts_with("PullPrincipals: ") && reason.ends_with('…'), "{reason}");
+        assert!(reason.len() > 400, "{} bytes are left of it", reason.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn attributes_are_never_cut_but_refused_before_any_change() {
+    // 31
+    let function = Function::new();
+    let components: Vec<String> = (0..200).map(|n| format!("component-{n}")).collect();
+    let request = with(
+        event("create-infrastructure"),
+        "ResourceProperties.Governance.Tags.Components",
+        json!(components),
+    );
+    let reason = function.fail(&request).await;
+    assert!(reason.contains("Governance: the policy takes"), "{reason}");
+    assert!(function.aws.take_changes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_refused_is_sent_a_bounded_number_of_times() {
+    // 32
+    for fault in [
+        Fault::Error(403, "Forbidden"),
+        Fault::Error(500, "InternalError"),
+        Fault::Error(302, "Found"),
+        Fault::ResetBefore,
+        Fault::Hang,
+    ] {
+        let function = Function::new();
+        function.aws.fault("Answer", 0, fault.clone());
+        let deadline = SystemTime::now() + Duration::from_secs(240);
+        let started = tokio::time::Instant::now();
+        handle(&function.context, &event("create-infrastructure"), deadline).await;
+        assert_eq!(answers(&function.aws), 4, "{fault:?}");
+        assert!(
+            started.elapsed() < custom_resource::TIME_TO_ANSWER + Duration::from_secs(5),
+            "{:?}",
+            started.elapsed()
+        );
+
+        // One that is taken at last is an answer.
+        let function = Function::new();
+        function.aws.fault("Answer", 1, fault);
+        function.succeed(&event("create-infrastructure")).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_nobody_can_be_told_about_changes_nothing() {
+    // 34
+    let function = Function::new();
+    for request in [
+        json!(null),
+        json!([]),
+        json!({}),
+        with(event("create-infrastructure"), "ResponseURL", Value::Null),
+    ] {
+        handle(&function.context, &request, SystemTime::now() + Duration::from_secs(60)).await;
+    }
+    assert!(function.aws.state().calls.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_aws_error_reaches_the_stack_with_its_code_and_what_was_being_done() {
+    let function = Function::new();
+    function.aws.fault("CreateRepository", 0, Fault::Error(400, "KmsException"));
+    let reason = function.fail(&event("create-infrastructure")).await;
+    assert!(
+        reason.starts_with("repository infrastructure: create it with IMMUTABLE tags"),
+        "{reason}"
+    );
+    assert!(reason.ends_with("KmsException: made to fail"), "{reason}");
+}
+
+/// What is logged, for looking into it.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_response_url_is_in_no_log_line() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let function = Function::new();
+    function.succeed(&event("create-infrastructure")).await;
+    for fault in [Fault::Error(403, "Forbidden"), Fault::ResetBefore, Fault::Hang] {
+        function.aws.fault("Answer", 0, fault);
+        handle(
+            &function.context,
+            &event("create-infrastructure"),
+            SystemTime::now() + Duration::from_secs(60),
+        )
+        .await;
+        function.aws.heal();
+    }
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("could not be answered"), "{log}");
+    assert!(!log.contains("marked-secret"), "{log}");
+}

@@ -1,0 +1,103 @@
+//! The custom resources against an AWS in memory, request by request as CloudFormation
+//! sends them. A number in a test's comment is the line of experience it stands for: what
+//! went wrong in other projects.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test ends where something is off"
+)]
+
+mod envelope;
+mod push_pull;
+mod repository;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use custom_resource::{Context, handle};
+use local_aws::LocalAws;
+use serde_json::Value;
+
+/// A function with its AWS, and the requests of `events/custom-resource`.
+struct Function {
+    aws: LocalAws,
+    context: Arc<Context>,
+}
+
+impl Function {
+    fn new() -> Self {
+        let aws = LocalAws::default();
+        aws.state().stack_status = "UPDATE_IN_PROGRESS".to_owned();
+        let context = Arc::new(Context::new(&aws.config()).unwrap());
+        Self { aws, context }
+    }
+
+    /// Carries out a request and gives the answer, of which there is exactly one.
+    async fn answer(&self, request: &Value) -> Value {
+        let deadline = SystemTime::now() + Duration::from_secs(240);
+        handle(&self.context, request, deadline).await;
+        let mut answers = std::mem::take(&mut self.aws.state().answers);
+        assert_eq!(answers.len(), 1, "{answers:#?}");
+        let answer = answers.remove(0);
+        assert!(answer.to_string().len() <= 4_096);
+        for field in ["StackId", "RequestId", "LogicalResourceId"] {
+            assert_eq!(answer[field], request[field]);
+        }
+        answer
+    }
+
+    async fn succeed(&self, request: &Value) -> Value {
+        let answer = self.answer(request).await;
+        assert_eq!(answer["Status"], "SUCCESS", "{answer:#}");
+        answer
+    }
+
+    /// The reason of a request that has to fail.
+    async fn fail(&self, request: &Value) -> String {
+        let answer = self.answer(request).await;
+        assert_eq!(answer["Status"], "FAILED", "{answer:#}");
+        answer["Reason"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A request of `events/custom-resource`.
+fn event(name: &str) -> Value {
+    let path = format!("{}/../../events/custom-resource/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// The request with a value set, or removed where it is null, by its dotted path.
+fn with(mut request: Value, path: &str, value: impl Into<Value>) -> Value {
+    let pointer = format!("/{}", path.replace('.', "/"));
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    let object = request.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+    match value.into() {
+        Value::Null => object.remove(name),
+        value => object.insert(name.to_owned(), value),
+    };
+    request
+}
+
+/// The update that follows `created`, with one property changed.
+fn update(created: &Value, physical_id: &Value, property: &str, value: impl Into<Value>) -> Value {
+    let mut request = with(created.clone(), "RequestType", "Update");
+    request["PhysicalResourceId"] = physical_id.clone();
+    request["OldResourceProperties"] = request["ResourceProperties"].clone();
+    with(request, &format!("ResourceProperties.{property}"), value)
+}
+
+/// The roll-back of an update: the same with new and old swapped.
+fn rolled_back(update: &Value) -> Value {
+    let mut request = update.clone();
+    request["ResourceProperties"] = update["OldResourceProperties"].clone();
+    request["OldResourceProperties"] = update["ResourceProperties"].clone();
+    request
+}
+
+/// The Delete of what `request` was answered about.
+fn delete(request: &Value, answer: &Value) -> Value {
+    let mut request = with(request.clone(), "RequestType", "Delete");
+    request["PhysicalResourceId"] = answer["PhysicalResourceId"].clone();
+    with(request, "OldResourceProperties", Value::Null)
+}

@@ -1,0 +1,245 @@
+use expect_test::expect;
+use local_aws::{Fault, iam};
+use serde_json::{Value, json};
+
+use crate::{Function, delete, event, rolled_back, update, with};
+
+const ARN: &str = "arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30";
+
+async fn made() -> (Function, Value, Value) {
+    let function = Function::new();
+    let roles = ["github-actions", "gitlab"].map(str::to_owned);
+    function.aws.state().iam.roles.extend(roles);
+    let request = event("create-push-pull-policy");
+    let answer = function.succeed(&request).await;
+    (function, request, answer)
+}
+
+fn policy(function: &Function) -> iam::Policy {
+    function.aws.state().iam.policies[ARN].clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_policy_grants_the_guides_eight_actions_and_no_other() {
+    let (function, request, answer) = made().await;
+    assert_eq!(answer["PhysicalResourceId"], ARN);
+    assert_eq!(answer["Data"], json!({"PolicyArn": ARN}));
+    let policy = policy(&function);
+    let document: Value = serde_json::from_str(&policy.versions[&1]).unwrap();
+    expect![[r#"
+        {
+          "Statement": [
+            {
+              "Action": "ecr:GetAuthorizationToken",
+              "Effect": "Allow",
+              "Resource": "*",
+              "Sid": "Login"
+            },
+            {
+              "Action": [
+                "ecr:BatchCheckLayerAvailability",
+                "ecr:BatchGetImage",
+                "ecr:CompleteLayerUpload",
+                "ecr:GetDownloadUrlForLayer",
+                "ecr:InitiateLayerUpload",
+                "ecr:PutImage",
+                "ecr:UploadLayerPart"
+              ],
+              "Effect": "Allow",
+              "Resource": [
+                "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure",
+                "arn:aws:ecr:us-east-1:123456789012:repository/deployments"
+              ],
+              "Sid": "PushAndPull"
+            }
+          ],
+          "Version": "2012-10-17"
+        }"#]]
+    .assert_eq(&format!("{document:#}"));
+    assert_eq!(Vec::from_iter(&policy.roles), ["github-actions"]);
+    assert_eq!(function.aws.take_changes(), ["CreatePolicy", "AttachRolePolicy"]);
+
+    assert_eq!(function.succeed(&request).await, answer, "delivered twice");
+    assert!(function.aws.take_changes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_detaches_only_what_it_attached() {
+    let (function, request, answer) = made().await;
+    function.aws.state().iam.policies.get_mut(ARN).unwrap().roles.insert("by-hand".to_owned());
+    let roles = json!(["arn:aws:iam::123456789012:role/gitlab"]);
+    let change = update(&request, &answer["PhysicalResourceId"], "AttachToRoleArns", roles);
+    function.succeed(&change).await;
+    assert_eq!(Vec::from_iter(&policy(&function).roles), ["by-hand", "gitlab"]);
+    function.succeed(&rolled_back(&change)).await;
+    assert_eq!(Vec::from_iter(&policy(&function).roles), ["by-hand", "github-actions"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn versions_stay_below_the_limit_and_the_newest_is_in_force() {
+    let (function, request, answer) = made().await;
+    for n in 2..=9_u32 {
+        let arns = json!([format!("arn:aws:ecr:us-east-1:123456789012:repository/number-{n}")]);
+        function
+            .succeed(&update(&request, &answer["PhysicalResourceId"], "RepositoryArns", arns))
+            .await;
+        let policy = policy(&function);
+        assert!(policy.versions.len() <= 5);
+        assert!(policy.versions[&policy.default].contains(&format!("number-{n}")));
+    }
+    assert_eq!(Vec::from_iter(policy(&function).versions.keys()), [&5, &6, &7, &8, &9]);
+    // All of its versions go with it.
+    function.succeed(&delete(&request, &answer)).await;
+    assert!(function.aws.state().iam.policies.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn drift_is_put_right_on_any_update() {
+    let (function, request, answer) = made().await;
+    let again = update(&request, &answer["PhysicalResourceId"], "PolicyVersion", "2");
+    let mut state = function.aws.state();
+    let policy = state.iam.policies.get_mut(ARN).unwrap();
+    policy.roles.clear();
+    policy.versions.insert(1, "{}".to_owned());
+    drop(state);
+    let _ = function.aws.take_changes();
+    function.succeed(&again).await;
+    assert_eq!(function.aws.take_changes(), ["CreatePolicyVersion", "AttachRolePolicy"]);
+    function.aws.state().iam.policies.clear();
+    function.succeed(&again).await;
+    assert_eq!(function.aws.take_changes(), ["CreatePolicy", "AttachRolePolicy"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_that_is_gone_stops_a_new_attachment_and_not_an_old_one() {
+    let (function, request, answer) = made().await;
+    let mut state = function.aws.state();
+    state.iam.roles.remove("github-actions");
+    state.iam.policies.get_mut(ARN).unwrap().roles.clear();
+    drop(state);
+    let same = update(&request, &answer["PhysicalResourceId"], "PolicyVersion", "2");
+    function.succeed(&same).await;
+    let roles = json!(["arn:aws:iam::123456789012:role/nobody"]);
+    let reason = function
+        .fail(&update(&request, &answer["PhysicalResourceId"], "AttachToRoleArns", roles))
+        .await;
+    assert!(reason.contains("attach it to nobody: NoSuchEntity"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_others_attached_stays() {
+    let (function, request, answer) = made().await;
+    function.aws.state().iam.policies.get_mut(ARN).unwrap().users.insert("ana".to_owned());
+    function.succeed(&delete(&request, &answer)).await;
+    let policy = policy(&function);
+    assert!(policy.roles.is_empty(), "what we attached goes");
+    assert_eq!(Vec::from_iter(&policy.users), ["ana"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_of_somebody_else_is_left_alone() {
+    let function = Function::new();
+    function.aws.state().iam.policies.insert(
+        ARN.to_owned(),
+        iam::Policy {
+            versions: [(1, "{}".to_owned())].into(),
+            default: 1,
+            ..iam::Policy::default()
+        },
+    );
+    let request = event("create-push-pull-policy");
+    let answer = function.answer(&request).await;
+    assert!(answer["Reason"].as_str().unwrap().contains("exists already"), "{answer:#}");
+    assert_eq!(answer["PhysicalResourceId"], "ecr-warden:nothing-made");
+    function.succeed(&delete(&request, &answer)).await;
+    for id in [
+        ARN,
+        "arn:aws:iam::aws:policy/AdministratorAccess",
+        "arn:aws:iam::123456789012:policy/other",
+        "x",
+    ] {
+        function.succeed(&with(delete(&request, &answer), "PhysicalResourceId", id)).await;
+    }
+    assert!(function.aws.take_changes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_creation_is_taken_away_and_the_next_one_succeeds() {
+    let function = Function::new();
+    let request = event("create-push-pull-policy");
+    let answer = function.answer(&request).await;
+    assert!(
+        answer["Reason"].as_str().unwrap().contains("attach it to github-actions: NoSuchEntity"),
+        "{answer:#}"
+    );
+    assert_eq!(answer["PhysicalResourceId"], ARN);
+    function.succeed(&delete(&request, &answer)).await;
+    assert!(function.aws.state().iam.policies.is_empty());
+    function.aws.state().iam.roles.insert("github-actions".to_owned());
+    function.succeed(&request).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_races_with_an_attachment_keeps_the_policy() {
+    let (function, request, answer) = made().await;
+    function.aws.fault("DeletePolicy", 1, Fault::Error(409, "DeleteConflict"));
+    function.succeed(&delete(&request, &answer)).await;
+    assert_eq!(function.aws.state().iam.policies.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_properties_are_named_and_nothing_is_called() {
+    let function = Function::new();
+    let good = event("create-push-pull-policy");
+    let many: Vec<String> = (0..150)
+        .map(|n| format!("arn:aws:ecr:us-east-1:123456789012:repository/number-{n}"))
+        .collect();
+    let long = format!(
+        "arn:aws:cloudformation:us-east-1:123456789012:stack/{}/5f2c1a30-x",
+        "a".repeat(110)
+    );
+    for (path, value, named) in [
+        ("ResourceProperties.RepositoryArns", Value::Null, "RepositoryArns: expected at least one"),
+        (
+            "ResourceProperties.RepositoryArns",
+            json!(["*"]),
+            "RepositoryArns: expected the ARN of an ECR repository",
+        ),
+        (
+            "ResourceProperties.RepositoryArns",
+            json!(["arn:aws:ecr:us-east-1:123456789012:repository/*"]),
+            "RepositoryArns: expected the ARN",
+        ),
+        (
+            "ResourceProperties.RepositoryArns",
+            json!(["arn:aws:ecr:us-east-1:999999999999:repository/ab"]),
+            "is not in account 123456789012",
+        ),
+        (
+            "ResourceProperties.RepositoryArns",
+            json!(["arn:aws:ecr:eu-west-1:123456789012:repository/ab"]),
+            "is not in account 123456789012 and region us-east-1",
+        ),
+        ("ResourceProperties.RepositoryArns", json!(many), "IAM takes 6144"),
+        (
+            "ResourceProperties.AttachToRoleArns",
+            json!(["ci"]),
+            "AttachToRoleArns: expected the ARN of an IAM role",
+        ),
+        (
+            "ResourceProperties.AttachToRoleArns",
+            json!(["arn:aws:iam::999999999999:role/ci"]),
+            "a policy can only be attached in its own",
+        ),
+        (
+            "ResourceProperties.AttachToRoles",
+            json!([]),
+            "AttachToRoles: unknown property; the nearest known one is AttachToRoleArns",
+        ),
+        ("StackId", json!(long), "StackId: the policy would be called"),
+    ] {
+        let reason = function.fail(&with(good.clone(), path, value)).await;
+        assert!(reason.contains(named), "{path}: {reason}");
+    }
+    assert_eq!(function.aws.state().calls.iter().filter(|call| *call != "Answer").count(), 0);
+}

@@ -1,0 +1,603 @@
+use expect_test::expect;
+use governance::policy::Policy;
+use local_aws::Fault;
+use serde_json::{Value, json};
+
+use crate::{Function, delete, event, rolled_back, update, with};
+
+const ARN: &str = "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure";
+const NOTHING_MADE: &str = "ecr-warden:nothing-made";
+
+fn names(function: &Function) -> Vec<String> {
+    function.aws.state().ecr.repositories.keys().cloned().collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_guides_repositories_are_made_with_its_settings() {
+    let function = Function::new();
+    let answer = function.succeed(&event("create-infrastructure")).await;
+    assert_eq!(answer["PhysicalResourceId"], ARN);
+    assert_eq!(answer["Data"]["Arn"], ARN);
+    assert_eq!(answer["Data"]["RepositoryName"], "infrastructure");
+    assert_eq!(
+        answer["Data"]["RepositoryUri"],
+        "123456789012.dkr.ecr.us-east-1.amazonaws.com/infrastructure"
+    );
+    assert_eq!(answer["Data"]["RegistryId"], "123456789012");
+    let policy = Policy::parse(answer["Data"]["Governance"].as_str().unwrap()).unwrap();
+    assert_eq!(policy.governance.retention.keep_per_component, 20);
+    assert_eq!(function.aws.take_changes(), ["CreateRepository", "PutLifecyclePolicy"]);
+    function.succeed(&event("create-deployments")).await;
+
+    let state = function.aws.state();
+    let shown = |name: &str| {
+        let found = &state.ecr.repositories[name];
+        let settings =
+            ["imageTagMutability", "imageScanningConfiguration", "encryptionConfiguration"]
+                .map(|field| format!("{}", found.described[field]));
+        format!(
+            "{}\n{:?}\n{}\n",
+            settings.join(" "),
+            found.tags,
+            found.lifecycle.as_deref().unwrap()
+        )
+    };
+    expect![[r#"
+        "IMMUTABLE" {"scanOnPush":true} {"encryptionType":"KMS","kmsKey":"arn:aws:kms:us-east-1:123456789012:key/aws-managed"}
+        {"ecr-warden:owner": "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3/InfrastructureRepository"}
+        {"rules":[{"rulePriority":1,"description":"Expire untagged images 7 days after their push","selection":{"tagStatus":"untagged","countType":"sinceImagePushed","countUnit":"days","countNumber":7},"action":{"type":"expire"}},{"rulePriority":2,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}
+        "MUTABLE" {"scanOnPush":true} {"encryptionType":"KMS","kmsKey":"arn:aws:kms:us-east-1:123456789012:key/aws-managed"}
+        {"ecr-warden:owner": "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3/DeploymentsRepository"}
+        {"rules":[{"rulePriority":1,"description":"Expire untagged images 3 days after their push","selection":{"tagStatus":"untagged","countType":"sinceImagePushed","countUnit":"days","countNumber":3},"action":{"type":"expire"}},{"rulePriority":2,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}
+    "#]].assert_eq(&(shown("infrastructure") + &shown("deployments")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_create_gives_the_same_answer_and_changes_nothing() {
+    // 37
+    let function = Function::new();
+    let first = function.succeed(&event("create-infrastructure")).await;
+    let _ = function.aws.take_changes();
+    assert_eq!(function.succeed(&event("create-infrastructure")).await, first);
+    assert!(function.aws.take_changes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_broke_off_goes_on_at_any_point() {
+    // 37
+    for (operation, fault) in [
+        ("CreateRepository", Fault::ResetAfter),
+        ("CreateRepository", Fault::ResetBefore),
+        ("PutLifecyclePolicy", Fault::Error(400, "AccessDeniedException")),
+        ("PutLifecyclePolicy", Fault::ResetAfter),
+        ("DescribeRepositories", Fault::Error(500, "ServerException")),
+    ] {
+        let whole = Function::new();
+        let expected = whole.succeed(&event("create-infrastructure")).await;
+        let function = Function::new();
+        function.aws.fault(operation, 0, fault);
+        let _ = function.answer(&event("create-infrastructure")).await;
+        function.aws.heal();
+        assert_eq!(
+            function.succeed(&event("create-infrastructure")).await,
+            expected,
+            "{operation}"
+        );
+        let settings = |function: &Function| format!("{:?}", function.aws.state().ecr.repositories);
+        assert_eq!(settings(&function), settings(&whole), "{operation}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_lost_answer_to_a_creation_is_made_good_within_the_request() {
+    let function = Function::new();
+    function.aws.fault("CreateRepository", 1, Fault::ResetAfter);
+    function.succeed(&event("create-infrastructure")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_existing_repository_fails_the_creation_and_is_left_alone() {
+    // 29
+    for owner in
+        [None, Some("arn:aws:cloudformation:us-east-1:123456789012:stack/other/1/Repository")]
+    {
+        let function = Function::new();
+        let mut state = function.aws.state();
+        let repository = state.ecr.foreign("infrastructure");
+        repository
+            .tags
+            .extend(owner.map(|owner| ("ecr-warden:owner".to_owned(), owner.to_owned())));
+        drop(state);
+        let request = event("create-infrastructure");
+        let answer = function.answer(&request).await;
+        assert_eq!(answer["PhysicalResourceId"], NOTHING_MADE);
+        let whose = owner
+            .map_or("was not made by ECR Warden".to_owned(), |owner| format!("belongs to {owner}"));
+        let reason = answer["Reason"].as_str().unwrap();
+        assert!(
+            reason.contains(&format!("repository infrastructure exists already and {whose}")),
+            "{reason}"
+        );
+
+        function
+            .succeed(&with(
+                delete(&request, &answer),
+                "ResourceProperties.OnDelete",
+                "delete-with-images",
+            ))
+            .await;
+        assert!(function.aws.take_changes().is_empty());
+        // Even if CloudFormation knew it by its ARN, as it might of a Create that timed out.
+        let by_arn = with(delete(&request, &answer), "PhysicalResourceId", ARN);
+        function.succeed(&with(by_arn, "ResourceProperties.OnDelete", "delete-with-images")).await;
+        assert!(function.aws.take_changes().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adopted_repository_is_governed_and_never_deleted() {
+    // 39
+    let function = Function::new();
+    function
+        .aws
+        .state()
+        .ecr
+        .foreign("infrastructure")
+        .tags
+        .insert("team".to_owned(), "data".to_owned());
+    let mut request =
+        with(event("create-infrastructure"), "ResourceProperties.OnExisting", "adopt");
+    request = with(request, "ResourceProperties.OnDelete", "delete-with-images");
+    request = with(request, "ResourceProperties.EncryptionType", "AES256");
+    let answer = function.succeed(&request).await;
+    assert_eq!(
+        function.aws.take_changes(),
+        ["PutImageTagMutability", "PutImageScanningConfiguration", "PutLifecyclePolicy"]
+    );
+    let tags = function.aws.state().ecr.repositories["infrastructure"].tags.clone();
+    assert_eq!(format!("{tags:?}"), r#"{"team": "data"}"#);
+
+    function.succeed(&delete(&request, &answer)).await;
+    assert!(function.aws.take_changes().is_empty(), "empty or not, it is not ours");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_changes_what_differs_and_nothing_else() {
+    let function = Function::new();
+    function.succeed(&event("create-infrastructure")).await;
+    let _ = function.aws.take_changes();
+    let answer = function.succeed(&event("update-infrastructure")).await;
+    assert_eq!(answer["PhysicalResourceId"], ARN);
+    let changes = function.aws.take_changes();
+    assert_eq!(changes, ["TagResource", "PutImageScanningConfiguration", "SetRepositoryPolicy"]);
+    function.succeed(&event("update-infrastructure")).await;
+    assert!(function.aws.take_changes().is_empty(), "what was applied is not applied again");
+
+    // Back again: what was added goes.
+    function.succeed(&rolled_back(&event("update-infrastructure"))).await;
+    let changes = function.aws.take_changes();
+    assert_eq!(
+        changes,
+        ["UntagResource", "PutImageScanningConfiguration", "DeleteRepositoryPolicy"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn mutability_and_its_exclusions_are_updated_in_place() {
+    let function = Function::new();
+    let created = event("create-infrastructure");
+    let answer = function.succeed(&created).await;
+    let _ = function.aws.take_changes();
+    let request = update(
+        &created,
+        &answer["PhysicalResourceId"],
+        "ImageTagMutability",
+        "IMMUTABLE_WITH_EXCLUSION",
+    );
+    let request = with(
+        request,
+        "ResourceProperties.ImageTagMutabilityExclusionFilters",
+        json!(["latest", "dev-*"]),
+    );
+    function.succeed(&request).await;
+    assert_eq!(function.aws.take_changes(), ["PutImageTagMutability"]);
+    let state = function.aws.state();
+    let described = &state.ecr.repositories["infrastructure"].described;
+    assert_eq!(described["imageTagMutability"], "IMMUTABLE_WITH_EXCLUSION");
+    assert_eq!(
+        described["imageTagMutabilityExclusionFilters"],
+        json!([{"filterType": "WILDCARD", "filter": "latest"}, {"filterType": "WILDCARD", "filter": "dev-*"}])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn drift_is_put_right_on_any_update_even_if_the_repository_is_gone() {
+    let function = Function::new();
+    let created = event("create-infrastructure");
+    let answer = function.succeed(&created).await;
+    let request = update(&created, &answer["PhysicalResourceId"], "PolicyVersion", "2");
+    let mut state = function.aws.state();
+    let repository = state.ecr.repositories.get_mut("infrastructure").unwrap();
+    repository.described.insert("imageTagMutability".to_owned(), "MUTABLE".into());
+    repository.lifecycle = None;
+    drop(state);
+    let _ = function.aws.take_changes();
+    function.succeed(&request).await;
+    assert_eq!(function.aws.take_changes(), ["PutImageTagMutability", "PutLifecyclePolicy"]);
+
+    function.aws.state().ecr.repositories.clear();
+    function.succeed(&request).await;
+    assert_eq!(function.aws.take_changes(), ["CreateRepository", "PutLifecyclePolicy"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn statements_of_others_in_the_repository_policy_stay() {
+    let function = Function::new();
+    let created = event("create-infrastructure");
+    let answer = function.succeed(&created).await;
+    let theirs = json!({"Sid": "Audit", "Effect": "Allow", "Principal": "*", "Action": "ecr:DescribeImages"});
+    let policy = json!({"Version": "2012-10-17", "Statement": [theirs]});
+    function.aws.state().ecr.repositories.get_mut("infrastructure").unwrap().policy =
+        Some(policy.to_string());
+    let shared = update(
+        &created,
+        &answer["PhysicalResourceId"],
+        "PullPrincipals",
+        json!(["210987654321", "o-abcdefghij"]),
+    );
+    function.succeed(&shared).await;
+    let in_force = || -> Value {
+        let state = function.aws.state();
+        serde_json::from_str(state.ecr.repositories["infrastructure"].policy.as_deref().unwrap())
+            .unwrap()
+    };
+    let statements = in_force()["Statement"].clone();
+    assert_eq!(statements[0], theirs);
+    assert_eq!(statements[1]["Principal"], json!({"AWS": ["arn:aws:iam::210987654321:root"]}));
+    assert_eq!(
+        statements[2]["Condition"],
+        json!({"StringEquals": {"aws:PrincipalOrgID": ["o-abcdefghij"]}})
+    );
+    function.succeed(&rolled_back(&shared)).await;
+    assert_eq!(in_force(), policy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rename_makes_another_repository_and_the_old_one_goes_by_its_own_policy() {
+    let function = Function::new();
+    let created = event("create-infrastructure");
+    let old = function.succeed(&created).await;
+    function
+        .aws
+        .state()
+        .ecr
+        .repositories
+        .get_mut("infrastructure")
+        .unwrap()
+        .push(["litellm-v1.0.0".to_owned()], 1);
+    let rename = update(&created, &old["PhysicalResourceId"], "RepositoryName", "platform");
+    let new = function.succeed(&rename).await;
+    assert_eq!(new["PhysicalResourceId"], "arn:aws:ecr:us-east-1:123456789012:repository/platform");
+    assert_eq!(function.succeed(&rename).await, new, "delivered twice");
+
+    // CloudFormation lets the old one go with the properties it had.
+    function.succeed(&delete(&created, &old)).await;
+    assert_eq!(names(&function), ["infrastructure", "platform"], "OnDelete retain, with an image");
+    function
+        .succeed(&with(delete(&created, &old), "ResourceProperties.OnDelete", "delete-with-images"))
+        .await;
+    assert_eq!(names(&function), ["platform"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rename_that_fails_leaves_nothing_behind_once_it_is_rolled_back() {
+    let function = Function::new();
+    let created = event("create-infrastructure");
+    let old = function.succeed(&created).await;
+    let rename = update(&created, &old["PhysicalResourceId"], "RepositoryName", "platform");
+    function.aws.fault("PutLifecyclePolicy", 1, Fault::Error(400, "InvalidParameterException"));
+    let answer = function.answer(&rename).await;
+    assert_eq!(
+        (&answer["Status"], &answer["PhysicalResourceId"]),
+        (&"FAILED".into(), &old["PhysicalResourceId"])
+    );
+    assert_eq!(names(&function), ["infrastructure", "platform"]);
+    let back = function.succeed(&rolled_back(&rename)).await;
+    assert_eq!(back["PhysicalResourceId"], old["PhysicalResourceId"]);
+    assert_eq!(names(&function), ["infrastructure"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rename_onto_somebody_elses_repository_is_refused_and_rolls_back() {
+    let function = Function::new();
+    let created = event("create-infrastructure");
+    let old = function.succeed(&created).await;
+    function.aws.state().ecr.foreign("platform");
+    let rename = update(&created, &old["PhysicalResourceId"], "RepositoryName", "platform");
+    let _ = function.aws.take_changes();
+    assert!(function.fail(&rename).await.contains("repository platform exists already"));
+    function.succeed(&rolled_back(&rename)).await;
+    assert!(function.aws.take_changes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn encryption_cannot_change_in_place_and_nothing_does() {
+    // 35
+    let key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    let with_key = with(event("create-infrastructure"), "ResourceProperties.KmsKey", key);
+    for (created, property, value) in [
+        (event("create-infrastructure"), "EncryptionType", json!("AES256")),
+        (event("create-infrastructure"), "KmsKey", json!(key)),
+        (with_key.clone(), "KmsKey", json!(key.replace('4', "5"))),
+        (with_key, "KmsKey", Value::Null),
+    ] {
+        let function = Function::new();
+        let answer = function.succeed(&created).await;
+        let _ = function.aws.take_changes();
+        let change = update(&created, &answer["PhysicalResourceId"], property, value);
+        let reason = function.fail(&change).await;
+        assert!(reason.contains("ECR cannot change that"), "{reason}");
+        function.succeed(&rolled_back(&change)).await;
+        assert!(function.aws.take_changes().is_empty());
+    }
+}
+
+/// A repository of ours with sixty images of a prefix that is not counted yet.
+async fn with_sixty_images(function: &Function) -> (Value, Value) {
+    let created = event("create-infrastructure");
+    let answer = function.succeed(&created).await;
+    let tags = (0..60).map(|n| format!("v1.0.{n}"));
+    function.aws.state().ecr.repositories.get_mut("infrastructure").unwrap().push(tags, 1);
+    let change = update(&created, &answer["PhysicalResourceId"], "LifecycleScope", "repository");
+    let change = with(change, "ResourceProperties.LifecycleTagCount", "5");
+    let _ = function.aws.take_changes();
+    (created, change)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lifecycle_change_that_would_expire_in_bulk_is_refused_with_examples() {
+    // 36
+    let function = Function::new();
+    let (_, change) = with_sixty_images(&function).await;
+    expect!["repository infrastructure: the changed lifecycle policy would expire 55 images, more than LifecycleImpactLimit 50 allows (v1.0.5, v1.0.6, v1.0.7, v1.0.8, v1.0.9, and 50 more). The policy in force was not touched. Raise the limit if they may go"].assert_eq(&function.fail(&change).await);
+    assert!(function.aws.take_changes().is_empty());
+    function.succeed(&rolled_back(&change)).await;
+    assert!(function.aws.take_changes().is_empty());
+
+    function.succeed(&with(change, "ResourceProperties.LifecycleImpactLimit", "55")).await;
+    assert_eq!(function.aws.take_changes(), ["PutLifecyclePolicy"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_roll_back_is_never_refused_for_its_impact() {
+    // 36
+    for blind in [false, true] {
+        let function = Function::new();
+        let (_, change) = with_sixty_images(&function).await;
+        let before = function.aws.state().ecr.repositories["infrastructure"].lifecycle.clone();
+        if blind {
+            function.aws.fault("DescribeStacks", 0, Fault::Error(403, "AccessDenied"));
+        }
+        function.aws.state().stack_status = "UPDATE_ROLLBACK_IN_PROGRESS".to_owned();
+        function.succeed(&change).await;
+        assert!(function.aws.take_changes().is_empty());
+        assert_eq!(function.aws.state().ecr.repositories["infrastructure"].lifecycle, before);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preview_that_cannot_be_had_stops_the_change() {
+    for operation in ["StartLifecyclePolicyPreview", "GetLifecyclePolicyPreview"] {
+        let function = Function::new();
+        let (_, change) = with_sixty_images(&function).await;
+        function.aws.fault(operation, 0, Fault::Error(400, "AccessDeniedException"));
+        let reason = function.fail(&change).await;
+        assert!(reason.contains("lifecycle preview: AccessDeniedException"), "{reason}");
+        assert!(function.aws.take_changes().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preview_of_somebody_else_is_waited_for() {
+    let function = Function::new();
+    let (_, change) = with_sixty_images(&function).await;
+    function.aws.fault(
+        "StartLifecyclePolicyPreview",
+        1,
+        Fault::Error(400, "LifecyclePolicyPreviewInProgressException"),
+    );
+    function.succeed(&with(change, "ResourceProperties.LifecycleImpactLimit", "55")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_creation_leaves_nothing_and_the_next_one_succeeds() {
+    // 40
+    let function = Function::new();
+    let request = event("create-infrastructure");
+    function.aws.fault("PutLifecyclePolicy", 1, Fault::Error(400, "InvalidParameterException"));
+    let answer = function.answer(&request).await;
+    assert_eq!((&answer["Status"], &answer["PhysicalResourceId"]), (&"FAILED".into(), &ARN.into()));
+    function.succeed(&delete(&request, &answer)).await;
+    assert!(names(&function).is_empty());
+    function.succeed(&request).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_creation_on_a_retained_repository_never_takes_its_images() {
+    let function = Function::new();
+    let request =
+        with(event("create-infrastructure"), "ResourceProperties.OnDelete", "delete-with-images");
+    function.succeed(&request).await;
+    function
+        .aws
+        .state()
+        .ecr
+        .repositories
+        .get_mut("infrastructure")
+        .unwrap()
+        .push(["litellm-v1.0.0".to_owned()], 1);
+    // The resource left the template, was retained, and comes back with a mistake.
+    let mistaken = with(request.clone(), "ResourceProperties.EncryptionType", "AES256");
+    let answer = function.answer(&mistaken).await;
+    assert_eq!(
+        (&answer["Status"], &answer["PhysicalResourceId"]),
+        (&"FAILED".into(), &NOTHING_MADE.into())
+    );
+    function.succeed(&delete(&mistaken, &answer)).await;
+    assert_eq!(names(&function), ["infrastructure"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repository_goes_only_empty_unless_told_otherwise() {
+    for (on_delete, archived, stays) in [
+        ("retain", false, true),
+        ("retain", true, true),
+        ("delete-if-empty", false, true),
+        ("delete-with-images", false, false),
+        ("delete-everything", false, true),
+    ] {
+        let function = Function::new();
+        let answer = function.succeed(&event("create-infrastructure")).await;
+        let mut state = function.aws.state();
+        let repository = state.ecr.repositories.get_mut("infrastructure").unwrap();
+        repository.push(["litellm-v1.0.0".to_owned()], 1);
+        repository.images[0].archived = archived;
+        drop(state);
+        let request = delete(&event("create-infrastructure"), &answer);
+        function.succeed(&with(request.clone(), "ResourceProperties.OnDelete", on_delete)).await;
+        assert_eq!(!names(&function).is_empty(), stays, "{on_delete}");
+    }
+    let function = Function::new();
+    function.succeed(&event("create-infrastructure")).await;
+    function.succeed(&event("delete-infrastructure")).await;
+    assert!(names(&function).is_empty());
+    function.succeed(&event("delete-infrastructure")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_arrives_during_a_delete_keeps_the_repository() {
+    let function = Function::new();
+    function.succeed(&event("create-infrastructure")).await;
+    function.aws.fault("DeleteRepository", 1, Fault::Error(400, "RepositoryNotEmptyException"));
+    function.succeed(&event("delete-infrastructure")).await;
+    assert_eq!(names(&function), ["infrastructure"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_of_what_was_never_issued_touches_nothing() {
+    // 33
+    let function = Function::new();
+    function.succeed(&event("delete-never-made")).await;
+    function.aws.state().ecr.foreign("infrastructure");
+    for id in [
+        "warden-InfrastructureRepository-1ABCDEF",
+        "arn:aws:ecr:eu-west-1:123456789012:repository/infrastructure",
+        "arn:aws:ecr:us-east-1:999999999999:repository/infrastructure",
+        "arn:aws:s3:::bucket",
+        "",
+    ] {
+        function.succeed(&with(event("delete-infrastructure"), "PhysicalResourceId", id)).await;
+    }
+    // Nor does one with nothing in it at all.
+    let mut bare = with(event("delete-infrastructure"), "ResourceProperties", Value::Null);
+    bare = with(bare, "PhysicalResourceId", Value::Null);
+    function.succeed(&bare).await;
+    assert!(function.aws.take_changes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_properties_are_named_all_at_once_and_nothing_is_called() {
+    // 11, 34
+    let function = Function::new();
+    expect![[r#"RepositoryName: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/', got "Infrastructure"; LifecycleTagCount: expected a whole number from 1 to 100000, got "0"; LifecycleUntaggedDays: missing, and required; LifecycleUntagedDays: unknown property; the nearest known one is LifecycleUntaggedDays"#]].assert_eq(&function.fail(&event("create-misspelt")).await);
+    let good = event("create-infrastructure");
+    for (path, value, named) in [
+        ("ResourceProperties", Value::Null, "ResourceProperties: missing"),
+        ("ResourceProperties.RepositoryName", Value::Null, "RepositoryName: missing, and required"),
+        (
+            "ResourceProperties.RepositoryName",
+            json!(["a"]),
+            "RepositoryName: expected a single value",
+        ),
+        (
+            "ResourceProperties.ImageTagMutability",
+            json!("immutable"),
+            "ImageTagMutability: expected MUTABLE or",
+        ),
+        (
+            "ResourceProperties.ImageTagMutabilityExclusionFilters",
+            json!(["x"]),
+            "IMMUTABLE, which has no exclusions",
+        ),
+        (
+            "ResourceProperties.ImageTagMutability",
+            json!("MUTABLE_WITH_EXCLUSION"),
+            "expected 1 to 5 wildcards",
+        ),
+        (
+            "ResourceProperties.ScanOnPush",
+            json!("yes"),
+            "ScanOnPush: expected true or false, got \"yes\"",
+        ),
+        (
+            "ResourceProperties.EncryptionType",
+            json!("aws"),
+            "EncryptionType: expected AES256 or KMS or KMS_DSSE",
+        ),
+        ("ResourceProperties.KmsKey", json!("alias/x"), "KmsKey: expected the ARN of a KMS key"),
+        (
+            "ResourceProperties.KmsKey",
+            json!("arn:aws:kms:eu-west-1:123456789012:key/1"),
+            "KmsKey: the key is in eu-west-1",
+        ),
+        (
+            "ResourceProperties.LifecycleTagPrefixes",
+            json!("v v"),
+            "LifecycleTagPrefixes: v is listed twice",
+        ),
+        (
+            "ResourceProperties.LifecycleScope",
+            json!("all"),
+            "LifecycleScope: expected component or repository",
+        ),
+        (
+            "ResourceProperties.LifecycleImpactLimit",
+            json!("-1"),
+            "LifecycleImpactLimit: expected a whole number",
+        ),
+        ("ResourceProperties.OnExisting", json!("take"), "OnExisting: expected fail or adopt"),
+        ("ResourceProperties.OnDelete", json!("keep"), "OnDelete: expected retain or"),
+        (
+            "ResourceProperties.PullPrincipals",
+            json!(["12345"]),
+            "PullPrincipals: expected an account ID",
+        ),
+        (
+            "ResourceProperties.Tags",
+            json!({"ecr-warden:owner": "me"}),
+            "Tags: \"ecr-warden:owner\" is reserved",
+        ),
+        ("ResourceProperties.Tags", json!(["a"]), "Tags: expected a map"),
+        (
+            "ResourceProperties.Governance.Tags.Grammar",
+            json!("{x}"),
+            "Governance.Tags.Grammar: unknown placeholder {x}",
+        ),
+        (
+            "ResourceProperties.Governence",
+            json!({}),
+            "Governence: unknown property; the nearest known one is Governance",
+        ),
+        ("StackId", json!("warden"), "StackId: expected the ARN of a stack"),
+        (
+            "ResourceType",
+            json!("Custom::EcrRepositry"),
+            "the nearest known one is Custom::EcrRepository",
+        ),
+        ("RequestType", json!("create"), "RequestType: expected Create, Update or Delete"),
+    ] {
+        let reason = function.fail(&with(good.clone(), path, value)).await;
+        assert!(reason.contains(named), "{path}: {reason}");
+    }
+    assert_eq!(function.aws.state().calls.iter().filter(|call| *call != "Answer").count(), 0);
+}
