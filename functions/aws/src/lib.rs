@@ -10,12 +10,15 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 /// Loads the configuration from the environment, as Lambda sets it.
 ///
-/// All clients that are built from it share its HTTP client, and so one set of TLS roots.
+/// All clients that are built from it share its HTTP client, and so one set of TLS roots;
+/// left to themselves each would load its own.
 /// A call is given up after 30 seconds with all its retries, below any function's timeout.
 pub async fn config() -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
@@ -23,7 +26,9 @@ pub async fn config() -> SdkConfig {
         .operation_attempt_timeout(Duration::from_secs(10))
         .operation_timeout(Duration::from_secs(30))
         .build();
+    let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
     aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
         .timeout_config(timeouts)
         .retry_config(RetryConfig::standard().with_max_attempts(5))
         .load()
