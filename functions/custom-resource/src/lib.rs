@@ -113,10 +113,11 @@ pub async fn handle(context: &Arc<Context>, payload: &Value, deadline: SystemTim
         Ok(data) => Answer::success(&request, physical_id.get(), data),
         Err(reason) => Answer::failed(&request, physical_id.get(), &format!("{reason:#}")),
     };
+    let physical_id = physical_id.get();
     match answer.reason() {
-        None => info!(cloudformation.physical_resource_id = physical_id.get(), "succeeded"),
+        None => info!(cloudformation.physical_resource_id = physical_id, "succeeded"),
         Some(reason) => {
-            error!(cloudformation.physical_resource_id = physical_id.get(), "failed: {reason}")
+            error!(cloudformation.physical_resource_id = physical_id, "failed: {reason}");
         }
     }
     let answered = response::deliver(&context.http, &request.response_url, &answer.body()).await;

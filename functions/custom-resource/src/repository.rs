@@ -74,10 +74,10 @@ pub async fn provision(
             .context("the repository is gone right after it was made")?,
     };
     physical_id.set(&arn.to_string());
-    Ok(attributes(&desired, found))
+    Ok(attributes(&desired, &found))
 }
 
-fn attributes(desired: &Desired, found: Observed) -> Data {
+fn attributes(desired: &Desired, found: &Observed) -> Data {
     let attributes = json!({
         "Arn": found.arn,
         "RepositoryName": desired.policy.repository_name,

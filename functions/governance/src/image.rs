@@ -35,7 +35,6 @@ macro_rules! name {
             type Err = $error;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                #[expect(clippy::expect_used, reason = "a constant, compiled by every test")]
                 static PATTERN: LazyLock<Regex> =
                     LazyLock::new(|| Regex::new($pattern).expect("a valid pattern"));
                 if $length.contains(&text.len()) && PATTERN.is_match(text) {

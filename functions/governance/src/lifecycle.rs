@@ -24,7 +24,8 @@ struct Document<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Rule<'a> {
-    rule_priority: u32,
+    #[serde(rename = "rulePriority")]
+    priority: u32,
     description: String,
     selection: Selection<'a>,
     action: Action,
@@ -112,8 +113,8 @@ pub fn document(policy: &Policy) -> String {
 
     let rules = (1..)
         .zip(rules)
-        .map(|(rule_priority, (description, images, count))| Rule {
-            rule_priority,
+        .map(|(priority, (description, images, count))| Rule {
+            priority,
             description,
             selection: Selection { images, count },
             action: Action::Expire,

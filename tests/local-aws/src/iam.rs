@@ -37,150 +37,137 @@ pub struct Policy {
 impl Iam {
     /// Serves one call.
     pub fn serve(&mut self, operation: &str, input: &Input) -> Result<String, Error> {
-        let text = |name: &str| input.get(name).cloned().unwrap_or_default();
-        let arn = text("PolicyArn");
-        let missing =
-            || (404, "NoSuchEntity", format!("Policy {arn} does not exist or is not attachable."));
-        match operation {
-            "CreatePolicy" => {
-                let arn =
-                    format!("arn:aws:iam::{ACCOUNT}:policy{}{}", text("Path"), text("PolicyName"));
-                if self.policies.contains_key(&arn) {
-                    return Err((
-                        409,
-                        "EntityAlreadyExists",
-                        format!("A policy called {} already exists.", text("PolicyName")),
-                    ));
-                }
-                let tags = (1..)
-                    .map_while(|n| {
-                        Some((
-                            input.get(&format!("Tags.member.{n}.Key"))?,
-                            input.get(&format!("Tags.member.{n}.Value"))?,
-                        ))
-                    })
-                    .map(|(key, value)| (key.clone(), value.clone()))
-                    .collect();
-                let versions = BTreeMap::from([(1, text("PolicyDocument"))]);
-                self.policies.insert(
-                    arn.clone(),
-                    Policy { tags, versions, default: 1, ..Policy::default() },
-                );
-                return Ok(format!("<Policy><Arn>{arn}</Arn></Policy>"));
-            }
-            "AttachRolePolicy" | "DetachRolePolicy" if !self.roles.contains(&text("RoleName")) => {
-                return Err((
-                    404,
-                    "NoSuchEntity",
-                    format!("The role with name {} cannot be found.", text("RoleName")),
-                ));
-            }
-            _ => {}
+        if operation == "CreatePolicy" {
+            return self.create(input);
         }
-        let policy = self.policies.get_mut(&arn).ok_or_else(missing)?;
-        let version =
-            || text("VersionId").trim_start_matches('v').parse::<u32>().unwrap_or_default();
+        let (arn, role) = (text(input, "PolicyArn"), text(input, "RoleName"));
+        if operation.ends_with("RolePolicy") && !self.roles.contains(&role) {
+            return Err(no_such_entity(format!("The role with name {role} cannot be found.")));
+        }
+        let policy = self.policies.get_mut(&arn).ok_or_else(|| missing(&arn))?;
+        if operation == "DeletePolicy" {
+            if !policy.roles.is_empty() || !policy.users.is_empty() || policy.versions.len() > 1 {
+                let message = "Cannot delete a policy attached to entities.".to_owned();
+                return Err((409, "DeleteConflict", message));
+            }
+            self.policies.remove(&arn);
+            return Ok(String::new());
+        }
+        policy.serve(operation, input)
+    }
+
+    fn create(&mut self, input: &Input) -> Result<String, Error> {
+        let name = text(input, "PolicyName");
+        let arn = format!("arn:aws:iam::{ACCOUNT}:policy{}{name}", text(input, "Path"));
+        if self.policies.contains_key(&arn) {
+            let message = format!("A policy called {name} already exists.");
+            return Err((409, "EntityAlreadyExists", message));
+        }
+        let tag = |n: u32| {
+            let field = |name: &str| input.get(&format!("Tags.member.{n}.{name}")).cloned();
+            Some((field("Key")?, field("Value")?))
+        };
+        let policy = Policy {
+            tags: (1..).map_while(tag).collect(),
+            versions: BTreeMap::from([(1, text(input, "PolicyDocument"))]),
+            default: 1,
+            ..Policy::default()
+        };
+        self.policies.insert(arn.clone(), policy);
+        Ok(format!("<Policy><Arn>{arn}</Arn></Policy>"))
+    }
+}
+
+impl Policy {
+    fn serve(&mut self, operation: &str, input: &Input) -> Result<String, Error> {
+        let arn = text(input, "PolicyArn");
+        let version: u32 =
+            text(input, "VersionId").trim_start_matches('v').parse().unwrap_or_default();
         match operation {
             "GetPolicy" => {
-                let tags: String = policy
-                    .tags
-                    .iter()
-                    .map(|(key, value)| {
-                        format!("<member><Key>{key}</Key><Value>{value}</Value></member>")
-                    })
-                    .collect();
+                let tag = |(key, value): (&String, &String)| {
+                    format!("<member><Key>{key}</Key><Value>{value}</Value></member>")
+                };
+                let tags: String = self.tags.iter().map(tag).collect();
+                let default = self.default;
                 Ok(format!(
-                    "<Policy><Arn>{arn}</Arn><DefaultVersionId>v{}</DefaultVersionId><Tags>{tags}</Tags></Policy>",
-                    policy.default
+                    "<Policy><Arn>{arn}</Arn><DefaultVersionId>v{default}</DefaultVersionId>\
+                     <Tags>{tags}</Tags></Policy>"
                 ))
             }
             "GetPolicyVersion" => {
-                let document = policy.versions.get(&version()).ok_or_else(missing)?;
+                let document = self.versions.get(&version).ok_or_else(|| missing(&arn))?;
                 let encoded = utf8_percent_encode(document, NON_ALPHANUMERIC);
-                Ok(format!(
-                    "<PolicyVersion><Document>{encoded}</Document><VersionId>v{}</VersionId></PolicyVersion>",
-                    version()
-                ))
+                Ok(format!("<PolicyVersion><Document>{encoded}</Document></PolicyVersion>"))
             }
             "ListPolicyVersions" => {
-                let versions: String = policy
-                    .versions
-                    .keys()
-                    .rev()
-                    .map(|n| {
-                        let default = *n == policy.default;
-                        format!("<member><VersionId>v{n}</VersionId><IsDefaultVersion>{default}</IsDefaultVersion><CreateDate>2026-01-01T00:00:{n:02}Z</CreateDate></member>")
-                    })
-                    .collect();
+                let member = |n: &u32| {
+                    let default = *n == self.default;
+                    format!(
+                        "<member><VersionId>v{n}</VersionId><IsDefaultVersion>{default}</IsDefaultVersion>\
+                         <CreateDate>2026-01-01T00:00:{n:02}Z</CreateDate></member>"
+                    )
+                };
+                let versions: String = self.versions.keys().rev().map(member).collect();
                 Ok(format!("<Versions>{versions}</Versions><IsTruncated>false</IsTruncated>"))
             }
-            "ListEntitiesForPolicy" => {
-                if text("PolicyUsageFilter") == "PermissionsBoundary" {
-                    return Ok("<IsTruncated>false</IsTruncated>".to_owned());
-                }
-                let roles: String = policy
-                    .roles
-                    .iter()
-                    .map(|name| format!("<member><RoleName>{name}</RoleName></member>"))
-                    .collect();
-                let users: String = policy
-                    .users
-                    .iter()
-                    .map(|name| format!("<member><UserName>{name}</UserName></member>"))
-                    .collect();
-                Ok(format!(
-                    "<PolicyRoles>{roles}</PolicyRoles><PolicyUsers>{users}</PolicyUsers><IsTruncated>false</IsTruncated>"
-                ))
-            }
+            "ListEntitiesForPolicy" => Ok(self.entities(&text(input, "PolicyUsageFilter"))),
             "CreatePolicyVersion" => {
-                if policy.versions.len() >= 5 {
-                    return Err((
-                        409,
-                        "LimitExceeded",
-                        "A managed policy can have up to 5 versions.".to_owned(),
-                    ));
+                if self.versions.len() >= 5 {
+                    let message = "A managed policy can have up to 5 versions.".to_owned();
+                    return Err((409, "LimitExceeded", message));
                 }
-                let number = policy.versions.keys().max().map_or(1, |last| last + 1);
-                policy.versions.insert(number, text("PolicyDocument"));
-                if text("SetAsDefault") == "true" {
-                    policy.default = number;
+                let number = self.versions.keys().max().map_or(1, |last| last + 1);
+                self.versions.insert(number, text(input, "PolicyDocument"));
+                if text(input, "SetAsDefault") == "true" {
+                    self.default = number;
                 }
                 Ok(format!("<PolicyVersion><VersionId>v{number}</VersionId></PolicyVersion>"))
             }
+            "DeletePolicyVersion" if version == self.default => {
+                let message = "Cannot delete the default version of a policy.".to_owned();
+                Err((409, "DeleteConflict", message))
+            }
             "DeletePolicyVersion" => {
-                if version() == policy.default {
-                    return Err((
-                        409,
-                        "DeleteConflict",
-                        "Cannot delete the default version of a policy.".to_owned(),
-                    ));
-                }
-                policy.versions.remove(&version()).map(|_| String::new()).ok_or_else(missing)
+                self.versions.remove(&version).map(|_| String::new()).ok_or_else(|| missing(&arn))
             }
             "AttachRolePolicy" => {
-                policy.roles.insert(text("RoleName"));
+                self.roles.insert(text(input, "RoleName"));
                 Ok(String::new())
             }
             "DetachRolePolicy" => {
-                policy.roles.remove(&text("RoleName")).then(String::new).ok_or_else(missing)
+                let detached = self.roles.remove(&text(input, "RoleName"));
+                detached.then(String::new).ok_or_else(|| missing(&arn))
             }
-            "DeletePolicy" => {
-                if !policy.roles.is_empty() || !policy.users.is_empty() || policy.versions.len() > 1
-                {
-                    return Err((
-                        409,
-                        "DeleteConflict",
-                        "Cannot delete a policy attached to entities.".to_owned(),
-                    ));
-                }
-                self.policies.remove(&arn);
-                Ok(String::new())
+            _ => {
+                let message =
+                    format!("Could not find operation {operation} for version 2010-05-08");
+                Err((400, "InvalidAction", message))
             }
-            _ => Err((
-                400,
-                "InvalidAction",
-                format!("Could not find operation {operation} for version 2010-05-08"),
-            )),
         }
     }
+
+    fn entities(&self, usage: &str) -> String {
+        let end = "<IsTruncated>false</IsTruncated>";
+        if usage == "PermissionsBoundary" {
+            return end.to_owned();
+        }
+        let list = |of: &BTreeSet<String>, field: &str| -> String {
+            of.iter().map(|name| format!("<member><{field}>{name}</{field}></member>")).collect()
+        };
+        let (roles, users) = (list(&self.roles, "RoleName"), list(&self.users, "UserName"));
+        format!("<PolicyRoles>{roles}</PolicyRoles><PolicyUsers>{users}</PolicyUsers>{end}")
+    }
+}
+
+fn text(input: &Input, name: &str) -> String {
+    input.get(name).cloned().unwrap_or_default()
+}
+
+fn missing(arn: &str) -> Error {
+    no_such_entity(format!("Policy {arn} does not exist or is not attachable."))
+}
+
+fn no_such_entity(message: String) -> Error {
+    (404, "NoSuchEntity", message)
 }

@@ -6,7 +6,7 @@
 
 #![expect(
     clippy::expect_used,
-    clippy::missing_panics_doc,
+    clippy::indexing_slicing,
     clippy::panic,
     reason = "it serves tests, which end when something is off"
 )]
@@ -73,7 +73,6 @@ pub struct LocalAws(Arc<Mutex<State>>);
 
 impl LocalAws {
     /// Its state, to look at and to change.
-    #[must_use]
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -209,17 +208,16 @@ impl Call {
             );
             return Self { operation: "Answer".to_owned(), body: Body::Answer(text) };
         }
-        match request.headers().get("x-amz-target") {
-            Some(target) => Self {
-                operation: target.rsplit('.').next().unwrap_or_default().to_owned(),
+        if let Some(target) = request.headers().get("x-amz-target") {
+            let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+            return Self {
+                operation,
                 body: Body::Json(serde_json::from_str(&text).unwrap_or_default()),
-            },
-            None => {
-                let input = query::read(&text);
-                let operation = input.get("Action").cloned().unwrap_or_default();
-                Self { operation, body: Body::Query(input) }
-            }
+            };
         }
+        let input = query::read(&text);
+        let operation = input.get("Action").cloned().unwrap_or_default();
+        Self { operation, body: Body::Query(input) }
     }
 
     fn error(&self, status: u16, code: &str, message: &str) -> HttpResponse {

@@ -1,0 +1,454 @@
+//! What has to hold of a deployed stack, step by step.
+
+use std::cell::Cell;
+use std::fmt::Debug;
+
+use anyhow::{Context as _, bail, ensure};
+use governance::lifecycle;
+use governance::policy::Policy;
+use serde_json::{Value, json};
+
+use crate::local::{ACCOUNT, Local, REGION};
+use crate::stack::{Stack, aws, text};
+
+/// Runs everything and gives the number of checks.
+pub fn run(local: &Local) -> anyhow::Result<u32> {
+    let run = Run { local, checks: Cell::new(0) };
+    step("sam build");
+    Stack::build(local)?;
+    let stack = Stack::new(local, "warden");
+    run.defaults(&stack)?;
+    run.update(&stack)?;
+    run.rename(&stack)?;
+    run.refused_by_template(&stack)?;
+    run.refused_by_function(&stack)?;
+    run.disable(&stack)?;
+    let legacy = Stack::new(local, "legacy");
+    run.existing(&legacy)?;
+    run.adopt(&legacy)?;
+    run.delete(&stack)?;
+    Ok(run.checks.get())
+}
+
+fn step(name: &str) {
+    println!("\n== {name}");
+}
+
+struct Run<'a> {
+    local: &'a Local,
+    checks: Cell<u32>,
+}
+
+impl Run<'_> {
+    fn equal<T: PartialEq + Debug>(
+        &self,
+        what: &str,
+        found: &T,
+        expected: &T,
+    ) -> anyhow::Result<()> {
+        ensure!(found == expected, "{what}: expected {expected:?}, found {found:?}");
+        self.passed(what);
+        Ok(())
+    }
+
+    fn contains(&self, what: &str, found: &str, expected: &str) -> anyhow::Result<()> {
+        ensure!(found.contains(expected), "{what}: expected {expected:?} in {found}");
+        self.passed(what);
+        Ok(())
+    }
+
+    fn passed(&self, what: &str) {
+        self.checks.set(self.checks.get() + 1);
+        println!("   {what}");
+    }
+
+    fn aws(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+        aws(self.local, arguments)
+    }
+
+    fn repositories(&self) -> anyhow::Result<Vec<String>> {
+        let described = self.aws(&["ecr", "describe-repositories"])?;
+        let repositories = described.pointer("/repositories").and_then(Value::as_array);
+        let mut names: Vec<String> = repositories
+            .into_iter()
+            .flatten()
+            .map(|found| text(found, "/repositoryName"))
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn repository(&self, name: &str) -> anyhow::Result<Value> {
+        let described = self.aws(&["ecr", "describe-repositories", "--repository-names", name])?;
+        Ok(described.pointer("/repositories/0").cloned().unwrap_or_default())
+    }
+
+    fn lifecycle(&self, name: &str) -> anyhow::Result<String> {
+        let got = self.aws(&["ecr", "get-lifecycle-policy", "--repository-name", name])?;
+        Ok(text(&got, "/lifecyclePolicyText"))
+    }
+
+    /// The actions and resources of the policy's default version, a line a statement.
+    fn policy(&self, arn: &str) -> anyhow::Result<Vec<String>> {
+        let policy = self.aws(&["iam", "get-policy", "--policy-arn", arn])?;
+        let version = text(&policy, "/Policy/DefaultVersionId");
+        let version = self.aws(&[
+            "iam",
+            "get-policy-version",
+            "--policy-arn",
+            arn,
+            "--version-id",
+            &version,
+        ])?;
+        let statements =
+            version.pointer("/PolicyVersion/Document/Statement").and_then(Value::as_array).cloned();
+        let line = |statement: &Value| {
+            format!("{} on {}", text(statement, "/Action"), text(statement, "/Resource"))
+        };
+        Ok(statements.context("the policy has no statements")?.iter().map(line).collect())
+    }
+
+    fn attached(&self, role: &str) -> anyhow::Result<Vec<String>> {
+        let listed = self.aws(&["iam", "list-attached-role-policies", "--role-name", role])?;
+        let policies = listed.pointer("/AttachedPolicies").and_then(Value::as_array);
+        Ok(policies.into_iter().flatten().map(|policy| text(policy, "/PolicyArn")).collect())
+    }
+
+    fn defaults(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("sam deploy with the defaults");
+        stack.deploy(&[])?;
+        let outputs = stack.outputs()?;
+        let registry = format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com");
+        self.equal(
+            "the output InfrastructureRepositoryUri",
+            &outputs.value("InfrastructureRepositoryUri")?,
+            &format!("{registry}/infrastructure").as_str(),
+        )?;
+        self.equal(
+            "the output DeploymentsRepositoryUri",
+            &outputs.value("DeploymentsRepositoryUri")?,
+            &format!("{registry}/deployments").as_str(),
+        )?;
+        let login = format!(
+            "aws ecr get-login-password --region {REGION} | docker login --username AWS --password-stdin {registry}"
+        );
+        self.equal(
+            "the output EcrLoginCommand",
+            &outputs.value("EcrLoginCommand")?,
+            &login.as_str(),
+        )?;
+        let allowed: Value = serde_json::from_str(outputs.value("GatekeeperAllowedRepos")?)?;
+        let expected = json!([
+            format!("{registry}/infrastructure:"),
+            format!("{registry}/infrastructure@"),
+            format!("{registry}/deployments:"),
+            format!("{registry}/deployments@"),
+        ]);
+        self.equal("the output GatekeeperAllowedRepos", &allowed, &expected)?;
+
+        let governance: Vec<Value> = serde_json::from_str(outputs.value("Governance")?)?;
+        for (name, mutability, count, days, line) in [
+            ("infrastructure", "IMMUTABLE", 20, 7, governance.first()),
+            ("deployments", "MUTABLE", 10, 3, governance.get(1)),
+        ] {
+            let policy = Policy::parse(&line.context("a policy is missing")?.to_string())?;
+            self.equal("the policy's repository", &policy.repository_name.as_str(), &name)?;
+            self.equal("its tag count", &policy.lifecycle_tag_count, &count)?;
+            self.equal("its days of untagged images", &policy.lifecycle_untagged_days, &days)?;
+            self.equal(
+                "its lifecycle policy in force",
+                &self.lifecycle(name)?,
+                &lifecycle::document(&policy),
+            )?;
+            let found = self.repository(name)?;
+            self.equal(
+                "its mutability",
+                &text(&found, "/imageTagMutability").as_str(),
+                &mutability,
+            )?;
+            self.equal(
+                "scanned on push",
+                &text(&found, "/imageScanningConfiguration/scanOnPush").as_str(),
+                &"true",
+            )?;
+            self.equal(
+                "encrypted with KMS",
+                &text(&found, "/encryptionConfiguration/encryptionType").as_str(),
+                &"KMS",
+            )?;
+            let tags = self.aws(&[
+                "ecr",
+                "list-tags-for-resource",
+                "--resource-arn",
+                &text(&found, "/repositoryArn"),
+            ])?;
+            self.contains("tagged as this stack's", &tags.to_string(), ":stack/warden/")?;
+        }
+
+        let policy = outputs.value("EcrPushPullPolicyArn")?;
+        self.contains(
+            "the policy's path, stack and region",
+            policy,
+            &format!(":policy/ecr-warden/warden-{REGION}-"),
+        )?;
+        let arn = |name: &str| format!("arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{name}");
+        let push_and_pull = json!([
+            "ecr:BatchCheckLayerAvailability",
+            "ecr:BatchGetImage",
+            "ecr:CompleteLayerUpload",
+            "ecr:GetDownloadUrlForLayer",
+            "ecr:InitiateLayerUpload",
+            "ecr:PutImage",
+            "ecr:UploadLayerPart",
+        ]);
+        let expected = vec![
+            "ecr:GetAuthorizationToken on *".to_owned(),
+            format!("{push_and_pull} on {}", json!([arn("infrastructure"), arn("deployments")])),
+        ];
+        self.equal("the eight actions of the guide", &self.policy(policy)?, &expected)
+    }
+
+    fn update(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("an update of counts, scope, mutability and access");
+        let trust = json!({"Version": "2012-10-17", "Statement": []}).to_string();
+        self.aws(&[
+            "iam",
+            "create-role",
+            "--role-name",
+            "ci",
+            "--assume-role-policy-document",
+            &trust,
+        ])?;
+        let before = text(&self.repository("infrastructure")?, "/createdAt");
+        let role = format!("arn:aws:iam::{ACCOUNT}:role/ci");
+        stack.deploy(&[
+            ("InfrastructureLifecycleTagCount", "30"),
+            ("LifecycleScope", "repository"),
+            ("DeploymentsTagMutability", "IMMUTABLE"),
+            ("PullPrincipals", "210987654321"),
+            ("CiCdRoleArns", &role),
+        ])?;
+        self.equal(
+            "the same repository",
+            &text(&self.repository("infrastructure")?, "/createdAt"),
+            &before,
+        )?;
+        let lifecycle = self.lifecycle("infrastructure")?;
+        for prefix in ["v", "prod", "staging", "dev"] {
+            self.contains("a rule for each prefix", &lifecycle, &format!("\"tagPrefixList\":[\"{prefix}\"],\"countType\":\"imageCountMoreThan\",\"countNumber\":30"))?;
+        }
+        self.contains(
+            "one rule without prefixes",
+            &self.lifecycle("deployments")?,
+            "\"tagPatternList\":[\"*\"]",
+        )?;
+        let mutability = text(&self.repository("deployments")?, "/imageTagMutability");
+        self.equal("the mutability changed in place", &mutability.as_str(), &"IMMUTABLE")?;
+        let policy =
+            self.aws(&["ecr", "get-repository-policy", "--repository-name", "deployments"])?;
+        self.contains(
+            "the other account may pull",
+            &text(&policy, "/policyText"),
+            "arn:aws:iam::210987654321:root",
+        )?;
+        let arn = stack.outputs()?.value("EcrPushPullPolicyArn")?.to_owned();
+        self.equal("the policy is attached to the role", &self.attached("ci")?, &vec![arn])?;
+
+        stack.deploy(&[
+            ("CiCdRoleArns", ""),
+            ("PullPrincipals", ""),
+            ("LifecycleScope", "component"),
+        ])?;
+        self.equal("and detached again", &self.attached("ci")?, &Vec::new())
+    }
+
+    fn rename(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("a rename of a repository");
+        stack.deploy(&[("DeploymentsRepositoryName", "apps")])?;
+        self.equal(
+            "the empty old one is gone",
+            &self.repositories()?,
+            &names(&["apps", "infrastructure"]),
+        )?;
+        let outputs = stack.outputs()?;
+        self.contains("the output follows", outputs.value("DeploymentsRepositoryUri")?, "/apps")?;
+        let policy = self.policy(outputs.value("EcrPushPullPolicyArn")?)?.concat();
+        self.contains("the policy follows", &policy, "repository/apps")?;
+        stack.deploy(&[("DeploymentsRepositoryName", "deployments")])?;
+        self.equal("and back", &self.repositories()?, &names(&["deployments", "infrastructure"]))
+    }
+
+    fn refused_by_template(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("parameters that are refused before anything is deployed");
+        let before = stack.events()?;
+        for (parameter, value) in [
+            ("InfrastructureLifecycleTagCount", "0"),
+            ("InfrastructureRepositoryName", "Infrastructure"),
+            ("InfrastructureTagMutability", "SOMETIMES"),
+            ("OnRepositoryDelete", "delete"),
+            ("KmsKeyArn", "alias/mine"),
+            ("PullPrincipals", "12345"),
+            ("CiCdRoleArns", "ci"),
+            ("DeploymentsRepositoryName", "infrastructure"),
+        ] {
+            let said = stack.refused(&[(parameter, value)])?;
+            let named = if value == "infrastructure" { "must differ" } else { parameter };
+            self.contains(&format!("{parameter}={value}"), &said, named)?;
+        }
+        self.equal("no event of it in the stack", &stack.events()?, &before)
+    }
+
+    fn refused_by_function(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("a policy that the function refuses, and its roll-back");
+        let settings =
+            |name: &str| Ok::<_, anyhow::Error>((self.repository(name)?, self.lifecycle(name)?));
+        let before = (settings("infrastructure")?, settings("deployments")?, stack.outputs()?);
+        stack.refused(&[
+            ("InfrastructureTagGrammar", "{component}-v{semvr}"),
+            ("InfrastructureLifecycleTagCount", "3"),
+            ("DeploymentsLifecycleUntaggedDays", "1"),
+        ])?;
+        let events = stack.events()?;
+        println!(
+            "{}",
+            events
+                .lines()
+                .take_while(|line| !line.starts_with("UPDATE_COMPLETE warden"))
+                .collect::<Vec<_>>()
+                .join("\n")
+        );
+        self.contains(
+            "the reason is in the stack's events",
+            &events,
+            "Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest known one is {semver}",
+        )?;
+        self.equal("rolled back cleanly", &stack.status()?.as_str(), &"UPDATE_ROLLBACK_COMPLETE")?;
+        let after = (settings("infrastructure")?, settings("deployments")?, stack.outputs()?);
+        self.equal("nothing has changed", &after, &before)
+    }
+
+    fn disable(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("CreateEcrRepositories=false, and back");
+        let policy = stack.outputs()?.value("EcrPushPullPolicyArn")?.to_owned();
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "size": 2,
+                "digest": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"},
+            "layers": [],
+        });
+        let put = [
+            "ecr",
+            "put-image",
+            "--repository-name",
+            "infrastructure",
+            "--image-tag",
+            "litellm-v1.80.5",
+            "--image-manifest",
+        ];
+        self.aws(&[&put[..], &[&manifest.to_string()]].concat())?;
+        stack.deploy(&[("CreateEcrRepositories", "false")])?;
+        self.equal(
+            "the one with an image is retained",
+            &self.repositories()?,
+            &names(&["infrastructure"]),
+        )?;
+        if self.aws(&["iam", "get-policy", "--policy-arn", &policy]).is_ok() {
+            bail!("the push/pull policy is still there");
+        }
+        let outputs = stack.outputs()?;
+        self.equal("no governance", &outputs.value("Governance")?, &"[]")?;
+        let left = outputs.names();
+        self.equal(
+            "no outputs of repositories",
+            &left,
+            &names(&["EcrLoginCommand", "Governance"]),
+        )?;
+
+        stack.deploy(&[("CreateEcrRepositories", "true")])?;
+        self.equal(
+            "taken up again by its owner tag",
+            &self.repositories()?,
+            &names(&["deployments", "infrastructure"]),
+        )?;
+        let images = self.aws(&["ecr", "list-images", "--repository-name", "infrastructure"])?;
+        self.equal(
+            "with its image",
+            &text(&images, "/imageIds/0/imageTag").as_str(),
+            &"litellm-v1.80.5",
+        )
+    }
+
+    fn existing(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("a creation onto somebody else's repository, which fails");
+        self.aws(&["ecr", "create-repository", "--repository-name", "old"])?;
+        stack.refused(&[
+            ("InfrastructureRepositoryName", "old"),
+            ("DeploymentsRepositoryName", "old-apps"),
+        ])?;
+        self.contains(
+            "the reason is in the stack's events",
+            &stack.events()?,
+            "repository old exists already and was not made by ECR Warden",
+        )?;
+        self.equal("rolled back cleanly", &stack.status()?.as_str(), &"ROLLBACK_COMPLETE")?;
+        self.equal(
+            "the other one is gone, theirs is there",
+            &self.repositories()?,
+            &names(&["deployments", "infrastructure", "old"]),
+        )?;
+        let found = self.repository("old")?;
+        self.equal("as it was", &text(&found, "/imageTagMutability").as_str(), &"MUTABLE")?;
+        stack.delete()
+    }
+
+    fn adopt(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("the same creation, adopting it, and its deletion");
+        stack.deploy(&[
+            ("InfrastructureRepositoryName", "old"),
+            ("DeploymentsRepositoryName", "old-apps"),
+            ("OnExistingRepository", "adopt"),
+            ("OnRepositoryDelete", "delete-with-images"),
+            ("EnableEncryption", "false"),
+        ])?;
+        let found = self.repository("old")?;
+        self.equal(
+            "governed from now on",
+            &text(&found, "/imageTagMutability").as_str(),
+            &"IMMUTABLE",
+        )?;
+        self.contains("with a lifecycle policy", &self.lifecycle("old")?, "untagged")?;
+        let tags = self.aws(&[
+            "ecr",
+            "list-tags-for-resource",
+            "--resource-arn",
+            &text(&found, "/repositoryArn"),
+        ])?;
+        self.equal("and not ours", &text(&tags, "/tags").as_str(), &"[]")?;
+        stack.delete()?;
+        self.equal(
+            "the adopted one outlives the stack",
+            &self.repositories()?,
+            &names(&["deployments", "infrastructure", "old"]),
+        )
+    }
+
+    fn delete(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("the deletion of the first stack");
+        let policy = stack.outputs()?.value("EcrPushPullPolicyArn")?.to_owned();
+        stack.delete()?;
+        self.equal(
+            "what has an image stays",
+            &self.repositories()?,
+            &names(&["infrastructure", "old"]),
+        )?;
+        if self.aws(&["iam", "get-policy", "--policy-arn", &policy]).is_ok() {
+            bail!("the push/pull policy is still there");
+        }
+        Ok(())
+    }
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}

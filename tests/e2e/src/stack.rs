@@ -1,0 +1,145 @@
+//! One stack, deployed with the SAM CLI and looked at with the AWS CLI.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use crate::local::Local;
+
+/// A stack on the emulators.
+pub struct Stack<'a> {
+    local: &'a Local,
+    name: &'static str,
+}
+
+impl<'a> Stack<'a> {
+    pub fn new(local: &'a Local, name: &'static str) -> Self {
+        Self { local, name }
+    }
+
+    /// `sam build`, with what it prints shown.
+    pub fn build(local: &Local) -> anyhow::Result<()> {
+        if !local.tool("sam").arg("build").status().context("running sam")?.success() {
+            bail!("sam build failed");
+        }
+        Ok(())
+    }
+
+    /// `sam deploy` with these parameters; the others keep what they had.
+    pub fn deploy(&self, parameters: &[(&str, &str)]) -> anyhow::Result<()> {
+        let (succeeded, text) = self.try_deploy(parameters)?;
+        if !succeeded {
+            bail!("sam deploy of {} failed:\n{text}\n{}", self.name, self.events()?);
+        }
+        Ok(())
+    }
+
+    /// `sam deploy` that has to fail; gives what it printed.
+    pub fn refused(&self, parameters: &[(&str, &str)]) -> anyhow::Result<String> {
+        let (succeeded, text) = self.try_deploy(parameters)?;
+        if succeeded {
+            bail!("sam deploy of {} with {parameters:?} succeeded, and should not", self.name);
+        }
+        Ok(text)
+    }
+
+    fn try_deploy(&self, parameters: &[(&str, &str)]) -> anyhow::Result<(bool, String)> {
+        let mut sam = self.local.tool("sam");
+        sam.args([
+            "deploy",
+            "--no-confirm-changeset",
+            "--no-progressbar",
+            "--stack-name",
+            self.name,
+        ]);
+        if !parameters.is_empty() {
+            sam.arg("--parameter-overrides");
+            sam.args(parameters.iter().map(|(name, value)| format!("{name}={value}")));
+        }
+        let output = sam.output().context("running sam")?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        Ok((output.status.success(), text))
+    }
+
+    /// Deletes the stack and waits until it is gone.
+    pub fn delete(&self) -> anyhow::Result<()> {
+        aws(self.local, &["cloudformation", "delete-stack", "--stack-name", self.name])?;
+        let wait = ["cloudformation", "wait", "stack-delete-complete", "--stack-name", self.name];
+        aws(self.local, &wait).map(|_| ())
+    }
+
+    pub fn status(&self) -> anyhow::Result<String> {
+        let described =
+            aws(self.local, &["cloudformation", "describe-stacks", "--stack-name", self.name])?;
+        Ok(text(&described, "/Stacks/0/StackStatus"))
+    }
+
+    pub fn outputs(&self) -> anyhow::Result<Outputs> {
+        let described =
+            aws(self.local, &["cloudformation", "describe-stacks", "--stack-name", self.name])?;
+        let outputs = described.pointer("/Stacks/0/Outputs").and_then(Value::as_array);
+        let outputs = outputs.into_iter().flatten();
+        Ok(Outputs(
+            outputs
+                .map(|output| (text(output, "/OutputKey"), text(output, "/OutputValue")))
+                .collect(),
+        ))
+    }
+
+    /// The stack's events, the latest first, a line each.
+    pub fn events(&self) -> anyhow::Result<String> {
+        let events = aws(
+            self.local,
+            &["cloudformation", "describe-stack-events", "--stack-name", self.name],
+        )?;
+        let events = events.pointer("/StackEvents").and_then(Value::as_array).into_iter().flatten();
+        let line = |event: &Value| {
+            let [resource, status, reason] =
+                ["LogicalResourceId", "ResourceStatus", "ResourceStatusReason"]
+                    .map(|field| text(event, &format!("/{field}")));
+            format!("{status} {resource} {reason}").trim_end().to_owned()
+        };
+        Ok(events.map(line).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// The outputs of a stack.
+#[derive(Debug, PartialEq)]
+pub struct Outputs(BTreeMap<String, String>);
+
+impl Outputs {
+    pub fn value(&self, name: &str) -> anyhow::Result<&str> {
+        self.0.get(name).map(String::as_str).with_context(|| format!("there is no output {name}"))
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+}
+
+/// What the AWS CLI answers.
+pub fn aws(local: &Local, arguments: &[&str]) -> anyhow::Result<Value> {
+    let output = output(local.tool("aws").args(arguments).args(["--output", "json"]))
+        .with_context(|| format!("aws {}", arguments.join(" ")))?;
+    Ok(serde_json::from_str(&output).unwrap_or_default())
+}
+
+fn output(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.output()?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The text at `pointer`; empty where there is none.
+pub fn text(value: &Value, pointer: &str) -> String {
+    match value.pointer(pointer) {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => String::new(),
+    }
+}
