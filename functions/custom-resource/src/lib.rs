@@ -7,9 +7,11 @@
 //! The work is the same for every resource: gather what is there, decide, print, apply;
 //! done twice, it changes nothing and gives the same answer.
 //!
-//! In reading order: [`request`], [`response`], [`arn`], [`repository`], [`push_pull`].
+//! In reading order: [`request`], [`response`], [`arn`], [`plan`],
+//! [`repository`], [`push_pull`].
 
 pub mod arn;
+pub mod plan;
 pub mod push_pull;
 pub mod repository;
 pub mod request;

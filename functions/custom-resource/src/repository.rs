@@ -14,8 +14,7 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use self::properties::{Desired, Previous};
-use self::reconcile::{Claim, Impact, Lifecycle};
-use self::registry::Observed;
+use self::reconcile::{Claim, Impact, Lifecycle, Observed};
 pub use self::registry::Registry;
 use crate::Context;
 use crate::arn::RepositoryArn;

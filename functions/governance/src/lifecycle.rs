@@ -13,9 +13,6 @@ use crate::policy::{LifecycleScope, Policy};
 /// smaller number.
 pub const ARCHIVED_DAYS: u32 = 90;
 
-/// The most prefixes a policy can have: ECR takes 50 rules, and two are ours.
-pub const MOST_PREFIXES: usize = 48;
-
 #[derive(Serialize)]
 struct Document<'a> {
     rules: Vec<Rule<'a>>,

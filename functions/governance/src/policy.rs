@@ -10,7 +10,6 @@ use serde_json::Value;
 
 use crate::grammar::{Grammar, Template};
 use crate::image::{Component, RepositoryName, TagPrefix, Wildcard};
-use crate::lifecycle::MOST_PREFIXES;
 use crate::properties::{Invalid, Problem, Reader};
 
 /// The most bytes of a normalised policy: Lambda gives a function 4 KB of environment in
@@ -19,6 +18,8 @@ pub const MOST_BYTES: usize = 1_500;
 
 /// ECR's quota of images in a repository; to keep more of them means nothing.
 const MOST_IMAGES: u32 = 100_000;
+/// ECR takes 50 lifecycle rules, and two are not for prefixes.
+const MOST_PREFIXES: usize = 48;
 /// Ten years: a number of days beyond it is a mistake.
 const MOST_DAYS: u32 = 3_650;
 

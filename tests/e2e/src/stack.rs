@@ -56,7 +56,8 @@ impl<'a> Stack<'a> {
         ]);
         if !parameters.is_empty() {
             sam.arg("--parameter-overrides");
-            sam.args(parameters.iter().map(|(name, value)| format!("{name}={value}")));
+            // Quoted for the SAM CLI, which takes an empty value only so.
+            sam.args(parameters.iter().map(|(name, value)| format!("{name}=\"{value}\"")));
         }
         let output = sam.output().context("running sam")?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned()

@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::Desired;
+use crate::plan::Plan;
 
 /// IAM keeps this many versions of a policy.
 const MOST_VERSIONS: usize = 5;
@@ -61,13 +62,6 @@ pub enum Action {
     Delete,
 }
 
-/// What is to be done, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// Each of them one call.
-    pub actions: Vec<Action>,
-}
-
 /// Whether anything may be done with what is there.
 pub fn permit(desired: &Desired, observed: Option<&Observed>) -> Result<(), Foreign> {
     match observed {
@@ -81,7 +75,7 @@ pub fn permit(desired: &Desired, observed: Option<&Observed>) -> Result<(), Fore
 /// What makes `observed` what is `desired`; `previous` are the roles that the properties
 /// named before.
 #[must_use]
-pub fn plan(desired: &Desired, previous: &[String], observed: Option<&Observed>) -> Plan {
+pub fn plan(desired: &Desired, previous: &[String], observed: Option<&Observed>) -> Plan<Action> {
     let mut actions = Vec::new();
     let mut attached: &[String] = &[];
     if let Some(observed) = observed {
@@ -116,12 +110,12 @@ pub enum Removal {
     /// It stays, or is gone already.
     Nothing {
         /// Our own attachments still go.
-        plan: Plan,
+        plan: Plan<Action>,
         /// Why.
         reason: String,
     },
     /// It goes.
-    Whole(Plan),
+    Whole(Plan<Action>),
 }
 
 /// Detaches the roles that the properties named, and removes the policy if nobody else uses
@@ -130,10 +124,10 @@ pub enum Removal {
 pub fn removal(observed: Option<&Observed>, owner: &str, roles: &[String]) -> Removal {
     let nothing = |plan, reason: &str| Removal::Nothing { plan, reason: reason.to_owned() };
     let Some(observed) = observed else {
-        return nothing(Plan::default(), "gone already");
+        return nothing(Plan { actions: Vec::new() }, "gone already");
     };
     if observed.owner.as_deref() != Some(owner) {
-        return nothing(Plan::default(), "kept, since this resource did not make it");
+        return nothing(Plan { actions: Vec::new() }, "kept, since this resource did not make it");
     }
     let (ours, theirs): (Vec<&String>, Vec<&String>) =
         observed.roles.iter().partition(|role| roles.contains(role));
@@ -147,18 +141,6 @@ pub fn removal(observed: Option<&Observed>, owner: &str, roles: &[String]) -> Re
     plan.actions.extend(observed.other_versions.iter().cloned().map(Action::DeleteVersion));
     plan.actions.push(Action::Delete);
     Removal::Whole(plan)
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.actions.is_empty() {
-            return f.write_str("nothing to do");
-        }
-        for (nth, action) in self.actions.iter().enumerate() {
-            write!(f, "{}{action}", if nth == 0 { "" } else { "; " })?;
-        }
-        Ok(())
-    }
 }
 
 impl fmt::Display for Removal {

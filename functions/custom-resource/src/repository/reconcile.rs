@@ -9,7 +9,49 @@ use serde_json::Value;
 
 use super::properties::{Desired, Encryption, OnExisting, Previous};
 use super::pull;
-use super::registry::Observed;
+use crate::arn::OWNER_TAG;
+use crate::plan::Plan;
+
+/// A repository as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// Its ARN.
+    pub arn: String,
+    /// What images are pushed to and pulled from.
+    pub uri: String,
+    /// The account that holds it.
+    pub registry_id: String,
+    /// Its resource tags.
+    pub tags: BTreeMap<String, String>,
+    /// Whether tags can be moved; absent for a value that is newer than this code.
+    pub mutability: Option<TagMutability>,
+    /// The exceptions.
+    pub exclusion_filters: Vec<Wildcard>,
+    /// Whether each push is scanned.
+    pub scan_on_push: bool,
+    /// How it is encrypted.
+    pub encryption: Encryption,
+    /// Its lifecycle policy.
+    pub lifecycle: Option<String>,
+    /// Its repository policy.
+    pub policy: Option<String>,
+    /// Whether it has no images at all, archived ones included.
+    pub empty: bool,
+}
+
+impl Observed {
+    /// Who made it: the value of its owner tag.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        self.tags.get(OWNER_TAG).map(String::as_str)
+    }
+
+    /// Whether `owner` made it.
+    #[must_use]
+    pub fn owned_by(&self, owner: &str) -> bool {
+        self.owner() == Some(owner)
+    }
+}
 
 /// How this resource stands to the repository it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,13 +193,6 @@ impl Impact {
     }
 }
 
-/// What is to be done, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// Each of them one call.
-    pub actions: Vec<Action>,
-}
-
 /// One change of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -199,7 +234,7 @@ pub fn plan(
     previous: &Previous,
     observed: Option<&Observed>,
     lifecycle: Lifecycle,
-) -> Result<Plan, pull::Unreadable> {
+) -> Result<Plan<Action>, pull::Unreadable> {
     let mutability = (desired.policy.image_tag_mutability, desired.exclusion_filters.clone());
     let mut actions = Vec::new();
     if let Some(observed) = observed {
@@ -217,7 +252,7 @@ pub fn plan(
             .tag_keys
             .iter()
             .filter(|key| !desired.tags.contains_key(*key) && observed.tags.contains_key(*key))
-            .filter(|key| *key != crate::arn::OWNER_TAG)
+            .filter(|key| *key != OWNER_TAG)
             .cloned()
             .collect();
         if !stale.is_empty() {
@@ -234,7 +269,7 @@ pub fn plan(
         }
     } else {
         let mut tags = desired.tags.clone();
-        tags.insert(crate::arn::OWNER_TAG.to_owned(), desired.owner.clone());
+        tags.insert(OWNER_TAG.to_owned(), desired.owner.clone());
         let (scan_on_push, encryption) = (desired.scan_on_push, desired.encryption.clone());
         actions.push(Action::Create { mutability, scan_on_push, encryption, tags });
     }
@@ -295,18 +330,6 @@ impl fmt::Display for Encryption {
 impl fmt::Display for Removal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.reason)
-    }
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.actions.is_empty() {
-            return f.write_str("nothing to do");
-        }
-        for (nth, action) in self.actions.iter().enumerate() {
-            write!(f, "{}{action}", if nth == 0 { "" } else { "; " })?;
-        }
-        Ok(())
     }
 }
 

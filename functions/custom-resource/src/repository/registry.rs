@@ -16,7 +16,7 @@ use governance::policy::TagMutability;
 use tokio::time::{Instant, sleep};
 
 use super::properties::{Encryption, EncryptionType};
-use super::reconcile::{Action, Impact};
+use super::reconcile::{Action, Impact, Observed};
 use crate::arn::{OWNER_TAG, RepositoryArn};
 
 /// How long a lifecycle preview may take, and how often it is asked for.
@@ -28,47 +28,6 @@ const EXAMPLES: i32 = 5;
 /// The ECR client.
 pub struct Registry {
     client: aws_sdk_ecr::Client,
-}
-
-/// A repository as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Observed {
-    /// Its ARN.
-    pub arn: String,
-    /// What images are pushed to and pulled from.
-    pub uri: String,
-    /// The account that holds it.
-    pub registry_id: String,
-    /// Its resource tags.
-    pub tags: BTreeMap<String, String>,
-    /// Whether tags can be moved; absent for a value that is newer than this code.
-    pub mutability: Option<TagMutability>,
-    /// The exceptions.
-    pub exclusion_filters: Vec<Wildcard>,
-    /// Whether each push is scanned.
-    pub scan_on_push: bool,
-    /// How it is encrypted.
-    pub encryption: Encryption,
-    /// Its lifecycle policy.
-    pub lifecycle: Option<String>,
-    /// Its repository policy.
-    pub policy: Option<String>,
-    /// Whether it has no images at all, archived ones included.
-    pub empty: bool,
-}
-
-impl Observed {
-    /// Who made it: the value of its owner tag.
-    #[must_use]
-    pub fn owner(&self) -> Option<&str> {
-        self.tags.get(OWNER_TAG).map(String::as_str)
-    }
-
-    /// Whether `owner` made it.
-    #[must_use]
-    pub fn owned_by(&self, owner: &str) -> bool {
-        self.owner() == Some(owner)
-    }
 }
 
 /// ECR would not delete a repository, since an image is in it.

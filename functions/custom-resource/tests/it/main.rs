@@ -28,7 +28,7 @@ struct Function {
 impl Function {
     fn new() -> Self {
         let aws = LocalAws::default();
-        aws.state().stack_status = "UPDATE_IN_PROGRESS".to_owned();
+        "UPDATE_IN_PROGRESS".clone_into(&mut aws.state().stack_status);
         let context = Arc::new(Context::new(&aws.config()).unwrap());
         Self { aws, context }
     }

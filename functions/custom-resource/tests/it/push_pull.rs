@@ -87,7 +87,7 @@ async fn versions_stay_below_the_limit_and_the_newest_is_in_force() {
         assert!(policy.versions.len() <= 5);
         assert!(policy.versions[&policy.default].contains(&format!("number-{n}")));
     }
-    assert_eq!(Vec::from_iter(policy(&function).versions.keys()), [&5, &6, &7, &8, &9]);
+    assert_eq!(policy(&function).versions.keys().collect::<Vec<_>>(), [&5, &6, &7, &8, &9]);
     // All of its versions go with it.
     function.succeed(&delete(&request, &answer)).await;
     assert!(function.aws.state().iam.policies.is_empty());
@@ -97,11 +97,12 @@ async fn versions_stay_below_the_limit_and_the_newest_is_in_force() {
 async fn drift_is_put_right_on_any_update() {
     let (function, request, answer) = made().await;
     let again = update(&request, &answer["PhysicalResourceId"], "PolicyVersion", "2");
-    let mut state = function.aws.state();
-    let policy = state.iam.policies.get_mut(ARN).unwrap();
-    policy.roles.clear();
-    policy.versions.insert(1, "{}".to_owned());
-    drop(state);
+    {
+        let mut state = function.aws.state();
+        let policy = state.iam.policies.get_mut(ARN).unwrap();
+        policy.roles.clear();
+        policy.versions.insert(1, "{}".to_owned());
+    }
     let _ = function.aws.take_changes();
     function.succeed(&again).await;
     assert_eq!(function.aws.take_changes(), ["CreatePolicyVersion", "AttachRolePolicy"]);
@@ -113,10 +114,11 @@ async fn drift_is_put_right_on_any_update() {
 #[tokio::test(start_paused = true)]
 async fn a_role_that_is_gone_stops_a_new_attachment_and_not_an_old_one() {
     let (function, request, answer) = made().await;
-    let mut state = function.aws.state();
-    state.iam.roles.remove("github-actions");
-    state.iam.policies.get_mut(ARN).unwrap().roles.clear();
-    drop(state);
+    {
+        let mut state = function.aws.state();
+        state.iam.roles.remove("github-actions");
+        state.iam.policies.get_mut(ARN).unwrap().roles.clear();
+    }
     let same = update(&request, &answer["PhysicalResourceId"], "PolicyVersion", "2");
     function.succeed(&same).await;
     let roles = json!(["arn:aws:iam::123456789012:role/nobody"]);

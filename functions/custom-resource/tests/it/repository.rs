@@ -102,12 +102,13 @@ async fn an_existing_repository_fails_the_creation_and_is_left_alone() {
         [None, Some("arn:aws:cloudformation:us-east-1:123456789012:stack/other/1/Repository")]
     {
         let function = Function::new();
-        let mut state = function.aws.state();
-        let repository = state.ecr.foreign("infrastructure");
-        repository
-            .tags
-            .extend(owner.map(|owner| ("ecr-warden:owner".to_owned(), owner.to_owned())));
-        drop(state);
+        {
+            let mut state = function.aws.state();
+            let repository = state.ecr.foreign("infrastructure");
+            repository
+                .tags
+                .extend(owner.map(|owner| ("ecr-warden:owner".to_owned(), owner.to_owned())));
+        }
         let request = event("create-infrastructure");
         let answer = function.answer(&request).await;
         assert_eq!(answer["PhysicalResourceId"], NOTHING_MADE);
@@ -216,11 +217,12 @@ async fn drift_is_put_right_on_any_update_even_if_the_repository_is_gone() {
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
     let request = update(&created, &answer["PhysicalResourceId"], "PolicyVersion", "2");
-    let mut state = function.aws.state();
-    let repository = state.ecr.repositories.get_mut("infrastructure").unwrap();
-    repository.described.insert("imageTagMutability".to_owned(), "MUTABLE".into());
-    repository.lifecycle = None;
-    drop(state);
+    {
+        let mut state = function.aws.state();
+        let repository = state.ecr.repositories.get_mut("infrastructure").unwrap();
+        repository.described.insert("imageTagMutability".to_owned(), "MUTABLE".into());
+        repository.lifecycle = None;
+    }
     let _ = function.aws.take_changes();
     function.succeed(&request).await;
     assert_eq!(function.aws.take_changes(), ["PutImageTagMutability", "PutLifecyclePolicy"]);
@@ -458,11 +460,12 @@ async fn a_repository_goes_only_empty_unless_told_otherwise() {
     ] {
         let function = Function::new();
         let answer = function.succeed(&event("create-infrastructure")).await;
-        let mut state = function.aws.state();
-        let repository = state.ecr.repositories.get_mut("infrastructure").unwrap();
-        repository.push(["litellm-v1.0.0".to_owned()], 1);
-        repository.images[0].archived = archived;
-        drop(state);
+        {
+            let mut state = function.aws.state();
+            let repository = state.ecr.repositories.get_mut("infrastructure").unwrap();
+            repository.push(["litellm-v1.0.0".to_owned()], 1);
+            repository.images[0].archived = archived;
+        }
         let request = delete(&event("create-infrastructure"), &answer);
         function.succeed(&with(request.clone(), "ResourceProperties.OnDelete", on_delete)).await;
         assert_eq!(!names(&function).is_empty(), stays, "{on_delete}");
