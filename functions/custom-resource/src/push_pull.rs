@@ -49,7 +49,8 @@ impl Desired {
         for name in ["ServiceToken", "ServiceTimeout", "PolicyVersion"] {
             reader.ignore(name);
         }
-        let repositories: Vec<RepositoryArn> = reader.words("RepositoryArns");
+        let repositories: Vec<RepositoryArn> =
+            reader.required_words("RepositoryArns", "ARN of a repository");
         for arn in &repositories {
             if stack.repository(&arn.name) != *arn {
                 let message = format!(
@@ -58,9 +59,6 @@ impl Desired {
                 );
                 reader.problem("RepositoryArns", message);
             }
-        }
-        if repositories.is_empty() {
-            reader.problem("RepositoryArns", "expected at least one ARN of a repository");
         }
         let roles: Vec<RoleArn> = reader.words("AttachToRoleArns");
         for role in roles.iter().filter(|role| role.account != stack.account) {

@@ -81,6 +81,7 @@ impl Serialize for Grammar {
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -268,5 +269,33 @@ mod tests {
             "re:(((((a{99}){99}){99}){99}){99})",
             expect!["not a regular expression: compiled regex exceeded size limit"],
         );
+    }
+
+    proptest! {
+        #[test]
+        fn a_suggestion_conforms_and_what_conforms_needs_none(
+            text in "[A-Za-z0-9]{1,8}([._-]{1,2}[vV]?[A-Za-z0-9]{1,8}){0,4}",
+        ) {
+            let repository = "infrastructure".parse().unwrap();
+            let tag: Tag = text.parse().unwrap();
+            for grammar in [grammar(INFRASTRUCTURE), grammar(DEPLOYMENTS), grammar("{slug} {date}")] {
+                let conforms = grammar.conforming(&repository, &tag).is_some();
+                if let Some(suggestion) = grammar.suggestion(&repository, &tag) {
+                    prop_assert!(!conforms && suggestion != tag);
+                    prop_assert!(grammar.conforming(&repository, &suggestion).is_some());
+                }
+            }
+        }
+
+        #[test]
+        fn what_the_template_writes_it_reads_back(
+            component in "[a-z0-9]{1,6}(-[a-z][a-z0-9]{0,5}){0,2}",
+            version in "(0|[1-9][0-9]{0,3})[.](0|[1-9][0-9]{0,3})[.](0|[1-9][0-9]{0,3})",
+        ) {
+            let tag: Tag = format!("{component}-v{version}").parse().unwrap();
+            let said = grammar(INFRASTRUCTURE).conforming(&"ab".parse().unwrap(), &tag).unwrap();
+            prop_assert_eq!(said.component.as_str(), component);
+            prop_assert_eq!(said.values, [(Placeholder::Semver, version)]);
+        }
     }
 }

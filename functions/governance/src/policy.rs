@@ -253,11 +253,9 @@ fn prefixes(reader: &mut Reader<'_>) -> Vec<TagPrefix> {
 }
 
 fn tags(reader: &mut Reader<'_>, mutability: TagMutability) -> Option<Tags> {
-    let templates: Vec<Template> = reader.words("Grammar");
+    let templates: Vec<Template> =
+        reader.required_words("Grammar", "template, such as {component}-v{semver}");
     let grammar = Grammar::new(templates);
-    if grammar.is_none() {
-        reader.problem("Grammar", "expected at least one template, such as {component}-v{semver}");
-    }
     let enforcement = reader.required("Enforcement");
     // A mutable tag could move between the look and the act: ECR has no compare-and-delete.
     if enforcement == Some(TagEnforcement::Quarantine) && mutability != TagMutability::Immutable {
@@ -415,9 +413,8 @@ pub(crate) mod tests {
         check_problems(
             &[("Governance", "report".into())],
             &expect![[r#"
-            Governance: expected an object
-            Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}
-        "#]],
+                Governance: expected an object
+            "#]],
         );
     }
 
@@ -446,7 +443,8 @@ pub(crate) mod tests {
     fn what_is_no_policy_at_all_is_a_sentence() {
         expect!["policy: expected one line of JSON: EOF while parsing a value at line 1 column 0"]
             .assert_eq(&Policy::parse("").unwrap_err().to_string());
-        expect!["ResourceProperties: missing; expected an object; Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}"].assert_eq(&Policy::parse("[]").unwrap_err().to_string());
+        expect!["ResourceProperties: missing; expected an object"]
+            .assert_eq(&Policy::parse("[]").unwrap_err().to_string());
     }
 
     #[test]

@@ -163,6 +163,20 @@ impl<'a> Reader<'a> {
         words
     }
 
+    /// A list of at least one word; `expected` says of what, where there is none.
+    pub fn required_words<T: FromStr<Err: fmt::Display>>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+    ) -> Vec<T> {
+        let before = self.problems.len();
+        let words = self.words(name);
+        if words.is_empty() && self.problems.len() == before && !self.reported {
+            self.problem(name, format!("expected at least one {expected}"));
+        }
+        words
+    }
+
     /// A map of strings to strings.
     pub fn map(&mut self, name: &'static str) -> Vec<(String, String)> {
         let pairs = match self.get(name) {

@@ -347,7 +347,7 @@ impl Run<'_> {
             "--image-manifest",
         ];
         self.aws(&[&put[..], &[&manifest.to_string()]].concat())?;
-        stack.deploy(&[("CreateEcrRepositories", "false")])?;
+        stack.set("CreateEcrRepositories", "false")?;
         self.equal(
             "the one with an image is retained",
             &self.repositories()?,
@@ -365,7 +365,7 @@ impl Run<'_> {
             &names(&["EcrLoginCommand", "Governance"]),
         )?;
 
-        stack.deploy(&[("CreateEcrRepositories", "true")])?;
+        stack.set("CreateEcrRepositories", "true")?;
         self.equal(
             "taken up again by its owner tag",
             &self.repositories()?,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::local::Local;
 
@@ -63,6 +63,26 @@ impl<'a> Stack<'a> {
         let text = String::from_utf8_lossy(&output.stdout).into_owned()
             + &String::from_utf8_lossy(&output.stderr);
         Ok((output.status.success(), text))
+    }
+
+    /// Changes one parameter with `UpdateStack`: ministack's change sets, which `sam deploy`
+    /// goes by, overlook what only a condition changes.
+    pub fn set(&self, name: &str, value: &str) -> anyhow::Result<()> {
+        let describe = ["cloudformation", "describe-stacks", "--stack-name", self.name];
+        let described = aws(self.local, &describe)?;
+        let parameters = described.pointer("/Stacks/0/Parameters").and_then(Value::as_array);
+        let others =
+            parameters.into_iter().flatten().map(|parameter| text(parameter, "/ParameterKey"));
+        let mut parameters: Vec<Value> = others
+            .filter(|other| other != name)
+            .map(|other| json!({"ParameterKey": other, "UsePreviousValue": true}))
+            .collect();
+        parameters.push(json!({"ParameterKey": name, "ParameterValue": value}));
+        let update = ["cloudformation", "update-stack", "--use-previous-template", "--stack-name"];
+        let rest = [self.name, "--capabilities", "CAPABILITY_IAM", "--parameters"];
+        aws(self.local, &[&update[..], &rest, &[&json!(parameters).to_string()]].concat())?;
+        let wait = ["cloudformation", "wait", "stack-update-complete", "--stack-name", self.name];
+        aws(self.local, &wait).map(|_| ())
     }
 
     /// Deletes the stack and waits until it is gone.

@@ -1,7 +1,7 @@
 //! Amazon ECR, as far as the settings of repositories go, by the service model of version
 //! 2015-09-21.
 
-mod lifecycle;
+pub mod lifecycle;
 
 use std::collections::{BTreeMap, BTreeSet};
 

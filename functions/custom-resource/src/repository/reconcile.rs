@@ -374,3 +374,112 @@ impl fmt::Display for Except<'_> {
         write!(f, " (but {})", filters.join(", "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use serde_json::json;
+
+    use super::*;
+    use crate::repository::properties::EncryptionType;
+
+    const OWNER: &str =
+        "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-0000/Repository";
+
+    fn desired(changes: &[(&str, Value)]) -> Desired {
+        let mut properties = json!({
+            "RepositoryName": "infrastructure", "ImageTagMutability": "IMMUTABLE", "ScanOnPush": "true",
+            "LifecycleTagCount": "20", "LifecycleUntaggedDays": "7",
+            "Governance": {
+                "Tags": {"Grammar": "{component}-v{semver}", "Enforcement": "report"},
+                "Retention": {"Enforcement": "report"},
+            },
+        });
+        for (name, value) in changes {
+            properties[*name] = value.clone();
+        }
+        let stack = OWNER.rsplit_once('/').unwrap().0.parse().unwrap();
+        Desired::read(&properties, &stack, OWNER.to_owned()).unwrap()
+    }
+
+    /// The repository that `desired` describes.
+    fn observed(desired: &Desired) -> Observed {
+        Observed {
+            arn: "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure".to_owned(),
+            uri: "123456789012.dkr.ecr.us-east-1.amazonaws.com/infrastructure".to_owned(),
+            registry_id: "123456789012".to_owned(),
+            tags: [(OWNER_TAG.to_owned(), OWNER.to_owned())].into(),
+            mutability: Some(TagMutability::Immutable),
+            exclusion_filters: Vec::new(),
+            scan_on_push: true,
+            encryption: Encryption { kind: EncryptionType::Aes256, key: None },
+            lifecycle: Some(desired.lifecycle.clone()),
+            policy: None,
+            empty: false,
+        }
+    }
+
+    fn check(desired: &Desired, observed: Option<&Observed>, expected: &Expect) {
+        let lifecycle = lifecycle(desired, observed);
+        let plan = plan(desired, &Previous::default(), observed, lifecycle).unwrap();
+        expected.assert_eq(&format!("lifecycle: {lifecycle:?}\n{plan}"));
+    }
+
+    #[test]
+    fn a_repository_that_is_not_there_is_made() {
+        check(&desired(&[]), None, &expect![[r#"
+            lifecycle: Put
+            create it with IMMUTABLE tags, scanned on push, encrypted with AES256; put the lifecycle policy {"rules":[{"rulePriority":1,"description":"Expire untagged images 7 days after their push","selection":{"tagStatus":"untagged","countType":"sinceImagePushed","countUnit":"days","countNumber":7},"action":{"type":"expire"}},{"rulePriority":2,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}"#]]);
+    }
+
+    #[test]
+    fn a_repository_that_is_as_it_should_be_is_left_alone() {
+        let desired = desired(&[]);
+        let mut found = observed(&desired);
+        // ECR may write the same policy another way.
+        found.lifecycle = found.lifecycle.map(|text| text.replace(':', ": "));
+        check(&desired, Some(&found), &expect![[r#"
+            lifecycle: Keep
+            nothing to do"#]]);
+    }
+
+    #[test]
+    fn each_setting_that_differs_is_one_action_and_the_lifecycle_is_previewed() {
+        let wanted = desired(&[
+            ("ImageTagMutability", "MUTABLE_WITH_EXCLUSION".into()),
+            ("ImageTagMutabilityExclusionFilters", json!(["v*"])),
+            ("ScanOnPush", "false".into()),
+            ("Tags", json!({"team": "platform"})),
+            ("PullPrincipals", json!(["210987654321"])),
+            ("LifecycleUntaggedDays", "1".into()),
+        ]);
+        check(&wanted, Some(&observed(&desired(&[]))), &expect![[r#"
+            lifecycle: Preview
+            tag it team=platform; make its tags MUTABLE_WITH_EXCLUSION (but v*); stop scanning on push; put the repository policy {"Statement":[{"Action":["ecr:BatchCheckLayerAvailability","ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"],"Effect":"Allow","Principal":{"AWS":["arn:aws:iam::210987654321:root"]},"Sid":"EcrWardenPullAccounts"}],"Version":"2012-10-17"}"#]]);
+    }
+
+    #[test]
+    fn only_what_the_owner_made_goes_and_images_only_when_told_to() {
+        let desired = desired(&[]);
+        let mut lines = String::new();
+        for (owner, empty, with_images) in [
+            (OWNER, true, false),
+            (OWNER, false, false),
+            (OWNER, false, true),
+            ("somebody else", true, true),
+            ("somebody else", false, true),
+        ] {
+            let found = Observed { empty, ..observed(&desired) };
+            let removal = removal(Some(&found), owner, with_images);
+            let action = removal.action.as_ref().map(ToString::to_string);
+            lines += &format!("{removal}: {}\n", action.as_deref().unwrap_or("-"));
+        }
+        expect![[r#"
+            removed, since it is empty: delete it, which is empty
+            kept, since it has images: -
+            removed with its images, as OnDelete says: delete it with its images
+            kept, since this resource did not make it: -
+            kept, since this resource did not make it: -
+        "#]].assert_eq(&lines);
+    }
+}

@@ -9,6 +9,7 @@
 )]
 
 mod envelope;
+mod lifecycle;
 mod push_pull;
 mod repository;
 
