@@ -131,15 +131,24 @@ impl Policies {
         let client = &self.client;
         match action {
             Action::Create { name, document, owner } => {
-                let owner = Tag::builder().key(OWNER_TAG).value(owner).build()?;
+                let tag = Tag::builder().key(OWNER_TAG).value(owner).build()?;
                 let create = client
                     .create_policy()
                     .policy_name(name)
                     .path(PATH)
                     .description("Push to and pull from the repositories of an ECR Warden stack")
                     .policy_document(document.to_string())
-                    .tags(owner);
-                create.send().await.map_err(aws::explain)?;
+                    .tags(tag);
+                if let Err(error) = create.send().await {
+                    let exists = error
+                        .as_service_error()
+                        .is_some_and(|e| e.is_entity_already_exists_exception());
+                    // The answer to an attempt that succeeded may have been lost on the way.
+                    let found = if exists { self.observe(arn).await? } else { None };
+                    if found.and_then(|found| found.owner).as_ref() != Some(owner) {
+                        return Err(aws::explain(error));
+                    }
+                }
             }
             Action::DeleteVersion(version) => {
                 match client

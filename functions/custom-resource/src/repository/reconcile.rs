@@ -427,9 +427,13 @@ mod tests {
 
     #[test]
     fn a_repository_that_is_not_there_is_made() {
-        check(&desired(&[]), None, &expect![[r#"
+        check(
+            &desired(&[]),
+            None,
+            &expect![[r#"
             lifecycle: Put
-            create it with IMMUTABLE tags, scanned on push, encrypted with AES256; put the lifecycle policy {"rules":[{"rulePriority":1,"description":"Expire untagged images 7 days after their push","selection":{"tagStatus":"untagged","countType":"sinceImagePushed","countUnit":"days","countNumber":7},"action":{"type":"expire"}},{"rulePriority":2,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}"#]]);
+            create it with IMMUTABLE tags, scanned on push, encrypted with AES256; put the lifecycle policy {"rules":[{"rulePriority":1,"description":"Expire untagged images 7 days after their push","selection":{"tagStatus":"untagged","countType":"sinceImagePushed","countUnit":"days","countNumber":7},"action":{"type":"expire"}},{"rulePriority":2,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}"#]],
+        );
     }
 
     #[test]
@@ -438,9 +442,13 @@ mod tests {
         let mut found = observed(&desired);
         // ECR may write the same policy another way.
         found.lifecycle = found.lifecycle.map(|text| text.replace(':', ": "));
-        check(&desired, Some(&found), &expect![[r#"
+        check(
+            &desired,
+            Some(&found),
+            &expect![[r#"
             lifecycle: Keep
-            nothing to do"#]]);
+            nothing to do"#]],
+        );
     }
 
     #[test]
@@ -453,9 +461,13 @@ mod tests {
             ("PullPrincipals", json!(["210987654321"])),
             ("LifecycleUntaggedDays", "1".into()),
         ]);
-        check(&wanted, Some(&observed(&desired(&[]))), &expect![[r#"
+        check(
+            &wanted,
+            Some(&observed(&desired(&[]))),
+            &expect![[r#"
             lifecycle: Preview
-            tag it team=platform; make its tags MUTABLE_WITH_EXCLUSION (but v*); stop scanning on push; put the repository policy {"Statement":[{"Action":["ecr:BatchCheckLayerAvailability","ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"],"Effect":"Allow","Principal":{"AWS":["arn:aws:iam::210987654321:root"]},"Sid":"EcrWardenPullAccounts"}],"Version":"2012-10-17"}"#]]);
+            tag it team=platform; make its tags MUTABLE_WITH_EXCLUSION (but v*); stop scanning on push; put the repository policy {"Statement":[{"Action":["ecr:BatchCheckLayerAvailability","ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"],"Effect":"Allow","Principal":{"AWS":["arn:aws:iam::210987654321:root"]},"Sid":"EcrWardenPullAccounts"}],"Version":"2012-10-17"}"#]],
+        );
     }
 
     #[test]
@@ -480,6 +492,7 @@ mod tests {
             removed with its images, as OnDelete says: delete it with its images
             kept, since this resource did not make it: -
             kept, since this resource did not make it: -
-        "#]].assert_eq(&lines);
+        "#]]
+        .assert_eq(&lines);
     }
 }

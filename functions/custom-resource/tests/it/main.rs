@@ -10,6 +10,7 @@
 
 mod envelope;
 mod lifecycle;
+mod privileges;
 mod push_pull;
 mod repository;
 

@@ -182,6 +182,14 @@ async fn a_failed_creation_is_taken_away_and_the_next_one_succeeds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_lost_answer_to_a_creation_is_made_good_within_the_request() {
+    let function = Function::new();
+    function.aws.state().iam.roles.insert("github-actions".to_owned());
+    function.aws.fault("CreatePolicy", 1, Fault::ResetAfter);
+    function.succeed(&event("create-push-pull-policy")).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_delete_that_races_with_an_attachment_keeps_the_policy() {
     let (function, request, answer) = made().await;
     function.aws.fault("DeletePolicy", 1, Fault::Error(409, "DeleteConflict"));

@@ -1,0 +1,83 @@
+use std::collections::BTreeSet;
+
+use local_aws::Fault;
+use regex_lite::Regex;
+use serde_json::json;
+
+use crate::{Function, delete, event, rolled_back, update, with};
+
+/// What the calls depend on without being called: tags that are set on creation, ECR's use
+/// of a customer's key, and Lambda's writing of the log.
+const DEPENDENT: [&str; 6] = [
+    "iam:TagPolicy",
+    "kms:CreateGrant",
+    "kms:DescribeKey",
+    "kms:RetireGrant",
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+];
+
+/// Every call that the function can make, by making all of them.
+async fn called() -> BTreeSet<String> {
+    let function = Function::new();
+    let created = event("create-infrastructure");
+    let answer = function.succeed(&created).await;
+    function.succeed(&event("update-infrastructure")).await;
+    function.succeed(&rolled_back(&event("update-infrastructure"))).await;
+    let mutable = update(&created, &answer["PhysicalResourceId"], "ImageTagMutability", "MUTABLE");
+    function.succeed(&mutable).await;
+    let tags = (0..60).map(|n| format!("v1.0.{n}"));
+    function.aws.state().ecr.repositories.get_mut("infrastructure").unwrap().push(tags, 1);
+    let scope = with(mutable, "ResourceProperties.LifecycleScope", "repository");
+    function.aws.fault("GetLifecyclePolicyPreview", 3, Fault::Error(400, "ValidationException"));
+    function.fail(&scope).await;
+    function
+        .succeed(&with(
+            delete(&created, &answer),
+            "ResourceProperties.OnDelete",
+            "delete-with-images",
+        ))
+        .await;
+
+    let roles = ["github-actions", "gitlab"].map(str::to_owned);
+    function.aws.state().iam.roles.extend(roles);
+    let created = event("create-push-pull-policy");
+    let answer = function.succeed(&created).await;
+    let arns = json!(["arn:aws:ecr:us-east-1:123456789012:repository/apps"]);
+    function
+        .succeed(&update(&created, &answer["PhysicalResourceId"], "RepositoryArns", arns))
+        .await;
+    function.succeed(&delete(&created, &answer)).await;
+
+    let state = function.aws.state();
+    let service = |call: &str| match call {
+        "DescribeStacks" => "cloudformation",
+        _ if call.ends_with("RolePolicy") => "iam",
+        _ if call.contains("Policy")
+            && !["Lifecycle", "Repository"].iter().any(|of| call.contains(of)) =>
+        {
+            "iam"
+        }
+        _ => "ecr",
+    };
+    let calls = state.calls.iter().filter(|call| *call != "Answer");
+    calls.map(|call| format!("{}:{}", service(call), call)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_role_grants_what_the_function_calls_and_nothing_else() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/sam/template.yaml");
+    let template = std::fs::read_to_string(path).unwrap();
+    let (_, role) = template.split_once("\n  CustomResourceRole:").unwrap();
+    let (role, _) = role.split_once("\nOutputs:").unwrap();
+    let actions = Regex::new(r"\b(?:cloudformation|ecr|iam|kms|logs):[A-Z][A-Za-z]+").unwrap();
+    let conditions = ["iam:PolicyARN", "kms:ViaService"];
+    let granted: BTreeSet<String> = actions
+        .find_iter(role)
+        .map(|action| action.as_str().to_owned())
+        .filter(|action| !conditions.contains(&action.as_str()))
+        .collect();
+    let mut needed = called().await;
+    needed.extend(DEPENDENT.map(str::to_owned));
+    assert_eq!(granted, needed);
+}
