@@ -79,7 +79,21 @@ impl Local {
 
     /// A tool of the virtual environment, in `infra/sam`, reaching nothing but the emulators.
     pub fn tool(&self, name: &str) -> Command {
-        let mut command = Command::new(self.venv.join("bin").join(name));
+        self.command(&self.venv.join("bin").join(name))
+    }
+
+    /// What a shell says to `script`, with the same tools.
+    pub fn shell(&self, script: &str) -> anyhow::Result<String> {
+        let shell =
+            self.command(Path::new("bash")).args(["-euo", "pipefail", "-c", script]).output()?;
+        if !shell.status.success() {
+            bail!("{}", String::from_utf8_lossy(&shell.stderr).trim());
+        }
+        Ok(String::from_utf8(shell.stdout)?)
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         let path = std::env::var_os("PATH").unwrap_or_default();
         let paths = std::iter::once(self.venv.join("bin")).chain(std::env::split_paths(&path));
         command

@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it does is for reading")]
 
 mod local;
+mod readme;
 mod scenario;
 mod stack;
 

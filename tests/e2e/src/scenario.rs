@@ -9,6 +9,7 @@ use governance::policy::Policy;
 use serde_json::{Value, json};
 
 use crate::local::{ACCOUNT, Local, REGION};
+use crate::readme;
 use crate::stack::{Stack, aws, text};
 
 /// Runs everything and gives the number of checks.
@@ -16,8 +17,9 @@ pub fn run(local: &Local) -> anyhow::Result<u32> {
     let run = Run { local, checks: Cell::new(0) };
     step("sam build");
     Stack::build(local)?;
-    let stack = Stack::new(local, "warden");
+    let stack = Stack::new(local, "ecr-warden");
     run.defaults(&stack)?;
+    run.readme(&stack)?;
     run.update(&stack)?;
     run.rename(&stack)?;
     run.refused_by_template(&stack)?;
@@ -182,14 +184,14 @@ impl Run<'_> {
                 "--resource-arn",
                 &text(&found, "/repositoryArn"),
             ])?;
-            self.contains("tagged as this stack's", &tags.to_string(), ":stack/warden/")?;
+            self.contains("tagged as this stack's", &tags.to_string(), ":stack/ecr-warden/")?;
         }
 
         let policy = outputs.value("EcrPushPullPolicyArn")?;
         self.contains(
             "the policy's path, stack and region",
             policy,
-            &format!(":policy/ecr-warden/warden-{REGION}-"),
+            &format!(":policy/ecr-warden/ecr-warden-{REGION}-"),
         )?;
         let arn = |name: &str| format!("arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{name}");
         let push_and_pull = json!([
@@ -206,6 +208,26 @@ impl Run<'_> {
             format!("{push_and_pull} on {}", json!([arn("infrastructure"), arn("deployments")])),
         ];
         self.equal("the eight actions of the guide", &self.policy(policy)?, &expected)
+    }
+
+    /// The README's own commands, as it writes them.
+    fn readme(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("the README's commands on the deployed stack");
+        let output = readme::block("output() {")?;
+        for name in stack.outputs()?.names() {
+            let said = self.local.shell(&format!("{output}\noutput {name}"))?;
+            let expected = stack.outputs()?;
+            self.equal(&format!("output {name}"), &said.trim_end(), &expected.value(&name)?)?;
+        }
+        let log = self.local.shell(&readme::block("aws logs tail")?)?;
+        self.contains("the log has the plan", &log, "put the lifecycle policy")?;
+        for command in readme::cells("aws ecr ") {
+            if !command.contains("findings") {
+                self.local.shell(&command).with_context(|| command.clone())?;
+                self.passed(&command);
+            }
+        }
+        Ok(())
     }
 
     fn update(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
@@ -313,7 +335,7 @@ impl Run<'_> {
             "{}",
             events
                 .lines()
-                .take_while(|line| !line.starts_with("UPDATE_COMPLETE warden"))
+                .take_while(|line| !line.starts_with("UPDATE_COMPLETE ecr-warden"))
                 .collect::<Vec<_>>()
                 .join("\n")
         );

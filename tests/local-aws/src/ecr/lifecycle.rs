@@ -89,6 +89,7 @@ fn known(object: &Value, names: &[&str]) -> Result<(), String> {
 
 /// The images that the rules of a valid policy would expire now. Archived images are left
 /// alone: how long they have been archived is not kept here.
+#[must_use]
 pub fn expiring<'i>(text: &str, images: &'i [Image]) -> Vec<&'i Image> {
     let document: Value = serde_json::from_str(text).unwrap_or_default();
     let mut rules = document["rules"].as_array().cloned().unwrap_or_default();
