@@ -35,16 +35,31 @@ pub async fn config() -> SdkConfig {
         .await
 }
 
-/// An SDK error as the service put it, with its code; the SDK's own text says only
+/// What a service refused a call with, in its own words.
+#[derive(Debug)]
+pub struct ServiceError {
+    /// The error's name, such as `AccessDeniedException`.
+    pub code: String,
+    message: Option<String>,
+}
+
+impl std::fmt::Display for ServiceError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.code)?;
+        self.message.as_ref().map_or(Ok(()), |message| write!(f, ": {message}"))
+    }
+}
+
+impl Error for ServiceError {}
+
+/// An SDK error as a [`ServiceError`] where a service answered; the SDK's own text says only
 /// `service error`.
 pub fn explain<E, R>(error: SdkError<E, R>) -> anyhow::Error
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     R: Debug + Send + Sync + 'static,
 {
-    match (error.code(), error.message()) {
-        (Some(code), Some(message)) => anyhow::anyhow!("{code}: {message}"),
-        (Some(code), None) => anyhow::anyhow!("{code}"),
-        (None, _) => anyhow::Error::new(error),
-    }
+    let Some(code) = error.code() else { return anyhow::Error::new(error) };
+    let message = error.message().map(str::to_owned);
+    anyhow::Error::new(ServiceError { code: code.to_owned(), message })
 }

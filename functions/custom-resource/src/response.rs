@@ -25,7 +25,7 @@ const MOST_BYTES: usize = 4_096;
 /// How often the answer is sent before it is given up, and how long one sending may take:
 /// together less than what an invocation keeps for it.
 const ATTEMPTS: u32 = 4;
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// The answer to one request.

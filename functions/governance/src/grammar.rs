@@ -39,9 +39,13 @@ impl Grammar {
     }
 
     /// What `tag` says in `repository`, by the first template that matches it as a whole,
-    /// with the shortest component; `None` where no template does.
+    /// with the shortest component; `None` where no template does, and for signatures and
+    /// attestations, which are their subject's business ([`Tag::subject`]).
     #[must_use]
     pub fn conforming(&self, repository: &RepositoryName, tag: &Tag) -> Option<Conforming> {
+        if tag.subject().is_some() {
+            return None;
+        }
         self.templates.iter().find_map(|template| template.conforming(repository, tag))
     }
 
@@ -50,7 +54,7 @@ impl Grammar {
     /// `None` for a tag that conforms, and for one that says too little.
     #[must_use]
     pub fn suggestion(&self, repository: &RepositoryName, tag: &Tag) -> Option<Tag> {
-        if self.conforming(repository, tag).is_some() {
+        if tag.subject().is_some() || self.conforming(repository, tag).is_some() {
             return None;
         }
         let lower = tag.as_str().to_lowercase();
@@ -134,9 +138,9 @@ mod tests {
                 open-web-ui-v0.1.0-rc.1 -> open-web-ui: semver=0.1.0-rc.1
                 vllm-v1.0.0 -> vllm: semver=1.0.0
                 a-v1.0.0-b-v2.0.0 -> a: semver=1.0.0-b-v2.0.0
-                litellm-v1.80.5.1 -> no; litellm-v1-v80.5.1?
+                litellm-v1.80.5.1 -> no
                 litellm-v01.80.5 -> no; litellm-v1.80.5?
-                v1.0.0 -> no; v-v1.0.0?
+                v1.0.0 -> no
                 sha256-0 -> no
             "#]],
         );
@@ -188,6 +192,8 @@ mod tests {
                 "mcp_github_latest",
                 "latest",
                 "myapp-feature",
+                "sha256-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+                "litellm-1.80.5.1",
             ],
             &expect![[r#"
                 mcp-github-v1.0.0 -> mcp-github: semver=1.0.0
@@ -200,6 +206,8 @@ mod tests {
                 mcp_github_latest -> no; mcp-github-latest?
                 latest -> no
                 myapp-feature -> no
+                sha256-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef -> no
+                litellm-1.80.5.1 -> no
             "#]],
         );
     }
@@ -225,7 +233,7 @@ mod tests {
                 build-007 -> no; build-7?
                 20261123 -> infrastructure: date=20261123
                 2026-11-23 -> no; 20261123?
-                20261323 -> no; build-20261323?
+                20261323 -> no
                 a.b-c -> a: slug=b-c
             "#]],
         );
@@ -260,6 +268,11 @@ mod tests {
         check("{component", expect!["a { or } without its counterpart"]);
         check("component}", expect!["a { or } without its counterpart"]);
         check("{component}:{semver}", expect!["':' cannot stand in a tag"]);
+        check("re:a b", expect!["white space cannot stand in a tag"]);
+        check(
+            "re:stable)|(?:x",
+            expect!["not a regular expression: found closing ')' without matching '('"],
+        );
         check("re:(", expect!["not a regular expression: found open group without closing ')'"]);
         check(
             "re:(?<componnent>[a-z]+)",

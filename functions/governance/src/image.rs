@@ -109,6 +109,18 @@ name!(
     "expected lower-case letters and digits, joined by single hyphens"
 );
 
+impl Tag {
+    /// The digest of the image that a signature or an attestation with this tag is about:
+    /// `sha256-<64 hex>`, with or without `.sig`, `.att` or `.sbom`, as cosign and the OCI
+    /// referrers tag schema have it.
+    #[must_use]
+    pub fn subject(&self) -> Option<Digest> {
+        let name = [".sig", ".att", ".sbom"].iter().find_map(|kind| self.0.strip_suffix(kind));
+        let hex = name.unwrap_or(&self.0).strip_prefix("sha256-")?;
+        format!("sha256:{hex}").parse().ok()
+    }
+}
+
 impl From<&RepositoryName> for Component {
     /// The component of tags that name none: the repository as a whole, under its own name,
     /// even where that has characters which a component in a tag cannot have.
@@ -162,6 +174,18 @@ mod tests {
             &[&format!("sha256:{hex}")],
             &["", &hex, &format!("sha512:{hex}"), &format!("sha256:{}", hex.to_uppercase())],
         );
+    }
+
+    #[test]
+    fn signatures_and_attestations_name_their_subject() {
+        let hex = "0123456789abcdef".repeat(4);
+        for kind in ["", ".sig", ".att", ".sbom"] {
+            let tag: Tag = format!("sha256-{hex}{kind}").parse().unwrap();
+            assert_eq!(tag.subject().unwrap().as_str(), format!("sha256:{hex}"));
+        }
+        for other in [format!("sha256-{hex}.txt"), format!("sha256-{}", "a".repeat(63)), hex] {
+            assert_eq!(other.parse::<Tag>().unwrap().subject(), None);
+        }
     }
 
     #[test]

@@ -461,7 +461,7 @@ pub(crate) mod tests {
             days in 1..=3_650_u32,
             prefixes in prop::collection::btree_set("[a-z][a-z0-9.]{0,5}", 0..6),
             scope in prop::sample::select(vec!["component", "repository"]),
-            grammar in prop::sample::select(vec!["{component}-v{semver}", "v{semver} re:[a-z]+|x", "{sha} {date}"]),
+            grammar in prop::collection::vec(prop::sample::select(vec!["{component}-v{semver}", "re:[a-z]+|x", "{sha}"]), 1..4),
             components in prop::collection::vec("[a-z]{1,8}(-[a-z0-9]{1,3}){0,2}", 0..5),
             wildcards in prop::collection::vec("[a-z*]{1,6}", 0..5),
         ) {
@@ -470,7 +470,7 @@ pub(crate) mod tests {
                 ("LifecycleUntaggedDays", days.into()),
                 ("LifecycleTagPrefixes", json!(prefixes)),
                 ("LifecycleScope", scope.into()),
-                ("Governance.Tags.Grammar", grammar.into()),
+                ("Governance.Tags.Grammar", json!(grammar)),
                 ("Governance.Tags.Components", json!(components)),
                 ("Governance.Tags.Forbidden", json!(wildcards)),
                 ("Governance.Retention.ProtectTags", wildcards.join(" ").into()),

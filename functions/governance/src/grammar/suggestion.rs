@@ -1,7 +1,7 @@
 //! What a tag that does not conform was meant to be.
 //!
-//! The template is matched loosely (letters in either case, any separators, its literal
-//! text or not) and then written out again with what was found. What comes out is only a
+//! The template is matched loosely (letters in either case, other separators, one letter
+//! left out) and then written out again with what was found. What comes out is only a
 //! candidate: the caller checks that it conforms.
 
 use regex_lite::RegexBuilder;
@@ -23,7 +23,12 @@ impl Template {
             .iter()
             .map(|part| match part {
                 Part::Literal(text) => Some(text.clone()),
-                Part::Placeholder(name) => Some(canonical(*name, text_of(&captures, *name)?)),
+                Part::Placeholder(name) => {
+                    let spelled = canonical(*name, text_of(&captures, *name)?);
+                    // The `v` of a version is no component: `v1.0.0` names none.
+                    let a_version_s = spelled == "v" || spelled.ends_with("-v");
+                    (*name != Placeholder::Component || !a_version_s).then_some(spelled)
+                }
             })
             .collect()
     }
@@ -35,18 +40,25 @@ fn loose(part: &Part) -> String {
             .split_inclusive(['.', '_', '-'])
             .map(|piece| {
                 let word = piece.trim_end_matches(['.', '_', '-']);
-                let separator = if word.len() < piece.len() { "[._-]*" } else { "" };
+                // One letter, such as the `v`, is easily left out; a word is not.
+                let optional = if word.len() == 1 { "?" } else { "" };
+                let separator = match piece.strip_prefix(word) {
+                    Some("") | None => "",
+                    Some(separator) if separator.contains('.') => "[._-]+",
+                    Some(_) => "[_-]*",
+                };
                 if word.is_empty() {
                     separator.to_owned()
                 } else {
-                    format!("(?:{word})?{separator}")
+                    format!("(?:{word}){optional}{separator}")
                 }
             })
             .collect(),
         Part::Placeholder(name) => {
             let pattern = match name {
-                Placeholder::Component => "[a-z0-9]+?(?:[._-]+[a-z0-9]+?)*?",
-                Placeholder::Slug => "[a-z0-9]+(?:[._-]+[a-z0-9]+)*",
+                // No dots: `litellm-1.80.5.1` is no version 80.5.1 of `litellm-1`.
+                Placeholder::Component => "[a-z0-9]+?(?:[_-]+[a-z0-9]+?)*?",
+                Placeholder::Slug => "[a-z0-9]+(?:[_-]+[a-z0-9]+)*",
                 Placeholder::Semver => r"[0-9]+\.[0-9]+(?:\.[0-9]+)?(?:-[0-9a-z.-]+)?",
                 Placeholder::Sha => "[0-9a-f]{7,64}",
                 Placeholder::Channel => "latest|dev|staging|prod",

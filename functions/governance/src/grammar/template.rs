@@ -74,6 +74,9 @@ pub enum InvalidTemplate {
     /// Nothing at all.
     #[error("expected a template, such as {{component}}-v{{semver}}")]
     Empty,
+    /// White space, which separates templates.
+    #[error("white space cannot stand in a tag")]
+    WhiteSpace,
     /// A name in braces that is no placeholder.
     #[error("unknown placeholder {{{name}}}; the nearest known one is {{{nearest}}}")]
     UnknownPlaceholder {
@@ -139,13 +142,18 @@ impl FromStr for Template {
     type Err = InvalidTemplate;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.contains(char::is_whitespace) {
+            return Err(InvalidTemplate::WhiteSpace);
+        }
         let (pattern, parts) = if let Some(expression) = text.strip_prefix("re:") {
+            // On its own first: a stray parenthesis could step out of the anchors.
+            compile(expression)?;
             (expression.to_owned(), None)
         } else {
             let parts = parts(text)?;
             (parts.iter().map(strict).collect(), Some(parts))
         };
-        let pattern = compile(&pattern)?;
+        let pattern = compile(&format!("^(?:{pattern})$"))?;
         for name in pattern.capture_names().flatten() {
             if name.parse::<Placeholder>().is_err() {
                 let nearest = nearest_name(name);
@@ -156,9 +164,8 @@ impl FromStr for Template {
     }
 }
 
-/// Compiles `pattern` to match a whole tag.
 fn compile(pattern: &str) -> Result<Regex, InvalidTemplate> {
-    RegexBuilder::new(&format!("^(?:{pattern})$"))
+    RegexBuilder::new(pattern)
         .size_limit(MOST_MEMORY)
         .build()
         .map_err(|error| InvalidTemplate::Expression(error.to_string()))
