@@ -8,6 +8,10 @@ use governance::image::RepositoryName;
 /// The tag of what was made here: `<stack id>/<logical id>`, set by the call that makes it.
 pub const OWNER_TAG: &str = "ecr-warden:owner";
 
+/// The tag of what was there and is governed since: who adopted it, said like an owner. A
+/// repository with this tag is never removed, whoever made it.
+pub const ADOPTED_TAG: &str = "ecr-warden:adopted-by";
+
 /// Text that is not the ARN that was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected the ARN of {0}")]

@@ -7,7 +7,7 @@
 //! The work is the same for every resource: gather what is there, decide, print, apply;
 //! done twice, it changes nothing and gives the same answer.
 //!
-//! In reading order: [`request`], [`response`], [`arn`], [`plan`],
+//! In reading order: [`request`], [`response`], [`arn`], [`plan`], [`stack`],
 //! [`repository`], [`push_pull`].
 
 pub mod arn;
@@ -16,6 +16,7 @@ pub mod push_pull;
 pub mod repository;
 pub mod request;
 pub mod response;
+pub mod stack;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

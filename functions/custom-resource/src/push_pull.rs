@@ -13,11 +13,12 @@ use serde_json::Value;
 use tracing::{info, warn};
 
 pub use self::iam::Policies;
-use self::plan::Removal;
+use self::plan::{Action, Removal};
 use crate::Context;
 use crate::arn::{RepositoryArn, RoleArn, Stack};
 use crate::request::{Kind, PhysicalId, Request};
 use crate::response::Data;
+use crate::stack::{code, once_permitted, rolling_back};
 
 /// The type's name in a template.
 pub const RESOURCE_TYPE: &str = "Custom::EcrPushPullPolicy";
@@ -118,7 +119,7 @@ pub async fn provision(
     let stack = request.stack()?;
     let desired = Desired::read(&request.properties, &stack, request.owner())?;
     let previous = roles(&request.old_properties);
-    let observed = context.policies.observe(&desired.arn).await?;
+    let observed = once_permitted(|| context.policies.observe(&desired.arn)).await?;
     plan::permit(&desired, observed.as_ref())?;
     if kind == Kind::Create {
         physical_id.set(&desired.arn);
@@ -126,11 +127,15 @@ pub async fn provision(
     let plan = plan::plan(&desired, &previous, observed.as_ref());
     info!(iam.policy = desired.arn, "{plan}");
     for action in &plan.actions {
-        context
-            .policies
-            .apply(&desired.arn, action)
-            .await
-            .with_context(|| format!("policy {}: {action}", desired.arn))?;
+        let outcome = once_permitted(|| context.policies.apply(&desired.arn, action)).await;
+        if let Err(error) = outcome {
+            // A role that is gone since must not keep a stack from going back.
+            let gone = matches!(action, Action::Attach(_)) && code(&error) == Some("NoSuchEntity");
+            if !gone || !rolling_back(context, request).await? {
+                return Err(error.context(format!("policy {}: {action}", desired.arn)));
+            }
+            warn!(iam.policy = desired.arn, "{action}: {error:#}");
+        }
     }
     physical_id.set(&desired.arn);
     Ok(Data::from_iter([("PolicyArn".to_owned(), desired.arn.into())]))
@@ -143,12 +148,12 @@ pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data
         info!("{id:?} is not this stack's policy; nothing to remove");
         return Ok(Data::new());
     }
-    let observed = context.policies.observe(id).await?;
+    let observed = once_permitted(|| context.policies.observe(id)).await?;
     let removal = plan::removal(observed.as_ref(), &request.owner(), &roles(&request.properties));
     info!(iam.policy = id, "{removal}");
     let (Removal::Nothing { plan, .. } | Removal::Whole(plan)) = &removal;
     for action in &plan.actions {
-        match context.policies.apply(id, action).await {
+        match once_permitted(|| context.policies.apply(id, action)).await {
             Err(error) if error.is::<iam::StillAttached>() => {
                 warn!(iam.policy = id, "somebody attached the policy meanwhile, so it stays");
                 break;

@@ -14,12 +14,13 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use self::properties::{Desired, Previous};
-use self::reconcile::{Claim, Impact, Lifecycle, Observed};
+use self::reconcile::{Claim, Impact, Lifecycle, Observed, Refusal, Standing};
 pub use self::registry::Registry;
 use crate::Context;
 use crate::arn::RepositoryArn;
 use crate::request::{Kind, PhysicalId, Request};
 use crate::response::Data;
+use crate::stack::{once_permitted, rolling_back};
 
 /// The type's name in a template.
 pub const RESOURCE_TYPE: &str = "Custom::EcrRepository";
@@ -39,13 +40,22 @@ pub async fn provision(
     let physical = request.physical_resource_id.as_deref();
     let claim = if physical == Some(&arn.to_string()) { Claim::Held } else { Claim::New };
 
-    let observed = registry.observe(&arn).await?;
-    reconcile::permit(&desired, &previous, observed.as_ref(), claim)?;
+    let observed = once_permitted(|| registry.observe(&arn)).await?;
+    let before = previous.of(&arn.name);
+    if let Err(refusal) = reconcile::permit(&desired, &before, observed.as_ref(), claim) {
+        // To refuse a roll-back would leave the stack stuck, and an encryption that was
+        // accepted once can be accepted again: nothing is done about it either way.
+        let accepted = matches!(refusal, Refusal::Encryption { .. }) && claim == Claim::Held;
+        if !accepted || !rolling_back(context, request).await? {
+            return Err(refusal.into());
+        }
+        warn!(repository.name = %arn.name, "{refusal}");
+    }
     // From here on a failed creation has something to take away; but what held images
     // before, although it is ours, is not this creation's.
-    if kind == Kind::Create
-        && observed.as_ref().is_none_or(|found| found.owned_by(&desired.owner) && found.empty)
-    {
+    let standing = observed.as_ref().map(|found| &found.standing);
+    let ours = |standing: &Standing| standing.owned_by(&desired.owner) && standing.empty;
+    if kind == Kind::Create && standing.is_none_or(ours) {
         physical_id.set(&arn.to_string());
     }
 
@@ -53,17 +63,24 @@ pub async fn provision(
         Lifecycle::Preview => preview(context, request, &desired, &arn).await?,
         decided => decided,
     };
-    let plan = reconcile::plan(&desired, &previous, observed.as_ref(), lifecycle)?;
+    let plan = reconcile::plan(&desired, &before, observed.as_ref(), lifecycle)?;
     info!(repository.name = %arn.name, "{plan}");
+    if let Some(text) = observed.as_ref().and_then(|found| found.lifecycle.as_deref())
+        && lifecycle == Lifecycle::Put
+    {
+        info!(repository.name = %arn.name, "the lifecycle policy before: {text}");
+    }
     for action in &plan.actions {
-        registry
-            .apply(&arn, action)
+        once_permitted(|| registry.apply(&arn, action))
             .await
             .with_context(|| format!("repository {}: {action}", arn.name))?;
     }
 
-    if kind == Kind::Update {
-        remove_stray(registry, request, &previous, &arn).await?;
+    if kind == Kind::Update
+        && let Err(error) = remove_stray(registry, request, &previous, &arn).await
+    {
+        // The update itself is done, and an empty repository harms nobody.
+        warn!("what a rename that failed left behind could not be removed: {error:#}");
     }
     let found = match observed {
         Some(found) => found,
@@ -105,32 +122,16 @@ async fn preview(
         Ok(()) => return Ok(Lifecycle::Put),
         Err(refusal) => refusal.context(format!("repository {}", arn.name)),
     };
-    let rolling_back = match stack_status(context, &request.stack_id).await {
-        Ok(status) => status.contains("ROLLBACK"),
-        Err(error) => {
-            // Refusing could leave the stack stuck between two states; keeping harms nobody.
-            warn!("cannot tell whether the stack rolls back: {error:#}");
-            true
-        }
-    };
+    let rolling_back = rolling_back(context, request).await.unwrap_or_else(|error| {
+        // Refusing could leave the stack stuck between two states; keeping harms nobody.
+        warn!("cannot tell whether the stack rolls back: {error:#}");
+        true
+    });
     if !rolling_back {
         return Err(refusal);
     }
     warn!(repository.name = %arn.name, "the lifecycle policy in force stays: {refusal:#}");
     Ok(Lifecycle::Keep)
-}
-
-async fn stack_status(context: &Context, stack_id: &str) -> anyhow::Result<String> {
-    let stacks = context
-        .cloudformation
-        .describe_stacks()
-        .stack_name(stack_id)
-        .send()
-        .await
-        .map_err(aws::explain)
-        .context("describing the stack")?;
-    let status = stacks.stacks().first().and_then(|stack| stack.stack_status());
-    Ok(status.context("the stack has no status")?.as_str().to_owned())
 }
 
 /// A rename that failed may have left the new, empty repository behind. Its roll-back comes
@@ -149,8 +150,8 @@ async fn remove_stray(
     if stray == *kept || stray.to_string() == physical {
         return Ok(());
     }
-    let outcome = registry.observe(&stray).await?;
-    if let Some(action) = reconcile::removal(outcome.as_ref(), &request.owner(), false).action {
+    let standing = registry.standing(&stray).await?;
+    if let Some(action) = reconcile::removal(standing.as_ref(), &request.owner(), false).action {
         info!(repository.name = %stray.name, "{action}: left behind by a rename that failed");
         registry.apply(&stray, &action).await?;
     }
@@ -166,13 +167,18 @@ pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data
         info!("{id:?} is no repository of this account and region; nothing to remove");
         return Ok(Data::new());
     };
-    let with_images =
-        request.properties.get("OnDelete").and_then(Value::as_str) == Some("delete-with-images");
-    let observed = context.registry.observe(&arn).await?;
-    let removal = reconcile::removal(observed.as_ref(), &request.owner(), with_images);
+    let standing = once_permitted(|| context.registry.standing(&arn)).await?;
+    let told_to = request.properties.get("OnDelete").and_then(Value::as_str);
+    let mut with_images = told_to == Some("delete-with-images");
+    if with_images && standing.as_ref().is_some_and(|standing| !standing.empty) {
+        // A creation that is rolled back may have taken up what had images long before, so
+        // a roll-back, or not to know, keeps them.
+        with_images = !rolling_back(context, request).await.unwrap_or(true);
+    }
+    let removal = reconcile::removal(standing.as_ref(), &request.owner(), with_images);
     info!(repository.name = %arn.name, "repository {} of stack {}: {removal}", arn.name, stack.name);
     if let Some(action) = removal.action {
-        match context.registry.apply(&arn, &action).await {
+        match once_permitted(|| context.registry.apply(&arn, &action)).await {
             Err(error) if error.is::<registry::NotEmpty>() => {
                 warn!(repository.name = %arn.name, "an image arrived meanwhile, so the repository stays");
             }

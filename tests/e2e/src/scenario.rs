@@ -387,6 +387,24 @@ impl Run<'_> {
             &names(&["EcrLoginCommand", "Governance"]),
         )?;
 
+        let nobody = format!("arn:aws:iam::{ACCOUNT}:role/nobody");
+        stack.refused(&[
+            ("CreateEcrRepositories", "true"),
+            ("OnRepositoryDelete", "delete-with-images"),
+            ("CiCdRoleArns", &nobody),
+        ])?;
+        self.contains(
+            "a role that is not there",
+            &stack.events()?,
+            "attach it to nobody: NoSuchEntity",
+        )?;
+        self.equal("rolled back", &stack.status()?.as_str(), &"UPDATE_ROLLBACK_COMPLETE")?;
+        self.equal(
+            "the image outlives the roll-back",
+            &self.repositories()?,
+            &names(&["infrastructure"]),
+        )?;
+
         stack.set("CreateEcrRepositories", "true")?;
         self.equal(
             "taken up again by its owner tag",
@@ -446,7 +464,8 @@ impl Run<'_> {
             "--resource-arn",
             &text(&found, "/repositoryArn"),
         ])?;
-        self.equal("and not ours", &text(&tags, "/tags").as_str(), &"[]")?;
+        self.contains("said so by its tag", &tags.to_string(), "ecr-warden:adopted-by")?;
+        ensure!(!tags.to_string().contains("ecr-warden:owner"), "it is tagged as ours: {tags}");
         stack.delete()?;
         self.equal(
             "the adopted one outlives the stack",

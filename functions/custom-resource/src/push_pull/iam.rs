@@ -4,7 +4,6 @@ use anyhow::{Context as _, bail};
 use aws_config::SdkConfig;
 use aws_sdk_iam::types::{PolicyVersion, Tag};
 use percent_encoding::percent_decode_str;
-use tracing::warn;
 
 use super::PATH;
 use super::plan::{Action, Observed};
@@ -175,19 +174,9 @@ impl Policies {
                     .policy_document(document.to_string());
                 create.set_as_default(true).send().await.map_err(aws::explain)?;
             }
-            Action::Attach { role, again } => {
-                match client.attach_role_policy().policy_arn(arn).role_name(role).send().await {
-                    Ok(_) => {}
-                    Err(error)
-                        if *again
-                            && error
-                                .as_service_error()
-                                .is_some_and(|e| e.is_no_such_entity_exception()) =>
-                    {
-                        warn!(iam.role = role, "the role is gone, so nothing is attached to it");
-                    }
-                    Err(error) => return Err(aws::explain(error)),
-                }
+            Action::Attach(role) => {
+                let attach = client.attach_role_policy().policy_arn(arn).role_name(role);
+                attach.send().await.map_err(aws::explain)?;
             }
             Action::Detach(role) => {
                 match client.detach_role_policy().policy_arn(arn).role_name(role).send().await {

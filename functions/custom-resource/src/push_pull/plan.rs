@@ -49,13 +49,8 @@ pub enum Action {
     DeleteVersion(String),
     /// Add a version and make it the default.
     CreateVersion(Value),
-    /// Attach it to a role.
-    Attach {
-        /// The role's name.
-        role: String,
-        /// Whether it was attached before: a role that is gone since then is no error.
-        again: bool,
-    },
+    /// Attach it to a role, by its name.
+    Attach(String),
     /// Detach it from a role.
     Detach(String),
     /// Remove it.
@@ -93,7 +88,7 @@ pub fn plan(desired: &Desired, previous: &[String], observed: Option<&Observed>)
         actions.push(Action::Create { name, document, owner });
     }
     for role in desired.roles.iter().filter(|role| !attached.contains(role)) {
-        actions.push(Action::Attach { role: role.clone(), again: previous.contains(role) });
+        actions.push(Action::Attach(role.clone()));
     }
     // Only what our own old properties attached: others may attach it too.
     for role in
@@ -159,7 +154,7 @@ impl fmt::Display for Action {
             Self::Create { document, .. } => write!(f, "create it as {document}"),
             Self::DeleteVersion(version) => write!(f, "delete its version {version}"),
             Self::CreateVersion(document) => write!(f, "make it {document}"),
-            Self::Attach { role, .. } => write!(f, "attach it to {role}"),
+            Self::Attach(role) => write!(f, "attach it to {role}"),
             Self::Detach(role) => write!(f, "detach it from {role}"),
             Self::Delete => f.write_str("delete it"),
         }

@@ -82,9 +82,12 @@ pub struct Desired {
     pub partition: String,
 }
 
-/// ECR's limits of tags on a resource, less the owner's: the number, and the characters of
+/// What the keys of our own resource tags begin with.
+pub const RESERVED: &str = "ecr-warden:";
+
+/// ECR's limits of tags on a resource, less ours: the number, and the characters of
 /// a key and of a value.
-const MOST_TAGS: usize = 49;
+const MOST_TAGS: usize = 48;
 const LONGEST_KEY: usize = 128;
 const LONGEST_VALUE: usize = 256;
 
@@ -188,7 +191,7 @@ fn tags(reader: &mut Reader<'_>) -> BTreeMap<String, String> {
             );
             reader.problem(NAME, message);
         }
-        if key == OWNER_TAG || key.starts_with("aws:") {
+        if key.starts_with(RESERVED) || key.starts_with("aws:") {
             reader.problem(NAME, format!("{key:?} is reserved"));
         }
     }
@@ -218,5 +221,12 @@ impl Previous {
             kms_key: text("KmsKey").map(str::to_owned),
             tag_keys: tags.into_iter().flat_map(|tags| tags.keys().cloned()).collect(),
         }
+    }
+
+    /// The same, as far as it is about the repository `name`: what was asked for another
+    /// one says nothing of this one.
+    #[must_use]
+    pub fn of(&self, name: &RepositoryName) -> Self {
+        if self.repository_name.as_ref() == Some(name) { self.clone() } else { Self::default() }
     }
 }

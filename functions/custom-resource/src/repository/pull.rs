@@ -77,19 +77,41 @@ pub fn change(
             Err(_) => return Err(Unreadable),
         },
     };
-    let Some(statements) = document.get_mut("Statement").and_then(Value::as_array_mut) else {
-        return if wanted.is_empty() { Ok(Change::None) } else { Err(Unreadable) };
+    let before = match document.get("Statement") {
+        Some(Value::Array(statements)) => statements.clone(),
+        Some(statement @ Value::Object(_)) => vec![statement.clone()],
+        _ if wanted.is_empty() => return Ok(Change::None),
+        _ => return Err(Unreadable),
     };
-    let before = statements.clone();
+    let mut statements = before.clone();
     let sid = |statement: &Value| statement.get("Sid").and_then(Value::as_str).map(str::to_owned);
     statements.retain(|statement| !sid(statement).is_some_and(|sid| SIDS.contains(&sid.as_str())));
     statements.extend(wanted);
-    if *statements == before {
+    if canonical(&Value::Array(statements.clone())) == canonical(&before.into()) {
         Ok(Change::None)
     } else if statements.is_empty() {
         Ok(Change::Delete)
     } else {
+        if let Some(document) = document.as_object_mut() {
+            document.insert("Statement".to_owned(), statements.into());
+        }
         Ok(Change::Set(document.to_string()))
+    }
+}
+
+/// A policy's value without what does not matter in it: the order of a list, and whether a
+/// single entry stands in one. ECR gives policies back in its own spelling.
+fn canonical(value: &Value) -> Value {
+    match value {
+        Value::Array(values) => {
+            let mut values: Vec<Value> = values.iter().map(canonical).collect();
+            values.sort_by_cached_key(Value::to_string);
+            if values.len() == 1 { values.remove(0) } else { values.into() }
+        }
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (name.clone(), canonical(value))).collect()
+        }
+        other => other.clone(),
     }
 }
 
@@ -126,5 +148,36 @@ impl fmt::Display for PullPrincipal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Account(id) | Self::Organization(id)) = self;
         f.write_str(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_ecr_spells_its_own_way_is_the_same() {
+        let principals: Vec<PullPrincipal> =
+            ["210987654321", "310987654321", "o-abcdefghij"].map(|id| id.parse().unwrap()).into();
+        let Change::Set(text) = change(None, &principals, "aws").unwrap() else { panic!() };
+        assert_eq!(change(Some(&text), &principals, "aws"), Ok(Change::None));
+        let mut theirs: Value = serde_json::from_str(&text).unwrap();
+        let statements = theirs["Statement"].as_array_mut().unwrap();
+        statements.reverse();
+        statements[0]["Condition"]["StringEquals"]["aws:PrincipalOrgID"] = "o-abcdefghij".into();
+        statements[1]["Principal"]["AWS"].as_array_mut().unwrap().reverse();
+        assert_eq!(change(Some(&theirs.to_string()), &principals, "aws"), Ok(Change::None));
+        assert_eq!(change(Some(&text), &[], "aws"), Ok(Change::Delete));
+        let fewer = principals.get(1..).unwrap();
+        assert!(matches!(change(Some(&text), fewer, "aws"), Ok(Change::Set(_))));
+    }
+
+    #[test]
+    fn a_policy_that_cannot_be_read_is_left_alone_or_refused() {
+        let principals = ["210987654321".parse().unwrap()];
+        for text in ["", "[]", "{}", r#"{"Statement": 1}"#] {
+            assert_eq!(change(Some(text), &[], "aws"), Ok(Change::None));
+            assert_eq!(change(Some(text), &principals, "aws"), Err(Unreadable));
+        }
     }
 }

@@ -7,9 +7,9 @@ use governance::image::Wildcard;
 use governance::policy::TagMutability;
 use serde_json::Value;
 
-use super::properties::{Desired, Encryption, OnExisting, Previous};
+use super::properties::{Desired, Encryption, OnExisting, Previous, RESERVED};
 use super::pull;
-use crate::arn::OWNER_TAG;
+use crate::arn::{ADOPTED_TAG, OWNER_TAG};
 use crate::plan::Plan;
 
 /// A repository as it is.
@@ -21,8 +21,8 @@ pub struct Observed {
     pub uri: String,
     /// The account that holds it.
     pub registry_id: String,
-    /// Its resource tags.
-    pub tags: BTreeMap<String, String>,
+    /// Whose it is.
+    pub standing: Standing,
     /// Whether tags can be moved; absent for a value that is newer than this code.
     pub mutability: Option<TagMutability>,
     /// The exceptions.
@@ -35,11 +35,18 @@ pub struct Observed {
     pub lifecycle: Option<String>,
     /// Its repository policy.
     pub policy: Option<String>,
+}
+
+/// Whose a repository is, and whether it has anything to lose: all that its removal goes by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its resource tags.
+    pub tags: BTreeMap<String, String>,
     /// Whether it has no images at all, archived ones included.
     pub empty: bool,
 }
 
-impl Observed {
+impl Standing {
     /// Who made it: the value of its owner tag.
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
@@ -50,6 +57,12 @@ impl Observed {
     #[must_use]
     pub fn owned_by(&self, owner: &str) -> bool {
         self.owner() == Some(owner)
+    }
+
+    /// Who adopted it.
+    #[must_use]
+    pub fn adopter(&self) -> Option<&str> {
+        self.tags.get(ADOPTED_TAG).map(String::as_str)
     }
 }
 
@@ -115,9 +128,11 @@ pub fn permit(
         return Ok(());
     };
     let name = desired.policy.repository_name.to_string();
-    let foreign = claim == Claim::New && !observed.owned_by(&desired.owner);
+    let standing = &observed.standing;
+    let ours = standing.owned_by(&desired.owner) || standing.adopter() == Some(&desired.owner);
+    let foreign = claim == Claim::New && !ours;
     if foreign && desired.on_existing == OnExisting::Fail {
-        let whose = match observed.owner() {
+        let whose = match standing.owner() {
             Some(owner) => format!("belongs to {owner}"),
             None => "was not made by ECR Warden".to_owned(),
         };
@@ -158,15 +173,30 @@ pub fn lifecycle(desired: &Desired, observed: Option<&Observed>) -> Lifecycle {
     let Some(observed) = observed else {
         return Lifecycle::Put;
     };
-    let parsed = |text: &str| serde_json::from_str::<Value>(text).ok();
-    let in_force = observed.lifecycle.as_deref().and_then(parsed);
-    if in_force == parsed(&desired.lifecycle) {
+    if observed.lifecycle.as_deref().is_some_and(|text| same_rules(text, &desired.lifecycle)) {
         Lifecycle::Keep
-    } else if observed.empty {
+    } else if observed.standing.empty {
         Lifecycle::Put
     } else {
         Lifecycle::Preview
     }
+}
+
+/// Whether two lifecycle policies are the same, however they are written: ECR gives them
+/// back in its own spelling, perhaps with the storage class that is the default.
+#[must_use]
+pub fn same_rules(one: &str, other: &str) -> bool {
+    let parsed = |text: &str| {
+        let mut document: Value = serde_json::from_str(text).ok()?;
+        for rule in document.get_mut("rules")?.as_array_mut()? {
+            let selection = rule.get_mut("selection")?.as_object_mut()?;
+            if selection.get("storageClass").is_some_and(|class| class == "standard") {
+                selection.remove("storageClass");
+            }
+        }
+        Some(document)
+    };
+    parsed(one).is_some_and(|one| Some(one) == parsed(other))
 }
 
 /// What a lifecycle policy would expire, by ECR's own preview.
@@ -238,12 +268,13 @@ pub fn plan(
     let mutability = (desired.policy.image_tag_mutability, desired.exclusion_filters.clone());
     let mut actions = Vec::new();
     if let Some(observed) = observed {
-        let tags: BTreeMap<String, String> = desired
-            .tags
-            .iter()
-            .filter(|(key, value)| observed.tags.get(*key) != Some(*value))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
+        let found = &observed.standing.tags;
+        let mut wanted = desired.tags.clone();
+        if !observed.standing.owned_by(&desired.owner) {
+            wanted.insert(ADOPTED_TAG.to_owned(), desired.owner.clone());
+        }
+        let tags: BTreeMap<String, String> =
+            wanted.into_iter().filter(|(key, value)| found.get(key) != Some(value)).collect();
         if !tags.is_empty() {
             actions.push(Action::Tag(tags));
         }
@@ -251,8 +282,8 @@ pub fn plan(
         let stale: Vec<String> = previous
             .tag_keys
             .iter()
-            .filter(|key| !desired.tags.contains_key(*key) && observed.tags.contains_key(*key))
-            .filter(|key| *key != OWNER_TAG)
+            .filter(|key| !desired.tags.contains_key(*key) && found.contains_key(*key))
+            .filter(|key| !key.starts_with(RESERVED))
             .cloned()
             .collect();
         if !stale.is_empty() {
@@ -298,14 +329,16 @@ pub struct Removal {
 /// What becomes of a repository whose resource goes. Only what `owner` made is removed, and
 /// images only when told to.
 #[must_use]
-pub fn removal(observed: Option<&Observed>, owner: &str, with_images: bool) -> Removal {
-    let Some(observed) = observed else {
-        return Removal { action: None, reason: "gone already" };
-    };
-    if !observed.owned_by(owner) {
-        return Removal { action: None, reason: "kept, since this resource did not make it" };
+pub fn removal(standing: Option<&Standing>, owner: &str, with_images: bool) -> Removal {
+    let kept = |reason| Removal { action: None, reason };
+    let Some(standing) = standing else { return kept("gone already") };
+    if !standing.owned_by(owner) {
+        return kept("kept, since this resource did not make it");
     }
-    match (observed.empty, with_images) {
+    if standing.adopter().is_some() {
+        return kept("kept, since another resource adopted it");
+    }
+    match (standing.empty, with_images) {
         (true, _) => Removal {
             action: Some(Action::Delete { with_images: false }),
             reason: "removed, since it is empty",
@@ -314,7 +347,7 @@ pub fn removal(observed: Option<&Observed>, owner: &str, with_images: bool) -> R
             action: Some(Action::Delete { with_images: true }),
             reason: "removed with its images, as OnDelete says",
         },
-        (false, false) => Removal { action: None, reason: "kept, since it has images" },
+        (false, false) => kept("kept, since it has images"),
     }
 }
 
@@ -408,14 +441,16 @@ mod tests {
             arn: "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure".to_owned(),
             uri: "123456789012.dkr.ecr.us-east-1.amazonaws.com/infrastructure".to_owned(),
             registry_id: "123456789012".to_owned(),
-            tags: [(OWNER_TAG.to_owned(), OWNER.to_owned())].into(),
+            standing: Standing {
+                tags: [(OWNER_TAG.to_owned(), OWNER.to_owned())].into(),
+                empty: false,
+            },
             mutability: Some(TagMutability::Immutable),
             exclusion_filters: Vec::new(),
             scan_on_push: true,
             encryption: Encryption { kind: EncryptionType::Aes256, key: None },
             lifecycle: Some(desired.lifecycle.clone()),
             policy: None,
-            empty: false,
         }
     }
 
@@ -471,18 +506,33 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_that_ecr_spells_its_own_way_is_the_same() {
+        let ours = desired(&[]).lifecycle;
+        let theirs = ours.replace(
+            r#""tagStatus":"untagged""#,
+            r#""storageClass": "standard", "tagStatus": "untagged""#,
+        );
+        assert!(theirs != ours && same_rules(&ours, &theirs));
+        assert!(!same_rules(&ours, &desired(&[("LifecycleUntaggedDays", "8".into())]).lifecycle));
+        assert!(!same_rules("", ""));
+    }
+
+    #[test]
     fn only_what_the_owner_made_goes_and_images_only_when_told_to() {
-        let desired = desired(&[]);
         let mut lines = String::new();
-        for (owner, empty, with_images) in [
-            (OWNER, true, false),
-            (OWNER, false, false),
-            (OWNER, false, true),
-            ("somebody else", true, true),
-            ("somebody else", false, true),
+        for (owner, adopted, empty, with_images) in [
+            (OWNER, false, true, false),
+            (OWNER, false, false, false),
+            (OWNER, false, false, true),
+            (OWNER, true, true, true),
+            ("somebody else", false, true, true),
+            ("somebody else", false, false, true),
         ] {
-            let found = Observed { empty, ..observed(&desired) };
-            let removal = removal(Some(&found), owner, with_images);
+            let mut tags = BTreeMap::from([(OWNER_TAG.to_owned(), OWNER.to_owned())]);
+            if adopted {
+                tags.insert(ADOPTED_TAG.to_owned(), "somebody else".to_owned());
+            }
+            let removal = removal(Some(&Standing { tags, empty }), owner, with_images);
             let action = removal.action.as_ref().map(ToString::to_string);
             lines += &format!("{removal}: {}\n", action.as_deref().unwrap_or("-"));
         }
@@ -490,6 +540,7 @@ mod tests {
             removed, since it is empty: delete it, which is empty
             kept, since it has images: -
             removed with its images, as OnDelete says: delete it with its images
+            kept, since another resource adopted it: -
             kept, since this resource did not make it: -
             kept, since this resource did not make it: -
         "#]]

@@ -16,8 +16,9 @@ use governance::policy::TagMutability;
 use tokio::time::{Instant, sleep};
 
 use super::properties::{Encryption, EncryptionType};
-use super::reconcile::{Action, Impact, Observed};
+use super::reconcile::{Action, Impact, Observed, Standing, same_rules};
 use crate::arn::{OWNER_TAG, RepositoryArn};
+use crate::stack::code;
 
 /// How long a lifecycle preview may take, and how often it is asked for.
 const PREVIEW_TIME: Duration = Duration::from_secs(120);
@@ -63,14 +64,25 @@ impl Registry {
         let Some(repository) = repository else {
             return Ok(None);
         };
-        let (tags, lifecycle, policy, empty) = tokio::try_join!(
+        let (tags, empty, lifecycle, policy) = tokio::try_join!(
             self.tags(arn),
+            self.empty(name),
             self.lifecycle(name),
             self.policy(name),
-            self.empty(name),
         )
         .with_context(|| format!("reading repository {name}"))?;
-        Ok(Some(observed(repository, tags, lifecycle, policy, empty)?))
+        Ok(Some(observed(repository, Standing { tags, empty }, lifecycle, policy)?))
+    }
+
+    /// What the repository's removal goes by, or `None` if there is none: no more is read, so
+    /// that nothing else can stand in the way.
+    pub async fn standing(&self, arn: &RepositoryArn) -> anyhow::Result<Option<Standing>> {
+        let name = arn.name.as_str();
+        match tokio::try_join!(self.tags(arn), self.empty(name)) {
+            Ok((tags, empty)) => Ok(Some(Standing { tags, empty })),
+            Err(error) if code(&error) == Some("RepositoryNotFoundException") => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("reading repository {name}")),
+        }
     }
 
     async fn tags(&self, arn: &RepositoryArn) -> anyhow::Result<BTreeMap<String, String>> {
@@ -156,11 +168,8 @@ impl Registry {
             let status = preview.status().context("the lifecycle preview has no status")?;
             match status {
                 LifecyclePolicyPreviewStatus::Complete => {
-                    let asked: Option<serde_json::Value> = serde_json::from_str(text).ok();
-                    let answered = preview
-                        .lifecycle_policy_text()
-                        .and_then(|text| serde_json::from_str(text).ok());
-                    if asked != answered {
+                    let answered = preview.lifecycle_policy_text().unwrap_or_default();
+                    if !same_rules(answered, text) {
                         bail!("somebody else's lifecycle preview took the place of ours");
                     }
                     let summary =
@@ -287,10 +296,9 @@ impl Registry {
 
 fn observed(
     repository: Repository,
-    tags: BTreeMap<String, String>,
+    standing: Standing,
     lifecycle: Option<String>,
     policy: Option<String>,
-    empty: bool,
 ) -> anyhow::Result<Observed> {
     let mutability =
         repository.image_tag_mutability().and_then(|mutability| mutability.as_str().parse().ok());
@@ -316,10 +324,9 @@ fn observed(
         arn: repository.repository_arn.context("the repository has no ARN")?,
         uri: repository.repository_uri.context("the repository has no URI")?,
         registry_id: repository.registry_id.context("the repository has no registry")?,
-        tags,
+        standing,
         lifecycle,
         policy,
-        empty,
     })
 }
 

@@ -112,20 +112,29 @@ async fn drift_is_put_right_on_any_update() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_role_that_is_gone_stops_a_new_attachment_and_not_an_old_one() {
+async fn a_role_that_is_gone_fails_an_update_and_never_its_roll_back() {
     let (function, request, answer) = made().await;
     {
         let mut state = function.aws.state();
         state.iam.roles.remove("github-actions");
         state.iam.policies.get_mut(ARN).unwrap().roles.clear();
     }
-    let same = update(&request, &answer["PhysicalResourceId"], "PolicyVersion", "2");
-    function.succeed(&same).await;
     let roles = json!(["arn:aws:iam::123456789012:role/nobody"]);
-    let reason = function
-        .fail(&update(&request, &answer["PhysicalResourceId"], "AttachToRoleArns", roles))
-        .await;
+    let change = update(&request, &answer["PhysicalResourceId"], "AttachToRoleArns", roles);
+    let reason = function.fail(&change).await;
     assert!(reason.contains("attach it to nobody: NoSuchEntity"), "{reason}");
+    "UPDATE_ROLLBACK_IN_PROGRESS".clone_into(&mut function.aws.state().stack_status);
+    function.succeed(&rolled_back(&change)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn rights_that_arrive_late_are_waited_for() {
+    let function = Function::new();
+    function.aws.state().iam.roles.insert("github-actions".to_owned());
+    for nth in 1..=3 {
+        function.aws.fault("AttachRolePolicy", nth, Fault::Error(403, "AccessDenied"));
+    }
+    function.succeed(&event("create-push-pull-policy")).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -153,13 +153,68 @@ async fn an_adopted_repository_is_governed_and_never_deleted() {
     let answer = function.succeed(&request).await;
     assert_eq!(
         function.aws.take_changes(),
-        ["PutImageTagMutability", "PutImageScanningConfiguration", "PutLifecyclePolicy"]
+        [
+            "TagResource",
+            "PutImageTagMutability",
+            "PutImageScanningConfiguration",
+            "PutLifecyclePolicy"
+        ]
     );
     let tags = function.aws.state().ecr.repositories["infrastructure"].tags.clone();
-    assert_eq!(format!("{tags:?}"), r#"{"team": "data"}"#);
+    assert_eq!(tags.keys().collect::<Vec<_>>(), ["ecr-warden:adopted-by", "team"]);
+    // Adopted once, it is this resource's to govern, whatever OnExisting says later.
+    function.succeed(&with(request.clone(), "ResourceProperties.OnExisting", "fail")).await;
+    assert!(function.aws.take_changes().is_empty());
 
     function.succeed(&delete(&request, &answer)).await;
     assert!(function.aws.take_changes().is_empty(), "empty or not, it is not ours");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repository_that_another_resource_adopted_outlives_the_one_that_made_it() {
+    // Two resources swap their names: each then has a Delete for what the other governs.
+    let function = Function::new();
+    let (one, other) = (event("create-infrastructure"), event("create-deployments"));
+    let adopting = |request, name: &str| {
+        let request = with(request, "ResourceProperties.OnExisting", "adopt");
+        let request = with(request, "ResourceProperties.OnDelete", "delete-with-images");
+        with(request, "ResourceProperties.RepositoryName", name)
+    };
+    let (first, second) = (function.succeed(&one).await, function.succeed(&other).await);
+    let swap = update(&one, &first["PhysicalResourceId"], "PolicyVersion", "2");
+    function.succeed(&adopting(swap, "deployments")).await;
+    let swap = update(&other, &second["PhysicalResourceId"], "PolicyVersion", "2");
+    function.succeed(&adopting(swap, "infrastructure")).await;
+    for (request, answer) in [(&one, &first), (&other, &second)] {
+        let request = delete(request, answer);
+        function.succeed(&with(request, "ResourceProperties.OnDelete", "delete-with-images")).await;
+    }
+    assert_eq!(names(&function), ["deployments", "infrastructure"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_that_is_rolled_back_never_takes_the_images_it_found() {
+    // Retained, taken up again with `delete-with-images`, and then something else fails.
+    for (status, blind, stays) in [
+        ("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", false, true),
+        ("ROLLBACK_IN_PROGRESS", false, true),
+        ("DELETE_IN_PROGRESS", true, true),
+        ("DELETE_IN_PROGRESS", false, false),
+    ] {
+        let function = Function::new();
+        let request = event("create-infrastructure");
+        let request = with(request, "ResourceProperties.OnDelete", "delete-with-images");
+        function.succeed(&request).await;
+        let tags = ["litellm-v1.0.0".to_owned()];
+        function.aws.state().ecr.repositories.get_mut("infrastructure").unwrap().push(tags, 1);
+        let answer = function.succeed(&request).await;
+        status.clone_into(&mut function.aws.state().stack_status);
+        if blind {
+            function.aws.fault("DescribeStacks", 0, Fault::Error(500, "InternalFailure"));
+        }
+        function.succeed(&delete(&request, &answer)).await;
+        assert_eq!(!names(&function).is_empty(), stays, "{status}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -304,6 +359,9 @@ async fn a_rename_that_fails_leaves_nothing_behind_once_it_is_rolled_back() {
         (&"FAILED".into(), &old["PhysicalResourceId"])
     );
     assert_eq!(names(&function), ["infrastructure", "platform"]);
+    // That it cannot be removed now fails nothing: the roll-back itself is done.
+    function.aws.fault("DeleteRepository", 1, Fault::Error(400, "RepositoryNotEmptyException"));
+    function.succeed(&rolled_back(&rename)).await;
     let back = function.succeed(&rolled_back(&rename)).await;
     assert_eq!(back["PhysicalResourceId"], old["PhysicalResourceId"]);
     assert_eq!(names(&function), ["infrastructure"]);
@@ -342,6 +400,50 @@ async fn encryption_cannot_change_in_place_and_nothing_does() {
         function.succeed(&rolled_back(&change)).await;
         assert!(function.aws.take_changes().is_empty());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_adopted_without_being_named_can_be_named_and_rolled_back() {
+    let key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    let function = Function::new();
+    let input = json!({
+        "repositoryName": "infrastructure",
+        "encryptionConfiguration": {"encryptionType": "KMS", "kmsKey": key},
+    });
+    function.aws.state().ecr.serve("CreateRepository", &input).unwrap();
+    let request = with(event("create-infrastructure"), "ResourceProperties.OnExisting", "adopt");
+    let answer = function.succeed(&request).await;
+    let named = update(&request, &answer["PhysicalResourceId"], "KmsKey", key);
+    function.succeed(&named).await;
+    "UPDATE_ROLLBACK_IN_PROGRESS".clone_into(&mut function.aws.state().stack_status);
+    function.succeed(&rolled_back(&named)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rename_onto_an_adopted_repository_leaves_the_tags_it_had() {
+    let function = Function::new();
+    let created = event("create-infrastructure");
+    let tagged = with(created, "ResourceProperties.Tags", json!({"team": "platform"}));
+    let answer = function.succeed(&tagged).await;
+    let tags = [("team".to_owned(), "data".to_owned())];
+    function.aws.state().ecr.foreign("platform").tags.extend(tags);
+    let rename = update(&tagged, &answer["PhysicalResourceId"], "RepositoryName", "platform");
+    let rename = with(rename, "ResourceProperties.Tags", Value::Null);
+    let rename = with(rename, "ResourceProperties.EncryptionType", "AES256");
+    function.succeed(&with(rename, "ResourceProperties.OnExisting", "adopt")).await;
+    assert_eq!(function.aws.state().ecr.repositories["platform"].tags["team"], "data");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rights_that_arrive_late_are_waited_for_and_a_denial_is_told_in_the_end() {
+    let function = Function::new();
+    for nth in 1..=3 {
+        function.aws.fault("CreateRepository", nth, Fault::Error(400, "AccessDeniedException"));
+    }
+    function.succeed(&event("create-infrastructure")).await;
+    function.aws.fault("CreateRepository", 0, Fault::Error(400, "AccessDeniedException"));
+    let reason = function.fail(&event("create-deployments")).await;
+    assert!(reason.contains("AccessDeniedException: made to fail"), "{reason}");
 }
 
 /// A repository of ours with sixty images of a prefix that is not counted yet.
