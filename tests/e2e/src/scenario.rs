@@ -219,7 +219,7 @@ impl Run<'_> {
             let expected = stack.outputs()?;
             self.equal(&format!("output {name}"), &said.trim_end(), &expected.value(&name)?)?;
         }
-        let log = self.local.shell(&readme::block("aws logs tail")?)?;
+        let log = self.local.shell(&readme::block("aws logs filter-log-events")?)?;
         self.contains("the log has the plan", &log, "put the lifecycle policy")?;
         for command in readme::cells("aws ecr ") {
             if !command.contains("findings") {

@@ -1,12 +1,10 @@
-use std::io;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use custom_resource::handle;
 use local_aws::{Fault, LocalAws};
 use serde_json::{Value, json};
 
-use crate::{Function, event, update, with};
+use crate::{Function, event, log, update, with};
 
 fn answers(aws: &LocalAws) -> usize {
     aws.state().calls.iter().filter(|call| *call == "Answer").count()
@@ -141,40 +139,18 @@ async fn an_aws_error_reaches_the_stack_with_its_code_and_what_was_being_done() 
     assert!(reason.ends_with("KmsException: made to fail"), "{reason}");
 }
 
-/// What is logged, for looking into it.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_response_url_is_in_no_log_line() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
     let function = Function::new();
     function.succeed(&event("create-infrastructure")).await;
     for fault in [Fault::Error(403, "Forbidden"), Fault::ResetBefore, Fault::Hang] {
         function.aws.fault("Answer", 0, fault);
-        handle(
-            &function.context,
-            &event("create-infrastructure"),
-            SystemTime::now() + Duration::from_secs(60),
-        )
-        .await;
+        let deadline = SystemTime::now() + Duration::from_secs(60);
+        handle(&function.context, &event("create-infrastructure"), deadline).await;
         function.aws.heal();
     }
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    // What the other tests logged until now is in it too.
+    let log = log::text();
     assert!(log.contains("could not be answered"), "{log}");
     assert!(!log.contains("marked-secret"), "{log}");
 }

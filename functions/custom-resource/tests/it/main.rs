@@ -10,6 +10,7 @@
 
 mod envelope;
 mod lifecycle;
+mod log;
 mod privileges;
 mod push_pull;
 mod repository;
@@ -29,6 +30,7 @@ struct Function {
 
 impl Function {
     fn new() -> Self {
+        log::collect();
         let aws = LocalAws::default();
         "UPDATE_IN_PROGRESS".clone_into(&mut aws.state().stack_status);
         let context = Arc::new(Context::new(&aws.config()).unwrap());
