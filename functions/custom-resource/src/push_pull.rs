@@ -154,7 +154,7 @@ pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data
     let (Removal::Nothing { plan, .. } | Removal::Whole(plan)) = &removal;
     for action in &plan.actions {
         match once_permitted(|| context.policies.apply(id, action)).await {
-            Err(error) if error.is::<iam::StillAttached>() => {
+            Err(error) if code(&error) == Some("DeleteConflict") => {
                 warn!(iam.policy = id, "somebody attached the policy meanwhile, so it stays");
                 break;
             }

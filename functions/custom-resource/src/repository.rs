@@ -20,7 +20,7 @@ use crate::Context;
 use crate::arn::RepositoryArn;
 use crate::request::{Kind, PhysicalId, Request};
 use crate::response::Data;
-use crate::stack::{once_permitted, rolling_back};
+use crate::stack::{code, once_permitted, rolling_back};
 
 /// The type's name in a template.
 pub const RESOURCE_TYPE: &str = "Custom::EcrRepository";
@@ -179,7 +179,7 @@ pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data
     info!(repository.name = %arn.name, "repository {} of stack {}: {removal}", arn.name, stack.name);
     if let Some(action) = removal.action {
         match once_permitted(|| context.registry.apply(&arn, &action)).await {
-            Err(error) if error.is::<registry::NotEmpty>() => {
+            Err(error) if code(&error) == Some("RepositoryNotEmptyException") => {
                 warn!(repository.name = %arn.name, "an image arrived meanwhile, so the repository stays");
             }
             outcome => outcome.with_context(|| format!("repository {}: {action}", arn.name))?,

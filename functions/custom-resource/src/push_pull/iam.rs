@@ -1,23 +1,19 @@
 //! IAM, as far as one managed policy goes.
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use aws_config::SdkConfig;
-use aws_sdk_iam::types::{PolicyVersion, Tag};
+use aws_sdk_iam::types::{PolicyUsageType, PolicyVersion, Tag};
 use percent_encoding::percent_decode_str;
 
 use super::PATH;
 use super::plan::{Action, Observed};
 use crate::arn::OWNER_TAG;
+use crate::stack::code;
 
 /// The IAM client.
 pub struct Policies {
     client: aws_sdk_iam::Client,
 }
-
-/// IAM would not delete a policy, since it is attached.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the policy is still attached")]
-pub struct StillAttached;
 
 impl Policies {
     /// A client of this configuration.
@@ -88,18 +84,10 @@ impl Policies {
     /// The roles it is attached to, and whatever else uses it.
     async fn attachments(&self, arn: &str) -> anyhow::Result<(Vec<String>, Vec<String>)> {
         let (mut roles, mut others) = (Vec::new(), Vec::new());
-        for usage in [
-            aws_sdk_iam::types::PolicyUsageType::PermissionsPolicy,
-            aws_sdk_iam::types::PolicyUsageType::PermissionsBoundary,
-        ] {
-            let attached = usage == aws_sdk_iam::types::PolicyUsageType::PermissionsPolicy;
-            let mut pages = self
-                .client
-                .list_entities_for_policy()
-                .policy_arn(arn)
-                .policy_usage_filter(usage)
-                .into_paginator()
-                .send();
+        for usage in [PolicyUsageType::PermissionsPolicy, PolicyUsageType::PermissionsBoundary] {
+            let attached = usage == PolicyUsageType::PermissionsPolicy;
+            let list = self.client.list_entities_for_policy().policy_arn(arn);
+            let mut pages = list.policy_usage_filter(usage).into_paginator().send();
             while let Some(page) = pages.next().await {
                 let page = page.map_err(aws::explain).context("listing what it is attached to")?;
                 let names = page.policy_roles().iter().filter_map(|role| role.role_name());
@@ -108,18 +96,10 @@ impl Policies {
                 } else {
                     others.extend(names.map(|name| format!("role {name} (as its boundary)")));
                 }
-                others.extend(
-                    page.policy_users()
-                        .iter()
-                        .filter_map(|user| user.user_name())
-                        .map(|name| format!("user {name}")),
-                );
-                others.extend(
-                    page.policy_groups()
-                        .iter()
-                        .filter_map(|group| group.group_name())
-                        .map(|name| format!("group {name}")),
-                );
+                let users = page.policy_users().iter().filter_map(|user| user.user_name());
+                others.extend(users.map(|name| format!("user {name}")));
+                let groups = page.policy_groups().iter().filter_map(|group| group.group_name());
+                others.extend(groups.map(|name| format!("group {name}")));
             }
         }
         Ok((roles, others))
@@ -150,22 +130,8 @@ impl Policies {
                 }
             }
             Action::DeleteVersion(version) => {
-                match client
-                    .delete_policy_version()
-                    .policy_arn(arn)
-                    .version_id(version)
-                    .send()
-                    .await
-                {
-                    Err(error)
-                        if !error
-                            .as_service_error()
-                            .is_some_and(|e| e.is_no_such_entity_exception()) =>
-                    {
-                        return Err(aws::explain(error));
-                    }
-                    _ => {}
-                }
+                let delete = client.delete_policy_version().policy_arn(arn).version_id(version);
+                unless_gone(delete.send().await.map(drop).map_err(aws::explain))?;
             }
             Action::CreateVersion(document) => {
                 let create = client
@@ -179,26 +145,22 @@ impl Policies {
                 attach.send().await.map_err(aws::explain)?;
             }
             Action::Detach(role) => {
-                match client.detach_role_policy().policy_arn(arn).role_name(role).send().await {
-                    Err(error)
-                        if !error
-                            .as_service_error()
-                            .is_some_and(|e| e.is_no_such_entity_exception()) =>
-                    {
-                        return Err(aws::explain(error));
-                    }
-                    _ => {}
-                }
+                let detach = client.detach_role_policy().policy_arn(arn).role_name(role);
+                unless_gone(detach.send().await.map(drop).map_err(aws::explain))?;
             }
-            Action::Delete => match client.delete_policy().policy_arn(arn).send().await {
-                Ok(_) => {}
-                Err(error) => match error.as_service_error() {
-                    Some(e) if e.is_no_such_entity_exception() => {}
-                    Some(e) if e.is_delete_conflict_exception() => bail!(StillAttached),
-                    _ => return Err(aws::explain(error)),
-                },
-            },
+            Action::Delete => {
+                let delete = client.delete_policy().policy_arn(arn);
+                unless_gone(delete.send().await.map(drop).map_err(aws::explain))?;
+            }
         }
         Ok(())
+    }
+}
+
+/// What is gone already needs no removing.
+fn unless_gone(outcome: anyhow::Result<()>) -> anyhow::Result<()> {
+    match outcome {
+        Err(error) if code(&error) == Some("NoSuchEntity") => Ok(()),
+        outcome => outcome,
     }
 }

@@ -31,11 +31,6 @@ pub struct Registry {
     client: aws_sdk_ecr::Client,
 }
 
-/// ECR would not delete a repository, since an image is in it.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the repository is not empty")]
-pub struct NotEmpty;
-
 impl Registry {
     /// A client of this configuration.
     #[must_use]
@@ -274,19 +269,12 @@ impl Registry {
                 put.send().await.map_err(aws::explain)?;
             }
             Action::Delete { with_images } => {
-                match client
-                    .delete_repository()
-                    .repository_name(name)
-                    .force(*with_images)
-                    .send()
-                    .await
-                {
-                    Ok(_) => {}
-                    Err(error) => match error.as_service_error() {
-                        Some(e) if e.is_repository_not_found_exception() => {}
-                        Some(e) if e.is_repository_not_empty_exception() => bail!(NotEmpty),
-                        _ => return Err(aws::explain(error)),
-                    },
+                let delete = client.delete_repository().repository_name(name).force(*with_images);
+                match delete.send().await.map_err(aws::explain) {
+                    Err(error) if code(&error) != Some("RepositoryNotFoundException") => {
+                        return Err(error);
+                    }
+                    _ => {}
                 }
             }
         }
