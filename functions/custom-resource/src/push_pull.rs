@@ -18,7 +18,7 @@ use crate::Context;
 use crate::arn::{RepositoryArn, RoleArn, Stack};
 use crate::request::{Kind, PhysicalId, Request};
 use crate::response::Data;
-use crate::stack::{code, once_permitted, rolling_back};
+use crate::stack::{code, denied, once_permitted, rolling_back};
 
 /// The type's name in a template.
 pub const RESOURCE_TYPE: &str = "Custom::EcrPushPullPolicy";
@@ -129,9 +129,11 @@ pub async fn provision(
     for action in &plan.actions {
         let outcome = once_permitted(|| context.policies.apply(&desired.arn, action)).await;
         if let Err(error) = outcome {
-            // A role that is gone since must not keep a stack from going back.
-            let gone = matches!(action, Action::Attach(_)) && code(&error) == Some("NoSuchEntity");
-            if !gone || !rolling_back(context, request).await? {
+            // A role that is gone since must not keep a stack from going back. IAM may not
+            // even admit that it is gone: without the role it does not know its path.
+            let gone = matches!(action, Action::Attach(_))
+                && (code(&error) == Some("NoSuchEntity") || denied(&error));
+            if !gone || !rolling_back(context, request, false).await {
                 return Err(error.context(format!("policy {}: {action}", desired.arn)));
             }
             warn!(iam.policy = desired.arn, "{action}: {error:#}");

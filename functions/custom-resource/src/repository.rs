@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use self::properties::{Desired, Previous};
-use self::reconcile::{Claim, Impact, Lifecycle, Observed, Refusal, Standing};
+use self::reconcile::{Claim, Impact, Lifecycle, Observed, Standing};
 pub use self::registry::Registry;
 use crate::Context;
 use crate::arn::RepositoryArn;
@@ -38,15 +38,18 @@ pub async fn provision(
     let previous = Previous::read(&request.old_properties);
     let arn = stack.repository(&desired.policy.repository_name);
     let physical = request.physical_resource_id.as_deref();
-    let claim = if physical == Some(&arn.to_string()) { Claim::Held } else { Claim::New };
+    let claim = match kind {
+        Kind::Update if physical == Some(&arn.to_string()) => Claim::Held,
+        Kind::Update => Claim::Renamed,
+        Kind::Create | Kind::Delete => Claim::New,
+    };
 
     let observed = once_permitted(|| registry.observe(&arn)).await?;
     let before = previous.of(&arn.name);
     if let Err(refusal) = reconcile::permit(&desired, &before, observed.as_ref(), claim) {
-        // To refuse a roll-back would leave the stack stuck, and an encryption that was
-        // accepted once can be accepted again: nothing is done about it either way.
-        let accepted = matches!(refusal, Refusal::Encryption { .. }) && claim == Claim::Held;
-        if !accepted || !rolling_back(context, request).await? {
+        // To refuse a roll-back would leave the stack stuck, and what it goes back to was
+        // accepted once.
+        if kind != Kind::Update || !rolling_back(context, request, false).await {
             return Err(refusal.into());
         }
         warn!(repository.name = %arn.name, "{refusal}");
@@ -122,12 +125,8 @@ async fn preview(
         Ok(()) => return Ok(Lifecycle::Put),
         Err(refusal) => refusal.context(format!("repository {}", arn.name)),
     };
-    let rolling_back = rolling_back(context, request).await.unwrap_or_else(|error| {
-        // Refusing could leave the stack stuck between two states; keeping harms nobody.
-        warn!("cannot tell whether the stack rolls back: {error:#}");
-        true
-    });
-    if !rolling_back {
+    // Refusing could leave the stack stuck between two states; keeping harms nobody.
+    if !rolling_back(context, request, true).await {
         return Err(refusal);
     }
     warn!(repository.name = %arn.name, "the lifecycle policy in force stays: {refusal:#}");
@@ -173,7 +172,10 @@ pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data
     if with_images && standing.as_ref().is_some_and(|standing| !standing.empty) {
         // A creation that is rolled back may have taken up what had images long before, so
         // a roll-back, or not to know, keeps them.
-        with_images = !rolling_back(context, request).await.unwrap_or(true);
+        with_images = !rolling_back(context, request, true).await;
+        if !with_images {
+            warn!(repository.name = %arn.name, "OnDelete is delete-with-images, but not in a roll-back");
+        }
     }
     let removal = reconcile::removal(standing.as_ref(), &request.owner(), with_images);
     info!(repository.name = %arn.name, "repository {} of stack {}: {removal}", arn.name, stack.name);

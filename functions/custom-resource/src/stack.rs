@@ -16,18 +16,22 @@ const PROPAGATION: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Whether the stack is going back to what it was. A request does not say so: a roll-back
-/// is an Update like any other.
-pub async fn rolling_back(context: &Context, request: &Request) -> anyhow::Result<bool> {
-    let stacks = context
-        .cloudformation
-        .describe_stacks()
-        .stack_name(&request.stack_id)
-        .send()
-        .await
-        .map_err(aws::explain)
-        .context("describing the stack")?;
+/// is an Update like any other. `unknown` is the answer where CloudFormation gives none.
+pub async fn rolling_back(context: &Context, request: &Request, unknown: bool) -> bool {
+    match status(context, &request.stack_id).await {
+        Ok(status) => status.contains("ROLLBACK"),
+        Err(error) => {
+            warn!("cannot tell whether the stack rolls back, taken for {unknown}: {error:#}");
+            unknown
+        }
+    }
+}
+
+async fn status(context: &Context, stack_id: &str) -> anyhow::Result<String> {
+    let described = context.cloudformation.describe_stacks().stack_name(stack_id).send().await;
+    let stacks = described.map_err(aws::explain).context("describing the stack")?;
     let status = stacks.stacks().first().and_then(|stack| stack.stack_status());
-    Ok(status.context("the stack has no status")?.as_str().contains("ROLLBACK"))
+    Ok(status.context("the stack has no status")?.as_str().to_owned())
 }
 
 /// What `call` gives, once it is not denied any more; or its denial, a minute later.
@@ -47,8 +51,12 @@ where
     }
 }
 
-fn denied(error: &anyhow::Error) -> bool {
-    code(error).is_some_and(|code| ["AccessDenied", "AccessDeniedException"].contains(&code))
+/// Whether a service said that the function may not: IAM and CloudFormation, ECR, and ECR of
+/// a key, each in its words.
+#[must_use]
+pub fn denied(error: &anyhow::Error) -> bool {
+    let codes = ["AccessDenied", "AccessDeniedException", "KmsException"];
+    code(error).is_some_and(|code| codes.contains(&code))
 }
 
 /// The name of the service's error behind `error`, if a service answered.

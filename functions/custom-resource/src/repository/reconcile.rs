@@ -69,8 +69,10 @@ impl Standing {
 /// How this resource stands to the repository it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// It would be its first: a creation, or an update to another name.
+    /// A creation.
     New,
+    /// An update to another name.
+    Renamed,
     /// It has been its, made or adopted.
     Held,
 }
@@ -129,8 +131,9 @@ pub fn permit(
     };
     let name = desired.policy.repository_name.to_string();
     let standing = &observed.standing;
-    let ours = standing.owned_by(&desired.owner) || standing.adopter() == Some(&desired.owner);
-    let foreign = claim == Claim::New && !ours;
+    // What it adopted before is the roll-back of a rename to return to.
+    let adopted = claim == Claim::Renamed && standing.adopter() == Some(&desired.owner);
+    let foreign = claim != Claim::Held && !standing.owned_by(&desired.owner) && !adopted;
     if foreign && desired.on_existing == OnExisting::Fail {
         let whose = match standing.owner() {
             Some(owner) => format!("belongs to {owner}"),

@@ -18,11 +18,13 @@ use tokio::time::{Instant, sleep};
 use super::properties::{Encryption, EncryptionType};
 use super::reconcile::{Action, Impact, Observed, Standing, same_rules};
 use crate::arn::{OWNER_TAG, RepositoryArn};
-use crate::stack::code;
+use crate::stack::{code, once_permitted};
 
 /// How long a lifecycle preview may take, and how often it is asked for.
 const PREVIEW_TIME: Duration = Duration::from_secs(120);
 const PREVIEW_PAUSE: Duration = Duration::from_secs(2);
+/// What ECR says while it makes another preview of the repository.
+const IN_PROGRESS: &str = "LifecyclePolicyPreviewInProgressException";
 /// How many images of a preview an error names.
 const EXAMPLES: i32 = 5;
 
@@ -138,17 +140,10 @@ impl Registry {
         let until = Instant::now() + PREVIEW_TIME;
         let name = name.as_str();
         loop {
-            let started = self.client.start_lifecycle_policy_preview();
-            match started.repository_name(name).lifecycle_policy_text(text).send().await {
-                Ok(_) => break,
-                Err(error)
-                    if error
-                        .as_service_error()
-                        .is_some_and(|e| e.is_lifecycle_policy_preview_in_progress_exception())
-                        && Instant::now() < until => {}
-                Err(error) => {
-                    return Err(aws::explain(error)).context("starting a lifecycle preview");
-                }
+            match once_permitted(|| self.start_preview(name, text)).await {
+                Ok(()) => break,
+                Err(error) if code(&error) == Some(IN_PROGRESS) && Instant::now() < until => {}
+                Err(error) => return Err(error).context("starting a lifecycle preview"),
             }
             sleep(PREVIEW_PAUSE).await;
         }
@@ -187,6 +182,11 @@ impl Registry {
                 other => bail!("the lifecycle preview ended as {other}"),
             }
         }
+    }
+
+    async fn start_preview(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let start = self.client.start_lifecycle_policy_preview().repository_name(name);
+        start.lifecycle_policy_text(text).send().await.map(drop).map_err(aws::explain)
     }
 
     /// Carries out one action: the only place that changes a repository.

@@ -125,6 +125,11 @@ async fn a_role_that_is_gone_fails_an_update_and_never_its_roll_back() {
     assert!(reason.contains("attach it to nobody: NoSuchEntity"), "{reason}");
     "UPDATE_ROLLBACK_IN_PROGRESS".clone_into(&mut function.aws.state().stack_status);
     function.succeed(&rolled_back(&change)).await;
+    function.aws.fault("AttachRolePolicy", 0, Fault::Error(403, "AccessDenied"));
+    function.succeed(&rolled_back(&change)).await;
+    // Not to know is no reason to call a failure a success.
+    function.aws.fault("DescribeStacks", 0, Fault::Error(500, "InternalFailure"));
+    assert!(function.fail(&rolled_back(&change)).await.contains("attach it to github-actions"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -162,8 +162,12 @@ async fn an_adopted_repository_is_governed_and_never_deleted() {
     );
     let tags = function.aws.state().ecr.repositories["infrastructure"].tags.clone();
     assert_eq!(tags.keys().collect::<Vec<_>>(), ["ecr-warden:adopted-by", "team"]);
-    // Adopted once, it is this resource's to govern, whatever OnExisting says later.
-    function.succeed(&with(request.clone(), "ResourceProperties.OnExisting", "fail")).await;
+    // A creation that does not say so does not take it up, although it was adopted before.
+    function.fail(&with(request.clone(), "ResourceProperties.OnExisting", "fail")).await;
+    // The roll-back of a rename returns to it all the same.
+    let mut back = update(&request, &answer["PhysicalResourceId"], "OnExisting", "fail");
+    back["PhysicalResourceId"] = format!("{ARN}-renamed").into();
+    function.succeed(&back).await;
     assert!(function.aws.take_changes().is_empty());
 
     function.succeed(&delete(&request, &answer)).await;
@@ -499,6 +503,28 @@ async fn a_preview_that_cannot_be_had_stops_the_change() {
         assert!(reason.contains("lifecycle preview: AccessDeniedException"), "{reason}");
         assert!(function.aws.take_changes().is_empty());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rights_to_preview_that_arrive_late_are_waited_for() {
+    let function = Function::new();
+    let (_, change) = with_sixty_images(&function).await;
+    let denied = Fault::Error(400, "AccessDeniedException");
+    function.aws.fault("StartLifecyclePolicyPreview", 1, denied);
+    function.succeed(&with(change, "ResourceProperties.LifecycleImpactLimit", "55")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_roll_back_to_a_repository_that_another_adopted_since_is_not_refused() {
+    let function = Function::new();
+    function.aws.state().ecr.foreign("infrastructure");
+    let request =
+        with(event("create-infrastructure"), "ResourceProperties.EncryptionType", "AES256");
+    let mut back = update(&request, &json!(format!("{ARN}-renamed")), "PolicyVersion", "1");
+    back["OldResourceProperties"]["RepositoryName"] = "infrastructure-renamed".into();
+    function.fail(&back).await;
+    "UPDATE_ROLLBACK_IN_PROGRESS".clone_into(&mut function.aws.state().stack_status);
+    function.succeed(&back).await;
 }
 
 #[tokio::test(start_paused = true)]
