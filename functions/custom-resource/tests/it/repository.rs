@@ -450,70 +450,6 @@ async fn rights_that_arrive_late_are_waited_for_and_a_denial_is_told_in_the_end(
     assert!(reason.contains("AccessDeniedException: made to fail"), "{reason}");
 }
 
-/// A repository of ours with sixty images of a prefix that is not counted yet.
-async fn with_sixty_images(function: &Function) -> (Value, Value) {
-    let created = event("create-infrastructure");
-    let answer = function.succeed(&created).await;
-    let tags = (0..60).map(|n| format!("v1.0.{n}"));
-    function.aws.state().ecr.repositories.get_mut("infrastructure").unwrap().push(tags, 1);
-    let change = update(&created, &answer["PhysicalResourceId"], "LifecycleScope", "repository");
-    let change = with(change, "ResourceProperties.LifecycleTagCount", "5");
-    let _ = function.aws.take_changes();
-    (created, change)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_lifecycle_change_that_would_expire_in_bulk_is_refused_with_examples() {
-    // 36
-    let function = Function::new();
-    let (_, change) = with_sixty_images(&function).await;
-    expect!["repository infrastructure: the changed lifecycle policy would expire 55 images, more than LifecycleImpactLimit 50 allows (v1.0.5, v1.0.6, v1.0.7, v1.0.8, v1.0.9, and 50 more). The policy in force was not touched. Raise the limit if they may go"].assert_eq(&function.fail(&change).await);
-    assert!(function.aws.take_changes().is_empty());
-    function.succeed(&rolled_back(&change)).await;
-    assert!(function.aws.take_changes().is_empty());
-
-    function.succeed(&with(change, "ResourceProperties.LifecycleImpactLimit", "55")).await;
-    assert_eq!(function.aws.take_changes(), ["PutLifecyclePolicy"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_roll_back_is_never_refused_for_its_impact() {
-    // 36
-    for blind in [false, true] {
-        let function = Function::new();
-        let (_, change) = with_sixty_images(&function).await;
-        let before = function.aws.state().ecr.repositories["infrastructure"].lifecycle.clone();
-        if blind {
-            function.aws.fault("DescribeStacks", 0, Fault::Error(403, "AccessDenied"));
-        }
-        function.aws.state().stack_status = "UPDATE_ROLLBACK_IN_PROGRESS".to_owned();
-        function.succeed(&change).await;
-        assert!(function.aws.take_changes().is_empty());
-        assert_eq!(function.aws.state().ecr.repositories["infrastructure"].lifecycle, before);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_preview_that_cannot_be_had_stops_the_change() {
-    for operation in ["StartLifecyclePolicyPreview", "GetLifecyclePolicyPreview"] {
-        let function = Function::new();
-        let (_, change) = with_sixty_images(&function).await;
-        function.aws.fault(operation, 0, Fault::Error(400, "AccessDeniedException"));
-        let reason = function.fail(&change).await;
-        assert!(reason.contains("lifecycle preview: AccessDeniedException"), "{reason}");
-        assert!(function.aws.take_changes().is_empty());
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn rights_to_preview_that_arrive_late_are_waited_for() {
-    let function = Function::new();
-    let (_, change) = with_sixty_images(&function).await;
-    let denied = Fault::Error(400, "AccessDeniedException");
-    function.aws.fault("StartLifecyclePolicyPreview", 1, denied);
-    function.succeed(&with(change, "ResourceProperties.LifecycleImpactLimit", "55")).await;
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_roll_back_to_a_repository_that_another_adopted_since_is_not_refused() {
     let function = Function::new();
@@ -525,18 +461,6 @@ async fn a_roll_back_to_a_repository_that_another_adopted_since_is_not_refused()
     function.fail(&back).await;
     "UPDATE_ROLLBACK_IN_PROGRESS".clone_into(&mut function.aws.state().stack_status);
     function.succeed(&back).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_preview_of_somebody_else_is_waited_for() {
-    let function = Function::new();
-    let (_, change) = with_sixty_images(&function).await;
-    function.aws.fault(
-        "StartLifecyclePolicyPreview",
-        1,
-        Fault::Error(400, "LifecyclePolicyPreviewInProgressException"),
-    );
-    function.succeed(&with(change, "ResourceProperties.LifecycleImpactLimit", "55")).await;
 }
 
 #[tokio::test(start_paused = true)]
