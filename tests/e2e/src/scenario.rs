@@ -110,6 +110,13 @@ impl Run<'_> {
         Ok(statements.context("the policy has no statements")?.iter().map(line).collect())
     }
 
+    fn no_policy(&self, arn: &str) -> anyhow::Result<()> {
+        match self.aws(&["iam", "get-policy", "--policy-arn", arn]) {
+            Ok(_) => bail!("the push/pull policy is still there"),
+            Err(error) => self.contains("no policy", &format!("{error:#}"), "NoSuchEntity"),
+        }
+    }
+
     fn attached(&self, role: &str) -> anyhow::Result<Vec<String>> {
         let listed = self.aws(&["iam", "list-attached-role-policies", "--role-name", role])?;
         let policies = listed.pointer("/AttachedPolicies").and_then(Value::as_array);
@@ -375,9 +382,7 @@ impl Run<'_> {
             &self.repositories()?,
             &names(&["infrastructure"]),
         )?;
-        if self.aws(&["iam", "get-policy", "--policy-arn", &policy]).is_ok() {
-            bail!("the push/pull policy is still there");
-        }
+        self.no_policy(&policy)?;
         let outputs = stack.outputs()?;
         self.equal("no governance", &outputs.value("Governance")?, &"[]")?;
         let left = outputs.names();
@@ -483,9 +488,7 @@ impl Run<'_> {
             &self.repositories()?,
             &names(&["infrastructure", "old"]),
         )?;
-        if self.aws(&["iam", "get-policy", "--policy-arn", &policy]).is_ok() {
-            bail!("the push/pull policy is still there");
-        }
+        self.no_policy(&policy)?;
         Ok(())
     }
 }

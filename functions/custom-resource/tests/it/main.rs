@@ -13,6 +13,7 @@ mod lifecycle;
 mod log;
 mod privileges;
 mod push_pull;
+mod removal;
 mod repository;
 
 use std::sync::Arc;
@@ -104,4 +105,20 @@ fn delete(request: &Value, answer: &Value) -> Value {
     let mut request = with(request.clone(), "RequestType", "Delete");
     request["PhysicalResourceId"] = answer["PhysicalResourceId"].clone();
     with(request, "OldResourceProperties", Value::Null)
+}
+
+/// The repository of `create-infrastructure`.
+const ARN: &str = "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure";
+/// The physical ID of what was never made.
+const NOTHING_MADE: &str = "ecr-warden:nothing-made";
+
+/// The repositories there are.
+fn names(function: &Function) -> Vec<String> {
+    function.aws.state().ecr.repositories.keys().cloned().collect()
+}
+
+/// An image in `infrastructure`, pushed a day ago.
+fn push(function: &Function, tag: &str) {
+    let mut state = function.aws.state();
+    state.ecr.repositories.get_mut("infrastructure").unwrap().push([tag.to_owned()], 1);
 }

@@ -1,0 +1,176 @@
+use local_aws::Fault;
+use serde_json::Value;
+
+use crate::{ARN, Function, NOTHING_MADE, delete, event, names, push, update, with};
+
+#[tokio::test(start_paused = true)]
+async fn an_adopted_repository_is_governed_and_never_deleted() {
+    // 39
+    let function = Function::new();
+    function
+        .aws
+        .state()
+        .ecr
+        .foreign("infrastructure")
+        .tags
+        .insert("team".to_owned(), "data".to_owned());
+    let mut request =
+        with(event("create-infrastructure"), "ResourceProperties.OnExisting", "adopt");
+    request = with(request, "ResourceProperties.OnDelete", "delete-with-images");
+    request = with(request, "ResourceProperties.EncryptionType", "AES256");
+    let answer = function.succeed(&request).await;
+    assert_eq!(
+        function.aws.take_changes(),
+        [
+            "TagResource",
+            "PutImageTagMutability",
+            "PutImageScanningConfiguration",
+            "PutLifecyclePolicy"
+        ]
+    );
+    let tags = function.aws.state().ecr.repositories["infrastructure"].tags.clone();
+    assert_eq!(tags.keys().collect::<Vec<_>>(), ["ecr-warden:adopted-by", "team"]);
+    // A creation that does not say so does not take it up, although it was adopted before.
+    function.fail(&with(request.clone(), "ResourceProperties.OnExisting", "fail")).await;
+    // The roll-back of a rename returns to it all the same.
+    let mut back = update(&request, &answer["PhysicalResourceId"], "OnExisting", "fail");
+    back["PhysicalResourceId"] = format!("{ARN}-renamed").into();
+    function.succeed(&back).await;
+    assert!(function.aws.take_changes().is_empty());
+
+    function.succeed(&delete(&request, &answer)).await;
+    assert!(function.aws.take_changes().is_empty(), "empty or not, it is not ours");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repository_that_another_resource_adopted_outlives_the_one_that_made_it() {
+    // Two resources swap their names: each then has a Delete for what the other governs.
+    let function = Function::new();
+    let (one, other) = (event("create-infrastructure"), event("create-deployments"));
+    let adopting = |request, name: &str| {
+        let request = with(request, "ResourceProperties.OnExisting", "adopt");
+        let request = with(request, "ResourceProperties.OnDelete", "delete-with-images");
+        with(request, "ResourceProperties.RepositoryName", name)
+    };
+    let (first, second) = (function.succeed(&one).await, function.succeed(&other).await);
+    let swap = update(&one, &first["PhysicalResourceId"], "PolicyVersion", "2");
+    function.succeed(&adopting(swap, "deployments")).await;
+    let swap = update(&other, &second["PhysicalResourceId"], "PolicyVersion", "2");
+    function.succeed(&adopting(swap, "infrastructure")).await;
+    for (request, answer) in [(&one, &first), (&other, &second)] {
+        let request = delete(request, answer);
+        function.succeed(&with(request, "ResourceProperties.OnDelete", "delete-with-images")).await;
+    }
+    assert_eq!(names(&function), ["deployments", "infrastructure"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_that_is_rolled_back_never_takes_the_images_it_found() {
+    // Retained, taken up again with `delete-with-images`, and then something else fails.
+    for (status, blind, stays) in [
+        ("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", false, true),
+        ("ROLLBACK_IN_PROGRESS", false, true),
+        ("DELETE_IN_PROGRESS", true, true),
+        ("DELETE_IN_PROGRESS", false, false),
+    ] {
+        let function = Function::new();
+        let request = event("create-infrastructure");
+        let request = with(request, "ResourceProperties.OnDelete", "delete-with-images");
+        function.succeed(&request).await;
+        push(&function, "litellm-v1.0.0");
+        let answer = function.succeed(&request).await;
+        status.clone_into(&mut function.aws.state().stack_status);
+        if blind {
+            function.aws.fault("DescribeStacks", 0, Fault::Error(500, "InternalFailure"));
+        }
+        function.succeed(&delete(&request, &answer)).await;
+        assert_eq!(!names(&function).is_empty(), stays, "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_creation_leaves_nothing_and_the_next_one_succeeds() {
+    // 40
+    let function = Function::new();
+    let request = event("create-infrastructure");
+    function.aws.fault("PutLifecyclePolicy", 1, Fault::Error(400, "InvalidParameterException"));
+    let answer = function.answer(&request).await;
+    assert_eq!((&answer["Status"], &answer["PhysicalResourceId"]), (&"FAILED".into(), &ARN.into()));
+    function.succeed(&delete(&request, &answer)).await;
+    assert!(names(&function).is_empty());
+    function.succeed(&request).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_creation_on_a_retained_repository_never_takes_its_images() {
+    let function = Function::new();
+    let request =
+        with(event("create-infrastructure"), "ResourceProperties.OnDelete", "delete-with-images");
+    function.succeed(&request).await;
+    push(&function, "litellm-v1.0.0");
+    // The resource left the template, was retained, and comes back with a mistake.
+    let mistaken = with(request.clone(), "ResourceProperties.EncryptionType", "AES256");
+    let answer = function.answer(&mistaken).await;
+    assert_eq!(
+        (&answer["Status"], &answer["PhysicalResourceId"]),
+        (&"FAILED".into(), &NOTHING_MADE.into())
+    );
+    function.succeed(&delete(&mistaken, &answer)).await;
+    assert_eq!(names(&function), ["infrastructure"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repository_goes_only_empty_unless_told_otherwise() {
+    for (on_delete, archived, stays) in [
+        ("retain", false, true),
+        ("retain", true, true),
+        ("delete-if-empty", false, true),
+        ("delete-with-images", false, false),
+        ("delete-everything", false, true),
+    ] {
+        let function = Function::new();
+        let answer = function.succeed(&event("create-infrastructure")).await;
+        push(&function, "litellm-v1.0.0");
+        function.aws.state().ecr.repositories.get_mut("infrastructure").unwrap().images[0]
+            .archived = archived;
+        let request = delete(&event("create-infrastructure"), &answer);
+        function.succeed(&with(request.clone(), "ResourceProperties.OnDelete", on_delete)).await;
+        assert_eq!(!names(&function).is_empty(), stays, "{on_delete}");
+    }
+    let function = Function::new();
+    function.succeed(&event("create-infrastructure")).await;
+    function.succeed(&event("delete-infrastructure")).await;
+    assert!(names(&function).is_empty());
+    function.succeed(&event("delete-infrastructure")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_arrives_during_a_delete_keeps_the_repository() {
+    let function = Function::new();
+    function.succeed(&event("create-infrastructure")).await;
+    function.aws.fault("DeleteRepository", 1, Fault::Error(400, "RepositoryNotEmptyException"));
+    function.succeed(&event("delete-infrastructure")).await;
+    assert_eq!(names(&function), ["infrastructure"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_of_what_was_never_issued_touches_nothing() {
+    // 33
+    let function = Function::new();
+    function.succeed(&event("delete-never-made")).await;
+    function.aws.state().ecr.foreign("infrastructure");
+    for id in [
+        "warden-InfrastructureRepository-1ABCDEF",
+        "arn:aws:ecr:eu-west-1:123456789012:repository/infrastructure",
+        "arn:aws:ecr:us-east-1:999999999999:repository/infrastructure",
+        "arn:aws:s3:::bucket",
+        "",
+    ] {
+        function.succeed(&with(event("delete-infrastructure"), "PhysicalResourceId", id)).await;
+    }
+    // Nor does one with nothing in it at all.
+    let mut bare = with(event("delete-infrastructure"), "ResourceProperties", Value::Null);
+    bare = with(bare, "PhysicalResourceId", Value::Null);
+    function.succeed(&bare).await;
+    assert!(function.aws.take_changes().is_empty());
+}
