@@ -1,13 +1,42 @@
-//! Amazon ECR, as far as the settings of repositories go, by the service model of version
-//! 2015-09-21.
+//! Amazon ECR in memory, by the service model of version 2015-09-21 and the user guide.
+//!
+//! In reading order: [`model`] says what each operation takes, [`settings`] keeps
+//! repositories and what is set on them and on the registry, [`image`] puts, shows and
+//! removes images, [`layer`] takes their layers, [`lifecycle`] judges and expires,
+//! [`scan`] scans, [`event`] tells EventBridge.
+//!
+//! # What it does not do
+//!
+//! - It asks for no rights: every caller may do everything in its own account, and nothing
+//!   in another's, whatever a repository's policy says.
+//! - Pull-through caches, replication, repository creation templates and signing are not
+//!   served; each is answered as an unknown operation.
+//! - It finds no vulnerabilities: a scan goes on until [`Registry::complete_scan`] says what
+//!   it found, and automatic re-scans do not happen.
+//! - Lifecycle policies are carried out when the clock is moved, not once a day.
+//! - Layers that no image needs any more are kept; nothing is encrypted; rates have no limit.
+//! - Where AWS does not say what happens, the comment at the spot says what happens here.
 
+pub mod event;
+pub mod image;
+pub mod layer;
 pub mod lifecycle;
+pub mod model;
+pub mod scan;
+pub mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use serde_json::{Map, Value, json};
 
-use crate::{ACCOUNT, REGION};
+pub use image::{Image, Images};
+
+/// Seconds since 1970.
+pub type Time = f64;
+
+/// A day, in seconds.
+pub const DAY: Time = 86_400.0;
 
 /// An error of the service, by its own name.
 #[derive(Debug)]
@@ -22,11 +51,36 @@ fn error(code: &'static str, message: impl Into<String>) -> Error {
     Error { code, message: message.into() }
 }
 
-/// The repositories of the account and region.
-#[derive(Default)]
-pub struct Ecr {
+/// What one call is about, besides its input.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    /// The operation's name, such as `PutImage`.
+    pub operation: &'a str,
+    /// The ARN of the role or user that calls, where it is known.
+    pub principal: Option<&'a str>,
+    /// When.
+    pub now: Time,
+    /// Where layers can be downloaded from, such as `http://127.0.0.1:4566`.
+    pub endpoint: &'a str,
+}
+
+/// One account's registry in one region.
+#[derive(Debug, Default)]
+pub struct Registry {
+    /// The account's twelve digits.
+    pub account: String,
+    /// Such as `us-east-1`.
+    pub region: String,
     /// By name.
     pub repositories: BTreeMap<String, Repository>,
+    /// What is set for the registry as a whole.
+    pub settings: settings::RegistrySettings,
+    /// What EventBridge is still to be told.
+    pub events: Vec<Value>,
+    /// The images on their way back from the archive: repository, digest, and when they are.
+    activating: Vec<(String, String, Time)>,
+    /// How often something got a number of its own.
+    numbered: u64,
 }
 
 /// A repository.
@@ -38,243 +92,201 @@ pub struct Repository {
     pub tags: BTreeMap<String, String>,
     /// Its lifecycle policy.
     pub lifecycle: Option<String>,
+    /// When that was last carried out.
+    pub evaluated_at: Option<Time>,
     /// Its repository policy.
     pub policy: Option<String>,
     /// Its images.
-    pub images: Vec<Image>,
-    /// The text of the last preview, and how often it will still be in progress.
-    pub preview: Option<(String, u32)>,
+    pub images: Images,
+    /// Its layers.
+    pub layers: layer::Layers,
+    /// The last preview.
+    pub preview: Option<lifecycle::Preview>,
 }
 
-/// An image.
-#[derive(Clone, Debug, Default)]
-pub struct Image {
-    /// `sha256:…`.
-    pub digest: String,
-    /// Its tags.
-    pub tags: BTreeSet<String>,
-    /// How many days ago it was pushed.
-    pub age_days: u32,
-    /// Whether it is in the archive class.
-    pub archived: bool,
-}
-
-impl Ecr {
-    /// A repository that somebody else made.
-    pub fn foreign(&mut self, name: &str) -> &mut Repository {
-        let input = json!({"repositoryName": name});
-        self.serve("CreateRepository", &input).expect("a valid repository");
-        self.repositories.get_mut(name).expect("it was just made")
+impl Registry {
+    /// An empty one.
+    #[must_use]
+    pub fn new(account: &str, region: &str) -> Self {
+        Self { account: account.to_owned(), region: region.to_owned(), ..Self::default() }
     }
 
     /// Serves one call.
-    pub fn serve(&mut self, operation: &str, input: &Value) -> Result<Value, Error> {
-        if operation == "CreateRepository" {
-            return self.create(input);
-        }
-        let arn_prefix = format!("arn:aws:ecr:{REGION}:{ACCOUNT}:repository/");
-        let name = match (operation, &input["resourceArn"], &input["repositoryNames"][0]) {
-            (_, Value::String(arn), _) => arn.strip_prefix(&arn_prefix).map(str::to_owned),
-            (_, _, Value::String(name)) => Some(name.clone()),
-            _ => input["repositoryName"].as_str().map(str::to_owned),
-        };
-        let name =
-            name.ok_or_else(|| error("InvalidParameterException", "no repository is named"))?;
-        let Some(repository) = self.repositories.get_mut(&name) else {
+    pub fn serve(&mut self, call: &Call<'_>, input: &Value) -> Result<Value, Error> {
+        model::check(call.operation, input)?;
+        if let Some(other) = input["registryId"].as_str().filter(|id| *id != self.account) {
             let message = format!(
-                "The repository with name '{name}' does not exist in the registry with id '{ACCOUNT}'"
+                "{} is not authorized to perform ecr:{} in the registry with id '{other}'",
+                call.principal.unwrap_or("The caller"),
+                call.operation
             );
-            return Err(error("RepositoryNotFoundException", message));
-        };
-        if operation == "DeleteRepository" {
-            if !repository.images.is_empty() && input["force"] != true {
-                let message = format!(
-                    "The repository with name '{name}' cannot be deleted because it still contains images"
-                );
-                return Err(error("RepositoryNotEmptyException", message));
-            }
-            self.repositories.remove(&name);
-            return Ok(json!({}));
+            return Err(error("AccessDeniedException", message));
         }
-        repository.serve(operation, input, &name)
+        self.settle(call.now);
+        match call.operation {
+            "BatchCheckLayerAvailability" => self.check_layers(input),
+            "BatchDeleteImage" => self.delete_images(call, input),
+            "BatchGetImage" => self.get_images(call, input),
+            "BatchGetRepositoryScanningConfiguration" => Ok(self.scanning_configurations(input)),
+            "CompleteLayerUpload" => self.complete_upload(input),
+            "CreateRepository" => self.create(call, input),
+            "DeleteLifecyclePolicy" => self.delete_lifecycle_policy(input),
+            "DeleteRegistryPolicy" => self.delete_registry_policy(),
+            "DeleteRepository" => self.delete(input),
+            "DeleteRepositoryPolicy" => self.delete_policy(input),
+            "DeregisterPullTimeUpdateExclusion" => self.deregister_exclusion(input),
+            "DescribeImageScanFindings" => self.scan_findings(input),
+            "DescribeImages" => self.describe_images(input),
+            "DescribeRepositories" => self.describe(input),
+            "GetAccountSetting" => self.account_setting(input),
+            "GetAuthorizationToken" => self.authorization_token(call, input),
+            "GetDownloadUrlForLayer" => self.download_url(call, input),
+            "GetLifecyclePolicy" => self.lifecycle_policy(input),
+            "GetLifecyclePolicyPreview" => self.lifecycle_preview(call, input),
+            "GetRegistryPolicy" => self.registry_policy(),
+            "GetRegistryScanningConfiguration" => Ok(self.registry_scanning()),
+            "GetRepositoryPolicy" => self.policy(input),
+            "InitiateLayerUpload" => self.initiate_upload(input),
+            "ListImageReferrers" => self.list_referrers(input),
+            "ListImages" => self.list_images(input),
+            "ListPullTimeUpdateExclusions" => self.list_exclusions(input),
+            "ListTagsForResource" => self.list_tags(input),
+            "PutAccountSetting" => self.put_account_setting(input),
+            "PutImage" => self.put_image(call, input),
+            "PutImageScanningConfiguration" => self.put_scanning(input),
+            "PutImageTagMutability" => self.put_mutability(input),
+            "PutLifecyclePolicy" => self.put_lifecycle_policy(input),
+            "PutRegistryPolicy" => self.put_registry_policy(input),
+            "PutRegistryScanningConfiguration" => self.put_registry_scanning(input),
+            "RegisterPullTimeUpdateExclusion" => self.register_exclusion(call, input),
+            "SetRepositoryPolicy" => self.set_policy(input),
+            "StartImageScan" => self.start_scan(input),
+            "StartLifecyclePolicyPreview" => self.start_lifecycle_preview(input),
+            "TagResource" => self.tag(input),
+            "UntagResource" => self.untag(input),
+            "UpdateImageStorageClass" => self.update_storage_class(call, input),
+            "UploadLayerPart" => self.upload_part(input),
+            operation => Err(error("UnknownOperationException", operation)),
+        }
     }
 
-    fn create(&mut self, input: &Value) -> Result<Value, Error> {
-        let name = input["repositoryName"].as_str().unwrap_or_default().to_owned();
-        if self.repositories.contains_key(&name) {
+    /// The repository that the input names.
+    fn named(&mut self, input: &Value) -> Result<&mut Repository, Error> {
+        self.repository(text(input, "repositoryName"))
+    }
+
+    /// The repository of this name.
+    pub fn repository(&mut self, name: &str) -> Result<&mut Repository, Error> {
+        let account = &self.account;
+        self.repositories.get_mut(name).ok_or_else(|| {
             let message = format!(
-                "The repository with name '{name}' already exists in the registry with id '{ACCOUNT}'"
+                "The repository with name '{name}' does not exist in the registry with id '{account}'"
             );
-            return Err(error("RepositoryAlreadyExistsException", message));
-        }
-        let mut encryption = input["encryptionConfiguration"].clone();
-        if encryption.is_null() {
-            encryption = json!({"encryptionType": "AES256"});
-        }
-        if encryption["encryptionType"] != "AES256" && encryption["kmsKey"].is_null() {
-            // The key that AWS manages is answered with, by its ARN.
-            encryption["kmsKey"] = format!("arn:aws:kms:{REGION}:{ACCOUNT}:key/aws-managed").into();
-        }
-        let described = json!({
-            "repositoryName": name,
-            "repositoryArn": format!("arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{name}"),
-            "registryId": ACCOUNT,
-            "repositoryUri": format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{name}"),
-            "imageTagMutability": input.get("imageTagMutability").cloned().unwrap_or("MUTABLE".into()),
-            "imageTagMutabilityExclusionFilters": input["imageTagMutabilityExclusionFilters"],
-            "imageScanningConfiguration": input.get("imageScanningConfiguration").cloned().unwrap_or(json!({"scanOnPush": false})),
-            "encryptionConfiguration": encryption,
+            error("RepositoryNotFoundException", message)
+        })
+    }
+
+    /// An identifier that nothing else in the registry has, in the shape of a UUID.
+    fn unique(&mut self) -> String {
+        self.numbered += 1;
+        format!("00000000-0000-4000-8000-{:012x}", self.numbered)
+    }
+
+    /// An answer that begins with whose registry and which repository it is about.
+    fn about(&self, input: &Value, rest: Value) -> Value {
+        let mut answer = json!({
+            "registryId": self.account,
+            "repositoryName": input["repositoryName"],
         });
-        let described = described.as_object().cloned().unwrap_or_default();
-        let answer = json!({"repository": described});
-        self.repositories.insert(
-            name,
-            Repository { described, tags: tags(&input["tags"]), ..Repository::default() },
-        );
-        Ok(answer)
+        if let (Some(answer), Value::Object(rest)) = (answer.as_object_mut(), rest) {
+            answer.extend(rest.into_iter().filter(|(_, value)| !value.is_null()));
+        }
+        answer
     }
 }
 
-impl Repository {
-    /// Adds images that were pushed `age_days` ago, each with one of `tags`.
-    pub fn push(&mut self, tags: impl IntoIterator<Item = String>, age_days: u32) {
-        for tag in tags {
-            let digest = format!("sha256:{:064x}", self.images.len());
-            self.images.push(Image {
-                digest,
-                tags: BTreeSet::from([tag]),
-                age_days,
-                archived: false,
-            });
-        }
-    }
+fn text<'v>(input: &'v Value, field: &str) -> &'v str {
+    input[field].as_str().unwrap_or_default()
+}
 
-    fn serve(&mut self, operation: &str, input: &Value, name: &str) -> Result<Value, Error> {
-        let text = |field: &str| input[field].as_str().unwrap_or_default().to_owned();
-        match operation {
-            "DescribeRepositories" => Ok(json!({"repositories": [self.described]})),
-            "ListTagsForResource" => {
-                let tags: Vec<Value> = self
-                    .tags
-                    .iter()
-                    .map(|(key, value)| json!({"Key": key, "Value": value}))
-                    .collect();
-                Ok(json!({"tags": tags}))
-            }
-            "TagResource" => {
-                self.tags.extend(tags(&input["tags"]));
-                Ok(json!({}))
-            }
-            "UntagResource" => {
-                let keys = input["tagKeys"].as_array().cloned().unwrap_or_default();
-                self.tags.retain(|key, _| !keys.contains(&key.as_str().into()));
-                Ok(json!({}))
-            }
-            "PutImageTagMutability" => {
-                for field in ["imageTagMutability", "imageTagMutabilityExclusionFilters"] {
-                    self.described.insert(field.to_owned(), input[field].clone());
-                }
-                Ok(json!({}))
-            }
-            "PutImageScanningConfiguration" => {
-                let field = "imageScanningConfiguration";
-                self.described.insert(field.to_owned(), input[field].clone());
-                Ok(json!({}))
-            }
-            "GetRepositoryPolicy" => {
-                let missing = || {
-                    error(
-                        "RepositoryPolicyNotFoundException",
-                        format!(
-                            "Repository policy does not exist for the repository with name '{name}'"
-                        ),
-                    )
-                };
-                self.policy.as_ref().map(|text| json!({"policyText": text})).ok_or_else(missing)
-            }
-            "SetRepositoryPolicy" => {
-                self.policy = Some(text("policyText"));
-                Ok(json!({}))
-            }
-            "DeleteRepositoryPolicy" => {
-                self.policy = None;
-                Ok(json!({}))
-            }
-            "GetLifecyclePolicy" => {
-                let missing = || {
-                    error(
-                        "LifecyclePolicyNotFoundException",
-                        format!(
-                            "Lifecycle policy does not exist for the repository with name '{name}'"
-                        ),
-                    )
-                };
-                self.lifecycle
-                    .as_ref()
-                    .map(|text| json!({"lifecyclePolicyText": text}))
-                    .ok_or_else(missing)
-            }
-            "PutLifecyclePolicy" => {
-                let text = text("lifecyclePolicyText");
-                lifecycle::validate(&text)?;
-                self.lifecycle = Some(text);
-                Ok(json!({}))
-            }
-            "StartLifecyclePolicyPreview" => {
-                if self.preview.as_ref().is_some_and(|(_, left)| *left > 0) {
-                    return Err(error(
-                        "LifecyclePolicyPreviewInProgressException",
-                        "The previous lifecycle policy preview request has not completed",
-                    ));
-                }
-                let text = text("lifecyclePolicyText");
-                lifecycle::validate(&text)?;
-                self.preview = Some((text, 2));
-                Ok(json!({"status": "IN_PROGRESS"}))
-            }
-            "GetLifecyclePolicyPreview" => self.preview(input, name),
-            "ListImages" => {
-                let any = input["filter"]["imageStatus"] == "ANY";
-                let seen = self.images.iter().filter(|image| any || !image.archived);
-                let most =
-                    usize::try_from(input["maxResults"].as_u64().unwrap_or(100)).unwrap_or(100);
-                let ids: Vec<Value> =
-                    seen.take(most).map(|image| json!({"imageDigest": image.digest})).collect();
-                Ok(json!({"imageIds": ids}))
-            }
-            _ => Err(error("UnknownOperationException", operation)),
+/// The object without the members that are null: AWS leaves out what it does not have.
+fn present(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            members.into_iter().filter(|(_, value)| !value.is_null()).collect()
         }
+        other => other,
     }
+}
 
-    fn preview(&mut self, input: &Value, name: &str) -> Result<Value, Error> {
-        let Some((text, left)) = &mut self.preview else {
-            return Err(error(
-                "LifecyclePolicyPreviewNotFoundException",
-                format!("Lifecycle policy preview does not exist for '{name}'"),
-            ));
+/// One page of what stands in order of its key.
+struct Page {
+    after: Bound<String>,
+    most: usize,
+}
+
+impl Page {
+    /// The page that `nextToken` and `maxResults` ask for.
+    fn read(input: &Value, default: usize) -> Result<Self, Error> {
+        let after = match input["nextToken"].as_str() {
+            None => Bound::Unbounded,
+            Some(token) => {
+                let decoded = aws_smithy_types::base64::decode(token).ok();
+                let key = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+                Bound::Excluded(key.ok_or_else(|| model::unsatisfied("nextToken", "is not valid"))?)
+            }
         };
-        if *left > 0 {
-            *left -= 1;
-            return Ok(json!({"status": "IN_PROGRESS", "lifecyclePolicyText": text}));
+        let most = input["maxResults"].as_u64().and_then(|most| usize::try_from(most).ok());
+        Ok(Self { after, most: most.unwrap_or(default) })
+    }
+
+    /// Where a range over the keys begins.
+    fn start(&self) -> Bound<&str> {
+        match &self.after {
+            Bound::Excluded(key) => Bound::Excluded(key),
+            _ => Bound::Unbounded,
         }
-        let expiring = lifecycle::expiring(text, &self.images);
-        let most = usize::try_from(input["maxResults"].as_u64().unwrap_or(100)).unwrap_or(100);
-        let results: Vec<Value> = expiring
-            .iter()
-            .take(most)
-            .map(|image| json!({"imageDigest": image.digest, "imageTags": image.tags, "action": {"type": "EXPIRE"}}))
-            .collect();
-        Ok(json!({
-            "status": "COMPLETE",
-            "lifecyclePolicyText": text,
-            "previewResults": results,
-            "summary": {"expiringImageTotalCount": expiring.len()},
-        }))
+    }
+
+    /// The first of `items`, which begin after [`Page::start`], and the token for the rest.
+    fn cut<T>(&self, items: impl Iterator<Item = (String, T)>) -> (Vec<T>, Option<String>) {
+        let mut page = Vec::new();
+        let mut last = String::new();
+        for (key, item) in items {
+            if page.len() == self.most {
+                return (page, Some(aws_smithy_types::base64::encode(last)));
+            }
+            last = key;
+            page.push(item);
+        }
+        (page, None)
     }
 }
 
+/// Resource tags from a list of keys and values.
 fn tags(list: &Value) -> BTreeMap<String, String> {
-    let tags = list.as_array().cloned().unwrap_or_default();
-    let text = |tag: &Value, field: &str| tag[field].as_str().unwrap_or_default().to_owned();
-    tags.iter().map(|tag| (text(tag, "Key"), text(tag, "Value"))).collect()
+    let list = list.as_array().into_iter().flatten();
+    list.map(|tag| (text(tag, "Key").to_owned(), text(tag, "Value").to_owned())).collect()
+}
+
+/// The strings of a list.
+fn words(list: &Value) -> BTreeSet<&str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Whether a name matches a pattern in which `*` stands for any characters.
+#[must_use]
+pub fn wildcard(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.split_once(part) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
 }

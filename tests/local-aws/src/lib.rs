@@ -1,8 +1,11 @@
-//! An AWS in memory, behind the SDK's HTTP client: no port, no thread, no clock of its own.
+//! An AWS in memory, on a port or behind the SDK's HTTP client.
 //!
-//! It answers as the service models say, with the services' own errors; what it does not
-//! know is answered as an unknown operation. Every call is recorded, and any call can be
-//! made to fail.
+//! It answers as the service models and the documentation say, with the services' own
+//! errors; what it does not serve is answered as an unknown operation, never as an empty
+//! success. Every call is recorded, and any call can be made to fail.
+//!
+//! In reading order: [`Called`] says what was called, [`ecr`] is Amazon ECR, `distribution`
+//! the protocol that images are pushed in, [`server`] the port.
 
 #![expect(
     clippy::expect_used,
@@ -11,78 +14,107 @@
     reason = "it serves tests, which end when something is off"
 )]
 
+mod call;
+mod connector;
+mod distribution;
 pub mod ecr;
+mod fault;
 pub mod iam;
 mod query;
+pub mod server;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
-};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_types::body::SdkBody;
-use serde_json::{Value, json};
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
 
-/// The account that everything is in.
+use call::{Input, json_answer, response};
+use ecr::{Registry, Time};
+
+pub use call::Called;
+pub use fault::Fault;
+
+/// The account of callers that name no other.
 pub const ACCOUNT: &str = "123456789012";
-/// The region that everything is in.
+/// The region of callers that name no other.
 pub const REGION: &str = "us-east-1";
 /// What a custom resource answers to.
 pub const RESPONSE_URL: &str = "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/arn%3Aaws%3Acloudformation%3Aus-east-1%3A123456789012%3Astack/warden/example%7CRepository%7Cexample?AWSAccessKeyId=AKIDEXAMPLE&Expires=1800000000&Signature=%2Bmarked-secret%2Fsignature%3D";
 
-/// What goes wrong with a call.
-#[derive(Clone, Debug)]
-pub enum Fault {
-    /// The service refuses it with this status and code.
-    Error(u16, &'static str),
-    /// The connection breaks before anything was done.
-    ResetBefore,
-    /// The connection breaks after it was done.
-    ResetAfter,
-    /// No answer ever comes.
-    Hang,
-    /// The caller's process has a defect just there.
-    Panic,
-}
-
 /// Everything there is.
 #[derive(Default)]
 pub struct State {
-    /// Amazon ECR.
-    pub ecr: ecr::Ecr,
+    registries: BTreeMap<(String, String), Registry>,
     /// AWS IAM.
     pub iam: iam::Iam,
     /// What `DescribeStacks` says of any stack.
     pub stack_status: String,
     /// What was sent to [`RESPONSE_URL`] and taken.
     pub answers: Vec<Value>,
-    /// The operations that were called, in order; an answer is `Answer`.
-    pub calls: Vec<String>,
-    faults: Vec<(String, usize, Fault)>,
+    /// The calls, in order; an answer to CloudFormation is called `Answer`.
+    pub calls: Vec<Called>,
+    /// What EventBridge was told, in order.
+    pub events: Vec<Value>,
+    /// The time, where it was set.
+    clock: Option<Time>,
+    faults: fault::Faults,
+}
+
+impl State {
+    /// The registry of [`ACCOUNT`] in [`REGION`].
+    pub fn ecr(&mut self) -> &mut Registry {
+        self.registry(ACCOUNT, REGION)
+    }
+
+    /// The registry of an account in a region.
+    pub fn registry(&mut self, account: &str, region: &str) -> &mut Registry {
+        let key = (account.to_owned(), region.to_owned());
+        self.registries.entry(key).or_insert_with(|| Registry::new(account, region))
+    }
+
+    /// The time: the system's, unless another one was set.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        let system = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.clock.unwrap_or_else(|| system().as_secs_f64())
+    }
+
+    /// Stops the clock at a time, or lets it go on with the system's.
+    pub fn set_clock(&mut self, time: Option<Time>) {
+        self.clock = time;
+    }
+
+    fn count(&self, operation: &str) -> usize {
+        self.calls.iter().filter(|called| called.operation == operation).count()
+    }
 }
 
 /// An AWS, shared by whoever clones it.
 #[derive(Clone, Default)]
-pub struct LocalAws(Arc<Mutex<State>>);
+pub struct LocalAws(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    state: Mutex<State>,
+    endpoint: OnceLock<String>,
+}
 
 impl LocalAws {
     /// Its state, to look at and to change.
     pub fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the `nth` (from 1) call of `operation` from now on go wrong; 0 for each one.
     pub fn fault(&self, operation: &str, nth: usize, fault: Fault) {
         let mut state = self.state();
-        let before = state.calls.iter().filter(|call| *call == operation).count();
+        let before = state.count(operation);
         let nth = if nth == 0 { 0 } else { before + nth };
-        state.faults.push((operation.to_owned(), nth, fault));
+        state.faults.add(operation, nth, fault);
     }
 
     /// Ends all faults.
@@ -90,84 +122,213 @@ impl LocalAws {
         self.state().faults.clear();
     }
 
-    /// The calls since the last time that changed something, or meant to.
+    /// The operations called since the last time that changed something, or meant to.
     #[must_use]
     pub fn take_changes(&self) -> Vec<String> {
         let calls = std::mem::take(&mut self.state().calls);
-        let reads = ["Describe", "Get", "List", "StartLifecyclePolicyPreview", "Answer"];
-        calls.into_iter().filter(|call| !reads.iter().any(|read| call.starts_with(read))).collect()
+        let reads =
+            ["Describe", "Get", "List", "BatchGet", "StartLifecyclePolicyPreview", "Answer"];
+        let operations = calls.into_iter().map(|called| called.operation);
+        operations.filter(|call| !reads.iter().any(|read| call.starts_with(read))).collect()
     }
 
-    /// A client configuration that reaches nothing but this.
-    #[must_use]
-    pub fn config(&self) -> SdkConfig {
-        let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "local-aws");
-        let connector = SharedHttpConnector::new(self.clone());
-        let client: SharedHttpClient = http_client_fn(move |_, _| connector.clone());
-        SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::from_static(REGION))
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-            .http_client(client)
-            .build()
+    /// A call of ECR by somebody else, which is neither recorded nor goes wrong.
+    pub fn by_hand(&self, operation: &str, input: &Value) -> Result<Value, ecr::Error> {
+        let served = {
+            let mut state = self.state();
+            let call = ecr::Call { operation, principal: None, now: state.now(), endpoint: "" };
+            state.ecr().serve(&call, input)
+        };
+        self.deliver();
+        served
     }
 
-    async fn serve(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-        let call = Call::read(&request);
+    /// Moves the clock, which then stands still, and does what ECR does in that time:
+    /// lifecycle policies are carried out once, at its end.
+    pub fn advance(&self, by: Duration) {
+        let mut state = self.state();
+        let now = state.now() + by.as_secs_f64();
+        state.clock = Some(now);
+        for registry in state.registries.values_mut() {
+            registry.settle(now);
+            registry.carry_out_lifecycle_policies(now);
+        }
+        drop(state);
+        self.deliver();
+    }
+
+    fn set_endpoint(&self, endpoint: &str) {
+        // The first port is what layers are downloaded from.
+        let _ = self.0.endpoint.set(endpoint.to_owned());
+    }
+
+    /// Serves a request; the error is a connection that breaks.
+    pub(crate) async fn handle(
+        &self,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, server::Reset> {
+        let path = request.uri().path();
+        if path.starts_with("/v2/") || path == "/v2" {
+            return self.distribute(&request).await;
+        }
+        if request.method() == Method::GET && path.starts_with("/layers/") {
+            return Ok(self.layer(path));
+        }
+        let (called, input) = match Called::read(&request) {
+            Ok(read) => read,
+            Err(malformed) => return Ok(malformed),
+        };
+        if request.method() == Method::PUT {
+            let called = Called { operation: "Answer".to_owned(), ..called };
+            return self.with_faults(&called, &input, || self.take_answer(&request)).await;
+        }
+        self.with_faults(&called, &input, || self.call(&called, &input)).await
+    }
+
+    async fn distribute(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, server::Reset> {
+        let operation = distribution::Route::read(request.uri().path()).operation(request.method());
+        let mut called = Called {
+            service: "ecr".to_owned(),
+            operation: operation.to_owned(),
+            account: String::new(),
+            region: String::new(),
+            token: None,
+        };
+        let now = self.state().now();
+        if let Err(refused) = distribution::authorize(request, &mut called, now) {
+            return Ok(refused);
+        }
+        let serve = || {
+            let registry = &mut *self.state();
+            let registry = registry.registry(&called.account, &called.region);
+            distribution::serve(registry, request, now)
+        };
+        self.with_faults(&called, &Input::Rest, serve).await
+    }
+
+    /// Records a call and serves it, unless it is to go wrong.
+    async fn with_faults(
+        &self,
+        called: &Called,
+        input: &Input,
+        serve: impl Fn() -> Response<Bytes>,
+    ) -> Result<Response<Bytes>, server::Reset> {
         let fault = {
             let mut state = self.state();
-            state.calls.push(call.operation.clone());
-            let nth = state.calls.iter().filter(|made| **made == call.operation).count();
-            let mut faults = state.faults.iter();
-            faults
-                .find(|(of, at, _)| *of == call.operation && (*at == nth || *at == 0))
-                .map(|fault| fault.2.clone())
+            state.calls.push(called.clone());
+            state.faults.of(&called.operation, state.count(&called.operation))
         };
-        let reset = || ConnectorError::io("connection reset by peer".into());
+        let serve = || {
+            let response = serve();
+            self.deliver();
+            response
+        };
         match fault {
-            None => Ok(self.answer(&call)),
-            Some(Fault::Error(status, code)) => Ok(call.error(status, code, "made to fail")),
-            Some(Fault::ResetBefore) => Err(reset()),
+            None => Ok(serve()),
+            Some(Fault::Error(status, code)) => {
+                Ok(called.error(input, status, code, "made to fail"))
+            }
+            Some(Fault::ResetBefore) => Err(server::Reset),
             Some(Fault::ResetAfter) => {
-                let _ = self.answer(&call);
-                Err(reset())
+                let _ = serve();
+                Err(server::Reset)
+            }
+            Some(Fault::Slow(by)) => {
+                tokio::time::sleep(by).await;
+                Ok(serve())
             }
             Some(Fault::Hang) => std::future::pending().await,
-            Some(Fault::Panic) => panic!("a defect while calling {}", call.operation),
+            Some(Fault::Panic) => panic!("a defect while calling {}", called.operation),
+            Some(Fault::KillBefore | Fault::KillAfter) => Err(server::Reset),
         }
     }
 
-    fn answer(&self, call: &Call) -> HttpResponse {
+    fn call(&self, called: &Called, input: &Input) -> Response<Bytes> {
         let state = &mut *self.state();
-        match &call.body {
-            Body::Answer(body) => {
-                state.answers.push(serde_json::from_str(body).expect("an answer is JSON"));
-                response(200, String::new())
+        let operation = called.operation.as_str();
+        let served = match (called.service.as_str(), input) {
+            ("ecr", Input::Json(input)) => {
+                let call = ecr::Call {
+                    operation,
+                    principal: called.token.as_deref().filter(|token| token.starts_with("arn:")),
+                    now: state.now(),
+                    endpoint: self.0.endpoint.get().map_or("", String::as_str),
+                };
+                let registry = state.registry(&called.account, &called.region);
+                let served = registry.serve(&call, input);
+                served
+                    .map(|output| json_answer(&output))
+                    .map_err(|error| (400, error.code, error.message))
             }
-            Body::Json(input) => match state.ecr.serve(&call.operation, input) {
-                Ok(output) => response(200, output.to_string()),
-                Err(error) => call.error(400, error.code, &error.message),
-            },
-            Body::Query(input) if call.operation == "DescribeStacks" => {
+            ("cloudformation", Input::Query(input)) if operation == "DescribeStacks" => {
                 let name = input.get("StackName").map_or("", String::as_str);
                 let status = &state.stack_status;
-                response(
-                    200,
-                    query::result(
-                        "DescribeStacks",
-                        &format!(
-                            "<Stacks><member><StackName>{name}</StackName><StackId>{name}</StackId>\
-                         <CreationTime>2026-01-01T00:00:00Z</CreationTime><StackStatus>{status}</StackStatus></member></Stacks>"
-                        ),
-                    ),
-                )
+                let stack = format!(
+                    "<Stacks><member><StackName>{name}</StackName><StackId>{name}</StackId>\
+                     <CreationTime>2026-01-01T00:00:00Z</CreationTime><StackStatus>{status}</StackStatus></member></Stacks>"
+                );
+                Ok(response(200, "text/xml", query::result(operation, &stack)))
             }
-            Body::Query(input) => match state.iam.serve(&call.operation, input) {
-                Ok(output) => response(200, query::result(&call.operation, &output)),
-                Err((status, code, message)) => call.error(status, code, &message),
-            },
+            ("iam", Input::Query(input)) => {
+                let served = state.iam.serve(operation, input);
+                served.map(|output| response(200, "text/xml", query::result(operation, &output)))
+            }
+            (service, Input::Query(_)) => {
+                Err((400, "InvalidAction", format!("{operation} of '{service}' is not served")))
+            }
+            (service, _) => Err((
+                400,
+                "UnknownOperationException",
+                format!("{operation} of '{service}' is not served"),
+            )),
+        };
+        served.unwrap_or_else(|(status, code, message)| called.error(input, status, code, &message))
+    }
+
+    /// Takes an answer to CloudFormation, at a URL that is signed without a content type.
+    fn take_answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        let expected = RESPONSE_URL.splitn(4, '/').nth(3);
+        let found = request.uri().path_and_query().and_then(|it| it.as_str().strip_prefix('/'));
+        let answer = serde_json::from_slice(request.body());
+        match answer {
+            Ok(answer) if found == expected && !request.headers().contains_key("content-type") => {
+                self.state().answers.push(answer);
+                response(200, "application/xml", "")
+            }
+            Ok(_) => response(
+                403,
+                "application/xml",
+                "<Error><Code>SignatureDoesNotMatch</Code></Error>",
+            ),
+            Err(_) => {
+                response(400, "application/xml", "<Error><Code>InvalidRequest</Code></Error>")
+            }
         }
+    }
+
+    /// A layer, from where `GetDownloadUrlForLayer` sends.
+    fn layer(&self, path: &str) -> Response<Bytes> {
+        let path = percent_decode_str(path).decode_utf8_lossy();
+        let mut parts = path.trim_start_matches("/layers/").splitn(3, '/');
+        let layer = (|| {
+            let (account, region, rest) = (parts.next()?, parts.next()?, parts.next()?);
+            let (name, digest) = rest.rsplit_once('/')?;
+            let mut state = self.state();
+            let key = (account.to_owned(), region.to_owned());
+            state.registries.get_mut(&key)?.repository(name).ok()?.layers.get(digest)
+        })();
+        match layer {
+            Some(layer) => response(200, "application/octet-stream", layer.to_vec()),
+            None => response(404, "application/xml", "<Error><Code>NoSuchKey</Code></Error>"),
+        }
+    }
+
+    /// Hands on what the services told EventBridge.
+    fn deliver(&self) {
+        let mut state = self.state();
+        let events: Vec<Value> =
+            state.registries.values_mut().flat_map(|it| std::mem::take(&mut it.events)).collect();
+        state.events.extend(events);
     }
 }
 
@@ -175,63 +336,4 @@ impl std::fmt::Debug for LocalAws {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("LocalAws")
     }
-}
-
-impl HttpConnector for LocalAws {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::new(self.clone().serve(request))
-    }
-}
-
-/// One call, as its protocol has it.
-struct Call {
-    operation: String,
-    body: Body,
-}
-
-enum Body {
-    Json(Value),
-    Query(query::Input),
-    Answer(String),
-}
-
-impl Call {
-    fn read(request: &HttpRequest) -> Self {
-        let bytes = request.body().bytes().unwrap_or_default();
-        let text = String::from_utf8(bytes.to_vec()).expect("a body is text");
-        if request.method() == "PUT" {
-            assert_eq!(request.uri(), RESPONSE_URL, "the URL was changed on its way");
-            assert_eq!(
-                request.headers().get("content-type"),
-                None,
-                "the URL is signed without one"
-            );
-            return Self { operation: "Answer".to_owned(), body: Body::Answer(text) };
-        }
-        if let Some(target) = request.headers().get("x-amz-target") {
-            let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-            return Self {
-                operation,
-                body: Body::Json(serde_json::from_str(&text).unwrap_or_default()),
-            };
-        }
-        let input = query::read(&text);
-        let operation = input.get("Action").cloned().unwrap_or_default();
-        Self { operation, body: Body::Query(input) }
-    }
-
-    fn error(&self, status: u16, code: &str, message: &str) -> HttpResponse {
-        let body = match self.body {
-            Body::Json(_) => json!({"__type": code, "message": message}).to_string(),
-            Body::Query(_) => query::error(code, message),
-            Body::Answer(_) => String::new(),
-        };
-        response(status, body)
-    }
-}
-
-fn response(status: u16, body: String) -> HttpResponse {
-    let response =
-        http::Response::builder().status(status).body(SdkBody::from(body)).expect("a response");
-    HttpResponse::try_from(response).expect("a response")
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{Function, event, log, update, with};
 
 fn answers(aws: &LocalAws) -> usize {
-    aws.state().calls.iter().filter(|call| *call == "Answer").count()
+    aws.state().calls.iter().filter(|call| call.operation == "Answer").count()
 }
 
 #[tokio::test(start_paused = true)]

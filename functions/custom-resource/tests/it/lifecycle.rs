@@ -6,7 +6,7 @@ use local_aws::ecr::lifecycle::validate;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{Function, event, rolled_back, update, with};
+use crate::{Function, event, push_sixty, rolled_back, update, with};
 
 proptest! {
     #[test]
@@ -36,8 +36,7 @@ proptest! {
 async fn with_sixty_images(function: &Function) -> (Value, Value) {
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
-    let tags = (0..60).map(|n| format!("v1.0.{n}"));
-    function.aws.state().ecr.repositories.get_mut("infrastructure").unwrap().push(tags, 1);
+    push_sixty(function);
     let change = update(&created, &answer["PhysicalResourceId"], "LifecycleScope", "repository");
     let change = with(change, "ResourceProperties.LifecycleTagCount", "5");
     let _ = function.aws.take_changes();
@@ -64,14 +63,14 @@ async fn a_roll_back_is_never_refused_for_its_impact() {
     for blind in [false, true] {
         let function = Function::new();
         let (_, change) = with_sixty_images(&function).await;
-        let before = function.aws.state().ecr.repositories["infrastructure"].lifecycle.clone();
+        let before = function.aws.state().ecr().repositories["infrastructure"].lifecycle.clone();
         if blind {
             function.aws.fault("DescribeStacks", 0, Fault::Error(403, "AccessDenied"));
         }
         function.aws.state().stack_status = "UPDATE_ROLLBACK_IN_PROGRESS".to_owned();
         function.succeed(&change).await;
         assert!(function.aws.take_changes().is_empty());
-        assert_eq!(function.aws.state().ecr.repositories["infrastructure"].lifecycle, before);
+        assert_eq!(function.aws.state().ecr().repositories["infrastructure"].lifecycle, before);
     }
 }
 

@@ -21,7 +21,11 @@ use std::time::{Duration, SystemTime};
 
 use custom_resource::{Context, handle};
 use local_aws::LocalAws;
-use serde_json::Value;
+use local_aws::ecr::{DAY, Time};
+use serde_json::{Value, json};
+
+/// What the clock says.
+const NOW: Time = 1_800_000_000.0;
 
 /// A function with its AWS, and the requests of `events/custom-resource`.
 struct Function {
@@ -33,7 +37,11 @@ impl Function {
     fn new() -> Self {
         log::collect();
         let aws = LocalAws::default();
-        "UPDATE_IN_PROGRESS".clone_into(&mut aws.state().stack_status);
+        {
+            let mut state = aws.state();
+            state.set_clock(Some(NOW));
+            "UPDATE_IN_PROGRESS".clone_into(&mut state.stack_status);
+        }
         let context = Arc::new(Context::new(&aws.config()).unwrap());
         Self { aws, context }
     }
@@ -114,11 +122,30 @@ const NOTHING_MADE: &str = "ecr-warden:nothing-made";
 
 /// The repositories there are.
 fn names(function: &Function) -> Vec<String> {
-    function.aws.state().ecr.repositories.keys().cloned().collect()
+    function.aws.state().ecr().repositories.keys().cloned().collect()
 }
 
-/// An image in `infrastructure`, pushed a day ago.
-fn push(function: &Function, tag: &str) {
+/// An image in `infrastructure`, pushed a day ago; gives its digest.
+fn push(function: &Function, tag: &str) -> String {
     let mut state = function.aws.state();
-    state.ecr.repositories.get_mut("infrastructure").unwrap().push([tag.to_owned()], 1);
+    state.ecr().push_made_up("infrastructure", &[tag], NOW - DAY).unwrap()
+}
+
+/// Sixty images in `infrastructure`, the newest, `v1.0.0`, pushed a day ago.
+fn push_sixty(function: &Function) {
+    for n in 0..60 {
+        let mut state = function.aws.state();
+        let at = NOW - DAY - f64::from(n);
+        state.ecr().push_made_up("infrastructure", &[&format!("v1.0.{n}")], at).unwrap();
+    }
+}
+
+/// A repository that somebody else made.
+fn foreign(function: &Function, name: &str) {
+    function.aws.by_hand("CreateRepository", &json!({"repositoryName": name})).unwrap();
+}
+
+/// How often AWS was called, but for answers to CloudFormation.
+fn calls(function: &Function) -> usize {
+    function.aws.state().calls.iter().filter(|call| call.operation != "Answer").count()
 }

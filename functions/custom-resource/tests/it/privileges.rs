@@ -4,7 +4,7 @@ use local_aws::Fault;
 use regex_lite::Regex;
 use serde_json::json;
 
-use crate::{Function, delete, event, rolled_back, update, with};
+use crate::{Function, delete, event, push_sixty, rolled_back, update, with};
 
 /// What the calls depend on without being called: tags that are set on creation, ECR's use
 /// of a customer's key, and Lambda's writing of the log.
@@ -26,8 +26,7 @@ async fn called() -> BTreeSet<String> {
     function.succeed(&rolled_back(&event("update-infrastructure"))).await;
     let mutable = update(&created, &answer["PhysicalResourceId"], "ImageTagMutability", "MUTABLE");
     function.succeed(&mutable).await;
-    let tags = (0..60).map(|n| format!("v1.0.{n}"));
-    function.aws.state().ecr.repositories.get_mut("infrastructure").unwrap().push(tags, 1);
+    push_sixty(&function);
     let scope = with(mutable, "ResourceProperties.LifecycleScope", "repository");
     function.aws.fault("GetLifecyclePolicyPreview", 3, Fault::Error(400, "ValidationException"));
     function.fail(&scope).await;
@@ -50,18 +49,8 @@ async fn called() -> BTreeSet<String> {
     function.succeed(&delete(&created, &answer)).await;
 
     let state = function.aws.state();
-    let service = |call: &str| match call {
-        "DescribeStacks" => "cloudformation",
-        _ if call.ends_with("RolePolicy") => "iam",
-        _ if call.contains("Policy")
-            && !["Lifecycle", "Repository"].iter().any(|of| call.contains(of)) =>
-        {
-            "iam"
-        }
-        _ => "ecr",
-    };
-    let calls = state.calls.iter().filter(|call| *call != "Answer");
-    calls.map(|call| format!("{}:{}", service(call), call)).collect()
+    let calls = state.calls.iter().filter(|call| call.operation != "Answer");
+    calls.map(|call| format!("{}:{}", call.service, call.operation)).collect()
 }
 
 #[tokio::test(start_paused = true)]

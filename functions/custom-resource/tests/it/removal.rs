@@ -1,19 +1,15 @@
 use local_aws::Fault;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{ARN, Function, NOTHING_MADE, delete, event, names, push, update, with};
+use crate::{ARN, Function, NOTHING_MADE, delete, event, foreign, names, push, update, with};
 
 #[tokio::test(start_paused = true)]
 async fn an_adopted_repository_is_governed_and_never_deleted() {
     // 39
     let function = Function::new();
-    function
-        .aws
-        .state()
-        .ecr
-        .foreign("infrastructure")
-        .tags
-        .insert("team".to_owned(), "data".to_owned());
+    foreign(&function, "infrastructure");
+    let team = ("team".to_owned(), "data".to_owned());
+    function.aws.state().ecr().repository("infrastructure").unwrap().tags.extend([team]);
     let mut request =
         with(event("create-infrastructure"), "ResourceProperties.OnExisting", "adopt");
     request = with(request, "ResourceProperties.OnDelete", "delete-with-images");
@@ -28,7 +24,7 @@ async fn an_adopted_repository_is_governed_and_never_deleted() {
             "PutLifecyclePolicy"
         ]
     );
-    let tags = function.aws.state().ecr.repositories["infrastructure"].tags.clone();
+    let tags = function.aws.state().ecr().repositories["infrastructure"].tags.clone();
     assert_eq!(tags.keys().collect::<Vec<_>>(), ["ecr-warden:adopted-by", "team"]);
     // A creation that does not say so does not take it up, although it was adopted before.
     function.fail(&with(request.clone(), "ResourceProperties.OnExisting", "fail")).await;
@@ -130,9 +126,11 @@ async fn a_repository_goes_only_empty_unless_told_otherwise() {
     ] {
         let function = Function::new();
         let answer = function.succeed(&event("create-infrastructure")).await;
-        push(&function, "litellm-v1.0.0");
-        function.aws.state().ecr.repositories.get_mut("infrastructure").unwrap().images[0]
-            .archived = archived;
+        let digest = push(&function, "litellm-v1.0.0");
+        if archived {
+            let input = json!({"repositoryName": "infrastructure", "imageId": {"imageDigest": digest}, "targetStorageClass": "ARCHIVE"});
+            function.aws.by_hand("UpdateImageStorageClass", &input).unwrap();
+        }
         let request = delete(&event("create-infrastructure"), &answer);
         function.succeed(&with(request.clone(), "ResourceProperties.OnDelete", on_delete)).await;
         assert_eq!(!names(&function).is_empty(), stays, "{on_delete}");
@@ -158,7 +156,7 @@ async fn a_delete_of_what_was_never_issued_touches_nothing() {
     // 33
     let function = Function::new();
     function.succeed(&event("delete-never-made")).await;
-    function.aws.state().ecr.foreign("infrastructure");
+    foreign(&function, "infrastructure");
     for id in [
         "warden-InfrastructureRepository-1ABCDEF",
         "arn:aws:ecr:eu-west-1:123456789012:repository/infrastructure",

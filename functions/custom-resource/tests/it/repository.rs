@@ -3,7 +3,10 @@ use governance::policy::Policy;
 use local_aws::Fault;
 use serde_json::{Value, json};
 
-use crate::{ARN, Function, NOTHING_MADE, delete, event, names, push, rolled_back, update, with};
+use crate::{
+    ARN, Function, NOTHING_MADE, calls, delete, event, foreign, names, push, rolled_back, update,
+    with,
+};
 
 #[tokio::test(start_paused = true)]
 async fn the_guides_repositories_are_made_with_its_settings() {
@@ -22,9 +25,9 @@ async fn the_guides_repositories_are_made_with_its_settings() {
     assert_eq!(function.aws.take_changes(), ["CreateRepository", "PutLifecyclePolicy"]);
     function.succeed(&event("create-deployments")).await;
 
-    let state = function.aws.state();
-    let shown = |name: &str| {
-        let found = &state.ecr.repositories[name];
+    let mut state = function.aws.state();
+    let mut shown = |name: &str| {
+        let found = &state.ecr().repositories[name];
         let settings =
             ["imageTagMutability", "imageScanningConfiguration", "encryptionConfiguration"]
                 .map(|field| format!("{}", found.described[field]));
@@ -76,7 +79,8 @@ async fn a_create_that_broke_off_goes_on_at_any_point() {
             expected,
             "{operation}"
         );
-        let settings = |function: &Function| format!("{:?}", function.aws.state().ecr.repositories);
+        let settings =
+            |function: &Function| format!("{:?}", function.aws.state().ecr().repositories);
         assert_eq!(settings(&function), settings(&whole), "{operation}");
     }
 }
@@ -96,8 +100,9 @@ async fn an_existing_repository_fails_the_creation_and_is_left_alone() {
     {
         let function = Function::new();
         {
+            foreign(&function, "infrastructure");
             let mut state = function.aws.state();
-            let repository = state.ecr.foreign("infrastructure");
+            let repository = state.ecr().repository("infrastructure").unwrap();
             repository
                 .tags
                 .extend(owner.map(|owner| ("ecr-warden:owner".to_owned(), owner.to_owned())));
@@ -168,8 +173,8 @@ async fn mutability_and_its_exclusions_are_updated_in_place() {
     );
     function.succeed(&request).await;
     assert_eq!(function.aws.take_changes(), ["PutImageTagMutability"]);
-    let state = function.aws.state();
-    let described = &state.ecr.repositories["infrastructure"].described;
+    let mut state = function.aws.state();
+    let described = &state.ecr().repositories["infrastructure"].described;
     assert_eq!(described["imageTagMutability"], "IMMUTABLE_WITH_EXCLUSION");
     assert_eq!(
         described["imageTagMutabilityExclusionFilters"],
@@ -185,7 +190,7 @@ async fn drift_is_put_right_on_any_update_even_if_the_repository_is_gone() {
     let request = update(&created, &answer["PhysicalResourceId"], "PolicyVersion", "2");
     {
         let mut state = function.aws.state();
-        let repository = state.ecr.repositories.get_mut("infrastructure").unwrap();
+        let repository = state.ecr().repositories.get_mut("infrastructure").unwrap();
         repository.described.insert("imageTagMutability".to_owned(), "MUTABLE".into());
         repository.lifecycle = None;
     }
@@ -193,7 +198,7 @@ async fn drift_is_put_right_on_any_update_even_if_the_repository_is_gone() {
     function.succeed(&request).await;
     assert_eq!(function.aws.take_changes(), ["PutImageTagMutability", "PutLifecyclePolicy"]);
 
-    function.aws.state().ecr.repositories.clear();
+    function.aws.state().ecr().repositories.clear();
     function.succeed(&request).await;
     assert_eq!(function.aws.take_changes(), ["CreateRepository", "PutLifecyclePolicy"]);
 }
@@ -205,7 +210,7 @@ async fn statements_of_others_in_the_repository_policy_stay() {
     let answer = function.succeed(&created).await;
     let theirs = json!({"Sid": "Audit", "Effect": "Allow", "Principal": "*", "Action": "ecr:DescribeImages"});
     let policy = json!({"Version": "2012-10-17", "Statement": [theirs]});
-    function.aws.state().ecr.repositories.get_mut("infrastructure").unwrap().policy =
+    function.aws.state().ecr().repositories.get_mut("infrastructure").unwrap().policy =
         Some(policy.to_string());
     let shared = update(
         &created,
@@ -215,8 +220,8 @@ async fn statements_of_others_in_the_repository_policy_stay() {
     );
     function.succeed(&shared).await;
     let in_force = || -> Value {
-        let state = function.aws.state();
-        serde_json::from_str(state.ecr.repositories["infrastructure"].policy.as_deref().unwrap())
+        let mut state = function.aws.state();
+        serde_json::from_str(state.ecr().repositories["infrastructure"].policy.as_deref().unwrap())
             .unwrap()
     };
     let statements = in_force()["Statement"].clone();
@@ -276,7 +281,7 @@ async fn a_rename_onto_somebody_elses_repository_is_refused_and_rolls_back() {
     let function = Function::new();
     let created = event("create-infrastructure");
     let old = function.succeed(&created).await;
-    function.aws.state().ecr.foreign("platform");
+    foreign(&function, "platform");
     let rename = update(&created, &old["PhysicalResourceId"], "RepositoryName", "platform");
     let _ = function.aws.take_changes();
     assert!(function.fail(&rename).await.contains("repository platform exists already"));
@@ -314,7 +319,7 @@ async fn a_key_that_was_adopted_without_being_named_can_be_named_and_rolled_back
         "repositoryName": "infrastructure",
         "encryptionConfiguration": {"encryptionType": "KMS", "kmsKey": key},
     });
-    function.aws.state().ecr.serve("CreateRepository", &input).unwrap();
+    function.aws.by_hand("CreateRepository", &input).unwrap();
     let request = with(event("create-infrastructure"), "ResourceProperties.OnExisting", "adopt");
     let answer = function.succeed(&request).await;
     let named = update(&request, &answer["PhysicalResourceId"], "KmsKey", key);
@@ -330,12 +335,13 @@ async fn a_rename_onto_an_adopted_repository_leaves_the_tags_it_had() {
     let tagged = with(created, "ResourceProperties.Tags", json!({"team": "platform"}));
     let answer = function.succeed(&tagged).await;
     let tags = [("team".to_owned(), "data".to_owned())];
-    function.aws.state().ecr.foreign("platform").tags.extend(tags);
+    foreign(&function, "platform");
+    function.aws.state().ecr().repository("platform").unwrap().tags.extend(tags);
     let rename = update(&tagged, &answer["PhysicalResourceId"], "RepositoryName", "platform");
     let rename = with(rename, "ResourceProperties.Tags", Value::Null);
     let rename = with(rename, "ResourceProperties.EncryptionType", "AES256");
     function.succeed(&with(rename, "ResourceProperties.OnExisting", "adopt")).await;
-    assert_eq!(function.aws.state().ecr.repositories["platform"].tags["team"], "data");
+    assert_eq!(function.aws.state().ecr().repositories["platform"].tags["team"], "data");
 }
 
 #[tokio::test(start_paused = true)]
@@ -353,7 +359,7 @@ async fn rights_that_arrive_late_are_waited_for_and_a_denial_is_told_in_the_end(
 #[tokio::test(start_paused = true)]
 async fn a_roll_back_to_a_repository_that_another_adopted_since_is_not_refused() {
     let function = Function::new();
-    function.aws.state().ecr.foreign("infrastructure");
+    foreign(&function, "infrastructure");
     let request =
         with(event("create-infrastructure"), "ResourceProperties.EncryptionType", "AES256");
     let mut back = update(&request, &json!(format!("{ARN}-renamed")), "PolicyVersion", "1");
@@ -457,5 +463,5 @@ async fn bad_properties_are_named_all_at_once_and_nothing_is_called() {
         let reason = function.fail(&with(good.clone(), path, value)).await;
         assert!(reason.contains(named), "{path}: {reason}");
     }
-    assert_eq!(function.aws.state().calls.iter().filter(|call| *call != "Answer").count(), 0);
+    assert_eq!(calls(&function), 0);
 }

@@ -1,150 +1,284 @@
-//! Lifecycle policies, by
-//! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>
-//! and <https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html>.
+//! Lifecycle policies: their grammar, what they select, previews and expiry, by
+//! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html> and
+//! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>.
+
+mod grammar;
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Error, Image, error};
+use super::image::{Status, found};
+use super::{
+    Call, DAY, Error, Image, Images, Page, Registry, Time, error, model, present, text, wildcard,
+};
 
-/// Whether ECR would take this text.
-pub fn validate(text: &str) -> Result<(), Error> {
-    check(text).map_err(|reason| {
-        let message = format!(
-            "Invalid parameter at 'LifecyclePolicyText' failed to satisfy constraint: \
-             'Lifecycle policy validation failure: {reason}'"
-        );
-        error("InvalidParameterException", message)
-    })
+pub use grammar::validate;
+
+/// A preview of what a policy would do.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    policy: String,
+    /// How often it will still be answered with as in progress.
+    left: u32,
 }
 
-fn check(text: &str) -> Result<(), String> {
-    let document: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let rules = document["rules"].as_array().ok_or("no rules")?;
-    if !(100..=30_720).contains(&text.len()) || !(1..=50).contains(&rules.len()) {
-        return Err("expected 100 to 30720 characters and 1 to 50 rules".to_owned());
-    }
-    let mut priorities = BTreeSet::new();
-    let mut untagged = BTreeSet::new();
-    let mut last_any = None;
-    for rule in rules {
-        let priority = rule["rulePriority"].as_u64().ok_or("rulePriority is not a number")?;
-        if !priorities.insert(priority) {
-            return Err(format!("rulePriority {priority} stands twice"));
-        }
-        known(rule, &["rulePriority", "description", "selection", "action"])?;
-        let selection = &rule["selection"];
-        known(
-            selection,
-            &[
-                "tagStatus",
-                "tagPatternList",
-                "tagPrefixList",
-                "storageClass",
-                "countType",
-                "countUnit",
-                "countNumber",
-            ],
-        )?;
-        let lists = ["tagPatternList", "tagPrefixList"]
-            .into_iter()
-            .filter(|list| selection[*list].is_array())
-            .count();
-        let class = selection["storageClass"].as_str().unwrap_or("standard");
-        let number = selection["countNumber"]
-            .as_u64()
-            .filter(|number| *number > 0)
-            .ok_or("countNumber is not positive")?;
-        match (selection["tagStatus"].as_str(), lists) {
-            (Some("tagged"), 1) => {}
-            (Some("untagged"), 0) if untagged.insert(class.to_owned()) => {}
-            (Some("any"), 0) => last_any = last_any.max(Some(priority)),
-            other => return Err(format!("tagStatus does not go with its lists: {other:?}")),
-        }
-        let days = selection["countUnit"] == "days";
-        match (selection["countType"].as_str(), class) {
-            (Some("imageCountMoreThan"), "standard") if selection["countUnit"].is_null() => {}
-            (Some("sinceImagePushed"), "standard") if days => {}
-            (Some("sinceImageTransitioned"), "archive") if days && number >= 90 => {}
-            other => return Err(format!("countType does not go with the rest: {other:?}")),
-        }
-        if rule["action"]["type"] != "expire" {
-            return Err("the action is not expire".to_owned());
-        }
-    }
-    if last_any.is_some_and(|any| priorities.last() != Some(&any)) {
-        return Err("a rule for any tagStatus has to be evaluated last".to_owned());
-    }
-    Ok(())
+/// What a rule does to an image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Action {
+    /// It is removed.
+    Expire,
+    /// It goes to the archive.
+    Archive,
 }
 
-fn known(object: &Value, names: &[&str]) -> Result<(), String> {
-    let object = object.as_object().ok_or("expected an object")?;
-    match object.keys().find(|key| !names.contains(&key.as_str())) {
-        Some(key) => Err(format!("unknown property {key}")),
-        None => Ok(()),
-    }
+/// An image that a rule has selected.
+pub struct Selected<'i> {
+    /// The image.
+    pub image: &'i Image,
+    /// What becomes of it.
+    pub action: Action,
+    /// Of the rule.
+    pub priority: i64,
 }
 
-/// The images that the rules of a valid policy would expire now. Archived images are left
-/// alone: how long they have been archived is not kept here.
+/// What the rules of a valid policy select now, in the order of the rules.
 #[must_use]
-pub fn expiring<'i>(text: &str, images: &'i [Image]) -> Vec<&'i Image> {
-    let document: Value = serde_json::from_str(text).unwrap_or_default();
+pub fn select<'i>(policy: &str, images: &'i Images, now: Time) -> Vec<Selected<'i>> {
+    let document: Value = serde_json::from_str(policy).unwrap_or_default();
     let mut rules = document["rules"].as_array().cloned().unwrap_or_default();
-    rules.sort_by_key(|rule| rule["rulePriority"].as_u64());
+    rules.sort_by_key(|rule| rule["rulePriority"].as_i64());
+    // A rule of a higher priority takes an image from those below even if it keeps it.
     let mut taken: BTreeSet<&str> = BTreeSet::new();
-    let mut expiring = Vec::new();
+    let mut selected = Vec::new();
     for rule in &rules {
         let selection = &rule["selection"];
         let number = selection["countNumber"].as_u64().unwrap_or(u64::MAX);
         let mut matching: Vec<&Image> = images
             .iter()
-            .filter(|image| {
-                !image.archived
-                    && selects(selection, image)
-                    && !taken.contains(image.digest.as_str())
-            })
+            .filter(|image| is_in_reach(image, images) && is_selected(selection, image))
+            .filter(|image| !taken.contains(image.digest.as_str()))
             .collect();
-        matching.sort_by_key(|image| image.age_days);
-        if selection["tagStatus"] != "any" {
-            taken.extend(matching.iter().map(|image| image.digest.as_str()));
-        }
-        match selection["countType"].as_str() {
-            Some("imageCountMoreThan") => {
-                expiring.extend(
-                    matching.into_iter().skip(usize::try_from(number).unwrap_or(usize::MAX)),
-                );
+        // The newest first: a count keeps those.
+        matching.sort_by(|a, b| {
+            b.pushed_at.total_cmp(&a.pushed_at).then_with(|| a.digest.cmp(&b.digest))
+        });
+        taken.extend(matching.iter().map(|image| image.digest.as_str()));
+        let count = usize::try_from(number).unwrap_or(usize::MAX);
+        let age = |since: Time| {
+            let days = u32::try_from(number).unwrap_or(u32::MAX);
+            now - since > Time::from(days) * DAY
+        };
+        let aged: Vec<&Image> = match text(selection, "countType") {
+            "imageCountMoreThan" => matching.into_iter().skip(count).collect(),
+            "sinceImagePulled" => matching
+                .into_iter()
+                // What was never pulled counts from its push.
+                .filter(|image| age(image.pulled_at.unwrap_or(image.pushed_at)))
+                .collect(),
+            "sinceImageTransitioned" => {
+                matching.into_iter().filter(|image| image.archived_at.is_some_and(age)).collect()
             }
-            Some("sinceImagePushed") => {
-                expiring.extend(
-                    matching.into_iter().filter(|image| u64::from(image.age_days) > number),
-                );
-            }
-            _ => {}
-        }
+            _ => matching.into_iter().filter(|image| age(image.pushed_at)).collect(),
+        };
+        let action = match text(&rule["action"], "type") {
+            "transition" => Action::Archive,
+            _ => Action::Expire,
+        };
+        let priority = rule["rulePriority"].as_i64().unwrap_or_default();
+        selected.extend(aged.into_iter().map(|image| Selected { image, action, priority }));
     }
-    expiring
+    selected
 }
 
-fn selects(selection: &Value, image: &Image) -> bool {
+/// Whether rules look at an image at all: not at what an index needs, nor at what refers to
+/// another image of the repository, which goes with that.
+fn is_in_reach(image: &Image, images: &Images) -> bool {
+    let follows = |subject: &String| images.get(subject).is_some();
+    images.indexes_of(&image.digest).is_none()
+        && !image.manifest.subject.as_ref().is_some_and(follows)
+}
+
+fn is_selected(selection: &Value, image: &Image) -> bool {
+    let class =
+        if selection["storageClass"] == "archive" { Status::Archived } else { Status::Active };
     // A list is AND: each of its entries has to match some tag.
     let all = |list: &str, matches: &dyn Fn(&str, &str) -> bool| {
-        selection[list].as_array().is_none_or(|entries| {
-            entries
-                .iter()
-                .filter_map(Value::as_str)
-                .all(|entry| image.tags.iter().any(|tag| matches(entry, tag)))
-        })
+        let mut entries =
+            selection[list].as_array().into_iter().flatten().filter_map(Value::as_str);
+        entries.all(|entry| image.tags.iter().any(|tag| matches(entry, tag)))
     };
-    match selection["tagStatus"].as_str() {
-        Some("untagged") => image.tags.is_empty(),
-        Some("tagged") => {
-            !image.tags.is_empty()
-                && all("tagPrefixList", &|prefix, tag| tag.starts_with(prefix))
-                && all("tagPatternList", &|pattern, tag| pattern == "*" || pattern == tag)
+    image.status == class
+        && match text(selection, "tagStatus") {
+            "untagged" => image.tags.is_empty(),
+            "tagged" => {
+                !image.tags.is_empty()
+                    && all("tagPrefixList", &|prefix, tag| tag.starts_with(prefix))
+                    && all("tagPatternList", &wildcard)
+            }
+            _ => true,
         }
-        _ => true,
+}
+
+impl Registry {
+    pub(super) fn lifecycle_policy(&mut self, input: &Value) -> Result<Value, Error> {
+        let (name, account) = (text(input, "repositoryName"), self.account.clone());
+        let repository = self.named(input)?;
+        let Some(policy) = &repository.lifecycle else {
+            let message = format!(
+                "Lifecycle policy does not exist for the repository with name '{name}' in the registry with id '{account}'"
+            );
+            return Err(error("LifecyclePolicyNotFoundException", message));
+        };
+        let rest =
+            json!({"lifecyclePolicyText": policy, "lastEvaluatedAt": repository.evaluated_at});
+        Ok(self.about(input, rest))
     }
+
+    pub(super) fn put_lifecycle_policy(&mut self, input: &Value) -> Result<Value, Error> {
+        let policy = text(input, "lifecyclePolicyText");
+        let repository = self.named(input)?;
+        validate(policy)?;
+        repository.lifecycle = Some(policy.to_owned());
+        Ok(self.about(input, json!({"lifecyclePolicyText": policy})))
+    }
+
+    pub(super) fn delete_lifecycle_policy(&mut self, input: &Value) -> Result<Value, Error> {
+        let answer = self.lifecycle_policy(input)?;
+        let repository = self.named(input)?;
+        (repository.lifecycle, repository.evaluated_at) = (None, None);
+        Ok(answer)
+    }
+
+    pub(super) fn start_lifecycle_preview(&mut self, input: &Value) -> Result<Value, Error> {
+        let policy = match input["lifecyclePolicyText"].as_str() {
+            Some(policy) => policy.to_owned(),
+            None => text(&self.lifecycle_policy(input)?, "lifecyclePolicyText").to_owned(),
+        };
+        let repository = self.named(input)?;
+        if repository.preview.as_ref().is_some_and(|preview| preview.left > 0) {
+            let message = "The previous lifecycle policy preview request has not completed";
+            return Err(error("LifecyclePolicyPreviewInProgressException", message));
+        }
+        validate(&policy)?;
+        repository.preview = Some(Preview { policy: policy.clone(), left: 2 });
+        Ok(self.about(input, json!({"lifecyclePolicyText": policy, "status": "IN_PROGRESS"})))
+    }
+
+    pub(super) fn lifecycle_preview(
+        &mut self,
+        call: &Call<'_>,
+        input: &Value,
+    ) -> Result<Value, Error> {
+        let (name, account) = (text(input, "repositoryName").to_owned(), self.account.clone());
+        let page = Page::read(input, 100)?;
+        let repository = self.named(input)?;
+        let Some(preview) = &mut repository.preview else {
+            let message = format!(
+                "Lifecycle policy preview does not exist for the repository with name '{name}' in the registry with id '{account}'"
+            );
+            return Err(error("LifecyclePolicyPreviewNotFoundException", message));
+        };
+        let policy = preview.policy.clone();
+        if preview.left > 0 {
+            preview.left -= 1;
+            return Ok(
+                self.about(input, json!({"lifecyclePolicyText": policy, "status": "IN_PROGRESS"}))
+            );
+        }
+        let images = &repository.images;
+        let selected = select(&policy, images, call.now);
+        let total = |action: Action| selected.iter().filter(|it| it.action == action).count();
+        let (expiring, archiving) = (total(Action::Expire), total(Action::Archive));
+        let ids = input["imageIds"].as_array();
+        if ids.is_some() && !(input["nextToken"].is_null() && input["maxResults"].is_null()) {
+            let constraint = "cannot be used when images are specified with imageIds";
+            return Err(model::unsatisfied("maxResults", constraint));
+        }
+        let wanted: Option<BTreeSet<&str>> = ids
+            .map(|ids| {
+                ids.iter()
+                    .map(|id| Ok(found(images, id, &name, &account)?.digest.as_str()))
+                    .collect()
+            })
+            .transpose()?;
+        let rest = selected.iter().enumerate();
+        let rest = rest.filter(|(_, it)| match input["filter"]["tagStatus"].as_str() {
+            Some("TAGGED") => !it.image.tags.is_empty(),
+            Some("UNTAGGED") => it.image.tags.is_empty(),
+            _ => wanted.as_ref().is_none_or(|wanted| wanted.contains(it.image.digest.as_str())),
+        });
+        let rest = rest.map(|(n, it)| (format!("{n:09}"), result(it)));
+        let rest = rest.skip_while(|(key, _)| match page.start() {
+            std::ops::Bound::Excluded(last) => key.as_str() <= last,
+            _ => false,
+        });
+        let (results, token) = page.cut(rest);
+        let counts = json!([{"targetStorageClass": "ARCHIVE", "imageTotalCount": archiving}]);
+        let summary = json!({
+            "expiringImageTotalCount": expiring,
+            "transitioningImageTotalCounts": (archiving > 0).then_some(counts),
+        });
+        let answer = json!({
+            "lifecyclePolicyText": policy,
+            "status": "COMPLETE",
+            "nextToken": token,
+            "previewResults": results,
+            "summary": present(summary),
+        });
+        Ok(self.about(input, answer))
+    }
+
+    /// Carries out every repository's lifecycle policy, which ECR does within a day:
+    /// expired images go, with what refers to them.
+    pub fn carry_out_lifecycle_policies(&mut self, now: Time) {
+        let mut expired = Vec::new();
+        let mut archived = Vec::new();
+        for (name, repository) in &mut self.repositories {
+            let Some(policy) = repository.lifecycle.clone() else { continue };
+            repository.evaluated_at = Some(now);
+            let selected = select(&policy, &repository.images, now);
+            let plan: Vec<_> =
+                selected.iter().map(|it| (it.image.digest.clone(), it.action)).collect();
+            for (digest, action) in plan {
+                if action == Action::Archive {
+                    if let Some(image) = repository.images.get_mut(&digest) {
+                        (image.status, image.archived_at) = (Status::Archived, Some(now));
+                        archived.push((name.clone(), digest));
+                    }
+                    continue;
+                }
+                let of = |image: &&Image| image.manifest.subject.as_ref() == Some(&digest);
+                let referrers = repository.images.iter().filter(of);
+                let referrers: Vec<String> = referrers.map(|image| image.digest.clone()).collect();
+                for digest in referrers.iter().chain([&digest]) {
+                    let image = repository.images.remove(digest);
+                    expired.extend(image.map(|image| (name.clone(), image)));
+                }
+            }
+        }
+        for (name, image) in expired {
+            let tag = image.tags.first().map(String::as_str);
+            self.tell_of_delete(&name, &image.digest, tag, now);
+        }
+        for (name, digest) in archived {
+            self.tell_of_storage_class(&name, &digest, "ARCHIVE", now);
+        }
+    }
+}
+
+/// The model's `LifecyclePolicyPreviewResult`.
+fn result(selected: &Selected<'_>) -> Value {
+    let image = selected.image;
+    present(json!({
+        "imageTags": (!image.tags.is_empty()).then_some(&image.tags),
+        "imageDigest": image.digest,
+        "imagePushedAt": image.pushed_at,
+        "action": match selected.action {
+            Action::Expire => json!({"type": "EXPIRE"}),
+            Action::Archive => json!({"type": "TRANSITION", "targetStorageClass": "ARCHIVE"}),
+        },
+        "appliedRulePriority": selected.priority,
+        "storageClass": if image.status == Status::Active { "STANDARD" } else { "ARCHIVE" },
+    }))
 }

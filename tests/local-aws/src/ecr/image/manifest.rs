@@ -1,0 +1,124 @@
+//! Manifests, as the OCI image specification 1.1 and Docker's schema 2 have them:
+//! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-manifest-formats.html>.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::ecr::{Error, model, text};
+
+/// An OCI image, or what refers to one.
+pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// An OCI index: an image for several platforms.
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// What ECR reads from a manifest.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// One of the four.
+    pub media_type: String,
+    /// What it is an artifact of: its own word for it, or its configuration's type.
+    pub artifact_type: Option<String>,
+    /// The digest of what it refers to.
+    pub subject: Option<String>,
+    /// The digests of an index's images.
+    pub children: Vec<String>,
+    /// The digests of its configuration and layers.
+    pub blobs: Vec<String>,
+    /// What those say of their sizes, in bytes.
+    pub size: u64,
+    /// Its annotations, or null.
+    pub annotations: Value,
+}
+
+impl Manifest {
+    /// Reads a manifest, whose type is the given one, its own, or to be guessed.
+    pub fn read(manifest: &str, media_type: Option<&str>) -> Result<Self, Error> {
+        let invalid = |constraint: &str| model::unsatisfied("ImageManifest", constraint);
+        let value: Value =
+            serde_json::from_str(manifest).map_err(|_| invalid("Invalid JSON syntax"))?;
+        if value["schemaVersion"] != 2 {
+            return Err(invalid("schemaVersion must be 2"));
+        }
+        let own = value["mediaType"].as_str();
+        if let (Some(own), Some(given)) = (own, media_type)
+            && own != given
+        {
+            return Err(invalid(&format!("mediaType {own} is not the given one, {given}")));
+        }
+        let guess = if value["manifests"].is_array() { OCI_INDEX } else { OCI_MANIFEST };
+        let media_type = media_type.or(own).unwrap_or(guess);
+        let digests = |list: &Value| -> Result<Vec<String>, Error> {
+            let list = list.as_array().ok_or_else(|| invalid("a list is missing"))?;
+            list.iter()
+                .map(|descriptor| digest_of(descriptor).map_err(|why| invalid(&why)))
+                .collect()
+        };
+        let (children, blobs, size) = match media_type {
+            OCI_INDEX | DOCKER_LIST => (digests(&value["manifests"])?, Vec::new(), 0),
+            OCI_MANIFEST | DOCKER_MANIFEST => {
+                let mut blobs = digests(&value["layers"])?;
+                blobs.push(digest_of(&value["config"]).map_err(|why| invalid(&why))?);
+                let sizes =
+                    value["layers"].as_array().into_iter().flatten().chain([&value["config"]]);
+                (Vec::new(), blobs, sizes.filter_map(|it| it["size"].as_u64()).sum())
+            }
+            other => return Err(invalid(&format!("the media type {other} is not supported"))),
+        };
+        let subject = match &value["subject"] {
+            Value::Null => None,
+            subject => Some(digest_of(subject).map_err(|why| invalid(&why))?),
+        };
+        let types = [&value["artifactType"], &value["config"]["mediaType"]];
+        Ok(Self {
+            media_type: media_type.to_owned(),
+            artifact_type: types.into_iter().find_map(Value::as_str).map(str::to_owned),
+            subject,
+            children,
+            blobs,
+            size,
+            annotations: value["annotations"].clone(),
+        })
+    }
+
+    /// Whether it is an index of others.
+    #[must_use]
+    pub fn is_index(&self) -> bool {
+        [OCI_INDEX, DOCKER_LIST].contains(&self.media_type.as_str())
+    }
+}
+
+fn digest_of(descriptor: &Value) -> Result<String, String> {
+    let digest = text(descriptor, "digest");
+    if is_digest(digest) {
+        Ok(digest.to_owned())
+    } else {
+        Err(format!("'{digest}' is not a digest"))
+    }
+}
+
+/// Whether it is a digest by SHA-256.
+#[must_use]
+pub fn is_digest(text: &str) -> bool {
+    text.strip_prefix("sha256:").is_some_and(|hex| {
+        hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+/// Whether it is a tag, by the OCI distribution specification.
+#[must_use]
+pub fn is_tag(text: &str) -> bool {
+    model::matches("[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", text)
+}
+
+/// The digest of some bytes.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,120 @@
+//! What ECR takes for a lifecycle policy:
+//! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::ecr::{Error, model, text};
+
+/// Refuses what ECR would not take.
+pub fn validate(policy: &str) -> Result<(), Error> {
+    check(policy).map_err(|reason| {
+        let constraint = format!("Lifecycle policy validation failure: {reason}");
+        model::unsatisfied("LifecyclePolicyText", &constraint)
+    })
+}
+
+fn check(policy: &str) -> Result<(), String> {
+    let document: Value = serde_json::from_str(policy).map_err(|error| error.to_string())?;
+    known(&document, &["rules"])?;
+    let rules = document["rules"].as_array().ok_or("rules is not a list")?;
+    if !(100..=30_720).contains(&policy.len()) || !(1..=50).contains(&rules.len()) {
+        return Err("expected 100 to 30720 characters and 1 to 50 rules".to_owned());
+    }
+    let mut priorities = BTreeSet::new();
+    let mut untagged = BTreeSet::new();
+    let mut last_any = None;
+    for rule in rules {
+        known(rule, &["rulePriority", "description", "selection", "action"])?;
+        let priority = rule["rulePriority"].as_u64().filter(|priority| *priority > 0);
+        let priority = priority.ok_or("rulePriority is not a positive integer")?;
+        if !priorities.insert(priority) {
+            return Err(format!("rulePriority {priority} stands twice"));
+        }
+        let selection = &rule["selection"];
+        let class = selection["storageClass"].as_str().unwrap_or("standard");
+        match tag_status(selection)? {
+            "untagged" if !untagged.insert(class.to_owned()) => {
+                return Err(format!("a second rule for untagged images of class {class}"));
+            }
+            "any" => last_any = last_any.max(Some(priority)),
+            _ => {}
+        }
+        counting(selection, class, &rule["action"])?;
+    }
+    if last_any.is_some_and(|any| priorities.last() != Some(&any)) {
+        return Err("a rule for any tagStatus has to be evaluated last".to_owned());
+    }
+    Ok(())
+}
+
+/// The tag status, which decides whether there is a list of patterns or prefixes.
+fn tag_status(selection: &Value) -> Result<&str, String> {
+    known(
+        selection,
+        &[
+            "tagStatus",
+            "tagPatternList",
+            "tagPrefixList",
+            "storageClass",
+            "countType",
+            "countUnit",
+            "countNumber",
+        ],
+    )?;
+    let lists = ["tagPatternList", "tagPrefixList"].map(|name| &selection[name]);
+    let given: Vec<&Value> = lists.into_iter().filter(|list| !list.is_null()).collect();
+    let status = text(selection, "tagStatus");
+    match (status, given.as_slice()) {
+        ("untagged" | "any", []) => Ok(status),
+        ("tagged", [list]) => {
+            let entries = list.as_array().filter(|list| !list.is_empty());
+            for entry in entries.ok_or("the list of tags is empty")? {
+                let entry = entry.as_str().filter(|entry| !entry.is_empty());
+                let entry = entry.ok_or("a tag in a list is not text")?;
+                if *list == &selection["tagPatternList"] && entry.matches('*').count() > 4 {
+                    return Err(format!("{entry} has more than four wildcards"));
+                }
+            }
+            Ok(status)
+        }
+        ("tagged", _) => {
+            Err("tagStatus tagged goes with one of tagPatternList and tagPrefixList".to_owned())
+        }
+        ("untagged" | "any", _) => Err(format!("tagStatus {status} goes with no list of tags")),
+        _ => Err(format!("unknown tagStatus '{status}'")),
+    }
+}
+
+/// What is counted, which has to go with the class and the action.
+fn counting(selection: &Value, class: &str, action: &Value) -> Result<(), String> {
+    known(action, &["type", "targetStorageClass"])?;
+    let number = selection["countNumber"].as_u64().filter(|number| *number > 0);
+    let number = number.ok_or("countNumber is not a positive integer")?;
+    let count_type = text(selection, "countType");
+    let transition = match (text(action, "type"), action["targetStorageClass"].as_str()) {
+        ("expire", None) => false,
+        ("transition", Some("archive")) => true,
+        _ => return Err("the action is neither expire nor transition to archive".to_owned()),
+    };
+    match (count_type, class) {
+        ("imageCountMoreThan", "standard") if selection["countUnit"].is_null() => return Ok(()),
+        ("sinceImagePushed", "standard") => {}
+        ("sinceImagePulled", "standard") if transition => {}
+        ("sinceImageTransitioned", "archive") if !transition && number >= 90 => {}
+        _ => return Err(format!("countType '{count_type}' does not go with the rest of its rule")),
+    }
+    match &selection["countUnit"] {
+        Value::String(unit) if unit == "days" => Ok(()),
+        _ => Err("countUnit is not days".to_owned()),
+    }
+}
+
+fn known(object: &Value, names: &[&str]) -> Result<(), String> {
+    let object = object.as_object().ok_or("expected an object")?;
+    match object.keys().find(|key| !names.contains(&key.as_str())) {
+        Some(key) => Err(format!("unknown property {key}")),
+        None => Ok(()),
+    }
+}

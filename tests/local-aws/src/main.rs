@@ -1,0 +1,32 @@
+//! `cargo run --package local-aws -- [PORT]`: the embedded AWS on a port, for the AWS CLI,
+//! boto3, skopeo and Docker.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it does is for reading")]
+
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+
+use local_aws::LocalAws;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match serve(std::env::args().nth(1).as_deref()).await {
+        Ok(never) => match never {},
+        Err(error) => {
+            eprintln!("local-aws: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(port: Option<&str>) -> Result<std::convert::Infallible, String> {
+    let port = port.unwrap_or("4566");
+    let port: u16 = port.parse().map_err(|_| format!("expected a port, got {port:?}"))?;
+    let aws = LocalAws::default();
+    let server = aws.serve((Ipv4Addr::LOCALHOST, port).into()).await;
+    let server = server.map_err(|error| error.to_string())?;
+    println!("export AWS_ENDPOINT_URL={}", server.endpoint());
+    println!("export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY=any", local_aws::ACCOUNT);
+    println!("export AWS_DEFAULT_REGION={}", local_aws::REGION);
+    std::future::pending().await
+}

@@ -1,0 +1,94 @@
+//! The embedded AWS on a port, over plain HTTP.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::LocalAws;
+use crate::call::json_error;
+
+/// How long a client may take to send the head of a request.
+const HEAD: Duration = Duration::from_secs(30);
+
+/// A port that is served until this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    endpoint: String,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Such as `http://127.0.0.1:4566`.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Why a connection ends without an answer: a fault that was asked for.
+#[derive(Debug)]
+pub(crate) struct Reset;
+
+impl fmt::Display for Reset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("connection reset by peer")
+    }
+}
+
+impl std::error::Error for Reset {}
+
+impl LocalAws {
+    /// Serves on the address; port 0 is any free one. The error says if it is in use.
+    pub async fn serve(&self, address: SocketAddr) -> io::Result<Server> {
+        let listener = TcpListener::bind(address).await.map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                let port = address.port();
+                io::Error::new(error.kind(), format!("port {port} is in use; choose another one"))
+            }
+            _ => error,
+        })?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        self.set_endpoint(&endpoint);
+        let aws = self.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { continue };
+                let aws = aws.clone();
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| aws.clone().answer(request));
+                    let mut http = http1::Builder::new();
+                    http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+                    // A client that goes away is its own affair.
+                    let _ = http.serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        Ok(Server { endpoint, task })
+    }
+
+    async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Reset> {
+        let (head, body) = request.into_parts();
+        let response = match body.collect().await {
+            Ok(body) => self.handle(Request::from_parts(head, body.to_bytes())).await?,
+            Err(error) => json_error(400, "SerializationException", &error.to_string()),
+        };
+        Ok(response.map(Full::new))
+    }
+}
