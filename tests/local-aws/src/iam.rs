@@ -1,14 +1,27 @@
-//! AWS IAM, as far as managed policies and what they are attached to go.
+//! AWS IAM, as far as managed policies and the roles they are attached to go, by
+//! <https://docs.aws.amazon.com/IAM/latest/APIReference/API_Operations.html> and the limits of
+//! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>.
+//!
+//! Nothing is enforced: what a policy says is kept, and nobody is asked for rights. Users
+//! and groups, inline policies and instance profiles are not served.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
 
 use crate::ACCOUNT;
-use crate::query::Input;
+use crate::query::{Input, element};
 
 /// An error: status, code and message.
 pub type Error = (u16, &'static str, String);
+
+/// How many characters a managed policy has at most, white space not counted.
+const POLICY_SIZE: usize = 6_144;
+/// How many versions it keeps.
+const VERSIONS: usize = 5;
+/// When everything was made.
+const CREATED: &str = "2026-01-01T00:00:00Z";
 
 /// The policies and roles of the account.
 #[derive(Default)]
@@ -16,7 +29,23 @@ pub struct Iam {
     /// The policies by ARN.
     pub policies: BTreeMap<String, Policy>,
     /// The roles there are, by name.
-    pub roles: BTreeSet<String>,
+    pub roles: BTreeMap<String, Role>,
+}
+
+/// A role.
+#[derive(Clone, Debug)]
+pub struct Role {
+    /// Its path, `/` for most.
+    pub path: String,
+    /// Who may assume it.
+    pub trust: String,
+}
+
+impl Default for Role {
+    fn default() -> Self {
+        let trust = r#"{"Version":"2012-10-17","Statement":[]}"#;
+        Self { path: "/".to_owned(), trust: trust.to_owned() }
+    }
 }
 
 /// A managed policy.
@@ -37,30 +66,38 @@ pub struct Policy {
 impl Iam {
     /// Serves one call.
     pub fn serve(&mut self, operation: &str, input: &Input) -> Result<String, Error> {
-        if operation == "CreatePolicy" {
-            return self.create(input);
-        }
-        let (arn, role) = (text(input, "PolicyArn"), text(input, "RoleName"));
-        if operation.ends_with("RolePolicy") && !self.roles.contains(&role) {
-            return Err(no_such_entity(format!("The role with name {role} cannot be found.")));
-        }
-        let policy = self.policies.get_mut(&arn).ok_or_else(|| missing(&arn))?;
-        if operation == "DeletePolicy" {
-            if !policy.roles.is_empty() || !policy.users.is_empty() || policy.versions.len() > 1 {
-                let message = "Cannot delete a policy attached to entities.".to_owned();
-                return Err((409, "DeleteConflict", message));
+        match operation {
+            "CreatePolicy" => self.create_policy(input),
+            "DeletePolicy" => self.delete_policy(input),
+            "CreateRole" => self.create_role(input),
+            "GetRole" => self.role(input).map(|role| describe_role(&text(input, "RoleName"), role)),
+            "DeleteRole" => self.delete_role(input),
+            "ListAttachedRolePolicies" => self.attached(input),
+            "AttachRolePolicy" | "DetachRolePolicy" => {
+                self.role(input)?;
+                self.policy(input)?.serve(operation, input)
             }
-            self.policies.remove(&arn);
-            return Ok(String::new());
+            _ => self.policy(input)?.serve(operation, input),
         }
-        policy.serve(operation, input)
     }
 
-    fn create(&mut self, input: &Input) -> Result<String, Error> {
+    fn role(&self, input: &Input) -> Result<&Role, Error> {
+        let name = text(input, "RoleName");
+        let missing = || no_such_entity(format!("The role with name {name} cannot be found."));
+        self.roles.get(&name).ok_or_else(missing)
+    }
+
+    fn policy(&mut self, input: &Input) -> Result<&mut Policy, Error> {
+        let arn = text(input, "PolicyArn");
+        self.policies.get_mut(&arn).ok_or_else(|| missing(&arn))
+    }
+
+    fn create_policy(&mut self, input: &Input) -> Result<String, Error> {
         let name = text(input, "PolicyName");
-        let arn = format!("arn:aws:iam::{ACCOUNT}:policy{}{name}", text(input, "Path"));
+        let arn = format!("arn:aws:iam::{ACCOUNT}:policy{}{name}", path(input));
         if self.policies.contains_key(&arn) {
-            let message = format!("A policy called {name} already exists.");
+            let message =
+                format!("A policy called {name} already exists. Duplicate names are not allowed.");
             return Err((409, "EntityAlreadyExists", message));
         }
         let tag = |n: u32| {
@@ -69,12 +106,62 @@ impl Iam {
         };
         let policy = Policy {
             tags: (1..).map_while(tag).collect(),
-            versions: BTreeMap::from([(1, text(input, "PolicyDocument"))]),
+            versions: BTreeMap::from([(1, document(input, "PolicyDocument", POLICY_SIZE)?)]),
             default: 1,
             ..Policy::default()
         };
-        self.policies.insert(arn.clone(), policy);
-        Ok(format!("<Policy><Arn>{arn}</Arn></Policy>"))
+        let described = policy.describe(&arn);
+        self.policies.insert(arn, policy);
+        Ok(described)
+    }
+
+    fn delete_policy(&mut self, input: &Input) -> Result<String, Error> {
+        let policy = self.policy(input)?;
+        if !policy.roles.is_empty() || !policy.users.is_empty() {
+            let message = "Cannot delete a policy attached to entities.".to_owned();
+            return Err((409, "DeleteConflict", message));
+        }
+        if policy.versions.len() > 1 {
+            let message = "This policy has more than one version. Before you delete a policy, you must delete the policy's versions.".to_owned();
+            return Err((409, "DeleteConflict", message));
+        }
+        self.policies.remove(&text(input, "PolicyArn"));
+        Ok(String::new())
+    }
+
+    fn create_role(&mut self, input: &Input) -> Result<String, Error> {
+        let name = text(input, "RoleName");
+        if self.roles.contains_key(&name) {
+            let message = format!("Role with name {name} already exists.");
+            return Err((409, "EntityAlreadyExists", message));
+        }
+        let trust = document(input, "AssumeRolePolicyDocument", 2_048)?;
+        let role = Role { path: path(input), trust };
+        let described = describe_role(&name, &role);
+        self.roles.insert(name, role);
+        Ok(described)
+    }
+
+    fn delete_role(&mut self, input: &Input) -> Result<String, Error> {
+        self.role(input)?;
+        let name = text(input, "RoleName");
+        if self.policies.values().any(|policy| policy.roles.contains(&name)) {
+            let message = "Cannot delete entity, must detach all policies first.".to_owned();
+            return Err((409, "DeleteConflict", message));
+        }
+        self.roles.remove(&name);
+        Ok(String::new())
+    }
+
+    fn attached(&self, input: &Input) -> Result<String, Error> {
+        self.role(input)?;
+        let name = text(input, "RoleName");
+        let attached = self.policies.iter().filter(|(_, policy)| policy.roles.contains(&name));
+        let members = attached.map(|(arn, _)| {
+            let name = arn.rsplit('/').next().unwrap_or_default();
+            element("PolicyName", name) + &element("PolicyArn", arn)
+        });
+        Ok(page(input, "AttachedPolicies", members.collect()))
     }
 }
 
@@ -84,45 +171,31 @@ impl Policy {
         let version: u32 =
             text(input, "VersionId").trim_start_matches('v').parse().unwrap_or_default();
         match operation {
-            "GetPolicy" => {
-                let tag = |(key, value): (&String, &String)| {
-                    format!("<member><Key>{key}</Key><Value>{value}</Value></member>")
-                };
-                let tags: String = self.tags.iter().map(tag).collect();
-                let default = self.default;
-                Ok(format!(
-                    "<Policy><Arn>{arn}</Arn><DefaultVersionId>v{default}</DefaultVersionId>\
-                     <Tags>{tags}</Tags></Policy>"
-                ))
-            }
+            "GetPolicy" => Ok(self.describe(&arn)),
             "GetPolicyVersion" => {
                 let document = self.versions.get(&version).ok_or_else(|| missing(&arn))?;
-                let encoded = utf8_percent_encode(document, NON_ALPHANUMERIC);
-                Ok(format!("<PolicyVersion><Document>{encoded}</Document></PolicyVersion>"))
+                let encoded = utf8_percent_encode(document, NON_ALPHANUMERIC).to_string();
+                let described = self.describe_version(version) + &element("Document", &encoded);
+                Ok(format!("<PolicyVersion>{described}</PolicyVersion>"))
             }
             "ListPolicyVersions" => {
-                let member = |n: &u32| {
-                    let default = *n == self.default;
-                    format!(
-                        "<member><VersionId>v{n}</VersionId><IsDefaultVersion>{default}</IsDefaultVersion>\
-                         <CreateDate>2026-01-01T00:00:{n:02}Z</CreateDate></member>"
-                    )
-                };
-                let versions: String = self.versions.keys().rev().map(member).collect();
-                Ok(format!("<Versions>{versions}</Versions><IsTruncated>false</IsTruncated>"))
+                let versions = self.versions.keys().rev();
+                let members = versions.map(|version| self.describe_version(*version)).collect();
+                Ok(page(input, "Versions", members))
             }
-            "ListEntitiesForPolicy" => Ok(self.entities(&text(input, "PolicyUsageFilter"))),
+            "ListEntitiesForPolicy" => self.entities(input),
             "CreatePolicyVersion" => {
-                if self.versions.len() >= 5 {
-                    let message = "A managed policy can have up to 5 versions.".to_owned();
+                let document = document(input, "PolicyDocument", POLICY_SIZE)?;
+                if self.versions.len() >= VERSIONS {
+                    let message = "A managed policy can have up to 5 versions. Before you create a new version, you must delete an existing version.".to_owned();
                     return Err((409, "LimitExceeded", message));
                 }
                 let number = self.versions.keys().max().map_or(1, |last| last + 1);
-                self.versions.insert(number, text(input, "PolicyDocument"));
+                self.versions.insert(number, document);
                 if text(input, "SetAsDefault") == "true" {
                     self.default = number;
                 }
-                Ok(format!("<PolicyVersion><VersionId>v{number}</VersionId></PolicyVersion>"))
+                Ok(format!("<PolicyVersion>{}</PolicyVersion>", self.describe_version(number)))
             }
             "DeletePolicyVersion" if version == self.default => {
                 let message = "Cannot delete the default version of a policy.".to_owned();
@@ -147,16 +220,107 @@ impl Policy {
         }
     }
 
-    fn entities(&self, usage: &str) -> String {
-        let end = "<IsTruncated>false</IsTruncated>";
-        if usage == "PermissionsBoundary" {
-            return end.to_owned();
-        }
-        let list = |of: &BTreeSet<String>, field: &str| -> String {
-            of.iter().map(|name| format!("<member><{field}>{name}</{field}></member>")).collect()
+    fn describe(&self, arn: &str) -> String {
+        let name = arn.rsplit('/').next().unwrap_or_default();
+        let tags = self.tags.iter().map(|(key, value)| {
+            format!("<member>{}{}</member>", element("Key", key), element("Value", value))
+        });
+        let attached = self.roles.len() + self.users.len();
+        let fields = [
+            element("PolicyName", name),
+            element("Arn", arn),
+            element("DefaultVersionId", &format!("v{}", self.default)),
+            element("AttachmentCount", &attached.to_string()),
+            element("IsAttachable", "true"),
+            element("CreateDate", CREATED),
+            format!("<Tags>{}</Tags>", tags.collect::<String>()),
+        ];
+        format!("<Policy>{}</Policy>", fields.concat())
+    }
+
+    fn describe_version(&self, number: u32) -> String {
+        [
+            element("VersionId", &format!("v{number}")),
+            element("IsDefaultVersion", &(number == self.default).to_string()),
+            // A version is younger than the one before it.
+            element(
+                "CreateDate",
+                &format!("2026-01-01T{:02}:{:02}:00Z", number / 60 % 24, number % 60),
+            ),
+        ]
+        .concat()
+    }
+
+    fn entities(&self, input: &Input) -> Result<String, Error> {
+        let none = BTreeSet::new();
+        let boundary = text(input, "PolicyUsageFilter") == "PermissionsBoundary";
+        let (roles, users) = if boundary { (&none, &none) } else { (&self.roles, &self.users) };
+        let (roles, users) = match text(input, "EntityFilter").as_str() {
+            "" => (roles, users),
+            "Role" => (roles, &none),
+            "User" => (&none, users),
+            "Group" => (&none, &none),
+            other => {
+                let message = format!("EntityFilter {other} is not served");
+                return Err((400, "ValidationError", message));
+            }
         };
-        let (roles, users) = (list(&self.roles, "RoleName"), list(&self.users, "UserName"));
-        format!("<PolicyRoles>{roles}</PolicyRoles><PolicyUsers>{users}</PolicyUsers>{end}")
+        let members = |names: &BTreeSet<String>, field: &str| {
+            let names = names.iter().map(|name| element(field, name));
+            names.map(|name| format!("<member>{name}</member>")).collect::<String>()
+        };
+        let (roles, users) = (members(roles, "RoleName"), members(users, "UserName"));
+        Ok(format!(
+            "<PolicyGroups/><PolicyRoles>{roles}</PolicyRoles><PolicyUsers>{users}</PolicyUsers>\
+             <IsTruncated>false</IsTruncated>"
+        ))
+    }
+}
+
+fn describe_role(name: &str, role: &Role) -> String {
+    let trust = utf8_percent_encode(&role.trust, NON_ALPHANUMERIC).to_string();
+    let fields = [
+        element("RoleName", name),
+        element("Path", &role.path),
+        element("Arn", &format!("arn:aws:iam::{ACCOUNT}:role{}{name}", role.path)),
+        element("RoleId", "AROAEXAMPLE"),
+        element("CreateDate", CREATED),
+        element("AssumeRolePolicyDocument", &trust),
+    ];
+    format!("<Role>{}</Role>", fields.concat())
+}
+
+/// A list, from `Marker` on and with at most `MaxItems`.
+fn page(input: &Input, name: &str, members: Vec<String>) -> String {
+    let number = |name: &str, default: usize| text(input, name).parse().unwrap_or(default);
+    let (skipped, most) = (number("Marker", 0), number("MaxItems", 100));
+    let more = members.len() > skipped + most;
+    let members = members.into_iter().skip(skipped).take(most);
+    let members: String = members.map(|member| format!("<member>{member}</member>")).collect();
+    let marker =
+        if more { element("Marker", &(skipped + most).to_string()) } else { String::new() };
+    format!("<{name}>{members}</{name}><IsTruncated>{more}</IsTruncated>{marker}")
+}
+
+/// A policy document, which is JSON with statements and not too long.
+fn document(input: &Input, name: &str, most: usize) -> Result<String, Error> {
+    let document = text(input, name);
+    let read: Value = serde_json::from_str(&document).unwrap_or_default();
+    if !matches!(read["Statement"], Value::Array(_) | Value::Object(_)) {
+        return Err((400, "MalformedPolicyDocument", "Syntax errors in policy.".to_owned()));
+    }
+    let size = document.chars().filter(|character| !character.is_whitespace()).count();
+    if size > most {
+        let message = format!("Cannot exceed quota for PolicySize: {most}");
+        return Err((409, "LimitExceeded", message));
+    }
+    Ok(document)
+}
+
+fn path(input: &Input) -> String {
+    match text(input, "Path") {
+        path if path.is_empty() => "/".to_owned(),
+        path => path,
     }
 }
 

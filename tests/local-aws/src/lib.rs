@@ -5,7 +5,9 @@
 //! success. Every call is recorded, and any call can be made to fail.
 //!
 //! In reading order: [`Called`] says what was called, [`ecr`] is Amazon ECR, `distribution`
-//! the protocol that images are pushed in, [`server`] the port.
+//! the protocol that images are pushed in, [`iam`] and [`services`] the services beside it,
+//! [`server`] the port; [`lambda`] runs functions as processes, [`pattern`] decides which
+//! event is theirs, and [`cloudformation`] puts a [`template`] here.
 
 #![expect(
     clippy::expect_used,
@@ -15,25 +17,35 @@
 )]
 
 mod call;
+pub mod cloudformation;
 mod connector;
 mod distribution;
 pub mod ecr;
 mod fault;
 pub mod iam;
+pub mod inspector;
+pub mod lambda;
+pub mod pattern;
 mod query;
 pub mod server;
+pub mod services;
+pub mod template;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use call::{Input, json_answer, response};
 use ecr::{Registry, Time};
+use lambda::{Lambda, Letter};
+use pattern::Pattern;
+use services::Services;
 
 pub use call::Called;
 pub use fault::Fault;
@@ -59,9 +71,24 @@ pub struct State {
     pub calls: Vec<Called>,
     /// What EventBridge was told, in order.
     pub events: Vec<Value>,
+    /// What was published, one for each subscriber, in order.
+    pub deliveries: Vec<services::Delivery>,
+    /// What brings events to functions.
+    pub rules: Vec<Rule>,
+    /// The ARN of the role of each function.
+    roles: BTreeMap<String, String>,
     /// The time, where it was set.
     clock: Option<Time>,
     faults: fault::Faults,
+}
+
+/// A rule of EventBridge: events that match go to the function.
+#[derive(Debug)]
+pub struct Rule {
+    /// What it lets through.
+    pub pattern: Pattern,
+    /// The function's name.
+    pub function: String,
 }
 
 impl State {
@@ -88,6 +115,14 @@ impl State {
         self.clock = time;
     }
 
+    /// The ARN of a caller: its token is one, or that of a function's process.
+    fn principal(&self, called: &Called) -> Option<String> {
+        let token = called.token.as_deref()?;
+        let function = token.split('/').next().unwrap_or_default();
+        let arn = token.starts_with("arn:").then(|| token.to_owned());
+        arn.or_else(|| self.roles.get(function).cloned())
+    }
+
     fn count(&self, operation: &str) -> usize {
         self.calls.iter().filter(|called| called.operation == operation).count()
     }
@@ -100,7 +135,11 @@ pub struct LocalAws(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     state: Mutex<State>,
+    services: Services,
     endpoint: OnceLock<String>,
+    lambda: OnceLock<Lambda>,
+    /// Rings when CloudFormation was answered.
+    answered: Notify,
 }
 
 impl LocalAws {
@@ -157,6 +196,34 @@ impl LocalAws {
         self.deliver();
     }
 
+    /// The services beside ECR and IAM.
+    #[must_use]
+    pub fn services(&self) -> &Services {
+        &self.0.services
+    }
+
+    /// What runs functions.
+    #[must_use]
+    pub fn lambda(&self) -> &Lambda {
+        self.0.lambda.get_or_init(|| {
+            let inner = Arc::downgrade(&self.0);
+            Lambda::new(move |letter| {
+                let aws = inner.upgrade().map(Self);
+                Box::pin(async move {
+                    if let Some(aws) = aws {
+                        aws.post(&letter).await;
+                    }
+                })
+            })
+        })
+    }
+
+    /// Where [`LocalAws::serve`] serves.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<String> {
+        self.0.endpoint.get().cloned()
+    }
+
     fn set_endpoint(&self, endpoint: &str) {
         // The first port is what layers are downloaded from.
         let _ = self.0.endpoint.set(endpoint.to_owned());
@@ -178,11 +245,19 @@ impl LocalAws {
             Ok(read) => read,
             Err(malformed) => return Ok(malformed),
         };
-        if request.method() == Method::PUT {
+        if request.method() == Method::PUT && called.service.is_empty() {
             let called = Called { operation: "Answer".to_owned(), ..called };
-            return self.with_faults(&called, &input, || self.take_answer(&request)).await;
+            let serve = async { self.take_answer(&request) };
+            return self.with_faults(&called, &input, serve).await;
         }
-        self.with_faults(&called, &input, || self.call(&called, &input)).await
+        if self.services().serves(&called.service) {
+            let serve = self.services().handle(&called.service, request);
+            return self.with_faults(&called, &input, serve).await;
+        }
+        if called.service == "lambda" {
+            return Ok(self.invoke(&request).await);
+        }
+        self.with_faults(&called, &input, async { self.call(&called, &input) }).await
     }
 
     async fn distribute(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, server::Reset> {
@@ -198,9 +273,9 @@ impl LocalAws {
         if let Err(refused) = distribution::authorize(request, &mut called, now) {
             return Ok(refused);
         }
-        let serve = || {
-            let registry = &mut *self.state();
-            let registry = registry.registry(&called.account, &called.region);
+        let serve = async {
+            let mut state = self.state();
+            let registry = state.registry(&called.account, &called.region);
             distribution::serve(registry, request, now)
         };
         self.with_faults(&called, &Input::Rest, serve).await
@@ -211,35 +286,45 @@ impl LocalAws {
         &self,
         called: &Called,
         input: &Input,
-        serve: impl Fn() -> Response<Bytes>,
+        serve: impl Future<Output = Response<Bytes>> + Send,
     ) -> Result<Response<Bytes>, server::Reset> {
         let fault = {
             let mut state = self.state();
             state.calls.push(called.clone());
             state.faults.of(&called.operation, state.count(&called.operation))
         };
-        let serve = || {
-            let response = serve();
+        let serve = async {
+            let response = serve.await;
             self.deliver();
+            self.deliver_messages().await;
             response
         };
+        let kill = || {
+            let token = called.token.as_deref().unwrap_or_default();
+            assert!(self.lambda().kill(token), "{} was not called by a function", called.operation);
+            Err(server::Reset)
+        };
         match fault {
-            None => Ok(serve()),
+            None => Ok(serve.await),
             Some(Fault::Error(status, code)) => {
                 Ok(called.error(input, status, code, "made to fail"))
             }
             Some(Fault::ResetBefore) => Err(server::Reset),
             Some(Fault::ResetAfter) => {
-                let _ = serve();
+                let _ = serve.await;
                 Err(server::Reset)
             }
             Some(Fault::Slow(by)) => {
                 tokio::time::sleep(by).await;
-                Ok(serve())
+                Ok(serve.await)
             }
             Some(Fault::Hang) => std::future::pending().await,
             Some(Fault::Panic) => panic!("a defect while calling {}", called.operation),
-            Some(Fault::KillBefore | Fault::KillAfter) => Err(server::Reset),
+            Some(Fault::KillBefore) => kill(),
+            Some(Fault::KillAfter) => {
+                let _ = serve.await;
+                kill()
+            }
         }
     }
 
@@ -248,9 +333,10 @@ impl LocalAws {
         let operation = called.operation.as_str();
         let served = match (called.service.as_str(), input) {
             ("ecr", Input::Json(input)) => {
+                let principal = state.principal(called);
                 let call = ecr::Call {
                     operation,
-                    principal: called.token.as_deref().filter(|token| token.starts_with("arn:")),
+                    principal: principal.as_deref(),
                     now: state.now(),
                     endpoint: self.0.endpoint.get().map_or("", String::as_str),
                 };
@@ -293,6 +379,7 @@ impl LocalAws {
         match answer {
             Ok(answer) if found == expected && !request.headers().contains_key("content-type") => {
                 self.state().answers.push(answer);
+                self.0.answered.notify_waiters();
                 response(200, "application/xml", "")
             }
             Ok(_) => response(
@@ -323,12 +410,119 @@ impl LocalAws {
         }
     }
 
-    /// Hands on what the services told EventBridge.
+    /// Runs a function by hand, as `aws lambda invoke` asks for it.
+    async fn invoke(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        let name = request.uri().path().strip_prefix("/2015-03-31/functions/");
+        let name = name.and_then(|rest| rest.strip_suffix("/invocations"));
+        let (Some(name), &Method::POST) = (name, request.method()) else {
+            return call::json_error(400, "UnknownOperationException", "only Invoke is served");
+        };
+        let body = if request.body().is_empty() { &b"{}"[..] } else { request.body() };
+        let Ok(event) = serde_json::from_slice(body) else {
+            let message = "Could not parse request body into json";
+            return call::json_error(400, "InvalidRequestContentException", message);
+        };
+        let header = |name: &str| request.headers().get(name).and_then(|it| it.to_str().ok());
+        let invoked = match header("x-amz-invocation-type") {
+            None | Some("RequestResponse") => self.lambda().invoke(name, event).await.map(Some),
+            Some("Event") => self.lambda().invoke_async(name, event).map(|_| None),
+            Some(other) => {
+                let message = format!("the invocation type {other} is not served");
+                return call::json_error(400, "InvalidParameterValueException", &message);
+            }
+        };
+        match invoked {
+            Err(error) => call::json_error(error.status(), error.code(), &error.to_string()),
+            Ok(None) => response(202, "application/json", ""),
+            Ok(Some(invoked)) => {
+                let mut answer = response(200, "application/json", invoked.payload.to_string());
+                if invoked.error.is_some() {
+                    let unhandled = HeaderValue::from_static("Unhandled");
+                    answer.headers_mut().insert("x-amz-function-error", unhandled);
+                }
+                answer
+            }
+        }
+    }
+
+    /// Hands on what the services told EventBridge and the subscribers of topics.
     fn deliver(&self) {
-        let mut state = self.state();
-        let events: Vec<Value> =
-            state.registries.values_mut().flat_map(|it| std::mem::take(&mut it.events)).collect();
-        state.events.extend(events);
+        let mut due = Vec::new();
+        {
+            let state = &mut *self.state();
+            let registries = state.registries.values_mut();
+            let events: Vec<Value> =
+                registries.flat_map(|it| std::mem::take(&mut it.events)).collect();
+            for event in &events {
+                let rules = state.rules.iter().filter(|rule| rule.pattern.matches(event));
+                due.extend(rules.map(|rule| (rule.function.clone(), event.clone())));
+            }
+            state.events.extend(events);
+        }
+        for (function, event) in due {
+            // A rule of a function that is gone brings nothing to anybody.
+            let _ = self.lambda().invoke_async(&function, event);
+        }
+    }
+}
+
+impl LocalAws {
+    /// Hands on what was published: functions are run and queues filled, and what people
+    /// and web servers would get is kept to be looked at.
+    async fn deliver_messages(&self) {
+        for delivery in self.services().take_deliveries() {
+            let name = delivery.endpoint.rsplit(':').next().unwrap_or_default();
+            match delivery.protocol.as_str() {
+                "lambda" => {
+                    // A subscriber that is gone gets nothing.
+                    let _ = self.lambda().invoke_async(name, services::lambda_event(&delivery));
+                }
+                "sqs" => self.send(name, &delivery.body(), &BTreeMap::new()).await,
+                _ => {}
+            }
+            self.state().deliveries.push(delivery);
+        }
+    }
+
+    /// Delivers what an asynchronous invocation ended in.
+    async fn post(&self, letter: &Letter) {
+        let name = letter.arn.rsplit(':').next().unwrap_or_default();
+        if letter.arn.starts_with("arn:aws:lambda:") {
+            let _ = self.lambda().invoke_async(name, letter.body.clone());
+        } else {
+            self.send(name, &letter.body.to_string(), &letter.attributes).await;
+        }
+    }
+
+    /// Sends a message to a queue.
+    async fn send(&self, queue: &str, body: &str, attributes: &BTreeMap<&str, String>) {
+        let attributes: serde_json::Map<String, Value> = attributes
+            .iter()
+            .map(|(name, value)| {
+                let kind = if *name == "ErrorCode" { "Number" } else { "String" };
+                ((*name).to_owned(), json!({"DataType": kind, "StringValue": value}))
+            })
+            .collect();
+        let call = async |operation: &str, input: Value| {
+            let mut request = Request::new(Bytes::from(input.to_string()));
+            *request.method_mut() = Method::POST;
+            let headers = request.headers_mut();
+            headers.insert("content-type", HeaderValue::from_static("application/x-amz-json-1.0"));
+            let target = HeaderValue::from_str(&format!("AmazonSQS.{operation}"));
+            headers.extend(
+                target.ok().map(|target| (HeaderName::from_static("x-amz-target"), target)),
+            );
+            let response = self.services().handle("sqs", request).await;
+            serde_json::from_slice(response.body()).unwrap_or(Value::Null)
+        };
+        let found = call("GetQueueUrl", json!({"QueueName": queue})).await;
+        let message = json!({
+            "QueueUrl": found["QueueUrl"],
+            "MessageBody": body,
+            "MessageAttributes": attributes,
+        });
+        let sent = call("SendMessage", message).await;
+        assert!(sent["MessageId"].is_string(), "the queue {queue} took no message: {sent}");
     }
 }
 

@@ -16,6 +16,11 @@ pub fn read(form: &str) -> Input {
         .collect()
 }
 
+/// An element with a text.
+pub fn element(name: &str, text: &str) -> String {
+    format!("<{name}>{}</{name}>", winterbaume_core::xml_escape(text))
+}
+
 pub fn result(operation: &str, inner: &str) -> String {
     format!(
         "<{operation}Response><{operation}Result>{inner}</{operation}Result>\
@@ -25,7 +30,9 @@ pub fn result(operation: &str, inner: &str) -> String {
 
 pub fn error(code: &str, message: &str) -> String {
     format!(
-        "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>\
-         <RequestId>00000000-0000-0000-0000-000000000000</RequestId></ErrorResponse>"
+        "<ErrorResponse><Error><Type>Sender</Type>{}{}</Error>\
+         <RequestId>00000000-0000-0000-0000-000000000000</RequestId></ErrorResponse>",
+        element("Code", code),
+        element("Message", message),
     )
 }

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -70,17 +71,19 @@ impl LocalAws {
         let task = tokio::spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
-                let aws = aws.clone();
-                tokio::spawn(async move {
-                    let service = service_fn(move |request| aws.clone().answer(request));
-                    let mut http = http1::Builder::new();
-                    http.timer(TokioTimer::new()).header_read_timeout(HEAD);
-                    // A client that goes away is its own affair.
-                    let _ = http.serve_connection(TokioIo::new(stream), service).await;
-                });
+                tokio::spawn(aws.clone().serve_connection(stream));
             }
         });
         Ok(Server { endpoint, task })
+    }
+
+    /// Serves one connection until its client has gone.
+    pub async fn serve_connection(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let service = service_fn(move |request| self.clone().answer(request));
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+        // A client that breaks off is its own affair.
+        let _ = http.serve_connection(TokioIo::new(stream), service).await;
     }
 
     async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Reset> {

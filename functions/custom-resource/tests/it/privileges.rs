@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use local_aws::Fault;
+use local_aws::iam::Role;
 use regex_lite::Regex;
 use serde_json::json;
 
@@ -38,7 +39,7 @@ async fn called() -> BTreeSet<String> {
         ))
         .await;
 
-    let roles = ["github-actions", "gitlab"].map(str::to_owned);
+    let roles = ["github-actions", "gitlab"].map(|name| (name.to_owned(), Role::default()));
     function.aws.state().iam.roles.extend(roles);
     let created = event("create-push-pull-policy");
     let answer = function.succeed(&created).await;

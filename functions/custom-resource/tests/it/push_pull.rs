@@ -1,5 +1,6 @@
 use expect_test::expect;
-use local_aws::{Fault, iam};
+use local_aws::Fault;
+use local_aws::iam::{self, Role};
 use serde_json::{Value, json};
 
 use crate::{Function, calls, delete, event, rolled_back, update, with};
@@ -8,7 +9,7 @@ const ARN: &str = "arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-
 
 async fn made() -> (Function, Value, Value) {
     let function = Function::new();
-    let roles = ["github-actions", "gitlab"].map(str::to_owned);
+    let roles = ["github-actions", "gitlab"].map(|name| (name.to_owned(), Role::default()));
     function.aws.state().iam.roles.extend(roles);
     let request = event("create-push-pull-policy");
     let answer = function.succeed(&request).await;
@@ -135,7 +136,7 @@ async fn a_role_that_is_gone_fails_an_update_and_never_its_roll_back() {
 #[tokio::test(start_paused = true)]
 async fn rights_that_arrive_late_are_waited_for() {
     let function = Function::new();
-    function.aws.state().iam.roles.insert("github-actions".to_owned());
+    function.aws.state().iam.roles.insert("github-actions".to_owned(), Role::default());
     for nth in 1..=3 {
         function.aws.fault("AttachRolePolicy", nth, Fault::Error(403, "AccessDenied"));
     }
@@ -191,14 +192,14 @@ async fn a_failed_creation_is_taken_away_and_the_next_one_succeeds() {
     assert_eq!(answer["PhysicalResourceId"], ARN);
     function.succeed(&delete(&request, &answer)).await;
     assert!(function.aws.state().iam.policies.is_empty());
-    function.aws.state().iam.roles.insert("github-actions".to_owned());
+    function.aws.state().iam.roles.insert("github-actions".to_owned(), Role::default());
     function.succeed(&request).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_lost_answer_to_a_creation_is_made_good_within_the_request() {
     let function = Function::new();
-    function.aws.state().iam.roles.insert("github-actions".to_owned());
+    function.aws.state().iam.roles.insert("github-actions".to_owned(), Role::default());
     function.aws.fault("CreatePolicy", 1, Fault::ResetAfter);
     function.succeed(&event("create-push-pull-policy")).await;
 }

@@ -1,0 +1,219 @@
+//! As much of CloudFormation as puts a template's resources here: functions that run as
+//! processes, custom resources through them, and the rules that bring them events.
+//!
+//! It only creates. Updates, roll-backs and deletions are for a real emulator of it; a type
+//! of resource that does not stand in [`LocalAws::deploy`] is an error.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde_json::{Map, Value, json};
+
+use crate::iam::Role;
+use crate::lambda::Function;
+use crate::pattern::Pattern;
+use crate::template::{Identity, Stack, Template, as_cloudformation_sends};
+use crate::{ACCOUNT, LocalAws, REGION, RESPONSE_URL, Rule};
+
+/// How long a custom resource may take that has no `ServiceTimeout`: an hour.
+const SERVICE_TIMEOUT: u64 = 3_600;
+
+/// What is deployed.
+pub struct Deployment<'a> {
+    /// What the template says.
+    pub template: &'a Template,
+    /// The stack's name.
+    pub name: &'a str,
+    /// Parameters; the others have their defaults.
+    pub parameters: &'a BTreeMap<String, String>,
+    /// The program that every function runs. It tells which one it is by `_HANDLER`: the
+    /// name of the folder of its `CodeUri`.
+    pub program: PathBuf,
+}
+
+/// A resource that was made.
+#[derive(Debug)]
+pub struct Made {
+    /// Its logical ID.
+    pub id: String,
+    /// Its type, such as `AWS::IAM::Role`.
+    pub kind: String,
+    /// What a `Ref` of it gives.
+    pub physical_id: String,
+    /// What its function logged while it was made.
+    pub log: String,
+}
+
+impl LocalAws {
+    /// Creates a stack's resources in order, says so of each, and gives the outputs.
+    ///
+    /// Needs [`LocalAws::serve`] to have been called: functions reach AWS by a port.
+    pub async fn deploy(
+        &self,
+        deployment: &Deployment<'_>,
+        mut made: impl FnMut(Made),
+    ) -> anyhow::Result<BTreeMap<String, String>> {
+        let name = deployment.name;
+        let id = format!(
+            "arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{name}/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3"
+        );
+        let identity = Identity {
+            account: ACCOUNT.to_owned(),
+            region: REGION.to_owned(),
+            name: name.to_owned(),
+            id: id.clone(),
+        };
+        let mut stack = Stack::new(deployment.template, identity, deployment.parameters)?;
+        "CREATE_IN_PROGRESS".clone_into(&mut self.state().stack_status);
+        for logical_id in stack.resources()? {
+            let kind = stack.resource_type(logical_id)?;
+            let properties = stack.properties(logical_id)?;
+            let physical_name = format!("{name}-{logical_id}");
+            let (physical_id, attributes, log) = match kind {
+                "AWS::Logs::LogGroup" => {
+                    let arn =
+                        format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{physical_name}:*");
+                    (physical_name, json!({"Arn": arn}), String::new())
+                }
+                "AWS::IAM::Role" => {
+                    let path = properties["Path"].as_str().unwrap_or("/");
+                    let arn = format!("arn:aws:iam::{ACCOUNT}:role{path}{physical_name}");
+                    let trust = properties["AssumeRolePolicyDocument"].to_string();
+                    let role = Role { path: path.to_owned(), trust };
+                    self.state().iam.roles.insert(physical_name.clone(), role);
+                    (physical_name, json!({"Arn": arn}), String::new())
+                }
+                "AWS::Serverless::Function" => {
+                    let arn =
+                        self.create_function(&physical_name, &properties, &deployment.program)?;
+                    (physical_name, json!({"Arn": arn}), String::new())
+                }
+                _ if kind.starts_with("Custom::") => {
+                    let request = json!({
+                        "RequestType": "Create",
+                        "StackId": id,
+                        "LogicalResourceId": logical_id,
+                        "ResourceType": kind,
+                        "ResourceProperties": as_cloudformation_sends(properties),
+                    });
+                    let custom = self.create_custom(request).await;
+                    custom.with_context(|| format!("creating {logical_id}"))?
+                }
+                _ => bail!("{logical_id} is of type {kind}, which cannot be made here"),
+            };
+            let attributes = attributes.as_object().cloned().unwrap_or_default();
+            stack.made(logical_id, &physical_id, attributes);
+            let (id, kind) = (logical_id.to_owned(), kind.to_owned());
+            made(Made { id, kind, physical_id, log });
+        }
+        "CREATE_COMPLETE".clone_into(&mut self.state().stack_status);
+        Ok(stack.outputs()?)
+    }
+
+    /// Makes a function and its rules, and gives its ARN.
+    fn create_function(
+        &self,
+        name: &str,
+        properties: &Value,
+        program: &Path,
+    ) -> anyhow::Result<String> {
+        let endpoint = self.endpoint().context("functions need AWS on a port: serve it first")?;
+        let number = |name: &str, default: u64| -> u64 {
+            let value = &properties[name];
+            value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(default)
+        };
+        let variables = properties["Environment"]["Variables"].as_object();
+        let mut environment: BTreeMap<String, String> = variables
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| {
+                (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            })
+            .collect();
+        environment.insert("AWS_ENDPOINT_URL".to_owned(), endpoint);
+        let code = properties["CodeUri"].as_str().and_then(|uri| uri.rsplit('/').next());
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let [dead_letter, on_failure] = [
+            &properties["DeadLetterQueue"]["TargetArn"],
+            &properties["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]["Destination"],
+        ]
+        .map(text);
+        for arn in dead_letter.iter().chain(&on_failure) {
+            if !["arn:aws:sqs:", "arn:aws:lambda:"].iter().any(|of| arn.starts_with(of)) {
+                bail!("{name} sends what fails to {arn}, which is neither a queue nor a function");
+            }
+        }
+        self.lambda().create(Function {
+            name: name.to_owned(),
+            program: program.to_owned(),
+            handler: code.context("a function has no CodeUri")?.to_owned(),
+            environment,
+            // The defaults of AWS::Lambda::Function.
+            timeout: Duration::from_secs(number("Timeout", 3)),
+            memory_mb: u32::try_from(number("MemorySize", 128))?,
+            account: ACCOUNT.to_owned(),
+            region: REGION.to_owned(),
+            retries: u32::try_from(
+                properties["EventInvokeConfig"]["MaximumRetryAttempts"].as_u64().unwrap_or(2),
+            )?,
+            dead_letter,
+            on_failure,
+            reserved_concurrency: properties["ReservedConcurrentExecutions"]
+                .as_u64()
+                .and_then(|most| u32::try_from(most).ok()),
+        });
+        let mut state = self.state();
+        if let Some(role) = text(&properties["Role"]) {
+            state.roles.insert(name.to_owned(), role);
+        }
+        for (rule, event) in properties["Events"].as_object().into_iter().flatten() {
+            match event["Type"].as_str() {
+                Some("EventBridgeRule" | "CloudWatchEvent") => {
+                    let pattern = Pattern::new(&event["Properties"]["Pattern"]);
+                    let pattern = pattern.with_context(|| format!("the rule {rule} of {name}"))?;
+                    state.rules.push(Rule { pattern, function: name.to_owned() });
+                }
+                other => {
+                    bail!("the event {rule} of {name} is of type {other:?}, which never comes here")
+                }
+            }
+        }
+        Ok(format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"))
+    }
+
+    /// Asks a custom resource's function, as CloudFormation does: asynchronously, and the
+    /// answer comes to a URL.
+    async fn create_custom(&self, mut request: Value) -> anyhow::Result<(String, Value, String)> {
+        let endpoint = self.endpoint().context("functions need AWS on a port: serve it first")?;
+        let path = RESPONSE_URL.splitn(4, '/').nth(3).unwrap_or_default();
+        let token = request["ResourceProperties"]["ServiceToken"].as_str().unwrap_or_default();
+        let function = token.rsplit(':').next().unwrap_or_default().to_owned();
+        let timeout = request["ResourceProperties"]["ServiceTimeout"].as_str();
+        let timeout = timeout.and_then(|it| it.parse().ok()).unwrap_or(SERVICE_TIMEOUT);
+        let id = format!("{}/{}", request["StackId"], request["LogicalResourceId"]);
+        let answered = self.0.answered.notified();
+        let sent = [("RequestId", id.clone()), ("ResponseURL", format!("{endpoint}/{path}"))];
+        if let Some(request) = request.as_object_mut() {
+            request.extend(sent.map(|(name, value)| (name.to_owned(), Value::String(value))));
+        }
+        let before = self.lambda().log(&function).len();
+        self.lambda().invoke_async(&function, request)?;
+        let log = || self.lambda().log(&function).split_off(before);
+        if tokio::time::timeout(Duration::from_secs(timeout), answered).await.is_err() {
+            bail!("no answer within {timeout} seconds; the function logged:\n{}", log());
+        }
+        let mut answers = std::mem::take(&mut self.state().answers).into_iter();
+        let answer = answers.find(|answer| answer["RequestId"] == *id);
+        let answer = answer.context("the answer is to another request")?;
+        if answer["Status"] != "SUCCESS" {
+            bail!("{}", answer["Reason"].as_str().unwrap_or("it failed without a reason"));
+        }
+        // The process has still to say that it is done, and what it logged is whole then.
+        self.lambda().settled().await;
+        let physical_id = answer["PhysicalResourceId"].as_str().unwrap_or_default().to_owned();
+        let data = answer.get("Data").cloned().unwrap_or_else(|| Value::Object(Map::new()));
+        Ok((physical_id, data, log()))
+    }
+}

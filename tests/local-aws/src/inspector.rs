@@ -1,0 +1,471 @@
+//! Amazon Inspector, as far as the use of images goes: `ListCoverage` and `GetClustersForImage`
+//! over what was put in.
+//!
+//! <https://docs.aws.amazon.com/inspector/v2/APIReference/API_ListCoverage.html>,
+//! <https://docs.aws.amazon.com/inspector/v2/APIReference/API_GetClustersForImage.html>
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+use crate::{ACCOUNT, REGION};
+
+/// What Inspector knows.
+#[derive(Clone, Debug, Default)]
+pub struct Inspector {
+    /// The images that it covers, in the order in which they are listed.
+    pub images: Vec<Coverage>,
+    /// The clusters that run an image, by [`image_arn`].
+    pub clusters: BTreeMap<String, Vec<Cluster>>,
+}
+
+/// One image that is covered.
+#[derive(Clone, Debug)]
+pub struct Coverage {
+    /// The repository's name.
+    pub repository: String,
+    /// The image's digest.
+    pub digest: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// On how many ECS tasks and EKS pods it runs, where that is known.
+    pub in_use_count: Option<u64>,
+    /// When it last ran, in seconds since 1970.
+    pub last_in_use_at: Option<i64>,
+    /// When it was last pulled, in seconds since 1970.
+    pub pulled_at: Option<i64>,
+    /// `ACTIVE` or `INACTIVE`, and why.
+    pub status: (&'static str, &'static str),
+}
+
+/// A cluster that runs an image.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// The ARN of the ECS or EKS cluster.
+    pub arn: String,
+    /// What runs it there.
+    pub workloads: Vec<Workload>,
+}
+
+/// What runs an image in a cluster.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// When it last ran, in seconds since 1970.
+    pub last_in_use: i64,
+    /// How many of it run.
+    pub running: u64,
+    /// How many of it were stopped.
+    pub stopped: u64,
+    /// Which it is.
+    pub of: Orchestrator,
+}
+
+/// The two that Inspector watches.
+#[derive(Clone, Debug)]
+pub enum Orchestrator {
+    /// Tasks of ECS.
+    Ecs {
+        /// The service or the group, as in `service:web`.
+        group: String,
+        /// The definition of the tasks.
+        task_definition_arn: String,
+    },
+    /// Pods of EKS.
+    Eks {
+        /// Their namespace.
+        namespace: String,
+        /// Name and kind of what owns them, as in `web`, `Deployment`.
+        owners: Vec<(String, String)>,
+    },
+}
+
+/// What Inspector calls an image.
+#[must_use]
+pub fn image_arn(repository: &str, digest: &str) -> String {
+    format!("arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{repository}/{digest}")
+}
+
+/// An error: status, code, message and the field that it is about.
+type Error = (StatusCode, &'static str, String, &'static str);
+
+/// The filters that are served; another one is refused, for it would be passed over.
+const FILTERS: &[&str] = &[
+    "accountId",
+    "ecrImageInUseCount",
+    "ecrImageTags",
+    "ecrRepositoryName",
+    "resourceId",
+    "resourceType",
+    "scanStatusCode",
+    "scanStatusReason",
+];
+
+impl Inspector {
+    /// Serves one request.
+    #[must_use]
+    pub fn handle(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        let served = read(request.body()).and_then(|input| match request.uri().path() {
+            "/coverage/list" if request.method() == "POST" => self.list_coverage(&input),
+            "/cluster/get" if request.method() == "POST" => self.get_clusters(&input),
+            path => {
+                let message = format!("{} {path} is not served here", request.method());
+                Err((StatusCode::NOT_FOUND, "UnknownOperationException", message, ""))
+            }
+        });
+        let (status, code, body) = match served {
+            Ok(output) => (StatusCode::OK, None, output),
+            Err((status, code, message, field)) => {
+                let fields = json!([{"name": field, "message": message}]);
+                let reason = "FIELD_VALIDATION_FAILED";
+                let body = match code {
+                    "ValidationException" => {
+                        json!({"message": message, "reason": reason, "fields": fields})
+                    }
+                    _ => json!({"message": message}),
+                };
+                (status, Some(code), body)
+            }
+        };
+        let mut response = Response::new(Bytes::from(body.to_string()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert("content-type", http::HeaderValue::from_static("application/json"));
+        if let Some(code) = code {
+            headers.insert("x-amzn-errortype", http::HeaderValue::from_static(code));
+        }
+        response
+    }
+
+    fn list_coverage(&self, input: &Value) -> Result<Value, Error> {
+        let no_filter = Map::new();
+        let filter = input.get("filterCriteria").and_then(Value::as_object).unwrap_or(&no_filter);
+        for (name, conditions) in filter {
+            check_filter(name, conditions)?;
+        }
+        let found = self.images.iter().filter(|image| {
+            filter.iter().all(|(name, conditions)| image.matches(name, list(conditions)))
+        });
+        let (page, next) = page(input, found.map(Coverage::resource).collect(), 200)?;
+        Ok(with_next(json!({"coveredResources": page}), next))
+    }
+
+    fn get_clusters(&self, input: &Value) -> Result<Value, Error> {
+        let id = input.pointer("/filter/resourceId").and_then(Value::as_str).unwrap_or_default();
+        if !(id.starts_with("arn:") && id.contains(":ecr:") && id.contains(":repository/")) {
+            return Err(invalid("filter.resourceId", "expected the ARN of an image"));
+        }
+        let clusters = self.clusters.get(id).into_iter().flatten().map(Cluster::information);
+        let (page, next) = page(input, clusters.collect(), 100)?;
+        Ok(with_next(json!({"cluster": page}), next))
+    }
+}
+
+impl Coverage {
+    /// Values of one filter are alternatives; what is excluded is excluded by each.
+    fn matches(&self, name: &str, conditions: &[Value]) -> bool {
+        if name == "ecrImageInUseCount" {
+            let Some(count) = self.in_use_count.map(u64::cast_signed) else { return false };
+            let bound = |of: &Value, name: &str| of.get(name).and_then(Value::as_i64);
+            return conditions.iter().any(|range| {
+                bound(range, "lowerInclusive").is_none_or(|lower| lower <= count)
+                    && bound(range, "upperInclusive").is_none_or(|upper| count <= upper)
+            });
+        }
+        let arn = image_arn(&self.repository, &self.digest);
+        let values: Vec<&str> = match name {
+            "accountId" => vec![ACCOUNT],
+            "ecrImageTags" => self.tags.iter().map(String::as_str).collect(),
+            "ecrRepositoryName" => vec![&self.repository],
+            "resourceId" => vec![&arn],
+            "resourceType" => vec!["AWS_ECR_CONTAINER_IMAGE"],
+            "scanStatusCode" => vec![self.status.0],
+            _ => vec![self.status.1],
+        };
+        let is = |condition: &Value| {
+            condition.get("value").and_then(Value::as_str).is_some_and(|it| values.contains(&it))
+        };
+        let excludes = |condition: &&Value| condition["comparison"] == "NOT_EQUALS";
+        let (not, any): (Vec<&Value>, Vec<&Value>) = conditions.iter().partition(excludes);
+        !not.into_iter().any(is) && (any.is_empty() || any.into_iter().any(is))
+    }
+
+    fn resource(&self) -> Value {
+        let mut image = json!({"tags": self.tags});
+        if let Some(count) = self.in_use_count {
+            image["inUseCount"] = count.into();
+        }
+        if let Some(at) = self.last_in_use_at {
+            image["lastInUseAt"] = at.into();
+        }
+        if let Some(at) = self.pulled_at {
+            image["imagePulledAt"] = at.into();
+        }
+        let repository = json!({"name": self.repository, "scanFrequency": "CONTINUOUS_SCAN"});
+        json!({
+            "resourceType": "AWS_ECR_CONTAINER_IMAGE",
+            "resourceId": image_arn(&self.repository, &self.digest),
+            "accountId": ACCOUNT,
+            "scanType": "PACKAGE",
+            "scanStatus": {"statusCode": self.status.0, "reason": self.status.1},
+            "resourceMetadata": {"ecrRepository": repository, "ecrImage": image},
+        })
+    }
+}
+
+impl Cluster {
+    fn information(&self) -> Value {
+        let details: Vec<Value> = self.workloads.iter().map(Workload::details).collect();
+        json!({"clusterArn": self.arn, "clusterDetails": details})
+    }
+}
+
+impl Workload {
+    fn details(&self) -> Value {
+        let metadata = match &self.of {
+            Orchestrator::Ecs { group, task_definition_arn } => json!({"awsEcsMetadataDetails": {
+                "detailsGroup": group, "taskDefinitionArn": task_definition_arn,
+            }}),
+            Orchestrator::Eks { namespace, owners } => {
+                let owner = |(name, kind): &(String, String)| json!({"name": name, "type": kind});
+                let owners: Vec<Value> = owners.iter().map(owner).collect();
+                json!({"awsEksMetadataDetails": {
+                    "namespace": namespace, "workloadInfoList": owners,
+                }})
+            }
+        };
+        json!({
+            "lastInUse": self.last_in_use,
+            "runningUnitCount": self.running,
+            "stoppedUnitCount": self.stopped,
+            "clusterMetadata": metadata,
+        })
+    }
+}
+
+fn read(body: &Bytes) -> Result<Value, Error> {
+    if body.is_empty() {
+        return Ok(json!({}));
+    }
+    if let Ok(input @ Value::Object(_)) = serde_json::from_slice(body) {
+        return Ok(input);
+    }
+    let message = "the body is not a JSON object".to_owned();
+    Err((StatusCode::BAD_REQUEST, "SerializationException", message, ""))
+}
+
+fn check_filter(name: &str, conditions: &Value) -> Result<(), Error> {
+    if !FILTERS.contains(&name) {
+        return Err(invalid("filterCriteria", &format!("{name} is not served here")));
+    }
+    if !conditions.is_array() || !(1..=10).contains(&list(conditions).len()) {
+        return Err(invalid("filterCriteria", &format!("{name}: expected 1 to 10 conditions")));
+    }
+    let number = |of: &Value, name: &str| of.get(name).is_none_or(Value::is_i64);
+    let good = |condition: &Value| {
+        if name == "ecrImageInUseCount" {
+            return number(condition, "lowerInclusive") && number(condition, "upperInclusive");
+        }
+        let value = condition.get("value").and_then(Value::as_str).unwrap_or_default();
+        (1..=1024).contains(&value.chars().count())
+            && matches!(condition["comparison"].as_str(), Some("EQUALS" | "NOT_EQUALS"))
+    };
+    if list(conditions).iter().all(good) {
+        Ok(())
+    } else {
+        Err(invalid("filterCriteria", &format!("{name}: a condition is malformed")))
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// One page, and where the next one starts.
+fn page(input: &Value, all: Vec<Value>, most: u64) -> Result<(Vec<Value>, Option<usize>), Error> {
+    let size = match input.get("maxResults") {
+        None | Some(Value::Null) => most,
+        Some(size) => size
+            .as_u64()
+            .filter(|size| (1..=most).contains(size))
+            .ok_or_else(|| invalid("maxResults", &format!("expected a number from 1 to {most}")))?,
+    };
+    let start = match input.get("nextToken") {
+        None | Some(Value::Null) => 0,
+        Some(token) => token
+            .as_str()
+            .and_then(|token| token.strip_prefix("from-")?.parse().ok())
+            .filter(|start| *start <= all.len())
+            .ok_or_else(|| invalid("nextToken", "it is not one of ours"))?,
+    };
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    let (end, total) = (start.saturating_add(size), all.len());
+    let page = all.into_iter().skip(start).take(size).collect();
+    Ok((page, (end < total).then_some(end)))
+}
+
+fn with_next(mut output: Value, next: Option<usize>) -> Value {
+    if let Some(next) = next {
+        output["nextToken"] = format!("from-{next}").into();
+    }
+    output
+}
+
+fn invalid(field: &'static str, message: &str) -> Error {
+    (StatusCode::BAD_REQUEST, "ValidationException", format!("{field}: {message}"), field)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test ends when something is off")]
+
+    use super::*;
+
+    fn inspector() -> Inspector {
+        let image = |n: u64| Coverage {
+            repository: if n.is_multiple_of(2) { "even" } else { "odd/ly" }.to_owned(),
+            digest: format!("sha256:{n:064}"),
+            tags: vec![format!("web-1.{n}")],
+            in_use_count: (n != 0).then_some(n % 5),
+            last_in_use_at: Some(1_795_000_000),
+            pulled_at: None,
+            status: ("ACTIVE", "SUCCESSFUL"),
+        };
+        let workloads = vec![
+            Workload {
+                last_in_use: 1_795_000_000,
+                running: 3,
+                stopped: 1,
+                of: Orchestrator::Eks {
+                    namespace: "shop".to_owned(),
+                    owners: vec![("web".to_owned(), "Deployment".to_owned())],
+                },
+            },
+            Workload {
+                last_in_use: 1_795_000_000,
+                running: 1,
+                stopped: 0,
+                of: Orchestrator::Ecs {
+                    group: "service:web".to_owned(),
+                    task_definition_arn: "arn:aws:ecs:us-east-1:123456789012:task-definition/web:1"
+                        .to_owned(),
+                },
+            },
+        ];
+        let cluster = |n| Cluster {
+            arn: format!("arn:aws:eks:us-east-1:123456789012:cluster/c{n}"),
+            workloads: workloads.clone(),
+        };
+        let clusters = (0..3).map(cluster).collect();
+        Inspector {
+            images: (0..450).map(image).collect(),
+            clusters: BTreeMap::from([(image_arn("even", "sha256:1"), clusters)]),
+        }
+    }
+
+    fn ask(path: &str, input: &Value) -> (u16, Value) {
+        let request = Request::post(path).body(Bytes::from(input.to_string())).unwrap();
+        let response = inspector().handle(&request);
+        (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())
+    }
+
+    /// All pages, by the digests' numbers.
+    fn listed(filter: &Value, size: Option<u64>) -> Vec<Vec<u64>> {
+        let (mut pages, mut token) = (Vec::new(), Value::Null);
+        loop {
+            let input = json!({"filterCriteria": filter, "maxResults": size, "nextToken": token});
+            let (status, output) = ask("/coverage/list", &input);
+            assert_eq!(status, 200, "{output}");
+            let page = output["coveredResources"].as_array().unwrap();
+            let number = |resource: &Value| {
+                let id = resource["resourceId"].as_str().unwrap();
+                id.rsplit(':').next().unwrap().parse().unwrap()
+            };
+            pages.push(page.iter().map(number).collect());
+            token = output["nextToken"].clone();
+            if token.is_null() {
+                return pages;
+            }
+        }
+    }
+
+    #[test]
+    fn coverage_comes_in_pages_of_200_and_of_what_is_asked_for() {
+        let lengths = |pages: &[Vec<u64>]| pages.iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(lengths(&listed(&json!({}), None)), [200, 200, 50]);
+        let pages = listed(&json!({}), Some(150));
+        assert_eq!(lengths(&pages), [150, 150, 150]);
+        assert_eq!(pages.concat(), (0..450).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn filters_are_joined_and_their_values_are_alternatives() {
+        let equals = |value: &str| json!({"comparison": "EQUALS", "value": value});
+        let in_use = json!({
+            "ecrRepositoryName": [equals("even")],
+            "ecrImageInUseCount": [{"lowerInclusive": 1}],
+            "resourceType": [equals("AWS_ECR_CONTAINER_IMAGE"), equals("AWS_ECR_REPOSITORY")],
+            "scanStatusCode": [equals("ACTIVE")],
+        });
+        let found = listed(&in_use, None).concat();
+        assert!(found.iter().all(|n| n % 2 == 0 && n % 5 != 0), "{found:?}");
+        assert_eq!(found.len(), 180);
+        let not = json!({"ecrRepositoryName": [{"comparison": "NOT_EQUALS", "value": "even"}]});
+        assert_eq!(listed(&not, None).concat().len(), 225);
+        let unused = json!({"ecrImageInUseCount": [{"lowerInclusive": 0, "upperInclusive": 0}]});
+        assert!(!listed(&unused, None).concat().contains(&0), "not known is not zero");
+        let inactive = json!({"scanStatusCode": [equals("INACTIVE")]});
+        assert_eq!(listed(&inactive, None), [Vec::<u64>::new()]);
+    }
+
+    #[test]
+    fn a_request_that_the_model_does_not_allow_is_refused() {
+        let filter = |filter: Value| json!({"filterCriteria": filter});
+        for (path, input) in [
+            ("/coverage/list", json!({"maxResults": 0})),
+            ("/coverage/list", json!({"maxResults": 201})),
+            ("/coverage/list", json!({"nextToken": "elsewhere"})),
+            ("/coverage/list", filter(json!({"ecrRepositoryName": []}))),
+            ("/coverage/list", filter(json!({"ecrRepositoryName": [{"value": "even"}]}))),
+            ("/coverage/list", filter(json!({"ecrImageInUseCount": [{"lowerInclusive": "1"}]}))),
+            ("/coverage/list", filter(json!({"lambdaFunctionName": [{}]}))),
+            ("/cluster/get", json!({})),
+            ("/cluster/get", json!({"filter": {"resourceId": "x"}})),
+            (
+                "/cluster/get",
+                json!({"filter": {"resourceId": image_arn("a", "b")}, "maxResults": 101}),
+            ),
+        ] {
+            let (status, output) = ask(path, &input);
+            assert_eq!(
+                (status, &output["reason"]),
+                (400, &json!("FIELD_VALIDATION_FAILED")),
+                "{input}"
+            );
+        }
+        assert_eq!(ask("/coverage/statistics/list", &json!({})).0, 404);
+    }
+
+    #[test]
+    fn clusters_name_what_runs_the_image() {
+        let of = |digest: &str| json!({"resourceId": image_arn("even", digest)});
+        let input = json!({"filter": of("sha256:1"), "maxResults": 2});
+        let (_, first) = ask("/cluster/get", &input);
+        assert_eq!(first["cluster"].as_array().unwrap().len(), 2);
+        let metadata = |n: usize| &first["cluster"][0]["clusterDetails"][n]["clusterMetadata"];
+        assert_eq!(
+            metadata(0)["awsEksMetadataDetails"],
+            json!({"namespace": "shop", "workloadInfoList": [{"name": "web", "type": "Deployment"}]})
+        );
+        assert_eq!(metadata(1)["awsEcsMetadataDetails"]["detailsGroup"], "service:web");
+        let next = json!({"filter": of("sha256:1"), "nextToken": first["nextToken"]});
+        let (_, last) = ask("/cluster/get", &next);
+        assert_eq!(last["cluster"].as_array().unwrap().len(), 1);
+        assert_eq!(last["nextToken"], Value::Null);
+        assert_eq!(
+            ask("/cluster/get", &json!({"filter": of("sha256:2")})).1,
+            json!({"cluster": []})
+        );
+    }
+}

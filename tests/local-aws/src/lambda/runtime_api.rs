@@ -1,0 +1,154 @@
+//! The Runtime API of one process, on a port of its own: `AWS_LAMBDA_RUNTIME_API` is a host
+//! and a port, and has no room for anything else.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::Function;
+use crate::call::response;
+
+/// The most that an answer may be.
+const ANSWER: usize = 6 * 1_024 * 1_024;
+
+/// What a process asks for.
+pub enum Asked {
+    /// The next event.
+    Next(Next),
+    /// To give its answer to the current one.
+    Response(Bytes),
+    /// To report an error, of the current event or of its start.
+    Error(Bytes),
+}
+
+/// A `GET /next` that waits.
+pub struct Next(oneshot::Sender<Response<Bytes>>);
+
+impl Next {
+    /// Answers it with an event.
+    pub fn send(self, request_id: &str, event: &str, function: &Function) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let deadline = (now + function.timeout).as_millis().to_string();
+        let mut next = response(200, "application/json", event.to_owned());
+        for (name, value) in [
+            ("lambda-runtime-aws-request-id", request_id),
+            ("lambda-runtime-deadline-ms", &deadline),
+            ("lambda-runtime-invoked-function-arn", &function.arn()),
+            ("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=0"),
+        ] {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                next.headers_mut().insert(name, value);
+            }
+        }
+        // A process that has gone is noticed by whoever waits for its answer.
+        let _ = self.0.send(next);
+    }
+}
+
+/// A request, and where its answer goes.
+struct Pending(Request<Bytes>, oneshot::Sender<Response<Bytes>>);
+
+/// The port of one process.
+pub struct RuntimeApi {
+    address: String,
+    requests: mpsc::Receiver<Pending>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for RuntimeApi {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl RuntimeApi {
+    pub async fn open() -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?.to_string();
+        let (sender, requests) = mpsc::channel(8);
+        let task = tokio::spawn(async move {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { continue };
+                let sender = sender.clone();
+                let service = service_fn(move |request| ask(request, sender.clone()));
+                let connection =
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                // A process may end at any time, and its connections with it.
+                tokio::spawn(async move { drop(connection.await) });
+            }
+        });
+        Ok(Self { address, requests, task })
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What the process asks for next that it may; what it may not is refused here.
+    /// `current` is the event's ID, or empty where there is none.
+    pub async fn asked(&mut self, current: &str) -> Asked {
+        loop {
+            let Some(Pending(request, reply)) = self.requests.recv().await else {
+                return std::future::pending().await;
+            };
+            let path = request.uri().path().strip_prefix("/2018-06-01/runtime/").unwrap_or("");
+            let parts: Vec<&str> = path.split('/').collect();
+            let refuse = |status: u16, kind: &str, message: &str| {
+                let body = json!({"errorType": kind, "errorMessage": message}).to_string();
+                response(status, "application/json", body)
+            };
+            let accepted = || response(202, "application/json", r#"{"status":"OK"}"#);
+            let refused = match (request.method(), &parts[..]) {
+                (&Method::GET, ["invocation", "next"]) => return Asked::Next(Next(reply)),
+                (&Method::POST, ["init", "error"]) => {
+                    let _ = reply.send(accepted());
+                    return Asked::Error(request.into_body());
+                }
+                (&Method::POST, ["invocation", id, "response" | "error"]) if *id != current => {
+                    refuse(400, "InvalidRequestID", "Invalid request ID")
+                }
+                (&Method::POST, ["invocation", _, "response"]) => {
+                    if request.body().len() > ANSWER {
+                        let message = "Response payload size exceeded maximum allowed payload size (6291556 bytes).";
+                        let _ = reply.send(refuse(413, "RequestEntityTooLarge", message));
+                        let error = json!({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": message});
+                        return Asked::Error(error.to_string().into());
+                    }
+                    let _ = reply.send(accepted());
+                    return Asked::Response(request.into_body());
+                }
+                (&Method::POST, ["invocation", _, "error"]) => {
+                    let _ = reply.send(accepted());
+                    return Asked::Error(request.into_body());
+                }
+                _ => refuse(404, "NotFound", "there is no such path"),
+            };
+            let _ = reply.send(refused);
+        }
+    }
+}
+
+/// Passes a request on and waits for its answer.
+async fn ask(
+    request: Request<Incoming>,
+    sender: mpsc::Sender<Pending>,
+) -> Result<Response<Full<Bytes>>, io::Error> {
+    let gone = || io::Error::from(io::ErrorKind::ConnectionReset);
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| gone())?.to_bytes();
+    let (reply, answer) = oneshot::channel();
+    sender.send(Pending(Request::from_parts(head, body), reply)).await.map_err(|_| gone())?;
+    answer.await.map(|answer| answer.map(Full::new)).map_err(|_| gone())
+}

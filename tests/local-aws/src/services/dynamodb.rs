@@ -1,0 +1,407 @@
+//! Tables: the crate evaluates expressions well and checks requests little.
+//!
+//! What a ledger can get wrong unnoticed is refused here as AWS refuses it: reserved words,
+//! placeholders that nothing uses, keys that do not fit the table, batches and items that are
+//! too large. One request is served at a time, because the crate looks at a condition and
+//! writes in two steps.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
+use winterbaume_core::MockResponse;
+use winterbaume_dynamodb::DynamoDbService;
+
+use super::json::{input, output, text};
+use super::reserved::is_reserved;
+use super::{Answer, Call, Refusal};
+
+const OPERATIONS: &[&str] = &[
+    "BatchGetItem",
+    "BatchWriteItem",
+    "CreateTable",
+    "DeleteItem",
+    "DeleteTable",
+    "DescribeTable",
+    "DescribeTimeToLive",
+    "GetItem",
+    "ListTables",
+    "PutItem",
+    "Query",
+    "Scan",
+    "TransactWriteItems",
+    "UpdateItem",
+    "UpdateTimeToLive",
+];
+
+/// The parameters that hold an expression.
+const EXPRESSIONS: &[&str] = &[
+    "ConditionExpression",
+    "FilterExpression",
+    "KeyConditionExpression",
+    "ProjectionExpression",
+    "UpdateExpression",
+];
+
+/// Amazon `DynamoDB`.
+#[derive(Default)]
+pub struct DynamoDb {
+    service: Mutex<DynamoDbService>,
+}
+
+impl DynamoDb {
+    pub async fn serve(&self, call: &Call) -> Answer {
+        let input = input(call, OPERATIONS)?;
+        let service = &*self.service.lock().await;
+        let table = Table { service, call };
+        let operation = call.operation.as_str();
+        match operation {
+            "PutItem" | "UpdateItem" | "DeleteItem" | "GetItem" => {
+                table.check_one(operation, &input).await?;
+            }
+            "Query" | "Scan" => {
+                check_expressions(&input)?;
+                table.check_key_condition(&input).await?;
+            }
+            "BatchWriteItem" => table.check_batch(&input).await?,
+            "TransactWriteItems" => {
+                for (operation, write) in writes(&input) {
+                    table.check_one(operation, write).await?;
+                }
+            }
+            _ => {}
+        }
+        let returned = text(&input, "ReturnValues");
+        let before = match (operation, returned) {
+            ("UpdateItem", "ALL_OLD") => table.item(&input).await,
+            ("UpdateItem", "UPDATED_OLD" | "UPDATED_NEW") => {
+                let message = format!("ReturnValues {returned} is not served here");
+                return Err(Refusal::new("UnknownOperationException", message));
+            }
+            _ => None,
+        };
+        let mut answer = call.forward(service).await;
+        let mut output = output(&answer);
+        if answer.status == 200 {
+            if let Some(before) = before {
+                output["Attributes"] = before;
+            }
+            if text(&input, "Select") == "COUNT"
+                && let Some(output) = output.as_object_mut()
+            {
+                output.remove("Items");
+            }
+        } else {
+            table.add_the_old(&input, &mut output).await;
+        }
+        answer.body = Bytes::from(output.to_string());
+        Ok(answer)
+    }
+}
+
+/// The crate, for the questions that come before and after a request.
+struct Table<'a> {
+    service: &'a DynamoDbService,
+    call: &'a Call,
+}
+
+impl Table<'_> {
+    async fn ask(&self, operation: &str, input: &Value) -> MockResponse {
+        self.call.forward_as(self.service, operation, input.to_string()).await
+    }
+
+    /// The names and the types of a table's key; nothing when there is no such table, which
+    /// the crate then says.
+    async fn key(&self, input: &Value) -> Vec<(String, String)> {
+        let name = json!({"TableName": text(input, "TableName")});
+        let described = output(&self.ask("DescribeTable", &name).await);
+        let list = |of: &str| described.pointer(of).and_then(Value::as_array).cloned();
+        let types = list("/Table/AttributeDefinitions").unwrap_or_default();
+        let of = |name: &str| types.iter().find(|it| text(it, "AttributeName") == name);
+        list("/Table/KeySchema")
+            .unwrap_or_default()
+            .iter()
+            .map(|part| text(part, "AttributeName"))
+            .map(|name| (name, of(name).map_or("", |it| text(it, "AttributeType"))))
+            .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+            .collect()
+    }
+
+    /// The item that a write is about, as it is now.
+    async fn item(&self, input: &Value) -> Option<Value> {
+        let mut key = Map::new();
+        let given = input.get("Key").or(input.get("Item"))?;
+        for (name, _) in self.key(input).await {
+            key.insert(name.clone(), given.get(&name)?.clone());
+        }
+        let get = json!({"TableName": text(input, "TableName"), "Key": key});
+        output(&self.ask("GetItem", &get).await).get("Item").cloned()
+    }
+
+    /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PutItem.html>,
+    /// and the pages of the other three.
+    async fn check_one(&self, operation: &str, input: &Value) -> Result<(), Refusal> {
+        check_expressions(input)?;
+        let key = self.key(input).await;
+        match input.get("Item").and_then(Value::as_object) {
+            Some(item) => check_item(&key, item)?,
+            None => check_key(&key, input.get("Key"))?,
+        }
+        if matches!(operation, "UpdateItem" | "Update") {
+            for target in targets(text(input, "UpdateExpression")) {
+                let name = resolve(input, &target);
+                if key.iter().any(|(part, _)| *part == name) {
+                    return Err(invalid(format!(
+                        "One or more parameter values were invalid: Cannot update attribute \
+                         {name}. This attribute is part of the key"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The crate passes over conditions on what is no key.
+    ///
+    /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.KeyConditionExpressions.html>
+    async fn check_key_condition(&self, input: &Value) -> Result<(), Refusal> {
+        if input.get("IndexName").is_some() {
+            return Ok(());
+        }
+        let key = self.key(input).await;
+        for name in attributes(text(input, "KeyConditionExpression")) {
+            let name = resolve(input, &name);
+            if !key.is_empty() && key.iter().all(|(part, _)| *part != name) {
+                return Err(invalid(format!("Query key condition not supported: {name}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
+    async fn check_batch(&self, input: &Value) -> Result<(), Refusal> {
+        let tables = input.get("RequestItems").and_then(Value::as_object);
+        let mut number = 0;
+        for (table, requests) in tables.into_iter().flatten() {
+            let key = self.key(&json!({"TableName": table})).await;
+            let mut seen = BTreeSet::new();
+            for request in requests.as_array().into_iter().flatten() {
+                number += 1;
+                let item = request.pointer("/PutRequest/Item");
+                if let Some(item) = item.and_then(Value::as_object) {
+                    check_item(&key, item)?;
+                } else {
+                    check_key(&key, request.pointer("/DeleteRequest/Key"))?;
+                }
+                let of = item.or(request.pointer("/DeleteRequest/Key"));
+                let parts = key.iter().map(|(name, _)| of.and_then(|of| of.get(name)));
+                if !seen.insert(format!("{:?}", parts.collect::<Vec<_>>())) {
+                    return Err(invalid("Provided list of item keys contains duplicates"));
+                }
+            }
+        }
+        if !(1..=25).contains(&number) {
+            return Err(invalid("A batch holds 1 to 25 requests"));
+        }
+        Ok(())
+    }
+
+    /// Who asked for it gets the item that failed a condition; the crate never says it.
+    ///
+    /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PutItem.html>
+    async fn add_the_old(&self, input: &Value, output: &mut Value) {
+        let asked = |of: &Value| text(of, "ReturnValuesOnConditionCheckFailure") == "ALL_OLD";
+        if text(output, "__type").ends_with("#ConditionalCheckFailedException") && asked(input) {
+            if let Some(item) = self.item(input).await {
+                output["Item"] = item;
+            }
+            return;
+        }
+        let reasons = output.get_mut("CancellationReasons").and_then(Value::as_array_mut);
+        for (reason, (_, write)) in reasons.into_iter().flatten().zip(writes(input)) {
+            if text(reason, "Code") == "ConditionalCheckFailed"
+                && asked(write)
+                && let Some(item) = self.item(write).await
+            {
+                reason["Item"] = item;
+            }
+        }
+    }
+}
+
+/// The writes of a transaction, each with what it is.
+fn writes(input: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let items = input.get("TransactItems").and_then(Value::as_array);
+    items
+        .into_iter()
+        .flatten()
+        .filter_map(|item| item.as_object()?.iter().next())
+        .map(|(operation, write)| (operation.as_str(), write))
+}
+
+/// The key of an item fits the table, and the item is not above 400 KB.
+///
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
+fn check_item(key: &[(String, String)], item: &Map<String, Value>) -> Result<(), Refusal> {
+    for (name, kind) in key {
+        let Some(value) = item.get(name) else {
+            return Err(invalid(format!(
+                "One or more parameter values were invalid: Missing the key {name} in the item"
+            )));
+        };
+        check_part(name, kind, value)?;
+    }
+    if item.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>() > 400 * 1024 {
+        return Err(invalid("Item size has exceeded the maximum allowed size"));
+    }
+    Ok(())
+}
+
+fn check_key(key: &[(String, String)], given: Option<&Value>) -> Result<(), Refusal> {
+    let given = given.and_then(Value::as_object);
+    if key.is_empty() {
+        return Ok(());
+    }
+    if given.map_or(0, Map::len) != key.len() {
+        return Err(invalid("The provided key element does not match the schema"));
+    }
+    for (name, kind) in key {
+        let Some(value) = given.and_then(|given| given.get(name)) else {
+            return Err(invalid("The provided key element does not match the schema"));
+        };
+        check_part(name, kind, value)?;
+    }
+    Ok(())
+}
+
+fn check_part(name: &str, kind: &str, value: &Value) -> Result<(), Refusal> {
+    match value.get(kind).and_then(Value::as_str) {
+        Some("") => Err(invalid(format!(
+            "One or more parameter values are not valid. The AttributeValue for a key attribute \
+             cannot contain an empty string value. Key: {name}"
+        ))),
+        Some(_) => Ok(()),
+        None => Err(invalid(format!(
+            "One or more parameter values were invalid: Type mismatch for key {name} expected: {kind}"
+        ))),
+    }
+}
+
+/// About what a value takes: numbers take less than their digits.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(list) => list.iter().map(|it| 1 + size(it)).sum(),
+        // The type, as in `{"S": …}`, takes nothing, a map's names do.
+        Value::Object(map) => map
+            .iter()
+            .map(|(kind, value)| match (kind.as_str(), value) {
+                ("M", Value::Object(map)) => {
+                    map.iter().map(|(name, it)| name.len() + 1 + size(it)).sum()
+                }
+                _ => size(value),
+            })
+            .sum(),
+        _ => 1,
+    }
+}
+
+/// No reserved word is an attribute's name, and every placeholder has its use.
+///
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.ExpressionAttributeNames.html>
+fn check_expressions(input: &Value) -> Result<(), Refusal> {
+    let mut used = BTreeSet::new();
+    for parameter in EXPRESSIONS {
+        let expression = text(input, parameter);
+        used.extend(tokens(expression).filter(|token| token.starts_with(['#', ':'])));
+        for name in attributes(expression) {
+            if is_reserved(&name) {
+                return Err(invalid(format!(
+                    "Invalid {parameter}: Attribute name is a reserved keyword; reserved keyword: {name}"
+                )));
+            }
+        }
+    }
+    for parameter in ["ExpressionAttributeNames", "ExpressionAttributeValues"] {
+        let given = input.get(parameter).and_then(Value::as_object);
+        for placeholder in given.into_iter().flat_map(|given| given.keys()) {
+            if !used.contains(placeholder.as_str()) {
+                return Err(invalid(format!(
+                    "Value provided in {parameter} unused in expressions: keys: {{{placeholder}}}"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The words, placeholders and signs of an expression.
+fn tokens(expression: &str) -> impl Iterator<Item = &str> {
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '#' | ':');
+    let mut rest = expression;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start();
+        let first = rest.chars().next()?;
+        let length = if word(first) {
+            rest.find(|c| !word(c)).unwrap_or(rest.len())
+        } else {
+            first.len_utf8()
+        };
+        let (token, behind) = rest.split_at(length);
+        rest = behind;
+        Some(token)
+    })
+}
+
+/// The attributes that an expression names, be it by placeholder: no operator and no function.
+fn attributes(expression: &str) -> Vec<String> {
+    const OPERATORS: &[&str] =
+        &["AND", "OR", "NOT", "BETWEEN", "IN", "SET", "ADD", "REMOVE", "DELETE"];
+    let tokens: Vec<&str> = tokens(expression).collect();
+    let next = tokens.iter().skip(1).chain([&""]);
+    tokens
+        .iter()
+        .zip(next)
+        .filter(|(token, next)| {
+            token.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '#'))
+                && **next != "("
+                && !OPERATORS.iter().any(|operator| operator.eq_ignore_ascii_case(token))
+        })
+        .map(|(token, _)| (*token).to_owned())
+        .collect()
+}
+
+/// The attributes that an update changes: what follows a clause's word or a comma.
+fn targets(expression: &str) -> Vec<String> {
+    let (mut depth, mut awaited, mut found) = (0_u32, false, Vec::new());
+    for token in tokens(expression) {
+        match token {
+            "(" => depth += 1,
+            ")" => depth = depth.saturating_sub(1),
+            "," if depth == 0 => awaited = true,
+            _ if ["SET", "ADD", "REMOVE", "DELETE"]
+                .iter()
+                .any(|it| it.eq_ignore_ascii_case(token)) =>
+            {
+                awaited = true;
+            }
+            _ if awaited => {
+                found.push(token.to_owned());
+                awaited = false;
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The name behind a placeholder.
+fn resolve(input: &Value, name: &str) -> String {
+    let names = input.get("ExpressionAttributeNames");
+    names.and_then(|names| names.get(name)).and_then(Value::as_str).unwrap_or(name).to_owned()
+}
+
+fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal::new("com.amazonaws.dynamodb.v20120810#ValidationException", message)
+}

@@ -1,0 +1,91 @@
+//! Secrets Manager and SQS, and how the protocols in JSON are read.
+
+use bytes::Bytes;
+use serde_json::Value;
+use winterbaume_core::MockResponse;
+use winterbaume_secretsmanager::SecretsManagerService;
+use winterbaume_sqs::SqsService;
+
+use super::{Answer, Call, Refusal};
+
+/// What a queue that is not there is called, in JSON and in the protocol of old.
+///
+/// <https://smithy.io/2.0/aws/protocols/aws-query-protocol.html> (`awsQueryCompatible`)
+pub const NO_QUEUE: (&str, &str) =
+    ("com.amazonaws.sqs#QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue;Sender");
+
+/// Reads the input of one of these operations.
+pub fn input(call: &Call, operations: &[&str]) -> Result<Value, Refusal> {
+    if !operations.contains(&call.operation.as_str()) {
+        return Err(call.unknown());
+    }
+    match serde_json::from_slice(&call.body) {
+        Ok(input @ Value::Object(_)) => Ok(input),
+        Ok(_) => Err(Refusal::new("SerializationException", "expected an object")),
+        Err(error) => Err(Refusal::new("SerializationException", error.to_string())),
+    }
+}
+
+/// A text of the input; none is as empty.
+pub fn text<'a>(input: &'a Value, name: &str) -> &'a str {
+    input.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The body of an answer.
+pub fn output(answer: &MockResponse) -> Value {
+    serde_json::from_slice(&answer.body).unwrap_or_default()
+}
+
+/// Serves Secrets Manager.
+pub async fn secrets(service: &SecretsManagerService, call: &Call) -> Answer {
+    const OPERATIONS: &[&str] =
+        &["CreateSecret", "DeleteSecret", "DescribeSecret", "GetSecretValue", "PutSecretValue"];
+    input(call, OPERATIONS)?;
+    Ok(call.forward(service).await)
+}
+
+/// Serves SQS.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/Welcome.html>
+pub async fn queues(service: &SqsService, call: &Call) -> Answer {
+    const OPERATIONS: &[&str] = &[
+        "CreateQueue",
+        "DeleteMessage",
+        "DeleteQueue",
+        "GetQueueAttributes",
+        "GetQueueUrl",
+        "ListQueues",
+        "PurgeQueue",
+        "ReceiveMessage",
+        "SendMessage",
+    ];
+    let refused = |message: &str| {
+        let code = "com.amazonaws.sqs#InvalidParameterValueException";
+        Err(Refusal::new(code, format!("One or more parameters are invalid. Reason: {message}")))
+    };
+    let input = input(call, OPERATIONS)?;
+    if text(&input, "MessageBody").len() > 1_048_576 {
+        return refused("Message must be shorter than 1048576 bytes.");
+    }
+    let most = input.get("MaxNumberOfMessages").and_then(Value::as_i64).unwrap_or(1);
+    if !(1..=10).contains(&most) {
+        return refused("MaxNumberOfMessages must be between 1 and 10.");
+    }
+    let mut answer = call.forward(service).await;
+    let mut output = output(&answer);
+    if text(&output, "__type") == "AWS.SimpleQueueService.NonExistentQueue" {
+        return Err(Refusal::new(NO_QUEUE.0, text(&output, "message")));
+    }
+    if call.operation == "GetQueueAttributes" && answer.status == 200 {
+        // The crate answers with all attributes, whatever was asked for.
+        let asked = input.get("AttributeNames").and_then(Value::as_array);
+        let asked: Vec<&str> = asked.into_iter().flatten().filter_map(Value::as_str).collect();
+        if let Some(attributes) = output.get_mut("Attributes").and_then(Value::as_object_mut)
+            && !asked.contains(&"All")
+        {
+            attributes.retain(|name, _| asked.contains(&name.as_str()));
+        }
+        answer.body = Bytes::from(output.to_string());
+    }
+    Ok(answer)
+}

@@ -1,0 +1,220 @@
+//! What a template of AWS CloudFormation or SAM comes to with given parameters.
+//!
+//! It makes nothing. Whoever does asks a [`Stack`] for its resources in order, makes each
+//! from its properties, and says what came of it ([`Stack::made`]), since later ones refer
+//! to that. Of the language only what our templates use is known, and the rest is an error
+//! that says where it stands: a template that is half understood would prove nothing.
+//!
+//! Of SAM's transform only `Globals` is done; an `AWS::Serverless::Function` stays one.
+
+mod evaluate;
+mod parameters;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+/// A template as it was read, with its short forms spelled out and `Globals` merged in.
+#[derive(Clone, Debug)]
+pub struct Template {
+    parameters: Map<String, Value>,
+    rules: Map<String, Value>,
+    conditions: Map<String, Value>,
+    resources: Map<String, Value>,
+    outputs: Map<String, Value>,
+}
+
+/// What is wrong with a template or with the parameters for it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{at}{}{reason}", if at.is_empty() { "" } else { ": " })]
+pub struct Error {
+    reason: String,
+    at: String,
+}
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// What the pseudo parameters say. The partition is always `aws`.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// `AWS::AccountId`, twelve digits.
+    pub account: String,
+    /// `AWS::Region`.
+    pub region: String,
+    /// `AWS::StackName`.
+    pub name: String,
+    /// `AWS::StackId`, an ARN.
+    pub id: String,
+}
+
+/// A template with its parameters, and with what was made of it so far.
+#[derive(Clone, Debug)]
+pub struct Stack<'t> {
+    template: &'t Template,
+    identity: Identity,
+    parameters: BTreeMap<&'t str, Value>,
+    conditions: BTreeMap<&'t str, bool>,
+    made: BTreeMap<String, Made>,
+}
+
+#[derive(Clone, Debug)]
+struct Made {
+    physical_id: String,
+    attributes: Map<String, Value>,
+}
+
+impl Error {
+    fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), at: String::new() }
+    }
+
+    /// The same, seen from one level further out.
+    fn within(self, step: impl std::fmt::Display) -> Self {
+        let at = match self.at.as_str() {
+            "" => step.to_string(),
+            at => format!("{step}.{at}"),
+        };
+        Self { at, ..self }
+    }
+}
+
+fn err<T>(reason: impl Into<String>) -> Result<T> {
+    Err(Error::new(reason))
+}
+
+impl Template {
+    /// Reads YAML, or JSON, which is YAML too. A null is an error, and so are a section, an
+    /// attribute of a resource, a tag and a function that are not known.
+    pub fn read(text: &str) -> Result<Self> {
+        read::template(text)
+    }
+}
+
+impl<'t> Stack<'t> {
+    /// Checks the parameters as CloudFormation does, and the template's rules.
+    pub fn new(
+        template: &'t Template,
+        identity: Identity,
+        parameters: &BTreeMap<String, String>,
+    ) -> Result<Self> {
+        let parameters = parameters::check(&template.parameters, parameters)?;
+        let (conditions, made) = (BTreeMap::new(), BTreeMap::new());
+        let mut stack = Self { template, identity, parameters, conditions, made };
+        stack.decide_conditions()?;
+        stack.check_rules()?;
+        Ok(stack)
+    }
+
+    /// The logical IDs of the resources whose condition holds, each after those that it
+    /// refers to or depends on. A cycle is an error that names it.
+    pub fn resources(&self) -> Result<Vec<&'t str>> {
+        let mut wanted = Vec::new();
+        for (id, resource) in &self.template.resources {
+            if self.is_wanted(resource).map_err(|error| error.within(id).within("Resources"))? {
+                wanted.push(id.as_str());
+            }
+        }
+        evaluate::ordered(&wanted, |id| {
+            let needed =
+                self.needed_by(id).map_err(|error| error.within(id).within("Resources"))?;
+            match needed.iter().find(|needed| !wanted.contains(needed)) {
+                Some(absent) => err(format!("{id} needs {absent}, whose condition does not hold")),
+                None => Ok(needed),
+            }
+        })
+    }
+
+    /// The type of a resource, such as `AWS::IAM::Role`.
+    pub fn resource_type(&self, id: &str) -> Result<&'t str> {
+        match self.resource(id)?.get("Type") {
+            Some(Value::String(kind)) => Ok(kind),
+            _ => err(format!("{id} has no type")),
+        }
+    }
+
+    /// The properties of a resource, evaluated. What they refer to must have been made.
+    pub fn properties(&self, id: &str) -> Result<Value> {
+        let properties = match self.resource(id)?.get("Properties") {
+            Some(properties) => self
+                .evaluate(properties)
+                .map_err(|error| error.within("Properties").within(id).within("Resources"))?,
+            None => None,
+        };
+        Ok(properties.unwrap_or_else(|| Map::new().into()))
+    }
+
+    /// From now on a `Ref` of the resource gives this ID, and a `Fn::GetAtt` one of these.
+    pub fn made(&mut self, id: &str, physical_id: &str, attributes: Map<String, Value>) {
+        let physical_id = physical_id.to_owned();
+        self.made.insert(id.to_owned(), Made { physical_id, attributes });
+    }
+
+    /// The outputs whose condition holds. What they refer to must have been made.
+    pub fn outputs(&self) -> Result<BTreeMap<String, String>> {
+        let mut outputs = BTreeMap::new();
+        for (name, output) in &self.template.outputs {
+            let value = || match (self.is_wanted(output)?, output.get("Value")) {
+                (false, _) => Ok(None),
+                (true, Some(value)) => {
+                    self.text(value).map(Some).map_err(|error| error.within("Value"))
+                }
+                (true, None) => err("an output has a Value"),
+            };
+            if let Some(value) = value().map_err(|error| error.within(name).within("Outputs"))? {
+                outputs.insert(name.clone(), value);
+            }
+        }
+        Ok(outputs)
+    }
+
+    fn resource(&self, id: &str) -> Result<&'t Value> {
+        let found = self.template.resources.get(id);
+        found.map_or_else(|| err(format!("there is no resource {id}")), Ok)
+    }
+
+    /// Whether the condition holds that a resource or an output has, if it has one.
+    fn is_wanted(&self, of: &Value) -> Result<bool> {
+        of.get("Condition").map_or(Ok(true), |name| self.condition(name))
+    }
+
+    fn check_rules(&self) -> Result<()> {
+        for (name, rule) in &self.template.rules {
+            self.check_rule(rule).map_err(|error| error.within(name).within("Rules"))?;
+        }
+        Ok(())
+    }
+
+    fn check_rule(&self, rule: &Value) -> Result<()> {
+        if let Some(condition) = rule.get("RuleCondition")
+            && !self.holds(condition).map_err(|error| error.within("RuleCondition"))?
+        {
+            return Ok(());
+        }
+        let assertions = rule.get("Assertions").and_then(Value::as_array);
+        for assertion in assertions.into_iter().flatten() {
+            let Some(assert) = assertion.get("Assert") else { return err("expected an Assert") };
+            if !self.holds(assert).map_err(|error| error.within("Assert"))? {
+                let described = assertion.get("AssertDescription").and_then(Value::as_str);
+                return err(described.unwrap_or("an assertion does not hold"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The properties of a custom resource as its function receives them: every number and
+/// every boolean has become a string on the way.
+#[must_use]
+pub fn as_cloudformation_sends(properties: Value) -> Value {
+    match properties {
+        Value::Bool(_) | Value::Number(_) => Value::String(properties.to_string()),
+        Value::Array(values) => values.into_iter().map(as_cloudformation_sends).collect(),
+        Value::Object(object) => {
+            object.into_iter().map(|(name, value)| (name, as_cloudformation_sends(value))).collect()
+        }
+        Value::String(_) | Value::Null => properties,
+    }
+}
