@@ -1,0 +1,28 @@
+//! Every function of the workspace in one program: under a Lambda Runtime API it is the one
+//! that `_HANDLER` names. Started by hand (`cargo demo`) it is the demonstration, which runs
+//! itself again as the functions.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the demonstration is for reading")]
+
+mod demo;
+mod probe;
+
+use std::process::ExitCode;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let handler = std::env::var("_HANDLER");
+    let done = match handler.as_deref() {
+        Ok("custom-resource") => custom_resource::run().await,
+        Ok("probe") => probe::run().await,
+        Ok(other) => Err(format!("there is no function {other}").into()),
+        Err(_) => demo::run().await.map_err(|error| format!("{error:#}").into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\n{}: {error}", handler.as_deref().unwrap_or("cargo demo"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,22 @@
+use std::process::Command;
+
+use crate::program;
+
+#[test]
+fn the_demonstration_shows_what_stands_and_ends_well() {
+    let shown = Command::new(program()).env_remove("_HANDLER").output().unwrap();
+    let text = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.status.success(), "{text}\n{}", String::from_utf8_lossy(&shown.stderr));
+    for expected in [
+        "Custom::EcrRepository      arn:aws:ecr:us-east-1:123456789012:repository/infrastructure",
+        "create it with IMMUTABLE tags, scanned on push, encrypted with KMS; put the lifecycle policy",
+        "tags            IMMUTABLE",
+        "scanned on push yes",
+        "encrypted with  KMS",
+        "lifecycle 1: Expire untagged images 7 days after their push",
+        "ecr:GetAuthorizationToken",
+        "aws ecr get-login-password --region us-east-1 | docker login --username AWS",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is missing:\n{text}");
+    }
+}

@@ -1,0 +1,41 @@
+//! The functions, and a probe of what runs them, as real processes.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test ends where something is off"
+)]
+
+mod demo;
+mod events;
+mod lambda;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use local_aws::lambda::Function;
+use local_aws::{ACCOUNT, REGION};
+
+/// The program that every function runs.
+fn program() -> PathBuf {
+    env!("CARGO_BIN_EXE_bootstrap").into()
+}
+
+/// A function of the probe.
+fn probe(name: &str) -> Function {
+    Function {
+        name: name.to_owned(),
+        program: program(),
+        handler: "probe".to_owned(),
+        environment: BTreeMap::new(),
+        timeout: Duration::from_secs(30),
+        memory_mb: 128,
+        account: ACCOUNT.to_owned(),
+        region: REGION.to_owned(),
+        retries: 2,
+        dead_letter: None,
+        on_failure: None,
+        reserved_concurrency: None,
+    }
+}
