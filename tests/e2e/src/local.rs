@@ -1,28 +1,34 @@
-//! A virtual environment with the tools, and the emulators as processes of their own.
+//! A virtual environment with the tools, the emulator of everything but ECR as a process of
+//! its own, and the embedded ECR on a port.
 
 use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use local_aws::LocalAws;
+use local_aws::server::Server;
+use tokio::runtime::Runtime;
 
 /// The account and region that everything is in.
-pub const ACCOUNT: &str = "123456789012";
-pub const REGION: &str = "us-east-1";
+pub use local_aws::{ACCOUNT, REGION};
 
-/// How long an emulator may take to start.
+/// How long the emulator may take to start.
 const START: Duration = Duration::from_secs(60);
 
 /// The emulators, which end with this.
 pub struct Local {
+    /// The ECR that the stacks' repositories are in.
+    pub aws: LocalAws,
     root: PathBuf,
     venv: PathBuf,
     endpoint: String,
-    ecr_endpoint: String,
-    _processes: [Process; 2],
+    ecr: Server,
+    _runtime: Runtime,
+    _ministack: Process,
 }
 
 struct Process(Child);
@@ -41,27 +47,22 @@ impl Local {
         let target = root.join("target/e2e");
         let logs = target.join("logs");
         fs::create_dir_all(&logs)?;
-        let (port, ecr_port) = (free_port()?, free_port()?);
+        let aws = LocalAws::default();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .context("starting a thread for ECR")?;
+        let ecr = runtime.block_on(aws.serve((Ipv4Addr::LOCALHOST, 0).into()))?;
+        let port = free_port()?;
         let endpoint = format!("http://127.0.0.1:{port}");
-        let ecr_endpoint = format!("http://127.0.0.1:{ecr_port}");
-
-        let ecr = Command::new(venv.join("bin/python"))
-            .arg(root.join("tests/e2e/ecr.py"))
-            .arg(ecr_port.to_string())
-            .env("MOTO_ACCOUNT_ID", ACCOUNT)
-            .stdin(Stdio::null())
-            .stdout(File::create(logs.join("ecr.log"))?)
-            .stderr(File::create(logs.join("ecr-errors.log"))?)
-            .spawn()
-            .map(Process)
-            .context("starting moto")?;
-        // Its functions inherit the endpoints, and so find both emulators.
-        let ministack = Command::new(venv.join("bin/ministack"))
+        // Its functions inherit the endpoints, and so find both.
+        let mut ministack = Command::new(venv.join("bin/ministack"))
             .env("GATEWAY_PORT", port.to_string())
             .env("MINISTACK_HOST", "127.0.0.1")
             .env("MINISTACK_ACCOUNT_ID", ACCOUNT)
             .env("AWS_ENDPOINT_URL", &endpoint)
-            .env("AWS_ENDPOINT_URL_ECR", &ecr_endpoint)
+            .env("AWS_ENDPOINT_URL_ECR", ecr.endpoint())
             .env("TMPDIR", fs::create_dir_all(target.join("tmp")).map(|()| target.join("tmp"))?)
             .stdin(Stdio::null())
             .stdout(File::create(logs.join("ministack.log"))?)
@@ -69,12 +70,9 @@ impl Local {
             .spawn()
             .map(Process)
             .context("starting ministack")?;
-        let mut processes = [ecr, ministack];
-        for (process, port) in processes.iter_mut().zip([ecr_port, port]) {
-            wait_for(&mut process.0, port)
-                .with_context(|| format!("an emulator did not start; see {}", logs.display()))?;
-        }
-        Ok(Self { root, venv, endpoint, ecr_endpoint, _processes: processes })
+        wait_for(&mut ministack.0, port)
+            .with_context(|| format!("ministack did not start; see {}", logs.display()))?;
+        Ok(Self { aws, root, venv, endpoint, ecr, _runtime: runtime, _ministack: ministack })
     }
 
     /// A tool of the virtual environment, in `infra/sam`, reaching nothing but the emulators.
@@ -103,7 +101,7 @@ impl Local {
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_DEFAULT_REGION", REGION)
             .env("AWS_ENDPOINT_URL", &self.endpoint)
-            .env("AWS_ENDPOINT_URL_ECR", &self.ecr_endpoint)
+            .env("AWS_ENDPOINT_URL_ECR", self.ecr.endpoint())
             .env("AWS_PAGER", "")
             .env("SAM_CLI_TELEMETRY", "0")
             .stdin(Stdio::null());
@@ -125,7 +123,7 @@ pub fn install() -> anyhow::Result<PathBuf> {
     if fs::read(&installed).is_ok_and(|found| found == wanted) {
         return Ok(venv);
     }
-    println!("installing the SAM CLI, the AWS CLI and the emulators into {}", venv.display());
+    println!("installing the SAM CLI, the AWS CLI and an emulator into {}", venv.display());
     let made = Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv).status();
     if !made.context("running python3, which is needed (3.11 or newer)")?.success() {
         bail!("python3 -m venv failed; on Debian it needs the package python3-venv");

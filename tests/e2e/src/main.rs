@@ -1,6 +1,6 @@
-//! `cargo e2e`: builds and deploys the real template with the SAM CLI, onto emulators of
-//! CloudFormation, Lambda and IAM (ministack) and of ECR (moto) that others wrote, and looks
-//! at what then stands with the AWS CLI, as a user would.
+//! `cargo e2e`: builds and deploys the real template with the SAM CLI, onto an emulator of
+//! CloudFormation, Lambda and IAM that others wrote (ministack) and the embedded ECR, and
+//! looks at what then stands with the AWS CLI, as a user would.
 //!
 //! In reading order: [`scenario`] says what has to hold, [`stack`] deploys and asks,
 //! [`local`] installs and starts what that needs.

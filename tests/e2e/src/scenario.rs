@@ -2,10 +2,12 @@
 
 use std::cell::Cell;
 use std::fmt::Debug;
+use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use governance::lifecycle;
 use governance::policy::Policy;
+use local_aws::ecr::DAY;
 use serde_json::{Value, json};
 
 use crate::local::{ACCOUNT, Local, REGION};
@@ -21,6 +23,7 @@ pub fn run(local: &Local) -> anyhow::Result<u32> {
     run.defaults(&stack)?;
     run.readme(&stack)?;
     run.update(&stack)?;
+    run.impact(&stack)?;
     run.rename(&stack)?;
     run.refused_by_template(&stack)?;
     run.refused_by_function(&stack)?;
@@ -228,12 +231,75 @@ impl Run<'_> {
         }
         let log = self.local.shell(&readme::block("aws logs filter-log-events")?)?;
         self.contains("the log has the plan", &log, "put the lifecycle policy")?;
-        for command in readme::cells("aws ecr ") {
-            if !command.contains("findings") {
-                self.local.shell(&command).with_context(|| command.clone())?;
-                self.passed(&command);
-            }
+        let digest = self.push("infrastructure", "litellm-v1.80.5", 0)?;
+        self.push("infrastructure", "old-tag", 0)?;
+        let finding = json!({"name": "CVE-2026-1234", "severity": "HIGH"});
+        {
+            let mut state = self.local.aws.state();
+            let now = state.now();
+            let found =
+                state.ecr().complete_scan("infrastructure", &digest, Ok(vec![finding]), now);
+            found.map_err(|error| anyhow!("{}", error.message))?;
         }
+        for command in readme::cells("aws ecr ") {
+            let said = self.local.shell(&command).with_context(|| command.clone())?;
+            let expected = match command.split_whitespace().nth(2) {
+                Some("get-lifecycle-policy") => "untagged",
+                Some("describe-image-scan-findings") => "CVE-2026-1234",
+                Some("batch-delete-image") => "\"old-tag\"",
+                _ => "litellm-v1.80.5",
+            };
+            self.contains(&command, &said, expected)?;
+        }
+        self.local.shell("aws ecr batch-delete-image --repository-name infrastructure --image-ids imageTag=litellm-v1.80.5")?;
+        Ok(())
+    }
+
+    /// A small image, pushed so many days ago; gives its digest.
+    fn push(&self, repository: &str, tag: &str, days: u32) -> anyhow::Result<String> {
+        let mut state = self.local.aws.state();
+        let at = state.now() - f64::from(days) * DAY;
+        let pushed = state.ecr().push_made_up(repository, &[tag], at);
+        pushed.map_err(|error| anyhow!("{}: {}", error.code, error.message))
+    }
+
+    /// A lifecycle policy that would expire what is there, and one that does.
+    fn impact(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("a lifecycle change that ECR previews");
+        for n in 0..8 {
+            self.push("infrastructure", &format!("v1.0.{n}"), 8 - n)?;
+        }
+        let before = self.lifecycle("infrastructure")?;
+        let change = [("LifecycleScope", "repository"), ("InfrastructureLifecycleTagCount", "3")];
+        stack.refused(&[&change[..], &[("LifecycleImpactLimit", "4")]].concat())?;
+        self.contains(
+            "refused with the count and examples",
+            &stack.events()?,
+            "would expire 5 images, more than LifecycleImpactLimit 4 allows (v1.0.4, v1.0.3, v1.0.2, v1.0.1, v1.0.0)",
+        )?;
+        self.equal("the policy in force stands", &self.lifecycle("infrastructure")?, &before)?;
+        stack.deploy(&[&change[..], &[("LifecycleImpactLimit", "5")]].concat())?;
+        self.local.aws.advance(Duration::from_secs(1));
+        let listed = self.aws(&["ecr", "list-images", "--repository-name", "infrastructure"])?;
+        let ids = listed.pointer("/imageIds").and_then(Value::as_array).into_iter().flatten();
+        let mut left: Vec<String> = ids.map(|id| text(id, "/imageTag")).collect();
+        left.sort();
+        self.equal("ECR expires what it said", &left, &names(&["v1.0.5", "v1.0.6", "v1.0.7"]))?;
+        stack.deploy(&[
+            ("LifecycleScope", "component"),
+            ("InfrastructureLifecycleTagCount", "20"),
+            ("LifecycleImpactLimit", "50"),
+        ])?;
+        self.aws(&[
+            "ecr",
+            "batch-delete-image",
+            "--repository-name",
+            "infrastructure",
+            "--image-ids",
+            "imageTag=v1.0.5",
+            "imageTag=v1.0.6",
+            "imageTag=v1.0.7",
+        ])?;
         Ok(())
     }
 
@@ -359,23 +425,7 @@ impl Run<'_> {
     fn disable(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
         step("CreateEcrRepositories=false, and back");
         let policy = stack.outputs()?.value("EcrPushPullPolicyArn")?.to_owned();
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "size": 2,
-                "digest": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"},
-            "layers": [],
-        });
-        let put = [
-            "ecr",
-            "put-image",
-            "--repository-name",
-            "infrastructure",
-            "--image-tag",
-            "litellm-v1.80.5",
-            "--image-manifest",
-        ];
-        self.aws(&[&put[..], &[&manifest.to_string()]].concat())?;
+        self.push("infrastructure", "litellm-v1.80.5", 0)?;
         stack.set("CreateEcrRepositories", "false")?;
         self.equal(
             "the one with an image is retained",
