@@ -1,0 +1,203 @@
+//! `cargo measure`: each function's release bootstrap beside a bare one, in one run.
+//!
+//! All figures but the sizes are ratios of medians: the processes take turns, so that what
+//! the machine does meanwhile falls on all of them alike. A start is from spawning the
+//! process to its first `GET /next`; an invocation is from handing out the event to its
+//! answer.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it measures is for reading")]
+
+mod tls;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
+use local_aws::lambda::Function;
+use local_aws::{ACCOUNT, LocalAws, REGION, RESPONSE_URL};
+use serde_json::Value;
+
+/// How many processes of each kind, and how many warm invocations each serves.
+const PROCESSES: usize = 15;
+const WARM: usize = 20;
+
+/// The functions, each with an event that takes one call of AWS. The custom resource's is a
+/// deletion of a repository that is gone: it asks ECR for it, and answers CloudFormation.
+const FUNCTIONS: [(&str, &str); 1] = [(
+    "custom-resource",
+    include_str!("../../../events/custom-resource/delete-infrastructure.json"),
+)];
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\ncargo measure: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A program in one setting, and what was seen of it.
+struct Subject {
+    label: String,
+    function: Function,
+    event: Value,
+    start: Vec<Duration>,
+    first: Vec<Duration>,
+    warm: Vec<Duration>,
+}
+
+async fn run() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    let target = build(&root)?;
+    let aws = LocalAws::default();
+    let http = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await?;
+    let tls = tls::serve(&aws, &target.join("measure")).await?;
+
+    let bare = target.join("release/bare");
+    let event: Value = serde_json::from_str(FUNCTIONS[0].1)?;
+    let mut subjects = vec![subject("bare", &bare, event, http.endpoint(), None)];
+    for (name, event) in FUNCTIONS {
+        let program = target.join("release").join(name);
+        let mut add = |over: &str, endpoint: &str, roots: Option<&Path>| -> anyhow::Result<()> {
+            let event = serde_json::from_str(event)?;
+            let label = format!("{name}, {over}");
+            subjects.push(subject(&label, &program, event, endpoint, roots));
+            Ok(())
+        };
+        add("HTTP", http.endpoint(), None)?;
+        add("TLS, one root", &tls.endpoint, Some(&tls.one_root))?;
+        match &tls.system_roots {
+            Some((roots, count)) => {
+                add(&format!("TLS, {count} roots"), &tls.endpoint, Some(roots))?;
+            }
+            None => println!("the system's roots were not found; they are not measured"),
+        }
+    }
+    for _ in 0..PROCESSES {
+        for subject in &mut subjects {
+            observe(&aws, subject).await.with_context(|| subject.label.clone())?;
+        }
+    }
+    aws.lambda().stop();
+    print_times(&subjects)?;
+    print_sizes(&target)
+}
+
+/// Builds the functions as they are shipped, and the bare one; gives the target folder.
+fn build(root: &Path) -> anyhow::Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // Apart from each other: built together, they would share their crates' features.
+    for arguments in [&["build", "--release"][..], &["build", "--release", "--package", "bare"]] {
+        let built = Command::new(&cargo).args(arguments).arg("--locked").current_dir(root).status();
+        ensure!(built.context("running cargo")?.success(), "cargo {} failed", arguments.join(" "));
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    Ok(target.unwrap_or_else(|| root.join("target")))
+}
+
+fn subject(
+    label: &str,
+    program: &Path,
+    mut event: Value,
+    endpoint: &str,
+    roots: Option<&Path>,
+) -> Subject {
+    let path = RESPONSE_URL.splitn(4, '/').nth(3).unwrap_or_default();
+    event["ResponseURL"] = format!("{endpoint}/{path}").into();
+    let mut environment = BTreeMap::from([("AWS_ENDPOINT_URL".to_owned(), endpoint.to_owned())]);
+    if let Some(roots) = roots {
+        environment.insert("SSL_CERT_FILE".to_owned(), roots.display().to_string());
+    }
+    let function = Function {
+        name: label.replace([',', ' '], "-"),
+        program: program.to_owned(),
+        handler: "bootstrap".to_owned(),
+        environment,
+        timeout: Duration::from_secs(60),
+        memory_mb: 256,
+        account: ACCOUNT.to_owned(),
+        region: REGION.to_owned(),
+        retries: 0,
+        dead_letter: None,
+        on_failure: None,
+        reserved_concurrency: None,
+    };
+    let (start, first, warm) = (Vec::new(), Vec::new(), Vec::new());
+    Subject { label: label.to_owned(), function, event, start, first, warm }
+}
+
+/// One process: its start, its first invocation and its warm ones.
+async fn observe(aws: &LocalAws, subject: &mut Subject) -> anyhow::Result<()> {
+    // To make the function again ends the process that is warm.
+    aws.lambda().create(subject.function.clone());
+    for n in 0..=WARM {
+        let invoked = aws.lambda().invoke(&subject.function.name, subject.event.clone()).await?;
+        if let Some(error) = invoked.error {
+            bail!("{error}: {}\n{}", invoked.payload, invoked.log);
+        }
+        match invoked.cold_start {
+            Some(start) => {
+                subject.start.push(start);
+                subject.first.push(invoked.duration);
+            }
+            None => subject.warm.push(invoked.duration),
+        }
+        let answers = std::mem::take(&mut aws.state().answers);
+        let answered = answers.iter().all(|answer| answer["Status"] == "SUCCESS");
+        let expected = usize::from(subject.label != "bare");
+        ensure!(answered && answers.len() == expected, "invocation {n} was answered {answers:?}");
+    }
+    Ok(())
+}
+
+fn median(times: &[Duration]) -> anyhow::Result<f64> {
+    let mut times: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().context("nothing was measured")
+}
+
+fn print_times(subjects: &[Subject]) -> anyhow::Result<()> {
+    let medians = |subject: &Subject| -> anyhow::Result<[f64; 4]> {
+        let (start, first) = (median(&subject.start)?, median(&subject.first)?);
+        Ok([start, first, median(&subject.warm)?, start + first])
+    };
+    let bare = medians(subjects.first().context("nothing was measured")?)?;
+    let [start, first, warm, _] = bare.map(|seconds| seconds * 1_000.0);
+    println!(
+        "\nbeside a bare bootstrap, medians of {PROCESSES} processes with {WARM} warm invocations each\n\
+         (here and now it took {start:.2} ms to start, {first:.2} ms first, {warm:.2} ms warm)\n"
+    );
+    println!("{:<34}{:>8}{:>8}{:>8}{:>16}", "", "start", "first", "warm", "start + first");
+    for subject in subjects {
+        let found = medians(subject)?;
+        let ratios: Vec<f64> = found.iter().zip(bare).map(|(found, bare)| found / bare).collect();
+        if let [start, first, warm, both] = ratios[..] {
+            println!("{:<34}{start:>7.1}×{first:>7.1}×{warm:>7.1}×{both:>15.1}×", subject.label);
+        }
+    }
+    Ok(())
+}
+
+/// Sizes in MB of 10⁶ bytes, stripped as they are shipped and deflated as a zip file is.
+fn print_sizes(target: &Path) -> anyhow::Result<()> {
+    println!("\n{:<34}{:>8}{:>8}", "MB", "binary", "zipped");
+    for name in ["bare"].into_iter().chain(FUNCTIONS.map(|(name, _)| name)) {
+        let binary = std::fs::read(target.join("release").join(name))?;
+        let mut deflated = DeflateEncoder::new(Vec::new(), Compression::best());
+        deflated.write_all(&binary)?;
+        let zipped = deflated.finish()?.len();
+        let megabytes =
+            |bytes: usize| -> anyhow::Result<f64> { Ok(f64::from(u32::try_from(bytes)?) / 1e6) };
+        println!("{name:<34}{:>8.2}{:>8.2}", megabytes(binary.len())?, megabytes(zipped)?);
+    }
+    Ok(())
+}
