@@ -45,8 +45,8 @@ async fn probe(event: LambdaEvent<Value>) -> Result<Value, Error> {
             std::fs::write(path, context.request_id)?;
             Err("the first time".into())
         }
-        // An event of EventBridge is told in the log.
-        None if event["detail-type"].is_string() => {
+        // What EventBridge and SNS bring is told in the log.
+        None if event["detail-type"].is_string() || event["Records"].is_array() => {
             println!("{event}");
             Ok(Value::Null)
         }

@@ -3,8 +3,8 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html> and
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async.html>. Versions, aliases,
-//! extensions, telemetry, streamed answers, provisioned concurrency, the age of events and
-//! limits of memory are not there, and nobody is asked for rights.
+//! extensions, telemetry, streamed answers, provisioned concurrency, a reserved concurrency of
+//! zero, the age of events and limits of memory are not there, and nobody is asked for rights.
 
 mod environment;
 mod runtime_api;
@@ -208,13 +208,19 @@ impl Lambda {
 
     /// Runs a function and waits for what comes of it.
     pub async fn invoke(&self, name: &str, event: Value) -> Result<Invoked, InvokeError> {
-        let id = self.next_id();
-        self.attempt(name, &id, &checked(event, SYNCHRONOUS)?).await
+        let body = checked(&event, SYNCHRONOUS)?;
+        let (lambda, name, id) = (self.clone(), name.to_owned(), self.next_id());
+        // A task of its own: the function goes on when its caller has gone.
+        let attempt = tokio::spawn(async move { lambda.attempt(&name, &id, &body).await });
+        match attempt.await {
+            Ok(invoked) => invoked,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
     }
 
     /// Queues an event, and gives the ID that each attempt at it will have.
     pub fn invoke_async(&self, name: &str, event: Value) -> Result<String, InvokeError> {
-        let body = checked(event.clone(), ASYNCHRONOUS)?;
+        let body = checked(&event, ASYNCHRONOUS)?;
         let id = self.next_id();
         let retries = {
             let mut state = self.state();
@@ -311,6 +317,8 @@ impl Lambda {
                 return Err(InvokeError::Throttled(name.to_owned()));
             }
             deployed.busy += 1;
+            // One that has ended since it was last at work is of no use.
+            deployed.idle.retain_mut(Environment::is_alive);
             (deployed.function.clone(), deployed.idle.pop(), number)
         };
         let end = Arc::new(Notify::new());
@@ -375,7 +383,7 @@ impl std::fmt::Debug for Lambda {
 }
 
 /// The event's text, if it is not too large.
-fn checked(event: Value, most: usize) -> Result<String, InvokeError> {
+fn checked(event: &Value, most: usize) -> Result<String, InvokeError> {
     let body = event.to_string();
     if body.len() > most { Err(InvokeError::TooLarge(body.len(), most)) } else { Ok(body) }
 }

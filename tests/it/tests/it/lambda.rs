@@ -40,6 +40,31 @@ async fn a_process_that_is_free_serves_the_next_event() {
 }
 
 #[tokio::test]
+async fn a_process_that_has_ended_meanwhile_is_replaced() {
+    let (lambda, _) = lambda();
+    let before = lambda.invoke("probe", json!({})).await.unwrap();
+    let process = before.payload["process"].to_string();
+    let killed = std::process::Command::new("kill").args(["-9", &process]).status().unwrap();
+    assert!(killed.success());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let after = lambda.invoke("probe", json!({})).await.unwrap();
+    assert!(after.error.is_none() && after.cold_start.is_some());
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_does_not_hold_its_place() {
+    let (lambda, _) = lambda();
+    let mut alone = probe("alone");
+    alone.reserved_concurrency = Some(1);
+    lambda.create(alone);
+    let sleep = lambda.invoke("alone", json!({"do": "sleep", "milliseconds": 200}));
+    assert!(tokio::time::timeout(Duration::from_millis(50), sleep).await.is_err());
+    lambda.invoke_async("alone", json!({})).unwrap();
+    lambda.settled().await;
+    assert!(lambda.invoke("alone", json!({})).await.is_ok());
+}
+
+#[tokio::test]
 async fn two_events_at_once_are_two_processes_and_concurrency_can_be_reserved() {
     let (lambda, _) = lambda();
     let sleep = json!({"do": "sleep", "milliseconds": 300});

@@ -9,6 +9,7 @@
 mod demo;
 mod events;
 mod lambda;
+mod services;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

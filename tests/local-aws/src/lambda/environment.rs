@@ -110,6 +110,11 @@ pub async fn invoke(
 }
 
 impl Environment {
+    /// Whether its process is still there.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     async fn spawn(id: &str, function: &Function) -> io::Result<Self> {
         let api = RuntimeApi::open().await?;
         let log = Log::open()?;

@@ -1,0 +1,105 @@
+//! What is published, what fails for good, and what is killed, on its way through the port.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use local_aws::cloudformation::Deployment;
+use local_aws::server::Server;
+use local_aws::template::Template;
+use local_aws::{Fault, LocalAws};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::{probe, program};
+
+/// One request of AWS on the port, as a client would sign it; gives the body of the answer.
+async fn call(server: &Server, service: &str, header: &str, body: &str) -> String {
+    let address = server.endpoint().trim_start_matches("http://");
+    let credential = format!("123456789012/20261124/us-east-1/{service}/aws4_request");
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{header}\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential={credential}, Signature=any\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+    body.to_owned()
+}
+
+async fn sns(server: &Server, form: &str) -> String {
+    call(server, "sns", "Content-Type: application/x-www-form-urlencoded", form).await
+}
+
+async fn sqs(server: &Server, operation: &str, input: &Value) -> Value {
+    let header = format!("X-Amz-Target: AmazonSQS.{operation}");
+    serde_json::from_str(&call(server, "sqs", &header, &input.to_string()).await).unwrap()
+}
+
+#[tokio::test]
+async fn a_published_message_is_the_event_of_a_function() {
+    let aws = LocalAws::default();
+    let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    aws.lambda().create(probe("told"));
+    sns(&server, "Action=CreateTopic&Name=alerts").await;
+    let topic = "arn%3Aaws%3Asns%3Aus-east-1%3A123456789012%3Aalerts";
+    let function = "arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Atold";
+    let subscribe =
+        format!("Action=Subscribe&TopicArn={topic}&Protocol=lambda&Endpoint={function}");
+    sns(&server, &subscribe).await;
+    let message = "%7B%22default%22%3A%22for%20machines%22%2C%22email%22%3A%22for%20people%22%7D";
+    let publish =
+        format!("Action=Publish&TopicArn={topic}&MessageStructure=json&Message={message}");
+    sns(&server, &publish).await;
+    aws.lambda().settled().await;
+    let log = aws.lambda().log("told");
+    assert!(log.contains(r#""Message":"for machines""#), "{log}");
+}
+
+#[tokio::test]
+async fn what_fails_for_good_is_in_the_dead_letter_queue() {
+    let aws = LocalAws::default();
+    let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    aws.lambda().retry_after([Duration::from_millis(5); 2]);
+    let created = sqs(&server, "CreateQueue", &json!({"QueueName": "dead"})).await;
+    let mut function = probe("failing");
+    function.dead_letter = Some("arn:aws:sqs:us-east-1:123456789012:dead".to_owned());
+    aws.lambda().create(function);
+    let event = json!({"do": "fail", "why": "always"});
+    let id = aws.lambda().invoke_async("failing", event.clone()).unwrap();
+    aws.lambda().settled().await;
+    let receive = json!({"QueueUrl": created["QueueUrl"], "MessageAttributeNames": ["All"]});
+    let received = sqs(&server, "ReceiveMessage", &receive).await;
+    let letter = &received["Messages"][0];
+    let body: Value = serde_json::from_str(letter["Body"].as_str().unwrap()).unwrap();
+    assert_eq!(body, event);
+    assert_eq!(letter["MessageAttributes"]["RequestID"]["StringValue"], id);
+}
+
+#[tokio::test]
+async fn a_function_that_is_killed_at_a_call_is_tried_again_and_goes_on() {
+    // What was carried out before the process died is not done again.
+    for (fault, creations) in [(Fault::KillBefore, 3), (Fault::KillAfter, 2)] {
+        let aws = LocalAws::default();
+        let _server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        aws.lambda().retry_after([Duration::from_millis(5); 2]);
+        aws.fault("CreateRepository", 1, fault);
+        let text = include_str!("../../../../infra/sam/template.yaml");
+        let template = Template::read(text).unwrap();
+        let parameters = BTreeMap::new();
+        let (template, program) = (&template, program());
+        let deployment = Deployment { template, name: "warden", parameters: &parameters, program };
+        aws.deploy(&deployment, |_| ()).await.unwrap();
+        let mut state = aws.state();
+        let created = state.calls.iter().filter(|call| call.operation == "CreateRepository");
+        assert_eq!(created.count(), creations);
+        assert_eq!(state.ecr().repositories.len(), 2);
+        assert!(state.ecr().repositories.values().all(|it| it.lifecycle.is_some()));
+    }
+}
