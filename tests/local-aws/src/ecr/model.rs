@@ -81,7 +81,7 @@ const EXCLUSIONS: Shape = Shape::List(
 const SCAN_FILTER: Shape = Shape::Object(&[
     must(
         "filter",
-        Shape::Text(Some(1), Some(256), Some(r"^[a-z0-9*](?:[._\-/a-z0-9*]?[a-z0-9*]+)*$")),
+        Shape::Text(Some(1), Some(255), Some(r"^[a-z0-9*](?:[._\-/a-z0-9*]?[a-z0-9*]+)*$")),
     ),
     must("filterType", Shape::Word(&["WILDCARD"])),
 ]);
