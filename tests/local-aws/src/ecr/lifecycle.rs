@@ -48,7 +48,8 @@ pub fn select<'i>(policy: &str, images: &'i Images, now: Time) -> Vec<Selected<'
     let document: Value = serde_json::from_str(policy).unwrap_or_default();
     let mut rules = document["rules"].as_array().cloned().unwrap_or_default();
     rules.sort_by_key(|rule| rule["rulePriority"].as_i64());
-    // A rule of a higher priority takes an image from those below even if it keeps it.
+    // A rule of a higher priority takes an image from those below even if it keeps it; those
+    // still count it.
     let mut taken: BTreeSet<&str> = BTreeSet::new();
     let mut selected = Vec::new();
     for rule in &rules {
@@ -57,13 +58,12 @@ pub fn select<'i>(policy: &str, images: &'i Images, now: Time) -> Vec<Selected<'
         let mut matching: Vec<&Image> = images
             .iter()
             .filter(|image| is_in_reach(image, images) && is_selected(selection, image))
-            .filter(|image| !taken.contains(image.digest.as_str()))
             .collect();
         // The newest first: a count keeps those.
         matching.sort_by(|a, b| {
-            b.pushed_at.total_cmp(&a.pushed_at).then_with(|| a.digest.cmp(&b.digest))
+            came_at(b).total_cmp(&came_at(a)).then_with(|| a.digest.cmp(&b.digest))
         });
-        taken.extend(matching.iter().map(|image| image.digest.as_str()));
+        let seen: Vec<&str> = matching.iter().map(|image| image.digest.as_str()).collect();
         let count = usize::try_from(number).unwrap_or(usize::MAX);
         let age = |since: Time| {
             let days = u32::try_from(number).unwrap_or(u32::MAX);
@@ -73,22 +73,30 @@ pub fn select<'i>(policy: &str, images: &'i Images, now: Time) -> Vec<Selected<'
             "imageCountMoreThan" => matching.into_iter().skip(count).collect(),
             "sinceImagePulled" => matching
                 .into_iter()
-                // What was never pulled counts from its push.
-                .filter(|image| age(image.pulled_at.unwrap_or(image.pushed_at)))
+                // What was never pulled counts from its push, or from when it was restored.
+                .filter(|image| age(image.pulled_at.unwrap_or(0.0).max(came_at(image))))
                 .collect(),
             "sinceImageTransitioned" => {
                 matching.into_iter().filter(|image| image.archived_at.is_some_and(age)).collect()
             }
-            _ => matching.into_iter().filter(|image| age(image.pushed_at)).collect(),
+            _ => matching.into_iter().filter(|image| age(came_at(image))).collect(),
         };
         let action = match text(&rule["action"], "type") {
             "transition" => Action::Archive,
             _ => Action::Expire,
         };
         let priority = rule["rulePriority"].as_i64().unwrap_or_default();
-        selected.extend(aged.into_iter().map(|image| Selected { image, action, priority }));
+        let free = aged.into_iter().filter(|image| !taken.contains(image.digest.as_str()));
+        selected.extend(free.map(|image| Selected { image, action, priority }));
+        taken.extend(seen);
     }
     selected
+}
+
+/// When an image came: a restored one behaves like one that is pushed then, by
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/archive_restore_image.html>.
+fn came_at(image: &Image) -> Time {
+    image.activated_at.unwrap_or(image.pushed_at)
 }
 
 /// Whether rules look at an image at all: not at what an index needs, nor at what refers to
@@ -203,10 +211,14 @@ impl Registry {
             })
             .transpose()?;
         let rest = selected.iter().enumerate();
-        let rest = rest.filter(|(_, it)| match input["filter"]["tagStatus"].as_str() {
-            Some("TAGGED") => !it.image.tags.is_empty(),
-            Some("UNTAGGED") => it.image.tags.is_empty(),
-            _ => wanted.as_ref().is_none_or(|wanted| wanted.contains(it.image.digest.as_str())),
+        let rest = rest.filter(|(_, it)| {
+            let named = |wanted: &BTreeSet<&str>| wanted.contains(it.image.digest.as_str());
+            wanted.as_ref().is_none_or(named)
+                && match input["filter"]["tagStatus"].as_str() {
+                    Some("TAGGED") => !it.image.tags.is_empty(),
+                    Some("UNTAGGED") => it.image.tags.is_empty(),
+                    _ => true,
+                }
         });
         let rest = rest.map(|(n, it)| (format!("{n:09}"), result(it)));
         let rest = rest.skip_while(|(key, _)| match page.start() {

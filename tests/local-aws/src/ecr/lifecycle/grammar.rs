@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::ecr::{Error, model, text};
+use crate::ecr::{Error, model, text, words};
 
 /// Refuses what ECR would not take.
 pub fn validate(policy: &str) -> Result<(), Error> {
@@ -24,29 +24,48 @@ fn check(policy: &str) -> Result<(), String> {
     }
     let mut priorities = BTreeSet::new();
     let mut untagged = BTreeSet::new();
-    let mut last_any = None;
+    let mut prefix_lists = BTreeSet::new();
+    // The priorities of each storage class, and of its rules for any image.
+    let mut evaluated = BTreeSet::new();
+    let mut any = Vec::new();
     for rule in rules {
         known(rule, &["rulePriority", "description", "selection", "action"])?;
         let priority = rule["rulePriority"].as_u64().filter(|priority| *priority > 0);
         let priority = priority.ok_or("rulePriority is not a positive integer")?;
+        if !(rule["description"].is_null() || rule["description"].is_string()) {
+            return Err("description is not text".to_owned());
+        }
         if !priorities.insert(priority) {
             return Err(format!("rulePriority {priority} stands twice"));
         }
         let selection = &rule["selection"];
-        let class = selection["storageClass"].as_str().unwrap_or("standard");
+        let class = match &selection["storageClass"] {
+            Value::Null => "standard",
+            class => class.as_str().ok_or("storageClass is not text")?,
+        };
+        evaluated.insert((class, priority));
+        let prefixes = words(&selection["tagPrefixList"]);
+        let again = !prefixes.is_empty() && !prefix_lists.insert((class, prefixes));
         match tag_status(selection)? {
             "untagged" if !untagged.insert(class.to_owned()) => {
                 return Err(format!("a second rule for untagged images of class {class}"));
             }
-            "any" => last_any = last_any.max(Some(priority)),
+            "tagged" if again => {
+                return Err(format!("a second rule for the same prefixes of class {class}"));
+            }
+            "any" => any.push((class, priority)),
             _ => {}
         }
         counting(selection, class, &rule["action"])?;
     }
-    if last_any.is_some_and(|any| priorities.last() != Some(&any)) {
-        return Err("a rule for any tagStatus has to be evaluated last".to_owned());
+    let is_last = |(class, priority): &(&str, u64)| {
+        !evaluated.iter().any(|(of, other)| of == class && other > priority)
+    };
+    if any.iter().all(is_last) {
+        Ok(())
+    } else {
+        Err("a rule for any tagStatus has to be evaluated last".to_owned())
     }
-    Ok(())
 }
 
 /// The tag status, which decides whether there is a list of patterns or prefixes.
