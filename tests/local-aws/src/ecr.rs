@@ -160,7 +160,7 @@ impl Registry {
             "PutRegistryScanningConfiguration" => self.put_registry_scanning(input),
             "RegisterPullTimeUpdateExclusion" => self.register_exclusion(call, input),
             "SetRepositoryPolicy" => self.set_policy(input),
-            "StartImageScan" => self.start_scan(input),
+            "StartImageScan" => self.start_scan(call, input),
             "StartLifecyclePolicyPreview" => self.start_lifecycle_preview(input),
             "TagResource" => self.tag(input),
             "UntagResource" => self.untag(input),
@@ -210,7 +210,7 @@ fn text<'v>(input: &'v Value, field: &str) -> &'v str {
 }
 
 /// The object without the members that are null: AWS leaves out what it does not have.
-fn present(value: Value) -> Value {
+pub(crate) fn present(value: Value) -> Value {
     match value {
         Value::Object(members) => {
             members.into_iter().filter(|(_, value)| !value.is_null()).collect()

@@ -164,7 +164,7 @@ impl Images {
                 "Invalid request parameters: both tag and digest cannot be null".to_owned(),
             ));
         }
-        if digest.is_some_and(|digest| !manifest::is_digest(digest)) {
+        if digest.is_some_and(|digest| !manifest::looks_like_digest(digest)) {
             let reason = "Invalid request parameters: image digest should satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'";
             return Err(("InvalidImageDigest", reason.to_owned()));
         }
@@ -285,7 +285,9 @@ impl Registry {
         }
         self.tell_of_push(push.repository, &digest, push.tag, now);
         if fresh {
-            self.scan_on_push(push.repository, &digest);
+            self.scan_on_push(push.repository, &digest, now);
+        } else {
+            self.restore(push.repository, &digest, now);
         }
         Ok(digest)
     }
@@ -328,8 +330,7 @@ impl Registry {
     }
 
     pub(super) fn get_images(&mut self, call: &Call<'_>, input: &Value) -> Result<Value, Error> {
-        let counts =
-            call.principal.is_none_or(|it| !self.settings.pull_time_exclusions.contains(it));
+        let counts = self.records_pulls_by(call.principal);
         let account = self.account.clone();
         let repository = self.named(input)?;
         let accepted = input["acceptedMediaTypes"].as_array();
@@ -406,13 +407,29 @@ impl Registry {
     pub(crate) fn settle(&mut self, now: Time) {
         let due = self.activating.extract_if(.., |(_, _, ready)| *ready <= now);
         for (name, digest, ready) in due.collect::<Vec<_>>() {
-            let repository = self.repositories.get_mut(&name);
-            if let Some(image) = repository.and_then(|it| it.images.get_mut(&digest)) {
-                image.status = Status::Active;
-                image.activated_at = Some(ready);
-                self.tell_of_storage_class(&name, &digest, "STANDARD", ready);
-            }
+            self.restore(&name, &digest, ready);
         }
+    }
+
+    /// Brings an image back from the archive, if it is there, as if it were pushed then: what
+    /// was found in it before is gone, and it is scanned where a push would be.
+    /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/restore-image.html>
+    fn restore(&mut self, name: &str, digest: &str, now: Time) {
+        self.activating.retain(|(of, image, _)| of != name || image != digest);
+        let images = self.repositories.get_mut(name).map(|it| &mut it.images);
+        if let Some(image) = images.and_then(|images| images.get_mut(digest))
+            && image.status != Status::Active
+        {
+            (image.status, image.activated_at) = (Status::Active, Some(now));
+            image.scan = None;
+            self.tell_of_storage_class(name, digest, "STANDARD", now);
+            self.scan_on_push(name, digest, now);
+        }
+    }
+
+    /// Whether pulls by a principal are recorded.
+    pub(crate) fn records_pulls_by(&self, principal: Option<&str>) -> bool {
+        principal.is_none_or(|it| !self.settings.pull_time_exclusions.contains(it))
     }
 
     /// The image that `imageId` names.
@@ -456,7 +473,9 @@ impl Repository {
     ) -> Result<Option<&Image>, Error> {
         let name = push.repository;
         let here = self.images.get(digest);
+        // To push what is archived restores it.
         if let Some(image) = here
+            && image.status == Status::Active
             && push.tag.is_none_or(|tag| image.tags.contains(tag))
         {
             let tag = push.tag.unwrap_or("null");
@@ -466,7 +485,7 @@ impl Repository {
             return Err(error("ImageAlreadyExistsException", message));
         }
         if let Some(tag) = push.tag
-            && self.images.tagged(tag).is_some()
+            && self.images.tagged(tag).is_some_and(|other| other.digest != digest)
             && self.is_immutable(tag)
         {
             let message = format!(
@@ -474,8 +493,11 @@ impl Repository {
             );
             return Err(error("ImageTagAlreadyExistsException", message));
         }
-        if here.is_some_and(|image| image.tags.len() >= TAGS_AN_IMAGE)
-            || (here.is_none() && self.images.len() >= IMAGES_A_REPOSITORY)
+        let is_full = |image: &Image| {
+            image.tags.len() >= TAGS_AN_IMAGE
+                && push.tag.is_some_and(|tag| !image.tags.contains(tag))
+        };
+        if here.is_some_and(is_full) || (here.is_none() && self.images.len() >= IMAGES_A_REPOSITORY)
         {
             let message = format!(
                 "An image has at most {TAGS_AN_IMAGE} tags and a repository at most {IMAGES_A_REPOSITORY} images"

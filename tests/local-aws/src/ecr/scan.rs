@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::image::{Status, found};
-use super::{Error, Page, Registry, Time, error, present, text, wildcard};
+use super::{Call, DAY, Error, Page, Registry, Time, error, present, text, wildcard};
 
 /// The scan of an image.
 #[derive(Clone, Debug)]
@@ -19,14 +19,22 @@ pub struct Scan {
     pub findings: Vec<Value>,
     /// Whether those are enhanced ones.
     pub enhanced: bool,
+    /// When it began.
+    pub begun_at: Time,
     /// When it was done.
     pub completed_at: Option<Time>,
 }
 
 impl Scan {
-    fn begun(enhanced: bool) -> Self {
-        let status = if enhanced { "PENDING" } else { "IN_PROGRESS" }.to_owned();
-        Self { status, description: None, findings: Vec::new(), enhanced, completed_at: None }
+    fn begun(enhanced: bool, now: Time) -> Self {
+        Self {
+            status: if enhanced { "PENDING" } else { "IN_PROGRESS" }.to_owned(),
+            description: None,
+            findings: Vec::new(),
+            enhanced,
+            begun_at: now,
+            completed_at: None,
+        }
     }
 
     /// How many findings there are of each severity that has some.
@@ -63,13 +71,16 @@ impl Registry {
         Ok(json!({"registryScanningConfiguration": set}))
     }
 
-    /// How often a repository's images are scanned, and by which of the registry's filters.
+    /// How often a repository's images are scanned, and by which of the registry's filters:
+    /// the rule for continuous scans comes before the others.
     fn frequency(&self, repository: &str) -> (&str, Vec<&Value>) {
         let rules = self.settings.scanning.as_ref().and_then(|set| set["rules"].as_array());
-        for rule in rules.into_iter().flatten() {
+        let mut rules: Vec<&Value> = rules.into_iter().flatten().collect();
+        rules.sort_by_key(|rule| rule["scanFrequency"] != "CONTINUOUS_SCAN");
+        for rule in rules {
             let filters = rule["repositoryFilters"].as_array().into_iter().flatten();
             let applied: Vec<&Value> =
-                filters.filter(|filter| wildcard(text(filter, "filter"), repository)).collect();
+                filters.filter(|filter| applies(text(filter, "filter"), repository)).collect();
             if !applied.is_empty() {
                 return (text(rule, "scanFrequency"), applied);
             }
@@ -101,7 +112,7 @@ impl Registry {
     }
 
     /// Begins the scan of a fresh image, where that is set; an index is never scanned.
-    pub(super) fn scan_on_push(&mut self, repository: &str, digest: &str) {
+    pub(super) fn scan_on_push(&mut self, repository: &str, digest: &str, now: Time) {
         let enhanced = self.is_enhanced();
         let wanted = self.frequency(repository).0 != "MANUAL";
         let images = self.repositories.get_mut(repository).map(|it| &mut it.images);
@@ -109,11 +120,11 @@ impl Registry {
             && wanted
             && !image.manifest.is_index()
         {
-            image.scan = Some(Scan::begun(enhanced));
+            image.scan = Some(Scan::begun(enhanced, now));
         }
     }
 
-    pub(super) fn start_scan(&mut self, input: &Value) -> Result<Value, Error> {
+    pub(super) fn start_scan(&mut self, call: &Call<'_>, input: &Value) -> Result<Value, Error> {
         if self.is_enhanced() {
             let message = "This feature is disabled: the registry has enhanced scanning";
             return Err(error("ValidationException", message));
@@ -127,7 +138,11 @@ impl Registry {
             let message = format!("{} is not an image", image.manifest.media_type);
             return Err(error("UnsupportedImageTypeException", message));
         }
-        image.scan = Some(Scan::begun(false));
+        if image.scan.as_ref().is_some_and(|last| call.now - last.begun_at < DAY) {
+            let message = "An image is scanned at most once in 24 hours";
+            return Err(error("LimitExceededException", message));
+        }
+        image.scan = Some(Scan::begun(false, call.now));
         let id = json!({"imageDigest": image.digest, "imageTag": input["imageId"]["imageTag"]});
         let answer = json!({"imageId": present(id), "imageScanStatus": {"status": "IN_PROGRESS"}});
         Ok(self.about(input, answer))
@@ -185,10 +200,11 @@ impl Registry {
         let images = &mut self.repository(repository)?.images;
         let image = images.get_mut(digest);
         let image = image.ok_or_else(|| error("ImageNotFoundException", digest))?;
-        let mut scan = Scan::begun(enhanced);
+        let mut scan = Scan::begun(enhanced, now);
+        scan.begun_at = image.scan.as_ref().map_or(now, |last| last.begun_at);
         match outcome {
             Ok(findings) => {
-                scan.status = if enhanced { "ACTIVE" } else { "COMPLETE" }.to_owned();
+                if enhanced { "ACTIVE" } else { "COMPLETE" }.clone_into(&mut scan.status);
                 scan.findings = findings;
                 scan.completed_at = Some(now);
             }
@@ -232,4 +248,10 @@ impl Registry {
         self.tell("ECR Image Scan", "aws.ecr", &[arn], detail, now);
         Ok(())
     }
+}
+
+/// Whether a registry's filter is for a repository: one without a wildcard is for all whose
+/// names contain it.
+fn applies(filter: &str, repository: &str) -> bool {
+    if filter.contains('*') { wildcard(filter, repository) } else { repository.contains(filter) }
 }

@@ -35,7 +35,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Reads a manifest, whose type is the given one, its own, or to be guessed.
+    /// Reads a manifest, whose type is the given one or its own: ECR does not guess.
     pub fn read(manifest: &str, media_type: Option<&str>) -> Result<Self, Error> {
         let invalid = |constraint: &str| model::unsatisfied("ImageManifest", constraint);
         let value: Value =
@@ -49,8 +49,8 @@ impl Manifest {
         {
             return Err(invalid(&format!("mediaType {own} is not the given one, {given}")));
         }
-        let guess = if value["manifests"].is_array() { OCI_INDEX } else { OCI_MANIFEST };
-        let media_type = media_type.or(own).unwrap_or(guess);
+        let media_type = media_type.or(own);
+        let media_type = media_type.ok_or_else(|| invalid("the media type is missing"))?;
         let digests = |list: &Value| -> Result<Vec<String>, Error> {
             let list = list.as_array().ok_or_else(|| invalid("a list is missing"))?;
             list.iter()
@@ -106,6 +106,12 @@ pub fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|hex| {
         hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     })
+}
+
+/// Whether it has the form that calls ask of a digest, by whatever algorithm.
+#[must_use]
+pub fn looks_like_digest(text: &str) -> bool {
+    model::matches(r"[a-zA-Z0-9\-_+.]+:[a-fA-F0-9]+", text)
 }
 
 /// Whether it is a tag, by the OCI distribution specification.
