@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::image::manifest::digest;
+use super::image::manifest::{digest, looks_like_digest};
 use super::{Call, Error, Registry, error, present, text, words};
 
 /// What `InitiateLayerUpload` suggests, and the least that a part which is not the last has.
@@ -140,7 +140,12 @@ impl Registry {
         let repository = self.named(input)?;
         let (mut layers, mut failures) = (Vec::new(), Vec::new());
         for digest in words(&input["layerDigests"]) {
-            if !super::image::manifest::is_digest(digest) {
+            if digest.is_empty() {
+                let reason = "Invalid request parameters: layer digest cannot be empty";
+                failures.push(json!({"layerDigest": digest, "failureCode": "MissingLayerDigest", "failureReason": reason}));
+                continue;
+            }
+            if !looks_like_digest(digest) {
                 let reason = "Invalid request parameters: layer digest should satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'";
                 failures.push(json!({"layerDigest": digest, "failureCode": "InvalidLayerDigest", "failureReason": reason}));
                 continue;

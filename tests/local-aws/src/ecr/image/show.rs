@@ -74,7 +74,7 @@ impl Registry {
     }
 
     pub(in crate::ecr) fn list_referrers(&mut self, input: &Value) -> Result<Value, Error> {
-        let page = Page::read(input, 50)?;
+        let page = Page::read(input, 20)?;
         let subject = text(&input["subjectId"], "imageDigest").to_owned();
         let types = words(&input["filter"]["artifactTypes"]);
         let status = input["filter"]["artifactStatus"].as_str();
