@@ -1,5 +1,7 @@
 //! One request, as its protocol has it: which operation of which service, by whom.
 
+#![expect(clippy::result_large_err, reason = "a refusal is an answer like any other")]
+
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use serde_json::{Value, json};
@@ -80,6 +82,7 @@ impl Called {
     }
 
     /// An error in the protocol of the call.
+    #[expect(clippy::unused_self, reason = "it reads as what the call is answered with")]
     pub(crate) fn error(
         &self,
         input: &Input,

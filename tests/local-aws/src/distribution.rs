@@ -3,7 +3,9 @@
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html>.
 //!
 //! A call is recorded, and can be made to fail, under the operation of ECR that it is in
-//! CloudTrail. ECR sends the reader of a layer elsewhere; here it is answered at once.
+//! `CloudTrail`. ECR sends the reader of a layer elsewhere; here it is answered at once.
+
+#![expect(clippy::result_large_err, reason = "a refusal is an answer like any other")]
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response};
@@ -13,7 +15,7 @@ use serde_json::{Value, json};
 use crate::call::{Called, response};
 use crate::ecr::image::manifest::{OCI_INDEX, is_digest};
 use crate::ecr::image::{Image, Push, Status};
-use crate::ecr::{Error, Registry, Time};
+use crate::ecr::{Error, Registry, Time, present};
 
 /// A request of the protocol, by its path.
 pub(crate) enum Route<'p> {
@@ -52,7 +54,7 @@ impl<'p> Route<'p> {
         }
     }
 
-    /// The operation that CloudTrail has for it.
+    /// The operation that `CloudTrail` has for it.
     pub fn operation(&self, method: &Method) -> &'static str {
         match (self, method) {
             (Self::Blob(..), &Method::HEAD) => "BatchCheckLayerAvailability",
@@ -69,29 +71,46 @@ impl<'p> Route<'p> {
     }
 }
 
+/// What an authorization token says: of whose registry it is, until when, and who asked for it.
+struct Token {
+    account: String,
+    region: String,
+    expires_at: Time,
+    principal: Option<String>,
+}
+
+impl Token {
+    fn read(request: &Request<Bytes>) -> Option<Self> {
+        let header = request.headers().get("authorization")?.to_str().ok()?;
+        let decoded = aws_smithy_types::base64::decode(header.strip_prefix("Basic ")?).ok()?;
+        let text = String::from_utf8(decoded).ok()?;
+        let mut parts = text.strip_prefix("AWS:")?.splitn(4, '/').map(str::to_owned);
+        Some(Self {
+            account: parts.next()?,
+            region: parts.next()?,
+            expires_at: parts.next()?.parse().ok()?,
+            principal: parts.next(),
+        })
+    }
+}
+
 /// Whose registry the request is for, by its authorization token.
 pub(crate) fn authorize(
     request: &Request<Bytes>,
     called: &mut Called,
     now: Time,
 ) -> Result<(), Response<Bytes>> {
-    let header = request.headers().get("authorization").and_then(|it| it.to_str().ok());
-    let basic = header.and_then(|it| it.strip_prefix("Basic "));
-    let decoded = basic.and_then(|it| aws_smithy_types::base64::decode(it).ok());
-    let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-    let parts: Vec<&str> = text.strip_prefix("AWS:").unwrap_or_default().split('/').collect();
-    let [account, region, expires_at] = parts[..] else {
+    let Some(token) = Token::read(request) else {
         let mut refused = problem(401, "UNAUTHORIZED", "Not Authorized");
         let challenge = "Basic realm=\"ecr\",service=\"ecr.amazonaws.com\"";
         refused.headers_mut().insert("www-authenticate", HeaderValue::from_static(challenge));
         return Err(refused);
     };
-    if !expires_at.parse::<Time>().is_ok_and(|end| now < end) {
+    if now >= token.expires_at {
         let message = "Your authorization token has expired. Reauthenticate and try again.";
         return Err(problem(403, "DENIED", message));
     }
-    account.clone_into(&mut called.account);
-    region.clone_into(&mut called.region);
+    (called.account, called.region, called.token) = (token.account, token.region, token.principal);
     Ok(())
 }
 
@@ -114,7 +133,10 @@ pub(crate) fn serve(
             put(registry, name, reference, request, now)
         }
         (Route::Manifest(name, reference), &Method::GET | &Method::HEAD) => {
-            get(registry, name, reference, method, now)
+            // To ask for the head alone is not a pull.
+            let principal = Token::read(request).and_then(|token| token.principal);
+            let counts = method == Method::GET && registry.records_pulls_by(principal.as_deref());
+            get(registry, name, reference, counts, now)
         }
         (Route::Tags(name), &Method::GET) => tags(registry, name, &query),
         (Route::Referrers(name, digest), &Method::GET) => referrers(registry, name, digest, &query),
@@ -227,14 +249,13 @@ fn put(
     Ok(done)
 }
 
-fn get(registry: &mut Registry, name: &str, reference: &str, method: &Method, now: Time) -> Served {
+fn get(registry: &mut Registry, name: &str, reference: &str, counts: bool, now: Time) -> Served {
     let unknown = || problem(404, "MANIFEST_UNKNOWN", "Requested image not found");
     let repository = repository(registry, name)?;
     let images = &repository.images;
     let image = if is_digest(reference) { images.get(reference) } else { images.tagged(reference) };
     let digest = image.ok_or_else(unknown)?.digest.clone();
-    // To ask for the head alone is not a pull.
-    let image = repository.pull(&digest, method == Method::GET, now).ok_or_else(unknown)?;
+    let image = repository.pull(&digest, counts, now).ok_or_else(unknown)?;
     let mut found = response(200, "application/json", image.manifest_text.clone());
     let media_type = HeaderValue::from_str(&image.manifest.media_type);
     if let Ok(media_type) = media_type {
@@ -275,13 +296,13 @@ fn referrers(registry: &mut Registry, name: &str, digest: &str, query: &Query) -
             && artifact_type.is_none_or(|it| image.manifest.artifact_type.as_deref() == Some(it))
     };
     let describe = |image: &Image| {
-        json!({
+        present(json!({
             "mediaType": image.manifest.media_type,
             "digest": image.digest,
             "size": image.manifest_text.len(),
             "artifactType": image.manifest.artifact_type,
             "annotations": image.manifest.annotations,
-        })
+        }))
     };
     let manifests: Vec<Value> = images.filter(of).map(describe).collect();
     let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests});

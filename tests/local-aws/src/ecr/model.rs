@@ -358,6 +358,7 @@ fn check_value(shape: Shape, value: &Value, path: &str) -> Result<(), Error> {
 }
 
 /// Whether the pattern, which the model anchors at both ends, matches.
+#[must_use]
 pub fn matches(pattern: &str, text: &str) -> bool {
     Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|regex| regex.is_match(text))
 }
@@ -382,6 +383,7 @@ fn within(
 }
 
 /// The error that ECR has for a parameter, in its own sentence.
+#[must_use]
 pub fn unsatisfied(path: &str, constraint: &str) -> Error {
     let message =
         format!("Invalid parameter at '{path}' failed to satisfy constraint: '{constraint}'");

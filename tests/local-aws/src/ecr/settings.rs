@@ -8,6 +8,10 @@ use super::{
     Call, Error, Page, Registry, Repository, error, model, present, tags, text, wildcard, words,
 };
 
+/// How many pull-time exclusions there may be:
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/pull-time-update-exclusions.html>.
+const EXCLUSIONS: usize = 100;
+
 /// The settings of a registry.
 #[derive(Debug, Default)]
 pub struct RegistrySettings {
@@ -206,10 +210,16 @@ impl Registry {
         input: &Value,
     ) -> Result<Value, Error> {
         let principal = text(input, "principalArn");
-        if !self.settings.pull_time_exclusions.insert(principal.to_owned()) {
+        let exclusions = &mut self.settings.pull_time_exclusions;
+        if exclusions.contains(principal) {
             let message = format!("The exclusion for '{principal}' already exists");
             return Err(error("ExclusionAlreadyExistsException", message));
         }
+        if exclusions.len() >= EXCLUSIONS {
+            let message = format!("An account has at most {EXCLUSIONS} exclusions");
+            return Err(error("LimitExceededException", message));
+        }
+        exclusions.insert(principal.to_owned());
         Ok(json!({"principalArn": principal, "createdAt": call.now}))
     }
 
@@ -241,7 +251,10 @@ impl Registry {
         let (account, region) = (&self.account, &self.region);
         let expires_at = call.now + 12.0 * 3_600.0;
         // Opaque to clients, but for the user name before the colon.
-        let token = format!("AWS:{account}/{region}/{expires_at}");
+        let mut token = format!("AWS:{account}/{region}/{expires_at}");
+        if let Some(principal) = call.principal {
+            token = format!("{token}/{principal}");
+        }
         Ok(json!({"authorizationData": [{
             "authorizationToken": aws_smithy_types::base64::encode(token),
             "expiresAt": expires_at,
