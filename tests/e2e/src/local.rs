@@ -75,6 +75,16 @@ impl Local {
         Ok(Self { aws, root, venv, endpoint, ecr, _runtime: runtime, _ministack: ministack })
     }
 
+    /// Where the sources are.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where ECR is, such as `http://127.0.0.1:4566`.
+    pub fn ecr(&self) -> &str {
+        self.ecr.endpoint()
+    }
+
     /// A tool of the virtual environment, in `infra/sam`, reaching nothing but the emulators.
     pub fn tool(&self, name: &str) -> Command {
         self.command(&self.venv.join("bin").join(name))

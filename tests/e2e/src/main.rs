@@ -3,12 +3,14 @@
 //! looks at what then stands with the AWS CLI, as a user would.
 //!
 //! In reading order: [`scenario`] says what has to hold, [`stack`] deploys and asks,
-//! [`local`] installs and starts what that needs.
+//! [`registry`] holds the embedded ECR to what others know of it, [`local`] installs and
+//! starts what all of that needs.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it does is for reading")]
 
 mod local;
 mod readme;
+mod registry;
 mod scenario;
 mod stack;
 

@@ -12,11 +12,13 @@ use serde_json::{Value, json};
 
 use crate::local::{ACCOUNT, Local, REGION};
 use crate::readme;
+use crate::registry;
 use crate::stack::{Stack, aws, text};
 
 /// Runs everything and gives the number of checks.
 pub fn run(local: &Local) -> anyhow::Result<u32> {
     let run = Run { local, checks: Cell::new(0) };
+    run.registry()?;
     step("sam build");
     Stack::build(local)?;
     let stack = Stack::new(local, "ecr-warden");
@@ -124,6 +126,19 @@ impl Run<'_> {
         let listed = self.aws(&["iam", "list-attached-role-policies", "--role-name", role])?;
         let policies = listed.pointer("/AttachedPolicies").and_then(Value::as_array);
         Ok(policies.into_iter().flatten().map(|policy| text(policy, "/PolicyArn")).collect())
+    }
+
+    fn registry(&self) -> anyhow::Result<()> {
+        step("the embedded ECR, by AWS's service model and with the README's commands");
+        let others = registry::compare_models(self.local)?;
+        self.passed("each operation takes what the model says");
+        println!("   not served: {}", others.join(", "));
+        let printed = registry::readme_block(self.local)?;
+        println!("{printed}");
+        self.contains("an immutable tag stays", &printed, "app-v1.0.0")?;
+        self.contains("a preview is complete", &printed, "\"COMPLETE\"")?;
+        self.aws(&["ecr", "delete-repository", "--repository-name", "demo", "--force"])?;
+        Ok(())
     }
 
     fn defaults(&self, stack: &Stack<'_>) -> anyhow::Result<()> {

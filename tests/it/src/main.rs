@@ -3,6 +3,7 @@
 //! itself again as the functions.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the demonstration is for reading")]
+#![expect(clippy::indexing_slicing, reason = "only of JSON, which takes any name")]
 
 mod demo;
 mod probe;

@@ -246,13 +246,9 @@ impl Lambda {
             let changed = self.0.changed.notified();
             match self.attempt(name, id, body).await {
                 // What is throttled stays queued, and has not been tried.
-                Err(InvokeError::Throttled(_)) => {
-                    changed.await;
-                    continue;
-                }
-                // The function is gone, and the event with it.
-                Err(_) => return,
-                Ok(Invoked { error: None, .. }) => return,
+                Err(InvokeError::Throttled(_)) => changed.await,
+                // The function is gone, and the event with it; or it is done.
+                Err(_) | Ok(Invoked { error: None, .. }) => return,
                 Ok(failed) if attempt >= retries => {
                     self.give_up(name, &failed, event, attempt + 1).await;
                     return;

@@ -10,7 +10,6 @@
 //! event is theirs, and [`cloudformation`] puts a [`template`] here.
 
 #![expect(
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     reason = "it serves tests, which end when something is off"

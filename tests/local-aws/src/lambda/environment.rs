@@ -61,26 +61,25 @@ pub async fn invoke(
         cold_start: None,
         duration: Duration::ZERO,
     };
-    let environment = match idle {
-        Some(environment) => Ok(environment),
-        None => {
-            let spawned = Instant::now();
-            match Environment::spawn(id, function).await {
-                Ok(mut environment) => match environment.init(request_id, end).await {
-                    Ok(()) => {
-                        cold_start = Some(spawned.elapsed());
-                        Ok(environment)
-                    }
-                    Err(failure) => {
-                        invoked.log = environment.log.take();
-                        Err(failure)
-                    }
-                },
-                Err(error) => {
-                    let program = function.program.display();
-                    let message = format!("RequestId: {request_id} Error: {program}: {error}");
-                    Err(Failure::new("Runtime.InvalidEntrypoint", message))
+    let environment = if let Some(environment) = idle {
+        Ok(environment)
+    } else {
+        let spawned = Instant::now();
+        match Environment::spawn(id, function).await {
+            Ok(mut environment) => match environment.init(request_id, end).await {
+                Ok(()) => {
+                    cold_start = Some(spawned.elapsed());
+                    Ok(environment)
                 }
+                Err(failure) => {
+                    invoked.log = environment.log.take();
+                    Err(failure)
+                }
+            },
+            Err(error) => {
+                let program = function.program.display();
+                let message = format!("RequestId: {request_id} Error: {program}: {error}");
+                Err(Failure::new("Runtime.InvalidEntrypoint", message))
             }
         }
     };
@@ -165,10 +164,10 @@ impl Environment {
                 self.next = Some(next);
                 Ok(())
             }
-            Ok(Ok(Asked::Response(..))) => Err(too_long()),
             Ok(Ok(Asked::Error(failure))) => Err(read_error(&failure)),
             Ok(Err(failure)) => Err(failure),
-            Err(_) => Err(too_long()),
+            // There is nothing to answer before the first event.
+            Ok(Ok(Asked::Response(_))) | Err(_) => Err(too_long()),
         }
     }
 
@@ -233,16 +232,12 @@ impl Environment {
             asked = self.until_asked(request_id, "", end) => asked,
             () = sleep_until(deadline) => Err(timed_out(function, request_id)),
         };
-        match alive {
-            Ok(Asked::Next(next)) => {
-                self.next = Some(next);
-                (served, duration, true)
-            }
-            _ => {
-                let _ = self.child.kill().await;
-                (served, duration, false)
-            }
+        if let Ok(Asked::Next(next)) = alive {
+            self.next = Some(next);
+            return (served, duration, true);
         }
+        let _ = self.child.kill().await;
+        (served, duration, false)
     }
 }
 

@@ -112,10 +112,6 @@ impl RuntimeApi {
             let accepted = || response(202, "application/json", r#"{"status":"OK"}"#);
             let refused = match (request.method(), &parts[..]) {
                 (&Method::GET, ["invocation", "next"]) => return Asked::Next(Next(reply)),
-                (&Method::POST, ["init", "error"]) => {
-                    let _ = reply.send(accepted());
-                    return Asked::Error(request.into_body());
-                }
                 (&Method::POST, ["invocation", id, "response" | "error"]) if *id != current => {
                     refuse(400, "InvalidRequestID", "Invalid request ID")
                 }
@@ -129,7 +125,7 @@ impl RuntimeApi {
                     let _ = reply.send(accepted());
                     return Asked::Response(request.into_body());
                 }
-                (&Method::POST, ["invocation", _, "error"]) => {
+                (&Method::POST, ["init", "error"] | ["invocation", _, "error"]) => {
                     let _ = reply.send(accepted());
                     return Asked::Error(request.into_body());
                 }
