@@ -28,16 +28,27 @@ pub enum Fault {
 pub(crate) struct Faults(Vec<(String, usize, Fault)>);
 
 impl Faults {
-    /// The `nth` call of the operation, 0 for each one.
+    /// The `nth` call of the operation from now on, 0 for each one.
     pub fn add(&mut self, operation: &str, nth: usize, fault: Fault) {
         self.0.push((operation.to_owned(), nth, fault));
     }
 
-    /// What becomes of the `nth` call.
-    pub fn of(&self, operation: &str, nth: usize) -> Option<Fault> {
-        let mut faults = self.0.iter();
-        let found = faults.find(|(of, at, _)| of == operation && (*at == nth || *at == 0));
-        found.map(|(_, _, fault)| fault.clone())
+    /// What becomes of the next call of the operation. Each fault counts for itself: the
+    /// record of calls may be emptied.
+    pub fn of_next(&mut self, operation: &str) -> Option<Fault> {
+        let mut found = None;
+        self.0.retain_mut(|(of, left, fault)| {
+            if of != operation {
+                return true;
+            }
+            if *left <= 1 {
+                found.get_or_insert_with(|| fault.clone());
+            }
+            let comes_again = *left != 1;
+            *left = left.saturating_sub(1);
+            comes_again
+        });
+        found
     }
 
     pub fn clear(&mut self) {

@@ -121,10 +121,6 @@ impl State {
         let arn = token.starts_with("arn:").then(|| token.to_owned());
         arn.or_else(|| self.roles.get(function).cloned())
     }
-
-    fn count(&self, operation: &str) -> usize {
-        self.calls.iter().filter(|called| called.operation == operation).count()
-    }
 }
 
 /// An AWS, shared by whoever clones it.
@@ -149,10 +145,7 @@ impl LocalAws {
 
     /// Makes the `nth` (from 1) call of `operation` from now on go wrong; 0 for each one.
     pub fn fault(&self, operation: &str, nth: usize, fault: Fault) {
-        let mut state = self.state();
-        let before = state.count(operation);
-        let nth = if nth == 0 { 0 } else { before + nth };
-        state.faults.add(operation, nth, fault);
+        self.state().faults.add(operation, nth, fault);
     }
 
     /// Ends all faults.
@@ -290,7 +283,7 @@ impl LocalAws {
         let fault = {
             let mut state = self.state();
             state.calls.push(called.clone());
-            state.faults.of(&called.operation, state.count(&called.operation))
+            state.faults.of_next(&called.operation)
         };
         let serve = async {
             let response = serve.await;

@@ -225,7 +225,7 @@ fn each_class_has_its_rules_and_the_archive_counts_from_the_transition() {
     aws.advance(90 * DAY);
     assert_eq!(present(&aws).len(), 2);
     aws.advance(DAY);
-    assert_eq!(present(&aws), [active.clone()]);
+    assert_eq!(present(&aws), std::slice::from_ref(&active));
     // A rule for the standard class, which is the default, lets archived ones be.
     put(&aws, &[rule(1, with(any(), days("sinceImagePushed", 1)))]);
     transition(&aws, &active, "ARCHIVE");

@@ -3,9 +3,11 @@
 
 #![expect(
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a test ends where something is off"
 )]
+#![expect(clippy::needless_pass_by_value, reason = "an input is written where it is passed")]
 
 mod accounts;
 mod archive;

@@ -40,7 +40,7 @@ fn a_pull_is_recorded_again_once_the_last_record_is_a_day_old() {
     assert_eq!(pulled_at(), Value::Null);
     ok(&aws, "BatchGetImage", get(&id));
     assert_eq!(pulled_at(), NOW);
-    aws.advance(DAY - HOUR);
+    aws.advance(23 * HOUR);
     ok(&aws, "BatchGetImage", get(&id));
     assert_eq!(pulled_at(), NOW);
     aws.advance(HOUR);
