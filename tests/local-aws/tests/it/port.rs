@@ -18,6 +18,9 @@ pub struct Port {
     server: Server,
 }
 
+/// The headers and the body of a request, and the error that it is answered with.
+type Case<'c> = (&'c [(&'c str, &'c str)], &'c [u8], &'c str);
+
 /// What a request is answered with.
 #[derive(Debug)]
 pub struct Answer {
@@ -173,7 +176,6 @@ async fn a_call_on_the_port_is_answered_in_json() {
 async fn what_is_no_call_is_answered_with_an_error() {
     let port = Port::open().await;
     let target = ("x-amz-target", "AmazonEC2ContainerRegistry_V20150921.DescribeRepositories");
-    type Case<'c> = (&'c [(&'c str, &'c str)], &'c [u8], &'c str);
     let cases: [Case<'_>; 7] = [
         (&[target], b"", "SerializationException"),
         (&[target], b"{", "SerializationException"),
