@@ -21,6 +21,8 @@ use crate::call::json_error;
 
 /// How long a client may take to send the head of a request.
 const HEAD: Duration = Duration::from_secs(30);
+/// How long it may take to send the rest, which can be a large layer.
+const BODY: Duration = Duration::from_secs(10 * 60);
 
 /// A port that is served until this is dropped.
 #[derive(Debug)]
@@ -43,7 +45,8 @@ impl Drop for Server {
     }
 }
 
-/// Why a connection ends without an answer: a fault that was asked for.
+/// Why a connection ends without an answer: a fault that was asked for, or a client that
+/// stopped in the middle of a request.
 #[derive(Debug)]
 pub(crate) struct Reset;
 
@@ -88,7 +91,8 @@ impl LocalAws {
 
     async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Reset> {
         let (head, body) = request.into_parts();
-        let response = match body.collect().await {
+        let body = tokio::time::timeout(BODY, body.collect()).await.map_err(|_| Reset)?;
+        let response = match body {
             Ok(body) => self.handle(Request::from_parts(head, body.to_bytes())).await?,
             Err(error) => json_error(400, "SerializationException", &error.to_string()),
         };
