@@ -99,7 +99,7 @@ async fn a_connection_breaks_before_or_after_it_was_done() {
 #[tokio::test]
 async fn an_answer_takes_its_time_and_nobody_else_waits() {
     let port = Port::open().await;
-    let by = Duration::from_millis(300);
+    let by = Duration::from_secs(1);
     port.aws.fault("ListImages", 1, Fault::Slow(by));
     port.aws.fault("DescribeImages", 1, Fault::Hang);
     let begun = Instant::now();
