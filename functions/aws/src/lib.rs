@@ -15,6 +15,12 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+/// How long a connection may take to be made.
+///
+/// The HTTP client keeps a connector for each value of it, and each connector has read all
+/// TLS roots: whoever uses that client beside the SDK takes this one.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Loads the configuration from the environment, as Lambda sets it.
 ///
 /// All clients that are built from it share its HTTP client, and so one set of TLS roots;
@@ -22,7 +28,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 /// A call is given up after 30 seconds with all its retries, below any function's timeout.
 pub async fn config() -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(3))
+        .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(Duration::from_secs(10))
         .operation_timeout(Duration::from_secs(30))
         .build();

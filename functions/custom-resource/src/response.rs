@@ -108,7 +108,10 @@ impl Answer {
 /// Sends an answer, a bounded number of times. An error has told nobody the URL.
 pub async fn deliver(http: &SharedHttpClient, url: &ResponseUrl, body: &str) -> anyhow::Result<()> {
     let (origin, path) = split(&url.0).context("ResponseURL: expected a URL")?;
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(aws::CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .build();
     let operation = Operation::builder()
         .service_name("cloudformation")
         .operation_name("answer")

@@ -318,7 +318,6 @@ fn invalid(field: &'static str, message: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test ends when something is off")]
 
     use super::*;
 

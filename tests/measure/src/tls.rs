@@ -22,8 +22,8 @@ pub struct Tls {
     pub endpoint: String,
     /// Its own certificate alone.
     pub one_root: PathBuf,
-    /// The system's roots and it, with their number; none if the system's are not found.
-    pub system_roots: Option<(PathBuf, usize)>,
+    /// The system's roots and it, with their number.
+    pub system_roots: (PathBuf, usize),
 }
 
 /// Serves the AWS over TLS until the process ends, and writes the bundles to `folder`.
@@ -40,6 +40,9 @@ pub async fn serve(aws: &LocalAws, folder: &Path) -> anyhow::Result<Tls> {
     tokio::spawn(async move {
         loop {
             let Ok((stream, _)) = listener.accept().await else { continue };
+            // A handshake in small pieces would otherwise wait for the client's delayed
+            // acknowledgements, 40 ms at a time.
+            let _ = stream.set_nodelay(true);
             let (aws, acceptor) = (aws.clone(), acceptor.clone());
             tokio::spawn(async move {
                 if let Ok(stream) = acceptor.accept(stream).await {
@@ -53,14 +56,10 @@ pub async fn serve(aws: &LocalAws, folder: &Path) -> anyhow::Result<Tls> {
     let one_root = folder.join("one-root.pem");
     fs::write(&one_root, &own)?;
     let found = SYSTEM_ROOTS.iter().find_map(|path| fs::read_to_string(path).ok());
-    let system_roots = match found {
-        None => None,
-        Some(roots) => {
-            let bundle = format!("{roots}\n{own}");
-            let path = folder.join("system-roots.pem");
-            fs::write(&path, &bundle).context("writing a bundle of roots")?;
-            Some((path, bundle.matches("BEGIN CERTIFICATE").count()))
-        }
-    };
+    let roots = found.context("no bundle of the system's roots was found")?;
+    let bundle = format!("{roots}\n{own}");
+    let path = folder.join("system-roots.pem");
+    fs::write(&path, &bundle).context("writing a bundle of roots")?;
+    let system_roots = (path, bundle.matches("BEGIN CERTIFICATE").count());
     Ok(Tls { endpoint, one_root, system_roots })
 }

@@ -1,7 +1,5 @@
 //! What must hold of the services, whoever keeps their state.
 
-#![expect(clippy::unwrap_used, reason = "a test ends when something is off")]
-
 use std::fmt::Write as _;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
