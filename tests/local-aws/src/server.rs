@@ -73,7 +73,13 @@ impl LocalAws {
         let aws = self.clone();
         let task = tokio::spawn(async move {
             loop {
-                let Ok((stream, _)) = listener.accept().await else { continue };
+                let Ok((stream, _)) = listener.accept().await else {
+                    // Out of file descriptors, most likely: others have to end first.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                };
+                // An answer in small pieces would wait for the client's acknowledgements.
+                let _ = stream.set_nodelay(true);
                 tokio::spawn(aws.clone().serve_connection(stream));
             }
         });

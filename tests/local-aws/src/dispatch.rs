@@ -1,0 +1,226 @@
+//! Which service a request is for, and what goes wrong with it.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response};
+use percent_encoding::percent_decode_str;
+
+use crate::call::{self, Called, Input, json_answer, response};
+use crate::{Fault, LocalAws, RESPONSE_URL, distribution, ecr, query, server};
+
+impl LocalAws {
+    /// Serves a request; the error is a connection that breaks.
+    pub(crate) async fn handle(
+        &self,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, server::Reset> {
+        let path = request.uri().path();
+        if path.starts_with("/v2/") || path == "/v2" {
+            return self.distribute(&request).await;
+        }
+        if request.method() == Method::GET && path.starts_with("/layers/") {
+            return Ok(self.layer(path));
+        }
+        let (called, input) = match Called::read(&request) {
+            Ok(read) => read,
+            Err(malformed) => return Ok(malformed),
+        };
+        if request.method() == Method::PUT && called.service.is_empty() {
+            let called = Called { operation: "Answer".to_owned(), ..called };
+            let serve = async { self.take_answer(&request) };
+            return self.with_faults(&called, &input, serve).await;
+        }
+        if self.services().serves(&called.service) {
+            let serve = self.services().handle(&called.service, request);
+            return self.with_faults(&called, &input, serve).await;
+        }
+        if called.service == "lambda" {
+            return Ok(self.invoke(&request).await);
+        }
+        self.with_faults(&called, &input, async { self.call(&called, &input) }).await
+    }
+
+    async fn distribute(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, server::Reset> {
+        let operation = distribution::Route::read(request.uri().path()).operation(request.method());
+        let mut called = Called {
+            service: "ecr".to_owned(),
+            operation: operation.to_owned(),
+            account: String::new(),
+            region: String::new(),
+            token: None,
+        };
+        let now = self.state().now();
+        if let Err(refused) = distribution::authorize(request, &mut called, now) {
+            return Ok(refused);
+        }
+        let serve = async {
+            let mut state = self.state();
+            let registry = state.registry(&called.account, &called.region);
+            distribution::serve(registry, request, now)
+        };
+        self.with_faults(&called, &Input::Rest, serve).await
+    }
+
+    /// Records a call and serves it, unless it is to go wrong.
+    async fn with_faults(
+        &self,
+        called: &Called,
+        input: &Input,
+        serve: impl Future<Output = Response<Bytes>> + Send,
+    ) -> Result<Response<Bytes>, server::Reset> {
+        let fault = {
+            let mut state = self.state();
+            state.calls.push(called.clone());
+            state.faults.of_next(&called.operation)
+        };
+        let serve = async {
+            let response = serve.await;
+            self.deliver();
+            self.deliver_messages().await;
+            response
+        };
+        let kill = || {
+            let token = called.token.as_deref().unwrap_or_default();
+            assert!(self.lambda().kill(token), "{} was not called by a function", called.operation);
+            Err(server::Reset)
+        };
+        match fault {
+            None => Ok(serve.await),
+            Some(Fault::Error(status, code)) => {
+                Ok(called.error(input, status, code, "made to fail"))
+            }
+            Some(Fault::ResetBefore) => Err(server::Reset),
+            Some(Fault::ResetAfter) => {
+                let _ = serve.await;
+                Err(server::Reset)
+            }
+            Some(Fault::Slow(by)) => {
+                tokio::time::sleep(by).await;
+                Ok(serve.await)
+            }
+            Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::Panic) => panic!("a defect while calling {}", called.operation),
+            Some(Fault::KillBefore) => kill(),
+            Some(Fault::KillAfter) => {
+                let _ = serve.await;
+                kill()
+            }
+        }
+    }
+
+    fn call(&self, called: &Called, input: &Input) -> Response<Bytes> {
+        let state = &mut *self.state();
+        let operation = called.operation.as_str();
+        let served = match (called.service.as_str(), input) {
+            ("ecr", Input::Json(input)) => {
+                let principal = state.principal(called);
+                let call = ecr::Call {
+                    operation,
+                    principal: principal.as_deref(),
+                    now: state.now(),
+                    endpoint: self.0.endpoint.get().map_or("", String::as_str),
+                };
+                let registry = state.registry(&called.account, &called.region);
+                let served = registry.serve(&call, input);
+                served
+                    .map(|output| json_answer(&output))
+                    .map_err(|error| (400, error.code, error.message))
+            }
+            ("cloudformation", Input::Query(input)) if operation == "DescribeStacks" => {
+                let name = input.get("StackName").map_or("", String::as_str);
+                let status = &state.stack_status;
+                let stack = format!(
+                    "<Stacks><member><StackName>{name}</StackName><StackId>{name}</StackId>\
+                     <CreationTime>2026-01-01T00:00:00Z</CreationTime><StackStatus>{status}</StackStatus></member></Stacks>"
+                );
+                Ok(response(200, "text/xml", query::result(operation, &stack)))
+            }
+            ("iam", Input::Query(input)) => {
+                let served = state.iam.serve(operation, input);
+                served.map(|output| response(200, "text/xml", query::result(operation, &output)))
+            }
+            (service, Input::Query(_)) => {
+                Err((400, "InvalidAction", format!("{operation} of '{service}' is not served")))
+            }
+            (service, _) => Err((
+                400,
+                "UnknownOperationException",
+                format!("{operation} of '{service}' is not served"),
+            )),
+        };
+        served.unwrap_or_else(|(status, code, message)| called.error(input, status, code, &message))
+    }
+
+    /// Takes an answer to CloudFormation, at a URL that is signed without a content type.
+    fn take_answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        let expected = RESPONSE_URL.splitn(4, '/').nth(3);
+        let found = request.uri().path_and_query().and_then(|it| it.as_str().strip_prefix('/'));
+        let answer = serde_json::from_slice(request.body());
+        match answer {
+            Ok(answer) if found == expected && !request.headers().contains_key("content-type") => {
+                self.state().answers.push(answer);
+                self.0.answered.notify_waiters();
+                response(200, "application/xml", "")
+            }
+            Ok(_) => response(
+                403,
+                "application/xml",
+                "<Error><Code>SignatureDoesNotMatch</Code></Error>",
+            ),
+            Err(_) => {
+                response(400, "application/xml", "<Error><Code>InvalidRequest</Code></Error>")
+            }
+        }
+    }
+
+    /// A layer, from where `GetDownloadUrlForLayer` sends.
+    fn layer(&self, path: &str) -> Response<Bytes> {
+        let path = percent_decode_str(path).decode_utf8_lossy();
+        let mut parts = path.trim_start_matches("/layers/").splitn(3, '/');
+        let layer = (|| {
+            let (account, region, rest) = (parts.next()?, parts.next()?, parts.next()?);
+            let (name, digest) = rest.rsplit_once('/')?;
+            let mut state = self.state();
+            let key = (account.to_owned(), region.to_owned());
+            state.registries.get_mut(&key)?.repository(name).ok()?.layers.get(digest)
+        })();
+        match layer {
+            Some(layer) => response(200, "application/octet-stream", layer.to_vec()),
+            None => response(404, "application/xml", "<Error><Code>NoSuchKey</Code></Error>"),
+        }
+    }
+
+    /// Runs a function by hand, as `aws lambda invoke` asks for it.
+    async fn invoke(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        let name = request.uri().path().strip_prefix("/2015-03-31/functions/");
+        let name = name.and_then(|rest| rest.strip_suffix("/invocations"));
+        let (Some(name), &Method::POST) = (name, request.method()) else {
+            return call::json_error(400, "UnknownOperationException", "only Invoke is served");
+        };
+        let body = if request.body().is_empty() { &b"{}"[..] } else { request.body() };
+        let Ok(event) = serde_json::from_slice(body) else {
+            let message = "Could not parse request body into json";
+            return call::json_error(400, "InvalidRequestContentException", message);
+        };
+        let header = |name: &str| request.headers().get(name).and_then(|it| it.to_str().ok());
+        let invoked = match header("x-amz-invocation-type") {
+            None | Some("RequestResponse") => self.lambda().invoke(name, event).await.map(Some),
+            Some("Event") => self.lambda().invoke_async(name, event).map(|_| None),
+            Some(other) => {
+                let message = format!("the invocation type {other} is not served");
+                return call::json_error(400, "InvalidParameterValueException", &message);
+            }
+        };
+        match invoked {
+            Err(error) => call::json_error(error.status(), error.code(), &error.to_string()),
+            Ok(None) => response(202, "application/json", ""),
+            Ok(Some(invoked)) => {
+                let mut answer = response(200, "application/json", invoked.payload.to_string());
+                if invoked.error.is_some() {
+                    let unhandled = HeaderValue::from_static("Unhandled");
+                    answer.headers_mut().insert("x-amz-function-error", unhandled);
+                }
+                answer
+            }
+        }
+    }
+}
