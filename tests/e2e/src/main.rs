@@ -7,6 +7,7 @@
 //! starts what all of that needs.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it does is for reading")]
+#![expect(clippy::indexing_slicing, reason = "only of JSON, which takes any name")]
 
 mod local;
 mod readme;

@@ -69,7 +69,7 @@ impl Called {
         let form = text("content-type")
             .is_some_and(|it| it.starts_with("application/x-www-form-urlencoded"));
         if !form {
-            called.operation = format!("{} {}", request.method(), request.uri().path());
+            called.operation = rest_operation(request);
             return Ok((called, Input::Rest));
         }
         let Ok(body) = std::str::from_utf8(request.body()) else {
@@ -94,6 +94,16 @@ impl Called {
             Input::Query(_) => response(status, "text/xml", query::error(code, message)),
             Input::Json(_) | Input::Rest => json_error(status, code, message),
         }
+    }
+}
+
+/// The operation of a protocol that has it in the path and the method, where it is served.
+fn rest_operation(request: &Request<Bytes>) -> String {
+    match (request.method().as_str(), request.uri().path()) {
+        ("POST", "/coverage/list") => "ListCoverage".to_owned(),
+        ("POST", "/cluster/get") => "GetClustersForImage".to_owned(),
+        ("POST", path) if path.ends_with("/invocations") => "Invoke".to_owned(),
+        (method, path) => format!("{method} {path}"),
     }
 }
 

@@ -34,7 +34,7 @@ impl LocalAws {
             return self.with_faults(&called, &input, serve).await;
         }
         if called.service == "lambda" {
-            return Ok(self.invoke(&request).await);
+            return self.with_faults(&called, &input, self.invoke(&request)).await;
         }
         self.with_faults(&called, &input, async { self.call(&called, &input) }).await
     }
