@@ -5,7 +5,7 @@ use http::{HeaderValue, Method, Request, Response};
 use percent_encoding::percent_decode_str;
 
 use crate::call::{self, Called, Input, json_answer, response};
-use crate::{Fault, LocalAws, RESPONSE_URL, distribution, ecr, query, server};
+use crate::{ACCOUNT, Fault, LocalAws, RESPONSE_URL, distribution, ecr, query, server};
 
 impl LocalAws {
     /// Serves a request; the error is a connection that breaks.
@@ -124,6 +124,9 @@ impl LocalAws {
                 served
                     .map(|output| json_answer(&output))
                     .map_err(|error| (400, error.code, error.message))
+            }
+            ("cloudformation" | "iam", _) if called.account != ACCOUNT => {
+                Err((403, "AccessDenied", format!("only account {ACCOUNT} is served here")))
             }
             ("cloudformation", Input::Query(input)) if operation == "DescribeStacks" => {
                 let name = input.get("StackName").map_or("", String::as_str);

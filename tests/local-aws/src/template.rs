@@ -91,6 +91,16 @@ impl Template {
     pub fn read(text: &str) -> Result<Self> {
         read::template(text)
     }
+
+    /// The parameters, each with its default; one that must be given has none.
+    #[must_use]
+    pub fn parameters(&self) -> BTreeMap<&str, Option<String>> {
+        let default = |parameter: &Value| match parameter.get("Default")? {
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        };
+        self.parameters.iter().map(|(name, it)| (name.as_str(), default(it))).collect()
+    }
 }
 
 impl<'t> Stack<'t> {

@@ -5,6 +5,7 @@
 mod demo;
 mod events;
 mod lambda;
+mod readme;
 mod services;
 
 use std::collections::BTreeMap;

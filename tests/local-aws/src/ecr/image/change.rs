@@ -1,0 +1,165 @@
+//! What happens to images that are there: they are pulled, archived, restored and removed.
+
+use serde_json::{Value, json};
+
+use super::{Failure, Image, Status, batch};
+use crate::ecr::{Call, DAY, Error, Registry, Repository, Time, error, present, text};
+
+/// How long an archived image takes to come back: some twenty minutes, by
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/archive_restore_image.html>.
+const ACTIVATION: Time = 20.0 * 60.0;
+
+impl Registry {
+    pub(in crate::ecr) fn get_images(
+        &mut self,
+        call: &Call<'_>,
+        input: &Value,
+    ) -> Result<Value, Error> {
+        let counts = self.records_pulls_by(call.principal);
+        let account = self.account.clone();
+        let repository = self.named(input)?;
+        let accepted = input["acceptedMediaTypes"].as_array();
+        let (images, failures) = batch(&input["imageIds"], |id| {
+            let image = repository.images.find(id)?;
+            // What a list without the image's own type does is not documented.
+            if accepted
+                .is_some_and(|types| !types.contains(&image.manifest.media_type.as_str().into()))
+            {
+                let reason =
+                    format!("The image is {}, which is not accepted", image.manifest.media_type);
+                return Err(("ImageNotFound", reason));
+            }
+            let digest = image.digest.clone();
+            let image = repository.pull(&digest, counts, call.now).ok_or_else(|| {
+                ("ImageInaccessible", "The image is in the archive; restore it first".to_owned())
+            })?;
+            Ok(vec![json!({
+                "registryId": account,
+                "repositoryName": input["repositoryName"],
+                "imageId": present(json!({"imageDigest": digest, "imageTag": id["imageTag"]})),
+                "imageManifest": image.manifest_text,
+                "imageManifestMediaType": image.manifest.media_type,
+            })])
+        });
+        Ok(json!({"images": images, "failures": failures}))
+    }
+
+    pub(in crate::ecr) fn delete_images(
+        &mut self,
+        call: &Call<'_>,
+        input: &Value,
+    ) -> Result<Value, Error> {
+        let name = text(input, "repositoryName").to_owned();
+        let repository = self.named(input)?;
+        let mut deleted = Vec::new();
+        let (removed, failures) = batch(&input["imageIds"], |id| {
+            let (ids, image) = repository.delete(id)?;
+            deleted.extend(image.map(|image| (image, id["imageTag"].as_str().map(str::to_owned))));
+            Ok(ids)
+        });
+        for (image, tag) in deleted {
+            self.tell_of_delete(&name, &image.digest, tag.as_deref(), call.now);
+        }
+        Ok(json!({"imageIds": removed, "failures": failures}))
+    }
+
+    pub(in crate::ecr) fn update_storage_class(
+        &mut self,
+        call: &Call<'_>,
+        input: &Value,
+    ) -> Result<Value, Error> {
+        let name = text(input, "repositoryName").to_owned();
+        let image = self.named_image(input)?;
+        let (digest, target) = (image.digest.clone(), text(input, "targetStorageClass"));
+        match (target, image.status) {
+            ("ARCHIVE", Status::Active) => {
+                image.status = Status::Archived;
+                image.archived_at = Some(call.now);
+                self.tell_of_storage_class(&name, &digest, "ARCHIVE", call.now);
+            }
+            ("STANDARD", Status::Archived) => {
+                image.status = Status::Activating;
+                self.activating.push((name, digest.clone(), call.now + ACTIVATION));
+            }
+            // To ask for what is there already, or under way, is not documented.
+            (_, status) => {
+                let message = format!("The image is {}, and {target} was asked for", status.name());
+                return Err(error("ImageStorageClassUpdateNotSupportedException", message));
+            }
+        }
+        let status = self.named_image(input)?.status.name();
+        let id = present(json!({"imageDigest": digest, "imageTag": input["imageId"]["imageTag"]}));
+        Ok(self.about(input, json!({"imageId": id, "imageStatus": status})))
+    }
+
+    /// Ends the activations that are due.
+    pub(crate) fn settle(&mut self, now: Time) {
+        let due = self.activating.extract_if(.., |(_, _, ready)| *ready <= now);
+        for (name, digest, ready) in due.collect::<Vec<_>>() {
+            self.restore(&name, &digest, ready);
+        }
+    }
+
+    /// Brings an image back from the archive, if it is there, as if it were pushed then: what
+    /// was found in it before is gone, and it is scanned where a push would be.
+    /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/restore-image.html>
+    pub(super) fn restore(&mut self, name: &str, digest: &str, now: Time) {
+        self.activating.retain(|(of, image, _)| of != name || image != digest);
+        let images = self.repositories.get_mut(name).map(|it| &mut it.images);
+        if let Some(image) = images.and_then(|images| images.get_mut(digest))
+            && image.status != Status::Active
+        {
+            (image.status, image.activated_at) = (Status::Active, Some(now));
+            image.scan = None;
+            self.tell_of_storage_class(name, digest, "STANDARD", now);
+            self.scan_on_push(name, digest, now);
+        }
+    }
+}
+
+impl Repository {
+    /// The image of a pull, which is recorded when the last record is a day old; none if it
+    /// is not in the standard class.
+    pub(crate) fn pull(&mut self, digest: &str, counts: bool, now: Time) -> Option<&Image> {
+        let image = self.images.get_mut(digest)?;
+        if image.status != Status::Active {
+            return None;
+        }
+        if counts && image.pulled_at.is_none_or(|last| now - last >= DAY) {
+            image.pulled_at = Some(now);
+        }
+        Some(image)
+    }
+
+    /// Removes a tag, and the image with its last one; or the image, by its digest. Gives
+    /// what was removed, and the image if it is gone.
+    fn delete(&mut self, id: &Value) -> Result<(Vec<Value>, Option<Image>), Failure> {
+        let image = self.images.find(id)?;
+        let digest = image.digest.clone();
+        let one = |tag: &str| json!({"imageDigest": digest, "imageTag": tag});
+        // What a digest and a tag together delete is not documented: here everything, so
+        // that nobody comes to rely on less.
+        if let (None, Some(tag)) = (id["imageDigest"].as_str(), id["imageTag"].as_str())
+            && image.tags.len() > 1
+        {
+            let removed = vec![one(tag)];
+            self.images.by_tag.remove(tag);
+            if let Some(image) = self.images.get_mut(&digest) {
+                image.tags.remove(tag);
+            }
+            return Ok((removed, None));
+        }
+        if let Some(indexes) = self.images.indexes_of(&digest) {
+            let indexes = indexes.iter().cloned().collect::<Vec<_>>().join(", ");
+            let reason = format!("Requested image referenced by manifest list: [{indexes}]");
+            return Err(("ImageReferencedByManifestList", reason));
+        }
+        let image = self.images.remove(&digest);
+        let tags = image.iter().flat_map(|image| &image.tags);
+        let mut removed: Vec<Value> = tags.map(|tag| one(tag)).collect();
+        if removed.is_empty() {
+            removed.push(json!({"imageDigest": digest}));
+        }
+        Ok((removed, image))
+    }
+}

@@ -1,0 +1,204 @@
+//! What comes in: `PutImage`, and the push of the registry's own protocol.
+//! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html>
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::manifest::{self, Manifest};
+use super::{Image, Status};
+use crate::ecr::{Call, Error, Registry, Repository, Time, error, model, present, text};
+
+/// How many tags an image and how many images a repository may have:
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html>.
+const TAGS_AN_IMAGE: usize = 1_000;
+const IMAGES_A_REPOSITORY: usize = 100_000;
+
+/// A manifest on its way in.
+pub(crate) struct Push<'a> {
+    pub repository: &'a str,
+    pub manifest: &'a str,
+    pub media_type: Option<&'a str>,
+    pub tag: Option<&'a str>,
+    pub digest: Option<&'a str>,
+}
+
+impl Registry {
+    pub(in crate::ecr) fn put_image(
+        &mut self,
+        call: &Call<'_>,
+        input: &Value,
+    ) -> Result<Value, Error> {
+        let manifest = text(input, "imageManifest");
+        let push = Push {
+            repository: text(input, "repositoryName"),
+            manifest,
+            media_type: input["imageManifestMediaType"].as_str(),
+            tag: input["imageTag"].as_str(),
+            digest: input["imageDigest"].as_str(),
+        };
+        let digest = self.push(&push, call.now)?;
+        let media_type = self.named(input)?.images.get(&digest);
+        let media_type = media_type.map(|image| image.manifest.media_type.clone());
+        let image = json!({
+            "imageId": present(json!({"imageDigest": digest, "imageTag": push.tag})),
+            "imageManifest": manifest,
+            "imageManifestMediaType": media_type,
+        });
+        Ok(json!({"image": self.about(input, image)}))
+    }
+
+    /// Takes a manifest and gives its digest, as `PutImage` and the registry's own protocol
+    /// do: <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html>.
+    pub(crate) fn push(&mut self, push: &Push<'_>, now: Time) -> Result<String, Error> {
+        let manifest = Manifest::read(push.manifest, push.media_type)?;
+        let digest = manifest::digest(push.manifest.as_bytes());
+        if push.digest.is_some_and(|given| given != digest) {
+            let message = format!(
+                "Image digest '{}' does not match the digest '{digest}' of its manifest",
+                push.digest.unwrap_or_default()
+            );
+            return Err(error("ImageDigestDoesNotMatchException", message));
+        }
+        if push.tag.is_some_and(|tag| !manifest::is_tag(tag)) {
+            let constraint = "must satisfy regular expression '[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}'";
+            return Err(model::unsatisfied("imageTag", constraint));
+        }
+        let account = self.account.clone();
+        let repository = self.repository(push.repository)?;
+        let image = repository.admit(push, &manifest, &digest, &account)?;
+        let fresh = image.is_none();
+        if fresh {
+            let size = repository.size(&manifest);
+            repository.images.insert(Image {
+                digest: digest.clone(),
+                tags: BTreeSet::new(),
+                manifest_text: push.manifest.to_owned(),
+                manifest: Manifest { size, ..manifest },
+                pushed_at: now,
+                pulled_at: None,
+                status: Status::Active,
+                archived_at: None,
+                activated_at: None,
+                scan: None,
+            });
+        }
+        if let Some(tag) = push.tag {
+            repository.images.set_tag(tag, &digest);
+        }
+        self.tell_of_push(push.repository, &digest, push.tag, now);
+        if fresh {
+            self.scan_on_push(push.repository, &digest, now);
+        } else {
+            self.restore(push.repository, &digest, now);
+        }
+        Ok(digest)
+    }
+
+    /// A small image of one layer that nothing else has, pushed at that time with these
+    /// tags, or without one.
+    pub fn push_made_up(
+        &mut self,
+        repository: &str,
+        tags: &[&str],
+        at: Time,
+    ) -> Result<String, Error> {
+        let layer = self.unique().into_bytes();
+        let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [manifest::digest(&layer)]}});
+        let config = config.to_string().into_bytes();
+        let described = |media_type: &str, bytes: &[u8]| json!({"mediaType": media_type, "digest": manifest::digest(bytes), "size": bytes.len()});
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": manifest::OCI_MANIFEST,
+            "config": described("application/vnd.oci.image.config.v1+json", &config),
+            "layers": [described("application/vnd.oci.image.layer.v1.tar+gzip", &layer)],
+        })
+        .to_string();
+        let layers = &mut self.repository(repository)?.layers;
+        layers.keep(config);
+        layers.keep(layer);
+        let mut push =
+            Push { repository, manifest: &manifest, media_type: None, tag: None, digest: None };
+        let (first, rest) = match tags.split_first() {
+            Some((first, rest)) => (Some(*first), rest),
+            None => (None, tags),
+        };
+        push.tag = first;
+        let digest = self.push(&push, at)?;
+        for tag in rest {
+            push.tag = Some(tag);
+            self.push(&push, at)?;
+        }
+        Ok(digest)
+    }
+}
+
+impl Repository {
+    /// Refuses what may not come in; gives the image if its manifest is there already.
+    fn admit(
+        &self,
+        push: &Push<'_>,
+        manifest: &Manifest,
+        digest: &str,
+        account: &str,
+    ) -> Result<Option<&Image>, Error> {
+        let name = push.repository;
+        let here = self.images.get(digest);
+        // To push what is archived restores it.
+        if let Some(image) = here
+            && image.status == Status::Active
+            && push.tag.is_none_or(|tag| image.tags.contains(tag))
+        {
+            let tag = push.tag.unwrap_or("null");
+            let message = format!(
+                "Image with digest '{digest}' and tag '{tag}' already exists in the repository with name '{name}' in registry with id '{account}'"
+            );
+            return Err(error("ImageAlreadyExistsException", message));
+        }
+        if let Some(tag) = push.tag
+            && self.images.tagged(tag).is_some_and(|other| other.digest != digest)
+            && self.is_immutable(tag)
+        {
+            let message = format!(
+                "The image tag '{tag}' already exists in the '{name}' repository and cannot be overwritten because the tag is immutable."
+            );
+            return Err(error("ImageTagAlreadyExistsException", message));
+        }
+        let is_full = |image: &Image| {
+            image.tags.len() >= TAGS_AN_IMAGE
+                && push.tag.is_some_and(|tag| !image.tags.contains(tag))
+        };
+        if here.is_some_and(is_full) || (here.is_none() && self.images.len() >= IMAGES_A_REPOSITORY)
+        {
+            let message = format!(
+                "An image has at most {TAGS_AN_IMAGE} tags and a repository at most {IMAGES_A_REPOSITORY} images"
+            );
+            return Err(error("LimitExceededException", message));
+        }
+        let missing = |digests: &[String], is_there: &dyn Fn(&str) -> bool| {
+            let missing = digests.iter().filter(|digest| !is_there(digest));
+            missing.cloned().collect::<Vec<_>>().join(", ")
+        };
+        let layers = missing(&manifest.blobs, &|digest| self.layers.get(digest).is_some());
+        if !layers.is_empty() {
+            let message = format!(
+                "Layers with digests '[{layers}]' required for pushing image into repository with name '{name}' in the registry with id '{account}' do not exist"
+            );
+            return Err(error("LayersNotFoundException", message));
+        }
+        let children = missing(&manifest.children, &|digest| self.images.get(digest).is_some());
+        if !children.is_empty() {
+            let message = format!(
+                "Images with digests '[{children}]' required for pushing image into repository with name '{name}' in the registry with id '{account}' do not exist"
+            );
+            return Err(error("ReferencedImagesNotFoundException", message));
+        }
+        Ok(here)
+    }
+
+    /// The size of what a manifest stands for: its layers, or the largest of its children.
+    fn size(&self, manifest: &Manifest) -> u64 {
+        let children = manifest.children.iter().filter_map(|digest| self.images.get(digest));
+        children.map(|child| child.manifest.size).max().unwrap_or(manifest.size)
+    }
+}
