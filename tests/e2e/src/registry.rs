@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use local_aws::ecr::image::manifest::{OCI_MANIFEST, digest};
 use local_aws::ecr::model;
 use serde_json::{Value, json};
@@ -43,12 +43,13 @@ pub fn readme_block(local: &Local) -> anyhow::Result<String> {
         block
     } else {
         println!("   (skopeo is not installed: its commands are left out, the image is made up)");
+        let (first, rest) = block.split_once('\n').context("the block has one line")?;
+        local.shell(first)?;
         let mut state = local.aws.state();
         let now = state.now();
-        for name in ["app-v1.0.0", "app-v1.0.1"] {
-            state.ecr().push_made_up("demo", &[name], now).ok();
-        }
-        block.lines().filter(|line| !line.contains("skopeo")).collect::<Vec<_>>().join("\n")
+        let pushed = state.ecr().push_made_up("demo", &["app-v1.0.0", "app-v1.0.1"], now);
+        pushed.map_err(|error| anyhow!("{}: {}", error.code, error.message))?;
+        rest.lines().filter(|line| !line.contains("skopeo")).collect::<Vec<_>>().join("\n")
     };
     local.shell(&format!("cd {}\n{block}", folder.display())).context("the README's block")
 }

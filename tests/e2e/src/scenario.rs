@@ -135,7 +135,7 @@ impl Run<'_> {
         println!("   not served: {}", others.join(", "));
         let printed = registry::readme_block(self.local)?;
         println!("{printed}");
-        self.contains("an immutable tag stays", &printed, "app-v1.0.0")?;
+        self.contains("the tag that was pushed is listed", &printed, "app-v1.0.0")?;
         self.contains("a preview is complete", &printed, "\"COMPLETE\"")?;
         self.aws(&["ecr", "delete-repository", "--repository-name", "demo", "--force"])?;
         Ok(())

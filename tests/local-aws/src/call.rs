@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::{ACCOUNT, REGION, query};
+use crate::{ACCOUNT, REGION, distribution, query};
 
 /// Who calls what. Access keys that are twelve digits name their account, and any other one
 /// belongs to [`ACCOUNT`]; a session token that is the ARN of a role or user names the
@@ -33,19 +33,27 @@ pub(crate) enum Input {
     Query(query::Input),
     /// By its path and method.
     Rest,
+    /// The registry's own protocol.
+    Distribution,
 }
 
 impl Called {
+    /// A call of nobody known.
+    pub(crate) fn of(service: &str, operation: &str) -> Self {
+        Self {
+            service: service.to_owned(),
+            operation: operation.to_owned(),
+            account: ACCOUNT.to_owned(),
+            region: REGION.to_owned(),
+            token: None,
+        }
+    }
+
     /// Reads a request; none if it is malformed, with the answer to that.
     pub(crate) fn read(request: &Request<Bytes>) -> Result<(Self, Input), Response<Bytes>> {
         let text = |name: &str| request.headers().get(name).and_then(|it| it.to_str().ok());
-        let mut called = Self {
-            service: String::new(),
-            operation: String::new(),
-            account: ACCOUNT.to_owned(),
-            region: REGION.to_owned(),
-            token: text("x-amz-security-token").map(str::to_owned),
-        };
+        let token = text("x-amz-security-token").map(str::to_owned);
+        let mut called = Self { token, ..Self::of("", "") };
         let scope = text("authorization").and_then(|it| it.split("Credential=").nth(1));
         if let Some([key, _date, region, service, ..]) =
             scope.map(|scope| scope.split('/').collect::<Vec<_>>()).as_deref()
@@ -93,6 +101,7 @@ impl Called {
         match input {
             Input::Query(_) => response(status, "text/xml", query::error(code, message)),
             Input::Json(_) | Input::Rest => json_error(status, code, message),
+            Input::Distribution => distribution::problem(status, code, message),
         }
     }
 }

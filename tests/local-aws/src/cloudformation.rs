@@ -120,9 +120,10 @@ impl LocalAws {
         program: &Path,
     ) -> anyhow::Result<String> {
         let endpoint = self.endpoint().context("functions need AWS on a port: serve it first")?;
-        let number = |name: &str, default: u64| -> u64 {
-            let value = &properties[name];
-            value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(default)
+        known(properties, FUNCTION_PROPERTIES).with_context(|| name.to_owned())?;
+        // What comes by a parameter is a string.
+        let number = |value: &Value| -> Option<u64> {
+            value.as_u64().or_else(|| value.as_str()?.parse().ok())
         };
         let variables = properties["Environment"]["Variables"].as_object();
         let mut environment: BTreeMap<String, String> = variables
@@ -151,18 +152,17 @@ impl LocalAws {
             handler: code.context("a function has no CodeUri")?.to_owned(),
             environment,
             // The defaults of AWS::Lambda::Function.
-            timeout: Duration::from_secs(number("Timeout", 3)),
-            memory_mb: u32::try_from(number("MemorySize", 128))?,
+            timeout: Duration::from_secs(number(&properties["Timeout"]).unwrap_or(3)),
+            memory_mb: u32::try_from(number(&properties["MemorySize"]).unwrap_or(128))?,
             account: ACCOUNT.to_owned(),
             region: REGION.to_owned(),
-            retries: u32::try_from(
-                properties["EventInvokeConfig"]["MaximumRetryAttempts"].as_u64().unwrap_or(2),
-            )?,
+            retries: number(&properties["EventInvokeConfig"]["MaximumRetryAttempts"])
+                .map_or(Ok(2), u32::try_from)?,
             dead_letter,
             on_failure,
-            reserved_concurrency: properties["ReservedConcurrentExecutions"]
-                .as_u64()
-                .and_then(|most| u32::try_from(most).ok()),
+            reserved_concurrency: number(&properties["ReservedConcurrentExecutions"])
+                .map(u32::try_from)
+                .transpose()?,
         });
         let mut state = self.state();
         if let Some(role) = text(&properties["Role"]) {
@@ -171,6 +171,8 @@ impl LocalAws {
         for (rule, event) in properties["Events"].as_object().into_iter().flatten() {
             match event["Type"].as_str() {
                 Some("EventBridgeRule" | "CloudWatchEvent") => {
+                    known(&event["Properties"], RULE_PROPERTIES)
+                        .with_context(|| format!("the rule {rule} of {name}"))?;
                     let pattern = Pattern::new(&event["Properties"]["Pattern"]);
                     let pattern = pattern.with_context(|| format!("the rule {rule} of {name}"))?;
                     state.rules.push(Rule { pattern, function: name.to_owned() });
@@ -192,8 +194,7 @@ impl LocalAws {
         let function = token.rsplit(':').next().unwrap_or_default().to_owned();
         let timeout = request["ResourceProperties"]["ServiceTimeout"].as_str();
         let timeout = timeout.and_then(|it| it.parse().ok()).unwrap_or(SERVICE_TIMEOUT);
-        let id = format!("{}/{}", request["StackId"], request["LogicalResourceId"]);
-        let answered = self.0.answered.notified();
+        let id = self.next_request();
         let sent = [("RequestId", id.clone()), ("ResponseURL", format!("{endpoint}/{path}"))];
         if let Some(request) = request.as_object_mut() {
             request.extend(sent.map(|(name, value)| (name.to_owned(), Value::String(value))));
@@ -201,12 +202,13 @@ impl LocalAws {
         let before = self.lambda().log(&function).len();
         self.lambda().invoke_async(&function, request)?;
         let log = || self.lambda().log(&function).split_off(before);
-        if tokio::time::timeout(Duration::from_secs(timeout), answered).await.is_err() {
+        let limit = Duration::from_secs(timeout);
+        let Ok(answer) = tokio::time::timeout(limit, self.answer_to(&id)).await else {
             bail!("no answer within {timeout} seconds; the function logged:\n{}", log());
-        }
-        let mut answers = std::mem::take(&mut self.state().answers).into_iter();
-        let answer = answers.find(|answer| answer["RequestId"] == *id);
-        let answer = answer.context("the answer is to another request")?;
+        };
+        let Some(answer) = answer else {
+            bail!("the function has ended without an answer; it logged:\n{}", log());
+        };
         if answer["Status"] != "SUCCESS" {
             bail!("{}", answer["Reason"].as_str().unwrap_or("it failed without a reason"));
         }
@@ -215,5 +217,61 @@ impl LocalAws {
         let physical_id = answer["PhysicalResourceId"].as_str().unwrap_or_default().to_owned();
         let data = answer.get("Data").cloned().unwrap_or_else(|| Value::Object(Map::new()));
         Ok((physical_id, data, log()))
+    }
+
+    /// The answer to a request; none if no function is at work any more that could give it.
+    async fn answer_to(&self, id: &str) -> Option<Value> {
+        let take = || {
+            let answers = &mut self.state().answers;
+            let found = answers.iter().position(|answer| answer["RequestId"] == *id)?;
+            Some(answers.remove(found))
+        };
+        loop {
+            let answered = self.0.answered.notified();
+            if let Some(answer) = take() {
+                return Some(answer);
+            }
+            tokio::select! {
+                () = answered => {}
+                () = self.lambda().settled() => return take(),
+            }
+        }
+    }
+
+    /// A request's ID, which no other one has.
+    fn next_request(&self) -> String {
+        let mut state = self.state();
+        state.requests += 1;
+        format!("00000000-0000-4000-9000-{:012x}", state.requests)
+    }
+}
+
+/// The properties of a function that are honoured here, or that change nothing here.
+const FUNCTION_PROPERTIES: &[&str] = &[
+    "Architectures",
+    "CodeUri",
+    "DeadLetterQueue",
+    "Description",
+    "Environment",
+    "EventInvokeConfig",
+    "Events",
+    "Handler",
+    "LoggingConfig",
+    "MemorySize",
+    "ReservedConcurrentExecutions",
+    "Role",
+    "Runtime",
+    "Timeout",
+    "Tracing",
+];
+/// The same of a rule: what is delivered here always arrives.
+const RULE_PROPERTIES: &[&str] = &["DeadLetterConfig", "Pattern", "RetryPolicy"];
+
+/// Refuses what would be passed over otherwise.
+fn known(properties: &Value, names: &[&str]) -> anyhow::Result<()> {
+    let mut given = properties.as_object().into_iter().flatten();
+    match given.find(|(name, _)| !names.contains(&name.as_str())) {
+        Some((name, _)) => bail!("the property {name} means nothing here"),
+        None => Ok(()),
     }
 }

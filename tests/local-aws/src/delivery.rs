@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request};
+use http::Request;
 use serde_json::{Value, json};
 
 use crate::lambda::Letter;
-use crate::{LocalAws, services};
+use crate::{ACCOUNT, LocalAws, REGION, services};
 
 impl LocalAws {
     /// Hands on what the services told EventBridge and the subscribers of topics.
@@ -20,7 +20,12 @@ impl LocalAws {
             let events: Vec<Value> =
                 registries.flat_map(|it| std::mem::take(&mut it.events)).collect();
             for event in &events {
-                let rules = state.rules.iter().filter(|rule| rule.pattern.matches(event));
+                // A rule is of one account and region, and so are its events.
+                let rules = state.rules.iter().filter(|rule| {
+                    event["account"] == ACCOUNT
+                        && event["region"] == REGION
+                        && rule.pattern.matches(event)
+                });
                 due.extend(rules.map(|rule| (rule.function.clone(), event.clone())));
             }
             state.events.extend(events);
@@ -35,13 +40,12 @@ impl LocalAws {
     /// and web servers would get is kept to be looked at.
     pub(crate) async fn deliver_messages(&self) {
         for delivery in self.services().take_deliveries() {
-            let name = delivery.endpoint.rsplit(':').next().unwrap_or_default();
             match delivery.protocol.as_str() {
                 "lambda" => {
-                    // A subscriber that is gone gets nothing.
-                    let _ = self.lambda().invoke_async(name, services::lambda_event(&delivery));
+                    let event = services::lambda_event(&delivery);
+                    self.run(&delivery.endpoint, &event);
                 }
-                "sqs" => self.send(name, &delivery.body(), &BTreeMap::new()).await,
+                "sqs" => self.send(&delivery.endpoint, &delivery.body(), &BTreeMap::new()).await,
                 _ => {}
             }
             self.state().deliveries.push(delivery);
@@ -50,16 +54,28 @@ impl LocalAws {
 
     /// Delivers what an asynchronous invocation ended in.
     pub(crate) async fn post(&self, letter: &Letter) {
-        let name = letter.arn.rsplit(':').next().unwrap_or_default();
         if letter.arn.starts_with("arn:aws:lambda:") {
-            let _ = self.lambda().invoke_async(name, letter.body.clone());
+            self.run(&letter.arn, &letter.body);
         } else {
-            self.send(name, &letter.body.to_string(), &letter.attributes).await;
+            self.send(&letter.arn, &letter.body.to_string(), &letter.attributes).await;
         }
     }
 
-    /// Sends a message to a queue.
-    async fn send(&self, queue: &str, body: &str, attributes: &BTreeMap<&str, String>) {
+    /// Runs the function of this ARN.
+    fn run(&self, arn: &str, event: &Value) {
+        let name = arn.rsplit(':').next().unwrap_or_default();
+        if self.lambda().invoke_async(name, event.clone()).is_err() {
+            self.state().undelivered.push((arn.to_owned(), event.to_string()));
+        }
+    }
+
+    /// Sends a message to the queue of this ARN. What it does not take is kept apart: AWS
+    /// tells nobody of it but its metrics.
+    async fn send(&self, arn: &str, body: &str, attributes: &BTreeMap<&str, String>) {
+        let parts: Vec<&str> = arn.split(':').collect();
+        let &[_, _, _, region, account, queue] = parts.as_slice() else {
+            return self.state().undelivered.push((arn.to_owned(), body.to_owned()));
+        };
         let attributes: serde_json::Map<String, Value> = attributes
             .iter()
             .map(|(name, value)| {
@@ -67,15 +83,15 @@ impl LocalAws {
                 ((*name).to_owned(), json!({"DataType": kind, "StringValue": value}))
             })
             .collect();
+        let scope = format!("Credential={account}/20260101/{region}/sqs/aws4_request");
         let call = async |operation: &str, input: Value| {
-            let mut request = Request::new(Bytes::from(input.to_string()));
-            *request.method_mut() = Method::POST;
-            let headers = request.headers_mut();
-            headers.insert("content-type", HeaderValue::from_static("application/x-amz-json-1.0"));
-            let target = HeaderValue::from_str(&format!("AmazonSQS.{operation}"));
-            headers.extend(
-                target.ok().map(|target| (HeaderName::from_static("x-amz-target"), target)),
-            );
+            let request = Request::post("/")
+                .header("content-type", "application/x-amz-json-1.0")
+                .header("authorization", &scope)
+                .header("x-amz-target", format!("AmazonSQS.{operation}"))
+                .body(Bytes::from(input.to_string()));
+            // The parts of an ARN that is no such thing may not be fit for a header.
+            let Ok(request) = request else { return Value::Null };
             let response = self.services().handle("sqs", request).await;
             serde_json::from_slice(response.body()).unwrap_or(Value::Null)
         };
@@ -86,6 +102,8 @@ impl LocalAws {
             "MessageAttributes": attributes,
         });
         let sent = call("SendMessage", message).await;
-        assert!(sent["MessageId"].is_string(), "the queue {queue} took no message: {sent}");
+        if !sent["MessageId"].is_string() {
+            self.state().undelivered.push((arn.to_owned(), body.to_owned()));
+        }
     }
 }

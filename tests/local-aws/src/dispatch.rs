@@ -1,11 +1,13 @@
 //! Which service a request is for, and what goes wrong with it.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
 use percent_encoding::percent_decode_str;
 
 use crate::call::{self, Called, Input, json_answer, response};
 use crate::{ACCOUNT, Fault, LocalAws, RESPONSE_URL, distribution, ecr, query, server};
+
+const LOG_RESULT: HeaderName = HeaderName::from_static("x-amz-log-result");
 
 impl LocalAws {
     /// Serves a request; the error is a connection that breaks.
@@ -18,7 +20,9 @@ impl LocalAws {
             return self.distribute(&request).await;
         }
         if request.method() == Method::GET && path.starts_with("/layers/") {
-            return Ok(self.layer(path));
+            // What ECR's download URLs point to is a bucket of S3.
+            let called = Called::of("s3", "GetObject");
+            return self.with_faults(&called, &Input::Rest, async { self.layer(path) }).await;
         }
         let (called, input) = match Called::read(&request) {
             Ok(read) => read,
@@ -41,13 +45,7 @@ impl LocalAws {
 
     async fn distribute(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, server::Reset> {
         let operation = distribution::Route::read(request.uri().path()).operation(request.method());
-        let mut called = Called {
-            service: "ecr".to_owned(),
-            operation: operation.to_owned(),
-            account: String::new(),
-            region: String::new(),
-            token: None,
-        };
+        let mut called = Called::of("ecr", operation);
         let now = self.state().now();
         if let Err(refused) = distribution::authorize(request, &mut called, now) {
             return Ok(refused);
@@ -57,7 +55,7 @@ impl LocalAws {
             let registry = state.registry(&called.account, &called.region);
             distribution::serve(registry, request, now)
         };
-        self.with_faults(&called, &Input::Rest, serve).await
+        self.with_faults(&called, &Input::Distribution, serve).await
     }
 
     /// Records a call and serves it, unless it is to go wrong.
@@ -78,9 +76,10 @@ impl LocalAws {
             self.deliver_messages().await;
             response
         };
-        let kill = || {
+        let kill = async {
             let token = called.token.as_deref().unwrap_or_default();
-            assert!(self.lambda().kill(token), "{} was not called by a function", called.operation);
+            let killed = self.lambda().kill(token).await;
+            assert!(killed, "{} was not called by a function", called.operation);
             Err(server::Reset)
         };
         match fault {
@@ -99,10 +98,10 @@ impl LocalAws {
             }
             Some(Fault::Hang) => std::future::pending().await,
             Some(Fault::Panic) => panic!("a defect while calling {}", called.operation),
-            Some(Fault::KillBefore) => kill(),
+            Some(Fault::KillBefore) => kill.await,
             Some(Fault::KillAfter) => {
                 let _ = serve.await;
-                kill()
+                kill.await
             }
         }
     }
@@ -130,12 +129,19 @@ impl LocalAws {
             }
             ("cloudformation", Input::Query(input)) if operation == "DescribeStacks" => {
                 let name = input.get("StackName").map_or("", String::as_str);
-                let status = &state.stack_status;
-                let stack = format!(
-                    "<Stacks><member><StackName>{name}</StackName><StackId>{name}</StackId>\
-                     <CreationTime>2026-01-01T00:00:00Z</CreationTime><StackStatus>{status}</StackStatus></member></Stacks>"
-                );
-                Ok(response(200, "text/xml", query::result(operation, &stack)))
+                if name.is_empty() || state.stack_status.is_empty() {
+                    let message = format!("Stack with id {name} does not exist");
+                    Err((400, "ValidationError", message))
+                } else {
+                    let stack = [
+                        query::element("StackName", name),
+                        query::element("StackId", name),
+                        query::element("CreationTime", "2026-01-01T00:00:00Z"),
+                        query::element("StackStatus", &state.stack_status),
+                    ];
+                    let stacks = format!("<Stacks><member>{}</member></Stacks>", stack.concat());
+                    Ok(response(200, "text/xml", query::result(operation, &stacks)))
+                }
             }
             ("iam", Input::Query(input)) => {
                 let served = state.iam.serve(operation, input);
@@ -218,6 +224,16 @@ impl LocalAws {
             Ok(None) => response(202, "application/json", ""),
             Ok(Some(invoked)) => {
                 let mut answer = response(200, "application/json", invoked.payload.to_string());
+                let version = HeaderValue::from_static("$LATEST");
+                answer.headers_mut().insert("x-amz-executed-version", version);
+                if header("x-amz-log-type") == Some("Tail") {
+                    // The last 4 KB.
+                    let log = invoked.log.as_bytes();
+                    let tail = log.get(log.len().saturating_sub(4_096)..).unwrap_or_default();
+                    let tail = HeaderValue::from_str(&aws_smithy_types::base64::encode(tail));
+                    let tail = tail.ok().map(|tail| (LOG_RESULT, tail));
+                    answer.headers_mut().extend(tail);
+                }
                 if invoked.error.is_some() {
                     let unhandled = HeaderValue::from_static("Unhandled");
                     answer.headers_mut().insert("x-amz-function-error", unhandled);

@@ -66,7 +66,9 @@ impl<'p> Route<'p> {
             (Self::Manifest(..), _) => "BatchGetImage",
             (Self::Tags(_), _) => "ListImages",
             (Self::Referrers(..), _) => "ListImageReferrers",
-            (Self::Base | Self::Unknown, _) => "GetAuthorizationToken",
+            // These two never get there.
+            (Self::Base, _) => "the registry's version",
+            (Self::Unknown, _) => "an unknown path of the registry",
         }
     }
 }
@@ -207,10 +209,7 @@ fn upload(
 
 fn complete(registry: &mut Registry, name: &str, id: &str, digest: &str, rest: &Bytes) -> Served {
     let layers = &mut repository(registry, name)?.layers;
-    if !rest.is_empty() {
-        layers.append(id, rest);
-    }
-    layers.complete(id, digest).map_err(|error| refuse(&error))?;
+    layers.complete(id, digest, rest).map_err(|error| refuse(&error))?;
     let location = format!("/v2/{name}/blobs/{digest}");
     let done = response(201, "application/json", "");
     Ok(with(done, &[("location", &location), ("docker-content-digest", digest)]))

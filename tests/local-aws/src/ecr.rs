@@ -161,7 +161,7 @@ impl Registry {
             "RegisterPullTimeUpdateExclusion" => self.register_exclusion(call, input),
             "SetRepositoryPolicy" => self.set_policy(input),
             "StartImageScan" => self.start_scan(call, input),
-            "StartLifecyclePolicyPreview" => self.start_lifecycle_preview(input),
+            "StartLifecyclePolicyPreview" => self.start_lifecycle_preview(call, input),
             "TagResource" => self.tag(input),
             "UntagResource" => self.untag(input),
             "UpdateImageStorageClass" => self.update_storage_class(call, input),

@@ -77,7 +77,13 @@ impl Iam {
                 self.role(input)?;
                 self.policy(input)?.serve(operation, input)
             }
-            _ => self.policy(input)?.serve(operation, input),
+            "GetPolicy"
+            | "GetPolicyVersion"
+            | "ListPolicyVersions"
+            | "ListEntitiesForPolicy"
+            | "CreatePolicyVersion"
+            | "DeletePolicyVersion" => self.policy(input)?.serve(operation, input),
+            _ => Err(not_served(operation)),
         }
     }
 
@@ -212,11 +218,7 @@ impl Policy {
                 let detached = self.roles.remove(&text(input, "RoleName"));
                 detached.then(String::new).ok_or_else(|| missing(&arn))
             }
-            _ => {
-                let message =
-                    format!("Could not find operation {operation} for version 2010-05-08");
-                Err((400, "InvalidAction", message))
-            }
+            _ => Err(not_served(operation)),
         }
     }
 
@@ -277,6 +279,11 @@ impl Policy {
     }
 }
 
+fn not_served(operation: &str) -> Error {
+    let message = format!("Could not find operation {operation} for version 2010-05-08");
+    (400, "InvalidAction", message)
+}
+
 fn describe_role(name: &str, role: &Role) -> String {
     let trust = utf8_percent_encode(&role.trust, NON_ALPHANUMERIC).to_string();
     let fields = [
@@ -294,11 +301,11 @@ fn describe_role(name: &str, role: &Role) -> String {
 fn page(input: &Input, name: &str, members: Vec<String>) -> String {
     let number = |name: &str, default: usize| text(input, name).parse().unwrap_or(default);
     let (skipped, most) = (number("Marker", 0), number("MaxItems", 100));
-    let more = members.len() > skipped + most;
+    let end = skipped.saturating_add(most);
+    let more = members.len() > end;
     let members = members.into_iter().skip(skipped).take(most);
     let members: String = members.map(|member| format!("<member>{member}</member>")).collect();
-    let marker =
-        if more { element("Marker", &(skipped + most).to_string()) } else { String::new() };
+    let marker = if more { element("Marker", &end.to_string()) } else { String::new() };
     format!("<{name}>{members}</{name}><IsTruncated>{more}</IsTruncated>{marker}")
 }
 

@@ -230,11 +230,9 @@ impl Lambda {
             state.pending += 1;
             retries
         };
-        let (lambda, name, request_id) = (self.clone(), name.to_owned(), id.clone());
+        let (pending, name, request_id) = (Pending(self.clone()), name.to_owned(), id.clone());
         tokio::spawn(async move {
-            lambda.see_through(&name, &request_id, &body, &event, retries).await;
-            lambda.state().pending -= 1;
-            lambda.0.changed.notify_waiters();
+            pending.0.see_through(&name, &request_id, &body, &event, retries).await;
         });
         Ok(id)
     }
@@ -351,11 +349,18 @@ impl Lambda {
         }
     }
 
-    /// Kills the process whose session token this is, if it is at work.
-    #[must_use]
-    pub fn kill(&self, environment: &str) -> bool {
-        let end = self.state().at_work.get(environment).cloned();
-        end.inspect(|end| end.notify_one()).is_some()
+    /// Kills the process whose session token this is, if it is at work, and waits until it
+    /// has ended.
+    pub async fn kill(&self, environment: &str) -> bool {
+        let Some(end) = self.state().at_work.get(environment).cloned() else { return false };
+        end.notify_one();
+        loop {
+            let changed = self.0.changed.notified();
+            if !self.state().at_work.contains_key(environment) {
+                return true;
+            }
+            changed.await;
+        }
     }
 
     /// Ends the processes that are not at work.
@@ -369,6 +374,16 @@ impl Lambda {
         let mut state = self.state();
         state.numbered += 1;
         format!("00000000-0000-4000-8000-{:012x}", state.numbered)
+    }
+}
+
+/// An asynchronous invocation that is over when this is dropped, however that comes about.
+struct Pending(Lambda);
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.state().pending -= 1;
+        self.0.0.changed.notify_waiters();
     }
 }
 

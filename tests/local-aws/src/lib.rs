@@ -72,10 +72,14 @@ pub struct State {
     pub events: Vec<Value>,
     /// What was published, one for each subscriber, in order.
     pub deliveries: Vec<services::Delivery>,
-    /// What brings events to functions.
+    /// What no queue and no function took: the ARN it was for, and its text.
+    pub undelivered: Vec<(String, String)>,
+    /// What brings events of [`ACCOUNT`] in [`REGION`] to functions.
     pub rules: Vec<Rule>,
     /// The ARN of the role of each function.
     roles: BTreeMap<String, String>,
+    /// How many requests CloudFormation has sent.
+    requests: u64,
     /// The time, where it was set.
     clock: Option<Time>,
     faults: fault::Faults,

@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::LocalAws;
 use crate::call::json_error;
@@ -72,7 +72,10 @@ impl LocalAws {
         self.set_endpoint(&endpoint);
         let aws = self.clone();
         let task = tokio::spawn(async move {
+            // The connections end with the port.
+            let mut connections = JoinSet::new();
             loop {
+                while connections.try_join_next().is_some() {}
                 let Ok((stream, _)) = listener.accept().await else {
                     // Out of file descriptors, most likely: others have to end first.
                     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -80,7 +83,7 @@ impl LocalAws {
                 };
                 // An answer in small pieces would wait for the client's acknowledgements.
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(aws.clone().serve_connection(stream));
+                connections.spawn(aws.clone().serve_connection(stream));
             }
         });
         Ok(Server { endpoint, task })

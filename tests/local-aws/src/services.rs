@@ -69,14 +69,12 @@ impl Services {
     /// access key that is the twelve digits of another one is refused, rather than served from
     /// this one's state. Signatures are not checked.
     pub async fn handle(&self, service: &str, request: Request<Bytes>) -> Response<Bytes> {
-        if service == "inspector2" {
-            return self.inspector().handle(&request);
-        }
-        let call = Call::read(service, request);
+        let call = Call::read(service, request.clone());
         let answer = match service {
             _ if call.is_of_another_account() => {
                 Err(Refusal::new("AccessDeniedException", "only one account is served here"))
             }
+            "inspector2" => return self.inspector().handle(&request),
             "sns" => self.sns.serve(&call).await,
             "dynamodb" => self.dynamodb.serve(&call).await,
             "ssm" => self.parameters.serve(&call),
@@ -179,7 +177,7 @@ impl Refusal {
 
     fn answer(self, service: &str) -> MockResponse {
         if service == "sns" {
-            let body = crate::query::error(&self.code, &sns::escape(&self.message));
+            let body = crate::query::error(&self.code, &self.message);
             return MockResponse::xml(self.status, body);
         }
         let body = serde_json::json!({"__type": self.code, "message": self.message});

@@ -3,6 +3,7 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async.html> and
 //! <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>.
 
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -44,9 +45,12 @@ async fn a_process_that_has_ended_meanwhile_is_replaced() {
     let (lambda, _) = lambda();
     let before = lambda.invoke("probe", json!({})).await.unwrap();
     let process = before.payload["process"].to_string();
-    let killed = std::process::Command::new("kill").args(["-9", &process]).status().unwrap();
+    let killed = Command::new("kill").args(["-9", &process]).status().unwrap();
     assert!(killed.success());
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let state = || Command::new("ps").args(["-o", "stat=", "-p", &process]).output().unwrap();
+    while !matches!(state().stdout.first(), None | Some(b'Z')) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let after = lambda.invoke("probe", json!({})).await.unwrap();
     assert!(after.error.is_none() && after.cold_start.is_some());
 }

@@ -50,8 +50,8 @@ pub enum Status {
     Active,
     /// In the archive: it cannot be pulled.
     Archived,
-    /// On its way back.
-    Activating,
+    /// On its way back, until then.
+    Activating(Time),
 }
 
 impl Status {
@@ -59,7 +59,7 @@ impl Status {
         match self {
             Self::Active => "ACTIVE",
             Self::Archived => "ARCHIVED",
-            Self::Activating => "ACTIVATING",
+            Self::Activating(_) => "ACTIVATING",
         }
     }
 }
@@ -71,6 +71,8 @@ pub struct Images {
     by_tag: BTreeMap<String, String>,
     /// The indexes that a digest stands in.
     indexes: BTreeMap<String, BTreeSet<String>>,
+    /// The digests that were here and are not any more.
+    gone: BTreeSet<String>,
 }
 
 impl Images {
@@ -114,7 +116,14 @@ impl Images {
         self.indexes.get(digest)
     }
 
+    /// Whether an image with this digest was here, and is not any more.
+    #[must_use]
+    pub fn has_gone(&self, digest: &str) -> bool {
+        self.gone.contains(digest)
+    }
+
     fn insert(&mut self, image: Image) {
+        self.gone.remove(&image.digest);
         for child in &image.manifest.children {
             self.indexes.entry(child.clone()).or_default().insert(image.digest.clone());
         }
@@ -136,6 +145,7 @@ impl Images {
     /// Takes the image out, with all its tags.
     pub(super) fn remove(&mut self, digest: &str) -> Option<Image> {
         let image = self.by_digest.remove(digest)?;
+        self.gone.insert(digest.to_owned());
         for tag in &image.tags {
             self.by_tag.remove(tag);
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::image::manifest::{digest, looks_like_digest};
-use super::{Call, Error, Registry, error, present, text, words};
+use super::{Call, Error, Registry, error, present, text};
 
 /// What `InitiateLayerUpload` suggests, and the least that a part which is not the last has.
 const PART_SIZE: usize = 10 * 1_024 * 1_024;
@@ -60,17 +60,17 @@ impl Layers {
         Some(upload.bytes.len())
     }
 
-    /// Ends an upload whose layer has this digest.
-    pub(crate) fn complete(&mut self, id: &str, expected: &str) -> Result<(), Error> {
+    /// Ends an upload with its last bytes, if its layer has this digest; else nothing changes.
+    pub(crate) fn complete(&mut self, id: &str, expected: &str, rest: &[u8]) -> Result<(), Error> {
         let upload = self.uploads.get(id).ok_or_else(|| no_upload(id))?;
-        let found = digest(&upload.bytes);
+        let bytes = [&upload.bytes, rest].concat();
+        let found = digest(&bytes);
         if found != expected {
             let message = format!("The layer's digest is {found}, not {expected}");
             return Err(error("InvalidLayerException", message));
         }
-        if let Some(upload) = self.uploads.remove(id) {
-            self.stored.insert(found, Arc::new(upload.bytes));
-        }
+        self.uploads.remove(id);
+        self.stored.insert(found, Arc::new(bytes));
         Ok(())
     }
 
@@ -132,14 +132,15 @@ impl Registry {
             let message = format!("Layer with digest '{digest}' already exists");
             return Err(error("LayerAlreadyExistsException", message));
         }
-        layers.complete(id, &digest)?;
+        layers.complete(id, &digest, &[])?;
         Ok(self.about(input, json!({"uploadId": id, "layerDigest": digest})))
     }
 
     pub(super) fn check_layers(&mut self, input: &Value) -> Result<Value, Error> {
         let repository = self.named(input)?;
         let (mut layers, mut failures) = (Vec::new(), Vec::new());
-        for digest in words(&input["layerDigests"]) {
+        let digests = input["layerDigests"].as_array().into_iter().flatten();
+        for digest in digests.filter_map(Value::as_str) {
             if digest.is_empty() {
                 let reason = "Invalid request parameters: layer digest cannot be empty";
                 failures.push(json!({"layerDigest": digest, "failureCode": "MissingLayerDigest", "failureReason": reason}));

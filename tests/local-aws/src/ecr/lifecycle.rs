@@ -3,25 +3,17 @@
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>.
 
 mod grammar;
+mod preview;
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::image::{Status, found};
-use super::{
-    Call, DAY, Error, Image, Images, Page, Registry, Time, error, model, present, text, wildcard,
-};
+use super::image::Status;
+use super::{DAY, Error, Image, Images, Registry, Time, error, text, wildcard};
 
 pub use grammar::validate;
-
-/// A preview of what a policy would do.
-#[derive(Clone, Debug)]
-pub struct Preview {
-    policy: String,
-    /// How often it will still be answered with as in progress.
-    left: u32,
-}
+pub use preview::Preview;
 
 /// What a rule does to an image.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -99,11 +91,13 @@ fn came_at(image: &Image) -> Time {
     image.activated_at.unwrap_or(image.pushed_at)
 }
 
-/// Whether rules look at an image at all: not at what an index needs, nor at what refers to
-/// another image of the repository, which goes with that.
+/// Whether rules look at an image at all: not at what an index outside the archive needs, nor
+/// at what refers to another image of the repository, which goes with that.
 fn is_in_reach(image: &Image, images: &Images) -> bool {
     let follows = |subject: &String| images.get(subject).is_some();
-    images.indexes_of(&image.digest).is_none()
+    let mut indexes = images.indexes_of(&image.digest).into_iter().flatten();
+    let is_archived = |index: &Image| index.status == Status::Archived;
+    indexes.all(|index| images.get(index).is_none_or(is_archived))
         && !image.manifest.subject.as_ref().is_some_and(follows)
 }
 
@@ -158,91 +152,8 @@ impl Registry {
         Ok(answer)
     }
 
-    pub(super) fn start_lifecycle_preview(&mut self, input: &Value) -> Result<Value, Error> {
-        let policy = match input["lifecyclePolicyText"].as_str() {
-            Some(policy) => policy.to_owned(),
-            None => text(&self.lifecycle_policy(input)?, "lifecyclePolicyText").to_owned(),
-        };
-        let repository = self.named(input)?;
-        if repository.preview.as_ref().is_some_and(|preview| preview.left > 0) {
-            let message = "The previous lifecycle policy preview request has not completed";
-            return Err(error("LifecyclePolicyPreviewInProgressException", message));
-        }
-        validate(&policy)?;
-        repository.preview = Some(Preview { policy: policy.clone(), left: 2 });
-        Ok(self.about(input, json!({"lifecyclePolicyText": policy, "status": "IN_PROGRESS"})))
-    }
-
-    pub(super) fn lifecycle_preview(
-        &mut self,
-        call: &Call<'_>,
-        input: &Value,
-    ) -> Result<Value, Error> {
-        let (name, account) = (text(input, "repositoryName").to_owned(), self.account.clone());
-        let page = Page::read(input, 100)?;
-        let repository = self.named(input)?;
-        let Some(preview) = &mut repository.preview else {
-            let message = format!(
-                "Lifecycle policy preview does not exist for the repository with name '{name}' in the registry with id '{account}'"
-            );
-            return Err(error("LifecyclePolicyPreviewNotFoundException", message));
-        };
-        let policy = preview.policy.clone();
-        if preview.left > 0 {
-            preview.left -= 1;
-            return Ok(
-                self.about(input, json!({"lifecyclePolicyText": policy, "status": "IN_PROGRESS"}))
-            );
-        }
-        let images = &repository.images;
-        let selected = select(&policy, images, call.now);
-        let total = |action: Action| selected.iter().filter(|it| it.action == action).count();
-        let (expiring, archiving) = (total(Action::Expire), total(Action::Archive));
-        let ids = input["imageIds"].as_array();
-        if ids.is_some() && !(input["nextToken"].is_null() && input["maxResults"].is_null()) {
-            let constraint = "cannot be used when images are specified with imageIds";
-            return Err(model::unsatisfied("maxResults", constraint));
-        }
-        let wanted: Option<BTreeSet<&str>> = ids
-            .map(|ids| {
-                ids.iter()
-                    .map(|id| Ok(found(images, id, &name, &account)?.digest.as_str()))
-                    .collect()
-            })
-            .transpose()?;
-        let rest = selected.iter().enumerate();
-        let rest = rest.filter(|(_, it)| {
-            let named = |wanted: &BTreeSet<&str>| wanted.contains(it.image.digest.as_str());
-            wanted.as_ref().is_none_or(named)
-                && match input["filter"]["tagStatus"].as_str() {
-                    Some("TAGGED") => !it.image.tags.is_empty(),
-                    Some("UNTAGGED") => it.image.tags.is_empty(),
-                    _ => true,
-                }
-        });
-        let rest = rest.map(|(n, it)| (format!("{n:09}"), result(it)));
-        let rest = rest.skip_while(|(key, _)| match page.start() {
-            std::ops::Bound::Excluded(last) => key.as_str() <= last,
-            _ => false,
-        });
-        let (results, token) = page.cut(rest);
-        let counts = json!([{"targetStorageClass": "ARCHIVE", "imageTotalCount": archiving}]);
-        let summary = json!({
-            "expiringImageTotalCount": expiring,
-            "transitioningImageTotalCounts": (archiving > 0).then_some(counts),
-        });
-        let answer = json!({
-            "lifecyclePolicyText": policy,
-            "status": "COMPLETE",
-            "nextToken": token,
-            "previewResults": results,
-            "summary": present(summary),
-        });
-        Ok(self.about(input, answer))
-    }
-
-    /// Carries out every repository's lifecycle policy, which ECR does within a day:
-    /// expired images go, with what refers to them.
+    /// Carries out every repository's lifecycle policy, which ECR does within a day: expired
+    /// images go, and what refers to an image goes, or is archived, after it.
     pub fn carry_out_lifecycle_policies(&mut self, now: Time) {
         let mut expired = Vec::new();
         let mut archived = Vec::new();
@@ -250,23 +161,20 @@ impl Registry {
             let Some(policy) = repository.lifecycle.clone() else { continue };
             repository.evaluated_at = Some(now);
             let selected = select(&policy, &repository.images, now);
-            let plan: Vec<_> =
+            let mut plan: Vec<_> =
                 selected.iter().map(|it| (it.image.digest.clone(), it.action)).collect();
-            for (digest, action) in plan {
-                if action == Action::Archive {
-                    if let Some(image) = repository.images.get_mut(&digest) {
+            // What follows may itself be followed, as the signature of a list of parts is.
+            while !plan.is_empty() {
+                for (digest, action) in plan {
+                    if action == Action::Expire {
+                        let image = repository.images.remove(&digest);
+                        expired.extend(image.map(|image| (name.clone(), image)));
+                    } else if let Some(image) = repository.images.get_mut(&digest) {
                         (image.status, image.archived_at) = (Status::Archived, Some(now));
                         archived.push((name.clone(), digest));
                     }
-                    continue;
                 }
-                let of = |image: &&Image| image.manifest.subject.as_ref() == Some(&digest);
-                let referrers = repository.images.iter().filter(of);
-                let referrers: Vec<String> = referrers.map(|image| image.digest.clone()).collect();
-                for digest in referrers.iter().chain([&digest]) {
-                    let image = repository.images.remove(digest);
-                    expired.extend(image.map(|image| (name.clone(), image)));
-                }
+                plan = followers(&repository.images);
             }
         }
         for (name, image) in expired {
@@ -279,18 +187,20 @@ impl Registry {
     }
 }
 
-/// The model's `LifecyclePolicyPreviewResult`.
-fn result(selected: &Selected<'_>) -> Value {
-    let image = selected.image;
-    present(json!({
-        "imageTags": (!image.tags.is_empty()).then_some(&image.tags),
-        "imageDigest": image.digest,
-        "imagePushedAt": image.pushed_at,
-        "action": match selected.action {
-            Action::Expire => json!({"type": "EXPIRE"}),
-            Action::Archive => json!({"type": "TRANSITION", "targetStorageClass": "ARCHIVE"}),
-        },
-        "appliedRulePriority": selected.priority,
-        "storageClass": if image.status == Status::Active { "STANDARD" } else { "ARCHIVE" },
-    }))
+/// What refers to an image that has gone, or that is in the archive. What came before its
+/// subject did waits for it.
+fn followers(images: &Images) -> Vec<(String, Action)> {
+    let follow = |image: &Image| {
+        let subject = image.manifest.subject.as_ref()?;
+        match images.get(subject) {
+            None if images.has_gone(subject) => Some((image.digest.clone(), Action::Expire)),
+            Some(subject)
+                if subject.status == Status::Archived && image.status == Status::Active =>
+            {
+                Some((image.digest.clone(), Action::Archive))
+            }
+            _ => None,
+        }
+    };
+    images.iter().filter_map(follow).collect()
 }

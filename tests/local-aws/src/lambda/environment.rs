@@ -64,9 +64,8 @@ pub async fn invoke(
     let environment = if let Some(environment) = idle {
         Ok(environment)
     } else {
-        let spawned = Instant::now();
         match Environment::spawn(id, function).await {
-            Ok(mut environment) => match environment.init(request_id, end).await {
+            Ok((mut environment, spawned)) => match environment.init(request_id, end).await {
                 Ok(()) => {
                     cold_start = Some(spawned.elapsed());
                     Ok(environment)
@@ -114,7 +113,8 @@ impl Environment {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    async fn spawn(id: &str, function: &Function) -> io::Result<Self> {
+    /// Spawns a process, and says when.
+    async fn spawn(id: &str, function: &Function) -> io::Result<(Self, Instant)> {
         let api = RuntimeApi::open().await?;
         let log = Log::open()?;
         let group = format!("/aws/lambda/{}", function.name);
@@ -125,7 +125,7 @@ impl Environment {
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
-        let child = command
+        command
             .envs([
                 ("AWS_LAMBDA_RUNTIME_API", api.address()),
                 ("AWS_LAMBDA_FUNCTION_NAME", &function.name),
@@ -148,9 +148,10 @@ impl Environment {
             .stdin(Stdio::null())
             .stdout(log.writer()?)
             .stderr(log.writer()?)
-            .kill_on_drop(true)
-            .spawn()?;
-        Ok(Self { id: id.to_owned(), child, api, next: None, log })
+            .kill_on_drop(true);
+        let spawned = Instant::now();
+        let child = command.spawn()?;
+        Ok((Self { id: id.to_owned(), child, api, next: None, log }, spawned))
     }
 
     /// Waits until the process asks for its first event.

@@ -15,13 +15,13 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::Function;
 use crate::call::response;
 
-/// The most that an answer may be.
-const ANSWER: usize = 6 * 1_024 * 1_024;
+/// The most that an answer may be: 6 MB and a hundred bytes, as the error has it.
+const ANSWER: usize = 6 * 1_024 * 1_024 + 100;
 
 /// What a process asks for.
 pub enum Asked {
@@ -79,14 +79,16 @@ impl RuntimeApi {
         let address = listener.local_addr()?.to_string();
         let (sender, requests) = mpsc::channel(8);
         let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
             loop {
+                while connections.try_join_next().is_some() {}
                 let Ok((stream, _)) = listener.accept().await else { continue };
                 let sender = sender.clone();
                 let service = service_fn(move |request| ask(request, sender.clone()));
                 let connection =
                     http1::Builder::new().serve_connection(TokioIo::new(stream), service);
                 // A process may end at any time, and its connections with it.
-                tokio::spawn(async move { drop(connection.await) });
+                connections.spawn(async move { drop(connection.await) });
             }
         });
         Ok(Self { address, requests, task })

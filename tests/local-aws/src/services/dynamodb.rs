@@ -56,6 +56,11 @@ impl DynamoDb {
         let service = &*self.service.lock().await;
         let table = Table { service, call };
         let operation = call.operation.as_str();
+        check_numbers(&input)?;
+        if input.get("Limit").and_then(Value::as_i64).is_some_and(|limit| limit < 1) {
+            let message = "Value at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1";
+            return Err(invalid(message));
+        }
         match operation {
             "PutItem" | "UpdateItem" | "DeleteItem" | "GetItem" => {
                 table.check_one(operation, &input).await?;
@@ -285,6 +290,23 @@ fn check_part(name: &str, kind: &str, value: &Value) -> Result<(), Refusal> {
         None => Err(invalid(format!(
             "One or more parameter values were invalid: Type mismatch for key {name} expected: {kind}"
         ))),
+    }
+}
+
+/// Refuses a number, anywhere in a request, that is none: `{"N": "soon"}`.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html>
+fn check_numbers(value: &Value) -> Result<(), Refusal> {
+    match value {
+        Value::Object(object) => object.iter().try_for_each(|(kind, value)| match value {
+            Value::String(text) if kind == "N" && object.len() == 1 => {
+                let finite = text.parse::<f64>().is_ok_and(f64::is_finite);
+                let message = format!("A value provided cannot be converted into a number: {text}");
+                if finite { Ok(()) } else { Err(invalid(message)) }
+            }
+            other => check_numbers(other),
+        }),
+        Value::Array(values) => values.iter().try_for_each(check_numbers),
+        _ => Ok(()),
     }
 }
 

@@ -40,7 +40,14 @@ pub fn output(answer: &MockResponse) -> Value {
 pub async fn secrets(service: &SecretsManagerService, call: &Call) -> Answer {
     const OPERATIONS: &[&str] =
         &["CreateSecret", "DeleteSecret", "DescribeSecret", "GetSecretValue", "PutSecretValue"];
-    input(call, OPERATIONS)?;
+    let input = input(call, OPERATIONS)?;
+    // <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html>
+    let is_allowed =
+        |character: char| character.is_ascii_alphanumeric() || "-/_+=.@!".contains(character);
+    if call.operation == "CreateSecret" && !text(&input, "Name").chars().all(is_allowed) {
+        let message = "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!";
+        return Err(Refusal::new("ValidationException", message));
+    }
     Ok(call.forward(service).await)
 }
 

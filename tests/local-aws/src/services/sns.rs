@@ -228,7 +228,7 @@ impl Sns {
                 self.state.set_subscription_attributes(account, region, arn.clone(), name, value);
             set.await.map_err(|error| Refusal::new("InternalError", error.to_string()))?;
         }
-        let arn = format!("<SubscriptionArn>{}</SubscriptionArn>", escape(&arn));
+        let arn = query::element("SubscriptionArn", &arn);
         Ok(MockResponse::xml(200, query::result("Subscribe", &arn)))
     }
 
@@ -352,9 +352,4 @@ fn invalid(what: &str) -> Refusal {
 fn now() -> String {
     let millis = DateTime::from(SystemTime::now()).to_millis().unwrap_or_default();
     DateTime::from_millis(millis).fmt(Format::DateTime).unwrap_or_default()
-}
-
-/// A text as it stands in XML.
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

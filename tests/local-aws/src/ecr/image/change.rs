@@ -78,8 +78,9 @@ impl Registry {
                 self.tell_of_storage_class(&name, &digest, "ARCHIVE", call.now);
             }
             ("STANDARD", Status::Archived) => {
-                image.status = Status::Activating;
-                self.activating.push((name, digest.clone(), call.now + ACTIVATION));
+                let ready = call.now + ACTIVATION;
+                image.status = Status::Activating(ready);
+                self.activating.push((name, digest.clone(), ready));
             }
             // To ask for what is there already, or under way, is not documented.
             (_, status) => {
@@ -96,7 +97,12 @@ impl Registry {
     pub(crate) fn settle(&mut self, now: Time) {
         let due = self.activating.extract_if(.., |(_, _, ready)| *ready <= now);
         for (name, digest, ready) in due.collect::<Vec<_>>() {
-            self.restore(&name, &digest, ready);
+            // It may have gone, or to the archive again, meanwhile.
+            let repository = self.repositories.get(&name);
+            let image = repository.and_then(|it| it.images.get(&digest));
+            if image.is_some_and(|image| image.status == Status::Activating(ready)) {
+                self.restore(&name, &digest, ready);
+            }
         }
     }
 
@@ -104,7 +110,6 @@ impl Registry {
     /// was found in it before is gone, and it is scanned where a push would be.
     /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/restore-image.html>
     pub(super) fn restore(&mut self, name: &str, digest: &str, now: Time) {
-        self.activating.retain(|(of, image, _)| of != name || image != digest);
         let images = self.repositories.get_mut(name).map(|it| &mut it.images);
         if let Some(image) = images.and_then(|images| images.get_mut(digest))
             && image.status != Status::Active

@@ -64,7 +64,9 @@ impl Manifest {
                 blobs.push(digest_of(&value["config"]).map_err(|why| invalid(&why))?);
                 let sizes =
                     value["layers"].as_array().into_iter().flatten().chain([&value["config"]]);
-                (Vec::new(), blobs, sizes.filter_map(|it| it["size"].as_u64()).sum())
+                let mut sizes = sizes.filter_map(|it| it["size"].as_u64());
+                let size = sizes.try_fold(0_u64, u64::checked_add);
+                (Vec::new(), blobs, size.ok_or_else(|| invalid("the sizes are too large"))?)
             }
             other => return Err(invalid(&format!("the media type {other} is not supported"))),
         };

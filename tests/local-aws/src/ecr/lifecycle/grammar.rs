@@ -19,7 +19,7 @@ fn check(policy: &str) -> Result<(), String> {
     let document: Value = serde_json::from_str(policy).map_err(|error| error.to_string())?;
     known(&document, &["rules"])?;
     let rules = document["rules"].as_array().ok_or("rules is not a list")?;
-    if !(100..=30_720).contains(&policy.len()) || !(1..=50).contains(&rules.len()) {
+    if !(100..=30_720).contains(&policy.chars().count()) || !(1..=50).contains(&rules.len()) {
         return Err("expected 100 to 30720 characters and 1 to 50 rules".to_owned());
     }
     let mut priorities = BTreeSet::new();
