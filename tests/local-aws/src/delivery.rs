@@ -83,7 +83,9 @@ impl LocalAws {
                 ((*name).to_owned(), json!({"DataType": kind, "StringValue": value}))
             })
             .collect();
-        let scope = format!("Credential={account}/20260101/{region}/sqs/aws4_request");
+        let scope = format!(
+            "AWS4-HMAC-SHA256 Credential={account}/20260101/{region}/sqs/aws4_request, Signature=any"
+        );
         let call = async |operation: &str, input: Value| {
             let request = Request::post("/")
                 .header("content-type", "application/x-amz-json-1.0")

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use local_aws::LocalAws;
 use local_aws::cloudformation::Deployment;
+use local_aws::ecr::Call;
 use local_aws::template::Template;
 use serde_json::{Value, json};
 
@@ -58,6 +59,15 @@ async fn a_push_reaches_the_function_whose_pattern_it_matches() {
         state.ecr().push_made_up(name, &["litellm-v1.0.0"], now).unwrap();
         state.ecr().push_made_up(name, &[], now).unwrap();
     }
+    // Of another account and region, and so for nobody here.
+    for (account, region) in [("210987654321", "us-east-1"), ("123456789012", "eu-west-1")] {
+        let mut state = aws.state();
+        let now = state.now();
+        let call = Call { operation: "CreateRepository", principal: None, now, endpoint: "" };
+        let registry = state.registry(account, region);
+        registry.serve(&call, &json!({"repositoryName": "infrastructure"})).unwrap();
+        registry.push_made_up("infrastructure", &["litellm-v1.0.0"], now).unwrap();
+    }
     let ids = json!([{"imageTag": "litellm-v1.0.0"}]);
     let input = json!({"repositoryName": "infrastructure", "imageIds": ids});
     aws.by_hand("BatchDeleteImage", &input).unwrap();
@@ -70,5 +80,5 @@ async fn a_push_reaches_the_function_whose_pattern_it_matches() {
         details.iter().filter_map(|detail| detail["image-tag"].as_str()).collect();
     tags.sort_unstable();
     assert_eq!(tags, ["", "litellm-v1.0.0"]);
-    assert_eq!(aws.state().events.len(), 5, "EventBridge was told of everything");
+    assert_eq!(aws.state().events.len(), 7, "EventBridge was told of everything");
 }

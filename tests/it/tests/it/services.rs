@@ -14,10 +14,13 @@ use tokio::net::TcpStream;
 
 use crate::{probe, program};
 
-/// One request of AWS on the port, as a client would sign it; gives the body of the answer.
+/// One request of AWS on the port, as a client would sign it for a service, `sns`, or for it
+/// in another region, `eu-west-1/sns`; gives the body of the answer.
 async fn call(server: &Server, service: &str, header: &str, body: &str) -> String {
     let address = server.endpoint().trim_start_matches("http://");
-    let credential = format!("123456789012/20261124/us-east-1/{service}/aws4_request");
+    let service =
+        if service.contains('/') { service.to_owned() } else { format!("us-east-1/{service}") };
+    let credential = format!("123456789012/20261124/{service}/aws4_request");
     let request = format!(
         "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{header}\r\n\
          Authorization: AWS4-HMAC-SHA256 Credential={credential}, Signature=any\r\n\
@@ -80,6 +83,62 @@ async fn what_fails_for_good_is_in_the_dead_letter_queue() {
     let body: Value = serde_json::from_str(letter["Body"].as_str().unwrap()).unwrap();
     assert_eq!(body, event);
     assert_eq!(letter["MessageAttributes"]["RequestID"]["StringValue"], id);
+}
+
+#[tokio::test]
+async fn a_queue_is_found_in_the_region_of_its_arn_and_one_that_is_not_there_hangs_nobody() {
+    let aws = LocalAws::default();
+    let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    let create = json!({"QueueName": "q"}).to_string();
+    call(&server, "eu-west-1/sqs", "X-Amz-Target: AmazonSQS.CreateQueue", &create).await;
+    call(&server, "eu-west-1/sns", form, "Action=CreateTopic&Name=t").await;
+    let topic = "arn:aws:sns:eu-west-1:123456789012:t";
+    for queue in ["q", "missing"] {
+        let queue = format!("arn:aws:sqs:eu-west-1:123456789012:{queue}");
+        let subscribe = format!("Action=Subscribe&TopicArn={topic}&Protocol=sqs&Endpoint={queue}");
+        call(&server, "eu-west-1/sns", form, &subscribe).await;
+    }
+    let publish = format!("Action=Publish&TopicArn={topic}&Message=here");
+    call(&server, "eu-west-1/sns", form, &publish).await;
+    let undelivered = std::mem::take(&mut aws.state().undelivered);
+    assert_eq!(undelivered.len(), 1, "{undelivered:?}");
+    assert!(undelivered[0].0.ends_with(":missing"));
+
+    aws.lambda().retry_after([Duration::from_millis(5); 2]);
+    let mut function = probe("failing");
+    function.dead_letter = Some("arn:aws:sqs:us-east-1:123456789012:misspelt".to_owned());
+    aws.lambda().create(function);
+    aws.lambda().invoke_async("failing", json!({"do": "fail", "why": "x"})).unwrap();
+    aws.lambda().settled().await;
+    assert_eq!(aws.state().undelivered.len(), 1);
+}
+
+#[tokio::test]
+async fn a_custom_resource_that_never_answers_is_an_error_at_once() {
+    let aws = LocalAws::default();
+    let _server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    aws.lambda().retry_after([Duration::from_millis(5); 2]);
+    let text = r#"
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Probe:
+    Type: AWS::Serverless::Function
+    Properties: { CodeUri: functions/probe, Timeout: 30 }
+  Thing:
+    Type: Custom::Thing
+    Properties: { ServiceToken: !GetAtt Probe.Arn }
+"#;
+    let template = Template::read(text).unwrap();
+    let (parameters, program) = (BTreeMap::new(), program());
+    let deployment =
+        Deployment { template: &template, name: "stack", parameters: &parameters, program };
+    let failed = aws.deploy(&deployment, |_| ()).await.unwrap_err();
+    let failed = format!("{failed:#}");
+    assert!(
+        failed.starts_with("creating Thing: the function has ended without an answer"),
+        "{failed}"
+    );
 }
 
 #[tokio::test]

@@ -164,7 +164,7 @@ impl Registry {
             let mut plan: Vec<_> =
                 selected.iter().map(|it| (it.image.digest.clone(), it.action)).collect();
             // What follows may itself be followed, as the signature of a list of parts is.
-            while !plan.is_empty() {
+            loop {
                 for (digest, action) in plan {
                     if action == Action::Expire {
                         let image = repository.images.remove(&digest);
@@ -175,6 +175,9 @@ impl Registry {
                     }
                 }
                 plan = followers(&repository.images);
+                if plan.is_empty() {
+                    break;
+                }
             }
         }
         for (name, image) in expired {

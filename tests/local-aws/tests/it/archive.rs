@@ -137,3 +137,19 @@ fn only_what_is_there_changes_its_class() {
     let by_tag = ok(&aws, "UpdateImageStorageClass", update(json!({"imageTag": "v1"}), "ARCHIVE"));
     assert_eq!(by_tag["imageId"]["imageTag"], "v1");
 }
+
+// What is on its way back may go meanwhile, and come again.
+#[test]
+fn an_activation_is_of_the_image_that_it_was_asked_for() {
+    let aws = aws();
+    let manifest = manifest(&aws, "one");
+    let digest = put(&aws, &manifest, Some("v1"));
+    transition(&aws, &digest, "ARCHIVE");
+    transition(&aws, &digest, "STANDARD");
+    let input = json!({"repositoryName": "app", "imageIds": [{"imageDigest": digest}]});
+    ok(&aws, "BatchDeleteImage", input);
+    put(&aws, &manifest, Some("v1"));
+    transition(&aws, &digest, "ARCHIVE");
+    aws.advance(TWENTY_MINUTES);
+    assert_eq!(described(&aws, &digest)["imageStatus"], "ARCHIVED");
+}

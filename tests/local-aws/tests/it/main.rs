@@ -11,10 +11,12 @@
 
 mod accounts;
 mod archive;
+mod beside;
 mod content;
 mod distribution;
 mod events;
 mod faults;
+mod followers;
 mod grammar;
 mod images;
 mod immutability;

@@ -181,3 +181,35 @@ fn a_preview_without_a_policy_is_of_the_repositorys_own() {
     let started = ok(&aws, "StartLifecyclePolicyPreview", json!({"repositoryName": "app"}));
     assert_eq!(started["lifecyclePolicyText"], policy);
 }
+
+// Whoever started it may never come back.
+#[test]
+fn a_preview_that_nobody_asks_for_is_over_in_time() {
+    let aws = aws();
+    start(&aws, &keep_one());
+    let again = json!({"repositoryName": "app", "lifecyclePolicyText": keep_one()});
+    let refused = refused(&aws, "StartLifecyclePolicyPreview", again);
+    assert_eq!(refused, "LifecyclePolicyPreviewInProgressException");
+    aws.advance(std::time::Duration::from_secs(5));
+    start(&aws, &keep_one());
+}
+
+// Model: GetLifecyclePolicyPreviewResponse, nextToken
+#[test]
+fn the_pages_of_a_preview_are_of_what_was_found_once() {
+    let aws = aws();
+    for n in 0..4 {
+        image(&aws, &[&format!("v{n}")]);
+        aws.advance(DAY);
+    }
+    start(&aws, &keep_one());
+    let first = complete(&aws, &json!({"maxResults": 1}));
+    let gone = first["previewResults"][0]["imageDigest"].clone();
+    let input = json!({"repositoryName": "app", "imageIds": [{"imageDigest": gone}]});
+    ok(&aws, "BatchDeleteImage", input);
+    let rest = complete(&aws, &json!({"maxResults": 100, "nextToken": first["nextToken"]}));
+    assert_eq!(digests(&rest["previewResults"]).len(), 2, "none is passed over");
+    let unknown = json!([{"imageDigest": gone}]);
+    let named = complete(&aws, &json!({"imageIds": unknown}));
+    assert_eq!(named["previewResults"], json!([]));
+}

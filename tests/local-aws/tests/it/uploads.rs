@@ -109,3 +109,14 @@ async fn a_blob_is_uploaded_where_it_could_be_mounted() {
     assert_eq!(begun.status, 202);
     assert!(begun.header("location").starts_with(UPLOADS));
 }
+
+// spec.md: a registry verifies the digest, and a client may try again
+#[tokio::test]
+async fn an_upload_with_the_wrong_digest_can_be_completed_with_the_right_one() {
+    let port = Port::open().await;
+    let location = begin(&port).await;
+    let wrong = format!("{location}?digest={}", digest(b"other"));
+    assert_eq!(port.v2("PUT", &wrong, &[], b"layer").await.status, 400);
+    let right = format!("{location}?digest={}", digest(b"layer"));
+    assert_eq!(port.v2("PUT", &right, &[], b"layer").await.status, 201);
+}

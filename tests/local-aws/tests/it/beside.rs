@@ -1,0 +1,77 @@
+//! What is beside ECR on the port, and what is not there.
+
+use serde_json::json;
+
+use crate::port::{Answer, Port};
+
+/// A call in the query protocol, signed for a service with an access key.
+async fn query(port: &Port, key: &str, service: &str, form: &str) -> Answer {
+    let credential = format!("Credential={key}/20260101/us-east-1/{service}/aws4_request");
+    let headers = [
+        ("authorization", credential.as_str()),
+        ("content-type", "application/x-www-form-urlencoded"),
+    ];
+    port.send("POST", "/", &headers, form.as_bytes()).await.unwrap()
+}
+
+fn code(answer: &Answer) -> String {
+    let body = String::from_utf8(answer.body.clone()).unwrap();
+    let code = body.split_once("<Code>").unwrap().1.split_once("</Code>").unwrap().0;
+    code.to_owned()
+}
+
+const OURS: &str = "123456789012";
+
+// https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
+#[tokio::test]
+async fn an_operation_that_is_not_served_is_an_unknown_one_whatever_it_names() {
+    let port = Port::open().await;
+    for form in ["Action=ListUsers", "Action=CreateUser&UserName=ana", "Action=ListRoles"] {
+        assert_eq!(code(&query(&port, OURS, "iam", form).await), "InvalidAction", "{form}");
+    }
+    for (service, form) in [("sts", "Action=GetCallerIdentity"), ("ec2", "Action=DescribeVpcs")] {
+        assert_eq!(code(&query(&port, OURS, service, form).await), "InvalidAction", "{service}");
+    }
+}
+
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html
+#[tokio::test]
+async fn a_stack_that_was_never_made_does_not_exist() {
+    let port = Port::open().await;
+    let describe = "Action=DescribeStacks&StackName=never-made";
+    let answer = query(&port, OURS, "cloudformation", describe).await;
+    assert_eq!((answer.status, code(&answer).as_str()), (400, "ValidationError"));
+}
+
+#[tokio::test]
+async fn what_is_of_one_account_is_refused_to_another() {
+    let port = Port::open().await;
+    let other = "210987654321";
+    let get = "Action=GetRole&RoleName=ci";
+    assert_eq!(code(&query(&port, other, "iam", get).await), "AccessDenied");
+    let credential = format!("Credential={other}/20260101/us-east-1/inspector2/aws4_request");
+    let headers = [("authorization", credential.as_str())];
+    let coverage = port.send("POST", "/coverage/list", &headers, b"{}").await.unwrap();
+    assert_eq!(coverage.error().1, "AccessDeniedException");
+}
+
+#[tokio::test]
+async fn a_number_that_is_too_large_is_no_way_to_end_a_connection() {
+    let port = Port::open().await;
+    let document = "%7B%22Statement%22%3A%5B%5D%7D";
+    let create = format!("Action=CreatePolicy&PolicyName=p&PolicyDocument={document}");
+    assert_eq!(query(&port, OURS, "iam", &create).await.status, 200);
+    let list = "Action=ListPolicyVersions&PolicyArn=arn:aws:iam::123456789012:policy/p\
+                &Marker=18446744073709551615";
+    assert_eq!(query(&port, OURS, "iam", list).await.status, 200);
+
+    let size = |size: u64| json!({"mediaType": "x", "digest": format!("sha256:{}", "0".repeat(64)), "size": size});
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": size(u64::MAX),
+        "layers": [size(1)],
+    });
+    let put = port.v2("PUT", "/v2/app/manifests/v1", &[], manifest.to_string().as_bytes()).await;
+    assert_eq!(put.error(), (400, "MANIFEST_INVALID".to_owned()));
+}
