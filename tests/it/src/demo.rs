@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use local_aws::cloudformation::{Deployment, Made};
 use local_aws::template::Template;
 use local_aws::{ACCOUNT, LocalAws, REGION};
@@ -18,6 +18,9 @@ const TEMPLATE: &str = include_str!("../../../infra/sam/template.yaml");
 
 /// Runs all of it; what goes wrong ends it.
 pub async fn run() -> anyhow::Result<()> {
+    if let Some(argument) = std::env::args().nth(1) {
+        bail!("expected no argument, got {argument}");
+    }
     let aws = LocalAws::default();
     let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await?;
     println!("ECR Warden on an AWS in memory: account {ACCOUNT}, {REGION}, {}", server.endpoint());

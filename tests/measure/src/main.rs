@@ -57,6 +57,9 @@ struct Subject {
 }
 
 async fn run() -> anyhow::Result<()> {
+    if let Some(argument) = std::env::args().nth(1) {
+        bail!("expected no argument, got {argument}");
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
     let target = build(&root)?;
     let aws = LocalAws::default();
