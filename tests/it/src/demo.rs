@@ -46,7 +46,7 @@ pub async fn run() -> anyhow::Result<()> {
         println!("   {name}");
         // A command stays whole, to be copied.
         if value.starts_with('[') {
-            folded(value).for_each(|line| println!("      {line}"));
+            broken(value, &[',']).for_each(|line| println!("      {line}"));
         } else {
             println!("      {value}");
         }
@@ -61,10 +61,15 @@ fn step(what: &str, why: &str) {
     println!();
 }
 
-/// The text in lines that fit a terminal, broken after spaces and commas.
+/// The text in lines that fit a terminal.
 fn folded(text: &str) -> impl Iterator<Item = String> {
+    broken(text, &[' '])
+}
+
+/// The text in lines that fit a terminal, wherever they can be broken after one of these.
+fn broken(text: &str, after: &[char]) -> impl Iterator<Item = String> {
     let mut lines = vec![String::new()];
-    for piece in text.split_inclusive([' ', ',']) {
+    for piece in text.split_inclusive(after) {
         match lines.last_mut() {
             Some(line) if line.is_empty() || line.len() + piece.trim_end().len() <= WIDTH => {
                 line.push_str(piece);
@@ -142,11 +147,12 @@ fn show_policy(aws: &LocalAws, arn: &str) -> anyhow::Result<()> {
     let document: Value = serde_json::from_str(document)?;
     println!("   {arn}");
     for statement in document["Statement"].as_array().into_iter().flatten() {
-        for on in words(&statement["Resource"]) {
-            println!("      {} {on}", word(&statement["Effect"]));
-        }
         let actions = words(&statement["Action"]).join(", ");
-        folded(&actions).for_each(|line| println!("         {line}"));
+        let allowed = format!("{} {actions}", word(&statement["Effect"]));
+        folded(&allowed).for_each(|line| println!("      {line}"));
+        for on in words(&statement["Resource"]) {
+            println!("         on {on}");
+        }
     }
     Ok(())
 }

@@ -71,7 +71,9 @@ impl Called {
             }
             return match serde_json::from_slice(request.body()) {
                 Ok(input @ Value::Object(_)) => Ok((called, Input::Json(input))),
-                _ => Err(json_error(400, "SerializationException", "the body is not JSON")),
+                _ => {
+                    Err(json_error(400, "SerializationException", "the body is not a JSON object"))
+                }
             };
         }
         let form = text("content-type")

@@ -147,6 +147,10 @@ impl LocalAws {
                 let served = state.iam.serve(operation, input);
                 served.map(|output| response(200, "text/xml", query::result(operation, &output)))
             }
+            ("", _) => {
+                let message = "this is an AWS in memory, and that is no call that is signed for one of its services";
+                Err((400, "UnknownOperationException", message.to_owned()))
+            }
             (service, Input::Query(_)) => {
                 Err((400, "InvalidAction", format!("{operation} of '{service}' is not served")))
             }

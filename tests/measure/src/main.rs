@@ -64,7 +64,9 @@ async fn run() -> anyhow::Result<()> {
     let target = build(&root)?;
     let aws = LocalAws::default();
     let http = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await?;
-    let tls = tls::serve(&aws, &target.join("measure")).await?;
+    // A folder of its own: another run may be under way.
+    let folder = target.join(format!("measure/{}", std::process::id()));
+    let tls = tls::serve(&aws, &folder).await?;
 
     let bare = target.join("release/bare");
     let event: Value = serde_json::from_str(FUNCTIONS[0].1)?;
@@ -89,6 +91,7 @@ async fn run() -> anyhow::Result<()> {
         }
     }
     aws.lambda().stop();
+    std::fs::remove_dir_all(folder)?;
     print_times(&subjects)?;
     print_sizes(&target)
 }
