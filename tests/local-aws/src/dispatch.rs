@@ -33,6 +33,16 @@ impl LocalAws {
             let serve = async { self.take_answer(&request) };
             return self.with_faults(&called, &input, serve).await;
         }
+        if called.account != ACCOUNT && self.has_one_account(&called.service) {
+            let code = if matches!(input, Input::Query(_)) {
+                "AccessDenied"
+            } else {
+                "AccessDeniedException"
+            };
+            let message = format!("only account {ACCOUNT} is served here");
+            let refused = called.error(&input, 403, code, &message);
+            return self.with_faults(&called, &input, std::future::ready(refused)).await;
+        }
         if self.services().serves(&called.service) {
             let serve = self.services().handle(&called.service, request);
             return self.with_faults(&called, &input, serve).await;
@@ -41,6 +51,11 @@ impl LocalAws {
             return self.with_faults(&called, &input, self.invoke(&request)).await;
         }
         self.with_faults(&called, &input, async { self.call(&called, &input) }).await
+    }
+
+    /// Whether a service is served, and for [`ACCOUNT`] alone.
+    fn has_one_account(&self, service: &str) -> bool {
+        matches!(service, "cloudformation" | "iam" | "lambda") || self.services().serves(service)
     }
 
     async fn distribute(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, server::Reset> {
@@ -123,9 +138,6 @@ impl LocalAws {
                 served
                     .map(|output| json_answer(&output))
                     .map_err(|error| (400, error.code, error.message))
-            }
-            ("cloudformation" | "iam", _) if called.account != ACCOUNT => {
-                Err((403, "AccessDenied", format!("only account {ACCOUNT} is served here")))
             }
             ("cloudformation", Input::Query(input)) if operation == "DescribeStacks" => {
                 let name = input.get("StackName").map_or("", String::as_str);

@@ -17,12 +17,23 @@ use crate::{probe, program};
 /// One request of AWS on the port, as a client would sign it for a service, `sns`, or for it
 /// in another region, `eu-west-1/sns`; gives the body of the answer.
 async fn call(server: &Server, service: &str, header: &str, body: &str) -> String {
-    let address = server.endpoint().trim_start_matches("http://");
     let service =
         if service.contains('/') { service.to_owned() } else { format!("us-east-1/{service}") };
+    post(server, "/", &service, header, body).await.1
+}
+
+/// The head and the body of the answer to a request at a path, signed for a region's service.
+async fn post(
+    server: &Server,
+    path: &str,
+    service: &str,
+    header: &str,
+    body: &str,
+) -> (String, String) {
+    let address = server.endpoint().trim_start_matches("http://");
     let credential = format!("123456789012/20261124/{service}/aws4_request");
     let request = format!(
-        "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{header}\r\n\
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{header}\r\n\
          Authorization: AWS4-HMAC-SHA256 Credential={credential}, Signature=any\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
@@ -32,8 +43,8 @@ async fn call(server: &Server, service: &str, header: &str, body: &str) -> Strin
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
-    body.to_owned()
+    assert!(head.starts_with("HTTP/1.1 20"), "{answer}");
+    (head.to_owned(), body.to_owned())
 }
 
 async fn sns(server: &Server, form: &str) -> String {
@@ -43,6 +54,69 @@ async fn sns(server: &Server, form: &str) -> String {
 async fn sqs(server: &Server, operation: &str, input: &Value) -> Value {
     let header = format!("X-Amz-Target: AmazonSQS.{operation}");
     serde_json::from_str(&call(server, "sqs", &header, &input.to_string()).await).unwrap()
+}
+
+// https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+#[tokio::test]
+async fn a_function_is_invoked_by_hand_with_its_error_and_the_end_of_its_log() {
+    let aws = LocalAws::default();
+    let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    aws.lambda().create(probe("by-hand"));
+    let path = "/2015-03-31/functions/by-hand/invocations";
+    let invoke = async |header: &str, event: Value| {
+        post(&server, path, "us-east-1/lambda", header, &event.to_string()).await
+    };
+    let print = json!({"do": "print", "line": "hello"});
+    let (head, body) = invoke("X-Amz-Log-Type: Tail", print).await;
+    // "hello" and what follows it, in base64.
+    assert!(head.contains("x-amz-log-result: ImhlbGxvIgphbmQgdG8gc3RkZXJyCg=="), "{head}");
+    assert_eq!(body, "null");
+    let (head, body) = invoke("X-Any: any", json!({"do": "fail", "why": "x"})).await;
+    assert!(head.contains("x-amz-function-error: Unhandled"), "{head}");
+    assert!(body.contains("told to fail"), "{body}");
+    let (head, _) =
+        invoke("X-Amz-Invocation-Type: Event", json!({"do": "print", "line": "later"})).await;
+    assert!(head.starts_with("HTTP/1.1 202"), "{head}");
+    aws.lambda().settled().await;
+    assert!(aws.lambda().log("by-hand").contains("later"));
+}
+
+// https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_RegisterPullTimeUpdateExclusion.html
+#[tokio::test]
+async fn a_function_calls_as_its_role() {
+    let aws = LocalAws::default();
+    let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let text = r#"
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Sweep:
+    Type: AWS::Serverless::Function
+    Properties: { CodeUri: functions/probe, Role: "arn:aws:iam::123456789012:role/sweep" }
+"#;
+    let template = Template::read(text).unwrap();
+    let (parameters, program) = (BTreeMap::new(), program());
+    let deployment =
+        Deployment { template: &template, name: "stack", parameters: &parameters, program };
+    aws.deploy(&deployment, |_| ()).await.unwrap();
+    let found = aws.lambda().invoke("stack-Sweep", json!({"do": "environment"})).await.unwrap();
+    let token = found.payload["AWS_SESSION_TOKEN"].as_str().unwrap().to_owned();
+    aws.by_hand("CreateRepository", &json!({"repositoryName": "app"})).unwrap();
+    let role = json!({"principalArn": "arn:aws:iam::123456789012:role/sweep"});
+    aws.by_hand("RegisterPullTimeUpdateExclusion", &role).unwrap();
+    let digest = {
+        let mut state = aws.state();
+        let now = state.now();
+        state.ecr().push_made_up("app", &["v1"], now).unwrap()
+    };
+    let input = json!({"repositoryName": "app", "imageIds": [{"imageTag": "v1"}]}).to_string();
+    let pulled =
+        || aws.state().ecr().repository("app").unwrap().images.get(&digest).unwrap().pulled_at;
+    let target = "X-Amz-Target: AmazonEC2ContainerRegistry_V20150921.BatchGetImage";
+    let as_function = format!("{target}\r\nX-Amz-Security-Token: {token}");
+    call(&server, "ecr", &as_function, &input).await;
+    assert_eq!(pulled(), None);
+    call(&server, "ecr", target, &input).await;
+    assert!(pulled().is_some());
 }
 
 #[tokio::test]

@@ -53,6 +53,11 @@ async fn what_is_of_one_account_is_refused_to_another() {
     let headers = [("authorization", credential.as_str())];
     let coverage = port.send("POST", "/coverage/list", &headers, b"{}").await.unwrap();
     assert_eq!(coverage.error().1, "AccessDeniedException");
+    let credential = format!("Credential={other}/20260101/us-east-1/dynamodb/aws4_request");
+    let target = "DynamoDB_20120810.ListTables";
+    let headers = [("authorization", credential.as_str()), ("x-amz-target", target)];
+    let tables = port.send("POST", "/", &headers, b"{}").await.unwrap();
+    assert_eq!(tables.error().1, "AccessDeniedException");
 }
 
 #[tokio::test]
