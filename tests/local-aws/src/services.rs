@@ -23,8 +23,8 @@ use winterbaume_secretsmanager::SecretsManagerService;
 use winterbaume_sqs::SqsService;
 
 pub use self::sns::{Attribute, Delivery, lambda_event};
-use crate::inspector::Inspector;
 use crate::REGION;
+use crate::inspector::Inspector;
 
 /// What an operation came to.
 type Answer = Result<MockResponse, Refusal>;
