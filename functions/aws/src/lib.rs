@@ -1,7 +1,13 @@
 //! What every function needs of AWS and nothing decides: telemetry, the configuration that
-//! all clients of a process share, and errors that a person can read.
+//! all clients of a process share, errors that a person can read, the topic of alerts, and
+//! the ledger of what was told.
 
+pub mod alerts;
+mod failure;
+pub mod ledger;
 pub mod telemetry;
+
+pub use failure::Failure;
 
 use std::error::Error;
 use std::fmt::Debug;

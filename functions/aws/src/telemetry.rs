@@ -1,6 +1,9 @@
 //! Log lines as CloudWatch wants them: one JSON object each, with the time in RFC 3339, the
-//! level, the request's id from the runtime's span, and fields with dotted names.
+//! level, the request's id from the runtime's span, and fields with dotted names. Metrics are
+//! log lines too.
 
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Map, Value, json};
 use tracing::level_filters::LevelFilter;
 
 /// Writes logs to standard output from now on, at the level that Lambda's logging
@@ -16,4 +19,98 @@ pub fn init() {
         .with_target(false)
         .with_max_level(level.unwrap_or(LevelFilter::INFO))
         .init();
+}
+
+/// Counts of one invocation, which CloudWatch makes metrics of in the namespace `EcrWarden`.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    dimensions: Vec<(&'static str, String)>,
+    counts: Vec<(&'static str, u32)>,
+}
+
+impl Counts {
+    /// Counts with a dimension.
+    #[must_use]
+    pub fn of(dimension: &'static str, value: &impl ToString) -> Self {
+        Self::default().and(dimension, value)
+    }
+
+    /// The same with another dimension.
+    #[must_use]
+    pub fn and(mut self, dimension: &'static str, value: &impl ToString) -> Self {
+        self.dimensions.push((dimension, value.to_string()));
+        self
+    }
+
+    /// Counts one.
+    #[must_use]
+    pub fn one(mut self, metric: &'static str) -> Self {
+        self.counts.push((metric, 1));
+        self
+    }
+
+    /// Writes the line.
+    pub fn write(&self, request_id: &str, now: DateTime<Utc>) {
+        #[expect(clippy::print_stdout, reason = "CloudWatch reads metrics from there")]
+        {
+            println!("{}", self.line(request_id, now));
+        }
+    }
+
+    /// By <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
+    fn line(&self, request_id: &str, now: DateTime<Utc>) -> Value {
+        let names: Vec<&str> = self.dimensions.iter().map(|(name, _)| *name).collect();
+        let metric = |(name, _): &(&str, u32)| json!({"Name": name, "Unit": "Count"});
+        let mut line = Map::from_iter([
+            // As the other lines have them: Lambda drops lines by their level.
+            ("timestamp".to_owned(), now.to_rfc3339_opts(SecondsFormat::Micros, true).into()),
+            ("level".to_owned(), "INFO".into()),
+            ("requestId".to_owned(), request_id.into()),
+            (
+                "_aws".to_owned(),
+                json!({
+                    "Timestamp": now.timestamp_millis(),
+                    "CloudWatchMetrics": [{
+                        "Namespace": "EcrWarden",
+                        "Dimensions": [names],
+                        "Metrics": self.counts.iter().map(metric).collect::<Vec<_>>(),
+                    }],
+                }),
+            ),
+        ]);
+        let dimensions = self.dimensions.iter().map(|(name, value)| (*name, json!(value)));
+        let counts = self.counts.iter().map(|(name, count)| (*name, json!(count)));
+        line.extend(dimensions.chain(counts).map(|(name, value)| (name.to_owned(), value)));
+        line.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_counts_is_in_the_embedded_metric_format() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let counts = Counts::of("Repository", &"infrastructure").and("Rule", &"grammar");
+        assert_eq!(
+            counts.one("Violations").line("request-1", now),
+            json!({
+                "timestamp": "2027-01-15T08:00:00.000000Z",
+                "level": "INFO",
+                "requestId": "request-1",
+                "_aws": {
+                    "Timestamp": 1_800_000_000_000_u64,
+                    "CloudWatchMetrics": [{
+                        "Namespace": "EcrWarden",
+                        "Dimensions": [["Repository", "Rule"]],
+                        "Metrics": [{"Name": "Violations", "Unit": "Count"}],
+                    }],
+                },
+                "Repository": "infrastructure",
+                "Rule": "grammar",
+                "Violations": 1,
+            })
+        );
+    }
 }

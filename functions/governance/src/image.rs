@@ -91,6 +91,15 @@ name!(
 );
 
 name!(
+    /// A pattern over the names of repositories in which `*` stands for any text.
+    RepositoryPattern,
+    InvalidRepositoryPattern,
+    (1..=256),
+    r"^[a-z0-9._/*-]+$",
+    "expected 1 to 256 lower-case letters, digits, '.', '_', '-', '/' and '*'"
+);
+
+name!(
     /// What tags start with in a lifecycle rule (`tagPrefixList`).
     TagPrefix,
     InvalidTagPrefix,
@@ -119,6 +128,56 @@ impl Tag {
         let hex = name.unwrap_or(&self.0).strip_prefix("sha256-")?;
         format!("sha256:{hex}").parse().ok()
     }
+}
+
+impl Wildcard {
+    /// Whether the whole of `tag` is like this.
+    #[must_use]
+    pub fn matches(&self, tag: &Tag) -> bool {
+        is_like(&self.0, &tag.0)
+    }
+}
+
+impl RepositoryPattern {
+    /// Whether the whole of `repository` is like this.
+    #[must_use]
+    pub fn matches(&self, repository: &RepositoryName) -> bool {
+        is_like(&self.0, &repository.0)
+    }
+}
+
+/// Whether all of `text` is what `pattern` says, in which `*` stands for any text. Each
+/// piece between two stars is taken where it first occurs, so that time is bounded by the
+/// product of the lengths.
+fn is_like(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    let Some(last) = pieces.next_back() else {
+        return rest.is_empty();
+    };
+    for piece in pieces {
+        match rest.split_once(piece) {
+            Some((_, behind)) => rest = behind,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// An image as it was found in its repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its tags, in the order in which they were given.
+    pub tags: Vec<Tag>,
+    /// The media type of its manifest.
+    pub media_type: Option<String>,
+    /// Whether it is in ECR's standard storage class; what is archived, or on its way back,
+    /// cannot be pulled.
+    pub is_active: bool,
 }
 
 impl From<&RepositoryName> for Component {
@@ -186,6 +245,33 @@ mod tests {
         for other in [format!("sha256-{hex}.txt"), format!("sha256-{}", "a".repeat(63)), hex] {
             assert_eq!(other.parse::<Tag>().unwrap().subject(), None);
         }
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text_and_nothing_else_does() {
+        for (pattern, tag, expected) in [
+            ("latest", "latest", true),
+            ("latest", "latest1", false),
+            ("*", "a", true),
+            ("v*", "v", true),
+            ("v*", "vllm-v1", true),
+            ("v*", "av", false),
+            ("*-dev", "a-dev", true),
+            ("*-dev", "a-dev-1", false),
+            ("a*b*c", "abc", true),
+            ("a*b*c", "a-c-b", false),
+            ("a*a", "a", false),
+            ("*ab*", "aab", true),
+            ("**", "x", true),
+            ("v1.0", "v1x0", false),
+        ] {
+            let (wildcard, tag): (Wildcard, Tag) = (pattern.parse().unwrap(), tag.parse().unwrap());
+            assert_eq!(wildcard.matches(&tag), expected, "{pattern} {tag}");
+        }
+        let team: RepositoryPattern = "team-*/app".parse().unwrap();
+        assert!(team.matches(&"team-a/b/app".parse().unwrap()));
+        assert!(!team.matches(&"team-a/apps".parse().unwrap()));
+        check::<RepositoryPattern>(&["*", "a/*", "mcp-*_x"], &["", "A*", "a b", "a?"]);
     }
 
     #[test]

@@ -7,12 +7,22 @@
 //! - [`grammar`]: which tags conform, which component they belong to, and what was meant;
 //! - [`properties`]: reading what people wrote, reporting every mistake at once;
 //! - [`policy`]: the policy of one repository, parsed, validated and normalised;
-//! - [`lifecycle`]: the part of it that ECR carries out by itself.
+//! - [`lifecycle`]: the part of it that ECR carries out by itself;
+//! - [`tagging`]: what a push may be called;
+//! - [`quarantine`]: the tag under which an image waits that lost its own;
+//! - [`enforcement`]: what is done about a tag that breaks the rules;
+//! - [`graph`]: what the images of an index are;
+//! - [`alert`]: what people are told, and in which words for whom.
 
 pub mod image;
 #[macro_use]
 mod keyword;
+pub mod alert;
+pub mod enforcement;
 pub mod grammar;
+pub mod graph;
 pub mod lifecycle;
 pub mod policy;
 pub mod properties;
+pub mod quarantine;
+pub mod tagging;

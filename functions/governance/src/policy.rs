@@ -180,12 +180,43 @@ impl Policy {
             let message = format!("expected one line of JSON: {error}");
             Invalid(vec![Problem { property: "policy".to_owned(), message }])
         })?;
-        let mut reader = Reader::new(&value);
+        Self::of(&value)
+    }
+
+    fn of(value: &Value) -> Result<Self, Invalid> {
+        let mut reader = Reader::new(value);
         let policy = Self::read(&mut reader);
         match (policy, reader.finish()) {
             (Some(policy), problems) if problems.is_empty() => Ok(policy),
             (_, problems) => Err(Invalid(problems)),
         }
+    }
+
+    /// Reads the list of normalised policies that a function has in its environment. The
+    /// error names the place in the list, and everything wrong there.
+    pub fn parse_list(list: &str) -> Result<Vec<Self>, Invalid> {
+        let invalid =
+            |property: String, message: String| Invalid(vec![Problem { property, message }]);
+        let values: Vec<Value> = serde_json::from_str(list).map_err(|error| {
+            invalid("list".to_owned(), format!("expected a JSON list: {error}"))
+        })?;
+        let mut policies: Vec<Self> = Vec::new();
+        for (nth, value) in values.iter().enumerate() {
+            let policy = Self::of(value).map_err(|Invalid(problems)| {
+                let within = |problem: Problem| Problem {
+                    property: format!("[{nth}].{}", problem.property),
+                    ..problem
+                };
+                Invalid(problems.into_iter().map(within).collect())
+            })?;
+            let name = &policy.repository_name;
+            if policies.iter().any(|other| other.repository_name == *name) {
+                let message = format!("there are two policies for {name}");
+                return Err(invalid(format!("[{nth}].RepositoryName"), message));
+            }
+            policies.push(policy);
+        }
+        Ok(policies)
     }
 
     /// Reads the policy's own properties among those of `reader`. `None`, or a policy that

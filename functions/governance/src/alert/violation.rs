@@ -1,0 +1,221 @@
+//! The alerts of what breaks the policy, with the commands that undo what was done about it.
+
+use serde_json::{Map, Value, json};
+
+use super::{Alert, Kind, Remedy, Source, Subject};
+use crate::enforcement::{Action, Plan};
+use crate::image::{Component, Digest, Image, RepositoryName, RepositoryPattern, Tag};
+use crate::policy::{Policy, Severity};
+use crate::tagging::Violation;
+
+/// A push, as far as an alert tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// The account's twelve digits.
+    pub account: String,
+    /// Such as `us-east-1`.
+    pub region: String,
+    /// Where it went.
+    pub repository: RepositoryName,
+    /// What it was.
+    pub digest: Digest,
+    /// The event that told of it.
+    pub source: Source,
+}
+
+/// A tag that breaks the policy, and what `plan` did about it. `image` is as it was found
+/// before.
+#[must_use]
+pub fn tag_violation(
+    policy: &Policy,
+    pushed: &Pushed,
+    tag: &Tag,
+    violation: &Violation,
+    image: &Image,
+    plan: &Plan,
+) -> Alert {
+    let Pushed { account, region, repository, digest, source } = pushed;
+    let Violation { rule, reason, component, suggestion } = violation;
+    let mut tags = image.tags.clone();
+    if matches!(plan.action, Action::Untagged | Action::Quarantined) {
+        tags.retain(|other| other != tag);
+    }
+    if let Some(quarantine) = &plan.quarantine_tag
+        && !tags.contains(quarantine)
+    {
+        tags.push(quarantine.clone());
+    }
+    let mut text = format!("The tag {tag} in {repository} {reason}.");
+    match suggestion {
+        Some(meant) if tags.contains(meant) => text += &format!(" The image has {meant} too."),
+        Some(meant) => text += &format!(" Probably {meant} was meant."),
+        None => {}
+    }
+    text += "\n";
+    text += &match (&plan.action, &plan.quarantine_tag) {
+        (Action::Quarantined, Some(quarantine)) => format!(
+            "It was taken away. The image is now {quarantine} and will be kept for {} days at \
+             least; it can be pulled by that tag and by its digest.",
+            policy.governance.tags.quarantine_days
+        ),
+        (Action::Untagged | Action::Quarantined, _) => {
+            "It was taken away. The image is kept, with its other tags.".to_owned()
+        }
+        (Action::Archived, _) => "The image was moved to the archive, with its tags: it cannot \
+             be pulled until it is restored, which takes minutes."
+            .to_owned(),
+        (Action::Reported, _) => match plan.because {
+            Some(because) => format!("Nothing was changed: {because}."),
+            None => "Nothing was changed.".to_owned(),
+        },
+    };
+    let happened = match plan.action {
+        Action::Reported => "breaks the rules of tags",
+        Action::Untagged => "was taken away from its image",
+        Action::Quarantined => "was quarantined",
+        Action::Archived => "was archived",
+    };
+    let mut details = Map::new();
+    let mut detail = |name: &str, value: Value| details.insert(name.to_owned(), value);
+    detail("tag", json!(tag));
+    detail("rule", json!(rule));
+    detail("suggestion", json!(suggestion));
+    detail("action", json!(plan.action));
+    detail("quarantineTag", json!(plan.quarantine_tag));
+    let commands = Commands { region, repository, image };
+    Alert {
+        kind: Kind::TagViolation,
+        severity: if plan.action == Action::Reported { Severity::Medium } else { Severity::High },
+        title: format!("{repository}:{tag} {happened}"),
+        text,
+        account: account.clone(),
+        region: region.clone(),
+        repository: repository.clone(),
+        component: component.clone(),
+        remedies: remedies(&commands, tag, suggestion.as_ref(), &tags, plan),
+        image: Some(Subject { digest: digest.clone(), tags }),
+        details,
+        source: source.clone(),
+    }
+}
+
+fn remedies(
+    commands: &Commands<'_>,
+    tag: &Tag,
+    suggestion: Option<&Tag>,
+    tags: &[Tag],
+    plan: &Plan,
+) -> Vec<Remedy> {
+    let remedy = |label: String, command: String| Remedy { label, command };
+    let rightly = suggestion.filter(|meant| !tags.contains(meant));
+    let mut remedies = Vec::new();
+    match plan.action {
+        Action::Reported => remedies
+            .extend(rightly.map(|tag| remedy(format!("Tag it {tag} too"), commands.add(tag)))),
+        Action::Untagged | Action::Quarantined => {
+            remedies.extend(rightly.map(|tag| {
+                let add = commands.add(tag);
+                // The image has a tag that stays by then, so that it does not go with this one.
+                let command = match &plan.quarantine_tag {
+                    Some(quarantine) => format!("{add} && {}", commands.remove(quarantine)),
+                    None => add,
+                };
+                remedy(format!("Restore it as {tag}"), command)
+            }));
+            // The quarantine tag stays: where the policy is still in force the other one is
+            // taken away again, and the image would go with its last tag.
+            let label = format!(
+                "Restore it as {tag}, as it was (once the policy allows that, or only reports it: \
+                 otherwise it is taken away again)"
+            );
+            remedies.push(remedy(label, commands.add(tag)));
+        }
+        Action::Archived => {
+            remedies.push(remedy("Restore it as it was".to_owned(), commands.activate()));
+        }
+    }
+    remedies
+}
+
+/// A push into a repository whose name no pattern expects.
+#[must_use]
+pub fn repository_violation(
+    pushed: &Pushed,
+    patterns: &[RepositoryPattern],
+    tag: Option<&Tag>,
+) -> Alert {
+    let Pushed { account, region, repository, digest, source } = pushed;
+    let listed: Vec<&str> = patterns.iter().map(RepositoryPattern::as_str).collect();
+    let mut details = Map::new();
+    details.insert("patterns".to_owned(), json!(patterns));
+    Alert {
+        kind: Kind::RepositoryViolation,
+        severity: Severity::Medium,
+        title: format!("An image was pushed to {repository}, a name that is not expected"),
+        text: format!(
+            "The repository {repository} is like none of RepositoryNamePatterns ({}), and an \
+             image was pushed to it. Nothing was changed. This is told once a day for each \
+             repository.",
+            listed.join(" ")
+        ),
+        account: account.clone(),
+        region: region.clone(),
+        repository: repository.clone(),
+        component: None::<Component>,
+        image: Some(Subject { digest: digest.clone(), tags: tag.cloned().into_iter().collect() }),
+        details,
+        remedies: Vec::new(),
+        source: source.clone(),
+    }
+}
+
+/// Commands about one image. Names, digests and tags need no quotes in a shell, by their
+/// grammars; a media type gets them.
+struct Commands<'a> {
+    region: &'a str,
+    repository: &'a RepositoryName,
+    image: &'a Image,
+}
+
+impl Commands<'_> {
+    fn aws(&self, operation: &str) -> String {
+        format!(
+            "aws ecr {operation} --region {} --repository-name {}",
+            self.region, self.repository
+        )
+    }
+
+    /// Gives the image another tag. The manifest has to come through the shell unchanged,
+    /// which drops line ends at its end: so an `x` is put there, and taken away with the line
+    /// end of the CLI. That it is the same is checked by ECR, by the digest.
+    fn add(&self, tag: &Tag) -> String {
+        let digest = &self.image.digest;
+        let get = self.aws("batch-get-image");
+        let put = self.aws("put-image");
+        let media_type = self.image.media_type.as_ref();
+        let media_type =
+            media_type.map(|it| format!(" --image-manifest-media-type '{}'", quoted(it)));
+        format!(
+            "m=$({get} --image-ids imageDigest={digest} --query 'images[0].imageManifest' \
+             --output text && printf x) && {put} --image-tag {tag} --image-digest {digest} \
+             --image-manifest \"${{m%??}}\"{}",
+            media_type.unwrap_or_default()
+        )
+    }
+
+    fn remove(&self, tag: &Tag) -> String {
+        format!("{} --image-ids imageTag={tag}", self.aws("batch-delete-image"))
+    }
+
+    fn activate(&self) -> String {
+        let digest = &self.image.digest;
+        let update = self.aws("update-image-storage-class");
+        format!("{update} --image-id imageDigest={digest} --target-storage-class STANDARD")
+    }
+}
+
+/// What can stand between single quotes: a media type has no quote in it, and what has one
+/// is none.
+fn quoted(text: &str) -> String {
+    text.replace('\'', "")
+}

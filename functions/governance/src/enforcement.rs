@@ -1,0 +1,342 @@
+//! What is done about a tag that breaks the rules: nothing that cannot be undone, and never
+//! the removal of an image.
+//!
+//! ECR deletes an image with its last tag. So a tag is only taken away where another one
+//! stays that nobody is about to take away too; where there is none the image gets a
+//! quarantine tag first. Two events of one image may be at work at once, and a plan may be
+//! cut off after any of its steps: each leaves the image with a tag.
+
+use std::fmt;
+
+use chrono::NaiveDate;
+
+use crate::image::{Image, Tag};
+use crate::policy::{Policy, TagEnforcement};
+use crate::quarantine::{Quarantine, quarantine_tag};
+use crate::tagging::{Verdict, judge_image};
+
+keywords!(
+    /// What became of a tag that breaks the rules, or of its image.
+    Action {
+        /// It is only told.
+        Reported = "reported",
+        /// The tag is gone, the image has others.
+        Untagged = "untagged",
+        /// The tag is gone, the image has a quarantine tag.
+        Quarantined = "quarantined",
+        /// The image is in ECR's archive, with its tags.
+        Archived = "archived",
+    }
+);
+
+/// One change of the repository; each is one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The image gets this tag.
+    Add(Tag),
+    /// This tag is taken away.
+    Remove(Tag),
+    /// The image is moved to the archive.
+    Archive,
+}
+
+/// What is to be done about one tag of one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What is told.
+    pub action: Action,
+    /// What is left to be done, in order.
+    pub steps: Vec<Step>,
+    /// The quarantine tag of what is quarantined.
+    pub quarantine_tag: Option<Tag>,
+    /// Why it is only reported, where the policy says more.
+    pub because: Option<&'static str>,
+    /// Whether the tag is there. Where it is gone, by us in an attempt that was cut off or by
+    /// somebody else, there is only to tell what that attempt did not come to tell.
+    pub stands: bool,
+}
+
+impl Plan {
+    /// The plan to tell, and to do nothing.
+    #[must_use]
+    pub fn report(because: Option<&'static str>) -> Self {
+        Self { because, ..Self::of(Action::Reported, vec![]) }
+    }
+
+    /// Whether a step gives the image a tag, for which ECR asks for its manifest.
+    #[must_use]
+    pub fn needs_manifest(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Add(_)))
+    }
+
+    /// What an earlier attempt may have done of this, the likeliest first: since then the
+    /// image may have got other tags.
+    #[must_use]
+    pub fn earlier(&self) -> &'static [Action] {
+        match self.action {
+            Action::Untagged => &[Action::Untagged, Action::Quarantined],
+            Action::Quarantined => &[Action::Quarantined, Action::Untagged],
+            Action::Reported => &[Action::Reported],
+            Action::Archived => &[Action::Archived],
+        }
+    }
+
+    fn of(action: Action, steps: Vec<Step>) -> Self {
+        Self { action, steps, quarantine_tag: None, because: None, stands: true }
+    }
+}
+
+/// Decides what is done about `tag`, which breaks the rules of `policy`, on `image` as it is.
+/// `is_immutable` says whether the repository's tags are, all of them and now.
+#[must_use]
+pub fn plan(
+    policy: &Policy,
+    tag: &Tag,
+    image: &Image,
+    is_immutable: bool,
+    today: NaiveDate,
+) -> Plan {
+    let stands = image.tags.contains(tag);
+    let plan = match policy.governance.tags.enforcement {
+        TagEnforcement::Report => Plan::report(None),
+        TagEnforcement::Quarantine => quarantine(policy, tag, image, is_immutable, today),
+        TagEnforcement::Archive => archive(policy, image, today),
+    };
+    if stands { plan } else { Plan { steps: vec![], stands, ..plan } }
+}
+
+fn quarantine(
+    policy: &Policy,
+    tag: &Tag,
+    image: &Image,
+    is_immutable: bool,
+    today: NaiveDate,
+) -> Plan {
+    let stands = image.tags.contains(tag);
+    if stands && !image.is_active {
+        return Plan::report(Some("the image is in the archive, where it cannot be pulled"));
+    }
+    if stands && !is_immutable {
+        // It could be another image's by the time it is taken away.
+        return Plan::report(Some("the repository's tags are not immutable any more"));
+    }
+    let remove = Step::Remove(tag.clone());
+    let is_ours = |other: &&Tag| {
+        let quarantine = Quarantine::read(other);
+        quarantine.is_some_and(|it| it.is_for(tag) && it.is_genuine(&image.digest, today))
+    };
+    // Left by an attempt that was cut off, or by an earlier push of the same.
+    if let Some(ours) = image.tags.iter().find(is_ours) {
+        let quarantine_tag = Some(ours.clone());
+        return Plan { quarantine_tag, ..Plan::of(Action::Quarantined, vec![remove]) };
+    }
+    // A tag that breaks the rules itself may be about to go.
+    let stays = |other: &&Tag| {
+        let verdict = judge_image(policy, &image.digest, other, today);
+        *other != tag && !matches!(verdict, Verdict::Violation(_))
+    };
+    if !stands || image.tags.iter().any(|other| stays(&other)) {
+        return Plan::of(Action::Untagged, vec![remove]);
+    }
+    let ours = quarantine_tag(today, &image.digest, tag);
+    let steps = vec![Step::Add(ours.clone()), remove];
+    Plan { quarantine_tag: Some(ours), ..Plan::of(Action::Quarantined, steps) }
+}
+
+fn archive(policy: &Policy, image: &Image, today: NaiveDate) -> Plan {
+    let conforms = |tag: &Tag| {
+        matches!(judge_image(policy, &image.digest, tag, today), Verdict::Conforming(_))
+    };
+    if image.tags.iter().any(conforms) {
+        return Plan::report(Some("the image has a conforming tag too"));
+    }
+    Plan::of(Action::Archived, if image.is_active { vec![Step::Archive] } else { vec![] })
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Add(tag) => write!(f, "tag the image {tag}"),
+            Self::Remove(tag) => write!(f, "take the tag {tag} away"),
+            Self::Archive => f.write_str("move the image to the archive"),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.stands {
+            return f.write_str("the tag is gone; tell it if an earlier attempt did not");
+        }
+        for step in &self.steps {
+            write!(f, "{step}; ")?;
+        }
+        f.write_str("tell it")?;
+        self.because.map_or(Ok(()), |because| write!(f, "; {because}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::policy::tests::{GUIDE, policy};
+
+    const TODAY: &str = "2026-11-24";
+
+    fn image(tags: &[&str], is_active: bool) -> Image {
+        Image {
+            digest: format!("sha256:{}", "0a".repeat(32)).parse().unwrap(),
+            tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
+            media_type: None,
+            is_active,
+        }
+    }
+
+    fn archiving() -> Policy {
+        policy(GUIDE, &[("Governance.Tags.Enforcement", Value::from("archive"))])
+    }
+
+    fn check(policy: &Policy, tags: &[&str], expected: &Expect) {
+        let tag = "litellm-1.80.5".parse().unwrap();
+        let plan = plan(policy, &tag, &image(tags, true), true, TODAY.parse().unwrap());
+        expected.assert_eq(&format!("{}: {plan}", plan.action));
+    }
+
+    #[test]
+    fn an_image_with_another_tag_loses_the_bad_one_and_nothing_else() {
+        check(
+            &policy(GUIDE, &[]),
+            &["litellm-v1.80.5", "litellm-1.80.5", "litellm-v1.80.6"],
+            &expect!["untagged: take the tag litellm-1.80.5 away; tell it"],
+        );
+    }
+
+    #[test]
+    fn an_image_without_one_is_tagged_first() {
+        check(
+            &policy(GUIDE, &[]),
+            &["litellm-1.80.5"],
+            &expect![
+                "quarantined: tag the image quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5; take the tag litellm-1.80.5 away; tell it"
+            ],
+        );
+    }
+
+    #[test]
+    fn two_bad_tags_do_not_stand_in_for_each_other() {
+        check(
+            &policy(GUIDE, &[]),
+            &["latest", "litellm-1.80.5"],
+            &expect![
+                "quarantined: tag the image quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5; take the tag litellm-1.80.5 away; tell it"
+            ],
+        );
+        check(
+            &policy(GUIDE, &[]),
+            &["quarantine-20261124-0a0a0a0a0a0a-latest", "litellm-1.80.5"],
+            &expect!["untagged: take the tag litellm-1.80.5 away; tell it"],
+        );
+    }
+
+    #[test]
+    fn what_was_cut_off_goes_on_from_there() {
+        let quarantined = "quarantine-20261120-0a0a0a0a0a0a-litellm-1.80.5";
+        check(
+            &policy(GUIDE, &[]),
+            &["litellm-1.80.5", quarantined],
+            &expect!["quarantined: take the tag litellm-1.80.5 away; tell it"],
+        );
+        check(
+            &policy(GUIDE, &[]),
+            &[quarantined],
+            &expect!["quarantined: the tag is gone; tell it if an earlier attempt did not"],
+        );
+        check(
+            &policy(GUIDE, &[]),
+            &["litellm-v1.80.5"],
+            &expect!["untagged: the tag is gone; tell it if an earlier attempt did not"],
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_done_safely_is_reported() {
+        let (policy, tag) = (policy(GUIDE, &[]), "litellm-1.80.5".parse().unwrap());
+        let plan = |is_active, is_immutable| {
+            let image = image(&["litellm-1.80.5"], is_active);
+            plan(&policy, &tag, &image, is_immutable, TODAY.parse().unwrap()).to_string()
+        };
+        expect!["tell it; the repository's tags are not immutable any more"]
+            .assert_eq(&plan(true, false));
+        expect!["tell it; the image is in the archive, where it cannot be pulled"]
+            .assert_eq(&plan(false, true));
+    }
+
+    #[test]
+    fn only_an_image_without_any_conforming_tag_is_archived() {
+        check(
+            &archiving(),
+            &["litellm-1.80.5", "latest"],
+            &expect!["archived: move the image to the archive; tell it"],
+        );
+        check(
+            &archiving(),
+            &["litellm-1.80.5", "litellm-v1.80.5"],
+            &expect!["reported: tell it; the image has a conforming tag too"],
+        );
+        let tag = "litellm-1.80.5".parse().unwrap();
+        let archived = image(&["litellm-1.80.5"], false);
+        let plan = plan(&archiving(), &tag, &archived, true, TODAY.parse().unwrap());
+        assert_eq!((plan.action, plan.steps.len()), (Action::Archived, 0));
+    }
+
+    /// What an image's tags are after a step.
+    fn after(mut image: Image, step: &Step) -> Image {
+        match step {
+            Step::Add(tag) => image.tags.push(tag.clone()),
+            Step::Remove(tag) => image.tags.retain(|other| other != tag),
+            Step::Archive => image.is_active = false,
+        }
+        image
+    }
+
+    proptest! {
+        #[test]
+        fn no_step_takes_the_last_tag_or_a_good_one_and_again_there_is_nothing_to_do(
+            others in prop::collection::btree_set(
+                prop::sample::select(vec![
+                    "latest",
+                    "litellm-v1.80.5",
+                    "litellm-v1.80.6",
+                    "dev",
+                    "quarantine-20261120-0a0a0a0a0a0a-litellm-1.80.5",
+                    "quarantine-20261120-0a0a0a0a0a0a-latest",
+                    "quarantine-20261120-ffffffffffff-latest",
+                ]),
+                0..=6,
+            ),
+            archives in any::<bool>(),
+            is_immutable in any::<bool>(),
+        ) {
+            let tags: Vec<&str> = others.iter().copied().chain(["litellm-1.80.5"]).collect();
+            let policy = if archives { archiving() } else { policy(GUIDE, &[]) };
+            let (tag, today) = ("litellm-1.80.5".parse().unwrap(), TODAY.parse().unwrap());
+            let mut found = image(&tags, true);
+            let decided = plan(&policy, &tag, &found, is_immutable, today);
+            for step in &decided.steps {
+                prop_assert!(matches!(step, Step::Add(_) | Step::Archive) || *step == Step::Remove(tag.clone()));
+                found = after(found, step);
+                prop_assert!(!found.tags.is_empty());
+            }
+            prop_assert!(others.iter().all(|other| found.tags.iter().any(|tag| tag.as_str() == *other)));
+            prop_assert!(archives || is_immutable || decided.steps.is_empty());
+            let again = plan(&policy, &tag, &found, is_immutable, today);
+            prop_assert_eq!(&again.steps, &vec![]);
+            // What is told if this one is cut off before it tells is what this one tells.
+            prop_assert_eq!(again.action, decided.action);
+        }
+    }
+}

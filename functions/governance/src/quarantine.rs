@@ -1,0 +1,147 @@
+//! The tag under which an image waits that lost its only one to the policy:
+//! `quarantine-<YYYYMMDD>-<12 hex of the digest>-<the tag, shortened to fit>`.
+//!
+//! The date is that of the quarantine, and what [`crate::policy::Tags::quarantine_days`]
+//! counts from.
+
+use chrono::{Days, NaiveDate};
+
+use crate::image::{Digest, Tag};
+
+const PREFIX: &str = "quarantine-";
+const DATE: &str = "%Y%m%d";
+/// How many digits of the digest stand in the tag.
+const HEX: usize = 12;
+/// The most characters of a tag.
+const LONGEST: usize = 128;
+
+/// What a quarantine tag says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantine<'t> {
+    /// The day it began, in UTC.
+    pub since: NaiveDate,
+    hex: &'t str,
+    tag: &'t str,
+}
+
+impl<'t> Quarantine<'t> {
+    /// What `tag` says, if it is a quarantine tag.
+    #[must_use]
+    pub fn read(tag: &'t Tag) -> Option<Self> {
+        let rest = tag.as_str().strip_prefix(PREFIX)?;
+        let (date, rest) = rest.split_once('-')?;
+        let (hex, tag) = rest.split_once('-')?;
+        // `parse_from_str` takes a year of any length, and signs.
+        let is_date = date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit());
+        let is_hex =
+            hex.len() == HEX && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let since = NaiveDate::parse_from_str(date, DATE).ok().filter(|_| is_date)?;
+        (is_hex && !tag.is_empty()).then_some(Self { since, hex, tag })
+    }
+
+    /// Whether we may have given it to the image of this digest: it names that image, and no
+    /// day that is still to come. A clock may be a day ahead of another.
+    ///
+    /// Anybody can push such a tag; without this it would be a way around the grammar for as
+    /// long as its date says.
+    #[must_use]
+    pub fn is_genuine(&self, digest: &Digest, today: NaiveDate) -> bool {
+        let tomorrow = today.checked_add_days(Days::new(1)).unwrap_or(today);
+        self.hex == hex_of(digest) && self.since <= tomorrow
+    }
+
+    /// Whether the image lost `tag` when this was given to it.
+    #[must_use]
+    pub fn is_for(&self, tag: &Tag) -> bool {
+        self.tag == shortened(tag)
+    }
+}
+
+/// The quarantine tag of the image of this digest that loses `tag` today.
+#[must_use]
+pub fn quarantine_tag(today: NaiveDate, digest: &Digest, tag: &Tag) -> Tag {
+    let name = format!("{PREFIX}{}-{}-{}", today.format(DATE), hex_of(digest), shortened(tag));
+    #[expect(clippy::expect_used, reason = "each part is made of what a tag may have, and fits")]
+    name.parse().expect("a quarantine tag is a tag")
+}
+
+fn hex_of(digest: &Digest) -> &str {
+    let hex = digest.as_str().strip_prefix("sha256:").unwrap_or_default();
+    hex.get(..HEX).unwrap_or_default()
+}
+
+fn shortened(tag: &Tag) -> &str {
+    // Prefix, date, digits, and the two hyphens between them.
+    const ROOM: usize = LONGEST - PREFIX.len() - 8 - 1 - HEX - 1;
+    tag.as_str().get(..ROOM).unwrap_or(tag.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn digest(byte: &str) -> Digest {
+        format!("sha256:{}", byte.repeat(32)).parse().unwrap()
+    }
+
+    fn day(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn it_names_the_day_the_image_and_the_tag() {
+        let tag = "litellm-1.80.5".parse().unwrap();
+        let quarantined = quarantine_tag(day("2026-11-24"), &digest("0a"), &tag);
+        assert_eq!(quarantined.as_str(), "quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5");
+        let read = Quarantine::read(&quarantined).unwrap();
+        assert_eq!(read.since, day("2026-11-24"));
+        assert!(read.is_for(&tag) && !read.is_for(&"litellm-1.80.6".parse().unwrap()));
+    }
+
+    #[test]
+    fn only_one_of_the_image_s_own_and_of_no_later_day_is_genuine() {
+        let tag = "quarantine-20261124-0a0a0a0a0a0a-x".parse().unwrap();
+        let read = Quarantine::read(&tag).unwrap();
+        assert!(read.is_genuine(&digest("0a"), day("2026-11-24")));
+        assert!(read.is_genuine(&digest("0a"), day("2026-11-23")));
+        assert!(read.is_genuine(&digest("0a"), day("2027-11-24")));
+        assert!(!read.is_genuine(&digest("0a"), day("2026-11-22")));
+        assert!(!read.is_genuine(&digest("0b"), day("2026-11-24")));
+    }
+
+    #[test]
+    fn what_only_looks_like_one_is_none() {
+        for text in [
+            "quarantine",
+            "quarantine-20261124",
+            "quarantine-20261124-0a0a0a0a0a0a",
+            "quarantine-20261124-0a0a0a0a0a0a-",
+            "quarantine-20261324-0a0a0a0a0a0a-x",
+            "quarantine-2026112-0a0a0a0a0a0a-x",
+            "quarantine-20261124-0A0a0a0a0a0a-x",
+            "quarantine-20261124-0a0a0a0a0a0-x",
+            "quarantined-20261124-0a0a0a0a0a0a-x",
+        ] {
+            assert_eq!(Quarantine::read(&text.parse().unwrap()), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_tag_has_one_that_reads_back(
+            text in "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}",
+            days in 0..100_000_i32,
+            byte in "[0-9a-f]{2}",
+        ) {
+            let (tag, digest): (Tag, Digest) = (text.parse().unwrap(), digest(&byte));
+            let since = day("1990-01-01") + chrono::TimeDelta::days(days.into());
+            let quarantined = quarantine_tag(since, &digest, &tag);
+            prop_assert!(quarantined.as_str().len() <= 128);
+            let read = Quarantine::read(&quarantined).unwrap();
+            prop_assert!(read.is_for(&tag) && read.is_genuine(&digest, since));
+            prop_assert_eq!(read.since, since);
+        }
+    }
+}

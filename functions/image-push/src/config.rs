@@ -1,0 +1,105 @@
+//! What the function is told in its environment.
+
+use anyhow::{Context as _, anyhow, bail};
+use governance::image::{RepositoryName, RepositoryPattern};
+use governance::policy::Policy;
+
+/// The configuration, valid as a whole.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The policies of the repositories that are governed (`GOVERNANCE`).
+    pub policies: Vec<Policy>,
+    /// What names of repositories are like; none for any (`REPOSITORY_NAME_PATTERNS`).
+    pub patterns: Vec<RepositoryPattern>,
+    /// Where alerts go (`ALERT_TOPIC_ARN`).
+    pub topic: String,
+    /// The name of the ledger's table (`LEDGER_TABLE`).
+    pub table: String,
+}
+
+impl Config {
+    /// Reads the variables. The error names the one that is wrong, and everything wrong in it.
+    pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> anyhow::Result<Self> {
+        let variables: Vec<(String, String)> = variables.into_iter().collect();
+        let value = |name: &str| {
+            let found =
+                variables.iter().find(|(of, _)| of == name).map(|(_, value)| value.as_str());
+            found.with_context(|| format!("{name} is not set"))
+        };
+        let policies = Policy::parse_list(value("GOVERNANCE")?).context("GOVERNANCE")?;
+        let pattern = |text: &str| -> anyhow::Result<RepositoryPattern> {
+            let parsed = text.parse();
+            parsed.map_err(|error| anyhow!("REPOSITORY_NAME_PATTERNS: {error}, got {text:?}"))
+        };
+        let patterns = value("REPOSITORY_NAME_PATTERNS")?.split_whitespace().map(pattern);
+        let config = Self {
+            policies,
+            patterns: patterns.collect::<anyhow::Result<_>>()?,
+            topic: value("ALERT_TOPIC_ARN")?.to_owned(),
+            table: value("LEDGER_TABLE")?.to_owned(),
+        };
+        for (name, value) in [("ALERT_TOPIC_ARN", &config.topic), ("LEDGER_TABLE", &config.table)] {
+            if value.is_empty() {
+                bail!("{name} is empty");
+            }
+        }
+        Ok(config)
+    }
+
+    /// The policy of a repository, if it is governed.
+    #[must_use]
+    pub fn policy(&self, repository: &RepositoryName) -> Option<&Policy> {
+        self.policies.iter().find(|policy| policy.repository_name == *repository)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    const POLICY: &str = r#"{"RepositoryName": "infrastructure", "LifecycleTagCount": 20, "LifecycleUntaggedDays": 7, "Governance": {"Tags": {"Grammar": "{component}-v{semver}", "Enforcement": "report"}, "Retention": {"Enforcement": "report"}}}"#;
+
+    fn read(changes: &[(&str, &str)]) -> anyhow::Result<Config> {
+        let governance = format!("[{POLICY}]");
+        let variables = [
+            ("GOVERNANCE", governance.as_str()),
+            ("REPOSITORY_NAME_PATTERNS", "infrastructure team-*/app"),
+            ("ALERT_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:alerts"),
+            ("LEDGER_TABLE", "ledger"),
+        ];
+        let instead = |name: &str| changes.iter().find(|(of, _)| *of == name).map(|(_, to)| *to);
+        let variables = variables.map(|(name, value)| (name, instead(name).unwrap_or(value)));
+        let set = variables.into_iter().filter(|(_, value)| *value != "unset");
+        Config::read(set.map(|(name, value)| (name.to_owned(), value.to_owned())))
+    }
+
+    fn check(changes: &[(&str, &str)], expected: &Expect) {
+        expected.assert_eq(&format!("{:#}", read(changes).unwrap_err()));
+    }
+
+    #[test]
+    fn a_repository_without_a_policy_is_not_governed() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.patterns.len(), 2);
+        assert!(config.policy(&"infrastructure".parse().unwrap()).is_some());
+        assert!(config.policy(&"deployments".parse().unwrap()).is_none());
+        let none = read(&[("GOVERNANCE", "[]"), ("REPOSITORY_NAME_PATTERNS", "")]).unwrap();
+        assert!(none.policies.is_empty() && none.patterns.is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_variable() {
+        check(&[("GOVERNANCE", "unset")], &expect!["GOVERNANCE is not set"]);
+        check(&[("GOVERNANCE", "{")], &expect!["GOVERNANCE: list: expected a JSON list: invalid type: map, expected a sequence at line 1 column 0"]);
+        check(&[("GOVERNANCE", "[{}]")], &expect!["GOVERNANCE: [0].RepositoryName: missing, and required; [0].LifecycleTagCount: missing, and required; [0].LifecycleUntaggedDays: missing, and required; [0].Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; [0].Governance.Tags.Enforcement: missing, and required; [0].Governance.Retention.Enforcement: missing, and required"]);
+        let misspelt = format!("[{}]", POLICY.replace("semver", "semvr"));
+        check(&[("GOVERNANCE", &misspelt)], &expect![[r#"GOVERNANCE: [0].Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest known one is {semver}, got "{component}-v{semvr}""#]]);
+        let twice = format!("[{POLICY}, {POLICY}]");
+        check(&[("GOVERNANCE", &twice)], &expect!["GOVERNANCE: [1].RepositoryName: there are two policies for infrastructure"]);
+        check(&[("REPOSITORY_NAME_PATTERNS", "team-? x")], &expect![[r#"REPOSITORY_NAME_PATTERNS: expected 1 to 256 lower-case letters, digits, '.', '_', '-', '/' and '*', got "team-?""#]]);
+        check(&[("ALERT_TOPIC_ARN", "unset")], &expect!["ALERT_TOPIC_ARN is not set"]);
+        check(&[("LEDGER_TABLE", "")], &expect!["LEDGER_TABLE is empty"]);
+    }
+}

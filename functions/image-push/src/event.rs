@@ -1,0 +1,95 @@
+//! What EventBridge brings: `ECR Image Action`, as ECR really sends it
+//! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>).
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use anyhow::{Context as _, anyhow};
+use aws_lambda_events::event::eventbridge::EventBridgeEvent;
+use chrono::SecondsFormat;
+use governance::alert::{Pushed, Source};
+use governance::graph::is_index;
+use governance::image::Tag;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+const DETAIL_TYPE: &str = "ECR Image Action";
+
+/// An image that was pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImagePush {
+    /// What, where to, and who says so.
+    pub pushed: Pushed,
+    /// What it is called. None of a child of an index, or a signature.
+    pub tag: Option<Tag>,
+    /// The media type of its manifest. Older events had none.
+    pub media_type: Option<String>,
+}
+
+impl ImagePush {
+    /// Whether it is an image for several platforms. To know costs a call where the event
+    /// does not say.
+    #[must_use]
+    pub fn may_be_index(&self) -> bool {
+        self.media_type.as_deref().is_none_or(is_index)
+    }
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Detail {
+    action_type: Option<String>,
+    result: Option<String>,
+    repository_name: Option<String>,
+    image_digest: Option<String>,
+    image_tag: Option<String>,
+    manifest_media_type: Option<String>,
+}
+
+/// Reads an event; none of what is no successful push. The error names the field that cannot
+/// be understood.
+pub fn read(payload: &Value) -> anyhow::Result<Option<ImagePush>> {
+    let event: EventBridgeEvent<Detail> = serde_path_to_error::deserialize(payload)
+        .map_err(|error| anyhow!("{}: {}", error.path(), error.inner()))
+        .context("the event")?;
+    if event.detail_type != DETAIL_TYPE {
+        return Err(anyhow!(
+            "the event: detail-type: expected {DETAIL_TYPE}, got {:?}",
+            event.detail_type
+        ));
+    }
+    let detail = event.detail;
+    if detail.action_type.as_deref() != Some("PUSH") || detail.result.as_deref() != Some("SUCCESS")
+    {
+        return Ok(None);
+    }
+    let required = |name: &str, value: Option<String>| {
+        value.with_context(|| format!("the event: {name}: missing, and required"))
+    };
+    // What is pushed without a tag comes with an empty one.
+    let tag = detail.image_tag.filter(|tag| !tag.is_empty());
+    let time = event.time.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true));
+    Ok(Some(ImagePush {
+        pushed: Pushed {
+            account: required("account", event.account)?,
+            region: required("region", event.region)?,
+            repository: parsed(
+                "detail.repository-name",
+                &required("detail.repository-name", detail.repository_name)?,
+            )?,
+            digest: parsed(
+                "detail.image-digest",
+                &required("detail.image-digest", detail.image_digest)?,
+            )?,
+            source: Source { id: required("id", event.id)?, time: required("time", time)? },
+        },
+        tag: tag.map(|tag| parsed("detail.image-tag", &tag)).transpose()?,
+        media_type: detail.manifest_media_type,
+    }))
+}
+
+fn parsed<T: FromStr<Err: Display>>(name: &str, text: &str) -> anyhow::Result<T> {
+    // What it is instead may be of any length.
+    let shown: String = text.chars().take(80).collect();
+    text.parse().map_err(|error| anyhow!("the event: {name}: {error}, got {shown:?}"))
+}

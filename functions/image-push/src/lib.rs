@@ -1,0 +1,252 @@
+//! Names and tags are enforced the moment an image arrives.
+//!
+//! Most pushes are called what they should be, and end after a judgement, without a call. A
+//! violation is looked at as it is by then, since an event may come late, twice, or twice at
+//! once: gather, decide, print, act, tell. What is done about it is claimed in the ledger
+//! before and confirmed after, so that it is told although an attempt is cut off anywhere,
+//! and told once although it is attempted twice.
+//!
+//! In reading order: [`config`], [`event`], [`registry`], and [`handle`] here.
+
+pub mod config;
+pub mod event;
+pub mod registry;
+
+use aws::alerts::Topic;
+use aws::ledger::{Claim, Fact, Ledger, Take};
+use aws::telemetry::Counts;
+use aws_config::SdkConfig;
+use chrono::{DateTime, Utc};
+use governance::alert::{self, Alert, Pushed};
+use governance::enforcement::{Action, Plan, plan};
+use governance::graph::{children, is_index};
+use governance::image::{Image, Tag};
+use governance::policy::{Policy, TagEnforcement};
+use governance::tagging::{Verdict, Violation, is_expected, judge_image};
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::Value;
+use tracing::{error, info};
+
+use crate::config::Config;
+use crate::event::ImagePush;
+use crate::registry::{Manifest, Registry};
+
+/// The configuration and the clients, built once.
+#[derive(Debug)]
+pub struct Context {
+    /// What is governed, and how.
+    pub config: Config,
+    /// Images.
+    pub registry: Registry,
+    /// Where alerts go.
+    pub alerts: Topic,
+    /// What was told.
+    pub ledger: Ledger,
+}
+
+impl Context {
+    /// Clients of one SDK configuration, and so of one HTTP client.
+    #[must_use]
+    pub fn new(config: Config, sdk: &SdkConfig) -> Self {
+        Self {
+            registry: Registry::new(sdk),
+            alerts: Topic::new(sdk, config.topic.clone()),
+            ledger: Ledger::new(sdk, config.table.clone()),
+            config,
+        }
+    }
+}
+
+/// Serves the Lambda runtime until it ends the process. A configuration that cannot be
+/// understood ends it before it begins.
+pub async fn run() -> Result<(), lambda_runtime::Error> {
+    aws::telemetry::init();
+    let config = Config::read(std::env::vars())
+        .inspect_err(|error| error!("the function's environment: {error:#}"))?;
+    let context = &Context::new(config, &aws::config().await);
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
+        let request_id = &event.context.request_id;
+        let handled = handle(context, &event.payload, request_id, Utc::now()).await;
+        handled.map_err(aws::Failure::from)
+    }))
+    .await
+}
+
+/// What an invocation is about.
+struct Invocation<'a> {
+    context: &'a Context,
+    push: &'a ImagePush,
+    request_id: &'a str,
+    now: DateTime<Utc>,
+}
+
+/// Judges one push, and enforces the policy. The request ID is that of the invocation, the
+/// same in each of its attempts. After an error it is to be tried again.
+pub async fn handle(
+    context: &Context,
+    payload: &Value,
+    request_id: &str,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let Some(push) = event::read(payload)? else { return Ok(()) };
+    let invocation = Invocation { context, push: &push, request_id, now };
+    if !is_expected(&context.config.patterns, &push.pushed.repository) {
+        invocation.tell_of_repository().await?;
+    }
+    match context.config.policy(&push.pushed.repository) {
+        Some(policy) => invocation.govern(policy).await,
+        None => Ok(()),
+    }
+}
+
+impl Invocation<'_> {
+    /// Judges the push by its repository's policy.
+    async fn govern(&self, policy: &Policy) -> anyhow::Result<()> {
+        let Pushed { repository, digest, .. } = &self.push.pushed;
+        let index = if self.push.may_be_index() {
+            self.context.registry.manifest(repository, digest).await?
+        } else {
+            None
+        };
+        if let Some(tag) = &self.push.tag {
+            let verdict = judge_image(policy, digest, tag, self.now.date_naive());
+            let mut judged = Counts::of("Repository", repository).one("PushesJudged");
+            if let Verdict::Violation(violation) = verdict {
+                let action = self.enforce(policy, tag, &violation, index.as_ref()).await?;
+                judged = match action {
+                    Some(Action::Untagged) => judged.one("Untagged"),
+                    Some(Action::Quarantined) => judged.one("Quarantined"),
+                    Some(Action::Archived) => judged.one("Archived"),
+                    Some(Action::Reported) | None => judged,
+                };
+                let violations = Counts::of("Repository", repository).and("Rule", &violation.rule);
+                violations.one("Violations").write(self.request_id, self.now);
+            }
+            judged.write(self.request_id, self.now);
+        }
+        match index {
+            Some(Manifest { text, media_type }) if media_type.as_deref().is_some_and(is_index) => {
+                let images = children(&text)?;
+                self.context.ledger.note_children(repository, digest, &images, self.now).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Does what the policy says about a tag that breaks it, and tells. Gives what was done
+    /// about it just now.
+    async fn enforce(
+        &self,
+        policy: &Policy,
+        tag: &Tag,
+        violation: &Violation,
+        manifest: Option<&Manifest>,
+    ) -> anyhow::Result<Option<Action>> {
+        let Self { context, push: ImagePush { pushed, .. }, request_id, now } = self;
+        let Pushed { repository, digest, .. } = pushed;
+        let Some((image, is_immutable)) = self.gather(policy, tag).await? else {
+            info!(repository.name = %repository, image.digest = %digest, image.tag = %tag, "the image is gone");
+            return Ok(None);
+        };
+        let mut plan = plan(policy, tag, &image, is_immutable, now.date_naive());
+        info!(
+            repository.name = %repository,
+            image.digest = %digest,
+            image.tag = %tag,
+            violation.rule = %violation.rule,
+            "{repository}:{tag} {}: {plan}",
+            violation.reason,
+        );
+
+        let fact = |action| Fact::TagViolation { repository, digest, tag, action };
+        let claim = if plan.stands {
+            context.ledger.claim(fact(plan.action), request_id, Take::Untold, *now).await?
+        } else {
+            let mut claim = Claim::Settled;
+            for action in plan.earlier() {
+                plan.action = *action;
+                let fact = fact(*action);
+                claim = context.ledger.claim(fact, request_id, Take::Abandoned, *now).await?;
+                if claim != Claim::Settled {
+                    break;
+                }
+            }
+            claim
+        };
+        if claim == Claim::Theirs {
+            info!("another invocation is at it");
+            return Ok(None);
+        }
+        self.act(&image, manifest, &plan).await?;
+        if claim == Claim::Ours {
+            let alert = alert::tag_violation(policy, pushed, tag, violation, &image, &plan);
+            self.tell(fact(plan.action), &alert).await?;
+        }
+        Ok((claim == Claim::Ours || !plan.steps.is_empty()).then_some(plan.action))
+    }
+
+    /// The image as it is now, and whether its repository's tags are immutable: as much as
+    /// the enforcement needs to know. None if the image is gone.
+    async fn gather(&self, policy: &Policy, tag: &Tag) -> anyhow::Result<Option<(Image, bool)>> {
+        let Pushed { repository, digest, .. } = &self.push.pushed;
+        let registry = &self.context.registry;
+        match policy.governance.tags.enforcement {
+            // What is only told is the push, whatever became of it.
+            TagEnforcement::Report => Ok(Some((
+                Image {
+                    digest: digest.clone(),
+                    tags: vec![tag.clone()],
+                    media_type: self.push.media_type.clone(),
+                    is_active: true,
+                },
+                false,
+            ))),
+            TagEnforcement::Archive => {
+                Ok(registry.image(repository, digest).await?.map(|image| (image, false)))
+            }
+            TagEnforcement::Quarantine => {
+                let image = registry.image(repository, digest);
+                let (image, is_immutable) =
+                    tokio::try_join!(image, registry.is_immutable(repository))?;
+                Ok(image.map(|image| (image, is_immutable)))
+            }
+        }
+    }
+
+    /// Carries out a plan: the only place that changes a repository.
+    async fn act(
+        &self,
+        image: &Image,
+        manifest: Option<&Manifest>,
+        plan: &Plan,
+    ) -> anyhow::Result<()> {
+        let Pushed { repository, digest, .. } = &self.push.pushed;
+        let registry = &self.context.registry;
+        let read = match (plan.needs_manifest(), manifest) {
+            (true, None) => registry.manifest(repository, digest).await?,
+            _ => None,
+        };
+        for step in &plan.steps {
+            registry.apply(repository, image, manifest.or(read.as_ref()), step).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_of_repository(&self) -> anyhow::Result<()> {
+        let Self { context, push: ImagePush { pushed, tag, .. }, request_id, now } = self;
+        let repository = &pushed.repository;
+        let fact = Fact::RepositoryViolation { repository, day: now.date_naive() };
+        if context.ledger.claim(fact, request_id, Take::Untold, *now).await? != Claim::Ours {
+            return Ok(());
+        }
+        let alert = alert::repository_violation(pushed, &context.config.patterns, tag.as_ref());
+        info!(repository.name = %repository, "{}", alert.title);
+        self.tell(fact, &alert).await
+    }
+
+    /// Tells what was claimed.
+    async fn tell(&self, fact: Fact<'_>, alert: &Alert) -> anyhow::Result<()> {
+        self.context.alerts.publish(alert).await?;
+        self.context.ledger.confirm(fact, self.now).await
+    }
+}

@@ -1,0 +1,217 @@
+//! ECR, as far as a pushed image goes. What is gone already is no error anywhere.
+
+use anyhow::{Context as _, bail};
+use aws_config::SdkConfig;
+use aws_sdk_ecr::types::{
+    ImageFailureCode, ImageIdentifier, ImageStatus, ImageTagMutability, TargetStorageClass,
+};
+use governance::enforcement::Step;
+use governance::image::{Digest, Image, RepositoryName, Tag};
+
+/// A manifest as it was pushed.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// Its bytes.
+    pub text: String,
+    /// What it is.
+    pub media_type: Option<String>,
+}
+
+/// The ECR client.
+#[derive(Debug)]
+pub struct Registry {
+    client: aws_sdk_ecr::Client,
+}
+
+impl Registry {
+    /// A client of this configuration.
+    #[must_use]
+    pub fn new(config: &SdkConfig) -> Self {
+        Self { client: aws_sdk_ecr::Client::new(config) }
+    }
+
+    /// The image as it is now, if it is there.
+    pub async fn image(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> anyhow::Result<Option<Image>> {
+        let id = ImageIdentifier::builder().image_digest(digest.as_str()).build();
+        let describe = self.client.describe_images().repository_name(repository.as_str());
+        let details = match describe.image_ids(id).send().await {
+            Ok(output) => output.image_details,
+            Err(error)
+                if error.as_service_error().is_some_and(|error| {
+                    error.is_image_not_found_exception()
+                        || error.is_repository_not_found_exception()
+                }) =>
+            {
+                None
+            }
+            Err(error) => {
+                return Err(aws::explain(error))
+                    .with_context(|| format!("describing {repository}@{digest}"));
+            }
+        };
+        let Some(found) = details.into_iter().flatten().next() else { return Ok(None) };
+        let tag = |text: String| text.parse().with_context(|| format!("ECR gave the tag {text:?}"));
+        Ok(Some(Image {
+            digest: digest.clone(),
+            tags: found.image_tags.into_iter().flatten().map(tag).collect::<Result<_, _>>()?,
+            media_type: found.image_manifest_media_type,
+            // Before there was an archive there was no status.
+            is_active: found.image_status.is_none_or(|status| status == ImageStatus::Active),
+        }))
+    }
+
+    /// Whether no tag of the repository can be moved, now.
+    pub async fn is_immutable(&self, repository: &RepositoryName) -> anyhow::Result<bool> {
+        let describe = self.client.describe_repositories().repository_names(repository.as_str());
+        let described = match describe.send().await {
+            Ok(described) => described,
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_repository_not_found_exception()) =>
+            {
+                return Ok(false);
+            }
+            Err(error) => {
+                return Err(aws::explain(error))
+                    .with_context(|| format!("describing {repository}"));
+            }
+        };
+        let found = described.repositories().first().and_then(|found| found.image_tag_mutability());
+        Ok(found == Some(&ImageTagMutability::Immutable))
+    }
+
+    /// The manifest of an image that can be pulled; asking counts as a pull.
+    pub async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> anyhow::Result<Option<Manifest>> {
+        let id = ImageIdentifier::builder().image_digest(digest.as_str()).build();
+        let get = self.client.batch_get_image().repository_name(repository.as_str()).image_ids(id);
+        let reading = || format!("reading the manifest of {repository}@{digest}");
+        let got = match get.send().await {
+            Ok(got) => got,
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_repository_not_found_exception()) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(aws::explain(error)).with_context(reading),
+        };
+        if let Some(failure) = got.failures().first() {
+            return match failure.failure_code() {
+                // The second is what an image in the archive is.
+                Some(ImageFailureCode::ImageNotFound | ImageFailureCode::ImageInaccessible) => {
+                    Ok(None)
+                }
+                code => {
+                    let code = code.map_or("it failed", |code| code.as_str());
+                    let why = failure.failure_reason().unwrap_or_default();
+                    Err(anyhow::anyhow!("{code}: {why}")).with_context(reading)
+                }
+            };
+        }
+        let Some(image) = got.images.into_iter().flatten().next() else { return Ok(None) };
+        let text = image.image_manifest.with_context(reading)?;
+        Ok(Some(Manifest { text, media_type: image.image_manifest_media_type }))
+    }
+
+    /// Carries out one step of a plan. Done before, it changes nothing.
+    pub async fn apply(
+        &self,
+        repository: &RepositoryName,
+        image: &Image,
+        manifest: Option<&Manifest>,
+        step: &Step,
+    ) -> anyhow::Result<()> {
+        let done = match step {
+            Step::Add(tag) => self.add(repository, &image.digest, manifest, tag).await,
+            Step::Remove(tag) => self.remove(repository, &image.digest, tag).await,
+            Step::Archive => self.archive(repository, &image.digest).await,
+        };
+        done.with_context(|| format!("{repository}@{}: {step}", image.digest))
+    }
+
+    async fn add(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        manifest: Option<&Manifest>,
+        tag: &Tag,
+    ) -> anyhow::Result<()> {
+        let Manifest { text, media_type } =
+            manifest.context("the image cannot be read any more")?;
+        let put = self
+            .client
+            .put_image()
+            .repository_name(repository.as_str())
+            .image_tag(tag.as_str())
+            .image_manifest(text)
+            .set_image_manifest_media_type(media_type.clone())
+            // So that what gets the tag is what was judged.
+            .image_digest(digest.as_str());
+        match put.send().await {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_image_already_exists_exception()) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(aws::explain(error)),
+        }
+    }
+
+    /// By the tag alone: what a tag and a digest together would delete is not documented.
+    async fn remove(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        tag: &Tag,
+    ) -> anyhow::Result<()> {
+        let id = ImageIdentifier::builder().image_tag(tag.as_str()).build();
+        let delete = self.client.batch_delete_image().repository_name(repository.as_str());
+        let deleted = delete.image_ids(id).send().await.map_err(aws::explain)?;
+        for failure in deleted.failures() {
+            match failure.failure_code() {
+                Some(ImageFailureCode::ImageNotFound) => {}
+                code => bail!(
+                    "{}: {}",
+                    code.map_or("it failed", |code| code.as_str()),
+                    failure.failure_reason().unwrap_or_default()
+                ),
+            }
+        }
+        // It cannot be, where tags are immutable; were it, somebody has to know.
+        let others = deleted.image_ids().iter().filter_map(|id| id.image_digest());
+        if let Some(other) = others.into_iter().find(|other| *other != digest.as_str()) {
+            bail!("the tag was that of another image meanwhile: {other} has lost it");
+        }
+        Ok(())
+    }
+
+    async fn archive(&self, repository: &RepositoryName, digest: &Digest) -> anyhow::Result<()> {
+        let id = ImageIdentifier::builder().image_digest(digest.as_str()).build();
+        let update = self.client.update_image_storage_class().repository_name(repository.as_str());
+        let update = update.image_id(id).target_storage_class(TargetStorageClass::Archive);
+        match update.send().await {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_image_not_found_exception()) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(aws::explain(error)),
+        }
+    }
+}
