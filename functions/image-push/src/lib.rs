@@ -112,15 +112,18 @@ impl Invocation<'_> {
             let verdict = judge_image(policy, digest, tag, self.now.date_naive());
             let mut judged = Counts::of("Repository", repository).one("PushesJudged");
             if let Verdict::Violation(violation) = verdict {
-                let action = self.enforce(policy, tag, &violation, index.as_ref()).await?;
-                judged = match action {
+                let done = self.enforce(policy, tag, &violation, index.as_ref()).await?;
+                judged = match done {
                     Some(Action::Untagged) => judged.one("Untagged"),
                     Some(Action::Quarantined) => judged.one("Quarantined"),
                     Some(Action::Archived) => judged.one("Archived"),
                     Some(Action::Reported) | None => judged,
                 };
-                let violations = Counts::of("Repository", repository).and("Rule", &violation.rule);
-                violations.one("Violations").write(self.request_id, self.now);
+                if done.is_some() {
+                    let violations = Counts::of("Repository", repository);
+                    let violations = violations.and("Rule", &violation.rule).one("Violations");
+                    violations.write(self.request_id, self.now);
+                }
             }
             judged.write(self.request_id, self.now);
         }

@@ -2,7 +2,10 @@
 //! processes, custom resources through them, and the rules that bring them events.
 //!
 //! It only creates. Updates, roll-backs and deletions are for a real emulator of it; a type
-//! of resource that does not stand in [`LocalAws::deploy`] is an error.
+//! of resource that stands neither in [`LocalAws::deploy`] nor in [`LocalAws::make`] is an
+//! error.
+
+mod resources;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +14,6 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
 
-use crate::iam::Role;
 use crate::lambda::Function;
 use crate::pattern::Pattern;
 use crate::template::{Identity, Stack, Template, as_cloudformation_sends};
@@ -72,19 +74,6 @@ impl LocalAws {
             let properties = stack.properties(logical_id)?;
             let physical_name = format!("{name}-{logical_id}");
             let (physical_id, attributes, log) = match kind {
-                "AWS::Logs::LogGroup" => {
-                    let arn =
-                        format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{physical_name}:*");
-                    (physical_name, json!({"Arn": arn}), String::new())
-                }
-                "AWS::IAM::Role" => {
-                    let path = properties["Path"].as_str().unwrap_or("/");
-                    let arn = format!("arn:aws:iam::{ACCOUNT}:role{path}{physical_name}");
-                    let trust = properties["AssumeRolePolicyDocument"].to_string();
-                    let role = Role { path: path.to_owned(), trust };
-                    self.state().iam.roles.insert(physical_name.clone(), role);
-                    (physical_name, json!({"Arn": arn}), String::new())
-                }
                 "AWS::Serverless::Function" => {
                     let arn =
                         self.create_function(&physical_name, &properties, &deployment.program)?;
@@ -101,7 +90,12 @@ impl LocalAws {
                     let custom = self.create_custom(request).await;
                     custom.with_context(|| format!("creating {logical_id}"))?
                 }
-                _ => bail!("{logical_id} is of type {kind}, which cannot be made here"),
+                _ => {
+                    let made = self.make(kind, &physical_name, &properties).await;
+                    let (id, attributes) =
+                        made.with_context(|| format!("creating {logical_id}"))?;
+                    (id, attributes, String::new())
+                }
             };
             let attributes = attributes.as_object().cloned().unwrap_or_default();
             stack.made(logical_id, &physical_id, attributes);

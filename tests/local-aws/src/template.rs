@@ -13,7 +13,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -100,6 +100,35 @@ impl Template {
             other => Some(other.to_string()),
         };
         self.parameters.iter().map(|(name, it)| (name.as_str(), default(it))).collect()
+    }
+
+    /// The actions that a role's policies name, whatever their conditions.
+    #[must_use]
+    pub fn actions(&self, role: &str) -> BTreeSet<String> {
+        fn collect(value: &Value, found: &mut BTreeSet<String>) {
+            match value {
+                Value::Object(object) => {
+                    for (name, value) in object {
+                        match (name.as_str(), value) {
+                            ("Action", Value::String(action)) => {
+                                found.insert(action.clone());
+                            }
+                            ("Action", Value::Array(actions)) => found.extend(
+                                actions.iter().filter_map(Value::as_str).map(str::to_owned),
+                            ),
+                            _ => collect(value, found),
+                        }
+                    }
+                }
+                Value::Array(values) => values.iter().for_each(|value| collect(value, found)),
+                _ => {}
+            }
+        }
+        let mut found = BTreeSet::new();
+        if let Some(role) = self.resources.get(role) {
+            collect(&role["Properties"]["Policies"], &mut found);
+        }
+        found
     }
 }
 

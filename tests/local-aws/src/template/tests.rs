@@ -60,12 +60,24 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
     let types: Vec<String> =
         resources.iter().map(|id| format!("{id} {}\n", stack.resource_type(id).unwrap())).collect();
     expect![[r#"
+        AlertKey AWS::KMS::Key
+        AlertTopic AWS::SNS::Topic
+        AlertTopicPolicy AWS::SNS::TopicPolicy
         CustomResourceLogGroup AWS::Logs::LogGroup
         CustomResourceRole AWS::IAM::Role
         CustomResourceFunction AWS::Serverless::Function
         DeploymentsRepository Custom::EcrRepository
+        FailedEvents AWS::SQS::Queue
+        FailedEventsAlarm AWS::CloudWatch::Alarm
         InfrastructureRepository Custom::EcrRepository
+        Ledger AWS::DynamoDB::Table
+        UndeliveredEvents AWS::SQS::Queue
+        ImagePushLogGroup AWS::Logs::LogGroup
+        ImagePushRole AWS::IAM::Role
+        ImagePushFunction AWS::Serverless::Function
         PushPullPolicy Custom::EcrPushPullPolicy
+        UndeliveredEventsAlarm AWS::CloudWatch::Alarm
+        UndeliveredEventsPolicy AWS::SQS::QueuePolicy
     "#]]
     .assert_eq(&types.concat());
     let early = stack.properties("PushPullPolicy").unwrap_err();
@@ -76,14 +88,15 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
     for id in resources {
         stack.properties(id).unwrap();
         let text = |name: &str| json!(format!("{id}/{name}"));
-        let given =
-            ["Arn", "Governance", "PolicyArn", "RepositoryUri"].map(|name| (name, text(name)));
+        let given = ["Arn", "Governance", "PolicyArn", "QueueName", "RepositoryUri"]
+            .map(|name| (name, text(name)));
         stack.made(id, id, attributes(given));
     }
     let outputs = stack.outputs().unwrap();
     let outputs: Vec<String> =
         outputs.iter().map(|(name, text)| format!("{name}: {text}\n")).collect();
     expect![[r#"
+        AlertTopicArn: AlertTopic
         DeploymentsRepositoryUri: DeploymentsRepository/RepositoryUri
         EcrLoginCommand: aws ecr get-login-password --region us-east-1 | docker login --username AWS --password-stdin 123456789012.dkr.ecr.us-east-1.amazonaws.com
         EcrPushPullPolicyArn: PushPullPolicy/PolicyArn
@@ -107,8 +120,9 @@ fn our_custom_resource_gets_strings_and_goes_without_a_key() {
               "Enforcement": "report"
             },
             "Tags": {
-              "Enforcement": "report",
-              "Grammar": "{component}-v{semver}"
+              "Enforcement": "quarantine",
+              "Grammar": "{component}-v{semver}",
+              "QuarantineDays": "14"
             }
           },
           "ImageTagMutability": "IMMUTABLE",
@@ -186,15 +200,49 @@ fn our_role_may_keep_the_policy_that_is_named_after_the_stack() {
 }
 
 #[test]
-fn without_repositories_our_template_has_the_function_alone() {
+fn our_role_may_change_a_repository_only_as_it_is_enforced() {
     let template = ours();
-    let stack = stack(&template, &[("CreateEcrRepositories", "false")]).unwrap();
-    assert_eq!(
-        stack.resources().unwrap(),
-        ["CustomResourceLogGroup", "CustomResourceRole", "CustomResourceFunction"],
-    );
+    let changes = |parameters: &[(&str, &str)]| -> String {
+        let mut stack = stack(&template, parameters).unwrap();
+        for id in ["AlertKey", "AlertTopic", "FailedEvents", "ImagePushLogGroup", "Ledger"] {
+            stack.made(id, id, attributes([("Arn", json!(id))]));
+        }
+        let properties = stack.properties("ImagePushRole").unwrap();
+        let statements = &properties["Policies"][0]["PolicyDocument"]["Statement"];
+        let line = |statement: &Value| {
+            let name = statement["Resource"].as_str()?.rsplit('/').next()?.to_owned();
+            let changes = statement["Action"].to_string();
+            let is_change = ["Delete", "Put", "Update"].iter().any(|verb| changes.contains(verb));
+            (is_change && changes.contains("ecr:")).then(|| format!("{name} {changes}\n"))
+        };
+        statements.as_array().unwrap().iter().filter_map(line).collect()
+    };
+    expect![[r#"
+        infrastructure ["ecr:BatchDeleteImage","ecr:PutImage"]
+    "#]]
+    .assert_eq(&changes(&[]));
+    expect![[r#"
+        deployments "ecr:UpdateImageStorageClass"
+    "#]]
+    .assert_eq(&changes(&[
+        ("InfrastructureTagEnforcement", "report"),
+        ("DeploymentsTagEnforcement", "archive"),
+    ]));
+    expect![""].assert_eq(&changes(&[("CreateEcrRepositories", "false")]));
+}
+
+#[test]
+fn without_repositories_our_template_has_nothing_for_them() {
+    let template = ours();
+    let mut stack = stack(&template, &[("CreateEcrRepositories", "false")]).unwrap();
+    let resources = stack.resources().unwrap();
+    assert!(resources.iter().all(|id| !stack.resource_type(id).unwrap().starts_with("Custom::")));
+    stack.made("AlertTopic", "arn:topic", Map::new());
     let outputs = stack.outputs().unwrap();
-    assert_eq!(outputs.keys().collect::<Vec<_>>(), ["EcrLoginCommand", "Governance"]);
+    assert_eq!(
+        outputs.keys().collect::<Vec<_>>(),
+        ["AlertTopicArn", "EcrLoginCommand", "Governance"]
+    );
     assert_eq!(outputs["Governance"], "[]");
 }
 
@@ -211,6 +259,11 @@ fn our_template_refuses_what_its_parameters_and_rules_do() {
         ("InfrastructureLifecycleTagCount", "many"),
         ("PullPrincipals", "123456789012,someone"),
         ("DeploymentsRepositoryName", "infrastructure"),
+        ("InfrastructureTagMutability", "MUTABLE"),
+        ("DeploymentsTagEnforcement", "quarantine"),
+        ("RepositoryNamePatterns", "Team-*"),
+        ("AlertEmail", "nobody"),
+        ("QuarantineDays", "0"),
     ] {
         said += &format!("{}\n", stack(&template, &[given]).unwrap_err());
     }
@@ -227,6 +280,11 @@ fn our_template_refuses_what_its_parameters_and_rules_do() {
         Parameter 'InfrastructureLifecycleTagCount' must be a number
         Parameter PullPrincipals failed to satisfy constraint: account IDs and organisation IDs, separated by commas
         Rules.RepositoriesDiffer: InfrastructureRepositoryName and DeploymentsRepositoryName must differ.
+        Rules.InfrastructureQuarantineNeedsImmutableTags: InfrastructureTagEnforcement=quarantine needs InfrastructureTagMutability=IMMUTABLE. A tag could move while it is being taken away; use report or archive.
+        Rules.DeploymentsQuarantineNeedsImmutableTags: DeploymentsTagEnforcement=quarantine needs DeploymentsTagMutability=IMMUTABLE. A tag could move while it is being taken away; use report or archive.
+        Parameter RepositoryNamePatterns failed to satisfy constraint: lower-case letters, digits, '.', '_', '-', '/' and '*', separated by spaces
+        Parameter AlertEmail failed to satisfy constraint: empty, or an e-mail address
+        Parameter 'QuarantineDays' must be a number not less than 1
         Rules.KeyNeedsEncryption: KmsKeyArn needs EnableEncryption=true.
     "#]].assert_eq(&said);
 }

@@ -1,0 +1,117 @@
+//! How many calls of AWS each kind of push costs, and that the role has leave for these and
+//! no others.
+
+use std::collections::BTreeSet;
+
+use local_aws::template::Template;
+
+use crate::{Function, TEMPLATE, push_index};
+
+/// The calls of the last of these tags' push, the others being there before.
+async fn calls(enforcement: &str, repository: &str, tags: &[&str]) -> Vec<String> {
+    let function = Function::new(enforcement).await;
+    let (_, events) = function.push(repository, tags);
+    let _ = function.calls();
+    function
+        .handle_all(
+            events.last().as_slice().iter().copied().cloned().collect::<Vec<_>>().as_slice(),
+        )
+        .await;
+    sorted(function.calls())
+}
+
+/// Two of them may be made at the same time, so that their order says nothing.
+fn sorted(mut calls: Vec<String>) -> Vec<String> {
+    calls.sort();
+    calls
+}
+
+#[tokio::test]
+async fn a_conforming_push_costs_no_call() {
+    assert_eq!(calls("quarantine", "infrastructure", &["litellm-v1.80.5"]).await, [""; 0]);
+    assert_eq!(calls("report", "deployments", &["myapp-latest"]).await, [""; 0]);
+    // Nor does one without a tag, and a quarantine tag beside a good one is the sweep's.
+    assert_eq!(calls("quarantine", "infrastructure", &[]).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn an_index_costs_reading_it_and_noting_its_images() {
+    let function = Function::new("quarantine").await;
+    let (_, _, events) = push_index(&function, "openwebui-v0.6.36");
+    let _ = function.calls();
+    function.handle_all(&events).await;
+    assert_eq!(function.calls(), ["BatchGetImage", "BatchWriteItem"]);
+}
+
+#[tokio::test]
+async fn a_violation_costs_what_its_enforcement_needs() {
+    let bad = ["litellm-1.80.5"];
+    let both = ["litellm-v1.80.5", "litellm-1.80.5"];
+    let tell = ["PutItem", "Publish", "PutItem"];
+    let with = |others: &[&str]| {
+        sorted(tell.iter().chain(others).map(|call| (*call).to_owned()).collect())
+    };
+    assert_eq!(calls("report", "infrastructure", &bad).await, with(&[]));
+    assert_eq!(
+        calls("quarantine", "infrastructure", &both).await,
+        with(&["DescribeImages", "DescribeRepositories", "BatchDeleteImage"])
+    );
+    assert_eq!(
+        calls("quarantine", "infrastructure", &bad).await,
+        with(&[
+            "DescribeImages",
+            "DescribeRepositories",
+            "BatchGetImage",
+            "PutImage",
+            "BatchDeleteImage"
+        ])
+    );
+    assert_eq!(
+        calls("archive", "infrastructure", &bad).await,
+        with(&["DescribeImages", "UpdateImageStorageClass"])
+    );
+    // The manifest of an index is read once.
+    let function = Function::new("quarantine").await;
+    let (_, _, events) = push_index(&function, "openwebui-0.6.36");
+    let _ = function.calls();
+    function.handle_all(&events).await;
+    assert_eq!(
+        sorted(function.calls()),
+        with(&[
+            "DescribeImages",
+            "DescribeRepositories",
+            "BatchGetImage",
+            "PutImage",
+            "BatchDeleteImage",
+            "BatchWriteItem"
+        ])
+    );
+}
+
+/// What the calls depend on without being called: SNS's use of the key, Lambda's writing of
+/// the log, and its handing on of what failed.
+const DEPENDENT: [&str; 5] = [
+    "kms:Decrypt",
+    "kms:GenerateDataKey",
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    "sqs:SendMessage",
+];
+
+#[tokio::test]
+async fn the_role_grants_what_the_function_calls_and_nothing_else() {
+    let mut needed: BTreeSet<String> = DEPENDENT.map(str::to_owned).into();
+    for enforcement in ["report", "quarantine", "archive"] {
+        let function = Function::new(enforcement).await;
+        let (_, mut events) =
+            function.push("infrastructure", &["litellm-1.80.5", "litellm-v1.0.0"]);
+        events.extend(push_index(&function, "openwebui-0.6.36").2);
+        function.aws.state().calls.clear();
+        function.handle_all(&events).await;
+        let state = function.aws.state();
+        needed
+            .extend(state.calls.iter().map(|call| format!("{}:{}", call.service, call.operation)));
+    }
+    let template = Template::read(TEMPLATE).unwrap();
+    assert_eq!(template.actions("ImagePushRole"), needed);
+}

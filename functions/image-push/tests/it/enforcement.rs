@@ -1,0 +1,262 @@
+//! What a violation comes to, by the state at the time.
+
+use local_aws::Fault;
+use serde_json::json;
+
+use crate::{Function, event, push_index, quarantine_tag};
+
+#[tokio::test]
+async fn an_image_with_a_bad_tag_alone_is_quarantined_and_told() {
+    let function = Function::new("quarantine").await;
+    let (digest, events) = function.push("infrastructure", &["litellm-1.80.5"]);
+    function.handle_all(&events).await;
+    let quarantined = quarantine_tag(&digest, "litellm-1.80.5");
+    assert_eq!(function.tags("infrastructure", &digest), Some(vec![quarantined.clone()]));
+    let alert = function.alert();
+    assert_eq!(alert["kind"], "tag-violation");
+    assert_eq!(alert["severity"], "HIGH");
+    assert_eq!(
+        alert["details"],
+        json!({
+            "tag": "litellm-1.80.5",
+            "rule": "grammar",
+            "suggestion": "litellm-v1.80.5",
+            "action": "quarantined",
+            "quarantineTag": quarantined,
+        })
+    );
+    assert_eq!(alert["image"], json!({"digest": digest, "tags": [quarantined]}));
+    assert_eq!(alert["source"]["id"], events[0]["id"]);
+}
+
+// 27
+#[tokio::test]
+async fn an_image_with_good_tags_loses_only_the_bad_one() {
+    let function = Function::new("quarantine").await;
+    let tags = ["litellm-v1.80.5", "litellm-1.80.5", "litellm-v1.80.6"];
+    let (digest, events) = function.push("infrastructure", &tags);
+    function.handle_all(&events).await;
+    assert_eq!(
+        function.tags("infrastructure", &digest).unwrap(),
+        ["litellm-v1.80.5", "litellm-v1.80.6"]
+    );
+    assert_eq!(function.alert()["details"]["action"], "untagged");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_bad_tags_at_once_leave_the_image_with_a_tag() {
+    let function = Function::new("quarantine").await;
+    function.slow_down(|_| 10);
+    let (digest, events) = function.push("infrastructure", &["latest", "litellm-1.80.5"]);
+    let (one, other) =
+        tokio::join!(function.handle(&events[0], "one"), function.handle(&events[1], "other"));
+    one.and(other).unwrap();
+    let tags = function.tags("infrastructure", &digest).unwrap();
+    assert_eq!(
+        tags,
+        ["latest", "litellm-1.80.5"].map(|tag| quarantine_tag(&digest, tag)),
+        "each lost its own tag"
+    );
+    assert_eq!(function.alerts().len(), 2);
+}
+
+// 26
+#[tokio::test]
+async fn the_push_of_our_own_quarantine_tag_is_no_violation() {
+    let function = Function::new("quarantine").await;
+    let (digest, events) = function.push("infrastructure", &["litellm-1.80.5"]);
+    function.handle_all(&events).await;
+    let _ = (function.alerts(), function.calls());
+    let echo = function.told();
+    let quarantined = quarantine_tag(&digest, "litellm-1.80.5");
+    assert_eq!(echo.len(), 1);
+    assert_eq!(echo[0]["detail"]["image-tag"], *quarantined);
+    function.handle_all(&echo).await;
+    assert_eq!(function.tags("infrastructure", &digest).unwrap(), [quarantined]);
+    assert_eq!((function.alerts().len(), function.calls().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn somebody_s_own_quarantine_tag_is_a_tag_like_any_other() {
+    let function = Function::new("quarantine").await;
+    let forged = "quarantine-20991231-000000000000-litellm";
+    let (digest, events) = function.push("infrastructure", &[forged]);
+    function.handle_all(&events).await;
+    assert_eq!(
+        function.tags("infrastructure", &digest).unwrap(),
+        [quarantine_tag(&digest, forged)]
+    );
+}
+
+#[tokio::test]
+async fn signatures_and_children_of_an_index_are_not_judged() {
+    let function = Function::new("quarantine").await;
+    let subject = "0a".repeat(32);
+    for tag in ["", ".sig", ".att", ".sbom"].map(|kind| format!("sha256-{subject}{kind}")) {
+        let (digest, events) = function.push("infrastructure", &[&tag]);
+        function.handle_all(&events).await;
+        assert_eq!(function.tags("infrastructure", &digest).unwrap(), [tag]);
+    }
+    let (digest, events) = function.push("infrastructure", &[]);
+    assert_eq!(events[0]["detail"]["image-tag"], "");
+    function.handle_all(&events).await;
+    assert_eq!(function.tags("infrastructure", &digest).unwrap(), [""; 0]);
+    assert_eq!(function.alerts().len(), 0);
+}
+
+#[tokio::test]
+async fn an_index_is_quarantined_whole() {
+    let function = Function::new("quarantine").await;
+    let (index, images, events) = push_index(&function, "openwebui-0.6.36");
+    function.handle_all(&events).await;
+    assert_eq!(
+        function.tags("infrastructure", &index).unwrap(),
+        [quarantine_tag(&index, "openwebui-0.6.36")]
+    );
+    assert!(images.iter().all(|image| function.tags("infrastructure", image).is_some()));
+    assert_eq!(function.alerts().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_gone_by_then_is_nobody_s_business_any_more() {
+    let function = Function::new("quarantine").await;
+    let (digest, events) = function.push("infrastructure", &["litellm-1.80.5"]);
+    function.untag("infrastructure", "litellm-1.80.5");
+    assert_eq!(function.tags("infrastructure", &digest), None);
+    function.handle_all(&events).await;
+    let (digest, events) = function.push("infrastructure", &["litellm-v1.0.0", "latest"]);
+    function.untag("infrastructure", "latest");
+    function.handle_all(&events).await;
+    assert_eq!(function.tags("infrastructure", &digest).unwrap(), ["litellm-v1.0.0"]);
+    assert_eq!(function.alerts().len(), 0);
+    // Nor is a repository.
+    function
+        .aws
+        .by_hand("DeleteRepository", &json!({"repositoryName": "infrastructure", "force": true}))
+        .unwrap();
+    function.handle_all(&[event("near-miss"), event("index")]).await;
+    assert_eq!(function.alerts().len(), 0);
+}
+
+// 28
+#[tokio::test]
+async fn a_tag_that_is_another_image_s_by_then_stays_with_it() {
+    let function = Function::new("quarantine").await;
+    let (first, events) = function.push("infrastructure", &["litellm-v1.80.5", "latest"]);
+    function.untag("infrastructure", "latest");
+    let (second, _) = function.push("infrastructure", &["litellm-v1.80.6", "latest"]);
+    function.handle_all(&events).await;
+    assert_eq!(function.tags("infrastructure", &first).unwrap(), ["litellm-v1.80.5"]);
+    assert_eq!(function.tags("infrastructure", &second).unwrap(), ["latest", "litellm-v1.80.6"]);
+    let changes = function.aws.take_changes();
+    assert!(changes.iter().all(|change| change == "PutItem"), "{changes:?}");
+}
+
+#[tokio::test]
+async fn where_tags_have_become_mutable_a_violation_is_only_told() {
+    let function = Function::new("quarantine").await;
+    let (digest, events) = function.push("infrastructure", &["litellm-1.80.5"]);
+    for mutability in ["MUTABLE", "IMMUTABLE_WITH_EXCLUSION"] {
+        let filter = json!([{"filterType": "WILDCARD", "filter": "litellm*"}]);
+        let mut set = json!({"repositoryName": "infrastructure", "imageTagMutability": mutability});
+        if mutability != "MUTABLE" {
+            set["imageTagMutabilityExclusionFilters"] = filter;
+        }
+        function.aws.by_hand("PutImageTagMutability", &set).unwrap();
+        function.handle_all(&events).await;
+        assert_eq!(function.tags("infrastructure", &digest).unwrap(), ["litellm-1.80.5"]);
+    }
+    let alert = function.alert();
+    assert_eq!(alert["details"]["action"], "reported");
+    assert!(alert["text"].as_str().unwrap().contains("not immutable any more"), "{alert:#}");
+}
+
+#[tokio::test]
+async fn the_same_push_again_is_enforced_again_and_not_told_again() {
+    let function = Function::new("quarantine").await;
+    let (digest, events) = function.push("infrastructure", &["litellm-1.80.5"]);
+    function.handle_all(&events).await;
+    let again = function.tag("infrastructure", &digest, "litellm-1.80.5");
+    let again: Vec<_> = again
+        .into_iter()
+        .filter(|event| event["detail"]["image-tag"] == "litellm-1.80.5")
+        .collect();
+    function.handle_all(&again).await;
+    let quarantined = quarantine_tag(&digest, "litellm-1.80.5");
+    assert_eq!(function.tags("infrastructure", &digest).unwrap(), [quarantined]);
+    assert_eq!(function.alerts().len(), 1);
+    // A week later it is news again.
+    function.aws.advance(std::time::Duration::from_secs(8 * 86_400));
+    let again = function.tag("infrastructure", &digest, "litellm-1.80.5");
+    function.handle_all(&again[again.len() - 1..]).await;
+    assert_eq!(function.alerts().len(), 1);
+}
+
+#[tokio::test]
+async fn a_report_changes_nothing() {
+    let function = Function::new("report").await;
+    let (digest, events) = function.push("infrastructure", &["litellm-1.80.5", "latest"]);
+    function.handle_all(&events).await;
+    let tags = ["latest", "litellm-1.80.5"];
+    assert_eq!(function.tags("infrastructure", &digest).unwrap(), tags);
+    let changes = function.aws.take_changes();
+    let only = ["PutItem", "Publish"];
+    assert!(changes.iter().all(|change| only.contains(&change.as_str())), "{changes:?}");
+    let alerts = function.alerts();
+    assert_eq!(alerts.len(), 2);
+    assert!(alerts.iter().all(|alert| alert["details"]["action"] == "reported"));
+}
+
+#[tokio::test]
+async fn an_image_without_a_good_tag_is_archived_with_its_tags() {
+    let function = Function::new("archive").await;
+    let (digest, events) = function.push("deployments", &["feature-x"]);
+    function.handle_all(&events).await;
+    let (kept, events) = function.push("deployments", &["myapp-0123abc", "feature-y"]);
+    function.handle_all(&events).await;
+    let status = |digest: &str| {
+        let input = json!({"repositoryName": "deployments", "imageIds": [{"imageDigest": digest}]});
+        let found = function.aws.by_hand("DescribeImages", &input).unwrap();
+        found["imageDetails"][0]["imageStatus"].clone()
+    };
+    assert_eq!((status(&digest), status(&kept)), (json!("ARCHIVED"), json!("ACTIVE")));
+    assert_eq!(function.tags("deployments", &digest).unwrap(), ["feature-x"]);
+    let alerts = function.alerts();
+    let actions: Vec<_> = alerts.iter().map(|alert| &alert["details"]["action"]).collect();
+    assert_eq!(actions, ["archived", "reported"]);
+}
+
+#[tokio::test]
+async fn what_was_archived_meanwhile_is_out_of_reach_already() {
+    let function = Function::new("quarantine").await;
+    let (digest, events) = function.push("infrastructure", &["latest"]);
+    let archive = json!({
+        "repositoryName": "infrastructure",
+        "imageId": {"imageDigest": digest},
+        "targetStorageClass": "ARCHIVE",
+    });
+    function.aws.by_hand("UpdateImageStorageClass", &archive).unwrap();
+    function.handle_all(&events).await;
+    assert_eq!(function.tags("infrastructure", &digest).unwrap(), ["latest"]);
+    assert_eq!(function.alert()["details"]["action"], "reported");
+}
+
+#[tokio::test]
+async fn a_refusal_of_ecr_is_an_error_that_names_the_image_and_the_step() {
+    let function = Function::new("quarantine").await;
+    let (digest, events) = function.push("infrastructure", &["latest"]);
+    function.aws.fault("PutImage", 1, Fault::Error(400, "AccessDeniedException"));
+    let error = function.handle(&events[0], "request").await.unwrap_err();
+    let quarantined = quarantine_tag(&digest, "latest");
+    assert_eq!(
+        format!("{error:#}"),
+        format!(
+            "infrastructure@{digest}: tag the image {quarantined}: AccessDeniedException: made to fail"
+        )
+    );
+    assert_eq!(function.tags("infrastructure", &digest).unwrap(), ["latest"]);
+    // It is tried again.
+    function.handle(&events[0], "request").await.unwrap();
+    assert_eq!(function.tags("infrastructure", &digest).unwrap(), [quarantined]);
+    assert_eq!(function.alerts().len(), 1);
+}

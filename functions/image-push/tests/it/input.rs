@@ -1,0 +1,191 @@
+//! What cannot be understood, and what is none of the function's business.
+
+use expect_test::{Expect, expect};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::{Function, event};
+
+/// Every event there is a file of, and what it comes to with the deployed policies: nothing,
+/// for all that is no violation.
+#[tokio::test]
+async fn each_event_of_the_folder_is_understood() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/image-push");
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    let mut told = String::new();
+    for name in names {
+        let function = Function::with_patterns("report", "infrastructure deployments").await;
+        let today = time_of(&event(&name));
+        image_push::handle(&function.context, &event(&name), "request", today).await.unwrap();
+        let alerts = function.alerts();
+        let kinds: Vec<String> = alerts
+            .iter()
+            .map(|alert| format!(" {} {}", alert["kind"], alert["details"]["rule"]))
+            .collect();
+        told += &format!("{name}:{}\n", kinds.concat());
+    }
+    expect![[r#"
+        conforming:
+        forbidden: "tag-violation" "forbidden"
+        index:
+        near-miss: "tag-violation" "grammar"
+        quarantine-echo:
+        signature:
+        unmanaged-repository: "repository-violation" null
+        untagged-child:
+    "#]]
+    .assert_eq(&told);
+}
+
+fn time_of(event: &Value) -> chrono::DateTime<chrono::Utc> {
+    event["time"].as_str().unwrap().parse().unwrap()
+}
+
+/// The event with a value set, or removed where it is null, by its pointer.
+fn with(pointer: &str, value: Value) -> Value {
+    let mut event = event("near-miss");
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    let object = event.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+    match value {
+        Value::Null => object.remove(name),
+        value => object.insert(name.to_owned(), value),
+    };
+    event
+}
+
+async fn check(event: Value, expected: Expect) {
+    let function = Function::new("quarantine").await;
+    let error = function.handle(&event, "request").await.unwrap_err();
+    expected.assert_eq(&format!("{error:#}"));
+    assert_eq!(function.calls(), [""; 0], "{event:#}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_understood_names_the_field_and_touches_nothing() {
+    check(json!([1]), expect!["the event: [0]: invalid type: integer `1`, expected a string"])
+        .await;
+    check(
+        json!("text"),
+        expect![[r#"the event: .: invalid type: string "text", expected struct EventBridgeEvent"#]],
+    )
+    .await;
+    check(json!({}), expect!["the event: .: missing field `detail-type`"]).await;
+    check(
+        with("/detail-type", "ECR Image Scan".into()),
+        expect![[r#"the event: detail-type: expected ECR Image Action, got "ECR Image Scan""#]],
+    )
+    .await;
+    check(
+        with("/detail", json!([])),
+        expect!["the event: detail: invalid length 0, expected struct Detail with 6 elements"],
+    )
+    .await;
+    check(with("/id", Value::Null), expect!["the event: id: missing, and required"]).await;
+    check(
+        with("/time", "yesterday".into()),
+        expect!["the event: time: input contains invalid characters"],
+    )
+    .await;
+    check(
+        with("/region", json!(5)),
+        expect!["the event: region: invalid type: integer `5`, expected a string"],
+    )
+    .await;
+    check(
+        with("/detail/image-digest", Value::Null),
+        expect!["the event: detail.image-digest: missing, and required"],
+    )
+    .await;
+    check(with("/detail/image-digest", "sha256:0a".into()), expect![[r#"the event: detail.image-digest: expected sha256: and 64 lower-case hexadecimal digits, got "sha256:0a""#]]).await;
+    check(
+        with("/detail/image-digest", json!({"a": 1})),
+        expect!["the event: detail.image-digest: invalid type: map, expected a string"],
+    )
+    .await;
+    check(with("/detail/repository-name", "Infra structure".into()), expect![[r#"the event: detail.repository-name: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/', got "Infra structure""#]]).await;
+    check(
+        with("/detail/repository-name", Value::Null),
+        expect!["the event: detail.repository-name: missing, and required"],
+    )
+    .await;
+    check(with("/detail/image-tag", "a:b".into()), expect![[r#"the event: detail.image-tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-', got "a:b""#]]).await;
+    check(with("/detail/image-tag", "x".repeat(1_000).into()), expect![[r#"the event: detail.image-tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-', got "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx""#]]).await;
+    check(
+        with("/detail/image-tag", json!(1)),
+        expect!["the event: detail.image-tag: invalid type: integer `1`, expected a string"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_successful_push_into_a_governed_repository_is_passed_over() {
+    let function = Function::new("quarantine").await;
+    for event in [
+        with("/detail/action-type", "DELETE".into()),
+        with("/detail/action-type", "UPDATE_STORAGE_CLASS".into()),
+        with("/detail/action-type", Value::Null),
+        with("/detail/result", "FAILURE".into()),
+        with("/detail/repository-name", "scratch".into()),
+        with("/detail/image-tag", Value::Null),
+    ] {
+        function.handle(&event, "request").await.unwrap();
+        assert_eq!(function.calls(), [""; 0], "{event:#}");
+    }
+}
+
+/// JSON of any shape, with the names of an event.
+fn anything() -> impl Strategy<Value = Value> {
+    let names = prop::sample::select(vec![
+        "detail",
+        "detail-type",
+        "id",
+        "time",
+        "account",
+        "region",
+        "source",
+        "result",
+        "action-type",
+        "image-tag",
+        "image-digest",
+        "repository-name",
+        "manifest-media-type",
+    ]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        ".{0,40}".prop_map(Value::from),
+        prop::sample::select(vec![
+            "ECR Image Action",
+            "PUSH",
+            "SUCCESS",
+            "infrastructure",
+            "2026-11-24T09:30:02Z"
+        ])
+        .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 64, 13, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((names.clone(), inner), 0..13).prop_map(|pairs| {
+                Value::Object(pairs.into_iter().map(|(name, it)| (name.to_owned(), it)).collect())
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_event_makes_it_panic(anything in anything(), name in ".{0,20}", of in 0..8_usize) {
+        let _ = image_push::event::read(&anything);
+        // The same with one field of a good one replaced.
+        let pointers = ["/id", "/time", "/detail", "/detail/image-tag", "/detail/image-digest",
+            "/detail/repository-name", "/detail/manifest-media-type", "/detail/result"];
+        let _ = image_push::event::read(&with(pointers[of], anything));
+        let _ = image_push::event::read(&with(pointers[of], name.into()));
+    }
+}

@@ -1,0 +1,109 @@
+//! Who is told, and how often.
+
+use std::time::Duration;
+
+use local_aws::Fault;
+use serde_json::{Value, json};
+
+use crate::{Function, event, push_index};
+
+// 21
+#[tokio::test(start_paused = true)]
+async fn an_event_that_comes_twice_at_once_is_told_once() {
+    let function = Function::new("quarantine").await;
+    function.slow_down(|_| 10);
+    let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
+    let (one, other) =
+        tokio::join!(function.handle(&events[0], "one"), function.handle(&events[0], "other"));
+    one.and(other).unwrap();
+    assert_eq!(function.alerts().len(), 1);
+    let changes = function.aws.take_changes();
+    let removals = changes.iter().filter(|change| *change == "BatchDeleteImage").count();
+    assert_eq!(removals, 1, "{changes:?}");
+}
+
+// 21
+#[tokio::test]
+async fn an_event_that_comes_again_an_hour_later_is_told_once() {
+    for enforcement in ["report", "quarantine", "archive"] {
+        let function = Function::new(enforcement).await;
+        let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
+        function.handle_all(&events).await;
+        function.aws.advance(Duration::from_secs(3_600));
+        function.handle_all(&events).await;
+        assert_eq!(function.alerts().len(), 1, "{enforcement}");
+    }
+}
+
+#[tokio::test]
+async fn another_delivery_does_not_wait_for_an_attempt_that_died_for_ever() {
+    let function = Function::new("quarantine").await;
+    let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
+    function.aws.fault("Publish", 1, Fault::Error(400, "AuthorizationError"));
+    function.handle(&events[0], "one").await.unwrap_err();
+    // It is under way, as far as can be seen; a minute later it is not.
+    function.handle(&events[0], "other").await.unwrap();
+    assert_eq!(function.alerts().len(), 0);
+    function.aws.advance(Duration::from_secs(60));
+    function.handle(&events[0], "other").await.unwrap();
+    assert_eq!(function.alert()["details"]["action"], "quarantined");
+    function.handle(&events[0], "one").await.unwrap();
+    assert_eq!(function.alerts().len(), 0);
+}
+
+#[tokio::test]
+async fn everybody_gets_the_text_that_is_theirs() {
+    let function = Function::new("quarantine").await;
+    let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
+    function.handle_all(&events).await;
+    let deliveries = std::mem::take(&mut function.aws.state().deliveries);
+    let of = |protocol: &str| {
+        let found = deliveries.iter().find(|delivery| delivery.protocol == protocol);
+        found.unwrap().message.clone()
+    };
+    assert!(of("email").starts_with("infrastructure:litellm-1.80.5 was quarantined\n"));
+    let [json, amazon_q] =
+        ["sqs", "https"].map(|protocol| serde_json::from_str::<Value>(&of(protocol)).unwrap());
+    assert_eq!(json["version"], 1);
+    assert_eq!((&amazon_q["version"], &amazon_q["source"]), (&json!("1.0"), &json!("custom")));
+    let subject = deliveries[0].subject.as_deref();
+    assert_eq!(subject, Some("infrastructure:litellm-1.80.5 was quarantined"));
+}
+
+#[tokio::test]
+async fn an_unexpected_repository_is_told_once_a_day_and_only_where_names_are_governed() {
+    let unmanaged = event("unmanaged-repository");
+    let function = Function::new("quarantine").await;
+    function.handle(&unmanaged, "any").await.unwrap();
+    assert_eq!((function.alerts().len(), function.calls().len()), (0, 0));
+
+    let function = Function::with_patterns("quarantine", "infrastructure deployments").await;
+    for request in ["one", "two", "three"] {
+        function.handle(&unmanaged, request).await.unwrap();
+    }
+    let alert = function.alert();
+    assert_eq!(alert["kind"], "repository-violation");
+    assert_eq!((&alert["repository"], &alert["remedies"]), (&json!("scratch"), &json!([])));
+    function.aws.advance(Duration::from_secs(86_400));
+    function.handle(&unmanaged, "four").await.unwrap();
+    assert_eq!(function.alerts().len(), 1);
+    let (_, events) = function.push("infrastructure", &["litellm-v1.80.5"]);
+    function.handle_all(&events).await;
+    assert_eq!(function.alerts().len(), 0);
+}
+
+#[tokio::test]
+async fn the_images_of_an_index_are_noted_with_it() {
+    let function = Function::new("quarantine").await;
+    let (index, images, events) = push_index(&function, "openwebui-v0.6.36");
+    function.handle_all(&events).await;
+    let client = aws_sdk_dynamodb::Client::new(&function.aws.config());
+    for image in images {
+        let key =
+            aws_sdk_dynamodb::types::AttributeValue::S(format!("child infrastructure {image}"));
+        let found = client.get_item().table_name("ledger").key("fact", key).send().await.unwrap();
+        let noted = found.item().unwrap()["index"].as_s().unwrap();
+        assert_eq!(noted, &index);
+    }
+    assert_eq!(function.alerts().len(), 0);
+}

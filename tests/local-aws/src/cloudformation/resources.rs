@@ -1,0 +1,141 @@
+//! The resources that are made by a call of their service, or by nothing but their name.
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use http::Request;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use super::known;
+use crate::iam::Role;
+use crate::{ACCOUNT, LocalAws, REGION};
+
+impl LocalAws {
+    /// Makes a resource of this type under this name, and gives what a `Ref` of it is, and
+    /// its attributes. A property that means nothing here is an error.
+    pub async fn make(
+        &self,
+        kind: &str,
+        name: &str,
+        properties: &Value,
+    ) -> anyhow::Result<(String, Value)> {
+        let (_, allowed) = PROPERTIES
+            .iter()
+            .find(|(of, _)| *of == kind)
+            .with_context(|| format!("{kind} cannot be made here"))?;
+        known(properties, allowed)?;
+        let arn =
+            |service: &str, rest: &str| format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{rest}");
+        Ok(match kind {
+            "AWS::Logs::LogGroup" => {
+                let arn = arn("logs", &format!("log-group:{name}:*"));
+                (name.to_owned(), json!({"Arn": arn}))
+            }
+            "AWS::IAM::Role" => {
+                let path = properties["Path"].as_str().unwrap_or("/");
+                let arn = format!("arn:aws:iam::{ACCOUNT}:role{path}{name}");
+                let trust = properties["AssumeRolePolicyDocument"].to_string();
+                let role = Role { path: path.to_owned(), trust };
+                self.state().iam.roles.insert(name.to_owned(), role);
+                (name.to_owned(), json!({"Arn": arn}))
+            }
+            "AWS::SNS::Topic" => {
+                self.ask_sns("CreateTopic", &[("Name", name)]).await?;
+                let arn = arn("sns", name);
+                (arn.clone(), json!({"TopicArn": arn, "TopicName": name}))
+            }
+            "AWS::SNS::Subscription" => {
+                let text = |name: &str| properties[name].as_str().unwrap_or_default();
+                let given = ["TopicArn", "Protocol", "Endpoint"].map(|name| (name, text(name)));
+                self.ask_sns("Subscribe", &given).await?;
+                (format!("{}:{name}", text("TopicArn")), json!({}))
+            }
+            "AWS::SQS::Queue" => {
+                let queue = json!({"QueueName": name});
+                let made = self.ask("sqs", "AmazonSQS.CreateQueue", &queue).await?;
+                let url = made["QueueUrl"].as_str().unwrap_or_default().to_owned();
+                (url, json!({"Arn": arn("sqs", name), "QueueName": name}))
+            }
+            "AWS::DynamoDB::Table" => {
+                let mut table = json!({"TableName": name});
+                for of in ["AttributeDefinitions", "BillingMode", "KeySchema"] {
+                    table[of] = properties[of].clone();
+                }
+                self.ask("dynamodb", "DynamoDB_20120810.CreateTable", &table).await?;
+                let live = &properties["TimeToLiveSpecification"];
+                let live = json!({"TableName": name, "TimeToLiveSpecification": live});
+                self.ask("dynamodb", "DynamoDB_20120810.UpdateTimeToLive", &live).await?;
+                (name.to_owned(), json!({"Arn": arn("dynamodb", &format!("table/{name}"))}))
+            }
+            "AWS::KMS::Key" => {
+                (name.to_owned(), json!({"Arn": arn("kms", &format!("key/{name}")), "KeyId": name}))
+            }
+            // Policies and alarms: nothing here goes by them.
+            _ => (name.to_owned(), json!({})),
+        })
+    }
+
+    async fn ask(&self, service: &str, target: &str, input: &Value) -> anyhow::Result<Value> {
+        let request = Request::post("/")
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amz-target", target)
+            .body(Bytes::from(input.to_string()))?;
+        let response = self.services().handle(service, request).await;
+        if !response.status().is_success() {
+            bail!("{target}: {}", String::from_utf8_lossy(response.body()));
+        }
+        Ok(serde_json::from_slice(response.body())?)
+    }
+
+    async fn ask_sns(&self, action: &str, input: &[(&str, &str)]) -> anyhow::Result<()> {
+        let pairs = [("Action", action)].into_iter().chain(input.iter().copied());
+        let encoded = pairs.map(|(name, value)| {
+            format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))
+        });
+        let body = encoded.collect::<Vec<_>>().join("&");
+        let response = self.services().handle("sns", Request::post("/").body(body.into())?).await;
+        if !response.status().is_success() {
+            bail!("{action}: {}", String::from_utf8_lossy(response.body()));
+        }
+        Ok(())
+    }
+}
+
+/// The properties of each type that are honoured here, or that change nothing here: nothing
+/// is encrypted, refused by a policy, or alarmed.
+const PROPERTIES: &[(&str, &[&str])] = &[
+    (
+        "AWS::CloudWatch::Alarm",
+        &[
+            "AlarmActions",
+            "AlarmDescription",
+            "ComparisonOperator",
+            "Dimensions",
+            "EvaluationPeriods",
+            "MetricName",
+            "Namespace",
+            "Period",
+            "Statistic",
+            "Threshold",
+            "TreatMissingData",
+        ],
+    ),
+    (
+        "AWS::DynamoDB::Table",
+        &[
+            "AttributeDefinitions",
+            "BillingMode",
+            "KeySchema",
+            "SSESpecification",
+            "TimeToLiveSpecification",
+        ],
+    ),
+    ("AWS::IAM::Role", &["AssumeRolePolicyDocument", "Description", "Path", "Policies"]),
+    ("AWS::KMS::Key", &["Description", "EnableKeyRotation", "KeyPolicy"]),
+    ("AWS::Logs::LogGroup", &["RetentionInDays"]),
+    ("AWS::SNS::Subscription", &["Endpoint", "Protocol", "TopicArn"]),
+    ("AWS::SNS::Topic", &["KmsMasterKeyId"]),
+    ("AWS::SNS::TopicPolicy", &["PolicyDocument", "Topics"]),
+    ("AWS::SQS::Queue", &["MessageRetentionPeriod", "SqsManagedSseEnabled"]),
+    ("AWS::SQS::QueuePolicy", &["PolicyDocument", "Queues"]),
+];
