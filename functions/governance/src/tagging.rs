@@ -64,7 +64,12 @@ pub fn judge(policy: &Policy, text: &str) -> Verdict {
         Ok(tag) => tag,
         Err(error) => {
             let error: crate::image::InvalidTag = error;
-            return violation(Rule::Syntax, format!("is no tag: {error}"));
+            return Verdict::Violation(Violation {
+                rule: Rule::Syntax,
+                reason: format!("is no tag: {error}"),
+                component: None,
+                suggestion: None,
+            });
         }
     };
     if tag.subject().is_some() {
@@ -72,7 +77,12 @@ pub fn judge(policy: &Policy, text: &str) -> Verdict {
     }
     let (repository, tags) = (&policy.repository_name, &policy.governance.tags);
     if let Some(wildcard) = tags.forbidden.iter().find(|wildcard| wildcard.matches(&tag)) {
-        return violation(Rule::Forbidden, format!("is forbidden by {wildcard}"));
+        return Verdict::Violation(Violation {
+            rule: Rule::Forbidden,
+            reason: format!("is forbidden by {wildcard}"),
+            component: component(policy, &tag),
+            suggestion: None,
+        });
     }
     let Some(conforming) = tags.grammar.conforming(repository, &tag) else {
         let suggestion = tags.grammar.suggestion(repository, &tag);
@@ -116,10 +126,6 @@ pub fn judge_image(policy: &Policy, digest: &Digest, tag: &Tag, today: NaiveDate
 #[must_use]
 pub fn is_expected(patterns: &[RepositoryPattern], repository: &RepositoryName) -> bool {
     patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(repository))
-}
-
-fn violation(rule: Rule, reason: String) -> Verdict {
-    Verdict::Violation(Violation { rule, reason, component: None, suggestion: None })
 }
 
 fn component(policy: &Policy, tag: &Tag) -> Option<Component> {
@@ -214,7 +220,7 @@ mod tests {
             &[("Governance.Tags.Forbidden", json!(["*-v0.0.0", "latest"]))],
             &["litellm-v0.0.0", "litellm-0.0.0", "latest", "litellm-v0.0.1"],
             &expect![[r#"
-                forbidden: litellm-v0.0.0 is forbidden by *-v0.0.0
+                forbidden: litellm-v0.0.0 is forbidden by *-v0.0.0 (litellm)
                 grammar: litellm-0.0.0 is not made of {component}-v{semver}
                 forbidden: latest is forbidden by latest
                 litellm-v0.0.1: litellm

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use chrono::SecondsFormat;
 use governance::alert::{Pushed, Source};
@@ -49,14 +49,18 @@ struct Detail {
 /// Reads an event; none of what is no successful push. The error names the field that cannot
 /// be understood.
 pub fn read(payload: &Value) -> anyhow::Result<Option<ImagePush>> {
-    let event: EventBridgeEvent<Detail> = serde_path_to_error::deserialize(payload)
-        .map_err(|error| anyhow!("{}: {}", error.path(), error.inner()))
-        .context("the event")?;
+    if !payload.is_object() {
+        bail!("the event: expected an object of EventBridge");
+    }
+    let event: EventBridgeEvent<Detail> =
+        serde_path_to_error::deserialize(payload).map_err(|error| {
+            // What the object as a whole lacks has no path.
+            let path = error.path().to_string();
+            let path = if path == "." { String::new() } else { format!("{path}: ") };
+            anyhow!("the event: {path}{}", error.inner())
+        })?;
     if event.detail_type != DETAIL_TYPE {
-        return Err(anyhow!(
-            "the event: detail-type: expected {DETAIL_TYPE}, got {:?}",
-            event.detail_type
-        ));
+        bail!("the event: detail-type: expected {DETAIL_TYPE}, got {:?}", event.detail_type);
     }
     let detail = event.detail;
     if detail.action_type.as_deref() != Some("PUSH") || detail.result.as_deref() != Some("SUCCESS")

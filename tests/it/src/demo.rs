@@ -2,6 +2,8 @@
 //!
 //! It shows what stands by asking AWS for it, not by what it thinks that it did.
 
+mod pushes;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -26,8 +28,9 @@ pub async fn run() -> anyhow::Result<()> {
     println!("ECR Warden on an AWS in memory: account {ACCOUNT}, {REGION}, {}", server.endpoint());
 
     step(
-        "Deploy infra/sam/template.yaml with its defaults",
-        "The function runs as a process. For each Custom:: resource it is asked as CloudFormation \
+        "Deploy infra/sam/template.yaml",
+        "With its defaults, an AlertEmail, RepositoryNamePatterns, and one line more: a tag that \
+         is forbidden. The functions run as processes. For each Custom:: resource it is asked as CloudFormation \
          asks, says what it is about to do (the indented lines, from its log), and does it.",
     );
     let outputs = deploy(&aws).await?;
@@ -51,7 +54,19 @@ pub async fn run() -> anyhow::Result<()> {
             println!("      {value}");
         }
     }
+
+    let inbox = pushes::Inbox { aws: &aws, function: "ecr-warden-ImagePushFunction" };
+    subscribe_queue(&aws, output(&outputs, "AlertTopicArn")?).await?;
+    pushes::show(&inbox).await?;
     aws.lambda().stop();
+    Ok(())
+}
+
+/// A queue of our own, that gets alerts as machines get them.
+async fn subscribe_queue(aws: &LocalAws, topic: &str) -> anyhow::Result<()> {
+    let (_, queue) = aws.make("AWS::SQS::Queue", "alerts", &json!({})).await?;
+    let subscription = json!({"TopicArn": topic, "Protocol": "sqs", "Endpoint": queue["Arn"]});
+    aws.make("AWS::SNS::Subscription", "alerts", &subscription).await?;
     Ok(())
 }
 
@@ -81,11 +96,19 @@ fn broken(text: &str, after: &[char]) -> impl Iterator<Item = String> {
 }
 
 async fn deploy(aws: &LocalAws) -> anyhow::Result<BTreeMap<String, String>> {
-    let template = Template::read(TEMPLATE)?;
+    let grammar = "          Grammar: !Ref InfrastructureTagGrammar\n";
+    let (before, after) = TEMPLATE.split_once(grammar).context("the template has no grammar")?;
+    let forbidden = "          Forbidden: ['*-v0.0.0']\n";
+    let template = Template::read(&[before, grammar, forbidden, after].concat())?;
+    let parameters = [
+        ("AlertEmail", "platform-team@example.com"),
+        ("RepositoryNamePatterns", "infrastructure deployments"),
+    ];
+    let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let deployment = Deployment {
         template: &template,
         name: "ecr-warden",
-        parameters: &BTreeMap::new(),
+        parameters: &parameters.into(),
         program: std::env::current_exe().context("finding this program")?,
     };
     let shown = |made: Made| {

@@ -7,6 +7,7 @@
 
 mod demo;
 mod probe;
+mod push;
 
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ async fn main() -> ExitCode {
     let handler = std::env::var("_HANDLER");
     let done = match handler.as_deref() {
         Ok("custom-resource") => custom_resource::run().await,
+        Ok("image-push") => image_push::run().await,
         Ok("probe") => probe::run().await,
         Ok(other) => Err(format!("there is no function {other}").into()),
         Err(_) => demo::run().await.map_err(|error| format!("{error:#}").into()),

@@ -66,14 +66,9 @@ async fn check(event: Value, expected: Expect) {
 
 #[tokio::test]
 async fn what_cannot_be_understood_names_the_field_and_touches_nothing() {
-    check(json!([1]), expect!["the event: [0]: invalid type: integer `1`, expected a string"])
-        .await;
-    check(
-        json!("text"),
-        expect![[r#"the event: .: invalid type: string "text", expected struct EventBridgeEvent"#]],
-    )
-    .await;
-    check(json!({}), expect!["the event: .: missing field `detail-type`"]).await;
+    check(json!([1]), expect!["the event: expected an object of EventBridge"]).await;
+    check(json!("text"), expect!["the event: expected an object of EventBridge"]).await;
+    check(json!({}), expect!["the event: missing field `detail-type`"]).await;
     check(
         with("/detail-type", "ECR Image Scan".into()),
         expect![[r#"the event: detail-type: expected ECR Image Action, got "ECR Image Scan""#]],

@@ -1,0 +1,203 @@
+//! What becomes of pushes: every shape that an event of them has, as real ones.
+
+use anyhow::{Context as _, ensure};
+use local_aws::LocalAws;
+use serde_json::{Value, json};
+
+use super::{ask, folded, plans, step, word};
+use crate::push::Client;
+
+/// An event of `events/image-push`: ECR is held to telling the same.
+macro_rules! event {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../../../../events/image-push/", $name, ".json")))
+    };
+}
+
+/// Where alerts go, and so what can be shown of them.
+pub struct Inbox<'a> {
+    /// The AWS.
+    pub aws: &'a LocalAws,
+    /// The function that judges pushes.
+    pub function: &'a str,
+}
+
+/// Pushes all of them and shows what happens.
+pub async fn show(inbox: &Inbox<'_>) -> anyhow::Result<()> {
+    let client = Client::login(inbox.aws)?;
+    // The events are those that ECR has to tell, the first of them of the push itself.
+    let push = async |what: &str, why: &str, events: &[(&str, &str)], layer: &str| {
+        let expected = read(events)?;
+        let (name, first) = expected.first().context("no event is expected")?;
+        let detail = &first["detail"];
+        let (repository, tag) = (word(&detail["repository-name"]), word(&detail["image-tag"]));
+        step(what, why);
+        let artifact = detail["artifact-media-type"].as_str();
+        let push = client.image(repository, Some(tag), layer, artifact);
+        let shown = Shown { all_texts: *name == "near-miss" };
+        inbox.show(repository, &expected, shown, push).await
+    };
+    push(
+        "docker push infrastructure:litellm-v1.80.5",
+        "A conforming tag: judged, and that is all. Most pushes are like this.",
+        &[event!("conforming")],
+        "litellm 1.80.5",
+    )
+    .await?;
+    push(
+        "docker push infrastructure:litellm-1.80.5",
+        "The v is missing. The image gets a quarantine tag and loses the bad one; the event of \
+         our own tag comes back and is passed over.",
+        &[event!("near-miss"), event!("quarantine-echo")],
+        "litellm 1.80.5, built again",
+    )
+    .await?;
+    push(
+        "docker push infrastructure:litellm-v0.0.0",
+        "It conforms, and is forbidden. (Forbidden is a line of the template; this \
+         demonstration adds one.)",
+        &[event!("forbidden")],
+        "litellm, a placeholder",
+    )
+    .await?;
+    push(
+        "cosign sign infrastructure:litellm-v1.80.5",
+        "A signature's tag is its image's business.",
+        &[event!("signature")],
+        "a signature",
+    )
+    .await?;
+
+    step(
+        "docker buildx build --push, for two platforms: infrastructure:openwebui-v0.6.36",
+        "Its images come first, each without a tag, and are not judged. The index is read once, \
+         to remember of what they are parts.",
+    );
+    let child = event!("untagged-child");
+    let expected = read(&[child, child, event!("index")])?;
+    let index = async {
+        let amd64 = client.image("infrastructure", None, "openwebui, amd64", None).await?;
+        let arm64 = client.image("infrastructure", None, "openwebui, arm64", None).await?;
+        client.index("infrastructure", "openwebui-v0.6.36", &[amd64, arm64]).await
+    };
+    inbox.show("infrastructure", &expected, Shown { all_texts: false }, index).await?;
+
+    ask(inbox.aws, "CreateRepository", &json!({"repositoryName": "scratch"}))?;
+    push(
+        "docker push scratch:test",
+        "A repository that somebody made by hand, and whose name RepositoryNamePatterns does not \
+         expect: told once a day.",
+        &[event!("unmanaged-repository")],
+        "a test",
+    )
+    .await
+}
+
+/// The events of these files, each with its file's name.
+fn read<'n>(files: &[(&'n str, &str)]) -> anyhow::Result<Vec<(&'n str, Value)>> {
+    let event = |(name, text): &(&'n str, &str)| anyhow::Ok((*name, serde_json::from_str(text)?));
+    files.iter().map(event).collect()
+}
+
+struct Shown {
+    /// Whether the alert is shown as JSON and for Amazon Q too.
+    all_texts: bool,
+}
+
+impl Inbox<'_> {
+    /// Pushes, waits for what comes of it, and shows that.
+    async fn show(
+        &self,
+        repository: &str,
+        expected: &[(&str, Value)],
+        shown: Shown,
+        push: impl Future<Output = anyhow::Result<String>>,
+    ) -> anyhow::Result<()> {
+        let logged = self.aws.lambda().log(self.function).len();
+        {
+            let mut state = self.aws.state();
+            state.deliveries.clear();
+            state.events.clear();
+            state.calls.clear();
+        }
+        let digest = push.await?;
+        self.aws.lambda().settled().await;
+
+        let told = std::mem::take(&mut self.aws.state().events);
+        let pushes: Vec<&Value> =
+            told.iter().filter(|event| event["detail"]["action-type"] == "PUSH").collect();
+        for (nth, (name, expected)) in expected.iter().enumerate() {
+            let told = pushes.get(nth).with_context(|| format!("no event like {name}.json"))?;
+            ensure!(same(told, expected), "ECR told {told:#}\nand {name}.json is {expected:#}");
+        }
+        let log = self.aws.lambda().log(self.function).split_off(logged);
+        for verdict in plans(&log) {
+            folded(&verdict).for_each(|line| println!("   {line}"));
+        }
+        let calls = self.calls();
+        println!("   calls of AWS: {}", if calls.is_empty() { "none" } else { &calls });
+        let described =
+            json!({"repositoryName": repository, "imageIds": [{"imageDigest": digest}]});
+        let found = ask(self.aws, "DescribeImages", &described)?;
+        let tags = found["imageDetails"][0]["imageTags"].to_string();
+        let tags = tags.replace(['[', ']', '"'], "");
+        println!("   in {repository} now: {digest}");
+        println!("   tagged {tags}");
+        self.show_alerts(&shown);
+        Ok(())
+    }
+
+    /// What the function called, in order.
+    fn calls(&self) -> String {
+        let state = self.aws.state();
+        let ours = state.calls.iter().filter(|call| {
+            call.token.as_ref().is_some_and(|token| token.starts_with(self.function))
+        });
+        ours.map(|call| call.operation.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    fn show_alerts(&self, shown: &Shown) {
+        let state = self.aws.state();
+        for delivery in &state.deliveries {
+            let indented = |text: &str| {
+                text.lines().for_each(|line| println!("{}", format!("      {line}").trim_end()));
+            };
+            match delivery.protocol.as_str() {
+                "email" => {
+                    println!("\n   e-mail to {}", delivery.endpoint);
+                    println!(
+                        "      Subject: {}\n",
+                        delivery.subject.as_deref().unwrap_or_default()
+                    );
+                    indented(&delivery.message);
+                }
+                "sqs" if shown.all_texts => {
+                    println!("\n   the same as JSON, for queues and functions");
+                    let json: Value = serde_json::from_str(&delivery.message).unwrap_or_default();
+                    indented(&format!("{json:#}"));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether two events are the same, but for when and of which image they are.
+fn same(one: &Value, other: &Value) -> bool {
+    let without = |event: &Value| {
+        let mut event = event.clone();
+        // Which names the image too.
+        if let Some(tag) = event.pointer_mut("/detail/image-tag")
+            && word(tag).starts_with("quarantine-")
+        {
+            *tag = "quarantine".into();
+        }
+        for pointer in ["/id", "/time", "/detail/image-digest"] {
+            if let Some(value) = event.pointer_mut(pointer) {
+                *value = Value::Null;
+            }
+        }
+        event
+    };
+    without(one) == without(other)
+}
