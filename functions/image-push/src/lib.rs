@@ -109,23 +109,26 @@ impl Invocation<'_> {
             None
         };
         if let Some(tag) = &self.push.tag {
-            let verdict = judge_image(policy, digest, tag, self.now.date_naive());
-            let mut judged = Counts::of("Repository", repository).one("PushesJudged");
-            if let Verdict::Violation(violation) = verdict {
-                let done = self.enforce(policy, tag, &violation, index.as_ref()).await?;
-                judged = match done {
-                    Some(Action::Untagged) => judged.one("Untagged"),
-                    Some(Action::Quarantined) => judged.one("Quarantined"),
-                    Some(Action::Archived) => judged.one("Archived"),
-                    Some(Action::Reported) | None => judged,
-                };
-                if done.is_some() {
-                    let violations = Counts::of("Repository", repository);
-                    let violations = violations.and("Rule", &violation.rule).one("Violations");
-                    violations.write(self.request_id, self.now);
+            let judged = Counts::of("Repository", repository).one("PushesJudged");
+            let judged = match judge_image(policy, digest, tag, self.now.date_naive()) {
+                Verdict::Exempt(_) => None,
+                Verdict::Conforming(_) => Some(judged),
+                Verdict::Violation(violation) => {
+                    let done = self.enforce(policy, tag, &violation, index.as_ref()).await?;
+                    if done.is_some() {
+                        let counts = Counts::of("Repository", repository);
+                        let counts = counts.and("Rule", &violation.rule).one("Violations");
+                        counts.write(self.request_id, self.now);
+                    }
+                    Some(match done {
+                        Some(Action::Untagged) => judged.one("Untagged"),
+                        Some(Action::Quarantined) => judged.one("Quarantined"),
+                        Some(Action::Archived) => judged.one("Archived"),
+                        Some(Action::Reported) | None => judged,
+                    })
                 }
-            }
-            judged.write(self.request_id, self.now);
+            };
+            judged.inspect(|counts| counts.write(self.request_id, self.now));
         }
         match index {
             Some(Manifest { text, media_type }) if media_type.as_deref().is_some_and(is_index) => {

@@ -80,6 +80,11 @@ impl Local {
         &self.root
     }
 
+    /// Where everything but ECR is.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     /// Where ECR is, such as `http://127.0.0.1:4566`.
     pub fn ecr(&self) -> &str {
         self.ecr.endpoint()

@@ -1,5 +1,7 @@
 //! What has to hold of a deployed stack, step by step.
 
+mod pushes;
+
 use std::cell::Cell;
 use std::fmt::Debug;
 use std::time::Duration;
@@ -24,6 +26,7 @@ pub fn run(local: &Local) -> anyhow::Result<u32> {
     let stack = Stack::new(local, "ecr-warden");
     run.defaults(&stack)?;
     run.readme(&stack)?;
+    run.pushes(&stack)?;
     run.update(&stack)?;
     run.impact(&stack)?;
     run.rename(&stack)?;

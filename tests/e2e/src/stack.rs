@@ -92,6 +92,13 @@ impl<'a> Stack<'a> {
         aws(self.local, &wait).map(|_| ())
     }
 
+    /// What became of a resource of the template, by its logical ID.
+    pub fn resource(&self, id: &str) -> anyhow::Result<String> {
+        let describe = ["cloudformation", "describe-stack-resource", "--stack-name", self.name];
+        let found = aws(self.local, &[&describe[..], &["--logical-resource-id", id]].concat())?;
+        Ok(text(&found, "/StackResourceDetail/PhysicalResourceId"))
+    }
+
     pub fn status(&self) -> anyhow::Result<String> {
         let described =
             aws(self.local, &["cloudformation", "describe-stacks", "--stack-name", self.name])?;

@@ -1,10 +1,15 @@
 //! The functions, and a probe of what runs them, as real processes.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something is off")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test ends where something is off"
+)]
 
 mod demo;
 mod events;
 mod lambda;
+mod pushes;
 mod readme;
 mod services;
 
