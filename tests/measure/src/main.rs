@@ -9,8 +9,8 @@
 #![expect(clippy::indexing_slicing, reason = "only of JSON, which takes any name")]
 
 mod tls;
+mod work;
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -21,19 +21,33 @@ use anyhow::{Context as _, bail, ensure};
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use local_aws::lambda::Function;
-use local_aws::{ACCOUNT, LocalAws, REGION, RESPONSE_URL};
-use serde_json::Value;
+use local_aws::{ACCOUNT, LocalAws, REGION};
 
 /// How many processes of each kind, and how many warm invocations each serves.
 const PROCESSES: usize = 15;
 const WARM: usize = 20;
 
-/// The functions, each with an event that takes one call of AWS. The custom resource's is a
-/// deletion of a repository that is gone: it asks ECR for it, and answers CloudFormation.
-const FUNCTIONS: [(&str, &str); 1] = [(
-    "custom-resource",
-    include_str!("../../../events/custom-resource/delete-infrastructure.json"),
-)];
+/// What is shipped.
+const FUNCTIONS: [&str; 2] = ["custom-resource", "image-push"];
+
+/// What a function is given to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Work {
+    /// Of a repository that is gone: the custom resource asks ECR for it, and answers
+    /// CloudFormation. To the bare bootstrap it is an event like any other.
+    Deletion,
+    /// A push that conforms: judged, and no call.
+    Conforming,
+    /// A push that is quarantined: eight calls.
+    Quarantine,
+}
+
+/// Each kind of work, and by which function.
+const WORKS: [(&str, Work); 3] = [
+    ("custom-resource", Work::Deletion),
+    ("image-push", Work::Conforming),
+    ("image-push", Work::Quarantine),
+];
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
@@ -50,7 +64,7 @@ async fn main() -> ExitCode {
 struct Subject {
     label: String,
     function: Function,
-    event: Value,
+    work: Work,
     start: Vec<Duration>,
     first: Vec<Duration>,
     warm: Vec<Duration>,
@@ -68,22 +82,20 @@ async fn run() -> anyhow::Result<()> {
     let folder = target.join(format!("measure/{}", std::process::id()));
     let tls = tls::serve(&aws, &folder).await?;
 
+    work::prepare(&aws).await?;
     let bare = target.join("release/bare");
-    let event: Value = serde_json::from_str(FUNCTIONS[0].1)?;
-    let mut subjects = vec![subject("bare", &bare, event, http.endpoint(), None)];
-    for (name, event) in FUNCTIONS {
+    let mut subjects = vec![subject("bare", &bare, Work::Deletion, http.endpoint(), None)];
+    for (name, work) in WORKS {
         let program = target.join("release").join(name);
-        let mut add = |over: &str, endpoint: &str, roots: &Path| -> anyhow::Result<()> {
-            let event = serde_json::from_str(event)?;
-            let label = format!("{name}, {over}");
-            subjects.push(subject(&label, &program, event, endpoint, Some(roots)));
-            Ok(())
+        let mut add = |over: &str, endpoint: &str, roots: &Path| {
+            let label = format!("{name}, {}{over}", work.label());
+            subjects.push(subject(&label, &program, work, endpoint, Some(roots)));
         };
         // What is not told where its roots are may look in more places than Lambda has.
         let (roots, count) = &tls.system_roots;
-        add("HTTP", http.endpoint(), roots)?;
-        add("TLS, one root", &tls.endpoint, &tls.one_root)?;
-        add(&format!("TLS, {count} roots"), &tls.endpoint, roots)?;
+        add("HTTP", http.endpoint(), roots);
+        add("TLS, one root", &tls.endpoint, &tls.one_root);
+        add(&format!("TLS, {count} roots"), &tls.endpoint, roots);
     }
     for _ in 0..PROCESSES {
         for subject in &mut subjects {
@@ -92,7 +104,8 @@ async fn run() -> anyhow::Result<()> {
     }
     aws.lambda().stop();
     std::fs::remove_dir_all(folder)?;
-    print_times(&subjects)?;
+    let bare = print_times(&subjects)?;
+    print_judgement(&root, bare)?;
     print_sizes(&target)
 }
 
@@ -111,13 +124,12 @@ fn build(root: &Path) -> anyhow::Result<PathBuf> {
 fn subject(
     label: &str,
     program: &Path,
-    mut event: Value,
+    work: Work,
     endpoint: &str,
     roots: Option<&Path>,
 ) -> Subject {
-    let path = RESPONSE_URL.splitn(4, '/').nth(3).unwrap_or_default();
-    event["ResponseURL"] = format!("{endpoint}/{path}").into();
-    let mut environment = BTreeMap::from([("AWS_ENDPOINT_URL".to_owned(), endpoint.to_owned())]);
+    let mut environment = work::environment();
+    environment.insert("AWS_ENDPOINT_URL".to_owned(), endpoint.to_owned());
     if let Some(roots) = roots {
         environment.insert("SSL_CERT_FILE".to_owned(), roots.display().to_string());
     }
@@ -136,7 +148,7 @@ fn subject(
         reserved_concurrency: None,
     };
     let (start, first, warm) = (Vec::new(), Vec::new(), Vec::new());
-    Subject { label: label.to_owned(), function, event, start, first, warm }
+    Subject { label: label.to_owned(), function, work, start, first, warm }
 }
 
 /// One process: its start, its first invocation and its warm ones.
@@ -145,8 +157,10 @@ async fn observe(aws: &LocalAws, subject: &mut Subject) -> anyhow::Result<()> {
     // the next one starts.
     aws.lambda().create(subject.function.clone());
     tokio::time::sleep(Duration::from_millis(50)).await;
+    let endpoint = subject.function.environment["AWS_ENDPOINT_URL"].clone();
     for n in 0..=WARM {
-        let invoked = aws.lambda().invoke(&subject.function.name, subject.event.clone()).await?;
+        let event = subject.work.event(aws, &endpoint)?;
+        let invoked = aws.lambda().invoke(&subject.function.name, event).await?;
         if let Some(error) = invoked.error {
             bail!("{error}: {}\n{}", invoked.payload, invoked.log);
         }
@@ -157,10 +171,9 @@ async fn observe(aws: &LocalAws, subject: &mut Subject) -> anyhow::Result<()> {
             }
             None => subject.warm.push(invoked.duration),
         }
-        let answers = std::mem::take(&mut aws.state().answers);
-        let answered = answers.iter().all(|answer| answer["Status"] == "SUCCESS");
-        let expected = usize::from(subject.label != "bare");
-        ensure!(answered && answers.len() == expected, "invocation {n} was answered {answers:?}");
+        if subject.label != "bare" {
+            subject.work.check(aws).with_context(|| format!("invocation {n}"))?;
+        }
     }
     Ok(())
 }
@@ -171,7 +184,8 @@ fn median(times: &[Duration]) -> anyhow::Result<f64> {
     times.get(times.len() / 2).copied().context("nothing was measured")
 }
 
-fn print_times(subjects: &[Subject]) -> anyhow::Result<()> {
+/// Prints them, and gives how many seconds a warm invocation of the bare one takes.
+fn print_times(subjects: &[Subject]) -> anyhow::Result<f64> {
     let medians = |subject: &Subject| -> anyhow::Result<[f64; 4]> {
         let (start, first) = (median(&subject.start)?, median(&subject.first)?);
         Ok([start, first, median(&subject.warm)?, start + first])
@@ -183,28 +197,43 @@ fn print_times(subjects: &[Subject]) -> anyhow::Result<()> {
          (here and now it took {start:.2} ms to start, {first:.2} ms first, {warm:.2} ms warm)\n"
     );
     println!("the aim: start and first event together within 4× of bare, each zip under 4 MB\n");
-    println!("{:<34}{:>8}{:>8}{:>8}{:>16}", "", "start", "first", "warm", "start + first");
+    println!("{:<38}{:>8}{:>8}{:>8}{:>16}", "", "start", "first", "warm", "start + first");
     for subject in subjects {
         let found = medians(subject)?;
         let ratios: Vec<f64> = found.iter().zip(bare).map(|(found, bare)| found / bare).collect();
         if let [start, first, warm, both] = ratios[..] {
-            println!("{:<34}{start:>7.1}×{first:>7.1}×{warm:>7.1}×{both:>15.1}×", subject.label);
+            println!("{:<38}{start:>7.1}×{first:>7.1}×{warm:>7.1}×{both:>15.1}×", subject.label);
         }
+    }
+    Ok(bare[2])
+}
+
+/// Judgements alone, as they are built to be shipped, beside a bare warm invocation.
+fn print_judgement(root: &Path, bare: f64) -> anyhow::Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["bench", "--package", "governance", "--bench", "judgement", "--locked"];
+    let output = Command::new(&cargo).args(arguments).current_dir(root).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    println!("\njudgement alone, beside a bare warm invocation\n");
+    for line in String::from_utf8(output.stdout)?.lines() {
+        let (name, nanoseconds) = line.split_once(' ').context("the benchmark printed no pair")?;
+        let seconds = nanoseconds.parse::<f64>()? / 1e9;
+        println!("{name:<38}{:>7.3}×", seconds / bare);
     }
     Ok(())
 }
 
 /// Sizes in MB of 10⁶ bytes, stripped as they are shipped and deflated as a zip file is.
 fn print_sizes(target: &Path) -> anyhow::Result<()> {
-    println!("\n{:<34}{:>8}{:>8}", "MB", "binary", "zipped");
-    for name in ["bare"].into_iter().chain(FUNCTIONS.map(|(name, _)| name)) {
+    println!("\n{:<38}{:>8}{:>8}", "MB", "binary", "zipped");
+    for name in ["bare"].into_iter().chain(FUNCTIONS) {
         let binary = std::fs::read(target.join("release").join(name))?;
         let mut deflated = DeflateEncoder::new(Vec::new(), Compression::best());
         deflated.write_all(&binary)?;
         let zipped = deflated.finish()?.len();
         let megabytes =
             |bytes: usize| -> anyhow::Result<f64> { Ok(f64::from(u32::try_from(bytes)?) / 1e6) };
-        println!("{name:<34}{:>8.2}{:>8.2}", megabytes(binary.len())?, megabytes(zipped)?);
+        println!("{name:<38}{:>8.2}{:>8.2}", megabytes(binary.len())?, megabytes(zipped)?);
     }
     Ok(())
 }
