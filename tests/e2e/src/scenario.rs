@@ -265,6 +265,7 @@ impl Run<'_> {
                 Some("get-lifecycle-policy") => "untagged",
                 Some("describe-image-scan-findings") => "CVE-2026-1234",
                 Some("batch-delete-image") => "\"old-tag\"",
+                Some("put-image-tag-mutability") => "\"IMMUTABLE\"",
                 _ => "litellm-v1.80.5",
             };
             self.contains(&command, &said, expected)?;
@@ -457,7 +458,7 @@ impl Run<'_> {
         self.equal(
             "no outputs of repositories",
             &left,
-            &names(&["EcrLoginCommand", "Governance"]),
+            &names(&["AlertTopicArn", "EcrLoginCommand", "Governance"]),
         )?;
 
         let nobody = format!("arn:aws:iam::{ACCOUNT}:role/nobody");

@@ -4,6 +4,7 @@
 //! The emulator takes no events of ECR, as AWS takes none from anybody else: the rule is
 //! asked whether it would let one through, and the function invoked with it.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::{Context as _, anyhow, ensure};
@@ -59,7 +60,19 @@ impl Run<'_> {
             return Err(anyhow!("an event without a digest was taken"));
         };
         let error = format!("{error:#}");
-        self.contains("a bad event names its field", &error, "detail.image-digest: expected")
+        self.contains("a bad event names its field", &error, "detail.image-digest: expected")?;
+        self.remove_images()
+    }
+
+    /// What follows counts images of its own.
+    fn remove_images(&self) -> anyhow::Result<()> {
+        let listed = self.aws(&["ecr", "list-images", "--repository-name", REPOSITORY])?;
+        let ids = listed["imageIds"].as_array().into_iter().flatten();
+        let digests: BTreeSet<String> =
+            ids.map(|id| format!("imageDigest={}", text(id, "/imageDigest"))).collect();
+        let digests: Vec<&str> = digests.iter().map(String::as_str).collect();
+        let delete = ["ecr", "batch-delete-image", "--repository-name", REPOSITORY, "--image-ids"];
+        self.aws(&[&delete[..], &digests].concat()).map(|_| ())
     }
 
     /// A queue that hears what is told; gives its URL.
