@@ -1,12 +1,14 @@
 //! What was told, and what is about to be: a `DynamoDB` table of facts.
 //!
-//! Whoever has something to tell claims the fact, publishes, and confirms it. A claim ends by
-//! itself before Lambda tries again, and that attempt, which has the same request ID, need not
-//! wait even for that. So a crash anywhere in between leads to the next attempt telling it,
-//! and never to silence; and an event that comes twice, at once or later, is told once.
+//! Whoever has something to tell claims the fact before it looks, acts and tells, and confirms
+//! it after. A claim ends by itself before Lambda tries again, and that attempt, which has the
+//! same request ID, need not wait even for that. So a crash anywhere in between leads to the
+//! next attempt telling it, and never to silence; an event that comes twice, at once or later,
+//! is told once; and nobody acts on what another one is about to change.
 //!
-//! An item has `fact`, the key; `holder` and `lease`, who claimed it and until when; `told`,
-//! when that was; and `expires`, when it is forgotten. Times are seconds since 1970.
+//! An item has `fact`, the key; `holder` and `lease`, who has claimed it and until when; `told`
+//! and `told_at`, what was told last, and when; and `expires`, when it is forgotten. Times are
+//! seconds since 1970.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,13 +16,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use aws_config::SdkConfig;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, PutRequest, ReturnValuesOnConditionCheckFailure, WriteRequest,
-};
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, ReturnValue, WriteRequest};
+use aws_smithy_runtime_api::client::result::SdkError;
 use chrono::{DateTime, NaiveDate, Utc};
-use governance::enforcement::Action;
 use governance::image::{Digest, RepositoryName, Tag};
 
 /// How long a claim holds: Lambda tries again after a minute, and no attempt takes as long.
@@ -33,10 +33,14 @@ const INDEX_REMEMBERED: Duration = Duration::from_secs(400 * 86_400);
 const BATCH: usize = 25;
 const ROUNDS: u32 = 5;
 
+/// How long an open claim is remembered: longer than its event can wait in a dead-letter
+/// queue, so that what was begun is told whenever that is taken up again.
+const OPEN_REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
+
 /// Something that is told once.
 #[derive(Clone, Copy, Debug)]
 pub enum Fact<'a> {
-    /// A tag that breaks the policy, and what was done about it.
+    /// A tag that breaks the policy. What was done about it is what is told.
     TagViolation {
         /// Where.
         repository: &'a RepositoryName,
@@ -44,8 +48,6 @@ pub enum Fact<'a> {
         digest: &'a Digest,
         /// Which tag.
         tag: &'a Tag,
-        /// What was done.
-        action: Action,
     },
     /// A repository whose name nobody expects, once a day.
     RepositoryViolation {
@@ -70,8 +72,8 @@ impl Fact<'_> {
 impl fmt::Display for Fact<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TagViolation { repository, digest, tag, action } => {
-                write!(f, "tag-violation {repository} {digest} {tag} {action}")
+            Self::TagViolation { repository, digest, tag } => {
+                write!(f, "tag-violation {repository} {digest} {tag}")
             }
             Self::RepositoryViolation { repository, day } => {
                 write!(f, "repository-violation {repository} {day}")
@@ -80,24 +82,22 @@ impl fmt::Display for Fact<'_> {
     }
 }
 
-/// Which claims are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Take {
-    /// Of a fact that nobody told.
-    Untold,
-    /// Only of one that an earlier attempt claimed and did not come to tell.
-    Abandoned,
+/// What came of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It is ours.
+    Ours(Before),
+    /// Somebody else is at it. To be tried again.
+    Theirs,
 }
 
-/// What came of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// It is ours to tell.
-    Ours,
-    /// It was told, or there is nothing to tell.
-    Settled,
-    /// Somebody else is about to tell it.
-    Theirs,
+/// What was known of a fact before it was claimed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Before {
+    /// What was told of it, where that is still remembered.
+    pub told: Option<String>,
+    /// Whether an earlier attempt claimed it and was cut off.
+    pub was_begun: bool,
 }
 
 /// The table.
@@ -120,51 +120,69 @@ impl Ledger {
         &self,
         fact: Fact<'_>,
         request_id: &str,
-        take: Take,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Claim> {
-        let free = match take {
-            Take::Untold => "attribute_not_exists(fact) OR expires < :now OR ",
-            Take::Abandoned => "attribute_exists(fact) AND expires >= :now AND ",
-        };
-        let condition =
-            format!("{free}(attribute_not_exists(told) AND (holder = :holder OR lease < :now))");
-        let put = self
-            .put(fact, now)
-            .item("holder", text(request_id))
-            .item("lease", seconds(now, LEASE))
-            .condition_expression(condition)
-            .expression_attribute_values(":now", seconds(now, Duration::ZERO))
+        let update = self
+            .update(fact)
+            .update_expression("SET holder = :holder, lease = :lease, expires = :expires")
+            .condition_expression("attribute_not_exists(lease) OR lease < :now OR holder = :holder")
             .expression_attribute_values(":holder", text(request_id))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let Err(error) = put.send().await else { return Ok(Claim::Ours) };
-        match error.as_service_error() {
-            // What is refused without an item is that there is none.
-            Some(PutItemError::ConditionalCheckFailedException(refused)) => {
-                let is_told = refused.item().is_none_or(|item| item.contains_key("told"));
-                Ok(if is_told { Claim::Settled } else { Claim::Theirs })
+            .expression_attribute_values(":lease", seconds(now, LEASE))
+            .expression_attribute_values(":expires", seconds(now, OPEN_REMEMBERED))
+            .expression_attribute_values(":now", seconds(now, Duration::ZERO))
+            .return_values(ReturnValue::AllOld);
+        let old = match update.send().await {
+            Ok(updated) => updated.attributes.unwrap_or_default(),
+            Err(error) if is_refused(&error) => return Ok(Claim::Theirs),
+            Err(error) => {
+                return Err(crate::explain(error)).with_context(|| format!("claiming {fact}"));
             }
-            _ => Err(crate::explain(error)).with_context(|| format!("claiming {fact}")),
+        };
+        let told_at = old.get("told_at").and_then(|at| at.as_n().ok()?.parse::<i64>().ok());
+        let is_fresh = told_at.is_some_and(|at| {
+            DateTime::from_timestamp(at, 0).is_some_and(|at| at + fact.remembered() > now)
+        });
+        let told = old.get("told").and_then(|told| told.as_s().ok()).filter(|_| is_fresh);
+        Ok(Claim::Ours(Before { told: told.cloned(), was_begun: old.contains_key("lease") }))
+    }
+
+    /// Gives a claim back, and remembers what was told, if anything was. One call.
+    pub async fn settle(
+        &self,
+        fact: Fact<'_>,
+        request_id: &str,
+        told: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
+        let update = self
+            .update(fact)
+            // Who took over in the meantime settles it.
+            .condition_expression("holder = :holder")
+            .expression_attribute_values(":holder", text(request_id));
+        let update = match told {
+            None => update.update_expression("REMOVE holder, lease"),
+            Some(told) => update
+                .update_expression(
+                    "SET told = :told, told_at = :now, expires = :expires REMOVE holder, lease",
+                )
+                .expression_attribute_values(":told", text(told))
+                .expression_attribute_values(":now", seconds(now, Duration::ZERO))
+                .expression_attribute_values(":expires", seconds(now, fact.remembered())),
+        };
+        match update.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is_refused(&error) => Ok(()),
+            Err(error) => Err(crate::explain(error)).with_context(|| format!("settling {fact}")),
         }
     }
 
-    /// Remembers that a fact was told. One call.
-    pub async fn confirm(&self, fact: Fact<'_>, now: DateTime<Utc>) -> anyhow::Result<()> {
-        let told = self.put(fact, now).item("told", seconds(now, Duration::ZERO)).send().await;
-        told.map_err(crate::explain).with_context(|| format!("noting that {fact} was told"))?;
-        Ok(())
+    fn update(&self, fact: Fact<'_>) -> UpdateItemFluentBuilder {
+        let update = self.client.update_item().table_name(&self.table);
+        update.key("fact", text(&fact.to_string()))
     }
 
-    fn put(&self, fact: Fact<'_>, now: DateTime<Utc>) -> PutItemFluentBuilder {
-        self.client
-            .put_item()
-            .table_name(&self.table)
-            .item("fact", text(&fact.to_string()))
-            .item("expires", seconds(now, fact.remembered()))
-    }
-
-    /// Notes the images of an index, since ECR cannot be asked which index an image is of.
-    /// One call for 25 of them.
+    /// Notes the images of an index, since ECR cannot be asked which index an image is of;
+    /// one that is in several is noted with the last. One call for 25 of them.
     pub async fn note_children(
         &self,
         repository: &RepositoryName,
@@ -204,6 +222,10 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+fn is_refused<R>(error: &SdkError<UpdateItemError, R>) -> bool {
+    error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception)
 }
 
 fn text(text: &str) -> AttributeValue {

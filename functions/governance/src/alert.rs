@@ -93,16 +93,17 @@ pub struct Message {
     pub body: String,
 }
 
-/// The most bytes of a message, all protocols together.
-pub const LARGEST_MESSAGE: usize = 262_144;
+/// The most bytes of a message, all protocols together. The limits below keep it.
+#[cfg(test)]
+const LARGEST_MESSAGE: usize = 262_144;
 /// SNS takes subjects of fewer than 100 characters.
 const LONGEST_SUBJECT: usize = 99;
 /// The most characters of a text, of a remedy's command or label, and how many remedies and
 /// tags are told.
 const LONGEST_TEXT: usize = 8_000;
-const LONGEST_COMMAND: usize = 1_200;
+const LONGEST_COMMAND: usize = 2_400;
 const LONGEST_TITLE: usize = 300;
-const MOST_REMEDIES: usize = 8;
+const MOST_REMEDIES: usize = 4;
 const MOST_TAGS: usize = 50;
 /// The most bytes of the details.
 const LARGEST_DETAILS: usize = 30_000;

@@ -1,10 +1,11 @@
 //! What is done about a tag that breaks the rules: nothing that cannot be undone, and never
 //! the removal of an image.
 //!
-//! ECR deletes an image with its last tag. So a tag is only taken away where another one
-//! stays that nobody is about to take away too; where there is none the image gets a
-//! quarantine tag first. Two events of one image may be at work at once, and a plan may be
-//! cut off after any of its steps: each leaves the image with a tag.
+//! ECR deletes an image with its last tag. So a tag is only taken away where a conforming one
+//! stays; where there is none the image gets a quarantine tag first. Nothing else counts:
+//! another bad tag may be about to go, and so may an older quarantine tag, by the command of
+//! its alert. Two events of one image may be at work at once, and a plan may be cut off after
+//! any of its steps: each leaves the image with a tag.
 
 use std::fmt;
 
@@ -38,6 +39,8 @@ pub enum Step {
     Remove(Tag),
     /// The image is moved to the archive.
     Archive,
+    /// The image is brought back from there.
+    Restore,
 }
 
 /// What is to be done about one tag of one image.
@@ -51,8 +54,8 @@ pub struct Plan {
     pub quarantine_tag: Option<Tag>,
     /// Why it is only reported, where the policy says more.
     pub because: Option<&'static str>,
-    /// Whether the tag is there. Where it is gone, by us in an attempt that was cut off or by
-    /// somebody else, there is only to tell what that attempt did not come to tell.
+    /// Whether the tag is there. Where it is gone there is nothing to do, and something to
+    /// tell only if it was an attempt of ours, cut off, that took it away.
     pub stands: bool,
 }
 
@@ -63,22 +66,16 @@ impl Plan {
         Self { because, ..Self::of(Action::Reported, vec![]) }
     }
 
+    /// The plan for an image that is gone.
+    #[must_use]
+    pub fn gone() -> Self {
+        Self { stands: false, ..Self::report(Some("the image is gone by now")) }
+    }
+
     /// Whether a step gives the image a tag, for which ECR asks for its manifest.
     #[must_use]
     pub fn needs_manifest(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::Add(_)))
-    }
-
-    /// What an earlier attempt may have done of this, the likeliest first: since then the
-    /// image may have got other tags.
-    #[must_use]
-    pub fn earlier(&self) -> &'static [Action] {
-        match self.action {
-            Action::Untagged => &[Action::Untagged, Action::Quarantined],
-            Action::Quarantined => &[Action::Quarantined, Action::Untagged],
-            Action::Reported => &[Action::Reported],
-            Action::Archived => &[Action::Archived],
-        }
     }
 
     fn of(action: Action, steps: Vec<Step>) -> Self {
@@ -99,7 +96,8 @@ pub fn plan(
     let stands = image.tags.contains(tag);
     let plan = match policy.governance.tags.enforcement {
         TagEnforcement::Report => Plan::report(None),
-        TagEnforcement::Quarantine => quarantine(policy, tag, image, is_immutable, today),
+        TagEnforcement::Quarantine if stands => quarantine(policy, tag, image, is_immutable, today),
+        TagEnforcement::Quarantine => taken_away(tag, image, today),
         TagEnforcement::Archive => archive(policy, image, today),
     };
     if stands { plan } else { Plan { steps: vec![], stands, ..plan } }
@@ -112,45 +110,51 @@ fn quarantine(
     is_immutable: bool,
     today: NaiveDate,
 ) -> Plan {
-    let stands = image.tags.contains(tag);
-    if stands && !image.is_active {
+    if !image.is_active {
         return Plan::report(Some("the image is in the archive, where it cannot be pulled"));
     }
-    if stands && !is_immutable {
+    if !is_immutable {
         // It could be another image's by the time it is taken away.
         return Plan::report(Some("the repository's tags are not immutable any more"));
     }
     let remove = Step::Remove(tag.clone());
-    let is_ours = |other: &&Tag| {
-        let quarantine = Quarantine::read(other);
-        quarantine.is_some_and(|it| it.is_for(tag) && it.is_genuine(&image.digest, today))
-    };
-    // Left by an attempt that was cut off, or by an earlier push of the same.
-    if let Some(ours) = image.tags.iter().find(is_ours) {
-        let quarantine_tag = Some(ours.clone());
-        return Plan { quarantine_tag, ..Plan::of(Action::Quarantined, vec![remove]) };
-    }
-    // A tag that breaks the rules itself may be about to go.
-    let stays = |other: &&Tag| {
-        let verdict = judge_image(policy, &image.digest, other, today);
-        *other != tag && !matches!(verdict, Verdict::Violation(_))
-    };
-    if !stands || image.tags.iter().any(|other| stays(&other)) {
+    if has_conforming_tag(policy, image, today) {
         return Plan::of(Action::Untagged, vec![remove]);
     }
+    // One of today even where there is an older one: its days count from now, and to put it
+    // again is what makes sure of it.
     let ours = quarantine_tag(today, &image.digest, tag);
     let steps = vec![Step::Add(ours.clone()), remove];
     Plan { quarantine_tag: Some(ours), ..Plan::of(Action::Quarantined, steps) }
 }
 
-fn archive(policy: &Policy, image: &Image, today: NaiveDate) -> Plan {
-    let conforms = |tag: &Tag| {
-        matches!(judge_image(policy, &image.digest, tag, today), Verdict::Conforming(_))
+/// What was done about a tag that is gone, as far as the image shows it.
+fn taken_away(tag: &Tag, image: &Image, today: NaiveDate) -> Plan {
+    let since = |other: &Tag| {
+        let quarantine = Quarantine::read(other)?;
+        let is_ours = quarantine.is_for(tag) && quarantine.is_genuine(&image.digest, today);
+        is_ours.then_some(quarantine.since)
     };
-    if image.tags.iter().any(conforms) {
+    let newest =
+        image.tags.iter().filter(|other| since(other).is_some()).max_by_key(|it| since(it));
+    let action = if newest.is_some() { Action::Quarantined } else { Action::Untagged };
+    Plan { quarantine_tag: newest.cloned(), ..Plan::of(action, vec![]) }
+}
+
+fn archive(policy: &Policy, image: &Image, today: NaiveDate) -> Plan {
+    if has_conforming_tag(policy, image, today) {
         return Plan::report(Some("the image has a conforming tag too"));
     }
     Plan::of(Action::Archived, if image.is_active { vec![Step::Archive] } else { vec![] })
+}
+
+/// Whether the image has a tag that breaks no rule.
+#[must_use]
+pub fn has_conforming_tag(policy: &Policy, image: &Image, today: NaiveDate) -> bool {
+    image
+        .tags
+        .iter()
+        .any(|tag| matches!(judge_image(policy, &image.digest, tag, today), Verdict::Conforming(_)))
 }
 
 impl fmt::Display for Step {
@@ -159,6 +163,7 @@ impl fmt::Display for Step {
             Self::Add(tag) => write!(f, "tag the image {tag}"),
             Self::Remove(tag) => write!(f, "take the tag {tag} away"),
             Self::Archive => f.write_str("move the image to the archive"),
+            Self::Restore => f.write_str("bring the image back from the archive"),
         }
     }
 }
@@ -166,7 +171,7 @@ impl fmt::Display for Step {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.stands {
-            return f.write_str("the tag is gone; tell it if an earlier attempt did not");
+            return f.write_str("the tag is gone");
         }
         for step in &self.steps {
             write!(f, "{step}; ")?;
@@ -227,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn two_bad_tags_do_not_stand_in_for_each_other() {
+    fn no_tag_that_may_go_stands_in_for_another() {
         check(
             &policy(GUIDE, &[]),
             &["latest", "litellm-1.80.5"],
@@ -238,8 +243,10 @@ mod tests {
         check(
             &policy(GUIDE, &[]),
             &["quarantine-20261124-0a0a0a0a0a0a-latest", "litellm-1.80.5"],
-            &expect!["untagged: take the tag litellm-1.80.5 away; tell it"],
+            &expect!["quarantined: tag the image quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5; take the tag litellm-1.80.5 away; tell it"],
         );
+        let signature = format!("sha256-{}.sig", "0a".repeat(32));
+        check(&policy(GUIDE, &[]), &[&signature, "litellm-1.80.5"], &expect!["quarantined: tag the image quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5; take the tag litellm-1.80.5 away; tell it"]);
     }
 
     #[test]
@@ -248,17 +255,17 @@ mod tests {
         check(
             &policy(GUIDE, &[]),
             &["litellm-1.80.5", quarantined],
-            &expect!["quarantined: take the tag litellm-1.80.5 away; tell it"],
+            &expect!["quarantined: tag the image quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5; take the tag litellm-1.80.5 away; tell it"],
         );
         check(
             &policy(GUIDE, &[]),
             &[quarantined],
-            &expect!["quarantined: the tag is gone; tell it if an earlier attempt did not"],
+            &expect!["quarantined: the tag is gone"],
         );
         check(
             &policy(GUIDE, &[]),
             &["litellm-v1.80.5"],
-            &expect!["untagged: the tag is gone; tell it if an earlier attempt did not"],
+            &expect!["untagged: the tag is gone"],
         );
     }
 
@@ -299,6 +306,7 @@ mod tests {
             Step::Add(tag) => image.tags.push(tag.clone()),
             Step::Remove(tag) => image.tags.retain(|other| other != tag),
             Step::Archive => image.is_active = false,
+            Step::Restore => image.is_active = true,
         }
         image
     }
@@ -335,8 +343,12 @@ mod tests {
             prop_assert!(archives || is_immutable || decided.steps.is_empty());
             let again = plan(&policy, &tag, &found, is_immutable, today);
             prop_assert_eq!(&again.steps, &vec![]);
-            // What is told if this one is cut off before it tells is what this one tells.
-            prop_assert_eq!(again.action, decided.action);
+            // What is told if this one is cut off before it tells is what this one tells, but
+            // where an older quarantine of the same tag is taken for it.
+            let older = "quarantine-20261120-0a0a0a0a0a0a-litellm-1.80.5";
+            if !others.contains(older) {
+                prop_assert_eq!(again.action, decided.action);
+            }
         }
     }
 }

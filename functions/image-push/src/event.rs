@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use chrono::SecondsFormat;
 use governance::alert::{Pushed, Source};
@@ -70,22 +70,30 @@ pub fn read(payload: &Value) -> anyhow::Result<Option<ImagePush>> {
     let required = |name: &str, value: Option<String>| {
         value.with_context(|| format!("the event: {name}: missing, and required"))
     };
+    // These stand in commands that people run, and anybody who may invoke the function could
+    // have made them up.
+    let plain = |name: &str, value: Option<String>, most: usize| {
+        let value = required(name, value)?;
+        let is_plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        ensure!(
+            is_plain && (1..=most).contains(&value.len()),
+            "the event: {name}: expected at most {most} letters, digits and '-', got {:?}",
+            shown(&value)
+        );
+        Ok(value)
+    };
     // What is pushed without a tag comes with an empty one.
     let tag = detail.image_tag.filter(|tag| !tag.is_empty());
     let time = event.time.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true));
+    let repository = required("detail.repository-name", detail.repository_name)?;
+    let digest = required("detail.image-digest", detail.image_digest)?;
     Ok(Some(ImagePush {
         pushed: Pushed {
-            account: required("account", event.account)?,
-            region: required("region", event.region)?,
-            repository: parsed(
-                "detail.repository-name",
-                &required("detail.repository-name", detail.repository_name)?,
-            )?,
-            digest: parsed(
-                "detail.image-digest",
-                &required("detail.image-digest", detail.image_digest)?,
-            )?,
-            source: Source { id: required("id", event.id)?, time: required("time", time)? },
+            account: plain("account", event.account, 12)?,
+            region: plain("region", event.region, 32)?,
+            repository: parsed("detail.repository-name", &repository)?,
+            digest: parsed("detail.image-digest", &digest)?,
+            source: Source { id: plain("id", event.id, 64)?, time: required("time", time)? },
         },
         tag: tag.map(|tag| parsed("detail.image-tag", &tag)).transpose()?,
         media_type: detail.manifest_media_type,
@@ -93,7 +101,10 @@ pub fn read(payload: &Value) -> anyhow::Result<Option<ImagePush>> {
 }
 
 fn parsed<T: FromStr<Err: Display>>(name: &str, text: &str) -> anyhow::Result<T> {
-    // What it is instead may be of any length.
-    let shown: String = text.chars().take(80).collect();
-    text.parse().map_err(|error| anyhow!("the event: {name}: {error}, got {shown:?}"))
+    text.parse().map_err(|error| anyhow!("the event: {name}: {error}, got {:?}", shown(text)))
+}
+
+/// As much of a text as an error repeats: it may be of any length.
+fn shown(text: &str) -> String {
+    text.chars().take(80).collect()
 }

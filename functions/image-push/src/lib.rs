@@ -1,9 +1,9 @@
 //! Names and tags are enforced the moment an image arrives.
 //!
 //! Most pushes are called what they should be, and end after a judgement, without a call. A
-//! violation is looked at as it is by then, since an event may come late, twice, or twice at
-//! once: gather, decide, print, act, tell. What is done about it is claimed in the ledger
-//! before and confirmed after, so that it is told although an attempt is cut off anywhere,
+//! violation is claimed in the ledger first, and looked at as it is by then, since an event
+//! may come late, twice, or twice at once: gather, decide, print, act, tell. The claim is
+//! settled at the end, so that what was done is told although an attempt is cut off anywhere,
 //! and told once although it is attempted twice.
 //!
 //! In reading order: [`config`], [`event`], [`registry`], and [`handle`] here.
@@ -12,15 +12,16 @@ pub mod config;
 pub mod event;
 pub mod registry;
 
+use anyhow::bail;
 use aws::alerts::Topic;
-use aws::ledger::{Claim, Fact, Ledger, Take};
+use aws::ledger::{Before, Claim, Fact, Ledger};
 use aws::telemetry::Counts;
 use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
 use governance::alert::{self, Alert, Pushed};
-use governance::enforcement::{Action, Plan, plan};
+use governance::enforcement::{Action, Plan, Step, has_conforming_tag, plan};
 use governance::graph::{children, is_index};
-use governance::image::{Image, Tag};
+use governance::image::{Digest, Image, Tag};
 use governance::policy::{Policy, TagEnforcement};
 use governance::tagging::{Verdict, Violation, is_expected, judge_image};
 use lambda_runtime::{LambdaEvent, service_fn};
@@ -90,13 +91,14 @@ pub async fn handle(
 ) -> anyhow::Result<()> {
     let Some(push) = event::read(payload)? else { return Ok(()) };
     let invocation = Invocation { context, push: &push, request_id, now };
+    let governed = match context.config.policy(&push.pushed.repository) {
+        Some(policy) => invocation.govern(policy).await,
+        None => Ok(()),
+    };
     if !is_expected(&context.config.patterns, &push.pushed.repository) {
         invocation.tell_of_repository().await?;
     }
-    match context.config.policy(&push.pushed.repository) {
-        Some(policy) => invocation.govern(policy).await,
-        None => Ok(()),
-    }
+    governed
 }
 
 impl Invocation<'_> {
@@ -104,17 +106,19 @@ impl Invocation<'_> {
     async fn govern(&self, policy: &Policy) -> anyhow::Result<()> {
         let Pushed { repository, digest, .. } = &self.push.pushed;
         let index = if self.push.may_be_index() {
-            self.context.registry.manifest(repository, digest).await?
+            self.context.registry.manifest(repository, digest).await
         } else {
-            None
+            Ok(None)
         };
         if let Some(tag) = &self.push.tag {
+            // An index that cannot be read is an error, and its tag is enforced all the same.
+            let manifest = index.as_ref().ok().and_then(Option::as_ref);
             let judged = Counts::of("Repository", repository).one("PushesJudged");
             let judged = match judge_image(policy, digest, tag, self.now.date_naive()) {
                 Verdict::Exempt(_) => None,
                 Verdict::Conforming(_) => Some(judged),
                 Verdict::Violation(violation) => {
-                    let done = self.enforce(policy, tag, &violation, index.as_ref()).await?;
+                    let done = self.enforce(policy, tag, &violation, manifest).await?;
                     if done.is_some() {
                         let counts = Counts::of("Repository", repository);
                         let counts = counts.and("Rule", &violation.rule).one("Violations");
@@ -130,7 +134,7 @@ impl Invocation<'_> {
             };
             judged.inspect(|counts| counts.write(self.request_id, self.now));
         }
-        match index {
+        match index? {
             Some(Manifest { text, media_type }) if media_type.as_deref().is_some_and(is_index) => {
                 let images = children(&text)?;
                 self.context.ledger.note_children(repository, digest, &images, self.now).await
@@ -140,7 +144,7 @@ impl Invocation<'_> {
     }
 
     /// Does what the policy says about a tag that breaks it, and tells. Gives what was done
-    /// about it just now.
+    /// about it, unless there was nothing left to do and to tell.
     async fn enforce(
         &self,
         policy: &Policy,
@@ -148,13 +152,20 @@ impl Invocation<'_> {
         violation: &Violation,
         manifest: Option<&Manifest>,
     ) -> anyhow::Result<Option<Action>> {
-        let Self { context, push: ImagePush { pushed, .. }, request_id, now } = self;
-        let Pushed { repository, digest, .. } = pushed;
-        let Some((image, is_immutable)) = self.gather(policy, tag).await? else {
-            info!(repository.name = %repository, image.digest = %digest, image.tag = %tag, "the image is gone");
-            return Ok(None);
+        let Pushed { repository, digest, .. } = &self.push.pushed;
+        let fact = Fact::TagViolation { repository, digest, tag };
+        let before = match self.context.ledger.claim(fact, self.request_id, self.now).await? {
+            Claim::Ours(before) => before,
+            // When they are done there may still be something to do: Lambda tries again.
+            Claim::Theirs => bail!("another invocation is at work on {fact}; to be tried again"),
         };
-        let mut plan = plan(policy, tag, &image, is_immutable, now.date_naive());
+        let (image, mut plan) = match self.gather(policy, tag).await? {
+            Some((image, is_immutable)) => {
+                let plan = plan(policy, tag, &image, is_immutable, self.now.date_naive());
+                (image, plan)
+            }
+            None => (self.as_pushed(vec![]), Plan::gone()),
+        };
         info!(
             repository.name = %repository,
             image.digest = %digest,
@@ -163,32 +174,20 @@ impl Invocation<'_> {
             "{repository}:{tag} {}: {plan}",
             violation.reason,
         );
+        let hit = self.act(policy, &image, manifest, &mut plan).await?;
 
-        let fact = |action| Fact::TagViolation { repository, digest, tag, action };
-        let claim = if plan.stands {
-            context.ledger.claim(fact(plan.action), request_id, Take::Untold, *now).await?
+        // What was told before is told again only if something else was done about it.
+        let is_news =
+            before.told != Some(plan.action.to_string()) && (plan.stands || before.was_begun);
+        if is_news || hit.is_some() {
+            let pushed = &self.push.pushed;
+            let hit = hit.as_ref();
+            let alert = alert::tag_violation(policy, pushed, tag, violation, &image, &plan, hit);
+            self.tell(fact, &alert, plan.action).await?;
         } else {
-            let mut claim = Claim::Settled;
-            for action in plan.earlier() {
-                plan.action = *action;
-                let fact = fact(*action);
-                claim = context.ledger.claim(fact, request_id, Take::Abandoned, *now).await?;
-                if claim != Claim::Settled {
-                    break;
-                }
-            }
-            claim
-        };
-        if claim == Claim::Theirs {
-            info!("another invocation is at it");
-            return Ok(None);
+            self.context.ledger.settle(fact, self.request_id, None, self.now).await?;
         }
-        self.act(&image, manifest, &plan).await?;
-        if claim == Claim::Ours {
-            let alert = alert::tag_violation(policy, pushed, tag, violation, &image, &plan);
-            self.tell(fact(plan.action), &alert).await?;
-        }
-        Ok((claim == Claim::Ours || !plan.steps.is_empty()).then_some(plan.action))
+        Ok((is_news || plan.stands).then_some(plan.action))
     }
 
     /// The image as it is now, and whether its repository's tags are immutable: as much as
@@ -198,15 +197,7 @@ impl Invocation<'_> {
         let registry = &self.context.registry;
         match policy.governance.tags.enforcement {
             // What is only told is the push, whatever became of it.
-            TagEnforcement::Report => Ok(Some((
-                Image {
-                    digest: digest.clone(),
-                    tags: vec![tag.clone()],
-                    media_type: self.push.media_type.clone(),
-                    is_active: true,
-                },
-                false,
-            ))),
+            TagEnforcement::Report => Ok(Some((self.as_pushed(vec![tag.clone()]), false))),
             TagEnforcement::Archive => {
                 Ok(registry.image(repository, digest).await?.map(|image| (image, false)))
             }
@@ -219,40 +210,73 @@ impl Invocation<'_> {
         }
     }
 
-    /// Carries out a plan: the only place that changes a repository.
+    /// The image as far as the event tells of it.
+    fn as_pushed(&self, tags: Vec<Tag>) -> Image {
+        Image {
+            digest: self.push.pushed.digest.clone(),
+            tags,
+            media_type: self.push.media_type.clone(),
+            is_active: true,
+        }
+    }
+
+    /// Carries out a plan: the only place that changes a repository. Gives another image, if
+    /// it was that which lost the tag.
     async fn act(
         &self,
+        policy: &Policy,
         image: &Image,
         manifest: Option<&Manifest>,
-        plan: &Plan,
-    ) -> anyhow::Result<()> {
+        plan: &mut Plan,
+    ) -> anyhow::Result<Option<Digest>> {
         let Pushed { repository, digest, .. } = &self.push.pushed;
         let registry = &self.context.registry;
         let read = match (plan.needs_manifest(), manifest) {
             (true, None) => registry.manifest(repository, digest).await?,
             _ => None,
         };
+        let manifest = manifest.or(read.as_ref());
+        let mut hit = None;
         for step in &plan.steps {
-            registry.apply(repository, image, manifest.or(read.as_ref()), step).await?;
+            hit = hit.or(registry.apply(repository, image, manifest, step).await?);
         }
-        Ok(())
+        if plan.steps.contains(&Step::Archive)
+            && let Some(now) = registry.image(repository, digest).await?
+            && !now.is_active
+            && has_conforming_tag(policy, &now, self.now.date_naive())
+        {
+            let step = Step::Restore;
+            info!(repository.name = %repository, image.digest = %digest, "{step}: it got a conforming tag meanwhile");
+            registry.apply(repository, &now, None, &step).await?;
+            *plan = Plan::report(Some(
+                "the image got a conforming tag meanwhile, and is brought back from the archive",
+            ));
+        }
+        Ok(hit)
     }
 
     async fn tell_of_repository(&self) -> anyhow::Result<()> {
-        let Self { context, push: ImagePush { pushed, tag, .. }, request_id, now } = self;
+        let ImagePush { pushed, tag, .. } = self.push;
         let repository = &pushed.repository;
-        let fact = Fact::RepositoryViolation { repository, day: now.date_naive() };
-        if context.ledger.claim(fact, request_id, Take::Untold, *now).await? != Claim::Ours {
-            return Ok(());
+        let fact = Fact::RepositoryViolation { repository, day: self.now.date_naive() };
+        match self.context.ledger.claim(fact, self.request_id, self.now).await? {
+            // There is nothing but to tell, which they do, or their next attempt.
+            Claim::Theirs => return Ok(()),
+            Claim::Ours(Before { told: Some(_), .. }) => {
+                return self.context.ledger.settle(fact, self.request_id, None, self.now).await;
+            }
+            Claim::Ours(_) => {}
         }
-        let alert = alert::repository_violation(pushed, &context.config.patterns, tag.as_ref());
+        let patterns = &self.context.config.patterns;
+        let alert = alert::repository_violation(pushed, patterns, tag.as_ref());
         info!(repository.name = %repository, "{}", alert.title);
-        self.tell(fact, &alert).await
+        self.tell(fact, &alert, Action::Reported).await
     }
 
     /// Tells what was claimed.
-    async fn tell(&self, fact: Fact<'_>, alert: &Alert) -> anyhow::Result<()> {
+    async fn tell(&self, fact: Fact<'_>, alert: &Alert, action: Action) -> anyhow::Result<()> {
         self.context.alerts.publish(alert).await?;
-        self.context.ledger.confirm(fact, self.now).await
+        let told = action.to_string();
+        self.context.ledger.settle(fact, self.request_id, Some(&told), self.now).await
     }
 }

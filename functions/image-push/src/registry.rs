@@ -2,8 +2,10 @@
 
 use anyhow::{Context as _, bail};
 use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
 use aws_sdk_ecr::types::{
-    ImageFailureCode, ImageIdentifier, ImageStatus, ImageTagMutability, TargetStorageClass,
+    DescribeImagesFilter, ImageFailureCode, ImageIdentifier, ImageStatus, ImageStatusFilter,
+    ImageTagMutability, TargetStorageClass,
 };
 use governance::enforcement::Step;
 use governance::image::{Digest, Image, RepositoryName, Tag};
@@ -37,8 +39,10 @@ impl Registry {
         digest: &Digest,
     ) -> anyhow::Result<Option<Image>> {
         let id = ImageIdentifier::builder().image_digest(digest.as_str()).build();
+        // Without a filter ECR may show active images only.
+        let any = DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
         let describe = self.client.describe_images().repository_name(repository.as_str());
-        let details = match describe.image_ids(id).send().await {
+        let details = match describe.image_ids(id).filter(any).send().await {
             Ok(output) => output.image_details,
             Err(error)
                 if error.as_service_error().is_some_and(|error| {
@@ -123,20 +127,27 @@ impl Registry {
         Ok(Some(Manifest { text, media_type: image.image_manifest_media_type }))
     }
 
-    /// Carries out one step of a plan. Done before, it changes nothing.
+    /// Carries out one step of a plan. Done before, it changes nothing. Gives another image, if
+    /// it was that which lost the tag.
     pub async fn apply(
         &self,
         repository: &RepositoryName,
         image: &Image,
         manifest: Option<&Manifest>,
         step: &Step,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Option<Digest>> {
+        let digest = &image.digest;
         let done = match step {
-            Step::Add(tag) => self.add(repository, &image.digest, manifest, tag).await,
-            Step::Remove(tag) => self.remove(repository, &image.digest, tag).await,
-            Step::Archive => self.archive(repository, &image.digest).await,
+            Step::Add(tag) => self.add(repository, digest, manifest, tag).await.map(|()| None),
+            Step::Remove(tag) => self.remove(repository, digest, tag).await,
+            Step::Archive => {
+                self.move_to(repository, digest, TargetStorageClass::Archive).await.map(|()| None)
+            }
+            Step::Restore => {
+                self.move_to(repository, digest, TargetStorageClass::Standard).await.map(|()| None)
+            }
         };
-        done.with_context(|| format!("{repository}@{}: {step}", image.digest))
+        done.with_context(|| format!("{repository}@{digest}: {step}"))
     }
 
     async fn add(
@@ -170,16 +181,20 @@ impl Registry {
         }
     }
 
-    /// By the tag alone: what a tag and a digest together would delete is not documented.
+    /// By the tag alone: what a tag and a digest together would delete is not documented. And
+    /// once: a tag that is gone is free to be another image's, which a second call, for an
+    /// answer that was lost, would take it from.
     async fn remove(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         tag: &Tag,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Option<Digest>> {
         let id = ImageIdentifier::builder().image_tag(tag.as_str()).build();
         let delete = self.client.batch_delete_image().repository_name(repository.as_str());
-        let deleted = delete.image_ids(id).send().await.map_err(aws::explain)?;
+        let once = aws_sdk_ecr::config::Builder::new().retry_config(RetryConfig::disabled());
+        let delete = delete.image_ids(id).customize().config_override(once);
+        let deleted = delete.send().await.map_err(aws::explain)?;
         for failure in deleted.failures() {
             match failure.failure_code() {
                 Some(ImageFailureCode::ImageNotFound) => {}
@@ -190,19 +205,20 @@ impl Registry {
                 ),
             }
         }
-        // It cannot be, where tags are immutable; were it, somebody has to know.
-        let others = deleted.image_ids().iter().filter_map(|id| id.image_digest());
-        if let Some(other) = others.into_iter().find(|other| *other != digest.as_str()) {
-            bail!("the tag was that of another image meanwhile: {other} has lost it");
-        }
-        Ok(())
+        let removed = deleted.image_ids().iter().filter_map(|id| id.image_digest());
+        let other = removed.into_iter().find(|removed| *removed != digest.as_str());
+        other.map(|other| other.parse().context("ECR gave a digest that is none")).transpose()
     }
 
-    async fn archive(&self, repository: &RepositoryName, digest: &Digest) -> anyhow::Result<()> {
+    async fn move_to(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        class: TargetStorageClass,
+    ) -> anyhow::Result<()> {
         let id = ImageIdentifier::builder().image_digest(digest.as_str()).build();
         let update = self.client.update_image_storage_class().repository_name(repository.as_str());
-        let update = update.image_id(id).target_storage_class(TargetStorageClass::Archive);
-        match update.send().await {
+        match update.image_id(id).target_storage_class(class).send().await {
             Ok(_) => Ok(()),
             Err(error)
                 if error

@@ -2,7 +2,7 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::*;
-use crate::enforcement::{Plan, plan};
+use crate::enforcement::{Action, Plan, plan};
 use crate::image::Image;
 use crate::policy::Policy;
 use crate::policy::tests::{GUIDE, policy};
@@ -33,7 +33,7 @@ fn alert(policy: &Policy, tag: &str, tags: &[&str]) -> (Alert, Plan) {
         is_active: true,
     };
     let plan = plan(policy, &tag, &image, true, "2026-11-24".parse().unwrap());
-    (tag_violation(policy, &pushed(), &tag, &violation, &image, &plan), plan)
+    (tag_violation(policy, &pushed(), &tag, &violation, &image, &plan, None), plan)
 }
 
 fn check_email(enforcement: &str, tag: &str, tags: &[&str], expected: &Expect) {
@@ -51,7 +51,7 @@ fn an_email_says_what_happened_and_how_to_undo_it() {
             infrastructure:litellm-1.80.5 was quarantined
 
             The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. Probably litellm-v1.80.5 was meant.
-            It was taken away. The image is now quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5 and will be kept for 14 days at least; it can be pulled by that tag and by its digest.
+            It was taken away. The image is now quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5 and is kept for 14 days at least; it can be pulled by that tag and by its digest.
 
             Restore it as litellm-v1.80.5:
 
@@ -195,7 +195,7 @@ fn the_json_is_the_contract_s() {
             "id": "85fc3613",
             "time": "2026-11-24T10:00:00Z"
           },
-          "text": "The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. Probably litellm-v1.80.5 was meant.\nIt was taken away. The image is now quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5 and will be kept for 14 days at least; it can be pulled by that tag and by its digest.",
+          "text": "The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. Probably litellm-v1.80.5 was meant.\nIt was taken away. The image is now quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5 and is kept for 14 days at least; it can be pulled by that tag and by its digest.",
           "title": "infrastructure:litellm-1.80.5 was quarantined",
           "version": 1
         }"#]].assert_eq(&format!("{without_commands:#}"));
@@ -283,6 +283,36 @@ fn an_image_with_a_thousand_tags_has_an_alert_too() {
     assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
 }
 
+/// The longest names that ECR takes.
+#[test]
+fn every_enforcement_has_its_commands_however_long_the_names_are() {
+    let (repository, component) = ("r".repeat(256), "c".repeat(121));
+    let properties = [("RepositoryName", repository.clone().into())];
+    let (policy, tag) = (policy(GUIDE, &properties), format!("{component}-1.80.5"));
+    let (alert, plan) = alert(&policy, &tag, &[&tag]);
+    let alert = Alert { repository: repository.parse().unwrap(), ..alert };
+    assert_eq!((plan.action, tag.len()), (Action::Quarantined, 128));
+    let message: Value = serde_json::from_str(&alert.message().body).unwrap();
+    let json: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+    let remedies = json["remedies"].as_array().unwrap();
+    assert_eq!(remedies.len(), 1, "the tag that was meant would be too long");
+    let shorter = &tag[1..];
+    let (alert, _) = self::alert(&policy, shorter, &[shorter]);
+    let longest = alert.remedies.iter().map(|it| it.command.len()).max().unwrap();
+    assert!((LONGEST_COMMAND / 2..LONGEST_COMMAND).contains(&(longest + 3 * 256)), "{longest}");
+}
+
+#[test]
+fn where_tags_can_be_moved_no_command_gives_one() {
+    let mutable = [
+        ("ImageTagMutability", "MUTABLE".into()),
+        ("Governance.Tags.Enforcement", "report".into()),
+    ];
+    let (alert, _) = alert(&policy(GUIDE, &mutable), "litellm-1.80.5", &["litellm-1.80.5"]);
+    assert_eq!(alert.remedies, []);
+    assert!(alert.text.contains("Probably litellm-v1.80.5 was meant"), "{}", alert.text);
+}
+
 #[test]
 fn an_unexpected_repository_is_told_with_what_was_expected() {
     let patterns = ["infrastructure", "team-*"].map(|pattern| pattern.parse().unwrap());
@@ -315,7 +345,7 @@ proptest! {
     fn whatever_it_is_made_of_a_message_is_within_all_limits(
         title in texts(600),
         text in texts(12_000),
-        remedies in prop::collection::vec((texts(600), texts(1_300)), 0..12),
+        remedies in prop::collection::vec((texts(600), texts(2_500)), 0..12),
         details in prop::collection::vec(texts(4_000), 0..12),
     ) {
         let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Alert, Kind, Remedy, Source, Subject};
 use crate::enforcement::{Action, Plan};
 use crate::image::{Component, Digest, Image, RepositoryName, RepositoryPattern, Tag};
-use crate::policy::{Policy, Severity};
+use crate::policy::{LifecycleScope, Policy, Severity, TagMutability};
 use crate::tagging::Violation;
 
 /// A push, as far as an alert tells of it.
@@ -24,7 +24,7 @@ pub struct Pushed {
 }
 
 /// A tag that breaks the policy, and what `plan` did about it. `image` is as it was found
-/// before.
+/// before; `hit` is another image, if it was that which lost the tag.
 #[must_use]
 pub fn tag_violation(
     policy: &Policy,
@@ -33,6 +33,7 @@ pub fn tag_violation(
     violation: &Violation,
     image: &Image,
     plan: &Plan,
+    hit: Option<&Digest>,
 ) -> Alert {
     let Pushed { account, region, repository, digest, source } = pushed;
     let Violation { rule, reason, component, suggestion } = violation;
@@ -53,11 +54,22 @@ pub fn tag_violation(
     }
     text += "\n";
     text += &match (&plan.action, &plan.quarantine_tag) {
-        (Action::Quarantined, Some(quarantine)) => format!(
-            "It was taken away. The image is now {quarantine} and will be kept for {} days at \
-             least; it can be pulled by that tag and by its digest.",
-            policy.governance.tags.quarantine_days
-        ),
+        (Action::Quarantined, Some(quarantine)) => {
+            // ECR's own rules, where they count tagged images, ask nobody.
+            let kept = match policy.lifecycle_scope {
+                LifecycleScope::Component => {
+                    format!(
+                        " and is kept for {} days at least",
+                        policy.governance.tags.quarantine_days
+                    )
+                }
+                LifecycleScope::Repository => String::new(),
+            };
+            format!(
+                "It was taken away. The image is now {quarantine}{kept}; it can be pulled by \
+                 that tag and by its digest."
+            )
+        }
         (Action::Untagged | Action::Quarantined, _) => {
             "It was taken away. The image is kept, with its other tags.".to_owned()
         }
@@ -69,6 +81,13 @@ pub fn tag_violation(
             None => "Nothing was changed.".to_owned(),
         },
     };
+    if let Some(hit) = hit {
+        text += &format!(
+            "\nMeanwhile somebody had moved the tag to {hit}: it was that image which lost it, and \
+             ECR deletes an image with its last tag. See whether it is there, and push it again \
+             if it is not."
+        );
+    }
     let happened = match plan.action {
         Action::Reported => "breaks the rules of tags",
         Action::Untagged => "was taken away from its image",
@@ -92,7 +111,7 @@ pub fn tag_violation(
         region: region.clone(),
         repository: repository.clone(),
         component: component.clone(),
-        remedies: remedies(&commands, tag, suggestion.as_ref(), &tags, plan),
+        remedies: remedies(policy, &commands, tag, suggestion.as_ref(), &tags, plan),
         image: Some(Subject { digest: digest.clone(), tags }),
         details,
         source: source.clone(),
@@ -100,6 +119,7 @@ pub fn tag_violation(
 }
 
 fn remedies(
+    policy: &Policy,
     commands: &Commands<'_>,
     tag: &Tag,
     suggestion: Option<&Tag>,
@@ -110,8 +130,16 @@ fn remedies(
     let rightly = suggestion.filter(|meant| !tags.contains(meant));
     let mut remedies = Vec::new();
     match plan.action {
-        Action::Reported => remedies
-            .extend(rightly.map(|tag| remedy(format!("Tag it {tag} too"), commands.add(tag)))),
+        // Where tags can be moved the command could take the tag from another image; and what
+        // is archived cannot be read.
+        Action::Reported
+            if policy.image_tag_mutability == TagMutability::Immutable
+                && plan.because.is_none() =>
+        {
+            remedies
+                .extend(rightly.map(|tag| remedy(format!("Tag it {tag} too"), commands.add(tag))));
+        }
+        Action::Reported => {}
         Action::Untagged | Action::Quarantined => {
             remedies.extend(rightly.map(|tag| {
                 let add = commands.add(tag);

@@ -47,7 +47,7 @@ async fn an_index_costs_reading_it_and_noting_its_images() {
 async fn a_violation_costs_what_its_enforcement_needs() {
     let bad = ["litellm-1.80.5"];
     let both = ["litellm-v1.80.5", "litellm-1.80.5"];
-    let tell = ["PutItem", "Publish", "PutItem"];
+    let tell = ["UpdateItem", "Publish", "UpdateItem"];
     let with = |others: &[&str]| {
         sorted(tell.iter().chain(others).map(|call| (*call).to_owned()).collect())
     };
@@ -68,7 +68,7 @@ async fn a_violation_costs_what_its_enforcement_needs() {
     );
     assert_eq!(
         calls("archive", "infrastructure", &bad).await,
-        with(&["DescribeImages", "UpdateImageStorageClass"])
+        with(&["DescribeImages", "UpdateImageStorageClass", "DescribeImages"])
     );
     // The manifest of an index is read once.
     let function = Function::new("quarantine").await;

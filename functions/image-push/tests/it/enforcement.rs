@@ -1,5 +1,7 @@
 //! What a violation comes to, by the state at the time.
 
+use std::time::Duration;
+
 use local_aws::Fault;
 use serde_json::json;
 
@@ -149,7 +151,7 @@ async fn a_tag_that_is_another_image_s_by_then_stays_with_it() {
     assert_eq!(function.tags("infrastructure", &first).unwrap(), ["litellm-v1.80.5"]);
     assert_eq!(function.tags("infrastructure", &second).unwrap(), ["latest", "litellm-v1.80.6"]);
     let changes = function.aws.take_changes();
-    assert!(changes.iter().all(|change| change == "PutItem"), "{changes:?}");
+    assert!(changes.iter().all(|change| change == "UpdateItem"), "{changes:?}");
 }
 
 #[tokio::test]
@@ -200,7 +202,7 @@ async fn a_report_changes_nothing() {
     let tags = ["latest", "litellm-1.80.5"];
     assert_eq!(function.tags("infrastructure", &digest).unwrap(), tags);
     let changes = function.aws.take_changes();
-    let only = ["PutItem", "Publish"];
+    let only = ["UpdateItem", "Publish"];
     assert!(changes.iter().all(|change| only.contains(&change.as_str())), "{changes:?}");
     let alerts = function.alerts();
     assert_eq!(alerts.len(), 2);
@@ -239,6 +241,95 @@ async fn what_was_archived_meanwhile_is_out_of_reach_already() {
     function.handle_all(&events).await;
     assert_eq!(function.tags("infrastructure", &digest).unwrap(), ["latest"]);
     assert_eq!(function.alert()["details"]["action"], "reported");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_does_not_make_it_take_the_tag_from_another_image() {
+    let function = Function::new("quarantine").await;
+    let (first, events) = function.push("infrastructure", &["latest"]);
+    function.aws.fault("BatchDeleteImage", 1, Fault::ResetAfter);
+    function.handle(&events[0], "request").await.unwrap_err();
+    let calls = function.calls();
+    assert_eq!(calls.iter().filter(|call| *call == "BatchDeleteImage").count(), 1, "{calls:?}");
+    // The tag is free now.
+    let (second, told) = function.push("infrastructure", &["latest"]);
+    function.handle(&events[0], "request").await.unwrap();
+    assert_eq!(function.alert()["details"]["action"], "quarantined");
+    assert_eq!(function.tags("infrastructure", &second).unwrap(), ["latest"]);
+    function.handle_all(&told[told.len() - 1..]).await;
+    for digest in [first, second] {
+        let quarantined = quarantine_tag(&digest, "latest");
+        assert_eq!(function.tags("infrastructure", &digest).unwrap(), [quarantined]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_look_does_not_make_it_take_the_tag_from_another_image() {
+    let function = Function::new("quarantine").await;
+    let (_, events) = function.push("infrastructure", &["latest"]);
+    // The second delivery has looked when the first is done, and acts after B is there.
+    let second = async {
+        function.aws.fault("DescribeRepositories", 2, Fault::Slow(Duration::from_secs(5)));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        function.handle(&events[0], "second").await
+    };
+    let pushed = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        function.push("infrastructure", &["latest"]).0
+    };
+    let (_, _, other) = tokio::join!(function.handle(&events[0], "first"), second, pushed);
+    assert_eq!(function.tags("infrastructure", &other).unwrap(), ["latest"]);
+}
+
+#[tokio::test]
+async fn if_it_hits_another_image_all_the_same_that_is_told() {
+    let function = Function::new("quarantine").await;
+    let (first, events) = function.push("infrastructure", &["litellm-v1.80.5", "latest"]);
+    // Somebody moves the tag by hand between the look and the act.
+    function.aws.fault("BatchDeleteImage", 1, Fault::Slow(Duration::from_millis(50)));
+    let moved = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        function.untag("infrastructure", "latest");
+        function.push("infrastructure", &["litellm-v1.80.6", "latest"]).0
+    };
+    let (handled, second) = tokio::join!(function.handle(&events[1], "request"), moved);
+    handled.unwrap();
+    assert_eq!(function.tags("infrastructure", &first).unwrap(), ["litellm-v1.80.5"]);
+    assert_eq!(function.tags("infrastructure", &second).unwrap(), ["litellm-v1.80.6"]);
+    let text = function.alert()["text"].as_str().unwrap().to_owned();
+    assert!(text.contains(&format!("moved the tag to {second}")), "{text}");
+}
+
+#[tokio::test]
+async fn an_image_that_gets_a_good_tag_while_it_is_archived_is_brought_back() {
+    let function = Function::new("archive").await;
+    let (digest, events) = function.push("deployments", &["feature-x"]);
+    function.aws.fault("UpdateImageStorageClass", 1, Fault::Slow(Duration::from_millis(50)));
+    let tagged = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        function.tag("deployments", &digest, "myapp-v1.0.0");
+    };
+    let (handled, ()) = tokio::join!(function.handle(&events[0], "request"), tagged);
+    handled.unwrap();
+    let input = json!({"repositoryName": "deployments", "imageIds": [{"imageDigest": digest}]});
+    let found = function.aws.by_hand("DescribeImages", &input).unwrap();
+    assert_eq!(found["imageDetails"][0]["imageStatus"], "ACTIVATING");
+    assert_eq!(function.alert()["details"]["action"], "reported");
+}
+
+#[tokio::test]
+async fn a_quarantine_that_begins_again_counts_from_then() {
+    let function = Function::new("quarantine").await;
+    let (digest, events) = function.push("infrastructure", &["latest"]);
+    function.handle_all(&events).await;
+    function.alerts();
+    function.aws.advance(Duration::from_secs(13 * 86_400));
+    let again = function.tag("infrastructure", &digest, "latest");
+    function.handle_all(&again[again.len() - 1..]).await;
+    let quarantined = quarantine_tag(&digest, "latest").replace("20270115", "20270128");
+    assert_eq!(function.alert()["details"]["quarantineTag"], quarantined);
+    let tags = function.tags("infrastructure", &digest).unwrap();
+    assert_eq!(tags, [quarantine_tag(&digest, "latest"), quarantined]);
 }
 
 #[tokio::test]

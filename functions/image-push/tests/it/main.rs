@@ -35,7 +35,7 @@ const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:alerts";
 const OPERATIONS: [&str; 9] = [
     "DescribeImages",
     "DescribeRepositories",
-    "PutItem",
+    "UpdateItem",
     "BatchGetImage",
     "PutImage",
     "BatchDeleteImage",

@@ -17,8 +17,8 @@ const IMAGES: usize = 2;
 const CALLS: [(&str, usize); 9] = [
     ("DescribeImages", 1),
     ("DescribeRepositories", 1),
-    ("PutItem", 1),
-    ("PutItem", 2),
+    ("UpdateItem", 1),
+    ("UpdateItem", 2),
     ("BatchGetImage", 1),
     ("PutImage", 1),
     ("BatchDeleteImage", 1),

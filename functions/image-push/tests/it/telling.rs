@@ -15,11 +15,63 @@ async fn an_event_that_comes_twice_at_once_is_told_once() {
     let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
     let (one, other) =
         tokio::join!(function.handle(&events[0], "one"), function.handle(&events[0], "other"));
-    one.and(other).unwrap();
+    // The one that comes second is brought again a minute later.
+    let error = one.and(other).unwrap_err().to_string();
+    assert!(error.starts_with("another invocation is at work on tag-violation"), "{error}");
+    function.aws.advance(Duration::from_secs(60));
+    function.handle(&events[0], "other").await.unwrap();
     assert_eq!(function.alerts().len(), 1);
     let changes = function.aws.take_changes();
     let removals = changes.iter().filter(|change| *change == "BatchDeleteImage").count();
     assert_eq!(removals, 1, "{changes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_that_meets_an_attempt_at_work_is_enforced_after_it() {
+    let function = Function::new("quarantine").await;
+    let (digest, events) = function.push("infrastructure", &["latest"]);
+    function.aws.fault("Publish", 1, Fault::Slow(Duration::from_secs(3)));
+    let pushed_again = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let told = function.tag("infrastructure", &digest, "latest");
+        let again = told.last().unwrap().clone();
+        let met = function.handle(&again, "again").await;
+        assert!(met.is_err(), "it would stand for ever");
+        again
+    };
+    let (first, again) = tokio::join!(function.handle(&events[0], "first"), pushed_again);
+    first.unwrap();
+    function.handle(&again, "again").await.unwrap();
+    assert!(!function.tags("infrastructure", &digest).unwrap().contains(&"latest".to_owned()));
+    assert_eq!(function.alerts().len(), 1);
+}
+
+#[tokio::test]
+async fn what_waited_in_the_queue_for_days_is_told_when_it_is_taken_up_again() {
+    let function = Function::new("quarantine").await;
+    let (_, events) = function.push("infrastructure", &["latest"]);
+    function.aws.fault("Publish", 0, Fault::Error(400, "AuthorizationError"));
+    for _ in 0..3 {
+        function.handle(&events[0], "first").await.unwrap_err();
+    }
+    function.aws.heal();
+    function.aws.advance(Duration::from_secs(13 * 86_400));
+    function.handle(&events[0], "by hand").await.unwrap();
+    assert_eq!(function.alert()["details"]["action"], "quarantined");
+}
+
+#[tokio::test]
+async fn what_was_begun_is_told_although_the_image_is_gone_since() {
+    let function = Function::new("archive").await;
+    let (digest, events) = function.push("infrastructure", &["latest"]);
+    function.aws.fault("Publish", 1, Fault::Error(400, "AuthorizationError"));
+    function.handle(&events[0], "request").await.unwrap_err();
+    let delete = json!({"repositoryName": "infrastructure", "imageIds": [{"imageDigest": digest}]});
+    function.aws.by_hand("BatchDeleteImage", &delete).unwrap();
+    function.handle(&events[0], "request").await.unwrap();
+    let alert = function.alert();
+    assert_eq!(alert["details"]["action"], "reported");
+    assert!(alert["text"].as_str().unwrap().ends_with("the image is gone by now."), "{alert:#}");
 }
 
 // 21
@@ -42,7 +94,7 @@ async fn another_delivery_does_not_wait_for_an_attempt_that_died_for_ever() {
     function.aws.fault("Publish", 1, Fault::Error(400, "AuthorizationError"));
     function.handle(&events[0], "one").await.unwrap_err();
     // It is under way, as far as can be seen; a minute later it is not.
-    function.handle(&events[0], "other").await.unwrap();
+    function.handle(&events[0], "other").await.unwrap_err();
     assert_eq!(function.alerts().len(), 0);
     function.aws.advance(Duration::from_secs(60));
     function.handle(&events[0], "other").await.unwrap();

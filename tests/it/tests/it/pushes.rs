@@ -58,12 +58,12 @@ fn emails(aws: &LocalAws) -> usize {
 const CALLS: [(&str, usize); 8] = [
     ("DescribeImages", 1),
     ("DescribeRepositories", 1),
-    ("PutItem", 1),
+    ("UpdateItem", 1),
     ("BatchGetImage", 1),
     ("PutImage", 1),
     ("BatchDeleteImage", 1),
     ("Publish", 1),
-    ("PutItem", 2),
+    ("UpdateItem", 2),
 ];
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn killed_before_or_after_any_call_it_is_told_and_nothing_is_lost() {
         }
     }
     // Once it is told and before that is noted, nobody can know.
-    assert_eq!(told_twice, [("Publish", 1, true), ("PutItem", 2, false)]);
+    assert_eq!(told_twice, [("Publish", 1, true), ("UpdateItem", 2, false)]);
     assert!(aws.state().undelivered.is_empty());
 }
 
@@ -108,7 +108,7 @@ async fn what_cannot_be_understood_ends_in_the_queue_with_the_reason() {
         "the event: detail.image-digest: expected sha256: and 64 lower-case hexadecimal digits, got \"sha256:0\""
     );
     assert_eq!(received["requestContext"]["approximateInvokeCount"], 3);
-    assert_eq!(aws.take_changes().iter().filter(|call| *call == "PutItem").count(), 0);
+    assert_eq!(aws.take_changes().iter().filter(|call| *call == "UpdateItem").count(), 0);
 }
 
 /// The one message of a queue.
