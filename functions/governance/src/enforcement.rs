@@ -243,10 +243,18 @@ mod tests {
         check(
             &policy(GUIDE, &[]),
             &["quarantine-20261124-0a0a0a0a0a0a-latest", "litellm-1.80.5"],
-            &expect!["quarantined: tag the image quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5; take the tag litellm-1.80.5 away; tell it"],
+            &expect![
+                "quarantined: tag the image quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5; take the tag litellm-1.80.5 away; tell it"
+            ],
         );
         let signature = format!("sha256-{}.sig", "0a".repeat(32));
-        check(&policy(GUIDE, &[]), &[&signature, "litellm-1.80.5"], &expect!["quarantined: tag the image quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5; take the tag litellm-1.80.5 away; tell it"]);
+        check(
+            &policy(GUIDE, &[]),
+            &[&signature, "litellm-1.80.5"],
+            &expect![
+                "quarantined: tag the image quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5; take the tag litellm-1.80.5 away; tell it"
+            ],
+        );
     }
 
     #[test]
@@ -255,18 +263,12 @@ mod tests {
         check(
             &policy(GUIDE, &[]),
             &["litellm-1.80.5", quarantined],
-            &expect!["quarantined: tag the image quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5; take the tag litellm-1.80.5 away; tell it"],
+            &expect![
+                "quarantined: tag the image quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5; take the tag litellm-1.80.5 away; tell it"
+            ],
         );
-        check(
-            &policy(GUIDE, &[]),
-            &[quarantined],
-            &expect!["quarantined: the tag is gone"],
-        );
-        check(
-            &policy(GUIDE, &[]),
-            &["litellm-v1.80.5"],
-            &expect!["untagged: the tag is gone"],
-        );
+        check(&policy(GUIDE, &[]), &[quarantined], &expect!["quarantined: the tag is gone"]);
+        check(&policy(GUIDE, &[]), &["litellm-v1.80.5"], &expect!["untagged: the tag is gone"]);
     }
 
     #[test]
