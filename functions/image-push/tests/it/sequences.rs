@@ -212,7 +212,12 @@ impl World {
             _ => (vec![attempt(deliveries[0]).await], None),
         };
         self.function.aws.heal();
+        // The SDK cannot know that what it sends again has arrived.
+        let is_sent_again = matches!(*trouble, Trouble::Reset(call) if CALLS[call].0 == "Publish");
         for (delivery, done) in done {
+            if is_sent_again {
+                *self.cut_off.entry(self.about(delivery.0)).or_default() += 1;
+            }
             if done {
                 self.open.remove(&delivery);
             } else {
