@@ -26,7 +26,7 @@ pub struct Inbox<'a> {
 pub async fn show(inbox: &Inbox<'_>) -> anyhow::Result<()> {
     let client = Client::login(inbox.aws)?;
     // The events are those that ECR has to tell, the first of them of the push itself.
-    let push = async |what: &str, why: &str, events: &[(&str, &str)], layer: &str| {
+    let push = async |what: &str, why: &str, events: &[(&str, &str)], layer: &str, told: &str| {
         let expected = read(events)?;
         let (name, first) = expected.first().context("no event is expected")?;
         let detail = &first["detail"];
@@ -34,14 +34,15 @@ pub async fn show(inbox: &Inbox<'_>) -> anyhow::Result<()> {
         step(what, why);
         let artifact = detail["artifact-media-type"].as_str();
         let push = client.image(repository, Some(tag), layer, artifact);
-        let shown = Shown { all_texts: *name == "near-miss" };
-        inbox.show(repository, &expected, shown, push).await
+        let all_texts = *name == "near-miss";
+        inbox.show(repository, &expected, Shown { told, all_texts }, push).await
     };
     push(
         "docker push infrastructure:litellm-v1.80.5",
         "A conforming tag: judged, and that is all. Most pushes are like this.",
         &[event!("conforming")],
         "litellm 1.80.5",
+        "",
     )
     .await?;
     push(
@@ -50,6 +51,7 @@ pub async fn show(inbox: &Inbox<'_>) -> anyhow::Result<()> {
          our own tag comes back and is passed over.",
         &[event!("near-miss"), event!("quarantine-echo")],
         "litellm 1.80.5, built again",
+        "quarantined",
     )
     .await?;
     push(
@@ -58,6 +60,7 @@ pub async fn show(inbox: &Inbox<'_>) -> anyhow::Result<()> {
          demonstration adds one.)",
         &[event!("forbidden")],
         "litellm, a placeholder",
+        "quarantined",
     )
     .await?;
     push(
@@ -65,6 +68,7 @@ pub async fn show(inbox: &Inbox<'_>) -> anyhow::Result<()> {
         "A signature's tag is its image's business.",
         &[event!("signature")],
         "a signature",
+        "",
     )
     .await?;
 
@@ -80,7 +84,8 @@ pub async fn show(inbox: &Inbox<'_>) -> anyhow::Result<()> {
         let arm64 = client.image("infrastructure", None, "openwebui, arm64", None).await?;
         client.index("infrastructure", "openwebui-v0.6.36", &[amd64, arm64]).await
     };
-    inbox.show("infrastructure", &expected, Shown { all_texts: false }, index).await?;
+    let shown = Shown { told: "", all_texts: false };
+    inbox.show("infrastructure", &expected, shown, index).await?;
 
     ask(inbox.aws, "CreateRepository", &json!({"repositoryName": "scratch"}))?;
     push(
@@ -89,6 +94,7 @@ pub async fn show(inbox: &Inbox<'_>) -> anyhow::Result<()> {
          expect: told once a day.",
         &[event!("unmanaged-repository")],
         "a test",
+        "repository-violation",
     )
     .await
 }
@@ -99,7 +105,9 @@ fn read<'n>(files: &[(&'n str, &str)]) -> anyhow::Result<Vec<(&'n str, Value)>> 
     files.iter().map(event).collect()
 }
 
-struct Shown {
+struct Shown<'a> {
+    /// What has to be told: what was done, or what kind of alert it is, or nothing.
+    told: &'a str,
     /// Whether the alert is shown as JSON and for Amazon Q too.
     all_texts: bool,
 }
@@ -110,7 +118,7 @@ impl Inbox<'_> {
         &self,
         repository: &str,
         expected: &[(&str, Value)],
-        shown: Shown,
+        shown: Shown<'_>,
         push: impl Future<Output = anyhow::Result<String>>,
     ) -> anyhow::Result<()> {
         let logged = self.aws.lambda().log(self.function).len();
@@ -143,7 +151,21 @@ impl Inbox<'_> {
         let tags = tags.replace(['[', ']', '"'], "");
         println!("   in {repository} now: {digest}");
         println!("   tagged {tags}");
-        self.show_alerts(&shown);
+        let told: Vec<Value> = self.alerts()?;
+        let words: Vec<&str> = told
+            .iter()
+            .map(|alert| alert["details"]["action"].as_str().unwrap_or(word(&alert["kind"])))
+            .collect();
+        ensure!(
+            words.concat() == shown.told,
+            "expected to be told {:?}, not {words:?}",
+            shown.told
+        );
+        ensure!(
+            tags.starts_with("quarantine-") == (shown.told == "quarantined"),
+            "an image of which {words:?} was told is tagged {tags}"
+        );
+        self.show_alerts(shown.all_texts);
         Ok(())
     }
 
@@ -156,7 +178,14 @@ impl Inbox<'_> {
         ours.map(|call| call.operation.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    fn show_alerts(&self, shown: &Shown) {
+    /// The alerts, as the queue got them.
+    fn alerts(&self) -> anyhow::Result<Vec<Value>> {
+        let state = self.aws.state();
+        let of = state.deliveries.iter().filter(|delivery| delivery.protocol == "sqs");
+        of.map(|delivery| Ok(serde_json::from_str(&delivery.message)?)).collect()
+    }
+
+    fn show_alerts(&self, all_texts: bool) {
         let state = self.aws.state();
         for delivery in &state.deliveries {
             let indented = |text: &str| {
@@ -171,7 +200,7 @@ impl Inbox<'_> {
                     );
                     indented(&delivery.message);
                 }
-                "sqs" if shown.all_texts => {
+                "sqs" if all_texts => {
                     println!("\n   the same as JSON, for queues and functions");
                     let json: Value = serde_json::from_str(&delivery.message).unwrap_or_default();
                     indented(&format!("{json:#}"));

@@ -15,6 +15,12 @@ fn the_demonstration_shows_what_stands_and_ends_well() {
         "encrypted with  KMS",
         "lifecycle 1: Expire untagged images 7 days after their push",
         "ecr:GetAuthorizationToken",
+        "infrastructure:litellm-1.80.5 is not made of {component}-v{semver}: tag the image",
+        "calls of AWS: none",
+        "Subject: infrastructure:litellm-1.80.5 was quarantined",
+        "Restore it as litellm-v1.80.5:",
+        "\"action\": \"quarantined\"",
+        "Subject: An image was pushed to scratch, a name that is not expected",
         "aws ecr get-login-password --region us-east-1 | docker login --username AWS",
     ] {
         assert!(text.contains(expected), "{expected:?} is missing:\n{text}");
