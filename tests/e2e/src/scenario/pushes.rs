@@ -52,26 +52,44 @@ impl Run<'_> {
         let alert = self.receive(&inbox)?.context("nothing was told")?;
         let action = text(&alert, "/details/action");
         self.equal("which is reported then", &action.as_str(), &"reported")?;
-        stack.deploy(&[("InfrastructureTagEnforcement", "quarantine")])?;
+        self.restore(&alert, "Tag it litellm-v1.80.7 too")?;
+        let rightly_too = [&as_it_was[..1], &["litellm-v1.80.7".to_owned()], &as_it_was[1..]];
+        self.equal("and tagged rightly too", &self.tags(&digest)?, &rightly_too.concat())?;
 
-        let mut event = event;
+        stack.deploy(&[
+            ("InfrastructureTagEnforcement", "quarantine"),
+            ("DeploymentsTagEnforcement", "archive"),
+        ])?;
+        let digest = self.push("deployments", "feature-x", 0)?;
+        self.aws(&["ecr", "describe-repositories"])?;
+        self.invoke(&function, &self.last_push()?)?;
+        let alert = self.receive(&inbox)?.context("nothing was told")?;
+        self.equal("a feature is archived", &self.status(&digest)?.as_str(), &"ARCHIVED")?;
+        self.restore(&alert, "Restore it as it was")?;
+        self.equal("and comes back", &self.status(&digest)?.as_str(), &"ACTIVATING")?;
+        stack.deploy(&[("DeploymentsTagEnforcement", "report")])?;
+
+        let mut event = self.last_push()?;
         event["detail"]["image-digest"] = json!("sha256:0");
         let Err(error) = self.invoke(&function, &event) else {
             return Err(anyhow!("an event without a digest was taken"));
         };
         let error = format!("{error:#}");
         self.contains("a bad event names its field", &error, "detail.image-digest: expected")?;
-        self.remove_images()
+        self.remove_images(REPOSITORY)?;
+        self.remove_images("deployments")
     }
 
     /// What follows counts images of its own.
-    fn remove_images(&self) -> anyhow::Result<()> {
-        let listed = self.aws(&["ecr", "list-images", "--repository-name", REPOSITORY])?;
+    fn remove_images(&self, repository: &str) -> anyhow::Result<()> {
+        let any = ["--filter", "imageStatus=ANY"];
+        let list = ["ecr", "list-images", "--repository-name", repository];
+        let listed = self.aws(&[&list[..], &any].concat())?;
         let ids = listed["imageIds"].as_array().into_iter().flatten();
         let digests: BTreeSet<String> =
             ids.map(|id| format!("imageDigest={}", text(id, "/imageDigest"))).collect();
         let digests: Vec<&str> = digests.iter().map(String::as_str).collect();
-        let delete = ["ecr", "batch-delete-image", "--repository-name", REPOSITORY, "--image-ids"];
+        let delete = ["ecr", "batch-delete-image", "--repository-name", repository, "--image-ids"];
         self.aws(&[&delete[..], &digests].concat()).map(|_| ())
     }
 
@@ -177,6 +195,14 @@ impl Run<'_> {
         let mut tags: Vec<String> = tags.into_iter().flatten().map(|tag| text(tag, "")).collect();
         tags.sort();
         Ok(tags)
+    }
+
+    /// What ECR says of an image in `deployments`.
+    fn status(&self, digest: &str) -> anyhow::Result<String> {
+        let id = format!("imageDigest={digest}");
+        let describe = ["ecr", "describe-images", "--repository-name", "deployments"];
+        let found = self.aws(&[&describe[..], &["--image-ids", &id]].concat())?;
+        Ok(text(&found, "/imageDetails/0/imageStatus"))
     }
 
     /// Runs the command of an alert, as it stands there.
