@@ -101,7 +101,7 @@ const LONGEST_SUBJECT: usize = 99;
 /// The most characters of a text, of a remedy's command or label, and how many remedies and
 /// tags are told.
 const LONGEST_TEXT: usize = 8_000;
-const LONGEST_COMMAND: usize = 2_400;
+const LONGEST_COMMAND: usize = 2_600;
 const LONGEST_TITLE: usize = 300;
 const MOST_REMEDIES: usize = 4;
 const MOST_TAGS: usize = 50;

@@ -148,9 +148,15 @@ fn archive(policy: &Policy, image: &Image, today: NaiveDate) -> Plan {
     Plan::of(Action::Archived, if image.is_active { vec![Step::Archive] } else { vec![] })
 }
 
-/// Whether the image has a tag that breaks no rule.
+/// What is done about an image that was archived, if it got a conforming tag just before.
 #[must_use]
-pub fn has_conforming_tag(policy: &Policy, image: &Image, today: NaiveDate) -> bool {
+pub fn undo_archiving(policy: &Policy, image: &Image, today: NaiveDate) -> Option<Plan> {
+    let because = "the image got a conforming tag meanwhile, and is brought back from the archive";
+    let is_wrong = !image.is_active && has_conforming_tag(policy, image, today);
+    is_wrong.then(|| Plan { steps: vec![Step::Restore], ..Plan::report(Some(because)) })
+}
+
+fn has_conforming_tag(policy: &Policy, image: &Image, today: NaiveDate) -> bool {
     image
         .tags
         .iter()

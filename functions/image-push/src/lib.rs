@@ -19,7 +19,7 @@ use aws::telemetry::Counts;
 use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
 use governance::alert::{self, Alert, Pushed};
-use governance::enforcement::{Action, Plan, Step, has_conforming_tag, plan};
+use governance::enforcement::{Action, Plan, Step, plan, undo_archiving};
 use governance::graph::{children, is_index};
 use governance::image::{Digest, Image, Tag};
 use governance::policy::{Policy, TagEnforcement};
@@ -174,7 +174,15 @@ impl Invocation<'_> {
             "{repository}:{tag} {}: {plan}",
             violation.reason,
         );
-        let hit = self.act(policy, &image, manifest, &mut plan).await?;
+        let hit = self.act(&image, manifest, &plan).await?;
+        if plan.steps.contains(&Step::Archive)
+            && let Some(image) = self.context.registry.image(repository, digest).await?
+            && let Some(undo) = undo_archiving(policy, &image, self.now.date_naive())
+        {
+            info!(repository.name = %repository, image.digest = %digest, "{undo}");
+            self.act(&image, None, &undo).await?;
+            plan = undo;
+        }
 
         // What was told before is told again only if something else was done about it.
         let is_news =
@@ -224,10 +232,9 @@ impl Invocation<'_> {
     /// it was that which lost the tag.
     async fn act(
         &self,
-        policy: &Policy,
         image: &Image,
         manifest: Option<&Manifest>,
-        plan: &mut Plan,
+        plan: &Plan,
     ) -> anyhow::Result<Option<Digest>> {
         let Pushed { repository, digest, .. } = &self.push.pushed;
         let registry = &self.context.registry;
@@ -239,18 +246,6 @@ impl Invocation<'_> {
         let mut hit = None;
         for step in &plan.steps {
             hit = hit.or(registry.apply(repository, image, manifest, step).await?);
-        }
-        if plan.steps.contains(&Step::Archive)
-            && let Some(now) = registry.image(repository, digest).await?
-            && !now.is_active
-            && has_conforming_tag(policy, &now, self.now.date_naive())
-        {
-            let step = Step::Restore;
-            info!(repository.name = %repository, image.digest = %digest, "{step}: it got a conforming tag meanwhile");
-            registry.apply(repository, &now, None, &step).await?;
-            *plan = Plan::report(Some(
-                "the image got a conforming tag meanwhile, and is brought back from the archive",
-            ));
         }
         Ok(hit)
     }

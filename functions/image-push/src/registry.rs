@@ -10,6 +10,16 @@ use aws_sdk_ecr::types::{
 use governance::enforcement::Step;
 use governance::image::{Digest, Image, RepositoryName, Tag};
 
+/// What a manifest can be, by
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-manifest-formats.html>.
+const MEDIA_TYPES: [&str; 5] = [
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.docker.distribution.manifest.v1+json",
+];
+
 /// A manifest as it was pushed.
 #[derive(Clone, Debug)]
 pub struct Manifest {
@@ -96,7 +106,10 @@ impl Registry {
         digest: &Digest,
     ) -> anyhow::Result<Option<Manifest>> {
         let id = ImageIdentifier::builder().image_digest(digest.as_str()).build();
+        // All there are: of what is not accepted ECR may give another format.
+        let types = MEDIA_TYPES.map(str::to_owned).to_vec();
         let get = self.client.batch_get_image().repository_name(repository.as_str()).image_ids(id);
+        let get = get.set_accepted_media_types(Some(types));
         let reading = || format!("reading the manifest of {repository}@{digest}");
         let got = match get.send().await {
             Ok(got) => got,

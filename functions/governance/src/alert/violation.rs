@@ -220,14 +220,17 @@ impl Commands<'_> {
         let digest = &self.image.digest;
         let get = self.aws("batch-get-image");
         let put = self.aws("put-image");
-        let media_type = self.image.media_type.as_ref();
-        let media_type =
-            media_type.map(|it| format!(" --image-manifest-media-type '{}'", quoted(it)));
+        // Named, so that ECR gives the manifest as it is and takes it for what it is.
+        let media_type = self.image.media_type.as_ref().map(|it| it.replace('\'', ""));
+        let option = |name: &str| {
+            media_type.as_ref().map_or_else(String::new, |it| format!(" --{name} '{it}'"))
+        };
         format!(
-            "m=$({get} --image-ids imageDigest={digest} --query 'images[0].imageManifest' \
+            "m=$({get} --image-ids imageDigest={digest}{} --query 'images[0].imageManifest' \
              --output text && printf x) && {put} --image-tag {tag} --image-digest {digest} \
              --image-manifest \"${{m%??}}\"{}",
-            media_type.unwrap_or_default()
+            option("accepted-media-types"),
+            option("image-manifest-media-type"),
         )
     }
 
@@ -240,10 +243,4 @@ impl Commands<'_> {
         let update = self.aws("update-image-storage-class");
         format!("{update} --image-id imageDigest={digest} --target-storage-class STANDARD")
     }
-}
-
-/// What can stand between single quotes: a media type has no quote in it, and what has one
-/// is none.
-fn quoted(text: &str) -> String {
-    text.replace('\'', "")
 }
