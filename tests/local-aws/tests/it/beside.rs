@@ -1,7 +1,8 @@
 //! What is beside ECR on the port, and what is not there.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::aws;
 use crate::port::{Answer, Port};
 
 /// A call in the query protocol, signed for a service with an access key.
@@ -79,4 +80,34 @@ async fn a_number_that_is_too_large_is_no_way_to_end_a_connection() {
     });
     let put = port.v2("PUT", "/v2/app/manifests/v1", &[], manifest.to_string().as_bytes()).await;
     assert_eq!(put.error(), (400, "MANIFEST_INVALID".to_owned()));
+}
+
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-sns-subscription.html
+#[tokio::test]
+async fn a_resource_is_made_and_what_would_be_passed_over_is_refused() {
+    let aws = aws();
+    let (topic, _) = aws.make("AWS::SNS::Topic", "alerts", &json!({})).await.unwrap();
+    assert_eq!(topic, "arn:aws:sns:us-east-1:123456789012:alerts");
+    let (_, queue) = aws.make("AWS::SQS::Queue", "inbox", &json!({})).await.unwrap();
+    let inbox = json!({"TopicArn": topic, "Protocol": "sqs", "Endpoint": queue["Arn"]});
+    aws.make("AWS::SNS::Subscription", "inbox", &inbox).await.unwrap();
+    let table = json!({
+        "AttributeDefinitions": [{"AttributeName": "fact", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "fact", "KeyType": "HASH"}],
+        "BillingMode": "PAY_PER_REQUEST",
+        "TimeToLiveSpecification": {"AttributeName": "expires", "Enabled": true},
+    });
+    aws.make("AWS::DynamoDB::Table", "ledger", &table).await.unwrap();
+
+    let refused = async |kind: &str, properties: Value| {
+        aws.make(kind, "other", &properties).await.unwrap_err().to_string()
+    };
+    assert_eq!(refused("AWS::S3::Bucket", json!({})).await, "AWS::S3::Bucket cannot be made here");
+    assert_eq!(
+        refused("AWS::SQS::Queue", json!({"FifoQueue": true})).await,
+        "the property FifoQueue means nothing here"
+    );
+    let nowhere = json!({"TopicArn": "arn:aws:sns:us-east-1:123456789012:no", "Protocol": "sqs", "Endpoint": "arn:a"});
+    let error = refused("AWS::SNS::Subscription", nowhere).await;
+    assert!(error.contains("Topic does not exist"), "{error}");
 }
