@@ -11,7 +11,7 @@ use std::fmt;
 
 use chrono::NaiveDate;
 
-use crate::image::{Image, Tag};
+use crate::image::{Image, ImageStatus, Tag};
 use crate::policy::{Policy, TagEnforcement};
 use crate::quarantine::{Quarantine, quarantine_tag};
 use crate::tagging::{Verdict, judge_image};
@@ -69,7 +69,14 @@ impl Plan {
     /// The plan for an image that is gone.
     #[must_use]
     pub fn gone() -> Self {
-        Self { stands: false, ..Self::report(Some("the image is gone by now")) }
+        let because = "the image is gone by now; who deleted it is in CloudTrail";
+        Self { stands: false, ..Self::report(Some(because)) }
+    }
+
+    /// Whether the image is brought back from the archive.
+    #[must_use]
+    pub fn restores(&self) -> bool {
+        self.steps.contains(&Step::Restore)
     }
 
     /// Whether a step gives the image a tag, for which ECR asks for its manifest.
@@ -103,6 +110,8 @@ pub fn plan(
     if stands { plan } else { Plan { steps: vec![], stands, ..plan } }
 }
 
+const ON_ITS_WAY_BACK: &str = "the image is on its way back from the archive";
+
 fn quarantine(
     policy: &Policy,
     tag: &Tag,
@@ -110,8 +119,12 @@ fn quarantine(
     is_immutable: bool,
     today: NaiveDate,
 ) -> Plan {
-    if !image.is_active {
-        return Plan::report(Some("the image is in the archive, where it cannot be pulled"));
+    match image.status {
+        ImageStatus::Active => {}
+        ImageStatus::Archived => {
+            return Plan::report(Some("the image is in the archive, where it cannot be pulled"));
+        }
+        ImageStatus::Activating => return Plan::report(Some(ON_ITS_WAY_BACK)),
     }
     if !is_immutable {
         // It could be another image's by the time it is taken away.
@@ -145,15 +158,22 @@ fn archive(policy: &Policy, image: &Image, today: NaiveDate) -> Plan {
     if has_conforming_tag(policy, image, today) {
         return Plan::report(Some("the image has a conforming tag too"));
     }
-    Plan::of(Action::Archived, if image.is_active { vec![Step::Archive] } else { vec![] })
+    match image.status {
+        ImageStatus::Active => Plan::of(Action::Archived, vec![Step::Archive]),
+        ImageStatus::Archived => Plan::of(Action::Archived, vec![]),
+        // ECR takes no other order meanwhile.
+        ImageStatus::Activating => Plan::report(Some(ON_ITS_WAY_BACK)),
+    }
 }
 
-/// What is done about an image that was archived, if it got a conforming tag just before.
+/// What is done about an image that we archived although it has a conforming tag, which it got
+/// between our look and the call.
 #[must_use]
 pub fn undo_archiving(policy: &Policy, image: &Image, today: NaiveDate) -> Option<Plan> {
-    let because = "the image got a conforming tag meanwhile, and is brought back from the archive";
-    let is_wrong = !image.is_active && has_conforming_tag(policy, image, today);
-    is_wrong.then(|| Plan { steps: vec![Step::Restore], ..Plan::report(Some(because)) })
+    let is_wrong = policy.governance.tags.enforcement == TagEnforcement::Archive
+        && image.status == ImageStatus::Archived
+        && has_conforming_tag(policy, image, today);
+    is_wrong.then(|| Plan { steps: vec![Step::Restore], ..Plan::report(None) })
 }
 
 fn has_conforming_tag(policy: &Policy, image: &Image, today: NaiveDate) -> bool {
@@ -198,12 +218,12 @@ mod tests {
 
     const TODAY: &str = "2026-11-24";
 
-    fn image(tags: &[&str], is_active: bool) -> Image {
+    fn image(tags: &[&str], status: ImageStatus) -> Image {
         Image {
             digest: format!("sha256:{}", "0a".repeat(32)).parse().unwrap(),
             tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
             media_type: None,
-            is_active,
+            status,
         }
     }
 
@@ -213,7 +233,8 @@ mod tests {
 
     fn check(policy: &Policy, tags: &[&str], expected: &Expect) {
         let tag = "litellm-1.80.5".parse().unwrap();
-        let plan = plan(policy, &tag, &image(tags, true), true, TODAY.parse().unwrap());
+        let plan =
+            plan(policy, &tag, &image(tags, ImageStatus::Active), true, TODAY.parse().unwrap());
         expected.assert_eq(&format!("{}: {plan}", plan.action));
     }
 
@@ -280,14 +301,14 @@ mod tests {
     #[test]
     fn what_cannot_be_done_safely_is_reported() {
         let (policy, tag) = (policy(GUIDE, &[]), "litellm-1.80.5".parse().unwrap());
-        let plan = |is_active, is_immutable| {
-            let image = image(&["litellm-1.80.5"], is_active);
+        let plan = |status, is_immutable| {
+            let image = image(&["litellm-1.80.5"], status);
             plan(&policy, &tag, &image, is_immutable, TODAY.parse().unwrap()).to_string()
         };
         expect!["tell it; the repository's tags are not immutable any more"]
-            .assert_eq(&plan(true, false));
+            .assert_eq(&plan(ImageStatus::Active, false));
         expect!["tell it; the image is in the archive, where it cannot be pulled"]
-            .assert_eq(&plan(false, true));
+            .assert_eq(&plan(ImageStatus::Archived, true));
     }
 
     #[test]
@@ -303,9 +324,28 @@ mod tests {
             &expect!["reported: tell it; the image has a conforming tag too"],
         );
         let tag = "litellm-1.80.5".parse().unwrap();
-        let archived = image(&["litellm-1.80.5"], false);
+        let archived = image(&["litellm-1.80.5"], ImageStatus::Archived);
         let plan = plan(&archiving(), &tag, &archived, true, TODAY.parse().unwrap());
         assert_eq!((plan.action, plan.steps.len()), (Action::Archived, 0));
+    }
+
+    #[test]
+    fn an_archived_image_with_a_conforming_tag_is_brought_back_if_we_archived_it() {
+        let today = TODAY.parse().unwrap();
+        let undo = |policy: &Policy, tags: &[&str]| {
+            undo_archiving(policy, &image(tags, ImageStatus::Archived), today)
+        };
+        let plan = undo(&archiving(), &["latest", "litellm-v1.80.5"]).unwrap();
+        assert_eq!(plan.to_string(), "bring the image back from the archive; tell it");
+        assert_eq!(undo(&archiving(), &["latest"]), None);
+        assert_eq!(undo(&policy(GUIDE, &[]), &["latest", "litellm-v1.80.5"]), None);
+        let activating = image(&["latest"], ImageStatus::Activating);
+        let plan = plan_of(&archiving(), &activating);
+        assert_eq!((plan.action, plan.steps.len()), (Action::Reported, 0));
+    }
+
+    fn plan_of(policy: &Policy, image: &Image) -> Plan {
+        plan(policy, &"latest".parse().unwrap(), image, true, TODAY.parse().unwrap())
     }
 
     /// What an image's tags are after a step.
@@ -313,8 +353,8 @@ mod tests {
         match step {
             Step::Add(tag) => image.tags.push(tag.clone()),
             Step::Remove(tag) => image.tags.retain(|other| other != tag),
-            Step::Archive => image.is_active = false,
-            Step::Restore => image.is_active = true,
+            Step::Archive => image.status = ImageStatus::Archived,
+            Step::Restore => image.status = ImageStatus::Activating,
         }
         image
     }
@@ -340,7 +380,7 @@ mod tests {
             let tags: Vec<&str> = others.iter().copied().chain(["litellm-1.80.5"]).collect();
             let policy = if archives { archiving() } else { policy(GUIDE, &[]) };
             let (tag, today) = ("litellm-1.80.5".parse().unwrap(), TODAY.parse().unwrap());
-            let mut found = image(&tags, true);
+            let mut found = image(&tags, ImageStatus::Active);
             let decided = plan(&policy, &tag, &found, is_immutable, today);
             for step in &decided.steps {
                 prop_assert!(matches!(step, Step::Add(_) | Step::Archive) || *step == Step::Remove(tag.clone()));

@@ -175,9 +175,19 @@ pub struct Image {
     pub tags: Vec<Tag>,
     /// The media type of its manifest.
     pub media_type: Option<String>,
-    /// Whether it is in ECR's standard storage class; what is archived, or on its way back,
-    /// cannot be pulled.
-    pub is_active: bool,
+    /// Whether it can be pulled.
+    pub status: ImageStatus,
+}
+
+/// Where an image is (ECR `imageStatus`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageStatus {
+    /// In the standard storage class.
+    Active,
+    /// In the archive: it cannot be pulled.
+    Archived,
+    /// On its way back from there, which takes some twenty minutes.
+    Activating,
 }
 
 impl From<&RepositoryName> for Component {

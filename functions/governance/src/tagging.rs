@@ -89,7 +89,7 @@ pub fn judge(policy: &Policy, text: &str) -> Verdict {
         let suggestion = suggestion.and_then(|candidate| acceptable(policy, candidate));
         return Verdict::Violation(Violation {
             rule: Rule::Grammar,
-            reason: format!("is not made of {}", tags.grammar),
+            reason: format!("is not made of {}", tags.grammar.to_string().replace(' ', " or ")),
             component: suggestion.as_ref().and_then(|tag| component(policy, tag)),
             suggestion,
         });

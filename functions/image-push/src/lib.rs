@@ -6,6 +6,11 @@
 //! settled at the end, so that what was done is told although an attempt is cut off anywhere,
 //! and told once although it is attempted twice.
 //!
+//! An error is how an attempt says that there is to be another: Lambda makes two more, a minute
+//! and three later, and then hands the event to a queue. So the function's time (45 s) is
+//! shorter than a claim's ([`aws::ledger::LEASE`]), and that shorter than the minute. Time and
+//! the request's ID are arguments, for tests to set.
+//!
 //! In reading order: [`config`], [`event`], [`registry`], and [`handle`] here.
 
 pub mod config;
@@ -20,8 +25,8 @@ use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
 use governance::alert::{self, Alert, Pushed};
 use governance::enforcement::{Action, Plan, Step, plan, undo_archiving};
-use governance::graph::{children, is_index};
-use governance::image::{Digest, Image, Tag};
+use governance::graph::children;
+use governance::image::{Digest, Image, ImageStatus, Tag};
 use governance::policy::{Policy, TagEnforcement};
 use governance::tagging::{Verdict, Violation, is_expected, judge_image};
 use lambda_runtime::{LambdaEvent, service_fn};
@@ -95,52 +100,67 @@ pub async fn handle(
         Some(policy) => invocation.govern(policy).await,
         None => Ok(()),
     };
-    if !is_expected(&context.config.patterns, &push.pushed.repository) {
-        invocation.tell_of_repository().await?;
+    // Neither stands in the other's way.
+    let named = if is_expected(&context.config.patterns, &push.pushed.repository) {
+        Ok(())
+    } else {
+        invocation.tell_of_repository().await
+    };
+    match (governed, named) {
+        (Err(one), Err(other)) => Err(one.context(format!("{other:#}; and"))),
+        (governed, named) => governed.and(named),
     }
-    governed
 }
 
 impl Invocation<'_> {
-    /// Judges the push by its repository's policy.
+    /// Judges the push by its repository's policy, and notes of what index its images are.
     async fn govern(&self, policy: &Policy) -> anyhow::Result<()> {
         let Pushed { repository, digest, .. } = &self.push.pushed;
-        let index = if self.push.may_be_index() {
+        let manifest = if self.push.may_be_index() {
             self.context.registry.manifest(repository, digest).await
         } else {
             Ok(None)
         };
         if let Some(tag) = &self.push.tag {
-            // An index that cannot be read is an error, and its tag is enforced all the same.
-            let manifest = index.as_ref().ok().and_then(Option::as_ref);
-            let judged = Counts::of("Repository", repository).one("PushesJudged");
-            let judged = match judge_image(policy, digest, tag, self.now.date_naive()) {
-                Verdict::Exempt(_) => None,
-                Verdict::Conforming(_) => Some(judged),
-                Verdict::Violation(violation) => {
-                    let done = self.enforce(policy, tag, &violation, manifest).await?;
-                    if done.is_some() {
-                        let counts = Counts::of("Repository", repository);
-                        let counts = counts.and("Rule", &violation.rule).one("Violations");
-                        counts.write(self.request_id, self.now);
-                    }
-                    Some(match done {
-                        Some(Action::Untagged) => judged.one("Untagged"),
-                        Some(Action::Quarantined) => judged.one("Quarantined"),
-                        Some(Action::Archived) => judged.one("Archived"),
-                        Some(Action::Reported) | None => judged,
-                    })
+            // That it cannot be read is an error below; its tag is enforced all the same.
+            let manifest = manifest.as_ref().ok().and_then(Option::as_ref);
+            self.judge(policy, tag, manifest).await?;
+        }
+        if let Some(index) = manifest?.filter(Manifest::is_index) {
+            let images = children(&index.text)?;
+            self.context.ledger.note_children(repository, digest, &images, self.now).await?;
+        }
+        Ok(())
+    }
+
+    /// Judges a tag, enforces the policy if it is broken, and counts.
+    async fn judge(
+        &self,
+        policy: &Policy,
+        tag: &Tag,
+        manifest: Option<&Manifest>,
+    ) -> anyhow::Result<()> {
+        let Pushed { repository, digest, .. } = &self.push.pushed;
+        let judged = Counts::of("Repository", repository).one("PushesJudged");
+        let counts = match judge_image(policy, digest, tag, self.now.date_naive()) {
+            Verdict::Exempt(_) => return Ok(()),
+            Verdict::Conforming(_) => judged,
+            Verdict::Violation(violation) => {
+                let done = self.enforce(policy, tag, &violation, manifest).await?;
+                if done.is_some() {
+                    let broken = Counts::of("Repository", repository).and("Rule", &violation.rule);
+                    broken.one("Violations").write(self.request_id, self.now);
                 }
-            };
-            judged.inspect(|counts| counts.write(self.request_id, self.now));
-        }
-        match index? {
-            Some(Manifest { text, media_type }) if media_type.as_deref().is_some_and(is_index) => {
-                let images = children(&text)?;
-                self.context.ledger.note_children(repository, digest, &images, self.now).await
+                match done {
+                    Some(Action::Untagged) => judged.one("Untagged"),
+                    Some(Action::Quarantined) => judged.one("Quarantined"),
+                    Some(Action::Archived) => judged.one("Archived"),
+                    Some(Action::Reported) | None => judged,
+                }
             }
-            _ => Ok(()),
-        }
+        };
+        counts.write(self.request_id, self.now);
+        Ok(())
     }
 
     /// Does what the policy says about a tag that breaks it, and tells. Gives what was done
@@ -156,12 +176,16 @@ impl Invocation<'_> {
         let fact = Fact::TagViolation { repository, digest, tag };
         let before = match self.context.ledger.claim(fact, self.request_id, self.now).await? {
             Claim::Ours(before) => before,
-            // When they are done there may still be something to do: Lambda tries again.
+            // When they are done the tag may be there again, by a push of its own, for which
+            // this event is the only one: Lambda tries again.
             Claim::Theirs => bail!("another invocation is at work on {fact}; to be tried again"),
         };
         let (image, mut plan) = match self.gather(policy, tag).await? {
             Some((image, is_immutable)) => {
-                let plan = plan(policy, tag, &image, is_immutable, self.now.date_naive());
+                let today = self.now.date_naive();
+                // An attempt that was cut off may have archived it before it got a good tag.
+                let undo = undo_archiving(policy, &image, today).filter(|_| before.was_begun);
+                let plan = undo.unwrap_or_else(|| plan(policy, tag, &image, is_immutable, today));
                 (image, plan)
             }
             None => (self.as_pushed(vec![]), Plan::gone()),
@@ -184,10 +208,8 @@ impl Invocation<'_> {
             plan = undo;
         }
 
-        // What was told before is told again only if something else was done about it.
-        let is_news =
-            before.told != Some(plan.action.to_string()) && (plan.stands || before.was_begun);
-        if is_news || hit.is_some() {
+        let is_news = is_news(&before, &plan) || hit.is_some();
+        if is_news {
             let pushed = &self.push.pushed;
             let hit = hit.as_ref();
             let alert = alert::tag_violation(policy, pushed, tag, violation, &image, &plan, hit);
@@ -224,7 +246,7 @@ impl Invocation<'_> {
             digest: self.push.pushed.digest.clone(),
             tags,
             media_type: self.push.media_type.clone(),
-            is_active: true,
+            status: ImageStatus::Active,
         }
     }
 
@@ -245,11 +267,17 @@ impl Invocation<'_> {
         let manifest = manifest.or(read.as_ref());
         let mut hit = None;
         for step in &plan.steps {
-            hit = hit.or(registry.apply(repository, image, manifest, step).await?);
+            let other = registry.apply(repository, image, manifest, step).await?;
+            if let Some(other) = &other {
+                // At once: what follows may be cut off.
+                error!(repository.name = %repository, image.digest = %other, "{step}: it was another image's");
+            }
+            hit = hit.or(other);
         }
         Ok(hit)
     }
 
+    /// Tells of a push into a repository whose name nobody expects, once a day.
     async fn tell_of_repository(&self) -> anyhow::Result<()> {
         let ImagePush { pushed, tag, .. } = self.push;
         let repository = &pushed.repository;
@@ -274,4 +302,12 @@ impl Invocation<'_> {
         let told = action.to_string();
         self.context.ledger.settle(fact, self.request_id, Some(&told), self.now).await
     }
+}
+
+/// Whether there is something to tell. A tag that is gone is news only if an attempt of ours,
+/// cut off, may have taken it away; and what was told is not, unless something else was done
+/// about it since.
+fn is_news(before: &Before, plan: &Plan) -> bool {
+    let was_told = before.told.as_deref() == Some(&plan.action.to_string());
+    !was_told && (plan.stands || before.was_begun)
 }

@@ -4,11 +4,12 @@ use anyhow::{Context as _, bail};
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_sdk_ecr::types::{
-    DescribeImagesFilter, ImageFailureCode, ImageIdentifier, ImageStatus, ImageStatusFilter,
-    ImageTagMutability, TargetStorageClass,
+    DescribeImagesFilter, ImageFailureCode, ImageIdentifier, ImageStatus as WireStatus,
+    ImageStatusFilter, ImageTagMutability, TargetStorageClass,
 };
 use governance::enforcement::Step;
-use governance::image::{Digest, Image, RepositoryName, Tag};
+use governance::graph::is_index;
+use governance::image::{Digest, Image, ImageStatus, RepositoryName, Tag};
 
 /// What a manifest can be, by
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-manifest-formats.html>.
@@ -27,6 +28,14 @@ pub struct Manifest {
     pub text: String,
     /// What it is.
     pub media_type: Option<String>,
+}
+
+impl Manifest {
+    /// Whether it is an image for several platforms.
+    #[must_use]
+    pub fn is_index(&self) -> bool {
+        self.media_type.as_deref().is_some_and(is_index)
+    }
 }
 
 /// The ECR client.
@@ -73,8 +82,13 @@ impl Registry {
             digest: digest.clone(),
             tags: found.image_tags.into_iter().flatten().map(tag).collect::<Result<_, _>>()?,
             media_type: found.image_manifest_media_type,
-            // Before there was an archive there was no status.
-            is_active: found.image_status.is_none_or(|status| status == ImageStatus::Active),
+            status: match found.image_status {
+                // Before there was an archive there was no status.
+                None | Some(WireStatus::Active) => ImageStatus::Active,
+                Some(WireStatus::Activating) => ImageStatus::Activating,
+                // And what ECR may think of yet cannot be taken for active.
+                Some(_) => ImageStatus::Archived,
+            },
         }))
     }
 

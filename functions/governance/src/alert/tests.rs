@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::enforcement::{Action, Plan, plan};
-use crate::image::Image;
+use crate::image::{Image, ImageStatus};
 use crate::policy::Policy;
 use crate::policy::tests::{GUIDE, policy};
 use crate::tagging::{Verdict, judge};
@@ -30,7 +30,7 @@ fn alert(policy: &Policy, tag: &str, tags: &[&str]) -> (Alert, Plan) {
         digest: digest(),
         tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
         media_type: Some(media_type.to_owned()),
-        is_active: true,
+        status: ImageStatus::Active,
     };
     let plan = plan(policy, &tag, &image, true, "2026-11-24".parse().unwrap());
     (tag_violation(policy, &pushed(), &tag, &violation, &image, &plan, None), plan)
@@ -57,7 +57,7 @@ fn an_email_says_what_happened_and_how_to_undo_it() {
 
                 m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --accepted-media-types 'application/vnd.oci.image.manifest.v1+json' --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag litellm-v1.80.5 --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}" --image-manifest-media-type 'application/vnd.oci.image.manifest.v1+json' && aws ecr batch-delete-image --region us-east-1 --repository-name infrastructure --image-ids imageTag=quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5
 
-            Restore it as litellm-1.80.5, as it was (once the policy allows that, or only reports it: otherwise it is taken away again):
+            Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again):
 
                 m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --accepted-media-types 'application/vnd.oci.image.manifest.v1+json' --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag litellm-1.80.5 --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}" --image-manifest-media-type 'application/vnd.oci.image.manifest.v1+json'
 
@@ -84,7 +84,7 @@ fn an_image_that_has_the_right_tag_already_needs_no_other() {
             The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. The image has litellm-v1.80.5 too.
             It was taken away. The image is kept, with its other tags.
 
-            Restore it as litellm-1.80.5, as it was (once the policy allows that, or only reports it: otherwise it is taken away again):
+            Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again):
 
                 m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --accepted-media-types 'application/vnd.oci.image.manifest.v1+json' --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag litellm-1.80.5 --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}" --image-manifest-media-type 'application/vnd.oci.image.manifest.v1+json'
 
@@ -106,22 +106,22 @@ fn an_archived_image_is_restored_by_its_digest() {
         "latest",
         &["latest"],
         &expect![[r#"
-        infrastructure:latest was archived
+            infrastructure:latest was archived
 
-        The tag latest in infrastructure is not made of {component}-v{semver}.
-        The image was moved to the archive, with its tags: it cannot be pulled until it is restored, which takes minutes.
+            The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
+            The image was moved to the archive, with its tags: it cannot be pulled until it is restored, which takes some twenty minutes, and ECR deletes it after 90 days there.
 
-        Restore it as it was:
+            Restore it as it was:
 
-            aws ecr update-image-storage-class --region us-east-1 --repository-name infrastructure --image-id imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --target-storage-class STANDARD
+                aws ecr update-image-storage-class --region us-east-1 --repository-name infrastructure --image-id imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --target-storage-class STANDARD
 
-        Severity    HIGH
-        Repository  infrastructure
-        Image       sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a
-        Tags        latest
-        Account     123456789012, us-east-1
-        Event       85fc3613 at 2026-11-24T10:00:00Z
-    "#]],
+            Severity    HIGH
+            Repository  infrastructure
+            Image       sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a
+            Tags        latest
+            Account     123456789012, us-east-1
+            Event       85fc3613 at 2026-11-24T10:00:00Z
+        "#]],
     );
 }
 
@@ -186,7 +186,7 @@ fn the_json_is_the_contract_s() {
             },
             {
               "command": "…",
-              "label": "Restore it as litellm-1.80.5, as it was (once the policy allows that, or only reports it: otherwise it is taken away again)"
+              "label": "Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again)"
             }
           ],
           "repository": "infrastructure",
@@ -321,7 +321,7 @@ fn an_unexpected_repository_is_told_with_what_was_expected() {
     expect![[r#"
         An image was pushed to infrastructure, a name that is not expected
 
-        The repository infrastructure is like none of RepositoryNamePatterns (infrastructure team-*), and an image was pushed to it. Nothing was changed. This is told once a day for each repository.
+        The repository infrastructure is like none of RepositoryNamePatterns (infrastructure team-*), and an image was pushed to it. Nothing was changed. Delete the repository, or add its name to the patterns: this is told once a day.
 
         Severity    MEDIUM
         Repository  infrastructure

@@ -50,7 +50,7 @@ pub fn tag_violation(
     match suggestion {
         Some(meant) if tags.contains(meant) => text += &format!(" The image has {meant} too."),
         Some(meant) => text += &format!(" Probably {meant} was meant."),
-        None => {}
+        None => text += " Push it again under a tag that conforms, or change the policy.",
     }
     text += "\n";
     text += &match (&plan.action, &plan.quarantine_tag) {
@@ -74,7 +74,12 @@ pub fn tag_violation(
             "It was taken away. The image is kept, with its other tags.".to_owned()
         }
         (Action::Archived, _) => "The image was moved to the archive, with its tags: it cannot \
-             be pulled until it is restored, which takes minutes."
+             be pulled until it is restored, which takes some twenty minutes, and ECR deletes it \
+             after 90 days there."
+            .to_owned(),
+        (Action::Reported, _) if plan.restores() => "The image was moved to the archive, and is \
+             brought back, since it got a conforming tag meanwhile: it cannot be pulled for some \
+             twenty minutes."
             .to_owned(),
         (Action::Reported, _) => match plan.because {
             Some(because) => format!("Nothing was changed: {because}."),
@@ -153,8 +158,8 @@ fn remedies(
             // The quarantine tag stays: where the policy is still in force the other one is
             // taken away again, and the image would go with its last tag.
             let label = format!(
-                "Restore it as {tag}, as it was (once the policy allows that, or only reports it: \
-                 otherwise it is taken away again)"
+                "Restore it as {tag}, as it was (first change the grammar, or the enforcement to \
+                 report: under this policy it is taken away again)"
             );
             remedies.push(remedy(label, commands.add(tag)));
         }
@@ -182,8 +187,8 @@ pub fn repository_violation(
         title: format!("An image was pushed to {repository}, a name that is not expected"),
         text: format!(
             "The repository {repository} is like none of RepositoryNamePatterns ({}), and an \
-             image was pushed to it. Nothing was changed. This is told once a day for each \
-             repository.",
+             image was pushed to it. Nothing was changed. Delete the repository, or add its name \
+             to the patterns: this is told once a day.",
             listed.join(" ")
         ),
         account: account.clone(),

@@ -318,6 +318,26 @@ async fn an_image_that_gets_a_good_tag_while_it_is_archived_is_brought_back() {
 }
 
 #[tokio::test]
+async fn an_attempt_that_was_cut_off_after_archiving_is_undone_by_the_next() {
+    let function = Function::new("archive").await;
+    let (digest, events) = function.push("deployments", &["feature-x"]);
+    function.aws.fault("DescribeImages", 2, Fault::Error(403, "AccessDeniedException"));
+    function.aws.fault("UpdateImageStorageClass", 1, Fault::Slow(Duration::from_millis(50)));
+    let tagged = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        function.tag("deployments", &digest, "myapp-v1.0.0");
+    };
+    let (handled, ()) = tokio::join!(function.handle(&events[0], "request"), tagged);
+    handled.unwrap_err();
+    function.handle(&events[0], "request").await.unwrap();
+    let input = json!({"repositoryName": "deployments", "imageIds": [{"imageDigest": digest}]});
+    let found = function.aws.by_hand("DescribeImages", &input).unwrap();
+    assert_eq!(found["imageDetails"][0]["imageStatus"], "ACTIVATING");
+    let text = function.alert()["text"].as_str().unwrap().to_owned();
+    assert!(text.contains("brought back"), "{text}");
+}
+
+#[tokio::test]
 async fn a_quarantine_that_begins_again_counts_from_then() {
     let function = Function::new("quarantine").await;
     let (digest, events) = function.push("infrastructure", &["latest"]);

@@ -34,6 +34,7 @@ async fn each_event_of_the_folder_is_understood() {
         index:
         near-miss: "tag-violation" "grammar"
         quarantine-echo:
+        reported: "tag-violation" "grammar"
         signature:
         unmanaged-repository: "repository-violation" null
         untagged-child:

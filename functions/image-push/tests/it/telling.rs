@@ -71,7 +71,10 @@ async fn what_was_begun_is_told_although_the_image_is_gone_since() {
     function.handle(&events[0], "request").await.unwrap();
     let alert = function.alert();
     assert_eq!(alert["details"]["action"], "reported");
-    assert!(alert["text"].as_str().unwrap().ends_with("the image is gone by now."), "{alert:#}");
+    assert!(
+        alert["text"].as_str().unwrap().ends_with("who deleted it is in CloudTrail."),
+        "{alert:#}"
+    );
 }
 
 // 21

@@ -12,6 +12,7 @@ use local_aws::ecr::image::manifest::OCI_MANIFEST;
 use serde_json::{Value, json};
 
 use super::{Run, step};
+use crate::readme;
 use crate::stack::{Stack, text};
 
 const REPOSITORY: &str = "infrastructure";
@@ -28,7 +29,9 @@ impl Run<'_> {
         let alert = self.receive(&inbox)?.context("nothing was told")?;
         self.equal("the alert's kind", &text(&alert, "/kind").as_str(), &"tag-violation")?;
         let quarantined = text(&alert, "/details/quarantineTag");
-        self.equal("the image is quarantined", &self.tags(&digest)?, &vec![quarantined])?;
+        self.equal("the image is quarantined", &self.tags(&digest)?, &vec![quarantined.clone()])?;
+        let listed = self.local.shell(&readme::block("aws ecr list-images")?)?;
+        self.contains("and listed by the README's command", &listed, &quarantined)?;
         self.restore(&alert, "Restore it as litellm-v1.80.6")?;
         let rightly = vec!["litellm-v1.80.6".to_owned()];
         self.equal("the alert's command restores it rightly", &self.tags(&digest)?, &rightly)?;

@@ -64,6 +64,14 @@ pub async fn show(inbox: &Inbox<'_>) -> anyhow::Result<()> {
     )
     .await?;
     push(
+        "docker push deployments:mcp_github_latest",
+        "Tags in deployments can move, so that a violation there is only told.",
+        &[event!("reported")],
+        "mcp-github",
+        "reported",
+    )
+    .await?;
+    push(
         "cosign sign infrastructure:litellm-v1.80.5",
         "A signature's tag is its image's business.",
         &[event!("signature")],

@@ -16,15 +16,19 @@ use crate::{probe, program};
 
 const FUNCTION: &str = "stack-ImagePushFunction";
 
-/// The deployed stack, its alerts coming to a queue too.
-async fn deployed() -> (LocalAws, Server) {
+/// The deployed stack with this enforcement in `infrastructure`, its alerts coming by e-mail.
+async fn deployed(enforcement: &str) -> (LocalAws, Server) {
     let aws = LocalAws::default();
     let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     let template = Template::read(include_str!("../../../../infra/sam/template.yaml")).unwrap();
+    let parameters =
+        [("AlertEmail", "a@example.com"), ("InfrastructureTagEnforcement", enforcement)];
+    let parameters: BTreeMap<String, String> =
+        parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let deployment = Deployment {
         template: &template,
         name: "stack",
-        parameters: &BTreeMap::from([("AlertEmail".to_owned(), "a@example.com".to_owned())]),
+        parameters: &parameters,
         program: program(),
     };
     aws.deploy(&deployment, |_| ()).await.unwrap();
@@ -54,47 +58,66 @@ fn emails(aws: &LocalAws) -> usize {
     deliveries.iter().filter(|delivery| delivery.protocol == "email").count()
 }
 
-/// The calls of a quarantine, and which of them in an invocation.
-const CALLS: [(&str, usize); 8] = [
+/// The calls of each enforcement, and which of that name in an invocation.
+const QUARANTINE: &[(&str, usize)] = &[
+    ("UpdateItem", 1),
     ("DescribeImages", 1),
     ("DescribeRepositories", 1),
-    ("UpdateItem", 1),
     ("BatchGetImage", 1),
     ("PutImage", 1),
     ("BatchDeleteImage", 1),
     ("Publish", 1),
     ("UpdateItem", 2),
 ];
+const ARCHIVE: &[(&str, usize)] = &[
+    ("UpdateItem", 1),
+    ("DescribeImages", 1),
+    ("UpdateImageStorageClass", 1),
+    ("DescribeImages", 2),
+    ("Publish", 1),
+    ("UpdateItem", 2),
+];
 
 #[tokio::test]
 async fn killed_before_or_after_any_call_it_is_told_and_nothing_is_lost() {
-    let (aws, _server) = deployed().await;
-    let mut told_twice = Vec::new();
-    for (nth, (call, of)) in CALLS.into_iter().enumerate() {
-        for (after, fault) in [Fault::KillBefore, Fault::KillAfter].into_iter().enumerate() {
-            let tag = format!("litellm-1.80.{}", 2 * nth + after);
-            aws.fault(call, of, fault);
-            let digest = push(&aws, &tag);
-            aws.lambda().settled().await;
-            aws.heal();
-            let found = tags(&aws, &digest);
-            assert_eq!(found.len(), 1, "{call} {of} {after}: {found:?}");
-            assert!(found[0].starts_with("quarantine-"), "{call} {of} {after}: {found:?}");
-            match emails(&aws) {
-                1 => {}
-                2 => told_twice.push((call, of, after == 1)),
-                other => panic!("{call} {of} {after}: told {other} times"),
+    for (enforcement, calls) in [("quarantine", QUARANTINE), ("archive", ARCHIVE)] {
+        let (aws, _server) = deployed(enforcement).await;
+        let mut told_twice = Vec::new();
+        for (nth, (call, of)) in calls.iter().enumerate() {
+            for (after, fault) in [Fault::KillBefore, Fault::KillAfter].into_iter().enumerate() {
+                let tag = format!("litellm-1.80.{}", 2 * nth + after);
+                aws.fault(call, *of, fault);
+                let digest = push(&aws, &tag);
+                aws.lambda().settled().await;
+                aws.heal();
+                let found = tags(&aws, &digest);
+                assert_eq!(found.len(), 1, "{call} {of} {after}: {found:?}");
+                let is_quarantined = found[0].starts_with("quarantine-");
+                assert_eq!(is_quarantined, enforcement == "quarantine", "{call} {of} {after}");
+                assert_eq!(is_archived(&aws, &digest), enforcement == "archive", "{call} {of}");
+                match emails(&aws) {
+                    1 => {}
+                    2 => told_twice.push((*call, *of, after == 1)),
+                    other => panic!("{call} {of} {after}: told {other} times"),
+                }
             }
         }
+        // Once it is told and before that is noted, nobody can know.
+        assert_eq!(told_twice, [("Publish", 1, true), ("UpdateItem", 2, false)]);
+        assert!(aws.state().undelivered.is_empty());
     }
-    // Once it is told and before that is noted, nobody can know.
-    assert_eq!(told_twice, [("Publish", 1, true), ("UpdateItem", 2, false)]);
-    assert!(aws.state().undelivered.is_empty());
+}
+
+fn is_archived(aws: &LocalAws, digest: &str) -> bool {
+    let ids = json!([{"imageDigest": digest}]);
+    let input = json!({"repositoryName": "infrastructure", "imageIds": ids});
+    let found = aws.by_hand("DescribeImages", &input).unwrap();
+    found["imageDetails"][0]["imageStatus"] == "ARCHIVED"
 }
 
 #[tokio::test]
 async fn what_cannot_be_understood_ends_in_the_queue_with_the_reason() {
-    let (aws, _server) = deployed().await;
+    let (aws, _server) = deployed("quarantine").await;
     let event = include_str!("../../../../events/image-push/near-miss.json");
     let mut event: Value = serde_json::from_str(event).unwrap();
     event["detail"]["image-digest"] = json!("sha256:0");
@@ -155,7 +178,7 @@ async fn a_policy_that_cannot_be_read_ends_it_at_its_start() {
 
 #[tokio::test]
 async fn its_log_is_json_with_the_request_and_its_metrics_are_counted() {
-    let (aws, _server) = deployed().await;
+    let (aws, _server) = deployed("quarantine").await;
     let digest = push(&aws, "litellm-1.80.5");
     push(&aws, "litellm-v1.80.5");
     aws.lambda().settled().await;
