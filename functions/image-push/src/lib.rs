@@ -199,13 +199,17 @@ impl Invocation<'_> {
             violation.reason,
         );
         let hit = self.act(&image, manifest, &plan).await?;
-        if plan.steps.contains(&Step::Archive)
-            && let Some(image) = self.context.registry.image(repository, digest).await?
-            && let Some(undo) = undo_archiving(policy, &image, self.now.date_naive())
-        {
-            info!(repository.name = %repository, image.digest = %digest, "{undo}");
-            self.act(&image, None, &undo).await?;
-            plan = undo;
+        if plan.steps.contains(&Step::Archive) {
+            let found = self.context.registry.image(repository, digest).await?;
+            let undo = found.as_ref().map_or_else(
+                || Some(Plan { stands: true, ..Plan::gone() }),
+                |image| undo_archiving(policy, image, self.now.date_naive()),
+            );
+            if let Some(undo) = undo {
+                info!(repository.name = %repository, image.digest = %digest, "{undo}");
+                self.act(&image, None, &undo).await?;
+                plan = undo;
+            }
         }
 
         let is_news = is_news(&before, &plan) || hit.is_some();
@@ -213,7 +217,7 @@ impl Invocation<'_> {
             let pushed = &self.push.pushed;
             let hit = hit.as_ref();
             let alert = alert::tag_violation(policy, pushed, tag, violation, &image, &plan, hit);
-            self.tell(fact, &alert, plan.action).await?;
+            self.tell(fact, &alert, &plan.outcome()).await?;
         } else {
             self.context.ledger.settle(fact, self.request_id, None, self.now).await?;
         }
@@ -293,21 +297,21 @@ impl Invocation<'_> {
         let patterns = &self.context.config.patterns;
         let alert = alert::repository_violation(pushed, patterns, tag.as_ref());
         info!(repository.name = %repository, "{}", alert.title);
-        self.tell(fact, &alert, Action::Reported).await
+        self.tell(fact, &alert, "told").await
     }
 
-    /// Tells what was claimed.
-    async fn tell(&self, fact: Fact<'_>, alert: &Alert, action: Action) -> anyhow::Result<()> {
+    /// Tells what was claimed, and notes its outcome.
+    async fn tell(&self, fact: Fact<'_>, alert: &Alert, outcome: &str) -> anyhow::Result<()> {
         self.context.alerts.publish(alert).await?;
-        let told = action.to_string();
-        self.context.ledger.settle(fact, self.request_id, Some(&told), self.now).await
+        self.context.ledger.settle(fact, self.request_id, Some(outcome), self.now).await
     }
 }
 
 /// Whether there is something to tell. A tag that is gone is news only if an attempt of ours,
-/// cut off, may have taken it away; and what was told is not, unless something else was done
-/// about it since.
+/// cut off, may have taken it away. What was told is none, unless something else was done since;
+/// or the same to an image that somebody had brought back from the archive.
 fn is_news(before: &Before, plan: &Plan) -> bool {
-    let was_told = before.told.as_deref() == Some(&plan.action.to_string());
-    !was_told && (plan.stands || before.was_begun)
+    let was_told = before.told.as_deref() == Some(&plan.outcome());
+    let is_again = plan.steps.contains(&Step::Archive);
+    (!was_told || is_again) && (plan.stands || before.was_begun)
 }

@@ -77,10 +77,11 @@ impl Registry {
             }
         };
         let Some(found) = details.into_iter().flatten().next() else { return Ok(None) };
-        let tag = |text: String| text.parse().with_context(|| format!("ECR gave the tag {text:?}"));
         Ok(Some(Image {
             digest: digest.clone(),
-            tags: found.image_tags.into_iter().flatten().map(tag).collect::<Result<_, _>>()?,
+            // ECR may take more for a tag than OCI does. What is none conforms to nothing, and
+            // so does not count here.
+            tags: found.image_tags.into_iter().flatten().filter_map(|it| it.parse().ok()).collect(),
             media_type: found.image_manifest_media_type,
             status: match found.image_status {
                 // Before there was an archive there was no status.

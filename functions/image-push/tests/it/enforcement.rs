@@ -318,6 +318,30 @@ async fn an_image_that_gets_a_good_tag_while_it_is_archived_is_brought_back() {
 }
 
 #[tokio::test]
+async fn what_is_archived_again_although_somebody_brought_it_back_is_told_again() {
+    let function = Function::new("archive").await;
+    let (digest, events) = function.push("deployments", &["feature-x"]);
+    function.handle_all(&events).await;
+    function.handle_all(&events).await;
+    assert_eq!(function.alerts().len(), 1);
+    let restore = json!({
+        "repositoryName": "deployments",
+        "imageId": {"imageDigest": digest},
+        "targetStorageClass": "STANDARD",
+    });
+    function.aws.by_hand("UpdateImageStorageClass", &restore).unwrap();
+    // On its way back it is left alone, and then an event that comes again finds it.
+    function.handle_all(&events).await;
+    function.aws.advance(Duration::from_secs(3_600));
+    function.handle_all(&events).await;
+    let alerts = function.alerts();
+    let texts: Vec<_> = alerts.iter().map(|alert| alert["text"].as_str().unwrap()).collect();
+    assert_eq!(texts.len(), 2, "{texts:#?}");
+    assert!(texts[0].contains("on its way back"), "{texts:#?}");
+    assert!(texts[1].contains("moved to the archive"), "{texts:#?}");
+}
+
+#[tokio::test]
 async fn an_attempt_that_was_cut_off_after_archiving_is_undone_by_the_next() {
     let function = Function::new("archive").await;
     let (digest, events) = function.push("deployments", &["feature-x"]);
