@@ -196,7 +196,9 @@ fn print_times(subjects: &[Subject]) -> anyhow::Result<f64> {
         "\nbeside a bare bootstrap, medians of {PROCESSES} processes with {WARM} warm invocations each\n\
          (here and now it took {start:.2} ms to start, {first:.2} ms first, {warm:.2} ms warm)\n"
     );
-    println!("the aim: start and first event together within 4× of bare, each zip under 4 MB\n");
+    println!(
+        "the aim: start and first event together within 4× of bare, where the event takes one call or none; each zip under 4 MB\n"
+    );
     println!("{:<38}{:>8}{:>8}{:>8}{:>16}", "", "start", "first", "warm", "start + first");
     for subject in subjects {
         let found = medians(subject)?;
