@@ -75,3 +75,20 @@ where
     let message = error.message().map(str::to_owned);
     anyhow::Error::new(ServiceError { code: code.to_owned(), message })
 }
+
+/// The answer, or none where the service says what `is_gone` recognises: that what was asked
+/// about is not there. Other errors are explained.
+pub fn unless<T, E, R>(
+    answer: Result<T, SdkError<E, R>>,
+    is_gone: impl FnOnce(&E) -> bool,
+) -> anyhow::Result<Option<T>>
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    R: Debug + Send + Sync + 'static,
+{
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.as_service_error().is_some_and(is_gone) => Ok(None),
+        Err(error) => Err(explain(error)),
+    }
+}

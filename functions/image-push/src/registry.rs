@@ -61,21 +61,11 @@ impl Registry {
         // Without a filter ECR may show active images only.
         let any = DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
         let describe = self.client.describe_images().repository_name(repository.as_str());
-        let details = match describe.image_ids(id).filter(any).send().await {
-            Ok(output) => output.image_details,
-            Err(error)
-                if error.as_service_error().is_some_and(|error| {
-                    error.is_image_not_found_exception()
-                        || error.is_repository_not_found_exception()
-                }) =>
-            {
-                None
-            }
-            Err(error) => {
-                return Err(aws::explain(error))
-                    .with_context(|| format!("describing {repository}@{digest}"));
-            }
-        };
+        let described = aws::unless(describe.image_ids(id).filter(any).send().await, |error| {
+            error.is_image_not_found_exception() || error.is_repository_not_found_exception()
+        });
+        let described = described.with_context(|| format!("describing {repository}@{digest}"))?;
+        let details = described.and_then(|described| described.image_details);
         let Some(found) = details.into_iter().flatten().next() else { return Ok(None) };
         Ok(Some(Image {
             digest: digest.clone(),
@@ -96,22 +86,12 @@ impl Registry {
     /// Whether no tag of the repository can be moved, now.
     pub async fn is_immutable(&self, repository: &RepositoryName) -> anyhow::Result<bool> {
         let describe = self.client.describe_repositories().repository_names(repository.as_str());
-        let described = match describe.send().await {
-            Ok(described) => described,
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_repository_not_found_exception()) =>
-            {
-                return Ok(false);
-            }
-            Err(error) => {
-                return Err(aws::explain(error))
-                    .with_context(|| format!("describing {repository}"));
-            }
-        };
-        let found = described.repositories().first().and_then(|found| found.image_tag_mutability());
-        Ok(found == Some(&ImageTagMutability::Immutable))
+        let described =
+            aws::unless(describe.send().await, |error| error.is_repository_not_found_exception());
+        let described = described.with_context(|| format!("describing {repository}"))?;
+        let found = described.and_then(|described| described.repositories?.into_iter().next());
+        let mutability = found.and_then(|found| found.image_tag_mutability);
+        Ok(mutability == Some(ImageTagMutability::Immutable))
     }
 
     /// The manifest of an image that can be pulled; asking counts as a pull.
@@ -126,17 +106,8 @@ impl Registry {
         let get = self.client.batch_get_image().repository_name(repository.as_str()).image_ids(id);
         let get = get.set_accepted_media_types(Some(types));
         let reading = || format!("reading the manifest of {repository}@{digest}");
-        let got = match get.send().await {
-            Ok(got) => got,
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_repository_not_found_exception()) =>
-            {
-                return Ok(None);
-            }
-            Err(error) => return Err(aws::explain(error)).with_context(reading),
-        };
+        let got = aws::unless(get.send().await, |error| error.is_repository_not_found_exception());
+        let Some(got) = got.with_context(reading)? else { return Ok(None) };
         if let Some(failure) = got.failures().first() {
             return match failure.failure_code() {
                 // The second is what an image in the archive is.
@@ -196,17 +167,8 @@ impl Registry {
             .set_image_manifest_media_type(media_type.clone())
             // So that what gets the tag is what was judged.
             .image_digest(digest.as_str());
-        match put.send().await {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_image_already_exists_exception()) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(aws::explain(error)),
-        }
+        aws::unless(put.send().await, |error| error.is_image_already_exists_exception())?;
+        Ok(())
     }
 
     /// By the tag alone: what a tag and a digest together would delete is not documented. And
@@ -246,16 +208,8 @@ impl Registry {
     ) -> anyhow::Result<()> {
         let id = ImageIdentifier::builder().image_digest(digest.as_str()).build();
         let update = self.client.update_image_storage_class().repository_name(repository.as_str());
-        match update.image_id(id).target_storage_class(class).send().await {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_image_not_found_exception()) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(aws::explain(error)),
-        }
+        let updated = update.image_id(id).target_storage_class(class).send().await;
+        aws::unless(updated, |error| error.is_image_not_found_exception())?;
+        Ok(())
     }
 }

@@ -44,20 +44,9 @@ impl Registry {
     pub async fn observe(&self, arn: &RepositoryArn) -> anyhow::Result<Option<Observed>> {
         let name = arn.name.as_str();
         let described = self.client.describe_repositories().repository_names(name).send().await;
-        let repository = match described {
-            Ok(output) => output.repositories.into_iter().flatten().next(),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|e| e.is_repository_not_found_exception()) =>
-            {
-                None
-            }
-            Err(error) => {
-                return Err(aws::explain(error))
-                    .with_context(|| format!("describing repository {name}"));
-            }
-        };
+        let described = aws::unless(described, |error| error.is_repository_not_found_exception());
+        let described = described.with_context(|| format!("describing repository {name}"))?;
+        let repository = described.and_then(|output| output.repositories?.into_iter().next());
         let Some(repository) = repository else {
             return Ok(None);
         };
@@ -91,31 +80,16 @@ impl Registry {
     }
 
     async fn lifecycle(&self, name: &str) -> anyhow::Result<Option<String>> {
-        match self.client.get_lifecycle_policy().repository_name(name).send().await {
-            Ok(output) => Ok(output.lifecycle_policy_text),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|e| e.is_lifecycle_policy_not_found_exception()) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(aws::explain(error)).context("getting its lifecycle policy"),
-        }
+        let got = self.client.get_lifecycle_policy().repository_name(name).send().await;
+        let got = aws::unless(got, |error| error.is_lifecycle_policy_not_found_exception());
+        let got = got.context("getting its lifecycle policy")?;
+        Ok(got.and_then(|output| output.lifecycle_policy_text))
     }
 
     async fn policy(&self, name: &str) -> anyhow::Result<Option<String>> {
-        match self.client.get_repository_policy().repository_name(name).send().await {
-            Ok(output) => Ok(output.policy_text),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|e| e.is_repository_policy_not_found_exception()) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(aws::explain(error)).context("getting its policy"),
-        }
+        let got = self.client.get_repository_policy().repository_name(name).send().await;
+        let got = aws::unless(got, |error| error.is_repository_policy_not_found_exception());
+        Ok(got.context("getting its policy")?.and_then(|output| output.policy_text))
     }
 
     async fn empty(&self, name: &str) -> anyhow::Result<bool> {
