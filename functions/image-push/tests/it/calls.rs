@@ -37,10 +37,14 @@ async fn a_conforming_push_costs_no_call() {
 #[tokio::test]
 async fn an_index_costs_reading_it_and_noting_its_images() {
     let function = Function::new("quarantine").await;
-    let (_, _, events) = push_index(&function, "openwebui-v0.6.36");
+    let (_, _, events) = push_index(&function, "openwebui-v0.6.36", 3);
     let _ = function.calls();
     function.handle_all(&events).await;
     assert_eq!(function.calls(), ["BatchGetImage", "BatchWriteItem"]);
+    // A batch holds 25.
+    let (_, _, events) = push_index(&function, "openwebui-v0.6.37", 26);
+    function.handle_all(&events).await;
+    assert_eq!(function.calls(), ["BatchGetImage", "BatchWriteItem", "BatchWriteItem"]);
 }
 
 #[tokio::test]
@@ -72,7 +76,7 @@ async fn a_violation_costs_what_its_enforcement_needs() {
     );
     // The manifest of an index is read once.
     let function = Function::new("quarantine").await;
-    let (_, _, events) = push_index(&function, "openwebui-0.6.36");
+    let (_, _, events) = push_index(&function, "openwebui-0.6.36", 3);
     let _ = function.calls();
     function.handle_all(&events).await;
     assert_eq!(
@@ -105,7 +109,7 @@ async fn the_role_grants_what_the_function_calls_and_nothing_else() {
         let function = Function::new(enforcement).await;
         let (_, mut events) =
             function.push("infrastructure", &["litellm-1.80.5", "litellm-v1.0.0"]);
-        events.extend(push_index(&function, "openwebui-0.6.36").2);
+        events.extend(push_index(&function, "openwebui-0.6.36", 3).2);
         function.aws.state().calls.clear();
         function.handle_all(&events).await;
         let state = function.aws.state();

@@ -109,7 +109,7 @@ async fn signatures_and_children_of_an_index_are_not_judged() {
 #[tokio::test]
 async fn an_index_is_quarantined_whole() {
     let function = Function::new("quarantine").await;
-    let (index, images, events) = push_index(&function, "openwebui-0.6.36");
+    let (index, images, events) = push_index(&function, "openwebui-0.6.36", 3);
     function.handle_all(&events).await;
     assert_eq!(
         function.tags("infrastructure", &index).unwrap(),

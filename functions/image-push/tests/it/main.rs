@@ -235,11 +235,15 @@ fn quarantine_tag(digest: &str, tag: &str) -> String {
     format!("quarantine-20270115-{}-{tag}", &digest["sha256:".len()..][..12])
 }
 
-/// An index of images for several platforms, pushed as clients do: each image by its digest,
+/// An index of images for so many platforms, pushed as clients do: each image by its digest,
 /// and then the index with a tag. Gives its digest, theirs, and what ECR told.
-fn push_index(function: &Function, tag: &str) -> (String, Vec<String>, Vec<Value>) {
+fn push_index(
+    function: &Function,
+    tag: &str,
+    platforms: usize,
+) -> (String, Vec<String>, Vec<Value>) {
     let mut events = Vec::new();
-    let images: Vec<String> = (0..3)
+    let images: Vec<String> = (0..platforms)
         .map(|_| {
             let (digest, told) = function.push("infrastructure", &[]);
             events.extend(told);

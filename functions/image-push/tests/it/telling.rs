@@ -150,7 +150,7 @@ async fn an_unexpected_repository_is_told_once_a_day_and_only_where_names_are_go
 #[tokio::test]
 async fn the_images_of_an_index_are_noted_with_it() {
     let function = Function::new("quarantine").await;
-    let (index, images, events) = push_index(&function, "openwebui-v0.6.36");
+    let (index, images, events) = push_index(&function, "openwebui-v0.6.36", 3);
     function.handle_all(&events).await;
     let client = aws_sdk_dynamodb::Client::new(&function.aws.config());
     for image in images {
@@ -161,4 +161,29 @@ async fn the_images_of_an_index_are_noted_with_it() {
         assert_eq!(noted, &index);
     }
     assert_eq!(function.alerts().len(), 0);
+}
+
+#[tokio::test]
+async fn an_index_that_cannot_be_read_is_an_error_and_its_tag_is_told_all_the_same() {
+    let function = Function::new("report").await;
+    let (_, _, events) = push_index(&function, "openwebui-0.6.36", 3);
+    function.aws.fault("BatchGetImage", 0, Fault::Error(403, "AccessDeniedException"));
+    let error = function.handle(events.last().unwrap(), "request").await.unwrap_err();
+    assert!(
+        format!("{error:#}").starts_with("reading the manifest of infrastructure@"),
+        "{error:#}"
+    );
+    assert_eq!(function.alert()["details"]["tag"], "openwebui-0.6.36");
+}
+
+#[tokio::test]
+async fn neither_the_repository_s_name_nor_the_tag_stands_in_the_other_s_way() {
+    let function = Function::with_patterns("report", "deployments").await;
+    let (_, events) = function.push("infrastructure", &["latest"]);
+    function.aws.fault("Publish", 1, Fault::Error(400, "AuthorizationError"));
+    let error = function.handle(&events[0], "request").await.unwrap_err();
+    assert!(format!("{error:#}").contains("AuthorizationError"), "{error:#}");
+    assert_eq!(function.alert()["kind"], "repository-violation");
+    function.handle(&events[0], "request").await.unwrap();
+    assert_eq!(function.alert()["kind"], "tag-violation");
 }
