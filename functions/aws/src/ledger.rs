@@ -8,9 +8,12 @@
 //!
 //! An item has `fact`, the key; `holder` and `lease`, who has claimed it and until when; `told`
 //! and `told_at`, what was told last, and when; and `expires`, when it is forgotten. Times are
-//! seconds since 1970.
+//! seconds since 1970. What is remembered of scans is in [`Ledger::recall`], and of images in
+//! [`Ledger::image`].
 
-use std::collections::BTreeSet;
+mod scans;
+
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
@@ -21,14 +24,15 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, ReturnValue, WriteRequest};
 use aws_smithy_runtime_api::client::result::SdkError;
 use chrono::{DateTime, NaiveDate, Utc};
-use governance::image::{Digest, RepositoryName, Tag};
+use governance::image::{Component, Digest, RepositoryName, Tag};
 
 /// How long a claim holds: Lambda tries again after a minute, and no attempt takes as long.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
 pub const LEASE: Duration = Duration::from_secs(55);
 
-/// How long an index is remembered for its images, from its last push.
-const INDEX_REMEMBERED: Duration = Duration::from_secs(400 * 86_400);
+/// How long an index is remembered for its images, from its last push, and a component's
+/// scans from the last of them.
+const REMEMBERED: Duration = Duration::from_secs(400 * 86_400);
 /// The most items of a batch, and how often what was not taken is sent again.
 const BATCH: usize = 25;
 const ROUNDS: u32 = 5;
@@ -36,6 +40,8 @@ const ROUNDS: u32 = 5;
 /// How long an open claim is remembered: longer than its event can wait in a dead-letter
 /// queue, so that what was begun is told whenever that is taken up again.
 const OPEN_REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
+
+pub use scans::{Gathering, Note, Passing, Recalled};
 
 /// Something that is told once.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +62,31 @@ pub enum Fact<'a> {
         /// The day, in UTC.
         day: NaiveDate,
     },
+    /// An image that could not be scanned.
+    ScanFailed {
+        /// Where.
+        repository: &'a RepositoryName,
+        /// Which version.
+        digest: &'a Digest,
+        /// As what.
+        status: &'a str,
+    },
+    /// A risk that is accepted for a few days more.
+    RiskExpiring {
+        /// The vulnerability.
+        id: &'a str,
+        /// In which component, if in one only.
+        component: Option<&'a Component>,
+        /// Its last day.
+        until: NaiveDate,
+    },
+    /// Something of ours that is not as it should be, once a day.
+    SelfAudit {
+        /// What should be.
+        rule: &'a str,
+        /// The day, in UTC.
+        day: NaiveDate,
+    },
 }
 
 impl Fact<'_> {
@@ -64,7 +95,12 @@ impl Fact<'_> {
     fn remembered(self) -> Duration {
         match self {
             Self::TagViolation { .. } => Duration::from_secs(7 * 86_400),
-            Self::RepositoryViolation { .. } => Duration::from_secs(3 * 86_400),
+            Self::RepositoryViolation { .. } | Self::SelfAudit { .. } => {
+                Duration::from_secs(3 * 86_400)
+            }
+            Self::RiskExpiring { .. } => Duration::from_secs(30 * 86_400),
+            // A scan that is begun again by hand fails for the same reason.
+            Self::ScanFailed { .. } => Duration::from_secs(90 * 86_400),
         }
     }
 }
@@ -78,6 +114,14 @@ impl fmt::Display for Fact<'_> {
             Self::RepositoryViolation { repository, day } => {
                 write!(f, "repository-violation {repository} {day}")
             }
+            Self::ScanFailed { repository, digest, status } => {
+                write!(f, "scan-failed {repository} {digest} {status}")
+            }
+            Self::RiskExpiring { id, component, until } => {
+                let component = component.map_or("*", |it| it.as_str());
+                write!(f, "risk-expiring {id} {component} {until}")
+            }
+            Self::SelfAudit { rule, day } => write!(f, "self-audit {rule} {day}"),
         }
     }
 }
@@ -122,28 +166,38 @@ impl Ledger {
         request_id: &str,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Claim> {
-        let update = self
-            .update(fact)
-            .update_expression("SET holder = :holder, lease = :lease, expires = :expires")
-            .condition_expression("attribute_not_exists(lease) OR lease < :now OR holder = :holder")
-            .expression_attribute_values(":holder", text(request_id))
-            .expression_attribute_values(":lease", seconds(now, LEASE))
-            .expression_attribute_values(":expires", seconds(now, OPEN_REMEMBERED))
-            .expression_attribute_values(":now", seconds(now, Duration::ZERO))
-            .return_values(ReturnValue::AllOld);
-        let old = match update.send().await {
-            Ok(updated) => updated.attributes.unwrap_or_default(),
-            Err(error) if is_refused(&error) => return Ok(Claim::Theirs),
-            Err(error) => {
-                return Err(crate::explain(error)).with_context(|| format!("claiming {fact}"));
-            }
-        };
+        let taken = self.take(&fact.to_string(), request_id, OPEN_REMEMBERED, now).await?;
+        let Some(old) = taken else { return Ok(Claim::Theirs) };
         let told_at = old.get("told_at").and_then(|at| at.as_n().ok()?.parse::<i64>().ok());
         let is_fresh = told_at.is_some_and(|at| {
             DateTime::from_timestamp(at, 0).is_some_and(|at| at + fact.remembered() > now)
         });
         let told = old.get("told").and_then(|told| told.as_s().ok()).filter(|_| is_fresh);
         Ok(Claim::Ours(Before { told: told.cloned(), was_begun: old.contains_key("lease") }))
+    }
+
+    /// Takes the lease of an item, unless somebody else has it, and gives what it was before.
+    async fn take(
+        &self,
+        key: &str,
+        request_id: &str,
+        remembered: Duration,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Option<Item>> {
+        let update = self
+            .update(key)
+            .update_expression("SET holder = :holder, lease = :lease, expires = :expires")
+            .condition_expression("attribute_not_exists(lease) OR lease < :now OR holder = :holder")
+            .expression_attribute_values(":holder", text(request_id))
+            .expression_attribute_values(":lease", seconds(now, LEASE))
+            .expression_attribute_values(":expires", seconds(now, remembered))
+            .expression_attribute_values(":now", seconds(now, Duration::ZERO))
+            .return_values(ReturnValue::AllOld);
+        match update.send().await {
+            Ok(updated) => Ok(Some(updated.attributes.unwrap_or_default())),
+            Err(error) if is_refused(&error) => Ok(None),
+            Err(error) => Err(crate::explain(error)).with_context(|| format!("claiming {key}")),
+        }
     }
 
     /// Gives a claim back, and remembers what was told, if anything was. One call.
@@ -155,7 +209,7 @@ impl Ledger {
         now: DateTime<Utc>,
     ) -> anyhow::Result<()> {
         let update = self
-            .update(fact)
+            .update(&fact.to_string())
             // Who took over in the meantime settles it.
             .condition_expression("holder = :holder")
             .expression_attribute_values(":holder", text(request_id));
@@ -176,27 +230,32 @@ impl Ledger {
         }
     }
 
-    fn update(&self, fact: Fact<'_>) -> UpdateItemFluentBuilder {
-        let update = self.client.update_item().table_name(&self.table);
-        update.key("fact", text(&fact.to_string()))
+    fn update(&self, key: &str) -> UpdateItemFluentBuilder {
+        self.client.update_item().table_name(&self.table).key("fact", text(key))
     }
 
-    /// Notes the images of an index, since ECR cannot be asked which index an image is of;
-    /// one that is in several is noted with the last. One call for 25 of them.
+    /// Notes the images of an index that was pushed with a tag, since ECR cannot be asked which
+    /// index an image is of; one that is in several is noted with the last. One call for 25 of
+    /// them.
     pub async fn note_children(
         &self,
         repository: &RepositoryName,
         index: &Digest,
+        tag: Option<&Tag>,
         children: &BTreeSet<Digest>,
         now: DateTime<Utc>,
     ) -> anyhow::Result<()> {
         let put = |child: &Digest| {
             let request = PutRequest::builder()
-                .item("fact", text(&format!("child {repository} {child}")))
+                .item("fact", text(&image(repository, child)))
                 .item("index", text(index.as_str()))
-                .item("expires", seconds(now, INDEX_REMEMBERED))
-                .build()?;
-            anyhow::Ok(WriteRequest::builder().put_request(request).build())
+                .item("pushed", seconds(now, Duration::ZERO))
+                .item("expires", seconds(now, REMEMBERED));
+            let request = match tag {
+                Some(tag) => request.item("tag", text(tag.as_str())),
+                None => request,
+            };
+            anyhow::Ok(WriteRequest::builder().put_request(request.build()?).build())
         };
         let requests = children.iter().map(put).collect::<anyhow::Result<Vec<_>>>()?;
         for batch in requests.chunks(BATCH) {
@@ -222,6 +281,14 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+/// The attributes of an item.
+type Item = HashMap<String, AttributeValue>;
+
+/// The key of what is noted of an image.
+fn image(repository: &RepositoryName, digest: &Digest) -> String {
+    format!("image {repository} {digest}")
 }
 
 fn is_refused<R>(error: &SdkError<UpdateItemError, R>) -> bool {

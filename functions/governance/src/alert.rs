@@ -5,6 +5,7 @@
 //! <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html> and
 //! <https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html>.
 
+mod scan;
 mod violation;
 
 use std::fmt::Write as _;
@@ -12,7 +13,10 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-pub use self::violation::{Pushed, repository_violation, tag_violation};
+pub use self::scan::{
+    Place, Scan, risk_expiring, scan_failed, scan_findings, scan_resolved, unreadable_risks,
+};
+pub use self::violation::{repository_violation, tag_violation};
 use crate::image::{Component, Digest, RepositoryName, Tag};
 use crate::policy::Severity;
 
@@ -23,6 +27,16 @@ keywords!(
         TagViolation = "tag-violation",
         /// A repository whose name nobody expects.
         RepositoryViolation = "repository-violation",
+        /// What a scan found that is news.
+        ScanFindings = "scan-findings",
+        /// The last alert of findings is over.
+        ScanResolved = "scan-resolved",
+        /// An image could not be scanned.
+        ScanFailed = "scan-failed",
+        /// A risk is accepted for a few days more.
+        RiskExpiring = "risk-expiring",
+        /// Something of ours is not as it should be.
+        SelfAudit = "self-audit",
     }
 );
 
@@ -41,8 +55,9 @@ pub struct Alert {
     pub account: String,
     /// Such as `us-east-1`.
     pub region: String,
-    /// The repository.
-    pub repository: RepositoryName,
+    /// The repository, where it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<RepositoryName>,
     /// What the image is a version of, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<Component>,
@@ -82,6 +97,48 @@ pub struct Source {
     pub id: String,
     /// Its time, by RFC 3339.
     pub time: String,
+}
+
+/// The image that an event is about, and the event, as far as alerts tell of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The account's twelve digits.
+    pub account: String,
+    /// Such as `us-east-1`.
+    pub region: String,
+    /// Where the image is.
+    pub repository: RepositoryName,
+    /// Which it is.
+    pub digest: Digest,
+    /// The event.
+    pub source: Source,
+}
+
+impl About {
+    /// An alert of this image with these tags, without what only its kind has.
+    fn alert(
+        &self,
+        kind: Kind,
+        severity: Severity,
+        title: String,
+        text: String,
+        tags: Vec<Tag>,
+    ) -> Alert {
+        Alert {
+            kind,
+            severity,
+            title,
+            text,
+            account: self.account.clone(),
+            region: self.region.clone(),
+            repository: Some(self.repository.clone()),
+            component: None,
+            image: Some(Subject { digest: self.digest.clone(), tags }),
+            details: Map::new(),
+            remedies: Vec::new(),
+            source: self.source.clone(),
+        }
+    }
 }
 
 /// What SNS is sent.
@@ -180,10 +237,16 @@ impl Alert {
         }
         let labels = self.remedies.iter().map(|remedy| shortened(remedy.label.clone(), 350, "…"));
         let component = self.component.as_ref().map(|it| it.to_string());
-        let keywords = [self.kind.to_string(), self.repository.to_string()];
-        let keywords = keywords.into_iter().chain(component).map(|word| shortened(word, 75, "…"));
+        let repository = self.repository.as_ref().map(|it| it.to_string());
+        let keywords = [Some(self.kind.to_string()), repository.clone(), component];
+        let keywords = keywords.into_iter().flatten().map(|word| shortened(word, 75, "…"));
         let facts = self.facts().into_iter().map(|(name, value)| (name.to_owned(), value.into()));
-        let about = self.image.as_ref().map_or(self.repository.as_str(), |it| it.digest.as_str());
+        let about = self.image.as_ref().map(|it| it.digest.to_string());
+        let thread = [repository.clone(), about].into_iter().flatten().collect::<Vec<_>>();
+        let thread = if thread.is_empty() { self.kind.to_string() } else { thread.join("/") };
+        let arn = |repository: String| {
+            format!("arn:aws:ecr:{}:{}:repository/{repository}", self.region, self.account)
+        };
         json!({
             "version": "1.0",
             "source": "custom",
@@ -196,12 +259,10 @@ impl Alert {
                 "keywords": keywords.collect::<Vec<_>>(),
             },
             "metadata": {
-                "threadId": format!("{}/{about}", self.repository),
+                "threadId": thread,
                 "summary": shortened(self.title.clone(), 250, "…"),
                 "eventType": self.kind,
-                "relatedResources": [
-                    format!("arn:aws:ecr:{}:{}:repository/{}", self.region, self.account, self.repository),
-                ],
+                "relatedResources": repository.map(arn).into_iter().collect::<Vec<_>>(),
                 "additionalContext": Value::Object(facts.collect()),
             },
         })
@@ -209,10 +270,8 @@ impl Alert {
 
     /// What every alert says at its end, line by line.
     fn facts(&self) -> Vec<(&'static str, String)> {
-        let mut facts = vec![
-            ("Severity", self.severity.to_string()),
-            ("Repository", self.repository.to_string()),
-        ];
+        let mut facts = vec![("Severity", self.severity.to_string())];
+        facts.extend(self.repository.iter().map(|it| ("Repository", it.to_string())));
         facts.extend(self.component.iter().map(|it| ("Component", it.to_string())));
         if let Some(image) = &self.image {
             facts.push(("Image", image.digest.to_string()));

@@ -8,14 +8,14 @@ use std::str::FromStr;
 use std::sync::LazyLock;
 
 use regex_lite::Regex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Defines a string that satisfies a regular expression and a range of lengths in bytes.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $error:ident, $length:expr, $pattern:literal, $expected:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-        #[serde(transparent)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String")]
         pub struct $name(String);
 
         #[doc = concat!("Text that is no [`", stringify!($name), "`].")]
@@ -42,6 +42,14 @@ macro_rules! name {
                 } else {
                     Err($error)
                 }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = $error;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
             }
         }
 

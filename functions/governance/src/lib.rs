@@ -12,6 +12,8 @@
 //! - [`quarantine`]: the tag under which an image waits that lost its own;
 //! - [`enforcement`]: what is done about a tag that breaks the rules;
 //! - [`graph`]: what the images of an index are;
+//! - [`findings`]: what a scan found, what of it is news, and what is remembered of it;
+//! - [`risks`]: the findings that are accepted;
 //! - [`alert`]: what people are told, and in which words for whom.
 
 pub mod image;
@@ -19,10 +21,12 @@ pub mod image;
 mod keyword;
 pub mod alert;
 pub mod enforcement;
+pub mod findings;
 pub mod grammar;
 pub mod graph;
 pub mod lifecycle;
 pub mod policy;
 pub mod properties;
 pub mod quarantine;
+pub mod risks;
 pub mod tagging;

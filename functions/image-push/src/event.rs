@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::{Context as _, anyhow, bail, ensure};
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use chrono::SecondsFormat;
-use governance::alert::{Pushed, Source};
+use governance::alert::{About, Source};
 use governance::graph::is_index;
 use governance::image::Tag;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ const DETAIL_TYPE: &str = "ECR Image Action";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImagePush {
     /// What, where to, and who says so.
-    pub pushed: Pushed,
+    pub about: About,
     /// What it is called. None of a child of an index, or a signature.
     pub tag: Option<Tag>,
     /// The media type of its manifest. Older events had none.
@@ -88,7 +88,7 @@ pub fn read(payload: &Value) -> anyhow::Result<Option<ImagePush>> {
     let repository = required("detail.repository-name", detail.repository_name)?;
     let digest = required("detail.image-digest", detail.image_digest)?;
     Ok(Some(ImagePush {
-        pushed: Pushed {
+        about: About {
             account: plain("account", event.account, 12)?,
             region: plain("region", event.region, 32)?,
             repository: parsed("detail.repository-name", &repository)?,

@@ -23,7 +23,7 @@ use aws::ledger::{Before, Claim, Fact, Ledger};
 use aws::telemetry::Counts;
 use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
-use governance::alert::{self, Alert, Pushed};
+use governance::alert::{self, About, Alert};
 use governance::enforcement::{Action, Plan, Step, plan, undo_archiving};
 use governance::graph::children;
 use governance::image::{Digest, Image, ImageStatus, Tag};
@@ -96,12 +96,12 @@ pub async fn handle(
 ) -> anyhow::Result<()> {
     let Some(push) = event::read(payload)? else { return Ok(()) };
     let invocation = Invocation { context, push: &push, request_id, now };
-    let governed = match context.config.policy(&push.pushed.repository) {
+    let governed = match context.config.policy(&push.about.repository) {
         Some(policy) => invocation.govern(policy).await,
         None => Ok(()),
     };
     // Neither stands in the other's way.
-    let named = if is_expected(&context.config.patterns, &push.pushed.repository) {
+    let named = if is_expected(&context.config.patterns, &push.about.repository) {
         Ok(())
     } else {
         invocation.tell_of_repository().await
@@ -115,7 +115,7 @@ pub async fn handle(
 impl Invocation<'_> {
     /// Judges the push by its repository's policy, and notes of what index its images are.
     async fn govern(&self, policy: &Policy) -> anyhow::Result<()> {
-        let Pushed { repository, digest, .. } = &self.push.pushed;
+        let About { repository, digest, .. } = &self.push.about;
         let manifest = if self.push.may_be_index() {
             self.context.registry.manifest(repository, digest).await
         } else {
@@ -128,7 +128,8 @@ impl Invocation<'_> {
         }
         if let Some(index) = manifest?.filter(Manifest::is_index) {
             let images = children(&index.text)?;
-            self.context.ledger.note_children(repository, digest, &images, self.now).await?;
+            let (ledger, tag) = (&self.context.ledger, self.push.tag.as_ref());
+            ledger.note_children(repository, digest, tag, &images, self.now).await?;
         }
         Ok(())
     }
@@ -140,7 +141,7 @@ impl Invocation<'_> {
         tag: &Tag,
         manifest: Option<&Manifest>,
     ) -> anyhow::Result<()> {
-        let Pushed { repository, digest, .. } = &self.push.pushed;
+        let About { repository, digest, .. } = &self.push.about;
         let judged = Counts::of("Repository", repository).one("PushesJudged");
         let counts = match judge_image(policy, digest, tag, self.now.date_naive()) {
             Verdict::Exempt(_) => return Ok(()),
@@ -172,7 +173,7 @@ impl Invocation<'_> {
         violation: &Violation,
         manifest: Option<&Manifest>,
     ) -> anyhow::Result<Option<Action>> {
-        let Pushed { repository, digest, .. } = &self.push.pushed;
+        let About { repository, digest, .. } = &self.push.about;
         let fact = Fact::TagViolation { repository, digest, tag };
         let before = match self.context.ledger.claim(fact, self.request_id, self.now).await? {
             Claim::Ours(before) => before,
@@ -214,9 +215,9 @@ impl Invocation<'_> {
 
         let is_news = is_news(&before, &plan) || hit.is_some();
         if is_news {
-            let pushed = &self.push.pushed;
+            let about = &self.push.about;
             let hit = hit.as_ref();
-            let alert = alert::tag_violation(policy, pushed, tag, violation, &image, &plan, hit);
+            let alert = alert::tag_violation(policy, about, tag, violation, &image, &plan, hit);
             self.tell(fact, &alert, &plan.outcome()).await?;
         } else {
             self.context.ledger.settle(fact, self.request_id, None, self.now).await?;
@@ -227,7 +228,7 @@ impl Invocation<'_> {
     /// The image as it is now, and whether its repository's tags are immutable: as much as
     /// the enforcement needs to know. None if the image is gone.
     async fn gather(&self, policy: &Policy, tag: &Tag) -> anyhow::Result<Option<(Image, bool)>> {
-        let Pushed { repository, digest, .. } = &self.push.pushed;
+        let About { repository, digest, .. } = &self.push.about;
         let registry = &self.context.registry;
         match policy.governance.tags.enforcement {
             // What is only told is the push, whatever became of it.
@@ -247,7 +248,7 @@ impl Invocation<'_> {
     /// The image as far as the event tells of it.
     fn as_pushed(&self, tags: Vec<Tag>) -> Image {
         Image {
-            digest: self.push.pushed.digest.clone(),
+            digest: self.push.about.digest.clone(),
             tags,
             media_type: self.push.media_type.clone(),
             status: ImageStatus::Active,
@@ -262,7 +263,7 @@ impl Invocation<'_> {
         manifest: Option<&Manifest>,
         plan: &Plan,
     ) -> anyhow::Result<Option<Digest>> {
-        let Pushed { repository, digest, .. } = &self.push.pushed;
+        let About { repository, digest, .. } = &self.push.about;
         let registry = &self.context.registry;
         let read = match (plan.needs_manifest(), manifest) {
             (true, None) => registry.manifest(repository, digest).await?,
@@ -283,8 +284,8 @@ impl Invocation<'_> {
 
     /// Tells of a push into a repository whose name nobody expects, once a day.
     async fn tell_of_repository(&self) -> anyhow::Result<()> {
-        let ImagePush { pushed, tag, .. } = self.push;
-        let repository = &pushed.repository;
+        let ImagePush { about, tag, .. } = self.push;
+        let repository = &about.repository;
         let fact = Fact::RepositoryViolation { repository, day: self.now.date_naive() };
         match self.context.ledger.claim(fact, self.request_id, self.now).await? {
             // There is nothing but to tell, which they do, or their next attempt.
@@ -295,7 +296,7 @@ impl Invocation<'_> {
             Claim::Ours(_) => {}
         }
         let patterns = &self.context.config.patterns;
-        let alert = alert::repository_violation(pushed, patterns, tag.as_ref());
+        let alert = alert::repository_violation(about, patterns, tag.as_ref());
         info!(repository.name = %repository, "{}", alert.title);
         self.tell(fact, &alert, "told").await
     }

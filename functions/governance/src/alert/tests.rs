@@ -12,8 +12,8 @@ fn digest() -> Digest {
     format!("sha256:{}", "0a".repeat(32)).parse().unwrap()
 }
 
-fn pushed() -> Pushed {
-    Pushed {
+fn about() -> About {
+    About {
         account: "123456789012".to_owned(),
         region: "us-east-1".to_owned(),
         repository: "infrastructure".parse().unwrap(),
@@ -33,7 +33,7 @@ fn alert(policy: &Policy, tag: &str, tags: &[&str]) -> (Alert, Plan) {
         status: ImageStatus::Active,
     };
     let plan = plan(policy, &tag, &image, true, "2026-11-24".parse().unwrap());
-    (tag_violation(policy, &pushed(), &tag, &violation, &image, &plan, None), plan)
+    (tag_violation(policy, &about(), &tag, &violation, &image, &plan, None), plan)
 }
 
 fn check_email(enforcement: &str, tag: &str, tags: &[&str], expected: &Expect) {
@@ -290,7 +290,7 @@ fn every_enforcement_has_its_commands_however_long_the_names_are() {
     let properties = [("RepositoryName", repository.clone().into())];
     let (policy, tag) = (policy(GUIDE, &properties), format!("{component}-1.80.5"));
     let (alert, plan) = alert(&policy, &tag, &[&tag]);
-    let alert = Alert { repository: repository.parse().unwrap(), ..alert };
+    let alert = Alert { repository: Some(repository.parse().unwrap()), ..alert };
     assert_eq!((plan.action, tag.len()), (Action::Quarantined, 128));
     let message: Value = serde_json::from_str(&alert.message().body).unwrap();
     let json: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
@@ -316,7 +316,7 @@ fn where_tags_can_be_moved_no_command_gives_one() {
 #[test]
 fn an_unexpected_repository_is_told_with_what_was_expected() {
     let patterns = ["infrastructure", "team-*"].map(|pattern| pattern.parse().unwrap());
-    let alert = repository_violation(&pushed(), &patterns, None);
+    let alert = repository_violation(&about(), &patterns, None);
     assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
     expect![[r#"
         An image was pushed to infrastructure, a name that is not expected

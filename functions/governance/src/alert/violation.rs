@@ -2,40 +2,25 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Alert, Kind, Remedy, Source, Subject};
+use super::{About, Alert, Kind, Remedy};
 use crate::enforcement::{Action, Plan};
-use crate::image::{Component, Digest, Image, RepositoryName, RepositoryPattern, Tag};
+use crate::image::{Digest, Image, RepositoryName, RepositoryPattern, Tag};
 use crate::policy::{LifecycleScope, Policy, Severity, TagMutability};
 use crate::tagging::Violation;
-
-/// A push, as far as an alert tells of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pushed {
-    /// The account's twelve digits.
-    pub account: String,
-    /// Such as `us-east-1`.
-    pub region: String,
-    /// Where it went.
-    pub repository: RepositoryName,
-    /// What it was.
-    pub digest: Digest,
-    /// The event that told of it.
-    pub source: Source,
-}
 
 /// A tag that breaks the policy, and what `plan` did about it. `image` is as it was found
 /// before; `hit` is another image, if it was that which lost the tag.
 #[must_use]
 pub fn tag_violation(
     policy: &Policy,
-    pushed: &Pushed,
+    about: &About,
     tag: &Tag,
     violation: &Violation,
     image: &Image,
     plan: &Plan,
     hit: Option<&Digest>,
 ) -> Alert {
-    let Pushed { account, region, repository, digest, source } = pushed;
+    let About { region, repository, .. } = about;
     let Violation { rule, reason, component, suggestion } = violation;
     let mut tags = image.tags.clone();
     if matches!(plan.action, Action::Untagged | Action::Quarantined) {
@@ -108,18 +93,16 @@ pub fn tag_violation(
     detail("quarantineTag", json!(plan.quarantine_tag));
     let commands = Commands { region, repository, image };
     Alert {
-        kind: Kind::TagViolation,
-        severity: if plan.action == Action::Reported { Severity::Medium } else { Severity::High },
-        title: format!("{repository}:{tag} {happened}"),
-        text,
-        account: account.clone(),
-        region: region.clone(),
-        repository: repository.clone(),
         component: component.clone(),
         remedies: remedies(policy, &commands, tag, suggestion.as_ref(), &tags, plan),
-        image: Some(Subject { digest: digest.clone(), tags }),
         details,
-        source: source.clone(),
+        ..about.alert(
+            Kind::TagViolation,
+            if plan.action == Action::Reported { Severity::Medium } else { Severity::High },
+            format!("{repository}:{tag} {happened}"),
+            text,
+            tags,
+        )
     }
 }
 
@@ -173,32 +156,28 @@ fn remedies(
 /// A push into a repository whose name no pattern expects.
 #[must_use]
 pub fn repository_violation(
-    pushed: &Pushed,
+    about: &About,
     patterns: &[RepositoryPattern],
     tag: Option<&Tag>,
 ) -> Alert {
-    let Pushed { account, region, repository, digest, source } = pushed;
+    let repository = &about.repository;
     let listed: Vec<&str> = patterns.iter().map(RepositoryPattern::as_str).collect();
     let mut details = Map::new();
     details.insert("patterns".to_owned(), json!(patterns));
     Alert {
-        kind: Kind::RepositoryViolation,
-        severity: Severity::Medium,
-        title: format!("An image was pushed to {repository}, a name that is not expected"),
-        text: format!(
-            "The repository {repository} is like none of RepositoryNamePatterns ({}), and an \
-             image was pushed to it. Nothing was changed. Delete the repository, or add its name \
-             to the patterns: this is told once a day.",
-            listed.join(" ")
-        ),
-        account: account.clone(),
-        region: region.clone(),
-        repository: repository.clone(),
-        component: None::<Component>,
-        image: Some(Subject { digest: digest.clone(), tags: tag.cloned().into_iter().collect() }),
         details,
-        remedies: Vec::new(),
-        source: source.clone(),
+        ..about.alert(
+            Kind::RepositoryViolation,
+            Severity::Medium,
+            format!("An image was pushed to {repository}, a name that is not expected"),
+            format!(
+                "The repository {repository} is like none of RepositoryNamePatterns ({}), and an \
+                 image was pushed to it. Nothing was changed. Delete the repository, or add its \
+                 name to the patterns: this is told once a day.",
+                listed.join(" ")
+            ),
+            tag.cloned().into_iter().collect(),
+        )
     }
 }
 

@@ -155,7 +155,7 @@ async fn the_images_of_an_index_are_noted_with_it() {
     let client = aws_sdk_dynamodb::Client::new(&function.aws.config());
     for image in images {
         let key =
-            aws_sdk_dynamodb::types::AttributeValue::S(format!("child infrastructure {image}"));
+            aws_sdk_dynamodb::types::AttributeValue::S(format!("image infrastructure {image}"));
         let found = client.get_item().table_name("ledger").key("fact", key).send().await.unwrap();
         let noted = found.item().unwrap()["index"].as_s().unwrap();
         assert_eq!(noted, &index);

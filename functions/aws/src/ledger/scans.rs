@@ -1,0 +1,242 @@
+//! What is remembered of images and of the scans of a component.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use chrono::{DateTime, Utc};
+use governance::findings::{Memory, Scanned, Version};
+use governance::image::{Component, Digest, RepositoryName, Tag};
+use serde::de::DeserializeOwned;
+use tracing::warn;
+
+use super::{Item, Ledger, REMEMBERED, image, is_refused, seconds, text};
+
+/// What is noted of an image that is part of an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The index.
+    pub index: Digest,
+    /// What the index was pushed as.
+    pub tag: Option<Tag>,
+    /// When.
+    pub pushed: DateTime<Utc>,
+}
+
+/// Who gathers the events of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gathering {
+    /// Whoever asked, with what is noted of the image.
+    Ours(Option<Note>),
+    /// Somebody who began not long ago, and will see what this event is about.
+    Theirs,
+}
+
+/// What came of the claim to a component's scans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recalled {
+    /// They are ours, with what is remembered of them.
+    Ours(Box<Memory>),
+    /// Somebody else is at them. To be tried again.
+    Theirs,
+}
+
+/// What came of noting a clean scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Passing {
+    /// It is noted.
+    Noted,
+    /// It was not: somebody is at it, an alert is open, or the version was seen before or is
+    /// older. This is what is remembered.
+    Not(Box<Memory>),
+}
+
+impl Ledger {
+    /// What is noted of an image, if it is part of an index. One call.
+    pub async fn image(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> anyhow::Result<Option<Note>> {
+        let key = image(repository, digest);
+        let get = self.client.get_item().table_name(&self.table).key("fact", text(&key));
+        let got = get.send().await.map_err(crate::explain);
+        let got = got.with_context(|| format!("reading what is noted of {key}"))?;
+        Ok(got.item.as_ref().and_then(note))
+    }
+
+    /// Gathers the events of an image for so long: the first of them is told that it is the
+    /// one to wait, and to see to all of them then. One call.
+    pub async fn gather(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        request_id: &str,
+        window: Duration,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Gathering> {
+        let key = image(repository, digest);
+        let update = self
+            .update(&key)
+            .update_expression(
+                "SET gatherer = :holder, gathered_until = :until, expires = if_not_exists(expires, :expires)",
+            )
+            // An attempt that was cut off, and is made again, begins anew.
+            .condition_expression(
+                "attribute_not_exists(gathered_until) OR gathered_until <= :now OR gatherer = :holder",
+            )
+            .expression_attribute_values(":holder", text(request_id))
+            .expression_attribute_values(":until", seconds(now, window))
+            .expression_attribute_values(":now", seconds(now, Duration::ZERO))
+            .expression_attribute_values(":expires", seconds(now, REMEMBERED))
+            .return_values(ReturnValue::AllOld);
+        match update.send().await {
+            Ok(updated) => Ok(Gathering::Ours(updated.attributes.as_ref().and_then(note))),
+            Err(error) if is_refused(&error) => Ok(Gathering::Theirs),
+            Err(error) => {
+                Err(crate::explain(error)).with_context(|| format!("gathering events of {key}"))
+            }
+        }
+    }
+
+    /// Claims the scans of a component, or of a version that is of none, and says what is
+    /// remembered of them. One call.
+    pub async fn recall(
+        &self,
+        repository: &RepositoryName,
+        component: Option<&Component>,
+        version: &Digest,
+        request_id: &str,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Recalled> {
+        let key = scans(repository, component, version);
+        let taken = self.take(&key, request_id, REMEMBERED, now).await?;
+        let recalled = taken.map(|item| Recalled::Ours(Box::new(memory(&key, &item))));
+        Ok(recalled.unwrap_or(Recalled::Theirs))
+    }
+
+    /// Gives the claim back, with what is remembered from now on, where that is something
+    /// else. One call.
+    pub async fn remember(
+        &self,
+        repository: &RepositoryName,
+        component: Option<&Component>,
+        version: &Digest,
+        request_id: &str,
+        memory: Option<&Memory>,
+    ) -> anyhow::Result<()> {
+        let key = scans(repository, component, version);
+        let update = self
+            .update(&key)
+            .condition_expression("holder = :holder")
+            .expression_attribute_values(":holder", text(request_id));
+        let update = match memory {
+            None => update.update_expression("REMOVE holder, lease"),
+            Some(Memory { latest, previous, told }) => {
+                let mut update = update
+                    .expression_attribute_values(":latest", text(&serde_json::to_string(latest)?))
+                    .expression_attribute_values(
+                        ":previous",
+                        text(&serde_json::to_string(previous)?),
+                    )
+                    .expression_attribute_values(":told", text(&serde_json::to_string(told)?));
+                let mut set = "SET latest = :latest, previous = :previous, told = :told".to_owned();
+                let mut remove = " REMOVE holder, lease".to_owned();
+                // What noting a clean scan depends on.
+                if told.is_open {
+                    set += ", is_open = :open";
+                    update =
+                        update.expression_attribute_values(":open", AttributeValue::Bool(true));
+                } else {
+                    remove += ", is_open";
+                }
+                if let Some(Version { digest, pushed, .. }) = latest {
+                    set += ", latest_digest = :digest, latest_pushed = :pushed";
+                    update = update
+                        .expression_attribute_values(":digest", text(digest.as_str()))
+                        .expression_attribute_values(":pushed", seconds(*pushed, Duration::ZERO));
+                }
+                update.update_expression(set + &remove)
+            }
+        };
+        match update.send().await {
+            Ok(_) => Ok(()),
+            // Who took over in the meantime remembers.
+            Err(error) if is_refused(&error) => Ok(()),
+            Err(error) => Err(crate::explain(error)).with_context(|| format!("settling {key}")),
+        }
+    }
+
+    /// Notes the clean scan of a version that was not seen before, where nothing stands in its
+    /// way: no claim, no open alert, no later version. One call.
+    pub async fn pass(
+        &self,
+        repository: &RepositoryName,
+        scanned: &Scanned,
+        clean: &Version,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Passing> {
+        let key = scans(repository, scanned.component.as_ref(), &scanned.version);
+        let update = self
+            .update(&key)
+            .update_expression(
+                "SET previous = if_not_exists(latest, :none), latest = :latest, \
+                 latest_digest = :digest, latest_pushed = :pushed, expires = :expires",
+            )
+            .condition_expression(
+                "attribute_not_exists(is_open) AND (attribute_not_exists(lease) OR lease < :now) \
+                 AND (attribute_not_exists(latest_digest) \
+                 OR (latest_digest <> :digest AND latest_pushed <= :pushed))",
+            )
+            .expression_attribute_values(":none", text("null"))
+            .expression_attribute_values(":latest", text(&serde_json::to_string(clean)?))
+            .expression_attribute_values(":digest", text(clean.digest.as_str()))
+            .expression_attribute_values(":pushed", seconds(clean.pushed, Duration::ZERO))
+            .expression_attribute_values(":expires", seconds(now, REMEMBERED))
+            .expression_attribute_values(":now", seconds(now, Duration::ZERO))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match update.send().await {
+            Ok(_) => Ok(Passing::Noted),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    let item = refused.item().cloned().unwrap_or_default();
+                    Ok(Passing::Not(Box::new(memory(&key, &item))))
+                }
+                _ => Err(crate::explain(error)).with_context(|| format!("noting a scan in {key}")),
+            },
+        }
+    }
+}
+
+/// The key of what is remembered of scans. A component has no colon, and a digest has one.
+fn scans(repository: &RepositoryName, component: Option<&Component>, version: &Digest) -> String {
+    let of = component.map_or(version.as_str(), |component| component.as_str());
+    format!("scans {repository} {of}")
+}
+
+fn memory(key: &str, item: &Item) -> Memory {
+    Memory {
+        latest: attribute(key, item, "latest").flatten(),
+        previous: attribute(key, item, "previous").flatten(),
+        told: attribute(key, item, "told").unwrap_or_default(),
+    }
+}
+
+/// What an attribute holds as JSON. What cannot be read is forgotten: it may be told again,
+/// which is better than never.
+fn attribute<T: DeserializeOwned>(key: &str, item: &Item, name: &str) -> Option<T> {
+    let json = item.get(name)?.as_s().ok()?;
+    let read = serde_json::from_str(json);
+    read.inspect_err(|error| warn!("{name} of {key} cannot be read and is forgotten: {error}")).ok()
+}
+
+fn note(item: &Item) -> Option<Note> {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+    let pushed = item.get("pushed").and_then(|at| at.as_n().ok()?.parse().ok());
+    Some(Note {
+        index: text("index")?.parse().ok()?,
+        tag: text("tag").and_then(|tag| tag.parse().ok()),
+        pushed: DateTime::from_timestamp(pushed?, 0)?,
+    })
+}

@@ -1,0 +1,244 @@
+//! What is remembered of a component's scans: what its last two versions have, and what was
+//! told. IDs and levels, no dates: a finding of which only a date changed is none.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Finding, Found, Level, Report, Scanned, Verdict};
+use crate::image::{Digest, Tag};
+
+/// The most bytes of a memory as JSON: it is one item of a table whose items have 400 KB.
+const MOST_BYTES: usize = 350_000;
+
+/// The vulnerabilities of an image by their IDs, each with its level.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known(BTreeMap<String, Level>);
+
+impl Known {
+    /// The level of one; none if it is not among them.
+    #[must_use]
+    pub fn level(&self, id: &str) -> Option<Level> {
+        self.0.get(id).copied()
+    }
+
+    /// The IDs.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn add(&mut self, finding: &Finding) {
+        let level = self.0.entry(finding.id.clone()).or_insert(finding.level);
+        *level = finding.level.max(*level);
+    }
+
+    /// The worse half of them.
+    fn halve(&mut self) {
+        let mut all: Vec<_> = std::mem::take(&mut self.0).into_iter().collect();
+        all.sort_by(|(_, one), (_, other)| other.cmp(one));
+        all.truncate(all.len() / 2);
+        self.0 = all.into_iter().collect();
+    }
+}
+
+impl<'f> FromIterator<&'f Finding> for Known {
+    fn from_iter<I: IntoIterator<Item = &'f Finding>>(findings: I) -> Self {
+        let mut known = Self::default();
+        findings.into_iter().for_each(|finding| known.add(finding));
+        known
+    }
+}
+
+// A list for each level: the level is not written a thousand times.
+impl Serialize for Known {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut lists: BTreeMap<Level, Vec<&str>> = BTreeMap::new();
+        for (id, level) in &self.0 {
+            lists.entry(*level).or_default().push(id);
+        }
+        serializer.collect_map(lists.iter().map(|(level, ids)| (level.to_string(), ids)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Known {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let lists: BTreeMap<String, Vec<String>> = Deserialize::deserialize(deserializer)?;
+        let pairs = lists.into_iter().flat_map(|(word, ids)| {
+            let level = Level::read(&word);
+            ids.into_iter().map(move |id| (id, level))
+        });
+        Ok(Self(pairs.collect()))
+    }
+}
+
+/// A version of a component that was scanned: an image, or an index with its images.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Its digest.
+    pub digest: Digest,
+    /// What it was called.
+    pub tag: Option<Tag>,
+    /// When it was pushed.
+    pub pushed: DateTime<Utc>,
+    /// The lowest level of what is remembered.
+    #[serde(with = "level")]
+    pub threshold: Level,
+    /// What was found in each of its images: one, or one for each platform.
+    pub images: BTreeMap<Digest, Known>,
+}
+
+impl Version {
+    /// The level of a vulnerability in any of its images.
+    #[must_use]
+    pub fn level(&self, id: &str) -> Option<Level> {
+        self.images.values().filter_map(|known| known.level(id)).max()
+    }
+}
+
+mod level {
+    use super::{Deserialize, Deserializer, Level, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(level: &Level, serializer: S) -> Result<S::Ok, S::Error> {
+        level.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Level, D::Error> {
+        let word: String = Deserialize::deserialize(deserializer)?;
+        Ok(Level::read(&word))
+    }
+}
+
+/// What was told of a component.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Told {
+    /// Of what was its latest version then.
+    pub latest: Known,
+    /// Of older versions, which is no news of the latest.
+    pub older: Known,
+    /// From an event's counts alone: of which version, and what they were.
+    pub counts: Option<(Digest, String)>,
+    /// Whether the last alert of the latest version stands.
+    pub is_open: bool,
+}
+
+/// What is remembered of a component.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The version that was pushed last, of those that were scanned.
+    pub latest: Option<Version>,
+    /// The one before: what the latest is compared with.
+    pub previous: Option<Version>,
+    /// What was told.
+    pub told: Told,
+}
+
+impl Memory {
+    /// Whether nothing can come of an event about one finding in an image of a version: it is
+    /// known as it is, or known to be gone. To know that spares reading all of them.
+    #[must_use]
+    pub fn knows(&self, version: &Digest, image: &Digest, finding: &Finding, active: bool) -> bool {
+        let is = |of: &Option<Version>| of.as_ref().is_some_and(|it| it.digest == *version);
+        if is(&self.latest) {
+            let images = self.latest.as_ref().map(|latest| &latest.images);
+            let known = images.and_then(|images| images.get(image));
+            let level = known.and_then(|known| known.level(&finding.id));
+            return level == active.then_some(finding.level);
+        }
+        let told = [&self.told.latest, &self.told.older];
+        let told = told.into_iter().filter_map(|known| known.level(&finding.id)).max();
+        !active || (is(&self.previous) && told >= Some(finding.level))
+    }
+
+    /// What is remembered once the report has been told, if it is to be.
+    #[must_use]
+    pub fn after(mut self, scanned: &Scanned, report: &Report) -> Self {
+        let told = report.verdict == Verdict::Tell;
+        if report.is_latest {
+            match report.verdict {
+                Verdict::Tell => self.told.is_open = true,
+                Verdict::Resolve => self.told.is_open = false,
+                Verdict::Nothing => {}
+            }
+        }
+        match &scanned.found {
+            Found::Counts(counts) => {
+                let counts = counts.from(report.threshold.into()).to_string();
+                self.told.counts = Some((scanned.version.clone(), counts));
+            }
+            Found::One(_) => {}
+            Found::All(findings) => {
+                self.told.counts = None;
+                if report.is_latest {
+                    self.scan(scanned, findings, report.threshold.into());
+                }
+            }
+        }
+        if told {
+            let known = if report.is_latest { &mut self.told.latest } else { &mut self.told.older };
+            report.counted.iter().for_each(|counted| known.add(&counted.finding));
+        }
+        self.fit();
+        self
+    }
+
+    /// Notes what an image of the latest version has.
+    fn scan(&mut self, scanned: &Scanned, findings: &[Finding], threshold: Level) {
+        let known = findings.iter().filter(|finding| finding.level >= threshold).collect();
+        let same = self.latest.take_if(|latest| latest.digest == scanned.version);
+        let version = match same {
+            Some(mut latest) => {
+                // What was not remembered of other images under a higher threshold is not there.
+                latest.threshold = latest.threshold.max(threshold);
+                if latest.images.len() <= 1 {
+                    latest.threshold = threshold;
+                }
+                latest.images.insert(scanned.image.clone(), known);
+                latest
+            }
+            None => {
+                self.previous = self.latest.take();
+                Version {
+                    digest: scanned.version.clone(),
+                    tag: scanned.tag.clone(),
+                    pushed: scanned.pushed,
+                    threshold,
+                    images: [(scanned.image.clone(), known)].into(),
+                }
+            }
+        };
+        self.latest = Some(version);
+    }
+
+    /// Forgets what is worth least until the rest fits. What is forgotten may be told again.
+    fn fit(&mut self) {
+        let size = |memory: &Self| {
+            let bytes = |json: Result<String, serde_json::Error>| json.map_or(0, |it| it.len());
+            bytes(serde_json::to_string(&memory.latest))
+                + bytes(serde_json::to_string(&memory.previous))
+                + bytes(serde_json::to_string(&memory.told))
+        };
+        while size(self) > MOST_BYTES {
+            self.told.older.halve();
+            if size(self) > MOST_BYTES {
+                let versions = [&mut self.previous, &mut self.latest];
+                let images = versions.into_iter().flatten().flat_map(|it| it.images.values_mut());
+                images.for_each(Known::halve);
+                self.told.latest.halve();
+            }
+        }
+    }
+}

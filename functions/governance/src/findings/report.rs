@@ -1,0 +1,228 @@
+//! What of a scan is news: the decision, with all that an alert says of it.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashSet};
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use super::{Counts, Finding, Known, Level, Memory, Version};
+use crate::image::{Component, Digest, Tag};
+use crate::policy::Severity;
+use crate::risks::AcceptedRisk;
+
+/// An image that was scanned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scanned {
+    /// What it is a version of, where its tags say so.
+    pub component: Option<Component>,
+    /// The version: the image itself, or the index of which it is the image for a platform.
+    pub version: Digest,
+    /// What the version is called.
+    pub tag: Option<Tag>,
+    /// When the version was pushed.
+    pub pushed: DateTime<Utc>,
+    /// The image.
+    pub image: Digest,
+    /// What was found in it.
+    pub found: Found,
+}
+
+/// What is known of what a scan found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    /// All of it, each vulnerability once.
+    All(Vec<Finding>),
+    /// The one that an event is about; the others could not be read.
+    One(Finding),
+    /// How many, by an event; they could not be read.
+    Counts(Counts),
+}
+
+/// What is to be done about a scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// There is news: an alert.
+    Tell,
+    /// The last alert is over: an alert.
+    Resolve,
+    /// Nobody needs to hear of it.
+    Nothing,
+}
+
+/// A finding that counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Counted {
+    /// Which.
+    pub finding: Finding,
+    /// Whether it was not told before, or not as bad, or was not in the version before.
+    pub is_new: bool,
+    /// Until when it was accepted, if it was.
+    pub lapsed: Option<NaiveDate>,
+}
+
+/// A finding that is accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its ID and level.
+    pub id: String,
+    /// How bad it is.
+    pub level: Level,
+    /// What was accepted.
+    pub risk: AcceptedRisk,
+}
+
+/// What a scan comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// What is to be done.
+    pub verdict: Verdict,
+    /// How many findings there are, of any level.
+    pub counts: Counts,
+    /// The lowest level that counts.
+    pub threshold: Severity,
+    /// What counts, what matters most first: news, then by known exploit, fix, probability of
+    /// being exploited, level, and use.
+    pub counted: Vec<Counted>,
+    /// What would count, and is accepted.
+    pub accepted: Vec<Accepted>,
+    /// The version before, where it is remembered.
+    pub baseline: Option<Version>,
+    /// What it had and this one has not.
+    pub fixed: Vec<String>,
+    /// Whether no version that was pushed later was scanned.
+    pub is_latest: bool,
+}
+
+impl Report {
+    /// What of it is news.
+    pub fn news(&self) -> impl Iterator<Item = &Counted> {
+        self.counted.iter().filter(|counted| counted.is_new)
+    }
+}
+
+/// Compares a scan with what is remembered of its component.
+///
+/// Of the latest version, that is news which was not told of it or is worse than it was told;
+/// and what the version before had not, or anything if the last alert is over, when it is seen
+/// in this version for the first time. Of an older version only what was not told of any.
+/// A version is the latest if none that was pushed later is remembered.
+#[must_use]
+pub fn report(
+    memory: &Memory,
+    scanned: &Scanned,
+    risks: &[AcceptedRisk],
+    threshold: Severity,
+    today: NaiveDate,
+) -> Report {
+    let lowest = Level::from(threshold);
+    let same = memory.latest.as_ref().filter(|latest| latest.digest == scanned.version);
+    let is_latest = same.is_some()
+        || memory.latest.as_ref().is_none_or(|latest| latest.pushed <= scanned.pushed);
+    let before = match (is_latest, same) {
+        (false, _) => None,
+        (true, Some(_)) => memory.previous.as_ref(),
+        (true, None) => memory.latest.as_ref(),
+    };
+    // What is below the threshold that was in force then is not known of it.
+    let baseline = before.filter(|before| before.threshold <= lowest);
+
+    let is_new = |finding: &Finding| {
+        let told = &memory.told;
+        let level = told.latest.level(&finding.id);
+        if !is_latest {
+            return level.max(told.older.level(&finding.id)) < Some(finding.level);
+        }
+        let is_seen = same.is_some_and(|same| same.level(&finding.id).is_some());
+        let came = baseline.is_some_and(|before| before.level(&finding.id).is_none());
+        level < Some(finding.level) || (!is_seen && (came || !told.is_open))
+    };
+
+    let findings = match &scanned.found {
+        Found::All(findings) => findings.as_slice(),
+        Found::One(finding) => std::slice::from_ref(finding),
+        Found::Counts(_) => &[],
+    };
+    let (mut counted, mut accepted) = (Vec::new(), Vec::new());
+    for finding in findings.iter().filter(|finding| finding.level >= lowest) {
+        let covers = |risk: &&AcceptedRisk| risk.covers(&finding.id, scanned.component.as_ref());
+        let last = risks.iter().filter(covers).max_by_key(|risk| risk.until);
+        match last {
+            Some(risk) if risk.until >= today => accepted.push(Accepted {
+                id: finding.id.clone(),
+                level: finding.level,
+                risk: risk.clone(),
+            }),
+            _ => counted.push(Counted {
+                is_new: is_new(finding),
+                lapsed: last.map(|risk| risk.until),
+                finding: finding.clone(),
+            }),
+        }
+    }
+    counted.sort_by(|one, other| rank(one).cmp(&rank(other)));
+    accepted.sort_by_key(|accepted| (Reverse(accepted.level), accepted.id.clone()));
+
+    let others = || {
+        let images = same.into_iter().flat_map(|same| &same.images);
+        images.filter(|(image, _)| **image != scanned.image).map(|(_, known)| known)
+    };
+    let fixed = match (&scanned.found, baseline) {
+        (Found::All(_), Some(before)) => {
+            let found = findings.iter().map(|finding| finding.id.as_str());
+            let found: HashSet<&str> = found.chain(others().flat_map(Known::ids)).collect();
+            let before: BTreeSet<&str> = before.images.values().flat_map(Known::ids).collect();
+            before.into_iter().filter(|id| !found.contains(id)).map(str::to_owned).collect()
+        }
+        _ => Vec::new(),
+    };
+
+    // A version is clean when each of its images is.
+    let is_accepted = |id: &str| {
+        let covers = |risk: &AcceptedRisk| risk.covers(id, scanned.component.as_ref());
+        risks.iter().any(|risk| covers(risk) && risk.until >= today)
+    };
+    let others_are_clean = others().all(|known| known.ids().all(is_accepted));
+    let verdict = match &scanned.found {
+        Found::Counts(counts) => {
+            let counts = counts.from(lowest);
+            let told = Some((scanned.version.clone(), counts.to_string()));
+            let is_news = counts.total() > 0 && memory.told.counts != told;
+            if is_news { Verdict::Tell } else { Verdict::Nothing }
+        }
+        _ if counted.iter().any(|counted| counted.is_new) => Verdict::Tell,
+        Found::All(_)
+            if is_latest && memory.told.is_open && counted.is_empty() && others_are_clean =>
+        {
+            Verdict::Resolve
+        }
+        _ => Verdict::Nothing,
+    };
+    Report {
+        verdict,
+        counts: match &scanned.found {
+            Found::Counts(counts) => counts.clone(),
+            _ => findings.iter().map(|finding| finding.level).collect(),
+        },
+        threshold,
+        counted,
+        accepted,
+        baseline: baseline.cloned(),
+        fixed,
+        is_latest,
+    }
+}
+
+/// What comes first has the smaller one.
+fn rank(counted: &Counted) -> impl Ord + use<'_> {
+    let Counted { finding, is_new, .. } = counted;
+    (
+        Reverse(*is_new),
+        Reverse(finding.exploit == Some(true)),
+        Reverse(finding.has_fix()),
+        // Between 0 and 1, where the bits of a number are in its order.
+        Reverse(finding.epss.map_or(0, |epss| epss.clamp(0.0, 1.0).to_bits())),
+        Reverse(finding.level),
+        Reverse(finding.in_use),
+        finding.id.as_str(),
+    )
+}

@@ -1,0 +1,181 @@
+//! The risks that a team has accepted: findings that are listed, and not counted, until a day.
+//!
+//! They are a JSON list that people edit in place. One mistake in it and none is accepted:
+//! what was meant is not guessed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{Days, NaiveDate};
+use serde_json::Value;
+
+use crate::findings::plain;
+use crate::image::Component;
+use crate::properties::{Invalid, Problem, Reader};
+
+/// How many days before its end a risk is told.
+const REMINDED_BEFORE: Days = Days::new(7);
+
+/// A finding that is accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptedRisk {
+    /// The vulnerability, such as `CVE-2026-1234`.
+    pub id: String,
+    /// The last day on which it does not count, in UTC.
+    pub until: NaiveDate,
+    /// Why.
+    pub reason: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// The only component that it is accepted in; none for all.
+    pub component: Option<Component>,
+}
+
+impl AcceptedRisk {
+    /// Reads the list. Everything wrong with it is named at once, by the place in the list.
+    pub fn parse_list(list: &str) -> Result<Vec<Self>, Invalid> {
+        let invalid = |message: String| {
+            Invalid(vec![Problem { property: "the accepted risks".to_owned(), message }])
+        };
+        let values: Vec<Value> = serde_json::from_str(list)
+            .map_err(|error| invalid(format!("expected a JSON list: {error}")))?;
+        let (mut risks, mut problems) = (Vec::new(), Vec::new());
+        for (nth, value) in values.iter().enumerate() {
+            let mut reader = Reader::new(value);
+            risks.extend(Self::read(&mut reader));
+            problems.extend(reader.finish().into_iter().map(|problem| {
+                // What is wrong with the whole has the name that properties have elsewhere.
+                let property = match problem.property.as_str() {
+                    "ResourceProperties" => format!("[{nth}]"),
+                    name => format!("[{nth}].{name}"),
+                };
+                Problem { property, ..problem }
+            }));
+        }
+        if problems.is_empty() { Ok(risks) } else { Err(Invalid(problems)) }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let id = reader.required::<Line>("id");
+        let until = reader.required::<Day>("until");
+        let reason = reader.required::<Line>("reason");
+        let owner = reader.required::<Line>("owner");
+        let component = reader.optional("component");
+        Some(Self { id: id?.0, until: until?.0, reason: reason?.0, owner: owner?.0, component })
+    }
+
+    /// Whether it is about this vulnerability in an image of this component.
+    #[must_use]
+    pub fn covers(&self, id: &str, component: Option<&Component>) -> bool {
+        self.id == id && self.component.as_ref().is_none_or(|only| Some(only) == component)
+    }
+
+    /// Whether its end is so near that its owner is to be told.
+    #[must_use]
+    pub fn is_expiring(&self, today: NaiveDate) -> bool {
+        let from = self.until.checked_sub_days(REMINDED_BEFORE).unwrap_or(NaiveDate::MIN);
+        (from..=self.until).contains(&today)
+    }
+}
+
+/// A line of text that is not blank, as it can be shown.
+struct Line(String);
+
+impl FromStr for Line {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let line = plain(text, 200);
+        if line.is_empty() { Err("expected a line of text") } else { Ok(Self(line)) }
+    }
+}
+
+struct Day(NaiveDate);
+
+#[derive(Debug)]
+struct InvalidDay;
+
+impl fmt::Display for InvalidDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected a day, such as 2026-12-31")
+    }
+}
+
+impl FromStr for Day {
+    type Err = InvalidDay;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self).map_err(|_| InvalidDay)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    const GOOD: &str = r#"[{"id": "CVE-2026-1234", "until": "2026-12-31", "reason": "not reachable", "owner": "platform", "component": "litellm"}]"#;
+
+    fn check(list: &str, expected: &Expect) {
+        expected.assert_eq(&AcceptedRisk::parse_list(list).unwrap_err().to_string());
+    }
+
+    #[test]
+    fn a_risk_is_accepted_in_its_component_and_without_one_everywhere() {
+        let risks = AcceptedRisk::parse_list(GOOD).unwrap();
+        let [litellm, other] = ["litellm", "openwebui"].map(|name| name.parse().unwrap());
+        assert!(risks[0].covers("CVE-2026-1234", Some(&litellm)));
+        assert!(!risks[0].covers("CVE-2026-1234", Some(&other)));
+        assert!(!risks[0].covers("CVE-2026-1234", None));
+        assert!(!risks[0].covers("CVE-2026-12345", Some(&litellm)));
+        let everywhere = AcceptedRisk { component: None, ..risks[0].clone() };
+        assert!(everywhere.covers("CVE-2026-1234", None));
+        assert_eq!(AcceptedRisk::parse_list("[]").unwrap(), []);
+    }
+
+    #[test]
+    fn its_end_is_told_seven_days_before_and_not_after() {
+        let risk = &AcceptedRisk::parse_list(GOOD).unwrap()[0];
+        for (today, expected) in [
+            ("2026-12-23", false),
+            ("2026-12-24", true),
+            ("2026-12-31", true),
+            ("2027-01-01", false),
+        ] {
+            assert_eq!(risk.is_expiring(today.parse().unwrap()), expected, "{today}");
+        }
+    }
+
+    #[test]
+    fn one_mistake_and_none_is_accepted() {
+        check(
+            "",
+            &expect![
+                "the accepted risks: expected a JSON list: EOF while parsing a value at line 1 column 0"
+            ],
+        );
+        check(
+            "{}",
+            &expect![
+                "the accepted risks: expected a JSON list: invalid type: map, expected a sequence at line 1 column 0"
+            ],
+        );
+        let second = |item: &str| format!("{}, {item}]", GOOD.trim_end_matches(']'));
+        check(&second("7"), &expect!["[1]: missing; expected an object"]);
+        check(
+            &second(r#"{"id": "CVE-1", "until": "soon", "reason": " ", "ower": "me"}"#),
+            &expect![[
+                r#"[1].until: expected a day, such as 2026-12-31, got "soon"; [1].reason: expected a line of text, got " "; [1].owner: missing, and required; [1].ower: unknown property; the nearest known one is owner"#
+            ]],
+        );
+        check(
+            &second(
+                r#"{"id": "CVE-1", "until": "2026-12-31", "reason": "x", "owner": "me", "component": "Lite LLM"}"#,
+            ),
+            &expect![[
+                r#"[1].component: expected lower-case letters and digits, joined by single hyphens, got "Lite LLM""#
+            ]],
+        );
+    }
+}
