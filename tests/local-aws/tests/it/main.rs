@@ -13,6 +13,7 @@ mod accounts;
 mod archive;
 mod beside;
 mod content;
+mod deployment;
 mod distribution;
 mod events;
 mod faults;
