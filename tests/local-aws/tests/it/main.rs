@@ -17,6 +17,7 @@ mod deployment;
 mod distribution;
 mod events;
 mod faults;
+mod findings;
 mod followers;
 mod grammar;
 mod images;
