@@ -1,11 +1,13 @@
 //! As much of CloudFormation as puts a template's resources here: functions that run as
-//! processes, custom resources through them, and the rules that bring them events.
+//! processes, custom resources through them, and the rules and schedules that bring them
+//! events.
 //!
 //! It only creates. Updates, roll-backs and deletions are for a real emulator of it; a type
 //! of resource that stands neither in [`LocalAws::deploy`] nor in [`LocalAws::make`] is an
 //! error.
 
 mod resources;
+mod schedule;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,8 @@ use crate::lambda::Function;
 use crate::pattern::Pattern;
 use crate::template::{Identity, Stack, Template, as_cloudformation_sends};
 use crate::{ACCOUNT, LocalAws, REGION, RESPONSE_URL, Rule};
+
+pub use schedule::Schedule;
 
 /// How long a custom resource may take that has no `ServiceTimeout`: an hour.
 const SERVICE_TIMEOUT: u64 = 3_600;
@@ -106,7 +110,7 @@ impl LocalAws {
         Ok(stack.outputs()?)
     }
 
-    /// Makes a function and its rules, and gives its ARN.
+    /// Makes a function with its rules and schedules, and gives its ARN.
     fn create_function(
         &self,
         name: &str,
@@ -170,6 +174,12 @@ impl LocalAws {
                     let pattern = Pattern::new(&event["Properties"]["Pattern"]);
                     let pattern = pattern.with_context(|| format!("the rule {rule} of {name}"))?;
                     state.rules.push(Rule { pattern, function: name.to_owned() });
+                }
+                Some(kind @ ("Schedule" | "ScheduleV2")) => {
+                    let is_scheduler = kind == "ScheduleV2";
+                    let schedule = Schedule::read(name, rule, is_scheduler, &event["Properties"])
+                        .with_context(|| format!("the schedule {rule} of {name}"))?;
+                    state.schedules.push(schedule);
                 }
                 other => {
                     bail!("the event {rule} of {name} is of type {other:?}, which never comes here")

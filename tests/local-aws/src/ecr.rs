@@ -12,7 +12,8 @@
 //! - Pull-through caches, replication, repository creation templates and signing are not
 //!   served; each is answered as an unknown operation.
 //! - It finds no vulnerabilities: a scan goes on until [`Registry::complete_scan`] says what
-//!   it found, and automatic re-scans do not happen.
+//!   it found, automatic re-scans do not happen, and Inspector changes its mind only by
+//!   [`Registry::tell_of_finding`].
 //! - Lifecycle policies are carried out when the clock is moved, not once a day.
 //! - Layers that no image needs any more are kept; nothing is encrypted; rates have no limit.
 //! - Where AWS does not say what happens, the comment at the spot says what happens here.

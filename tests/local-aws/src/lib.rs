@@ -76,6 +76,8 @@ pub struct State {
     pub undelivered: Vec<(String, String)>,
     /// What brings events of [`ACCOUNT`] in [`REGION`] to functions.
     pub rules: Vec<Rule>,
+    /// What runs functions when [`LocalAws::fire_schedules`] says that it is due.
+    pub schedules: Vec<cloudformation::Schedule>,
     /// The ARN of the role of each function.
     roles: BTreeMap<String, String>,
     /// How many requests CloudFormation has sent.

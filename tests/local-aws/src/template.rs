@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug)]
 pub struct Template {
     parameters: Map<String, Value>,
+    mappings: Map<String, Value>,
     rules: Map<String, Value>,
     conditions: Map<String, Value>,
     resources: Map<String, Value>,

@@ -7,6 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::known;
+use crate::ecr::present;
 use crate::iam::Role;
 use crate::{ACCOUNT, LocalAws, REGION};
 
@@ -70,9 +71,39 @@ impl LocalAws {
             "AWS::KMS::Key" => {
                 (name.to_owned(), json!({"Arn": arn("kms", &format!("key/{name}")), "KeyId": name}))
             }
+            "AWS::SSM::Parameter" => self.make_parameter(name, properties).await?,
             // Policies and alarms: nothing here goes by them.
             _ => (name.to_owned(), json!({})),
         })
+    }
+
+    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ssm-parameter.html>
+    async fn make_parameter(
+        &self,
+        name: &str,
+        properties: &Value,
+    ) -> anyhow::Result<(String, Value)> {
+        let name = properties["Name"].as_str().unwrap_or(name);
+        // CloudFormation makes texts of numbers and booleans before it calls the service.
+        let text = |of: &str| match &properties[of] {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        };
+        let kind = text("Type").context("a parameter has no Type")?;
+        if kind == "SecureString" {
+            bail!("CloudFormation makes no parameter of the type SecureString");
+        }
+        let value = text("Value").context("a parameter has no Value")?;
+        let parameter = present(json!({
+            "Name": name,
+            "Type": kind,
+            "Value": value,
+            "Tier": text("Tier"),
+            "Description": text("Description"),
+        }));
+        self.ask("ssm", "AmazonSSM.PutParameter", &parameter).await?;
+        Ok((name.to_owned(), json!({"Type": kind, "Value": value})))
     }
 
     async fn ask(&self, service: &str, target: &str, input: &Value) -> anyhow::Result<Value> {
@@ -138,4 +169,5 @@ const PROPERTIES: &[(&str, &[&str])] = &[
     ("AWS::SNS::TopicPolicy", &["PolicyDocument", "Topics"]),
     ("AWS::SQS::Queue", &["MessageRetentionPeriod", "SqsManagedSseEnabled"]),
     ("AWS::SQS::QueuePolicy", &["PolicyDocument", "Queues"]),
+    ("AWS::SSM::Parameter", &["Description", "Name", "Tags", "Tier", "Type", "Value"]),
 ];

@@ -81,11 +81,16 @@ impl Registry {
             "detail-type": detail_type,
             "source": source,
             "account": self.account,
-            "time": DateTime::from_secs_f64(now.floor()).fmt(Format::DateTime).unwrap_or_default(),
+            "time": timestamp(now),
             "region": self.region,
             "resources": resources,
             "detail": present(detail),
         });
         self.events.push(event);
     }
+}
+
+/// A time as it stands in the envelope: there are no fractions of a second.
+pub(crate) fn timestamp(now: Time) -> String {
+    DateTime::from_secs_f64(now.floor()).fmt(Format::DateTime).unwrap_or_default()
 }

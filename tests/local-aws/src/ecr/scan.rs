@@ -1,10 +1,14 @@
 //! Scans: <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning.html>.
-//! What a scan finds is told from outside, by [`Registry::complete_scan`].
+//! What a scan finds is told from outside, by [`Registry::complete_scan`], and by
+//! [`Registry::tell_of_finding`] what Inspector finds on its own.
+
+pub mod finding;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use self::finding::listed;
 use super::image::{Status, found};
 use super::{Call, DAY, Error, Page, Registry, Time, error, present, text, wildcard};
 
@@ -187,7 +191,8 @@ impl Registry {
 
     /// Says what the scan of an image found, and tells EventBridge as the scan's type does.
     ///
-    /// `outcome` is a status such as `COMPLETE`, or another with its description.
+    /// `outcome` is what it found, or a status other than `COMPLETE` with its description. An
+    /// enhanced scan's findings are told one by one too, but by [`Registry::tell_of_finding`].
     pub fn complete_scan(
         &mut self,
         repository: &str,
@@ -197,6 +202,13 @@ impl Registry {
     ) -> Result<(), Error> {
         let enhanced = self.is_enhanced();
         let arn = format!("arn:aws:ecr:{}:{}:repository/{repository}", self.region, self.account);
+        let outcome = match outcome {
+            Ok(findings) if enhanced => {
+                let placed = |it| self.placed(repository, digest, it, now).map(listed);
+                Ok(findings.iter().map(placed).collect::<Result<_, Error>>()?)
+            }
+            outcome => outcome,
+        };
         let images = &mut self.repository(repository)?.images;
         let image = images.get_mut(digest);
         let image = image.ok_or_else(|| error("ImageNotFoundException", digest))?;

@@ -106,6 +106,55 @@ fn an_array_matches_by_any_of_its_elements() {
     );
 }
 
+// https://docs.aws.amazon.com/inspector/latest/user/eventbridge-integration.html
+#[test]
+fn a_finding_matches_by_what_its_resources_are_and_where() {
+    let pattern = json!({
+        "source": ["aws.inspector2"],
+        "detail-type": ["Inspector2 Finding"],
+        "detail": {
+            "status": ["ACTIVE", "CLOSED"],
+            "severity": ["CRITICAL", "HIGH"],
+            "resources": {
+                "type": ["AWS_ECR_CONTAINER_IMAGE"],
+                "details": {
+                    "awsEcrContainerImage": {"repositoryName": ["infrastructure", "deployments"]},
+                },
+            },
+        },
+    });
+    let found = |severity: &str, status: &str, resource: &Value| {
+        json!({
+            "source": "aws.inspector2",
+            "detail-type": "Inspector2 Finding",
+            "detail": {"severity": severity, "status": status, "resources": [resource]},
+        })
+    };
+    let image = |repository: &str| {
+        json!({
+            "type": "AWS_ECR_CONTAINER_IMAGE",
+            "details": {"awsEcrContainerImage": {"repositoryName": repository}},
+        })
+    };
+    let instance = json!({
+        "type": "AWS_EC2_INSTANCE",
+        "details": {"awsEc2Instance": {"platform": "UBUNTU_24_04"}},
+    });
+    let ours = image("infrastructure");
+    let mut two = found("HIGH", "ACTIVE", &instance);
+    two["detail"]["resources"] = json!([instance, ours]);
+    check(
+        &pattern,
+        [found("CRITICAL", "ACTIVE", &ours), found("HIGH", "CLOSED", &image("deployments")), two],
+        [
+            found("HIGH", "ACTIVE", &instance),
+            found("HIGH", "ACTIVE", &image("team/other")),
+            found("MEDIUM", "ACTIVE", &ours),
+            found("HIGH", "SUPPRESSED", &ours),
+        ],
+    );
+}
+
 #[test]
 fn in_an_array_absence_alone_is_absence_everywhere() {
     let (both, one) = (json!({"a": [{"b": 1}, {"c": 1}]}), json!({"a": [{"c": 1}, {"c": 2}]}));

@@ -46,6 +46,11 @@ impl<'t> Stack<'t> {
                 let [id, attribute] = arguments(argument)?;
                 self.attribute(string(id)?, string(attribute)?).map(Some)
             }
+            "Fn::FindInMap" => {
+                let [map, key, name] = arguments(argument)?;
+                let path = [self.map_key(map)?, self.map_key(key)?, self.map_key(name)?];
+                self.mapped(&path).map(Some)
+            }
             "Fn::If" => self.evaluate(self.chosen(argument)?),
             "Fn::Sub" => self.substituted(argument).map(|text| Some(text.into())),
             "Fn::Join" => {
@@ -94,6 +99,28 @@ impl<'t> Stack<'t> {
         let Some(made) = self.made.get(id) else { return err(self.why_not(id)) };
         let found = made.attributes.get(attribute).cloned();
         found.map_or_else(|| err(format!("{id} has no attribute {attribute}")), Ok)
+    }
+
+    /// The name of a mapping or a key in one. Mappings are looked up before anything is made,
+    /// so that [only parameters and other mappings][1] can say which.
+    ///
+    /// [1]: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-findinmap.html
+    fn map_key(&self, value: &Value) -> Result<String> {
+        match function(value) {
+            Some(("Ref", Value::String(name))) if self.template.resources.contains_key(name) => {
+                err(format!("{name} is a resource, and those are made later"))
+            }
+            None | Some(("Ref" | "Fn::FindInMap", _)) => self.text(value),
+            Some((name, _)) => err(format!("{name} gives no key of a mapping")),
+        }
+    }
+
+    fn mapped(&self, [map, key, name]: &[String; 3]) -> Result<Value> {
+        let Some(mapping) = self.template.mappings.get(map) else {
+            return err(format!("there is no mapping {map}"));
+        };
+        let found = mapping.get(key).and_then(|values| values.get(name)).cloned();
+        found.map_or_else(|| err(format!("{map} has no {name} of {key}")), Ok)
     }
 
     fn why_not(&self, name: &str) -> String {

@@ -6,9 +6,10 @@ use serde_json::{Map, Number, Value, json};
 
 use super::{Error, Result, Template, err};
 
-const FUNCTIONS: [&str; 10] = [
+const FUNCTIONS: [&str; 11] = [
     "Fn::And",
     "Fn::Equals",
+    "Fn::FindInMap",
     "Fn::GetAtt",
     "Fn::If",
     "Fn::Join",
@@ -52,12 +53,16 @@ pub(super) fn template(text: &str) -> Result<Template> {
     };
     let mut template = Template {
         parameters: take("Parameters")?,
+        mappings: take("Mappings")?,
         rules: take("Rules")?,
         conditions: take("Conditions")?,
         resources: take("Resources")?,
         outputs: take("Outputs")?,
     };
     let mut globals = take("Globals")?;
+    for (name, mapping) in &template.mappings {
+        check_mapping(mapping).map_err(|error| error.within(name).within("Mappings"))?;
+    }
     merge_globals(&mut template.resources, globals.remove("Function"))?;
     if let Some((section, _)) = globals.iter().next() {
         return Err(Error::new("not supported").within(section).within("Globals"));
@@ -73,6 +78,30 @@ pub(super) fn template(text: &str) -> Result<Template> {
         }
     }
     Ok(template)
+}
+
+/// A mapping has [two levels of keys][1], and under them texts or lists of texts; a function
+/// among them would never be evaluated.
+///
+/// [1]: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/mappings-section-structure.html
+fn check_mapping(mapping: &Value) -> Result<()> {
+    let Value::Object(mapping) = mapping else { return err("expected a map") };
+    for (key, values) in mapping {
+        let Value::Object(values) = values else {
+            return Err(Error::new("expected a map").within(key));
+        };
+        for (name, value) in values {
+            let is_good = match value {
+                Value::Array(values) => !values.iter().any(|it| it.is_object() || it.is_array()),
+                value => !value.is_object(),
+            };
+            if !is_good {
+                let error = Error::new("expected a text, or a list of texts");
+                return Err(error.within(name).within(key));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Checks the resources' attributes on the way.

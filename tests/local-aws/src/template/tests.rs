@@ -320,6 +320,10 @@ fn a_function_gives_its_value() {
         "[1, !Ref AWS::NoValue, { A: !Ref AWS::NoValue }]",
         &expect![[r#"{"P":[1,{}]}"#]],
     );
+    check_property(
+        "[!If [No, 1, !Ref AWS::NoValue], !If [Yes, { A: 2 }, !Ref AWS::NoValue]]",
+        &expect![[r#"{"P":[{"A":2}]}"#]],
+    );
     check_property("!Join ['-', !Ref List]", &expect![[r#"{"P":"a-b"}"#]]);
     check_property(
         "!Join ['-', [a, 1, !Ref AWS::NoValue, !Ref AWS::StackName]]",
@@ -340,6 +344,69 @@ fn a_function_gives_its_value() {
         "{ Condition: { StringEquals: { a: b } } }",
         &expect![[r#"{"P":{"Condition":{"StringEquals":{"a":"b"}}}}"#]],
     );
+}
+
+/// What the property comes to beside some mappings.
+fn check_mapped(property: &str, expected: &Expect) {
+    check(
+        &format!(
+            "Parameters:\n  Least: {{ Type: String, Default: HIGH }}\n\
+             Mappings:\n  Severities:\n    HIGH: {{ Names: [CRITICAL, HIGH], Count: 2 }}\n    \
+             LOW: {{ Names: [CRITICAL, HIGH, MEDIUM, LOW], Also: HIGH }}\n\
+             Conditions:\n  Two: !Equals [!FindInMap [Severities, HIGH, Count], '2']\n\
+             Resources:\n  Other: {{ Type: T }}\n  It:\n    Type: T\n    \
+             Properties:\n      P: {property}\n"
+        ),
+        expected,
+    );
+}
+
+#[test]
+fn a_mapping_gives_a_text_or_a_list() {
+    check_mapped(
+        "!FindInMap [Severities, !Ref Least, Names]",
+        &expect![[r#"{"P":["CRITICAL","HIGH"]}"#]],
+    );
+    check_mapped(
+        "{ Fn::FindInMap: [Severities, !FindInMap [Severities, LOW, Also], Count] }",
+        &expect![[r#"{"P":2}"#]],
+    );
+    check_mapped(
+        "!Join [',', !FindInMap [Severities, HIGH, Names]]",
+        &expect![[r#"{"P":"CRITICAL,HIGH"}"#]],
+    );
+    check_mapped(
+        "!Sub ['${Count} names', { Count: !FindInMap [Severities, HIGH, Count] }]",
+        &expect![[r#"{"P":"2 names"}"#]],
+    );
+    check_mapped("!If [Two, a, b]", &expect![[r#"{"P":"a"}"#]]);
+}
+
+#[test]
+fn a_mapping_that_does_not_have_it_is_named() {
+    check_mapped(
+        "!FindInMap [Regions, HIGH, Names]",
+        &expect!["Resources.It.Properties.P.Fn::FindInMap: there is no mapping Regions"],
+    );
+    check_mapped(
+        "!FindInMap [Severities, MEDIUM, Names]",
+        &expect!["Resources.It.Properties.P.Fn::FindInMap: Severities has no Names of MEDIUM"],
+    );
+    check_mapped(
+        "!FindInMap [Severities, !Ref Other, Names]",
+        &expect![
+            "Resources.It.Properties.P.Fn::FindInMap: Other is a resource, and those are made later"
+        ],
+    );
+    check_mapped(
+        "!FindInMap [Severities, !Sub HIGH, Names]",
+        &expect!["Resources.It.Properties.P.Fn::FindInMap: Fn::Sub gives no key of a mapping"],
+    );
+    check(
+        "Mappings: { M: { A: { B: !Ref AWS::Region } } }",
+        &expect!["Mappings.M.A.B: expected a text, or a list of texts"],
+    );
+    check("Mappings: { M: { A: b } }", &expect!["Mappings.M.A: expected a map"]);
 }
 
 #[test]
@@ -370,8 +437,8 @@ fn what_is_not_known_is_named_with_its_place() {
         &expect!["Resources.It.Properties.P: unknown tag !ImportValue"],
     );
     check_property(
-        "[{ Fn::FindInMap: [a, b, c] }]",
-        &expect!["Resources.It.Properties.P.0: unknown function Fn::FindInMap"],
+        "[{ Fn::Base64: a }]",
+        &expect!["Resources.It.Properties.P.0: unknown function Fn::Base64"],
     );
     check_property(
         "{ Fn::Sub: a, B: c }",
@@ -416,7 +483,7 @@ fn what_is_not_known_is_named_with_its_place() {
         &expect!["Conditions.C.Fn::And: expected two conditions at least"],
     );
     check("Conditions: { C: !Sub a }", &expect!["Conditions.C.Fn::Sub: it gives no condition"]);
-    check("Mappings: {}", &expect!["Mappings: not supported"]);
+    check("Hooks: {}", &expect!["Hooks: not supported"]);
     check("Globals: { Api: {} }", &expect!["Globals.Api: not supported"]);
     check("Transform: AWS::Include", &expect!["Transform: not supported"]);
     check(

@@ -168,6 +168,21 @@ fn a_basic_scan_is_told_with_the_severities_that_there_are() {
     assert_eq!(event["resources"], json!(["arn:aws:ecr:us-east-1:123456789012:repository/app"]));
 }
 
+// https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html
+#[test]
+fn a_basic_scan_that_found_nothing_or_failed_has_counts_of_nothing() {
+    let aws = aws();
+    let digest = image(&aws, &["v1"]);
+    complete(&aws, &digest, &[]);
+    let failed = Err(("FAILED", "InternalServerException"));
+    aws.state().ecr().complete_scan("app", &digest, failed, NOW).unwrap();
+    ok(&aws, "GetAuthorizationToken", json!({}));
+    let told = events(&aws, "ECR Image Scan");
+    let told = told.iter().map(|it| (it["scan-status"].clone(), &it["finding-severity-counts"]));
+    let expected = ["COMPLETE", "FAILED"].map(|status| (json!(status), json!({})));
+    assert_eq!(told.map(|(status, counts)| (status, counts.clone())).collect::<Vec<_>>(), expected);
+}
+
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-enhanced.html
 #[test]
 fn an_enhanced_scan_is_told_by_inspector_with_the_arn_and_the_total() {

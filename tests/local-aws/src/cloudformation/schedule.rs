@@ -1,0 +1,138 @@
+//! The schedules of functions: SAM's `Schedule` is a rule of EventBridge, its `ScheduleV2` a
+//! schedule of EventBridge Scheduler, and each sends an event of its own.
+//!
+//! Time passes here only when somebody says so, and no schedule is due by itself:
+//! [`LocalAws::fire_schedules`] is when.
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
+
+use super::known;
+use crate::ecr::event::timestamp;
+use crate::{ACCOUNT, LocalAws, REGION};
+
+/// When a function is to be run.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// The ARN of the rule, or of Scheduler's schedule.
+    pub arn: String,
+    /// The function's name.
+    pub function: String,
+    /// Such as `rate(1 day)` or `cron(0 6 * * ? *)`.
+    pub expression: String,
+    /// Whether it is switched on.
+    pub enabled: bool,
+    /// Who sends the event, and in which shape its empty detail is.
+    source: (&'static str, Value),
+}
+
+/// The properties of each kind that are honoured here, or that change nothing here: what is
+/// delivered always arrives.
+const RULE: &[&str] =
+    &["DeadLetterConfig", "Description", "Enabled", "Name", "RetryPolicy", "Schedule", "State"];
+const SCHEDULER: &[&str] = &[
+    "DeadLetterConfig",
+    "Description",
+    "FlexibleTimeWindow",
+    "Name",
+    "RetryPolicy",
+    "ScheduleExpression",
+    "ScheduleExpressionTimezone",
+    "State",
+];
+
+impl Schedule {
+    /// Reads the event `id` of a function, of the type `Schedule` or, if `is_scheduler`,
+    /// `ScheduleV2`.
+    pub(super) fn read(
+        function: &str,
+        id: &str,
+        is_scheduler: bool,
+        properties: &Value,
+    ) -> anyhow::Result<Self> {
+        known(properties, if is_scheduler { SCHEDULER } else { RULE })?;
+        let given = if is_scheduler { "ScheduleExpression" } else { "Schedule" };
+        let expression = properties[given].as_str();
+        let expression = expression.with_context(|| format!("a schedule has no {given}"))?;
+        if !is_expression(expression, is_scheduler) {
+            bail!("{expression:?} is no expression of a schedule");
+        }
+        let is = |of: &str, text: &str| {
+            // What comes by a parameter is a string.
+            let value = &properties[of];
+            value.as_str().map_or_else(|| value.to_string(), str::to_owned) == text
+        };
+        let name =
+            properties["Name"].as_str().map_or_else(|| format!("{function}{id}"), str::to_owned);
+        let (resource, source) = if is_scheduler {
+            ("scheduler", ("aws.scheduler", json!("{}")))
+        } else {
+            ("events", ("aws.events", json!({})))
+        };
+        let path = if is_scheduler { "schedule/default" } else { "rule" };
+        Ok(Self {
+            arn: format!("arn:aws:{resource}:{REGION}:{ACCOUNT}:{path}/{name}"),
+            function: function.to_owned(),
+            expression: expression.to_owned(),
+            enabled: !is("Enabled", "false") && !is("State", "DISABLED"),
+            source,
+        })
+    }
+
+    /// The event of one firing.
+    fn event(&self, id: &str, time: &str) -> Value {
+        let (source, detail) = &self.source;
+        json!({
+            "version": "0",
+            "id": id,
+            "detail-type": "Scheduled Event",
+            "source": source,
+            "account": ACCOUNT,
+            "time": time,
+            "region": REGION,
+            "resources": [self.arn],
+            "detail": detail,
+        })
+    }
+}
+
+/// `rate(5 minutes)`, `cron(…)` with six fields, or in Scheduler `at(…)`; one of something is
+/// [in the singular][1].
+///
+/// [1]: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
+fn is_expression(text: &str, is_scheduler: bool) -> bool {
+    let inner = text.strip_suffix(')').and_then(|text| text.split_once('('));
+    let Some((kind, inner)) = inner else { return false };
+    match (kind, inner.split_whitespace().collect::<Vec<_>>().as_slice()) {
+        ("rate", [count, unit]) => match count.parse::<u32>() {
+            Ok(1) if !is_scheduler => ["minute", "hour", "day"].contains(unit),
+            Ok(2..) if !is_scheduler => ["minutes", "hours", "days"].contains(unit),
+            Ok(1..) => ["minute", "hour", "day"].contains(&unit.trim_end_matches('s')),
+            _ => false,
+        },
+        ("cron", fields) => fields.len() == 6,
+        ("at", [_]) => is_scheduler,
+        _ => false,
+    }
+}
+
+impl LocalAws {
+    /// Runs a function as each of its schedules that is switched on does when it is due:
+    /// asynchronously. None is an error.
+    pub fn fire_schedules(&self, function: &str) -> anyhow::Result<()> {
+        let (schedules, time) = {
+            let state = self.state();
+            let of = |schedule: &&Schedule| schedule.function == function && schedule.enabled;
+            let schedules: Vec<Schedule> = state.schedules.iter().filter(of).cloned().collect();
+            (schedules, timestamp(state.now()))
+        };
+        if schedules.is_empty() {
+            bail!("{function} has no schedule that is switched on");
+        }
+        for schedule in schedules {
+            let event = schedule.event(&self.next_request(), &time);
+            self.lambda().invoke_async(function, event)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,210 @@
+//! What a stack's resources come to here, beside functions that run.
+//! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-anatomy.html>
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use bytes::Bytes;
+use http::Request;
+use local_aws::LocalAws;
+use local_aws::cloudformation::Deployment;
+use local_aws::template::Template;
+use serde_json::{Value, json};
+
+use crate::aws;
+
+/// Deploys a template; gives the logical IDs with what a `Ref` of each is, and the outputs.
+async fn deploy(
+    aws: &LocalAws,
+    text: &str,
+) -> anyhow::Result<(Vec<(String, String)>, BTreeMap<String, String>)> {
+    let template = Template::read(text)?;
+    let deployment = Deployment {
+        template: &template,
+        name: "stack",
+        parameters: &BTreeMap::new(),
+        // Nobody's bootstrap: an invocation fails, and its event can be looked at.
+        program: "no-such-program".into(),
+    };
+    let mut made = Vec::new();
+    let outputs = aws.deploy(&deployment, |one| made.push((one.id, one.physical_id))).await?;
+    Ok((made, outputs))
+}
+
+/// The answer to a call of a JSON protocol.
+async fn ask(aws: &LocalAws, service: &str, operation: &str, input: Value) -> Value {
+    let request = Request::post("/")
+        .header("x-amz-target", format!("any.{operation}"))
+        .body(Bytes::from(input.to_string()));
+    let response = aws.services().handle(service, request.unwrap()).await;
+    serde_json::from_slice(response.body()).unwrap()
+}
+
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ssm-parameter.html
+#[tokio::test]
+async fn a_parameter_is_made_in_the_store_and_others_refer_to_it() {
+    let text = r"
+Conditions:
+  No: !Equals [a, b]
+Resources:
+  Accepted:
+    Type: AWS::SSM::Parameter
+    Properties:
+      Name: !Sub '/${AWS::StackName}/accepted-findings'
+      Type: String
+      Tier: Advanced
+      Description: What is accepted.
+      Tags: { team: platform }
+      Value: '[]'
+  Unnamed:
+    Type: AWS::SSM::Parameter
+    Properties: { Type: StringList, Value: 7 }
+  Unwanted:
+    Type: AWS::SSM::Parameter
+    Condition: No
+    Properties: { Type: String, Value: '-' }
+  About:
+    Type: AWS::SSM::Parameter
+    Properties:
+      Name: about
+      Type: !GetAtt Accepted.Type
+      Value: !Sub '${Accepted} is ${Accepted.Value}, ${Unnamed} is ${Unnamed.Value}'
+Outputs:
+  Accepted: { Value: !Ref Accepted }
+";
+    let aws = aws();
+    let (mut made, outputs) = deploy(&aws, text).await.unwrap();
+    made.sort_unstable();
+    let made: Vec<(&str, &str)> = made.iter().map(|(id, of)| (id.as_str(), of.as_str())).collect();
+    let path = "/stack/accepted-findings";
+    assert_eq!(made, [("About", "about"), ("Accepted", path), ("Unnamed", "stack-Unnamed")]);
+    assert_eq!(outputs["Accepted"], path);
+    let names = json!({"Names": [path, "about", "stack-Unnamed", "stack-Unwanted"]});
+    let found = ask(&aws, "ssm", "GetParameters", names).await;
+    let parameters = found["Parameters"].as_array().unwrap().iter();
+    let parameters: Vec<[&str; 3]> =
+        parameters.map(|it| ["Name", "Type", "Value"].map(|of| it[of].as_str().unwrap())).collect();
+    let expected = [
+        [path, "String", "[]"],
+        ["about", "String", "/stack/accepted-findings is [], stack-Unnamed is 7"],
+        ["stack-Unnamed", "StringList", "7"],
+    ];
+    assert_eq!(parameters, expected);
+    assert_eq!(found["InvalidParameters"], json!(["stack-Unwanted"]));
+}
+
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ssm-parameter.html
+#[tokio::test]
+async fn a_parameter_that_the_store_refuses_ends_the_deployment() {
+    for (properties, why) in [
+        ("{ Type: String, Value: a, Name: aws-a }", "can't be prefixed"),
+        ("{ Type: String, Value: a, Name: a/b }", "letters, digits"),
+        ("{ Type: SecureString, Value: a }", "SecureString"),
+        ("{ Type: String }", "no Value"),
+        ("{ Value: a }", "no Type"),
+        ("{ Type: String, Value: a, AllowedPattern: b }", "AllowedPattern means nothing here"),
+    ] {
+        let text = format!(
+            "Resources: {{ It: {{ Type: AWS::SSM::Parameter, Properties: {properties} }} }}"
+        );
+        let error = format!("{:#}", deploy(&aws(), &text).await.unwrap_err());
+        assert!(error.starts_with("creating It: ") && error.contains(why), "{error}");
+    }
+}
+
+/// A function with these events, whose failures end in the queue `inbox`.
+fn function(events: &str) -> String {
+    format!(
+        "Transform: AWS::Serverless-2016-10-31\nParameters:\n  \
+         On: {{ Type: String, Default: 'false' }}\n\
+         Resources:\n  Sweep:\n    Type: AWS::Serverless::Function\n    Properties:\n      \
+         CodeUri: functions/sweep\n      \
+         DeadLetterQueue: {{ TargetArn: 'arn:aws:sqs:us-east-1:123456789012:inbox' }}\n      \
+         EventInvokeConfig: {{ MaximumRetryAttempts: 0 }}\n      Events:\n{events}"
+    )
+}
+
+// https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-rule-schedule.html
+// https://docs.aws.amazon.com/lambda/latest/dg/with-eventbridge-scheduler.html
+#[tokio::test]
+async fn a_schedule_runs_its_function_when_it_is_said_to_be_due() {
+    let aws = aws();
+    let _server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let (inbox, _) = aws.make("AWS::SQS::Queue", "inbox", &json!({})).await.unwrap();
+    let events = r"
+        Daily:
+          Type: Schedule
+          Properties:
+            Schedule: rate(1 day)
+            Description: What an event missed.
+            RetryPolicy: { MaximumRetryAttempts: 2 }
+            DeadLetterConfig: { Arn: 'arn:aws:sqs:us-east-1:123456789012:inbox' }
+        Nightly:
+          Type: ScheduleV2
+          Properties:
+            ScheduleExpression: cron(0 3 * * ? *)
+            FlexibleTimeWindow: { Mode: FLEXIBLE, MaximumWindowInMinutes: 15 }
+            Name: nightly
+            State: ENABLED
+        Off: { Type: Schedule, Properties: { Schedule: rate(2 hours), Enabled: !Ref On } }
+        Out: { Type: ScheduleV2, Properties: { ScheduleExpression: rate(1 hours), State: DISABLED } }
+";
+    deploy(&aws, &function(events)).await.unwrap();
+    assert_eq!(aws.state().schedules.len(), 4);
+    aws.advance(crate::DAY);
+    aws.lambda().settled().await;
+    let input = json!({"QueueUrl": inbox, "MaxNumberOfMessages": 10});
+    let none = ask(&aws, "sqs", "ReceiveMessage", input.clone()).await;
+    assert!(none["Messages"].as_array().is_none_or(Vec::is_empty), "{none}");
+
+    aws.fire_schedules("stack-Sweep").unwrap();
+    aws.lambda().settled().await;
+    let received = ask(&aws, "sqs", "ReceiveMessage", input).await;
+    let body = |message: &Value| -> Value {
+        serde_json::from_str(message["Body"].as_str().unwrap()).unwrap()
+    };
+    let mut sent: Vec<Value> = received["Messages"].as_array().unwrap().iter().map(body).collect();
+    sent.sort_by_key(|event| event["source"].to_string());
+    let [by_rule, by_scheduler] = &sent[..] else { panic!("{sent:#?}") };
+    let expected = |id: &Value, source: &str, arn: &str, detail: Value| {
+        json!({
+            "version": "0",
+            "id": id,
+            "detail-type": "Scheduled Event",
+            "source": source,
+            "account": "123456789012",
+            "time": "2027-01-16T08:00:00Z",
+            "region": "us-east-1",
+            "resources": [arn],
+            "detail": detail,
+        })
+    };
+    let rule = "arn:aws:events:us-east-1:123456789012:rule/stack-SweepDaily";
+    assert_eq!(*by_rule, expected(&by_rule["id"], "aws.events", rule, json!({})));
+    let schedule = "arn:aws:scheduler:us-east-1:123456789012:schedule/default/nightly";
+    let id = &by_scheduler["id"];
+    assert_eq!(*by_scheduler, expected(id, "aws.scheduler", schedule, json!("{}")));
+    assert_ne!(by_rule["id"], by_scheduler["id"]);
+    assert!(aws.fire_schedules("stack-Other").is_err());
+}
+
+// https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
+#[tokio::test]
+async fn a_schedule_that_would_not_be_taken_ends_the_deployment() {
+    for (event, why) in [
+        ("Schedule, Properties: { Schedule: rate(1 days) }", "no expression"),
+        ("Schedule, Properties: { Schedule: rate(0 days) }", "no expression"),
+        ("Schedule, Properties: { Schedule: cron(0 3 * * *) }", "no expression"),
+        ("Schedule, Properties: { Schedule: 'at(2027-01-15T08:00:00)' }", "no expression"),
+        ("Schedule, Properties: { Schedule: daily }", "no expression"),
+        ("Schedule, Properties: { ScheduleExpression: rate(1 day) }", "means nothing here"),
+        ("ScheduleV2, Properties: { Schedule: rate(1 day) }", "means nothing here"),
+        ("ScheduleV2", "no ScheduleExpression"),
+    ] {
+        let aws = aws();
+        let _server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let text = function(&format!("        Daily: {{ Type: {event} }}\n"));
+        let error = format!("{:#}", deploy(&aws, &text).await.unwrap_err());
+        assert!(error.starts_with("the schedule Daily") && error.contains(why), "{error}");
+    }
+}
