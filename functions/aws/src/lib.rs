@@ -1,8 +1,10 @@
-//! What every function needs of AWS and nothing decides: telemetry, the configuration that
-//! all clients of a process share, errors that a person can read, the topic of alerts, and
-//! the ledger of what was told.
+//! What every function needs of AWS and nothing decides: telemetry, its environment, the
+//! configuration that all clients of a process share, errors that a person can read, the
+//! envelope of events, the topic of alerts, and the ledger of what was told.
 
 pub mod alerts;
+pub mod environment;
+pub mod event;
 mod failure;
 pub mod ledger;
 pub mod telemetry;

@@ -44,8 +44,14 @@ impl Counts {
 
     /// Counts one.
     #[must_use]
-    pub fn one(mut self, metric: &'static str) -> Self {
-        self.counts.push((metric, 1));
+    pub fn one(self, metric: &'static str) -> Self {
+        self.count(metric, 1)
+    }
+
+    /// Counts so many.
+    #[must_use]
+    pub fn count(mut self, metric: &'static str, count: u32) -> Self {
+        self.counts.push((metric, count));
         self
     }
 

@@ -1,6 +1,7 @@
 //! What the function is told in its environment.
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::anyhow;
+use aws::environment::Variables;
 use governance::image::{RepositoryName, RepositoryPattern};
 use governance::policy::Policy;
 
@@ -20,30 +21,21 @@ pub struct Config {
 impl Config {
     /// Reads the variables. The error names the one that is wrong, and everything wrong in it.
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> anyhow::Result<Self> {
-        let variables: Vec<(String, String)> = variables.into_iter().collect();
-        let value = |name: &str| {
-            let found =
-                variables.iter().find(|(of, _)| of == name).map(|(_, value)| value.as_str());
-            found.with_context(|| format!("{name} is not set"))
-        };
-        let policies = Policy::parse_list(value("GOVERNANCE")?).context("GOVERNANCE")?;
+        let variables = Variables::new(variables);
         let pattern = |text: &str| -> anyhow::Result<RepositoryPattern> {
             let parsed = text.parse();
             parsed.map_err(|error| anyhow!("REPOSITORY_NAME_PATTERNS: {error}, got {text:?}"))
         };
-        let patterns = value("REPOSITORY_NAME_PATTERNS")?.split_whitespace().map(pattern);
-        let config = Self {
-            policies,
-            patterns: patterns.collect::<anyhow::Result<_>>()?,
-            topic: value("ALERT_TOPIC_ARN")?.to_owned(),
-            table: value("LEDGER_TABLE")?.to_owned(),
-        };
-        for (name, value) in [("ALERT_TOPIC_ARN", &config.topic), ("LEDGER_TABLE", &config.table)] {
-            if value.is_empty() {
-                bail!("{name} is empty");
-            }
-        }
-        Ok(config)
+        Ok(Self {
+            policies: variables.policies()?,
+            patterns: variables
+                .value("REPOSITORY_NAME_PATTERNS")?
+                .split_whitespace()
+                .map(pattern)
+                .collect::<anyhow::Result<_>>()?,
+            topic: variables.filled("ALERT_TOPIC_ARN")?,
+            table: variables.filled("LEDGER_TABLE")?,
+        })
     }
 
     /// The policy of a repository, if it is governed.

@@ -1,7 +1,7 @@
 //! What is remembered of a component's scans: what its last two versions have, and what was
 //! told. IDs and levels, no dates: a finding of which only a date changed is none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -108,6 +108,15 @@ impl Version {
     }
 }
 
+/// What is told of findings that could not be read, as it is remembered.
+pub(super) fn unread(found: &Found, lowest: Level) -> String {
+    match found {
+        Found::Counts(counts) => counts.from(lowest).to_string(),
+        Found::One(Finding { id, level, .. }) => format!("{level} {id}"),
+        Found::All(_) => String::new(),
+    }
+}
+
 mod level {
     use super::{Deserialize, Deserializer, Level, Serialize, Serializer};
 
@@ -129,10 +138,18 @@ pub struct Told {
     pub latest: Known,
     /// Of older versions, which is no news of the latest.
     pub older: Known,
-    /// From an event's counts alone: of which version, and what they were.
-    pub counts: Option<(Digest, String)>,
+    /// What was told of a version from events alone, whose findings could not be read: which
+    /// version, and what.
+    pub unread: Option<(Digest, BTreeSet<String>)>,
     /// Whether the last alert of the latest version stands.
     pub is_open: bool,
+}
+
+impl Told {
+    /// Whether this was told of a version whose findings could not be read.
+    pub fn has_unread(&self, version: &Digest, what: impl Fn() -> String) -> bool {
+        self.unread.as_ref().is_some_and(|(of, told)| of == version && told.contains(&what()))
+    }
 }
 
 /// What is remembered of a component.
@@ -175,13 +192,15 @@ impl Memory {
             }
         }
         match &scanned.found {
-            Found::Counts(counts) => {
-                let counts = counts.from(report.threshold.into()).to_string();
-                self.told.counts = Some((scanned.version.clone(), counts));
+            Found::Counts(_) | Found::One(_) => {
+                let what = unread(&scanned.found, report.threshold.into());
+                match &mut self.told.unread {
+                    Some((of, told)) if *of == scanned.version => _ = told.insert(what),
+                    other => *other = Some((scanned.version.clone(), [what].into())),
+                }
             }
-            Found::One(_) => {}
             Found::All(findings) => {
-                self.told.counts = None;
+                self.told.unread = None;
                 if report.is_latest {
                     self.scan(scanned, findings, report.threshold.into());
                 }

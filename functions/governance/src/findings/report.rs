@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
+use super::memory::unread;
 use super::{Counts, Finding, Known, Level, Memory, Version};
 use crate::image::{Component, Digest, Tag};
 use crate::policy::Severity;
@@ -132,7 +133,8 @@ pub fn report(
         if !is_latest {
             return level.max(told.older.level(&finding.id)) < Some(finding.level);
         }
-        let is_seen = same.is_some_and(|same| same.level(&finding.id).is_some());
+        let is_seen = same.is_some_and(|same| same.level(&finding.id).is_some())
+            || told.has_unread(&scanned.version, || unread(&Found::One(finding.clone()), lowest));
         let came = baseline.is_some_and(|before| before.level(&finding.id).is_none());
         level < Some(finding.level) || (!is_seen && (came || !told.is_open))
     };
@@ -184,9 +186,9 @@ pub fn report(
     let others_are_clean = others().all(|known| known.ids().all(is_accepted));
     let verdict = match &scanned.found {
         Found::Counts(counts) => {
-            let counts = counts.from(lowest);
-            let told = Some((scanned.version.clone(), counts.to_string()));
-            let is_news = counts.total() > 0 && memory.told.counts != told;
+            let was_told =
+                memory.told.has_unread(&scanned.version, || unread(&scanned.found, lowest));
+            let is_news = counts.from(lowest).total() > 0 && !was_told;
             if is_news { Verdict::Tell } else { Verdict::Nothing }
         }
         _ if counted.iter().any(|counted| counted.is_new) => Verdict::Tell,

@@ -1,1 +1,477 @@
+use std::fmt::Write as _;
 
+use chrono::{DateTime, NaiveDate, Utc};
+use expect_test::{Expect, expect};
+use proptest::prelude::*;
+
+use super::*;
+use crate::image::{Component, Digest};
+use crate::risks::AcceptedRisk;
+
+fn digest(n: u8) -> Digest {
+    format!("sha256:{}", format!("{n:02x}").repeat(32)).parse().unwrap()
+}
+
+fn at(n: u8) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000 + i64::from(n) * 86_400, 0).unwrap()
+}
+
+fn today() -> NaiveDate {
+    at(0).date_naive()
+}
+
+/// Findings from `CVE-1:C CVE-2:H`.
+fn findings(text: &str) -> Vec<Finding> {
+    let one = |word: &str| {
+        let (id, level) = word.split_once(':').unwrap();
+        let level = match level {
+            "C" => Level::Critical,
+            "H" => Level::High,
+            "M" => Level::Medium,
+            _ => Level::Untriaged,
+        };
+        Finding::new(id, level).unwrap()
+    };
+    merged(text.split_whitespace().map(one))
+}
+
+/// The scan of version `n` of `litellm`, pushed on day `n`, with its image `image`.
+fn scan_of(n: u8, image: u8, found: Found) -> Scanned {
+    Scanned {
+        component: Some("litellm".parse().unwrap()),
+        version: digest(n),
+        tag: Some(format!("litellm-v{n}").parse().unwrap()),
+        pushed: at(n),
+        image: digest(image),
+        found,
+    }
+}
+
+fn scan(n: u8, text: &str) -> Scanned {
+    scan_of(n, n, Found::All(findings(text)))
+}
+
+fn risk(id: &str, until: &str) -> AcceptedRisk {
+    AcceptedRisk {
+        id: id.to_owned(),
+        until: until.parse().unwrap(),
+        reason: "not reachable".to_owned(),
+        owner: "platform".to_owned(),
+        component: None,
+    }
+}
+
+/// Scans one after the other, each with what was decided, a line each.
+struct Story {
+    memory: Memory,
+    risks: Vec<AcceptedRisk>,
+    lines: String,
+}
+
+impl Story {
+    fn new() -> Self {
+        Self { memory: Memory::default(), risks: Vec::new(), lines: String::new() }
+    }
+
+    fn then(&mut self, what: &str, scanned: &Scanned) -> &mut Self {
+        let report = report(&self.memory, scanned, &self.risks, Severity::High, today());
+        let ids = |counted: &mut dyn Iterator<Item = &Counted>| {
+            counted.map(|it| it.finding.id.clone()).collect::<Vec<_>>().join(" ")
+        };
+        let before = report.baseline.as_ref().and_then(|it| it.tag.as_ref());
+        let _ = writeln!(
+            self.lines,
+            "{what}: {:?}; new [{}] of [{}], fixed [{}], accepted {}; {}{}",
+            report.verdict,
+            ids(&mut report.news()),
+            ids(&mut report.counted.iter()),
+            report.fixed.join(" "),
+            report.accepted.len(),
+            before.map_or_else(|| "first".to_owned(), |tag| format!("after {tag}")),
+            if report.is_latest { "" } else { ", older" },
+        );
+        self.memory = std::mem::take(&mut self.memory).after(scanned, &report);
+        self
+    }
+
+    fn check(&self, expected: &Expect) {
+        expected.assert_eq(&self.lines);
+    }
+}
+
+#[test]
+fn news_is_told_once_and_what_the_version_before_had_is_none() {
+    Story::new()
+        .then("v1", &scan(1, "A:C B:H M:M"))
+        .then("v1 again", &scan(1, "A:C B:H M:M"))
+        .then("v1, one more", &scan(1, "A:C B:H C:H"))
+        .then("v2, one fixed, one new", &scan(2, "B:H C:H D:C"))
+        .then("v3, nothing new", &scan(3, "B:H C:H D:C"))
+        .then("v4, one that v2 had fixed", &scan(4, "A:C B:H"))
+        .check(&expect![[r#"
+            v1: Tell; new [A B] of [A B], fixed [], accepted 0; first
+            v1 again: Nothing; new [] of [A B], fixed [], accepted 0; first
+            v1, one more: Tell; new [C] of [C A B], fixed [], accepted 0; first
+            v2, one fixed, one new: Tell; new [D] of [D B C], fixed [A], accepted 0; after litellm-v1
+            v3, nothing new: Nothing; new [] of [D B C], fixed [], accepted 0; after litellm-v2
+            v4, one that v2 had fixed: Tell; new [A] of [A B], fixed [C D], accepted 0; after litellm-v3
+        "#]]);
+}
+
+// 24
+#[test]
+fn what_became_worse_is_news_and_what_became_better_is_not() {
+    Story::new()
+        .then("v1", &scan(1, "A:H B:C"))
+        .then("re-scored", &scan(1, "A:C B:H"))
+        .then("the same again", &scan(1, "A:C B:H"))
+        .then("below the threshold", &scan(1, "A:M B:H"))
+        .then("and back", &scan(1, "A:C B:H"))
+        .check(&expect![[r#"
+            v1: Tell; new [B A] of [B A], fixed [], accepted 0; first
+            re-scored: Tell; new [A] of [A B], fixed [], accepted 0; first
+            the same again: Nothing; new [] of [A B], fixed [], accepted 0; first
+            below the threshold: Nothing; new [] of [B], fixed [], accepted 0; first
+            and back: Nothing; new [] of [A B], fixed [], accepted 0; first
+        "#]]);
+}
+
+#[test]
+fn a_clean_scan_ends_an_open_alert_and_no_other() {
+    Story::new()
+        .then("v1, clean", &scan(1, "M:M"))
+        .then("v2", &scan(2, "A:C"))
+        .then("v3, clean", &scan(3, ""))
+        .then("v3 again", &scan(3, ""))
+        .then("v4 has it again", &scan(4, "A:C"))
+        .then("v4 after a re-scan", &scan(4, ""))
+        .then("v4 has it after all", &scan(4, "A:C"))
+        .check(&expect![[r#"
+            v1, clean: Nothing; new [] of [], fixed [], accepted 0; first
+            v2: Tell; new [A] of [A], fixed [], accepted 0; after litellm-v1
+            v3, clean: Resolve; new [] of [], fixed [A], accepted 0; after litellm-v2
+            v3 again: Nothing; new [] of [], fixed [A], accepted 0; after litellm-v2
+            v4 has it again: Tell; new [A] of [A], fixed [], accepted 0; after litellm-v3
+            v4 after a re-scan: Resolve; new [] of [], fixed [], accepted 0; after litellm-v3
+            v4 has it after all: Tell; new [A] of [A], fixed [], accepted 0; after litellm-v3
+        "#]]);
+}
+
+// 25
+#[test]
+fn the_images_of_an_index_are_one_version() {
+    let all = |text: &str| Found::All(findings(text));
+    Story::new()
+        .then("amd64", &scan_of(1, 11, all("A:C B:H")))
+        .then("arm64, the same", &scan_of(1, 12, all("A:C B:H")))
+        .then("another, one more", &scan_of(1, 13, all("A:C C:H")))
+        .then("v2, amd64", &scan_of(2, 21, all("A:C")))
+        .then("v2, arm64 has what v1 had", &scan_of(2, 22, all("A:C B:H")))
+        .then("v2, amd64 is clean now", &scan_of(2, 21, all("")))
+        .then("v2, arm64 is too", &scan_of(2, 22, all("")))
+        .check(&expect![[r#"
+            amd64: Tell; new [A B] of [A B], fixed [], accepted 0; first
+            arm64, the same: Nothing; new [] of [A B], fixed [], accepted 0; first
+            another, one more: Tell; new [C] of [C A], fixed [], accepted 0; first
+            v2, amd64: Nothing; new [] of [A], fixed [B C], accepted 0; after litellm-v1
+            v2, arm64 has what v1 had: Nothing; new [] of [A B], fixed [C], accepted 0; after litellm-v1
+            v2, amd64 is clean now: Nothing; new [] of [], fixed [C], accepted 0; after litellm-v1
+            v2, arm64 is too: Resolve; new [] of [], fixed [A B C], accepted 0; after litellm-v1
+        "#]]);
+}
+
+#[test]
+fn an_older_version_is_compared_with_none_and_told_once_for_all() {
+    let mut story = Story::new();
+    story
+        .then("v5", &scan(5, "A:C"))
+        .then("v3 is scanned again", &scan(3, "A:C B:H"))
+        .then("v2 too", &scan(2, "B:H"))
+        .then("v4, clean", &scan(4, ""))
+        .then("v5 has what was told of v3", &scan(5, "A:C B:H"))
+        .then("v3 again", &scan(3, "A:C B:H"))
+        .check(&expect![[r#"
+            v5: Tell; new [A] of [A], fixed [], accepted 0; first
+            v3 is scanned again: Tell; new [B] of [B A], fixed [], accepted 0; first, older
+            v2 too: Nothing; new [] of [B], fixed [], accepted 0; first, older
+            v4, clean: Nothing; new [] of [], fixed [], accepted 0; first, older
+            v5 has what was told of v3: Tell; new [B] of [B A], fixed [], accepted 0; first
+            v3 again: Nothing; new [] of [A B], fixed [], accepted 0; first, older
+        "#]]);
+    assert_eq!(story.memory.latest.as_ref().unwrap().digest, digest(5));
+}
+
+#[test]
+fn what_is_accepted_does_not_count_until_its_day_is_over() {
+    let mut story = Story::new();
+    let [before, until] = [today().pred_opt().unwrap(), today()].map(|day| day.to_string());
+    story.risks = vec![risk("A", &until)];
+    story.then("accepted", &scan(1, "A:C")).then("with another", &scan(1, "A:C B:H"));
+    story.risks = vec![risk("A", &until), risk("B", &until)];
+    story.then("both accepted", &scan(1, "A:C B:H"));
+    story.risks = vec![risk("A", &before), risk("B", &until)];
+    story.then("one is over", &scan(1, "A:C B:H"));
+    story.check(&expect![[r#"
+        accepted: Nothing; new [] of [], fixed [], accepted 1; first
+        with another: Tell; new [B] of [B], fixed [], accepted 1; first
+        both accepted: Resolve; new [] of [], fixed [], accepted 2; first
+        one is over: Tell; new [A] of [A], fixed [], accepted 1; first
+    "#]]);
+    let report = report(&Memory::default(), &scan(1, "A:C"), &story.risks, Severity::High, today());
+    assert_eq!(report.counted[0].lapsed, Some(today().pred_opt().unwrap()));
+}
+
+#[test]
+fn what_cannot_be_read_is_told_from_the_event_and_remembered_as_told() {
+    let counts = |n: u64| {
+        let mut counts = Counts::default();
+        counts.add(Level::Critical, n);
+        counts.add(Level::Low, 9);
+        Found::Counts(counts)
+    };
+    let one = Finding::new("A", Level::Critical).unwrap();
+    let mut story = Story::new();
+    story
+        .then("v1", &scan(1, "B:H"))
+        .then("v2, three", &scan_of(2, 2, counts(3)))
+        .then("again", &scan_of(2, 2, counts(3)))
+        .then("four", &scan_of(2, 2, counts(4)))
+        .then("none that counts", &scan_of(3, 3, counts(0)))
+        .then("one finding", &scan_of(2, 2, Found::One(one.clone())))
+        .then("it comes again", &scan_of(2, 2, Found::One(one)));
+    assert_eq!(story.memory.latest.as_ref().unwrap().digest, digest(1), "nothing to compare with");
+    story.then("read after all", &scan(2, "A:C B:H"));
+    story.check(&expect![[r#"
+        v1: Tell; new [B] of [B], fixed [], accepted 0; first
+        v2, three: Tell; new [] of [], fixed [], accepted 0; after litellm-v1
+        again: Nothing; new [] of [], fixed [], accepted 0; after litellm-v1
+        four: Tell; new [] of [], fixed [], accepted 0; after litellm-v1
+        none that counts: Nothing; new [] of [], fixed [], accepted 0; after litellm-v1
+        one finding: Tell; new [A] of [A], fixed [], accepted 0; after litellm-v1
+        it comes again: Nothing; new [] of [A], fixed [], accepted 0; after litellm-v1
+        read after all: Nothing; new [] of [A B], fixed [], accepted 0; after litellm-v1
+    "#]]);
+}
+
+#[test]
+fn what_matters_most_comes_first() {
+    let finding = |id: &str, level, exploit, fix, epss, in_use| Finding {
+        exploit,
+        fix,
+        epss,
+        in_use,
+        ..Finding::new(id, level).unwrap()
+    };
+    use Level::{Critical, High};
+    let all = vec![
+        finding("6-in-use", High, None, None, None, Some(3)),
+        finding("7-high", High, None, None, None, None),
+        finding("5-critical", Critical, Some(false), Some(false), None, None),
+        finding("4-probable", High, None, None, Some(0.1), None),
+        finding("3-more-probable", High, None, None, Some(0.9), None),
+        finding("2-fixed", High, None, Some(true), None, None),
+        finding("1-exploited", High, Some(true), None, None, None),
+    ];
+    let scanned = scan_of(1, 1, Found::All(all));
+    let report = report(&Memory::default(), &scanned, &[], Severity::High, today());
+    let order: Vec<&str> = report.counted.iter().map(|it| it.finding.id.as_str()).collect();
+    let mut expected = order.clone();
+    expected.sort_unstable();
+    assert_eq!(order, expected);
+}
+
+#[test]
+fn a_baseline_under_a_higher_threshold_is_none() {
+    let mut memory = Memory::default();
+    let mut told = |scanned: &Scanned, threshold| {
+        let report = report(&memory, scanned, &[], threshold, today());
+        memory = std::mem::take(&mut memory).after(scanned, &report);
+        report
+    };
+    told(&scan(1, "A:C M:M"), Severity::High);
+    let lower = told(&scan(2, "A:C M:M N:M"), Severity::Medium);
+    // It may well have had the other two.
+    assert_eq!((lower.baseline, lower.fixed.len()), (None, 0));
+    assert_eq!(lower.counted.iter().filter(|it| it.is_new).count(), 2);
+    let next = told(&scan(3, "A:C M:M"), Severity::Medium);
+    assert_eq!((next.baseline.unwrap().digest, next.fixed), (digest(2), vec!["N".to_owned()]));
+}
+
+#[test]
+fn an_event_about_what_is_known_as_it_is_can_be_passed_over() {
+    let mut story = Story::new();
+    story.then("v1", &scan(1, "A:C")).then("v2", &scan(2, "A:C B:H"));
+    let knows = |version: u8, text: &str, active: bool| {
+        let finding = &findings(text)[0];
+        story.memory.knows(&digest(version), &digest(version), finding, active)
+    };
+    assert!(knows(2, "A:C", true) && knows(2, "B:H", true));
+    assert!(!knows(2, "B:C", true), "it is worse");
+    assert!(!knows(2, "C:H", true), "it is another");
+    assert!(!knows(2, "A:C", false), "it is closed, and was there");
+    assert!(knows(2, "C:H", false), "it was not there");
+    assert!(knows(1, "A:C", true), "it was told, of the version before");
+    assert!(!knows(1, "C:H", true));
+    assert!(knows(1, "A:C", false), "that is history");
+    assert!(!knows(3, "A:C", true), "another version may be newer");
+}
+
+#[test]
+fn one_package_after_the_other_is_one_finding() {
+    let of = |level, package: &str, fixed| Finding {
+        packages: Package::new(package, Some("1.0"), fixed).into_iter().collect(),
+        ..Finding::new("CVE-1", level).unwrap()
+    };
+    let merged = merged([
+        of(Level::Medium, "libssl3", None),
+        of(Level::High, "openssl", Some("1.1")),
+        of(Level::High, "openssl", Some("1.1")),
+        Finding { exploit: Some(true), epss: Some(0.2), ..of(Level::Low, "zlib", None) },
+    ]);
+    assert_eq!(merged.len(), 1);
+    assert_eq!((merged[0].level, merged[0].packages.len()), (Level::High, 3));
+    assert_eq!((merged[0].exploit, merged[0].epss), (Some(true), Some(0.2)));
+    assert!(merged[0].has_fix());
+    assert_eq!(Package::new("a", Some("NotAvailable"), Some("")).unwrap().installed, None);
+}
+
+// 19
+#[test]
+fn counts_are_told_the_worst_first_with_every_level() {
+    let mut counts = Counts::default();
+    counts.add(Level::read("INFORMATIONAL"), 9);
+    counts.add(Level::read("UNDEFINED"), 1);
+    counts.add(Level::read("UNTRIAGED"), 1);
+    counts.add(Level::read("CRITICAL"), 2);
+    counts.add(Level::read("HIGH"), 0);
+    assert_eq!(counts.to_string(), "2 CRITICAL, 2 UNTRIAGED, 9 INFORMATIONAL");
+    assert_eq!(counts.from(Level::Low).to_string(), "2 CRITICAL");
+    assert_eq!(Counts::default().to_string(), "none");
+    assert_eq!(
+        serde_json::to_string(&counts).unwrap(),
+        r#"{"INFORMATIONAL":9,"UNTRIAGED":2,"CRITICAL":2}"#
+    );
+}
+
+#[test]
+fn texts_show_what_they_are_and_links_lead_where_they_seem_to() {
+    assert_eq!(plain("  a\n\tb\u{202e}c\u{0}\u{200b}d  ", 10), "a  bcd");
+    assert_eq!(plain("abcdef", 4), "abc…");
+    assert_eq!(link("https://nvd.nist.gov/vuln/detail/CVE-1").unwrap().len(), 38);
+    for bad in [
+        "http://nvd.nist.gov",
+        "javascript:alert(1)",
+        "https://",
+        "https:///x",
+        "https://a b",
+        "https://a|b",
+        "https://a>b",
+        "https://ä.example",
+        "HTTPS://A",
+        &format!("https://{}", "a".repeat(300)),
+    ] {
+        assert_eq!(link(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn what_is_remembered_fits_into_an_item() {
+    let many = |n: u8| {
+        let one = |nth: usize| Finding::new(&format!("{n}-{nth:060}"), Level::High).unwrap();
+        scan_of(n, n, Found::All((0..9_000).map(one).collect()))
+    };
+    let mut memory = Memory::default();
+    for n in 1..4 {
+        let scanned = many(n);
+        let report = report(&memory, &scanned, &[], Severity::High, today());
+        memory = memory.after(&scanned, &report);
+        let json = [
+            serde_json::to_string(&memory.latest).unwrap(),
+            serde_json::to_string(&memory.previous).unwrap(),
+            serde_json::to_string(&memory.told).unwrap(),
+        ];
+        assert!(json.iter().map(String::len).sum::<usize>() < 380_000);
+    }
+    assert_eq!(memory.latest.unwrap().digest, digest(3));
+}
+
+fn any_scan() -> impl Strategy<Value = Scanned> {
+    let ids = prop::collection::vec(("[A-F]", 0..5_usize), 0..6);
+    (1..4_u8, 0..2_u8, ids).prop_map(|(version, image, ids)| {
+        let levels =
+            [Level::Critical, Level::High, Level::Medium, Level::Untriaged, Level::Informational];
+        let all = ids.into_iter().map(|(id, level)| Finding::new(&id, levels[level]).unwrap());
+        scan_of(version, version * 10 + image, Found::All(merged(all)))
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_same_scan_again_is_never_news_and_is_remembered_as_it_is(
+        scans in prop::collection::vec(any_scan(), 1..12),
+    ) {
+        let mut memory = Memory::default();
+        for scanned in &scans {
+            let first = report(&memory, scanned, &[], Severity::High, today());
+            let once = memory.after(scanned, &first);
+            let second = report(&once, scanned, &[], Severity::High, today());
+            prop_assert_eq!(second.verdict, Verdict::Nothing);
+            memory = once.clone().after(scanned, &second);
+            prop_assert_eq!(&memory, &once);
+        }
+    }
+
+    #[test]
+    fn what_counts_in_a_latest_version_was_told_of_it_or_is_accepted(
+        scans in prop::collection::vec(any_scan(), 1..12),
+        risks in prop::collection::vec("[A-F]", 0..3),
+    ) {
+        let risks: Vec<AcceptedRisk> = risks.iter().map(|id| risk(id, "2099-01-01")).collect();
+        let mut memory = Memory::default();
+        for scanned in &scans {
+            let report = report(&memory, scanned, &risks, Severity::High, today());
+            memory = memory.after(scanned, &report);
+            let told = |it: &Counted| memory.told.latest.level(&it.finding.id) >= Some(it.finding.level);
+            if report.is_latest {
+                prop_assert!(report.counted.iter().all(told));
+                prop_assert_eq!(report.counted.is_empty() || memory.told.is_open, true);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_is_read_back(scans in prop::collection::vec(any_scan(), 0..8)) {
+        let mut memory = Memory::default();
+        for scanned in &scans {
+            let report = report(&memory, scanned, &[], Severity::High, today());
+            memory = memory.after(scanned, &report);
+        }
+        let through = |json: String| serde_json::from_str::<Option<Version>>(&json).unwrap();
+        prop_assert_eq!(through(serde_json::to_string(&memory.latest).unwrap()), memory.latest);
+        prop_assert_eq!(through(serde_json::to_string(&memory.previous).unwrap()), memory.previous);
+        let told = serde_json::to_string(&memory.told).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Told>(&told).unwrap(), memory.told);
+    }
+
+    #[test]
+    fn no_text_hides_anything(text in any::<String>(), most in 1..50_usize) {
+        let shown = plain(&text, most);
+        prop_assert!(shown.chars().count() <= most);
+        let hides = |c: char| c.is_control() || c == '\u{202e}';
+        prop_assert!(!shown.contains(hides));
+    }
+}
+
+fn component() -> Component {
+    "litellm".parse().unwrap()
+}
+
+#[test]
+fn an_accepted_risk_of_another_component_is_none_here() {
+    let risk =
+        AcceptedRisk { component: Some("openwebui".parse().unwrap()), ..risk("A", "2099-01-01") };
+    let scanned = scan(1, "A:C");
+    assert_eq!(scanned.component, Some(component()));
+    let report = report(&Memory::default(), &scanned, &[risk], Severity::High, today());
+    assert_eq!((report.accepted.len(), report.counted.len()), (0, 1));
+}

@@ -1,0 +1,238 @@
+//! What `EventBridge` brings, in one form: basic scans, enhanced scans, single findings, and
+//! the day's round. Every field that AWS leaves out at times may be absent.
+//!
+//! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>,
+//! <https://docs.aws.amazon.com/inspector/latest/user/eventbridge-integration.html>
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, bail};
+use aws::event::{Origin, deserialized, origin, parsed, required};
+use aws_lambda_events::event::eventbridge::EventBridgeEvent;
+use governance::alert::About;
+use governance::findings::{Counts, Finding, Level, Package, link};
+use governance::image::Tag;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What an invocation is about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The scan of an image.
+    Scan(Box<ImageScan>),
+    /// Once a day: the accepted risks are looked at.
+    Round(Origin),
+}
+
+/// What is said of the scan of an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageScan {
+    /// The image that was scanned, and who says so.
+    pub about: About,
+    /// Its tags, as far as the event has them.
+    pub tags: Vec<Tag>,
+    /// What is said.
+    pub said: Said,
+}
+
+/// What is said of a scan.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    /// It is done, and found so much; none where the event does not say.
+    Complete(Option<Counts>),
+    /// It failed.
+    Failed,
+    /// It found this, or no longer does.
+    Finding {
+        /// What.
+        finding: Finding,
+        /// Whether the image has it.
+        is_active: bool,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct ScanDetail {
+    scan_status: Option<String>,
+    repository_name: Option<String>,
+    image_digest: Option<String>,
+    image_tags: Option<Vec<String>>,
+    finding_severity_counts: Option<BTreeMap<String, Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FindingDetail {
+    severity: Option<String>,
+    status: Option<String>,
+    epss: Option<Epss>,
+    exploit_available: Option<String>,
+    fix_available: Option<String>,
+    package_vulnerability_details: Option<Vulnerability>,
+    resources: Option<Vec<Resource>>,
+}
+
+#[derive(Deserialize)]
+struct Epss {
+    score: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Vulnerability {
+    vulnerability_id: Option<String>,
+    source_url: Option<String>,
+    vulnerable_packages: Option<Vec<VulnerablePackage>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VulnerablePackage {
+    name: Option<String>,
+    version: Option<String>,
+    fixed_in_version: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Resource {
+    details: Option<ResourceDetails>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceDetails {
+    aws_ecr_container_image: Option<ContainerImage>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerImage {
+    registry: Option<String>,
+    repository_name: Option<String>,
+    image_hash: Option<String>,
+    image_tags: Option<Vec<String>>,
+    in_use_count: Option<u64>,
+}
+
+/// Reads an event; none of what is nobody's business here, such as the scan of a server. The
+/// error names the field that cannot be understood.
+pub fn read(payload: &Value) -> anyhow::Result<Option<Event>> {
+    let event = aws::event::read::<Value>(payload)?;
+    let scan = match event.detail_type.as_str() {
+        "ECR Image Scan" | "Inspector2 Scan" => scan(&event)?,
+        "Inspector2 Finding" => finding(&event)?,
+        "Scheduled Event" => return Ok(Some(Event::Round(origin(&event)?))),
+        other => bail!(
+            "the event: detail-type: expected ECR Image Scan, Inspector2 Scan, Inspector2 Finding \
+             or Scheduled Event, got {:?}",
+            other.chars().take(80).collect::<String>()
+        ),
+    };
+    Ok(scan.map(|scan| Event::Scan(Box::new(scan))))
+}
+
+fn scan(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>> {
+    let detail: ScanDetail = deserialized("detail", &event.detail)?;
+    let status = required("detail.scan-status", detail.scan_status)?;
+    let said = match status.as_str() {
+        "COMPLETE" | "INITIAL_SCAN_COMPLETE" => {
+            Said::Complete(detail.finding_severity_counts.as_ref().map(counts))
+        }
+        "FAILED" => Said::Failed,
+        _ => return Ok(None),
+    };
+    // Inspector scans servers and functions too, which are in no repository.
+    let Some(repository) = detail.repository_name else { return Ok(None) };
+    let digest = required("detail.image-digest", detail.image_digest)?;
+    // Inspector names the repository by its ARN.
+    let name = repository.split_once(":repository/").map_or(repository.as_str(), |(_, name)| name);
+    let Origin { account, region, source } = origin(event)?;
+    Ok(Some(ImageScan {
+        about: About {
+            account,
+            region,
+            repository: parsed("detail.repository-name", name)?,
+            digest: parsed("detail.image-digest", &digest)?,
+            source,
+        },
+        tags: tags(detail.image_tags),
+        said,
+    }))
+}
+
+fn finding(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>> {
+    let detail: FindingDetail = deserialized("detail", &event.detail)?;
+    let resources = detail.resources.into_iter().flatten();
+    let mut images = resources.filter_map(|it| it.details?.aws_ecr_container_image);
+    let Some(image) = images.next() else { return Ok(None) };
+    let Origin { account, region, source } = origin(event)?;
+    // An administrator's account hears of those of its members.
+    if image.registry.is_some_and(|registry| registry != account) {
+        return Ok(None);
+    }
+    let at = "detail.resources.details.awsEcrContainerImage";
+    let (repository, digest) = (format!("{at}.repositoryName"), format!("{at}.imageHash"));
+    let vulnerability = required("detail.packageVulnerabilityDetails", {
+        // What is no vulnerability of a package, such as a secret in the image, has none.
+        let Some(details) = detail.package_vulnerability_details else { return Ok(None) };
+        Some(details)
+    })?;
+    let id = required(
+        "detail.packageVulnerabilityDetails.vulnerabilityId",
+        vulnerability.vulnerability_id,
+    )?;
+    let level = Level::read(detail.severity.as_deref().unwrap_or_default());
+    let finding = Finding::new(&id, level)
+        .context("the event: detail.packageVulnerabilityDetails.vulnerabilityId: it is blank")?;
+    let packages = vulnerability.vulnerable_packages.into_iter().flatten().filter_map(|package| {
+        let fixed = package.fixed_in_version.as_deref();
+        Package::new(&package.name?, package.version.as_deref(), fixed)
+    });
+    let about = About {
+        account,
+        region,
+        repository: parsed(&repository, &required(&repository, image.repository_name)?)?,
+        digest: parsed(&digest, &required(&digest, image.image_hash)?)?,
+        source,
+    };
+    Ok(Some(ImageScan {
+        about,
+        tags: tags(image.image_tags),
+        said: Said::Finding {
+            finding: Finding {
+                packages: packages.take(20).collect(),
+                exploit: yes(detail.exploit_available.as_deref()),
+                fix: yes(detail.fix_available.as_deref()),
+                epss: detail.epss.and_then(|epss| epss.score),
+                in_use: image.in_use_count,
+                url: vulnerability.source_url.as_deref().and_then(link),
+                ..finding
+            },
+            is_active: detail.status.as_deref() == Some("ACTIVE"),
+        },
+    }))
+}
+
+/// Inspector's `YES`, `PARTIAL` and `NO`.
+pub(crate) fn yes(word: Option<&str>) -> Option<bool> {
+    match word? {
+        "YES" | "PARTIAL" => Some(true),
+        "NO" => Some(false),
+        _ => None,
+    }
+}
+
+/// What ECR takes for a tag and OCI does not conforms to nothing.
+fn tags(tags: Option<Vec<String>>) -> Vec<Tag> {
+    tags.into_iter().flatten().filter_map(|tag| tag.parse().ok()).collect()
+}
+
+/// Inspector has the sum among the severities.
+fn counts(of: &BTreeMap<String, Value>) -> Counts {
+    let mut counts = Counts::default();
+    for (severity, count) in of.iter().filter(|(severity, _)| *severity != "TOTAL") {
+        counts.add(Level::read(severity), count.as_u64().unwrap_or_default());
+    }
+    counts
+}

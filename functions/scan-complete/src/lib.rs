@@ -1,0 +1,131 @@
+//! People hear about what is new in the findings of a scan, once.
+//!
+//! A scan is compared with what the ledger remembers of its component: gather, decide, print,
+//! tell, remember. What is remembered is claimed first and settled last, so that news is told
+//! although an attempt is cut off anywhere, and told once although an event comes twice.
+//! Nothing here changes a repository.
+//!
+//! An error is how an attempt says that there is to be another: Lambda makes two more, a minute
+//! and three later, and then hands the event to a queue. So the function's time (45 s) is
+//! shorter than a claim's ([`aws::ledger::LEASE`]), and that shorter than the minute. Time and
+//! the request's ID are arguments, for tests to set.
+//!
+//! In reading order: [`config`], [`event`], [`registry`], [`risks`], [`handle`] here, `scan` for
+//! what becomes of a scan, and `round` for what is seen to once a day.
+
+pub mod config;
+pub mod event;
+pub mod registry;
+pub mod risks;
+mod round;
+mod scan;
+
+use aws::alerts::Topic;
+use aws::ledger::{Before, Claim, Fact, Ledger};
+use aws_config::SdkConfig;
+use chrono::{DateTime, Utc};
+use governance::alert::{self, Alert, Place};
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::Value;
+use tracing::{error, info};
+
+use crate::config::Config;
+use crate::event::Event;
+use crate::registry::Registry;
+use crate::risks::Risks;
+
+/// The configuration and the clients, built once.
+#[derive(Debug)]
+pub struct Context {
+    /// What is governed, and how.
+    pub config: Config,
+    /// Images and their scans.
+    pub registry: Registry,
+    /// What is accepted.
+    pub risks: Risks,
+    /// Where alerts go.
+    pub alerts: Topic,
+    /// What was told, and what is remembered.
+    pub ledger: Ledger,
+}
+
+impl Context {
+    /// Clients of one SDK configuration, and so of one HTTP client.
+    #[must_use]
+    pub fn new(config: Config, sdk: &SdkConfig) -> Self {
+        Self {
+            registry: Registry::new(sdk),
+            risks: Risks::new(sdk, config.parameter.clone()),
+            alerts: Topic::new(sdk, config.topic.clone()),
+            ledger: Ledger::new(sdk, config.table.clone()),
+            config,
+        }
+    }
+}
+
+/// Serves the Lambda runtime until it ends the process. A configuration that cannot be
+/// understood ends it before it begins.
+pub async fn run() -> Result<(), lambda_runtime::Error> {
+    aws::telemetry::init();
+    let config = Config::read(std::env::vars())
+        .inspect_err(|error| error!("the function's environment: {error:#}"))?;
+    let context = &Context::new(config, &aws::config().await);
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
+        let request_id = &event.context.request_id;
+        let handled = handle(context, &event.payload, request_id, Utc::now()).await;
+        handled.map_err(aws::Failure::from)
+    }))
+    .await
+}
+
+/// Sees to one event. The request ID is that of the invocation, the same in each of its
+/// attempts. After an error it is to be tried again.
+pub async fn handle(
+    context: &Context,
+    payload: &Value,
+    request_id: &str,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let teller = Teller { context, request_id, now };
+    match event::read(payload)? {
+        None => Ok(()),
+        Some(Event::Round(origin)) => round::handle(&teller, &origin).await,
+        Some(Event::Scan(scan)) => match context.config.policy(&scan.about.repository) {
+            Some(policy) => scan::Invocation::new(teller, policy, &scan).handle().await,
+            None => Ok(()),
+        },
+    }
+}
+
+/// Whoever tells something in this invocation.
+struct Teller<'a> {
+    context: &'a Context,
+    request_id: &'a str,
+    now: DateTime<Utc>,
+}
+
+impl Teller<'_> {
+    /// Tells a fact, unless it was told, or somebody else is telling it just now, who does it
+    /// or tries again.
+    async fn tell(&self, fact: Fact<'_>, alert: &Alert) -> anyhow::Result<()> {
+        let ledger = &self.context.ledger;
+        let told = match ledger.claim(fact, self.request_id, self.now).await? {
+            Claim::Theirs => return Ok(()),
+            Claim::Ours(Before { told: Some(_), .. }) => None,
+            Claim::Ours(_) => {
+                info!("{}", alert.title);
+                self.context.alerts.publish(alert).await?;
+                Some("told")
+            }
+        };
+        ledger.settle(fact, self.request_id, told, self.now).await
+    }
+
+    /// Tells that the accepted risks cannot be read, once a day.
+    async fn tell_of_risks(&self, place: &Place<'_>, why: &anyhow::Error) -> anyhow::Result<()> {
+        let why = format!("{why:#}");
+        error!("the accepted risks cannot be read: {why}");
+        let fact = Fact::SelfAudit { rule: "accepted-risks", day: self.now.date_naive() };
+        self.tell(fact, &alert::unreadable_risks(place, &why)).await
+    }
+}

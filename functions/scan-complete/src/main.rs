@@ -1,0 +1,6 @@
+//! The bootstrap of what tells of scans.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    scan_complete::run().await
+}
