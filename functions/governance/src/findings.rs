@@ -13,7 +13,7 @@ mod report;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use memory::{Known, Memory, Told, Version};
 pub use report::{Accepted, Counted, Found, Report, Scanned, Verdict, report};
@@ -56,6 +56,13 @@ impl Level {
             Self::Low => Severity::Low,
             Self::Untriaged | Self::Informational => Severity::Informational,
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Level {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word: String = Deserialize::deserialize(deserializer)?;
+        Ok(Self::read(&word))
     }
 }
 

@@ -69,7 +69,7 @@ struct FindingDetail {
     epss: Option<Epss>,
     exploit_available: Option<String>,
     fix_available: Option<String>,
-    package_vulnerability_details: Option<Vulnerability>,
+    package_vulnerability_details: Option<VulnerabilityDetails>,
     resources: Option<Vec<Resource>>,
 }
 
@@ -80,7 +80,7 @@ struct Epss {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Vulnerability {
+struct VulnerabilityDetails {
     vulnerability_id: Option<String>,
     source_url: Option<String>,
     vulnerable_packages: Option<Vec<VulnerablePackage>>,

@@ -85,7 +85,7 @@ impl<'a> Invocation<'a> {
             _ if self.scan.tags.is_empty() => ledger.image(repository, digest).await?,
             _ => None,
         };
-        let Some(version) = self.version(note).await? else { return Ok(self.is_gone()) };
+        let Some(version) = self.version(note).await? else { return Ok(()) };
         let threshold = Level::from(self.policy.governance.scan.threshold);
         match &self.scan.said {
             Said::Failed => self.failed(version).await,
@@ -112,10 +112,14 @@ impl<'a> Invocation<'a> {
         let (digest, tags, pushed) = match note {
             _ if !self.scan.tags.is_empty() => (digest.clone(), self.scan.tags.clone(), None),
             Some(Note { index, tag, pushed }) => (index, tag.into_iter().collect(), Some(pushed)),
-            None => match self.teller.context.registry.image(repository, digest).await? {
-                Some(image) => (digest.clone(), image.tags, image.at),
-                None => return Ok(None),
-            },
+            None => {
+                let image = self.teller.context.registry.image(repository, digest).await?;
+                let Some(image) = image else {
+                    self.is_gone();
+                    return Ok(None);
+                };
+                (digest.clone(), image.tags, image.at)
+            }
         };
         let grammar = &self.policy.governance.tags.grammar;
         let mut conforming =
@@ -132,10 +136,13 @@ impl<'a> Invocation<'a> {
         if version.pushed.is_some() {
             return Ok(version.pushed);
         }
-        let image =
-            self.teller.context.registry.image(&self.scan.about.repository, &version.digest);
+        let repository = &self.scan.about.repository;
+        let image = self.teller.context.registry.image(repository, &version.digest).await?;
+        if image.is_none() {
+            self.is_gone();
+        }
         // One that says no time was pushed before anything that does.
-        Ok(image.await?.map(|image| image.at.unwrap_or_default()))
+        Ok(image.map(|image| image.at.unwrap_or_default()))
     }
 
     fn scanned(&self, version: &Version, pushed: DateTime<Utc>, found: Found) -> Scanned {
@@ -157,21 +164,23 @@ impl<'a> Invocation<'a> {
     /// A scan in which nothing counts: noted in one call, unless there is an alert to end.
     async fn clean(&self, version: Version) -> anyhow::Result<()> {
         let repository = &self.scan.about.repository;
-        let Some(pushed) = self.pushed(&version).await? else { return Ok(self.is_gone()) };
+        let Some(pushed) = self.pushed(&version).await? else { return Ok(()) };
         let scanned = self.scanned(&version, pushed, Found::All(Vec::new()));
         let none = Memory::default();
         let report = self.report(&none, &scanned, &[]);
         if let Some(clean) = none.after(&scanned, &report).latest {
             let ledger = &self.teller.context.ledger;
-            match ledger.pass(repository, &scanned, &clean, self.time()).await? {
-                Passing::Noted => return Ok(self.count(&report)),
+            let is_done = match ledger.pass(repository, &scanned, &clean, self.time()).await? {
+                Passing::Noted => true,
                 Passing::Not(memory) => {
                     let report = self.report(&memory, &scanned, &[]);
-                    let changes = memory.clone().after(&scanned, &report) != *memory;
-                    if report.verdict == Verdict::Nothing && !changes {
-                        return Ok(self.count(&report));
-                    }
+                    let next = memory.clone().after(&scanned, &report);
+                    report.verdict == Verdict::Nothing && next == *memory
                 }
+            };
+            if is_done {
+                self.count(&report);
+                return Ok(());
             }
         }
         self.found(version, Some(Details::Found(Vec::new(), Some(pushed)))).await
@@ -180,7 +189,10 @@ impl<'a> Invocation<'a> {
     /// A scan that failed. If there are findings by now, it has been done again.
     async fn failed(&self, version: Version) -> anyhow::Result<()> {
         match self.details().await {
-            Details::Gone => Ok(self.is_gone()),
+            Details::Gone => {
+                self.is_gone();
+                Ok(())
+            }
             found @ Details::Found(..) => self.found(version, Some(found)).await,
             Details::None { status, description } => {
                 self.tell_of_failure(&version, &status, description.as_deref()).await
@@ -284,16 +296,9 @@ impl<'a> Invocation<'a> {
             Known::Nothing => return Ok(None),
         };
         let same = memory.latest.as_ref().filter(|latest| latest.digest == version.digest);
-        let pushed = match same.map(|same| same.pushed).or(version.pushed).or(own) {
-            Some(pushed) => pushed,
-            None => match self.pushed(version).await? {
-                Some(pushed) => pushed,
-                None => {
-                    self.is_gone();
-                    return Ok(None);
-                }
-            },
-        };
+        let known = same.map(|same| same.pushed).or(version.pushed).or(own);
+        let pushed = if known.is_some() { known } else { self.pushed(version).await? };
+        let Some(pushed) = pushed else { return Ok(None) };
         let scanned = self.scanned(version, pushed, found);
         let mut report = self.report(memory, &scanned, &[]);
         if report.verdict == Verdict::Tell {

@@ -94,7 +94,6 @@ pub struct Version {
     /// When it was pushed.
     pub pushed: DateTime<Utc>,
     /// The lowest level of what is remembered.
-    #[serde(with = "level")]
     pub threshold: Level,
     /// What was found in each of its images: one, or one for each platform.
     pub images: BTreeMap<Digest, Known>,
@@ -114,19 +113,6 @@ pub(super) fn unread(found: &Found, lowest: Level) -> String {
         Found::Counts(counts) => counts.from(lowest).to_string(),
         Found::One(Finding { id, level, .. }) => format!("{level} {id}"),
         Found::All(_) => String::new(),
-    }
-}
-
-mod level {
-    use super::{Deserialize, Deserializer, Level, Serialize, Serializer};
-
-    pub fn serialize<S: Serializer>(level: &Level, serializer: S) -> Result<S::Ok, S::Error> {
-        level.serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Level, D::Error> {
-        let word: String = Deserialize::deserialize(deserializer)?;
-        Ok(Level::read(&word))
     }
 }
 
@@ -218,25 +204,20 @@ impl Memory {
     fn scan(&mut self, scanned: &Scanned, findings: &[Finding], threshold: Level) {
         let known = findings.iter().filter(|finding| finding.level >= threshold).collect();
         let same = self.latest.take_if(|latest| latest.digest == scanned.version);
-        let version = match same {
-            Some(mut latest) => {
-                // What was not remembered of other images under a higher threshold is not there.
-                latest.threshold = latest.threshold.max(threshold);
-                if latest.images.len() <= 1 {
-                    latest.threshold = threshold;
-                }
-                latest.images.insert(scanned.image.clone(), known);
-                latest
-            }
-            None => {
-                self.previous = self.latest.take();
-                Version {
-                    digest: scanned.version.clone(),
-                    tag: scanned.tag.clone(),
-                    pushed: scanned.pushed,
-                    threshold,
-                    images: [(scanned.image.clone(), known)].into(),
-                }
+        let version = if let Some(mut latest) = same {
+            // What was below the threshold then is not remembered of its other images.
+            let is_alone = latest.images.keys().all(|image| *image == scanned.image);
+            latest.threshold = if is_alone { threshold } else { latest.threshold.max(threshold) };
+            latest.images.insert(scanned.image.clone(), known);
+            latest
+        } else {
+            self.previous = self.latest.take();
+            Version {
+                digest: scanned.version.clone(),
+                tag: scanned.tag.clone(),
+                pushed: scanned.pushed,
+                threshold,
+                images: [(scanned.image.clone(), known)].into(),
             }
         };
         self.latest = Some(version);

@@ -1,0 +1,197 @@
+//! What failed, is not there yet, or cannot be read.
+
+use std::time::Duration;
+
+use local_aws::Fault;
+use serde_json::{Value, json};
+
+use crate::{Function, basic, enhanced, kinds};
+
+// 18
+#[tokio::test]
+async fn a_scan_that_failed_is_told_with_the_reason_and_what_to_do() {
+    for (status, description, expected, remedies) in [
+        (
+            "FAILED",
+            "UnsupportedImageError: The operating system is not supported",
+            "build it on a base image",
+            0,
+        ),
+        ("UNSUPPORTED_IMAGE", "", "build it on a base image", 0),
+        ("IMAGE_SIZE_EXCEEDED", "too large", "leave out of it what it does not need", 0),
+        ("IMAGE_ARCHIVED", "", "bring it back first", 1),
+        ("FAILED", "ScanInternalError", "Scan it again", 1),
+    ] {
+        let function = Function::new().await;
+        let image = function.push(&["litellm-v1.80.5"]);
+        let mut event = function.scan(&image, Err((status, description)));
+        event["detail"].as_object_mut().unwrap().remove("finding-severity-counts");
+        function.handle(&event, "request").await.unwrap();
+        let alerts = function.alerts();
+        let [alert] = &alerts[..] else { panic!("{status}: {alerts:#?}") };
+        assert_eq!(alert["kind"], "scan-failed");
+        assert_eq!(alert["title"], "The scan of infrastructure:litellm-v1.80.5 failed");
+        let text = alert["text"].as_str().unwrap();
+        assert!(text.starts_with(&format!("ECR says {status}")), "{text}");
+        assert!(text.contains(description) && text.contains(expected), "{text}");
+        assert_eq!(alert["remedies"].as_array().unwrap().len(), remedies, "{alert:#}");
+        assert_eq!(alert["details"]["status"], status);
+        // Once.
+        function.handle(&event, "another").await.unwrap();
+        assert_eq!(function.alerts().len(), 0);
+    }
+}
+
+// 18, 25
+#[tokio::test]
+async fn an_index_whose_images_cannot_be_scanned_is_told_of_once() {
+    let function = Function::new().await;
+    for image in function.push_index("litellm-v1.80.5", 3).await {
+        let event = function.scan(&image, Err(("UNSUPPORTED_IMAGE", "")));
+        function.handle(&event, event["id"].as_str().unwrap()).await.unwrap();
+    }
+    assert_eq!(kinds(&function.alerts()), ["scan-failed"]);
+}
+
+#[tokio::test]
+async fn a_scan_that_failed_and_was_done_again_by_now_is_one_that_was_done() {
+    let function = Function::new().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let failed = function.scan(&image, Err(("FAILED", "")));
+    function.scan(&image, Ok(basic("CVE-1:HIGH")));
+    function.handle(&failed, "request").await.unwrap();
+    assert_eq!(kinds(&function.alerts()), ["scan-findings"]);
+}
+
+#[tokio::test]
+async fn the_reason_of_a_failure_that_cannot_be_read_is_told_without_it() {
+    let function = Function::new().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let failed = function.scan(&image, Err(("FAILED", "")));
+    function.aws.fault("DescribeImageScanFindings", 0, Fault::Error(400, "AccessDeniedException"));
+    function.handle(&failed, "request").await.unwrap();
+    let alerts = function.alerts();
+    let text = alerts[0]["text"].as_str().unwrap();
+    assert!(text.contains("the reason could not be read: AccessDeniedException"), "{text}");
+}
+
+#[tokio::test]
+async fn an_image_that_is_gone_is_nobody_s_business_any_more() {
+    let function = Function::new().await;
+    for (counts, failed) in [(true, false), (false, false), (true, true)] {
+        let image = function.push(&["litellm-v1.80.5"]);
+        let outcome = if failed { Err(("FAILED", "")) } else { Ok(basic("CVE-1:HIGH")) };
+        let mut event = function.scan(&image, outcome);
+        if !counts {
+            event["detail"]["finding-severity-counts"] = json!({});
+        }
+        let id = json!([{"imageDigest": image}]);
+        let delete = json!({"repositoryName": "infrastructure", "imageIds": id});
+        function.aws.by_hand("BatchDeleteImage", &delete).unwrap();
+        function.handle(&event, event["id"].as_str().unwrap()).await.unwrap();
+        assert_eq!(function.alerts().len(), 0);
+    }
+    let delete = json!({"repositoryName": "infrastructure", "force": true});
+    let image = function.push(&["litellm-v1.80.5"]);
+    let event = function.scan(&image, Ok(basic("CVE-1:HIGH")));
+    function.aws.by_hand("DeleteRepository", &delete).unwrap();
+    function.handle(&event, "request").await.unwrap();
+    assert_eq!(function.alerts().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn findings_that_are_not_there_yet_are_waited_for() {
+    let function = Function::enhanced().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let event = function.scan(&image, Ok(enhanced("CVE-1:HIGH")));
+    function
+        .aws
+        .state()
+        .ecr()
+        .repositories
+        .get_mut("infrastructure")
+        .unwrap()
+        .images
+        .get_mut(&image)
+        .unwrap()
+        .scan
+        .as_mut()
+        .unwrap()
+        .status = "PENDING".to_owned();
+    let appear = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        function.scan(&image, Ok(enhanced("CVE-1:HIGH")));
+    };
+    let (handled, ()) = tokio::join!(function.handle(&event, "request"), appear);
+    handled.unwrap();
+    assert_eq!(function.alerts()[0]["details"]["complete"], true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn findings_that_never_come_are_told_from_the_event_s_counts() {
+    let function = Function::new().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let event = function.scan(&image, Ok(basic("CVE-1:HIGH CVE-2:CRITICAL CVE-3:LOW")));
+    for (why, expected) in [
+        ("PENDING", "still IN_PROGRESS after a while"),
+        ("AccessDeniedException", "AccessDeniedException: made to fail"),
+    ] {
+        if why == "PENDING" {
+            let set =
+                json!({"repositoryName": "infrastructure", "imageId": {"imageDigest": image}});
+            function.aws.advance(Duration::from_secs(2 * 86_400));
+            function.aws.by_hand("StartImageScan", &set).unwrap();
+        } else {
+            function.aws.fault(
+                "DescribeImageScanFindings",
+                0,
+                Fault::Error(400, "AccessDeniedException"),
+            );
+        }
+        let mut event = event.clone();
+        // The same numbers are told once.
+        if why != "PENDING" {
+            event["detail"]["finding-severity-counts"]["HIGH"] = json!(2);
+        }
+        function.handle(&event, why).await.unwrap();
+        let alerts = function.alerts();
+        let [alert] = &alerts[..] else { panic!("{why}: {alerts:#?}") };
+        let text = alert["text"].as_str().unwrap();
+        assert!(text.contains("1 CRITICAL") && text.contains(expected), "{text}");
+        assert_eq!(alert["details"]["complete"], false);
+        function.handle(&event, "another").await.unwrap();
+        assert_eq!(function.alerts().len(), 0);
+    }
+    // When they can be read after all, they are told with what they are.
+    function.aws.heal();
+    let alerts = function.scanned(&image, "CVE-1:HIGH CVE-2:CRITICAL").await;
+    assert_eq!(alerts[0]["details"]["complete"], true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scan_of_which_nothing_can_be_learned_is_no_silence() {
+    let function = Function::new().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let mut event = function.scan(&image, Ok(basic("CVE-1:HIGH")));
+    event["detail"].as_object_mut().unwrap().remove("finding-severity-counts");
+    function.aws.fault("DescribeImageScanFindings", 0, Fault::Error(400, "AccessDeniedException"));
+    function.handle(&event, "request").await.unwrap();
+    let alerts = function.alerts();
+    assert_eq!(kinds(&alerts), ["scan-failed"]);
+    let text = alerts[0]["text"].as_str().unwrap();
+    assert!(text.contains("what it found could not be read: AccessDeniedException"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_finding_is_told_although_the_others_cannot_be_read() {
+    let function = Function::enhanced().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let event = function.finding(&image, &enhanced("CVE-1:HIGH")[0], "ACTIVE");
+    function.aws.fault("DescribeImageScanFindings", 0, Fault::Error(400, "AccessDeniedException"));
+    for (id, expected) in [("one", 1), ("another", 0)] {
+        function.handle(&event, id).await.unwrap();
+        let alerts: Vec<Value> = function.alerts();
+        assert_eq!(alerts.len(), expected);
+        function.aws.advance(Duration::from_secs(60));
+    }
+}

@@ -1,0 +1,166 @@
+//! Enhanced scanning: scans and single findings, which come by the hundred.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use local_aws::Fault;
+use serde_json::{Value, json};
+
+use crate::{Function, enhanced, kinds, told};
+
+// 22
+#[tokio::test]
+async fn an_inspector_scan_names_its_repository_by_an_arn_and_is_handled() {
+    let function = Function::enhanced().await;
+    let image = function.push(&["openwebui-v0.6.36"]);
+    let mut findings = enhanced("CVE-1:HIGH CVE-2:CRITICAL");
+    findings[0]["exploitAvailable"] = json!("YES");
+    findings[0]["resources"][0]["details"]["awsEcrContainerImage"]["inUseCount"] = json!(3);
+    let event = function.scan(&image, Ok(findings));
+    assert!(event["detail"]["repository-name"].as_str().unwrap().starts_with("arn:aws:ecr:"));
+    function.handle(&event, "request").await.unwrap();
+    let alerts = function.alerts();
+    let [alert] = &alerts[..] else { panic!("{alerts:#?}") };
+    assert_eq!(
+        (&alert["repository"], &alert["component"]),
+        (&json!("infrastructure"), &json!("openwebui"))
+    );
+    // An exploit matters more than a severity.
+    assert_eq!(told(alert).1, ["CVE-1", "CVE-2"]);
+    let finding = &alert["details"]["findings"][0];
+    assert_eq!((&finding["fixed"], &finding["exploitKnown"]), (&json!("3.0.18"), &json!(true)));
+    assert_eq!(alert["details"]["inUse"], 3);
+    assert!(alert["text"].as_str().unwrap().contains("in use by 3 tasks or pods"));
+}
+
+// 25
+#[tokio::test(start_paused = true)]
+async fn hundreds_of_findings_of_one_image_are_one_alert_and_one_reading() {
+    let function = Function::enhanced().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let all: String = (0..300).map(|n| format!("CVE-{n}:HIGH ")).collect();
+    let findings = enhanced(&all);
+    let events: Vec<Value> =
+        findings.iter().map(|it| function.finding(&image, it, "ACTIVE")).collect();
+    function.aws.state().calls.clear();
+    // A hundred at once, and the others over three minutes.
+    let deliver = |(nth, event): (usize, Value)| {
+        let function = &function;
+        async move {
+            let delay = Duration::from_millis(if nth < 100 { 0 } else { nth as u64 * 600 });
+            tokio::time::sleep(delay).await;
+            let now = crate::time(function.aws.state().now()) + delay;
+            let id = format!("request-{nth}");
+            scan_complete::handle(&function.context, &event, &id, now).await.unwrap();
+        }
+    };
+    join_all(events.into_iter().enumerate().map(deliver)).await;
+    let calls = function.calls();
+    let count = |operation: &str| calls.iter().filter(|call| *call == operation).count();
+    assert_eq!(count("Publish"), 1);
+    assert_eq!(count("DescribeImageScanFindings"), 1);
+    // One for each event, and two for each of the few that find that all is known.
+    assert!(count("UpdateItem") < 300 + 2 * 20, "{}", count("UpdateItem"));
+    let alerts = function.alerts();
+    assert_eq!(kinds(&alerts), ["scan-findings"]);
+    assert_eq!(alerts[0]["details"]["findingsTotal"], 300);
+}
+
+// 24
+#[tokio::test(start_paused = true)]
+async fn a_finding_of_which_only_a_date_changed_is_not_told_again() {
+    let function = Function::enhanced().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let finding = &enhanced("CVE-1:HIGH")[0];
+    let event = function.finding(&image, finding, "ACTIVE");
+    function.handle(&event, "one").await.unwrap();
+    assert_eq!(function.alerts().len(), 1);
+    function.aws.advance(Duration::from_secs(86_400));
+    let again = function.finding(&image, finding, "ACTIVE");
+    assert_ne!(event["detail"]["updatedAt"], again["detail"]["updatedAt"]);
+    function.aws.state().calls.clear();
+    function.handle(&again, "two").await.unwrap();
+    assert_eq!(function.alerts().len(), 0);
+    assert_eq!(function.calls(), ["UpdateItem", "UpdateItem", "UpdateItem"], "nothing was read");
+    // Worse, it is.
+    let worse = function.finding(&image, &enhanced("CVE-1:CRITICAL")[0], "ACTIVE");
+    function.aws.advance(Duration::from_secs(60));
+    function.handle(&worse, "three").await.unwrap();
+    assert_eq!(function.alerts().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finding_that_is_closed_may_end_an_alert() {
+    let function = Function::enhanced().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let findings = enhanced("CVE-1:HIGH CVE-2:HIGH");
+    let scan = function.scan(&image, Ok(findings.clone()));
+    function.handle(&scan, "scan").await.unwrap();
+    assert_eq!(function.alerts().len(), 1);
+    for (finding, expected) in findings.iter().zip([&[][..], &["scan-resolved"]]) {
+        function.aws.advance(Duration::from_secs(60));
+        let closed = function.finding(&image, finding, "CLOSED");
+        function.handle(&closed, closed["id"].as_str().unwrap()).await.unwrap();
+        assert_eq!(kinds(&function.alerts()), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finding_on_a_part_of_an_index_is_one_of_the_index() {
+    let function = Function::enhanced().await;
+    let images = function.push_index("litellm-v1.80.5", 2).await;
+    for (nth, image) in images.iter().enumerate() {
+        let mut finding = enhanced("CVE-1:HIGH")[0].clone();
+        finding["epss"] = json!({"score": 0.91});
+        let event = function.finding(image, &finding, "ACTIVE");
+        function.aws.state().calls.clear();
+        function.handle(&event, &format!("request-{nth}")).await.unwrap();
+        let alerts = function.alerts();
+        assert_eq!(alerts.len(), usize::from(nth == 0));
+        if nth == 0 {
+            assert_eq!(alerts[0]["image"]["tags"], json!(["litellm-v1.80.5"]));
+            assert_eq!(alerts[0]["details"]["findings"][0]["epss"], 0.91);
+            let ledger = function.calls().iter().filter(|it| it.ends_with("Item")).count();
+            assert_eq!(ledger, 3);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_vulnerability_in_twenty_versions_is_not_told_twenty_times() {
+    let function = Function::enhanced().await;
+    let images: Vec<String> =
+        (0..20).map(|n| function.push(&[&format!("litellm-v1.80.{n}")])).collect();
+    let latest = &images[19];
+    let scan = function.scan(latest, Ok(Vec::new()));
+    function.handle(&scan, "scan").await.unwrap();
+    let finding = &enhanced("CVE-1:CRITICAL")[0];
+    for image in &images {
+        function.aws.advance(Duration::from_secs(60));
+        let event = function.finding(image, finding, "ACTIVE");
+        function.handle(&event, event["id"].as_str().unwrap()).await.unwrap();
+    }
+    let alerts = function.alerts();
+    let tags: Vec<&Value> = alerts.iter().map(|alert| &alert["image"]["tags"][0]).collect();
+    // Of an older one, for all of those; and of the one that people look at.
+    assert_eq!(tags, ["litellm-v1.80.0", "litellm-v1.80.19"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_one_that_gathers_and_is_cut_off_is_made_up_for() {
+    let function = Function::enhanced().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let findings = enhanced("CVE-1:HIGH CVE-2:HIGH");
+    let events: Vec<Value> =
+        findings.iter().map(|it| function.finding(&image, it, "ACTIVE")).collect();
+    function.aws.fault("Publish", 0, Fault::Error(400, "AuthorizationError"));
+    let (first, second) =
+        tokio::join!(function.handle(&events[0], "first"), function.handle(&events[1], "second"));
+    first.unwrap_err();
+    second.unwrap();
+    function.aws.heal();
+    function.aws.advance(Duration::from_secs(60));
+    function.handle(&events[0], "first").await.unwrap();
+    let alerts = function.alerts();
+    assert_eq!(told(&alerts[0]).0, ["CVE-1", "CVE-2"]);
+}

@@ -1,0 +1,259 @@
+//! What cannot be understood, and what is none of the function's business.
+
+use expect_test::{Expect, expect};
+use local_aws::pattern::Pattern;
+use local_aws::template::{Identity, Stack, Template};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::{Function, TEMPLATE, basic, enhanced, event};
+
+fn names() -> Vec<String> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/scan-complete");
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Every event there is a file of, about an image that is there, and what it comes to.
+#[tokio::test(start_paused = true)]
+async fn each_event_of_the_folder_is_understood() {
+    let mut told = String::new();
+    for name in names() {
+        let function = if name.starts_with("inspector") {
+            Function::enhanced().await
+        } else {
+            Function::new().await
+        };
+        let mut event = event(&name);
+        let image = function.push(&["litellm-v1.80.5"]);
+        if name == "failed" {
+            function.scan(&image, Err(("FAILED", "")));
+        } else if name.starts_with("inspector") {
+            function.scan(&image, Ok(enhanced("CVE-1:HIGH")));
+        } else {
+            function.scan(&image, Ok(basic("CVE-1:HIGH")));
+        }
+        let hash = "/detail/resources/0/details/awsEcrContainerImage/imageHash";
+        for pointer in ["/detail/image-digest", hash] {
+            if let Some(digest) = event.pointer_mut(pointer) {
+                *digest = image.clone().into();
+            }
+        }
+        function.handle(&event, "request").await.unwrap();
+        let alerts = function.alerts();
+        let kinds: Vec<String> = alerts
+            .iter()
+            .map(|alert| format!(" {} {}", alert["kind"], alert["component"]))
+            .collect();
+        told += &format!("{name}:{}\n", kinds.concat());
+    }
+    expect![[r#"
+        clean:
+        critical: "scan-findings" "litellm"
+        each-day:
+        failed: "scan-failed" "litellm"
+        first: "scan-findings" "litellm"
+        inspector-finding: "scan-findings" "openwebui"
+        inspector-finding-closed:
+        inspector-scan: "scan-findings" "openwebui"
+        inspector-scan-of-a-server:
+        part-of-an-index: "scan-findings" "litellm"
+        unmanaged-repository:
+        without-counts-and-tags: "scan-findings" "litellm"
+    "#]]
+    .assert_eq(&told);
+}
+
+/// Which of the template's rules lets which of the events through.
+#[test]
+fn the_rules_let_through_what_is_the_function_s_business() {
+    let template = Template::read(TEMPLATE).unwrap();
+    let identity = Identity {
+        account: "123456789012".to_owned(),
+        region: "us-east-1".to_owned(),
+        name: "ecr-warden".to_owned(),
+        id: "arn:aws:cloudformation:us-east-1:123456789012:stack/ecr-warden/1-2".to_owned(),
+    };
+    let parameters = [("AlertSeverityThreshold".to_owned(), "HIGH".to_owned())];
+    let mut stack = Stack::new(&template, identity, &parameters.into()).unwrap();
+    let arn = json!({"Arn": "arn:aws:any:us-east-1:123456789012:any", "Governance": "{}"});
+    for id in stack.resources().unwrap() {
+        stack.made(id, id, arn.as_object().unwrap().clone());
+    }
+    let events = stack.properties("ScanCompleteFunction").unwrap()["Events"].clone();
+    let rules: Vec<(String, Pattern)> = events
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(_, event)| event["Type"] == "EventBridgeRule")
+        .map(|(name, event)| (name.clone(), Pattern::new(&event["Properties"]["Pattern"]).unwrap()))
+        .collect();
+    let through = |event: &Value| -> Vec<&str> {
+        let matching = rules.iter().filter(|(_, pattern)| pattern.matches(event));
+        matching.map(|(name, _)| name.as_str()).collect()
+    };
+    let mut lines = String::new();
+    for name in names() {
+        lines += &format!("{name}: {}\n", through(&event(&name)).join(" "));
+    }
+    expect![[r#"
+        clean: Scanned
+        critical: Scanned
+        each-day: 
+        failed: Scanned
+        first: Scanned
+        inspector-finding: FoundByInspector
+        inspector-finding-closed: FoundByInspector
+        inspector-scan: ScannedByInspector
+        inspector-scan-of-a-server: 
+        part-of-an-index: Scanned
+        unmanaged-repository: 
+        without-counts-and-tags: Scanned
+    "#]]
+    .assert_eq(&lines);
+    for (pointer, value) in [
+        ("/detail/severity", "MEDIUM"),
+        ("/detail/status", "SUPPRESSED"),
+        ("/detail/resources/0/type", "AWS_EC2_INSTANCE"),
+        ("/detail/resources/0/details/awsEcrContainerImage/repositoryName", "scratch"),
+    ] {
+        let mut finding = event("inspector-finding");
+        *finding.pointer_mut(pointer).unwrap() = json!(value);
+        assert_eq!(through(&finding), [] as [&str; 0], "{pointer}");
+    }
+}
+
+/// The event with a value set, or removed where it is null, by its pointer.
+fn with(name: &str, pointer: &str, value: Value) -> Value {
+    let mut event = event(name);
+    let (parent, field) = pointer.rsplit_once('/').unwrap();
+    let object = event.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+    match value {
+        Value::Null => object.remove(field),
+        value => object.insert(field.to_owned(), value),
+    };
+    event
+}
+
+#[tokio::test]
+async fn what_cannot_be_understood_names_the_field_and_touches_nothing() {
+    let function = Function::new().await;
+    let check = async |event: Value, expected: Expect| {
+        let error = function.handle(&event, "request").await.unwrap_err();
+        expected.assert_eq(&format!("{error:#}"));
+        assert_eq!(function.calls(), [] as [&str; 0]);
+    };
+    check(json!([]), expect!["the event: expected an object of EventBridge"]).await;
+    check(
+        with("critical", "/detail-type", json!("ECR Image Action")),
+        expect![[r#"the event: detail-type: expected ECR Image Scan, Inspector2 Scan, Inspector2 Finding or Scheduled Event, got "ECR Image Action""#]],
+    )
+    .await;
+    check(
+        with("critical", "/detail/image-digest", json!("sha256:0")),
+        expect![[r#"the event: detail.image-digest: expected sha256: and 64 lower-case hexadecimal digits, got "sha256:0""#]],
+    )
+    .await;
+    check(
+        with("critical", "/detail/scan-status", Value::Null),
+        expect!["the event: detail.scan-status: missing, and required"],
+    )
+    .await;
+    check(
+        with("critical", "/detail/image-tags", json!("litellm")),
+        expect![[
+            r#"the event: detail.image-tags: invalid type: string "litellm", expected a sequence"#
+        ]],
+    )
+    .await;
+    check(
+        with("critical", "/region", json!("us east")),
+        expect![[
+            r#"the event: region: expected at most 32 letters, digits and '-', got "us east""#
+        ]],
+    )
+    .await;
+    check(
+        with(
+            "inspector-finding",
+            "/detail/packageVulnerabilityDetails/vulnerabilityId",
+            json!("\u{7}"),
+        ),
+        expect!["the event: detail.packageVulnerabilityDetails.vulnerabilityId: it is blank"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_nobody_s_business_costs_nothing() {
+    let function = Function::new().await;
+    for event in [
+        with("critical", "/detail/scan-status", json!("ANYTHING")),
+        with("critical", "/detail/repository-name", json!("scratch")),
+        with("inspector-finding", "/detail/resources", Value::Null),
+        with("inspector-finding", "/detail/packageVulnerabilityDetails", Value::Null),
+        // A member's, which its administrator hears of.
+        with(
+            "inspector-finding",
+            "/detail/resources/0/details/awsEcrContainerImage/registry",
+            json!("210987654321"),
+        ),
+    ] {
+        function.handle(&event, "request").await.unwrap();
+    }
+    assert_eq!(function.calls(), [] as [&str; 0]);
+}
+
+fn anything() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        Just(json!("infrastructure")),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("[a-zA-Z-]{1,12}", inner, 0..4)
+                .prop_map(|map| map.into_iter().collect::<serde_json::Map<_, _>>().into()),
+        ]
+    })
+}
+
+const POINTERS: [&str; 14] = [
+    "/detail",
+    "/detail/scan-status",
+    "/detail/repository-name",
+    "/detail/finding-severity-counts",
+    "/detail/finding-severity-counts/CRITICAL",
+    "/detail/image-tags",
+    "/detail/image-digest",
+    "/detail/severity",
+    "/detail/epss",
+    "/detail/resources",
+    "/detail/packageVulnerabilityDetails",
+    "/detail/packageVulnerabilityDetails/vulnerablePackages",
+    "/detail/packageVulnerabilityDetails/sourceUrl",
+    "/time",
+];
+
+proptest! {
+    #[test]
+    fn no_event_makes_it_panic(
+        name in prop::sample::select(vec!["critical", "inspector-scan", "inspector-finding"]),
+        pointer in prop::sample::select(POINTERS.to_vec()),
+        value in anything(),
+    ) {
+        let mut event = event(name);
+        if let Some(place) = event.pointer_mut(pointer) {
+            *place = value;
+        }
+        // Refused or understood, whatever it is.
+        let _ = scan_complete::event::read(&event);
+    }
+}

@@ -1,0 +1,86 @@
+//! What is accepted: taken off, reminded of, and not to be read.
+
+use std::time::Duration;
+
+use local_aws::Fault;
+use serde_json::{Value, json};
+
+use crate::{Function, event, kinds, told};
+
+/// The list with one risk of `litellm`, until a day.
+fn until(day: &str) -> String {
+    json!([{
+        "id": "CVE-1", "until": day, "reason": "not reachable", "owner": "platform",
+        "component": "litellm",
+    }])
+    .to_string()
+}
+
+#[tokio::test]
+async fn what_is_accepted_is_listed_and_does_not_count() {
+    let function = Function::new().await;
+    function.accept(&until("2027-01-31")).await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    assert_eq!(function.scanned(&image, "CVE-1:CRITICAL").await, [] as [Value; 0]);
+    let image = function.push(&["litellm-v1.80.6"]);
+    let alerts = function.scanned(&image, "CVE-1:CRITICAL CVE-2:HIGH").await;
+    assert_eq!(
+        (told(&alerts[0]), &alerts[0]["severity"]),
+        ((vec!["CVE-2"], vec!["CVE-2"]), &json!("HIGH"))
+    );
+    assert_eq!(
+        alerts[0]["details"]["accepted"],
+        json!([{"id": "CVE-1", "severity": "CRITICAL", "until": "2027-01-31", "reason": "not reachable", "owner": "platform"}])
+    );
+    // After that day it counts again.
+    function.aws.advance(Duration::from_secs(20 * 86_400));
+    let alerts = function.scanned(&image, "CVE-1:CRITICAL CVE-2:HIGH").await;
+    assert_eq!(told(&alerts[0]).0, ["CVE-1"]);
+    assert!(alerts[0]["text"].as_str().unwrap().contains("it was accepted until 2027-01-31"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_accepts_nothing_and_is_told_once_a_day() {
+    for wrong in ["{", "[{\"id\": \"CVE-1\"}]", "denied"] {
+        let function = Function::new().await;
+        if wrong == "denied" {
+            function.aws.fault("GetParameter", 0, Fault::Error(400, "AccessDeniedException"));
+        } else {
+            function.accept(wrong).await;
+        }
+        let image = function.push(&["litellm-v1.80.5"]);
+        let alerts = function.scanned(&image, "CVE-1:CRITICAL").await;
+        assert_eq!(kinds(&alerts), ["self-audit", "scan-findings"], "{wrong}");
+        assert_eq!(told(&alerts[1]).0, ["CVE-1"]);
+        assert_eq!(alerts[0]["details"]["rule"], "accepted-risks");
+        assert_eq!(alerts[0]["repository"], Value::Null);
+        let image = function.push(&["litellm-v1.80.6"]);
+        let alerts = function.scanned(&image, "CVE-1:CRITICAL CVE-2:HIGH").await;
+        assert_eq!(kinds(&alerts), ["scan-findings"], "{wrong}");
+        function.aws.advance(Duration::from_secs(86_400));
+        function.handle(&event("each-day"), "day").await.unwrap();
+        assert_eq!(kinds(&function.alerts()), ["self-audit"], "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_an_acceptance_is_told_seven_days_before_and_once() {
+    let function = Function::new().await;
+    function.accept(&until("2027-01-31")).await;
+    for (days, expected) in [(0, 0), (8, 0), (1, 1), (1, 0), (5, 0), (30, 0)] {
+        function.aws.advance(Duration::from_secs(days * 86_400));
+        function.handle(&event("each-day"), &format!("day-{days}")).await.unwrap();
+        let alerts = function.alerts();
+        assert_eq!(alerts.len(), expected, "after {days} more days");
+        if let Some(alert) = alerts.first() {
+            assert_eq!(alert["kind"], "risk-expiring");
+            assert_eq!(alert["title"], "CVE-1 in litellm is accepted until 2027-01-31 only");
+            assert!(alert["text"].as_str().unwrap().starts_with("platform answers for CVE-1"));
+            assert_eq!(alert["component"], "litellm");
+        }
+    }
+    // Another day is another fact.
+    function.accept(&until("2027-03-05")).await;
+    function.handle(&event("each-day"), "day").await.unwrap();
+    assert_eq!(function.alerts().len(), 1);
+}

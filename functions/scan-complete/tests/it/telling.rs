@@ -1,0 +1,204 @@
+//! What is told of scans, and how often.
+
+use std::time::Duration;
+
+use local_aws::Fault;
+use serde_json::{Value, json};
+
+use crate::{Function, basic, kinds, told};
+
+#[tokio::test]
+async fn a_scan_is_compared_with_the_version_before() {
+    let function = Function::new().await;
+    let first = function.push(&["litellm-v1.80.5"]);
+    let alerts = function.scanned(&first, "CVE-1:HIGH CVE-2:HIGH CVE-3:MEDIUM").await;
+    assert_eq!(kinds(&alerts), ["scan-findings"]);
+    assert_eq!(alerts[0]["details"]["baseline"], Value::Null);
+    assert!(alerts[0]["text"].as_str().unwrap().contains("It is the first scan of litellm"));
+
+    let second = function.push(&["litellm-v1.80.6"]);
+    let alerts = function.scanned(&second, "CVE-1:HIGH CVE-4:CRITICAL CVE-3:MEDIUM").await;
+    let [alert] = &alerts[..] else { panic!("{alerts:#?}") };
+    assert_eq!(alert["title"], "1 new finding in infrastructure:litellm-v1.80.6: 1 CRITICAL");
+    assert_eq!(
+        (alert["severity"].as_str(), alert["component"].as_str()),
+        (Some("CRITICAL"), Some("litellm"))
+    );
+    assert_eq!(told(alert), (vec!["CVE-4"], vec!["CVE-4", "CVE-1"]));
+    let details = &alert["details"];
+    assert_eq!(details["fixed"], json!(["CVE-2"]));
+    assert_eq!(details["baseline"], json!({"digest": first, "tag": "litellm-v1.80.5"}));
+    assert_eq!(details["counts"], json!({"CRITICAL": 1, "HIGH": 1, "MEDIUM": 1}));
+    assert_eq!(alert["image"], json!({"digest": second, "tags": ["litellm-v1.80.6"]}));
+    let command = alert["remedies"][0]["command"].as_str().unwrap();
+    assert_eq!(
+        command,
+        format!(
+            "aws ecr describe-image-scan-findings --region us-east-1 --repository-name infrastructure --image-id imageDigest={second}"
+        )
+    );
+
+    // Nothing new: nobody hears of it.
+    let third = function.push(&["litellm-v1.80.7"]);
+    assert_eq!(function.scanned(&third, "CVE-1:HIGH CVE-4:CRITICAL").await, [] as [Value; 0]);
+    // Another component has a history of its own.
+    let other = function.push(&["openwebui-v0.6.36"]);
+    assert_eq!(kinds(&function.scanned(&other, "CVE-1:HIGH").await), ["scan-findings"]);
+}
+
+#[tokio::test]
+async fn a_clean_scan_ends_the_alert_of_the_version_before() {
+    let function = Function::new().await;
+    let vulnerable = function.push(&["litellm-v1.80.5"]);
+    function.scanned(&vulnerable, "CVE-1:HIGH").await;
+    let clean = function.push(&["litellm-v1.80.6"]);
+    let alerts = function.scanned(&clean, "CVE-3:MEDIUM").await;
+    assert_eq!(kinds(&alerts), ["scan-resolved"]);
+    assert_eq!(alerts[0]["title"], "infrastructure:litellm-v1.80.6 has no open findings any more");
+    assert_eq!(alerts[0]["details"]["fixed"], json!(["CVE-1"]));
+    // Once.
+    assert_eq!(function.scanned(&clean, "").await, [] as [Value; 0]);
+    let next = function.push(&["litellm-v1.80.7"]);
+    assert_eq!(function.scanned(&next, "").await, [] as [Value; 0]);
+    let back = function.push(&["litellm-v1.80.8"]);
+    let alerts = function.scanned(&back, "CVE-1:HIGH").await;
+    assert_eq!(told(&alerts[0]), (vec!["CVE-1"], vec!["CVE-1"]));
+}
+
+// 17, 20
+#[tokio::test]
+async fn an_event_without_tags_and_counts_is_read_up_and_names_the_digest() {
+    let function = Function::new().await;
+    let image = function.push(&[]);
+    let mut event = function.scan(&image, Ok(basic("CVE-1:CRITICAL")));
+    for field in ["image-tags", "finding-severity-counts"] {
+        event["detail"].as_object_mut().unwrap().remove(field);
+    }
+    function.handle(&event, "request").await.unwrap();
+    let alerts = function.alerts();
+    let [alert] = &alerts[..] else { panic!("{alerts:#?}") };
+    let title = format!("1 finding in infrastructure@{image}: 1 CRITICAL");
+    assert_eq!(alert["title"], *title);
+    assert_eq!((&alert["component"], &alert["image"]["tags"]), (&Value::Null, &json!([])));
+    let text = alert["text"].as_str().unwrap();
+    assert!(text.contains("Its tags name no component"), "{text}");
+    // The same again is not told again.
+    function.handle(&event, "another").await.unwrap();
+    assert_eq!(function.alerts().len(), 0);
+}
+
+// 17
+#[tokio::test]
+async fn the_tags_that_an_event_lacks_are_asked_for() {
+    let function = Function::new().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let mut event = function.scan(&image, Ok(basic("CVE-1:CRITICAL")));
+    event["detail"]["image-tags"] = json!([]);
+    function.handle(&event, "request").await.unwrap();
+    assert_eq!(function.alerts()[0]["component"], "litellm");
+}
+
+// 19
+#[tokio::test]
+async fn every_severity_is_counted() {
+    let function = Function::with_threshold("INFORMATIONAL").await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let informational = (1..=9).map(|n| format!("CVE-{n}:INFORMATIONAL ")).collect::<String>();
+    let alerts = function.scanned(&image, &(informational + "CVE-10:UNDEFINED")).await;
+    let counts = &alerts[0]["details"]["counts"];
+    assert_eq!(*counts, json!({"INFORMATIONAL": 9, "UNTRIAGED": 1}));
+    assert_eq!(alerts[0]["severity"], "INFORMATIONAL");
+    assert!(alerts[0]["title"].as_str().unwrap().ends_with(": 1 UNTRIAGED, 9 INFORMATIONAL"));
+}
+
+// 21
+#[tokio::test(start_paused = true)]
+async fn an_event_that_comes_twice_at_once_or_later_is_told_once() {
+    let function = Function::new().await;
+    function.slow_down(10);
+    let image = function.push(&["litellm-v1.80.5"]);
+    let event = function.scan(&image, Ok(basic("CVE-1:CRITICAL")));
+    let (one, other) =
+        tokio::join!(function.handle(&event, "one"), function.handle(&event, "other"));
+    one.and(other).unwrap();
+    assert_eq!(function.alerts().len(), 1);
+    function.aws.advance(Duration::from_secs(3_600));
+    function.handle(&event, "later").await.unwrap();
+    assert_eq!(function.alerts().len(), 0);
+}
+
+// 21
+#[tokio::test(start_paused = true)]
+async fn an_event_that_meets_another_one_for_too_long_is_brought_again() {
+    let function = Function::new().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let event = function.scan(&image, Ok(basic("CVE-1:CRITICAL")));
+    function.aws.fault("Publish", 1, Fault::Slow(Duration::from_secs(20)));
+    let (one, other) =
+        tokio::join!(function.handle(&event, "one"), function.handle(&event, "other"));
+    one.unwrap();
+    let error = other.unwrap_err().to_string();
+    assert_eq!(error, "another invocation is at work on the scans of litellm in infrastructure");
+    function.handle(&event, "other").await.unwrap();
+    assert_eq!(function.alerts().len(), 1);
+}
+
+// 25
+#[tokio::test(start_paused = true)]
+async fn the_images_of_an_index_are_told_of_once() {
+    let function = Function::new().await;
+    function.slow_down(10);
+    let images = function.push_index("openwebui-v0.6.36", 3).await;
+    let forty: String = (0..40).map(|n| format!("CVE-{n}:HIGH ")).collect();
+    let events: Vec<Value> =
+        images.iter().map(|image| function.scan(image, Ok(basic(&forty)))).collect();
+    let handled = tokio::join!(
+        function.handle(&events[0], "amd64"),
+        function.handle(&events[1], "arm64"),
+        function.handle(&events[2], "s390x"),
+    );
+    handled.0.and(handled.1).and(handled.2).unwrap();
+    let alerts = function.alerts();
+    let [alert] = &alerts[..] else { panic!("{}", alerts.len()) };
+    assert_eq!(alert["title"], "40 findings in infrastructure:openwebui-v0.6.36: 40 HIGH");
+    assert_eq!(alert["component"], "openwebui");
+    assert_ne!(alert["image"]["digest"], *images[0]);
+    assert_eq!(alert["image"]["tags"], json!(["openwebui-v0.6.36"]));
+    // And the index is the baseline of the next.
+    let images = function.push_index("openwebui-v0.6.37", 1).await;
+    let alerts = function.scanned(&images[0], &format!("{forty} CVE-new:HIGH")).await;
+    assert_eq!(alerts[0]["details"]["newTotal"], 1);
+}
+
+#[tokio::test]
+async fn an_older_version_that_is_scanned_again_is_no_baseline() {
+    let function = Function::new().await;
+    let older = function.push(&["litellm-v1.80.5"]);
+    let newer = function.push(&["litellm-v1.80.6"]);
+    function.scanned(&newer, "CVE-1:HIGH").await;
+    // It was pushed before, and is scanned for the first time now: clean, and that ends nothing.
+    assert_eq!(function.scanned(&older, "").await, [] as [Value; 0]);
+    let alerts = function.scanned(&older, "CVE-2:HIGH").await;
+    assert!(alerts[0]["text"].as_str().unwrap().contains("this is an older one"), "{alerts:#?}");
+    let next = function.push(&["litellm-v1.80.7"]);
+    let alerts = function.scanned(&next, "CVE-1:HIGH CVE-3:HIGH").await;
+    assert_eq!(alerts[0]["details"]["baseline"]["tag"], "litellm-v1.80.6");
+    assert_eq!(told(&alerts[0]).0, ["CVE-3"]);
+}
+
+#[tokio::test]
+async fn everybody_gets_the_text_that_is_theirs() {
+    let function = Function::new().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let event = function.scan(&image, Ok(basic("CVE-1:CRITICAL")));
+    function.handle(&event, "request").await.unwrap();
+    let deliveries = std::mem::take(&mut function.aws.state().deliveries);
+    let text = |protocol: &str| {
+        let of = deliveries.iter().find(|delivery| delivery.protocol == protocol);
+        of.unwrap().message.clone()
+    };
+    assert!(text("email").contains("\nFound:\n- CRITICAL CVE-1 in openssl 3.0.17; https://"));
+    let notification: Value = serde_json::from_str(&text("https")).unwrap();
+    assert_eq!(notification["source"], "custom");
+    assert_eq!(notification["metadata"]["eventType"], "scan-findings");
+}
