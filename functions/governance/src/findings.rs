@@ -173,7 +173,7 @@ impl Finding {
     /// A finding of which no more is known; none without an ID.
     #[must_use]
     pub fn new(id: &str, level: Level) -> Option<Self> {
-        let id = plain(id, 64);
+        let id = name(id, 64);
         let (packages, exploit, fix, epss, in_use, url) = (vec![], None, None, None, None, None);
         let finding = Self { id, level, packages, exploit, fix, epss, in_use, url };
         (!finding.id.is_empty()).then_some(finding)
@@ -205,10 +205,10 @@ impl Package {
     #[must_use]
     pub fn new(name: &str, installed: Option<&str>, fixed: Option<&str>) -> Option<Self> {
         let version = |text: Option<&str>| {
-            text.map(|text| plain(text, 60))
+            text.map(|text| self::name(text, 60))
                 .filter(|text| !text.is_empty() && !text.eq_ignore_ascii_case("notavailable"))
         };
-        let name = plain(name, 80);
+        let name = self::name(name, 80);
         let (installed, fixed) = (version(installed), version(fixed));
         (!name.is_empty()).then_some(Self { name, installed, fixed })
     }
@@ -247,13 +247,19 @@ pub fn plain(text: &str, most: usize) -> String {
     }
 }
 
+/// The text as a name or a version: a line without what begins a link or a format where texts
+/// are rendered.
+fn name(text: &str, most: usize) -> String {
+    let renders = |c: char| matches!(c, '[' | ']' | '(' | ')' | '<' | '>' | '`' | '|' | '"' | '*');
+    plain(&text.replace("://", ":").replace(renders, ""), most)
+}
+
 /// A link that may be shown: `https`, of no more than 300 characters, none of which has a
 /// meaning where links are written. Half a link would be another one, so none is shortened.
 #[must_use]
 pub fn link(url: &str) -> Option<String> {
-    let is_plain = |c: char| {
-        c.is_ascii_graphic() && !matches!(c, '<' | '>' | '"' | '|' | '\\' | '^' | '`' | '{' | '}')
-    };
+    const RENDERED: &str = "<>()[]{}\"'|\\^`*";
+    let is_plain = |c: char| c.is_ascii_graphic() && !RENDERED.contains(c);
     let rest = url.strip_prefix("https://")?;
     let host_is_there = rest.starts_with(|c: char| c.is_ascii_alphanumeric());
     (host_is_there && url.len() <= 300 && url.chars().all(is_plain)).then(|| url.to_owned())

@@ -11,11 +11,12 @@ use crate::image::Tag;
 use crate::policy::Severity;
 use crate::risks::AcceptedRisk;
 
-/// The most findings that a text lists, and that the JSON does.
+/// The most findings that a list of the text has, and after how many characters of the text
+/// each of its lists ends: what is new, what was told before, what is accepted.
 const MOST_LISTED: usize = 25;
-const MOST_DETAILED: usize = 40;
-/// The most IDs of a list, beside which stands how many there are.
-const MOST_IDS: usize = 100;
+const LIST_ENDS: [usize; 3] = [5_000, 6_500, 7_500];
+/// The most findings that the JSON has; of IDs alone it has twice as many.
+const MOST_DETAILED: usize = 50;
 
 /// What scans are told with.
 #[derive(Clone, Debug)]
@@ -98,23 +99,15 @@ pub fn scan_findings(scan: &Scan<'_>, report: &Report, unread: Option<&str>) -> 
         );
     }
     let (new, known): (Vec<_>, Vec<_>) = report.counted.iter().partition(|it| it.is_new);
-    let mut left = MOST_LISTED;
     let heading = if is_first { "Found" } else { "New" };
-    for (heading, findings) in [(heading, new), ("Told before", known)] {
-        list(&mut text, heading, &findings, &mut left);
-    }
-    if !report.accepted.is_empty() {
-        let _ = write!(text, "\n\nAccepted:");
-        for accepted in report.accepted.iter().take(MOST_LISTED) {
-            let AcceptedRisk { until, reason, owner, .. } = &accepted.risk;
-            let _ = write!(
-                text,
-                "\n- {} {}: until {until} ({reason}; {owner})",
-                accepted.level, accepted.id
-            );
-        }
-        and_more(&mut text, report.accepted.len(), MOST_LISTED);
-    }
+    let accepted = report.accepted.iter().map(|accepted| {
+        let AcceptedRisk { until, reason, owner, .. } = &accepted.risk;
+        format!("{} {}: until {until} ({reason}; {owner})", accepted.level, accepted.id)
+    });
+    let [new_end, known_end, accepted_end] = LIST_ENDS;
+    list(&mut text, heading, new.into_iter().map(line), new_end);
+    list(&mut text, "Told before", known.into_iter().map(line), known_end);
+    list(&mut text, "Accepted", accepted, accepted_end);
     let severity = told.worst().map_or(Severity::Informational, |worst| worst.severity());
     Alert {
         details: details(scan, report, &news),
@@ -173,23 +166,30 @@ fn comparison(scan: &Scan<'_>, report: &Report, news: usize) -> String {
     }
 }
 
-/// A list of findings under a heading, of those that are left to be listed.
-fn list(text: &mut String, heading: &str, findings: &[&Counted], left: &mut usize) {
-    if findings.is_empty() {
+/// A list under a heading, of whole lines as long as the text is no longer than `end`, with how
+/// many there are more.
+fn list(
+    text: &mut String,
+    heading: &str,
+    lines: impl ExactSizeIterator<Item = String>,
+    end: usize,
+) {
+    let mut left = lines.len();
+    if left == 0 {
         return;
     }
     let _ = write!(text, "\n\n{heading}:");
-    let most = (*left).min(findings.len());
-    for counted in findings.iter().take(most) {
-        let _ = write!(text, "\n- {}", line(counted));
+    let mut length = text.chars().count();
+    for line in lines.take(MOST_LISTED) {
+        length += line.chars().count() + 3;
+        if length > end {
+            break;
+        }
+        let _ = write!(text, "\n- {line}");
+        left -= 1;
     }
-    *left -= most;
-    and_more(text, findings.len(), most);
-}
-
-fn and_more(text: &mut String, total: usize, shown: usize) {
-    if total > shown {
-        let _ = write!(text, "\nand {} more", total - shown);
+    if left > 0 {
+        let _ = write!(text, "\nand {left} more");
     }
 }
 
@@ -250,40 +250,49 @@ fn several(count: u64, of: &str) -> String {
 
 /// What machines are told; as many findings as fit.
 fn details(scan: &Scan<'_>, report: &Report, news: &[&Counted]) -> Map<String, Value> {
-    let ids = |ids: &mut dyn Iterator<Item = &str>| -> Vec<String> {
-        ids.take(MOST_IDS).map(str::to_owned).collect()
-    };
+    let mut most = MOST_DETAILED;
+    loop {
+        let details = details_of(scan, report, news, most);
+        let size = serde_json::to_string(&details).map_or(0, |it| it.len());
+        if size <= LARGEST_DETAILS || most == 0 {
+            return details;
+        }
+        most = most * 3 / 4;
+    }
+}
+
+/// The same with no list longer than so many; beside each stands how many there are.
+fn details_of(
+    scan: &Scan<'_>,
+    report: &Report,
+    news: &[&Counted],
+    most: usize,
+) -> Map<String, Value> {
     let baseline = report.baseline.as_ref();
-    let accepted = report.accepted.iter().take(MOST_DETAILED).map(|accepted| {
+    let baseline = baseline.map(|it| json!({"digest": it.digest, "tag": it.tag}));
+    let new = news.iter().map(|it| &it.finding.id).take(2 * most);
+    let accepted = report.accepted.iter().take(most).map(|accepted| {
         let AcceptedRisk { id, until, reason, owner, .. } = &accepted.risk;
         json!({"id": id, "severity": accepted.level, "until": until, "reason": reason, "owner": owner})
     });
-    let mut details = Map::from_iter(
-        [
-            ("counts", json!(report.counts)),
-            ("threshold", json!(report.threshold)),
-            ("complete", json!(matches!(scan.scanned.found, Found::All(_)))),
-            ("baseline", json!(baseline.map(|it| json!({"digest": it.digest, "tag": it.tag})))),
-            ("new", json!(ids(&mut news.iter().map(|it| it.finding.id.as_str())))),
-            ("newTotal", json!(news.len())),
-            ("fixed", json!(ids(&mut report.fixed.iter().map(String::as_str)))),
-            ("fixedTotal", json!(report.fixed.len())),
-            ("findingsTotal", json!(report.counted.len())),
-            ("accepted", accepted.collect()),
-            ("acceptedTotal", json!(report.accepted.len())),
-            ("inUse", json!(in_use(report))),
-        ]
-        .map(|(name, value)| (name.to_owned(), value)),
-    );
-    let mut findings: Vec<Value> = report.counted.iter().take(MOST_DETAILED).map(finding).collect();
-    loop {
-        details.insert("findings".to_owned(), json!(findings));
-        let size = serde_json::to_string(&details).map_or(0, |it| it.len());
-        if size <= LARGEST_DETAILS || findings.is_empty() {
-            return details;
-        }
-        findings.truncate(findings.len() * 3 / 4);
-    }
+    [
+        ("counts", json!(report.counts)),
+        ("threshold", json!(report.threshold)),
+        ("complete", json!(matches!(scan.scanned.found, Found::All(_)))),
+        ("baseline", json!(baseline)),
+        ("new", json!(new.collect::<Vec<_>>())),
+        ("newTotal", json!(news.len())),
+        ("fixed", json!(report.fixed.iter().take(2 * most).collect::<Vec<_>>())),
+        ("fixedTotal", json!(report.fixed.len())),
+        ("findings", report.counted.iter().take(most).map(finding).collect()),
+        ("findingsTotal", json!(report.counted.len())),
+        ("accepted", accepted.collect()),
+        ("acceptedTotal", json!(report.accepted.len())),
+        ("inUse", json!(in_use(report))),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into_iter()
+    .collect()
 }
 
 fn finding(counted: &Counted) -> Value {
@@ -328,9 +337,10 @@ pub fn scan_resolved(scan: &Scan<'_>, report: &Report) -> Alert {
         scan.scanned.component.as_ref().map_or_else(|| name.clone(), |it| it.to_string()),
     );
     let title = format!("{name} has no open findings any more");
-    let mut details = details(scan, report, &[]);
-    details.remove("findings");
-    Alert { details, ..scan.alert(Kind::ScanResolved, Severity::Informational, title, text) }
+    Alert {
+        details: details(scan, report, &[]),
+        ..scan.alert(Kind::ScanResolved, Severity::Informational, title, text)
+    }
 }
 
 /// That an image could not be scanned: the status, and ECR's words about it.
@@ -489,3 +499,6 @@ pub fn unreadable_risks(place: &Place<'_>, why: &str) -> Alert {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ fn digest() -> Digest {
     format!("sha256:{}", "0a".repeat(32)).parse().unwrap()
 }
 
-fn about() -> About {
+pub(super) fn about() -> About {
     About {
         account: "123456789012".to_owned(),
         region: "us-east-1".to_owned(),
@@ -244,7 +244,7 @@ fn against_the_schema(notification: &Value) -> Vec<String> {
 }
 
 /// What is wrong with a message, by SNS and by whoever reads it.
-fn against_the_limits(message: &Message) -> Vec<String> {
+pub(super) fn against_the_limits(message: &Message) -> Vec<String> {
     let mut wrong = Vec::new();
     if message.body.len() > LARGEST_MESSAGE {
         wrong.push(format!("{} bytes", message.body.len()));

@@ -262,15 +262,14 @@ fn what_matters_most_comes_first() {
         in_use,
         ..Finding::new(id, level).unwrap()
     };
-    use Level::{Critical, High};
     let all = vec![
-        finding("6-in-use", High, None, None, None, Some(3)),
-        finding("7-high", High, None, None, None, None),
-        finding("5-critical", Critical, Some(false), Some(false), None, None),
-        finding("4-probable", High, None, None, Some(0.1), None),
-        finding("3-more-probable", High, None, None, Some(0.9), None),
-        finding("2-fixed", High, None, Some(true), None, None),
-        finding("1-exploited", High, Some(true), None, None, None),
+        finding("6-in-use", Level::High, None, None, None, Some(3)),
+        finding("7-high", Level::High, None, None, None, None),
+        finding("5-critical", Level::Critical, Some(false), Some(false), None, None),
+        finding("4-probable", Level::High, None, None, Some(0.1), None),
+        finding("3-more-probable", Level::High, None, None, Some(0.9), None),
+        finding("2-fixed", Level::High, None, Some(true), None, None),
+        finding("1-exploited", Level::High, Some(true), None, None, None),
     ];
     let scanned = scan_of(1, 1, Found::All(all));
     let report = report(&Memory::default(), &scanned, &[], Severity::High, today());
