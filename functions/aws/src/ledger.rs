@@ -13,7 +13,7 @@
 
 mod scans;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, ReturnValue, WriteRequest};
 use aws_smithy_runtime_api::client::result::SdkError;
 use chrono::{DateTime, NaiveDate, Utc};
+use governance::graph::Part;
 use governance::image::{Component, Digest, RepositoryName, Tag};
 
 /// How long a claim holds: Lambda tries again after a minute, and no attempt takes as long.
@@ -234,7 +235,7 @@ impl Ledger {
         self.client.update_item().table_name(&self.table).key("fact", text(key))
     }
 
-    /// Notes the images of an index that was pushed with a tag, since ECR cannot be asked which
+    /// Notes the parts of an index that was pushed with a tag, since ECR cannot be asked which
     /// index an image is of; one that is in several is noted with the last. One call for 25 of
     /// them.
     pub async fn note_children(
@@ -242,14 +243,15 @@ impl Ledger {
         repository: &RepositoryName,
         index: &Digest,
         tag: Option<&Tag>,
-        children: &BTreeSet<Digest>,
+        children: &BTreeMap<Digest, Part>,
         now: DateTime<Utc>,
     ) -> anyhow::Result<()> {
-        let put = |child: &Digest| {
+        let put = |(child, part): (&Digest, &Part)| {
             let request = PutRequest::builder()
                 .item("fact", text(&image(repository, child)))
                 .item("index", text(index.as_str()))
                 .item("pushed", seconds(now, Duration::ZERO))
+                .item("attestation", AttributeValue::Bool(*part == Part::Attestation))
                 .item("expires", seconds(now, REMEMBERED));
             let request = match tag {
                 Some(tag) => request.item("tag", text(tag.as_str())),

@@ -127,9 +127,9 @@ impl Invocation<'_> {
             self.judge(policy, tag, manifest).await?;
         }
         if let Some(index) = manifest?.filter(Manifest::is_index) {
-            let images = children(&index.text)?;
+            let parts = children(&index.text)?;
             let (ledger, tag) = (&self.context.ledger, self.push.tag.as_ref());
-            ledger.note_children(repository, digest, tag, &images, self.now).await?;
+            ledger.note_children(repository, digest, tag, &parts, self.now).await?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use aws::telemetry::Counts as Metrics;
 use chrono::{DateTime, Utc};
 use governance::alert::{self, About, Place, Scan};
 use governance::findings::{Found, Level, Memory, Report, Scanned, Verdict, merged, report};
+use governance::graph::Part;
 use governance::image::{Component, Digest, Tag};
 use governance::policy::Policy;
 use governance::risks::AcceptedRisk;
@@ -85,6 +86,11 @@ impl<'a> Invocation<'a> {
             _ if self.scan.tags.is_empty() => ledger.image(repository, digest).await?,
             _ => None,
         };
+        // What a build attests of its images has nothing to be scanned, and ECR tries.
+        if note.as_ref().is_some_and(|note| note.part == Part::Attestation) {
+            info!(repository.name = %repository, image.digest = %digest, "{repository}@{digest} is an attestation");
+            return Ok(());
+        }
         let Some(version) = self.version(note).await? else { return Ok(()) };
         let threshold = Level::from(self.policy.governance.scan.threshold);
         match &self.scan.said {
@@ -111,7 +117,9 @@ impl<'a> Invocation<'a> {
         let About { repository, digest, .. } = &self.scan.about;
         let (digest, tags, pushed) = match note {
             _ if !self.scan.tags.is_empty() => (digest.clone(), self.scan.tags.clone(), None),
-            Some(Note { index, tag, pushed }) => (index, tag.into_iter().collect(), Some(pushed)),
+            Some(Note { index, tag, pushed, .. }) => {
+                (index, tag.into_iter().collect(), Some(pushed))
+            }
             None => {
                 let image = self.teller.context.registry.image(repository, digest).await?;
                 let Some(image) = image else {

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use chrono::{DateTime, Utc};
 use governance::findings::{Memory, Scanned, Version};
+use governance::graph::Part;
 use governance::image::{Component, Digest, RepositoryName, Tag};
 use serde::de::DeserializeOwned;
 use tracing::warn;
@@ -22,6 +23,8 @@ pub struct Note {
     pub tag: Option<Tag>,
     /// When.
     pub pushed: DateTime<Utc>,
+    /// What part of it the image is.
+    pub part: Part,
 }
 
 /// Who gathers the events of an image.
@@ -233,10 +236,12 @@ fn attribute<T: DeserializeOwned>(key: &str, item: &Item, name: &str) -> Option<
 
 fn note(item: &Item) -> Option<Note> {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+    let is_attestation = item.get("attestation").and_then(|value| value.as_bool().ok());
     let pushed = item.get("pushed").and_then(|at| at.as_n().ok()?.parse().ok());
     Some(Note {
         index: text("index")?.parse().ok()?,
         tag: text("tag").and_then(|tag| tag.parse().ok()),
         pushed: DateTime::from_timestamp(pushed?, 0)?,
+        part: if is_attestation == Some(&true) { Part::Attestation } else { Part::Image },
     })
 }

@@ -402,9 +402,7 @@ impl Advice {
         match self {
             Self::OtherBase => {
                 "Its operating system or its package manager is none that ECR scans: build it on \
-                 a base image that is, or turn on enhanced scanning, which knows more of them. \
-                 (A part of an index that is no image, such as a build's attestation, is none \
-                 either.)"
+                 a base image that is, or turn on enhanced scanning, which knows more of them."
             }
             Self::Smaller => {
                 "It is larger than what is scanned: leave out of it what it does not need, or \

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use governance::graph::Part;
 use local_aws::Fault;
 use serde_json::{Value, json};
 
@@ -51,6 +52,21 @@ async fn an_index_whose_images_cannot_be_scanned_is_told_of_once() {
         function.handle(&event, event["id"].as_str().unwrap()).await.unwrap();
     }
     assert_eq!(kinds(&function.alerts()), ["scan-failed"]);
+}
+
+#[tokio::test]
+async fn an_attestation_is_nothing_to_be_scanned() {
+    let function = Function::new().await;
+    let image = function.push(&[]);
+    let (repository, digest) = ("infrastructure".parse().unwrap(), image.parse().unwrap());
+    let index = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
+    let parts = [(digest, Part::Attestation)].into();
+    let now = crate::time(function.aws.state().now());
+    let ledger = &function.context.ledger;
+    ledger.note_children(&repository, &index, None, &parts, now).await.unwrap();
+    let event = function.scan(&image, Err(("UNSUPPORTED_IMAGE", "")));
+    function.handle(&event, "request").await.unwrap();
+    assert_eq!(function.alerts().len(), 0);
 }
 
 #[tokio::test]

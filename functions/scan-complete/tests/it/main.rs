@@ -19,6 +19,7 @@ mod telling;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use governance::graph::Part;
 use local_aws::ecr::image::manifest::digest;
 use local_aws::ecr::scan::finding::{basic_finding, enhanced_finding};
 use local_aws::ecr::{Call, Time};
@@ -148,7 +149,7 @@ impl Function {
         self.aws.state().ecr().serve(&call, &put).unwrap();
         self.aws.state().ecr().events.clear();
         let (index, tag) = (digest(index.as_bytes()), tag.parse().unwrap());
-        let parts = images.iter().map(|image| image.parse().unwrap()).collect();
+        let parts = images.iter().map(|image| (image.parse().unwrap(), Part::Image)).collect();
         let repository = INFRASTRUCTURE.parse().unwrap();
         let ledger = &self.context.ledger;
         let index = index.parse().unwrap();

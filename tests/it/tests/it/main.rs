@@ -11,6 +11,7 @@ mod events;
 mod lambda;
 mod pushes;
 mod readme;
+mod scans;
 mod services;
 
 use std::collections::BTreeMap;

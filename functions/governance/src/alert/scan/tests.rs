@@ -195,7 +195,7 @@ fn a_failure_says_what_to_do_and_an_end_what_is_over() {
     let failed = scan_failed(&scan, "FAILED", Some("UnsupportedImageError:\n scratch"));
     expect![[r#"
         The scan of infrastructure:litellm-v1.80.6 failed
-        ECR says FAILED (UnsupportedImageError:  scratch). What is in the image is not known. Its operating system or its package manager is none that ECR scans: build it on a base image that is, or turn on enhanced scanning, which knows more of them. (A part of an index that is no image, such as a build's attestation, is none either.)"#]].assert_eq(&format!("{}\n{}", failed.title, failed.text));
+        ECR says FAILED (UnsupportedImageError:  scratch). What is in the image is not known. Its operating system or its package manager is none that ECR scans: build it on a base image that is, or turn on enhanced scanning, which knows more of them."#]].assert_eq(&format!("{}\n{}", failed.title, failed.text));
     let memory = before(vec![finding("CVE-2026-1", Level::High, "zlib", None)]);
     let resolved = scan_resolved(&scan, &decided(&memory, &scanned, &[]));
     expect![[r#"
