@@ -12,6 +12,7 @@ mod lambda;
 mod pushes;
 mod readme;
 mod services;
+mod slack;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
