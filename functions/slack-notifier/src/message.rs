@@ -5,7 +5,7 @@
 //! understood at all is shown as the text that it is.
 
 use anyhow::Context as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What was published.
 #[derive(Clone, Debug, PartialEq)]
@@ -161,8 +161,12 @@ pub struct Record {
     pub message: Message,
 }
 
-/// Reads an event of SNS: <https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html>.
+/// Reads an event of SNS: <https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html>. A message
+/// as it waits in a queue, of what SNS could not deliver, is one too: people invoke us with it.
 pub fn read(event: &Value) -> anyhow::Result<Vec<Record>> {
+    if event.get("Message").is_some_and(Value::is_string) {
+        return Ok(vec![record(&json!({"Sns": event}))]);
+    }
     let records = event.get("Records").and_then(Value::as_array);
     let records = records.context("the event: Records: expected a list, as SNS sends it")?;
     Ok(records.iter().map(record).collect())

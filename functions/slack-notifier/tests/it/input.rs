@@ -34,6 +34,17 @@ async fn each_event_of_the_folder_comes_into_the_channel() {
     "#]].assert_eq(&told);
 }
 
+/// What SNS could not deliver waits as the message alone.
+#[tokio::test(start_paused = true)]
+async fn a_message_of_the_queue_is_taken_too() {
+    let function = Function::new().await;
+    function.handle(&event("tag-violation")["Records"][0]["Sns"]).await.unwrap();
+    function.handle(&event("tag-violation")).await.unwrap();
+    let messages = function.slack().take_messages();
+    assert_eq!(messages.len(), 2);
+    assert_eq!(messages[0], messages[1]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_no_event_of_sns_is_an_error() {
     let function = Function::new().await;
