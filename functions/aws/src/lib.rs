@@ -1,11 +1,13 @@
 //! What every function needs of AWS and nothing decides: telemetry, its environment, the
 //! configuration that all clients of a process share, errors that a person can read, the
-//! envelope of events, the topic of alerts, and the ledger of what was told.
+//! envelope of events, the topic of alerts, the ledger of what was told, and requests that are
+//! no calls of AWS.
 
 pub mod alerts;
 pub mod environment;
 pub mod event;
 mod failure;
+pub mod http;
 pub mod ledger;
 pub mod telemetry;
 
@@ -18,16 +20,8 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_smithy_http_client::Builder;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-
-/// How long a connection may take to be made.
-///
-/// The HTTP client keeps a connector for each value of it, and each connector has read all
-/// TLS roots: whoever uses that client beside the SDK takes this one.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Loads the configuration from the environment, as Lambda sets it.
 ///
@@ -36,13 +30,12 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A call is given up after 30 seconds with all its retries, below any function's timeout.
 pub async fn config() -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
+        .connect_timeout(http::CONNECT_TIMEOUT)
         .operation_attempt_timeout(Duration::from_secs(10))
         .operation_timeout(Duration::from_secs(30))
         .build();
-    let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
     aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http)
+        .http_client(http::client())
         .timeout_config(timeouts)
         .retry_config(RetryConfig::standard().with_max_attempts(5))
         .load()

@@ -1,15 +1,11 @@
 //! What CloudFormation is told: the response objects of
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html>.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use aws_smithy_runtime::client::orchestrator::operation::Operation;
+use anyhow::bail;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::timeout::TimeoutConfig;
+use http::Method;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::warn;
@@ -107,36 +103,15 @@ impl Answer {
 
 /// Sends an answer, a bounded number of times. An error has told nobody the URL.
 pub async fn deliver(http: &SharedHttpClient, url: &ResponseUrl, body: &str) -> anyhow::Result<()> {
-    let (origin, path) = split(&url.0).context("ResponseURL: expected a URL")?;
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(aws::CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .build();
-    let operation = Operation::builder()
-        .service_name("cloudformation")
-        .operation_name("answer")
-        .http_client(http.clone())
-        .endpoint_url(origin)
-        .no_auth()
-        .no_retry()
-        .timeout_config(timeouts)
-        .sleep_impl(aws_smithy_async::rt::sleep::TokioSleep::new())
-        .serializer(|(path, body): (String, String)| {
-            // No Content-Type: the URL is signed for an empty one.
-            let request = http::Request::put(path).body(SdkBody::from(body))?;
-            Ok(HttpRequest::try_from(request)?)
-        })
-        .deserializer::<u16, Infallible>(|response| Ok(response.status().as_u16()))
-        .build();
-
     let mut pause = FIRST_PAUSE;
     let mut attempt = 1;
     loop {
-        let outcome = operation.invoke((path.to_owned(), body.to_owned())).await;
-        let reason = match outcome {
-            Ok(200..=299) => return Ok(()),
-            Ok(status) => format!("status {status}"),
-            Err(error) => format!("{:#}", anyhow::Error::new(error)),
+        // No Content-Type: the URL is signed for an empty one.
+        let sent = aws::http::send(http, Method::PUT, &url.0, None, body, ATTEMPT_TIMEOUT).await;
+        let reason = match sent {
+            Ok(answer) if (200..=299).contains(&answer.status) => return Ok(()),
+            Ok(answer) => format!("status {}", answer.status),
+            Err(error) => format!("{error:#}"),
         };
         if attempt == ATTEMPTS {
             bail!("{reason}, the last of {ATTEMPTS} attempts");
@@ -146,11 +121,4 @@ pub async fn deliver(http: &SharedHttpClient, url: &ResponseUrl, body: &str) -> 
         pause *= 4;
         attempt += 1;
     }
-}
-
-/// A URL's scheme and authority, and its path with the query, to the letter.
-fn split(url: &str) -> Option<(&str, &str)> {
-    let authority = url.find("://")? + "://".len();
-    let path = url.get(authority..)?.find('/')? + authority;
-    Some(url.split_at(path))
 }

@@ -18,6 +18,7 @@ async fn main() -> ExitCode {
         Ok("custom-resource") => custom_resource::run().await,
         Ok("image-push") => image_push::run().await,
         Ok("scan-complete") => scan_complete::run().await,
+        Ok("slack-notifier") => slack_notifier::run().await,
         Ok("probe") => probe::run().await,
         Ok(other) => Err(format!("there is no function {other}").into()),
         Err(_) => demo::run().await.map_err(|error| format!("{error:#}").into()),

@@ -81,6 +81,7 @@ impl LocalAws {
                 "AWS::Serverless::Function" => {
                     let arn =
                         self.create_function(&physical_name, &properties, &deployment.program)?;
+                    self.subscribe(&arn, &properties).await?;
                     (physical_name, json!({"Arn": arn}), String::new())
                 }
                 _ if kind.starts_with("Custom::") => {
@@ -181,12 +182,31 @@ impl LocalAws {
                         .with_context(|| format!("the schedule {rule} of {name}"))?;
                     state.schedules.push(schedule);
                 }
+                // By `subscribe`.
+                Some("SNS") => {}
                 other => {
                     bail!("the event {rule} of {name} is of type {other:?}, which never comes here")
                 }
             }
         }
         Ok(format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"))
+    }
+
+    /// Subscribes a function to the topics among its events.
+    async fn subscribe(&self, function: &str, properties: &Value) -> anyhow::Result<()> {
+        let events = properties["Events"].as_object().into_iter().flatten();
+        for (name, event) in events.filter(|(_, event)| event["Type"] == "SNS") {
+            let event = &event["Properties"];
+            known(event, SNS_PROPERTIES).with_context(|| format!("the topic {name}"))?;
+            let subscription = json!({
+                "TopicArn": event["Topic"],
+                "Protocol": "lambda",
+                "Endpoint": function,
+            });
+            let made = self.make("AWS::SNS::Subscription", name, &subscription).await;
+            made.with_context(|| format!("the topic {name}"))?;
+        }
+        Ok(())
     }
 
     /// Asks a custom resource's function, as CloudFormation does: asynchronously, and the
@@ -270,6 +290,8 @@ const FUNCTION_PROPERTIES: &[&str] = &[
 ];
 /// The same of a rule: what is delivered here always arrives.
 const RULE_PROPERTIES: &[&str] = &["DeadLetterConfig", "Pattern", "RetryPolicy"];
+/// The same of a topic.
+const SNS_PROPERTIES: &[&str] = &["RedrivePolicy", "Topic"];
 
 /// Refuses what would be passed over otherwise.
 fn known(properties: &Value, names: &[&str]) -> anyhow::Result<()> {

@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 
-use crate::{LocalAws, REGION};
+use crate::{LocalAws, REGION, slack};
 
 impl LocalAws {
     /// A client configuration that reaches nothing but this, as a caller of nothing known.
@@ -36,7 +36,11 @@ impl LocalAws {
             request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
         let request = request.map(|body| Bytes::copy_from_slice(body.bytes().unwrap_or_default()));
         let reset = |reset: crate::server::Reset| ConnectorError::io(reset.into());
-        let response = self.handle(request).await.map_err(reset)?.map(SdkBody::from);
+        let response = match request.uri().host() {
+            Some(slack::HOST) => self.slack().answer(&request).await,
+            _ => self.handle(request).await,
+        };
+        let response = response.map_err(reset)?.map(SdkBody::from);
         HttpResponse::try_from(response).map_err(|error| ConnectorError::user(error.into()))
     }
 }

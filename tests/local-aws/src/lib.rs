@@ -8,8 +8,8 @@
 //! wrong with it; [`ecr`] is Amazon ECR, `distribution` the protocol that images are pushed
 //! in, [`iam`], [`services`] and [`inspector`] what is beside it; [`lambda`] runs functions
 //! as processes, [`pattern`] decides which event is theirs, `delivery` brings it;
-//! [`cloudformation`] puts a [`template`] here; [`server`] is the port, `connector` the
-//! same without one.
+//! [`cloudformation`] puts a [`template`] here; [`slack`] is no AWS, but where alerts go;
+//! [`server`] is the port, `connector` the same without one.
 
 #![expect(
     clippy::indexing_slicing,
@@ -32,6 +32,7 @@ pub mod pattern;
 mod query;
 pub mod server;
 pub mod services;
+pub mod slack;
 pub mod template;
 
 use std::collections::BTreeMap;
@@ -137,6 +138,7 @@ pub struct LocalAws(Arc<Inner>);
 struct Inner {
     state: Mutex<State>,
     services: Services,
+    slack: slack::Slack,
     endpoint: OnceLock<String>,
     lambda: OnceLock<Lambda>,
     /// Rings when CloudFormation was answered.
@@ -198,6 +200,12 @@ impl LocalAws {
     #[must_use]
     pub fn services(&self) -> &Services {
         &self.0.services
+    }
+
+    /// Slack, which is at [`slack::HOST`] for clients in this process.
+    #[must_use]
+    pub fn slack(&self) -> &slack::Slack {
+        &self.0.slack
     }
 
     /// What runs functions.

@@ -28,7 +28,7 @@ const PROCESSES: usize = 15;
 const WARM: usize = 20;
 
 /// What is shipped.
-const FUNCTIONS: [&str; 2] = ["custom-resource", "image-push"];
+const FUNCTIONS: [&str; 3] = ["custom-resource", "image-push", "slack-notifier"];
 
 /// What a function is given to do.
 #[derive(Clone, Copy, Debug, PartialEq)]

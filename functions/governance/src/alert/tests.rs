@@ -275,6 +275,59 @@ fn amazon_q_gets_its_own_schema() {
     assert!(description.contains(plan.quarantine_tag.unwrap().as_str()), "{description}");
 }
 
+/// Every name and text as long as it can come, and of what is escaped to several times its size.
+#[test]
+fn the_largest_alert_is_within_amazon_q_s_schema() {
+    let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
+    let remedy = Remedy { label: "\"".repeat(400), command: "\"".repeat(LONGEST_COMMAND) };
+    let tags: Vec<Tag> = (0..1_000).map(|n| format!("{n:0>128}").parse().unwrap()).collect();
+    let largest = Alert {
+        title: format!("x{}", "é".repeat(10_000)),
+        text: "\u{1f433}".repeat(100_000),
+        account: "1".repeat(12),
+        region: "r".repeat(32),
+        repository: Some("r".repeat(256).parse().unwrap()),
+        component: Some("c".repeat(128).parse().unwrap()),
+        image: Some(Subject { digest: digest(), tags }),
+        details: Map::from_iter([("all".to_owned(), "x".repeat(1_000_000).into())]),
+        remedies: vec![remedy; 20],
+        source: Source { id: "i".repeat(64), time: "2026-11-24T10:00:00Z".to_owned() },
+        ..alert
+    };
+    assert_eq!(against_the_limits(&largest.message()), Vec::<String>::new());
+}
+
+/// What is held against the schema would be found out.
+#[test]
+fn a_notification_that_amazon_q_would_not_take_is_noticed() {
+    let good = alert(&policy(GUIDE, &[]), "latest", &["latest"]).0.amazon_q();
+    for (pointer, value, expected) in [
+        ("/surprise", json!(1), "names"),
+        ("/version", json!(1), "version"),
+        ("/source", json!("aws"), "source"),
+        ("/id", json!(1), "id"),
+        ("/content/surprise", json!("x"), "content's names"),
+        ("/content/textType", json!("plain"), "textType"),
+        ("/content/title", json!("x".repeat(251)), "title"),
+        ("/content/description", json!(""), "description"),
+        ("/content/nextSteps", json!(["x".repeat(351)]), "nextSteps"),
+        ("/content/keywords", json!("x"), "keywords"),
+        ("/metadata/surprise", json!("x"), "metadata's names"),
+        ("/metadata/threadId", json!(1), "threadId"),
+        ("/metadata/summary", Value::Null, "summary"),
+        ("/metadata/eventType", json!([]), "eventType"),
+        ("/metadata/relatedResources", json!([1]), "relatedResources"),
+        ("/metadata/additionalContext/Tags", json!(["x"]), "additionalContext"),
+    ] {
+        let mut bad = good.clone();
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        let parent = bad.pointer_mut(parent).and_then(Value::as_object_mut).unwrap();
+        parent.insert(name.to_owned(), value);
+        assert_eq!(against_the_schema(&bad), [expected], "{pointer}");
+    }
+    assert_eq!(against_the_schema(&good), [""; 0]);
+}
+
 #[test]
 fn an_image_with_a_thousand_tags_has_an_alert_too() {
     let tags: Vec<String> = (0..1_000).map(|n| format!("{n:0>128}")).collect();

@@ -13,6 +13,7 @@ mod pushes;
 mod readme;
 mod scans;
 mod services;
+mod slack;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -135,7 +135,7 @@ async fn what_cannot_be_understood_ends_in_the_queue_with_the_reason() {
 }
 
 /// The one message of a queue.
-async fn receive(aws: &LocalAws, queue: &str) -> Value {
+pub async fn receive(aws: &LocalAws, queue: &str) -> Value {
     let call = async |operation: &str, input: Value| -> Value {
         let request = http::Request::post("/")
             .header("x-amz-target", format!("AmazonSQS.{operation}"))

@@ -1,0 +1,186 @@
+//! Texts of other people, made fit for Slack: without what could hide or forge something,
+//! escaped, and no longer than there is room for.
+//!
+//! <https://docs.slack.dev/messaging/formatting-message-text>
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// The most characters of a link's URL. Slack takes 3,000 of a button's, and says nothing of
+/// others.
+const LONGEST_URL: usize = 1_000;
+
+/// How many characters Slack counts, at most. It does not say what it takes for one; no way of
+/// counting gives more than that of UTF-16 but by bytes.
+#[must_use]
+pub fn length(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+/// The text without what is not seen: control characters, and those that change the direction
+/// or the place of what is around them. Line ends stay.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    text.chars().filter(|&c| c == '\n' || !is_hidden(c)).collect()
+}
+
+/// The same as one line.
+#[must_use]
+pub fn line(text: &str) -> String {
+    let spaced: String = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).collect();
+    visible(&spaced).trim().to_owned()
+}
+
+/// Whether a character is not seen, or not as what it is.
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// One character as Slack has to be sent it.
+fn escaped(c: char) -> Cow<'static, str> {
+    match c {
+        '&' => "&amp;".into(),
+        '<' => "&lt;".into(),
+        '>' => "&gt;".into(),
+        c => c.to_string().into(),
+    }
+}
+
+/// The text, escaped, with at most so many characters after that. What is cut off ends in an
+/// ellipsis, at the end of a line if there is one not far from there.
+#[must_use]
+pub fn fitted(text: &str, most: usize) -> String {
+    let mut out = String::new();
+    let mut used = 0;
+    // Where the text ends if it turns out to be too long.
+    let mut end = 0;
+    for c in text.chars() {
+        let c = escaped(c);
+        used += length(&c);
+        if used > most {
+            out.truncate(end);
+            let by_line = out.rfind('\n').filter(|at| at * 4 >= end * 3);
+            out.truncate(by_line.unwrap_or(end));
+            return out + "…";
+        }
+        out.push_str(&c);
+        if used < most {
+            end = out.len();
+        }
+    }
+    out
+}
+
+/// One line of it as code, in which nothing means anything; at most so many characters.
+#[must_use]
+pub fn code(text: &str, most: usize) -> String {
+    // A code span cannot hold what ends it, and none is empty.
+    let text = line(text).replace('`', "'");
+    let text = if text.is_empty() { "none" } else { &text };
+    format!("`{}`", fitted(text, most.saturating_sub(2)))
+}
+
+/// A link to an https URL; as code where there is none that can be linked to.
+#[must_use]
+pub fn link(url: Option<&str>, text: &str, most: usize) -> String {
+    let shown = line(text).replace('`', "'");
+    match url.and_then(https) {
+        Some(url) if !shown.is_empty() => {
+            format!("<{url}|{}>", fitted(&shown.replace('|', "/"), most))
+        }
+        _ => code(text, most),
+    }
+}
+
+/// A URL as it can stand in a link, if it is one of https: nothing in it ends the link, hides
+/// a part of it, or names somebody before the host.
+fn https(url: &str) -> Option<String> {
+    let rest = url.strip_prefix("https://")?;
+    let host = rest.split(['/', '?', '#']).next()?;
+    let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':');
+    if host.is_empty() || !host.chars().all(is_host) || host.starts_with(['.', '-', ':']) {
+        return None;
+    }
+    let mut out = "https://".to_owned();
+    for c in rest.chars() {
+        match c {
+            // In a URL an ampersand separates; Slack undoes this escaping.
+            '&' => out.push_str("&amp;"),
+            c if c.is_ascii_alphanumeric() || "-._~:/?#[]@!$'()*+,;=%".contains(c) => out.push(c),
+            c => {
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    let _ = write!(out, "%{byte:02X}");
+                }
+            }
+        }
+    }
+    (length(&out) <= LONGEST_URL).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_seen_goes_and_what_is_seen_stays() {
+        assert_eq!(visible("a\u{0}b\u{1b}[31m\r\nc\u{202e}d\u{200b}é👩‍👩‍👧"), "ab[31m\ncdé👩‍👩‍👧");
+        assert_eq!(line("  one\ttwo\r\nthree\u{2028}four "), "one two  three four");
+    }
+
+    #[test]
+    fn a_text_is_cut_after_its_escaping_and_never_inside_it() {
+        assert_eq!(fitted("a<b>&c", 100), "a&lt;b&gt;&amp;c");
+        assert_eq!(fitted("a<b", 6), "a&lt;b");
+        assert_eq!(fitted("a<bc", 6), "a&lt;…");
+        assert_eq!(fitted("<<<", 11), "&lt;&lt;…");
+        assert_eq!(fitted("👩👩👩", 5), "👩👩…");
+        assert_eq!(fitted("abc", 0), "…");
+        // At the end of a line, if that is not far away.
+        assert_eq!(fitted("one two three\nfour", 16), "one two three…");
+        assert_eq!(fitted("one\ntwo three four", 16), "one\ntwo three f…");
+    }
+
+    #[test]
+    fn only_https_is_linked_and_nothing_ends_the_link_early() {
+        let check = |url: &str, expected: &str| {
+            assert_eq!(link(Some(url), "x", 9), expected, "{url}");
+        };
+        check("https://example.com/a?b=c&d#e", "<https://example.com/a?b=c&amp;d#e|x>");
+        check("https://example.com/a|b>c <d>", "<https://example.com/a%7Cb%3Ec%20%3Cd%3E|x>");
+        check("https://example.com/\n\u{202e}é", "<https://example.com/%0A%E2%80%AE%C3%A9|x>");
+        check("https://example.com:8443", "<https://example.com:8443|x>");
+        for none in [
+            "http://example.com",
+            "javascript:alert(1)",
+            "HTTPS://example.com",
+            "https://",
+            "https:///a",
+            "https://user@example.com/",
+            "https://exa mple.com/",
+            "https://exämple.com/",
+            "//example.com",
+            "",
+        ] {
+            check(none, "`x`");
+        }
+        check(&format!("https://example.com/{}", "é".repeat(200)), "`x`");
+        assert_eq!(
+            link(Some("https://example.com"), "a|b`<c>\n", 99),
+            "<https://example.com|a/b'&lt;c&gt;>"
+        );
+        assert_eq!(link(Some("https://example.com"), " \u{1}", 9), "`none`");
+    }
+
+    #[test]
+    fn code_holds_nothing_that_ends_it() {
+        assert_eq!(code("a`b\nc", 99), "`a'b c`");
+        assert_eq!(code("<!channel>", 99), "`&lt;!channel&gt;`");
+        assert_eq!(code("", 99), "`none`");
+        assert_eq!(code("abcdef", 6), "`abc…`");
+    }
+}

@@ -1,0 +1,75 @@
+//! What comes, and what cannot be understood.
+
+use expect_test::expect;
+use local_aws::slack::{self, Reply};
+use serde_json::json;
+
+use crate::{Function, event};
+
+/// Every event there is a file of, and the first line of what comes into the channel.
+#[tokio::test(start_paused = true)]
+async fn each_event_of_the_folder_comes_into_the_channel() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/slack-notifier");
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    let function = Function::new().await;
+    let mut told = String::new();
+    for name in names {
+        function.handle(&event(&name)).await.unwrap();
+        let messages = function.slack().take_messages();
+        assert_eq!(messages.len(), 1, "{name}");
+        let shown = slack::render(&messages[0]);
+        told += &format!("{name}: {}\n", shown.lines().next().unwrap());
+    }
+    expect![[r#"
+        by-hand: Maintenance
+        cloudwatch-alarm: ALARM: ecr-warden-FailedEventsAlarm-1ABCDEFGHIJKL
+        event-of-a-rule: ECR Pull Through Cache Action
+        scan-findings: CRITICAL: 3 new findings in infrastructure:litellm-v1.80.6
+        scan-resolved: INFORMATIONAL: litellm in infrastructure has no findings at HIGH or above any more
+        tag-violation: HIGH: infrastructure:litellm-1.80.5 was quarantined
+    "#]].assert_eq(&told);
+}
+
+/// What SNS could not deliver waits as the message alone.
+#[tokio::test(start_paused = true)]
+async fn a_message_of_the_queue_is_taken_too() {
+    let function = Function::new().await;
+    function.handle(&event("tag-violation")["Records"][0]["Sns"]).await.unwrap();
+    function.handle(&event("tag-violation")).await.unwrap();
+    let messages = function.slack().take_messages();
+    assert_eq!(messages.len(), 2);
+    assert_eq!(messages[0], messages[1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_event_of_sns_is_an_error() {
+    let function = Function::new().await;
+    for event in [json!(null), json!({}), json!({"Records": "x"})] {
+        let error = function.handle(&event).await.unwrap_err();
+        assert_eq!(error.to_string(), "the event: Records: expected a list, as SNS sends it");
+    }
+    assert_eq!(function.slack().take_attempts(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_message_that_fails_does_not_stand_in_the_way_of_another() {
+    let function = Function::new().await;
+    let mut event = event("scan-resolved");
+    let mut second = event["Records"][0].clone();
+    second["Sns"]["MessageId"] = json!("second");
+    event["Records"].as_array_mut().unwrap().push(second);
+    function.slack().next([Reply::Answer(403, "action_prohibited")]);
+    let error = function.handle(&event).await.unwrap_err().to_string();
+    assert!(
+        error.starts_with(
+            "message 95df01b4-ee98-5cb9-9903-4c221d41eb5e: Slack refused it for good: status 403"
+        ),
+        "{error}"
+    );
+    assert!(!error.contains("second"), "{error}");
+    assert_eq!(function.slack().take_messages().len(), 1);
+}

@@ -1,0 +1,80 @@
+//! The secret: read once, and again when it is of no use any more.
+
+use local_aws::Fault;
+use local_aws::slack::{self, Reply};
+use serde_json::json;
+
+use crate::{Function, SECRET, event, secrets};
+
+const GET: &str = "secretsmanager:GetSecretValue";
+
+#[tokio::test(start_paused = true)]
+async fn it_is_read_once_for_many_invocations() {
+    let function = Function::new().await;
+    for _ in 0..5 {
+        function.handle(&event("tag-violation")).await.unwrap();
+    }
+    // What passes by itself is not its fault.
+    function.slack().always(Some(Reply::Answer(500, "")));
+    function.fail().await;
+    function.slack().always(None);
+    function.handle(&event("tag-violation")).await.unwrap();
+    assert_eq!(function.calls(), [GET]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_refusal_for_good_it_is_read_again() {
+    let function = Function::new().await;
+    function.slack().next([Reply::Answer(404, "no_service")]);
+    function.fail().await;
+    function.put_secret(&format!("https://{}/services/T1/B1/another", slack::HOST)).await;
+    function.handle(&event("tag-violation")).await.unwrap();
+    assert_eq!(function.calls(), [GET, GET]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_it_is_said_without_what_it_is() {
+    for (value, expected) in [
+        (format!("http://example.com/services/{SECRET}"), "its URL is of http"),
+        (format!(r#"{{"url": "https://example.com/{SECRET}"}}"#), "its value is JSON"),
+        (SECRET.to_owned(), "its value is no URL"),
+        (format!("https://example.com/{SECRET} {SECRET}"), "its value is no URL"),
+    ] {
+        let function = Function::with_secret(&value).await;
+        let error = function.fail().await;
+        assert!(error.starts_with(&format!("the secret {}: {expected}", function.arn)), "{error}");
+        // It may have been corrected.
+        function.put_secret(&format!("https://{}/services/T1/B1/another", slack::HOST)).await;
+        function.handle(&event("tag-violation")).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_without_a_text_is_an_error() {
+    let function = Function::new().await;
+    let put = json!({"SecretId": function.arn, "SecretBinary": "bWFya2VkLXNlY3JldA=="});
+    secrets(&function.aws, "PutSecretValue", &put).await;
+    assert_eq!(function.fail().await, "the secret has no text: store the URL as one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_cannot_be_read_is_an_error_with_aws_s_reason() {
+    let function = Function::new().await;
+    function.aws.fault("GetSecretValue", 0, Fault::Error(400, "AccessDeniedException"));
+    let error = function.fail().await;
+    let expected =
+        format!("reading the secret {}: AccessDeniedException: made to fail", function.arn);
+    assert_eq!(error, expected);
+    // Nor is one that hangs waited for longer than there is time.
+    function.aws.heal();
+    function.aws.fault("GetSecretValue", 0, Fault::Hang);
+    assert_eq!(function.fail().await, "no time was left to read the secret");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_of_it_prints() {
+    let function = Function::new().await;
+    function.handle(&event("tag-violation")).await.unwrap();
+    let printed = format!("{:?}", function.context);
+    assert!(!printed.contains(SECRET) && !printed.contains("hooks"), "{printed}");
+}
