@@ -176,7 +176,12 @@ impl Alert {
             "https": alert.amazon_q().to_string(),
         });
         // E-mail subjects are ASCII, without what could end the line.
-        let subject = alert.title.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
+        let ascii = |text: &str| -> String {
+            text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect()
+        };
+        // SNS takes no empty one.
+        let subject = ascii(&alert.title);
+        let subject = if subject.trim().is_empty() { alert.kind.to_string() } else { subject };
         Message { subject: shortened(subject, LONGEST_SUBJECT, "..."), body: texts.to_string() }
     }
 

@@ -187,7 +187,7 @@ impl<'a> Invocation<'a> {
                 }
             };
             if is_done {
-                self.count(&report);
+                self.print(&version, &report);
                 return Ok(());
             }
         }
@@ -314,8 +314,8 @@ impl<'a> Invocation<'a> {
             let risks = self.risks().await?;
             report = self.report(memory, &scanned, &risks);
         }
+        self.print(version, &report);
         self.tell(version, &scanned, &report, unread.as_deref()).await?;
-        self.count(&report);
         Ok(Some(memory.clone().after(&scanned, &report)))
     }
 
@@ -384,7 +384,7 @@ impl<'a> Invocation<'a> {
         Scan { about, tags: &version.tags, scanned, parameter }
     }
 
-    /// Prints what was decided, and tells it.
+    /// Tells what was decided.
     async fn tell(
         &self,
         version: &Version,
@@ -394,22 +394,24 @@ impl<'a> Invocation<'a> {
     ) -> anyhow::Result<()> {
         let about = About { digest: version.digest.clone(), ..self.scan.about.clone() };
         let told = self.told(&about, version, scanned);
-        let repository = &about.repository;
         let alert = match report.verdict {
             Verdict::Tell => alert::scan_findings(&told, report, unread),
             Verdict::Resolve => alert::scan_resolved(&told, report),
             Verdict::Nothing => return Ok(()),
         };
-        info!(
-            repository.name = %repository, image.digest = %scanned.image,
-            findings.counted = report.counted.len(), findings.new = report.news().count(),
-            "{}", alert.title
-        );
         self.teller.context.alerts.publish(&alert).await
     }
 
-    fn count(&self, report: &Report) {
-        let counts = Metrics::of("Repository", &self.scan.about.repository);
+    /// Prints what was decided, and counts it.
+    fn print(&self, version: &Version, report: &Report) {
+        let About { repository, digest, .. } = &self.scan.about;
+        let name = version.tag.as_ref().map_or_else(|| format!("@{digest}"), |it| format!(":{it}"));
+        info!(
+            repository.name = %repository, image.digest = %digest,
+            findings.counted = report.counted.len(), findings.new = report.news().count(),
+            "{repository}{name}: {report}"
+        );
+        let counts = Metrics::of("Repository", repository);
         let new = u32::try_from(report.news().count()).unwrap_or(u32::MAX);
         let counts = counts.count("ScansSeen", 1).count("FindingsNew", new);
         counts.write(self.teller.request_id, self.teller.now);

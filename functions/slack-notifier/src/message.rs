@@ -89,7 +89,7 @@ pub struct Finding {
     pub installed: Option<String>,
     /// The version that it is fixed in.
     pub fixed: Option<String>,
-    /// Whether it is known to be exploited.
+    /// Whether an exploit is known.
     pub is_exploited: bool,
     /// The probability that it will be, from 0 to 1.
     pub epss: Option<f64>,

@@ -1,5 +1,5 @@
 //! A virtual environment with the tools, the emulator of everything but ECR as a process of
-//! its own, and the embedded ECR on a port.
+//! its own, and the embedded ECR and Slack on ports.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use local_aws::LocalAws;
 use local_aws::server::Server;
+use local_aws::slack;
 use tokio::runtime::Runtime;
 
 /// The account and region that everything is in.
@@ -27,6 +28,7 @@ pub struct Local {
     venv: PathBuf,
     endpoint: String,
     ecr: Server,
+    slack: slack::Server,
     _runtime: Runtime,
     _ministack: Process,
 }
@@ -54,6 +56,7 @@ impl Local {
             .build()
             .context("starting a thread for ECR")?;
         let ecr = runtime.block_on(aws.serve((Ipv4Addr::LOCALHOST, 0).into()))?;
+        let slack = runtime.block_on(aws.slack().serve((Ipv4Addr::LOCALHOST, 0).into()))?;
         let port = free_port()?;
         let endpoint = format!("http://127.0.0.1:{port}");
         // Its functions inherit the endpoints, and so find both.
@@ -72,7 +75,7 @@ impl Local {
             .context("starting ministack")?;
         wait_for(&mut ministack.0, port)
             .with_context(|| format!("ministack did not start; see {}", logs.display()))?;
-        Ok(Self { aws, root, venv, endpoint, ecr, _runtime: runtime, _ministack: ministack })
+        Ok(Self { aws, root, venv, endpoint, ecr, slack, _runtime: runtime, _ministack: ministack })
     }
 
     /// Where the sources are.
@@ -88,6 +91,11 @@ impl Local {
     /// Where ECR is, such as `http://127.0.0.1:4566`.
     pub fn ecr(&self) -> &str {
         self.ecr.endpoint()
+    }
+
+    /// Where Slack is, such as `http://127.0.0.1:4567`.
+    pub fn slack(&self) -> &str {
+        self.slack.endpoint()
     }
 
     /// A tool of the virtual environment, in `infra/sam`, reaching nothing but the emulators.

@@ -1,6 +1,7 @@
 //! What has to hold of a deployed stack, step by step.
 
 mod pushes;
+mod scans;
 
 use std::cell::Cell;
 use std::fmt::Debug;
@@ -27,6 +28,7 @@ pub fn run(local: &Local) -> anyhow::Result<u32> {
     run.defaults(&stack)?;
     run.readme(&stack)?;
     run.pushes(&stack)?;
+    run.scans(&stack)?;
     run.update(&stack)?;
     run.impact(&stack)?;
     run.rename(&stack)?;

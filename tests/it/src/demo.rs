@@ -2,7 +2,9 @@
 //!
 //! It shows what stands by asking AWS for it, not by what it thinks that it did.
 
+mod inbox;
 mod pushes;
+mod scans;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -12,6 +14,8 @@ use local_aws::cloudformation::{Deployment, Made};
 use local_aws::template::Template;
 use local_aws::{ACCOUNT, LocalAws, REGION};
 use serde_json::{Value, json};
+
+use self::inbox::Inbox;
 
 /// How wide a line is at most, without its indentation, wherever it can be broken.
 const WIDTH: usize = 96;
@@ -29,11 +33,14 @@ pub async fn run() -> anyhow::Result<()> {
 
     step(
         "Deploy infra/sam/template.yaml",
-        "With its defaults, an AlertEmail, RepositoryNamePatterns, and one line more: a tag that \
-         is forbidden. The functions run as processes. For each Custom:: resource it is asked as CloudFormation \
-         asks, says what it is about to do (the indented lines, from its log), and does it.",
+        "With its defaults, an AlertEmail, a SlackWebhookSecretArn, RepositoryNamePatterns, and \
+         one line more: a tag that is forbidden. The functions run as processes. For each \
+         Custom:: resource it is asked as CloudFormation asks, says what it is about to do (the \
+         indented lines, from its log), and does it.",
     );
-    let outputs = deploy(&aws).await?;
+    let slack = aws.slack().serve((Ipv4Addr::LOCALHOST, 0).into()).await?;
+    let secret = store_webhook(&aws, slack.endpoint()).await?;
+    let outputs = deploy(&aws, &secret).await?;
 
     step("What stands now", "Asked of ECR and IAM, not remembered from the steps above.");
     for name in ["infrastructure", "deployments"] {
@@ -55,11 +62,25 @@ pub async fn run() -> anyhow::Result<()> {
         }
     }
 
-    let inbox = pushes::Inbox { aws: &aws, function: "ecr-warden-ImagePushFunction" };
     subscribe_queue(&aws, output(&outputs, "AlertTopicArn")?).await?;
-    pushes::show(&inbox).await?;
+    let inbox = |function| Inbox { aws: &aws, function };
+    pushes::show(&inbox("ecr-warden-ImagePushFunction")).await?;
+    let parameter = output(&outputs, "AcceptedRisksParameter")?;
+    scans::show(&inbox("ecr-warden-ScanCompleteFunction"), parameter).await?;
     aws.lambda().stop();
     Ok(())
+}
+
+/// A secret with the URL of a webhook, as Slack gives one; gives its ARN.
+async fn store_webhook(aws: &LocalAws, slack: &str) -> anyhow::Result<String> {
+    let url = format!("{slack}/services/T0000000/B0000000/demonstration");
+    let secret = json!({"Name": "ecr-warden/slack", "SecretString": url}).to_string();
+    let request = http::Request::post("/")
+        .header("x-amz-target", "secretsmanager.CreateSecret")
+        .body(secret.into())?;
+    let made = aws.services().handle("secretsmanager", request).await;
+    let made: Value = serde_json::from_slice(made.body())?;
+    made["ARN"].as_str().map(str::to_owned).context("the secret was not made")
 }
 
 /// A queue of our own, that gets alerts as machines get them.
@@ -95,7 +116,7 @@ fn broken(text: &str, after: &[char]) -> impl Iterator<Item = String> {
     lines.into_iter().map(|line| line.trim_end().to_owned())
 }
 
-async fn deploy(aws: &LocalAws) -> anyhow::Result<BTreeMap<String, String>> {
+async fn deploy(aws: &LocalAws, secret: &str) -> anyhow::Result<BTreeMap<String, String>> {
     let grammar = "          Grammar: !Ref InfrastructureTagGrammar\n";
     let (before, after) = TEMPLATE.split_once(grammar).context("the template has no grammar")?;
     let forbidden = "          Forbidden: ['*-v0.0.0']\n";
@@ -103,6 +124,7 @@ async fn deploy(aws: &LocalAws) -> anyhow::Result<BTreeMap<String, String>> {
     let parameters = [
         ("AlertEmail", "platform-team@example.com"),
         ("RepositoryNamePatterns", "infrastructure deployments"),
+        ("SlackWebhookSecretArn", secret),
     ];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let deployment = Deployment {

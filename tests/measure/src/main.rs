@@ -28,7 +28,7 @@ const PROCESSES: usize = 15;
 const WARM: usize = 20;
 
 /// What is shipped.
-const FUNCTIONS: [&str; 3] = ["custom-resource", "image-push", "slack-notifier"];
+const FUNCTIONS: [&str; 4] = ["custom-resource", "image-push", "scan-complete", "slack-notifier"];
 
 /// What a function is given to do.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,13 +40,22 @@ enum Work {
     Conforming,
     /// A push that is quarantined: eight calls.
     Quarantine,
+    /// A scan that found nothing that counts: two calls.
+    Clean,
+    /// A scan that found something new: six calls.
+    Findings,
+    /// An alert that goes to Slack: the webhook, and its secret at first.
+    Slack,
 }
 
 /// Each kind of work, and by which function.
-const WORKS: [(&str, Work); 3] = [
+const WORKS: [(&str, Work); 6] = [
     ("custom-resource", Work::Deletion),
     ("image-push", Work::Conforming),
     ("image-push", Work::Quarantine),
+    ("scan-complete", Work::Clean),
+    ("scan-complete", Work::Findings),
+    ("slack-notifier", Work::Slack),
 ];
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -82,14 +91,16 @@ async fn run() -> anyhow::Result<()> {
     let folder = target.join(format!("measure/{}", std::process::id()));
     let tls = tls::serve(&aws, &folder).await?;
 
-    work::prepare(&aws).await?;
+    let slack = aws.slack().serve((Ipv4Addr::LOCALHOST, 0).into()).await?;
+    let webhook = work::prepare(&aws, slack.endpoint()).await?;
     let bare = target.join("release/bare");
-    let mut subjects = vec![subject("bare", &bare, Work::Deletion, http.endpoint(), None)];
+    let mut subjects =
+        vec![subject("bare", &bare, Work::Deletion, http.endpoint(), None, &webhook)];
     for (name, work) in WORKS {
         let program = target.join("release").join(name);
         let mut add = |over: &str, endpoint: &str, roots: &Path| {
             let label = format!("{name}, {}{over}", work.label());
-            subjects.push(subject(&label, &program, work, endpoint, Some(roots)));
+            subjects.push(subject(&label, &program, work, endpoint, Some(roots), &webhook));
         };
         // What is not told where its roots are may look in more places than Lambda has.
         let (roots, count) = &tls.system_roots;
@@ -105,7 +116,7 @@ async fn run() -> anyhow::Result<()> {
     aws.lambda().stop();
     std::fs::remove_dir_all(folder)?;
     let bare = print_times(&subjects)?;
-    print_judgement(&root, bare)?;
+    print_decisions(&root, bare)?;
     print_sizes(&target)
 }
 
@@ -127,8 +138,9 @@ fn subject(
     work: Work,
     endpoint: &str,
     roots: Option<&Path>,
+    webhook: &str,
 ) -> Subject {
-    let mut environment = work::environment();
+    let mut environment = work::environment(webhook);
     environment.insert("AWS_ENDPOINT_URL".to_owned(), endpoint.to_owned());
     if let Some(roots) = roots {
         environment.insert("SSL_CERT_FILE".to_owned(), roots.display().to_string());
@@ -210,17 +222,22 @@ fn print_times(subjects: &[Subject]) -> anyhow::Result<f64> {
     Ok(bare[2])
 }
 
-/// Judgements alone, as they are built to be shipped, beside a bare warm invocation.
-fn print_judgement(root: &Path, bare: f64) -> anyhow::Result<()> {
+/// Decisions alone, as they are built to be shipped, beside a bare warm invocation.
+fn print_decisions(root: &Path, bare: f64) -> anyhow::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments = ["bench", "--package", "governance", "--bench", "judgement", "--locked"];
-    let output = Command::new(&cargo).args(arguments).current_dir(root).output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    println!("\njudgement alone, beside a bare warm invocation\n");
-    for line in String::from_utf8(output.stdout)?.lines() {
-        let (name, nanoseconds) = line.split_once(' ').context("the benchmark printed no pair")?;
-        let seconds = nanoseconds.parse::<f64>()? / 1e9;
-        println!("{name:<38}{:>7.3}×", seconds / bare);
+    println!(
+        "\ndecisions alone, beside a bare warm invocation (the aim: the report within 2 ms)\n"
+    );
+    for bench in ["judgement", "findings"] {
+        let arguments = ["bench", "--package", "governance", "--bench", bench, "--locked"];
+        let output = Command::new(&cargo).args(arguments).current_dir(root).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        for line in String::from_utf8(output.stdout)?.lines() {
+            let pair = line.rsplit_once(' ').context("the benchmark printed no pair")?;
+            let seconds = pair.1.parse::<f64>()? / 1e9;
+            let milliseconds = seconds * 1e3;
+            println!("{:<38}{:>7.3}×  ({milliseconds:.3} ms here and now)", pair.0, seconds / bare);
+        }
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, anyhow, ensure};
+use local_aws::ecr::scan::finding::basic_finding;
 use local_aws::template::{Identity, Stack, Template};
 use local_aws::{ACCOUNT, LocalAws, REGION, RESPONSE_URL};
 use serde_json::{Value, json};
@@ -13,8 +14,11 @@ use crate::Work;
 const REPOSITORY: &str = "infrastructure";
 const POLICY: &str = r#"[{"RepositoryName":"infrastructure","ImageTagMutability":"IMMUTABLE","LifecycleTagCount":20,"LifecycleUntaggedDays":7,"Governance":{"Tags":{"Grammar":"{component}-v{semver}","Enforcement":"quarantine"},"Retention":{"Enforcement":"report"}}}]"#;
 
-/// Makes what the functions call for: a repository, the topic and the ledger.
-pub async fn prepare(aws: &LocalAws) -> anyhow::Result<()> {
+const PARAMETER: &str = "/ecr-warden/accepted-risks";
+
+/// Makes what the functions call for: a repository, the topic, the ledger, the accepted risks,
+/// and the webhook of this Slack; gives the ARN of its secret.
+pub async fn prepare(aws: &LocalAws, channel: &str) -> anyhow::Result<String> {
     let repository = json!({"repositoryName": REPOSITORY, "imageTagMutability": "IMMUTABLE"});
     let created = aws.by_hand("CreateRepository", &repository);
     created.map_err(|error| anyhow!("{}: {}", error.code, error.message))?;
@@ -30,17 +34,28 @@ pub async fn prepare(aws: &LocalAws) -> anyhow::Result<()> {
     };
     let stack = Stack::new(&template, identity, &BTreeMap::new())?;
     aws.make("AWS::DynamoDB::Table", "ledger", &stack.properties("Ledger")?).await?;
-    Ok(())
+    let risks = json!({"Name": PARAMETER, "Type": "String", "Value": "[]"});
+    aws.make("AWS::SSM::Parameter", "risks", &risks).await?;
+    let url = format!("{channel}/services/T0000000/B0000000/measure");
+    let secret = json!({"Name": "slack", "SecretString": url}).to_string();
+    let request = http::Request::post("/")
+        .header("x-amz-target", "secretsmanager.CreateSecret")
+        .body(secret.into())?;
+    let made = aws.services().handle("secretsmanager", request).await;
+    let made: Value = serde_json::from_slice(made.body())?;
+    made["ARN"].as_str().map(str::to_owned).context("the secret was not made")
 }
 
 /// The variables of every function; each takes its own.
-pub fn environment() -> BTreeMap<String, String> {
+pub fn environment(webhook: &str) -> BTreeMap<String, String> {
     let topic = format!("arn:aws:sns:{REGION}:{ACCOUNT}:alerts");
     [
         ("GOVERNANCE", POLICY),
         ("REPOSITORY_NAME_PATTERNS", ""),
         ("ALERT_TOPIC_ARN", &topic),
         ("LEDGER_TABLE", "ledger"),
+        ("ACCEPTED_RISKS_PARAMETER", PARAMETER),
+        ("SLACK_WEBHOOK_SECRET_ARN", webhook),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into()
@@ -50,9 +65,11 @@ impl Work {
     /// How it stands in the table.
     pub fn label(self) -> &'static str {
         match self {
-            Self::Deletion => "",
+            Self::Deletion | Self::Slack => "",
             Self::Conforming => "conforming, ",
             Self::Quarantine => "quarantine, ",
+            Self::Clean => "clean, ",
+            Self::Findings => "findings, ",
         }
     }
 
@@ -64,6 +81,11 @@ impl Work {
             }
             Self::Conforming => include_str!("../../../events/image-push/conforming.json"),
             Self::Quarantine => include_str!("../../../events/image-push/near-miss.json"),
+            Self::Clean => return scan(aws, Vec::new()),
+            Self::Findings => {
+                return scan(aws, vec![basic_finding("CVE-2026-1", "HIGH", "openssl", "3.0.17")]);
+            }
+            Self::Slack => include_str!("../../../events/slack-notifier/scan-findings.json"),
         };
         let mut event: Value = serde_json::from_str(file)?;
         match self {
@@ -71,7 +93,7 @@ impl Work {
                 let path = RESPONSE_URL.splitn(4, '/').nth(3).unwrap_or_default();
                 event["ResponseURL"] = format!("{endpoint}/{path}").into();
             }
-            Self::Conforming => {}
+            Self::Conforming | Self::Clean | Self::Findings | Self::Slack => {}
             Self::Quarantine => {
                 let tag = event["detail"]["image-tag"].as_str().context("the event has no tag")?;
                 let mut state = aws.state();
@@ -90,12 +112,29 @@ impl Work {
         let answers = std::mem::take(&mut state.answers);
         let told = std::mem::take(&mut state.deliveries).len();
         let answered = answers.iter().filter(|answer| answer["Status"] == "SUCCESS").count();
+        drop(state);
+        let shown = aws.slack().take_messages().len();
         let expected = match self {
-            Self::Deletion => (1, 0),
-            Self::Conforming => (0, 0),
-            Self::Quarantine => (0, 1),
+            Self::Deletion => (1, 0, 0),
+            Self::Conforming | Self::Clean => (0, 0, 0),
+            Self::Quarantine | Self::Findings => (0, 1, 0),
+            Self::Slack => (0, 0, 1),
         };
-        ensure!((answered, told) == expected, "it ended with {answers:?} and {told} alerts");
+        let found = (answered, told, shown);
+        ensure!(found == expected, "it ended with {answers:?}, {told} alerts, {shown} in Slack");
         Ok(())
     }
+}
+
+/// The scan of an image of a component of its own.
+fn scan(aws: &LocalAws, findings: Vec<Value>) -> anyhow::Result<Value> {
+    let mut state = aws.state();
+    let now = state.now();
+    let registry = state.ecr();
+    let nth = registry.repositories[REPOSITORY].images.len();
+    let tag = format!("component{nth}-v1.0.0");
+    let failed = |it: local_aws::ecr::Error| anyhow!("{}: {}", it.code, it.message);
+    let digest = registry.push_made_up(REPOSITORY, &[&tag], now).map_err(failed)?;
+    registry.complete_scan(REPOSITORY, &digest, Ok(findings), now).map_err(failed)?;
+    registry.events.pop().context("ECR told of no scan")
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
+use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
@@ -98,6 +99,34 @@ impl Report {
     /// What of it is news.
     pub fn news(&self) -> impl Iterator<Item = &Counted> {
         self.counted.iter().filter(|counted| counted.is_new)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { verdict, counts, threshold, counted, accepted, baseline, fixed, is_latest } =
+            self;
+        let levels = |counted: &mut dyn Iterator<Item = &Counted>| {
+            counted.map(|it| it.finding.level).collect::<Counts>()
+        };
+        match verdict {
+            Verdict::Tell if counted.is_empty() => f.write_str("tell it by the event's counts")?,
+            Verdict::Tell => write!(f, "tell {}", levels(&mut self.news()))?,
+            Verdict::Resolve => f.write_str("tell that the last alert is over")?,
+            Verdict::Nothing => f.write_str("nothing to tell")?,
+        }
+        let counted = levels(&mut counted.iter());
+        let all = counts.total();
+        write!(
+            f,
+            ": {counted} at or above {threshold}, {} accepted, {all} in all",
+            accepted.len()
+        )?;
+        if let Some(Version { digest, tag, .. }) = baseline {
+            let before = tag.as_ref().map_or_else(|| digest.to_string(), Tag::to_string);
+            write!(f, "; {} gone since {before}", fixed.len())?;
+        }
+        f.write_str(if *is_latest { "" } else { "; not the latest version" })
     }
 }
 

@@ -254,6 +254,25 @@ fn what_cannot_be_read_is_told_from_the_event_and_remembered_as_told() {
 }
 
 #[test]
+fn a_report_prints_as_what_is_about_to_be_done() {
+    let mut memory = Memory::default();
+    let mut lines = String::new();
+    for (n, text) in [(2, "A:C B:H M:M"), (3, "A:C B:H C:H"), (4, "A:C"), (1, "A:C"), (5, "")] {
+        let scanned = scan(n, text);
+        let report = report(&memory, &scanned, &[], Severity::High, today());
+        lines += &format!("v{n}: {report}\n");
+        memory = memory.after(&scanned, &report);
+    }
+    expect![[r#"
+        v2: tell 1 CRITICAL, 1 HIGH: 1 CRITICAL, 1 HIGH at or above HIGH, 0 accepted, 3 in all
+        v3: tell 1 HIGH: 1 CRITICAL, 2 HIGH at or above HIGH, 0 accepted, 3 in all; 0 gone since litellm-v2
+        v4: nothing to tell: 1 CRITICAL at or above HIGH, 0 accepted, 1 in all; 2 gone since litellm-v3
+        v1: nothing to tell: 1 CRITICAL at or above HIGH, 0 accepted, 1 in all; not the latest version
+        v5: tell that the last alert is over: none at or above HIGH, 0 accepted, 0 in all; 1 gone since litellm-v4
+    "#]].assert_eq(&lines);
+}
+
+#[test]
 fn what_matters_most_comes_first() {
     let finding = |id: &str, level, exploit, fix, epss, in_use| Finding {
         exploit,

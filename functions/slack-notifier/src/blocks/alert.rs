@@ -92,8 +92,8 @@ fn facts(alert: &Alert, image: Option<&str>) -> Vec<(&'static str, String)> {
         (Some(baseline), false) => {
             facts.push(("Compared with", format!("{}: {}", name(baseline), changes.join(", "))));
         }
-        (None, true) => {}
-        (None, false) => facts.push(("Changes", changes.join(", "))),
+        // Against nothing, all is new.
+        (None, _) => {}
     }
     let number = |count: u64| count.to_string();
     facts.extend(scan.accepted.filter(|count| *count > 0).map(|it| ("Accepted", number(it))));
@@ -129,7 +129,7 @@ fn list(layout: &mut Layout, scan: &Scan, image: Option<&str>) {
     let mut sections = vec!["*Findings*".to_owned()];
     let (mut shown, mut used) = (0, RESERVE);
     for finding in scan.findings.iter().take(MOST_FINDINGS) {
-        let line = described(finding);
+        let line = described(finding, scan.baseline.is_some());
         used += length(&line) + 1;
         if used > LONGEST_LIST.min(layout.left) {
             break;
@@ -165,7 +165,8 @@ fn append(sections: &mut Vec<String>, line: &str) {
     }
 }
 
-fn described(finding: &Finding) -> String {
+/// A finding in a line, with whether it is new where there is something to compare with.
+fn described(finding: &Finding, is_compared: bool) -> String {
     let mut text = "•".to_owned();
     if let Some(severity) = finding.severity.as_deref().map(word).filter(|it| !it.is_empty()) {
         text += &format!(" *{severity}*");
@@ -179,11 +180,11 @@ fn described(finding: &Finding) -> String {
     let mut said = Vec::new();
     said.extend(finding.fixed.iter().map(|it| format!("fixed in {}", code(it, 60))));
     if finding.is_exploited {
-        said.push("known to be exploited".to_owned());
+        said.push("an exploit is known".to_owned());
     }
     let epss = finding.epss.filter(|epss| (0.0..=1.0).contains(epss));
     said.extend(epss.map(|epss| format!("EPSS {:.1} %", epss * 100.0)));
-    if finding.is_new {
+    if finding.is_new && is_compared {
         said.push("new".to_owned());
     }
     if said.is_empty() { text } else { format!("{text}: {}", said.join(", ")) }

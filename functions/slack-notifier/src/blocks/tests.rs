@@ -101,7 +101,7 @@ fn findings_are_listed_in_their_order_and_the_others_counted() {
             In use        in 3 places
 
             Findings
-            • CRITICAL CVE-2026-10001 (https://nvd.nist.gov/vuln/detail/CVE-2026-10001) in `openssl` `3.0.1`: fixed in `3.0.2`, known to be exploited, EPSS 93.0 %, new
+            • CRITICAL CVE-2026-10001 (https://nvd.nist.gov/vuln/detail/CVE-2026-10001) in `openssl` `3.0.1`: fixed in `3.0.2`, an exploit is known, EPSS 93.0 %, new
             • CRITICAL CVE-2026-10002 (https://nvd.nist.gov/vuln/detail/CVE-2026-10002) in `libxml2` `3.1.1`: fixed in `3.1.2`, new
             • HIGH CVE-2026-10003 (https://nvd.nist.gov/vuln/detail/CVE-2026-10003) in `zlib` `3.2.1`: EPSS 31.0 %, new
             • HIGH CVE-2026-10004 (https://nvd.nist.gov/vuln/detail/CVE-2026-10004) in `curl` `3.3.1`: fixed in `3.3.2`
@@ -302,7 +302,7 @@ fn findings_with_next_to_nothing_said_of_them_are_shown() {
             Findings
             • `CVE-1`
             • `CVE-2` in `a'b`
-            • LOW CVE-3 (https://example.com/a%7Cb): known to be exploited
+            • LOW CVE-3 (https://example.com/a%7Cb): an exploit is known
 
             scan-findings
         "#]],

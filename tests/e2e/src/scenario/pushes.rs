@@ -24,7 +24,8 @@ impl Run<'_> {
         let function = stack.resource("ImagePushFunction")?;
 
         let (digest, event) = self.push_manifest("litellm-1.80.6")?;
-        self.let_through(stack, &event)?;
+        let elsewhere = ("/detail/repository-name", "scratch");
+        self.let_through(stack, "ImagePushFunctionPushed", &event, elsewhere)?;
         self.invoke(&function, &event)?;
         let alert = self.receive(&inbox)?.context("nothing was told")?;
         self.equal("the alert's kind", &text(&alert, "/kind").as_str(), &"tag-violation")?;
@@ -84,7 +85,7 @@ impl Run<'_> {
     }
 
     /// What follows counts images of its own.
-    fn remove_images(&self, repository: &str) -> anyhow::Result<()> {
+    pub fn remove_images(&self, repository: &str) -> anyhow::Result<()> {
         let any = ["--filter", "imageStatus=ANY"];
         let list = ["ecr", "list-images", "--repository-name", repository];
         let listed = self.aws(&[&list[..], &any].concat())?;
@@ -97,7 +98,7 @@ impl Run<'_> {
     }
 
     /// A queue that hears what is told; gives its URL.
-    fn inbox(&self, topic: &str) -> anyhow::Result<String> {
+    pub fn inbox(&self, topic: &str) -> anyhow::Result<String> {
         let created = self.sqs(&["create-queue", "--queue-name", "inbox"])?;
         let url = text(&created, "/QueueUrl");
         let attributes = ["get-queue-attributes", "--attribute-names", "QueueArn", "--queue-url"];
@@ -115,7 +116,7 @@ impl Run<'_> {
     }
 
     /// The next alert, if there is one.
-    fn receive(&self, inbox: &str) -> anyhow::Result<Option<Value>> {
+    pub fn receive(&self, inbox: &str) -> anyhow::Result<Option<Value>> {
         let received = self.sqs(&["receive-message", "--queue-url", inbox])?;
         let Some(message) = received.pointer("/Messages/0") else { return Ok(None) };
         let handle = text(message, "/ReceiptHandle");
@@ -155,13 +156,20 @@ impl Run<'_> {
         last.cloned().context("ECR told of no push")
     }
 
-    /// The deployed rule lets a push through, and not one of another repository.
-    fn let_through(&self, stack: &Stack<'_>, event: &Value) -> anyhow::Result<()> {
-        let rule = stack.resource("ImagePushFunctionPushed")?;
-        let described = self.aws(&["events", "describe-rule", "--name", &rule])?;
+    /// A deployed rule lets an event through, and not one with this changed in it.
+    pub fn let_through(
+        &self,
+        stack: &Stack<'_>,
+        rule: &str,
+        event: &Value,
+        changed: (&str, &str),
+    ) -> anyhow::Result<()> {
+        let rule_name = stack.resource(rule)?;
+        let described = self.aws(&["events", "describe-rule", "--name", &rule_name])?;
         let pattern = text(&described, "/EventPattern");
         let mut other = event.clone();
-        other["detail"]["repository-name"] = json!("scratch");
+        let place = other.pointer_mut(changed.0).context("the event has no such field")?;
+        *place = json!(changed.1);
         for (event, expected) in [(event, true), (&other, false)] {
             let tested = self.aws(&[
                 "events",
@@ -171,12 +179,12 @@ impl Run<'_> {
                 "--event",
                 &event.to_string(),
             ])?;
-            self.equal("the rule's pattern", &tested["Result"], &json!(expected))?;
+            self.equal(&format!("the pattern of {rule}"), &tested["Result"], &json!(expected))?;
         }
         Ok(())
     }
 
-    fn invoke(&self, function: &str, event: &Value) -> anyhow::Result<()> {
+    pub fn invoke(&self, function: &str, event: &Value) -> anyhow::Result<()> {
         let folder = self.local.root().join("target/e2e");
         let (input, output) = (folder.join("event.json"), folder.join("answer.json"));
         fs::write(&input, event.to_string())?;

@@ -1,9 +1,9 @@
 //! What becomes of pushes: every shape that an event of them has, as real ones.
 
 use anyhow::{Context as _, ensure};
-use local_aws::LocalAws;
 use serde_json::{Value, json};
 
+use super::inbox::{Inbox, same};
 use super::{ask, folded, plans, step, word};
 use crate::push::Client;
 
@@ -12,14 +12,6 @@ macro_rules! event {
     ($name:literal) => {
         ($name, include_str!(concat!("../../../../events/image-push/", $name, ".json")))
     };
-}
-
-/// Where alerts go, and so what can be shown of them.
-pub struct Inbox<'a> {
-    /// The AWS.
-    pub aws: &'a LocalAws,
-    /// The function that judges pushes.
-    pub function: &'a str,
 }
 
 /// Pushes all of them and shows what happens.
@@ -130,12 +122,7 @@ impl Inbox<'_> {
         push: impl Future<Output = anyhow::Result<String>>,
     ) -> anyhow::Result<()> {
         let logged = self.aws.lambda().log(self.function).len();
-        {
-            let mut state = self.aws.state();
-            state.deliveries.clear();
-            state.events.clear();
-            state.calls.clear();
-        }
+        self.clear();
         let digest = push.await?;
         self.aws.lambda().settled().await;
 
@@ -173,68 +160,7 @@ impl Inbox<'_> {
             tags.starts_with("quarantine-") == (shown.told == "quarantined"),
             "an image of which {words:?} was told is tagged {tags}"
         );
-        self.show_alerts(shown.all_texts);
+        self.show_alerts(shown.all_texts, shown.all_texts);
         Ok(())
     }
-
-    /// What the function called, in order.
-    fn calls(&self) -> String {
-        let state = self.aws.state();
-        let ours = state.calls.iter().filter(|call| {
-            call.token.as_ref().is_some_and(|token| token.starts_with(self.function))
-        });
-        ours.map(|call| call.operation.as_str()).collect::<Vec<_>>().join(", ")
-    }
-
-    /// The alerts, as the queue got them.
-    fn alerts(&self) -> anyhow::Result<Vec<Value>> {
-        let state = self.aws.state();
-        let of = state.deliveries.iter().filter(|delivery| delivery.protocol == "sqs");
-        of.map(|delivery| Ok(serde_json::from_str(&delivery.message)?)).collect()
-    }
-
-    fn show_alerts(&self, all_texts: bool) {
-        let state = self.aws.state();
-        for delivery in &state.deliveries {
-            let indented = |text: &str| {
-                text.lines().for_each(|line| println!("{}", format!("      {line}").trim_end()));
-            };
-            match delivery.protocol.as_str() {
-                "email" => {
-                    println!("\n   e-mail to {}", delivery.endpoint);
-                    println!(
-                        "      Subject: {}\n",
-                        delivery.subject.as_deref().unwrap_or_default()
-                    );
-                    indented(&delivery.message);
-                }
-                "sqs" if all_texts => {
-                    println!("\n   the same as JSON, for queues and functions");
-                    let json: Value = serde_json::from_str(&delivery.message).unwrap_or_default();
-                    indented(&format!("{json:#}"));
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
-/// Whether two events are the same, but for when and of which image they are.
-fn same(one: &Value, other: &Value) -> bool {
-    let without = |event: &Value| {
-        let mut event = event.clone();
-        // Which names the image too.
-        if let Some(tag) = event.pointer_mut("/detail/image-tag")
-            && word(tag).starts_with("quarantine-")
-        {
-            *tag = "quarantine".into();
-        }
-        for pointer in ["/id", "/time", "/detail/image-digest"] {
-            if let Some(value) = event.pointer_mut(pointer) {
-                *value = Value::Null;
-            }
-        }
-        event
-    };
-    without(one) == without(other)
 }

@@ -22,6 +22,13 @@ fn the_demonstration_shows_what_stands_and_ends_well() {
         "\"action\": \"quarantined\"",
         "Subject: An image was pushed to scratch, a name that is not expected",
         "aws ecr get-login-password --region us-east-1 | docker login --username AWS",
+        "Subject: 2 findings in infrastructure:litellm-v1.80.5: 2 HIGH",
+        "Subject: 1 new finding in infrastructure:litellm-v1.80.6: 1 CRITICAL",
+        "- HIGH CVE-2026-30911: until 2099-12-31 (not reachable; platform)",
+        "CRITICAL: 1 new finding in infrastructure:litellm-v1.80.6: 1 CRITICAL",
+        "Subject: infrastructure:litellm-v1.80.7 has no open findings any more",
+        "ECR says FAILED (UnsupportedImageError",
+        "The image is in use by 3 tasks or pods.",
     ] {
         assert!(text.contains(expected), "{expected:?} is missing:\n{text}");
     }
