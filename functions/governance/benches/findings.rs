@@ -16,11 +16,11 @@ const TIMES: u32 = 200;
 /// The scan of a version that has the findings from one number on.
 fn scanned(version: u8, from: usize) -> Scanned {
     let finding = |nth: usize| {
-        let level = if nth % 10 == 0 { Level::Critical } else { Level::High };
+        let level = if nth.is_multiple_of(10) { Level::Critical } else { Level::High };
         let package = Package::new("openssl", Some("3.0.17"), Some("3.0.18"));
         Finding {
             packages: package.into_iter().collect(),
-            exploit: Some(nth % 7 == 0),
+            exploit: Some(nth.is_multiple_of(7)),
             epss: Some(0.01),
             url: Some(format!("https://nvd.nist.gov/vuln/detail/CVE-2026-{nth:05}")),
             ..Finding::new(&format!("CVE-2026-{nth:05}"), level).unwrap()

@@ -460,7 +460,7 @@ impl Run<'_> {
         self.equal(
             "no outputs of repositories",
             &left,
-            &names(&["AlertTopicArn", "EcrLoginCommand", "Governance"]),
+            &names(&["AcceptedRisksParameter", "AlertTopicArn", "EcrLoginCommand", "Governance"]),
         )?;
 
         let nobody = format!("arn:aws:iam::{ACCOUNT}:role/nobody");

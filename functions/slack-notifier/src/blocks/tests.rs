@@ -296,7 +296,6 @@ fn findings_with_next_to_nothing_said_of_them_are_shown() {
             one
 
             Findings      1 LOW, 2 UNTRIAGED, 3 ODDONE, and maybe more: not all could be read
-            Changes       2 new
             In use        in 1 place
 
             Findings

@@ -60,6 +60,7 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
     let types: Vec<String> =
         resources.iter().map(|id| format!("{id} {}\n", stack.resource_type(id).unwrap())).collect();
     expect![[r#"
+        AcceptedRisks AWS::SSM::Parameter
         AlertKey AWS::KMS::Key
         AlertTopic AWS::SNS::Topic
         AlertTopicPolicy AWS::SNS::TopicPolicy
@@ -76,6 +77,9 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
         ImagePushRole AWS::IAM::Role
         ImagePushFunction AWS::Serverless::Function
         PushPullPolicy Custom::EcrPushPullPolicy
+        ScanCompleteLogGroup AWS::Logs::LogGroup
+        ScanCompleteRole AWS::IAM::Role
+        ScanCompleteFunction AWS::Serverless::Function
         UndeliveredEventsAlarm AWS::CloudWatch::Alarm
         UndeliveredEventsPolicy AWS::SQS::QueuePolicy
     "#]]
@@ -96,6 +100,7 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
     let outputs: Vec<String> =
         outputs.iter().map(|(name, text)| format!("{name}: {text}\n")).collect();
     expect![[r#"
+        AcceptedRisksParameter: AcceptedRisks
         AlertTopicArn: AlertTopic
         DeploymentsRepositoryUri: DeploymentsRepository/RepositoryUri
         EcrLoginCommand: aws ecr get-login-password --region us-east-1 | docker login --username AWS --password-stdin 123456789012.dkr.ecr.us-east-1.amazonaws.com
@@ -118,6 +123,9 @@ fn our_custom_resource_gets_strings_and_goes_without_a_key() {
           "Governance": {
             "Retention": {
               "Enforcement": "report"
+            },
+            "Scan": {
+              "Threshold": "HIGH"
             },
             "Tags": {
               "Enforcement": "quarantine",
@@ -238,10 +246,11 @@ fn without_repositories_our_template_has_nothing_for_them() {
     let resources = stack.resources().unwrap();
     assert!(resources.iter().all(|id| !stack.resource_type(id).unwrap().starts_with("Custom::")));
     stack.made("AlertTopic", "arn:topic", Map::new());
+    stack.made("AcceptedRisks", "/accepted-risks", Map::new());
     let outputs = stack.outputs().unwrap();
     assert_eq!(
         outputs.keys().collect::<Vec<_>>(),
-        ["AlertTopicArn", "EcrLoginCommand", "Governance"]
+        ["AcceptedRisksParameter", "AlertTopicArn", "EcrLoginCommand", "Governance"]
     );
     assert_eq!(outputs["Governance"], "[]");
 }
@@ -263,6 +272,8 @@ fn our_template_refuses_what_its_parameters_and_rules_do() {
         ("DeploymentsTagEnforcement", "quarantine"),
         ("RepositoryNamePatterns", "Team-*"),
         ("AlertEmail", "nobody"),
+        ("AlertSeverityThreshold", "UNTRIAGED"),
+        ("SlackWebhookSecretArn", "https://hooks.slack.com/services/T/B/X"),
         ("QuarantineDays", "0"),
     ] {
         said += &format!("{}\n", stack(&template, &[given]).unwrap_err());
@@ -284,6 +295,8 @@ fn our_template_refuses_what_its_parameters_and_rules_do() {
         Rules.DeploymentsQuarantineNeedsImmutableTags: DeploymentsTagEnforcement=quarantine needs DeploymentsTagMutability=IMMUTABLE. A tag could move while it is being taken away; use report or archive.
         Parameter RepositoryNamePatterns failed to satisfy constraint: lower-case letters, digits, '.', '_', '-', '/' and '*', separated by spaces
         Parameter AlertEmail failed to satisfy constraint: empty, or an e-mail address
+        Parameter 'AlertSeverityThreshold' must be one of AllowedValues
+        Parameter SlackWebhookSecretArn failed to satisfy constraint: empty, or the full ARN of a secret of this region, with the six characters at its end
         Parameter 'QuarantineDays' must be a number not less than 1
         Rules.KeyNeedsEncryption: KmsKeyArn needs EnableEncryption=true.
     "#]].assert_eq(&said);
