@@ -1,7 +1,7 @@
 //! What every function needs of AWS and nothing decides: telemetry, its environment, the
 //! configuration that all clients of a process share, errors that a person can read, the
-//! envelope of events, the topic of alerts, the ledger of what was told, and requests that are
-//! no calls of AWS.
+//! envelope of events, images, the topic of alerts, the ledger of what was told, and requests
+//! that are no calls of AWS.
 
 pub mod alerts;
 pub mod environment;
@@ -9,6 +9,7 @@ pub mod event;
 mod failure;
 pub mod http;
 pub mod ledger;
+pub mod registry;
 pub mod telemetry;
 
 pub use failure::Failure;

@@ -4,8 +4,8 @@ use anyhow::{Context as _, bail};
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_sdk_ecr::types::{
-    DescribeImagesFilter, ImageFailureCode, ImageIdentifier, ImageStatus as WireStatus,
-    ImageStatusFilter, ImageTagMutability, TargetStorageClass,
+    ImageFailureCode, ImageIdentifier, ImageStatus as WireStatus, ImageTagMutability,
+    TargetStorageClass,
 };
 use governance::enforcement::Step;
 use governance::graph::is_index;
@@ -57,21 +57,11 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> anyhow::Result<Option<Image>> {
-        let id = ImageIdentifier::builder().image_digest(digest.as_str()).build();
-        // Without a filter ECR may show active images only.
-        let any = DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
-        let describe = self.client.describe_images().repository_name(repository.as_str());
-        let described = aws::unless(describe.image_ids(id).filter(any).send().await, |error| {
-            error.is_image_not_found_exception() || error.is_repository_not_found_exception()
-        });
-        let described = described.with_context(|| format!("describing {repository}@{digest}"))?;
-        let details = described.and_then(|described| described.image_details);
-        let Some(found) = details.into_iter().flatten().next() else { return Ok(None) };
+        let found = aws::registry::image(&self.client, repository, digest).await?;
+        let Some(found) = found else { return Ok(None) };
         Ok(Some(Image {
             digest: digest.clone(),
-            // ECR may take more for a tag than OCI does. What is none conforms to nothing, and
-            // so does not count here.
-            tags: found.image_tags.into_iter().flatten().filter_map(|it| it.parse().ok()).collect(),
+            tags: aws::registry::tags(found.image_tags),
             media_type: found.image_manifest_media_type,
             status: match found.image_status {
                 // Before there was an archive there was no status.

@@ -156,7 +156,7 @@ fn scan(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>> {
             digest: parsed("detail.image-digest", &digest)?,
             source,
         },
-        tags: tags(detail.image_tags),
+        tags: aws::registry::tags(detail.image_tags),
         said,
     }))
 }
@@ -198,7 +198,7 @@ fn finding(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>>
     };
     Ok(Some(ImageScan {
         about,
-        tags: tags(image.image_tags),
+        tags: aws::registry::tags(image.image_tags),
         said: Said::Finding {
             finding: Finding {
                 packages: packages.take(20).collect(),
@@ -221,11 +221,6 @@ pub(crate) fn yes(word: Option<&str>) -> Option<bool> {
         "NO" => Some(false),
         _ => None,
     }
-}
-
-/// What ECR takes for a tag and OCI does not conforms to nothing.
-fn tags(tags: Option<Vec<String>>) -> Vec<Tag> {
-    tags.into_iter().flatten().filter_map(|tag| tag.parse().ok()).collect()
 }
 
 /// Inspector has the sum among the severities.

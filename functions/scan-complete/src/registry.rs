@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use aws_config::SdkConfig;
 use aws_sdk_ecr::operation::describe_image_scan_findings::DescribeImageScanFindingsOutput;
 use aws_sdk_ecr::types::{
-    AwsEcrContainerImageDetails, DescribeImagesFilter, EnhancedImageScanFinding, ImageIdentifier,
-    ImageScanFinding, ImageStatusFilter, ScanStatus,
+    AwsEcrContainerImageDetails, EnhancedImageScanFinding, ImageIdentifier, ImageScanFinding,
+    ScanStatus,
 };
 use chrono::{DateTime, Utc};
 use governance::findings::{Finding, Level, Package, link, merged};
@@ -73,17 +72,9 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> anyhow::Result<Option<Pushed>> {
-        let id = ImageIdentifier::builder().image_digest(digest.as_str()).build();
-        // Without a filter ECR may show active images only.
-        let any = DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
-        let describe = self.client.describe_images().repository_name(repository.as_str());
-        let described = aws::unless(describe.image_ids(id).filter(any).send().await, |error| {
-            error.is_image_not_found_exception() || error.is_repository_not_found_exception()
-        });
-        let described = described.with_context(|| format!("describing {repository}@{digest}"))?;
-        let found = described.and_then(|it| it.image_details?.into_iter().next());
+        let found = aws::registry::image(&self.client, repository, digest).await?;
         Ok(found.map(|found| Pushed {
-            tags: found.image_tags.into_iter().flatten().filter_map(|it| it.parse().ok()).collect(),
+            tags: aws::registry::tags(found.image_tags),
             at: found.image_pushed_at.and_then(time),
         }))
     }

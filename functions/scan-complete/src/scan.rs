@@ -98,7 +98,7 @@ impl<'a> Invocation<'a> {
             Said::Complete(Some(counts)) if counts.from(threshold).total() == 0 => {
                 self.clean(version).await
             }
-            Said::Complete(_) | Said::Finding { .. } => self.found(version, None).await,
+            Said::Complete(_) | Said::Finding { .. } => self.found(version).await,
         }
     }
 
@@ -170,9 +170,10 @@ impl<'a> Invocation<'a> {
     }
 
     /// A scan in which nothing counts: noted in one call, unless there is an alert to end.
-    async fn clean(&self, version: Version) -> anyhow::Result<()> {
+    async fn clean(&self, mut version: Version) -> anyhow::Result<()> {
         let repository = &self.scan.about.repository;
         let Some(pushed) = self.pushed(&version).await? else { return Ok(()) };
+        version.pushed = Some(pushed);
         let scanned = self.scanned(&version, pushed, Found::All(Vec::new()));
         let none = Memory::default();
         let report = self.report(&none, &scanned, &[]);
@@ -191,7 +192,8 @@ impl<'a> Invocation<'a> {
                 return Ok(());
             }
         }
-        self.found(version, Some(Details::Found(Vec::new(), Some(pushed)))).await
+        // What is to end an alert is not believed of an event, which may be an old one.
+        self.found(version).await
     }
 
     /// A scan that failed. If there are findings by now, it has been done again.
@@ -201,7 +203,7 @@ impl<'a> Invocation<'a> {
                 self.is_gone();
                 Ok(())
             }
-            found @ Details::Found(..) => self.found(version, Some(found)).await,
+            Details::Found(..) => self.found(version).await,
             Details::None { status, description } => {
                 self.tell_of_failure(&version, &status, description.as_deref()).await
             }
@@ -244,9 +246,9 @@ impl<'a> Invocation<'a> {
     }
 
     /// Compares what was found with what is remembered, and tells what is news.
-    async fn found(&self, version: Version, details: Option<Details>) -> anyhow::Result<()> {
+    async fn found(&self, version: Version) -> anyhow::Result<()> {
         let memory = self.claim(&version).await?;
-        let next = self.compare(&version, details, &memory).await?;
+        let next = self.compare(&version, &memory).await?;
         let (repository, component) = (&self.scan.about.repository, version.component.as_ref());
         let next = next.filter(|next| *next != memory);
         let (ledger, id) = (&self.teller.context.ledger, self.teller.request_id);
@@ -273,22 +275,14 @@ impl<'a> Invocation<'a> {
 
     /// What is to be remembered from now on, once what is news has been told; none if that is
     /// the same as before.
-    async fn compare(
-        &self,
-        version: &Version,
-        details: Option<Details>,
-        memory: &Memory,
-    ) -> anyhow::Result<Option<Memory>> {
+    async fn compare(&self, version: &Version, memory: &Memory) -> anyhow::Result<Option<Memory>> {
         let image = &self.scan.about.digest;
         if let Said::Finding { finding, is_active } = &self.scan.said
             && memory.knows(&version.digest, image, finding, *is_active)
         {
             return Ok(None);
         }
-        let details = match details {
-            Some(details) => details,
-            None => self.details().await,
-        };
+        let details = self.details().await;
         let own = match &details {
             // Of an index it is the index that people push.
             Details::Found(_, pushed) if version.digest == *image => *pushed,

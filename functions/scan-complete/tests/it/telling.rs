@@ -187,6 +187,20 @@ async fn an_older_version_that_is_scanned_again_is_no_baseline() {
 }
 
 #[tokio::test]
+async fn an_old_event_of_a_clean_scan_ends_nothing() {
+    let function = Function::new().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let clean = function.scan(&image, Ok(Vec::new()));
+    function.handle(&clean, "clean").await.unwrap();
+    function.aws.advance(Duration::from_secs(86_400));
+    assert_eq!(kinds(&function.scanned(&image, "CVE-1:HIGH").await), ["scan-findings"]);
+    // It is brought again; what ECR says now is what counts.
+    function.handle(&clean, "again").await.unwrap();
+    assert_eq!(function.alerts().len(), 0);
+    assert_eq!(kinds(&function.scanned(&image, "").await), ["scan-resolved"]);
+}
+
+#[tokio::test]
 async fn everybody_gets_the_text_that_is_theirs() {
     let function = Function::new().await;
     let image = function.push(&["litellm-v1.80.5"]);
