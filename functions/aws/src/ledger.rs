@@ -42,7 +42,7 @@ const ROUNDS: u32 = 5;
 /// queue, so that what was begun is told whenever that is taken up again.
 const OPEN_REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 
-pub use scans::{Gathering, Note, Passing, Recalled};
+pub use scans::{Gathered, Gathering, Heard, Note, Passing, Recalled};
 
 /// Something that is told once.
 #[derive(Clone, Copy, Debug)]
@@ -167,7 +167,8 @@ impl Ledger {
         request_id: &str,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Claim> {
-        let taken = self.take(&fact.to_string(), request_id, OPEN_REMEMBERED, now).await?;
+        let remembered = OPEN_REMEMBERED.max(fact.remembered());
+        let taken = self.take(&fact.to_string(), request_id, remembered, now).await?;
         let Some(old) = taken else { return Ok(Claim::Theirs) };
         let told_at = old.get("told_at").and_then(|at| at.as_n().ok()?.parse::<i64>().ok());
         let is_fresh = told_at.is_some_and(|at| {
@@ -235,9 +236,9 @@ impl Ledger {
         self.client.update_item().table_name(&self.table).key("fact", text(key))
     }
 
-    /// Notes the parts of an index that was pushed with a tag, since ECR cannot be asked which
-    /// index an image is of; one that is in several is noted with the last. One call for 25 of
-    /// them.
+    /// Notes the parts of an index that was pushed, with its tag if it has one, since ECR cannot
+    /// be asked which index an image is of; one that is in several is noted with the last. One
+    /// call for 25 of them.
     pub async fn note_children(
         &self,
         repository: &RepositoryName,
@@ -246,11 +247,13 @@ impl Ledger {
         children: &BTreeMap<Digest, Part>,
         now: DateTime<Utc>,
     ) -> anyhow::Result<()> {
+        let images = children.values().filter(|part| **part == Part::Image).count();
         let put = |(child, part): (&Digest, &Part)| {
             let request = PutRequest::builder()
                 .item("fact", text(&image(repository, child)))
                 .item("index", text(index.as_str()))
                 .item("pushed", seconds(now, Duration::ZERO))
+                .item("images", AttributeValue::N(images.to_string()))
                 .item("attestation", AttributeValue::Bool(*part == Part::Attestation))
                 .item("expires", seconds(now, REMEMBERED));
             let request = match tag {

@@ -33,6 +33,7 @@ fn scanned(version: u8, from: usize) -> Scanned {
         tag: None,
         pushed: DateTime::from_timestamp(i64::from(version), 0).unwrap(),
         image: digest(version),
+        images: 1,
         found: Found::All((from..from + 1_000).map(finding).collect()),
     }
 }

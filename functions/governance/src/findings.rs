@@ -173,7 +173,7 @@ impl Finding {
     /// A finding of which no more is known; none without an ID.
     #[must_use]
     pub fn new(id: &str, level: Level) -> Option<Self> {
-        let id = name(id, 64);
+        let id = inert(id, 64);
         let (packages, exploit, fix, epss, in_use, url) = (vec![], None, None, None, None, None);
         let finding = Self { id, level, packages, exploit, fix, epss, in_use, url };
         (!finding.id.is_empty()).then_some(finding)
@@ -205,10 +205,10 @@ impl Package {
     #[must_use]
     pub fn new(name: &str, installed: Option<&str>, fixed: Option<&str>) -> Option<Self> {
         let version = |text: Option<&str>| {
-            text.map(|text| self::name(text, 60))
+            text.map(|text| inert(text, 60))
                 .filter(|text| !text.is_empty() && !text.eq_ignore_ascii_case("notavailable"))
         };
-        let name = self::name(name, 80);
+        let name = inert(name, 80);
         let (installed, fixed) = (version(installed), version(fixed));
         (!name.is_empty()).then_some(Self { name, installed, fixed })
     }
@@ -247,11 +247,17 @@ pub fn plain(text: &str, most: usize) -> String {
     }
 }
 
-/// The text as a name or a version: a line without what begins a link or a format where texts
-/// are rendered.
-fn name(text: &str, most: usize) -> String {
-    let renders = |c: char| matches!(c, '[' | ']' | '(' | ')' | '<' | '>' | '`' | '|' | '"' | '*');
-    plain(&text.replace("://", ":").replace(renders, ""), most)
+/// The text as one line in which nothing begins a link or a format, wherever it is rendered:
+/// a name, a version, a reason.
+#[must_use]
+pub fn inert(text: &str, most: usize) -> String {
+    const RENDERED: &[char] = &['[', ']', '(', ')', '<', '>', '`', '|', '"', '*'];
+    let mut line = plain(&text.replace(RENDERED, ""), usize::MAX);
+    // What one replacement leaves may be another.
+    while line.contains("://") {
+        line = line.replace("://", ":");
+    }
+    plain(&line, most)
 }
 
 /// A link that may be shown: `https`, of no more than 300 characters, none of which has a

@@ -137,7 +137,7 @@ fn scan(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>> {
     let status = required("detail.scan-status", detail.scan_status)?;
     let said = match status.as_str() {
         "COMPLETE" | "INITIAL_SCAN_COMPLETE" => {
-            Said::Complete(detail.finding_severity_counts.as_ref().map(counts))
+            Said::Complete(detail.finding_severity_counts.as_ref().and_then(counts))
         }
         "FAILED" => Said::Failed,
         _ => return Ok(None),
@@ -173,11 +173,8 @@ fn finding(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>>
     }
     let at = "detail.resources.details.awsEcrContainerImage";
     let (repository, digest) = (format!("{at}.repositoryName"), format!("{at}.imageHash"));
-    let vulnerability = required("detail.packageVulnerabilityDetails", {
-        // What is no vulnerability of a package, such as a secret in the image, has none.
-        let Some(details) = detail.package_vulnerability_details else { return Ok(None) };
-        Some(details)
-    })?;
+    // What is no vulnerability of a package, such as a secret in the image, has no details.
+    let Some(vulnerability) = detail.package_vulnerability_details else { return Ok(None) };
     let id = required(
         "detail.packageVulnerabilityDetails.vulnerabilityId",
         vulnerability.vulnerability_id,
@@ -223,11 +220,11 @@ pub(crate) fn yes(word: Option<&str>) -> Option<bool> {
     }
 }
 
-/// Inspector has the sum among the severities.
-fn counts(of: &BTreeMap<String, Value>) -> Counts {
+/// The counts, if they are some. Inspector has their sum among them.
+fn counts(of: &BTreeMap<String, Value>) -> Option<Counts> {
     let mut counts = Counts::default();
     for (severity, count) in of.iter().filter(|(severity, _)| *severity != "TOTAL") {
-        counts.add(Level::read(severity), count.as_u64().unwrap_or_default());
+        counts.add(Level::read(severity), count.as_u64()?);
     }
-    counts
+    Some(counts)
 }

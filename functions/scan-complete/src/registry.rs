@@ -21,8 +21,8 @@ use crate::event::yes;
 const PATIENCE: [Duration; 4] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
+    Duration::from_secs(3),
     Duration::from_secs(4),
-    Duration::from_secs(8),
 ];
 
 /// What ECR says of the scan of an image.
@@ -80,7 +80,7 @@ impl Registry {
     }
 
     /// What the scan of an image found: a call for each page of a thousand. Findings that are
-    /// not there yet are waited for, fifteen seconds in all. A call that is refused is one more
+    /// not there yet are waited for, ten seconds in all. A call that is refused is one more
     /// reason why there is nothing to be read.
     pub async fn findings(&self, repository: &RepositoryName, digest: &Digest) -> Details {
         let mut pauses = PATIENCE.iter();

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use aws::ledger::{Fact, Gathering, Note, Passing, Recalled};
+use aws::ledger::{Fact, Gathered, Gathering, Heard, Note, Passing, Recalled};
 use aws::telemetry::Counts as Metrics;
 use chrono::{DateTime, Utc};
 use governance::alert::{self, About, Place, Scan};
-use governance::findings::{Found, Level, Memory, Report, Scanned, Verdict, merged, report};
+use governance::findings::{
+    Finding, Found, Level, Memory, Report, Scanned, Verdict, merged, report,
+};
 use governance::graph::Part;
 use governance::image::{Component, Digest, Tag};
 use governance::policy::Policy;
@@ -25,12 +27,19 @@ const WINDOW: Duration = Duration::from_secs(10);
 const SLACK: Duration = Duration::from_secs(2);
 /// How long is waited for somebody else who is at work on the same component, each time: the
 /// images of an index are scanned at once.
-const TURNS: [Duration; 4] = [
+const TURNS: [Duration; 5] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
     Duration::from_secs(2),
     Duration::from_secs(4),
+    Duration::from_secs(6),
 ];
+/// How long is waited for what an image is part of, where it was pushed just now: an index comes
+/// after its images, and is noted when it has come.
+const INDEX_COMES: [Duration; 2] = [Duration::from_secs(4), Duration::from_secs(8)];
+const JUST_NOW: Duration = Duration::from_secs(120);
+/// How old an event may be to be believed against what ECR says later.
+const FRESH: Duration = Duration::from_secs(900);
 
 /// What an invocation is about.
 pub struct Invocation<'a> {
@@ -49,6 +58,10 @@ struct Version {
     component: Option<Component>,
     /// When it was pushed, as far as that has been asked.
     pushed: Option<DateTime<Utc>>,
+    /// How many images it has.
+    images: usize,
+    /// What part of it was scanned.
+    part: Part,
 }
 
 /// What is known of a scan.
@@ -71,35 +84,53 @@ impl<'a> Invocation<'a> {
     /// Sees to it.
     pub async fn handle(&self) -> anyhow::Result<()> {
         let About { repository, digest, .. } = &self.scan.about;
-        let ledger = &self.teller.context.ledger;
-        let note = match &self.scan.said {
-            Said::Finding { .. } => {
-                let id = self.teller.request_id;
-                match ledger.gather(repository, digest, id, WINDOW, self.time()).await? {
-                    Gathering::Ours(note) => {
-                        sleep(WINDOW + SLACK).await;
-                        note
-                    }
-                    Gathering::Theirs => return Ok(()),
-                }
-            }
-            _ if self.scan.tags.is_empty() => ledger.image(repository, digest).await?,
-            _ => None,
+        let gathered = match &self.scan.said {
+            Said::Finding { .. } => match self.gather().await? {
+                Some(gathered) => gathered,
+                None => return Ok(()),
+            },
+            Said::Complete(_) | Said::Failed => Gathered::default(),
         };
-        // What a build attests of its images has nothing to be scanned, and ECR tries.
-        if note.as_ref().is_some_and(|note| note.part == Part::Attestation) {
-            info!(repository.name = %repository, image.digest = %digest, "{repository}@{digest} is an attestation");
-            return Ok(());
-        }
-        let Some(version) = self.version(note).await? else { return Ok(()) };
+        let Some(version) = self.version(&gathered).await? else { return Ok(()) };
         let threshold = Level::from(self.policy.governance.scan.threshold);
         match &self.scan.said {
+            // What a build attests of its images has nothing to be scanned, and ECR tries.
+            _ if version.part == Part::Attestation => {
+                info!(
+                    repository.name = %repository, image.digest = %digest,
+                    "{repository}@{digest} is an attestation"
+                );
+                Ok(())
+            }
             Said::Failed => self.failed(version).await,
             Said::Complete(Some(counts)) if counts.from(threshold).total() == 0 => {
                 self.clean(version).await
             }
-            Said::Complete(_) | Said::Finding { .. } => self.found(version).await,
+            Said::Complete(_) | Said::Finding { .. } => self.found(version, &gathered.heard).await,
         }
+    }
+
+    /// Gathers what events say of single findings of the image; none if somebody else does.
+    async fn gather(&self) -> anyhow::Result<Option<Gathered>> {
+        let About { repository, digest, .. } = &self.scan.about;
+        let (ledger, id) = (&self.teller.context.ledger, self.teller.request_id);
+        let Said::Finding { finding, is_active } = &self.scan.said else { return Ok(None) };
+        let heard = Heard {
+            id: finding.id.clone(),
+            level: finding.level,
+            epss: finding.epss,
+            is_active: *is_active,
+        };
+        let (tag, _) = self.named(&self.scan.tags);
+        let gathering =
+            ledger.gather(&self.scan.about, tag.as_ref(), &heard, id, WINDOW, self.time());
+        if gathering.await? == Gathering::Theirs {
+            return Ok(None);
+        }
+        sleep(WINDOW + SLACK).await;
+        let mut gathered = ledger.gathered(repository, digest, id).await?;
+        gathered.heard.push(heard);
+        Ok(Some(gathered))
     }
 
     /// The time now: waiting takes some.
@@ -112,31 +143,74 @@ impl<'a> Invocation<'a> {
         info!(repository.name = %repository, image.digest = %digest, "{repository}@{digest} is gone, and so are its findings");
     }
 
-    /// The version that the image is, or is a part of; none if the image is gone.
-    async fn version(&self, note: Option<Note>) -> anyhow::Result<Option<Version>> {
-        let About { repository, digest, .. } = &self.scan.about;
-        let (digest, tags, pushed) = match note {
-            _ if !self.scan.tags.is_empty() => (digest.clone(), self.scan.tags.clone(), None),
-            Some(Note { index, tag, pushed, .. }) => {
-                (index, tag.into_iter().collect(), Some(pushed))
-            }
-            None => {
-                let image = self.teller.context.registry.image(repository, digest).await?;
-                let Some(image) = image else {
-                    self.is_gone();
-                    return Ok(None);
-                };
-                (digest.clone(), image.tags, image.at)
-            }
-        };
+    /// What people know an image by, and its component: by the first tag that names one.
+    fn named(&self, tags: &[Tag]) -> (Option<Tag>, Option<Component>) {
         let grammar = &self.policy.governance.tags.grammar;
+        let repository = &self.scan.about.repository;
         let mut conforming =
             tags.iter().filter_map(|tag| Some((tag, grammar.conforming(repository, tag)?)));
-        let (tag, component) = match conforming.next() {
+        match conforming.next() {
             Some((tag, conforming)) => (Some(tag.clone()), Some(conforming.component)),
             None => (tags.first().cloned(), None),
+        }
+    }
+
+    /// The version that the image is, or is a part of; none if the image is gone.
+    async fn version(&self, gathered: &Gathered) -> anyhow::Result<Option<Version>> {
+        let About { repository, digest, .. } = &self.scan.about;
+        let own = |tags: Vec<Tag>, pushed| {
+            let (tag, component) = self.named(&tags);
+            let (digest, part, images) = (digest.clone(), Part::Image, 1);
+            Version { digest, tags, tag, component, pushed, images, part }
         };
-        Ok(Some(Version { digest, tags, tag, component, pushed }))
+        if !self.scan.tags.is_empty() {
+            return Ok(Some(own(self.scan.tags.clone(), None)));
+        }
+        let registry = &self.teller.context.registry;
+        let mut note = match (&gathered.note, &self.scan.said) {
+            (Some(note), _) => Some(note.clone()),
+            (None, Said::Finding { .. }) => None,
+            (None, _) => self.teller.context.ledger.image(repository, digest).await?,
+        };
+        if note.is_none() {
+            let Some(image) = registry.image(repository, digest).await? else {
+                self.is_gone();
+                return Ok(None);
+            };
+            let mut waits = INDEX_COMES.iter();
+            let is_new = image.at.is_some_and(|at| at + JUST_NOW > self.teller.now);
+            while note.is_none()
+                && image.tags.is_empty()
+                && is_new
+                && let Some(wait) = waits.next()
+            {
+                sleep(*wait).await;
+                note = self.teller.context.ledger.image(repository, digest).await?;
+            }
+            if note.is_none() {
+                let mut version = own(image.tags, image.at);
+                if version.tags.is_empty() {
+                    // It has lost the tag by which it was known.
+                    let before: Vec<Tag> = gathered.tag.iter().cloned().collect();
+                    version.component = self.named(&before).1;
+                }
+                return Ok(Some(version));
+            }
+        }
+        let Some(Note { index, tag, pushed, images, part }) = note else { return Ok(None) };
+        let tags: Vec<Tag> = tag.into_iter().collect();
+        let (tag, component) = self.named(&tags);
+        let pushed = Some(pushed);
+        let mut version = Version { digest: index, tags, tag, component, pushed, images, part };
+        // It may have been pushed under several tags, or got another since.
+        if version.component.is_none()
+            && part == Part::Image
+            && let Some(found) = registry.image(repository, &version.digest).await?
+        {
+            (version.tag, version.component) = self.named(&found.tags);
+            version.tags = found.tags;
+        }
+        Ok(Some(version))
     }
 
     /// When a version was pushed; none if it is gone.
@@ -160,6 +234,7 @@ impl<'a> Invocation<'a> {
             tag: version.tag.clone(),
             pushed,
             image: self.scan.about.digest.clone(),
+            images: version.images,
             found,
         }
     }
@@ -193,7 +268,7 @@ impl<'a> Invocation<'a> {
             }
         }
         // What is to end an alert is not believed of an event, which may be an old one.
-        self.found(version).await
+        self.found(version, &[]).await
     }
 
     /// A scan that failed. If there are findings by now, it has been done again.
@@ -203,7 +278,7 @@ impl<'a> Invocation<'a> {
                 self.is_gone();
                 Ok(())
             }
-            Details::Found(..) => self.found(version).await,
+            Details::Found(..) => self.found(version, &[]).await,
             Details::None { status, description } => {
                 self.tell_of_failure(&version, &status, description.as_deref()).await
             }
@@ -246,9 +321,9 @@ impl<'a> Invocation<'a> {
     }
 
     /// Compares what was found with what is remembered, and tells what is news.
-    async fn found(&self, version: Version) -> anyhow::Result<()> {
+    async fn found(&self, version: Version, heard: &[Heard]) -> anyhow::Result<()> {
         let memory = self.claim(&version).await?;
-        let next = self.compare(&version, &memory).await?;
+        let next = self.compare(&version, heard, &memory).await?;
         let (repository, component) = (&self.scan.about.repository, version.component.as_ref());
         let next = next.filter(|next| *next != memory);
         let (ledger, id) = (&self.teller.context.ledger, self.teller.request_id);
@@ -265,7 +340,7 @@ impl<'a> Invocation<'a> {
                 ledger.recall(repository, component, &version.digest, id, self.time()).await?;
             match (recalled, pause) {
                 (Recalled::Ours(memory), _) => return Ok(*memory),
-                (Recalled::Theirs, Some(pause)) => sleep(*pause).await,
+                (Recalled::Theirs, Some(pause)) => sleep(*pause + self.jitter()).await,
                 (Recalled::Theirs, None) => {}
             }
         }
@@ -273,13 +348,31 @@ impl<'a> Invocation<'a> {
         bail!("another invocation is at work on the scans of {of} in {repository}")
     }
 
+    /// Up to half a second, so that those who began together do not ask together.
+    fn jitter(&self) -> Duration {
+        let sum = self
+            .teller
+            .request_id
+            .bytes()
+            .fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        Duration::from_millis(sum % 500)
+    }
+
     /// What is to be remembered from now on, once what is news has been told; none if that is
     /// the same as before.
-    async fn compare(&self, version: &Version, memory: &Memory) -> anyhow::Result<Option<Memory>> {
+    async fn compare(
+        &self,
+        version: &Version,
+        heard: &[Heard],
+        memory: &Memory,
+    ) -> anyhow::Result<Option<Memory>> {
         let image = &self.scan.about.digest;
-        if let Said::Finding { finding, is_active } = &self.scan.said
-            && memory.knows(&version.digest, image, finding, *is_active)
-        {
+        let is_known = |heard: &Heard| {
+            let finding = Finding::new(&heard.id, heard.level);
+            finding.is_some_and(|it| memory.knows(&version.digest, image, &it, heard.is_active))
+        };
+        // Of all that was gathered: whoever left it here has gone.
+        if !heard.is_empty() && heard.iter().all(is_known) {
             return Ok(None);
         }
         let details = self.details().await;
@@ -288,7 +381,7 @@ impl<'a> Invocation<'a> {
             Details::Found(_, pushed) if version.digest == *image => *pushed,
             _ => None,
         };
-        let (found, unread) = match self.known(details) {
+        let (found, unread) = match self.known(details, heard)? {
             Known::Found(found) => (found, None),
             Known::Said(found, why) => (found, Some(why)),
             Known::Failed(status, description) => {
@@ -303,8 +396,9 @@ impl<'a> Invocation<'a> {
         let Some(pushed) = pushed else { return Ok(None) };
         let scanned = self.scanned(version, pushed, found);
         let mut report = self.report(memory, &scanned, &[]);
-        if report.verdict == Verdict::Tell {
-            // Only now: most scans have nothing that anybody could have accepted.
+        if report.verdict == Verdict::Tell || !report.counted.is_empty() {
+            // Only now: most scans have nothing that anybody could have accepted. But what was
+            // told may have been accepted since, and what was accepted may be so no more.
             let risks = self.risks().await?;
             report = self.report(memory, &scanned, &risks);
         }
@@ -313,43 +407,60 @@ impl<'a> Invocation<'a> {
         Ok(Some(memory.clone().after(&scanned, &report)))
     }
 
-    /// What is known of the scan, by ECR and by the event itself.
-    fn known(&self, details: Details) -> Known {
+    /// What is known of the scan, by ECR and by events.
+    fn known(&self, details: Details, heard: &[Heard]) -> anyhow::Result<Known> {
+        let active = heard.iter().filter(|heard| heard.is_active);
+        let active = active.filter_map(|Heard { id, level, epss, .. }| {
+            // Of its own finding an event says more.
+            let own = match &self.scan.said {
+                Said::Finding { finding, .. } if finding.id == *id => Some(finding.clone()),
+                _ => Finding::new(id, *level),
+            };
+            own.map(|own| Finding { epss: *epss, ..own })
+        });
+        let active = merged(active);
         let why = match details {
-            Details::Found(found, _) => {
-                return Known::Found(Found::All(match &self.scan.said {
-                    // ECR's answer may be older than the event; and EPSS is in the event alone.
-                    Said::Finding { finding, is_active } => {
-                        let others =
-                            found.into_iter().filter(|it| *is_active || it.id != finding.id);
-                        merged(others.chain(is_active.then(|| finding.clone())))
+            Details::Found(mut found, _) => {
+                // ECR may not show yet what an event tells; and has no EPSS.
+                for finding in active {
+                    match found.iter_mut().find(|it| it.id == finding.id) {
+                        Some(known) => known.epss = finding.epss,
+                        None if self.is_fresh() => found.push(finding),
+                        None => {}
                     }
-                    Said::Complete(_) | Said::Failed => found,
-                }));
+                }
+                return Ok(Known::Found(Found::All(found)));
             }
             Details::Gone => {
                 self.is_gone();
-                return Known::Nothing;
+                return Ok(Known::Nothing);
             }
             Details::None { status, description } => match (&self.scan.said, description) {
-                (Said::Complete(None), description) => return Known::Failed(status, description),
+                (Said::Complete(None), description) => {
+                    return Ok(Known::Failed(status, description));
+                }
                 (_, Some(description)) => format!("{status}: {description}"),
                 (_, None) => status,
             },
             Details::Unread(why) => why,
         };
-        match &self.scan.said {
-            Said::Finding { finding, is_active: true } => {
-                Known::Said(Found::One(finding.clone()), why)
-            }
+        Ok(match &self.scan.said {
             // That a finding is closed can wait for the next scan.
-            Said::Finding { .. } => Known::Nothing,
+            Said::Finding { .. } if active.is_empty() => Known::Nothing,
+            Said::Finding { .. } => Known::Said(Found::Some(active), why),
             Said::Complete(Some(counts)) => Known::Said(Found::Counts(counts.clone()), why),
+            // There is nothing to be told by: it is tried again, and ends in a queue.
             Said::Complete(None) | Said::Failed => {
-                let why = format!("what it found could not be read: {why}");
-                Known::Failed("COMPLETE".to_owned(), Some(why))
+                let About { repository, digest, .. } = &self.scan.about;
+                bail!("{repository}@{digest} was scanned, and what was found cannot be read: {why}")
             }
-        }
+        })
+    }
+
+    /// Whether the event is of just now.
+    fn is_fresh(&self) -> bool {
+        let time = DateTime::parse_from_rfc3339(&self.scan.about.source.time);
+        time.is_ok_and(|time| time + FRESH > self.teller.now)
     }
 
     /// What is accepted; nothing, if that cannot be read.

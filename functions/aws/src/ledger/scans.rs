@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use chrono::{DateTime, Utc};
-use governance::findings::{Memory, Scanned, Version};
+use governance::alert::About;
+use governance::findings::{Level, Memory, Scanned, Version};
 use governance::graph::Part;
 use governance::image::{Component, Digest, RepositoryName, Tag};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::{Item, Ledger, REMEMBERED, image, is_refused, seconds, text};
@@ -23,18 +25,47 @@ pub struct Note {
     pub tag: Option<Tag>,
     /// When.
     pub pushed: DateTime<Utc>,
+    /// How many images it has.
+    pub images: usize,
     /// What part of it the image is.
     pub part: Part,
 }
 
+/// What an event says of one finding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Heard {
+    /// The vulnerability.
+    pub id: String,
+    /// How bad it is.
+    pub level: Level,
+    /// How probable it is that it is exploited.
+    pub epss: Option<f64>,
+    /// Whether the image has it.
+    pub is_active: bool,
+}
+
 /// Who gathers the events of an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gathering {
-    /// Whoever asked, with what is noted of the image.
-    Ours(Option<Note>),
-    /// Somebody who began not long ago, and will see what this event is about.
+    /// Whoever asked.
+    Ours,
+    /// Somebody who began not long ago, and will see to this event too.
     Theirs,
 }
+
+/// What was gathered of an image.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gathered {
+    /// What the other events say.
+    pub heard: Vec<Heard>,
+    /// What is noted of the image, if it is part of an index.
+    pub note: Option<Note>,
+    /// What an event called it last. By now it may have no tag.
+    pub tag: Option<Tag>,
+}
+
+/// How often it is tried to join somebody who just ended.
+const JOINS: u32 = 4;
 
 /// What came of the claim to a component's scans.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,42 +95,100 @@ impl Ledger {
     ) -> anyhow::Result<Option<Note>> {
         let key = image(repository, digest);
         let get = self.client.get_item().table_name(&self.table).key("fact", text(&key));
-        let got = get.send().await.map_err(crate::explain);
+        // It may have been written a moment ago.
+        let got = get.consistent_read(true).send().await.map_err(crate::explain);
         let got = got.with_context(|| format!("reading what is noted of {key}"))?;
         Ok(got.item.as_ref().and_then(note))
     }
 
     /// Gathers the events of an image for so long: the first of them is told that it is the
-    /// one to wait, and to see to all of them then. One call.
+    /// one to wait, and to see to all of them then; the others leave what they say with it. One
+    /// call, or two.
     pub async fn gather(
         &self,
-        repository: &RepositoryName,
-        digest: &Digest,
+        about: &About,
+        tag: Option<&Tag>,
+        heard: &Heard,
         request_id: &str,
         window: Duration,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Gathering> {
+        let key = image(&about.repository, &about.digest);
+        let gathering = || format!("gathering events of {key}");
+        for _ in 0..JOINS {
+            let mut set = "SET gatherer = :holder, gathered_until = :until, \
+                           expires = if_not_exists(expires, :expires)"
+                .to_owned();
+            let mut claim = self.update(&key);
+            if let Some(tag) = tag {
+                set += ", called_tag = :tag";
+                claim = claim.expression_attribute_values(":tag", text(tag.as_str()));
+            }
+            let claim = claim
+                .update_expression(set)
+                // An attempt that was cut off, and is made again, begins anew.
+                .condition_expression(
+                    "attribute_not_exists(gatherer) OR gathered_until <= :now OR gatherer = :holder",
+                )
+                .expression_attribute_values(":holder", text(request_id))
+                .expression_attribute_values(":until", seconds(now, window))
+                .expression_attribute_values(":now", seconds(now, Duration::ZERO))
+                .expression_attribute_values(":expires", seconds(now, REMEMBERED));
+            match claim.send().await {
+                Ok(_) => return Ok(Gathering::Ours),
+                Err(error) if is_refused(&error) => {}
+                Err(error) => return Err(crate::explain(error)).with_context(gathering),
+            }
+            let leave = self
+                .update(&key)
+                .update_expression("ADD gathered :heard")
+                // Whoever has ended would not see it any more.
+                .condition_expression("attribute_exists(gatherer)")
+                .expression_attribute_values(
+                    ":heard",
+                    AttributeValue::Ss(vec![serde_json::to_string(heard)?]),
+                );
+            match leave.send().await {
+                Ok(_) => return Ok(Gathering::Theirs),
+                Err(error) if is_refused(&error) => {}
+                Err(error) => return Err(crate::explain(error)).with_context(gathering),
+            }
+        }
+        bail!("{}: others came and went", gathering())
+    }
+
+    /// Ends the gathering, and gives what was gathered and what is noted of the image. One call.
+    pub async fn gathered(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        request_id: &str,
+    ) -> anyhow::Result<Gathered> {
         let key = image(repository, digest);
         let update = self
             .update(&key)
-            .update_expression(
-                "SET gatherer = :holder, gathered_until = :until, expires = if_not_exists(expires, :expires)",
-            )
-            // An attempt that was cut off, and is made again, begins anew.
-            .condition_expression(
-                "attribute_not_exists(gathered_until) OR gathered_until <= :now OR gatherer = :holder",
-            )
+            .update_expression("REMOVE gatherer, gathered_until, gathered")
+            .condition_expression("gatherer = :holder")
             .expression_attribute_values(":holder", text(request_id))
-            .expression_attribute_values(":until", seconds(now, window))
-            .expression_attribute_values(":now", seconds(now, Duration::ZERO))
-            .expression_attribute_values(":expires", seconds(now, REMEMBERED))
-            .return_values(ReturnValue::AllOld);
+            .return_values(ReturnValue::AllOld)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match update.send().await {
-            Ok(updated) => Ok(Gathering::Ours(updated.attributes.as_ref().and_then(note))),
-            Err(error) if is_refused(&error) => Ok(Gathering::Theirs),
-            Err(error) => {
-                Err(crate::explain(error)).with_context(|| format!("gathering events of {key}"))
+            Ok(updated) => {
+                let item = updated.attributes.unwrap_or_default();
+                let gathered = item.get("gathered").and_then(|set| set.as_ss().ok());
+                let heard = gathered.into_iter().flatten();
+                let heard = heard.filter_map(|json| serde_json::from_str(json).ok()).collect();
+                Ok(Gathered { heard, note: note(&item), tag: called(&item) })
             }
+            // Who took over in the meantime sees to what was gathered.
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    let item = refused.item().cloned().unwrap_or_default();
+                    Ok(Gathered { heard: Vec::new(), note: note(&item), tag: called(&item) })
+                }
+                _ => Err(crate::explain(error))
+                    .with_context(|| format!("ending to gather events of {key}")),
+            },
         }
     }
 
@@ -234,14 +323,20 @@ fn attribute<T: DeserializeOwned>(key: &str, item: &Item, name: &str) -> Option<
     read.inspect_err(|error| warn!("{name} of {key} cannot be read and is forgotten: {error}")).ok()
 }
 
+fn called(item: &Item) -> Option<Tag> {
+    item.get("called_tag")?.as_s().ok()?.parse().ok()
+}
+
 fn note(item: &Item) -> Option<Note> {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+    let images = item.get("images").and_then(|count| count.as_n().ok()?.parse().ok());
     let is_attestation = item.get("attestation").and_then(|value| value.as_bool().ok());
     let pushed = item.get("pushed").and_then(|at| at.as_n().ok()?.parse().ok());
     Some(Note {
         index: text("index")?.parse().ok()?,
         tag: text("tag").and_then(|tag| tag.parse().ok()),
         pushed: DateTime::from_timestamp(pushed?, 0)?,
+        images: images.unwrap_or(1),
         part: if is_attestation == Some(&true) { Part::Attestation } else { Part::Image },
     })
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::{About, Alert, Kind, LARGEST_DETAILS, Remedy, Source};
-use crate::findings::{Counted, Counts, Finding, Found, Report, Scanned, plain};
+use crate::findings::{Counted, Counts, Finding, Found, Report, Scanned, inert, plain};
 use crate::image::Tag;
 use crate::policy::Severity;
 use crate::risks::AcceptedRisk;
@@ -68,14 +68,16 @@ pub fn scan_findings(scan: &Scan<'_>, report: &Report, unread: Option<&str>) -> 
         _ => levels(&report.counted.iter().collect::<Vec<_>>()),
     };
     let news: Vec<&Counted> = report.news().collect();
-    let is_first = report.baseline.is_none() || news.is_empty();
-    let (new, told) = if is_first { ("", counts.clone()) } else { ("new ", levels(&news)) };
+    // Where nothing was known before, all of it is news.
+    let is_all = report.baseline.is_none() && news.len() == report.counted.len();
+    let is_plain = is_all || news.is_empty();
+    let (new, told) = if is_plain { ("", counts.clone()) } else { ("new ", levels(&news)) };
     let title = format!("{} in {name}: {told}", several(told.total(), &format!("{new}finding")));
 
     let mut text = format!("The scan of {name} found {counts} at or above {threshold}");
     let all = report.counts.total();
     let _ = match &scan.scanned.found {
-        Found::One(_) => write!(text, "."),
+        Found::Some(_) => write!(text, "."),
         _ => write!(text, ", of {} in all.", several(all, "finding")),
     };
     text += &comparison(scan, report, news.len());
@@ -91,7 +93,7 @@ pub fn scan_findings(scan: &Scan<'_>, report: &Report, unread: Option<&str>) -> 
             write!(text, " It was found in {}, its image for one platform.", scan.scanned.image);
     }
     if let Some(why) = unread {
-        let why = plain(why, 300);
+        let why = inert(why, 300);
         let _ = write!(
             text,
             " The findings themselves could not be read ({why}): what is told is what the event \
@@ -99,7 +101,7 @@ pub fn scan_findings(scan: &Scan<'_>, report: &Report, unread: Option<&str>) -> 
         );
     }
     let (new, known): (Vec<_>, Vec<_>) = report.counted.iter().partition(|it| it.is_new);
-    let heading = if is_first { "Found" } else { "New" };
+    let heading = if is_plain { "Found" } else { "New" };
     let accepted = report.accepted.iter().map(|accepted| {
         let AcceptedRisk { until, reason, owner, .. } = &accepted.risk;
         format!("{} {}: until {until} ({reason}; {owner})", accepted.level, accepted.id)
@@ -146,9 +148,12 @@ fn comparison(scan: &Scan<'_>, report: &Report, news: usize) -> String {
             _ if !report.is_latest => " A version that was pushed later has been scanned \
                                        already: this is an older one."
                 .to_owned(),
-            Some(component) => format!(
+            Some(component) if report.is_first => format!(
                 " It is the first scan of {component} to be remembered: there is nothing to \
                  compare it with."
+            ),
+            Some(_) => format!(
+                " No version before it is remembered that it could be compared with; {news} new."
             ),
             None => " Its tags name no component, so that there is nothing to compare it with."
                 .to_owned(),
@@ -160,7 +165,7 @@ fn comparison(scan: &Scan<'_>, report: &Report, news: usize) -> String {
         Found::All(_) => {
             format!(" Compared with {before}, the version before: {news} new, {fixed} gone.")
         }
-        Found::One(_) | Found::Counts(_) => {
+        Found::Some(_) | Found::Counts(_) => {
             format!(" The version before, {before}, could not be compared with it in full.")
         }
     }
@@ -322,18 +327,9 @@ pub fn scan_resolved(scan: &Scan<'_>, report: &Report) -> Alert {
         0 => String::new(),
         some => format!(" What it has at or above {threshold} is accepted ({some})."),
     };
-    let platform = if scan.scanned.image == scan.scanned.version {
-        String::new()
-    } else {
-        format!(
-            " It was scanned for one platform last, as {}; what the scan of another one finds is \
-             told.",
-            scan.scanned.image
-        )
-    };
     let text = format!(
         "The scan of {name} found nothing that counts at or above {threshold}: the last alert \
-         about {} is over.{accepted}{platform} Older versions may still have what it was about.",
+         about {} is over.{accepted} Older versions may still have what it was about.",
         scan.scanned.component.as_ref().map_or_else(|| name.clone(), |it| it.to_string()),
     );
     let title = format!("{name} has no open findings any more");
@@ -347,7 +343,7 @@ pub fn scan_resolved(scan: &Scan<'_>, report: &Report) -> Alert {
 #[must_use]
 pub fn scan_failed(scan: &Scan<'_>, status: &str, description: Option<&str>) -> Alert {
     let name = scan.name();
-    let description = plain(description.unwrap_or_default(), 500);
+    let description = inert(description.unwrap_or_default(), 500);
     let reason = if description.is_empty() { String::new() } else { format!(" ({description})") };
     let advice = Advice::of(status, &description);
     let text =

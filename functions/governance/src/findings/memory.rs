@@ -108,12 +108,18 @@ impl Version {
 }
 
 /// What is told of findings that could not be read, as it is remembered.
-pub(super) fn unread(found: &Found, lowest: Level) -> String {
+pub(super) fn unread(found: &Found, lowest: Level) -> BTreeSet<String> {
     match found {
-        Found::Counts(counts) => counts.from(lowest).to_string(),
-        Found::One(Finding { id, level, .. }) => format!("{level} {id}"),
-        Found::All(_) => String::new(),
+        Found::Counts(counts) => [counts.from(lowest).to_string()].into(),
+        Found::Some(findings) => {
+            findings.iter().filter(|it| it.level >= lowest).map(fact).collect()
+        }
+        Found::All(_) => BTreeSet::new(),
     }
+}
+
+pub(super) fn fact(Finding { id, level, .. }: &Finding) -> String {
+    format!("{level} {id}")
 }
 
 /// What was told of a component.
@@ -127,6 +133,8 @@ pub struct Told {
     /// What was told of a version from events alone, whose findings could not be read: which
     /// version, and what.
     pub unread: Option<(Digest, BTreeSet<String>)>,
+    /// What was accepted when it was found last: once it is not any more, it is news again.
+    pub accepted: BTreeSet<String>,
     /// Whether the last alert of the latest version stands.
     pub is_open: bool,
 }
@@ -151,9 +159,12 @@ pub struct Memory {
 
 impl Memory {
     /// Whether nothing can come of an event about one finding in an image of a version: it is
-    /// known as it is, or known to be gone. To know that spares reading all of them.
+    /// known as it is, or known to be gone. To know that of each event spares reading them all.
     #[must_use]
     pub fn knows(&self, version: &Digest, image: &Digest, finding: &Finding, active: bool) -> bool {
+        if self.told.accepted.contains(&finding.id) {
+            return false;
+        }
         let is = |of: &Option<Version>| of.as_ref().is_some_and(|it| it.digest == *version);
         if is(&self.latest) {
             let images = self.latest.as_ref().map(|latest| &latest.images);
@@ -178,11 +189,11 @@ impl Memory {
             }
         }
         match &scanned.found {
-            Found::Counts(_) | Found::One(_) => {
+            Found::Counts(_) | Found::Some(_) => {
                 let what = unread(&scanned.found, report.threshold.into());
                 match &mut self.told.unread {
-                    Some((of, told)) if *of == scanned.version => _ = told.insert(what),
-                    other => *other = Some((scanned.version.clone(), [what].into())),
+                    Some((of, told)) if *of == scanned.version => told.extend(what),
+                    other => *other = Some((scanned.version.clone(), what)),
                 }
             }
             Found::All(findings) => {
@@ -195,6 +206,12 @@ impl Memory {
         if told {
             let known = if report.is_latest { &mut self.told.latest } else { &mut self.told.older };
             report.counted.iter().for_each(|counted| known.add(&counted.finding));
+        }
+        if report.is_latest {
+            for counted in &report.counted {
+                self.told.accepted.remove(&counted.finding.id);
+            }
+            self.told.accepted.extend(report.accepted.iter().map(|it| it.id.clone()));
         }
         self.fit();
         self
@@ -223,7 +240,8 @@ impl Memory {
         self.latest = Some(version);
     }
 
-    /// Forgets what is worth least until the rest fits. What is forgotten may be told again.
+    /// Forgets what is worth least until the rest fits: what was told comes last, for it would
+    /// be told again.
     fn fit(&mut self) {
         let size = |memory: &Self| {
             let bytes = |json: Result<String, serde_json::Error>| json.map_or(0, |it| it.len());
@@ -231,12 +249,22 @@ impl Memory {
                 + bytes(serde_json::to_string(&memory.previous))
                 + bytes(serde_json::to_string(&memory.told))
         };
+        if size(self) > MOST_BYTES {
+            self.previous = None;
+        }
+        if size(self) > MOST_BYTES {
+            self.told.older = Known::default();
+            self.told.unread = None;
+        }
         while size(self) > MOST_BYTES {
-            self.told.older.halve();
-            if size(self) > MOST_BYTES {
-                let versions = [&mut self.previous, &mut self.latest];
-                let images = versions.into_iter().flatten().flat_map(|it| it.images.values_mut());
+            let images = self.latest.iter_mut().flat_map(|it| it.images.values_mut());
+            let mut images = images.filter(|known| !known.is_empty()).peekable();
+            if images.peek().is_some() {
                 images.for_each(Known::halve);
+            } else if self.told.latest.is_empty() {
+                self.told.accepted.clear();
+                return;
+            } else {
                 self.told.latest.halve();
             }
         }

@@ -6,7 +6,7 @@ use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::memory::unread;
+use super::memory::fact;
 use super::{Counts, Finding, Known, Level, Memory, Version};
 use crate::image::{Component, Digest, Tag};
 use crate::policy::Severity;
@@ -25,6 +25,8 @@ pub struct Scanned {
     pub pushed: DateTime<Utc>,
     /// The image.
     pub image: Digest,
+    /// How many images the version has.
+    pub images: usize,
     /// What was found in it.
     pub found: Found,
 }
@@ -34,8 +36,8 @@ pub struct Scanned {
 pub enum Found {
     /// All of it, each vulnerability once.
     All(Vec<Finding>),
-    /// The one that an event is about; the others could not be read.
-    One(Finding),
+    /// Those that events are about; the others could not be read.
+    Some(Vec<Finding>),
     /// How many, by an event; they could not be read.
     Counts(Counts),
 }
@@ -89,8 +91,10 @@ pub struct Report {
     pub accepted: Vec<Accepted>,
     /// The version before, where it is remembered.
     pub baseline: Option<Version>,
-    /// What it had and this one has not.
+    /// What it had and this one has not, as soon as each of its images was scanned.
     pub fixed: Vec<String>,
+    /// Whether nothing was remembered of the component.
+    pub is_first: bool,
     /// Whether no version that was pushed later was scanned.
     pub is_latest: bool,
 }
@@ -104,8 +108,9 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { verdict, counts, threshold, counted, accepted, baseline, fixed, is_latest } =
-            self;
+        let Self {
+            verdict, counts, threshold, counted, accepted, baseline, fixed, is_latest, ..
+        } = self;
         let levels = |counted: &mut dyn Iterator<Item = &Counted>| {
             counted.map(|it| it.finding.level).collect::<Counts>()
         };
@@ -133,8 +138,9 @@ impl fmt::Display for Report {
 /// Compares a scan with what is remembered of its component.
 ///
 /// Of the latest version, that is news which was not told of it or is worse than it was told;
-/// and what the version before had not, or anything if the last alert is over, when it is seen
-/// in this version for the first time. Of an older version only what was not told of any.
+/// what was accepted when it was seen last, and is not now; and what the version before had not,
+/// or anything if the last alert is over, when it is seen in this version for the first time. Of
+/// an older version only what was not told of any.
 /// A version is the latest if none that was pushed later is remembered.
 #[must_use]
 pub fn report(
@@ -163,14 +169,15 @@ pub fn report(
             return level.max(told.older.level(&finding.id)) < Some(finding.level);
         }
         let is_seen = same.is_some_and(|same| same.level(&finding.id).is_some())
-            || told.has_unread(&scanned.version, || unread(&Found::One(finding.clone()), lowest));
+            || told.has_unread(&scanned.version, || fact(finding));
         let came = baseline.is_some_and(|before| before.level(&finding.id).is_none());
-        level < Some(finding.level) || (!is_seen && (came || !told.is_open))
+        level < Some(finding.level)
+            || told.accepted.contains(&finding.id)
+            || (!is_seen && (came || !told.is_open))
     };
 
     let findings = match &scanned.found {
-        Found::All(findings) => findings.as_slice(),
-        Found::One(finding) => std::slice::from_ref(finding),
+        Found::All(findings) | Found::Some(findings) => findings.as_slice(),
         Found::Counts(_) => &[],
     };
     let (mut counted, mut accepted) = (Vec::new(), Vec::new());
@@ -197,8 +204,10 @@ pub fn report(
         let images = same.into_iter().flat_map(|same| &same.images);
         images.filter(|(image, _)| **image != scanned.image).map(|(_, known)| known)
     };
+    // A version is known, and clean, when each of its images is.
+    let is_whole = others().count() + 1 >= scanned.images;
     let fixed = match (&scanned.found, baseline) {
-        (Found::All(_), Some(before)) => {
+        (Found::All(_), Some(before)) if is_whole => {
             let found = findings.iter().map(|finding| finding.id.as_str());
             let found: HashSet<&str> = found.chain(others().flat_map(Known::ids)).collect();
             let before: BTreeSet<&str> = before.images.values().flat_map(Known::ids).collect();
@@ -207,17 +216,16 @@ pub fn report(
         _ => Vec::new(),
     };
 
-    // A version is clean when each of its images is.
     let is_accepted = |id: &str| {
         let covers = |risk: &AcceptedRisk| risk.covers(id, scanned.component.as_ref());
         risks.iter().any(|risk| covers(risk) && risk.until >= today)
     };
-    let others_are_clean = others().all(|known| known.ids().all(is_accepted));
+    let others_are_clean = is_whole && others().all(|known| known.ids().all(is_accepted));
     let verdict = match &scanned.found {
         Found::Counts(counts) => {
-            let was_told =
-                memory.told.has_unread(&scanned.version, || unread(&scanned.found, lowest));
-            let is_news = counts.from(lowest).total() > 0 && !was_told;
+            let counts = counts.from(lowest);
+            let was_told = memory.told.has_unread(&scanned.version, || counts.to_string());
+            let is_news = counts.total() > 0 && !was_told;
             if is_news { Verdict::Tell } else { Verdict::Nothing }
         }
         _ if counted.iter().any(|counted| counted.is_new) => Verdict::Tell,
@@ -239,6 +247,7 @@ pub fn report(
         accepted,
         baseline: baseline.cloned(),
         fixed,
+        is_first: *memory == Memory::default(),
         is_latest,
     }
 }

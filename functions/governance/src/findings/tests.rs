@@ -43,6 +43,7 @@ fn scan_of(n: u8, image: u8, found: Found) -> Scanned {
         tag: Some(format!("litellm-v{n}").parse().unwrap()),
         pushed: at(n),
         image: digest(image),
+        images: 1,
         found,
     }
 }
@@ -160,23 +161,26 @@ fn a_clean_scan_ends_an_open_alert_and_no_other() {
 // 25
 #[test]
 fn the_images_of_an_index_are_one_version() {
-    let all = |text: &str| Found::All(findings(text));
+    let part = |n, image, text: &str| Scanned {
+        images: 2,
+        ..scan_of(n, image, Found::All(findings(text)))
+    };
     Story::new()
-        .then("amd64", &scan_of(1, 11, all("A:C B:H")))
-        .then("arm64, the same", &scan_of(1, 12, all("A:C B:H")))
-        .then("another, one more", &scan_of(1, 13, all("A:C C:H")))
-        .then("v2, amd64", &scan_of(2, 21, all("A:C")))
-        .then("v2, arm64 has what v1 had", &scan_of(2, 22, all("A:C B:H")))
-        .then("v2, amd64 is clean now", &scan_of(2, 21, all("")))
-        .then("v2, arm64 is too", &scan_of(2, 22, all("")))
+        .then("amd64", &part(1, 11, "A:C B:H"))
+        .then("arm64, one more", &part(1, 12, "A:C B:H C:H"))
+        .then("v2, amd64", &part(2, 21, "A:C"))
+        .then("v2, arm64 has what v1 had", &part(2, 22, "A:C B:H"))
+        .then("v3, arm64 is clean", &part(3, 32, ""))
+        .then("v3, amd64 is not", &part(3, 31, "A:C"))
+        .then("v3, amd64 is now", &part(3, 31, ""))
         .check(&expect![[r#"
             amd64: Tell; new [A B] of [A B], fixed [], accepted 0; first
-            arm64, the same: Nothing; new [] of [A B], fixed [], accepted 0; first
-            another, one more: Tell; new [C] of [C A], fixed [], accepted 0; first
-            v2, amd64: Nothing; new [] of [A], fixed [B C], accepted 0; after litellm-v1
+            arm64, one more: Tell; new [C] of [C A B], fixed [], accepted 0; first
+            v2, amd64: Nothing; new [] of [A], fixed [], accepted 0; after litellm-v1
             v2, arm64 has what v1 had: Nothing; new [] of [A B], fixed [C], accepted 0; after litellm-v1
-            v2, amd64 is clean now: Nothing; new [] of [], fixed [C], accepted 0; after litellm-v1
-            v2, arm64 is too: Resolve; new [] of [], fixed [A B C], accepted 0; after litellm-v1
+            v3, arm64 is clean: Nothing; new [] of [], fixed [], accepted 0; after litellm-v2
+            v3, amd64 is not: Nothing; new [] of [A], fixed [B], accepted 0; after litellm-v2
+            v3, amd64 is now: Resolve; new [] of [], fixed [A B], accepted 0; after litellm-v2
         "#]]);
 }
 
@@ -222,6 +226,26 @@ fn what_is_accepted_does_not_count_until_its_day_is_over() {
 }
 
 #[test]
+fn what_was_told_and_accepted_is_news_when_it_is_not_accepted_any_more() {
+    let until = today().to_string();
+    let mut story = Story::new();
+    story.then("told", &scan(1, "A:C B:H"));
+    story.risks = vec![risk("A", &until), risk("B", &until)];
+    story.then("both accepted", &scan(2, "A:C B:H"));
+    story.risks = vec![risk("A", "2020-01-01"), risk("B", &until)];
+    story.then("one is over", &scan(2, "A:C B:H")).then("the same", &scan(2, "A:C B:H"));
+    story.risks = vec![];
+    story.then("the other is withdrawn", &scan(3, "A:C B:H"));
+    story.check(&expect![[r#"
+        told: Tell; new [A B] of [A B], fixed [], accepted 0; first
+        both accepted: Resolve; new [] of [], fixed [], accepted 2; after litellm-v1
+        one is over: Tell; new [A] of [A], fixed [], accepted 1; after litellm-v1
+        the same: Nothing; new [] of [A], fixed [], accepted 1; after litellm-v1
+        the other is withdrawn: Tell; new [B] of [B A], fixed [], accepted 0; after litellm-v2
+    "#]]);
+}
+
+#[test]
 fn what_cannot_be_read_is_told_from_the_event_and_remembered_as_told() {
     let counts = |n: u64| {
         let mut counts = Counts::default();
@@ -237,8 +261,8 @@ fn what_cannot_be_read_is_told_from_the_event_and_remembered_as_told() {
         .then("again", &scan_of(2, 2, counts(3)))
         .then("four", &scan_of(2, 2, counts(4)))
         .then("none that counts", &scan_of(3, 3, counts(0)))
-        .then("one finding", &scan_of(2, 2, Found::One(one.clone())))
-        .then("it comes again", &scan_of(2, 2, Found::One(one)));
+        .then("one finding", &scan_of(2, 2, Found::Some(vec![one.clone()])))
+        .then("it comes again", &scan_of(2, 2, Found::Some(vec![one])));
     assert_eq!(story.memory.latest.as_ref().unwrap().digest, digest(1), "nothing to compare with");
     story.then("read after all", &scan(2, "A:C B:H"));
     story.check(&expect![[r#"
@@ -411,6 +435,18 @@ fn what_is_remembered_fits_into_an_item() {
         assert!(json.iter().map(String::len).sum::<usize>() < 380_000);
     }
     assert_eq!(memory.latest.unwrap().digest, digest(3));
+    // And as many as an image may well have are not told again for being many.
+    let many = |n: u8| {
+        let one = |nth: usize| Finding::new(&format!("CVE-2026-{nth:05}"), Level::High).unwrap();
+        scan_of(n, n, Found::All((0..4_000).map(one).collect()))
+    };
+    let mut memory = Memory::default();
+    for n in 1..5 {
+        let scanned = many(n);
+        let report = report(&memory, &scanned, &[], Severity::High, today());
+        assert_eq!(report.verdict == Verdict::Tell, n == 1, "{n}");
+        memory = memory.after(&scanned, &report);
+    }
 }
 
 fn any_scan() -> impl Strategy<Value = Scanned> {

@@ -26,6 +26,12 @@ async fn a_clean_scan_costs_two_calls() {
     let images = function.push_index("litellm-v1.80.7", 2).await;
     let clean = function.scan(&images[0], Ok(Vec::new()));
     assert_eq!(calls(&function, &clean).await, ["GetItem", "UpdateItem"]);
+    // But that of another platform of the same index, whose findings are put to the first's.
+    let clean = function.scan(&images[1], Ok(Vec::new()));
+    assert_eq!(
+        calls(&function, &clean).await,
+        ["GetItem", "UpdateItem", "UpdateItem", "DescribeImageScanFindings", "UpdateItem"]
+    );
 }
 
 #[tokio::test]
@@ -39,8 +45,11 @@ async fn a_scan_that_is_told_costs_one_call_a_page_and_five() {
         calls(&function, &scan).await,
         ["UpdateItem", page, page, page, "DescribeImages", "GetParameter", "Publish", "UpdateItem"]
     );
-    // What is known needs no more than to be compared.
-    assert_eq!(calls(&function, &scan).await, ["UpdateItem", page, page, page, "UpdateItem"]);
+    // What is known needs no more than to be compared, with what is accepted since.
+    assert_eq!(
+        calls(&function, &scan).await,
+        ["UpdateItem", page, page, page, "GetParameter", "UpdateItem"]
+    );
     let images = function.push_index("litellm-v1.80.6", 2).await;
     let scan = function.scan(&images[0], Ok(basic("CVE-new:HIGH")));
     assert_eq!(

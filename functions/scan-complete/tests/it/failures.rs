@@ -185,17 +185,26 @@ async fn findings_that_never_come_are_told_from_the_event_s_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scan_of_which_nothing_can_be_learned_is_no_silence() {
+async fn a_scan_of_which_nothing_can_be_learned_is_tried_again() {
     let function = Function::new().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let mut event = function.scan(&image, Ok(basic("CVE-1:HIGH")));
     event["detail"].as_object_mut().unwrap().remove("finding-severity-counts");
     function.aws.fault("DescribeImageScanFindings", 0, Fault::Error(400, "AccessDeniedException"));
+    let error = function.handle(&event, "request").await.unwrap_err();
+    let expected = format!(
+        "infrastructure@{image} was scanned, and what was found cannot be read: AccessDeniedException: made to fail"
+    );
+    assert_eq!(error.to_string(), expected);
+    function.aws.heal();
     function.handle(&event, "request").await.unwrap();
-    let alerts = function.alerts();
-    assert_eq!(kinds(&alerts), ["scan-failed"]);
-    let text = alerts[0]["text"].as_str().unwrap();
-    assert!(text.contains("what it found could not be read: AccessDeniedException"), "{text}");
+    assert_eq!(kinds(&function.alerts()), ["scan-findings"]);
+    // Counts that are none are not there.
+    let image = function.push(&["litellm-v1.80.6"]);
+    let mut event = function.scan(&image, Ok(basic("CVE-2:HIGH")));
+    event["detail"]["finding-severity-counts"] = json!({"HIGH": "1"});
+    function.handle(&event, "other").await.unwrap();
+    assert_eq!(function.alerts().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -59,8 +59,8 @@ async fn hundreds_of_findings_of_one_image_are_one_alert_and_one_reading() {
     let count = |operation: &str| calls.iter().filter(|call| *call == operation).count();
     assert_eq!(count("Publish"), 1);
     assert_eq!(count("DescribeImageScanFindings"), 1);
-    // One for each event, and two for each of the few that find that all is known.
-    assert!(count("UpdateItem") < 300 + 2 * 20, "{}", count("UpdateItem"));
+    // Two for each event, and two more for each of the few that see to what was gathered.
+    assert!(count("UpdateItem") < 2 * 300 + 2 * 20, "{}", count("UpdateItem"));
     let alerts = function.alerts();
     assert_eq!(kinds(&alerts), ["scan-findings"]);
     assert_eq!(alerts[0]["details"]["findingsTotal"], 300);
@@ -81,7 +81,7 @@ async fn a_finding_of_which_only_a_date_changed_is_not_told_again() {
     function.aws.state().calls.clear();
     function.handle(&again, "two").await.unwrap();
     assert_eq!(function.alerts().len(), 0);
-    assert_eq!(function.calls(), ["UpdateItem", "UpdateItem", "UpdateItem"], "nothing was read");
+    assert_eq!(function.calls(), ["UpdateItem"; 4], "nothing was read");
     // Worse, it is.
     let worse = function.finding(&image, &enhanced("CVE-1:CRITICAL")[0], "ACTIVE");
     function.aws.advance(Duration::from_secs(60));
@@ -120,8 +120,9 @@ async fn a_finding_on_a_part_of_an_index_is_one_of_the_index() {
         if nth == 0 {
             assert_eq!(alerts[0]["image"]["tags"], json!(["litellm-v1.80.5"]));
             assert_eq!(alerts[0]["details"]["findings"][0]["epss"], 0.91);
+            // Two to gather, and two to remember.
             let ledger = function.calls().iter().filter(|it| it.ends_with("Item")).count();
-            assert_eq!(ledger, 3);
+            assert_eq!(ledger, 4);
         }
     }
 }
@@ -163,4 +164,87 @@ async fn the_one_that_gathers_and_is_cut_off_is_made_up_for() {
     function.handle(&events[0], "first").await.unwrap();
     let alerts = function.alerts();
     assert_eq!(told(&alerts[0]).0, ["CVE-1", "CVE-2"]);
+}
+
+/// Whoever leaves what it says with the one that gathers is gone: what the one knows already
+/// must not stand in its way.
+#[tokio::test(start_paused = true)]
+async fn what_is_new_is_told_although_a_known_finding_gathers_it() {
+    for (gatherer, status) in [("CVE-1:HIGH", "ACTIVE"), ("CVE-7:HIGH", "CLOSED")] {
+        for unread in [false, true] {
+            let function = Function::enhanced().await;
+            let image = function.push(&["litellm-v1.80.5"]);
+            let scan = function.scan(&image, Ok(enhanced("CVE-1:HIGH")));
+            function.handle(&scan, "scan").await.unwrap();
+            assert_eq!(function.alerts().len(), 1);
+            let known = function.finding(&image, &enhanced(gatherer)[0], status);
+            let new = function.finding(&image, &enhanced("CVE-2:CRITICAL")[0], "ACTIVE");
+            if unread {
+                let denied = Fault::Error(400, "AccessDeniedException");
+                function.aws.fault("DescribeImageScanFindings", 0, denied);
+            }
+            let later = async {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                function.handle(&new, "later").await
+            };
+            let (first, second) = tokio::join!(function.handle(&known, "first"), later);
+            first.and(second).unwrap();
+            let alerts = function.alerts();
+            assert_eq!(alerts.len(), 1, "{gatherer} {status} {unread}");
+            assert_eq!(told(&alerts[0]).0, ["CVE-2"], "{gatherer} {status} {unread}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_event_is_not_believed_against_what_ecr_says() {
+    let function = Function::enhanced().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let finding = &enhanced("CVE-1:HIGH")[0];
+    let opened = function.finding(&image, finding, "ACTIVE");
+    let closed = function.finding(&image, finding, "CLOSED");
+    function.aws.advance(Duration::from_secs(3_600));
+    // It was closed since.
+    function.handle(&opened, "opened").await.unwrap();
+    assert_eq!(function.alerts().len(), 0);
+    // And it was opened again since.
+    let again = function.finding(&image, finding, "ACTIVE");
+    function.aws.advance(Duration::from_secs(60));
+    function.handle(&again, "again").await.unwrap();
+    assert_eq!(kinds(&function.alerts()), ["scan-findings"]);
+    function.aws.advance(Duration::from_secs(60));
+    function.handle(&closed, "closed").await.unwrap();
+    assert_eq!(function.alerts().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_has_lost_its_tag_is_an_older_version_of_its_component() {
+    let function = Function::enhanced().await;
+    let images: Vec<String> =
+        (0..3).map(|n| function.push(&[&format!("litellm-v1.80.{n}")])).collect();
+    let finding = &enhanced("CVE-1:HIGH")[0];
+    for image in &images {
+        function.aws.advance(Duration::from_secs(60));
+        let event = function.finding(image, finding, "ACTIVE");
+        function.handle(&event, event["id"].as_str().unwrap()).await.unwrap();
+    }
+    function.alerts();
+    let new = &enhanced("CVE-2:CRITICAL")[0];
+    let mut told = Vec::new();
+    for image in &images[..2] {
+        function.aws.advance(Duration::from_secs(60));
+        let mut event = function.finding(image, new, "ACTIVE");
+        let place = "/detail/resources/0/details/awsEcrContainerImage/imageTags";
+        *event.pointer_mut(place).unwrap() = json!([]);
+        {
+            let mut state = function.aws.state();
+            let repository = state.ecr().repositories.get_mut("infrastructure").unwrap();
+            repository.images.get_mut(image).unwrap().tags.clear();
+        }
+        function.handle(&event, event["id"].as_str().unwrap()).await.unwrap();
+        told.extend(function.alerts());
+    }
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!(told[0]["component"], "litellm");
+    assert!(told[0]["text"].as_str().unwrap().contains("this is an older one"));
 }

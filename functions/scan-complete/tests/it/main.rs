@@ -148,14 +148,18 @@ impl Function {
         let call = Call { operation: "PutImage", principal: None, now, endpoint: "" };
         self.aws.state().ecr().serve(&call, &put).unwrap();
         self.aws.state().ecr().events.clear();
-        let (index, tag) = (digest(index.as_bytes()), tag.parse().unwrap());
-        let parts = images.iter().map(|image| (image.parse().unwrap(), Part::Image)).collect();
-        let repository = INFRASTRUCTURE.parse().unwrap();
-        let ledger = &self.context.ledger;
-        let index = index.parse().unwrap();
-        ledger.note_children(&repository, &index, Some(&tag), &parts, time(now)).await.unwrap();
-        self.aws.state().calls.clear();
+        self.note(&images, &digest(index.as_bytes()), tag).await;
         images
+    }
+
+    /// `image-push` notes that these are the images of an index, which was pushed now as this.
+    async fn note(&self, images: &[String], index: &str, tag: &str) {
+        let parts = images.iter().map(|image| (image.parse().unwrap(), Part::Image)).collect();
+        let (repository, index) = (INFRASTRUCTURE.parse().unwrap(), index.parse().unwrap());
+        let (tag, now) = (tag.parse().unwrap(), time(self.aws.state().now()));
+        let ledger = &self.context.ledger;
+        ledger.note_children(&repository, &index, Some(&tag), &parts, now).await.unwrap();
+        self.aws.state().calls.clear();
     }
 
     /// The scan of an image comes to this; gives what is told of it.

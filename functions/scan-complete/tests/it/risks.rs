@@ -40,6 +40,21 @@ async fn what_is_accepted_is_listed_and_does_not_count() {
 }
 
 #[tokio::test]
+async fn what_was_told_and_then_accepted_is_over_and_told_again_when_it_lapses() {
+    let function = Function::new().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    assert_eq!(function.scanned(&image, "CVE-1:CRITICAL").await.len(), 1);
+    function.accept(&until("2027-01-31")).await;
+    let alerts = function.scanned(&image, "CVE-1:CRITICAL").await;
+    assert_eq!(kinds(&alerts), ["scan-resolved"]);
+    assert!(alerts[0]["text"].as_str().unwrap().contains("is accepted (1)"), "{alerts:#?}");
+    function.aws.advance(Duration::from_secs(20 * 86_400));
+    let alerts = function.scanned(&image, "CVE-1:CRITICAL").await;
+    assert_eq!(told(&alerts[0]).0, ["CVE-1"]);
+    assert_eq!(function.scanned(&image, "CVE-1:CRITICAL").await, [] as [Value; 0]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_accepts_nothing_and_is_told_once_a_day() {
     for wrong in ["{", "[{\"id\": \"CVE-1\"}]", "denied"] {
         let function = Function::new().await;

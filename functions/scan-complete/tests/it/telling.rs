@@ -170,6 +170,58 @@ async fn the_images_of_an_index_are_told_of_once() {
     assert_eq!(alerts[0]["details"]["newTotal"], 1);
 }
 
+// 25
+#[tokio::test(start_paused = true)]
+async fn a_scan_that_is_done_before_its_index_is_pushed_waits_for_it() {
+    let function = Function::new().await;
+    let image = function.push(&[]);
+    let event = function.scan(&image, Ok(basic("CVE-1:HIGH")));
+    let index = async {
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let index = format!("sha256:{}", "a".repeat(64));
+        function.note(std::slice::from_ref(&image), &index, "openwebui-v0.6.36").await;
+    };
+    let (handled, ()) = tokio::join!(function.handle(&event, "request"), index);
+    handled.unwrap();
+    assert_eq!(function.alerts()[0]["component"], "openwebui");
+}
+
+#[tokio::test]
+async fn an_index_is_over_when_each_of_its_images_is_clean() {
+    let function = Function::new().await;
+    let images = function.push_index("openwebui-v0.6.36", 2).await;
+    assert_eq!(function.scanned(&images[0], "CVE-1:HIGH").await.len(), 1);
+    let images = function.push_index("openwebui-v0.6.37", 2).await;
+    assert_eq!(function.scanned(&images[0], "").await, [] as [Value; 0]);
+    assert_eq!(kinds(&function.scanned(&images[1], "").await), ["scan-resolved"]);
+}
+
+#[tokio::test]
+async fn an_index_with_a_second_tag_has_the_component_of_the_first() {
+    let function = Function::new().await;
+    let images = function.push_index("openwebui-v0.6.36", 1).await;
+    let index = {
+        let mut state = function.aws.state();
+        let pushed = &state.ecr().repositories["infrastructure"].images;
+        pushed.iter().find(|image| image.manifest.is_index()).unwrap().digest.clone()
+    };
+    function.note(&images, &index, "candidate").await;
+    let event = function.scan(&images[0], Ok(basic("CVE-1:HIGH")));
+    function.handle(&event, "request").await.unwrap();
+    assert_eq!(function.alerts()[0]["component"], "openwebui");
+}
+
+#[tokio::test]
+async fn what_is_found_later_in_the_only_version_is_what_is_new() {
+    let function = Function::new().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    function.scanned(&image, "CVE-1:CRITICAL").await;
+    let alerts = function.scanned(&image, "CVE-1:CRITICAL CVE-2:HIGH").await;
+    assert_eq!(alerts[0]["title"], "1 new finding in infrastructure:litellm-v1.80.5: 1 HIGH");
+    assert_eq!(alerts[0]["severity"], "HIGH");
+    assert!(!alerts[0]["text"].as_str().unwrap().contains("first scan"), "{alerts:#?}");
+}
+
 #[tokio::test]
 async fn an_older_version_that_is_scanned_again_is_no_baseline() {
     let function = Function::new().await;

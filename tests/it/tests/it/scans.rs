@@ -87,7 +87,7 @@ async fn scans_reach_it_by_the_rules_and_the_day_by_the_schedule() {
     aws.fire_schedules(FUNCTION).unwrap();
     assert_eq!(settled(&aws).await.len(), 0);
     let parameter = &outputs["AcceptedRisksParameter"];
-    assert_eq!(parameter, "/ecr-warden/stack/accepted-risks");
+    assert_eq!(parameter, "stack-AcceptedRisks");
     let tomorrow = chrono::Utc::now().date_naive().succ_opt().unwrap().to_string();
     let risk = json!([{"id": "CVE-1", "until": tomorrow, "reason": "x", "owner": "platform"}]);
     let put = json!({"Name": parameter, "Value": risk.to_string(), "Overwrite": true});

@@ -29,6 +29,7 @@ fn scanned(n: u8, found: Found) -> Scanned {
         tag: Some(format!("litellm-v1.80.{n}").parse().unwrap()),
         pushed: DateTime::from_timestamp(1_800_000_000 + i64::from(n), 0).unwrap(),
         image: digest(n),
+        images: 1,
         found,
     }
 }
@@ -162,26 +163,26 @@ fn what_could_not_be_read_is_told_from_the_event() {
     check_email(
         &alert,
         &expect![[r#"
-        1 finding in infrastructure:litellm-v1.80.6: 1 CRITICAL
+            1 finding in infrastructure:litellm-v1.80.6: 1 CRITICAL
 
-        The scan of infrastructure:litellm-v1.80.6 found 1 CRITICAL at or above HIGH, of 8 findings in all. The version before, litellm-v1.80.5, could not be compared with it in full. The findings themselves could not be read (AccessDeniedException: no): what is told is what the event says, and accepted risks are not taken off.
+            The scan of infrastructure:litellm-v1.80.6 found 1 CRITICAL at or above HIGH, of 8 findings in all. The version before, litellm-v1.80.5, could not be compared with it in full. The findings themselves could not be read (AccessDeniedException: no): what is told is what the event says, and accepted risks are not taken off.
 
-        See all findings:
+            See all findings:
 
-            aws ecr describe-image-scan-findings --region us-east-1 --repository-name infrastructure --image-id imageDigest=sha256:0606060606060606060606060606060606060606060606060606060606060606
+                aws ecr describe-image-scan-findings --region us-east-1 --repository-name infrastructure --image-id imageDigest=sha256:0606060606060606060606060606060606060606060606060606060606060606
 
-        Accept a finding until a day, by a line in the list such as {"id": "CVE-2026-1234", "until": "2026-12-31", "reason": "not reachable", "owner": "platform"}:
+            Accept a finding until a day, by a line in the list such as {"id": "CVE-2026-1234", "until": "2026-12-31", "reason": "not reachable", "owner": "platform"}:
 
-            aws ssm get-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --query Parameter.Value --output text > accepted-risks.json && ${EDITOR:-vi} accepted-risks.json && aws ssm put-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --overwrite --value file://accepted-risks.json
+                aws ssm get-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --query Parameter.Value --output text > accepted-risks.json && ${EDITOR:-vi} accepted-risks.json && aws ssm put-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --overwrite --value file://accepted-risks.json
 
-        Severity    CRITICAL
-        Repository  infrastructure
-        Component   litellm
-        Image       sha256:0606060606060606060606060606060606060606060606060606060606060606
-        Tags        litellm-v1.80.6
-        Account     123456789012, us-east-1
-        Event       85fc3613 at 2026-11-24T10:00:00Z
-    "#]],
+            Severity    CRITICAL
+            Repository  infrastructure
+            Component   litellm
+            Image       sha256:0606060606060606060606060606060606060606060606060606060606060606
+            Tags        litellm-v1.80.6
+            Account     123456789012, us-east-1
+            Event       85fc3613 at 2026-11-24T10:00:00Z
+        "#]],
     );
     expect![[r#"{"accepted":[],"acceptedTotal":0,"baseline":{"digest":"sha256:0505050505050505050505050505050505050505050505050505050505050505","tag":"litellm-v1.80.5"},"complete":false,"counts":{"CRITICAL":1,"MEDIUM":7},"findings":[],"findingsTotal":0,"fixed":[],"fixedTotal":0,"inUse":null,"new":[],"newTotal":0,"threshold":"HIGH"}"#]].assert_eq(&serde_json::to_string(&alert.details).unwrap());
 }
@@ -334,6 +335,11 @@ fn hostile() -> impl Strategy<Value = String> {
         "javascript:alert(1)",
         "\u{1f433}",
         "=cmd()",
+        "http:",
+        "/",
+        "//",
+        "[",
+        "\u{200b}",
     ]);
     prop::collection::vec(pieces, 1..8).prop_map(|pieces| pieces.concat())
 }
@@ -354,9 +360,13 @@ proptest! {
         let scanned = scanned(6, Found::All(found));
         let alert = told(&Memory::default(), &scanned, &[], Some(&texts[0]));
         let lines = alert.text.split("\n\n").skip(1).collect::<String>();
-        let lines = lines.replace("https://example.com/http://", "");
-        prop_assert!(!lines.contains("http://"), "{lines}");
+        // One link there may be, and it leads where it says.
+        let words = lines.split_whitespace().filter(|it| !it.starts_with("https://example.com/"));
+        let lines = words.collect::<Vec<_>>().join(" ");
+        prop_assert!(!lines.contains("://"), "{lines}");
         prop_assert!(!lines.contains("](") && !lines.contains('<'), "{lines}");
+        let first = alert.text.split("\n\n").next().unwrap_or_default();
+        prop_assert!(!first.contains("://") && !first.contains("]("), "{first}");
         let hides = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
         prop_assert!(!alert.text.contains(hides));
     }
