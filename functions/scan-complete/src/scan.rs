@@ -1,9 +1,11 @@
 //! What becomes of what is said of a scan.
 
+mod version;
+
 use std::time::Duration;
 
 use anyhow::bail;
-use aws::ledger::{Fact, Gathered, Gathering, Heard, Note, Passing, Recalled};
+use aws::ledger::{Fact, Gathered, Gathering, Heard, Passing, Recalled};
 use aws::telemetry::Counts as Metrics;
 use chrono::{DateTime, Utc};
 use governance::alert::{self, About, Place, Scan};
@@ -11,12 +13,13 @@ use governance::findings::{
     Finding, Found, Level, Memory, Report, Scanned, Verdict, merged, report,
 };
 use governance::graph::Part;
-use governance::image::{Component, Digest, Tag};
+use governance::image::Component;
 use governance::policy::Policy;
 use governance::risks::AcceptedRisk;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
+use self::version::Version;
 use crate::Teller;
 use crate::event::{ImageScan, Said};
 use crate::registry::Details;
@@ -34,10 +37,6 @@ const TURNS: [Duration; 5] = [
     Duration::from_secs(4),
     Duration::from_secs(6),
 ];
-/// How long is waited for what an image is part of, where it was pushed just now: an index comes
-/// after its images, and is noted when it has come.
-const INDEX_COMES: [Duration; 2] = [Duration::from_secs(4), Duration::from_secs(8)];
-const JUST_NOW: Duration = Duration::from_secs(120);
 /// How old an event may be to be believed against what ECR says later.
 const FRESH: Duration = Duration::from_secs(900);
 
@@ -47,21 +46,6 @@ pub struct Invocation<'a> {
     policy: &'a Policy,
     scan: &'a ImageScan,
     started: Instant,
-}
-
-/// What the image is a version of, or a part of a version of.
-struct Version {
-    digest: Digest,
-    tags: Vec<Tag>,
-    /// What people know it by: the tag that names its component, or the first.
-    tag: Option<Tag>,
-    component: Option<Component>,
-    /// When it was pushed, as far as that has been asked.
-    pushed: Option<DateTime<Utc>>,
-    /// How many images it has.
-    images: usize,
-    /// What part of it was scanned.
-    part: Part,
 }
 
 /// What is known of a scan.
@@ -141,90 +125,6 @@ impl<'a> Invocation<'a> {
     fn is_gone(&self) {
         let About { repository, digest, .. } = &self.scan.about;
         info!(repository.name = %repository, image.digest = %digest, "{repository}@{digest} is gone, and so are its findings");
-    }
-
-    /// What people know an image by, and its component: by the first tag that names one.
-    fn named(&self, tags: &[Tag]) -> (Option<Tag>, Option<Component>) {
-        let grammar = &self.policy.governance.tags.grammar;
-        let repository = &self.scan.about.repository;
-        let mut conforming =
-            tags.iter().filter_map(|tag| Some((tag, grammar.conforming(repository, tag)?)));
-        match conforming.next() {
-            Some((tag, conforming)) => (Some(tag.clone()), Some(conforming.component)),
-            None => (tags.first().cloned(), None),
-        }
-    }
-
-    /// The version that the image is, or is a part of; none if the image is gone.
-    async fn version(&self, gathered: &Gathered) -> anyhow::Result<Option<Version>> {
-        let About { repository, digest, .. } = &self.scan.about;
-        let own = |tags: Vec<Tag>, pushed| {
-            let (tag, component) = self.named(&tags);
-            let (digest, part, images) = (digest.clone(), Part::Image, 1);
-            Version { digest, tags, tag, component, pushed, images, part }
-        };
-        if !self.scan.tags.is_empty() {
-            return Ok(Some(own(self.scan.tags.clone(), None)));
-        }
-        let registry = &self.teller.context.registry;
-        let mut note = match (&gathered.note, &self.scan.said) {
-            (Some(note), _) => Some(note.clone()),
-            (None, Said::Finding { .. }) => None,
-            (None, _) => self.teller.context.ledger.image(repository, digest).await?,
-        };
-        if note.is_none() {
-            let Some(image) = registry.image(repository, digest).await? else {
-                self.is_gone();
-                return Ok(None);
-            };
-            let mut waits = INDEX_COMES.iter();
-            let is_new = image.at.is_some_and(|at| at + JUST_NOW > self.teller.now);
-            while note.is_none()
-                && image.tags.is_empty()
-                && is_new
-                && let Some(wait) = waits.next()
-            {
-                sleep(*wait).await;
-                note = self.teller.context.ledger.image(repository, digest).await?;
-            }
-            if note.is_none() {
-                let mut version = own(image.tags, image.at);
-                if version.tags.is_empty() {
-                    // It has lost the tag by which it was known.
-                    let before: Vec<Tag> = gathered.tag.iter().cloned().collect();
-                    version.component = self.named(&before).1;
-                }
-                return Ok(Some(version));
-            }
-        }
-        let Some(Note { index, tag, pushed, images, part }) = note else { return Ok(None) };
-        let tags: Vec<Tag> = tag.into_iter().collect();
-        let (tag, component) = self.named(&tags);
-        let pushed = Some(pushed);
-        let mut version = Version { digest: index, tags, tag, component, pushed, images, part };
-        // It may have been pushed under several tags, or got another since.
-        if version.component.is_none()
-            && part == Part::Image
-            && let Some(found) = registry.image(repository, &version.digest).await?
-        {
-            (version.tag, version.component) = self.named(&found.tags);
-            version.tags = found.tags;
-        }
-        Ok(Some(version))
-    }
-
-    /// When a version was pushed; none if it is gone.
-    async fn pushed(&self, version: &Version) -> anyhow::Result<Option<DateTime<Utc>>> {
-        if version.pushed.is_some() {
-            return Ok(version.pushed);
-        }
-        let repository = &self.scan.about.repository;
-        let image = self.teller.context.registry.image(repository, &version.digest).await?;
-        if image.is_none() {
-            self.is_gone();
-        }
-        // One that says no time was pushed before anything that does.
-        Ok(image.map(|image| image.at.unwrap_or_default()))
     }
 
     fn scanned(&self, version: &Version, pushed: DateTime<Utc>, found: Found) -> Scanned {
