@@ -126,10 +126,12 @@ fn list(layout: &mut Layout, scan: &Scan, image: Option<&str>) {
     if scan.findings.is_empty() {
         return;
     }
+    // Where nothing was known before, that they are new says nothing.
+    let all_are_new = scan.baseline.is_none() && scan.findings.iter().all(|it| it.is_new);
     let mut sections = vec!["*Findings*".to_owned()];
     let (mut shown, mut used) = (0, RESERVE);
     for finding in scan.findings.iter().take(MOST_FINDINGS) {
-        let line = described(finding, scan.baseline.is_some());
+        let line = described(finding, !all_are_new);
         used += length(&line) + 1;
         if used > LONGEST_LIST.min(layout.left) {
             break;
@@ -165,8 +167,8 @@ fn append(sections: &mut Vec<String>, line: &str) {
     }
 }
 
-/// A finding in a line, with whether it is new where there is something to compare with.
-fn described(finding: &Finding, is_compared: bool) -> String {
+/// A finding in a line, with whether it is new where that is to be told.
+fn described(finding: &Finding, tells_new: bool) -> String {
     let mut text = "•".to_owned();
     if let Some(severity) = finding.severity.as_deref().map(word).filter(|it| !it.is_empty()) {
         text += &format!(" *{severity}*");
@@ -184,7 +186,7 @@ fn described(finding: &Finding, is_compared: bool) -> String {
     }
     let epss = finding.epss.filter(|epss| (0.0..=1.0).contains(epss));
     said.extend(epss.map(|epss| format!("EPSS {:.1} %", epss * 100.0)));
-    if finding.is_new && is_compared {
+    if finding.is_new && tells_new {
         said.push("new".to_owned());
     }
     if said.is_empty() { text } else { format!("{text}: {}", said.join(", ")) }

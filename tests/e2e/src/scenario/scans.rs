@@ -20,8 +20,12 @@ impl Run<'_> {
     pub fn scans(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
         step("scans, and Slack");
         let url = format!("{}/services/T0000000/B0000000/e2e-secret", self.local.slack());
+        // As a file, as people do it: the CLI would fetch a URL.
+        let file = self.local.root().join("target/e2e/webhook.txt");
+        std::fs::write(&file, url + "\n")?;
+        let value = format!("file://{}", file.display());
         let secret = ["secretsmanager", "create-secret", "--name", "ecr-warden/slack"];
-        let secret = self.aws(&[&secret[..], &["--secret-string", &url]].concat())?;
+        let secret = self.aws(&[&secret[..], &["--secret-string", &value]].concat())?;
         let arn = text(&secret, "/ARN");
         stack.set("SlackWebhookSecretArn", &arn)?;
         let inbox = self.inbox(stack.outputs()?.value("AlertTopicArn")?)?;
@@ -117,7 +121,7 @@ impl Run<'_> {
         self.invoke(function, &event)?;
         let alert = self.receive(inbox)?.context("nothing was told")?;
         self.equal("Inspector's finding", &alert["details"]["new"], &json!(["CVE-2026-6"]))?;
-        self.in_slack("CRITICAL: 1 finding in infrastructure:openwebui-v2.0.0: 1 CRITICAL")?;
+        self.in_slack("CRITICAL: 1 new finding in infrastructure:openwebui-v2.0.0: 1 CRITICAL")?;
         self.aws(&[&put[..], &["BASIC", "--rules", "[]"]].concat()).map(|_| ())
     }
 
