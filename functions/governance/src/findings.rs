@@ -185,7 +185,8 @@ impl Finding {
         self.fix == Some(true) || self.packages.iter().any(|package| package.fixed.is_some())
     }
 
-    fn join(&mut self, other: Self) {
+    /// Takes in what is said of the same vulnerability elsewhere: the worse of both.
+    pub fn join(&mut self, other: Self) {
         self.level = self.level.max(other.level);
         for package in other.packages {
             if self.packages.len() < MOST_PACKAGES && !self.packages.contains(&package) {

@@ -2,6 +2,7 @@
 
 mod version;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -9,9 +10,7 @@ use aws::ledger::{Fact, Gathered, Gathering, Heard, Passing, Recalled};
 use aws::telemetry::Counts as Metrics;
 use chrono::{DateTime, Utc};
 use governance::alert::{self, About, Place, Scan};
-use governance::findings::{
-    Finding, Found, Level, Memory, Report, Scanned, Verdict, merged, report,
-};
+use governance::findings::{Finding, Found, Level, Memory, Report, Scanned, Verdict, report};
 use governance::graph::Part;
 use governance::image::Component;
 use governance::policy::Policy;
@@ -28,15 +27,9 @@ use crate::registry::Details;
 const WINDOW: Duration = Duration::from_secs(10);
 /// The clocks of two invocations may differ, and the ledger counts in seconds.
 const SLACK: Duration = Duration::from_secs(2);
-/// How long is waited for somebody else who is at work on the same component, each time: the
-/// images of an index are scanned at once.
-const TURNS: [Duration; 5] = [
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-    Duration::from_secs(6),
-];
+/// Until when, of the function's time, is waited for somebody else who is at work on the same
+/// component: the images of an index are scanned at once.
+const CLAIMED_BY: Duration = Duration::from_secs(30);
 /// How old an event may be to be believed against what ECR says later.
 const FRESH: Duration = Duration::from_secs(900);
 
@@ -67,7 +60,6 @@ impl<'a> Invocation<'a> {
 
     /// Sees to it.
     pub async fn handle(&self) -> anyhow::Result<()> {
-        let About { repository, digest, .. } = &self.scan.about;
         let gathered = match &self.scan.said {
             Said::Finding { .. } => match self.gather().await? {
                 Some(gathered) => gathered,
@@ -75,7 +67,17 @@ impl<'a> Invocation<'a> {
             },
             Said::Complete(_) | Said::Failed => Gathered::default(),
         };
-        let Some(version) = self.version(&gathered).await? else { return Ok(()) };
+        self.see_to(&gathered).await?;
+        // Its own is among them, and nowhere else.
+        if gathered.heard.len() > 1 {
+            self.teller.context.ledger.seen_to(&self.scan.about, &gathered.heard).await?;
+        }
+        Ok(())
+    }
+
+    async fn see_to(&self, gathered: &Gathered) -> anyhow::Result<()> {
+        let About { repository, digest, .. } = &self.scan.about;
+        let Some(version) = self.version(gathered.tag.as_ref()).await? else { return Ok(()) };
         let threshold = Level::from(self.policy.governance.scan.threshold);
         match &self.scan.said {
             // What a build attests of its images has nothing to be scanned, and ECR tries.
@@ -96,7 +98,6 @@ impl<'a> Invocation<'a> {
 
     /// Gathers what events say of single findings of the image; none if somebody else does.
     async fn gather(&self) -> anyhow::Result<Option<Gathered>> {
-        let About { repository, digest, .. } = &self.scan.about;
         let (ledger, id) = (&self.teller.context.ledger, self.teller.request_id);
         let Said::Finding { finding, is_active } = &self.scan.said else { return Ok(None) };
         let heard = Heard {
@@ -104,15 +105,22 @@ impl<'a> Invocation<'a> {
             level: finding.level,
             epss: finding.epss,
             is_active: *is_active,
+            at: self.said_at(),
         };
         let (tag, _) = self.named(&self.scan.tags);
-        let gathering =
-            ledger.gather(&self.scan.about, tag.as_ref(), &heard, id, WINDOW, self.time());
+        let gathering = ledger.gather(
+            &self.scan.about,
+            tag.as_ref(),
+            &heard,
+            id,
+            WINDOW + 2 * SLACK,
+            self.time(),
+        );
         if gathering.await? == Gathering::Theirs {
             return Ok(None);
         }
         sleep(WINDOW + SLACK).await;
-        let mut gathered = ledger.gathered(repository, digest, id).await?;
+        let mut gathered = ledger.gathered(&self.scan.about, id).await?;
         gathered.heard.push(heard);
         Ok(Some(gathered))
     }
@@ -159,7 +167,8 @@ impl<'a> Invocation<'a> {
                 Passing::Not(memory) => {
                     let report = self.report(&memory, &scanned, &[]);
                     let next = memory.clone().after(&scanned, &report);
-                    report.verdict == Verdict::Nothing && next == *memory
+                    // What ends an alert depends on what is accepted, too.
+                    report.verdict == Verdict::Nothing && next == *memory && !memory.told.is_open
                 }
             };
             if is_done {
@@ -223,11 +232,13 @@ impl<'a> Invocation<'a> {
     /// Compares what was found with what is remembered, and tells what is news.
     async fn found(&self, version: Version, heard: &[Heard]) -> anyhow::Result<()> {
         let memory = self.claim(&version).await?;
-        let next = self.compare(&version, heard, &memory).await?;
+        let compared = self.compare(&version, heard, &memory).await;
         let (repository, component) = (&self.scan.about.repository, version.component.as_ref());
-        let next = next.filter(|next| *next != memory);
+        let next = compared.as_ref().ok().and_then(Option::as_ref).filter(|next| **next != memory);
         let (ledger, id) = (&self.teller.context.ledger, self.teller.request_id);
-        ledger.remember(repository, component, &version.digest, id, next.as_ref()).await
+        // After an error too, so that nobody waits for this attempt.
+        let settled = ledger.remember(repository, component, &version.digest, id, next).await;
+        compared.and(settled)
     }
 
     /// Claims what is remembered of the component. Whoever else is at it is waited for, or met
@@ -235,27 +246,27 @@ impl<'a> Invocation<'a> {
     async fn claim(&self, version: &Version) -> anyhow::Result<Memory> {
         let (repository, component) = (&self.scan.about.repository, version.component.as_ref());
         let (ledger, id) = (&self.teller.context.ledger, self.teller.request_id);
-        for pause in TURNS.iter().map(Some).chain([None]) {
+        let mut turn = 0;
+        loop {
             let recalled =
                 ledger.recall(repository, component, &version.digest, id, self.time()).await?;
-            match (recalled, pause) {
-                (Recalled::Ours(memory), _) => return Ok(*memory),
-                (Recalled::Theirs, Some(pause)) => sleep(*pause + self.jitter()).await,
-                (Recalled::Theirs, None) => {}
+            if let Recalled::Ours(memory) = recalled {
+                return Ok(*memory);
             }
+            if self.started.elapsed() > CLAIMED_BY {
+                let of = component.map_or(version.digest.as_str(), Component::as_str);
+                bail!("another invocation is at work on the scans of {of} in {repository}");
+            }
+            turn += 1;
+            sleep(self.pause(turn)).await;
         }
-        let of = component.map_or(version.digest.as_str(), Component::as_str);
-        bail!("another invocation is at work on the scans of {of} in {repository}")
     }
 
-    /// Up to half a second, so that those who began together do not ask together.
-    fn jitter(&self) -> Duration {
-        let sum = self
-            .teller
-            .request_id
-            .bytes()
-            .fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
-        Duration::from_millis(sum % 500)
+    /// How long to wait for one's turn, which is not the same for all who wait.
+    fn pause(&self, turn: u64) -> Duration {
+        let bytes = self.teller.request_id.bytes().map(u64::from);
+        let sum = bytes.fold(turn, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
+        Duration::from_millis(300 + sum % 500)
     }
 
     /// What is to be remembered from now on, once what is news has been told; none if that is
@@ -296,7 +307,8 @@ impl<'a> Invocation<'a> {
         let Some(pushed) = pushed else { return Ok(None) };
         let scanned = self.scanned(version, pushed, found);
         let mut report = self.report(memory, &scanned, &[]);
-        if report.verdict == Verdict::Tell || !report.counted.is_empty() {
+        let may_be_over = report.is_latest && memory.told.is_open;
+        if report.verdict == Verdict::Tell || !report.counted.is_empty() || may_be_over {
             // Only now: most scans have nothing that anybody could have accepted. But what was
             // told may have been accepted since, and what was accepted may be so no more.
             let risks = self.risks().await?;
@@ -309,23 +321,34 @@ impl<'a> Invocation<'a> {
 
     /// What is known of the scan, by ECR and by events.
     fn known(&self, details: Details, heard: &[Heard]) -> anyhow::Result<Known> {
-        let active = heard.iter().filter(|heard| heard.is_active);
-        let active = active.filter_map(|Heard { id, level, epss, .. }| {
-            // Of its own finding an event says more.
-            let own = match &self.scan.said {
-                Said::Finding { finding, .. } if finding.id == *id => Some(finding.clone()),
-                _ => Finding::new(id, *level),
-            };
-            own.map(|own| Finding { epss: *epss, ..own })
-        });
-        let active = merged(active);
+        // Of each the last word.
+        let mut last: BTreeMap<&str, &Heard> = BTreeMap::new();
+        for heard in heard {
+            let word = last.entry(&heard.id).or_insert(heard);
+            if heard.at >= word.at {
+                *word = heard;
+            }
+        }
+        let active = last.into_values().filter(|heard| heard.is_active);
+        let active: Vec<(&Heard, Finding)> = active
+            .filter_map(|heard| {
+                // Of its own finding an event says more.
+                let own = match &self.scan.said {
+                    Said::Finding { finding, .. } if finding.id == heard.id => finding.clone(),
+                    _ => Finding::new(&heard.id, heard.level)?,
+                };
+                Some((heard, Finding { level: heard.level, epss: heard.epss, ..own }))
+            })
+            .collect();
         let why = match details {
             Details::Found(mut found, _) => {
-                // ECR may not show yet what an event tells; and has no EPSS.
-                for finding in active {
+                // ECR may not show yet what an event of just now tells; and it has no EPSS.
+                for (heard, finding) in active {
+                    let is_fresh = heard.at + FRESH > self.teller.now;
                     match found.iter_mut().find(|it| it.id == finding.id) {
+                        Some(known) if is_fresh => known.join(finding),
                         Some(known) => known.epss = finding.epss,
-                        None if self.is_fresh() => found.push(finding),
+                        None if is_fresh => found.push(finding),
                         None => {}
                     }
                 }
@@ -347,7 +370,10 @@ impl<'a> Invocation<'a> {
         Ok(match &self.scan.said {
             // That a finding is closed can wait for the next scan.
             Said::Finding { .. } if active.is_empty() => Known::Nothing,
-            Said::Finding { .. } => Known::Said(Found::Some(active), why),
+            Said::Finding { .. } => {
+                let active = active.into_iter().map(|(_, finding)| finding).collect();
+                Known::Said(Found::Some(active), why)
+            }
             Said::Complete(Some(counts)) => Known::Said(Found::Counts(counts.clone()), why),
             // There is nothing to be told by: it is tried again, and ends in a queue.
             Said::Complete(None) | Said::Failed => {
@@ -357,10 +383,10 @@ impl<'a> Invocation<'a> {
         })
     }
 
-    /// Whether the event is of just now.
-    fn is_fresh(&self) -> bool {
+    /// When the event says what it says.
+    fn said_at(&self) -> DateTime<Utc> {
         let time = DateTime::parse_from_rfc3339(&self.scan.about.source.time);
-        time.is_ok_and(|time| time + FRESH > self.teller.now)
+        time.map_or(DateTime::UNIX_EPOCH, |time| time.to_utc())
     }
 
     /// What is accepted; nothing, if that cannot be read.

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::{Item, Ledger, REMEMBERED, image, is_refused, seconds, text};
+use super::{Item, Ledger, OPEN_REMEMBERED, REMEMBERED, image, is_refused, seconds, text};
 
 /// What is noted of an image that is part of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Heard {
     pub epss: Option<f64>,
     /// Whether the image has it.
     pub is_active: bool,
+    /// When that was said.
+    pub at: DateTime<Utc>,
 }
 
 /// Who gathers the events of an image.
@@ -56,10 +58,8 @@ pub enum Gathering {
 /// What was gathered of an image.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gathered {
-    /// What the other events say.
+    /// What other events say, until it is seen to.
     pub heard: Vec<Heard>,
-    /// What is noted of the image, if it is part of an index.
-    pub note: Option<Note>,
     /// What an event called it last. By now it may have no tag.
     pub tag: Option<Tag>,
 }
@@ -113,7 +113,7 @@ impl Ledger {
         window: Duration,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Gathering> {
-        let key = image(&about.repository, &about.digest);
+        let key = gathering_of(about);
         let gathering = || format!("gathering events of {key}");
         for _ in 0..JOINS {
             let mut set = "SET gatherer = :holder, gathered_until = :until, \
@@ -133,7 +133,7 @@ impl Ledger {
                 .expression_attribute_values(":holder", text(request_id))
                 .expression_attribute_values(":until", seconds(now, window))
                 .expression_attribute_values(":now", seconds(now, Duration::ZERO))
-                .expression_attribute_values(":expires", seconds(now, REMEMBERED));
+                .expression_attribute_values(":expires", seconds(now, OPEN_REMEMBERED));
             match claim.send().await {
                 Ok(_) => return Ok(Gathering::Ours),
                 Err(error) if is_refused(&error) => {}
@@ -157,39 +157,48 @@ impl Ledger {
         bail!("{}: others came and went", gathering())
     }
 
-    /// Ends the gathering, and gives what was gathered and what is noted of the image. One call.
-    pub async fn gathered(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        request_id: &str,
-    ) -> anyhow::Result<Gathered> {
-        let key = image(repository, digest);
+    /// Ends the gathering, and gives what was gathered. It stays until it is seen to: whoever
+    /// has left it will not come again. One call.
+    pub async fn gathered(&self, about: &About, request_id: &str) -> anyhow::Result<Gathered> {
+        let key = gathering_of(about);
         let update = self
             .update(&key)
-            .update_expression("REMOVE gatherer, gathered_until, gathered")
+            .update_expression("REMOVE gatherer, gathered_until")
             .condition_expression("gatherer = :holder")
             .expression_attribute_values(":holder", text(request_id))
             .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match update.send().await {
-            Ok(updated) => {
-                let item = updated.attributes.unwrap_or_default();
-                let gathered = item.get("gathered").and_then(|set| set.as_ss().ok());
-                let heard = gathered.into_iter().flatten();
-                let heard = heard.filter_map(|json| serde_json::from_str(json).ok()).collect();
-                Ok(Gathered { heard, note: note(&item), tag: called(&item) })
-            }
-            // Who took over in the meantime sees to what was gathered.
+        let item = match update.send().await {
+            Ok(updated) => updated.attributes.unwrap_or_default(),
+            // Somebody took over; what was gathered until now is seen to here all the same.
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    let item = refused.item().cloned().unwrap_or_default();
-                    Ok(Gathered { heard: Vec::new(), note: note(&item), tag: called(&item) })
+                    refused.item().cloned().unwrap_or_default()
                 }
-                _ => Err(crate::explain(error))
-                    .with_context(|| format!("ending to gather events of {key}")),
+                _ => {
+                    return Err(crate::explain(error))
+                        .with_context(|| format!("ending to gather events of {key}"));
+                }
             },
-        }
+        };
+        let gathered = item.get("gathered").and_then(|set| set.as_ss().ok());
+        let heard = gathered.into_iter().flatten();
+        let heard = heard.filter_map(|json| serde_json::from_str(json).ok()).collect();
+        let tag = item.get("called_tag").and_then(|tag| tag.as_s().ok()?.parse().ok());
+        Ok(Gathered { heard, tag })
+    }
+
+    /// Forgets what was gathered and has been seen to. One call.
+    pub async fn seen_to(&self, about: &About, heard: &[Heard]) -> anyhow::Result<()> {
+        let key = gathering_of(about);
+        let heard = heard.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+        let update = self
+            .update(&key)
+            .update_expression("DELETE gathered :heard")
+            .expression_attribute_values(":heard", AttributeValue::Ss(heard));
+        let done = update.send().await.map_err(crate::explain);
+        done.with_context(|| format!("forgetting what was gathered of {key}"))?;
+        Ok(())
     }
 
     /// Claims the scans of a component, or of a version that is of none, and says what is
@@ -301,6 +310,11 @@ impl Ledger {
     }
 }
 
+/// The key of the events of an image that are gathered.
+fn gathering_of(about: &About) -> String {
+    format!("gathering {} {}", about.repository, about.digest)
+}
+
 /// The key of what is remembered of scans. A component has no colon, and a digest has one.
 fn scans(repository: &RepositoryName, component: Option<&Component>, version: &Digest) -> String {
     let of = component.map_or(version.as_str(), |component| component.as_str());
@@ -321,10 +335,6 @@ fn attribute<T: DeserializeOwned>(key: &str, item: &Item, name: &str) -> Option<
     let json = item.get(name)?.as_s().ok()?;
     let read = serde_json::from_str(json);
     read.inspect_err(|error| warn!("{name} of {key} cannot be read and is forgotten: {error}")).ok()
-}
-
-fn called(item: &Item) -> Option<Tag> {
-    item.get("called_tag")?.as_s().ok()?.parse().ok()
 }
 
 fn note(item: &Item) -> Option<Note> {

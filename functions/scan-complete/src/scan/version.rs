@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws::ledger::{Gathered, Note};
+use aws::ledger::Note;
 use chrono::{DateTime, Utc};
 use governance::alert::About;
 use governance::graph::Part;
@@ -10,7 +10,6 @@ use governance::image::{Component, Digest, Tag};
 use tokio::time::sleep;
 
 use super::Invocation;
-use crate::event::Said;
 
 /// How long is waited for what an image is part of, where it was pushed just now: an index comes
 /// after its images, and is noted when it has come.
@@ -44,8 +43,9 @@ impl Invocation<'_> {
         }
     }
 
-    /// The version that the image is, or is a part of; none if the image is gone.
-    pub async fn version(&self, gathered: &Gathered) -> anyhow::Result<Option<Version>> {
+    /// The version that the image is, or is a part of; none if the image is gone. `before` is
+    /// what it was called when it was heard of last.
+    pub async fn version(&self, before: Option<&Tag>) -> anyhow::Result<Option<Version>> {
         let About { repository, digest, .. } = &self.scan.about;
         let own = |tags: Vec<Tag>, pushed| {
             let (tag, component) = self.named(&tags);
@@ -56,11 +56,7 @@ impl Invocation<'_> {
             return Ok(Some(own(self.scan.tags.clone(), None)));
         }
         let registry = &self.teller.context.registry;
-        let mut note = match (&gathered.note, &self.scan.said) {
-            (Some(note), _) => Some(note.clone()),
-            (None, Said::Finding { .. }) => None,
-            (None, _) => self.teller.context.ledger.image(repository, digest).await?,
-        };
+        let mut note = self.teller.context.ledger.image(repository, digest).await?;
         if note.is_none() {
             let Some(image) = registry.image(repository, digest).await? else {
                 self.is_gone();
@@ -80,7 +76,7 @@ impl Invocation<'_> {
                 let mut version = own(image.tags, image.at);
                 if version.tags.is_empty() {
                     // It has lost the tag by which it was known.
-                    let before: Vec<Tag> = gathered.tag.iter().cloned().collect();
+                    let before: Vec<Tag> = before.cloned().into_iter().collect();
                     version.component = self.named(&before).1;
                 }
                 return Ok(Some(version));

@@ -120,9 +120,9 @@ async fn a_finding_on_a_part_of_an_index_is_one_of_the_index() {
         if nth == 0 {
             assert_eq!(alerts[0]["image"]["tags"], json!(["litellm-v1.80.5"]));
             assert_eq!(alerts[0]["details"]["findings"][0]["epss"], 0.91);
-            // Two to gather, and two to remember.
+            // Two to gather, one for the index, and two to remember.
             let ledger = function.calls().iter().filter(|it| it.ends_with("Item")).count();
-            assert_eq!(ledger, 4);
+            assert_eq!(ledger, 5);
         }
     }
 }
@@ -247,4 +247,54 @@ async fn an_image_that_has_lost_its_tag_is_an_older_version_of_its_component() {
     assert_eq!(told.len(), 1, "{told:#?}");
     assert_eq!(told[0]["component"], "litellm");
     assert!(told[0]["text"].as_str().unwrap().contains("this is an older one"));
+}
+
+/// The gatherer's own finding is known, so that its next attempt alone would see nothing.
+#[tokio::test(start_paused = true)]
+async fn what_was_gathered_is_told_although_the_gatherer_fails() {
+    let function = Function::enhanced().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let scan = function.scan(&image, Ok(enhanced("CVE-1:HIGH")));
+    function.handle(&scan, "scan").await.unwrap();
+    assert_eq!(function.alerts().len(), 1);
+    let known = function.finding(&image, &enhanced("CVE-1:HIGH")[0], "ACTIVE");
+    let new = function.finding(&image, &enhanced("CVE-2:CRITICAL")[0], "ACTIVE");
+    function.aws.fault("Publish", 0, Fault::Error(400, "AuthorizationError"));
+    let (first, second) =
+        tokio::join!(function.handle(&known, "first"), function.handle(&new, "second"));
+    first.unwrap_err();
+    second.unwrap();
+    function.aws.heal();
+    function.aws.advance(Duration::from_secs(60));
+    function.handle(&known, "first").await.unwrap();
+    assert_eq!(told(&function.alerts()[0]).0, ["CVE-2"]);
+    // And is forgotten then.
+    function.aws.advance(Duration::from_secs(60));
+    function.aws.state().calls.clear();
+    function.handle(&known, "later").await.unwrap();
+    assert_eq!(function.calls(), ["UpdateItem"; 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn forty_images_at_once_take_turns_at_their_component() {
+    let function = Function::enhanced().await;
+    let images: Vec<String> =
+        (0..40).map(|n| function.push(&[&format!("litellm-v1.80.{n}")])).collect();
+    let finding = &enhanced("CVE-1:CRITICAL")[0];
+    let events: Vec<Value> =
+        images.iter().map(|image| function.finding(image, finding, "ACTIVE")).collect();
+    function.slow_down(50);
+    let mut left: Vec<&Value> = events.iter().collect();
+    for _ in 0..3 {
+        let handle = |event: &Value| {
+            let (function, event) = (&function, event.clone());
+            async move { function.handle(&event, event["id"].as_str().unwrap()).await.is_ok() }
+        };
+        let done = join_all(left.iter().map(|event| handle(event))).await;
+        let mut done = done.into_iter();
+        left.retain(|_| !done.next().unwrap());
+        function.aws.advance(Duration::from_secs(60));
+    }
+    assert_eq!(left.len(), 0);
+    assert!((1..=3).contains(&function.alerts().len()));
 }

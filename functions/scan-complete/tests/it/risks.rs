@@ -55,6 +55,25 @@ async fn what_was_told_and_then_accepted_is_over_and_told_again_when_it_lapses()
 }
 
 #[tokio::test]
+async fn an_index_is_over_whichever_of_its_images_is_scanned_first() {
+    for accepted_first in [true, false] {
+        let function = Function::new().await;
+        let images = function.push_index("litellm-v1.80.5", 2).await;
+        assert_eq!(function.scanned(&images[0], "CVE-2:CRITICAL").await.len(), 1);
+        function.accept(&until("2027-01-31")).await;
+        let images = function.push_index("litellm-v1.80.6", 2).await;
+        let mut scans = [(&images[0], "CVE-1:CRITICAL"), (&images[1], "")];
+        if !accepted_first {
+            scans.reverse();
+        }
+        let [(one, found), (other, rest)] = scans;
+        assert_eq!(function.scanned(one, found).await, [] as [Value; 0], "{accepted_first}");
+        let alerts = function.scanned(other, rest).await;
+        assert_eq!(kinds(&alerts), ["scan-resolved"], "{accepted_first}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_accepts_nothing_and_is_told_once_a_day() {
     for wrong in ["{", "[{\"id\": \"CVE-1\"}]", "denied"] {
         let function = Function::new().await;

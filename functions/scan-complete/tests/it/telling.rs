@@ -133,7 +133,7 @@ async fn an_event_that_meets_another_one_for_too_long_is_brought_again() {
     let function = Function::new().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let event = function.scan(&image, Ok(basic("CVE-1:CRITICAL")));
-    function.aws.fault("Publish", 1, Fault::Slow(Duration::from_secs(20)));
+    function.aws.fault("Publish", 1, Fault::Slow(Duration::from_secs(40)));
     let (one, other) =
         tokio::join!(function.handle(&event, "one"), function.handle(&event, "other"));
     one.unwrap();
