@@ -6,7 +6,13 @@ const README: &str = include_str!("../../../README.md");
 
 /// The fenced shell block that begins with `start`.
 pub fn block(start: &str) -> anyhow::Result<String> {
-    let blocks = README.split("```bash\n").skip(1);
+    fenced("bash", start)
+}
+
+/// The fenced block of a language that begins with `start`.
+pub fn fenced(language: &str, start: &str) -> anyhow::Result<String> {
+    let fence = format!("```{language}\n");
+    let blocks = README.split(&fence).skip(1);
     let mut blocks = blocks.filter_map(|block| block.split("\n```").next());
     let found = blocks.find(|block| block.starts_with(start));
     found.map(str::to_owned).with_context(|| format!("the README has no block {start:?}"))

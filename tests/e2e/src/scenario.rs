@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail, ensure};
 use governance::lifecycle;
 use governance::policy::Policy;
+use governance::risks::AcceptedRisk;
 use local_aws::ecr::DAY;
 use serde_json::{Value, json};
 
@@ -249,6 +250,15 @@ impl Run<'_> {
             let expected = stack.outputs()?;
             self.equal(&format!("output {name}"), &said.trim_end(), &expected.value(&name)?)?;
         }
+        let risks = readme::fenced("json", "[{\"id\"")?;
+        AcceptedRisk::parse_list(&risks)?;
+        let file = self.local.root().join("target/e2e/risks.json");
+        std::fs::write(&file, &risks)?;
+        let edit = readme::block("parameter=\"$(output AcceptedRisksParameter)\"")?;
+        let editor = format!("cd \"$(mktemp -d)\"; EDITOR='cp {}'", file.display());
+        let get = "aws ssm get-parameter --name \"$parameter\" --query Parameter.Value";
+        let said = self.local.shell(&format!("{output}\n{editor}\n{edit}\n{get}"))?;
+        self.contains("accepted risks are edited in place", &said, "CVE-2026-1234")?;
         let log = self.local.shell(&readme::block("aws logs filter-log-events")?)?;
         self.contains("the log has the plan", &log, "put the lifecycle policy")?;
         let digest = self.push("infrastructure", "litellm-v1.80.5", 0)?;
