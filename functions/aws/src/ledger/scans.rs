@@ -102,8 +102,8 @@ impl Ledger {
     }
 
     /// Gathers the events of an image for so long: the first of them is told that it is the
-    /// one to wait, and to see to all of them then; the others leave what they say with it. One
-    /// call, or two.
+    /// one to wait, and to see to all of them then; the others leave what they say with it.
+    /// `tag` is what the event calls the image. One call, or two.
     pub async fn gather(
         &self,
         about: &About,
@@ -116,9 +116,8 @@ impl Ledger {
         let key = gathering_of(about);
         let gathering = || format!("gathering events of {key}");
         for _ in 0..JOINS {
-            let mut set = "SET gatherer = :holder, gathered_until = :until, \
-                           expires = if_not_exists(expires, :expires)"
-                .to_owned();
+            let mut set =
+                "SET gatherer = :holder, gathered_until = :until, expires = :expires".to_owned();
             let mut claim = self.update(&key);
             if let Some(tag) = tag {
                 set += ", called_tag = :tag";
