@@ -134,7 +134,8 @@ fn edit(region: &str, parameter: &str) -> String {
     let aws = |operation: &str| format!("aws ssm {operation} --region {region} --name {parameter}");
     format!(
         "{} --query Parameter.Value --output text > accepted-risks.json && \
-         ${{EDITOR:-vi}} accepted-risks.json && {} --overwrite --value file://accepted-risks.json",
+         ${{EDITOR:-vi}} accepted-risks.json && {} --overwrite --tier Intelligent-Tiering \
+         --value file://accepted-risks.json",
         aws("get-parameter"),
         aws("put-parameter")
     )

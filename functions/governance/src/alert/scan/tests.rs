@@ -88,35 +88,35 @@ fn an_email_says_what_is_new_what_can_be_fixed_and_what_is_accepted() {
     check_email(
         &alert,
         &expect![[r#"
-        1 new finding in infrastructure:litellm-v1.80.6: 1 CRITICAL
+            1 new finding in infrastructure:litellm-v1.80.6: 1 CRITICAL
 
-        The scan of infrastructure:litellm-v1.80.6 found 1 CRITICAL, 1 HIGH at or above HIGH, of 4 findings in all. Compared with litellm-v1.80.5, the version before: 1 new, 1 gone. For 1 there is a fix. The image is in use by 3 tasks or pods.
+            The scan of infrastructure:litellm-v1.80.6 found 1 CRITICAL, 1 HIGH at or above HIGH, of 4 findings in all. Compared with litellm-v1.80.5, the version before: 1 new, 1 gone. For 1 there is a fix. The image is in use by 3 tasks or pods.
 
-        New:
-        - CRITICAL CVE-2026-1 in openssl 3.0.17, fixed in 3.0.18; an exploit is known; EPSS 0.91; https://nvd.nist.gov/vuln/detail/CVE-2026-1
+            New:
+            - CRITICAL CVE-2026-1 in openssl 3.0.17, fixed in 3.0.18; an exploit is known; EPSS 0.91; https://nvd.nist.gov/vuln/detail/CVE-2026-1
 
-        Told before:
-        - HIGH CVE-2026-2 in zlib 3.0.17; https://nvd.nist.gov/vuln/detail/CVE-2026-2
+            Told before:
+            - HIGH CVE-2026-2 in zlib 3.0.17; https://nvd.nist.gov/vuln/detail/CVE-2026-2
 
-        Accepted:
-        - HIGH CVE-2026-4: until 2026-12-31 (not reachable; platform)
+            Accepted:
+            - HIGH CVE-2026-4: until 2026-12-31 (not reachable; platform)
 
-        See all findings:
+            See all findings:
 
-            aws ecr describe-image-scan-findings --region us-east-1 --repository-name infrastructure --image-id imageDigest=sha256:0606060606060606060606060606060606060606060606060606060606060606
+                aws ecr describe-image-scan-findings --region us-east-1 --repository-name infrastructure --image-id imageDigest=sha256:0606060606060606060606060606060606060606060606060606060606060606
 
-        Accept a finding until a day, by a line in the list such as {"id": "CVE-2026-1234", "until": "2026-12-31", "reason": "not reachable", "owner": "platform"}:
+            Accept a finding until a day, by a line in the list such as {"id": "CVE-2026-1234", "until": "2026-12-31", "reason": "not reachable", "owner": "platform"}:
 
-            aws ssm get-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --query Parameter.Value --output text > accepted-risks.json && ${EDITOR:-vi} accepted-risks.json && aws ssm put-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --overwrite --value file://accepted-risks.json
+                aws ssm get-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --query Parameter.Value --output text > accepted-risks.json && ${EDITOR:-vi} accepted-risks.json && aws ssm put-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --overwrite --tier Intelligent-Tiering --value file://accepted-risks.json
 
-        Severity    CRITICAL
-        Repository  infrastructure
-        Component   litellm
-        Image       sha256:0606060606060606060606060606060606060606060606060606060606060606
-        Tags        litellm-v1.80.6
-        Account     123456789012, us-east-1
-        Event       85fc3613 at 2026-11-24T10:00:00Z
-    "#]],
+            Severity    CRITICAL
+            Repository  infrastructure
+            Component   litellm
+            Image       sha256:0606060606060606060606060606060606060606060606060606060606060606
+            Tags        litellm-v1.80.6
+            Account     123456789012, us-east-1
+            Event       85fc3613 at 2026-11-24T10:00:00Z
+        "#]],
     );
 }
 
@@ -127,29 +127,29 @@ fn the_first_scan_of_a_component_says_so() {
     check_email(
         &alert,
         &expect![[r#"
-        1 finding in infrastructure:litellm-v1.80.6: 1 CRITICAL
+            1 finding in infrastructure:litellm-v1.80.6: 1 CRITICAL
 
-        The scan of infrastructure:litellm-v1.80.6 found 1 CRITICAL at or above HIGH, of 1 finding in all. It is the first scan of litellm to be remembered: there is nothing to compare it with. For 1 there is a fix.
+            The scan of infrastructure:litellm-v1.80.6 found 1 CRITICAL at or above HIGH, of 1 finding in all. It is the first scan of litellm to be remembered: there is nothing to compare it with. For 1 there is a fix.
 
-        Found:
-        - CRITICAL CVE-2026-1 in openssl 3.0.17, fixed in 3.0.18; https://nvd.nist.gov/vuln/detail/CVE-2026-1
+            Found:
+            - CRITICAL CVE-2026-1 in openssl 3.0.17, fixed in 3.0.18; https://nvd.nist.gov/vuln/detail/CVE-2026-1
 
-        See all findings:
+            See all findings:
 
-            aws ecr describe-image-scan-findings --region us-east-1 --repository-name infrastructure --image-id imageDigest=sha256:0606060606060606060606060606060606060606060606060606060606060606
+                aws ecr describe-image-scan-findings --region us-east-1 --repository-name infrastructure --image-id imageDigest=sha256:0606060606060606060606060606060606060606060606060606060606060606
 
-        Accept a finding until a day, by a line in the list such as {"id": "CVE-2026-1234", "until": "2026-12-31", "reason": "not reachable", "owner": "platform"}:
+            Accept a finding until a day, by a line in the list such as {"id": "CVE-2026-1234", "until": "2026-12-31", "reason": "not reachable", "owner": "platform"}:
 
-            aws ssm get-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --query Parameter.Value --output text > accepted-risks.json && ${EDITOR:-vi} accepted-risks.json && aws ssm put-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --overwrite --value file://accepted-risks.json
+                aws ssm get-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --query Parameter.Value --output text > accepted-risks.json && ${EDITOR:-vi} accepted-risks.json && aws ssm put-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --overwrite --tier Intelligent-Tiering --value file://accepted-risks.json
 
-        Severity    CRITICAL
-        Repository  infrastructure
-        Component   litellm
-        Image       sha256:0606060606060606060606060606060606060606060606060606060606060606
-        Tags        litellm-v1.80.6
-        Account     123456789012, us-east-1
-        Event       85fc3613 at 2026-11-24T10:00:00Z
-    "#]],
+            Severity    CRITICAL
+            Repository  infrastructure
+            Component   litellm
+            Image       sha256:0606060606060606060606060606060606060606060606060606060606060606
+            Tags        litellm-v1.80.6
+            Account     123456789012, us-east-1
+            Event       85fc3613 at 2026-11-24T10:00:00Z
+        "#]],
     );
 }
 
@@ -173,7 +173,7 @@ fn what_could_not_be_read_is_told_from_the_event() {
 
             Accept a finding until a day, by a line in the list such as {"id": "CVE-2026-1234", "until": "2026-12-31", "reason": "not reachable", "owner": "platform"}:
 
-                aws ssm get-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --query Parameter.Value --output text > accepted-risks.json && ${EDITOR:-vi} accepted-risks.json && aws ssm put-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --overwrite --value file://accepted-risks.json
+                aws ssm get-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --query Parameter.Value --output text > accepted-risks.json && ${EDITOR:-vi} accepted-risks.json && aws ssm put-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --overwrite --tier Intelligent-Tiering --value file://accepted-risks.json
 
             Severity    CRITICAL
             Repository  infrastructure
@@ -227,36 +227,36 @@ fn risks_are_told_to_whoever_answers_for_them() {
     check_email(
         &expiring,
         &expect![[r#"
-        CVE-2026-4 in litellm is accepted until 2026-12-31 only
+            CVE-2026-4 in litellm is accepted until 2026-12-31 only
 
-        platform answers for CVE-2026-4 in litellm, which is accepted until 2026-12-31 (not reachable). After that day it counts again, and is told with the next scan that finds it. Fix it, or set another day.
+            platform answers for CVE-2026-4 in litellm, which is accepted until 2026-12-31 (not reachable). After that day it counts again, and is told with the next scan that finds it. Fix it, or set another day.
 
-        Edit the accepted risks:
+            Edit the accepted risks:
 
-            aws ssm get-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --query Parameter.Value --output text > accepted-risks.json && ${EDITOR:-vi} accepted-risks.json && aws ssm put-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --overwrite --value file://accepted-risks.json
+                aws ssm get-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --query Parameter.Value --output text > accepted-risks.json && ${EDITOR:-vi} accepted-risks.json && aws ssm put-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --overwrite --tier Intelligent-Tiering --value file://accepted-risks.json
 
-        Severity    MEDIUM
-        Component   litellm
-        Account     123456789012, us-east-1
-        Event       85fc3613 at 2026-11-24T10:00:00Z
-    "#]],
+            Severity    MEDIUM
+            Component   litellm
+            Account     123456789012, us-east-1
+            Event       85fc3613 at 2026-11-24T10:00:00Z
+        "#]],
     );
     let unreadable = unreadable_risks(&place, "[0].until: expected a day, got \"soon\"");
     check_email(
         &unreadable,
         &expect![[r#"
-        The accepted risks cannot be read
+            The accepted risks cannot be read
 
-        The parameter /ecr-warden/ecr-warden/accepted-risks cannot be read: [0].until: expected a day, got "soon". No finding is accepted until it can; this is told once a day.
+            The parameter /ecr-warden/ecr-warden/accepted-risks cannot be read: [0].until: expected a day, got "soon". No finding is accepted until it can; this is told once a day.
 
-        Edit the accepted risks:
+            Edit the accepted risks:
 
-            aws ssm get-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --query Parameter.Value --output text > accepted-risks.json && ${EDITOR:-vi} accepted-risks.json && aws ssm put-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --overwrite --value file://accepted-risks.json
+                aws ssm get-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --query Parameter.Value --output text > accepted-risks.json && ${EDITOR:-vi} accepted-risks.json && aws ssm put-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --overwrite --tier Intelligent-Tiering --value file://accepted-risks.json
 
-        Severity    MEDIUM
-        Account     123456789012, us-east-1
-        Event       85fc3613 at 2026-11-24T10:00:00Z
-    "#]],
+            Severity    MEDIUM
+            Account     123456789012, us-east-1
+            Event       85fc3613 at 2026-11-24T10:00:00Z
+        "#]],
     );
     for alert in [expiring, unreadable] {
         assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
