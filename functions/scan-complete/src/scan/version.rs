@@ -15,6 +15,7 @@ use super::Invocation;
 /// after its images, and is noted when it has come.
 const INDEX_COMES: [Duration; 2] = [Duration::from_secs(4), Duration::from_secs(8)];
 const JUST_NOW: Duration = Duration::from_secs(120);
+
 /// What the image is a version of, or a part of a version of.
 pub struct Version {
     pub digest: Digest,
