@@ -5,14 +5,12 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::LazyLock;
 
-use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
 
-/// Defines a string that satisfies a regular expression and a range of lengths in bytes.
+/// Defines a string that satisfies a predicate and a range of lengths in bytes.
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $error:ident, $length:expr, $pattern:literal, $expected:literal) => {
+    ($(#[$doc:meta])* $name:ident, $error:ident, $length:expr, $is_valid:expr, $expected:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String")]
@@ -35,13 +33,7 @@ macro_rules! name {
             type Err = $error;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                static PATTERN: LazyLock<Regex> =
-                    LazyLock::new(|| Regex::new($pattern).expect("a valid pattern"));
-                if $length.contains(&text.len()) && PATTERN.is_match(text) {
-                    Ok(Self(text.to_owned()))
-                } else {
-                    Err($error)
-                }
+                text.to_owned().try_into()
             }
         }
 
@@ -49,7 +41,12 @@ macro_rules! name {
             type Error = $error;
 
             fn try_from(text: String) -> Result<Self, Self::Error> {
-                text.parse()
+                let is_valid: fn(&str) -> bool = $is_valid;
+                if $length.contains(&text.len()) && is_valid(&text) {
+                    Ok(Self(text))
+                } else {
+                    Err($error)
+                }
             }
         }
 
@@ -66,7 +63,7 @@ name!(
     RepositoryName,
     InvalidRepositoryName,
     (2..=256),
-    r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$",
+    |text| text.split('/').all(is_path_component),
     "expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/'"
 );
 
@@ -75,7 +72,7 @@ name!(
     Tag,
     InvalidTag,
     (1..=128),
-    r"^[a-zA-Z0-9_][a-zA-Z0-9._-]*$",
+    is_tag,
     "expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'"
 );
 
@@ -84,7 +81,9 @@ name!(
     Digest,
     InvalidDigest,
     (71..=71),
-    r"^sha256:[0-9a-f]{64}$",
+    |text| text.strip_prefix("sha256:").is_some_and(|hex| {
+        hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }),
     "expected sha256: and 64 lower-case hexadecimal digits"
 );
 
@@ -94,7 +93,7 @@ name!(
     Wildcard,
     InvalidWildcard,
     (1..=128),
-    r"^[0-9a-zA-Z._*-]+$",
+    |text| text.bytes().all(|byte| is_of_tag(byte) || byte == b'*'),
     "expected 1 to 128 letters, digits, '.', '_', '-' and '*'"
 );
 
@@ -103,7 +102,7 @@ name!(
     RepositoryPattern,
     InvalidRepositoryPattern,
     (1..=256),
-    r"^[a-z0-9._/*-]+$",
+    |text| text.bytes().all(|byte| is_lower(byte) || b"._/*-".contains(&byte)),
     "expected 1 to 256 lower-case letters, digits, '.', '_', '-', '/' and '*'"
 );
 
@@ -112,7 +111,7 @@ name!(
     TagPrefix,
     InvalidTagPrefix,
     (1..=128),
-    r"^[a-zA-Z0-9_][a-zA-Z0-9._-]*$",
+    is_tag,
     "expected the first characters of a tag: letters, digits, '_', '.' and '-'"
 );
 
@@ -122,9 +121,34 @@ name!(
     Component,
     InvalidComponent,
     (1..=128),
-    r"^[a-z0-9]+(-[a-z0-9]+)*$",
+    |text| text.split('-').all(|word| !word.is_empty() && word.bytes().all(is_lower)),
     "expected lower-case letters and digits, joined by single hyphens"
 );
+
+fn is_lower(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit()
+}
+
+fn is_of_tag(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)
+}
+
+fn is_tag(text: &str) -> bool {
+    !text.starts_with(['.', '-']) && text.bytes().all(is_of_tag)
+}
+
+/// Letters and digits with one separator between them: `.`, `_`, `__` or any number of `-`.
+fn is_path_component(text: &str) -> bool {
+    let words = text.split(['.', '_', '-']).filter(|word| !word.is_empty());
+    let words_end_it = text.bytes().next().is_some_and(is_lower)
+        && text.bytes().next_back().is_some_and(is_lower)
+        && words.clone().all(|word| word.bytes().all(is_lower));
+    let mut separators = text.split(|c: char| c.is_ascii_alphanumeric());
+    words_end_it
+        && separators.all(|separator| {
+            matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|it| it == b'-')
+        })
+}
 
 impl Tag {
     /// The digest of the image that a signature or an attestation with this tag is about:

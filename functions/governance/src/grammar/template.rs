@@ -1,4 +1,7 @@
 //! One template: what it is made of, and matching a tag against it.
+//!
+//! A template of placeholders is matched by hand: a sweep judges every tag of a repository, and
+//! an engine of expressions takes ten times as long. Both mean the same, which a test holds.
 
 use std::fmt;
 use std::str::FromStr;
@@ -50,6 +53,82 @@ impl Placeholder {
             Self::Slug => "[a-z0-9]+(?:-[a-z0-9]+)*",
         }
     }
+}
+
+impl Placeholder {
+    /// Whether the whole of `text` is such a thing.
+    fn is_whole(self, text: &str) -> bool {
+        match self {
+            Self::Semver => is_semver(text),
+            _ => self.ends(text).any(|end| end == text.len()),
+        }
+    }
+
+    /// How long such a thing at the beginning of `text` can be, the likeliest first, as
+    /// [`Placeholder::pattern`] has it; of a version, nothing.
+    fn ends(self, text: &str) -> Box<dyn Iterator<Item = usize> + '_> {
+        let bytes = text.as_bytes();
+        let run = |is: fn(u8) -> bool| bytes.iter().take_while(|byte| is(**byte)).count();
+        let words = || {
+            let is_word = |end: &usize| !bytes.get(..*end).is_some_and(|it| it.ends_with(b"-"));
+            let hyphens = text.find("--").map_or(usize::MAX, |at| at + 1);
+            let run = if text.starts_with('-') { 0 } else { run(is_of_words).min(hyphens) };
+            (1..=run).filter(is_word)
+        };
+        match self {
+            Self::Component => Box::new(words()),
+            Self::Slug => Box::new(words().rev()),
+            Self::Semver => Box::new(std::iter::empty()),
+            Self::Sha => Box::new((7..=run(is_hex).min(64)).rev()),
+            Self::Channel => {
+                let found = CHANNELS.iter().filter(move |channel| text.starts_with(**channel));
+                Box::new(found.map(|channel| channel.len()))
+            }
+            Self::Date => Box::new(is_date(text).then_some(8).into_iter()),
+            Self::Number if text.starts_with('0') => Box::new(std::iter::once(1)),
+            Self::Number => Box::new((1..=run(|byte| byte.is_ascii_digit())).rev()),
+        }
+    }
+}
+
+/// What a channel is called.
+pub const CHANNELS: [&str; 4] = ["latest", "dev", "staging", "prod"];
+
+fn is_of_words(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
+}
+
+fn is_hex(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+}
+
+fn is_date(text: &str) -> bool {
+    let part = |range: std::ops::Range<usize>| {
+        let digits = text.get(range).filter(|it| it.bytes().all(|byte| byte.is_ascii_digit()));
+        digits.and_then(|it| it.parse::<u16>().ok())
+    };
+    part(0..4).is_some()
+        && part(4..6).is_some_and(|month| (1..=12).contains(&month))
+        && part(6..8).is_some_and(|day| (1..=31).contains(&day))
+}
+
+/// As [`SEMVER`] has it.
+fn is_semver(text: &str) -> bool {
+    let is_number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits && (text == "0" || !text.starts_with('0'))
+    };
+    let is_identifier = |text: &str| {
+        let mut bytes = text.bytes();
+        bytes.clone().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && (bytes.any(|byte| !byte.is_ascii_digit()) || is_number(text))
+    };
+    let (core, pre_release) =
+        text.split_once('-').map_or((text, None), |(core, after)| (core, Some(after)));
+    let mut numbers = core.split('.');
+    numbers.by_ref().take(3).filter(|number| is_number(number)).count() == 3
+        && numbers.next().is_none()
+        && pre_release.is_none_or(|text| text.split('.').all(is_identifier))
 }
 
 /// A piece of a template.
@@ -116,6 +195,13 @@ fn nearest_name(name: &str) -> &'static str {
 impl Template {
     /// What `tag` says as a whole by this template.
     pub(super) fn conforming(&self, repository: &RepositoryName, tag: &Tag) -> Option<Conforming> {
+        match &self.parts {
+            Some(parts) if can_be_matched_by_hand(parts) => by_hand(parts, repository, tag),
+            _ => self.by_expression(repository, tag),
+        }
+    }
+
+    fn by_expression(&self, repository: &RepositoryName, tag: &Tag) -> Option<Conforming> {
         let captures = self.pattern.captures(tag.as_str())?;
         let component = match text_of(&captures, Placeholder::Component) {
             // Only a regular expression can capture what is no component.
@@ -132,6 +218,67 @@ impl Template {
             .collect();
         Some(Conforming { component, values })
     }
+}
+
+/// Whether a tag has one reading at most but for the lengths of its parts: where something
+/// follows a version, an expression and we would cut it off in different places.
+fn can_be_matched_by_hand(parts: &[Part]) -> bool {
+    let before_last = parts.split_last().map_or(parts, |(_, before)| before);
+    !before_last.contains(&Part::Placeholder(Placeholder::Semver))
+}
+
+fn by_hand(parts: &[Part], repository: &RepositoryName, tag: &Tag) -> Option<Conforming> {
+    let mut found = matched(parts, tag.as_str(), &mut [0; MOST_PARTS])?;
+    found.reverse();
+    let component = match found.iter().position(|(name, _)| *name == Placeholder::Component) {
+        Some(nth) => found.remove(nth).1.parse().ok()?,
+        None => Component::from(repository),
+    };
+    let values = found.into_iter().map(|(name, text)| (name, text.to_owned())).collect();
+    Some(Conforming { component, values })
+}
+
+/// Each placeholder once, and literals between them.
+const MOST_PARTS: usize = 2 * NAMES.len() + 2;
+
+/// What the placeholders stand for, the last one first, if `text` is what `parts` say. The
+/// readings are tried in the order in which an expression would. `failed` has a bit for each
+/// rest of the text that a rest of the parts was tried on in vain, so that time is bounded by
+/// their number, whatever the template and the tag.
+fn matched<'t>(
+    parts: &[Part],
+    text: &'t str,
+    failed: &mut [u128; MOST_PARTS],
+) -> Option<Vec<(Placeholder, &'t str)>> {
+    let (name, rest) = match parts.split_first() {
+        None => return text.is_empty().then(Vec::new),
+        Some((Part::Literal(literal), rest)) => {
+            return matched(rest, text.strip_prefix(literal.as_str())?, failed);
+        }
+        Some((Part::Placeholder(name), [])) => {
+            return name.is_whole(text).then(|| vec![(*name, text)]);
+        }
+        Some((Part::Placeholder(name), rest)) => (*name, rest),
+    };
+    let bit = 1_u128.checked_shl(u32::try_from(text.len()).ok()?.checked_sub(1)?)?;
+    let tried = failed.get(rest.len()).copied().unwrap_or_default();
+    if tried & bit != 0 {
+        return None;
+    }
+    let mut ends = name.ends(text);
+    let found = ends.find_map(|end| {
+        let (it, after) = text.split_at_checked(end)?;
+        let mut found = matched(rest, after, failed)?;
+        found.push((name, it));
+        Some(found)
+    });
+    drop(ends);
+    if found.is_none()
+        && let Some(tried) = failed.get_mut(rest.len())
+    {
+        *tried |= bit;
+    }
+    found
 }
 
 pub(super) fn text_of<'t>(captures: &Captures<'t>, name: Placeholder) -> Option<&'t str> {
@@ -227,5 +374,57 @@ impl PartialEq for Template {
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Templates of every placeholder, at the end and with something behind it.
+    const TEMPLATES: [&str; 12] = [
+        "{component}-v{semver}",
+        "{component}-{channel}",
+        "{component}-{sha}",
+        "{component}.{slug}",
+        "v{semver}",
+        "{date}",
+        "build-{number}",
+        "{slug}-{component}",
+        "{component}{number}{sha}{channel}x",
+        "{date}{number}-{slug}{component}",
+        "{channel}{slug}-{date}-{semver}",
+        "{semver}-{component}",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn by_hand_and_by_expression_a_tag_says_the_same(
+            text in "[a-z0-9]{1,3}|([a-c0-2]{1,3}|-|[.]|v|latest|dev|20261231|0123456|1[.]0[.]2|0[.]10[.]0-rc[.]1){1,8}",
+        ) {
+            let repository = "infrastructure".parse().unwrap();
+            let Ok(tag) = text.parse::<Tag>() else { return Ok(()) };
+            for template in TEMPLATES {
+                let template: Template = template.parse().unwrap();
+                prop_assert_eq!(
+                    template.conforming(&repository, &tag),
+                    template.by_expression(&repository, &tag),
+                    "{}", template
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_template_and_tag_take_long() {
+        let template: Template = "{component}{slug}{number}{sha}{date}{channel}x".parse().unwrap();
+        let tag: Tag = "1".repeat(128).parse().unwrap();
+        let repository = "infrastructure".parse().unwrap();
+        // Exponential time would not end.
+        assert_eq!(template.conforming(&repository, &tag), None);
     }
 }
