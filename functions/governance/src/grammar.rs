@@ -12,7 +12,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-pub use template::{InvalidTemplate, Placeholder, Template};
+pub use template::{CHANNELS, InvalidTemplate, Placeholder, Template};
 
 use crate::image::{Component, RepositoryName, Tag};
 

@@ -1,11 +1,12 @@
 //! How images refer to each other: an index to the image of each platform, and to what is
-//! attested of them.
+//! attested of them; a signature to what it signs. What belongs together is a [`Unit`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use crate::image::Digest;
+use crate::image::{Digest, ImageStatus, Tag};
 
 /// Whether a manifest of this media type is an index: an image for several platforms.
 #[must_use]
@@ -58,6 +59,222 @@ pub fn children(manifest: &str) -> Result<BTreeMap<Digest, Part>, InvalidIndex> 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the manifest is no index: {0}")]
 pub struct InvalidIndex(String);
+
+/// An image as a list of all images has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its tags.
+    pub tags: Vec<Tag>,
+    /// Whether it has tags that are none by OCI, so that they are not among those.
+    pub has_odd_tags: bool,
+    /// Where it is.
+    pub status: ImageStatus,
+    /// When its manifest was first pushed.
+    pub pushed_at: Option<DateTime<Utc>>,
+    /// When it was last pulled, as far as that was recorded.
+    pub pulled_at: Option<DateTime<Utc>>,
+    /// When it last came back from the archive.
+    pub restored_at: Option<DateTime<Utc>>,
+    /// Its size, with layers that others have too.
+    pub bytes: u64,
+    /// Whether it is an image for several platforms.
+    pub is_index: bool,
+    /// What it refers to, by its manifest (`subject`).
+    pub subject: Option<Digest>,
+}
+
+impl Listed {
+    /// What it is a signature or an attestation of, by its manifest and by its tags.
+    pub fn subjects(&self) -> impl Iterator<Item = Digest> {
+        self.subject.iter().cloned().chain(self.tags.iter().filter_map(Tag::subject))
+    }
+
+    /// Its tags that are not its subject's business.
+    pub fn own_tags(&self) -> impl Iterator<Item = &Tag> {
+        self.tags.iter().filter(|tag| tag.subject().is_none())
+    }
+}
+
+/// All images of a repository, archived ones too, and what is known of how they hang together.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    /// The images, each once.
+    pub images: Vec<Listed>,
+    /// The parts of each index that is not in the archive, where no manifest can be read.
+    pub indexes: HashMap<Digest, Vec<Digest>>,
+    /// Subjects that are certainly gone. A list that was made while images came and went may
+    /// lack one that is there.
+    pub gone: HashSet<Digest>,
+}
+
+impl Inventory {
+    /// The indexes whose parts have to be known.
+    pub fn readable_indexes(&self) -> impl Iterator<Item = &Digest> {
+        let is_readable = |image: &&Listed| image.is_index && image.status == ImageStatus::Active;
+        self.images.iter().filter(is_readable).map(|image| &image.digest)
+    }
+
+    /// The subjects of images that have nothing else to be kept for, and that are not listed:
+    /// whether they are gone has to be asked.
+    #[must_use]
+    pub fn missing_subjects(&self) -> HashSet<Digest> {
+        let is_orphan = |image: &&Listed| image.own_tags().next().is_none() && !image.has_odd_tags;
+        let mut missing: HashSet<Digest> =
+            self.images.iter().filter(is_orphan).flat_map(Listed::subjects).collect();
+        if !missing.is_empty() {
+            self.images.iter().for_each(|image| {
+                missing.remove(&image.digest);
+            });
+        }
+        missing
+    }
+}
+
+/// What is kept or removed as one: an image that nothing else needs, and all that it needs or
+/// that refers to it. Images are named by their place in [`Inventory::images`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// The image itself.
+    pub root: usize,
+    /// What an index needs: its images, and theirs. An index is before its images, which is
+    /// the order in which ECR lets go of them.
+    pub parts: Vec<usize>,
+    /// What refers to any of those: signatures, attestations, in such an order too.
+    pub referrers: Vec<usize>,
+}
+
+impl Unit {
+    /// All of it.
+    #[must_use]
+    pub fn images(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
+        std::iter::once(self.root)
+            .chain(self.parts.iter().copied())
+            .chain(self.referrers.iter().copied())
+    }
+}
+
+/// What belongs together in a repository.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// The units. An image that several need is in each of them.
+    pub units: Vec<Unit>,
+    /// Images that only need each other, which tags can be made to say: nobody knows what
+    /// they are.
+    pub circular: Vec<usize>,
+}
+
+impl Graph {
+    /// Finds the units. An error where the parts of an index are not known: without them its
+    /// images would look like images that nothing needs.
+    pub fn of(inventory: &Inventory) -> Result<Self, UnknownParts> {
+        let images = &inventory.images;
+        let place: HashMap<&Digest, usize> =
+            images.iter().enumerate().map(|(nth, image)| (&image.digest, nth)).collect();
+        let mut edges =
+            Edges { parts: vec![vec![]; images.len()], referrers: vec![vec![]; images.len()] };
+        let mut is_needed = vec![false; images.len()];
+        for (nth, image) in images.iter().enumerate() {
+            if image.is_index && image.status == ImageStatus::Active {
+                let parts = inventory.indexes.get(&image.digest);
+                let parts = parts.ok_or_else(|| UnknownParts(image.digest.clone()))?;
+                let mut parts: Vec<usize> =
+                    parts.iter().filter_map(|part| place.get(part).copied()).collect();
+                parts.sort_unstable();
+                parts.dedup();
+                for part in &parts {
+                    set(&mut is_needed, *part);
+                }
+                edges.parts.get_mut(nth).into_iter().for_each(|it| it.clone_from(&parts));
+            }
+            for subject in image.subjects().filter_map(|subject| place.get(&subject)) {
+                edges.referrers.get_mut(*subject).into_iter().for_each(|it| it.push(nth));
+                set(&mut is_needed, nth);
+            }
+        }
+
+        let mut is_reached = vec![false; images.len()];
+        let mut units = Vec::new();
+        for root in (0..images.len()).filter(|nth| is_needed.get(*nth) == Some(&false)) {
+            let unit = edges.unit(root);
+            unit.images().for_each(|nth| set(&mut is_reached, nth));
+            units.push(unit);
+        }
+        let circular = (0..images.len()).filter(|nth| is_reached.get(*nth) == Some(&false));
+        Ok(Self { units, circular: circular.collect() })
+    }
+}
+
+/// Who needs whom, and who refers to whom.
+struct Edges {
+    parts: Vec<Vec<usize>>,
+    referrers: Vec<Vec<usize>>,
+}
+
+impl Edges {
+    fn unit(&self, root: usize) -> Unit {
+        // Most images are alone.
+        if of(&self.parts, root).is_empty() && of(&self.referrers, root).is_empty() {
+            return Unit { root, parts: vec![], referrers: vec![] };
+        }
+        let mut parts = self.with_parts(&[root], &HashSet::new());
+        let mut all: Vec<usize> = parts.clone();
+        let mut seen: HashSet<usize> = parts.iter().copied().collect();
+        let mut nth = 0;
+        while let Some(image) = all.get(nth).copied() {
+            // What refers to something may be an index of its own.
+            let more = of(&self.referrers, image).iter().chain(of(&self.parts, image));
+            all.extend(more.filter(|it| seen.insert(**it)));
+            nth += 1;
+        }
+        let needed: HashSet<usize> = parts.iter().copied().collect();
+        let referrers = self.with_parts(all.get(parts.len()..).unwrap_or_default(), &needed);
+        parts.remove(0);
+        Unit { root, parts, referrers }
+    }
+
+    /// These images and what they need but for `seen`, each index before what it needs.
+    fn with_parts(&self, images: &[usize], seen: &HashSet<usize>) -> Vec<usize> {
+        let mut seen = seen.clone();
+        let mut backwards = Vec::new();
+        for image in
+            images.iter().rev().filter(|it| !seen.contains(it)).copied().collect::<Vec<_>>()
+        {
+            let mut path = Vec::new();
+            if seen.insert(image) {
+                path.push((image, of(&self.parts, image).iter()));
+            }
+            while let Some((image, parts)) = path.last_mut() {
+                match parts.next() {
+                    Some(part) if seen.insert(*part) => {
+                        path.push((*part, of(&self.parts, *part).iter()));
+                    }
+                    Some(_) => {}
+                    None => {
+                        backwards.push(*image);
+                        path.pop();
+                    }
+                }
+            }
+        }
+        backwards.reverse();
+        backwards
+    }
+}
+
+fn of(edges: &[Vec<usize>], nth: usize) -> &[usize] {
+    edges.get(nth).map_or(&[], Vec::as_slice)
+}
+
+fn set(flags: &mut [bool], nth: usize) {
+    flags.get_mut(nth).into_iter().for_each(|flag| *flag = true);
+}
+
+/// An index whose parts are not known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the images of the index {0} are not known")]
+pub struct UnknownParts(pub Digest);
 
 #[cfg(test)]
 mod tests {

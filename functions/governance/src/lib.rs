@@ -11,7 +11,8 @@
 //! - [`tagging`]: what a push may be called;
 //! - [`quarantine`]: the tag under which an image waits that lost its own;
 //! - [`enforcement`]: what is done about a tag that breaks the rules;
-//! - [`graph`]: what the images of an index are;
+//! - [`graph`]: what belongs together: an index and its images, an image and its signatures;
+//! - [`retention`]: what is kept, what goes, and why;
 //! - [`findings`]: what a scan found, what of it is news, and what is remembered of it;
 //! - [`risks`]: the findings that are accepted;
 //! - [`alert`]: what people are told, and in which words for whom.
@@ -28,5 +29,6 @@ pub mod lifecycle;
 pub mod policy;
 pub mod properties;
 pub mod quarantine;
+pub mod retention;
 pub mod risks;
 pub mod tagging;

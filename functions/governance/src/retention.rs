@@ -1,0 +1,505 @@
+//! What is kept, what goes, and why: a plan for a whole repository.
+//!
+//! Rules only say what to keep. A unit ([`Unit`]) goes when every rule has been asked of every
+//! image in it and none keeps it; what is unknown, unmatched or unparsable is kept. A plan that
+//! would take too much away is stopped as a whole ([`Stop`]).
+//!
+//! In reading order: [`plan`], [`Keep`] with the rules, [`Because`], [`Stop`], and what can be
+//! asked of a [`Plan`].
+
+mod rules;
+mod show;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use sha2::{Digest as _, Sha256};
+
+use crate::graph::{Graph, Inventory, Listed, Unit};
+use crate::image::{Component, Digest, ImageStatus, Tag, TagPrefix, Wildcard};
+use crate::policy::{CleanupEnforcement, InUse, LifecycleScope, Policy};
+use rules::Facts;
+
+/// So many units may go in a run, whatever share of the repository they are: in a small one
+/// each is a large share.
+const ALWAYS_ALLOWED: usize = 20;
+/// How many digits of the hash of a plan are shown and asked for.
+const HASH_DIGITS: usize = 16;
+
+/// On how many workloads each image runs, by what the policy says tells it; empty where only
+/// pulls do.
+pub type Running = HashMap<Digest, u64>;
+
+/// What is done with a repository's images, and why.
+#[derive(Clone, Debug)]
+pub struct Plan<'a> {
+    /// What is governed, and how.
+    pub policy: &'a Policy,
+    /// What there is.
+    pub inventory: &'a Inventory,
+    /// What becomes of each unit.
+    pub units: Vec<Decided>,
+    /// What goes, the oldest first.
+    pub removals: Vec<Removal>,
+    /// Quarantine tags beside conforming ones, which go alone.
+    pub untags: Vec<(usize, Tag)>,
+    /// Why nothing goes after all.
+    pub stopped: Option<Stop>,
+    groups: Vec<Group>,
+    /// The unit that says what becomes of an image.
+    decided_by: Vec<Option<usize>>,
+}
+
+/// A unit, and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// The unit.
+    pub unit: Unit,
+    /// What becomes of it.
+    pub fate: Fate,
+    /// Its places among those that are counted with it, from the newest, which is 1.
+    places: Vec<Place>,
+}
+
+/// Where a unit stands among those that are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    group: usize,
+    rank: usize,
+}
+
+/// What becomes of a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It stays, for what is known of this image of it.
+    Keep(Keep, usize),
+    /// It goes.
+    Remove(Because),
+}
+
+/// Why a unit stays, the strongest reason first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Something about it cannot be known.
+    Unknown(Unknown),
+    /// A tag is protected by [`crate::policy::Retention::protect_tags`].
+    Protected(Tag, Wildcard),
+    /// It runs so many times.
+    InUse(u64),
+    /// A tag that is moved from version to version points at it.
+    Channel(Tag),
+    /// It was pulled within [`crate::policy::Retention::protect_pulled_within_days`].
+    Pulled(DateTime<Utc>),
+    /// It came, or comes, back from the archive: somebody wants it.
+    Restored(Option<DateTime<Utc>>),
+    /// It was pushed within [`crate::policy::Retention::minimum_age_days`].
+    Young(DateTime<Utc>),
+    /// A tag neither conforms nor has a prefix that is counted.
+    Unmatched(Tag),
+    /// It is among the newest that are counted together.
+    Newest,
+    /// [`LifecycleScope::Repository`]: ECR counts.
+    Native,
+    /// It waits to be restored for a few days more.
+    Quarantined {
+        /// The first day on which it may go.
+        until: NaiveDate,
+    },
+    /// It has no tag: ECR's own rule sees to it.
+    Untagged,
+    /// It is in the archive already, and expires there by ECR's own rule.
+    Archived,
+}
+
+/// What cannot be known, and so keeps an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// ECR does not say when it was pushed.
+    Push,
+    /// It has a tag that is none by OCI.
+    Tag,
+    /// What it refers to is not listed, and may be there.
+    Subject,
+}
+
+/// Why a unit goes: no rule keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// There are enough newer ones of everything that it is counted as.
+    Beyond,
+    /// Its days in quarantine are over.
+    QuarantineOver {
+        /// The day it began.
+        since: NaiveDate,
+    },
+    /// What it refers to is gone.
+    Orphan(Digest),
+}
+
+/// Why a plan is not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Nothing of this component, or prefix, would be left.
+    Emptied(String),
+    /// More would go than [`crate::policy::Retention::max_remove_percent`] allows.
+    TooMany {
+        /// So many images would go.
+        removed: usize,
+        /// Of so many that are not in the archive.
+        of: usize,
+        /// And so many per cent may.
+        percent: u32,
+    },
+    /// What tells that images run names none: it may not see them.
+    NothingInUse,
+}
+
+/// A unit that goes, or as much of it as nothing else needs, each image with the last unit that
+/// it goes with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// Which unit, in [`Plan::units`].
+    pub unit: usize,
+    /// The image itself and then what it needs, an index before its images.
+    pub images: Vec<usize>,
+    /// What refers to those.
+    pub referrers: Vec<usize>,
+}
+
+/// What is counted together.
+#[derive(Clone, Debug)]
+struct Group {
+    key: Key,
+    /// The units in it, the newest first.
+    units: Vec<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Component(Component),
+    Prefix(TagPrefix),
+}
+
+/// Decides for a whole repository.
+#[must_use]
+pub fn plan<'a>(
+    policy: &'a Policy,
+    inventory: &'a Inventory,
+    graph: Graph,
+    running: &Running,
+    now: DateTime<Utc>,
+) -> Plan<'a> {
+    let (facts, keys) = rules::look(policy, inventory, running, now);
+    let (counted, groups) = count(inventory, &graph.units, &facts, keys);
+    let mut units = Vec::with_capacity(graph.units.len());
+    for (unit, places) in graph.units.into_iter().zip(counted) {
+        let fate = fate(policy, inventory, &facts, &unit, &places, now);
+        units.push(Decided { unit, fate, places });
+    }
+    let mut plan = Plan {
+        policy,
+        inventory,
+        units,
+        removals: vec![],
+        untags: vec![],
+        stopped: None,
+        groups,
+        decided_by: vec![None; inventory.images.len()],
+    };
+    plan.removals = plan.settle();
+    plan.untags = plan.quarantine_tags(&facts);
+    plan.stopped = plan.guard(running);
+    plan
+}
+
+/// Which units are counted together, and where each stands.
+fn count(
+    inventory: &Inventory,
+    units: &[Unit],
+    facts: &[Facts],
+    keys: Vec<Key>,
+) -> (Vec<Vec<Place>>, Vec<Group>) {
+    let mut groups: Vec<Group> = keys.into_iter().map(|key| Group { key, units: vec![] }).collect();
+    for (nth, unit) in units.iter().enumerate() {
+        let root = inventory.images.get(unit.root);
+        // What cannot be pulled is no version that is kept, and what has no tag is none.
+        let is_counted = root.is_some_and(|root| {
+            root.status != ImageStatus::Archived && root.own_tags().next().is_some()
+        });
+        if is_counted {
+            for image in unit.images() {
+                for group in facts.get(image).into_iter().flat_map(|facts| &facts.groups) {
+                    if let Some(group) = groups.get_mut(*group)
+                        && group.units.last() != Some(&nth)
+                    {
+                        group.units.push(nth);
+                    }
+                }
+            }
+        }
+    }
+    let mut places: Vec<Vec<Place>> = vec![vec![]; units.len()];
+    for (nth, group) in groups.iter_mut().enumerate() {
+        // Of what was pushed at the same time the digest decides, so that it is always the same.
+        group.units.sort_by_cached_key(|unit| {
+            let root = units.get(*unit).and_then(|unit| inventory.images.get(unit.root));
+            root.map(|root| (std::cmp::Reverse(root.pushed_at), &root.digest))
+        });
+        for (before, unit) in group.units.iter().enumerate() {
+            let place = Place { group: nth, rank: before + 1 };
+            places.get_mut(*unit).into_iter().for_each(|it| it.push(place));
+        }
+    }
+    (places, groups)
+}
+
+/// Asks every rule of every image of a unit.
+fn fate(
+    policy: &Policy,
+    inventory: &Inventory,
+    facts: &[Facts],
+    unit: &Unit,
+    places: &[Place],
+    now: DateTime<Utc>,
+) -> Fate {
+    let keep = |keep| Fate::Keep(keep, unit.root);
+    let Some(root) = inventory.images.get(unit.root) else { return keep(Keep::Archived) };
+    if root.status == ImageStatus::Archived {
+        return keep(Keep::Archived);
+    }
+    let strongest =
+        unit.images().filter_map(|nth| Some((nth, facts.get(nth)?.keep.as_ref()?))).min_by_key(
+            |(nth, keep)| (keep.strength(), inventory.images.get(*nth).map(|it| &it.digest)),
+        );
+    if let Some((nth, strongest)) = strongest {
+        return Fate::Keep(strongest.clone(), nth);
+    }
+    let is_tagged = root.own_tags().next().is_some();
+    if !is_tagged {
+        let mut subjects = root.subjects();
+        let Some(subject) = subjects.next() else { return keep(Keep::Untagged) };
+        let are_gone = inventory.gone.contains(&subject)
+            && subjects.all(|subject| inventory.gone.contains(&subject));
+        return if are_gone {
+            Fate::Remove(Because::Orphan(subject))
+        } else {
+            keep(Keep::Unknown(Unknown::Subject))
+        };
+    }
+    if !places.is_empty() {
+        let retention = &policy.governance.retention;
+        let kept = usize::try_from(retention.keep_per_component).unwrap_or(usize::MAX);
+        return match policy.lifecycle_scope {
+            LifecycleScope::Repository => keep(Keep::Native),
+            LifecycleScope::Component if places.iter().any(|place| place.rank <= kept) => {
+                keep(Keep::Newest)
+            }
+            LifecycleScope::Component => Fate::Remove(Because::Beyond),
+        };
+    }
+    // Every tag that is left is of a quarantine; the last one counts.
+    let since = unit.images().filter_map(|nth| facts.get(nth)?.quarantined_since).max();
+    let days = chrono::Days::new(policy.governance.tags.quarantine_days.into());
+    match since.and_then(|since| Some((since, since.checked_add_days(days)?))) {
+        Some((since, until)) if until <= now.date_naive() => {
+            Fate::Remove(Because::QuarantineOver { since })
+        }
+        Some((_, until)) => keep(Keep::Quarantined { until }),
+        None => keep(Keep::Untagged),
+    }
+}
+
+impl Keep {
+    /// Its place among the reasons: of several the strongest is given.
+    fn strength(&self) -> u8 {
+        match self {
+            Self::Unknown(_) => 0,
+            Self::Protected(..) => 1,
+            Self::InUse(_) => 2,
+            Self::Channel(_) => 3,
+            Self::Pulled(_) => 4,
+            Self::Restored(_) => 5,
+            Self::Young(_) => 6,
+            Self::Unmatched(_) => 7,
+            Self::Newest => 8,
+            Self::Native => 9,
+            Self::Quarantined { .. } => 10,
+            Self::Untagged => 11,
+            Self::Archived => 12,
+        }
+    }
+}
+
+impl<'a> Plan<'a> {
+    /// The image at a place of the inventory.
+    #[must_use]
+    pub fn image(&self, nth: usize) -> Option<&'a Listed> {
+        self.inventory.images.get(nth)
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.removals.is_empty() && self.untags.is_empty()
+    }
+
+    /// The images that go, each once.
+    pub fn removed(&self) -> impl Iterator<Item = &'a Listed> + '_ {
+        let images = self.removals.iter().flat_map(Removal::all);
+        images.filter_map(|nth| self.image(nth))
+    }
+
+    /// The bytes of what goes; layers that others have too are counted, and stay.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.removed().map(|image| image.bytes).sum()
+    }
+
+    /// What is kept although there are enough newer ones: for a reason that is worth telling.
+    pub fn kept_beyond(&self) -> impl Iterator<Item = &Decided> {
+        let kept = self.keep_count();
+        self.units.iter().filter(move |decided| {
+            let is_beyond = decided.places.iter().all(|place| place.rank > kept);
+            is_beyond && !decided.places.is_empty() && matches!(decided.fate, Fate::Keep(..))
+        })
+    }
+
+    /// The unit that says what becomes of an image; none of what only refers to itself.
+    #[must_use]
+    pub fn decided(&self, nth: usize) -> Option<&Decided> {
+        self.units.get((*self.decided_by.get(nth)?)?)
+    }
+
+    /// What tells this plan from others: the same for the same images, in any order.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let mut lines: Vec<String> = self.removed().map(|image| image.digest.to_string()).collect();
+        let untags = self.untags.iter().filter_map(|(nth, tag)| Some((self.image(*nth)?, tag)));
+        lines.extend(untags.map(|(image, tag)| format!("{} {tag}", image.digest)));
+        lines.sort_unstable();
+        let mode = self.policy.governance.retention.enforcement;
+        lines.insert(0, format!("{} {mode}", self.policy.repository_name));
+        let hash = Sha256::digest(lines.join("\n"));
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        hex.chars().take(HASH_DIGITS).collect()
+    }
+
+    fn keep_count(&self) -> usize {
+        usize::try_from(self.policy.governance.retention.keep_per_component).unwrap_or(usize::MAX)
+    }
+
+    /// Settles which unit decides about each image, and gives what goes. What a unit that is
+    /// kept needs is kept with it, whatever else it is in.
+    fn settle(&mut self) -> Vec<Removal> {
+        let digest = |decided: &Decided| self.inventory.images.get(decided.unit.root);
+        let mut removed: Vec<usize> = Vec::new();
+        let mut kept: Vec<usize> = Vec::new();
+        for (nth, decided) in self.units.iter().enumerate() {
+            match decided.fate {
+                Fate::Keep(..) => kept.push(nth),
+                Fate::Remove(_) => removed.push(nth),
+            }
+        }
+        let order = |nth: &usize| {
+            let root = self.units.get(*nth).and_then(digest);
+            root.map(|root| (root.pushed_at, &root.digest))
+        };
+        removed.sort_by_cached_key(order);
+        let mut decided_by = vec![None; self.inventory.images.len()];
+        for (nth, decided) in kept.iter().filter_map(|nth| Some((*nth, self.units.get(*nth)?))) {
+            for image in decided.unit.images() {
+                let Some(by) = decided_by.get_mut(image) else { continue };
+                // Of several units that of the smallest digest, so that it is always the same.
+                let is_smaller = |other: usize| {
+                    self.units.get(other).and_then(digest).map(|it| &it.digest)
+                        > digest(decided).map(|it| &it.digest)
+                };
+                if by.is_none_or(is_smaller) {
+                    *by = Some(nth);
+                }
+            }
+        }
+        // What several units need goes with the last of them: ECR keeps it until then.
+        let mut removals = Vec::new();
+        let backwards = removed.iter().rev();
+        for (nth, decided) in backwards.filter_map(|nth| Some((*nth, self.units.get(*nth)?))) {
+            let mut take = |image: &usize| {
+                let Some(by @ None) = decided_by.get_mut(*image) else { return false };
+                *by = Some(nth);
+                self.is_to_go(*image)
+            };
+            let Unit { root, parts, referrers } = &decided.unit;
+            let images = std::iter::once(root).chain(parts).copied();
+            let images: Vec<usize> = images.filter(&mut take).collect();
+            let referrers = referrers.iter().copied().filter(&mut take).collect();
+            removals.push(Removal { unit: nth, images, referrers });
+        }
+        removals.reverse();
+        self.decided_by = decided_by;
+        removals
+    }
+
+    /// Whether something is left to be done about an image that goes.
+    fn is_to_go(&self, nth: usize) -> bool {
+        let deletes = self.policy.governance.retention.enforcement == CleanupEnforcement::Delete;
+        deletes || self.image(nth).is_some_and(|image| image.status != ImageStatus::Archived)
+    }
+
+    /// The quarantine tags that an image has although it conforms by now. They are only ours
+    /// to take where the policy gives them: there no tag can be moved to another image.
+    fn quarantine_tags(&self, facts: &[Facts]) -> Vec<(usize, Tag)> {
+        use crate::policy::TagEnforcement::Quarantine;
+        if self.policy.governance.tags.enforcement != Quarantine {
+            return vec![];
+        }
+        let goes: HashSet<usize> = self.removals.iter().flat_map(Removal::all).collect();
+        let mut tags = Vec::new();
+        for (nth, facts) in facts.iter().enumerate().filter(|(nth, _)| !goes.contains(nth)) {
+            let is_active = self.image(nth).is_some_and(|it| it.status == ImageStatus::Active);
+            if is_active && facts.conforms {
+                tags.extend(facts.quarantine_tags.iter().map(|tag| (nth, tag.clone())));
+            }
+        }
+        tags.sort_by(|(_, one), (_, other)| one.cmp(other));
+        tags
+    }
+
+    /// What speaks against carrying it out.
+    fn guard(&self, running: &Running) -> Option<Stop> {
+        if self.removals.is_empty() {
+            return None;
+        }
+        let retention = &self.policy.governance.retention;
+        if retention.in_use == InUse::Inspector && running.is_empty() {
+            return Some(Stop::NothingInUse);
+        }
+        let goes = |unit: &usize| {
+            self.units.get(*unit).is_some_and(|unit| matches!(unit.fate, Fate::Remove(_)))
+        };
+        // The newest are kept: it takes a mistake of ours to get here.
+        let emptied = |group: &&Group| !group.units.is_empty() && group.units.iter().all(goes);
+        if let Some(group) = self.groups.iter().find(emptied) {
+            return Some(Stop::Emptied(group.key.to_string()));
+        }
+        let is_there = |image: &&Listed| image.status != ImageStatus::Archived;
+        let (removed, of) =
+            (self.removed().count(), self.inventory.images.iter().filter(is_there).count());
+        let percent = retention.max_remove_percent;
+        let allowed = of.saturating_mul(usize::try_from(percent).unwrap_or_default()) / 100;
+        let is_few = self.removals.len() <= ALWAYS_ALLOWED;
+        (!is_few && removed > allowed).then_some(Stop::TooMany { removed, of, percent })
+    }
+}
+
+impl Removal {
+    /// All of it.
+    #[must_use]
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
+        self.images.iter().chain(&self.referrers).copied()
+    }
+}

@@ -1,0 +1,267 @@
+//! What holds of every repository: thousands of them, made up, with all that can be in one.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::tests::{digest, listed, now};
+use super::*;
+use crate::policy::tests::{GUIDE, policy};
+
+/// An image before it has a place: its facts in words, what it needs, what it refers to.
+#[derive(Clone, Debug)]
+struct Made {
+    tags: Vec<&'static str>,
+    facts: Vec<String>,
+    needs: Vec<usize>,
+    subject: Option<usize>,
+    signs: Option<usize>,
+}
+
+const TAGS: [&str; 14] = [
+    "a-v1.0.0",
+    "a-v2.0.0",
+    "a-v3.0.0",
+    "b-v1.0.0",
+    "b-v1.1.0",
+    "v1",
+    "v2",
+    "prod",
+    "whatever",
+    "gold",
+    "quarantine:20261001",
+    "quarantine:20261120",
+    "latest",
+    "c-v0.1.0",
+];
+
+fn made() -> impl Strategy<Value = Made> {
+    let days = || prop::sample::select(vec![0, 3, 7, 8, 20, 31, 90, 400]);
+    let fact = prop_oneof![
+        6 => days().prop_map(|days| format!("pushed {days}")),
+        2 => days().prop_map(|days| format!("pulled {days}")),
+        1 => days().prop_map(|days| format!("restored {days}")),
+        1 => Just("archived".to_owned()),
+        1 => Just("activating".to_owned()),
+        1 => Just("odd".to_owned()),
+        1 => Just("pushed ?".to_owned()),
+    ];
+    let tags = prop_oneof![
+        3 => Just(vec![]),
+        7 => prop::sample::subsequence(TAGS.to_vec(), 1..3),
+    ];
+    let some =
+        |odds: u32| prop_oneof![(10 - odds) => Just(None), odds => (0_usize..16).prop_map(Some)];
+    let needs = prop_oneof![3 => Just(vec![]), 1 => prop::collection::vec(0_usize..14, 1..4)];
+    (tags, prop::collection::vec(fact, 0..3), needs, some(2), some(2)).prop_map(
+        |(tags, facts, needs, subject, signs)| Made { tags, facts, needs, subject, signs },
+    )
+}
+
+/// A repository of these: manifests only know what was there before them, tags anything.
+fn inventory(made: &[Made]) -> Inventory {
+    let mut inventory = Inventory::default();
+    for (nth, made) in made.iter().enumerate() {
+        let mut tags: Vec<String> = made.tags.iter().map(|tag| (*tag).to_owned()).collect();
+        tags.extend(made.signs.map(|of| format!("sig:{of}")));
+        let mut clauses = vec![tags.join(" ")];
+        clauses.extend(made.facts.iter().cloned());
+        // Of what is not there too.
+        clauses
+            .extend(made.subject.filter(|of| *of < nth || *of > 13).map(|of| format!("of {of}")));
+        let needs: Vec<String> =
+            made.needs.iter().filter(|it| **it < nth).map(usize::to_string).collect();
+        if !needs.is_empty() {
+            clauses.push(format!("needs {}", needs.join(" ")));
+        }
+        let (image, parts) = listed(&nth.to_string(), &clauses.join(", "));
+        if image.is_index {
+            inventory.indexes.insert(image.digest.clone(), parts);
+        }
+        inventory.images.push(image);
+    }
+    inventory.gone = inventory.missing_subjects();
+    inventory
+}
+
+fn policies() -> impl Strategy<Value = Policy> {
+    let scope = prop::sample::select(vec!["component", "component", "component", "repository"]);
+    let enforcement = prop::sample::select(vec!["archive", "delete"]);
+    let tags = prop::sample::select(vec!["report", "quarantine"]);
+    (1_u32..4, scope, enforcement, tags, any::<bool>()).prop_map(
+        |(kept, scope, enforcement, tags, protects)| {
+            let protected = if protects { "gold prod*" } else { "" };
+            policy(
+                GUIDE,
+                &[
+                    ("LifecycleScope", json!(scope)),
+                    ("Governance.Tags.Enforcement", json!(tags)),
+                    ("Governance.Retention.KeepPerComponent", json!(kept)),
+                    ("Governance.Retention.Enforcement", json!(enforcement)),
+                    ("Governance.Retention.ProtectTags", json!(protected)),
+                ],
+            )
+        },
+    )
+}
+
+fn planned<'a>(policy: &'a Policy, inventory: &'a Inventory, running: &Running) -> Plan<'a> {
+    plan(policy, inventory, Graph::of(inventory).unwrap(), running, now())
+}
+
+/// Carries a plan out as ECR does. What ECR would refuse fails.
+fn applied(plan: &Plan<'_>) -> Inventory {
+    let mut after = plan.inventory.clone();
+    let deletes = plan.policy.governance.retention.enforcement == CleanupEnforcement::Delete;
+    for (nth, tag) in &plan.untags {
+        after.images[*nth].tags.retain(|other| other != tag);
+        assert!(!after.images[*nth].tags.is_empty(), "an image with its last tag");
+    }
+    // Everything before what refers to it, as it is done.
+    let referrers = plan.removals.iter().flat_map(|it| &it.referrers);
+    let images = plan.removals.iter().flat_map(|it| &it.images).chain(referrers);
+    for removed in images.filter_map(|nth| plan.image(*nth)) {
+        if deletes {
+            let refers = |(index, parts): (&Digest, &Vec<Digest>)| {
+                // Of what is in the archive nobody knows what it needs.
+                let is_there = after
+                    .images
+                    .iter()
+                    .any(|image| image.digest == *index && image.status == ImageStatus::Active);
+                is_there && parts.contains(&removed.digest)
+            };
+            assert!(!after.indexes.iter().any(refers), "it is referenced by an index");
+            after.images.retain(|image| image.digest != removed.digest);
+        } else {
+            let image =
+                after.images.iter_mut().find(|image| image.digest == removed.digest).unwrap();
+            assert_ne!(image.status, ImageStatus::Archived, "it is in the archive already");
+            image.status = ImageStatus::Archived;
+        }
+    }
+    after.gone = after.missing_subjects();
+    after
+}
+
+/// Whether the image by itself says that it stays: written anew, not by the code under test.
+fn is_protected(policy: &Policy, image: &Listed, running: &Running) -> bool {
+    let within = |at: Option<DateTime<Utc>>, days| {
+        at.is_some_and(|at| now() - at <= chrono::Duration::days(days))
+    };
+    let has = |words: &[&str]| image.tags.iter().any(|tag| words.contains(&tag.as_str()));
+    let protects = !policy.governance.retention.protect_tags.is_empty();
+    image.has_odd_tags
+        || image.pushed_at.is_none()
+        || within(image.pushed_at, 7)
+        || within(image.pulled_at, 30)
+        || within(image.restored_at, 7)
+        || image.status == ImageStatus::Activating
+        || running.contains_key(&image.digest)
+        || has(&["whatever", "latest", "prod"])
+        || protects && has(&["gold", "prod"])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn of_any_repository_nothing_that_is_protected_goes_and_no_unit_is_torn(
+        made in prop::collection::vec(made(), 0..14),
+        policy in policies(),
+        runs in prop::collection::vec(0_usize..14, 0..3),
+    ) {
+        let inventory = inventory(&made);
+        let running: Running = runs.iter().map(|nth| (digest(&nth.to_string()), 1)).collect();
+        let plan = planned(&policy, &inventory, &running);
+        let goes: HashSet<&Digest> = plan.removed().map(|image| &image.digest).collect();
+        prop_assert_eq!(goes.len(), plan.removed().count(), "each goes once");
+        let place = |digest: &Digest| inventory.images.iter().find(|it| it.digest == *digest);
+        let readable = |index: &Listed| index.status == ImageStatus::Active;
+        let is_there_now = |image: &Listed| image.status != ImageStatus::Archived;
+        for (nth, image) in inventory.images.iter().enumerate() {
+            let is_there = image.status != ImageStatus::Archived;
+            // What is told of an image is what happens to it.
+            let told = plan.decision_of(nth) != "keep";
+            prop_assert!(told || !goes.contains(&image.digest));
+            prop_assert!(!told || goes.contains(&image.digest) || !is_there);
+            prop_assert!(!plan.reason_of(nth).is_empty());
+            if !goes.contains(&image.digest) {
+                continue;
+            }
+            prop_assert!(!is_there || !is_protected(&policy, image, &running), "{:?}", image);
+            // Nothing that stays needs it, or is what it is about.
+            for (index, parts) in &inventory.indexes {
+                let needs = parts.contains(&image.digest);
+                let index = place(index).filter(|_| needs);
+                prop_assert!(index.is_none_or(|it| !readable(it) || goes.contains(&it.digest)));
+            }
+            for subject in image.subjects() {
+                prop_assert!(place(&subject).is_none_or(|it| !is_there_now(it) || goes.contains(&subject)));
+            }
+            // And what it needs, or what is about it, goes with it if nothing else needs that.
+            let parts = inventory.indexes.get(&image.digest).filter(|_| readable(image));
+            let with_it = parts.into_iter().flatten().cloned().chain(
+                inventory.images.iter().filter(|it| it.subjects().any(|of| of == image.digest)).map(|it| it.digest.clone()),
+            );
+            for other in with_it.filter_map(|digest| place(&digest)) {
+                let needed = inventory.indexes.iter().any(|(index, parts)| {
+                    parts.contains(&other.digest) && !goes.contains(index) && place(index).is_some_and(readable)
+                });
+                let about = other.subjects().any(|of| place(&of).is_some() && !goes.contains(&of));
+                let is_archived = other.status == ImageStatus::Archived;
+                prop_assert!(goes.contains(&other.digest) || needed || about || is_archived);
+            }
+        }
+    }
+
+    #[test]
+    fn of_any_repository_a_second_plan_is_empty(
+        made in prop::collection::vec(made(), 0..14),
+        policy in policies(),
+    ) {
+        let inventory = inventory(&made);
+        let plan = planned(&policy, &inventory, &Running::new());
+        prop_assert!(plan.stopped.is_none());
+        let after = applied(&plan);
+        let again = planned(&policy, &after, &Running::new());
+        let lines: Vec<String> = again.removals.iter().map(|it| again.reason(&again.units[it.unit])).collect();
+        prop_assert!(again.is_empty(), "{:?} {:?}", lines, again.untags);
+    }
+
+    #[test]
+    fn of_any_repository_the_order_of_the_list_does_not_matter(
+        (made, order) in prop::collection::vec(made(), 0..14)
+            .prop_flat_map(|made| { let order = Just((0..made.len()).collect::<Vec<_>>()).prop_shuffle(); (Just(made), order) }),
+        policy in policies(),
+    ) {
+        let inventory = inventory(&made);
+        let mut shuffled = inventory.clone();
+        shuffled.images = order.iter().map(|nth| inventory.images[*nth].clone()).collect();
+        let (one, other) = (planned(&policy, &inventory, &Running::new()), planned(&policy, &shuffled, &Running::new()));
+        prop_assert_eq!(one.hash(), other.hash());
+        let removed = |plan: &Plan<'_>| plan.removals.iter().map(|it| plan.image(it.images[0]).unwrap().digest.clone()).collect::<Vec<_>>();
+        prop_assert_eq!(removed(&one), removed(&other));
+        for (nth, was) in order.iter().enumerate() {
+            prop_assert_eq!(other.decision_of(nth), one.decision_of(*was));
+            prop_assert_eq!(other.reason_of(nth), one.reason_of(*was));
+        }
+    }
+
+    #[test]
+    fn of_any_component_the_newest_stay(
+        ages in prop::collection::vec(8_u32..900, 1..12),
+        kept in 1_usize..5,
+    ) {
+        let count = json!(kept);
+        let policy = policy(GUIDE, &[("Governance.Retention.KeepPerComponent", count)]);
+        let mut inventory = Inventory::default();
+        for (nth, age) in ages.iter().enumerate() {
+            inventory.images.push(listed(&nth.to_string(), &format!("a-v1.{nth}.0, pushed {age}")).0);
+        }
+        let plan = planned(&policy, &inventory, &Running::new());
+        let stays = |nth: &usize| plan.decision_of(*nth) == "keep";
+        let staying: Vec<usize> = (0..ages.len()).filter(stays).collect();
+        prop_assert_eq!(staying.len(), kept.min(ages.len()));
+        let oldest = staying.iter().map(|nth| ages[*nth]).max().unwrap();
+        prop_assert!((0..ages.len()).filter(|nth| !stays(nth)).all(|nth| ages[nth] >= oldest));
+    }
+}

@@ -1,0 +1,144 @@
+//! The rules, asked of one image at a time: they only say what to keep.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Days, NaiveDate, Utc};
+
+use super::{Keep, Key, Running, Unknown};
+use crate::grammar::{CHANNELS, Conforming, Placeholder};
+use crate::graph::{Inventory, Listed};
+use crate::image::{ImageStatus, Tag, TagPrefix};
+use crate::policy::Policy;
+use crate::quarantine::Quarantine;
+
+/// What is known of one image.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    /// The strongest reason that it alone gives to keep its unit.
+    pub keep: Option<Keep>,
+    /// What it is counted as.
+    pub groups: Vec<usize>,
+    /// Whether a tag of it conforms.
+    pub conforms: bool,
+    /// Its quarantine tags.
+    pub quarantine_tags: Vec<Tag>,
+    /// The last day on which it was quarantined.
+    pub quarantined_since: Option<NaiveDate>,
+}
+
+/// Looks at every image, and gives what they are counted as.
+pub(super) fn look(
+    policy: &Policy,
+    inventory: &Inventory,
+    running: &Running,
+    now: DateTime<Utc>,
+) -> (Vec<Facts>, Vec<Key>) {
+    let mut prefixes: Vec<&TagPrefix> = policy.lifecycle_tag_prefixes.iter().collect();
+    // `vllm` before `v`, as the native rules have it.
+    prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.as_str().len()));
+    let mut look = Look { policy, running, now, prefixes, groups: HashMap::new() };
+    let facts = inventory.images.iter().map(|image| look.at(image)).collect();
+    let mut keys: Vec<(usize, Key)> =
+        look.groups.into_iter().map(|(key, nth)| (nth, key)).collect();
+    keys.sort_unstable_by_key(|(nth, _)| *nth);
+    (facts, keys.into_iter().map(|(_, key)| key).collect())
+}
+
+struct Look<'a> {
+    policy: &'a Policy,
+    running: &'a Running,
+    now: DateTime<Utc>,
+    prefixes: Vec<&'a TagPrefix>,
+    groups: HashMap<Key, usize>,
+}
+
+impl Look<'_> {
+    fn at(&mut self, image: &Listed) -> Facts {
+        let mut facts = Facts::default();
+        if image.status == ImageStatus::Archived {
+            return facts;
+        }
+        let mut keep = |keep: Keep| {
+            if facts.keep.as_ref().is_none_or(|strongest| keep.strength() < strongest.strength()) {
+                facts.keep = Some(keep);
+            }
+        };
+        let retention = &self.policy.governance.retention;
+        if image.has_odd_tags {
+            keep(Keep::Unknown(Unknown::Tag));
+        }
+        match image.pushed_at {
+            None => keep(Keep::Unknown(Unknown::Push)),
+            Some(at) if self.is_within(at, retention.minimum_age_days) => keep(Keep::Young(at)),
+            Some(_) => {}
+        }
+        if let Some(at) = image.pulled_at
+            && self.is_within(at, retention.protect_pulled_within_days)
+        {
+            keep(Keep::Pulled(at));
+        }
+        match (image.status, image.restored_at) {
+            (ImageStatus::Activating, _) => keep(Keep::Restored(None)),
+            (_, Some(at)) if self.is_within(at, retention.minimum_age_days) => {
+                keep(Keep::Restored(Some(at)));
+            }
+            _ => {}
+        }
+        if let Some(times) = self.running.get(&image.digest) {
+            keep(Keep::InUse(*times));
+        }
+        for tag in &image.tags {
+            if let Some(by) = retention.protect_tags.iter().find(|it| it.matches(tag)) {
+                keep(Keep::Protected(tag.clone(), by.clone()));
+            }
+        }
+        let today = self.now.date_naive();
+        for tag in image.own_tags() {
+            let quarantine = Quarantine::read(tag);
+            if let Some(it) = quarantine.filter(|it| it.is_genuine(&image.digest, today)) {
+                facts.quarantined_since = facts.quarantined_since.max(Some(it.since));
+                facts.quarantine_tags.push(tag.clone());
+                continue;
+            }
+            let grammar = &self.policy.governance.tags.grammar;
+            let conforming = grammar.conforming(&self.policy.repository_name, tag);
+            let is_channel = conforming.as_ref().map_or_else(|| is_channel(tag), says_channel);
+            if is_channel {
+                keep(Keep::Channel(tag.clone()));
+            }
+            facts.conforms |= conforming.is_some();
+            match conforming.map(|it| Key::Component(it.component)).or_else(|| self.prefix_of(tag))
+            {
+                Some(key) => {
+                    let next = self.groups.len();
+                    let group = *self.groups.entry(key).or_insert(next);
+                    if !facts.groups.contains(&group) {
+                        facts.groups.push(group);
+                    }
+                }
+                None => keep(Keep::Unmatched(tag.clone())),
+            }
+        }
+        facts
+    }
+
+    fn prefix_of(&self, tag: &Tag) -> Option<Key> {
+        let prefix = self.prefixes.iter().find(|it| tag.as_str().starts_with(it.as_str()))?;
+        Some(Key::Prefix((*prefix).clone()))
+    }
+
+    /// Whether something was so many days ago, or less. What is still to come is too: clocks
+    /// differ.
+    fn is_within(&self, at: DateTime<Utc>, days: u32) -> bool {
+        at.checked_add_days(Days::new(days.into())).is_none_or(|end| end >= self.now)
+    }
+}
+
+fn says_channel(conforming: &Conforming) -> bool {
+    conforming.values.iter().any(|(name, _)| *name == Placeholder::Channel)
+}
+
+/// Whether a tag that does not conform is moved from version to version all the same.
+fn is_channel(tag: &Tag) -> bool {
+    CHANNELS.contains(&tag.as_str())
+}

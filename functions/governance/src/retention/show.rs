@@ -1,0 +1,153 @@
+//! What a plan says to people: each reason is the end of a sentence that begins with the image.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+use super::{Because, Decided, Fate, Keep, Key, Place, Plan, Stop, Unknown};
+use crate::policy::CleanupEnforcement;
+
+impl Plan<'_> {
+    /// Why the unit stays or goes.
+    #[must_use]
+    pub fn reason(&self, decided: &Decided) -> String {
+        match &decided.fate {
+            Fate::Keep(keep, of) => {
+                let why = self.why_kept(decided, keep);
+                match self.image(*of).filter(|_| *of != decided.unit.root) {
+                    Some(image) => format!("{why} (said of {}, which is part of it)", image.digest),
+                    None => why,
+                }
+            }
+            Fate::Remove(because) => self.why_removed(decided, because),
+        }
+    }
+
+    /// Why an image stays or goes.
+    #[must_use]
+    pub fn reason_of(&self, nth: usize) -> String {
+        let Some(decided) = self.decided(nth) else {
+            return "it belongs to nothing but itself, by its tags".to_owned();
+        };
+        match self.image(decided.unit.root).filter(|_| decided.unit.root != nth) {
+            Some(root) => {
+                let part =
+                    if decided.unit.parts.contains(&nth) { "is part of" } else { "belongs to" };
+                format!("it {part} {}: {}", root.digest, self.reason(decided))
+            }
+            None => self.reason(decided),
+        }
+    }
+
+    /// What becomes of an image, in a word.
+    #[must_use]
+    pub fn decision_of(&self, nth: usize) -> &'static str {
+        let goes = self.decided(nth).is_some_and(|it| matches!(it.fate, Fate::Remove(_)));
+        match self.policy.governance.retention.enforcement {
+            _ if !goes => "keep",
+            CleanupEnforcement::Report => "report",
+            CleanupEnforcement::Archive => "archive",
+            CleanupEnforcement::Delete => "delete",
+        }
+    }
+
+    fn why_kept(&self, decided: &Decided, keep: &Keep) -> String {
+        let retention = &self.policy.governance.retention;
+        match keep {
+            Keep::Unknown(what) => what.to_string(),
+            Keep::Protected(tag, by) => format!("the tag {tag} is protected by {by}"),
+            Keep::InUse(times) => format!("it is in use, {times} times by Amazon Inspector"),
+            Keep::Channel(tag) => format!("the channel {tag} points at it"),
+            Keep::Pulled(at) => {
+                let days = retention.protect_pulled_within_days;
+                format!("it was pulled on {}, within {days} days", day(*at))
+            }
+            Keep::Restored(None) => "it is on its way back from the archive".to_owned(),
+            Keep::Restored(Some(at)) => {
+                let days = retention.minimum_age_days;
+                format!("it came back from the archive on {}, within {days} days", day(*at))
+            }
+            Keep::Young(at) => {
+                format!("it was pushed on {}, within {} days", day(*at), retention.minimum_age_days)
+            }
+            Keep::Unmatched(tag) => {
+                format!("the tag {tag} neither conforms nor has a counted prefix")
+            }
+            Keep::Newest => {
+                let nearest =
+                    decided.places.iter().min_by_key(|place| (place.rank, self.name_of(place)));
+                nearest.map_or_else(String::new, |place| self.place(place))
+            }
+            Keep::Native => "LifecycleScope=repository leaves it to ECR's own rules".to_owned(),
+            Keep::Quarantined { until } => format!("it is in quarantine until {until}"),
+            Keep::Untagged => "it has no tag, and ECR's own rule sees to those".to_owned(),
+            Keep::Archived => "it is in the archive, where ECR's own rule sees to it".to_owned(),
+        }
+    }
+
+    fn why_removed(&self, decided: &Decided, because: &Because) -> String {
+        match because {
+            Because::Beyond => {
+                let mut places: Vec<String> =
+                    decided.places.iter().map(|place| self.place(place)).collect();
+                places.sort_unstable();
+                places.join("; ")
+            }
+            Because::QuarantineOver { since } => {
+                let days = self.policy.governance.tags.quarantine_days;
+                format!("it was quarantined on {since}, and its {days} days are over")
+            }
+            Because::Orphan(subject) => format!("what it refers to, {subject}, is gone"),
+        }
+    }
+
+    /// As in `number 21 of 23 of litellm, which keeps 20`.
+    fn place(&self, place: &Place) -> String {
+        let of = self.groups.get(place.group).map_or(0, |group| group.units.len());
+        let (name, kept) = (self.name_of(place), self.keep_count());
+        format!("number {} of {of} of {name}, which keeps {kept}", place.rank)
+    }
+
+    fn name_of(&self, place: &Place) -> String {
+        self.groups.get(place.group).map_or_else(String::new, |group| group.key.to_string())
+    }
+}
+
+fn day(at: DateTime<Utc>) -> impl fmt::Display {
+    at.date_naive()
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Component(component) => component.fmt(f),
+            Self::Prefix(prefix) => write!(f, "the prefix {prefix}"),
+        }
+    }
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Push => "ECR does not say when it was pushed",
+            Self::Tag => "it has a tag that is none by OCI",
+            Self::Subject => "what it refers to may be there, though it is not listed",
+        })
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Emptied(name) => write!(f, "nothing of {name} would be left"),
+            Self::TooMany { removed, of, percent } => write!(
+                f,
+                "{removed} of {of} images would go, and MaxRemovePercent={percent} allows fewer"
+            ),
+            Self::NothingInUse => f.write_str(
+                "Amazon Inspector names no image of the repository that is in use: either \
+                 nothing runs, or it does not see what does",
+            ),
+        }
+    }
+}

@@ -1,0 +1,576 @@
+//! What went wrong elsewhere, as stories; numbers are those of `PITFALLS.md`.
+
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::graph::UnknownParts;
+use crate::policy::tests::{GUIDE, policy};
+
+/// Noon of some day.
+pub(super) const NOW: &str = "2026-11-24T12:00:00Z";
+
+pub(super) fn now() -> DateTime<Utc> {
+    NOW.parse().unwrap()
+}
+
+/// The digest that is called this.
+pub(super) fn digest(name: &str) -> Digest {
+    let hex: String = Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}").parse().unwrap()
+}
+
+/// What `pushed 40, pulled 3, needs a b, of c` makes of an image: days, and names of others.
+/// Tags are the words before.
+pub(super) fn listed(name: &str, text: &str) -> (Listed, Vec<Digest>) {
+    let mut image = Listed {
+        digest: digest(name),
+        tags: vec![],
+        has_odd_tags: false,
+        status: ImageStatus::Active,
+        pushed_at: Some(now() - chrono::Duration::days(100)),
+        pulled_at: None,
+        restored_at: None,
+        bytes: 1_000,
+        is_index: false,
+        subject: None,
+    };
+    let mut parts = vec![];
+    for (nth, clause) in text.split(',').map(str::trim).enumerate() {
+        let (word, rest) = clause.split_once(' ').unwrap_or((clause, ""));
+        let at = || rest.parse().map(|days| now() - chrono::Duration::days(days)).ok();
+        match word {
+            "pushed" => image.pushed_at = at(),
+            "pulled" => image.pulled_at = at(),
+            "restored" => image.restored_at = at(),
+            "archived" => image.status = ImageStatus::Archived,
+            "activating" => image.status = ImageStatus::Activating,
+            "odd" => image.has_odd_tags = true,
+            "of" => image.subject = Some(digest(rest)),
+            "needs" => {
+                image.is_index = true;
+                parts = rest.split(' ').map(digest).collect();
+            }
+            _ if nth == 0 => {
+                let tag = |tag: &str| {
+                    let hex = |of: &str| digest(of).to_string().replace("sha256:", "");
+                    match tag.split_once(':') {
+                        Some(("sig", of)) => format!("sha256-{}.sig", hex(of)),
+                        Some(("referrers", of)) => format!("sha256-{}", hex(of)),
+                        Some(("quarantine", day)) => {
+                            let short: String = hex(name).chars().take(12).collect();
+                            format!("quarantine-{day}-{short}-litellm-1.0.0")
+                        }
+                        _ => tag.to_owned(),
+                    }
+                };
+                image.tags = clause
+                    .split(' ')
+                    .filter(|it| !it.is_empty())
+                    .map(|it| tag(it).parse().unwrap())
+                    .collect();
+            }
+            other => panic!("{other}: no such fact"),
+        }
+    }
+    (image, parts)
+}
+
+pub(super) fn inventory(images: &[(&str, &str)]) -> Inventory {
+    let mut inventory = Inventory::default();
+    for (name, text) in images {
+        let (image, parts) = listed(name, text);
+        if image.is_index {
+            inventory.indexes.insert(image.digest.clone(), parts);
+        }
+        inventory.images.push(image);
+    }
+    inventory.gone = inventory.missing_subjects();
+    inventory
+}
+
+/// Retention `Enforcement` delete, and two of each.
+pub(super) fn two() -> Policy {
+    with(&[])
+}
+
+fn with(changes: &[(&str, Value)]) -> Policy {
+    let mut all = vec![
+        ("Governance.Retention.KeepPerComponent", json!(2)),
+        ("Governance.Retention.Enforcement", json!("delete")),
+    ];
+    all.extend(changes.iter().cloned());
+    policy(GUIDE, &all)
+}
+
+/// What becomes of each image, a line each, and what speaks against it.
+fn check(policy: &Policy, images: &[(&str, &str)], running: &[&str], expected: &Expect) {
+    let inventory = inventory(images);
+    let running = running.iter().map(|name| (digest(name), 3)).collect();
+    let graph = Graph::of(&inventory).unwrap();
+    let plan = plan(policy, &inventory, graph, &running, now());
+    let mut lines = String::new();
+    let names: Vec<(Digest, &str)> = images.iter().map(|(name, _)| (digest(name), *name)).collect();
+    for (nth, (name, _)) in images.iter().enumerate() {
+        lines += &format!("{name}: {}: {}\n", plan.decision_of(nth), plan.reason_of(nth));
+    }
+    for (nth, tag) in &plan.untags {
+        lines += &format!("{}: untag {tag}\n", images[*nth].0);
+    }
+    if let Some(stop) = &plan.stopped {
+        lines += &format!("stopped: {stop}\n");
+    }
+    for (digest, name) in names {
+        lines = lines.replace(digest.as_str(), &format!("@{name}"));
+    }
+    expected.assert_eq(&lines);
+}
+
+// 1
+#[test]
+fn what_a_workload_runs_is_kept_past_the_count_by_inspector_or_by_a_pull() {
+    let images = [
+        ("v5", "a-v5.0.0, pushed 10"),
+        ("v4", "a-v4.0.0, pushed 20"),
+        ("v3", "a-v3.0.0, pushed 30, pulled 29"),
+        ("v2", "a-v2.0.0, pushed 40, pulled 31"),
+        ("v1", "a-v1.0.0, pushed 50"),
+    ];
+    check(
+        &two(),
+        &images,
+        &[],
+        &expect![[r#"
+            v5: keep: number 1 of 5 of a, which keeps 2
+            v4: keep: number 2 of 5 of a, which keeps 2
+            v3: keep: it was pulled on 2026-10-26, within 30 days
+            v2: delete: number 4 of 5 of a, which keeps 2
+            v1: delete: number 5 of 5 of a, which keeps 2
+        "#]],
+    );
+    let inspector = with(&[("Governance.Retention.InUse", json!("inspector"))]);
+    check(
+        &inspector,
+        &images,
+        &["v1"],
+        &expect![[r#"
+            v5: keep: number 1 of 5 of a, which keeps 2
+            v4: keep: number 2 of 5 of a, which keeps 2
+            v3: keep: it was pulled on 2026-10-26, within 30 days
+            v2: delete: number 4 of 5 of a, which keeps 2
+            v1: keep: it is in use, 3 times by Amazon Inspector
+        "#]],
+    );
+    // 15: blind.
+    check(
+        &inspector,
+        &images,
+        &[],
+        &expect![[r#"
+            v5: keep: number 1 of 5 of a, which keeps 2
+            v4: keep: number 2 of 5 of a, which keeps 2
+            v3: keep: it was pulled on 2026-10-26, within 30 days
+            v2: delete: number 4 of 5 of a, which keeps 2
+            v1: delete: number 5 of 5 of a, which keeps 2
+            stopped: Amazon Inspector names no image of the repository that is in use: either nothing runs, or it does not see what does
+        "#]],
+    );
+}
+
+// 2
+#[test]
+fn a_busy_component_never_evicts_a_quiet_one() {
+    let busy: Vec<(String, String)> = (0..4)
+        .map(|nth| (format!("w{nth}"), format!("openwebui-v0.{nth}.0, pushed {}", 20 - nth)))
+        .collect();
+    let mut images: Vec<(&str, &str)> =
+        busy.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    images.push(("quiet", "litellm-v1.0.0, pushed 900"));
+    check(
+        &two(),
+        &images,
+        &[],
+        &expect![[r#"
+            w0: delete: number 4 of 4 of openwebui, which keeps 2
+            w1: delete: number 3 of 4 of openwebui, which keeps 2
+            w2: keep: number 2 of 4 of openwebui, which keeps 2
+            w3: keep: number 1 of 4 of openwebui, which keeps 2
+            quiet: keep: number 1 of 1 of litellm, which keeps 2
+        "#]],
+    );
+}
+
+// 3
+#[test]
+fn a_protected_tag_or_a_channel_keeps_the_image_whole() {
+    let protect = with(&[("Governance.Retention.ProtectTags", json!("prod-* gold"))]);
+    check(
+        &protect,
+        &[
+            ("new", "a-v9.0.0, pushed 8"),
+            ("newer", "a-v9.1.0, pushed 9"),
+            ("both", "a-v1.0.0 prod-2"),
+            ("latest", "a-v2.0.0 latest"),
+            ("gone", "a-v3.0.0"),
+        ],
+        &[],
+        &expect![[r#"
+            new: keep: number 1 of 5 of a, which keeps 2
+            newer: keep: number 2 of 5 of a, which keeps 2
+            both: keep: the tag prod-2 is protected by prod-*
+            latest: keep: the channel latest points at it
+            gone: delete: number 3 of 5 of a, which keeps 2
+        "#]],
+    );
+    // And where the grammar knows channels, of a component.
+    let grammar =
+        [("Governance.Tags.Grammar", json!("{component}-v{semver} {component}-{channel}"))];
+    check(
+        &with(&grammar),
+        &[
+            ("new", "a-v9.0.0, pushed 8"),
+            ("newer", "a-v9.1.0, pushed 9"),
+            ("prod", "a-v1.0.0 a-prod"),
+            ("gone", "a-v3.0.0"),
+        ],
+        &[],
+        &expect![[r#"
+            new: keep: number 1 of 4 of a, which keeps 2
+            newer: keep: number 2 of 4 of a, which keeps 2
+            prod: keep: the channel a-prod points at it
+            gone: delete: number 3 of 4 of a, which keeps 2
+        "#]],
+    );
+}
+
+// 4
+#[test]
+fn where_there_are_fewer_than_are_kept_nothing_goes() {
+    let images = [("one", "a-v1.0.0"), ("two", "a-v2.0.0")];
+    check(
+        &two(),
+        &images,
+        &[],
+        &expect![[r#"
+            one: keep: number 2 of 2 of a, which keeps 2
+            two: keep: number 1 of 2 of a, which keeps 2
+        "#]],
+    );
+    check(&two(), &[], &[], &expect![[""]]);
+}
+
+// 5, 13
+#[test]
+fn an_index_its_images_and_its_signatures_are_one() {
+    let images = [
+        ("index", "a-v9.0.0, pushed 10, needs amd arm"),
+        ("amd", ", pushed 10"),
+        ("arm", ", pushed 10"),
+        ("signed", "sig:index"),
+        ("second", "a-v8.0.0, pushed 20"),
+        ("third", "a-v7.0.0, pushed 30, needs amd old attested"),
+        ("old", ", pushed 30"),
+        ("attested", ", pushed 30, of old"),
+        ("sbom", ", pushed 30, of third"),
+        ("list", "referrers:third, pushed 30, needs sbom"),
+        ("fourth", "a-v6.0.0, pushed 40, needs x86"),
+        ("x86", ", pushed 40, pulled 5"),
+        ("alone", ", pushed 50"),
+    ];
+    check(
+        &two(),
+        &images,
+        &[],
+        &expect![[r#"
+            index: keep: number 1 of 4 of a, which keeps 2
+            amd: keep: it is part of @index: number 1 of 4 of a, which keeps 2
+            arm: keep: it is part of @index: number 1 of 4 of a, which keeps 2
+            signed: keep: it belongs to @index: number 1 of 4 of a, which keeps 2
+            second: keep: number 2 of 4 of a, which keeps 2
+            third: delete: number 3 of 4 of a, which keeps 2
+            old: delete: it is part of @third: number 3 of 4 of a, which keeps 2
+            attested: delete: it is part of @third: number 3 of 4 of a, which keeps 2
+            sbom: delete: it belongs to @third: number 3 of 4 of a, which keeps 2
+            list: delete: it belongs to @third: number 3 of 4 of a, which keeps 2
+            fourth: keep: it was pulled on 2026-11-19, within 30 days (said of @x86, which is part of it)
+            x86: keep: it is part of @fourth: it was pulled on 2026-11-19, within 30 days (said of @x86, which is part of it)
+            alone: keep: it has no tag, and ECR's own rule sees to those
+        "#]],
+    );
+}
+
+// 6
+#[test]
+fn an_index_that_cannot_be_read_stops_it_and_one_in_the_archive_does_not() {
+    let mut inventory = inventory(&[("index", "a-v1.0.0, needs amd"), ("amd", "")]);
+    inventory.indexes.clear();
+    let error = Graph::of(&inventory).unwrap_err();
+    assert_eq!(error, UnknownParts(digest("index")));
+    inventory.images[0].status = ImageStatus::Archived;
+    assert_eq!(Graph::of(&inventory).unwrap().units.len(), 2);
+}
+
+// 9
+#[test]
+fn a_fresh_image_is_kept_for_its_age_and_what_came_back_too() {
+    check(
+        &with(&[("Governance.Retention.KeepPerComponent", json!(1))]),
+        &[
+            ("newest", "a-v9.0.0, pushed 1"),
+            ("fresh", "a-v8.0.0, pushed 7"),
+            ("older", "a-v7.0.0, pushed 8"),
+            ("back", "a-v6.0.0, restored 3"),
+            ("coming", "a-v5.0.0, activating"),
+            ("long-back", "a-v4.0.0, restored 8"),
+        ],
+        &[],
+        &expect![[r#"
+            newest: keep: it was pushed on 2026-11-23, within 7 days
+            fresh: keep: it was pushed on 2026-11-17, within 7 days
+            older: delete: number 3 of 6 of a, which keeps 1
+            back: keep: it came back from the archive on 2026-11-21, within 7 days
+            coming: keep: it is on its way back from the archive
+            long-back: delete: number 5 of 6 of a, which keeps 1
+        "#]],
+    );
+}
+
+// 13
+#[test]
+fn what_refers_to_nothing_any_more_goes_once_it_is_old_enough() {
+    let images = [
+        ("orphan", "sig:gone, pushed 8"),
+        ("young", "sig:gone, pushed 3"),
+        ("by-manifest", ", pushed 8, of gone"),
+        ("of-both", "sig:gone, pushed 8, of there"),
+        ("there", "a-v1.0.0"),
+        ("named", "sig:gone sbom-of-something"),
+        ("mine", "sig:mine"),
+    ];
+    check(
+        &two(),
+        &images,
+        &[],
+        &expect![[r#"
+            orphan: delete: what it refers to, sha256:283bb9deef02e6843abfb538efa1eca70801bd8a701c3f98191e123496339247, is gone
+            young: keep: it was pushed on 2026-11-21, within 7 days
+            by-manifest: delete: what it refers to, sha256:283bb9deef02e6843abfb538efa1eca70801bd8a701c3f98191e123496339247, is gone
+            of-both: keep: it belongs to @there: number 1 of 1 of a, which keeps 2
+            there: keep: number 1 of 1 of a, which keeps 2
+            named: keep: the tag sbom-of-something neither conforms nor has a counted prefix
+            mine: keep: it belongs to nothing but itself, by its tags
+        "#]],
+    );
+    // A list that was made while images came and went may lack one.
+    let mut inventory = inventory(&images);
+    inventory.gone.clear();
+    let graph = Graph::of(&inventory).unwrap();
+    assert!(plan(&two(), &inventory, graph, &Running::new(), now()).is_empty());
+}
+
+// 16
+#[test]
+fn a_plan_that_takes_too_much_is_stopped_but_for_a_few() {
+    let of = |count: usize| -> Vec<(String, String)> {
+        let image = |nth| (format!("i{nth}"), format!("a-v1.{nth}.0, pushed {}", 100 + nth));
+        (0..count).map(image).collect()
+    };
+    let stopped = |policy: &Policy, count: usize| {
+        let images = of(count);
+        let images: Vec<(&str, &str)> =
+            images.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let inventory = inventory(&images);
+        let graph = Graph::of(&inventory).unwrap();
+        let plan = plan(policy, &inventory, graph, &Running::new(), now());
+        (plan.removals.len(), plan.stopped.map(|stop| stop.to_string()))
+    };
+    assert_eq!(stopped(&two(), 22), (20, None));
+    expect![[r#"
+        (
+            21,
+            Some(
+                "21 of 23 images would go, and MaxRemovePercent=25 allows fewer",
+            ),
+        )
+    "#]]
+    .assert_debug_eq(&stopped(&two(), 23));
+    let many = with(&[("Governance.Retention.KeepPerComponent", json!(75))]);
+    assert_eq!(stopped(&many, 100), (25, None));
+    let many = with(&[("Governance.Retention.KeepPerComponent", json!(74))]);
+    assert_eq!(stopped(&many, 100).0, 26);
+    assert!(stopped(&many, 100).1.is_some());
+}
+
+// 16
+#[test]
+fn a_plan_that_would_empty_a_component_is_stopped() {
+    let policy = two();
+    let inventory =
+        inventory(&[("one", "a-v1.0.0"), ("two", "b-v1.0.0"), ("x", "c-v1.0.0 latest")]);
+    let graph = Graph::of(&inventory).unwrap();
+    let mut plan = plan(&policy, &inventory, graph, &Running::new(), now());
+    // As a mistake in a rule would have it.
+    for nth in 0..2 {
+        plan.units[nth].fate = Fate::Remove(Because::Beyond);
+        plan.removals.push(Removal { unit: nth, images: vec![nth], referrers: vec![] });
+    }
+    assert_eq!(plan.guard(&Running::new()), Some(Stop::Emptied("a".to_owned())));
+}
+
+// 41
+#[test]
+fn a_quarantine_ends_by_its_date_and_not_at_all_for_an_image_with_a_good_tag() {
+    check(
+        &two(),
+        &[
+            ("over", "quarantine:20261110"),
+            ("waits", "quarantine:20261111"),
+            ("twice", "quarantine:20261001 quarantine:20261120"),
+            ("used", "quarantine:20261101, pulled 20"),
+            ("good", "quarantine:20261001 a-v1.0.0"),
+            ("bad", "quarantine:20261001 whatever"),
+            ("to-come", "quarantine:20271001"),
+        ],
+        &[],
+        &expect![[r#"
+            over: delete: it was quarantined on 2026-11-10, and its 14 days are over
+            waits: keep: it is in quarantine until 2026-11-25
+            twice: keep: it is in quarantine until 2026-12-04
+            used: keep: it was pulled on 2026-11-04, within 30 days
+            good: keep: number 1 of 1 of a, which keeps 2
+            bad: keep: the tag whatever neither conforms nor has a counted prefix
+            to-come: keep: the tag quarantine-20271001-d48a5ea5e37b-litellm-1.0.0 neither conforms nor has a counted prefix
+            good: untag quarantine-20261001-770e607624d6-litellm-1.0.0
+        "#]],
+    );
+    // Beyond the count it goes for that.
+    check(
+        &two(),
+        &[
+            ("new", "a-v9.0.0, pushed 8"),
+            ("newer", "a-v9.1.0, pushed 9"),
+            ("good", "quarantine:20261001 a-v1.0.0"),
+        ],
+        &[],
+        &expect![[r#"
+            new: keep: number 1 of 3 of a, which keeps 2
+            newer: keep: number 2 of 3 of a, which keeps 2
+            good: delete: number 3 of 3 of a, which keeps 2
+        "#]],
+    );
+    let report = with(&[("Governance.Tags.Enforcement", json!("report"))]);
+    check(
+        &report,
+        &[("good", "quarantine:20261001 a-v1.0.0")],
+        &[],
+        &expect![[r#"
+            good: keep: number 1 of 1 of a, which keeps 2
+        "#]],
+    );
+}
+
+// 42
+#[test]
+fn a_component_is_never_counted_with_a_prefix_that_it_begins_with() {
+    let one = with(&[
+        ("Governance.Retention.KeepPerComponent", json!(1)),
+        ("LifecycleTagPrefixes", json!(["v", "vllm-x", "prod"])),
+    ]);
+    check(
+        &one,
+        &[
+            ("vllm", "vllm-v1.0.0, pushed 90"),
+            ("v3", "v3, pushed 10"),
+            ("v2", "v2, pushed 20"),
+            ("long", "vllm-x2, pushed 30"),
+            ("longer", "vllm-x1, pushed 40"),
+            ("odd", "something, pushed 50"),
+            ("prod", "prod, pushed 60"),
+            ("also", "prod-1 v1, pushed 70"),
+        ],
+        &[],
+        &expect![[r#"
+            vllm: keep: number 1 of 1 of vllm, which keeps 1
+            v3: keep: number 1 of 3 of the prefix v, which keeps 1
+            v2: delete: number 2 of 3 of the prefix v, which keeps 1
+            long: keep: number 1 of 2 of the prefix vllm-x, which keeps 1
+            longer: delete: number 2 of 2 of the prefix vllm-x, which keeps 1
+            odd: keep: the tag something neither conforms nor has a counted prefix
+            prod: keep: the channel prod points at it
+            also: delete: number 2 of 2 of the prefix prod, which keeps 1; number 3 of 3 of the prefix v, which keeps 1
+        "#]],
+    );
+}
+
+#[test]
+fn what_cannot_be_known_is_kept() {
+    check(
+        &with(&[("Governance.Retention.KeepPerComponent", json!(1))]),
+        &[
+            ("new", "a-v9.0.0, pushed 8"),
+            ("when", "a-v1.0.0, pushed ?"),
+            ("odd", "a-v2.0.0, odd"),
+            ("circle", "sig:other"),
+            ("other", "sig:circle"),
+            ("archived", "a-v3.0.0, archived"),
+            ("signed", "sig:archived"),
+            ("goes", "a-v4.0.0"),
+        ],
+        &[],
+        &expect![[r#"
+            new: keep: number 1 of 4 of a, which keeps 1
+            when: keep: ECR does not say when it was pushed
+            odd: keep: it has a tag that is none by OCI
+            circle: keep: it belongs to nothing but itself, by its tags
+            other: keep: it belongs to nothing but itself, by its tags
+            archived: keep: it is in the archive, where ECR's own rule sees to it
+            signed: keep: it belongs to @archived: it is in the archive, where ECR's own rule sees to it
+            goes: delete: number 3 of 4 of a, which keeps 1
+        "#]],
+    );
+}
+
+#[test]
+fn ecr_s_own_count_is_left_alone() {
+    check(
+        &with(&[
+            ("LifecycleScope", json!("repository")),
+            ("Governance.Retention.KeepPerComponent", json!(1)),
+        ]),
+        &[
+            ("new", "a-v9.0.0, pushed 8"),
+            ("old", "a-v1.0.0"),
+            ("over", "quarantine:20261110"),
+            ("orphan", "sig:gone"),
+        ],
+        &[],
+        &expect![[r#"
+            new: keep: LifecycleScope=repository leaves it to ECR's own rules
+            old: keep: LifecycleScope=repository leaves it to ECR's own rules
+            over: delete: it was quarantined on 2026-11-10, and its 14 days are over
+            orphan: delete: what it refers to, sha256:283bb9deef02e6843abfb538efa1eca70801bd8a701c3f98191e123496339247, is gone
+        "#]],
+    );
+}
+
+#[test]
+fn the_same_images_have_the_same_hash_and_others_another() {
+    let hash = |policy: &Policy, images: &[(&str, &str)]| {
+        let inventory = inventory(images);
+        let graph = Graph::of(&inventory).unwrap();
+        plan(policy, &inventory, graph, &Running::new(), now()).hash()
+    };
+    let mut images = vec![
+        ("a", "a-v1.0.0, pushed 30"),
+        ("b", "a-v2.0.0, pushed 20"),
+        ("c", "a-v3.0.0, pushed 10"),
+    ];
+    let first = hash(&two(), &images);
+    expect!["16"].assert_eq(&first.len().to_string());
+    images.reverse();
+    assert_eq!(hash(&two(), &images), first);
+    let archive = with(&[("Governance.Retention.Enforcement", json!("archive"))]);
+    assert_ne!(hash(&archive, &images), first);
+    images.push(("d", "a-v0.1.0, pushed 40"));
+    assert_ne!(hash(&two(), &images), first);
+}
