@@ -5,6 +5,7 @@
 //! <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html> and
 //! <https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html>.
 
+mod cleanup;
 mod scan;
 mod violation;
 
@@ -13,6 +14,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+pub use self::cleanup::{Entry, Outcome, Run, cleanup, self_audit};
 pub use self::scan::{
     Place, Scan, risk_expiring, scan_failed, scan_findings, scan_resolved, unreadable_risks,
 };
@@ -35,6 +37,8 @@ keywords!(
         ScanFailed = "scan-failed",
         /// A risk is accepted for a few days more.
         RiskExpiring = "risk-expiring",
+        /// Images were removed, or a guard stopped it.
+        Cleanup = "cleanup",
         /// Something of ours is not as it should be.
         SelfAudit = "self-audit",
     }

@@ -15,12 +15,14 @@
 //! - [`retention`]: what is kept, what goes, and why;
 //! - [`findings`]: what a scan found, what of it is news, and what is remembered of it;
 //! - [`risks`]: the findings that are accepted;
+//! - [`audit`]: whether a repository is what its policy says;
 //! - [`alert`]: what people are told, and in which words for whom.
 
 pub mod image;
 #[macro_use]
 mod keyword;
 pub mod alert;
+pub mod audit;
 pub mod enforcement;
 pub mod findings;
 pub mod grammar;

@@ -5,6 +5,7 @@
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::image::TagPrefix;
 use crate::policy::{LifecycleScope, Policy};
@@ -119,6 +120,23 @@ pub fn document(policy: &Policy) -> String {
         .collect();
     #[expect(clippy::expect_used, reason = "strings and numbers always serialise")]
     serde_json::to_string(&Document { rules }).expect("a lifecycle policy serialises")
+}
+
+/// Whether two lifecycle policies are the same, however they are written: ECR gives them
+/// back in its own spelling, perhaps with the storage class that is the default.
+#[must_use]
+pub fn same_rules(one: &str, other: &str) -> bool {
+    let parsed = |text: &str| {
+        let mut document: Value = serde_json::from_str(text).ok()?;
+        for rule in document.get_mut("rules")?.as_array_mut()? {
+            let selection = rule.get_mut("selection")?.as_object_mut()?;
+            if selection.get("storageClass").is_some_and(|class| class == "standard") {
+                selection.remove("storageClass");
+            }
+        }
+        Some(document)
+    };
+    parsed(one).is_some_and(|one| Some(one) == parsed(other))
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use governance::image::Wildcard;
+use governance::lifecycle::same_rules;
 use governance::policy::TagMutability;
-use serde_json::Value;
 
 use super::properties::{Desired, Encryption, OnExisting, Previous, RESERVED};
 use super::pull;
@@ -183,23 +183,6 @@ pub fn lifecycle(desired: &Desired, observed: Option<&Observed>) -> Lifecycle {
     } else {
         Lifecycle::Preview
     }
-}
-
-/// Whether two lifecycle policies are the same, however they are written: ECR gives them
-/// back in its own spelling, perhaps with the storage class that is the default.
-#[must_use]
-pub fn same_rules(one: &str, other: &str) -> bool {
-    let parsed = |text: &str| {
-        let mut document: Value = serde_json::from_str(text).ok()?;
-        for rule in document.get_mut("rules")?.as_array_mut()? {
-            let selection = rule.get_mut("selection")?.as_object_mut()?;
-            if selection.get("storageClass").is_some_and(|class| class == "standard") {
-                selection.remove("storageClass");
-            }
-        }
-        Some(document)
-    };
-    parsed(one).is_some_and(|one| Some(one) == parsed(other))
 }
 
 /// What a lifecycle policy would expire, by ECR's own preview.

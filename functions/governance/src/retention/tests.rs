@@ -10,19 +10,19 @@ use crate::policy::tests::{GUIDE, policy};
 /// Noon of some day.
 pub(super) const NOW: &str = "2026-11-24T12:00:00Z";
 
-pub(super) fn now() -> DateTime<Utc> {
+pub(crate) fn now() -> DateTime<Utc> {
     NOW.parse().unwrap()
 }
 
 /// The digest that is called this.
-pub(super) fn digest(name: &str) -> Digest {
+pub(crate) fn digest(name: &str) -> Digest {
     let hex: String = Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}").parse().unwrap()
 }
 
 /// What `pushed 40, pulled 3, needs a b, of c` makes of an image: days, and names of others.
 /// Tags are the words before.
-pub(super) fn listed(name: &str, text: &str) -> (Listed, Vec<Digest>) {
+pub(crate) fn listed(name: &str, text: &str) -> (Listed, Vec<Digest>) {
     let mut image = Listed {
         digest: digest(name),
         tags: vec![],
@@ -76,7 +76,7 @@ pub(super) fn listed(name: &str, text: &str) -> (Listed, Vec<Digest>) {
     (image, parts)
 }
 
-pub(super) fn inventory(images: &[(&str, &str)]) -> Inventory {
+pub(crate) fn inventory(images: &[(&str, &str)]) -> Inventory {
     let mut inventory = Inventory::default();
     for (name, text) in images {
         let (image, parts) = listed(name, text);
@@ -90,7 +90,7 @@ pub(super) fn inventory(images: &[(&str, &str)]) -> Inventory {
 }
 
 /// Retention `Enforcement` delete, and two of each.
-pub(super) fn two() -> Policy {
+pub(crate) fn two() -> Policy {
     with(&[])
 }
 

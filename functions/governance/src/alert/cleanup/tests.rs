@@ -1,0 +1,229 @@
+use expect_test::{Expect, expect};
+
+use super::super::tests::against_the_limits;
+use super::*;
+use crate::audit::Rule;
+
+fn source() -> Source {
+    Source { id: "request-1".to_owned(), time: "2026-11-24T12:00:00Z".to_owned() }
+}
+
+fn entry(nth: usize) -> Entry {
+    Entry {
+        digest: format!("sha256:{nth:064x}").parse().unwrap(),
+        tags: vec![format!("myapp-v1.{nth}.0").parse().unwrap()],
+        decision: "archive".to_owned(),
+        reason: format!("number {} of 30 of myapp, which keeps 10", 30_usize.saturating_sub(nth)),
+    }
+}
+
+fn outcome(count: usize) -> Outcome {
+    Outcome {
+        mode: CleanupEnforcement::Archive,
+        plan: "0123456789abcdef".to_owned(),
+        examined: 40,
+        removed: (0..count).map(entry).collect(),
+        bytes: 1_234_567_890,
+        failed: vec![],
+        left: 0,
+        stopped: None,
+    }
+}
+
+fn told(repository: &str, outcome: &Outcome) -> Alert {
+    let (repository, source) = (repository.parse().unwrap(), source());
+    let run = Run {
+        account: "123456789012",
+        region: "us-east-1",
+        repository: &repository,
+        function: "ecr-warden-ImageSweepFunction-1",
+        source: &source,
+    };
+    cleanup(&run, outcome)
+}
+
+/// As a person reads it in e-mail.
+fn check(outcome: &Outcome, expected: &Expect) {
+    let alert = told("deployments", outcome);
+    assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
+    let texts: Value = serde_json::from_str(&alert.message().body).unwrap();
+    expected.assert_eq(texts["email"].as_str().unwrap());
+}
+
+#[test]
+fn what_went_is_told_with_each_reason_and_the_way_back() {
+    check(
+        &outcome(2),
+        &expect![[r#"
+        2 images of deployments went to the archive
+
+        2 images (1.2 GB) went to the archive: they cannot be pulled, and can be restored, which takes some twenty minutes, until ECR deletes them after 90 days.
+
+        - myapp-v1.0.0: archive: number 30 of 30 of myapp, which keeps 10
+        - myapp-v1.1.0: archive: number 29 of 30 of myapp, which keeps 10
+
+        Restore them all:
+
+            for digest in sha256:0000000000000000000000000000000000000000000000000000000000000000 sha256:0000000000000000000000000000000000000000000000000000000000000001; do aws ecr update-image-storage-class --region us-east-1 --repository-name deployments --image-id imageDigest=$digest --target-storage-class STANDARD; done
+
+        Severity    INFORMATIONAL
+        Repository  deployments
+        Account     123456789012, us-east-1
+        Event       request-1 at 2026-11-24T12:00:00Z
+    "#]],
+    );
+    let failed = Outcome {
+        removed: vec![],
+        failed: vec![(entry(1), "AccessDeniedException: no".to_owned())],
+        left: 3,
+        bytes: 0,
+        ..outcome(0)
+    };
+    check(
+        &failed,
+        &expect![[r#"
+            The cleanup of deployments is not complete
+
+            Nothing was removed. 1 could not be removed; the next run tries again. There was no time for 3 more: the next run goes on with them.
+
+            - myapp-v1.1.0: not removed: AccessDeniedException: no
+
+            Severity    MEDIUM
+            Repository  deployments
+            Account     123456789012, us-east-1
+            Event       request-1 at 2026-11-24T12:00:00Z
+        "#]],
+    );
+    check(
+        &Outcome { mode: CleanupEnforcement::Delete, ..outcome(1) },
+        &expect![[r#"
+            1 image of deployments was deleted
+
+            1 image (1.2 GB) was deleted, and cannot be restored.
+
+            - myapp-v1.0.0: archive: number 30 of 30 of myapp, which keeps 10
+
+            Severity    INFORMATIONAL
+            Repository  deployments
+            Account     123456789012, us-east-1
+            Event       request-1 at 2026-11-24T12:00:00Z
+        "#]],
+    );
+}
+
+#[test]
+fn what_was_stopped_is_told_with_the_way_to_read_it_and_to_carry_it_out() {
+    let why = "30 of 40 images would go, and MaxRemovePercent=25 allows fewer";
+    check(
+        &Outcome { stopped: Some(why.to_owned()), ..outcome(30) },
+        &expect![[r#"
+            The cleanup of deployments was stopped
+
+            Nothing was removed: 30 of 40 images would go, and MaxRemovePercent=25 allows fewer. 30 images (1.2 GB) would have gone.
+
+            - myapp-v1.0.0: archive: number 30 of 30 of myapp, which keeps 10
+            - myapp-v1.1.0: archive: number 29 of 30 of myapp, which keeps 10
+            - myapp-v1.2.0: archive: number 28 of 30 of myapp, which keeps 10
+            - myapp-v1.3.0: archive: number 27 of 30 of myapp, which keeps 10
+            - myapp-v1.4.0: archive: number 26 of 30 of myapp, which keeps 10
+            - myapp-v1.5.0: archive: number 25 of 30 of myapp, which keeps 10
+            - myapp-v1.6.0: archive: number 24 of 30 of myapp, which keeps 10
+            - myapp-v1.7.0: archive: number 23 of 30 of myapp, which keeps 10
+            - myapp-v1.8.0: archive: number 22 of 30 of myapp, which keeps 10
+            - myapp-v1.9.0: archive: number 21 of 30 of myapp, which keeps 10
+            - myapp-v1.10.0: archive: number 20 of 30 of myapp, which keeps 10
+            - myapp-v1.11.0: archive: number 19 of 30 of myapp, which keeps 10
+            - myapp-v1.12.0: archive: number 18 of 30 of myapp, which keeps 10
+            - myapp-v1.13.0: archive: number 17 of 30 of myapp, which keeps 10
+            - myapp-v1.14.0: archive: number 16 of 30 of myapp, which keeps 10
+            - myapp-v1.15.0: archive: number 15 of 30 of myapp, which keeps 10
+            - myapp-v1.16.0: archive: number 14 of 30 of myapp, which keeps 10
+            - myapp-v1.17.0: archive: number 13 of 30 of myapp, which keeps 10
+            - myapp-v1.18.0: archive: number 12 of 30 of myapp, which keeps 10
+            - myapp-v1.19.0: archive: number 11 of 30 of myapp, which keeps 10
+            - and 10 more
+
+            Read the plan:
+
+                printf '%s' '{"mode":"report","repository":"deployments"}' > sweep.json && aws lambda invoke --region us-east-1 --function-name ecr-warden-ImageSweepFunction-1 --cli-read-timeout 900 --payload fileb://sweep.json answer.json && cat answer.json
+
+            Carry it out all the same:
+
+                printf '%s' '{"confirm":"0123456789abcdef","repository":"deployments"}' > sweep.json && aws lambda invoke --region us-east-1 --function-name ecr-warden-ImageSweepFunction-1 --cli-read-timeout 900 --payload fileb://sweep.json answer.json && cat answer.json
+
+            Severity    MEDIUM
+            Repository  deployments
+            Account     123456789012, us-east-1
+            Event       request-1 at 2026-11-24T12:00:00Z
+        "#]],
+    );
+    let report = Outcome { mode: CleanupEnforcement::Report, ..outcome(1) };
+    assert_eq!(told("deployments", &report).remedies.len(), 1);
+}
+
+#[test]
+fn machines_get_fifty_images_at_most_and_how_many_there_are() {
+    let details = told("deployments", &outcome(60)).details;
+    assert_eq!(details["images"].as_array().unwrap().len(), 50);
+    assert_eq!((&details["imagesTotal"], &details["removed"]), (&json!(60), &json!(60)));
+    assert_eq!((&details["examined"], &details["kept"]), (&json!(40), &json!(0)));
+    let stopped = Outcome { stopped: Some("why".to_owned()), ..outcome(3) };
+    let details = told("deployments", &stopped).details;
+    assert_eq!((&details["removed"], &details["kept"]), (&json!(0), &json!(40)));
+    assert_eq!((&details["imagesTotal"], &details["stopped"]), (&json!(3), &json!("why")));
+}
+
+#[test]
+fn the_largest_is_within_all_limits() {
+    let long = |nth: usize| Entry {
+        tags: (0..1_000).map(|tag| format!("{tag:0>128}").parse().unwrap()).collect(),
+        reason: "é".repeat(2_000),
+        ..entry(nth)
+    };
+    let name = format!("r{}", "r".repeat(255));
+    let largest = Outcome {
+        removed: (0..100).map(long).collect(),
+        failed: (0..100).map(|nth| (long(nth), "é".repeat(2_000))).collect(),
+        ..outcome(0)
+    };
+    let alert = told(&name, &largest);
+    assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
+    assert!(alert.details["imagesTotal"] == 100 && alert.details.get("omitted").is_none());
+    // A command is whole or not there.
+    let many = told(&name, &outcome(100));
+    assert_eq!(many.remedies[0].label, "Restore one of them, by its digest");
+    assert!(many.message().body.contains("Restore one of them"));
+    assert_eq!(told("ab", &outcome(20)).remedies[0].label, "Restore them all");
+    let stopped = told(&name, &Outcome { stopped: Some("x".to_owned()), ..outcome(1) });
+    assert!(stopped.remedies.iter().all(|it| it.command.len() < LONGEST_COMMAND));
+}
+
+#[test]
+fn what_is_not_as_it_should_be_is_a_list() {
+    let (repository, source) = ("deployments".parse().unwrap(), source());
+    let run = Run {
+        account: "123456789012",
+        region: "us-east-1",
+        repository: &repository,
+        function: "sweep",
+        source: &source,
+    };
+    let deviation = |text: &str| Deviation { rule: Rule::Drift, text: text.to_owned() };
+    let alert = self_audit(&run, &[deviation("one thing"), deviation("another")]);
+    assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
+    expect![[r#"
+        2 things in deployments are not as the policy says
+        Nothing was changed about it. It is told again when it changes, and else after seven days.
+
+        - one thing
+        - another
+        {"deviations": Array [Object {"rule": String("drift"), "text": String("one thing")}, Object {"rule": String("drift"), "text": String("another")}]}
+    "#]].assert_eq(&format!("{}\n{}\n{:?}\n", alert.title, alert.text, alert.details));
+}
+
+#[test]
+fn sizes_are_as_people_say_them() {
+    let said: Vec<String> =
+        [0, 999, 1_000, 1_999, 123_456_789, 1_234_567_890, u64::MAX].map(size).into();
+    assert_eq!(said, ["0 B", "999 B", "1.0 kB", "1.9 kB", "123.4 MB", "1.2 GB", "18.4 EB"]);
+}

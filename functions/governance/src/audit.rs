@@ -1,0 +1,350 @@
+//! Whether a repository is what its policy says, beside what is enforced: reported, and never
+//! changed, since it may be older than the policy.
+//!
+//! Events are delivered as well as AWS can (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>),
+//! so this finds too what an event should have told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::NaiveDate;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::findings::plain;
+use crate::graph::Listed;
+use crate::image::{Digest, ImageStatus, Tag, Wildcard};
+use crate::lifecycle;
+use crate::policy::Policy;
+use crate::retention::{Fate, Plan};
+use crate::tagging::{Verdict, is_fine, judge_image};
+
+/// The most examples of one thing.
+const EXAMPLES: usize = 5;
+
+/// What ECR says of a repository beside its images.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// `imageTagMutability`.
+    pub mutability: String,
+    /// The text of its lifecycle policy, if it has one.
+    pub lifecycle: Option<String>,
+    /// Whether images should be scanned when they are pushed.
+    pub scan_on_push: bool,
+    /// How often the registry scans them, as ECR says it: `SCAN_ON_PUSH`, `CONTINUOUS_SCAN`,
+    /// `MANUAL`.
+    pub scan_frequency: String,
+    /// Images, by their place in the inventory, that were pushed lately and not scanned.
+    pub unscanned: Vec<usize>,
+}
+
+keywords!(
+    /// What should be otherwise.
+    Rule {
+        /// A setting is not what the policy says.
+        Drift = "drift",
+        /// A rule or a pattern is for nothing that there is.
+        Dead = "dead-rule",
+        /// Images are not scanned when they are pushed, though they should be.
+        Scanning = "scanning",
+        /// An image was pushed, and not scanned.
+        Unscanned = "unscanned",
+        /// A tag breaks the rules.
+        Tags = "tags",
+        /// An image that is kept lacks a part, which is in the archive.
+        Torn = "torn",
+    }
+);
+
+/// Something that should be otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Deviation {
+    /// What.
+    pub rule: Rule,
+    /// A sentence.
+    pub text: String,
+}
+
+/// Everything that should be otherwise.
+#[must_use]
+pub fn audit(plan: &Plan<'_>, observed: &Observed, today: NaiveDate) -> Vec<Deviation> {
+    let mut found = Vec::new();
+    let mut tell = |rule, text| found.push(Deviation { rule, text });
+    let (policy, images) = (plan.policy, &plan.inventory.images);
+    for text in drift(policy, observed) {
+        tell(Rule::Drift, text);
+    }
+    for text in dead(policy, observed, images) {
+        tell(Rule::Dead, text);
+    }
+    if observed.scan_on_push && observed.scan_frequency == "MANUAL" {
+        tell(
+            Rule::Scanning,
+            "ScanOnPush is true, and the scanning configuration of the registry scans this \
+             repository only by hand: its filters come before what the repository says"
+                .to_owned(),
+        );
+    }
+    let unscanned = observed.unscanned.iter().filter_map(|nth| images.get(*nth)).map(name);
+    if let Some(text) = examples(observed.unscanned.len(), unscanned, |count| match count {
+        1 => "1 image was pushed lately and not scanned".to_owned(),
+        _ => format!("{count} images were pushed lately and not scanned"),
+    }) {
+        tell(Rule::Unscanned, text);
+    }
+    let bad = bad_tags(policy, images, today);
+    let judged =
+        bad.iter().filter_map(|(tag, digest)| match judge_image(policy, digest, tag, today) {
+            Verdict::Violation(violation) => Some(format!("{tag} {}", violation.reason)),
+            Verdict::Conforming(_) | Verdict::Exempt(_) => None,
+        });
+    if let Some(text) = examples(bad.len(), judged, |count| match count {
+        1 => "1 tag breaks the rules".to_owned(),
+        _ => format!("{count} tags break the rules"),
+    }) {
+        tell(Rule::Tags, text);
+    }
+    let torn = torn(plan);
+    if let Some(text) = examples(torn.len(), torn.iter().cloned(), |count| match count {
+        1 => "1 image is kept whose part is in the archive".to_owned(),
+        _ => format!("{count} images are kept whose parts are in the archive"),
+    }) {
+        tell(Rule::Torn, text);
+    }
+    found
+}
+
+fn drift(policy: &Policy, observed: &Observed) -> Vec<String> {
+    let mut found = Vec::new();
+    let should = policy.image_tag_mutability.to_string();
+    if observed.mutability != should {
+        found.push(format!("the tags are {}, and the policy says {should}", observed.mutability));
+    }
+    match &observed.lifecycle {
+        None => found.push("the lifecycle policy is gone".to_owned()),
+        Some(text) if !lifecycle::same_rules(text, &lifecycle::document(policy)) => {
+            found.push("the lifecycle policy is not the one that was deployed".to_owned());
+        }
+        Some(_) => {}
+    }
+    found
+}
+
+/// What was meant for something that is not there: patterns of protected tags, and those rules
+/// of ECR that name tags. That nothing is untagged or archived just now is as it should be.
+fn dead(policy: &Policy, observed: &Observed, images: &[Listed]) -> Vec<String> {
+    let mut found = Vec::new();
+    if images.is_empty() {
+        return found;
+    }
+    let any = |is: &dyn Fn(&[Tag]) -> bool| images.iter().any(|image| is(&image.tags));
+    for pattern in &policy.governance.retention.protect_tags {
+        if !any(&|tags| tags.iter().any(|tag| pattern.matches(tag))) {
+            found.push(format!("no tag is like {pattern}, which ProtectTags names"));
+        }
+    }
+    let document: Value = observed
+        .lifecycle
+        .as_deref()
+        .and_then(|it| serde_json::from_str(it).ok())
+        .unwrap_or_default();
+    for rule in document.get("rules").and_then(Value::as_array).into_iter().flatten() {
+        let list = |name: &str| -> Vec<&str> {
+            let list = rule.pointer(&format!("/selection/{name}")).and_then(Value::as_array);
+            list.into_iter().flatten().filter_map(Value::as_str).collect()
+        };
+        let (prefixes, patterns) = (list("tagPrefixList"), list("tagPatternList"));
+        let patterns: Vec<Wildcard> = patterns.iter().filter_map(|it| it.parse().ok()).collect();
+        if prefixes.is_empty() && patterns.is_empty() {
+            continue;
+        }
+        // A list is for the images that carry all of it.
+        let is_for = |tags: &[Tag]| {
+            prefixes.iter().all(|prefix| tags.iter().any(|tag| tag.as_str().starts_with(prefix)))
+                && patterns.iter().all(|pattern| tags.iter().any(|tag| pattern.matches(tag)))
+        };
+        if !any(&is_for) {
+            let text = |name: &str| rule.get(name).map(ToString::to_string).unwrap_or_default();
+            let (priority, what) = (text("rulePriority"), plain(&text("description"), 100));
+            found.push(format!("no image is one for the lifecycle rule {priority}, {what}"));
+        }
+    }
+    found
+}
+
+fn bad_tags<'a>(
+    policy: &Policy,
+    images: &'a [Listed],
+    today: NaiveDate,
+) -> BTreeMap<&'a Tag, &'a Digest> {
+    let there = images.iter().filter(|image| image.status != ImageStatus::Archived);
+    let tags = there.flat_map(|image| image.tags.iter().map(|tag| (tag, &image.digest)));
+    tags.filter(|(tag, digest)| !is_fine(policy, digest, tag, today)).collect()
+}
+
+/// A run that was cut off archived a part of an image that was protected since; or a person did.
+fn torn(plan: &Plan<'_>) -> BTreeSet<String> {
+    let is_archived =
+        |nth: &usize| plan.image(*nth).is_some_and(|image| image.status == ImageStatus::Archived);
+    let torn = plan.units.iter().filter_map(|decided| {
+        let is_there = !is_archived(&decided.unit.root) && matches!(decided.fate, Fate::Keep(..));
+        let part = decided.unit.parts.iter().find(|part| is_there && is_archived(part))?;
+        let (root, part) = (plan.image(decided.unit.root)?, plan.image(*part)?);
+        Some(format!("{} without {}", name(root), part.digest))
+    });
+    torn.collect()
+}
+
+fn name(image: &Listed) -> String {
+    image.tags.first().map_or_else(|| image.digest.to_string(), |tag| tag.to_string())
+}
+
+/// So many of something, with a few of them; none where there are none.
+fn examples(
+    count: usize,
+    all: impl Iterator<Item = String>,
+    what: impl Fn(usize) -> String,
+) -> Option<String> {
+    let more = if count > EXAMPLES { "; and others" } else { "" };
+    let examples: Vec<String> = all.take(EXAMPLES).collect();
+    (count > 0).then(|| format!("{}: {}{more}", what(count), examples.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use serde_json::json;
+
+    use super::*;
+    use crate::graph::Graph;
+    use crate::policy::tests::{GUIDE, policy};
+    use crate::retention::tests::{inventory, now};
+    use crate::retention::{Running, plan};
+
+    fn check(
+        changes: &[(&str, Value)],
+        observed: Option<Observed>,
+        images: &[(&str, &str)],
+        expected: &Expect,
+    ) {
+        let policy = policy(GUIDE, changes);
+        let as_deployed = Observed {
+            mutability: "IMMUTABLE".to_owned(),
+            lifecycle: Some(lifecycle::document(&policy)),
+            scan_on_push: true,
+            scan_frequency: "SCAN_ON_PUSH".to_owned(),
+            unscanned: vec![],
+        };
+        let inventory = inventory(images);
+        let plan =
+            plan(&policy, &inventory, Graph::of(&inventory).unwrap(), &Running::new(), now());
+        let found = audit(&plan, &observed.unwrap_or(as_deployed), now().date_naive());
+        let line = |it: &Deviation| format!("{}: {}\n", it.rule, it.text);
+        expected.assert_eq(&found.iter().map(line).collect::<String>());
+    }
+
+    const GOOD: [(&str, &str); 2] = [("a", "a-v1.0.0"), ("signature", "sig:a")];
+
+    #[test]
+    fn what_is_as_deployed_is_not_told() {
+        check(&[], None, &GOOD, &expect![[""]]);
+        check(&[], None, &[], &expect![[""]]);
+    }
+
+    // 14
+    #[test]
+    fn a_rule_for_nothing_is_told_and_a_list_is_for_what_has_all_of_it() {
+        let both = [
+            ("LifecycleScope", json!("repository")),
+            ("LifecycleTagPrefixes", json!(["v", "a-"])),
+            ("Governance.Retention.ProtectTags", json!("a-* prod-*")),
+        ];
+        check(
+            &both,
+            None,
+            &GOOD,
+            &expect![[r#"
+            dead-rule: no tag is like prod-*, which ProtectTags names
+            dead-rule: no image is one for the lifecycle rule 3, "Keep the last 20 images tagged v*"
+        "#]],
+        );
+        let list = json!({"rules": [
+            {"rulePriority": 1, "description": "Keep", "selection": {
+                "tagStatus": "tagged", "tagPrefixList": ["a-", "v"],
+                "countType": "imageCountMoreThan", "countNumber": 1}, "action": {"type": "expire"}},
+            {"rulePriority": 2, "selection": {
+                "tagStatus": "tagged", "tagPatternList": ["*-v1*"],
+                "countType": "imageCountMoreThan", "countNumber": 1}, "action": {"type": "expire"}},
+        ]});
+        let observed = Observed {
+            mutability: "MUTABLE".to_owned(),
+            lifecycle: Some(list.to_string()),
+            scan_on_push: true,
+            scan_frequency: "MANUAL".to_owned(),
+            unscanned: vec![0],
+        };
+        check(
+            &[],
+            Some(observed),
+            &GOOD,
+            &expect![[r#"
+            drift: the tags are MUTABLE, and the policy says IMMUTABLE
+            drift: the lifecycle policy is not the one that was deployed
+            dead-rule: no image is one for the lifecycle rule 1, "Keep"
+            scanning: ScanOnPush is true, and the scanning configuration of the registry scans this repository only by hand: its filters come before what the repository says
+            unscanned: 1 image was pushed lately and not scanned: a-v1.0.0
+        "#]],
+        );
+        check(
+            &[],
+            Some(Observed { mutability: "IMMUTABLE".to_owned(), ..Observed::default() }),
+            &[],
+            &expect![[r#"
+                drift: the lifecycle policy is gone
+            "#]],
+        );
+    }
+
+    #[test]
+    fn tags_that_break_the_rules_are_counted_with_examples() {
+        let many: Vec<(String, String)> =
+            (0..7).map(|nth| (nth.to_string(), format!("Bad{nth}"))).collect();
+        let mut images: Vec<(&str, &str)> =
+            many.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        images.push(("ours", "quarantine:20261120"));
+        images.push(("away", "bad-too, archived"));
+        check(
+            &[],
+            None,
+            &images,
+            &expect![[r#"
+            tags: 7 tags break the rules: Bad0 is not made of {component}-v{semver}; Bad1 is not made of {component}-v{semver}; Bad2 is not made of {component}-v{semver}; Bad3 is not made of {component}-v{semver}; Bad4 is not made of {component}-v{semver}; and others
+        "#]],
+        );
+        check(
+            &[],
+            None,
+            &images[6..],
+            &expect![[r#"
+            tags: 1 tag breaks the rules: Bad6 is not made of {component}-v{semver}
+        "#]],
+        );
+    }
+
+    #[test]
+    fn what_is_kept_without_a_part_is_told() {
+        let images = [
+            ("index", "a-v1.0.0, needs one other"),
+            ("one", ", archived"),
+            ("other", ""),
+            ("whole", "b-v1.0.0, archived"),
+        ];
+        check(
+            &[],
+            None,
+            &images,
+            &expect![[r#"
+            torn: 1 image is kept whose part is in the archive: a-v1.0.0 without sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed
+        "#]],
+        );
+    }
+}
