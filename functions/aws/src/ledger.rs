@@ -8,9 +8,10 @@
 //!
 //! An item has `fact`, the key; `holder` and `lease`, who has claimed it and until when; `told`
 //! and `told_at`, what was told last, and when; and `expires`, when it is forgotten. Times are
-//! seconds since 1970. What is remembered of scans is in [`Ledger::recall`], and of images in
-//! [`Ledger::image`].
+//! seconds since 1970. What is remembered of scans is in [`Ledger::recall`], of images in
+//! [`Ledger::image`], and of sweeps in [`Ledger::begin_run`].
 
+mod runs;
 mod scans;
 
 use std::collections::{BTreeMap, HashMap};
@@ -42,6 +43,7 @@ const ROUNDS: u32 = 5;
 /// queue, so that what was begun is told whenever that is taken up again.
 const OPEN_REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 
+pub use runs::Begun;
 pub use scans::{Gathered, Gathering, Heard, Note, Passing, Recalled};
 
 /// Something that is told once.
@@ -81,6 +83,18 @@ pub enum Fact<'a> {
         /// Its last day.
         until: NaiveDate,
     },
+    /// What a sweep would do, and did not.
+    Cleanup {
+        /// Where.
+        repository: &'a RepositoryName,
+        /// Which plan, or why there is none.
+        plan: &'a str,
+    },
+    /// What is not as it should be in a repository. What that is is what is told.
+    Audit {
+        /// Where.
+        repository: &'a RepositoryName,
+    },
     /// Something of ours that is not as it should be, once a day.
     SelfAudit {
         /// What should be.
@@ -95,13 +109,14 @@ impl Fact<'_> {
     /// and Lambda tries for six hours; what happens again after that is news.
     fn remembered(self) -> Duration {
         match self {
-            Self::TagViolation { .. } => Duration::from_secs(7 * 86_400),
+            // What is as it was is told again then: nobody else reminds of it.
+            Self::TagViolation { .. } | Self::Audit { .. } => Duration::from_secs(7 * 86_400),
             Self::RepositoryViolation { .. } | Self::SelfAudit { .. } => {
                 Duration::from_secs(3 * 86_400)
             }
             Self::RiskExpiring { .. } => Duration::from_secs(30 * 86_400),
             // A scan that is begun again by hand fails for the same reason.
-            Self::ScanFailed { .. } => Duration::from_secs(90 * 86_400),
+            Self::ScanFailed { .. } | Self::Cleanup { .. } => Duration::from_secs(90 * 86_400),
         }
     }
 }
@@ -122,6 +137,8 @@ impl fmt::Display for Fact<'_> {
                 let component = component.map_or("*", |it| it.as_str());
                 write!(f, "risk-expiring {id} {component} {until}")
             }
+            Self::Cleanup { repository, plan } => write!(f, "cleanup {repository} {plan}"),
+            Self::Audit { repository } => write!(f, "audit {repository}"),
             Self::SelfAudit { rule, day } => write!(f, "self-audit {rule} {day}"),
         }
     }
@@ -168,7 +185,7 @@ impl Ledger {
         now: DateTime<Utc>,
     ) -> anyhow::Result<Claim> {
         let remembered = OPEN_REMEMBERED.max(fact.remembered());
-        let taken = self.take(&fact.to_string(), request_id, remembered, now).await?;
+        let taken = self.take(&fact.to_string(), request_id, LEASE, remembered, now).await?;
         let Some(old) = taken else { return Ok(Claim::Theirs) };
         let told_at = old.get("told_at").and_then(|at| at.as_n().ok()?.parse::<i64>().ok());
         let is_fresh = told_at.is_some_and(|at| {
@@ -178,11 +195,12 @@ impl Ledger {
         Ok(Claim::Ours(Before { told: told.cloned(), was_begun: old.contains_key("lease") }))
     }
 
-    /// Takes the lease of an item, unless somebody else has it, and gives what it was before.
+    /// Takes an item for so long, unless somebody else has it, and gives what it was before.
     async fn take(
         &self,
         key: &str,
         request_id: &str,
+        lease: Duration,
         remembered: Duration,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Option<Item>> {
@@ -191,7 +209,7 @@ impl Ledger {
             .update_expression("SET holder = :holder, lease = :lease, expires = :expires")
             .condition_expression("attribute_not_exists(lease) OR lease < :now OR holder = :holder")
             .expression_attribute_values(":holder", text(request_id))
-            .expression_attribute_values(":lease", seconds(now, LEASE))
+            .expression_attribute_values(":lease", seconds(now, lease))
             .expression_attribute_values(":expires", seconds(now, remembered))
             .expression_attribute_values(":now", seconds(now, Duration::ZERO))
             .return_values(ReturnValue::AllOld);

@@ -1,15 +1,13 @@
 //! ECR, as far as a pushed image goes. What is gone already is no error anywhere.
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use aws_config::SdkConfig;
-use aws_config::retry::RetryConfig;
 use aws_sdk_ecr::types::{
-    ImageFailureCode, ImageIdentifier, ImageStatus as WireStatus, ImageTagMutability,
-    TargetStorageClass,
+    ImageFailureCode, ImageIdentifier, ImageTagMutability, TargetStorageClass,
 };
 use governance::enforcement::Step;
 use governance::graph::is_index;
-use governance::image::{Digest, Image, ImageStatus, RepositoryName, Tag};
+use governance::image::{Digest, Image, RepositoryName, Tag};
 
 /// What a manifest can be, by
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-manifest-formats.html>.
@@ -63,13 +61,7 @@ impl Registry {
             digest: digest.clone(),
             tags: aws::registry::tags(found.image_tags),
             media_type: found.image_manifest_media_type,
-            status: match found.image_status {
-                // Before there was an archive there was no status.
-                None | Some(WireStatus::Active) => ImageStatus::Active,
-                Some(WireStatus::Activating) => ImageStatus::Activating,
-                // And what ECR may think of yet cannot be taken for active.
-                Some(_) => ImageStatus::Archived,
-            },
+            status: aws::registry::status(found.image_status.as_ref()),
         }))
     }
 
@@ -126,15 +118,13 @@ impl Registry {
         step: &Step,
     ) -> anyhow::Result<Option<Digest>> {
         let digest = &image.digest;
+        let client = &self.client;
+        let move_to = |class| aws::registry::move_to(client, repository, digest, class);
         let done = match step {
             Step::Add(tag) => self.add(repository, digest, manifest, tag).await.map(|()| None),
-            Step::Remove(tag) => self.remove(repository, digest, tag).await,
-            Step::Archive => {
-                self.move_to(repository, digest, TargetStorageClass::Archive).await.map(|()| None)
-            }
-            Step::Restore => {
-                self.move_to(repository, digest, TargetStorageClass::Standard).await.map(|()| None)
-            }
+            Step::Remove(tag) => aws::registry::untag(client, repository, digest, tag).await,
+            Step::Archive => move_to(TargetStorageClass::Archive).await.map(|()| None),
+            Step::Restore => move_to(TargetStorageClass::Standard).await.map(|()| None),
         };
         done.with_context(|| format!("{repository}@{digest}: {step}"))
     }
@@ -158,48 +148,6 @@ impl Registry {
             // So that what gets the tag is what was judged.
             .image_digest(digest.as_str());
         aws::unless(put.send().await, |error| error.is_image_already_exists_exception())?;
-        Ok(())
-    }
-
-    /// By the tag alone: what a tag and a digest together would delete is not documented. And
-    /// once: a tag that is gone is free to be another image's, which a second call, for an
-    /// answer that was lost, would take it from.
-    async fn remove(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        tag: &Tag,
-    ) -> anyhow::Result<Option<Digest>> {
-        let id = ImageIdentifier::builder().image_tag(tag.as_str()).build();
-        let delete = self.client.batch_delete_image().repository_name(repository.as_str());
-        let once = aws_sdk_ecr::config::Builder::new().retry_config(RetryConfig::disabled());
-        let delete = delete.image_ids(id).customize().config_override(once);
-        let deleted = delete.send().await.map_err(aws::explain)?;
-        for failure in deleted.failures() {
-            match failure.failure_code() {
-                Some(ImageFailureCode::ImageNotFound) => {}
-                code => bail!(
-                    "{}: {}",
-                    code.map_or("it failed", |code| code.as_str()),
-                    failure.failure_reason().unwrap_or_default()
-                ),
-            }
-        }
-        let removed = deleted.image_ids().iter().filter_map(|id| id.image_digest());
-        let other = removed.into_iter().find(|removed| *removed != digest.as_str());
-        other.map(|other| other.parse().context("ECR gave a digest that is none")).transpose()
-    }
-
-    async fn move_to(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        class: TargetStorageClass,
-    ) -> anyhow::Result<()> {
-        let id = ImageIdentifier::builder().image_digest(digest.as_str()).build();
-        let update = self.client.update_image_storage_class().repository_name(repository.as_str());
-        let updated = update.image_id(id).target_storage_class(class).send().await;
-        aws::unless(updated, |error| error.is_image_not_found_exception())?;
         Ok(())
     }
 }

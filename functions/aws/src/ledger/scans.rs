@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::{Item, Ledger, OPEN_REMEMBERED, REMEMBERED, image, is_refused, seconds, text};
+use super::{Item, LEASE, Ledger, OPEN_REMEMBERED, REMEMBERED, image, is_refused, seconds, text};
 
 /// What is noted of an image that is part of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,7 +211,7 @@ impl Ledger {
         now: DateTime<Utc>,
     ) -> anyhow::Result<Recalled> {
         let key = scans(repository, component, version);
-        let taken = self.take(&key, request_id, REMEMBERED, now).await?;
+        let taken = self.take(&key, request_id, LEASE, REMEMBERED, now).await?;
         let recalled = taken.map(|item| Recalled::Ours(Box::new(memory(&key, &item))));
         Ok(recalled.unwrap_or(Recalled::Theirs))
     }

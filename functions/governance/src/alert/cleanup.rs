@@ -50,7 +50,7 @@ pub struct Outcome {
     /// What is done with an image that no rule keeps.
     pub mode: CleanupEnforcement,
     /// What tells the plan from others.
-    pub plan: String,
+    pub hash: String,
     /// How many images there were, those in the archive too.
     pub examined: usize,
     /// What was removed; where nothing is carried out, what would be.
@@ -179,7 +179,7 @@ fn details_of(outcome: &Outcome, most: usize) -> Map<String, Value> {
     let removed = if outcome.is_carried_out() { count } else { 0 };
     [
         ("mode", json!(outcome.mode)),
-        ("plan", json!(outcome.plan)),
+        ("hash", json!(outcome.hash)),
         ("stopped", json!(outcome.stopped)),
         ("examined", json!(outcome.examined)),
         ("kept", json!(outcome.examined.saturating_sub(removed))),
@@ -211,7 +211,7 @@ fn remedies(run: &Run<'_>, outcome: &Outcome) -> Vec<Remedy> {
         let read = json!({"repository": repository, "mode": "report"});
         let mut remedies = vec![remedy("Read the plan", invoke(&read))];
         if outcome.mode != CleanupEnforcement::Report && !outcome.removed.is_empty() {
-            let confirm = json!({"repository": repository, "confirm": outcome.plan});
+            let confirm = json!({"repository": repository, "confirm": outcome.hash});
             remedies.push(remedy("Carry it out all the same", invoke(&confirm)));
         }
         return remedies;

@@ -20,7 +20,7 @@ fn entry(nth: usize) -> Entry {
 fn outcome(count: usize) -> Outcome {
     Outcome {
         mode: CleanupEnforcement::Archive,
-        plan: "0123456789abcdef".to_owned(),
+        hash: "0123456789abcdef".to_owned(),
         examined: 40,
         removed: (0..count).map(entry).collect(),
         bytes: 1_234_567_890,

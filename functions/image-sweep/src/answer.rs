@@ -1,0 +1,92 @@
+//! What is answered to whoever asks by hand. Lambda takes 6 MB, so that lists are cut off, and
+//! how long they are stands beside them.
+
+use std::collections::HashSet;
+
+use governance::alert::{Entry, Outcome};
+use governance::image::{ImageStatus, RepositoryName};
+use governance::retention::Plan;
+use serde_json::{Value, json};
+
+use crate::report::{Workloads, entry, going, reason};
+
+/// The most bytes of the list of what goes, and of that of what stays: together as much of
+/// 6 MB as leaves room for the rest.
+const MOST_REMOVALS: usize = 4_000_000;
+const MOST_KEEPS: usize = 1_000_000;
+/// The most images that are listed of those that stay.
+const MOST_KEPT: usize = 1_000;
+
+/// A plan, and what came of it: `removed` images went.
+pub fn of(plan: &Plan<'_>, workloads: &Workloads, outcome: &Outcome, removed: usize) -> Value {
+    let goes = going(plan);
+    // Those first that a rule keeps though there are enough newer ones.
+    let beyond: Vec<usize> = plan.kept_beyond().map(|decided| decided.unit.root).collect();
+    let is_beyond: HashSet<usize> = beyond.iter().copied().collect();
+    let rest = (0..plan.inventory.images.len()).filter(|nth| !is_beyond.contains(nth));
+    let keeps = beyond.iter().copied().chain(rest).filter(|nth| !goes.contains(nth));
+    let keeps = keeps.take(MOST_KEPT).filter_map(|nth| entry(plan, nth, workloads));
+    json!({
+        "repository": plan.policy.repository_name,
+        "mode": outcome.mode,
+        "hash": outcome.hash,
+        "stopped": outcome.stopped,
+        "examined": outcome.examined,
+        "kept": outcome.examined - goes.len(),
+        "planned": goes.len(),
+        "removed": removed,
+        "failed": outcome.failed.len(),
+        "left": outcome.left,
+        "bytes": outcome.bytes,
+        "removals": fitting(outcome.removed.iter().cloned(), MOST_REMOVALS),
+        "keeps": fitting(keeps, MOST_KEEPS),
+    })
+}
+
+/// That nothing is removed.
+pub fn stopped(repository: &RepositoryName, why: &str) -> Value {
+    json!({"repository": repository, "stopped": why})
+}
+
+/// What becomes of one image.
+pub fn explained(plan: &Plan<'_>, nth: usize, workloads: &Workloads) -> Value {
+    let digest = |nth: &usize| plan.image(*nth).map(|image| &image.digest);
+    let unit = plan.decided(nth).map(|decided| {
+        json!({
+            "image": digest(&decided.unit.root),
+            "parts": decided.unit.parts.iter().filter_map(digest).collect::<Vec<_>>(),
+            "referrers": decided.unit.referrers.iter().filter_map(digest).collect::<Vec<_>>(),
+        })
+    });
+    let Some(image) = plan.image(nth) else { return Value::Null };
+    json!({
+        "repository": plan.policy.repository_name,
+        "digest": image.digest,
+        "tags": image.tags,
+        "status": match image.status {
+            ImageStatus::Active => "ACTIVE",
+            ImageStatus::Archived => "ARCHIVED",
+            ImageStatus::Activating => "ACTIVATING",
+        },
+        "pushedAt": image.pushed_at,
+        "pulledAt": image.pulled_at,
+        "restoredAt": image.restored_at,
+        "bytes": image.bytes,
+        "decision": plan.decision_of(nth),
+        "reason": reason(plan, nth, workloads),
+        "unit": unit,
+        "hash": plan.hash(),
+        "stopped": plan.stopped.as_ref().map(ToString::to_string),
+    })
+}
+
+/// As many of these as fit.
+fn fitting(entries: impl Iterator<Item = Entry>, most: usize) -> Vec<Value> {
+    let mut room = most;
+    let fit = entries.map_while(|entry| {
+        let value = json!(entry);
+        room = room.checked_sub(value.to_string().len() + 1)?;
+        Some(value)
+    });
+    fit.collect()
+}

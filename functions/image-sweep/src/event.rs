@@ -1,0 +1,108 @@
+//! What the function is asked for: by a push, as EventBridge tells of it
+//! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>), and by an
+//! order, which a schedule gives or a person.
+
+use anyhow::bail;
+use aws::event::{deserialized, parsed, required};
+use chrono::{DateTime, SecondsFormat, Utc};
+use governance::alert::Source;
+use governance::image::RepositoryName;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+const DETAIL_TYPE: &str = "ECR Image Action";
+
+/// Something to do about one repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Which.
+    pub repository: RepositoryName,
+    /// What.
+    pub wish: Wish,
+    /// What began it.
+    pub source: Source,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Somebody pushed: to sweep, but not for each push.
+    Pushed,
+    /// To sweep.
+    Sweep,
+    /// To say what would be done.
+    Read,
+    /// To say what would become of one image, by its tag or its digest.
+    Explain(String),
+    /// To do what the plan of this hash says, whatever speaks against it.
+    Confirm(String),
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Detail {
+    action_type: Option<String>,
+    result: Option<String>,
+    repository_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Words {
+    repository: String,
+    mode: Option<String>,
+    image: Option<String>,
+    confirm: Option<String>,
+}
+
+/// Reads what came; none of what is no successful push. The error names the field that cannot
+/// be understood.
+pub fn read(
+    payload: &Value,
+    request_id: &str,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Option<Order>> {
+    if payload.get("detail-type").is_some() {
+        return pushed(payload);
+    }
+    if !payload.is_object() {
+        bail!(r#"expected an object, such as {{"repository": "deployments", "mode": "report"}}"#);
+    }
+    let Words { repository, mode, image, confirm } = deserialized("", payload)?;
+    let wish = match (mode.as_deref(), image, confirm) {
+        (None, None, None) => Wish::Sweep,
+        (Some("report"), None, None) => Wish::Read,
+        (Some("report") | None, Some(image), None) => Wish::Explain(image),
+        (None, None, Some(hash)) => Wish::Confirm(hash),
+        (Some("report"), _, Some(_)) | (None, Some(_), Some(_)) => {
+            bail!("the event: confirm stands alone beside repository: it carries a plan out")
+        }
+        (Some(other), ..) => {
+            bail!(
+                "the event: mode: expected report, or none to do what the policy says, got {:?}",
+                other.chars().take(80).collect::<String>()
+            )
+        }
+    };
+    let source =
+        Source { id: request_id.to_owned(), time: now.to_rfc3339_opts(SecondsFormat::Secs, true) };
+    Ok(Some(Order { repository: parsed("repository", &repository)?, wish, source }))
+}
+
+fn pushed(payload: &Value) -> anyhow::Result<Option<Order>> {
+    let event = aws::event::read::<Detail>(payload)?;
+    if event.detail_type != DETAIL_TYPE {
+        bail!("the event: detail-type: expected {DETAIL_TYPE}, got {:?}", event.detail_type);
+    }
+    let detail = &event.detail;
+    if detail.action_type.as_deref() != Some("PUSH") || detail.result.as_deref() != Some("SUCCESS")
+    {
+        return Ok(None);
+    }
+    let repository = required("detail.repository-name", detail.repository_name.as_ref())?;
+    Ok(Some(Order {
+        repository: parsed("detail.repository-name", repository)?,
+        wish: Wish::Pushed,
+        source: aws::event::origin(&event)?.source,
+    }))
+}

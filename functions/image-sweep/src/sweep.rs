@@ -1,0 +1,416 @@
+//! One run, from looking to telling.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use aws::ledger::{Before, Claim, Fact};
+use aws::telemetry::Counts;
+use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, stream};
+use governance::alert::{self, Alert, Entry, Outcome, Run, Source};
+use governance::audit::{Observed, audit};
+use governance::graph::{Graph, Inventory, Listed};
+use governance::image::{Digest, ImageStatus, RepositoryName};
+use governance::policy::{InUse, Policy};
+use governance::retention::{Decided, Fate, Keep, Plan, Running, plan};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::act::carry_out;
+use crate::registry::AT_ONCE;
+use crate::report::{UNTAG, Workloads};
+use crate::{Blind, Context, Invocation, answer, report};
+
+/// What telling and ending a run takes, at most.
+const AFTERWARDS: Duration = Duration::from_secs(30);
+/// How many images whose workloads are named, a call each.
+const NAMED: usize = 10;
+/// How many of the images that were pushed lately are asked after, and how lately that is: a
+/// scan takes a while, and a run comes every day or sooner.
+const ASKED_AFTER: usize = 20;
+const SCANNED_WITHIN: chrono::Duration = chrono::Duration::hours(1);
+const LATELY: chrono::Duration = chrono::Duration::hours(48);
+/// The most bytes of what is noted before it is done: an item of the ledger has 400 KB.
+const MOST_NOTED: usize = 300_000;
+/// The most tags of an image that are noted.
+const MOST_TAGS: usize = 5;
+
+/// One sweep of one repository.
+pub struct Sweep<'a> {
+    context: &'a Context,
+    policy: &'a Policy,
+    repository: &'a RepositoryName,
+    request_id: &'a str,
+    place: Place<'a>,
+    source: &'a Source,
+    until: Instant,
+    now: DateTime<Utc>,
+}
+
+/// Where the function is, by its ARN.
+struct Place<'a> {
+    partition: &'a str,
+    region: &'a str,
+    account: &'a str,
+    function: &'a str,
+}
+
+/// What a run is about to do, as it is noted before: with the bytes of each.
+#[derive(Debug, Serialize, Deserialize)]
+struct Noted {
+    mode: String,
+    entries: Vec<(Entry, u64)>,
+}
+
+/// What a run came to.
+pub struct Swept {
+    /// What is answered to whoever asks by hand.
+    pub answer: Value,
+    /// Whether everything was told that this run and the one before it did.
+    pub is_told: bool,
+}
+
+impl<'a> Sweep<'a> {
+    pub fn new(
+        context: &'a Context,
+        policy: &'a Policy,
+        invocation: &'a Invocation,
+        source: &'a Source,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Self> {
+        let parts: Vec<&str> = invocation.function.split(':').collect();
+        let ["arn", partition, "lambda", region, account, "function", function, ..] =
+            parts.as_slice()
+        else {
+            bail!("expected the ARN of a function, got {:?}", invocation.function);
+        };
+        Ok(Self {
+            context,
+            policy,
+            repository: &policy.repository_name,
+            request_id: &invocation.request_id,
+            place: Place { partition, region, account, function },
+            source,
+            until: Instant::now() + invocation.time_left.saturating_sub(AFTERWARDS),
+            now,
+        })
+    }
+
+    /// Says what would be done. It changes nothing, and tells nobody else.
+    pub async fn read(&self) -> anyhow::Result<Value> {
+        let (inventory, running) = match self.look().await {
+            Ok(seen) => seen,
+            Err(error) => return Ok(answer::stopped(self.repository, &blind(error)?)),
+        };
+        let plan = self.plan(&inventory, &running)?;
+        let workloads = self.workloads(&plan).await;
+        Ok(answer::of(&plan, &workloads, &report::planned(&plan, &workloads), 0))
+    }
+
+    /// Says what would become of one image, by its tag or its digest.
+    pub async fn explain(&self, image: &str) -> anyhow::Result<Value> {
+        let (inventory, running) = self.look().await?;
+        let plan = self.plan(&inventory, &running)?;
+        let is_it = |it: &Listed| {
+            it.digest.as_str() == image || it.tags.iter().any(|tag| tag.as_str() == image)
+        };
+        let found = inventory.images.iter().position(is_it);
+        let nth =
+            found.with_context(|| format!("there is no image {image:?} in {}", self.repository))?;
+        let workloads = match plan.decided(nth) {
+            Some(decided) => self.workloads_of(&plan, &[decided]).await,
+            None => Workloads::new(),
+        };
+        Ok(answer::explained(&plan, nth, &workloads))
+    }
+
+    /// Sweeps. `unfinished` is what an earlier run was about to do when it was cut off; what
+    /// was read and `confirmed` is done whatever guard speaks against it, and nothing else.
+    pub async fn run(
+        &self,
+        unfinished: Option<String>,
+        confirmed: Option<&str>,
+    ) -> anyhow::Result<Swept> {
+        let (inventory, running) = match self.look().await {
+            Ok(seen) => seen,
+            Err(error) => {
+                let why = blind(error)?;
+                report::print_stop(self.repository.as_str(), &why, "");
+                let answer = answer::stopped(self.repository, &why);
+                self.tell_once(&format!("blind {}", self.now.date_naive()), &self.nothing(why))
+                    .await?;
+                // What an earlier run did cannot be seen either.
+                return Ok(Swept { answer, is_told: unfinished.is_none() });
+            }
+        };
+        if let Some(unfinished) = &unfinished {
+            self.tell_of_unfinished(unfinished, &inventory).await?;
+        }
+        let mut plan = self.plan(&inventory, &running)?;
+        if let Some(hash) = confirmed {
+            self.check(&plan, hash)?;
+            plan.stopped = None;
+        }
+        let workloads = self.workloads(&plan).await;
+        let mut outcome = report::planned(&plan, &workloads);
+        report::print(&plan, &workloads, &outcome);
+
+        let mut removed = 0;
+        if outcome.is_carried_out() && !plan.is_empty() {
+            self.note(&outcome.removed, &inventory).await?;
+            let done = carry_out(&self.context.registry, &plan, self.until).await;
+            removed = done.removed.len();
+            outcome = report::carried_out(&plan, &done, outcome.hash, &workloads);
+        }
+        self.tell(&outcome).await?;
+        let gone = u32::try_from(removed).unwrap_or(u32::MAX);
+        let counts = Counts::of("Repository", self.repository).count("ImagesRemoved", gone);
+        let counts = if outcome.stopped.is_some() { counts.one("SweepsStopped") } else { counts };
+        counts.write(self.request_id, self.now);
+        self.audit(&plan).await?;
+        let answer = answer::of(&plan, &workloads, &outcome, removed);
+        Ok(Swept { answer, is_told: true })
+    }
+
+    /// What there is, and what runs.
+    async fn look(&self) -> anyhow::Result<(Inventory, Running)> {
+        let inventory = self.context.registry.inventory(self.repository);
+        let running = async {
+            match self.policy.governance.retention.in_use {
+                InUse::PullTime => Ok(Running::new()),
+                InUse::Inspector => self.running().await,
+            }
+        };
+        tokio::try_join!(inventory, running)
+    }
+
+    /// What runs, by Amazon Inspector. Without it nothing goes that it may have named.
+    async fn running(&self) -> anyhow::Result<Running> {
+        let blind = |why: String| Blind(format!("what is in use cannot be seen: {why}"));
+        let asked = tokio::try_join!(
+            self.context.registry.is_enhanced(),
+            self.context.inspector.running(self.place.account, self.repository)
+        );
+        match asked {
+            Ok((true, running)) => Ok(running),
+            Ok((false, _)) => {
+                let why = "InUseSource is inspector, and the registry has no enhanced scanning";
+                Err(blind(why.to_owned()).into())
+            }
+            Err(error) => Err(blind(format!("{error:#}")).into()),
+        }
+    }
+
+    fn plan<'p>(&'p self, inventory: &'p Inventory, running: &Running) -> anyhow::Result<Plan<'p>> {
+        let graph = Graph::of(inventory)?;
+        Ok(plan(self.policy, inventory, graph, running, self.now))
+    }
+
+    /// Whether what was read is what would be done.
+    fn check(&self, plan: &Plan<'_>, hash: &str) -> anyhow::Result<()> {
+        use governance::policy::CleanupEnforcement::Report;
+        ensure!(
+            self.policy.governance.retention.enforcement != Report,
+            "nothing is carried out: the enforcement of {} is report",
+            self.repository
+        );
+        let is = plan.hash();
+        ensure!(
+            is == hash,
+            "the plan is another one by now, {is}: read it again, and confirm that"
+        );
+        Ok(())
+    }
+
+    fn nothing(&self, why: String) -> Outcome {
+        Outcome {
+            mode: self.policy.governance.retention.enforcement,
+            hash: String::new(),
+            examined: 0,
+            removed: vec![],
+            bytes: 0,
+            failed: vec![],
+            left: 0,
+            stopped: Some(why),
+        }
+    }
+
+    /// The names of what runs those images that are only kept for it.
+    async fn workloads(&self, plan: &Plan<'_>) -> Workloads {
+        let beyond: Vec<&Decided> = plan.kept_beyond().collect();
+        self.workloads_of(plan, &beyond).await
+    }
+
+    async fn workloads_of(&self, plan: &Plan<'_>, decided: &[&Decided]) -> Workloads {
+        let in_use = decided.iter().filter_map(|decided| match decided.fate {
+            Fate::Keep(Keep::InUse(_), by) => Some(plan.image(by)?.digest.clone()),
+            _ => None,
+        });
+        let Place { partition, region, account, .. } = &self.place;
+        let named = in_use.take(NAMED).map(|digest| async move {
+            let arn = format!(
+                "arn:{partition}:ecr:{region}:{account}:repository/{}/{digest}",
+                self.repository
+            );
+            // A name is for people only: what is in use is kept without.
+            let named = self.context.inspector.workloads(&arn).await;
+            let named = named.inspect_err(|error| warn!("{error:#}")).unwrap_or_default();
+            (digest, named)
+        });
+        let named = stream::iter(named).buffered(AT_ONCE);
+        named.filter(|(_, named)| std::future::ready(!named.is_empty())).collect().await
+    }
+
+    /// Tells what an earlier run did, that was cut off before it could.
+    async fn tell_of_unfinished(
+        &self,
+        unfinished: &str,
+        inventory: &Inventory,
+    ) -> anyhow::Result<()> {
+        let Noted { mode, entries } =
+            serde_json::from_str(unfinished).context("what the last run was about to do")?;
+        let there: HashMap<&Digest, &Listed> =
+            inventory.images.iter().map(|image| (&image.digest, image)).collect();
+        let is_done = |entry: &Entry| match there.get(&entry.digest) {
+            None => true,
+            Some(image) if entry.decision == UNTAG => {
+                entry.tags.iter().all(|tag| !image.tags.contains(tag))
+            }
+            Some(image) => image.status == ImageStatus::Archived,
+        };
+        let done = |(entry, bytes): (Entry, u64)| is_done(&entry).then_some((entry, bytes));
+        let done: Vec<(Entry, u64)> = entries.into_iter().filter_map(done).collect();
+        let outcome = Outcome {
+            mode: mode.parse()?,
+            examined: inventory.images.len(),
+            bytes: done.iter().map(|(_, bytes)| bytes).sum(),
+            removed: done.into_iter().map(|(entry, _)| entry).collect(),
+            stopped: None,
+            ..self.nothing(String::new())
+        };
+        if outcome.removed.is_empty() {
+            return Ok(());
+        }
+        self.context.alerts.publish(&alert::cleanup(&self.alert(), &outcome)).await
+    }
+
+    /// Notes what is about to be done, as much of it as fits, so that it is told although this
+    /// run is cut off.
+    async fn note(&self, entries: &[Entry], inventory: &Inventory) -> anyhow::Result<()> {
+        let bytes: HashMap<&Digest, u64> =
+            inventory.images.iter().map(|image| (&image.digest, image.bytes)).collect();
+        let mut room = MOST_NOTED;
+        let mut noted = Noted {
+            mode: self.policy.governance.retention.enforcement.to_string(),
+            entries: Vec::new(),
+        };
+        for entry in entries {
+            let mut entry = entry.clone();
+            entry.tags.truncate(MOST_TAGS);
+            let is_image = entry.decision != UNTAG;
+            let bytes = bytes.get(&entry.digest).copied().filter(|_| is_image).unwrap_or_default();
+            let size =
+                serde_json::to_string(&(&entry, bytes)).context("noting an image")?.len() + 1;
+            let Some(rest) = room.checked_sub(size) else { break };
+            room = rest;
+            noted.entries.push((entry, bytes));
+        }
+        let doing = serde_json::to_string(&noted).context("noting what is about to be done")?;
+        self.context.ledger.note_run(self.repository, self.request_id, &doing).await
+    }
+
+    /// Tells what came of it: what went each time, what did not go once for each plan.
+    async fn tell(&self, outcome: &Outcome) -> anyhow::Result<()> {
+        if !outcome.is_news() {
+            return Ok(());
+        }
+        if outcome.is_carried_out() && !outcome.removed.is_empty() {
+            return self.context.alerts.publish(&alert::cleanup(&self.alert(), outcome)).await;
+        }
+        self.tell_once(&outcome.hash, outcome).await
+    }
+
+    async fn tell_once(&self, plan: &str, outcome: &Outcome) -> anyhow::Result<()> {
+        let fact = Fact::Cleanup { repository: self.repository, plan };
+        self.tell_fact(fact, "told", &alert::cleanup(&self.alert(), outcome)).await
+    }
+
+    async fn tell_fact(&self, fact: Fact<'_>, what: &str, alert: &Alert) -> anyhow::Result<()> {
+        let ledger = &self.context.ledger;
+        let told = match ledger.claim(fact, self.request_id, self.now).await? {
+            Claim::Theirs => return Ok(()),
+            Claim::Ours(Before { told, .. }) if told.as_deref() == Some(what) => None,
+            Claim::Ours(_) => {
+                info!("{}", alert.title);
+                self.context.alerts.publish(alert).await?;
+                Some(what)
+            }
+        };
+        ledger.settle(fact, self.request_id, told, self.now).await
+    }
+
+    /// Looks at what else is not as the policy says, and tells it when it changes.
+    async fn audit(&self, plan: &Plan<'_>) -> anyhow::Result<()> {
+        let observed = self.context.registry.observe(self.repository).await?;
+        let scan_on_push = self.context.config.scan_on_push;
+        let is_scanned = scan_on_push && observed.scan_frequency != "MANUAL";
+        let unscanned = if is_scanned { self.unscanned(plan).await? } else { vec![] };
+        let observed = Observed { scan_on_push, unscanned, ..observed };
+        let found = audit(plan, &observed, self.now.date_naive());
+        if found.is_empty() {
+            return Ok(());
+        }
+        for deviation in &found {
+            info!(repository.name = %self.repository, audit.rule = %deviation.rule, "{}: {}", self.repository, deviation.text);
+        }
+        let texts: Vec<&str> = found.iter().map(|it| it.text.as_str()).collect();
+        let fact = Fact::Audit { repository: self.repository };
+        self.tell_fact(fact, &texts.join("\n"), &alert::self_audit(&self.alert(), &found)).await
+    }
+
+    /// Images that were pushed lately, and not scanned.
+    async fn unscanned(&self, plan: &Plan<'_>) -> anyhow::Result<Vec<usize>> {
+        let lately = |at: DateTime<Utc>| {
+            let age = self.now - at;
+            age > SCANNED_WITHIN && age < LATELY
+        };
+        let images = plan.inventory.images.iter().enumerate();
+        let mut asked: Vec<(DateTime<Utc>, usize)> = images
+            .filter(|(_, image)| !image.is_index && image.status == ImageStatus::Active)
+            .filter(|(_, image)| {
+                image.own_tags().next().is_some() && image.subjects().next().is_none()
+            })
+            .filter_map(|(nth, image)| Some((image.pushed_at.filter(|at| lately(*at))?, nth)))
+            .collect();
+        asked.sort_unstable_by_key(|(at, nth)| (std::cmp::Reverse(*at), *nth));
+        let scans = asked.into_iter().take(ASKED_AFTER).filter_map(|(_, nth)| {
+            let digest = &plan.image(nth)?.digest;
+            Some(async move {
+                let is_scanned = self.context.registry.is_scanned(self.repository, digest).await?;
+                anyhow::Ok((!is_scanned).then_some(nth))
+            })
+        });
+        let scans: Vec<_> = stream::iter(scans).buffered(AT_ONCE).collect().await;
+        let found = scans.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    fn alert(&self) -> Run<'_> {
+        Run {
+            account: self.place.account,
+            region: self.place.region,
+            repository: self.repository,
+            function: self.place.function,
+            source: self.source,
+        }
+    }
+}
+
+/// What cannot be seen; other errors are errors.
+fn blind(error: anyhow::Error) -> anyhow::Result<String> {
+    let Blind(why) = error.downcast::<Blind>()?;
+    Ok(why)
+}
