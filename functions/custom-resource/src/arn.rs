@@ -124,6 +124,8 @@ impl fmt::Display for RepositoryArn {
 /// The ARN of an IAM role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleArn {
+    /// The ARN itself.
+    pub arn: String,
     /// The account, twelve digits.
     pub account: String,
     /// The role's name, without its path: unique in the account.
@@ -139,8 +141,11 @@ impl FromStr for RoleArn {
                 Arn::split(text).filter(|arn| arn.service == "iam" && arn.region.is_empty())?;
             let name = arn.resource.strip_prefix("role/")?.rsplit('/').next()?;
             let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
-            ((1..=64).contains(&name.len()) && name.bytes().all(valid))
-                .then(|| Self { account: arn.account.to_owned(), name: name.to_owned() })
+            ((1..=64).contains(&name.len()) && name.bytes().all(valid)).then(|| Self {
+                arn: text.to_owned(),
+                account: arn.account.to_owned(),
+                name: name.to_owned(),
+            })
         };
         parse().ok_or(InvalidArn("an IAM role"))
     }

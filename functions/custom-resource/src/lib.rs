@@ -1,5 +1,5 @@
-//! The CloudFormation custom resources `Custom::EcrRepository` and
-//! `Custom::EcrPushPullPolicy`.
+//! The CloudFormation custom resources `Custom::EcrRepository`, `Custom::EcrPushPullPolicy`
+//! and `Custom::EcrPullTimeExclusion`.
 //!
 //! CloudFormation waits for an answer at a URL, up to an hour, and believes it. So one
 //! place ([`handle`]) answers every request exactly once an invocation: when the work is
@@ -8,9 +8,10 @@
 //! done twice, it changes nothing and gives the same answer.
 //!
 //! In reading order: [`request`], [`response`], [`arn`], [`plan`], [`stack`],
-//! [`repository`], [`push_pull`].
+//! [`repository`], [`push_pull`], [`exclusion`].
 
 pub mod arn;
+pub mod exclusion;
 pub mod plan;
 pub mod push_pull;
 pub mod repository;
@@ -42,6 +43,8 @@ pub struct Context {
     pub registry: repository::Registry,
     /// IAM policies.
     pub policies: push_pull::Policies,
+    /// Whose pulls do not count.
+    pub exclusions: exclusion::Exclusions,
     /// What the stack is doing, asked only where it matters.
     pub cloudformation: aws_sdk_cloudformation::Client,
     /// What answers go out by.
@@ -54,6 +57,7 @@ impl Context {
         Ok(Self {
             registry: repository::Registry::new(config),
             policies: push_pull::Policies::new(config),
+            exclusions: exclusion::Exclusions::new(config),
             cloudformation: aws_sdk_cloudformation::Client::new(config),
             http: config.http_client().context("the configuration has no HTTP client")?,
         })
@@ -131,7 +135,8 @@ pub async fn handle(context: &Arc<Context>, payload: &Value, deadline: SystemTim
     }
 }
 
-const RESOURCE_TYPES: [&str; 2] = [repository::RESOURCE_TYPE, push_pull::RESOURCE_TYPE];
+const RESOURCE_TYPES: [&str; 3] =
+    [repository::RESOURCE_TYPE, push_pull::RESOURCE_TYPE, exclusion::RESOURCE_TYPE];
 
 async fn perform(
     context: &Context,
@@ -148,6 +153,10 @@ async fn perform(
             push_pull::provision(context, request, kind, physical_id).await
         }
         (push_pull::RESOURCE_TYPE, Kind::Delete) => push_pull::delete(context, request).await,
+        (exclusion::RESOURCE_TYPE, Kind::Create | Kind::Update) => {
+            exclusion::provision(context, request, physical_id).await
+        }
+        (exclusion::RESOURCE_TYPE, Kind::Delete) => exclusion::delete(context, request).await,
         // What was never made can go: a stack must always be able to leave.
         (_, Kind::Delete) => Ok(Data::new()),
         (other, _) => {

@@ -39,11 +39,29 @@ pub async fn once_permitted<T, F>(call: impl Fn() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = anyhow::Result<T>>,
 {
+    once_in_force(denied, call).await
+}
+
+/// The same of a call that names a role: once ECR has heard of that too.
+pub async fn once_known<T, F>(call: impl Fn() -> F) -> anyhow::Result<T>
+where
+    F: Future<Output = anyhow::Result<T>>,
+{
+    once_in_force(|error| denied(error) || unknown(error), call).await
+}
+
+async fn once_in_force<T, F>(
+    passes: impl Fn(&anyhow::Error) -> bool,
+    call: impl Fn() -> F,
+) -> anyhow::Result<T>
+where
+    F: Future<Output = anyhow::Result<T>>,
+{
     let until = Instant::now() + PROPAGATION;
     loop {
         match call().await {
-            Err(error) if denied(&error) && Instant::now() < until => {
-                warn!("denied, and tried again until the role is in force: {error:#}");
+            Err(error) if passes(&error) && Instant::now() < until => {
+                warn!("refused, and tried again until the role is in force: {error:#}");
                 sleep(PAUSE).await;
             }
             outcome => return outcome,
@@ -57,6 +75,13 @@ where
 pub fn denied(error: &anyhow::Error) -> bool {
     let codes = ["AccessDenied", "AccessDeniedException", "KmsException"];
     code(error).is_some_and(|code| codes.contains(&code))
+}
+
+/// Whether ECR took a role for none: the only thing that can be wrong with an ARN that was
+/// read. (AWS does not say whether ECR looks at all.)
+#[must_use]
+pub fn unknown(error: &anyhow::Error) -> bool {
+    code(error) == Some("InvalidParameterException")
 }
 
 /// The name of the service's error behind `error`, if a service answered.

@@ -9,6 +9,7 @@
 )]
 
 mod envelope;
+mod exclusion;
 mod lifecycle;
 mod log;
 mod privileges;

@@ -49,6 +49,10 @@ async fn called() -> BTreeSet<String> {
         .await;
     function.succeed(&delete(&created, &answer)).await;
 
+    let created = event("create-pull-time-exclusion");
+    let answer = function.succeed(&created).await;
+    function.succeed(&delete(&created, &answer)).await;
+
     let state = function.aws.state();
     let calls = state.calls.iter().filter(|call| call.operation != "Answer");
     calls.map(|call| format!("{}:{}", call.service, call.operation)).collect()

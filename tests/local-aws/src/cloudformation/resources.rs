@@ -6,7 +6,7 @@ use http::Request;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::known;
+use super::{Schedule, known};
 use crate::ecr::present;
 use crate::iam::Role;
 use crate::{ACCOUNT, LocalAws, REGION};
@@ -71,8 +71,15 @@ impl LocalAws {
             "AWS::KMS::Key" => {
                 (name.to_owned(), json!({"Arn": arn("kms", &format!("key/{name}")), "KeyId": name}))
             }
+            "AWS::Scheduler::Schedule" => {
+                let schedule = Schedule::of_resource(name, properties)?;
+                let arn = schedule.arn.clone();
+                self.state().schedules.push(schedule);
+                let name = properties["Name"].as_str().unwrap_or(name);
+                (name.to_owned(), json!({"Arn": arn}))
+            }
             "AWS::SSM::Parameter" => self.make_parameter(name, properties).await?,
-            // Policies and alarms: nothing here goes by them.
+            // Policies, alarms and saved queries: nothing here goes by them.
             _ => (name.to_owned(), json!({})),
         })
     }
@@ -133,7 +140,7 @@ impl LocalAws {
 }
 
 /// The properties of each type that are honoured here, or that change nothing here: nothing
-/// is encrypted, refused by a policy, or alarmed.
+/// is encrypted, refused by a policy, alarmed, or asked of a log.
 const PROPERTIES: &[(&str, &[&str])] = &[
     (
         "AWS::CloudWatch::Alarm",
@@ -164,10 +171,23 @@ const PROPERTIES: &[(&str, &[&str])] = &[
     ("AWS::IAM::Role", &["AssumeRolePolicyDocument", "Description", "Path", "Policies"]),
     ("AWS::KMS::Key", &["Description", "EnableKeyRotation", "KeyPolicy"]),
     ("AWS::Logs::LogGroup", &["RetentionInDays"]),
+    ("AWS::Logs::QueryDefinition", &["LogGroupNames", "Name", "QueryString"]),
     ("AWS::SNS::Subscription", &["Endpoint", "Protocol", "TopicArn"]),
     ("AWS::SNS::Topic", &["KmsMasterKeyId"]),
     ("AWS::SNS::TopicPolicy", &["PolicyDocument", "Topics"]),
     ("AWS::SQS::Queue", &["MessageRetentionPeriod", "SqsManagedSseEnabled"]),
     ("AWS::SQS::QueuePolicy", &["PolicyDocument", "Queues"]),
+    (
+        "AWS::Scheduler::Schedule",
+        &[
+            "Description",
+            "FlexibleTimeWindow",
+            "Name",
+            "ScheduleExpression",
+            "ScheduleExpressionTimezone",
+            "State",
+            "Target",
+        ],
+    ),
     ("AWS::SSM::Parameter", &["Description", "Name", "Tags", "Tier", "Type", "Value"]),
 ];

@@ -1,5 +1,6 @@
 //! The schedules of functions: SAM's `Schedule` is a rule of EventBridge, its `ScheduleV2` a
-//! schedule of EventBridge Scheduler, and each sends an event of its own.
+//! schedule of EventBridge Scheduler, as is `AWS::Scheduler::Schedule`; and each sends an event
+//! of its own, or the input that it is given.
 //!
 //! Time passes here only when somebody says so, and no schedule is due by itself:
 //! [`LocalAws::fire_schedules`] is when.
@@ -22,24 +23,38 @@ pub struct Schedule {
     pub expression: String,
     /// Whether it is switched on.
     pub enabled: bool,
+    /// What the function gets instead of an event.
+    input: Option<Value>,
     /// Who sends the event, and in which shape its empty detail is.
     source: (&'static str, Value),
 }
 
 /// The properties of each kind that are honoured here, or that change nothing here: what is
 /// delivered always arrives.
-const RULE: &[&str] =
-    &["DeadLetterConfig", "Description", "Enabled", "Name", "RetryPolicy", "Schedule", "State"];
+const RULE: &[&str] = &[
+    "DeadLetterConfig",
+    "Description",
+    "Enabled",
+    "Input",
+    "Name",
+    "RetryPolicy",
+    "Schedule",
+    "State",
+];
 const SCHEDULER: &[&str] = &[
     "DeadLetterConfig",
     "Description",
     "FlexibleTimeWindow",
+    "Input",
     "Name",
+    "OmitName",
     "RetryPolicy",
+    "RoleArn",
     "ScheduleExpression",
     "ScheduleExpressionTimezone",
     "State",
 ];
+const TARGET: &[&str] = &["Arn", "DeadLetterConfig", "Input", "RetryPolicy", "RoleArn"];
 
 impl Schedule {
     /// Reads the event `id` of a function, of the type `Schedule` or, if `is_scheduler`,
@@ -57,6 +72,8 @@ impl Schedule {
         if !is_expression(expression, is_scheduler) {
             bail!("{expression:?} is no expression of a schedule");
         }
+        let input = properties["Input"].as_str().map(serde_json::from_str).transpose();
+        let input = input.context("what a function gets as its input is JSON")?;
         let is = |of: &str, text: &str| {
             // What comes by a parameter is a string.
             let value = &properties[of];
@@ -75,12 +92,38 @@ impl Schedule {
             function: function.to_owned(),
             expression: expression.to_owned(),
             enabled: !is("Enabled", "false") && !is("State", "DISABLED"),
+            input,
             source,
         })
     }
 
-    /// The event of one firing.
+    /// Reads an `AWS::Scheduler::Schedule`, which says of its target what `ScheduleV2` says
+    /// beside the rest.
+    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-scheduler-schedule.html>
+    pub(super) fn of_resource(name: &str, properties: &Value) -> anyhow::Result<Self> {
+        let mut flat = properties.as_object().cloned().unwrap_or_default();
+        let target = flat.remove("Target").context("a schedule has no Target")?;
+        known(&target, TARGET).context("the target of a schedule")?;
+        let arn = target["Arn"].as_str().unwrap_or_default();
+        let Some((_, function)) = arn.split_once(":function:") else {
+            bail!("the target of a schedule is {arn:?}, which is no function");
+        };
+        for (of, required) in [("RoleArn", &target), ("FlexibleTimeWindow", properties)] {
+            required.get(of).with_context(|| format!("a schedule has no {of}"))?;
+        }
+        flat.extend(
+            target.as_object().into_iter().flatten().map(|(of, it)| (of.clone(), it.clone())),
+        );
+        flat.remove("Arn");
+        flat.entry("Name").or_insert_with(|| name.into());
+        Self::read(function, name, true, &flat.into())
+    }
+
+    /// What the function gets of one firing.
     fn event(&self, id: &str, time: &str) -> Value {
+        if let Some(input) = &self.input {
+            return input.clone();
+        }
         let (source, detail) = &self.source;
         json!({
             "version": "0",

@@ -76,12 +76,20 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
         ImagePushLogGroup AWS::Logs::LogGroup
         ImagePushRole AWS::IAM::Role
         ImagePushFunction AWS::Serverless::Function
+        ImageSweepLogGroup AWS::Logs::LogGroup
+        ImageSweepRole AWS::IAM::Role
+        ImageSweepFunction AWS::Serverless::Function
         PushPullPolicy Custom::EcrPushPullPolicy
         ScanCompleteLogGroup AWS::Logs::LogGroup
         ScanCompleteRole AWS::IAM::Role
         ScanCompleteFunction AWS::Serverless::Function
+        SweepScheduleRole AWS::IAM::Role
+        SweepDeploymentsSchedule AWS::Scheduler::Schedule
+        SweepInfrastructureSchedule AWS::Scheduler::Schedule
+        SweepPullsDoNotCount Custom::EcrPullTimeExclusion
         UndeliveredEventsAlarm AWS::CloudWatch::Alarm
         UndeliveredEventsPolicy AWS::SQS::QueuePolicy
+        WhyImageWasKeptOrRemoved AWS::Logs::QueryDefinition
     "#]]
     .assert_eq(&types.concat());
     let early = stack.properties("PushPullPolicy").unwrap_err();
@@ -122,7 +130,11 @@ fn our_custom_resource_gets_strings_and_goes_without_a_key() {
           "EncryptionType": "KMS",
           "Governance": {
             "Retention": {
-              "Enforcement": "report"
+              "Enforcement": "archive",
+              "InUse": "pull-time",
+              "MaxRemovePercent": "25",
+              "ProtectPulledWithinDays": "30",
+              "ProtectTags": ""
             },
             "Scan": {
               "Threshold": "HIGH"
@@ -171,7 +183,7 @@ fn our_function_is_merged_with_the_globals() {
             "arm64"
           ],
           "CodeUri": "../../functions/custom-resource",
-          "Description": "Provisions the repositories and the push/pull policy.",
+          "Description": "Provisions the repositories, the push/pull policy and the exclusion of pulls.",
           "Handler": "bootstrap",
           "LoggingConfig": {
             "LogFormat": "JSON",
@@ -240,11 +252,81 @@ fn our_role_may_change_a_repository_only_as_it_is_enforced() {
 }
 
 #[test]
+fn our_sweep_may_do_only_what_its_parameters_ask_for() {
+    let template = ours();
+    // Beyond what it may whatever they ask for.
+    let rights = |parameters: &[(&str, &str)]| -> String {
+        let mut stack = stack(&template, parameters).unwrap();
+        for id in ["AlertKey", "AlertTopic", "FailedEvents", "ImageSweepLogGroup", "Ledger"] {
+            stack.made(id, id, attributes([("Arn", json!(id))]));
+        }
+        let properties = stack.properties("ImageSweepRole").unwrap();
+        let statements = properties["Policies"][0]["PolicyDocument"]["Statement"].clone();
+        let line = |statement: &Value| {
+            let resources = statement["Resource"].to_string();
+            let resources = resources.replace("arn:aws:ecr:us-east-1:123456789012:repository/", "");
+            format!("{} {resources}\n", statement["Action"])
+        };
+        statements.as_array().unwrap().iter().skip(5).map(line).collect()
+    };
+    expect![[r#"
+        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
+        "inspector2:ListFindings" "*"
+        "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
+        "ecr:BatchDeleteImage" "infrastructure"
+    "#]].assert_eq(&rights(&[]));
+    expect![[r#"
+        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
+        "inspector2:ListFindings" "*"
+        ["ecr:GetRegistryScanningConfiguration","inspector2:GetClustersForImage","inspector2:ListCoverage"] "*"
+    "#]]
+        .assert_eq(&rights(&[("CleanupEnforcement", "report"), ("InUseSource", "inspector")]));
+    expect![[r#"
+        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
+        "inspector2:ListFindings" "*"
+        "ecr:BatchDeleteImage" ["infrastructure","deployments"]
+    "#]].assert_eq(&rights(&[
+        ("CleanupEnforcement", "delete"),
+        ("InfrastructureTagEnforcement", "report"),
+    ]));
+    expect![[r#"
+        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
+        "inspector2:ListFindings" "*"
+        "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
+        "ecr:BatchDeleteImage" "deployments"
+    "#]].assert_eq(&rights(&[
+        ("DeploymentsTagMutability", "IMMUTABLE"),
+        ("DeploymentsTagEnforcement", "quarantine"),
+        ("InfrastructureTagEnforcement", "archive"),
+    ]));
+    expect![""]
+        .assert_eq(&rights(&[("CreateEcrRepositories", "false"), ("InUseSource", "inspector")]));
+}
+
+#[test]
+fn our_schedules_name_their_repository_in_json() {
+    let template = ours();
+    let given =
+        [("DeploymentsRepositoryName", "team/apps"), ("CleanupSchedule", "cron(0 3 * * ? *)")];
+    let mut stack = stack(&template, &given).unwrap();
+    for id in ["ImageSweepFunction", "SweepScheduleRole", "UndeliveredEvents"] {
+        stack.made(id, id, attributes([("Arn", json!(id))]));
+    }
+    let schedule = stack.properties("SweepDeploymentsSchedule").unwrap();
+    assert_eq!(schedule["ScheduleExpression"], "cron(0 3 * * ? *)");
+    let input: Value = serde_json::from_str(schedule["Target"]["Input"].as_str().unwrap()).unwrap();
+    assert_eq!(input, json!({"repository": "team/apps"}));
+}
+
+#[test]
 fn without_repositories_our_template_has_nothing_for_them() {
     let template = ours();
     let mut stack = stack(&template, &[("CreateEcrRepositories", "false")]).unwrap();
     let resources = stack.resources().unwrap();
-    assert!(resources.iter().all(|id| !stack.resource_type(id).unwrap().starts_with("Custom::")));
+    let types = ["Custom::", "AWS::Scheduler::"];
+    let is_one =
+        |id: &&str| types.iter().any(|of| stack.resource_type(id).unwrap().starts_with(of));
+    assert_eq!(resources.iter().copied().find(is_one), None);
     stack.made("AlertTopic", "arn:topic", Map::new());
     stack.made("AcceptedRisks", "/accepted-risks", Map::new());
     let outputs = stack.outputs().unwrap();
@@ -275,6 +357,13 @@ fn our_template_refuses_what_its_parameters_and_rules_do() {
         ("AlertSeverityThreshold", "UNTRIAGED"),
         ("SlackWebhookSecretArn", "https://hooks.slack.com/services/T/B/X"),
         ("QuarantineDays", "0"),
+        ("CleanupEnforcement", "quarantine"),
+        ("CleanupSchedule", "daily"),
+        ("CleanupSchedule", "at(2027-01-15T08:00:00)"),
+        ("ProtectTags", "prod/*"),
+        ("ProtectPulledWithinDays", "0"),
+        ("MaxRemovePercent", "101"),
+        ("InUseSource", "pulls"),
     ] {
         said += &format!("{}\n", stack(&template, &[given]).unwrap_err());
     }
@@ -298,6 +387,13 @@ fn our_template_refuses_what_its_parameters_and_rules_do() {
         Parameter 'AlertSeverityThreshold' must be one of AllowedValues
         Parameter SlackWebhookSecretArn failed to satisfy constraint: empty, or the full ARN of a secret of this region, with the six characters at its end
         Parameter 'QuarantineDays' must be a number not less than 1
+        Parameter 'CleanupEnforcement' must be one of AllowedValues
+        Parameter CleanupSchedule failed to satisfy constraint: an expression of EventBridge Scheduler, such as rate(1 day) or cron(0 3 * * ? *)
+        Parameter CleanupSchedule failed to satisfy constraint: an expression of EventBridge Scheduler, such as rate(1 day) or cron(0 3 * * ? *)
+        Parameter ProtectTags failed to satisfy constraint: letters, digits, '.', '_', '-' and '*', separated by spaces
+        Parameter 'ProtectPulledWithinDays' must be a number not less than 1
+        Parameter 'MaxRemovePercent' must be a number not greater than 100
+        Parameter 'InUseSource' must be one of AllowedValues
         Rules.KeyNeedsEncryption: KmsKeyArn needs EnableEncryption=true.
     "#]].assert_eq(&said);
 }

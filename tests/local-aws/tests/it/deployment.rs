@@ -188,6 +188,94 @@ async fn a_schedule_runs_its_function_when_it_is_said_to_be_due() {
     assert!(aws.fire_schedules("stack-Other").is_err());
 }
 
+// https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-targets.html
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-logs-querydefinition.html
+#[tokio::test]
+async fn a_function_gets_just_the_input_of_each_of_its_schedules() {
+    let aws = aws();
+    let _server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let (inbox, _) = aws.make("AWS::SQS::Queue", "inbox", &json!({})).await.unwrap();
+    let events = r#"
+        First:
+          Type: ScheduleV2
+          Properties:
+            ScheduleExpression: rate(1 day)
+            OmitName: true
+            RoleArn: arn:aws:iam::123456789012:role/schedule
+            Input: !Sub '{"repository": "${AWS::StackName}-first"}'
+  Second:
+    Type: AWS::Scheduler::Schedule
+    Properties:
+      ScheduleExpression: rate(1 day)
+      FlexibleTimeWindow: { Mode: "OFF" }
+      Target:
+        Arn: !GetAtt Sweep.Arn
+        RoleArn: !GetAtt Role.Arn
+        Input: '{"repository": "second"}'
+        DeadLetterConfig: { Arn: 'arn:aws:sqs:us-east-1:123456789012:inbox' }
+  Never:
+    Type: AWS::Scheduler::Schedule
+    Condition: No
+    Properties: { ScheduleExpression: rate(1 day) }
+  Role: { Type: AWS::IAM::Role, Properties: { Path: /schedules/, Description: !GetAtt Sweep.Arn } }
+  Query:
+    Type: AWS::Logs::QueryDefinition
+    Properties: { Name: why, LogGroupNames: [g], QueryString: fields @message }
+Conditions:
+  No: !Equals [!Ref On, 'true']
+Outputs:
+  Second: { Value: !GetAtt Second.Arn }
+"#;
+    let (made, outputs) = deploy(&aws, &function(events)).await.unwrap();
+    let made: BTreeMap<String, String> = made.into_iter().collect();
+    assert_eq!((made["Second"].as_str(), made["Query"].as_str()), ("stack-Second", "stack-Query"));
+    let arn = "arn:aws:scheduler:us-east-1:123456789012:schedule/default/stack-Second";
+    assert_eq!(outputs["Second"], arn);
+    assert_eq!(aws.state().schedules.len(), 2);
+
+    aws.fire_schedules("stack-Sweep").unwrap();
+    aws.lambda().settled().await;
+    let input = json!({"QueueUrl": inbox, "MaxNumberOfMessages": 10});
+    let received = ask(&aws, "sqs", "ReceiveMessage", input).await;
+    let bodies = received["Messages"].as_array().unwrap().iter().map(|it| &it["Body"]);
+    let mut sent: Vec<Value> =
+        bodies.map(|body| serde_json::from_str(body.as_str().unwrap()).unwrap()).collect();
+    sent.sort_by_key(Value::to_string);
+    assert_eq!(sent, [json!({"repository": "second"}), json!({"repository": "stack-first"})]);
+}
+
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-scheduler-schedule.html
+#[tokio::test]
+async fn a_schedule_without_what_scheduler_asks_for_ends_the_deployment() {
+    let target = "Arn: 'arn:aws:lambda:us-east-1:123456789012:function:f'";
+    for (properties, why) in [
+        ("{ ScheduleExpression: rate(1 day) }".to_owned(), "no Target"),
+        (format!("{{ Target: {{ {target} }} }}"), "no RoleArn"),
+        (format!("{{ Target: {{ {target}, RoleArn: r }} }}"), "no FlexibleTimeWindow"),
+        (
+            format!(
+                "{{ FlexibleTimeWindow: {{ Mode: 'OFF' }}, Target: {{ {target}, RoleArn: r }} }}"
+            ),
+            "no ScheduleExpression",
+        ),
+        (format!("{{ Target: {{ {target}, EcsParameters: {{}} }} }}"), "means nothing here"),
+        ("{ Target: { Arn: 'arn:aws:sqs:us-east-1:123456789012:q' } }".to_owned(), "no function"),
+        (
+            format!(
+                "{{ ScheduleExpression: rate(1 day), FlexibleTimeWindow: {{ Mode: 'OFF' }}, \
+                 Target: {{ {target}, RoleArn: r, Input: hello }} }}"
+            ),
+            "is JSON",
+        ),
+    ] {
+        let text = format!(
+            "Resources: {{ It: {{ Type: AWS::Scheduler::Schedule, Properties: {properties} }} }}"
+        );
+        let error = format!("{:#}", deploy(&aws(), &text).await.unwrap_err());
+        assert!(error.starts_with("creating It: ") && error.contains(why), "{error}");
+    }
+}
+
 // https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
 #[tokio::test]
 async fn a_schedule_that_would_not_be_taken_ends_the_deployment() {

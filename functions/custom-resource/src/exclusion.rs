@@ -1,0 +1,156 @@
+//! `Custom::EcrPullTimeExclusion`: roles whose pulls do not count as pulls, so that who only
+//! looks at an image does not keep it.
+//!
+//! The registry has one list of them, which does not say who put a role there: what the
+//! properties name is ours, and goes with them.
+
+use std::fmt;
+
+use anyhow::Context as _;
+use aws_config::SdkConfig;
+use governance::properties::{Invalid, Reader};
+use serde_json::Value;
+use tracing::{info, warn};
+
+use crate::Context;
+use crate::arn::{RoleArn, Stack};
+use crate::plan::Plan;
+use crate::request::{PhysicalId, Request};
+use crate::response::Data;
+use crate::stack::{once_known, once_permitted, rolling_back, unknown};
+
+/// The type's name in a template.
+pub const RESOURCE_TYPE: &str = "Custom::EcrPullTimeExclusion";
+
+/// The one property.
+const ROLES: &str = "RoleArns";
+
+/// One change of the registry's list, by the role's ARN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Action {
+    /// Its pulls count no more.
+    Register(String),
+    /// Its pulls count again.
+    Deregister(String),
+}
+
+/// Reads the properties and names every mistake in them at once.
+fn desired(properties: &Value, stack: &Stack) -> Result<Vec<String>, Invalid> {
+    let mut reader = Reader::new(properties);
+    for name in ["ServiceToken", "ServiceTimeout", "PolicyVersion"] {
+        reader.ignore(name);
+    }
+    let roles: Vec<RoleArn> = reader.required_words(ROLES, "ARN of a role");
+    for role in roles.iter().filter(|role| role.account != stack.account) {
+        let message = format!(
+            "role {} is in account {}; only roles of this one, {}, are excluded",
+            role.name, role.account, stack.account
+        );
+        reader.problem(ROLES, message);
+    }
+    match reader.finish() {
+        problems if problems.is_empty() => Ok(roles.into_iter().map(|role| role.arn).collect()),
+        problems => Err(Invalid(problems)),
+    }
+}
+
+/// The roles of properties that may have been refused: what cannot be read, or is of another
+/// account, was never registered here.
+fn registered(properties: &Value, stack: &Stack) -> Vec<String> {
+    let roles: Vec<RoleArn> = Reader::new(properties).words(ROLES);
+    let ours = roles.into_iter().filter(|role| role.account == stack.account);
+    ours.map(|role| role.arn).collect()
+}
+
+/// Registers what the properties name, and then deregisters what only the old ones did.
+/// Nothing is asked first: registering what is registered is as good as not to.
+fn plan(desired: &[String], previous: &[String]) -> Plan<Action> {
+    let stale = previous.iter().filter(|role| !desired.contains(role));
+    let actions = desired.iter().cloned().map(Action::Register);
+    Plan { actions: actions.chain(stale.cloned().map(Action::Deregister)).collect() }
+}
+
+/// Makes the registry's list have the roles of the properties.
+pub async fn provision(
+    context: &Context,
+    request: &Request,
+    physical_id: &PhysicalId,
+) -> anyhow::Result<Data> {
+    let stack = request.stack()?;
+    let desired = desired(&request.properties, &stack)?;
+    let plan = plan(&desired, &registered(&request.old_properties, &stack));
+    info!("pull-time exclusions: {plan}");
+    // The same always: a role that is another one is no other resource.
+    physical_id.set(&request.owner());
+    for action in &plan.actions {
+        if let Err(error) = once_known(|| context.exclusions.apply(action)).await {
+            // A role that is gone since must not keep a stack from going back.
+            if !unknown(&error) || !rolling_back(context, request, false).await {
+                return Err(error.context(format!("pull-time exclusions: {action}")));
+            }
+            warn!("pull-time exclusions: {action}: {error:#}");
+        }
+    }
+    Ok(Data::new())
+}
+
+/// Takes the roles of the properties from the registry's list. It only fails where AWS does:
+/// what cannot be read was never on it.
+pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data> {
+    let id = request.physical_resource_id.as_deref().unwrap_or_default();
+    let Some(stack) = request.stack().ok().filter(|_| request.owner() == id) else {
+        info!("{id:?} is not this resource; nothing to deregister");
+        return Ok(Data::new());
+    };
+    let plan = plan(&[], &registered(&request.properties, &stack));
+    info!("pull-time exclusions: {plan}");
+    for action in &plan.actions {
+        once_permitted(|| context.exclusions.apply(action))
+            .await
+            .with_context(|| format!("pull-time exclusions: {action}"))?;
+    }
+    Ok(Data::new())
+}
+
+/// ECR, as far as the registry's list of exclusions goes.
+pub struct Exclusions {
+    client: aws_sdk_ecr::Client,
+}
+
+impl Exclusions {
+    /// A client of this configuration.
+    #[must_use]
+    pub fn new(config: &SdkConfig) -> Self {
+        Self { client: aws_sdk_ecr::Client::new(config) }
+    }
+
+    /// Carries out one action: the only place that changes the list.
+    async fn apply(&self, action: &Action) -> anyhow::Result<()> {
+        match action {
+            Action::Register(role) => {
+                let register = self.client.register_pull_time_update_exclusion();
+                let registered = register.principal_arn(role).send().await;
+                aws::unless(registered, |error| error.is_exclusion_already_exists_exception())?;
+            }
+            Action::Deregister(role) => {
+                let deregister = self.client.deregister_pull_time_update_exclusion();
+                let deregistered = deregister.principal_arn(role).send().await;
+                // What ECR takes for no role is not on its list either.
+                aws::unless(deregistered, |error| {
+                    error.is_exclusion_not_found_exception()
+                        || error.is_invalid_parameter_exception()
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Register(role) => write!(f, "register {role}"),
+            Self::Deregister(role) => write!(f, "deregister {role}"),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+use local_aws::Fault;
+use serde_json::{Value, json};
+
+use crate::{Function, calls, delete, event, log, rolled_back, update, with};
+
+const SWEEP: &str = "arn:aws:iam::123456789012:role/ecr-warden/warden-ImageSweepRole-9YpLk1mVbT3c";
+const SCANNER: &str = "arn:aws:iam::123456789012:role/scanner";
+/// What the resource is called for good.
+const ID: &str = "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3/SweepPullsDoNotCount";
+
+async fn made() -> (Function, Value, Value) {
+    let function = Function::new();
+    let request = event("create-pull-time-exclusion");
+    let answer = function.succeed(&request).await;
+    (function, request, answer)
+}
+
+/// The registry's list.
+fn excluded(function: &Function) -> Vec<String> {
+    let listed = function.aws.by_hand("ListPullTimeUpdateExclusions", &json!({})).unwrap();
+    serde_json::from_value(listed["pullTimeUpdateExclusions"].clone()).unwrap()
+}
+
+/// The update to these roles.
+fn to(request: &Value, answer: &Value, roles: &[&str]) -> Value {
+    update(request, &answer["PhysicalResourceId"], "RoleArns", json!(roles))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_s_pulls_do_not_count_until_its_resource_goes() {
+    let (function, request, answer) = made().await;
+    assert_eq!(answer["PhysicalResourceId"], ID);
+    assert_eq!(excluded(&function), [SWEEP]);
+    assert!(log::text().contains(&format!("pull-time exclusions: register {SWEEP}")));
+    assert_eq!(function.succeed(&request).await, answer, "delivered twice");
+    assert_eq!(excluded(&function), [SWEEP]);
+
+    let delete = delete(&request, &answer);
+    for nth in ["once", "twice"] {
+        function.succeed(&delete).await;
+        assert!(excluded(&function).is_empty(), "deleted {nth}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_registers_first_and_lets_only_its_own_go() {
+    let (function, request, answer) = made().await;
+    let by_hand = "arn:aws:iam::123456789012:role/by-hand";
+    let input = json!({"principalArn": by_hand});
+    function.aws.by_hand("RegisterPullTimeUpdateExclusion", &input).unwrap();
+    let _ = function.aws.take_changes();
+
+    let change = to(&request, &answer, &[SCANNER]);
+    assert_eq!(function.succeed(&change).await["PhysicalResourceId"], ID);
+    let changes = function.aws.take_changes();
+    let expected = ["RegisterPullTimeUpdateExclusion", "DeregisterPullTimeUpdateExclusion"];
+    assert_eq!(changes, expected);
+    assert_eq!(excluded(&function), [by_hand, SCANNER]);
+
+    function.succeed(&rolled_back(&change)).await;
+    assert_eq!(excluded(&function), [by_hand, SWEEP]);
+    function.succeed(&to(&request, &answer, &[SCANNER, SWEEP])).await;
+    assert_eq!(excluded(&function), [by_hand, SWEEP, SCANNER]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_fails_half_way_is_made_good_by_its_roll_back() {
+    let (function, request, answer) = made().await;
+    let change = to(&request, &answer, &[SCANNER]);
+    function.aws.fault(
+        "DeregisterPullTimeUpdateExclusion",
+        1,
+        Fault::Error(400, "ServerException"),
+    );
+    let failed = function.answer(&change).await;
+    assert_eq!((&failed["Status"], &failed["PhysicalResourceId"]), (&json!("FAILED"), &json!(ID)));
+    assert_eq!(excluded(&function), [SWEEP, SCANNER]);
+    function.succeed(&rolled_back(&change)).await;
+    assert_eq!(excluded(&function), [SWEEP]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_creation_is_taken_away_and_the_next_one_succeeds() {
+    let function = Function::new();
+    let request = with(
+        event("create-pull-time-exclusion"),
+        "ResourceProperties.RoleArns",
+        json!([SWEEP, SCANNER]),
+    );
+    // The SDK takes it for throttling, and tries it again.
+    for nth in 2..=6 {
+        let fault = Fault::Error(400, "LimitExceededException");
+        function.aws.fault("RegisterPullTimeUpdateExclusion", nth, fault);
+    }
+    let answer = function.answer(&request).await;
+    let reason = answer["Reason"].as_str().unwrap();
+    assert!(reason.contains(&format!("register {SCANNER}: LimitExceeded")), "{answer:#}");
+    assert_eq!(answer["PhysicalResourceId"], ID);
+    function.succeed(&delete(&request, &answer)).await;
+    assert!(excluded(&function).is_empty());
+    function.succeed(&request).await;
+    assert_eq!(excluded(&function), [SWEEP, SCANNER]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rights_and_roles_that_arrive_late_are_waited_for() {
+    let function = Function::new();
+    for (nth, code) in [(1, "AccessDeniedException"), (2, "InvalidParameterException")] {
+        function.aws.fault("RegisterPullTimeUpdateExclusion", nth, Fault::Error(400, code));
+    }
+    function.succeed(&event("create-pull-time-exclusion")).await;
+    assert_eq!(excluded(&function), [SWEEP]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_that_is_gone_fails_an_update_and_never_its_roll_back() {
+    let (function, request, answer) = made().await;
+    let gone = || Fault::Error(400, "InvalidParameterException");
+    function.aws.fault("RegisterPullTimeUpdateExclusion", 0, gone());
+    function.aws.fault("DeregisterPullTimeUpdateExclusion", 0, gone());
+    let change = to(&request, &answer, &[SCANNER]);
+    let reason = function.fail(&change).await;
+    assert!(reason.contains(&format!("register {SCANNER}: InvalidParameter")), "{reason}");
+    "UPDATE_ROLLBACK_IN_PROGRESS".clone_into(&mut function.aws.state().stack_status);
+    function.succeed(&rolled_back(&change)).await;
+    function.succeed(&delete(&request, &answer)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_takes_away_only_what_it_put_there() {
+    let (function, request, answer) = made().await;
+    let delete = delete(&request, &answer);
+    for id in ["ecr-warden:nothing-made", SWEEP, "x"] {
+        function.succeed(&with(delete.clone(), "PhysicalResourceId", id)).await;
+    }
+    // It does not validate: what it cannot read was never registered.
+    for roles in [Value::Null, json!("7"), json!({"a": "b"}), json!([[SWEEP]])] {
+        function.succeed(&with(delete.clone(), "ResourceProperties.RoleArns", roles)).await;
+    }
+    let others = json!(["arn:aws:iam::999999999999:role/scanner"]);
+    function.succeed(&with(delete.clone(), "ResourceProperties.RoleArns", others)).await;
+    function.succeed(&with(delete, "ResourceProperties", Value::Null)).await;
+    assert_eq!(excluded(&function), [SWEEP]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_properties_are_named_and_nothing_is_called() {
+    let function = Function::new();
+    for (path, value, named) in [
+        ("ResourceProperties", Value::Null, "ResourceProperties: missing"),
+        (
+            "ResourceProperties.RoleArns",
+            Value::Null,
+            "RoleArns: expected at least one ARN of a role",
+        ),
+        ("ResourceProperties.RoleArns", json!([""]), "RoleArns: expected at least one"),
+        ("ResourceProperties.RoleArns", json!(["ci"]), "RoleArns: expected the ARN of an IAM role"),
+        (
+            "ResourceProperties.RoleArns",
+            json!(["arn:aws:iam::123456789012:user/ana"]),
+            "RoleArns: expected the ARN of an IAM role",
+        ),
+        (
+            "ResourceProperties.RoleArns",
+            json!(["arn:aws:iam::999999999999:role/ci"]),
+            "RoleArns: role ci is in account 999999999999",
+        ),
+        (
+            "ResourceProperties.RoleArn",
+            json!(SWEEP),
+            "RoleArn: unknown property; the nearest known one is RoleArns",
+        ),
+        ("StackId", json!("x"), "StackId: expected the ARN of a stack"),
+    ] {
+        let request = with(event("create-pull-time-exclusion"), path, value);
+        let answer = function.answer(&request).await;
+        let reason = answer["Reason"].as_str().unwrap();
+        assert!(reason.contains(named), "{path}: {reason}");
+        assert_eq!(answer["PhysicalResourceId"], "ecr-warden:nothing-made");
+    }
+    assert_eq!(calls(&function), 0);
+}
