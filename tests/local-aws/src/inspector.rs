@@ -150,7 +150,8 @@ impl Inspector {
         let found = self.images.iter().filter(|image| {
             filter.iter().all(|(name, conditions)| image.matches(name, list(conditions)))
         });
-        let (page, next) = page(input, found.map(Coverage::resource).collect(), 200)?;
+        let (page, next) = page(input, found.collect(), 200)?;
+        let page: Vec<Value> = page.into_iter().map(Coverage::resource).collect();
         Ok(with_next(json!({"coveredResources": page}), next))
     }
 
@@ -176,12 +177,15 @@ impl Coverage {
                     && bound(range, "upperInclusive").is_none_or(|upper| count <= upper)
             });
         }
-        let arn = image_arn(&self.repository, &self.digest);
+        let arn;
         let values: Vec<&str> = match name {
             "accountId" => vec![ACCOUNT],
             "ecrImageTags" => self.tags.iter().map(String::as_str).collect(),
             "ecrRepositoryName" => vec![&self.repository],
-            "resourceId" => vec![&arn],
+            "resourceId" => {
+                arn = image_arn(&self.repository, &self.digest);
+                vec![&arn]
+            }
             "resourceType" => vec!["AWS_ECR_CONTAINER_IMAGE"],
             "scanStatusCode" => vec![self.status.0],
             _ => vec![self.status.1],
@@ -286,7 +290,7 @@ fn list(value: &Value) -> &[Value] {
 }
 
 /// One page, and where the next one starts.
-fn page(input: &Value, all: Vec<Value>, most: u64) -> Result<(Vec<Value>, Option<usize>), Error> {
+fn page<T>(input: &Value, all: Vec<T>, most: u64) -> Result<(Vec<T>, Option<usize>), Error> {
     let size = match input.get("maxResults") {
         None | Some(Value::Null) => most,
         Some(size) => size

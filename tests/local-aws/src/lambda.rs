@@ -77,6 +77,9 @@ pub struct Invoked {
     pub cold_start: Option<Duration>,
     /// From handing out the event to its answer.
     pub duration: Duration,
+    /// The most memory that its process has held since it was spawned, in bytes; none where
+    /// the system does not say, or the process has ended.
+    pub max_memory: Option<u64>,
 }
 
 /// Why there was no invocation.

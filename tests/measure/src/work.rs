@@ -25,6 +25,24 @@ pub async fn prepare(aws: &LocalAws, channel: &str) -> anyhow::Result<String> {
     let (topic, _) = aws.make("AWS::SNS::Topic", "alerts", &json!({})).await?;
     let inbox = json!({"TopicArn": topic, "Protocol": "email", "Endpoint": "a@example.com"});
     aws.make("AWS::SNS::Subscription", "inbox", &inbox).await?;
+    make_ledger(aws).await?;
+    let risks = json!({"Name": PARAMETER, "Type": "String", "Value": "[]"});
+    aws.make("AWS::SSM::Parameter", "risks", &risks).await?;
+    let url = format!("{channel}/services/T0000000/B0000000/measure");
+    let secret = json!({"Name": "slack", "SecretString": url});
+    let made = ask(aws, "secretsmanager", "secretsmanager.CreateSecret", &secret).await?;
+    made["ARN"].as_str().map(str::to_owned).context("the secret was not made")
+}
+
+async fn ask(aws: &LocalAws, service: &str, target: &str, input: &Value) -> anyhow::Result<Value> {
+    let request = http::Request::post("/").header("x-amz-target", target);
+    let answer = aws.services().handle(service, request.body(input.to_string().into())?).await;
+    ensure!(answer.status().is_success(), "{target}: {:?}", answer.body());
+    Ok(serde_json::from_slice(answer.body())?)
+}
+
+/// Makes the ledger, as the template has it.
+async fn make_ledger(aws: &LocalAws) -> anyhow::Result<()> {
     let template = Template::read(include_str!("../../../infra/sam/template.yaml"))?;
     let identity = Identity {
         account: ACCOUNT.to_owned(),
@@ -34,16 +52,14 @@ pub async fn prepare(aws: &LocalAws, channel: &str) -> anyhow::Result<String> {
     };
     let stack = Stack::new(&template, identity, &BTreeMap::new())?;
     aws.make("AWS::DynamoDB::Table", "ledger", &stack.properties("Ledger")?).await?;
-    let risks = json!({"Name": PARAMETER, "Type": "String", "Value": "[]"});
-    aws.make("AWS::SSM::Parameter", "risks", &risks).await?;
-    let url = format!("{channel}/services/T0000000/B0000000/measure");
-    let secret = json!({"Name": "slack", "SecretString": url}).to_string();
-    let request = http::Request::post("/")
-        .header("x-amz-target", "secretsmanager.CreateSecret")
-        .body(secret.into())?;
-    let made = aws.services().handle("secretsmanager", request).await;
-    let made: Value = serde_json::from_slice(made.body())?;
-    made["ARN"].as_str().map(str::to_owned).context("the secret was not made")
+    Ok(())
+}
+
+/// An empty ledger in place of the one that there is.
+pub async fn renew_ledger(aws: &LocalAws) -> anyhow::Result<()> {
+    let ledger = json!({"TableName": "ledger"});
+    ask(aws, "dynamodb", "DynamoDB_20120810.DeleteTable", &ledger).await?;
+    make_ledger(aws).await
 }
 
 /// The variables of every function; each takes its own.

@@ -20,8 +20,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use image_push::config::Config;
 use image_push::{Context, handle};
-use local_aws::ecr::image::manifest::digest;
-use local_aws::ecr::{Call, Time};
+use local_aws::ecr::Time;
 use local_aws::template::{Identity, Stack, Template};
 use local_aws::{Fault, LocalAws};
 use serde_json::{Value, json};
@@ -250,29 +249,10 @@ fn push_index(
             digest
         })
         .collect();
-    let media_type = "application/vnd.oci.image.index.v1+json";
-    let described = |digest: &String| {
-        json!({
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "digest": digest,
-            "size": 2,
-            "platform": {"os": "linux", "architecture": "amd64"},
-        })
-    };
-    let manifests: Vec<Value> = images.iter().map(described).collect();
-    let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests});
-    let index = index.to_string();
-    let put = json!({
-        "repositoryName": "infrastructure",
-        "imageManifest": index,
-        "imageManifestMediaType": media_type,
-        "imageTag": tag,
-    });
     let mut state = function.aws.state();
     let now = state.now();
-    let call = Call { operation: "PutImage", principal: None, now, endpoint: "" };
-    state.ecr().serve(&call, &put).unwrap();
+    let index = state.ecr().push_index("infrastructure", &images, &[tag], now).unwrap();
     drop(state);
     events.extend(function.told());
-    (digest(index.as_bytes()), images, events)
+    (index, images, events)
 }

@@ -20,9 +20,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use governance::graph::Part;
-use local_aws::ecr::image::manifest::digest;
+use local_aws::ecr::Time;
 use local_aws::ecr::scan::finding::{basic_finding, enhanced_finding};
-use local_aws::ecr::{Call, Time};
 use local_aws::template::{Identity, Stack, Template};
 use local_aws::{Fault, LocalAws};
 use scan_complete::config::Config;
@@ -126,29 +125,10 @@ impl Function {
     /// images.
     async fn push_index(&self, tag: &str, platforms: usize) -> Vec<String> {
         let images: Vec<String> = (0..platforms).map(|_| self.push(&[])).collect();
-        let media_type = "application/vnd.oci.image.index.v1+json";
-        let described = |digest: &String| {
-            json!({
-                "mediaType": "application/vnd.oci.image.manifest.v1+json",
-                "digest": digest,
-                "size": 2,
-                "platform": {"os": "linux", "architecture": "amd64"},
-            })
-        };
-        let manifests: Vec<Value> = images.iter().map(described).collect();
-        let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests})
-            .to_string();
-        let put = json!({
-            "repositoryName": INFRASTRUCTURE,
-            "imageManifest": index,
-            "imageManifestMediaType": media_type,
-            "imageTag": tag,
-        });
         let now = self.aws.state().now();
-        let call = Call { operation: "PutImage", principal: None, now, endpoint: "" };
-        self.aws.state().ecr().serve(&call, &put).unwrap();
+        let index = self.aws.state().ecr().push_index(INFRASTRUCTURE, &images, &[tag], now);
         self.aws.state().ecr().events.clear();
-        self.note(&images, &digest(index.as_bytes()), tag).await;
+        self.note(&images, &index.unwrap(), tag).await;
         images
     }
 

@@ -35,6 +35,9 @@ async fn a_process_that_is_free_serves_the_next_event() {
     assert_eq!(warm.payload["event"], json!({"n": 2}));
     assert_eq!(warm.payload["request"], *warm.request_id);
     assert_ne!(cold.request_id, warm.request_id);
+    if cfg!(target_os = "linux") {
+        assert!(cold.max_memory > Some(100_000) && warm.max_memory >= cold.max_memory);
+    }
     lambda.create(probe("probe"));
     let anew = lambda.invoke("probe", json!({})).await.unwrap();
     assert_ne!(anew.payload["process"], warm.payload["process"]);

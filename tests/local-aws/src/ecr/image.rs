@@ -226,12 +226,22 @@ impl Registry {
         principal.is_none_or(|it| !self.settings.pull_time_exclusions.contains(it))
     }
 
+    /// An image, to be changed: not its digest or its tags.
+    ///
+    /// Its times and its size (that of its manifest) are whatever they are set to, and so is
+    /// its class, of which nobody is told; [`Status::Activating`] ends by itself only where
+    /// `UpdateImageStorageClass` began it.
+    pub fn image(&mut self, repository: &str, digest: &str) -> Result<&mut Image, Error> {
+        let image = self.repository(repository)?.images.get_mut(digest);
+        image.ok_or_else(|| error("ImageNotFoundException", digest))
+    }
+
     /// The image that `imageId` names.
     pub(super) fn named_image(&mut self, input: &Value) -> Result<&mut Image, Error> {
         let (name, account) = (text(input, "repositoryName").to_owned(), self.account.clone());
-        let images = &mut self.named(input)?.images;
+        let images = &self.named(input)?.images;
         let digest = found(images, &input["imageId"], &name, &account)?.digest.clone();
-        images.get_mut(&digest).ok_or_else(|| error("ImageNotFoundException", digest))
+        self.image(&name, &digest)
     }
 }
 

@@ -1,6 +1,9 @@
 //! What each operation takes: the input shapes of ECR's service model of version 2015-09-21,
 //! as botocore 1.44.5 publishes it. An operation that does not stand here is not served.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use regex_lite::Regex;
 use serde_json::{Map, Value, json};
 
@@ -359,8 +362,16 @@ fn check_value(shape: Shape, value: &Value, path: &str) -> Result<(), Error> {
 
 /// Whether the pattern, which the model anchors at both ends, matches.
 #[must_use]
-pub fn matches(pattern: &str, text: &str) -> bool {
-    Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|regex| regex.is_match(text))
+pub fn matches(pattern: &'static str, text: &str) -> bool {
+    thread_local! {
+        /// To compile one takes longer than all the rest of a call does.
+        static COMPILED: RefCell<BTreeMap<&'static str, Option<Regex>>> = RefCell::default();
+    }
+    COMPILED.with_borrow_mut(|compiled| {
+        let anchored = || Regex::new(&format!("^(?:{pattern})$")).ok();
+        let regex = compiled.entry(pattern).or_insert_with(anchored);
+        regex.as_ref().is_some_and(|regex| regex.is_match(text))
+    })
 }
 
 fn within(

@@ -209,9 +209,7 @@ impl Registry {
             }
             outcome => outcome,
         };
-        let images = &mut self.repository(repository)?.images;
-        let image = images.get_mut(digest);
-        let image = image.ok_or_else(|| error("ImageNotFoundException", digest))?;
+        let image = self.image(repository, digest)?;
         let mut scan = Scan::begun(enhanced, now);
         scan.begun_at = image.scan.as_ref().map_or(now, |last| last.begun_at);
         match outcome {

@@ -60,6 +60,7 @@ pub async fn invoke(
         log: String::new(),
         cold_start: None,
         duration: Duration::ZERO,
+        max_memory: None,
     };
     let environment = if let Some(environment) = idle {
         Ok(environment)
@@ -90,6 +91,7 @@ pub async fn invoke(
                 environment.serve(function, request_id, event, end).await;
             invoked.duration = duration;
             invoked.log = environment.log.take();
+            invoked.max_memory = environment.max_memory();
             (served, alive.then_some(environment))
         }
     };
@@ -111,6 +113,14 @@ impl Environment {
     /// Whether its process is still there.
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The most memory that the process has held so far, in bytes: Linux knows.
+    fn max_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kilobytes: u64 = kilobytes.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kilobytes * 1_024)
     }
 
     /// Spawns a process, and says when.

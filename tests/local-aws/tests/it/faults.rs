@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use local_aws::{ACCOUNT, Fault, REGION};
+use local_aws::{ACCOUNT, Fault, REGION, inspector};
 use serde_json::json;
 
 use crate::content::image;
@@ -142,4 +142,35 @@ async fn a_panic_ends_one_connection_and_not_the_port() {
     port.aws.fault("ListImages", 1, Fault::Panic);
     assert!(port.call("ListImages", create("app")).await.is_none());
     assert_eq!(port.call("ListImages", create("app")).await.unwrap().status, 200);
+}
+
+// `Fault::Error`, of a service that has its operations in the path
+#[tokio::test]
+async fn calls_of_inspector_are_recorded_and_go_wrong_by_their_operation() {
+    let port = Port::open().await;
+    let credential = format!("Credential={ACCOUNT}/20270115/{REGION}/inspector2/aws4_request");
+    let authorization = format!("AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0");
+    let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+    let image = inspector::image_arn("app", "sha256:0");
+    let clusters = json!({"filter": {"resourceId": image}}).to_string();
+    let ask = async |path: &str, body: &str| {
+        let answer = port.send("POST", path, &headers, body.as_bytes()).await?;
+        Some((answer.status, answer.header("x-amzn-errortype").to_owned()))
+    };
+    port.aws.fault("ListCoverage", 2, Fault::Error(403, "AccessDeniedException"));
+    port.aws.fault("ListCoverage", 3, Fault::Error(429, "ThrottlingException"));
+    port.aws.fault("GetClustersForImage", 1, Fault::ResetBefore);
+    let expected = [(200, ""), (403, "AccessDeniedException"), (429, "ThrottlingException")];
+    for (status, code) in expected {
+        assert_eq!(ask("/coverage/list", "{}").await, Some((status, code.to_owned())));
+    }
+    assert_eq!(ask("/cluster/get", &clusters).await, None);
+    assert_eq!(ask("/cluster/get", &clusters).await, Some((200, String::new())));
+    assert!(port.aws.take_changes().is_empty());
+    port.aws.fault("ListCoverage", 0, Fault::Error(500, "InternalServerException"));
+    assert_eq!(ask("/coverage/list", "{}").await.map(|(status, _)| status), Some(500));
+    let calls = std::mem::take(&mut port.aws.state().calls);
+    let calls: Vec<_> =
+        calls.iter().map(|it| (it.service.as_str(), it.operation.as_str())).collect();
+    assert_eq!(calls, [("inspector2", "ListCoverage")]);
 }

@@ -24,6 +24,7 @@ mod images;
 mod immutability;
 mod layers;
 mod lifecycle;
+mod made_up;
 mod parameters;
 mod port;
 mod previews;

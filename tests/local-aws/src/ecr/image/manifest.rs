@@ -113,7 +113,14 @@ pub fn is_digest(text: &str) -> bool {
 /// Whether it has the form that calls ask of a digest, by whatever algorithm.
 #[must_use]
 pub fn looks_like_digest(text: &str) -> bool {
-    model::matches(r"[a-zA-Z0-9\-_+.]+:[a-fA-F0-9]+", text)
+    // Asked of every image of a batch: the model's pattern, without its engine.
+    text.split_once(':').is_some_and(|(algorithm, hex)| {
+        let of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+.".contains(&byte);
+        !algorithm.is_empty()
+            && algorithm.bytes().all(of_name)
+            && !hex.is_empty()
+            && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
 }
 
 /// Whether it is a tag, by the OCI distribution specification.

@@ -1,4 +1,4 @@
-//! What comes in: `PutImage`, and the push of the registry's own protocol.
+//! What comes in: `PutImage`, the push of the registry's own protocol, and what tests make up.
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html>
 
 use std::collections::BTreeSet;
@@ -97,6 +97,9 @@ impl Registry {
 
     /// A small image of one layer that nothing else has, pushed at that time with these
     /// tags, or without one.
+    ///
+    /// What else there is to an image, such as its size, its last pull and its storage class,
+    /// is set afterwards, by [`Registry::image`]: for this and for all below.
     pub fn push_made_up(
         &mut self,
         repository: &str,
@@ -104,30 +107,123 @@ impl Registry {
         at: Time,
     ) -> Result<String, Error> {
         let layer = self.unique().into_bytes();
-        let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [manifest::digest(&layer)]}});
-        let config = config.to_string().into_bytes();
-        let described = |media_type: &str, bytes: &[u8]| json!({"mediaType": media_type, "digest": manifest::digest(bytes), "size": bytes.len()});
+        let layer = self.blob(repository, "application/vnd.oci.image.layer.v1.tar+gzip", layer)?;
+        self.push_layer(repository, &layer, tags, at)
+    }
+
+    /// An index of these images, which are there, as clients push one after them: with these
+    /// tags, or without one. Another index of the same images has another digest.
+    pub fn push_index(
+        &mut self,
+        repository: &str,
+        children: &[impl AsRef<str>],
+        tags: &[&str],
+        at: Time,
+    ) -> Result<String, Error> {
+        let unique = self.unique();
+        let images = &self.repository(repository)?.images;
+        let described = |child: &dyn AsRef<str>| {
+            let digest = child.as_ref();
+            let size = images.get(digest).map_or(0, |image| image.manifest_text.len());
+            json!({
+                "mediaType": manifest::OCI_MANIFEST,
+                "digest": digest,
+                "size": size,
+                "platform": {"os": "linux", "architecture": "amd64"},
+            })
+        };
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": manifest::OCI_INDEX,
+            "manifests": children.iter().map(|child| described(child)).collect::<Vec<_>>(),
+            "annotations": {"org.opencontainers.image.revision": unique},
+        });
+        self.push_tagged(repository, &manifest, tags, at)
+    }
+
+    /// What refers to an image, by the digest that its manifest has as its subject: a signature
+    /// of the OCI specification 1.1, say, or a bill of materials. Its subject may be missing.
+    pub fn push_referrer(
+        &mut self,
+        repository: &str,
+        subject: &str,
+        artifact_type: &str,
+        at: Time,
+    ) -> Result<String, Error> {
+        let unique = self.unique();
+        let empty = self.blob(repository, "application/vnd.oci.empty.v1+json", b"{}".to_vec())?;
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": manifest::OCI_MANIFEST,
-            "config": described("application/vnd.oci.image.config.v1+json", &config),
-            "layers": [described("application/vnd.oci.image.layer.v1.tar+gzip", &layer)],
-        })
-        .to_string();
-        let layers = &mut self.repository(repository)?.layers;
-        layers.keep(config);
-        layers.keep(layer);
-        let mut push =
-            Push { repository, manifest: &manifest, media_type: None, tag: None, digest: None };
+            "artifactType": artifact_type,
+            "config": empty,
+            "layers": [empty],
+            "subject": {"mediaType": manifest::OCI_MANIFEST, "digest": subject, "size": 1},
+            "annotations": {"org.opencontainers.image.revision": unique},
+        });
+        self.push_tagged(repository, &manifest, &[], at)
+    }
+
+    /// What cosign attaches to an image by nothing but a tag, `sha256-<hex>` and this suffix:
+    /// `.sig`, `.att` or `.sbom`. The image may be missing.
+    pub fn push_attached(
+        &mut self,
+        repository: &str,
+        subject: &str,
+        suffix: &str,
+        at: Time,
+    ) -> Result<String, Error> {
+        let payload = self.unique().into_bytes();
+        let signing = "application/vnd.dev.cosign.simplesigning.v1+json";
+        let payload = self.blob(repository, signing, payload)?;
+        let tag = format!("{}{suffix}", subject.replacen(':', "-", 1));
+        self.push_layer(repository, &payload, &[&tag], at)
+    }
+
+    /// An image of this one layer.
+    fn push_layer(
+        &mut self,
+        repository: &str,
+        layer: &Value,
+        tags: &[&str],
+        at: Time,
+    ) -> Result<String, Error> {
+        let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]}});
+        let config = config.to_string().into_bytes();
+        let config = self.blob(repository, "application/vnd.oci.image.config.v1+json", config)?;
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": manifest::OCI_MANIFEST,
+            "config": config,
+            "layers": [layer],
+        });
+        self.push_tagged(repository, &manifest, tags, at)
+    }
+
+    /// Keeps a layer or a configuration, and gives its descriptor.
+    fn blob(&mut self, repository: &str, media_type: &str, bytes: Vec<u8>) -> Result<Value, Error> {
+        let size = bytes.len();
+        let digest = self.repository(repository)?.layers.keep(bytes);
+        Ok(json!({"mediaType": media_type, "digest": digest, "size": size}))
+    }
+
+    /// Pushes a manifest once for each of its tags, or without one.
+    fn push_tagged(
+        &mut self,
+        repository: &str,
+        manifest: &Value,
+        tags: &[&str],
+        at: Time,
+    ) -> Result<String, Error> {
+        let manifest = &manifest.to_string();
+        let push = |tag| Push { repository, manifest, media_type: None, tag, digest: None };
         let (first, rest) = match tags.split_first() {
             Some((first, rest)) => (Some(*first), rest),
             None => (None, tags),
         };
-        push.tag = first;
-        let digest = self.push(&push, at)?;
+        let digest = self.push(&push(first), at)?;
         for tag in rest {
-            push.tag = Some(tag);
-            self.push(&push, at)?;
+            self.push(&push(Some(tag)), at)?;
         }
         Ok(digest)
     }
