@@ -17,6 +17,7 @@ async fn main() -> ExitCode {
     let done = match handler.as_deref() {
         Ok("custom-resource") => custom_resource::run().await,
         Ok("image-push") => image_push::run().await,
+        Ok("image-sweep") => image_sweep::run().await,
         Ok("scan-complete") => scan_complete::run().await,
         Ok("slack-notifier") => slack_notifier::run().await,
         Ok("probe") => probe::run().await,
