@@ -397,7 +397,7 @@ impl fmt::Display for Except<'_> {
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::repository::properties::EncryptionType;

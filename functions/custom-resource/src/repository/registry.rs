@@ -12,11 +12,12 @@ use aws_sdk_ecr::types::{
     Repository, Tag,
 };
 use governance::image::{RepositoryName, Wildcard};
+use governance::lifecycle::same_rules;
 use governance::policy::TagMutability;
 use tokio::time::{Instant, sleep};
 
 use super::properties::{Encryption, EncryptionType};
-use super::reconcile::{Action, Impact, Observed, Standing, same_rules};
+use super::reconcile::{Action, Impact, Observed, Standing};
 use crate::arn::{OWNER_TAG, RepositoryArn};
 use crate::stack::{code, once_permitted};
 
