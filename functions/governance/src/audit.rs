@@ -79,8 +79,8 @@ pub fn audit(plan: &Plan<'_>, observed: &Observed, today: NaiveDate) -> Vec<Devi
     if observed.scan_on_push && observed.scan_frequency == "MANUAL" {
         tell(
             Rule::Scanning,
-            "ScanOnPush is true, and the scanning configuration of the registry scans this \
-             repository only by hand: its filters come before what the repository says"
+            "ScanOnPush is true, and images of this repository are scanned by hand only, by the \
+             scanning configuration of the registry or of the repository"
                 .to_owned(),
         );
     }

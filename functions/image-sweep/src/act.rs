@@ -29,8 +29,10 @@ pub struct Done {
     pub removed: Vec<usize>,
     /// The quarantine tags that went.
     pub untagged: Vec<(usize, Tag)>,
-    /// What did not go, and why.
+    /// What did not go, and why; where an answer was lost it may have.
     pub failed: Vec<(usize, String)>,
+    /// The quarantine tags that did not go, and why.
+    pub still_tagged: Vec<(usize, Tag, String)>,
     /// How many were not tried.
     pub left: usize,
 }
@@ -196,7 +198,7 @@ impl Act<'_> {
             match self.untag_one(digest, tag).await {
                 Ok(true) => done.untagged.push((*nth, tag.clone())),
                 Ok(false) => {}
-                Err(error) => done.failed.push((*nth, format!("{tag}: {error:#}"))),
+                Err(error) => done.still_tagged.push((*nth, tag.clone(), format!("{error:#}"))),
             }
         }
     }

@@ -155,5 +155,6 @@ pub async fn handle(
     let ended = context.ledger.end_run(repository, request_id, is_told).await;
     let swept = swept.with_context(|| format!("sweeping {repository}"))?;
     ended?;
+    swept.audited?;
     Ok(swept.answer)
 }

@@ -38,13 +38,15 @@ pub fn carried_out(plan: &Plan<'_>, done: &Done, hash: String, workloads: &Workl
     let untags = done.untagged.iter().filter_map(|(nth, tag)| untag(plan, *nth, tag));
     let failed = done.failed.iter();
     let failed = failed.filter_map(|(nth, why)| Some((entry(plan, *nth, workloads)?, why.clone())));
+    let tags = done.still_tagged.iter();
+    let tags = tags.filter_map(|(nth, tag, why)| Some((untag(plan, *nth, tag)?, why.clone())));
     Outcome {
         mode: plan.policy.governance.retention.enforcement,
         hash,
         examined: plan.inventory.images.len(),
         removed: images.chain(untags).collect(),
         bytes: done.removed.iter().filter_map(|nth| plan.image(*nth)).map(|it| it.bytes).sum(),
-        failed: failed.collect(),
+        failed: failed.chain(tags).collect(),
         left: done.left,
         stopped: None,
     }

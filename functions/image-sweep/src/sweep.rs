@@ -71,6 +71,8 @@ pub struct Swept {
     pub answer: Value,
     /// Whether everything was told that this run and the one before it did.
     pub is_told: bool,
+    /// What came of looking at the rest, which is to be tried again by itself.
+    pub audited: anyhow::Result<()>,
 }
 
 impl<'a> Sweep<'a> {
@@ -143,7 +145,7 @@ impl<'a> Sweep<'a> {
                 self.tell_once(&format!("blind {}", self.now.date_naive()), &self.nothing(why))
                     .await?;
                 // What an earlier run did cannot be seen either.
-                return Ok(Swept { answer, is_told: unfinished.is_none() });
+                return Ok(Swept { answer, is_told: unfinished.is_none(), audited: Ok(()) });
             }
         };
         if let Some(unfinished) = &unfinished {
@@ -166,13 +168,18 @@ impl<'a> Sweep<'a> {
             outcome = report::carried_out(&plan, &done, outcome.hash, &workloads);
         }
         self.tell(&outcome).await?;
+        // Where an answer was lost it may have gone all the same: the next run sees.
+        let is_told = outcome.failed.is_empty();
+        if !is_told {
+            let failed: Vec<Entry> = outcome.failed.iter().map(|(it, _)| it.clone()).collect();
+            self.note(&failed, &inventory).await?;
+        }
         let gone = u32::try_from(removed).unwrap_or(u32::MAX);
         let counts = Counts::of("Repository", self.repository).count("ImagesRemoved", gone);
         let counts = if outcome.stopped.is_some() { counts.one("SweepsStopped") } else { counts };
         counts.write(self.request_id, self.now);
-        self.audit(&plan).await?;
         let answer = answer::of(&plan, &workloads, &outcome, removed);
-        Ok(Swept { answer, is_told: true })
+        Ok(Swept { answer, is_told, audited: self.audit(&plan).await })
     }
 
     /// What there is, and what runs.

@@ -55,7 +55,9 @@ pub enum Status {
 }
 
 impl Status {
-    fn name(self) -> &'static str {
+    /// As `imageStatus` has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Active => "ACTIVE",
             Self::Archived => "ARCHIVED",

@@ -1,0 +1,107 @@
+//! What a run finds beside what it cleans up: told, and never changed.
+
+use std::time::Duration;
+
+use local_aws::Fault;
+use local_aws::ecr::scan::finding::basic_finding;
+use serde_json::{Value, json};
+
+use crate::{DEPLOYMENTS, Function, changes, count, kinds};
+
+fn rules(alerts: &[Value]) -> Vec<&str> {
+    let of = alerts.iter().filter(|alert| alert["kind"] == "self-audit");
+    let deviations = of.flat_map(|alert| alert["details"]["deviations"].as_array().unwrap());
+    deviations.map(|it| it["rule"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_was_changed_by_hand_is_told_when_it_changes_and_weekly() {
+    let function = Function::new("archive").await;
+    function.push("a-v1.0.0", 50.0);
+    function.sweep().await;
+    assert!(function.alerts().is_empty());
+    let by_hand = json!({"repositoryName": DEPLOYMENTS, "imageTagMutability": "IMMUTABLE"});
+    function.aws.by_hand("PutImageTagMutability", &by_hand).unwrap();
+    let delete = json!({"repositoryName": DEPLOYMENTS});
+    function.aws.by_hand("DeleteLifecyclePolicy", &delete).unwrap();
+    function.calls();
+    function.sweep().await;
+    assert_eq!(rules(&function.alerts()), ["drift", "drift"]);
+    assert_eq!(changes(&function.calls()), [""; 0]);
+    function.sweep().await;
+    assert!(function.alerts().is_empty());
+    function.push("Bad_Tag", 50.0);
+    function.sweep().await;
+    assert_eq!(rules(&function.alerts()), ["drift", "drift", "tags"]);
+    function.aws.advance(Duration::from_secs(6 * 86_400));
+    function.sweep().await;
+    assert!(function.alerts().is_empty());
+    function.aws.advance(Duration::from_secs(86_401));
+    function.sweep().await;
+    assert_eq!(kinds(&function.alerts()), ["self-audit"]);
+}
+
+#[tokio::test]
+async fn images_without_a_scan_are_told_and_only_the_latest_are_asked_after() {
+    let function = Function::new("archive").await;
+    let scanned = function.push("a-v1.0.0", 0.5);
+    {
+        let mut state = function.aws.state();
+        let found = vec![basic_finding("CVE-1", "HIGH", "openssl", "3")];
+        let now = state.now();
+        state.ecr().complete_scan(DEPLOYMENTS, &scanned, Ok(found), now).unwrap();
+    }
+    function.push("b-v1.0.0", 0.5);
+    // Not yet, and long ago.
+    function.push("c-v1.0.0", 0.01);
+    function.push("d-v1.0.0", 3.0);
+    {
+        // What was pushed made up is scanned as if it were pushed.
+        let mut state = function.aws.state();
+        let images = &mut state.ecr().repository(DEPLOYMENTS).unwrap().images;
+        let digests: Vec<String> = images.iter().map(|image| image.digest.clone()).collect();
+        for digest in digests.iter().filter(|digest| **digest != scanned) {
+            images.get_mut(digest).unwrap().scan = None;
+        }
+    }
+    function.calls();
+    function.sweep().await;
+    assert_eq!(count(&function.calls(), "DescribeImageScanFindings"), 2);
+    let alerts = function.alerts();
+    assert_eq!(rules(&alerts), ["unscanned"]);
+    let text = alerts[0]["text"].as_str().unwrap();
+    assert!(text.contains("1 image was pushed lately and not scanned: b-v1.0.0"), "{text}");
+    for nth in 0..30 {
+        function.push(&format!("e-v1.{nth}.0"), 0.6);
+    }
+    function.calls();
+    function.sweep().await;
+    assert_eq!(count(&function.calls(), "DescribeImageScanFindings"), 20);
+}
+
+#[tokio::test]
+async fn a_registry_that_scans_by_hand_only_is_told() {
+    let function = Function::new("archive").await;
+    function.push("a-v1.0.0", 0.5);
+    let others = json!([{
+        "scanFrequency": "SCAN_ON_PUSH",
+        "repositoryFilters": [{"filter": "other*", "filterType": "WILDCARD"}],
+    }]);
+    let scanning = json!({"scanType": "ENHANCED", "rules": others});
+    function.aws.by_hand("PutRegistryScanningConfiguration", &scanning).unwrap();
+    function.sweep().await;
+    assert_eq!(rules(&function.alerts()), ["scanning"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_looked_at_is_tried_again_after_the_cleanup() {
+    let function = Function::new("archive").await;
+    function.versions("a", 5);
+    function.aws.fault("GetLifecyclePolicy", 1, Fault::Error(403, "AccessDeniedException"));
+    let order = json!({"repository": DEPLOYMENTS});
+    let error = function.ask(&order, "request").await.unwrap_err();
+    assert!(format!("{error:#}").contains("reading the lifecycle policy of deployments"));
+    assert_eq!((function.active().len(), kinds(&function.alerts())), (2, vec!["cleanup"]));
+    function.ask(&order, "request").await.unwrap();
+    assert!(function.alerts().is_empty());
+}

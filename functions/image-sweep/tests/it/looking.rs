@@ -1,0 +1,160 @@
+//! What a run sees, and what it does where it cannot see.
+
+use local_aws::Fault;
+use serde_json::json;
+
+use crate::{DEPLOYMENTS, Function, changes, count, digests, sorted};
+
+// 5, 13
+#[tokio::test]
+async fn an_index_its_images_and_its_signature_go_as_one_or_stay_as_one() {
+    for enforcement in ["archive", "delete"] {
+        let function = Function::new(enforcement).await;
+        let old = function.index("a-v1.0.0", 90.0);
+        let kept = [function.index("a-v2.0.0", 80.0), function.index("a-v3.0.0", 70.0)];
+        let answer = function.sweep().await;
+        assert_eq!((&answer["removed"], &answer["failed"]), (&json!(4), &json!(0)));
+        assert_eq!(digests(&answer["removals"]), sorted(old.to_vec()));
+        assert_eq!(function.active(), sorted(kept.concat()));
+    }
+}
+
+// 6
+#[tokio::test]
+async fn an_index_that_cannot_be_read_stops_the_run_and_is_told_once_a_day() {
+    let function = Function::new("delete").await;
+    let [index, ..] = function.index("a-v9.0.0", 10.0);
+    function.versions("a", 5);
+    let before = function.active();
+    // As a manifest of something else than JSON would be.
+    function.aws.state().ecr().image(DEPLOYMENTS, &index).unwrap().manifest_text = "{".to_owned();
+    let answer = function.sweep().await;
+    let why = answer["stopped"].as_str().unwrap();
+    assert!(why.contains(&index) && why.contains("cannot be read"), "{why}");
+    assert_eq!((function.active(), answer.get("removed")), (before.clone(), None));
+    let alerts = function.alerts();
+    let [alert] = &alerts[..] else { panic!("{alerts:#?}") };
+    assert_eq!((&alert["kind"], &alert["details"]["stopped"]), (&json!("cleanup"), &json!(why)));
+    function.sweep().await;
+    assert!(function.alerts().is_empty() && function.active() == before);
+    function.aws.advance(std::time::Duration::from_secs(86_400));
+    function.sweep().await;
+    assert_eq!(function.alerts().len(), 1);
+    assert_eq!(function.read().await["stopped"], why);
+    // One in the archive cannot be read either, and needs not be.
+    function.aws.state().ecr().image(DEPLOYMENTS, &index).unwrap().status =
+        local_aws::ecr::image::Status::Archived;
+    assert_eq!(function.sweep().await["removed"], 3);
+}
+
+// 8
+#[tokio::test(start_paused = true)]
+async fn a_page_that_does_not_come_removes_nothing() {
+    let function = Function::new("delete").await;
+    let images = function.versions("a", 1_010);
+    function.calls();
+    for nth in 2..8 {
+        function.aws.fault("DescribeImages", nth, Fault::Error(400, "ThrottlingException"));
+    }
+    let order = json!({"repository": DEPLOYMENTS});
+    let error = function.ask(&order, "request").await.unwrap_err();
+    assert!(format!("{error:#}").contains("ThrottlingException"), "{error:#}");
+    assert_eq!(function.active().len(), images.len());
+    assert_eq!(changes(&function.calls()), [""; 0]);
+}
+
+// 15
+#[tokio::test(start_paused = true)]
+async fn without_seeing_what_runs_nothing_goes() {
+    // Denied, throttled, not there.
+    for fault in [
+        Fault::Error(403, "AccessDeniedException"),
+        Fault::Error(429, "ThrottlingException"),
+        Fault::Error(500, "InternalServerException"),
+    ] {
+        for operation in ["ListCoverage", "GetRegistryScanningConfiguration"] {
+            let function = Function::inspected().await;
+            let images = function.versions("a", 5);
+            function.runs(&images[0]);
+            function.aws.fault(operation, 0, fault.clone());
+            let answer = function.sweep().await;
+            let why = answer["stopped"].as_str().unwrap();
+            assert!(why.starts_with("what is in use cannot be seen: "), "{why}");
+            assert_eq!(function.active(), sorted(images));
+            assert_eq!(function.alerts()[0]["details"]["stopped"], why);
+        }
+    }
+    // Enhanced scanning was switched off: what Inspector says is stale.
+    let function = Function::inspected().await;
+    let images = function.versions("a", 5);
+    function.runs(&images[0]);
+    let basic = json!({"scanType": "BASIC", "rules": []});
+    function.aws.by_hand("PutRegistryScanningConfiguration", &basic).unwrap();
+    let answer = function.sweep().await;
+    assert!(answer["stopped"].as_str().unwrap().contains("no enhanced scanning"), "{answer}");
+    // It sees nothing at all.
+    let function = Function::inspected().await;
+    let images = function.versions("a", 5);
+    let answer = function.sweep().await;
+    assert!(answer["stopped"].as_str().unwrap().contains("names no image"), "{answer}");
+    assert_eq!(function.active(), sorted(images));
+}
+
+// 1
+#[tokio::test]
+async fn what_inspector_sees_run_is_kept_and_the_workload_is_named() {
+    use local_aws::inspector::{Cluster, Orchestrator, Workload, image_arn};
+    let function = Function::inspected().await;
+    let images = function.versions("a", 5);
+    let [index, part, ..] = function.index("a-v0.9.0", 200.0);
+    function.runs(&images[1]);
+    // What runs is an image of the index.
+    function.runs(&part);
+    let workload = Workload {
+        last_in_use: 1_799_900_000,
+        running: 2,
+        stopped: 0,
+        of: Orchestrator::Eks {
+            namespace: "llm".to_owned(),
+            owners: vec![("litellm".to_owned(), "Deployment".to_owned())],
+        },
+    };
+    let cluster = Cluster {
+        arn: "arn:aws:eks:us-east-1:123456789012:cluster/production".to_owned(),
+        workloads: vec![workload],
+    };
+    let arn = image_arn(DEPLOYMENTS, &images[1]);
+    function.aws.services().inspector().clusters.insert(arn, vec![cluster]);
+    let answer = function.sweep().await;
+    assert_eq!(digests(&answer["removals"]), sorted(vec![images[0].clone(), images[2].clone()]));
+    assert!(function.active().contains(&index) && function.active().contains(&images[1]));
+    let keeps = answer["keeps"].as_array().unwrap();
+    let reason = |digest: &String| {
+        let entry = keeps.iter().find(|entry| entry["digest"] == *digest).unwrap();
+        entry["reason"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        reason(&images[1]),
+        "it is in use, 2 times by Amazon Inspector: production llm/litellm"
+    );
+    assert!(reason(&index).contains("in use") && reason(&index).contains(&part));
+    let calls = function.calls();
+    assert_eq!((count(&calls, "ListCoverage"), count(&calls, "GetClustersForImage")), (1, 2));
+}
+
+// 13
+#[tokio::test]
+async fn an_orphan_goes_only_once_its_subject_is_certainly_gone() {
+    let function = Function::new("delete").await;
+    let there = function.push("a-v1.0.0", 100.0);
+    let gone = format!("sha256:{}", "0".repeat(64));
+    let orphan = {
+        let mut state = function.aws.state();
+        let at = crate::NOW - 100.0 * crate::DAY;
+        state.ecr().push_attached(DEPLOYMENTS, &gone, ".sig", at).unwrap()
+    };
+    let answer = function.sweep().await;
+    assert_eq!(digests(&answer["removals"]), [orphan]);
+    assert!(answer["removals"][0]["reason"].as_str().unwrap().contains(&gone));
+    assert_eq!(function.active(), [there]);
+}

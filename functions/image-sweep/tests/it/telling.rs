@@ -1,0 +1,148 @@
+//! Who is told what, and how often.
+
+use serde_json::json;
+
+use crate::{DEPLOYMENTS, Function, digests, kinds, sorted};
+
+#[tokio::test]
+async fn what_went_is_told_with_its_bytes_and_the_way_back_and_then_there_is_silence() {
+    let function = Function::new("archive").await;
+    let images = function.versions("a", 5);
+    let answer = function.sweep().await;
+    assert_eq!((&answer["removed"], &answer["bytes"]), (&json!(3), &json!(3_000_000)));
+    let alerts = function.alerts();
+    let [alert] = &alerts[..] else { panic!("{alerts:#?}") };
+    let details = &alert["details"];
+    assert_eq!(digests(&details["images"]), sorted(images[..3].to_vec()));
+    assert_eq!(
+        json!([details["examined"], details["kept"], details["removed"], details["bytes"]]),
+        json!([5, 2, 3, 3_000_000])
+    );
+    assert_eq!((&details["mode"], &details["stopped"]), (&json!("archive"), &json!(null)));
+    let command = alert["remedies"][0]["command"].as_str().unwrap();
+    assert!(images[..3].iter().all(|image| command.contains(image)), "{command}");
+    assert_eq!(
+        (&alert["account"], &alert["region"]),
+        (&json!("123456789012"), &json!("us-east-1"))
+    );
+    assert_eq!(alert["source"], json!({"id": "request", "time": "2027-01-15T08:00:00Z"}));
+    let answer = function.sweep().await;
+    assert_eq!((&answer["planned"], &answer["examined"]), (&json!(0), &json!(5)));
+    assert!(function.alerts().is_empty());
+}
+
+#[tokio::test]
+async fn a_plan_that_is_not_carried_out_is_told_once_and_another_one_again() {
+    let function = Function::new("report").await;
+    function.versions("a", 3);
+    for (id, alerts) in [("one", 1), ("two", 0), ("three", 0)] {
+        function.ask(&json!({"repository": DEPLOYMENTS}), id).await.unwrap();
+        assert_eq!(function.alerts().len(), alerts, "{id}");
+    }
+    function.push("a-v9.0.0", 50.0);
+    function.sweep().await;
+    assert_eq!(kinds(&function.alerts()), ["cleanup"]);
+}
+
+// 16
+#[tokio::test]
+async fn a_plan_that_takes_too_much_is_stopped_told_once_and_done_when_it_is_confirmed() {
+    let function = Function::new("archive").await;
+    let images = function.versions("a", 40);
+    let answer = function.sweep().await;
+    assert_eq!((&answer["planned"], &answer["removed"]), (&json!(38), &json!(0)));
+    assert!(answer["stopped"].as_str().unwrap().contains("38 of 40"), "{answer}");
+    let alerts = function.alerts();
+    let [alert] = &alerts[..] else { panic!("{alerts:#?}") };
+    assert_eq!(alert["title"], "The cleanup of deployments was stopped");
+    let labels: Vec<&str> = alert["remedies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["label"].as_str().unwrap())
+        .collect();
+    assert_eq!(labels, ["Read the plan", "Carry it out all the same"]);
+    function.sweep().await;
+    assert!(function.alerts().is_empty() && function.active().len() == images.len());
+
+    let hash = function.read().await["hash"].as_str().unwrap().to_owned();
+    assert_eq!(alert["details"]["hash"], hash.as_str());
+    assert!(alert["remedies"][1]["command"].as_str().unwrap().contains(&hash));
+    let confirm = |hash: &str| json!({"repository": DEPLOYMENTS, "confirm": hash});
+    let error = function.ask(&confirm("0123456789abcdef"), "by-hand").await.unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.contains(&format!("the plan is another one by now, {hash}")), "{error}");
+    assert_eq!(function.active().len(), images.len());
+    let answer = function.ask(&confirm(&hash), "by-hand").await.unwrap();
+    assert_eq!((&answer["removed"], &answer["stopped"]), (&json!(38), &json!(null)));
+    assert_eq!(function.active(), sorted(images[38..].to_vec()));
+    // What was confirmed was that.
+    let error = function.ask(&confirm(&hash), "again").await.unwrap_err();
+    assert!(format!("{error:#}").contains("another one by now"));
+}
+
+#[tokio::test]
+async fn what_is_only_reported_is_not_carried_out_by_a_hash_either() {
+    let function = Function::new("report").await;
+    let images = function.versions("a", 5);
+    let hash = function.read().await["hash"].clone();
+    let confirm = json!({"repository": DEPLOYMENTS, "confirm": hash});
+    let error = function.ask(&confirm, "by-hand").await.unwrap_err();
+    assert!(
+        format!("{error:#}").ends_with("the enforcement of deployments is report"),
+        "{error:#}"
+    );
+    assert_eq!(function.active().len(), images.len());
+}
+
+#[tokio::test]
+async fn an_image_is_explained_by_its_tag_and_by_its_digest() {
+    let function = Function::new("archive").await;
+    let [index, one, other, signature] = function.index("a-v0.1.0", 200.0);
+    function.versions("a", 2);
+    for image in ["a-v0.1.0", &index] {
+        let ask = json!({"repository": DEPLOYMENTS, "image": image});
+        let answer = function.ask(&ask, "by-hand").await.unwrap();
+        assert_eq!(answer["decision"], "archive");
+        assert_eq!(answer["reason"], "number 3 of 3 of a, which keeps 2");
+        assert_eq!(answer["unit"]["image"], index.as_str());
+        let parts: Vec<&str> = answer["unit"]["parts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it.as_str().unwrap())
+            .collect();
+        assert!(parts.contains(&one.as_str()) && parts.contains(&other.as_str()));
+        assert_eq!(answer["unit"]["referrers"], json!([signature]));
+        assert_eq!(answer["status"], "ACTIVE");
+    }
+    let ask = json!({"repository": DEPLOYMENTS, "image": one, "mode": "report"});
+    let answer = function.ask(&ask, "by-hand").await.unwrap();
+    assert!(answer["reason"].as_str().unwrap().starts_with(&format!("it is part of {index}")));
+    let ask = json!({"repository": DEPLOYMENTS, "image": "nothing"});
+    let error = function.ask(&ask, "by-hand").await.unwrap_err();
+    assert_eq!(format!("{error:#}"), r#"there is no image "nothing" in deployments"#);
+    assert!(function.alerts().is_empty() && function.aws.take_changes().is_empty());
+}
+
+#[tokio::test]
+async fn the_largest_answer_fits() {
+    let function = Function::with(&json!({"KeepPerComponent": 1})).await;
+    {
+        let mut state = function.aws.state();
+        let long = "x".repeat(110);
+        for nth in 0..60 {
+            let tags: Vec<String> =
+                (0..1_000).map(|tag| format!("a-v1.{nth}.{tag}-{long}")).collect();
+            let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+            let at = crate::NOW - f64::from(100 + nth) * crate::DAY;
+            state.ecr().push_made_up(DEPLOYMENTS, &tags, at).unwrap();
+        }
+        state.ecr().events.clear();
+    }
+    let answer = function.read().await;
+    assert_eq!((&answer["planned"], &answer["examined"]), (&json!(59), &json!(60)));
+    let listed = answer["removals"].as_array().unwrap().len();
+    assert!((10..59).contains(&listed), "{listed}");
+    assert!(answer.to_string().len() < 6_000_000);
+}

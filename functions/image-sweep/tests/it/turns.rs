@@ -1,0 +1,82 @@
+//! Who runs, where several ask at once.
+
+use std::time::Duration;
+
+use local_aws::Fault;
+use serde_json::{Value, json};
+
+use crate::{DEPLOYMENTS, Function, count, event};
+
+// 21
+#[tokio::test]
+async fn a_burst_of_pushes_costs_one_run_and_a_call_each() {
+    let function = Function::new("archive").await;
+    function.versions("a", 5);
+    let push = event("pushed");
+    function.calls();
+    for nth in 0..20 {
+        let answer = function.ask(&push, &format!("push-{nth}")).await.unwrap();
+        assert_eq!(answer.is_null(), nth > 0);
+        let calls = function.calls();
+        assert!(nth == 0 || calls == ["UpdateItem"], "{calls:?}");
+        assert!(nth > 0 || count(&calls, "UpdateImageStorageClass") == 3, "{calls:?}");
+    }
+    assert_eq!(function.alerts().len(), 1);
+    function.aws.advance(Duration::from_secs(3_600));
+    function.versions("b", 3);
+    let answer = function.ask(&push, "an-hour-later").await.unwrap();
+    assert_eq!(answer["removed"], 1);
+}
+
+// 21
+#[tokio::test]
+async fn an_attempt_of_the_push_that_has_the_hour_goes_on() {
+    let function = Function::new("archive").await;
+    function.versions("a", 5);
+    let push = event("pushed");
+    function.aws.fault("DescribeImages", 1, Fault::Error(403, "AccessDeniedException"));
+    function.ask(&push, "push").await.unwrap_err();
+    assert!(function.ask(&push, "another").await.unwrap().is_null());
+    assert_eq!(function.ask(&push, "push").await.unwrap()["removed"], 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_runs_at_once_are_one() {
+    let function = Function::new("archive").await;
+    function.versions("a", 30);
+    function.aws.fault("DescribeImages", 0, Fault::Slow(Duration::from_secs(2)));
+    let order = json!({"repository": DEPLOYMENTS});
+    let ask = |id: &'static str| function.ask(&order, id);
+    let (one, other) = tokio::join!(ask("one"), ask("other"));
+    let (one, other): (Value, Value) = (one.unwrap(), other.unwrap());
+    assert_eq!(other, json!({"repository": DEPLOYMENTS, "stopped": "another run is under way"}));
+    assert_eq!(one["stopped"].as_str().map(|it| it.contains("MaxRemovePercent")), Some(true));
+    // And then it is the other one's turn.
+    assert_eq!(ask("other").await.unwrap()["planned"], 28);
+}
+
+#[tokio::test]
+async fn a_run_that_failed_gives_its_turn_away() {
+    let function = Function::new("archive").await;
+    function.versions("a", 5);
+    function.aws.fault("DescribeImages", 1, Fault::Error(403, "AccessDeniedException"));
+    let order = json!({"repository": DEPLOYMENTS});
+    let error = function.ask(&order, "one").await.unwrap_err();
+    let error = format!("{error:#}");
+    assert!(
+        error.starts_with("sweeping deployments: listing the images of deployments: AccessDenied"),
+        "{error}"
+    );
+    assert_eq!(function.ask(&order, "other").await.unwrap()["removed"], 3);
+}
+
+#[tokio::test]
+async fn a_run_whose_turn_was_taken_over_removes_nothing() {
+    let function = Function::new("archive").await;
+    let images = function.versions("a", 5);
+    // Somebody took over while it looked: its lease was over.
+    function.aws.fault("UpdateItem", 2, Fault::Error(400, "ConditionalCheckFailedException"));
+    let error = function.ask(&json!({"repository": DEPLOYMENTS}), "one").await.unwrap_err();
+    assert!(format!("{error:#}").contains("longer than its lease"), "{error:#}");
+    assert_eq!(function.active().len(), images.len());
+}
