@@ -156,9 +156,9 @@ impl Tag {
     /// referrers tag schema have it.
     #[must_use]
     pub fn subject(&self) -> Option<Digest> {
-        let name = [".sig", ".att", ".sbom"].iter().find_map(|kind| self.0.strip_suffix(kind));
-        let hex = name.unwrap_or(&self.0).strip_prefix("sha256-")?;
-        format!("sha256:{hex}").parse().ok()
+        let name = self.0.strip_prefix("sha256-")?;
+        let hex = [".sig", ".att", ".sbom"].iter().find_map(|kind| name.strip_suffix(kind));
+        format!("sha256:{}", hex.unwrap_or(name)).try_into().ok()
     }
 }
 

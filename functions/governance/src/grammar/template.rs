@@ -60,33 +60,35 @@ impl Placeholder {
     fn is_whole(self, text: &str) -> bool {
         match self {
             Self::Semver => is_semver(text),
-            _ => self.ends(text).any(|end| end == text.len()),
+            _ => self.ends(text, |end| (end == text.len()).then_some(())).is_some(),
         }
     }
 
-    /// How long such a thing at the beginning of `text` can be, the likeliest first, as
-    /// [`Placeholder::pattern`] has it; of a version, nothing.
-    fn ends(self, text: &str) -> Box<dyn Iterator<Item = usize> + '_> {
+    /// The first that `of` gives for how long such a thing at the beginning of `text` can be,
+    /// the likeliest first, as [`Placeholder::pattern`] has it; of a version, nothing.
+    fn ends<T>(self, text: &str, mut of: impl FnMut(usize) -> Option<T>) -> Option<T> {
         let bytes = text.as_bytes();
         let run = |is: fn(u8) -> bool| bytes.iter().take_while(|byte| is(**byte)).count();
         let words = || {
             let is_word = |end: &usize| !bytes.get(..*end).is_some_and(|it| it.ends_with(b"-"));
-            let hyphens = text.find("--").map_or(usize::MAX, |at| at + 1);
+            let hyphens = bytes.windows(2).position(|two| two == b"--");
+            let hyphens = hyphens.map_or(usize::MAX, |at| at + 1);
             let run = if text.starts_with('-') { 0 } else { run(is_of_words).min(hyphens) };
             (1..=run).filter(is_word)
         };
         match self {
-            Self::Component => Box::new(words()),
-            Self::Slug => Box::new(words().rev()),
-            Self::Semver => Box::new(std::iter::empty()),
-            Self::Sha => Box::new((7..=run(is_hex).min(64)).rev()),
+            Self::Component => words().find_map(of),
+            Self::Slug => words().rev().find_map(of),
+            Self::Semver => None,
+            Self::Sha => (7..=run(is_hex).min(64)).rev().find_map(of),
             Self::Channel => {
-                let found = CHANNELS.iter().filter(move |channel| text.starts_with(**channel));
-                Box::new(found.map(|channel| channel.len()))
+                let found = CHANNELS.iter().filter(|channel| text.starts_with(**channel));
+                found.map(|channel| channel.len()).find_map(of)
             }
-            Self::Date => Box::new(is_date(text).then_some(8).into_iter()),
-            Self::Number if text.starts_with('0') => Box::new(std::iter::once(1)),
-            Self::Number => Box::new((1..=run(|byte| byte.is_ascii_digit())).rev()),
+            Self::Date if is_date(text) => of(8),
+            Self::Date => None,
+            Self::Number if text.starts_with('0') => of(1),
+            Self::Number => (1..=run(|byte| byte.is_ascii_digit())).rev().find_map(of),
         }
     }
 }
@@ -253,6 +255,10 @@ fn matched<'t>(
     let (name, rest) = match parts.split_first() {
         None => return text.is_empty().then(Vec::new),
         Some((Part::Literal(literal), rest)) => {
+            // Most ends are told by one letter.
+            if literal.as_bytes().first() != text.as_bytes().first() {
+                return None;
+            }
             return matched(rest, text.strip_prefix(literal.as_str())?, failed);
         }
         Some((Part::Placeholder(name), [])) => {
@@ -265,14 +271,12 @@ fn matched<'t>(
     if tried & bit != 0 {
         return None;
     }
-    let mut ends = name.ends(text);
-    let found = ends.find_map(|end| {
+    let found = name.ends(text, |end| {
         let (it, after) = text.split_at_checked(end)?;
         let mut found = matched(rest, after, failed)?;
         found.push((name, it));
         Some(found)
     });
-    drop(ends);
     if found.is_none()
         && let Some(tried) = failed.get_mut(rest.len())
     {
