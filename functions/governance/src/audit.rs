@@ -287,12 +287,12 @@ mod tests {
             Some(observed),
             &GOOD,
             &expect![[r#"
-            drift: the tags are MUTABLE, and the policy says IMMUTABLE
-            drift: the lifecycle policy is not the one that was deployed
-            dead-rule: no image is one for the lifecycle rule 1, "Keep"
-            scanning: ScanOnPush is true, and the scanning configuration of the registry scans this repository only by hand: its filters come before what the repository says
-            unscanned: 1 image was pushed lately and not scanned: a-v1.0.0
-        "#]],
+                drift: the tags are MUTABLE, and the policy says IMMUTABLE
+                drift: the lifecycle policy is not the one that was deployed
+                dead-rule: no image is one for the lifecycle rule 1, "Keep"
+                scanning: ScanOnPush is true, and images of this repository are scanned by hand only, by the scanning configuration of the registry or of the repository
+                unscanned: 1 image was pushed lately and not scanned: a-v1.0.0
+            "#]],
         );
         check(
             &[],

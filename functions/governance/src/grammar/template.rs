@@ -79,14 +79,13 @@ impl Placeholder {
         match self {
             Self::Component => words().find_map(of),
             Self::Slug => words().rev().find_map(of),
-            Self::Semver => None,
             Self::Sha => (7..=run(is_hex).min(64)).rev().find_map(of),
             Self::Channel => {
                 let found = CHANNELS.iter().filter(|channel| text.starts_with(**channel));
                 found.map(|channel| channel.len()).find_map(of)
             }
             Self::Date if is_date(text) => of(8),
-            Self::Date => None,
+            Self::Date | Self::Semver => None,
             Self::Number if text.starts_with('0') => of(1),
             Self::Number => (1..=run(|byte| byte.is_ascii_digit())).rev().find_map(of),
         }
