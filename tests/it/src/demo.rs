@@ -5,6 +5,7 @@
 mod inbox;
 mod pushes;
 mod scans;
+mod sweeps;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -12,7 +13,7 @@ use std::net::Ipv4Addr;
 use anyhow::{Context as _, anyhow, bail};
 use local_aws::cloudformation::{Deployment, Made};
 use local_aws::template::Template;
-use local_aws::{ACCOUNT, LocalAws, REGION};
+use local_aws::{ACCOUNT, LocalAws, REGION, Rule};
 use serde_json::{Value, json};
 
 use self::inbox::Inbox;
@@ -33,8 +34,8 @@ pub async fn run() -> anyhow::Result<()> {
 
     step(
         "Deploy infra/sam/template.yaml",
-        "With its defaults, an AlertEmail, a SlackWebhookSecretArn, RepositoryNamePatterns, and \
-         one line more: a tag that is forbidden. The functions run as processes. For each \
+        "With its defaults, an AlertEmail, a SlackWebhookSecretArn, RepositoryNamePatterns, \
+         ProtectTags, and one line more: a tag that is forbidden. The functions run as processes. For each \
          Custom:: resource it is asked as CloudFormation asks, says what it is about to do (the \
          indented lines, from its log), and does it.",
     );
@@ -56,7 +57,7 @@ pub async fn run() -> anyhow::Result<()> {
         println!("   {name}");
         // A command stays whole, to be copied.
         if value.starts_with('[') {
-            broken(value, &[',']).for_each(|line| println!("      {line}"));
+            broken(value, &[','], WIDTH).for_each(|line| println!("      {line}"));
         } else {
             println!("      {value}");
         }
@@ -64,9 +65,15 @@ pub async fn run() -> anyhow::Result<()> {
 
     subscribe_queue(&aws, output(&outputs, "AlertTopicArn")?).await?;
     let inbox = |function| Inbox { aws: &aws, function };
+    // Pushes are for it too, once an hour. What it makes of them comes last, and by itself.
+    let sweeper = inbox("ecr-warden-ImageSweepFunction");
+    let is_for_it = |rule: &mut Rule| rule.function == sweeper.function;
+    let its_rules: Vec<Rule> = aws.state().rules.extract_if(.., is_for_it).collect();
     pushes::show(&inbox("ecr-warden-ImagePushFunction")).await?;
     let parameter = output(&outputs, "AcceptedRisksParameter")?;
     scans::show(&inbox("ecr-warden-ScanCompleteFunction"), parameter).await?;
+    aws.state().rules.extend(its_rules);
+    sweeps::show(&sweeper).await?;
     aws.lambda().stop();
     Ok(())
 }
@@ -99,15 +106,15 @@ fn step(what: &str, why: &str) {
 
 /// The text in lines that fit a terminal.
 fn folded(text: &str) -> impl Iterator<Item = String> {
-    broken(text, &[' '])
+    broken(text, &[' '], WIDTH)
 }
 
-/// The text in lines that fit a terminal, wherever they can be broken after one of these.
-fn broken(text: &str, after: &[char]) -> impl Iterator<Item = String> {
+/// The text in lines of this width, wherever they can be broken after one of these.
+fn broken(text: &str, after: &[char], width: usize) -> impl Iterator<Item = String> {
     let mut lines = vec![String::new()];
     for piece in text.split_inclusive(after) {
         match lines.last_mut() {
-            Some(line) if line.is_empty() || line.len() + piece.trim_end().len() <= WIDTH => {
+            Some(line) if line.is_empty() || line.len() + piece.trim_end().len() <= width => {
                 line.push_str(piece);
             }
             _ => lines.push(piece.to_owned()),
@@ -123,6 +130,7 @@ async fn deploy(aws: &LocalAws, secret: &str) -> anyhow::Result<BTreeMap<String,
     let template = Template::read(&[before, grammar, forbidden, after].concat())?;
     let parameters = [
         ("AlertEmail", "platform-team@example.com"),
+        ("ProtectTags", "*-lts"),
         ("RepositoryNamePatterns", "infrastructure deployments"),
         ("SlackWebhookSecretArn", secret),
     ];

@@ -40,12 +40,18 @@ impl Inbox<'_> {
         of.map(|delivery| Ok(serde_json::from_str(&delivery.message)?)).collect()
     }
 
+    /// Shows all of them.
     pub fn show_alerts(&self, as_json: bool, in_slack: bool) {
+        self.show_alerts_with("", as_json, in_slack);
+    }
+
+    /// Shows those whose text has this in it, such as a title; the others were looked at.
+    pub fn show_alerts_with(&self, part: &str, as_json: bool, in_slack: bool) {
         let indented = |text: &str| {
             text.lines().for_each(|line| println!("{}", format!("      {line}").trim_end()));
         };
         let state = self.aws.state();
-        for delivery in &state.deliveries {
+        for delivery in state.deliveries.iter().filter(|it| it.message.contains(part)) {
             match delivery.protocol.as_str() {
                 "email" => {
                     println!("\n   e-mail to {}", delivery.endpoint);
@@ -65,9 +71,10 @@ impl Inbox<'_> {
         }
         drop(state);
         for message in self.aws.slack().take_messages() {
-            if in_slack {
+            let text = slack::render(&message);
+            if in_slack && text.contains(part) {
                 println!("\n   in Slack");
-                indented(&slack::render(&message));
+                indented(&text);
             }
         }
     }

@@ -29,6 +29,20 @@ fn the_demonstration_shows_what_stands_and_ends_well() {
         "Subject: infrastructure:litellm-v1.80.7 has no open findings any more",
         "ECR says FAILED (UnsupportedImageError",
         "The image is in use by 3 tasks or pods.",
+        "myapp-v1.0.4                    archive   number 13 of 17 of myapp, which keeps 10",
+        "myapp-prod myapp-v1.0.2         keep      the channel myapp-prod points at it",
+        "myapp-v1.0.1-lts                keep      the tag myapp-v1.0.1-lts is protected by *-lts",
+        "billing-v0.9.0                  keep      number 1 of 1 of billing, which keeps 10",
+        "keep: it was pulled on ",
+        "in the archive of deployments now: 7, as planned",
+        "Subject: 7 images of deployments went to the archive",
+        "INFORMATIONAL: 7 images of deployments went to the archive",
+        ", and its 14 days are over",
+        ": untag: the image conforms by now, and is not in quarantine any more",
+        "told: 1 image of deployments went to the archive",
+        "Nothing was removed: 35 of 65 images would go, and MaxRemovePercent=25 allows fewer.",
+        "told: 35 images of deployments went to the archive",
+        "- the tags are MUTABLE, and the policy says IMMUTABLE",
     ] {
         assert!(text.contains(expected), "{expected:?} is missing:\n{text}");
     }
