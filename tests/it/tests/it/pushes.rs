@@ -12,7 +12,7 @@ use local_aws::template::Template;
 use local_aws::{Fault, LocalAws};
 use serde_json::{Value, json};
 
-use crate::{probe, program};
+use crate::{probe, program, without_sweeps};
 
 const FUNCTION: &str = "stack-ImagePushFunction";
 
@@ -32,6 +32,7 @@ async fn deployed(enforcement: &str) -> (LocalAws, Server) {
         program: program(),
     };
     aws.deploy(&deployment, |_| ()).await.unwrap();
+    without_sweeps(&aws);
     aws.lambda().retry_after([Duration::from_millis(10), Duration::from_millis(10)]);
     (aws, server)
 }

@@ -12,7 +12,7 @@ use local_aws::template::Template;
 use local_aws::{Fault, LocalAws};
 use serde_json::{Value, json};
 
-use crate::program;
+use crate::{program, without_sweeps};
 
 const FUNCTION: &str = "stack-ScanCompleteFunction";
 
@@ -29,6 +29,7 @@ async fn deployed() -> (LocalAws, Server, BTreeMap<String, String>) {
         program: program(),
     };
     let outputs = aws.deploy(&deployment, |_| ()).await.unwrap();
+    without_sweeps(&aws);
     aws.lambda().retry_after([Duration::from_millis(10), Duration::from_millis(10)]);
     let (_, queue) = aws.make("AWS::SQS::Queue", "inbox", &json!({})).await.unwrap();
     let topic = &outputs["AlertTopicArn"];

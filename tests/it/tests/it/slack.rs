@@ -13,7 +13,7 @@ use local_aws::template::Template;
 use serde_json::{Value, json};
 
 use crate::pushes::receive;
-use crate::{probe, program};
+use crate::{probe, program, without_sweeps};
 
 const FUNCTION: &str = "stack-SlackNotifierFunction";
 const SECRET: &str = "marked-secret";
@@ -49,6 +49,7 @@ impl Deployed {
             program: program(),
         };
         aws.deploy(&deployment, |_| ()).await.unwrap();
+        without_sweeps(&aws);
         aws.lambda().retry_after([Duration::from_millis(10), Duration::from_millis(10)]);
         Self { aws, secret, _aws: server, _slack: slack }
     }
