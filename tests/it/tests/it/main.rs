@@ -14,6 +14,7 @@ mod readme;
 mod scans;
 mod services;
 mod slack;
+mod sweeps;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

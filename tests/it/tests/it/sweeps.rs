@@ -1,0 +1,311 @@
+//! `image-sweep` as a process of the deployed stack: killed at any call, run twice at once, and
+//! begun by many pushes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use local_aws::cloudformation::Deployment;
+use local_aws::ecr::{DAY, Registry, Time};
+use local_aws::server::Server;
+use local_aws::template::Template;
+use local_aws::{Fault, LocalAws};
+use serde_json::{Value, json};
+
+use crate::program;
+
+const FUNCTION: &str = "stack-ImageSweepFunction";
+const REPOSITORY: &str = "deployments";
+
+/// A request or an event of `events/image-sweep`.
+macro_rules! event {
+    ($name:literal) => {
+        serde_json::from_str::<Value>(include_str!(concat!(
+            "../../../../events/image-sweep/",
+            $name,
+            ".json"
+        )))
+        .unwrap()
+    };
+}
+
+/// The deployed stack with this enforcement, its alerts coming to a queue.
+async fn deployed(enforcement: &str) -> (LocalAws, Server) {
+    let aws = LocalAws::default();
+    let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let template = Template::read(include_str!("../../../../infra/sam/template.yaml")).unwrap();
+    let parameters = [("CleanupEnforcement".to_owned(), enforcement.to_owned())].into();
+    let deployment = Deployment {
+        template: &template,
+        name: "stack",
+        parameters: &parameters,
+        program: program(),
+    };
+    let outputs = aws.deploy(&deployment, |_| ()).await.unwrap();
+    aws.lambda().retry_after([Duration::from_millis(10), Duration::from_millis(10)]);
+    let (_, queue) = aws.make("AWS::SQS::Queue", "inbox", &json!({})).await.unwrap();
+    let topic = &outputs["AlertTopicArn"];
+    let inbox = json!({"TopicArn": topic, "Protocol": "sqs", "Endpoint": queue["Arn"]});
+    aws.make("AWS::SNS::Subscription", "inbox", &inbox).await.unwrap();
+    (aws, server)
+}
+
+/// What there is in the repository: the digest of each image, by what it is here.
+type Images = BTreeMap<String, String>;
+
+/// Puts images of all kinds in the repository, in the place of what was there, and tells nobody.
+/// Ten of `app` are kept. The tag that breaks the rules is another one each time, which is news.
+fn fill(aws: &LocalAws, time: usize) -> Images {
+    let mut state = aws.state();
+    let now = state.now();
+    let registry = state.ecr();
+    let images = &mut registry.repositories.get_mut(REPOSITORY).unwrap().images;
+    *images = local_aws::ecr::Images::default();
+    let mut filled = Filled { registry, now, images: Images::new() };
+
+    for version in 0..8 {
+        filled.push(&[&format!("app-v1.{version}.0")], 20.0 + f64::from(version));
+    }
+    let kept = filled.index("app-v1.9.0", 10.0);
+    filled.push(&["app-v1.10.0"], 0.2);
+    let pulled = filled.push(&["app-v0.5.0"], 50.0);
+    filled.registry.image(REPOSITORY, &pulled).unwrap().pulled_at = Some(now - DAY);
+    filled.push(&[&format!("odd_{time}")], 50.0);
+    filled.push(&["app-v0.4.0"], 60.0);
+    let going = filled.index("app-v0.3.0", 70.0);
+    filled.push(&["app-v0.2.0"], 80.0);
+    for (name, index) in [("app-v1.9.0", &kept), ("app-v0.3.0", &going)] {
+        filled.signature(&format!("signature of {name}"), index);
+    }
+    filled.signature("orphan", &format!("sha256:{}", "0f".repeat(32)));
+    let images = filled.images;
+    // Pushes of long ago were told of long ago.
+    state.ecr().events.clear();
+    drop(state);
+    forget(aws);
+    images
+}
+
+/// Forgets what was called and told until now.
+fn forget(aws: &LocalAws) {
+    let mut state = aws.state();
+    state.calls.clear();
+    state.deliveries.clear();
+}
+
+struct Filled<'a> {
+    registry: &'a mut Registry,
+    now: Time,
+    images: Images,
+}
+
+impl Filled<'_> {
+    fn push(&mut self, tags: &[&str], days_ago: f64) -> String {
+        let at = self.now - days_ago * DAY;
+        let digest = self.registry.push_made_up(REPOSITORY, tags, at).unwrap();
+        for tag in tags {
+            let name = if tag.starts_with("odd") { "odd" } else { tag };
+            self.images.insert(name.to_owned(), digest.clone());
+        }
+        digest
+    }
+
+    /// An index of two images that have no tags.
+    fn index(&mut self, tag: &str, days_ago: f64) -> String {
+        let parts = [self.push(&[], days_ago), self.push(&[], days_ago)];
+        for (nth, part) in parts.iter().enumerate() {
+            self.images.insert(format!("part {nth} of {tag}"), part.clone());
+        }
+        let at = self.now - days_ago * DAY;
+        let digest = self.registry.push_index(REPOSITORY, &parts, &[tag], at).unwrap();
+        self.images.insert(tag.to_owned(), digest.clone());
+        digest
+    }
+
+    fn signature(&mut self, name: &str, of: &str) {
+        let at = self.now - 9.0 * DAY;
+        let digest = self.registry.push_attached(REPOSITORY, of, ".sig", at).unwrap();
+        self.images.insert(name.to_owned(), digest);
+    }
+}
+
+/// What of it is not where it was, as `app-v0.4.0`.
+fn removed(aws: &LocalAws, images: &Images) -> BTreeSet<String> {
+    let all = json!({"repositoryName": REPOSITORY, "maxResults": 1_000});
+    let found = aws.by_hand("DescribeImages", &all).unwrap();
+    let found: BTreeSet<&str> = found["imageDetails"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["imageDigest"].as_str().unwrap())
+        .collect();
+    let is_away = |digest: &str| !found.contains(digest);
+    images.iter().filter(|(_, digest)| is_away(digest)).map(|(name, _)| name.clone()).collect()
+}
+
+/// What a run removes that nothing goes wrong with.
+const REMOVED: [&str; 7] = [
+    "app-v0.2.0",
+    "app-v0.3.0",
+    "app-v0.4.0",
+    "orphan",
+    "part 0 of app-v0.3.0",
+    "part 1 of app-v0.3.0",
+    "signature of app-v0.3.0",
+];
+
+/// Sweeps as the schedule does, with Lambda's retries.
+async fn sweep(aws: &LocalAws) {
+    aws.lambda().invoke_async(FUNCTION, event!("scheduled")).unwrap();
+    aws.lambda().settled().await;
+}
+
+/// What the function called since the repository was filled.
+fn calls(aws: &LocalAws) -> Vec<String> {
+    let state = aws.state();
+    let is_ours =
+        |token: &Option<String>| token.as_ref().is_some_and(|it| it.starts_with(FUNCTION));
+    let calls = state.calls.iter().filter(|call| is_ours(&call.token));
+    calls.map(|call| call.operation.clone()).collect()
+}
+
+fn alerts(aws: &LocalAws, kind: &str) -> Vec<Value> {
+    let state = aws.state();
+    let of = state.deliveries.iter().filter(|delivery| delivery.protocol == "sqs");
+    let alerts = of.map(|delivery| serde_json::from_str::<Value>(&delivery.message).unwrap());
+    alerts.filter(|alert| alert["kind"] == kind).collect()
+}
+
+/// How often each image was told to be removed, the least often and the most often told.
+fn told(aws: &LocalAws, images: &Images) -> (usize, usize) {
+    let alerts = alerts(aws, "cleanup");
+    let told: Vec<&Value> =
+        alerts.iter().flat_map(|alert| alert["details"]["images"].as_array().unwrap()).collect();
+    let times = |name: &&str| told.iter().filter(|it| it["digest"] == images[*name]).count();
+    let each: Vec<usize> = REMOVED.iter().map(times).collect();
+    assert_eq!(each.iter().sum::<usize>(), told.len(), "{alerts:#?}");
+    (*each.iter().min().unwrap(), *each.iter().max().unwrap())
+}
+
+/// The calls of a whole run, each by its name and which of that name it is.
+async fn points(aws: &LocalAws) -> Vec<(String, usize)> {
+    let images = fill(aws, 0);
+    sweep(aws).await;
+    assert_eq!(removed(aws, &images), REMOVED.map(str::to_owned).into());
+    assert_eq!(told(aws, &images), (1, 1));
+    assert_eq!(alerts(aws, "self-audit").len(), 1);
+    let mut points: Vec<(String, usize)> = Vec::new();
+    for call in calls(aws) {
+        let before = points.iter().filter(|(of, _)| *of == call).count();
+        points.push((call, before + 1));
+    }
+    points
+}
+
+/// Kills a run before and after each of its calls: Lambda's next attempt, which has the same
+/// ID, makes up for it, and what went is told, if twice at times.
+async fn killed(enforcement: &str) {
+    let (aws, _server) = deployed(enforcement).await;
+    let points = points(&aws).await;
+    assert!(points.len() > 15, "{points:?}");
+    let published = |nth| points.iter().position(|it| *it == ("Publish".to_owned(), nth)).unwrap();
+    // Once it is told and before that is noted, nobody can know: of what went, that is the
+    // whole run; of the audit, the next call.
+    let (told_twice, audited_twice) = (
+        2 * published(1) + 1..=2 * (points.len() - 1),
+        2 * published(2) + 1..=2 * (published(2) + 1),
+    );
+    for (nth, (call, of)) in points.iter().enumerate() {
+        for (after, fault) in [Fault::KillBefore, Fault::KillAfter].into_iter().enumerate() {
+            let (what, moment) =
+                (format!("{} {call} {of}", ["before", "after"][after]), 2 * nth + after);
+            let images = fill(&aws, 1 + moment);
+            aws.fault(call, *of, fault);
+            sweep(&aws).await;
+            aws.heal();
+            assert!(calls(&aws).len() > points.len(), "it was not killed {what}");
+            assert_eq!(removed(&aws, &images), REMOVED.map(str::to_owned).into(), "{what}");
+            let (least, most) = told(&aws, &images);
+            let most_allowed = if told_twice.contains(&moment) { 2 } else { 1 };
+            assert!(least >= 1 && most <= most_allowed, "{what}: told {least} to {most} times");
+            let audits = alerts(&aws, "self-audit").len();
+            let most_allowed = if audited_twice.contains(&moment) { 2 } else { 1 };
+            assert!((1..=most_allowed).contains(&audits), "{what}: audited {audits} times");
+            // And what comes later has nothing to do, or to tell.
+            forget(&aws);
+            sweep(&aws).await;
+            let changes = aws.take_changes();
+            assert!(changes.iter().all(|call| call == "UpdateItem"), "{what}: then {changes:?}");
+            assert_eq!(removed(&aws, &images).len(), REMOVED.len(), "{what}");
+            assert_eq!(aws.state().deliveries.len(), 0, "{what}");
+        }
+    }
+    assert!(aws.state().undelivered.is_empty());
+}
+
+#[tokio::test]
+async fn killed_before_or_after_any_call_it_archives_the_same_and_tells_it() {
+    killed("archive").await;
+}
+
+#[tokio::test]
+async fn killed_before_or_after_any_call_it_deletes_the_same_and_tells_it() {
+    killed("delete").await;
+}
+
+#[tokio::test]
+async fn of_two_at_once_one_sweeps_and_the_other_says_so() {
+    let (aws, _server) = deployed("archive").await;
+    let images = fill(&aws, 0);
+    // The one is still looking when the other comes.
+    aws.fault("DescribeImages", 1, Fault::Slow(Duration::from_secs(1)));
+    let by_hand = || aws.lambda().invoke(FUNCTION, event!("scheduled"));
+    let (one, other) = tokio::join!(by_hand(), by_hand());
+    let answers = [one.unwrap().payload, other.unwrap().payload];
+    let refused = json!({"repository": REPOSITORY, "stopped": "another run is under way"});
+    let (theirs, ours): (Vec<&Value>, Vec<&Value>) =
+        answers.iter().partition(|answer| **answer == refused);
+    assert_eq!((theirs.len(), ours.len()), (1, 1), "{answers:#?}");
+    assert_eq!((&ours[0]["removed"], &ours[0]["stopped"]), (&json!(REMOVED.len()), &Value::Null));
+    assert_eq!(removed(&aws, &images), REMOVED.map(str::to_owned).into());
+    assert_eq!(told(&aws, &images), (1, 1));
+}
+
+#[tokio::test]
+async fn a_burst_of_pushes_is_one_sweep() {
+    let (aws, _server) = deployed("archive").await;
+    // What image-push makes of them is another test's.
+    aws.state().rules.retain(|rule| rule.function == FUNCTION);
+    let hour = || Duration::from_secs_f64(aws.state().now()).as_secs() / 3_600;
+    let began = hour();
+    let images = fill(&aws, 0);
+    for nth in 0..20 {
+        let mut state = aws.state();
+        let now = state.now();
+        state.ecr().push_made_up(REPOSITORY, &[&format!("web-v1.0.{nth}")], now).unwrap();
+    }
+    // Any call hands on what is to be told.
+    aws.by_hand("DescribeRepositories", &json!({})).unwrap();
+    aws.lambda().settled().await;
+    assert_eq!(removed(&aws, &images), REMOVED.map(str::to_owned).into());
+    assert_eq!(told(&aws, &images), (1, 1));
+    let calls = calls(&aws);
+    let sweeps = calls.iter().filter(|call| *call == "GetLifecyclePolicy").count();
+    assert!(sweeps == 1 || hour() > began, "{sweeps} sweeps: {calls:?}");
+    // For each of the others one, of the ledger; the one that sweeps has five more.
+    let ledger = calls.iter().filter(|call| *call == "UpdateItem").count();
+    assert!(ledger == 25 || hour() > began, "{calls:?}");
+}
+
+#[tokio::test]
+async fn killed_once_it_has_the_hour_it_sweeps_for_it_all_the_same() {
+    for fault in [Fault::KillBefore, Fault::KillAfter] {
+        let (aws, _server) = deployed("archive").await;
+        let images = fill(&aws, 0);
+        aws.fault("UpdateItem", 1, fault);
+        aws.lambda().invoke_async(FUNCTION, event!("pushed")).unwrap();
+        aws.lambda().settled().await;
+        assert_eq!(removed(&aws, &images), REMOVED.map(str::to_owned).into());
+        assert_eq!(told(&aws, &images), (1, 1));
+    }
+}
