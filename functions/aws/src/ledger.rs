@@ -250,6 +250,16 @@ impl Ledger {
         }
     }
 
+    /// Forgets what was told of a fact, if anything was. One call.
+    pub async fn forget(&self, fact: Fact<'_>) -> anyhow::Result<()> {
+        let update = self.update(&fact.to_string()).update_expression("REMOVE told, told_at");
+        match update.condition_expression("attribute_exists(told)").send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is_refused(&error) => Ok(()),
+            Err(error) => Err(crate::explain(error)).with_context(|| format!("forgetting {fact}")),
+        }
+    }
+
     fn update(&self, key: &str) -> UpdateItemFluentBuilder {
         self.client.update_item().table_name(&self.table).key("fact", text(key))
     }

@@ -5,7 +5,7 @@ use aws_config::retry::RetryConfig;
 use aws_sdk_ecr::Client;
 use aws_sdk_ecr::types::{
     DescribeImagesFilter, ImageDetail, ImageFailureCode, ImageIdentifier,
-    ImageStatus as WireStatus, ImageStatusFilter, TargetStorageClass,
+    ImageStatus as WireStatus, ImageStatusFilter, ImageTagMutability, TargetStorageClass,
 };
 use governance::image::{Digest, ImageStatus, RepositoryName, Tag};
 
@@ -43,6 +43,17 @@ pub fn status(of: Option<&WireStatus>) -> ImageStatus {
         // And what ECR may think of yet cannot be taken for active.
         Some(_) => ImageStatus::Archived,
     }
+}
+
+/// Whether no tag of the repository can be moved, now. One call.
+pub async fn is_immutable(client: &Client, repository: &RepositoryName) -> anyhow::Result<bool> {
+    let describe = client.describe_repositories().repository_names(repository.as_str());
+    let described =
+        crate::unless(describe.send().await, |error| error.is_repository_not_found_exception());
+    let described = described.with_context(|| format!("describing {repository}"))?;
+    let found = described.and_then(|described| described.repositories?.into_iter().next());
+    let mutability = found.and_then(|found| found.image_tag_mutability);
+    Ok(mutability == Some(ImageTagMutability::Immutable))
 }
 
 /// Takes a tag away from an image. Gives another image, if it was that which lost the tag. One

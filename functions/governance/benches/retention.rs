@@ -36,13 +36,14 @@ fn main() {
         inventory.images.push(Listed {
             digest: digest(nth),
             tags: tag.map(|tag| tag.parse().unwrap()).into_iter().collect(),
-            has_odd_tags: false,
+            is_odd: false,
             status: ImageStatus::Active,
             pushed_at: Some(now - Duration::minutes(i64::from(nth) * 10)),
             pulled_at: (nth % 3 == 0).then(|| now - Duration::days(40)),
             restored_at: None,
             bytes: 1_000_000,
             is_index,
+            is_artifact: false,
             subject: None,
         });
     }

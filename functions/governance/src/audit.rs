@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::NaiveDate;
+use chrono::{DateTime, Duration, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -66,7 +66,7 @@ pub struct Deviation {
 
 /// Everything that should be otherwise.
 #[must_use]
-pub fn audit(plan: &Plan<'_>, observed: &Observed, today: NaiveDate) -> Vec<Deviation> {
+pub fn audit(plan: &Plan<'_>, observed: &Observed, now: DateTime<Utc>) -> Vec<Deviation> {
     let mut found = Vec::new();
     let mut tell = |rule, text| found.push(Deviation { rule, text });
     let (policy, images) = (plan.policy, &plan.inventory.images);
@@ -91,7 +91,8 @@ pub fn audit(plan: &Plan<'_>, observed: &Observed, today: NaiveDate) -> Vec<Devi
     }) {
         tell(Rule::Unscanned, text);
     }
-    let bad = bad_tags(policy, images, today);
+    let today = now.date_naive();
+    let bad = bad_tags(plan, now);
     let judged =
         bad.iter().filter_map(|(tag, digest)| match judge_image(policy, digest, tag, today) {
             Verdict::Violation(violation) => Some(format!("{tag} {}", violation.reason)),
@@ -171,14 +172,16 @@ fn dead(policy: &Policy, observed: &Observed, images: &[Listed]) -> Vec<String> 
     found
 }
 
-fn bad_tags<'a>(
-    policy: &Policy,
-    images: &'a [Listed],
-    today: NaiveDate,
-) -> BTreeMap<&'a Tag, &'a Digest> {
-    let there = images.iter().filter(|image| image.status != ImageStatus::Archived);
-    let tags = there.flat_map(|image| image.tags.iter().map(|tag| (tag, &image.digest)));
-    tags.filter(|(tag, digest)| !is_fine(policy, digest, tag, today)).collect()
+/// Of what stays. What was pushed just now `image-push` is at work on.
+fn bad_tags<'a>(plan: &Plan<'a>, now: DateTime<Utc>) -> BTreeMap<&'a Tag, &'a Digest> {
+    let lately = now - Duration::hours(1);
+    let (today, images) = (now.date_naive(), &plan.inventory.images);
+    let stays = images.iter().enumerate().filter(|(nth, image)| {
+        let is_there = image.status != ImageStatus::Archived && plan.decision_of(*nth) == "keep";
+        is_there && image.pushed_at.is_some_and(|at| at < lately)
+    });
+    let tags = stays.flat_map(|(_, image)| image.tags.iter().map(|tag| (tag, &image.digest)));
+    tags.filter(|(tag, digest)| !is_fine(plan.policy, digest, tag, today)).collect()
 }
 
 /// A run that was cut off archived a part of an image that was protected since; or a person did.
@@ -237,7 +240,7 @@ mod tests {
         let inventory = inventory(images);
         let plan =
             plan(&policy, &inventory, Graph::of(&inventory).unwrap(), &Running::new(), now());
-        let found = audit(&plan, &observed.unwrap_or(as_deployed), now().date_naive());
+        let found = audit(&plan, &observed.unwrap_or(as_deployed), now());
         let line = |it: &Deviation| format!("{}: {}\n", it.rule, it.text);
         expected.assert_eq(&found.iter().map(line).collect::<String>());
     }

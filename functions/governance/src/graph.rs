@@ -67,8 +67,9 @@ pub struct Listed {
     pub digest: Digest,
     /// Its tags.
     pub tags: Vec<Tag>,
-    /// Whether it has tags that are none by OCI, so that they are not among those.
-    pub has_odd_tags: bool,
+    /// Whether something of it is not understood: a tag that is none by OCI, which is then not
+    /// among those, or a subject of another kind of digest.
+    pub is_odd: bool,
     /// Where it is.
     pub status: ImageStatus,
     /// When its manifest was first pushed.
@@ -81,14 +82,39 @@ pub struct Listed {
     pub bytes: u64,
     /// Whether it is an image for several platforms.
     pub is_index: bool,
+    /// Whether it is something else than an image for containers, which nobody scans.
+    pub is_artifact: bool,
     /// What it refers to, by its manifest (`subject`).
     pub subject: Option<Digest>,
 }
 
 impl Listed {
-    /// What it is a signature or an attestation of, by its manifest and by its tags.
+    /// What it is a signature or an attestation of, by its manifest, and by its tags where it has
+    /// no others: anybody can give an image such a tag.
     pub fn subjects(&self) -> impl Iterator<Item = Digest> {
-        self.subject.iter().cloned().chain(self.tags.iter().filter_map(Tag::subject))
+        let is_named = self.own_tags().next().is_some();
+        let by_tags = self.tags.iter().filter(move |_| !is_named).filter_map(Tag::subject);
+        self.subject.iter().cloned().chain(by_tags)
+    }
+
+    /// Adds what another look saw of the same image: whatever of both keeps it longer.
+    pub fn merge(&mut self, other: &Self) {
+        let new = other.tags.iter().filter(|tag| !self.tags.contains(tag)).cloned();
+        let new: Vec<Tag> = new.collect();
+        self.tags.extend(new);
+        self.is_odd |= other.is_odd;
+        self.pushed_at = self.pushed_at.zip(other.pushed_at).map(|(one, two)| one.max(two));
+        self.pulled_at = self.pulled_at.max(other.pulled_at);
+        self.restored_at = self.restored_at.max(other.restored_at);
+        if self.status == ImageStatus::Archived {
+            self.status = other.status;
+        }
+    }
+
+    /// Whether it is an index that can be pulled, or soon can.
+    #[must_use]
+    pub fn has_parts(&self) -> bool {
+        self.is_index && self.status != ImageStatus::Archived
     }
 
     /// Its tags that are not its subject's business.
@@ -110,17 +136,17 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// The indexes whose parts have to be known.
-    pub fn readable_indexes(&self) -> impl Iterator<Item = &Digest> {
-        let is_readable = |image: &&Listed| image.is_index && image.status == ImageStatus::Active;
-        self.images.iter().filter(is_readable).map(|image| &image.digest)
+    /// The indexes whose parts have to be known. Of one on its way back from the archive they
+    /// cannot be, until it is there.
+    pub fn needed_indexes(&self) -> impl Iterator<Item = &Digest> {
+        self.images.iter().filter(|image| image.has_parts()).map(|image| &image.digest)
     }
 
     /// The subjects of images that have nothing else to be kept for, and that are not listed:
     /// whether they are gone has to be asked.
     #[must_use]
     pub fn missing_subjects(&self) -> HashSet<Digest> {
-        let is_orphan = |image: &&Listed| image.own_tags().next().is_none() && !image.has_odd_tags;
+        let is_orphan = |image: &&Listed| image.own_tags().next().is_none() && !image.is_odd;
         let mut missing: HashSet<Digest> =
             self.images.iter().filter(is_orphan).flat_map(Listed::subjects).collect();
         if !missing.is_empty() {
@@ -133,7 +159,7 @@ impl Inventory {
 }
 
 /// What is kept or removed as one: an image that nothing else needs, and all that it needs or
-/// that refers to it. Images are named by their place in [`Inventory::images`].
+/// that refers to it. What refers to something and has tags of its own is one too. Images are named by their place in [`Inventory::images`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
     /// The image itself.
@@ -176,7 +202,7 @@ impl Graph {
             Edges { parts: vec![vec![]; images.len()], referrers: vec![vec![]; images.len()] };
         let mut is_needed = vec![false; images.len()];
         for (nth, image) in images.iter().enumerate() {
-            if image.is_index && image.status == ImageStatus::Active {
+            if image.has_parts() {
                 let parts = inventory.indexes.get(&image.digest);
                 let parts = parts.ok_or_else(|| UnknownParts(image.digest.clone()))?;
                 let mut parts: Vec<usize> =
@@ -190,7 +216,9 @@ impl Graph {
             }
             for subject in image.subjects().filter_map(|subject| place.get(&subject)) {
                 edges.referrers.get_mut(*subject).into_iter().for_each(|it| it.push(nth));
-                set(&mut is_needed, nth);
+                if image.own_tags().next().is_none() {
+                    set(&mut is_needed, nth);
+                }
             }
         }
 

@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::graph::{Graph, Inventory, Listed, Unit};
 use crate::image::{Component, Digest, ImageStatus, Tag, TagPrefix, Wildcard};
-use crate::policy::{CleanupEnforcement, InUse, LifecycleScope, Policy};
+use crate::policy::{InUse, LifecycleScope, Policy};
 use rules::Facts;
 
 /// So many units may go in a run, whatever share of the repository they are: in a small one
@@ -31,8 +31,8 @@ const ALWAYS_ALLOWED: usize = 20;
 /// How many digits of the hash of a plan are shown and asked for.
 const HASH_DIGITS: usize = 16;
 
-/// On how many workloads each image runs, by what the policy says tells it; empty where only
-/// pulls do.
+/// On how many workloads each image runs, by what the policy says tells it, and 0 where it ran
+/// lately; empty where only pulls tell.
 pub type Running = HashMap<Digest, u64>;
 
 /// What is done with a repository's images, and why.
@@ -121,8 +121,8 @@ pub enum Keep {
 pub enum Unknown {
     /// ECR does not say when it was pushed.
     Push,
-    /// It has a tag that is none by OCI.
-    Tag,
+    /// It has a tag that is none by OCI, or a subject of another kind.
+    Odd,
     /// What it refers to is not listed, and may be there.
     Subject,
 }
@@ -231,15 +231,18 @@ fn count(
         let is_counted = root.is_some_and(|root| {
             root.status != ImageStatus::Archived && root.own_tags().next().is_some()
         });
-        if is_counted {
-            for image in unit.images() {
-                for group in facts.get(image).into_iter().flat_map(|facts| &facts.groups) {
-                    if let Some(group) = groups.get_mut(*group)
-                        && group.units.last() != Some(&nth)
-                    {
-                        group.units.push(nth);
-                    }
-                }
+        // What its parts are called says what it is only where its own tags do not: a part may
+        // be in many units, which would crowd out what is called so itself.
+        let of = |image: usize| facts.get(image).map_or(&[][..], |facts| facts.groups.as_slice());
+        let mut its = of(unit.root).to_vec();
+        if its.is_empty() {
+            its.extend(unit.images().flat_map(of).copied());
+        }
+        for group in its.into_iter().filter(|_| is_counted) {
+            if let Some(group) = groups.get_mut(group)
+                && group.units.last() != Some(&nth)
+            {
+                group.units.push(nth);
             }
         }
     }
@@ -375,12 +378,20 @@ impl<'a> Plan<'a> {
         self.units.get((*self.decided_by.get(nth)?)?)
     }
 
-    /// What tells this plan from others: the same for the same images, in any order.
+    /// What tells this plan from others: the same for the same images with the same tags, in any
+    /// order.
     #[must_use]
     pub fn hash(&self) -> String {
-        let mut lines: Vec<String> = self.removed().map(|image| image.digest.to_string()).collect();
+        let mut lines: Vec<String> = self
+            .removed()
+            .map(|image| {
+                let mut tags: Vec<&str> = image.tags.iter().map(Tag::as_str).collect();
+                tags.sort_unstable();
+                format!("{} {}", image.digest, tags.join(" "))
+            })
+            .collect();
         let untags = self.untags.iter().filter_map(|(nth, tag)| Some((self.image(*nth)?, tag)));
-        lines.extend(untags.map(|(image, tag)| format!("{} {tag}", image.digest)));
+        lines.extend(untags.map(|(image, tag)| format!("{} without {tag}", image.digest)));
         lines.sort_unstable();
         let mode = self.policy.governance.retention.enforcement;
         lines.insert(0, format!("{} {mode}", self.policy.repository_name));
@@ -424,6 +435,15 @@ impl<'a> Plan<'a> {
                 }
             }
         }
+        // What is a unit of its own goes as that, unless it is about something that stays.
+        removed.retain(|nth| {
+            let root = self.units.get(*nth).map(|decided| decided.unit.root);
+            let Some(by @ None) = root.and_then(|root| decided_by.get_mut(root)) else {
+                return false;
+            };
+            *by = Some(*nth);
+            true
+        });
         // What several units need goes with the last of them: ECR keeps it until then.
         let mut removals = Vec::new();
         let backwards = removed.iter().rev();
@@ -434,8 +454,8 @@ impl<'a> Plan<'a> {
                 self.is_to_go(*image)
             };
             let Unit { root, parts, referrers } = &decided.unit;
-            let images = std::iter::once(root).chain(parts).copied();
-            let images: Vec<usize> = images.filter(&mut take).collect();
+            let parts: Vec<usize> = parts.iter().copied().filter(&mut take).collect();
+            let images = std::iter::once(*root).chain(parts).collect();
             let referrers = referrers.iter().copied().filter(&mut take).collect();
             removals.push(Removal { unit: nth, images, referrers });
         }
@@ -444,10 +464,10 @@ impl<'a> Plan<'a> {
         removals
     }
 
-    /// Whether something is left to be done about an image that goes.
+    /// Whether something is left to be done about an image that goes. What is in the archive
+    /// expires there, and no rule was asked of it.
     fn is_to_go(&self, nth: usize) -> bool {
-        let deletes = self.policy.governance.retention.enforcement == CleanupEnforcement::Delete;
-        deletes || self.image(nth).is_some_and(|image| image.status != ImageStatus::Archived)
+        self.image(nth).is_some_and(|image| image.status != ImageStatus::Archived)
     }
 
     /// The quarantine tags that an image has although it conforms by now. They are only ours

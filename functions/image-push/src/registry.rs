@@ -2,9 +2,7 @@
 
 use anyhow::Context as _;
 use aws_config::SdkConfig;
-use aws_sdk_ecr::types::{
-    ImageFailureCode, ImageIdentifier, ImageTagMutability, TargetStorageClass,
-};
+use aws_sdk_ecr::types::{ImageFailureCode, ImageIdentifier, TargetStorageClass};
 use governance::enforcement::Step;
 use governance::graph::is_index;
 use governance::image::{Digest, Image, RepositoryName, Tag};
@@ -67,13 +65,7 @@ impl Registry {
 
     /// Whether no tag of the repository can be moved, now.
     pub async fn is_immutable(&self, repository: &RepositoryName) -> anyhow::Result<bool> {
-        let describe = self.client.describe_repositories().repository_names(repository.as_str());
-        let described =
-            aws::unless(describe.send().await, |error| error.is_repository_not_found_exception());
-        let described = described.with_context(|| format!("describing {repository}"))?;
-        let found = described.and_then(|described| described.repositories?.into_iter().next());
-        let mutability = found.and_then(|found| found.image_tag_mutability);
-        Ok(mutability == Some(ImageTagMutability::Immutable))
+        aws::registry::is_immutable(&self.client, repository).await
     }
 
     /// The manifest of an image that can be pulled; asking counts as a pull.

@@ -4,12 +4,15 @@
 //! goes after it, once that is gone. In the archive it is the other way round, and the image
 //! that everything belongs to goes last: a run that is cut off before finds it where it was,
 //! and goes on. A call that fails with all its retries ends it: what is throttled is not to be
-//! asked for more.
+//! asked for more. Before it goes each image is looked at again, a hundred at once: what was tagged or
+//! pulled since the plan was made stays until the next one.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws::ServiceError;
 use futures::{StreamExt as _, stream};
+use governance::graph::Listed;
 use governance::image::{Digest, ImageStatus, RepositoryName, Tag};
 use governance::policy::CleanupEnforcement;
 use governance::quarantine::Quarantine;
@@ -19,7 +22,7 @@ use tracing::{error, warn};
 
 use crate::registry::{AT_ONCE, Registry};
 
-/// The most images of a call that deletes.
+/// The most images of a call that deletes, or looks again.
 const BATCH: usize = 100;
 
 /// What came of a plan. Images are named by their place in the inventory.
@@ -29,11 +32,13 @@ pub struct Done {
     pub removed: Vec<usize>,
     /// The quarantine tags that went.
     pub untagged: Vec<(usize, Tag)>,
-    /// What did not go, and why; where an answer was lost it may have.
+    /// What did not go, and why.
     pub failed: Vec<(usize, String)>,
+    /// What of that may have gone all the same: the answer was lost.
+    pub unsure: Vec<usize>,
     /// The quarantine tags that did not go, and why.
     pub still_tagged: Vec<(usize, Tag, String)>,
-    /// How many were not tried.
+    /// How many were not tried, or changed since it was decided.
     pub left: usize,
 }
 
@@ -46,18 +51,13 @@ pub async fn carry_out(registry: &Registry, plan: &Plan<'_>, until: Instant) -> 
         until,
         is_over: AtomicBool::new(false),
     };
-    let mut done = match plan.policy.governance.retention.enforcement {
-        CleanupEnforcement::Report => return Done::default(),
-        CleanupEnforcement::Archive => act.archive().await,
-        CleanupEnforcement::Delete => act.delete().await,
-    };
-    act.untag(&mut done).await;
-    for (nth, why) in &done.failed {
-        if let Some(image) = plan.image(*nth) {
-            let repository = act.repository;
-            warn!(repository.name = %repository, image.digest = %image.digest, "{repository}@{}: not removed: {why}", image.digest);
-        }
+    let mut done = Done::default();
+    match plan.policy.governance.retention.enforcement {
+        CleanupEnforcement::Report => return done,
+        CleanupEnforcement::Archive => act.archive(&mut done).await,
+        CleanupEnforcement::Delete => act.delete(&mut done).await,
     }
+    act.untag(&mut done).await;
     done
 }
 
@@ -70,29 +70,70 @@ struct Act<'a> {
     is_over: AtomicBool,
 }
 
-impl Act<'_> {
+impl<'a> Act<'a> {
     fn goes_on(&self) -> bool {
         !self.is_over.load(Ordering::Relaxed) && Instant::now() < self.until
     }
 
-    fn digest(&self, nth: usize) -> Option<&Digest> {
+    fn digest(&self, nth: usize) -> Option<&'a Digest> {
         self.plan.image(nth).map(|image| &image.digest)
     }
 
-    async fn delete(&self) -> Done {
-        let mut done = Done::default();
-        let first: Vec<usize> =
-            self.plan.removals.iter().flat_map(|it| &it.images).copied().collect();
-        self.delete_all(&first, &mut done).await;
-        let is_gone =
-            |removal: &&Removal| removal.images.iter().all(|it| done.removed.contains(it));
-        // A signature is worth something as long as what it signs is there.
-        let gone: Vec<&Removal> = self.plan.removals.iter().filter(is_gone).collect();
-        let after: Vec<usize> = gone.iter().flat_map(|it| &it.referrers).copied().collect();
-        let all: usize = self.plan.removals.iter().map(|it| it.referrers.len()).sum();
-        done.left += all - after.len();
-        self.delete_all(&after, &mut done).await;
-        done
+    /// The units that go, in groups of about a hundred images.
+    fn groups(&self) -> Vec<Vec<&'a Removal>> {
+        let mut groups: Vec<Vec<&Removal>> = Vec::new();
+        let mut size = BATCH;
+        for removal in &self.plan.removals {
+            let more = removal.all().count();
+            if size + more > BATCH {
+                groups.push(Vec::new());
+                size = 0;
+            }
+            size += more;
+            groups.last_mut().into_iter().for_each(|group| group.push(removal));
+        }
+        groups
+    }
+
+    /// Those of the units that are as they were when it was decided: that may be minutes ago.
+    /// What changed meanwhile is for the next run to decide.
+    async fn unchanged(&self, group: Vec<&'a Removal>, done: &mut Done) -> Vec<&'a Removal> {
+        let all: Vec<&Listed> = group
+            .iter()
+            .flat_map(|removal| removal.all())
+            .filter_map(|nth| self.plan.image(nth))
+            .collect();
+        let mut same = HashSet::new();
+        for batch in all.chunks(BATCH).take_while(|_| self.goes_on()) {
+            match self.registry.unchanged(self.repository, batch).await {
+                Ok(unchanged) => same.extend(unchanged),
+                Err(error) => {
+                    warn!(repository.name = %self.repository, "{error:#}");
+                    self.is_over.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        let is_same = |removal: &&Removal| {
+            removal.all().all(|nth| self.digest(nth).is_some_and(|digest| same.contains(digest)))
+        };
+        let (same, changed): (Vec<_>, Vec<_>) = group.into_iter().partition(is_same);
+        done.left += changed.iter().map(|removal| removal.all().count()).sum::<usize>();
+        same
+    }
+
+    async fn delete(&self, done: &mut Done) {
+        for group in self.groups() {
+            let group = self.unchanged(group, done).await;
+            let first: Vec<usize> = group.iter().flat_map(|it| &it.images).copied().collect();
+            self.delete_all(&first, done).await;
+            let gone: HashSet<usize> = done.removed.iter().copied().collect();
+            // A signature is worth something as long as what it signs is there.
+            let (gone, stays): (Vec<&Removal>, Vec<&Removal>) =
+                group.into_iter().partition(|it| it.images.iter().all(|nth| gone.contains(nth)));
+            done.left += stays.iter().map(|it| it.referrers.len()).sum::<usize>();
+            let after: Vec<usize> = gone.iter().flat_map(|it| &it.referrers).copied().collect();
+            self.delete_all(&after, done).await;
+        }
     }
 
     async fn delete_all(&self, images: &[usize], done: &mut Done) {
@@ -113,61 +154,81 @@ impl Act<'_> {
                     }
                 }
                 Err(error) => {
-                    self.is_over.store(true, Ordering::Relaxed);
-                    let why = format!("{error:#}");
+                    let why = self.failed(&error);
                     done.failed.extend(batch.iter().map(|nth| (*nth, why.clone())));
+                    if is_unsure(&error) {
+                        done.unsure.extend(batch);
+                    }
                 }
             }
         }
     }
 
-    async fn archive(&self) -> Done {
-        let units = self.plan.removals.iter().map(|removal| self.archive_unit(removal));
-        let mut done = Done::default();
-        let mut units = stream::iter(units).buffer_unordered(AT_ONCE);
-        while let Some(of_it) = units.next().await {
-            done.removed.extend(of_it.removed);
-            done.failed.extend(of_it.failed);
-            done.left += of_it.left;
+    async fn archive(&self, done: &mut Done) {
+        for group in self.groups() {
+            let group = self.unchanged(group, done).await;
+            let units = group.into_iter().map(|removal| self.archive_unit(removal));
+            let units: Vec<Done> = stream::iter(units).buffered(AT_ONCE).collect().await;
+            for unit in units {
+                done.removed.extend(unit.removed);
+                done.failed.extend(unit.failed);
+                done.unsure.extend(unit.unsure);
+                done.left += unit.left;
+            }
         }
-        // In the order of the plan, whichever call was faster.
-        done.removed.sort_unstable();
-        done.failed.sort_unstable();
-        done
     }
 
     async fn archive_unit(&self, removal: &Removal) -> Done {
         let mut done = Done::default();
-        let mut refused = Vec::new();
         let Some((root, parts)) = removal.images.split_first() else { return done };
-        let before = removal.referrers.iter().rev().chain(parts.iter().rev());
-        for nth in before.chain([root]).copied() {
-            let is_root = nth == *root;
-            if !done.failed.is_empty() || !self.goes_on() {
-                done.left += 1;
-                continue;
-            }
-            match self.archive_one(nth).await {
-                Ok(true) => done.removed.push(nth),
-                // As ECR's own rules do it: the parts of an index after it.
-                Ok(false) if !is_root => refused.push(nth),
-                Ok(false) => done.failed.push((nth, REFUSED.to_owned())),
-                Err(why) => done.failed.push((nth, why)),
-            }
+        let mut refused = Vec::new();
+        for nth in removal.referrers.iter().rev().chain(parts.iter().rev()) {
+            self.archive_one(*nth, &mut done, Some(&mut refused)).await;
         }
+        self.archive_one(*root, &mut done, None).await;
+        // As ECR's own rules do it: the parts of an index after it.
         for nth in refused {
-            match self.archive_one(nth).await {
-                _ if !done.removed.contains(root) => done.left += 1,
-                Ok(true) => done.removed.push(nth),
-                Ok(false) => done.failed.push((nth, REFUSED.to_owned())),
-                Err(why) => done.failed.push((nth, why)),
-            }
+            self.archive_one(nth, &mut done, None).await;
         }
         done
     }
 
+    /// Archives one image, unless something of its unit failed before. What ECR refuses is put
+    /// into `refused`, where there is another try.
+    async fn archive_one(&self, nth: usize, done: &mut Done, refused: Option<&mut Vec<usize>>) {
+        if !done.failed.is_empty() || !self.goes_on() {
+            done.left += 1;
+            return;
+        }
+        match (self.try_to_archive(nth).await, refused) {
+            (Ok(true), _) => done.removed.push(nth),
+            (Ok(false), Some(refused)) => refused.push(nth),
+            (Ok(false), None) => done.failed.push((nth, "ECR refuses to archive it".to_owned())),
+            (Err(error), _) => {
+                done.failed.push((nth, self.failed(&error)));
+                if is_unsure(&error) {
+                    done.unsure.push(nth);
+                }
+            }
+        }
+    }
+
+    /// Why a call failed. Where that is no matter of the image the next call would fail too, or
+    /// make it worse.
+    fn failed(&self, error: &anyhow::Error) -> String {
+        let is_of_image = error.downcast_ref::<ServiceError>().is_some_and(|it| {
+            !["Throttl", "TooMany", "LimitExceeded", "AccessDenied", "Unrecognized", "Expired"]
+                .iter()
+                .any(|word| it.code.contains(word))
+        });
+        if !is_of_image {
+            self.is_over.store(true, Ordering::Relaxed);
+        }
+        format!("{error:#}")
+    }
+
     /// Whether the image is in the archive, or gone; false where ECR refuses to put it there.
-    async fn archive_one(&self, nth: usize) -> Result<bool, String> {
+    async fn try_to_archive(&self, nth: usize) -> anyhow::Result<bool> {
         let Some(digest) = self.digest(nth) else { return Ok(true) };
         let Err(error) = self.registry.archive(self.repository, digest).await else {
             return Ok(true);
@@ -176,19 +237,24 @@ impl Act<'_> {
             .downcast_ref::<ServiceError>()
             .is_some_and(|it| it.code == "ImageStorageClassUpdateNotSupportedException");
         if !is_refused {
-            self.is_over.store(true, Ordering::Relaxed);
-            return Err(format!("{error:#}"));
+            return Err(error);
         }
         // It may have been there before: ECR takes what refers to an image along.
-        match self.registry.image(self.repository, digest).await {
-            Ok(found) => Ok(found.is_none_or(|image| image.status == ImageStatus::Archived)),
-            Err(error) => Err(format!("{error:#}")),
-        }
+        let found = self.registry.image(self.repository, digest).await?;
+        Ok(found.is_none_or(|image| image.status == ImageStatus::Archived))
     }
 
     /// Takes quarantine tags away, each after a look at what stays: ECR deletes an image with
-    /// its last tag.
+    /// its last tag. And only where no tag can be moved, whatever the policy says.
     async fn untag(&self, done: &mut Done) {
+        if self.plan.untags.is_empty() {
+            return;
+        }
+        let is_safe = self.registry.is_immutable(self.repository).await;
+        if !is_safe.inspect_err(|error| warn!("{error:#}")).is_ok_and(|is_safe| is_safe) {
+            done.left += self.plan.untags.len();
+            return;
+        }
         for (nth, tag) in &self.plan.untags {
             if !self.goes_on() {
                 done.left += 1;
@@ -198,7 +264,9 @@ impl Act<'_> {
             match self.untag_one(digest, tag).await {
                 Ok(true) => done.untagged.push((*nth, tag.clone())),
                 Ok(false) => {}
-                Err(error) => done.still_tagged.push((*nth, tag.clone(), format!("{error:#}"))),
+                Err(error) => {
+                    done.still_tagged.push((*nth, tag.clone(), self.failed(&error)));
+                }
             }
         }
     }
@@ -225,4 +293,9 @@ impl Act<'_> {
     }
 }
 
-const REFUSED: &str = "ECR refuses to archive it";
+/// Whether what a call was for may have happened although it failed.
+fn is_unsure(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<ServiceError>().is_none_or(|it| {
+        ["Server", "Internal", "Unavailable"].iter().any(|word| it.code.contains(word))
+    })
+}

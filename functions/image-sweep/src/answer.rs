@@ -14,7 +14,7 @@ use crate::report::{Workloads, entry, going, reason};
 /// 6 MB as leaves room for the rest.
 const MOST_REMOVALS: usize = 4_000_000;
 const MOST_KEEPS: usize = 1_000_000;
-/// The most images that are listed of those that stay.
+/// The most images that are listed of those that stay, or of a unit.
 const MOST_KEPT: usize = 1_000;
 
 /// A plan, and what came of it: `removed` images went.
@@ -54,8 +54,8 @@ pub fn explained(plan: &Plan<'_>, nth: usize, workloads: &Workloads) -> Value {
     let unit = plan.decided(nth).map(|decided| {
         json!({
             "image": digest(&decided.unit.root),
-            "parts": decided.unit.parts.iter().filter_map(digest).collect::<Vec<_>>(),
-            "referrers": decided.unit.referrers.iter().filter_map(digest).collect::<Vec<_>>(),
+            "parts": decided.unit.parts.iter().filter_map(digest).take(MOST_KEPT).collect::<Vec<_>>(),
+            "referrers": decided.unit.referrers.iter().filter_map(digest).take(MOST_KEPT).collect::<Vec<_>>(),
         })
     });
     let Some(image) = plan.image(nth) else { return Value::Null };

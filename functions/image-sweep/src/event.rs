@@ -6,7 +6,7 @@ use anyhow::bail;
 use aws::event::{deserialized, parsed, required};
 use chrono::{DateTime, SecondsFormat, Utc};
 use governance::alert::Source;
-use governance::image::RepositoryName;
+use governance::image::{Digest, RepositoryName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -26,8 +26,8 @@ pub struct Order {
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// Somebody pushed: to sweep, but not for each push.
-    Pushed,
+    /// Somebody pushed this image: to sweep, but not for each push.
+    Pushed(Digest),
     /// To sweep.
     Sweep,
     /// To say what would be done.
@@ -44,6 +44,7 @@ struct Detail {
     action_type: Option<String>,
     result: Option<String>,
     repository_name: Option<String>,
+    image_digest: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -100,9 +101,10 @@ fn pushed(payload: &Value) -> anyhow::Result<Option<Order>> {
         return Ok(None);
     }
     let repository = required("detail.repository-name", detail.repository_name.as_ref())?;
+    let digest = required("detail.image-digest", detail.image_digest.as_ref())?;
     Ok(Some(Order {
         repository: parsed("detail.repository-name", repository)?,
-        wish: Wish::Pushed,
+        wish: Wish::Pushed(parsed("detail.image-digest", digest)?),
         source: aws::event::origin(&event)?.source,
     }))
 }

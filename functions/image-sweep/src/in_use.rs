@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use anyhow::{Context as _, anyhow};
 use aws_config::SdkConfig;
 use aws_sdk_inspector2::types::{
-    ClusterForImageFilterCriteria, ClusterMetadata, CoverageFilterCriteria, CoverageNumberFilter,
-    CoverageStringComparison, CoverageStringFilter,
+    ClusterForImageFilterCriteria, ClusterMetadata, CoverageDateFilter, CoverageFilterCriteria,
+    CoverageNumberFilter, CoverageStringComparison, CoverageStringFilter,
 };
+use chrono::{DateTime, Utc};
 use governance::image::{Digest, RepositoryName};
 use governance::retention::Running;
 
@@ -30,11 +31,13 @@ impl Inspector {
         Self { client: aws_sdk_inspector2::Client::new(config) }
     }
 
-    /// The images of a repository that run, and on how many pods and tasks. A call for 200.
+    /// The images of a repository that run, and on how many pods and tasks; 0 of those that ran
+    /// since then, as what runs once a day. A call for 200 of each.
     pub async fn running(
         &self,
         account: &str,
         repository: &RepositoryName,
+        since: DateTime<Utc>,
     ) -> anyhow::Result<Running> {
         let is = |value: &str| {
             let filter = CoverageStringFilter::builder();
@@ -43,10 +46,22 @@ impl Inspector {
         let filter = CoverageFilterCriteria::builder()
             // For an administrator of others this would be theirs too.
             .account_id(is(account)?)
-            .ecr_repository_name(is(repository.as_str())?)
-            .ecr_image_in_use_count(CoverageNumberFilter::builder().lower_inclusive(1).build())
-            .build();
-        let list = self.client.list_coverage().filter_criteria(filter);
+            .ecr_repository_name(is(repository.as_str())?);
+        let runs = CoverageNumberFilter::builder().lower_inclusive(1).build();
+        let since = aws_sdk_inspector2::primitives::DateTime::from_secs(since.timestamp());
+        let lately = CoverageDateFilter::builder().start_inclusive(since).build();
+        let (mut running, now) = tokio::try_join!(
+            self.covered(filter.clone().ecr_image_last_in_use_at(lately).build(), 0),
+            self.covered(filter.ecr_image_in_use_count(runs).build(), 1),
+        )?;
+        running.extend(now);
+        Ok(running)
+    }
+
+    /// The images of these, and on how many pods and tasks each runs; `least` where that is not
+    /// said.
+    async fn covered(&self, of: CoverageFilterCriteria, least: u64) -> anyhow::Result<Running> {
+        let list = self.client.list_coverage().filter_criteria(of);
         let mut pages = list.into_paginator().page_size(PAGE).send();
         let mut running = HashMap::new();
         while let Some(page) = pages.next().await {
@@ -59,8 +74,7 @@ impl Inspector {
                 })?;
                 let image = resource.resource_metadata.and_then(|it| it.ecr_image);
                 let count = image.and_then(|it| it.in_use_count).and_then(|it| it.try_into().ok());
-                // It is there because it runs at least once.
-                running.insert(digest, count.unwrap_or(1));
+                running.insert(digest, count.unwrap_or(least).max(least));
             }
         }
         Ok(running)

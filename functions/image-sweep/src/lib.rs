@@ -119,7 +119,7 @@ pub async fn handle(
     let Some(order) = event::read(payload, request_id, now)? else { return Ok(Value::Null) };
     let repository = &order.repository;
     let Some(policy) = context.config.policy(repository) else {
-        if order.wish == Wish::Pushed {
+        if matches!(order.wish, Wish::Pushed(_)) {
             return Ok(Value::Null);
         }
         let governed = context.config.policies.iter().map(|policy| &policy.repository_name);
@@ -130,11 +130,11 @@ pub async fn handle(
     match &order.wish {
         Wish::Read => return Box::pin(sweep.read()).await,
         Wish::Explain(image) => return Box::pin(sweep.explain(image)).await,
-        Wish::Pushed if !context.ledger.has_hour(repository, request_id, now).await? => {
+        Wish::Pushed(_) if !context.ledger.has_hour(repository, request_id, now).await? => {
             info!(repository.name = %repository, "{repository}: another push of this hour sweeps");
             return Ok(Value::Null);
         }
-        Wish::Pushed | Wish::Sweep | Wish::Confirm(_) => {}
+        Wish::Pushed(_) | Wish::Sweep | Wish::Confirm(_) => {}
     }
     let unfinished = match context.ledger.begin_run(repository, request_id, now).await? {
         Begun::Ours(unfinished) => unfinished,
@@ -144,17 +144,12 @@ pub async fn handle(
             return Ok(answer::stopped(repository, why));
         }
     };
-    let confirmed = match &order.wish {
-        Wish::Confirm(hash) => Some(hash.as_str()),
-        _ => None,
-    };
     // On the heap: one future within the other is more than the compiler lays out.
-    let swept = Box::pin(sweep.run(unfinished, confirmed)).await;
-    // Whatever came of it: who waits for the lease to end by itself waits long.
-    let is_told = swept.as_ref().is_ok_and(|swept| swept.is_told);
-    let ended = context.ledger.end_run(repository, request_id, is_told).await;
-    let swept = swept.with_context(|| format!("sweeping {repository}"))?;
-    ended?;
-    swept.audited?;
-    Ok(swept.answer)
+    let swept = Box::pin(sweep.run(unfinished, &order.wish)).await;
+    if swept.is_err() {
+        // Who waits for the lease to end by itself waits long.
+        let ended = context.ledger.end_run(repository, request_id, false).await;
+        ended.unwrap_or_else(|error| error!("{error:#}"));
+    }
+    swept.with_context(|| format!("sweeping {repository}"))
 }

@@ -29,6 +29,10 @@ const INDEXES: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
 
+/// What says that something is an image for containers (`artifactMediaType`).
+const CONFIGS: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
 /// The ECR client.
 #[derive(Debug)]
 pub struct Registry {
@@ -50,22 +54,29 @@ impl Registry {
         let describe = self.client.describe_images().repository_name(repository.as_str());
         let mut pages = describe.filter(any).into_paginator().page_size(PAGE).send();
         let mut inventory = Inventory::default();
-        // An image that changes while the list is read may come twice.
-        let mut seen = HashSet::new();
+        let mut seen: HashMap<Digest, usize> = HashMap::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(aws::explain);
             let page = page.with_context(|| format!("listing the images of {repository}"))?;
             for detail in page.image_details.into_iter().flatten() {
                 let image = listed(detail).with_context(|| format!("an image of {repository}"))?;
-                if seen.insert(image.digest.clone()) {
+                let place = seen.entry(image.digest.clone()).or_insert(inventory.images.len());
+                // What changes while the list is read may come twice.
+                if let Some(seen) = inventory.images.get_mut(*place) {
+                    seen.merge(&image);
+                } else {
                     inventory.images.push(image);
                 }
             }
         }
         drop(seen);
-        let indexes: Vec<Digest> = inventory.readable_indexes().cloned().collect();
-        let missing: Vec<Digest> = inventory.missing_subjects().into_iter().collect();
+        let indexes: Vec<Digest> = inventory.needed_indexes().cloned().collect();
         inventory.indexes = self.indexes(repository, &indexes).await?;
+        // One that went meanwhile: its images are then images of nothing, which stay.
+        let is_there =
+            |image: &Listed| !image.has_parts() || inventory.indexes.contains_key(&image.digest);
+        inventory.images.retain(is_there);
+        let missing: Vec<Digest> = inventory.missing_subjects().into_iter().collect();
         inventory.gone = self.gone(repository, &missing).await?;
         Ok(inventory)
     }
@@ -78,6 +89,10 @@ impl Registry {
     ) -> anyhow::Result<HashMap<Digest, Vec<Digest>>> {
         let accepted = INDEXES.map(str::to_owned).to_vec();
         let (found, failures) = self.get(repository, digests, Some(accepted)).await?;
+        let (gone, failures): (Vec<_>, Vec<_>) = failures
+            .into_iter()
+            .partition(|it| it.failure_code() == Some(&ImageFailureCode::ImageNotFound));
+        let gone = gone.len();
         if let Some(failure) = failures.first() {
             let why = said(failure);
             return Err(Blind(format!("an index of {repository} cannot be read: {why}")).into());
@@ -94,8 +109,8 @@ impl Registry {
             })?;
             parts.insert(digest, children);
         }
-        if let Some(index) = digests.iter().find(|digest| !parts.contains_key(*digest)) {
-            return Err(Blind(format!("ECR did not give the index {index} of {repository}")).into());
+        if parts.len() + gone < digests.len() {
+            return Err(Blind(format!("ECR did not give every index of {repository}")).into());
         }
         Ok(parts)
     }
@@ -179,11 +194,16 @@ impl Registry {
     ) -> anyhow::Result<bool> {
         let describe = self.client.describe_image_scan_findings();
         let describe = describe.repository_name(repository.as_str()).image_id(id(digest));
-        let described = aws::unless(describe.max_results(1).send().await, |error| {
-            error.is_scan_not_found_exception()
-        });
-        let described = described.with_context(|| format!("asking for the scan of {digest}"))?;
-        Ok(described.is_some())
+        match describe.max_results(1).send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(it) if it.is_scan_not_found_exception() => Ok(false),
+                // What went meanwhile needs none.
+                Some(it) if it.is_image_not_found_exception() => Ok(true),
+                _ => Err(aws::explain(error))
+                    .with_context(|| format!("asking for the scan of {digest}")),
+            },
+        }
     }
 
     /// Whether the registry has enhanced scanning, which alone knows what runs. One call.
@@ -218,6 +238,45 @@ impl Registry {
         aws::registry::move_to(&self.client, repository, digest, TargetStorageClass::Archive).await
     }
 
+    /// Which of these images, at most 100, are as they were: of what has other tags by now, or
+    /// was pulled, something else may be to be said. None where one of them is gone. One call.
+    pub async fn unchanged<'l>(
+        &self,
+        repository: &RepositoryName,
+        images: &[&'l Listed],
+    ) -> anyhow::Result<HashSet<&'l Digest>> {
+        let any = DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
+        let describe = self.client.describe_images().repository_name(repository.as_str());
+        let describe = describe.filter(any);
+        let ids = images.iter().map(|image| id(&image.digest)).collect();
+        let described = aws::unless(describe.set_image_ids(Some(ids)).send().await, |error| {
+            error.is_image_not_found_exception()
+        });
+        let described =
+            described.with_context(|| format!("looking at images of {repository} again"))?;
+        let details = described.and_then(|it| it.image_details).into_iter().flatten();
+        let now: HashMap<Digest, Listed> = details
+            .map(|detail| listed(detail).map(|image| (image.digest.clone(), image)))
+            .collect::<anyhow::Result<_>>()?;
+        let is_same = |image: &&&Listed| {
+            now.get(&image.digest).is_some_and(|now| {
+                let mut tags = (now.tags.clone(), image.tags.clone());
+                tags.0.sort_unstable();
+                tags.1.sort_unstable();
+                // ECR itself may have taken it to the archive, with what it refers to.
+                tags.0 == tags.1
+                    && (now.is_odd, now.pulled_at, now.restored_at, now.pushed_at)
+                        == (image.is_odd, image.pulled_at, image.restored_at, image.pushed_at)
+            })
+        };
+        Ok(images.iter().filter(is_same).map(|image| &image.digest).collect())
+    }
+
+    /// Whether no tag of the repository can be moved, now. One call.
+    pub async fn is_immutable(&self, repository: &RepositoryName) -> anyhow::Result<bool> {
+        aws::registry::is_immutable(&self.client, repository).await
+    }
+
     /// Deletes images, at most 100, in this order. Gives those that were not, each with the
     /// reason; what is gone is none of them. One call.
     pub async fn delete(
@@ -228,14 +287,25 @@ impl Registry {
         let delete = self.client.batch_delete_image().repository_name(repository.as_str());
         let delete = delete.set_image_ids(Some(digests.iter().copied().map(id).collect()));
         let deleted = delete.send().await.map_err(aws::explain)?;
-        let not_deleted = deleted.failures().iter().filter_map(|failure| {
+        // Only what is said to be gone is.
+        let mut not_deleted: HashMap<&str, String> = digests
+            .iter()
+            .map(|digest| (digest.as_str(), "ECR did not say that it is gone".to_owned()))
+            .collect();
+        for id in deleted.image_ids() {
+            not_deleted.remove(id.image_digest().unwrap_or_default());
+        }
+        for failure in deleted.failures() {
+            let digest = failure.image_id().and_then(|id| id.image_digest()).unwrap_or_default();
             if failure.failure_code() == Some(&ImageFailureCode::ImageNotFound) {
-                return None;
+                not_deleted.remove(digest);
+            } else if let Some(why) = not_deleted.get_mut(digest) {
+                *why = said(failure);
             }
-            let digest = failure.image_id()?.image_digest()?.parse().ok()?;
-            Some((digest, said(failure)))
-        });
-        Ok(not_deleted.collect())
+        }
+        let why =
+            |digest: &&Digest| Some(((*digest).clone(), not_deleted.remove(digest.as_str())?));
+        Ok(digests.iter().filter_map(why).collect())
     }
 
     /// Takes a tag away from an image. Gives another image, if it was that which lost it.
@@ -263,25 +333,28 @@ fn said(failure: &ImageFailure) -> String {
 fn listed(detail: ImageDetail) -> anyhow::Result<Listed> {
     let digest = detail.image_digest.context("ECR gave no digest")?;
     let digest = digest.clone().try_into().map_err(|error| anyhow!("{error}, got {digest:?}"))?;
-    let subject = detail.subject_manifest_digest;
-    let subject =
-        subject.map(|it| it.clone().try_into().map_err(|error| anyhow!("{error}, got {it:?}")));
+    let subject = detail.subject_manifest_digest.as_deref().map(str::parse);
+    let is_odd = matches!(subject, Some(Err(_)));
+    let is_index = detail.image_manifest_media_type.is_some_and(|it| is_index(&it));
     let count = detail.image_tags.as_ref().map_or(0, Vec::len);
     let tags = aws::registry::tags(detail.image_tags);
     let time = |at: Option<aws_sdk_ecr::primitives::DateTime>| -> Option<DateTime<Utc>> {
         let at = at?;
         DateTime::from_timestamp(at.secs(), at.subsec_nanos())
     };
+    let size = detail.image_size_in_bytes.and_then(|it| it.try_into().ok()).unwrap_or_default();
     Ok(Listed {
         digest,
-        has_odd_tags: tags.len() < count,
+        is_odd: is_odd || tags.len() < count,
         tags,
         status: aws::registry::status(detail.image_status.as_ref()),
         pushed_at: time(detail.image_pushed_at),
         pulled_at: time(detail.last_recorded_pull_time),
         restored_at: time(detail.last_activated_at),
-        bytes: detail.image_size_in_bytes.and_then(|it| it.try_into().ok()).unwrap_or_default(),
-        is_index: detail.image_manifest_media_type.is_some_and(|it| is_index(&it)),
-        subject: subject.transpose()?,
+        // Of an index ECR gives that of its largest image, which is counted by itself.
+        bytes: if is_index { 0 } else { size },
+        is_index,
+        is_artifact: detail.artifact_media_type.is_some_and(|it| !CONFIGS.contains(&it.as_str())),
+        subject: subject.and_then(Result::ok),
     })
 }

@@ -2,15 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use governance::alert::{Entry, Outcome};
-use governance::image::{Digest, Tag};
+use governance::alert::{Entry, Outcome, UNTAG};
+use governance::image::{Digest, RepositoryName, Tag};
 use governance::retention::{Fate, Keep, Plan, Removal};
 use tracing::info;
 
 use crate::act::Done;
-
-/// What is decided of a tag that goes alone.
-pub const UNTAG: &str = "untag";
 
 /// The names of what runs an image.
 pub type Workloads = HashMap<Digest, String>;
@@ -34,7 +31,9 @@ pub fn planned(plan: &Plan<'_>, workloads: &Workloads) -> Outcome {
 
 /// The outcome of a plan that was carried out.
 pub fn carried_out(plan: &Plan<'_>, done: &Done, hash: String, workloads: &Workloads) -> Outcome {
-    let images = done.removed.iter().filter_map(|nth| entry(plan, *nth, workloads));
+    let gone: HashSet<usize> = done.removed.iter().copied().collect();
+    let images = plan.removals.iter().flat_map(Removal::all).filter(|nth| gone.contains(nth));
+    let images = images.filter_map(|nth| entry(plan, nth, workloads));
     let untags = done.untagged.iter().filter_map(|(nth, tag)| untag(plan, *nth, tag));
     let failed = done.failed.iter();
     let failed = failed.filter_map(|(nth, why)| Some((entry(plan, *nth, workloads)?, why.clone())));
@@ -50,6 +49,13 @@ pub fn carried_out(plan: &Plan<'_>, done: &Done, hash: String, workloads: &Workl
         left: done.left,
         stopped: None,
     }
+}
+
+/// What may have gone although it failed.
+pub fn unsure(plan: &Plan<'_>, done: &Done, workloads: &Workloads) -> Vec<Entry> {
+    let images = done.unsure.iter().filter_map(|nth| entry(plan, *nth, workloads));
+    let tags = done.still_tagged.iter().filter_map(|(nth, tag, _)| untag(plan, *nth, tag));
+    images.chain(tags).collect()
 }
 
 /// An image, and what becomes of it.
@@ -87,23 +93,20 @@ pub fn reason(plan: &Plan<'_>, nth: usize, workloads: &Workloads) -> String {
 /// ones. The template has a query that finds these lines.
 pub fn print(plan: &Plan<'_>, workloads: &Workloads, outcome: &Outcome) {
     let (repository, hash) = (&plan.policy.repository_name, &outcome.hash);
-    let log = |entry: &Entry| {
-        let Entry { digest, tags, decision, reason } = entry;
-        let tags: Vec<&str> = tags.iter().map(|tag| tag.as_str()).collect();
-        info!(
-            repository.name = %repository,
-            image.digest = %digest,
-            image.tags = tags.join(" "),
-            decision,
-            reason,
-            plan.hash = hash,
-            "{repository}: {}: {decision}: {reason}",
-            entry.name(),
-        );
-    };
-    let kept = plan.kept_beyond().filter_map(|it| entry(plan, it.unit.root, workloads));
-    kept.for_each(|entry| log(&entry));
-    outcome.removed.iter().for_each(log);
+    for decided in plan.kept_beyond() {
+        if let Some(entry) = entry(plan, decided.unit.root, workloads) {
+            print_one(repository, &entry, &entry.decision, &entry.reason, hash);
+        }
+    }
+    for entry in &outcome.removed {
+        match &outcome.stopped {
+            None => print_one(repository, entry, &entry.decision, &entry.reason, hash),
+            Some(why) => {
+                let reason = format!("{}; but {why}", entry.reason);
+                print_one(repository, entry, "stop", &reason, hash);
+            }
+        }
+    }
     if let Some(why) = &outcome.stopped {
         print_stop(plan.policy.repository_name.as_str(), why, hash);
     }
@@ -111,7 +114,28 @@ pub fn print(plan: &Plan<'_>, workloads: &Workloads, outcome: &Outcome) {
     info!(
         repository.name = %repository,
         plan.hash = hash,
-        "{repository}: plan {hash}: {going} of {examined} go",
+        "{repository}: plan {hash}: {going} to do about {examined} images",
+    );
+}
+
+/// Writes down what did not go after all.
+pub fn print_failures(repository: &RepositoryName, outcome: &Outcome) {
+    for (entry, why) in &outcome.failed {
+        print_one(repository, entry, "failed", why, &outcome.hash);
+    }
+}
+
+fn print_one(repository: &RepositoryName, entry: &Entry, decision: &str, reason: &str, hash: &str) {
+    let tags: Vec<&str> = entry.tags.iter().map(|tag| tag.as_str()).collect();
+    info!(
+        repository.name = %repository,
+        image.digest = %entry.digest,
+        image.tags = tags.join(" "),
+        decision,
+        reason,
+        plan.hash = hash,
+        "{repository}: {}: {decision}: {reason}",
+        entry.name(),
     );
 }
 

@@ -8,7 +8,7 @@ use aws::ledger::{Before, Claim, Fact};
 use aws::telemetry::Counts;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, stream};
-use governance::alert::{self, Alert, Entry, Outcome, Run, Source};
+use governance::alert::{self, Alert, Entry, Outcome, Run, Source, UNTAG};
 use governance::audit::{Observed, audit};
 use governance::graph::{Graph, Inventory, Listed};
 use governance::image::{Digest, ImageStatus, RepositoryName};
@@ -20,12 +20,13 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::act::carry_out;
+use crate::event::Wish;
 use crate::registry::AT_ONCE;
-use crate::report::{UNTAG, Workloads};
+use crate::report::Workloads;
 use crate::{Blind, Context, Invocation, answer, report};
 
 /// What telling and ending a run takes, at most.
-const AFTERWARDS: Duration = Duration::from_secs(30);
+const AFTERWARDS: Duration = Duration::from_secs(60);
 /// How many images whose workloads are named, a call each.
 const NAMED: usize = 10;
 /// How many of the images that were pushed lately are asked after, and how lately that is: a
@@ -63,16 +64,6 @@ struct Place<'a> {
 struct Noted {
     mode: String,
     entries: Vec<(Entry, u64)>,
-}
-
-/// What a run came to.
-pub struct Swept {
-    /// What is answered to whoever asks by hand.
-    pub answer: Value,
-    /// Whether everything was told that this run and the one before it did.
-    pub is_told: bool,
-    /// What came of looking at the rest, which is to be tried again by itself.
-    pub audited: anyhow::Result<()>,
 }
 
 impl<'a> Sweep<'a> {
@@ -129,57 +120,73 @@ impl<'a> Sweep<'a> {
         Ok(answer::explained(&plan, nth, &workloads))
     }
 
-    /// Sweeps. `unfinished` is what an earlier run was about to do when it was cut off; what
-    /// was read and `confirmed` is done whatever guard speaks against it, and nothing else.
-    pub async fn run(
-        &self,
-        unfinished: Option<String>,
-        confirmed: Option<&str>,
-    ) -> anyhow::Result<Swept> {
-        let (inventory, running) = match self.look().await {
+    /// Sweeps. `unfinished` is what an earlier run was about to do when it was cut off; a plan
+    /// that was read and confirmed is done whatever guard speaks against it, and nothing else.
+    pub async fn run(&self, unfinished: Option<String>, wish: &Wish) -> anyhow::Result<Value> {
+        let (mut inventory, running) = match self.look().await {
             Ok(seen) => seen,
             Err(error) => {
                 let why = blind(error)?;
                 report::print_stop(self.repository.as_str(), &why, "");
+                let counts = Counts::of("Repository", self.repository).one("SweepsStopped");
+                counts.write(self.request_id, self.now);
                 let answer = answer::stopped(self.repository, &why);
                 self.tell_once(&format!("blind {}", self.now.date_naive()), &self.nothing(why))
                     .await?;
                 // What an earlier run did cannot be seen either.
-                return Ok(Swept { answer, is_told: unfinished.is_none(), audited: Ok(()) });
+                let is_told = unfinished.is_none();
+                self.context.ledger.end_run(self.repository, self.request_id, is_told).await?;
+                return Ok(answer);
             }
         };
-        if let Some(unfinished) = &unfinished {
-            self.tell_of_unfinished(unfinished, &inventory).await?;
+        if let Wish::Pushed(digest) = wish {
+            // ECR only knows of its first push, which may be long ago: it got a tag.
+            let pushed = inventory.images.iter_mut().find(|image| image.digest == *digest);
+            pushed.into_iter().for_each(|image| image.pushed_at = Some(self.now));
         }
         let mut plan = self.plan(&inventory, &running)?;
-        if let Some(hash) = confirmed {
+        let confirmed = matches!(wish, Wish::Confirm(_));
+        if let Wish::Confirm(hash) = wish {
             self.check(&plan, hash)?;
             plan.stopped = None;
+        }
+        if let Some(unfinished) = &unfinished {
+            self.tell_of_unfinished(unfinished, &inventory).await?;
+            self.context.ledger.note_run(self.repository, self.request_id, "").await?;
         }
         let workloads = self.workloads(&plan).await;
         let mut outcome = report::planned(&plan, &workloads);
         report::print(&plan, &workloads, &outcome);
 
-        let mut removed = 0;
+        let (mut removed, mut unsure) = (0, vec![]);
         if outcome.is_carried_out() && !plan.is_empty() {
             self.note(&outcome.removed, &inventory).await?;
             let done = carry_out(&self.context.registry, &plan, self.until).await;
             removed = done.removed.len();
             outcome = report::carried_out(&plan, &done, outcome.hash, &workloads);
+            report::print_failures(self.repository, &outcome);
+            unsure = report::unsure(&plan, &done, &workloads);
         }
         self.tell(&outcome).await?;
         // Where an answer was lost it may have gone all the same: the next run sees.
-        let is_told = outcome.failed.is_empty();
-        if !is_told {
-            let failed: Vec<Entry> = outcome.failed.iter().map(|(it, _)| it.clone()).collect();
-            self.note(&failed, &inventory).await?;
+        if !unsure.is_empty() {
+            self.note(&unsure, &inventory).await?;
         }
+        // What follows changes nothing, and tells by itself.
+        let is_told = unsure.is_empty();
+        self.context.ledger.end_run(self.repository, self.request_id, is_told).await?;
         let gone = u32::try_from(removed).unwrap_or(u32::MAX);
         let counts = Counts::of("Repository", self.repository).count("ImagesRemoved", gone);
         let counts = if outcome.stopped.is_some() { counts.one("SweepsStopped") } else { counts };
         counts.write(self.request_id, self.now);
         let answer = answer::of(&plan, &workloads, &outcome, removed);
-        Ok(Swept { answer, is_told, audited: self.audit(&plan).await })
+        match (self.audit(&plan).await, confirmed) {
+            (Ok(()), _) => {}
+            // Whoever confirms waits for what came of that.
+            (Err(error), true) => warn!("{error:#}"),
+            (Err(error), false) => return Err(error),
+        }
+        Ok(answer)
     }
 
     /// What there is, and what runs.
@@ -196,10 +203,12 @@ impl<'a> Sweep<'a> {
 
     /// What runs, by Amazon Inspector. Without it nothing goes that it may have named.
     async fn running(&self) -> anyhow::Result<Running> {
+        let days = self.policy.governance.retention.protect_pulled_within_days;
+        let since = self.now - chrono::Duration::days(days.into());
         let blind = |why: String| Blind(format!("what is in use cannot be seen: {why}"));
         let asked = tokio::try_join!(
             self.context.registry.is_enhanced(),
-            self.context.inspector.running(self.place.account, self.repository)
+            self.context.inspector.running(self.place.account, self.repository, since)
         );
         match asked {
             Ok((true, running)) => Ok(running),
@@ -277,8 +286,15 @@ impl<'a> Sweep<'a> {
         unfinished: &str,
         inventory: &Inventory,
     ) -> anyhow::Result<()> {
-        let Noted { mode, entries } =
-            serde_json::from_str(unfinished).context("what the last run was about to do")?;
+        let noted: serde_json::Result<Noted> = serde_json::from_str(unfinished);
+        let Noted { mode, entries } = match noted {
+            Ok(noted) => noted,
+            Err(error) => {
+                // Of another version of this function. What it did is in its log.
+                warn!("what the last run was about to do cannot be read: {error}");
+                return Ok(());
+            }
+        };
         let there: HashMap<&Digest, &Listed> =
             inventory.images.iter().map(|image| (&image.digest, image)).collect();
         let is_done = |entry: &Entry| match there.get(&entry.digest) {
@@ -342,7 +358,13 @@ impl<'a> Sweep<'a> {
 
     async fn tell_once(&self, plan: &str, outcome: &Outcome) -> anyhow::Result<()> {
         let fact = Fact::Cleanup { repository: self.repository, plan };
-        self.tell_fact(fact, "told", &alert::cleanup(&self.alert(), outcome)).await
+        // The same plan may be stopped once, and fail when it is confirmed.
+        let what = match (&outcome.stopped, outcome.failed.first()) {
+            (Some(why), _) => why.clone(),
+            (None, Some((_, why))) => format!("failed: {why}"),
+            (None, None) => "planned".to_owned(),
+        };
+        self.tell_fact(fact, &what, &alert::cleanup(&self.alert(), outcome)).await
     }
 
     async fn tell_fact(&self, fact: Fact<'_>, what: &str, alert: &Alert) -> anyhow::Result<()> {
@@ -366,15 +388,16 @@ impl<'a> Sweep<'a> {
         let is_scanned = scan_on_push && observed.scan_frequency != "MANUAL";
         let unscanned = if is_scanned { self.unscanned(plan).await? } else { vec![] };
         let observed = Observed { scan_on_push, unscanned, ..observed };
-        let found = audit(plan, &observed, self.now.date_naive());
+        let found = audit(plan, &observed, self.now);
+        let fact = Fact::Audit { repository: self.repository };
         if found.is_empty() {
-            return Ok(());
+            // What comes back is news.
+            return self.context.ledger.forget(fact).await;
         }
         for deviation in &found {
             info!(repository.name = %self.repository, audit.rule = %deviation.rule, "{}: {}", self.repository, deviation.text);
         }
         let texts: Vec<&str> = found.iter().map(|it| it.text.as_str()).collect();
-        let fact = Fact::Audit { repository: self.repository };
         self.tell_fact(fact, &texts.join("\n"), &alert::self_audit(&self.alert(), &found)).await
     }
 
@@ -386,7 +409,9 @@ impl<'a> Sweep<'a> {
         };
         let images = plan.inventory.images.iter().enumerate();
         let mut asked: Vec<(DateTime<Utc>, usize)> = images
-            .filter(|(_, image)| !image.is_index && image.status == ImageStatus::Active)
+            .filter(|(_, image)| {
+                !image.is_index && !image.is_artifact && image.status == ImageStatus::Active
+            })
             .filter(|(_, image)| {
                 image.own_tags().next().is_some() && image.subjects().next().is_none()
             })

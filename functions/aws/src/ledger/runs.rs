@@ -55,11 +55,12 @@ impl Ledger {
     ) -> anyhow::Result<Begun> {
         let taken = self.take(&key(repository), request_id, LEASE, OPEN_REMEMBERED, now).await?;
         let Some(old) = taken else { return Ok(Begun::Theirs) };
-        Ok(Begun::Ours(old.get("doing").and_then(|doing| doing.as_s().ok()).cloned()))
+        let doing = old.get("doing").and_then(|doing| doing.as_s().ok());
+        Ok(Begun::Ours(doing.filter(|doing| !doing.is_empty()).cloned()))
     }
 
-    /// Notes what the run is about to do, for the one after it to tell should this one be cut
-    /// off. An error where the run is not ours any more. One call.
+    /// Notes what the run is about to do, or nothing, for the one after it to tell should this
+    /// one be cut off. An error where the run is not ours any more. One call.
     pub async fn note_run(
         &self,
         repository: &RepositoryName,

@@ -65,7 +65,15 @@ pub struct Outcome {
     pub stopped: Option<String>,
 }
 
+/// What is decided of a quarantine tag that goes alone.
+pub const UNTAG: &str = "untag";
+
 impl Outcome {
+    /// How many of what was removed are quarantine tags alone.
+    fn untagged(&self) -> usize {
+        self.removed.iter().filter(|entry| entry.decision == UNTAG).count()
+    }
+
     /// Whether it was carried out, as far as it went.
     #[must_use]
     pub fn is_carried_out(&self) -> bool {
@@ -84,7 +92,7 @@ impl Outcome {
 #[must_use]
 pub fn cleanup(run: &Run<'_>, outcome: &Outcome) -> Alert {
     let Run { repository, .. } = run;
-    let count = outcome.removed.len();
+    let (tags, count) = (outcome.untagged(), outcome.removed.len() - outcome.untagged());
     let (images, were) = match count {
         1 => ("1 image".to_owned(), "was"),
         _ => (format!("{count} images"), "were"),
@@ -93,11 +101,18 @@ pub fn cleanup(run: &Run<'_>, outcome: &Outcome) -> Alert {
     let (title, sentence) = match (&outcome.stopped, outcome.mode) {
         (Some(why), _) => (
             format!("The cleanup of {repository} was stopped"),
-            format!("Nothing was removed: {why}. {images} ({size}) would have gone."),
+            match count {
+                0 => format!("Nothing was removed: {why}."),
+                _ => format!("Nothing was removed: {why}. {images} ({size}) would have gone."),
+            },
         ),
         (None, CleanupEnforcement::Report) => (
             format!("{images} of {repository} would be removed"),
             format!("Nothing was removed: the enforcement is report. {images} ({size}) would go."),
+        ),
+        (None, _) if count == 0 && tags > 0 => (
+            format!("Quarantine tags of {repository} were taken away"),
+            "No image was removed.".to_owned(),
         ),
         (None, _) if count == 0 => (
             format!("The cleanup of {repository} is not complete"),
@@ -106,8 +121,9 @@ pub fn cleanup(run: &Run<'_>, outcome: &Outcome) -> Alert {
         (None, CleanupEnforcement::Archive) => (
             format!("{images} of {repository} went to the archive"),
             format!(
-                "{images} ({size}) went to the archive: they cannot be pulled, and can be restored, \
-                 which takes some twenty minutes, until ECR deletes them after {ARCHIVED_DAYS} days."
+                "{images} ({size}) went to the archive, where nothing can be pulled. They can be \
+                 restored, which takes some twenty minutes, until ECR deletes them after \
+                 {ARCHIVED_DAYS} days."
             ),
         ),
         (None, CleanupEnforcement::Delete) => (
@@ -116,19 +132,25 @@ pub fn cleanup(run: &Run<'_>, outcome: &Outcome) -> Alert {
         ),
     };
     let mut text = sentence;
+    match tags {
+        0 => {}
+        1 => text += " A quarantine tag is not needed any more, beside a good one.",
+        _ => text += &format!(" {tags} quarantine tags are not needed any more, beside good ones."),
+    }
     if !outcome.failed.is_empty() {
         text +=
             &format!(" {} could not be removed; the next run tries again.", outcome.failed.len());
     }
     if outcome.left > 0 {
         let left = outcome.left;
-        text += &format!(" There was no time for {left} more: the next run goes on with them.");
+        text +=
+            &format!(" {left} more were not tried, or changed meanwhile: the next run decides.");
     }
     text += "\n";
     let line =
         |entry: &Entry| format!("\n- {}: {}: {}", entry.name(), entry.decision, entry.reason);
     text.extend(outcome.removed.iter().take(MOST_NAMED).map(line));
-    if let Some(more @ 1..) = count.checked_sub(MOST_NAMED) {
+    if let Some(more @ 1..) = outcome.removed.len().checked_sub(MOST_NAMED) {
         text += &format!("\n- and {more} more");
     }
     let line = |(entry, why): &(Entry, String)| format!("\n- {}: not removed: {why}", entry.name());
@@ -176,7 +198,7 @@ fn details_of(outcome: &Outcome, most: usize) -> Map<String, Value> {
         image
     };
     let count = outcome.removed.len();
-    let removed = if outcome.is_carried_out() { count } else { 0 };
+    let removed = if outcome.is_carried_out() { count - outcome.untagged() } else { 0 };
     [
         ("mode", json!(outcome.mode)),
         ("hash", json!(outcome.hash)),
@@ -231,7 +253,7 @@ fn remedies(run: &Run<'_>, outcome: &Outcome) -> Vec<Remedy> {
     let archived: Vec<&Digest> = outcome
         .removed
         .iter()
-        .filter(|entry| entry.decision != "untag")
+        .filter(|entry| entry.decision != UNTAG)
         .map(|entry| &entry.digest)
         .collect();
     let all = of(&archived);

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::tests::{digest, listed, now};
 use super::*;
+use crate::policy::CleanupEnforcement;
 use crate::policy::tests::{GUIDE, policy};
 
 /// An image before it has a place: its facts in words, what it needs, what it refers to.
@@ -149,7 +150,7 @@ fn is_protected(policy: &Policy, image: &Listed, running: &Running) -> bool {
     };
     let has = |words: &[&str]| image.tags.iter().any(|tag| words.contains(&tag.as_str()));
     let protects = !policy.governance.retention.protect_tags.is_empty();
-    image.has_odd_tags
+    image.is_odd
         || image.pushed_at.is_none()
         || within(image.pushed_at, 7)
         || within(image.pulled_at, 30)
@@ -175,7 +176,7 @@ proptest! {
         let goes: HashSet<&Digest> = plan.removed().map(|image| &image.digest).collect();
         prop_assert_eq!(goes.len(), plan.removed().count(), "each goes once");
         let place = |digest: &Digest| inventory.images.iter().find(|it| it.digest == *digest);
-        let readable = |index: &Listed| index.status == ImageStatus::Active;
+        let readable = |index: &Listed| index.has_parts();
         let is_there_now = |image: &Listed| image.status != ImageStatus::Archived;
         for (nth, image) in inventory.images.iter().enumerate() {
             let is_there = image.status != ImageStatus::Archived;
@@ -187,7 +188,7 @@ proptest! {
             if !goes.contains(&image.digest) {
                 continue;
             }
-            prop_assert!(!is_there || !is_protected(&policy, image, &running), "{:?}", image);
+            prop_assert!(is_there && !is_protected(&policy, image, &running), "{:?}", image);
             // Nothing that stays needs it, or is what it is about.
             for (index, parts) in &inventory.indexes {
                 let needs = parts.contains(&image.digest);
@@ -208,7 +209,9 @@ proptest! {
                 });
                 let about = other.subjects().any(|of| place(&of).is_some() && !goes.contains(&of));
                 let is_archived = other.status == ImageStatus::Archived;
-                prop_assert!(goes.contains(&other.digest) || needed || about || is_archived);
+                let is_own = other.own_tags().next().is_some();
+                let stays = needed || about || is_archived || is_own;
+                prop_assert!(goes.contains(&other.digest) || stays);
             }
         }
     }

@@ -64,8 +64,8 @@ impl Look<'_> {
             }
         };
         let retention = &self.policy.governance.retention;
-        if image.has_odd_tags {
-            keep(Keep::Unknown(Unknown::Tag));
+        if image.is_odd {
+            keep(Keep::Unknown(Unknown::Odd));
         }
         match image.pushed_at {
             None => keep(Keep::Unknown(Unknown::Push)),
@@ -102,8 +102,7 @@ impl Look<'_> {
             }
             let grammar = &self.policy.governance.tags.grammar;
             let conforming = grammar.conforming(&self.policy.repository_name, tag);
-            let is_channel = conforming.as_ref().map_or_else(|| is_channel(tag), says_channel);
-            if is_channel {
+            if conforming.as_ref().map_or_else(|| is_channel(tag), |it| says_channel(it, tag)) {
                 keep(Keep::Channel(tag.clone()));
             }
             facts.conforms |= conforming.is_some();
@@ -134,11 +133,16 @@ impl Look<'_> {
     }
 }
 
-fn says_channel(conforming: &Conforming) -> bool {
-    conforming.values.iter().any(|(name, _)| *name == Placeholder::Channel)
+/// Whether a tag is moved from version to version: the grammar says so, or it says nothing of
+/// the tag that a version has, and the tag is named like a channel.
+fn says_channel(conforming: &Conforming, tag: &Tag) -> bool {
+    let has = |of: &[Placeholder]| conforming.values.iter().any(|(name, _)| of.contains(name));
+    let version = [Placeholder::Semver, Placeholder::Sha, Placeholder::Date, Placeholder::Number];
+    has(&[Placeholder::Channel]) || !has(&version) && is_channel(tag)
 }
 
-/// Whether a tag that does not conform is moved from version to version all the same.
+/// Whether the last word of a tag is a channel's name.
 fn is_channel(tag: &Tag) -> bool {
-    CHANNELS.contains(&tag.as_str())
+    let last = tag.as_str().rsplit(['-', '_', '.']).next();
+    last.is_some_and(|last| CHANNELS.contains(&last))
 }

@@ -56,6 +56,10 @@ impl Plan<'_> {
         match keep {
             Keep::Unknown(what) => what.to_string(),
             Keep::Protected(tag, by) => format!("the tag {tag} is protected by {by}"),
+            Keep::InUse(0) => {
+                let days = retention.protect_pulled_within_days;
+                format!("it was in use within {days} days, by Amazon Inspector")
+            }
             Keep::InUse(times) => format!("it is in use, {times} times by Amazon Inspector"),
             Keep::Channel(tag) => format!("the channel {tag} points at it"),
             Keep::Pulled(at) => {
@@ -130,7 +134,7 @@ impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Push => "ECR does not say when it was pushed",
-            Self::Tag => "it has a tag that is none by OCI",
+            Self::Odd => "it has a tag or a subject that is not understood",
             Self::Subject => "what it refers to may be there, though it is not listed",
         })
     }

@@ -26,13 +26,14 @@ pub(crate) fn listed(name: &str, text: &str) -> (Listed, Vec<Digest>) {
     let mut image = Listed {
         digest: digest(name),
         tags: vec![],
-        has_odd_tags: false,
+        is_odd: false,
         status: ImageStatus::Active,
         pushed_at: Some(now() - chrono::Duration::days(100)),
         pulled_at: None,
         restored_at: None,
         bytes: 1_000,
         is_index: false,
+        is_artifact: false,
         subject: None,
     };
     let mut parts = vec![];
@@ -45,7 +46,7 @@ pub(crate) fn listed(name: &str, text: &str) -> (Listed, Vec<Digest>) {
             "restored" => image.restored_at = at(),
             "archived" => image.status = ImageStatus::Archived,
             "activating" => image.status = ImageStatus::Activating,
-            "odd" => image.has_odd_tags = true,
+            "odd" => image.is_odd = true,
             "of" => image.subject = Some(digest(rest)),
             "needs" => {
                 image.is_index = true;
@@ -306,6 +307,9 @@ fn an_index_that_cannot_be_read_stops_it_and_one_in_the_archive_does_not() {
     inventory.indexes.clear();
     let error = Graph::of(&inventory).unwrap_err();
     assert_eq!(error, UnknownParts(digest("index")));
+    // One that comes back from the archive has images too, which nobody knows yet.
+    inventory.images[0].status = ImageStatus::Activating;
+    assert_eq!(Graph::of(&inventory).unwrap_err(), UnknownParts(digest("index")));
     inventory.images[0].status = ImageStatus::Archived;
     assert_eq!(Graph::of(&inventory).unwrap().units.len(), 2);
 }
@@ -520,7 +524,7 @@ fn what_cannot_be_known_is_kept() {
         &expect![[r#"
             new: keep: number 1 of 4 of a, which keeps 1
             when: keep: ECR does not say when it was pushed
-            odd: keep: it has a tag that is none by OCI
+            odd: keep: it has a tag or a subject that is not understood
             circle: keep: it belongs to nothing but itself, by its tags
             other: keep: it belongs to nothing but itself, by its tags
             archived: keep: it is in the archive, where ECR's own rule sees to it
