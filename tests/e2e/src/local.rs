@@ -1,5 +1,5 @@
 //! A virtual environment with the tools, the emulator of everything but ECR as a process of
-//! its own, and the embedded ECR and Slack on ports.
+//! its own, and the embedded ECR, Inspector and Slack on ports.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -59,13 +59,14 @@ impl Local {
         let slack = runtime.block_on(aws.slack().serve((Ipv4Addr::LOCALHOST, 0).into()))?;
         let port = free_port()?;
         let endpoint = format!("http://127.0.0.1:{port}");
-        // Its functions inherit the endpoints, and so find both.
+        // Its functions inherit the endpoints, and so find both. Of Inspector, ours knows what runs.
         let mut ministack = Command::new(venv.join("bin/ministack"))
             .env("GATEWAY_PORT", port.to_string())
             .env("MINISTACK_HOST", "127.0.0.1")
             .env("MINISTACK_ACCOUNT_ID", ACCOUNT)
             .env("AWS_ENDPOINT_URL", &endpoint)
             .env("AWS_ENDPOINT_URL_ECR", ecr.endpoint())
+            .env("AWS_ENDPOINT_URL_INSPECTOR2", ecr.endpoint())
             .env("TMPDIR", fs::create_dir_all(target.join("tmp")).map(|()| target.join("tmp"))?)
             .stdin(Stdio::null())
             .stdout(File::create(logs.join("ministack.log"))?)

@@ -2,6 +2,7 @@
 
 mod pushes;
 mod scans;
+mod sweeps;
 
 use std::cell::Cell;
 use std::fmt::Debug;
@@ -30,6 +31,7 @@ pub fn run(local: &Local) -> anyhow::Result<u32> {
     run.readme(&stack)?;
     run.pushes(&stack)?;
     run.scans(&stack)?;
+    run.sweeps(&stack)?;
     run.update(&stack)?;
     run.impact(&stack)?;
     run.rename(&stack)?;

@@ -149,7 +149,7 @@ impl Run<'_> {
     }
 
     /// The last push that ECR told of.
-    fn last_push(&self) -> anyhow::Result<Value> {
+    pub fn last_push(&self) -> anyhow::Result<Value> {
         let state = self.local.aws.state();
         let mut told = state.events.iter().rev();
         let last = told.find(|event| event["detail"]["action-type"] == "PUSH");
@@ -184,7 +184,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    pub fn invoke(&self, function: &str, event: &Value) -> anyhow::Result<()> {
+    /// Gives what the function answers.
+    pub fn invoke(&self, function: &str, event: &Value) -> anyhow::Result<Value> {
         let folder = self.local.root().join("target/e2e");
         let (input, output) = (folder.join("event.json"), folder.join("answer.json"));
         fs::write(&input, event.to_string())?;
@@ -192,9 +193,9 @@ impl Run<'_> {
         let invoke = ["lambda", "invoke", "--function-name", function, "--payload", &payload];
         let answer = output.display().to_string();
         let invoked = self.aws(&[&invoke[..], &[&answer]].concat())?;
-        let failed = invoked.get("FunctionError").is_some();
-        ensure!(!failed, "{}", fs::read_to_string(output)?);
-        Ok(())
+        let said = fs::read_to_string(output)?;
+        ensure!(invoked.get("FunctionError").is_none(), "{said}");
+        serde_json::from_str(&said).context(said)
     }
 
     /// The tags of an image, in order.
@@ -209,7 +210,7 @@ impl Run<'_> {
     }
 
     /// What ECR says of an image in `deployments`.
-    fn status(&self, digest: &str) -> anyhow::Result<String> {
+    pub fn status(&self, digest: &str) -> anyhow::Result<String> {
         let id = format!("imageDigest={digest}");
         let describe = ["ecr", "describe-images", "--repository-name", "deployments"];
         let found = self.aws(&[&describe[..], &["--image-ids", &id]].concat())?;

@@ -19,15 +19,7 @@ const DELIVERY: Duration = Duration::from_secs(30);
 impl Run<'_> {
     pub fn scans(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
         step("scans, and Slack");
-        let url = format!("{}/services/T0000000/B0000000/e2e-secret", self.local.slack());
-        // As a file, as people do it: the CLI would fetch a URL.
-        let file = self.local.root().join("target/e2e/webhook.txt");
-        std::fs::write(&file, url + "\n")?;
-        let value = format!("file://{}", file.display());
-        let secret = ["secretsmanager", "create-secret", "--name", "ecr-warden/slack"];
-        let secret = self.aws(&[&secret[..], &["--secret-string", &value]].concat())?;
-        let arn = text(&secret, "/ARN");
-        stack.set("SlackWebhookSecretArn", &arn)?;
+        self.slack(stack)?;
         let inbox = self.inbox(stack.outputs()?.value("AlertTopicArn")?)?;
         let function = stack.resource("ScanCompleteFunction")?;
         let channel = self.local.aws.slack();
@@ -87,8 +79,19 @@ impl Run<'_> {
 
         self.inspector(stack, &function, &inbox)?;
         self.refused_by_slack(stack)?;
-        stack.set("SlackWebhookSecretArn", "")?;
         self.remove_images(REPOSITORY)
+    }
+
+    /// Brings the stack's alerts to Slack from now on.
+    pub fn slack(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        let url = format!("{}/services/T0000000/B0000000/e2e-secret", self.local.slack());
+        // As a file, as people do it: the CLI would fetch a URL.
+        let file = self.local.root().join("target/e2e/webhook.txt");
+        std::fs::write(&file, url + "\n")?;
+        let value = format!("file://{}", file.display());
+        let secret = ["secretsmanager", "create-secret", "--name", "ecr-warden/slack"];
+        let secret = self.aws(&[&secret[..], &["--secret-string", &value]].concat())?;
+        stack.set("SlackWebhookSecretArn", &text(&secret, "/ARN"))
     }
 
     /// The scan and a finding of enhanced scanning.
@@ -140,7 +143,7 @@ impl Run<'_> {
     }
 
     /// Waits for a message in Slack, which has to begin like this; it was held to Slack's rules.
-    fn in_slack(&self, begins: &str) -> anyhow::Result<()> {
+    pub fn in_slack(&self, begins: &str) -> anyhow::Result<()> {
         let channel = self.local.aws.slack();
         let mut waited = Duration::ZERO;
         loop {
@@ -177,7 +180,7 @@ impl Run<'_> {
 
     /// Runs the command of an alert, as it stands there, with an editor that is a command; gives
     /// what it printed.
-    fn run_remedy(&self, alert: &Value, label: &str, editor: &str) -> anyhow::Result<String> {
+    pub fn run_remedy(&self, alert: &Value, label: &str, editor: &str) -> anyhow::Result<String> {
         let remedies = alert["remedies"].as_array().into_iter().flatten();
         let mut remedies = remedies.filter(|remedy| text(remedy, "/label").starts_with(label));
         let remedy = remedies.next().with_context(|| format!("no remedy {label:?}"))?;
