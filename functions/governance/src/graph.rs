@@ -334,4 +334,29 @@ mod tests {
         let error = children(r#"{"manifests": [{"digest": "sha512:0"}]}"#).unwrap_err();
         assert!(error.to_string().ends_with("got \"sha512:0\""), "{error}");
     }
+
+    #[test]
+    fn what_is_listed_twice_is_as_whatever_keeps_it_longer() {
+        let at = |hour: u32| {
+            DateTime::parse_from_rfc3339(&format!("2026-11-24T{hour:02}:00:00Z")).unwrap().to_utc()
+        };
+        let listed = |tags: &[&str], pushed: Option<u32>, pulled: Option<u32>, status| Listed {
+            digest: format!("sha256:{}", "a".repeat(64)).parse().unwrap(),
+            tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
+            is_odd: false,
+            status,
+            pushed_at: pushed.map(at),
+            pulled_at: pulled.map(at),
+            restored_at: None,
+            bytes: 1,
+            is_index: false,
+            is_artifact: false,
+            subject: None,
+        };
+        let mut one = listed(&["a"], Some(1), None, ImageStatus::Archived);
+        one.merge(&listed(&["a", "prod"], Some(2), Some(3), ImageStatus::Active));
+        assert_eq!(one, listed(&["a", "prod"], Some(2), Some(3), ImageStatus::Active));
+        one.merge(&listed(&[], None, Some(1), ImageStatus::Archived));
+        assert_eq!(one, listed(&["a", "prod"], None, Some(3), ImageStatus::Active));
+    }
 }

@@ -141,8 +141,9 @@ impl<'a> Sweep<'a> {
         };
         if let Wish::Pushed(digest) = wish {
             // ECR only knows of its first push, which may be long ago: it got a tag.
-            let pushed = inventory.images.iter_mut().find(|image| image.digest == *digest);
-            pushed.into_iter().for_each(|image| image.pushed_at = Some(self.now));
+            if let Some(image) = inventory.images.iter_mut().find(|it| it.digest == *digest) {
+                image.pushed_at = Some(self.now);
+            }
         }
         let mut plan = self.plan(&inventory, &running)?;
         let confirmed = matches!(wish, Wish::Confirm(_));

@@ -97,6 +97,7 @@ type Error = (StatusCode, &'static str, String, &'static str);
 const FILTERS: &[&str] = &[
     "accountId",
     "ecrImageInUseCount",
+    "ecrImageLastInUseAt",
     "ecrImageTags",
     "ecrRepositoryName",
     "resourceId",
@@ -169,6 +170,14 @@ impl Inspector {
 impl Coverage {
     /// Values of one filter are alternatives; what is excluded is excluded by each.
     fn matches(&self, name: &str, conditions: &[Value]) -> bool {
+        if name == "ecrImageLastInUseAt" {
+            let Some(at) = self.last_in_use_at else { return false };
+            let bound = |of: &Value, name: &str| of.get(name).and_then(Value::as_i64);
+            return conditions.iter().any(|range| {
+                bound(range, "startInclusive").is_none_or(|start| start <= at)
+                    && bound(range, "endInclusive").is_none_or(|end| at <= end)
+            });
+        }
         if name == "ecrImageInUseCount" {
             let Some(count) = self.in_use_count.map(u64::cast_signed) else { return false };
             let bound = |of: &Value, name: &str| of.get(name).and_then(Value::as_i64);
@@ -273,6 +282,9 @@ fn check_filter(name: &str, conditions: &Value) -> Result<(), Error> {
     let good = |condition: &Value| {
         if name == "ecrImageInUseCount" {
             return number(condition, "lowerInclusive") && number(condition, "upperInclusive");
+        }
+        if name == "ecrImageLastInUseAt" {
+            return number(condition, "startInclusive") && number(condition, "endInclusive");
         }
         let value = condition.get("value").and_then(Value::as_str).unwrap_or_default();
         (1..=1024).contains(&value.chars().count())

@@ -30,6 +30,7 @@ impl Plan<'_> {
             return "it belongs to nothing but itself, by its tags".to_owned();
         };
         match self.image(decided.unit.root).filter(|_| decided.unit.root != nth) {
+            Some(_) if !self.is_to_go(nth) => IN_THE_ARCHIVE.to_owned(),
             Some(root) => {
                 let part =
                     if decided.unit.parts.contains(&nth) { "is part of" } else { "belongs to" };
@@ -42,7 +43,8 @@ impl Plan<'_> {
     /// What becomes of an image, in a word.
     #[must_use]
     pub fn decision_of(&self, nth: usize) -> &'static str {
-        let goes = self.decided(nth).is_some_and(|it| matches!(it.fate, Fate::Remove(_)));
+        let goes = self.decided(nth).is_some_and(|it| matches!(it.fate, Fate::Remove(_)))
+            && self.is_to_go(nth);
         match self.policy.governance.retention.enforcement {
             _ if !goes => "keep",
             CleanupEnforcement::Report => "report",
@@ -85,7 +87,7 @@ impl Plan<'_> {
             Keep::Native => "LifecycleScope=repository leaves it to ECR's own rules".to_owned(),
             Keep::Quarantined { until } => format!("it is in quarantine until {until}"),
             Keep::Untagged => "it has no tag, and ECR's own rule sees to those".to_owned(),
-            Keep::Archived => "it is in the archive, where ECR's own rule sees to it".to_owned(),
+            Keep::Archived => IN_THE_ARCHIVE.to_owned(),
         }
     }
 
@@ -116,6 +118,8 @@ impl Plan<'_> {
         self.groups.get(place.group).map_or_else(String::new, |group| group.key.to_string())
     }
 }
+
+const IN_THE_ARCHIVE: &str = "it is in the archive, where ECR's own rule sees to it";
 
 fn day(at: DateTime<Utc>) -> impl fmt::Display {
     at.date_naive()

@@ -244,6 +244,99 @@ fn a_protected_tag_or_a_channel_keeps_the_image_whole() {
     );
 }
 
+// 3
+#[test]
+fn a_channel_is_one_by_whichever_template_it_conforms() {
+    let grammar = [("Governance.Tags.Grammar", json!("{component}-v{semver} {component}-{slug}"))];
+    check(
+        &with(&grammar),
+        &[
+            ("new", "a-v9.0.0, pushed 8"),
+            ("newer", "a-v9.1.0, pushed 9"),
+            ("prod", "a-prod"),
+            ("odd", "a-v1.0.0-dev"),
+            ("gone", "a-feature"),
+        ],
+        &[],
+        &expect![[r#"
+            new: keep: number 1 of 5 of a, which keeps 2
+            newer: keep: number 2 of 5 of a, which keeps 2
+            prod: keep: the channel a-prod points at it
+            odd: delete: number 5 of 5 of a, which keeps 2
+            gone: delete: number 3 of 5 of a, which keeps 2
+        "#]],
+    );
+}
+
+/// Anybody who may push can give an image the tag of a signature.
+#[test]
+fn a_version_that_is_tagged_as_a_signature_too_is_a_version() {
+    check(
+        &two(),
+        &[
+            ("new", "a-v9.0.0 sig:old, pushed 8"),
+            ("newer", "a-v9.1.0, pushed 9"),
+            ("old", "a-v1.0.0"),
+            ("chart", "b-v1.0.0, of old"),
+        ],
+        &[],
+        &expect![[r#"
+            new: keep: number 1 of 3 of a, which keeps 2
+            newer: keep: number 2 of 3 of a, which keeps 2
+            old: delete: number 3 of 3 of a, which keeps 2
+            chart: keep: number 1 of 1 of b, which keeps 2
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_in_the_archive_is_never_deleted_with_what_needs_it() {
+    check(
+        &two(),
+        &[
+            ("new", "a-v9.0.0, pushed 8"),
+            ("newer", "a-v9.1.0, pushed 9"),
+            ("old", "a-v1.0.0, needs one other"),
+            ("one", "gold, archived"),
+            ("other", ""),
+        ],
+        &[],
+        &expect![[r#"
+            new: keep: number 1 of 3 of a, which keeps 2
+            newer: keep: number 2 of 3 of a, which keeps 2
+            old: delete: number 3 of 3 of a, which keeps 2
+            one: keep: it is in the archive, where ECR's own rule sees to it
+            other: delete: it is part of @old: number 3 of 3 of a, which keeps 2
+        "#]],
+    );
+    let (policy, inventory) =
+        (two(), inventory(&[("old", "sig:gone, needs one"), ("one", ", archived")]));
+    let graph = Graph::of(&inventory).unwrap();
+    let plan = plan(&policy, &inventory, graph, &Running::new(), now());
+    assert_eq!(plan.removals[0].images, [0]);
+}
+
+// 2
+#[test]
+fn a_part_of_many_does_not_evict_what_is_called_so_itself() {
+    check(
+        &two(),
+        &[
+            ("one", "a-v9.0.0, pushed 8, needs part"),
+            ("two", "a-v9.1.0, pushed 9, needs part"),
+            ("part", "b-v1.0.0, pushed 10"),
+            ("quiet", "b-v0.1.0, pushed 90"),
+        ],
+        &[],
+        &expect![[r#"
+            one: keep: number 1 of 2 of a, which keeps 2
+            two: keep: number 2 of 2 of a, which keeps 2
+            part: keep: it is part of @two: number 2 of 2 of a, which keeps 2
+            quiet: keep: number 1 of 1 of b, which keeps 2
+        "#]],
+    );
+}
+
 // 4
 #[test]
 fn where_there_are_fewer_than_are_kept_nothing_goes() {

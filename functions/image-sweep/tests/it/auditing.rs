@@ -42,6 +42,18 @@ async fn what_was_changed_by_hand_is_told_when_it_changes_and_weekly() {
 }
 
 #[tokio::test]
+async fn a_drift_that_comes_back_is_news() {
+    let function = Function::new("archive").await;
+    function.push("a-v1.0.0", 50.0);
+    for (mutability, told) in [("IMMUTABLE", 1), ("MUTABLE", 0), ("IMMUTABLE", 1)] {
+        let by_hand = json!({"repositoryName": DEPLOYMENTS, "imageTagMutability": mutability});
+        function.aws.by_hand("PutImageTagMutability", &by_hand).unwrap();
+        function.sweep().await;
+        assert_eq!(rules(&function.alerts()).len(), told, "{mutability}");
+    }
+}
+
+#[tokio::test]
 async fn images_without_a_scan_are_told_and_only_the_latest_are_asked_after() {
     let function = Function::new("archive").await;
     let scanned = function.push("a-v1.0.0", 0.5);

@@ -139,7 +139,17 @@ async fn what_inspector_sees_run_is_kept_and_the_workload_is_named() {
     );
     assert!(reason(&index).contains("in use") && reason(&index).contains(&part));
     let calls = function.calls();
-    assert_eq!((count(&calls, "ListCoverage"), count(&calls, "GetClustersForImage")), (1, 2));
+    // What runs now, and what ran lately.
+    assert_eq!((count(&calls, "ListCoverage"), count(&calls, "GetClustersForImage")), (2, 2));
+    // What runs once a day is in use too.
+    {
+        let mut inspector = function.aws.services().inspector();
+        inspector.images.iter_mut().for_each(|image| image.in_use_count = Some(0));
+    }
+    let keeps = function.read().await["keeps"].clone();
+    let entry = keeps.as_array().unwrap().iter().find(|it| it["digest"] == images[1].as_str());
+    let reason = entry.unwrap()["reason"].as_str().unwrap();
+    assert!(reason.starts_with("it was in use within 30 days, by Amazon Inspector"), "{reason}");
 }
 
 // 13

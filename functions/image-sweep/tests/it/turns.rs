@@ -80,3 +80,14 @@ async fn a_run_whose_turn_was_taken_over_removes_nothing() {
     assert!(format!("{error:#}").contains("longer than its lease"), "{error:#}");
     assert_eq!(function.active().len(), images.len());
 }
+
+/// A promotion: the first push of the image was long ago, and ECR knows of no other.
+#[tokio::test]
+async fn the_image_of_the_push_that_sweeps_is_young_whenever_it_was_first_pushed() {
+    let function = Function::new("archive").await;
+    let images = function.versions("a", 5);
+    let mut push = event("pushed");
+    push["detail"]["image-digest"] = images[0].as_str().into();
+    assert_eq!(function.ask(&push, "push").await.unwrap()["removed"], 2);
+    assert!(function.active().contains(&images[0]));
+}

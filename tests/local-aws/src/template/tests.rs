@@ -86,7 +86,7 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
         SweepScheduleRole AWS::IAM::Role
         SweepDeploymentsSchedule AWS::Scheduler::Schedule
         SweepInfrastructureSchedule AWS::Scheduler::Schedule
-        SweepPullsDoNotCount Custom::EcrPullTimeExclusion
+        OurPullsDoNotCount Custom::EcrPullTimeExclusion
         UndeliveredEventsAlarm AWS::CloudWatch::Alarm
         UndeliveredEventsPolicy AWS::SQS::QueuePolicy
         WhyImageWasKeptOrRemoved AWS::Logs::QueryDefinition

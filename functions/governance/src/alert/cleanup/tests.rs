@@ -55,22 +55,22 @@ fn what_went_is_told_with_each_reason_and_the_way_back() {
     check(
         &outcome(2),
         &expect![[r#"
-        2 images of deployments went to the archive
+            2 images of deployments went to the archive
 
-        2 images (1.2 GB) went to the archive: they cannot be pulled, and can be restored, which takes some twenty minutes, until ECR deletes them after 90 days.
+            2 images (1.2 GB) went to the archive, where nothing can be pulled. They can be restored, which takes some twenty minutes, until ECR deletes them after 90 days.
 
-        - myapp-v1.0.0: archive: number 30 of 30 of myapp, which keeps 10
-        - myapp-v1.1.0: archive: number 29 of 30 of myapp, which keeps 10
+            - myapp-v1.0.0: archive: number 30 of 30 of myapp, which keeps 10
+            - myapp-v1.1.0: archive: number 29 of 30 of myapp, which keeps 10
 
-        Restore them all:
+            Restore them all:
 
-            for digest in sha256:0000000000000000000000000000000000000000000000000000000000000000 sha256:0000000000000000000000000000000000000000000000000000000000000001; do aws ecr update-image-storage-class --region us-east-1 --repository-name deployments --image-id imageDigest=$digest --target-storage-class STANDARD; done
+                for digest in sha256:0000000000000000000000000000000000000000000000000000000000000000 sha256:0000000000000000000000000000000000000000000000000000000000000001; do aws ecr update-image-storage-class --region us-east-1 --repository-name deployments --image-id imageDigest=$digest --target-storage-class STANDARD; done
 
-        Severity    INFORMATIONAL
-        Repository  deployments
-        Account     123456789012, us-east-1
-        Event       request-1 at 2026-11-24T12:00:00Z
-    "#]],
+            Severity    INFORMATIONAL
+            Repository  deployments
+            Account     123456789012, us-east-1
+            Event       request-1 at 2026-11-24T12:00:00Z
+        "#]],
     );
     let failed = Outcome {
         removed: vec![],
@@ -84,7 +84,7 @@ fn what_went_is_told_with_each_reason_and_the_way_back() {
         &expect![[r#"
             The cleanup of deployments is not complete
 
-            Nothing was removed. 1 could not be removed; the next run tries again. There was no time for 3 more: the next run goes on with them.
+            Nothing was removed. 1 could not be removed; the next run tries again. 3 more were not tried, or changed meanwhile: the next run decides.
 
             - myapp-v1.1.0: not removed: AccessDeniedException: no
 
@@ -109,6 +109,38 @@ fn what_went_is_told_with_each_reason_and_the_way_back() {
             Event       request-1 at 2026-11-24T12:00:00Z
         "#]],
     );
+}
+
+#[test]
+fn a_quarantine_tag_is_no_image() {
+    let tag = Entry {
+        tags: vec!["quarantine-20261201-0a0a0a0a0a0a-a-1.0.0".parse().unwrap()],
+        decision: UNTAG.to_owned(),
+        reason: "the image conforms by now".to_owned(),
+        ..entry(1)
+    };
+    let alone = Outcome { removed: vec![tag.clone()], bytes: 0, ..outcome(0) };
+    check(
+        &alone,
+        &expect![[r#"
+        Quarantine tags of deployments were taken away
+
+        No image was removed. A quarantine tag is not needed any more, beside a good one.
+
+        - quarantine-20261201-0a0a0a0a0a0a-a-1.0.0: untag: the image conforms by now
+
+        Severity    INFORMATIONAL
+        Repository  deployments
+        Account     123456789012, us-east-1
+        Event       request-1 at 2026-11-24T12:00:00Z
+    "#]],
+    );
+    assert_eq!(told("deployments", &alone).details["removed"], 0);
+    let mut both = Outcome { mode: CleanupEnforcement::Delete, ..outcome(1) };
+    both.removed.push(tag);
+    let alert = told("deployments", &both);
+    assert_eq!(alert.title, "1 image of deployments was deleted");
+    assert_eq!((&alert.details["removed"], &alert.details["imagesTotal"]), (&json!(1), &json!(2)));
 }
 
 #[test]
