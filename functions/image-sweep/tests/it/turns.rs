@@ -88,6 +88,10 @@ async fn the_image_of_the_push_that_sweeps_is_young_whenever_it_was_first_pushed
     let images = function.versions("a", 5);
     let mut push = event("pushed");
     push["detail"]["image-digest"] = images[0].as_str().into();
-    assert_eq!(function.ask(&push, "push").await.unwrap()["removed"], 2);
-    assert!(function.active().contains(&images[0]));
+    // It is the newest, and one that was is not among the newest any more.
+    assert_eq!(function.ask(&push, "push").await.unwrap()["removed"], 3);
+    let kept = vec![images[0].clone(), images[4].clone()];
+    assert_eq!(function.active(), crate::sorted(kept));
+    // And there is nothing to do for the run of the next day.
+    assert_eq!(function.sweep().await["planned"], 0);
 }
