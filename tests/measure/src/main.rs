@@ -49,17 +49,20 @@ enum Work {
     Clean,
     /// A scan that found something new: six calls.
     Findings,
+    /// A push in an hour that another one sweeps for: one call.
+    Swept,
     /// An alert that goes to Slack: the webhook, and its secret at first.
     Slack,
 }
 
 /// Each kind of work, and by which function.
-const WORKS: [(&str, Work); 6] = [
+const WORKS: [(&str, Work); 7] = [
     ("custom-resource", Work::Deletion),
     ("image-push", Work::Conforming),
     ("image-push", Work::Quarantine),
     ("scan-complete", Work::Clean),
     ("scan-complete", Work::Findings),
+    ("image-sweep", Work::Swept),
     ("slack-notifier", Work::Slack),
 ];
 

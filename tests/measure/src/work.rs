@@ -26,6 +26,19 @@ pub async fn prepare(aws: &LocalAws, channel: &str) -> anyhow::Result<String> {
     let inbox = json!({"TopicArn": topic, "Protocol": "email", "Endpoint": "a@example.com"});
     aws.make("AWS::SNS::Subscription", "inbox", &inbox).await?;
     make_ledger(aws).await?;
+    // Another push has this hour, and the next, should that begin meanwhile.
+    let now = aws.state().now();
+    for hour in [now, now + 3_600.0] {
+        #[expect(clippy::cast_possible_truncation, reason = "seconds since 1970")]
+        let hour = chrono::DateTime::from_timestamp(hour as i64, 0).context("the time")?;
+        let fact = format!("sweep {REPOSITORY} {}", hour.format("%Y-%m-%dT%H"));
+        let item = json!({"fact": {"S": fact}, "holder": {"S": "another"}});
+        let put = json!({"TableName": "ledger", "Item": item}).to_string();
+        let put = http::Request::post("/")
+            .header("x-amz-target", "DynamoDB_20120810.PutItem")
+            .body(put.into())?;
+        aws.services().handle("dynamodb", put).await;
+    }
     let risks = json!({"Name": PARAMETER, "Type": "String", "Value": "[]"});
     aws.make("AWS::SSM::Parameter", "risks", &risks).await?;
     let url = format!("{channel}/services/T0000000/B0000000/measure");
@@ -70,6 +83,7 @@ pub fn environment(webhook: &str) -> BTreeMap<String, String> {
         ("REPOSITORY_NAME_PATTERNS", ""),
         ("ALERT_TOPIC_ARN", &topic),
         ("LEDGER_TABLE", "ledger"),
+        ("SCAN_ON_PUSH", "true"),
         ("ACCEPTED_RISKS_PARAMETER", PARAMETER),
         ("SLACK_WEBHOOK_SECRET_ARN", webhook),
     ]
@@ -86,6 +100,7 @@ impl Work {
             Self::Quarantine => "quarantine, ",
             Self::Clean => "clean, ",
             Self::Findings => "findings, ",
+            Self::Swept => "hour taken, ",
         }
     }
 
@@ -101,6 +116,7 @@ impl Work {
             Self::Findings => {
                 return scan(aws, vec![basic_finding("CVE-2026-1", "HIGH", "openssl", "3.0.17")]);
             }
+            Self::Swept => include_str!("../../../events/image-sweep/pushed.json"),
             Self::Slack => include_str!("../../../events/slack-notifier/scan-findings.json"),
         };
         let mut event: Value = serde_json::from_str(file)?;
@@ -110,6 +126,7 @@ impl Work {
                 event["ResponseURL"] = format!("{endpoint}/{path}").into();
             }
             Self::Conforming | Self::Clean | Self::Findings | Self::Slack => {}
+            Self::Swept => event["detail"]["repository-name"] = REPOSITORY.into(),
             Self::Quarantine => {
                 let tag = event["detail"]["image-tag"].as_str().context("the event has no tag")?;
                 let mut state = aws.state();
@@ -132,7 +149,7 @@ impl Work {
         let shown = aws.slack().take_messages().len();
         let expected = match self {
             Self::Deletion => (1, 0, 0),
-            Self::Conforming | Self::Clean => (0, 0, 0),
+            Self::Conforming | Self::Clean | Self::Swept => (0, 0, 0),
             Self::Quarantine | Self::Findings => (0, 1, 0),
             Self::Slack => (0, 0, 1),
         };
