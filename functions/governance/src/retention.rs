@@ -225,34 +225,43 @@ fn count(
     keys: Vec<Key>,
 ) -> (Vec<Vec<Place>>, Vec<Group>) {
     let mut groups: Vec<Group> = keys.into_iter().map(|key| Group { key, units: vec![] }).collect();
+    let of = |image: usize| facts.get(image).map_or(&[][..], |facts| facts.groups.as_slice());
+    // Of what was pushed at the same time the digest decides, so that it is always the same.
+    let age = |unit: usize| {
+        let root = units.get(unit).and_then(|unit| inventory.images.get(unit.root));
+        root.map(|root| (std::cmp::Reverse(root.pushed_at), &root.digest))
+    };
+    // A part may be in many units. They would crowd out what is called so itself: it counts once,
+    // as the newest of them.
+    let mut parts: HashMap<(usize, usize), usize> = HashMap::new();
     for (nth, unit) in units.iter().enumerate() {
         let root = inventory.images.get(unit.root);
         // What cannot be pulled is no version that is kept, and what has no tag is none.
         let is_counted = root.is_some_and(|root| {
             root.status != ImageStatus::Archived && root.own_tags().next().is_some()
         });
-        // What its parts are called says what it is only where its own tags do not: a part may
-        // be in many units, which would crowd out what is called so itself.
-        let of = |image: usize| facts.get(image).map_or(&[][..], |facts| facts.groups.as_slice());
-        let mut its = of(unit.root).to_vec();
-        if its.is_empty() {
-            its.extend(unit.images().flat_map(of).copied());
+        if !is_counted {
+            continue;
         }
-        for group in its.into_iter().filter(|_| is_counted) {
-            if let Some(group) = groups.get_mut(group)
-                && group.units.last() != Some(&nth)
-            {
-                group.units.push(nth);
+        for group in of(unit.root) {
+            groups.get_mut(*group).into_iter().for_each(|group| group.units.push(nth));
+        }
+        for part in &unit.parts {
+            for group in of(*part).iter().filter(|group| !of(unit.root).contains(group)) {
+                let newest = parts.entry((*part, *group)).or_insert(nth);
+                if age(nth) < age(*newest) {
+                    *newest = nth;
+                }
             }
         }
     }
+    for ((_, group), unit) in parts {
+        groups.get_mut(group).into_iter().for_each(|group| group.units.push(unit));
+    }
     let mut places: Vec<Vec<Place>> = vec![vec![]; units.len()];
     for (nth, group) in groups.iter_mut().enumerate() {
-        // Of what was pushed at the same time the digest decides, so that it is always the same.
-        group.units.sort_by_cached_key(|unit| {
-            let root = units.get(*unit).and_then(|unit| inventory.images.get(unit.root));
-            root.map(|root| (std::cmp::Reverse(root.pushed_at), &root.digest))
-        });
+        group.units.sort_by_cached_key(|unit| age(*unit));
+        group.units.dedup();
         for (before, unit) in group.units.iter().enumerate() {
             let place = Place { group: nth, rank: before + 1 };
             places.get_mut(*unit).into_iter().for_each(|it| it.push(place));

@@ -7,7 +7,7 @@
 //! asked for more. Before it goes each image is looked at again, a hundred at once: what was tagged or
 //! pulled since the plan was made stays until the next one.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws::ServiceError;
@@ -79,11 +79,23 @@ impl<'a> Act<'a> {
         self.plan.image(nth).map(|image| &image.digest)
     }
 
-    /// The units that go, in groups of about a hundred images.
+    /// The units that go, in groups of about a hundred images. What has something in common with
+    /// another unit goes alone and in its turn, so that it is known what became of that.
     fn groups(&self) -> Vec<Vec<&'a Removal>> {
+        let mut units: HashMap<usize, usize> = HashMap::new();
+        for removal in &self.plan.removals {
+            for image in self.unit(removal) {
+                *units.entry(image).or_default() += 1;
+            }
+        }
+        let is_shared = |removal: &&Removal| {
+            self.unit(removal).iter().any(|image| units.get(image).is_some_and(|units| *units > 1))
+        };
+        let (shared, alone): (Vec<&Removal>, Vec<&Removal>) =
+            self.plan.removals.iter().partition(is_shared);
         let mut groups: Vec<Vec<&Removal>> = Vec::new();
         let mut size = BATCH;
-        for removal in &self.plan.removals {
+        for removal in alone {
             let more = removal.all().count();
             if size + more > BATCH {
                 groups.push(Vec::new());
@@ -92,47 +104,75 @@ impl<'a> Act<'a> {
             size += more;
             groups.last_mut().into_iter().for_each(|group| group.push(removal));
         }
+        groups.extend(shared.into_iter().map(|removal| vec![removal]));
         groups
     }
 
+    /// All images of a unit, those too that go with another one.
+    fn unit(&self, removal: &Removal) -> Vec<usize> {
+        let decided = self.plan.units.get(removal.unit);
+        decided.map_or_else(Vec::new, |decided| decided.unit.images().collect())
+    }
+
     /// Those of the units that are as they were when it was decided: that may be minutes ago.
-    /// What changed meanwhile is for the next run to decide.
-    async fn unchanged(&self, group: Vec<&'a Removal>, done: &mut Done) -> Vec<&'a Removal> {
-        let all: Vec<&Listed> = group
-            .iter()
-            .flat_map(|removal| removal.all())
-            .filter_map(|nth| self.plan.image(nth))
-            .collect();
-        let mut same = HashSet::new();
+    /// What changed meanwhile is for the next run to decide, with all that belongs to it.
+    async fn unchanged(
+        &self,
+        group: Vec<&'a Removal>,
+        stays: &HashSet<usize>,
+        done: &mut Done,
+    ) -> Vec<&'a Removal> {
+        let all: Vec<usize> = group.iter().flat_map(|removal| removal.all()).collect();
+        let mut same: HashSet<&Digest> = HashSet::new();
+        let mut told = 0;
+        let may_be_archived =
+            self.plan.policy.governance.retention.enforcement == CleanupEnforcement::Archive;
         for batch in all.chunks(BATCH).take_while(|_| self.goes_on()) {
-            match self.registry.unchanged(self.repository, batch).await {
+            let images: Vec<&Listed> =
+                batch.iter().filter_map(|nth| self.plan.image(*nth)).collect();
+            match self.registry.unchanged(self.repository, &images, may_be_archived).await {
                 Ok(unchanged) => same.extend(unchanged),
+                // It is told with the first of them; the others were not tried.
                 Err(error) => {
-                    warn!(repository.name = %self.repository, "{error:#}");
+                    let why = self.failed(&error);
+                    done.failed.extend(batch.first().map(|nth| (*nth, why)));
+                    told += 1;
                     self.is_over.store(true, Ordering::Relaxed);
                 }
             }
         }
         let is_same = |removal: &&Removal| {
-            removal.all().all(|nth| self.digest(nth).is_some_and(|digest| same.contains(digest)))
+            removal.all().all(|nth| {
+                !stays.contains(&nth) && self.digest(nth).is_some_and(|it| same.contains(it))
+            })
         };
         let (same, changed): (Vec<_>, Vec<_>) = group.into_iter().partition(is_same);
-        done.left += changed.iter().map(|removal| removal.all().count()).sum::<usize>();
+        done.left += changed.iter().map(|removal| removal.all().count()).sum::<usize>() - told;
         same
     }
 
+    /// What belongs to a unit that did not go whole: it stays with that.
+    fn stay(&self, group: &[&Removal], done: &Done, stays: &mut HashSet<usize>) {
+        let gone: HashSet<usize> = done.removed.iter().copied().collect();
+        for removal in group.iter().filter(|removal| !removal.all().all(|it| gone.contains(&it))) {
+            stays.extend(self.unit(removal));
+        }
+    }
+
     async fn delete(&self, done: &mut Done) {
-        for group in self.groups() {
-            let group = self.unchanged(group, done).await;
+        let mut stays = HashSet::new();
+        for all in self.groups() {
+            let group = self.unchanged(all.clone(), &stays, done).await;
             let first: Vec<usize> = group.iter().flat_map(|it| &it.images).copied().collect();
             self.delete_all(&first, done).await;
             let gone: HashSet<usize> = done.removed.iter().copied().collect();
             // A signature is worth something as long as what it signs is there.
-            let (gone, stays): (Vec<&Removal>, Vec<&Removal>) =
+            let (gone, partly): (Vec<&Removal>, Vec<&Removal>) =
                 group.into_iter().partition(|it| it.images.iter().all(|nth| gone.contains(nth)));
-            done.left += stays.iter().map(|it| it.referrers.len()).sum::<usize>();
+            done.left += partly.iter().map(|it| it.referrers.len()).sum::<usize>();
             let after: Vec<usize> = gone.iter().flat_map(|it| &it.referrers).copied().collect();
             self.delete_all(&after, done).await;
+            self.stay(&all, done, &mut stays);
         }
     }
 
@@ -165,8 +205,9 @@ impl<'a> Act<'a> {
     }
 
     async fn archive(&self, done: &mut Done) {
-        for group in self.groups() {
-            let group = self.unchanged(group, done).await;
+        let mut stays = HashSet::new();
+        for all in self.groups() {
+            let group = self.unchanged(all.clone(), &stays, done).await;
             let units = group.into_iter().map(|removal| self.archive_unit(removal));
             let units: Vec<Done> = stream::iter(units).buffered(AT_ONCE).collect().await;
             for unit in units {
@@ -175,6 +216,7 @@ impl<'a> Act<'a> {
                 done.unsure.extend(unit.unsure);
                 done.left += unit.left;
             }
+            self.stay(&all, done, &mut stays);
         }
     }
 
@@ -186,9 +228,15 @@ impl<'a> Act<'a> {
             self.archive_one(*nth, &mut done, Some(&mut refused)).await;
         }
         self.archive_one(*root, &mut done, None).await;
-        // As ECR's own rules do it: the parts of an index after it.
+        // As ECR's own rules do it: the parts of an index after it. Whatever time it is: without
+        // them it could not be restored.
+        let went = done.removed.contains(root);
         for nth in refused {
-            self.archive_one(nth, &mut done, None).await;
+            if went {
+                self.archive_now(nth, &mut done, None).await;
+            } else {
+                done.left += 1;
+            }
         }
         done
     }
@@ -196,10 +244,14 @@ impl<'a> Act<'a> {
     /// Archives one image, unless something of its unit failed before. What ECR refuses is put
     /// into `refused`, where there is another try.
     async fn archive_one(&self, nth: usize, done: &mut Done, refused: Option<&mut Vec<usize>>) {
-        if !done.failed.is_empty() || !self.goes_on() {
+        if done.failed.is_empty() && self.goes_on() {
+            self.archive_now(nth, done, refused).await;
+        } else {
             done.left += 1;
-            return;
         }
+    }
+
+    async fn archive_now(&self, nth: usize, done: &mut Done, refused: Option<&mut Vec<usize>>) {
         match (self.try_to_archive(nth).await, refused) {
             (Ok(true), _) => done.removed.push(nth),
             (Ok(false), Some(refused)) => refused.push(nth),

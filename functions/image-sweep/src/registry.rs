@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use governance::audit::Observed;
 use governance::graph::{Inventory, Listed, children, is_index};
-use governance::image::{Digest, Image, RepositoryName, Tag};
+use governance::image::{Digest, Image, ImageStatus, RepositoryName, Tag};
 
 use crate::Blind;
 
@@ -239,11 +239,13 @@ impl Registry {
     }
 
     /// Which of these images, at most 100, are as they were: of what has other tags by now, or
-    /// was pulled, something else may be to be said. None where one of them is gone. One call.
+    /// was pulled, something else may be to be said; and so may it of what is in the archive,
+    /// unless that is where it goes. None where one of them is gone. One call.
     pub async fn unchanged<'l>(
         &self,
         repository: &RepositoryName,
         images: &[&'l Listed],
+        may_be_archived: bool,
     ) -> anyhow::Result<HashSet<&'l Digest>> {
         let any = DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
         let describe = self.client.describe_images().repository_name(repository.as_str());
@@ -264,7 +266,10 @@ impl Registry {
                 tags.0.sort_unstable();
                 tags.1.sort_unstable();
                 // ECR itself may have taken it to the archive, with what it refers to.
-                tags.0 == tags.1
+                let is_there = now.status == image.status
+                    || may_be_archived && now.status == ImageStatus::Archived;
+                is_there
+                    && tags.0 == tags.1
                     && (now.is_odd, now.pulled_at, now.restored_at, now.pushed_at)
                         == (image.is_odd, image.pulled_at, image.restored_at, image.pushed_at)
             })

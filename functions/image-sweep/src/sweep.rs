@@ -307,9 +307,10 @@ impl<'a> Sweep<'a> {
         };
         let done = |(entry, bytes): (Entry, u64)| is_done(&entry).then_some((entry, bytes));
         let done: Vec<(Entry, u64)> = entries.into_iter().filter_map(done).collect();
+        let is_away = |done: &&(Entry, u64)| !there.contains_key(&done.0.digest);
         let outcome = Outcome {
             mode: mode.parse()?,
-            examined: inventory.images.len(),
+            examined: inventory.images.len() + done.iter().filter(is_away).count(),
             bytes: done.iter().map(|(_, bytes)| bytes).sum(),
             removed: done.into_iter().map(|(entry, _)| entry).collect(),
             stopped: None,
@@ -360,12 +361,12 @@ impl<'a> Sweep<'a> {
     async fn tell_once(&self, plan: &str, outcome: &Outcome) -> anyhow::Result<()> {
         let fact = Fact::Cleanup { repository: self.repository, plan };
         // The same plan may be stopped once, and fail when it is confirmed.
-        let what = match (&outcome.stopped, outcome.failed.first()) {
-            (Some(why), _) => why.clone(),
-            (None, Some((_, why))) => format!("failed: {why}"),
-            (None, None) => "planned".to_owned(),
+        let what = match (&outcome.stopped, outcome.failed.is_empty()) {
+            (Some(_), _) => "stopped",
+            (None, false) => "failed",
+            (None, true) => "planned",
         };
-        self.tell_fact(fact, &what, &alert::cleanup(&self.alert(), outcome)).await
+        self.tell_fact(fact, what, &alert::cleanup(&self.alert(), outcome)).await
     }
 
     async fn tell_fact(&self, fact: Fact<'_>, what: &str, alert: &Alert) -> anyhow::Result<()> {

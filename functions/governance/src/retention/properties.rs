@@ -175,6 +175,16 @@ proptest! {
         let plan = planned(&policy, &inventory, &running);
         let goes: HashSet<&Digest> = plan.removed().map(|image| &image.digest).collect();
         prop_assert_eq!(goes.len(), plan.removed().count(), "each goes once");
+        // Of no component everything goes.
+        for component in ["a-", "b-", "c-"] {
+            let is = |image: &&Listed| {
+                let named = image.tags.iter().any(|tag| tag.as_str().starts_with(component));
+                named && image.status != ImageStatus::Archived
+            };
+            let mut all = inventory.images.iter().filter(is).peekable();
+            let is_empty = all.peek().is_none();
+            prop_assert!(is_empty || all.any(|image| !goes.contains(&image.digest)), "{}", component);
+        }
         let place = |digest: &Digest| inventory.images.iter().find(|it| it.digest == *digest);
         let readable = |index: &Listed| index.has_parts();
         let is_there_now = |image: &Listed| image.status != ImageStatus::Archived;

@@ -332,7 +332,28 @@ fn a_part_of_many_does_not_evict_what_is_called_so_itself() {
             one: keep: number 1 of 2 of a, which keeps 2
             two: keep: number 2 of 2 of a, which keeps 2
             part: keep: it is part of @two: number 2 of 2 of a, which keeps 2
-            quiet: keep: number 1 of 1 of b, which keeps 2
+            quiet: keep: number 2 of 2 of b, which keeps 2
+        "#]],
+    );
+}
+
+// 2, 16
+#[test]
+fn the_only_version_of_a_component_stays_though_it_is_a_part_of_another_s() {
+    check(
+        &two(),
+        &[
+            ("new", "app-v9.0.0, pushed 8"),
+            ("newer", "app-v9.1.0, pushed 9"),
+            ("wraps", "app-v1.0.0, needs worker"),
+            ("worker", "worker-v1.0.0"),
+        ],
+        &[],
+        &expect![[r#"
+            new: keep: number 1 of 3 of app, which keeps 2
+            newer: keep: number 2 of 3 of app, which keeps 2
+            wraps: keep: number 1 of 1 of worker, which keeps 2
+            worker: keep: it is part of @wraps: number 1 of 1 of worker, which keeps 2
         "#]],
     );
 }

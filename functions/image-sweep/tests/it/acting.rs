@@ -204,6 +204,51 @@ async fn what_is_tagged_or_pulled_since_the_plan_was_made_stays_until_the_next()
     }
 }
 
+/// Two old indexes of the same image, and one of them is promoted meanwhile.
+#[tokio::test(start_paused = true)]
+async fn what_is_shared_with_something_that_stays_after_all_stays_with_it() {
+    for enforcement in ["archive", "delete"] {
+        let function = Function::new(enforcement).await;
+        let shared = function.push("", 90.0);
+        let index = |tag: &str, days: f64| {
+            let mut state = function.aws.state();
+            let at = NOW - days * DAY;
+            state.ecr().push_index(DEPLOYMENTS, &[&shared], &[tag], at).unwrap()
+        };
+        let (older, newer) = (index("a-v0.1.0", 90.0), index("a-v0.2.0", 80.0));
+        function.push("a-v1.0.0", 20.0);
+        function.push("a-v1.1.0", 10.0);
+        function.aws.fault("UpdateItem", 2, Fault::Slow(Duration::from_secs(20)));
+        let meanwhile = async {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            let mut state = function.aws.state();
+            let now = state.now();
+            state.ecr().image(DEPLOYMENTS, &older).unwrap().pulled_at = Some(now);
+        };
+        let (answer, ()) = tokio::join!(function.sweep(), meanwhile);
+        assert_eq!((&answer["planned"], &answer["removed"]), (&json!(3), &json!(0)), "{answer}");
+        assert!([&older, &shared].iter().all(|image| function.active().contains(image)));
+        // The other one goes with the next run, without what they share.
+        let answer = function.sweep().await;
+        assert_eq!(digests(&answer["removals"]), [newer]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_can_be_looked_at_again_nothing_goes_and_that_is_told() {
+    let function = Function::new("delete").await;
+    let images = function.versions("a", 5);
+    function.aws.fault("DescribeImages", 2, Fault::Error(400, "AccessDeniedException"));
+    let answer = function.sweep().await;
+    assert_eq!(
+        json!([answer["removed"], answer["failed"], answer["left"]]),
+        json!([0, 1, 2]),
+        "{answer}"
+    );
+    assert_eq!(function.active(), sorted(images));
+    assert_eq!(function.alerts()[0]["severity"], "MEDIUM");
+}
+
 #[tokio::test]
 async fn no_tag_is_taken_away_where_tags_can_be_moved_by_now() {
     let function = Function::governed(&json!({}), "quarantine").await;
