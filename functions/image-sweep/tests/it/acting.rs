@@ -188,13 +188,8 @@ async fn what_is_tagged_or_pulled_since_the_plan_was_made_stays_until_the_next()
             let mut state = function.aws.state();
             let now = state.now();
             state.ecr().image(DEPLOYMENTS, &images[0]).unwrap().pulled_at = Some(now);
-            let manifest =
-                state.ecr().image(DEPLOYMENTS, &images[1]).unwrap().manifest_text.clone();
             drop(state);
-            let put = json!({
-                "repositoryName": DEPLOYMENTS, "imageManifest": manifest, "imageTag": "a-prod",
-            });
-            function.aws.by_hand("PutImage", &put).unwrap();
+            function.tag(&images[1], "a-prod");
         };
         let (answer, ()) = tokio::join!(function.sweep(), meanwhile);
         assert_eq!((&answer["removed"], &answer["left"]), (&json!(1), &json!(2)), "{answer}");
@@ -253,11 +248,7 @@ async fn where_nothing_can_be_looked_at_again_nothing_goes_and_that_is_told() {
 async fn no_tag_is_taken_away_where_tags_can_be_moved_by_now() {
     let function = Function::governed(&json!({}), "quarantine").await;
     let image = function.push("a-v1.0.0", 90.0);
-    let tag = format!("quarantine-20261201-{}-a-1.0.0", &image[7..19]);
-    let manifest =
-        function.aws.state().ecr().image(DEPLOYMENTS, &image).unwrap().manifest_text.clone();
-    let put = json!({"repositoryName": DEPLOYMENTS, "imageManifest": manifest, "imageTag": tag});
-    function.aws.by_hand("PutImage", &put).unwrap();
+    function.quarantine(&image);
     let mutable = json!({"repositoryName": DEPLOYMENTS, "imageTagMutability": "MUTABLE"});
     function.aws.by_hand("PutImageTagMutability", &mutable).unwrap();
     function.calls();
@@ -270,16 +261,7 @@ async fn no_tag_is_taken_away_where_tags_can_be_moved_by_now() {
 async fn a_quarantine_tag_beside_a_good_one_goes_alone_after_a_look() {
     let function = Function::governed(&json!({}), "quarantine").await;
     let image = function.push("a-v1.0.0", 90.0);
-    let tag = format!("quarantine-20261201-{}-a-1.0.0", &image[7..19]);
-    let add = |image: &str, tag: &str| {
-        let mut state = function.aws.state();
-        let manifest = state.ecr().image(DEPLOYMENTS, image).unwrap().manifest_text.clone();
-        drop(state);
-        let put =
-            json!({"repositoryName": DEPLOYMENTS, "imageManifest": manifest, "imageTag": tag});
-        function.aws.by_hand("PutImage", &put).unwrap();
-    };
-    add(&image, &tag);
+    let tag = function.quarantine(&image);
     let tags = || {
         let image = json!({"imageDigest": image});
         let describe = json!({"repositoryName": DEPLOYMENTS, "imageIds": [image]});
@@ -293,9 +275,8 @@ async fn a_quarantine_tag_beside_a_good_one_goes_alone_after_a_look() {
     let alert = &function.alerts()[0];
     assert_eq!(alert["details"]["images"][0]["tags"], json!([tag]));
     // Where the look fails the tag stays.
-    add(&image, &tag);
-    let other = function.push("b-v1.0.0", 90.0);
-    add(&other, &format!("quarantine-20261201-{}-a-1.0.0", &other[7..19]));
+    function.quarantine(&image);
+    function.quarantine(&function.push("b-v1.0.0", 90.0));
     function.aws.fault("DescribeImages", 2, Fault::Error(400, "AccessDeniedException"));
     let answer = function.sweep().await;
     assert_eq!((&answer["failed"], function.active().len()), (&json!(1), 2));
@@ -306,11 +287,7 @@ async fn a_tag_that_is_the_last_one_by_now_stays() {
     use tokio::sync::oneshot;
     let function = Function::governed(&json!({}), "quarantine").await;
     let image = function.push("a-v1.0.0", 90.0);
-    let tag = format!("quarantine-20261201-{}-a-1.0.0", &image[7..19]);
-    let manifest =
-        function.aws.state().ecr().image(DEPLOYMENTS, &image).unwrap().manifest_text.clone();
-    let put = json!({"repositoryName": DEPLOYMENTS, "imageManifest": manifest, "imageTag": tag});
-    function.aws.by_hand("PutImage", &put).unwrap();
+    function.quarantine(&image);
     // The list takes its time; meanwhile the good tag goes.
     function.aws.fault("UpdateItem", 2, Fault::Slow(Duration::from_millis(200)));
     let (done, wait) = oneshot::channel::<()>();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use local_aws::template::{Identity, Stack, Template};
 use serde_json::json;
 
-use crate::{DEPLOYMENTS, Function, TEMPLATE, count};
+use crate::{Function, TEMPLATE, count};
 
 #[tokio::test]
 async fn a_repository_costs_a_call_for_a_thousand_images_and_one_for_a_hundred_indexes() {
@@ -99,18 +99,7 @@ async fn the_role_grants_what_the_function_calls_and_nothing_else() {
         function.runs(&kept[0]);
         let fresh = function.push("d-v1.0.0", 0.5);
         if tags == "quarantine" {
-            let tag = format!("quarantine-20261201-{}-d-1.0.0", &fresh[7..19]);
-            let manifest = function
-                .aws
-                .state()
-                .ecr()
-                .image(DEPLOYMENTS, &fresh)
-                .unwrap()
-                .manifest_text
-                .clone();
-            let put =
-                json!({"repositoryName": DEPLOYMENTS, "imageManifest": manifest, "imageTag": tag});
-            function.aws.by_hand("PutImage", &put).unwrap();
+            function.quarantine(&fresh);
         }
         function.calls();
         function.sweep().await;

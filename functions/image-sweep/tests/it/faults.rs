@@ -24,12 +24,7 @@ async fn prepare(enforcement: &str) -> Function {
         state.ecr().push_attached(DEPLOYMENTS, &gone, ".sig", NOW - 100.0 * DAY).unwrap();
     }
     if tags == "quarantine" {
-        let tag = format!("quarantine-20261201-{}-c-1.0.0", &both[7..19]);
-        let manifest =
-            function.aws.state().ecr().image(DEPLOYMENTS, &both).unwrap().manifest_text.clone();
-        let put =
-            json!({"repositoryName": DEPLOYMENTS, "imageManifest": manifest, "imageTag": tag});
-        function.aws.by_hand("PutImage", &put).unwrap();
+        function.quarantine(&both);
     }
     // Something to tell beside.
     function.push("Bad", 90.0);

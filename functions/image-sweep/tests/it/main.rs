@@ -158,6 +158,22 @@ impl Function {
         [index, one, other, signature]
     }
 
+    /// Gives an image another tag.
+    fn tag(&self, image: &str, tag: &str) {
+        let manifest =
+            self.aws.state().ecr().image(DEPLOYMENTS, image).unwrap().manifest_text.clone();
+        let put =
+            json!({"repositoryName": DEPLOYMENTS, "imageManifest": manifest, "imageTag": tag});
+        self.aws.by_hand("PutImage", &put).unwrap();
+    }
+
+    /// Quarantines an image, and gives the tag.
+    fn quarantine(&self, image: &str) -> String {
+        let tag = format!("quarantine-20261201-{}-a-1.0.0", &image[7..19]);
+        self.tag(image, &tag);
+        tag
+    }
+
     /// Inspector sees an image run.
     fn runs(&self, digest: &str) {
         self.aws.services().inspector().images.push(Coverage {
