@@ -79,6 +79,7 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
         ImageSweepLogGroup AWS::Logs::LogGroup
         ImageSweepRole AWS::IAM::Role
         ImageSweepFunction AWS::Serverless::Function
+        OurPullsDoNotCount Custom::EcrPullTimeExclusion
         PushPullPolicy Custom::EcrPushPullPolicy
         ScanCompleteLogGroup AWS::Logs::LogGroup
         ScanCompleteRole AWS::IAM::Role
@@ -86,7 +87,6 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
         SweepScheduleRole AWS::IAM::Role
         SweepDeploymentsSchedule AWS::Scheduler::Schedule
         SweepInfrastructureSchedule AWS::Scheduler::Schedule
-        OurPullsDoNotCount Custom::EcrPullTimeExclusion
         UndeliveredEventsAlarm AWS::CloudWatch::Alarm
         UndeliveredEventsPolicy AWS::SQS::QueuePolicy
         WhyImageWasKeptOrRemoved AWS::Logs::QueryDefinition
