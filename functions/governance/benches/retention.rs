@@ -1,5 +1,6 @@
 //! How long planning takes, in nanoseconds an image: a repository of many components, with
-//! indexes, signatures and pulls. `cargo measure` runs this and sets it in relation.
+//! indexes, signatures and pulls, of which one in twenty goes. `cargo measure` runs this and sets
+//! it in relation.
 
 #![expect(clippy::print_stdout, reason = "what it measures is for reading")]
 #![expect(clippy::unwrap_used, reason = "of constants")]
@@ -13,7 +14,7 @@ use governance::image::{Digest, ImageStatus};
 use governance::policy::Policy;
 use governance::retention::{Running, plan};
 
-const POLICY: &str = r#"{"RepositoryName":"deployments","LifecycleTagCount":1000,"LifecycleUntaggedDays":3,"Governance":{"Tags":{"Grammar":"{component}-v{semver} {component}-{channel} {component}-{sha}","Enforcement":"report"},"Retention":{"ProtectTags":"release-* gold","Enforcement":"archive"}}}"#;
+const POLICY: &str = r#"{"RepositoryName":"deployments","LifecycleTagCount":1850,"LifecycleUntaggedDays":3,"Governance":{"Tags":{"Grammar":"{component}-v{semver} {component}-{channel} {component}-{sha}","Enforcement":"report"},"Retention":{"ProtectTags":"release-* gold","Enforcement":"archive"}}}"#;
 const IMAGES: u32 = 100_000;
 const TIMES: u32 = 5;
 
@@ -51,7 +52,8 @@ fn main() {
     for _ in 0..TIMES {
         let graph = Graph::of(&inventory).unwrap();
         let plan = plan(&policy, &inventory, graph, &Running::new(), now);
-        assert!(!plan.removals.is_empty() && plan.removals.len() < 50_000);
+        let going = plan.removals.len();
+        assert!((4_000..6_000).contains(&going), "{going}");
         black_box(plan.hash());
     }
     println!("plan {}", started.elapsed().as_nanos() / u128::from(TIMES * IMAGES));
