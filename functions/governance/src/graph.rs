@@ -111,10 +111,28 @@ impl Listed {
         }
     }
 
+    /// Whether nothing is to be said of it that was not when it was like `before`; it may be in
+    /// the archive by now where that is where it goes: ECR itself takes what refers to an image
+    /// along.
+    #[must_use]
+    pub fn is_as(&self, before: &Self, may_be_archived: bool) -> bool {
+        let tags = |of: &Self| of.tags.iter().cloned().collect::<HashSet<Tag>>();
+        let times = |of: &Self| (of.pushed_at, of.pulled_at, of.restored_at);
+        let is_there =
+            self.status == before.status || may_be_archived && self.status == ImageStatus::Archived;
+        let is_called_so = self.is_odd == before.is_odd && tags(self) == tags(before);
+        is_there && is_called_so && times(self) == times(before)
+    }
+
     /// Whether it is an index that can be pulled, or soon can.
     #[must_use]
     pub fn has_parts(&self) -> bool {
         self.is_index && self.status != ImageStatus::Archived
+    }
+
+    /// Whether it refers to something, and is something by itself: it has tags of its own.
+    fn is_own(&self) -> bool {
+        self.subject.is_some() && self.own_tags().next().is_some()
     }
 
     /// Its tags that are not its subject's business.
@@ -187,8 +205,8 @@ pub struct Graph {
     /// The units. An image that several need is in each of them.
     pub units: Vec<Unit>,
     /// Images that only need each other, which tags can be made to say: nobody knows what
-    /// they are.
-    pub circular: Vec<usize>,
+    /// they are. Each is the root of a unit.
+    pub circular: HashSet<usize>,
 }
 
 impl Graph {
@@ -209,7 +227,9 @@ impl Graph {
                     parts.iter().filter_map(|part| place.get(part).copied()).collect();
                 parts.sort_unstable();
                 parts.dedup();
-                for part in &parts {
+                // What is one by itself stays one when this index goes.
+                let is_own = |part: &&usize| images.get(**part).is_some_and(Listed::is_own);
+                for part in parts.iter().filter(|part| !is_own(part)) {
                     set(&mut is_needed, *part);
                 }
                 edges.parts.get_mut(nth).into_iter().for_each(|it| it.clone_from(&parts));
@@ -230,7 +250,9 @@ impl Graph {
             units.push(unit);
         }
         let circular = (0..images.len()).filter(|nth| is_reached.get(*nth) == Some(&false));
-        Ok(Self { units, circular: circular.collect() })
+        let circular: HashSet<usize> = circular.collect();
+        units.extend(circular.iter().map(|nth| edges.unit(*nth)));
+        Ok(Self { units, circular })
     }
 }
 
@@ -336,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_listed_twice_is_as_whatever_keeps_it_longer() {
+    fn two_looks_at_an_image_are_compared_and_put_together() {
         let at = |hour: u32| {
             DateTime::parse_from_rfc3339(&format!("2026-11-24T{hour:02}:00:00Z")).unwrap().to_utc()
         };
@@ -353,6 +375,16 @@ mod tests {
             is_artifact: false,
             subject: None,
         };
+        let one = listed(&["a", "b"], Some(1), None, ImageStatus::Active);
+        let is_as = |other: Listed, may| other.is_as(&one, may);
+        assert!(is_as(listed(&["b", "a"], Some(1), None, ImageStatus::Active), false));
+        assert!(is_as(listed(&["a", "b"], Some(1), None, ImageStatus::Archived), true));
+        assert!(!is_as(listed(&["a", "b"], Some(1), None, ImageStatus::Archived), false));
+        assert!(!is_as(listed(&["a", "b"], Some(1), None, ImageStatus::Activating), true));
+        assert!(!is_as(listed(&["a", "b"], Some(1), Some(2), ImageStatus::Active), true));
+        assert!(!is_as(listed(&["a", "b", "c"], Some(1), None, ImageStatus::Active), true));
+        assert!(!is_as(listed(&["a"], Some(1), None, ImageStatus::Active), true));
+
         let mut one = listed(&["a"], Some(1), None, ImageStatus::Archived);
         one.merge(&listed(&["a", "prod"], Some(2), Some(3), ImageStatus::Active));
         assert_eq!(one, listed(&["a", "prod"], Some(2), Some(3), ImageStatus::Active));

@@ -125,6 +125,8 @@ pub enum Unknown {
     Odd,
     /// What it refers to is not listed, and may be there.
     Subject,
+    /// What it refers to refers to it, by their tags.
+    Circle,
 }
 
 /// Why a unit goes: no rule keeps it.
@@ -195,10 +197,14 @@ pub fn plan<'a>(
     now: DateTime<Utc>,
 ) -> Plan<'a> {
     let (facts, keys) = rules::look(policy, inventory, running, now);
-    let (counted, groups) = count(inventory, &graph.units, &facts, keys);
+    let (counted, groups) = count(inventory, &graph, &facts, keys);
     let mut units = Vec::with_capacity(graph.units.len());
     for (unit, places) in graph.units.into_iter().zip(counted) {
-        let fate = fate(policy, inventory, &facts, &unit, &places, now);
+        let fate = if graph.circular.contains(&unit.root) {
+            Fate::Keep(Keep::Unknown(Unknown::Circle), unit.root)
+        } else {
+            fate(policy, inventory, &facts, &unit, &places, now)
+        };
         units.push(Decided { unit, fate, places });
     }
     let mut plan = Plan {
@@ -220,10 +226,11 @@ pub fn plan<'a>(
 /// Which units are counted together, and where each stands.
 fn count(
     inventory: &Inventory,
-    units: &[Unit],
+    graph: &Graph,
     facts: &[Facts],
     keys: Vec<Key>,
 ) -> (Vec<Vec<Place>>, Vec<Group>) {
+    let units = &graph.units;
     let mut groups: Vec<Group> = keys.into_iter().map(|key| Group { key, units: vec![] }).collect();
     let of = |image: usize| facts.get(image).map_or(&[][..], |facts| facts.groups.as_slice());
     // Of what was pushed at the same time the digest decides, so that it is always the same.
@@ -238,7 +245,10 @@ fn count(
         let root = inventory.images.get(unit.root);
         // What cannot be pulled is no version that is kept, and what has no tag is none.
         let is_counted = root.is_some_and(|root| {
-            root.status != ImageStatus::Archived && root.own_tags().next().is_some()
+            let is_called = root.own_tags().next().is_some() || root.subjects().next().is_some();
+            root.status != ImageStatus::Archived
+                && is_called
+                && !graph.circular.contains(&unit.root)
         });
         if !is_counted {
             continue;
@@ -291,17 +301,17 @@ fn fate(
     if let Some((nth, strongest)) = strongest {
         return Fate::Keep(strongest.clone(), nth);
     }
-    let is_tagged = root.own_tags().next().is_some();
-    if !is_tagged {
+    let mut orphan_of = None;
+    if root.own_tags().next().is_none() {
         let mut subjects = root.subjects();
         let Some(subject) = subjects.next() else { return keep(Keep::Untagged) };
         let are_gone = inventory.gone.contains(&subject)
             && subjects.all(|subject| inventory.gone.contains(&subject));
-        return if are_gone {
-            Fate::Remove(Because::Orphan(subject))
-        } else {
-            keep(Keep::Unknown(Unknown::Subject))
-        };
+        if !are_gone {
+            return keep(Keep::Unknown(Unknown::Subject));
+        }
+        // A part that is called something is something, whatever becomes of the rest.
+        orphan_of = Some(subject);
     }
     if !places.is_empty() {
         let retention = &policy.governance.retention;
@@ -317,12 +327,13 @@ fn fate(
     // Every tag that is left is of a quarantine; the last one counts.
     let since = unit.images().filter_map(|nth| facts.get(nth)?.quarantined_since).max();
     let days = chrono::Days::new(policy.governance.tags.quarantine_days.into());
-    match since.and_then(|since| Some((since, since.checked_add_days(days)?))) {
-        Some((since, until)) if until <= now.date_naive() => {
+    match (since.and_then(|since| Some((since, since.checked_add_days(days)?))), orphan_of) {
+        (Some((since, until)), _) if until <= now.date_naive() => {
             Fate::Remove(Because::QuarantineOver { since })
         }
-        Some((_, until)) => keep(Keep::Quarantined { until }),
-        None => keep(Keep::Untagged),
+        (Some((_, until)), _) => keep(Keep::Quarantined { until }),
+        (None, Some(subject)) => Fate::Remove(Because::Orphan(subject)),
+        (None, None) => keep(Keep::Untagged),
     }
 }
 
@@ -444,9 +455,13 @@ impl<'a> Plan<'a> {
                 }
             }
         }
-        // What is a unit of its own goes as that, unless it is about something that stays.
+        let units = removed.iter().filter_map(|nth| self.units.get(*nth));
+        let parts: HashSet<usize> = units.flat_map(|it| &it.unit.parts).copied().collect();
+        // What is a unit of its own goes as that, unless it is about something that stays, or is
+        // part of an index that goes, which ECR wants to go first.
         removed.retain(|nth| {
             let root = self.units.get(*nth).map(|decided| decided.unit.root);
+            let root = root.filter(|root| !parts.contains(root));
             let Some(by @ None) = root.and_then(|root| decided_by.get_mut(root)) else {
                 return false;
             };

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use governance::audit::Observed;
 use governance::graph::{Inventory, Listed, children, is_index};
-use governance::image::{Digest, Image, ImageStatus, RepositoryName, Tag};
+use governance::image::{Digest, Image, RepositoryName, Tag};
 
 use crate::Blind;
 
@@ -261,18 +261,7 @@ impl Registry {
             .map(|detail| listed(detail).map(|image| (image.digest.clone(), image)))
             .collect::<anyhow::Result<_>>()?;
         let is_same = |image: &&&Listed| {
-            now.get(&image.digest).is_some_and(|now| {
-                let mut tags = (now.tags.clone(), image.tags.clone());
-                tags.0.sort_unstable();
-                tags.1.sort_unstable();
-                // ECR itself may have taken it to the archive, with what it refers to.
-                let is_there = now.status == image.status
-                    || may_be_archived && now.status == ImageStatus::Archived;
-                is_there
-                    && tags.0 == tags.1
-                    && (now.is_odd, now.pulled_at, now.restored_at, now.pushed_at)
-                        == (image.is_odd, image.pulled_at, image.restored_at, image.pushed_at)
-            })
+            now.get(&image.digest).is_some_and(|now| now.is_as(image, may_be_archived))
         };
         Ok(images.iter().filter(is_same).map(|image| &image.digest).collect())
     }

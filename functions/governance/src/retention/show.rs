@@ -139,6 +139,7 @@ impl fmt::Display for Unknown {
         f.write_str(match self {
             Self::Push => "ECR does not say when it was pushed",
             Self::Odd => "it has a tag or a subject that is not understood",
+            Self::Circle => "it belongs to nothing but itself, by its tags",
             Self::Subject => "what it refers to may be there, though it is not listed",
         })
     }
