@@ -185,7 +185,8 @@ pub struct Unit {
     /// What an index needs: its images, and theirs. An index is before its images, which is
     /// the order in which ECR lets go of them.
     pub parts: Vec<usize>,
-    /// What refers to any of those: signatures, attestations, in such an order too.
+    /// What refers to any of those: signatures, attestations, with what those need, in such an
+    /// order too.
     pub referrers: Vec<usize>,
 }
 
@@ -278,9 +279,11 @@ impl Edges {
             all.extend(more.filter(|it| seen.insert(**it)));
             nth += 1;
         }
-        let needed: HashSet<usize> = parts.iter().copied().collect();
-        let referrers = self.with_parts(all.get(parts.len()..).unwrap_or_default(), &needed);
-        parts.remove(0);
+        // An index may refer to something that needs the same image: that goes after both.
+        let root_alone = HashSet::from([root]);
+        let referrers = self.with_parts(all.get(parts.len()..).unwrap_or_default(), &root_alone);
+        let late: HashSet<usize> = referrers.iter().copied().collect();
+        parts.retain(|part| *part != root && !late.contains(part));
         Unit { root, parts, referrers }
     }
 

@@ -256,7 +256,12 @@ fn count(
         for group in of(unit.root) {
             groups.get_mut(*group).into_iter().for_each(|group| group.units.push(nth));
         }
-        for part in &unit.parts {
+        // What refers to it is no version of anything, or is one by itself.
+        let is_part = |nth: &usize| {
+            *nth != unit.root
+                && inventory.images.get(*nth).is_some_and(|it| it.subjects().next().is_none())
+        };
+        for part in &unit.images().filter(is_part).collect::<Vec<_>>() {
             for group in of(*part).iter().filter(|group| !of(unit.root).contains(group)) {
                 let newest = parts.entry((*part, *group)).or_insert(nth);
                 if age(nth) < age(*newest) {
