@@ -179,6 +179,8 @@ struct Group {
     key: Key,
     /// The units in it, the newest first.
     units: Vec<usize>,
+    /// How many images are called so, as they are counted.
+    count: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -231,16 +233,17 @@ fn count(
     keys: Vec<Key>,
 ) -> (Vec<Vec<Place>>, Vec<Group>) {
     let units = &graph.units;
-    let mut groups: Vec<Group> = keys.into_iter().map(|key| Group { key, units: vec![] }).collect();
+    let mut groups: Vec<Group> =
+        keys.into_iter().map(|key| Group { key, units: vec![], count: 0 }).collect();
     let of = |image: usize| facts.get(image).map_or(&[][..], |facts| facts.groups.as_slice());
     // Of what was pushed at the same time the digest decides, so that it is always the same.
-    let age = |unit: usize| {
-        let root = units.get(unit).and_then(|unit| inventory.images.get(unit.root));
-        root.map(|root| (std::cmp::Reverse(root.pushed_at), &root.digest))
+    let age = |image: usize| {
+        let image = inventory.images.get(image);
+        image.map(|image| (std::cmp::Reverse(image.pushed_at), &image.digest))
     };
     // A part may be in many units. They would crowd out what is called so itself: it counts once,
-    // as the newest of them.
-    let mut parts: HashMap<(usize, usize), usize> = HashMap::new();
+    // by its own push, for each of them.
+    let mut called: Vec<Vec<(usize, usize)>> = vec![vec![]; groups.len()];
     for (nth, unit) in units.iter().enumerate() {
         let root = inventory.images.get(unit.root);
         // What cannot be pulled is no version that is kept, and what has no tag is none.
@@ -254,7 +257,7 @@ fn count(
             continue;
         }
         for group in of(unit.root) {
-            groups.get_mut(*group).into_iter().for_each(|group| group.units.push(nth));
+            called.get_mut(*group).into_iter().for_each(|it| it.push((unit.root, nth)));
         }
         // What refers to it is no version of anything, or is one by itself.
         let is_part = |nth: &usize| {
@@ -263,23 +266,19 @@ fn count(
         };
         for part in &unit.images().filter(is_part).collect::<Vec<_>>() {
             for group in of(*part).iter().filter(|group| !of(unit.root).contains(group)) {
-                let newest = parts.entry((*part, *group)).or_insert(nth);
-                if age(nth) < age(*newest) {
-                    *newest = nth;
-                }
+                called.get_mut(*group).into_iter().for_each(|it| it.push((*part, nth)));
             }
         }
     }
-    for ((_, group), unit) in parts {
-        groups.get_mut(group).into_iter().for_each(|group| group.units.push(unit));
-    }
     let mut places: Vec<Vec<Place>> = vec![vec![]; units.len()];
-    for (nth, group) in groups.iter_mut().enumerate() {
-        group.units.sort_by_cached_key(|unit| age(*unit));
-        group.units.dedup();
-        for (before, unit) in group.units.iter().enumerate() {
-            let place = Place { group: nth, rank: before + 1 };
-            places.get_mut(*unit).into_iter().for_each(|it| it.push(place));
+    for (nth, (group, mut called)) in groups.iter_mut().zip(called).enumerate() {
+        called.sort_by_cached_key(|(image, _)| age(*image));
+        let mut before = None;
+        for (image, unit) in called {
+            group.count += usize::from(before.replace(image) != Some(image));
+            let place = Place { group: nth, rank: group.count };
+            places.get_mut(unit).into_iter().for_each(|it| it.push(place));
+            group.units.push(unit);
         }
     }
     (places, groups)

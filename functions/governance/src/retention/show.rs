@@ -109,7 +109,7 @@ impl Plan<'_> {
 
     /// As in `number 21 of 23 of litellm, which keeps 20`.
     fn place(&self, place: &Place) -> String {
-        let of = self.groups.get(place.group).map_or(0, |group| group.units.len());
+        let of = self.groups.get(place.group).map_or(0, |group| group.count);
         let (name, kept) = (self.name_of(place), self.keep_count());
         format!("number {} of {of} of {name}, which keeps {kept}", place.rank)
     }

@@ -67,8 +67,8 @@ fn a_part_of_many_does_not_evict_what_is_called_so_itself() {
         &[],
         &expect![[r#"
             one: keep: number 1 of 2 of a, which keeps 2
-            two: keep: number 2 of 2 of a, which keeps 2
-            part: keep: it is part of @two: number 2 of 2 of a, which keeps 2
+            two: keep: number 1 of 2 of b, which keeps 2
+            part: keep: it is part of @two: number 1 of 2 of b, which keeps 2
             quiet: keep: number 2 of 2 of b, which keeps 2
         "#]],
     );
