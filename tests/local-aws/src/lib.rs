@@ -17,6 +17,7 @@
     reason = "it serves tests, which end when something is off"
 )]
 
+pub mod arguments;
 mod call;
 pub mod cloudformation;
 mod connector;
