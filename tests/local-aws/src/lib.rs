@@ -17,7 +17,6 @@
     reason = "it serves tests, which end when something is off"
 )]
 
-pub mod arguments;
 mod call;
 pub mod cloudformation;
 mod connector;
@@ -35,6 +34,8 @@ pub mod server;
 pub mod services;
 pub mod slack;
 pub mod template;
+
+pub use arguments;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

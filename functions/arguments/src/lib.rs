@@ -21,14 +21,18 @@ pub fn parse<P: Parser>() -> Result<P, ExitCode> {
     })
 }
 
-/// What clap says, without its labels and its last line, which tells of `--help` in general.
-fn in_one_line(said: &str) -> String {
+/// What clap says, without its labels and its last line, which tells of `--help` in general;
+/// or any other text of several lines.
+#[must_use]
+pub fn in_one_line(said: &str) -> String {
     let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
     let lines = lines.filter(|line| !line.starts_with("For more information"));
-    let lines: Vec<&str> = lines
-        .map(|line| line.trim_start_matches("error: ").trim_start_matches("tip: "))
-        .collect();
-    lines.join("; ")
+    let lines = lines.map(|line| line.trim_start_matches("error: ").trim_start_matches("tip: "));
+    lines.fold(String::new(), |said, line| match said.chars().last() {
+        None => line.to_owned(),
+        Some(':') => format!("{said} {line}"),
+        Some(_) => format!("{said}; {line}"),
+    })
 }
 
 #[cfg(test)]
