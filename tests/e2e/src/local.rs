@@ -2,9 +2,10 @@
 //! its own, and the embedded ECR, Inspector and Slack on ports.
 
 use std::fs::{self, File};
+use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -147,9 +148,10 @@ pub fn install() -> anyhow::Result<PathBuf> {
     if fs::read(&installed).is_ok_and(|found| found == wanted) {
         return Ok(venv);
     }
+    require_python(Command::new("python3").arg("--version").output())?;
     println!("installing the SAM CLI, the AWS CLI and an emulator into {}", venv.display());
     let made = Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv).status();
-    if !made.context("running python3, which is needed (3.11 or newer)")?.success() {
+    if !made.context("running python3")?.success() {
         bail!("python3 -m venv failed; on Debian it needs the package python3-venv");
     }
     let pip = Command::new(venv.join("bin/python"))
@@ -161,6 +163,30 @@ pub fn install() -> anyhow::Result<PathBuf> {
     }
     fs::write(installed, wanted)?;
     Ok(venv)
+}
+
+/// The oldest Python, of the 3s, that the requirements can be installed with.
+const PYTHON: u32 = 11;
+
+/// Whether `python3 --version` tells of one that will do; if not, what is needed.
+fn require_python(asked: io::Result<Output>) -> anyhow::Result<()> {
+    let found = match asked {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "there is none".to_owned(),
+        Err(error) => format!("it cannot be run: {error}"),
+        Ok(answer) => {
+            let said = if answer.status.success() { answer.stdout } else { answer.stderr };
+            let said = String::from_utf8_lossy(&said);
+            let version = said.strip_prefix("Python 3.").and_then(|rest| rest.split('.').next());
+            if version
+                .and_then(|minor| minor.parse().ok())
+                .is_some_and(|minor: u32| minor >= PYTHON)
+            {
+                return Ok(());
+            }
+            format!("it says {:?}", said.lines().next().unwrap_or_default())
+        }
+    };
+    bail!("Python 3.{PYTHON} or newer is needed, with its venv, as python3 on the PATH; {found}")
 }
 
 fn free_port() -> anyhow::Result<u16> {
@@ -179,4 +205,30 @@ fn wait_for(process: &mut Child, port: u16) -> anyhow::Result<()> {
         sleep(Duration::from_millis(100));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(python: &str, expected: &str) {
+        // Answers as a `python3` would, whatever it is asked.
+        let asked = Command::new("sh").args(["-c", python]).output();
+        let said = require_python(asked).map_or_else(|error| error.to_string(), |()| String::new());
+        let needed = "Python 3.11 or newer is needed, with its venv, as python3 on the PATH; ";
+        assert_eq!(said.strip_prefix(needed).unwrap_or(&said), expected);
+    }
+
+    #[test]
+    fn a_python_that_is_not_there_or_too_old_is_told_before_anything_is_made() {
+        check("echo Python 3.11.7", "");
+        check("echo Python 3.14.0rc1+", "");
+        check("echo Python 3.10.13", r#"it says "Python 3.10.13""#);
+        check(
+            "echo 'pyenv: python3: command not found' >&2; exit 127",
+            r#"it says "pyenv: python3: command not found""#,
+        );
+        let absent = require_python(Command::new("/nonexistent/python3").output()).unwrap_err();
+        assert!(absent.to_string().ends_with("; there is none"), "{absent}");
+    }
 }

@@ -18,8 +18,27 @@ mod stack;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use clap::Parser;
+use local_aws::arguments;
+
+/// Deploys the real template onto a local CloudFormation and Lambda, and looks at what then
+/// stands.
+///
+/// Needs Python 3.11 or newer; the rest it installs under target/e2e.
+#[derive(Parser)]
+#[command(name = "cargo e2e", bin_name = "cargo e2e")]
+struct Options {
+    /// Only installs the tools.
+    #[arg(long)]
+    install: bool,
+}
+
 fn main() -> ExitCode {
-    match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
+    let options: Options = match arguments::parse() {
+        Ok(options) => options,
+        Err(end) => return end,
+    };
+    match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("\ncargo e2e: {error:#}");
@@ -28,18 +47,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &[String]) -> anyhow::Result<()> {
+fn run(options: &Options) -> anyhow::Result<()> {
     let started = Instant::now();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => {
-            let checks = scenario::run(&local::Local::start()?)?;
-            println!("\n{checks} checks passed in {} s", started.elapsed().as_secs());
-        }
-        ["--install"] => println!("the tools are in {}", local::install()?.join("bin").display()),
-        _ => anyhow::bail!(
-            "expected no argument, or --install to only install the tools; got {}",
-            arguments.join(" ")
-        ),
+    if options.install {
+        println!("the tools are in {}", local::install()?.join("bin").display());
+        return Ok(());
     }
+    let checks = scenario::run(&local::Local::start()?)?;
+    println!("\n{checks} checks passed in {} s", started.elapsed().as_secs());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_in_the_arguments_is_told_with_the_nearest_option() {
+        assert!(Options::try_parse_from(["e2e", "--install"]).unwrap().install);
+        let error = Options::try_parse_from(["e2e", "--instal"]).err().unwrap();
+        assert_eq!(
+            arguments::in_one_line(&error.to_string()),
+            "unexpected argument '--instal' found; a similar argument exists: '--install'; \
+             Usage: cargo e2e --install"
+        );
+    }
 }

@@ -61,12 +61,13 @@ impl std::error::Error for Reset {}
 impl LocalAws {
     /// Serves on the address; port 0 is any free one. The error says if it is in use.
     pub async fn serve(&self, address: SocketAddr) -> io::Result<Server> {
-        let listener = TcpListener::bind(address).await.map_err(|error| match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                let port = address.port();
-                io::Error::new(error.kind(), format!("port {port} is in use; choose another one"))
-            }
-            _ => error,
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            let port = address.port();
+            let said = match error.kind() {
+                io::ErrorKind::AddrInUse => format!("port {port} is in use; choose another one"),
+                _ => format!("port {port} cannot be listened on: {error}"),
+            };
+            io::Error::new(error.kind(), said)
         })?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         self.set_endpoint(&endpoint);

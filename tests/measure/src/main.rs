@@ -22,10 +22,11 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use clap::Parser;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use local_aws::lambda::Function;
-use local_aws::{ACCOUNT, LocalAws, REGION};
+use local_aws::{ACCOUNT, LocalAws, REGION, arguments};
 
 /// How many processes of each kind, and how many warm invocations each serves.
 const PROCESSES: usize = 15;
@@ -34,6 +35,12 @@ const WARM: usize = 20;
 /// What is shipped.
 const FUNCTIONS: [&str; 5] =
     ["custom-resource", "image-push", "scan-complete", "image-sweep", "slack-notifier"];
+
+/// Measures each function, as it is shipped, beside a bare bootstrap; and sweeps beside a loop
+/// that only pages.
+#[derive(Parser)]
+#[command(name = "cargo measure", bin_name = "cargo measure")]
+struct Options {}
 
 /// What a function is given to do.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,6 +75,9 @@ const WORKS: [(&str, Work); 7] = [
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
+    if let Err(end) = arguments::parse::<Options>() {
+        return end;
+    }
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -88,9 +98,6 @@ struct Subject {
 }
 
 async fn run() -> anyhow::Result<()> {
-    if let Some(argument) = std::env::args().nth(1) {
-        bail!("expected no argument, got {argument}");
-    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
     let target = build(&root)?;
     let aws = LocalAws::default();
@@ -138,7 +145,8 @@ fn build(root: &Path) -> anyhow::Result<PathBuf> {
         let mut command = Command::new(&cargo);
         command.args(["build", "--release", "--locked"]).args(packages).current_dir(root);
         let built = command.status().context("running cargo")?;
-        ensure!(built.success(), "cargo build --release {} failed", packages.join(" "));
+        let what = packages.last().unwrap_or(&"the functions");
+        ensure!(built.success(), "building {what} for release failed, as cargo says above");
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     Ok(target.unwrap_or_else(|| root.join("target")))
@@ -277,4 +285,19 @@ fn print_sizes(target: &Path) -> anyhow::Result<()> {
         println!("{name:<38}{:>8.2}{:>8.2}", megabytes(binary.len())?, megabytes(zipped)?);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_in_the_arguments_is_told_with_the_nearest_option() {
+        let error = Options::try_parse_from(["measure", "--hlep"]).err().unwrap();
+        assert_eq!(
+            arguments::in_one_line(&error.to_string()),
+            "unexpected argument '--hlep' found; a similar argument exists: '--help'; \
+             Usage: cargo measure --help"
+        );
+    }
 }

@@ -12,6 +12,7 @@
 mod accounts;
 mod archive;
 mod beside;
+mod command;
 mod content;
 mod deployment;
 mod distribution;
