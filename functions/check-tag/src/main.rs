@@ -1,7 +1,7 @@
 //! `cargo run -p check-tag -- infrastructure:litellm-v1.80.5`: judges tags before they are
 //! pushed, by the policy that a stack enforces and by the code that enforces it.
 //!
-//! [`stack`] reads the policy, [`check`] says what it says of an image.
+//! [`stack`] reads the policy, [`mod@check`] says what it says of an image.
 
 #![expect(clippy::print_stderr, reason = "what is wrong is for reading")]
 
@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow, ensure};
 use clap::Parser;
+use clap::builder::NonEmptyStringValueParser;
 use governance::policy::Policy;
 
 use crate::check::{Image, check};
@@ -28,7 +29,13 @@ struct Options {
     #[arg(required = true, value_name = "REPOSITORY:TAG")]
     images: Vec<Image>,
     /// The stack whose policy it is: its output `Governance`, read with the AWS CLI.
-    #[arg(long, value_name = "NAME", default_value = "ecr-warden")]
+    // Without a name, the AWS CLI tells of any stack.
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "ecr-warden",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     stack: String,
     /// A file with that output instead; - is standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "stack")]

@@ -231,6 +231,20 @@ fn a_mistake_in_the_arguments_is_told_in_one_line() {
         "#]],
     );
     check(
+        &["--stack", "", CONFORMS],
+        &expect![[r#"
+            check-tag: a value is required for '--stack <NAME>' but none was supplied
+            exit 2
+        "#]],
+    );
+    check(
+        &["--policy", "", CONFORMS],
+        &expect![[r#"
+            check-tag: a value is required for '--policy <FILE>' but none was supplied
+            exit 2
+        "#]],
+    );
+    check(
         &["infrastructure"],
         &expect![[r#"
             check-tag: invalid value 'infrastructure' for '<REPOSITORY:TAG>...': there is no tag; expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5
