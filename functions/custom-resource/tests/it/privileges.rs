@@ -9,13 +9,15 @@ use crate::{Function, delete, event, push_sixty, rolled_back, update, with};
 
 /// What the calls depend on without being called: tags that are set on creation, ECR's use
 /// of a customer's key, and Lambda's writing of the log.
-const DEPENDENT: [&str; 6] = [
+const DEPENDENT: [&str; 8] = [
     "iam:TagPolicy",
     "kms:CreateGrant",
     "kms:DescribeKey",
     "kms:RetireGrant",
     "logs:CreateLogStream",
     "logs:PutLogEvents",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
 ];
 
 /// Every call that the function can make, by making all of them.

@@ -94,12 +94,14 @@ async fn a_violation_costs_what_its_enforcement_needs() {
 
 /// What the calls depend on without being called: SNS's use of the key, Lambda's writing of
 /// the log, and its handing on of what failed.
-const DEPENDENT: [&str; 5] = [
+const DEPENDENT: [&str; 7] = [
     "kms:Decrypt",
     "kms:GenerateDataKey",
     "logs:CreateLogStream",
     "logs:PutLogEvents",
     "sqs:SendMessage",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
 ];
 
 #[tokio::test]

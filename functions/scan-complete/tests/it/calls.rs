@@ -70,13 +70,15 @@ async fn findings_of_inspector_say_when_their_image_was_pushed() {
 
 /// What the calls depend on without being called: SNS's use of the key, ECR's of Inspector,
 /// Lambda's writing of the log, and its handing on of what failed.
-const DEPENDENT: [&str; 6] = [
+const DEPENDENT: [&str; 8] = [
     "inspector2:ListFindings",
     "kms:Decrypt",
     "kms:GenerateDataKey",
     "logs:CreateLogStream",
     "logs:PutLogEvents",
     "sqs:SendMessage",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
 ];
 
 #[tokio::test(start_paused = true)]

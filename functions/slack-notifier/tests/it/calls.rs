@@ -8,8 +8,14 @@ use crate::{Function, TEMPLATE, event};
 
 /// What the calls depend on without being called: the key of the secret, Lambda's writing of the
 /// log, and its handing on of what failed.
-const DEPENDENT: [&str; 4] =
-    ["kms:Decrypt", "logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"];
+const DEPENDENT: [&str; 6] = [
+    "kms:Decrypt",
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    "sqs:SendMessage",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+];
 
 #[tokio::test(start_paused = true)]
 async fn the_role_grants_what_the_function_calls_and_nothing_else() {

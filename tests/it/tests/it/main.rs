@@ -6,6 +6,8 @@
     reason = "a test ends where something is off"
 )]
 
+mod access;
+mod dashboard;
 mod demo;
 mod events;
 mod lambda;
@@ -18,10 +20,41 @@ mod sweeps;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use local_aws::lambda::Function;
+use local_aws::template::{Error, Identity, Stack, Template};
 use local_aws::{ACCOUNT, LocalAws, REGION};
+use serde_json::{Map, Value};
+
+const STACK_ID: &str = "arn:aws:cloudformation:us-east-1:123456789012:stack/ecr-warden/1-2";
+/// What the template gets from its resources.
+const ATTRIBUTES: [&str; 6] =
+    ["Arn", "Governance", "PolicyArn", "QueueName", "RepositoryUri", "TopicName"];
+
+/// The template with these parameters, and every resource made: each is called by its logical ID,
+/// and each attribute of it by that and its own name.
+fn evaluated(parameters: &[(&str, &str)]) -> Result<Stack<'static>, Error> {
+    static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
+        Template::read(include_str!("../../../../infra/sam/template.yaml")).unwrap()
+    });
+    let identity = Identity {
+        account: ACCOUNT.to_owned(),
+        region: REGION.to_owned(),
+        name: "ecr-warden".to_owned(),
+        id: STACK_ID.to_owned(),
+    };
+    let parameters: BTreeMap<String, String> =
+        parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let mut stack = Stack::new(&TEMPLATE, identity, &parameters)?;
+    for id in stack.resources()? {
+        let attributes = ATTRIBUTES.map(|name| (name.to_owned(), format!("{id}.{name}")));
+        let attributes = attributes.map(|(name, value)| (name, Value::String(value)));
+        stack.made(id, id, Map::from_iter(attributes));
+    }
+    Ok(stack)
+}
 
 /// The program that every function runs.
 fn program() -> PathBuf {

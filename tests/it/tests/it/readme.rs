@@ -1,6 +1,6 @@
 //! What the README says of the template.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use local_aws::template::Template;
 
@@ -19,4 +19,45 @@ fn the_readme_has_every_parameter_with_its_default() {
         })
         .collect();
     assert_eq!(written, template.parameters());
+}
+
+/// The actions, such as `ecr:PutImage`, that a table names.
+fn actions(table: &str) -> BTreeSet<String> {
+    let codes = table.split('`').skip(1).step_by(2);
+    let is_action = |it: &&str| {
+        let rest = it.split_once(':').map(|(_, operation)| operation);
+        rest.is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_uppercase()))
+    };
+    codes.filter(is_action).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_readme_has_every_action_that_a_role_grants_and_no_other() {
+    let template = include_str!("../../../../infra/sam/template.yaml");
+    let roles = template.lines().filter_map(|line| line.strip_prefix("  ")?.strip_suffix("Role:"));
+    let roles: Vec<&str> = roles.filter(|name| !name.starts_with(' ')).collect();
+    assert_eq!(roles.len(), 8, "{roles:?}");
+    let template = Template::read(template).unwrap();
+    let readme = include_str!("../../../../README.md");
+    let table = |of: &str| {
+        let found = readme.split("\n\n").find(|it| it.starts_with(&format!("| {of} may")));
+        actions(found.unwrap_or_else(|| panic!("the README has no table of {of}")))
+    };
+    for name in roles {
+        let role = format!("{name}Role");
+        let function = format!("`{name}Function`");
+        let written = if readme.contains(&format!("| {function} may")) {
+            table(&function).union(&table("each function")).cloned().collect()
+        } else {
+            table(&format!("`{role}`"))
+        };
+        assert_eq!(written, template.actions(&role), "{role}");
+    }
+}
+
+#[test]
+fn the_version_of_the_application_is_that_of_the_workspace() {
+    let template = include_str!("../../../../infra/sam/template.yaml");
+    let version = concat!("SemanticVersion: ", env!("CARGO_PKG_VERSION"), "\n");
+    assert!(template.contains(version), "the template has no {version}");
 }

@@ -35,9 +35,18 @@ impl LocalAws {
             "AWS::IAM::Role" => {
                 let path = properties["Path"].as_str().unwrap_or("/");
                 let arn = format!("arn:aws:iam::{ACCOUNT}:role{path}{name}");
-                let trust = properties["AssumeRolePolicyDocument"].to_string();
-                let role = Role { path: path.to_owned(), trust };
-                self.state().iam.roles.insert(name.to_owned(), role);
+                let trust = match &properties["AssumeRolePolicyDocument"] {
+                    Value::String(text) => text.clone(),
+                    document => document.to_string(),
+                };
+                let iam = &mut self.state().iam;
+                for policy in properties["ManagedPolicyArns"].as_array().into_iter().flatten() {
+                    let policy = policy.as_str().unwrap_or_default();
+                    let attached = iam.policies.get_mut(policy);
+                    let attached = attached.with_context(|| format!("no policy {policy}"))?;
+                    attached.roles.insert(name.to_owned());
+                }
+                iam.roles.insert(name.to_owned(), Role { path: path.to_owned(), trust });
                 (name.to_owned(), json!({"Arn": arn}))
             }
             "AWS::SNS::Topic" => {
@@ -79,7 +88,10 @@ impl LocalAws {
                 (name.to_owned(), json!({"Arn": arn}))
             }
             "AWS::SSM::Parameter" => self.make_parameter(name, properties).await?,
-            // Policies, alarms and saved queries: nothing here goes by them.
+            "AWS::CloudWatch::Alarm" => {
+                (name.to_owned(), json!({"Arn": arn("cloudwatch", &format!("alarm:{name}"))}))
+            }
+            // Policies, dashboards and saved queries: nothing here goes by them.
             _ => (name.to_owned(), json!({})),
         })
     }
@@ -151,6 +163,7 @@ const PROPERTIES: &[(&str, &[&str])] = &[
             "Dimensions",
             "EvaluationPeriods",
             "MetricName",
+            "Metrics",
             "Namespace",
             "Period",
             "Statistic",
@@ -158,17 +171,22 @@ const PROPERTIES: &[(&str, &[&str])] = &[
             "TreatMissingData",
         ],
     ),
+    ("AWS::CloudWatch::Dashboard", &["DashboardBody"]),
     (
         "AWS::DynamoDB::Table",
         &[
             "AttributeDefinitions",
             "BillingMode",
             "KeySchema",
+            "PointInTimeRecoverySpecification",
             "SSESpecification",
             "TimeToLiveSpecification",
         ],
     ),
-    ("AWS::IAM::Role", &["AssumeRolePolicyDocument", "Description", "Path", "Policies"]),
+    (
+        "AWS::IAM::Role",
+        &["AssumeRolePolicyDocument", "Description", "ManagedPolicyArns", "Path", "Policies"],
+    ),
     ("AWS::KMS::Key", &["Description", "EnableKeyRotation", "KeyPolicy"]),
     ("AWS::Logs::LogGroup", &["RetentionInDays"]),
     ("AWS::Logs::QueryDefinition", &["LogGroupNames", "Name", "QueryString"]),

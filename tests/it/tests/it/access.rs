@@ -1,0 +1,170 @@
+//! Who may take the template's roles for pushing and pulling, and for what.
+
+use std::collections::BTreeSet;
+
+use local_aws::template::Stack;
+use serde_json::{Value, json};
+
+use crate::evaluated;
+
+const GITHUB: &str = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com";
+const EKS: &str = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.us-east-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF";
+
+/// What a role's trust says, which is text.
+fn trust(stack: &Stack<'_>, role: &str) -> Value {
+    let properties = stack.properties(role).unwrap();
+    serde_json::from_str(properties["AssumeRolePolicyDocument"].as_str().unwrap()).unwrap()
+}
+
+/// The one statement of a trust: whom it is for, and what their tokens have to say.
+fn trusted(of: &str, conditions: &Value) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": {"Federated": of},
+            "Action": "sts:AssumeRoleWithWebIdentity",
+            "Condition": {"StringEquals": conditions},
+        }],
+    })
+}
+
+/// The role's statements: of each its name, its actions, and on what.
+fn statements(stack: &Stack<'_>, role: &str) -> Vec<(String, Value, Value)> {
+    let properties = stack.properties(role).unwrap();
+    let statements = properties["Policies"][0]["PolicyDocument"]["Statement"].as_array().unwrap();
+    let of = |it: &Value| {
+        (it["Sid"].as_str().unwrap().to_owned(), it["Action"].clone(), it["Resource"].clone())
+    };
+    statements.iter().map(of).collect()
+}
+
+#[test]
+fn workflows_of_one_repository_and_branch_push_and_wait_for_scans() {
+    let parameters = [("GitHubOidcProviderArn", GITHUB), ("GitHubRepository", "octo-org/images")];
+    let stack = evaluated(&parameters).unwrap();
+    let main = "repo:octo-org/images:ref:refs/heads/main";
+    assert_eq!(
+        trust(&stack, "GitHubRole"),
+        trusted(
+            GITHUB,
+            &json!({
+                "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
+                "token.actions.githubusercontent.com:sub": [main, main, main, main],
+            })
+        )
+    );
+    let role = stack.properties("GitHubRole").unwrap();
+    assert_eq!(role["ManagedPolicyArns"], json!(["PushPullPolicy.PolicyArn"]));
+    let repositories = json!(["InfrastructureRepository.Arn", "DeploymentsRepository.Arn"]);
+    assert_eq!(
+        statements(&stack, "GitHubRole"),
+        [
+            (
+                "ReadThePolicyOfTags".to_owned(),
+                json!("cloudformation:DescribeStacks"),
+                json!(crate::STACK_ID),
+            ),
+            ("WaitForTheScan".to_owned(), json!("ecr:DescribeImageScanFindings"), repositories),
+        ]
+    );
+    assert_eq!(stack.outputs().unwrap()["GitHubRoleArn"], "GitHubRole.Arn");
+}
+
+#[test]
+fn the_subjects_of_workflows_are_whole_and_as_github_writes_them() {
+    let parameters = [
+        ("GitHubOidcProviderArn", GITHUB),
+        // As tokens of repositories made since July 2026 have it.
+        ("GitHubRepository", "octo-org@123456/images@456789"),
+        ("GitHubSubjects", "ref:refs/heads/main,environment:release,ref:refs/tags/v1"),
+    ];
+    let stack = evaluated(&parameters).unwrap();
+    let trust = trust(&stack, "GitHubRole");
+    let conditions = &trust["Statement"][0]["Condition"]["StringEquals"];
+    let subjects = conditions["token.actions.githubusercontent.com:sub"].as_array().unwrap();
+    let subjects: BTreeSet<&str> = subjects.iter().map(|it| it.as_str().unwrap()).collect();
+    assert_eq!(
+        subjects,
+        [
+            "repo:octo-org@123456/images@456789:environment:release",
+            "repo:octo-org@123456/images@456789:ref:refs/heads/main",
+            "repo:octo-org@123456/images@456789:ref:refs/tags/v1",
+        ]
+        .into()
+    );
+    for (name, wrong) in [
+        ("GitHubRepository", "octo-org/*"),
+        ("GitHubRepository", "images"),
+        ("GitHubSubjects", "*"),
+        ("GitHubSubjects", "ref:refs/heads/*"),
+        ("GitHubSubjects", "a,b,c,d,e"),
+        ("GitHubSubjects", ""),
+        ("GitHubSubjects", "a\",\"b"),
+    ] {
+        let mut parameters = parameters;
+        parameters.iter_mut().filter(|(it, _)| *it == name).for_each(|it| it.1 = wrong);
+        let refused = evaluated(&parameters).map(|_| ()).unwrap_err().to_string();
+        assert!(refused.contains(name), "{refused}");
+    }
+}
+
+#[test]
+fn pods_of_named_service_accounts_only_pull() {
+    let accounts = [
+        ("EksOidcProviderArn", EKS),
+        ("EksServiceAccounts", "argocd/argocd-image-updater,ci/kaniko"),
+    ];
+    let stack = evaluated(&accounts).unwrap();
+    let provider = EKS.split_once("oidc-provider/").unwrap().1;
+    assert_eq!(
+        trust(&stack, "EksPullRole"),
+        trusted(
+            EKS,
+            &json!({
+                format!("{provider}:aud"): "sts.amazonaws.com",
+                format!("{provider}:sub"): [
+                    "system:serviceaccount:argocd:argocd-image-updater",
+                    "system:serviceaccount:ci:kaniko",
+                ],
+            })
+        )
+    );
+    assert_eq!(
+        statements(&stack, "EksPullRole"),
+        [
+            ("LogIn".to_owned(), json!("ecr:GetAuthorizationToken"), json!("*")),
+            (
+                "Pull".to_owned(),
+                json!([
+                    "ecr:BatchCheckLayerAvailability",
+                    "ecr:BatchGetImage",
+                    "ecr:GetDownloadUrlForLayer",
+                ]),
+                json!(["InfrastructureRepository.Arn", "DeploymentsRepository.Arn"]),
+            ),
+        ]
+    );
+    assert!(stack.properties("EksPullRole").unwrap().get("ManagedPolicyArns").is_none());
+    for wrong in ["argocd", "argocd/*", "*/kaniko", "a/b/c"] {
+        let parameters = [("EksOidcProviderArn", EKS), ("EksServiceAccounts", wrong)];
+        let refused = evaluated(&parameters).map(|_| ()).unwrap_err().to_string();
+        assert!(refused.contains("EksServiceAccounts"), "{refused}");
+    }
+}
+
+#[test]
+fn a_role_that_is_half_asked_for_is_refused() {
+    for (name, value, expected) in [
+        ("GitHubOidcProviderArn", GITHUB, "GitHubOidcProviderArn and GitHubRepository"),
+        ("GitHubRepository", "octo-org/images", "GitHubOidcProviderArn and GitHubRepository"),
+        ("EksOidcProviderArn", EKS, "EksOidcProviderArn and EksServiceAccounts"),
+        ("EksServiceAccounts", "ci/kaniko", "EksOidcProviderArn and EksServiceAccounts"),
+    ] {
+        let refused = evaluated(&[(name, value)]).map(|_| ()).unwrap_err().to_string();
+        assert!(refused.contains(expected), "{refused}");
+    }
+    let outputs = evaluated(&[]).unwrap().outputs().unwrap();
+    let absent = |name: &&str| !outputs.contains_key(*name);
+    assert!(["GitHubRoleArn", "EksPullRoleArn"].iter().all(absent), "{outputs:?}");
+}
