@@ -1,5 +1,6 @@
 //! What has to hold of a deployed stack, step by step.
 
+mod operations;
 mod pushes;
 mod scans;
 mod sweeps;
@@ -15,6 +16,7 @@ use governance::risks::AcceptedRisk;
 use local_aws::ecr::DAY;
 use serde_json::{Value, json};
 
+use self::operations::{EKS, GITHUB};
 use crate::local::{ACCOUNT, Local, REGION};
 use crate::readme;
 use crate::registry;
@@ -31,6 +33,7 @@ pub fn run(local: &Local) -> anyhow::Result<u32> {
     run.readme(&stack)?;
     run.pushes(&stack)?;
     run.scans(&stack)?;
+    run.operations(&stack)?;
     run.sweeps(&stack)?;
     run.update(&stack)?;
     run.impact(&stack)?;
@@ -415,6 +418,9 @@ impl Run<'_> {
             ("InfrastructureTagMutability", "SOMETIMES"),
             ("OnRepositoryDelete", "delete"),
             ("KmsKeyArn", "alias/mine"),
+            ("GitHubSubjects", "ref:refs/heads/*"),
+            ("GitHubRepository", "octo-org/images"),
+            ("EksServiceAccounts", "ci/*"),
             ("PullPrincipals", "12345"),
             ("CiCdRoleArns", "ci"),
             ("DeploymentsRepositoryName", "infrastructure"),
@@ -472,7 +478,13 @@ impl Run<'_> {
         self.equal(
             "no outputs of repositories",
             &left,
-            &names(&["AcceptedRisksParameter", "AlertTopicArn", "EcrLoginCommand", "Governance"]),
+            &names(&[
+                "AcceptedRisksParameter",
+                "AlertTopicArn",
+                "DashboardUrl",
+                "EcrLoginCommand",
+                "Governance",
+            ]),
         )?;
 
         let nobody = format!("arn:aws:iam::{ACCOUNT}:role/nobody");
@@ -538,7 +550,13 @@ impl Run<'_> {
             ("OnExistingRepository", "adopt"),
             ("OnRepositoryDelete", "delete-with-images"),
             ("EnableEncryption", "false"),
+            ("GitHubOidcProviderArn", GITHUB),
+            ("GitHubRepository", "octo-org@1/images@2"),
+            ("EksOidcProviderArn", EKS),
+            ("EksServiceAccounts", "ci/kaniko,argocd/updater"),
+            ("Tracing", "Active"),
         ])?;
+        self.roles(stack)?;
         let found = self.repository("old")?;
         self.equal(
             "governed from now on",

@@ -25,11 +25,9 @@ impl<'a> Stack<'a> {
         if !local.tool("sam").arg("build").status().context("running sam")?.success() {
             bail!("sam build failed");
         }
-        // ministack refuses a template with a saved query of CloudWatch Logs, the one type of
-        // ours that it does not know. Nothing refers to it.
         let built = local.root().join("infra/sam/.aws-sam/build/template.yaml");
         let template = fs::read_to_string(&built)?;
-        fs::write(&built, without(&template, "WhyImageWasKeptOrRemoved")?)?;
+        fs::write(&built, for_ministack(&template)?)?;
         Ok(())
     }
 
@@ -140,17 +138,43 @@ impl<'a> Stack<'a> {
     }
 }
 
-/// A built template without one resource, by its logical ID. The SAM CLI writes YAML in blocks,
-/// so a resource goes on for as long as lines are indented further.
-fn without(template: &str, id: &str) -> anyhow::Result<String> {
-    let start = format!("  {id}:");
-    let mut lines = template.lines();
-    let mut kept: Vec<&str> = lines.by_ref().take_while(|line| *line != start).collect();
-    if kept.len() == template.lines().count() {
-        bail!("the built template has no {id}");
+/// A built template without what ministack refuses: saved queries of CloudWatch Logs, to which
+/// nothing refers, and alarms about a sum of metrics, of which the first metric is left.
+fn for_ministack(template: &str) -> anyhow::Result<String> {
+    let mut template = template.to_owned();
+    for query in ["WhyImageWasKeptOrRemoved", "WhatIsOpen", "PushesAgainstTheRules"] {
+        template = replaced(&template, &format!("  {query}:"), "")?;
     }
-    kept.extend(lines.skip_while(|line| line.starts_with("   ") || line.is_empty()));
-    Ok(kept.join("\n") + "\n")
+    for (alarm, metric) in
+        [("FunctionErrorsAlarm", "Errors"), ("FunctionThrottlesAlarm", "Throttles")]
+    {
+        let start = format!("  {alarm}:");
+        let (before, alarm) = template.split_once(&start).context("there is no such alarm")?;
+        let one = format!(
+            "      Namespace: AWS/Lambda\n      MetricName: {metric}\n      \
+             Period: 300\n      Statistic: Sum\n"
+        );
+        template = [before, &start, &replaced(alarm, "      Metrics:", &one)?].concat();
+    }
+    Ok(template)
+}
+
+/// The template with something else in the place of the first block that begins with this line.
+/// The SAM CLI writes YAML in blocks, so one goes on for as long as lines are indented further,
+/// or are items of a list.
+fn replaced(template: &str, start: &str, by: &str) -> anyhow::Result<String> {
+    let indent = " ".repeat(start.len() - start.trim_start().len());
+    let lines: Vec<&str> = template.lines().collect();
+    let begin = lines.iter().position(|line| *line == start);
+    let begin = begin.with_context(|| format!("the built template has no {start}"))?;
+    let goes_on = |line: &str| {
+        let rest = line.strip_prefix(&indent);
+        line.is_empty() || rest.is_some_and(|rest| rest.starts_with([' ', '-']))
+    };
+    let (before, block) = lines.split_at(begin);
+    let after = block.iter().skip(1).skip_while(|line| goes_on(line)).copied();
+    let rest = after.collect::<Vec<_>>().join("\n");
+    Ok(before.join("\n") + "\n" + by + &rest + "\n")
 }
 
 /// The outputs of a stack.

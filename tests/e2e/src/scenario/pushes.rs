@@ -109,7 +109,7 @@ impl Run<'_> {
         Ok(url)
     }
 
-    fn sqs(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+    pub fn sqs(&self, arguments: &[&str]) -> anyhow::Result<Value> {
         // Version 1 of the CLI looks for the endpoint of SQS nowhere else.
         let endpoint = ["sqs", "--endpoint-url", self.local.endpoint()];
         self.aws(&[&endpoint[..], arguments].concat())
@@ -128,7 +128,7 @@ impl Run<'_> {
 
     /// An image whose manifest ends as few do and some may, with a line; gives its digest and
     /// what ECR told.
-    fn push_manifest(&self, tag: &str) -> anyhow::Result<(String, Value)> {
+    pub fn push_manifest(&self, tag: &str) -> anyhow::Result<(String, Value)> {
         let other = self.push(REPOSITORY, &tag.replace("litellm-", "other-v"), 0)?;
         let aws = &self.local.aws;
         let ask = |operation: &str, input: &Value| {
@@ -199,7 +199,7 @@ impl Run<'_> {
     }
 
     /// The tags of an image, in order.
-    fn tags(&self, digest: &str) -> anyhow::Result<Vec<String>> {
+    pub fn tags(&self, digest: &str) -> anyhow::Result<Vec<String>> {
         let id = format!("imageDigest={digest}");
         let describe = ["ecr", "describe-images", "--repository-name", REPOSITORY, "--image-ids"];
         let found = self.aws(&[&describe[..], &[&id]].concat())?;

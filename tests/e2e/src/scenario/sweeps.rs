@@ -43,7 +43,9 @@ impl Run<'_> {
         self.equal("and is silent", &self.receive(&inbox)?, &None)?;
 
         let later = self.after_pushes(stack, &function, &inbox)?;
-        let listed = self.local.shell(&readme::block("aws ecr describe-images")?)?;
+        let listed = self
+            .local
+            .shell(&readme::block("aws ecr describe-images --repository-name deployments")?)?;
         self.contains("the README's commands list the archive", &listed, "myapp-v1.0.0")?;
         self.equal("and restore one", &self.status(&later)?.as_str(), &"ACTIVATING")?;
         self.run_remedy(&archived, "Restore them all", "true")?;
