@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+pub(crate) use self::cleanup::size;
 pub use self::cleanup::{Entry, Outcome, Run, UNTAG, cleanup, self_audit};
 pub use self::scan::{
     Place, Scan, risk_expiring, scan_failed, scan_findings, scan_resolved, unreadable_risks,

@@ -5,9 +5,10 @@
 //! are bounded and printable once they are in a [`Finding`], and links are `https`.
 //!
 //! In reading order: [`Level`], [`Finding`] and [`merged`] here; [`Memory`], what was seen and
-//! told before; [`report`], which decides.
+//! told before; [`report`], which decides; [`Open`], what of it is open.
 
 mod memory;
+mod open;
 mod report;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use memory::{Known, Memory, Told, Version};
+pub use open::{Open, Standing};
 pub use report::{Accepted, Counted, Found, Report, Scanned, Verdict, report};
 
 use crate::policy::Severity;
@@ -95,6 +97,13 @@ impl Counts {
     #[must_use]
     pub fn from(&self, lowest: Level) -> Self {
         Self(self.0.range(lowest..).map(|(level, count)| (*level, *count)).collect())
+    }
+
+    /// How many there are of a severity.
+    #[must_use]
+    pub fn of(&self, severity: Severity) -> u64 {
+        let of = self.0.iter().filter(|(level, _)| level.severity() == severity);
+        of.fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 
     /// How many there are.

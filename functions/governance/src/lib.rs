@@ -16,6 +16,7 @@
 //! - [`findings`]: what a scan found, what of it is news, and what is remembered of it;
 //! - [`risks`]: the findings that are accepted;
 //! - [`audit`]: whether a repository is what its policy says;
+//! - [`stock`]: how much there is of each component, and what is open in it;
 //! - [`alert`]: what people are told, and in which words for whom.
 
 pub mod image;
@@ -33,4 +34,5 @@ pub mod properties;
 pub mod quarantine;
 pub mod retention;
 pub mod risks;
+pub mod stock;
 pub mod tagging;

@@ -24,6 +24,7 @@ use crate::graph::{Graph, Inventory, Listed, Unit};
 use crate::image::{Component, Digest, ImageStatus, Tag, TagPrefix, Wildcard};
 use crate::policy::{InUse, LifecycleScope, Policy};
 use rules::Facts;
+pub(crate) use rules::says_channel;
 
 /// So many units may go in a run, whatever share of the repository they are: in a small one
 /// each is a large share.

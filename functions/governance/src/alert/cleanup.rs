@@ -314,7 +314,7 @@ impl Entry {
 }
 
 /// As people say it, in powers of ten as ECR bills it.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     let (mut whole, mut rest, mut nth) = (bytes, 0, 0);
     while whole >= 1_000 {

@@ -28,6 +28,11 @@ impl Known {
         self.0.keys().map(String::as_str)
     }
 
+    /// Each with its level.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Level)> {
+        self.0.iter().map(|(id, level)| (id.as_str(), *level))
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -135,7 +135,7 @@ impl Look<'_> {
 
 /// Whether a tag is moved from version to version: the grammar says so, or it says nothing of
 /// the tag that a version has, and the tag is named like a channel.
-fn says_channel(conforming: &Conforming, tag: &Tag) -> bool {
+pub(crate) fn says_channel(conforming: &Conforming, tag: &Tag) -> bool {
     let has = |of: &[Placeholder]| conforming.values.iter().any(|(name, _)| of.contains(name));
     let version = [Placeholder::Semver, Placeholder::Sha, Placeholder::Date, Placeholder::Number];
     has(&[Placeholder::Channel]) || !has(&version) && is_channel(tag)

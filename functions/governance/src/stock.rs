@@ -1,0 +1,314 @@
+//! How much there is of each component, and what is open in it: the lines that a dashboard is
+//! made of, each of which reads alone.
+//!
+//! Images are counted as people count them: an index with its images and its signatures is one
+//! ([`crate::graph::Unit`]), of each component that its own tags name, or else those of its
+//! images. Bytes are those of all of these, each image once in a component; layers that images
+//! share are counted with each. What is in the archive is counted apart.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+use crate::alert::size;
+use crate::findings::{Open, Standing};
+use crate::graph::{Listed, Unit};
+use crate::image::{Component, Digest, ImageStatus, RepositoryName, Tag};
+use crate::policy::{CleanupEnforcement, Policy, Severity};
+use crate::quarantine::Quarantine;
+use crate::retention::{Plan, says_channel};
+
+/// What stands for the component of what is of none. No component can be called so.
+pub const NO_COMPONENT: &str = "(none)";
+
+/// How much there is in a repository.
+#[derive(Debug, Default)]
+pub struct Stock<'a> {
+    /// Of each component, those with the most bytes first; and at the end of none, if there is
+    /// something.
+    pub rows: Vec<Row>,
+    /// What can be pulled, and when it was pushed.
+    active: HashMap<&'a Digest, Option<DateTime<Utc>>>,
+}
+
+/// How much there is of a component.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// Which; or what is of none.
+    pub component: Option<Component>,
+    /// How many images can be pulled, or are on their way back from the archive.
+    pub images: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many images are in the archive.
+    pub archived: usize,
+    /// The bytes in the archive.
+    pub archived_bytes: u64,
+    /// The tag of the image that was pushed last: that of a version rather than of a channel.
+    pub newest: Option<Tag>,
+}
+
+/// What is known of the findings of a component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Findings {
+    /// What is open in the version that was pushed last, of those that were scanned.
+    Open {
+        /// That.
+        open: Open,
+        /// Whether a higher threshold than the policy's was in force when it was scanned.
+        is_partial: bool,
+        /// This version, the same or a later one, was scanned since, and what was found could
+        /// not be read.
+        unread: Option<Digest>,
+    },
+    /// What was found in this version could not be read, and nothing else is known.
+    Unread(Digest),
+    /// The version that was scanned last cannot be pulled any more.
+    Gone(Open),
+    /// No scan is remembered.
+    Never,
+    /// What is of no component is remembered by image.
+    ByImage,
+    /// What is remembered could not be read.
+    Unknown,
+}
+
+/// Takes stock of what is there after these images were removed.
+#[must_use]
+pub fn stock<'a>(plan: &Plan<'a>, removed: &[usize]) -> Stock<'a> {
+    let removed: HashSet<usize> = removed.iter().copied().collect();
+    let is_kept_archived =
+        plan.policy.governance.retention.enforcement == CleanupEnforcement::Archive;
+    // Where an image is by now; none if it is gone.
+    let place = |nth: usize| {
+        let image = plan.image(nth)?;
+        match (removed.contains(&nth), image.status) {
+            (true, _) if !is_kept_archived => None,
+            (true, _) | (_, ImageStatus::Archived) => Some((image, true)),
+            (false, ImageStatus::Active | ImageStatus::Activating) => Some((image, false)),
+        }
+    };
+    let units: Vec<&Unit> = plan.units.iter().map(|decided| &decided.unit).collect();
+    let roots: HashSet<usize> = units.iter().map(|unit| unit.root).collect();
+    let mut counts: BTreeMap<Option<Component>, Count<'a>> = BTreeMap::new();
+    let mut of_none: Vec<&Unit> = Vec::new();
+    for unit in units {
+        let called = called(plan, unit);
+        if called.is_empty() {
+            of_none.push(unit);
+        }
+        for (component, tag) in called {
+            counts.entry(Some(component)).or_default().add(unit, Some(tag), &roots, &place);
+        }
+    }
+    // What a component needs too is counted there.
+    let images = counts.values().flat_map(|count| &count.images).copied().collect();
+    let mut none = Count { images, ..Count::default() };
+    for unit in of_none {
+        none.add(unit, None, &roots, &place);
+    }
+    counts.insert(None, none);
+    let rows = counts.into_iter().map(|(component, count)| Row { component, ..count.row });
+    let is_there = |row: &Row| row.images + row.archived > 0 || row.bytes + row.archived_bytes > 0;
+    let mut rows: Vec<Row> = rows.filter(is_there).collect();
+    // By name where that is the same: the sort is stable, and of no component is not the last.
+    rows.sort_by_key(|row| {
+        let bytes = row.bytes.saturating_add(row.archived_bytes);
+        (row.component.is_none(), std::cmp::Reverse(bytes))
+    });
+    let active = (0..plan.inventory.images.len()).filter_map(place);
+    let active = active.filter(|(_, is_archived)| !is_archived);
+    let active = active.map(|(image, _)| (&image.digest, image.pushed_at)).collect();
+    Stock { rows, active }
+}
+
+/// What is counted of a component so far.
+#[derive(Default)]
+struct Count<'a> {
+    row: Row,
+    images: HashSet<usize>,
+    newest: Option<(Option<DateTime<Utc>>, &'a Digest)>,
+}
+
+impl<'a> Count<'a> {
+    fn add(
+        &mut self,
+        unit: &Unit,
+        tag: Option<&Tag>,
+        roots: &HashSet<usize>,
+        place: &impl Fn(usize) -> Option<(&'a Listed, bool)>,
+    ) {
+        let row = &mut self.row;
+        match place(unit.root) {
+            Some((_, true)) => row.archived += 1,
+            Some((root, false)) => {
+                row.images += 1;
+                let age = Some((root.pushed_at, &root.digest));
+                if age > self.newest {
+                    self.newest = age;
+                    row.newest = tag.cloned();
+                }
+            }
+            None => {}
+        }
+        for nth in unit.images() {
+            // What refers to an image and is one by itself is counted as that.
+            let is_other = nth != unit.root && roots.contains(&nth);
+            if is_other || !self.images.insert(nth) {
+                continue;
+            }
+            match place(nth) {
+                Some((image, false)) => row.bytes = row.bytes.saturating_add(image.bytes),
+                Some((image, true)) => {
+                    row.archived_bytes = row.archived_bytes.saturating_add(image.bytes);
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+/// What a unit is called: each component with a tag, by the image itself, or where that says
+/// nothing by its parts.
+fn called<'a>(plan: &Plan<'a>, unit: &Unit) -> BTreeMap<Component, &'a Tag> {
+    let of = |nth: usize| plan.image(nth).map(|image| named(plan.policy, image));
+    let own = of(unit.root).unwrap_or_default();
+    let called = if own.is_empty() {
+        unit.parts.iter().filter_map(|part| of(*part)).flatten().collect()
+    } else {
+        own
+    };
+    let mut tags: BTreeMap<Component, (bool, &Tag)> = BTreeMap::new();
+    for (component, of) in called {
+        let tag = tags.entry(component).or_insert(of);
+        *tag = of.min(*tag);
+    }
+    tags.into_iter().map(|(component, (_, tag))| (component, tag)).collect()
+}
+
+/// The components that the tags of an image name, each with its tag, and whether that is a
+/// channel's.
+fn named<'a>(policy: &Policy, image: &'a Listed) -> Vec<(Component, (bool, &'a Tag))> {
+    let grammar = &policy.governance.tags.grammar;
+    let tags = image.own_tags().filter(|tag| Quarantine::read(tag).is_none());
+    let named = tags.filter_map(|tag| {
+        let conforming = grammar.conforming(&policy.repository_name, tag)?;
+        let is_channel = says_channel(&conforming, tag);
+        Some((conforming.component, (is_channel, tag)))
+    });
+    named.collect()
+}
+
+impl Stock<'_> {
+    /// What is known of a component's findings, by what is remembered of its scans; only of what
+    /// is there.
+    #[must_use]
+    pub fn findings(&self, standing: Standing, threshold: Severity) -> Findings {
+        let Standing { open, unread } = standing;
+        let since = open.as_ref().map(|open| (open.pushed, open.version.clone()));
+        // Of an earlier version it does not matter.
+        let unread = unread.filter(|unread| match (self.active.get(unread), &since) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(pushed), Some((at, version))) => {
+                version == unread || pushed.is_some_and(|pushed| pushed > *at)
+            }
+        });
+        match (open, unread) {
+            (Some(open), unread) if self.active.contains_key(&open.version) => {
+                let is_partial = open.lowest > threshold.into();
+                Findings::Open { open, is_partial, unread }
+            }
+            (_, Some(unread)) => Findings::Unread(unread),
+            (Some(open), None) => Findings::Gone(open),
+            (None, None) => Findings::Never,
+        }
+    }
+}
+
+impl Row {
+    /// What the component is called, or what stands for it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.component.as_ref().map_or(NO_COMPONENT, Component::as_str)
+    }
+
+    /// All of it, in a line.
+    #[must_use]
+    pub fn line(&self, repository: &RepositoryName, findings: &Findings) -> String {
+        let whose = self.component.as_ref().map_or("what is of no component", Component::as_str);
+        format!("{whose} in {repository}: {self}; {findings}")
+    }
+}
+
+/// As in `20 images, 12.3 GB`.
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let images = |count: usize| match count {
+            1 => "1 image".to_owned(),
+            _ => format!("{count} images"),
+        };
+        write!(f, "{}, {}", images(self.images), size(self.bytes))?;
+        if self.archived > 0 || self.archived_bytes > 0 {
+            let (images, bytes) = (images(self.archived), size(self.archived_bytes));
+            write!(f, "; {images}, {bytes}, in the archive")?;
+        }
+        Ok(())
+    }
+}
+
+impl Findings {
+    /// What is open, as far as that is known.
+    #[must_use]
+    pub fn open(&self) -> Option<&Open> {
+        match self {
+            Self::Open { open, .. } => Some(open),
+            Self::Unread(_) | Self::Gone(_) | Self::Never | Self::ByImage | Self::Unknown => None,
+        }
+    }
+}
+
+/// What a version is called.
+#[must_use]
+pub fn name(open: &Open) -> &str {
+    open.tag.as_ref().map_or(open.version.as_str(), Tag::as_str)
+}
+
+/// As in `5 findings are open in litellm-v1.80.5: 1 CRITICAL, 4 HIGH`.
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { open, is_partial, unread } => {
+                let (name, counts) = (name(open), &open.counts);
+                match counts.total() {
+                    0 => write!(f, "no finding is open in {name}")?,
+                    1 => write!(f, "1 finding is open in {name}: {counts}")?,
+                    total => write!(f, "{total} findings are open in {name}: {counts}")?,
+                }
+                if *is_partial {
+                    write!(f, ", of {} and above, which counted when it was scanned", open.lowest)?;
+                }
+                match unread {
+                    Some(unread) if *unread == open.version => {
+                        f.write_str("; it was scanned again, and that could not be read")
+                    }
+                    Some(unread) => {
+                        write!(f, "; what was found in the later {unread} could not be read")
+                    }
+                    None => Ok(()),
+                }
+            }
+            Self::Unread(unread) => write!(f, "what was found in {unread} could not be read"),
+            Self::Gone(open) => {
+                write!(f, "not scanned since {}, which cannot be pulled any more", name(open))
+            }
+            Self::Never => f.write_str("not scanned yet"),
+            Self::ByImage => f.write_str("what is open is remembered by image"),
+            Self::Unknown => f.write_str("what is open could not be read"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

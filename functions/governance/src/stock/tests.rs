@@ -1,0 +1,219 @@
+use expect_test::{Expect, expect};
+use serde_json::json;
+
+use super::*;
+use crate::findings::{Counts, Level};
+use crate::graph::Graph;
+use crate::policy::tests::{GUIDE, policy};
+use crate::retention::tests::{digest, inventory, now};
+use crate::retention::{Running, plan};
+
+/// A row a line, after these images were removed: `app 2 2000 0 0 app-v2.0.0`.
+fn check(enforcement: &str, images: &[(&str, &str)], removed: &[&str], expected: &Expect) {
+    let changes = [
+        ("Governance.Retention.Enforcement", json!(enforcement)),
+        ("Governance.Tags.Grammar", json!("{component}-v{semver} {component}-{channel}")),
+    ];
+    let (policy, inventory) = (policy(GUIDE, &changes), inventory(images));
+    let graph = Graph::of(&inventory).unwrap();
+    let plan = plan(&policy, &inventory, graph, &Running::new(), now());
+    let nth = |name: &&str| images.iter().position(|(of, _)| of == name).unwrap();
+    let removed: Vec<usize> = removed.iter().map(nth).collect();
+    let mut lines = String::new();
+    for row in stock(&plan, &removed).rows {
+        let newest = row.newest.as_ref().map_or("", Tag::as_str);
+        lines += &format!("{}: {row} {newest}\n", row.name());
+    }
+    expected.assert_eq(&lines);
+}
+
+#[test]
+fn an_index_its_images_and_its_signatures_are_one_image_with_all_their_bytes() {
+    check(
+        "report",
+        &[
+            ("index", "app-v2.0.0 app-latest, pushed 10, needs amd arm"),
+            ("amd", ", pushed 10"),
+            ("arm", ", pushed 10"),
+            ("signed", "sig:index, pushed 9"),
+            ("before", "app-v1.0.0, pushed 20, needs amd old"),
+            ("old", ", pushed 20"),
+            ("alone", "b-v1.0.0"),
+            ("untagged", ""),
+            ("orphan", "sig:gone"),
+            ("bad", "Bad"),
+        ],
+        &[],
+        &expect![[r#"
+            app: 2 images, 6.0 kB app-v2.0.0
+            b: 1 image, 1.0 kB b-v1.0.0
+            (none): 3 images, 3.0 kB 
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_in_the_archive_is_counted_apart_and_what_went_there_just_now_too() {
+    let images = [
+        ("new", "app-v3.0.0, pushed 10"),
+        ("back", "app-v2.0.0, pushed 20, activating"),
+        ("index", "app-v1.0.0, pushed 30, needs amd"),
+        ("amd", ", pushed 30"),
+        ("old", "app-v0.9.0, pushed 90, archived"),
+        ("away", "gone-v1.0.0, archived"),
+    ];
+    check(
+        "archive",
+        &images,
+        &["index", "amd"],
+        &expect![[r#"
+            app: 2 images, 2.0 kB; 2 images, 3.0 kB, in the archive app-v3.0.0
+            gone: 0 images, 0 B; 1 image, 1.0 kB, in the archive 
+        "#]],
+    );
+    check(
+        "delete",
+        &images,
+        &["index", "amd"],
+        &expect![[r#"
+            app: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive app-v3.0.0
+            gone: 0 images, 0 B; 1 image, 1.0 kB, in the archive 
+        "#]],
+    );
+    check("delete", &[("only", "app-v1.0.0")], &["only"], &expect![""]);
+    check("delete", &[], &[], &expect![""]);
+}
+
+#[test]
+fn an_image_is_of_each_component_that_it_is_called_and_of_those_of_its_parts_where_of_none() {
+    check(
+        "report",
+        &[
+            ("both", "a-v1.0.0 b-v1.0.0"),
+            ("list", ", needs amd arm"),
+            ("amd", "c-v1.0.0"),
+            ("arm", "c-v1.0.1"),
+            ("chart", "d-v1.0.0, of both"),
+            ("waits", "quarantine:20261120"),
+            ("circle", "sig:other"),
+            ("other", "sig:circle"),
+        ],
+        &[],
+        &expect![[r#"
+            c: 1 image, 3.0 kB c-v1.0.0
+            a: 1 image, 1.0 kB a-v1.0.0
+            b: 1 image, 1.0 kB b-v1.0.0
+            d: 1 image, 1.0 kB d-v1.0.0
+            (none): 3 images, 3.0 kB 
+        "#]],
+    );
+}
+
+#[test]
+fn the_newest_is_what_was_pushed_last_and_called_as_a_version_where_it_is() {
+    check(
+        "report",
+        &[
+            ("old", "app-v9.0.0, pushed 30"),
+            ("new", "app-latest app-v1.0.0, pushed 10"),
+            ("when", "app-v8.0.0, pushed ?"),
+            ("channel", "b-latest b-dev"),
+        ],
+        &[],
+        &expect![[r#"
+            app: 3 images, 3.0 kB app-v1.0.0
+            b: 1 image, 1.0 kB b-dev
+        "#]],
+    );
+}
+
+/// What is said of a component of which this is remembered, where `old` was pushed 20 days ago,
+/// `new` 10 days ago, and `away` is in the archive.
+fn say(latest: Option<(&str, i64, Level, &[Level])>, unread: Option<&str>, expected: &Expect) {
+    let policy = policy(GUIDE, &[]);
+    let inventory = inventory(&[
+        ("old", "app-v1.0.0, pushed 20"),
+        ("new", "app-v2.0.0, pushed 10"),
+        ("away", "app-v0.9.0, archived"),
+    ]);
+    let graph = Graph::of(&inventory).unwrap();
+    let plan = plan(&policy, &inventory, graph, &Running::new(), now());
+    let stock = stock(&plan, &[]);
+    let open = latest.map(|(name, days, lowest, levels)| Open {
+        version: digest(name),
+        tag: format!("app-{name}").parse().ok(),
+        pushed: now() - chrono::Duration::days(days),
+        lowest,
+        counts: levels.iter().copied().collect::<Counts>().from(lowest),
+    });
+    let standing = Standing { open, unread: unread.map(digest) };
+    let findings = stock.findings(standing, Severity::High);
+    let counts = [Severity::Critical, Severity::High, Severity::Medium]
+        .map(|severity| findings.open().and_then(|open| open.of(severity)));
+    let mut line = stock.rows[0].line(&policy.repository_name, &findings);
+    for name in ["old", "new"] {
+        line = line.replace(digest(name).as_str(), &format!("@{name}"));
+    }
+    expected.assert_eq(&format!("{line}\n{counts:?}\n"));
+}
+
+#[test]
+fn what_is_not_known_has_no_figures_and_is_not_nothing() {
+    use Level::{Critical, High, Medium};
+    say(
+        Some(("new", 10, High, &[Critical, High, High])),
+        None,
+        &expect![[r#"
+            app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; 3 findings are open in app-new: 1 CRITICAL, 2 HIGH
+            [Some(1), Some(2), None]
+        "#]],
+    );
+    say(
+        Some(("new", 10, High, &[])),
+        // Of an earlier one, or one that is gone, it does not matter any more.
+        Some("old"),
+        &expect![[r#"
+            app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; no finding is open in app-new
+            [Some(0), Some(0), None]
+        "#]],
+    );
+    say(
+        Some(("old", 20, Critical, &[Critical])),
+        Some("new"),
+        &expect![[r#"
+            app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; 1 finding is open in app-old: 1 CRITICAL, of CRITICAL and above, which counted when it was scanned; what was found in the later @new could not be read
+            [Some(1), None, None]
+        "#]],
+    );
+    say(
+        Some(("new", 10, High, &[Medium])),
+        Some("new"),
+        &expect![[r#"
+            app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; no finding is open in app-new; it was scanned again, and that could not be read
+            [Some(0), Some(0), None]
+        "#]],
+    );
+    for (latest, unread, expected) in [
+        (None, None, "not scanned yet"),
+        (None, Some("new"), "what was found in @new could not be read"),
+        (None, Some("elsewhere"), "not scanned yet"),
+        (
+            Some(("away", 100, High, &[High][..])),
+            None,
+            "not scanned since app-away, which cannot be pulled any more",
+        ),
+        (
+            Some(("away", 100, High, &[High])),
+            Some("old"),
+            "what was found in @old could not be read",
+        ),
+    ] {
+        let line = format!(
+            "app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; \
+             {expected}\n[None, None, None]\n"
+        );
+        // Not `expect!`, which would have it written out each time.
+        let position = expect_test::Position { file: file!(), line: line!(), column: 1 };
+        say(latest, unread, &Expect { position, data: Box::leak(line.into()), indent: false });
+    }
+}
