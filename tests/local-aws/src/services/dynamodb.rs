@@ -35,6 +35,9 @@ const OPERATIONS: &[&str] = &[
     "UpdateTimeToLive",
 ];
 
+/// The most bytes of an answer to `BatchGetItem`.
+const MOST_ANSWERED: usize = 16 * 1024 * 1024;
+
 /// The parameters that hold an expression.
 const EXPRESSIONS: &[&str] = &[
     "ConditionExpression",
@@ -69,6 +72,7 @@ impl DynamoDb {
                 check_expressions(&input)?;
                 table.check_key_condition(&input).await?;
             }
+            "BatchGetItem" => table.check_keys(&input).await?,
             "BatchWriteItem" => table.check_batch(&input).await?,
             "TransactWriteItems" => {
                 for (operation, write) in writes(&input) {
@@ -96,6 +100,9 @@ impl DynamoDb {
                 && let Some(output) = output.as_object_mut()
             {
                 output.remove("Items");
+            }
+            if operation == "BatchGetItem" {
+                table.fit(&input, &mut output).await;
             }
         } else {
             table.add_the_old(&input, &mut output).await;
@@ -210,6 +217,66 @@ impl Table<'_> {
             return Err(invalid("A batch holds 1 to 25 requests"));
         }
         Ok(())
+    }
+
+    /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
+    async fn check_keys(&self, input: &Value) -> Result<(), Refusal> {
+        let tables = input.get("RequestItems").and_then(Value::as_object);
+        let mut number = 0;
+        for (table, request) in tables.into_iter().flatten() {
+            check_expressions(request)?;
+            let key = self.key(&json!({"TableName": table})).await;
+            let mut seen = BTreeSet::new();
+            for given in request.get("Keys").and_then(Value::as_array).into_iter().flatten() {
+                number += 1;
+                check_key(&key, Some(given))?;
+                if !seen.insert(given.to_string()) {
+                    return Err(invalid("Provided list of item keys contains duplicates"));
+                }
+            }
+        }
+        if !(1..=100).contains(&number) {
+            return Err(invalid("A batch asks for 1 to 100 items"));
+        }
+        Ok(())
+    }
+
+    /// As much as an answer holds, of the attributes that were asked for; the keys of the rest
+    /// are to be asked for again. The crate gives everything.
+    async fn fit(&self, input: &Value, output: &mut Value) {
+        let mut room = MOST_ANSWERED;
+        let responses = output.get_mut("Responses").and_then(Value::as_object_mut);
+        let mut unprocessed = Map::new();
+        for (table, found) in responses.into_iter().flatten() {
+            let key = self.key(&json!({"TableName": table})).await;
+            let request = &input["RequestItems"][table];
+            let items = found.as_array_mut().map(std::mem::take).unwrap_or_default();
+            let mut left = Vec::new();
+            let fitting = items.into_iter().filter_map(|mut item| {
+                let item = item.as_object_mut()?;
+                let bytes: usize = item.iter().map(|(name, it)| name.len() + size(it)).sum();
+                let Some(rest) = room.checked_sub(bytes) else {
+                    let of = |(name, _): &(String, String)| {
+                        Some((name.clone(), item.get(name)?.clone()))
+                    };
+                    left.push(key.iter().filter_map(of).collect::<Map<_, _>>());
+                    return None;
+                };
+                room = rest;
+                let asked = attributes(text(request, "ProjectionExpression"));
+                let asked: Vec<String> = asked.iter().map(|it| resolve(request, it)).collect();
+                item.retain(|name, _| asked.is_empty() || asked.contains(name));
+                Some(Value::from(std::mem::take(item)))
+            });
+            let fitting: Vec<Value> = fitting.collect();
+            if !left.is_empty() {
+                let mut again = request.clone();
+                again["Keys"] = json!(left);
+                unprocessed.insert(table.clone(), again);
+            }
+            *found = json!(fitting);
+        }
+        output["UnprocessedKeys"] = unprocessed.into();
     }
 
     /// Who asked for it gets the item that failed a condition; the crate never says it.

@@ -400,6 +400,13 @@ async fn what_dynamodb_refuses_is_refused() {
     };
     let batch =
         |requests: Vec<Value>| ("BatchWriteItem", json!({"RequestItems": {"ledger": requests}}));
+    let ask = |keys: Vec<Value>, attributes: &str| {
+        let mut asked = json!({"Keys": keys});
+        if !attributes.is_empty() {
+            asked["ProjectionExpression"] = attributes.into();
+        }
+        ("BatchGetItem", json!({"RequestItems": {"ledger": asked}}))
+    };
     let put_request = |n: u32| json!({"PutRequest": {"Item": item(&n.to_string(), n)}});
     let big = "x".repeat(400 * 1024);
     for ((operation, input), message) in [
@@ -433,6 +440,11 @@ async fn what_dynamodb_refuses_is_refused() {
         (update("SET a = :v REMOVE b, sk"), "Cannot update attribute sk"),
         (batch((0..26).map(put_request).collect()), "1 to 25"),
         (batch(vec![put_request(1), put_request(1)]), "duplicates"),
+        (ask(vec![], ""), "1 to 100"),
+        (ask((0..101).map(|n| key(&n.to_string())).collect(), ""), "1 to 100"),
+        (ask(vec![key("x"), key("x")], ""), "duplicates"),
+        (ask(vec![json!({"pk": {"S": "a"}})], ""), "does not match the schema"),
+        (ask(vec![key("x")], "pk, owner"), "reserved keyword: owner"),
         (
             (
                 "Query",
