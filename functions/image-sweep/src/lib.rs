@@ -11,7 +11,8 @@
 //! to a queue. Time, the request's ID and the deadline are arguments, for tests to set.
 //!
 //! In reading order: [`config`], [`event`], [`registry`], [`in_use`], [`handle`] here, `sweep`
-//! for a run, `act` for what changes a repository, `report` and `answer` for what is said.
+//! for a run, `act` for what changes a repository, `report`, `answer` and `stock` for what is
+//! said.
 
 mod act;
 mod answer;
@@ -20,6 +21,7 @@ pub mod event;
 pub mod in_use;
 pub mod registry;
 mod report;
+mod stock;
 mod sweep;
 
 use std::time::Duration;

@@ -23,7 +23,7 @@ use crate::act::carry_out;
 use crate::event::Wish;
 use crate::registry::AT_ONCE;
 use crate::report::Workloads;
-use crate::{Blind, Context, Invocation, answer, report};
+use crate::{Blind, Context, Invocation, answer, report, stock};
 
 /// What telling and ending a run takes, at most.
 const AFTERWARDS: Duration = Duration::from_secs(60);
@@ -159,14 +159,14 @@ impl<'a> Sweep<'a> {
         let mut outcome = report::planned(&plan, &workloads);
         report::print(&plan, &workloads, &outcome);
 
-        let (mut removed, mut unsure) = (0, vec![]);
+        let (mut removed, mut unsure) = (vec![], vec![]);
         if outcome.is_carried_out() && !plan.is_empty() {
             self.note(&outcome.removed, &inventory).await?;
             let done = carry_out(&self.context.registry, &plan, self.until).await;
-            removed = done.removed.len();
             outcome = report::carried_out(&plan, &done, outcome.hash, &workloads);
             report::print_failures(self.repository, &outcome);
             unsure = report::unsure(&plan, &done, &workloads);
+            removed = done.removed;
         }
         self.tell(&outcome).await?;
         // Where an answer was lost it may have gone all the same: the next run sees.
@@ -176,12 +176,14 @@ impl<'a> Sweep<'a> {
         // What follows changes nothing, and tells by itself.
         let is_told = unsure.is_empty();
         self.context.ledger.end_run(self.repository, self.request_id, is_told).await?;
-        let gone = u32::try_from(removed).unwrap_or(u32::MAX);
+        let gone = u32::try_from(removed.len()).unwrap_or(u32::MAX);
         let counts = Counts::of("Repository", self.repository).count("ImagesRemoved", gone);
         let counts = if outcome.stopped.is_some() { counts.one("SweepsStopped") } else { counts };
         counts.write(self.request_id, self.now);
-        let answer = answer::of(&plan, &workloads, &outcome, removed);
-        match (self.audit(&plan).await, confirmed) {
+        let answer = answer::of(&plan, &workloads, &outcome, removed.len());
+        let audited = self.audit(&plan).await;
+        stock::write(&self.context.ledger, &plan, &removed).await;
+        match (audited, confirmed) {
             (Ok(()), _) => {}
             // Whoever confirms waits for what came of that.
             (Err(error), true) => warn!("{error:#}"),

@@ -1,20 +1,26 @@
 //! What is remembered of images and of the scans of a component.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure,
+};
 use chrono::{DateTime, Utc};
 use governance::alert::About;
-use governance::findings::{Level, Memory, Scanned, Version};
+use governance::findings::{Level, Memory, Scanned, Standing, Version};
 use governance::graph::Part;
 use governance::image::{Component, Digest, RepositoryName, Tag};
+use governance::policy::Severity;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::{Item, LEASE, Ledger, OPEN_REMEMBERED, REMEMBERED, image, is_refused, seconds, text};
+use super::{
+    Item, LEASE, Ledger, OPEN_REMEMBERED, REMEMBERED, ROUNDS, image, is_refused, seconds, text,
+};
 
 /// What is noted of an image that is part of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +69,9 @@ pub struct Gathered {
     /// What an event called it last. By now it may have no tag.
     pub tag: Option<Tag>,
 }
+
+/// The most items that are asked for at once.
+const ASKED_AT_ONCE: usize = 100;
 
 /// How often it is tried to join somebody who just ended.
 const JOINS: u32 = 4;
@@ -200,6 +209,58 @@ impl Ledger {
         Ok(())
     }
 
+    /// What is open in these components at or above a threshold, of those of which scans are
+    /// remembered. Nothing is claimed: it may have changed by then. One call for 100 of them, or
+    /// for 16 MB.
+    pub async fn standing(
+        &self,
+        repository: &RepositoryName,
+        components: &[&Component],
+        threshold: Severity,
+    ) -> anyhow::Result<HashMap<Component, Standing>> {
+        let reading = || format!("reading what is open in {repository}");
+        let mut standing = HashMap::new();
+        for batch in components.chunks(ASKED_AT_ONCE) {
+            let of: HashMap<String, &Component> = batch
+                .iter()
+                .map(|component| (scans_of(repository, component.as_str()), *component))
+                .collect();
+            let key = |key: &String| HashMap::from([("fact".to_owned(), text(key))]);
+            let keys = of.keys().map(key).collect();
+            let asked = KeysAndAttributes::builder().projection_expression("fact, latest, told");
+            let mut asked = Some(asked.set_keys(Some(keys)).build().with_context(reading)?);
+            let mut rounds_without = 0;
+            while let Some(keys) = asked {
+                ensure!(
+                    rounds_without < ROUNDS,
+                    "{}: {} were not given",
+                    reading(),
+                    keys.keys.len()
+                );
+                if rounds_without > 0 {
+                    tokio::time::sleep(Duration::from_millis(50 << rounds_without)).await;
+                }
+                let get = self.client.batch_get_item().request_items(&self.table, keys);
+                let got = get.send().await.map_err(crate::explain).with_context(reading)?;
+                let items = got.responses.unwrap_or_default().remove(&self.table);
+                let items = items.unwrap_or_default();
+                // What is throttled gives nothing, and what is large gives some.
+                rounds_without = if items.is_empty() { rounds_without + 1 } else { 0 };
+                for item in items {
+                    let Some(key) = item.get("fact").and_then(|key| key.as_s().ok()) else {
+                        continue;
+                    };
+                    if let Some(component) = of.get(key) {
+                        let memory = memory(key, &item);
+                        standing.insert((*component).clone(), memory.standing(threshold));
+                    }
+                }
+                asked = got.unprocessed_keys.unwrap_or_default().remove(&self.table);
+            }
+        }
+        Ok(standing)
+    }
+
     /// Claims the scans of a component, or of a version that is of none, and says what is
     /// remembered of them. One call.
     pub async fn recall(
@@ -316,7 +377,10 @@ fn gathering_of(about: &About) -> String {
 
 /// The key of what is remembered of scans. A component has no colon, and a digest has one.
 fn scans(repository: &RepositoryName, component: Option<&Component>, version: &Digest) -> String {
-    let of = component.map_or(version.as_str(), |component| component.as_str());
+    scans_of(repository, component.map_or(version.as_str(), |component| component.as_str()))
+}
+
+fn scans_of(repository: &RepositoryName, of: &str) -> String {
     format!("scans {repository} {of}")
 }
 

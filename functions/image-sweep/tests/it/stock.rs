@@ -1,0 +1,204 @@
+//! What a run writes down of each component.
+
+use std::time::Duration;
+
+use aws::ledger::{Passing, Recalled};
+use expect_test::expect;
+use governance::findings::{Finding, Found, Known, Level, Memory, Scanned, Version};
+use governance::image::Component;
+use local_aws::Fault;
+use serde_json::{Value, json};
+
+use crate::{DEPLOYMENTS, Function, NOW, count, event, log, time};
+
+/// What a scan that was read makes the ledger remember of a component.
+async fn scanned(function: &Function, tag: &str, version: &str, levels: &[Level], accepted: &str) {
+    let ids = levels.iter().enumerate();
+    let findings: Vec<Finding> =
+        ids.filter_map(|(nth, level)| Finding::new(&format!("CVE-2027-{nth}"), *level)).collect();
+    let latest = version_of(tag, version, findings.iter().collect());
+    let mut memory = Memory { latest: Some(latest), ..Memory::default() };
+    memory.told.accepted.extend((!accepted.is_empty()).then(|| accepted.to_owned()));
+    remember(function, tag, version, &memory).await;
+}
+
+fn version_of(tag: &str, version: &str, known: Known) -> Version {
+    Version {
+        digest: version.parse().unwrap(),
+        tag: Some(tag.parse().unwrap()),
+        pushed: time(NOW),
+        threshold: Level::High,
+        images: [(version.parse().unwrap(), known)].into(),
+    }
+}
+
+async fn remember(function: &Function, tag: &str, version: &str, memory: &Memory) {
+    let (repository, component) = (DEPLOYMENTS.parse().unwrap(), component(tag));
+    let (ledger, digest) = (&function.context.ledger, version.parse().unwrap());
+    let of = Some(&component);
+    let recalled = ledger.recall(&repository, of, &digest, "scan", time(NOW)).await.unwrap();
+    assert!(matches!(recalled, Recalled::Ours(_)));
+    ledger.remember(&repository, of, &digest, "scan", Some(memory)).await.unwrap();
+}
+
+/// `a` of `a-v1.0.0`.
+fn component(tag: &str) -> Component {
+    tag.split_once("-v").unwrap().0.parse().unwrap()
+}
+
+/// The lines of components since the last time, as people read them.
+fn said() -> String {
+    let lines = log::lines("component.name");
+    lines.iter().map(|line| format!("{}\n", line["message"].as_str().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn each_component_has_a_line_with_what_is_there_after_the_run_and_what_is_open() {
+    use Level::{Critical, High};
+    let function = Function::new("archive").await;
+    let a = function.versions("a", 3);
+    let [b, ..] = function.index("b-v1.0.0", 90.0);
+    let c = function.push("c-v1.0.0", 90.0);
+    function.push("d-v1.0.0", 90.0);
+    function.push("", 1.0);
+    scanned(&function, "a-v1.2.0", &a[2], &[Critical, High, High, High], "CVE-2027-3").await;
+    scanned(&function, "b-v1.0.0", &b, &[High], "CVE-2027-0").await;
+    // As a scan without findings is noted, in a call.
+    let scanned = Scanned {
+        component: Some(component("c-v1.0.0")),
+        version: c.parse().unwrap(),
+        tag: Some("c-v1.0.0".parse().unwrap()),
+        pushed: time(NOW),
+        image: c.parse().unwrap(),
+        images: 1,
+        found: Found::All(vec![]),
+    };
+    let clean = version_of("c-v1.0.0", &c, Known::default());
+    let repository = DEPLOYMENTS.parse().unwrap();
+    let passed = function.context.ledger.pass(&repository, &scanned, &clean, time(NOW)).await;
+    assert_eq!(passed.unwrap(), Passing::Noted);
+
+    assert_eq!(function.sweep().await["removed"], 1);
+    let mut lines = log::lines("component.name");
+    for line in &mut lines {
+        line.as_object_mut().unwrap().remove("timestamp");
+    }
+    expect![[r#"
+        {"component.archived":1,"component.archived_bytes":1000000,"component.bytes":2000000,"component.images":2,"component.name":"a","component.newest":"a-v1.2.0","findings.critical":1,"findings.high":2,"findings.open":3,"findings.summary":"3 findings are open in a-v1.2.0: 1 CRITICAL, 2 HIGH","findings.version":"a-v1.2.0","level":"INFO","message":"a in deployments: 2 images, 2.0 MB; 1 image, 1.0 MB, in the archive; 3 findings are open in a-v1.2.0: 1 CRITICAL, 2 HIGH","repository.name":"deployments"}
+        {"component.archived":0,"component.archived_bytes":0,"component.bytes":2000187,"component.images":1,"component.name":"b","component.newest":"b-v1.0.0","findings.critical":0,"findings.high":0,"findings.open":0,"findings.summary":"no finding is open in b-v1.0.0","findings.version":"b-v1.0.0","level":"INFO","message":"b in deployments: 1 image, 2.0 MB; no finding is open in b-v1.0.0","repository.name":"deployments"}
+        {"component.archived":0,"component.archived_bytes":0,"component.bytes":1000000,"component.images":1,"component.name":"c","component.newest":"c-v1.0.0","findings.critical":0,"findings.high":0,"findings.open":0,"findings.summary":"no finding is open in c-v1.0.0","findings.version":"c-v1.0.0","level":"INFO","message":"c in deployments: 1 image, 1.0 MB; no finding is open in c-v1.0.0","repository.name":"deployments"}
+        {"component.archived":0,"component.archived_bytes":0,"component.bytes":1000000,"component.images":1,"component.name":"d","component.newest":"d-v1.0.0","findings.summary":"not scanned yet","level":"INFO","message":"d in deployments: 1 image, 1.0 MB; not scanned yet","repository.name":"deployments"}
+        {"component.archived":0,"component.archived_bytes":0,"component.bytes":1000000,"component.images":1,"component.name":"(none)","findings.summary":"what is open is remembered by image","level":"INFO","message":"what is of no component in deployments: 1 image, 1.0 MB; what is open is remembered by image","repository.name":"deployments"}
+    "#]].assert_eq(&lines.iter().map(|line| format!("{line}\n")).collect::<String>());
+}
+
+#[tokio::test]
+async fn what_went_is_no_more_and_what_a_guard_stops_is_there() {
+    let function = Function::new("delete").await;
+    function.versions("a", 3);
+    function.sweep().await;
+    expect![[r#"
+        a in deployments: 2 images, 2.0 MB; not scanned yet
+    "#]]
+    .assert_eq(&said());
+
+    let function = Function::with(&json!({"Enforcement": "delete", "MaxRemovePercent": 1})).await;
+    function.versions("a", 30);
+    assert!(function.sweep().await["stopped"].is_string());
+    expect![[r#"
+        a in deployments: 30 images, 30.0 MB; not scanned yet
+    "#]]
+    .assert_eq(&said());
+}
+
+#[tokio::test]
+async fn the_first_push_of_an_hour_has_lines_and_who_only_asks_has_none() {
+    let function = Function::new("archive").await;
+    function.versions("a", 2);
+    let push = event("pushed");
+    function.ask(&push, "first").await.unwrap();
+    assert_eq!(log::lines("component.name").len(), 1);
+    function.ask(&push, "second").await.unwrap();
+    function.read().await;
+    let ask = json!({"repository": DEPLOYMENTS, "image": "a-v1.0.0"});
+    function.ask(&ask, "why").await.unwrap();
+    assert_eq!(log::lines("component.name"), Vec::<Value>::new());
+    // Nor who cannot see.
+    function.aws.fault("DescribeImages", 0, Fault::Error(403, "AccessDeniedException"));
+    function.ask(&json!({"repository": DEPLOYMENTS}), "blind").await.unwrap_err();
+    assert_eq!(log::lines("component.name"), Vec::<Value>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_does_not_answer_stands_in_nobody_s_way() {
+    for fault in [
+        Fault::Error(400, "AccessDeniedException"),
+        Fault::Error(400, "ProvisionedThroughputExceededException"),
+        Fault::Hang,
+    ] {
+        let function = Function::new("archive").await;
+        let a = function.versions("a", 3);
+        scanned(&function, "a-v1.2.0", &a[2], &[Level::High], "").await;
+        function.aws.fault("BatchGetItem", 0, fault);
+        assert_eq!(function.sweep().await["removed"], 1);
+        let lines = log::lines("repository.name");
+        let warning = lines.iter().find(|line| line["level"] == "WARN").unwrap();
+        let warning = warning["message"].as_str().unwrap();
+        assert!(warning.starts_with("deployments: what is open is not known: "), "{warning}");
+        let line = lines.iter().find(|line| line.get("component.name").is_some()).unwrap();
+        let said = line["message"].as_str().unwrap();
+        assert!(said.ends_with("; what is open could not be read"), "{said}");
+        assert!(line.get("findings.open").is_none() && line.get("findings.critical").is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_call_asks_for_a_hundred_components_and_five_hundred_have_a_line() {
+    let function = Function::new("report").await;
+    let mut versions = Vec::new();
+    for nth in 0..502 {
+        versions.push(function.push(&format!("c{nth:03}-v1.0.0"), 90.0));
+    }
+    function.aws.state().ecr().image(DEPLOYMENTS, &versions[501]).unwrap().manifest.size = 9;
+    scanned(&function, "c500-v1.0.0", &versions[500], &[Level::High], "").await;
+    let mut state = function.aws.state();
+    state.ecr().image(DEPLOYMENTS, &versions[500]).unwrap().manifest.size = 1_000_000_000;
+    drop(state);
+    function.calls();
+    function.sweep().await;
+    assert_eq!(count(&function.calls(), "BatchGetItem"), 5);
+    let lines = log::lines("repository.name");
+    let written: Vec<&Value> =
+        lines.iter().filter(|line| line.get("component.name").is_some()).collect();
+    assert_eq!((written.len(), &written[0]["findings.high"]), (500, &json!(1)));
+    assert!(written.iter().all(|line| line["component.name"] != "c501"));
+    let left = lines.iter().find(|line| line["components.left"] == 2).unwrap();
+    expect!["deployments: 2 components have no line, those with the fewest bytes"]
+        .assert_eq(left["message"].as_str().unwrap());
+}
+
+/// `DynamoDB` gives 16 MB at once, and the keys of the rest.
+#[tokio::test]
+async fn what_does_not_fit_into_an_answer_is_asked_for_again() {
+    let function = Function::new("report").await;
+    let findings: Vec<Finding> = (0..6_000)
+        .filter_map(|nth| Finding::new(&format!("{nth:>050}"), Level::Critical))
+        .collect();
+    let known: Known = findings.iter().collect();
+    for nth in 0..60 {
+        let tag = format!("c{nth}-v1.0.0");
+        let version = function.push(&tag, 90.0);
+        let latest = Some(version_of(&tag, &version, known.clone()));
+        remember(&function, &tag, &version, &Memory { latest, ..Memory::default() }).await;
+    }
+    function.calls();
+    function.sweep().await;
+    assert_eq!(count(&function.calls(), "BatchGetItem"), 2);
+    let lines = log::lines("component.name");
+    assert_eq!(lines.len(), 60);
+    assert!(lines.iter().all(|line| line["findings.critical"] == 6_000));
+    // An hour later too, when nothing has changed.
+    function.aws.advance(Duration::from_secs(3_600));
+    function.ask(&event("pushed"), "push").await.unwrap();
+    assert_eq!(log::lines("component.name").len(), 60);
+}
