@@ -37,6 +37,10 @@ use crate::config::Config;
 use crate::event::ImagePush;
 use crate::registry::{Manifest, Registry};
 
+/// What the rule of repositories' names is called where those of tags are
+/// [`governance::tagging::Rule`].
+const REPOSITORY: &str = "repository";
+
 /// The configuration and the clients, built once.
 #[derive(Debug)]
 pub struct Context {
@@ -196,6 +200,8 @@ impl Invocation<'_> {
             image.digest = %digest,
             image.tag = %tag,
             violation.rule = %violation.rule,
+            reason = violation.reason,
+            action = %plan.action,
             "{repository}:{tag} {}: {plan}",
             violation.reason,
         );
@@ -207,7 +213,15 @@ impl Invocation<'_> {
                 |image| undo_archiving(policy, image, self.now.date_naive()),
             );
             if let Some(undo) = undo {
-                info!(repository.name = %repository, image.digest = %digest, "{undo}");
+                info!(
+                    repository.name = %repository,
+                    image.digest = %digest,
+                    image.tag = %tag,
+                    violation.rule = %violation.rule,
+                    reason = violation.reason,
+                    action = %undo.action,
+                    "{undo}",
+                );
                 self.act(&image, None, &undo).await?;
                 plan = undo;
             }
@@ -297,7 +311,15 @@ impl Invocation<'_> {
         }
         let patterns = &self.context.config.patterns;
         let alert = alert::repository_violation(about, patterns, tag.as_ref());
-        info!(repository.name = %repository, "{}", alert.title);
+        info!(
+            repository.name = %repository,
+            image.digest = %about.digest,
+            image.tag = tag.as_ref().map(Tag::as_str),
+            violation.rule = REPOSITORY,
+            action = %Action::Reported,
+            "{}",
+            alert.title,
+        );
         self.tell(fact, &alert, "told").await
     }
 

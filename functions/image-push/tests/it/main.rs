@@ -12,6 +12,7 @@
 mod calls;
 mod enforcement;
 mod input;
+mod log;
 mod sequences;
 mod telling;
 
@@ -86,6 +87,7 @@ impl Function {
     }
 
     async fn with_patterns(enforcement: &str, patterns: &str) -> Self {
+        log::collect();
         let aws = LocalAws::default();
         aws.state().set_clock(Some(NOW));
         for (name, mutability) in [("infrastructure", "IMMUTABLE"), ("deployments", "MUTABLE")] {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use expect_test::expect;
 use local_aws::Fault;
 use serde_json::{Value, json};
 
-use crate::{Function, event, push_index};
+use crate::{Function, event, log, push_index};
 
 // 21
 #[tokio::test(start_paused = true)]
@@ -186,4 +187,33 @@ async fn neither_the_repository_s_name_nor_the_tag_stands_in_the_other_s_way() {
     assert_eq!(function.alert()["kind"], "repository-violation");
     function.handle(&events[0], "request").await.unwrap();
     assert_eq!(function.alert()["kind"], "tag-violation");
+}
+
+#[tokio::test]
+async fn a_push_against_the_rules_is_a_line_with_the_rule_and_what_was_done() {
+    let mut digests = Vec::new();
+    for enforcement in ["report", "quarantine", "archive"] {
+        let function = Function::with_patterns(enforcement, "infrastructure deployments").await;
+        let (digest, events) = function.push("infrastructure", &["litellm-1.80.5"]);
+        function.handle_all(&events).await;
+        let (_, events) = function.push("infrastructure", &["litellm-v1.80.5"]);
+        function.handle_all(&events).await;
+        digests.push(digest);
+    }
+    let function = Function::with_patterns("report", "infrastructure deployments").await;
+    function.handle(&event("unmanaged-repository"), "request").await.unwrap();
+    let mut lines = log::lines("violation.rule");
+    for line in &mut lines {
+        line.as_object_mut().unwrap().remove("timestamp");
+    }
+    let mut lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    for digest in digests {
+        lines = lines.replace(&digest, "sha256:…").replace(&digest[7..19], "…");
+    }
+    expect![[r#"
+        {"action":"reported","image.digest":"sha256:…","image.tag":"litellm-1.80.5","level":"INFO","message":"infrastructure:litellm-1.80.5 is not made of {component}-v{semver}: tell it","reason":"is not made of {component}-v{semver}","repository.name":"infrastructure","violation.rule":"grammar"}
+        {"action":"quarantined","image.digest":"sha256:…","image.tag":"litellm-1.80.5","level":"INFO","message":"infrastructure:litellm-1.80.5 is not made of {component}-v{semver}: tag the image quarantine-20270115-…-litellm-1.80.5; take the tag litellm-1.80.5 away; tell it","reason":"is not made of {component}-v{semver}","repository.name":"infrastructure","violation.rule":"grammar"}
+        {"action":"archived","image.digest":"sha256:…","image.tag":"litellm-1.80.5","level":"INFO","message":"infrastructure:litellm-1.80.5 is not made of {component}-v{semver}: move the image to the archive; tell it","reason":"is not made of {component}-v{semver}","repository.name":"infrastructure","violation.rule":"grammar"}
+        {"action":"reported","image.digest":"sha256:7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a","image.tag":"test","level":"INFO","message":"An image was pushed to scratch, a name that is not expected","repository.name":"scratch","violation.rule":"repository"}
+    "#]].assert_eq(&lines);
 }
