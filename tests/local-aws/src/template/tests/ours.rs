@@ -1,0 +1,363 @@
+//! What our own template comes to.
+
+use super::*;
+
+#[test]
+fn our_template_makes_each_resource_after_what_it_refers_to() {
+    let template = ours();
+    let mut stack = stack(&template, &[]).unwrap();
+    let resources = stack.resources().unwrap();
+    let types: Vec<String> =
+        resources.iter().map(|id| format!("{id} {}\n", stack.resource_type(id).unwrap())).collect();
+    expect![[r#"
+        AcceptedRisks AWS::SSM::Parameter
+        AlertKey AWS::KMS::Key
+        AlertTopic AWS::SNS::Topic
+        AlertTopicPolicy AWS::SNS::TopicPolicy
+        CustomResourceLogGroup AWS::Logs::LogGroup
+        CustomResourceRole AWS::IAM::Role
+        CustomResourceFunction AWS::Serverless::Function
+        FailedEvents AWS::SQS::Queue
+        FailedEventsAlarm AWS::CloudWatch::Alarm
+        UndeliveredEvents AWS::SQS::Queue
+        UndeliveredEventsAlarm AWS::CloudWatch::Alarm
+        InfrastructureRepository Custom::EcrRepository
+        DeploymentsRepository Custom::EcrRepository
+        Ledger AWS::DynamoDB::Table
+        ImagePushLogGroup AWS::Logs::LogGroup
+        ImagePushRole AWS::IAM::Role
+        ImagePushFunction AWS::Serverless::Function
+        ScanCompleteLogGroup AWS::Logs::LogGroup
+        ScanCompleteRole AWS::IAM::Role
+        ScanCompleteFunction AWS::Serverless::Function
+        ImageSweepLogGroup AWS::Logs::LogGroup
+        ImageSweepRole AWS::IAM::Role
+        ImageSweepFunction AWS::Serverless::Function
+        FunctionErrorsAlarm AWS::CloudWatch::Alarm
+        FunctionThrottlesAlarm AWS::CloudWatch::Alarm
+        Dashboard AWS::CloudWatch::Dashboard
+        OurPullsDoNotCount Custom::EcrPullTimeExclusion
+        PushPullPolicy Custom::EcrPushPullPolicy
+        PushesAgainstTheRules AWS::Logs::QueryDefinition
+        SweepScheduleRole AWS::IAM::Role
+        SweepDeploymentsSchedule AWS::Scheduler::Schedule
+        SweepInfrastructureSchedule AWS::Scheduler::Schedule
+        UndeliveredEventsPolicy AWS::SQS::QueuePolicy
+        WhatIsOpen AWS::Logs::QueryDefinition
+        WhyImageWasKeptOrRemoved AWS::Logs::QueryDefinition
+    "#]]
+    .assert_eq(&types.concat());
+    let early = stack.properties("PushPullPolicy").unwrap_err();
+    expect![[r#"
+        Resources.PushPullPolicy.Properties.RepositoryArns.0.Fn::GetAtt: InfrastructureRepository is not made yet"#]]
+    .assert_eq(&early.to_string());
+
+    for id in resources {
+        stack.properties(id).unwrap();
+        let text = |name: &str| json!(format!("{id}/{name}"));
+        let given = ["Arn", "Governance", "PolicyArn", "QueueName", "RepositoryUri"]
+            .map(|name| (name, text(name)));
+        stack.made(id, id, attributes(given));
+    }
+    let outputs = stack.outputs().unwrap();
+    let outputs: Vec<String> =
+        outputs.iter().map(|(name, text)| format!("{name}: {text}\n")).collect();
+    expect![[r#"
+        AcceptedRisksParameter: AcceptedRisks
+        AlertTopicArn: AlertTopic
+        DashboardUrl: https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1#dashboards/dashboard/Dashboard
+        DeploymentsRepositoryUri: DeploymentsRepository/RepositoryUri
+        EcrLoginCommand: aws ecr get-login-password --region us-east-1 | docker login --username AWS --password-stdin 123456789012.dkr.ecr.us-east-1.amazonaws.com
+        EcrPushPullPolicyArn: PushPullPolicy/PolicyArn
+        GatekeeperAllowedRepos: ["InfrastructureRepository/RepositoryUri:","InfrastructureRepository/RepositoryUri@","DeploymentsRepository/RepositoryUri:","DeploymentsRepository/RepositoryUri@"]
+        Governance: [InfrastructureRepository/Governance,DeploymentsRepository/Governance]
+        InfrastructureRepositoryUri: InfrastructureRepository/RepositoryUri
+    "#]].assert_eq(&outputs.concat());
+}
+
+#[test]
+fn our_custom_resource_gets_strings_and_goes_without_a_key() {
+    let template = ours();
+    let mut stack = stack(&template, &[("ScanOnPush", "false")]).unwrap();
+    stack.made("CustomResourceFunction", "f", attributes([("Arn", json!("arn:f"))]));
+    let sent = as_cloudformation_sends(stack.properties("InfrastructureRepository").unwrap());
+    expect![[r#"
+        {
+          "EncryptionType": "KMS",
+          "Governance": {
+            "Retention": {
+              "Enforcement": "archive",
+              "InUse": "pull-time",
+              "MaxRemovePercent": "25",
+              "ProtectPulledWithinDays": "30",
+              "ProtectTags": ""
+            },
+            "Scan": {
+              "Threshold": "HIGH"
+            },
+            "Tags": {
+              "Enforcement": "quarantine",
+              "Grammar": "{component}-v{semver}",
+              "QuarantineDays": "14"
+            }
+          },
+          "ImageTagMutability": "IMMUTABLE",
+          "LifecycleImpactLimit": "50",
+          "LifecycleScope": "component",
+          "LifecycleTagCount": "20",
+          "LifecycleTagPrefixes": [
+            "v",
+            "prod",
+            "staging",
+            "dev"
+          ],
+          "LifecycleUntaggedDays": "7",
+          "OnDelete": "retain",
+          "OnExisting": "fail",
+          "PolicyVersion": "1",
+          "PullPrincipals": [
+            ""
+          ],
+          "RepositoryName": "infrastructure",
+          "ScanOnPush": "false",
+          "ServiceTimeout": "600",
+          "ServiceToken": "arn:f"
+        }"#]]
+    .assert_eq(&format!("{sent:#}"));
+}
+
+#[test]
+fn our_function_is_merged_with_the_globals() {
+    let template = ours();
+    let mut stack = stack(&template, &[("Architecture", "arm64")]).unwrap();
+    stack.made("CustomResourceRole", "r", attributes([("Arn", json!("arn:r"))]));
+    stack.made("CustomResourceLogGroup", "g", Map::new());
+    let properties = stack.properties("CustomResourceFunction").unwrap();
+    expect![[r#"
+        {
+          "Architectures": [
+            "arm64"
+          ],
+          "CodeUri": "../../functions/custom-resource",
+          "Description": "Provisions the repositories, the push/pull policy and the exclusion of pulls.",
+          "Handler": "bootstrap",
+          "LoggingConfig": {
+            "LogFormat": "JSON",
+            "LogGroup": "g"
+          },
+          "MemorySize": 256,
+          "Role": "arn:r",
+          "Runtime": "provided.al2023",
+          "Timeout": 300,
+          "Tracing": "PassThrough"
+        }"#]]
+    .assert_eq(&format!("{properties:#}"));
+}
+
+#[test]
+fn our_role_may_keep_the_policy_that_is_named_after_the_stack() {
+    let template = ours();
+    let role = |parameters: &[(&str, &str)]| {
+        let mut stack = stack(&template, parameters).unwrap();
+        stack.made("CustomResourceLogGroup", "g", attributes([("Arn", json!("arn:g"))]));
+        let properties = stack.properties("CustomResourceRole").unwrap();
+        let statements = properties["Policies"][0]["PolicyDocument"]["Statement"].clone();
+        statements.as_array().unwrap().clone()
+    };
+    let find = |statements: &[Value], sid: &str| {
+        statements.iter().find(|statement| statement["Sid"] == sid).cloned()
+    };
+    let (plain, roles) =
+        (role(&[]), "arn:aws:iam::123456789012:role/a, arn:aws:iam::123456789012:role/b");
+    let policy = "arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-51af3dc0";
+    assert_eq!(find(&plain, "KeepThePushPullPolicy").unwrap()["Resource"], policy);
+    assert_eq!(find(&plain, "AttachItToTheRoles"), None);
+    let attach = find(&role(&[("CiCdRoleArns", roles)]), "AttachItToTheRoles").unwrap();
+    assert_eq!(attach["Resource"], json!(roles.split(", ").collect::<Vec<_>>()));
+}
+
+#[test]
+fn our_role_may_change_a_repository_only_as_it_is_enforced() {
+    let template = ours();
+    let changes = |parameters: &[(&str, &str)]| -> String {
+        let mut stack = stack(&template, parameters).unwrap();
+        for id in ["AlertKey", "AlertTopic", "FailedEvents", "ImagePushLogGroup", "Ledger"] {
+            stack.made(id, id, attributes([("Arn", json!(id))]));
+        }
+        let properties = stack.properties("ImagePushRole").unwrap();
+        let statements = &properties["Policies"][0]["PolicyDocument"]["Statement"];
+        let line = |statement: &Value| {
+            let name = statement["Resource"].as_str()?.rsplit('/').next()?.to_owned();
+            let changes = statement["Action"].to_string();
+            let is_change = ["Delete", "Put", "Update"].iter().any(|verb| changes.contains(verb));
+            (is_change && changes.contains("ecr:")).then(|| format!("{name} {changes}\n"))
+        };
+        statements.as_array().unwrap().iter().filter_map(line).collect()
+    };
+    expect![[r#"
+        infrastructure ["ecr:BatchDeleteImage","ecr:PutImage"]
+    "#]]
+    .assert_eq(&changes(&[]));
+    expect![[r#"
+        deployments "ecr:UpdateImageStorageClass"
+    "#]]
+    .assert_eq(&changes(&[
+        ("InfrastructureTagEnforcement", "report"),
+        ("DeploymentsTagEnforcement", "archive"),
+    ]));
+    expect![""].assert_eq(&changes(&[("CreateEcrRepositories", "false")]));
+}
+
+#[test]
+fn our_sweep_may_do_only_what_its_parameters_ask_for() {
+    let template = ours();
+    // Beyond what it may whatever they ask for.
+    let rights = |parameters: &[(&str, &str)]| -> String {
+        let mut stack = stack(&template, parameters).unwrap();
+        for id in ["AlertKey", "AlertTopic", "FailedEvents", "ImageSweepLogGroup", "Ledger"] {
+            stack.made(id, id, attributes([("Arn", json!(id))]));
+        }
+        let properties = stack.properties("ImageSweepRole").unwrap();
+        let statements = properties["Policies"][0]["PolicyDocument"]["Statement"].clone();
+        let line = |statement: &Value| {
+            let resources = statement["Resource"].to_string();
+            let resources = resources.replace("arn:aws:ecr:us-east-1:123456789012:repository/", "");
+            format!("{} {resources}\n", statement["Action"])
+        };
+        statements.as_array().unwrap().iter().skip(5).map(line).collect()
+    };
+    expect![[r#"
+        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
+        "inspector2:ListFindings" "*"
+        "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
+        "ecr:BatchDeleteImage" "infrastructure"
+    "#]].assert_eq(&rights(&[]));
+    expect![[r#"
+        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
+        "inspector2:ListFindings" "*"
+        ["ecr:GetRegistryScanningConfiguration","inspector2:GetClustersForImage","inspector2:ListCoverage"] "*"
+    "#]]
+        .assert_eq(&rights(&[("CleanupEnforcement", "report"), ("InUseSource", "inspector")]));
+    expect![[r#"
+        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
+        "inspector2:ListFindings" "*"
+        "ecr:BatchDeleteImage" ["infrastructure","deployments"]
+    "#]].assert_eq(&rights(&[
+        ("CleanupEnforcement", "delete"),
+        ("InfrastructureTagEnforcement", "report"),
+    ]));
+    expect![[r#"
+        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
+        "inspector2:ListFindings" "*"
+        "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
+        "ecr:BatchDeleteImage" "deployments"
+    "#]].assert_eq(&rights(&[
+        ("DeploymentsTagMutability", "IMMUTABLE"),
+        ("DeploymentsTagEnforcement", "quarantine"),
+        ("InfrastructureTagEnforcement", "archive"),
+    ]));
+    expect![""]
+        .assert_eq(&rights(&[("CreateEcrRepositories", "false"), ("InUseSource", "inspector")]));
+}
+
+#[test]
+fn our_schedules_name_their_repository_in_json() {
+    let template = ours();
+    let given =
+        [("DeploymentsRepositoryName", "team/apps"), ("CleanupSchedule", "cron(0 3 * * ? *)")];
+    let mut stack = stack(&template, &given).unwrap();
+    for id in ["ImageSweepFunction", "SweepScheduleRole", "UndeliveredEvents"] {
+        stack.made(id, id, attributes([("Arn", json!(id))]));
+    }
+    let schedule = stack.properties("SweepDeploymentsSchedule").unwrap();
+    assert_eq!(schedule["ScheduleExpression"], "cron(0 3 * * ? *)");
+    let input: Value = serde_json::from_str(schedule["Target"]["Input"].as_str().unwrap()).unwrap();
+    assert_eq!(input, json!({"repository": "team/apps"}));
+}
+
+#[test]
+fn without_repositories_our_template_has_nothing_for_them() {
+    let template = ours();
+    let mut stack = stack(&template, &[("CreateEcrRepositories", "false")]).unwrap();
+    let resources = stack.resources().unwrap();
+    let types = ["Custom::", "AWS::Scheduler::"];
+    let is_one =
+        |id: &&str| types.iter().any(|of| stack.resource_type(id).unwrap().starts_with(of));
+    assert_eq!(resources.iter().copied().find(is_one), None);
+    stack.made("AlertTopic", "arn:topic", Map::new());
+    stack.made("AcceptedRisks", "/accepted-risks", Map::new());
+    stack.made("Dashboard", "warden-Dashboard", Map::new());
+    let outputs = stack.outputs().unwrap();
+    assert_eq!(
+        outputs.keys().collect::<Vec<_>>(),
+        [
+            "AcceptedRisksParameter",
+            "AlertTopicArn",
+            "DashboardUrl",
+            "EcrLoginCommand",
+            "Governance"
+        ]
+    );
+    assert_eq!(outputs["Governance"], "[]");
+}
+
+#[test]
+fn our_template_refuses_what_its_parameters_and_rules_do() {
+    let (template, mut said) = (ours(), String::new());
+    for given in [
+        ("Nme", "x"),
+        ("InfrastructureTagMutability", "mutable"),
+        ("InfrastructureRepositoryName", "UPPER"),
+        ("InfrastructureTagGrammar", ""),
+        ("LifecycleImpactLimit", "-1"),
+        ("InfrastructureLifecycleTagCount", "100001"),
+        ("InfrastructureLifecycleTagCount", "many"),
+        ("PullPrincipals", "123456789012,someone"),
+        ("DeploymentsRepositoryName", "infrastructure"),
+        ("InfrastructureTagMutability", "MUTABLE"),
+        ("DeploymentsTagEnforcement", "quarantine"),
+        ("RepositoryNamePatterns", "Team-*"),
+        ("AlertEmail", "nobody"),
+        ("AlertSeverityThreshold", "UNTRIAGED"),
+        ("SlackWebhookSecretArn", "https://hooks.slack.com/services/T/B/X"),
+        ("QuarantineDays", "0"),
+        ("CleanupEnforcement", "quarantine"),
+        ("CleanupSchedule", "daily"),
+        ("CleanupSchedule", "at(2027-01-15T08:00:00)"),
+        ("ProtectTags", "prod/*"),
+        ("ProtectPulledWithinDays", "0"),
+        ("MaxRemovePercent", "101"),
+        ("InUseSource", "pulls"),
+    ] {
+        said += &format!("{}\n", stack(&template, &[given]).unwrap_err());
+    }
+    let key = ("KmsKeyArn", "arn:aws:kms:us-east-1:123456789012:key/a");
+    stack(&template, &[key]).unwrap();
+    said += &format!("{}\n", stack(&template, &[key, ("EnableEncryption", "false")]).unwrap_err());
+    expect![[r#"
+        Parameters: [Nme] do not exist in the template
+        Parameter 'InfrastructureTagMutability' must be one of AllowedValues
+        Parameter InfrastructureRepositoryName failed to satisfy constraint: lower-case letters and digits, joined by '.', '_', '-' and '/'
+        Parameter 'InfrastructureTagGrammar' must contain at least 1 characters
+        Parameter 'LifecycleImpactLimit' must be a number not less than 0
+        Parameter 'InfrastructureLifecycleTagCount' must be a number not greater than 100000
+        Parameter 'InfrastructureLifecycleTagCount' must be a number
+        Parameter PullPrincipals failed to satisfy constraint: account IDs and organisation IDs, separated by commas
+        Rules.RepositoriesDiffer: InfrastructureRepositoryName and DeploymentsRepositoryName must differ.
+        Rules.InfrastructureQuarantineNeedsImmutableTags: InfrastructureTagEnforcement=quarantine needs InfrastructureTagMutability=IMMUTABLE. A tag could move while it is being taken away; use report or archive.
+        Rules.DeploymentsQuarantineNeedsImmutableTags: DeploymentsTagEnforcement=quarantine needs DeploymentsTagMutability=IMMUTABLE. A tag could move while it is being taken away; use report or archive.
+        Parameter RepositoryNamePatterns failed to satisfy constraint: lower-case letters, digits, '.', '_', '-', '/' and '*', separated by spaces
+        Parameter AlertEmail failed to satisfy constraint: empty, or an e-mail address
+        Parameter 'AlertSeverityThreshold' must be one of AllowedValues
+        Parameter SlackWebhookSecretArn failed to satisfy constraint: empty, or the full ARN of a secret of this region, with the six characters at its end
+        Parameter 'QuarantineDays' must be a number not less than 1
+        Parameter 'CleanupEnforcement' must be one of AllowedValues
+        Parameter CleanupSchedule failed to satisfy constraint: an expression of EventBridge Scheduler, such as rate(1 day) or cron(0 3 * * ? *)
+        Parameter CleanupSchedule failed to satisfy constraint: an expression of EventBridge Scheduler, such as rate(1 day) or cron(0 3 * * ? *)
+        Parameter ProtectTags failed to satisfy constraint: letters, digits, '.', '_', '-' and '*', separated by spaces
+        Parameter 'ProtectPulledWithinDays' must be a number not less than 1
+        Parameter 'MaxRemovePercent' must be a number not greater than 100
+        Parameter 'InUseSource' must be one of AllowedValues
+        Rules.KeyNeedsEncryption: KmsKeyArn needs EnableEncryption=true.
+    "#]].assert_eq(&said);
+}
