@@ -92,3 +92,30 @@ fn an_alarm_watches_every_function_there_is() {
         }
     }
 }
+
+#[test]
+fn what_a_query_asks_of_a_log_its_function_writes() {
+    let stack = evaluated(&[]).unwrap();
+    let sources = [
+        include_str!("../../../../functions/image-sweep/src/report.rs"),
+        include_str!("../../../../functions/image-sweep/src/stock.rs"),
+        include_str!("../../../../functions/image-push/src/lib.rs"),
+    ]
+    .concat();
+    let mut queries: Vec<String> = widgets(&[])
+        .iter()
+        .filter_map(|widget| widget["properties"]["query"].as_str().map(str::to_owned))
+        .collect();
+    for id in ["WhyImageWasKeptOrRemoved", "WhatIsOpen", "PushesAgainstTheRules"] {
+        let query = stack.properties(id).unwrap();
+        queries.push(query["QueryString"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(queries.len(), 5);
+    for query in &queries {
+        let fields: Vec<&str> = query.split('`').skip(1).step_by(2).collect();
+        assert!(fields.len() > 2, "{query}");
+        for field in fields {
+            assert!(sources.contains(&format!("{field} =")), "{field} of {query}");
+        }
+    }
+}
