@@ -6,16 +6,18 @@
 //! next attempt telling it, and never to silence; an event that comes twice, at once or later,
 //! is told once; and nobody acts on what another one is about to change.
 //!
-//! An item has `fact`, the key; `holder` and `lease`, who has claimed it and until when; `told`
-//! and `told_at`, what was told last, and when; and `expires`, when it is forgotten. Times are
-//! seconds since 1970. What is remembered of scans is in [`Ledger::recall`], of images in
-//! [`Ledger::image`], and of sweeps in [`Ledger::begin_run`].
+//! An item has `fact`, the key; `holder` and `lease`, who has claimed it and until when;
+//! `attempts`, which have claimed it since it was last given back; `told` and `told_at`, what was
+//! told last, and when; and `expires`, when it is forgotten. Times are seconds since 1970. What
+//! is remembered of scans is in [`Ledger::recall`], of images in [`Ledger::image`], and of sweeps
+//! in [`Ledger::begin_run`].
 
 mod runs;
 mod scans;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -42,6 +44,9 @@ const ROUNDS: u32 = 5;
 /// How long an open claim is remembered: longer than its event can wait in a dead-letter
 /// queue, so that what was begun is told whenever that is taken up again.
 const OPEN_REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
+
+/// How an item is taken.
+const TAKE: &str = "SET holder = :holder, lease = :lease, expires = :expires";
 
 pub use runs::Begun;
 pub use scans::{Gathered, Gathering, Heard, Note, Passing, Recalled};
@@ -184,15 +189,26 @@ impl Ledger {
         request_id: &str,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Claim> {
+        let key = fact.to_string();
         let remembered = OPEN_REMEMBERED.max(fact.remembered());
-        let taken = self.take(&fact.to_string(), request_id, LEASE, remembered, now).await?;
-        let Some(old) = taken else { return Ok(Claim::Theirs) };
+        // This attempt's alone: another one has the same request ID, and may have the same time.
+        let attempt = format!("{:016x}", RandomState::new().hash_one(request_id));
+        let update = self
+            .taking(&key, request_id, LEASE, remembered, now)
+            .update_expression(format!("{TAKE} ADD attempts :attempts"))
+            .expression_attribute_values(":attempts", AttributeValue::Ss(vec![attempt.clone()]));
+        let Some(old) = taken(&key, update).await? else { return Ok(Claim::Theirs) };
+        // Where an answer is lost the SDK calls again, and meets its own claim; beside which, that
+        // of an earlier attempt still counts.
+        let attempts = old.get("attempts").and_then(|attempts| attempts.as_ss().ok());
+        let is_own = attempts.is_some_and(|all| all.iter().all(|one| *one == attempt));
         let told_at = old.get("told_at").and_then(|at| at.as_n().ok()?.parse::<i64>().ok());
         let is_fresh = told_at.is_some_and(|at| {
             DateTime::from_timestamp(at, 0).is_some_and(|at| at + fact.remembered() > now)
         });
         let told = old.get("told").and_then(|told| told.as_s().ok()).filter(|_| is_fresh);
-        Ok(Claim::Ours(Before { told: told.cloned(), was_begun: old.contains_key("lease") }))
+        let was_begun = old.contains_key("lease") && !is_own;
+        Ok(Claim::Ours(Before { told: told.cloned(), was_begun }))
     }
 
     /// Takes an item for so long, unless somebody else has it, and gives what it was before.
@@ -204,20 +220,26 @@ impl Ledger {
         remembered: Duration,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Option<Item>> {
-        let update = self
-            .update(key)
-            .update_expression("SET holder = :holder, lease = :lease, expires = :expires")
+        taken(key, self.taking(key, request_id, lease, remembered, now)).await
+    }
+
+    /// The call that does.
+    fn taking(
+        &self,
+        key: &str,
+        request_id: &str,
+        lease: Duration,
+        remembered: Duration,
+        now: DateTime<Utc>,
+    ) -> UpdateItemFluentBuilder {
+        self.update(key)
+            .update_expression(TAKE)
             .condition_expression("attribute_not_exists(lease) OR lease < :now OR holder = :holder")
             .expression_attribute_values(":holder", text(request_id))
             .expression_attribute_values(":lease", seconds(now, lease))
             .expression_attribute_values(":expires", seconds(now, remembered))
             .expression_attribute_values(":now", seconds(now, Duration::ZERO))
-            .return_values(ReturnValue::AllOld);
-        match update.send().await {
-            Ok(updated) => Ok(Some(updated.attributes.unwrap_or_default())),
-            Err(error) if is_refused(&error) => Ok(None),
-            Err(error) => Err(crate::explain(error)).with_context(|| format!("claiming {key}")),
-        }
+            .return_values(ReturnValue::AllOld)
     }
 
     /// Gives a claim back, and remembers what was told, if anything was. One call.
@@ -234,10 +256,11 @@ impl Ledger {
             .condition_expression("holder = :holder")
             .expression_attribute_values(":holder", text(request_id));
         let update = match told {
-            None => update.update_expression("REMOVE holder, lease"),
+            None => update.update_expression("REMOVE holder, lease, attempts"),
             Some(told) => update
                 .update_expression(
-                    "SET told = :told, told_at = :now, expires = :expires REMOVE holder, lease",
+                    "SET told = :told, told_at = :now, expires = :expires \
+                     REMOVE holder, lease, attempts",
                 )
                 .expression_attribute_values(":told", text(told))
                 .expression_attribute_values(":now", seconds(now, Duration::ZERO))
@@ -318,6 +341,15 @@ impl Ledger {
 
 /// The attributes of an item.
 type Item = HashMap<String, AttributeValue>;
+
+/// What an item was before it was taken, unless somebody else has it.
+async fn taken(key: &str, update: UpdateItemFluentBuilder) -> anyhow::Result<Option<Item>> {
+    match update.send().await {
+        Ok(updated) => Ok(Some(updated.attributes.unwrap_or_default())),
+        Err(error) if is_refused(&error) => Ok(None),
+        Err(error) => Err(crate::explain(error)).with_context(|| format!("claiming {key}")),
+    }
+}
 
 /// The key of what is noted of an image.
 fn image(repository: &RepositoryName, digest: &Digest) -> String {

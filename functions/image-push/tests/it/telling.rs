@@ -92,6 +92,41 @@ async fn an_event_that_comes_again_an_hour_later_is_told_once() {
 }
 
 #[tokio::test]
+async fn a_claim_whose_answer_is_lost_is_no_earlier_attempt() {
+    let function = Function::new("quarantine").await;
+    let (digest, events) = function.push("infrastructure", &["litellm-1.80.5"]);
+    function.handle(&events[0], "request").await.unwrap();
+    assert_eq!(function.alert()["details"]["action"], "quarantined");
+    // As it looks by now, the tag was only taken away; but not by us, and not since.
+    function.tag("infrastructure", &digest, "litellm-v1.80.5");
+    function.calls();
+    for request in ["request", "another"] {
+        function.aws.fault("UpdateItem", 1, Fault::ResetAfter);
+        function.handle(&events[0], request).await.unwrap();
+        let calls = function.calls();
+        let writes = calls.iter().filter(|call| *call == "UpdateItem").count();
+        assert_eq!(writes, 3, "the claim, again, and its end: {calls:?}");
+        assert_eq!(function.alerts().len(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_was_cut_off_is_told_although_the_answer_to_the_next_claim_is_lost() {
+    let function = Function::new("quarantine").await;
+    let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
+    function.aws.fault("Publish", 1, Fault::Hang);
+    let cut_off = function.handle(&events[0], "request");
+    tokio::time::timeout(Duration::from_secs(5), cut_off).await.unwrap_err();
+    function.aws.heal();
+    // Lambda's next attempt has the same request ID, and may as well have come at once.
+    function.aws.fault("UpdateItem", 1, Fault::ResetAfter);
+    function.handle(&events[0], "request").await.unwrap();
+    assert_eq!(function.alert()["details"]["action"], "quarantined");
+    function.handle(&events[0], "request").await.unwrap();
+    assert_eq!(function.alerts().len(), 0);
+}
+
+#[tokio::test]
 async fn another_delivery_does_not_wait_for_an_attempt_that_died_for_ever() {
     let function = Function::new("quarantine").await;
     let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
