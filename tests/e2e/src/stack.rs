@@ -35,7 +35,9 @@ impl<'a> Stack<'a> {
     pub fn deploy(&self, parameters: &[(&str, &str)]) -> anyhow::Result<()> {
         let (succeeded, text) = self.try_deploy(parameters)?;
         if !succeeded {
-            bail!("sam deploy of {} failed:\n{text}\n{}", self.name, self.events()?);
+            // There is no stack yet where the template itself is refused.
+            let events = self.events().unwrap_or_default();
+            bail!("sam deploy of {} failed:\n{text}\n{events}", self.name);
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ mod fault;
 pub mod iam;
 pub mod inspector;
 pub mod lambda;
+pub mod log;
 pub mod pattern;
 mod query;
 pub mod server;

@@ -4,7 +4,7 @@ use custom_resource::handle;
 use local_aws::{Fault, LocalAws};
 use serde_json::{Value, json};
 
-use crate::{Function, event, log, update, with};
+use crate::{Function, event, update, with};
 
 fn answers(aws: &LocalAws) -> usize {
     aws.state().calls.iter().filter(|call| call.operation == "Answer").count()
@@ -150,7 +150,7 @@ async fn the_response_url_is_in_no_log_line() {
         function.aws.heal();
     }
     // What the other tests logged until now is in it too.
-    let log = log::text();
+    let log = local_aws::log::text();
     assert!(log.contains("could not be answered"), "{log}");
     assert!(!log.contains("marked-secret"), "{log}");
 }

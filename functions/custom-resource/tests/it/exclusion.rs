@@ -1,7 +1,7 @@
 use local_aws::Fault;
 use serde_json::{Value, json};
 
-use crate::{Function, calls, delete, event, log, rolled_back, update, with};
+use crate::{Function, calls, delete, event, rolled_back, update, with};
 
 const SWEEP: &str = "arn:aws:iam::123456789012:role/ecr-warden/warden-ImageSweepRole-9YpLk1mVbT3c";
 const SCANNER: &str = "arn:aws:iam::123456789012:role/scanner";
@@ -31,7 +31,7 @@ async fn a_role_s_pulls_do_not_count_until_its_resource_goes() {
     let (function, request, answer) = made().await;
     assert_eq!(answer["PhysicalResourceId"], ID);
     assert_eq!(excluded(&function), [SWEEP]);
-    assert!(log::text().contains(&format!("pull-time exclusions: register {SWEEP}")));
+    assert!(local_aws::log::text().contains(&format!("pull-time exclusions: register {SWEEP}")));
     assert_eq!(function.succeed(&request).await, answer, "delivered twice");
     assert_eq!(excluded(&function), [SWEEP]);
 

@@ -11,7 +11,6 @@
 mod envelope;
 mod exclusion;
 mod lifecycle;
-mod log;
 mod privileges;
 mod push_pull;
 mod removal;
@@ -36,7 +35,7 @@ struct Function {
 
 impl Function {
     fn new() -> Self {
-        log::collect();
+        local_aws::log::collect();
         let aws = LocalAws::default();
         {
             let mut state = aws.state();

@@ -12,7 +12,6 @@
 mod calls;
 mod enforcement;
 mod input;
-mod log;
 mod sequences;
 mod telling;
 
@@ -87,7 +86,7 @@ impl Function {
     }
 
     async fn with_patterns(enforcement: &str, patterns: &str) -> Self {
-        log::collect();
+        local_aws::log::collect();
         let aws = LocalAws::default();
         aws.state().set_clock(Some(NOW));
         for (name, mutability) in [("infrastructure", "IMMUTABLE"), ("deployments", "MUTABLE")] {

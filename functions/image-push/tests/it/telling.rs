@@ -6,7 +6,7 @@ use expect_test::expect;
 use local_aws::Fault;
 use serde_json::{Value, json};
 
-use crate::{Function, event, log, push_index};
+use crate::{Function, event, push_index};
 
 // 21
 #[tokio::test(start_paused = true)]
@@ -237,7 +237,7 @@ async fn a_push_against_the_rules_is_a_line_with_the_rule_and_what_was_done() {
     }
     let function = Function::with_patterns("report", "infrastructure deployments").await;
     function.handle(&event("unmanaged-repository"), "request").await.unwrap();
-    let mut lines = log::lines("violation.rule");
+    let mut lines = local_aws::log::lines("violation.rule");
     for line in &mut lines {
         line.as_object_mut().unwrap().remove("timestamp");
     }

@@ -12,7 +12,6 @@ mod auditing;
 mod calls;
 mod faults;
 mod input;
-mod log;
 mod looking;
 mod stock;
 mod telling;
@@ -61,7 +60,7 @@ impl Function {
     }
 
     async fn governed(retention: &Value, tags: &str) -> Self {
-        log::collect();
+        local_aws::log::collect();
         let aws = LocalAws::default();
         aws.state().set_clock(Some(NOW));
         let mutability = if tags == "quarantine" { "IMMUTABLE" } else { "MUTABLE" };

@@ -7,7 +7,7 @@ use governance::image::Component;
 use local_aws::Fault;
 use serde_json::{Value, json};
 
-use crate::{DEPLOYMENTS, Function, NOW, count, event, log, time};
+use crate::{DEPLOYMENTS, Function, NOW, count, event, time};
 
 /// What a scan that was read makes the ledger remember of a component.
 async fn scanned(function: &Function, tag: &str, version: &str, levels: &[Level], accepted: &str) {
@@ -46,7 +46,7 @@ fn component(tag: &str) -> Component {
 
 /// The lines of components since the last time, as people read them.
 fn said() -> String {
-    let lines = log::lines("component.name");
+    let lines = local_aws::log::lines("component.name");
     lines.iter().map(|line| format!("{}\n", line["message"].as_str().unwrap())).collect()
 }
 
@@ -77,7 +77,7 @@ async fn each_component_has_a_line_with_what_is_there_after_the_run_and_what_is_
     assert_eq!(passed.unwrap(), Passing::Noted);
 
     assert_eq!(function.sweep().await["removed"], 1);
-    let mut lines = log::lines("component.name");
+    let mut lines = local_aws::log::lines("component.name");
     for line in &mut lines {
         line.as_object_mut().unwrap().remove("timestamp");
     }
@@ -115,16 +115,16 @@ async fn the_first_push_of_an_hour_has_lines_and_who_only_asks_has_none() {
     function.versions("a", 2);
     let push = event("pushed");
     function.ask(&push, "first").await.unwrap();
-    assert_eq!(log::lines("component.name").len(), 1);
+    assert_eq!(local_aws::log::lines("component.name").len(), 1);
     function.ask(&push, "second").await.unwrap();
     function.read().await;
     let ask = json!({"repository": DEPLOYMENTS, "image": "a-v1.0.0"});
     function.ask(&ask, "why").await.unwrap();
-    assert_eq!(log::lines("component.name"), Vec::<Value>::new());
+    assert_eq!(local_aws::log::lines("component.name"), Vec::<Value>::new());
     // Nor who cannot see.
     function.aws.fault("DescribeImages", 0, Fault::Error(403, "AccessDeniedException"));
     function.ask(&json!({"repository": DEPLOYMENTS}), "blind").await.unwrap_err();
-    assert_eq!(log::lines("component.name"), Vec::<Value>::new());
+    assert_eq!(local_aws::log::lines("component.name"), Vec::<Value>::new());
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,7 +139,7 @@ async fn a_ledger_that_does_not_answer_stands_in_nobody_s_way() {
         scanned(&function, "a-v1.2.0", &a[2], &[Level::High], "").await;
         function.aws.fault("BatchGetItem", 0, fault);
         assert_eq!(function.sweep().await["removed"], 1);
-        let lines = log::lines("repository.name");
+        let lines = local_aws::log::lines("repository.name");
         let warning = lines.iter().find(|line| line["level"] == "WARN").unwrap();
         let warning = warning["message"].as_str().unwrap();
         assert!(warning.starts_with("deployments: what is open is not known: "), "{warning}");
@@ -164,7 +164,7 @@ async fn a_call_asks_for_a_hundred_components_and_five_hundred_have_a_line() {
     function.calls();
     function.sweep().await;
     assert_eq!(count(&function.calls(), "BatchGetItem"), 5);
-    let lines = log::lines("repository.name");
+    let lines = local_aws::log::lines("repository.name");
     let written: Vec<&Value> =
         lines.iter().filter(|line| line.get("component.name").is_some()).collect();
     assert_eq!((written.len(), &written[0]["findings.high"]), (500, &json!(1)));
@@ -191,7 +191,7 @@ async fn what_does_not_fit_into_an_answer_is_asked_for_again() {
     function.calls();
     function.sweep().await;
     assert_eq!(count(&function.calls(), "BatchGetItem"), 2);
-    let lines = log::lines("component.name");
+    let lines = local_aws::log::lines("component.name");
     assert_eq!(lines.len(), 45);
     assert!(lines.iter().all(|line| line["findings.critical"] == 7_200));
 }

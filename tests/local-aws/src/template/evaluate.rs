@@ -215,12 +215,6 @@ impl<'t> Stack<'t> {
                 let [left, right] = [self.evaluate(left)?, self.evaluate(right)?];
                 Ok(left.map(as_cloudformation_sends) == right.map(as_cloudformation_sends))
             }),
-            "Fn::Contains" => arguments(argument).and_then(|[list, wanted]| {
-                let [list, wanted] = [self.evaluate(list)?, self.evaluate(wanted)?];
-                let values = list.and_then(|list| list.as_array().cloned());
-                let values = values.map_or_else(|| err("expected a list, and a value"), Ok)?;
-                Ok(values.iter().any(|value| Some(value) == wanted.as_ref()))
-            }),
             "Fn::Not" => arguments(argument).and_then(|[not]| Ok(!self.holds(not)?)),
             "Fn::And" => each().map(|each: Vec<bool>| !each.contains(&false)),
             "Fn::Or" => each().map(|each: Vec<bool>| each.contains(&true)),

@@ -6,9 +6,8 @@ use serde_json::{Map, Number, Value, json};
 
 use super::{Error, Result, Template, err};
 
-const FUNCTIONS: [&str; 12] = [
+const FUNCTIONS: [&str; 11] = [
     "Fn::And",
-    "Fn::Contains",
     "Fn::Equals",
     "Fn::FindInMap",
     "Fn::GetAtt",

@@ -1,5 +1,5 @@
-//! What a test logs, line by line as CloudWatch gets it. Each test has a thread of its own, and
-//! so has its lines.
+//! What a test's functions log, line by line as CloudWatch gets it. Each test has a thread of its
+//! own, and so has its lines.
 
 use std::cell::RefCell;
 use std::io;
@@ -20,11 +20,17 @@ pub fn collect() {
     });
 }
 
+/// Everything since the last time.
+#[must_use]
+pub fn text() -> String {
+    String::from_utf8_lossy(&LINES.take()).into_owned()
+}
+
 /// The lines since the last time that have a field.
+#[must_use]
 pub fn lines(field: &str) -> Vec<Value> {
-    let bytes = LINES.take();
-    let text = String::from_utf8(bytes).unwrap();
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let text = text();
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.filter(|line| line.get(field).is_some()).collect()
 }
 
