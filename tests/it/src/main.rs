@@ -22,12 +22,12 @@ async fn main() -> ExitCode {
         Ok("slack-notifier") => slack_notifier::run().await,
         Ok("probe") => probe::run().await,
         Ok(other) => Err(format!("there is no function {other}").into()),
-        Err(_) => demo::run().await.map_err(|error| format!("{error:#}").into()),
+        Err(_) => return demo::run().await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("\n{}: {error}", handler.as_deref().unwrap_or("cargo demo"));
+            eprintln!("\n{}: {error}", handler.as_deref().unwrap_or_default());
             ExitCode::FAILURE
         }
     }

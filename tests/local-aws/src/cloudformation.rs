@@ -8,6 +8,7 @@
 
 mod resources;
 mod schedule;
+pub mod stacks;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use crate::template::{Identity, Stack, Template, as_cloudformation_sends};
 use crate::{ACCOUNT, LocalAws, REGION, RESPONSE_URL, Rule};
 
 pub use schedule::Schedule;
+use stacks::{DeployedResource, DeployedStack};
 
 /// How long a custom resource may take that has no `ServiceTimeout`: an hour.
 const SERVICE_TIMEOUT: u64 = 3_600;
@@ -72,7 +74,19 @@ impl LocalAws {
             id: id.clone(),
         };
         let mut stack = Stack::new(deployment.template, identity, deployment.parameters)?;
-        "CREATE_IN_PROGRESS".clone_into(&mut self.state().stack_status);
+        {
+            let mut state = self.state();
+            let begun = DeployedStack {
+                name: name.to_owned(),
+                id: id.clone(),
+                status: "CREATE_IN_PROGRESS".to_owned(),
+                created_at: state.now(),
+                resources: Vec::new(),
+                outputs: BTreeMap::new(),
+            };
+            state.stacks.retain(|before| before.id != id);
+            state.stacks.push(begun);
+        }
         for logical_id in stack.resources()? {
             let kind = stack.resource_type(logical_id)?;
             let properties = stack.properties(logical_id)?;
@@ -104,11 +118,26 @@ impl LocalAws {
             };
             let attributes = attributes.as_object().cloned().unwrap_or_default();
             stack.made(logical_id, &physical_id, attributes);
+            let resource = DeployedResource {
+                id: logical_id.to_owned(),
+                kind: kind.to_owned(),
+                physical_id: physical_id.clone(),
+            };
+            self.of_stack(&id, |stack| stack.resources.push(resource));
             let (id, kind) = (logical_id.to_owned(), kind.to_owned());
             made(Made { id, kind, physical_id, log });
         }
-        "CREATE_COMPLETE".clone_into(&mut self.state().stack_status);
-        Ok(stack.outputs()?)
+        let outputs = stack.outputs()?;
+        self.of_stack(&id, |stack| {
+            "CREATE_COMPLETE".clone_into(&mut stack.status);
+            stack.outputs.clone_from(&outputs);
+        });
+        Ok(outputs)
+    }
+
+    /// Changes what is said of a stack.
+    fn of_stack(&self, id: &str, change: impl FnOnce(&mut DeployedStack)) {
+        self.state().stacks.iter_mut().find(|stack| stack.id == id).map(change);
     }
 
     /// Makes a function with its rules and schedules, and gives its ARN.

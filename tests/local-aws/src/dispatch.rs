@@ -5,6 +5,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response};
 use percent_encoding::percent_decode_str;
 
 use crate::call::{self, Called, Input, json_answer, response};
+use crate::cloudformation::stacks;
 use crate::{ACCOUNT, Fault, LocalAws, RESPONSE_URL, distribution, ecr, query, server};
 
 const LOG_RESULT: HeaderName = HeaderName::from_static("x-amz-log-result");
@@ -139,21 +140,14 @@ impl LocalAws {
                     .map(|output| json_answer(&output))
                     .map_err(|error| (400, error.code, error.message))
             }
-            ("cloudformation", Input::Query(input)) if operation == "DescribeStacks" => {
-                let name = input.get("StackName").map_or("", String::as_str);
-                if name.is_empty() || state.stack_status.is_empty() {
-                    let message = format!("Stack with id {name} does not exist");
-                    Err((400, "ValidationError", message))
-                } else {
-                    let stack = [
-                        query::element("StackName", name),
-                        query::element("StackId", name),
-                        query::element("CreationTime", "2026-01-01T00:00:00Z"),
-                        query::element("StackStatus", &state.stack_status),
-                    ];
-                    let stacks = format!("<Stacks><member>{}</member></Stacks>", stack.concat());
-                    Ok(response(200, "text/xml", query::result(operation, &stacks)))
-                }
+            ("cloudformation", Input::Query(input))
+                if matches!(operation, "DescribeStacks" | "DescribeStackResource") =>
+            {
+                let described = match operation {
+                    "DescribeStacks" => stacks::describe(state, input),
+                    _ => stacks::describe_resource(state, input),
+                };
+                described.map(|output| response(200, "text/xml", query::result(operation, &output)))
             }
             ("iam", Input::Query(input)) => {
                 let served = state.iam.serve(operation, input);

@@ -203,6 +203,12 @@ impl Lambda {
         self.state().functions.keys().cloned().collect()
     }
 
+    /// A function as it was deployed.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<Function> {
+        self.state().functions.get(name).map(|it| (*it.function).clone())
+    }
+
     /// What a function has logged, all of it.
     #[must_use]
     pub fn log(&self, name: &str) -> String {

@@ -66,7 +66,9 @@ pub struct State {
     registries: BTreeMap<(String, String), Registry>,
     /// AWS IAM.
     pub iam: iam::Iam,
-    /// What `DescribeStacks` says of any stack.
+    /// The stacks that were deployed, for `DescribeStacks`.
+    pub stacks: Vec<cloudformation::stacks::DeployedStack>,
+    /// What `DescribeStacks` says of any other stack; if that is nothing, there is none.
     pub stack_status: String,
     /// What was sent to [`RESPONSE_URL`] and taken.
     pub answers: Vec<Value>,

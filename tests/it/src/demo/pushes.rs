@@ -4,7 +4,8 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
 use super::inbox::{Inbox, same};
-use super::{ask, folded, plans, step, word};
+use super::story::{Alert, Part, Shown, Story};
+use super::{ask, plans, word, words};
 use crate::push::Client;
 
 /// An event of `events/image-push`: ECR is held to telling the same.
@@ -14,65 +15,76 @@ macro_rules! event {
     };
 }
 
-/// Pushes all of them and shows what happens.
-pub async fn show(inbox: &Inbox<'_>) -> anyhow::Result<()> {
-    let client = Client::login(inbox.aws)?;
-    // The events are those that ECR has to tell, the first of them of the push itself.
-    let push = async |what: &str, why: &str, events: &[(&str, &str)], layer: &str, told: &str| {
-        let expected = read(events)?;
-        let (name, first) = expected.first().context("no event is expected")?;
-        let detail = &first["detail"];
-        let (repository, tag) = (word(&detail["repository-name"]), word(&detail["image-tag"]));
-        step(what, why);
-        let artifact = detail["artifact-media-type"].as_str();
-        let push = client.image(repository, Some(tag), layer, artifact);
-        let all_texts = *name == "near-miss";
-        inbox.show(repository, &expected, Shown { told, all_texts }, push).await
-    };
-    push(
-        "docker push infrastructure:litellm-v1.80.5",
-        "A conforming tag: judged, and that is all. Most pushes are like this.",
-        &[event!("conforming")],
-        "litellm 1.80.5",
-        "",
-    )
-    .await?;
-    push(
-        "docker push infrastructure:litellm-1.80.5",
-        "The v is missing. The image gets a quarantine tag and loses the bad one; the event of \
-         our own tag comes back and is passed over.",
-        &[event!("near-miss"), event!("quarantine-echo")],
-        "litellm 1.80.5, built again",
-        "quarantined",
-    )
-    .await?;
-    push(
-        "docker push infrastructure:litellm-v0.0.0",
-        "It conforms, and is forbidden. (Forbidden is a line of the template; this \
-         demonstration adds one.)",
-        &[event!("forbidden")],
-        "litellm, a placeholder",
-        "quarantined",
-    )
-    .await?;
-    push(
-        "docker push deployments:mcp_github_latest",
-        "Tags in deployments can move, so that a violation there is only told.",
-        &[event!("reported")],
-        "mcp-github",
-        "reported",
-    )
-    .await?;
-    push(
-        "cosign sign infrastructure:litellm-v1.80.5",
-        "A signature's tag is its image's business.",
-        &[event!("signature")],
-        "a signature",
-        "",
-    )
-    .await?;
+/// An image that is pushed by a tag.
+struct Push<'a> {
+    what: &'a str,
+    why: &'a str,
+    /// The events that ECR has to tell, the first of them of the push itself.
+    events: &'a [(&'a str, &'a str)],
+    layer: &'a str,
+    /// What has to be told: what was done, or what kind of alert it is, or nothing.
+    told: &'a str,
+}
 
-    step(
+/// Those into the repositories of the stack.
+const PUSHES: &[Push<'_>] = &[
+    Push {
+        what: "docker push infrastructure:litellm-v1.80.5",
+        why: "A conforming tag: judged, and that is all. Most pushes are like this.",
+        events: &[event!("conforming")],
+        layer: "litellm 1.80.5",
+        told: "",
+    },
+    Push {
+        what: "docker push infrastructure:litellm-1.80.5",
+        why: "The v is missing. The image gets a quarantine tag and loses the bad one; the event of \
+              our own tag comes back and is passed over.",
+        events: &[event!("near-miss"), event!("quarantine-echo")],
+        layer: "litellm 1.80.5, built again",
+        told: "quarantined",
+    },
+    Push {
+        what: "docker push infrastructure:litellm-v0.0.0",
+        why: "It conforms, and is forbidden. (Forbidden is a line of the template; this \
+              demonstration adds one.)",
+        events: &[event!("forbidden")],
+        layer: "litellm, a placeholder",
+        told: "quarantined",
+    },
+    Push {
+        what: "docker push deployments:mcp_github_latest",
+        why: "Tags in deployments can move, so that a violation there is only told.",
+        events: &[event!("reported")],
+        layer: "mcp-github",
+        told: "reported",
+    },
+    Push {
+        what: "cosign sign infrastructure:litellm-v1.80.5",
+        why: "A signature's tag is its image's business.",
+        events: &[event!("signature")],
+        layer: "a signature",
+        told: "",
+    },
+];
+
+/// Into one that somebody made by hand.
+const UNEXPECTED: Push<'_> = Push {
+    what: "docker push scratch:test",
+    why: "A repository that somebody made by hand, and whose name RepositoryNamePatterns does not \
+          expect: told once a day.",
+    events: &[event!("unmanaged-repository")],
+    layer: "a test",
+    told: "repository-violation",
+};
+
+/// Pushes all of them and shows what happens.
+pub async fn show(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
+    let client = Client::login(inbox.aws)?;
+    for push in PUSHES {
+        push.show(story, inbox, &client).await?;
+    }
+
+    story.step(
         "docker buildx build --push, for two platforms: infrastructure:openwebui-v0.6.36",
         "Its images come first, each without a tag, and are not judged. The index is read once, \
          to remember of what they are parts.",
@@ -84,19 +96,28 @@ pub async fn show(inbox: &Inbox<'_>) -> anyhow::Result<()> {
         let arm64 = client.image("infrastructure", None, "openwebui, arm64", None).await?;
         client.index("infrastructure", "openwebui-v0.6.36", &[amd64, arm64]).await
     };
-    let shown = Shown { told: "", all_texts: false };
-    inbox.show("infrastructure", &expected, shown, index).await?;
+    inbox.show(story, "infrastructure", &expected, "", index).await?;
 
     ask(inbox.aws, "CreateRepository", &json!({"repositoryName": "scratch"}))?;
-    push(
-        "docker push scratch:test",
-        "A repository that somebody made by hand, and whose name RepositoryNamePatterns does not \
-         expect: told once a day.",
-        &[event!("unmanaged-repository")],
-        "a test",
-        "repository-violation",
-    )
-    .await
+    UNEXPECTED.show(story, inbox, &client).await
+}
+
+impl Push<'_> {
+    async fn show(
+        &self,
+        story: &mut Story,
+        inbox: &Inbox<'_>,
+        client: &Client,
+    ) -> anyhow::Result<()> {
+        let expected = read(self.events)?;
+        let (_, first) = expected.first().context("no event is expected")?;
+        let detail = &first["detail"];
+        let (repository, tag) = (word(&detail["repository-name"]), word(&detail["image-tag"]));
+        story.step(self.what, self.why);
+        let artifact = detail["artifact-media-type"].as_str();
+        let push = client.image(repository, Some(tag), self.layer, artifact);
+        inbox.show(story, repository, &expected, self.told, push).await
+    }
 }
 
 /// The events of these files, each with its file's name.
@@ -105,20 +126,14 @@ fn read<'n>(files: &[(&'n str, &str)]) -> anyhow::Result<Vec<(&'n str, Value)>> 
     files.iter().map(event).collect()
 }
 
-struct Shown<'a> {
-    /// What has to be told: what was done, or what kind of alert it is, or nothing.
-    told: &'a str,
-    /// Whether the alert is shown as JSON and for Amazon Q too.
-    all_texts: bool,
-}
-
 impl Inbox<'_> {
     /// Pushes, waits for what comes of it, and shows that.
     async fn show(
         &self,
+        story: &mut Story,
         repository: &str,
         expected: &[(&str, Value)],
-        shown: Shown<'_>,
+        due: &str,
         push: impl Future<Output = anyhow::Result<String>>,
     ) -> anyhow::Result<()> {
         let logged = self.aws.lambda().log(self.function).len();
@@ -134,33 +149,26 @@ impl Inbox<'_> {
             ensure!(same(told, expected), "ECR told {told:#}\nand {name}.json is {expected:#}");
         }
         let log = self.aws.lambda().log(self.function).split_off(logged);
-        for verdict in plans(&log) {
-            folded(&verdict).for_each(|line| println!("   {line}"));
-        }
-        let calls = self.calls();
-        println!("   calls of AWS: {}", if calls.is_empty() { "none" } else { &calls });
+        story.show(Part::Log { lines: plans(&log) });
+        story.show(self.show_calls(false));
         let described =
             json!({"repositoryName": repository, "imageIds": [{"imageDigest": digest}]});
         let found = ask(self.aws, "DescribeImages", &described)?;
-        let tags = found["imageDetails"][0]["imageTags"].to_string();
-        let tags = tags.replace(['[', ']', '"'], "");
-        println!("   in {repository} now: {digest}");
-        println!("   tagged {tags}");
-        let told: Vec<Value> = self.alerts()?;
-        let words: Vec<&str> = told
-            .iter()
-            .map(|alert| alert["details"]["action"].as_str().unwrap_or(word(&alert["kind"])))
-            .collect();
+        let tags = words(&found["imageDetails"][0]["imageTags"]);
+        let tags: Vec<String> = tags.into_iter().map(str::to_owned).collect();
+        let quarantined = tags.iter().any(|tag| tag.starts_with("quarantine-"));
+        let all = tags.join(", ");
+        story.show(Part::Image { repository: repository.to_owned(), digest, tags });
+        // One of them is shown in all its forms.
+        let all_texts = expected.iter().any(|(name, _)| *name == "near-miss");
+        let alerts = self.alerts(if all_texts { Shown::All } else { Shown::Email })?;
+        let told: Vec<&str> = alerts.iter().map(Alert::action).collect();
+        ensure!(told.concat() == due, "expected to be told {due:?}, not {told:?}");
         ensure!(
-            words.concat() == shown.told,
-            "expected to be told {:?}, not {words:?}",
-            shown.told
+            quarantined == (due == "quarantined"),
+            "an image of which {told:?} was told is tagged {all}"
         );
-        ensure!(
-            tags.starts_with("quarantine-") == (shown.told == "quarantined"),
-            "an image of which {words:?} was told is tagged {tags}"
-        );
-        self.show_alerts(shown.all_texts, shown.all_texts);
+        alerts.into_iter().for_each(|alert| story.show(Part::Alert(Box::new(alert))));
         Ok(())
     }
 }

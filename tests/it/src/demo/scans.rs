@@ -6,7 +6,8 @@ use local_aws::ecr::scan::finding::{basic_finding, enhanced_finding};
 use serde_json::{Value, json};
 
 use super::inbox::{Inbox, same};
-use super::{ask, folded, plans, step, word};
+use super::story::{Alert, Part, Shown, Story};
+use super::{ask, plans, word};
 use crate::push::Client;
 
 /// An event of `events/scan-complete`: ECR is held to telling the same.
@@ -22,11 +23,11 @@ const REPOSITORY: &str = "infrastructure";
 type Outcome<'a> = Result<Vec<Value>, (&'a str, &'a str)>;
 
 /// Completes all of them and shows what happens.
-pub async fn show(inbox: &Inbox<'_>, parameter: &str) -> anyhow::Result<()> {
+pub async fn show(story: &mut Story, inbox: &Inbox<'_>, parameter: &str) -> anyhow::Result<()> {
     let client = Client::login(inbox.aws)?;
     let push = async |tag: &str| client.image(REPOSITORY, Some(tag), tag, None).await;
 
-    step(
+    story.step(
         "The scan of infrastructure:litellm-v1.80.5 is complete",
         "The first of its component: there is nothing to compare it with.",
     );
@@ -36,9 +37,9 @@ pub async fn show(inbox: &Inbox<'_>, parameter: &str) -> anyhow::Result<()> {
         basic_finding("CVE-2026-30431", "MEDIUM", "bash", "5.2.15"),
     ];
     let digest = digest(inbox, "litellm-v1.80.5")?;
-    inbox.scan(&digest, Ok(found), event!("first"), "scan-findings", false).await?;
+    inbox.scan(story, &digest, Ok(found), event!("first"), "scan-findings").await?;
 
-    step(
+    story.step(
         "The scan of infrastructure:litellm-v1.80.6 is complete",
         "Compared with the version before: one finding is new, one is gone, and one has been \
          accepted meanwhile, in the parameter of accepted risks.",
@@ -48,6 +49,7 @@ pub async fn show(inbox: &Inbox<'_>, parameter: &str) -> anyhow::Result<()> {
         "owner": "platform", "component": "litellm",
     }]);
     accept(inbox, parameter, &risk).await?;
+    story.show(Part::Accepted { risk: risk[0].clone() });
     let mut found = vec![
         basic_finding("CVE-2026-31001", "CRITICAL", "openssl", "3.0.17"),
         basic_finding("CVE-2026-30817", "HIGH", "zlib", "1.3.1"),
@@ -58,35 +60,35 @@ pub async fn show(inbox: &Inbox<'_>, parameter: &str) -> anyhow::Result<()> {
         basic_finding(&format!("CVE-2025-4000{nth}"), "INFORMATIONAL", "coreutils", "9.1")
     }));
     let digest = push("litellm-v1.80.6").await?;
-    inbox.scan(&digest, Ok(found), event!("critical"), "scan-findings", true).await?;
+    inbox.scan(story, &digest, Ok(found), event!("critical"), "scan-findings").await?;
 
-    step(
+    story.step(
         "The scan of infrastructure:litellm-v1.80.7 is complete, and clean",
         "The alert of the version before is over.",
     );
     let digest = push("litellm-v1.80.7").await?;
-    inbox.scan(&digest, Ok(Vec::new()), event!("clean"), "scan-resolved", false).await?;
+    inbox.scan(story, &digest, Ok(Vec::new()), event!("clean"), "scan-resolved").await?;
 
-    step(
+    story.step(
         "The scan of infrastructure:litellm-v1.80.8 has failed",
         "Which is no silence: what is in it is not known.",
     );
     let digest = push("litellm-v1.80.8").await?;
     let why =
         "UnsupportedImageError: The operating system and/or package manager are not supported.";
-    inbox.scan(&digest, Err(("FAILED", why)), event!("failed"), "scan-failed", false).await?;
+    inbox.scan(story, &digest, Err(("FAILED", why)), event!("failed"), "scan-failed").await?;
 
-    step(
+    story.step(
         "The scans of both images of the index infrastructure:openwebui-v0.6.36 are complete",
         "ECR scans the image of each platform, which has no tag. What they are parts of was \
          remembered when the index was pushed; the second has nothing to add to the first.",
     );
     for (digest, told) in parts(inbox)?.iter().zip(["scan-findings", ""]) {
         let found = vec![basic_finding("CVE-2026-31001", "CRITICAL", "openssl", "3.0.17")];
-        inbox.scan(digest, Ok(found), event!("part-of-an-index"), told, false).await?;
+        inbox.scan(story, digest, Ok(found), event!("part-of-an-index"), told).await?;
     }
 
-    step(
+    story.step(
         "The registry's scans are enhanced now, and that of infrastructure:openwebui-v0.6.37 is complete",
         "Amazon Inspector knows exploits, fixes, and what runs. (Its events of single findings \
          are gathered for ten seconds, and read once.)",
@@ -106,7 +108,7 @@ pub async fn show(inbox: &Inbox<'_>, parameter: &str) -> anyhow::Result<()> {
     }
     found[1]["exploitAvailable"] = json!("YES");
     let digest = push("openwebui-v0.6.37").await?;
-    inbox.scan(&digest, Ok(found), event!("inspector-scan"), "scan-findings", false).await
+    inbox.scan(story, &digest, Ok(found), event!("inspector-scan"), "scan-findings").await
 }
 
 /// The digest of a tag.
@@ -135,7 +137,6 @@ async fn accept(inbox: &Inbox<'_>, parameter: &str, risks: &Value) -> anyhow::Re
         .body(put.to_string().into())?;
     let answer = inbox.aws.services().handle("ssm", request).await;
     ensure!(answer.status().is_success(), "{}", String::from_utf8_lossy(answer.body()));
-    println!("   accepted: {}\n", risks[0]);
     Ok(())
 }
 
@@ -144,11 +145,11 @@ impl Inbox<'_> {
     /// the kind of the alert that has to come, if any.
     async fn scan(
         &self,
+        story: &mut Story,
         digest: &str,
         outcome: Outcome<'_>,
         expected: &str,
         told: &str,
-        in_all_texts: bool,
     ) -> anyhow::Result<()> {
         // What follows from the push is shown elsewhere.
         self.aws.lambda().settled().await;
@@ -168,17 +169,18 @@ impl Inbox<'_> {
         let event = self.aws.state().events.last().cloned().context("ECR told of no scan")?;
         ensure!(same(&event, &expected), "ECR told {event:#}\nand not {expected:#}");
         let log = self.aws.lambda().log(self.function).split_off(logged);
-        for line in plans(&log) {
-            folded(&line).for_each(|line| println!("   {line}"));
-        }
-        println!("   calls of AWS: {}", self.calls());
-        let alerts = self.alerts()?;
-        let kinds: Vec<&str> = alerts.iter().map(|alert| word(&alert["kind"])).collect();
+        story.show(Part::Log { lines: plans(&log) });
+        story.show(self.show_calls(false));
+        // One of them is shown in all its forms.
+        let all_texts = expected == serde_json::from_str::<Value>(event!("critical"))?;
+        let shown = if all_texts { Shown::All } else { Shown::EmailAndSlack };
+        let alerts = self.alerts(shown)?;
+        let kinds: Vec<&str> = alerts.iter().map(Alert::action).collect();
         ensure!(kinds.concat() == told, "expected to be told {told:?}, not {kinds:?}");
-        if told.is_empty() {
-            println!("   nothing is told\n");
+        if alerts.is_empty() {
+            story.show(Part::NothingTold);
         }
-        self.show_alerts(in_all_texts, true);
+        alerts.into_iter().for_each(|alert| story.show(Part::Alert(Box::new(alert))));
         Ok(())
     }
 }

@@ -36,6 +36,7 @@ mod removal;
 mod repositories;
 mod scans;
 mod settings;
+mod stacks;
 mod uploads;
 
 use std::time::Duration;

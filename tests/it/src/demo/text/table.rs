@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::super::{WIDTH, broken, word, words};
+use super::super::{word, words};
+use super::{WIDTH, broken};
 
 /// How wide each column is.
 const NAME: usize = 30;
@@ -19,23 +20,31 @@ struct Row {
     reason: String,
 }
 
-/// Prints the plan that an answer of the function is.
-pub fn print(answer: &Value) {
-    let entries = |list: &str| answer[list].as_array().cloned().unwrap_or_default();
-    let (removals, keeps) = (entries("removals"), entries("keeps"));
-    row("image", "decision", "reason");
-    row(&"-".repeat(NAME), &"-".repeat(DECISION), &"-".repeat(REASON));
-    for list in [removals, keeps] {
+/// The plan that an answer of the function is.
+pub fn of(answer: &Value) -> String {
+    let mut table = row("image", "decision", "reason")
+        + &row(&"-".repeat(NAME), &"-".repeat(DECISION), &"-".repeat(REASON));
+    for [name, decision, reason] in rows(answer) {
+        table += &row(&name, &decision, &reason);
+    }
+    table
+}
+
+/// The same: of each row the images, the decision, and the reason.
+pub fn rows(answer: &Value) -> Vec<[String; 3]> {
+    let mut all = Vec::new();
+    for list in ["removals", "keeps"] {
         let mut rows: Vec<Row> = Vec::new();
-        for entry in &list {
+        for entry in answer[list].as_array().into_iter().flatten() {
             let one = Row::of(entry);
             match rows.iter_mut().find(|row| row.is_like(&one)) {
                 Some(row) => row.names.extend(one.names),
                 None => rows.push(one),
             }
         }
-        rows.iter_mut().for_each(Row::print);
+        all.extend(rows.iter_mut().map(Row::written));
     }
+    all
 }
 
 impl Row {
@@ -57,7 +66,7 @@ impl Row {
         self.decision == "keep" && other.decision == "keep" && self.reason == other.reason
     }
 
-    fn print(&mut self) {
+    fn written(&mut self) -> [String; 3] {
         self.names.sort_unstable();
         let ((first, name), (last, _)) = (&self.names[0], &self.names[self.names.len() - 1]);
         let more = match self.names.len() {
@@ -69,19 +78,20 @@ impl Row {
             (first, last) if first == last => format!("number {first} "),
             (first, last) => format!("numbers {first} to {last} "),
         };
-        row(&format!("{name}{more}"), &self.decision, &format!("{number}{}", self.reason));
+        [format!("{name}{more}"), self.decision.clone(), format!("{number}{}", self.reason)]
     }
 }
 
-fn row(name: &str, decision: &str, reason: &str) {
-    for (nth, line) in broken(reason, &[' '], REASON).enumerate() {
+fn row(name: &str, decision: &str, reason: &str) -> String {
+    let lines = broken(reason, &[' '], REASON).enumerate().map(|(nth, line)| {
         let (name, decision) = if nth == 0 { (name, decision) } else { ("", "") };
-        println!("   {name:<NAME$}  {decision:<DECISION$}  {line}");
-    }
+        format!("   {name:<NAME$}  {decision:<DECISION$}  {line}\n")
+    });
+    lines.collect()
 }
 
 /// The text with its digests cut to twelve digits, as people tell them apart.
-fn short(text: &str) -> String {
+pub fn short(text: &str) -> String {
     let mut short = String::new();
     let mut digits = 0;
     for letter in text.chars() {

@@ -1,0 +1,74 @@
+//! The alerts, as each of their readers sees them.
+
+use std::collections::BTreeSet;
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::super::story::{Alert, Email, Story};
+use super::{anchor, moment, severity, slack};
+
+/// One after the other; the first of each kind is open.
+pub fn of(story: &Story) -> Markup {
+    let mut kinds = BTreeSet::new();
+    let alerts = story.alerts().enumerate().map(|(nth, alert)| {
+        let is_first = kinds.insert(alert.action().to_owned());
+        one(nth, alert, is_first)
+    });
+    html! {
+        p {
+            "One topic. Each reader gets a text of their own: people by e-mail and in Slack, machines "
+            "as JSON, Slack and Teams through Amazon Q Developer as a custom notification."
+        }
+        @for alert in alerts { (alert) }
+    }
+}
+
+fn one(nth: usize, alert: &Alert, is_open: bool) -> Markup {
+    let component = alert.json["component"].as_str();
+    html! {
+        details.alert id=(anchor(nth)) open[is_open] {
+            summary {
+                (severity(alert.field("severity")))
+                h3 { (alert.field("title")) }
+            }
+            dl.facts {
+                div { dt { "Kind" } dd { (alert.field("kind")) } }
+                div { dt { "Repository" } dd { (alert.field("repository")) } }
+                @if let Some(component) = component { div { dt { "Component" } dd { (component) } } }
+                div { dt { "Event" } dd { (moment(alert.json["source"]["time"].as_str().unwrap_or_default())) } }
+            }
+            div.seen {
+                (mail(&alert.email))
+                @if let Some(message) = &alert.slack { (slack::of(message)) }
+            }
+            (raw("The JSON, for queues and functions", Some(&alert.json)))
+            (raw("The custom notification, for Amazon Q Developer", alert.chat.as_ref()))
+        }
+    }
+}
+
+fn mail(email: &Email) -> Markup {
+    // The first line of a text is its subject.
+    let text = email.text.strip_prefix(&email.subject).unwrap_or(&email.text);
+    html! {
+        figure.mail {
+            figcaption { "E-mail" }
+            div.body {
+                dl {
+                    div { dt { "To" } dd { (email.to) } }
+                    div { dt { "Subject" } dd { (email.subject) } }
+                }
+                pre { (text.trim()) }
+            }
+        }
+    }
+}
+
+fn raw(title: &str, json: Option<&Value>) -> Markup {
+    html! {
+        @if let Some(json) = json {
+            details.raw { summary { (title) } pre.json { (format!("{json:#}")) } }
+        }
+    }
+}

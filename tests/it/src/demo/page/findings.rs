@@ -1,0 +1,146 @@
+//! What scans found, against the version before.
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::super::story::{Alert, Part, Story};
+use super::super::word;
+use super::{anchor, link, list, severity, wide};
+
+const SEVERITIES: [(&str, &str); 5] = [
+    ("CRITICAL", "Critical"),
+    ("HIGH", "High"),
+    ("MEDIUM", "Medium"),
+    ("LOW", "Low"),
+    ("INFORMATIONAL", "Info"),
+];
+
+/// A row for each scan, and then what was found.
+pub fn of(story: &Story) -> Markup {
+    let scans: Vec<(usize, &Alert)> = story
+        .alerts()
+        .enumerate()
+        .filter(|(_, alert)| alert.field("kind").starts_with("scan-"))
+        .collect();
+    let accepted = story.parts().filter_map(|part| match part {
+        Part::Accepted { risk } => Some(risk),
+        _ => None,
+    });
+    let table = html! {
+        table.matrix {
+            thead { tr {
+                th scope="col" { "Scanned" }
+                @for (_, title) in SEVERITIES { th.number scope="col" { (title) } }
+                th.number scope="col" { "New" } th.number scope="col" { "Fixed" }
+                th.number scope="col" { "Accepted" } th scope="col" { "Compared with" }
+                th scope="col" { "Told" }
+            } }
+            tbody { @for (nth, scan) in &scans { (row(*nth, scan)) } }
+        }
+    };
+    html! {
+        p {
+            "What counts is a finding at or above the threshold that is not accepted. People hear what "
+            "is new since the version before, once."
+        }
+        (wide("Scans by severity, against the version before", &table))
+        @for risk in accepted {
+            p {
+                "Accepted meanwhile: " (word(&risk["id"])) " of " (word(&risk["component"])) ", until "
+                (word(&risk["until"])) " (" (word(&risk["reason"])) "; " (word(&risk["owner"])) ")."
+            }
+        }
+        @for (_, scan) in scans { (found(scan)) }
+    }
+}
+
+fn row(nth: usize, alert: &Alert) -> Markup {
+    let details = &alert.json["details"];
+    let tags: Vec<&str> = list(&alert.json["image"], "tags").iter().map(word).collect();
+    let number = |value: &Value| match value.as_u64() {
+        Some(0) | None => html! { td.number { span.quiet { "0" } } },
+        Some(number) => html! { td.number { (number) } },
+    };
+    let failed = alert.field("kind") == "scan-failed";
+    html! {
+        tr {
+            th scope="row" { (tags.join(" ")) }
+            @if failed {
+                td colspan="8" { "not known: " (word(&details["status"])) }
+            } @else {
+                @for (name, _) in SEVERITIES { (number(&details["counts"][name])) }
+                (number(&details["newTotal"])) (number(&details["fixedTotal"]))
+                (number(&details["acceptedTotal"]))
+            }
+            td {
+                @match details["baseline"]["tag"].as_str() {
+                    Some(tag) => (tag),
+                    None => span.quiet { @if failed { "" } @else { "nothing: it is the first" } },
+                }
+            }
+            td { a href={ "#" (anchor(nth)) } { (alert.field("kind")) } }
+        }
+    }
+}
+
+/// The findings of one scan.
+fn found(alert: &Alert) -> Markup {
+    let details = &alert.json["details"];
+    let (findings, accepted) = (list(details, "findings"), list(details, "accepted"));
+    if findings.is_empty() && accepted.is_empty() {
+        return Markup::default();
+    }
+    let baseline = word(&details["baseline"]["tag"]);
+    let table = html! {
+        table.fixed.stack.found {
+            thead { tr {
+                th scope="col" { "Finding" } th scope="col" { "Severity" } th scope="col" { "Package" }
+                th scope="col" { "Installed" } th scope="col" { "Fixed in" } th scope="col" { "State" }
+            } }
+            tbody {
+                @for finding in findings {
+                    tr {
+                        th scope="row" { (link(word(&finding["url"]), word(&finding["id"]))) }
+                        td { (severity(word(&finding["severity"]))) }
+                        td { code { (word(&finding["package"])) } }
+                        td data-label="Installed" { code { (word(&finding["installed"])) } }
+                        td data-label="Fixed in" { (or_none(&finding["fixed"])) }
+                        td {
+                            @if finding["new"] == true { strong { "new" } } @else { "told before" }
+                            @if finding["exploitKnown"] == true { ", an exploit is known" }
+                        }
+                    }
+                }
+                @for finding in accepted {
+                    tr {
+                        th scope="row" { (word(&finding["id"])) }
+                        td { (severity(word(&finding["severity"]))) }
+                        td colspan="3" { (word(&finding["reason"])) "; " (word(&finding["owner"])) }
+                        td { "accepted until " (word(&finding["until"])) }
+                    }
+                }
+                @for id in list(details, "fixed") {
+                    tr {
+                        th scope="row" { (word(id)) }
+                        td colspan="4" { span.quiet { "only " (baseline) " has it" } }
+                        td { "fixed" }
+                    }
+                }
+            }
+        }
+    };
+    html! {
+        h3 { (alert.field("title")) }
+        @if let Some(number) = details["inUse"].as_u64() {
+            p { "In use by " (number) " tasks or pods." }
+        }
+        (wide(alert.field("title"), &table))
+    }
+}
+
+fn or_none(version: &Value) -> Markup {
+    match version.as_str() {
+        Some(version) => html! { code { (version) } },
+        None => html! { span.quiet { "not said" } },
+    }
+}

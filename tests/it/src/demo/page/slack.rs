@@ -1,0 +1,103 @@
+//! A message as Slack shows it: its blocks, and its markup in them.
+//!
+//! <https://docs.slack.dev/messaging/formatting-message-text>
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::super::word;
+use super::{link, list};
+
+/// A message in a channel.
+pub fn of(message: &Value) -> Markup {
+    html! {
+        figure.slack {
+            figcaption { "Slack" }
+            div.body {
+                div.face aria-hidden="true" { "EW" }
+                div {
+                    p.who { strong { "ECR Warden" } " " small { "App" } }
+                    @for block in list(message, "blocks") { (self::block(block)) }
+                    @if list(message, "blocks").is_empty() {
+                        div.text { (formatted(word(&message["text"]))) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn block(block: &Value) -> Markup {
+    match word(&block["type"]) {
+        "header" => html! { p.title { (text(&block["text"])) } },
+        "divider" => html! { hr; },
+        "context" => {
+            let elements: Vec<&str> =
+                list(block, "elements").iter().map(|element| word(&element["text"])).collect();
+            html! { p.small { (elements.join(" · ")) } }
+        }
+        _ => html! {
+            @if !block["text"].is_null() { div.text { (text(&block["text"])) } }
+            @if !list(block, "fields").is_empty() {
+                div.fields { @for field in list(block, "fields") { div.text { (text(field)) } } }
+            }
+        },
+    }
+}
+
+/// An object of text, which is formatted or is not.
+fn text(object: &Value) -> Markup {
+    let written = word(&object["text"]);
+    if object["type"] == "mrkdwn" {
+        formatted(written)
+    } else {
+        html! { (written) }
+    }
+}
+
+/// Each second part of what is between fences is a block of code; of what is between ticks,
+/// code in a line.
+fn formatted(text: &str) -> Markup {
+    html! {
+        @for (nth, part) in text.split("```").enumerate() {
+            @if nth % 2 == 1 {
+                pre { (unescaped(part.trim_matches('\n'))) }
+            } @else {
+                @for (nth, piece) in part.trim_end_matches('\n').split('`').enumerate() {
+                    @if nth % 2 == 1 { code { (unescaped(piece)) } } @else { (bold(piece)) }
+                }
+            }
+        }
+    }
+}
+
+/// What is between asterisks of one line is bold.
+fn bold(text: &str) -> Markup {
+    let Some((before, rest)) = text.split_once('*') else { return linked(text) };
+    match rest.split_once('*') {
+        Some((inside, after)) if !inside.is_empty() && !inside.contains('\n') => html! {
+            (linked(before)) strong { (linked(inside)) } (bold(after))
+        },
+        _ => html! { (linked(before)) "*" (bold(rest)) },
+    }
+}
+
+/// `<https://…|text>` is a link.
+fn linked(text: &str) -> Markup {
+    let found = text.split_once('<').and_then(|(before, rest)| {
+        let (inside, after) = rest.split_once('>')?;
+        let (address, shown) = inside.split_once('|')?;
+        Some((before, address, shown, after))
+    });
+    match found {
+        Some((before, address, shown, after)) => html! {
+            (unescaped(before)) (link(&unescaped(address), &unescaped(shown))) (linked(after))
+        },
+        None => html! { (unescaped(text)) },
+    }
+}
+
+/// Slack has three characters escaped; the page escapes by itself.
+fn unescaped(text: &str) -> String {
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+}

@@ -1,0 +1,131 @@
+//! What CloudFormation says of the stacks that were deployed here.
+//!
+//! <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html>
+
+use std::collections::BTreeMap;
+
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+
+use crate::State;
+use crate::ecr::Time;
+use crate::query::{Input, element};
+
+/// A stack, deployed or on its way.
+#[derive(Clone, Debug)]
+pub struct DeployedStack {
+    /// Its name.
+    pub name: String,
+    /// Its ARN.
+    pub id: String,
+    /// Such as `CREATE_COMPLETE`.
+    pub status: String,
+    /// When it was begun.
+    pub created_at: Time,
+    /// What was made of it so far, in order.
+    pub resources: Vec<DeployedResource>,
+    /// What it gives out, once all of it is there.
+    pub outputs: BTreeMap<String, String>,
+}
+
+/// A resource of a stack.
+#[derive(Clone, Debug)]
+pub struct DeployedResource {
+    /// Its logical ID.
+    pub id: String,
+    /// Its type, such as `AWS::IAM::Role`.
+    pub kind: String,
+    /// What a `Ref` of it gives.
+    pub physical_id: String,
+}
+
+/// The status, the code and the message of an error.
+type Refused = (u16, &'static str, String);
+
+/// `DescribeStacks`: of one stack by its name or its ARN, or of all.
+pub fn describe(state: &State, input: &Input) -> Result<String, Refused> {
+    let asked = input.get("StackName").map(String::as_str).filter(|asked| !asked.is_empty());
+    let found: Vec<&DeployedStack> = match asked {
+        Some(asked) => state.stacks.iter().filter(|stack| stack.is(asked)).collect(),
+        None => state.stacks.iter().collect(),
+    };
+    let stacks: String = match asked {
+        Some(asked) if found.is_empty() && !state.stack_status.is_empty() => [
+            element("StackName", asked),
+            element("StackId", asked),
+            element("CreationTime", "2026-01-01T00:00:00Z"),
+            element("StackStatus", &state.stack_status),
+        ]
+        .concat()
+        .as_member(),
+        Some(asked) if found.is_empty() => {
+            return Err(refused(format!("Stack with id {asked} does not exist")));
+        }
+        _ => found.into_iter().map(|stack| stack.described().as_member()).collect(),
+    };
+    Ok(format!("<Stacks>{stacks}</Stacks>"))
+}
+
+/// `DescribeStackResource`: the physical ID of one.
+pub fn describe_resource(state: &State, input: &Input) -> Result<String, Refused> {
+    let given = |name: &str| input.get(name).map_or("", String::as_str);
+    let (asked, id) = (given("StackName"), given("LogicalResourceId"));
+    let stack = state.stacks.iter().find(|stack| stack.is(asked));
+    let stack = stack.ok_or_else(|| refused(format!("Stack '{asked}' does not exist")))?;
+    let resource = stack.resources.iter().find(|resource| resource.id == id);
+    let resource = resource
+        .ok_or_else(|| refused(format!("Resource {id} does not exist for stack {}", stack.name)))?;
+    let detail = [
+        element("StackName", &stack.name),
+        element("StackId", &stack.id),
+        element("LogicalResourceId", &resource.id),
+        element("PhysicalResourceId", &resource.physical_id),
+        element("ResourceType", &resource.kind),
+        element("LastUpdatedTimestamp", &written(stack.created_at)),
+        element("ResourceStatus", "CREATE_COMPLETE"),
+    ];
+    Ok(format!("<StackResourceDetail>{}</StackResourceDetail>", detail.concat()))
+}
+
+impl DeployedStack {
+    fn is(&self, asked: &str) -> bool {
+        self.name == asked || self.id == asked
+    }
+
+    fn described(&self) -> String {
+        let outputs: String = self
+            .outputs
+            .iter()
+            .map(|(name, value)| {
+                [element("OutputKey", name), element("OutputValue", value)].concat().as_member()
+            })
+            .collect();
+        let parts = [
+            element("StackName", &self.name),
+            element("StackId", &self.id),
+            element("CreationTime", &written(self.created_at)),
+            element("StackStatus", &self.status),
+            format!("<Outputs>{outputs}</Outputs>"),
+        ];
+        parts.concat()
+    }
+}
+
+trait AsMember {
+    /// As one of a list.
+    fn as_member(&self) -> String;
+}
+
+impl AsMember for String {
+    fn as_member(&self) -> String {
+        format!("<member>{self}</member>")
+    }
+}
+
+fn written(time: Time) -> String {
+    DateTime::from_secs_f64(time).fmt(Format::DateTime).unwrap_or_default()
+}
+
+fn refused(message: String) -> Refused {
+    (400, "ValidationError", message)
+}
