@@ -3,13 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use local_aws::{ACCOUNT, LocalAws, REGION};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::deployment::STACK;
 use super::inbox::alerts;
@@ -19,10 +18,11 @@ use super::text;
 /// How often is looked whether somebody was told something.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Writes the environment of each function, for `sam local invoke --env-vars` and for
-/// `cargo lambda watch --env-file`.
+/// Writes the environments of the functions: one for all of them, for
+/// `cargo lambda watch --env-file`, and one for each, as `sam local invoke --env-vars` has them.
 pub fn write_environments(aws: &LocalAws, folder: &Path) -> anyhow::Result<()> {
-    let mut all = BTreeMap::new();
+    let mut together: BTreeMap<String, String> = BTreeMap::new();
+    let mut each = BTreeMap::new();
     for name in aws.lambda().functions() {
         let Some(function) = aws.lambda().function(&name) else { continue };
         let mut environment = function.environment;
@@ -34,13 +34,28 @@ pub fn write_environments(aws: &LocalAws, folder: &Path) -> anyhow::Result<()> {
         ] {
             environment.insert(name.to_owned(), value.to_owned());
         }
-        let lines = environment.iter().map(|(name, value)| format!("{name}={value}\n"));
-        let path = folder.join(format!("{}.env", function.handler));
-        write(&path, &lines.collect::<String>())?;
+        for (name, value) in &environment {
+            let other = together.insert(name.clone(), value.clone());
+            ensure!(
+                other.is_none_or(|other| other == *value),
+                "two functions mean something else by {name}: there is no one environment"
+            );
+        }
         let id = name.trim_start_matches(STACK).trim_start_matches('-').to_owned();
-        all.insert(id, environment);
+        each.insert(id, environment);
     }
-    write(&folder.join("env.json"), &format!("{:#}\n", json!(all)))
+    let lines: anyhow::Result<String> = together.iter().map(assigned).collect();
+    write(&folder.join("functions.env"), &lines?)?;
+    write(&folder.join("env.json"), &format!("{:#}\n", json!(each)))
+}
+
+/// A line of the file, as cargo-lambda reads it: what is in quotes is taken as it is, and there
+/// is no way to have a quote of the same kind in it.
+/// <https://docs.rs/env-file-reader/0.3.0/env_file_reader/>
+fn assigned((name, value): (&String, &String)) -> anyhow::Result<String> {
+    let quote = ['\'', '`'].into_iter().find(|quote| !value.contains(*quote));
+    let quote = quote.with_context(|| format!("{name} has every kind of quotes: {value}"))?;
+    Ok(format!("{name}={quote}{value}{quote}\n"))
 }
 
 /// Writes a file in one piece, so that whoever reads it never finds half of it.
@@ -56,61 +71,46 @@ pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 /// What can be done with it, and where it is.
 pub fn invitation(endpoint: &str, folder: &str) -> String {
     let registry = endpoint.trim_start_matches("http://");
-    let mut text = format!(
-        "\n== It stays up until it is interrupted\n   \
-         The functions run on what is pushed, and what they tell comes here. In another shell,\n   \
-         after the three lines at the end:\n\n"
-    );
-    for (why, commands) in [
-        (
-            "what stands",
-            vec![
-                "aws ecr describe-images --repository-name infrastructure".to_owned(),
-                format!("aws cloudformation describe-stacks --stack-name {STACK}"),
-            ],
-        ),
-        (
-            "a tag without its v, of an image that you have: it is quarantined, and told",
-            vec![
-                format!("docker login --username AWS --password-stdin {registry} < <(aws ecr get-login-password)"),
-                format!("docker tag IMAGE {registry}/infrastructure:litellm-1.80.9"),
-                format!("docker push {registry}/infrastructure:litellm-1.80.9"),
-                "aws ecr list-images --repository-name infrastructure".to_owned(),
-            ],
-        ),
-        (
-            "the same with skopeo",
-            vec![
-                format!("aws ecr get-login-password | skopeo login --tls-verify=false --username AWS --password-stdin {registry}"),
-                format!("skopeo copy --dest-tls-verify=false docker-daemon:IMAGE docker://{registry}/infrastructure:litellm-1.80.9"),
-            ],
-        ),
-        (
-            "why an image stays",
-            vec![
-                "printf '{\"repository\": \"deployments\", \"image\": \"myapp-v1.0.0\"}' > sweep.json".to_owned(),
-                format!("aws lambda invoke --function-name {STACK}-ImageSweepFunction --payload fileb://sweep.json answer.json && cat answer.json"),
-            ],
-        ),
-        (
-            "a function of your own building, in the place of the deployed one",
-            vec![
-                format!("cargo lambda watch --package image-push --env-file {folder}/image-push.env"),
-                "cargo lambda invoke image-push --data-file events/image-push/near-miss.json".to_owned(),
-            ],
-        ),
-    ] {
-        let commands: String = commands.iter().map(|command| format!("      {command}\n")).collect();
-        let _ = write!(text, "   {why}\n{commands}");
-    }
-    let _ = write!(
-        text,
-        "\nexport AWS_ENDPOINT_URL={endpoint}\n\
+    let text = INVITATION.replace("REGISTRY", registry).replace("FOLDER", folder);
+    format!(
+        "{text}\n\
+         export AWS_ENDPOINT_URL={endpoint}\n\
          export AWS_ACCESS_KEY_ID={ACCOUNT} AWS_SECRET_ACCESS_KEY=any\n\
          export AWS_DEFAULT_REGION={REGION}\n"
-    );
-    text
+    )
 }
+
+const INVITATION: &str = "
+== It stays up until it is interrupted
+   The functions run on what is pushed, and what people are told comes here. In another shell,
+   after the three lines at the end:
+
+   what stands, and what the stack gives out
+      aws ecr describe-images --repository-name infrastructure
+      aws cloudformation describe-stacks --stack-name ecr-warden
+
+   a push of an image that you have, by a tag without its v: it is quarantined, and told
+      aws ecr get-login-password | docker login --username AWS --password-stdin REGISTRY
+      docker tag IMAGE REGISTRY/infrastructure:litellm-1.80.9
+      docker push REGISTRY/infrastructure:litellm-1.80.9
+
+   the same without Docker, of a folder that is an OCI layout
+      aws ecr get-login-password | skopeo login --tls-verify=false --username AWS --password-stdin REGISTRY
+      skopeo copy --dest-tls-verify=false oci:app docker://REGISTRY/infrastructure:litellm-1.80.9
+
+   any function by hand, with an event of ours, such as why an image stays
+      aws lambda invoke --function-name ecr-warden-ImageSweepFunction \\
+        --payload fileb://events/image-sweep/explain.json answer.json && cat answer.json
+
+   a custom resource: what CloudFormation is answered comes here
+      sed \"s#https://[^/]*#$AWS_ENDPOINT_URL#\" events/custom-resource/create-misspelt.json > event.json
+      aws lambda invoke --function-name ecr-warden-CustomResourceFunction \\
+        --payload fileb://event.json answer.json
+
+   a function that you have changed, in the environment of the deployed one
+      cargo lambda watch --env-file FOLDER/functions.env
+      cargo lambda invoke image-push --data-file events/image-push/reported.json
+";
 
 /// Tells what people are told, as they read it, until the process ends.
 pub async fn up(aws: &LocalAws, say: impl Fn(&str)) -> anyhow::Result<Infallible> {
@@ -118,16 +118,21 @@ pub async fn up(aws: &LocalAws, say: impl Fn(&str)) -> anyhow::Result<Infallible
     let mut told = aws.state().deliveries.len();
     loop {
         tokio::time::sleep(LOOK).await;
-        let new = {
-            let state = aws.state();
+        let (new, answers) = {
+            let mut state = aws.state();
             let new = state.deliveries.get(told..).unwrap_or_default().to_vec();
             told = state.deliveries.len();
-            new
+            (new, std::mem::take(&mut state.answers))
         };
-        // Whoever needs one of these looks at a queue, or reads the mail.
-        let in_slack: Vec<Value> = aws.slack().take_messages();
-        for alert in alerts(&new, &in_slack, Shown::Email)? {
+        for alert in alerts(&new, &[], Shown::Email)? {
             say(&text::alert(&alert));
+        }
+        // They come a moment later, by a function of their own.
+        for message in aws.slack().take_messages() {
+            say(&text::in_slack(&message));
+        }
+        for answer in answers {
+            say(&format!("\n   CloudFormation is answered\n      {answer}\n"));
         }
     }
 }

@@ -168,7 +168,7 @@ impl Inbox<'_> {
             quarantined == (due == "quarantined"),
             "an image of which {told:?} was told is tagged {all}"
         );
-        alerts.into_iter().for_each(|alert| story.show(Part::Alert(Box::new(alert))));
+        story.show_alerts(alerts);
         Ok(())
     }
 }

@@ -180,7 +180,7 @@ impl Inbox<'_> {
         if alerts.is_empty() {
             story.show(Part::NothingTold);
         }
-        alerts.into_iter().for_each(|alert| story.show(Part::Alert(Box::new(alert))));
+        story.show_alerts(alerts);
         Ok(())
     }
 }

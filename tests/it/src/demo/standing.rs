@@ -130,8 +130,9 @@ fn images(aws: &LocalAws, name: &str) -> anyhow::Result<Vec<Image>> {
         for part in parts(aws, name, digest) {
             whole.insert(part, digest.to_owned());
         }
-        let tags = words(&image["imageTags"]).into_iter().filter_map(|tag| tag.parse::<Tag>().ok());
-        if let Some(subject) = tags.filter_map(|tag| tag.subject()).next() {
+        let mut tags =
+            words(&image["imageTags"]).into_iter().filter_map(|tag| tag.parse::<Tag>().ok());
+        if let Some(subject) = tags.find_map(|tag| tag.subject()) {
             whole.insert(digest.to_owned(), subject.to_string());
         }
     }

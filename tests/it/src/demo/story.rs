@@ -166,6 +166,13 @@ impl Story {
         }
     }
 
+    /// Shows what people were told.
+    pub fn show_alerts(&mut self, alerts: Vec<Alert>) {
+        for alert in alerts {
+            self.show(Part::Alert(Box::new(alert)));
+        }
+    }
+
     /// Says something that is only of interest to who reads along.
     pub fn tell(&self, text: &str) {
         if self.aloud {

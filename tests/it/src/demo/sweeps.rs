@@ -205,8 +205,8 @@ impl Inbox<'_> {
         }
         for alert in &mut alerts {
             alert.shown = shown(alert);
-            story.show(Part::Alert(Box::new(alert.clone())));
         }
+        story.show_alerts(alerts.clone());
         Ok(alerts)
     }
 

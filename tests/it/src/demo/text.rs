@@ -111,16 +111,13 @@ fn statement(statement: &Statement) -> String {
 
 /// An alert, as far as it is shown, as each of its readers gets it.
 pub fn alert(alert: &Alert) -> String {
-    let with = |title: &str, text: &str| format!("\n   {title}\n{}", verbatim(text));
     let email = || {
         let text = format!("Subject: {}\n\n{}", alert.email.subject, alert.email.text);
-        with(&format!("e-mail to {}", alert.email.to), &text)
+        titled(&format!("e-mail to {}", alert.email.to), &text)
     };
-    let json = || with("the same as JSON, for queues and functions", &format!("{:#}", alert.json));
-    let slack = || {
-        let message = alert.slack.as_ref().map(slack::render);
-        message.map_or_else(String::new, |text| with("in Slack", &text))
-    };
+    let json =
+        || titled("the same as JSON, for queues and functions", &format!("{:#}", alert.json));
+    let slack = || alert.slack.as_ref().map_or_else(String::new, in_slack);
     match alert.shown {
         Shown::Nothing => String::new(),
         Shown::Title => format!("   told: {}\n", alert.field("title")),
@@ -129,6 +126,11 @@ pub fn alert(alert: &Alert) -> String {
         Shown::Slack => slack(),
         Shown::All => email() + &json() + &slack(),
     }
+}
+
+/// A message as it is seen in Slack.
+pub fn in_slack(message: &Value) -> String {
+    titled("in Slack", &slack::render(message))
 }
 
 /// A plan in a line.
@@ -164,8 +166,10 @@ pub fn shortened(plan: &str) -> String {
 }
 
 /// Lines as they are, under a title.
-fn verbatim(text: &str) -> String {
-    text.lines().map(|line| format!("{}\n", format!("      {line}").trim_end())).collect()
+fn titled(title: &str, text: &str) -> String {
+    let lines: String =
+        text.lines().map(|line| format!("{}\n", format!("      {line}").trim_end())).collect();
+    format!("\n   {title}\n{lines}")
 }
 
 /// The text in lines that fit a terminal, with so much space before each.

@@ -139,8 +139,8 @@ fn found(alert: &Alert) -> Markup {
 }
 
 fn or_none(version: &Value) -> Markup {
-    match version.as_str() {
-        Some(version) => html! { code { (version) } },
-        None => html! { span.quiet { "not said" } },
+    html! {
+        @if let Some(version) = version.as_str() { code { (version) } }
+        @else { span.quiet { "not said" } }
     }
 }

@@ -89,11 +89,10 @@ fn linked(text: &str) -> Markup {
         let (address, shown) = inside.split_once('|')?;
         Some((before, address, shown, after))
     });
-    match found {
-        Some((before, address, shown, after)) => html! {
+    html! {
+        @if let Some((before, address, shown, after)) = found {
             (unescaped(before)) (link(&unescaped(address), &unescaped(shown))) (linked(after))
-        },
-        None => html! { (unescaped(text)) },
+        } @else { (unescaped(text)) }
     }
 }
 
