@@ -15,6 +15,7 @@ mod sweeps;
 mod text;
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -85,7 +86,7 @@ impl Options {
         let told = tell(&mut story, &aws, slack.endpoint()).await;
         story.error = told.as_ref().err().map(|error| format!("{error:#}"));
         if self.json {
-            println!("{:#}", serde_json::to_value(&story)?);
+            print(&format!("{:#}\n", serde_json::to_value(&story)?));
         }
         told?;
 
@@ -108,7 +109,7 @@ impl Options {
 
     /// Says something to who reads along: the standard output may be for the JSON alone.
     fn say(&self, text: &str) {
-        if self.json { eprint!("{text}") } else { print!("{text}") }
+        if self.json { eprint!("{text}") } else { print(text) }
     }
 
     fn folder(&self) -> PathBuf {
@@ -116,6 +117,13 @@ impl Options {
         let target = || Path::new(root).canonicalize().unwrap_or_else(|_| root.into());
         self.output.clone().unwrap_or_else(|| target().join("demo"))
     }
+}
+
+/// Prints it. Whoever reads along may have read enough (`cargo demo | head`): what is shown still
+/// has to be right.
+fn print(text: &str) {
+    let mut stdout = std::io::stdout();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// A path as short as it can be said from here.

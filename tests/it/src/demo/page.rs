@@ -90,7 +90,7 @@ fn head(story: &Story) -> Markup {
     let pushes = story.parts().filter(|part| matches!(part, Part::Image { .. })).count() as u64;
     let numbers = [
         (pushes, "pushes, each shown below"),
-        (of(&["quarantined"]), "bad tags quarantined, undone by one command"),
+        (of(&["quarantined"]), "bad tags quarantined, each undone by one command"),
         (of(&["reported", "repository-violation"]), "violations told, and nothing changed"),
         (sum("scan-findings", "newTotal"), "new findings told, each once"),
         (sum("cleanup", "removed"), "old images moved to the archive"),

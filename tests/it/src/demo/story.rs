@@ -2,7 +2,6 @@
 //! page. Everything in it was asked of AWS, or comes from the functions.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -176,8 +175,7 @@ impl Story {
     /// Says something that is only of interest to who reads along.
     pub fn tell(&self, text: &str) {
         if self.aloud {
-            // Whoever reads along may have read enough: what is shown still has to be right.
-            let _ = std::io::stdout().write_all(text.as_bytes());
+            super::print(text);
         }
     }
 

@@ -49,8 +49,6 @@ fn one(nth: usize, alert: &Alert, is_open: bool) -> Markup {
 }
 
 fn mail(email: &Email) -> Markup {
-    // The first line of a text is its subject.
-    let text = email.text.strip_prefix(&email.subject).unwrap_or(&email.text);
     html! {
         figure.mail {
             figcaption { "E-mail" }
@@ -59,7 +57,7 @@ fn mail(email: &Email) -> Markup {
                     div { dt { "To" } dd { (email.to) } }
                     div { dt { "Subject" } dd { (email.subject) } }
                 }
-                pre { (text.trim()) }
+                pre { (email.text.trim_end()) }
             }
         }
     }
