@@ -16,7 +16,7 @@ pub use failure::Failure;
 
 use std::error::Error;
 use std::fmt::Debug;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -41,6 +41,18 @@ pub async fn config() -> SdkConfig {
         .retry_config(RetryConfig::standard().with_max_attempts(5))
         .load()
         .await
+}
+
+/// How long an invocation may take from now on: until its deadline. `cargo lambda watch` has ten
+/// minutes in the place of one, counted from nothing, which are those.
+#[must_use]
+pub fn time_left(context: &lambda_runtime::Context, now: SystemTime) -> Duration {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let deadline = context.deadline();
+    match deadline.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(span) if span < DAY => span,
+        _ => deadline.duration_since(now).unwrap_or_default(),
+    }
 }
 
 /// What a service refused a call with, in its own words.
@@ -86,5 +98,23 @@ where
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.as_service_error().is_some_and(is_gone) => Ok(None),
         Err(error) => Err(explain(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_a_date_but_for_cargo_lambda_s() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let left = |deadline: u64| {
+            let mut context = lambda_runtime::Context::default();
+            context.deadline = deadline;
+            time_left(&context, now)
+        };
+        assert_eq!(left(1_800_000_045_000), Duration::from_secs(45));
+        assert_eq!(left(1_799_999_999_000), Duration::ZERO);
+        assert_eq!(left(600_000), Duration::from_secs(600));
     }
 }

@@ -71,7 +71,8 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
         let context = Arc::clone(&context);
         async move {
-            let deadline = event.context.deadline();
+            let now = SystemTime::now();
+            let deadline = now + aws::time_left(&event.context, now);
             handle(&context, &event.payload, deadline).await;
             // Never an error: Lambda would send the request twice more.
             Ok::<(), lambda_runtime::Error>(())

@@ -1,9 +1,22 @@
 //! What the function is told in its environment.
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use aws::environment::Variables;
 use governance::image::RepositoryName;
 use governance::policy::Policy;
+
+/// Where the function is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Such as `aws`.
+    pub partition: String,
+    /// Such as `us-east-1`.
+    pub region: String,
+    /// Twelve digits.
+    pub account: String,
+    /// The function's name.
+    pub function: String,
+}
 
 /// The configuration, valid as a whole.
 #[derive(Clone, Debug)]
@@ -14,6 +27,8 @@ pub struct Config {
     pub topic: String,
     /// The name of the ledger's table (`LEDGER_TABLE`).
     pub table: String,
+    /// Where the function is: where its topic is, and by its name (`AWS_LAMBDA_FUNCTION_NAME`).
+    pub place: Place,
     /// Whether images should be scanned when they are pushed (`SCAN_ON_PUSH`).
     pub scan_on_push: bool,
 }
@@ -22,9 +37,15 @@ impl Config {
     /// Reads the variables. The error names the one that is wrong, and everything wrong in it.
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> anyhow::Result<Self> {
         let variables = Variables::new(variables);
+        let topic = variables.filled("ALERT_TOPIC_ARN")?;
+        let place = place(&topic, variables.filled("AWS_LAMBDA_FUNCTION_NAME")?);
+        let place = place.with_context(|| {
+            format!("ALERT_TOPIC_ARN: expected the ARN of a topic of Amazon SNS, got {topic:?}")
+        })?;
         Ok(Self {
             policies: variables.policies()?,
-            topic: variables.filled("ALERT_TOPIC_ARN")?,
+            topic,
+            place,
             table: variables.filled("LEDGER_TABLE")?,
             scan_on_push: match variables.value("SCAN_ON_PUSH")? {
                 "true" => true,
@@ -41,6 +62,13 @@ impl Config {
     }
 }
 
+fn place(topic: &str, function: String) -> Option<Place> {
+    let parts: Vec<&str> = topic.split(':').collect();
+    let ["arn", partition, "sns", region, account, _] = parts[..] else { return None };
+    let [partition, region, account] = [partition, region, account].map(str::to_owned);
+    Some(Place { partition, region, account, function })
+}
+
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
@@ -48,9 +76,14 @@ mod tests {
     use super::*;
 
     fn check(scan_on_push: &str, expected: &Expect) {
+        check_with("arn:aws:sns:us-east-1:123456789012:alerts", scan_on_push, expected);
+    }
+
+    fn check_with(topic: &str, scan_on_push: &str, expected: &Expect) {
         let variables = [
+            ("AWS_LAMBDA_FUNCTION_NAME", "sweep"),
             ("GOVERNANCE", "[]"),
-            ("ALERT_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:alerts"),
+            ("ALERT_TOPIC_ARN", topic),
             ("LEDGER_TABLE", "ledger"),
             ("SCAN_ON_PUSH", scan_on_push),
         ];
@@ -66,5 +99,6 @@ mod tests {
         check("false", &expect!["false"]);
         check("yes", &expect![[r#"SCAN_ON_PUSH: expected true or false, got "yes""#]]);
         check("unset", &expect!["SCAN_ON_PUSH is not set"]);
+        check_with("alerts", "true", &expect![[r#"ALERT_TOPIC_ARN: expected the ARN of a topic of Amazon SNS, got "alerts""#]]);
     }
 }

@@ -24,7 +24,7 @@ mod report;
 mod stock;
 mod sweep;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use aws::alerts::Topic;
@@ -81,8 +81,6 @@ pub struct Blind(pub String);
 pub struct Invocation {
     /// Its ID, the same in each of its attempts.
     pub request_id: String,
-    /// The function's ARN.
-    pub function: String,
     /// How long it may take.
     pub time_left: Duration,
 }
@@ -96,13 +94,8 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     let context = &Context::new(config, &aws::config().await);
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         let invocation = Invocation {
-            time_left: event
-                .context
-                .deadline()
-                .elapsed()
-                .map_or_else(|it| it.duration(), |_| Duration::ZERO),
+            time_left: aws::time_left(&event.context, SystemTime::now()),
             request_id: event.context.request_id,
-            function: event.context.invoked_function_arn,
         };
         let handled = handle(context, &event.payload, &invocation, Utc::now()).await;
         handled.map_err(aws::Failure::from)
@@ -128,7 +121,7 @@ pub async fn handle(
         let governed: Vec<&str> = governed.map(RepositoryName::as_str).collect();
         bail!("{repository} is not governed; these are: {}", governed.join(", "));
     };
-    let sweep = Sweep::new(context, policy, invocation, &order.source, now)?;
+    let sweep = Sweep::new(context, policy, invocation, &order.source, now);
     match &order.wish {
         Wish::Read => return Box::pin(sweep.read()).await,
         Wish::Explain(image) => return Box::pin(sweep.explain(image)).await,

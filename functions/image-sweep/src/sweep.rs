@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use aws::ledger::{Before, Claim, Fact};
 use aws::telemetry::Counts;
 use chrono::{DateTime, Utc};
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::act::carry_out;
+use crate::config::Place;
 use crate::event::Wish;
 use crate::registry::AT_ONCE;
 use crate::report::Workloads;
@@ -45,18 +46,9 @@ pub struct Sweep<'a> {
     policy: &'a Policy,
     repository: &'a RepositoryName,
     request_id: &'a str,
-    place: Place<'a>,
     source: &'a Source,
     until: Instant,
     now: DateTime<Utc>,
-}
-
-/// Where the function is, by its ARN.
-struct Place<'a> {
-    partition: &'a str,
-    region: &'a str,
-    account: &'a str,
-    function: &'a str,
 }
 
 /// What a run is about to do, as it is noted before: with the bytes of each.
@@ -73,23 +65,16 @@ impl<'a> Sweep<'a> {
         invocation: &'a Invocation,
         source: &'a Source,
         now: DateTime<Utc>,
-    ) -> anyhow::Result<Self> {
-        let parts: Vec<&str> = invocation.function.split(':').collect();
-        let ["arn", partition, "lambda", region, account, "function", function, ..] =
-            parts.as_slice()
-        else {
-            bail!("expected the ARN of a function, got {:?}", invocation.function);
-        };
-        Ok(Self {
+    ) -> Self {
+        Self {
             context,
             policy,
             repository: &policy.repository_name,
             request_id: &invocation.request_id,
-            place: Place { partition, region, account, function },
             source,
             until: Instant::now() + invocation.time_left.saturating_sub(AFTERWARDS),
             now,
-        })
+        }
     }
 
     /// Says what would be done. It changes nothing, and tells nobody else.
@@ -211,7 +196,11 @@ impl<'a> Sweep<'a> {
         let blind = |why: String| Blind(format!("what is in use cannot be seen: {why}"));
         let asked = tokio::try_join!(
             self.context.registry.is_enhanced(),
-            self.context.inspector.running(self.place.account, self.repository, since)
+            self.context.inspector.running(
+                &self.context.config.place.account,
+                self.repository,
+                since
+            )
         );
         match asked {
             Ok((true, running)) => Ok(running),
@@ -268,7 +257,7 @@ impl<'a> Sweep<'a> {
             Fate::Keep(Keep::InUse(_), by) => Some(plan.image(by)?.digest.clone()),
             _ => None,
         });
-        let Place { partition, region, account, .. } = &self.place;
+        let Place { partition, region, account, .. } = &self.context.config.place;
         let named = in_use.take(NAMED).map(|digest| async move {
             let arn = format!(
                 "arn:{partition}:ecr:{region}:{account}:repository/{}/{digest}",
@@ -436,10 +425,10 @@ impl<'a> Sweep<'a> {
 
     fn alert(&self) -> Run<'_> {
         Run {
-            account: self.place.account,
-            region: self.place.region,
+            account: &self.context.config.place.account,
+            region: &self.context.config.place.region,
             repository: self.repository,
-            function: self.place.function,
+            function: &self.context.config.place.function,
             source: self.source,
         }
     }

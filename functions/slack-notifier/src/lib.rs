@@ -54,7 +54,7 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
         .inspect_err(|error| error!("the function's environment: {error:#}"))?;
     let context = &Context::new(config, &aws::config().await)?;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
-        let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+        let left = aws::time_left(&event.context, SystemTime::now());
         let until = Instant::now() + left.saturating_sub(TIME_TO_END);
         let handled = handle(context, &event.payload, until).await;
         handled.map_err(aws::Failure::from)

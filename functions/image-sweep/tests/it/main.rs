@@ -37,7 +37,6 @@ const NOW: Time = 1_800_000_000.0;
 const DAY: Time = 86_400.0;
 const TEMPLATE: &str = include_str!("../../../../infra/sam/template.yaml");
 const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:alerts";
-const FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:sweep";
 const ROLE: &str = "arn:aws:iam::123456789012:role/ecr-warden/sweep";
 const DEPLOYMENTS: &str = "deployments";
 
@@ -105,6 +104,7 @@ impl Function {
         let table = stack.properties("Ledger").unwrap();
         aws.make("AWS::DynamoDB::Table", "ledger", &table).await.unwrap();
         let variables = [
+            ("AWS_LAMBDA_FUNCTION_NAME", "sweep".to_owned()),
             ("GOVERNANCE", json!([policy]).to_string()),
             ("ALERT_TOPIC_ARN", TOPIC.to_owned()),
             ("LEDGER_TABLE", "ledger".to_owned()),
@@ -199,11 +199,7 @@ impl Function {
         request_id: &str,
         time_left: Duration,
     ) -> anyhow::Result<Value> {
-        let invocation = Invocation {
-            request_id: request_id.to_owned(),
-            function: FUNCTION.to_owned(),
-            time_left,
-        };
+        let invocation = Invocation { request_id: request_id.to_owned(), time_left };
         let now = self.aws.state().now();
         handle(&self.context, event, &invocation, time(now)).await
     }
