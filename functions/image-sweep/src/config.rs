@@ -99,6 +99,12 @@ mod tests {
         check("false", &expect!["false"]);
         check("yes", &expect![[r#"SCAN_ON_PUSH: expected true or false, got "yes""#]]);
         check("unset", &expect!["SCAN_ON_PUSH is not set"]);
-        check_with("alerts", "true", &expect![[r#"ALERT_TOPIC_ARN: expected the ARN of a topic of Amazon SNS, got "alerts""#]]);
+        check_with(
+            "alerts",
+            "true",
+            &expect![[
+                r#"ALERT_TOPIC_ARN: expected the ARN of a topic of Amazon SNS, got "alerts""#
+            ]],
+        );
     }
 }
