@@ -70,10 +70,7 @@ impl Options {
     async fn run(&self) -> anyhow::Result<()> {
         let aws = LocalAws::default();
         let server = aws.serve((Ipv4Addr::LOCALHOST, self.port).into()).await;
-        let server = server.with_context(|| match self.port {
-            0 => "no port is to be had".to_owned(),
-            port => format!("port {port} is not to be had; --port takes another one"),
-        })?;
+        let server = server.context("--port")?;
         let slack = aws.slack().serve((Ipv4Addr::LOCALHOST, 0).into()).await?;
         let mut story = Story {
             account: ACCOUNT.to_owned(),

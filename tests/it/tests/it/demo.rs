@@ -177,7 +177,7 @@ fn a_port_that_is_taken_is_said_in_one_line() {
     let shown = demo(&["--port", &port], &folder("taken")).output().unwrap();
     let told = String::from_utf8(shown.stderr).unwrap();
     assert_eq!((shown.status.code(), told.lines().count()), (Some(1), 1), "{told}");
-    assert!(told.starts_with(&format!("cargo demo: port {port} is not to be had")), "{told}");
+    assert!(told.starts_with(&format!("cargo demo: --port: port {port} is in use")), "{told}");
 }
 
 /// A demonstration that is left up, until this is dropped.

@@ -27,7 +27,7 @@ pub fn of(story: &Story) -> Markup {
         _ => None,
     });
     let table = html! {
-        table.matrix {
+        table.matrix.stack {
             thead { tr {
                 th scope="col" { "Scanned" }
                 @for (_, title) in SEVERITIES { th.number scope="col" { (title) } }
@@ -57,9 +57,9 @@ pub fn of(story: &Story) -> Markup {
 fn row(nth: usize, alert: &Alert) -> Markup {
     let details = &alert.json["details"];
     let tags: Vec<&str> = list(&alert.json["image"], "tags").iter().map(word).collect();
-    let number = |value: &Value| match value.as_u64() {
-        Some(0) | None => html! { td.number { span.quiet { "0" } } },
-        Some(number) => html! { td.number { (number) } },
+    let number = |label: &str, value: &Value| match value.as_u64() {
+        Some(0) | None => html! { td.number data-label=(label) { span.quiet { "0" } } },
+        Some(number) => html! { td.number data-label=(label) { (number) } },
     };
     let failed = alert.field("kind") == "scan-failed";
     html! {
@@ -68,11 +68,11 @@ fn row(nth: usize, alert: &Alert) -> Markup {
             @if failed {
                 td colspan="8" { "not known: " (word(&details["status"])) }
             } @else {
-                @for (name, _) in SEVERITIES { (number(&details["counts"][name])) }
-                (number(&details["newTotal"])) (number(&details["fixedTotal"]))
-                (number(&details["acceptedTotal"]))
+                @for (name, title) in SEVERITIES { (number(title, &details["counts"][name])) }
+                (number("New", &details["newTotal"])) (number("Fixed", &details["fixedTotal"]))
+                (number("Accepted", &details["acceptedTotal"]))
             }
-            td {
+            td data-label=[(!failed).then_some("Compared with")] {
                 @match details["baseline"]["tag"].as_str() {
                     Some(tag) => (tag),
                     None => span.quiet { @if failed { "" } @else { "nothing: it is the first" } },
