@@ -28,19 +28,29 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 ///
 /// All clients that are built from it share its HTTP client, and so one set of TLS roots;
 /// left to themselves each would load its own.
-/// A call is given up after 30 seconds with all its retries, below any function's timeout.
 pub async fn config() -> SdkConfig {
-    let timeouts = TimeoutConfig::builder()
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http::client())
+        .timeout_config(timeouts())
+        .retry_config(retries())
+        .load()
+        .await
+}
+
+/// How long a call may take: with all its retries 30 seconds, below any function's timeout.
+#[must_use]
+pub fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
         .connect_timeout(http::CONNECT_TIMEOUT)
         .operation_attempt_timeout(Duration::from_secs(10))
         .operation_timeout(Duration::from_secs(30))
-        .build();
-    aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http::client())
-        .timeout_config(timeouts)
-        .retry_config(RetryConfig::standard().with_max_attempts(5))
-        .load()
-        .await
+        .build()
+}
+
+/// How often a call is tried.
+#[must_use]
+pub fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(5)
 }
 
 /// How long an invocation may take from now on: until its deadline. `cargo lambda watch` has ten

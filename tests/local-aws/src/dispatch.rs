@@ -113,6 +113,10 @@ impl LocalAws {
                 Ok(serve.await)
             }
             Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::HangAfter) => {
+                let _ = serve.await;
+                std::future::pending().await
+            }
             Some(Fault::Panic) => panic!("a defect while calling {}", called.operation),
             Some(Fault::KillBefore) => kill.await,
             Some(Fault::KillAfter) => {

@@ -15,6 +15,8 @@ pub enum Fault {
     Slow(Duration),
     /// No answer ever comes.
     Hang,
+    /// It is done, but no answer ever comes.
+    HangAfter,
     /// The caller's process has a defect just there; only for callers in this process.
     Panic,
     /// The caller's process is killed before anything was done; only for functions.
