@@ -5,7 +5,7 @@ mod version;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use aws::ledger::{Fact, Gathered, Gathering, Heard, Passing, Recalled};
 use aws::telemetry::Counts as Metrics;
 use chrono::{DateTime, Utc};
@@ -49,6 +49,8 @@ enum Known {
     Said(Found, String),
     /// That there is nothing to be known: the status, and ECR's words about it.
     Failed(String, Option<String>),
+    /// That a finding is closed, and why it is not known what else there is.
+    Closed(String),
     /// Nothing that anybody needs to hear of.
     Nothing,
 }
@@ -299,7 +301,8 @@ impl<'a> Invocation<'a> {
                 self.tell_of_failure(version, &status, description.as_deref()).await?;
                 return Ok(None);
             }
-            Known::Nothing => return Ok(None),
+            Known::Closed(why) if memory.told.is_open => return Err(self.unknown_end(&why)),
+            Known::Closed(_) | Known::Nothing => return Ok(None),
         };
         let same = memory.latest.as_ref().filter(|latest| latest.digest == version.digest);
         let known = same.map(|same| same.pushed).or(version.pushed).or(own);
@@ -315,6 +318,12 @@ impl<'a> Invocation<'a> {
             report = self.report(memory, &scanned, &risks);
         }
         self.print(version, &report);
+        if let Some(why) = &unread
+            && report.verdict == Verdict::Nothing
+            && may_be_over
+        {
+            return Err(self.unknown_end(why));
+        }
         self.tell(version, &scanned, &report, unread.as_deref()).await?;
         Ok(Some(memory.clone().after(&scanned, &report)))
     }
@@ -368,8 +377,7 @@ impl<'a> Invocation<'a> {
             Details::Unread(why) => why,
         };
         Ok(match &self.scan.said {
-            // That a finding is closed can wait for the next scan.
-            Said::Finding { .. } if active.is_empty() => Known::Nothing,
+            Said::Finding { .. } if active.is_empty() => Known::Closed(why),
             Said::Finding { .. } => {
                 let active = active.into_iter().map(|(_, finding)| finding).collect();
                 Known::Said(Found::Some(active), why)
@@ -381,6 +389,15 @@ impl<'a> Invocation<'a> {
                 bail!("{repository}@{digest} was scanned, and what was found cannot be read: {why}")
             }
         })
+    }
+
+    /// That an alert may be over, and cannot be ended: it is tried again, and ends in a queue.
+    /// There may be no other event that would end it.
+    fn unknown_end(&self, why: &str) -> anyhow::Error {
+        let About { repository, digest, .. } = &self.scan.about;
+        anyhow!(
+            "{repository}@{digest} may have no open findings any more, and that cannot be read: {why}"
+        )
     }
 
     /// When the event says what it says.

@@ -10,6 +10,7 @@ mod access;
 mod dashboard;
 mod demo;
 mod events;
+mod faults;
 mod lambda;
 mod pushes;
 mod readme;
@@ -33,21 +34,25 @@ const STACK_ID: &str = "arn:aws:cloudformation:us-east-1:123456789012:stack/ecr-
 const ATTRIBUTES: [&str; 6] =
     ["Arn", "Governance", "PolicyArn", "QueueName", "RepositoryUri", "TopicName"];
 
-/// The template with these parameters, and every resource made: each is called by its logical ID,
-/// and each attribute of it by that and its own name.
-fn evaluated(parameters: &[(&str, &str)]) -> Result<Stack<'static>, Error> {
-    static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
-        Template::read(include_str!("../../../../infra/sam/template.yaml")).unwrap()
-    });
-    let identity = Identity {
+/// What is deployed.
+static TEMPLATE: LazyLock<Template> =
+    LazyLock::new(|| Template::read(include_str!("../../../../infra/sam/template.yaml")).unwrap());
+
+fn identity() -> Identity {
+    Identity {
         account: ACCOUNT.to_owned(),
         region: REGION.to_owned(),
         name: "ecr-warden".to_owned(),
         id: STACK_ID.to_owned(),
-    };
+    }
+}
+
+/// The template with these parameters, and every resource made: each is called by its logical ID,
+/// and each attribute of it by that and its own name.
+fn evaluated(parameters: &[(&str, &str)]) -> Result<Stack<'static>, Error> {
     let parameters: BTreeMap<String, String> =
         parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let mut stack = Stack::new(&TEMPLATE, identity, &parameters)?;
+    let mut stack = Stack::new(&TEMPLATE, identity(), &parameters)?;
     for id in stack.resources()? {
         let attributes = ATTRIBUTES.map(|name| (name.to_owned(), format!("{id}.{name}")));
         let attributes = attributes.map(|(name, value)| (name, Value::String(value)));

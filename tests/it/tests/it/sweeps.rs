@@ -51,11 +51,11 @@ async fn deployed(enforcement: &str) -> (LocalAws, Server) {
 }
 
 /// What there is in the repository: the digest of each image, by what it is here.
-type Images = BTreeMap<String, String>;
+pub type Images = BTreeMap<String, String>;
 
 /// Puts images of all kinds in the repository, in the place of what was there, and tells nobody.
 /// Ten of `app` are kept. The tag that breaks the rules is another one each time, which is news.
-fn fill(aws: &LocalAws, time: usize) -> Images {
+pub fn fill(aws: &LocalAws, time: usize) -> Images {
     let mut state = aws.state();
     let now = state.now();
     let registry = state.ecr();

@@ -1,0 +1,325 @@
+//! Every call that a function makes, in every scenario of `events/`, going wrong in every way:
+//! in the end all is as if nothing had.
+//!
+//! The cases are not written down but recorded: a scenario is run once with nothing wrong, and
+//! then once for each of its calls and each kind of trouble, with Lambda's retries, a replay
+//! from the dead-letter queue where those have not helped, and the same event once more.
+//! `cargo test -p it faults -- --nocapture` prints how many cases ran and how many held.
+
+mod scenarios;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use local_aws::Fault;
+use serde_json::Value;
+
+use scenarios::{Scenario, scenarios};
+use world::{Function, SECRET, World};
+
+/// What goes wrong with a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Trouble {
+    /// It is throttled until the SDK's tries run out.
+    ThrottledOut,
+    /// It is throttled, and then fine.
+    Throttled,
+    /// The service is out of order until the SDK's tries run out.
+    ServerError,
+    /// It is denied until somebody mends the role.
+    Denied,
+    ResetBefore,
+    ResetAfter,
+    /// It takes longer than the function may.
+    TooSlow,
+    KilledBefore,
+    KilledAfter,
+}
+
+const TROUBLES: [Trouble; 9] = [
+    Trouble::ThrottledOut,
+    Trouble::Throttled,
+    Trouble::ServerError,
+    Trouble::Denied,
+    Trouble::ResetBefore,
+    Trouble::ResetAfter,
+    Trouble::TooSlow,
+    Trouble::KilledBefore,
+    Trouble::KilledAfter,
+];
+
+/// So many calls that no attempt makes more.
+const ALL: usize = 200;
+/// When a process is killed that waits for nothing but the call that never answers.
+const KILLED_AT: Duration = Duration::from_secs(5);
+
+impl Trouble {
+    /// Prepares it for the nth call of an operation, and gives when the attempt is cut off.
+    fn prepare(self, world: &World, function: Function, operation: &str, nth: usize) -> Duration {
+        let next = |count: usize, fault: &Fault| {
+            for of in nth..nth + count {
+                world.aws.fault(operation, of, fault.clone());
+            }
+        };
+        match self {
+            Self::ThrottledOut => next(5, &Fault::Error(400, "ThrottlingException")),
+            Self::Throttled => next(1, &Fault::Error(400, "ThrottlingException")),
+            Self::ServerError => next(5, &Fault::Error(500, "InternalServerError")),
+            Self::Denied => next(ALL, &Fault::Error(400, "AccessDeniedException")),
+            Self::ResetBefore => next(1, &Fault::ResetBefore),
+            Self::ResetAfter => next(1, &Fault::ResetAfter),
+            Self::TooSlow => next(ALL, &Fault::Slow(Duration::from_secs(3_600))),
+            Self::KilledBefore => next(ALL, &Fault::Hang),
+            Self::KilledAfter => next(ALL, &Fault::HangAfter),
+        }
+        match self {
+            Self::KilledBefore | Self::KilledAfter => KILLED_AT,
+            _ => world.time(function),
+        }
+    }
+}
+
+/// What there is in the end.
+struct End {
+    images: BTreeSet<String>,
+    told: Told,
+}
+
+/// The operations of a first, faultless attempt, and its end.
+async fn faultless(scenario: &Scenario) -> (Vec<String>, End) {
+    let (world, event) = scenario.prepare().await;
+    let time = world.time(scenario.function);
+    world.invoke(scenario.function, &event, "first", time, || ()).await.unwrap();
+    let calls = world.calls().into_iter().map(|(_, operation)| operation).collect();
+    let mut told = Told::default();
+    settle(&world, scenario.function, &event, &mut told).await.unwrap();
+    (calls, End { images: world.images(), told })
+}
+
+/// What was told.
+#[derive(Default)]
+struct Told {
+    /// How often each thing was.
+    times: BTreeMap<String, usize>,
+    /// Whether that was all that there is to be told of it.
+    is_incomplete: bool,
+    /// The messages in Slack.
+    shown: Vec<Value>,
+}
+
+/// Takes up what was told, and what our own pushes cause.
+async fn settle(
+    world: &World,
+    function: Function,
+    event: &Value,
+    told: &mut Told,
+) -> Result<(), Vec<String>> {
+    for alert in world.alerts() {
+        told.is_incomplete |= alert["details"]["complete"] == false;
+        for key in keys(&alert) {
+            *told.times.entry(key).or_default() += 1;
+        }
+    }
+    told.shown.extend(world.aws.slack().take_messages());
+    if function == Function::ImagePush {
+        let own = std::mem::take(&mut world.aws.state().events);
+        for (nth, own) in own.into_iter().filter(|own| own != event).enumerate() {
+            if own["detail"]["action-type"] == "PUSH" {
+                let id = format!("own-{nth}");
+                world.invoke(function, &own, &id, world.time(function), || ()).await?;
+            }
+        }
+        let changed = world.aws.state().events.len();
+        assert_eq!(changed, 0, "a push of ours is answered by another");
+    }
+    Ok(())
+}
+
+/// What an alert tells, one thing a line: of a cleanup each image that went.
+fn keys(alert: &Value) -> Vec<String> {
+    let kind = alert["kind"].as_str().unwrap();
+    let images = alert["details"]["images"].as_array();
+    if kind == "cleanup"
+        && let Some(images) = images.filter(|images| !images.is_empty())
+    {
+        let key = |image: &Value| format!("cleanup: {} {}", image["decision"], image["digest"]);
+        return images.iter().map(key).collect();
+    }
+    if kind == "scan-findings" {
+        // Where they could not be read they are told by their counts, in other words.
+        return vec![format!("{kind}: {}", alert["image"]["digest"])];
+    }
+    vec![format!("{kind}: {} {}", alert["title"], alert["image"]["digest"])]
+}
+
+/// Runs one case, and says what does not hold.
+async fn case(
+    scenario: &Scenario,
+    calls: &[String],
+    at: usize,
+    trouble: Trouble,
+    end: &End,
+) -> Result<(), String> {
+    let operation = &calls[at];
+    let nth = calls[..=at].iter().filter(|call| *call == operation).count();
+    let (world, event) = scenario.prepare().await;
+    let function = scenario.function;
+    let cut_off = trouble.prepare(&world, function, operation, nth);
+    let heal = || {
+        // Who is denied something is denied it until a person sees to it.
+        if trouble != Trouble::Denied {
+            world.aws.heal();
+        }
+    };
+    let mut told = Told::default();
+    let before = world.images();
+    let first = world.invoke(function, &event, "first", cut_off, heal).await;
+    world.aws.heal();
+    let reached = world.calls().iter().filter(|(_, call)| call == operation).count();
+    if reached < nth {
+        return Err("it was never called".to_owned());
+    }
+    // At no time has anything gone that a faultless run keeps.
+    let missing = before.intersection(&end.images).find(|image| !world.images().contains(*image));
+    if let Some(image) = missing {
+        return Err(format!("{image} went"));
+    }
+    // What is in the dead-letter queue is sent again once the role is mended; a sweep is
+    // followed by another one, and a day by the next.
+    let is_repeated = function == Function::ImageSweep || scenario.file == "each-day";
+    if let Err(errors) = &first {
+        leaked(&errors.join("\n"))?;
+    }
+    if first.is_err() || is_repeated {
+        deliver(scenario, &world, &event, "repeated").await?;
+    }
+    let settled = settle(&world, function, &event, &mut told).await;
+    settled.map_err(|errors| format!("our own push: {errors:?}"))?;
+    let images = world.images();
+    if images != end.images {
+        let differs: Vec<_> = images.symmetric_difference(&end.images).collect();
+        return Err(format!("it ends with other images: {differs:#?}"));
+    }
+    check_told(&told, &end.told, at, calls, trouble)?;
+    if function != Function::SlackNotifier {
+        // The same event once more has nothing to do and to tell.
+        deliver(scenario, &world, &event, "again").await?;
+        let again = world.alerts();
+        let is_complete = |alert: &Value| alert["details"]["complete"] == true;
+        if !again.is_empty() && !(told.is_incomplete && again.iter().all(is_complete)) {
+            return Err(format!("it is told again: {again:#?}"));
+        }
+        if world.images() != end.images {
+            return Err("the second delivery changes something".to_owned());
+        }
+    }
+    leaked(&local_aws::log::text())
+}
+
+/// Delivers an event an hour later, when nothing goes wrong any more.
+async fn deliver(
+    scenario: &Scenario,
+    world: &World,
+    event: &Value,
+    id: &str,
+) -> Result<(), String> {
+    world.aws.advance(Duration::from_secs(61 * 60));
+    let event = scenario.again(world, event).await;
+    let time = world.time(scenario.function);
+    let done = world.invoke(scenario.function, &event, id, time, || ()).await;
+    done.map_err(|errors| format!("{id}: {errors:?}"))
+}
+
+/// Whether something secret is in a text.
+fn leaked(text: &str) -> Result<(), String> {
+    match text.lines().find(|line| line.contains(SECRET)) {
+        Some(line) => Err(format!("a secret is in: {line}")),
+        None => Ok(()),
+    }
+}
+
+/// Everything was told, and once; twice at most where it was cut off between telling it and
+/// noting that.
+fn check_told(
+    told: &Told,
+    end: &Told,
+    at: usize,
+    calls: &[String],
+    trouble: Trouble,
+) -> Result<(), String> {
+    for key in told.times.keys() {
+        leaked(key)?;
+    }
+    let publish = calls.iter().position(|call| call == "Publish");
+    let is_after = matches!(trouble, Trouble::ResetAfter | Trouble::KilledAfter);
+    let may_be_twice = publish.is_some_and(|publish| at > publish || (at == publish && is_after));
+    let most = if may_be_twice { 2 } else { 1 };
+    for key in end.times.keys() {
+        match told.times.get(key) {
+            None => return Err(format!("not told: {key}; but {:#?}", told.times)),
+            Some(times) if *times > most => return Err(format!("told {times} times: {key}")),
+            Some(_) => {}
+        }
+    }
+    // Beside that, only that something could not be seen.
+    let more = told.times.keys().find(|key| {
+        let is_blind = key.starts_with("cleanup: ") || key.starts_with("self-audit: ");
+        !end.times.contains_key(*key) && !is_blind
+    });
+    if let Some(key) = more {
+        return Err(format!("told beside: {key}"));
+    }
+    if let Some(message) = end.shown.iter().find(|message| !told.shown.contains(message)) {
+        return Err(format!("not shown: {message}"));
+    }
+    if told.shown.len() > end.shown.len() { Err("shown twice".to_owned()) } else { Ok(()) }
+}
+
+/// Runs every case of a function's and prints how many held.
+async fn run(function: Function, floor: usize) {
+    let (mut ran, mut broken) = (0, Vec::new());
+    for scenario in scenarios(function) {
+        let (calls, end) = faultless(&scenario).await;
+        for at in 0..calls.len() {
+            for trouble in TROUBLES {
+                ran += 1;
+                if let Err(why) = case(&scenario, &calls, at, trouble, &end).await {
+                    let Scenario { file, parameters, .. } = &scenario;
+                    let nth = calls[..=at].iter().filter(|call| **call == calls[at]).count();
+                    broken.push(format!(
+                        "{file} {parameters:?}, {} {nth} {trouble:?}: {why}",
+                        calls[at]
+                    ));
+                }
+            }
+        }
+    }
+    let held = ran - broken.len();
+    #[expect(clippy::print_stdout, reason = "the figures are for reading")]
+    {
+        println!("faults of {}: {ran} cases, {held} held", function.folder());
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    assert!(ran >= floor, "only {ran} cases");
+}
+
+#[tokio::test(start_paused = true)]
+async fn image_push_ends_as_if_nothing_had_gone_wrong() {
+    run(Function::ImagePush, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn scan_complete_ends_as_if_nothing_had_gone_wrong() {
+    run(Function::ScanComplete, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn image_sweep_ends_as_if_nothing_had_gone_wrong() {
+    run(Function::ImageSweep, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn slack_notifier_ends_as_if_nothing_had_gone_wrong() {
+    run(Function::SlackNotifier, 1).await;
+}

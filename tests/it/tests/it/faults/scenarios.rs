@@ -1,0 +1,275 @@
+//! What each file of `events/` tells of, made real: an event is only worth sending where the
+//! image is there, the scan was done, and the repository is full.
+
+use std::time::Duration;
+
+use local_aws::ecr::scan::finding::{basic_finding, enhanced_finding};
+use serde_json::{Value, json};
+
+use super::world::{Function, World};
+use crate::sweeps::fill;
+
+/// A file of `events/` in a stack with these parameters.
+#[derive(Clone)]
+pub struct Scenario {
+    pub function: Function,
+    pub file: String,
+    event: Value,
+    pub parameters: Parameters,
+}
+
+type Parameters = &'static [(&'static str, &'static str)];
+
+const NAMES: (&str, &str) = ("RepositoryNamePatterns", "infrastructure deployments");
+const ARCHIVE: Parameters =
+    &[NAMES, ("InfrastructureTagEnforcement", "archive"), ("DeploymentsTagEnforcement", "archive")];
+const REPORT: Parameters = &[NAMES, ("InfrastructureTagEnforcement", "report")];
+const DELETE: Parameters = &[("CleanupEnforcement", "delete")];
+const NO_CLEANUP: Parameters = &[("CleanupEnforcement", "report")];
+const INSPECTOR: Parameters = &[("InUseSource", "inspector")];
+
+/// The settings in which a function does different things about an event.
+fn settings(function: Function, file: &str) -> &'static [Parameters] {
+    match (function, file) {
+        (Function::ImagePush, _) => &[&[NAMES], ARCHIVE, REPORT],
+        (Function::ImageSweep, "scheduled") => &[&[], DELETE, NO_CLEANUP, INSPECTOR],
+        (Function::ImageSweep, "confirm") => &[&[], DELETE],
+        (Function::ImageSweep | Function::ScanComplete | Function::SlackNotifier, _) => &[&[]],
+    }
+}
+
+/// Every file of a function's in each of its settings.
+pub fn scenarios(function: Function) -> Vec<Scenario> {
+    let of = |(file, event): (String, Value)| {
+        settings(function, &file).iter().map(move |&parameters| {
+            let (file, event) = (file.clone(), event.clone());
+            Scenario { function, file, event, parameters }
+        })
+    };
+    function.events().into_iter().flat_map(of).collect()
+}
+
+impl Scenario {
+    /// A world of its own in which there is what the event tells of, and the event.
+    pub async fn prepare(&self) -> (World, Value) {
+        let world = World::new(self.parameters).await;
+        let event = match self.function {
+            Function::ImagePush => self.pushed(&world),
+            Function::ScanComplete => self.scanned(&world).await,
+            Function::ImageSweep => self.swept(&world).await,
+            Function::SlackNotifier => self.event.clone(),
+        };
+        // What was done and told until now is not of this event.
+        {
+            let mut state = world.aws.state();
+            state.ecr().events.clear();
+            state.events.clear();
+            state.calls.clear();
+            state.deliveries.clear();
+        }
+        let _ = local_aws::log::text();
+        (world, event)
+    }
+
+    /// The event with another digest, also where it stands in a tag.
+    fn of_image(&self, before: &str, digest: &str) -> Value {
+        let text = self.event.to_string().replace(before, digest);
+        let text = text.replace(&before[7..19], &digest[7..19]);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn pushed(&self, world: &World) -> Value {
+        let detail = &self.event["detail"];
+        let repository = detail["repository-name"].as_str().unwrap();
+        expect_repository(world, repository);
+        let digest = {
+            let mut state = world.aws.state();
+            let now = state.now();
+            let registry = state.ecr();
+            let mut image = || registry.push_made_up(repository, &[], now).unwrap();
+            if detail["manifest-media-type"].as_str().unwrap().contains("index") {
+                let parts = [image(), image()];
+                registry.push_index(repository, &parts, &[], now).unwrap()
+            } else {
+                image()
+            }
+        };
+        let event = self.of_image(detail["image-digest"].as_str().unwrap(), &digest);
+        if let Some(tag) = event["detail"]["image-tag"].as_str().filter(|tag| !tag.is_empty()) {
+            tag_by_hand(world, repository, &digest, tag);
+        }
+        event
+    }
+
+    async fn scanned(&self, world: &World) -> Value {
+        let detail = &self.event["detail"];
+        if self.event["source"] == "aws.events" {
+            // A week from now: its owner is to hear of it.
+            let risk = json!([{"id": "CVE-1", "until": "2026-11-30", "reason": "x", "owner": "y"}]);
+            let name = world.variable(self.function, "ACCEPTED_RISKS_PARAMETER");
+            let risks = json!({"Name": name, "Value": risk.to_string(), "Overwrite": true});
+            world.ask("ssm", "AmazonSSM.PutParameter", &risks).await;
+            return self.event.clone();
+        }
+        let of_ecr = "aws_ecr_container_image";
+        let is_finding = self.event["detail-type"] == "Inspector2 Finding";
+        let container = &detail["resources"][0]["details"]["awsEcrContainerImage"];
+        let named =
+            if is_finding { &container["repositoryName"] } else { &detail["repository-name"] };
+        let Some(named) = named.as_str() else {
+            assert_eq!(self.file, "inspector-scan-of-a-server", "{of_ecr}");
+            return self.event.clone();
+        };
+        let repository = named.rsplit('/').next().unwrap();
+        expect_repository(world, repository);
+        let is_enhanced = self.event["source"] == "aws.inspector2";
+        if is_enhanced {
+            enhance(world);
+        }
+        self.scanned_before(world, repository, is_enhanced).await;
+
+        let tags = if is_finding { &container["imageTags"] } else { &detail["image-tags"] };
+        let tags: Vec<&str> =
+            tags.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let digest = push(world, repository, &tags);
+        if self.file == "part-of-an-index" {
+            self.put_into_index(world, repository, &digest).await;
+        }
+        let before = if is_finding { &container["imageHash"] } else { &detail["image-digest"] };
+        let event = self.of_image(before.as_str().unwrap(), &digest);
+        let now = world.aws.state().now();
+        if is_finding {
+            let id = detail["packageVulnerabilityDetails"]["vulnerabilityId"].as_str().unwrap();
+            let level = detail["severity"].as_str().unwrap();
+            let finding = enhanced_finding(id, level, "openssl", "3.0.17", Some("3.0.18"));
+            let status = detail["status"].as_str().unwrap();
+            let mut state = world.aws.state();
+            state.ecr().tell_of_finding(repository, &digest, &finding, "ACTIVE", now).unwrap();
+            if status == "CLOSED" {
+                let told = state.ecr().events.pop().unwrap();
+                drop(state);
+                world.attempt(self.function, &told, "before").await.unwrap();
+                let mut state = world.aws.state();
+                state.ecr().tell_of_finding(repository, &digest, &finding, status, now).unwrap();
+            }
+        } else {
+            let outcome = if detail["scan-status"] == "FAILED" {
+                Err(("FAILED", "UnsupportedImageError: the operating system is not supported"))
+            } else {
+                Ok(self.findings(is_enhanced))
+            };
+            world.aws.state().ecr().complete_scan(repository, &digest, outcome, now).unwrap();
+        }
+        event
+    }
+
+    /// The findings that the event counts; one where it does not.
+    fn findings(&self, is_enhanced: bool) -> Vec<Value> {
+        let one = |level: &str, nth: u64| {
+            let id = format!("CVE-2026-{level}-{nth}");
+            if is_enhanced {
+                enhanced_finding(&id, level, "openssl", "3.0.17", Some("3.0.18"))
+            } else {
+                basic_finding(&id, level, "openssl", "3.0.17")
+            }
+        };
+        let Some(counts) = self.event["detail"]["finding-severity-counts"].as_object() else {
+            return vec![one("HIGH", 0)];
+        };
+        let levels = counts.iter().filter(|(level, _)| *level != "TOTAL");
+        levels
+            .flat_map(|(level, count)| (0..count.as_u64().unwrap()).map(|nth| one(level, nth)))
+            .collect()
+    }
+
+    /// The version of litellm before this one had a finding, which was told.
+    async fn scanned_before(&self, world: &World, repository: &str, is_enhanced: bool) {
+        if is_enhanced || repository == "scratch" {
+            return;
+        }
+        let digest = push(world, repository, &["litellm-v1.80.4"]);
+        let finding = basic_finding("CVE-2026-BEFORE", "HIGH", "curl", "8.5.0");
+        let told = {
+            let mut state = world.aws.state();
+            let now = state.now();
+            state.ecr().complete_scan(repository, &digest, Ok(vec![finding]), now).unwrap();
+            state.ecr().events.pop().unwrap()
+        };
+        world.attempt(self.function, &told, "before").await.unwrap();
+        world.aws.advance(Duration::from_secs(1));
+    }
+
+    /// `image-push` has noted of which index the image is.
+    async fn put_into_index(&self, world: &World, repository: &str, digest: &str) {
+        let mut pushed = Function::ImagePush.events()["index"].clone();
+        let index = {
+            let mut state = world.aws.state();
+            let now = state.now();
+            state.ecr().push_index(repository, &[digest], &["litellm-v1.80.5"], now).unwrap()
+        };
+        pushed["detail"]["image-digest"] = index.into();
+        pushed["detail"]["image-tag"] = "litellm-v1.80.5".into();
+        world.attempt(Function::ImagePush, &pushed, "index").await.unwrap();
+    }
+
+    /// The event, as whoever sent it sends it again: of what is confirmed, what has been read
+    /// anew; and who sees to things once a day does so on the next.
+    pub async fn again(&self, world: &World, event: &Value) -> Value {
+        if self.file == "each-day" {
+            world.aws.advance(Duration::from_secs(24 * 60 * 60));
+        }
+        if self.file == "confirm" { self.confirmed(world).await } else { event.clone() }
+    }
+
+    async fn confirmed(&self, world: &World) -> Value {
+        let read = json!({"repository": "deployments", "mode": "report"});
+        let read = world.attempt(self.function, &read, "read").await.unwrap();
+        let mut event = self.event.clone();
+        event["confirm"] = read["hash"].clone();
+        event
+    }
+
+    async fn swept(&self, world: &World) -> Value {
+        fill(&world.aws, 0);
+        enhance(world);
+        if self.file == "confirm" {
+            return self.confirmed(world).await;
+        }
+        let mut event = self.event.clone();
+        if self.file == "explain" {
+            event["image"] = "app-v0.4.0".into();
+        }
+        event
+    }
+}
+
+/// Has Inspector scan the registry.
+fn enhance(world: &World) {
+    let filters = json!([{"filter": "*", "filterType": "WILDCARD"}]);
+    let rules = json!([{"scanFrequency": "CONTINUOUS_SCAN", "repositoryFilters": filters}]);
+    let scanning = json!({"scanType": "ENHANCED", "rules": rules});
+    world.aws.by_hand("PutRegistryScanningConfiguration", &scanning).unwrap();
+}
+
+/// Makes a repository that is not of the stack.
+fn expect_repository(world: &World, name: &str) {
+    if world.aws.state().ecr().repository(name).is_err() {
+        world.aws.by_hand("CreateRepository", &json!({"repositoryName": name})).unwrap();
+    }
+}
+
+fn push(world: &World, repository: &str, tags: &[&str]) -> String {
+    let mut state = world.aws.state();
+    let now = state.now();
+    state.ecr().push_made_up(repository, tags, now).unwrap()
+}
+
+fn tag_by_hand(world: &World, repository: &str, digest: &str, tag: &str) {
+    let image = world.aws.state().ecr().image(repository, digest).unwrap().clone();
+    let put = json!({
+        "repositoryName": repository,
+        "imageManifest": image.manifest_text,
+        "imageTag": tag,
+    });
+    world.aws.by_hand("PutImage", &put).unwrap();
+}
