@@ -20,7 +20,7 @@ use crate::Context;
 use crate::arn::RepositoryArn;
 use crate::request::{Kind, PhysicalId, Request};
 use crate::response::Data;
-use crate::stack::{code, once_permitted, rolling_back};
+use crate::stack::{code, once_permitted, removing, rolling_back};
 
 /// The type's name in a template.
 pub const RESOURCE_TYPE: &str = "Custom::EcrRepository";
@@ -170,11 +170,14 @@ pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data
     let told_to = request.properties.get("OnDelete").and_then(Value::as_str);
     let mut with_images = told_to == Some("delete-with-images");
     if with_images && standing.as_ref().is_some_and(|standing| !standing.empty) {
-        // A creation that is rolled back may have taken up what had images long before, so
-        // a roll-back, or not to know, keeps them.
-        with_images = !rolling_back(context, request, true).await;
+        // A creation that is rolled back may have taken up what had images long before, and a
+        // late copy of the request may come when there are others.
+        with_images = removing(context, request).await;
         if !with_images {
-            warn!(repository.name = %arn.name, "OnDelete is delete-with-images, but not in a roll-back");
+            warn!(
+                repository.name = %arn.name,
+                "OnDelete is delete-with-images, but only while the stack removes something, and not in a roll-back"
+            );
         }
     }
     let removal = reconcile::removal(standing.as_ref(), &request.owner(), with_images);

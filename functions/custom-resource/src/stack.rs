@@ -27,6 +27,18 @@ pub async fn rolling_back(context: &Context, request: &Request, unknown: bool) -
     }
 }
 
+/// Whether the stack is removing something just now, and not rolling back. A request may be
+/// delivered once more when nobody asks for anything any more. Not to know is to keep.
+pub async fn removing(context: &Context, request: &Request) -> bool {
+    match status(context, &request.stack_id).await {
+        Ok(status) => status.ends_with("IN_PROGRESS") && !status.contains("ROLLBACK"),
+        Err(error) => {
+            warn!("cannot tell whether the stack removes anything: {error:#}");
+            false
+        }
+    }
+}
+
 async fn status(context: &Context, stack_id: &str) -> anyhow::Result<String> {
     let described = context.cloudformation.describe_stacks().stack_name(stack_id).send().await;
     let stacks = described.map_err(aws::explain).context("describing the stack")?;

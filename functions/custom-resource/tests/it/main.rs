@@ -11,6 +11,7 @@
 mod envelope;
 mod exclusion;
 mod lifecycle;
+mod matrix;
 mod privileges;
 mod push_pull;
 mod removal;

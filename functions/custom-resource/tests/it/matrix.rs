@@ -1,0 +1,352 @@
+//! Sequences of what CloudFormation sends, with every call going wrong in every way: each
+//! request is answered, no repository goes with its images unless that was asked for, and once
+//! what failed is repeated, all is as if nothing had gone wrong.
+//!
+//! The cases are recorded, not written down: a sequence is run once with nothing wrong, and then
+//! once for each call of each of its requests and each kind of trouble. `cargo test -p
+//! custom-resource matrix -- --nocapture` prints how many ran and how many held.
+//!
+//! What a request was answered cannot be remembered by the function. So a request that is
+//! delivered again is answered the same if it was done; if it failed, it may be done by then,
+//! but CloudFormation has believed the first answer.
+
+mod stack;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use local_aws::{Fault, LocalAws};
+use serde_json::{Value, json};
+
+use crate::{event, with};
+use stack::{Point, Stack};
+
+/// What goes wrong with a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Trouble {
+    /// It is throttled until the SDK's tries run out.
+    ThrottledOut,
+    /// It is throttled, and then fine.
+    Throttled,
+    /// The service is out of order until the SDK's tries run out.
+    ServerError,
+    /// It is denied until somebody mends the role.
+    Denied,
+    ResetBefore,
+    ResetAfter,
+    /// It takes longer than the function may.
+    TooSlow,
+    KilledBefore,
+    KilledAfter,
+}
+
+const TROUBLES: [Trouble; 9] = [
+    Trouble::ThrottledOut,
+    Trouble::Throttled,
+    Trouble::ServerError,
+    Trouble::Denied,
+    Trouble::ResetBefore,
+    Trouble::ResetAfter,
+    Trouble::TooSlow,
+    Trouble::KilledBefore,
+    Trouble::KilledAfter,
+];
+
+impl Trouble {
+    fn prepare(self, aws: &LocalAws, operation: &str, nth: usize) {
+        // More than any request makes.
+        const ALL: usize = 100;
+        let (count, fault) = match self {
+            Self::ThrottledOut => (5, Fault::Error(400, "ThrottlingException")),
+            Self::Throttled => (1, Fault::Error(400, "ThrottlingException")),
+            Self::ServerError => (5, Fault::Error(500, "ServerException")),
+            Self::Denied => (ALL, Fault::Error(403, "AccessDeniedException")),
+            Self::ResetBefore => (1, Fault::ResetBefore),
+            Self::ResetAfter => (1, Fault::ResetAfter),
+            Self::TooSlow => (ALL, Fault::Slow(Duration::from_secs(3_600))),
+            Self::KilledBefore => (ALL, Fault::Hang),
+            Self::KilledAfter => (ALL, Fault::HangAfter),
+        };
+        for nth in nth..nth + count {
+            aws.fault(operation, nth, fault.clone());
+        }
+    }
+
+    fn kills(self) -> bool {
+        matches!(self, Self::KilledBefore | Self::KilledAfter)
+    }
+}
+
+/// What somebody does with the stack, or what befalls it.
+#[derive(Clone, Debug)]
+enum Step {
+    Create(Value),
+    Update(Value),
+    Delete,
+    /// The request of the step of this number is delivered again.
+    Again(usize),
+    /// Images are pushed into every repository.
+    Images(usize),
+    /// Somebody else makes a repository, or attaches what is ours.
+    Foreign,
+    Attach,
+}
+
+/// Takes a step; whether what it was meant to do was done. `requests` has the number of each
+/// step's own request.
+fn take(stack: &mut Stack, step: &Step, requests: &[usize]) -> bool {
+    match step {
+        Step::Create(properties) => return stack.create(properties),
+        Step::Update(properties) => return stack.update(properties),
+        Step::Delete => return stack.delete(),
+        Step::Again(step) => return stack.again(requests[*step]),
+        Step::Images(count) => {
+            let mut state = stack.aws.state();
+            let names: Vec<String> = state.ecr().repositories.keys().cloned().collect();
+            for name in names {
+                for nth in 0..*count {
+                    let tag = format!("v1.0.{nth}");
+                    let at = crate::NOW - crate::DAY;
+                    state.ecr().push_made_up(&name, &[&tag], at).unwrap();
+                }
+            }
+        }
+        Step::Foreign => {
+            let input =
+                json!({"repositoryName": "infrastructure", "imageTagMutability": "MUTABLE"});
+            stack.aws.by_hand("CreateRepository", &input).unwrap();
+        }
+        Step::Attach => {
+            for policy in stack.aws.state().iam.policies.values_mut() {
+                policy.roles.insert("gitlab".to_owned());
+            }
+        }
+    }
+    true
+}
+
+/// Runs a sequence; gives the stack, and whether each step did what it was meant to. Where
+/// `expected` says that it has to, it is taken again once nothing goes wrong any more.
+fn run(
+    create: &Value,
+    steps: &[Step],
+    point: Option<Point>,
+    expected: Option<&[bool]>,
+) -> (Stack, Vec<bool>) {
+    let mut stack = Stack::new(create, point);
+    let (mut done, mut requests) = (Vec::new(), Vec::new());
+    for (nth, step) in steps.iter().enumerate() {
+        requests.push(stack.sent.len());
+        let mut is_done = take(&mut stack, step, &requests);
+        let timed_out = std::mem::take(&mut stack.timed_out);
+        if expected.is_some_and(|expected| is_done != expected[nth] || timed_out) {
+            stack.heal();
+            requests[nth] = stack.sent.len();
+            is_done = take(&mut stack, step, &requests);
+        }
+        done.push(is_done);
+    }
+    stack.heal();
+    (stack, done)
+}
+
+/// What does not hold of a sequence in which something went wrong; `blind` if that was to ask
+/// CloudFormation.
+fn broken(
+    blind: bool,
+    stack: &mut Stack,
+    done: &[bool],
+    faultless: &Stack,
+    expected: &[bool],
+) -> Vec<String> {
+    let mut broken = std::mem::take(&mut stack.broken);
+    if done != expected {
+        broken.push(format!("done: {done:?}, not {expected:?}"));
+    }
+    let (is, should) = (stack.state(), faultless.state());
+    // Where nobody can tell whether images may go, they stay.
+    let is_kept = blind && should["repositories"] == json!({}) && is["repositories"] != json!({});
+    if !is_kept {
+        differing("", &is, &should, &mut broken);
+    }
+    for answers in stack.answers.values() {
+        for answer in answers {
+            let reason = answer["Reason"].as_str().unwrap_or_default();
+            if reason.contains("marked-secret") {
+                broken.push(format!("a secret is told: {reason}"));
+            }
+        }
+    }
+    broken
+}
+
+/// Where one differs from the other.
+fn differing(at: &str, is: &Value, should: &Value, differs: &mut Vec<String>) {
+    match (is, should) {
+        (Value::Object(one), Value::Object(other)) => {
+            let names: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+            for name in names {
+                let at = format!("{at}/{name}");
+                differing(&at, &is[name.as_str()], &should[name.as_str()], differs);
+            }
+        }
+        _ if is == should => {}
+        _ => differs.push(format!("{at} is {is} and not {should}")),
+    }
+}
+
+/// Runs all cases of these sequences, and prints how many held.
+fn check(what: &str, create: &Value, sequences: &[(&str, Vec<Step>)]) {
+    local_aws::log::collect();
+    let (mut ran, mut failures) = (0, Vec::new());
+    for (name, steps) in sequences {
+        let (mut faultless, expected) = run(create, steps, None, None);
+        assert!(faultless.broken.is_empty(), "{name}: {:?}", faultless.broken);
+        let unanswered = faultless.answers.iter().find(|(_, answers)| answers.is_empty());
+        assert_eq!(unanswered, None, "{name}");
+        let calls = std::mem::take(&mut faultless.calls);
+        for (request, calls) in calls.iter().enumerate() {
+            for (at, operation) in calls.iter().enumerate() {
+                let nth = calls[..=at].iter().filter(|call| *call == operation).count();
+                for trouble in TROUBLES {
+                    ran += 1;
+                    let point = Point { request, operation: operation.clone(), nth, trouble };
+                    let (mut stack, done) = run(create, steps, Some(point), Some(&expected));
+                    let blind = operation == "DescribeStacks";
+                    let broken = broken(blind, &mut stack, &done, &faultless, &expected);
+                    if !broken.is_empty() {
+                        let type_ =
+                            &faultless.sent[request.min(faultless.sent.len() - 1)]["RequestType"];
+                        failures.push(format!(
+                            "{name}, request {request} ({type_}), {operation} {nth} {trouble:?}: {}",
+                            broken.join("; ")
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    let log = local_aws::log::text();
+    assert!(!log.contains("marked-secret"), "a secret is in the log");
+    #[expect(clippy::print_stdout, reason = "the figures are for reading")]
+    {
+        println!("CloudFormation, {what}: {ran} cases, {} held", ran - failures.len());
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(ran > 100, "only {ran} cases");
+}
+
+/// The properties with one of another value.
+fn set(properties: &Value, name: &str, value: impl Into<Value>) -> Value {
+    with(json!({"ResourceProperties": properties}), &format!("ResourceProperties.{name}"), value)
+        ["ResourceProperties"]
+        .clone()
+}
+
+#[test]
+fn a_repository_ends_as_if_nothing_had_gone_wrong() {
+    use Step::{Again, Create, Delete, Foreign, Images, Update};
+    let create = event("create-infrastructure");
+    let made = create["ResourceProperties"].clone();
+    let changed = event("update-infrastructure")["ResourceProperties"].clone();
+    let other = set(&made, "RepositoryName", "renamed");
+    let refused = set(&made, "EncryptionType", "AES256");
+    let bulk = set(&set(&made, "LifecycleScope", "repository"), "LifecycleTagCount", "5");
+    let on_delete = |value: &str| set(&made, "OnDelete", value);
+    let adopted = set(&on_delete("delete-with-images"), "OnExisting", "adopt");
+    let sequences = [
+        ("made and changed", vec![Create(made.clone()), Update(changed.clone())]),
+        (
+            "changed and back",
+            vec![Create(made.clone()), Images(2), Update(changed.clone()), Update(made.clone())],
+        ),
+        ("a change that is refused", vec![Create(made.clone()), Images(2), Update(refused)]),
+        ("a change that would expire many", vec![Create(made.clone()), Images(60), Update(bulk)]),
+        ("made and empty", vec![Create(made.clone()), Delete]),
+        ("kept", vec![Create(made.clone()), Images(2), Delete]),
+        ("kept unless empty", vec![Create(on_delete("delete-if-empty")), Images(2), Delete]),
+        ("gone with its images", vec![Create(on_delete("delete-with-images")), Images(2), Delete]),
+        ("somebody else's", vec![Foreign, Images(2), Create(made.clone())]),
+        (
+            "adopted",
+            vec![
+                Foreign,
+                Images(2),
+                Create(adopted.clone()),
+                Update(set(&adopted, "ScanOnPush", "false")),
+                Delete,
+            ],
+        ),
+        ("renamed", vec![Create(made.clone()), Images(2), Update(other.clone())]),
+        ("renamed while empty", vec![Create(made.clone()), Update(other)]),
+        ("made twice", vec![Create(made.clone()), Again(0), Images(2), Again(0)]),
+        (
+            "a late copy of an update",
+            vec![Create(made.clone()), Update(changed.clone()), Update(made.clone()), Again(1)],
+        ),
+        (
+            "a late copy of a creation",
+            vec![Create(made.clone()), Images(2), Update(changed), Again(0), Delete],
+        ),
+        (
+            "deleted twice",
+            vec![
+                Create(on_delete("delete-with-images")),
+                Delete,
+                Again(1),
+                Create(made.clone()),
+                Images(2),
+                Again(1),
+            ],
+        ),
+        ("made once more", vec![Create(made.clone()), Delete, Create(made)]),
+    ];
+    check("Custom::EcrRepository", &create, &sequences);
+}
+
+#[test]
+fn a_push_pull_policy_ends_as_if_nothing_had_gone_wrong() {
+    use Step::{Again, Attach, Create, Delete, Update};
+    let create = event("create-push-pull-policy");
+    let made = create["ResourceProperties"].clone();
+    let other =
+        set(&made, "RepositoryArns", json!(["arn:aws:ecr:us-east-1:123456789012:repository/apps"]));
+    let moved = set(&other, "AttachToRoleArns", json!(["arn:aws:iam::123456789012:role/gitlab"]));
+    let refused =
+        set(&made, "RepositoryArns", json!(["arn:aws:ecr:eu-west-1:123456789012:repository/apps"]));
+    let nowhere = set(&made, "AttachToRoleArns", json!(["arn:aws:iam::123456789012:role/missing"]));
+    let sequences = [
+        ("made and gone", vec![Create(made.clone()), Delete]),
+        ("changed", vec![Create(made.clone()), Update(other.clone()), Update(made.clone())]),
+        ("moved", vec![Create(made.clone()), Update(moved), Delete]),
+        ("a change that is refused", vec![Create(made.clone()), Update(refused)]),
+        ("a role that is not there", vec![Create(nowhere.clone())]),
+        (
+            "a change to a role that is not there",
+            vec![Create(made.clone()), Update(nowhere), Delete],
+        ),
+        ("attached by others", vec![Create(made.clone()), Attach, Delete]),
+        ("made twice", vec![Create(made.clone()), Again(0), Delete, Again(2)]),
+        (
+            "a late copy of an update",
+            vec![Create(made.clone()), Update(other), Update(made), Again(1)],
+        ),
+    ];
+    check("Custom::EcrPushPullPolicy", &create, &sequences);
+}
+
+#[test]
+fn a_pull_time_exclusion_ends_as_if_nothing_had_gone_wrong() {
+    use Step::{Again, Create, Delete, Update};
+    let create = event("create-pull-time-exclusion");
+    let made = create["ResourceProperties"].clone();
+    let role = |name: &str| format!("arn:aws:iam::123456789012:role/{name}");
+    let other = set(&made, "RoleArns", json!([role("scanner")]));
+    let both = set(&made, "RoleArns", json!([role("scanner"), role("backup")]));
+    let sequences = [
+        ("made and gone", vec![Create(made.clone()), Delete]),
+        ("changed", vec![Create(made.clone()), Update(other), Update(both), Delete]),
+        ("made twice", vec![Create(made), Again(0), Delete, Again(2)]),
+    ];
+    check("Custom::EcrPullTimeExclusion", &create, &sequences);
+}

@@ -1,0 +1,275 @@
+//! CloudFormation's side of one custom resource, by
+//! <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/crpg-ref-requesttypes.html>:
+//! what it sends, which answer it believes, and what it does when something has failed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use custom_resource::{Context, handle};
+use local_aws::LocalAws;
+use local_aws::iam::Role;
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+
+use super::Trouble;
+use crate::NOW;
+
+/// How long the function may take.
+const TIMEOUT: Duration = Duration::from_secs(300);
+/// When a process is killed that waits for nothing but a call that is never answered.
+const KILLED_AT: Duration = Duration::from_secs(5);
+
+/// Where a call goes wrong: in the request of this number, and which call of an operation.
+#[derive(Clone, Debug)]
+pub struct Point {
+    pub request: usize,
+    pub operation: String,
+    pub nth: usize,
+    pub trouble: Trouble,
+}
+
+/// A stack with one resource, and the AWS that it is in.
+pub struct Stack {
+    pub aws: LocalAws,
+    create: Value,
+    /// The resource: what it is called, and what it was made or changed with last.
+    resource: Option<(String, Value)>,
+    /// What was sent, in order.
+    pub sent: Vec<Value>,
+    /// The calls of each request.
+    pub calls: Vec<Vec<String>>,
+    /// Each answer that was taken, by the request's ID.
+    pub answers: BTreeMap<String, Vec<Value>>,
+    pub point: Option<Point>,
+    /// Whether a request of the last step was not answered.
+    pub timed_out: bool,
+    /// What must not be, and was.
+    pub broken: Vec<String>,
+}
+
+/// A runtime of an attempt's own, which ends with it and with whatever it had begun.
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
+
+impl Stack {
+    /// A stack whose resource is made by this request.
+    pub fn new(create: &Value, point: Option<Point>) -> Self {
+        let aws = LocalAws::default();
+        {
+            let mut state = aws.state();
+            state.set_clock(Some(NOW));
+            let roles = ["github-actions", "gitlab"].map(|name| (name.to_owned(), Role::default()));
+            state.iam.roles.extend(roles);
+        }
+        let (resource, sent, calls, answers) = (None, Vec::new(), Vec::new(), BTreeMap::new());
+        let (broken, timed_out) = (Vec::new(), false);
+        let create = create.clone();
+        Self { aws, create, resource, sent, calls, answers, point, timed_out, broken }
+    }
+
+    /// Makes the resource, or undoes that; whether it is there.
+    pub fn create(&mut self, properties: &Value) -> bool {
+        let mut request = self.create.clone();
+        request["ResourceProperties"] = properties.clone();
+        let (made, id) = self.ask("CREATE_IN_PROGRESS", request.clone());
+        if made {
+            self.resource = Some((id, properties.clone()));
+        } else {
+            request["RequestType"] = "Delete".into();
+            request["PhysicalResourceId"] = id.into();
+            self.must("ROLLBACK_IN_PROGRESS", &request);
+        }
+        made
+    }
+
+    /// Changes the resource, or undoes that; whether it is changed.
+    pub fn update(&mut self, properties: &Value) -> bool {
+        let Some((id, before)) = self.resource.clone() else { return false };
+        let mut request = self.create.clone();
+        request["RequestType"] = "Update".into();
+        request["PhysicalResourceId"] = id.clone().into();
+        request["ResourceProperties"] = properties.clone();
+        request["OldResourceProperties"] = before.clone();
+        let (changed, new) = self.ask("UPDATE_IN_PROGRESS", request.clone());
+        if changed {
+            self.resource = Some((new.clone(), properties.clone()));
+        } else {
+            let mut back = request.clone();
+            back["ResourceProperties"] = before.clone();
+            back["OldResourceProperties"] = properties.clone();
+            self.must("UPDATE_ROLLBACK_IN_PROGRESS", &back);
+        }
+        // What is called otherwise is another one: the one that is not needed any more goes.
+        if new != id {
+            let (id, properties) = if changed { (id, &before) } else { (new, properties) };
+            let mut request = self.create.clone();
+            request["RequestType"] = "Delete".into();
+            request["PhysicalResourceId"] = id.into();
+            request["ResourceProperties"] = properties.clone();
+            self.must("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", &request);
+        }
+        changed
+    }
+
+    /// Removes the resource; whether it is gone.
+    pub fn delete(&mut self) -> bool {
+        let Some((id, properties)) = self.resource.clone() else { return true };
+        let mut request = self.create.clone();
+        request["RequestType"] = "Delete".into();
+        request["PhysicalResourceId"] = id.into();
+        request["ResourceProperties"] = properties;
+        let (gone, _) = self.ask("DELETE_IN_PROGRESS", request);
+        if gone {
+            self.resource = None;
+        }
+        gone
+    }
+
+    /// Delivers a request again that was sent before, by its number; whether it is answered as
+    /// the first time.
+    pub fn again(&mut self, number: usize) -> bool {
+        let request = self.sent[number].clone();
+        // By then the stack is at rest.
+        "UPDATE_COMPLETE".clone_into(&mut self.aws.state().stack_status);
+        let first = self.answers[request["RequestId"].as_str().unwrap()].first().cloned();
+        self.deliver(&request) == first
+    }
+
+    /// A request that has to succeed, at the latest once nothing goes wrong any more.
+    fn must(&mut self, status: &str, request: &Value) {
+        for _ in 0..2 {
+            if self.ask(status, request.clone()).0 {
+                return;
+            }
+            self.heal();
+        }
+        self.broken.push(format!("{status} fails for good"));
+    }
+
+    /// From now on nothing goes wrong.
+    pub fn heal(&mut self) {
+        self.aws.heal();
+        self.point = None;
+    }
+
+    /// Sends a request, and gives whether it succeeded, and how the resource is called then.
+    fn ask(&mut self, status: &str, mut request: Value) -> (bool, String) {
+        status.clone_into(&mut self.aws.state().stack_status);
+        let number = self.sent.len();
+        request["RequestId"] = format!("00000000-0000-4000-8000-{number:012}").into();
+        let own = request["PhysicalResourceId"].as_str().map(str::to_owned);
+        self.sent.push(request.clone());
+        let answer = self.deliver(&request);
+        match answer {
+            Some(answer) => {
+                let id = answer["PhysicalResourceId"].as_str().unwrap().to_owned();
+                (answer["Status"] == "SUCCESS", id)
+            }
+            // It has waited for as long as `ServiceTimeout` says. What was to be made has a
+            // name that CloudFormation makes up.
+            None => (false, own.unwrap_or_else(|| "warden-Repository-1A2B3C4D5E6F".to_owned())),
+        }
+    }
+
+    /// As Lambda delivers it: once more, up to twice, where an attempt has not ended by itself.
+    /// Gives the first answer of these attempts, which is the one that counts.
+    fn deliver(&mut self, request: &Value) -> Option<Value> {
+        let id = request["RequestId"].as_str().unwrap().to_owned();
+        let before = self.with_images();
+        let is_late = !self.aws.state().stack_status.ends_with("IN_PROGRESS");
+        let number = self.calls.len();
+        let mut limit = TIMEOUT;
+        if let Some(point) = self.point.clone().filter(|point| point.request == number) {
+            point.trouble.prepare(&self.aws, &point.operation, point.nth);
+            if point.trouble.kills() {
+                limit = KILLED_AT;
+            }
+        }
+        let mut answers = Vec::new();
+        for attempt in 0..3 {
+            let ended = self.attempt(request, limit);
+            let calls = std::mem::take(&mut self.aws.state().calls);
+            let calls = calls.into_iter().map(|call| call.operation).collect();
+            if attempt == 0 {
+                self.calls.push(calls);
+            }
+            answers.append(&mut self.aws.state().answers);
+            if self.point.as_ref().is_some_and(|point| point.trouble != Trouble::Denied) {
+                self.aws.heal();
+            }
+            if ended {
+                break;
+            }
+            limit = TIMEOUT;
+        }
+        self.check_images(request, &before, is_late);
+        let differs = answers.iter().find(|answer| **answer != answers[0]);
+        self.broken.extend(differs.map(|it| format!("answered {} and {it}", answers[0])));
+        self.timed_out |= answers.is_empty();
+        let first = answers.first().cloned();
+        self.answers.entry(id).or_default().extend(answers);
+        first
+    }
+
+    /// One attempt, in a process of its own; whether it ended by itself.
+    fn attempt(&self, request: &Value, limit: Duration) -> bool {
+        let config = self.aws.config().into_builder();
+        let config = config.retry_config(aws::retries()).timeout_config(aws::timeouts()).build();
+        let context = Arc::new(Context::new(&config).unwrap());
+        let deadline = SystemTime::now() + TIMEOUT;
+        runtime().block_on(async {
+            tokio::time::timeout(limit, handle(&context, request, deadline)).await.is_ok()
+        })
+    }
+
+    /// The repositories that have images.
+    fn with_images(&self) -> BTreeSet<String> {
+        let mut state = self.aws.state();
+        let full = state.ecr().repositories.iter().filter(|(_, it)| !it.images.is_empty());
+        full.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// No repository with images has gone unless that was asked for.
+    fn check_images(&mut self, request: &Value, before: &BTreeSet<String>, is_late: bool) {
+        let is_asked_for = request["RequestType"] == "Delete"
+            && !is_late
+            && request["ResourceProperties"]["OnDelete"] == "delete-with-images"
+            && request["ResourceProperties"]["OnExisting"] != "adopt";
+        let after = self.with_images();
+        for gone in before.difference(&after).filter(|_| !is_asked_for) {
+            self.broken.push(format!("{gone} went with its images"));
+        }
+    }
+
+    /// Everything that requests can change, but for what tells how often that was.
+    pub fn state(&self) -> Value {
+        let excluded = self.aws.by_hand("ListPullTimeUpdateExclusions", &json!({})).unwrap();
+        let mut state = self.aws.state();
+        let policies: BTreeMap<String, Value> = state
+            .iam
+            .policies
+            .iter()
+            .map(|(arn, policy)| {
+                let document = policy.versions.get(&policy.default);
+                (arn.clone(), json!([policy.tags, document, policy.roles, policy.users]))
+            })
+            .collect();
+        let repositories: BTreeMap<String, Value> = state
+            .ecr()
+            .repositories
+            .iter()
+            .map(|(name, it)| {
+                let images: Vec<&str> = it.images.iter().map(|it| it.digest.as_str()).collect();
+                let all = json!([it.described, it.tags, it.lifecycle, it.policy, images]);
+                (name.clone(), all)
+            })
+            .collect();
+        json!({
+            "policies": policies,
+            "repositories": repositories,
+            "excluded": excluded["pullTimeUpdateExclusions"],
+        })
+    }
+}
