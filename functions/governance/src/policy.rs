@@ -413,6 +413,22 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_name_that_could_not_be_seen_and_a_value_that_is_too_long_are_shown_as_they_are() {
+        check_problems(
+            &[
+                ("LifecycleTagCount", "9".repeat(1_000).into()),
+                ("Governance.Scan", json!({"": "x", "\n": "x", "Threshold ": "HIGH"})),
+            ],
+            &expect![[r#"
+                LifecycleTagCount: expected a whole number from 1 to 100000, got "99999999999999999999999999999999999999999999999999999999999999999999999999999999…"
+                Governance.Scan."": unknown property; the nearest known one is Threshold
+                Governance.Scan."\n": unknown property; the nearest known one is Threshold
+                Governance.Scan."Threshold ": unknown property; the nearest known one is Threshold
+            "#]],
+        );
+    }
+
+    #[test]
     fn a_keep_count_that_is_missing_empty_zero_or_no_number_is_refused() {
         for value in [
             Value::Null,

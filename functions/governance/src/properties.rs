@@ -118,7 +118,7 @@ impl<'a> Reader<'a> {
             let (from, to) = range.into_inner();
             self.problem(
                 name,
-                format!("expected a whole number from {from} to {to}, got {text:?}"),
+                format!("expected a whole number from {from} to {to}, got {:?}", shown(&text)),
             );
             start
         })
@@ -221,7 +221,12 @@ impl<'a> Reader<'a> {
                 Some(nearest) => format!("unknown property; the nearest known one is {nearest}"),
                 None => "unknown property".to_owned(),
             };
-            let property = format!("{}{}", self.path, shown(name));
+            let name = shown(name);
+            // In quotes where it would not be seen to be one.
+            let is_plain =
+                !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+            let name = if is_plain { name } else { format!("{name:?}") };
+            let property = format!("{}{name}", self.path);
             self.problems.push(Problem { property, message });
         }
         self.problems

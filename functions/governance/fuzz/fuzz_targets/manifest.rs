@@ -35,7 +35,11 @@ struct Image<'a> {
 /// The parts, in whatever order they stand.
 fn check_children(manifest: &str) {
     let Ok(parts) = children(manifest) else { return };
+    // A list may stand for an object, where it is read.
     let mut value: Value = serde_json::from_str(manifest).expect("JSON");
+    if !value.is_object() {
+        return;
+    }
     let backwards: Vec<Value> =
         value["manifests"].as_array().into_iter().flatten().rev().cloned().collect();
     let digests = backwards.iter().filter_map(|it| it["digest"].as_str());
