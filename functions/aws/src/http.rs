@@ -6,15 +6,23 @@
 //! not logged of these.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime::client::orchestrator::operation::Operation;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
 use aws_smithy_runtime_api::client::interceptors::context::{Error, Output};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
+use aws_smithy_runtime_api::client::runtime_components::{
+    RuntimeComponents, RuntimeComponentsBuilder,
+};
 use aws_smithy_runtime_api::client::ser_de::DeserializeResponse;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
@@ -32,10 +40,54 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The most bytes that are read of an answer.
 const LARGEST_ANSWER: usize = 16 * 1_024;
 
+/// When the TLS roots are read, which takes three times as long as all else at a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Roots {
+    /// At the start, when Lambda gives a whole processor: for functions that always call.
+    AtStart,
+    /// At the first call: for a function most of whose events end without any.
+    AtFirstCall,
+}
+
 /// The HTTP client of a process.
 #[must_use]
-pub fn client() -> SharedHttpClient {
-    Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https()
+pub fn client(roots: Roots) -> SharedHttpClient {
+    let hyper = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
+    let is_ready = AtomicBool::new(roots == Roots::AtFirstCall);
+    SharedHttpClient::new(Client { hyper, is_ready })
+}
+
+/// The SDK's own client, which reads the roots for each client of a service that is built with
+/// it, and then again for the connections; this one does so once at most.
+#[derive(Debug)]
+struct Client {
+    hyper: SharedHttpClient,
+    is_ready: AtomicBool,
+}
+
+impl HttpClient for Client {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        self.hyper.http_connector(settings, components)
+    }
+
+    fn validate_base_client_config(
+        &self,
+        components: &RuntimeComponentsBuilder,
+        config: &ConfigBag,
+    ) -> Result<(), BoxError> {
+        if self.is_ready.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.hyper.validate_base_client_config(components, config)
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        self.hyper.connector_metadata()
+    }
 }
 
 /// What was answered, whatever the status: that one of them is an error is for the caller to say.

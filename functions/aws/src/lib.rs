@@ -26,11 +26,11 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 /// Loads the configuration from the environment, as Lambda sets it.
 ///
-/// All clients that are built from it share its HTTP client, and so one set of TLS roots;
-/// left to themselves each would load its own.
-pub async fn config() -> SdkConfig {
+/// All clients that are built from it share its HTTP client, and so one set of TLS roots, read
+/// when it is said; left to themselves each would load its own.
+pub async fn config(roots: http::Roots) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http::client())
+        .http_client(http::client(roots))
         .timeout_config(timeouts())
         .retry_config(retries())
         .load()

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, anyhow, bail};
+use aws::http::Roots;
 use aws_config::SdkConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use governance::properties::nearest;
@@ -67,7 +68,7 @@ impl Context {
 /// Serves the Lambda runtime until it ends the process.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
     aws::telemetry::init();
-    let context = Arc::new(Context::new(&aws::config().await)?);
+    let context = Arc::new(Context::new(&aws::config(Roots::AtStart).await)?);
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
         let context = Arc::clone(&context);
         async move {

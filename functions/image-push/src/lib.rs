@@ -19,6 +19,7 @@ pub mod registry;
 
 use anyhow::bail;
 use aws::alerts::Topic;
+use aws::http::Roots;
 use aws::ledger::{Before, Claim, Fact, Ledger};
 use aws::telemetry::Counts;
 use aws_config::SdkConfig;
@@ -73,7 +74,8 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     aws::telemetry::init();
     let config = Config::read(std::env::vars())
         .inspect_err(|error| error!("the function's environment: {error:#}"))?;
-    let context = &Context::new(config, &aws::config().await);
+    // Most pushes end without a call.
+    let context = &Context::new(config, &aws::config(Roots::AtFirstCall).await);
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         let request_id = &event.context.request_id;
         let handled = handle(context, &event.payload, request_id, Utc::now()).await;

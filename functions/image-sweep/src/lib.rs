@@ -28,6 +28,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use aws::alerts::Topic;
+use aws::http::Roots;
 use aws::ledger::{Begun, Ledger};
 use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
@@ -91,7 +92,7 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     aws::telemetry::init();
     let config = Config::read(std::env::vars())
         .inspect_err(|error| error!("the function's environment: {error:#}"))?;
-    let context = &Context::new(config, &aws::config().await);
+    let context = &Context::new(config, &aws::config(Roots::AtStart).await);
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         let invocation = Invocation {
             time_left: aws::time_left(&event.context, SystemTime::now()),

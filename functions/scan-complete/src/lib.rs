@@ -21,6 +21,7 @@ mod round;
 mod scan;
 
 use aws::alerts::Topic;
+use aws::http::Roots;
 use aws::ledger::{Before, Claim, Fact, Ledger};
 use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
@@ -69,7 +70,7 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     aws::telemetry::init();
     let config = Config::read(std::env::vars())
         .inspect_err(|error| error!("the function's environment: {error:#}"))?;
-    let context = &Context::new(config, &aws::config().await);
+    let context = &Context::new(config, &aws::config(Roots::AtStart).await);
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         let request_id = &event.context.request_id;
         let handled = handle(context, &event.payload, request_id, Utc::now()).await;

@@ -19,6 +19,7 @@ pub mod webhook;
 use std::time::{Duration, SystemTime};
 
 use anyhow::bail;
+use aws::http::Roots;
 use aws_config::SdkConfig;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
@@ -52,7 +53,7 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     aws::telemetry::init();
     let config = Config::read(std::env::vars())
         .inspect_err(|error| error!("the function's environment: {error:#}"))?;
-    let context = &Context::new(config, &aws::config().await)?;
+    let context = &Context::new(config, &aws::config(Roots::AtStart).await)?;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         let left = aws::time_left(&event.context, SystemTime::now());
         let until = Instant::now() + left.saturating_sub(TIME_TO_END);

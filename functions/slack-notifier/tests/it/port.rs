@@ -17,7 +17,10 @@ async fn on_a_port() -> (Function, Server, local_aws::server::Server) {
     let aws = function.aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     function.put_secret(&format!("{}/services/T000/B000/{SECRET}", slack.endpoint())).await;
     let sdk = function.aws.config().to_builder();
-    let sdk = sdk.http_client(::aws::http::client()).endpoint_url(aws.endpoint()).build();
+    let sdk = sdk
+        .http_client(::aws::http::client(::aws::http::Roots::AtStart))
+        .endpoint_url(aws.endpoint())
+        .build();
     function.context = Context::new(config(&function.arn), &sdk).unwrap();
     (function, slack, aws)
 }
@@ -63,7 +66,10 @@ async fn nobody_there_and_no_such_host_are_errors_without_the_url() {
     for origin in [nobody.as_str(), "https://webhook.invalid"] {
         function.put_secret(&format!("{origin}/services/T000/B000/{SECRET}")).await;
         let sdk = function.aws.config().to_builder();
-        let sdk = sdk.http_client(::aws::http::client()).endpoint_url(aws.endpoint()).build();
+        let sdk = sdk
+            .http_client(::aws::http::client(::aws::http::Roots::AtStart))
+            .endpoint_url(aws.endpoint())
+            .build();
         let context = Context::new(config(&function.arn), &sdk).unwrap();
         let until = Instant::now() + Duration::from_millis(1_500);
         let handled = slack_notifier::handle(&context, &event("tag-violation"), until).await;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let ecr = &Client::new(&aws::config().await);
+    let ecr = &Client::new(&aws::config(aws::http::Roots::AtStart).await);
     let count = async |event: LambdaEvent<Value>| {
         let repository = event.payload.get("repository").and_then(Value::as_str);
         count(ecr, repository.unwrap_or_default()).await
