@@ -5,6 +5,10 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 use tracing::level_filters::LevelFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Writes logs to standard output from now on, at the level that Lambda's logging
 /// configuration asks for (`AWS_LAMBDA_LOG_LEVEL`), or `INFO`.
@@ -18,7 +22,15 @@ pub fn init() {
         .with_span_list(false)
         .with_target(false)
         .with_max_level(level.unwrap_or(LevelFilter::INFO))
+        .finish()
+        .with(filter_fn(is_harmless))
         .init();
+}
+
+/// Whether what is logged there may be read by anybody: the runtime logs events as they came,
+/// and whoever has the URL that CloudFormation is to be answered at can answer in our name.
+fn is_harmless(of: &Metadata<'_>) -> bool {
+    *of.level() != Level::TRACE || !of.target().starts_with("lambda_runtime")
 }
 
 /// Counts of one invocation, which CloudWatch makes metrics of in the namespace `EcrWarden`.

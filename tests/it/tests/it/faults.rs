@@ -6,8 +6,8 @@
 //! from the dead-letter queue where those have not helped, and the same event once more.
 //! `cargo test -p it faults -- --nocapture` prints how many cases ran and how many held.
 
-mod scenarios;
-mod world;
+pub mod scenarios;
+pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -116,6 +116,7 @@ async fn settle(
     told: &mut Told,
 ) -> Result<(), Vec<String>> {
     for alert in world.alerts() {
+        leaked(&alert.to_string()).map_err(|why| vec![why])?;
         told.is_incomplete |= alert["details"]["complete"] == false;
         for key in keys(&alert) {
             *told.times.entry(key).or_default() += 1;
@@ -195,7 +196,7 @@ async fn case(
         deliver(scenario, &world, &event, "repeated").await?;
     }
     let settled = settle(&world, function, &event, &mut told).await;
-    settled.map_err(|errors| format!("our own push: {errors:?}"))?;
+    settled.map_err(|errors| format!("what was told and pushed: {errors:?}"))?;
     let images = world.images();
     if images != end.images {
         let differs: Vec<_> = images.symmetric_difference(&end.images).collect();
@@ -248,9 +249,6 @@ fn check_told(
     calls: &[String],
     trouble: Trouble,
 ) -> Result<(), String> {
-    for key in told.times.keys() {
-        leaked(key)?;
-    }
     let publish = calls.iter().position(|call| call == "Publish");
     let is_after = matches!(trouble, Trouble::ResetAfter | Trouble::KilledAfter);
     let may_be_twice = publish.is_some_and(|publish| at > publish || (at == publish && is_after));

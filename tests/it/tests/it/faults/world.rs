@@ -46,13 +46,17 @@ impl Function {
 
     /// Its events, by the names of their files.
     pub fn events(self) -> BTreeMap<String, Value> {
-        let folder: PathBuf =
-            [env!("CARGO_MANIFEST_DIR"), "../../events", self.folder()].iter().collect();
-        let read = |path: &Path| serde_json::from_str(&std::fs::read_to_string(path).unwrap());
-        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let name = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
-        files.map(|path| (name(&path), read(&path).unwrap())).collect()
+        events(self.folder())
     }
+}
+
+/// The files of a folder of `events/`, by their names.
+pub fn events(folder: &str) -> BTreeMap<String, Value> {
+    let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../../events", folder].iter().collect();
+    let read = |path: &Path| serde_json::from_str(&std::fs::read_to_string(path).unwrap());
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let name = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    files.map(|path| (name(&path), read(&path).unwrap())).collect()
 }
 
 /// A deployed stack.

@@ -1,0 +1,152 @@
+//! What is secret stays so: the webhook's URL, the URL that CloudFormation is answered at, and
+//! what calls are signed with are in no log line, at no level, and in no alert, answer or letter.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use local_aws::cloudformation::Deployment;
+use local_aws::lambda::Function;
+use local_aws::slack::Reply;
+use local_aws::{LocalAws, RESPONSE_URL};
+use serde_json::{Value, json};
+
+use crate::faults::world::{Function as Listener, events};
+use crate::{TEMPLATE, program};
+
+/// It stands in the URL that answers go to, too.
+const SECRET: &str = "marked-secret";
+
+/// The deployed stack, whose functions log at this level and sign with what is marked, and the
+/// ports of both.
+async fn deployed(level: &str) -> (LocalAws, local_aws::server::Server, local_aws::slack::Server) {
+    let aws = LocalAws::default();
+    let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let slack = aws.slack().serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let url = format!("{}/services/T0000000/B0000000/{SECRET}", slack.endpoint());
+    let secret = json!({"Name": "slack", "SecretString": url});
+    let request = http::Request::post("/")
+        .header("x-amz-target", "secretsmanager.CreateSecret")
+        .body(secret.to_string().into())
+        .unwrap();
+    let made = aws.services().handle("secretsmanager", request).await;
+    let made: Value = serde_json::from_slice(made.body()).unwrap();
+    let secret = made["ARN"].as_str().unwrap().to_owned();
+    let parameters = BTreeMap::from([("SlackWebhookSecretArn".to_owned(), secret)]);
+    let deployment = Deployment {
+        template: &TEMPLATE,
+        name: "stack",
+        parameters: &parameters,
+        program: program(),
+    };
+    aws.deploy(&deployment, |_| ()).await.unwrap();
+    aws.lambda().retry_after([Duration::from_millis(10), Duration::from_millis(10)]);
+    for name in aws.lambda().functions() {
+        let function = aws.lambda().function(&name).unwrap();
+        let mut environment = function.environment.clone();
+        for (name, value) in [
+            ("AWS_LAMBDA_LOG_LEVEL", level),
+            ("AWS_SECRET_ACCESS_KEY", SECRET),
+            ("AWS_SESSION_TOKEN", SECRET),
+        ] {
+            environment.insert(name.to_owned(), value.to_owned());
+        }
+        aws.lambda().create(Function { environment, ..function });
+    }
+    (aws, server, slack)
+}
+
+/// Sends every event there is, as it is and without what it needs, to a Slack that is out of
+/// order at times.
+async fn drive(aws: &LocalAws) {
+    let folders = [
+        ("custom-resource", "stack-CustomResourceFunction"),
+        (Listener::ImagePush.folder(), "stack-ImagePushFunction"),
+        (Listener::ScanComplete.folder(), "stack-ScanCompleteFunction"),
+        (Listener::ImageSweep.folder(), "stack-ImageSweepFunction"),
+        (Listener::SlackNotifier.folder(), "stack-SlackNotifierFunction"),
+    ];
+    let path = RESPONSE_URL.splitn(4, '/').nth(3).unwrap();
+    for (folder, function) in folders {
+        for (_, mut event) in events(folder) {
+            if event.get("ResponseURL").is_some() {
+                event["ResponseURL"] = format!("{}/{path}", aws.endpoint().unwrap()).into();
+            }
+            let replies = [
+                Reply::Answer(500, "Cannot POST /services/T0000000/B0000000/marked-secret"),
+                Reply::Reset,
+            ];
+            aws.slack().next(replies);
+            aws.lambda().invoke_async(function, event.clone()).unwrap();
+            let mut wrong = event;
+            wrong["ResponseURL"] = format!("http://127.0.0.1:9/{SECRET}").into();
+            wrong["detail"] = json!({"repository-name": 1});
+            wrong["Records"] = json!(SECRET.len());
+            aws.lambda().invoke_async(function, wrong).unwrap();
+        }
+    }
+    // What Slack refuses for good ends in a letter.
+    aws.lambda().settled().await;
+    aws.slack().always(Some(Reply::Answer(404, "no_service")));
+    for (_, event) in events("slack-notifier") {
+        aws.lambda().invoke_async("stack-SlackNotifierFunction", event).unwrap();
+    }
+    aws.lambda().settled().await;
+}
+
+/// The first line of a text in which something secret stands.
+fn leak(text: &str) -> Option<&str> {
+    text.lines().find(|line| line.contains(SECRET))
+}
+
+async fn check(level: &str) {
+    let (aws, _server, _slack) = deployed(level).await;
+    drive(&aws).await;
+    for name in aws.lambda().functions() {
+        let log = aws.lambda().log(&name);
+        assert!(log.lines().count() > 10, "{name} at {level} logs {log}");
+        assert_eq!(leak(&log), None, "{name} at {level}");
+    }
+    let answers = std::mem::take(&mut aws.state().answers);
+    assert!(answers.len() > 5, "{answers:#?}");
+    assert_eq!(leak(&json!(answers).to_string()), None);
+    let deliveries = std::mem::take(&mut aws.state().deliveries);
+    let told: Vec<&str> = deliveries.iter().map(|it| it.message.as_str()).collect();
+    assert_eq!(leak(&told.join("\n")), None);
+    // What failed is handed on as it came, with the reason: what is secret in it is the sender's.
+    let mut letters = 0;
+    while let Some(letter) = receive(&aws).await {
+        letters += 1;
+        assert_eq!(leak(&letter["responsePayload"].to_string()), None, "{letter:#}");
+    }
+    assert!(letters > 5, "{letters}");
+}
+
+/// The next message of the queue of what failed.
+async fn receive(aws: &LocalAws) -> Option<Value> {
+    let ask = async |operation: &str, input: Value| -> Value {
+        let request = http::Request::post("/")
+            .header("x-amz-target", format!("AmazonSQS.{operation}"))
+            .body(input.to_string().into())
+            .unwrap();
+        serde_json::from_slice(aws.services().handle("sqs", request).await.body())
+            .unwrap_or_default()
+    };
+    let url =
+        ask("GetQueueUrl", json!({"QueueName": "stack-FailedEvents"})).await["QueueUrl"].clone();
+    let received = ask("ReceiveMessage", json!({"QueueUrl": url})).await;
+    let message = received["Messages"].get(0)?.clone();
+    let delete = json!({"QueueUrl": url, "ReceiptHandle": message["ReceiptHandle"]});
+    ask("DeleteMessage", delete).await;
+    serde_json::from_str(message["Body"].as_str()?).ok()
+}
+
+#[tokio::test]
+async fn nothing_secret_is_logged_told_or_handed_on() {
+    check("info").await;
+}
+
+#[tokio::test]
+async fn nothing_secret_is_logged_at_the_most_talkative_level() {
+    check("trace").await;
+}
