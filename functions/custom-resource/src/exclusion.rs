@@ -35,7 +35,7 @@ enum Action {
 }
 
 /// Reads the properties and names every mistake in them at once.
-fn desired(properties: &Value, stack: &Stack) -> Result<Vec<String>, Invalid> {
+pub fn desired(properties: &Value, stack: &Stack) -> Result<Vec<String>, Invalid> {
     let mut reader = Reader::new(properties);
     for name in ["ServiceToken", "ServiceTimeout", "PolicyVersion"] {
         reader.ignore(name);

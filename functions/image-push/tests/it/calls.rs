@@ -1,11 +1,6 @@
-//! How many calls of AWS each kind of push costs, and that the role has leave for these and
-//! no others.
+//! How many calls of AWS each kind of push costs.
 
-use std::collections::BTreeSet;
-
-use local_aws::template::Template;
-
-use crate::{Function, TEMPLATE, push_index};
+use crate::{Function, push_index};
 
 /// The calls of the last of these tags' push, the others being there before.
 async fn calls(enforcement: &str, repository: &str, tags: &[&str]) -> Vec<String> {
@@ -90,34 +85,4 @@ async fn a_violation_costs_what_its_enforcement_needs() {
             "BatchWriteItem"
         ])
     );
-}
-
-/// What the calls depend on without being called: SNS's use of the key, Lambda's writing of
-/// the log, and its handing on of what failed.
-const DEPENDENT: [&str; 7] = [
-    "kms:Decrypt",
-    "kms:GenerateDataKey",
-    "logs:CreateLogStream",
-    "logs:PutLogEvents",
-    "sqs:SendMessage",
-    "xray:PutTelemetryRecords",
-    "xray:PutTraceSegments",
-];
-
-#[tokio::test]
-async fn the_role_grants_what_the_function_calls_and_nothing_else() {
-    let mut needed: BTreeSet<String> = DEPENDENT.map(str::to_owned).into();
-    for enforcement in ["report", "quarantine", "archive"] {
-        let function = Function::new(enforcement).await;
-        let (_, mut events) =
-            function.push("infrastructure", &["litellm-1.80.5", "litellm-v1.0.0"]);
-        events.extend(push_index(&function, "openwebui-0.6.36", 3).2);
-        function.aws.state().calls.clear();
-        function.handle_all(&events).await;
-        let state = function.aws.state();
-        needed
-            .extend(state.calls.iter().map(|call| format!("{}:{}", call.service, call.operation)));
-    }
-    let template = Template::read(TEMPLATE).unwrap();
-    assert_eq!(template.actions("ImagePushRole"), needed);
 }

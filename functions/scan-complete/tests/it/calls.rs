@@ -1,11 +1,8 @@
-//! What a scan costs, and that the role grants just that.
+//! What a scan costs.
 
-use std::collections::BTreeSet;
-
-use local_aws::template::Template;
 use serde_json::Value;
 
-use crate::{Function, OPERATIONS, TEMPLATE, basic, enhanced, event};
+use crate::{Function, basic, enhanced};
 
 async fn calls(function: &Function, event: &Value) -> Vec<String> {
     function.aws.state().calls.clear();
@@ -66,41 +63,4 @@ async fn findings_of_inspector_say_when_their_image_was_pushed() {
     let page = "DescribeImageScanFindings";
     let expected = ["UpdateItem", page, "GetParameter", "Publish", "UpdateItem"];
     assert_eq!(calls(&function, &scan).await, expected);
-}
-
-/// What the calls depend on without being called: SNS's use of the key, ECR's of Inspector,
-/// Lambda's writing of the log, and its handing on of what failed.
-const DEPENDENT: [&str; 8] = [
-    "inspector2:ListFindings",
-    "kms:Decrypt",
-    "kms:GenerateDataKey",
-    "logs:CreateLogStream",
-    "logs:PutLogEvents",
-    "sqs:SendMessage",
-    "xray:PutTelemetryRecords",
-    "xray:PutTraceSegments",
-];
-
-#[tokio::test(start_paused = true)]
-async fn the_role_grants_what_the_function_calls_and_nothing_else() {
-    let function = Function::enhanced().await;
-    let images = function.push_index("litellm-v1.80.5", 2).await;
-    let tagged = function.push(&["litellm-v1.80.6"]);
-    let events = [
-        function.scan(&images[0], Ok(enhanced("CVE-1:HIGH"))),
-        function.finding(&tagged, &enhanced("CVE-2:HIGH")[0], "ACTIVE"),
-        function.scan(&tagged, Ok(Vec::new())),
-        event("each-day"),
-    ];
-    function.aws.state().calls.clear();
-    for event in &events {
-        function.handle(event, event["id"].as_str().unwrap()).await.unwrap();
-    }
-    let mut needed: BTreeSet<String> = DEPENDENT.map(str::to_owned).into();
-    let calls = std::mem::take(&mut function.aws.state().calls);
-    let called: BTreeSet<&str> = calls.iter().map(|call| call.operation.as_str()).collect();
-    assert_eq!(called, OPERATIONS.into());
-    needed.extend(calls.iter().map(|call| format!("{}:{}", call.service, call.operation)));
-    let template = Template::read(TEMPLATE).unwrap();
-    assert_eq!(template.actions("ScanCompleteRole"), needed);
 }

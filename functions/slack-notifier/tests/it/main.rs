@@ -7,7 +7,6 @@
     reason = "a test ends where something is off"
 )]
 
-mod calls;
 mod delivery;
 mod input;
 mod port;
@@ -22,7 +21,6 @@ use slack_notifier::config::Config;
 use slack_notifier::{Context, handle};
 use tokio::time::Instant;
 
-const TEMPLATE: &str = include_str!("../../../../infra/sam/template.yaml");
 /// What must be in no log line and in no error.
 const SECRET: &str = "marked-secret";
 /// As much time as Lambda gives.

@@ -1,0 +1,67 @@
+//! A role grants what its function calls, what those calls depend on, and nothing else: each
+//! function in every scenario of `events/`, in every setting that makes it call something else.
+//! That of the custom resource is compared beside its own tests, by all it can be asked for.
+//!
+//! `cargo test -p it privileges -- --nocapture` prints the comparison.
+
+use std::collections::BTreeSet;
+
+use crate::TEMPLATE;
+use crate::faults::scenarios::scenarios;
+use crate::faults::world::Function;
+
+/// What is asked for without being called, by which roles, and why.
+const DEPENDENT: &[(&str, &[Function], &str)] = {
+    use Function::{ImagePush, ImageSweep, ScanComplete, SlackNotifier};
+    const ALL: &[Function] = &[ImagePush, ScanComplete, ImageSweep, SlackNotifier];
+    const TELL: &[Function] = &[ImagePush, ScanComplete, ImageSweep];
+    const READ: &[Function] = &[ScanComplete, ImageSweep];
+    &[
+        ("logs:CreateLogStream", ALL, "Lambda writes the function's log"),
+        ("logs:PutLogEvents", ALL, "the same"),
+        ("sqs:SendMessage", ALL, "Lambda hands on an event that failed"),
+        ("xray:PutTelemetryRecords", ALL, "Lambda traces, where `Tracing` is Active"),
+        ("xray:PutTraceSegments", ALL, "the same"),
+        ("kms:Decrypt", ALL, "the key of the topic, and of the webhook's secret"),
+        ("kms:GenerateDataKey", TELL, "the key of the topic"),
+        ("inspector2:ListFindings", READ, "ECR asks Inspector for enhanced findings as the caller"),
+    ]
+};
+
+/// What a function calls in all its scenarios.
+async fn called(function: Function) -> BTreeSet<String> {
+    let mut called = BTreeSet::new();
+    for scenario in scenarios(function) {
+        let (world, event) = scenario.prepare().await;
+        let time = world.time(function);
+        world.invoke(function, &event, "request", time, || ()).await.unwrap();
+        called.extend(world.calls().iter().map(|(service, call)| format!("{service}:{call}")));
+    }
+    called
+}
+
+async fn check(function: Function, role: &str) {
+    let called = called(function).await;
+    let dependent: BTreeSet<String> = DEPENDENT
+        .iter()
+        .filter(|(_, of, why)| of.contains(&function) && !why.is_empty())
+        .map(|(action, ..)| (*action).to_owned())
+        .collect();
+    let granted = TEMPLATE.actions(role);
+    #[expect(clippy::print_stdout, reason = "the comparison is for reading")]
+    {
+        let (called, dependent) = (called.len(), dependent.len());
+        println!("{role}: {} granted, {called} called, {dependent} depended on", granted.len());
+    }
+    let needed: BTreeSet<String> = called.union(&dependent).cloned().collect();
+    assert_eq!(granted, needed, "{role}");
+    assert!(called.is_disjoint(&dependent), "what is called needs no other reason");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_role_grants_what_its_function_calls_and_depends_on_and_nothing_else() {
+    check(Function::ImagePush, "ImagePushRole").await;
+    check(Function::ScanComplete, "ScanCompleteRole").await;
+    check(Function::ImageSweep, "ImageSweepRole").await;
+    check(Function::SlackNotifier, "SlackNotifierRole").await;
+}
