@@ -42,7 +42,8 @@ const KINDS: [&str; 8] = [
 const SEVERITIES: [&str; 5] = ["CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL"];
 
 fn alert(texts: Texts) -> Alert {
-    let times = usize::from(texts.times % 50) + 1;
+    // Few need to be long, and those take their time.
+    let times = usize::from(texts.times.saturating_sub(200)) + 1;
     let digest = format!("sha256:{}", "0a".repeat(32)).parse().expect("a digest");
     let tags: Vec<Tag> = texts.tags.iter().filter_map(|tag| tag.parse().ok()).collect();
     let details = texts.details.into_iter().map(|(name, value)| (name, Value::String(value)));
