@@ -318,6 +318,71 @@ mod tests {
     }
 
     #[test]
+    fn of_a_tag_that_is_gone_only_what_the_image_shows_is_told() {
+        let check = |policy: &Policy, tags: &[&str], expected: Expect| {
+            let plan = plan_of(policy, &image(tags, ImageStatus::Active));
+            let quarantine_tag =
+                plan.quarantine_tag.map_or_else(String::new, |tag| format!(" {tag}"));
+            expected.assert_eq(&format!("{}{quarantine_tag}, {:?}", plan.action, plan.steps));
+        };
+        let quarantines = policy(GUIDE, &[]);
+        let (older, newer) =
+            ("quarantine-20261119-0a0a0a0a0a0a-latest", "quarantine-20261120-0a0a0a0a0a0a-latest");
+        check(
+            &quarantines,
+            &[older, newer],
+            expect!["quarantined quarantine-20261120-0a0a0a0a0a0a-latest, []"],
+        );
+        check(
+            &quarantines,
+            &[newer, older],
+            expect!["quarantined quarantine-20261120-0a0a0a0a0a0a-latest, []"],
+        );
+        // It lost another one, or it is not of this image.
+        for other in
+            ["quarantine-20261120-0a0a0a0a0a0a-dev", "quarantine-20261120-0b0a0a0a0a0a-latest"]
+        {
+            check(&quarantines, &[other], expect!["untagged, []"]);
+        }
+        check(&archiving(), &["dev"], expect!["archived, []"]);
+    }
+
+    #[test]
+    fn what_is_told_says_in_a_word_or_two_what_was_done() {
+        let outcome = |policy: &Policy, tags: &[&str], is_immutable| {
+            let (tag, today) = ("latest".parse().unwrap(), TODAY.parse().unwrap());
+            let image = image(tags, ImageStatus::Active);
+            plan(policy, &tag, &image, is_immutable, today).outcome()
+        };
+        let quarantines = policy(GUIDE, &[]);
+        expect!["quarantined"].assert_eq(&outcome(&quarantines, &["latest"], true));
+        expect!["reported: the repository's tags are not immutable any more"].assert_eq(&outcome(
+            &quarantines,
+            &["latest"],
+            false,
+        ));
+        expect!["archived"].assert_eq(&outcome(&archiving(), &["latest"], true));
+        let archived = image(&["litellm-v1.80.5"], ImageStatus::Archived);
+        let back = undo_archiving(&archiving(), &archived, TODAY.parse().unwrap()).unwrap();
+        expect!["brought back"].assert_eq(&back.outcome());
+        let gone = Plan::gone();
+        assert_eq!((gone.stands, gone.steps.len(), gone.restores()), (false, 0, false));
+        expect!["reported: the image is gone by now; who deleted it is in CloudTrail"]
+            .assert_eq(&gone.outcome());
+    }
+
+    #[test]
+    fn the_manifest_is_only_asked_for_where_a_tag_is_put() {
+        let needs = |policy: &Policy, tags: &[&str]| {
+            plan_of(policy, &image(tags, ImageStatus::Active)).needs_manifest()
+        };
+        let quarantines = policy(GUIDE, &[]);
+        assert!(needs(&quarantines, &["latest"]));
+        assert!(!needs(&quarantines, &["latest", "litellm-v1.80.5"]));
+        assert!(!needs(&archiving(), &["latest"]));
+    }
+
+    #[test]
     fn what_cannot_be_done_safely_is_reported() {
         let (policy, tag) = (policy(GUIDE, &[]), "litellm-1.80.5".parse().unwrap());
         let plan = |status, is_immutable| {
