@@ -334,6 +334,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::retention::tests::{digest, inventory};
 
     #[test]
     fn an_index_names_its_images_and_what_is_none_is_an_error() {
@@ -358,6 +359,70 @@ mod tests {
         }
         let error = children(r#"{"manifests": [{"digest": "sha512:0"}]}"#).unwrap_err();
         assert!(error.to_string().ends_with("got \"sha512:0\""), "{error}");
+    }
+
+    #[test]
+    fn an_index_is_told_from_an_image_by_its_media_type() {
+        for (media_type, expected) in [
+            ("application/vnd.oci.image.index.v1+json", true),
+            ("application/vnd.docker.distribution.manifest.list.v2+json", true),
+            ("application/vnd.oci.image.manifest.v1+json", false),
+            ("application/vnd.docker.distribution.manifest.v2+json", false),
+            ("", false),
+        ] {
+            assert_eq!(is_index(media_type), expected, "{media_type}");
+        }
+    }
+
+    #[test]
+    fn the_parts_of_each_index_that_can_be_pulled_are_needed() {
+        let inventory = inventory(&[
+            ("index", "a-v1.0.0, needs amd"),
+            ("amd", ""),
+            ("back-soon", "a-v2.0.0, activating, needs amd"),
+            ("archived", "a-v3.0.0, archived, needs amd"),
+        ]);
+        let needed: Vec<&Digest> = inventory.needed_indexes().collect();
+        assert_eq!(needed, [&digest("index"), &digest("back-soon")]);
+    }
+
+    #[test]
+    fn only_of_what_has_nothing_else_to_be_kept_for_a_missing_subject_is_asked_for() {
+        let inventory = inventory(&[
+            ("there", "a-v1.0.0"),
+            ("signature", "sig:there"),
+            ("orphan", "sig:gone"),
+            ("by-manifest", ", of elsewhere"),
+            ("named", "b-v1.0.0, of nowhere"),
+            ("odd", ", odd, of unseen"),
+        ]);
+        let missing = HashSet::from([digest("gone"), digest("elsewhere")]);
+        assert_eq!(inventory.missing_subjects(), missing);
+    }
+
+    #[test]
+    fn what_two_indexes_of_an_index_need_is_in_its_unit_once_and_after_both() {
+        let inventory = inventory(&[
+            ("top", "a-v1.0.0, needs left right"),
+            ("left", ", needs shared"),
+            ("right", ", needs shared"),
+            ("shared", ""),
+        ]);
+        let units = Graph::of(&inventory).unwrap().units;
+        assert_eq!(units, [Unit { root: 0, parts: vec![2, 1, 3], referrers: vec![] }]);
+    }
+
+    #[test]
+    fn a_part_with_a_subject_and_a_name_is_a_unit_of_its_own() {
+        let inventory = inventory(&[
+            ("index", "a-v1.0.0, needs chart attested"),
+            ("chart", "b-v1.0.0, of other"),
+            ("attested", ", of other"),
+            ("other", "c-v1.0.0"),
+        ]);
+        let graph = Graph::of(&inventory).unwrap();
+        let roots: Vec<usize> = graph.units.iter().map(|unit| unit.root).collect();
+        assert_eq!((roots, graph.circular.len()), (vec![0, 1, 3], 0));
     }
 
     #[test]
@@ -393,5 +458,11 @@ mod tests {
         assert_eq!(one, listed(&["a", "prod"], Some(2), Some(3), ImageStatus::Active));
         one.merge(&listed(&[], None, Some(1), ImageStatus::Archived));
         assert_eq!(one, listed(&["a", "prod"], None, Some(3), ImageStatus::Active));
+        // What one look did not understand nobody does.
+        let odd = Listed { is_odd: true, ..one.clone() };
+        for (mut one, other) in [(one.clone(), &odd), (odd.clone(), &one)] {
+            one.merge(other);
+            assert_eq!(one, odd);
+        }
     }
 }
