@@ -311,6 +311,75 @@ fn a_fresh_image_is_kept_for_its_age_and_what_came_back_too() {
     );
 }
 
+#[test]
+fn of_several_reasons_to_keep_an_image_the_strongest_is_told() {
+    let protect = with(&[("Governance.Retention.ProtectTags", json!("gold"))]);
+    check(
+        &protect,
+        &[
+            ("odd", "gold latest whatever, pushed 1, pulled 1, restored 1, odd"),
+            ("gold", "gold latest whatever, pushed 1, pulled 1, restored 1"),
+            ("runs", "latest whatever, pushed 1, pulled 1, restored 1"),
+            ("channel", "whatever latest, pushed 1, pulled 1, restored 1"),
+            ("pulled", "whatever, pushed 1, pulled 1, restored 1"),
+            ("restored", "whatever, pushed 1, restored 1"),
+            ("young", "whatever, pushed 1"),
+            ("whatever", "whatever a-v1.0.0"),
+            ("index", "whatever, needs part runs"),
+            ("part", ", pulled 2"),
+        ],
+        &["odd", "gold", "runs"],
+        &expect![[r#"
+            odd: keep: it has a tag or a subject that is not understood
+            gold: keep: the tag gold is protected by gold
+            runs: keep: it is part of @index: it is in use, 3 times by Amazon Inspector (said of @runs, which is part of it)
+            channel: keep: the channel latest points at it
+            pulled: keep: it was pulled on 2026-11-23, within 30 days
+            restored: keep: it came back from the archive on 2026-11-23, within 7 days
+            young: keep: it was pushed on 2026-11-23, within 7 days
+            whatever: keep: the tag whatever neither conforms nor has a counted prefix
+            index: keep: it is in use, 3 times by Amazon Inspector (said of @runs, which is part of it)
+            part: keep: it is part of @index: it is in use, 3 times by Amazon Inspector (said of @runs, which is part of it)
+        "#]],
+    );
+}
+
+#[test]
+fn a_plan_is_empty_where_neither_an_image_goes_nor_a_tag() {
+    let is_empty = |images: &[(&str, &str)]| {
+        let (policy, inventory) = (two(), inventory(images));
+        let graph = Graph::of(&inventory).unwrap();
+        plan(&policy, &inventory, graph, &Running::new(), now()).is_empty()
+    };
+    assert!(is_empty(&[]) && is_empty(&[("one", "a-v1.0.0"), ("waits", "quarantine:20261120")]));
+    assert!(!is_empty(&[("over", "quarantine:20261101")]));
+    assert!(!is_empty(&[("good", "quarantine:20261101 a-v1.0.0")]));
+}
+
+#[test]
+fn what_is_kept_beyond_the_count_and_how_much_goes_is_known() {
+    let (policy, images) = (
+        two(),
+        [
+            ("new", "a-v9.0.0, pushed 8, pulled 1"),
+            ("newer", "a-v8.0.0, pushed 9, pulled 1"),
+            ("pulled", "a-v7.0.0, pushed 10, pulled 1"),
+            ("goes", "a-v6.0.0, pushed 20, needs part"),
+            ("part", ", pushed 20"),
+            ("untagged", ", pushed 20"),
+            ("both", "a-v5.0.0 b-v1.0.0, pushed 30, pulled 1"),
+        ],
+    );
+    let inventory = inventory(&images);
+    let graph = Graph::of(&inventory).unwrap();
+    let plan = plan(&policy, &inventory, graph, &Running::new(), now());
+    let beyond: Vec<&str> = plan.kept_beyond().map(|it| images[it.unit.root].0).collect();
+    assert_eq!(beyond, ["pulled"]);
+    let removed: Vec<&Digest> = plan.removed().map(|image| &image.digest).collect();
+    assert_eq!(removed, [&digest("goes"), &digest("part")]);
+    assert_eq!(plan.bytes(), 2_000);
+}
+
 // 16
 #[test]
 fn a_plan_that_takes_too_much_is_stopped_but_for_a_few() {

@@ -194,6 +194,22 @@ fn what_was_stopped_is_told_with_the_way_to_read_it_and_to_carry_it_out() {
 }
 
 #[test]
+fn a_run_is_news_where_something_went_did_not_go_was_left_or_was_stopped() {
+    assert!(!outcome(0).is_news());
+    assert!(outcome(1).is_news());
+    let failed = vec![(entry(1), "AccessDeniedException: no".to_owned())];
+    assert!(Outcome { failed, ..outcome(0) }.is_news());
+    assert!(Outcome { left: 1, ..outcome(0) }.is_news());
+    assert!(Outcome { stopped: Some("why".to_owned()), ..outcome(0) }.is_news());
+}
+
+#[test]
+fn what_was_stopped_before_there_was_a_plan_names_no_images() {
+    let alert = told("ab", &Outcome { stopped: Some("no leave".to_owned()), ..outcome(0) });
+    expect!["Nothing was removed: no leave."].assert_eq(alert.text.trim_end());
+}
+
+#[test]
 fn machines_get_fifty_images_at_most_and_how_many_there_are() {
     let details = told("deployments", &outcome(60)).details;
     assert_eq!(details["images"].as_array().unwrap().len(), 50);

@@ -235,3 +235,39 @@ fn the_last_version_stays_though_what_names_it_refers_to_nothing() {
     "#]],
     );
 }
+
+// 2
+#[test]
+fn what_is_named_in_something_that_is_no_version_takes_no_version_s_place() {
+    let one = with(&[("Governance.Retention.KeepPerComponent", json!(1))]);
+    check(
+        &one,
+        &[
+            ("index", ", pushed 9, needs part"),
+            ("part", "a-v9.0.0, pushed 9"),
+            ("version", "a-v1.0.0, pushed 90"),
+        ],
+        &[],
+        &expect![[r#"
+            index: keep: it has no tag, and ECR's own rule sees to those
+            part: keep: it is part of @index: it has no tag, and ECR's own rule sees to those
+            version: keep: number 1 of 1 of a, which keeps 1
+        "#]],
+    );
+    check(
+        &one,
+        &[
+            ("circle", "sig:other, pushed 9, needs part"),
+            ("other", "sig:circle, pushed 9, needs part"),
+            ("part", "a-v9.0.0, pushed 9"),
+            ("version", "a-v1.0.0, pushed 90"),
+        ],
+        &[],
+        &expect![[r#"
+            circle: keep: it belongs to nothing but itself, by its tags
+            other: keep: it belongs to @circle: it belongs to nothing but itself, by its tags
+            part: keep: it belongs to nothing but itself, by its tags
+            version: keep: number 1 of 1 of a, which keeps 1
+        "#]],
+    );
+}
