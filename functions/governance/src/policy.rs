@@ -495,6 +495,43 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_list_names_the_place_of_a_mistake_and_no_repository_twice() {
+        let list = |policies: &[Value]| Policy::parse_list(&json!(policies).to_string());
+        let guide = changed(GUIDE, &[]);
+        let other = changed(GUIDE, &[("RepositoryName", "deployments".into())]);
+        let names = |policies: Vec<Policy>| -> Vec<String> {
+            policies.iter().map(|policy| policy.repository_name.to_string()).collect()
+        };
+        assert_eq!(list(&[]).unwrap(), []);
+        assert_eq!(
+            names(list(&[guide.clone(), other.clone()]).unwrap()),
+            ["infrastructure", "deployments"]
+        );
+        let check = |policies: &[Value], expected: Expect| {
+            expected.assert_eq(&list(policies).unwrap_err().to_string());
+        };
+        let wrong = changed(
+            GUIDE,
+            &[("LifecycleTagCount", "0".into()), ("Governance.Tags.Enforcement", "x".into())],
+        );
+        check(
+            &[other.clone(), wrong],
+            expect![[
+                r#"[1].LifecycleTagCount: expected a whole number from 1 to 100000, got "0"; [1].Governance.Tags.Enforcement: expected report or quarantine or archive, got "x""#
+            ]],
+        );
+        check(
+            &[guide.clone(), other, guide],
+            expect!["[2].RepositoryName: there are two policies for infrastructure"],
+        );
+        check(&[json!(1)], expect!["[0].ResourceProperties: missing; expected an object"]);
+        expect![
+            "list: expected a JSON list: invalid type: map, expected a sequence at line 1 column 0"
+        ]
+        .assert_eq(&Policy::parse_list("{}").unwrap_err().to_string());
+    }
+
+    #[test]
     fn a_line_of_an_older_function_takes_the_defaults_of_this_one() {
         let line = r#"{"RepositoryName":"ab","LifecycleTagCount":1,"LifecycleUntaggedDays":1,"Governance":{"Tags":{"Grammar":"v{semver}","Enforcement":"report"},"Retention":{"Enforcement":"report"}}}"#;
         let policy = Policy::parse(line).unwrap();

@@ -275,3 +275,291 @@ pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
         |candidate: &str| strsim::jaro_winkler(&word.to_lowercase(), &candidate.to_lowercase());
     known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use serde_json::json;
+
+    use super::*;
+
+    /// What is read of these properties, and what is wrong with them, a line each.
+    fn check<T: fmt::Debug>(
+        properties: &Value,
+        read: impl FnOnce(&mut Reader<'_>) -> T,
+        expected: &Expect,
+    ) {
+        let mut reader = Reader::new(properties);
+        let mut lines = format!("{:?}\n", read(&mut reader));
+        reader.finish().iter().for_each(|problem| lines += &format!("{problem}\n"));
+        expected.assert_eq(&lines);
+    }
+
+    #[test]
+    fn a_flag_is_true_or_false_and_what_is_neither_is_a_mistake() {
+        check(
+            &json!({"A": "true", "B": "false", "C": true, "D": "yes"}),
+            |reader| {
+                let given = ["A", "B", "C", "D"].map(|name| reader.flag(name, false));
+                (given, reader.flag("E", true), reader.flag("F", false))
+            },
+            &expect![[r#"
+                ([true, false, true, false], true, false)
+                D: expected true or false, got "yes"
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_map_is_of_single_values_and_anything_else_is_a_mistake() {
+        let read = |reader: &mut Reader<'_>| reader.map("Tags");
+        check(
+            &json!({"Tags": {"a": "x", "b": 2, "c": true}}),
+            read,
+            &expect![[r#"
+            [("a", "x"), ("b", "2"), ("c", "true")]
+        "#]],
+        );
+        check(
+            &json!({}),
+            read,
+            &expect![[r#"
+            []
+        "#]],
+        );
+        check(
+            &json!({"Tags": {"a": "x", "b": []}}),
+            read,
+            &expect![[r#"
+            []
+            Tags: expected a map of strings
+        "#]],
+        );
+        check(
+            &json!({"Tags": ["a"]}),
+            read,
+            &expect![[r#"
+            []
+            Tags: expected a map of strings
+        "#]],
+        );
+    }
+
+    #[test]
+    fn words_are_a_list_or_stand_in_one_text_and_blank_ones_are_none() {
+        let read = |reader: &mut Reader<'_>| reader.words::<u8>("Words");
+        check(
+            &json!({"Words": " 1  2 "}),
+            read,
+            &expect![[r#"
+            [1, 2]
+        "#]],
+        );
+        check(
+            &json!({"Words": ["1", " 2 ", ""]}),
+            read,
+            &expect![[r#"
+            [1, 2]
+        "#]],
+        );
+        check(
+            &json!({"Words": ""}),
+            read,
+            &expect![[r#"
+            []
+        "#]],
+        );
+        check(
+            &json!({}),
+            read,
+            &expect![[r#"
+            []
+        "#]],
+        );
+        check(
+            &json!({"Words": "1 x 3"}),
+            read,
+            &expect![[r#"
+            [1, 3]
+            Words: invalid digit found in string, got "x"
+        "#]],
+        );
+        check(
+            &json!({"Words": ["1", 2]}),
+            read,
+            &expect![[r#"
+            []
+            Words: expected a list of strings
+        "#]],
+        );
+        check(
+            &json!({"Words": {}}),
+            read,
+            &expect![[r#"
+            []
+            Words: expected a list of strings
+        "#]],
+        );
+    }
+
+    #[test]
+    fn where_a_word_is_required_none_is_one_mistake_and_a_wrong_one_is_no_other() {
+        let read = |reader: &mut Reader<'_>| reader.required_words::<u8>("Words", "number");
+        check(
+            &json!({"Words": "1"}),
+            read,
+            &expect![[r#"
+            [1]
+        "#]],
+        );
+        check(
+            &json!({}),
+            read,
+            &expect![[r#"
+            []
+            Words: expected at least one number
+        "#]],
+        );
+        check(
+            &json!({"Words": "x"}),
+            read,
+            &expect![[r#"
+            []
+            Words: invalid digit found in string, got "x"
+        "#]],
+        );
+        check(
+            &json!("Words"),
+            read,
+            &expect![[r#"
+            []
+            ResourceProperties: missing; expected an object
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_number_is_of_digits_alone_and_within_its_range() {
+        for good in [json!(3), json!("3"), json!("007"), json!("9")] {
+            let properties = json!({"Days": good});
+            let mut reader = Reader::new(&properties);
+            let number = reader.number("Days", 3..=9, None);
+            assert!((3..=9).contains(&number) && reader.finish().is_empty(), "{good}");
+        }
+        for bad in ["2", "10", "+3", "-3", "3.0", "", " 3", "three", "99999999999"] {
+            let properties = json!({"Days": bad});
+            let mut reader = Reader::new(&properties);
+            reader.number("Days", 3..=9, Some(5));
+            let wrong = format!("Days: expected a whole number from 3 to 9, got {bad:?}");
+            assert_eq!(reader.finish()[0].to_string(), wrong);
+        }
+        let read = |reader: &mut Reader<'_>| {
+            (reader.number("Days", 3..=9, Some(5)), reader.number("Count", 3..=9, None))
+        };
+        check(
+            &json!({}),
+            read,
+            &expect![[r#"
+            (5, 3)
+            Count: missing, and required
+        "#]],
+        );
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_a_mistake_unless_it_is_allowed() {
+        let read = |reader: &mut Reader<'_>| {
+            reader.ignore("ServiceToken");
+            reader.optional::<u8>("Retention_1")
+        };
+        check(
+            &json!({"ServiceToken": [], "Retention_1": "7", "Retention_2": "", "Retention-1": 7}),
+            read,
+            &expect![[r#"
+                Some(7)
+                "Retention-1": unknown property; the nearest known one is Retention_1
+                Retention_2: unknown property; the nearest known one is Retention_1
+            "#]],
+        );
+        // With nothing to compare it with.
+        check(
+            &json!({"Any": 1}),
+            |_| (),
+            &expect![[r#"
+            ()
+            Any: unknown property
+        "#]],
+        );
+    }
+
+    #[test]
+    fn what_is_required_is_missed_by_its_full_name_and_once() {
+        let read = |reader: &mut Reader<'_>| {
+            reader.object("Outer", |reader| {
+                let inner = reader.object("Inner", |reader| reader.required::<u8>("Number"));
+                (inner, reader.required::<u8>("Count"))
+            })
+        };
+        check(
+            &json!({"Outer": {"Inner": {"Number": 1}, "Count": "2"}}),
+            read,
+            &expect![[r#"
+            (Some(1), Some(2))
+        "#]],
+        );
+        check(
+            &json!({}),
+            read,
+            &expect![[r#"
+            (None, None)
+            Outer.Inner.Number: missing, and required
+            Outer.Count: missing, and required
+        "#]],
+        );
+        check(
+            &json!({"Outer": {"Inner": [], "Count": []}}),
+            read,
+            &expect![[r#"
+            (None, None)
+            Outer.Inner: expected an object
+            Outer.Count: expected a single value
+        "#]],
+        );
+        check(
+            &json!({"Outer": "x"}),
+            read,
+            &expect![[r#"
+            (None, None)
+            Outer: expected an object
+        "#]],
+        );
+        check(
+            &json!([]),
+            read,
+            &expect![[r#"
+            (None, None)
+            ResourceProperties: missing; expected an object
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_long_value_is_cut_and_mistakes_are_told_in_one_line() {
+        let invalid = |lengths: [usize; 2]| {
+            let properties = json!({"A": "x".repeat(lengths[0]), "B": "x".repeat(lengths[1])});
+            let mut reader = Reader::new(&properties);
+            let _ = (reader.optional::<u8>("A"), reader.optional::<u8>("B"));
+            Invalid(reader.finish()).to_string()
+        };
+        let told = |shown: String| format!("invalid digit found in string, got \"{shown}\"");
+        let (whole, cut) = (told("x".repeat(80)), told(format!("{}…", "x".repeat(80))));
+        assert_eq!(invalid([80, 81]), format!("A: {whole}; B: {cut}"));
+    }
+
+    #[test]
+    fn the_nearest_is_meant_in_any_case() {
+        assert_eq!(nearest("THRESHOLD", &["Retention", "Threshold", "Tags"]), Some("Threshold"));
+        assert_eq!(nearest("threshhold", &["Threshold", "Retention"]), Some("Threshold"));
+        assert_eq!(nearest("Threshold", &[]), None);
+    }
+}
