@@ -144,14 +144,15 @@ impl Scenario {
             let level = detail["severity"].as_str().unwrap();
             let finding = enhanced_finding(id, level, "openssl", "3.0.17", Some("3.0.18"));
             let status = detail["status"].as_str().unwrap();
-            let mut state = world.aws.state();
-            state.ecr().tell_of_finding(repository, &digest, &finding, "ACTIVE", now).unwrap();
-            if status == "CLOSED" {
-                let told = state.ecr().events.pop().unwrap();
-                drop(state);
-                world.attempt(self.function, &told, "before").await.unwrap();
+            let tell = |status: &str| -> Value {
                 let mut state = world.aws.state();
                 state.ecr().tell_of_finding(repository, &digest, &finding, status, now).unwrap();
+                state.ecr().events.pop().unwrap()
+            };
+            let told = tell("ACTIVE");
+            if status == "CLOSED" {
+                world.attempt(self.function, &told, "before").await.unwrap();
+                tell(status);
             }
         } else {
             let outcome = if detail["scan-status"] == "FAILED" {
