@@ -201,7 +201,7 @@ fn a_policy_that_is_none_is_told_by_its_field() {
         &governance().replacen("Grammar", "Grammer\\n", 1),
         &[CONFORMS],
         &expect![[r#"
-            check-tag: the policy on standard input is no output Governance of a stack: [0].Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; [0].Governance.Tags.Grammer; : unknown property; the nearest known one is Grammar
+            check-tag: the policy on standard input is no output Governance of a stack: [0].Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; [0].Governance.Tags."Grammer\n": unknown property; the nearest known one is Grammar
             exit 2
         "#]],
     );
