@@ -24,6 +24,15 @@ impl Policies {
 
     /// The policy as it is, or `None` if there is none.
     pub async fn observe(&self, arn: &str) -> anyhow::Result<Option<Observed>> {
+        match self.read(arn).await {
+            // Another copy of the request is removing the policy, or a version of it: the second
+            // look tells which.
+            Err(error) if code(&error) == Some("NoSuchEntity") => self.read(arn).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn read(&self, arn: &str) -> anyhow::Result<Option<Observed>> {
         let policy = match self.client.get_policy().policy_arn(arn).send().await {
             Ok(output) => output.policy.context("IAM answered without the policy")?,
             Err(error)

@@ -1,3 +1,6 @@
+use std::time::{Duration, SystemTime};
+
+use custom_resource::handle;
 use expect_test::expect;
 use local_aws::Fault;
 use local_aws::iam::{self, Role};
@@ -210,6 +213,29 @@ async fn a_delete_that_races_with_an_attachment_keeps_the_policy() {
     function.aws.fault("DeletePolicy", 1, Fault::Error(409, "DeleteConflict"));
     function.succeed(&delete(&request, &answer)).await;
     assert_eq!(function.aws.state().iam.policies.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_its_own_copy_overtakes_finds_the_policy_gone() {
+    // Lambda may deliver a request twice at once. The one that was too late said FAILED, which
+    // CloudFormation believes if it comes first.
+    for call in ["GetPolicyVersion", "ListPolicyVersions", "ListEntitiesForPolicy"] {
+        let (function, request, answer) = made().await;
+        let request = delete(&request, &answer);
+        function.aws.state().answers.clear();
+        function.aws.fault(call, 1, Fault::Slow(Duration::from_secs(2)));
+        let deadline = SystemTime::now() + Duration::from_secs(240);
+        let copy = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            handle(&function.context, &request, deadline).await;
+        };
+        tokio::join!(handle(&function.context, &request, deadline), copy);
+        let answers = std::mem::take(&mut function.aws.state().answers);
+        assert_eq!(answers.len(), 2, "{call}");
+        assert_eq!(answers[0], answers[1], "{call}");
+        assert_eq!(answers[0]["Status"], "SUCCESS", "{call}");
+        assert!(function.aws.state().iam.policies.is_empty(), "{call}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
