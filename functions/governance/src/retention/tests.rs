@@ -325,6 +325,8 @@ fn of_several_reasons_to_keep_an_image_the_strongest_is_told() {
             ("restored", "whatever, pushed 1, restored 1"),
             ("young", "whatever, pushed 1"),
             ("whatever", "whatever a-v1.0.0"),
+            // Of equal ones the first.
+            ("twice", "latest dev"),
             ("index", "whatever, needs part runs"),
             ("part", ", pulled 2"),
         ],
@@ -338,6 +340,7 @@ fn of_several_reasons_to_keep_an_image_the_strongest_is_told() {
             restored: keep: it came back from the archive on 2026-11-23, within 7 days
             young: keep: it was pushed on 2026-11-23, within 7 days
             whatever: keep: the tag whatever neither conforms nor has a counted prefix
+            twice: keep: the channel latest points at it
             index: keep: it is in use, 3 times by Amazon Inspector (said of @runs, which is part of it)
             part: keep: it is part of @index: it is in use, 3 times by Amazon Inspector (said of @runs, which is part of it)
         "#]],
