@@ -216,4 +216,28 @@ mod tests {
     fn the_document_is_the_same_bytes_every_time() {
         expect![[r#"{"rules":[{"rulePriority":1,"description":"Expire untagged images 7 days after their push","selection":{"tagStatus":"untagged","countType":"sinceImagePushed","countUnit":"days","countNumber":7},"action":{"type":"expire"}},{"rulePriority":2,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}"#]].assert_eq(&super::document(&policy(GUIDE, &[])));
     }
+
+    #[test]
+    fn two_documents_are_the_same_whatever_their_spelling_but_for_what_they_say() {
+        let rule = |selection: &str| {
+            format!(
+                r#"{{"rules": [{{"rulePriority": 1, "selection": {selection}, "action": {{"type": "expire"}}}}]}}"#
+            )
+        };
+        let one = rule(r#"{"tagStatus": "any", "countNumber": 1}"#);
+        for (other, expected) in [
+            (rule(r#"{ "countNumber" : 1, "tagStatus":"any" }"#), true),
+            (rule(r#"{"tagStatus": "any", "countNumber": 1, "storageClass": "standard"}"#), true),
+            (rule(r#"{"tagStatus": "any", "countNumber": 1, "storageClass": "archive"}"#), false),
+            (rule(r#"{"tagStatus": "any", "countNumber": 2}"#), false),
+            (r#"{"rules": []}"#.to_owned(), false),
+            ("{}".to_owned(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(super::same_rules(&one, &other), expected, "{other}");
+            assert_eq!(super::same_rules(&other, &one), expected, "{other}");
+        }
+        // What cannot be read is like nothing, not even itself.
+        assert!(!super::same_rules("", "") && !super::same_rules("{}", "{}"));
+    }
 }

@@ -2,7 +2,7 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::*;
-use crate::enforcement::{Action, Plan, plan};
+use crate::enforcement::{Action, Plan, plan, undo_archiving};
 use crate::image::{Image, ImageStatus};
 use crate::policy::Policy;
 use crate::policy::tests::{GUIDE, policy};
@@ -366,10 +366,231 @@ fn where_tags_can_be_moved_no_command_gives_one() {
     assert!(alert.text.contains("Probably litellm-v1.80.5 was meant"), "{}", alert.text);
 }
 
+/// What is said of `latest` on an image with these tags, where this is what was done.
+fn check_done(
+    policy: &Policy,
+    tags: &[&str],
+    plan: &Plan,
+    hit: Option<&Digest>,
+    expected: &Expect,
+) {
+    let Verdict::Violation(violation) = judge(policy, "latest") else { panic!("it conforms") };
+    let image = Image {
+        digest: digest(),
+        tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
+        media_type: None,
+        status: ImageStatus::Active,
+    };
+    let tag = "latest".parse().unwrap();
+    let alert = tag_violation(policy, &about(), &tag, &violation, &image, plan, hit);
+    let tags: Vec<&str> = alert.image.iter().flat_map(|it| &it.tags).map(Tag::as_str).collect();
+    let mut lines = format!("{} {tags:?}\n{}\n{}\n", alert.severity, alert.title, alert.text);
+    for Remedy { label, command } in &alert.remedies {
+        lines += &format!("{label}: {command}\n");
+    }
+    expected.assert_eq(&lines);
+}
+
+#[test]
+fn an_alert_says_what_was_done_what_was_not_and_why() {
+    let today = "2026-11-24".parse().unwrap();
+    let quarantines = policy(GUIDE, &[]);
+    let archives = policy(GUIDE, &[("Governance.Tags.Enforcement", "archive".into())]);
+    let natively = policy(GUIDE, &[("LifecycleScope", "repository".into())]);
+    let image = |tags: &[&str], status| Image {
+        digest: digest(),
+        tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
+        media_type: None,
+        status,
+    };
+    let decided = |policy: &Policy, tags: &[&str], is_immutable| {
+        let image = image(tags, ImageStatus::Active);
+        plan(policy, &"latest".parse().unwrap(), &image, is_immutable, today)
+    };
+    // It could not be done.
+    let reported = decided(&quarantines, &["latest"], false);
+    check_done(
+        &quarantines,
+        &["latest"],
+        &reported,
+        None,
+        &expect![[r#"
+        MEDIUM ["latest"]
+        infrastructure:latest breaks the rules of tags
+        The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
+        Nothing was changed: the repository's tags are not immutable any more.
+    "#]],
+    );
+    // It was done before, and what did it was cut off.
+    let tags = ["quarantine-20261124-0a0a0a0a0a0a-latest"];
+    let gone = decided(&quarantines, &tags, true);
+    check_done(
+        &quarantines,
+        &tags,
+        &gone,
+        None,
+        &expect![[r#"
+        HIGH ["quarantine-20261124-0a0a0a0a0a0a-latest"]
+        infrastructure:latest was quarantined
+        The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
+        It was taken away. The image is now quarantine-20261124-0a0a0a0a0a0a-latest and is kept for 14 days at least; it can be pulled by that tag and by its digest.
+        Restore it as latest, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again): m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag latest --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}"
+    "#]],
+    );
+    // ECR's own rules ask nobody.
+    let counted = decided(&natively, &["latest"], true);
+    check_done(
+        &natively,
+        &["latest"],
+        &counted,
+        None,
+        &expect![[r#"
+        HIGH ["quarantine-20261124-0a0a0a0a0a0a-latest"]
+        infrastructure:latest was quarantined
+        The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
+        It was taken away. The image is now quarantine-20261124-0a0a0a0a0a0a-latest; it can be pulled by that tag and by its digest.
+        Restore it as latest, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again): m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag latest --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}"
+    "#]],
+    );
+    // It got a conforming tag meanwhile.
+    let tags = ["latest", "litellm-v1.80.5"];
+    let back = undo_archiving(&archives, &image(&tags, ImageStatus::Archived), today).unwrap();
+    check_done(
+        &archives,
+        &tags,
+        &back,
+        None,
+        &expect![[r#"
+        MEDIUM ["latest", "litellm-v1.80.5"]
+        infrastructure:latest breaks the rules of tags
+        The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
+        The image was moved to the archive, and is brought back, since it got a conforming tag meanwhile: it cannot be pulled for some twenty minutes.
+    "#]],
+    );
+    // Another image lost the tag.
+    let hit = format!("sha256:{}", "0b".repeat(32)).parse().unwrap();
+    let taken = decided(&quarantines, &tags, true);
+    check_done(
+        &quarantines,
+        &tags,
+        &taken,
+        Some(&hit),
+        &expect![[r#"
+        HIGH ["litellm-v1.80.5"]
+        infrastructure:latest was taken away from its image
+        The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
+        It was taken away. The image is kept, with its other tags.
+        Meanwhile somebody had moved the tag to sha256:0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b: it was that image which lost it, and ECR deletes an image with its last tag. See whether it is there, and push it again if it is not.
+        Restore it as latest, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again): m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag latest --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}"
+    "#]],
+    );
+}
+
+#[test]
+fn what_is_within_its_limit_is_whole_and_what_is_not_is_cut_or_left_out() {
+    let shown = |text: &str| shortened(text.to_owned(), 4, "…");
+    assert_eq!(["abcd", "abcde", "é\u{1f433}éé"].map(shown), ["abcd", "abc…", "é\u{1f433}éé"]);
+    assert_eq!(shortened("abcde".to_owned(), 4, "..."), "a...");
+    let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
+    let remedy = |command: String| Remedy { label: "Undo\nit".to_owned(), command };
+    let remedies = vec![
+        remedy("x".repeat(LONGEST_COMMAND)),
+        remedy("x".repeat(LONGEST_COMMAND + 1)),
+        remedy("echo\nx".to_owned()),
+        remedy("echo x".to_owned()),
+        remedy("the fifth".to_owned()),
+    ];
+    // As many bytes as there may be, and one more.
+    let details = |more: usize| {
+        let text = "x".repeat(LARGEST_DETAILS - r#"{"all":""}"#.len() + more);
+        Map::from_iter([("all".to_owned(), text.into())])
+    };
+    let (title, text) = ("a\nb\u{7}".to_owned(), "a\nb\u{7}".to_owned());
+    let whole = Alert { title, text, remedies, details: details(0), ..alert };
+    let limited = whole.within_limits();
+    let lengths: Vec<usize> = limited.remedies.iter().map(|it| it.command.len()).collect();
+    assert_eq!(lengths, [LONGEST_COMMAND, 6]);
+    assert!(limited.remedies.iter().all(|it| it.label == "Undoit"));
+    assert_eq!((limited.title.as_str(), limited.text.as_str()), ("ab", "a\nb"));
+    assert_eq!(limited.details, whole.details);
+    let larger = Alert { details: details(1), ..whole }.within_limits();
+    expect![[r#"{"omitted":"30001 bytes, more than fit into an alert"}"#]]
+        .assert_eq(&Value::from(larger.details).to_string());
+}
+
+#[test]
+fn a_subject_is_one_line_of_ascii_and_never_empty() {
+    let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
+    let subject =
+        |title: &str| Alert { title: title.to_owned(), ..alert.clone() }.message().subject;
+    assert_eq!(subject("2 images of ü\n were\tdeleted"), "2 images of  weredeleted");
+    assert_eq!(subject(" \u{1f433} é"), "tag-violation");
+    assert_eq!(subject(&"x".repeat(99)), "x".repeat(99));
+    assert_eq!(subject(&"x".repeat(100)), format!("{}...", "x".repeat(96)));
+}
+
+#[test]
+fn a_notification_has_its_thread_and_no_half_of_a_command() {
+    let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
+    let remedy = Remedy { label: "Restore it".to_owned(), command: "aws ecr put-image".to_owned() };
+    let alert = Alert { remedies: vec![remedy], ..alert };
+    expect![[r#"
+        {
+          "content": {
+            "description": "The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.\nIt was taken away. The image is now quarantine-20261124-0a0a0a0a0a0a-latest and is kept for 14 days at least; it can be pulled by that tag and by its digest.\n\nRestore it:\n```\naws ecr put-image\n```",
+            "keywords": [
+              "tag-violation",
+              "infrastructure"
+            ],
+            "nextSteps": [
+              "Restore it"
+            ],
+            "textType": "client-markdown",
+            "title": "infrastructure:latest was quarantined"
+          },
+          "id": "85fc3613",
+          "metadata": {
+            "additionalContext": {
+              "Account": "123456789012, us-east-1",
+              "Event": "85fc3613 at 2026-11-24T10:00:00Z",
+              "Image": "sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a",
+              "Repository": "infrastructure",
+              "Severity": "HIGH",
+              "Tags": "quarantine-20261124-0a0a0a0a0a0a-latest"
+            },
+            "eventType": "tag-violation",
+            "relatedResources": [
+              "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure"
+            ],
+            "summary": "infrastructure:latest was quarantined",
+            "threadId": "infrastructure/sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"
+          },
+          "source": "custom",
+          "version": "1.0"
+        }"#]].assert_eq(&format!("{:#}", alert.amazon_q()));
+    let about_none = Alert { repository: None, component: None, image: None, ..alert.clone() };
+    let notification = about_none.amazon_q();
+    let (metadata, keywords) = (&notification["metadata"], &notification["content"]["keywords"]);
+    assert_eq!(
+        (&metadata["threadId"], keywords),
+        (&json!("tag-violation"), &json!(["tag-violation"]))
+    );
+    assert_eq!(metadata["relatedResources"], json!([]));
+    // As long as it may be with its command, and by one character longer.
+    let block = "\n\nRestore it:\n```\naws ecr put-image\n```".chars().count();
+    for (length, is_whole) in [(8_000 - block, true), (8_001 - block, false)] {
+        let notification = Alert { text: "é".repeat(length), ..alert.clone() }.amazon_q();
+        let description = notification["content"]["description"].as_str().unwrap();
+        assert_eq!(description.ends_with("```"), is_whole, "{length}");
+        assert_eq!(description.contains("```"), is_whole, "{length}");
+    }
+}
+
 #[test]
 fn an_unexpected_repository_is_told_with_what_was_expected() {
     let patterns = ["infrastructure", "team-*"].map(|pattern| pattern.parse().unwrap());
     let alert = repository_violation(&about(), &patterns, None);
+    assert_eq!(alert.details["patterns"], json!(["infrastructure", "team-*"]));
     assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
     expect![[r#"
         An image was pushed to infrastructure, a name that is not expected

@@ -210,6 +210,118 @@ fn what_was_stopped_before_there_was_a_plan_names_no_images() {
 }
 
 #[test]
+fn what_would_be_removed_is_told_as_that() {
+    let report = Outcome { mode: CleanupEnforcement::Report, ..outcome(2) };
+    let alert = told("deployments", &report);
+    let (first, _) = alert.text.split_once('\n').unwrap();
+    expect![[r#"
+        2 images of deployments would be removed
+        Nothing was removed: the enforcement is report. 2 images (1.2 GB) would go.
+    "#]]
+    .assert_eq(&format!("{}\n{first}\n", alert.title));
+    assert_eq!((&alert.details["removed"], &alert.details["kept"]), (&json!(0), &json!(40)));
+    // There is nothing to carry out all the same.
+    let stopped = Outcome { stopped: Some("no leave".to_owned()), ..outcome(0) };
+    let labels = |outcome: &Outcome| -> Vec<String> {
+        told("ab", outcome).remedies.into_iter().map(|it| it.label).collect()
+    };
+    assert_eq!(labels(&stopped), ["Read the plan"]);
+    assert_eq!(labels(&report), ["Read the plan"]);
+}
+
+#[test]
+fn where_nothing_is_in_the_archive_nothing_is_restored() {
+    let deleted = Outcome { mode: CleanupEnforcement::Delete, ..outcome(1) };
+    assert_eq!(told("ab", &deleted).remedies, []);
+    let tag = Entry { decision: UNTAG.to_owned(), ..entry(1) };
+    let untagged = Outcome { removed: vec![tag.clone(), tag.clone()], ..outcome(0) };
+    let alert = told("ab", &untagged);
+    assert_eq!(alert.remedies, []);
+    let (first, _) = alert.text.split_once('\n').unwrap();
+    expect!["No image was removed. 2 quarantine tags are not needed any more, beside good ones."]
+        .assert_eq(first);
+    let both = Outcome { removed: vec![entry(0), tag], ..outcome(0) };
+    let [restore] = &told("ab", &both).remedies[..] else { panic!("one remedy") };
+    assert!(restore.command.contains(entry(0).digest.as_str()), "{}", restore.command);
+    assert!(!restore.command.contains(entry(1).digest.as_str()), "{}", restore.command);
+}
+
+#[test]
+fn a_text_names_twenty_images_and_says_how_many_more_there_are() {
+    let last = |count: usize| {
+        let failed = (0..count).map(|nth| (entry(nth), "no".to_owned())).collect();
+        let [removed, failed] = [outcome(count), Outcome { failed, ..outcome(0) }]
+            .map(|outcome| told("ab", &outcome).text);
+        let lines = |text: &str| text.lines().filter(|line| line.starts_with("- ")).count();
+        (lines(&removed), lines(&failed), removed.lines().last().unwrap().to_owned())
+    };
+    assert_eq!(
+        last(19),
+        (19, 19, told("ab", &outcome(19)).text.lines().last().unwrap().to_owned())
+    );
+    let (removed, failed, line) = last(20);
+    assert_eq!((removed, failed, line.starts_with("- myapp-v1.19.0")), (20, 20, true), "{line}");
+    assert_eq!(last(21), (21, 20, "- and 1 more".to_owned()));
+}
+
+#[test]
+fn a_command_that_restores_all_is_whole_to_the_last_character() {
+    // A digest is 72 characters of it: of the names that fit, the longest.
+    let label = |length: usize| {
+        let alert = told(&"r".repeat(length), &outcome(33));
+        let remedy = &alert.remedies[0];
+        (remedy.label.clone(), remedy.command.chars().count())
+    };
+    let (_, shortest) = label(2);
+    let longest = LONGEST_COMMAND - shortest + 2;
+    assert_eq!(label(longest), ("Restore them all".to_owned(), LONGEST_COMMAND));
+    assert_eq!(label(longest + 1).0, "Restore one of them, by its digest");
+}
+
+#[test]
+fn an_entry_has_its_tags_its_reason_and_what_went_wrong_in_the_details() {
+    let long =
+        Entry { tags: (0..7).map(|nth| format!("t{nth}").parse().unwrap()).collect(), ..entry(1) };
+    let outcome = Outcome { failed: vec![(long, "no".to_owned())], left: 2, ..outcome(0) };
+    expect![[r#"
+        {
+          "bytes": 1234567890,
+          "examined": 40,
+          "failed": [
+            {
+              "decision": "archive",
+              "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000001",
+              "error": "no",
+              "reason": "number 29 of 30 of myapp, which keeps 10",
+              "tags": [
+                "t0",
+                "t1",
+                "t2",
+                "t3",
+                "t4"
+              ],
+              "tagsTotal": 7
+            }
+          ],
+          "failedTotal": 1,
+          "hash": "0123456789abcdef",
+          "images": [],
+          "imagesTotal": 0,
+          "kept": 40,
+          "left": 2,
+          "mode": "archive",
+          "removed": 0,
+          "stopped": null
+        }"#]]
+    .assert_eq(&format!("{:#}", Value::from(told("ab", &outcome).details)));
+    let unnamed = Entry { tags: vec![], ..entry(1) };
+    assert_eq!(
+        (entry(1).name(), unnamed.name()),
+        ("myapp-v1.1.0".to_owned(), unnamed.digest.to_string())
+    );
+}
+
+#[test]
 fn machines_get_fifty_images_at_most_and_how_many_there_are() {
     let details = told("deployments", &outcome(60)).details;
     assert_eq!(details["images"].as_array().unwrap().len(), 50);
