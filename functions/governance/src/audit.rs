@@ -350,4 +350,119 @@ mod tests {
         "#]],
         );
     }
+
+    #[test]
+    fn examples_are_five_at_most_and_more_are_others() {
+        let of = |count: usize| {
+            let all = (0..count).map(|nth| nth.to_string());
+            examples(count, all, |count| format!("{count} of them"))
+        };
+        assert_eq!(of(0), None);
+        assert_eq!(of(1).unwrap(), "1 of them: 0");
+        assert_eq!(of(5).unwrap(), "5 of them: 0; 1; 2; 3; 4");
+        assert_eq!(of(6).unwrap(), "6 of them: 0; 1; 2; 3; 4; and others");
+    }
+
+    #[test]
+    fn only_tags_of_what_stays_and_was_not_pushed_just_now_are_judged() {
+        check(
+            &[("Governance.Retention.KeepPerComponent", json!(1))],
+            None,
+            &[
+                ("stays", "Bad1, pushed 1"),
+                ("now", "Bad2, pushed 0"),
+                ("when", "Bad3, pushed ?"),
+                ("new", "a-v2.0.0, pushed 10"),
+                ("goes", "a-v1.0.0 quarantine:20261001, pushed 20"),
+            ],
+            &expect![[r#"
+                tags: 1 tag breaks the rules: Bad1 is not made of {component}-v{semver}
+            "#]],
+        );
+        let hours = |hours: i64, minutes: i64| {
+            let policy = policy(GUIDE, &[]);
+            let mut inventory = inventory(&[("one", "Bad")]);
+            let ago = Duration::hours(hours) + Duration::minutes(minutes);
+            inventory.images[0].pushed_at = Some(now() - ago);
+            let graph = Graph::of(&inventory).unwrap();
+            let plan = plan(&policy, &inventory, graph, &Running::new(), now());
+            bad_tags(&plan, now()).len()
+        };
+        assert_eq!([hours(0, 59), hours(1, 0), hours(1, 1)], [0, 0, 1]);
+    }
+
+    #[test]
+    fn what_goes_lacks_nothing_and_each_that_stays_is_told_once() {
+        check(
+            &[("Governance.Retention.KeepPerComponent", json!(2))],
+            None,
+            &[
+                ("one", "a-v3.0.0, pushed 10, needs away"),
+                ("two", "a-v2.0.0, pushed 20, needs away there"),
+                ("goes", "a-v1.0.0, pushed 30, needs away"),
+                ("archived", "a-v0.1.0, pushed 40, archived"),
+                ("there", ""),
+                ("away", ", archived"),
+            ],
+            &expect![[r#"
+                torn: 2 images are kept whose parts are in the archive: a-v2.0.0 without sha256:378ce56a9d146d5174c89d1c0353d7f8e2244e89bb83935a5b1bdcf5e74b4e7f; a-v3.0.0 without sha256:378ce56a9d146d5174c89d1c0353d7f8e2244e89bb83935a5b1bdcf5e74b4e7f
+            "#]],
+        );
+    }
+
+    #[test]
+    fn what_was_not_scanned_is_counted_and_a_registry_that_scans_by_hand_is_told() {
+        let observed = |scan_on_push, frequency: &str, unscanned| Observed {
+            mutability: "IMMUTABLE".to_owned(),
+            lifecycle: Some(lifecycle::document(&policy(GUIDE, &[]))),
+            scan_on_push,
+            scan_frequency: frequency.to_owned(),
+            unscanned,
+        };
+        let unnamed = [("a", "a-v1.0.0"), ("b", "b-v1.0.0"), ("c", ", of a")];
+        check(
+            &[],
+            Some(observed(true, "SCAN_ON_PUSH", vec![0, 2])),
+            &unnamed,
+            &expect![[r#"
+            unscanned: 2 images were pushed lately and not scanned: a-v1.0.0; sha256:2e7d2c03a9507ae265ecf5b5356885a53393a2029d241394997265a1a25aefc6
+        "#]],
+        );
+        check(&[], Some(observed(true, "CONTINUOUS_SCAN", vec![])), &GOOD, &expect![[""]]);
+        check(&[], Some(observed(false, "MANUAL", vec![])), &GOOD, &expect![[""]]);
+    }
+
+    #[test]
+    fn a_rule_of_prefixes_and_patterns_is_for_what_has_both() {
+        let observed = |selection: Value| Observed {
+            mutability: "IMMUTABLE".to_owned(),
+            lifecycle: Some(
+                json!({"rules": [{"rulePriority": 7, "selection": selection}]}).to_string(),
+            ),
+            ..Observed::default()
+        };
+        let images = [("a", "a-v1.0.0 b-v2.0.0"), ("b", "c-v1.0.0")];
+        let drifted = "drift: the lifecycle policy is not the one that was deployed\n";
+        for (selection, is_dead) in [
+            (json!({"tagPrefixList": ["a-"], "tagPatternList": ["*-v2*"]}), false),
+            (json!({"tagPrefixList": ["c-"], "tagPatternList": ["*-v2*"]}), true),
+            (json!({"tagPrefixList": ["a-"], "tagPatternList": ["*-v3*"]}), true),
+            (json!({"tagPrefixList": ["a-", "b-"]}), false),
+            (json!({"tagPrefixList": ["a-", "c-"]}), true),
+            (json!({"tagPatternList": ["*-v1*", "b-*"]}), false),
+            (json!({"tagPatternList": ["x*"]}), true),
+            (json!({"tagStatus": "untagged"}), false),
+        ] {
+            let dead = "dead-rule: no image is one for the lifecycle rule 7, \n";
+            let expected = format!("{drifted}{}", if is_dead { dead } else { "" });
+            let policy = policy(GUIDE, &[]);
+            let inventory = inventory(&images);
+            let graph = Graph::of(&inventory).unwrap();
+            let plan = plan(&policy, &inventory, graph, &Running::new(), now());
+            let found = audit(&plan, &observed(selection.clone()), now());
+            let lines: String =
+                found.iter().map(|it| format!("{}: {}\n", it.rule, it.text)).collect();
+            assert_eq!(lines, expected, "{selection}");
+        }
+    }
 }

@@ -619,3 +619,192 @@ fn what_a_scanner_left_open_is_informational() {
     let open = memory.standing(Severity::Informational).open.unwrap();
     assert_eq!((open.of(Severity::Informational), open.of(Severity::Low)), (Some(1), Some(0)));
 }
+
+#[test]
+fn each_level_has_the_severity_that_alerts_know_and_each_severity_its_level() {
+    for (word, level, severity) in [
+        ("CRITICAL", Level::Critical, Severity::Critical),
+        ("HIGH", Level::High, Severity::High),
+        ("MEDIUM", Level::Medium, Severity::Medium),
+        ("LOW", Level::Low, Severity::Low),
+        ("UNTRIAGED", Level::Untriaged, Severity::Informational),
+        ("UNDEFINED", Level::Untriaged, Severity::Informational),
+        ("high", Level::Untriaged, Severity::Informational),
+        ("INFORMATIONAL", Level::Informational, Severity::Informational),
+    ] {
+        assert_eq!((Level::read(word), level.severity()), (level, severity), "{word}");
+        assert_eq!(Level::from(severity).severity(), severity);
+    }
+}
+
+#[test]
+fn counts_are_summed_by_severity_and_never_overflow() {
+    use Level::{Critical, High, Informational, Untriaged};
+    let counts: Counts = [High, Critical, High, Informational, Untriaged].into_iter().collect();
+    assert_eq!(
+        [Severity::High, Severity::Informational, Severity::Low].map(|it| counts.of(it)),
+        [2, 2, 0]
+    );
+    assert_eq!((counts.total(), counts.worst()), (5, Some(Critical)));
+    assert_eq!((Counts::default().total(), Counts::default().worst()), (0, None));
+    let mut most = Counts::default();
+    for level in [High, High, Critical] {
+        most.add(level, u64::MAX);
+    }
+    assert_eq!((most.of(Severity::High), most.total()), (u64::MAX, u64::MAX));
+}
+
+#[test]
+fn of_two_that_are_one_the_worse_is_told_and_the_first_link() {
+    let one = Finding {
+        epss: Some(0.2),
+        in_use: Some(1),
+        url: Some("https://one".to_owned()),
+        ..Finding::new("CVE-1", Level::High).unwrap()
+    };
+    let other = Finding {
+        exploit: Some(false),
+        fix: Some(true),
+        epss: Some(0.1),
+        in_use: Some(3),
+        url: Some("https://other".to_owned()),
+        ..Finding::new("CVE-1", Level::Low).unwrap()
+    };
+    let expected =
+        Finding { exploit: Some(false), fix: Some(true), in_use: Some(3), ..one.clone() };
+    assert_eq!(merged([one.clone(), other.clone()]), [expected.clone()]);
+    let swapped = Finding { url: other.url.clone(), ..expected };
+    assert_eq!(merged([other.clone(), one]), [swapped]);
+    let unknown = Finding::new("CVE-1", Level::Low).unwrap();
+    assert_eq!(merged([unknown, other.clone()]), [other]);
+}
+
+#[test]
+fn of_more_packages_than_are_looked_at_the_first_twenty_are_told_each_once() {
+    let of = |nth: usize| Finding {
+        packages: Package::new(&format!("p{nth:02}"), None, None).into_iter().collect(),
+        ..Finding::new("CVE-1", Level::High).unwrap()
+    };
+    let merged = merged((0..15).chain(0..30).map(of));
+    let names: Vec<&str> = merged[0].packages.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!((names.len(), names[0], names[19]), (20, "p00", "p19"));
+}
+
+#[test]
+fn what_has_no_name_is_nothing_and_what_is_no_version_is_none() {
+    assert_eq!(Finding::new(" \u{200b}<>", Level::High), None);
+    assert_eq!(Package::new("\u{0}", Some("1"), None), None);
+    let package = Package::new("a", Some("notAvailable"), Some(" 1.1 ")).unwrap();
+    assert_eq!((package.installed, package.fixed.as_deref()), (None, Some("1.1")));
+}
+
+#[test]
+fn there_is_a_fix_where_the_scanner_or_a_package_says_so() {
+    let of = |fix, fixed: Option<&str>| Finding {
+        packages: Package::new("a", None, fixed).into_iter().collect(),
+        fix,
+        ..Finding::new("CVE-1", Level::High).unwrap()
+    };
+    assert!(of(Some(true), None).has_fix() && of(Some(false), Some("2")).has_fix());
+    assert!(of(None, Some("2")).has_fix());
+    assert!(!of(Some(false), None).has_fix() && !of(None, None).has_fix());
+}
+
+#[test]
+fn no_text_begins_a_link_or_a_format_and_a_text_that_fits_is_whole() {
+    assert_eq!((plain("abcd", 4), plain("ébcde", 4)), ("abcd".to_owned(), "ébc…".to_owned()));
+    for (text, expected) in [
+        ("see [x](http://evil.example)", "see xhttp:evil.example"),
+        ("http:////evil.example", "http:evil.example"),
+        (":[/]/", ":"),
+        ("<!channel> `a|b` *c* \"d\"", "!channel ab c d"),
+    ] {
+        assert_eq!(inert(text, 100), expected, "{text}");
+    }
+    assert_eq!(inert("<abcdef>", 4), "abc…");
+    let longest = format!("https://{}", "a".repeat(292));
+    assert_eq!(link(&longest), Some(longest));
+}
+
+#[test]
+fn what_is_known_of_an_image_is_each_vulnerability_at_its_worst() {
+    let all = [findings("B:H A:M"), findings("B:C")].concat();
+    let known: Known = all.iter().collect();
+    let pairs: Vec<(&str, Level)> = known.iter().collect();
+    assert_eq!(pairs, [("A", Level::Medium), ("B", Level::Critical)]);
+    assert_eq!(known.ids().collect::<Vec<_>>(), ["A", "B"]);
+    assert_eq!((known.level("B"), known.level("C")), (Some(Level::Critical), None));
+    assert!(!known.is_empty() && Known::default().is_empty());
+}
+
+#[test]
+fn an_event_about_what_is_accepted_or_was_told_as_less_is_read() {
+    let mut story = Story::new();
+    story.then("v1", &scan(1, "A:H")).then("v2", &scan(2, "A:H"));
+    story.then("v1 has another", &scan(1, "A:H B:H"));
+    story.risks = vec![risk("C", "2099-01-01")];
+    story.then("v2 has one that is accepted", &scan(2, "A:H C:H"));
+    let knows = |version: u8, text: &str, active: bool| {
+        let finding = &findings(text)[0];
+        story.memory.knows(&digest(version), &digest(version), finding, active)
+    };
+    assert!(!knows(2, "C:H", true) && !knows(2, "C:H", false), "it may not be accepted any more");
+    assert!(knows(1, "B:H", true), "it was told, of what was an older version by then");
+    assert!(knows(1, "A:M", true) && !knows(1, "A:C", true), "it is worse than it was told");
+    assert!(knows(2, "A:H", true));
+    let other_image = story.memory.knows(&digest(2), &digest(22), &findings("A:H")[0], true);
+    assert!(!other_image, "another image of the version may not have been scanned");
+}
+
+#[test]
+fn what_was_told_from_events_is_remembered_for_one_version() {
+    let counts = |n: u64| {
+        let mut counts = Counts::default();
+        counts.add(Level::Critical, n);
+        Found::Counts(counts)
+    };
+    Story::new()
+        .then("three", &scan_of(2, 2, counts(3)))
+        .then("four", &scan_of(2, 2, counts(4)))
+        .then("three again", &scan_of(2, 2, counts(3)))
+        .then("another version", &scan_of(3, 3, counts(3)))
+        .then("again", &scan_of(3, 3, counts(3)))
+        .then("one finding", &scan_of(3, 3, Found::Some(findings("A:H M:M"))))
+        .then("it again, and another", &scan_of(3, 3, Found::Some(findings("A:H B:H"))))
+        .then("one below the threshold", &scan_of(3, 3, Found::Some(findings("M:M"))))
+        .check(&expect![[r#"
+            three: Tell; new [] of [], fixed [], accepted 0; first
+            four: Tell; new [] of [], fixed [], accepted 0; first
+            three again: Nothing; new [] of [], fixed [], accepted 0; first
+            another version: Tell; new [] of [], fixed [], accepted 0; first
+            again: Nothing; new [] of [], fixed [], accepted 0; first
+            one finding: Tell; new [A] of [A], fixed [], accepted 0; first
+            it again, and another: Tell; new [B] of [B A], fixed [], accepted 0; first
+            one below the threshold: Nothing; new [] of [], fixed [], accepted 0; first
+        "#]]);
+}
+
+#[test]
+fn an_image_that_was_scanned_under_a_higher_threshold_is_none_to_compare_with() {
+    let part = |n, image, text: &str| Scanned {
+        images: 2,
+        ..scan_of(n, image, Found::All(findings(text)))
+    };
+    let baseline = |scans: &[(Scanned, Severity)], last: &Scanned| {
+        let mut memory = Memory::default();
+        for (scanned, threshold) in scans {
+            let report = report(&memory, scanned, &[], *threshold, today());
+            memory = memory.after(scanned, &report);
+        }
+        report(&memory, last, &[], Severity::High, today()).baseline.map(|it| it.digest)
+    };
+    let (critical, high) = (Severity::Critical, Severity::High);
+    // One of two images was; the same image alone was scanned again.
+    let two = [(part(1, 11, "A:C"), critical), (part(1, 12, "A:C B:H"), high)];
+    assert_eq!(baseline(&two, &scan(2, "")), None);
+    let alone = [(scan(1, "A:C"), critical), (scan(1, "A:C B:H"), high)];
+    assert_eq!(baseline(&alone, &scan(2, "")), Some(digest(1)));
+    let lowered = [(part(1, 11, "A:C"), high), (part(1, 12, "A:C"), critical)];
+    assert_eq!(baseline(&lowered, &scan(2, "")), None);
+    assert_eq!(baseline(&[(scan(1, "A:C"), Severity::Low)], &scan(2, "")), Some(digest(1)));
+}

@@ -217,3 +217,87 @@ fn what_is_not_known_has_no_figures_and_is_not_nothing() {
         say(latest, unread, &Expect { position, data: Box::leak(line.into()), indent: false });
     }
 }
+
+#[test]
+fn what_is_of_no_component_and_what_is_remembered_elsewhere_has_words_of_its_own() {
+    let repository = "infrastructure".parse().unwrap();
+    let row = Row { images: 1, bytes: 999, archived_bytes: 1_000, ..Row::default() };
+    expect!["what is of no component in infrastructure: 1 image, 999 B; 0 images, 1.0 kB, in the archive; what is open is remembered by image"].assert_eq(&row.line(&repository, &Findings::ByImage));
+    expect![
+        "what is of no component in infrastructure: 0 images, 0 B; what is open could not be read"
+    ]
+    .assert_eq(&Row::default().line(&repository, &Findings::Unknown));
+    let version = digest("v1");
+    let open = Open {
+        version: version.clone(),
+        tag: None,
+        pushed: now(),
+        lowest: Level::High,
+        counts: Counts::default(),
+    };
+    assert_eq!(name(&open), version.as_str());
+    let tagged = Open { tag: "app-v1.0.0".parse().ok(), ..open.clone() };
+    assert_eq!((name(&tagged), Findings::Gone(open).open()), ("app-v1.0.0", None));
+}
+
+/// Neither is later, and what is the same is not two.
+#[test]
+fn what_could_not_be_read_of_a_version_that_was_pushed_at_the_same_time_does_not_matter() {
+    say(
+        Some(("old", 10, Level::High, &[])),
+        Some("new"),
+        &expect![[r#"
+        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; no finding is open in app-old
+        [Some(0), Some(0), None]
+    "#]],
+    );
+    say(
+        Some(("old", 11, Level::High, &[])),
+        Some("new"),
+        &expect![[r#"
+        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; no finding is open in app-old; what was found in the later @new could not be read
+        [Some(0), Some(0), None]
+    "#]],
+    );
+}
+
+#[test]
+fn what_went_has_no_row_and_what_is_left_of_it_is_counted() {
+    let images = [("gone", "a-v1.0.0, needs part"), ("part", ""), ("stays", "b-v1.0.0")];
+    check(
+        "delete",
+        &images,
+        &["gone", "part"],
+        &expect![[r#"
+        b: 1 image, 1.0 kB b-v1.0.0
+    "#]],
+    );
+    // What is left of it is there.
+    check(
+        "delete",
+        &images,
+        &["gone"],
+        &expect![[r#"
+        a: 0 images, 1.0 kB 
+        b: 1 image, 1.0 kB b-v1.0.0
+    "#]],
+    );
+    check(
+        "archive",
+        &images,
+        &["gone"],
+        &expect![[r#"
+        a: 0 images, 1.0 kB; 1 image, 1.0 kB, in the archive 
+        b: 1 image, 1.0 kB b-v1.0.0
+    "#]],
+    );
+    check(
+        "archive",
+        &images,
+        &["part"],
+        &expect![[r#"
+        a: 1 image, 1.0 kB; 0 images, 1.0 kB, in the archive a-v1.0.0
+        b: 1 image, 1.0 kB b-v1.0.0
+    "#]],
+    );
+}
