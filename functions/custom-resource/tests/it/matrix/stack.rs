@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use custom_resource::{Context, handle};
-use local_aws::LocalAws;
 use local_aws::iam::Role;
+use local_aws::{Called, LocalAws};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
@@ -19,12 +19,17 @@ use crate::NOW;
 const TIMEOUT: Duration = Duration::from_secs(300);
 /// When a process is killed that waits for nothing but a call that is never answered.
 const KILLED_AT: Duration = Duration::from_secs(5);
+/// What is left of the function's time where it runs out: half of it is for the answer, so that
+/// the work ends before any call has taken longer than it may.
+const SHORT: Duration = Duration::from_secs(12);
+/// When a second copy of a request comes, if the first waits to be overtaken.
+const OVERTAKES_AT: Duration = Duration::from_millis(500);
 
-/// Where a call goes wrong: in the request of this number, and which call of an operation.
+/// Where a call goes wrong: in the request of this number, and which call of its operation.
 #[derive(Clone, Debug)]
 pub struct Point {
     pub request: usize,
-    pub operation: String,
+    pub call: Called,
     pub nth: usize,
     pub trouble: Trouble,
 }
@@ -38,7 +43,7 @@ pub struct Stack {
     /// What was sent, in order.
     pub sent: Vec<Value>,
     /// The calls of each request.
-    pub calls: Vec<Vec<String>>,
+    pub calls: Vec<Vec<Called>>,
     /// Each answer that was taken, by the request's ID.
     pub answers: BTreeMap<String, Vec<Value>>,
     pub point: Option<Point>,
@@ -180,33 +185,39 @@ impl Stack {
         let before = self.with_images();
         let is_late = !self.aws.state().stack_status.ends_with("IN_PROGRESS");
         let number = self.calls.len();
-        let mut limit = TIMEOUT;
-        if let Some(point) = self.point.clone().filter(|point| point.request == number) {
-            point.trouble.prepare(&self.aws, &point.operation, point.nth);
-            if point.trouble.kills() {
-                limit = KILLED_AT;
-            }
+        let point = self.point.clone().filter(|point| point.request == number);
+        let trouble = point.as_ref().map(|point| point.trouble);
+        if let Some(point) = &point {
+            point.trouble.prepare(&self.aws, &point.call, point.nth);
         }
         let mut answers = Vec::new();
         for attempt in 0..3 {
-            let ended = self.attempt(request, limit);
+            let trouble = trouble.filter(|trouble| attempt == 0 || trouble.lasts());
+            let ended = self.attempt(request, trouble);
             let calls = std::mem::take(&mut self.aws.state().calls);
-            let calls = calls.into_iter().map(|call| call.operation).collect();
             if attempt == 0 {
                 self.calls.push(calls);
             }
             answers.append(&mut self.aws.state().answers);
-            if self.point.as_ref().is_some_and(|point| point.trouble != Trouble::Denied) {
+            if trouble.is_some_and(|trouble| !trouble.lasts()) {
                 self.aws.heal();
             }
             if ended {
                 break;
             }
-            limit = TIMEOUT;
+        }
+        if trouble.is_some_and(|trouble| trouble.lasts() && trouble != Trouble::Denied) {
+            self.aws.heal();
         }
         self.check_images(request, &before, is_late);
         let differs = answers.iter().find(|answer| **answer != answers[0]);
         self.broken.extend(differs.map(|it| format!("answered {} and {it}", answers[0])));
+        // What is denied stays so until somebody mends it, for later requests too.
+        let point = point.or_else(|| self.point.clone().filter(|it| it.trouble == Trouble::Denied));
+        let is_hindered = point.is_some_and(|it| !it.trouble.leaves_an_answer(&it.call));
+        if answers.is_empty() && !is_hindered {
+            self.broken.push(format!("request {number} is not answered"));
+        }
         self.timed_out |= answers.is_empty();
         let first = answers.first().cloned();
         self.answers.entry(id).or_default().extend(answers);
@@ -214,13 +225,31 @@ impl Stack {
     }
 
     /// One attempt, in a process of its own; whether it ended by itself.
-    fn attempt(&self, request: &Value, limit: Duration) -> bool {
+    fn attempt(&self, request: &Value, trouble: Option<Trouble>) -> bool {
         let config = self.aws.config().into_builder();
         let config = config.retry_config(aws::retries()).timeout_config(aws::timeouts()).build();
-        let context = Arc::new(Context::new(&config).unwrap());
-        let deadline = SystemTime::now() + TIMEOUT;
+        let carry_out = async |left: Duration| {
+            let context = Arc::new(Context::new(&config).unwrap());
+            handle(&context, request, SystemTime::now() + left).await;
+        };
         runtime().block_on(async {
-            tokio::time::timeout(limit, handle(&context, request, deadline)).await.is_ok()
+            match trouble {
+                Some(trouble) if trouble.kills() => {
+                    tokio::time::timeout(KILLED_AT, carry_out(TIMEOUT)).await.is_ok()
+                }
+                Some(trouble) if trouble.is_out_of_time() => {
+                    tokio::time::timeout(SHORT, carry_out(SHORT)).await.is_ok()
+                }
+                Some(Trouble::Overtaken) => {
+                    let second = async {
+                        tokio::time::sleep(OVERTAKES_AT).await;
+                        carry_out(TIMEOUT).await;
+                    };
+                    tokio::join!(carry_out(TIMEOUT), second);
+                    true
+                }
+                _ => tokio::time::timeout(TIMEOUT, carry_out(TIMEOUT)).await.is_ok(),
+            }
         })
     }
 
