@@ -178,6 +178,34 @@ mod tests {
     }
 
     #[test]
+    fn a_v_that_a_template_does_not_have_is_left_out_of_the_suggestion() {
+        check(
+            "{component}-{semver}",
+            &["litellm-1.80.5", "litellm-v1.80.5", "litellm-V1.80"],
+            &expect![[r#"
+                litellm-1.80.5 -> litellm: semver=1.80.5
+                litellm-v1.80.5 -> no; litellm-1.80.5?
+                litellm-V1.80 -> no; litellm-1.80.0?
+            "#]],
+        );
+        check(
+            "{component}-{number}",
+            &["litellm-7", "litellm-v7"],
+            &expect![[r#"
+            litellm-7 -> litellm: number=7
+            litellm-v7 -> no
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_grammar_is_another_where_a_template_is() {
+        assert_eq!(grammar(DEPLOYMENTS), grammar(DEPLOYMENTS));
+        assert_ne!(grammar(INFRASTRUCTURE), grammar("{component}-{semver}"));
+        assert_ne!(grammar(INFRASTRUCTURE), grammar(DEPLOYMENTS));
+    }
+
+    #[test]
     fn the_first_template_that_matches_decides() {
         check(
             DEPLOYMENTS,
