@@ -495,6 +495,39 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_policy_is_as_large_as_it_may_be_and_no_larger() {
+        let rest = MOST_BYTES - policy(GUIDE, &[]).normalised().len();
+        let words = |more: usize| {
+            let mut words = vec!["x".repeat(120); 7];
+            // Quotes and commas take three bytes of each, but for the first comma.
+            words.push("x".repeat(rest + more - 7 * 123 - 2));
+            ("Governance.Retention.ProtectTags", json!(words))
+        };
+        assert_eq!(policy(GUIDE, &[words(0)]).normalised().len(), MOST_BYTES);
+        check_problems(
+            &[words(1)],
+            &expect![[r#"
+            Governance: the policy takes 1501 bytes once normalised; at most 1500 fit
+        "#]],
+        );
+    }
+
+    #[test]
+    fn there_are_as_many_prefixes_as_ecr_takes_rules_for() {
+        let prefixes = |count: usize| {
+            let prefixes: Vec<String> = (0..count).map(|nth| format!("p{nth}")).collect();
+            ("LifecycleTagPrefixes", json!(prefixes))
+        };
+        assert_eq!(policy(GUIDE, &[prefixes(48)]).lifecycle_tag_prefixes.len(), 48);
+        check_problems(
+            &[prefixes(49)],
+            &expect![[r#"
+            LifecycleTagPrefixes: expected at most 48, got 49
+        "#]],
+        );
+    }
+
+    #[test]
     fn a_list_names_the_place_of_a_mistake_and_no_repository_twice() {
         let list = |policies: &[Value]| Policy::parse_list(&json!(policies).to_string());
         let guide = changed(GUIDE, &[]);
