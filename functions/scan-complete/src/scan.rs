@@ -318,9 +318,11 @@ impl<'a> Invocation<'a> {
             report = self.report(memory, &scanned, &risks);
         }
         self.print(version, &report);
+        let is_none_known = report.counts.from(report.threshold.into()).total() == 0;
         if let Some(why) = &unread
             && report.verdict == Verdict::Nothing
             && may_be_over
+            && is_none_known
         {
             return Err(self.unknown_end(why));
         }

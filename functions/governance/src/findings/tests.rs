@@ -672,7 +672,7 @@ fn of_two_that_are_one_the_worse_is_told_and_the_first_link() {
     };
     let expected =
         Finding { exploit: Some(false), fix: Some(true), in_use: Some(3), ..one.clone() };
-    assert_eq!(merged([one.clone(), other.clone()]), [expected.clone()]);
+    assert_eq!(merged([one.clone(), other.clone()]), std::slice::from_ref(&expected));
     let swapped = Finding { url: other.url.clone(), ..expected };
     assert_eq!(merged([other.clone(), one]), [swapped]);
     let unknown = Finding::new("CVE-1", Level::Low).unwrap();
