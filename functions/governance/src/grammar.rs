@@ -199,6 +199,46 @@ mod tests {
     }
 
     #[test]
+    fn where_something_follows_a_version_it_is_told_from_it() {
+        check(
+            "{semver}-{component}",
+            &["1.0.2-a", "1.0.2-rc.1-open-webui", "1.0.2", "1.0-a"],
+            &expect![[r#"
+                1.0.2-a -> a: semver=1.0.2
+                1.0.2-rc.1-open-webui -> open-webui: semver=1.0.2-rc.1
+                1.0.2 -> no
+                1.0-a -> no; 1.0.0-a?
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_component_ends_before_two_hyphens_and_a_number_has_all_its_digits() {
+        check(
+            "{component}--{slug}",
+            &["ab--c", "a-b--c-d", "a--b--c", "ab-c"],
+            &expect![[r#"
+            ab--c -> ab: slug=c
+            a-b--c-d -> a-b: slug=c-d
+            a--b--c -> no; a--b-c?
+            ab-c -> no; a--b-c?
+        "#]],
+        );
+        check(
+            "build-{number} {number}.{component}",
+            &["build-170", "build-0", "build-00", "17.a", "0.a", "01.a"],
+            &expect![[r#"
+                build-170 -> infrastructure: number=170
+                build-0 -> infrastructure: number=0
+                build-00 -> no; build-0?
+                17.a -> a: number=17
+                0.a -> a: number=0
+                01.a -> no; 1.a?
+            "#]],
+        );
+    }
+
+    #[test]
     fn a_grammar_is_another_where_a_template_is() {
         assert_eq!(grammar(DEPLOYMENTS), grammar(DEPLOYMENTS));
         assert_ne!(grammar(INFRASTRUCTURE), grammar("{component}-{semver}"));

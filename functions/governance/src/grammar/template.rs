@@ -71,8 +71,7 @@ impl Placeholder {
         let run = |is: fn(u8) -> bool| bytes.iter().take_while(|byte| is(**byte)).count();
         let words = || {
             let is_word = |end: &usize| !bytes.get(..*end).is_some_and(|it| it.ends_with(b"-"));
-            let hyphens = bytes.windows(2).position(|two| two == b"--");
-            let hyphens = hyphens.map_or(usize::MAX, |at| at + 1);
+            let hyphens = bytes.windows(2).position(|two| two == b"--").unwrap_or(usize::MAX);
             let run = if text.starts_with('-') { 0 } else { run(is_of_words).min(hyphens) };
             (1..=run).filter(is_word)
         };
@@ -419,6 +418,62 @@ mod tests {
                     "{}", template
                 );
             }
+        }
+    }
+
+    /// Those of <https://semver.org> that a tag can have, and those that only look like one.
+    #[test]
+    fn versions_are_those_of_semantic_versioning_by_hand_and_by_expression() {
+        let expression = compile(&format!("^(?:{SEMVER})$")).unwrap();
+        let check = |text: &str, expected: bool| {
+            assert_eq!(
+                (is_semver(text), expression.is_match(text)),
+                (expected, expected),
+                "{text}"
+            );
+        };
+        for good in [
+            "0.0.4",
+            "10.20.30",
+            "1.0.0-alpha",
+            "1.0.0-alpha.1",
+            "1.0.0-0A.is.legal",
+            "1.0.0-0",
+            "1.0.0-alpha0.valid",
+            "1.2.3----RC-SNAPSHOT.12.9.1--.12",
+            "1.2.3-0-9",
+            "99999999999999999999999.999999999999999999.99999999999999999",
+        ] {
+            check(good, true);
+        }
+        for bad in [
+            "",
+            "1",
+            "1.2",
+            "1.2.3.4",
+            "01.1.1",
+            "1.01.1",
+            "1.1.01",
+            "00.1.1",
+            "1..1",
+            "1.2.",
+            ".2.3",
+            "1.2.3-",
+            "1.2.3-0123",
+            "1.2.3-a.0123",
+            "1.2.3-a..b",
+            "1.2.3-a.",
+            "1.2.3-a_b",
+            "1.2.3_a",
+            "1.2.3.DEV",
+            "1.2-SNAPSHOT",
+            "-1.0.3",
+            "v1.2.3",
+            "a.b.c",
+            "1.2.a",
+            "1.2.3a",
+        ] {
+            check(bad, false);
         }
     }
 
