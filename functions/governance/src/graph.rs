@@ -320,7 +320,7 @@ fn of(edges: &[Vec<usize>], nth: usize) -> &[usize] {
     edges.get(nth).map_or(&[], Vec::as_slice)
 }
 
-fn set(flags: &mut [bool], nth: usize) {
+pub(crate) fn set(flags: &mut [bool], nth: usize) {
     flags.get_mut(nth).into_iter().for_each(|flag| *flag = true);
 }
 

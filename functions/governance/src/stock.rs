@@ -6,14 +6,14 @@
 //! images. Bytes are those of all of these, each image once in a component; layers that images
 //! share are counted with each. What is in the archive is counted apart.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 
 use crate::alert::size;
 use crate::findings::{Open, Standing};
-use crate::graph::{Listed, Unit};
+use crate::graph::{Listed, Unit, set};
 use crate::image::{Component, Digest, ImageStatus, RepositoryName, Tag};
 use crate::policy::{CleanupEnforcement, Policy, Severity};
 use crate::quarantine::Quarantine;
@@ -77,39 +77,27 @@ pub enum Findings {
 /// Takes stock of what is there after these images were removed.
 #[must_use]
 pub fn stock<'a>(plan: &Plan<'a>, removed: &[usize]) -> Stock<'a> {
-    let removed: HashSet<usize> = removed.iter().copied().collect();
-    let is_kept_archived =
-        plan.policy.governance.retention.enforcement == CleanupEnforcement::Archive;
-    // Where an image is by now; none if it is gone.
-    let place = |nth: usize| {
-        let image = plan.image(nth)?;
-        match (removed.contains(&nth), image.status) {
-            (true, _) if !is_kept_archived => None,
-            (true, _) | (_, ImageStatus::Archived) => Some((image, true)),
-            (false, ImageStatus::Active | ImageStatus::Activating) => Some((image, false)),
-        }
-    };
-    let units: Vec<&Unit> = plan.units.iter().map(|decided| &decided.unit).collect();
-    let roots: HashSet<usize> = units.iter().map(|unit| unit.root).collect();
-    let mut counts: BTreeMap<Option<Component>, Count<'a>> = BTreeMap::new();
-    let mut of_none: Vec<&Unit> = Vec::new();
-    for unit in units {
+    let images = Images::of(plan, removed);
+    let mut counts: BTreeMap<Component, Count<'a>> = BTreeMap::new();
+    let mut none = Count::default();
+    for unit in plan.units.iter().map(|decided| &decided.unit) {
         let called = called(plan, unit);
         if called.is_empty() {
-            of_none.push(unit);
+            none.add(unit, None, &images);
         }
         for (component, tag) in called {
-            counts.entry(Some(component)).or_default().add(unit, Some(tag), &roots, &place);
+            counts.entry(component).or_default().add(unit, Some(tag), &images);
         }
     }
     // What a component needs too is counted there.
-    let images = counts.values().flat_map(|count| &count.images).copied().collect();
-    let mut none = Count { images, ..Count::default() };
-    for unit in of_none {
-        none.add(unit, None, &roots, &place);
+    let mut is_counted = vec![false; images.places.len()];
+    for nth in counts.values().flat_map(|count| &count.images) {
+        set(&mut is_counted, *nth);
     }
-    counts.insert(None, none);
-    let rows = counts.into_iter().map(|(component, count)| Row { component, ..count.row });
+    none.images.retain(|nth| is_counted.get(*nth) == Some(&false));
+    let counts = counts.into_iter().map(|(component, count)| (Some(component), count));
+    let rows = std::iter::once((None, none)).chain(counts);
+    let rows = rows.map(|(component, count)| Row { component, ..count.row(&images) });
     let is_there = |row: &Row| row.images + row.archived > 0 || row.bytes + row.archived_bytes > 0;
     let mut rows: Vec<Row> = rows.filter(is_there).collect();
     // By name where that is the same: the sort is stable, and of no component is not the last.
@@ -117,30 +105,57 @@ pub fn stock<'a>(plan: &Plan<'a>, removed: &[usize]) -> Stock<'a> {
         let bytes = row.bytes.saturating_add(row.archived_bytes);
         (row.component.is_none(), std::cmp::Reverse(bytes))
     });
-    let active = (0..plan.inventory.images.len()).filter_map(place);
-    let active = active.filter(|(_, is_archived)| !is_archived);
+    let active = images.places.iter().flatten().filter(|(_, is_archived)| !is_archived);
     let active = active.map(|(image, _)| (&image.digest, image.pushed_at)).collect();
     Stock { rows, active }
+}
+
+/// The images after some were removed, by their place in the inventory.
+struct Images<'a> {
+    /// Each with whether it is in the archive by now; none of those that are gone.
+    places: Vec<Option<(&'a Listed, bool)>>,
+    /// Whether it is the root of a unit.
+    is_root: Vec<bool>,
+}
+
+impl<'a> Images<'a> {
+    fn of(plan: &Plan<'a>, removed: &[usize]) -> Self {
+        let images = &plan.inventory.images;
+        let is_archived = |image: &'a Listed| (image, image.status == ImageStatus::Archived);
+        let mut places: Vec<_> = images.iter().map(|image| Some(is_archived(image))).collect();
+        let is_kept_archived =
+            plan.policy.governance.retention.enforcement == CleanupEnforcement::Archive;
+        for place in removed {
+            if let Some(place) = places.get_mut(*place) {
+                *place = place.filter(|_| is_kept_archived).map(|(image, _)| (image, true));
+            }
+        }
+        let mut is_root = vec![false; images.len()];
+        for decided in &plan.units {
+            set(&mut is_root, decided.unit.root);
+        }
+        Self { places, is_root }
+    }
+
+    fn place(&self, nth: usize) -> Option<(&'a Listed, bool)> {
+        self.places.get(nth).copied().flatten()
+    }
 }
 
 /// What is counted of a component so far.
 #[derive(Default)]
 struct Count<'a> {
+    /// Without the bytes.
     row: Row,
-    images: HashSet<usize>,
+    /// What has bytes; one image of it may be in several units.
+    images: Vec<usize>,
     newest: Option<(Option<DateTime<Utc>>, &'a Digest)>,
 }
 
 impl<'a> Count<'a> {
-    fn add(
-        &mut self,
-        unit: &Unit,
-        tag: Option<&Tag>,
-        roots: &HashSet<usize>,
-        place: &impl Fn(usize) -> Option<(&'a Listed, bool)>,
-    ) {
+    fn add(&mut self, unit: &Unit, tag: Option<&Tag>, images: &Images<'a>) {
         let row = &mut self.row;
-        match place(unit.root) {
+        match images.place(unit.root) {
             Some((_, true)) => row.archived += 1,
             Some((root, false)) => {
                 row.images += 1;
@@ -152,39 +167,38 @@ impl<'a> Count<'a> {
             }
             None => {}
         }
-        for nth in unit.images() {
-            // What refers to an image and is one by itself is counted as that.
-            let is_other = nth != unit.root && roots.contains(&nth);
-            if is_other || !self.images.insert(nth) {
-                continue;
-            }
-            match place(nth) {
-                Some((image, false)) => row.bytes = row.bytes.saturating_add(image.bytes),
-                Some((image, true)) => {
-                    row.archived_bytes = row.archived_bytes.saturating_add(image.bytes);
-                }
-                None => {}
-            }
+        // What refers to an image and is one by itself is counted as that.
+        let is_other = |nth: usize| nth != unit.root && images.is_root.get(nth) == Some(&true);
+        self.images.extend(unit.images().filter(|nth| !is_other(*nth)));
+    }
+
+    /// All of it.
+    fn row(mut self, images: &Images<'a>) -> Row {
+        self.images.sort_unstable();
+        self.images.dedup();
+        let mut row = self.row;
+        for (image, is_archived) in self.images.iter().filter_map(|nth| images.place(*nth)) {
+            let bytes = if is_archived { &mut row.archived_bytes } else { &mut row.bytes };
+            *bytes = bytes.saturating_add(image.bytes);
         }
+        row
     }
 }
 
 /// What a unit is called: each component with a tag, by the image itself, or where that says
 /// nothing by its parts.
-fn called<'a>(plan: &Plan<'a>, unit: &Unit) -> BTreeMap<Component, &'a Tag> {
+fn called<'a>(plan: &Plan<'a>, unit: &Unit) -> Vec<(Component, &'a Tag)> {
     let of = |nth: usize| plan.image(nth).map(|image| named(plan.policy, image));
     let own = of(unit.root).unwrap_or_default();
-    let called = if own.is_empty() {
+    let mut called = if own.is_empty() {
         unit.parts.iter().filter_map(|part| of(*part)).flatten().collect()
     } else {
         own
     };
-    let mut tags: BTreeMap<Component, (bool, &Tag)> = BTreeMap::new();
-    for (component, of) in called {
-        let tag = tags.entry(component).or_insert(of);
-        *tag = of.min(*tag);
-    }
-    tags.into_iter().map(|(component, (_, tag))| (component, tag)).collect()
+    // Of each the first, which is no channel's if one is not.
+    called.sort_unstable();
+    called.dedup_by(|(component, _), (before, _)| component == before);
+    called.into_iter().map(|(component, (_, tag))| (component, tag)).collect()
 }
 
 /// The components that the tags of an image name, each with its tag, and whether that is a
