@@ -262,9 +262,9 @@ fn print_decisions(root: &Path, bare: f64) -> anyhow::Result<()> {
         let output = Command::new(&cargo).args(arguments).current_dir(root).output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         for line in String::from_utf8(output.stdout)?.lines() {
-            let pair = line.rsplit_once(' ').context("the benchmark printed no pair")?;
-            let name = if pair.0 == "plan" { "planning, an image" } else { pair.0 };
-            let seconds = pair.1.parse::<f64>()? / 1e9;
+            let (name, nanoseconds) =
+                line.rsplit_once(' ').context("the benchmark printed no pair")?;
+            let seconds = nanoseconds.parse::<f64>()? / 1e9;
             let microseconds = seconds * 1e6;
             println!("{name:<38}{:>7.4}×  ({microseconds:.1} µs here and now)", seconds / bare);
         }
