@@ -1,0 +1,103 @@
+//! What there is no room for.
+
+use super::*;
+
+#[test]
+fn what_is_within_its_limit_is_whole_and_what_is_not_is_cut_or_left_out() {
+    let shown = |text: &str| shortened(text.to_owned(), 4, "…");
+    assert_eq!(["abcd", "abcde", "é\u{1f433}éé"].map(shown), ["abcd", "abc…", "é\u{1f433}éé"]);
+    assert_eq!(shortened("abcde".to_owned(), 4, "..."), "a...");
+    let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
+    let remedy = |command: String| Remedy { label: "Undo\nit".to_owned(), command };
+    let remedies = vec![
+        remedy("x".repeat(LONGEST_COMMAND)),
+        remedy("x".repeat(LONGEST_COMMAND + 1)),
+        remedy("echo\nx".to_owned()),
+        remedy("echo x".to_owned()),
+        remedy("the fifth".to_owned()),
+    ];
+    // As many bytes as there may be, and one more.
+    let details = |more: usize| {
+        let text = "x".repeat(LARGEST_DETAILS - r#"{"all":""}"#.len() + more);
+        Map::from_iter([("all".to_owned(), text.into())])
+    };
+    let (title, text) = ("a\nb\u{7}".to_owned(), "a\nb\u{7}".to_owned());
+    let whole = Alert { title, text, remedies, details: details(0), ..alert };
+    let limited = whole.within_limits();
+    let lengths: Vec<usize> = limited.remedies.iter().map(|it| it.command.len()).collect();
+    assert_eq!(lengths, [LONGEST_COMMAND, 6]);
+    assert!(limited.remedies.iter().all(|it| it.label == "Undoit"));
+    assert_eq!((limited.title.as_str(), limited.text.as_str()), ("ab", "a\nb"));
+    assert_eq!(limited.details, whole.details);
+    let larger = Alert { details: details(1), ..whole }.within_limits();
+    expect![[r#"{"omitted":"30001 bytes, more than fit into an alert"}"#]]
+        .assert_eq(&Value::from(larger.details).to_string());
+}
+
+#[test]
+fn a_subject_is_one_line_of_ascii_and_never_empty() {
+    let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
+    let subject =
+        |title: &str| Alert { title: title.to_owned(), ..alert.clone() }.message().subject;
+    assert_eq!(subject("2 images of ü\n were\tdeleted"), "2 images of  weredeleted");
+    assert_eq!(subject(" \u{1f433} é"), "tag-violation");
+    assert_eq!(subject(&"x".repeat(99)), "x".repeat(99));
+    assert_eq!(subject(&"x".repeat(100)), format!("{}...", "x".repeat(96)));
+}
+
+#[test]
+fn a_notification_has_its_thread_and_no_half_of_a_command() {
+    let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
+    let remedy = Remedy { label: "Restore it".to_owned(), command: "aws ecr put-image".to_owned() };
+    let alert = Alert { remedies: vec![remedy], ..alert };
+    expect![[r#"
+        {
+          "content": {
+            "description": "The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.\nIt was taken away. The image is now quarantine-20261124-0a0a0a0a0a0a-latest and is kept for 14 days at least; it can be pulled by that tag and by its digest.\n\nRestore it:\n```\naws ecr put-image\n```",
+            "keywords": [
+              "tag-violation",
+              "infrastructure"
+            ],
+            "nextSteps": [
+              "Restore it"
+            ],
+            "textType": "client-markdown",
+            "title": "infrastructure:latest was quarantined"
+          },
+          "id": "85fc3613",
+          "metadata": {
+            "additionalContext": {
+              "Account": "123456789012, us-east-1",
+              "Event": "85fc3613 at 2026-11-24T10:00:00Z",
+              "Image": "sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a",
+              "Repository": "infrastructure",
+              "Severity": "HIGH",
+              "Tags": "quarantine-20261124-0a0a0a0a0a0a-latest"
+            },
+            "eventType": "tag-violation",
+            "relatedResources": [
+              "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure"
+            ],
+            "summary": "infrastructure:latest was quarantined",
+            "threadId": "infrastructure/sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"
+          },
+          "source": "custom",
+          "version": "1.0"
+        }"#]].assert_eq(&format!("{:#}", alert.amazon_q()));
+    let about_none = Alert { repository: None, component: None, image: None, ..alert.clone() };
+    let notification = about_none.amazon_q();
+    let (metadata, keywords) = (&notification["metadata"], &notification["content"]["keywords"]);
+    assert_eq!(
+        (&metadata["threadId"], keywords),
+        (&json!("tag-violation"), &json!(["tag-violation"]))
+    );
+    assert_eq!(metadata["relatedResources"], json!([]));
+    // As long as it may be with its command, and by one character longer.
+    let block = "\n\nRestore it:\n```\naws ecr put-image\n```".chars().count();
+    for (length, is_whole) in [(8_000 - block, true), (8_001 - block, false)] {
+        let notification = Alert { text: "é".repeat(length), ..alert.clone() }.amazon_q();
+        let description = notification["content"]["description"].as_str().unwrap();
+        assert_eq!(description.ends_with("```"), is_whole, "{length}");
+        assert_eq!(description.contains("```"), is_whole, "{length}");
+    }
+}

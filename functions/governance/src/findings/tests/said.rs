@@ -1,0 +1,75 @@
+//! What scanners say, one thing at a time.
+
+use super::*;
+
+#[test]
+fn of_two_that_are_one_the_worse_is_told_and_the_first_link() {
+    let one = Finding {
+        epss: Some(0.2),
+        in_use: Some(1),
+        url: Some("https://one".to_owned()),
+        ..Finding::new("CVE-1", Level::High).unwrap()
+    };
+    let other = Finding {
+        exploit: Some(false),
+        fix: Some(true),
+        epss: Some(0.1),
+        in_use: Some(3),
+        url: Some("https://other".to_owned()),
+        ..Finding::new("CVE-1", Level::Low).unwrap()
+    };
+    let expected =
+        Finding { exploit: Some(false), fix: Some(true), in_use: Some(3), ..one.clone() };
+    assert_eq!(merged([one.clone(), other.clone()]), std::slice::from_ref(&expected));
+    let swapped = Finding { url: other.url.clone(), ..expected };
+    assert_eq!(merged([other.clone(), one]), [swapped]);
+    let unknown = Finding::new("CVE-1", Level::Low).unwrap();
+    assert_eq!(merged([unknown, other.clone()]), [other]);
+}
+
+#[test]
+fn of_more_packages_than_are_looked_at_the_first_twenty_are_told_each_once() {
+    let of = |nth: usize| Finding {
+        packages: Package::new(&format!("p{nth:02}"), None, None).into_iter().collect(),
+        ..Finding::new("CVE-1", Level::High).unwrap()
+    };
+    let merged = merged((0..15).chain(0..30).map(of));
+    let names: Vec<&str> = merged[0].packages.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!((names.len(), names[0], names[19]), (20, "p00", "p19"));
+}
+
+#[test]
+fn what_has_no_name_is_nothing_and_what_is_no_version_is_none() {
+    assert_eq!(Finding::new(" \u{200b}<>", Level::High), None);
+    assert_eq!(Package::new("\u{0}", Some("1"), None), None);
+    let package = Package::new("a", Some("notAvailable"), Some(" 1.1 ")).unwrap();
+    assert_eq!((package.installed, package.fixed.as_deref()), (None, Some("1.1")));
+}
+
+#[test]
+fn there_is_a_fix_where_the_scanner_or_a_package_says_so() {
+    let of = |fix, fixed: Option<&str>| Finding {
+        packages: Package::new("a", None, fixed).into_iter().collect(),
+        fix,
+        ..Finding::new("CVE-1", Level::High).unwrap()
+    };
+    assert!(of(Some(true), None).has_fix() && of(Some(false), Some("2")).has_fix());
+    assert!(of(None, Some("2")).has_fix());
+    assert!(!of(Some(false), None).has_fix() && !of(None, None).has_fix());
+}
+
+#[test]
+fn no_text_begins_a_link_or_a_format_and_a_text_that_fits_is_whole() {
+    assert_eq!((plain("abcd", 4), plain("ébcde", 4)), ("abcd".to_owned(), "ébc…".to_owned()));
+    for (text, expected) in [
+        ("see [x](http://evil.example)", "see xhttp:evil.example"),
+        ("http:////evil.example", "http:evil.example"),
+        (":[/]/", ":"),
+        ("<!channel> `a|b` *c* \"d\"", "!channel ab c d"),
+    ] {
+        assert_eq!(inert(text, 100), expected, "{text}");
+    }
+    assert_eq!(inert("<abcdef>", 4), "abc…");
+    let longest = format!("https://{}", "a".repeat(292));
+    assert_eq!(link(&longest), Some(longest));
+}
