@@ -9,6 +9,7 @@
 //! in, [`iam`], [`services`] and [`inspector`] what is beside it; [`lambda`] runs functions
 //! as processes, [`pattern`] decides which event is theirs, `delivery` brings it;
 //! [`cloudformation`] puts a [`template`] here; [`slack`] is no AWS, but where alerts go;
+//! `trouble` is what befalls a call;
 //! [`server`] is the port, `connector` the same without one.
 
 #![expect(
@@ -35,6 +36,7 @@ pub mod server;
 pub mod services;
 pub mod slack;
 pub mod template;
+mod trouble;
 
 pub use arguments;
 
@@ -52,6 +54,7 @@ use services::Services;
 
 pub use call::Called;
 pub use fault::Fault;
+pub use trouble::Trouble;
 
 /// The account of callers that name no other.
 pub const ACCOUNT: &str = "123456789012";

@@ -3,8 +3,8 @@
 //! what failed is repeated, all is as if nothing had gone wrong.
 //!
 //! The cases are recorded, not written down: a sequence is run once with nothing wrong, and then
-//! once for each call of each of its requests and each kind of trouble. `cargo test -p
-//! custom-resource matrix -- --nocapture` prints how many ran and how many held.
+//! once for each call of each of its requests and each kind of trouble. `cargo test
+//! --workspace --test it matrix -- --nocapture` prints how many ran and how many held.
 //!
 //! What a request was answered cannot be remembered by the function. So a request that is
 //! delivered again is answered the same if it was done; if it failed, it may be done by then,
@@ -13,134 +13,41 @@
 mod stack;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use local_aws::{Called, Fault, LocalAws};
+use local_aws::{Called, Trouble};
 use serde_json::{Value, json};
 
 use crate::{event, with};
 use stack::{Point, Stack};
 
-/// What goes wrong with a call.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Trouble {
-    /// It is throttled until the SDK's tries run out.
-    ThrottledOut,
-    /// It is throttled, and then fine.
-    Throttled,
-    /// The service is out of order until the SDK's tries run out.
-    ServerError,
-    /// It is denied until somebody mends the role.
-    Denied,
-    ResetBefore,
-    ResetAfter,
-    /// It takes longer than a call may.
-    TooSlow,
-    /// The function's time is up while it is not yet carried out, or is not answered.
-    OutOfTimeBefore,
-    OutOfTimeAfter,
-    KilledBefore,
-    KilledAfter,
-    /// The process is killed there each time that Lambda tries.
-    KilledBeforeEachTime,
-    KilledAfterEachTime,
-    /// A second copy of the request is carried out just before it.
-    Overtaken,
+/// Whether it goes on for as long as Lambda tries.
+fn lasts(trouble: Trouble) -> bool {
+    use Trouble::{Denied, KilledAfterEachTime, KilledBeforeEachTime};
+    matches!(trouble, Denied | KilledBeforeEachTime | KilledAfterEachTime)
 }
 
-const TROUBLES: [Trouble; 14] = [
-    Trouble::ThrottledOut,
-    Trouble::Throttled,
-    Trouble::ServerError,
-    Trouble::Denied,
-    Trouble::ResetBefore,
-    Trouble::ResetAfter,
-    Trouble::TooSlow,
-    Trouble::OutOfTimeBefore,
-    Trouble::OutOfTimeAfter,
-    Trouble::KilledBefore,
-    Trouble::KilledAfter,
-    Trouble::KilledBeforeEachTime,
-    Trouble::KilledAfterEachTime,
-    Trouble::Overtaken,
-];
+fn is_out_of_time(trouble: Trouble) -> bool {
+    matches!(trouble, Trouble::OutOfTimeBefore | Trouble::OutOfTimeAfter)
+}
 
-/// How long a call waits that is overtaken: less than a call may take, an answer to
-/// CloudFormation 2 seconds.
-const OVERTAKEN_FOR: Duration = Duration::from_millis(1_500);
-
-impl Trouble {
-    fn prepare(self, aws: &LocalAws, call: &Called, nth: usize) {
-        // More than any request makes.
-        const ALL: usize = 100;
-        // Each service in its own words.
-        let [throttled, out_of_order, denied] = match call.service.as_str() {
-            "ecr" => ["ThrottlingException", "ServerException", "AccessDeniedException"],
-            "iam" => ["Throttling", "ServiceFailure", "AccessDenied"],
-            "cloudformation" => ["Throttling", "InternalFailure", "AccessDenied"],
-            // Where CloudFormation takes answers.
-            "" => ["SlowDown", "InternalError", "AccessDenied"],
-            other => panic!("how does {other} fail?"),
-        };
-        let (count, fault) = match self {
-            Self::ThrottledOut => (5, Fault::Error(400, throttled)),
-            Self::Throttled => (1, Fault::Error(400, throttled)),
-            Self::ServerError => (5, Fault::Error(500, out_of_order)),
-            Self::Denied => (ALL, Fault::Error(403, denied)),
-            Self::ResetBefore => (1, Fault::ResetBefore),
-            Self::ResetAfter => (1, Fault::ResetAfter),
-            Self::TooSlow => (ALL, Fault::Slow(Duration::from_secs(3_600))),
-            Self::OutOfTimeBefore | Self::KilledBefore | Self::KilledBeforeEachTime => {
-                (ALL, Fault::Hang)
-            }
-            Self::OutOfTimeAfter | Self::KilledAfter | Self::KilledAfterEachTime => {
-                (ALL, Fault::HangAfter)
-            }
-            Self::Overtaken => (1, Fault::Slow(OVERTAKEN_FOR)),
-        };
-        for nth in nth..nth + count {
-            aws.fault(&call.operation, nth, fault.clone());
-        }
-    }
-
-    fn kills(self) -> bool {
-        matches!(
-            self,
-            Self::KilledBefore
-                | Self::KilledAfter
-                | Self::KilledBeforeEachTime
-                | Self::KilledAfterEachTime
-        )
-    }
-
-    fn is_out_of_time(self) -> bool {
-        matches!(self, Self::OutOfTimeBefore | Self::OutOfTimeAfter)
-    }
-
-    /// Whether it goes on for as long as Lambda tries.
-    fn lasts(self) -> bool {
-        matches!(self, Self::Denied | Self::KilledBeforeEachTime | Self::KilledAfterEachTime)
-    }
-
-    /// Whether the request is answered in spite of it, when it befalls this call.
-    fn leaves_an_answer(self, call: &Called) -> bool {
-        match self {
-            Self::KilledBeforeEachTime => false,
-            // An answer that was sent was sent.
-            Self::KilledAfterEachTime => call.operation == "Answer",
-            Self::ThrottledOut
-            | Self::ServerError
-            | Self::Denied
-            | Self::TooSlow
-            | Self::OutOfTimeBefore => call.operation != "Answer",
-            Self::Throttled
-            | Self::ResetBefore
-            | Self::ResetAfter
-            | Self::KilledBefore
-            | Self::KilledAfter
-            | Self::OutOfTimeAfter
-            | Self::Overtaken => true,
-        }
+/// Whether a request is answered in spite of what befalls this call of its.
+fn leaves_an_answer(trouble: Trouble, call: &Called) -> bool {
+    match trouble {
+        Trouble::KilledBeforeEachTime => false,
+        // An answer that was sent was sent.
+        Trouble::KilledAfterEachTime => call.operation == "Answer",
+        Trouble::ThrottledOut
+        | Trouble::ServerError
+        | Trouble::Denied
+        | Trouble::TooSlow
+        | Trouble::OutOfTimeBefore => call.operation != "Answer",
+        Trouble::Throttled
+        | Trouble::ResetBefore
+        | Trouble::ResetAfter
+        | Trouble::KilledBefore
+        | Trouble::KilledAfter
+        | Trouble::OutOfTimeAfter
+        | Trouble::Overtaken => true,
     }
 }
 
@@ -276,7 +183,7 @@ fn check(what: &str, create: &Value, sequences: &[(&str, Vec<Step>)]) {
             for (at, call) in calls.iter().enumerate() {
                 let operation = &call.operation;
                 let nth = calls[..=at].iter().filter(|it| it.operation == *operation).count();
-                for trouble in TROUBLES {
+                for trouble in Trouble::OF_AN_ATTEMPT.into_iter().chain(Trouble::OF_A_REQUEST) {
                     ran += 1;
                     let point = Point { request, call: call.clone(), nth, trouble };
                     let (mut stack, done) = run(create, steps, Some(point), Some(&expected));

@@ -4,7 +4,7 @@
 //! The cases are not written down but recorded: a scenario is run once with nothing wrong, and
 //! then once for each of its calls and each kind of trouble, with Lambda's retries, a replay
 //! from the dead-letter queue where those have not helped, and the same event once more.
-//! `cargo test -p it faults -- --nocapture` prints how many cases ran and how many held.
+//! `cargo test --workspace --test it faults -- --nocapture` prints how many cases ran and how many held.
 
 pub mod scenarios;
 pub mod world;
@@ -12,73 +12,14 @@ pub mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use local_aws::Fault;
+use local_aws::{Called, Trouble};
 use serde_json::Value;
 
 use scenarios::{Scenario, scenarios};
 use world::{Function, SECRET, World};
 
-/// What goes wrong with a call.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Trouble {
-    /// It is throttled until the SDK's tries run out.
-    ThrottledOut,
-    /// It is throttled, and then fine.
-    Throttled,
-    /// The service is out of order until the SDK's tries run out.
-    ServerError,
-    /// It is denied until somebody mends the role.
-    Denied,
-    ResetBefore,
-    ResetAfter,
-    /// It takes longer than the function may.
-    TooSlow,
-    KilledBefore,
-    KilledAfter,
-}
-
-const TROUBLES: [Trouble; 9] = [
-    Trouble::ThrottledOut,
-    Trouble::Throttled,
-    Trouble::ServerError,
-    Trouble::Denied,
-    Trouble::ResetBefore,
-    Trouble::ResetAfter,
-    Trouble::TooSlow,
-    Trouble::KilledBefore,
-    Trouble::KilledAfter,
-];
-
-/// So many calls that no attempt makes more.
-const ALL: usize = 200;
 /// When a process is killed that waits for nothing but the call that never answers.
 const KILLED_AT: Duration = Duration::from_secs(5);
-
-impl Trouble {
-    /// Prepares it for the nth call of an operation, and gives when the attempt is cut off.
-    fn prepare(self, world: &World, function: Function, operation: &str, nth: usize) -> Duration {
-        let next = |count: usize, fault: &Fault| {
-            for of in nth..nth + count {
-                world.aws.fault(operation, of, fault.clone());
-            }
-        };
-        match self {
-            Self::ThrottledOut => next(5, &Fault::Error(400, "ThrottlingException")),
-            Self::Throttled => next(1, &Fault::Error(400, "ThrottlingException")),
-            Self::ServerError => next(5, &Fault::Error(500, "InternalServerError")),
-            Self::Denied => next(ALL, &Fault::Error(400, "AccessDeniedException")),
-            Self::ResetBefore => next(1, &Fault::ResetBefore),
-            Self::ResetAfter => next(1, &Fault::ResetAfter),
-            Self::TooSlow => next(ALL, &Fault::Slow(Duration::from_secs(3_600))),
-            Self::KilledBefore => next(ALL, &Fault::Hang),
-            Self::KilledAfter => next(ALL, &Fault::HangAfter),
-        }
-        match self {
-            Self::KilledBefore | Self::KilledAfter => KILLED_AT,
-            _ => world.time(function),
-        }
-    }
-}
 
 /// What there is in the end.
 struct End {
@@ -86,12 +27,17 @@ struct End {
     told: Told,
 }
 
-/// The operations of a first, faultless attempt, and its end.
-async fn faultless(scenario: &Scenario) -> (Vec<String>, End) {
+/// Which call of its operation it is.
+fn nth(calls: &[Called], at: usize) -> usize {
+    calls[..=at].iter().filter(|call| call.operation == calls[at].operation).count()
+}
+
+/// The calls of a first, faultless attempt, and its end.
+async fn faultless(scenario: &Scenario) -> (Vec<Called>, End) {
     let (world, event) = scenario.prepare().await;
     let time = world.time(scenario.function);
     world.invoke(scenario.function, &event, "first", time, || ()).await.unwrap();
-    let calls = world.calls().into_iter().map(|(_, operation)| operation).collect();
+    let calls = world.calls();
     let mut told = Told::default();
     settle(&world, scenario.function, &event, &mut told).await.unwrap();
     (calls, End { images: world.images(), told })
@@ -157,16 +103,17 @@ fn keys(alert: &Value) -> Vec<String> {
 /// Runs one case, and says what does not hold.
 async fn case(
     scenario: &Scenario,
-    calls: &[String],
+    calls: &[Called],
     at: usize,
     trouble: Trouble,
     end: &End,
 ) -> Result<(), String> {
-    let operation = &calls[at];
-    let nth = calls[..=at].iter().filter(|call| *call == operation).count();
+    let operation = &calls[at].operation;
+    let nth = nth(calls, at);
     let (world, event) = scenario.prepare().await;
     let function = scenario.function;
-    let cut_off = trouble.prepare(&world, function, operation, nth);
+    trouble.prepare(&world.aws, &calls[at], nth);
+    let cut_off = if trouble.kills() { KILLED_AT } else { world.time(function) };
     let heal = || {
         // Who is denied something is denied it until a person sees to it.
         if trouble != Trouble::Denied {
@@ -177,7 +124,7 @@ async fn case(
     let before = world.images();
     let first = world.invoke(function, &event, "first", cut_off, heal).await;
     world.aws.heal();
-    let reached = world.calls().iter().filter(|(_, call)| call == operation).count();
+    let reached = world.calls().iter().filter(|call| call.operation == *operation).count();
     if reached < nth {
         return Err("it was never called".to_owned());
     }
@@ -247,10 +194,10 @@ fn check_told(
     told: &Told,
     end: &Told,
     at: usize,
-    calls: &[String],
+    calls: &[Called],
     trouble: Trouble,
 ) -> Result<(), String> {
-    let publish = calls.iter().position(|call| call == "Publish");
+    let publish = calls.iter().position(|call| call.operation == "Publish");
     let is_after = matches!(trouble, Trouble::ResetAfter | Trouble::KilledAfter);
     let may_be_twice = publish.is_some_and(|publish| at > publish || (at == publish && is_after));
     let most = if may_be_twice { 2 } else { 1 };
@@ -281,14 +228,13 @@ async fn run(function: Function, floor: usize) {
     for scenario in scenarios(function) {
         let (calls, end) = faultless(&scenario).await;
         for at in 0..calls.len() {
-            for trouble in TROUBLES {
+            for trouble in Trouble::OF_AN_ATTEMPT {
                 ran += 1;
                 if let Err(why) = case(&scenario, &calls, at, trouble, &end).await {
                     let Scenario { file, parameters, .. } = &scenario;
-                    let nth = calls[..=at].iter().filter(|call| **call == calls[at]).count();
+                    let (operation, nth) = (&calls[at].operation, nth(&calls, at));
                     broken.push(format!(
-                        "{file} {parameters:?}, {} {nth} {trouble:?}: {why}",
-                        calls[at]
+                        "{file} {parameters:?}, {operation} {nth} {trouble:?}: {why}"
                     ));
                 }
             }

@@ -2,7 +2,7 @@
 //! function in every scenario of `events/`, in every setting that makes it call something else.
 //! That of the custom resource is compared beside its own tests, by all it can be asked for.
 //!
-//! `cargo test -p it privileges -- --nocapture` prints the comparison.
+//! `cargo test --workspace --test it privileges -- --nocapture` prints the comparison.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,8 @@ async fn called(function: Function) -> BTreeSet<String> {
         let (world, event) = scenario.prepare().await;
         let time = world.time(function);
         world.invoke(function, &event, "request", time, || ()).await.unwrap();
-        called.extend(world.calls().iter().map(|(service, call)| format!("{service}:{call}")));
+        let calls = world.calls();
+        called.extend(calls.iter().map(|call| format!("{}:{}", call.service, call.operation)));
     }
     called
 }

@@ -1,48 +1,23 @@
 //! What is secret stays so: the webhook's URL, the URL that CloudFormation is answered at, and
 //! what calls are signed with are in no log line, at no level, and in no alert, answer or letter.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
-use std::time::Duration;
-
-use local_aws::cloudformation::Deployment;
 use local_aws::lambda::Function;
 use local_aws::slack::Reply;
 use local_aws::{LocalAws, RESPONSE_URL};
 use serde_json::{Value, json};
 
 use crate::faults::world::{Function as Listener, events};
-use crate::{TEMPLATE, program};
+use crate::slack::Deployed;
 
 /// It stands in the URL that answers go to, too.
 const SECRET: &str = "marked-secret";
 
-/// The deployed stack, whose functions log at this level and sign with what is marked, and the
-/// ports of both.
-async fn deployed(level: &str) -> (LocalAws, local_aws::server::Server, local_aws::slack::Server) {
-    let aws = LocalAws::default();
-    let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
-    let slack = aws.slack().serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
-    let url = format!("{}/services/T0000000/B0000000/{SECRET}", slack.endpoint());
-    let secret = json!({"Name": "slack", "SecretString": url});
-    let request = http::Request::post("/")
-        .header("x-amz-target", "secretsmanager.CreateSecret")
-        .body(secret.to_string().into())
-        .unwrap();
-    let made = aws.services().handle("secretsmanager", request).await;
-    let made: Value = serde_json::from_slice(made.body()).unwrap();
-    let secret = made["ARN"].as_str().unwrap().to_owned();
-    let parameters = BTreeMap::from([("SlackWebhookSecretArn".to_owned(), secret)]);
-    let deployment = Deployment {
-        template: &TEMPLATE,
-        name: "stack",
-        parameters: &parameters,
-        program: program(),
-    };
-    aws.deploy(&deployment, |_| ()).await.unwrap();
-    aws.lambda().retry_after([Duration::from_millis(10), Duration::from_millis(10)]);
-    for name in aws.lambda().functions() {
-        let function = aws.lambda().function(&name).unwrap();
+/// The deployed stack, whose functions log at this level and sign with what is marked.
+async fn deployed(level: &str) -> Deployed {
+    let deployed = Deployed::new().await;
+    let lambda = deployed.aws.lambda();
+    for name in lambda.functions() {
+        let function = lambda.function(&name).unwrap();
         let mut environment = function.environment.clone();
         for (name, value) in [
             ("AWS_LAMBDA_LOG_LEVEL", level),
@@ -51,9 +26,9 @@ async fn deployed(level: &str) -> (LocalAws, local_aws::server::Server, local_aw
         ] {
             environment.insert(name.to_owned(), value.to_owned());
         }
-        aws.lambda().create(Function { environment, ..function });
+        lambda.create(Function { environment, ..function });
     }
-    (aws, server, slack)
+    deployed
 }
 
 /// Sends every event there is, as it is and without what it needs, to a Slack that is out of
@@ -100,8 +75,9 @@ fn leak(text: &str) -> Option<&str> {
 }
 
 async fn check(level: &str) {
-    let (aws, _server, _slack) = deployed(level).await;
-    drive(&aws).await;
+    let deployed = deployed(level).await;
+    let aws = &deployed.aws;
+    drive(aws).await;
     for name in aws.lambda().functions() {
         let log = aws.lambda().log(&name);
         assert!(log.lines().count() > 10, "{name} at {level} logs {log}");
@@ -115,7 +91,7 @@ async fn check(level: &str) {
     assert_eq!(leak(&told.join("\n")), None);
     // What failed is handed on as it came, with the reason: what is secret in it is the sender's.
     let mut letters = 0;
-    while let Some(letter) = receive(&aws).await {
+    while let Some(letter) = receive(aws).await {
         letters += 1;
         assert_eq!(leak(&letter["responsePayload"].to_string()), None, "{letter:#}");
     }

@@ -19,8 +19,8 @@ const FUNCTION: &str = "stack-SlackNotifierFunction";
 const SECRET: &str = "marked-secret";
 
 /// The deployed stack with a webhook, and the ports of both.
-struct Deployed {
-    aws: LocalAws,
+pub struct Deployed {
+    pub aws: LocalAws,
     /// The ARN of the secret.
     secret: String,
     _aws: local_aws::server::Server,
@@ -28,7 +28,7 @@ struct Deployed {
 }
 
 impl Deployed {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let aws = LocalAws::default();
         let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         let slack = aws.slack().serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();

@@ -8,11 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use custom_resource::{Context, handle};
 use local_aws::iam::Role;
-use local_aws::{Called, LocalAws};
+use local_aws::{Called, LocalAws, Trouble};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-use super::Trouble;
+use super::{is_out_of_time, lasts, leaves_an_answer};
 use crate::NOW;
 
 /// How long the function may take.
@@ -192,21 +192,21 @@ impl Stack {
         }
         let mut answers = Vec::new();
         for attempt in 0..3 {
-            let trouble = trouble.filter(|trouble| attempt == 0 || trouble.lasts());
+            let trouble = trouble.filter(|trouble| attempt == 0 || lasts(*trouble));
             let ended = self.attempt(request, trouble);
             let calls = std::mem::take(&mut self.aws.state().calls);
             if attempt == 0 {
                 self.calls.push(calls);
             }
             answers.append(&mut self.aws.state().answers);
-            if trouble.is_some_and(|trouble| !trouble.lasts()) {
+            if trouble.is_some_and(|trouble| !lasts(trouble)) {
                 self.aws.heal();
             }
             if ended {
                 break;
             }
         }
-        if trouble.is_some_and(|trouble| trouble.lasts() && trouble != Trouble::Denied) {
+        if trouble.is_some_and(|trouble| lasts(trouble) && trouble != Trouble::Denied) {
             self.aws.heal();
         }
         self.check_images(request, &before, is_late);
@@ -214,7 +214,7 @@ impl Stack {
         self.broken.extend(differs.map(|it| format!("answered {} and {it}", answers[0])));
         // What is denied stays so until somebody mends it, for later requests too.
         let point = point.or_else(|| self.point.clone().filter(|it| it.trouble == Trouble::Denied));
-        let is_hindered = point.is_some_and(|it| !it.trouble.leaves_an_answer(&it.call));
+        let is_hindered = point.is_some_and(|it| !leaves_an_answer(it.trouble, &it.call));
         if answers.is_empty() && !is_hindered {
             self.broken.push(format!("request {number} is not answered"));
         }
@@ -237,7 +237,7 @@ impl Stack {
                 Some(trouble) if trouble.kills() => {
                     tokio::time::timeout(KILLED_AT, carry_out(TIMEOUT)).await.is_ok()
                 }
-                Some(trouble) if trouble.is_out_of_time() => {
+                Some(trouble) if is_out_of_time(trouble) => {
                     tokio::time::timeout(SHORT, carry_out(SHORT)).await.is_ok()
                 }
                 Some(Trouble::Overtaken) => {

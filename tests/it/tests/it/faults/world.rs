@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use local_aws::ecr::Time;
 use local_aws::slack;
 use local_aws::template::{Stack, as_cloudformation_sends};
-use local_aws::{LocalAws, RESPONSE_URL};
+use local_aws::{Called, LocalAws, RESPONSE_URL};
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, timeout};
 
@@ -267,9 +267,8 @@ impl World {
         of.map(|delivery| serde_json::from_str(&delivery.message).unwrap()).collect()
     }
 
-    /// The calls since the last time, each with its service.
-    pub fn calls(&self) -> Vec<(String, String)> {
-        let calls = std::mem::take(&mut self.aws.state().calls);
-        calls.into_iter().map(|call| (call.service, call.operation)).collect()
+    /// The calls since the last time.
+    pub fn calls(&self) -> Vec<Called> {
+        std::mem::take(&mut self.aws.state().calls)
     }
 }
