@@ -63,9 +63,10 @@ fn workflows_of_one_repository_and_branch_push_and_wait_for_scans() {
             (
                 "ReadThePolicyOfTags".to_owned(),
                 json!("cloudformation:DescribeStacks"),
-                json!(crate::STACK_ID),
+                json!("arn:aws:cloudformation:us-east-1:123456789012:stack/ecr-warden/*"),
             ),
             ("WaitForTheScan".to_owned(), json!("ecr:DescribeImageScanFindings"), repositories),
+            ("WaitForTheScanOfInspector".to_owned(), json!("inspector2:ListFindings"), json!("*"),),
         ]
     );
     assert_eq!(stack.outputs().unwrap()["GitHubRoleArn"], "GitHubRole.Arn");
