@@ -49,6 +49,7 @@ pub(crate) fn listed(name: &str, text: &str) -> (Listed, Vec<Digest>) {
             "archived" => image.status = ImageStatus::Archived,
             "activating" => image.status = ImageStatus::Activating,
             "odd" => image.is_odd = true,
+            "empty" => image.bytes = 0,
             "of" => image.subject = Some(digest(rest)),
             "needs" => {
                 image.is_index = true;

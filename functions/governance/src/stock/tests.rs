@@ -301,3 +301,22 @@ fn what_went_has_no_row_and_what_is_left_of_it_is_counted() {
     "#]],
     );
 }
+
+#[test]
+fn what_has_no_bytes_is_there_too_and_so_are_parts_in_the_archive_of_what_went() {
+    check(
+        "delete",
+        &[
+            ("here", "a-v1.0.0, empty"),
+            ("away", "b-v1.0.0, empty, archived"),
+            ("gone", "c-v1.0.0, needs part"),
+            ("part", ", archived"),
+        ],
+        &["gone"],
+        &expect![[r#"
+            c: 0 images, 0 B; 0 images, 1.0 kB, in the archive 
+            a: 1 image, 0 B a-v1.0.0
+            b: 0 images, 0 B; 1 image, 0 B, in the archive 
+        "#]],
+    );
+}
