@@ -253,6 +253,7 @@ mod tests {
                 "Infrastructure",
                 "a..b",
                 "a___b",
+                "aBc",
                 "-ab",
                 "ab-",
                 "a//b",

@@ -189,6 +189,23 @@ fn the_images_of_an_index_are_one_version() {
 }
 
 #[test]
+fn a_version_is_clean_where_what_its_other_images_have_is_accepted_that_day() {
+    let part =
+        |image, text: &str| Scanned { images: 2, ..scan_of(1, image, Found::All(findings(text))) };
+    let mut story = Story::new();
+    story.risks = vec![risk("A", &today().to_string())];
+    story
+        .then("amd64 has what is accepted", &part(11, "A:C"))
+        .then("arm64 has more", &part(12, "A:C B:H"))
+        .then("arm64 has not", &part(12, "A:C"))
+        .check(&expect![[r#"
+            amd64 has what is accepted: Nothing; new [] of [], fixed [], accepted 1; first
+            arm64 has more: Tell; new [B] of [B], fixed [], accepted 1; first
+            arm64 has not: Resolve; new [] of [], fixed [], accepted 1; first
+        "#]]);
+}
+
+#[test]
 fn an_older_version_is_compared_with_none_and_told_once_for_all() {
     let mut story = Story::new();
     story
@@ -266,9 +283,10 @@ fn what_cannot_be_read_is_told_from_the_event_and_remembered_as_told() {
         .then("four", &scan_of(2, 2, counts(4)))
         .then("none that counts", &scan_of(3, 3, counts(0)))
         .then("one finding", &scan_of(2, 2, Found::Some(vec![one.clone()])))
-        .then("it comes again", &scan_of(2, 2, Found::Some(vec![one])));
+        .then("it comes again", &scan_of(2, 2, Found::Some(vec![one])))
+        .then("another", &scan_of(2, 2, Found::Some(findings("C:C"))));
     assert_eq!(story.memory.latest.as_ref().unwrap().digest, digest(1), "nothing to compare with");
-    story.then("read after all", &scan(2, "A:C B:H"));
+    story.then("read after all", &scan(2, "A:C B:H C:C"));
     story.check(&expect![[r#"
         v1: Tell; new [B] of [B], fixed [], accepted 0; first
         v2, three: Tell; new [] of [], fixed [], accepted 0; after litellm-v1
@@ -277,7 +295,8 @@ fn what_cannot_be_read_is_told_from_the_event_and_remembered_as_told() {
         none that counts: Nothing; new [] of [], fixed [], accepted 0; after litellm-v1
         one finding: Tell; new [A] of [A], fixed [], accepted 0; after litellm-v1
         it comes again: Nothing; new [] of [A], fixed [], accepted 0; after litellm-v1
-        read after all: Nothing; new [] of [A B], fixed [], accepted 0; after litellm-v1
+        another: Tell; new [C] of [C], fixed [], accepted 0; after litellm-v1
+        read after all: Nothing; new [] of [A C B], fixed [], accepted 0; after litellm-v1
     "#]]);
 }
 
@@ -298,6 +317,15 @@ fn a_report_prints_as_what_is_about_to_be_done() {
         v1: nothing to tell: 1 CRITICAL at or above HIGH, 0 accepted, 1 in all; not the latest version
         v5: tell that the last alert is over: none at or above HIGH, 0 accepted, 0 in all; 1 gone since litellm-v4
     "#]].assert_eq(&lines);
+}
+
+#[test]
+fn a_report_of_counts_says_where_it_has_them_from() {
+    let counts = Counts::from_iter([Level::Critical, Level::Low]);
+    let scanned = scan_of(1, 1, Found::Counts(counts));
+    let report = report(&Memory::default(), &scanned, &[], Severity::High, today());
+    expect!["tell it by the event's counts: none at or above HIGH, 0 accepted, 2 in all"]
+        .assert_eq(&report.to_string());
 }
 
 #[test]
@@ -439,6 +467,7 @@ fn what_is_remembered_fits_into_an_item() {
         assert!(json.iter().map(String::len).sum::<usize>() < 380_000);
     }
     assert_eq!(memory.latest.unwrap().digest, digest(3));
+    assert!(memory.told.latest.ids().count() > 3_000, "no more goes than there is no room for");
     // And as many as an image may well have are not told again for being many.
     let many = |n: u8| {
         let one = |nth: usize| Finding::new(&format!("CVE-2026-{nth:05}"), Level::High).unwrap();
@@ -451,6 +480,24 @@ fn what_is_remembered_fits_into_an_item() {
         assert_eq!(report.verdict == Verdict::Tell, n == 1, "{n}");
         memory = memory.after(&scanned, &report);
     }
+    let known = |version: &Option<Version>| {
+        version.iter().flat_map(|it| it.images.values()).flat_map(Known::ids).count()
+    };
+    let kept = |memory: &Memory| {
+        let told = [&memory.told.latest, &memory.told.older].map(|it| it.ids().count());
+        (known(&memory.latest), known(&memory.previous), told)
+    };
+    assert_eq!(kept(&memory), (4_000, 4_000, [4_000, 0]), "there is room for these");
+    // What is worth less goes first, and as a whole.
+    let mut older = |n: u8, name: &str, many: usize| {
+        let one = |nth: usize| Finding::new(&format!("{name}-{nth:059}"), Level::High).unwrap();
+        let scanned = scan_of(n, n, Found::All((0..many).map(one).collect()));
+        let report = report(&memory, &scanned, &[], Severity::High, today());
+        memory = std::mem::take(&mut memory).after(&scanned, &report);
+        kept(&memory)
+    };
+    assert_eq!(older(1, "some", 2_500), (4_000, 0, [4_000, 2_500]));
+    assert_eq!(older(2, "many", 3_000), (4_000, 0, [4_000, 0]));
 }
 
 fn any_scan() -> impl Strategy<Value = Scanned> {

@@ -313,7 +313,8 @@ fn the_largest_report_fits_and_says_how_much_it_leaves_out() {
         ["findingsTotal", "newTotal", "fixedTotal", "acceptedTotal"].map(|it| details[it].as_u64()),
         [Some(1_000); 4]
     );
-    assert!(!details["findings"].as_array().unwrap().is_empty(), "{details:#}");
+    // Half as many more would not fit.
+    assert!(details.to_string().len() > LARGEST_DETAILS * 2 / 3, "{details:#}");
     let message: Value = serde_json::from_str(&alert.message().body).unwrap();
     let default: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
     assert_eq!(default["details"]["findingsTotal"], 1_000);
@@ -321,6 +322,18 @@ fn the_largest_report_fits_and_says_how_much_it_leaves_out() {
     let text = &alert.within_limits().text;
     let more: Vec<&str> = text.lines().filter(|line| line.starts_with("and ")).collect();
     assert_eq!((more.len(), text.ends_with(" more")), (2, true), "{more:?}");
+}
+
+#[test]
+fn a_list_ends_with_the_line_that_fits_to_the_character() {
+    let listed = |end| {
+        let mut text = "All".to_owned();
+        list(&mut text, "New", ["ab", "\u{1f433}c"].map(str::to_owned).into_iter(), end);
+        text
+    };
+    assert_eq!(listed(19), "All\n\nNew:\n- ab\n- \u{1f433}c");
+    assert_eq!(listed(18), "All\n\nNew:\n- ab\nand 1 more");
+    assert_eq!(listed(13), "All\n\nNew:\nand 2 more");
 }
 
 fn hostile() -> impl Strategy<Value = String> {
