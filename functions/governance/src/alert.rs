@@ -170,6 +170,18 @@ const MOST_TAGS: usize = 50;
 /// The most bytes of the details.
 const LARGEST_DETAILS: usize = 30_000;
 
+/// Details whose lists are as long as fit into an alert, and no longer than `most`.
+fn fitting(mut most: usize, details: impl Fn(usize) -> Map<String, Value>) -> Map<String, Value> {
+    loop {
+        let details = details(most);
+        let size = serde_json::to_string(&details).map_or(0, |it| it.len());
+        if size <= LARGEST_DETAILS || most == 0 {
+            return details;
+        }
+        most = most * 3 / 4;
+    }
+}
+
 impl Alert {
     /// The alert in each protocol's text, together within what SNS takes.
     #[must_use]

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Alert, Kind, LARGEST_DETAILS, LONGEST_COMMAND, Remedy, Source};
+use super::{Alert, Kind, LONGEST_COMMAND, Remedy, Source, fitting};
 use crate::audit::Deviation;
 use crate::image::{Digest, RepositoryName, Tag};
 use crate::lifecycle::ARCHIVED_DAYS;
@@ -160,25 +160,13 @@ pub fn cleanup(run: &Run<'_>, outcome: &Outcome) -> Alert {
         () => Severity::Informational,
     };
     Alert {
-        details: details(outcome),
+        details: fitting(MOST_IMAGES, |most| details(outcome, most)),
         remedies: remedies(run, outcome),
         ..run.alert(Kind::Cleanup, severity, title, text)
     }
 }
 
-fn details(outcome: &Outcome) -> Map<String, Value> {
-    let mut most = MOST_IMAGES;
-    loop {
-        let details = details_of(outcome, most);
-        let size = serde_json::to_string(&details).map_or(0, |it| it.len());
-        if size <= LARGEST_DETAILS || most == 0 {
-            return details;
-        }
-        most = most * 3 / 4;
-    }
-}
-
-fn details_of(outcome: &Outcome, most: usize) -> Map<String, Value> {
+fn details(outcome: &Outcome, most: usize) -> Map<String, Value> {
     let image = |entry: &Entry| {
         let Entry { digest, tags, decision, reason } = entry;
         let some: Vec<&Tag> = tags.iter().take(MOST_TAGS).collect();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{About, Alert, Kind, LARGEST_DETAILS, Remedy, Source};
+use super::{About, Alert, Kind, Remedy, Source, fitting};
 use crate::findings::{Counted, Counts, Finding, Found, Report, Scanned, inert, plain};
 use crate::image::Tag;
 use crate::policy::Severity;
@@ -112,7 +112,7 @@ pub fn scan_findings(scan: &Scan<'_>, report: &Report, unread: Option<&str>) -> 
     list(&mut text, "Accepted", accepted, accepted_end);
     let severity = told.worst().map_or(Severity::Informational, |worst| worst.severity());
     Alert {
-        details: details(scan, report, &news),
+        details: fitting(MOST_DETAILED, |most| details(scan, report, &news, most)),
         remedies: vec![
             Remedy {
                 label: "See all findings".to_owned(),
@@ -254,26 +254,8 @@ fn several(count: u64, of: &str) -> String {
     }
 }
 
-/// What machines are told; as many findings as fit.
-fn details(scan: &Scan<'_>, report: &Report, news: &[&Counted]) -> Map<String, Value> {
-    let mut most = MOST_DETAILED;
-    loop {
-        let details = details_of(scan, report, news, most);
-        let size = serde_json::to_string(&details).map_or(0, |it| it.len());
-        if size <= LARGEST_DETAILS || most == 0 {
-            return details;
-        }
-        most = most * 3 / 4;
-    }
-}
-
-/// The same with no list longer than so many; beside each stands how many there are.
-fn details_of(
-    scan: &Scan<'_>,
-    report: &Report,
-    news: &[&Counted],
-    most: usize,
-) -> Map<String, Value> {
+/// What machines are told, with no list longer than so many; beside each stands how many there are.
+fn details(scan: &Scan<'_>, report: &Report, news: &[&Counted], most: usize) -> Map<String, Value> {
     let baseline = report.baseline.as_ref();
     let baseline = baseline.map(|it| json!({"digest": it.digest, "tag": it.tag}));
     let new = news.iter().map(|it| &it.finding.id).take(2 * most);
@@ -335,7 +317,7 @@ pub fn scan_resolved(scan: &Scan<'_>, report: &Report) -> Alert {
     );
     let title = format!("{name} has no open findings any more");
     Alert {
-        details: details(scan, report, &[]),
+        details: fitting(MOST_DETAILED, |most| details(scan, report, &[], most)),
         ..scan.alert(Kind::ScanResolved, Severity::Informational, title, text)
     }
 }

@@ -101,3 +101,15 @@ fn a_notification_has_its_thread_and_no_half_of_a_command() {
         assert_eq!(description.contains("```"), is_whole, "{length}");
     }
 }
+
+#[test]
+fn lists_are_as_long_as_fit_to_the_byte() {
+    let fitted = |most, length| {
+        let lines = |most| vec!["x".repeat(length); most].into();
+        let details = fitting(most, |most| Map::from_iter([("all".to_owned(), lines(most))]));
+        details["all"].as_array().unwrap().len()
+    };
+    assert_eq!([100, 1_000, LARGEST_DETAILS].map(|length| fitted(50, length)), [50, 27, 0]);
+    let one = LARGEST_DETAILS - r#"{"all":[""]}"#.len();
+    assert_eq!([one, one + 1].map(|length| fitted(1, length)), [1, 0]);
+}
