@@ -301,6 +301,24 @@ fn what_cannot_be_read_is_told_from_the_event_and_remembered_as_told() {
 }
 
 #[test]
+fn what_comes_back_and_is_told_from_events_is_told_once_each() {
+    let event = |text| scan_of(3, 3, Found::Some(findings(text)));
+    Story::new()
+        .then("v1", &scan(1, "A:C B:C"))
+        .then("v2", &scan(2, ""))
+        .then("A is back in v3", &event("A:C"))
+        .then("once more", &event("A:C"))
+        .then("and so is B", &event("B:C"))
+        .check(&expect![[r#"
+            v1: Tell; new [A B] of [A B], fixed [], accepted 0; first
+            v2: Resolve; new [] of [], fixed [A B], accepted 0; after litellm-v1
+            A is back in v3: Tell; new [A] of [A], fixed [], accepted 0; after litellm-v2
+            once more: Nothing; new [] of [A], fixed [], accepted 0; after litellm-v2
+            and so is B: Tell; new [B] of [B], fixed [], accepted 0; after litellm-v2
+        "#]]);
+}
+
+#[test]
 fn a_report_prints_as_what_is_about_to_be_done() {
     let mut memory = Memory::default();
     let mut lines = String::new();
