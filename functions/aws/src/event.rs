@@ -12,6 +12,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+/// The most characters of a field's path, and of what is wrong with it, in an error: both repeat
+/// what came.
+const LONGEST_PATH: usize = 200;
+const LONGEST_ERROR: usize = 400;
+
 /// Whose event it is, and which.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
@@ -38,14 +43,14 @@ pub fn read<T: DeserializeOwned + Serialize>(
 pub fn deserialized<T: DeserializeOwned>(part: &str, value: &Value) -> anyhow::Result<T> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         // What the object as a whole lacks has no path.
-        let path = error.path().to_string();
+        let path = cut(&error.path().to_string(), LONGEST_PATH);
         let path = match (part, path.as_str()) {
             ("", ".") => String::new(),
             ("", path) => format!("{path}: "),
             (part, ".") => format!("{part}: "),
             (part, path) => format!("{part}.{path}: "),
         };
-        anyhow!("the event: {path}{}", error.inner())
+        anyhow!("the event: {path}{}", cut(&error.inner().to_string(), LONGEST_ERROR))
     })
 }
 
@@ -83,6 +88,38 @@ pub fn parsed<T: FromStr<Err: Display>>(name: &str, text: &str) -> anyhow::Resul
 }
 
 /// As much of a text as an error repeats: it may be of any length.
-fn shown(text: &str) -> String {
-    text.chars().take(80).collect()
+#[must_use]
+pub fn shown(text: &str) -> String {
+    cut(text, 80)
+}
+
+fn cut(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Words {
+        #[allow(dead_code, reason = "it is only read")]
+        count: Option<u64>,
+    }
+
+    #[test]
+    fn an_error_is_not_as_long_as_the_event() {
+        let name = "\u{1f433}".repeat(5_000);
+        for event in [serde_json::json!({name.as_str(): 1}), serde_json::json!({"count": name})] {
+            let error = deserialized::<Words>("detail", &event).unwrap_err().to_string();
+            assert!(error.chars().count() < 700, "{error}");
+            assert!(error.starts_with("the event: detail."), "{error}");
+        }
+        let error = deserialized::<Words>("", &serde_json::json!({"counts": 1})).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the event: counts: unknown field `counts`, expected `count`"
+        );
+    }
 }

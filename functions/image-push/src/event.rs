@@ -2,7 +2,7 @@
 //! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>).
 
 use anyhow::bail;
-use aws::event::{Origin, origin, parsed, required};
+use aws::event::{Origin, origin, parsed, required, shown};
 use governance::alert::About;
 use governance::graph::is_index;
 use governance::image::Tag;
@@ -47,7 +47,10 @@ struct Detail {
 pub fn read(payload: &Value) -> anyhow::Result<Option<ImagePush>> {
     let event = aws::event::read::<Detail>(payload)?;
     if event.detail_type != DETAIL_TYPE {
-        bail!("the event: detail-type: expected {DETAIL_TYPE}, got {:?}", event.detail_type);
+        bail!(
+            "the event: detail-type: expected {DETAIL_TYPE}, got {:?}",
+            shown(&event.detail_type)
+        );
     }
     let detail = &event.detail;
     if detail.action_type.as_deref() != Some("PUSH") || detail.result.as_deref() != Some("SUCCESS")

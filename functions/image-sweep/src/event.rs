@@ -3,7 +3,7 @@
 //! order, which a schedule gives or a person.
 
 use anyhow::bail;
-use aws::event::{deserialized, parsed, required};
+use aws::event::{deserialized, parsed, required, shown};
 use chrono::{DateTime, SecondsFormat, Utc};
 use governance::alert::Source;
 use governance::image::{Digest, RepositoryName};
@@ -81,7 +81,7 @@ pub fn read(
         (Some(other), ..) => {
             bail!(
                 "the event: mode: expected report, or none to do what the policy says, got {:?}",
-                other.chars().take(80).collect::<String>()
+                shown(other)
             )
         }
     };
@@ -93,7 +93,10 @@ pub fn read(
 fn pushed(payload: &Value) -> anyhow::Result<Option<Order>> {
     let event = aws::event::read::<Detail>(payload)?;
     if event.detail_type != DETAIL_TYPE {
-        bail!("the event: detail-type: expected {DETAIL_TYPE}, got {:?}", event.detail_type);
+        bail!(
+            "the event: detail-type: expected {DETAIL_TYPE}, got {:?}",
+            shown(&event.detail_type)
+        );
     }
     let detail = &event.detail;
     if detail.action_type.as_deref() != Some("PUSH") || detail.result.as_deref() != Some("SUCCESS")

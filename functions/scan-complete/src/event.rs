@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
-use aws::event::{Origin, deserialized, origin, parsed, required};
+use aws::event::{Origin, deserialized, origin, parsed, required, shown};
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use governance::alert::About;
 use governance::findings::{Counts, Finding, Level, Package, link};
@@ -126,7 +126,7 @@ pub fn read(payload: &Value) -> anyhow::Result<Option<Event>> {
         other => bail!(
             "the event: detail-type: expected ECR Image Scan, Inspector2 Scan, Inspector2 Finding \
              or Scheduled Event, got {:?}",
-            other.chars().take(80).collect::<String>()
+            shown(other)
         ),
     };
     Ok(scan.map(|scan| Event::Scan(Box::new(scan))))
