@@ -76,8 +76,8 @@ fn workflows_of_one_repository_and_branch_push_and_wait_for_scans() {
 fn the_subjects_of_workflows_are_whole_and_as_github_writes_them() {
     let parameters = [
         ("GitHubOidcProviderArn", GITHUB),
-        // As tokens of repositories made since July 2026 have it.
-        ("GitHubRepository", "octo-org@123456/images@456789"),
+        // As tokens of repositories made since July 2026 have it; a managed user's name has a '_'.
+        ("GitHubRepository", "octo_org@123456/images@456789"),
         ("GitHubSubjects", "ref:refs/heads/main,environment:release,ref:refs/tags/v1"),
     ];
     let stack = evaluated(&parameters).unwrap();
@@ -88,9 +88,9 @@ fn the_subjects_of_workflows_are_whole_and_as_github_writes_them() {
     assert_eq!(
         subjects,
         [
-            "repo:octo-org@123456/images@456789:environment:release",
-            "repo:octo-org@123456/images@456789:ref:refs/heads/main",
-            "repo:octo-org@123456/images@456789:ref:refs/tags/v1",
+            "repo:octo_org@123456/images@456789:environment:release",
+            "repo:octo_org@123456/images@456789:ref:refs/heads/main",
+            "repo:octo_org@123456/images@456789:ref:refs/tags/v1",
         ]
         .into()
     );
