@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use governance::image::RepositoryName;
+use warden_core::image::RepositoryName;
 
 /// The tag of what was made here: `<stack id>/<logical id>`, set by the call that makes it.
 pub const OWNER_TAG: &str = "ecr-warden:owner";

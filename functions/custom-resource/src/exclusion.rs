@@ -8,9 +8,9 @@ use std::fmt;
 
 use anyhow::Context as _;
 use aws_config::SdkConfig;
-use governance::properties::{Invalid, Reader};
 use serde_json::Value;
 use tracing::{info, warn};
+use warden_core::properties::{Invalid, Reader};
 
 use crate::Context;
 use crate::arn::{RoleArn, Stack};
@@ -130,13 +130,15 @@ impl Exclusions {
             Action::Register(role) => {
                 let register = self.client.register_pull_time_update_exclusion();
                 let registered = register.principal_arn(role).send().await;
-                aws::unless(registered, |error| error.is_exclusion_already_exists_exception())?;
+                warden_aws::unless(registered, |error| {
+                    error.is_exclusion_already_exists_exception()
+                })?;
             }
             Action::Deregister(role) => {
                 let deregister = self.client.deregister_pull_time_update_exclusion();
                 let deregistered = deregister.principal_arn(role).send().await;
                 // What ECR takes for no role is not on its list either.
-                aws::unless(deregistered, |error| {
+                warden_aws::unless(deregistered, |error| {
                     error.is_exclusion_not_found_exception()
                         || error.is_invalid_parameter_exception()
                 })?;

@@ -23,14 +23,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, anyhow, bail};
-use aws::http::Roots;
 use aws_config::SdkConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use governance::properties::nearest;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{error, info};
+use warden_aws::http::Roots;
+use warden_core::properties::nearest;
 
 use crate::request::{Kind, PhysicalId, Request};
 use crate::response::{Answer, Data};
@@ -67,13 +67,13 @@ impl Context {
 
 /// Serves the Lambda runtime until it ends the process.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
-    aws::telemetry::init();
-    let context = Arc::new(Context::new(&aws::config(Roots::AtStart).await)?);
+    warden_aws::telemetry::init();
+    let context = Arc::new(Context::new(&warden_aws::config(Roots::AtStart).await)?);
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
         let context = Arc::clone(&context);
         async move {
             let now = SystemTime::now();
-            let deadline = now + aws::time_left(&event.context, now);
+            let deadline = now + warden_aws::time_left(&event.context, now);
             handle(&context, &event.payload, deadline).await;
             // Never an error: Lambda would send the request twice more.
             Ok::<(), lambda_runtime::Error>(())

@@ -8,9 +8,9 @@ pub mod iam;
 pub mod plan;
 
 use anyhow::Context as _;
-use governance::properties::{Invalid, Reader};
 use serde_json::Value;
 use tracing::{info, warn};
+use warden_core::properties::{Invalid, Reader};
 
 pub use self::iam::Policies;
 use self::plan::{Action, Removal};

@@ -107,7 +107,8 @@ pub async fn deliver(http: &SharedHttpClient, url: &ResponseUrl, body: &str) -> 
     let mut attempt = 1;
     loop {
         // No Content-Type: the URL is signed for an empty one.
-        let sent = aws::http::send(http, Method::PUT, &url.0, None, body, ATTEMPT_TIMEOUT).await;
+        let sent =
+            warden_aws::http::send(http, Method::PUT, &url.0, None, body, ATTEMPT_TIMEOUT).await;
         let reason = match sent {
             Ok(answer) if (200..=299).contains(&answer.status) => return Ok(()),
             Ok(answer) => format!("status {}", answer.status),

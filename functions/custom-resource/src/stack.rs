@@ -41,7 +41,7 @@ pub async fn removing(context: &Context, request: &Request) -> bool {
 
 async fn status(context: &Context, stack_id: &str) -> anyhow::Result<String> {
     let described = context.cloudformation.describe_stacks().stack_name(stack_id).send().await;
-    let stacks = described.map_err(aws::explain).context("describing the stack")?;
+    let stacks = described.map_err(warden_aws::explain).context("describing the stack")?;
     let status = stacks.stacks().first().and_then(|stack| stack.stack_status());
     Ok(status.context("the stack has no status")?.as_str().to_owned())
 }
@@ -99,5 +99,5 @@ pub fn unknown(error: &anyhow::Error) -> bool {
 /// The name of the service's error behind `error`, if a service answered.
 #[must_use]
 pub fn code(error: &anyhow::Error) -> Option<&str> {
-    error.downcast_ref::<aws::ServiceError>().map(|error| error.code.as_str())
+    error.downcast_ref::<warden_aws::ServiceError>().map(|error| error.code.as_str())
 }

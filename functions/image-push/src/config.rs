@@ -1,9 +1,9 @@
 //! What the function is told in its environment.
 
 use anyhow::anyhow;
-use aws::environment::Variables;
-use governance::image::{RepositoryName, RepositoryPattern};
-use governance::policy::Policy;
+use warden_aws::environment::Variables;
+use warden_core::image::{RepositoryName, RepositoryPattern};
+use warden_core::policy::Policy;
 
 /// The configuration, valid as a whole.
 #[derive(Clone, Debug)]

@@ -2,12 +2,12 @@
 //! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>).
 
 use anyhow::bail;
-use aws::event::{Origin, origin, parsed, required, shown};
-use governance::alert::About;
-use governance::graph::is_index;
-use governance::image::Tag;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use warden_alerts::About;
+use warden_aws::event::{Origin, origin, parsed, required, shown};
+use warden_core::graph::is_index;
+use warden_core::image::Tag;
 
 const DETAIL_TYPE: &str = "ECR Image Action";
 
@@ -45,7 +45,7 @@ struct Detail {
 /// Reads an event; none of what is no successful push. The error names the field that cannot
 /// be understood.
 pub fn read(payload: &Value) -> anyhow::Result<Option<ImagePush>> {
-    let event = aws::event::read::<Detail>(payload)?;
+    let event = warden_aws::event::read::<Detail>(payload)?;
     if event.detail_type != DETAIL_TYPE {
         bail!(
             "the event: detail-type: expected {DETAIL_TYPE}, got {:?}",

@@ -8,7 +8,7 @@
 //!
 //! An error is how an attempt says that there is to be another: Lambda makes two more, a minute
 //! and three later, and then hands the event to a queue. So the function's time (45 s) is
-//! shorter than a claim's ([`aws::ledger::LEASE`]), and that shorter than the minute. Time and
+//! shorter than a claim's ([`warden_aws::ledger::LEASE`]), and that shorter than the minute. Time and
 //! the request's ID are arguments, for tests to set.
 //!
 //! In reading order: [`config`], [`event`], [`registry`], and [`handle`] here.
@@ -18,28 +18,28 @@ pub mod event;
 pub mod registry;
 
 use anyhow::bail;
-use aws::alerts::Topic;
-use aws::http::Roots;
-use aws::ledger::{Before, Claim, Fact, Ledger};
-use aws::telemetry::Counts;
 use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
-use governance::alert::{self, About, Alert};
-use governance::enforcement::{Action, Plan, Step, plan, undo_archiving};
-use governance::graph::children;
-use governance::image::{Digest, Image, ImageStatus, Tag};
-use governance::policy::{Policy, TagEnforcement};
-use governance::tagging::{Verdict, Violation, is_expected, judge_image};
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use tracing::{error, info};
+use warden_alerts::{About, Alert};
+use warden_aws::alerts::Topic;
+use warden_aws::http::Roots;
+use warden_aws::ledger::{Before, Claim, Fact, Ledger};
+use warden_aws::telemetry::Counts;
+use warden_core::enforcement::{Action, Plan, Step, plan, undo_archiving};
+use warden_core::graph::children;
+use warden_core::image::{Digest, Image, ImageStatus, Tag};
+use warden_core::policy::{Policy, TagEnforcement};
+use warden_core::tagging::{Verdict, Violation, is_expected, judge_image};
 
 use crate::config::Config;
 use crate::event::ImagePush;
 use crate::registry::{Manifest, Registry};
 
 /// What the rule of repositories' names is called where those of tags are
-/// [`governance::tagging::Rule`].
+/// [`warden_core::tagging::Rule`].
 const REPOSITORY: &str = "repository";
 
 /// The configuration and the clients, built once.
@@ -71,15 +71,15 @@ impl Context {
 /// Serves the Lambda runtime until it ends the process. A configuration that cannot be
 /// understood ends it before it begins.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
-    aws::telemetry::init();
+    warden_aws::telemetry::init();
     let config = Config::read(std::env::vars())
         .inspect_err(|error| error!("the function's environment: {error:#}"))?;
     // Most pushes end without a call.
-    let context = &Context::new(config, &aws::config(Roots::AtFirstCall).await);
+    let context = &Context::new(config, &warden_aws::config(Roots::AtFirstCall).await);
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         let request_id = &event.context.request_id;
         let handled = handle(context, &event.payload, request_id, Utc::now()).await;
-        handled.map_err(aws::Failure::from)
+        handled.map_err(warden_aws::Failure::from)
     }))
     .await
 }
@@ -233,7 +233,8 @@ impl Invocation<'_> {
         if is_news {
             let about = &self.push.about;
             let hit = hit.as_ref();
-            let alert = alert::tag_violation(policy, about, tag, violation, &image, &plan, hit);
+            let alert =
+                warden_alerts::tag_violation(policy, about, tag, violation, &image, &plan, hit);
             self.tell(fact, &alert, &plan.outcome()).await?;
         } else {
             self.context.ledger.settle(fact, self.request_id, None, self.now).await?;
@@ -312,7 +313,7 @@ impl Invocation<'_> {
             Claim::Ours(_) => {}
         }
         let patterns = &self.context.config.patterns;
-        let alert = alert::repository_violation(about, patterns, tag.as_ref());
+        let alert = warden_alerts::repository_violation(about, patterns, tag.as_ref());
         info!(
             repository.name = %repository,
             image.digest = %about.digest,

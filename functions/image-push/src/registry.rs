@@ -3,9 +3,9 @@
 use anyhow::Context as _;
 use aws_config::SdkConfig;
 use aws_sdk_ecr::types::{ImageFailureCode, ImageIdentifier, TargetStorageClass};
-use governance::enforcement::Step;
-use governance::graph::is_index;
-use governance::image::{Digest, Image, RepositoryName, Tag};
+use warden_core::enforcement::Step;
+use warden_core::graph::is_index;
+use warden_core::image::{Digest, Image, RepositoryName, Tag};
 
 /// What a manifest can be, by
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-manifest-formats.html>.
@@ -53,19 +53,19 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> anyhow::Result<Option<Image>> {
-        let found = aws::registry::image(&self.client, repository, digest).await?;
+        let found = warden_aws::registry::image(&self.client, repository, digest).await?;
         let Some(found) = found else { return Ok(None) };
         Ok(Some(Image {
             digest: digest.clone(),
-            tags: aws::registry::tags(found.image_tags),
+            tags: warden_aws::registry::tags(found.image_tags),
             media_type: found.image_manifest_media_type,
-            status: aws::registry::status(found.image_status.as_ref()),
+            status: warden_aws::registry::status(found.image_status.as_ref()),
         }))
     }
 
     /// Whether no tag of the repository can be moved, now.
     pub async fn is_immutable(&self, repository: &RepositoryName) -> anyhow::Result<bool> {
-        aws::registry::is_immutable(&self.client, repository).await
+        warden_aws::registry::is_immutable(&self.client, repository).await
     }
 
     /// The manifest of an image that can be pulled; asking counts as a pull.
@@ -80,7 +80,8 @@ impl Registry {
         let get = self.client.batch_get_image().repository_name(repository.as_str()).image_ids(id);
         let get = get.set_accepted_media_types(Some(types));
         let reading = || format!("reading the manifest of {repository}@{digest}");
-        let got = aws::unless(get.send().await, |error| error.is_repository_not_found_exception());
+        let got =
+            warden_aws::unless(get.send().await, |error| error.is_repository_not_found_exception());
         let Some(got) = got.with_context(reading)? else { return Ok(None) };
         if let Some(failure) = got.failures().first() {
             return match failure.failure_code() {
@@ -111,10 +112,10 @@ impl Registry {
     ) -> anyhow::Result<Option<Digest>> {
         let digest = &image.digest;
         let client = &self.client;
-        let move_to = |class| aws::registry::move_to(client, repository, digest, class);
+        let move_to = |class| warden_aws::registry::move_to(client, repository, digest, class);
         let done = match step {
             Step::Add(tag) => self.add(repository, digest, manifest, tag).await.map(|()| None),
-            Step::Remove(tag) => aws::registry::untag(client, repository, digest, tag).await,
+            Step::Remove(tag) => warden_aws::registry::untag(client, repository, digest, tag).await,
             Step::Archive => move_to(TargetStorageClass::Archive).await.map(|()| None),
             Step::Restore => move_to(TargetStorageClass::Standard).await.map(|()| None),
         };
@@ -139,7 +140,7 @@ impl Registry {
             .set_image_manifest_media_type(media_type.clone())
             // So that what gets the tag is what was judged.
             .image_digest(digest.as_str());
-        aws::unless(put.send().await, |error| error.is_image_already_exists_exception())?;
+        warden_aws::unless(put.send().await, |error| error.is_image_already_exists_exception())?;
         Ok(())
     }
 }

@@ -10,15 +10,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aws::ServiceError;
 use futures::{StreamExt as _, stream};
-use governance::graph::Listed;
-use governance::image::{Digest, ImageStatus, RepositoryName, Tag};
-use governance::policy::CleanupEnforcement;
-use governance::quarantine::Quarantine;
-use governance::retention::{Plan, Removal};
 use tokio::time::Instant;
 use tracing::{error, warn};
+use warden_aws::ServiceError;
+use warden_core::graph::Listed;
+use warden_core::image::{Digest, ImageStatus, RepositoryName, Tag};
+use warden_core::policy::CleanupEnforcement;
+use warden_core::quarantine::Quarantine;
+use warden_core::retention::{Plan, Removal};
 
 use crate::registry::{AT_ONCE, Registry};
 

@@ -3,10 +3,10 @@
 
 use std::collections::HashSet;
 
-use governance::alert::{Entry, Outcome};
-use governance::image::{ImageStatus, RepositoryName};
-use governance::retention::Plan;
 use serde_json::{Value, json};
+use warden_alerts::{Entry, Outcome};
+use warden_core::image::{ImageStatus, RepositoryName};
+use warden_core::retention::Plan;
 
 use crate::report::{Workloads, entry, going, reason};
 

@@ -1,9 +1,9 @@
 //! What the function is told in its environment.
 
 use anyhow::{Context as _, bail};
-use aws::environment::Variables;
-use governance::image::RepositoryName;
-use governance::policy::Policy;
+use warden_aws::environment::Variables;
+use warden_core::image::RepositoryName;
+use warden_core::policy::Policy;
 
 /// Where the function is.
 #[derive(Clone, Debug, PartialEq, Eq)]

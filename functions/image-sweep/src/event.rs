@@ -3,12 +3,12 @@
 //! order, which a schedule gives or a person.
 
 use anyhow::bail;
-use aws::event::{deserialized, parsed, required, shown};
 use chrono::{DateTime, SecondsFormat, Utc};
-use governance::alert::Source;
-use governance::image::{Digest, RepositoryName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use warden_alerts::Source;
+use warden_aws::event::{deserialized, parsed, required, shown};
+use warden_core::image::{Digest, RepositoryName};
 
 const DETAIL_TYPE: &str = "ECR Image Action";
 
@@ -91,7 +91,7 @@ pub fn read(
 }
 
 fn pushed(payload: &Value) -> anyhow::Result<Option<Order>> {
-    let event = aws::event::read::<Detail>(payload)?;
+    let event = warden_aws::event::read::<Detail>(payload)?;
     if event.detail_type != DETAIL_TYPE {
         bail!(
             "the event: detail-type: expected {DETAIL_TYPE}, got {:?}",
@@ -108,6 +108,6 @@ fn pushed(payload: &Value) -> anyhow::Result<Option<Order>> {
     Ok(Some(Order {
         repository: parsed("detail.repository-name", repository)?,
         wish: Wish::Pushed(parsed("detail.image-digest", digest)?),
-        source: aws::event::origin(&event)?.source,
+        source: warden_aws::event::origin(&event)?.source,
     }))
 }

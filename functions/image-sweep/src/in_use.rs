@@ -10,8 +10,8 @@ use aws_sdk_inspector2::types::{
     CoverageNumberFilter, CoverageStringComparison, CoverageStringFilter,
 };
 use chrono::{DateTime, Utc};
-use governance::image::{Digest, RepositoryName};
-use governance::retention::Running;
+use warden_core::image::{Digest, RepositoryName};
+use warden_core::retention::Running;
 
 /// The most images of a page.
 const PAGE: i32 = 200;
@@ -65,7 +65,7 @@ impl Inspector {
         let mut pages = list.into_paginator().page_size(PAGE).send();
         let mut running = HashMap::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(aws::explain);
+            let page = page.map_err(warden_aws::explain);
             let page = page.context("asking Amazon Inspector what runs")?;
             for resource in page.covered_resources.unwrap_or_default() {
                 let digest = resource.resource_id.rsplit('/').next().unwrap_or_default();
@@ -84,7 +84,7 @@ impl Inspector {
     pub async fn workloads(&self, image_arn: &str) -> anyhow::Result<String> {
         let filter = ClusterForImageFilterCriteria::builder().resource_id(image_arn).build()?;
         let got = self.client.get_clusters_for_image().filter(filter).max_results(NAMED_MOST);
-        let got = got.send().await.map_err(aws::explain);
+        let got = got.send().await.map_err(warden_aws::explain);
         let got = got.with_context(|| format!("asking Amazon Inspector what runs {image_arn}"))?;
         let mut names: Vec<String> = Vec::new();
         for cluster in got.cluster() {

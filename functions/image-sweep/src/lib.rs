@@ -1,7 +1,7 @@
 //! Cleanup that cannot hurt what runs, and explains every image.
 //!
 //! One plan for a whole repository, whoever asks for it: gather, decide, print, act, tell. What
-//! is kept and why is decided in [`governance::retention`]; here it is found out what there is,
+//! is kept and why is decided in [`warden_core::retention`]; here it is found out what there is,
 //! and carried out what was decided. All that a run knows is the repository as it is: where one
 //! is cut off the next one goes on, and tells what the last one did not get to tell.
 //!
@@ -27,15 +27,15 @@ mod sweep;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
-use aws::alerts::Topic;
-use aws::http::Roots;
-use aws::ledger::{Begun, Ledger};
 use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
-use governance::image::RepositoryName;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use tracing::{error, info};
+use warden_aws::alerts::Topic;
+use warden_aws::http::Roots;
+use warden_aws::ledger::{Begun, Ledger};
+use warden_core::image::RepositoryName;
 
 use crate::config::Config;
 use crate::event::Wish;
@@ -89,17 +89,17 @@ pub struct Invocation {
 /// Serves the Lambda runtime until it ends the process. A configuration that cannot be
 /// understood ends it before it begins.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
-    aws::telemetry::init();
+    warden_aws::telemetry::init();
     let config = Config::read(std::env::vars())
         .inspect_err(|error| error!("the function's environment: {error:#}"))?;
-    let context = &Context::new(config, &aws::config(Roots::AtStart).await);
+    let context = &Context::new(config, &warden_aws::config(Roots::AtStart).await);
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         let invocation = Invocation {
-            time_left: aws::time_left(&event.context, SystemTime::now()),
+            time_left: warden_aws::time_left(&event.context, SystemTime::now()),
             request_id: event.context.request_id,
         };
         let handled = handle(context, &event.payload, &invocation, Utc::now()).await;
-        handled.map_err(aws::Failure::from)
+        handled.map_err(warden_aws::Failure::from)
     }))
     .await
 }

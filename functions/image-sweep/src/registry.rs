@@ -10,9 +10,9 @@ use aws_sdk_ecr::types::{
 };
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use governance::audit::Observed;
-use governance::graph::{Inventory, Listed, children, is_index};
-use governance::image::{Digest, Image, RepositoryName, Tag};
+use warden_core::audit::Observed;
+use warden_core::graph::{Inventory, Listed, children, is_index};
+use warden_core::image::{Digest, Image, RepositoryName, Tag};
 
 use crate::Blind;
 
@@ -56,7 +56,7 @@ impl Registry {
         let mut inventory = Inventory::default();
         let mut seen: HashMap<Digest, usize> = HashMap::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(aws::explain);
+            let page = page.map_err(warden_aws::explain);
             let page = page.with_context(|| format!("listing the images of {repository}"))?;
             for detail in page.image_details.into_iter().flatten() {
                 let image = listed(detail).with_context(|| format!("an image of {repository}"))?;
@@ -140,7 +140,7 @@ impl Registry {
             let get = self.client.batch_get_image().repository_name(repository.as_str());
             let get = get.set_image_ids(Some(digests.iter().map(id).collect()));
             let get = get.set_accepted_media_types(accepted.clone());
-            async move { get.send().await.map_err(aws::explain) }
+            async move { get.send().await.map_err(warden_aws::explain) }
         });
         let got: Vec<_> = stream::iter(calls)
             .buffered(AT_ONCE)
@@ -163,13 +163,14 @@ impl Registry {
             self.client.get_lifecycle_policy().repository_name(name).send(),
             self.client.batch_get_repository_scanning_configuration().repository_names(name).send(),
         );
-        let described = described.map_err(aws::explain);
+        let described = described.map_err(warden_aws::explain);
         let described = described.with_context(|| format!("describing {repository}"))?;
         let found = described.repositories.and_then(|found| found.into_iter().next());
-        let lifecycle = aws::unless(lifecycle, |it| it.is_lifecycle_policy_not_found_exception());
+        let lifecycle =
+            warden_aws::unless(lifecycle, |it| it.is_lifecycle_policy_not_found_exception());
         let lifecycle =
             lifecycle.with_context(|| format!("reading the lifecycle policy of {repository}"))?;
-        let scanning = scanning.map_err(aws::explain);
+        let scanning = scanning.map_err(warden_aws::explain);
         let scanning = scanning.with_context(|| format!("asking how {repository} is scanned"))?;
         let scanning = scanning.scanning_configurations.and_then(|it| it.into_iter().next());
         Ok(Observed {
@@ -200,7 +201,7 @@ impl Registry {
                 Some(it) if it.is_scan_not_found_exception() => Ok(false),
                 // What went meanwhile needs none.
                 Some(it) if it.is_image_not_found_exception() => Ok(true),
-                _ => Err(aws::explain(error))
+                _ => Err(warden_aws::explain(error))
                     .with_context(|| format!("asking for the scan of {digest}")),
             },
         }
@@ -209,7 +210,7 @@ impl Registry {
     /// Whether the registry has enhanced scanning, which alone knows what runs. One call.
     pub async fn is_enhanced(&self) -> anyhow::Result<bool> {
         let got = self.client.get_registry_scanning_configuration().send().await;
-        let got = got.map_err(aws::explain).context("asking how the registry is scanned")?;
+        let got = got.map_err(warden_aws::explain).context("asking how the registry is scanned")?;
         let scan_type = got.scanning_configuration.and_then(|it| it.scan_type);
         Ok(scan_type.is_some_and(|it| it.as_str() == "ENHANCED"))
     }
@@ -220,12 +221,12 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> anyhow::Result<Option<Image>> {
-        let found = aws::registry::image(&self.client, repository, digest).await?;
+        let found = warden_aws::registry::image(&self.client, repository, digest).await?;
         Ok(found.map(|found| Image {
             digest: digest.clone(),
-            tags: aws::registry::tags(found.image_tags),
+            tags: warden_aws::registry::tags(found.image_tags),
             media_type: found.image_manifest_media_type,
-            status: aws::registry::status(found.image_status.as_ref()),
+            status: warden_aws::registry::status(found.image_status.as_ref()),
         }))
     }
 
@@ -235,7 +236,8 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> anyhow::Result<()> {
-        aws::registry::move_to(&self.client, repository, digest, TargetStorageClass::Archive).await
+        warden_aws::registry::move_to(&self.client, repository, digest, TargetStorageClass::Archive)
+            .await
     }
 
     /// Which of these images, at most 100, are as they were: of what has other tags by now, or
@@ -251,9 +253,10 @@ impl Registry {
         let describe = self.client.describe_images().repository_name(repository.as_str());
         let describe = describe.filter(any);
         let ids = images.iter().map(|image| id(&image.digest)).collect();
-        let described = aws::unless(describe.set_image_ids(Some(ids)).send().await, |error| {
-            error.is_image_not_found_exception()
-        });
+        let described =
+            warden_aws::unless(describe.set_image_ids(Some(ids)).send().await, |error| {
+                error.is_image_not_found_exception()
+            });
         let described =
             described.with_context(|| format!("looking at images of {repository} again"))?;
         let details = described.and_then(|it| it.image_details).into_iter().flatten();
@@ -268,7 +271,7 @@ impl Registry {
 
     /// Whether no tag of the repository can be moved, now. One call.
     pub async fn is_immutable(&self, repository: &RepositoryName) -> anyhow::Result<bool> {
-        aws::registry::is_immutable(&self.client, repository).await
+        warden_aws::registry::is_immutable(&self.client, repository).await
     }
 
     /// Deletes images, at most 100, in this order. Gives those that were not, each with the
@@ -280,7 +283,7 @@ impl Registry {
     ) -> anyhow::Result<Vec<(Digest, String)>> {
         let delete = self.client.batch_delete_image().repository_name(repository.as_str());
         let delete = delete.set_image_ids(Some(digests.iter().copied().map(id).collect()));
-        let deleted = delete.send().await.map_err(aws::explain)?;
+        let deleted = delete.send().await.map_err(warden_aws::explain)?;
         // Only what is said to be gone is.
         let mut not_deleted: HashMap<&str, String> = digests
             .iter()
@@ -309,7 +312,7 @@ impl Registry {
         digest: &Digest,
         tag: &Tag,
     ) -> anyhow::Result<Option<Digest>> {
-        aws::registry::untag(&self.client, repository, digest, tag).await
+        warden_aws::registry::untag(&self.client, repository, digest, tag).await
     }
 }
 
@@ -331,7 +334,7 @@ fn listed(detail: ImageDetail) -> anyhow::Result<Listed> {
     let is_odd = matches!(subject, Some(Err(_)));
     let is_index = detail.image_manifest_media_type.is_some_and(|it| is_index(&it));
     let count = detail.image_tags.as_ref().map_or(0, Vec::len);
-    let tags = aws::registry::tags(detail.image_tags);
+    let tags = warden_aws::registry::tags(detail.image_tags);
     let time = |at: Option<aws_sdk_ecr::primitives::DateTime>| -> Option<DateTime<Utc>> {
         let at = at?;
         DateTime::from_timestamp(at.secs(), at.subsec_nanos())
@@ -341,7 +344,7 @@ fn listed(detail: ImageDetail) -> anyhow::Result<Listed> {
         digest,
         is_odd: is_odd || tags.len() < count,
         tags,
-        status: aws::registry::status(detail.image_status.as_ref()),
+        status: warden_aws::registry::status(detail.image_status.as_ref()),
         pushed_at: time(detail.image_pushed_at),
         pulled_at: time(detail.last_recorded_pull_time),
         restored_at: time(detail.last_activated_at),

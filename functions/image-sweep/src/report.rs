@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use governance::alert::{Entry, Outcome, UNTAG};
-use governance::image::{Digest, RepositoryName, Tag};
-use governance::retention::{Fate, Keep, Plan, Removal};
 use tracing::info;
+use warden_alerts::{Entry, Outcome, UNTAG};
+use warden_core::image::{Digest, RepositoryName, Tag};
+use warden_core::retention::{Fate, Keep, Plan, Removal};
 
 use crate::act::Done;
 

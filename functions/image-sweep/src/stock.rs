@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use aws::ledger::Ledger;
-use governance::findings::Standing;
-use governance::image::{Component, RepositoryName, Tag};
-use governance::policy::Severity;
-use governance::retention::Plan;
-use governance::stock::{Findings, Row, Stock, name, stock};
 use tokio::time::timeout;
 use tracing::{info, warn};
+use warden_aws::ledger::Ledger;
+use warden_core::findings::Standing;
+use warden_core::image::{Component, RepositoryName, Tag};
+use warden_core::policy::Severity;
+use warden_core::retention::Plan;
+use warden_core::stock::{Findings, Row, Stock, name, stock};
 
 /// The most components that have a line: those with the most bytes.
 const MOST_COMPONENTS: usize = 500;

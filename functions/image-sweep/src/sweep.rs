@@ -4,20 +4,20 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use aws::ledger::{Before, Claim, Fact};
-use aws::telemetry::Counts;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, stream};
-use governance::alert::{self, Alert, Entry, Outcome, Run, Source, UNTAG};
-use governance::audit::{Observed, audit};
-use governance::graph::{Graph, Inventory, Listed};
-use governance::image::{Digest, ImageStatus, RepositoryName};
-use governance::policy::{InUse, Policy};
-use governance::retention::{Decided, Fate, Keep, Plan, Running, plan};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{info, warn};
+use warden_alerts::{Alert, Entry, Outcome, Run, Source, UNTAG};
+use warden_aws::ledger::{Before, Claim, Fact};
+use warden_aws::telemetry::Counts;
+use warden_core::audit::{Observed, audit};
+use warden_core::graph::{Graph, Inventory, Listed};
+use warden_core::image::{Digest, ImageStatus, RepositoryName};
+use warden_core::policy::{InUse, Policy};
+use warden_core::retention::{Decided, Fate, Keep, Plan, Running, plan};
 
 use crate::act::carry_out;
 use crate::config::Place;
@@ -219,7 +219,7 @@ impl<'a> Sweep<'a> {
 
     /// Whether what was read is what would be done.
     fn check(&self, plan: &Plan<'_>, hash: &str) -> anyhow::Result<()> {
-        use governance::policy::CleanupEnforcement::Report;
+        use warden_core::policy::CleanupEnforcement::Report;
         ensure!(
             self.policy.governance.retention.enforcement != Report,
             "nothing is carried out: the enforcement of {} is report",
@@ -310,7 +310,7 @@ impl<'a> Sweep<'a> {
         if outcome.removed.is_empty() {
             return Ok(());
         }
-        self.context.alerts.publish(&alert::cleanup(&self.alert(), &outcome)).await
+        self.context.alerts.publish(&warden_alerts::cleanup(&self.alert(), &outcome)).await
     }
 
     /// Notes what is about to be done, as much of it as fits, so that it is told although this
@@ -344,7 +344,11 @@ impl<'a> Sweep<'a> {
             return Ok(());
         }
         if outcome.is_carried_out() && !outcome.removed.is_empty() {
-            return self.context.alerts.publish(&alert::cleanup(&self.alert(), outcome)).await;
+            return self
+                .context
+                .alerts
+                .publish(&warden_alerts::cleanup(&self.alert(), outcome))
+                .await;
         }
         self.tell_once(&outcome.hash, outcome).await
     }
@@ -357,7 +361,7 @@ impl<'a> Sweep<'a> {
             (None, false) => "failed",
             (None, true) => "planned",
         };
-        self.tell_fact(fact, what, &alert::cleanup(&self.alert(), outcome)).await
+        self.tell_fact(fact, what, &warden_alerts::cleanup(&self.alert(), outcome)).await
     }
 
     async fn tell_fact(&self, fact: Fact<'_>, what: &str, alert: &Alert) -> anyhow::Result<()> {
@@ -391,7 +395,8 @@ impl<'a> Sweep<'a> {
             info!(repository.name = %self.repository, audit.rule = %deviation.rule, "{}: {}", self.repository, deviation.text);
         }
         let texts: Vec<&str> = found.iter().map(|it| it.text.as_str()).collect();
-        self.tell_fact(fact, &texts.join("\n"), &alert::self_audit(&self.alert(), &found)).await
+        self.tell_fact(fact, &texts.join("\n"), &warden_alerts::self_audit(&self.alert(), &found))
+            .await
     }
 
     /// Images that were pushed lately, and not scanned.

@@ -1,8 +1,8 @@
 //! What the function is told in its environment.
 
-use aws::environment::Variables;
-use governance::image::RepositoryName;
-use governance::policy::Policy;
+use warden_aws::environment::Variables;
+use warden_core::image::RepositoryName;
+use warden_core::policy::Policy;
 
 /// The configuration, valid as a whole.
 #[derive(Clone, Debug)]

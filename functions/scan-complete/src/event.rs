@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
-use aws::event::{Origin, deserialized, origin, parsed, required, shown};
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
-use governance::alert::About;
-use governance::findings::{Counts, Finding, Level, Package, link};
-use governance::image::Tag;
 use serde::Deserialize;
 use serde_json::Value;
+use warden_alerts::About;
+use warden_aws::event::{Origin, deserialized, origin, parsed, required, shown};
+use warden_core::findings::{Counts, Finding, Level, Package, link};
+use warden_core::image::Tag;
 
 /// What an invocation is about.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,7 +118,7 @@ struct ContainerImage {
 /// Reads an event; none of what is nobody's business here, such as the scan of a server. The
 /// error names the field that cannot be understood.
 pub fn read(payload: &Value) -> anyhow::Result<Option<Event>> {
-    let event = aws::event::read::<Value>(payload)?;
+    let event = warden_aws::event::read::<Value>(payload)?;
     let scan = match event.detail_type.as_str() {
         "ECR Image Scan" | "Inspector2 Scan" => scan(&event)?,
         "Inspector2 Finding" => finding(&event)?,
@@ -156,7 +156,7 @@ fn scan(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>> {
             digest: parsed("detail.image-digest", &digest)?,
             source,
         },
-        tags: aws::registry::tags(detail.image_tags),
+        tags: warden_aws::registry::tags(detail.image_tags),
         said,
     }))
 }
@@ -195,7 +195,7 @@ fn finding(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>>
     };
     Ok(Some(ImageScan {
         about,
-        tags: aws::registry::tags(image.image_tags),
+        tags: warden_aws::registry::tags(image.image_tags),
         said: Said::Finding {
             finding: Finding {
                 packages: packages.take(20).collect(),

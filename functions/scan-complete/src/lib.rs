@@ -7,7 +7,7 @@
 //!
 //! An error is how an attempt says that there is to be another: Lambda makes two more, a minute
 //! and three later, and then hands the event to a queue. So the function's time (45 s) is
-//! shorter than a claim's ([`aws::ledger::LEASE`]), and that shorter than the minute. Time and
+//! shorter than a claim's ([`warden_aws::ledger::LEASE`]), and that shorter than the minute. Time and
 //! the request's ID are arguments, for tests to set.
 //!
 //! In reading order: [`config`], [`event`], [`registry`], [`risks`], [`handle`] here, `scan` for
@@ -20,15 +20,15 @@ pub mod risks;
 mod round;
 mod scan;
 
-use aws::alerts::Topic;
-use aws::http::Roots;
-use aws::ledger::{Before, Claim, Fact, Ledger};
 use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
-use governance::alert::{self, Alert, Place};
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use tracing::{error, info};
+use warden_alerts::{Alert, Place};
+use warden_aws::alerts::Topic;
+use warden_aws::http::Roots;
+use warden_aws::ledger::{Before, Claim, Fact, Ledger};
 
 use crate::config::Config;
 use crate::event::Event;
@@ -67,14 +67,14 @@ impl Context {
 /// Serves the Lambda runtime until it ends the process. A configuration that cannot be
 /// understood ends it before it begins.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
-    aws::telemetry::init();
+    warden_aws::telemetry::init();
     let config = Config::read(std::env::vars())
         .inspect_err(|error| error!("the function's environment: {error:#}"))?;
-    let context = &Context::new(config, &aws::config(Roots::AtStart).await);
+    let context = &Context::new(config, &warden_aws::config(Roots::AtStart).await);
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         let request_id = &event.context.request_id;
         let handled = handle(context, &event.payload, request_id, Utc::now()).await;
-        handled.map_err(aws::Failure::from)
+        handled.map_err(warden_aws::Failure::from)
     }))
     .await
 }
@@ -127,6 +127,6 @@ impl Teller<'_> {
         let why = format!("{why:#}");
         error!("the accepted risks cannot be read: {why}");
         let fact = Fact::SelfAudit { rule: "accepted-risks", day: self.now.date_naive() };
-        self.tell(fact, &alert::unreadable_risks(place, &why)).await
+        self.tell(fact, &warden_alerts::unreadable_risks(place, &why)).await
     }
 }

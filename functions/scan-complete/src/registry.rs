@@ -9,8 +9,8 @@ use aws_sdk_ecr::types::{
     ScanStatus,
 };
 use chrono::{DateTime, Utc};
-use governance::findings::{Finding, Level, Package, link, merged};
-use governance::image::{Digest, RepositoryName, Tag};
+use warden_core::findings::{Finding, Level, Package, link, merged};
+use warden_core::image::{Digest, RepositoryName, Tag};
 
 use tokio::time::sleep;
 use tracing::info;
@@ -72,9 +72,9 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> anyhow::Result<Option<Pushed>> {
-        let found = aws::registry::image(&self.client, repository, digest).await?;
+        let found = warden_aws::registry::image(&self.client, repository, digest).await?;
         Ok(found.map(|found| Pushed {
-            tags: aws::registry::tags(found.image_tags),
+            tags: warden_aws::registry::tags(found.image_tags),
             at: found.image_pushed_at.and_then(time),
         }))
     }
@@ -123,7 +123,7 @@ impl Registry {
                         Some(it) if it.is_scan_not_found_exception() => {
                             Ok(Read::NotYet("ScanNotFoundException".to_owned()))
                         }
-                        _ => Err(aws::explain(error)),
+                        _ => Err(warden_aws::explain(error)),
                     };
                 }
             };

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use aws_config::SdkConfig;
-use governance::risks::AcceptedRisk;
+use warden_core::risks::AcceptedRisk;
 
 /// The parameter.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl Risks {
     /// What is accepted. Whatever is wrong with it is one error. One call.
     pub async fn read(&self) -> anyhow::Result<Vec<AcceptedRisk>> {
         let get = self.client.get_parameter().name(&self.parameter);
-        let got = get.send().await.map_err(aws::explain)?;
+        let got = get.send().await.map_err(warden_aws::explain)?;
         let value = got.parameter.and_then(|it| it.value).context("it has no value")?;
         Ok(AcceptedRisk::parse_list(&value)?)
     }

@@ -1,8 +1,8 @@
 //! What is seen to once a day: the risks whose acceptance ends, and whether they can be read.
 
-use aws::event::Origin;
-use aws::ledger::Fact;
-use governance::alert::{Place, risk_expiring};
+use warden_alerts::{Place, risk_expiring};
+use warden_aws::event::Origin;
+use warden_aws::ledger::Fact;
 
 use crate::Teller;
 

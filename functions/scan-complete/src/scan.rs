@@ -6,17 +6,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
-use aws::ledger::{Fact, Gathered, Gathering, Heard, Passing, Recalled};
-use aws::telemetry::Counts as Metrics;
 use chrono::{DateTime, Utc};
-use governance::alert::{self, About, Place, Scan};
-use governance::findings::{Finding, Found, Level, Memory, Report, Scanned, Verdict, report};
-use governance::graph::Part;
-use governance::image::Component;
-use governance::policy::Policy;
-use governance::risks::AcceptedRisk;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
+use warden_alerts::{About, Place, Scan};
+use warden_aws::ledger::{Fact, Gathered, Gathering, Heard, Passing, Recalled};
+use warden_aws::telemetry::Counts as Metrics;
+use warden_core::findings::{Finding, Found, Level, Memory, Report, Scanned, Verdict, report};
+use warden_core::graph::Part;
+use warden_core::image::Component;
+use warden_core::policy::Policy;
+use warden_core::risks::AcceptedRisk;
 
 use self::version::Version;
 use crate::Teller;
@@ -210,7 +210,8 @@ impl<'a> Invocation<'a> {
         let found = Found::All(Vec::new());
         let scanned = self.scanned(version, self.teller.now, found);
         let about = About { digest: version.digest.clone(), ..self.scan.about.clone() };
-        let alert = alert::scan_failed(&self.told(&about, version, &scanned), status, description);
+        let alert =
+            warden_alerts::scan_failed(&self.told(&about, version, &scanned), status, description);
         // One for all images of an index.
         let fact = Fact::ScanFailed { repository, digest: &version.digest, status };
         self.teller.tell(fact, &alert).await?;
@@ -445,8 +446,8 @@ impl<'a> Invocation<'a> {
         let about = About { digest: version.digest.clone(), ..self.scan.about.clone() };
         let told = self.told(&about, version, scanned);
         let alert = match report.verdict {
-            Verdict::Tell => alert::scan_findings(&told, report, unread),
-            Verdict::Resolve => alert::scan_resolved(&told, report),
+            Verdict::Tell => warden_alerts::scan_findings(&told, report, unread),
+            Verdict::Resolve => warden_alerts::scan_resolved(&told, report),
             Verdict::Nothing => return Ok(()),
         };
         self.teller.context.alerts.publish(&alert).await

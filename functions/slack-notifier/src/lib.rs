@@ -19,12 +19,12 @@ pub mod webhook;
 use std::time::{Duration, SystemTime};
 
 use anyhow::bail;
-use aws::http::Roots;
 use aws_config::SdkConfig;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::error;
+use warden_aws::http::Roots;
 
 use crate::config::Config;
 use crate::message::Record;
@@ -50,15 +50,15 @@ impl Context {
 /// Serves the Lambda runtime until it ends the process. A configuration that cannot be
 /// understood ends it before it begins.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
-    aws::telemetry::init();
+    warden_aws::telemetry::init();
     let config = Config::read(std::env::vars())
         .inspect_err(|error| error!("the function's environment: {error:#}"))?;
-    let context = &Context::new(config, &aws::config(Roots::AtStart).await)?;
+    let context = &Context::new(config, &warden_aws::config(Roots::AtStart).await)?;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
-        let left = aws::time_left(&event.context, SystemTime::now());
+        let left = warden_aws::time_left(&event.context, SystemTime::now());
         let until = Instant::now() + left.saturating_sub(TIME_TO_END);
         let handled = handle(context, &event.payload, until).await;
-        handled.map_err(aws::Failure::from)
+        handled.map_err(warden_aws::Failure::from)
     }))
     .await
 }

@@ -85,7 +85,7 @@ impl Webhook {
             return Ok(url);
         }
         let asked = self.secrets.get_secret_value().secret_id(&self.secret).send().await;
-        let found = asked.map_err(aws::explain);
+        let found = asked.map_err(warden_aws::explain);
         let found = found.with_context(|| format!("reading the secret {}", self.secret))?;
         let text = found.secret_string().context("the secret has no text: store the URL as one")?;
         let url = WebhookUrl::parse(text).with_context(|| format!("the secret {}", self.secret))?;
@@ -110,7 +110,7 @@ impl Webhook {
         let mut attempt = 1;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let sent = aws::http::send(
+            let sent = warden_aws::http::send(
                 &self.http,
                 Method::POST,
                 url.expose(),

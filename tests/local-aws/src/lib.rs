@@ -32,13 +32,12 @@ pub mod lambda;
 pub mod log;
 pub mod pattern;
 mod query;
+pub mod sample;
 pub mod server;
 pub mod services;
 pub mod slack;
 pub mod template;
 mod trouble;
-
-pub use arguments;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

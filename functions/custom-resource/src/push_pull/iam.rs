@@ -41,7 +41,7 @@ impl Policies {
                 return Ok(None);
             }
             Err(error) => {
-                return Err(aws::explain(error))
+                return Err(warden_aws::explain(error))
                     .with_context(|| format!("getting the policy {arn}"));
             }
         };
@@ -67,7 +67,7 @@ impl Policies {
     async fn document(&self, arn: &str, version: &str) -> anyhow::Result<serde_json::Value> {
         let got = self.client.get_policy_version().policy_arn(arn).version_id(version).send().await;
         let version =
-            got.map_err(aws::explain).context("getting its default version")?.policy_version;
+            got.map_err(warden_aws::explain).context("getting its default version")?.policy_version;
         let encoded = version
             .and_then(|version| version.document)
             .context("its default version has no document")?;
@@ -81,7 +81,7 @@ impl Policies {
         let listed = self.client.list_policy_versions().policy_arn(arn).send().await;
         // Never more than five, so one page.
         let mut versions = listed
-            .map_err(aws::explain)
+            .map_err(warden_aws::explain)
             .context("listing its versions")?
             .versions
             .unwrap_or_default();
@@ -98,7 +98,8 @@ impl Policies {
             let list = self.client.list_entities_for_policy().policy_arn(arn);
             let mut pages = list.policy_usage_filter(usage).into_paginator().send();
             while let Some(page) = pages.next().await {
-                let page = page.map_err(aws::explain).context("listing what it is attached to")?;
+                let page =
+                    page.map_err(warden_aws::explain).context("listing what it is attached to")?;
                 let names = page.policy_roles().iter().filter_map(|role| role.role_name());
                 if attached {
                     roles.extend(names.map(str::to_owned));
@@ -134,32 +135,32 @@ impl Policies {
                     // The answer to an attempt that succeeded may have been lost on the way.
                     let found = if exists { self.observe(arn).await? } else { None };
                     if found.and_then(|found| found.owner).as_ref() != Some(owner) {
-                        return Err(aws::explain(error));
+                        return Err(warden_aws::explain(error));
                     }
                 }
             }
             Action::DeleteVersion(version) => {
                 let delete = client.delete_policy_version().policy_arn(arn).version_id(version);
-                unless_gone(delete.send().await.map(drop).map_err(aws::explain))?;
+                unless_gone(delete.send().await.map(drop).map_err(warden_aws::explain))?;
             }
             Action::CreateVersion(document) => {
                 let create = client
                     .create_policy_version()
                     .policy_arn(arn)
                     .policy_document(document.to_string());
-                create.set_as_default(true).send().await.map_err(aws::explain)?;
+                create.set_as_default(true).send().await.map_err(warden_aws::explain)?;
             }
             Action::Attach(role) => {
                 let attach = client.attach_role_policy().policy_arn(arn).role_name(role);
-                attach.send().await.map_err(aws::explain)?;
+                attach.send().await.map_err(warden_aws::explain)?;
             }
             Action::Detach(role) => {
                 let detach = client.detach_role_policy().policy_arn(arn).role_name(role);
-                unless_gone(detach.send().await.map(drop).map_err(aws::explain))?;
+                unless_gone(detach.send().await.map(drop).map_err(warden_aws::explain))?;
             }
             Action::Delete => {
                 let delete = client.delete_policy().policy_arn(arn);
-                unless_gone(delete.send().await.map(drop).map_err(aws::explain))?;
+                unless_gone(delete.send().await.map(drop).map_err(warden_aws::explain))?;
             }
         }
         Ok(())

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use governance::image::{RepositoryName, Wildcard};
-use governance::keywords;
-use governance::lifecycle;
-use governance::policy::{Policy, TagMutability};
-use governance::properties::{Invalid, Reader};
 use serde_json::Value;
+use warden_core::image::{RepositoryName, Wildcard};
+use warden_core::keywords;
+use warden_core::lifecycle;
+use warden_core::policy::{Policy, TagMutability};
+use warden_core::properties::{Invalid, Reader};
 
 use super::pull::PullPrincipal;
 use crate::arn::{KeyArn, OWNER_TAG, Stack};

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use governance::image::Wildcard;
-use governance::lifecycle::same_rules;
-use governance::policy::TagMutability;
+use warden_core::image::Wildcard;
+use warden_core::lifecycle::same_rules;
+use warden_core::policy::TagMutability;
 
 use super::properties::{Desired, Encryption, OnExisting, Previous, RESERVED};
 use super::pull;

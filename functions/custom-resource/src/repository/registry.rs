@@ -11,10 +11,10 @@ use aws_sdk_ecr::types::{
     ImageTagMutabilityExclusionFilterType, LifecyclePolicyPreviewStatus, ListImagesFilter,
     Repository, Tag,
 };
-use governance::image::{RepositoryName, Wildcard};
-use governance::lifecycle::same_rules;
-use governance::policy::TagMutability;
 use tokio::time::{Instant, sleep};
+use warden_core::image::{RepositoryName, Wildcard};
+use warden_core::lifecycle::same_rules;
+use warden_core::policy::TagMutability;
 
 use super::properties::{Encryption, EncryptionType};
 use super::reconcile::{Action, Impact, Observed, Standing};
@@ -45,7 +45,8 @@ impl Registry {
     pub async fn observe(&self, arn: &RepositoryArn) -> anyhow::Result<Option<Observed>> {
         let name = arn.name.as_str();
         let described = self.client.describe_repositories().repository_names(name).send().await;
-        let described = aws::unless(described, |error| error.is_repository_not_found_exception());
+        let described =
+            warden_aws::unless(described, |error| error.is_repository_not_found_exception());
         let described = described.with_context(|| format!("describing repository {name}"))?;
         let repository = described.and_then(|output| output.repositories?.into_iter().next());
         let Some(repository) = repository else {
@@ -75,21 +76,24 @@ impl Registry {
     async fn tags(&self, arn: &RepositoryArn) -> anyhow::Result<BTreeMap<String, String>> {
         let output =
             self.client.list_tags_for_resource().resource_arn(arn.to_string()).send().await;
-        let tags =
-            output.map_err(aws::explain).context("listing its tags")?.tags.unwrap_or_default();
+        let tags = output
+            .map_err(warden_aws::explain)
+            .context("listing its tags")?
+            .tags
+            .unwrap_or_default();
         Ok(tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
     }
 
     async fn lifecycle(&self, name: &str) -> anyhow::Result<Option<String>> {
         let got = self.client.get_lifecycle_policy().repository_name(name).send().await;
-        let got = aws::unless(got, |error| error.is_lifecycle_policy_not_found_exception());
+        let got = warden_aws::unless(got, |error| error.is_lifecycle_policy_not_found_exception());
         let got = got.context("getting its lifecycle policy")?;
         Ok(got.and_then(|output| output.lifecycle_policy_text))
     }
 
     async fn policy(&self, name: &str) -> anyhow::Result<Option<String>> {
         let got = self.client.get_repository_policy().repository_name(name).send().await;
-        let got = aws::unless(got, |error| error.is_repository_policy_not_found_exception());
+        let got = warden_aws::unless(got, |error| error.is_repository_policy_not_found_exception());
         Ok(got.context("getting its policy")?.and_then(|output| output.policy_text))
     }
 
@@ -104,7 +108,7 @@ impl Registry {
             .max_results(1)
             .send()
             .await;
-        let listed = listed.map_err(aws::explain).context("listing its images")?;
+        let listed = listed.map_err(warden_aws::explain).context("listing its images")?;
         // A page may be empty and still have a next one.
         Ok(listed.image_ids().is_empty() && listed.next_token().is_none())
     }
@@ -128,8 +132,11 @@ impl Registry {
                 .get_lifecycle_policy_preview()
                 .repository_name(name)
                 .max_results(EXAMPLES);
-            let preview =
-                got.send().await.map_err(aws::explain).context("getting the lifecycle preview")?;
+            let preview = got
+                .send()
+                .await
+                .map_err(warden_aws::explain)
+                .context("getting the lifecycle preview")?;
             let status = preview.status().context("the lifecycle preview has no status")?;
             match status {
                 LifecyclePolicyPreviewStatus::Complete => {
@@ -161,7 +168,7 @@ impl Registry {
 
     async fn start_preview(&self, name: &str, text: &str) -> anyhow::Result<()> {
         let start = self.client.start_lifecycle_policy_preview().repository_name(name);
-        start.lifecycle_policy_text(text).send().await.map(drop).map_err(aws::explain)
+        start.lifecycle_policy_text(text).send().await.map(drop).map_err(warden_aws::explain)
     }
 
     /// Carries out one action: the only place that changes a repository.
@@ -195,17 +202,17 @@ impl Registry {
                         .is_some_and(|e| e.is_repository_already_exists_exception());
                     // The answer to an attempt that succeeded may have been lost on the way.
                     if !exists || self.tags(arn).await?.get(OWNER_TAG) != tags.get(OWNER_TAG) {
-                        return Err(aws::explain(error));
+                        return Err(warden_aws::explain(error));
                     }
                 }
             }
             Action::Tag(tags) => {
                 let tag = client.tag_resource().resource_arn(arn.to_string());
-                tag.set_tags(Some(wire_tags(tags)?)).send().await.map_err(aws::explain)?;
+                tag.set_tags(Some(wire_tags(tags)?)).send().await.map_err(warden_aws::explain)?;
             }
             Action::Untag(keys) => {
                 let untag = client.untag_resource().resource_arn(arn.to_string());
-                untag.set_tag_keys(Some(keys.clone())).send().await.map_err(aws::explain)?;
+                untag.set_tag_keys(Some(keys.clone())).send().await.map_err(warden_aws::explain)?;
             }
             Action::SetMutability(mutability, filters) => {
                 let put = client
@@ -215,16 +222,19 @@ impl Registry {
                 put.set_image_tag_mutability_exclusion_filters(wire_filters(filters)?)
                     .send()
                     .await
-                    .map_err(aws::explain)?;
+                    .map_err(warden_aws::explain)?;
             }
             Action::SetScanOnPush(on) => {
                 let scanning = ImageScanningConfiguration::builder().scan_on_push(*on).build();
                 let put = client.put_image_scanning_configuration().repository_name(name);
-                put.image_scanning_configuration(scanning).send().await.map_err(aws::explain)?;
+                put.image_scanning_configuration(scanning)
+                    .send()
+                    .await
+                    .map_err(warden_aws::explain)?;
             }
             Action::SetPolicy(text) => {
                 let set = client.set_repository_policy().repository_name(name).policy_text(text);
-                set.send().await.map_err(aws::explain)?;
+                set.send().await.map_err(warden_aws::explain)?;
             }
             Action::DeletePolicy => {
                 match client.delete_repository_policy().repository_name(name).send().await {
@@ -233,7 +243,7 @@ impl Registry {
                             .as_service_error()
                             .is_some_and(|e| e.is_repository_policy_not_found_exception()) =>
                     {
-                        return Err(aws::explain(error));
+                        return Err(warden_aws::explain(error));
                     }
                     _ => {}
                 }
@@ -241,11 +251,11 @@ impl Registry {
             Action::PutLifecycle(text) => {
                 let put =
                     client.put_lifecycle_policy().repository_name(name).lifecycle_policy_text(text);
-                put.send().await.map_err(aws::explain)?;
+                put.send().await.map_err(warden_aws::explain)?;
             }
             Action::Delete { with_images } => {
                 let delete = client.delete_repository().repository_name(name).force(*with_images);
-                match delete.send().await.map_err(aws::explain) {
+                match delete.send().await.map_err(warden_aws::explain) {
                     Err(error) if code(&error) != Some("RepositoryNotFoundException") => {
                         return Err(error);
                     }

@@ -1,10 +1,10 @@
 use expect_test::expect;
-use governance::lifecycle::document;
-use governance::policy::Policy;
 use local_aws::Fault;
 use local_aws::ecr::lifecycle::validate;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use warden_core::lifecycle::document;
+use warden_core::policy::Policy;
 
 use crate::{Function, event, push_sixty, rolled_back, update, with};
 

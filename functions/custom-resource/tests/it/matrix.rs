@@ -3,8 +3,10 @@
 //! what failed is repeated, all is as if nothing had gone wrong.
 //!
 //! The cases are recorded, not written down: a sequence is run once with nothing wrong, and then
-//! once for each call of each of its requests and each kind of trouble. `cargo test
-//! --workspace --test it matrix -- --nocapture` prints how many ran and how many held.
+//! once for each call of each of its requests and each kind of trouble. A run takes one case of
+//! each type of request, operation and kind of trouble; `FAULTS=all` takes every case
+//! ([`local_aws::sample`]). `FAULTS=all cargo test --workspace --test it matrix -- --nocapture`
+//! prints how many ran and how many held.
 //!
 //! What a request was answered cannot be remembered by the function. So a request that is
 //! delivered again is answered the same if it was done; if it failed, it may be done by then,
@@ -14,6 +16,7 @@ mod stack;
 
 use std::collections::BTreeSet;
 
+use local_aws::sample::sample;
 use local_aws::{Called, Trouble};
 use serde_json::{Value, json};
 
@@ -169,43 +172,62 @@ fn differing(at: &str, is: &Value, should: &Value, differs: &mut Vec<String>) {
     }
 }
 
-/// Runs all cases of these sequences, and prints how many held.
+/// What goes wrong, and in which sequence.
+struct Case {
+    sequence: usize,
+    request_type: String,
+    point: Point,
+}
+
+/// Runs the sampled cases of these sequences, and prints how many held.
 fn check(what: &str, create: &Value, sequences: &[(&str, Vec<Step>)]) {
     local_aws::log::collect();
-    let (mut ran, mut failures) = (0, Vec::new());
-    for (name, steps) in sequences {
+    let mut cases = Vec::new();
+    let mut recorded = Vec::new();
+    for (sequence, (name, steps)) in sequences.iter().enumerate() {
         let (mut faultless, expected) = run(create, steps, None, None);
         assert!(faultless.broken.is_empty(), "{name}: {:?}", faultless.broken);
         let unanswered = faultless.answers.iter().find(|(_, answers)| answers.is_empty());
         assert_eq!(unanswered, None, "{name}");
-        let calls = std::mem::take(&mut faultless.calls);
-        for (request, calls) in calls.iter().enumerate() {
+        for (request, calls) in std::mem::take(&mut faultless.calls).iter().enumerate() {
+            let sent = &faultless.sent[request.min(faultless.sent.len() - 1)];
             for (at, call) in calls.iter().enumerate() {
-                let operation = &call.operation;
-                let nth = calls[..=at].iter().filter(|it| it.operation == *operation).count();
+                let is_same = |other: &&Called| other.operation == call.operation;
+                let nth = calls[..=at].iter().filter(is_same).count();
                 for trouble in Trouble::OF_AN_ATTEMPT.into_iter().chain(Trouble::OF_A_REQUEST) {
-                    ran += 1;
                     let point = Point { request, call: call.clone(), nth, trouble };
-                    let (mut stack, done) = run(create, steps, Some(point), Some(&expected));
-                    let blind = operation == "DescribeStacks";
-                    let broken = broken(blind, &mut stack, &done, &faultless, &expected);
-                    if !broken.is_empty() {
-                        let type_ =
-                            &faultless.sent[request.min(faultless.sent.len() - 1)]["RequestType"];
-                        failures.push(format!(
-                            "{name}, request {request} ({type_}), {operation} {nth} {trouble:?}: {}",
-                            broken.join("; ")
-                        ));
-                    }
+                    let request_type = sent["RequestType"].to_string();
+                    cases.push(Case { sequence, request_type, point });
                 }
             }
+        }
+        recorded.push((faultless, expected));
+    }
+    let sample = sample(cases, |Case { request_type, point, .. }| {
+        format!("{request_type} {} {:?}", point.call.operation, point.trouble)
+    });
+    let mut failures = Vec::new();
+    for Case { sequence, request_type, point } in &sample.cases {
+        let ((name, steps), (faultless, expected)) = (&sequences[*sequence], &recorded[*sequence]);
+        let (mut stack, done) = run(create, steps, Some(point.clone()), Some(expected));
+        let blind = point.call.operation == "DescribeStacks";
+        let broken = broken(blind, &mut stack, &done, faultless, expected);
+        if !broken.is_empty() {
+            let Point { request, call, nth, trouble } = point;
+            failures.push(format!(
+                "{name}, request {request} ({request_type}), {} {nth} {trouble:?}: {}",
+                call.operation,
+                broken.join("; ")
+            ));
         }
     }
     let log = local_aws::log::text();
     assert!(!log.contains("marked-secret"), "a secret is in the log");
-    #[expect(clippy::print_stdout, reason = "the figures are for reading")]
+    let (ran, chosen) = (sample.cases.len(), sample.description());
+    #[expect(clippy::print_stdout, reason = "a person reads the figures")]
     {
-        println!("CloudFormation, {what}: {ran} cases, {} held", ran - failures.len());
+        let held = ran - failures.len();
+        println!("CloudFormation, {what}: {ran} cases ({chosen}), {held} held");
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert!(ran > 100, "only {ran} cases");

@@ -1,7 +1,7 @@
 use expect_test::expect;
-use governance::policy::Policy;
 use local_aws::Fault;
 use serde_json::{Value, json};
+use warden_core::policy::Policy;
 
 use crate::{
     ARN, Function, NOTHING_MADE, calls, delete, event, foreign, names, push, rolled_back, update,

@@ -22,8 +22,6 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use chrono::{DateTime, Utc};
-use governance::lifecycle;
-use governance::policy::Policy;
 use image_sweep::config::Config;
 use image_sweep::{Context, Invocation, handle};
 use local_aws::LocalAws;
@@ -31,6 +29,8 @@ use local_aws::ecr::Time;
 use local_aws::inspector::Coverage;
 use local_aws::template::{Identity, Stack, Template};
 use serde_json::{Value, json};
+use warden_core::lifecycle;
+use warden_core::policy::Policy;
 
 /// What the clock says at first: 2027-01-15, 08:00.
 const NOW: Time = 1_800_000_000.0;

@@ -1,11 +1,11 @@
 //! What a run writes down of each component.
 
-use aws::ledger::{Passing, Recalled};
 use expect_test::expect;
-use governance::findings::{Finding, Found, Known, Level, Memory, Scanned, Version};
-use governance::image::Component;
 use local_aws::Fault;
 use serde_json::{Value, json};
+use warden_aws::ledger::{Passing, Recalled};
+use warden_core::findings::{Finding, Found, Known, Level, Memory, Scanned, Version};
+use warden_core::image::Component;
 
 use crate::{DEPLOYMENTS, Function, NOW, count, event, time};
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use aws::ledger::Note;
 use chrono::{DateTime, Utc};
-use governance::alert::About;
-use governance::graph::Part;
-use governance::image::{Component, Digest, Tag};
 use tokio::time::sleep;
+use warden_alerts::About;
+use warden_aws::ledger::Note;
+use warden_core::graph::Part;
+use warden_core::image::{Component, Digest, Tag};
 
 use super::Invocation;
 

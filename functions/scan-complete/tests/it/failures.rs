@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use governance::graph::Part;
 use local_aws::Fault;
 use serde_json::{Value, json};
+use warden_core::graph::Part;
 
 use crate::{Function, basic, enhanced, kinds};
 

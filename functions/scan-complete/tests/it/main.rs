@@ -19,7 +19,6 @@ mod telling;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use governance::graph::Part;
 use local_aws::ecr::Time;
 use local_aws::ecr::scan::finding::{basic_finding, enhanced_finding};
 use local_aws::template::{Identity, Stack, Template};
@@ -27,6 +26,7 @@ use local_aws::{Fault, LocalAws};
 use scan_complete::config::Config;
 use scan_complete::{Context, handle};
 use serde_json::{Value, json};
+use warden_core::graph::Part;
 
 /// What the clock says at first: 2027-01-15, 08:00.
 const NOW: Time = 1_800_000_000.0;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use aws::http::Answer;
+use warden_aws::http::Answer;
 
 use super::url::WebhookUrl;
 use crate::text::line;

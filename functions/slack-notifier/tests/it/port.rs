@@ -18,7 +18,7 @@ async fn on_a_port() -> (Function, Server, local_aws::server::Server) {
     function.put_secret(&format!("{}/services/T000/B000/{SECRET}", slack.endpoint())).await;
     let sdk = function.aws.config().to_builder();
     let sdk = sdk
-        .http_client(::aws::http::client(::aws::http::Roots::AtStart))
+        .http_client(::warden_aws::http::client(::warden_aws::http::Roots::AtStart))
         .endpoint_url(aws.endpoint())
         .build();
     function.context = Context::new(config(&function.arn), &sdk).unwrap();
@@ -67,7 +67,7 @@ async fn nobody_there_and_no_such_host_are_errors_without_the_url() {
         function.put_secret(&format!("{origin}/services/T000/B000/{SECRET}")).await;
         let sdk = function.aws.config().to_builder();
         let sdk = sdk
-            .http_client(::aws::http::client(::aws::http::Roots::AtStart))
+            .http_client(::warden_aws::http::client(::warden_aws::http::Roots::AtStart))
             .endpoint_url(aws.endpoint())
             .build();
         let context = Context::new(config(&function.arn), &sdk).unwrap();

@@ -4,7 +4,10 @@
 //! The cases are not written down but recorded: a scenario is run once with nothing wrong, and
 //! then once for each of its calls and each kind of trouble, with Lambda's retries, a replay
 //! from the dead-letter queue where those have not helped, and the same event once more.
-//! `cargo test --workspace --test it faults -- --nocapture` prints how many cases ran and how many held.
+//!
+//! A run takes one case of each function, operation and kind of trouble; `FAULTS=all` takes every
+//! case ([`local_aws::sample`]). `FAULTS=all cargo test --workspace --test it faults -- --nocapture`
+//! prints how many cases ran and how many held.
 
 pub mod scenarios;
 pub mod world;
@@ -12,6 +15,7 @@ pub mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use local_aws::sample::sample;
 use local_aws::{Called, Trouble};
 use serde_json::Value;
 
@@ -101,7 +105,7 @@ fn keys(alert: &Value) -> Vec<String> {
 }
 
 /// Runs one case, and says what does not hold.
-async fn case(
+async fn run_case(
     scenario: &Scenario,
     calls: &[Called],
     at: usize,
@@ -222,28 +226,41 @@ fn check_told(
     if told.shown.len() > end.shown.len() { Err("shown twice".to_owned()) } else { Ok(()) }
 }
 
-/// Runs every case of a function's and prints how many held.
+/// A call of a scenario, and what goes wrong with it.
+struct Case {
+    scenario: usize,
+    call: usize,
+    trouble: Trouble,
+}
+
+/// Runs the sampled cases of a function and prints how many held.
 async fn run(function: Function, floor: usize) {
-    let (mut ran, mut broken) = (0, Vec::new());
+    let mut recorded = Vec::new();
     for scenario in scenarios(function) {
         let (calls, end) = faultless(&scenario).await;
-        for at in 0..calls.len() {
-            for trouble in Trouble::OF_AN_ATTEMPT {
-                ran += 1;
-                if let Err(why) = case(&scenario, &calls, at, trouble, &end).await {
-                    let Scenario { file, parameters, .. } = &scenario;
-                    let (operation, nth) = (&calls[at].operation, nth(&calls, at));
-                    broken.push(format!(
-                        "{file} {parameters:?}, {operation} {nth} {trouble:?}: {why}"
-                    ));
-                }
-            }
+        recorded.push((scenario, calls, end));
+    }
+    let cases = recorded.iter().enumerate().flat_map(|(scenario, (_, calls, _))| {
+        (0..calls.len()).flat_map(move |call| {
+            Trouble::OF_AN_ATTEMPT.map(|trouble| Case { scenario, call, trouble })
+        })
+    });
+    let operation = |case: &Case| &recorded[case.scenario].1[case.call].operation;
+    let sample = sample(cases.collect(), |case| format!("{} {:?}", operation(case), case.trouble));
+    let mut broken = Vec::new();
+    for case in &sample.cases {
+        let (scenario, calls, end) = &recorded[case.scenario];
+        if let Err(why) = run_case(scenario, calls, case.call, case.trouble, end).await {
+            let Scenario { file, parameters, .. } = scenario;
+            let (operation, nth, trouble) = (operation(case), nth(calls, case.call), case.trouble);
+            broken.push(format!("{file} {parameters:?}, {operation} {nth} {trouble:?}: {why}"));
         }
     }
-    let held = ran - broken.len();
-    #[expect(clippy::print_stdout, reason = "the figures are for reading")]
+    let (ran, held) = (sample.cases.len(), sample.cases.len() - broken.len());
+    let chosen = sample.description();
+    #[expect(clippy::print_stdout, reason = "a person reads the figures")]
     {
-        println!("faults of {}: {ran} cases, {held} held", function.folder());
+        println!("faults of {}: {ran} cases ({chosen}), {held} held", function.folder());
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
     assert!(ran >= floor, "only {ran} cases");
@@ -251,20 +268,20 @@ async fn run(function: Function, floor: usize) {
 
 #[tokio::test(start_paused = true)]
 async fn image_push_ends_as_if_nothing_had_gone_wrong() {
-    run(Function::ImagePush, 1).await;
+    run(Function::ImagePush, 60).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn scan_complete_ends_as_if_nothing_had_gone_wrong() {
-    run(Function::ScanComplete, 1).await;
+    run(Function::ScanComplete, 60).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn image_sweep_ends_as_if_nothing_had_gone_wrong() {
-    run(Function::ImageSweep, 1).await;
+    run(Function::ImageSweep, 90).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn slack_notifier_ends_as_if_nothing_had_gone_wrong() {
-    run(Function::SlackNotifier, 1).await;
+    run(Function::SlackNotifier, 9).await;
 }

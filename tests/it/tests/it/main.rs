@@ -8,7 +8,6 @@
 
 mod access;
 mod dashboard;
-mod demo;
 mod events;
 mod faults;
 mod lambda;

@@ -12,7 +12,6 @@
 mod accounts;
 mod archive;
 mod beside;
-mod command;
 mod content;
 mod deployment;
 mod distribution;

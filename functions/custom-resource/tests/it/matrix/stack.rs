@@ -227,7 +227,10 @@ impl Stack {
     /// One attempt, in a process of its own; whether it ended by itself.
     fn attempt(&self, request: &Value, trouble: Option<Trouble>) -> bool {
         let config = self.aws.config().into_builder();
-        let config = config.retry_config(aws::retries()).timeout_config(aws::timeouts()).build();
+        let config = config
+            .retry_config(warden_aws::retries())
+            .timeout_config(warden_aws::timeouts())
+            .build();
         let carry_out = async |left: Duration| {
             let context = Arc::new(Context::new(&config).unwrap());
             handle(&context, request, SystemTime::now() + left).await;

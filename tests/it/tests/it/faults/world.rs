@@ -127,7 +127,8 @@ impl World {
         let credentials = Credentials::new("AKIDEXAMPLE", SECRET, role, None, "world");
         let sdk = self.aws.config().into_builder();
         let sdk = sdk.credentials_provider(SharedCredentialsProvider::new(credentials));
-        let sdk = sdk.retry_config(aws::retries()).timeout_config(aws::timeouts()).build();
+        let sdk =
+            sdk.retry_config(warden_aws::retries()).timeout_config(warden_aws::timeouts()).build();
         self.functions.insert(folder.to_owned(), Deployed { variables, timeout, sdk });
         json!({"Arn": format!("arn:aws:lambda:us-east-1:123456789012:function:{id}")})
     }

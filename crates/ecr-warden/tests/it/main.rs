@@ -1,0 +1,268 @@
+//! The command as it is run, beside an AWS CLI that answers from a file.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test ends where something is off"
+)]
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use expect_test::{Expect, expect};
+use serde_json::Value;
+
+const CONFORMS: &str = "infrastructure:litellm-v1.80.5";
+
+/// Runs it with `arguments` and `input`, where programs are looked for in `path` first; with
+/// what it prints and how it ends. Of errors there is a line each.
+fn run(path: &str, arguments: &[&str], input: &str, expected: &Expect) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ecr-warden"));
+    let command = command.arg("check").args(arguments).env("PATH", path);
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    // What fails before it reads its input closes it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let ended = child.wait_with_output().unwrap();
+    let (said, wrong) = (String::from_utf8(ended.stdout), String::from_utf8(ended.stderr));
+    let (said, wrong, code) = (said.unwrap(), wrong.unwrap(), ended.status.code().unwrap());
+    expected.assert_eq(&format!("{said}{wrong}exit {code}\n"));
+    assert!(wrong.lines().all(|line| line.starts_with("ecr-warden: ")), "{wrong}");
+    assert_eq!(code == 2, !wrong.is_empty());
+}
+
+/// Of a stack that the AWS CLI knows.
+fn check(arguments: &[&str], expected: &Expect) {
+    let bin = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bin");
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
+    run(&path, arguments, "", expected);
+}
+
+/// Of a file, with no AWS CLI at all.
+fn check_policy(policy: &str, arguments: &[&str], expected: &Expect) {
+    run("", &[&["--policy", "-"], arguments].concat(), policy, expected);
+}
+
+fn governance() -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/describe-stacks.json");
+    let answer: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    answer["Stacks"][0]["Outputs"][1]["OutputValue"].as_str().unwrap().to_owned()
+}
+
+/// A file of this test's own.
+fn file(name: &str, content: &str) -> PathBuf {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&file, content).unwrap();
+    file
+}
+
+#[test]
+fn the_policy_is_the_stack_s_and_the_worst_image_decides_how_it_ends() {
+    check(
+        &[CONFORMS],
+        &expect![[r#"
+            infrastructure:litellm-v1.80.5 conforms: version 1.80.5 of litellm
+            exit 0
+        "#]],
+    );
+    check(
+        &[CONFORMS, "infrastructure:litellm-1.80.5", CONFORMS],
+        &expect![[r#"
+            infrastructure:litellm-v1.80.5 conforms: version 1.80.5 of litellm
+            infrastructure:litellm-1.80.5 is not made of {component}-v{semver}; did you mean litellm-v1.80.5? It would be quarantined, or only taken away if the image has a tag that conforms
+            infrastructure:litellm-v1.80.5 conforms: version 1.80.5 of litellm
+            exit 1
+        "#]],
+    );
+    check(
+        &["--stack", "ecr-warden", "infrastructure:latest", "infra:v1", "deployments:web-latest"],
+        &expect![[r#"
+            infrastructure:latest is not made of {component}-v{semver}. It would be quarantined, or only taken away if the image has a tag that conforms
+            deployments:web-latest conforms: channel latest of web
+            ecr-warden: infra:v1 cannot be judged: the policy does not know the repository infra; the nearest of those that it knows (infrastructure, deployments, team-a/app, team.b/app) is infrastructure
+            exit 2
+        "#]],
+    );
+}
+
+#[test]
+fn a_policy_can_be_a_file_or_standard_input() {
+    let file = file("governance.json", &governance());
+    run(
+        "",
+        &["--policy", file.to_str().unwrap(), CONFORMS],
+        "",
+        &expect![[r#"
+            infrastructure:litellm-v1.80.5 conforms: version 1.80.5 of litellm
+            exit 0
+        "#]],
+    );
+    check_policy(
+        &governance(),
+        &["infrastructure:latest"],
+        &expect![[r#"
+            infrastructure:latest is not made of {component}-v{semver}. It would be quarantined, or only taken away if the image has a tag that conforms
+            exit 1
+        "#]],
+    );
+}
+
+#[test]
+fn what_keeps_a_policy_from_being_read_is_told_with_how_to_get_at_it() {
+    run(
+        "",
+        &[CONFORMS],
+        "",
+        &expect![[r#"
+            ecr-warden: there is no AWS CLI to read the stack ecr-warden with: install aws, or name a file with the stack's output Governance: --policy FILE
+            exit 2
+        "#]],
+    );
+    check(
+        &["--stack", "absent", CONFORMS],
+        &expect![[r#"
+            ecr-warden: there is no stack absent where the AWS CLI looks: name it with --stack, its account and region with AWS_PROFILE and AWS_DEFAULT_REGION, or name a file with the stack's output Governance: --policy FILE (An error occurred (ValidationError) when calling the DescribeStacks operation: Stack with id absent does not exist)
+            exit 2
+        "#]],
+    );
+    check(
+        &["--stack", "network", CONFORMS],
+        &expect![[r#"
+            ecr-warden: the stack network, which is CREATE_COMPLETE, has no output Governance: a stack of ECR Warden has one once it is deployed; name it with --stack
+            exit 2
+        "#]],
+    );
+    check(
+        &["--stack", "none", CONFORMS],
+        &expect![[r#"
+            ecr-warden: the policy of the stack none is empty: the stack governs no repositories (its CreateEcrRepositories is false)
+            exit 2
+        "#]],
+    );
+    check(
+        &["--stack", "nobody", CONFORMS],
+        &expect![[r#"
+            ecr-warden: the AWS CLI cannot read the stack nobody: Unable to locate credentials. You can configure credentials by running "aws configure". (it takes credentials that may cloudformation:DescribeStacks; or name a file with the stack's output Governance: --policy FILE)
+            exit 2
+        "#]],
+    );
+    check(
+        &["--stack", "silent", CONFORMS],
+        &expect![[r#"
+            ecr-warden: the AWS CLI cannot read the stack silent: exit status: 255 (it takes credentials that may cloudformation:DescribeStacks; or name a file with the stack's output Governance: --policy FILE)
+            exit 2
+        "#]],
+    );
+    check(
+        &["--policy", "absent.json", CONFORMS],
+        &expect![[r#"
+            ecr-warden: no policy in absent.json (No such file or directory (os error 2)); expected a file with a stack's output Governance, or - for standard input
+            exit 2
+        "#]],
+    );
+}
+
+#[test]
+fn a_policy_that_is_none_is_told_by_its_field() {
+    check_policy(
+        "",
+        &[CONFORMS],
+        &expect![[r#"
+            ecr-warden: the policy on standard input is no output Governance of a stack: list: expected a JSON list: EOF while parsing a value at line 1 column 0
+            exit 2
+        "#]],
+    );
+    check_policy(
+        "{}",
+        &[CONFORMS],
+        &expect![[r#"
+            ecr-warden: the policy on standard input is no output Governance of a stack: list: expected a JSON list: invalid type: map, expected a sequence at line 1 column 0
+            exit 2
+        "#]],
+    );
+    check_policy(
+        "[]",
+        &[CONFORMS],
+        &expect![[r#"
+            ecr-warden: the policy on standard input is empty: the stack governs no repositories (its CreateEcrRepositories is false)
+            exit 2
+        "#]],
+    );
+    check_policy(
+        &governance().replacen("{semver}", "{semvr}", 1),
+        &[CONFORMS],
+        &expect![[r#"
+            ecr-warden: the policy on standard input is no output Governance of a stack: [0].Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest known one is {semver}, got "{component}-v{semvr}"
+            exit 2
+        "#]],
+    );
+    check_policy(
+        &governance().replacen("Grammar", "Grammer\\n", 1),
+        &[CONFORMS],
+        &expect![[r#"
+            ecr-warden: the policy on standard input is no output Governance of a stack: [0].Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; [0].Governance.Tags."Grammer\n": unknown property; the nearest known one is Grammar
+            exit 2
+        "#]],
+    );
+}
+
+#[test]
+fn a_mistake_in_the_arguments_is_told_in_one_line() {
+    check(
+        &["--polcy", "-", CONFORMS],
+        &expect![[r#"
+            ecr-warden: unexpected argument '--polcy' found; a similar argument exists: '--policy'; Usage: ecr-warden check --policy <FILE> <REPOSITORY:TAG>...
+            exit 2
+        "#]],
+    );
+    check(
+        &["--policy", "-", "--stack", "mine", CONFORMS],
+        &expect![[r#"
+            ecr-warden: the argument '--policy <FILE>' cannot be used with '--stack <NAME>'; Usage: ecr-warden check --policy <FILE> <REPOSITORY:TAG>...
+            exit 2
+        "#]],
+    );
+    check(
+        &[],
+        &expect![[r#"
+            ecr-warden: the following required arguments were not provided: <REPOSITORY:TAG>...; Usage: ecr-warden check <REPOSITORY:TAG>...
+            exit 2
+        "#]],
+    );
+    check(
+        &["--stack", "", CONFORMS],
+        &expect![[r#"
+            ecr-warden: a value is required for '--stack <NAME>' but none was supplied
+            exit 2
+        "#]],
+    );
+    check(
+        &["--policy", "", CONFORMS],
+        &expect![[r#"
+            ecr-warden: a value is required for '--policy <FILE>' but none was supplied
+            exit 2
+        "#]],
+    );
+    check(
+        &["infrastructure"],
+        &expect![[r#"
+            ecr-warden: invalid value 'infrastructure' for '<REPOSITORY:TAG>...': there is no tag; expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5
+            exit 2
+        "#]],
+    );
+    check(
+        &["infrastructure:a b"],
+        &expect![[r#"
+            ecr-warden: invalid value 'infrastructure:a b' for '<REPOSITORY:TAG>...': "a b" is no tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
+            exit 2
+        "#]],
+    );
+    check(
+        &["infrastructure:litellm\nv1"],
+        &expect![[r#"
+            ecr-warden: invalid value 'infrastructure:litellm; v1' for '<REPOSITORY:TAG>...': "litellm\nv1" is no tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
+            exit 2
+        "#]],
+    );
+}

@@ -1,0 +1,305 @@
+//! The alerts of a sweep: what it removed, or why it did not, and what else is not as it should
+//! be.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{Alert, Kind, LONGEST_COMMAND, Remedy, Source, fitting};
+use warden_core::audit::Deviation;
+use warden_core::image::{Digest, RepositoryName, Tag, format_bytes};
+use warden_core::lifecycle::ARCHIVED_DAYS;
+use warden_core::policy::{CleanupEnforcement, Severity};
+
+/// The most images that are told; beside them stands how many there are.
+const MOST_IMAGES: usize = 50;
+/// The most of them that a text names, and the most tags of one.
+const MOST_NAMED: usize = 20;
+const MOST_TAGS: usize = 5;
+
+/// The run that an alert is of.
+#[derive(Clone, Debug)]
+pub struct Run<'a> {
+    /// The account's twelve digits.
+    pub account: &'a str,
+    /// Such as `us-east-1`.
+    pub region: &'a str,
+    /// Which repository was swept.
+    pub repository: &'a RepositoryName,
+    /// The name of the function, which people can invoke.
+    pub function: &'a str,
+    /// What began it.
+    pub source: &'a Source,
+}
+
+/// An image, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its tags.
+    pub tags: Vec<Tag>,
+    /// What was decided, in a word.
+    pub decision: String,
+    /// Why: the end of a sentence that begins with the image.
+    pub reason: String,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What is done with an image that no rule keeps.
+    pub mode: CleanupEnforcement,
+    /// What tells the plan from others.
+    pub hash: String,
+    /// How many images there were, those in the archive too.
+    pub examined: usize,
+    /// What was removed; where nothing is carried out, what would be.
+    pub removed: Vec<Entry>,
+    /// The bytes of that, with layers that others have too.
+    pub bytes: u64,
+    /// What should have been removed and was not, each with the reason.
+    pub failed: Vec<(Entry, String)>,
+    /// How many images the run had no time left for.
+    pub left: usize,
+    /// Why nothing was removed.
+    pub stopped: Option<String>,
+}
+
+/// What is decided of a quarantine tag that goes alone.
+pub const UNTAG: &str = "untag";
+
+impl Outcome {
+    /// How many of what was removed are quarantine tags alone.
+    fn untagged(&self) -> usize {
+        self.removed.iter().filter(|entry| entry.decision == UNTAG).count()
+    }
+
+    /// Whether it was carried out, as far as it went.
+    #[must_use]
+    pub fn is_carried_out(&self) -> bool {
+        self.stopped.is_none() && self.mode != CleanupEnforcement::Report
+    }
+
+    /// Whether there is anything to tell.
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        let nothing = self.removed.is_empty() && self.failed.is_empty() && self.left == 0;
+        !nothing || self.stopped.is_some()
+    }
+}
+
+/// What a sweep removed, would remove, or did not remove.
+#[must_use]
+pub fn cleanup(run: &Run<'_>, outcome: &Outcome) -> Alert {
+    let Run { repository, .. } = run;
+    let (tags, count) = (outcome.untagged(), outcome.removed.len() - outcome.untagged());
+    let (images, were) = match count {
+        1 => ("1 image".to_owned(), "was"),
+        _ => (format!("{count} images"), "were"),
+    };
+    let size = format_bytes(outcome.bytes);
+    let (title, sentence) = match (&outcome.stopped, outcome.mode) {
+        (Some(why), _) => (
+            format!("The cleanup of {repository} was stopped"),
+            match count {
+                0 => format!("Nothing was removed: {why}."),
+                _ => format!("Nothing was removed: {why}. {images} ({size}) would have gone."),
+            },
+        ),
+        (None, CleanupEnforcement::Report) => (
+            format!("{images} of {repository} would be removed"),
+            format!("Nothing was removed: the enforcement is report. {images} ({size}) would go."),
+        ),
+        (None, _) if count == 0 && tags > 0 => (
+            format!("Quarantine tags of {repository} were taken away"),
+            "No image was removed.".to_owned(),
+        ),
+        (None, _) if count == 0 => (
+            format!("The cleanup of {repository} is not complete"),
+            "Nothing was removed.".to_owned(),
+        ),
+        (None, CleanupEnforcement::Archive) => (
+            format!("{images} of {repository} went to the archive"),
+            format!(
+                "{images} ({size}) went to the archive, where nothing can be pulled. They can be \
+                 restored, which takes some twenty minutes, until ECR deletes them after \
+                 {ARCHIVED_DAYS} days."
+            ),
+        ),
+        (None, CleanupEnforcement::Delete) => (
+            format!("{images} of {repository} {were} deleted"),
+            format!("{images} ({size}) {were} deleted, and cannot be restored."),
+        ),
+    };
+    let mut text = sentence;
+    match tags {
+        0 => {}
+        1 => text += " A quarantine tag is not needed any more, beside a good one.",
+        _ => text += &format!(" {tags} quarantine tags are not needed any more, beside good ones."),
+    }
+    if !outcome.failed.is_empty() {
+        text +=
+            &format!(" {} could not be removed; the next run tries again.", outcome.failed.len());
+    }
+    if outcome.left > 0 {
+        let left = outcome.left;
+        text +=
+            &format!(" {left} more were not tried, or changed meanwhile: the next run decides.");
+    }
+    text += "\n";
+    let line =
+        |entry: &Entry| format!("\n- {}: {}: {}", entry.name(), entry.decision, entry.reason);
+    text.extend(outcome.removed.iter().take(MOST_NAMED).map(line));
+    if let Some(more @ 1..) = outcome.removed.len().checked_sub(MOST_NAMED) {
+        text += &format!("\n- and {more} more");
+    }
+    let line = |(entry, why): &(Entry, String)| format!("\n- {}: not removed: {why}", entry.name());
+    text.extend(outcome.failed.iter().take(MOST_NAMED).map(line));
+    let severity = match () {
+        () if outcome.stopped.is_some() || !outcome.failed.is_empty() => Severity::Medium,
+        () => Severity::Informational,
+    };
+    Alert {
+        details: fitting(MOST_IMAGES, |most| details(outcome, most)),
+        remedies: remedies(run, outcome),
+        ..run.alert(Kind::Cleanup, severity, title, text)
+    }
+}
+
+fn details(outcome: &Outcome, most: usize) -> Map<String, Value> {
+    let image = |entry: &Entry| {
+        let Entry { digest, tags, decision, reason } = entry;
+        let some: Vec<&Tag> = tags.iter().take(MOST_TAGS).collect();
+        json!({
+            "digest": digest,
+            "tags": some,
+            "tagsTotal": tags.len(),
+            "decision": decision,
+            "reason": reason,
+        })
+    };
+    let failed = |(entry, why): &(Entry, String)| {
+        let mut image = image(entry);
+        image.as_object_mut().into_iter().for_each(|it| {
+            it.insert("error".to_owned(), why.as_str().into());
+        });
+        image
+    };
+    let count = outcome.removed.len();
+    let removed = if outcome.is_carried_out() { count - outcome.untagged() } else { 0 };
+    [
+        ("mode", json!(outcome.mode)),
+        ("hash", json!(outcome.hash)),
+        ("stopped", json!(outcome.stopped)),
+        ("examined", json!(outcome.examined)),
+        ("kept", json!(outcome.examined.saturating_sub(removed))),
+        ("removed", json!(removed)),
+        ("bytes", json!(outcome.bytes)),
+        ("images", outcome.removed.iter().take(most).map(image).collect()),
+        ("imagesTotal", json!(count)),
+        ("failed", outcome.failed.iter().take(most).map(failed).collect()),
+        ("failedTotal", json!(outcome.failed.len())),
+        ("left", json!(outcome.left)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into_iter()
+    .collect()
+}
+
+fn remedies(run: &Run<'_>, outcome: &Outcome) -> Vec<Remedy> {
+    let Run { region, repository, function, .. } = run;
+    let remedy = |label: &str, command: String| Remedy { label: label.to_owned(), command };
+    if !outcome.is_carried_out() {
+        let invoke = |request: &Value| {
+            // The name of a file means the same to both versions of the CLI; and what asks again
+            // after a minute of silence would find the first run at work.
+            format!(
+                "printf '%s' '{request}' > sweep.json && aws lambda invoke --region {region} \
+                 --function-name {function} --cli-read-timeout 900 --payload fileb://sweep.json answer.json && cat answer.json"
+            )
+        };
+        let read = json!({"repository": repository, "mode": "report"});
+        let mut remedies = vec![remedy("Read the plan", invoke(&read))];
+        if outcome.mode != CleanupEnforcement::Report && !outcome.removed.is_empty() {
+            let confirm = json!({"repository": repository, "confirm": outcome.hash});
+            remedies.push(remedy("Carry it out all the same", invoke(&confirm)));
+        }
+        return remedies;
+    }
+    if outcome.mode != CleanupEnforcement::Archive {
+        return vec![];
+    }
+    let of = |digests: &[&Digest]| {
+        let digests: Vec<&str> = digests.iter().map(|it| it.as_str()).collect();
+        format!(
+            "for digest in {}; do aws ecr update-image-storage-class --region {region} \
+             --repository-name {repository} --image-id imageDigest=$digest \
+             --target-storage-class STANDARD; done",
+            digests.join(" ")
+        )
+    };
+    let archived: Vec<&Digest> = outcome
+        .removed
+        .iter()
+        .filter(|entry| entry.decision != UNTAG)
+        .map(|entry| &entry.digest)
+        .collect();
+    let all = of(&archived);
+    match archived.first() {
+        None => vec![],
+        Some(_) if all.chars().count() <= LONGEST_COMMAND => {
+            vec![remedy("Restore them all", all)]
+        }
+        Some(first) => vec![remedy("Restore one of them, by its digest", of(&[first]))],
+    }
+}
+
+/// What else is not as it should be in a repository: told, and never changed.
+#[must_use]
+pub fn self_audit(run: &Run<'_>, deviations: &[Deviation]) -> Alert {
+    let Run { repository, .. } = run;
+    let lines: String = deviations.iter().map(|it| format!("\n- {}", it.text)).collect();
+    let title = match deviations.len() {
+        1 => format!("1 thing in {repository} is not as the policy says"),
+        count => format!("{count} things in {repository} are not as the policy says"),
+    };
+    let text = format!(
+        "Nothing was changed about it. It is told again when it changes, and else after seven \
+         days.\n{lines}"
+    );
+    let details = [("deviations".to_owned(), json!(deviations))];
+    Alert {
+        details: details.into_iter().collect(),
+        ..run.alert(Kind::SelfAudit, Severity::Low, title, text)
+    }
+}
+
+impl Run<'_> {
+    fn alert(&self, kind: Kind, severity: Severity, title: String, text: String) -> Alert {
+        Alert {
+            kind,
+            severity,
+            title,
+            text,
+            account: self.account.to_owned(),
+            region: self.region.to_owned(),
+            repository: Some(self.repository.clone()),
+            component: None,
+            image: None,
+            details: Map::new(),
+            remedies: Vec::new(),
+            source: self.source.clone(),
+        }
+    }
+}
+
+impl Entry {
+    /// A tag of it, or else its digest.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.tags.first().map_or_else(|| self.digest.to_string(), |tag| tag.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;

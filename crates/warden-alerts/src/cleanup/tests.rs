@@ -1,0 +1,383 @@
+use expect_test::{Expect, expect};
+
+use super::super::tests::against_the_limits;
+use super::*;
+use warden_core::audit::Rule;
+
+fn source() -> Source {
+    Source { id: "request-1".to_owned(), time: "2026-11-24T12:00:00Z".to_owned() }
+}
+
+fn entry(nth: usize) -> Entry {
+    Entry {
+        digest: format!("sha256:{nth:064x}").parse().unwrap(),
+        tags: vec![format!("myapp-v1.{nth}.0").parse().unwrap()],
+        decision: "archive".to_owned(),
+        reason: format!("number {} of 30 of myapp, which keeps 10", 30_usize.saturating_sub(nth)),
+    }
+}
+
+fn outcome(count: usize) -> Outcome {
+    Outcome {
+        mode: CleanupEnforcement::Archive,
+        hash: "0123456789abcdef".to_owned(),
+        examined: 40,
+        removed: (0..count).map(entry).collect(),
+        bytes: 1_234_567_890,
+        failed: vec![],
+        left: 0,
+        stopped: None,
+    }
+}
+
+fn told(repository: &str, outcome: &Outcome) -> Alert {
+    let (repository, source) = (repository.parse().unwrap(), source());
+    let run = Run {
+        account: "123456789012",
+        region: "us-east-1",
+        repository: &repository,
+        function: "ecr-warden-ImageSweepFunction-1",
+        source: &source,
+    };
+    cleanup(&run, outcome)
+}
+
+/// As a person reads it in e-mail.
+fn check(outcome: &Outcome, expected: &Expect) {
+    let alert = told("deployments", outcome);
+    assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
+    let texts: Value = serde_json::from_str(&alert.message().body).unwrap();
+    expected.assert_eq(texts["email"].as_str().unwrap());
+}
+
+#[test]
+fn what_went_is_told_with_each_reason_and_the_way_back() {
+    check(
+        &outcome(2),
+        &expect![[r#"
+            2 images of deployments went to the archive
+
+            2 images (1.2 GB) went to the archive, where nothing can be pulled. They can be restored, which takes some twenty minutes, until ECR deletes them after 90 days.
+
+            - myapp-v1.0.0: archive: number 30 of 30 of myapp, which keeps 10
+            - myapp-v1.1.0: archive: number 29 of 30 of myapp, which keeps 10
+
+            Restore them all:
+
+                for digest in sha256:0000000000000000000000000000000000000000000000000000000000000000 sha256:0000000000000000000000000000000000000000000000000000000000000001; do aws ecr update-image-storage-class --region us-east-1 --repository-name deployments --image-id imageDigest=$digest --target-storage-class STANDARD; done
+
+            Severity    INFORMATIONAL
+            Repository  deployments
+            Account     123456789012, us-east-1
+            Event       request-1 at 2026-11-24T12:00:00Z
+        "#]],
+    );
+    let failed = Outcome {
+        removed: vec![],
+        failed: vec![(entry(1), "AccessDeniedException: no".to_owned())],
+        left: 3,
+        bytes: 0,
+        ..outcome(0)
+    };
+    check(
+        &failed,
+        &expect![[r#"
+            The cleanup of deployments is not complete
+
+            Nothing was removed. 1 could not be removed; the next run tries again. 3 more were not tried, or changed meanwhile: the next run decides.
+
+            - myapp-v1.1.0: not removed: AccessDeniedException: no
+
+            Severity    MEDIUM
+            Repository  deployments
+            Account     123456789012, us-east-1
+            Event       request-1 at 2026-11-24T12:00:00Z
+        "#]],
+    );
+    check(
+        &Outcome { mode: CleanupEnforcement::Delete, ..outcome(1) },
+        &expect![[r#"
+            1 image of deployments was deleted
+
+            1 image (1.2 GB) was deleted, and cannot be restored.
+
+            - myapp-v1.0.0: archive: number 30 of 30 of myapp, which keeps 10
+
+            Severity    INFORMATIONAL
+            Repository  deployments
+            Account     123456789012, us-east-1
+            Event       request-1 at 2026-11-24T12:00:00Z
+        "#]],
+    );
+}
+
+#[test]
+fn a_quarantine_tag_is_no_image() {
+    let tag = Entry {
+        tags: vec!["quarantine-20261201-0a0a0a0a0a0a-a-1.0.0".parse().unwrap()],
+        decision: UNTAG.to_owned(),
+        reason: "the image conforms by now".to_owned(),
+        ..entry(1)
+    };
+    let alone = Outcome { removed: vec![tag.clone()], bytes: 0, ..outcome(0) };
+    check(
+        &alone,
+        &expect![[r#"
+        Quarantine tags of deployments were taken away
+
+        No image was removed. A quarantine tag is not needed any more, beside a good one.
+
+        - quarantine-20261201-0a0a0a0a0a0a-a-1.0.0: untag: the image conforms by now
+
+        Severity    INFORMATIONAL
+        Repository  deployments
+        Account     123456789012, us-east-1
+        Event       request-1 at 2026-11-24T12:00:00Z
+    "#]],
+    );
+    assert_eq!(told("deployments", &alone).details["removed"], 0);
+    let mut both = Outcome { mode: CleanupEnforcement::Delete, ..outcome(1) };
+    both.removed.push(tag);
+    let alert = told("deployments", &both);
+    assert_eq!(alert.title, "1 image of deployments was deleted");
+    assert_eq!((&alert.details["removed"], &alert.details["imagesTotal"]), (&json!(1), &json!(2)));
+}
+
+#[test]
+fn what_was_stopped_is_told_with_the_way_to_read_it_and_to_carry_it_out() {
+    let why = "30 of 40 images would go, and MaxRemovePercent=25 allows fewer";
+    check(
+        &Outcome { stopped: Some(why.to_owned()), ..outcome(30) },
+        &expect![[r#"
+            The cleanup of deployments was stopped
+
+            Nothing was removed: 30 of 40 images would go, and MaxRemovePercent=25 allows fewer. 30 images (1.2 GB) would have gone.
+
+            - myapp-v1.0.0: archive: number 30 of 30 of myapp, which keeps 10
+            - myapp-v1.1.0: archive: number 29 of 30 of myapp, which keeps 10
+            - myapp-v1.2.0: archive: number 28 of 30 of myapp, which keeps 10
+            - myapp-v1.3.0: archive: number 27 of 30 of myapp, which keeps 10
+            - myapp-v1.4.0: archive: number 26 of 30 of myapp, which keeps 10
+            - myapp-v1.5.0: archive: number 25 of 30 of myapp, which keeps 10
+            - myapp-v1.6.0: archive: number 24 of 30 of myapp, which keeps 10
+            - myapp-v1.7.0: archive: number 23 of 30 of myapp, which keeps 10
+            - myapp-v1.8.0: archive: number 22 of 30 of myapp, which keeps 10
+            - myapp-v1.9.0: archive: number 21 of 30 of myapp, which keeps 10
+            - myapp-v1.10.0: archive: number 20 of 30 of myapp, which keeps 10
+            - myapp-v1.11.0: archive: number 19 of 30 of myapp, which keeps 10
+            - myapp-v1.12.0: archive: number 18 of 30 of myapp, which keeps 10
+            - myapp-v1.13.0: archive: number 17 of 30 of myapp, which keeps 10
+            - myapp-v1.14.0: archive: number 16 of 30 of myapp, which keeps 10
+            - myapp-v1.15.0: archive: number 15 of 30 of myapp, which keeps 10
+            - myapp-v1.16.0: archive: number 14 of 30 of myapp, which keeps 10
+            - myapp-v1.17.0: archive: number 13 of 30 of myapp, which keeps 10
+            - myapp-v1.18.0: archive: number 12 of 30 of myapp, which keeps 10
+            - myapp-v1.19.0: archive: number 11 of 30 of myapp, which keeps 10
+            - and 10 more
+
+            Read the plan:
+
+                printf '%s' '{"mode":"report","repository":"deployments"}' > sweep.json && aws lambda invoke --region us-east-1 --function-name ecr-warden-ImageSweepFunction-1 --cli-read-timeout 900 --payload fileb://sweep.json answer.json && cat answer.json
+
+            Carry it out all the same:
+
+                printf '%s' '{"confirm":"0123456789abcdef","repository":"deployments"}' > sweep.json && aws lambda invoke --region us-east-1 --function-name ecr-warden-ImageSweepFunction-1 --cli-read-timeout 900 --payload fileb://sweep.json answer.json && cat answer.json
+
+            Severity    MEDIUM
+            Repository  deployments
+            Account     123456789012, us-east-1
+            Event       request-1 at 2026-11-24T12:00:00Z
+        "#]],
+    );
+    let report = Outcome { mode: CleanupEnforcement::Report, ..outcome(1) };
+    assert_eq!(told("deployments", &report).remedies.len(), 1);
+}
+
+#[test]
+fn a_run_is_news_where_something_went_did_not_go_was_left_or_was_stopped() {
+    assert!(!outcome(0).is_news());
+    assert!(outcome(1).is_news());
+    let failed = vec![(entry(1), "AccessDeniedException: no".to_owned())];
+    assert!(Outcome { failed, ..outcome(0) }.is_news());
+    assert!(Outcome { left: 1, ..outcome(0) }.is_news());
+    assert!(Outcome { stopped: Some("why".to_owned()), ..outcome(0) }.is_news());
+}
+
+#[test]
+fn what_was_stopped_before_there_was_a_plan_names_no_images() {
+    let alert = told("ab", &Outcome { stopped: Some("no leave".to_owned()), ..outcome(0) });
+    expect!["Nothing was removed: no leave."].assert_eq(alert.text.trim_end());
+}
+
+#[test]
+fn what_would_be_removed_is_told_as_that() {
+    let report = Outcome { mode: CleanupEnforcement::Report, ..outcome(2) };
+    let alert = told("deployments", &report);
+    let (first, _) = alert.text.split_once('\n').unwrap();
+    expect![[r#"
+        2 images of deployments would be removed
+        Nothing was removed: the enforcement is report. 2 images (1.2 GB) would go.
+    "#]]
+    .assert_eq(&format!("{}\n{first}\n", alert.title));
+    assert_eq!((&alert.details["removed"], &alert.details["kept"]), (&json!(0), &json!(40)));
+    // There is nothing to carry out all the same.
+    let stopped = Outcome { stopped: Some("no leave".to_owned()), ..outcome(0) };
+    let labels = |outcome: &Outcome| -> Vec<String> {
+        told("ab", outcome).remedies.into_iter().map(|it| it.label).collect()
+    };
+    assert_eq!(labels(&stopped), ["Read the plan"]);
+    assert_eq!(labels(&report), ["Read the plan"]);
+}
+
+#[test]
+fn where_nothing_is_in_the_archive_nothing_is_restored() {
+    let deleted = Outcome { mode: CleanupEnforcement::Delete, ..outcome(1) };
+    assert_eq!(told("ab", &deleted).remedies, []);
+    let tag = Entry { decision: UNTAG.to_owned(), ..entry(1) };
+    let untagged = Outcome { removed: vec![tag.clone(), tag.clone()], ..outcome(0) };
+    let alert = told("ab", &untagged);
+    assert_eq!(alert.remedies, []);
+    let (first, _) = alert.text.split_once('\n').unwrap();
+    expect!["No image was removed. 2 quarantine tags are not needed any more, beside good ones."]
+        .assert_eq(first);
+    let both = Outcome { removed: vec![entry(0), tag], ..outcome(0) };
+    let [restore] = &told("ab", &both).remedies[..] else { panic!("one remedy") };
+    assert!(restore.command.contains(entry(0).digest.as_str()), "{}", restore.command);
+    assert!(!restore.command.contains(entry(1).digest.as_str()), "{}", restore.command);
+}
+
+#[test]
+fn a_text_names_twenty_images_and_says_how_many_more_there_are() {
+    let last = |count: usize| {
+        let failed = (0..count).map(|nth| (entry(nth), "no".to_owned())).collect();
+        let [removed, failed] = [outcome(count), Outcome { failed, ..outcome(0) }]
+            .map(|outcome| told("ab", &outcome).text);
+        let lines = |text: &str| text.lines().filter(|line| line.starts_with("- ")).count();
+        (lines(&removed), lines(&failed), removed.lines().last().unwrap().to_owned())
+    };
+    assert_eq!(
+        last(19),
+        (19, 19, told("ab", &outcome(19)).text.lines().last().unwrap().to_owned())
+    );
+    let (removed, failed, line) = last(20);
+    assert_eq!((removed, failed, line.starts_with("- myapp-v1.19.0")), (20, 20, true), "{line}");
+    assert_eq!(last(21), (21, 20, "- and 1 more".to_owned()));
+}
+
+#[test]
+fn a_command_that_restores_all_is_whole_to_the_last_character() {
+    // A digest is 72 characters of it: of the names that fit, the longest.
+    let label = |length: usize| {
+        let alert = told(&"r".repeat(length), &outcome(33));
+        let remedy = &alert.remedies[0];
+        (remedy.label.clone(), remedy.command.chars().count())
+    };
+    let (_, shortest) = label(2);
+    let longest = LONGEST_COMMAND - shortest + 2;
+    assert_eq!(label(longest), ("Restore them all".to_owned(), LONGEST_COMMAND));
+    assert_eq!(label(longest + 1).0, "Restore one of them, by its digest");
+}
+
+#[test]
+fn an_entry_has_its_tags_its_reason_and_what_went_wrong_in_the_details() {
+    let long =
+        Entry { tags: (0..7).map(|nth| format!("t{nth}").parse().unwrap()).collect(), ..entry(1) };
+    let outcome = Outcome { failed: vec![(long, "no".to_owned())], left: 2, ..outcome(0) };
+    expect![[r#"
+        {
+          "bytes": 1234567890,
+          "examined": 40,
+          "failed": [
+            {
+              "decision": "archive",
+              "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000001",
+              "error": "no",
+              "reason": "number 29 of 30 of myapp, which keeps 10",
+              "tags": [
+                "t0",
+                "t1",
+                "t2",
+                "t3",
+                "t4"
+              ],
+              "tagsTotal": 7
+            }
+          ],
+          "failedTotal": 1,
+          "hash": "0123456789abcdef",
+          "images": [],
+          "imagesTotal": 0,
+          "kept": 40,
+          "left": 2,
+          "mode": "archive",
+          "removed": 0,
+          "stopped": null
+        }"#]]
+    .assert_eq(&format!("{:#}", Value::from(told("ab", &outcome).details)));
+    let unnamed = Entry { tags: vec![], ..entry(1) };
+    assert_eq!(
+        (entry(1).name(), unnamed.name()),
+        ("myapp-v1.1.0".to_owned(), unnamed.digest.to_string())
+    );
+}
+
+#[test]
+fn machines_get_fifty_images_at_most_and_how_many_there_are() {
+    let details = told("deployments", &outcome(60)).details;
+    assert_eq!(details["images"].as_array().unwrap().len(), 50);
+    assert_eq!((&details["imagesTotal"], &details["removed"]), (&json!(60), &json!(60)));
+    assert_eq!((&details["examined"], &details["kept"]), (&json!(40), &json!(0)));
+    let stopped = Outcome { stopped: Some("why".to_owned()), ..outcome(3) };
+    let details = told("deployments", &stopped).details;
+    assert_eq!((&details["removed"], &details["kept"]), (&json!(0), &json!(40)));
+    assert_eq!((&details["imagesTotal"], &details["stopped"]), (&json!(3), &json!("why")));
+}
+
+#[test]
+fn the_largest_is_within_all_limits() {
+    let long = |nth: usize| Entry {
+        tags: (0..1_000).map(|tag| format!("{tag:0>128}").parse().unwrap()).collect(),
+        reason: "é".repeat(2_000),
+        ..entry(nth)
+    };
+    let name = format!("r{}", "r".repeat(255));
+    let largest = Outcome {
+        removed: (0..100).map(long).collect(),
+        failed: (0..100).map(|nth| (long(nth), "é".repeat(2_000))).collect(),
+        ..outcome(0)
+    };
+    let alert = told(&name, &largest);
+    assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
+    assert_eq!(alert.within_limits().details, alert.details);
+    assert_eq!(alert.details["imagesTotal"], 100);
+    // A command is whole or not there.
+    let many = told(&name, &outcome(100));
+    assert_eq!(many.remedies[0].label, "Restore one of them, by its digest");
+    assert!(many.message().body.contains("Restore one of them"));
+    assert_eq!(told("ab", &outcome(20)).remedies[0].label, "Restore them all");
+    let stopped = told(&name, &Outcome { stopped: Some("x".to_owned()), ..outcome(1) });
+    assert!(stopped.remedies.iter().all(|it| it.command.len() < LONGEST_COMMAND));
+}
+
+#[test]
+fn what_is_not_as_it_should_be_is_a_list() {
+    let (repository, source) = ("deployments".parse().unwrap(), source());
+    let run = Run {
+        account: "123456789012",
+        region: "us-east-1",
+        repository: &repository,
+        function: "sweep",
+        source: &source,
+    };
+    let deviation = |text: &str| Deviation { rule: Rule::Drift, text: text.to_owned() };
+    let alert = self_audit(&run, &[deviation("one thing"), deviation("another")]);
+    assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
+    expect![[r#"
+        2 things in deployments are not as the policy says
+        Nothing was changed about it. It is told again when it changes, and else after seven days.
+
+        - one thing
+        - another
+        {"deviations": Array [Object {"rule": String("drift"), "text": String("one thing")}, Object {"rule": String("drift"), "text": String("another")}]}
+    "#]].assert_eq(&format!("{}\n{}\n{:?}\n", alert.title, alert.text, alert.details));
+}

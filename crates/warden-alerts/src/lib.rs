@@ -1,0 +1,325 @@
+//! What people are told: one alert, and its texts for machines, for e-mail, and for Amazon Q
+//! Developer, which brings it to Slack and Teams.
+//!
+//! The texts are within the limits of Amazon SNS and of Amazon Q whatever they are made of:
+//! <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html> and
+//! <https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html>.
+
+mod cleanup;
+mod scan;
+mod violation;
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+pub use self::cleanup::{Entry, Outcome, Run, UNTAG, cleanup, self_audit};
+pub use self::scan::{
+    Place, Scan, risk_expiring, scan_failed, scan_findings, scan_resolved, unreadable_risks,
+};
+pub use self::violation::{repository_violation, tag_violation};
+use warden_core::image::{Component, Digest, RepositoryName, Tag};
+use warden_core::keywords;
+use warden_core::policy::Severity;
+
+keywords!(
+    /// What an alert is about.
+    Kind {
+        /// A tag that breaks the policy.
+        TagViolation = "tag-violation",
+        /// A repository whose name nobody expects.
+        RepositoryViolation = "repository-violation",
+        /// What a scan found that is news.
+        ScanFindings = "scan-findings",
+        /// The last alert of findings is over.
+        ScanResolved = "scan-resolved",
+        /// An image could not be scanned.
+        ScanFailed = "scan-failed",
+        /// A risk is accepted for a few days more.
+        RiskExpiring = "risk-expiring",
+        /// Images were removed, or a guard stopped it.
+        Cleanup = "cleanup",
+        /// Something of ours is not as it should be.
+        SelfAudit = "self-audit",
+    }
+);
+
+/// Something that people should know. Its fields are those of its JSON.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Alert {
+    /// What it is about.
+    pub kind: Kind,
+    /// How bad that is.
+    pub severity: Severity,
+    /// One line.
+    pub title: String,
+    /// What happened, in sentences.
+    pub text: String,
+    /// The account's twelve digits.
+    pub account: String,
+    /// Such as `us-east-1`.
+    pub region: String,
+    /// The repository, where it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<RepositoryName>,
+    /// What the image is a version of, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub component: Option<Component>,
+    /// The image, where it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Subject>,
+    /// What only this kind has.
+    pub details: Map<String, Value>,
+    /// What can be done about it.
+    pub remedies: Vec<Remedy>,
+    /// What caused it.
+    pub source: Source,
+}
+
+/// The image that an alert is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Subject {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its tags.
+    pub tags: Vec<Tag>,
+}
+
+/// Something that can be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Remedy {
+    /// What it does.
+    pub label: String,
+    /// A command for a POSIX shell with version 1 or 2 of the AWS CLI.
+    pub command: String,
+}
+
+/// The event that an alert is from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// The event's ID.
+    pub id: String,
+    /// Its time, by RFC 3339.
+    pub time: String,
+}
+
+/// The image that an event is about, and the event, as far as alerts tell of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The account's twelve digits.
+    pub account: String,
+    /// Such as `us-east-1`.
+    pub region: String,
+    /// Where the image is.
+    pub repository: RepositoryName,
+    /// Which it is.
+    pub digest: Digest,
+    /// The event.
+    pub source: Source,
+}
+
+impl About {
+    /// An alert of this image with these tags, without what only its kind has.
+    fn alert(
+        &self,
+        kind: Kind,
+        severity: Severity,
+        title: String,
+        text: String,
+        tags: Vec<Tag>,
+    ) -> Alert {
+        Alert {
+            kind,
+            severity,
+            title,
+            text,
+            account: self.account.clone(),
+            region: self.region.clone(),
+            repository: Some(self.repository.clone()),
+            component: None,
+            image: Some(Subject { digest: self.digest.clone(), tags }),
+            details: Map::new(),
+            remedies: Vec::new(),
+            source: self.source.clone(),
+        }
+    }
+}
+
+/// What SNS is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The subject of e-mails.
+    pub subject: String,
+    /// A JSON object with a text for each protocol (`MessageStructure` `json`).
+    pub body: String,
+}
+
+/// The most bytes of a message, all protocols together. The limits below keep it.
+#[cfg(test)]
+const LARGEST_MESSAGE: usize = 262_144;
+/// SNS takes subjects of fewer than 100 characters.
+const LONGEST_SUBJECT: usize = 99;
+/// The most characters of a text, of a remedy's command or label, and how many remedies and
+/// tags are told.
+const LONGEST_TEXT: usize = 8_000;
+const LONGEST_COMMAND: usize = 2_600;
+const LONGEST_TITLE: usize = 300;
+const MOST_REMEDIES: usize = 4;
+const MOST_TAGS: usize = 50;
+/// The most bytes of the details.
+const LARGEST_DETAILS: usize = 30_000;
+
+/// Details whose lists are as long as fit into an alert, and no longer than `most`.
+fn fitting(mut most: usize, details: impl Fn(usize) -> Map<String, Value>) -> Map<String, Value> {
+    loop {
+        let details = details(most);
+        let size = serde_json::to_string(&details).map_or(0, |it| it.len());
+        if size <= LARGEST_DETAILS || most == 0 {
+            return details;
+        }
+        most = most * 3 / 4;
+    }
+}
+
+impl Alert {
+    /// The alert in each protocol's text, together within what SNS takes.
+    #[must_use]
+    pub fn message(&self) -> Message {
+        let alert = self.within_limits();
+        let texts = json!({
+            "default": alert.json(),
+            "email": alert.email(),
+            "https": alert.amazon_q().to_string(),
+        });
+        // E-mail subjects are ASCII, without what could end the line.
+        let ascii = |text: &str| -> String {
+            text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect()
+        };
+        // SNS takes no empty one.
+        let subject = ascii(&alert.title);
+        let subject = if subject.trim().is_empty() { alert.kind.to_string() } else { subject };
+        Message { subject: shortened(subject, LONGEST_SUBJECT, "..."), body: texts.to_string() }
+    }
+
+    /// The same, no longer than its readers take: what is cut off ends in an ellipsis.
+    fn within_limits(&self) -> Self {
+        let mut alert = self.clone();
+        alert.title = shortened(printable(&alert.title, false), LONGEST_TITLE, "…");
+        alert.text = shortened(printable(&alert.text, true), LONGEST_TEXT, "…");
+        alert.remedies.truncate(MOST_REMEDIES);
+        // Half a command would be worse than none, and so would one that is not what is seen.
+        alert.remedies.retain(|Remedy { command, .. }| {
+            command.chars().count() <= LONGEST_COMMAND && !command.contains(char::is_control)
+        });
+        for remedy in &mut alert.remedies {
+            remedy.label = shortened(printable(&remedy.label, false), LONGEST_TITLE, "…");
+        }
+        if let Some(image) = &mut alert.image {
+            image.tags.truncate(MOST_TAGS);
+        }
+        let size = serde_json::to_string(&alert.details).map_or(usize::MAX, |it| it.len());
+        if size > LARGEST_DETAILS {
+            let omitted = format!("{size} bytes, more than fit into an alert");
+            alert.details = Map::from_iter([("omitted".to_owned(), omitted.into())]);
+        }
+        alert
+    }
+
+    /// For machines: Lambda functions and queues.
+    fn json(&self) -> String {
+        let mut value = json!(self);
+        if let Some(object) = value.as_object_mut() {
+            object.insert("version".to_owned(), 1.into());
+        }
+        value.to_string()
+    }
+
+    /// For a person's inbox, where nothing is rendered.
+    fn email(&self) -> String {
+        let mut text = format!("{}\n\n{}\n", self.title, self.text);
+        for remedy in &self.remedies {
+            let _ = write!(text, "\n{}:\n\n    {}\n", remedy.label, remedy.command);
+        }
+        for (name, value) in self.facts() {
+            let _ = write!(text, "\n{name:<12}{value}");
+        }
+        text + "\n"
+    }
+
+    /// For Amazon Q Developer in chat applications: a custom notification.
+    fn amazon_q(&self) -> Value {
+        let mut description = self.text.clone();
+        for Remedy { label, command } in &self.remedies {
+            let with = format!("\n\n{label}:\n```\n{command}\n```");
+            // A code block that is cut off would swallow what follows.
+            if description.chars().count() + with.chars().count() <= 8_000 {
+                description += &with;
+            }
+        }
+        let labels = self.remedies.iter().map(|remedy| shortened(remedy.label.clone(), 350, "…"));
+        let component = self.component.as_ref().map(|it| it.to_string());
+        let repository = self.repository.as_ref().map(|it| it.to_string());
+        let keywords = [Some(self.kind.to_string()), repository.clone(), component];
+        let keywords = keywords.into_iter().flatten().map(|word| shortened(word, 75, "…"));
+        let facts = self.facts().into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+        let about = self.image.as_ref().map(|it| it.digest.to_string());
+        let thread = [repository.clone(), about].into_iter().flatten().collect::<Vec<_>>();
+        let thread = if thread.is_empty() { self.kind.to_string() } else { thread.join("/") };
+        let arn = |repository: String| {
+            format!("arn:aws:ecr:{}:{}:repository/{repository}", self.region, self.account)
+        };
+        json!({
+            "version": "1.0",
+            "source": "custom",
+            "id": self.source.id,
+            "content": {
+                "textType": "client-markdown",
+                "title": shortened(self.title.clone(), 250, "…"),
+                "description": shortened(description, 8_000, "…"),
+                "nextSteps": labels.collect::<Vec<_>>(),
+                "keywords": keywords.collect::<Vec<_>>(),
+            },
+            "metadata": {
+                "threadId": thread,
+                "summary": shortened(self.title.clone(), 250, "…"),
+                "eventType": self.kind,
+                "relatedResources": repository.map(arn).into_iter().collect::<Vec<_>>(),
+                "additionalContext": Value::Object(facts.collect()),
+            },
+        })
+    }
+
+    /// What every alert says at its end, line by line.
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let mut facts = vec![("Severity", self.severity.to_string())];
+        facts.extend(self.repository.iter().map(|it| ("Repository", it.to_string())));
+        facts.extend(self.component.iter().map(|it| ("Component", it.to_string())));
+        if let Some(image) = &self.image {
+            facts.push(("Image", image.digest.to_string()));
+            let tags: Vec<&str> = image.tags.iter().map(Tag::as_str).collect();
+            facts.push(("Tags", if tags.is_empty() { "none".to_owned() } else { tags.join(", ") }));
+        }
+        facts.push(("Account", format!("{}, {}", self.account, self.region)));
+        facts.push(("Event", format!("{} at {}", self.source.id, self.source.time)));
+        facts
+    }
+}
+
+/// The text without control characters: they could hide what it says. Line ends stay where
+/// there may be several lines.
+fn printable(text: &str, lines: bool) -> String {
+    text.chars().filter(|c| !c.is_control() || (lines && *c == '\n')).collect()
+}
+
+/// The text with at most so many characters, the end of it replaced where it had more.
+fn shortened(text: String, most: usize, end: &str) -> String {
+    if text.chars().count() <= most {
+        return text;
+    }
+    let kept: String = text.chars().take(most - end.chars().count()).collect();
+    kept + end
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,481 @@
+//! The alerts of scans: what was found and is news, that it is over, or that there was no
+//! scan; and of the risks that are accepted.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::{About, Alert, Kind, Remedy, Source, fitting};
+use warden_core::findings::{Counted, Counts, Finding, Found, Report, Scanned, inert, plain};
+use warden_core::image::Tag;
+use warden_core::policy::Severity;
+use warden_core::risks::AcceptedRisk;
+
+/// The most findings that a list of the text has, and after how many characters of the text
+/// each of its lists ends: what is new, what was told before, what is accepted.
+const MOST_LISTED: usize = 25;
+const LIST_ENDS: [usize; 3] = [5_000, 6_500, 7_500];
+/// The most findings that the JSON has; of IDs alone it has twice as many.
+const MOST_DETAILED: usize = 50;
+
+/// What scans are told with.
+#[derive(Clone, Debug)]
+pub struct Scan<'a> {
+    /// The version that was scanned, by its own digest.
+    pub about: &'a About,
+    /// The tags that it has.
+    pub tags: &'a [Tag],
+    /// The image, and what was found in it.
+    pub scanned: &'a Scanned,
+    /// The name of the parameter of accepted risks.
+    pub parameter: &'a str,
+}
+
+impl Scan<'_> {
+    /// How people call the image.
+    fn name(&self) -> String {
+        let About { repository, digest, .. } = self.about;
+        match &self.scanned.tag {
+            Some(tag) => format!("{repository}:{tag}"),
+            None => format!("{repository}@{digest}"),
+        }
+    }
+
+    fn alert(&self, kind: Kind, severity: Severity, title: String, text: String) -> Alert {
+        Alert {
+            component: self.scanned.component.clone(),
+            ..self.about.alert(kind, severity, title, text, self.tags.to_vec())
+        }
+    }
+
+    fn aws(&self, operation: &str) -> String {
+        let About { region, repository, .. } = self.about;
+        let image = &self.scanned.image;
+        format!(
+            "aws ecr {operation} --region {region} --repository-name {repository} \
+             --image-id imageDigest={image}"
+        )
+    }
+}
+
+/// What a scan found that is news. `unread` is why the findings could not be read, where they
+/// could not.
+#[must_use]
+pub fn scan_findings(scan: &Scan<'_>, report: &Report, unread: Option<&str>) -> Alert {
+    let (name, threshold) = (scan.name(), report.threshold);
+    let counts = match &scan.scanned.found {
+        Found::Counts(counts) => counts.from(threshold.into()),
+        _ => levels(&report.counted.iter().collect::<Vec<_>>()),
+    };
+    let news: Vec<&Counted> = report.news().collect();
+    // Where nothing was known before, all of it is news.
+    let is_all = report.baseline.is_none() && news.len() == report.counted.len();
+    let is_plain = is_all || news.is_empty();
+    let (new, told) = if is_plain { ("", counts.clone()) } else { ("new ", levels(&news)) };
+    let title = format!("{} in {name}: {told}", several(told.total(), &format!("{new}finding")));
+
+    let mut text = format!("The scan of {name} found {counts} at or above {threshold}");
+    let all = report.counts.total();
+    let _ = match &scan.scanned.found {
+        Found::Some(_) => write!(text, "."),
+        _ => write!(text, ", of {} in all.", several(all, "finding")),
+    };
+    text += &comparison(scan, report, news.len());
+    let fixable = report.counted.iter().filter(|counted| counted.finding.has_fix()).count();
+    if fixable > 0 {
+        let _ = write!(text, " For {fixable} there is a fix.");
+    }
+    if let Some(count) = in_use(report).filter(|count| *count > 0) {
+        let _ = write!(text, " The image is in use by {}.", several(count, "task or pod"));
+    }
+    if scan.scanned.image != scan.scanned.version {
+        let _ =
+            write!(text, " It was found in {}, its image for one platform.", scan.scanned.image);
+    }
+    if let Some(why) = unread {
+        let why = inert(why, 300);
+        let _ = write!(
+            text,
+            " The findings themselves could not be read ({why}): what is told is what the event \
+             says, and accepted risks are not taken off."
+        );
+    }
+    let (new, known): (Vec<_>, Vec<_>) = report.counted.iter().partition(|it| it.is_new);
+    let heading = if is_plain { "Found" } else { "New" };
+    let accepted = report.accepted.iter().map(|accepted| {
+        let AcceptedRisk { until, reason, owner, .. } = &accepted.risk;
+        format!("{} {}: until {until} ({reason}; {owner})", accepted.level, accepted.id)
+    });
+    let [new_end, known_end, accepted_end] = LIST_ENDS;
+    list(&mut text, heading, new.into_iter().map(line), new_end);
+    list(&mut text, "Told before", known.into_iter().map(line), known_end);
+    list(&mut text, "Accepted", accepted, accepted_end);
+    let severity = told.worst().map_or(Severity::Informational, |worst| worst.severity());
+    Alert {
+        details: fitting(MOST_DETAILED, |most| details(scan, report, &news, most)),
+        remedies: vec![
+            Remedy {
+                label: "See all findings".to_owned(),
+                command: scan.aws("describe-image-scan-findings"),
+            },
+            Remedy { label: ACCEPT.to_owned(), command: edit(&scan.about.region, scan.parameter) },
+        ],
+        ..scan.alert(Kind::ScanFindings, severity, title, text)
+    }
+}
+
+/// What is to be edited.
+const ACCEPT: &str = "Accept a finding until a day, by a line in the list such as {\"id\": \
+    \"CVE-2026-1234\", \"until\": \"2026-12-31\", \"reason\": \"not reachable\", \"owner\": \
+    \"platform\"}";
+
+/// Opens the accepted risks in an editor, and puts them back.
+fn edit(region: &str, parameter: &str) -> String {
+    let aws = |operation: &str| format!("aws ssm {operation} --region {region} --name {parameter}");
+    format!(
+        "{} --query Parameter.Value --output text > accepted-risks.json && \
+         ${{EDITOR:-vi}} accepted-risks.json && {} --overwrite --tier Intelligent-Tiering \
+         --value file://accepted-risks.json",
+        aws("get-parameter"),
+        aws("put-parameter")
+    )
+}
+
+/// How it compares with the version before.
+fn comparison(scan: &Scan<'_>, report: &Report, news: usize) -> String {
+    let Some(before) = &report.baseline else {
+        let component = scan.scanned.component.as_ref();
+        return match component {
+            _ if !report.is_latest => " A version that was pushed later has been scanned \
+                                       already: this is an older one."
+                .to_owned(),
+            Some(component) if report.is_first => format!(
+                " It is the first scan of {component} to be remembered: there is nothing to \
+                 compare it with."
+            ),
+            Some(_) => format!(
+                " No version before it is remembered that it could be compared with; {news} new."
+            ),
+            None => " Its tags name no component, so that there is nothing to compare it with."
+                .to_owned(),
+        };
+    };
+    let before = before.tag.as_ref().map_or_else(|| before.digest.to_string(), Tag::to_string);
+    let fixed = report.fixed.len();
+    match scan.scanned.found {
+        Found::All(_) => {
+            format!(" Compared with {before}, the version before: {news} new, {fixed} gone.")
+        }
+        Found::Some(_) | Found::Counts(_) => {
+            format!(" The version before, {before}, could not be compared with it in full.")
+        }
+    }
+}
+
+/// A list under a heading, of whole lines as long as the text is no longer than `end`, with how
+/// many there are more.
+fn list(
+    text: &mut String,
+    heading: &str,
+    lines: impl ExactSizeIterator<Item = String>,
+    end: usize,
+) {
+    let mut left = lines.len();
+    if left == 0 {
+        return;
+    }
+    let _ = write!(text, "\n\n{heading}:");
+    let mut length = text.chars().count();
+    for line in lines.take(MOST_LISTED) {
+        length += line.chars().count() + 3;
+        if length > end {
+            break;
+        }
+        let _ = write!(text, "\n- {line}");
+        left -= 1;
+    }
+    if left > 0 {
+        let _ = write!(text, "\nand {left} more");
+    }
+}
+
+/// A finding in one line.
+fn line(counted: &Counted) -> String {
+    let Finding { id, level, packages, exploit, epss, url, .. } = &counted.finding;
+    let mut line = format!("{level} {id}");
+    let mut packages_shown = packages.iter().take(3).peekable();
+    if packages_shown.peek().is_some() {
+        line += " in ";
+    }
+    let shown: Vec<String> = packages_shown
+        .map(|package| {
+            let installed = package.installed.as_ref().map(|it| format!(" {it}"));
+            let fixed = package.fixed.as_ref().map(|it| format!(", fixed in {it}"));
+            format!(
+                "{}{}{}",
+                package.name,
+                installed.unwrap_or_default(),
+                fixed.unwrap_or_default()
+            )
+        })
+        .collect();
+    line += &shown.join("; ");
+    if packages.len() > 3 {
+        let _ = write!(line, " and {} more", several(packages.len() as u64 - 3, "package"));
+    }
+    if *exploit == Some(true) {
+        line += "; an exploit is known";
+    }
+    if let Some(epss) = epss {
+        let _ = write!(line, "; EPSS {epss:.2}");
+    }
+    if let Some(lapsed) = counted.lapsed {
+        let _ = write!(line, "; it was accepted until {lapsed}");
+    }
+    if let Some(url) = url {
+        let _ = write!(line, "; {url}");
+    }
+    line
+}
+
+fn levels(counted: &[&Counted]) -> Counts {
+    counted.iter().map(|counted| counted.finding.level).collect()
+}
+
+fn in_use(report: &Report) -> Option<u64> {
+    report.counted.iter().filter_map(|counted| counted.finding.in_use).max()
+}
+
+fn several(count: u64, of: &str) -> String {
+    match (count, of.split_once(" or ")) {
+        (1, _) => format!("1 {of}"),
+        (_, None) => format!("{count} {of}s"),
+        (_, Some((one, other))) => format!("{count} {one}s or {other}s"),
+    }
+}
+
+/// What machines are told, with no list longer than so many; beside each stands how many there are.
+fn details(scan: &Scan<'_>, report: &Report, news: &[&Counted], most: usize) -> Map<String, Value> {
+    let baseline = report.baseline.as_ref();
+    let baseline = baseline.map(|it| json!({"digest": it.digest, "tag": it.tag}));
+    let new = news.iter().map(|it| &it.finding.id).take(2 * most);
+    let accepted = report.accepted.iter().take(most).map(|accepted| {
+        let AcceptedRisk { id, until, reason, owner, .. } = &accepted.risk;
+        json!({"id": id, "severity": accepted.level, "until": until, "reason": reason, "owner": owner})
+    });
+    [
+        ("counts", json!(report.counts)),
+        ("threshold", json!(report.threshold)),
+        ("complete", json!(matches!(scan.scanned.found, Found::All(_)))),
+        ("baseline", json!(baseline)),
+        ("new", json!(new.collect::<Vec<_>>())),
+        ("newTotal", json!(news.len())),
+        ("fixed", json!(report.fixed.iter().take(2 * most).collect::<Vec<_>>())),
+        ("fixedTotal", json!(report.fixed.len())),
+        ("findings", report.counted.iter().take(most).map(finding).collect()),
+        ("findingsTotal", json!(report.counted.len())),
+        ("accepted", accepted.collect()),
+        ("acceptedTotal", json!(report.accepted.len())),
+        ("inUse", json!(in_use(report))),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into_iter()
+    .collect()
+}
+
+fn finding(counted: &Counted) -> Value {
+    let Finding { id, level, packages, exploit, epss, url, .. } = &counted.finding;
+    let first = packages.first();
+    json!({
+        "id": id,
+        "severity": level,
+        "package": first.map(|it| &it.name),
+        "packages": packages.len(),
+        "installed": first.and_then(|it| it.installed.as_ref()),
+        "fixed": packages.iter().find_map(|it| it.fixed.as_ref()),
+        "exploitKnown": exploit,
+        "epss": epss,
+        "url": url,
+        "new": counted.is_new,
+        "acceptedUntil": counted.lapsed,
+    })
+}
+
+/// That the last alert of a component is over.
+#[must_use]
+pub fn scan_resolved(scan: &Scan<'_>, report: &Report) -> Alert {
+    let name = scan.name();
+    let threshold = report.threshold;
+    let accepted = match report.accepted.len() {
+        0 => String::new(),
+        some => format!(" What it has at or above {threshold} is accepted ({some})."),
+    };
+    let text = format!(
+        "The scan of {name} found nothing that counts at or above {threshold}: the last alert \
+         about {} is over.{accepted} Older versions may still have what it was about.",
+        scan.scanned.component.as_ref().map_or_else(|| name.clone(), |it| it.to_string()),
+    );
+    let title = format!("{name} has no open findings any more");
+    Alert {
+        details: fitting(MOST_DETAILED, |most| details(scan, report, &[], most)),
+        ..scan.alert(Kind::ScanResolved, Severity::Informational, title, text)
+    }
+}
+
+/// That an image could not be scanned: the status, and ECR's words about it.
+#[must_use]
+pub fn scan_failed(scan: &Scan<'_>, status: &str, description: Option<&str>) -> Alert {
+    let name = scan.name();
+    let description = inert(description.unwrap_or_default(), 500);
+    let reason = if description.is_empty() { String::new() } else { format!(" ({description})") };
+    let advice = Advice::of(status, &description);
+    let text =
+        format!("ECR says {status}{reason}. What is in the image is not known. {}", advice.text());
+    let again = Remedy {
+        label: "Scan it again (basic scanning takes one scan an image in 24 hours)".to_owned(),
+        command: scan.aws("start-image-scan"),
+    };
+    let restore = Remedy {
+        label: "Bring it back from the archive".to_owned(),
+        command: format!(
+            "{} --target-storage-class STANDARD",
+            scan.aws("update-image-storage-class")
+        ),
+    };
+    let details = [("status", json!(status)), ("reason", json!(description))];
+    Alert {
+        details: details.map(|(name, value)| (name.to_owned(), value)).into_iter().collect(),
+        remedies: match advice {
+            Advice::Restore => vec![restore],
+            Advice::Again => vec![again],
+            Advice::OtherBase | Advice::Smaller | Advice::Extend => Vec::new(),
+        },
+        ..scan.alert(Kind::ScanFailed, Severity::Medium, format!("The scan of {name} failed"), text)
+    }
+}
+
+/// What can be done about a scan that failed, by
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-troubleshooting.html>.
+#[derive(Clone, Copy)]
+enum Advice {
+    OtherBase,
+    Smaller,
+    Restore,
+    Extend,
+    Again,
+}
+
+impl Advice {
+    fn of(status: &str, description: &str) -> Self {
+        match status {
+            "UNSUPPORTED_IMAGE" => Self::OtherBase,
+            "IMAGE_SIZE_EXCEEDED" => Self::Smaller,
+            "IMAGE_ARCHIVED" => Self::Restore,
+            "SCAN_ELIGIBILITY_EXPIRED" => Self::Extend,
+            _ if description.to_lowercase().contains("unsupportedimage") => Self::OtherBase,
+            _ => Self::Again,
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::OtherBase => {
+                "Its operating system or its package manager is none that ECR scans: build it on \
+                 a base image that is, or turn on enhanced scanning, which knows more of them."
+            }
+            Self::Smaller => {
+                "It is larger than what is scanned: leave out of it what it does not need, or \
+                 scan it where it is built."
+            }
+            Self::Restore => {
+                "It is in the archive, where nothing is scanned: bring it back first, or leave it."
+            }
+            Self::Extend => {
+                "Amazon Inspector has stopped watching it by its age: push it again, or lengthen \
+                 the re-scan duration in Inspector's settings."
+            }
+            Self::Again => {
+                "Scan it again; if that fails too, see the registry's scanning configuration."
+            }
+        }
+    }
+}
+
+/// Where an alert is from that is about no image.
+#[derive(Clone, Debug)]
+pub struct Place<'a> {
+    /// The account's twelve digits.
+    pub account: &'a str,
+    /// Such as `us-east-1`.
+    pub region: &'a str,
+    /// The event.
+    pub source: &'a Source,
+    /// The name of the parameter of accepted risks.
+    pub parameter: &'a str,
+}
+
+impl Place<'_> {
+    fn alert(&self, kind: Kind, title: String, text: String, label: String) -> Alert {
+        Alert {
+            kind,
+            severity: Severity::Medium,
+            title,
+            text,
+            account: self.account.to_owned(),
+            region: self.region.to_owned(),
+            repository: None,
+            component: None,
+            image: None,
+            details: Map::new(),
+            remedies: vec![Remedy { label, command: edit(self.region, self.parameter) }],
+            source: self.source.clone(),
+        }
+    }
+}
+
+/// That a risk is accepted for a few days more.
+#[must_use]
+pub fn risk_expiring(place: &Place<'_>, risk: &AcceptedRisk) -> Alert {
+    let AcceptedRisk { id, until, reason, owner, component } = risk;
+    let within = component.as_ref().map_or_else(String::new, |it| format!(" in {it}"));
+    let details = json!({
+        "id": id, "until": until, "reason": reason, "owner": owner, "component": component,
+    });
+    Alert {
+        component: component.clone(),
+        details: details.as_object().cloned().unwrap_or_default(),
+        ..place.alert(
+            Kind::RiskExpiring,
+            format!("{id}{within} is accepted until {until} only"),
+            format!(
+                "{owner} answers for {id}{within}, which is accepted until {until} ({reason}). \
+                 After that day it counts again, and is told with the next scan that finds it. \
+                 Fix it, or set another day."
+            ),
+            "Edit the accepted risks".to_owned(),
+        )
+    }
+}
+
+/// That the accepted risks cannot be read, and why.
+#[must_use]
+pub fn unreadable_risks(place: &Place<'_>, why: &str) -> Alert {
+    let why = plain(why, 1_000);
+    let details = json!({"rule": "accepted-risks", "parameter": place.parameter, "error": why});
+    Alert {
+        details: details.as_object().cloned().unwrap_or_default(),
+        ..place.alert(
+            Kind::SelfAudit,
+            "The accepted risks cannot be read".to_owned(),
+            format!(
+                "The parameter {} cannot be read: {why}. No finding is accepted until it can; \
+                 this is told once a day.",
+                place.parameter
+            ),
+            "Edit the accepted risks".to_owned(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,29 @@
+//! The topic that people and machines hear of alerts from.
+
+use anyhow::Context as _;
+use aws_config::SdkConfig;
+use warden_alerts::Alert;
+
+/// The SNS topic.
+#[derive(Debug)]
+pub struct Topic {
+    client: aws_sdk_sns::Client,
+    arn: String,
+}
+
+impl Topic {
+    /// The topic of this ARN.
+    #[must_use]
+    pub fn new(config: &SdkConfig, arn: String) -> Self {
+        Self { client: aws_sdk_sns::Client::new(config), arn }
+    }
+
+    /// Publishes an alert, with a text for each protocol. One call.
+    pub async fn publish(&self, alert: &Alert) -> anyhow::Result<()> {
+        let message = alert.message();
+        let publish = self.client.publish().topic_arn(&self.arn).message_structure("json");
+        let sent = publish.subject(message.subject).message(message.body).send().await;
+        sent.map_err(crate::explain).with_context(|| format!("publishing {:?}", alert.title))?;
+        Ok(())
+    }
+}

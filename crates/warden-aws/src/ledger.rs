@@ -1,0 +1,369 @@
+//! What was told, and what is about to be: a `DynamoDB` table of facts.
+//!
+//! Whoever has something to tell claims the fact before it looks, acts and tells, and confirms
+//! it after. A claim ends by itself before Lambda tries again, and that attempt, which has the
+//! same request ID, need not wait even for that. So a crash anywhere in between leads to the
+//! next attempt telling it, and never to silence; an event that comes twice, at once or later,
+//! is told once; and nobody acts on what another one is about to change.
+//!
+//! An item has `fact`, the key; `holder` and `lease`, who has claimed it and until when;
+//! `attempts`, which have claimed it since it was last given back; `told` and `told_at`, what was
+//! told last, and when; and `expires`, when it is forgotten. Times are seconds since 1970. What
+//! is remembered of scans is in [`Ledger::recall`], of images in [`Ledger::image`], and of sweeps
+//! in [`Ledger::begin_run`].
+
+mod runs;
+mod scans;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, ReturnValue, WriteRequest};
+use aws_smithy_runtime_api::client::result::SdkError;
+use chrono::{DateTime, NaiveDate, Utc};
+use warden_core::graph::Part;
+use warden_core::image::{Component, Digest, RepositoryName, Tag};
+
+/// How long a claim holds: Lambda tries again after a minute, and no attempt takes as long.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
+pub const LEASE: Duration = Duration::from_secs(55);
+
+/// How long an index is remembered for its images, from its last push, and a component's
+/// scans from the last of them.
+const REMEMBERED: Duration = Duration::from_secs(400 * 86_400);
+/// The most items of a batch, and how often what was not taken is sent again.
+const BATCH: usize = 25;
+const ROUNDS: u32 = 5;
+
+/// How long an open claim is remembered: longer than its event can wait in a dead-letter
+/// queue, so that what was begun is told whenever that is taken up again.
+const OPEN_REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
+
+/// How an item is taken.
+const TAKE: &str = "SET holder = :holder, lease = :lease, expires = :expires";
+
+pub use runs::Begun;
+pub use scans::{Gathered, Gathering, Heard, Note, Passing, Recalled};
+
+/// Something that is told once.
+#[derive(Clone, Copy, Debug)]
+pub enum Fact<'a> {
+    /// A tag that breaks the policy. What was done about it is what is told.
+    TagViolation {
+        /// Where.
+        repository: &'a RepositoryName,
+        /// On which image.
+        digest: &'a Digest,
+        /// Which tag.
+        tag: &'a Tag,
+    },
+    /// A repository whose name nobody expects, once a day.
+    RepositoryViolation {
+        /// Which.
+        repository: &'a RepositoryName,
+        /// The day, in UTC.
+        day: NaiveDate,
+    },
+    /// An image that could not be scanned.
+    ScanFailed {
+        /// Where.
+        repository: &'a RepositoryName,
+        /// Which version.
+        digest: &'a Digest,
+        /// As what.
+        status: &'a str,
+    },
+    /// A risk that is accepted for a few days more.
+    RiskExpiring {
+        /// The vulnerability.
+        id: &'a str,
+        /// In which component, if in one only.
+        component: Option<&'a Component>,
+        /// Its last day.
+        until: NaiveDate,
+    },
+    /// What a sweep would do, and did not.
+    Cleanup {
+        /// Where.
+        repository: &'a RepositoryName,
+        /// Which plan, or why there is none.
+        plan: &'a str,
+    },
+    /// What is not as it should be in a repository. What that is is what is told.
+    Audit {
+        /// Where.
+        repository: &'a RepositoryName,
+    },
+    /// Something of ours that is not as it should be, once a day.
+    SelfAudit {
+        /// What should be.
+        rule: &'a str,
+        /// The day, in UTC.
+        day: NaiveDate,
+    },
+}
+
+impl Fact<'_> {
+    /// How long it is remembered that it was told. EventBridge delivers for a day at most,
+    /// and Lambda tries for six hours; what happens again after that is news.
+    fn remembered(self) -> Duration {
+        match self {
+            // What is as it was is told again then: nobody else reminds of it.
+            Self::TagViolation { .. } | Self::Audit { .. } => Duration::from_secs(7 * 86_400),
+            Self::RepositoryViolation { .. } | Self::SelfAudit { .. } => {
+                Duration::from_secs(3 * 86_400)
+            }
+            Self::RiskExpiring { .. } => Duration::from_secs(30 * 86_400),
+            // A scan that is begun again by hand fails for the same reason.
+            Self::ScanFailed { .. } | Self::Cleanup { .. } => Duration::from_secs(90 * 86_400),
+        }
+    }
+}
+
+impl fmt::Display for Fact<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TagViolation { repository, digest, tag } => {
+                write!(f, "tag-violation {repository} {digest} {tag}")
+            }
+            Self::RepositoryViolation { repository, day } => {
+                write!(f, "repository-violation {repository} {day}")
+            }
+            Self::ScanFailed { repository, digest, status } => {
+                write!(f, "scan-failed {repository} {digest} {status}")
+            }
+            Self::RiskExpiring { id, component, until } => {
+                let component = component.map_or("*", |it| it.as_str());
+                write!(f, "risk-expiring {id} {component} {until}")
+            }
+            Self::Cleanup { repository, plan } => write!(f, "cleanup {repository} {plan}"),
+            Self::Audit { repository } => write!(f, "audit {repository}"),
+            Self::SelfAudit { rule, day } => write!(f, "self-audit {rule} {day}"),
+        }
+    }
+}
+
+/// What came of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It is ours.
+    Ours(Before),
+    /// Somebody else is at it. To be tried again.
+    Theirs,
+}
+
+/// What was known of a fact before it was claimed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Before {
+    /// What was told of it, where that is still remembered.
+    pub told: Option<String>,
+    /// Whether an earlier attempt claimed it and was cut off.
+    pub was_begun: bool,
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct Ledger {
+    client: aws_sdk_dynamodb::Client,
+    table: String,
+}
+
+impl Ledger {
+    /// The table of this name.
+    #[must_use]
+    pub fn new(config: &SdkConfig, table: String) -> Self {
+        Self { client: aws_sdk_dynamodb::Client::new(config), table }
+    }
+
+    /// Claims a fact for the request of this ID, which is the same in each of its attempts.
+    /// One call.
+    pub async fn claim(
+        &self,
+        fact: Fact<'_>,
+        request_id: &str,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Claim> {
+        let key = fact.to_string();
+        let remembered = OPEN_REMEMBERED.max(fact.remembered());
+        // This attempt's alone: another one has the same request ID, and may have the same time.
+        let attempt = format!("{:016x}", RandomState::new().hash_one(request_id));
+        let update = self
+            .taking(&key, request_id, LEASE, remembered, now)
+            .update_expression(format!("{TAKE} ADD attempts :attempts"))
+            .expression_attribute_values(":attempts", AttributeValue::Ss(vec![attempt.clone()]));
+        let Some(old) = taken(&key, update).await? else { return Ok(Claim::Theirs) };
+        // Where an answer is lost the SDK calls again, and meets its own claim; beside which, that
+        // of an earlier attempt still counts.
+        let attempts = old.get("attempts").and_then(|attempts| attempts.as_ss().ok());
+        let is_own = attempts.is_some_and(|all| all.iter().all(|one| *one == attempt));
+        let told_at = old.get("told_at").and_then(|at| at.as_n().ok()?.parse::<i64>().ok());
+        let is_fresh = told_at.is_some_and(|at| {
+            DateTime::from_timestamp(at, 0).is_some_and(|at| at + fact.remembered() > now)
+        });
+        let told = old.get("told").and_then(|told| told.as_s().ok()).filter(|_| is_fresh);
+        let was_begun = old.contains_key("lease") && !is_own;
+        Ok(Claim::Ours(Before { told: told.cloned(), was_begun }))
+    }
+
+    /// Takes an item for so long, unless somebody else has it, and gives what it was before.
+    async fn take(
+        &self,
+        key: &str,
+        request_id: &str,
+        lease: Duration,
+        remembered: Duration,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Option<Item>> {
+        taken(key, self.taking(key, request_id, lease, remembered, now)).await
+    }
+
+    /// The call that does.
+    fn taking(
+        &self,
+        key: &str,
+        request_id: &str,
+        lease: Duration,
+        remembered: Duration,
+        now: DateTime<Utc>,
+    ) -> UpdateItemFluentBuilder {
+        self.update(key)
+            .update_expression(TAKE)
+            .condition_expression("attribute_not_exists(lease) OR lease < :now OR holder = :holder")
+            .expression_attribute_values(":holder", text(request_id))
+            .expression_attribute_values(":lease", seconds(now, lease))
+            .expression_attribute_values(":expires", seconds(now, remembered))
+            .expression_attribute_values(":now", seconds(now, Duration::ZERO))
+            .return_values(ReturnValue::AllOld)
+    }
+
+    /// Gives a claim back, and remembers what was told, if anything was. One call.
+    pub async fn settle(
+        &self,
+        fact: Fact<'_>,
+        request_id: &str,
+        told: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
+        let update = self
+            .update(&fact.to_string())
+            // Who took over in the meantime settles it.
+            .condition_expression("holder = :holder")
+            .expression_attribute_values(":holder", text(request_id));
+        let update = match told {
+            None => update.update_expression("REMOVE holder, lease, attempts"),
+            Some(told) => update
+                .update_expression(
+                    "SET told = :told, told_at = :now, expires = :expires \
+                     REMOVE holder, lease, attempts",
+                )
+                .expression_attribute_values(":told", text(told))
+                .expression_attribute_values(":now", seconds(now, Duration::ZERO))
+                .expression_attribute_values(":expires", seconds(now, fact.remembered())),
+        };
+        match update.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is_refused(&error) => Ok(()),
+            Err(error) => Err(crate::explain(error)).with_context(|| format!("settling {fact}")),
+        }
+    }
+
+    /// Forgets what was told of a fact, if anything was. One call.
+    pub async fn forget(&self, fact: Fact<'_>) -> anyhow::Result<()> {
+        let update = self.update(&fact.to_string()).update_expression("REMOVE told, told_at");
+        match update.condition_expression("attribute_exists(told)").send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is_refused(&error) => Ok(()),
+            Err(error) => Err(crate::explain(error)).with_context(|| format!("forgetting {fact}")),
+        }
+    }
+
+    fn update(&self, key: &str) -> UpdateItemFluentBuilder {
+        self.client.update_item().table_name(&self.table).key("fact", text(key))
+    }
+
+    /// Notes the parts of an index that was pushed, with its tag if it has one, since ECR cannot
+    /// be asked which index an image is of; one that is in several is noted with the last. One
+    /// call for 25 of them.
+    pub async fn note_children(
+        &self,
+        repository: &RepositoryName,
+        index: &Digest,
+        tag: Option<&Tag>,
+        children: &BTreeMap<Digest, Part>,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
+        let images = children.values().filter(|part| **part == Part::Image).count();
+        let put = |(child, part): (&Digest, &Part)| {
+            let request = PutRequest::builder()
+                .item("fact", text(&image(repository, child)))
+                .item("index", text(index.as_str()))
+                .item("pushed", seconds(now, Duration::ZERO))
+                .item("images", AttributeValue::N(images.to_string()))
+                .item("attestation", AttributeValue::Bool(*part == Part::Attestation))
+                .item("expires", seconds(now, REMEMBERED));
+            let request = match tag {
+                Some(tag) => request.item("tag", text(tag.as_str())),
+                None => request,
+            };
+            anyhow::Ok(WriteRequest::builder().put_request(request.build()?).build())
+        };
+        let requests = children.iter().map(put).collect::<anyhow::Result<Vec<_>>>()?;
+        for batch in requests.chunks(BATCH) {
+            let mut left = batch.to_vec();
+            let mut round = 0;
+            while !left.is_empty() {
+                anyhow::ensure!(
+                    round < ROUNDS,
+                    "noting the images of {index}: {} were not taken",
+                    left.len()
+                );
+                // What is left over was throttled.
+                if round > 0 {
+                    tokio::time::sleep(Duration::from_millis(50 << round)).await;
+                }
+                let write = self.client.batch_write_item().request_items(&self.table, left);
+                let written = write.send().await.map_err(crate::explain);
+                let written = written.with_context(|| format!("noting the images of {index}"))?;
+                let mut rest = written.unprocessed_items.unwrap_or_default();
+                left = rest.remove(&self.table).unwrap_or_default();
+                round += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The attributes of an item.
+type Item = HashMap<String, AttributeValue>;
+
+/// What an item was before it was taken, unless somebody else has it.
+async fn taken(key: &str, update: UpdateItemFluentBuilder) -> anyhow::Result<Option<Item>> {
+    match update.send().await {
+        Ok(updated) => Ok(Some(updated.attributes.unwrap_or_default())),
+        Err(error) if is_refused(&error) => Ok(None),
+        Err(error) => Err(crate::explain(error)).with_context(|| format!("claiming {key}")),
+    }
+}
+
+/// The key of what is noted of an image.
+fn image(repository: &RepositoryName, digest: &Digest) -> String {
+    format!("image {repository} {digest}")
+}
+
+fn is_refused<R>(error: &SdkError<UpdateItemError, R>) -> bool {
+    error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception)
+}
+
+fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+fn seconds(now: DateTime<Utc>, later: Duration) -> AttributeValue {
+    AttributeValue::N((now + later).timestamp().to_string())
+}

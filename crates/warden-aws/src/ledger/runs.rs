@@ -1,0 +1,112 @@
+//! Sweeps: one at a time in a repository, at most one an hour for its pushes, and what each was
+//! about to do.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use chrono::{DateTime, Utc};
+use warden_core::image::RepositoryName;
+
+use super::{Ledger, OPEN_REMEMBERED, is_refused, seconds, text};
+
+/// Longer than a function can run, by which a run that was killed is over.
+const LEASE: Duration = Duration::from_secs(16 * 60);
+/// How long it is remembered that somebody had an hour.
+const HOUR_REMEMBERED: Duration = Duration::from_secs(2 * 86_400);
+
+/// What came of beginning a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It is ours; with what the last run was about to do, where that was cut off.
+    Ours(Option<String>),
+    /// Another one is under way.
+    Theirs,
+}
+
+impl Ledger {
+    /// Whether this request is the one that sweeps for the pushes of this hour: the first that
+    /// asks, in each of its attempts. One call.
+    pub async fn has_hour(
+        &self,
+        repository: &RepositoryName,
+        request_id: &str,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<bool> {
+        let update = self
+            .update(&format!("sweep {repository} {}", now.format("%Y-%m-%dT%H")))
+            .update_expression("SET holder = :holder, expires = :expires")
+            .condition_expression("attribute_not_exists(fact) OR holder = :holder")
+            .expression_attribute_values(":holder", text(request_id))
+            .expression_attribute_values(":expires", seconds(now, HOUR_REMEMBERED));
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if is_refused(&error) => Ok(false),
+            Err(error) => Err(crate::explain(error))
+                .with_context(|| format!("claiming the hour of {repository}")),
+        }
+    }
+
+    /// Begins the run of this request, unless another one is under way. One call.
+    pub async fn begin_run(
+        &self,
+        repository: &RepositoryName,
+        request_id: &str,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Begun> {
+        let taken = self.take(&key(repository), request_id, LEASE, OPEN_REMEMBERED, now).await?;
+        let Some(old) = taken else { return Ok(Begun::Theirs) };
+        let doing = old.get("doing").and_then(|doing| doing.as_s().ok());
+        Ok(Begun::Ours(doing.filter(|doing| !doing.is_empty()).cloned()))
+    }
+
+    /// Notes what the run is about to do, or nothing, for the one after it to tell should this
+    /// one be cut off. An error where the run is not ours any more. One call.
+    pub async fn note_run(
+        &self,
+        repository: &RepositoryName,
+        request_id: &str,
+        doing: &str,
+    ) -> anyhow::Result<()> {
+        let update = self
+            .update(&key(repository))
+            .update_expression("SET doing = :doing")
+            .condition_expression("holder = :holder")
+            .expression_attribute_values(":doing", text(doing))
+            .expression_attribute_values(":holder", text(request_id));
+        let noted = update.send().await;
+        ensure!(
+            !noted.as_ref().is_err_and(is_refused),
+            "the sweep of {repository} took longer than its lease; another one may be under way"
+        );
+        noted
+            .map_err(crate::explain)
+            .with_context(|| format!("noting the sweep of {repository}"))?;
+        Ok(())
+    }
+
+    /// Ends the run; with what it was doing forgotten, where that was told. One call.
+    pub async fn end_run(
+        &self,
+        repository: &RepositoryName,
+        request_id: &str,
+        is_told: bool,
+    ) -> anyhow::Result<()> {
+        let what = if is_told { "REMOVE holder, lease, doing" } else { "REMOVE holder, lease" };
+        let update = self
+            .update(&key(repository))
+            .update_expression(what)
+            // Who took over in the meantime ends it.
+            .condition_expression("holder = :holder")
+            .expression_attribute_values(":holder", text(request_id));
+        match update.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is_refused(&error) => Ok(()),
+            Err(error) => Err(crate::explain(error))
+                .with_context(|| format!("ending the sweep of {repository}")),
+        }
+    }
+}
+
+fn key(repository: &RepositoryName) -> String {
+    format!("sweep {repository}")
+}

@@ -1,0 +1,55 @@
+//! How long the report on a thousand findings takes, in nanoseconds, against a version before
+//! that had a thousand, half of them the same. `cargo measure` runs this and sets it in relation.
+
+#![expect(clippy::print_stdout, reason = "what it measures is for reading")]
+#![expect(clippy::unwrap_used, reason = "of constants")]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use chrono::DateTime;
+use warden_core::findings::{Finding, Found, Level, Memory, Package, Scanned, report};
+use warden_core::policy::Severity;
+
+const TIMES: u32 = 200;
+
+/// The scan of a version that has the findings from one number on.
+fn scanned(version: u8, from: usize) -> Scanned {
+    let finding = |nth: usize| {
+        let level = if nth.is_multiple_of(10) { Level::Critical } else { Level::High };
+        let package = Package::new("openssl", Some("3.0.17"), Some("3.0.18"));
+        Finding {
+            packages: package.into_iter().collect(),
+            exploit: Some(nth.is_multiple_of(7)),
+            epss: Some(0.01),
+            url: Some(format!("https://nvd.nist.gov/vuln/detail/CVE-2026-{nth:05}")),
+            ..Finding::new(&format!("CVE-2026-{nth:05}"), level).unwrap()
+        }
+    };
+    let digest = |n: u8| format!("sha256:{}", format!("{n:02x}").repeat(32)).parse().unwrap();
+    Scanned {
+        component: Some("litellm".parse().unwrap()),
+        version: digest(version),
+        tag: None,
+        pushed: DateTime::from_timestamp(i64::from(version), 0).unwrap(),
+        image: digest(version),
+        images: 1,
+        found: Found::All((from..from + 1_000).map(finding).collect()),
+    }
+}
+
+fn main() {
+    let today = DateTime::from_timestamp(1_800_000_000, 0).unwrap().date_naive();
+    let before = scanned(1, 0);
+    let first = report(&Memory::default(), &before, &[], Severity::High, today);
+    let memory = Memory::default().after(&before, &first);
+    let next = scanned(2, 500);
+    let decide = || report(black_box(&memory), black_box(&next), &[], Severity::High, today);
+    assert_eq!((decide().news().count(), decide().fixed.len()), (500, 500));
+    let started = Instant::now();
+    for _ in 0..TIMES {
+        black_box(decide());
+    }
+    let each = started.elapsed().as_nanos() / u128::from(TIMES);
+    println!("report on 1,000 against 1,000 {each}");
+}

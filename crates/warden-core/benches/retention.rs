@@ -1,0 +1,73 @@
+//! How long planning takes, and taking stock afterwards, in nanoseconds an image: a repository
+//! of many components, with indexes, signatures and pulls, of which one in twenty goes. `cargo
+//! measure` runs this and sets it in relation.
+
+#![expect(clippy::print_stdout, reason = "what it measures is for reading")]
+#![expect(clippy::unwrap_used, reason = "of constants")]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use chrono::{DateTime, Duration, Utc};
+use warden_core::graph::{Graph, Inventory, Listed};
+use warden_core::image::{Digest, ImageStatus};
+use warden_core::policy::Policy;
+use warden_core::retention::{Removal, Running, plan};
+use warden_core::stock::stock;
+
+const POLICY: &str = r#"{"RepositoryName":"deployments","LifecycleTagCount":1850,"LifecycleUntaggedDays":3,"Governance":{"Tags":{"Grammar":"{component}-v{semver} {component}-{channel} {component}-{sha}","Enforcement":"report"},"Retention":{"ProtectTags":"release-* gold","Enforcement":"archive"}}}"#;
+const IMAGES: u32 = 100_000;
+const TIMES: u32 = 5;
+
+fn main() {
+    let policy = Policy::parse(POLICY).unwrap();
+    let now: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
+    let mut inventory = Inventory::default();
+    for nth in 0..IMAGES {
+        let tag = match nth % 20 {
+            // The images of the index that comes after them, and a signature.
+            16 | 17 => None,
+            19 => Some(format!("sha256-{:064x}.sig", nth - 1)),
+            kind if kind % 2 == 0 => Some(format!("component{}-v1.{nth}.0", nth % 50)),
+            _ => Some(format!("component{}-{nth:07x}", nth % 50)),
+        };
+        let is_index = nth % 20 == 18;
+        if is_index {
+            inventory.indexes.insert(digest(nth), vec![digest(nth - 1), digest(nth - 2)]);
+        }
+        inventory.images.push(Listed {
+            digest: digest(nth),
+            tags: tag.map(|tag| tag.parse().unwrap()).into_iter().collect(),
+            is_odd: false,
+            status: ImageStatus::Active,
+            pushed_at: Some(now - Duration::minutes(i64::from(nth) * 10)),
+            pulled_at: (nth % 3 == 0).then(|| now - Duration::days(40)),
+            restored_at: None,
+            bytes: 1_000_000,
+            is_index,
+            is_artifact: false,
+            subject: None,
+        });
+    }
+    let (mut planning, mut counting) = (std::time::Duration::ZERO, std::time::Duration::ZERO);
+    for _ in 0..TIMES {
+        let started = Instant::now();
+        let graph = Graph::of(&inventory).unwrap();
+        let plan = plan(&policy, &inventory, graph, &Running::new(), now);
+        let going = plan.removals.len();
+        assert!((4_000..6_000).contains(&going), "{going}");
+        black_box(plan.hash());
+        planning += started.elapsed();
+        let removed: Vec<usize> = plan.removals.iter().flat_map(Removal::all).collect();
+        let started = Instant::now();
+        assert_eq!(black_box(stock(&plan, &removed)).rows.len(), 50);
+        counting += started.elapsed();
+    }
+    for (name, took) in [("planning, an image", planning), ("taking stock, an image", counting)] {
+        println!("{name} {}", took.as_nanos() / u128::from(TIMES * IMAGES));
+    }
+}
+
+fn digest(nth: u32) -> Digest {
+    format!("sha256:{nth:064x}").parse().unwrap()
+}

@@ -1,0 +1,347 @@
+//! The names that ECR and the OCI distribution specification know, as types.
+//!
+//! Each is valid once it exists; the grammars are those of the ECR service model and of
+//! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests>.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Defines a string that satisfies a predicate and a range of lengths in bytes.
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $error:ident, $length:expr, $is_valid:expr, $expected:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(String);
+
+        #[doc = concat!("Text that is no [`", stringify!($name), "`].")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+        #[error($expected)]
+        pub struct $error;
+
+        impl $name {
+            /// The text itself.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = $error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.to_owned().try_into()
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = $error;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                let is_valid: fn(&str) -> bool = $is_valid;
+                if $length.contains(&text.len()) && is_valid(&text) {
+                    Ok(Self(text))
+                } else {
+                    Err($error)
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// The name of a repository, such as `infrastructure` or `platform/mcp-servers`.
+    RepositoryName,
+    InvalidRepositoryName,
+    (2..=256),
+    |text| text.split('/').all(is_path_component),
+    "expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/'"
+);
+
+name!(
+    /// A tag, such as `litellm-v1.80.5`.
+    Tag,
+    InvalidTag,
+    (1..=128),
+    is_tag,
+    "expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'"
+);
+
+name!(
+    /// The digest of a manifest: `sha256:` and 64 hexadecimal digits.
+    Digest,
+    InvalidDigest,
+    (71..=71),
+    |text| text.strip_prefix("sha256:").is_some_and(|hex| {
+        hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }),
+    "expected sha256: and 64 lower-case hexadecimal digits"
+);
+
+name!(
+    /// A pattern over tags in which `*` stands for any text, as ECR's mutability exclusion
+    /// filters have it.
+    Wildcard,
+    InvalidWildcard,
+    (1..=128),
+    |text| text.bytes().all(|byte| is_of_tag(byte) || byte == b'*'),
+    "expected 1 to 128 letters, digits, '.', '_', '-' and '*'"
+);
+
+name!(
+    /// A pattern over the names of repositories in which `*` stands for any text.
+    RepositoryPattern,
+    InvalidRepositoryPattern,
+    (1..=256),
+    |text| text.bytes().all(|byte| is_lower(byte) || b"._/*-".contains(&byte)),
+    "expected 1 to 256 lower-case letters, digits, '.', '_', '-', '/' and '*'"
+);
+
+name!(
+    /// What tags start with in a lifecycle rule (`tagPrefixList`).
+    TagPrefix,
+    InvalidTagPrefix,
+    (1..=128),
+    is_tag,
+    "expected the first characters of a tag: letters, digits, '_', '.' and '-'"
+);
+
+name!(
+    /// What an image is a version of: the unit of retention, baselines and ownership.
+    /// `litellm-v1.80.5` is version 1.80.5 of component `litellm`.
+    Component,
+    InvalidComponent,
+    (1..=128),
+    |text| text.split('-').all(|word| !word.is_empty() && word.bytes().all(is_lower)),
+    "expected lower-case letters and digits, joined by single hyphens"
+);
+
+fn is_lower(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit()
+}
+
+fn is_of_tag(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)
+}
+
+fn is_tag(text: &str) -> bool {
+    !text.starts_with(['.', '-']) && text.bytes().all(is_of_tag)
+}
+
+/// Letters and digits with one separator between them: `.`, `_`, `__` or any number of `-`.
+fn is_path_component(text: &str) -> bool {
+    let words = text.split(['.', '_', '-']).filter(|word| !word.is_empty());
+    let words_end_it = text.bytes().next().is_some_and(is_lower)
+        && text.bytes().next_back().is_some_and(is_lower)
+        && words.clone().all(|word| word.bytes().all(is_lower));
+    let mut separators = text.split(|c: char| c.is_ascii_alphanumeric());
+    words_end_it
+        && separators.all(|separator| {
+            matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|it| it == b'-')
+        })
+}
+
+impl Tag {
+    /// The digest of the image that a signature or an attestation with this tag is about:
+    /// `sha256-<64 hex>`, with or without `.sig`, `.att` or `.sbom`, as cosign and the OCI
+    /// referrers tag schema have it.
+    #[must_use]
+    pub fn subject(&self) -> Option<Digest> {
+        let name = self.0.strip_prefix("sha256-")?;
+        let hex = [".sig", ".att", ".sbom"].iter().find_map(|kind| name.strip_suffix(kind));
+        format!("sha256:{}", hex.unwrap_or(name)).try_into().ok()
+    }
+}
+
+impl Wildcard {
+    /// Whether the whole of `tag` is like this.
+    #[must_use]
+    pub fn matches(&self, tag: &Tag) -> bool {
+        is_like(&self.0, &tag.0)
+    }
+}
+
+impl RepositoryPattern {
+    /// Whether the whole of `repository` is like this.
+    #[must_use]
+    pub fn matches(&self, repository: &RepositoryName) -> bool {
+        is_like(&self.0, &repository.0)
+    }
+}
+
+/// Whether all of `text` is what `pattern` says, in which `*` stands for any text. Each
+/// piece between two stars is taken where it first occurs, so that time is bounded by the
+/// product of the lengths.
+fn is_like(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    let Some(last) = pieces.next_back() else {
+        return rest.is_empty();
+    };
+    for piece in pieces {
+        match rest.split_once(piece) {
+            Some((_, behind)) => rest = behind,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// An image as it was found in its repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its tags, in the order in which they were given.
+    pub tags: Vec<Tag>,
+    /// The media type of its manifest.
+    pub media_type: Option<String>,
+    /// Whether it can be pulled.
+    pub status: ImageStatus,
+}
+
+/// Where an image is (ECR `imageStatus`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageStatus {
+    /// In the standard storage class.
+    Active,
+    /// In the archive: it cannot be pulled.
+    Archived,
+    /// On its way back from there, which takes some twenty minutes.
+    Activating,
+}
+
+impl From<&RepositoryName> for Component {
+    /// The component of tags that name none: the repository as a whole, under its own name,
+    /// even where that has characters which a component in a tag cannot have.
+    fn from(repository: &RepositoryName) -> Self {
+        Self(repository.0.clone())
+    }
+}
+
+/// Formats a number of bytes for people, in powers of ten, as ECR bills them.
+#[must_use]
+pub fn format_bytes(bytes: u64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    let (mut whole, mut rest, mut nth) = (bytes, 0, 0);
+    while whole >= 1_000 {
+        (whole, rest, nth) = (whole / 1_000, whole % 1_000, nth + 1);
+    }
+    let unit = units.get(nth).copied().unwrap_or_default();
+    if nth == 0 { format!("{whole} {unit}") } else { format!("{whole}.{} {unit}", rest / 100) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<T: FromStr>(good: &[&str], bad: &[&str]) {
+        for text in good {
+            assert!(text.parse::<T>().is_ok(), "{text:?} should parse");
+        }
+        for text in bad {
+            assert!(text.parse::<T>().is_err(), "{text:?} should not parse");
+        }
+    }
+
+    #[test]
+    fn repository_names_follow_the_grammar_of_ecr() {
+        check::<RepositoryName>(
+            &["ab", "infrastructure", "team/app", "a.b_c__d-e---f/0", &"a".repeat(256)],
+            &[
+                "",
+                "a",
+                "Infrastructure",
+                "a..b",
+                "a___b",
+                "aBc",
+                "-ab",
+                "ab-",
+                "a//b",
+                "/ab",
+                "ab/",
+                "a b",
+            ],
+        );
+        assert!("a".repeat(257).parse::<RepositoryName>().is_err());
+    }
+
+    #[test]
+    fn tags_and_digests_follow_the_grammar_of_oci() {
+        check::<Tag>(
+            &["latest", "litellm-v1.80.5", "_", "A", &"a".repeat(128)],
+            &["", "-a", ".a", "a b", "a:b", "a/b", "a\n", &"a".repeat(129)],
+        );
+        let hex = "0123456789abcdef".repeat(4);
+        check::<Digest>(
+            &[&format!("sha256:{hex}")],
+            &["", &hex, &format!("sha512:{hex}"), &format!("sha256:{}", hex.to_uppercase())],
+        );
+    }
+
+    #[test]
+    fn signatures_and_attestations_name_their_subject() {
+        let hex = "0123456789abcdef".repeat(4);
+        for kind in ["", ".sig", ".att", ".sbom"] {
+            let tag: Tag = format!("sha256-{hex}{kind}").parse().unwrap();
+            assert_eq!(tag.subject().unwrap().as_str(), format!("sha256:{hex}"));
+        }
+        for other in [format!("sha256-{hex}.txt"), format!("sha256-{}", "a".repeat(63)), hex] {
+            assert_eq!(other.parse::<Tag>().unwrap().subject(), None);
+        }
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text_and_nothing_else_does() {
+        for (pattern, tag, expected) in [
+            ("latest", "latest", true),
+            ("latest", "latest1", false),
+            ("*", "a", true),
+            ("v*", "v", true),
+            ("v*", "vllm-v1", true),
+            ("v*", "av", false),
+            ("*-dev", "a-dev", true),
+            ("*-dev", "a-dev-1", false),
+            ("a*b*c", "abc", true),
+            ("a*b*c", "a-c-b", false),
+            ("a*a", "a", false),
+            ("*ab*", "aab", true),
+            ("**", "x", true),
+            ("v1.0", "v1x0", false),
+        ] {
+            let (wildcard, tag): (Wildcard, Tag) = (pattern.parse().unwrap(), tag.parse().unwrap());
+            assert_eq!(wildcard.matches(&tag), expected, "{pattern} {tag}");
+        }
+        let team: RepositoryPattern = "team-*/app".parse().unwrap();
+        assert!(team.matches(&"team-a/b/app".parse().unwrap()));
+        assert!(!team.matches(&"team-a/apps".parse().unwrap()));
+        check::<RepositoryPattern>(&["*", "a/*", "mcp-*_x"], &["", "A*", "a b", "a?"]);
+    }
+
+    #[test]
+    fn wildcards_and_components_are_checked_too() {
+        check::<Wildcard>(&["*", "v*", "release-*.*"], &["", "a b", "a?", &"*".repeat(129)]);
+        check::<Component>(&["litellm", "mcp-github", "0"], &["", "-a", "a-", "a--b", "A", "a_b"]);
+    }
+
+    #[test]
+    fn bytes_are_formatted_in_powers_of_ten() {
+        let formatted =
+            [0, 999, 1_000, 1_999, 123_456_789, 1_234_567_890, u64::MAX].map(format_bytes);
+        assert_eq!(
+            formatted,
+            ["0 B", "999 B", "1.0 kB", "1.9 kB", "123.4 MB", "1.2 GB", "18.4 EB"]
+        );
+    }
+}

@@ -1,0 +1,327 @@
+//! How much there is of each component, and what is open in it: the lines that a dashboard is
+//! made of, each of which reads alone.
+//!
+//! Images are counted as people count them: an index with its images and its signatures is one
+//! ([`crate::graph::Unit`]), of each component that its own tags name, or else those of its
+//! images. Bytes are those of all of these, each image once in a component; layers that images
+//! share are counted with each. What is in the archive is counted apart.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+use crate::findings::{Open, Standing};
+use crate::graph::{Listed, Unit, set};
+use crate::image::{Component, Digest, ImageStatus, RepositoryName, Tag, format_bytes};
+use crate::policy::{CleanupEnforcement, Policy, Severity};
+use crate::quarantine::Quarantine;
+use crate::retention::{Plan, says_channel};
+
+/// What stands for the component of what is of none. No component can be called so.
+pub const NO_COMPONENT: &str = "(none)";
+
+/// How much there is in a repository.
+#[derive(Debug, Default)]
+pub struct Stock<'a> {
+    /// Of each component, those with the most bytes first; and at the end of none, if there is
+    /// something.
+    pub rows: Vec<Row>,
+    /// What can be pulled, and when it was pushed.
+    active: HashMap<&'a Digest, Option<DateTime<Utc>>>,
+}
+
+/// How much there is of a component.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// Which; or what is of none.
+    pub component: Option<Component>,
+    /// How many images can be pulled, or are on their way back from the archive.
+    pub images: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many images are in the archive.
+    pub archived: usize,
+    /// The bytes in the archive.
+    pub archived_bytes: u64,
+    /// The tag of the image that was pushed last: that of a version rather than of a channel.
+    pub newest: Option<Tag>,
+}
+
+/// What is known of the findings of a component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Findings {
+    /// What is open in the version that was pushed last, of those that were scanned.
+    Open {
+        /// That.
+        open: Open,
+        /// Whether a higher threshold than the policy's was in force when it was scanned.
+        is_partial: bool,
+        /// This version, the same or a later one, was scanned since, and what was found could
+        /// not be read.
+        unread: Option<Digest>,
+    },
+    /// What was found in this version could not be read, and nothing else is known.
+    Unread(Digest),
+    /// The version that was scanned last cannot be pulled any more.
+    Gone(Open),
+    /// No scan is remembered.
+    Never,
+    /// What is of no component is remembered by image.
+    ByImage,
+    /// What is remembered could not be read.
+    Unknown,
+}
+
+/// Takes stock of what is there after these images were removed.
+#[must_use]
+pub fn stock<'a>(plan: &Plan<'a>, removed: &[usize]) -> Stock<'a> {
+    let images = Images::of(plan, removed);
+    let mut counts: BTreeMap<Component, Count<'a>> = BTreeMap::new();
+    let mut none = Count::default();
+    for unit in plan.units.iter().map(|decided| &decided.unit) {
+        let called = called(plan, unit);
+        if called.is_empty() {
+            none.add(unit, None, &images);
+        }
+        for (component, tag) in called {
+            counts.entry(component).or_default().add(unit, Some(tag), &images);
+        }
+    }
+    // What a component needs too is counted there.
+    let mut is_counted = vec![false; images.places.len()];
+    for nth in counts.values().flat_map(|count| &count.images) {
+        set(&mut is_counted, *nth);
+    }
+    none.images.retain(|nth| is_counted.get(*nth) == Some(&false));
+    let counts = counts.into_iter().map(|(component, count)| (Some(component), count));
+    let rows = std::iter::once((None, none)).chain(counts);
+    let rows = rows.map(|(component, count)| Row { component, ..count.row(&images) });
+    let is_there = |row: &Row| row.images + row.archived > 0 || row.bytes + row.archived_bytes > 0;
+    let mut rows: Vec<Row> = rows.filter(is_there).collect();
+    // By name where that is the same: the sort is stable, and of no component is not the last.
+    rows.sort_by_key(|row| {
+        let bytes = row.bytes.saturating_add(row.archived_bytes);
+        (row.component.is_none(), std::cmp::Reverse(bytes))
+    });
+    let active = images.places.iter().flatten().filter(|(_, is_archived)| !is_archived);
+    let active = active.map(|(image, _)| (&image.digest, image.pushed_at)).collect();
+    Stock { rows, active }
+}
+
+/// The images after some were removed, by their place in the inventory.
+struct Images<'a> {
+    /// Each with whether it is in the archive by now; none of those that are gone.
+    places: Vec<Option<(&'a Listed, bool)>>,
+    /// Whether it is the root of a unit.
+    is_root: Vec<bool>,
+}
+
+impl<'a> Images<'a> {
+    fn of(plan: &Plan<'a>, removed: &[usize]) -> Self {
+        let images = &plan.inventory.images;
+        let is_archived = |image: &'a Listed| (image, image.status == ImageStatus::Archived);
+        let mut places: Vec<_> = images.iter().map(|image| Some(is_archived(image))).collect();
+        let is_kept_archived =
+            plan.policy.governance.retention.enforcement == CleanupEnforcement::Archive;
+        for place in removed {
+            if let Some(place) = places.get_mut(*place) {
+                *place = place.filter(|_| is_kept_archived).map(|(image, _)| (image, true));
+            }
+        }
+        let mut is_root = vec![false; images.len()];
+        for decided in &plan.units {
+            set(&mut is_root, decided.unit.root);
+        }
+        Self { places, is_root }
+    }
+
+    fn place(&self, nth: usize) -> Option<(&'a Listed, bool)> {
+        self.places.get(nth).copied().flatten()
+    }
+}
+
+/// What is counted of a component so far.
+#[derive(Default)]
+struct Count<'a> {
+    /// Without the bytes.
+    row: Row,
+    /// What has bytes; one image of it may be in several units.
+    images: Vec<usize>,
+    newest: Option<(Option<DateTime<Utc>>, &'a Digest)>,
+}
+
+impl<'a> Count<'a> {
+    fn add(&mut self, unit: &Unit, tag: Option<&Tag>, images: &Images<'a>) {
+        let row = &mut self.row;
+        match images.place(unit.root) {
+            Some((_, true)) => row.archived += 1,
+            Some((root, false)) => {
+                row.images += 1;
+                let age = Some((root.pushed_at, &root.digest));
+                if age > self.newest {
+                    self.newest = age;
+                    row.newest = tag.cloned();
+                }
+            }
+            None => {}
+        }
+        // What refers to an image and is one by itself is counted as that.
+        let is_other = |nth: usize| nth != unit.root && images.is_root.get(nth) == Some(&true);
+        self.images.extend(unit.images().filter(|nth| !is_other(*nth)));
+    }
+
+    /// All of it.
+    fn row(mut self, images: &Images<'a>) -> Row {
+        self.images.sort_unstable();
+        self.images.dedup();
+        let mut row = self.row;
+        for (image, is_archived) in self.images.iter().filter_map(|nth| images.place(*nth)) {
+            let bytes = if is_archived { &mut row.archived_bytes } else { &mut row.bytes };
+            *bytes = bytes.saturating_add(image.bytes);
+        }
+        row
+    }
+}
+
+/// What a unit is called: each component with a tag, by the image itself, or where that says
+/// nothing by its parts.
+fn called<'a>(plan: &Plan<'a>, unit: &Unit) -> Vec<(Component, &'a Tag)> {
+    let of = |nth: usize| plan.image(nth).map(|image| named(plan.policy, image));
+    let own = of(unit.root).unwrap_or_default();
+    let mut called = if own.is_empty() {
+        unit.parts.iter().filter_map(|part| of(*part)).flatten().collect()
+    } else {
+        own
+    };
+    // Of each the first, which is no channel's if one is not.
+    called.sort_unstable();
+    called.dedup_by(|(component, _), (before, _)| component == before);
+    called.into_iter().map(|(component, (_, tag))| (component, tag)).collect()
+}
+
+/// The components that the tags of an image name, each with its tag, and whether that is a
+/// channel's.
+fn named<'a>(policy: &Policy, image: &'a Listed) -> Vec<(Component, (bool, &'a Tag))> {
+    let grammar = &policy.governance.tags.grammar;
+    let tags = image.own_tags().filter(|tag| Quarantine::read(tag).is_none());
+    let named = tags.filter_map(|tag| {
+        let conforming = grammar.conforming(&policy.repository_name, tag)?;
+        let is_channel = says_channel(&conforming, tag);
+        Some((conforming.component, (is_channel, tag)))
+    });
+    named.collect()
+}
+
+impl Stock<'_> {
+    /// What is known of a component's findings, by what is remembered of its scans; only of what
+    /// is there.
+    #[must_use]
+    pub fn findings(&self, standing: Standing, threshold: Severity) -> Findings {
+        let Standing { open, unread } = standing;
+        let since = open.as_ref().map(|open| (open.pushed, open.version.clone()));
+        // Of an earlier version it does not matter.
+        let unread = unread.filter(|unread| match (self.active.get(unread), &since) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(pushed), Some((at, version))) => {
+                version == unread || pushed.is_some_and(|pushed| pushed > *at)
+            }
+        });
+        match (open, unread) {
+            (Some(open), unread) if self.active.contains_key(&open.version) => {
+                let is_partial = open.lowest > threshold.into();
+                Findings::Open { open, is_partial, unread }
+            }
+            (_, Some(unread)) => Findings::Unread(unread),
+            (Some(open), None) => Findings::Gone(open),
+            (None, None) => Findings::Never,
+        }
+    }
+}
+
+impl Row {
+    /// What the component is called, or what stands for it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.component.as_ref().map_or(NO_COMPONENT, Component::as_str)
+    }
+
+    /// All of it, in a line.
+    #[must_use]
+    pub fn line(&self, repository: &RepositoryName, findings: &Findings) -> String {
+        let whose = self.component.as_ref().map_or("what is of no component", Component::as_str);
+        format!("{whose} in {repository}: {self}; {findings}")
+    }
+}
+
+/// As in `20 images, 12.3 GB`.
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let images = |count: usize| match count {
+            1 => "1 image".to_owned(),
+            _ => format!("{count} images"),
+        };
+        write!(f, "{}, {}", images(self.images), format_bytes(self.bytes))?;
+        if self.archived > 0 || self.archived_bytes > 0 {
+            let (images, bytes) = (images(self.archived), format_bytes(self.archived_bytes));
+            write!(f, "; {images}, {bytes}, in the archive")?;
+        }
+        Ok(())
+    }
+}
+
+impl Findings {
+    /// What is open, as far as that is known.
+    #[must_use]
+    pub fn open(&self) -> Option<&Open> {
+        match self {
+            Self::Open { open, .. } => Some(open),
+            Self::Unread(_) | Self::Gone(_) | Self::Never | Self::ByImage | Self::Unknown => None,
+        }
+    }
+}
+
+/// What a version is called.
+#[must_use]
+pub fn name(open: &Open) -> &str {
+    open.tag.as_ref().map_or(open.version.as_str(), Tag::as_str)
+}
+
+/// As in `5 findings are open in litellm-v1.80.5: 1 CRITICAL, 4 HIGH`.
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { open, is_partial, unread } => {
+                let (name, counts) = (name(open), &open.counts);
+                match counts.total() {
+                    0 => write!(f, "no finding is open in {name}")?,
+                    1 => write!(f, "1 finding is open in {name}: {counts}")?,
+                    total => write!(f, "{total} findings are open in {name}: {counts}")?,
+                }
+                if *is_partial {
+                    write!(f, ", of {} and above, which counted when it was scanned", open.lowest)?;
+                }
+                match unread {
+                    Some(unread) if *unread == open.version => {
+                        f.write_str("; it was scanned again, and that could not be read")
+                    }
+                    Some(unread) => {
+                        write!(f, "; what was found in the later {unread} could not be read")
+                    }
+                    None => Ok(()),
+                }
+            }
+            Self::Unread(unread) => write!(f, "what was found in {unread} could not be read"),
+            Self::Gone(open) => {
+                write!(f, "not scanned since {}, which cannot be pulled any more", name(open))
+            }
+            Self::Never => f.write_str("not scanned yet"),
+            Self::ByImage => f.write_str("what is open is remembered by image"),
+            Self::Unknown => f.write_str("what is open could not be read"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

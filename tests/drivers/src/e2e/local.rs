@@ -1,0 +1,252 @@
+//! A virtual environment with the tools, the emulator of everything but ECR as a process of
+//! its own, and the embedded ECR, Inspector and Slack on ports.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use local_aws::LocalAws;
+use local_aws::server::Server;
+use local_aws::slack;
+use tokio::runtime::Runtime;
+
+/// The account and region that everything is in.
+pub use local_aws::{ACCOUNT, REGION};
+
+/// How long the emulator may take to start.
+const START: Duration = Duration::from_secs(60);
+
+/// The emulators, which end with this.
+pub struct Local {
+    /// The ECR that the stacks' repositories are in.
+    pub aws: LocalAws,
+    root: PathBuf,
+    programs: PathBuf,
+    venv: PathBuf,
+    endpoint: String,
+    ecr: Server,
+    slack: slack::Server,
+    _runtime: Runtime,
+    _ministack: Process,
+}
+
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Local {
+    /// Installs what is missing, and starts the emulators on free ports.
+    pub fn start() -> anyhow::Result<Self> {
+        let (root, venv) = (root()?, install()?);
+        let program = std::env::current_exe()?;
+        let programs = program.parent().context("this program is in no folder")?.to_owned();
+        let target = root.join("target/e2e");
+        let logs = target.join("logs");
+        fs::create_dir_all(&logs)?;
+        let aws = LocalAws::default();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .context("starting a thread for ECR")?;
+        let ecr = runtime.block_on(aws.serve((Ipv4Addr::LOCALHOST, 0).into()))?;
+        let slack = runtime.block_on(aws.slack().serve((Ipv4Addr::LOCALHOST, 0).into()))?;
+        let port = free_port()?;
+        let endpoint = format!("http://127.0.0.1:{port}");
+        // Its functions inherit the endpoints, and so find both. Of Inspector, ours knows what runs.
+        let mut ministack = Command::new(venv.join("bin/ministack"))
+            .env("GATEWAY_PORT", port.to_string())
+            .env("MINISTACK_HOST", "127.0.0.1")
+            .env("MINISTACK_ACCOUNT_ID", ACCOUNT)
+            .env("AWS_ENDPOINT_URL", &endpoint)
+            .env("AWS_ENDPOINT_URL_ECR", ecr.endpoint())
+            .env("AWS_ENDPOINT_URL_INSPECTOR2", ecr.endpoint())
+            .env("TMPDIR", fs::create_dir_all(target.join("tmp")).map(|()| target.join("tmp"))?)
+            .stdin(Stdio::null())
+            .stdout(File::create(logs.join("ministack.log"))?)
+            .stderr(File::create(logs.join("ministack-errors.log"))?)
+            .spawn()
+            .map(Process)
+            .context("starting ministack")?;
+        wait_for(&mut ministack.0, port)
+            .with_context(|| format!("ministack did not start; see {}", logs.display()))?;
+        Ok(Self {
+            aws,
+            root,
+            programs,
+            venv,
+            endpoint,
+            ecr,
+            slack,
+            _runtime: runtime,
+            _ministack: ministack,
+        })
+    }
+
+    /// Where the sources are.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where everything but ECR is.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Where ECR is, such as `http://127.0.0.1:4566`.
+    pub fn ecr(&self) -> &str {
+        self.ecr.endpoint()
+    }
+
+    /// Where Slack is, such as `http://127.0.0.1:4567`.
+    pub fn slack(&self) -> &str {
+        self.slack.endpoint()
+    }
+
+    /// The path of a program that was built with this one.
+    pub fn program(&self, name: &str) -> String {
+        self.programs.join(name).display().to_string()
+    }
+
+    /// A tool of the virtual environment, in `infra/sam`, reaching nothing but the emulators.
+    pub fn tool(&self, name: &str) -> Command {
+        self.command(&self.venv.join("bin").join(name))
+    }
+
+    /// What a shell says to `script`, with the same tools.
+    pub fn shell(&self, script: &str) -> anyhow::Result<String> {
+        let shell =
+            self.command(Path::new("bash")).args(["-euo", "pipefail", "-c", script]).output()?;
+        if !shell.status.success() {
+            bail!("{}", String::from_utf8_lossy(&shell.stderr).trim());
+        }
+        Ok(String::from_utf8(shell.stdout)?)
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let paths = std::iter::once(self.venv.join("bin")).chain(std::env::split_paths(&path));
+        command
+            .current_dir(self.root.join("infra/sam"))
+            .env("PATH", std::env::join_paths(paths).unwrap_or(path.clone()))
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("AWS_DEFAULT_REGION", REGION)
+            .env("AWS_ENDPOINT_URL", &self.endpoint)
+            .env("AWS_ENDPOINT_URL_ECR", self.ecr.endpoint())
+            .env("AWS_PAGER", "")
+            .env("SAM_CLI_TELEMETRY", "0")
+            .stdin(Stdio::null());
+        command
+    }
+}
+
+fn root() -> anyhow::Result<PathBuf> {
+    Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?)
+}
+
+/// Makes the virtual environment, unless it has just these requirements already.
+pub fn install() -> anyhow::Result<PathBuf> {
+    let root = root()?;
+    let venv = root.join("target/e2e/venv");
+    let requirements = root.join("tests/drivers/requirements.txt");
+    let installed = venv.join("requirements.txt");
+    let wanted = fs::read(&requirements)?;
+    if fs::read(&installed).is_ok_and(|found| found == wanted) {
+        return Ok(venv);
+    }
+    require_python(Command::new("python3").arg("--version").output())?;
+    println!("installing the SAM CLI, the AWS CLI and an emulator into {}", venv.display());
+    let made = Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv).status();
+    if !made.context("running python3")?.success() {
+        bail!("python3 -m venv failed; on Debian it needs the package python3-venv");
+    }
+    let pip = Command::new(venv.join("bin/python"))
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
+        .arg(&requirements)
+        .status()?;
+    if !pip.success() {
+        bail!("pip could not install {}", requirements.display());
+    }
+    fs::write(installed, wanted)?;
+    Ok(venv)
+}
+
+/// The oldest Python, of the 3s, that the requirements can be installed with.
+const PYTHON: u32 = 11;
+
+/// Whether `python3 --version` tells of one that will do; if not, what is needed.
+fn require_python(asked: io::Result<Output>) -> anyhow::Result<()> {
+    let found = match asked {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "there is none".to_owned(),
+        Err(error) => format!("it cannot be run: {error}"),
+        Ok(answer) => {
+            let said = if answer.status.success() { answer.stdout } else { answer.stderr };
+            let said = String::from_utf8_lossy(&said);
+            let version = said.strip_prefix("Python 3.").and_then(|rest| rest.split('.').next());
+            if version
+                .and_then(|minor| minor.parse().ok())
+                .is_some_and(|minor: u32| minor >= PYTHON)
+            {
+                return Ok(());
+            }
+            format!("it says {:?}", said.lines().next().unwrap_or_default())
+        }
+    };
+    bail!("Python 3.{PYTHON} or newer is needed, with its venv, as python3 on the PATH; {found}")
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0").context("finding a free port")?.local_addr()?.port())
+}
+
+fn wait_for(process: &mut Child, port: u16) -> anyhow::Result<()> {
+    let started = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if let Some(status) = process.try_wait()? {
+            bail!("it ended with {status}");
+        }
+        if started.elapsed() > START {
+            bail!("nothing answers on port {port} after {} s", START.as_secs());
+        }
+        sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(python: &str, expected: &str) {
+        // Answers as a `python3` would, whatever it is asked.
+        let asked = Command::new("sh").args(["-c", python]).output();
+        let said = require_python(asked).map_or_else(|error| error.to_string(), |()| String::new());
+        let needed = "Python 3.11 or newer is needed, with its venv, as python3 on the PATH; ";
+        assert_eq!(said.strip_prefix(needed).unwrap_or(&said), expected);
+    }
+
+    #[test]
+    fn a_python_that_is_not_there_or_too_old_is_told_before_anything_is_made() {
+        check("echo Python 3.11.7", "");
+        check("echo Python 3.14.0rc1+", "");
+        check("echo Python 3.10.13", r#"it says "Python 3.10.13""#);
+        check(
+            "echo 'pyenv: python3: command not found' >&2; exit 127",
+            r#"it says "pyenv: python3: command not found""#,
+        );
+        let absent = require_python(Command::new("/nonexistent/python3").output()).unwrap_err();
+        assert!(absent.to_string().ends_with("; there is none"), "{absent}");
+    }
+}

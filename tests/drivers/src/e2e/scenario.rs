@@ -1,0 +1,599 @@
+//! What has to hold of a deployed stack, step by step.
+
+mod operations;
+mod pushes;
+mod scans;
+mod sweeps;
+
+use std::cell::Cell;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+use local_aws::ecr::DAY;
+use serde_json::{Value, json};
+use warden_core::lifecycle;
+use warden_core::policy::Policy;
+use warden_core::risks::AcceptedRisk;
+
+use self::operations::{EKS, GITHUB};
+use crate::local::{ACCOUNT, Local, REGION};
+use crate::readme;
+use crate::registry;
+use crate::stack::{Stack, aws, text};
+
+/// Runs everything and gives the number of checks.
+pub fn run(local: &Local) -> anyhow::Result<u32> {
+    let run = Run { local, checks: Cell::new(0) };
+    run.registry()?;
+    step("sam build");
+    Stack::build(local)?;
+    let stack = Stack::new(local, "ecr-warden");
+    run.defaults(&stack)?;
+    run.readme(&stack)?;
+    run.pushes(&stack)?;
+    run.scans(&stack)?;
+    run.operations(&stack)?;
+    run.sweeps(&stack)?;
+    run.update(&stack)?;
+    run.impact(&stack)?;
+    run.rename(&stack)?;
+    run.refused_by_template(&stack)?;
+    run.refused_by_function(&stack)?;
+    run.disable(&stack)?;
+    let legacy = Stack::new(local, "legacy");
+    run.existing(&legacy)?;
+    run.adopt(&legacy)?;
+    run.delete(&stack)?;
+    Ok(run.checks.get())
+}
+
+fn step(name: &str) {
+    println!("\n== {name}");
+}
+
+struct Run<'a> {
+    local: &'a Local,
+    checks: Cell<u32>,
+}
+
+impl Run<'_> {
+    fn equal<T: PartialEq + Debug>(
+        &self,
+        what: &str,
+        found: &T,
+        expected: &T,
+    ) -> anyhow::Result<()> {
+        ensure!(found == expected, "{what}: expected {expected:?}, found {found:?}");
+        self.passed(what);
+        Ok(())
+    }
+
+    fn contains(&self, what: &str, found: &str, expected: &str) -> anyhow::Result<()> {
+        ensure!(found.contains(expected), "{what}: expected {expected:?} in {found}");
+        self.passed(what);
+        Ok(())
+    }
+
+    fn passed(&self, what: &str) {
+        self.checks.set(self.checks.get() + 1);
+        println!("   {what}");
+    }
+
+    fn aws(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+        aws(self.local, arguments)
+    }
+
+    fn repositories(&self) -> anyhow::Result<Vec<String>> {
+        let described = self.aws(&["ecr", "describe-repositories"])?;
+        let repositories = described.pointer("/repositories").and_then(Value::as_array);
+        let mut names: Vec<String> = repositories
+            .into_iter()
+            .flatten()
+            .map(|found| text(found, "/repositoryName"))
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn repository(&self, name: &str) -> anyhow::Result<Value> {
+        let described = self.aws(&["ecr", "describe-repositories", "--repository-names", name])?;
+        Ok(described.pointer("/repositories/0").cloned().unwrap_or_default())
+    }
+
+    fn lifecycle(&self, name: &str) -> anyhow::Result<String> {
+        let got = self.aws(&["ecr", "get-lifecycle-policy", "--repository-name", name])?;
+        Ok(text(&got, "/lifecyclePolicyText"))
+    }
+
+    /// The actions and resources of the policy's default version, a line a statement.
+    fn policy(&self, arn: &str) -> anyhow::Result<Vec<String>> {
+        let policy = self.aws(&["iam", "get-policy", "--policy-arn", arn])?;
+        let version = text(&policy, "/Policy/DefaultVersionId");
+        let version = self.aws(&[
+            "iam",
+            "get-policy-version",
+            "--policy-arn",
+            arn,
+            "--version-id",
+            &version,
+        ])?;
+        let statements =
+            version.pointer("/PolicyVersion/Document/Statement").and_then(Value::as_array).cloned();
+        let line = |statement: &Value| {
+            format!("{} on {}", text(statement, "/Action"), text(statement, "/Resource"))
+        };
+        Ok(statements.context("the policy has no statements")?.iter().map(line).collect())
+    }
+
+    fn no_policy(&self, arn: &str) -> anyhow::Result<()> {
+        match self.aws(&["iam", "get-policy", "--policy-arn", arn]) {
+            Ok(_) => bail!("the push/pull policy is still there"),
+            Err(error) => self.contains("no policy", &format!("{error:#}"), "NoSuchEntity"),
+        }
+    }
+
+    fn attached(&self, role: &str) -> anyhow::Result<Vec<String>> {
+        let listed = self.aws(&["iam", "list-attached-role-policies", "--role-name", role])?;
+        let policies = listed.pointer("/AttachedPolicies").and_then(Value::as_array);
+        Ok(policies.into_iter().flatten().map(|policy| text(policy, "/PolicyArn")).collect())
+    }
+
+    fn registry(&self) -> anyhow::Result<()> {
+        step("the embedded ECR, by AWS's service model and with the README's commands");
+        let others = registry::compare_models(self.local)?;
+        self.passed("each operation takes what the model says");
+        println!("   not served: {}", others.join(", "));
+        let printed = registry::readme_block(self.local)?;
+        println!("{printed}");
+        self.contains("the tag that was pushed is listed", &printed, "app-v1.0.0")?;
+        self.contains("a preview is complete", &printed, "\"COMPLETE\"")?;
+        self.aws(&["ecr", "delete-repository", "--repository-name", "demo", "--force"])?;
+        Ok(())
+    }
+
+    fn defaults(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("sam deploy with the defaults");
+        stack.deploy(&[])?;
+        let outputs = stack.outputs()?;
+        let registry = format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com");
+        self.equal(
+            "the output InfrastructureRepositoryUri",
+            &outputs.value("InfrastructureRepositoryUri")?,
+            &format!("{registry}/infrastructure").as_str(),
+        )?;
+        self.equal(
+            "the output DeploymentsRepositoryUri",
+            &outputs.value("DeploymentsRepositoryUri")?,
+            &format!("{registry}/deployments").as_str(),
+        )?;
+        let login = format!(
+            "aws ecr get-login-password --region {REGION} | docker login --username AWS --password-stdin {registry}"
+        );
+        self.equal(
+            "the output EcrLoginCommand",
+            &outputs.value("EcrLoginCommand")?,
+            &login.as_str(),
+        )?;
+        let allowed: Value = serde_json::from_str(outputs.value("GatekeeperAllowedRepos")?)?;
+        let expected = json!([
+            format!("{registry}/infrastructure:"),
+            format!("{registry}/infrastructure@"),
+            format!("{registry}/deployments:"),
+            format!("{registry}/deployments@"),
+        ]);
+        self.equal("the output GatekeeperAllowedRepos", &allowed, &expected)?;
+
+        let governance: Vec<Value> = serde_json::from_str(outputs.value("Governance")?)?;
+        for (name, mutability, count, days, line) in [
+            ("infrastructure", "IMMUTABLE", 20, 7, governance.first()),
+            ("deployments", "MUTABLE", 10, 3, governance.get(1)),
+        ] {
+            let policy = Policy::parse(&line.context("a policy is missing")?.to_string())?;
+            self.equal("the policy's repository", &policy.repository_name.as_str(), &name)?;
+            self.equal("its tag count", &policy.lifecycle_tag_count, &count)?;
+            self.equal("its days of untagged images", &policy.lifecycle_untagged_days, &days)?;
+            self.equal(
+                "its lifecycle policy in force",
+                &self.lifecycle(name)?,
+                &lifecycle::document(&policy),
+            )?;
+            let found = self.repository(name)?;
+            self.equal(
+                "its mutability",
+                &text(&found, "/imageTagMutability").as_str(),
+                &mutability,
+            )?;
+            self.equal(
+                "scanned on push",
+                &text(&found, "/imageScanningConfiguration/scanOnPush").as_str(),
+                &"true",
+            )?;
+            self.equal(
+                "encrypted with KMS",
+                &text(&found, "/encryptionConfiguration/encryptionType").as_str(),
+                &"KMS",
+            )?;
+            let tags = self.aws(&[
+                "ecr",
+                "list-tags-for-resource",
+                "--resource-arn",
+                &text(&found, "/repositoryArn"),
+            ])?;
+            self.contains("tagged as this stack's", &tags.to_string(), ":stack/ecr-warden/")?;
+        }
+
+        let policy = outputs.value("EcrPushPullPolicyArn")?;
+        self.contains(
+            "the policy's path, stack and region",
+            policy,
+            &format!(":policy/ecr-warden/ecr-warden-{REGION}-"),
+        )?;
+        let arn = |name: &str| format!("arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{name}");
+        let push_and_pull = json!([
+            "ecr:BatchCheckLayerAvailability",
+            "ecr:BatchGetImage",
+            "ecr:CompleteLayerUpload",
+            "ecr:GetDownloadUrlForLayer",
+            "ecr:InitiateLayerUpload",
+            "ecr:PutImage",
+            "ecr:UploadLayerPart",
+        ]);
+        let expected = vec![
+            "ecr:GetAuthorizationToken on *".to_owned(),
+            format!("{push_and_pull} on {}", json!([arn("infrastructure"), arn("deployments")])),
+        ];
+        self.equal("the eight actions of the guide", &self.policy(policy)?, &expected)
+    }
+
+    /// The README's own commands, as it writes them.
+    fn readme(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("the README's commands on the deployed stack");
+        let output = readme::block("output() {")?;
+        for name in stack.outputs()?.names() {
+            let said = self.local.shell(&format!("{output}\noutput {name}"))?;
+            let expected = stack.outputs()?;
+            self.equal(&format!("output {name}"), &said.trim_end(), &expected.value(&name)?)?;
+        }
+        let risks = readme::fenced("json", "[{\"id\"")?;
+        AcceptedRisk::parse_list(&risks)?;
+        let file = self.local.root().join("target/e2e/risks.json");
+        std::fs::write(&file, &risks)?;
+        let edit = readme::block("parameter=\"$(output AcceptedRisksParameter)\"")?;
+        let editor = format!("cd \"$(mktemp -d)\"; EDITOR='cp {}'", file.display());
+        let get = "aws ssm get-parameter --name \"$parameter\" --query Parameter.Value";
+        let said = self.local.shell(&format!("{output}\n{editor}\n{edit}\n{get}"))?;
+        self.contains("accepted risks are edited in place", &said, "CVE-2026-1234")?;
+        let log = self.local.shell(&readme::block("aws logs filter-log-events")?)?;
+        self.contains("the log has the plan", &log, "put the lifecycle policy")?;
+        let digest = self.push("infrastructure", "litellm-v1.80.5", 0)?;
+        self.push("infrastructure", "old-tag", 0)?;
+        let finding = json!({"name": "CVE-2026-1234", "severity": "HIGH"});
+        {
+            let mut state = self.local.aws.state();
+            let now = state.now();
+            let found =
+                state.ecr().complete_scan("infrastructure", &digest, Ok(vec![finding]), now);
+            found.map_err(|error| anyhow!("{}", error.message))?;
+        }
+        for command in readme::cells("aws ecr ") {
+            let said = self.local.shell(&command).with_context(|| command.clone())?;
+            let expected = match command.split_whitespace().nth(2) {
+                Some("get-lifecycle-policy") => "untagged",
+                Some("describe-image-scan-findings") => "CVE-2026-1234",
+                Some("batch-delete-image") => "\"old-tag\"",
+                Some("put-image-tag-mutability") => "\"IMMUTABLE\"",
+                _ => "litellm-v1.80.5",
+            };
+            self.contains(&command, &said, expected)?;
+        }
+        self.local.shell("aws ecr batch-delete-image --repository-name infrastructure --image-ids imageTag=litellm-v1.80.5")?;
+        Ok(())
+    }
+
+    /// A small image, pushed so many days ago; gives its digest.
+    fn push(&self, repository: &str, tag: &str, days: u32) -> anyhow::Result<String> {
+        let mut state = self.local.aws.state();
+        let at = state.now() - f64::from(days) * DAY;
+        let pushed = state.ecr().push_made_up(repository, &[tag], at);
+        pushed.map_err(|error| anyhow!("{}: {}", error.code, error.message))
+    }
+
+    /// A lifecycle policy that would expire what is there, and one that does.
+    fn impact(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("a lifecycle change that ECR previews");
+        for n in 0..8 {
+            self.push("infrastructure", &format!("v1.0.{n}"), 8 - n)?;
+        }
+        let before = self.lifecycle("infrastructure")?;
+        let change = [("LifecycleScope", "repository"), ("InfrastructureLifecycleTagCount", "3")];
+        stack.refused(&[&change[..], &[("LifecycleImpactLimit", "4")]].concat())?;
+        self.contains(
+            "refused with the count and examples",
+            &stack.events()?,
+            "would expire 5 images, more than LifecycleImpactLimit 4 allows (v1.0.4, v1.0.3, v1.0.2, v1.0.1, v1.0.0)",
+        )?;
+        self.equal("the policy in force stands", &self.lifecycle("infrastructure")?, &before)?;
+        stack.deploy(&[&change[..], &[("LifecycleImpactLimit", "5")]].concat())?;
+        self.local.aws.advance(Duration::from_secs(1));
+        let listed = self.aws(&["ecr", "list-images", "--repository-name", "infrastructure"])?;
+        let ids = listed.pointer("/imageIds").and_then(Value::as_array).into_iter().flatten();
+        let mut left: Vec<String> = ids.map(|id| text(id, "/imageTag")).collect();
+        left.sort();
+        self.equal("ECR expires what it said", &left, &names(&["v1.0.5", "v1.0.6", "v1.0.7"]))?;
+        stack.deploy(&[
+            ("LifecycleScope", "component"),
+            ("InfrastructureLifecycleTagCount", "20"),
+            ("LifecycleImpactLimit", "50"),
+        ])?;
+        self.aws(&[
+            "ecr",
+            "batch-delete-image",
+            "--repository-name",
+            "infrastructure",
+            "--image-ids",
+            "imageTag=v1.0.5",
+            "imageTag=v1.0.6",
+            "imageTag=v1.0.7",
+        ])?;
+        Ok(())
+    }
+
+    fn update(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("an update of counts, scope, mutability and access");
+        let trust = json!({"Version": "2012-10-17", "Statement": []}).to_string();
+        self.aws(&[
+            "iam",
+            "create-role",
+            "--role-name",
+            "ci",
+            "--assume-role-policy-document",
+            &trust,
+        ])?;
+        let before = text(&self.repository("infrastructure")?, "/createdAt");
+        let role = format!("arn:aws:iam::{ACCOUNT}:role/ci");
+        stack.deploy(&[
+            ("InfrastructureLifecycleTagCount", "30"),
+            ("LifecycleScope", "repository"),
+            ("DeploymentsTagMutability", "IMMUTABLE"),
+            ("PullPrincipals", "210987654321"),
+            ("CiCdRoleArns", &role),
+        ])?;
+        self.equal(
+            "the same repository",
+            &text(&self.repository("infrastructure")?, "/createdAt"),
+            &before,
+        )?;
+        let lifecycle = self.lifecycle("infrastructure")?;
+        for prefix in ["v", "prod", "staging", "dev"] {
+            self.contains("a rule for each prefix", &lifecycle, &format!("\"tagPrefixList\":[\"{prefix}\"],\"countType\":\"imageCountMoreThan\",\"countNumber\":30"))?;
+        }
+        self.contains(
+            "one rule without prefixes",
+            &self.lifecycle("deployments")?,
+            "\"tagPatternList\":[\"*\"]",
+        )?;
+        let mutability = text(&self.repository("deployments")?, "/imageTagMutability");
+        self.equal("the mutability changed in place", &mutability.as_str(), &"IMMUTABLE")?;
+        let policy =
+            self.aws(&["ecr", "get-repository-policy", "--repository-name", "deployments"])?;
+        self.contains(
+            "the other account may pull",
+            &text(&policy, "/policyText"),
+            "arn:aws:iam::210987654321:root",
+        )?;
+        let arn = stack.outputs()?.value("EcrPushPullPolicyArn")?.to_owned();
+        self.equal("the policy is attached to the role", &self.attached("ci")?, &vec![arn])?;
+
+        stack.deploy(&[
+            ("CiCdRoleArns", ""),
+            ("PullPrincipals", ""),
+            ("LifecycleScope", "component"),
+        ])?;
+        self.equal("and detached again", &self.attached("ci")?, &Vec::new())
+    }
+
+    fn rename(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("a rename of a repository");
+        stack.deploy(&[("DeploymentsRepositoryName", "apps")])?;
+        self.equal(
+            "the empty old one is gone",
+            &self.repositories()?,
+            &names(&["apps", "infrastructure"]),
+        )?;
+        let outputs = stack.outputs()?;
+        self.contains("the output follows", outputs.value("DeploymentsRepositoryUri")?, "/apps")?;
+        let policy = self.policy(outputs.value("EcrPushPullPolicyArn")?)?.concat();
+        self.contains("the policy follows", &policy, "repository/apps")?;
+        stack.deploy(&[("DeploymentsRepositoryName", "deployments")])?;
+        self.equal("and back", &self.repositories()?, &names(&["deployments", "infrastructure"]))
+    }
+
+    fn refused_by_template(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("parameters that are refused before anything is deployed");
+        let before = stack.events()?;
+        for (parameter, value) in [
+            ("InfrastructureLifecycleTagCount", "0"),
+            ("InfrastructureRepositoryName", "Infrastructure"),
+            ("InfrastructureTagMutability", "SOMETIMES"),
+            ("OnRepositoryDelete", "delete"),
+            ("KmsKeyArn", "alias/mine"),
+            ("GitHubSubjects", "ref:refs/heads/*"),
+            ("GitHubRepository", "octo-org/images"),
+            ("EksServiceAccounts", "ci/*"),
+            ("PullPrincipals", "12345"),
+            ("CiCdRoleArns", "ci"),
+            ("DeploymentsRepositoryName", "infrastructure"),
+        ] {
+            let said = stack.refused(&[(parameter, value)])?;
+            let named = if value == "infrastructure" { "must differ" } else { parameter };
+            self.contains(&format!("{parameter}={value}"), &said, named)?;
+        }
+        self.equal("no event of it in the stack", &stack.events()?, &before)
+    }
+
+    fn refused_by_function(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("a policy that the function refuses, and its roll-back");
+        let settings =
+            |name: &str| Ok::<_, anyhow::Error>((self.repository(name)?, self.lifecycle(name)?));
+        let before = (settings("infrastructure")?, settings("deployments")?, stack.outputs()?);
+        stack.refused(&[
+            ("InfrastructureTagGrammar", "{component}-v{semvr}"),
+            ("InfrastructureLifecycleTagCount", "3"),
+            ("DeploymentsLifecycleUntaggedDays", "1"),
+        ])?;
+        let events = stack.events()?;
+        println!(
+            "{}",
+            events
+                .lines()
+                .take_while(|line| !line.starts_with("UPDATE_COMPLETE ecr-warden"))
+                .collect::<Vec<_>>()
+                .join("\n")
+        );
+        self.contains(
+            "the reason is in the stack's events",
+            &events,
+            "Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest known one is {semver}",
+        )?;
+        self.equal("rolled back cleanly", &stack.status()?.as_str(), &"UPDATE_ROLLBACK_COMPLETE")?;
+        let after = (settings("infrastructure")?, settings("deployments")?, stack.outputs()?);
+        self.equal("nothing has changed", &after, &before)
+    }
+
+    fn disable(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("CreateEcrRepositories=false, and back");
+        let policy = stack.outputs()?.value("EcrPushPullPolicyArn")?.to_owned();
+        self.push("infrastructure", "litellm-v1.80.5", 0)?;
+        stack.set("CreateEcrRepositories", "false")?;
+        self.equal(
+            "the one with an image is retained",
+            &self.repositories()?,
+            &names(&["infrastructure"]),
+        )?;
+        self.no_policy(&policy)?;
+        let outputs = stack.outputs()?;
+        self.equal("no governance", &outputs.value("Governance")?, &"[]")?;
+        let left = outputs.names();
+        self.equal(
+            "no outputs of repositories",
+            &left,
+            &names(&[
+                "AcceptedRisksParameter",
+                "AlertTopicArn",
+                "DashboardUrl",
+                "EcrLoginCommand",
+                "Governance",
+            ]),
+        )?;
+
+        let nobody = format!("arn:aws:iam::{ACCOUNT}:role/nobody");
+        stack.refused(&[
+            ("CreateEcrRepositories", "true"),
+            ("OnRepositoryDelete", "delete-with-images"),
+            ("CiCdRoleArns", &nobody),
+        ])?;
+        self.contains(
+            "a role that is not there",
+            &stack.events()?,
+            "attach it to nobody: NoSuchEntity",
+        )?;
+        self.equal("rolled back", &stack.status()?.as_str(), &"UPDATE_ROLLBACK_COMPLETE")?;
+        self.equal(
+            "the image outlives the roll-back",
+            &self.repositories()?,
+            &names(&["infrastructure"]),
+        )?;
+
+        stack.set("CreateEcrRepositories", "true")?;
+        self.equal(
+            "taken up again by its owner tag",
+            &self.repositories()?,
+            &names(&["deployments", "infrastructure"]),
+        )?;
+        let images = self.aws(&["ecr", "list-images", "--repository-name", "infrastructure"])?;
+        self.equal(
+            "with its image",
+            &text(&images, "/imageIds/0/imageTag").as_str(),
+            &"litellm-v1.80.5",
+        )
+    }
+
+    fn existing(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("a creation onto somebody else's repository, which fails");
+        self.aws(&["ecr", "create-repository", "--repository-name", "old"])?;
+        stack.refused(&[
+            ("InfrastructureRepositoryName", "old"),
+            ("DeploymentsRepositoryName", "old-apps"),
+        ])?;
+        self.contains(
+            "the reason is in the stack's events",
+            &stack.events()?,
+            "repository old exists already and was not made by ECR Warden",
+        )?;
+        self.equal("rolled back cleanly", &stack.status()?.as_str(), &"ROLLBACK_COMPLETE")?;
+        self.equal(
+            "the other one is gone, theirs is there",
+            &self.repositories()?,
+            &names(&["deployments", "infrastructure", "old"]),
+        )?;
+        let found = self.repository("old")?;
+        self.equal("as it was", &text(&found, "/imageTagMutability").as_str(), &"MUTABLE")?;
+        stack.delete()
+    }
+
+    fn adopt(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("the same creation, adopting it, and its deletion");
+        stack.deploy(&[
+            ("InfrastructureRepositoryName", "old"),
+            ("DeploymentsRepositoryName", "old-apps"),
+            ("OnExistingRepository", "adopt"),
+            ("OnRepositoryDelete", "delete-with-images"),
+            ("EnableEncryption", "false"),
+            ("GitHubOidcProviderArn", GITHUB),
+            ("GitHubRepository", "octo-org@1/images@2"),
+            ("EksOidcProviderArn", EKS),
+            ("EksServiceAccounts", "ci/kaniko,argocd/updater"),
+            ("Tracing", "Active"),
+        ])?;
+        self.roles(stack)?;
+        let found = self.repository("old")?;
+        self.equal(
+            "governed from now on",
+            &text(&found, "/imageTagMutability").as_str(),
+            &"IMMUTABLE",
+        )?;
+        self.contains("with a lifecycle policy", &self.lifecycle("old")?, "untagged")?;
+        let tags = self.aws(&[
+            "ecr",
+            "list-tags-for-resource",
+            "--resource-arn",
+            &text(&found, "/repositoryArn"),
+        ])?;
+        self.contains("said so by its tag", &tags.to_string(), "ecr-warden:adopted-by")?;
+        ensure!(!tags.to_string().contains("ecr-warden:owner"), "it is tagged as ours: {tags}");
+        stack.delete()?;
+        self.equal(
+            "the adopted one outlives the stack",
+            &self.repositories()?,
+            &names(&["deployments", "infrastructure", "old"]),
+        )
+    }
+
+    fn delete(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("the deletion of the first stack");
+        let policy = stack.outputs()?.value("EcrPushPullPolicyArn")?.to_owned();
+        stack.delete()?;
+        self.equal(
+            "what has an image stays",
+            &self.repositories()?,
+            &names(&["infrastructure", "old"]),
+        )?;
+        self.no_policy(&policy)?;
+        Ok(())
+    }
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}

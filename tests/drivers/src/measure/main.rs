@@ -1,0 +1,383 @@
+//! `cargo measure`: each function's release bootstrap beside a bare one, in one run.
+//!
+//! All figures but the sizes are ratios of medians: the processes take turns, so that what
+//! the machine does meanwhile falls on all of them alike. A start is from spawning the
+//! process to its first `GET /next`; an invocation is from handing out the event to its
+//! answer. The embedded AWS that ours call is not optimised, and its time is in theirs; a
+//! sweep calls an ECR that answers from memory instead, and so does what it is beside.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it measures is for reading")]
+#![expect(clippy::indexing_slicing, reason = "only of JSON, which takes any name")]
+
+mod still;
+mod sweep;
+mod tls;
+mod work;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Parser;
+use ecr_warden::arguments;
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
+use local_aws::lambda::Function;
+use local_aws::{ACCOUNT, LocalAws, REGION};
+
+/// What is shipped.
+const FUNCTIONS: [&str; 5] =
+    ["custom-resource", "image-push", "scan-complete", "image-sweep", "slack-notifier"];
+
+/// Measures each function, as it is shipped, beside a bare bootstrap; and sweeps beside a loop
+/// that only pages.
+#[derive(Parser)]
+#[command(name = "cargo measure", bin_name = "cargo measure")]
+struct Options {
+    /// Runs each benchmark once, with the bootstraps that `sam build` put into this folder: shows
+    /// that the benchmark works, and measures nothing
+    #[arg(long, value_name = "FOLDER")]
+    smoke: Option<PathBuf>,
+}
+
+/// The programs that are measured, and how often.
+struct Benchmark {
+    /// The bootstrap of a function of `sam build`, or else a program of a target folder.
+    programs: Programs,
+    /// Processes of each subject, and warm invocations of each process.
+    processes: usize,
+    warm: usize,
+    /// Sweeps: processes, invocations of each, and the sizes of the repository in thousands.
+    sweep_processes: usize,
+    sweep_invocations: usize,
+    sweep_thousands: &'static [usize],
+}
+
+/// Where the programs are.
+enum Programs {
+    /// As `cargo build --release` built them into this folder.
+    Release(PathBuf),
+    /// The functions as `sam build` built them, the others as this program was built.
+    Smoke { functions: PathBuf, others: PathBuf },
+}
+
+impl Programs {
+    /// Gives the path of a function or of a program that it is measured beside.
+    fn path(&self, name: &str) -> PathBuf {
+        match self {
+            Self::Release(folder) => folder.join(name),
+            Self::Smoke { functions, others } => match logical_id(name) {
+                Some(id) => functions.join(id).join("bootstrap"),
+                None => others.join(name),
+            },
+        }
+    }
+}
+
+/// The logical ID of a function in the template.
+fn logical_id(name: &str) -> Option<&'static str> {
+    match name {
+        "custom-resource" => Some("CustomResourceFunction"),
+        "image-push" => Some("ImagePushFunction"),
+        "scan-complete" => Some("ScanCompleteFunction"),
+        "image-sweep" => Some("ImageSweepFunction"),
+        "slack-notifier" => Some("SlackNotifierFunction"),
+        _ => None,
+    }
+}
+
+impl Benchmark {
+    fn new(options: &Options, root: &Path, target: &Path) -> anyhow::Result<Self> {
+        let Some(functions) = options.smoke.clone() else {
+            build(root)?;
+            return Ok(Self {
+                programs: Programs::Release(target.join("release")),
+                processes: 15,
+                warm: 20,
+                sweep_processes: 3,
+                sweep_invocations: 3,
+                sweep_thousands: &[20, 100],
+            });
+        };
+        let program = std::env::current_exe()?;
+        let others = program.parent().context("this program is in no folder")?.to_owned();
+        Ok(Self {
+            programs: Programs::Smoke { functions: functions.canonicalize()?, others },
+            processes: 1,
+            warm: 1,
+            sweep_processes: 1,
+            sweep_invocations: 1,
+            sweep_thousands: &[20],
+        })
+    }
+}
+
+/// What a function is given to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Work {
+    /// Of a repository that is gone: the custom resource asks ECR for it, and answers
+    /// CloudFormation. To the bare bootstrap it is an event like any other.
+    Deletion,
+    /// A push that conforms: judged, and no call.
+    Conforming,
+    /// A push that is quarantined: eight calls.
+    Quarantine,
+    /// A scan that found nothing that counts: two calls.
+    Clean,
+    /// A scan that found something new: six calls.
+    Findings,
+    /// A push in an hour that another one sweeps for: one call.
+    Swept,
+    /// An alert that goes to Slack: the webhook, and its secret at first.
+    Slack,
+}
+
+/// Each kind of work, and by which function.
+const WORKS: [(&str, Work); 7] = [
+    ("custom-resource", Work::Deletion),
+    ("image-push", Work::Conforming),
+    ("image-push", Work::Quarantine),
+    ("scan-complete", Work::Clean),
+    ("scan-complete", Work::Findings),
+    ("image-sweep", Work::Swept),
+    ("slack-notifier", Work::Slack),
+];
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> ExitCode {
+    let options = match arguments::parse::<Options>() {
+        Ok(options) => options,
+        Err(exit) => return exit,
+    };
+    match run(&options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\ncargo measure: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A program in one setting, and what was seen of it.
+struct Subject {
+    label: String,
+    function: Function,
+    work: Work,
+    start: Vec<Duration>,
+    first: Vec<Duration>,
+    warm: Vec<Duration>,
+}
+
+async fn run(options: &Options) -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let target = target.unwrap_or_else(|| root.join("target"));
+    let benchmark = Benchmark::new(options, &root, &target)?;
+    let aws = LocalAws::default();
+    let http = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await?;
+    // A folder of its own: another run may be under way.
+    let folder = target.join(format!("measure/{}", std::process::id()));
+    let tls = tls::serve(&aws, &folder).await?;
+
+    let slack = aws.slack().serve((Ipv4Addr::LOCALHOST, 0).into()).await?;
+    let webhook = work::prepare(&aws, slack.endpoint()).await?;
+    let bare = benchmark.programs.path("bare");
+    let mut subjects =
+        vec![subject("bare", &bare, Work::Deletion, http.endpoint(), None, &webhook)];
+    for (name, work) in WORKS {
+        let program = benchmark.programs.path(name);
+        let mut add = |over: &str, endpoint: &str, roots: &Path| {
+            let label = format!("{name}, {}{over}", work.label());
+            subjects.push(subject(&label, &program, work, endpoint, Some(roots), &webhook));
+        };
+        // What is not told where its roots are may look in more places than Lambda has.
+        let (roots, count) = &tls.system_roots;
+        add("HTTP", http.endpoint(), roots);
+        add("TLS, one root", &tls.endpoint, &tls.one_root);
+        add(&format!("TLS, {count} roots"), &tls.endpoint, roots);
+    }
+    for _ in 0..benchmark.processes {
+        for subject in &mut subjects {
+            observe(&aws, subject, benchmark.warm).await.with_context(|| subject.label.clone())?;
+        }
+    }
+    aws.lambda().stop();
+    let bare = print_times(&subjects, &benchmark)?;
+    sweep::measure(&aws, &benchmark, http.endpoint(), &tls.system_roots.0).await?;
+    std::fs::remove_dir_all(folder)?;
+    if options.smoke.is_some() {
+        println!("\nthis was a smoke run: its figures mean nothing");
+        return Ok(());
+    }
+    print_decisions(&root, bare)?;
+    print_sizes(&benchmark.programs)
+}
+
+/// Builds the functions as they are shipped, and the programs that they are measured beside.
+fn build(root: &Path) -> anyhow::Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // Apart from each other: built together, they would share their crates' features.
+    for packages in [&[][..], &["--package", "bare"], &["--package", "pager"]] {
+        let mut command = Command::new(&cargo);
+        command.args(["build", "--release", "--locked"]).args(packages).current_dir(root);
+        let built = command.status().context("running cargo")?;
+        let what = packages.last().unwrap_or(&"the functions");
+        ensure!(built.success(), "building {what} for release failed, as cargo says above");
+    }
+    Ok(())
+}
+
+fn subject(
+    label: &str,
+    program: &Path,
+    work: Work,
+    endpoint: &str,
+    roots: Option<&Path>,
+    webhook: &str,
+) -> Subject {
+    let mut environment = work::environment(webhook);
+    environment.insert("AWS_ENDPOINT_URL".to_owned(), endpoint.to_owned());
+    if let Some(roots) = roots {
+        environment.insert("SSL_CERT_FILE".to_owned(), roots.display().to_string());
+    }
+    let function = function(label, program, environment, Duration::from_secs(60));
+    let (start, first, warm) = (Vec::new(), Vec::new(), Vec::new());
+    Subject { label: label.to_owned(), function, work, start, first, warm }
+}
+
+fn function(
+    label: &str,
+    program: &Path,
+    environment: BTreeMap<String, String>,
+    timeout: Duration,
+) -> Function {
+    Function {
+        name: label.replace([',', ' '], "-"),
+        program: program.to_owned(),
+        handler: "bootstrap".to_owned(),
+        environment,
+        timeout,
+        memory_mb: 256,
+        account: ACCOUNT.to_owned(),
+        region: REGION.to_owned(),
+        retries: 0,
+        dead_letter: None,
+        on_failure: None,
+        reserved_concurrency: None,
+    }
+}
+
+/// One process: its start, its first invocation and its warm ones.
+async fn observe(aws: &LocalAws, subject: &mut Subject, warm: usize) -> anyhow::Result<()> {
+    // To make the function again ends the process that is warm, which is to be over before
+    // the next one starts.
+    aws.lambda().create(subject.function.clone());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let endpoint = subject.function.environment["AWS_ENDPOINT_URL"].clone();
+    for n in 0..=warm {
+        let event = subject.work.event(aws, &endpoint)?;
+        let invoked = aws.lambda().invoke(&subject.function.name, event).await?;
+        if let Some(error) = invoked.error {
+            bail!("{error}: {}\n{}", invoked.payload, invoked.log);
+        }
+        match invoked.cold_start {
+            Some(start) => {
+                subject.start.push(start);
+                subject.first.push(invoked.duration);
+            }
+            None => subject.warm.push(invoked.duration),
+        }
+        if subject.label != "bare" {
+            subject.work.check(aws).with_context(|| format!("invocation {n}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn median(times: &[Duration]) -> anyhow::Result<f64> {
+    let mut times: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().context("nothing was measured")
+}
+
+/// Prints them, and gives how many seconds a warm invocation of the bare one takes.
+fn print_times(subjects: &[Subject], benchmark: &Benchmark) -> anyhow::Result<f64> {
+    let Benchmark { processes, warm: warm_invocations, .. } = benchmark;
+    let medians = |subject: &Subject| -> anyhow::Result<[f64; 4]> {
+        let (start, first) = (median(&subject.start)?, median(&subject.first)?);
+        Ok([start, first, median(&subject.warm)?, start + first])
+    };
+    let bare = medians(subjects.first().context("nothing was measured")?)?;
+    let [start, first, warm, _] = bare.map(|seconds| seconds * 1_000.0);
+    println!(
+        "\nbeside a bare bootstrap, medians of {processes} processes with {warm_invocations} warm invocations each\n\
+         (here and now it took {start:.2} ms to start, {first:.2} ms first, {warm:.2} ms warm)\n"
+    );
+    println!(
+        "the aim: start and first event together within 4× of bare, where the event takes one call or none; each zip under 4 MB\n"
+    );
+    println!("{:<38}{:>8}{:>8}{:>8}{:>16}", "", "start", "first", "warm", "start + first");
+    for subject in subjects {
+        let found = medians(subject)?;
+        let ratios: Vec<f64> = found.iter().zip(bare).map(|(found, bare)| found / bare).collect();
+        if let [start, first, warm, both] = ratios[..] {
+            println!("{:<38}{start:>7.1}×{first:>7.1}×{warm:>7.1}×{both:>15.1}×", subject.label);
+        }
+    }
+    Ok(bare[2])
+}
+
+/// Decisions alone, as they are built to be shipped, beside a bare warm invocation.
+fn print_decisions(root: &Path, bare: f64) -> anyhow::Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    println!(
+        "\ndecisions alone, beside a bare warm invocation (the aim: the report within 2 ms, planning within 2 µs an image)\n"
+    );
+    for bench in ["judgement", "retention", "findings"] {
+        let arguments = ["bench", "--package", "warden-core", "--bench", bench, "--locked"];
+        let output = Command::new(&cargo).args(arguments).current_dir(root).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        for line in String::from_utf8(output.stdout)?.lines() {
+            let (name, nanoseconds) =
+                line.rsplit_once(' ').context("the benchmark printed no pair")?;
+            let seconds = nanoseconds.parse::<f64>()? / 1e9;
+            let microseconds = seconds * 1e6;
+            println!("{name:<38}{:>7.4}×  ({microseconds:.1} µs here and now)", seconds / bare);
+        }
+    }
+    Ok(())
+}
+
+/// Sizes in MB of 10⁶ bytes, stripped as they are shipped and deflated as a zip file is.
+fn print_sizes(programs: &Programs) -> anyhow::Result<()> {
+    println!("\n{:<38}{:>8}{:>8}", "MB", "binary", "zipped");
+    for name in ["bare"].into_iter().chain(FUNCTIONS) {
+        let binary = std::fs::read(programs.path(name))?;
+        let mut deflated = DeflateEncoder::new(Vec::new(), Compression::best());
+        deflated.write_all(&binary)?;
+        let zipped = deflated.finish()?.len();
+        let megabytes =
+            |bytes: usize| -> anyhow::Result<f64> { Ok(f64::from(u32::try_from(bytes)?) / 1e6) };
+        println!("{name:<38}{:>8.2}{:>8.2}", megabytes(binary.len())?, megabytes(zipped)?);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_in_the_arguments_is_told_with_the_nearest_option() {
+        let error = Options::try_parse_from(["measure", "--hlep"]).err().unwrap();
+        assert_eq!(
+            arguments::in_one_line(&error.to_string()),
+            "unexpected argument '--hlep' found; a similar argument exists: '--help'; \
+             Usage: cargo measure [OPTIONS]"
+        );
+    }
+}

@@ -1,0 +1,29 @@
+//! Whatever is sent to a function is read, or refused in words that people can read; and it is
+//! read the same every time.
+
+use std::fmt::Debug;
+
+use chrono::DateTime;
+use serde_json::Value;
+
+/// The errors are their whole text.
+fn check<T: Debug>(read: impl Fn() -> Result<T, String>) {
+    match (read(), read()) {
+        (Ok(one), Ok(other)) => assert_eq!(format!("{one:?}"), format!("{other:?}")),
+        (Err(one), Err(other)) => {
+            assert_eq!(one, other);
+            assert!(!one.is_empty() && one.len() < 10_000, "{one}");
+        }
+        _ => panic!("it is read at one time, and not at another"),
+    }
+}
+
+/// Runs the target on one input.
+pub fn run(bytes: &[u8]) {
+    let Ok(event) = serde_json::from_slice::<Value>(bytes) else { return };
+    let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
+    check(|| image_push::event::read(&event).map_err(|error| format!("{error:#}")));
+    check(|| scan_complete::event::read(&event).map_err(|error| format!("{error:#}")));
+    check(|| image_sweep::event::read(&event, "id", now).map_err(|error| format!("{error:#}")));
+    check(|| slack_notifier::message::read(&event).map_err(|error| format!("{error:#}")));
+}

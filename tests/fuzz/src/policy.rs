@@ -1,0 +1,52 @@
+//! Policies that anybody writes: an error names a property, and what is taken is one line that
+//! reads as the same, has a lifecycle policy, and judges any tag. The input is a policy, a list
+//! of them, or a request of CloudFormation with one among its properties.
+
+use serde_json::Value;
+use warden_core::lifecycle;
+use warden_core::policy::{MOST_BYTES, Policy};
+use warden_core::properties::{Invalid, Reader};
+use warden_core::tagging::judge;
+
+/// What is wrong is named, in a text that people can read to its end.
+fn check_error(Invalid(problems): &Invalid) {
+    assert!(!problems.is_empty());
+    assert!(problems.iter().all(|it| !it.property.is_empty() && !it.message.is_empty()));
+}
+
+fn check(policy: &Policy) {
+    let line = policy.normalised();
+    assert!(line.len() <= MOST_BYTES && !line.contains('\n'));
+    assert_eq!(Policy::parse(&line).as_ref(), Ok(policy));
+    let list = format!("[{line}]");
+    assert_eq!(Policy::parse_list(&list).as_deref(), Ok(std::slice::from_ref(policy)));
+    let document = lifecycle::document(policy);
+    let parsed: Value = serde_json::from_str(&document).expect("JSON");
+    assert!(parsed["rules"].is_array());
+    assert!(lifecycle::same_rules(&document, &document));
+    for tag in ["litellm-v1.80.5", "latest", "sha256-0", "quarantine-20260101-0-x", "é", ""] {
+        let _ = judge(policy, tag);
+    }
+}
+
+/// Runs the target on one input. Bytes that are not UTF-8 are skipped.
+pub fn run(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match Policy::parse(text) {
+        Ok(policy) => check(&policy),
+        Err(error) => check_error(&error),
+    }
+    match Policy::parse_list(text) {
+        Ok(policies) => policies.iter().for_each(check),
+        Err(error) => check_error(&error),
+    }
+    let Ok(request) = serde_json::from_str::<Value>(text) else { return };
+    let mut reader = Reader::new(&request["ResourceProperties"]);
+    let policy = Policy::read(&mut reader);
+    let problems = reader.finish();
+    match policy {
+        // What is known only to the custom resource is a problem here.
+        Some(policy) if problems.is_empty() => check(&policy),
+        _ => check_error(&Invalid(problems)),
+    }
+}

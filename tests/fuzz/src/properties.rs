@@ -1,0 +1,40 @@
+//! What CloudFormation sends, or somebody writes into a template: each resource's properties are
+//! taken whole, or refused with a reason that names one of them and fits into an answer.
+
+use custom_resource::exclusion;
+use custom_resource::push_pull;
+use custom_resource::repository::properties::{Desired, Previous};
+use custom_resource::request::Request;
+use custom_resource::response::Answer;
+use serde_json::Value;
+
+/// Runs the target on one input.
+pub fn run(bytes: &[u8]) {
+    let Ok(payload) = serde_json::from_slice::<Value>(bytes) else { return };
+    let Some(request) = Request::read(&payload) else { return };
+    let _ = request.kind();
+    let Ok(stack) = request.stack() else { return };
+    let _ = Previous::read(&request.old_properties);
+
+    let (properties, owner) = (&request.properties, request.owner());
+    let read = [
+        Desired::read(properties, &stack, owner.clone()).map(|desired| {
+            // What is taken is one line that reads the same, and goes into an answer whole.
+            let line = desired.policy.normalised();
+            assert!(line.len() <= 1_500 && !line.contains('\n'));
+        }),
+        push_pull::Desired::read(properties, &stack, owner).map(|_| ()),
+        exclusion::desired(properties, &stack).map(|_| ()),
+    ];
+    for refused in read.into_iter().filter_map(Result::err) {
+        assert!(refused.0.iter().all(|it| !it.property.is_empty() && !it.message.is_empty()));
+        let reason = refused.to_string();
+        let answer = Answer::failed(&request, "id".to_owned(), &reason);
+        // What CloudFormation has sent is sent back, however long it is.
+        let sent = [&request.stack_id, &request.request_id, &request.logical_resource_id];
+        if sent.iter().map(|it| it.len()).sum::<usize>() < 600 {
+            assert!(answer.body().len() <= 4_096, "{} bytes", answer.body().len());
+        }
+        assert!(serde_json::from_str::<Value>(&answer.body()).is_ok());
+    }
+}

@@ -1,0 +1,118 @@
+//! Alerts of whatever texts: within the limits of SNS and Amazon Q, JSON where they are to be
+//! JSON, and with nothing in them that hides what they say. The input is an alert's texts; or
+//! an event of SNS, whose alert is told again.
+
+use arbitrary::{Arbitrary, Unstructured};
+use serde_json::{Map, Value};
+use warden_alerts::{Alert, Remedy, Source, Subject};
+use warden_core::image::Tag;
+
+#[derive(Arbitrary, Debug, Default)]
+struct Texts {
+    kind: u8,
+    severity: u8,
+    title: String,
+    text: String,
+    account: String,
+    region: String,
+    repository: Option<String>,
+    component: Option<String>,
+    tags: Vec<String>,
+    remedies: Vec<(String, String)>,
+    details: Vec<(String, String)>,
+    /// So often is each text repeated.
+    times: u8,
+    id: String,
+    time: String,
+}
+
+const KINDS: [&str; 8] = [
+    "tag-violation",
+    "repository-violation",
+    "scan-findings",
+    "scan-resolved",
+    "scan-failed",
+    "risk-expiring",
+    "cleanup",
+    "self-audit",
+];
+const SEVERITIES: [&str; 5] = ["CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL"];
+
+fn alert(texts: Texts) -> Alert {
+    // Few need to be long, and those take their time.
+    let times = usize::from(texts.times.saturating_sub(200)) + 1;
+    let digest = format!("sha256:{}", "0a".repeat(32)).parse().expect("a digest");
+    let tags: Vec<Tag> = texts.tags.iter().filter_map(|tag| tag.parse().ok()).collect();
+    let details = texts.details.into_iter().map(|(name, value)| (name, Value::String(value)));
+    let remedy =
+        |(label, command): (String, String)| Remedy { label: label.repeat(times), command };
+    Alert {
+        kind: KINDS[usize::from(texts.kind) % KINDS.len()].parse().expect("a kind"),
+        severity: SEVERITIES[usize::from(texts.severity) % 5].parse().expect("a severity"),
+        title: texts.title.repeat(times),
+        text: texts.text.repeat(times),
+        account: texts.account.chars().take(12).collect(),
+        region: texts.region.chars().take(32).collect(),
+        repository: texts.repository.and_then(|it| it.parse().ok()),
+        component: texts.component.and_then(|it| it.parse().ok()),
+        image: Some(Subject { digest, tags }),
+        details: Map::from_iter(details),
+        remedies: texts.remedies.into_iter().map(remedy).collect(),
+        // An event's ID and time are EventBridge's own.
+        source: Source {
+            id: texts.id.chars().take(36).collect(),
+            time: texts.time.chars().take(32).collect(),
+        },
+    }
+}
+
+/// The texts of an alert that was told.
+fn told(event: &Value) -> Option<Texts> {
+    let message = event["Records"][0]["Sns"]["Message"].as_str()?;
+    let alert: Value = serde_json::from_str(message).ok()?;
+    let text = |name: &str| alert[name].as_str().unwrap_or_default().to_owned();
+    let remedies = alert["remedies"].as_array().into_iter().flatten();
+    let pair =
+        |it: &Value| Some((it["label"].as_str()?.to_owned(), it["command"].as_str()?.to_owned()));
+    Some(Texts {
+        title: text("title"),
+        text: text("text"),
+        repository: Some(text("repository")),
+        component: Some(text("component")),
+        remedies: remedies.filter_map(pair).collect(),
+        ..Texts::default()
+    })
+}
+
+/// Runs the target on one input.
+pub fn run(bytes: &[u8]) {
+    let event: Option<Value> = serde_json::from_slice(bytes).ok();
+    let told = event.as_ref().and_then(told);
+    let Some(texts) = told.or_else(|| Texts::arbitrary(&mut Unstructured::new(bytes)).ok()) else {
+        return;
+    };
+    let message = alert(texts).message();
+    assert!(message.body.len() <= 262_144, "{} bytes", message.body.len());
+    assert!((1..100).contains(&message.subject.len()), "{}", message.subject);
+    assert!(message.subject.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '));
+
+    let texts: Value = serde_json::from_str(&message.body).expect("JSON");
+    let protocol = |name: &str| texts[name].as_str().expect("a text");
+    let json: Value = serde_json::from_str(protocol("default")).expect("JSON");
+    assert_eq!(json["version"], 1);
+    let length = |value: &Value| value.as_str().expect("a text").chars().count();
+    assert!(length(&json["text"]) <= 8_000 && length(&json["title"]) <= 300);
+    let amazon_q: Value = serde_json::from_str(protocol("https")).expect("JSON");
+    assert_eq!(amazon_q["version"], "1.0");
+    let content = &amazon_q["content"];
+    assert!(length(&content["description"]) <= 8_000 && length(&content["title"]) <= 250);
+    let email = protocol("email");
+    let commands = json["remedies"].as_array().expect("a list");
+    for remedy in commands {
+        let command = remedy["command"].as_str().expect("a text");
+        assert!(!command.contains(char::is_control), "it is not what is seen");
+        assert!(email.contains(command), "it is not told by e-mail");
+    }
+    let shown = [&json["title"], &json["text"]].map(|it| it.as_str().expect("a text"));
+    assert!(!shown.concat().contains(|c: char| c.is_control() && c != '\n'));
+}
