@@ -12,7 +12,7 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use warden_core::grammar::{Conforming, Placeholder};
 use warden_core::image::{RepositoryName, Tag};
-use warden_core::policy::{Policy, TagEnforcement};
+use warden_core::policy::{Policies, Policy, TagEnforcement};
 use warden_core::properties::nearest;
 use warden_core::quarantine::Quarantine;
 use warden_core::tagging::{Verdict, Violation, judge};
@@ -42,6 +42,7 @@ const NOT_JUDGED: u8 = 2;
 
 /// Prints one line for each image, and an error on standard error for each image that could not
 /// be judged. The worst image decides the exit code.
+#[must_use]
 pub fn run(options: &Options) -> ExitCode {
     check_all(options).unwrap_or_else(|error| {
         print_error(&error);
@@ -73,7 +74,7 @@ fn check_all(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// Loads the policies of the repositories: at least one.
-fn load_policies(options: &Options) -> anyhow::Result<Vec<Policy>> {
+fn load_policies(options: &Options) -> anyhow::Result<Policies> {
     let (list, of) = match options.policy.as_deref() {
         None => {
             (crate::stack::governance(&options.stack)?, format!("of the stack {}", options.stack))
@@ -95,7 +96,7 @@ fn load_policies(options: &Options) -> anyhow::Result<Vec<Policy>> {
             (list?, of)
         }
     };
-    let policies = Policy::parse_list(&list)
+    let policies = Policies::parse(&list)
         .with_context(|| format!("the policy {of} is no output Governance of a stack"))?;
     ensure!(
         !policies.is_empty(),
@@ -156,15 +157,15 @@ impl FromStr for Image {
 
 /// What the policy of the image's repository says of it. Of an image of no repository that is
 /// known, nothing can be said.
-pub fn check(policies: &[Policy], image: &Image) -> anyhow::Result<Said> {
-    let of = |name: &RepositoryName| policies.iter().find(|it| it.repository_name == *name);
-    let policy = image.names.iter().find_map(of).with_context(|| unknown(policies, image))?;
+pub fn check(policies: &Policies, image: &Image) -> anyhow::Result<Said> {
+    let rule = image.names.iter().find_map(|name| policies.rule_for(name));
+    let policy = rule.with_context(|| unknown(policies, image))?;
     let (may_be_pushed, said) = say(policy, &image.tag);
     Ok(Said { may_be_pushed, line: format!("{}:{} {said}", policy.repository_name, image.tag) })
 }
 
-fn unknown(policies: &[Policy], image: &Image) -> String {
-    let known: Vec<&str> = policies.iter().map(|it| it.repository_name.as_str()).collect();
+fn unknown(policies: &Policies, image: &Image) -> String {
+    let known: Vec<&str> = policies.iter().map(|policy| policy.repository_name.as_str()).collect();
     let name = image.names.last().map_or("", RepositoryName::as_str);
     let nearest = nearest(name, &known).unwrap_or_default();
     format!(
@@ -236,7 +237,7 @@ mod tests {
     /// What is said of each image by the policy of the stack that the tests have, a line each;
     /// an exclamation mark stands before what does not let it be pushed.
     fn say(images: &[&str], expected: &Expect) {
-        let policies = Policy::parse_list(&crate::stack::tests::governance()).unwrap();
+        let policies = Policies::parse(&crate::stack::tests::governance()).unwrap();
         let line = |text: &&str| {
             let image: Image = match text.parse() {
                 Ok(image) => image,

@@ -74,7 +74,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_policy_is_an_output_among_others_as_the_stack_normalised_it() {
-        let policies = warden_core::policy::Policy::parse_list(&governance()).unwrap();
+        let policies = warden_core::policy::Policies::parse(&governance()).unwrap();
         let lines: Vec<String> = policies.iter().map(|policy| policy.normalised()).collect();
         assert_eq!(format!("[{}]", lines.join(",")), governance());
     }

@@ -1,7 +1,7 @@
 //! What functions are told in their environment. An error names the variable.
 
 use anyhow::{Context as _, bail};
-use warden_core::policy::Policy;
+use warden_core::policy::Policies;
 
 /// The variables.
 #[derive(Clone, Debug)]
@@ -28,9 +28,8 @@ impl Variables {
         }
     }
 
-    /// The policies of the repositories that are governed (`GOVERNANCE`), with everything that
-    /// is wrong with them.
-    pub fn policies(&self) -> anyhow::Result<Vec<Policy>> {
-        Policy::parse_list(self.value("GOVERNANCE")?).context("GOVERNANCE")
+    /// The policies of the governed repositories (`GOVERNANCE`). The error names every mistake.
+    pub fn policies(&self) -> anyhow::Result<Policies> {
+        Policies::parse(self.value("GOVERNANCE")?).context("GOVERNANCE")
     }
 }

@@ -9,10 +9,13 @@ pub mod event;
 mod failure;
 pub mod http;
 pub mod ledger;
+pub mod push;
 pub mod registry;
+mod serve;
 pub mod telemetry;
 
 pub use failure::Failure;
+pub use serve::{Invocation, serve};
 
 use std::error::Error;
 use std::fmt::Debug;

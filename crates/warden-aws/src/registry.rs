@@ -1,103 +1,234 @@
-//! ECR, as far as more than one function asks it the same.
+//! Amazon ECR, for every function: the only module that calls it.
+//!
+//! In reading order: [`Registry`] and single images here, [`mod@manifest`], `inventory` for all
+//! images of a repository, [`scan`], and [`repository`] for settings.
+
+pub mod manifest;
+pub mod repository;
+pub mod scan;
+
+mod inventory;
 
 use anyhow::{Context as _, bail};
+use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
-use aws_sdk_ecr::Client;
 use aws_sdk_ecr::types::{
-    DescribeImagesFilter, ImageDetail, ImageFailureCode, ImageIdentifier,
-    ImageStatus as WireStatus, ImageStatusFilter, ImageTagMutability, TargetStorageClass,
+    DescribeImagesFilter, ImageDetail, ImageFailure, ImageFailureCode, ImageIdentifier,
+    ImageStatus as WireStatus, ImageStatusFilter, TargetStorageClass,
 };
-use warden_core::image::{Digest, ImageStatus, RepositoryName, Tag};
+use chrono::{DateTime, Utc};
+use std::collections::HashMap;
+use warden_core::image::{Digest, Image, ImageStatus, RepositoryName, Tag};
 
-/// The image as it is now, if it is there, be it in the archive. One call.
-pub async fn image(
-    client: &Client,
-    repository: &RepositoryName,
-    digest: &Digest,
-) -> anyhow::Result<Option<ImageDetail>> {
-    let id = ImageIdentifier::builder().image_digest(digest.as_str()).build();
-    // Without a filter ECR may show active images only.
-    let any = DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
-    let describe = client.describe_images().repository_name(repository.as_str());
-    let described = crate::unless(describe.image_ids(id).filter(any).send().await, |error| {
-        error.is_image_not_found_exception() || error.is_repository_not_found_exception()
-    });
-    let described = described.with_context(|| format!("describing {repository}@{digest}"))?;
-    Ok(described.and_then(|described| described.image_details?.into_iter().next()))
+pub use self::manifest::Manifest;
+
+/// The most calls that are under way at once. ECR publishes no rate for most of its operations;
+/// the SDK waits longer after each throttled attempt.
+pub const CONCURRENT_CALLS: usize = 8;
+
+/// Something that must be read before an image may be removed, and cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct VisibilityError(pub String);
+
+/// An ECR client.
+#[derive(Debug)]
+pub struct Registry {
+    client: aws_sdk_ecr::Client,
 }
 
-/// Those of an image's tags that are some. ECR may take more for a tag than OCI does; what is
-/// none conforms to nothing.
-#[must_use]
-pub fn tags(of: Option<Vec<String>>) -> Vec<Tag> {
-    of.into_iter().flatten().filter_map(|tag| tag.try_into().ok()).collect()
+/// An image as `DescribeImages` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageDescription {
+    /// Its digest, tags, media type and status.
+    pub image: Image,
+    /// When its manifest was first pushed, if ECR says so.
+    pub pushed_at: Option<DateTime<Utc>>,
 }
 
-/// Where an image is.
+impl Registry {
+    /// Builds a client from this configuration.
+    #[must_use]
+    pub fn new(config: &SdkConfig) -> Self {
+        Self { client: aws_sdk_ecr::Client::new(config) }
+    }
+
+    /// Describes an image, archived or not. None if ECR does not know the image or its repository.
+    /// One call.
+    pub async fn image(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> anyhow::Result<Option<ImageDescription>> {
+        let describe = self.client.describe_images().repository_name(repository.as_str());
+        let describe = describe.image_ids(image_id(digest)).filter(any_status());
+        let described = crate::unless(describe.send().await, |error| {
+            error.is_image_not_found_exception() || error.is_repository_not_found_exception()
+        });
+        let described = described.with_context(|| format!("describing {repository}@{digest}"))?;
+        let detail = described.and_then(|output| output.image_details?.into_iter().next());
+        Ok(detail.map(|detail| ImageDescription {
+            pushed_at: detail.image_pushed_at.and_then(to_time),
+            image: Image {
+                digest: digest.clone(),
+                tags: parse_tags(detail.image_tags),
+                media_type: detail.image_manifest_media_type,
+                status: image_status(detail.image_status.as_ref()),
+            },
+        }))
+    }
+
+    /// Removes a tag from an image. Gives the digest of another image if that image lost the tag.
+    /// One call.
+    ///
+    /// The call names the tag alone, because AWS does not document which images a tag and a digest
+    /// together delete. The SDK does not retry it: after a lost answer, the tag may belong to
+    /// another image, and a second call would remove it from that image.
+    pub async fn untag(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        tag: &Tag,
+    ) -> anyhow::Result<Option<Digest>> {
+        let id = ImageIdentifier::builder().image_tag(tag.as_str()).build();
+        let delete = self.client.batch_delete_image().repository_name(repository.as_str());
+        let once = aws_sdk_ecr::config::Builder::new().retry_config(RetryConfig::disabled());
+        let delete = delete.image_ids(id).customize().config_override(once);
+        let deleted = delete.send().await.map_err(crate::explain)?;
+        for failure in deleted.failures() {
+            match failure.failure_code() {
+                Some(ImageFailureCode::ImageNotFound) => {}
+                _ => bail!("{}", failure_reason(failure)),
+            }
+        }
+        let removed = deleted.image_ids().iter().filter_map(|id| id.image_digest());
+        let other = removed.into_iter().find(|removed| *removed != digest.as_str());
+        other.map(|other| other.parse().context("ECR gave an invalid digest")).transpose()
+    }
+
+    /// Adds a tag to an image, by putting its manifest again. Adding a tag that the image has
+    /// changes nothing. One call.
+    pub async fn add_tag(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        manifest: &Manifest,
+        tag: &Tag,
+    ) -> anyhow::Result<()> {
+        let put = self
+            .client
+            .put_image()
+            .repository_name(repository.as_str())
+            .image_tag(tag.as_str())
+            .image_manifest(&manifest.text)
+            .set_image_manifest_media_type(manifest.media_type.clone())
+            // ECR then refuses a manifest whose digest is not the judged one.
+            .image_digest(digest.as_str());
+        crate::unless(put.send().await, |error| error.is_image_already_exists_exception())?;
+        Ok(())
+    }
+
+    /// Archives an image. An image that ECR does not know is not an error. One call.
+    pub async fn archive(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> anyhow::Result<()> {
+        self.set_storage_class(repository, digest, TargetStorageClass::Archive).await
+    }
+
+    /// Restores an image from the archive. An image that ECR does not know is not an error. One
+    /// call.
+    pub async fn restore(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> anyhow::Result<()> {
+        self.set_storage_class(repository, digest, TargetStorageClass::Standard).await
+    }
+
+    async fn set_storage_class(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        class: TargetStorageClass,
+    ) -> anyhow::Result<()> {
+        let update = self.client.update_image_storage_class().repository_name(repository.as_str());
+        let update = update.image_id(image_id(digest)).target_storage_class(class);
+        crate::unless(update.send().await, |error| error.is_image_not_found_exception())?;
+        Ok(())
+    }
+
+    /// Deletes at most 100 images, in this order. Gives each image that ECR did not delete, with
+    /// the reason; an image that ECR does not know counts as deleted. One call.
+    pub async fn delete(
+        &self,
+        repository: &RepositoryName,
+        digests: &[&Digest],
+    ) -> anyhow::Result<Vec<(Digest, String)>> {
+        let delete = self.client.batch_delete_image().repository_name(repository.as_str());
+        let delete = delete.set_image_ids(Some(digests.iter().copied().map(image_id).collect()));
+        let deleted = delete.send().await.map_err(crate::explain)?;
+        // An image counts as deleted only if the answer names it.
+        let mut not_deleted: HashMap<&str, String> = digests
+            .iter()
+            .map(|digest| (digest.as_str(), "ECR did not say that it is gone".to_owned()))
+            .collect();
+        for id in deleted.image_ids() {
+            not_deleted.remove(id.image_digest().unwrap_or_default());
+        }
+        for failure in deleted.failures() {
+            let digest = failure.image_id().and_then(|id| id.image_digest()).unwrap_or_default();
+            if failure.failure_code() == Some(&ImageFailureCode::ImageNotFound) {
+                not_deleted.remove(digest);
+            } else if let Some(reason) = not_deleted.get_mut(digest) {
+                *reason = format!("{digest} {}", failure_reason(failure));
+            }
+        }
+        let with_reason =
+            |digest: &&Digest| Some(((*digest).clone(), not_deleted.remove(digest.as_str())?));
+        Ok(digests.iter().filter_map(with_reason).collect())
+    }
+}
+
+fn image_id(digest: &Digest) -> ImageIdentifier {
+    ImageIdentifier::builder().image_digest(digest.as_str()).build()
+}
+
+/// Without a filter, `DescribeImages` may show active images only.
+fn any_status() -> DescribeImagesFilter {
+    DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build()
+}
+
+/// The code and the reason of a failure, as ECR words them.
+fn failure_reason(failure: &ImageFailure) -> String {
+    let code = failure.failure_code().map_or("it failed", |code| code.as_str());
+    format!("{code}: {}", failure.failure_reason().unwrap_or_default())
+}
+
+/// Parses the tags of an image. ECR may accept a tag that the OCI specification does not; such a
+/// tag matches no grammar and is left out.
 #[must_use]
-pub fn status(of: Option<&WireStatus>) -> ImageStatus {
-    match of {
-        // Before there was an archive there was no status.
+pub fn parse_tags(tags: Option<Vec<String>>) -> Vec<Tag> {
+    tags.into_iter().flatten().filter_map(|tag| tag.try_into().ok()).collect()
+}
+
+fn image_status(status: Option<&WireStatus>) -> ImageStatus {
+    match status {
+        // Images had no status before ECR had an archive.
         None | Some(WireStatus::Active) => ImageStatus::Active,
         Some(WireStatus::Activating) => ImageStatus::Activating,
-        // And what ECR may think of yet cannot be taken for active.
+        // A status that is newer than this code does not count as active.
         Some(_) => ImageStatus::Archived,
     }
 }
 
-/// Whether no tag of the repository can be moved, now. One call.
-pub async fn is_immutable(client: &Client, repository: &RepositoryName) -> anyhow::Result<bool> {
-    let describe = client.describe_repositories().repository_names(repository.as_str());
-    let described =
-        crate::unless(describe.send().await, |error| error.is_repository_not_found_exception());
-    let described = described.with_context(|| format!("describing {repository}"))?;
-    let found = described.and_then(|described| described.repositories?.into_iter().next());
-    let mutability = found.and_then(|found| found.image_tag_mutability);
-    Ok(mutability == Some(ImageTagMutability::Immutable))
+fn to_time(at: aws_sdk_ecr::primitives::DateTime) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(at.secs(), at.subsec_nanos())
 }
 
-/// Takes a tag away from an image. Gives another image, if it was that which lost the tag. One
-/// call.
-///
-/// By the tag alone: what a tag and a digest together would delete is not documented. And
-/// once: a tag that is gone is free to be another image's, which a second call, for an answer
-/// that was lost, would take it from.
-pub async fn untag(
-    client: &Client,
-    repository: &RepositoryName,
-    digest: &Digest,
-    tag: &Tag,
-) -> anyhow::Result<Option<Digest>> {
-    let id = ImageIdentifier::builder().image_tag(tag.as_str()).build();
-    let delete = client.batch_delete_image().repository_name(repository.as_str());
-    let once = aws_sdk_ecr::config::Builder::new().retry_config(RetryConfig::disabled());
-    let delete = delete.image_ids(id).customize().config_override(once);
-    let deleted = delete.send().await.map_err(crate::explain)?;
-    for failure in deleted.failures() {
-        match failure.failure_code() {
-            Some(ImageFailureCode::ImageNotFound) => {}
-            code => bail!(
-                "{}: {}",
-                code.map_or("it failed", |code| code.as_str()),
-                failure.failure_reason().unwrap_or_default()
-            ),
-        }
-    }
-    let removed = deleted.image_ids().iter().filter_map(|id| id.image_digest());
-    let other = removed.into_iter().find(|removed| *removed != digest.as_str());
-    other.map(|other| other.parse().context("ECR gave a digest that is none")).transpose()
-}
-
-/// Moves an image to the archive, or brings it back from there. One call.
-pub async fn move_to(
-    client: &Client,
-    repository: &RepositoryName,
-    digest: &Digest,
-    class: TargetStorageClass,
-) -> anyhow::Result<()> {
-    let id = ImageIdentifier::builder().image_digest(digest.as_str()).build();
-    let update = client.update_image_storage_class().repository_name(repository.as_str());
-    let updated = update.image_id(id).target_storage_class(class).send().await;
-    crate::unless(updated, |error| error.is_image_not_found_exception())?;
-    Ok(())
+/// Reads the digest of an image in an answer.
+fn digest_of(detail: &ImageDetail) -> anyhow::Result<Digest> {
+    let digest = detail.image_digest.as_deref().context("ECR gave no digest")?;
+    digest.parse().map_err(|error| anyhow::anyhow!("{error}, got {digest:?}"))
 }

@@ -192,33 +192,6 @@ impl Policy {
         }
     }
 
-    /// Reads the list of normalised policies that a function has in its environment. The
-    /// error names the place in the list, and everything wrong there.
-    pub fn parse_list(list: &str) -> Result<Vec<Self>, Invalid> {
-        let invalid =
-            |property: String, message: String| Invalid(vec![Problem { property, message }]);
-        let values: Vec<Value> = serde_json::from_str(list).map_err(|error| {
-            invalid("list".to_owned(), format!("expected a JSON list: {error}"))
-        })?;
-        let mut policies: Vec<Self> = Vec::new();
-        for (nth, value) in values.iter().enumerate() {
-            let policy = Self::of(value).map_err(|Invalid(problems)| {
-                let within = |problem: Problem| Problem {
-                    property: format!("[{nth}].{}", problem.property),
-                    ..problem
-                };
-                Invalid(problems.into_iter().map(within).collect())
-            })?;
-            let name = &policy.repository_name;
-            if policies.iter().any(|other| other.repository_name == *name) {
-                let message = format!("there are two policies for {name}");
-                return Err(invalid(format!("[{nth}].RepositoryName"), message));
-            }
-            policies.push(policy);
-        }
-        Ok(policies)
-    }
-
     /// Reads the policy's own properties among those of `reader`. `None`, or a policy that
     /// is not to be used, where `reader` holds problems afterwards.
     pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
@@ -327,6 +300,56 @@ fn retention(reader: &mut Reader<'_>, tag_count: u32) -> Option<Retention> {
         max_remove_percent,
         enforcement: enforcement?,
     })
+}
+
+/// The policies of the governed repositories, at most one for each repository.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Policies(Vec<Policy>);
+
+impl Policies {
+    /// Parses a JSON list of normalised policies, as a function has it in its environment. The
+    /// error names the place in the list, and every mistake there.
+    pub fn parse(list: &str) -> Result<Self, Invalid> {
+        let invalid =
+            |property: String, message: String| Invalid(vec![Problem { property, message }]);
+        let values: Vec<Value> = serde_json::from_str(list).map_err(|error| {
+            invalid("list".to_owned(), format!("expected a JSON list: {error}"))
+        })?;
+        let mut policies: Vec<Policy> = Vec::new();
+        for (nth, value) in values.iter().enumerate() {
+            let policy = Policy::of(value).map_err(|Invalid(problems)| {
+                let within = |problem: Problem| Problem {
+                    property: format!("[{nth}].{}", problem.property),
+                    ..problem
+                };
+                Invalid(problems.into_iter().map(within).collect())
+            })?;
+            let name = &policy.repository_name;
+            if policies.iter().any(|other| other.repository_name == *name) {
+                let message = format!("there are two policies for {name}");
+                return Err(invalid(format!("[{nth}].RepositoryName"), message));
+            }
+            policies.push(policy);
+        }
+        Ok(Self(policies))
+    }
+
+    /// Finds the policy of a repository. None if the repository is not governed.
+    #[must_use]
+    pub fn rule_for(&self, repository: &RepositoryName) -> Option<&Policy> {
+        self.0.iter().find(|policy| policy.repository_name == *repository)
+    }
+
+    /// The policies, in the order of the list.
+    pub fn iter(&self) -> impl Iterator<Item = &Policy> {
+        self.0.iter()
+    }
+
+    /// Whether no repository is governed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 #[cfg(test)]

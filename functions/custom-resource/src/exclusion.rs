@@ -7,9 +7,9 @@
 use std::fmt;
 
 use anyhow::Context as _;
-use aws_config::SdkConfig;
 use serde_json::Value;
 use tracing::{info, warn};
+use warden_aws::registry::Registry;
 use warden_core::properties::{Invalid, Reader};
 
 use crate::Context;
@@ -83,7 +83,7 @@ pub async fn provision(
     // The same always: a role that is another one is no other resource.
     physical_id.set(&request.owner());
     for action in &plan.actions {
-        if let Err(error) = once_known(|| context.exclusions.apply(action)).await {
+        if let Err(error) = once_known(|| apply(&context.registry, action)).await {
             // A role that is gone since must not keep a stack from going back.
             if !unknown(&error) || !rolling_back(context, request, false).await {
                 return Err(error.context(format!("pull-time exclusions: {action}")));
@@ -105,46 +105,18 @@ pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data
     let plan = plan(&[], &registered(&request.properties, &stack));
     info!("pull-time exclusions: {plan}");
     for action in &plan.actions {
-        once_permitted(|| context.exclusions.apply(action))
+        once_permitted(|| apply(&context.registry, action))
             .await
             .with_context(|| format!("pull-time exclusions: {action}"))?;
     }
     Ok(Data::new())
 }
 
-/// ECR, as far as the registry's list of exclusions goes.
-pub struct Exclusions {
-    client: aws_sdk_ecr::Client,
-}
-
-impl Exclusions {
-    /// A client of this configuration.
-    #[must_use]
-    pub fn new(config: &SdkConfig) -> Self {
-        Self { client: aws_sdk_ecr::Client::new(config) }
-    }
-
-    /// Carries out one action: the only place that changes the list.
-    async fn apply(&self, action: &Action) -> anyhow::Result<()> {
-        match action {
-            Action::Register(role) => {
-                let register = self.client.register_pull_time_update_exclusion();
-                let registered = register.principal_arn(role).send().await;
-                warden_aws::unless(registered, |error| {
-                    error.is_exclusion_already_exists_exception()
-                })?;
-            }
-            Action::Deregister(role) => {
-                let deregister = self.client.deregister_pull_time_update_exclusion();
-                let deregistered = deregister.principal_arn(role).send().await;
-                // What ECR takes for no role is not on its list either.
-                warden_aws::unless(deregistered, |error| {
-                    error.is_exclusion_not_found_exception()
-                        || error.is_invalid_parameter_exception()
-                })?;
-            }
-        }
-        Ok(())
+/// Carries out one action: the only place that changes the registry's list.
+async fn apply(registry: &Registry, action: &Action) -> anyhow::Result<()> {
+    match action {
+        Action::Register(role) => registry.exclude_pulls_of(role).await,
+        Action::Deregister(role) => registry.count_pulls_of(role).await,
     }
 }
 

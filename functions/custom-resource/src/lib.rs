@@ -25,11 +25,12 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, anyhow, bail};
 use aws_config::SdkConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{error, info};
 use warden_aws::http::Roots;
+use warden_aws::registry::Registry;
+use warden_aws::{Invocation, serve};
 use warden_core::properties::nearest;
 
 use crate::request::{Kind, PhysicalId, Request};
@@ -41,11 +42,9 @@ pub const TIME_TO_ANSWER: Duration = Duration::from_secs(15);
 /// The clients, built once.
 pub struct Context {
     /// Repositories.
-    pub registry: repository::Registry,
+    pub registry: Registry,
     /// IAM policies.
     pub policies: push_pull::Policies,
-    /// Whose pulls do not count.
-    pub exclusions: exclusion::Exclusions,
     /// What the stack is doing, asked only where it matters.
     pub cloudformation: aws_sdk_cloudformation::Client,
     /// What answers go out by.
@@ -56,29 +55,22 @@ impl Context {
     /// Clients of one configuration, and so of one HTTP client.
     pub fn new(config: &SdkConfig) -> anyhow::Result<Self> {
         Ok(Self {
-            registry: repository::Registry::new(config),
+            registry: Registry::new(config),
             policies: push_pull::Policies::new(config),
-            exclusions: exclusion::Exclusions::new(config),
             cloudformation: aws_sdk_cloudformation::Client::new(config),
             http: config.http_client().context("the configuration has no HTTP client")?,
         })
     }
 }
 
-/// Serves the Lambda runtime until it ends the process.
+/// Serves the Lambda runtime until Lambda ends the process. An invocation never fails: Lambda
+/// would send the request twice more.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
-    warden_aws::telemetry::init();
-    let context = Arc::new(Context::new(&warden_aws::config(Roots::AtStart).await)?);
-    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
-        let context = Arc::clone(&context);
-        async move {
-            let now = SystemTime::now();
-            let deadline = now + warden_aws::time_left(&event.context, now);
-            handle(&context, &event.payload, deadline).await;
-            // Never an error: Lambda would send the request twice more.
-            Ok::<(), lambda_runtime::Error>(())
-        }
-    }))
+    let build = |sdk: &SdkConfig| Context::new(sdk).map(Arc::new);
+    serve(Roots::AtStart, build, async |context, payload, Invocation { now, time_left, .. }| {
+        handle(context, &payload, SystemTime::from(now) + time_left).await;
+        Ok(())
+    })
     .await
 }
 

@@ -1,21 +1,24 @@
 //! `Custom::EcrRepository`: one repository, made, adopted, changed or let go.
 //!
-//! [`properties`] reads what is wanted, [`registry`] what is there, [`reconcile`] decides,
-//! and this module puts them in order. A repository made here carries an owner tag from the
+//! [`properties`] reads the desired repository, [`observe`] the repository as it is, [`reconcile`]
+//! decides, [`apply`] acts, and this module puts them in order. A repository made here carries an owner tag from the
 //! call that makes it; only with that tag is it ever removed.
 
+mod apply;
+mod observe;
 pub mod properties;
 pub mod pull;
 pub mod reconcile;
-pub mod registry;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use tracing::{info, warn};
+use warden_aws::registry::Registry;
 
+use self::apply::apply;
+use self::observe::{observe, observe_standing, preview_lifecycle};
 use self::properties::{Desired, Previous};
 use self::reconcile::{Claim, Impact, Lifecycle, Observed, Standing};
-pub use self::registry::Registry;
 use crate::Context;
 use crate::arn::RepositoryArn;
 use crate::request::{Kind, PhysicalId, Request};
@@ -44,7 +47,7 @@ pub async fn provision(
         Kind::Create | Kind::Delete => Claim::New,
     };
 
-    let observed = once_permitted(|| registry.observe(&arn)).await?;
+    let observed = once_permitted(|| observe(registry, &arn)).await?;
     let before = previous.of(&arn.name);
     if let Err(refusal) = reconcile::permit(&desired, &before, observed.as_ref(), claim) {
         // To refuse a roll-back would leave the stack stuck, and what it goes back to was
@@ -74,7 +77,7 @@ pub async fn provision(
         info!(repository.name = %arn.name, "the lifecycle policy before: {text}");
     }
     for action in &plan.actions {
-        once_permitted(|| registry.apply(&arn, action))
+        once_permitted(|| apply(registry, &arn, action))
             .await
             .with_context(|| format!("repository {}: {action}", arn.name))?;
     }
@@ -87,8 +90,7 @@ pub async fn provision(
     }
     let found = match observed {
         Some(found) => found,
-        None => registry
-            .observe(&arn)
+        None => observe(registry, &arn)
             .await?
             .context("the repository is gone right after it was made")?,
     };
@@ -98,10 +100,10 @@ pub async fn provision(
 
 fn attributes(desired: &Desired, found: &Observed) -> Data {
     let attributes = json!({
-        "Arn": found.arn,
+        "Arn": found.description.arn,
         "RepositoryName": desired.policy.repository_name,
-        "RepositoryUri": found.uri,
-        "RegistryId": found.registry_id,
+        "RepositoryUri": found.description.uri,
+        "RegistryId": found.description.registry_id,
         "Governance": desired.policy.normalised(),
     });
     match attributes {
@@ -118,7 +120,7 @@ async fn preview(
     desired: &Desired,
     arn: &RepositoryArn,
 ) -> anyhow::Result<Lifecycle> {
-    let previewed = context.registry.preview(&arn.name, &desired.lifecycle).await;
+    let previewed = preview_lifecycle(&context.registry, &arn.name, &desired.lifecycle).await;
     let refusal = match previewed
         .and_then(|impact: Impact| Ok(impact.within(desired.lifecycle_impact_limit)?))
     {
@@ -149,10 +151,10 @@ async fn remove_stray(
     if stray == *kept || stray.to_string() == physical {
         return Ok(());
     }
-    let standing = registry.standing(&stray).await?;
+    let standing = observe_standing(registry, &stray).await?;
     if let Some(action) = reconcile::removal(standing.as_ref(), &request.owner(), false).action {
         info!(repository.name = %stray.name, "{action}: left behind by a rename that failed");
-        registry.apply(&stray, &action).await?;
+        apply(registry, &stray, &action).await?;
     }
     Ok(())
 }
@@ -166,7 +168,7 @@ pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data
         info!("{id:?} is no repository of this account and region; nothing to remove");
         return Ok(Data::new());
     };
-    let standing = once_permitted(|| context.registry.standing(&arn)).await?;
+    let standing = once_permitted(|| observe_standing(&context.registry, &arn)).await?;
     let told_to = request.properties.get("OnDelete").and_then(Value::as_str);
     let mut with_images = told_to == Some("delete-with-images");
     if with_images && standing.as_ref().is_some_and(|standing| !standing.empty) {
@@ -183,7 +185,7 @@ pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data
     let removal = reconcile::removal(standing.as_ref(), &request.owner(), with_images);
     info!(repository.name = %arn.name, "repository {} of stack {}: {removal}", arn.name, stack.name);
     if let Some(action) = removal.action {
-        match once_permitted(|| context.registry.apply(&arn, &action)).await {
+        match once_permitted(|| apply(&context.registry, &arn, &action)).await {
             Err(error) if code(&error) == Some("RepositoryNotEmptyException") => {
                 warn!(repository.name = %arn.name, "an image arrived meanwhile, so the repository stays");
             }

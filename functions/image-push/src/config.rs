@@ -2,14 +2,14 @@
 
 use anyhow::anyhow;
 use warden_aws::environment::Variables;
-use warden_core::image::{RepositoryName, RepositoryPattern};
-use warden_core::policy::Policy;
+use warden_core::image::RepositoryPattern;
+use warden_core::policy::Policies;
 
 /// The configuration, valid as a whole.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The policies of the repositories that are governed (`GOVERNANCE`).
-    pub policies: Vec<Policy>,
+    pub policies: Policies,
     /// What names of repositories are like; none for any (`REPOSITORY_NAME_PATTERNS`).
     pub patterns: Vec<RepositoryPattern>,
     /// Where alerts go (`ALERT_TOPIC_ARN`).
@@ -36,12 +36,6 @@ impl Config {
             topic: variables.filled("ALERT_TOPIC_ARN")?,
             table: variables.filled("LEDGER_TABLE")?,
         })
-    }
-
-    /// The policy of a repository, if it is governed.
-    #[must_use]
-    pub fn policy(&self, repository: &RepositoryName) -> Option<&Policy> {
-        self.policies.iter().find(|policy| policy.repository_name == *repository)
     }
 }
 
@@ -75,8 +69,8 @@ mod tests {
     fn a_repository_without_a_policy_is_not_governed() {
         let config = read(&[]).unwrap();
         assert_eq!(config.patterns.len(), 2);
-        assert!(config.policy(&"infrastructure".parse().unwrap()).is_some());
-        assert!(config.policy(&"deployments".parse().unwrap()).is_none());
+        assert!(config.policies.rule_for(&"infrastructure".parse().unwrap()).is_some());
+        assert!(config.policies.rule_for(&"deployments".parse().unwrap()).is_none());
         let none = read(&[("GOVERNANCE", "[]"), ("REPOSITORY_NAME_PATTERNS", "")]).unwrap();
         assert!(none.policies.is_empty() && none.patterns.is_empty());
     }

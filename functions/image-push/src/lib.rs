@@ -11,32 +11,30 @@
 //! shorter than a claim's ([`warden_aws::ledger::LEASE`]), and that shorter than the minute. Time and
 //! the request's ID are arguments, for tests to set.
 //!
-//! In reading order: [`config`], [`event`], [`registry`], and [`handle`] here.
+//! In reading order: [`config`], and [`handle`] here.
 
 pub mod config;
-pub mod event;
-pub mod registry;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
-use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use tracing::{error, info};
 use warden_alerts::{About, Alert};
 use warden_aws::alerts::Topic;
 use warden_aws::http::Roots;
 use warden_aws::ledger::{Before, Claim, Fact, Ledger};
+use warden_aws::push::{ImagePush, read_push};
+use warden_aws::registry::{Manifest, Registry};
 use warden_aws::telemetry::Counts;
+use warden_aws::{Invocation, serve};
 use warden_core::enforcement::{Action, Plan, Step, plan, undo_archiving};
 use warden_core::graph::children;
-use warden_core::image::{Digest, Image, ImageStatus, Tag};
+use warden_core::image::{Digest, Image, ImageStatus, RepositoryName, Tag};
 use warden_core::policy::{Policy, TagEnforcement};
 use warden_core::tagging::{Verdict, Violation, is_expected, judge_image};
 
 use crate::config::Config;
-use crate::event::ImagePush;
-use crate::registry::{Manifest, Registry};
 
 /// What the rule of repositories' names is called where those of tags are
 /// [`warden_core::tagging::Rule`].
@@ -68,24 +66,19 @@ impl Context {
     }
 }
 
-/// Serves the Lambda runtime until it ends the process. A configuration that cannot be
-/// understood ends it before it begins.
+/// Serves the Lambda runtime until Lambda ends the process.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
-    warden_aws::telemetry::init();
-    let config = Config::read(std::env::vars())
-        .inspect_err(|error| error!("the function's environment: {error:#}"))?;
-    // Most pushes end without a call.
-    let context = &Context::new(config, &warden_aws::config(Roots::AtFirstCall).await);
-    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
-        let request_id = &event.context.request_id;
-        let handled = handle(context, &event.payload, request_id, Utc::now()).await;
-        handled.map_err(warden_aws::Failure::from)
-    }))
+    // Most pushes conform, and end without a call.
+    let roots = Roots::AtFirstCall;
+    let build = |sdk: &SdkConfig| Ok(Context::new(Config::read(std::env::vars())?, sdk));
+    serve(roots, build, async |context, payload, Invocation { request_id, now, .. }| {
+        handle(context, &payload, &request_id, now).await
+    })
     .await
 }
 
-/// What an invocation is about.
-struct Invocation<'a> {
+/// The push that an invocation judges.
+struct Judgement<'a> {
     context: &'a Context,
     push: &'a ImagePush,
     request_id: &'a str,
@@ -100,17 +93,17 @@ pub async fn handle(
     request_id: &str,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let Some(push) = event::read(payload)? else { return Ok(()) };
-    let invocation = Invocation { context, push: &push, request_id, now };
-    let governed = match context.config.policy(&push.about.repository) {
-        Some(policy) => invocation.govern(policy).await,
+    let Some(push) = read_push(payload)? else { return Ok(()) };
+    let judgement = Judgement { context, push: &push, request_id, now };
+    let governed = match context.config.policies.rule_for(&push.about.repository) {
+        Some(policy) => judgement.govern(policy).await,
         None => Ok(()),
     };
     // Neither stands in the other's way.
     let named = if is_expected(&context.config.patterns, &push.about.repository) {
         Ok(())
     } else {
-        invocation.tell_of_repository().await
+        judgement.tell_of_repository().await
     };
     match (governed, named) {
         (Err(one), Err(other)) => Err(one.context(format!("{other:#}; and"))),
@@ -118,7 +111,7 @@ pub async fn handle(
     }
 }
 
-impl Invocation<'_> {
+impl Judgement<'_> {
     /// Judges the push by its repository's policy, and notes of what index its images are.
     async fn govern(&self, policy: &Policy) -> anyhow::Result<()> {
         let About { repository, digest, .. } = &self.push.about;
@@ -207,12 +200,12 @@ impl Invocation<'_> {
             "{repository}:{tag} {}: {plan}",
             violation.reason,
         );
-        let hit = self.act(&image, manifest, &plan).await?;
+        let hit = self.act(manifest, &plan).await?;
         if plan.steps.contains(&Step::Archive) {
             let found = self.context.registry.image(repository, digest).await?;
             let undo = found.as_ref().map_or_else(
                 || Some(Plan { stands: true, ..Plan::gone() }),
-                |image| undo_archiving(policy, image, self.now.date_naive()),
+                |found| undo_archiving(policy, &found.image, self.now.date_naive()),
             );
             if let Some(undo) = undo {
                 info!(
@@ -224,7 +217,7 @@ impl Invocation<'_> {
                     action = %undo.action,
                     "{undo}",
                 );
-                self.act(&image, None, &undo).await?;
+                self.act(None, &undo).await?;
                 plan = undo;
             }
         }
@@ -251,13 +244,13 @@ impl Invocation<'_> {
             // What is only told is the push, whatever became of it.
             TagEnforcement::Report => Ok(Some((self.as_pushed(vec![tag.clone()]), false))),
             TagEnforcement::Archive => {
-                Ok(registry.image(repository, digest).await?.map(|image| (image, false)))
+                Ok(registry.image(repository, digest).await?.map(|found| (found.image, false)))
             }
             TagEnforcement::Quarantine => {
-                let image = registry.image(repository, digest);
-                let (image, is_immutable) =
-                    tokio::try_join!(image, registry.is_immutable(repository))?;
-                Ok(image.map(|image| (image, is_immutable)))
+                let found = registry.image(repository, digest);
+                let (found, is_immutable) =
+                    tokio::try_join!(found, registry.is_immutable(repository))?;
+                Ok(found.map(|found| (found.image, is_immutable)))
             }
         }
     }
@@ -276,7 +269,6 @@ impl Invocation<'_> {
     /// it was that which lost the tag.
     async fn act(
         &self,
-        image: &Image,
         manifest: Option<&Manifest>,
         plan: &Plan,
     ) -> anyhow::Result<Option<Digest>> {
@@ -289,7 +281,9 @@ impl Invocation<'_> {
         let manifest = manifest.or(read.as_ref());
         let mut hit = None;
         for step in &plan.steps {
-            let other = registry.apply(repository, image, manifest, step).await?;
+            let other = apply(registry, repository, digest, manifest, step)
+                .await
+                .with_context(|| format!("{repository}@{digest}: {step}"))?;
             if let Some(other) = &other {
                 // At once: what follows may be cut off.
                 error!(repository.name = %repository, image.digest = %other, "{step}: it was another image's");
@@ -331,6 +325,27 @@ impl Invocation<'_> {
         self.context.alerts.publish(alert).await?;
         self.context.ledger.settle(fact, self.request_id, Some(outcome), self.now).await
     }
+}
+
+/// Carries out one step of a plan. A step that was carried out before changes nothing. Gives the
+/// digest of another image if that image lost the tag.
+async fn apply(
+    registry: &Registry,
+    repository: &RepositoryName,
+    digest: &Digest,
+    manifest: Option<&Manifest>,
+    step: &Step,
+) -> anyhow::Result<Option<Digest>> {
+    match step {
+        Step::Add(tag) => {
+            let manifest = manifest.context("the image cannot be read any more")?;
+            registry.add_tag(repository, digest, manifest, tag).await?;
+        }
+        Step::Remove(tag) => return registry.untag(repository, digest, tag).await,
+        Step::Archive => registry.archive(repository, digest).await?,
+        Step::Restore => registry.restore(repository, digest).await?,
+    }
+    Ok(None)
 }
 
 /// Whether there is something to tell. A tag that is gone is news only if an attempt of ours,

@@ -20,7 +20,7 @@ use warden_core::policy::CleanupEnforcement;
 use warden_core::quarantine::Quarantine;
 use warden_core::retention::{Plan, Removal};
 
-use crate::registry::{AT_ONCE, Registry};
+use warden_aws::registry::{CONCURRENT_CALLS, Registry};
 
 /// The most images of a call that deletes, or looks again.
 const BATCH: usize = 100;
@@ -209,7 +209,7 @@ impl<'a> Act<'a> {
         for all in self.groups() {
             let group = self.unchanged(all.clone(), &stays, done).await;
             let units = group.into_iter().map(|removal| self.archive_unit(removal));
-            let units: Vec<Done> = stream::iter(units).buffered(AT_ONCE).collect().await;
+            let units: Vec<Done> = stream::iter(units).buffered(CONCURRENT_CALLS).collect().await;
             for unit in units {
                 done.removed.extend(unit.removed);
                 done.failed.extend(unit.failed);
@@ -293,7 +293,7 @@ impl<'a> Act<'a> {
         }
         // It may have been there before: ECR takes what refers to an image along.
         let found = self.registry.image(self.repository, digest).await?;
-        Ok(found.is_none_or(|image| image.status == ImageStatus::Archived))
+        Ok(found.is_none_or(|found| found.image.status == ImageStatus::Archived))
     }
 
     /// Takes quarantine tags away, each after a look at what stays: ECR deletes an image with
@@ -325,7 +325,7 @@ impl<'a> Act<'a> {
 
     async fn untag_one(&self, digest: &Digest, tag: &Tag) -> anyhow::Result<bool> {
         let policy = self.plan.policy;
-        let Some(image) = self.registry.image(self.repository, digest).await? else {
+        let Some(found) = self.registry.image(self.repository, digest).await? else {
             return Ok(false);
         };
         let conforms = |other: &Tag| {
@@ -333,7 +333,8 @@ impl<'a> Act<'a> {
             Quarantine::read(other).is_none()
                 && grammar.conforming(self.repository, other).is_some()
         };
-        if !image.tags.contains(tag) || !image.tags.iter().any(conforms) {
+        let tags = &found.image.tags;
+        if !tags.contains(tag) || !tags.iter().any(conforms) {
             return Ok(false);
         }
         if let Some(other) = self.registry.untag(self.repository, digest, tag).await? {

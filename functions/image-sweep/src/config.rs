@@ -2,8 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use warden_aws::environment::Variables;
-use warden_core::image::RepositoryName;
-use warden_core::policy::Policy;
+use warden_core::policy::Policies;
 
 /// Where the function is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +21,7 @@ pub struct Place {
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The policies of the repositories that are governed (`GOVERNANCE`).
-    pub policies: Vec<Policy>,
+    pub policies: Policies,
     /// Where alerts go (`ALERT_TOPIC_ARN`).
     pub topic: String,
     /// The name of the ledger's table (`LEDGER_TABLE`).
@@ -53,12 +52,6 @@ impl Config {
                 other => bail!("SCAN_ON_PUSH: expected true or false, got {other:?}"),
             },
         })
-    }
-
-    /// The policy of a repository, if it is governed.
-    #[must_use]
-    pub fn policy(&self, repository: &RepositoryName) -> Option<&Policy> {
-        self.policies.iter().find(|policy| policy.repository_name == *repository)
     }
 }
 

@@ -4,13 +4,12 @@
 
 use anyhow::bail;
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use warden_alerts::Source;
-use warden_aws::event::{deserialized, parsed, required, shown};
+use warden_aws::event::{deserialized, parsed, shown};
+use warden_aws::push::{ImagePush, read_push};
 use warden_core::image::{Digest, RepositoryName};
-
-const DETAIL_TYPE: &str = "ECR Image Action";
 
 /// Something to do about one repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,15 +35,6 @@ pub enum Wish {
     Explain(String),
     /// To do what the plan of this hash says, whatever speaks against it.
     Confirm(String),
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct Detail {
-    action_type: Option<String>,
-    result: Option<String>,
-    repository_name: Option<String>,
-    image_digest: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -91,23 +81,7 @@ pub fn read(
 }
 
 fn pushed(payload: &Value) -> anyhow::Result<Option<Order>> {
-    let event = warden_aws::event::read::<Detail>(payload)?;
-    if event.detail_type != DETAIL_TYPE {
-        bail!(
-            "the event: detail-type: expected {DETAIL_TYPE}, got {:?}",
-            shown(&event.detail_type)
-        );
-    }
-    let detail = &event.detail;
-    if detail.action_type.as_deref() != Some("PUSH") || detail.result.as_deref() != Some("SUCCESS")
-    {
-        return Ok(None);
-    }
-    let repository = required("detail.repository-name", detail.repository_name.as_ref())?;
-    let digest = required("detail.image-digest", detail.image_digest.as_ref())?;
-    Ok(Some(Order {
-        repository: parsed("detail.repository-name", repository)?,
-        wish: Wish::Pushed(parsed("detail.image-digest", digest)?),
-        source: warden_aws::event::origin(&event)?.source,
-    }))
+    let Some(ImagePush { about, .. }) = read_push(payload)? else { return Ok(None) };
+    let wish = Wish::Pushed(about.digest);
+    Ok(Some(Order { repository: about.repository, wish, source: about.source }))
 }

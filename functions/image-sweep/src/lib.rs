@@ -6,11 +6,11 @@
 //! is cut off the next one goes on, and tells what the last one did not get to tell.
 //!
 //! One run at a time in a repository, by a lease in the ledger; pushes have one an hour between
-//! them. What cannot be seen stops a run before the first removal ([`Blind`]). An error is how
+//! them. What cannot be seen stops a run before the first removal ([`VisibilityError`](warden_aws::registry::VisibilityError)). An error is how
 //! an attempt says that there is to be another: Lambda makes two more, and then hands the event
 //! to a queue. Time, the request's ID and the deadline are arguments, for tests to set.
 //!
-//! In reading order: [`config`], [`event`], [`registry`], [`in_use`], [`handle`] here, `sweep`
+//! In reading order: [`config`], [`event`], [`in_use`], [`handle`] here, `sweep`
 //! for a run, `act` for what changes a repository, `report`, `answer` and `stock` for what is
 //! said.
 
@@ -19,28 +19,24 @@ mod answer;
 pub mod config;
 pub mod event;
 pub mod in_use;
-pub mod registry;
 mod report;
 mod stock;
 mod sweep;
 
-use std::time::{Duration, SystemTime};
-
 use anyhow::{Context as _, bail};
 use aws_config::SdkConfig;
-use chrono::{DateTime, Utc};
-use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use tracing::{error, info};
 use warden_aws::alerts::Topic;
 use warden_aws::http::Roots;
 use warden_aws::ledger::{Begun, Ledger};
+use warden_aws::registry::Registry;
+use warden_aws::{Invocation, serve};
 use warden_core::image::RepositoryName;
 
 use crate::config::Config;
 use crate::event::Wish;
 use crate::in_use::Inspector;
-use crate::registry::Registry;
 use crate::sweep::Sweep;
 
 /// The configuration and the clients, built once.
@@ -72,35 +68,12 @@ impl Context {
     }
 }
 
-/// What has to be seen before anything is removed, and cannot be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Blind(pub String);
-
-/// The invocation, as Lambda tells of it.
-#[derive(Clone, Debug)]
-pub struct Invocation {
-    /// Its ID, the same in each of its attempts.
-    pub request_id: String,
-    /// How long it may take.
-    pub time_left: Duration,
-}
-
-/// Serves the Lambda runtime until it ends the process. A configuration that cannot be
-/// understood ends it before it begins.
+/// Serves the Lambda runtime until Lambda ends the process.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
-    warden_aws::telemetry::init();
-    let config = Config::read(std::env::vars())
-        .inspect_err(|error| error!("the function's environment: {error:#}"))?;
-    let context = &Context::new(config, &warden_aws::config(Roots::AtStart).await);
-    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
-        let invocation = Invocation {
-            time_left: warden_aws::time_left(&event.context, SystemTime::now()),
-            request_id: event.context.request_id,
-        };
-        let handled = handle(context, &event.payload, &invocation, Utc::now()).await;
-        handled.map_err(warden_aws::Failure::from)
-    }))
+    let build = |sdk: &SdkConfig| Ok(Context::new(Config::read(std::env::vars())?, sdk));
+    serve(Roots::AtStart, build, async |context, payload, invocation| {
+        handle(context, &payload, &invocation).await
+    })
     .await
 }
 
@@ -109,12 +82,12 @@ pub async fn handle(
     context: &Context,
     payload: &Value,
     invocation: &Invocation,
-    now: DateTime<Utc>,
 ) -> anyhow::Result<Value> {
-    let request_id = &invocation.request_id;
+    let Invocation { request_id, now, .. } = invocation;
+    let now = *now;
     let Some(order) = event::read(payload, request_id, now)? else { return Ok(Value::Null) };
     let repository = &order.repository;
-    let Some(policy) = context.config.policy(repository) else {
+    let Some(policy) = context.config.policies.rule_for(repository) else {
         if matches!(order.wish, Wish::Pushed(_)) {
             return Ok(Value::Null);
         }

@@ -22,9 +22,10 @@ use warden_core::retention::{Decided, Fate, Keep, Plan, Running, plan};
 use crate::act::carry_out;
 use crate::config::Place;
 use crate::event::Wish;
-use crate::registry::AT_ONCE;
 use crate::report::Workloads;
-use crate::{Blind, Context, Invocation, answer, report, stock};
+use crate::{Context, answer, report, stock};
+use warden_aws::Invocation;
+use warden_aws::registry::{CONCURRENT_CALLS, VisibilityError};
 
 /// What telling and ending a run takes, at most.
 const AFTERWARDS: Duration = Duration::from_secs(60);
@@ -193,9 +194,9 @@ impl<'a> Sweep<'a> {
     async fn running(&self) -> anyhow::Result<Running> {
         let days = self.policy.governance.retention.protect_pulled_within_days;
         let since = self.now - chrono::Duration::days(days.into());
-        let blind = |why: String| Blind(format!("what is in use cannot be seen: {why}"));
+        let blind = |why: String| VisibilityError(format!("what is in use cannot be seen: {why}"));
         let asked = tokio::try_join!(
-            self.context.registry.is_enhanced(),
+            self.context.registry.has_enhanced_scanning(),
             self.context.inspector.running(
                 &self.context.config.place.account,
                 self.repository,
@@ -268,7 +269,7 @@ impl<'a> Sweep<'a> {
             let named = named.inspect_err(|error| warn!("{error:#}")).unwrap_or_default();
             (digest, named)
         });
-        let named = stream::iter(named).buffered(AT_ONCE);
+        let named = stream::iter(named).buffered(CONCURRENT_CALLS);
         named.filter(|(_, named)| std::future::ready(!named.is_empty())).collect().await
     }
 
@@ -380,7 +381,7 @@ impl<'a> Sweep<'a> {
 
     /// Looks at what else is not as the policy says, and tells it when it changes.
     async fn audit(&self, plan: &Plan<'_>) -> anyhow::Result<()> {
-        let observed = self.context.registry.observe(self.repository).await?;
+        let observed = self.context.registry.audited_settings(self.repository).await?;
         let scan_on_push = self.context.config.scan_on_push;
         let is_scanned = scan_on_push && observed.scan_frequency != "MANUAL";
         let unscanned = if is_scanned { self.unscanned(plan).await? } else { vec![] };
@@ -423,7 +424,7 @@ impl<'a> Sweep<'a> {
                 anyhow::Ok((!is_scanned).then_some(nth))
             })
         });
-        let scans: Vec<_> = stream::iter(scans).buffered(AT_ONCE).collect().await;
+        let scans: Vec<_> = stream::iter(scans).buffered(CONCURRENT_CALLS).collect().await;
         let found = scans.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
         Ok(found.into_iter().flatten().collect())
     }
@@ -441,6 +442,6 @@ impl<'a> Sweep<'a> {
 
 /// What cannot be seen; other errors are errors.
 fn blind(error: anyhow::Error) -> anyhow::Result<String> {
-    let Blind(why) = error.downcast::<Blind>()?;
+    let VisibilityError(why) = error.downcast::<VisibilityError>()?;
     Ok(why)
 }

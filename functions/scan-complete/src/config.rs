@@ -1,14 +1,13 @@
 //! What the function is told in its environment.
 
 use warden_aws::environment::Variables;
-use warden_core::image::RepositoryName;
-use warden_core::policy::Policy;
+use warden_core::policy::Policies;
 
 /// The configuration, valid as a whole.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The policies of the repositories that are governed (`GOVERNANCE`).
-    pub policies: Vec<Policy>,
+    pub policies: Policies,
     /// Where alerts go (`ALERT_TOPIC_ARN`).
     pub topic: String,
     /// The name of the ledger's table (`LEDGER_TABLE`).
@@ -27,11 +26,5 @@ impl Config {
             table: variables.filled("LEDGER_TABLE")?,
             parameter: variables.filled("ACCEPTED_RISKS_PARAMETER")?,
         })
-    }
-
-    /// The policy of a repository, if it is governed.
-    #[must_use]
-    pub fn policy(&self, repository: &RepositoryName) -> Option<&Policy> {
-        self.policies.iter().find(|policy| policy.repository_name == *repository)
     }
 }

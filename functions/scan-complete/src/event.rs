@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use warden_alerts::About;
 use warden_aws::event::{Origin, deserialized, origin, parsed, required, shown};
+use warden_aws::registry::scan::parse_availability;
 use warden_core::findings::{Counts, Finding, Level, Package, link};
 use warden_core::image::Tag;
 
@@ -156,7 +157,7 @@ fn scan(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>> {
             digest: parsed("detail.image-digest", &digest)?,
             source,
         },
-        tags: warden_aws::registry::tags(detail.image_tags),
+        tags: warden_aws::registry::parse_tags(detail.image_tags),
         said,
     }))
 }
@@ -195,12 +196,12 @@ fn finding(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>>
     };
     Ok(Some(ImageScan {
         about,
-        tags: warden_aws::registry::tags(image.image_tags),
+        tags: warden_aws::registry::parse_tags(image.image_tags),
         said: Said::Finding {
             finding: Finding {
                 packages: packages.take(20).collect(),
-                exploit: yes(detail.exploit_available.as_deref()),
-                fix: yes(detail.fix_available.as_deref()),
+                exploit: parse_availability(detail.exploit_available.as_deref()),
+                fix: parse_availability(detail.fix_available.as_deref()),
                 epss: detail.epss.and_then(|epss| epss.score),
                 in_use: image.in_use_count,
                 url: vulnerability.source_url.as_deref().and_then(link),
@@ -209,15 +210,6 @@ fn finding(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>>
             is_active: detail.status.as_deref() == Some("ACTIVE"),
         },
     }))
-}
-
-/// Inspector's `YES`, `PARTIAL` and `NO`.
-pub(crate) fn yes(word: Option<&str>) -> Option<bool> {
-    match word? {
-        "YES" | "PARTIAL" => Some(true),
-        "NO" => Some(false),
-        _ => None,
-    }
 }
 
 /// The counts, if they are some. Inspector has their sum among them.

@@ -10,29 +10,28 @@
 //! shorter than a claim's ([`warden_aws::ledger::LEASE`]), and that shorter than the minute. Time and
 //! the request's ID are arguments, for tests to set.
 //!
-//! In reading order: [`config`], [`event`], [`registry`], [`risks`], [`handle`] here, `scan` for
+//! In reading order: [`config`], [`event`], [`risks`], [`handle`] here, `scan` for
 //! what becomes of a scan, and `round` for what is seen to once a day.
 
 pub mod config;
 pub mod event;
-pub mod registry;
 pub mod risks;
 mod round;
 mod scan;
 
 use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
-use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use tracing::{error, info};
 use warden_alerts::{Alert, Place};
 use warden_aws::alerts::Topic;
 use warden_aws::http::Roots;
 use warden_aws::ledger::{Before, Claim, Fact, Ledger};
+use warden_aws::registry::Registry;
+use warden_aws::{Invocation, serve};
 
 use crate::config::Config;
 use crate::event::Event;
-use crate::registry::Registry;
 use crate::risks::Risks;
 
 /// The configuration and the clients, built once.
@@ -64,18 +63,12 @@ impl Context {
     }
 }
 
-/// Serves the Lambda runtime until it ends the process. A configuration that cannot be
-/// understood ends it before it begins.
+/// Serves the Lambda runtime until Lambda ends the process.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
-    warden_aws::telemetry::init();
-    let config = Config::read(std::env::vars())
-        .inspect_err(|error| error!("the function's environment: {error:#}"))?;
-    let context = &Context::new(config, &warden_aws::config(Roots::AtStart).await);
-    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
-        let request_id = &event.context.request_id;
-        let handled = handle(context, &event.payload, request_id, Utc::now()).await;
-        handled.map_err(warden_aws::Failure::from)
-    }))
+    let build = |sdk: &SdkConfig| Ok(Context::new(Config::read(std::env::vars())?, sdk));
+    serve(Roots::AtStart, build, async |context, payload, Invocation { request_id, now, .. }| {
+        handle(context, &payload, &request_id, now).await
+    })
     .await
 }
 
@@ -91,7 +84,7 @@ pub async fn handle(
     match event::read(payload)? {
         None => Ok(()),
         Some(Event::Round(origin)) => round::handle(&teller, &origin).await,
-        Some(Event::Scan(scan)) => match context.config.policy(&scan.about.repository) {
+        Some(Event::Scan(scan)) => match context.config.policies.rule_for(&scan.about.repository) {
             Some(policy) => scan::Invocation::new(teller, policy, &scan).handle().await,
             None => Ok(()),
         },

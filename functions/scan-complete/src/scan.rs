@@ -21,7 +21,7 @@ use warden_core::risks::AcceptedRisk;
 use self::version::Version;
 use crate::Teller;
 use crate::event::{ImageScan, Said};
-use crate::registry::Details;
+use warden_aws::registry::scan::ScanFindings;
 
 /// For how long the events of single findings are gathered: they come by the hundred.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -185,15 +185,15 @@ impl<'a> Invocation<'a> {
     /// A scan that failed. If there are findings by now, it has been done again.
     async fn failed(&self, version: Version) -> anyhow::Result<()> {
         match self.details().await {
-            Details::Gone => {
+            ScanFindings::Gone => {
                 self.is_gone();
                 Ok(())
             }
-            Details::Found(..) => self.found(version, &[]).await,
-            Details::None { status, description } => {
+            ScanFindings::Found(..) => self.found(version, &[]).await,
+            ScanFindings::NotScanned { status, description } => {
                 self.tell_of_failure(&version, &status, description.as_deref()).await
             }
-            Details::Unread(why) => {
+            ScanFindings::Unread(why) => {
                 let why = format!("the reason could not be read: {why}");
                 self.tell_of_failure(&version, "FAILED", Some(&why)).await
             }
@@ -220,10 +220,10 @@ impl<'a> Invocation<'a> {
         Ok(())
     }
 
-    async fn details(&self) -> Details {
+    async fn details(&self) -> ScanFindings {
         let About { repository, digest, .. } = &self.scan.about;
         let details = self.teller.context.registry.findings(repository, digest).await;
-        if let Details::Unread(why) = &details {
+        if let ScanFindings::Unread(why) = &details {
             warn!(
                 repository.name = %repository, image.digest = %digest,
                 "the findings of {repository}@{digest} could not be read: {why}"
@@ -292,7 +292,7 @@ impl<'a> Invocation<'a> {
         let details = self.details().await;
         let own = match &details {
             // Of an index it is the index that people push.
-            Details::Found(_, pushed) if version.digest == *image => *pushed,
+            ScanFindings::Found(_, pushed) if version.digest == *image => *pushed,
             _ => None,
         };
         let (found, unread) = match self.known(details, heard)? {
@@ -332,7 +332,7 @@ impl<'a> Invocation<'a> {
     }
 
     /// What is known of the scan, by ECR and by events.
-    fn known(&self, details: Details, heard: &[Heard]) -> anyhow::Result<Known> {
+    fn known(&self, details: ScanFindings, heard: &[Heard]) -> anyhow::Result<Known> {
         // Of each the last word.
         let mut last: BTreeMap<&str, &Heard> = BTreeMap::new();
         for heard in heard {
@@ -353,7 +353,7 @@ impl<'a> Invocation<'a> {
             })
             .collect();
         let why = match details {
-            Details::Found(mut found, _) => {
+            ScanFindings::Found(mut found, _) => {
                 // ECR may not show yet what an event of just now tells; and it has no EPSS.
                 for (heard, finding) in active {
                     let is_fresh = heard.at + FRESH > self.teller.now;
@@ -366,18 +366,20 @@ impl<'a> Invocation<'a> {
                 }
                 return Ok(Known::Found(Found::All(found)));
             }
-            Details::Gone => {
+            ScanFindings::Gone => {
                 self.is_gone();
                 return Ok(Known::Nothing);
             }
-            Details::None { status, description } => match (&self.scan.said, description) {
-                (Said::Complete(None), description) => {
-                    return Ok(Known::Failed(status, description));
+            ScanFindings::NotScanned { status, description } => {
+                match (&self.scan.said, description) {
+                    (Said::Complete(None), description) => {
+                        return Ok(Known::Failed(status, description));
+                    }
+                    (_, Some(description)) => format!("{status}: {description}"),
+                    (_, None) => status,
                 }
-                (_, Some(description)) => format!("{status}: {description}"),
-                (_, None) => status,
-            },
-            Details::Unread(why) => why,
+            }
+            ScanFindings::Unread(why) => why,
         };
         Ok(match &self.scan.said {
             Said::Finding { .. } if active.is_empty() => Known::Closed(why),

@@ -16,15 +16,14 @@ pub mod payload;
 pub mod text;
 pub mod webhook;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::bail;
 use aws_config::SdkConfig;
-use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use tokio::time::Instant;
-use tracing::error;
 use warden_aws::http::Roots;
+use warden_aws::{Invocation, serve};
 
 use crate::config::Config;
 use crate::message::Record;
@@ -47,19 +46,13 @@ impl Context {
     }
 }
 
-/// Serves the Lambda runtime until it ends the process. A configuration that cannot be
-/// understood ends it before it begins.
+/// Serves the Lambda runtime until Lambda ends the process.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
-    warden_aws::telemetry::init();
-    let config = Config::read(std::env::vars())
-        .inspect_err(|error| error!("the function's environment: {error:#}"))?;
-    let context = &Context::new(config, &warden_aws::config(Roots::AtStart).await)?;
-    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
-        let left = warden_aws::time_left(&event.context, SystemTime::now());
-        let until = Instant::now() + left.saturating_sub(TIME_TO_END);
-        let handled = handle(context, &event.payload, until).await;
-        handled.map_err(warden_aws::Failure::from)
-    }))
+    let build = |sdk: &SdkConfig| Context::new(Config::read(std::env::vars())?, sdk);
+    serve(Roots::AtStart, build, async |context, payload, Invocation { time_left, .. }| {
+        let until = Instant::now() + time_left.saturating_sub(TIME_TO_END);
+        handle(context, &payload, until).await
+    })
     .await
 }
 

@@ -22,7 +22,7 @@ fn check<T: Debug>(read: impl Fn() -> Result<T, String>) {
 pub fn run(bytes: &[u8]) {
     let Ok(event) = serde_json::from_slice::<Value>(bytes) else { return };
     let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
-    check(|| image_push::event::read(&event).map_err(|error| format!("{error:#}")));
+    check(|| warden_aws::push::read_push(&event).map_err(|error| format!("{error:#}")));
     check(|| scan_complete::event::read(&event).map_err(|error| format!("{error:#}")));
     check(|| image_sweep::event::read(&event, "id", now).map_err(|error| format!("{error:#}")));
     check(|| slack_notifier::message::read(&event).map_err(|error| format!("{error:#}")));

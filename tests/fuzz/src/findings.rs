@@ -55,7 +55,9 @@ fn scanned(scan: &Scan<'_>) -> Scanned {
     let findings = merged(scan.findings.iter().filter_map(finding));
     let found = if scan.is_counted {
         let mut counts = Counts::default();
-        findings.iter().for_each(|it| counts.add(it.level, 1));
+        for finding in &findings {
+            counts.add(finding.level, 1);
+        }
         assert_eq!(usize::try_from(counts.total()), Ok(findings.len()));
         Found::Counts(counts)
     } else {

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 use warden_core::lifecycle;
-use warden_core::policy::{MOST_BYTES, Policy};
+use warden_core::policy::{MOST_BYTES, Policies, Policy};
 use warden_core::properties::{Invalid, Reader};
 use warden_core::tagging::judge;
 
@@ -19,7 +19,8 @@ fn check(policy: &Policy) {
     assert!(line.len() <= MOST_BYTES && !line.contains('\n'));
     assert_eq!(Policy::parse(&line).as_ref(), Ok(policy));
     let list = format!("[{line}]");
-    assert_eq!(Policy::parse_list(&list).as_deref(), Ok(std::slice::from_ref(policy)));
+    let policies = Policies::parse(&list).expect("a normalised policy in a list");
+    assert!(policies.iter().eq([policy]));
     let document = lifecycle::document(policy);
     let parsed: Value = serde_json::from_str(&document).expect("JSON");
     assert!(parsed["rules"].is_array());
@@ -36,7 +37,7 @@ pub fn run(bytes: &[u8]) {
         Ok(policy) => check(&policy),
         Err(error) => check_error(&error),
     }
-    match Policy::parse_list(text) {
+    match Policies::parse(text) {
         Ok(policies) => policies.iter().for_each(check),
         Err(error) => check_error(&error),
     }

@@ -56,7 +56,7 @@ fn alert(texts: Texts) -> Alert {
         repository: texts.repository.and_then(|it| it.parse().ok()),
         component: texts.component.and_then(|it| it.parse().ok()),
         image: Some(Subject { digest, tags }),
-        details: Map::from_iter(details),
+        details: details.collect::<Map<_, _>>(),
         remedies: texts.remedies.into_iter().map(remedy).collect(),
         // An event's ID and time are EventBridge's own.
         source: Source {

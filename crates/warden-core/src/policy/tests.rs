@@ -195,13 +195,13 @@ fn there_are_as_many_prefixes_as_ecr_takes_rules_for() {
 
 #[test]
 fn a_list_names_the_place_of_a_mistake_and_no_repository_twice() {
-    let list = |policies: &[Value]| Policy::parse_list(&json!(policies).to_string());
+    let list = |policies: &[Value]| Policies::parse(&json!(policies).to_string());
     let guide = changed(GUIDE, &[]);
     let other = changed(GUIDE, &[("RepositoryName", "deployments".into())]);
-    let names = |policies: Vec<Policy>| -> Vec<String> {
+    let names = |policies: Policies| -> Vec<String> {
         policies.iter().map(|policy| policy.repository_name.to_string()).collect()
     };
-    assert_eq!(list(&[]).unwrap(), []);
+    assert!(list(&[]).unwrap().is_empty());
     assert_eq!(
         names(list(&[guide.clone(), other.clone()]).unwrap()),
         ["infrastructure", "deployments"]
@@ -227,7 +227,7 @@ fn a_list_names_the_place_of_a_mistake_and_no_repository_twice() {
     expect![
         "list: expected a JSON list: invalid type: map, expected a sequence at line 1 column 0"
     ]
-    .assert_eq(&Policy::parse_list("{}").unwrap_err().to_string());
+    .assert_eq(&Policies::parse("{}").unwrap_err().to_string());
 }
 
 #[test]

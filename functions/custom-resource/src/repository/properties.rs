@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use warden_aws::registry::repository::{Encryption, EncryptionType};
 use warden_core::image::{RepositoryName, Wildcard};
 use warden_core::keywords;
 use warden_core::lifecycle;
@@ -33,27 +34,6 @@ keywords!(
         DeleteWithImages = "delete-with-images",
     }
 );
-
-keywords!(
-    /// How images are encrypted at rest (ECR `encryptionType`).
-    EncryptionType {
-        /// With a key of Amazon S3.
-        Aes256 = "AES256",
-        /// With a key of AWS KMS.
-        Kms = "KMS",
-        /// With two layers of AWS KMS.
-        KmsDsse = "KMS_DSSE",
-    }
-);
-
-/// The encryption of a repository, which is settled when it is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Encryption {
-    /// The kind.
-    pub kind: EncryptionType,
-    /// The ARN of the key; absent for the one that AWS manages.
-    pub key: Option<String>,
-}
 
 /// What the properties ask for, valid as a whole.
 #[derive(Clone, Debug)]

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use warden_aws::registry::repository::{Encryption, Mutability, RepositoryDescription};
 use warden_core::image::Wildcard;
 use warden_core::lifecycle::same_rules;
-use warden_core::policy::TagMutability;
 
-use super::properties::{Desired, Encryption, OnExisting, Previous, RESERVED};
+use super::properties::{Desired, OnExisting, Previous, RESERVED};
 use super::pull;
 use crate::arn::{ADOPTED_TAG, OWNER_TAG};
 use crate::plan::Plan;
@@ -15,22 +15,10 @@ use crate::plan::Plan;
 /// A repository as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
-    /// Its ARN.
-    pub arn: String,
-    /// What images are pushed to and pulled from.
-    pub uri: String,
-    /// The account that holds it.
-    pub registry_id: String,
+    /// Its settings, as `DescribeRepositories` shows them.
+    pub description: RepositoryDescription,
     /// Whose it is.
     pub standing: Standing,
-    /// Whether tags can be moved; absent for a value that is newer than this code.
-    pub mutability: Option<TagMutability>,
-    /// The exceptions.
-    pub exclusion_filters: Vec<Wildcard>,
-    /// Whether each push is scanned.
-    pub scan_on_push: bool,
-    /// How it is encrypted.
-    pub encryption: Encryption,
     /// Its lifecycle policy.
     pub lifecycle: Option<String>,
     /// Its repository policy.
@@ -142,7 +130,7 @@ pub fn permit(
         return Err(Refusal::Exists { name, whose });
     }
 
-    let (wanted, found) = (&desired.encryption, &observed.encryption);
+    let (wanted, found) = (&desired.encryption, &observed.description.encryption);
     let key_differs = match &wanted.key {
         Some(key) => found.key.as_ref() != Some(key),
         // Without a key ECR took the one that AWS manages, whose ARN nobody wrote down. That
@@ -215,7 +203,7 @@ pub enum Action {
     /// Make it, with its owner tag.
     Create {
         /// Whether tags can be moved, and the exceptions.
-        mutability: (TagMutability, Vec<Wildcard>),
+        mutability: Mutability,
         /// Whether each push is scanned.
         scan_on_push: bool,
         /// For good.
@@ -228,7 +216,7 @@ pub enum Action {
     /// Remove resource tags.
     Untag(Vec<String>),
     /// Set whether tags can be moved, and the exceptions.
-    SetMutability(TagMutability, Vec<Wildcard>),
+    SetMutability(Mutability),
     /// Set whether each push is scanned.
     SetScanOnPush(bool),
     /// Put the repository policy.
@@ -277,11 +265,13 @@ pub fn plan(
         }
         let (wanted, filters) = mutability;
         let set = |filters: &[Wildcard]| filters.iter().cloned().collect::<BTreeSet<_>>();
-        if observed.mutability != Some(wanted) || set(&observed.exclusion_filters) != set(&filters)
+        let description = &observed.description;
+        if description.mutability != Some(wanted)
+            || set(&description.exclusion_filters) != set(&filters)
         {
-            actions.push(Action::SetMutability(wanted, filters));
+            actions.push(Action::SetMutability((wanted, filters)));
         }
-        if observed.scan_on_push != desired.scan_on_push {
+        if description.scan_on_push != desired.scan_on_push {
             actions.push(Action::SetScanOnPush(desired.scan_on_push));
         }
     } else {
@@ -337,15 +327,6 @@ pub fn removal(standing: Option<&Standing>, owner: &str, with_images: bool) -> R
     }
 }
 
-impl fmt::Display for Encryption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.key {
-            Some(key) => write!(f, "{} ({key})", self.kind),
-            None => write!(f, "{}", self.kind),
-        }
-    }
-}
-
 impl fmt::Display for Removal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.reason)
@@ -368,7 +349,7 @@ impl fmt::Display for Action {
                 write!(f, "tag it {}", tags.join(", "))
             }
             Self::Untag(keys) => write!(f, "remove its tags {}", keys.join(", ")),
-            Self::SetMutability(mutability, filters) => {
+            Self::SetMutability((mutability, filters)) => {
                 write!(f, "make its tags {mutability}{}", Except(filters))
             }
             Self::SetScanOnPush(true) => f.write_str("scan on push"),
@@ -400,7 +381,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::repository::properties::EncryptionType;
+    use warden_aws::registry::repository::EncryptionType;
+    use warden_core::policy::TagMutability;
 
     const OWNER: &str =
         "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-0000/Repository";
@@ -424,17 +406,19 @@ mod tests {
     /// The repository that `desired` describes.
     fn observed(desired: &Desired) -> Observed {
         Observed {
-            arn: "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure".to_owned(),
-            uri: "123456789012.dkr.ecr.us-east-1.amazonaws.com/infrastructure".to_owned(),
-            registry_id: "123456789012".to_owned(),
+            description: RepositoryDescription {
+                arn: "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure".to_owned(),
+                uri: "123456789012.dkr.ecr.us-east-1.amazonaws.com/infrastructure".to_owned(),
+                registry_id: "123456789012".to_owned(),
+                mutability: Some(TagMutability::Immutable),
+                exclusion_filters: Vec::new(),
+                scan_on_push: true,
+                encryption: Encryption { kind: EncryptionType::Aes256, key: None },
+            },
             standing: Standing {
                 tags: [(OWNER_TAG.to_owned(), OWNER.to_owned())].into(),
                 empty: false,
             },
-            mutability: Some(TagMutability::Immutable),
-            exclusion_filters: Vec::new(),
-            scan_on_push: true,
-            encryption: Encryption { kind: EncryptionType::Aes256, key: None },
             lifecycle: Some(desired.lifecycle.clone()),
             policy: None,
         }

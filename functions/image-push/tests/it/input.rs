@@ -177,11 +177,11 @@ fn anything() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn no_event_makes_it_panic(anything in anything(), name in ".{0,20}", of in 0..8_usize) {
-        let _ = image_push::event::read(&anything);
+        let _ = warden_aws::push::read_push(&anything);
         // The same with one field of a good one replaced.
         let pointers = ["/id", "/time", "/detail", "/detail/image-tag", "/detail/image-digest",
             "/detail/repository-name", "/detail/manifest-media-type", "/detail/result"];
-        let _ = image_push::event::read(&with(pointers[of], anything));
-        let _ = image_push::event::read(&with(pointers[of], name.into()));
+        let _ = warden_aws::push::read_push(&with(pointers[of], anything));
+        let _ = warden_aws::push::read_push(&with(pointers[of], name.into()));
     }
 }

@@ -23,12 +23,13 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use chrono::{DateTime, Utc};
 use image_sweep::config::Config;
-use image_sweep::{Context, Invocation, handle};
+use image_sweep::{Context, handle};
 use local_aws::LocalAws;
 use local_aws::ecr::Time;
 use local_aws::inspector::Coverage;
 use local_aws::template::{Identity, Stack, Template};
 use serde_json::{Value, json};
+use warden_aws::Invocation;
 use warden_core::lifecycle;
 use warden_core::policy::Policy;
 
@@ -199,9 +200,9 @@ impl Function {
         request_id: &str,
         time_left: Duration,
     ) -> anyhow::Result<Value> {
-        let invocation = Invocation { request_id: request_id.to_owned(), time_left };
-        let now = self.aws.state().now();
-        handle(&self.context, event, &invocation, time(now)).await
+        let now = time(self.aws.state().now());
+        let invocation = Invocation { request_id: request_id.to_owned(), now, time_left };
+        handle(&self.context, event, &invocation).await
     }
 
     /// A run as a schedule orders it.

@@ -59,14 +59,14 @@ impl Invocation<'_> {
         let registry = &self.teller.context.registry;
         let mut note = self.teller.context.ledger.image(repository, digest).await?;
         if note.is_none() {
-            let Some(image) = registry.image(repository, digest).await? else {
+            let Some(found) = registry.image(repository, digest).await? else {
                 self.is_gone();
                 return Ok(None);
             };
             let mut waits = INDEX_COMES.iter();
-            let is_new = image.at.is_some_and(|at| at + JUST_NOW > self.teller.now);
+            let is_new = found.pushed_at.is_some_and(|at| at + JUST_NOW > self.teller.now);
             while note.is_none()
-                && image.tags.is_empty()
+                && found.image.tags.is_empty()
                 && is_new
                 && let Some(wait) = waits.next()
             {
@@ -74,7 +74,7 @@ impl Invocation<'_> {
                 note = self.teller.context.ledger.image(repository, digest).await?;
             }
             if note.is_none() {
-                let mut version = own(image.tags, image.at);
+                let mut version = own(found.image.tags, found.pushed_at);
                 if version.tags.is_empty() {
                     // It has lost the tag by which it was known.
                     let before: Vec<Tag> = before.cloned().into_iter().collect();
@@ -93,8 +93,8 @@ impl Invocation<'_> {
             && part == Part::Image
             && let Some(found) = registry.image(repository, &version.digest).await?
         {
-            (version.tag, version.component) = self.named(&found.tags);
-            version.tags = found.tags;
+            (version.tag, version.component) = self.named(&found.image.tags);
+            version.tags = found.image.tags;
         }
         Ok(Some(version))
     }
@@ -110,6 +110,6 @@ impl Invocation<'_> {
             self.is_gone();
         }
         // One that says no time was pushed before anything that does.
-        Ok(image.map(|image| image.at.unwrap_or_default()))
+        Ok(image.map(|found| found.pushed_at.unwrap_or_default()))
     }
 }

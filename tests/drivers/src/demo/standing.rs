@@ -8,7 +8,7 @@ use local_aws::LocalAws;
 use serde::Serialize;
 use serde_json::{Value, json};
 use warden_core::image::{Digest, Tag};
-use warden_core::policy::Policy;
+use warden_core::policy::{Policies, Policy};
 use warden_core::tagging::{Verdict, judge};
 
 use super::story::{Alert, Settings};
@@ -82,7 +82,7 @@ pub async fn ask_all(
     governance: &str,
     alerts: &[&Alert],
 ) -> anyhow::Result<Vec<Repository>> {
-    let policies = Policy::parse_list(governance).map_err(|invalid| anyhow!("{invalid}"))?;
+    let policies = Policies::parse(governance).map_err(|invalid| anyhow!("{invalid}"))?;
     let described = ask(aws, "DescribeRepositories", &json!({}))?;
     let names = described["repositories"].as_array().into_iter().flatten();
     let mut repositories = Vec::new();

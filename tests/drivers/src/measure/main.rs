@@ -377,7 +377,7 @@ mod tests {
         assert_eq!(
             arguments::in_one_line(&error.to_string()),
             "unexpected argument '--hlep' found; a similar argument exists: '--help'; \
-             Usage: cargo measure [OPTIONS]"
+             Usage: cargo measure --help"
         );
     }
 }

@@ -199,8 +199,8 @@ impl World {
                 let config = image_sweep::config::Config::read(variables)?;
                 let context = image_sweep::Context::new(config, sdk);
                 let request_id = request_id.to_owned();
-                let invocation = image_sweep::Invocation { request_id, time_left };
-                return image_sweep::handle(&context, event, &invocation, now).await;
+                let invocation = warden_aws::Invocation { request_id, now, time_left };
+                return image_sweep::handle(&context, event, &invocation).await;
             }
             Function::SlackNotifier => {
                 let config = slack_notifier::config::Config::read(variables)?;

@@ -1,30 +1,30 @@
-//! What EventBridge brings: `ECR Image Action`, as ECR really sends it
+//! Push events: `ECR Image Action`, as ECR sends it
 //! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>).
 
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use warden_alerts::About;
-use warden_aws::event::{Origin, origin, parsed, required, shown};
 use warden_core::graph::is_index;
 use warden_core::image::Tag;
 
+use crate::event::{self, Origin, origin, parsed, required, shown};
+
 const DETAIL_TYPE: &str = "ECR Image Action";
 
-/// An image that was pushed.
+/// A pushed image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImagePush {
-    /// What, where to, and who says so.
+    /// The image, its repository, and the event.
     pub about: About,
-    /// What it is called. None of a child of an index, or a signature.
+    /// The pushed tag. None for a child of an index or a signature pushed by digest.
     pub tag: Option<Tag>,
-    /// The media type of its manifest. Older events had none.
+    /// The media type of its manifest. Older events have none.
     pub media_type: Option<String>,
 }
 
 impl ImagePush {
-    /// Whether it is an image for several platforms. To know costs a call where the event
-    /// does not say.
+    /// Whether the image may be an index. Only a call can tell where the event has no media type.
     #[must_use]
     pub fn may_be_index(&self) -> bool {
         self.media_type.as_deref().is_none_or(is_index)
@@ -42,10 +42,10 @@ struct Detail {
     manifest_media_type: Option<String>,
 }
 
-/// Reads an event; none of what is no successful push. The error names the field that cannot
-/// be understood.
-pub fn read(payload: &Value) -> anyhow::Result<Option<ImagePush>> {
-    let event = warden_aws::event::read::<Detail>(payload)?;
+/// Reads a push event. None for an action that is not a successful push. The error names the
+/// field that is invalid.
+pub fn read_push(payload: &Value) -> anyhow::Result<Option<ImagePush>> {
+    let event = event::read::<Detail>(payload)?;
     if event.detail_type != DETAIL_TYPE {
         bail!(
             "the event: detail-type: expected {DETAIL_TYPE}, got {:?}",
@@ -57,7 +57,7 @@ pub fn read(payload: &Value) -> anyhow::Result<Option<ImagePush>> {
     {
         return Ok(None);
     }
-    // What is pushed without a tag comes with an empty one.
+    // ECR sends an empty tag for a push by digest.
     let tag = detail.image_tag.as_ref().filter(|tag| !tag.is_empty());
     let repository = required("detail.repository-name", detail.repository_name.as_ref())?;
     let digest = required("detail.image-digest", detail.image_digest.as_ref())?;

@@ -1,0 +1,104 @@
+//! All images of a repository.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::Context as _;
+use aws_sdk_ecr::types::ImageDetail;
+use warden_core::graph::{Inventory, Listed, is_index};
+use warden_core::image::{Digest, RepositoryName};
+
+use super::{Registry, any_status, digest_of, image_id, image_status, parse_tags, to_time};
+
+/// The most images of a page.
+const PAGE_SIZE: i32 = 1_000;
+
+/// The artifact types of container images (`artifactMediaType`).
+const IMAGE_CONFIG_TYPES: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
+impl Registry {
+    /// Lists every image of a repository, and which image needs which. A call for each 1,000
+    /// images, and one for each 100 indexes or missing subjects.
+    /// [`VisibilityError`](super::VisibilityError) if an index cannot be read.
+    pub async fn inventory(&self, repository: &RepositoryName) -> anyhow::Result<Inventory> {
+        let describe = self.client.describe_images().repository_name(repository.as_str());
+        let mut pages = describe.filter(any_status()).into_paginator().page_size(PAGE_SIZE).send();
+        let mut inventory = Inventory::default();
+        let mut seen: HashMap<Digest, usize> = HashMap::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(crate::explain);
+            let page = page.with_context(|| format!("listing the images of {repository}"))?;
+            for detail in page.image_details.into_iter().flatten() {
+                let image = listed(detail).with_context(|| format!("an image of {repository}"))?;
+                let place = seen.entry(image.digest.clone()).or_insert(inventory.images.len());
+                // An image that changes while the pages are read may be on two of them.
+                if let Some(seen) = inventory.images.get_mut(*place) {
+                    seen.merge(&image);
+                } else {
+                    inventory.images.push(image);
+                }
+            }
+        }
+        drop(seen);
+        let indexes: Vec<Digest> = inventory.needed_indexes().cloned().collect();
+        inventory.indexes = self.index_children(repository, &indexes).await?;
+        // An index that went since it was listed: its children then belong to no index, and stay.
+        let is_there =
+            |image: &Listed| !image.has_parts() || inventory.indexes.contains_key(&image.digest);
+        inventory.images.retain(is_there);
+        let missing: Vec<Digest> = inventory.missing_subjects().into_iter().collect();
+        inventory.gone = self.gone_images(repository, &missing).await?;
+        Ok(inventory)
+    }
+
+    /// Finds which of these images, at most 100, are still as they were listed. An image with
+    /// other tags or a newer pull is not, nor is an archived one, unless `may_be_archived`.
+    /// Empty if ECR does not know one of them. One call.
+    pub async fn unchanged<'l>(
+        &self,
+        repository: &RepositoryName,
+        images: &[&'l Listed],
+        may_be_archived: bool,
+    ) -> anyhow::Result<HashSet<&'l Digest>> {
+        let describe = self.client.describe_images().repository_name(repository.as_str());
+        let ids = images.iter().map(|image| image_id(&image.digest)).collect();
+        let describe = describe.filter(any_status()).set_image_ids(Some(ids));
+        let described =
+            crate::unless(describe.send().await, |error| error.is_image_not_found_exception());
+        let described =
+            described.with_context(|| format!("looking at images of {repository} again"))?;
+        let details = described.and_then(|output| output.image_details).into_iter().flatten();
+        let now: HashMap<Digest, Listed> = details
+            .map(|detail| listed(detail).map(|image| (image.digest.clone(), image)))
+            .collect::<anyhow::Result<_>>()?;
+        let is_same = |image: &&&Listed| {
+            now.get(&image.digest).is_some_and(|now| now.is_as(image, may_be_archived))
+        };
+        Ok(images.iter().filter(is_same).map(|image| &image.digest).collect())
+    }
+}
+
+fn listed(detail: ImageDetail) -> anyhow::Result<Listed> {
+    let digest = digest_of(&detail)?;
+    let subject = detail.subject_manifest_digest.as_deref().map(str::parse);
+    let has_invalid_subject = matches!(subject, Some(Err(_)));
+    let is_index = detail.image_manifest_media_type.as_deref().is_some_and(is_index);
+    let tag_count = detail.image_tags.as_ref().map_or(0, Vec::len);
+    let tags = parse_tags(detail.image_tags);
+    let size = detail.image_size_in_bytes.and_then(|size| size.try_into().ok()).unwrap_or_default();
+    let artifact_type = detail.artifact_media_type.as_deref();
+    Ok(Listed {
+        digest,
+        is_odd: has_invalid_subject || tags.len() < tag_count,
+        tags,
+        status: image_status(detail.image_status.as_ref()),
+        pushed_at: detail.image_pushed_at.and_then(to_time),
+        pulled_at: detail.last_recorded_pull_time.and_then(to_time),
+        restored_at: detail.last_activated_at.and_then(to_time),
+        // ECR gives an index the size of its largest child, which is counted by itself.
+        bytes: if is_index { 0 } else { size },
+        is_index,
+        is_artifact: artifact_type.is_some_and(|kind| !IMAGE_CONFIG_TYPES.contains(&kind)),
+        subject: subject.and_then(Result::ok),
+    })
+}

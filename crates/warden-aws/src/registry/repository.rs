@@ -1,0 +1,426 @@
+//! The settings of a repository, and of the registry's exclusions from pull times.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use anyhow::{Context as _, anyhow};
+use aws_sdk_ecr::types::{
+    EncryptionConfiguration, EncryptionType as WireEncryption, ImageScanningConfiguration,
+    ImageStatusFilter, ImageTagMutability, ImageTagMutabilityExclusionFilter,
+    ImageTagMutabilityExclusionFilterType, LifecyclePolicyPreviewStatus, ListImagesFilter,
+    Repository as WireRepository, Tag,
+};
+use warden_core::audit::Observed;
+use warden_core::image::{RepositoryName, Wildcard};
+use warden_core::keywords;
+use warden_core::policy::TagMutability;
+
+use super::Registry;
+
+keywords!(
+    /// How images are encrypted at rest (ECR `encryptionType`).
+    EncryptionType {
+        /// With a key of Amazon S3.
+        Aes256 = "AES256",
+        /// With a key of AWS KMS.
+        Kms = "KMS",
+        /// With two layers of AWS KMS.
+        KmsDsse = "KMS_DSSE",
+    }
+);
+
+/// The encryption of a repository. ECR cannot change it after the repository was created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encryption {
+    /// The kind.
+    pub kind: EncryptionType,
+    /// The ARN of the key. None for the key that AWS manages.
+    pub key: Option<String>,
+}
+
+impl fmt::Display for Encryption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.key {
+            Some(key) => write!(f, "{} ({key})", self.kind),
+            None => write!(f, "{}", self.kind),
+        }
+    }
+}
+
+/// The mutability of tags, and the filters of tags that it does not apply to.
+pub type Mutability = (TagMutability, Vec<Wildcard>);
+
+/// The settings with which a repository is created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRepository<'a> {
+    /// Whether tags can move.
+    pub mutability: &'a Mutability,
+    /// Whether each push is scanned.
+    pub scan_on_push: bool,
+    /// How images are encrypted.
+    pub encryption: &'a Encryption,
+    /// The resource tags.
+    pub tags: &'a BTreeMap<String, String>,
+}
+
+/// A repository as `DescribeRepositories` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryDescription {
+    /// Its ARN.
+    pub arn: String,
+    /// The address for pushes and pulls, without a tag.
+    pub uri: String,
+    /// The account that holds it.
+    pub registry_id: String,
+    /// Whether tags can move. None for a value that is newer than this code.
+    pub mutability: Option<TagMutability>,
+    /// The filters of tags that the mutability does not apply to.
+    pub exclusion_filters: Vec<Wildcard>,
+    /// Whether each push is scanned.
+    pub scan_on_push: bool,
+    /// How images are encrypted.
+    pub encryption: Encryption,
+}
+
+/// A preview of a lifecycle policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LifecyclePreview {
+    /// ECR is making it.
+    InProgress,
+    /// ECR has made it.
+    Complete {
+        /// The lifecycle policy that was previewed.
+        policy: String,
+        /// How many images it would expire.
+        count: u64,
+        /// Some of these images: a tag, or else the digest.
+        examples: Vec<String>,
+    },
+    /// ECR failed to make it, with this status.
+    Ended(String),
+}
+
+impl Registry {
+    /// Describes a repository. None if there is none. One call.
+    pub async fn describe_repository(
+        &self,
+        repository: &RepositoryName,
+    ) -> anyhow::Result<Option<RepositoryDescription>> {
+        self.find_repository(repository).await?.map(description).transpose()
+    }
+
+    /// Whether no tag of the repository can move. One call.
+    pub async fn is_immutable(&self, repository: &RepositoryName) -> anyhow::Result<bool> {
+        let found = self.find_repository(repository).await?;
+        let mutability = found.and_then(|found| found.image_tag_mutability);
+        Ok(mutability == Some(ImageTagMutability::Immutable))
+    }
+
+    async fn find_repository(
+        &self,
+        repository: &RepositoryName,
+    ) -> anyhow::Result<Option<WireRepository>> {
+        let describe = self.client.describe_repositories().repository_names(repository.as_str());
+        let described =
+            crate::unless(describe.send().await, |error| error.is_repository_not_found_exception());
+        let described = described.with_context(|| format!("describing repository {repository}"))?;
+        Ok(described.and_then(|output| output.repositories?.into_iter().next()))
+    }
+
+    /// Reads the settings that the audit compares with the policy. Three calls.
+    pub async fn audited_settings(&self, repository: &RepositoryName) -> anyhow::Result<Observed> {
+        let name = repository.as_str();
+        let (described, lifecycle, scanning) = tokio::join!(
+            self.client.describe_repositories().repository_names(name).send(),
+            self.lifecycle_policy(repository),
+            self.client.batch_get_repository_scanning_configuration().repository_names(name).send(),
+        );
+        let described = described.map_err(crate::explain);
+        let described = described.with_context(|| format!("describing {repository}"))?;
+        let found = described.repositories.and_then(|found| found.into_iter().next());
+        let lifecycle =
+            lifecycle.with_context(|| format!("reading the lifecycle policy of {repository}"))?;
+        let scanning = scanning.map_err(crate::explain);
+        let scanning = scanning.with_context(|| format!("asking how {repository} is scanned"))?;
+        let scanning = scanning.scanning_configurations.and_then(|found| found.into_iter().next());
+        let mutability = found.and_then(|repository| repository.image_tag_mutability);
+        let frequency = scanning.and_then(|scanning| scanning.scan_frequency);
+        Ok(Observed {
+            mutability: mutability.map_or_else(String::new, |word| word.as_str().to_owned()),
+            lifecycle,
+            scan_frequency: frequency.map_or_else(String::new, |word| word.as_str().to_owned()),
+            ..Observed::default()
+        })
+    }
+
+    /// Reads the resource tags of a repository, by its ARN. One call.
+    pub async fn repository_tags(&self, arn: &str) -> anyhow::Result<BTreeMap<String, String>> {
+        let listed = self.client.list_tags_for_resource().resource_arn(arn).send().await;
+        let tags = listed.map_err(crate::explain)?.tags.unwrap_or_default();
+        Ok(tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
+    }
+
+    /// Reads the lifecycle policy of a repository, if it has one. One call.
+    pub async fn lifecycle_policy(
+        &self,
+        repository: &RepositoryName,
+    ) -> anyhow::Result<Option<String>> {
+        let get = self.client.get_lifecycle_policy().repository_name(repository.as_str());
+        let output = crate::unless(get.send().await, |error| {
+            error.is_lifecycle_policy_not_found_exception()
+        })?;
+        Ok(output.and_then(|output| output.lifecycle_policy_text))
+    }
+
+    /// Reads the policy of a repository, if it has one. One call.
+    pub async fn repository_policy(
+        &self,
+        repository: &RepositoryName,
+    ) -> anyhow::Result<Option<String>> {
+        let get = self.client.get_repository_policy().repository_name(repository.as_str());
+        let output = crate::unless(get.send().await, |error| {
+            error.is_repository_policy_not_found_exception()
+        })?;
+        Ok(output.and_then(|output| output.policy_text))
+    }
+
+    /// Whether a repository has no images, archived ones included. One call.
+    pub async fn is_empty(&self, repository: &RepositoryName) -> anyhow::Result<bool> {
+        // Without a filter, `ListImages` leaves archived images out.
+        let any = ListImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
+        let list = self.client.list_images().repository_name(repository.as_str());
+        let listed = list.filter(any).max_results(1).send().await.map_err(crate::explain)?;
+        // An empty page may have a next one.
+        Ok(listed.image_ids().is_empty() && listed.next_token().is_none())
+    }
+
+    /// Starts a preview of a lifecycle policy. ECR makes one preview of a repository at a time,
+    /// and refuses a second one. One call.
+    pub async fn start_lifecycle_preview(
+        &self,
+        repository: &RepositoryName,
+        policy: &str,
+    ) -> anyhow::Result<()> {
+        let start = self.client.start_lifecycle_policy_preview();
+        let start = start.repository_name(repository.as_str()).lifecycle_policy_text(policy);
+        start.send().await.map(drop).map_err(crate::explain)
+    }
+
+    /// Reads the preview of a repository, with at most so many examples. One call.
+    pub async fn lifecycle_preview(
+        &self,
+        repository: &RepositoryName,
+        examples: i32,
+    ) -> anyhow::Result<LifecyclePreview> {
+        let get = self.client.get_lifecycle_policy_preview();
+        let get = get.repository_name(repository.as_str()).max_results(examples);
+        let preview =
+            get.send().await.map_err(crate::explain).context("getting the lifecycle preview")?;
+        let status = preview.status().context("the lifecycle preview has no status")?;
+        Ok(match status {
+            LifecyclePolicyPreviewStatus::InProgress => LifecyclePreview::InProgress,
+            LifecyclePolicyPreviewStatus::Complete => {
+                let summary = preview.summary().context("the lifecycle preview has no summary")?;
+                let count = summary
+                    .expiring_image_total_count()
+                    .context("the lifecycle preview has no count")?;
+                let examples = preview.preview_results().iter().filter_map(|image| {
+                    let tag = image.image_tags().first().map(String::as_str);
+                    tag.or(image.image_digest()).map(str::to_owned)
+                });
+                LifecyclePreview::Complete {
+                    policy: preview.lifecycle_policy_text().unwrap_or_default().to_owned(),
+                    count: u64::try_from(count)?,
+                    examples: examples.collect(),
+                }
+            }
+            other => LifecyclePreview::Ended(other.as_str().to_owned()),
+        })
+    }
+
+    /// Creates a repository. `RepositoryAlreadyExistsException` if there is one of this name,
+    /// which an earlier attempt may have created whose answer was lost. One call.
+    pub async fn create_repository(
+        &self,
+        repository: &RepositoryName,
+        settings: &NewRepository<'_>,
+    ) -> anyhow::Result<()> {
+        let (mutability, filters) = settings.mutability;
+        let encryption = EncryptionConfiguration::builder()
+            .encryption_type(WireEncryption::from(settings.encryption.kind.to_string().as_str()))
+            .set_kms_key(settings.encryption.key.clone())
+            .build()?;
+        let create = self
+            .client
+            .create_repository()
+            .repository_name(repository.as_str())
+            .image_tag_mutability(wire_mutability(*mutability))
+            .set_image_tag_mutability_exclusion_filters(wire_filters(filters)?)
+            .image_scanning_configuration(scanning_configuration(settings.scan_on_push))
+            .encryption_configuration(encryption)
+            .set_tags(Some(wire_tags(settings.tags)?));
+        create.send().await.map(drop).map_err(crate::explain)
+    }
+
+    /// Sets resource tags of a repository, by its ARN. One call.
+    pub async fn tag_repository(
+        &self,
+        arn: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> anyhow::Result<()> {
+        let tag = self.client.tag_resource().resource_arn(arn).set_tags(Some(wire_tags(tags)?));
+        tag.send().await.map(drop).map_err(crate::explain)
+    }
+
+    /// Removes resource tags of a repository, by its ARN. One call.
+    pub async fn untag_repository(&self, arn: &str, keys: &[String]) -> anyhow::Result<()> {
+        let untag = self.client.untag_resource().resource_arn(arn);
+        untag.set_tag_keys(Some(keys.to_vec())).send().await.map(drop).map_err(crate::explain)
+    }
+
+    /// Sets whether tags can move. One call.
+    pub async fn set_mutability(
+        &self,
+        repository: &RepositoryName,
+        (mutability, filters): &Mutability,
+    ) -> anyhow::Result<()> {
+        let put = self.client.put_image_tag_mutability().repository_name(repository.as_str());
+        let put = put
+            .image_tag_mutability(wire_mutability(*mutability))
+            .set_image_tag_mutability_exclusion_filters(wire_filters(filters)?);
+        put.send().await.map(drop).map_err(crate::explain)
+    }
+
+    /// Sets whether each push is scanned. One call.
+    pub async fn set_scan_on_push(
+        &self,
+        repository: &RepositoryName,
+        scan_on_push: bool,
+    ) -> anyhow::Result<()> {
+        let put = self.client.put_image_scanning_configuration();
+        let put = put.repository_name(repository.as_str());
+        let put = put.image_scanning_configuration(scanning_configuration(scan_on_push));
+        put.send().await.map(drop).map_err(crate::explain)
+    }
+
+    /// Sets the policy of a repository. One call.
+    pub async fn set_repository_policy(
+        &self,
+        repository: &RepositoryName,
+        policy: &str,
+    ) -> anyhow::Result<()> {
+        let set = self.client.set_repository_policy().repository_name(repository.as_str());
+        set.policy_text(policy).send().await.map(drop).map_err(crate::explain)
+    }
+
+    /// Deletes the policy of a repository. A repository without one is not an error. One call.
+    pub async fn delete_repository_policy(
+        &self,
+        repository: &RepositoryName,
+    ) -> anyhow::Result<()> {
+        let delete = self.client.delete_repository_policy().repository_name(repository.as_str());
+        crate::unless(delete.send().await, |error| {
+            error.is_repository_policy_not_found_exception()
+        })?;
+        Ok(())
+    }
+
+    /// Puts the lifecycle policy of a repository. One call.
+    pub async fn put_lifecycle_policy(
+        &self,
+        repository: &RepositoryName,
+        policy: &str,
+    ) -> anyhow::Result<()> {
+        let put = self.client.put_lifecycle_policy().repository_name(repository.as_str());
+        put.lifecycle_policy_text(policy).send().await.map(drop).map_err(crate::explain)
+    }
+
+    /// Deletes a repository. One that is gone is not an error. One call.
+    pub async fn delete_repository(
+        &self,
+        repository: &RepositoryName,
+        with_images: bool,
+    ) -> anyhow::Result<()> {
+        let delete = self.client.delete_repository().repository_name(repository.as_str());
+        crate::unless(delete.force(with_images).send().await, |error| {
+            error.is_repository_not_found_exception()
+        })?;
+        Ok(())
+    }
+
+    /// Excludes the pulls of a principal from pull times. One that is excluded already is not an
+    /// error. One call.
+    pub async fn exclude_pulls_of(&self, principal: &str) -> anyhow::Result<()> {
+        let register = self.client.register_pull_time_update_exclusion();
+        let registered = register.principal_arn(principal).send().await;
+        crate::unless(registered, |error| error.is_exclusion_already_exists_exception())?;
+        Ok(())
+    }
+
+    /// Counts the pulls of a principal again. One that is not excluded is not an error. One call.
+    pub async fn count_pulls_of(&self, principal: &str) -> anyhow::Result<()> {
+        let deregister = self.client.deregister_pull_time_update_exclusion();
+        let deregistered = deregister.principal_arn(principal).send().await;
+        // A name that ECR does not accept as a principal is not on its list.
+        crate::unless(deregistered, |error| {
+            error.is_exclusion_not_found_exception() || error.is_invalid_parameter_exception()
+        })?;
+        Ok(())
+    }
+}
+
+fn description(repository: WireRepository) -> anyhow::Result<RepositoryDescription> {
+    let mutability =
+        repository.image_tag_mutability().and_then(|mutability| mutability.as_str().parse().ok());
+    let filters = repository.image_tag_mutability_exclusion_filters().iter();
+    let encryption = match repository.encryption_configuration() {
+        Some(found) => Encryption {
+            kind: found
+                .encryption_type()
+                .as_str()
+                .parse()
+                .map_err(|error| anyhow!("encryption: {error}"))?,
+            key: found.kms_key().map(str::to_owned),
+        },
+        None => Encryption { kind: EncryptionType::Aes256, key: None },
+    };
+    Ok(RepositoryDescription {
+        mutability,
+        exclusion_filters: filters.filter_map(|filter| filter.filter().parse().ok()).collect(),
+        scan_on_push: repository
+            .image_scanning_configuration()
+            .is_some_and(|scanning| scanning.scan_on_push()),
+        encryption,
+        arn: repository.repository_arn.context("the repository has no ARN")?,
+        uri: repository.repository_uri.context("the repository has no URI")?,
+        registry_id: repository.registry_id.context("the repository has no registry")?,
+    })
+}
+
+fn scanning_configuration(scan_on_push: bool) -> ImageScanningConfiguration {
+    ImageScanningConfiguration::builder().scan_on_push(scan_on_push).build()
+}
+
+fn wire_mutability(mutability: TagMutability) -> ImageTagMutability {
+    ImageTagMutability::from(mutability.to_string().as_str())
+}
+
+fn wire_filters(
+    filters: &[Wildcard],
+) -> anyhow::Result<Option<Vec<ImageTagMutabilityExclusionFilter>>> {
+    if filters.is_empty() {
+        return Ok(None);
+    }
+    let filters = filters.iter().map(|filter| {
+        ImageTagMutabilityExclusionFilter::builder()
+            .filter_type(ImageTagMutabilityExclusionFilterType::Wildcard)
+            .filter(filter.as_str())
+            .build()
+    });
+    Ok(Some(filters.collect::<Result<_, _>>()?))
+}
+
+fn wire_tags(tags: &BTreeMap<String, String>) -> anyhow::Result<Vec<Tag>> {
+    let tags = tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
+    Ok(tags.collect::<Result<_, _>>()?)
+}

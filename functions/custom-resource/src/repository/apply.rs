@@ -1,0 +1,39 @@
+//! Carries out a change: the only module that changes a repository.
+
+use warden_aws::registry::Registry;
+use warden_aws::registry::repository::NewRepository;
+
+use super::reconcile::Action;
+use crate::arn::{OWNER_TAG, RepositoryArn};
+use crate::stack::code;
+
+/// Carries out one action. Done before, it changes nothing.
+pub async fn apply(
+    registry: &Registry,
+    arn: &RepositoryArn,
+    action: &Action,
+) -> anyhow::Result<()> {
+    let (name, id) = (&arn.name, arn.to_string());
+    match action {
+        Action::Create { mutability, scan_on_push, encryption, tags } => {
+            let scan_on_push = *scan_on_push;
+            let settings = NewRepository { mutability, scan_on_push, encryption, tags };
+            match registry.create_repository(name, &settings).await {
+                // An earlier attempt may have created it, and its answer was lost.
+                Err(error) if code(&error) == Some("RepositoryAlreadyExistsException") => {
+                    let found = registry.repository_tags(&id).await?;
+                    if found.get(OWNER_TAG) == tags.get(OWNER_TAG) { Ok(()) } else { Err(error) }
+                }
+                outcome => outcome,
+            }
+        }
+        Action::Tag(tags) => registry.tag_repository(&id, tags).await,
+        Action::Untag(keys) => registry.untag_repository(&id, keys).await,
+        Action::SetMutability(mutability) => registry.set_mutability(name, mutability).await,
+        Action::SetScanOnPush(on) => registry.set_scan_on_push(name, *on).await,
+        Action::SetPolicy(policy) => registry.set_repository_policy(name, policy).await,
+        Action::DeletePolicy => registry.delete_repository_policy(name).await,
+        Action::PutLifecycle(policy) => registry.put_lifecycle_policy(name, policy).await,
+        Action::Delete { with_images } => registry.delete_repository(name, *with_images).await,
+    }
+}
