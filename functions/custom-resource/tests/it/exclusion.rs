@@ -6,7 +6,7 @@ use crate::{Function, calls, delete, event, rolled_back, update, with};
 const SWEEP: &str = "arn:aws:iam::123456789012:role/ecr-warden/warden-ImageSweepRole-9YpLk1mVbT3c";
 const SCANNER: &str = "arn:aws:iam::123456789012:role/scanner";
 /// What the resource is called for good.
-const ID: &str = "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3/OurPullsDoNotCount";
+const ID: &str = "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3/PullTimeExclusion";
 
 async fn made() -> (Function, Value, Value) {
     let function = Function::new();

@@ -144,7 +144,7 @@ impl<'a> Stack<'a> {
 /// nothing refers, and alarms about a sum of metrics, of which the first metric is left.
 fn for_ministack(template: &str) -> anyhow::Result<String> {
     let mut template = template.to_owned();
-    for query in ["WhyImageWasKeptOrRemoved", "WhatIsOpen", "PushesAgainstTheRules"] {
+    for query in ["KeepOrRemoveReasonsQuery", "OpenFindingsQuery", "TagViolationsQuery"] {
         template = replaced(&template, &format!("  {query}:"), "")?;
     }
     for (alarm, metric) in

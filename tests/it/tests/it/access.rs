@@ -61,12 +61,12 @@ fn workflows_of_one_repository_and_branch_push_and_wait_for_scans() {
         statements(&stack, "GitHubRole"),
         [
             (
-                "ReadThePolicyOfTags".to_owned(),
+                "ReadTagPolicy".to_owned(),
                 json!("cloudformation:DescribeStacks"),
                 json!("arn:aws:cloudformation:us-east-1:123456789012:stack/ecr-warden/*"),
             ),
-            ("WaitForTheScan".to_owned(), json!("ecr:DescribeImageScanFindings"), repositories),
-            ("WaitForTheScanOfInspector".to_owned(), json!("inspector2:ListFindings"), json!("*"),),
+            ("WaitForScan".to_owned(), json!("ecr:DescribeImageScanFindings"), repositories),
+            ("WaitForInspectorScan".to_owned(), json!("inspector2:ListFindings"), json!("*"),),
         ]
     );
     assert_eq!(stack.outputs().unwrap()["GitHubRoleArn"], "GitHubRole.Arn");
@@ -134,9 +134,9 @@ fn pods_of_named_service_accounts_only_pull() {
     assert_eq!(
         statements(&stack, "EksPullRole"),
         [
-            ("LogIn".to_owned(), json!("ecr:GetAuthorizationToken"), json!("*")),
+            ("GetAuthorizationToken".to_owned(), json!("ecr:GetAuthorizationToken"), json!("*")),
             (
-                "Pull".to_owned(),
+                "PullImages".to_owned(),
                 json!([
                     "ecr:BatchCheckLayerAvailability",
                     "ecr:BatchGetImage",

@@ -106,7 +106,7 @@ fn what_a_query_asks_of_a_log_its_function_writes() {
         .iter()
         .filter_map(|widget| widget["properties"]["query"].as_str().map(str::to_owned))
         .collect();
-    for id in ["WhyImageWasKeptOrRemoved", "WhatIsOpen", "PushesAgainstTheRules"] {
+    for id in ["KeepOrRemoveReasonsQuery", "OpenFindingsQuery", "TagViolationsQuery"] {
         let query = stack.properties(id).unwrap();
         queries.push(query["QueryString"].as_str().unwrap().to_owned());
     }

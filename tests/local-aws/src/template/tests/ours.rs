@@ -36,15 +36,15 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
         FunctionErrorsAlarm AWS::CloudWatch::Alarm
         FunctionThrottlesAlarm AWS::CloudWatch::Alarm
         Dashboard AWS::CloudWatch::Dashboard
-        OurPullsDoNotCount Custom::EcrPullTimeExclusion
+        PullTimeExclusion Custom::EcrPullTimeExclusion
         PushPullPolicy Custom::EcrPushPullPolicy
-        PushesAgainstTheRules AWS::Logs::QueryDefinition
+        TagViolationsQuery AWS::Logs::QueryDefinition
         SweepScheduleRole AWS::IAM::Role
         SweepDeploymentsSchedule AWS::Scheduler::Schedule
         SweepInfrastructureSchedule AWS::Scheduler::Schedule
         UndeliveredEventsPolicy AWS::SQS::QueuePolicy
-        WhatIsOpen AWS::Logs::QueryDefinition
-        WhyImageWasKeptOrRemoved AWS::Logs::QueryDefinition
+        OpenFindingsQuery AWS::Logs::QueryDefinition
+        KeepOrRemoveReasonsQuery AWS::Logs::QueryDefinition
     "#]]
     .assert_eq(&types.concat());
     let early = stack.properties("PushPullPolicy").unwrap_err();
@@ -170,9 +170,9 @@ fn our_role_may_keep_the_policy_that_is_named_after_the_stack() {
     let (plain, roles) =
         (role(&[]), "arn:aws:iam::123456789012:role/a, arn:aws:iam::123456789012:role/b");
     let policy = "arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-51af3dc0";
-    assert_eq!(find(&plain, "KeepThePushPullPolicy").unwrap()["Resource"], policy);
-    assert_eq!(find(&plain, "AttachItToTheRoles"), None);
-    let attach = find(&role(&[("CiCdRoleArns", roles)]), "AttachItToTheRoles").unwrap();
+    assert_eq!(find(&plain, "ManagePushPullPolicy").unwrap()["Resource"], policy);
+    assert_eq!(find(&plain, "AttachPushPullPolicy"), None);
+    let attach = find(&role(&[("CiCdRoleArns", roles)]), "AttachPushPullPolicy").unwrap();
     assert_eq!(attach["Resource"], json!(roles.split(", ").collect::<Vec<_>>()));
 }
 
