@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
+use crate::arena::{Arena, ImageId, UnitId};
 use crate::image::{Digest, ImageStatus, Tag};
 
 /// Whether a manifest of this media type is an index: an image for several platforms.
@@ -145,7 +146,7 @@ impl Listed {
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     /// The images, each once.
-    pub images: Vec<Listed>,
+    pub images: Arena<ImageId, Listed>,
     /// The parts of each index that is not in the archive, where no manifest can be read.
     pub indexes: HashMap<Digest, Vec<Digest>>,
     /// Subjects that are certainly gone. A list that was made while images came and went may
@@ -177,23 +178,23 @@ impl Inventory {
 }
 
 /// What is kept or removed as one: an image that nothing else needs, and all that it needs or
-/// that refers to it. What refers to something and has tags of its own is one too. Images are named by their place in [`Inventory::images`].
+/// that refers to it. What refers to something and has tags of its own is one too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
     /// The image itself.
-    pub root: usize,
+    pub root: ImageId,
     /// What an index needs: its images, and theirs. An index is before its images, which is
     /// the order in which ECR lets go of them.
-    pub parts: Vec<usize>,
+    pub parts: Vec<ImageId>,
     /// What refers to any of those: signatures, attestations, with what those need, in such an
     /// order too.
-    pub referrers: Vec<usize>,
+    pub referrers: Vec<ImageId>,
 }
 
 impl Unit {
     /// All of it.
     #[must_use]
-    pub fn images(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
+    pub fn images(&self) -> impl DoubleEndedIterator<Item = ImageId> + '_ {
         std::iter::once(self.root)
             .chain(self.parts.iter().copied())
             .chain(self.referrers.iter().copied())
@@ -204,10 +205,10 @@ impl Unit {
 #[derive(Clone, Debug)]
 pub struct Graph {
     /// The units. An image that several need is in each of them.
-    pub units: Vec<Unit>,
+    pub units: Arena<UnitId, Unit>,
     /// Images that only need each other, which tags can be made to say: nobody knows what
     /// they are. Each is the root of a unit.
-    pub circular: HashSet<usize>,
+    pub circular: HashSet<ImageId>,
 }
 
 impl Graph {
@@ -215,93 +216,96 @@ impl Graph {
     /// images would look like images that nothing needs.
     pub fn of(inventory: &Inventory) -> Result<Self, UnknownParts> {
         let images = &inventory.images;
-        let place: HashMap<&Digest, usize> =
-            images.iter().enumerate().map(|(nth, image)| (&image.digest, nth)).collect();
-        let mut edges =
-            Edges { parts: vec![vec![]; images.len()], referrers: vec![vec![]; images.len()] };
-        let mut is_needed = vec![false; images.len()];
-        for (nth, image) in images.iter().enumerate() {
+        let id_of: HashMap<&Digest, ImageId> =
+            images.enumerate().map(|(id, image)| (&image.digest, id)).collect();
+        let mut edges = Edges { parts: images.map(|_| vec![]), referrers: images.map(|_| vec![]) };
+        let mut is_needed = images.map(|_| false);
+        for (id, image) in images.enumerate() {
             if image.has_parts() {
                 let parts = inventory.indexes.get(&image.digest);
                 let parts = parts.ok_or_else(|| UnknownParts(image.digest.clone()))?;
-                let mut parts: Vec<usize> =
-                    parts.iter().filter_map(|part| place.get(part).copied()).collect();
+                let mut parts: Vec<ImageId> =
+                    parts.iter().filter_map(|part| id_of.get(part).copied()).collect();
                 parts.sort_unstable();
                 parts.dedup();
-                // What is one by itself stays one when this index goes.
-                let is_own = |part: &&usize| images.get(**part).is_some_and(Listed::is_own);
-                for part in parts.iter().filter(|part| !is_own(part)) {
-                    set(&mut is_needed, *part);
+                // A part that is a unit of its own stays one when this index is removed.
+                for part in parts.iter().filter(|part| !images[**part].is_own()) {
+                    is_needed[*part] = true;
                 }
-                edges.parts.get_mut(nth).into_iter().for_each(|it| it.clone_from(&parts));
+                edges.parts[id] = parts;
             }
-            for subject in image.subjects().filter_map(|subject| place.get(&subject)) {
-                edges.referrers.get_mut(*subject).into_iter().for_each(|it| it.push(nth));
+            for subject in image.subjects().filter_map(|subject| id_of.get(&subject)) {
+                edges.referrers[*subject].push(id);
                 if image.own_tags().next().is_none() {
-                    set(&mut is_needed, nth);
+                    is_needed[id] = true;
                 }
             }
         }
 
-        let mut is_reached = vec![false; images.len()];
-        let mut units = Vec::new();
-        for root in (0..images.len()).filter(|nth| is_needed.get(*nth) == Some(&false)) {
+        let mut is_reached = images.map(|_| false);
+        let mut units = Arena::default();
+        for root in images.ids().filter(|image| !is_needed[*image]) {
             let unit = edges.unit(root);
-            unit.images().for_each(|nth| set(&mut is_reached, nth));
+            for image in unit.images() {
+                is_reached[image] = true;
+            }
             units.push(unit);
         }
-        let circular = (0..images.len()).filter(|nth| is_reached.get(*nth) == Some(&false));
-        let circular: HashSet<usize> = circular.collect();
-        units.extend(circular.iter().map(|nth| edges.unit(*nth)));
+        let mut circular = HashSet::new();
+        for image in images.ids().filter(|image| !is_reached[*image]) {
+            circular.insert(image);
+            units.push(edges.unit(image));
+        }
         Ok(Self { units, circular })
     }
 }
 
-/// Who needs whom, and who refers to whom.
+/// The parts and the referrers of each image.
 struct Edges {
-    parts: Vec<Vec<usize>>,
-    referrers: Vec<Vec<usize>>,
+    parts: Arena<ImageId, Vec<ImageId>>,
+    referrers: Arena<ImageId, Vec<ImageId>>,
 }
 
 impl Edges {
-    fn unit(&self, root: usize) -> Unit {
+    fn unit(&self, root: ImageId) -> Unit {
         // Most images are alone.
-        if of(&self.parts, root).is_empty() && of(&self.referrers, root).is_empty() {
+        if self.parts[root].is_empty() && self.referrers[root].is_empty() {
             return Unit { root, parts: vec![], referrers: vec![] };
         }
         let mut parts = self.with_parts(&[root], &HashSet::new());
-        let mut all: Vec<usize> = parts.clone();
-        let mut seen: HashSet<usize> = parts.iter().copied().collect();
-        let mut nth = 0;
-        while let Some(image) = all.get(nth).copied() {
-            // What refers to something may be an index of its own.
-            let more = of(&self.referrers, image).iter().chain(of(&self.parts, image));
-            all.extend(more.filter(|it| seen.insert(**it)));
-            nth += 1;
+        let mut all: Vec<ImageId> = parts.clone();
+        let mut seen: HashSet<ImageId> = parts.iter().copied().collect();
+        let mut next = 0;
+        while let Some(image) = all.get(next).copied() {
+            // A referrer may be an index with parts of its own.
+            let more = self.referrers[image].iter().chain(&self.parts[image]);
+            all.extend(more.filter(|other| seen.insert(**other)));
+            next += 1;
         }
-        // An index may refer to something that needs the same image: that goes after both.
+        // A referrer may be an index that needs the same image. That image comes after both.
         let root_alone = HashSet::from([root]);
         let referrers = self.with_parts(all.get(parts.len()..).unwrap_or_default(), &root_alone);
-        let late: HashSet<usize> = referrers.iter().copied().collect();
+        let late: HashSet<ImageId> = referrers.iter().copied().collect();
         parts.retain(|part| *part != root && !late.contains(part));
         Unit { root, parts, referrers }
     }
 
-    /// These images and what they need but for `seen`, each index before what it needs.
-    fn with_parts(&self, images: &[usize], seen: &HashSet<usize>) -> Vec<usize> {
+    /// These images with their parts, without the images in `seen`. Each index is before its
+    /// parts.
+    fn with_parts(&self, images: &[ImageId], seen: &HashSet<ImageId>) -> Vec<ImageId> {
         let mut seen = seen.clone();
         let mut backwards = Vec::new();
-        for image in
-            images.iter().rev().filter(|it| !seen.contains(it)).copied().collect::<Vec<_>>()
-        {
+        let unseen: Vec<ImageId> =
+            images.iter().rev().filter(|image| !seen.contains(image)).copied().collect();
+        for image in unseen {
             let mut path = Vec::new();
             if seen.insert(image) {
-                path.push((image, of(&self.parts, image).iter()));
+                path.push((image, self.parts[image].iter()));
             }
             while let Some((image, parts)) = path.last_mut() {
                 match parts.next() {
                     Some(part) if seen.insert(*part) => {
-                        path.push((*part, of(&self.parts, *part).iter()));
+                        path.push((*part, self.parts[*part].iter()));
                     }
                     Some(_) => {}
                     None => {
@@ -316,14 +320,6 @@ impl Edges {
     }
 }
 
-fn of(edges: &[Vec<usize>], nth: usize) -> &[usize] {
-    edges.get(nth).map_or(&[], Vec::as_slice)
-}
-
-pub(crate) fn set(flags: &mut [bool], nth: usize) {
-    flags.get_mut(nth).into_iter().for_each(|flag| *flag = true);
-}
-
 /// An index whose parts are not known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the images of the index {0} are not known")]
@@ -334,7 +330,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::retention::tests::{digest, inventory};
+    use crate::retention::tests::{digest, image_id, inventory};
 
     #[test]
     fn an_index_names_its_images_and_what_is_none_is_an_error() {
@@ -408,8 +404,11 @@ mod tests {
             ("right", ", needs shared"),
             ("shared", ""),
         ]);
-        let units = Graph::of(&inventory).unwrap().units;
-        assert_eq!(units, [Unit { root: 0, parts: vec![2, 1, 3], referrers: vec![] }]);
+        let units: Vec<Unit> = Graph::of(&inventory).unwrap().units.into_iter().collect();
+        let [top, left, right, shared] =
+            ["top", "left", "right", "shared"].map(|name| image_id(&inventory, name));
+        let parts = vec![right, left, shared];
+        assert_eq!(units, [Unit { root: top, parts, referrers: vec![] }]);
     }
 
     #[test]
@@ -421,8 +420,9 @@ mod tests {
             ("other", "c-v1.0.0"),
         ]);
         let graph = Graph::of(&inventory).unwrap();
-        let roots: Vec<usize> = graph.units.iter().map(|unit| unit.root).collect();
-        assert_eq!((roots, graph.circular.len()), (vec![0, 1, 3], 0));
+        let roots: Vec<ImageId> = graph.units.iter().map(|unit| unit.root).collect();
+        let expected = ["index", "chart", "other"].map(|name| image_id(&inventory, name));
+        assert_eq!((&roots[..], graph.circular.len()), (&expected[..], 0));
     }
 
     #[test]

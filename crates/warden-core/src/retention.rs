@@ -15,11 +15,12 @@ mod properties;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sha2::{Digest as _, Sha256};
 
+use crate::arena::{Arena, GroupId, ImageId, UnitId};
 use crate::graph::{Graph, Inventory, Listed, Unit};
 use crate::image::{Component, Digest, ImageStatus, Tag, TagPrefix, Wildcard};
 use crate::policy::{InUse, LifecycleScope, Policy};
@@ -44,16 +45,16 @@ pub struct Plan<'a> {
     /// What there is.
     pub inventory: &'a Inventory,
     /// What becomes of each unit.
-    pub units: Vec<Decided>,
+    pub units: Arena<UnitId, Decided>,
     /// What goes, the oldest first.
     pub removals: Vec<Removal>,
     /// Quarantine tags beside conforming ones, which go alone.
-    pub untags: Vec<(usize, Tag)>,
+    pub untags: Vec<(ImageId, Tag)>,
     /// Why nothing goes after all.
     pub stopped: Option<Stop>,
-    groups: Vec<Group>,
-    /// The unit that says what becomes of an image.
-    decided_by: Vec<Option<usize>>,
+    groups: Arena<GroupId, Group>,
+    /// The unit that decides about each image.
+    decided_by: Arena<ImageId, Option<UnitId>>,
 }
 
 /// A unit, and what becomes of it.
@@ -70,7 +71,7 @@ pub struct Decided {
 /// Where a unit stands among those that are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
-    group: usize,
+    group: GroupId,
     rank: usize,
 }
 
@@ -78,7 +79,7 @@ struct Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It stays, for what is known of this image of it.
-    Keep(Keep, usize),
+    Keep(Keep, ImageId),
     /// It goes.
     Remove(Because),
 }
@@ -166,12 +167,12 @@ pub enum Stop {
 /// it goes with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
-    /// Which unit, in [`Plan::units`].
-    pub unit: usize,
+    /// The unit.
+    pub unit: UnitId,
     /// The image itself and then what it needs, an index before its images.
-    pub images: Vec<usize>,
+    pub images: Vec<ImageId>,
     /// What refers to those.
-    pub referrers: Vec<usize>,
+    pub referrers: Vec<ImageId>,
 }
 
 /// What is counted together.
@@ -179,7 +180,7 @@ pub struct Removal {
 struct Group {
     key: Key,
     /// The units in it, the newest first.
-    units: Vec<usize>,
+    units: Vec<UnitId>,
     /// How many images are called so, as they are counted.
     count: usize,
 }
@@ -199,17 +200,17 @@ pub fn plan<'a>(
     running: &Running,
     now: DateTime<Utc>,
 ) -> Plan<'a> {
-    let (facts, keys) = rules::look(policy, inventory, running, now);
-    let (counted, groups) = count(inventory, &graph, &facts, keys);
-    let mut units = Vec::with_capacity(graph.units.len());
-    for (unit, places) in graph.units.into_iter().zip(counted) {
+    let (facts, mut groups) = rules::look(policy, inventory, running, now);
+    let places = count(inventory, &graph, &facts, &mut groups);
+    let decide = |(unit, places): (Unit, Vec<Place>)| {
         let fate = if graph.circular.contains(&unit.root) {
             Fate::Keep(Keep::Unknown(Unknown::Circle), unit.root)
         } else {
             fate(policy, inventory, &facts, &unit, &places, now)
         };
-        units.push(Decided { unit, fate, places });
-    }
+        Decided { unit, fate, places }
+    };
+    let units = graph.units.into_iter().zip(places).map(decide).collect();
     let mut plan = Plan {
         policy,
         inventory,
@@ -218,7 +219,7 @@ pub fn plan<'a>(
         untags: vec![],
         stopped: None,
         groups,
-        decided_by: vec![None; inventory.images.len()],
+        decided_by: Arena::default(),
     };
     plan.removals = plan.settle();
     plan.untags = plan.quarantine_tags(&facts);
@@ -226,85 +227,77 @@ pub fn plan<'a>(
     plan
 }
 
-/// Which units are counted together, and where each stands.
+/// Puts the units into the groups in which they are counted, and returns the places of each.
 fn count(
     inventory: &Inventory,
     graph: &Graph,
-    facts: &[Facts],
-    keys: Vec<Key>,
-) -> (Vec<Vec<Place>>, Vec<Group>) {
-    let units = &graph.units;
-    let mut groups: Vec<Group> =
-        keys.into_iter().map(|key| Group { key, units: vec![], count: 0 }).collect();
-    let of = |image: usize| facts.get(image).map_or(&[][..], |facts| facts.groups.as_slice());
-    // Of what was pushed at the same time the digest decides, so that it is always the same.
-    let age = |image: usize| {
-        let image = inventory.images.get(image);
-        image.map(|image| (std::cmp::Reverse(image.pushed_at), &image.digest))
-    };
+    facts: &Arena<ImageId, Facts>,
+    groups: &mut Arena<GroupId, Group>,
+) -> Arena<UnitId, Vec<Place>> {
+    let images = &inventory.images;
     // A part may be in many units. They would crowd out what is called so itself: it counts once,
     // by its own push, for each of them.
-    let mut called: Vec<Vec<(usize, usize)>> = vec![vec![]; groups.len()];
-    for (nth, unit) in units.iter().enumerate() {
-        let root = inventory.images.get(unit.root);
-        // What cannot be pulled is no version that is kept, and what has no tag is none.
-        let is_counted = root.is_some_and(|root| {
-            let is_called = root.own_tags().next().is_some() || root.subjects().next().is_some();
-            root.status != ImageStatus::Archived
-                && is_called
-                && !graph.circular.contains(&unit.root)
-        });
+    let mut counted: Arena<GroupId, Vec<(ImageId, UnitId)>> = groups.map(|_| vec![]);
+    for (id, unit) in graph.units.enumerate() {
+        let root = &images[unit.root];
+        let is_called = root.own_tags().next().is_some() || root.subjects().next().is_some();
+        // An archived image cannot be pulled, so it is no version. Neither is an untagged image.
+        let is_counted = root.status != ImageStatus::Archived
+            && is_called
+            && !graph.circular.contains(&unit.root);
         if !is_counted {
             continue;
         }
-        for group in of(unit.root) {
-            called.get_mut(*group).into_iter().for_each(|it| it.push((unit.root, nth)));
+        let groups_of_root = &facts[unit.root].groups;
+        for group in groups_of_root {
+            counted[*group].push((unit.root, id));
         }
-        // What refers to it is no version of anything, or is one by itself.
-        let is_part = |nth: &usize| {
-            *nth != unit.root
-                && inventory.images.get(*nth).is_some_and(|it| it.subjects().next().is_none())
-        };
-        for part in &unit.images().filter(is_part).collect::<Vec<_>>() {
-            for group in of(*part).iter().filter(|group| !of(unit.root).contains(group)) {
-                called.get_mut(*group).into_iter().for_each(|it| it.push((*part, nth)));
+        // A referrer is no version, or it is the root of another unit.
+        let is_part =
+            |image: &ImageId| *image != unit.root && images[*image].subjects().next().is_none();
+        for part in unit.images().filter(is_part) {
+            for group in facts[part].groups.iter().filter(|group| !groups_of_root.contains(group)) {
+                counted[*group].push((part, id));
             }
         }
     }
-    let mut places: Vec<Vec<Place>> = vec![vec![]; units.len()];
-    for (nth, (group, mut called)) in groups.iter_mut().zip(called).enumerate() {
-        called.sort_by_cached_key(|(image, _)| age(*image));
+    let mut places = graph.units.map(|_| vec![]);
+    for id in groups.ids() {
+        let (group, counted) = (&mut groups[id], &mut counted[id]);
+        // The digest decides between images that were pushed at the same time, so that the order
+        // is always the same.
+        counted.sort_by_cached_key(|(image, _)| {
+            (std::cmp::Reverse(images[*image].pushed_at), &images[*image].digest)
+        });
         let mut before = None;
-        for (image, unit) in called {
-            group.count += usize::from(before.replace(image) != Some(image));
-            let place = Place { group: nth, rank: group.count };
-            places.get_mut(unit).into_iter().for_each(|it| it.push(place));
-            group.units.push(unit);
+        for (image, unit) in counted {
+            group.count += usize::from(before.replace(*image) != Some(*image));
+            places[*unit].push(Place { group: id, rank: group.count });
+            group.units.push(*unit);
         }
     }
-    (places, groups)
+    places
 }
 
 /// Asks every rule of every image of a unit.
 fn fate(
     policy: &Policy,
     inventory: &Inventory,
-    facts: &[Facts],
+    facts: &Arena<ImageId, Facts>,
     unit: &Unit,
     places: &[Place],
     now: DateTime<Utc>,
 ) -> Fate {
     let keep = |keep| Fate::Keep(keep, unit.root);
-    let Some(root) = inventory.images.get(unit.root) else { return keep(Keep::Archived) };
+    let images = &inventory.images;
+    let root = &images[unit.root];
     if root.status == ImageStatus::Archived {
         return keep(Keep::Archived);
     }
-    let strongest =
-        unit.images().filter_map(|nth| Some((nth, facts.get(nth)?.keep.as_ref()?))).min_by_key(
-            |(nth, keep)| (keep.strength(), inventory.images.get(*nth).map(|it| &it.digest)),
-        );
-    if let Some((nth, strongest)) = strongest {
-        return Fate::Keep(strongest.clone(), nth);
+    let reasons = unit.images().filter_map(|image| Some((image, facts[image].keep.as_ref()?)));
+    let strongest = reasons.min_by_key(|(image, keep)| (keep.strength(), &images[*image].digest));
+    if let Some((image, strongest)) = strongest {
+        return Fate::Keep(strongest.clone(), image);
     }
     let mut orphan_of = None;
     if root.own_tags().next().is_none() {
@@ -330,7 +323,7 @@ fn fate(
         };
     }
     // Every tag that is left is of a quarantine; the last one counts.
-    let since = unit.images().filter_map(|nth| facts.get(nth)?.quarantined_since).max();
+    let since = unit.images().filter_map(|image| facts[image].quarantined_since).max();
     let days = chrono::Days::new(policy.governance.tags.quarantine_days.into());
     match (since.and_then(|since| Some((since, since.checked_add_days(days)?))), orphan_of) {
         (Some((since, until)), _) if until <= now.date_naive() => {
@@ -364,10 +357,10 @@ impl Keep {
 }
 
 impl<'a> Plan<'a> {
-    /// The image at a place of the inventory.
+    /// The image in the inventory.
     #[must_use]
-    pub fn image(&self, nth: usize) -> Option<&'a Listed> {
-        self.inventory.images.get(nth)
+    pub fn image(&self, id: ImageId) -> &'a Listed {
+        &self.inventory.images[id]
     }
 
     /// Whether there is nothing to do.
@@ -378,8 +371,7 @@ impl<'a> Plan<'a> {
 
     /// The images that go, each once.
     pub fn removed(&self) -> impl Iterator<Item = &'a Listed> + '_ {
-        let images = self.removals.iter().flat_map(Removal::all);
-        images.filter_map(|nth| self.image(nth))
+        self.removals.iter().flat_map(Removal::all).map(|image| self.image(image))
     }
 
     /// The bytes of what goes; layers that others have too are counted, and stay.
@@ -397,10 +389,11 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// The unit that says what becomes of an image; none of what only refers to itself.
+    /// The unit that decides about an image. None for indexes that need each other, and for
+    /// their images.
     #[must_use]
-    pub fn decided(&self, nth: usize) -> Option<&Decided> {
-        self.units.get((*self.decided_by.get(nth)?)?)
+    pub fn decided(&self, image: ImageId) -> Option<&Decided> {
+        self.decided_by[image].map(|unit| &self.units[unit])
     }
 
     /// What tells this plan from others: the same for the same images with the same tags, in any
@@ -415,8 +408,10 @@ impl<'a> Plan<'a> {
                 format!("{} {}", image.digest, tags.join(" "))
             })
             .collect();
-        let untags = self.untags.iter().filter_map(|(nth, tag)| Some((self.image(*nth)?, tag)));
-        lines.extend(untags.map(|(image, tag)| format!("{} without {tag}", image.digest)));
+        let untags = self.untags.iter();
+        lines.extend(
+            untags.map(|(image, tag)| format!("{} without {tag}", self.image(*image).digest)),
+        );
         lines.sort_unstable();
         let mode = self.policy.governance.retention.enforcement;
         lines.insert(0, format!("{} {mode}", self.policy.repository_name));
@@ -432,61 +427,54 @@ impl<'a> Plan<'a> {
     /// Settles which unit decides about each image, and gives what goes. What a unit that is
     /// kept needs is kept with it, whatever else it is in.
     fn settle(&mut self) -> Vec<Removal> {
-        let digest = |decided: &Decided| self.inventory.images.get(decided.unit.root);
-        let mut removed: Vec<usize> = Vec::new();
-        let mut kept: Vec<usize> = Vec::new();
-        for (nth, decided) in self.units.iter().enumerate() {
-            match decided.fate {
-                Fate::Keep(..) => kept.push(nth),
-                Fate::Remove(_) => removed.push(nth),
+        let root = |unit: UnitId| self.image(self.units[unit].unit.root);
+        let mut decided_by: Arena<ImageId, Option<UnitId>> = self.inventory.images.map(|_| None);
+        let mut removed: Vec<UnitId> = Vec::new();
+        for (id, decided) in self.units.enumerate() {
+            if matches!(decided.fate, Fate::Remove(_)) {
+                removed.push(id);
+                continue;
             }
-        }
-        let order = |nth: &usize| {
-            let root = self.units.get(*nth).and_then(digest);
-            root.map(|root| (root.pushed_at, &root.digest))
-        };
-        removed.sort_by_cached_key(order);
-        let mut decided_by = vec![None; self.inventory.images.len()];
-        for (nth, decided) in kept.iter().filter_map(|nth| Some((*nth, self.units.get(*nth)?))) {
             for image in decided.unit.images() {
-                let Some(by) = decided_by.get_mut(image) else { continue };
-                // Of several units that of the smallest digest, so that it is always the same.
-                let is_smaller = |other: usize| {
-                    self.units.get(other).and_then(digest).map(|it| &it.digest)
-                        > digest(decided).map(|it| &it.digest)
-                };
-                if by.is_none_or(is_smaller) {
-                    *by = Some(nth);
+                // Of several kept units, the one whose root has the smallest digest decides, so
+                // that the result does not depend on the order of the list.
+                let is_smaller = |other: UnitId| root(id).digest < root(other).digest;
+                if decided_by[image].is_none_or(is_smaller) {
+                    decided_by[image] = Some(id);
                 }
             }
         }
-        let units = removed.iter().filter_map(|nth| self.units.get(*nth));
-        let parts: HashSet<usize> = units.flat_map(|it| &it.unit.parts).copied().collect();
-        // What is a unit of its own goes as that, unless it is about something that stays, or is
-        // part of an index that goes, which ECR wants to go first.
-        removed.retain(|nth| {
-            let root = self.units.get(*nth).map(|decided| decided.unit.root);
-            let root = root.filter(|root| !parts.contains(root));
-            let Some(by @ None) = root.and_then(|root| decided_by.get_mut(root)) else {
-                return false;
-            };
-            *by = Some(*nth);
-            true
+        removed.sort_by_cached_key(|unit| (root(*unit).pushed_at, &root(*unit).digest));
+        let mut is_part = self.inventory.images.map(|_| false);
+        for part in removed.iter().flat_map(|unit| &self.units[*unit].unit.parts) {
+            is_part[*part] = true;
+        }
+        // A unit is removed as one of its own, unless it refers to an image that is kept, or it
+        // is part of an index that is removed: ECR requires that the index is removed first.
+        removed.retain(|unit| {
+            let root = self.units[*unit].unit.root;
+            let is_removed = !is_part[root] && decided_by[root].is_none();
+            if is_removed {
+                decided_by[root] = Some(*unit);
+            }
+            is_removed
         });
-        // What several units need goes with the last of them: ECR keeps it until then.
-        let mut removals = Vec::new();
-        let backwards = removed.iter().rev();
-        for (nth, decided) in backwards.filter_map(|nth| Some((*nth, self.units.get(*nth)?))) {
-            let mut take = |image: &usize| {
-                let Some(by @ None) = decided_by.get_mut(*image) else { return false };
-                *by = Some(nth);
+        // An image that several units need is removed with the last of them: until then, ECR
+        // refuses to remove it.
+        let mut removals = Vec::with_capacity(removed.len());
+        for id in removed.into_iter().rev() {
+            let mut take = |image: &ImageId| {
+                if decided_by[*image].is_some() {
+                    return false;
+                }
+                decided_by[*image] = Some(id);
                 self.is_to_go(*image)
             };
-            let Unit { root, parts, referrers } = &decided.unit;
-            let parts: Vec<usize> = parts.iter().copied().filter(&mut take).collect();
+            let Unit { root, parts, referrers } = &self.units[id].unit;
+            let parts: Vec<ImageId> = parts.iter().copied().filter(&mut take).collect();
             let images = std::iter::once(*root).chain(parts).collect();
             let referrers = referrers.iter().copied().filter(&mut take).collect();
-            removals.push(Removal { unit: nth, images, referrers });
+            removals.push(Removal { unit: id, images, referrers });
         }
         removals.reverse();
         self.decided_by = decided_by;
@@ -495,23 +483,25 @@ impl<'a> Plan<'a> {
 
     /// Whether something is left to be done about an image that goes. What is in the archive
     /// expires there, and no rule was asked of it.
-    fn is_to_go(&self, nth: usize) -> bool {
-        self.image(nth).is_some_and(|image| image.status != ImageStatus::Archived)
+    fn is_to_go(&self, image: ImageId) -> bool {
+        self.image(image).status != ImageStatus::Archived
     }
 
     /// The quarantine tags that an image has although it conforms by now. They are only ours
     /// to take where the policy gives them: there no tag can be moved to another image.
-    fn quarantine_tags(&self, facts: &[Facts]) -> Vec<(usize, Tag)> {
+    fn quarantine_tags(&self, facts: &Arena<ImageId, Facts>) -> Vec<(ImageId, Tag)> {
         use crate::policy::TagEnforcement::Quarantine;
         if self.policy.governance.tags.enforcement != Quarantine {
             return vec![];
         }
-        let goes: HashSet<usize> = self.removals.iter().flat_map(Removal::all).collect();
+        let mut is_removed = facts.map(|_| false);
+        for image in self.removals.iter().flat_map(Removal::all) {
+            is_removed[image] = true;
+        }
         let mut tags = Vec::new();
-        for (nth, facts) in facts.iter().enumerate().filter(|(nth, _)| !goes.contains(nth)) {
-            let is_active = self.image(nth).is_some_and(|it| it.status == ImageStatus::Active);
-            if is_active && facts.conforms {
-                tags.extend(facts.quarantine_tags.iter().map(|tag| (nth, tag.clone())));
+        for (image, facts) in facts.enumerate().filter(|(image, _)| !is_removed[*image]) {
+            if self.image(image).status == ImageStatus::Active && facts.conforms {
+                tags.extend(facts.quarantine_tags.iter().map(|tag| (image, tag.clone())));
             }
         }
         tags.sort_by(|(_, one), (_, other)| one.cmp(other));
@@ -527,9 +517,7 @@ impl<'a> Plan<'a> {
         if retention.in_use == InUse::Inspector && running.is_empty() {
             return Some(Stop::NothingInUse);
         }
-        let goes = |unit: &usize| {
-            self.units.get(*unit).is_some_and(|unit| matches!(unit.fate, Fate::Remove(_)))
-        };
+        let goes = |unit: &UnitId| matches!(self.units[*unit].fate, Fate::Remove(_));
         // The newest are kept: it takes a mistake of ours to get here.
         let emptied = |group: &&Group| !group.units.is_empty() && group.units.iter().all(goes);
         if let Some(group) = self.groups.iter().find(emptied) {
@@ -548,7 +536,7 @@ impl<'a> Plan<'a> {
 impl Removal {
     /// All of it.
     #[must_use]
-    pub fn all(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = ImageId> + '_ {
         self.images.iter().chain(&self.referrers).copied()
     }
 }

@@ -11,8 +11,9 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
+use crate::arena::{Arena, ImageId};
 use crate::findings::{Open, Standing};
-use crate::graph::{Listed, Unit, set};
+use crate::graph::{Listed, Unit};
 use crate::image::{Component, Digest, ImageStatus, RepositoryName, Tag, format_bytes};
 use crate::policy::{CleanupEnforcement, Policy, Severity};
 use crate::quarantine::Quarantine;
@@ -75,7 +76,7 @@ pub enum Findings {
 
 /// Takes stock of what is there after these images were removed.
 #[must_use]
-pub fn stock<'a>(plan: &Plan<'a>, removed: &[usize]) -> Stock<'a> {
+pub fn stock<'a>(plan: &Plan<'a>, removed: &[ImageId]) -> Stock<'a> {
     let images = Images::of(plan, removed);
     let mut counts: BTreeMap<Component, Count<'a>> = BTreeMap::new();
     let mut none = Count::default();
@@ -88,12 +89,12 @@ pub fn stock<'a>(plan: &Plan<'a>, removed: &[usize]) -> Stock<'a> {
             counts.entry(component).or_default().add(unit, Some(tag), &images);
         }
     }
-    // What a component needs too is counted there.
-    let mut is_counted = vec![false; images.places.len()];
-    for nth in counts.values().flat_map(|count| &count.images) {
-        set(&mut is_counted, *nth);
+    // An image that a component needs too is counted there.
+    let mut is_counted = images.places.map(|_| false);
+    for image in counts.values().flat_map(|count| &count.images) {
+        is_counted[*image] = true;
     }
-    none.images.retain(|nth| is_counted.get(*nth) == Some(&false));
+    none.images.retain(|image| !is_counted[*image]);
     let counts = counts.into_iter().map(|(component, count)| (Some(component), count));
     let rows = std::iter::once((None, none)).chain(counts);
     let rows = rows.map(|(component, count)| Row { component, ..count.row(&images) });
@@ -109,35 +110,30 @@ pub fn stock<'a>(plan: &Plan<'a>, removed: &[usize]) -> Stock<'a> {
     Stock { rows, active }
 }
 
-/// The images after some were removed, by their place in the inventory.
+/// The images after some were removed.
 struct Images<'a> {
-    /// Each with whether it is in the archive by now; none of those that are gone.
-    places: Vec<Option<(&'a Listed, bool)>>,
-    /// Whether it is the root of a unit.
-    is_root: Vec<bool>,
+    /// Each image, and whether it is archived now. None for a deleted image.
+    places: Arena<ImageId, Option<(&'a Listed, bool)>>,
+    /// Whether the image is the root of a unit.
+    is_root: Arena<ImageId, bool>,
 }
 
 impl<'a> Images<'a> {
-    fn of(plan: &Plan<'a>, removed: &[usize]) -> Self {
+    fn of(plan: &Plan<'a>, removed: &[ImageId]) -> Self {
         let images = &plan.inventory.images;
-        let is_archived = |image: &'a Listed| (image, image.status == ImageStatus::Archived);
-        let mut places: Vec<_> = images.iter().map(|image| Some(is_archived(image))).collect();
+        let is_archived = |image: &Listed| image.status == ImageStatus::Archived;
+        let mut places = images.map(|image| Some((image, is_archived(image))));
         let is_kept_archived =
             plan.policy.governance.retention.enforcement == CleanupEnforcement::Archive;
-        for place in removed {
-            if let Some(place) = places.get_mut(*place) {
-                *place = place.filter(|_| is_kept_archived).map(|(image, _)| (image, true));
-            }
+        for image in removed {
+            let place = &mut places[*image];
+            *place = place.filter(|_| is_kept_archived).map(|(image, _)| (image, true));
         }
-        let mut is_root = vec![false; images.len()];
+        let mut is_root = images.map(|_| false);
         for decided in &plan.units {
-            set(&mut is_root, decided.unit.root);
+            is_root[decided.unit.root] = true;
         }
         Self { places, is_root }
-    }
-
-    fn place(&self, nth: usize) -> Option<(&'a Listed, bool)> {
-        self.places.get(nth).copied().flatten()
     }
 }
 
@@ -147,14 +143,14 @@ struct Count<'a> {
     /// Without the bytes.
     row: Row,
     /// What has bytes; one image of it may be in several units.
-    images: Vec<usize>,
+    images: Vec<ImageId>,
     newest: Option<(Option<DateTime<Utc>>, &'a Digest)>,
 }
 
 impl<'a> Count<'a> {
     fn add(&mut self, unit: &Unit, tag: Option<&Tag>, images: &Images<'a>) {
         let row = &mut self.row;
-        match images.place(unit.root) {
+        match images.places[unit.root] {
             Some((_, true)) => row.archived += 1,
             Some((root, false)) => {
                 row.images += 1;
@@ -166,9 +162,9 @@ impl<'a> Count<'a> {
             }
             None => {}
         }
-        // What refers to an image and is one by itself is counted as that.
-        let is_other = |nth: usize| nth != unit.root && images.is_root.get(nth) == Some(&true);
-        self.images.extend(unit.images().filter(|nth| !is_other(*nth)));
+        // A referrer that is the root of a unit is counted there.
+        let is_other = |image: ImageId| image != unit.root && images.is_root[image];
+        self.images.extend(unit.images().filter(|image| !is_other(*image)));
     }
 
     /// All of it.
@@ -176,7 +172,7 @@ impl<'a> Count<'a> {
         self.images.sort_unstable();
         self.images.dedup();
         let mut row = self.row;
-        for (image, is_archived) in self.images.iter().filter_map(|nth| images.place(*nth)) {
+        for (image, is_archived) in self.images.iter().filter_map(|image| images.places[*image]) {
             let bytes = if is_archived { &mut row.archived_bytes } else { &mut row.bytes };
             *bytes = bytes.saturating_add(image.bytes);
         }
@@ -187,13 +183,11 @@ impl<'a> Count<'a> {
 /// What a unit is called: each component with a tag, by the image itself, or where that says
 /// nothing by its parts.
 fn called<'a>(plan: &Plan<'a>, unit: &Unit) -> Vec<(Component, &'a Tag)> {
-    let of = |nth: usize| plan.image(nth).map(|image| named(plan.policy, image));
-    let own = of(unit.root).unwrap_or_default();
-    let mut called = if own.is_empty() {
-        unit.parts.iter().filter_map(|part| of(*part)).flatten().collect()
-    } else {
-        own
-    };
+    let named = |image: &ImageId| named(plan.policy, plan.image(*image));
+    let mut called = named(&unit.root);
+    if called.is_empty() {
+        called = unit.parts.iter().flat_map(named).collect();
+    }
     // Of each the first, which is no channel's if one is not.
     called.sort_unstable();
     called.dedup_by(|(component, _), (before, _)| component == before);

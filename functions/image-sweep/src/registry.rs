@@ -1,5 +1,6 @@
 //! ECR, as far as a whole repository goes.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context as _, anyhow};
@@ -10,6 +11,7 @@ use aws_sdk_ecr::types::{
 };
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use warden_core::arena::ImageId;
 use warden_core::audit::Observed;
 use warden_core::graph::{Inventory, Listed, children, is_index};
 use warden_core::image::{Digest, Image, RepositoryName, Tag};
@@ -54,28 +56,29 @@ impl Registry {
         let describe = self.client.describe_images().repository_name(repository.as_str());
         let mut pages = describe.filter(any).into_paginator().page_size(PAGE).send();
         let mut inventory = Inventory::default();
-        let mut seen: HashMap<Digest, usize> = HashMap::new();
+        let mut seen: HashMap<Digest, ImageId> = HashMap::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(warden_aws::explain);
             let page = page.with_context(|| format!("listing the images of {repository}"))?;
             for detail in page.image_details.into_iter().flatten() {
                 let image = listed(detail).with_context(|| format!("an image of {repository}"))?;
-                let place = seen.entry(image.digest.clone()).or_insert(inventory.images.len());
-                // What changes while the list is read may come twice.
-                if let Some(seen) = inventory.images.get_mut(*place) {
-                    seen.merge(&image);
-                } else {
-                    inventory.images.push(image);
+                // An image that changes while the list is read may be listed twice.
+                match seen.entry(image.digest.clone()) {
+                    Entry::Occupied(seen) => inventory.images[*seen.get()].merge(&image),
+                    Entry::Vacant(unseen) => {
+                        unseen.insert(inventory.images.push(image));
+                    }
                 }
             }
         }
         drop(seen);
         let indexes: Vec<Digest> = inventory.needed_indexes().cloned().collect();
         inventory.indexes = self.indexes(repository, &indexes).await?;
-        // One that went meanwhile: its images are then images of nothing, which stay.
-        let is_there =
-            |image: &Listed| !image.has_parts() || inventory.indexes.contains_key(&image.digest);
-        inventory.images.retain(is_there);
+        // An index that was deleted meanwhile is left out. Nothing needs its images then, and
+        // they are kept.
+        let indexes = &inventory.indexes;
+        let is_there = |image: &Listed| !image.has_parts() || indexes.contains_key(&image.digest);
+        inventory.images = inventory.images.into_iter().filter(is_there).collect();
         let missing: Vec<Digest> = inventory.missing_subjects().into_iter().collect();
         inventory.gone = self.gone(repository, &missing).await?;
         Ok(inventory)

@@ -1,5 +1,7 @@
 //! What holds of every repository: thousands of them, made up, with all that can be in one.
 
+use std::collections::HashSet;
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -113,14 +115,14 @@ fn planned<'a>(policy: &'a Policy, inventory: &'a Inventory, running: &Running) 
 fn applied(plan: &Plan<'_>) -> Inventory {
     let mut after = plan.inventory.clone();
     let deletes = plan.policy.governance.retention.enforcement == CleanupEnforcement::Delete;
-    for (nth, tag) in &plan.untags {
-        after.images[*nth].tags.retain(|other| other != tag);
-        assert!(!after.images[*nth].tags.is_empty(), "an image with its last tag");
+    for (image, tag) in &plan.untags {
+        after.images[*image].tags.retain(|other| other != tag);
+        assert!(!after.images[*image].tags.is_empty(), "an image with its last tag");
     }
     // Everything before what refers to it, as it is done.
     let referrers = plan.removals.iter().flat_map(|it| &it.referrers);
     let images = plan.removals.iter().flat_map(|it| &it.images).chain(referrers);
-    for removed in images.filter_map(|nth| plan.image(*nth)) {
+    for removed in images.map(|image| plan.image(*image)) {
         if deletes {
             let refers = |(index, parts): (&Digest, &Vec<Digest>)| {
                 // Of what is in the archive nobody knows what it needs.
@@ -131,10 +133,11 @@ fn applied(plan: &Plan<'_>) -> Inventory {
                 is_there && parts.contains(&removed.digest)
             };
             assert!(!after.indexes.iter().any(refers), "it is referenced by an index");
-            after.images.retain(|image| image.digest != removed.digest);
+            let is_other = |image: &Listed| image.digest != removed.digest;
+            after.images = after.images.into_iter().filter(is_other).collect();
         } else {
-            let image =
-                after.images.iter_mut().find(|image| image.digest == removed.digest).unwrap();
+            let image = after.images.position(|image| image.digest == removed.digest).unwrap();
+            let image = &mut after.images[image];
             assert_ne!(image.status, ImageStatus::Archived, "it is in the archive already");
             image.status = ImageStatus::Archived;
         }
@@ -193,13 +196,13 @@ proptest! {
         let place = |digest: &Digest| inventory.images.iter().find(|it| it.digest == *digest);
         let readable = |index: &Listed| index.has_parts();
         let is_there_now = |image: &Listed| image.status != ImageStatus::Archived;
-        for (nth, image) in inventory.images.iter().enumerate() {
+        for (id, image) in inventory.images.enumerate() {
             let is_there = image.status != ImageStatus::Archived;
             // What is told of an image is what happens to it.
-            let told = plan.decision_of(nth) != "keep";
+            let told = plan.decision_of(id) != "keep";
             prop_assert!(told || !goes.contains(&image.digest));
             prop_assert!(!told || goes.contains(&image.digest) || !is_there);
-            prop_assert!(!plan.reason_of(nth).is_empty());
+            prop_assert!(!plan.reason_of(id).is_empty());
             if !goes.contains(&image.digest) {
                 continue;
             }
@@ -252,15 +255,17 @@ proptest! {
         policy in policies(),
     ) {
         let inventory = inventory(&made);
+        let ids: Vec<ImageId> = inventory.images.ids().collect();
+        let order: Vec<ImageId> = order.iter().map(|position| ids[*position]).collect();
         let mut shuffled = inventory.clone();
-        shuffled.images = order.iter().map(|nth| inventory.images[*nth].clone()).collect();
+        shuffled.images = order.iter().map(|image| inventory.images[*image].clone()).collect();
         let (one, other) = (planned(&policy, &inventory, &Running::new()), planned(&policy, &shuffled, &Running::new()));
         prop_assert_eq!(one.hash(), other.hash());
-        let removed = |plan: &Plan<'_>| plan.removals.iter().map(|it| plan.image(it.images[0]).unwrap().digest.clone()).collect::<Vec<_>>();
+        let removed = |plan: &Plan<'_>| plan.removals.iter().map(|it| plan.image(it.images[0]).digest.clone()).collect::<Vec<_>>();
         prop_assert_eq!(removed(&one), removed(&other));
-        for (nth, was) in order.iter().enumerate() {
-            prop_assert_eq!(other.decision_of(nth), one.decision_of(*was));
-            prop_assert_eq!(other.reason_of(nth), one.reason_of(*was));
+        for (image, before) in shuffled.images.ids().zip(order) {
+            prop_assert_eq!(other.decision_of(image), one.decision_of(before));
+            prop_assert_eq!(other.reason_of(image), one.reason_of(before));
         }
     }
 
@@ -276,10 +281,11 @@ proptest! {
             inventory.images.push(listed(&nth.to_string(), &format!("a-v1.{nth}.0, pushed {age}")).0);
         }
         let plan = planned(&policy, &inventory, &Running::new());
-        let stays = |nth: &usize| plan.decision_of(*nth) == "keep";
-        let staying: Vec<usize> = (0..ages.len()).filter(stays).collect();
-        prop_assert_eq!(staying.len(), kept.min(ages.len()));
-        let oldest = staying.iter().map(|nth| ages[*nth]).max().unwrap();
-        prop_assert!((0..ages.len()).filter(|nth| !stays(nth)).all(|nth| ages[nth] >= oldest));
+        let is_kept = |image: ImageId| plan.decision_of(image) == "keep";
+        let ages = inventory.images.ids().zip(ages);
+        let (kept_images, removed): (Vec<_>, Vec<_>) = ages.partition(|(image, _)| is_kept(*image));
+        prop_assert_eq!(kept_images.len(), kept.min(inventory.images.len()));
+        let oldest = kept_images.iter().map(|(_, age)| *age).max().unwrap();
+        prop_assert!(removed.iter().all(|(_, age)| *age >= oldest));
     }
 }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 
-use super::{Keep, Key, Running, Unknown};
+use super::{Group, Keep, Key, Running, Unknown};
+use crate::arena::{Arena, GroupId, ImageId};
 use crate::grammar::{CHANNELS, Conforming, Placeholder};
 use crate::graph::{Inventory, Listed};
 use crate::image::{ImageStatus, Tag, TagPrefix};
@@ -16,8 +17,8 @@ use crate::quarantine::Quarantine;
 pub(super) struct Facts {
     /// The strongest reason that it alone gives to keep its unit.
     pub keep: Option<Keep>,
-    /// What it is counted as.
-    pub groups: Vec<usize>,
+    /// The groups in which it is counted.
+    pub groups: Vec<GroupId>,
     /// Whether a tag of it conforms.
     pub conforms: bool,
     /// Its quarantine tags.
@@ -26,22 +27,21 @@ pub(super) struct Facts {
     pub quarantined_since: Option<NaiveDate>,
 }
 
-/// Looks at every image, and gives what they are counted as.
+/// Looks at every image. Returns the facts of each, and the groups in which they are counted,
+/// which have no units yet.
 pub(super) fn look(
     policy: &Policy,
     inventory: &Inventory,
     running: &Running,
     now: DateTime<Utc>,
-) -> (Vec<Facts>, Vec<Key>) {
+) -> (Arena<ImageId, Facts>, Arena<GroupId, Group>) {
     let mut prefixes: Vec<&TagPrefix> = policy.lifecycle_tag_prefixes.iter().collect();
     // `vllm` before `v`, as the native rules have it.
     prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.as_str().len()));
-    let mut look = Look { policy, running, now, prefixes, groups: HashMap::new() };
-    let facts = inventory.images.iter().map(|image| look.at(image)).collect();
-    let mut keys: Vec<(usize, Key)> =
-        look.groups.into_iter().map(|(key, nth)| (nth, key)).collect();
-    keys.sort_unstable_by_key(|(nth, _)| *nth);
-    (facts, keys.into_iter().map(|(_, key)| key).collect())
+    let (group_of, groups) = (HashMap::new(), Arena::default());
+    let mut look = Look { policy, running, now, prefixes, group_of, groups };
+    let facts = inventory.images.map(|image| look.at(image));
+    (facts, look.groups)
 }
 
 struct Look<'a> {
@@ -49,7 +49,8 @@ struct Look<'a> {
     running: &'a Running,
     now: DateTime<Utc>,
     prefixes: Vec<&'a TagPrefix>,
-    groups: HashMap<Key, usize>,
+    group_of: HashMap<Key, GroupId>,
+    groups: Arena<GroupId, Group>,
 }
 
 impl Look<'_> {
@@ -109,8 +110,7 @@ impl Look<'_> {
             match conforming.map(|it| Key::Component(it.component)).or_else(|| self.prefix_of(tag))
             {
                 Some(key) => {
-                    let next = self.groups.len();
-                    let group = *self.groups.entry(key).or_insert(next);
+                    let group = self.group(key);
                     if !facts.groups.contains(&group) {
                         facts.groups.push(group);
                     }
@@ -119,6 +119,16 @@ impl Look<'_> {
             }
         }
         facts
+    }
+
+    /// The group of a key, which is made for the first image that has it.
+    fn group(&mut self, key: Key) -> GroupId {
+        if let Some(group) = self.group_of.get(&key) {
+            return *group;
+        }
+        let group = self.groups.push(Group { key: key.clone(), units: vec![], count: 0 });
+        self.group_of.insert(key, group);
+        group
     }
 
     fn prefix_of(&self, tag: &Tag) -> Option<Key> {

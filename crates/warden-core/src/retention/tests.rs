@@ -93,6 +93,11 @@ pub(crate) fn inventory(images: &[(&str, &str)]) -> Inventory {
     inventory
 }
 
+/// The index of the image with this name.
+pub(crate) fn image_id(inventory: &Inventory, name: &str) -> ImageId {
+    inventory.images.position(|image| image.digest == digest(name)).unwrap()
+}
+
 /// Retention `Enforcement` delete, and two of each.
 pub(crate) fn two() -> Policy {
     with(&[])
@@ -114,18 +119,18 @@ fn check(policy: &Policy, images: &[(&str, &str)], running: &[&str], expected: &
     let graph = Graph::of(&inventory).unwrap();
     let plan = plan(policy, &inventory, graph, &running, now());
     let mut lines = String::new();
-    let names: Vec<(Digest, &str)> = images.iter().map(|(name, _)| (digest(name), *name)).collect();
-    for (nth, (name, _)) in images.iter().enumerate() {
-        lines += &format!("{name}: {}: {}\n", plan.decision_of(nth), plan.reason_of(nth));
+    let names: Arena<ImageId, &str> = images.iter().map(|(name, _)| *name).collect();
+    for (image, name) in names.enumerate() {
+        lines += &format!("{name}: {}: {}\n", plan.decision_of(image), plan.reason_of(image));
     }
-    for (nth, tag) in &plan.untags {
-        lines += &format!("{}: untag {tag}\n", images[*nth].0);
+    for (image, tag) in &plan.untags {
+        lines += &format!("{}: untag {tag}\n", names[*image]);
     }
     if let Some(stop) = &plan.stopped {
         lines += &format!("stopped: {stop}\n");
     }
-    for (digest, name) in names {
-        lines = lines.replace(digest.as_str(), &format!("@{name}"));
+    for name in names {
+        lines = lines.replace(digest(name).as_str(), &format!("@{name}"));
     }
     expected.assert_eq(&lines);
 }
@@ -377,8 +382,8 @@ fn what_is_kept_beyond_the_count_and_how_much_goes_is_known() {
     let inventory = inventory(&images);
     let graph = Graph::of(&inventory).unwrap();
     let plan = plan(&policy, &inventory, graph, &Running::new(), now());
-    let beyond: Vec<&str> = plan.kept_beyond().map(|it| images[it.unit.root].0).collect();
-    assert_eq!(beyond, ["pulled"]);
+    let beyond: Vec<ImageId> = plan.kept_beyond().map(|decided| decided.unit.root).collect();
+    assert_eq!(beyond, [image_id(&inventory, "pulled")]);
     let removed: Vec<&Digest> = plan.removed().map(|image| &image.digest).collect();
     assert_eq!(removed, [&digest("goes"), &digest("part")]);
     assert_eq!(plan.bytes(), 2_000);
@@ -426,9 +431,10 @@ fn a_plan_that_would_empty_a_component_is_stopped() {
     let graph = Graph::of(&inventory).unwrap();
     let mut plan = plan(&policy, &inventory, graph, &Running::new(), now());
     // As a mistake in a rule would have it.
-    for nth in 0..2 {
-        plan.units[nth].fate = Fate::Remove(Because::Beyond);
-        plan.removals.push(Removal { unit: nth, images: vec![nth], referrers: vec![] });
+    for unit in plan.units.ids().take(2) {
+        plan.units[unit].fate = Fate::Remove(Because::Beyond);
+        let images = vec![plan.units[unit].unit.root];
+        plan.removals.push(Removal { unit, images, referrers: vec![] });
     }
     assert_eq!(plan.guard(&Running::new()), Some(Stop::Emptied("a".to_owned())));
 }

@@ -5,7 +5,7 @@ use super::*;
 use crate::findings::{Counts, Level};
 use crate::graph::Graph;
 use crate::policy::tests::{GUIDE, policy};
-use crate::retention::tests::{digest, inventory, now};
+use crate::retention::tests::{digest, image_id, inventory, now};
 use crate::retention::{Running, plan};
 
 /// A row a line, after these images were removed: `app 2 2000 0 0 app-v2.0.0`.
@@ -17,8 +17,7 @@ fn check(enforcement: &str, images: &[(&str, &str)], removed: &[&str], expected:
     let (policy, inventory) = (policy(GUIDE, &changes), inventory(images));
     let graph = Graph::of(&inventory).unwrap();
     let plan = plan(&policy, &inventory, graph, &Running::new(), now());
-    let nth = |name: &&str| images.iter().position(|(of, _)| of == name).unwrap();
-    let removed: Vec<usize> = removed.iter().map(nth).collect();
+    let removed: Vec<ImageId> = removed.iter().map(|name| image_id(&inventory, name)).collect();
     let mut lines = String::new();
     for row in stock(&plan, &removed).rows {
         let newest = row.newest.as_ref().map_or("", Tag::as_str);

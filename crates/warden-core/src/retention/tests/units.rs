@@ -50,7 +50,7 @@ fn what_is_in_the_archive_is_never_deleted_with_what_needs_it() {
         (two(), inventory(&[("old", "sig:gone, needs one"), ("one", ", archived")]));
     let graph = Graph::of(&inventory).unwrap();
     let plan = plan(&policy, &inventory, graph, &Running::new(), now());
-    assert_eq!(plan.removals[0].images, [0]);
+    assert_eq!(plan.removals[0].images, [image_id(&inventory, "old")]);
 }
 
 // 2
@@ -142,10 +142,11 @@ fn an_index_that_cannot_be_read_stops_it_and_one_in_the_archive_does_not() {
     inventory.indexes.clear();
     let error = Graph::of(&inventory).unwrap_err();
     assert_eq!(error, UnknownParts(digest("index")));
-    // One that comes back from the archive has images too, which nobody knows yet.
-    inventory.images[0].status = ImageStatus::Activating;
+    let index = image_id(&inventory, "index");
+    // An index that ECR restores from the archive has images too, which cannot be read yet.
+    inventory.images[index].status = ImageStatus::Activating;
     assert_eq!(Graph::of(&inventory).unwrap_err(), UnknownParts(digest("index")));
-    inventory.images[0].status = ImageStatus::Archived;
+    inventory.images[index].status = ImageStatus::Archived;
     assert_eq!(Graph::of(&inventory).unwrap().units.len(), 2);
 }
 
@@ -206,6 +207,29 @@ fn what_cannot_be_known_is_kept() {
             archived: keep: it is in the archive, where ECR's own rule sees to it
             signed: keep: it belongs to @archived: it is in the archive, where ECR's own rule sees to it
             goes: delete: number 3 of 4 of a, which keeps 1
+        "#]],
+    );
+}
+
+/// A digest cannot depend on itself, so only made-up digests allow this. No rule can judge it.
+#[test]
+fn indexes_that_need_each_other_and_their_images_are_kept() {
+    check(
+        &two(),
+        &[
+            ("new", "a-v9.0.0, pushed 8"),
+            ("newer", "a-v9.1.0, pushed 9"),
+            ("one", "a-v1.0.0, of elsewhere, needs other part"),
+            ("other", "a-v2.0.0, of elsewhere, needs one"),
+            ("part", ""),
+        ],
+        &[],
+        &expect![[r#"
+            new: keep: number 1 of 4 of a, which keeps 2
+            newer: keep: number 2 of 4 of a, which keeps 2
+            one: keep: it belongs to nothing but itself, by its tags
+            other: keep: it belongs to nothing but itself, by its tags
+            part: keep: it belongs to nothing but itself, by its tags
         "#]],
     );
 }
