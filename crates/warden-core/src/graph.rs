@@ -327,6 +327,7 @@ pub struct UnknownParts(pub Digest);
 
 #[cfg(test)]
 mod tests {
+    use expect_test::expect;
     use serde_json::json;
 
     use super::*;
@@ -354,7 +355,7 @@ mod tests {
             assert!(children(wrong).is_err(), "{wrong}");
         }
         let error = children(r#"{"manifests": [{"digest": "sha512:0"}]}"#).unwrap_err();
-        assert!(error.to_string().ends_with("got \"sha512:0\""), "{error}");
+        expect![[r#"the manifest is no index: expected sha256: and 64 lower-case hexadecimal digits, got "sha512:0""#]].assert_eq(&error.to_string());
     }
 
     #[test]

@@ -192,29 +192,46 @@ fn what_is_not_known_has_no_figures_and_is_not_nothing() {
             [Some(0), Some(0), None]
         "#]],
     );
-    for (latest, unread, expected) in [
-        (None, None, "not scanned yet"),
-        (None, Some("new"), "what was found in @new could not be read"),
-        (None, Some("elsewhere"), "not scanned yet"),
-        (
-            Some(("away", 100, High, &[High][..])),
-            None,
-            "not scanned since app-away, which cannot be pulled any more",
-        ),
-        (
-            Some(("away", 100, High, &[High])),
-            Some("old"),
-            "what was found in @old could not be read",
-        ),
-    ] {
-        let line = format!(
-            "app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; \
-             {expected}\n[None, None, None]\n"
-        );
-        // Not `expect!`, which would have it written out each time.
-        let position = expect_test::Position { file: file!(), line: line!(), column: 1 };
-        say(latest, unread, &Expect { position, data: Box::leak(line.into()), indent: false });
-    }
+    say(
+        None,
+        None,
+        &expect![[r#"
+        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; not scanned yet
+        [None, None, None]
+    "#]],
+    );
+    say(
+        None,
+        Some("new"),
+        &expect![[r#"
+        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; what was found in @new could not be read
+        [None, None, None]
+    "#]],
+    );
+    say(
+        None,
+        Some("elsewhere"),
+        &expect![[r#"
+        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; not scanned yet
+        [None, None, None]
+    "#]],
+    );
+    say(
+        Some(("away", 100, High, &[High])),
+        None,
+        &expect![[r#"
+        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; not scanned since app-away, which cannot be pulled any more
+        [None, None, None]
+    "#]],
+    );
+    say(
+        Some(("away", 100, High, &[High])),
+        Some("old"),
+        &expect![[r#"
+        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; what was found in @old could not be read
+        [None, None, None]
+    "#]],
+    );
 }
 
 #[test]
