@@ -1,5 +1,6 @@
-//! How images refer to each other: an index to the image of each platform, and to what is
-//! attested of them; a signature to what it signs. What belongs together is a [`Unit`].
+//! How images refer to each other. An index lists the image of each platform and their
+//! attestations. A signature refers to the image that it signs. Images that belong together are
+//! a [`Unit`].
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -19,18 +20,19 @@ pub fn is_index(media_type: &str) -> bool {
     )
 }
 
-/// What a part of an index is.
+/// The kind of a part of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The image for a platform.
+    /// The image for one platform.
     Image,
-    /// What is attested of one of those: no image, though it looks like one
+    /// An attestation of one of those images. Its manifest looks like that of an image
     /// (<https://docs.docker.com/build/metadata/attestations/attestation-storage/>).
     Attestation,
 }
 
-/// The parts of an index, each once, by its manifest
-/// (<https://github.com/opencontainers/image-spec/blob/main/image-index.md>).
+/// Reads the parts of an index from its manifest, each once
+/// (<https://github.com/opencontainers/image-spec/blob/main/image-index.md>). An error where the
+/// manifest is not that of an index, or a digest is invalid.
 pub fn children(manifest: &str) -> Result<BTreeMap<Digest, Part>, InvalidIndex> {
     #[derive(Deserialize)]
     struct Index {
@@ -56,49 +58,50 @@ pub fn children(manifest: &str) -> Result<BTreeMap<Digest, Part>, InvalidIndex> 
     index.manifests.into_iter().map(part).collect()
 }
 
-/// A manifest that is no index.
+/// A manifest that cannot be read as an index.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the manifest is no index: {0}")]
 pub struct InvalidIndex(String);
 
-/// An image as a list of all images has it.
+/// An image in the list of all images of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Its digest.
+    /// The digest of its manifest.
     pub digest: Digest,
-    /// Its tags.
+    /// The tags that point at it.
     pub tags: Vec<Tag>,
-    /// Whether something of it is not understood: a tag that is none by OCI, which is then not
-    /// among those, or a subject of another kind of digest.
+    /// Whether it has a tag that is invalid by the OCI specification, which `tags` then lacks, or
+    /// a subject whose digest is of an unknown algorithm. Such an image is always kept.
     pub is_odd: bool,
-    /// Where it is.
+    /// Whether it is active, archived, or on its way back from the archive.
     pub status: ImageStatus,
     /// When its manifest was first pushed.
     pub pushed_at: Option<DateTime<Utc>>,
-    /// When it was last pulled, as far as that was recorded.
+    /// When it was last pulled. None where ECR has no record of a pull.
     pub pulled_at: Option<DateTime<Utc>>,
-    /// When it last came back from the archive.
+    /// When it was last restored from the archive.
     pub restored_at: Option<DateTime<Utc>>,
-    /// Its size, with layers that others have too.
+    /// The size of all layers in bytes, also of layers that other images share.
     pub bytes: u64,
-    /// Whether it is an image for several platforms.
+    /// Whether its manifest is an index.
     pub is_index: bool,
-    /// Whether it is something else than an image for containers, which nobody scans.
+    /// Whether it is an artifact other than a container image. No scanner scans an artifact.
     pub is_artifact: bool,
-    /// What it refers to, by its manifest (`subject`).
+    /// The image that its manifest refers to (`subject`).
     pub subject: Option<Digest>,
 }
 
 impl Listed {
-    /// What it is a signature or an attestation of, by its manifest, and by its tags where it has
-    /// no others: anybody can give an image such a tag.
+    /// The images of which it is a signature or an attestation. Its manifest names one. Its tags
+    /// count only where it has no other tags, because anybody can give an image such a tag.
     pub fn subjects(&self) -> impl Iterator<Item = Digest> {
         let is_named = self.own_tags().next().is_some();
         let by_tags = self.tags.iter().filter(move |_| !is_named).filter_map(Tag::subject);
         self.subject.iter().cloned().chain(by_tags)
     }
 
-    /// Adds what another look saw of the same image: whatever of both keeps it longer.
+    /// Merges another description of the same image. Of two values, the one that keeps the image
+    /// longer wins.
     pub fn merge(&mut self, other: &Self) {
         let new = other.tags.iter().filter(|tag| !self.tags.contains(tag)).cloned();
         let new: Vec<Tag> = new.collect();
@@ -112,9 +115,9 @@ impl Listed {
         }
     }
 
-    /// Whether nothing is to be said of it that was not when it was like `before`; it may be in
-    /// the archive by now where that is where it goes: ECR itself takes what refers to an image
-    /// along.
+    /// Whether its tags, its times and its status are the same as in `before`. It may also be
+    /// archived where `may_be_archived`: when ECR archives an image, it archives the referrers
+    /// too.
     #[must_use]
     pub fn is_as(&self, before: &Self, may_be_archived: bool) -> bool {
         let tags = |of: &Self| of.tags.iter().cloned().collect::<HashSet<Tag>>();
@@ -125,44 +128,44 @@ impl Listed {
         is_there && is_called_so && times(self) == times(before)
     }
 
-    /// Whether it is an index that can be pulled, or soon can.
+    /// Whether it is an index that can be pulled, or that ECR is restoring.
     #[must_use]
     pub fn has_parts(&self) -> bool {
         self.is_index && self.status != ImageStatus::Archived
     }
 
-    /// Whether it refers to something, and is something by itself: it has tags of its own.
+    /// Whether it has tags of its own although it refers to another image.
     fn is_own(&self) -> bool {
         self.subject.is_some() && self.own_tags().next().is_some()
     }
 
-    /// Its tags that are not its subject's business.
+    /// The tags that do not name a subject.
     pub fn own_tags(&self) -> impl Iterator<Item = &Tag> {
         self.tags.iter().filter(|tag| tag.subject().is_none())
     }
 }
 
-/// All images of a repository, archived ones too, and what is known of how they hang together.
+/// All images of a repository, also archived ones, with the parts of the indexes.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
-    /// The images, each once.
+    /// Each image of the repository, once.
     pub images: Arena<ImageId, Listed>,
-    /// The parts of each index that is not in the archive, where no manifest can be read.
+    /// The parts of each index that is not archived. ECR returns no manifest of an archived one.
     pub indexes: HashMap<Digest, Vec<Digest>>,
-    /// Subjects that are certainly gone. A list that was made while images came and went may
-    /// lack one that is there.
+    /// Subjects that ECR reported as not found. A subject that `images` lacks may still exist,
+    /// because images were pushed while the list was read.
     pub gone: HashSet<Digest>,
 }
 
 impl Inventory {
-    /// The indexes whose parts have to be known. Of one on its way back from the archive they
-    /// cannot be, until it is there.
+    /// The indexes whose parts must be read. The parts of an index that ECR is restoring cannot
+    /// be read before it is active again.
     pub fn needed_indexes(&self) -> impl Iterator<Item = &Digest> {
         self.images.iter().filter(|image| image.has_parts()).map(|image| &image.digest)
     }
 
-    /// The subjects of images that have nothing else to be kept for, and that are not listed:
-    /// whether they are gone has to be asked.
+    /// The subjects of untagged referrers that `images` lacks. The caller must ask ECR whether
+    /// they still exist.
     #[must_use]
     pub fn missing_subjects(&self) -> HashSet<Digest> {
         let is_orphan = |image: &&Listed| image.own_tags().next().is_none() && !image.is_odd;
@@ -177,22 +180,22 @@ impl Inventory {
     }
 }
 
-/// What is kept or removed as one: an image that nothing else needs, and all that it needs or
-/// that refers to it. What refers to something and has tags of its own is one too.
+/// Images that are kept or removed together: an image that no other image needs, with its parts
+/// and its referrers. A referrer with tags of its own is the root of a unit too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
-    /// The image itself.
+    /// The image that no other image needs.
     pub root: ImageId,
-    /// What an index needs: its images, and theirs. An index is before its images, which is
-    /// the order in which ECR lets go of them.
+    /// The parts of the root, and their parts. An index is before its parts: ECR deletes them in
+    /// this order only.
     pub parts: Vec<ImageId>,
-    /// What refers to any of those: signatures, attestations, with what those need, in such an
-    /// order too.
+    /// Signatures and attestations of the root and the parts, with the parts of the referrers, in
+    /// the same order.
     pub referrers: Vec<ImageId>,
 }
 
 impl Unit {
-    /// All of it.
+    /// The root, the parts and the referrers.
     #[must_use]
     pub fn images(&self) -> impl DoubleEndedIterator<Item = ImageId> + '_ {
         std::iter::once(self.root)
@@ -201,19 +204,19 @@ impl Unit {
     }
 }
 
-/// What belongs together in a repository.
+/// The units of a repository.
 #[derive(Clone, Debug)]
 pub struct Graph {
-    /// The units. An image that several need is in each of them.
+    /// Each unit. An image that several units need is in each of them.
     pub units: Arena<UnitId, Unit>,
-    /// Images that only need each other, which tags can be made to say: nobody knows what
-    /// they are. Each is the root of a unit.
+    /// Images that only refer to each other. Anybody can make such a circle with tags, and no
+    /// rule can judge it. Each is the root of a unit.
     pub circular: HashSet<ImageId>,
 }
 
 impl Graph {
-    /// Finds the units. An error where the parts of an index are not known: without them its
-    /// images would look like images that nothing needs.
+    /// Finds the units. An error where the parts of an index are not known: without the parts,
+    /// its images would look as if no image needed them.
     pub fn of(inventory: &Inventory) -> Result<Self, UnknownParts> {
         let images = &inventory.images;
         let id_of: HashMap<&Digest, ImageId> =
@@ -459,7 +462,7 @@ mod tests {
         assert_eq!(one, listed(&["a", "prod"], Some(2), Some(3), ImageStatus::Active));
         one.merge(&listed(&[], None, Some(1), ImageStatus::Archived));
         assert_eq!(one, listed(&["a", "prod"], None, Some(3), ImageStatus::Active));
-        // What one look did not understand nobody does.
+        // An image with an unparsed reference in one description keeps it.
         let odd = Listed { is_odd: true, ..one.clone() };
         for (mut one, other) in [(one.clone(), &odd), (odd.clone(), &one)] {
             one.merge(other);

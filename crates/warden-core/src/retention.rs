@@ -1,11 +1,11 @@
-//! What is kept, what goes, and why: a plan for a whole repository.
+//! A plan for a whole repository: which images are kept, which are removed, and why.
 //!
-//! Rules only say what to keep. A unit ([`Unit`]) goes when every rule has been asked of every
-//! image in it and none keeps it; what is unknown, unmatched or unparsable is kept. A plan that
-//! would take too much away is stopped as a whole ([`Stop`]).
+//! A rule can only keep an image. A unit ([`Unit`]) is removed when no rule keeps any image in it.
+//! An image that is unknown, unmatched or unparsable is kept. A plan that would remove too much is
+//! stopped as a whole ([`Stop`]).
 //!
-//! In reading order: [`plan`], [`Keep`] with the rules, [`Because`], [`Stop`], and what can be
-//! asked of a [`Plan`].
+//! In reading order: [`plan`], [`Keep`] with the rules, [`Because`], [`Stop`], and the questions
+//! that a [`Plan`] answers.
 
 mod rules;
 mod show;
@@ -27,161 +27,161 @@ use crate::policy::{InUse, LifecycleScope, Policy};
 use rules::Facts;
 pub(crate) use rules::says_channel;
 
-/// So many units may go in a run, whatever share of the repository they are: in a small one
-/// each is a large share.
+/// The number of units that a run may always remove. In a small repository, each unit is a large
+/// share of the images.
 const ALWAYS_ALLOWED: usize = 20;
-/// How many digits of the hash of a plan are shown and asked for.
+/// The number of digits of the hash of a plan. A person repeats them to confirm the plan.
 const HASH_DIGITS: usize = 16;
 
-/// On how many workloads each image runs, by what the policy says tells it, and 0 where it ran
-/// lately; empty where only pulls tell.
+/// The number of workloads that run each image, by the source that the policy names. The number
+/// is 0 for an image that ran lately. Empty where the source is the time of the last pull.
 pub type Running = HashMap<Digest, u64>;
 
-/// What is done with a repository's images, and why.
+/// The decision about each image of a repository, and the reason.
 #[derive(Clone, Debug)]
 pub struct Plan<'a> {
-    /// What is governed, and how.
+    /// The policy of the repository.
     pub policy: &'a Policy,
-    /// What there is.
+    /// The images of the repository.
     pub inventory: &'a Inventory,
-    /// What becomes of each unit.
+    /// Each unit with its decision.
     pub units: Arena<UnitId, Decided>,
-    /// What goes, the oldest first.
+    /// The units that are removed, the oldest first.
     pub removals: Vec<Removal>,
-    /// Quarantine tags beside conforming ones, which go alone.
+    /// The quarantine tags that are removed from images that are kept.
     pub untags: Vec<(ImageId, Tag)>,
-    /// Why nothing goes after all.
+    /// The guard that stops the plan, if any: then nothing is removed.
     pub stopped: Option<Stop>,
     groups: Arena<GroupId, Group>,
     /// The unit that decides about each image.
     decided_by: Arena<ImageId, Option<UnitId>>,
 }
 
-/// A unit, and what becomes of it.
+/// A unit with its decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decided {
     /// The unit.
     pub unit: Unit,
-    /// What becomes of it.
+    /// The decision.
     pub fate: Fate,
-    /// Its places among those that are counted with it, from the newest, which is 1.
+    /// The ranks of the unit in the groups in which it is counted.
     places: Vec<Place>,
 }
 
-/// Where a unit stands among those that are counted together.
+/// The rank of a unit in a group. The newest has rank 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     group: GroupId,
     rank: usize,
 }
 
-/// What becomes of a unit.
+/// The decision about a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It stays, for what is known of this image of it.
+    /// The unit is kept because of this image of the unit.
     Keep(Keep, ImageId),
-    /// It goes.
+    /// The unit is removed.
     Remove(Because),
 }
 
-/// Why a unit stays, the strongest reason first.
+/// Why a unit is kept, the strongest reason first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// Something about it cannot be known.
+    /// A fact about the image is not known.
     Unknown(Unknown),
     /// A tag is protected by [`crate::policy::Retention::protect_tags`].
     Protected(Tag, Wildcard),
-    /// It runs so many times.
+    /// So many workloads run the image.
     InUse(u64),
-    /// A tag that is moved from version to version points at it.
+    /// A channel points at the image. A channel is a tag that is moved from version to version.
     Channel(Tag),
-    /// It was pulled within [`crate::policy::Retention::protect_pulled_within_days`].
+    /// The image was pulled within [`crate::policy::Retention::protect_pulled_within_days`].
     Pulled(DateTime<Utc>),
-    /// It came, or comes, back from the archive: somebody wants it.
+    /// Somebody restored the image from the archive. No time where ECR is still restoring it.
     Restored(Option<DateTime<Utc>>),
-    /// It was pushed within [`crate::policy::Retention::minimum_age_days`].
+    /// The image was pushed within [`crate::policy::Retention::minimum_age_days`].
     Young(DateTime<Utc>),
-    /// A tag neither conforms nor has a prefix that is counted.
+    /// A tag neither matches the grammar nor has a counted prefix.
     Unmatched(Tag),
-    /// It is among the newest that are counted together.
+    /// The unit is among the newest of a group.
     Newest,
-    /// [`LifecycleScope::Repository`]: ECR counts.
+    /// [`LifecycleScope::Repository`]: a lifecycle rule of ECR counts the images.
     Native,
-    /// It waits to be restored for a few days more.
+    /// The image is in quarantine, so that a person can restore its tag for some more days.
     Quarantined {
-        /// The first day on which it may go.
+        /// The first day on which the image may be removed.
         until: NaiveDate,
     },
-    /// It has no tag: ECR's own rule sees to it.
+    /// The image has no tag. A lifecycle rule of ECR expires untagged images.
     Untagged,
-    /// It is in the archive already, and expires there by ECR's own rule.
+    /// The image is archived. A lifecycle rule of ECR expires archived images.
     Archived,
 }
 
-/// What cannot be known, and so keeps an image.
+/// The unknown fact that keeps an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unknown {
-    /// ECR does not say when it was pushed.
+    /// ECR does not report when the image was pushed.
     Push,
-    /// It has a tag that is none by OCI, or a subject of another kind.
+    /// [`Listed::is_odd`]: a tag or the subject of the image cannot be parsed.
     Odd,
-    /// What it refers to is not listed, and may be there.
+    /// The subject of the image is not listed, but may exist.
     Subject,
-    /// What it refers to refers to it, by their tags.
+    /// The images refer to each other, by their tags.
     Circle,
 }
 
-/// Why a unit goes: no rule keeps it.
+/// Why a unit is removed. No rule keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Because {
-    /// There are enough newer ones of everything that it is counted as.
+    /// In each of its groups, enough units are newer.
     Beyond,
-    /// Its days in quarantine are over.
+    /// The quarantine of the image is over.
     QuarantineOver {
-        /// The day it began.
+        /// The first day of the quarantine.
         since: NaiveDate,
     },
-    /// What it refers to is gone.
+    /// The subject of the image does not exist any more.
     Orphan(Digest),
 }
 
-/// Why a plan is not carried out.
+/// The guard that stops a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Nothing of this component, or prefix, would be left.
+    /// The plan would remove every image of this component or prefix.
     Emptied(String),
-    /// More would go than [`crate::policy::Retention::max_remove_percent`] allows.
+    /// The plan would remove more than [`crate::policy::Retention::max_remove_percent`] allows.
     TooMany {
-        /// So many images would go.
+        /// The number of images that the plan would remove.
         removed: usize,
-        /// Of so many that are not in the archive.
+        /// The number of images that are not archived.
         of: usize,
-        /// And so many per cent may.
+        /// The allowed percentage.
         percent: u32,
     },
-    /// What tells that images run names none: it may not see them.
+    /// The source of running images names none. It may not see them.
     NothingInUse,
 }
 
-/// A unit that goes, or as much of it as nothing else needs, each image with the last unit that
-/// it goes with.
+/// The images that are removed with one unit. An image that a kept unit needs is not among them.
+/// An image that several removed units need is removed with the last of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
     /// The unit.
     pub unit: UnitId,
-    /// The image itself and then what it needs, an index before its images.
+    /// The root and then its parts, an index before its parts.
     pub images: Vec<ImageId>,
-    /// What refers to those.
+    /// The referrers of those images.
     pub referrers: Vec<ImageId>,
 }
 
-/// What is counted together.
+/// Units that are counted together.
 #[derive(Clone, Debug)]
 struct Group {
     key: Key,
-    /// The units in it, the newest first.
+    /// The units of the group, the newest first.
     units: Vec<UnitId>,
-    /// How many images are called so, as they are counted.
+    /// The number of images that are counted. An image in several units counts once.
     count: usize,
 }
 
@@ -191,7 +191,7 @@ enum Key {
     Prefix(TagPrefix),
 }
 
-/// Decides for a whole repository.
+/// Decides about every image of a repository.
 #[must_use]
 pub fn plan<'a>(
     policy: &'a Policy,
@@ -235,8 +235,8 @@ fn count(
     groups: &mut Arena<GroupId, Group>,
 ) -> Arena<UnitId, Vec<Place>> {
     let images = &inventory.images;
-    // A part may be in many units. They would crowd out what is called so itself: it counts once,
-    // by its own push, for each of them.
+    // A part may be in many units, and these units must not crowd out the images of the group.
+    // Therefore the part counts once, by the time of its own push, for all of the units.
     let mut counted: Arena<GroupId, Vec<(ImageId, UnitId)>> = groups.map(|_| vec![]);
     for (id, unit) in graph.units.enumerate() {
         let root = &images[unit.root];
@@ -279,7 +279,7 @@ fn count(
     places
 }
 
-/// Asks every rule of every image of a unit.
+/// Asks every rule about every image of a unit.
 fn fate(
     policy: &Policy,
     inventory: &Inventory,
@@ -308,7 +308,7 @@ fn fate(
         if !are_gone {
             return keep(Keep::Unknown(Unknown::Subject));
         }
-        // A part that is called something is something, whatever becomes of the rest.
+        // The unit may still be counted in a group, because a part has a tag of its own.
         orphan_of = Some(subject);
     }
     if !places.is_empty() {
@@ -322,7 +322,7 @@ fn fate(
             LifecycleScope::Component => Fate::Remove(Because::Beyond),
         };
     }
-    // Every tag that is left is of a quarantine; the last one counts.
+    // All other tags are quarantine tags. The latest of them counts.
     let since = unit.images().filter_map(|image| facts[image].quarantined_since).max();
     let days = chrono::Days::new(policy.governance.tags.quarantine_days.into());
     match (since.and_then(|since| Some((since, since.checked_add_days(days)?))), orphan_of) {
@@ -336,7 +336,7 @@ fn fate(
 }
 
 impl Keep {
-    /// Its place among the reasons: of several the strongest is given.
+    /// The position among the reasons. Of several reasons, the strongest is reported.
     fn strength(&self) -> u8 {
         match self {
             Self::Unknown(_) => 0,
@@ -363,24 +363,25 @@ impl<'a> Plan<'a> {
         &self.inventory.images[id]
     }
 
-    /// Whether there is nothing to do.
+    /// Whether the plan removes neither an image nor a tag.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.removals.is_empty() && self.untags.is_empty()
     }
 
-    /// The images that go, each once.
+    /// The images that are removed, each once.
     pub fn removed(&self) -> impl Iterator<Item = &'a Listed> + '_ {
         self.removals.iter().flat_map(Removal::all).map(|image| self.image(image))
     }
 
-    /// The bytes of what goes; layers that others have too are counted, and stay.
+    /// The bytes of the images that are removed. ECR frees less where they share layers with
+    /// images that are kept.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.removed().map(|image| image.bytes).sum()
     }
 
-    /// What is kept although there are enough newer ones: for a reason that is worth telling.
+    /// The units that a rule keeps although enough units are newer.
     pub fn kept_beyond(&self) -> impl Iterator<Item = &Decided> {
         let kept = self.keep_count();
         self.units.iter().filter(move |decided| {
@@ -396,8 +397,8 @@ impl<'a> Plan<'a> {
         self.decided_by[image].map(|unit| &self.units[unit])
     }
 
-    /// What tells this plan from others: the same for the same images with the same tags, in any
-    /// order.
+    /// The hash that identifies this plan. It is the same for the same images with the same tags,
+    /// in any order.
     #[must_use]
     pub fn hash(&self) -> String {
         let mut lines: Vec<String> = self
@@ -424,8 +425,8 @@ impl<'a> Plan<'a> {
         usize::try_from(self.policy.governance.retention.keep_per_component).unwrap_or(usize::MAX)
     }
 
-    /// Settles which unit decides about each image, and gives what goes. What a unit that is
-    /// kept needs is kept with it, whatever else it is in.
+    /// Finds the unit that decides about each image, and returns the images that are removed. An
+    /// image that a kept unit needs is kept, also where it is in a removed unit.
     fn settle(&mut self) -> Vec<Removal> {
         let root = |unit: UnitId| self.image(self.units[unit].unit.root);
         let mut decided_by: Arena<ImageId, Option<UnitId>> = self.inventory.images.map(|_| None);
@@ -481,14 +482,14 @@ impl<'a> Plan<'a> {
         removals
     }
 
-    /// Whether something is left to be done about an image that goes. What is in the archive
-    /// expires there, and no rule was asked of it.
+    /// Whether an image of a removed unit is removed. An archived image expires by a lifecycle
+    /// rule of ECR, and no rule was asked about it.
     fn is_to_go(&self, image: ImageId) -> bool {
         self.image(image).status != ImageStatus::Archived
     }
 
-    /// The quarantine tags that an image has although it conforms by now. They are only ours
-    /// to take where the policy gives them: there no tag can be moved to another image.
+    /// The quarantine tags of images that have a tag that matches the grammar. They are removed
+    /// only where the policy quarantines: there no tag can be moved to another image.
     fn quarantine_tags(&self, facts: &Arena<ImageId, Facts>) -> Vec<(ImageId, Tag)> {
         use crate::policy::TagEnforcement::Quarantine;
         if self.policy.governance.tags.enforcement != Quarantine {
@@ -508,7 +509,7 @@ impl<'a> Plan<'a> {
         tags
     }
 
-    /// What speaks against carrying it out.
+    /// The guard that stops the plan, if any.
     fn guard(&self, running: &Running) -> Option<Stop> {
         if self.removals.is_empty() {
             return None;
@@ -518,7 +519,7 @@ impl<'a> Plan<'a> {
             return Some(Stop::NothingInUse);
         }
         let goes = |unit: &UnitId| matches!(self.units[*unit].fate, Fate::Remove(_));
-        // The newest are kept: it takes a mistake of ours to get here.
+        // The newest images of each group are kept, so only a bug in a rule can get here.
         let emptied = |group: &&Group| !group.units.is_empty() && group.units.iter().all(goes);
         if let Some(group) = self.groups.iter().find(emptied) {
             return Some(Stop::Emptied(group.key.to_string()));
@@ -534,7 +535,7 @@ impl<'a> Plan<'a> {
 }
 
 impl Removal {
-    /// All of it.
+    /// The root, the parts and the referrers that are removed.
     #[must_use]
     pub fn all(&self) -> impl DoubleEndedIterator<Item = ImageId> + '_ {
         self.images.iter().chain(&self.referrers).copied()

@@ -1,4 +1,5 @@
-//! What a plan says to people: each reason is the end of a sentence that begins with the image.
+//! The reasons of a plan, for people. Each reason is the end of a sentence that begins with the
+//! image.
 
 use std::fmt;
 
@@ -9,7 +10,7 @@ use crate::arena::ImageId;
 use crate::policy::CleanupEnforcement;
 
 impl Plan<'_> {
-    /// Why the unit stays or goes.
+    /// Why the unit is kept or removed.
     #[must_use]
     pub fn reason(&self, decided: &Decided) -> String {
         match &decided.fate {
@@ -24,7 +25,7 @@ impl Plan<'_> {
         }
     }
 
-    /// Why an image stays or goes.
+    /// Why an image is kept or removed.
     #[must_use]
     pub fn reason_of(&self, image: ImageId) -> String {
         let Some(decided) = self.decided(image) else { return Unknown::Circle.to_string() };
@@ -39,7 +40,7 @@ impl Plan<'_> {
         format!("it {part} {}: {}", self.image(unit.root).digest, self.reason(decided))
     }
 
-    /// What becomes of an image, in a word.
+    /// The decision about an image, in one word.
     #[must_use]
     pub fn decision_of(&self, image: ImageId) -> &'static str {
         let decided = self.decided(image);
@@ -56,7 +57,7 @@ impl Plan<'_> {
     fn why_kept(&self, decided: &Decided, keep: &Keep) -> String {
         let retention = &self.policy.governance.retention;
         match keep {
-            Keep::Unknown(what) => what.to_string(),
+            Keep::Unknown(unknown) => unknown.to_string(),
             Keep::Protected(tag, by) => format!("the tag {tag} is protected by {by}"),
             Keep::InUse(0) => {
                 let days = retention.protect_pulled_within_days;

@@ -1,4 +1,4 @@
-//! What went wrong elsewhere, as stories; numbers are those of `PITFALLS.md`.
+//! Mistakes of other tools, as examples. The numbers are those of `PITFALLS.md`.
 
 mod units;
 
@@ -9,21 +9,21 @@ use super::*;
 use crate::graph::UnknownParts;
 use crate::policy::tests::{GUIDE, policy};
 
-/// Noon of some day.
+/// The time of every plan in these tests.
 pub(super) const NOW: &str = "2026-11-24T12:00:00Z";
 
 pub(crate) fn now() -> DateTime<Utc> {
     NOW.parse().unwrap()
 }
 
-/// The digest that is called this.
+/// The digest of the image with this name.
 pub(crate) fn digest(name: &str) -> Digest {
     let hex: String = Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}").parse().unwrap()
 }
 
-/// What `pushed 40, pulled 3, needs a b, of c` makes of an image: days, and names of others.
-/// Tags are the words before.
+/// Reads an image and its parts from a text such as `a-v1.0.0 latest, pushed 40, needs b c, of d`:
+/// tags, then facts with a number of days or the names of other images.
 pub(crate) fn listed(name: &str, text: &str) -> (Listed, Vec<Digest>) {
     let mut image = Listed {
         digest: digest(name),
@@ -70,8 +70,8 @@ pub(crate) fn listed(name: &str, text: &str) -> (Listed, Vec<Digest>) {
                 };
                 image.tags = clause
                     .split(' ')
-                    .filter(|it| !it.is_empty())
-                    .map(|it| tag(it).parse().unwrap())
+                    .filter(|word| !word.is_empty())
+                    .map(|word| tag(word).parse().unwrap())
                     .collect();
             }
             other => panic!("{other}: no such fact"),
@@ -98,7 +98,7 @@ pub(crate) fn image_id(inventory: &Inventory, name: &str) -> ImageId {
     inventory.images.position(|image| image.digest == digest(name)).unwrap()
 }
 
-/// Retention `Enforcement` delete, and two of each.
+/// A policy that deletes, and keeps two images of each component.
 pub(crate) fn two() -> Policy {
     with(&[])
 }
@@ -112,7 +112,7 @@ fn with(changes: &[(&str, Value)]) -> Policy {
     policy(GUIDE, &all)
 }
 
-/// What becomes of each image, a line each, and what speaks against it.
+/// The decision about each image with its reason, a line each, and the guard that stops the plan.
 fn check(policy: &Policy, images: &[(&str, &str)], running: &[&str], expected: &Expect) {
     let inventory = inventory(images);
     let running = running.iter().map(|name| (digest(name), 3)).collect();
@@ -170,7 +170,7 @@ fn what_a_workload_runs_is_kept_past_the_count_by_inspector_or_by_a_pull() {
             v1: keep: it is in use, 3 times by Amazon Inspector
         "#]],
     );
-    // 15: blind.
+    // 15: Amazon Inspector names no image.
     check(
         &inspector,
         &images,
@@ -231,7 +231,7 @@ fn a_protected_tag_or_a_channel_keeps_the_image_whole() {
             gone: delete: number 3 of 5 of a, which keeps 2
         "#]],
     );
-    // And where the grammar knows channels, of a component.
+    // A channel of a component, where the grammar has channels.
     let grammar =
         [("Governance.Tags.Grammar", json!("{component}-v{semver} {component}-{channel}"))];
     check(
@@ -331,7 +331,7 @@ fn of_several_reasons_to_keep_an_image_the_strongest_is_told() {
             ("restored", "whatever, pushed 1, restored 1"),
             ("young", "whatever, pushed 1"),
             ("whatever", "whatever a-v1.0.0"),
-            // Of equal ones the first.
+            // Of two channels, the first is reported.
             ("twice", "latest dev"),
             ("index", "whatever, needs part runs"),
             ("part", ", pulled 2"),
@@ -392,12 +392,12 @@ fn what_is_kept_beyond_the_count_and_how_much_goes_is_known() {
 // 16
 #[test]
 fn a_plan_that_takes_too_much_is_stopped_but_for_a_few() {
-    let of = |count: usize| -> Vec<(String, String)> {
+    let images_of = |count: usize| -> Vec<(String, String)> {
         let image = |nth| (format!("i{nth}"), format!("a-v1.{nth}.0, pushed {}", 100 + nth));
         (0..count).map(image).collect()
     };
     let stopped = |policy: &Policy, count: usize| {
-        let images = of(count);
+        let images = images_of(count);
         let images: Vec<(&str, &str)> =
             images.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         let inventory = inventory(&images);
@@ -425,7 +425,7 @@ fn a_plan_that_would_empty_a_component_is_stopped() {
         inventory(&[("one", "a-v1.0.0"), ("two", "b-v1.0.0"), ("x", "c-v1.0.0 latest")]);
     let graph = Graph::of(&inventory).unwrap();
     let mut plan = plan(&policy, &inventory, graph, &Running::new(), now());
-    // As a mistake in a rule would have it.
+    // As a bug in a rule would decide.
     for unit in plan.units.ids().take(2) {
         plan.units[unit].fate = Fate::Remove(Because::Beyond);
         let images = vec![plan.units[unit].unit.root];
@@ -460,7 +460,7 @@ fn a_quarantine_ends_by_its_date_and_not_at_all_for_an_image_with_a_good_tag() {
             good: untag quarantine-20261001-770e607624d6-litellm-1.0.0
         "#]],
     );
-    // Beyond the count it goes for that.
+    // Beyond the count, the image is removed for that reason.
     check(
         &two(),
         &[

@@ -8,7 +8,7 @@ use crate::policy::tests::{GUIDE, policy};
 use crate::retention::tests::{digest, image_id, inventory, now};
 use crate::retention::{Running, plan};
 
-/// A row a line, after these images were removed: `app 2 2000 0 0 app-v2.0.0`.
+/// The row of each component after these images were removed, with its newest tag, a line each.
 fn check(enforcement: &str, images: &[(&str, &str)], removed: &[&str], expected: &Expect) {
     let changes = [
         ("Governance.Retention.Enforcement", json!(enforcement)),
@@ -126,8 +126,8 @@ fn the_newest_is_what_was_pushed_last_and_called_as_a_version_where_it_is() {
     );
 }
 
-/// What is said of a component of which this is remembered, where `old` was pushed 20 days ago,
-/// `new` 10 days ago, and `away` is in the archive.
+/// The line and the counts of a component with these recorded scans. `old` was pushed 20 days ago
+/// and `new` 10 days ago. `away` is archived.
 fn say(latest: Option<(&str, i64, Level, &[Level])>, unread: Option<&str>, expected: &Expect) {
     let policy = policy(GUIDE, &[]);
     let inventory = inventory(&[
@@ -169,7 +169,7 @@ fn what_is_not_known_has_no_figures_and_is_not_nothing() {
     );
     say(
         Some(("new", 10, High, &[])),
-        // Of an earlier one, or one that is gone, it does not matter any more.
+        // An unread scan of an earlier or a deleted version does not matter.
         Some("old"),
         &expect![[r#"
             app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; no finding is open in app-new
@@ -256,7 +256,7 @@ fn what_is_of_no_component_and_what_is_remembered_elsewhere_has_words_of_its_own
     assert_eq!((name(&tagged), Findings::Gone(open).open()), ("app-v1.0.0", None));
 }
 
-/// Neither is later, and what is the same is not two.
+/// Neither version is later than the other.
 #[test]
 fn what_could_not_be_read_of_a_version_that_was_pushed_at_the_same_time_does_not_matter() {
     say(
@@ -288,7 +288,7 @@ fn what_went_has_no_row_and_what_is_left_of_it_is_counted() {
         b: 1 image, 1.0 kB b-v1.0.0
     "#]],
     );
-    // What is left of it is there.
+    // The part is still there.
     check(
         "delete",
         &images,

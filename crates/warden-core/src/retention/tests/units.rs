@@ -1,11 +1,11 @@
-//! What belongs together, and goes or stays as one.
+//! Units: images that are kept or removed together.
 
 use expect_test::expect;
 use serde_json::json;
 
 use super::*;
 
-/// Anybody who may push can give an image the tag of a signature.
+/// Everybody who can push can give an image the tag of a signature.
 #[test]
 fn a_version_that_is_tagged_as_a_signature_too_is_a_version() {
     check(
@@ -176,7 +176,7 @@ fn what_refers_to_nothing_any_more_goes_once_it_is_old_enough() {
             mine: keep: it belongs to nothing but itself, by its tags
         "#]],
     );
-    // A list that was made while images came and went may lack one.
+    // A list that was read while images were pushed may lack a subject.
     let mut inventory = inventory(&images);
     inventory.gone.clear();
     let graph = Graph::of(&inventory).unwrap();
@@ -234,7 +234,7 @@ fn indexes_that_need_each_other_and_their_images_are_kept() {
     );
 }
 
-/// Nobody pushes a list of signatures that names a version. Somebody could.
+/// A list of signatures that contains a version is unusual, but can be pushed.
 #[test]
 fn the_last_version_stays_though_what_names_it_refers_to_nothing() {
     let one = with(&[("Governance.Retention.KeepPerComponent", json!(1))]);
