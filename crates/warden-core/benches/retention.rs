@@ -9,6 +9,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use chrono::{DateTime, Duration, Utc};
+use warden_core::arena::ImageId;
 use warden_core::graph::{Graph, Inventory, Listed};
 use warden_core::image::{Digest, ImageStatus};
 use warden_core::policy::Policy;
@@ -58,7 +59,7 @@ fn main() {
         assert!((4_000..6_000).contains(&going), "{going}");
         black_box(plan.hash());
         planning += started.elapsed();
-        let removed: Vec<usize> = plan.removals.iter().flat_map(Removal::all).collect();
+        let removed: Vec<ImageId> = plan.removals.iter().flat_map(Removal::all).collect();
         let started = Instant::now();
         assert_eq!(black_box(stock(&plan, &removed)).rows.len(), 50);
         counting += started.elapsed();

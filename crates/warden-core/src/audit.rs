@@ -10,6 +10,7 @@ use chrono::{DateTime, Duration, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::arena::{Arena, ImageId};
 use crate::findings::plain;
 use crate::graph::Listed;
 use crate::image::{Digest, ImageStatus, Tag, Wildcard};
@@ -33,8 +34,8 @@ pub struct Observed {
     /// How often the registry scans them, as ECR says it: `SCAN_ON_PUSH`, `CONTINUOUS_SCAN`,
     /// `MANUAL`.
     pub scan_frequency: String,
-    /// Images, by their place in the inventory, that were pushed lately and not scanned.
-    pub unscanned: Vec<usize>,
+    /// The images that were pushed lately and not scanned.
+    pub unscanned: Vec<ImageId>,
 }
 
 keywords!(
@@ -84,7 +85,7 @@ pub fn audit(plan: &Plan<'_>, observed: &Observed, now: DateTime<Utc>) -> Vec<De
                 .to_owned(),
         );
     }
-    let unscanned = observed.unscanned.iter().filter_map(|nth| images.get(*nth)).map(name);
+    let unscanned = observed.unscanned.iter().map(|image| name(&images[*image]));
     if let Some(text) = examples(observed.unscanned.len(), unscanned, |count| match count {
         1 => "1 image was pushed lately and not scanned".to_owned(),
         _ => format!("{count} images were pushed lately and not scanned"),
@@ -132,7 +133,7 @@ fn drift(policy: &Policy, observed: &Observed) -> Vec<String> {
 
 /// What was meant for something that is not there: patterns of protected tags, and those rules
 /// of ECR that name tags. That nothing is untagged or archived just now is as it should be.
-fn dead(policy: &Policy, observed: &Observed, images: &[Listed]) -> Vec<String> {
+fn dead(policy: &Policy, observed: &Observed, images: &Arena<ImageId, Listed>) -> Vec<String> {
     let mut found = Vec::new();
     if images.is_empty() {
         return found;
@@ -176,8 +177,8 @@ fn dead(policy: &Policy, observed: &Observed, images: &[Listed]) -> Vec<String> 
 fn bad_tags<'a>(plan: &Plan<'a>, now: DateTime<Utc>) -> BTreeMap<&'a Tag, &'a Digest> {
     let lately = now - Duration::hours(1);
     let (today, images) = (now.date_naive(), &plan.inventory.images);
-    let stays = images.iter().enumerate().filter(|(nth, image)| {
-        let is_there = image.status != ImageStatus::Archived && plan.decision_of(*nth) == "keep";
+    let stays = images.enumerate().filter(|(id, image)| {
+        let is_there = image.status != ImageStatus::Archived && plan.decision_of(*id) == "keep";
         is_there && image.pushed_at.is_some_and(|at| at < lately)
     });
     let tags = stays.flat_map(|(_, image)| image.tags.iter().map(|tag| (tag, &image.digest)));
@@ -186,13 +187,12 @@ fn bad_tags<'a>(plan: &Plan<'a>, now: DateTime<Utc>) -> BTreeMap<&'a Tag, &'a Di
 
 /// A run that was cut off archived a part of an image that was protected since; or a person did.
 fn torn(plan: &Plan<'_>) -> BTreeSet<String> {
-    let is_archived =
-        |nth: &usize| plan.image(*nth).is_some_and(|image| image.status == ImageStatus::Archived);
+    let is_archived = |image: &ImageId| plan.image(*image).status == ImageStatus::Archived;
     let torn = plan.units.iter().filter_map(|decided| {
         let is_there = !is_archived(&decided.unit.root) && matches!(decided.fate, Fate::Keep(..));
         let part = decided.unit.parts.iter().find(|part| is_there && is_archived(part))?;
-        let (root, part) = (plan.image(decided.unit.root)?, plan.image(*part)?);
-        Some(format!("{} without {}", name(root), part.digest))
+        let root = plan.image(decided.unit.root);
+        Some(format!("{} without {}", name(root), plan.image(*part).digest))
     });
     torn.collect()
 }
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
     use crate::graph::Graph;
     use crate::policy::tests::{GUIDE, policy};
-    use crate::retention::tests::{inventory, now};
+    use crate::retention::tests::{image_id, inventory, now};
     use crate::retention::{Running, plan};
 
     fn check(
@@ -283,7 +283,7 @@ mod tests {
             lifecycle: Some(list.to_string()),
             scan_on_push: true,
             scan_frequency: "MANUAL".to_owned(),
-            unscanned: vec![0],
+            unscanned: vec![image_id(&inventory(&GOOD), "a")],
         };
         check(
             &[],
@@ -353,14 +353,14 @@ mod tests {
 
     #[test]
     fn examples_are_five_at_most_and_more_are_others() {
-        let of = |count: usize| {
-            let all = (0..count).map(|nth| nth.to_string());
+        let examples_of = |count: usize| {
+            let all = (0..count).map(|number| number.to_string());
             examples(count, all, |count| format!("{count} of them"))
         };
-        assert_eq!(of(0), None);
-        assert_eq!(of(1).unwrap(), "1 of them: 0");
-        assert_eq!(of(5).unwrap(), "5 of them: 0; 1; 2; 3; 4");
-        assert_eq!(of(6).unwrap(), "6 of them: 0; 1; 2; 3; 4; and others");
+        assert_eq!(examples_of(0), None);
+        expect!["1 of them: 0"].assert_eq(&examples_of(1).unwrap());
+        expect!["5 of them: 0; 1; 2; 3; 4"].assert_eq(&examples_of(5).unwrap());
+        expect!["6 of them: 0; 1; 2; 3; 4; and others"].assert_eq(&examples_of(6).unwrap());
     }
 
     #[test]
@@ -383,7 +383,8 @@ mod tests {
             let policy = policy(GUIDE, &[]);
             let mut inventory = inventory(&[("one", "Bad")]);
             let ago = Duration::hours(hours) + Duration::minutes(minutes);
-            inventory.images[0].pushed_at = Some(now() - ago);
+            let image = image_id(&inventory, "one");
+            inventory.images[image].pushed_at = Some(now() - ago);
             let graph = Graph::of(&inventory).unwrap();
             let plan = plan(&policy, &inventory, graph, &Running::new(), now());
             bad_tags(&plan, now()).len()
@@ -420,9 +421,10 @@ mod tests {
             unscanned,
         };
         let unnamed = [("a", "a-v1.0.0"), ("b", "b-v1.0.0"), ("c", ", of a")];
+        let unscanned = ["a", "c"].map(|name| image_id(&inventory(&unnamed), name));
         check(
             &[],
-            Some(observed(true, "SCAN_ON_PUSH", vec![0, 2])),
+            Some(observed(true, "SCAN_ON_PUSH", unscanned.to_vec())),
             &unnamed,
             &expect![[r#"
             unscanned: 2 images were pushed lately and not scanned: a-v1.0.0; sha256:2e7d2c03a9507ae265ecf5b5356885a53393a2029d241394997265a1a25aefc6
@@ -442,7 +444,7 @@ mod tests {
             ..Observed::default()
         };
         let images = [("a", "a-v1.0.0 b-v2.0.0"), ("b", "c-v1.0.0")];
-        let drifted = "drift: the lifecycle policy is not the one that was deployed\n";
+        let mut lines = BTreeSet::new();
         for (selection, is_dead) in [
             (json!({"tagPrefixList": ["a-"], "tagPatternList": ["*-v2*"]}), false),
             (json!({"tagPrefixList": ["c-"], "tagPatternList": ["*-v2*"]}), true),
@@ -453,16 +455,20 @@ mod tests {
             (json!({"tagPatternList": ["x*"]}), true),
             (json!({"tagStatus": "untagged"}), false),
         ] {
-            let dead = "dead-rule: no image is one for the lifecycle rule 7, \n";
-            let expected = format!("{drifted}{}", if is_dead { dead } else { "" });
             let policy = policy(GUIDE, &[]);
             let inventory = inventory(&images);
             let graph = Graph::of(&inventory).unwrap();
             let plan = plan(&policy, &inventory, graph, &Running::new(), now());
             let found = audit(&plan, &observed(selection.clone()), now());
-            let lines: String =
-                found.iter().map(|it| format!("{}: {}\n", it.rule, it.text)).collect();
-            assert_eq!(lines, expected, "{selection}");
+            let rules: Vec<Rule> = found.iter().map(|deviation| deviation.rule).collect();
+            let expected = if is_dead { &[Rule::Drift, Rule::Dead][..] } else { &[Rule::Drift] };
+            assert_eq!(rules, expected, "{selection}");
+            lines.extend(found.iter().map(|it| format!("{}: {}\n", it.rule, it.text)));
         }
+        expect![[r#"
+            dead-rule: no image is one for the lifecycle rule 7, 
+            drift: the lifecycle policy is not the one that was deployed
+        "#]]
+        .assert_eq(&lines.into_iter().collect::<String>());
     }
 }

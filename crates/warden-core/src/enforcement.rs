@@ -420,12 +420,15 @@ mod tests {
             undo_archiving(policy, &image(tags, ImageStatus::Archived), today)
         };
         let plan = undo(&archiving(), &["latest", "litellm-v1.80.5"]).unwrap();
-        assert_eq!(plan.to_string(), "bring the image back from the archive; tell it");
+        assert_eq!(plan.steps, [Step::Restore]);
+        expect!["bring the image back from the archive; tell it"].assert_eq(&plan.to_string());
         assert_eq!(undo(&archiving(), &["latest"]), None);
         assert_eq!(undo(&policy(GUIDE, &[]), &["latest", "litellm-v1.80.5"]), None);
         let back = image(&["latest", "litellm-v1.80.5"], ImageStatus::Activating);
         let plan = undo_archiving(&archiving(), &back, today).unwrap();
-        assert_eq!(plan.to_string(), "tell it; the image is on its way back from the archive");
+        assert_eq!(plan.steps, []);
+        expect!["tell it; the image is on its way back from the archive"]
+            .assert_eq(&plan.to_string());
         let activating = image(&["latest"], ImageStatus::Activating);
         let plan = plan_of(&archiving(), &activating);
         assert_eq!((plan.action, plan.steps.len()), (Action::Reported, 0));

@@ -1,11 +1,13 @@
-//! How images refer to each other: an index to the image of each platform, and to what is
-//! attested of them; a signature to what it signs. What belongs together is a [`Unit`].
+//! How images refer to each other. An index lists the image of each platform and their
+//! attestations. A signature refers to the image that it signs. Images that belong together are
+//! a [`Unit`].
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
+use crate::arena::{Arena, ImageId, UnitId};
 use crate::image::{Digest, ImageStatus, Tag};
 
 /// Whether a manifest of this media type is an index: an image for several platforms.
@@ -18,18 +20,19 @@ pub fn is_index(media_type: &str) -> bool {
     )
 }
 
-/// What a part of an index is.
+/// The kind of a part of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The image for a platform.
+    /// The image for one platform.
     Image,
-    /// What is attested of one of those: no image, though it looks like one
+    /// An attestation of one of those images. Its manifest looks like that of an image
     /// (<https://docs.docker.com/build/metadata/attestations/attestation-storage/>).
     Attestation,
 }
 
-/// The parts of an index, each once, by its manifest
-/// (<https://github.com/opencontainers/image-spec/blob/main/image-index.md>).
+/// Reads the parts of an index from its manifest, each once
+/// (<https://github.com/opencontainers/image-spec/blob/main/image-index.md>). An error where the
+/// manifest is not that of an index, or a digest is invalid.
 pub fn children(manifest: &str) -> Result<BTreeMap<Digest, Part>, InvalidIndex> {
     #[derive(Deserialize)]
     struct Index {
@@ -55,49 +58,50 @@ pub fn children(manifest: &str) -> Result<BTreeMap<Digest, Part>, InvalidIndex> 
     index.manifests.into_iter().map(part).collect()
 }
 
-/// A manifest that is no index.
+/// A manifest that cannot be read as an index.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the manifest is no index: {0}")]
 pub struct InvalidIndex(String);
 
-/// An image as a list of all images has it.
+/// An image in the list of all images of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Its digest.
+    /// The digest of its manifest.
     pub digest: Digest,
-    /// Its tags.
+    /// The tags that point at it.
     pub tags: Vec<Tag>,
-    /// Whether something of it is not understood: a tag that is none by OCI, which is then not
-    /// among those, or a subject of another kind of digest.
+    /// Whether it has a tag that is invalid by the OCI specification, which `tags` then lacks, or
+    /// a subject whose digest is of an unknown algorithm. Such an image is always kept.
     pub is_odd: bool,
-    /// Where it is.
+    /// Whether it is active, archived, or on its way back from the archive.
     pub status: ImageStatus,
     /// When its manifest was first pushed.
     pub pushed_at: Option<DateTime<Utc>>,
-    /// When it was last pulled, as far as that was recorded.
+    /// When it was last pulled. None where ECR has no record of a pull.
     pub pulled_at: Option<DateTime<Utc>>,
-    /// When it last came back from the archive.
+    /// When it was last restored from the archive.
     pub restored_at: Option<DateTime<Utc>>,
-    /// Its size, with layers that others have too.
+    /// The size of all layers in bytes, also of layers that other images share.
     pub bytes: u64,
-    /// Whether it is an image for several platforms.
+    /// Whether its manifest is an index.
     pub is_index: bool,
-    /// Whether it is something else than an image for containers, which nobody scans.
+    /// Whether it is an artifact other than a container image. No scanner scans an artifact.
     pub is_artifact: bool,
-    /// What it refers to, by its manifest (`subject`).
+    /// The image that its manifest refers to (`subject`).
     pub subject: Option<Digest>,
 }
 
 impl Listed {
-    /// What it is a signature or an attestation of, by its manifest, and by its tags where it has
-    /// no others: anybody can give an image such a tag.
+    /// The images of which it is a signature or an attestation. Its manifest names one. Its tags
+    /// count only where it has no other tags, because anybody can give an image such a tag.
     pub fn subjects(&self) -> impl Iterator<Item = Digest> {
         let is_named = self.own_tags().next().is_some();
         let by_tags = self.tags.iter().filter(move |_| !is_named).filter_map(Tag::subject);
         self.subject.iter().cloned().chain(by_tags)
     }
 
-    /// Adds what another look saw of the same image: whatever of both keeps it longer.
+    /// Merges another description of the same image. Of two values, the one that keeps the image
+    /// longer wins.
     pub fn merge(&mut self, other: &Self) {
         let new = other.tags.iter().filter(|tag| !self.tags.contains(tag)).cloned();
         let new: Vec<Tag> = new.collect();
@@ -111,9 +115,9 @@ impl Listed {
         }
     }
 
-    /// Whether nothing is to be said of it that was not when it was like `before`; it may be in
-    /// the archive by now where that is where it goes: ECR itself takes what refers to an image
-    /// along.
+    /// Whether its tags, its times and its status are the same as in `before`. It may also be
+    /// archived where `may_be_archived`: when ECR archives an image, it archives the referrers
+    /// too.
     #[must_use]
     pub fn is_as(&self, before: &Self, may_be_archived: bool) -> bool {
         let tags = |of: &Self| of.tags.iter().cloned().collect::<HashSet<Tag>>();
@@ -124,44 +128,44 @@ impl Listed {
         is_there && is_called_so && times(self) == times(before)
     }
 
-    /// Whether it is an index that can be pulled, or soon can.
+    /// Whether it is an index that can be pulled, or that ECR is restoring.
     #[must_use]
     pub fn has_parts(&self) -> bool {
         self.is_index && self.status != ImageStatus::Archived
     }
 
-    /// Whether it refers to something, and is something by itself: it has tags of its own.
+    /// Whether it has tags of its own although it refers to another image.
     fn is_own(&self) -> bool {
         self.subject.is_some() && self.own_tags().next().is_some()
     }
 
-    /// Its tags that are not its subject's business.
+    /// The tags that do not name a subject.
     pub fn own_tags(&self) -> impl Iterator<Item = &Tag> {
         self.tags.iter().filter(|tag| tag.subject().is_none())
     }
 }
 
-/// All images of a repository, archived ones too, and what is known of how they hang together.
+/// All images of a repository, also archived ones, with the parts of the indexes.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
-    /// The images, each once.
-    pub images: Vec<Listed>,
-    /// The parts of each index that is not in the archive, where no manifest can be read.
+    /// Each image of the repository, once.
+    pub images: Arena<ImageId, Listed>,
+    /// The parts of each index that is not archived. ECR returns no manifest of an archived one.
     pub indexes: HashMap<Digest, Vec<Digest>>,
-    /// Subjects that are certainly gone. A list that was made while images came and went may
-    /// lack one that is there.
+    /// Subjects that ECR reported as not found. A subject that `images` lacks may still exist,
+    /// because images were pushed while the list was read.
     pub gone: HashSet<Digest>,
 }
 
 impl Inventory {
-    /// The indexes whose parts have to be known. Of one on its way back from the archive they
-    /// cannot be, until it is there.
+    /// The indexes whose parts must be read. The parts of an index that ECR is restoring cannot
+    /// be read before it is active again.
     pub fn needed_indexes(&self) -> impl Iterator<Item = &Digest> {
         self.images.iter().filter(|image| image.has_parts()).map(|image| &image.digest)
     }
 
-    /// The subjects of images that have nothing else to be kept for, and that are not listed:
-    /// whether they are gone has to be asked.
+    /// The subjects of untagged referrers that `images` lacks. The caller must ask ECR whether
+    /// they still exist.
     #[must_use]
     pub fn missing_subjects(&self) -> HashSet<Digest> {
         let is_orphan = |image: &&Listed| image.own_tags().next().is_none() && !image.is_odd;
@@ -176,132 +180,135 @@ impl Inventory {
     }
 }
 
-/// What is kept or removed as one: an image that nothing else needs, and all that it needs or
-/// that refers to it. What refers to something and has tags of its own is one too. Images are named by their place in [`Inventory::images`].
+/// Images that are kept or removed together: an image that no other image needs, with its parts
+/// and its referrers. A referrer with tags of its own is the root of a unit too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
-    /// The image itself.
-    pub root: usize,
-    /// What an index needs: its images, and theirs. An index is before its images, which is
-    /// the order in which ECR lets go of them.
-    pub parts: Vec<usize>,
-    /// What refers to any of those: signatures, attestations, with what those need, in such an
-    /// order too.
-    pub referrers: Vec<usize>,
+    /// The image that no other image needs.
+    pub root: ImageId,
+    /// The parts of the root, and their parts. An index is before its parts: ECR deletes them in
+    /// this order only.
+    pub parts: Vec<ImageId>,
+    /// Signatures and attestations of the root and the parts, with the parts of the referrers, in
+    /// the same order.
+    pub referrers: Vec<ImageId>,
 }
 
 impl Unit {
-    /// All of it.
+    /// The root, the parts and the referrers.
     #[must_use]
-    pub fn images(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
+    pub fn images(&self) -> impl DoubleEndedIterator<Item = ImageId> + '_ {
         std::iter::once(self.root)
             .chain(self.parts.iter().copied())
             .chain(self.referrers.iter().copied())
     }
 }
 
-/// What belongs together in a repository.
+/// The units of a repository.
 #[derive(Clone, Debug)]
 pub struct Graph {
-    /// The units. An image that several need is in each of them.
-    pub units: Vec<Unit>,
-    /// Images that only need each other, which tags can be made to say: nobody knows what
-    /// they are. Each is the root of a unit.
-    pub circular: HashSet<usize>,
+    /// Each unit. An image that several units need is in each of them.
+    pub units: Arena<UnitId, Unit>,
+    /// Images that only refer to each other. Anybody can make such a circle with tags, and no
+    /// rule can judge it. Each is the root of a unit.
+    pub circular: HashSet<ImageId>,
 }
 
 impl Graph {
-    /// Finds the units. An error where the parts of an index are not known: without them its
-    /// images would look like images that nothing needs.
+    /// Finds the units. An error where the parts of an index are not known: without the parts,
+    /// its images would look as if no image needed them.
     pub fn of(inventory: &Inventory) -> Result<Self, UnknownParts> {
         let images = &inventory.images;
-        let place: HashMap<&Digest, usize> =
-            images.iter().enumerate().map(|(nth, image)| (&image.digest, nth)).collect();
-        let mut edges =
-            Edges { parts: vec![vec![]; images.len()], referrers: vec![vec![]; images.len()] };
-        let mut is_needed = vec![false; images.len()];
-        for (nth, image) in images.iter().enumerate() {
+        let id_of: HashMap<&Digest, ImageId> =
+            images.enumerate().map(|(id, image)| (&image.digest, id)).collect();
+        let mut edges = Edges { parts: images.map(|_| vec![]), referrers: images.map(|_| vec![]) };
+        let mut is_needed = images.map(|_| false);
+        for (id, image) in images.enumerate() {
             if image.has_parts() {
                 let parts = inventory.indexes.get(&image.digest);
                 let parts = parts.ok_or_else(|| UnknownParts(image.digest.clone()))?;
-                let mut parts: Vec<usize> =
-                    parts.iter().filter_map(|part| place.get(part).copied()).collect();
+                let mut parts: Vec<ImageId> =
+                    parts.iter().filter_map(|part| id_of.get(part).copied()).collect();
                 parts.sort_unstable();
                 parts.dedup();
-                // What is one by itself stays one when this index goes.
-                let is_own = |part: &&usize| images.get(**part).is_some_and(Listed::is_own);
-                for part in parts.iter().filter(|part| !is_own(part)) {
-                    set(&mut is_needed, *part);
+                // A part that is a unit of its own stays one when this index is removed.
+                for part in parts.iter().filter(|part| !images[**part].is_own()) {
+                    is_needed[*part] = true;
                 }
-                edges.parts.get_mut(nth).into_iter().for_each(|it| it.clone_from(&parts));
+                edges.parts[id] = parts;
             }
-            for subject in image.subjects().filter_map(|subject| place.get(&subject)) {
-                edges.referrers.get_mut(*subject).into_iter().for_each(|it| it.push(nth));
+            for subject in image.subjects().filter_map(|subject| id_of.get(&subject)) {
+                edges.referrers[*subject].push(id);
                 if image.own_tags().next().is_none() {
-                    set(&mut is_needed, nth);
+                    is_needed[id] = true;
                 }
             }
         }
 
-        let mut is_reached = vec![false; images.len()];
-        let mut units = Vec::new();
-        for root in (0..images.len()).filter(|nth| is_needed.get(*nth) == Some(&false)) {
+        let mut is_reached = images.map(|_| false);
+        let mut units = Arena::default();
+        for root in images.ids().filter(|image| !is_needed[*image]) {
             let unit = edges.unit(root);
-            unit.images().for_each(|nth| set(&mut is_reached, nth));
+            for image in unit.images() {
+                is_reached[image] = true;
+            }
             units.push(unit);
         }
-        let circular = (0..images.len()).filter(|nth| is_reached.get(*nth) == Some(&false));
-        let circular: HashSet<usize> = circular.collect();
-        units.extend(circular.iter().map(|nth| edges.unit(*nth)));
+        let mut circular = HashSet::new();
+        for image in images.ids().filter(|image| !is_reached[*image]) {
+            circular.insert(image);
+            units.push(edges.unit(image));
+        }
         Ok(Self { units, circular })
     }
 }
 
-/// Who needs whom, and who refers to whom.
+/// The parts and the referrers of each image.
 struct Edges {
-    parts: Vec<Vec<usize>>,
-    referrers: Vec<Vec<usize>>,
+    parts: Arena<ImageId, Vec<ImageId>>,
+    referrers: Arena<ImageId, Vec<ImageId>>,
 }
 
 impl Edges {
-    fn unit(&self, root: usize) -> Unit {
+    fn unit(&self, root: ImageId) -> Unit {
         // Most images are alone.
-        if of(&self.parts, root).is_empty() && of(&self.referrers, root).is_empty() {
+        if self.parts[root].is_empty() && self.referrers[root].is_empty() {
             return Unit { root, parts: vec![], referrers: vec![] };
         }
         let mut parts = self.with_parts(&[root], &HashSet::new());
-        let mut all: Vec<usize> = parts.clone();
-        let mut seen: HashSet<usize> = parts.iter().copied().collect();
-        let mut nth = 0;
-        while let Some(image) = all.get(nth).copied() {
-            // What refers to something may be an index of its own.
-            let more = of(&self.referrers, image).iter().chain(of(&self.parts, image));
-            all.extend(more.filter(|it| seen.insert(**it)));
-            nth += 1;
+        let mut all: Vec<ImageId> = parts.clone();
+        let mut seen: HashSet<ImageId> = parts.iter().copied().collect();
+        let mut next = 0;
+        while let Some(image) = all.get(next).copied() {
+            // A referrer may be an index with parts of its own.
+            let more = self.referrers[image].iter().chain(&self.parts[image]);
+            all.extend(more.filter(|other| seen.insert(**other)));
+            next += 1;
         }
-        // An index may refer to something that needs the same image: that goes after both.
+        // A referrer may be an index that needs the same image. That image comes after both.
         let root_alone = HashSet::from([root]);
         let referrers = self.with_parts(all.get(parts.len()..).unwrap_or_default(), &root_alone);
-        let late: HashSet<usize> = referrers.iter().copied().collect();
+        let late: HashSet<ImageId> = referrers.iter().copied().collect();
         parts.retain(|part| *part != root && !late.contains(part));
         Unit { root, parts, referrers }
     }
 
-    /// These images and what they need but for `seen`, each index before what it needs.
-    fn with_parts(&self, images: &[usize], seen: &HashSet<usize>) -> Vec<usize> {
+    /// These images with their parts, without the images in `seen`. Each index is before its
+    /// parts.
+    fn with_parts(&self, images: &[ImageId], seen: &HashSet<ImageId>) -> Vec<ImageId> {
         let mut seen = seen.clone();
         let mut backwards = Vec::new();
-        for image in
-            images.iter().rev().filter(|it| !seen.contains(it)).copied().collect::<Vec<_>>()
-        {
+        let unseen: Vec<ImageId> =
+            images.iter().rev().filter(|image| !seen.contains(image)).copied().collect();
+        for image in unseen {
             let mut path = Vec::new();
             if seen.insert(image) {
-                path.push((image, of(&self.parts, image).iter()));
+                path.push((image, self.parts[image].iter()));
             }
             while let Some((image, parts)) = path.last_mut() {
                 match parts.next() {
                     Some(part) if seen.insert(*part) => {
-                        path.push((*part, of(&self.parts, *part).iter()));
+                        path.push((*part, self.parts[*part].iter()));
                     }
                     Some(_) => {}
                     None => {
@@ -316,14 +323,6 @@ impl Edges {
     }
 }
 
-fn of(edges: &[Vec<usize>], nth: usize) -> &[usize] {
-    edges.get(nth).map_or(&[], Vec::as_slice)
-}
-
-pub(crate) fn set(flags: &mut [bool], nth: usize) {
-    flags.get_mut(nth).into_iter().for_each(|flag| *flag = true);
-}
-
 /// An index whose parts are not known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the images of the index {0} are not known")]
@@ -331,10 +330,11 @@ pub struct UnknownParts(pub Digest);
 
 #[cfg(test)]
 mod tests {
+    use expect_test::expect;
     use serde_json::json;
 
     use super::*;
-    use crate::retention::tests::{digest, inventory};
+    use crate::retention::tests::{digest, image_id, inventory};
 
     #[test]
     fn an_index_names_its_images_and_what_is_none_is_an_error() {
@@ -358,7 +358,7 @@ mod tests {
             assert!(children(wrong).is_err(), "{wrong}");
         }
         let error = children(r#"{"manifests": [{"digest": "sha512:0"}]}"#).unwrap_err();
-        assert!(error.to_string().ends_with("got \"sha512:0\""), "{error}");
+        expect![[r#"the manifest is no index: expected sha256: and 64 lower-case hexadecimal digits, got "sha512:0""#]].assert_eq(&error.to_string());
     }
 
     #[test]
@@ -408,8 +408,11 @@ mod tests {
             ("right", ", needs shared"),
             ("shared", ""),
         ]);
-        let units = Graph::of(&inventory).unwrap().units;
-        assert_eq!(units, [Unit { root: 0, parts: vec![2, 1, 3], referrers: vec![] }]);
+        let units: Vec<Unit> = Graph::of(&inventory).unwrap().units.into_iter().collect();
+        let [top, left, right, shared] =
+            ["top", "left", "right", "shared"].map(|name| image_id(&inventory, name));
+        let parts = vec![right, left, shared];
+        assert_eq!(units, [Unit { root: top, parts, referrers: vec![] }]);
     }
 
     #[test]
@@ -421,8 +424,9 @@ mod tests {
             ("other", "c-v1.0.0"),
         ]);
         let graph = Graph::of(&inventory).unwrap();
-        let roots: Vec<usize> = graph.units.iter().map(|unit| unit.root).collect();
-        assert_eq!((roots, graph.circular.len()), (vec![0, 1, 3], 0));
+        let roots: Vec<ImageId> = graph.units.iter().map(|unit| unit.root).collect();
+        let expected = ["index", "chart", "other"].map(|name| image_id(&inventory, name));
+        assert_eq!((&roots[..], graph.circular.len()), (&expected[..], 0));
     }
 
     #[test]
@@ -458,7 +462,7 @@ mod tests {
         assert_eq!(one, listed(&["a", "prod"], Some(2), Some(3), ImageStatus::Active));
         one.merge(&listed(&[], None, Some(1), ImageStatus::Archived));
         assert_eq!(one, listed(&["a", "prod"], None, Some(3), ImageStatus::Active));
-        // What one look did not understand nobody does.
+        // An image with an unparsed reference in one description keeps it.
         let odd = Listed { is_odd: true, ..one.clone() };
         for (mut one, other) in [(one.clone(), &odd), (odd.clone(), &one)] {
             one.merge(other);

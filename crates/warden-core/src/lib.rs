@@ -11,6 +11,7 @@
 //! - [`tagging`]: what a push may be called;
 //! - [`quarantine`]: the tag under which an image waits that lost its own;
 //! - [`enforcement`]: what is done about a tag that breaks the rules;
+//! - [`arena`]: lists of images, units and groups, each with an index type of its own;
 //! - [`graph`]: what belongs together: an index and its images, an image and its signatures;
 //! - [`retention`]: what is kept, what goes, and why;
 //! - [`findings`]: what a scan found, what of it is news, and what is remembered of it;
@@ -21,6 +22,7 @@
 pub mod image;
 #[macro_use]
 mod keyword;
+pub mod arena;
 pub mod audit;
 pub mod enforcement;
 pub mod findings;

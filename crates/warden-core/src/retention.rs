@@ -1,11 +1,11 @@
-//! What is kept, what goes, and why: a plan for a whole repository.
+//! A plan for a whole repository: which images are kept, which are removed, and why.
 //!
-//! Rules only say what to keep. A unit ([`Unit`]) goes when every rule has been asked of every
-//! image in it and none keeps it; what is unknown, unmatched or unparsable is kept. A plan that
-//! would take too much away is stopped as a whole ([`Stop`]).
+//! A rule can only keep an image. A unit ([`Unit`]) is removed when no rule keeps any image in it.
+//! An image that is unknown, unmatched or unparsable is kept. A plan that would remove too much is
+//! stopped as a whole ([`Stop`]).
 //!
-//! In reading order: [`plan`], [`Keep`] with the rules, [`Because`], [`Stop`], and what can be
-//! asked of a [`Plan`].
+//! In reading order: [`plan`], [`Keep`] with the rules, [`Because`], [`Stop`], and the questions
+//! that a [`Plan`] answers.
 
 mod rules;
 mod show;
@@ -15,172 +15,173 @@ mod properties;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sha2::{Digest as _, Sha256};
 
+use crate::arena::{Arena, GroupId, ImageId, UnitId};
 use crate::graph::{Graph, Inventory, Listed, Unit};
 use crate::image::{Component, Digest, ImageStatus, Tag, TagPrefix, Wildcard};
 use crate::policy::{InUse, LifecycleScope, Policy};
 use rules::Facts;
 pub(crate) use rules::says_channel;
 
-/// So many units may go in a run, whatever share of the repository they are: in a small one
-/// each is a large share.
+/// The number of units that a run may always remove. In a small repository, each unit is a large
+/// share of the images.
 const ALWAYS_ALLOWED: usize = 20;
-/// How many digits of the hash of a plan are shown and asked for.
+/// The number of digits of the hash of a plan. A person repeats them to confirm the plan.
 const HASH_DIGITS: usize = 16;
 
-/// On how many workloads each image runs, by what the policy says tells it, and 0 where it ran
-/// lately; empty where only pulls tell.
+/// The number of workloads that run each image, by the source that the policy names. The number
+/// is 0 for an image that ran lately. Empty where the source is the time of the last pull.
 pub type Running = HashMap<Digest, u64>;
 
-/// What is done with a repository's images, and why.
+/// The decision about each image of a repository, and the reason.
 #[derive(Clone, Debug)]
 pub struct Plan<'a> {
-    /// What is governed, and how.
+    /// The policy of the repository.
     pub policy: &'a Policy,
-    /// What there is.
+    /// The images of the repository.
     pub inventory: &'a Inventory,
-    /// What becomes of each unit.
-    pub units: Vec<Decided>,
-    /// What goes, the oldest first.
+    /// Each unit with its decision.
+    pub units: Arena<UnitId, Decided>,
+    /// The units that are removed, the oldest first.
     pub removals: Vec<Removal>,
-    /// Quarantine tags beside conforming ones, which go alone.
-    pub untags: Vec<(usize, Tag)>,
-    /// Why nothing goes after all.
+    /// The quarantine tags that are removed from images that are kept.
+    pub untags: Vec<(ImageId, Tag)>,
+    /// The guard that stops the plan, if any: then nothing is removed.
     pub stopped: Option<Stop>,
-    groups: Vec<Group>,
-    /// The unit that says what becomes of an image.
-    decided_by: Vec<Option<usize>>,
+    groups: Arena<GroupId, Group>,
+    /// The unit that decides about each image.
+    decided_by: Arena<ImageId, Option<UnitId>>,
 }
 
-/// A unit, and what becomes of it.
+/// A unit with its decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decided {
     /// The unit.
     pub unit: Unit,
-    /// What becomes of it.
+    /// The decision.
     pub fate: Fate,
-    /// Its places among those that are counted with it, from the newest, which is 1.
+    /// The ranks of the unit in the groups in which it is counted.
     places: Vec<Place>,
 }
 
-/// Where a unit stands among those that are counted together.
+/// The rank of a unit in a group. The newest has rank 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
-    group: usize,
+    group: GroupId,
     rank: usize,
 }
 
-/// What becomes of a unit.
+/// The decision about a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It stays, for what is known of this image of it.
-    Keep(Keep, usize),
-    /// It goes.
+    /// The unit is kept because of this image of the unit.
+    Keep(Keep, ImageId),
+    /// The unit is removed.
     Remove(Because),
 }
 
-/// Why a unit stays, the strongest reason first.
+/// Why a unit is kept, the strongest reason first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// Something about it cannot be known.
+    /// A fact about the image is not known.
     Unknown(Unknown),
     /// A tag is protected by [`crate::policy::Retention::protect_tags`].
     Protected(Tag, Wildcard),
-    /// It runs so many times.
+    /// So many workloads run the image.
     InUse(u64),
-    /// A tag that is moved from version to version points at it.
+    /// A channel points at the image. A channel is a tag that is moved from version to version.
     Channel(Tag),
-    /// It was pulled within [`crate::policy::Retention::protect_pulled_within_days`].
+    /// The image was pulled within [`crate::policy::Retention::protect_pulled_within_days`].
     Pulled(DateTime<Utc>),
-    /// It came, or comes, back from the archive: somebody wants it.
+    /// Somebody restored the image from the archive. No time where ECR is still restoring it.
     Restored(Option<DateTime<Utc>>),
-    /// It was pushed within [`crate::policy::Retention::minimum_age_days`].
+    /// The image was pushed within [`crate::policy::Retention::minimum_age_days`].
     Young(DateTime<Utc>),
-    /// A tag neither conforms nor has a prefix that is counted.
+    /// A tag neither matches the grammar nor has a counted prefix.
     Unmatched(Tag),
-    /// It is among the newest that are counted together.
+    /// The unit is among the newest of a group.
     Newest,
-    /// [`LifecycleScope::Repository`]: ECR counts.
+    /// [`LifecycleScope::Repository`]: a lifecycle rule of ECR counts the images.
     Native,
-    /// It waits to be restored for a few days more.
+    /// The image is in quarantine, so that a person can restore its tag for some more days.
     Quarantined {
-        /// The first day on which it may go.
+        /// The first day on which the image may be removed.
         until: NaiveDate,
     },
-    /// It has no tag: ECR's own rule sees to it.
+    /// The image has no tag. A lifecycle rule of ECR expires untagged images.
     Untagged,
-    /// It is in the archive already, and expires there by ECR's own rule.
+    /// The image is archived. A lifecycle rule of ECR expires archived images.
     Archived,
 }
 
-/// What cannot be known, and so keeps an image.
+/// The unknown fact that keeps an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unknown {
-    /// ECR does not say when it was pushed.
+    /// ECR does not report when the image was pushed.
     Push,
-    /// It has a tag that is none by OCI, or a subject of another kind.
+    /// [`Listed::is_odd`]: a tag or the subject of the image cannot be parsed.
     Odd,
-    /// What it refers to is not listed, and may be there.
+    /// The subject of the image is not listed, but may exist.
     Subject,
-    /// What it refers to refers to it, by their tags.
+    /// The images refer to each other, by their tags.
     Circle,
 }
 
-/// Why a unit goes: no rule keeps it.
+/// Why a unit is removed. No rule keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Because {
-    /// There are enough newer ones of everything that it is counted as.
+    /// In each of its groups, enough units are newer.
     Beyond,
-    /// Its days in quarantine are over.
+    /// The quarantine of the image is over.
     QuarantineOver {
-        /// The day it began.
+        /// The first day of the quarantine.
         since: NaiveDate,
     },
-    /// What it refers to is gone.
+    /// The subject of the image does not exist any more.
     Orphan(Digest),
 }
 
-/// Why a plan is not carried out.
+/// The guard that stops a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Nothing of this component, or prefix, would be left.
+    /// The plan would remove every image of this component or prefix.
     Emptied(String),
-    /// More would go than [`crate::policy::Retention::max_remove_percent`] allows.
+    /// The plan would remove more than [`crate::policy::Retention::max_remove_percent`] allows.
     TooMany {
-        /// So many images would go.
+        /// The number of images that the plan would remove.
         removed: usize,
-        /// Of so many that are not in the archive.
+        /// The number of images that are not archived.
         of: usize,
-        /// And so many per cent may.
+        /// The allowed percentage.
         percent: u32,
     },
-    /// What tells that images run names none: it may not see them.
+    /// The source of running images names none. It may not see them.
     NothingInUse,
 }
 
-/// A unit that goes, or as much of it as nothing else needs, each image with the last unit that
-/// it goes with.
+/// The images that are removed with one unit. An image that a kept unit needs is not among them.
+/// An image that several removed units need is removed with the last of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
-    /// Which unit, in [`Plan::units`].
-    pub unit: usize,
-    /// The image itself and then what it needs, an index before its images.
-    pub images: Vec<usize>,
-    /// What refers to those.
-    pub referrers: Vec<usize>,
+    /// The unit.
+    pub unit: UnitId,
+    /// The root and then its parts, an index before its parts.
+    pub images: Vec<ImageId>,
+    /// The referrers of those images.
+    pub referrers: Vec<ImageId>,
 }
 
-/// What is counted together.
+/// Units that are counted together.
 #[derive(Clone, Debug)]
 struct Group {
     key: Key,
-    /// The units in it, the newest first.
-    units: Vec<usize>,
-    /// How many images are called so, as they are counted.
+    /// The units of the group, the newest first.
+    units: Vec<UnitId>,
+    /// The number of images that are counted. An image in several units counts once.
     count: usize,
 }
 
@@ -190,7 +191,7 @@ enum Key {
     Prefix(TagPrefix),
 }
 
-/// Decides for a whole repository.
+/// Decides about every image of a repository.
 #[must_use]
 pub fn plan<'a>(
     policy: &'a Policy,
@@ -199,17 +200,17 @@ pub fn plan<'a>(
     running: &Running,
     now: DateTime<Utc>,
 ) -> Plan<'a> {
-    let (facts, keys) = rules::look(policy, inventory, running, now);
-    let (counted, groups) = count(inventory, &graph, &facts, keys);
-    let mut units = Vec::with_capacity(graph.units.len());
-    for (unit, places) in graph.units.into_iter().zip(counted) {
+    let (facts, mut groups) = rules::look(policy, inventory, running, now);
+    let places = count(inventory, &graph, &facts, &mut groups);
+    let decide = |(unit, places): (Unit, Vec<Place>)| {
         let fate = if graph.circular.contains(&unit.root) {
             Fate::Keep(Keep::Unknown(Unknown::Circle), unit.root)
         } else {
             fate(policy, inventory, &facts, &unit, &places, now)
         };
-        units.push(Decided { unit, fate, places });
-    }
+        Decided { unit, fate, places }
+    };
+    let units = graph.units.into_iter().zip(places).map(decide).collect();
     let mut plan = Plan {
         policy,
         inventory,
@@ -218,7 +219,7 @@ pub fn plan<'a>(
         untags: vec![],
         stopped: None,
         groups,
-        decided_by: vec![None; inventory.images.len()],
+        decided_by: Arena::default(),
     };
     plan.removals = plan.settle();
     plan.untags = plan.quarantine_tags(&facts);
@@ -226,85 +227,77 @@ pub fn plan<'a>(
     plan
 }
 
-/// Which units are counted together, and where each stands.
+/// Puts the units into the groups in which they are counted, and returns the places of each.
 fn count(
     inventory: &Inventory,
     graph: &Graph,
-    facts: &[Facts],
-    keys: Vec<Key>,
-) -> (Vec<Vec<Place>>, Vec<Group>) {
-    let units = &graph.units;
-    let mut groups: Vec<Group> =
-        keys.into_iter().map(|key| Group { key, units: vec![], count: 0 }).collect();
-    let of = |image: usize| facts.get(image).map_or(&[][..], |facts| facts.groups.as_slice());
-    // Of what was pushed at the same time the digest decides, so that it is always the same.
-    let age = |image: usize| {
-        let image = inventory.images.get(image);
-        image.map(|image| (std::cmp::Reverse(image.pushed_at), &image.digest))
-    };
-    // A part may be in many units. They would crowd out what is called so itself: it counts once,
-    // by its own push, for each of them.
-    let mut called: Vec<Vec<(usize, usize)>> = vec![vec![]; groups.len()];
-    for (nth, unit) in units.iter().enumerate() {
-        let root = inventory.images.get(unit.root);
-        // What cannot be pulled is no version that is kept, and what has no tag is none.
-        let is_counted = root.is_some_and(|root| {
-            let is_called = root.own_tags().next().is_some() || root.subjects().next().is_some();
-            root.status != ImageStatus::Archived
-                && is_called
-                && !graph.circular.contains(&unit.root)
-        });
+    facts: &Arena<ImageId, Facts>,
+    groups: &mut Arena<GroupId, Group>,
+) -> Arena<UnitId, Vec<Place>> {
+    let images = &inventory.images;
+    // A part may be in many units, and these units must not crowd out the images of the group.
+    // Therefore the part counts once, by the time of its own push, for all of the units.
+    let mut counted: Arena<GroupId, Vec<(ImageId, UnitId)>> = groups.map(|_| vec![]);
+    for (id, unit) in graph.units.enumerate() {
+        let root = &images[unit.root];
+        let is_called = root.own_tags().next().is_some() || root.subjects().next().is_some();
+        // An archived image cannot be pulled, so it is no version. Neither is an untagged image.
+        let is_counted = root.status != ImageStatus::Archived
+            && is_called
+            && !graph.circular.contains(&unit.root);
         if !is_counted {
             continue;
         }
-        for group in of(unit.root) {
-            called.get_mut(*group).into_iter().for_each(|it| it.push((unit.root, nth)));
+        let groups_of_root = &facts[unit.root].groups;
+        for group in groups_of_root {
+            counted[*group].push((unit.root, id));
         }
-        // What refers to it is no version of anything, or is one by itself.
-        let is_part = |nth: &usize| {
-            *nth != unit.root
-                && inventory.images.get(*nth).is_some_and(|it| it.subjects().next().is_none())
-        };
-        for part in &unit.images().filter(is_part).collect::<Vec<_>>() {
-            for group in of(*part).iter().filter(|group| !of(unit.root).contains(group)) {
-                called.get_mut(*group).into_iter().for_each(|it| it.push((*part, nth)));
+        // A referrer is no version, or it is the root of another unit.
+        let is_part =
+            |image: &ImageId| *image != unit.root && images[*image].subjects().next().is_none();
+        for part in unit.images().filter(is_part) {
+            for group in facts[part].groups.iter().filter(|group| !groups_of_root.contains(group)) {
+                counted[*group].push((part, id));
             }
         }
     }
-    let mut places: Vec<Vec<Place>> = vec![vec![]; units.len()];
-    for (nth, (group, mut called)) in groups.iter_mut().zip(called).enumerate() {
-        called.sort_by_cached_key(|(image, _)| age(*image));
+    let mut places = graph.units.map(|_| vec![]);
+    for id in groups.ids() {
+        let (group, counted) = (&mut groups[id], &mut counted[id]);
+        // The digest decides between images that were pushed at the same time, so that the order
+        // is always the same.
+        counted.sort_by_cached_key(|(image, _)| {
+            (std::cmp::Reverse(images[*image].pushed_at), &images[*image].digest)
+        });
         let mut before = None;
-        for (image, unit) in called {
-            group.count += usize::from(before.replace(image) != Some(image));
-            let place = Place { group: nth, rank: group.count };
-            places.get_mut(unit).into_iter().for_each(|it| it.push(place));
-            group.units.push(unit);
+        for (image, unit) in counted {
+            group.count += usize::from(before.replace(*image) != Some(*image));
+            places[*unit].push(Place { group: id, rank: group.count });
+            group.units.push(*unit);
         }
     }
-    (places, groups)
+    places
 }
 
-/// Asks every rule of every image of a unit.
+/// Asks every rule about every image of a unit.
 fn fate(
     policy: &Policy,
     inventory: &Inventory,
-    facts: &[Facts],
+    facts: &Arena<ImageId, Facts>,
     unit: &Unit,
     places: &[Place],
     now: DateTime<Utc>,
 ) -> Fate {
     let keep = |keep| Fate::Keep(keep, unit.root);
-    let Some(root) = inventory.images.get(unit.root) else { return keep(Keep::Archived) };
+    let images = &inventory.images;
+    let root = &images[unit.root];
     if root.status == ImageStatus::Archived {
         return keep(Keep::Archived);
     }
-    let strongest =
-        unit.images().filter_map(|nth| Some((nth, facts.get(nth)?.keep.as_ref()?))).min_by_key(
-            |(nth, keep)| (keep.strength(), inventory.images.get(*nth).map(|it| &it.digest)),
-        );
-    if let Some((nth, strongest)) = strongest {
-        return Fate::Keep(strongest.clone(), nth);
+    let reasons = unit.images().filter_map(|image| Some((image, facts[image].keep.as_ref()?)));
+    let strongest = reasons.min_by_key(|(image, keep)| (keep.strength(), &images[*image].digest));
+    if let Some((image, strongest)) = strongest {
+        return Fate::Keep(strongest.clone(), image);
     }
     let mut orphan_of = None;
     if root.own_tags().next().is_none() {
@@ -315,7 +308,7 @@ fn fate(
         if !are_gone {
             return keep(Keep::Unknown(Unknown::Subject));
         }
-        // A part that is called something is something, whatever becomes of the rest.
+        // The unit may still be counted in a group, because a part has a tag of its own.
         orphan_of = Some(subject);
     }
     if !places.is_empty() {
@@ -329,8 +322,8 @@ fn fate(
             LifecycleScope::Component => Fate::Remove(Because::Beyond),
         };
     }
-    // Every tag that is left is of a quarantine; the last one counts.
-    let since = unit.images().filter_map(|nth| facts.get(nth)?.quarantined_since).max();
+    // All other tags are quarantine tags. The latest of them counts.
+    let since = unit.images().filter_map(|image| facts[image].quarantined_since).max();
     let days = chrono::Days::new(policy.governance.tags.quarantine_days.into());
     match (since.and_then(|since| Some((since, since.checked_add_days(days)?))), orphan_of) {
         (Some((since, until)), _) if until <= now.date_naive() => {
@@ -343,7 +336,7 @@ fn fate(
 }
 
 impl Keep {
-    /// Its place among the reasons: of several the strongest is given.
+    /// The position among the reasons. Of several reasons, the strongest is reported.
     fn strength(&self) -> u8 {
         match self {
             Self::Unknown(_) => 0,
@@ -364,31 +357,31 @@ impl Keep {
 }
 
 impl<'a> Plan<'a> {
-    /// The image at a place of the inventory.
+    /// The image in the inventory.
     #[must_use]
-    pub fn image(&self, nth: usize) -> Option<&'a Listed> {
-        self.inventory.images.get(nth)
+    pub fn image(&self, id: ImageId) -> &'a Listed {
+        &self.inventory.images[id]
     }
 
-    /// Whether there is nothing to do.
+    /// Whether the plan removes neither an image nor a tag.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.removals.is_empty() && self.untags.is_empty()
     }
 
-    /// The images that go, each once.
+    /// The images that are removed, each once.
     pub fn removed(&self) -> impl Iterator<Item = &'a Listed> + '_ {
-        let images = self.removals.iter().flat_map(Removal::all);
-        images.filter_map(|nth| self.image(nth))
+        self.removals.iter().flat_map(Removal::all).map(|image| self.image(image))
     }
 
-    /// The bytes of what goes; layers that others have too are counted, and stay.
+    /// The bytes of the images that are removed. ECR frees less where they share layers with
+    /// images that are kept.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.removed().map(|image| image.bytes).sum()
     }
 
-    /// What is kept although there are enough newer ones: for a reason that is worth telling.
+    /// The units that a rule keeps although enough units are newer.
     pub fn kept_beyond(&self) -> impl Iterator<Item = &Decided> {
         let kept = self.keep_count();
         self.units.iter().filter(move |decided| {
@@ -397,14 +390,15 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// The unit that says what becomes of an image; none of what only refers to itself.
+    /// The unit that decides about an image. None for indexes that need each other, and for
+    /// their images.
     #[must_use]
-    pub fn decided(&self, nth: usize) -> Option<&Decided> {
-        self.units.get((*self.decided_by.get(nth)?)?)
+    pub fn decided(&self, image: ImageId) -> Option<&Decided> {
+        self.decided_by[image].map(|unit| &self.units[unit])
     }
 
-    /// What tells this plan from others: the same for the same images with the same tags, in any
-    /// order.
+    /// The hash that identifies this plan. It is the same for the same images with the same tags,
+    /// in any order.
     #[must_use]
     pub fn hash(&self) -> String {
         let mut lines: Vec<String> = self
@@ -415,8 +409,10 @@ impl<'a> Plan<'a> {
                 format!("{} {}", image.digest, tags.join(" "))
             })
             .collect();
-        let untags = self.untags.iter().filter_map(|(nth, tag)| Some((self.image(*nth)?, tag)));
-        lines.extend(untags.map(|(image, tag)| format!("{} without {tag}", image.digest)));
+        let untags = self.untags.iter();
+        lines.extend(
+            untags.map(|(image, tag)| format!("{} without {tag}", self.image(*image).digest)),
+        );
         lines.sort_unstable();
         let mode = self.policy.governance.retention.enforcement;
         lines.insert(0, format!("{} {mode}", self.policy.repository_name));
@@ -429,96 +425,91 @@ impl<'a> Plan<'a> {
         usize::try_from(self.policy.governance.retention.keep_per_component).unwrap_or(usize::MAX)
     }
 
-    /// Settles which unit decides about each image, and gives what goes. What a unit that is
-    /// kept needs is kept with it, whatever else it is in.
+    /// Finds the unit that decides about each image, and returns the images that are removed. An
+    /// image that a kept unit needs is kept, also where it is in a removed unit.
     fn settle(&mut self) -> Vec<Removal> {
-        let digest = |decided: &Decided| self.inventory.images.get(decided.unit.root);
-        let mut removed: Vec<usize> = Vec::new();
-        let mut kept: Vec<usize> = Vec::new();
-        for (nth, decided) in self.units.iter().enumerate() {
-            match decided.fate {
-                Fate::Keep(..) => kept.push(nth),
-                Fate::Remove(_) => removed.push(nth),
+        let root = |unit: UnitId| self.image(self.units[unit].unit.root);
+        let mut decided_by: Arena<ImageId, Option<UnitId>> = self.inventory.images.map(|_| None);
+        let mut removed: Vec<UnitId> = Vec::new();
+        for (id, decided) in self.units.enumerate() {
+            if matches!(decided.fate, Fate::Remove(_)) {
+                removed.push(id);
+                continue;
             }
-        }
-        let order = |nth: &usize| {
-            let root = self.units.get(*nth).and_then(digest);
-            root.map(|root| (root.pushed_at, &root.digest))
-        };
-        removed.sort_by_cached_key(order);
-        let mut decided_by = vec![None; self.inventory.images.len()];
-        for (nth, decided) in kept.iter().filter_map(|nth| Some((*nth, self.units.get(*nth)?))) {
             for image in decided.unit.images() {
-                let Some(by) = decided_by.get_mut(image) else { continue };
-                // Of several units that of the smallest digest, so that it is always the same.
-                let is_smaller = |other: usize| {
-                    self.units.get(other).and_then(digest).map(|it| &it.digest)
-                        > digest(decided).map(|it| &it.digest)
-                };
-                if by.is_none_or(is_smaller) {
-                    *by = Some(nth);
+                // Of several kept units, the one whose root has the smallest digest decides, so
+                // that the result does not depend on the order of the list.
+                let is_smaller = |other: UnitId| root(id).digest < root(other).digest;
+                if decided_by[image].is_none_or(is_smaller) {
+                    decided_by[image] = Some(id);
                 }
             }
         }
-        let units = removed.iter().filter_map(|nth| self.units.get(*nth));
-        let parts: HashSet<usize> = units.flat_map(|it| &it.unit.parts).copied().collect();
-        // What is a unit of its own goes as that, unless it is about something that stays, or is
-        // part of an index that goes, which ECR wants to go first.
-        removed.retain(|nth| {
-            let root = self.units.get(*nth).map(|decided| decided.unit.root);
-            let root = root.filter(|root| !parts.contains(root));
-            let Some(by @ None) = root.and_then(|root| decided_by.get_mut(root)) else {
-                return false;
-            };
-            *by = Some(*nth);
-            true
+        removed.sort_by_cached_key(|unit| (root(*unit).pushed_at, &root(*unit).digest));
+        let mut is_part = self.inventory.images.map(|_| false);
+        for part in removed.iter().flat_map(|unit| &self.units[*unit].unit.parts) {
+            is_part[*part] = true;
+        }
+        // A unit is removed as one of its own, unless it refers to an image that is kept, or it
+        // is part of an index that is removed: ECR requires that the index is removed first.
+        removed.retain(|unit| {
+            let root = self.units[*unit].unit.root;
+            let is_removed = !is_part[root] && decided_by[root].is_none();
+            if is_removed {
+                decided_by[root] = Some(*unit);
+            }
+            is_removed
         });
-        // What several units need goes with the last of them: ECR keeps it until then.
-        let mut removals = Vec::new();
-        let backwards = removed.iter().rev();
-        for (nth, decided) in backwards.filter_map(|nth| Some((*nth, self.units.get(*nth)?))) {
-            let mut take = |image: &usize| {
-                let Some(by @ None) = decided_by.get_mut(*image) else { return false };
-                *by = Some(nth);
+        // An image that several units need is removed with the last of them: until then, ECR
+        // refuses to remove it.
+        let mut removals = Vec::with_capacity(removed.len());
+        for id in removed.into_iter().rev() {
+            let mut take = |image: &ImageId| {
+                if decided_by[*image].is_some() {
+                    return false;
+                }
+                decided_by[*image] = Some(id);
                 self.is_to_go(*image)
             };
-            let Unit { root, parts, referrers } = &decided.unit;
-            let parts: Vec<usize> = parts.iter().copied().filter(&mut take).collect();
+            let Unit { root, parts, referrers } = &self.units[id].unit;
+            let parts: Vec<ImageId> = parts.iter().copied().filter(&mut take).collect();
             let images = std::iter::once(*root).chain(parts).collect();
             let referrers = referrers.iter().copied().filter(&mut take).collect();
-            removals.push(Removal { unit: nth, images, referrers });
+            removals.push(Removal { unit: id, images, referrers });
         }
         removals.reverse();
         self.decided_by = decided_by;
         removals
     }
 
-    /// Whether something is left to be done about an image that goes. What is in the archive
-    /// expires there, and no rule was asked of it.
-    fn is_to_go(&self, nth: usize) -> bool {
-        self.image(nth).is_some_and(|image| image.status != ImageStatus::Archived)
+    /// Whether an image of a removed unit is removed. An archived image expires by a lifecycle
+    /// rule of ECR, and no rule was asked about it.
+    fn is_to_go(&self, image: ImageId) -> bool {
+        self.image(image).status != ImageStatus::Archived
     }
 
-    /// The quarantine tags that an image has although it conforms by now. They are only ours
-    /// to take where the policy gives them: there no tag can be moved to another image.
-    fn quarantine_tags(&self, facts: &[Facts]) -> Vec<(usize, Tag)> {
+    /// The quarantine tags of images that have a tag that matches the grammar. They are removed
+    /// only where the policy quarantines: there no tag can be moved to another image.
+    fn quarantine_tags(&self, facts: &Arena<ImageId, Facts>) -> Vec<(ImageId, Tag)> {
         use crate::policy::TagEnforcement::Quarantine;
         if self.policy.governance.tags.enforcement != Quarantine {
             return vec![];
         }
-        let goes: HashSet<usize> = self.removals.iter().flat_map(Removal::all).collect();
+        let mut is_removed = facts.map(|_| false);
+        for image in self.removals.iter().flat_map(Removal::all) {
+            is_removed[image] = true;
+        }
         let mut tags = Vec::new();
-        for (nth, facts) in facts.iter().enumerate().filter(|(nth, _)| !goes.contains(nth)) {
-            let is_active = self.image(nth).is_some_and(|it| it.status == ImageStatus::Active);
-            if is_active && facts.conforms {
-                tags.extend(facts.quarantine_tags.iter().map(|tag| (nth, tag.clone())));
+        for (image, facts) in facts.enumerate().filter(|(image, _)| !is_removed[*image]) {
+            if self.image(image).status == ImageStatus::Active && facts.conforms {
+                tags.extend(facts.quarantine_tags.iter().map(|tag| (image, tag.clone())));
             }
         }
         tags.sort_by(|(_, one), (_, other)| one.cmp(other));
         tags
     }
 
-    /// What speaks against carrying it out.
+    /// The guard that stops the plan, if any.
     fn guard(&self, running: &Running) -> Option<Stop> {
         if self.removals.is_empty() {
             return None;
@@ -527,10 +518,8 @@ impl<'a> Plan<'a> {
         if retention.in_use == InUse::Inspector && running.is_empty() {
             return Some(Stop::NothingInUse);
         }
-        let goes = |unit: &usize| {
-            self.units.get(*unit).is_some_and(|unit| matches!(unit.fate, Fate::Remove(_)))
-        };
-        // The newest are kept: it takes a mistake of ours to get here.
+        let goes = |unit: &UnitId| matches!(self.units[*unit].fate, Fate::Remove(_));
+        // The newest images of each group are kept, so only a bug in a rule can get here.
         let emptied = |group: &&Group| !group.units.is_empty() && group.units.iter().all(goes);
         if let Some(group) = self.groups.iter().find(emptied) {
             return Some(Stop::Emptied(group.key.to_string()));
@@ -546,9 +535,9 @@ impl<'a> Plan<'a> {
 }
 
 impl Removal {
-    /// All of it.
+    /// The root, the parts and the referrers that are removed.
     #[must_use]
-    pub fn all(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = ImageId> + '_ {
         self.images.iter().chain(&self.referrers).copied()
     }
 }

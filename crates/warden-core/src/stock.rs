@@ -1,81 +1,82 @@
-//! How much there is of each component, and what is open in it: the lines that a dashboard is
-//! made of, each of which reads alone.
+//! The images and the open findings of each component: the lines of a dashboard. Each line reads
+//! alone.
 //!
-//! Images are counted as people count them: an index with its images and its signatures is one
-//! ([`crate::graph::Unit`]), of each component that its own tags name, or else those of its
-//! images. Bytes are those of all of these, each image once in a component; layers that images
-//! share are counted with each. What is in the archive is counted apart.
+//! An index with its images and its signatures counts as one image ([`crate::graph::Unit`]). It
+//! counts for each component that its own tags name. Where they name none, it counts for the
+//! components of its parts. Bytes are the bytes of all images of the units, each image once in a
+//! component. A layer that images share is counted with each of them. Archived images are counted
+//! separately.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 
+use crate::arena::{Arena, ImageId};
 use crate::findings::{Open, Standing};
-use crate::graph::{Listed, Unit, set};
+use crate::graph::{Listed, Unit};
 use crate::image::{Component, Digest, ImageStatus, RepositoryName, Tag, format_bytes};
 use crate::policy::{CleanupEnforcement, Policy, Severity};
 use crate::quarantine::Quarantine;
 use crate::retention::{Plan, says_channel};
 
-/// What stands for the component of what is of none. No component can be called so.
+/// Stands for the component of images without a component. No component can have this name.
 pub const NO_COMPONENT: &str = "(none)";
 
-/// How much there is in a repository.
+/// The usage of each component of a repository.
 #[derive(Debug, Default)]
 pub struct Stock<'a> {
-    /// Of each component, those with the most bytes first; and at the end of none, if there is
-    /// something.
+    /// A row for each component, the one with the most bytes first. The last row is for the images
+    /// without a component, if there are any.
     pub rows: Vec<Row>,
-    /// What can be pulled, and when it was pushed.
+    /// The images that can be pulled, with the time of their push.
     active: HashMap<&'a Digest, Option<DateTime<Utc>>>,
 }
 
-/// How much there is of a component.
+/// The usage of one component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// Which; or what is of none.
+    /// The component. None for the images without a component.
     pub component: Option<Component>,
-    /// How many images can be pulled, or are on their way back from the archive.
+    /// The number of images that can be pulled, or that ECR is restoring from the archive.
     pub images: usize,
-    /// Their bytes.
+    /// The bytes of those images.
     pub bytes: u64,
-    /// How many images are in the archive.
+    /// The number of archived images.
     pub archived: usize,
-    /// The bytes in the archive.
+    /// The bytes of the archived images.
     pub archived_bytes: u64,
-    /// The tag of the image that was pushed last: that of a version rather than of a channel.
+    /// The tag of the image that was pushed last. A version is preferred to a channel.
     pub newest: Option<Tag>,
 }
 
-/// What is known of the findings of a component.
+/// The status of the findings of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Findings {
-    /// What is open in the version that was pushed last, of those that were scanned.
+    /// Of the scanned versions, the one that was pushed last has these findings.
     Open {
-        /// That.
+        /// The open findings.
         open: Open,
-        /// Whether a higher threshold than the policy's was in force when it was scanned.
+        /// Whether the threshold was higher than the policy's when the version was scanned.
         is_partial: bool,
-        /// This version, the same or a later one, was scanned since, and what was found could
-        /// not be read.
+        /// A later scan whose findings could not be read, of the same version or of a later one.
         unread: Option<Digest>,
     },
-    /// What was found in this version could not be read, and nothing else is known.
+    /// The findings of this version could not be read, and no other findings are known.
     Unread(Digest),
-    /// The version that was scanned last cannot be pulled any more.
+    /// The last scanned version cannot be pulled any more.
     Gone(Open),
-    /// No scan is remembered.
+    /// No scan is recorded.
     Never,
-    /// What is of no component is remembered by image.
+    /// Findings of images without a component are recorded for each image.
     ByImage,
-    /// What is remembered could not be read.
+    /// The recorded findings could not be read.
     Unknown,
 }
 
-/// Takes stock of what is there after these images were removed.
+/// Measures the usage of each component after these images were removed.
 #[must_use]
-pub fn stock<'a>(plan: &Plan<'a>, removed: &[usize]) -> Stock<'a> {
+pub fn stock<'a>(plan: &Plan<'a>, removed: &[ImageId]) -> Stock<'a> {
     let images = Images::of(plan, removed);
     let mut counts: BTreeMap<Component, Count<'a>> = BTreeMap::new();
     let mut none = Count::default();
@@ -88,18 +89,18 @@ pub fn stock<'a>(plan: &Plan<'a>, removed: &[usize]) -> Stock<'a> {
             counts.entry(component).or_default().add(unit, Some(tag), &images);
         }
     }
-    // What a component needs too is counted there.
-    let mut is_counted = vec![false; images.places.len()];
-    for nth in counts.values().flat_map(|count| &count.images) {
-        set(&mut is_counted, *nth);
+    // An image that a component needs too is counted there.
+    let mut is_counted = images.places.map(|_| false);
+    for image in counts.values().flat_map(|count| &count.images) {
+        is_counted[*image] = true;
     }
-    none.images.retain(|nth| is_counted.get(*nth) == Some(&false));
+    none.images.retain(|image| !is_counted[*image]);
     let counts = counts.into_iter().map(|(component, count)| (Some(component), count));
     let rows = std::iter::once((None, none)).chain(counts);
     let rows = rows.map(|(component, count)| Row { component, ..count.row(&images) });
     let is_there = |row: &Row| row.images + row.archived > 0 || row.bytes + row.archived_bytes > 0;
     let mut rows: Vec<Row> = rows.filter(is_there).collect();
-    // By name where that is the same: the sort is stable, and of no component is not the last.
+    // The sort is stable: components with the same bytes stay in the order of their names.
     rows.sort_by_key(|row| {
         let bytes = row.bytes.saturating_add(row.archived_bytes);
         (row.component.is_none(), std::cmp::Reverse(bytes))
@@ -109,52 +110,47 @@ pub fn stock<'a>(plan: &Plan<'a>, removed: &[usize]) -> Stock<'a> {
     Stock { rows, active }
 }
 
-/// The images after some were removed, by their place in the inventory.
+/// The images after some were removed.
 struct Images<'a> {
-    /// Each with whether it is in the archive by now; none of those that are gone.
-    places: Vec<Option<(&'a Listed, bool)>>,
-    /// Whether it is the root of a unit.
-    is_root: Vec<bool>,
+    /// Each image, and whether it is archived now. None for a deleted image.
+    places: Arena<ImageId, Option<(&'a Listed, bool)>>,
+    /// Whether the image is the root of a unit.
+    is_root: Arena<ImageId, bool>,
 }
 
 impl<'a> Images<'a> {
-    fn of(plan: &Plan<'a>, removed: &[usize]) -> Self {
+    fn of(plan: &Plan<'a>, removed: &[ImageId]) -> Self {
         let images = &plan.inventory.images;
-        let is_archived = |image: &'a Listed| (image, image.status == ImageStatus::Archived);
-        let mut places: Vec<_> = images.iter().map(|image| Some(is_archived(image))).collect();
+        let is_archived = |image: &Listed| image.status == ImageStatus::Archived;
+        let mut places = images.map(|image| Some((image, is_archived(image))));
         let is_kept_archived =
             plan.policy.governance.retention.enforcement == CleanupEnforcement::Archive;
-        for place in removed {
-            if let Some(place) = places.get_mut(*place) {
-                *place = place.filter(|_| is_kept_archived).map(|(image, _)| (image, true));
-            }
+        for image in removed {
+            let place = &mut places[*image];
+            *place = place.filter(|_| is_kept_archived).map(|(image, _)| (image, true));
         }
-        let mut is_root = vec![false; images.len()];
+        let mut is_root = images.map(|_| false);
         for decided in &plan.units {
-            set(&mut is_root, decided.unit.root);
+            is_root[decided.unit.root] = true;
         }
         Self { places, is_root }
     }
-
-    fn place(&self, nth: usize) -> Option<(&'a Listed, bool)> {
-        self.places.get(nth).copied().flatten()
-    }
 }
 
-/// What is counted of a component so far.
+/// The count of a component so far.
 #[derive(Default)]
 struct Count<'a> {
-    /// Without the bytes.
+    /// The row without the bytes.
     row: Row,
-    /// What has bytes; one image of it may be in several units.
-    images: Vec<usize>,
+    /// The images whose bytes count. An image in several units may be listed several times.
+    images: Vec<ImageId>,
     newest: Option<(Option<DateTime<Utc>>, &'a Digest)>,
 }
 
 impl<'a> Count<'a> {
     fn add(&mut self, unit: &Unit, tag: Option<&Tag>, images: &Images<'a>) {
         let row = &mut self.row;
-        match images.place(unit.root) {
+        match images.places[unit.root] {
             Some((_, true)) => row.archived += 1,
             Some((root, false)) => {
                 row.images += 1;
@@ -166,17 +162,17 @@ impl<'a> Count<'a> {
             }
             None => {}
         }
-        // What refers to an image and is one by itself is counted as that.
-        let is_other = |nth: usize| nth != unit.root && images.is_root.get(nth) == Some(&true);
-        self.images.extend(unit.images().filter(|nth| !is_other(*nth)));
+        // A referrer that is the root of a unit is counted there.
+        let is_other = |image: ImageId| image != unit.root && images.is_root[image];
+        self.images.extend(unit.images().filter(|image| !is_other(*image)));
     }
 
-    /// All of it.
+    /// The row with the bytes.
     fn row(mut self, images: &Images<'a>) -> Row {
         self.images.sort_unstable();
         self.images.dedup();
         let mut row = self.row;
-        for (image, is_archived) in self.images.iter().filter_map(|nth| images.place(*nth)) {
+        for (image, is_archived) in self.images.iter().filter_map(|image| images.places[*image]) {
             let bytes = if is_archived { &mut row.archived_bytes } else { &mut row.bytes };
             *bytes = bytes.saturating_add(image.bytes);
         }
@@ -184,24 +180,22 @@ impl<'a> Count<'a> {
     }
 }
 
-/// What a unit is called: each component with a tag, by the image itself, or where that says
-/// nothing by its parts.
+/// The components of a unit, each with a tag. Where the tags of the root name no component, the
+/// tags of the parts do.
 fn called<'a>(plan: &Plan<'a>, unit: &Unit) -> Vec<(Component, &'a Tag)> {
-    let of = |nth: usize| plan.image(nth).map(|image| named(plan.policy, image));
-    let own = of(unit.root).unwrap_or_default();
-    let mut called = if own.is_empty() {
-        unit.parts.iter().filter_map(|part| of(*part)).flatten().collect()
-    } else {
-        own
-    };
-    // Of each the first, which is no channel's if one is not.
+    let named = |image: &ImageId| named(plan.policy, plan.image(*image));
+    let mut called = named(&unit.root);
+    if called.is_empty() {
+        called = unit.parts.iter().flat_map(named).collect();
+    }
+    // The first tag of each component. Versions sort before channels.
     called.sort_unstable();
     called.dedup_by(|(component, _), (before, _)| component == before);
     called.into_iter().map(|(component, (_, tag))| (component, tag)).collect()
 }
 
-/// The components that the tags of an image name, each with its tag, and whether that is a
-/// channel's.
+/// The components that the tags of an image name, each with its tag, and whether the tag is a
+/// channel.
 fn named<'a>(policy: &Policy, image: &'a Listed) -> Vec<(Component, (bool, &'a Tag))> {
     let grammar = &policy.governance.tags.grammar;
     let tags = image.own_tags().filter(|tag| Quarantine::read(tag).is_none());
@@ -214,13 +208,13 @@ fn named<'a>(policy: &Policy, image: &'a Listed) -> Vec<(Component, (bool, &'a T
 }
 
 impl Stock<'_> {
-    /// What is known of a component's findings, by what is remembered of its scans; only of what
-    /// is there.
+    /// The status of a component's findings, from the recorded scans. A version that cannot be
+    /// pulled any more has no open findings.
     #[must_use]
     pub fn findings(&self, standing: Standing, threshold: Severity) -> Findings {
         let Standing { open, unread } = standing;
         let since = open.as_ref().map(|open| (open.pushed, open.version.clone()));
-        // Of an earlier version it does not matter.
+        // An unread scan of an earlier version does not matter.
         let unread = unread.filter(|unread| match (self.active.get(unread), &since) {
             (None, _) => false,
             (Some(_), None) => true,
@@ -241,13 +235,13 @@ impl Stock<'_> {
 }
 
 impl Row {
-    /// What the component is called, or what stands for it.
+    /// The name of the component, or [`NO_COMPONENT`].
     #[must_use]
     pub fn name(&self) -> &str {
         self.component.as_ref().map_or(NO_COMPONENT, Component::as_str)
     }
 
-    /// All of it, in a line.
+    /// The row and the findings in one line.
     #[must_use]
     pub fn line(&self, repository: &RepositoryName, findings: &Findings) -> String {
         let whose = self.component.as_ref().map_or("what is of no component", Component::as_str);
@@ -272,7 +266,7 @@ impl fmt::Display for Row {
 }
 
 impl Findings {
-    /// What is open, as far as that is known.
+    /// The open findings. None where they are not known.
     #[must_use]
     pub fn open(&self) -> Option<&Open> {
         match self {
@@ -282,7 +276,7 @@ impl Findings {
     }
 }
 
-/// What a version is called.
+/// The tag of a version, or its digest.
 #[must_use]
 pub fn name(open: &Open) -> &str {
     open.tag.as_ref().map_or(open.version.as_str(), Tag::as_str)

@@ -14,7 +14,8 @@ use futures::{StreamExt as _, stream};
 use tokio::time::Instant;
 use tracing::{error, warn};
 use warden_aws::ServiceError;
-use warden_core::graph::Listed;
+use warden_core::arena::ImageId;
+use warden_core::graph::{Listed, Unit};
 use warden_core::image::{Digest, ImageStatus, RepositoryName, Tag};
 use warden_core::policy::CleanupEnforcement;
 use warden_core::quarantine::Quarantine;
@@ -25,19 +26,19 @@ use warden_aws::registry::{CONCURRENT_CALLS, Registry};
 /// The most images of a call that deletes, or looks again.
 const BATCH: usize = 100;
 
-/// What came of a plan. Images are named by their place in the inventory.
+/// The outcome of a plan.
 #[derive(Debug, Default)]
 pub struct Done {
     /// What went.
-    pub removed: Vec<usize>,
+    pub removed: Vec<ImageId>,
     /// The quarantine tags that went.
-    pub untagged: Vec<(usize, Tag)>,
+    pub untagged: Vec<(ImageId, Tag)>,
     /// What did not go, and why.
-    pub failed: Vec<(usize, String)>,
+    pub failed: Vec<(ImageId, String)>,
     /// What of that may have gone all the same: the answer was lost.
-    pub unsure: Vec<usize>,
+    pub unsure: Vec<ImageId>,
     /// The quarantine tags that did not go, and why.
-    pub still_tagged: Vec<(usize, Tag, String)>,
+    pub still_tagged: Vec<(ImageId, Tag, String)>,
     /// How many were not tried, or changed since it was decided.
     pub left: usize,
 }
@@ -75,21 +76,22 @@ impl<'a> Act<'a> {
         !self.is_over.load(Ordering::Relaxed) && Instant::now() < self.until
     }
 
-    fn digest(&self, nth: usize) -> Option<&'a Digest> {
-        self.plan.image(nth).map(|image| &image.digest)
+    fn digest(&self, image: ImageId) -> &'a Digest {
+        &self.plan.image(image).digest
     }
 
     /// The units that go, in groups of about a hundred images. What has something in common with
     /// another unit goes alone and in its turn, so that it is known what became of that.
     fn groups(&self) -> Vec<Vec<&'a Removal>> {
-        let mut units: HashMap<usize, usize> = HashMap::new();
+        let mut units: HashMap<ImageId, usize> = HashMap::new();
         for removal in &self.plan.removals {
-            for image in self.unit(removal) {
+            for image in self.unit(removal).images() {
                 *units.entry(image).or_default() += 1;
             }
         }
         let is_shared = |removal: &&Removal| {
-            self.unit(removal).iter().any(|image| units.get(image).is_some_and(|units| *units > 1))
+            let mut images = self.unit(removal).images();
+            images.any(|image| units.get(&image).is_some_and(|units| *units > 1))
         };
         let (shared, alone): (Vec<&Removal>, Vec<&Removal>) =
             self.plan.removals.iter().partition(is_shared);
@@ -108,10 +110,9 @@ impl<'a> Act<'a> {
         groups
     }
 
-    /// All images of a unit, those too that go with another one.
-    fn unit(&self, removal: &Removal) -> Vec<usize> {
-        let decided = self.plan.units.get(removal.unit);
-        decided.map_or_else(Vec::new, |decided| decided.unit.images().collect())
+    /// The unit with all of its images, also those that are removed with another unit.
+    fn unit(&self, removal: &Removal) -> &'a Unit {
+        &self.plan.units[removal.unit].unit
     }
 
     /// Those of the units that are as they were when it was decided: that may be minutes ago.
@@ -119,32 +120,30 @@ impl<'a> Act<'a> {
     async fn unchanged(
         &self,
         group: Vec<&'a Removal>,
-        stays: &HashSet<usize>,
+        stays: &HashSet<ImageId>,
         done: &mut Done,
     ) -> Vec<&'a Removal> {
-        let all: Vec<usize> = group.iter().flat_map(|removal| removal.all()).collect();
+        let all: Vec<ImageId> = group.iter().flat_map(|removal| removal.all()).collect();
         let mut same: HashSet<&Digest> = HashSet::new();
         let mut told = 0;
         let may_be_archived =
             self.plan.policy.governance.retention.enforcement == CleanupEnforcement::Archive;
         for batch in all.chunks(BATCH).take_while(|_| self.goes_on()) {
-            let images: Vec<&Listed> =
-                batch.iter().filter_map(|nth| self.plan.image(*nth)).collect();
+            let images: Vec<&Listed> = batch.iter().map(|image| self.plan.image(*image)).collect();
             match self.registry.unchanged(self.repository, &images, may_be_archived).await {
                 Ok(unchanged) => same.extend(unchanged),
                 // It is told with the first of them; the others were not tried.
                 Err(error) => {
                     let why = self.failed(&error);
-                    done.failed.extend(batch.first().map(|nth| (*nth, why)));
+                    done.failed.extend(batch.first().map(|image| (*image, why)));
                     told += 1;
                     self.is_over.store(true, Ordering::Relaxed);
                 }
             }
         }
         let is_same = |removal: &&Removal| {
-            removal.all().all(|nth| {
-                !stays.contains(&nth) && self.digest(nth).is_some_and(|it| same.contains(it))
-            })
+            let mut images = removal.all();
+            images.all(|image| !stays.contains(&image) && same.contains(self.digest(image)))
         };
         let (same, changed): (Vec<_>, Vec<_>) = group.into_iter().partition(is_same);
         done.left += changed.iter().map(|removal| removal.all().count()).sum::<usize>() - told;
@@ -152,10 +151,11 @@ impl<'a> Act<'a> {
     }
 
     /// What belongs to a unit that did not go whole: it stays with that.
-    fn stay(&self, group: &[&Removal], done: &Done, stays: &mut HashSet<usize>) {
-        let gone: HashSet<usize> = done.removed.iter().copied().collect();
-        for removal in group.iter().filter(|removal| !removal.all().all(|it| gone.contains(&it))) {
-            stays.extend(self.unit(removal));
+    fn stay(&self, group: &[&Removal], done: &Done, stays: &mut HashSet<ImageId>) {
+        let gone: HashSet<ImageId> = done.removed.iter().copied().collect();
+        let is_gone = |removal: &Removal| removal.all().all(|image| gone.contains(&image));
+        for removal in group.iter().filter(|removal| !is_gone(removal)) {
+            stays.extend(self.unit(removal).images());
         }
     }
 
@@ -163,39 +163,42 @@ impl<'a> Act<'a> {
         let mut stays = HashSet::new();
         for all in self.groups() {
             let group = self.unchanged(all.clone(), &stays, done).await;
-            let first: Vec<usize> = group.iter().flat_map(|it| &it.images).copied().collect();
+            let first: Vec<ImageId> =
+                group.iter().flat_map(|removal| &removal.images).copied().collect();
             self.delete_all(&first, done).await;
-            let gone: HashSet<usize> = done.removed.iter().copied().collect();
+            let gone: HashSet<ImageId> = done.removed.iter().copied().collect();
             // A signature is worth something as long as what it signs is there.
-            let (gone, partly): (Vec<&Removal>, Vec<&Removal>) =
-                group.into_iter().partition(|it| it.images.iter().all(|nth| gone.contains(nth)));
-            done.left += partly.iter().map(|it| it.referrers.len()).sum::<usize>();
-            let after: Vec<usize> = gone.iter().flat_map(|it| &it.referrers).copied().collect();
+            let (gone, partly): (Vec<&Removal>, Vec<&Removal>) = group
+                .into_iter()
+                .partition(|removal| removal.images.iter().all(|image| gone.contains(image)));
+            done.left += partly.iter().map(|removal| removal.referrers.len()).sum::<usize>();
+            let after: Vec<ImageId> =
+                gone.iter().flat_map(|removal| &removal.referrers).copied().collect();
             self.delete_all(&after, done).await;
             self.stay(&all, done, &mut stays);
         }
     }
 
-    async fn delete_all(&self, images: &[usize], done: &mut Done) {
+    async fn delete_all(&self, images: &[ImageId], done: &mut Done) {
         for batch in images.chunks(BATCH) {
             if !self.goes_on() {
                 done.left += batch.len();
                 continue;
             }
-            let digests: Vec<&Digest> = batch.iter().filter_map(|nth| self.digest(*nth)).collect();
+            let digests: Vec<&Digest> = batch.iter().map(|image| self.digest(*image)).collect();
             match self.registry.delete(self.repository, &digests).await {
                 Ok(failures) => {
-                    for nth in batch {
-                        let failure = failures.iter().find(|(of, _)| Some(of) == self.digest(*nth));
-                        match failure {
-                            Some((_, why)) => done.failed.push((*nth, why.clone())),
-                            None => done.removed.push(*nth),
+                    for image in batch {
+                        let digest = self.digest(*image);
+                        match failures.iter().find(|(failed, _)| failed == digest) {
+                            Some((_, why)) => done.failed.push((*image, why.clone())),
+                            None => done.removed.push(*image),
                         }
                     }
                 }
                 Err(error) => {
                     let why = self.failed(&error);
-                    done.failed.extend(batch.iter().map(|nth| (*nth, why.clone())));
+                    done.failed.extend(batch.iter().map(|image| (*image, why.clone())));
                     if is_unsure(&error) {
                         done.unsure.extend(batch);
                     }
@@ -224,16 +227,16 @@ impl<'a> Act<'a> {
         let mut done = Done::default();
         let Some((root, parts)) = removal.images.split_first() else { return done };
         let mut refused = Vec::new();
-        for nth in removal.referrers.iter().rev().chain(parts.iter().rev()) {
-            self.archive_one(*nth, &mut done, Some(&mut refused)).await;
+        for image in removal.referrers.iter().rev().chain(parts.iter().rev()) {
+            self.archive_one(*image, &mut done, Some(&mut refused)).await;
         }
         self.archive_one(*root, &mut done, None).await;
         // As ECR's own rules do it: the parts of an index after it. Whatever time it is: without
         // them it could not be restored.
         let went = done.removed.contains(root);
-        for nth in refused {
+        for image in refused {
             if went {
-                self.archive_now(nth, &mut done, None).await;
+                self.archive_now(image, &mut done, None).await;
             } else {
                 done.left += 1;
             }
@@ -243,23 +246,33 @@ impl<'a> Act<'a> {
 
     /// Archives one image, unless something of its unit failed before. What ECR refuses is put
     /// into `refused`, where there is another try.
-    async fn archive_one(&self, nth: usize, done: &mut Done, refused: Option<&mut Vec<usize>>) {
+    async fn archive_one(
+        &self,
+        image: ImageId,
+        done: &mut Done,
+        refused: Option<&mut Vec<ImageId>>,
+    ) {
         if done.failed.is_empty() && self.goes_on() {
-            self.archive_now(nth, done, refused).await;
+            self.archive_now(image, done, refused).await;
         } else {
             done.left += 1;
         }
     }
 
-    async fn archive_now(&self, nth: usize, done: &mut Done, refused: Option<&mut Vec<usize>>) {
-        match (self.try_to_archive(nth).await, refused) {
-            (Ok(true), _) => done.removed.push(nth),
-            (Ok(false), Some(refused)) => refused.push(nth),
-            (Ok(false), None) => done.failed.push((nth, "ECR refuses to archive it".to_owned())),
+    async fn archive_now(
+        &self,
+        image: ImageId,
+        done: &mut Done,
+        refused: Option<&mut Vec<ImageId>>,
+    ) {
+        match (self.try_to_archive(image).await, refused) {
+            (Ok(true), _) => done.removed.push(image),
+            (Ok(false), Some(refused)) => refused.push(image),
+            (Ok(false), None) => done.failed.push((image, "ECR refuses to archive it".to_owned())),
             (Err(error), _) => {
-                done.failed.push((nth, self.failed(&error)));
+                done.failed.push((image, self.failed(&error)));
                 if is_unsure(&error) {
-                    done.unsure.push(nth);
+                    done.unsure.push(image);
                 }
             }
         }
@@ -280,8 +293,8 @@ impl<'a> Act<'a> {
     }
 
     /// Whether the image is in the archive, or gone; false where ECR refuses to put it there.
-    async fn try_to_archive(&self, nth: usize) -> anyhow::Result<bool> {
-        let Some(digest) = self.digest(nth) else { return Ok(true) };
+    async fn try_to_archive(&self, image: ImageId) -> anyhow::Result<bool> {
+        let digest = self.digest(image);
         let Err(error) = self.registry.archive(self.repository, digest).await else {
             return Ok(true);
         };
@@ -307,17 +320,16 @@ impl<'a> Act<'a> {
             done.left += self.plan.untags.len();
             return;
         }
-        for (nth, tag) in &self.plan.untags {
+        for (image, tag) in &self.plan.untags {
             if !self.goes_on() {
                 done.left += 1;
                 continue;
             }
-            let Some(digest) = self.digest(*nth) else { continue };
-            match self.untag_one(digest, tag).await {
-                Ok(true) => done.untagged.push((*nth, tag.clone())),
+            match self.untag_one(self.digest(*image), tag).await {
+                Ok(true) => done.untagged.push((*image, tag.clone())),
                 Ok(false) => {}
                 Err(error) => {
-                    done.still_tagged.push((*nth, tag.clone(), self.failed(&error)));
+                    done.still_tagged.push((*image, tag.clone(), self.failed(&error)));
                 }
             }
         }

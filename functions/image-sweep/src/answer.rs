@@ -5,7 +5,8 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 use warden_alerts::{Entry, Outcome};
-use warden_core::image::{ImageStatus, RepositoryName};
+use warden_core::arena::ImageId;
+use warden_core::image::{Digest, ImageStatus, RepositoryName};
 use warden_core::retention::Plan;
 
 use crate::report::{Workloads, entry, going, reason};
@@ -21,11 +22,11 @@ const MOST_KEPT: usize = 1_000;
 pub fn of(plan: &Plan<'_>, workloads: &Workloads, outcome: &Outcome, removed: usize) -> Value {
     let goes = going(plan);
     // Those first that a rule keeps though there are enough newer ones.
-    let beyond: Vec<usize> = plan.kept_beyond().map(|decided| decided.unit.root).collect();
-    let is_beyond: HashSet<usize> = beyond.iter().copied().collect();
-    let rest = (0..plan.inventory.images.len()).filter(|nth| !is_beyond.contains(nth));
-    let keeps = beyond.iter().copied().chain(rest).filter(|nth| !goes.contains(nth));
-    let keeps = keeps.take(MOST_KEPT).filter_map(|nth| entry(plan, nth, workloads));
+    let beyond: Vec<ImageId> = plan.kept_beyond().map(|decided| decided.unit.root).collect();
+    let is_beyond: HashSet<ImageId> = beyond.iter().copied().collect();
+    let rest = plan.inventory.images.ids().filter(|image| !is_beyond.contains(image));
+    let keeps = beyond.iter().copied().chain(rest).filter(|image| !goes.contains(image));
+    let keeps = keeps.take(MOST_KEPT).map(|image| entry(plan, image, workloads));
     json!({
         "repository": plan.policy.repository_name,
         "mode": outcome.mode,
@@ -49,16 +50,19 @@ pub fn stopped(repository: &RepositoryName, why: &str) -> Value {
 }
 
 /// What becomes of one image.
-pub fn explained(plan: &Plan<'_>, nth: usize, workloads: &Workloads) -> Value {
-    let digest = |nth: &usize| plan.image(*nth).map(|image| &image.digest);
-    let unit = plan.decided(nth).map(|decided| {
+pub fn explained(plan: &Plan<'_>, id: ImageId, workloads: &Workloads) -> Value {
+    let digest = |image: &ImageId| &plan.image(*image).digest;
+    let digests = |images: &[ImageId]| -> Vec<&Digest> {
+        images.iter().map(digest).take(MOST_KEPT).collect()
+    };
+    let unit = plan.decided(id).map(|decided| {
         json!({
             "image": digest(&decided.unit.root),
-            "parts": decided.unit.parts.iter().filter_map(digest).take(MOST_KEPT).collect::<Vec<_>>(),
-            "referrers": decided.unit.referrers.iter().filter_map(digest).take(MOST_KEPT).collect::<Vec<_>>(),
+            "parts": digests(&decided.unit.parts),
+            "referrers": digests(&decided.unit.referrers),
         })
     });
-    let Some(image) = plan.image(nth) else { return Value::Null };
+    let image = plan.image(id);
     json!({
         "repository": plan.policy.repository_name,
         "digest": image.digest,
@@ -72,8 +76,8 @@ pub fn explained(plan: &Plan<'_>, nth: usize, workloads: &Workloads) -> Value {
         "pulledAt": image.pulled_at,
         "restoredAt": image.restored_at,
         "bytes": image.bytes,
-        "decision": plan.decision_of(nth),
-        "reason": reason(plan, nth, workloads),
+        "decision": plan.decision_of(id),
+        "reason": reason(plan, id, workloads),
         "unit": unit,
         "hash": plan.hash(),
         "stopped": plan.stopped.as_ref().map(ToString::to_string),

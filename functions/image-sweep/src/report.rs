@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use tracing::info;
 use warden_alerts::{Entry, Outcome, UNTAG};
+use warden_core::arena::ImageId;
 use warden_core::image::{Digest, RepositoryName, Tag};
 use warden_core::retention::{Fate, Keep, Plan, Removal};
 
@@ -15,8 +16,8 @@ pub type Workloads = HashMap<Digest, String>;
 /// The plan as its outcome would be.
 pub fn planned(plan: &Plan<'_>, workloads: &Workloads) -> Outcome {
     let images = plan.removals.iter().flat_map(Removal::all);
-    let images = images.filter_map(|nth| entry(plan, nth, workloads));
-    let untags = plan.untags.iter().filter_map(|(nth, tag)| untag(plan, *nth, tag));
+    let images = images.map(|image| entry(plan, image, workloads));
+    let untags = plan.untags.iter().map(|(image, tag)| untag(plan, *image, tag));
     Outcome {
         mode: plan.policy.governance.retention.enforcement,
         hash: plan.hash(),
@@ -31,20 +32,20 @@ pub fn planned(plan: &Plan<'_>, workloads: &Workloads) -> Outcome {
 
 /// The outcome of a plan that was carried out.
 pub fn carried_out(plan: &Plan<'_>, done: &Done, hash: String, workloads: &Workloads) -> Outcome {
-    let gone: HashSet<usize> = done.removed.iter().copied().collect();
-    let images = plan.removals.iter().flat_map(Removal::all).filter(|nth| gone.contains(nth));
-    let images = images.filter_map(|nth| entry(plan, nth, workloads));
-    let untags = done.untagged.iter().filter_map(|(nth, tag)| untag(plan, *nth, tag));
+    let gone: HashSet<ImageId> = done.removed.iter().copied().collect();
+    let images = plan.removals.iter().flat_map(Removal::all).filter(|image| gone.contains(image));
+    let images = images.map(|image| entry(plan, image, workloads));
+    let untags = done.untagged.iter().map(|(image, tag)| untag(plan, *image, tag));
     let failed = done.failed.iter();
-    let failed = failed.filter_map(|(nth, why)| Some((entry(plan, *nth, workloads)?, why.clone())));
+    let failed = failed.map(|(image, why)| (entry(plan, *image, workloads), why.clone()));
     let tags = done.still_tagged.iter();
-    let tags = tags.filter_map(|(nth, tag, why)| Some((untag(plan, *nth, tag)?, why.clone())));
+    let tags = tags.map(|(image, tag, why)| (untag(plan, *image, tag), why.clone()));
     Outcome {
         mode: plan.policy.governance.retention.enforcement,
         hash,
         examined: plan.inventory.images.len(),
         removed: images.chain(untags).collect(),
-        bytes: done.removed.iter().filter_map(|nth| plan.image(*nth)).map(|it| it.bytes).sum(),
+        bytes: done.removed.iter().map(|image| plan.image(*image).bytes).sum(),
         failed: failed.chain(tags).collect(),
         left: done.left,
         stopped: None,
@@ -53,37 +54,36 @@ pub fn carried_out(plan: &Plan<'_>, done: &Done, hash: String, workloads: &Workl
 
 /// What may have gone although it failed.
 pub fn unsure(plan: &Plan<'_>, done: &Done, workloads: &Workloads) -> Vec<Entry> {
-    let images = done.unsure.iter().filter_map(|nth| entry(plan, *nth, workloads));
-    let tags = done.still_tagged.iter().filter_map(|(nth, tag, _)| untag(plan, *nth, tag));
+    let images = done.unsure.iter().map(|image| entry(plan, *image, workloads));
+    let tags = done.still_tagged.iter().map(|(image, tag, _)| untag(plan, *image, tag));
     images.chain(tags).collect()
 }
 
-/// An image, and what becomes of it.
-pub fn entry(plan: &Plan<'_>, nth: usize, workloads: &Workloads) -> Option<Entry> {
-    let image = plan.image(nth)?;
-    Some(Entry {
-        digest: image.digest.clone(),
-        tags: image.tags.clone(),
-        decision: plan.decision_of(nth).to_owned(),
-        reason: reason(plan, nth, workloads),
-    })
+/// An image with its decision and the reason.
+pub fn entry(plan: &Plan<'_>, image: ImageId, workloads: &Workloads) -> Entry {
+    Entry {
+        digest: plan.image(image).digest.clone(),
+        tags: plan.image(image).tags.clone(),
+        decision: plan.decision_of(image).to_owned(),
+        reason: reason(plan, image, workloads),
+    }
 }
 
 /// A quarantine tag that goes alone.
-fn untag(plan: &Plan<'_>, nth: usize, tag: &Tag) -> Option<Entry> {
-    Some(Entry {
-        digest: plan.image(nth)?.digest.clone(),
+fn untag(plan: &Plan<'_>, image: ImageId, tag: &Tag) -> Entry {
+    Entry {
+        digest: plan.image(image).digest.clone(),
         tags: vec![tag.clone()],
         decision: UNTAG.to_owned(),
         reason: "the image conforms by now, and is not in quarantine any more".to_owned(),
-    })
+    }
 }
 
 /// Why an image stays or goes, with the names of what runs it.
-pub fn reason(plan: &Plan<'_>, nth: usize, workloads: &Workloads) -> String {
-    let reason = plan.reason_of(nth);
-    let named = plan.decided(nth).and_then(|decided| match decided.fate {
-        Fate::Keep(Keep::InUse(_), by) => workloads.get(&plan.image(by)?.digest),
+pub fn reason(plan: &Plan<'_>, image: ImageId, workloads: &Workloads) -> String {
+    let reason = plan.reason_of(image);
+    let named = plan.decided(image).and_then(|decided| match decided.fate {
+        Fate::Keep(Keep::InUse(_), by) => workloads.get(&plan.image(by).digest),
         _ => None,
     });
     named.map_or(reason.clone(), |workloads| format!("{reason}: {workloads}"))
@@ -94,9 +94,8 @@ pub fn reason(plan: &Plan<'_>, nth: usize, workloads: &Workloads) -> String {
 pub fn print(plan: &Plan<'_>, workloads: &Workloads, outcome: &Outcome) {
     let (repository, hash) = (&plan.policy.repository_name, &outcome.hash);
     for decided in plan.kept_beyond() {
-        if let Some(entry) = entry(plan, decided.unit.root, workloads) {
-            print_one(repository, &entry, &entry.decision, &entry.reason, hash);
-        }
+        let entry = entry(plan, decided.unit.root, workloads);
+        print_one(repository, &entry, &entry.decision, &entry.reason, hash);
     }
     for entry in &outcome.removed {
         match &outcome.stopped {
@@ -150,7 +149,7 @@ pub fn print_stop(repository: &str, why: &str, hash: &str) {
     );
 }
 
-/// The images that go, by their place.
-pub fn going(plan: &Plan<'_>) -> HashSet<usize> {
+/// The images that the plan removes.
+pub fn going(plan: &Plan<'_>) -> HashSet<ImageId> {
     plan.removals.iter().flat_map(Removal::all).collect()
 }

@@ -11,6 +11,7 @@ use anyhow::anyhow;
 use tokio::time::timeout;
 use tracing::{info, warn};
 use warden_aws::ledger::Ledger;
+use warden_core::arena::ImageId;
 use warden_core::findings::Standing;
 use warden_core::image::{Component, RepositoryName, Tag};
 use warden_core::policy::Severity;
@@ -23,7 +24,7 @@ const MOST_COMPONENTS: usize = 500;
 const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// Writes down what there is after these images were removed.
-pub async fn write(ledger: &Ledger, plan: &Plan<'_>, removed: &[usize]) {
+pub async fn write(ledger: &Ledger, plan: &Plan<'_>, removed: &[ImageId]) {
     let repository = &plan.policy.repository_name;
     let threshold = plan.policy.governance.scan.threshold;
     let stock = stock(plan, removed);

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use warden_alerts::{Alert, Entry, Outcome, Run, Source, UNTAG};
 use warden_aws::ledger::{Before, Claim, Fact};
 use warden_aws::telemetry::Counts;
+use warden_core::arena::ImageId;
 use warden_core::audit::{Observed, audit};
 use warden_core::graph::{Graph, Inventory, Listed};
 use warden_core::image::{Digest, ImageStatus, RepositoryName};
@@ -93,17 +94,17 @@ impl<'a> Sweep<'a> {
     pub async fn explain(&self, image: &str) -> anyhow::Result<Value> {
         let (inventory, running) = self.look().await?;
         let plan = self.plan(&inventory, &running)?;
-        let is_it = |it: &Listed| {
-            it.digest.as_str() == image || it.tags.iter().any(|tag| tag.as_str() == image)
+        let is_named = |other: &Listed| {
+            other.digest.as_str() == image || other.tags.iter().any(|tag| tag.as_str() == image)
         };
-        let found = inventory.images.iter().position(is_it);
-        let nth =
+        let found = inventory.images.position(is_named);
+        let id =
             found.with_context(|| format!("there is no image {image:?} in {}", self.repository))?;
-        let workloads = match plan.decided(nth) {
+        let workloads = match plan.decided(id) {
             Some(decided) => self.workloads_of(&plan, &[decided]).await,
             None => Workloads::new(),
         };
-        Ok(answer::explained(&plan, nth, &workloads))
+        Ok(answer::explained(&plan, id, &workloads))
     }
 
     /// Sweeps. `unfinished` is what an earlier run was about to do when it was cut off; a plan
@@ -127,8 +128,8 @@ impl<'a> Sweep<'a> {
         };
         if let Wish::Pushed(digest) = wish {
             // ECR only knows of its first push, which may be long ago: it got a tag.
-            if let Some(image) = inventory.images.iter_mut().find(|it| it.digest == *digest) {
-                image.pushed_at = Some(self.now);
+            if let Some(id) = inventory.images.position(|image| image.digest == *digest) {
+                inventory.images[id].pushed_at = Some(self.now);
             }
         }
         let mut plan = self.plan(&inventory, &running)?;
@@ -255,7 +256,7 @@ impl<'a> Sweep<'a> {
 
     async fn workloads_of(&self, plan: &Plan<'_>, decided: &[&Decided]) -> Workloads {
         let in_use = decided.iter().filter_map(|decided| match decided.fate {
-            Fate::Keep(Keep::InUse(_), by) => Some(plan.image(by)?.digest.clone()),
+            Fate::Keep(Keep::InUse(_), by) => Some(plan.image(by).digest.clone()),
             _ => None,
         });
         let Place { partition, region, account, .. } = &self.context.config.place;
@@ -401,28 +402,26 @@ impl<'a> Sweep<'a> {
     }
 
     /// Images that were pushed lately, and not scanned.
-    async fn unscanned(&self, plan: &Plan<'_>) -> anyhow::Result<Vec<usize>> {
+    async fn unscanned(&self, plan: &Plan<'_>) -> anyhow::Result<Vec<ImageId>> {
         let lately = |at: DateTime<Utc>| {
             let age = self.now - at;
             age > SCANNED_WITHIN && age < LATELY
         };
-        let images = plan.inventory.images.iter().enumerate();
-        let mut asked: Vec<(DateTime<Utc>, usize)> = images
+        let images = plan.inventory.images.enumerate();
+        let mut asked: Vec<(DateTime<Utc>, ImageId)> = images
             .filter(|(_, image)| {
                 !image.is_index && !image.is_artifact && image.status == ImageStatus::Active
             })
             .filter(|(_, image)| {
                 image.own_tags().next().is_some() && image.subjects().next().is_none()
             })
-            .filter_map(|(nth, image)| Some((image.pushed_at.filter(|at| lately(*at))?, nth)))
+            .filter_map(|(id, image)| Some((image.pushed_at.filter(|at| lately(*at))?, id)))
             .collect();
-        asked.sort_unstable_by_key(|(at, nth)| (std::cmp::Reverse(*at), *nth));
-        let scans = asked.into_iter().take(ASKED_AFTER).filter_map(|(_, nth)| {
-            let digest = &plan.image(nth)?.digest;
-            Some(async move {
-                let is_scanned = self.context.registry.is_scanned(self.repository, digest).await?;
-                anyhow::Ok((!is_scanned).then_some(nth))
-            })
+        asked.sort_unstable_by_key(|(at, id)| (std::cmp::Reverse(*at), *id));
+        let scans = asked.into_iter().take(ASKED_AFTER).map(|(_, id)| async move {
+            let digest = &plan.image(id).digest;
+            let is_scanned = self.context.registry.is_scanned(self.repository, digest).await?;
+            anyhow::Ok((!is_scanned).then_some(id))
         });
         let scans: Vec<_> = stream::iter(scans).buffered(CONCURRENT_CALLS).collect().await;
         let found = scans.into_iter().collect::<anyhow::Result<Vec<_>>>()?;

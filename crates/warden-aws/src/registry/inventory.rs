@@ -1,9 +1,11 @@
 //! All images of a repository.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Context as _;
 use aws_sdk_ecr::types::ImageDetail;
+use warden_core::arena::ImageId;
 use warden_core::graph::{Inventory, Listed, is_index};
 use warden_core::image::{Digest, RepositoryName};
 
@@ -24,18 +26,18 @@ impl Registry {
         let describe = self.client.describe_images().repository_name(repository.as_str());
         let mut pages = describe.filter(any_status()).into_paginator().page_size(PAGE_SIZE).send();
         let mut inventory = Inventory::default();
-        let mut seen: HashMap<Digest, usize> = HashMap::new();
+        let mut seen: HashMap<Digest, ImageId> = HashMap::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(crate::explain);
             let page = page.with_context(|| format!("listing the images of {repository}"))?;
             for detail in page.image_details.into_iter().flatten() {
                 let image = listed(detail).with_context(|| format!("an image of {repository}"))?;
-                let place = seen.entry(image.digest.clone()).or_insert(inventory.images.len());
                 // An image that changes while the pages are read may be on two of them.
-                if let Some(seen) = inventory.images.get_mut(*place) {
-                    seen.merge(&image);
-                } else {
-                    inventory.images.push(image);
+                match seen.entry(image.digest.clone()) {
+                    Entry::Occupied(seen) => inventory.images[*seen.get()].merge(&image),
+                    Entry::Vacant(unseen) => {
+                        unseen.insert(inventory.images.push(image));
+                    }
                 }
             }
         }
@@ -43,9 +45,9 @@ impl Registry {
         let indexes: Vec<Digest> = inventory.needed_indexes().cloned().collect();
         inventory.indexes = self.index_children(repository, &indexes).await?;
         // An index that went since it was listed: its children then belong to no index, and stay.
-        let is_there =
-            |image: &Listed| !image.has_parts() || inventory.indexes.contains_key(&image.digest);
-        inventory.images.retain(is_there);
+        let indexes = &inventory.indexes;
+        let is_there = |image: &Listed| !image.has_parts() || indexes.contains_key(&image.digest);
+        inventory.images = inventory.images.into_iter().filter(is_there).collect();
         let missing: Vec<Digest> = inventory.missing_subjects().into_iter().collect();
         inventory.gone = self.gone_images(repository, &missing).await?;
         Ok(inventory)

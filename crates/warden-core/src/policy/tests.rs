@@ -134,11 +134,16 @@ fn a_missing_governance_names_what_the_template_has_to_state() {
 
 #[test]
 fn quarantine_is_refused_where_any_tag_can_move() {
+    let mut lines = String::new();
     for mutability in ["MUTABLE", "MUTABLE_WITH_EXCLUSION", "IMMUTABLE_WITH_EXCLUSION"] {
         let properties = changed(GUIDE, &[("ImageTagMutability", mutability.into())]).to_string();
-        let message = Policy::parse(&properties).unwrap_err().to_string();
-        assert!(message.contains("Governance.Tags.Enforcement: quarantine needs"), "{message}");
+        lines += &format!("{mutability}: {}\n", Policy::parse(&properties).unwrap_err());
     }
+    expect![[r#"
+        MUTABLE: Governance.Tags.Enforcement: quarantine needs ImageTagMutability IMMUTABLE, not MUTABLE: a tag could move while it is being taken away; use report or archive
+        MUTABLE_WITH_EXCLUSION: Governance.Tags.Enforcement: quarantine needs ImageTagMutability IMMUTABLE, not MUTABLE_WITH_EXCLUSION: a tag could move while it is being taken away; use report or archive
+        IMMUTABLE_WITH_EXCLUSION: Governance.Tags.Enforcement: quarantine needs ImageTagMutability IMMUTABLE, not IMMUTABLE_WITH_EXCLUSION: a tag could move while it is being taken away; use report or archive
+    "#]].assert_eq(&lines);
 }
 
 #[test]

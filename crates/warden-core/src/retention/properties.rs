@@ -1,4 +1,6 @@
-//! What holds of every repository: thousands of them, made up, with all that can be in one.
+//! Properties of every plan, checked with thousands of generated repositories.
+
+use std::collections::HashSet;
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -8,7 +10,7 @@ use super::*;
 use crate::policy::CleanupEnforcement;
 use crate::policy::tests::{GUIDE, policy};
 
-/// An image before it has a place: its facts in words, what it needs, what it refers to.
+/// A generated image: its tags, its facts in words, and the positions of its parts and subjects.
 #[derive(Clone, Debug)]
 struct Made {
     tags: Vec<&'static str>,
@@ -58,7 +60,7 @@ fn made() -> impl Strategy<Value = Made> {
     )
 }
 
-/// A repository of these: manifests only know what was there before them, tags anything.
+/// A repository of these images. A manifest can only refer to an image before it, a tag to any.
 fn inventory(made: &[Made]) -> Inventory {
     let mut inventory = Inventory::default();
     for (nth, made) in made.iter().enumerate() {
@@ -66,11 +68,11 @@ fn inventory(made: &[Made]) -> Inventory {
         tags.extend(made.signs.map(|of| format!("sig:{of}")));
         let mut clauses = vec![tags.join(" ")];
         clauses.extend(made.facts.iter().cloned());
-        // Of what is not there too.
+        // The subject may also be an image that does not exist.
         clauses
             .extend(made.subject.filter(|of| *of < nth || *of > 13).map(|of| format!("of {of}")));
         let needs: Vec<String> =
-            made.needs.iter().filter(|it| **it < nth).map(usize::to_string).collect();
+            made.needs.iter().filter(|part| **part < nth).map(usize::to_string).collect();
         if !needs.is_empty() {
             clauses.push(format!("needs {}", needs.join(" ")));
         }
@@ -109,21 +111,21 @@ fn planned<'a>(policy: &'a Policy, inventory: &'a Inventory, running: &Running) 
     plan(policy, inventory, Graph::of(inventory).unwrap(), running, now())
 }
 
-/// Carries a plan out as ECR does. What ECR would refuse fails.
+/// Applies a plan as ECR does. Fails where ECR would refuse a call.
 fn applied(plan: &Plan<'_>) -> Inventory {
     let mut after = plan.inventory.clone();
     let deletes = plan.policy.governance.retention.enforcement == CleanupEnforcement::Delete;
-    for (nth, tag) in &plan.untags {
-        after.images[*nth].tags.retain(|other| other != tag);
-        assert!(!after.images[*nth].tags.is_empty(), "an image with its last tag");
+    for (image, tag) in &plan.untags {
+        after.images[*image].tags.retain(|other| other != tag);
+        assert!(!after.images[*image].tags.is_empty(), "an image with its last tag");
     }
-    // Everything before what refers to it, as it is done.
-    let referrers = plan.removals.iter().flat_map(|it| &it.referrers);
-    let images = plan.removals.iter().flat_map(|it| &it.images).chain(referrers);
-    for removed in images.filter_map(|nth| plan.image(*nth)) {
+    // Each image before its referrers, as the sweep does.
+    let referrers = plan.removals.iter().flat_map(|removal| &removal.referrers);
+    let images = plan.removals.iter().flat_map(|removal| &removal.images).chain(referrers);
+    for removed in images.map(|image| plan.image(*image)) {
         if deletes {
             let refers = |(index, parts): (&Digest, &Vec<Digest>)| {
-                // Of what is in the archive nobody knows what it needs.
+                // The parts of an archived index are not known.
                 let is_there = after
                     .images
                     .iter()
@@ -131,10 +133,11 @@ fn applied(plan: &Plan<'_>) -> Inventory {
                 is_there && parts.contains(&removed.digest)
             };
             assert!(!after.indexes.iter().any(refers), "it is referenced by an index");
-            after.images.retain(|image| image.digest != removed.digest);
+            let is_other = |image: &Listed| image.digest != removed.digest;
+            after.images = after.images.into_iter().filter(is_other).collect();
         } else {
-            let image =
-                after.images.iter_mut().find(|image| image.digest == removed.digest).unwrap();
+            let image = after.images.position(|image| image.digest == removed.digest).unwrap();
+            let image = &mut after.images[image];
             assert_ne!(image.status, ImageStatus::Archived, "it is in the archive already");
             image.status = ImageStatus::Archived;
         }
@@ -143,7 +146,7 @@ fn applied(plan: &Plan<'_>) -> Inventory {
     after
 }
 
-/// Whether the image by itself says that it stays: written anew, not by the code under test.
+/// Whether a rule keeps the image, written without the code under test.
 fn is_protected(policy: &Policy, image: &Listed, running: &Running) -> bool {
     let within = |at: Option<DateTime<Utc>>, days| {
         at.is_some_and(|at| now() - at <= chrono::Duration::days(days))
@@ -162,7 +165,7 @@ fn is_protected(policy: &Policy, image: &Listed, running: &Running) -> bool {
 }
 
 proptest! {
-    // The same ones each time: longer runs, with other seeds, are for those who look for more.
+    // A fixed seed, so that every run has the same cases. A longer search uses other seeds.
     #![proptest_config(ProptestConfig {
         cases: 1_000,
         rng_seed: proptest::test_runner::RngSeed::Fixed(20_261_124),
@@ -180,7 +183,7 @@ proptest! {
         let plan = planned(&policy, &inventory, &running);
         let goes: HashSet<&Digest> = plan.removed().map(|image| &image.digest).collect();
         prop_assert_eq!(goes.len(), plan.removed().count(), "each goes once");
-        // Of no component everything goes.
+        // No component loses all of its images.
         for component in ["a-", "b-", "c-"] {
             let is = |image: &&Listed| {
                 let named = image.tags.iter().any(|tag| tag.as_str().starts_with(component));
@@ -190,33 +193,34 @@ proptest! {
             let is_empty = all.peek().is_none();
             prop_assert!(is_empty || all.any(|image| !goes.contains(&image.digest)), "{}", component);
         }
-        let place = |digest: &Digest| inventory.images.iter().find(|it| it.digest == *digest);
+        let place = |digest: &Digest| inventory.images.iter().find(|image| image.digest == *digest);
         let readable = |index: &Listed| index.has_parts();
         let is_there_now = |image: &Listed| image.status != ImageStatus::Archived;
-        for (nth, image) in inventory.images.iter().enumerate() {
+        for (id, image) in inventory.images.enumerate() {
             let is_there = image.status != ImageStatus::Archived;
-            // What is told of an image is what happens to it.
-            let told = plan.decision_of(nth) != "keep";
-            prop_assert!(told || !goes.contains(&image.digest));
-            prop_assert!(!told || goes.contains(&image.digest) || !is_there);
-            prop_assert!(!plan.reason_of(nth).is_empty());
+            // The reported decision is the one that is applied.
+            let is_reported = plan.decision_of(id) != "keep";
+            prop_assert!(is_reported || !goes.contains(&image.digest));
+            prop_assert!(!is_reported || goes.contains(&image.digest) || !is_there);
+            prop_assert!(!plan.reason_of(id).is_empty());
             if !goes.contains(&image.digest) {
                 continue;
             }
             prop_assert!(is_there && !is_protected(&policy, image, &running), "{:?}", image);
-            // Nothing that stays needs it, or is what it is about.
+            // No image that is kept needs it, or is its subject.
             for (index, parts) in &inventory.indexes {
                 let needs = parts.contains(&image.digest);
                 let index = place(index).filter(|_| needs);
-                prop_assert!(index.is_none_or(|it| !readable(it) || goes.contains(&it.digest)));
+                prop_assert!(index.is_none_or(|index| !readable(index) || goes.contains(&index.digest)));
             }
             for subject in image.subjects() {
-                prop_assert!(place(&subject).is_none_or(|it| !is_there_now(it) || goes.contains(&subject)));
+                let is_kept = place(&subject).is_some_and(is_there_now) && !goes.contains(&subject);
+                prop_assert!(!is_kept);
             }
-            // And what it needs, or what is about it, goes with it if nothing else needs that.
+            // Its parts and referrers are removed with it, unless another image needs them.
             let parts = inventory.indexes.get(&image.digest).filter(|_| readable(image));
             let with_it = parts.into_iter().flatten().cloned().chain(
-                inventory.images.iter().filter(|it| it.subjects().any(|of| of == image.digest)).map(|it| it.digest.clone()),
+                inventory.images.iter().filter(|other| other.subjects().any(|subject| subject == image.digest)).map(|other| other.digest.clone()),
             );
             for other in with_it.filter_map(|digest| place(&digest)) {
                 let needed = inventory.indexes.iter().any(|(index, parts)| {
@@ -241,7 +245,7 @@ proptest! {
         prop_assert!(plan.stopped.is_none());
         let after = applied(&plan);
         let again = planned(&policy, &after, &Running::new());
-        let lines: Vec<String> = again.removals.iter().map(|it| again.reason(&again.units[it.unit])).collect();
+        let lines: Vec<String> = again.removals.iter().map(|removal| again.reason(&again.units[removal.unit])).collect();
         prop_assert!(again.is_empty(), "{:?} {:?}", lines, again.untags);
     }
 
@@ -252,15 +256,17 @@ proptest! {
         policy in policies(),
     ) {
         let inventory = inventory(&made);
+        let ids: Vec<ImageId> = inventory.images.ids().collect();
+        let order: Vec<ImageId> = order.iter().map(|position| ids[*position]).collect();
         let mut shuffled = inventory.clone();
-        shuffled.images = order.iter().map(|nth| inventory.images[*nth].clone()).collect();
+        shuffled.images = order.iter().map(|image| inventory.images[*image].clone()).collect();
         let (one, other) = (planned(&policy, &inventory, &Running::new()), planned(&policy, &shuffled, &Running::new()));
         prop_assert_eq!(one.hash(), other.hash());
-        let removed = |plan: &Plan<'_>| plan.removals.iter().map(|it| plan.image(it.images[0]).unwrap().digest.clone()).collect::<Vec<_>>();
+        let removed = |plan: &Plan<'_>| plan.removals.iter().map(|removal| plan.image(removal.images[0]).digest.clone()).collect::<Vec<_>>();
         prop_assert_eq!(removed(&one), removed(&other));
-        for (nth, was) in order.iter().enumerate() {
-            prop_assert_eq!(other.decision_of(nth), one.decision_of(*was));
-            prop_assert_eq!(other.reason_of(nth), one.reason_of(*was));
+        for (image, before) in shuffled.images.ids().zip(order) {
+            prop_assert_eq!(other.decision_of(image), one.decision_of(before));
+            prop_assert_eq!(other.reason_of(image), one.reason_of(before));
         }
     }
 
@@ -276,10 +282,11 @@ proptest! {
             inventory.images.push(listed(&nth.to_string(), &format!("a-v1.{nth}.0, pushed {age}")).0);
         }
         let plan = planned(&policy, &inventory, &Running::new());
-        let stays = |nth: &usize| plan.decision_of(*nth) == "keep";
-        let staying: Vec<usize> = (0..ages.len()).filter(stays).collect();
-        prop_assert_eq!(staying.len(), kept.min(ages.len()));
-        let oldest = staying.iter().map(|nth| ages[*nth]).max().unwrap();
-        prop_assert!((0..ages.len()).filter(|nth| !stays(nth)).all(|nth| ages[nth] >= oldest));
+        let is_kept = |image: ImageId| plan.decision_of(image) == "keep";
+        let ages = inventory.images.ids().zip(ages);
+        let (kept_images, removed): (Vec<_>, Vec<_>) = ages.partition(|(image, _)| is_kept(*image));
+        prop_assert_eq!(kept_images.len(), kept.min(inventory.images.len()));
+        let oldest = kept_images.iter().map(|(_, age)| *age).max().unwrap();
+        prop_assert!(removed.iter().all(|(_, age)| *age >= oldest));
     }
 }

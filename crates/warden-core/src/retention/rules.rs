@@ -1,47 +1,47 @@
-//! The rules, asked of one image at a time: they only say what to keep.
+//! The rules for one image at a time. A rule can only keep an image.
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 
-use super::{Keep, Key, Running, Unknown};
+use super::{Group, Keep, Key, Running, Unknown};
+use crate::arena::{Arena, GroupId, ImageId};
 use crate::grammar::{CHANNELS, Conforming, Placeholder};
 use crate::graph::{Inventory, Listed};
 use crate::image::{ImageStatus, Tag, TagPrefix};
 use crate::policy::Policy;
 use crate::quarantine::Quarantine;
 
-/// What is known of one image.
+/// The facts about one image.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
-    /// The strongest reason that it alone gives to keep its unit.
+    /// The strongest reason of this image to keep its unit.
     pub keep: Option<Keep>,
-    /// What it is counted as.
-    pub groups: Vec<usize>,
-    /// Whether a tag of it conforms.
+    /// The groups in which it is counted.
+    pub groups: Vec<GroupId>,
+    /// Whether one of its tags matches the grammar.
     pub conforms: bool,
-    /// Its quarantine tags.
+    /// The quarantine tags that point at it.
     pub quarantine_tags: Vec<Tag>,
-    /// The last day on which it was quarantined.
+    /// The last day on which the image was quarantined.
     pub quarantined_since: Option<NaiveDate>,
 }
 
-/// Looks at every image, and gives what they are counted as.
+/// Looks at every image. Returns the facts of each, and the groups in which they are counted,
+/// which have no units yet.
 pub(super) fn look(
     policy: &Policy,
     inventory: &Inventory,
     running: &Running,
     now: DateTime<Utc>,
-) -> (Vec<Facts>, Vec<Key>) {
+) -> (Arena<ImageId, Facts>, Arena<GroupId, Group>) {
     let mut prefixes: Vec<&TagPrefix> = policy.lifecycle_tag_prefixes.iter().collect();
-    // `vllm` before `v`, as the native rules have it.
+    // `vllm` before `v`, as in the lifecycle rules of ECR.
     prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.as_str().len()));
-    let mut look = Look { policy, running, now, prefixes, groups: HashMap::new() };
-    let facts = inventory.images.iter().map(|image| look.at(image)).collect();
-    let mut keys: Vec<(usize, Key)> =
-        look.groups.into_iter().map(|(key, nth)| (nth, key)).collect();
-    keys.sort_unstable_by_key(|(nth, _)| *nth);
-    (facts, keys.into_iter().map(|(_, key)| key).collect())
+    let (group_of, groups) = (HashMap::new(), Arena::default());
+    let mut look = Look { policy, running, now, prefixes, group_of, groups };
+    let facts = inventory.images.map(|image| look.at(image));
+    (facts, look.groups)
 }
 
 struct Look<'a> {
@@ -49,7 +49,8 @@ struct Look<'a> {
     running: &'a Running,
     now: DateTime<Utc>,
     prefixes: Vec<&'a TagPrefix>,
-    groups: HashMap<Key, usize>,
+    group_of: HashMap<Key, GroupId>,
+    groups: Arena<GroupId, Group>,
 }
 
 impl Look<'_> {
@@ -88,29 +89,33 @@ impl Look<'_> {
             keep(Keep::InUse(*times));
         }
         for tag in &image.tags {
-            if let Some(by) = retention.protect_tags.iter().find(|it| it.matches(tag)) {
+            if let Some(by) = retention.protect_tags.iter().find(|by| by.matches(tag)) {
                 keep(Keep::Protected(tag.clone(), by.clone()));
             }
         }
         let today = self.now.date_naive();
         for tag in image.own_tags() {
             let quarantine = Quarantine::read(tag);
-            if let Some(it) = quarantine.filter(|it| it.is_genuine(&image.digest, today)) {
-                facts.quarantined_since = facts.quarantined_since.max(Some(it.since));
+            let is_genuine = |quarantine: &Quarantine| quarantine.is_genuine(&image.digest, today);
+            if let Some(quarantine) = quarantine.filter(is_genuine) {
+                facts.quarantined_since = facts.quarantined_since.max(Some(quarantine.since));
                 facts.quarantine_tags.push(tag.clone());
                 continue;
             }
             let grammar = &self.policy.governance.tags.grammar;
             let conforming = grammar.conforming(&self.policy.repository_name, tag);
-            if conforming.as_ref().map_or_else(|| is_channel(tag), |it| says_channel(it, tag)) {
+            let names_channel = match &conforming {
+                Some(conforming) => says_channel(conforming, tag),
+                None => is_channel(tag),
+            };
+            if names_channel {
                 keep(Keep::Channel(tag.clone()));
             }
             facts.conforms |= conforming.is_some();
-            match conforming.map(|it| Key::Component(it.component)).or_else(|| self.prefix_of(tag))
-            {
+            let component = conforming.map(|conforming| Key::Component(conforming.component));
+            match component.or_else(|| self.prefix_of(tag)) {
                 Some(key) => {
-                    let next = self.groups.len();
-                    let group = *self.groups.entry(key).or_insert(next);
+                    let group = self.group(key);
                     if !facts.groups.contains(&group) {
                         facts.groups.push(group);
                     }
@@ -121,27 +126,38 @@ impl Look<'_> {
         facts
     }
 
+    /// The group of a key, which is made for the first image that has it.
+    fn group(&mut self, key: Key) -> GroupId {
+        if let Some(group) = self.group_of.get(&key) {
+            return *group;
+        }
+        let group = self.groups.push(Group { key: key.clone(), units: vec![], count: 0 });
+        self.group_of.insert(key, group);
+        group
+    }
+
     fn prefix_of(&self, tag: &Tag) -> Option<Key> {
-        let prefix = self.prefixes.iter().find(|it| tag.as_str().starts_with(it.as_str()))?;
+        let prefix =
+            self.prefixes.iter().find(|prefix| tag.as_str().starts_with(prefix.as_str()))?;
         Some(Key::Prefix((*prefix).clone()))
     }
 
-    /// Whether something was so many days ago, or less. What is still to come is too: clocks
-    /// differ.
+    /// Whether a time is at most so many days ago. A time in the future is too: clocks differ.
     fn is_within(&self, at: DateTime<Utc>, days: u32) -> bool {
         at.checked_add_days(Days::new(days.into())).is_none_or(|end| end >= self.now)
     }
 }
 
-/// Whether a tag is moved from version to version: the grammar says so, or it says nothing of
-/// the tag that a version has, and the tag is named like a channel.
+/// Whether a tag is a channel, which is moved from version to version. It is one where the
+/// grammar reads a channel, or where the grammar reads no version and the tag is named like a
+/// channel.
 pub(crate) fn says_channel(conforming: &Conforming, tag: &Tag) -> bool {
     let has = |of: &[Placeholder]| conforming.values.iter().any(|(name, _)| of.contains(name));
     let version = [Placeholder::Semver, Placeholder::Sha, Placeholder::Date, Placeholder::Number];
     has(&[Placeholder::Channel]) || !has(&version) && is_channel(tag)
 }
 
-/// Whether the last word of a tag is a channel's name.
+/// Whether the last word of a tag is the name of a channel.
 fn is_channel(tag: &Tag) -> bool {
     let last = tag.as_str().rsplit(['-', '_', '.']).next();
     last.is_some_and(|last| CHANNELS.contains(&last))

@@ -1,50 +1,51 @@
-//! What a plan says to people: each reason is the end of a sentence that begins with the image.
+//! The reasons of a plan, for people. Each reason is the end of a sentence that begins with the
+//! image.
 
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 
 use super::{Because, Decided, Fate, Keep, Key, Place, Plan, Stop, Unknown};
+use crate::arena::ImageId;
 use crate::policy::CleanupEnforcement;
 
 impl Plan<'_> {
-    /// Why the unit stays or goes.
+    /// Why the unit is kept or removed.
     #[must_use]
     pub fn reason(&self, decided: &Decided) -> String {
         match &decided.fate {
             Fate::Keep(keep, of) => {
                 let why = self.why_kept(decided, keep);
-                match self.image(*of).filter(|_| *of != decided.unit.root) {
-                    Some(image) => format!("{why} (said of {}, which is part of it)", image.digest),
-                    None => why,
+                if *of == decided.unit.root {
+                    return why;
                 }
+                format!("{why} (said of {}, which is part of it)", self.image(*of).digest)
             }
             Fate::Remove(because) => self.why_removed(decided, because),
         }
     }
 
-    /// Why an image stays or goes.
+    /// Why an image is kept or removed.
     #[must_use]
-    pub fn reason_of(&self, nth: usize) -> String {
-        let Some(decided) = self.decided(nth) else {
-            return "it belongs to nothing but itself, by its tags".to_owned();
-        };
-        match self.image(decided.unit.root).filter(|_| decided.unit.root != nth) {
-            Some(_) if !self.is_to_go(nth) => IN_THE_ARCHIVE.to_owned(),
-            Some(root) => {
-                let part =
-                    if decided.unit.parts.contains(&nth) { "is part of" } else { "belongs to" };
-                format!("it {part} {}: {}", root.digest, self.reason(decided))
-            }
-            None => self.reason(decided),
+    pub fn reason_of(&self, image: ImageId) -> String {
+        let Some(decided) = self.decided(image) else { return Unknown::Circle.to_string() };
+        let unit = &decided.unit;
+        if unit.root == image {
+            return self.reason(decided);
         }
+        if !self.is_to_go(image) {
+            return IN_THE_ARCHIVE.to_owned();
+        }
+        let part = if unit.parts.contains(&image) { "is part of" } else { "belongs to" };
+        format!("it {part} {}: {}", self.image(unit.root).digest, self.reason(decided))
     }
 
-    /// What becomes of an image, in a word.
+    /// The decision about an image, in one word.
     #[must_use]
-    pub fn decision_of(&self, nth: usize) -> &'static str {
-        let goes = self.decided(nth).is_some_and(|it| matches!(it.fate, Fate::Remove(_)))
-            && self.is_to_go(nth);
+    pub fn decision_of(&self, image: ImageId) -> &'static str {
+        let decided = self.decided(image);
+        let goes = decided.is_some_and(|decided| matches!(decided.fate, Fate::Remove(_)))
+            && self.is_to_go(image);
         match self.policy.governance.retention.enforcement {
             _ if !goes => "keep",
             CleanupEnforcement::Report => "report",
@@ -56,7 +57,7 @@ impl Plan<'_> {
     fn why_kept(&self, decided: &Decided, keep: &Keep) -> String {
         let retention = &self.policy.governance.retention;
         match keep {
-            Keep::Unknown(what) => what.to_string(),
+            Keep::Unknown(unknown) => unknown.to_string(),
             Keep::Protected(tag, by) => format!("the tag {tag} is protected by {by}"),
             Keep::InUse(0) => {
                 let days = retention.protect_pulled_within_days;
@@ -109,13 +110,12 @@ impl Plan<'_> {
 
     /// As in `number 21 of 23 of litellm, which keeps 20`.
     fn place(&self, place: &Place) -> String {
-        let of = self.groups.get(place.group).map_or(0, |group| group.count);
-        let (name, kept) = (self.name_of(place), self.keep_count());
-        format!("number {} of {of} of {name}, which keeps {kept}", place.rank)
+        let (count, name) = (self.groups[place.group].count, self.name_of(place));
+        format!("number {} of {count} of {name}, which keeps {}", place.rank, self.keep_count())
     }
 
     fn name_of(&self, place: &Place) -> String {
-        self.groups.get(place.group).map_or_else(String::new, |group| group.key.to_string())
+        self.groups[place.group].key.to_string()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What went wrong elsewhere, as stories; numbers are those of `PITFALLS.md`.
+//! Mistakes of other tools, as examples. The numbers are those of `PITFALLS.md`.
 
 mod units;
 
@@ -9,21 +9,21 @@ use super::*;
 use crate::graph::UnknownParts;
 use crate::policy::tests::{GUIDE, policy};
 
-/// Noon of some day.
+/// The time of every plan in these tests.
 pub(super) const NOW: &str = "2026-11-24T12:00:00Z";
 
 pub(crate) fn now() -> DateTime<Utc> {
     NOW.parse().unwrap()
 }
 
-/// The digest that is called this.
+/// The digest of the image with this name.
 pub(crate) fn digest(name: &str) -> Digest {
     let hex: String = Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}").parse().unwrap()
 }
 
-/// What `pushed 40, pulled 3, needs a b, of c` makes of an image: days, and names of others.
-/// Tags are the words before.
+/// Reads an image and its parts from a text such as `a-v1.0.0 latest, pushed 40, needs b c, of d`:
+/// tags, then facts with a number of days or the names of other images.
 pub(crate) fn listed(name: &str, text: &str) -> (Listed, Vec<Digest>) {
     let mut image = Listed {
         digest: digest(name),
@@ -70,8 +70,8 @@ pub(crate) fn listed(name: &str, text: &str) -> (Listed, Vec<Digest>) {
                 };
                 image.tags = clause
                     .split(' ')
-                    .filter(|it| !it.is_empty())
-                    .map(|it| tag(it).parse().unwrap())
+                    .filter(|word| !word.is_empty())
+                    .map(|word| tag(word).parse().unwrap())
                     .collect();
             }
             other => panic!("{other}: no such fact"),
@@ -93,7 +93,12 @@ pub(crate) fn inventory(images: &[(&str, &str)]) -> Inventory {
     inventory
 }
 
-/// Retention `Enforcement` delete, and two of each.
+/// The index of the image with this name.
+pub(crate) fn image_id(inventory: &Inventory, name: &str) -> ImageId {
+    inventory.images.position(|image| image.digest == digest(name)).unwrap()
+}
+
+/// A policy that deletes, and keeps two images of each component.
 pub(crate) fn two() -> Policy {
     with(&[])
 }
@@ -107,25 +112,25 @@ fn with(changes: &[(&str, Value)]) -> Policy {
     policy(GUIDE, &all)
 }
 
-/// What becomes of each image, a line each, and what speaks against it.
+/// The decision about each image with its reason, a line each, and the guard that stops the plan.
 fn check(policy: &Policy, images: &[(&str, &str)], running: &[&str], expected: &Expect) {
     let inventory = inventory(images);
     let running = running.iter().map(|name| (digest(name), 3)).collect();
     let graph = Graph::of(&inventory).unwrap();
     let plan = plan(policy, &inventory, graph, &running, now());
     let mut lines = String::new();
-    let names: Vec<(Digest, &str)> = images.iter().map(|(name, _)| (digest(name), *name)).collect();
-    for (nth, (name, _)) in images.iter().enumerate() {
-        lines += &format!("{name}: {}: {}\n", plan.decision_of(nth), plan.reason_of(nth));
+    let names: Arena<ImageId, &str> = images.iter().map(|(name, _)| *name).collect();
+    for (image, name) in names.enumerate() {
+        lines += &format!("{name}: {}: {}\n", plan.decision_of(image), plan.reason_of(image));
     }
-    for (nth, tag) in &plan.untags {
-        lines += &format!("{}: untag {tag}\n", images[*nth].0);
+    for (image, tag) in &plan.untags {
+        lines += &format!("{}: untag {tag}\n", names[*image]);
     }
     if let Some(stop) = &plan.stopped {
         lines += &format!("stopped: {stop}\n");
     }
-    for (digest, name) in names {
-        lines = lines.replace(digest.as_str(), &format!("@{name}"));
+    for name in names {
+        lines = lines.replace(digest(name).as_str(), &format!("@{name}"));
     }
     expected.assert_eq(&lines);
 }
@@ -165,7 +170,7 @@ fn what_a_workload_runs_is_kept_past_the_count_by_inspector_or_by_a_pull() {
             v1: keep: it is in use, 3 times by Amazon Inspector
         "#]],
     );
-    // 15: blind.
+    // 15: Amazon Inspector names no image.
     check(
         &inspector,
         &images,
@@ -226,7 +231,7 @@ fn a_protected_tag_or_a_channel_keeps_the_image_whole() {
             gone: delete: number 3 of 5 of a, which keeps 2
         "#]],
     );
-    // And where the grammar knows channels, of a component.
+    // A channel of a component, where the grammar has channels.
     let grammar =
         [("Governance.Tags.Grammar", json!("{component}-v{semver} {component}-{channel}"))];
     check(
@@ -326,7 +331,7 @@ fn of_several_reasons_to_keep_an_image_the_strongest_is_told() {
             ("restored", "whatever, pushed 1, restored 1"),
             ("young", "whatever, pushed 1"),
             ("whatever", "whatever a-v1.0.0"),
-            // Of equal ones the first.
+            // Of two channels, the first is reported.
             ("twice", "latest dev"),
             ("index", "whatever, needs part runs"),
             ("part", ", pulled 2"),
@@ -377,8 +382,8 @@ fn what_is_kept_beyond_the_count_and_how_much_goes_is_known() {
     let inventory = inventory(&images);
     let graph = Graph::of(&inventory).unwrap();
     let plan = plan(&policy, &inventory, graph, &Running::new(), now());
-    let beyond: Vec<&str> = plan.kept_beyond().map(|it| images[it.unit.root].0).collect();
-    assert_eq!(beyond, ["pulled"]);
+    let beyond: Vec<ImageId> = plan.kept_beyond().map(|decided| decided.unit.root).collect();
+    assert_eq!(beyond, [image_id(&inventory, "pulled")]);
     let removed: Vec<&Digest> = plan.removed().map(|image| &image.digest).collect();
     assert_eq!(removed, [&digest("goes"), &digest("part")]);
     assert_eq!(plan.bytes(), 2_000);
@@ -387,34 +392,29 @@ fn what_is_kept_beyond_the_count_and_how_much_goes_is_known() {
 // 16
 #[test]
 fn a_plan_that_takes_too_much_is_stopped_but_for_a_few() {
-    let of = |count: usize| -> Vec<(String, String)> {
+    let images_of = |count: usize| -> Vec<(String, String)> {
         let image = |nth| (format!("i{nth}"), format!("a-v1.{nth}.0, pushed {}", 100 + nth));
         (0..count).map(image).collect()
     };
     let stopped = |policy: &Policy, count: usize| {
-        let images = of(count);
+        let images = images_of(count);
         let images: Vec<(&str, &str)> =
             images.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         let inventory = inventory(&images);
         let graph = Graph::of(&inventory).unwrap();
         let plan = plan(policy, &inventory, graph, &Running::new(), now());
-        (plan.removals.len(), plan.stopped.map(|stop| stop.to_string()))
+        (plan.removals.len(), plan.stopped)
     };
     assert_eq!(stopped(&two(), 22), (20, None));
-    expect![[r#"
-        (
-            21,
-            Some(
-                "21 of 23 images would go, and MaxRemovePercent=25 allows fewer",
-            ),
-        )
-    "#]]
-    .assert_debug_eq(&stopped(&two(), 23));
+    let too_many = Stop::TooMany { removed: 21, of: 23, percent: 25 };
+    expect!["21 of 23 images would go, and MaxRemovePercent=25 allows fewer"]
+        .assert_eq(&too_many.to_string());
+    assert_eq!(stopped(&two(), 23), (21, Some(too_many)));
     let many = with(&[("Governance.Retention.KeepPerComponent", json!(75))]);
     assert_eq!(stopped(&many, 100), (25, None));
     let many = with(&[("Governance.Retention.KeepPerComponent", json!(74))]);
-    assert_eq!(stopped(&many, 100).0, 26);
-    assert!(stopped(&many, 100).1.is_some());
+    let too_many = Stop::TooMany { removed: 26, of: 100, percent: 25 };
+    assert_eq!(stopped(&many, 100), (26, Some(too_many)));
 }
 
 // 16
@@ -425,10 +425,11 @@ fn a_plan_that_would_empty_a_component_is_stopped() {
         inventory(&[("one", "a-v1.0.0"), ("two", "b-v1.0.0"), ("x", "c-v1.0.0 latest")]);
     let graph = Graph::of(&inventory).unwrap();
     let mut plan = plan(&policy, &inventory, graph, &Running::new(), now());
-    // As a mistake in a rule would have it.
-    for nth in 0..2 {
-        plan.units[nth].fate = Fate::Remove(Because::Beyond);
-        plan.removals.push(Removal { unit: nth, images: vec![nth], referrers: vec![] });
+    // As a bug in a rule would decide.
+    for unit in plan.units.ids().take(2) {
+        plan.units[unit].fate = Fate::Remove(Because::Beyond);
+        let images = vec![plan.units[unit].unit.root];
+        plan.removals.push(Removal { unit, images, referrers: vec![] });
     }
     assert_eq!(plan.guard(&Running::new()), Some(Stop::Emptied("a".to_owned())));
 }
@@ -459,7 +460,7 @@ fn a_quarantine_ends_by_its_date_and_not_at_all_for_an_image_with_a_good_tag() {
             good: untag quarantine-20261001-770e607624d6-litellm-1.0.0
         "#]],
     );
-    // Beyond the count it goes for that.
+    // Beyond the count, the image is removed for that reason.
     check(
         &two(),
         &[
@@ -554,7 +555,7 @@ fn the_same_images_have_the_same_hash_and_others_another() {
         ("c", "a-v3.0.0, pushed 10"),
     ];
     let first = hash(&two(), &images);
-    expect!["16"].assert_eq(&first.len().to_string());
+    assert_eq!(first.len(), 16);
     images.reverse();
     assert_eq!(hash(&two(), &images), first);
     let archive = with(&[("Governance.Retention.Enforcement", json!("archive"))]);

@@ -5,10 +5,10 @@ use super::*;
 use crate::findings::{Counts, Level};
 use crate::graph::Graph;
 use crate::policy::tests::{GUIDE, policy};
-use crate::retention::tests::{digest, inventory, now};
+use crate::retention::tests::{digest, image_id, inventory, now};
 use crate::retention::{Running, plan};
 
-/// A row a line, after these images were removed: `app 2 2000 0 0 app-v2.0.0`.
+/// The row of each component after these images were removed, with its newest tag, a line each.
 fn check(enforcement: &str, images: &[(&str, &str)], removed: &[&str], expected: &Expect) {
     let changes = [
         ("Governance.Retention.Enforcement", json!(enforcement)),
@@ -17,8 +17,7 @@ fn check(enforcement: &str, images: &[(&str, &str)], removed: &[&str], expected:
     let (policy, inventory) = (policy(GUIDE, &changes), inventory(images));
     let graph = Graph::of(&inventory).unwrap();
     let plan = plan(&policy, &inventory, graph, &Running::new(), now());
-    let nth = |name: &&str| images.iter().position(|(of, _)| of == name).unwrap();
-    let removed: Vec<usize> = removed.iter().map(nth).collect();
+    let removed: Vec<ImageId> = removed.iter().map(|name| image_id(&inventory, name)).collect();
     let mut lines = String::new();
     for row in stock(&plan, &removed).rows {
         let newest = row.newest.as_ref().map_or("", Tag::as_str);
@@ -127,8 +126,8 @@ fn the_newest_is_what_was_pushed_last_and_called_as_a_version_where_it_is() {
     );
 }
 
-/// What is said of a component of which this is remembered, where `old` was pushed 20 days ago,
-/// `new` 10 days ago, and `away` is in the archive.
+/// The line and the counts of a component with these recorded scans. `old` was pushed 20 days ago
+/// and `new` 10 days ago. `away` is archived.
 fn say(latest: Option<(&str, i64, Level, &[Level])>, unread: Option<&str>, expected: &Expect) {
     let policy = policy(GUIDE, &[]);
     let inventory = inventory(&[
@@ -170,7 +169,7 @@ fn what_is_not_known_has_no_figures_and_is_not_nothing() {
     );
     say(
         Some(("new", 10, High, &[])),
-        // Of an earlier one, or one that is gone, it does not matter any more.
+        // An unread scan of an earlier or a deleted version does not matter.
         Some("old"),
         &expect![[r#"
             app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; no finding is open in app-new
@@ -193,29 +192,46 @@ fn what_is_not_known_has_no_figures_and_is_not_nothing() {
             [Some(0), Some(0), None]
         "#]],
     );
-    for (latest, unread, expected) in [
-        (None, None, "not scanned yet"),
-        (None, Some("new"), "what was found in @new could not be read"),
-        (None, Some("elsewhere"), "not scanned yet"),
-        (
-            Some(("away", 100, High, &[High][..])),
-            None,
-            "not scanned since app-away, which cannot be pulled any more",
-        ),
-        (
-            Some(("away", 100, High, &[High])),
-            Some("old"),
-            "what was found in @old could not be read",
-        ),
-    ] {
-        let line = format!(
-            "app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; \
-             {expected}\n[None, None, None]\n"
-        );
-        // Not `expect!`, which would have it written out each time.
-        let position = expect_test::Position { file: file!(), line: line!(), column: 1 };
-        say(latest, unread, &Expect { position, data: Box::leak(line.into()), indent: false });
-    }
+    say(
+        None,
+        None,
+        &expect![[r#"
+        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; not scanned yet
+        [None, None, None]
+    "#]],
+    );
+    say(
+        None,
+        Some("new"),
+        &expect![[r#"
+        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; what was found in @new could not be read
+        [None, None, None]
+    "#]],
+    );
+    say(
+        None,
+        Some("elsewhere"),
+        &expect![[r#"
+        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; not scanned yet
+        [None, None, None]
+    "#]],
+    );
+    say(
+        Some(("away", 100, High, &[High])),
+        None,
+        &expect![[r#"
+        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; not scanned since app-away, which cannot be pulled any more
+        [None, None, None]
+    "#]],
+    );
+    say(
+        Some(("away", 100, High, &[High])),
+        Some("old"),
+        &expect![[r#"
+        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; what was found in @old could not be read
+        [None, None, None]
+    "#]],
+    );
 }
 
 #[test]
@@ -240,7 +256,7 @@ fn what_is_of_no_component_and_what_is_remembered_elsewhere_has_words_of_its_own
     assert_eq!((name(&tagged), Findings::Gone(open).open()), ("app-v1.0.0", None));
 }
 
-/// Neither is later, and what is the same is not two.
+/// Neither version is later than the other.
 #[test]
 fn what_could_not_be_read_of_a_version_that_was_pushed_at_the_same_time_does_not_matter() {
     say(
@@ -272,7 +288,7 @@ fn what_went_has_no_row_and_what_is_left_of_it_is_counted() {
         b: 1 image, 1.0 kB b-v1.0.0
     "#]],
     );
-    // What is left of it is there.
+    // The part is still there.
     check(
         "delete",
         &images,

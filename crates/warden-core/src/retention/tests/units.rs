@@ -1,11 +1,11 @@
-//! What belongs together, and goes or stays as one.
+//! Units: images that are kept or removed together.
 
 use expect_test::expect;
 use serde_json::json;
 
 use super::*;
 
-/// Anybody who may push can give an image the tag of a signature.
+/// Everybody who can push can give an image the tag of a signature.
 #[test]
 fn a_version_that_is_tagged_as_a_signature_too_is_a_version() {
     check(
@@ -50,7 +50,7 @@ fn what_is_in_the_archive_is_never_deleted_with_what_needs_it() {
         (two(), inventory(&[("old", "sig:gone, needs one"), ("one", ", archived")]));
     let graph = Graph::of(&inventory).unwrap();
     let plan = plan(&policy, &inventory, graph, &Running::new(), now());
-    assert_eq!(plan.removals[0].images, [0]);
+    assert_eq!(plan.removals[0].images, [image_id(&inventory, "old")]);
 }
 
 // 2
@@ -142,10 +142,11 @@ fn an_index_that_cannot_be_read_stops_it_and_one_in_the_archive_does_not() {
     inventory.indexes.clear();
     let error = Graph::of(&inventory).unwrap_err();
     assert_eq!(error, UnknownParts(digest("index")));
-    // One that comes back from the archive has images too, which nobody knows yet.
-    inventory.images[0].status = ImageStatus::Activating;
+    let index = image_id(&inventory, "index");
+    // An index that ECR restores from the archive has images too, which cannot be read yet.
+    inventory.images[index].status = ImageStatus::Activating;
     assert_eq!(Graph::of(&inventory).unwrap_err(), UnknownParts(digest("index")));
-    inventory.images[0].status = ImageStatus::Archived;
+    inventory.images[index].status = ImageStatus::Archived;
     assert_eq!(Graph::of(&inventory).unwrap().units.len(), 2);
 }
 
@@ -175,7 +176,7 @@ fn what_refers_to_nothing_any_more_goes_once_it_is_old_enough() {
             mine: keep: it belongs to nothing but itself, by its tags
         "#]],
     );
-    // A list that was made while images came and went may lack one.
+    // A list that was read while images were pushed may lack a subject.
     let mut inventory = inventory(&images);
     inventory.gone.clear();
     let graph = Graph::of(&inventory).unwrap();
@@ -210,7 +211,30 @@ fn what_cannot_be_known_is_kept() {
     );
 }
 
-/// Nobody pushes a list of signatures that names a version. Somebody could.
+/// A digest cannot depend on itself, so only made-up digests allow this. No rule can judge it.
+#[test]
+fn indexes_that_need_each_other_and_their_images_are_kept() {
+    check(
+        &two(),
+        &[
+            ("new", "a-v9.0.0, pushed 8"),
+            ("newer", "a-v9.1.0, pushed 9"),
+            ("one", "a-v1.0.0, of elsewhere, needs other part"),
+            ("other", "a-v2.0.0, of elsewhere, needs one"),
+            ("part", ""),
+        ],
+        &[],
+        &expect![[r#"
+            new: keep: number 1 of 4 of a, which keeps 2
+            newer: keep: number 2 of 4 of a, which keeps 2
+            one: keep: it belongs to nothing but itself, by its tags
+            other: keep: it belongs to nothing but itself, by its tags
+            part: keep: it belongs to nothing but itself, by its tags
+        "#]],
+    );
+}
+
+/// A list of signatures that contains a version is unusual, but can be pushed.
 #[test]
 fn the_last_version_stays_though_what_names_it_refers_to_nothing() {
     let one = with(&[("Governance.Retention.KeepPerComponent", json!(1))]);
