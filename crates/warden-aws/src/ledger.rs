@@ -48,8 +48,8 @@ const OPEN_REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 /// How an item is taken.
 const TAKE: &str = "SET holder = :holder, lease = :lease, expires = :expires";
 
-pub use runs::Begun;
-pub use scans::{Gathered, Gathering, Heard, Note, Passing, Recalled};
+pub use runs::RunLease;
+pub use scans::{CollectedEvents, CollectionClaim, FindingEvent, IndexMembership, CleanScanOutcome, HistoryClaim};
 
 /// Something that is told once.
 #[derive(Clone, Copy, Debug)]
@@ -153,14 +153,14 @@ impl fmt::Display for Fact<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// It is ours.
-    Ours(Before),
+    Ours(PreviousClaim),
     /// Somebody else is at it. To be tried again.
     Theirs,
 }
 
 /// What was known of a fact before it was claimed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Before {
+pub struct PreviousClaim {
     /// What was told of it, where that is still remembered.
     pub told: Option<String>,
     /// Whether an earlier attempt claimed it and was cut off.
@@ -208,7 +208,7 @@ impl Ledger {
         });
         let told = old.get("told").and_then(|told| told.as_s().ok()).filter(|_| is_fresh);
         let was_begun = old.contains_key("lease") && !is_own;
-        Ok(Claim::Ours(Before { told: told.cloned(), was_begun }))
+        Ok(Claim::Ours(PreviousClaim { told: told.cloned(), was_begun }))
     }
 
     /// Takes an item for so long, unless somebody else has it, and gives what it was before.

@@ -14,7 +14,7 @@ use warden_core::properties::{Invalid, Reader};
 
 use crate::Context;
 use crate::arn::{RoleArn, Stack};
-use crate::plan::Plan;
+use crate::plan::ChangePlan;
 use crate::request::{PhysicalId, Request};
 use crate::response::Data;
 use crate::stack::{once_known, once_permitted, rolling_back, unknown};
@@ -64,10 +64,10 @@ fn registered(properties: &Value, stack: &Stack) -> Vec<String> {
 
 /// Registers what the properties name, and then deregisters what only the old ones did.
 /// Nothing is asked first: registering what is registered is as good as not to.
-fn plan(desired: &[String], previous: &[String]) -> Plan<Action> {
+fn plan(desired: &[String], previous: &[String]) -> ChangePlan<Action> {
     let stale = previous.iter().filter(|role| !desired.contains(role));
     let actions = desired.iter().cloned().map(Action::Register);
-    Plan { actions: actions.chain(stale.cloned().map(Action::Deregister)).collect() }
+    ChangePlan { actions: actions.chain(stale.cloned().map(Action::Deregister)).collect() }
 }
 
 /// Makes the registry's list have the roles of the properties.

@@ -18,7 +18,7 @@ use warden_aws::registry::Registry;
 use self::apply::apply;
 use self::observe::{observe, observe_standing, preview_lifecycle};
 use self::properties::{Desired, Previous};
-use self::reconcile::{Claim, Impact, Lifecycle, Observed, Standing};
+use self::reconcile::{OwnershipClaim, LifecycleImpact, LifecycleDecision, ObservedRepository, OwnershipState};
 use crate::Context;
 use crate::arn::RepositoryArn;
 use crate::request::{Kind, PhysicalId, Request};
@@ -42,9 +42,9 @@ pub async fn provision(
     let arn = stack.repository(&desired.policy.repository_name);
     let physical = request.physical_resource_id.as_deref();
     let claim = match kind {
-        Kind::Update if physical == Some(&arn.to_string()) => Claim::Held,
-        Kind::Update => Claim::Renamed,
-        Kind::Create | Kind::Delete => Claim::New,
+        Kind::Update if physical == Some(&arn.to_string()) => OwnershipClaim::Held,
+        Kind::Update => OwnershipClaim::Renamed,
+        Kind::Create | Kind::Delete => OwnershipClaim::New,
     };
 
     let observed = once_permitted(|| observe(registry, &arn)).await?;
@@ -60,19 +60,19 @@ pub async fn provision(
     // From here on a failed creation has something to take away; but what held images
     // before, although it is ours, is not this creation's.
     let standing = observed.as_ref().map(|found| &found.standing);
-    let ours = |standing: &Standing| standing.owned_by(&desired.owner) && standing.empty;
+    let ours = |standing: &OwnershipState| standing.owned_by(&desired.owner) && standing.empty;
     if kind == Kind::Create && standing.is_none_or(ours) {
         physical_id.set(&arn.to_string());
     }
 
     let lifecycle = match reconcile::lifecycle(&desired, observed.as_ref()) {
-        Lifecycle::Preview => preview(context, request, &desired, &arn).await?,
+        LifecycleDecision::Preview => preview(context, request, &desired, &arn).await?,
         decided => decided,
     };
     let plan = reconcile::plan(&desired, &before, observed.as_ref(), lifecycle)?;
     info!(repository.name = %arn.name, "{plan}");
     if let Some(text) = observed.as_ref().and_then(|found| found.lifecycle.as_deref())
-        && lifecycle == Lifecycle::Put
+        && lifecycle == LifecycleDecision::Put
     {
         info!(repository.name = %arn.name, "the lifecycle policy before: {text}");
     }
@@ -98,7 +98,7 @@ pub async fn provision(
     Ok(attributes(&desired, &found))
 }
 
-fn attributes(desired: &Desired, found: &Observed) -> Data {
+fn attributes(desired: &Desired, found: &ObservedRepository) -> Data {
     let attributes = json!({
         "Arn": found.description.arn,
         "RepositoryName": desired.policy.repository_name,
@@ -119,12 +119,12 @@ async fn preview(
     request: &Request,
     desired: &Desired,
     arn: &RepositoryArn,
-) -> anyhow::Result<Lifecycle> {
+) -> anyhow::Result<LifecycleDecision> {
     let previewed = preview_lifecycle(&context.registry, &arn.name, &desired.lifecycle).await;
     let refusal = match previewed
-        .and_then(|impact: Impact| Ok(impact.within(desired.lifecycle_impact_limit)?))
+        .and_then(|impact: LifecycleImpact| Ok(impact.within(desired.lifecycle_impact_limit)?))
     {
-        Ok(()) => return Ok(Lifecycle::Put),
+        Ok(()) => return Ok(LifecycleDecision::Put),
         Err(refusal) => refusal.context(format!("repository {}", arn.name)),
     };
     // Refusing could leave the stack stuck between two states; keeping harms nobody.
@@ -132,7 +132,7 @@ async fn preview(
         return Err(refusal);
     }
     warn!(repository.name = %arn.name, "the lifecycle policy in force stays: {refusal:#}");
-    Ok(Lifecycle::Keep)
+    Ok(LifecycleDecision::Keep)
 }
 
 /// A rename that failed may have left the new, empty repository behind. Its roll-back comes

@@ -23,7 +23,7 @@ use tracing::{error, info};
 use warden_alerts::{About, Alert};
 use warden_aws::alerts::Topic;
 use warden_aws::http::Roots;
-use warden_aws::ledger::{Before, Claim, Fact, Ledger};
+use warden_aws::ledger::{PreviousClaim, Claim, Fact, Ledger};
 use warden_aws::push::{ImagePush, read_push};
 use warden_aws::registry::{Manifest, Registry};
 use warden_aws::telemetry::Counts;
@@ -301,7 +301,7 @@ impl Judgement<'_> {
         match self.context.ledger.claim(fact, self.request_id, self.now).await? {
             // There is nothing but to tell, which they do, or their next attempt.
             Claim::Theirs => return Ok(()),
-            Claim::Ours(Before { told: Some(_), .. }) => {
+            Claim::Ours(PreviousClaim { told: Some(_), .. }) => {
                 return self.context.ledger.settle(fact, self.request_id, None, self.now).await;
             }
             Claim::Ours(_) => {}
@@ -351,7 +351,7 @@ async fn apply(
 /// Whether there is something to tell. A tag that is gone is news only if an attempt of ours,
 /// cut off, may have taken it away. What was told is none, unless something else was done since;
 /// or the same to an image that somebody had brought back from the archive.
-fn is_news(before: &Before, plan: &Plan) -> bool {
+fn is_news(before: &PreviousClaim, plan: &Plan) -> bool {
     let was_told = before.told.as_deref() == Some(&plan.outcome());
     let is_again = plan.steps.contains(&Step::Archive);
     (!was_told || is_again) && (plan.stands || before.was_begun)

@@ -28,7 +28,7 @@ const BATCH: usize = 100;
 
 /// The outcome of a plan.
 #[derive(Debug, Default)]
-pub struct Done {
+pub struct SweepChanges {
     /// What went.
     pub removed: Vec<ImageId>,
     /// The quarantine tags that went.
@@ -44,7 +44,7 @@ pub struct Done {
 }
 
 /// Carries a plan out until that moment.
-pub async fn carry_out(registry: &Registry, plan: &Plan<'_>, until: Instant) -> Done {
+pub async fn apply_plan(registry: &Registry, plan: &Plan<'_>, until: Instant) -> SweepChanges {
     let act = Act {
         registry,
         plan,
@@ -52,7 +52,7 @@ pub async fn carry_out(registry: &Registry, plan: &Plan<'_>, until: Instant) -> 
         until,
         is_over: AtomicBool::new(false),
     };
-    let mut done = Done::default();
+    let mut done = SweepChanges::default();
     match plan.policy.governance.retention.enforcement {
         CleanupEnforcement::Report => return done,
         CleanupEnforcement::Archive => act.archive(&mut done).await,
@@ -121,7 +121,7 @@ impl<'a> Act<'a> {
         &self,
         group: Vec<&'a Removal>,
         stays: &HashSet<ImageId>,
-        done: &mut Done,
+        done: &mut SweepChanges,
     ) -> Vec<&'a Removal> {
         let all: Vec<ImageId> = group.iter().flat_map(|removal| removal.all()).collect();
         let mut same: HashSet<&Digest> = HashSet::new();
@@ -151,7 +151,7 @@ impl<'a> Act<'a> {
     }
 
     /// What belongs to a unit that did not go whole: it stays with that.
-    fn stay(&self, group: &[&Removal], done: &Done, stays: &mut HashSet<ImageId>) {
+    fn stay(&self, group: &[&Removal], done: &SweepChanges, stays: &mut HashSet<ImageId>) {
         let gone: HashSet<ImageId> = done.removed.iter().copied().collect();
         let is_gone = |removal: &Removal| removal.all().all(|image| gone.contains(&image));
         for removal in group.iter().filter(|removal| !is_gone(removal)) {
@@ -159,7 +159,7 @@ impl<'a> Act<'a> {
         }
     }
 
-    async fn delete(&self, done: &mut Done) {
+    async fn delete(&self, done: &mut SweepChanges) {
         let mut stays = HashSet::new();
         for all in self.groups() {
             let group = self.unchanged(all.clone(), &stays, done).await;
@@ -179,7 +179,7 @@ impl<'a> Act<'a> {
         }
     }
 
-    async fn delete_all(&self, images: &[ImageId], done: &mut Done) {
+    async fn delete_all(&self, images: &[ImageId], done: &mut SweepChanges) {
         for batch in images.chunks(BATCH) {
             if !self.goes_on() {
                 done.left += batch.len();
@@ -207,12 +207,12 @@ impl<'a> Act<'a> {
         }
     }
 
-    async fn archive(&self, done: &mut Done) {
+    async fn archive(&self, done: &mut SweepChanges) {
         let mut stays = HashSet::new();
         for all in self.groups() {
             let group = self.unchanged(all.clone(), &stays, done).await;
             let units = group.into_iter().map(|removal| self.archive_unit(removal));
-            let units: Vec<Done> = stream::iter(units).buffered(CONCURRENT_CALLS).collect().await;
+            let units: Vec<SweepChanges> = stream::iter(units).buffered(CONCURRENT_CALLS).collect().await;
             for unit in units {
                 done.removed.extend(unit.removed);
                 done.failed.extend(unit.failed);
@@ -223,8 +223,8 @@ impl<'a> Act<'a> {
         }
     }
 
-    async fn archive_unit(&self, removal: &Removal) -> Done {
-        let mut done = Done::default();
+    async fn archive_unit(&self, removal: &Removal) -> SweepChanges {
+        let mut done = SweepChanges::default();
         let Some((root, parts)) = removal.images.split_first() else { return done };
         let mut refused = Vec::new();
         for image in removal.referrers.iter().rev().chain(parts.iter().rev()) {
@@ -249,7 +249,7 @@ impl<'a> Act<'a> {
     async fn archive_one(
         &self,
         image: ImageId,
-        done: &mut Done,
+        done: &mut SweepChanges,
         refused: Option<&mut Vec<ImageId>>,
     ) {
         if done.failed.is_empty() && self.goes_on() {
@@ -262,7 +262,7 @@ impl<'a> Act<'a> {
     async fn archive_now(
         &self,
         image: ImageId,
-        done: &mut Done,
+        done: &mut SweepChanges,
         refused: Option<&mut Vec<ImageId>>,
     ) {
         match (self.try_to_archive(image).await, refused) {
@@ -311,7 +311,7 @@ impl<'a> Act<'a> {
 
     /// Takes quarantine tags away, each after a look at what stays: ECR deletes an image with
     /// its last tag. And only where no tag can be moved, whatever the policy says.
-    async fn untag(&self, done: &mut Done) {
+    async fn untag(&self, done: &mut SweepChanges) {
         if self.plan.untags.is_empty() {
             return;
         }

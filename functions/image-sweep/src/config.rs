@@ -6,7 +6,7 @@ use warden_core::policy::Policies;
 
 /// Where the function is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct DeploymentScope {
     /// Such as `aws`.
     pub partition: String,
     /// Such as `us-east-1`.
@@ -27,7 +27,7 @@ pub struct Config {
     /// The name of the ledger's table (`LEDGER_TABLE`).
     pub table: String,
     /// Where the function is: where its topic is, and by its name (`AWS_LAMBDA_FUNCTION_NAME`).
-    pub place: Place,
+    pub place: DeploymentScope,
     /// Whether images should be scanned when they are pushed (`SCAN_ON_PUSH`).
     pub scan_on_push: bool,
 }
@@ -55,11 +55,11 @@ impl Config {
     }
 }
 
-fn place(topic: &str, function: String) -> Option<Place> {
+fn place(topic: &str, function: String) -> Option<DeploymentScope> {
     let parts: Vec<&str> = topic.split(':').collect();
     let ["arn", partition, "sns", region, account, _] = parts[..] else { return None };
     let [partition, region, account] = [partition, region, account].map(str::to_owned);
-    Some(Place { partition, region, account, function })
+    Some(DeploymentScope { partition, region, account, function })
 }
 
 #[cfg(test)]

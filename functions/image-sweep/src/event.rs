@@ -13,18 +13,18 @@ use warden_core::image::{Digest, RepositoryName};
 
 /// Something to do about one repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Order {
+pub struct SweepRequest {
     /// Which.
     pub repository: RepositoryName,
     /// What.
-    pub wish: Wish,
+    pub wish: SweepCommand,
     /// What began it.
     pub source: Source,
 }
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum SweepCommand {
     /// Somebody pushed this image: to sweep, but not for each push.
     Pushed(Digest),
     /// To sweep.
@@ -52,7 +52,7 @@ pub fn read(
     payload: &Value,
     request_id: &str,
     now: DateTime<Utc>,
-) -> anyhow::Result<Option<Order>> {
+) -> anyhow::Result<Option<SweepRequest>> {
     if payload.get("detail-type").is_some() {
         return pushed(payload);
     }
@@ -61,10 +61,10 @@ pub fn read(
     }
     let Words { repository, mode, image, confirm } = deserialized("", payload)?;
     let wish = match (mode.as_deref(), image, confirm) {
-        (None, None, None) => Wish::Sweep,
-        (Some("report"), None, None) => Wish::Read,
-        (Some("report") | None, Some(image), None) => Wish::Explain(image),
-        (None, None, Some(hash)) => Wish::Confirm(hash),
+        (None, None, None) => SweepCommand::Sweep,
+        (Some("report"), None, None) => SweepCommand::Read,
+        (Some("report") | None, Some(image), None) => SweepCommand::Explain(image),
+        (None, None, Some(hash)) => SweepCommand::Confirm(hash),
         (Some("report"), _, Some(_)) | (None, Some(_), Some(_)) => {
             bail!("the event: confirm stands alone beside repository: it carries a plan out")
         }
@@ -77,11 +77,11 @@ pub fn read(
     };
     let source =
         Source { id: request_id.to_owned(), time: now.to_rfc3339_opts(SecondsFormat::Secs, true) };
-    Ok(Some(Order { repository: parsed("repository", &repository)?, wish, source }))
+    Ok(Some(SweepRequest { repository: parsed("repository", &repository)?, wish, source }))
 }
 
-fn pushed(payload: &Value) -> anyhow::Result<Option<Order>> {
+fn pushed(payload: &Value) -> anyhow::Result<Option<SweepRequest>> {
     let Some(ImagePush { about, .. }) = read_push(payload)? else { return Ok(None) };
-    let wish = Wish::Pushed(about.digest);
-    Ok(Some(Order { repository: about.repository, wish, source: about.source }))
+    let wish = SweepCommand::Pushed(about.digest);
+    Ok(Some(SweepRequest { repository: about.repository, wish, source: about.source }))
 }

@@ -29,13 +29,13 @@ use serde_json::Value;
 use tracing::{error, info};
 use warden_aws::alerts::Topic;
 use warden_aws::http::Roots;
-use warden_aws::ledger::{Begun, Ledger};
+use warden_aws::ledger::{RunLease, Ledger};
 use warden_aws::registry::Registry;
 use warden_aws::{Invocation, serve};
 use warden_core::image::RepositoryName;
 
 use crate::config::Config;
-use crate::event::Wish;
+use crate::event::SweepCommand;
 use crate::in_use::Inspector;
 use crate::sweep::Sweep;
 
@@ -88,7 +88,7 @@ pub async fn handle(
     let Some(order) = event::read(payload, request_id, now)? else { return Ok(Value::Null) };
     let repository = &order.repository;
     let Some(policy) = context.config.policies.rule_for(repository) else {
-        if matches!(order.wish, Wish::Pushed(_)) {
+        if matches!(order.wish, SweepCommand::Pushed(_)) {
             return Ok(Value::Null);
         }
         let governed = context.config.policies.iter().map(|policy| &policy.repository_name);
@@ -97,17 +97,17 @@ pub async fn handle(
     };
     let sweep = Sweep::new(context, policy, invocation, &order.source, now);
     match &order.wish {
-        Wish::Read => return Box::pin(sweep.read()).await,
-        Wish::Explain(image) => return Box::pin(sweep.explain(image)).await,
-        Wish::Pushed(_) if !context.ledger.has_hour(repository, request_id, now).await? => {
+        SweepCommand::Read => return Box::pin(sweep.read()).await,
+        SweepCommand::Explain(image) => return Box::pin(sweep.explain(image)).await,
+        SweepCommand::Pushed(_) if !context.ledger.claim_hourly_sweep(repository, request_id, now).await? => {
             info!(repository.name = %repository, "{repository}: another push of this hour sweeps");
             return Ok(Value::Null);
         }
-        Wish::Pushed(_) | Wish::Sweep | Wish::Confirm(_) => {}
+        SweepCommand::Pushed(_) | SweepCommand::Sweep | SweepCommand::Confirm(_) => {}
     }
     let unfinished = match context.ledger.begin_run(repository, request_id, now).await? {
-        Begun::Ours(unfinished) => unfinished,
-        Begun::Theirs => {
+        RunLease::Ours(unfinished) => unfinished,
+        RunLease::Theirs => {
             let why = "another run is under way";
             info!(repository.name = %repository, "{repository}: {why}");
             return Ok(answer::stopped(repository, why));

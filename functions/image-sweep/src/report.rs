@@ -8,7 +8,7 @@ use warden_core::arena::ImageId;
 use warden_core::image::{Digest, RepositoryName, Tag};
 use warden_core::retention::{Fate, Keep, Plan, Removal};
 
-use crate::act::Done;
+use crate::act::SweepChanges;
 
 /// The names of what runs an image.
 pub type Workloads = HashMap<Digest, String>;
@@ -31,7 +31,7 @@ pub fn planned(plan: &Plan<'_>, workloads: &Workloads) -> Outcome {
 }
 
 /// The outcome of a plan that was carried out.
-pub fn carried_out(plan: &Plan<'_>, done: &Done, hash: String, workloads: &Workloads) -> Outcome {
+pub fn carried_out(plan: &Plan<'_>, done: &SweepChanges, hash: String, workloads: &Workloads) -> Outcome {
     let gone: HashSet<ImageId> = done.removed.iter().copied().collect();
     let images = plan.removals.iter().flat_map(Removal::all).filter(|image| gone.contains(image));
     let images = images.map(|image| entry(plan, image, workloads));
@@ -53,7 +53,7 @@ pub fn carried_out(plan: &Plan<'_>, done: &Done, hash: String, workloads: &Workl
 }
 
 /// What may have gone although it failed.
-pub fn unsure(plan: &Plan<'_>, done: &Done, workloads: &Workloads) -> Vec<Entry> {
+pub fn unsure(plan: &Plan<'_>, done: &SweepChanges, workloads: &Workloads) -> Vec<Entry> {
     let images = done.unsure.iter().map(|image| entry(plan, *image, workloads));
     let tags = done.still_tagged.iter().map(|(image, tag, _)| untag(plan, *image, tag));
     images.chain(tags).collect()

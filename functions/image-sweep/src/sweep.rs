@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{info, warn};
 use warden_alerts::{Alert, Entry, Outcome, Run, Source, UNTAG};
-use warden_aws::ledger::{Before, Claim, Fact};
+use warden_aws::ledger::{PreviousClaim, Claim, Fact};
 use warden_aws::telemetry::Counts;
 use warden_core::arena::ImageId;
 use warden_core::audit::{Observed, audit};
@@ -20,9 +20,9 @@ use warden_core::image::{Digest, ImageStatus, RepositoryName};
 use warden_core::policy::{InUse, Policy};
 use warden_core::retention::{Decided, Fate, Keep, Plan, Running, plan};
 
-use crate::act::carry_out;
-use crate::config::Place;
-use crate::event::Wish;
+use crate::act::apply_plan;
+use crate::config::DeploymentScope;
+use crate::event::SweepCommand;
 use crate::report::Workloads;
 use crate::{Context, answer, report, stock};
 use warden_aws::Invocation;
@@ -109,7 +109,7 @@ impl<'a> Sweep<'a> {
 
     /// Sweeps. `unfinished` is what an earlier run was about to do when it was cut off; a plan
     /// that was read and confirmed is done whatever guard speaks against it, and nothing else.
-    pub async fn run(&self, unfinished: Option<String>, wish: &Wish) -> anyhow::Result<Value> {
+    pub async fn run(&self, unfinished: Option<String>, wish: &SweepCommand) -> anyhow::Result<Value> {
         let (mut inventory, running) = match self.look().await {
             Ok(seen) => seen,
             Err(error) => {
@@ -126,15 +126,15 @@ impl<'a> Sweep<'a> {
                 return Ok(answer);
             }
         };
-        if let Wish::Pushed(digest) = wish {
+        if let SweepCommand::Pushed(digest) = wish {
             // ECR only knows of its first push, which may be long ago: it got a tag.
             if let Some(id) = inventory.images.position(|image| image.digest == *digest) {
                 inventory.images[id].pushed_at = Some(self.now);
             }
         }
         let mut plan = self.plan(&inventory, &running)?;
-        let confirmed = matches!(wish, Wish::Confirm(_));
-        if let Wish::Confirm(hash) = wish {
+        let confirmed = matches!(wish, SweepCommand::Confirm(_));
+        if let SweepCommand::Confirm(hash) = wish {
             self.check(&plan, hash)?;
             plan.stopped = None;
         }
@@ -149,7 +149,7 @@ impl<'a> Sweep<'a> {
         let (mut removed, mut unsure) = (vec![], vec![]);
         if outcome.is_carried_out() && !plan.is_empty() {
             self.note(&outcome.removed, &inventory).await?;
-            let done = carry_out(&self.context.registry, &plan, self.until).await;
+            let done = apply_plan(&self.context.registry, &plan, self.until).await;
             outcome = report::carried_out(&plan, &done, outcome.hash, &workloads);
             report::print_failures(self.repository, &outcome);
             unsure = report::unsure(&plan, &done, &workloads);
@@ -259,7 +259,7 @@ impl<'a> Sweep<'a> {
             Fate::Keep(Keep::InUse(_), by) => Some(plan.image(by).digest.clone()),
             _ => None,
         });
-        let Place { partition, region, account, .. } = &self.context.config.place;
+        let DeploymentScope { partition, region, account, .. } = &self.context.config.place;
         let named = in_use.take(NAMED).map(|digest| async move {
             let arn = format!(
                 "arn:{partition}:ecr:{region}:{account}:repository/{}/{digest}",
@@ -370,7 +370,7 @@ impl<'a> Sweep<'a> {
         let ledger = &self.context.ledger;
         let told = match ledger.claim(fact, self.request_id, self.now).await? {
             Claim::Theirs => return Ok(()),
-            Claim::Ours(Before { told, .. }) if told.as_deref() == Some(what) => None,
+            Claim::Ours(PreviousClaim { told, .. }) if told.as_deref() == Some(what) => None,
             Claim::Ours(_) => {
                 info!("{}", alert.title);
                 self.context.alerts.publish(alert).await?;

@@ -33,12 +33,12 @@ pub struct ImageScan {
     /// Its tags, as far as the event has them.
     pub tags: Vec<Tag>,
     /// What is said.
-    pub said: Said,
+    pub said: ScanResult,
 }
 
 /// What is said of a scan.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Said {
+pub enum ScanResult {
     /// It is done, and found so much; none where the event does not say.
     Complete(Option<Counts>),
     /// It failed.
@@ -138,9 +138,9 @@ fn scan(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>> {
     let status = required("detail.scan-status", detail.scan_status)?;
     let said = match status.as_str() {
         "COMPLETE" | "INITIAL_SCAN_COMPLETE" => {
-            Said::Complete(detail.finding_severity_counts.as_ref().and_then(counts))
+            ScanResult::Complete(detail.finding_severity_counts.as_ref().and_then(counts))
         }
-        "FAILED" => Said::Failed,
+        "FAILED" => ScanResult::Failed,
         _ => return Ok(None),
     };
     // Inspector scans servers and functions too, which are in no repository.
@@ -197,7 +197,7 @@ fn finding(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>>
     Ok(Some(ImageScan {
         about,
         tags: warden_aws::registry::parse_tags(image.image_tags),
-        said: Said::Finding {
+        said: ScanResult::Finding {
             finding: Finding {
                 packages: packages.take(20).collect(),
                 exploit: parse_availability(detail.exploit_available.as_deref()),

@@ -26,7 +26,7 @@ use tracing::{error, info};
 use warden_alerts::{Alert, Place};
 use warden_aws::alerts::Topic;
 use warden_aws::http::Roots;
-use warden_aws::ledger::{Before, Claim, Fact, Ledger};
+use warden_aws::ledger::{PreviousClaim, Claim, Fact, Ledger};
 use warden_aws::registry::Registry;
 use warden_aws::{Invocation, serve};
 
@@ -80,7 +80,7 @@ pub async fn handle(
     request_id: &str,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let teller = Teller { context, request_id, now };
+    let teller = AlertPublisher { context, request_id, now };
     match event::read(payload)? {
         None => Ok(()),
         Some(Event::Round(origin)) => round::handle(&teller, &origin).await,
@@ -92,20 +92,20 @@ pub async fn handle(
 }
 
 /// Whoever tells something in this invocation.
-struct Teller<'a> {
+struct AlertPublisher<'a> {
     context: &'a Context,
     request_id: &'a str,
     now: DateTime<Utc>,
 }
 
-impl Teller<'_> {
+impl AlertPublisher<'_> {
     /// Tells a fact, unless it was told, or somebody else is telling it just now, who does it
     /// or tries again.
     async fn tell(&self, fact: Fact<'_>, alert: &Alert) -> anyhow::Result<()> {
         let ledger = &self.context.ledger;
         let told = match ledger.claim(fact, self.request_id, self.now).await? {
             Claim::Theirs => return Ok(()),
-            Claim::Ours(Before { told: Some(_), .. }) => None,
+            Claim::Ours(PreviousClaim { told: Some(_), .. }) => None,
             Claim::Ours(_) => {
                 info!("{}", alert.title);
                 self.context.alerts.publish(alert).await?;

@@ -4,10 +4,10 @@ use warden_alerts::{Place, risk_expiring};
 use warden_aws::event::Origin;
 use warden_aws::ledger::Fact;
 
-use crate::Teller;
+use crate::AlertPublisher;
 
 /// Reminds of the risks that end within days, each once.
-pub async fn handle(teller: &Teller<'_>, origin: &Origin) -> anyhow::Result<()> {
+pub async fn handle(teller: &AlertPublisher<'_>, origin: &Origin) -> anyhow::Result<()> {
     let place = Place {
         account: &origin.account,
         region: &origin.region,

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 use warden_alerts::{About, Place, Scan};
-use warden_aws::ledger::{Fact, Gathered, Gathering, Heard, Passing, Recalled};
+use warden_aws::ledger::{Fact, CollectedEvents, CollectionClaim, FindingEvent, CleanScanOutcome, HistoryClaim};
 use warden_aws::telemetry::Counts as Metrics;
 use warden_core::findings::{Finding, Found, Level, Memory, Report, Scanned, Verdict, report};
 use warden_core::graph::Part;
@@ -19,8 +19,8 @@ use warden_core::policy::Policy;
 use warden_core::risks::AcceptedRisk;
 
 use self::version::Version;
-use crate::Teller;
-use crate::event::{ImageScan, Said};
+use crate::AlertPublisher;
+use crate::event::{ImageScan, ScanResult};
 use warden_aws::registry::scan::ScanFindings;
 
 /// For how long the events of single findings are gathered: they come by the hundred.
@@ -35,7 +35,7 @@ const FRESH: Duration = Duration::from_secs(900);
 
 /// What an invocation is about.
 pub struct Invocation<'a> {
-    teller: Teller<'a>,
+    teller: AlertPublisher<'a>,
     policy: &'a Policy,
     scan: &'a ImageScan,
     started: Instant,
@@ -56,18 +56,18 @@ enum Known {
 }
 
 impl<'a> Invocation<'a> {
-    pub fn new(teller: Teller<'a>, policy: &'a Policy, scan: &'a ImageScan) -> Self {
+    pub fn new(teller: AlertPublisher<'a>, policy: &'a Policy, scan: &'a ImageScan) -> Self {
         Self { teller, policy, scan, started: Instant::now() }
     }
 
     /// Sees to it.
     pub async fn handle(&self) -> anyhow::Result<()> {
         let gathered = match &self.scan.said {
-            Said::Finding { .. } => match self.gather().await? {
+            ScanResult::Finding { .. } => match self.gather().await? {
                 Some(gathered) => gathered,
                 None => return Ok(()),
             },
-            Said::Complete(_) | Said::Failed => Gathered::default(),
+            ScanResult::Complete(_) | ScanResult::Failed => CollectedEvents::default(),
         };
         self.see_to(&gathered).await?;
         // Its own is among them, and nowhere else.
@@ -77,7 +77,7 @@ impl<'a> Invocation<'a> {
         Ok(())
     }
 
-    async fn see_to(&self, gathered: &Gathered) -> anyhow::Result<()> {
+    async fn see_to(&self, gathered: &CollectedEvents) -> anyhow::Result<()> {
         let About { repository, digest, .. } = &self.scan.about;
         let Some(version) = self.version(gathered.tag.as_ref()).await? else { return Ok(()) };
         let threshold = Level::from(self.policy.governance.scan.threshold);
@@ -90,19 +90,19 @@ impl<'a> Invocation<'a> {
                 );
                 Ok(())
             }
-            Said::Failed => self.failed(version).await,
-            Said::Complete(Some(counts)) if counts.from(threshold).total() == 0 => {
+            ScanResult::Failed => self.failed(version).await,
+            ScanResult::Complete(Some(counts)) if counts.from(threshold).total() == 0 => {
                 self.clean(version).await
             }
-            Said::Complete(_) | Said::Finding { .. } => self.found(version, &gathered.heard).await,
+            ScanResult::Complete(_) | ScanResult::Finding { .. } => self.found(version, &gathered.heard).await,
         }
     }
 
     /// Gathers what events say of single findings of the image; none if somebody else does.
-    async fn gather(&self) -> anyhow::Result<Option<Gathered>> {
+    async fn gather(&self) -> anyhow::Result<Option<CollectedEvents>> {
         let (ledger, id) = (&self.teller.context.ledger, self.teller.request_id);
-        let Said::Finding { finding, is_active } = &self.scan.said else { return Ok(None) };
-        let heard = Heard {
+        let ScanResult::Finding { finding, is_active } = &self.scan.said else { return Ok(None) };
+        let heard = FindingEvent {
             id: finding.id.clone(),
             level: finding.level,
             epss: finding.epss,
@@ -118,7 +118,7 @@ impl<'a> Invocation<'a> {
             WINDOW + 2 * SLACK,
             self.time(),
         );
-        if gathering.await? == Gathering::Theirs {
+        if gathering.await? == CollectionClaim::Theirs {
             return Ok(None);
         }
         sleep(WINDOW + SLACK).await;
@@ -165,8 +165,8 @@ impl<'a> Invocation<'a> {
         if let Some(clean) = none.after(&scanned, &report).latest {
             let ledger = &self.teller.context.ledger;
             let is_done = match ledger.pass(repository, &scanned, &clean, self.time()).await? {
-                Passing::Noted => true,
-                Passing::Not(memory) => {
+                CleanScanOutcome::Noted => true,
+                CleanScanOutcome::Not(memory) => {
                     let report = self.report(&memory, &scanned, &[]);
                     let next = memory.clone().after(&scanned, &report);
                     // What ends an alert depends on what is accepted, too.
@@ -233,7 +233,7 @@ impl<'a> Invocation<'a> {
     }
 
     /// Compares what was found with what is remembered, and tells what is news.
-    async fn found(&self, version: Version, heard: &[Heard]) -> anyhow::Result<()> {
+    async fn found(&self, version: Version, heard: &[FindingEvent]) -> anyhow::Result<()> {
         let memory = self.claim(&version).await?;
         let compared = self.compare(&version, heard, &memory).await;
         let (repository, component) = (&self.scan.about.repository, version.component.as_ref());
@@ -253,7 +253,7 @@ impl<'a> Invocation<'a> {
         loop {
             let recalled =
                 ledger.recall(repository, component, &version.digest, id, self.time()).await?;
-            if let Recalled::Ours(memory) = recalled {
+            if let HistoryClaim::Ours(memory) = recalled {
                 return Ok(*memory);
             }
             if self.started.elapsed() > CLAIMED_BY {
@@ -277,11 +277,11 @@ impl<'a> Invocation<'a> {
     async fn compare(
         &self,
         version: &Version,
-        heard: &[Heard],
+        heard: &[FindingEvent],
         memory: &Memory,
     ) -> anyhow::Result<Option<Memory>> {
         let image = &self.scan.about.digest;
-        let is_known = |heard: &Heard| {
+        let is_known = |heard: &FindingEvent| {
             let finding = Finding::new(&heard.id, heard.level);
             finding.is_some_and(|it| memory.knows(&version.digest, image, &it, heard.is_active))
         };
@@ -332,9 +332,9 @@ impl<'a> Invocation<'a> {
     }
 
     /// What is known of the scan, by ECR and by events.
-    fn known(&self, details: ScanFindings, heard: &[Heard]) -> anyhow::Result<Known> {
+    fn known(&self, details: ScanFindings, heard: &[FindingEvent]) -> anyhow::Result<Known> {
         // Of each the last word.
-        let mut last: BTreeMap<&str, &Heard> = BTreeMap::new();
+        let mut last: BTreeMap<&str, &FindingEvent> = BTreeMap::new();
         for heard in heard {
             let word = last.entry(&heard.id).or_insert(heard);
             if heard.at >= word.at {
@@ -342,11 +342,11 @@ impl<'a> Invocation<'a> {
             }
         }
         let active = last.into_values().filter(|heard| heard.is_active);
-        let active: Vec<(&Heard, Finding)> = active
+        let active: Vec<(&FindingEvent, Finding)> = active
             .filter_map(|heard| {
                 // Of its own finding an event says more.
                 let own = match &self.scan.said {
-                    Said::Finding { finding, .. } if finding.id == heard.id => finding.clone(),
+                    ScanResult::Finding { finding, .. } if finding.id == heard.id => finding.clone(),
                     _ => Finding::new(&heard.id, heard.level)?,
                 };
                 Some((heard, Finding { level: heard.level, epss: heard.epss, ..own }))
@@ -372,7 +372,7 @@ impl<'a> Invocation<'a> {
             }
             ScanFindings::NotScanned { status, description } => {
                 match (&self.scan.said, description) {
-                    (Said::Complete(None), description) => {
+                    (ScanResult::Complete(None), description) => {
                         return Ok(Known::Failed(status, description));
                     }
                     (_, Some(description)) => format!("{status}: {description}"),
@@ -382,14 +382,14 @@ impl<'a> Invocation<'a> {
             ScanFindings::Unread(why) => why,
         };
         Ok(match &self.scan.said {
-            Said::Finding { .. } if active.is_empty() => Known::Closed(why),
-            Said::Finding { .. } => {
+            ScanResult::Finding { .. } if active.is_empty() => Known::Closed(why),
+            ScanResult::Finding { .. } => {
                 let active = active.into_iter().map(|(_, finding)| finding).collect();
                 Known::Said(Found::Some(active), why)
             }
-            Said::Complete(Some(counts)) => Known::Said(Found::Counts(counts.clone()), why),
+            ScanResult::Complete(Some(counts)) => Known::Said(Found::Counts(counts.clone()), why),
             // There is nothing to be told by: it is tried again, and ends in a queue.
-            Said::Complete(None) | Said::Failed => {
+            ScanResult::Complete(None) | ScanResult::Failed => {
                 let About { repository, digest, .. } = &self.scan.about;
                 bail!("{repository}@{digest} was scanned, and what was found cannot be read: {why}")
             }

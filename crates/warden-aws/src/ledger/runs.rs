@@ -16,7 +16,7 @@ const HOUR_REMEMBERED: Duration = Duration::from_secs(2 * 86_400);
 
 /// What came of beginning a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Begun {
+pub enum RunLease {
     /// It is ours; with what the last run was about to do, where that was cut off.
     Ours(Option<String>),
     /// Another one is under way.
@@ -26,7 +26,7 @@ pub enum Begun {
 impl Ledger {
     /// Whether this request is the one that sweeps for the pushes of this hour: the first that
     /// asks, in each of its attempts. One call.
-    pub async fn has_hour(
+    pub async fn claim_hourly_sweep(
         &self,
         repository: &RepositoryName,
         request_id: &str,
@@ -52,11 +52,11 @@ impl Ledger {
         repository: &RepositoryName,
         request_id: &str,
         now: DateTime<Utc>,
-    ) -> anyhow::Result<Begun> {
+    ) -> anyhow::Result<RunLease> {
         let taken = self.take(&key(repository), request_id, LEASE, OPEN_REMEMBERED, now).await?;
-        let Some(old) = taken else { return Ok(Begun::Theirs) };
+        let Some(old) = taken else { return Ok(RunLease::Theirs) };
         let doing = old.get("doing").and_then(|doing| doing.as_s().ok());
-        Ok(Begun::Ours(doing.filter(|doing| !doing.is_empty()).cloned()))
+        Ok(RunLease::Ours(doing.filter(|doing| !doing.is_empty()).cloned()))
     }
 
     /// Notes what the run is about to do, or nothing, for the one after it to tell should this

@@ -24,7 +24,7 @@ use super::{
 
 /// What is noted of an image that is part of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
+pub struct IndexMembership {
     /// The index.
     pub index: Digest,
     /// What the index was pushed as.
@@ -39,7 +39,7 @@ pub struct Note {
 
 /// What an event says of one finding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Heard {
+pub struct FindingEvent {
     /// The vulnerability.
     pub id: String,
     /// How bad it is.
@@ -54,7 +54,7 @@ pub struct Heard {
 
 /// Who gathers the events of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gathering {
+pub enum CollectionClaim {
     /// Whoever asked.
     Ours,
     /// Somebody who began not long ago, and will see to this event too.
@@ -63,9 +63,9 @@ pub enum Gathering {
 
 /// What was gathered of an image.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Gathered {
+pub struct CollectedEvents {
     /// What other events say, until it is seen to.
-    pub heard: Vec<Heard>,
+    pub heard: Vec<FindingEvent>,
     /// What an event called it last. By now it may have no tag.
     pub tag: Option<Tag>,
 }
@@ -78,7 +78,7 @@ const JOINS: u32 = 4;
 
 /// What came of the claim to a component's scans.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Recalled {
+pub enum HistoryClaim {
     /// They are ours, with what is remembered of them.
     Ours(Box<Memory>),
     /// Somebody else is at them. To be tried again.
@@ -87,7 +87,7 @@ pub enum Recalled {
 
 /// What came of noting a clean scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Passing {
+pub enum CleanScanOutcome {
     /// It is noted.
     Noted,
     /// It was not: somebody is at it, an alert is open, or the version was seen before or is
@@ -101,7 +101,7 @@ impl Ledger {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-    ) -> anyhow::Result<Option<Note>> {
+    ) -> anyhow::Result<Option<IndexMembership>> {
         let key = image(repository, digest);
         let get = self.client.get_item().table_name(&self.table).key("fact", text(&key));
         // It may have been written a moment ago.
@@ -117,11 +117,11 @@ impl Ledger {
         &self,
         about: &About,
         tag: Option<&Tag>,
-        heard: &Heard,
+        heard: &FindingEvent,
         request_id: &str,
         window: Duration,
         now: DateTime<Utc>,
-    ) -> anyhow::Result<Gathering> {
+    ) -> anyhow::Result<CollectionClaim> {
         let key = gathering_of(about);
         let gathering = || format!("gathering events of {key}");
         for _ in 0..JOINS {
@@ -143,7 +143,7 @@ impl Ledger {
                 .expression_attribute_values(":now", seconds(now, Duration::ZERO))
                 .expression_attribute_values(":expires", seconds(now, OPEN_REMEMBERED));
             match claim.send().await {
-                Ok(_) => return Ok(Gathering::Ours),
+                Ok(_) => return Ok(CollectionClaim::Ours),
                 Err(error) if is_refused(&error) => {}
                 Err(error) => return Err(crate::explain(error)).with_context(gathering),
             }
@@ -157,7 +157,7 @@ impl Ledger {
                     AttributeValue::Ss(vec![serde_json::to_string(heard)?]),
                 );
             match leave.send().await {
-                Ok(_) => return Ok(Gathering::Theirs),
+                Ok(_) => return Ok(CollectionClaim::Theirs),
                 Err(error) if is_refused(&error) => {}
                 Err(error) => return Err(crate::explain(error)).with_context(gathering),
             }
@@ -167,7 +167,7 @@ impl Ledger {
 
     /// Ends the gathering, and gives what was gathered. It stays until it is seen to: whoever
     /// has left it will not come again. One call.
-    pub async fn gathered(&self, about: &About, request_id: &str) -> anyhow::Result<Gathered> {
+    pub async fn gathered(&self, about: &About, request_id: &str) -> anyhow::Result<CollectedEvents> {
         let key = gathering_of(about);
         let update = self
             .update(&key)
@@ -193,11 +193,11 @@ impl Ledger {
         let heard = gathered.into_iter().flatten();
         let heard = heard.filter_map(|json| serde_json::from_str(json).ok()).collect();
         let tag = item.get("called_tag").and_then(|tag| tag.as_s().ok()?.parse().ok());
-        Ok(Gathered { heard, tag })
+        Ok(CollectedEvents { heard, tag })
     }
 
     /// Forgets what was gathered and has been seen to. One call.
-    pub async fn seen_to(&self, about: &About, heard: &[Heard]) -> anyhow::Result<()> {
+    pub async fn seen_to(&self, about: &About, heard: &[FindingEvent]) -> anyhow::Result<()> {
         let key = gathering_of(about);
         let heard = heard.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
         let update = self
@@ -270,11 +270,11 @@ impl Ledger {
         version: &Digest,
         request_id: &str,
         now: DateTime<Utc>,
-    ) -> anyhow::Result<Recalled> {
+    ) -> anyhow::Result<HistoryClaim> {
         let key = scans(repository, component, version);
         let taken = self.take(&key, request_id, LEASE, REMEMBERED, now).await?;
-        let recalled = taken.map(|item| Recalled::Ours(Box::new(memory(&key, &item))));
-        Ok(recalled.unwrap_or(Recalled::Theirs))
+        let recalled = taken.map(|item| HistoryClaim::Ours(Box::new(memory(&key, &item))));
+        Ok(recalled.unwrap_or(HistoryClaim::Theirs))
     }
 
     /// Gives the claim back, with what is remembered from now on, where that is something
@@ -337,7 +337,7 @@ impl Ledger {
         scanned: &Scanned,
         clean: &Version,
         now: DateTime<Utc>,
-    ) -> anyhow::Result<Passing> {
+    ) -> anyhow::Result<CleanScanOutcome> {
         let key = scans(repository, scanned.component.as_ref(), &scanned.version);
         let update = self
             .update(&key)
@@ -358,11 +358,11 @@ impl Ledger {
             .expression_attribute_values(":now", seconds(now, Duration::ZERO))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match update.send().await {
-            Ok(_) => Ok(Passing::Noted),
+            Ok(_) => Ok(CleanScanOutcome::Noted),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
                     let item = refused.item().cloned().unwrap_or_default();
-                    Ok(Passing::Not(Box::new(memory(&key, &item))))
+                    Ok(CleanScanOutcome::Not(Box::new(memory(&key, &item))))
                 }
                 _ => Err(crate::explain(error)).with_context(|| format!("noting a scan in {key}")),
             },
@@ -400,12 +400,12 @@ fn attribute<T: DeserializeOwned>(key: &str, item: &Item, name: &str) -> Option<
     read.inspect_err(|error| warn!("{name} of {key} cannot be read and is forgotten: {error}")).ok()
 }
 
-fn note(item: &Item) -> Option<Note> {
+fn note(item: &Item) -> Option<IndexMembership> {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
     let images = item.get("images").and_then(|count| count.as_n().ok()?.parse().ok());
     let is_attestation = item.get("attestation").and_then(|value| value.as_bool().ok());
     let pushed = item.get("pushed").and_then(|at| at.as_n().ok()?.parse().ok());
-    Some(Note {
+    Some(IndexMembership {
         index: text("index")?.parse().ok()?,
         tag: text("tag").and_then(|tag| tag.parse().ok()),
         pushed: DateTime::from_timestamp(pushed?, 0)?,

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::Desired;
-use crate::plan::Plan;
+use crate::plan::ChangePlan;
 
 /// IAM keeps this many versions of a policy.
 const MOST_VERSIONS: usize = 5;
@@ -70,7 +70,7 @@ pub fn permit(desired: &Desired, observed: Option<&Observed>) -> Result<(), Fore
 /// What makes `observed` what is `desired`; `previous` are the roles that the properties
 /// named before.
 #[must_use]
-pub fn plan(desired: &Desired, previous: &[String], observed: Option<&Observed>) -> Plan<Action> {
+pub fn plan(desired: &Desired, previous: &[String], observed: Option<&Observed>) -> ChangePlan<Action> {
     let mut actions = Vec::new();
     let mut attached: &[String] = &[];
     if let Some(observed) = observed {
@@ -96,7 +96,7 @@ pub fn plan(desired: &Desired, previous: &[String], observed: Option<&Observed>)
     {
         actions.push(Action::Detach(role.clone()));
     }
-    Plan { actions }
+    ChangePlan { actions }
 }
 
 /// What becomes of a policy whose resource goes.
@@ -105,12 +105,12 @@ pub enum Removal {
     /// It stays, or is gone already.
     Nothing {
         /// Our own attachments still go.
-        plan: Plan<Action>,
+        plan: ChangePlan<Action>,
         /// Why.
         reason: String,
     },
     /// It goes.
-    Whole(Plan<Action>),
+    Whole(ChangePlan<Action>),
 }
 
 /// Detaches the roles that the properties named, and removes the policy if nobody else uses
@@ -119,14 +119,14 @@ pub enum Removal {
 pub fn removal(observed: Option<&Observed>, owner: &str, roles: &[String]) -> Removal {
     let nothing = |plan, reason: &str| Removal::Nothing { plan, reason: reason.to_owned() };
     let Some(observed) = observed else {
-        return nothing(Plan { actions: Vec::new() }, "gone already");
+        return nothing(ChangePlan { actions: Vec::new() }, "gone already");
     };
     if observed.owner.as_deref() != Some(owner) {
-        return nothing(Plan { actions: Vec::new() }, "kept, since this resource did not make it");
+        return nothing(ChangePlan { actions: Vec::new() }, "kept, since this resource did not make it");
     }
     let (ours, theirs): (Vec<&String>, Vec<&String>) =
         observed.roles.iter().partition(|role| roles.contains(role));
-    let mut plan = Plan { actions: ours.into_iter().cloned().map(Action::Detach).collect() };
+    let mut plan = ChangePlan { actions: ours.into_iter().cloned().map(Action::Detach).collect() };
     let others: Vec<&str> =
         theirs.into_iter().chain(&observed.others).map(String::as_str).collect();
     if !others.is_empty() {

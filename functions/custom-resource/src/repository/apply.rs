@@ -3,7 +3,7 @@
 use warden_aws::registry::Registry;
 use warden_aws::registry::repository::NewRepository;
 
-use super::reconcile::Action;
+use super::reconcile::RepositoryChange;
 use crate::arn::{OWNER_TAG, RepositoryArn};
 use crate::stack::code;
 
@@ -11,11 +11,11 @@ use crate::stack::code;
 pub async fn apply(
     registry: &Registry,
     arn: &RepositoryArn,
-    action: &Action,
+    action: &RepositoryChange,
 ) -> anyhow::Result<()> {
     let (name, id) = (&arn.name, arn.to_string());
     match action {
-        Action::Create { mutability, scan_on_push, encryption, tags } => {
+        RepositoryChange::Create { mutability, scan_on_push, encryption, tags } => {
             let scan_on_push = *scan_on_push;
             let settings = NewRepository { mutability, scan_on_push, encryption, tags };
             match registry.create_repository(name, &settings).await {
@@ -27,13 +27,13 @@ pub async fn apply(
                 outcome => outcome,
             }
         }
-        Action::Tag(tags) => registry.tag_repository(&id, tags).await,
-        Action::Untag(keys) => registry.untag_repository(&id, keys).await,
-        Action::SetMutability(mutability) => registry.set_mutability(name, mutability).await,
-        Action::SetScanOnPush(on) => registry.set_scan_on_push(name, *on).await,
-        Action::SetPolicy(policy) => registry.set_repository_policy(name, policy).await,
-        Action::DeletePolicy => registry.delete_repository_policy(name).await,
-        Action::PutLifecycle(policy) => registry.put_lifecycle_policy(name, policy).await,
-        Action::Delete { with_images } => registry.delete_repository(name, *with_images).await,
+        RepositoryChange::Tag(tags) => registry.tag_repository(&id, tags).await,
+        RepositoryChange::Untag(keys) => registry.untag_repository(&id, keys).await,
+        RepositoryChange::SetMutability(mutability) => registry.set_mutability(name, mutability).await,
+        RepositoryChange::SetScanOnPush(on) => registry.set_scan_on_push(name, *on).await,
+        RepositoryChange::SetPolicy(policy) => registry.set_repository_policy(name, policy).await,
+        RepositoryChange::DeletePolicy => registry.delete_repository_policy(name).await,
+        RepositoryChange::PutLifecycle(policy) => registry.put_lifecycle_policy(name, policy).await,
+        RepositoryChange::Delete { with_images } => registry.delete_repository(name, *with_images).await,
     }
 }

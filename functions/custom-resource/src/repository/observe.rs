@@ -9,7 +9,7 @@ use warden_aws::registry::repository::LifecyclePreview;
 use warden_core::image::RepositoryName;
 use warden_core::lifecycle::same_rules;
 
-use super::reconcile::{Impact, Observed, Standing};
+use super::reconcile::{LifecycleImpact, ObservedRepository, OwnershipState};
 use crate::arn::RepositoryArn;
 use crate::stack::{code, once_permitted};
 
@@ -22,7 +22,7 @@ const IN_PROGRESS: &str = "LifecyclePolicyPreviewInProgressException";
 const EXAMPLES: i32 = 5;
 
 /// Reads the repository. None if there is none.
-pub async fn observe(registry: &Registry, arn: &RepositoryArn) -> anyhow::Result<Option<Observed>> {
+pub async fn observe(registry: &Registry, arn: &RepositoryArn) -> anyhow::Result<Option<ObservedRepository>> {
     let name = &arn.name;
     let Some(description) = registry.describe_repository(name).await? else { return Ok(None) };
     let arn = arn.to_string();
@@ -33,7 +33,7 @@ pub async fn observe(registry: &Registry, arn: &RepositoryArn) -> anyhow::Result
         async { registry.repository_policy(name).await.context("getting its policy") },
     )
     .with_context(|| format!("reading repository {name}"))?;
-    Ok(Some(Observed { description, standing: Standing { tags, empty }, lifecycle, policy }))
+    Ok(Some(ObservedRepository { description, standing: OwnershipState { tags, empty }, lifecycle, policy }))
 }
 
 /// Reads only what the removal of the repository depends on, so that no other call can fail. None
@@ -41,14 +41,14 @@ pub async fn observe(registry: &Registry, arn: &RepositoryArn) -> anyhow::Result
 pub async fn observe_standing(
     registry: &Registry,
     arn: &RepositoryArn,
-) -> anyhow::Result<Option<Standing>> {
+) -> anyhow::Result<Option<OwnershipState>> {
     let (name, arn) = (&arn.name, arn.to_string());
     let read = tokio::try_join!(
         async { registry.repository_tags(&arn).await.context("listing its tags") },
         async { registry.is_empty(name).await.context("listing its images") },
     );
     match read {
-        Ok((tags, empty)) => Ok(Some(Standing { tags, empty })),
+        Ok((tags, empty)) => Ok(Some(OwnershipState { tags, empty })),
         Err(error) if code(&error) == Some("RepositoryNotFoundException") => Ok(None),
         Err(error) => Err(error).with_context(|| format!("reading repository {name}")),
     }
@@ -60,7 +60,7 @@ pub async fn preview_lifecycle(
     registry: &Registry,
     name: &RepositoryName,
     policy: &str,
-) -> anyhow::Result<Impact> {
+) -> anyhow::Result<LifecycleImpact> {
     let until = Instant::now() + PREVIEW_TIME;
     loop {
         match once_permitted(|| registry.start_lifecycle_preview(name, policy)).await {
@@ -76,7 +76,7 @@ pub async fn preview_lifecycle(
                 if !same_rules(&previewed, policy) {
                     bail!("somebody else's lifecycle preview took the place of ours");
                 }
-                return Ok(Impact { count, examples });
+                return Ok(LifecycleImpact { count, examples });
             }
             LifecyclePreview::InProgress if Instant::now() < until => sleep(PREVIEW_PAUSE).await,
             LifecyclePreview::InProgress => bail!("the lifecycle preview ended as IN_PROGRESS"),

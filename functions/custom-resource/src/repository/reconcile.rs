@@ -10,15 +10,15 @@ use warden_core::lifecycle::same_rules;
 use super::properties::{Desired, OnExisting, Previous, RESERVED};
 use super::pull;
 use crate::arn::{ADOPTED_TAG, OWNER_TAG};
-use crate::plan::Plan;
+use crate::plan::ChangePlan;
 
 /// A repository as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Observed {
+pub struct ObservedRepository {
     /// Its settings, as `DescribeRepositories` shows them.
     pub description: RepositoryDescription,
     /// Whose it is.
-    pub standing: Standing,
+    pub standing: OwnershipState,
     /// Its lifecycle policy.
     pub lifecycle: Option<String>,
     /// Its repository policy.
@@ -27,14 +27,14 @@ pub struct Observed {
 
 /// Whose a repository is, and whether it has anything to lose: all that its removal goes by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct OwnershipState {
     /// Its resource tags.
     pub tags: BTreeMap<String, String>,
     /// Whether it has no images at all, archived ones included.
     pub empty: bool,
 }
 
-impl Standing {
+impl OwnershipState {
     /// Who made it: the value of its owner tag.
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
@@ -56,7 +56,7 @@ impl Standing {
 
 /// How this resource stands to the repository it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
+pub enum OwnershipClaim {
     /// A creation.
     New,
     /// An update to another name.
@@ -67,7 +67,7 @@ pub enum Claim {
 
 /// Why nothing may be done at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum ReconcileRefusal {
     /// There is a repository of that name, and it is not ours.
     #[error(
         "repository {name} exists already and {whose}. Nothing was changed. \
@@ -111,23 +111,23 @@ pub enum Refusal {
 pub fn permit(
     desired: &Desired,
     previous: &Previous,
-    observed: Option<&Observed>,
-    claim: Claim,
-) -> Result<(), Refusal> {
+    observed: Option<&ObservedRepository>,
+    claim: OwnershipClaim,
+) -> Result<(), ReconcileRefusal> {
     let Some(observed) = observed else {
         return Ok(());
     };
     let name = desired.policy.repository_name.to_string();
     let standing = &observed.standing;
     // What it adopted before is the roll-back of a rename to return to.
-    let adopted = claim == Claim::Renamed && standing.adopter() == Some(&desired.owner);
-    let foreign = claim != Claim::Held && !standing.owned_by(&desired.owner) && !adopted;
+    let adopted = claim == OwnershipClaim::Renamed && standing.adopter() == Some(&desired.owner);
+    let foreign = claim != OwnershipClaim::Held && !standing.owned_by(&desired.owner) && !adopted;
     if foreign && desired.on_existing == OnExisting::Fail {
         let whose = match standing.owner() {
             Some(owner) => format!("belongs to {owner}"),
             None => "was not made by ECR Warden".to_owned(),
         };
-        return Err(Refusal::Exists { name, whose });
+        return Err(ReconcileRefusal::Exists { name, whose });
     }
 
     let (wanted, found) = (&desired.encryption, &observed.description.encryption);
@@ -138,7 +138,7 @@ pub fn permit(
         None => found.key.is_some() && found.key == previous.kms_key,
     };
     if wanted.kind != found.kind || key_differs {
-        return Err(Refusal::Encryption {
+        return Err(ReconcileRefusal::Encryption {
             name,
             observed: found.to_string(),
             desired: wanted.to_string(),
@@ -149,7 +149,7 @@ pub fn permit(
 
 /// What is done about the lifecycle policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lifecycle {
+pub enum LifecycleDecision {
     /// The one in force stays.
     Keep,
     /// The one that is wanted is put.
@@ -160,31 +160,31 @@ pub enum Lifecycle {
 
 /// What the lifecycle policy needs: a repository without images has nothing to lose.
 #[must_use]
-pub fn lifecycle(desired: &Desired, observed: Option<&Observed>) -> Lifecycle {
+pub fn lifecycle(desired: &Desired, observed: Option<&ObservedRepository>) -> LifecycleDecision {
     let Some(observed) = observed else {
-        return Lifecycle::Put;
+        return LifecycleDecision::Put;
     };
     if observed.lifecycle.as_deref().is_some_and(|text| same_rules(text, &desired.lifecycle)) {
-        Lifecycle::Keep
+        LifecycleDecision::Keep
     } else if observed.standing.empty {
-        Lifecycle::Put
+        LifecycleDecision::Put
     } else {
-        Lifecycle::Preview
+        LifecycleDecision::Preview
     }
 }
 
 /// What a lifecycle policy would expire, by ECR's own preview.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Impact {
+pub struct LifecycleImpact {
     /// How many images.
     pub count: u64,
     /// Some of them, by tag or digest.
     pub examples: Vec<String>,
 }
 
-impl Impact {
+impl LifecycleImpact {
     /// Whether so many may go.
-    pub fn within(&self, limit: u32) -> Result<(), Refusal> {
+    pub fn within(&self, limit: u32) -> Result<(), ReconcileRefusal> {
         if self.count <= u64::from(limit) {
             return Ok(());
         }
@@ -193,13 +193,13 @@ impl Impact {
         if let Some(more @ 1..) = self.count.checked_sub(shown) {
             examples += &format!(", and {more} more");
         }
-        Err(Refusal::Impact { count: self.count, limit, examples })
+        Err(ReconcileRefusal::Impact { count: self.count, limit, examples })
     }
 }
 
 /// One change of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum RepositoryChange {
     /// Make it, with its owner tag.
     Create {
         /// Whether tags can be moved, and the exceptions.
@@ -236,9 +236,9 @@ pub enum Action {
 pub fn plan(
     desired: &Desired,
     previous: &Previous,
-    observed: Option<&Observed>,
-    lifecycle: Lifecycle,
-) -> Result<Plan<Action>, pull::Unreadable> {
+    observed: Option<&ObservedRepository>,
+    lifecycle: LifecycleDecision,
+) -> Result<ChangePlan<RepositoryChange>, pull::Unreadable> {
     let mutability = (desired.policy.image_tag_mutability, desired.exclusion_filters.clone());
     let mut actions = Vec::new();
     if let Some(observed) = observed {
@@ -250,7 +250,7 @@ pub fn plan(
         let tags: BTreeMap<String, String> =
             wanted.into_iter().filter(|(key, value)| found.get(key) != Some(value)).collect();
         if !tags.is_empty() {
-            actions.push(Action::Tag(tags));
+            actions.push(RepositoryChange::Tag(tags));
         }
         // Others may tag it too: only what was ours is ours to remove.
         let stale: Vec<String> = previous
@@ -261,7 +261,7 @@ pub fn plan(
             .cloned()
             .collect();
         if !stale.is_empty() {
-            actions.push(Action::Untag(stale));
+            actions.push(RepositoryChange::Untag(stale));
         }
         let (wanted, filters) = mutability;
         let set = |filters: &[Wildcard]| filters.iter().cloned().collect::<BTreeSet<_>>();
@@ -269,44 +269,44 @@ pub fn plan(
         if description.mutability != Some(wanted)
             || set(&description.exclusion_filters) != set(&filters)
         {
-            actions.push(Action::SetMutability((wanted, filters)));
+            actions.push(RepositoryChange::SetMutability((wanted, filters)));
         }
         if description.scan_on_push != desired.scan_on_push {
-            actions.push(Action::SetScanOnPush(desired.scan_on_push));
+            actions.push(RepositoryChange::SetScanOnPush(desired.scan_on_push));
         }
     } else {
         let mut tags = desired.tags.clone();
         tags.insert(OWNER_TAG.to_owned(), desired.owner.clone());
         let (scan_on_push, encryption) = (desired.scan_on_push, desired.encryption.clone());
-        actions.push(Action::Create { mutability, scan_on_push, encryption, tags });
+        actions.push(RepositoryChange::Create { mutability, scan_on_push, encryption, tags });
     }
 
     let policy = observed.and_then(|observed| observed.policy.as_deref());
     match pull::change(policy, &desired.pull_principals, &desired.partition)? {
         pull::Change::None => {}
-        pull::Change::Set(text) => actions.push(Action::SetPolicy(text)),
-        pull::Change::Delete => actions.push(Action::DeletePolicy),
+        pull::Change::Set(text) => actions.push(RepositoryChange::SetPolicy(text)),
+        pull::Change::Delete => actions.push(RepositoryChange::DeletePolicy),
     }
     // Last, since it is the one that lets images go.
-    if lifecycle == Lifecycle::Put {
-        actions.push(Action::PutLifecycle(desired.lifecycle.clone()));
+    if lifecycle == LifecycleDecision::Put {
+        actions.push(RepositoryChange::PutLifecycle(desired.lifecycle.clone()));
     }
-    Ok(Plan { actions })
+    Ok(ChangePlan { actions })
 }
 
 /// Whether a repository goes, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Removal {
+pub struct RepositoryRemoval {
     /// What is to be done, if anything.
-    pub action: Option<Action>,
+    pub action: Option<RepositoryChange>,
     reason: &'static str,
 }
 
 /// What becomes of a repository whose resource goes. Only what `owner` made is removed, and
 /// images only when told to.
 #[must_use]
-pub fn removal(standing: Option<&Standing>, owner: &str, with_images: bool) -> Removal {
-    let kept = |reason| Removal { action: None, reason };
+pub fn removal(standing: Option<&OwnershipState>, owner: &str, with_images: bool) -> RepositoryRemoval {
+    let kept = |reason| RepositoryRemoval { action: None, reason };
     let Some(standing) = standing else { return kept("gone already") };
     if !standing.owned_by(owner) {
         return kept("kept, since this resource did not make it");
@@ -315,25 +315,25 @@ pub fn removal(standing: Option<&Standing>, owner: &str, with_images: bool) -> R
         return kept("kept, since another resource adopted it");
     }
     match (standing.empty, with_images) {
-        (true, _) => Removal {
-            action: Some(Action::Delete { with_images: false }),
+        (true, _) => RepositoryRemoval {
+            action: Some(RepositoryChange::Delete { with_images: false }),
             reason: "removed, since it is empty",
         },
-        (false, true) => Removal {
-            action: Some(Action::Delete { with_images: true }),
+        (false, true) => RepositoryRemoval {
+            action: Some(RepositoryChange::Delete { with_images: true }),
             reason: "removed with its images, as OnDelete says",
         },
         (false, false) => kept("kept, since it has images"),
     }
 }
 
-impl fmt::Display for Removal {
+impl fmt::Display for RepositoryRemoval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.reason)
     }
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for RepositoryChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Create {
@@ -404,8 +404,8 @@ mod tests {
     }
 
     /// The repository that `desired` describes.
-    fn observed(desired: &Desired) -> Observed {
-        Observed {
+    fn observed(desired: &Desired) -> ObservedRepository {
+        ObservedRepository {
             description: RepositoryDescription {
                 arn: "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure".to_owned(),
                 uri: "123456789012.dkr.ecr.us-east-1.amazonaws.com/infrastructure".to_owned(),
@@ -415,7 +415,7 @@ mod tests {
                 scan_on_push: true,
                 encryption: Encryption { kind: EncryptionType::Aes256, key: None },
             },
-            standing: Standing {
+            standing: OwnershipState {
                 tags: [(OWNER_TAG.to_owned(), OWNER.to_owned())].into(),
                 empty: false,
             },
@@ -424,7 +424,7 @@ mod tests {
         }
     }
 
-    fn check(desired: &Desired, observed: Option<&Observed>, expected: &Expect) {
+    fn check(desired: &Desired, observed: Option<&ObservedRepository>, expected: &Expect) {
         let lifecycle = lifecycle(desired, observed);
         let plan = plan(desired, &Previous::default(), observed, lifecycle).unwrap();
         expected.assert_eq(&format!("lifecycle: {lifecycle:?}\n{plan}"));
@@ -502,7 +502,7 @@ mod tests {
             if adopted {
                 tags.insert(ADOPTED_TAG.to_owned(), "somebody else".to_owned());
             }
-            let removal = removal(Some(&Standing { tags, empty }), owner, with_images);
+            let removal = removal(Some(&OwnershipState { tags, empty }), owner, with_images);
             let action = removal.action.as_ref().map(ToString::to_string);
             lines += &format!("{removal}: {}\n", action.as_deref().unwrap_or("-"));
         }

@@ -3,7 +3,7 @@
 use expect_test::expect;
 use local_aws::Fault;
 use serde_json::{Value, json};
-use warden_aws::ledger::{Passing, Recalled};
+use warden_aws::ledger::{CleanScanOutcome, HistoryClaim};
 use warden_core::findings::{Finding, Found, Known, Level, Memory, Scanned, Version};
 use warden_core::image::Component;
 
@@ -35,7 +35,7 @@ async fn remember(function: &Function, tag: &str, version: &str, memory: &Memory
     let (ledger, digest) = (&function.context.ledger, version.parse().unwrap());
     let of = Some(&component);
     let recalled = ledger.recall(&repository, of, &digest, "scan", time(NOW)).await.unwrap();
-    assert!(matches!(recalled, Recalled::Ours(_)));
+    assert!(matches!(recalled, HistoryClaim::Ours(_)));
     ledger.remember(&repository, of, &digest, "scan", Some(memory)).await.unwrap();
 }
 
@@ -74,7 +74,7 @@ async fn each_component_has_a_line_with_what_is_there_after_the_run_and_what_is_
     let clean = version_of("c-v1.0.0", &c, Known::default());
     let repository = DEPLOYMENTS.parse().unwrap();
     let passed = function.context.ledger.pass(&repository, &scanned, &clean, time(NOW)).await;
-    assert_eq!(passed.unwrap(), Passing::Noted);
+    assert_eq!(passed.unwrap(), CleanScanOutcome::Noted);
 
     assert_eq!(function.sweep().await["removed"], 1);
     let mut lines = local_aws::log::lines("component.name");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::sleep;
 use warden_alerts::About;
-use warden_aws::ledger::Note;
+use warden_aws::ledger::IndexMembership;
 use warden_core::graph::Part;
 use warden_core::image::{Component, Digest, Tag};
 
@@ -83,7 +83,7 @@ impl Invocation<'_> {
                 return Ok(Some(version));
             }
         }
-        let Some(Note { index, tag, pushed, images, part }) = note else { return Ok(None) };
+        let Some(IndexMembership { index, tag, pushed, images, part }) = note else { return Ok(None) };
         let tags: Vec<Tag> = tag.into_iter().collect();
         let (tag, component) = self.named(&tags);
         let pushed = Some(pushed);
