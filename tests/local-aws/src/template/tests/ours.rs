@@ -36,15 +36,15 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
         FunctionErrorsAlarm AWS::CloudWatch::Alarm
         FunctionThrottlesAlarm AWS::CloudWatch::Alarm
         Dashboard AWS::CloudWatch::Dashboard
+        KeepOrRemoveReasonsQuery AWS::Logs::QueryDefinition
+        OpenFindingsQuery AWS::Logs::QueryDefinition
         PullTimeExclusion Custom::EcrPullTimeExclusion
         PushPullPolicy Custom::EcrPushPullPolicy
-        TagViolationsQuery AWS::Logs::QueryDefinition
         SweepScheduleRole AWS::IAM::Role
         SweepDeploymentsSchedule AWS::Scheduler::Schedule
         SweepInfrastructureSchedule AWS::Scheduler::Schedule
+        TagViolationsQuery AWS::Logs::QueryDefinition
         UndeliveredEventsPolicy AWS::SQS::QueuePolicy
-        OpenFindingsQuery AWS::Logs::QueryDefinition
-        KeepOrRemoveReasonsQuery AWS::Logs::QueryDefinition
     "#]]
     .assert_eq(&types.concat());
     let early = stack.properties("PushPullPolicy").unwrap_err();
