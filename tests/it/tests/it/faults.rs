@@ -268,17 +268,17 @@ async fn run(function: Function, floor: usize) {
 
 #[tokio::test(start_paused = true)]
 async fn image_push_ends_as_if_nothing_had_gone_wrong() {
-    run(Function::ImagePush, 60).await;
+    run(Function::ImagePush, 72).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn scan_complete_ends_as_if_nothing_had_gone_wrong() {
-    run(Function::ScanComplete, 60).await;
+    run(Function::ScanComplete, 54).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn image_sweep_ends_as_if_nothing_had_gone_wrong() {
-    run(Function::ImageSweep, 90).await;
+    run(Function::ImageSweep, 108).await;
 }
 
 #[tokio::test(start_paused = true)]
