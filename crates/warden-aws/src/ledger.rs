@@ -49,7 +49,9 @@ const OPEN_REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 const TAKE: &str = "SET holder = :holder, lease = :lease, expires = :expires";
 
 pub use runs::RunLease;
-pub use scans::{CollectedEvents, CollectionClaim, FindingEvent, IndexMembership, CleanScanOutcome, HistoryClaim};
+pub use scans::{
+    CleanScanOutcome, CollectedEvents, CollectionClaim, FindingEvent, HistoryClaim, IndexMembership,
+};
 
 /// Something that is told once.
 #[derive(Clone, Copy, Debug)]

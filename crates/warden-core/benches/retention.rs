@@ -53,7 +53,7 @@ fn main() {
     let (mut planning, mut counting) = (std::time::Duration::ZERO, std::time::Duration::ZERO);
     for _ in 0..TIMES {
         let started = Instant::now();
-        let graph = Graph::of(&inventory).unwrap();
+        let graph = Graph::build(&inventory).unwrap();
         let plan = plan(&policy, &inventory, graph, &Running::new(), now);
         let going = plan.removals.len();
         assert!((4_000..6_000).contains(&going), "{going}");

@@ -12,19 +12,19 @@ use serde_json::Value;
 
 use crate::arena::{Arena, ImageId};
 use crate::findings::plain;
-use crate::graph::Listed;
+use crate::graph::ImageRecord;
 use crate::image::{Digest, ImageStatus, Tag, Wildcard};
 use crate::lifecycle;
 use crate::policy::Policy;
-use crate::retention::{Fate, Plan};
-use crate::tagging::{Verdict, is_fine, judge_image};
+use crate::retention::{Decision, RetentionPlan};
+use crate::tagging::{TagVerdict, is_accepted_tag, judge_image};
 
 /// The most examples of one thing.
 const EXAMPLES: usize = 5;
 
 /// What ECR says of a repository beside its images.
 #[derive(Clone, Debug, Default)]
-pub struct Observed {
+pub struct RepositorySettings {
     /// `imageTagMutability`.
     pub mutability: String,
     /// The text of its lifecycle policy, if it has one.
@@ -40,7 +40,7 @@ pub struct Observed {
 
 keywords!(
     /// What should be otherwise.
-    Rule {
+    AuditRule {
         /// A setting is not what the policy says.
         Drift = "drift",
         /// A rule or a pattern is for nothing that there is.
@@ -60,26 +60,30 @@ keywords!(
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Deviation {
     /// What.
-    pub rule: Rule,
+    pub rule: AuditRule,
     /// A sentence.
     pub text: String,
 }
 
 /// Everything that should be otherwise.
 #[must_use]
-pub fn audit(plan: &Plan<'_>, observed: &Observed, now: DateTime<Utc>) -> Vec<Deviation> {
+pub fn audit(
+    plan: &RetentionPlan<'_>,
+    observed: &RepositorySettings,
+    now: DateTime<Utc>,
+) -> Vec<Deviation> {
     let mut found = Vec::new();
     let mut tell = |rule, text| found.push(Deviation { rule, text });
     let (policy, images) = (plan.policy, &plan.inventory.images);
     for text in drift(policy, observed) {
-        tell(Rule::Drift, text);
+        tell(AuditRule::Drift, text);
     }
     for text in dead(policy, observed, images) {
-        tell(Rule::Dead, text);
+        tell(AuditRule::Dead, text);
     }
     if observed.scan_on_push && observed.scan_frequency == "MANUAL" {
         tell(
-            Rule::Scanning,
+            AuditRule::Scanning,
             "ScanOnPush is true, and images of this repository are scanned by hand only, by the \
              scanning configuration of the registry or of the repository"
                 .to_owned(),
@@ -90,32 +94,32 @@ pub fn audit(plan: &Plan<'_>, observed: &Observed, now: DateTime<Utc>) -> Vec<De
         1 => "1 image was pushed lately and not scanned".to_owned(),
         _ => format!("{count} images were pushed lately and not scanned"),
     }) {
-        tell(Rule::Unscanned, text);
+        tell(AuditRule::Unscanned, text);
     }
     let today = now.date_naive();
     let bad = bad_tags(plan, now);
     let judged =
         bad.iter().filter_map(|(tag, digest)| match judge_image(policy, digest, tag, today) {
-            Verdict::Violation(violation) => Some(format!("{tag} {}", violation.reason)),
-            Verdict::Conforming(_) | Verdict::Exempt(_) => None,
+            TagVerdict::Violation(violation) => Some(format!("{tag} {}", violation.reason)),
+            TagVerdict::Conforming(_) | TagVerdict::Exempt(_) => None,
         });
     if let Some(text) = examples(bad.len(), judged, |count| match count {
         1 => "1 tag breaks the rules".to_owned(),
         _ => format!("{count} tags break the rules"),
     }) {
-        tell(Rule::Tags, text);
+        tell(AuditRule::Tags, text);
     }
     let torn = torn(plan);
     if let Some(text) = examples(torn.len(), torn.iter().cloned(), |count| match count {
         1 => "1 image is kept whose part is in the archive".to_owned(),
         _ => format!("{count} images are kept whose parts are in the archive"),
     }) {
-        tell(Rule::Torn, text);
+        tell(AuditRule::Torn, text);
     }
     found
 }
 
-fn drift(policy: &Policy, observed: &Observed) -> Vec<String> {
+fn drift(policy: &Policy, observed: &RepositorySettings) -> Vec<String> {
     let mut found = Vec::new();
     let should = policy.image_tag_mutability.to_string();
     if observed.mutability != should {
@@ -133,7 +137,11 @@ fn drift(policy: &Policy, observed: &Observed) -> Vec<String> {
 
 /// What was meant for something that is not there: patterns of protected tags, and those rules
 /// of ECR that name tags. That nothing is untagged or archived just now is as it should be.
-fn dead(policy: &Policy, observed: &Observed, images: &Arena<ImageId, Listed>) -> Vec<String> {
+fn dead(
+    policy: &Policy,
+    observed: &RepositorySettings,
+    images: &Arena<ImageId, ImageRecord>,
+) -> Vec<String> {
     let mut found = Vec::new();
     if images.is_empty() {
         return found;
@@ -174,7 +182,7 @@ fn dead(policy: &Policy, observed: &Observed, images: &Arena<ImageId, Listed>) -
 }
 
 /// Of what stays. What was pushed just now `image-push` is at work on.
-fn bad_tags<'a>(plan: &Plan<'a>, now: DateTime<Utc>) -> BTreeMap<&'a Tag, &'a Digest> {
+fn bad_tags<'a>(plan: &RetentionPlan<'a>, now: DateTime<Utc>) -> BTreeMap<&'a Tag, &'a Digest> {
     let lately = now - Duration::hours(1);
     let (today, images) = (now.date_naive(), &plan.inventory.images);
     let stays = images.enumerate().filter(|(id, image)| {
@@ -182,14 +190,15 @@ fn bad_tags<'a>(plan: &Plan<'a>, now: DateTime<Utc>) -> BTreeMap<&'a Tag, &'a Di
         is_there && image.pushed_at.is_some_and(|at| at < lately)
     });
     let tags = stays.flat_map(|(_, image)| image.tags.iter().map(|tag| (tag, &image.digest)));
-    tags.filter(|(tag, digest)| !is_fine(plan.policy, digest, tag, today)).collect()
+    tags.filter(|(tag, digest)| !is_accepted_tag(plan.policy, digest, tag, today)).collect()
 }
 
 /// A run that was cut off archived a part of an image that was protected since; or a person did.
-fn torn(plan: &Plan<'_>) -> BTreeSet<String> {
+fn torn(plan: &RetentionPlan<'_>) -> BTreeSet<String> {
     let is_archived = |image: &ImageId| plan.image(*image).status == ImageStatus::Archived;
     let torn = plan.units.iter().filter_map(|decided| {
-        let is_there = !is_archived(&decided.unit.root) && matches!(decided.fate, Fate::Keep(..));
+        let is_there =
+            !is_archived(&decided.unit.root) && matches!(decided.decision, Decision::Keep(..));
         let part = decided.unit.parts.iter().find(|part| is_there && is_archived(part))?;
         let root = plan.image(decided.unit.root);
         Some(format!("{} without {}", name(root), plan.image(*part).digest))
@@ -197,7 +206,7 @@ fn torn(plan: &Plan<'_>) -> BTreeSet<String> {
     torn.collect()
 }
 
-fn name(image: &Listed) -> String {
+fn name(image: &ImageRecord) -> String {
     image.tags.first().map_or_else(|| image.digest.to_string(), |tag| tag.to_string())
 }
 
@@ -221,16 +230,16 @@ mod tests {
     use crate::graph::Graph;
     use crate::policy::tests::{GUIDE, policy};
     use crate::retention::tests::{image_id, inventory, now};
-    use crate::retention::{Running, plan};
+    use crate::retention::{RunningImages, plan_retention};
 
     fn check(
         changes: &[(&str, Value)],
-        observed: Option<Observed>,
+        observed: Option<RepositorySettings>,
         images: &[(&str, &str)],
         expected: &Expect,
     ) {
         let policy = policy(GUIDE, changes);
-        let as_deployed = Observed {
+        let as_deployed = RepositorySettings {
             mutability: "IMMUTABLE".to_owned(),
             lifecycle: Some(lifecycle::document(&policy)),
             scan_on_push: true,
@@ -238,8 +247,13 @@ mod tests {
             unscanned: vec![],
         };
         let inventory = inventory(images);
-        let plan =
-            plan(&policy, &inventory, Graph::of(&inventory).unwrap(), &Running::new(), now());
+        let plan = plan_retention(
+            &policy,
+            &inventory,
+            Graph::build(&inventory).unwrap(),
+            &RunningImages::new(),
+            now(),
+        );
         let found = audit(&plan, &observed.unwrap_or(as_deployed), now());
         let line = |it: &Deviation| format!("{}: {}\n", it.rule, it.text);
         expected.assert_eq(&found.iter().map(line).collect::<String>());
@@ -278,7 +292,7 @@ mod tests {
                 "tagStatus": "tagged", "tagPatternList": ["*-v1*"],
                 "countType": "imageCountMoreThan", "countNumber": 1}, "action": {"type": "expire"}},
         ]});
-        let observed = Observed {
+        let observed = RepositorySettings {
             mutability: "MUTABLE".to_owned(),
             lifecycle: Some(list.to_string()),
             scan_on_push: true,
@@ -299,7 +313,10 @@ mod tests {
         );
         check(
             &[],
-            Some(Observed { mutability: "IMMUTABLE".to_owned(), ..Observed::default() }),
+            Some(RepositorySettings {
+                mutability: "IMMUTABLE".to_owned(),
+                ..RepositorySettings::default()
+            }),
             &[],
             &expect![[r#"
                 drift: the lifecycle policy is gone
@@ -385,8 +402,8 @@ mod tests {
             let ago = Duration::hours(hours) + Duration::minutes(minutes);
             let image = image_id(&inventory, "one");
             inventory.images[image].pushed_at = Some(now() - ago);
-            let graph = Graph::of(&inventory).unwrap();
-            let plan = plan(&policy, &inventory, graph, &Running::new(), now());
+            let graph = Graph::build(&inventory).unwrap();
+            let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());
             bad_tags(&plan, now()).len()
         };
         assert_eq!([hours(0, 59), hours(1, 0), hours(1, 1)], [0, 0, 1]);
@@ -413,7 +430,7 @@ mod tests {
 
     #[test]
     fn what_was_not_scanned_is_counted_and_a_registry_that_scans_by_hand_is_told() {
-        let observed = |scan_on_push, frequency: &str, unscanned| Observed {
+        let observed = |scan_on_push, frequency: &str, unscanned| RepositorySettings {
             mutability: "IMMUTABLE".to_owned(),
             lifecycle: Some(lifecycle::document(&policy(GUIDE, &[]))),
             scan_on_push,
@@ -436,12 +453,12 @@ mod tests {
 
     #[test]
     fn a_rule_of_prefixes_and_patterns_is_for_what_has_both() {
-        let observed = |selection: Value| Observed {
+        let observed = |selection: Value| RepositorySettings {
             mutability: "IMMUTABLE".to_owned(),
             lifecycle: Some(
                 json!({"rules": [{"rulePriority": 7, "selection": selection}]}).to_string(),
             ),
-            ..Observed::default()
+            ..RepositorySettings::default()
         };
         let images = [("a", "a-v1.0.0 b-v2.0.0"), ("b", "c-v1.0.0")];
         let mut lines = BTreeSet::new();
@@ -457,11 +474,15 @@ mod tests {
         ] {
             let policy = policy(GUIDE, &[]);
             let inventory = inventory(&images);
-            let graph = Graph::of(&inventory).unwrap();
-            let plan = plan(&policy, &inventory, graph, &Running::new(), now());
+            let graph = Graph::build(&inventory).unwrap();
+            let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());
             let found = audit(&plan, &observed(selection.clone()), now());
-            let rules: Vec<Rule> = found.iter().map(|deviation| deviation.rule).collect();
-            let expected = if is_dead { &[Rule::Drift, Rule::Dead][..] } else { &[Rule::Drift] };
+            let rules: Vec<AuditRule> = found.iter().map(|deviation| deviation.rule).collect();
+            let expected = if is_dead {
+                &[AuditRule::Drift, AuditRule::Dead][..]
+            } else {
+                &[AuditRule::Drift]
+            };
             assert_eq!(rules, expected, "{selection}");
             lines.extend(found.iter().map(|it| format!("{}: {}\n", it.rule, it.text)));
         }

@@ -14,11 +14,11 @@ use chrono::NaiveDate;
 use crate::image::{Image, ImageStatus, Tag};
 use crate::policy::{Policy, TagEnforcement};
 use crate::quarantine::{Quarantine, quarantine_tag};
-use crate::tagging::{Verdict, judge_image};
+use crate::tagging::{TagVerdict, judge_image};
 
 keywords!(
     /// What became of a tag that breaks the rules, or of its image.
-    Action {
+    EnforcementOutcome {
         /// It is only told.
         Reported = "reported",
         /// The tag is gone, the image has others.
@@ -32,7 +32,7 @@ keywords!(
 
 /// One change of the repository; each is one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum EnforcementStep {
     /// The image gets this tag.
     Add(Tag),
     /// This tag is taken away.
@@ -45,32 +45,32 @@ pub enum Step {
 
 /// What is to be done about one tag of one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct EnforcementPlan {
     /// What is told.
-    pub action: Action,
+    pub action: EnforcementOutcome,
     /// What is left to be done, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<EnforcementStep>,
     /// The quarantine tag of what is quarantined.
     pub quarantine_tag: Option<Tag>,
     /// Why it is only reported, where the policy says more.
     pub because: Option<&'static str>,
     /// Whether the tag is there. Where it is gone there is nothing to do, and something to
     /// tell only if it was an attempt of ours, cut off, that took it away.
-    pub stands: bool,
+    pub tag_is_present: bool,
 }
 
-impl Plan {
+impl EnforcementPlan {
     /// The plan to tell, and to do nothing.
     #[must_use]
     pub fn report(because: Option<&'static str>) -> Self {
-        Self { because, ..Self::of(Action::Reported, vec![]) }
+        Self { because, ..Self::of(EnforcementOutcome::Reported, vec![]) }
     }
 
     /// The plan for an image that is gone.
     #[must_use]
     pub fn gone() -> Self {
         let because = "the image is gone by now; who deleted it is in CloudTrail";
-        Self { stands: false, ..Self::report(Some(because)) }
+        Self { tag_is_present: false, ..Self::report(Some(because)) }
     }
 
     /// What is told, in a word or two: the same again is no news.
@@ -86,38 +86,40 @@ impl Plan {
     /// Whether the image is brought back from the archive.
     #[must_use]
     pub fn restores(&self) -> bool {
-        self.steps.contains(&Step::Restore)
+        self.steps.contains(&EnforcementStep::Restore)
     }
 
     /// Whether a step gives the image a tag, for which ECR asks for its manifest.
     #[must_use]
     pub fn needs_manifest(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Add(_)))
+        self.steps.iter().any(|step| matches!(step, EnforcementStep::Add(_)))
     }
 
-    fn of(action: Action, steps: Vec<Step>) -> Self {
-        Self { action, steps, quarantine_tag: None, because: None, stands: true }
+    fn of(action: EnforcementOutcome, steps: Vec<EnforcementStep>) -> Self {
+        Self { action, steps, quarantine_tag: None, because: None, tag_is_present: true }
     }
 }
 
 /// Decides what is done about `tag`, which breaks the rules of `policy`, on `image` as it is.
 /// `is_immutable` says whether the repository's tags are, all of them and now.
 #[must_use]
-pub fn plan(
+pub fn plan_enforcement(
     policy: &Policy,
     tag: &Tag,
     image: &Image,
     is_immutable: bool,
     today: NaiveDate,
-) -> Plan {
-    let stands = image.tags.contains(tag);
+) -> EnforcementPlan {
+    let tag_is_present = image.tags.contains(tag);
     let plan = match policy.governance.tags.enforcement {
-        TagEnforcement::Report => Plan::report(None),
-        TagEnforcement::Quarantine if stands => quarantine(policy, tag, image, is_immutable, today),
-        TagEnforcement::Quarantine => taken_away(policy, tag, image, today),
+        TagEnforcement::Report => EnforcementPlan::report(None),
+        TagEnforcement::Quarantine if tag_is_present => {
+            quarantine(policy, tag, image, is_immutable, today)
+        }
+        TagEnforcement::Quarantine => plan_for_missing_tag(policy, tag, image, today),
         TagEnforcement::Archive => archive(policy, image, today),
     };
-    if stands { plan } else { Plan { steps: vec![], stands, ..plan } }
+    if tag_is_present { plan } else { EnforcementPlan { steps: vec![], tag_is_present, ..plan } }
 }
 
 const ON_ITS_WAY_BACK: &str = "the image is on its way back from the archive";
@@ -128,34 +130,44 @@ fn quarantine(
     image: &Image,
     is_immutable: bool,
     today: NaiveDate,
-) -> Plan {
+) -> EnforcementPlan {
     match image.status {
         ImageStatus::Active => {}
         ImageStatus::Archived => {
-            return Plan::report(Some("the image is in the archive, where it cannot be pulled"));
+            return EnforcementPlan::report(Some(
+                "the image is in the archive, where it cannot be pulled",
+            ));
         }
-        ImageStatus::Activating => return Plan::report(Some(ON_ITS_WAY_BACK)),
+        ImageStatus::Activating => return EnforcementPlan::report(Some(ON_ITS_WAY_BACK)),
     }
     if !is_immutable {
         // It could be another image's by the time it is taken away.
-        return Plan::report(Some("the repository's tags are not immutable any more"));
+        return EnforcementPlan::report(Some("the repository's tags are not immutable any more"));
     }
-    let remove = Step::Remove(tag.clone());
+    let remove = EnforcementStep::Remove(tag.clone());
     if has_conforming_tag(policy, image, today) {
-        return Plan::of(Action::Untagged, vec![remove]);
+        return EnforcementPlan::of(EnforcementOutcome::Untagged, vec![remove]);
     }
     // One of today even where there is an older one: its days count from now, and to put it
     // again is what makes sure of it.
     let ours = quarantine_tag(today, &image.digest, tag);
-    let steps = vec![Step::Add(ours.clone()), remove];
-    Plan { quarantine_tag: Some(ours), ..Plan::of(Action::Quarantined, steps) }
+    let steps = vec![EnforcementStep::Add(ours.clone()), remove];
+    EnforcementPlan {
+        quarantine_tag: Some(ours),
+        ..EnforcementPlan::of(EnforcementOutcome::Quarantined, steps)
+    }
 }
 
 /// What was done about a tag that is gone, as far as the image shows it.
-fn taken_away(policy: &Policy, tag: &Tag, image: &Image, today: NaiveDate) -> Plan {
+fn plan_for_missing_tag(
+    policy: &Policy,
+    tag: &Tag,
+    image: &Image,
+    today: NaiveDate,
+) -> EnforcementPlan {
     // As it would have been with this tag beside it: an older quarantine tag says nothing.
     if has_conforming_tag(policy, image, today) {
-        return Plan::of(Action::Untagged, vec![]);
+        return EnforcementPlan::of(EnforcementOutcome::Untagged, vec![]);
     }
     let since = |other: &Tag| {
         let quarantine = Quarantine::read(other)?;
@@ -164,45 +176,53 @@ fn taken_away(policy: &Policy, tag: &Tag, image: &Image, today: NaiveDate) -> Pl
     };
     let newest =
         image.tags.iter().filter(|other| since(other).is_some()).max_by_key(|it| since(it));
-    let action = if newest.is_some() { Action::Quarantined } else { Action::Untagged };
-    Plan { quarantine_tag: newest.cloned(), ..Plan::of(action, vec![]) }
+    let action = if newest.is_some() {
+        EnforcementOutcome::Quarantined
+    } else {
+        EnforcementOutcome::Untagged
+    };
+    EnforcementPlan { quarantine_tag: newest.cloned(), ..EnforcementPlan::of(action, vec![]) }
 }
 
-fn archive(policy: &Policy, image: &Image, today: NaiveDate) -> Plan {
+fn archive(policy: &Policy, image: &Image, today: NaiveDate) -> EnforcementPlan {
     if has_conforming_tag(policy, image, today) {
-        return Plan::report(Some("the image has a conforming tag too"));
+        return EnforcementPlan::report(Some("the image has a conforming tag too"));
     }
     match image.status {
-        ImageStatus::Active => Plan::of(Action::Archived, vec![Step::Archive]),
-        ImageStatus::Archived => Plan::of(Action::Archived, vec![]),
+        ImageStatus::Active => {
+            EnforcementPlan::of(EnforcementOutcome::Archived, vec![EnforcementStep::Archive])
+        }
+        ImageStatus::Archived => EnforcementPlan::of(EnforcementOutcome::Archived, vec![]),
         // ECR takes no other order meanwhile.
-        ImageStatus::Activating => Plan::report(Some(ON_ITS_WAY_BACK)),
+        ImageStatus::Activating => EnforcementPlan::report(Some(ON_ITS_WAY_BACK)),
     }
 }
 
 /// What is done about an image that we archived although it has a conforming tag, which it got
 /// between our look and the call; or just after it, which ECR brings an image back for.
 #[must_use]
-pub fn undo_archiving(policy: &Policy, image: &Image, today: NaiveDate) -> Option<Plan> {
+pub fn undo_archiving(policy: &Policy, image: &Image, today: NaiveDate) -> Option<EnforcementPlan> {
     let archives = policy.governance.tags.enforcement == TagEnforcement::Archive;
     if !archives || !has_conforming_tag(policy, image, today) {
         return None;
     }
     match image.status {
         ImageStatus::Active => None,
-        ImageStatus::Archived => Some(Plan { steps: vec![Step::Restore], ..Plan::report(None) }),
-        ImageStatus::Activating => Some(Plan::report(Some(ON_ITS_WAY_BACK))),
+        ImageStatus::Archived => Some(EnforcementPlan {
+            steps: vec![EnforcementStep::Restore],
+            ..EnforcementPlan::report(None)
+        }),
+        ImageStatus::Activating => Some(EnforcementPlan::report(Some(ON_ITS_WAY_BACK))),
     }
 }
 
 fn has_conforming_tag(policy: &Policy, image: &Image, today: NaiveDate) -> bool {
-    image
-        .tags
-        .iter()
-        .any(|tag| matches!(judge_image(policy, &image.digest, tag, today), Verdict::Conforming(_)))
+    image.tags.iter().any(|tag| {
+        matches!(judge_image(policy, &image.digest, tag, today), TagVerdict::Conforming(_))
+    })
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for EnforcementStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Add(tag) => write!(f, "tag the image {tag}"),
@@ -213,9 +233,9 @@ impl fmt::Display for Step {
     }
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for EnforcementPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.stands {
+        if !self.tag_is_present {
             return f.write_str("the tag is gone");
         }
         for step in &self.steps {
@@ -252,8 +272,13 @@ mod tests {
 
     fn check(policy: &Policy, tags: &[&str], expected: &Expect) {
         let tag = "litellm-1.80.5".parse().unwrap();
-        let plan =
-            plan(policy, &tag, &image(tags, ImageStatus::Active), true, TODAY.parse().unwrap());
+        let plan = plan_enforcement(
+            policy,
+            &tag,
+            &image(tags, ImageStatus::Active),
+            true,
+            TODAY.parse().unwrap(),
+        );
         expected.assert_eq(&format!("{}: {plan}", plan.action));
     }
 
@@ -352,7 +377,7 @@ mod tests {
         let outcome = |policy: &Policy, tags: &[&str], is_immutable| {
             let (tag, today) = ("latest".parse().unwrap(), TODAY.parse().unwrap());
             let image = image(tags, ImageStatus::Active);
-            plan(policy, &tag, &image, is_immutable, today).outcome()
+            plan_enforcement(policy, &tag, &image, is_immutable, today).outcome()
         };
         let quarantines = policy(GUIDE, &[]);
         expect!["quarantined"].assert_eq(&outcome(&quarantines, &["latest"], true));
@@ -365,8 +390,8 @@ mod tests {
         let archived = image(&["litellm-v1.80.5"], ImageStatus::Archived);
         let back = undo_archiving(&archiving(), &archived, TODAY.parse().unwrap()).unwrap();
         expect!["brought back"].assert_eq(&back.outcome());
-        let gone = Plan::gone();
-        assert_eq!((gone.stands, gone.steps.len(), gone.restores()), (false, 0, false));
+        let gone = EnforcementPlan::gone();
+        assert_eq!((gone.tag_is_present, gone.steps.len(), gone.restores()), (false, 0, false));
         expect!["reported: the image is gone by now; who deleted it is in CloudTrail"]
             .assert_eq(&gone.outcome());
     }
@@ -387,7 +412,8 @@ mod tests {
         let (policy, tag) = (policy(GUIDE, &[]), "litellm-1.80.5".parse().unwrap());
         let plan = |status, is_immutable| {
             let image = image(&["litellm-1.80.5"], status);
-            plan(&policy, &tag, &image, is_immutable, TODAY.parse().unwrap()).to_string()
+            plan_enforcement(&policy, &tag, &image, is_immutable, TODAY.parse().unwrap())
+                .to_string()
         };
         expect!["tell it; the repository's tags are not immutable any more"]
             .assert_eq(&plan(ImageStatus::Active, false));
@@ -409,8 +435,8 @@ mod tests {
         );
         let tag = "litellm-1.80.5".parse().unwrap();
         let archived = image(&["litellm-1.80.5"], ImageStatus::Archived);
-        let plan = plan(&archiving(), &tag, &archived, true, TODAY.parse().unwrap());
-        assert_eq!((plan.action, plan.steps.len()), (Action::Archived, 0));
+        let plan = plan_enforcement(&archiving(), &tag, &archived, true, TODAY.parse().unwrap());
+        assert_eq!((plan.action, plan.steps.len()), (EnforcementOutcome::Archived, 0));
     }
 
     #[test]
@@ -420,7 +446,7 @@ mod tests {
             undo_archiving(policy, &image(tags, ImageStatus::Archived), today)
         };
         let plan = undo(&archiving(), &["latest", "litellm-v1.80.5"]).unwrap();
-        assert_eq!(plan.steps, [Step::Restore]);
+        assert_eq!(plan.steps, [EnforcementStep::Restore]);
         expect!["bring the image back from the archive; tell it"].assert_eq(&plan.to_string());
         assert_eq!(undo(&archiving(), &["latest"]), None);
         assert_eq!(undo(&policy(GUIDE, &[]), &["latest", "litellm-v1.80.5"]), None);
@@ -431,20 +457,20 @@ mod tests {
             .assert_eq(&plan.to_string());
         let activating = image(&["latest"], ImageStatus::Activating);
         let plan = plan_of(&archiving(), &activating);
-        assert_eq!((plan.action, plan.steps.len()), (Action::Reported, 0));
+        assert_eq!((plan.action, plan.steps.len()), (EnforcementOutcome::Reported, 0));
     }
 
-    fn plan_of(policy: &Policy, image: &Image) -> Plan {
-        plan(policy, &"latest".parse().unwrap(), image, true, TODAY.parse().unwrap())
+    fn plan_of(policy: &Policy, image: &Image) -> EnforcementPlan {
+        plan_enforcement(policy, &"latest".parse().unwrap(), image, true, TODAY.parse().unwrap())
     }
 
     /// What an image's tags are after a step.
-    fn after(mut image: Image, step: &Step) -> Image {
+    fn after(mut image: Image, step: &EnforcementStep) -> Image {
         match step {
-            Step::Add(tag) => image.tags.push(tag.clone()),
-            Step::Remove(tag) => image.tags.retain(|other| other != tag),
-            Step::Archive => image.status = ImageStatus::Archived,
-            Step::Restore => image.status = ImageStatus::Activating,
+            EnforcementStep::Add(tag) => image.tags.push(tag.clone()),
+            EnforcementStep::Remove(tag) => image.tags.retain(|other| other != tag),
+            EnforcementStep::Archive => image.status = ImageStatus::Archived,
+            EnforcementStep::Restore => image.status = ImageStatus::Activating,
         }
         image
     }
@@ -471,15 +497,15 @@ mod tests {
             let policy = if archives { archiving() } else { policy(GUIDE, &[]) };
             let (tag, today) = ("litellm-1.80.5".parse().unwrap(), TODAY.parse().unwrap());
             let mut found = image(&tags, ImageStatus::Active);
-            let decided = plan(&policy, &tag, &found, is_immutable, today);
+            let decided = plan_enforcement(&policy, &tag, &found, is_immutable, today);
             for step in &decided.steps {
-                prop_assert!(matches!(step, Step::Add(_) | Step::Archive) || *step == Step::Remove(tag.clone()));
+                prop_assert!(matches!(step, EnforcementStep::Add(_) | EnforcementStep::Archive) || *step == EnforcementStep::Remove(tag.clone()));
                 found = after(found, step);
                 prop_assert!(!found.tags.is_empty());
             }
             prop_assert!(others.iter().all(|other| found.tags.iter().any(|tag| tag.as_str() == *other)));
             prop_assert!(archives || is_immutable || decided.steps.is_empty());
-            let again = plan(&policy, &tag, &found, is_immutable, today);
+            let again = plan_enforcement(&policy, &tag, &found, is_immutable, today);
             prop_assert_eq!(&again.steps, &vec![]);
             // What is told if this one is cut off before it tells is what this one tells.
             prop_assert_eq!(again.action, decided.action);

@@ -16,9 +16,12 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use memory::{Known, Memory, Told, Version};
-pub use open::{Open, Standing};
-pub use report::{Accepted, Counted, Found, Report, Scanned, Verdict, report};
+pub use memory::{PublishedFindings, ScanHistory, SeverityById, Version};
+pub use open::{OpenFindings, OpenFindingsStatus};
+pub use report::{
+    AcceptedFinding, FindingsReport, ReportedFinding, ScanContents, ScanVerdict, Scanned,
+    compare_scan,
+};
 
 use crate::policy::Severity;
 
@@ -226,7 +229,7 @@ impl Package {
 
 /// Each vulnerability once, by its ID: basic scanning tells one for each package that has it.
 #[must_use]
-pub fn merged(findings: impl IntoIterator<Item = Finding>) -> Vec<Finding> {
+pub fn merge_findings(findings: impl IntoIterator<Item = Finding>) -> Vec<Finding> {
     let mut by_id: BTreeMap<String, Finding> = BTreeMap::new();
     for finding in findings {
         match by_id.get_mut(&finding.id) {

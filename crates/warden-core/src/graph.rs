@@ -22,7 +22,7 @@ pub fn is_index(media_type: &str) -> bool {
 
 /// The kind of a part of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum IndexChildKind {
     /// The image for one platform.
     Image,
     /// An attestation of one of those images. Its manifest looks like that of an image
@@ -33,7 +33,7 @@ pub enum Part {
 /// Reads the parts of an index from its manifest, each once
 /// (<https://github.com/opencontainers/image-spec/blob/main/image-index.md>). An error where the
 /// manifest is not that of an index, or a digest is invalid.
-pub fn children(manifest: &str) -> Result<BTreeMap<Digest, Part>, InvalidIndex> {
+pub fn children(manifest: &str) -> Result<BTreeMap<Digest, IndexChildKind>, InvalidIndex> {
     #[derive(Deserialize)]
     struct Index {
         manifests: Vec<Descriptor>,
@@ -49,8 +49,8 @@ pub fn children(manifest: &str) -> Result<BTreeMap<Digest, Part>, InvalidIndex> 
     let part = |Descriptor { digest, annotations }: Descriptor| {
         let kind = annotations.get("vnd.docker.reference.type").map(String::as_str);
         let part = match kind {
-            Some("attestation-manifest") => Part::Attestation,
-            _ => Part::Image,
+            Some("attestation-manifest") => IndexChildKind::Attestation,
+            _ => IndexChildKind::Image,
         };
         let parsed = digest.parse().map(|digest| (digest, part));
         parsed.map_err(|error| InvalidIndex(format!("{error}, got {digest:?}")))
@@ -65,14 +65,14 @@ pub struct InvalidIndex(String);
 
 /// An image in the list of all images of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct ImageRecord {
     /// The digest of its manifest.
     pub digest: Digest,
     /// The tags that point at it.
     pub tags: Vec<Tag>,
     /// Whether it has a tag that is invalid by the OCI specification, which `tags` then lacks, or
     /// a subject whose digest is of an unknown algorithm. Such an image is always kept.
-    pub is_odd: bool,
+    pub has_unparsed_reference: bool,
     /// Whether it is active, archived, or on its way back from the archive.
     pub status: ImageStatus,
     /// When its manifest was first pushed.
@@ -91,7 +91,7 @@ pub struct Listed {
     pub subject: Option<Digest>,
 }
 
-impl Listed {
+impl ImageRecord {
     /// The images of which it is a signature or an attestation. Its manifest names one. Its tags
     /// count only where it has no other tags, because anybody can give an image such a tag.
     pub fn subjects(&self) -> impl Iterator<Item = Digest> {
@@ -106,7 +106,7 @@ impl Listed {
         let new = other.tags.iter().filter(|tag| !self.tags.contains(tag)).cloned();
         let new: Vec<Tag> = new.collect();
         self.tags.extend(new);
-        self.is_odd |= other.is_odd;
+        self.has_unparsed_reference |= other.has_unparsed_reference;
         self.pushed_at = self.pushed_at.zip(other.pushed_at).map(|(one, two)| one.max(two));
         self.pulled_at = self.pulled_at.max(other.pulled_at);
         self.restored_at = self.restored_at.max(other.restored_at);
@@ -119,12 +119,13 @@ impl Listed {
     /// archived where `may_be_archived`: when ECR archives an image, it archives the referrers
     /// too.
     #[must_use]
-    pub fn is_as(&self, before: &Self, may_be_archived: bool) -> bool {
+    pub fn is_unchanged_since(&self, before: &Self, may_be_archived: bool) -> bool {
         let tags = |of: &Self| of.tags.iter().cloned().collect::<HashSet<Tag>>();
         let times = |of: &Self| (of.pushed_at, of.pulled_at, of.restored_at);
         let is_there =
             self.status == before.status || may_be_archived && self.status == ImageStatus::Archived;
-        let is_called_so = self.is_odd == before.is_odd && tags(self) == tags(before);
+        let is_called_so = self.has_unparsed_reference == before.has_unparsed_reference
+            && tags(self) == tags(before);
         is_there && is_called_so && times(self) == times(before)
     }
 
@@ -149,7 +150,7 @@ impl Listed {
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     /// Each image of the repository, once.
-    pub images: Arena<ImageId, Listed>,
+    pub images: Arena<ImageId, ImageRecord>,
     /// The parts of each index that is not archived. ECR returns no manifest of an archived one.
     pub indexes: HashMap<Digest, Vec<Digest>>,
     /// Subjects that ECR reported as not found. A subject that `images` lacks may still exist,
@@ -168,9 +169,11 @@ impl Inventory {
     /// they still exist.
     #[must_use]
     pub fn missing_subjects(&self) -> HashSet<Digest> {
-        let is_orphan = |image: &&Listed| image.own_tags().next().is_none() && !image.is_odd;
+        let is_orphan = |image: &&ImageRecord| {
+            image.own_tags().next().is_none() && !image.has_unparsed_reference
+        };
         let mut missing: HashSet<Digest> =
-            self.images.iter().filter(is_orphan).flat_map(Listed::subjects).collect();
+            self.images.iter().filter(is_orphan).flat_map(ImageRecord::subjects).collect();
         if !missing.is_empty() {
             self.images.iter().for_each(|image| {
                 missing.remove(&image.digest);
@@ -217,7 +220,7 @@ pub struct Graph {
 impl Graph {
     /// Finds the units. An error where the parts of an index are not known: without the parts,
     /// its images would look as if no image needed them.
-    pub fn of(inventory: &Inventory) -> Result<Self, UnknownParts> {
+    pub fn build(inventory: &Inventory) -> Result<Self, UnknownParts> {
         let images = &inventory.images;
         let id_of: HashMap<&Digest, ImageId> =
             images.enumerate().map(|(id, image)| (&image.digest, id)).collect();
@@ -351,7 +354,10 @@ mod tests {
         let found: Vec<_> = found.iter().map(|(digest, part)| (digest.as_str(), *part)).collect();
         assert_eq!(
             found,
-            [(digests[0].as_str(), Part::Image), (digests[1].as_str(), Part::Attestation)]
+            [
+                (digests[0].as_str(), IndexChildKind::Image),
+                (digests[1].as_str(), IndexChildKind::Attestation)
+            ]
         );
 
         for wrong in ["", "[]", r#"{"manifests": [{}]}"#, r#"{"layers": []}"#] {
@@ -408,7 +414,7 @@ mod tests {
             ("right", ", needs shared"),
             ("shared", ""),
         ]);
-        let units: Vec<Unit> = Graph::of(&inventory).unwrap().units.into_iter().collect();
+        let units: Vec<Unit> = Graph::build(&inventory).unwrap().units.into_iter().collect();
         let [top, left, right, shared] =
             ["top", "left", "right", "shared"].map(|name| image_id(&inventory, name));
         let parts = vec![right, left, shared];
@@ -423,7 +429,7 @@ mod tests {
             ("attested", ", of other"),
             ("other", "c-v1.0.0"),
         ]);
-        let graph = Graph::of(&inventory).unwrap();
+        let graph = Graph::build(&inventory).unwrap();
         let roots: Vec<ImageId> = graph.units.iter().map(|unit| unit.root).collect();
         let expected = ["index", "chart", "other"].map(|name| image_id(&inventory, name));
         assert_eq!((&roots[..], graph.circular.len()), (&expected[..], 0));
@@ -434,21 +440,22 @@ mod tests {
         let at = |hour: u32| {
             DateTime::parse_from_rfc3339(&format!("2026-11-24T{hour:02}:00:00Z")).unwrap().to_utc()
         };
-        let listed = |tags: &[&str], pushed: Option<u32>, pulled: Option<u32>, status| Listed {
-            digest: format!("sha256:{}", "a".repeat(64)).parse().unwrap(),
-            tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
-            is_odd: false,
-            status,
-            pushed_at: pushed.map(at),
-            pulled_at: pulled.map(at),
-            restored_at: None,
-            bytes: 1,
-            is_index: false,
-            is_artifact: false,
-            subject: None,
-        };
+        let listed =
+            |tags: &[&str], pushed: Option<u32>, pulled: Option<u32>, status| ImageRecord {
+                digest: format!("sha256:{}", "a".repeat(64)).parse().unwrap(),
+                tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
+                has_unparsed_reference: false,
+                status,
+                pushed_at: pushed.map(at),
+                pulled_at: pulled.map(at),
+                restored_at: None,
+                bytes: 1,
+                is_index: false,
+                is_artifact: false,
+                subject: None,
+            };
         let one = listed(&["a", "b"], Some(1), None, ImageStatus::Active);
-        let is_as = |other: Listed, may| other.is_as(&one, may);
+        let is_as = |other: ImageRecord, may| other.is_unchanged_since(&one, may);
         assert!(is_as(listed(&["b", "a"], Some(1), None, ImageStatus::Active), false));
         assert!(is_as(listed(&["a", "b"], Some(1), None, ImageStatus::Archived), true));
         assert!(!is_as(listed(&["a", "b"], Some(1), None, ImageStatus::Archived), false));
@@ -463,7 +470,7 @@ mod tests {
         one.merge(&listed(&[], None, Some(1), ImageStatus::Archived));
         assert_eq!(one, listed(&["a", "prod"], None, Some(3), ImageStatus::Active));
         // An image with an unparsed reference in one description keeps it.
-        let odd = Listed { is_odd: true, ..one.clone() };
+        let odd = ImageRecord { has_unparsed_reference: true, ..one.clone() };
         for (mut one, other) in [(one.clone(), &odd), (odd.clone(), &one)] {
             one.merge(other);
             assert_eq!(one, odd);

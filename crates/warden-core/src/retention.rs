@@ -21,11 +21,11 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sha2::{Digest as _, Sha256};
 
 use crate::arena::{Arena, GroupId, ImageId, UnitId};
-use crate::graph::{Graph, Inventory, Listed, Unit};
+use crate::graph::{Graph, ImageRecord, Inventory, Unit};
 use crate::image::{Component, Digest, ImageStatus, Tag, TagPrefix, Wildcard};
 use crate::policy::{InUse, LifecycleScope, Policy};
 use rules::Facts;
-pub(crate) use rules::says_channel;
+pub(crate) use rules::is_channel_tag;
 
 /// The number of units that a run may always remove. In a small repository, each unit is a large
 /// share of the images.
@@ -35,23 +35,23 @@ const HASH_DIGITS: usize = 16;
 
 /// The number of workloads that run each image, by the source that the policy names. The number
 /// is 0 for an image that ran lately. Empty where the source is the time of the last pull.
-pub type Running = HashMap<Digest, u64>;
+pub type RunningImages = HashMap<Digest, u64>;
 
 /// The decision about each image of a repository, and the reason.
 #[derive(Clone, Debug)]
-pub struct Plan<'a> {
+pub struct RetentionPlan<'a> {
     /// The policy of the repository.
     pub policy: &'a Policy,
     /// The images of the repository.
     pub inventory: &'a Inventory,
     /// Each unit with its decision.
-    pub units: Arena<UnitId, Decided>,
+    pub units: Arena<UnitId, UnitDecision>,
     /// The units that are removed, the oldest first.
-    pub removals: Vec<Removal>,
+    pub removals: Vec<UnitRemoval>,
     /// The quarantine tags that are removed from images that are kept.
     pub untags: Vec<(ImageId, Tag)>,
     /// The guard that stops the plan, if any: then nothing is removed.
-    pub stopped: Option<Stop>,
+    pub stopped: Option<PlanBlocker>,
     groups: Arena<GroupId, Group>,
     /// The unit that decides about each image.
     decided_by: Arena<ImageId, Option<UnitId>>,
@@ -59,36 +59,36 @@ pub struct Plan<'a> {
 
 /// A unit with its decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decided {
+pub struct UnitDecision {
     /// The unit.
     pub unit: Unit,
     /// The decision.
-    pub fate: Fate,
+    pub decision: Decision,
     /// The ranks of the unit in the groups in which it is counted.
-    places: Vec<Place>,
+    places: Vec<VersionRank>,
 }
 
 /// The rank of a unit in a group. The newest has rank 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+struct VersionRank {
     group: GroupId,
     rank: usize,
 }
 
 /// The decision about a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Decision {
     /// The unit is kept because of this image of the unit.
-    Keep(Keep, ImageId),
+    Keep(KeepReason, ImageId),
     /// The unit is removed.
-    Remove(Because),
+    Remove(RemoveReason),
 }
 
 /// Why a unit is kept, the strongest reason first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Keep {
+pub enum KeepReason {
     /// A fact about the image is not known.
-    Unknown(Unknown),
+    Unknown(UnknownReason),
     /// A tag is protected by [`crate::policy::Retention::protect_tags`].
     Protected(Tag, Wildcard),
     /// So many workloads run the image.
@@ -120,22 +120,22 @@ pub enum Keep {
 
 /// The unknown fact that keeps an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unknown {
+pub enum UnknownReason {
     /// ECR does not report when the image was pushed.
     Push,
     /// [`Listed::is_odd`]: a tag or the subject of the image cannot be parsed.
-    Odd,
+    UnparsedReference,
     /// The subject of the image is not listed, but may exist.
     Subject,
     /// The images refer to each other, by their tags.
-    Circle,
+    ReferenceCycle,
 }
 
 /// Why a unit is removed. No rule keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Because {
+pub enum RemoveReason {
     /// In each of its groups, enough units are newer.
-    Beyond,
+    BeyondKeepCount,
     /// The quarantine of the image is over.
     QuarantineOver {
         /// The first day of the quarantine.
@@ -147,7 +147,7 @@ pub enum Because {
 
 /// The guard that stops a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub enum PlanBlocker {
     /// The plan would remove every image of this component or prefix.
     Emptied(String),
     /// The plan would remove more than [`crate::policy::Retention::max_remove_percent`] allows.
@@ -166,7 +166,7 @@ pub enum Stop {
 /// The images that are removed with one unit. An image that a kept unit needs is not among them.
 /// An image that several removed units need is removed with the last of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Removal {
+pub struct UnitRemoval {
     /// The unit.
     pub unit: UnitId,
     /// The root and then its parts, an index before its parts.
@@ -193,25 +193,25 @@ enum Key {
 
 /// Decides about every image of a repository.
 #[must_use]
-pub fn plan<'a>(
+pub fn plan_retention<'a>(
     policy: &'a Policy,
     inventory: &'a Inventory,
     graph: Graph,
-    running: &Running,
+    running: &RunningImages,
     now: DateTime<Utc>,
-) -> Plan<'a> {
-    let (facts, mut groups) = rules::look(policy, inventory, running, now);
+) -> RetentionPlan<'a> {
+    let (facts, mut groups) = rules::classify_images(policy, inventory, running, now);
     let places = count(inventory, &graph, &facts, &mut groups);
-    let decide = |(unit, places): (Unit, Vec<Place>)| {
-        let fate = if graph.circular.contains(&unit.root) {
-            Fate::Keep(Keep::Unknown(Unknown::Circle), unit.root)
+    let decide = |(unit, places): (Unit, Vec<VersionRank>)| {
+        let decision = if graph.circular.contains(&unit.root) {
+            Decision::Keep(KeepReason::Unknown(UnknownReason::ReferenceCycle), unit.root)
         } else {
-            fate(policy, inventory, &facts, &unit, &places, now)
+            decide_unit(policy, inventory, &facts, &unit, &places, now)
         };
-        Decided { unit, fate, places }
+        UnitDecision { unit, decision, places }
     };
     let units = graph.units.into_iter().zip(places).map(decide).collect();
-    let mut plan = Plan {
+    let mut plan = RetentionPlan {
         policy,
         inventory,
         units,
@@ -221,7 +221,7 @@ pub fn plan<'a>(
         groups,
         decided_by: Arena::default(),
     };
-    plan.removals = plan.settle();
+    plan.removals = plan.schedule_removals();
     plan.untags = plan.quarantine_tags(&facts);
     plan.stopped = plan.guard(running);
     plan
@@ -233,7 +233,7 @@ fn count(
     graph: &Graph,
     facts: &Arena<ImageId, Facts>,
     groups: &mut Arena<GroupId, Group>,
-) -> Arena<UnitId, Vec<Place>> {
+) -> Arena<UnitId, Vec<VersionRank>> {
     let images = &inventory.images;
     // A part may be in many units, and these units must not crowd out the images of the group.
     // Therefore the part counts once, by the time of its own push, for all of the units.
@@ -272,7 +272,7 @@ fn count(
         let mut before = None;
         for (image, unit) in counted {
             group.count += usize::from(before.replace(*image) != Some(*image));
-            places[*unit].push(Place { group: id, rank: group.count });
+            places[*unit].push(VersionRank { group: id, rank: group.count });
             group.units.push(*unit);
         }
     }
@@ -280,33 +280,33 @@ fn count(
 }
 
 /// Asks every rule about every image of a unit.
-fn fate(
+fn decide_unit(
     policy: &Policy,
     inventory: &Inventory,
     facts: &Arena<ImageId, Facts>,
     unit: &Unit,
-    places: &[Place],
+    places: &[VersionRank],
     now: DateTime<Utc>,
-) -> Fate {
-    let keep = |keep| Fate::Keep(keep, unit.root);
+) -> Decision {
+    let keep = |keep| Decision::Keep(keep, unit.root);
     let images = &inventory.images;
     let root = &images[unit.root];
     if root.status == ImageStatus::Archived {
-        return keep(Keep::Archived);
+        return keep(KeepReason::Archived);
     }
     let reasons = unit.images().filter_map(|image| Some((image, facts[image].keep.as_ref()?)));
     let strongest = reasons.min_by_key(|(image, keep)| (keep.strength(), &images[*image].digest));
     if let Some((image, strongest)) = strongest {
-        return Fate::Keep(strongest.clone(), image);
+        return Decision::Keep(strongest.clone(), image);
     }
     let mut orphan_of = None;
     if root.own_tags().next().is_none() {
         let mut subjects = root.subjects();
-        let Some(subject) = subjects.next() else { return keep(Keep::Untagged) };
+        let Some(subject) = subjects.next() else { return keep(KeepReason::Untagged) };
         let are_gone = inventory.gone.contains(&subject)
             && subjects.all(|subject| inventory.gone.contains(&subject));
         if !are_gone {
-            return keep(Keep::Unknown(Unknown::Subject));
+            return keep(KeepReason::Unknown(UnknownReason::Subject));
         }
         // The unit may still be counted in a group, because a part has a tag of its own.
         orphan_of = Some(subject);
@@ -315,11 +315,11 @@ fn fate(
         let retention = &policy.governance.retention;
         let kept = usize::try_from(retention.keep_per_component).unwrap_or(usize::MAX);
         return match policy.lifecycle_scope {
-            LifecycleScope::Repository => keep(Keep::Native),
+            LifecycleScope::Repository => keep(KeepReason::Native),
             LifecycleScope::Component if places.iter().any(|place| place.rank <= kept) => {
-                keep(Keep::Newest)
+                keep(KeepReason::Newest)
             }
-            LifecycleScope::Component => Fate::Remove(Because::Beyond),
+            LifecycleScope::Component => Decision::Remove(RemoveReason::BeyondKeepCount),
         };
     }
     // All other tags are quarantine tags. The latest of them counts.
@@ -327,15 +327,15 @@ fn fate(
     let days = chrono::Days::new(policy.governance.tags.quarantine_days.into());
     match (since.and_then(|since| Some((since, since.checked_add_days(days)?))), orphan_of) {
         (Some((since, until)), _) if until <= now.date_naive() => {
-            Fate::Remove(Because::QuarantineOver { since })
+            Decision::Remove(RemoveReason::QuarantineOver { since })
         }
-        (Some((_, until)), _) => keep(Keep::Quarantined { until }),
-        (None, Some(subject)) => Fate::Remove(Because::Orphan(subject)),
-        (None, None) => keep(Keep::Untagged),
+        (Some((_, until)), _) => keep(KeepReason::Quarantined { until }),
+        (None, Some(subject)) => Decision::Remove(RemoveReason::Orphan(subject)),
+        (None, None) => keep(KeepReason::Untagged),
     }
 }
 
-impl Keep {
+impl KeepReason {
     /// The position among the reasons. Of several reasons, the strongest is reported.
     fn strength(&self) -> u8 {
         match self {
@@ -356,10 +356,10 @@ impl Keep {
     }
 }
 
-impl<'a> Plan<'a> {
+impl<'a> RetentionPlan<'a> {
     /// The image in the inventory.
     #[must_use]
-    pub fn image(&self, id: ImageId) -> &'a Listed {
+    pub fn image(&self, id: ImageId) -> &'a ImageRecord {
         &self.inventory.images[id]
     }
 
@@ -370,8 +370,8 @@ impl<'a> Plan<'a> {
     }
 
     /// The images that are removed, each once.
-    pub fn removed(&self) -> impl Iterator<Item = &'a Listed> + '_ {
-        self.removals.iter().flat_map(Removal::all).map(|image| self.image(image))
+    pub fn removed(&self) -> impl Iterator<Item = &'a ImageRecord> + '_ {
+        self.removals.iter().flat_map(UnitRemoval::all).map(|image| self.image(image))
     }
 
     /// The bytes of the images that are removed. ECR frees less where they share layers with
@@ -382,18 +382,20 @@ impl<'a> Plan<'a> {
     }
 
     /// The units that a rule keeps although enough units are newer.
-    pub fn kept_beyond(&self) -> impl Iterator<Item = &Decided> {
+    pub fn kept_beyond(&self) -> impl Iterator<Item = &UnitDecision> {
         let kept = self.keep_count();
         self.units.iter().filter(move |decided| {
             let is_beyond = decided.places.iter().all(|place| place.rank > kept);
-            is_beyond && !decided.places.is_empty() && matches!(decided.fate, Fate::Keep(..))
+            is_beyond
+                && !decided.places.is_empty()
+                && matches!(decided.decision, Decision::Keep(..))
         })
     }
 
     /// The unit that decides about an image. None for indexes that need each other, and for
     /// their images.
     #[must_use]
-    pub fn decided(&self, image: ImageId) -> Option<&Decided> {
+    pub fn decided(&self, image: ImageId) -> Option<&UnitDecision> {
         self.decided_by[image].map(|unit| &self.units[unit])
     }
 
@@ -427,12 +429,12 @@ impl<'a> Plan<'a> {
 
     /// Finds the unit that decides about each image, and returns the images that are removed. An
     /// image that a kept unit needs is kept, also where it is in a removed unit.
-    fn settle(&mut self) -> Vec<Removal> {
+    fn schedule_removals(&mut self) -> Vec<UnitRemoval> {
         let root = |unit: UnitId| self.image(self.units[unit].unit.root);
         let mut decided_by: Arena<ImageId, Option<UnitId>> = self.inventory.images.map(|_| None);
         let mut removed: Vec<UnitId> = Vec::new();
         for (id, decided) in self.units.enumerate() {
-            if matches!(decided.fate, Fate::Remove(_)) {
+            if matches!(decided.decision, Decision::Remove(_)) {
                 removed.push(id);
                 continue;
             }
@@ -475,7 +477,7 @@ impl<'a> Plan<'a> {
             let parts: Vec<ImageId> = parts.iter().copied().filter(&mut take).collect();
             let images = std::iter::once(*root).chain(parts).collect();
             let referrers = referrers.iter().copied().filter(&mut take).collect();
-            removals.push(Removal { unit: id, images, referrers });
+            removals.push(UnitRemoval { unit: id, images, referrers });
         }
         removals.reverse();
         self.decided_by = decided_by;
@@ -496,7 +498,7 @@ impl<'a> Plan<'a> {
             return vec![];
         }
         let mut is_removed = facts.map(|_| false);
-        for image in self.removals.iter().flat_map(Removal::all) {
+        for image in self.removals.iter().flat_map(UnitRemoval::all) {
             is_removed[image] = true;
         }
         let mut tags = Vec::new();
@@ -510,31 +512,31 @@ impl<'a> Plan<'a> {
     }
 
     /// The guard that stops the plan, if any.
-    fn guard(&self, running: &Running) -> Option<Stop> {
+    fn guard(&self, running: &RunningImages) -> Option<PlanBlocker> {
         if self.removals.is_empty() {
             return None;
         }
         let retention = &self.policy.governance.retention;
         if retention.in_use == InUse::Inspector && running.is_empty() {
-            return Some(Stop::NothingInUse);
+            return Some(PlanBlocker::NothingInUse);
         }
-        let goes = |unit: &UnitId| matches!(self.units[*unit].fate, Fate::Remove(_));
+        let goes = |unit: &UnitId| matches!(self.units[*unit].decision, Decision::Remove(_));
         // The newest images of each group are kept, so only a bug in a rule can get here.
         let emptied = |group: &&Group| !group.units.is_empty() && group.units.iter().all(goes);
         if let Some(group) = self.groups.iter().find(emptied) {
-            return Some(Stop::Emptied(group.key.to_string()));
+            return Some(PlanBlocker::Emptied(group.key.to_string()));
         }
-        let is_there = |image: &&Listed| image.status != ImageStatus::Archived;
+        let is_there = |image: &&ImageRecord| image.status != ImageStatus::Archived;
         let (removed, of) =
             (self.removed().count(), self.inventory.images.iter().filter(is_there).count());
         let percent = retention.max_remove_percent;
         let allowed = of.saturating_mul(usize::try_from(percent).unwrap_or_default()) / 100;
         let is_few = self.removals.len() <= ALWAYS_ALLOWED;
-        (!is_few && removed > allowed).then_some(Stop::TooMany { removed, of, percent })
+        (!is_few && removed > allowed).then_some(PlanBlocker::TooMany { removed, of, percent })
     }
 }
 
-impl Removal {
+impl UnitRemoval {
     /// The root, the parts and the referrers that are removed.
     #[must_use]
     pub fn all(&self) -> impl DoubleEndedIterator<Item = ImageId> + '_ {

@@ -13,29 +13,29 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use crate::arena::{Arena, ImageId};
-use crate::findings::{Open, Standing};
-use crate::graph::{Listed, Unit};
+use crate::findings::{OpenFindings, OpenFindingsStatus};
+use crate::graph::{ImageRecord, Unit};
 use crate::image::{Component, Digest, ImageStatus, RepositoryName, Tag, format_bytes};
 use crate::policy::{CleanupEnforcement, Policy, Severity};
 use crate::quarantine::Quarantine;
-use crate::retention::{Plan, says_channel};
+use crate::retention::{RetentionPlan, is_channel_tag};
 
 /// Stands for the component of images without a component. No component can have this name.
 pub const NO_COMPONENT: &str = "(none)";
 
 /// The usage of each component of a repository.
 #[derive(Debug, Default)]
-pub struct Stock<'a> {
+pub struct ComponentUsage<'a> {
     /// A row for each component, the one with the most bytes first. The last row is for the images
     /// without a component, if there are any.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ComponentUsageRow>,
     /// The images that can be pulled, with the time of their push.
     active: HashMap<&'a Digest, Option<DateTime<Utc>>>,
 }
 
 /// The usage of one component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Row {
+pub struct ComponentUsageRow {
     /// The component. None for the images without a component.
     pub component: Option<Component>,
     /// The number of images that can be pulled, or that ECR is restoring from the archive.
@@ -52,11 +52,11 @@ pub struct Row {
 
 /// The status of the findings of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Findings {
+pub enum FindingsStatus {
     /// Of the scanned versions, the one that was pushed last has these findings.
     Open {
         /// The open findings.
-        open: Open,
+        open: OpenFindings,
         /// Whether the threshold was higher than the policy's when the version was scanned.
         is_partial: bool,
         /// A later scan whose findings could not be read, of the same version or of a later one.
@@ -65,7 +65,7 @@ pub enum Findings {
     /// The findings of this version could not be read, and no other findings are known.
     Unread(Digest),
     /// The last scanned version cannot be pulled any more.
-    Gone(Open),
+    Gone(OpenFindings),
     /// No scan is recorded.
     Never,
     /// Findings of images without a component are recorded for each image.
@@ -76,7 +76,7 @@ pub enum Findings {
 
 /// Measures the usage of each component after these images were removed.
 #[must_use]
-pub fn stock<'a>(plan: &Plan<'a>, removed: &[ImageId]) -> Stock<'a> {
+pub fn measure_usage<'a>(plan: &RetentionPlan<'a>, removed: &[ImageId]) -> ComponentUsage<'a> {
     let images = Images::of(plan, removed);
     let mut counts: BTreeMap<Component, Count<'a>> = BTreeMap::new();
     let mut none = Count::default();
@@ -97,9 +97,11 @@ pub fn stock<'a>(plan: &Plan<'a>, removed: &[ImageId]) -> Stock<'a> {
     none.images.retain(|image| !is_counted[*image]);
     let counts = counts.into_iter().map(|(component, count)| (Some(component), count));
     let rows = std::iter::once((None, none)).chain(counts);
-    let rows = rows.map(|(component, count)| Row { component, ..count.row(&images) });
-    let is_there = |row: &Row| row.images + row.archived > 0 || row.bytes + row.archived_bytes > 0;
-    let mut rows: Vec<Row> = rows.filter(is_there).collect();
+    let rows = rows.map(|(component, count)| ComponentUsageRow { component, ..count.row(&images) });
+    let is_there = |row: &ComponentUsageRow| {
+        row.images + row.archived > 0 || row.bytes + row.archived_bytes > 0
+    };
+    let mut rows: Vec<ComponentUsageRow> = rows.filter(is_there).collect();
     // The sort is stable: components with the same bytes stay in the order of their names.
     rows.sort_by_key(|row| {
         let bytes = row.bytes.saturating_add(row.archived_bytes);
@@ -107,21 +109,21 @@ pub fn stock<'a>(plan: &Plan<'a>, removed: &[ImageId]) -> Stock<'a> {
     });
     let active = images.places.iter().flatten().filter(|(_, is_archived)| !is_archived);
     let active = active.map(|(image, _)| (&image.digest, image.pushed_at)).collect();
-    Stock { rows, active }
+    ComponentUsage { rows, active }
 }
 
 /// The images after some were removed.
 struct Images<'a> {
     /// Each image, and whether it is archived now. None for a deleted image.
-    places: Arena<ImageId, Option<(&'a Listed, bool)>>,
+    places: Arena<ImageId, Option<(&'a ImageRecord, bool)>>,
     /// Whether the image is the root of a unit.
     is_root: Arena<ImageId, bool>,
 }
 
 impl<'a> Images<'a> {
-    fn of(plan: &Plan<'a>, removed: &[ImageId]) -> Self {
+    fn of(plan: &RetentionPlan<'a>, removed: &[ImageId]) -> Self {
         let images = &plan.inventory.images;
-        let is_archived = |image: &Listed| image.status == ImageStatus::Archived;
+        let is_archived = |image: &ImageRecord| image.status == ImageStatus::Archived;
         let mut places = images.map(|image| Some((image, is_archived(image))));
         let is_kept_archived =
             plan.policy.governance.retention.enforcement == CleanupEnforcement::Archive;
@@ -141,7 +143,7 @@ impl<'a> Images<'a> {
 #[derive(Default)]
 struct Count<'a> {
     /// The row without the bytes.
-    row: Row,
+    row: ComponentUsageRow,
     /// The images whose bytes count. An image in several units may be listed several times.
     images: Vec<ImageId>,
     newest: Option<(Option<DateTime<Utc>>, &'a Digest)>,
@@ -168,7 +170,7 @@ impl<'a> Count<'a> {
     }
 
     /// The row with the bytes.
-    fn row(mut self, images: &Images<'a>) -> Row {
+    fn row(mut self, images: &Images<'a>) -> ComponentUsageRow {
         self.images.sort_unstable();
         self.images.dedup();
         let mut row = self.row;
@@ -182,7 +184,7 @@ impl<'a> Count<'a> {
 
 /// The components of a unit, each with a tag. Where the tags of the root name no component, the
 /// tags of the parts do.
-fn called<'a>(plan: &Plan<'a>, unit: &Unit) -> Vec<(Component, &'a Tag)> {
+fn called<'a>(plan: &RetentionPlan<'a>, unit: &Unit) -> Vec<(Component, &'a Tag)> {
     let named = |image: &ImageId| named(plan.policy, plan.image(*image));
     let mut called = named(&unit.root);
     if called.is_empty() {
@@ -196,23 +198,23 @@ fn called<'a>(plan: &Plan<'a>, unit: &Unit) -> Vec<(Component, &'a Tag)> {
 
 /// The components that the tags of an image name, each with its tag, and whether the tag is a
 /// channel.
-fn named<'a>(policy: &Policy, image: &'a Listed) -> Vec<(Component, (bool, &'a Tag))> {
+fn named<'a>(policy: &Policy, image: &'a ImageRecord) -> Vec<(Component, (bool, &'a Tag))> {
     let grammar = &policy.governance.tags.grammar;
     let tags = image.own_tags().filter(|tag| Quarantine::read(tag).is_none());
     let named = tags.filter_map(|tag| {
         let conforming = grammar.conforming(&policy.repository_name, tag)?;
-        let is_channel = says_channel(&conforming, tag);
+        let is_channel = is_channel_tag(&conforming, tag);
         Some((conforming.component, (is_channel, tag)))
     });
     named.collect()
 }
 
-impl Stock<'_> {
+impl ComponentUsage<'_> {
     /// The status of a component's findings, from the recorded scans. A version that cannot be
     /// pulled any more has no open findings.
     #[must_use]
-    pub fn findings(&self, standing: Standing, threshold: Severity) -> Findings {
-        let Standing { open, unread } = standing;
+    pub fn findings(&self, standing: OpenFindingsStatus, threshold: Severity) -> FindingsStatus {
+        let OpenFindingsStatus { open, unread } = standing;
         let since = open.as_ref().map(|open| (open.pushed, open.version.clone()));
         // An unread scan of an earlier version does not matter.
         let unread = unread.filter(|unread| match (self.active.get(unread), &since) {
@@ -225,32 +227,32 @@ impl Stock<'_> {
         match (open, unread) {
             (Some(open), unread) if self.active.contains_key(&open.version) => {
                 let is_partial = open.lowest > threshold.into();
-                Findings::Open { open, is_partial, unread }
+                FindingsStatus::Open { open, is_partial, unread }
             }
-            (_, Some(unread)) => Findings::Unread(unread),
-            (Some(open), None) => Findings::Gone(open),
-            (None, None) => Findings::Never,
+            (_, Some(unread)) => FindingsStatus::Unread(unread),
+            (Some(open), None) => FindingsStatus::Gone(open),
+            (None, None) => FindingsStatus::Never,
         }
     }
 }
 
-impl Row {
+impl ComponentUsageRow {
     /// The name of the component, or [`NO_COMPONENT`].
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub fn open_version_name(&self) -> &str {
         self.component.as_ref().map_or(NO_COMPONENT, Component::as_str)
     }
 
     /// The row and the findings in one line.
     #[must_use]
-    pub fn line(&self, repository: &RepositoryName, findings: &Findings) -> String {
+    pub fn line(&self, repository: &RepositoryName, findings: &FindingsStatus) -> String {
         let whose = self.component.as_ref().map_or("what is of no component", Component::as_str);
         format!("{whose} in {repository}: {self}; {findings}")
     }
 }
 
 /// As in `20 images, 12.3 GB`.
-impl fmt::Display for Row {
+impl fmt::Display for ComponentUsageRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let images = |count: usize| match count {
             1 => "1 image".to_owned(),
@@ -265,10 +267,10 @@ impl fmt::Display for Row {
     }
 }
 
-impl Findings {
+impl FindingsStatus {
     /// The open findings. None where they are not known.
     #[must_use]
-    pub fn open(&self) -> Option<&Open> {
+    pub fn open(&self) -> Option<&OpenFindings> {
         match self {
             Self::Open { open, .. } => Some(open),
             Self::Unread(_) | Self::Gone(_) | Self::Never | Self::ByImage | Self::Unknown => None,
@@ -278,16 +280,16 @@ impl Findings {
 
 /// The tag of a version, or its digest.
 #[must_use]
-pub fn name(open: &Open) -> &str {
+pub fn open_version_name(open: &OpenFindings) -> &str {
     open.tag.as_ref().map_or(open.version.as_str(), Tag::as_str)
 }
 
 /// As in `5 findings are open in litellm-v1.80.5: 1 CRITICAL, 4 HIGH`.
-impl fmt::Display for Findings {
+impl fmt::Display for FindingsStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open { open, is_partial, unread } => {
-                let (name, counts) = (name(open), &open.counts);
+                let (name, counts) = (open_version_name(open), &open.counts);
                 match counts.total() {
                     0 => write!(f, "no finding is open in {name}")?,
                     1 => write!(f, "1 finding is open in {name}: {counts}")?,
@@ -308,7 +310,11 @@ impl fmt::Display for Findings {
             }
             Self::Unread(unread) => write!(f, "what was found in {unread} could not be read"),
             Self::Gone(open) => {
-                write!(f, "not scanned since {}, which cannot be pulled any more", name(open))
+                write!(
+                    f,
+                    "not scanned since {}, which cannot be pulled any more",
+                    open_version_name(open)
+                )
             }
             Self::Never => f.write_str("not scanned yet"),
             Self::ByImage => f.write_str("what is open is remembered by image"),

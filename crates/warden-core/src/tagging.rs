@@ -11,18 +11,18 @@ use crate::quarantine::Quarantine;
 
 /// What the policy says of a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum TagVerdict {
     /// It may be called that.
     Conforming(Conforming),
     /// It is none of the grammar's business.
-    Exempt(Exemption),
+    Exempt(TagExemption),
     /// It may not.
     Violation(Violation),
 }
 
 /// Why a tag is not judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exemption {
+pub enum TagExemption {
     /// It is a signature's or an attestation's, and so its subject's business.
     Signature,
     /// We gave it to the image.
@@ -31,7 +31,7 @@ pub enum Exemption {
 
 keywords!(
     /// The rules of tags.
-    Rule {
+    TagRule {
         /// What ECR takes for a tag at all.
         Syntax = "syntax",
         /// [`crate::policy::Tags::forbidden`].
@@ -47,7 +47,7 @@ keywords!(
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// The rule.
-    pub rule: Rule,
+    pub rule: TagRule,
     /// What is wrong with the tag: the end of a sentence that begins with it.
     pub reason: String,
     /// What the image is a version of, as far as that can be told.
@@ -59,13 +59,13 @@ pub struct Violation {
 /// Judges what somebody wants to call an image, by its name alone. The first rule that is
 /// broken decides, in the order of [`Rule`].
 #[must_use]
-pub fn judge(policy: &Policy, text: &str) -> Verdict {
+pub fn judge(policy: &Policy, text: &str) -> TagVerdict {
     let tag: Tag = match text.parse() {
         Ok(tag) => tag,
         Err(error) => {
             let error: crate::image::InvalidTag = error;
-            return Verdict::Violation(Violation {
-                rule: Rule::Syntax,
+            return TagVerdict::Violation(Violation {
+                rule: TagRule::Syntax,
                 reason: format!("is no tag: {error}"),
                 component: None,
                 suggestion: None,
@@ -73,12 +73,12 @@ pub fn judge(policy: &Policy, text: &str) -> Verdict {
         }
     };
     if tag.subject().is_some() {
-        return Verdict::Exempt(Exemption::Signature);
+        return TagVerdict::Exempt(TagExemption::Signature);
     }
     let (repository, tags) = (&policy.repository_name, &policy.governance.tags);
     if let Some(wildcard) = tags.forbidden.iter().find(|wildcard| wildcard.matches(&tag)) {
-        return Verdict::Violation(Violation {
-            rule: Rule::Forbidden,
+        return TagVerdict::Violation(Violation {
+            rule: TagRule::Forbidden,
             reason: format!("is forbidden by {wildcard}"),
             component: component(policy, &tag),
             suggestion: None,
@@ -87,20 +87,20 @@ pub fn judge(policy: &Policy, text: &str) -> Verdict {
     let Some(conforming) = tags.grammar.conforming(repository, &tag) else {
         let suggestion = tags.grammar.suggestion(repository, &tag);
         let suggestion = suggestion.and_then(|candidate| acceptable(policy, candidate));
-        return Verdict::Violation(Violation {
-            rule: Rule::Grammar,
+        return TagVerdict::Violation(Violation {
+            rule: TagRule::Grammar,
             reason: format!("is not made of {}", tags.grammar.to_string().replace(' ', " or ")),
             component: suggestion.as_ref().and_then(|tag| component(policy, tag)),
             suggestion,
         });
     };
     if tags.components.is_empty() || tags.components.contains(&conforming.component) {
-        return Verdict::Conforming(conforming);
+        return TagVerdict::Conforming(conforming);
     }
     let known: Vec<&str> = tags.components.iter().map(Component::as_str).collect();
     let nearest = nearest(conforming.component.as_str(), &known).unwrap_or_default();
-    Verdict::Violation(Violation {
-        rule: Rule::Component,
+    TagVerdict::Violation(Violation {
+        rule: TagRule::Component,
         reason: format!(
             "is of the component {}, which the policy does not know; the nearest known one is {nearest}",
             conforming.component
@@ -113,10 +113,10 @@ pub fn judge(policy: &Policy, text: &str) -> Verdict {
 /// Judges a tag of the image of this digest as it is today: other than to [`judge`], our own
 /// quarantine tags are known to it.
 #[must_use]
-pub fn judge_image(policy: &Policy, digest: &Digest, tag: &Tag, today: NaiveDate) -> Verdict {
+pub fn judge_image(policy: &Policy, digest: &Digest, tag: &Tag, today: NaiveDate) -> TagVerdict {
     let quarantine = Quarantine::read(tag);
     if quarantine.is_some_and(|quarantine| quarantine.is_genuine(digest, today)) {
-        return Verdict::Exempt(Exemption::Quarantine);
+        return TagVerdict::Exempt(TagExemption::Quarantine);
     }
     judge(policy, tag.as_str())
 }
@@ -124,7 +124,7 @@ pub fn judge_image(policy: &Policy, digest: &Digest, tag: &Tag, today: NaiveDate
 /// Whether [`judge_image`] finds nothing wrong with a tag. It is much faster: what is wrong is
 /// only looked for where something is.
 #[must_use]
-pub fn is_fine(policy: &Policy, digest: &Digest, tag: &Tag, today: NaiveDate) -> bool {
+pub fn is_accepted_tag(policy: &Policy, digest: &Digest, tag: &Tag, today: NaiveDate) -> bool {
     let quarantine = Quarantine::read(tag);
     if tag.subject().is_some() || quarantine.is_some_and(|it| it.is_genuine(digest, today)) {
         return true;
@@ -177,9 +177,9 @@ mod tests {
     fn check(changes: &[(&str, Value)], tags: &[&str], expected: &Expect) {
         let policy = policy(GUIDE, changes);
         let line = |text: &&str| match judge(&policy, text) {
-            Verdict::Conforming(conforming) => format!("{text}: {}\n", conforming.component),
-            Verdict::Exempt(why) => format!("{text}: {why:?}\n"),
-            Verdict::Violation(violation) => {
+            TagVerdict::Conforming(conforming) => format!("{text}: {}\n", conforming.component),
+            TagVerdict::Exempt(why) => format!("{text}: {why:?}\n"),
+            TagVerdict::Violation(violation) => {
                 let Violation { rule, reason, component, suggestion } = violation;
                 let component = component.map_or_else(String::new, |it| format!(" ({it})"));
                 let meant = suggestion.map_or_else(String::new, |tag| format!(" -> {tag}"));
@@ -250,15 +250,15 @@ mod tests {
             judge_image(&policy, &digest, &tag.parse().unwrap(), today.parse().unwrap())
         };
         for kind in ["", ".sig", ".att", ".sbom"] {
-            let exempt = Verdict::Exempt(Exemption::Signature);
+            let exempt = TagVerdict::Exempt(TagExemption::Signature);
             assert_eq!(judge(&format!("sha256-{hex}{kind}"), "2026-11-24"), exempt);
         }
         let ours = "quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5";
-        assert_eq!(judge(ours, "2026-11-24"), Verdict::Exempt(Exemption::Quarantine));
+        assert_eq!(judge(ours, "2026-11-24"), TagVerdict::Exempt(TagExemption::Quarantine));
         // One of a day to come would be kept until then.
-        assert!(matches!(judge(ours, "2025-11-24"), Verdict::Violation(_)));
+        assert!(matches!(judge(ours, "2025-11-24"), TagVerdict::Violation(_)));
         let another_s = "quarantine-20261124-0b0a0a0a0a0a-litellm-1.80.5";
-        assert!(matches!(judge(another_s, "2026-11-24"), Verdict::Violation(_)));
+        assert!(matches!(judge(another_s, "2026-11-24"), TagVerdict::Violation(_)));
     }
 
     #[test]
@@ -282,8 +282,8 @@ mod tests {
             ]);
             let digest: Digest = format!("sha256:{}", "0a".repeat(32)).parse().unwrap();
             let today = "2026-11-05".parse().unwrap();
-            let wrong = matches!(judge_image(&policy, &digest, &tag, today), Verdict::Violation(_));
-            prop_assert_eq!(is_fine(&policy, &digest, &tag, today), !wrong);
+            let wrong = matches!(judge_image(&policy, &digest, &tag, today), TagVerdict::Violation(_));
+            prop_assert_eq!(is_accepted_tag(&policy, &digest, &tag, today), !wrong);
         }
 
         #[test]
@@ -295,8 +295,8 @@ mod tests {
                 ("Governance.Tags.Forbidden", json!(["*-v0.*"])),
             ];
             let policy = policy(GUIDE, &changes);
-            if let Verdict::Violation(Violation { suggestion: Some(tag), .. }) = judge(&policy, &text) {
-                prop_assert!(matches!(judge(&policy, tag.as_str()), Verdict::Conforming(_)), "{}", tag);
+            if let TagVerdict::Violation(Violation { suggestion: Some(tag), .. }) = judge(&policy, &text) {
+                prop_assert!(matches!(judge(&policy, tag.as_str()), TagVerdict::Conforming(_)), "{}", tag);
                 prop_assert_ne!(tag.as_str(), text);
             }
         }

@@ -18,7 +18,9 @@ use warden_aws::registry::Registry;
 use self::apply::apply;
 use self::observe::{observe, observe_standing, preview_lifecycle};
 use self::properties::{Desired, Previous};
-use self::reconcile::{OwnershipClaim, LifecycleImpact, LifecycleDecision, ObservedRepository, OwnershipState};
+use self::reconcile::{
+    LifecycleDecision, LifecycleImpact, ObservedRepository, OwnershipClaim, OwnershipState,
+};
 use crate::Context;
 use crate::arn::RepositoryArn;
 use crate::request::{Kind, PhysicalId, Request};

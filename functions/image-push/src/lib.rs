@@ -23,7 +23,7 @@ use tracing::{error, info};
 use warden_alerts::{About, Alert};
 use warden_aws::alerts::Topic;
 use warden_aws::http::Roots;
-use warden_aws::ledger::{PreviousClaim, Claim, Fact, Ledger};
+use warden_aws::ledger::{Claim, Fact, Ledger, PreviousClaim};
 use warden_aws::push::{ImagePush, read_push};
 use warden_aws::registry::{Manifest, Registry};
 use warden_aws::telemetry::Counts;

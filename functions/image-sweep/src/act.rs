@@ -212,7 +212,8 @@ impl<'a> Act<'a> {
         for all in self.groups() {
             let group = self.unchanged(all.clone(), &stays, done).await;
             let units = group.into_iter().map(|removal| self.archive_unit(removal));
-            let units: Vec<SweepChanges> = stream::iter(units).buffered(CONCURRENT_CALLS).collect().await;
+            let units: Vec<SweepChanges> =
+                stream::iter(units).buffered(CONCURRENT_CALLS).collect().await;
             for unit in units {
                 done.removed.extend(unit.removed);
                 done.failed.extend(unit.failed);

@@ -29,7 +29,7 @@ use serde_json::Value;
 use tracing::{error, info};
 use warden_aws::alerts::Topic;
 use warden_aws::http::Roots;
-use warden_aws::ledger::{RunLease, Ledger};
+use warden_aws::ledger::{Ledger, RunLease};
 use warden_aws::registry::Registry;
 use warden_aws::{Invocation, serve};
 use warden_core::image::RepositoryName;
@@ -99,7 +99,9 @@ pub async fn handle(
     match &order.wish {
         SweepCommand::Read => return Box::pin(sweep.read()).await,
         SweepCommand::Explain(image) => return Box::pin(sweep.explain(image)).await,
-        SweepCommand::Pushed(_) if !context.ledger.claim_hourly_sweep(repository, request_id, now).await? => {
+        SweepCommand::Pushed(_)
+            if !context.ledger.claim_hourly_sweep(repository, request_id, now).await? =>
+        {
             info!(repository.name = %repository, "{repository}: another push of this hour sweeps");
             return Ok(Value::Null);
         }

@@ -31,7 +31,12 @@ pub fn planned(plan: &Plan<'_>, workloads: &Workloads) -> Outcome {
 }
 
 /// The outcome of a plan that was carried out.
-pub fn carried_out(plan: &Plan<'_>, done: &SweepChanges, hash: String, workloads: &Workloads) -> Outcome {
+pub fn carried_out(
+    plan: &Plan<'_>,
+    done: &SweepChanges,
+    hash: String,
+    workloads: &Workloads,
+) -> Outcome {
     let gone: HashSet<ImageId> = done.removed.iter().copied().collect();
     let images = plan.removals.iter().flat_map(Removal::all).filter(|image| gone.contains(image));
     let images = images.map(|image| entry(plan, image, workloads));

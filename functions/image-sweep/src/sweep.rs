@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{info, warn};
 use warden_alerts::{Alert, Entry, Outcome, Run, Source, UNTAG};
-use warden_aws::ledger::{PreviousClaim, Claim, Fact};
+use warden_aws::ledger::{Claim, Fact, PreviousClaim};
 use warden_aws::telemetry::Counts;
 use warden_core::arena::ImageId;
 use warden_core::audit::{Observed, audit};
@@ -109,7 +109,11 @@ impl<'a> Sweep<'a> {
 
     /// Sweeps. `unfinished` is what an earlier run was about to do when it was cut off; a plan
     /// that was read and confirmed is done whatever guard speaks against it, and nothing else.
-    pub async fn run(&self, unfinished: Option<String>, wish: &SweepCommand) -> anyhow::Result<Value> {
+    pub async fn run(
+        &self,
+        unfinished: Option<String>,
+        wish: &SweepCommand,
+    ) -> anyhow::Result<Value> {
         let (mut inventory, running) = match self.look().await {
             Ok(seen) => seen,
             Err(error) => {
@@ -215,7 +219,7 @@ impl<'a> Sweep<'a> {
     }
 
     fn plan<'p>(&'p self, inventory: &'p Inventory, running: &Running) -> anyhow::Result<Plan<'p>> {
-        let graph = Graph::of(inventory)?;
+        let graph = Graph::build(inventory)?;
         Ok(plan(self.policy, inventory, graph, running, self.now))
     }
 

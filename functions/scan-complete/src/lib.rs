@@ -26,7 +26,7 @@ use tracing::{error, info};
 use warden_alerts::{Alert, Place};
 use warden_aws::alerts::Topic;
 use warden_aws::http::Roots;
-use warden_aws::ledger::{PreviousClaim, Claim, Fact, Ledger};
+use warden_aws::ledger::{Claim, Fact, Ledger, PreviousClaim};
 use warden_aws::registry::Registry;
 use warden_aws::{Invocation, serve};
 

@@ -10,7 +10,9 @@ use chrono::{DateTime, Utc};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 use warden_alerts::{About, Place, Scan};
-use warden_aws::ledger::{Fact, CollectedEvents, CollectionClaim, FindingEvent, CleanScanOutcome, HistoryClaim};
+use warden_aws::ledger::{
+    CleanScanOutcome, CollectedEvents, CollectionClaim, Fact, FindingEvent, HistoryClaim,
+};
 use warden_aws::telemetry::Counts as Metrics;
 use warden_core::findings::{Finding, Found, Level, Memory, Report, Scanned, Verdict, report};
 use warden_core::graph::Part;
@@ -94,7 +96,9 @@ impl<'a> Invocation<'a> {
             ScanResult::Complete(Some(counts)) if counts.from(threshold).total() == 0 => {
                 self.clean(version).await
             }
-            ScanResult::Complete(_) | ScanResult::Finding { .. } => self.found(version, &gathered.heard).await,
+            ScanResult::Complete(_) | ScanResult::Finding { .. } => {
+                self.found(version, &gathered.heard).await
+            }
         }
     }
 
@@ -346,7 +350,9 @@ impl<'a> Invocation<'a> {
             .filter_map(|heard| {
                 // Of its own finding an event says more.
                 let own = match &self.scan.said {
-                    ScanResult::Finding { finding, .. } if finding.id == heard.id => finding.clone(),
+                    ScanResult::Finding { finding, .. } if finding.id == heard.id => {
+                        finding.clone()
+                    }
                     _ => Finding::new(&heard.id, heard.level)?,
                 };
                 Some((heard, Finding { level: heard.level, epss: heard.epss, ..own }))

@@ -92,7 +92,7 @@ pub fn run(bytes: &[u8]) {
     let policy = Policy::parse(POLICY).expect("a policy");
     let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
     let inventory = listed(&input.images, now);
-    let Ok(graph) = Graph::of(&inventory) else { return };
+    let Ok(graph) = Graph::build(&inventory) else { return };
     let plan = plan(&policy, &inventory, graph, &Running::new(), now);
     assert!(!plan.hash().is_empty());
     let removed: BTreeSet<&Digest> = plan.removed().map(|image| &image.digest).collect();

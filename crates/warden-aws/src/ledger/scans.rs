@@ -167,7 +167,11 @@ impl Ledger {
 
     /// Ends the gathering, and gives what was gathered. It stays until it is seen to: whoever
     /// has left it will not come again. One call.
-    pub async fn gathered(&self, about: &About, request_id: &str) -> anyhow::Result<CollectedEvents> {
+    pub async fn gathered(
+        &self,
+        about: &About,
+        request_id: &str,
+    ) -> anyhow::Result<CollectedEvents> {
         let key = gathering_of(about);
         let update = self
             .update(&key)

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Finding, Found, Level, Report, Scanned, Verdict};
+use super::{Finding, FindingsReport, Level, ScanContents, ScanVerdict, Scanned};
 use crate::image::{Digest, Tag};
 
 /// The most bytes of a memory as JSON: it is one item of a table whose items have 400 KB.
@@ -14,9 +14,9 @@ const MOST_BYTES: usize = 350_000;
 
 /// The vulnerabilities of an image by their IDs, each with its level.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Known(BTreeMap<String, Level>);
+pub struct SeverityById(BTreeMap<String, Level>);
 
-impl Known {
+impl SeverityById {
     /// The level of one; none if it is not among them.
     #[must_use]
     pub fn level(&self, id: &str) -> Option<Level> {
@@ -53,7 +53,7 @@ impl Known {
     }
 }
 
-impl<'f> FromIterator<&'f Finding> for Known {
+impl<'f> FromIterator<&'f Finding> for SeverityById {
     fn from_iter<I: IntoIterator<Item = &'f Finding>>(findings: I) -> Self {
         let mut known = Self::default();
         findings.into_iter().for_each(|finding| known.add(finding));
@@ -62,7 +62,7 @@ impl<'f> FromIterator<&'f Finding> for Known {
 }
 
 // A list for each level: the level is not written a thousand times.
-impl Serialize for Known {
+impl Serialize for SeverityById {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut lists: BTreeMap<Level, Vec<&str>> = BTreeMap::new();
         for (id, level) in &self.0 {
@@ -72,7 +72,7 @@ impl Serialize for Known {
     }
 }
 
-impl<'de> Deserialize<'de> for Known {
+impl<'de> Deserialize<'de> for SeverityById {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let lists: BTreeMap<String, Vec<String>> = Deserialize::deserialize(deserializer)?;
         let pairs = lists.into_iter().flat_map(|(word, ids)| {
@@ -95,7 +95,7 @@ pub struct Version {
     /// The lowest level of what is remembered.
     pub threshold: Level,
     /// What was found in each of its images: one, or one for each platform.
-    pub images: BTreeMap<Digest, Known>,
+    pub images: BTreeMap<Digest, SeverityById>,
 }
 
 impl Version {
@@ -107,13 +107,13 @@ impl Version {
 }
 
 /// What is told of findings that could not be read, as it is remembered.
-pub(super) fn unread(found: &Found, lowest: Level) -> BTreeSet<String> {
+pub(super) fn unread(found: &ScanContents, lowest: Level) -> BTreeSet<String> {
     match found {
-        Found::Counts(counts) => [counts.from(lowest).to_string()].into(),
-        Found::Some(findings) => {
+        ScanContents::Counts(counts) => [counts.from(lowest).to_string()].into(),
+        ScanContents::Some(findings) => {
             findings.iter().filter(|it| it.level >= lowest).map(fact).collect()
         }
-        Found::All(_) => BTreeSet::new(),
+        ScanContents::All(_) => BTreeSet::new(),
     }
 }
 
@@ -124,11 +124,11 @@ pub(super) fn fact(Finding { id, level, .. }: &Finding) -> String {
 /// What was told of a component.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Told {
+pub struct PublishedFindings {
     /// Of what was its latest version then.
-    pub latest: Known,
+    pub latest: SeverityById,
     /// Of older versions, which is no news of the latest.
-    pub older: Known,
+    pub older: SeverityById,
     /// What was told of a version from events alone, whose findings could not be read: which
     /// version, and what.
     pub unread: Option<(Digest, BTreeSet<String>)>,
@@ -138,7 +138,7 @@ pub struct Told {
     pub is_open: bool,
 }
 
-impl Told {
+impl PublishedFindings {
     /// Whether this was told of a version whose findings could not be read.
     pub fn has_unread(&self, version: &Digest, what: impl Fn() -> String) -> bool {
         self.unread.as_ref().is_some_and(|(of, told)| of == version && told.contains(&what()))
@@ -147,16 +147,16 @@ impl Told {
 
 /// What is remembered of a component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Memory {
+pub struct ScanHistory {
     /// The version that was pushed last, of those that were scanned.
     pub latest: Option<Version>,
     /// The one before: what the latest is compared with.
     pub previous: Option<Version>,
     /// What was told.
-    pub told: Told,
+    pub told: PublishedFindings,
 }
 
-impl Memory {
+impl ScanHistory {
     /// Whether nothing can come of an event about one finding in an image of a version: it is
     /// known as it is, or known to be gone. To know that of each event spares reading them all.
     #[must_use]
@@ -178,24 +178,24 @@ impl Memory {
 
     /// What is remembered once the report has been told, if it is to be.
     #[must_use]
-    pub fn after(mut self, scanned: &Scanned, report: &Report) -> Self {
-        let told = report.verdict == Verdict::Tell;
+    pub fn after(mut self, scanned: &Scanned, report: &FindingsReport) -> Self {
+        let told = report.verdict == ScanVerdict::Tell;
         if report.is_latest {
             match report.verdict {
-                Verdict::Tell => self.told.is_open = true,
-                Verdict::Resolve => self.told.is_open = false,
-                Verdict::Nothing => {}
+                ScanVerdict::Tell => self.told.is_open = true,
+                ScanVerdict::Resolve => self.told.is_open = false,
+                ScanVerdict::Nothing => {}
             }
         }
         match &scanned.found {
-            Found::Counts(_) | Found::Some(_) => {
+            ScanContents::Counts(_) | ScanContents::Some(_) => {
                 let what = unread(&scanned.found, report.threshold.into());
                 match &mut self.told.unread {
                     Some((of, told)) if *of == scanned.version => told.extend(what),
                     other => *other = Some((scanned.version.clone(), what)),
                 }
             }
-            Found::All(findings) => {
+            ScanContents::All(findings) => {
                 self.told.unread = None;
                 if report.is_latest {
                     self.scan(scanned, findings, report.threshold.into());
@@ -252,14 +252,14 @@ impl Memory {
             self.previous = None;
         }
         if size(self) > MOST_BYTES {
-            self.told.older = Known::default();
+            self.told.older = SeverityById::default();
             self.told.unread = None;
         }
         while size(self) > MOST_BYTES {
             let images = self.latest.iter_mut().flat_map(|it| it.images.values_mut());
             let mut images = images.filter(|known| !known.is_empty()).peekable();
             if images.peek().is_some() {
-                images.for_each(Known::halve);
+                images.for_each(SeverityById::halve);
             } else if self.told.latest.is_empty() {
                 self.told.accepted.clear();
                 return;

@@ -7,7 +7,7 @@ use std::fmt;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::memory::fact;
-use super::{Counts, Finding, Known, Level, Memory, Version};
+use super::{Counts, Finding, Level, ScanHistory, SeverityById, Version};
 use crate::image::{Component, Digest, Tag};
 use crate::policy::Severity;
 use crate::risks::AcceptedRisk;
@@ -28,12 +28,12 @@ pub struct Scanned {
     /// How many images the version has.
     pub images: usize,
     /// What was found in it.
-    pub found: Found,
+    pub found: ScanContents,
 }
 
 /// What is known of what a scan found.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Found {
+pub enum ScanContents {
     /// All of it, each vulnerability once.
     All(Vec<Finding>),
     /// Those that events are about; the others could not be read.
@@ -44,7 +44,7 @@ pub enum Found {
 
 /// What is to be done about a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ScanVerdict {
     /// There is news: an alert.
     Tell,
     /// The last alert is over: an alert.
@@ -55,7 +55,7 @@ pub enum Verdict {
 
 /// A finding that counts.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Counted {
+pub struct ReportedFinding {
     /// Which.
     pub finding: Finding,
     /// Whether it was not told before, or not as bad, or was not in the version before.
@@ -66,7 +66,7 @@ pub struct Counted {
 
 /// A finding that is accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted {
+pub struct AcceptedFinding {
     /// Its ID and level.
     pub id: String,
     /// How bad it is.
@@ -77,18 +77,18 @@ pub struct Accepted {
 
 /// What a scan comes to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Report {
+pub struct FindingsReport {
     /// What is to be done.
-    pub verdict: Verdict,
+    pub verdict: ScanVerdict,
     /// How many findings there are, of any level.
     pub counts: Counts,
     /// The lowest level that counts.
     pub threshold: Severity,
     /// What counts, what matters most first: news, then by known exploit, fix, probability of
     /// being exploited, level, and use.
-    pub counted: Vec<Counted>,
+    pub counted: Vec<ReportedFinding>,
     /// What would count, and is accepted.
-    pub accepted: Vec<Accepted>,
+    pub accepted: Vec<AcceptedFinding>,
     /// The version before, where it is remembered.
     pub baseline: Option<Version>,
     /// What it had and this one has not, as soon as each of its images was scanned.
@@ -99,26 +99,28 @@ pub struct Report {
     pub is_latest: bool,
 }
 
-impl Report {
+impl FindingsReport {
     /// What of it is news.
-    pub fn news(&self) -> impl Iterator<Item = &Counted> {
+    pub fn news(&self) -> impl Iterator<Item = &ReportedFinding> {
         self.counted.iter().filter(|counted| counted.is_new)
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for FindingsReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             verdict, counts, threshold, counted, accepted, baseline, fixed, is_latest, ..
         } = self;
-        let levels = |counted: &mut dyn Iterator<Item = &Counted>| {
+        let levels = |counted: &mut dyn Iterator<Item = &ReportedFinding>| {
             counted.map(|it| it.finding.level).collect::<Counts>()
         };
         match verdict {
-            Verdict::Tell if counted.is_empty() => f.write_str("tell it by the event's counts")?,
-            Verdict::Tell => write!(f, "tell {}", levels(&mut self.news()))?,
-            Verdict::Resolve => f.write_str("tell that the last alert is over")?,
-            Verdict::Nothing => f.write_str("nothing to tell")?,
+            ScanVerdict::Tell if counted.is_empty() => {
+                f.write_str("tell it by the event's counts")?
+            }
+            ScanVerdict::Tell => write!(f, "tell {}", levels(&mut self.news()))?,
+            ScanVerdict::Resolve => f.write_str("tell that the last alert is over")?,
+            ScanVerdict::Nothing => f.write_str("nothing to tell")?,
         }
         let counted = levels(&mut counted.iter());
         let all = counts.total();
@@ -143,13 +145,13 @@ impl fmt::Display for Report {
 /// an older version only what was not told of any.
 /// A version is the latest if none that was pushed later is remembered.
 #[must_use]
-pub fn report(
-    memory: &Memory,
+pub fn compare_scan(
+    memory: &ScanHistory,
     scanned: &Scanned,
     risks: &[AcceptedRisk],
     threshold: Severity,
     today: NaiveDate,
-) -> Report {
+) -> FindingsReport {
     let lowest = Level::from(threshold);
     let same = memory.latest.as_ref().filter(|latest| latest.digest == scanned.version);
     let is_latest = same.is_some()
@@ -177,20 +179,20 @@ pub fn report(
     };
 
     let findings = match &scanned.found {
-        Found::All(findings) | Found::Some(findings) => findings.as_slice(),
-        Found::Counts(_) => &[],
+        ScanContents::All(findings) | ScanContents::Some(findings) => findings.as_slice(),
+        ScanContents::Counts(_) => &[],
     };
     let (mut counted, mut accepted) = (Vec::new(), Vec::new());
     for finding in findings.iter().filter(|finding| finding.level >= lowest) {
         let covers = |risk: &&AcceptedRisk| risk.covers(&finding.id, scanned.component.as_ref());
         let last = risks.iter().filter(covers).max_by_key(|risk| risk.until);
         match last {
-            Some(risk) if risk.until >= today => accepted.push(Accepted {
+            Some(risk) if risk.until >= today => accepted.push(AcceptedFinding {
                 id: finding.id.clone(),
                 level: finding.level,
                 risk: risk.clone(),
             }),
-            _ => counted.push(Counted {
+            _ => counted.push(ReportedFinding {
                 is_new: is_new(finding),
                 lapsed: last.map(|risk| risk.until),
                 finding: finding.clone(),
@@ -207,10 +209,11 @@ pub fn report(
     // A version is known, and clean, when each of its images is.
     let is_whole = others().count() + 1 >= scanned.images;
     let fixed = match (&scanned.found, baseline) {
-        (Found::All(_), Some(before)) if is_whole => {
+        (ScanContents::All(_), Some(before)) if is_whole => {
             let found = findings.iter().map(|finding| finding.id.as_str());
-            let found: HashSet<&str> = found.chain(others().flat_map(Known::ids)).collect();
-            let before: BTreeSet<&str> = before.images.values().flat_map(Known::ids).collect();
+            let found: HashSet<&str> = found.chain(others().flat_map(SeverityById::ids)).collect();
+            let before: BTreeSet<&str> =
+                before.images.values().flat_map(SeverityById::ids).collect();
             before.into_iter().filter(|id| !found.contains(id)).map(str::to_owned).collect()
         }
         _ => Vec::new(),
@@ -222,24 +225,24 @@ pub fn report(
     };
     let others_are_clean = is_whole && others().all(|known| known.ids().all(is_accepted));
     let verdict = match &scanned.found {
-        Found::Counts(counts) => {
+        ScanContents::Counts(counts) => {
             let counts = counts.from(lowest);
             let was_told = memory.told.has_unread(&scanned.version, || counts.to_string());
             let is_news = counts.total() > 0 && !was_told;
-            if is_news { Verdict::Tell } else { Verdict::Nothing }
+            if is_news { ScanVerdict::Tell } else { ScanVerdict::Nothing }
         }
-        _ if counted.iter().any(|counted| counted.is_new) => Verdict::Tell,
-        Found::All(_)
+        _ if counted.iter().any(|counted| counted.is_new) => ScanVerdict::Tell,
+        ScanContents::All(_)
             if is_latest && memory.told.is_open && counted.is_empty() && others_are_clean =>
         {
-            Verdict::Resolve
+            ScanVerdict::Resolve
         }
-        _ => Verdict::Nothing,
+        _ => ScanVerdict::Nothing,
     };
-    Report {
+    FindingsReport {
         verdict,
         counts: match &scanned.found {
-            Found::Counts(counts) => counts.clone(),
+            ScanContents::Counts(counts) => counts.clone(),
             _ => findings.iter().map(|finding| finding.level).collect(),
         },
         threshold,
@@ -247,14 +250,14 @@ pub fn report(
         accepted,
         baseline: baseline.cloned(),
         fixed,
-        is_first: *memory == Memory::default(),
+        is_first: *memory == ScanHistory::default(),
         is_latest,
     }
 }
 
 /// What comes first has the smaller one.
-fn rank(counted: &Counted) -> impl Ord + use<'_> {
-    let Counted { finding, is_new, .. } = counted;
+fn rank(counted: &ReportedFinding) -> impl Ord + use<'_> {
+    let ReportedFinding { finding, is_new, .. } = counted;
     (
         Reverse(*is_new),
         Reverse(finding.exploit == Some(true)),

@@ -36,11 +36,11 @@ fn findings(text: &str) -> Vec<Finding> {
         };
         Finding::new(id, level).unwrap()
     };
-    merged(text.split_whitespace().map(one))
+    merge_findings(text.split_whitespace().map(one))
 }
 
 /// The scan of version `n` of `litellm`, pushed on day `n`, with its image `image`.
-fn scan_of(n: u8, image: u8, found: Found) -> Scanned {
+fn scan_of(n: u8, image: u8, found: ScanContents) -> Scanned {
     Scanned {
         component: Some("litellm".parse().unwrap()),
         version: digest(n),
@@ -53,7 +53,7 @@ fn scan_of(n: u8, image: u8, found: Found) -> Scanned {
 }
 
 fn scan(n: u8, text: &str) -> Scanned {
-    scan_of(n, n, Found::All(findings(text)))
+    scan_of(n, n, ScanContents::All(findings(text)))
 }
 
 fn risk(id: &str, until: &str) -> AcceptedRisk {
@@ -68,19 +68,19 @@ fn risk(id: &str, until: &str) -> AcceptedRisk {
 
 /// Scans one after the other, each with what was decided, a line each.
 struct Story {
-    memory: Memory,
+    memory: ScanHistory,
     risks: Vec<AcceptedRisk>,
     lines: String,
 }
 
 impl Story {
     fn new() -> Self {
-        Self { memory: Memory::default(), risks: Vec::new(), lines: String::new() }
+        Self { memory: ScanHistory::default(), risks: Vec::new(), lines: String::new() }
     }
 
     fn then(&mut self, what: &str, scanned: &Scanned) -> &mut Self {
-        let report = report(&self.memory, scanned, &self.risks, Severity::High, today());
-        let ids = |counted: &mut dyn Iterator<Item = &Counted>| {
+        let report = compare_scan(&self.memory, scanned, &self.risks, Severity::High, today());
+        let ids = |counted: &mut dyn Iterator<Item = &ReportedFinding>| {
             counted.map(|it| it.finding.id.clone()).collect::<Vec<_>>().join(" ")
         };
         let before = report.baseline.as_ref().and_then(|it| it.tag.as_ref());
@@ -167,7 +167,7 @@ fn a_clean_scan_ends_an_open_alert_and_no_other() {
 fn the_images_of_an_index_are_one_version() {
     let part = |n, image, text: &str| Scanned {
         images: 2,
-        ..scan_of(n, image, Found::All(findings(text)))
+        ..scan_of(n, image, ScanContents::All(findings(text)))
     };
     Story::new()
         .then("amd64", &part(1, 11, "A:C B:H"))
@@ -190,8 +190,10 @@ fn the_images_of_an_index_are_one_version() {
 
 #[test]
 fn a_version_is_clean_where_what_its_other_images_have_is_accepted_that_day() {
-    let part =
-        |image, text: &str| Scanned { images: 2, ..scan_of(1, image, Found::All(findings(text))) };
+    let part = |image, text: &str| Scanned {
+        images: 2,
+        ..scan_of(1, image, ScanContents::All(findings(text)))
+    };
     let mut story = Story::new();
     story.risks = vec![risk("A", &today().to_string())];
     story
@@ -242,7 +244,13 @@ fn what_is_accepted_does_not_count_until_its_day_is_over() {
         both accepted: Resolve; new [] of [], fixed [], accepted 2; first
         one is over: Tell; new [A] of [A], fixed [], accepted 1; first
     "#]]);
-    let report = report(&Memory::default(), &scan(1, "A:C"), &story.risks, Severity::High, today());
+    let report = compare_scan(
+        &ScanHistory::default(),
+        &scan(1, "A:C"),
+        &story.risks,
+        Severity::High,
+        today(),
+    );
     assert_eq!(report.counted[0].lapsed, Some(today().pred_opt().unwrap()));
 }
 
@@ -272,7 +280,7 @@ fn what_cannot_be_read_is_told_from_the_event_and_remembered_as_told() {
         let mut counts = Counts::default();
         counts.add(Level::Critical, n);
         counts.add(Level::Low, 9);
-        Found::Counts(counts)
+        ScanContents::Counts(counts)
     };
     let one = Finding::new("A", Level::Critical).unwrap();
     let mut story = Story::new();
@@ -282,9 +290,9 @@ fn what_cannot_be_read_is_told_from_the_event_and_remembered_as_told() {
         .then("again", &scan_of(2, 2, counts(3)))
         .then("four", &scan_of(2, 2, counts(4)))
         .then("none that counts", &scan_of(3, 3, counts(0)))
-        .then("one finding", &scan_of(2, 2, Found::Some(vec![one.clone()])))
-        .then("it comes again", &scan_of(2, 2, Found::Some(vec![one])))
-        .then("another", &scan_of(2, 2, Found::Some(findings("C:C"))));
+        .then("one finding", &scan_of(2, 2, ScanContents::Some(vec![one.clone()])))
+        .then("it comes again", &scan_of(2, 2, ScanContents::Some(vec![one])))
+        .then("another", &scan_of(2, 2, ScanContents::Some(findings("C:C"))));
     assert_eq!(story.memory.latest.as_ref().unwrap().digest, digest(1), "nothing to compare with");
     story.then("read after all", &scan(2, "A:C B:H C:C"));
     story.check(&expect![[r#"
@@ -302,7 +310,7 @@ fn what_cannot_be_read_is_told_from_the_event_and_remembered_as_told() {
 
 #[test]
 fn what_comes_back_and_is_told_from_events_is_told_once_each() {
-    let event = |text| scan_of(3, 3, Found::Some(findings(text)));
+    let event = |text| scan_of(3, 3, ScanContents::Some(findings(text)));
     Story::new()
         .then("v1", &scan(1, "A:C B:C"))
         .then("v2", &scan(2, ""))
@@ -320,11 +328,11 @@ fn what_comes_back_and_is_told_from_events_is_told_once_each() {
 
 #[test]
 fn a_report_prints_as_what_is_about_to_be_done() {
-    let mut memory = Memory::default();
+    let mut memory = ScanHistory::default();
     let mut lines = String::new();
     for (n, text) in [(2, "A:C B:H M:M"), (3, "A:C B:H C:H"), (4, "A:C"), (1, "A:C"), (5, "")] {
         let scanned = scan(n, text);
-        let report = report(&memory, &scanned, &[], Severity::High, today());
+        let report = compare_scan(&memory, &scanned, &[], Severity::High, today());
         lines += &format!("v{n}: {report}\n");
         memory = memory.after(&scanned, &report);
     }
@@ -340,8 +348,8 @@ fn a_report_prints_as_what_is_about_to_be_done() {
 #[test]
 fn a_report_of_counts_says_where_it_has_them_from() {
     let counts = Counts::from_iter([Level::Critical, Level::Low]);
-    let scanned = scan_of(1, 1, Found::Counts(counts));
-    let report = report(&Memory::default(), &scanned, &[], Severity::High, today());
+    let scanned = scan_of(1, 1, ScanContents::Counts(counts));
+    let report = compare_scan(&ScanHistory::default(), &scanned, &[], Severity::High, today());
     expect!["tell it by the event's counts: none at or above HIGH, 0 accepted, 2 in all"]
         .assert_eq(&report.to_string());
 }
@@ -364,8 +372,8 @@ fn what_matters_most_comes_first() {
         finding("2-fixed", Level::High, None, Some(true), None, None),
         finding("1-exploited", Level::High, Some(true), None, None, None),
     ];
-    let scanned = scan_of(1, 1, Found::All(all));
-    let report = report(&Memory::default(), &scanned, &[], Severity::High, today());
+    let scanned = scan_of(1, 1, ScanContents::All(all));
+    let report = compare_scan(&ScanHistory::default(), &scanned, &[], Severity::High, today());
     let order: Vec<&str> = report.counted.iter().map(|it| it.finding.id.as_str()).collect();
     let mut expected = order.clone();
     expected.sort_unstable();
@@ -374,9 +382,9 @@ fn what_matters_most_comes_first() {
 
 #[test]
 fn a_baseline_under_a_higher_threshold_is_none() {
-    let mut memory = Memory::default();
+    let mut memory = ScanHistory::default();
     let mut told = |scanned: &Scanned, threshold| {
-        let report = report(&memory, scanned, &[], threshold, today());
+        let report = compare_scan(&memory, scanned, &[], threshold, today());
         memory = std::mem::take(&mut memory).after(scanned, &report);
         report
     };
@@ -414,7 +422,7 @@ fn one_package_after_the_other_is_one_finding() {
         packages: Package::new(package, Some("1.0"), fixed).into_iter().collect(),
         ..Finding::new("CVE-1", level).unwrap()
     };
-    let merged = merged([
+    let merged = merge_findings([
         of(Level::Medium, "libssl3", None),
         of(Level::High, "openssl", Some("1.1")),
         of(Level::High, "openssl", Some("1.1")),
@@ -470,12 +478,12 @@ fn texts_show_what_they_are_and_links_lead_where_they_seem_to() {
 fn what_is_remembered_fits_into_an_item() {
     let many = |n: u8| {
         let one = |nth: usize| Finding::new(&format!("{n}-{nth:060}"), Level::High).unwrap();
-        scan_of(n, n, Found::All((0..9_000).map(one).collect()))
+        scan_of(n, n, ScanContents::All((0..9_000).map(one).collect()))
     };
-    let mut memory = Memory::default();
+    let mut memory = ScanHistory::default();
     for n in 1..4 {
         let scanned = many(n);
-        let report = report(&memory, &scanned, &[], Severity::High, today());
+        let report = compare_scan(&memory, &scanned, &[], Severity::High, today());
         memory = memory.after(&scanned, &report);
         let json = [
             serde_json::to_string(&memory.latest).unwrap(),
@@ -489,19 +497,19 @@ fn what_is_remembered_fits_into_an_item() {
     // And as many as an image may well have are not told again for being many.
     let many = |n: u8| {
         let one = |nth: usize| Finding::new(&format!("CVE-2026-{nth:05}"), Level::High).unwrap();
-        scan_of(n, n, Found::All((0..4_000).map(one).collect()))
+        scan_of(n, n, ScanContents::All((0..4_000).map(one).collect()))
     };
-    let mut memory = Memory::default();
+    let mut memory = ScanHistory::default();
     for n in 1..5 {
         let scanned = many(n);
-        let report = report(&memory, &scanned, &[], Severity::High, today());
-        assert_eq!(report.verdict == Verdict::Tell, n == 1, "{n}");
+        let report = compare_scan(&memory, &scanned, &[], Severity::High, today());
+        assert_eq!(report.verdict == ScanVerdict::Tell, n == 1, "{n}");
         memory = memory.after(&scanned, &report);
     }
     let known = |version: &Option<Version>| {
-        version.iter().flat_map(|it| it.images.values()).flat_map(Known::ids).count()
+        version.iter().flat_map(|it| it.images.values()).flat_map(SeverityById::ids).count()
     };
-    let kept = |memory: &Memory| {
+    let kept = |memory: &ScanHistory| {
         let told = [&memory.told.latest, &memory.told.older].map(|it| it.ids().count());
         (known(&memory.latest), known(&memory.previous), told)
     };
@@ -509,8 +517,8 @@ fn what_is_remembered_fits_into_an_item() {
     // What is worth less goes first, and as a whole.
     let mut older = |n: u8, name: &str, many: usize| {
         let one = |nth: usize| Finding::new(&format!("{name}-{nth:059}"), Level::High).unwrap();
-        let scanned = scan_of(n, n, Found::All((0..many).map(one).collect()));
-        let report = report(&memory, &scanned, &[], Severity::High, today());
+        let scanned = scan_of(n, n, ScanContents::All((0..many).map(one).collect()));
+        let report = compare_scan(&memory, &scanned, &[], Severity::High, today());
         memory = std::mem::take(&mut memory).after(&scanned, &report);
         kept(&memory)
     };
@@ -524,7 +532,7 @@ fn any_scan() -> impl Strategy<Value = Scanned> {
         let levels =
             [Level::Critical, Level::High, Level::Medium, Level::Untriaged, Level::Informational];
         let all = ids.into_iter().map(|(id, level)| Finding::new(&id, levels[level]).unwrap());
-        scan_of(version, version * 10 + image, Found::All(merged(all)))
+        scan_of(version, version * 10 + image, ScanContents::All(merge_findings(all)))
     })
 }
 
@@ -533,12 +541,12 @@ proptest! {
     fn the_same_scan_again_is_never_news_and_is_remembered_as_it_is(
         scans in prop::collection::vec(any_scan(), 1..12),
     ) {
-        let mut memory = Memory::default();
+        let mut memory = ScanHistory::default();
         for scanned in &scans {
-            let first = report(&memory, scanned, &[], Severity::High, today());
+            let first = compare_scan(&memory, scanned, &[], Severity::High, today());
             let once = memory.after(scanned, &first);
-            let second = report(&once, scanned, &[], Severity::High, today());
-            prop_assert_eq!(second.verdict, Verdict::Nothing);
+            let second = compare_scan(&once, scanned, &[], Severity::High, today());
+            prop_assert_eq!(second.verdict, ScanVerdict::Nothing);
             memory = once.clone().after(scanned, &second);
             prop_assert_eq!(&memory, &once);
         }
@@ -550,11 +558,11 @@ proptest! {
         risks in prop::collection::vec("[A-F]", 0..3),
     ) {
         let risks: Vec<AcceptedRisk> = risks.iter().map(|id| risk(id, "2099-01-01")).collect();
-        let mut memory = Memory::default();
+        let mut memory = ScanHistory::default();
         for scanned in &scans {
-            let report = report(&memory, scanned, &risks, Severity::High, today());
+            let report = compare_scan(&memory, scanned, &risks, Severity::High, today());
             memory = memory.after(scanned, &report);
-            let told = |it: &Counted| memory.told.latest.level(&it.finding.id) >= Some(it.finding.level);
+            let told = |it: &ReportedFinding| memory.told.latest.level(&it.finding.id) >= Some(it.finding.level);
             if report.is_latest {
                 prop_assert!(report.counted.iter().all(told));
                 prop_assert_eq!(report.counted.is_empty() || memory.told.is_open, true);
@@ -564,16 +572,16 @@ proptest! {
 
     #[test]
     fn what_is_remembered_is_read_back(scans in prop::collection::vec(any_scan(), 0..8)) {
-        let mut memory = Memory::default();
+        let mut memory = ScanHistory::default();
         for scanned in &scans {
-            let report = report(&memory, scanned, &[], Severity::High, today());
+            let report = compare_scan(&memory, scanned, &[], Severity::High, today());
             memory = memory.after(scanned, &report);
         }
         let through = |json: String| serde_json::from_str::<Option<Version>>(&json).unwrap();
         prop_assert_eq!(through(serde_json::to_string(&memory.latest).unwrap()), memory.latest);
         prop_assert_eq!(through(serde_json::to_string(&memory.previous).unwrap()), memory.previous);
         let told = serde_json::to_string(&memory.told).unwrap();
-        prop_assert_eq!(serde_json::from_str::<Told>(&told).unwrap(), memory.told);
+        prop_assert_eq!(serde_json::from_str::<PublishedFindings>(&told).unwrap(), memory.told);
     }
 
     #[test]

@@ -107,12 +107,16 @@ fn policies() -> impl Strategy<Value = Policy> {
     )
 }
 
-fn planned<'a>(policy: &'a Policy, inventory: &'a Inventory, running: &Running) -> Plan<'a> {
-    plan(policy, inventory, Graph::of(inventory).unwrap(), running, now())
+fn planned<'a>(
+    policy: &'a Policy,
+    inventory: &'a Inventory,
+    running: &RunningImages,
+) -> RetentionPlan<'a> {
+    plan_retention(policy, inventory, Graph::build(inventory).unwrap(), running, now())
 }
 
 /// Applies a plan as ECR does. Fails where ECR would refuse a call.
-fn applied(plan: &Plan<'_>) -> Inventory {
+fn applied(plan: &RetentionPlan<'_>) -> Inventory {
     let mut after = plan.inventory.clone();
     let deletes = plan.policy.governance.retention.enforcement == CleanupEnforcement::Delete;
     for (image, tag) in &plan.untags {
@@ -133,7 +137,7 @@ fn applied(plan: &Plan<'_>) -> Inventory {
                 is_there && parts.contains(&removed.digest)
             };
             assert!(!after.indexes.iter().any(refers), "it is referenced by an index");
-            let is_other = |image: &Listed| image.digest != removed.digest;
+            let is_other = |image: &ImageRecord| image.digest != removed.digest;
             after.images = after.images.into_iter().filter(is_other).collect();
         } else {
             let image = after.images.position(|image| image.digest == removed.digest).unwrap();
@@ -147,13 +151,13 @@ fn applied(plan: &Plan<'_>) -> Inventory {
 }
 
 /// Whether a rule keeps the image, written without the code under test.
-fn is_protected(policy: &Policy, image: &Listed, running: &Running) -> bool {
+fn is_protected(policy: &Policy, image: &ImageRecord, running: &RunningImages) -> bool {
     let within = |at: Option<DateTime<Utc>>, days| {
         at.is_some_and(|at| now() - at <= chrono::Duration::days(days))
     };
     let has = |words: &[&str]| image.tags.iter().any(|tag| words.contains(&tag.as_str()));
     let protects = !policy.governance.retention.protect_tags.is_empty();
-    image.is_odd
+    image.has_unparsed_reference
         || image.pushed_at.is_none()
         || within(image.pushed_at, 7)
         || within(image.pulled_at, 30)
@@ -179,13 +183,13 @@ proptest! {
         runs in prop::collection::vec(0_usize..14, 0..3),
     ) {
         let inventory = inventory(&made);
-        let running: Running = runs.iter().map(|nth| (digest(&nth.to_string()), 1)).collect();
+        let running: RunningImages = runs.iter().map(|nth| (digest(&nth.to_string()), 1)).collect();
         let plan = planned(&policy, &inventory, &running);
         let goes: HashSet<&Digest> = plan.removed().map(|image| &image.digest).collect();
         prop_assert_eq!(goes.len(), plan.removed().count(), "each goes once");
         // No component loses all of its images.
         for component in ["a-", "b-", "c-"] {
-            let is = |image: &&Listed| {
+            let is = |image: &&ImageRecord| {
                 let named = image.tags.iter().any(|tag| tag.as_str().starts_with(component));
                 named && image.status != ImageStatus::Archived
             };
@@ -194,8 +198,8 @@ proptest! {
             prop_assert!(is_empty || all.any(|image| !goes.contains(&image.digest)), "{}", component);
         }
         let place = |digest: &Digest| inventory.images.iter().find(|image| image.digest == *digest);
-        let readable = |index: &Listed| index.has_parts();
-        let is_there_now = |image: &Listed| image.status != ImageStatus::Archived;
+        let readable = |index: &ImageRecord| index.has_parts();
+        let is_there_now = |image: &ImageRecord| image.status != ImageStatus::Archived;
         for (id, image) in inventory.images.enumerate() {
             let is_there = image.status != ImageStatus::Archived;
             // The reported decision is the one that is applied.
@@ -241,10 +245,10 @@ proptest! {
         policy in policies(),
     ) {
         let inventory = inventory(&made);
-        let plan = planned(&policy, &inventory, &Running::new());
+        let plan = planned(&policy, &inventory, &RunningImages::new());
         prop_assert!(plan.stopped.is_none());
         let after = applied(&plan);
-        let again = planned(&policy, &after, &Running::new());
+        let again = planned(&policy, &after, &RunningImages::new());
         let lines: Vec<String> = again.removals.iter().map(|removal| again.reason(&again.units[removal.unit])).collect();
         prop_assert!(again.is_empty(), "{:?} {:?}", lines, again.untags);
     }
@@ -260,9 +264,9 @@ proptest! {
         let order: Vec<ImageId> = order.iter().map(|position| ids[*position]).collect();
         let mut shuffled = inventory.clone();
         shuffled.images = order.iter().map(|image| inventory.images[*image].clone()).collect();
-        let (one, other) = (planned(&policy, &inventory, &Running::new()), planned(&policy, &shuffled, &Running::new()));
+        let (one, other) = (planned(&policy, &inventory, &RunningImages::new()), planned(&policy, &shuffled, &RunningImages::new()));
         prop_assert_eq!(one.hash(), other.hash());
-        let removed = |plan: &Plan<'_>| plan.removals.iter().map(|removal| plan.image(removal.images[0]).digest.clone()).collect::<Vec<_>>();
+        let removed = |plan: &RetentionPlan<'_>| plan.removals.iter().map(|removal| plan.image(removal.images[0]).digest.clone()).collect::<Vec<_>>();
         prop_assert_eq!(removed(&one), removed(&other));
         for (image, before) in shuffled.images.ids().zip(order) {
             prop_assert_eq!(other.decision_of(image), one.decision_of(before));
@@ -281,7 +285,7 @@ proptest! {
         for (nth, age) in ages.iter().enumerate() {
             inventory.images.push(listed(&nth.to_string(), &format!("a-v1.{nth}.0, pushed {age}")).0);
         }
-        let plan = planned(&policy, &inventory, &Running::new());
+        let plan = planned(&policy, &inventory, &RunningImages::new());
         let is_kept = |image: ImageId| plan.decision_of(image) == "keep";
         let ages = inventory.images.ids().zip(ages);
         let (kept_images, removed): (Vec<_>, Vec<_>) = ages.partition(|(image, _)| is_kept(*image));

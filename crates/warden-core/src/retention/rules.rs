@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 
-use super::{Group, Keep, Key, Running, Unknown};
+use super::{Group, KeepReason, Key, RunningImages, UnknownReason};
 use crate::arena::{Arena, GroupId, ImageId};
 use crate::grammar::{CHANNELS, Conforming, Placeholder};
-use crate::graph::{Inventory, Listed};
+use crate::graph::{ImageRecord, Inventory};
 use crate::image::{ImageStatus, Tag, TagPrefix};
 use crate::policy::Policy;
 use crate::quarantine::Quarantine;
@@ -16,7 +16,7 @@ use crate::quarantine::Quarantine;
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     /// The strongest reason of this image to keep its unit.
-    pub keep: Option<Keep>,
+    pub keep: Option<KeepReason>,
     /// The groups in which it is counted.
     pub groups: Vec<GroupId>,
     /// Whether one of its tags matches the grammar.
@@ -29,10 +29,10 @@ pub(super) struct Facts {
 
 /// Looks at every image. Returns the facts of each, and the groups in which they are counted,
 /// which have no units yet.
-pub(super) fn look(
+pub(super) fn classify_images(
     policy: &Policy,
     inventory: &Inventory,
-    running: &Running,
+    running: &RunningImages,
     now: DateTime<Utc>,
 ) -> (Arena<ImageId, Facts>, Arena<GroupId, Group>) {
     let mut prefixes: Vec<&TagPrefix> = policy.lifecycle_tag_prefixes.iter().collect();
@@ -46,7 +46,7 @@ pub(super) fn look(
 
 struct Look<'a> {
     policy: &'a Policy,
-    running: &'a Running,
+    running: &'a RunningImages,
     now: DateTime<Utc>,
     prefixes: Vec<&'a TagPrefix>,
     group_of: HashMap<Key, GroupId>,
@@ -54,43 +54,45 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn at(&mut self, image: &Listed) -> Facts {
+    fn at(&mut self, image: &ImageRecord) -> Facts {
         let mut facts = Facts::default();
         if image.status == ImageStatus::Archived {
             return facts;
         }
-        let mut keep = |keep: Keep| {
+        let mut keep = |keep: KeepReason| {
             if facts.keep.as_ref().is_none_or(|strongest| keep.strength() < strongest.strength()) {
                 facts.keep = Some(keep);
             }
         };
         let retention = &self.policy.governance.retention;
-        if image.is_odd {
-            keep(Keep::Unknown(Unknown::Odd));
+        if image.has_unparsed_reference {
+            keep(KeepReason::Unknown(UnknownReason::UnparsedReference));
         }
         match image.pushed_at {
-            None => keep(Keep::Unknown(Unknown::Push)),
-            Some(at) if self.is_within(at, retention.minimum_age_days) => keep(Keep::Young(at)),
+            None => keep(KeepReason::Unknown(UnknownReason::Push)),
+            Some(at) if self.is_within(at, retention.minimum_age_days) => {
+                keep(KeepReason::Young(at))
+            }
             Some(_) => {}
         }
         if let Some(at) = image.pulled_at
             && self.is_within(at, retention.protect_pulled_within_days)
         {
-            keep(Keep::Pulled(at));
+            keep(KeepReason::Pulled(at));
         }
         match (image.status, image.restored_at) {
-            (ImageStatus::Activating, _) => keep(Keep::Restored(None)),
+            (ImageStatus::Activating, _) => keep(KeepReason::Restored(None)),
             (_, Some(at)) if self.is_within(at, retention.minimum_age_days) => {
-                keep(Keep::Restored(Some(at)));
+                keep(KeepReason::Restored(Some(at)));
             }
             _ => {}
         }
         if let Some(times) = self.running.get(&image.digest) {
-            keep(Keep::InUse(*times));
+            keep(KeepReason::InUse(*times));
         }
         for tag in &image.tags {
             if let Some(by) = retention.protect_tags.iter().find(|by| by.matches(tag)) {
-                keep(Keep::Protected(tag.clone(), by.clone()));
+                keep(KeepReason::Protected(tag.clone(), by.clone()));
             }
         }
         let today = self.now.date_naive();
@@ -105,11 +107,11 @@ impl Look<'_> {
             let grammar = &self.policy.governance.tags.grammar;
             let conforming = grammar.conforming(&self.policy.repository_name, tag);
             let names_channel = match &conforming {
-                Some(conforming) => says_channel(conforming, tag),
+                Some(conforming) => is_channel_tag(conforming, tag),
                 None => is_channel(tag),
             };
             if names_channel {
-                keep(Keep::Channel(tag.clone()));
+                keep(KeepReason::Channel(tag.clone()));
             }
             facts.conforms |= conforming.is_some();
             let component = conforming.map(|conforming| Key::Component(conforming.component));
@@ -120,7 +122,7 @@ impl Look<'_> {
                         facts.groups.push(group);
                     }
                 }
-                None => keep(Keep::Unmatched(tag.clone())),
+                None => keep(KeepReason::Unmatched(tag.clone())),
             }
         }
         facts
@@ -151,7 +153,7 @@ impl Look<'_> {
 /// Whether a tag is a channel, which is moved from version to version. It is one where the
 /// grammar reads a channel, or where the grammar reads no version and the tag is named like a
 /// channel.
-pub(crate) fn says_channel(conforming: &Conforming, tag: &Tag) -> bool {
+pub(crate) fn is_channel_tag(conforming: &Conforming, tag: &Tag) -> bool {
     let has = |of: &[Placeholder]| conforming.values.iter().any(|(name, _)| of.contains(name));
     let version = [Placeholder::Semver, Placeholder::Sha, Placeholder::Date, Placeholder::Number];
     has(&[Placeholder::Channel]) || !has(&version) && is_channel(tag)

@@ -5,30 +5,35 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use super::{Because, Decided, Fate, Keep, Key, Place, Plan, Stop, Unknown};
+use super::{
+    Decision, KeepReason, Key, PlanBlocker, RemoveReason, RetentionPlan, UnitDecision,
+    UnknownReason, VersionRank,
+};
 use crate::arena::ImageId;
 use crate::policy::CleanupEnforcement;
 
-impl Plan<'_> {
+impl RetentionPlan<'_> {
     /// Why the unit is kept or removed.
     #[must_use]
-    pub fn reason(&self, decided: &Decided) -> String {
-        match &decided.fate {
-            Fate::Keep(keep, of) => {
+    pub fn reason(&self, decided: &UnitDecision) -> String {
+        match &decided.decision {
+            Decision::Keep(keep, of) => {
                 let why = self.why_kept(decided, keep);
                 if *of == decided.unit.root {
                     return why;
                 }
                 format!("{why} (said of {}, which is part of it)", self.image(*of).digest)
             }
-            Fate::Remove(because) => self.why_removed(decided, because),
+            Decision::Remove(because) => self.why_removed(decided, because),
         }
     }
 
     /// Why an image is kept or removed.
     #[must_use]
     pub fn reason_of(&self, image: ImageId) -> String {
-        let Some(decided) = self.decided(image) else { return Unknown::Circle.to_string() };
+        let Some(decided) = self.decided(image) else {
+            return UnknownReason::ReferenceCycle.to_string();
+        };
         let unit = &decided.unit;
         if unit.root == image {
             return self.reason(decided);
@@ -44,7 +49,7 @@ impl Plan<'_> {
     #[must_use]
     pub fn decision_of(&self, image: ImageId) -> &'static str {
         let decided = self.decided(image);
-        let goes = decided.is_some_and(|decided| matches!(decided.fate, Fate::Remove(_)))
+        let goes = decided.is_some_and(|decided| matches!(decided.decision, Decision::Remove(_)))
             && self.is_to_go(image);
         match self.policy.governance.retention.enforcement {
             _ if !goes => "keep",
@@ -54,67 +59,69 @@ impl Plan<'_> {
         }
     }
 
-    fn why_kept(&self, decided: &Decided, keep: &Keep) -> String {
+    fn why_kept(&self, decided: &UnitDecision, keep: &KeepReason) -> String {
         let retention = &self.policy.governance.retention;
         match keep {
-            Keep::Unknown(unknown) => unknown.to_string(),
-            Keep::Protected(tag, by) => format!("the tag {tag} is protected by {by}"),
-            Keep::InUse(0) => {
+            KeepReason::Unknown(unknown) => unknown.to_string(),
+            KeepReason::Protected(tag, by) => format!("the tag {tag} is protected by {by}"),
+            KeepReason::InUse(0) => {
                 let days = retention.protect_pulled_within_days;
                 format!("it was in use within {days} days, by Amazon Inspector")
             }
-            Keep::InUse(times) => format!("it is in use, {times} times by Amazon Inspector"),
-            Keep::Channel(tag) => format!("the channel {tag} points at it"),
-            Keep::Pulled(at) => {
+            KeepReason::InUse(times) => format!("it is in use, {times} times by Amazon Inspector"),
+            KeepReason::Channel(tag) => format!("the channel {tag} points at it"),
+            KeepReason::Pulled(at) => {
                 let days = retention.protect_pulled_within_days;
                 format!("it was pulled on {}, within {days} days", day(*at))
             }
-            Keep::Restored(None) => "it is on its way back from the archive".to_owned(),
-            Keep::Restored(Some(at)) => {
+            KeepReason::Restored(None) => "it is on its way back from the archive".to_owned(),
+            KeepReason::Restored(Some(at)) => {
                 let days = retention.minimum_age_days;
                 format!("it came back from the archive on {}, within {days} days", day(*at))
             }
-            Keep::Young(at) => {
+            KeepReason::Young(at) => {
                 format!("it was pushed on {}, within {} days", day(*at), retention.minimum_age_days)
             }
-            Keep::Unmatched(tag) => {
+            KeepReason::Unmatched(tag) => {
                 format!("the tag {tag} neither conforms nor has a counted prefix")
             }
-            Keep::Newest => {
+            KeepReason::Newest => {
                 let nearest =
                     decided.places.iter().min_by_key(|place| (place.rank, self.name_of(place)));
                 nearest.map_or_else(String::new, |place| self.place(place))
             }
-            Keep::Native => "LifecycleScope=repository leaves it to ECR's own rules".to_owned(),
-            Keep::Quarantined { until } => format!("it is in quarantine until {until}"),
-            Keep::Untagged => "it has no tag, and ECR's own rule sees to those".to_owned(),
-            Keep::Archived => IN_THE_ARCHIVE.to_owned(),
+            KeepReason::Native => {
+                "LifecycleScope=repository leaves it to ECR's own rules".to_owned()
+            }
+            KeepReason::Quarantined { until } => format!("it is in quarantine until {until}"),
+            KeepReason::Untagged => "it has no tag, and ECR's own rule sees to those".to_owned(),
+            KeepReason::Archived => IN_THE_ARCHIVE.to_owned(),
         }
     }
 
-    fn why_removed(&self, decided: &Decided, because: &Because) -> String {
+    fn why_removed(&self, decided: &UnitDecision, because: &RemoveReason) -> String {
         match because {
-            Because::Beyond => {
+            RemoveReason::BeyondKeepCount => {
                 let mut places: Vec<String> =
                     decided.places.iter().map(|place| self.place(place)).collect();
                 places.sort_unstable();
                 places.join("; ")
             }
-            Because::QuarantineOver { since } => {
+            RemoveReason::QuarantineOver { since } => {
                 let days = self.policy.governance.tags.quarantine_days;
                 format!("it was quarantined on {since}, and its {days} days are over")
             }
-            Because::Orphan(subject) => format!("what it refers to, {subject}, is gone"),
+            RemoveReason::Orphan(subject) => format!("what it refers to, {subject}, is gone"),
         }
     }
 
     /// As in `number 21 of 23 of litellm, which keeps 20`.
-    fn place(&self, place: &Place) -> String {
+    fn place(&self, place: &VersionRank) -> String {
         let (count, name) = (self.groups[place.group].count, self.name_of(place));
         format!("number {} of {count} of {name}, which keeps {}", place.rank, self.keep_count())
     }
 
-    fn name_of(&self, place: &Place) -> String {
+    fn name_of(&self, place: &VersionRank) -> String {
         self.groups[place.group].key.to_string()
     }
 }
@@ -134,18 +141,18 @@ impl fmt::Display for Key {
     }
 }
 
-impl fmt::Display for Unknown {
+impl fmt::Display for UnknownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Push => "ECR does not say when it was pushed",
-            Self::Odd => "it has a tag or a subject that is not understood",
-            Self::Circle => "it belongs to nothing but itself, by its tags",
+            Self::UnparsedReference => "it has a tag or a subject that is not understood",
+            Self::ReferenceCycle => "it belongs to nothing but itself, by its tags",
             Self::Subject => "what it refers to may be there, though it is not listed",
         })
     }
 }
 
-impl fmt::Display for Stop {
+impl fmt::Display for PlanBlocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Emptied(name) => write!(f, "nothing of {name} would be left"),

@@ -24,11 +24,11 @@ pub(crate) fn digest(name: &str) -> Digest {
 
 /// Reads an image and its parts from a text such as `a-v1.0.0 latest, pushed 40, needs b c, of d`:
 /// tags, then facts with a number of days or the names of other images.
-pub(crate) fn listed(name: &str, text: &str) -> (Listed, Vec<Digest>) {
-    let mut image = Listed {
+pub(crate) fn listed(name: &str, text: &str) -> (ImageRecord, Vec<Digest>) {
+    let mut image = ImageRecord {
         digest: digest(name),
         tags: vec![],
-        is_odd: false,
+        has_unparsed_reference: false,
         status: ImageStatus::Active,
         pushed_at: Some(now() - chrono::Duration::days(100)),
         pulled_at: None,
@@ -48,7 +48,7 @@ pub(crate) fn listed(name: &str, text: &str) -> (Listed, Vec<Digest>) {
             "restored" => image.restored_at = at(),
             "archived" => image.status = ImageStatus::Archived,
             "activating" => image.status = ImageStatus::Activating,
-            "odd" => image.is_odd = true,
+            "odd" => image.has_unparsed_reference = true,
             "empty" => image.bytes = 0,
             "of" => image.subject = Some(digest(rest)),
             "needs" => {
@@ -116,8 +116,8 @@ fn with(changes: &[(&str, Value)]) -> Policy {
 fn check(policy: &Policy, images: &[(&str, &str)], running: &[&str], expected: &Expect) {
     let inventory = inventory(images);
     let running = running.iter().map(|name| (digest(name), 3)).collect();
-    let graph = Graph::of(&inventory).unwrap();
-    let plan = plan(policy, &inventory, graph, &running, now());
+    let graph = Graph::build(&inventory).unwrap();
+    let plan = plan_retention(policy, &inventory, graph, &running, now());
     let mut lines = String::new();
     let names: Arena<ImageId, &str> = images.iter().map(|(name, _)| *name).collect();
     for (image, name) in names.enumerate() {
@@ -357,8 +357,8 @@ fn of_several_reasons_to_keep_an_image_the_strongest_is_told() {
 fn a_plan_is_empty_where_neither_an_image_goes_nor_a_tag() {
     let is_empty = |images: &[(&str, &str)]| {
         let (policy, inventory) = (two(), inventory(images));
-        let graph = Graph::of(&inventory).unwrap();
-        plan(&policy, &inventory, graph, &Running::new(), now()).is_empty()
+        let graph = Graph::build(&inventory).unwrap();
+        plan_retention(&policy, &inventory, graph, &RunningImages::new(), now()).is_empty()
     };
     assert!(is_empty(&[]) && is_empty(&[("one", "a-v1.0.0"), ("waits", "quarantine:20261120")]));
     assert!(!is_empty(&[("over", "quarantine:20261101")]));
@@ -380,8 +380,8 @@ fn what_is_kept_beyond_the_count_and_how_much_goes_is_known() {
         ],
     );
     let inventory = inventory(&images);
-    let graph = Graph::of(&inventory).unwrap();
-    let plan = plan(&policy, &inventory, graph, &Running::new(), now());
+    let graph = Graph::build(&inventory).unwrap();
+    let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());
     let beyond: Vec<ImageId> = plan.kept_beyond().map(|decided| decided.unit.root).collect();
     assert_eq!(beyond, [image_id(&inventory, "pulled")]);
     let removed: Vec<&Digest> = plan.removed().map(|image| &image.digest).collect();
@@ -401,19 +401,19 @@ fn a_plan_that_takes_too_much_is_stopped_but_for_a_few() {
         let images: Vec<(&str, &str)> =
             images.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         let inventory = inventory(&images);
-        let graph = Graph::of(&inventory).unwrap();
-        let plan = plan(policy, &inventory, graph, &Running::new(), now());
+        let graph = Graph::build(&inventory).unwrap();
+        let plan = plan_retention(policy, &inventory, graph, &RunningImages::new(), now());
         (plan.removals.len(), plan.stopped)
     };
     assert_eq!(stopped(&two(), 22), (20, None));
-    let too_many = Stop::TooMany { removed: 21, of: 23, percent: 25 };
+    let too_many = PlanBlocker::TooMany { removed: 21, of: 23, percent: 25 };
     expect!["21 of 23 images would go, and MaxRemovePercent=25 allows fewer"]
         .assert_eq(&too_many.to_string());
     assert_eq!(stopped(&two(), 23), (21, Some(too_many)));
     let many = with(&[("Governance.Retention.KeepPerComponent", json!(75))]);
     assert_eq!(stopped(&many, 100), (25, None));
     let many = with(&[("Governance.Retention.KeepPerComponent", json!(74))]);
-    let too_many = Stop::TooMany { removed: 26, of: 100, percent: 25 };
+    let too_many = PlanBlocker::TooMany { removed: 26, of: 100, percent: 25 };
     assert_eq!(stopped(&many, 100), (26, Some(too_many)));
 }
 
@@ -423,15 +423,15 @@ fn a_plan_that_would_empty_a_component_is_stopped() {
     let policy = two();
     let inventory =
         inventory(&[("one", "a-v1.0.0"), ("two", "b-v1.0.0"), ("x", "c-v1.0.0 latest")]);
-    let graph = Graph::of(&inventory).unwrap();
-    let mut plan = plan(&policy, &inventory, graph, &Running::new(), now());
+    let graph = Graph::build(&inventory).unwrap();
+    let mut plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());
     // As a bug in a rule would decide.
     for unit in plan.units.ids().take(2) {
-        plan.units[unit].fate = Fate::Remove(Because::Beyond);
+        plan.units[unit].decision = Decision::Remove(RemoveReason::BeyondKeepCount);
         let images = vec![plan.units[unit].unit.root];
-        plan.removals.push(Removal { unit, images, referrers: vec![] });
+        plan.removals.push(UnitRemoval { unit, images, referrers: vec![] });
     }
-    assert_eq!(plan.guard(&Running::new()), Some(Stop::Emptied("a".to_owned())));
+    assert_eq!(plan.guard(&RunningImages::new()), Some(PlanBlocker::Emptied("a".to_owned())));
 }
 
 // 41
@@ -546,8 +546,8 @@ fn ecr_s_own_count_is_left_alone() {
 fn the_same_images_have_the_same_hash_and_others_another() {
     let hash = |policy: &Policy, images: &[(&str, &str)]| {
         let inventory = inventory(images);
-        let graph = Graph::of(&inventory).unwrap();
-        plan(policy, &inventory, graph, &Running::new(), now()).hash()
+        let graph = Graph::build(&inventory).unwrap();
+        plan_retention(policy, &inventory, graph, &RunningImages::new(), now()).hash()
     };
     let mut images = vec![
         ("a", "a-v1.0.0, pushed 30"),

@@ -6,7 +6,7 @@ use crate::findings::{Counts, Level};
 use crate::graph::Graph;
 use crate::policy::tests::{GUIDE, policy};
 use crate::retention::tests::{digest, image_id, inventory, now};
-use crate::retention::{Running, plan};
+use crate::retention::{RunningImages, plan_retention};
 
 /// The row of each component after these images were removed, with its newest tag, a line each.
 fn check(enforcement: &str, images: &[(&str, &str)], removed: &[&str], expected: &Expect) {
@@ -15,13 +15,13 @@ fn check(enforcement: &str, images: &[(&str, &str)], removed: &[&str], expected:
         ("Governance.Tags.Grammar", json!("{component}-v{semver} {component}-{channel}")),
     ];
     let (policy, inventory) = (policy(GUIDE, &changes), inventory(images));
-    let graph = Graph::of(&inventory).unwrap();
-    let plan = plan(&policy, &inventory, graph, &Running::new(), now());
+    let graph = Graph::build(&inventory).unwrap();
+    let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());
     let removed: Vec<ImageId> = removed.iter().map(|name| image_id(&inventory, name)).collect();
     let mut lines = String::new();
-    for row in stock(&plan, &removed).rows {
+    for row in measure_usage(&plan, &removed).rows {
         let newest = row.newest.as_ref().map_or("", Tag::as_str);
-        lines += &format!("{}: {row} {newest}\n", row.name());
+        lines += &format!("{}: {row} {newest}\n", row.open_version_name());
     }
     expected.assert_eq(&lines);
 }
@@ -135,17 +135,17 @@ fn say(latest: Option<(&str, i64, Level, &[Level])>, unread: Option<&str>, expec
         ("new", "app-v2.0.0, pushed 10"),
         ("away", "app-v0.9.0, archived"),
     ]);
-    let graph = Graph::of(&inventory).unwrap();
-    let plan = plan(&policy, &inventory, graph, &Running::new(), now());
-    let stock = stock(&plan, &[]);
-    let open = latest.map(|(name, days, lowest, levels)| Open {
+    let graph = Graph::build(&inventory).unwrap();
+    let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());
+    let stock = measure_usage(&plan, &[]);
+    let open = latest.map(|(name, days, lowest, levels)| OpenFindings {
         version: digest(name),
         tag: format!("app-{name}").parse().ok(),
         pushed: now() - chrono::Duration::days(days),
         lowest,
         counts: levels.iter().copied().collect::<Counts>().from(lowest),
     });
-    let standing = Standing { open, unread: unread.map(digest) };
+    let standing = OpenFindingsStatus { open, unread: unread.map(digest) };
     let findings = stock.findings(standing, Severity::High);
     let counts = [Severity::Critical, Severity::High, Severity::Medium]
         .map(|severity| findings.open().and_then(|open| open.of(severity)));
@@ -237,23 +237,31 @@ fn what_is_not_known_has_no_figures_and_is_not_nothing() {
 #[test]
 fn what_is_of_no_component_and_what_is_remembered_elsewhere_has_words_of_its_own() {
     let repository = "infrastructure".parse().unwrap();
-    let row = Row { images: 1, bytes: 999, archived_bytes: 1_000, ..Row::default() };
-    expect!["what is of no component in infrastructure: 1 image, 999 B; 0 images, 1.0 kB, in the archive; what is open is remembered by image"].assert_eq(&row.line(&repository, &Findings::ByImage));
+    let row = ComponentUsageRow {
+        images: 1,
+        bytes: 999,
+        archived_bytes: 1_000,
+        ..ComponentUsageRow::default()
+    };
+    expect!["what is of no component in infrastructure: 1 image, 999 B; 0 images, 1.0 kB, in the archive; what is open is remembered by image"].assert_eq(&row.line(&repository, &FindingsStatus::ByImage));
     expect![
         "what is of no component in infrastructure: 0 images, 0 B; what is open could not be read"
     ]
-    .assert_eq(&Row::default().line(&repository, &Findings::Unknown));
+    .assert_eq(&ComponentUsageRow::default().line(&repository, &FindingsStatus::Unknown));
     let version = digest("v1");
-    let open = Open {
+    let open = OpenFindings {
         version: version.clone(),
         tag: None,
         pushed: now(),
         lowest: Level::High,
         counts: Counts::default(),
     };
-    assert_eq!(name(&open), version.as_str());
-    let tagged = Open { tag: "app-v1.0.0".parse().ok(), ..open.clone() };
-    assert_eq!((name(&tagged), Findings::Gone(open).open()), ("app-v1.0.0", None));
+    assert_eq!(open_version_name(&open), version.as_str());
+    let tagged = OpenFindings { tag: "app-v1.0.0".parse().ok(), ..open.clone() };
+    assert_eq!(
+        (open_version_name(&tagged), FindingsStatus::Gone(open).open()),
+        ("app-v1.0.0", None)
+    );
 }
 
 /// Neither version is later than the other.

@@ -70,7 +70,11 @@ pub fn permit(desired: &Desired, observed: Option<&Observed>) -> Result<(), Fore
 /// What makes `observed` what is `desired`; `previous` are the roles that the properties
 /// named before.
 #[must_use]
-pub fn plan(desired: &Desired, previous: &[String], observed: Option<&Observed>) -> ChangePlan<Action> {
+pub fn plan(
+    desired: &Desired,
+    previous: &[String],
+    observed: Option<&Observed>,
+) -> ChangePlan<Action> {
     let mut actions = Vec::new();
     let mut attached: &[String] = &[];
     if let Some(observed) = observed {
@@ -122,7 +126,10 @@ pub fn removal(observed: Option<&Observed>, owner: &str, roles: &[String]) -> Re
         return nothing(ChangePlan { actions: Vec::new() }, "gone already");
     };
     if observed.owner.as_deref() != Some(owner) {
-        return nothing(ChangePlan { actions: Vec::new() }, "kept, since this resource did not make it");
+        return nothing(
+            ChangePlan { actions: Vec::new() },
+            "kept, since this resource did not make it",
+        );
     }
     let (ours, theirs): (Vec<&String>, Vec<&String>) =
         observed.roles.iter().partition(|role| roles.contains(role));

@@ -29,11 +29,15 @@ pub async fn apply(
         }
         RepositoryChange::Tag(tags) => registry.tag_repository(&id, tags).await,
         RepositoryChange::Untag(keys) => registry.untag_repository(&id, keys).await,
-        RepositoryChange::SetMutability(mutability) => registry.set_mutability(name, mutability).await,
+        RepositoryChange::SetMutability(mutability) => {
+            registry.set_mutability(name, mutability).await
+        }
         RepositoryChange::SetScanOnPush(on) => registry.set_scan_on_push(name, *on).await,
         RepositoryChange::SetPolicy(policy) => registry.set_repository_policy(name, policy).await,
         RepositoryChange::DeletePolicy => registry.delete_repository_policy(name).await,
         RepositoryChange::PutLifecycle(policy) => registry.put_lifecycle_policy(name, policy).await,
-        RepositoryChange::Delete { with_images } => registry.delete_repository(name, *with_images).await,
+        RepositoryChange::Delete { with_images } => {
+            registry.delete_repository(name, *with_images).await
+        }
     }
 }

@@ -22,7 +22,10 @@ const IN_PROGRESS: &str = "LifecyclePolicyPreviewInProgressException";
 const EXAMPLES: i32 = 5;
 
 /// Reads the repository. None if there is none.
-pub async fn observe(registry: &Registry, arn: &RepositoryArn) -> anyhow::Result<Option<ObservedRepository>> {
+pub async fn observe(
+    registry: &Registry,
+    arn: &RepositoryArn,
+) -> anyhow::Result<Option<ObservedRepository>> {
     let name = &arn.name;
     let Some(description) = registry.describe_repository(name).await? else { return Ok(None) };
     let arn = arn.to_string();
@@ -33,7 +36,12 @@ pub async fn observe(registry: &Registry, arn: &RepositoryArn) -> anyhow::Result
         async { registry.repository_policy(name).await.context("getting its policy") },
     )
     .with_context(|| format!("reading repository {name}"))?;
-    Ok(Some(ObservedRepository { description, standing: OwnershipState { tags, empty }, lifecycle, policy }))
+    Ok(Some(ObservedRepository {
+        description,
+        standing: OwnershipState { tags, empty },
+        lifecycle,
+        policy,
+    }))
 }
 
 /// Reads only what the removal of the repository depends on, so that no other call can fail. None

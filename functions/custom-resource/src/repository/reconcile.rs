@@ -305,7 +305,11 @@ pub struct RepositoryRemoval {
 /// What becomes of a repository whose resource goes. Only what `owner` made is removed, and
 /// images only when told to.
 #[must_use]
-pub fn removal(standing: Option<&OwnershipState>, owner: &str, with_images: bool) -> RepositoryRemoval {
+pub fn removal(
+    standing: Option<&OwnershipState>,
+    owner: &str,
+    with_images: bool,
+) -> RepositoryRemoval {
     let kept = |reason| RepositoryRemoval { action: None, reason };
     let Some(standing) = standing else { return kept("gone already") };
     if !standing.owned_by(owner) {

@@ -83,7 +83,9 @@ impl Invocation<'_> {
                 return Ok(Some(version));
             }
         }
-        let Some(IndexMembership { index, tag, pushed, images, part }) = note else { return Ok(None) };
+        let Some(IndexMembership { index, tag, pushed, images, part }) = note else {
+            return Ok(None);
+        };
         let tags: Vec<Tag> = tag.into_iter().collect();
         let (tag, component) = self.named(&tags);
         let pushed = Some(pushed);

@@ -5,12 +5,12 @@ use super::*;
 #[test]
 fn what_is_known_of_an_image_is_each_vulnerability_at_its_worst() {
     let all = [findings("B:H A:M"), findings("B:C")].concat();
-    let known: Known = all.iter().collect();
+    let known: SeverityById = all.iter().collect();
     let pairs: Vec<(&str, Level)> = known.iter().collect();
     assert_eq!(pairs, [("A", Level::Medium), ("B", Level::Critical)]);
     assert_eq!(known.ids().collect::<Vec<_>>(), ["A", "B"]);
     assert_eq!((known.level("B"), known.level("C")), (Some(Level::Critical), None));
-    assert!(!known.is_empty() && Known::default().is_empty());
+    assert!(!known.is_empty() && SeverityById::default().is_empty());
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn what_was_told_from_events_is_remembered_for_one_version() {
     let counts = |n: u64| {
         let mut counts = Counts::default();
         counts.add(Level::Critical, n);
-        Found::Counts(counts)
+        ScanContents::Counts(counts)
     };
     Story::new()
         .then("three", &scan_of(2, 2, counts(3)))
@@ -45,9 +45,9 @@ fn what_was_told_from_events_is_remembered_for_one_version() {
         .then("three again", &scan_of(2, 2, counts(3)))
         .then("another version", &scan_of(3, 3, counts(3)))
         .then("again", &scan_of(3, 3, counts(3)))
-        .then("one finding", &scan_of(3, 3, Found::Some(findings("A:H M:M"))))
-        .then("it again, and another", &scan_of(3, 3, Found::Some(findings("A:H B:H"))))
-        .then("one below the threshold", &scan_of(3, 3, Found::Some(findings("M:M"))))
+        .then("one finding", &scan_of(3, 3, ScanContents::Some(findings("A:H M:M"))))
+        .then("it again, and another", &scan_of(3, 3, ScanContents::Some(findings("A:H B:H"))))
+        .then("one below the threshold", &scan_of(3, 3, ScanContents::Some(findings("M:M"))))
         .check(&expect![[r#"
             three: Tell; new [] of [], fixed [], accepted 0; first
             four: Tell; new [] of [], fixed [], accepted 0; first
@@ -64,15 +64,15 @@ fn what_was_told_from_events_is_remembered_for_one_version() {
 fn an_image_that_was_scanned_under_a_higher_threshold_is_none_to_compare_with() {
     let part = |n, image, text: &str| Scanned {
         images: 2,
-        ..scan_of(n, image, Found::All(findings(text)))
+        ..scan_of(n, image, ScanContents::All(findings(text)))
     };
     let baseline = |scans: &[(Scanned, Severity)], last: &Scanned| {
-        let mut memory = Memory::default();
+        let mut memory = ScanHistory::default();
         for (scanned, threshold) in scans {
-            let report = report(&memory, scanned, &[], *threshold, today());
+            let report = compare_scan(&memory, scanned, &[], *threshold, today());
             memory = memory.after(scanned, &report);
         }
-        report(&memory, last, &[], Severity::High, today()).baseline.map(|it| it.digest)
+        compare_scan(&memory, last, &[], Severity::High, today()).baseline.map(|it| it.digest)
     };
     let (critical, high) = (Severity::Critical, Severity::High);
     // One of two images was; the same image alone was scanned again.

@@ -20,11 +20,11 @@ fn of_two_that_are_one_the_worse_is_told_and_the_first_link() {
     };
     let expected =
         Finding { exploit: Some(false), fix: Some(true), in_use: Some(3), ..one.clone() };
-    assert_eq!(merged([one.clone(), other.clone()]), std::slice::from_ref(&expected));
+    assert_eq!(merge_findings([one.clone(), other.clone()]), std::slice::from_ref(&expected));
     let swapped = Finding { url: other.url.clone(), ..expected };
-    assert_eq!(merged([other.clone(), one]), [swapped]);
+    assert_eq!(merge_findings([other.clone(), one]), [swapped]);
     let unknown = Finding::new("CVE-1", Level::Low).unwrap();
-    assert_eq!(merged([unknown, other.clone()]), [other]);
+    assert_eq!(merge_findings([unknown, other.clone()]), [other]);
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn of_more_packages_than_are_looked_at_the_first_twenty_are_told_each_once() {
         packages: Package::new(&format!("p{nth:02}"), None, None).into_iter().collect(),
         ..Finding::new("CVE-1", Level::High).unwrap()
     };
-    let merged = merged((0..15).chain(0..30).map(of));
+    let merged = merge_findings((0..15).chain(0..30).map(of));
     let names: Vec<&str> = merged[0].packages.iter().map(|it| it.name.as_str()).collect();
     assert_eq!((names.len(), names[0], names[19]), (20, "p00", "p19"));
 }

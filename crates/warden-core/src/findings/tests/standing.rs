@@ -12,12 +12,12 @@ fn an_accepted_risk_of_another_component_is_none_here() {
         AcceptedRisk { component: Some("openwebui".parse().unwrap()), ..risk("A", "2099-01-01") };
     let scanned = scan(1, "A:C");
     assert_eq!(scanned.component, Some(component()));
-    let report = report(&Memory::default(), &scanned, &[risk], Severity::High, today());
+    let report = compare_scan(&ScanHistory::default(), &scanned, &[risk], Severity::High, today());
     assert_eq!((report.accepted.len(), report.counted.len()), (0, 1));
 }
 
 /// The standing after these scans, with `MEDIUM`, `HIGH` and `CRITICAL`.
-fn standing(memory: &Memory, threshold: Severity, expected: &Expect) {
+fn standing(memory: &ScanHistory, threshold: Severity, expected: &Expect) {
     let standing = memory.standing(threshold);
     let open = standing.open.map(|open| {
         let of = [Severity::Medium, Severity::High, Severity::Critical].map(|it| open.of(it));
@@ -63,7 +63,7 @@ fn what_is_open_is_what_counts_in_the_latest_version_and_is_not_accepted() {
 fn what_several_images_of_an_index_have_is_open_once_and_as_bad_as_in_any() {
     let of = |image: u8, text: &str| Scanned {
         images: 2,
-        ..scan_of(1, image, Found::All(findings(text)))
+        ..scan_of(1, image, ScanContents::All(findings(text)))
     };
     let mut story = Story::new();
     story.then("amd64", &of(11, "A:H B:H")).then("arm64", &of(12, "A:C C:H"));
@@ -80,7 +80,7 @@ fn what_several_images_of_an_index_have_is_open_once_and_as_bad_as_in_any() {
 fn what_could_only_be_told_from_counts_is_no_figure() {
     let mut story = Story::new();
     let counts: Counts = [Level::Critical, Level::High].into_iter().collect();
-    story.then("counts", &scan_of(1, 1, Found::Counts(counts.clone())));
+    story.then("counts", &scan_of(1, 1, ScanContents::Counts(counts.clone())));
     standing(&story.memory, Severity::High, &expect![[r#"None, unread Some("01")"#]]);
     story.then("read", &scan(1, "A:C"));
     standing(
@@ -88,7 +88,7 @@ fn what_could_only_be_told_from_counts_is_no_figure() {
         Severity::High,
         &expect![[r#"Some("litellm-v1: 1 CRITICAL [None, Some(0), Some(1)]"), unread None"#]],
     );
-    story.then("counts of v2", &scan_of(2, 2, Found::Counts(counts)));
+    story.then("counts of v2", &scan_of(2, 2, ScanContents::Counts(counts)));
     standing(
         &story.memory,
         Severity::High,
@@ -98,9 +98,9 @@ fn what_could_only_be_told_from_counts_is_no_figure() {
 
 #[test]
 fn what_a_scanner_left_open_is_informational() {
-    let mut memory = Memory::default();
+    let mut memory = ScanHistory::default();
     let scanned = scan(1, "A:?");
-    let report = report(&memory, &scanned, &[], Severity::Informational, today());
+    let report = compare_scan(&memory, &scanned, &[], Severity::Informational, today());
     memory = memory.after(&scanned, &report);
     let open = memory.standing(Severity::Informational).open.unwrap();
     assert_eq!((open.of(Severity::Informational), open.of(Severity::Low)), (Some(1), Some(0)));

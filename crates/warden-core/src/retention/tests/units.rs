@@ -48,8 +48,8 @@ fn what_is_in_the_archive_is_never_deleted_with_what_needs_it() {
     );
     let (policy, inventory) =
         (two(), inventory(&[("old", "sig:gone, needs one"), ("one", ", archived")]));
-    let graph = Graph::of(&inventory).unwrap();
-    let plan = plan(&policy, &inventory, graph, &Running::new(), now());
+    let graph = Graph::build(&inventory).unwrap();
+    let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());
     assert_eq!(plan.removals[0].images, [image_id(&inventory, "old")]);
 }
 
@@ -140,14 +140,14 @@ fn an_index_its_images_and_its_signatures_are_one() {
 fn an_index_that_cannot_be_read_stops_it_and_one_in_the_archive_does_not() {
     let mut inventory = inventory(&[("index", "a-v1.0.0, needs amd"), ("amd", "")]);
     inventory.indexes.clear();
-    let error = Graph::of(&inventory).unwrap_err();
+    let error = Graph::build(&inventory).unwrap_err();
     assert_eq!(error, UnknownParts(digest("index")));
     let index = image_id(&inventory, "index");
     // An index that ECR restores from the archive has images too, which cannot be read yet.
     inventory.images[index].status = ImageStatus::Activating;
-    assert_eq!(Graph::of(&inventory).unwrap_err(), UnknownParts(digest("index")));
+    assert_eq!(Graph::build(&inventory).unwrap_err(), UnknownParts(digest("index")));
     inventory.images[index].status = ImageStatus::Archived;
-    assert_eq!(Graph::of(&inventory).unwrap().units.len(), 2);
+    assert_eq!(Graph::build(&inventory).unwrap().units.len(), 2);
 }
 
 // 13
@@ -179,8 +179,8 @@ fn what_refers_to_nothing_any_more_goes_once_it_is_old_enough() {
     // A list that was read while images were pushed may lack a subject.
     let mut inventory = inventory(&images);
     inventory.gone.clear();
-    let graph = Graph::of(&inventory).unwrap();
-    assert!(plan(&two(), &inventory, graph, &Running::new(), now()).is_empty());
+    let graph = Graph::build(&inventory).unwrap();
+    assert!(plan_retention(&two(), &inventory, graph, &RunningImages::new(), now()).is_empty());
 }
 
 #[test]
