@@ -15,7 +15,7 @@ use warden_core::image::{RepositoryName, Tag};
 use warden_core::policy::{Policies, Policy, TagEnforcement};
 use warden_core::properties::nearest;
 use warden_core::quarantine::Quarantine;
-use warden_core::tagging::{Verdict, Violation, judge};
+use warden_core::tagging::{TagVerdict, Violation, judge};
 
 /// The options of `ecr-warden check`.
 #[derive(Args)]
@@ -186,11 +186,11 @@ fn say(policy: &Policy, tag: &Tag) -> (bool, String) {
         return (false, said.to_owned());
     }
     match judge(policy, tag.as_str()) {
-        Verdict::Conforming(conforming) => (true, format!("conforms: {}", Shown(&conforming))),
-        Verdict::Exempt(_) => {
+        TagVerdict::Conforming(conforming) => (true, format!("conforms: {}", Shown(&conforming))),
+        TagVerdict::Exempt(_) => {
             (true, "is not judged: it is a signature's or an attestation's".to_owned())
         }
-        Verdict::Violation(Violation { reason, suggestion, .. }) => {
+        TagVerdict::Violation(Violation { reason, suggestion, .. }) => {
             let meant = suggestion.map(|meant| format!("; did you mean {meant}? "));
             let meant = meant.unwrap_or_else(|| ". ".to_owned());
             (false, format!("{reason}{meant}{}", done(policy.governance.tags.enforcement)))

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::{About, Alert, Kind, Remedy, Source, fitting};
-use warden_core::findings::{Counted, Counts, Finding, Found, Report, Scanned, inert, plain};
+use warden_core::findings::{
+    Counts, Finding, FindingsReport, ReportedFinding, ScanContents, Scanned, inert, plain,
+};
 use warden_core::image::Tag;
 use warden_core::policy::Severity;
 use warden_core::risks::AcceptedRisk;
@@ -61,13 +63,13 @@ impl Scan<'_> {
 /// What a scan found that is news. `unread` is why the findings could not be read, where they
 /// could not.
 #[must_use]
-pub fn scan_findings(scan: &Scan<'_>, report: &Report, unread: Option<&str>) -> Alert {
+pub fn scan_findings(scan: &Scan<'_>, report: &FindingsReport, unread: Option<&str>) -> Alert {
     let (name, threshold) = (scan.name(), report.threshold);
     let counts = match &scan.scanned.found {
-        Found::Counts(counts) => counts.from(threshold.into()),
+        ScanContents::Counts(counts) => counts.from(threshold.into()),
         _ => levels(&report.counted.iter().collect::<Vec<_>>()),
     };
-    let news: Vec<&Counted> = report.news().collect();
+    let news: Vec<&ReportedFinding> = report.news().collect();
     // Where nothing was known before, all of it is news.
     let is_all = report.baseline.is_none() && news.len() == report.counted.len();
     let is_plain = is_all || news.is_empty();
@@ -77,7 +79,7 @@ pub fn scan_findings(scan: &Scan<'_>, report: &Report, unread: Option<&str>) -> 
     let mut text = format!("The scan of {name} found {counts} at or above {threshold}");
     let all = report.counts.total();
     let _ = match &scan.scanned.found {
-        Found::Some(_) => write!(text, "."),
+        ScanContents::Some(_) => write!(text, "."),
         _ => write!(text, ", of {} in all.", several(all, "finding")),
     };
     text += &comparison(scan, report, news.len());
@@ -142,7 +144,7 @@ fn edit(region: &str, parameter: &str) -> String {
 }
 
 /// How it compares with the version before.
-fn comparison(scan: &Scan<'_>, report: &Report, news: usize) -> String {
+fn comparison(scan: &Scan<'_>, report: &FindingsReport, news: usize) -> String {
     let Some(before) = &report.baseline else {
         let component = scan.scanned.component.as_ref();
         return match component {
@@ -163,10 +165,10 @@ fn comparison(scan: &Scan<'_>, report: &Report, news: usize) -> String {
     let before = before.tag.as_ref().map_or_else(|| before.digest.to_string(), Tag::to_string);
     let fixed = report.fixed.len();
     match scan.scanned.found {
-        Found::All(_) => {
+        ScanContents::All(_) => {
             format!(" Compared with {before}, the version before: {news} new, {fixed} gone.")
         }
-        Found::Some(_) | Found::Counts(_) => {
+        ScanContents::Some(_) | ScanContents::Counts(_) => {
             format!(" The version before, {before}, could not be compared with it in full.")
         }
     }
@@ -200,7 +202,7 @@ fn list(
 }
 
 /// A finding in one line.
-fn line(counted: &Counted) -> String {
+fn line(counted: &ReportedFinding) -> String {
     let Finding { id, level, packages, exploit, epss, url, .. } = &counted.finding;
     let mut line = format!("{level} {id}");
     let mut packages_shown = packages.iter().take(3).peekable();
@@ -238,11 +240,11 @@ fn line(counted: &Counted) -> String {
     line
 }
 
-fn levels(counted: &[&Counted]) -> Counts {
+fn levels(counted: &[&ReportedFinding]) -> Counts {
     counted.iter().map(|counted| counted.finding.level).collect()
 }
 
-fn in_use(report: &Report) -> Option<u64> {
+fn in_use(report: &FindingsReport) -> Option<u64> {
     report.counted.iter().filter_map(|counted| counted.finding.in_use).max()
 }
 
@@ -255,7 +257,12 @@ fn several(count: u64, of: &str) -> String {
 }
 
 /// What machines are told, with no list longer than so many; beside each stands how many there are.
-fn details(scan: &Scan<'_>, report: &Report, news: &[&Counted], most: usize) -> Map<String, Value> {
+fn details(
+    scan: &Scan<'_>,
+    report: &FindingsReport,
+    news: &[&ReportedFinding],
+    most: usize,
+) -> Map<String, Value> {
     let baseline = report.baseline.as_ref();
     let baseline = baseline.map(|it| json!({"digest": it.digest, "tag": it.tag}));
     let new = news.iter().map(|it| &it.finding.id).take(2 * most);
@@ -266,7 +273,7 @@ fn details(scan: &Scan<'_>, report: &Report, news: &[&Counted], most: usize) -> 
     [
         ("counts", json!(report.counts)),
         ("threshold", json!(report.threshold)),
-        ("complete", json!(matches!(scan.scanned.found, Found::All(_)))),
+        ("complete", json!(matches!(scan.scanned.found, ScanContents::All(_)))),
         ("baseline", json!(baseline)),
         ("new", json!(new.collect::<Vec<_>>())),
         ("newTotal", json!(news.len())),
@@ -283,7 +290,7 @@ fn details(scan: &Scan<'_>, report: &Report, news: &[&Counted], most: usize) -> 
     .collect()
 }
 
-fn finding(counted: &Counted) -> Value {
+fn finding(counted: &ReportedFinding) -> Value {
     let Finding { id, level, packages, exploit, epss, url, .. } = &counted.finding;
     let first = packages.first();
     json!({
@@ -303,7 +310,7 @@ fn finding(counted: &Counted) -> Value {
 
 /// That the last alert of a component is over.
 #[must_use]
-pub fn scan_resolved(scan: &Scan<'_>, report: &Report) -> Alert {
+pub fn scan_resolved(scan: &Scan<'_>, report: &FindingsReport) -> Alert {
     let name = scan.name();
     let threshold = report.threshold;
     let accepted = match report.accepted.len() {

@@ -5,10 +5,12 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::*;
-use warden_core::enforcement::{Action, Plan, plan, undo_archiving};
+use warden_core::enforcement::{
+    EnforcementOutcome, EnforcementPlan, plan_enforcement, undo_archiving,
+};
 use warden_core::image::{Image, ImageStatus};
 use warden_core::policy::Policy;
-use warden_core::tagging::{Verdict, judge};
+use warden_core::tagging::{TagVerdict, judge};
 
 /// The guide's `infrastructure` repository.
 const GUIDE: &str = r#"{
@@ -48,8 +50,8 @@ pub(super) fn about() -> About {
 }
 
 /// The alert of a tag on an image with these.
-fn alert(policy: &Policy, tag: &str, tags: &[&str]) -> (Alert, Plan) {
-    let Verdict::Violation(violation) = judge(policy, tag) else { panic!("{tag} conforms") };
+fn alert(policy: &Policy, tag: &str, tags: &[&str]) -> (Alert, EnforcementPlan) {
+    let TagVerdict::Violation(violation) = judge(policy, tag) else { panic!("{tag} conforms") };
     let (tag, media_type) = (tag.parse().unwrap(), "application/vnd.oci.image.manifest.v1+json");
     let image = Image {
         digest: digest(),
@@ -57,7 +59,7 @@ fn alert(policy: &Policy, tag: &str, tags: &[&str]) -> (Alert, Plan) {
         media_type: Some(media_type.to_owned()),
         status: ImageStatus::Active,
     };
-    let plan = plan(policy, &tag, &image, true, "2026-11-24".parse().unwrap());
+    let plan = plan_enforcement(policy, &tag, &image, true, "2026-11-24".parse().unwrap());
     (tag_violation(policy, &about(), &tag, &violation, &image, &plan, None), plan)
 }
 
@@ -369,7 +371,7 @@ fn every_enforcement_has_its_commands_however_long_the_names_are() {
     let (policy, tag) = (policy(GUIDE, &properties), format!("{component}-1.80.5"));
     let (alert, plan) = alert(&policy, &tag, &[&tag]);
     let alert = Alert { repository: Some(repository.parse().unwrap()), ..alert };
-    assert_eq!((plan.action, tag.len()), (Action::Quarantined, 128));
+    assert_eq!((plan.action, tag.len()), (EnforcementOutcome::Quarantined, 128));
     let message: Value = serde_json::from_str(&alert.message().body).unwrap();
     let json: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
     let remedies = json["remedies"].as_array().unwrap();

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{About, Alert, Kind, Remedy};
-use warden_core::enforcement::{Action, Plan};
+use warden_core::enforcement::{EnforcementOutcome, EnforcementPlan};
 use warden_core::image::{Digest, Image, RepositoryName, RepositoryPattern, Tag};
 use warden_core::policy::{LifecycleScope, Policy, Severity, TagMutability};
 use warden_core::tagging::Violation;
@@ -17,13 +17,13 @@ pub fn tag_violation(
     tag: &Tag,
     violation: &Violation,
     image: &Image,
-    plan: &Plan,
+    plan: &EnforcementPlan,
     hit: Option<&Digest>,
 ) -> Alert {
     let About { region, repository, .. } = about;
     let Violation { rule, reason, component, suggestion } = violation;
     let mut tags = image.tags.clone();
-    if matches!(plan.action, Action::Untagged | Action::Quarantined) {
+    if matches!(plan.action, EnforcementOutcome::Untagged | EnforcementOutcome::Quarantined) {
         tags.retain(|other| other != tag);
     }
     if let Some(quarantine) = &plan.quarantine_tag
@@ -39,7 +39,7 @@ pub fn tag_violation(
     }
     text += "\n";
     text += &match (&plan.action, &plan.quarantine_tag) {
-        (Action::Quarantined, Some(quarantine)) => {
+        (EnforcementOutcome::Quarantined, Some(quarantine)) => {
             // ECR's own rules, where they count tagged images, ask nobody.
             let kept = match policy.lifecycle_scope {
                 LifecycleScope::Component => {
@@ -55,18 +55,22 @@ pub fn tag_violation(
                  that tag and by its digest."
             )
         }
-        (Action::Untagged | Action::Quarantined, _) => {
+        (EnforcementOutcome::Untagged | EnforcementOutcome::Quarantined, _) => {
             "It was taken away. The image is kept, with its other tags.".to_owned()
         }
-        (Action::Archived, _) => "The image was moved to the archive, with its tags: it cannot \
+        (EnforcementOutcome::Archived, _) => {
+            "The image was moved to the archive, with its tags: it cannot \
              be pulled until it is restored, which takes some twenty minutes, and ECR deletes it \
              after 90 days there."
-            .to_owned(),
-        (Action::Reported, _) if plan.restores() => "The image was moved to the archive, and is \
+                .to_owned()
+        }
+        (EnforcementOutcome::Reported, _) if plan.restores() => {
+            "The image was moved to the archive, and is \
              brought back, since it got a conforming tag meanwhile: it cannot be pulled for some \
              twenty minutes."
-            .to_owned(),
-        (Action::Reported, _) => match plan.because {
+                .to_owned()
+        }
+        (EnforcementOutcome::Reported, _) => match plan.because {
             Some(because) => format!("Nothing was changed: {because}."),
             None => "Nothing was changed.".to_owned(),
         },
@@ -79,10 +83,10 @@ pub fn tag_violation(
         );
     }
     let happened = match plan.action {
-        Action::Reported => "breaks the rules of tags",
-        Action::Untagged => "was taken away from its image",
-        Action::Quarantined => "was quarantined",
-        Action::Archived => "was archived",
+        EnforcementOutcome::Reported => "breaks the rules of tags",
+        EnforcementOutcome::Untagged => "was taken away from its image",
+        EnforcementOutcome::Quarantined => "was quarantined",
+        EnforcementOutcome::Archived => "was archived",
     };
     let mut details = Map::new();
     let mut detail = |name: &str, value: Value| details.insert(name.to_owned(), value);
@@ -98,7 +102,11 @@ pub fn tag_violation(
         details,
         ..about.alert(
             Kind::TagViolation,
-            if plan.action == Action::Reported { Severity::Medium } else { Severity::High },
+            if plan.action == EnforcementOutcome::Reported {
+                Severity::Medium
+            } else {
+                Severity::High
+            },
             format!("{repository}:{tag} {happened}"),
             text,
             tags,
@@ -112,7 +120,7 @@ fn remedies(
     tag: &Tag,
     suggestion: Option<&Tag>,
     tags: &[Tag],
-    plan: &Plan,
+    plan: &EnforcementPlan,
 ) -> Vec<Remedy> {
     let remedy = |label: String, command: String| Remedy { label, command };
     let rightly = suggestion.filter(|meant| !tags.contains(meant));
@@ -120,15 +128,15 @@ fn remedies(
     match plan.action {
         // Where tags can be moved the command could take the tag from another image; and what
         // is archived cannot be read.
-        Action::Reported
+        EnforcementOutcome::Reported
             if policy.image_tag_mutability == TagMutability::Immutable
                 && plan.because.is_none() =>
         {
             remedies
                 .extend(rightly.map(|tag| remedy(format!("Tag it {tag} too"), commands.add(tag))));
         }
-        Action::Reported => {}
-        Action::Untagged | Action::Quarantined => {
+        EnforcementOutcome::Reported => {}
+        EnforcementOutcome::Untagged | EnforcementOutcome::Quarantined => {
             remedies.extend(rightly.map(|tag| {
                 let add = commands.add(tag);
                 // The image has a tag that stays by then, so that it does not go with this one.
@@ -146,7 +154,7 @@ fn remedies(
             );
             remedies.push(remedy(label, commands.add(tag)));
         }
-        Action::Archived => {
+        EnforcementOutcome::Archived => {
             remedies.push(remedy("Restore it as it was".to_owned(), commands.activate()));
         }
     }

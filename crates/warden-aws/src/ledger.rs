@@ -27,7 +27,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, ReturnValue, WriteRequest};
 use aws_smithy_runtime_api::client::result::SdkError;
 use chrono::{DateTime, NaiveDate, Utc};
-use warden_core::graph::Part;
+use warden_core::graph::IndexChildKind;
 use warden_core::image::{Component, Digest, RepositoryName, Tag};
 
 /// How long a claim holds: Lambda tries again after a minute, and no attempt takes as long.
@@ -297,17 +297,17 @@ impl Ledger {
         repository: &RepositoryName,
         index: &Digest,
         tag: Option<&Tag>,
-        children: &BTreeMap<Digest, Part>,
+        children: &BTreeMap<Digest, IndexChildKind>,
         now: DateTime<Utc>,
     ) -> anyhow::Result<()> {
-        let images = children.values().filter(|part| **part == Part::Image).count();
-        let put = |(child, part): (&Digest, &Part)| {
+        let images = children.values().filter(|part| **part == IndexChildKind::Image).count();
+        let put = |(child, part): (&Digest, &IndexChildKind)| {
             let request = PutRequest::builder()
                 .item("fact", text(&image(repository, child)))
                 .item("index", text(index.as_str()))
                 .item("pushed", seconds(now, Duration::ZERO))
                 .item("images", AttributeValue::N(images.to_string()))
-                .item("attestation", AttributeValue::Bool(*part == Part::Attestation))
+                .item("attestation", AttributeValue::Bool(*part == IndexChildKind::Attestation))
                 .item("expires", seconds(now, REMEMBERED));
             let request = match tag {
                 Some(tag) => request.item("tag", text(tag.as_str())),

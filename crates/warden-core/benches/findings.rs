@@ -8,7 +8,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use chrono::DateTime;
-use warden_core::findings::{Finding, Found, Level, Memory, Package, Scanned, report};
+use warden_core::findings::{
+    Finding, Level, Package, ScanContents, ScanHistory, Scanned, compare_scan,
+};
 use warden_core::policy::Severity;
 
 const TIMES: u32 = 200;
@@ -34,17 +36,17 @@ fn scanned(version: u8, from: usize) -> Scanned {
         pushed: DateTime::from_timestamp(i64::from(version), 0).unwrap(),
         image: digest(version),
         images: 1,
-        found: Found::All((from..from + 1_000).map(finding).collect()),
+        found: ScanContents::All((from..from + 1_000).map(finding).collect()),
     }
 }
 
 fn main() {
     let today = DateTime::from_timestamp(1_800_000_000, 0).unwrap().date_naive();
     let before = scanned(1, 0);
-    let first = report(&Memory::default(), &before, &[], Severity::High, today);
-    let memory = Memory::default().after(&before, &first);
+    let first = compare_scan(&ScanHistory::default(), &before, &[], Severity::High, today);
+    let memory = ScanHistory::default().after(&before, &first);
     let next = scanned(2, 500);
-    let decide = || report(black_box(&memory), black_box(&next), &[], Severity::High, today);
+    let decide = || compare_scan(black_box(&memory), black_box(&next), &[], Severity::High, today);
     assert_eq!((decide().news().count(), decide().fixed.len()), (500, 500));
     let started = Instant::now();
     for _ in 0..TIMES {

@@ -10,11 +10,11 @@ use std::time::Instant;
 
 use chrono::{DateTime, Duration, Utc};
 use warden_core::arena::ImageId;
-use warden_core::graph::{Graph, Inventory, Listed};
+use warden_core::graph::{Graph, ImageRecord, Inventory};
 use warden_core::image::{Digest, ImageStatus};
 use warden_core::policy::Policy;
-use warden_core::retention::{Removal, Running, plan};
-use warden_core::stock::stock;
+use warden_core::retention::{RunningImages, UnitRemoval, plan_retention};
+use warden_core::stock::measure_usage;
 
 const POLICY: &str = r#"{"RepositoryName":"deployments","LifecycleTagCount":1850,"LifecycleUntaggedDays":3,"Governance":{"Tags":{"Grammar":"{component}-v{semver} {component}-{channel} {component}-{sha}","Enforcement":"report"},"Retention":{"ProtectTags":"release-* gold","Enforcement":"archive"}}}"#;
 const IMAGES: u32 = 100_000;
@@ -36,10 +36,10 @@ fn main() {
         if is_index {
             inventory.indexes.insert(digest(nth), vec![digest(nth - 1), digest(nth - 2)]);
         }
-        inventory.images.push(Listed {
+        inventory.images.push(ImageRecord {
             digest: digest(nth),
             tags: tag.map(|tag| tag.parse().unwrap()).into_iter().collect(),
-            is_odd: false,
+            has_unparsed_reference: false,
             status: ImageStatus::Active,
             pushed_at: Some(now - Duration::minutes(i64::from(nth) * 10)),
             pulled_at: (nth % 3 == 0).then(|| now - Duration::days(40)),
@@ -54,14 +54,14 @@ fn main() {
     for _ in 0..TIMES {
         let started = Instant::now();
         let graph = Graph::build(&inventory).unwrap();
-        let plan = plan(&policy, &inventory, graph, &Running::new(), now);
+        let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now);
         let going = plan.removals.len();
         assert!((4_000..6_000).contains(&going), "{going}");
         black_box(plan.hash());
         planning += started.elapsed();
-        let removed: Vec<ImageId> = plan.removals.iter().flat_map(Removal::all).collect();
+        let removed: Vec<ImageId> = plan.removals.iter().flat_map(UnitRemoval::all).collect();
         let started = Instant::now();
-        assert_eq!(black_box(stock(&plan, &removed)).rows.len(), 50);
+        assert_eq!(black_box(measure_usage(&plan, &removed)).rows.len(), 50);
         counting += started.elapsed();
     }
     for (name, took) in [("planning, an image", planning), ("taking stock, an image", counting)] {

@@ -28,16 +28,18 @@ use warden_aws::push::{ImagePush, read_push};
 use warden_aws::registry::{Manifest, Registry};
 use warden_aws::telemetry::Counts;
 use warden_aws::{Invocation, serve};
-use warden_core::enforcement::{Action, Plan, Step, plan, undo_archiving};
+use warden_core::enforcement::{
+    EnforcementOutcome, EnforcementPlan, EnforcementStep, plan_enforcement, undo_archiving,
+};
 use warden_core::graph::children;
 use warden_core::image::{Digest, Image, ImageStatus, RepositoryName, Tag};
 use warden_core::policy::{Policy, TagEnforcement};
-use warden_core::tagging::{Verdict, Violation, is_expected, judge_image};
+use warden_core::tagging::{TagVerdict, Violation, is_expected, judge_image};
 
 use crate::config::Config;
 
 /// What the rule of repositories' names is called where those of tags are
-/// [`warden_core::tagging::Rule`].
+/// [`warden_core::tagging::TagRule`].
 const REPOSITORY: &str = "repository";
 
 /// The configuration and the clients, built once.
@@ -143,19 +145,19 @@ impl Judgement<'_> {
         let About { repository, digest, .. } = &self.push.about;
         let judged = Counts::of("Repository", repository).one("PushesJudged");
         let counts = match judge_image(policy, digest, tag, self.now.date_naive()) {
-            Verdict::Exempt(_) => return Ok(()),
-            Verdict::Conforming(_) => judged,
-            Verdict::Violation(violation) => {
+            TagVerdict::Exempt(_) => return Ok(()),
+            TagVerdict::Conforming(_) => judged,
+            TagVerdict::Violation(violation) => {
                 let done = self.enforce(policy, tag, &violation, manifest).await?;
                 if done.is_some() {
                     let broken = Counts::of("Repository", repository).and("Rule", &violation.rule);
                     broken.one("Violations").write(self.request_id, self.now);
                 }
                 match done {
-                    Some(Action::Untagged) => judged.one("Untagged"),
-                    Some(Action::Quarantined) => judged.one("Quarantined"),
-                    Some(Action::Archived) => judged.one("Archived"),
-                    Some(Action::Reported) | None => judged,
+                    Some(EnforcementOutcome::Untagged) => judged.one("Untagged"),
+                    Some(EnforcementOutcome::Quarantined) => judged.one("Quarantined"),
+                    Some(EnforcementOutcome::Archived) => judged.one("Archived"),
+                    Some(EnforcementOutcome::Reported) | None => judged,
                 }
             }
         };
@@ -171,7 +173,7 @@ impl Judgement<'_> {
         tag: &Tag,
         violation: &Violation,
         manifest: Option<&Manifest>,
-    ) -> anyhow::Result<Option<Action>> {
+    ) -> anyhow::Result<Option<EnforcementOutcome>> {
         let About { repository, digest, .. } = &self.push.about;
         let fact = Fact::TagViolation { repository, digest, tag };
         let before = match self.context.ledger.claim(fact, self.request_id, self.now).await? {
@@ -185,10 +187,11 @@ impl Judgement<'_> {
                 let today = self.now.date_naive();
                 // An attempt that was cut off may have archived it before it got a good tag.
                 let undo = undo_archiving(policy, &image, today).filter(|_| before.was_begun);
-                let plan = undo.unwrap_or_else(|| plan(policy, tag, &image, is_immutable, today));
+                let plan = undo
+                    .unwrap_or_else(|| plan_enforcement(policy, tag, &image, is_immutable, today));
                 (image, plan)
             }
-            None => (self.as_pushed(vec![]), Plan::gone()),
+            None => (self.as_pushed(vec![]), EnforcementPlan::gone()),
         };
         info!(
             repository.name = %repository,
@@ -201,10 +204,10 @@ impl Judgement<'_> {
             violation.reason,
         );
         let hit = self.act(manifest, &plan).await?;
-        if plan.steps.contains(&Step::Archive) {
+        if plan.steps.contains(&EnforcementStep::Archive) {
             let found = self.context.registry.image(repository, digest).await?;
             let undo = found.as_ref().map_or_else(
-                || Some(Plan { stands: true, ..Plan::gone() }),
+                || Some(EnforcementPlan { tag_is_present: true, ..Plan::gone() }),
                 |found| undo_archiving(policy, &found.image, self.now.date_naive()),
             );
             if let Some(undo) = undo {
@@ -232,7 +235,7 @@ impl Judgement<'_> {
         } else {
             self.context.ledger.settle(fact, self.request_id, None, self.now).await?;
         }
-        Ok((is_news || plan.stands).then_some(plan.action))
+        Ok((is_news || plan.tag_is_present).then_some(plan.action))
     }
 
     /// The image as it is now, and whether its repository's tags are immutable: as much as
@@ -270,7 +273,7 @@ impl Judgement<'_> {
     async fn act(
         &self,
         manifest: Option<&Manifest>,
-        plan: &Plan,
+        plan: &EnforcementPlan,
     ) -> anyhow::Result<Option<Digest>> {
         let About { repository, digest, .. } = &self.push.about;
         let registry = &self.context.registry;
@@ -313,7 +316,7 @@ impl Judgement<'_> {
             image.digest = %about.digest,
             image.tag = tag.as_ref().map(Tag::as_str),
             violation.rule = REPOSITORY,
-            action = %Action::Reported,
+            action = %EnforcementOutcome::Reported,
             "{}",
             alert.title,
         );
@@ -334,16 +337,16 @@ async fn apply(
     repository: &RepositoryName,
     digest: &Digest,
     manifest: Option<&Manifest>,
-    step: &Step,
+    step: &EnforcementStep,
 ) -> anyhow::Result<Option<Digest>> {
     match step {
-        Step::Add(tag) => {
+        EnforcementStep::Add(tag) => {
             let manifest = manifest.context("the image cannot be read any more")?;
             registry.add_tag(repository, digest, manifest, tag).await?;
         }
-        Step::Remove(tag) => return registry.untag(repository, digest, tag).await,
-        Step::Archive => registry.archive(repository, digest).await?,
-        Step::Restore => registry.restore(repository, digest).await?,
+        EnforcementStep::Remove(tag) => return registry.untag(repository, digest, tag).await,
+        EnforcementStep::Archive => registry.archive(repository, digest).await?,
+        EnforcementStep::Restore => registry.restore(repository, digest).await?,
     }
     Ok(None)
 }
@@ -351,8 +354,8 @@ async fn apply(
 /// Whether there is something to tell. A tag that is gone is news only if an attempt of ours,
 /// cut off, may have taken it away. What was told is none, unless something else was done since;
 /// or the same to an image that somebody had brought back from the archive.
-fn is_news(before: &PreviousClaim, plan: &Plan) -> bool {
+fn is_news(before: &PreviousClaim, plan: &EnforcementPlan) -> bool {
     let was_told = before.told.as_deref() == Some(&plan.outcome());
-    let is_again = plan.steps.contains(&Step::Archive);
-    (!was_told || is_again) && (plan.stands || before.was_begun)
+    let is_again = plan.steps.contains(&EnforcementStep::Archive);
+    (!was_told || is_again) && (plan.tag_is_present || before.was_begun)
 }

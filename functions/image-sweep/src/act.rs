@@ -15,11 +15,11 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 use warden_aws::ServiceError;
 use warden_core::arena::ImageId;
-use warden_core::graph::{Listed, Unit};
+use warden_core::graph::{ImageRecord, Unit};
 use warden_core::image::{Digest, ImageStatus, RepositoryName, Tag};
 use warden_core::policy::CleanupEnforcement;
 use warden_core::quarantine::Quarantine;
-use warden_core::retention::{Plan, Removal};
+use warden_core::retention::{RetentionPlan, UnitRemoval};
 
 use warden_aws::registry::{CONCURRENT_CALLS, Registry};
 
@@ -44,7 +44,11 @@ pub struct SweepChanges {
 }
 
 /// Carries a plan out until that moment.
-pub async fn apply_plan(registry: &Registry, plan: &Plan<'_>, until: Instant) -> SweepChanges {
+pub async fn apply_plan(
+    registry: &Registry,
+    plan: &RetentionPlan<'_>,
+    until: Instant,
+) -> SweepChanges {
     let act = Act {
         registry,
         plan,
@@ -64,7 +68,7 @@ pub async fn apply_plan(registry: &Registry, plan: &Plan<'_>, until: Instant) ->
 
 struct Act<'a> {
     registry: &'a Registry,
-    plan: &'a Plan<'a>,
+    plan: &'a RetentionPlan<'a>,
     repository: &'a RepositoryName,
     until: Instant,
     /// Whether a call failed that the next one would fail like.
@@ -82,20 +86,20 @@ impl<'a> Act<'a> {
 
     /// The units that go, in groups of about a hundred images. What has something in common with
     /// another unit goes alone and in its turn, so that it is known what became of that.
-    fn groups(&self) -> Vec<Vec<&'a Removal>> {
+    fn groups(&self) -> Vec<Vec<&'a UnitRemoval>> {
         let mut units: HashMap<ImageId, usize> = HashMap::new();
         for removal in &self.plan.removals {
             for image in self.unit(removal).images() {
                 *units.entry(image).or_default() += 1;
             }
         }
-        let is_shared = |removal: &&Removal| {
+        let is_shared = |removal: &&UnitRemoval| {
             let mut images = self.unit(removal).images();
             images.any(|image| units.get(&image).is_some_and(|units| *units > 1))
         };
-        let (shared, alone): (Vec<&Removal>, Vec<&Removal>) =
+        let (shared, alone): (Vec<&UnitRemoval>, Vec<&UnitRemoval>) =
             self.plan.removals.iter().partition(is_shared);
-        let mut groups: Vec<Vec<&Removal>> = Vec::new();
+        let mut groups: Vec<Vec<&UnitRemoval>> = Vec::new();
         let mut size = BATCH;
         for removal in alone {
             let more = removal.all().count();
@@ -111,7 +115,7 @@ impl<'a> Act<'a> {
     }
 
     /// The unit with all of its images, also those that are removed with another unit.
-    fn unit(&self, removal: &Removal) -> &'a Unit {
+    fn unit(&self, removal: &UnitRemoval) -> &'a Unit {
         &self.plan.units[removal.unit].unit
     }
 
@@ -119,17 +123,18 @@ impl<'a> Act<'a> {
     /// What changed meanwhile is for the next run to decide, with all that belongs to it.
     async fn unchanged(
         &self,
-        group: Vec<&'a Removal>,
+        group: Vec<&'a UnitRemoval>,
         stays: &HashSet<ImageId>,
         done: &mut SweepChanges,
-    ) -> Vec<&'a Removal> {
+    ) -> Vec<&'a UnitRemoval> {
         let all: Vec<ImageId> = group.iter().flat_map(|removal| removal.all()).collect();
         let mut same: HashSet<&Digest> = HashSet::new();
         let mut told = 0;
         let may_be_archived =
             self.plan.policy.governance.retention.enforcement == CleanupEnforcement::Archive;
         for batch in all.chunks(BATCH).take_while(|_| self.goes_on()) {
-            let images: Vec<&Listed> = batch.iter().map(|image| self.plan.image(*image)).collect();
+            let images: Vec<&ImageRecord> =
+                batch.iter().map(|image| self.plan.image(*image)).collect();
             match self.registry.unchanged(self.repository, &images, may_be_archived).await {
                 Ok(unchanged) => same.extend(unchanged),
                 // It is told with the first of them; the others were not tried.
@@ -141,7 +146,7 @@ impl<'a> Act<'a> {
                 }
             }
         }
-        let is_same = |removal: &&Removal| {
+        let is_same = |removal: &&UnitRemoval| {
             let mut images = removal.all();
             images.all(|image| !stays.contains(&image) && same.contains(self.digest(image)))
         };
@@ -151,9 +156,9 @@ impl<'a> Act<'a> {
     }
 
     /// What belongs to a unit that did not go whole: it stays with that.
-    fn stay(&self, group: &[&Removal], done: &SweepChanges, stays: &mut HashSet<ImageId>) {
+    fn stay(&self, group: &[&UnitRemoval], done: &SweepChanges, stays: &mut HashSet<ImageId>) {
         let gone: HashSet<ImageId> = done.removed.iter().copied().collect();
-        let is_gone = |removal: &Removal| removal.all().all(|image| gone.contains(&image));
+        let is_gone = |removal: &UnitRemoval| removal.all().all(|image| gone.contains(&image));
         for removal in group.iter().filter(|removal| !is_gone(removal)) {
             stays.extend(self.unit(removal).images());
         }
@@ -168,7 +173,7 @@ impl<'a> Act<'a> {
             self.delete_all(&first, done).await;
             let gone: HashSet<ImageId> = done.removed.iter().copied().collect();
             // A signature is worth something as long as what it signs is there.
-            let (gone, partly): (Vec<&Removal>, Vec<&Removal>) = group
+            let (gone, partly): (Vec<&UnitRemoval>, Vec<&UnitRemoval>) = group
                 .into_iter()
                 .partition(|removal| removal.images.iter().all(|image| gone.contains(image)));
             done.left += partly.iter().map(|removal| removal.referrers.len()).sum::<usize>();
@@ -224,7 +229,7 @@ impl<'a> Act<'a> {
         }
     }
 
-    async fn archive_unit(&self, removal: &Removal) -> SweepChanges {
+    async fn archive_unit(&self, removal: &UnitRemoval) -> SweepChanges {
         let mut done = SweepChanges::default();
         let Some((root, parts)) = removal.images.split_first() else { return done };
         let mut refused = Vec::new();

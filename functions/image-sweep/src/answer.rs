@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
-use warden_alerts::{Entry, Outcome};
+use warden_alerts::{CleanupEntry, SweepResult};
 use warden_core::arena::ImageId;
 use warden_core::image::{Digest, ImageStatus, RepositoryName};
-use warden_core::retention::Plan;
+use warden_core::retention::RetentionPlan;
 
 use crate::report::{Workloads, entry, going, reason};
 
@@ -19,7 +19,12 @@ const MOST_KEEPS: usize = 1_000_000;
 const MOST_KEPT: usize = 1_000;
 
 /// A plan, and what came of it: `removed` images went.
-pub fn of(plan: &Plan<'_>, workloads: &Workloads, outcome: &Outcome, removed: usize) -> Value {
+pub fn of(
+    plan: &RetentionPlan<'_>,
+    workloads: &Workloads,
+    outcome: &SweepResult,
+    removed: usize,
+) -> Value {
     let goes = going(plan);
     // Those first that a rule keeps though there are enough newer ones.
     let beyond: Vec<ImageId> = plan.kept_beyond().map(|decided| decided.unit.root).collect();
@@ -50,7 +55,7 @@ pub fn stopped(repository: &RepositoryName, why: &str) -> Value {
 }
 
 /// What becomes of one image.
-pub fn explained(plan: &Plan<'_>, id: ImageId, workloads: &Workloads) -> Value {
+pub fn explained(plan: &RetentionPlan<'_>, id: ImageId, workloads: &Workloads) -> Value {
     let digest = |image: &ImageId| &plan.image(*image).digest;
     let digests = |images: &[ImageId]| -> Vec<&Digest> {
         images.iter().map(digest).take(MOST_KEPT).collect()
@@ -85,7 +90,7 @@ pub fn explained(plan: &Plan<'_>, id: ImageId, workloads: &Workloads) -> Value {
 }
 
 /// As many of these as fit.
-fn fitting(entries: impl Iterator<Item = Entry>, most: usize) -> Vec<Value> {
+fn fitting(entries: impl Iterator<Item = CleanupEntry>, most: usize) -> Vec<Value> {
     let mut room = most;
     let fit = entries.map_while(|entry| {
         let value = json!(entry);

@@ -11,7 +11,7 @@ use aws_sdk_inspector2::types::{
 };
 use chrono::{DateTime, Utc};
 use warden_core::image::{Digest, RepositoryName};
-use warden_core::retention::Running;
+use warden_core::retention::RunningImages;
 
 /// The most images of a page.
 const PAGE: i32 = 200;
@@ -38,7 +38,7 @@ impl Inspector {
         account: &str,
         repository: &RepositoryName,
         since: DateTime<Utc>,
-    ) -> anyhow::Result<Running> {
+    ) -> anyhow::Result<RunningImages> {
         let is = |value: &str| {
             let filter = CoverageStringFilter::builder();
             filter.comparison(CoverageStringComparison::Equals).value(value).build()
@@ -60,7 +60,11 @@ impl Inspector {
 
     /// The images of these, and on how many pods and tasks each runs; `least` where that is not
     /// said.
-    async fn covered(&self, of: CoverageFilterCriteria, least: u64) -> anyhow::Result<Running> {
+    async fn covered(
+        &self,
+        of: CoverageFilterCriteria,
+        least: u64,
+    ) -> anyhow::Result<RunningImages> {
         let list = self.client.list_coverage().filter_criteria(of);
         let mut pages = list.into_paginator().page_size(PAGE).send();
         let mut running = HashMap::new();

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use tracing::info;
-use warden_alerts::{Entry, Outcome, UNTAG};
+use warden_alerts::{CleanupEntry, SweepResult, UNTAG};
 use warden_core::arena::ImageId;
 use warden_core::image::{Digest, RepositoryName, Tag};
-use warden_core::retention::{Fate, Keep, Plan, Removal};
+use warden_core::retention::{Decision, KeepReason, RetentionPlan, UnitRemoval};
 
 use crate::act::SweepChanges;
 
@@ -14,11 +14,11 @@ use crate::act::SweepChanges;
 pub type Workloads = HashMap<Digest, String>;
 
 /// The plan as its outcome would be.
-pub fn planned(plan: &Plan<'_>, workloads: &Workloads) -> Outcome {
-    let images = plan.removals.iter().flat_map(Removal::all);
+pub fn planned(plan: &RetentionPlan<'_>, workloads: &Workloads) -> SweepResult {
+    let images = plan.removals.iter().flat_map(UnitRemoval::all);
     let images = images.map(|image| entry(plan, image, workloads));
     let untags = plan.untags.iter().map(|(image, tag)| untag(plan, *image, tag));
-    Outcome {
+    SweepResult {
         mode: plan.policy.governance.retention.enforcement,
         hash: plan.hash(),
         examined: plan.inventory.images.len(),
@@ -32,20 +32,21 @@ pub fn planned(plan: &Plan<'_>, workloads: &Workloads) -> Outcome {
 
 /// The outcome of a plan that was carried out.
 pub fn carried_out(
-    plan: &Plan<'_>,
+    plan: &RetentionPlan<'_>,
     done: &SweepChanges,
     hash: String,
     workloads: &Workloads,
-) -> Outcome {
+) -> SweepResult {
     let gone: HashSet<ImageId> = done.removed.iter().copied().collect();
-    let images = plan.removals.iter().flat_map(Removal::all).filter(|image| gone.contains(image));
+    let images =
+        plan.removals.iter().flat_map(UnitRemoval::all).filter(|image| gone.contains(image));
     let images = images.map(|image| entry(plan, image, workloads));
     let untags = done.untagged.iter().map(|(image, tag)| untag(plan, *image, tag));
     let failed = done.failed.iter();
     let failed = failed.map(|(image, why)| (entry(plan, *image, workloads), why.clone()));
     let tags = done.still_tagged.iter();
     let tags = tags.map(|(image, tag, why)| (untag(plan, *image, tag), why.clone()));
-    Outcome {
+    SweepResult {
         mode: plan.policy.governance.retention.enforcement,
         hash,
         examined: plan.inventory.images.len(),
@@ -58,15 +59,19 @@ pub fn carried_out(
 }
 
 /// What may have gone although it failed.
-pub fn unsure(plan: &Plan<'_>, done: &SweepChanges, workloads: &Workloads) -> Vec<Entry> {
+pub fn unsure(
+    plan: &RetentionPlan<'_>,
+    done: &SweepChanges,
+    workloads: &Workloads,
+) -> Vec<CleanupEntry> {
     let images = done.unsure.iter().map(|image| entry(plan, *image, workloads));
     let tags = done.still_tagged.iter().map(|(image, tag, _)| untag(plan, *image, tag));
     images.chain(tags).collect()
 }
 
 /// An image with its decision and the reason.
-pub fn entry(plan: &Plan<'_>, image: ImageId, workloads: &Workloads) -> Entry {
-    Entry {
+pub fn entry(plan: &RetentionPlan<'_>, image: ImageId, workloads: &Workloads) -> CleanupEntry {
+    CleanupEntry {
         digest: plan.image(image).digest.clone(),
         tags: plan.image(image).tags.clone(),
         decision: plan.decision_of(image).to_owned(),
@@ -75,8 +80,8 @@ pub fn entry(plan: &Plan<'_>, image: ImageId, workloads: &Workloads) -> Entry {
 }
 
 /// A quarantine tag that goes alone.
-fn untag(plan: &Plan<'_>, image: ImageId, tag: &Tag) -> Entry {
-    Entry {
+fn untag(plan: &RetentionPlan<'_>, image: ImageId, tag: &Tag) -> CleanupEntry {
+    CleanupEntry {
         digest: plan.image(image).digest.clone(),
         tags: vec![tag.clone()],
         decision: UNTAG.to_owned(),
@@ -85,10 +90,10 @@ fn untag(plan: &Plan<'_>, image: ImageId, tag: &Tag) -> Entry {
 }
 
 /// Why an image stays or goes, with the names of what runs it.
-pub fn reason(plan: &Plan<'_>, image: ImageId, workloads: &Workloads) -> String {
+pub fn reason(plan: &RetentionPlan<'_>, image: ImageId, workloads: &Workloads) -> String {
     let reason = plan.reason_of(image);
-    let named = plan.decided(image).and_then(|decided| match decided.fate {
-        Fate::Keep(Keep::InUse(_), by) => workloads.get(&plan.image(by).digest),
+    let named = plan.decided(image).and_then(|decided| match decided.decision {
+        Decision::Keep(KeepReason::InUse(_), by) => workloads.get(&plan.image(by).digest),
         _ => None,
     });
     named.map_or(reason.clone(), |workloads| format!("{reason}: {workloads}"))
@@ -96,7 +101,7 @@ pub fn reason(plan: &Plan<'_>, image: ImageId, workloads: &Workloads) -> String 
 
 /// Writes down what is about to be done, and why; and what is kept though there are enough newer
 /// ones. The template has a query that finds these lines.
-pub fn print(plan: &Plan<'_>, workloads: &Workloads, outcome: &Outcome) {
+pub fn print(plan: &RetentionPlan<'_>, workloads: &Workloads, outcome: &SweepResult) {
     let (repository, hash) = (&plan.policy.repository_name, &outcome.hash);
     for decided in plan.kept_beyond() {
         let entry = entry(plan, decided.unit.root, workloads);
@@ -123,13 +128,19 @@ pub fn print(plan: &Plan<'_>, workloads: &Workloads, outcome: &Outcome) {
 }
 
 /// Writes down what did not go after all.
-pub fn print_failures(repository: &RepositoryName, outcome: &Outcome) {
+pub fn print_failures(repository: &RepositoryName, outcome: &SweepResult) {
     for (entry, why) in &outcome.failed {
         print_one(repository, entry, "failed", why, &outcome.hash);
     }
 }
 
-fn print_one(repository: &RepositoryName, entry: &Entry, decision: &str, reason: &str, hash: &str) {
+fn print_one(
+    repository: &RepositoryName,
+    entry: &CleanupEntry,
+    decision: &str,
+    reason: &str,
+    hash: &str,
+) {
     let tags: Vec<&str> = entry.tags.iter().map(|tag| tag.as_str()).collect();
     info!(
         repository.name = %repository,
@@ -155,6 +166,6 @@ pub fn print_stop(repository: &str, why: &str, hash: &str) {
 }
 
 /// The images that the plan removes.
-pub fn going(plan: &Plan<'_>) -> HashSet<ImageId> {
-    plan.removals.iter().flat_map(Removal::all).collect()
+pub fn going(plan: &RetentionPlan<'_>) -> HashSet<ImageId> {
+    plan.removals.iter().flat_map(UnitRemoval::all).collect()
 }

@@ -12,11 +12,13 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 use warden_aws::ledger::Ledger;
 use warden_core::arena::ImageId;
-use warden_core::findings::Standing;
+use warden_core::findings::OpenFindingsStatus;
 use warden_core::image::{Component, RepositoryName, Tag};
 use warden_core::policy::Severity;
-use warden_core::retention::Plan;
-use warden_core::stock::{Findings, Row, Stock, name, stock};
+use warden_core::retention::RetentionPlan;
+use warden_core::stock::{
+    ComponentUsage, ComponentUsageRow, FindingsStatus, measure_usage, open_version_name,
+};
 
 /// The most components that have a line: those with the most bytes.
 const MOST_COMPONENTS: usize = 500;
@@ -24,11 +26,11 @@ const MOST_COMPONENTS: usize = 500;
 const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// Writes down what there is after these images were removed.
-pub async fn write(ledger: &Ledger, plan: &Plan<'_>, removed: &[ImageId]) {
+pub async fn write(ledger: &Ledger, plan: &RetentionPlan<'_>, removed: &[ImageId]) {
     let repository = &plan.policy.repository_name;
     let threshold = plan.policy.governance.scan.threshold;
-    let stock = stock(plan, removed);
-    let (of_components, of_none): (Vec<&Row>, Vec<&Row>) =
+    let stock = measure_usage(plan, removed);
+    let (of_components, of_none): (Vec<&ComponentUsageRow>, Vec<&ComponentUsageRow>) =
         stock.rows.iter().partition(|row| row.component.is_some());
     let (written, left) =
         of_components.split_at_checked(MOST_COMPONENTS).unwrap_or((&of_components, &[]));
@@ -54,7 +56,7 @@ async fn read(
     repository: &RepositoryName,
     components: &[&Component],
     threshold: Severity,
-) -> Option<HashMap<Component, Standing>> {
+) -> Option<HashMap<Component, OpenFindingsStatus>> {
     if components.is_empty() {
         return Some(HashMap::new());
     }
@@ -67,21 +69,21 @@ async fn read(
 }
 
 fn findings(
-    stock: &Stock<'_>,
-    row: &Row,
-    standing: Option<&mut HashMap<Component, Standing>>,
+    stock: &ComponentUsage<'_>,
+    row: &ComponentUsageRow,
+    standing: Option<&mut HashMap<Component, OpenFindingsStatus>>,
     threshold: Severity,
-) -> Findings {
+) -> FindingsStatus {
     match (&row.component, standing) {
-        (None, _) => Findings::ByImage,
-        (Some(_), None) => Findings::Unknown,
+        (None, _) => FindingsStatus::ByImage,
+        (Some(_), None) => FindingsStatus::Unknown,
         (Some(component), Some(standing)) => {
             stock.findings(standing.remove(component).unwrap_or_default(), threshold)
         }
     }
 }
 
-fn write_one(repository: &RepositoryName, row: &Row, findings: &Findings) {
+fn write_one(repository: &RepositoryName, row: &ComponentUsageRow, findings: &FindingsStatus) {
     let open = findings.open();
     let of = |severity| open.and_then(|open| open.of(severity));
     // What is not known has no field.

@@ -10,15 +10,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{info, warn};
-use warden_alerts::{Alert, Entry, Outcome, Run, Source, UNTAG};
+use warden_alerts::{Alert, CleanupEntry, Source, SweepContext, SweepResult, UNTAG};
 use warden_aws::ledger::{Claim, Fact, PreviousClaim};
 use warden_aws::telemetry::Counts;
 use warden_core::arena::ImageId;
-use warden_core::audit::{Observed, audit};
-use warden_core::graph::{Graph, Inventory, Listed};
+use warden_core::audit::{RepositorySettings, audit};
+use warden_core::graph::{Graph, ImageRecord, Inventory};
 use warden_core::image::{Digest, ImageStatus, RepositoryName};
 use warden_core::policy::{InUse, Policy};
-use warden_core::retention::{Decided, Fate, Keep, Plan, Running, plan};
+use warden_core::retention::{
+    Decision, KeepReason, RetentionPlan, RunningImages, UnitDecision, plan_retention,
+};
 
 use crate::act::apply_plan;
 use crate::config::DeploymentScope;
@@ -57,7 +59,7 @@ pub struct Sweep<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 struct Noted {
     mode: String,
-    entries: Vec<(Entry, u64)>,
+    entries: Vec<(CleanupEntry, u64)>,
 }
 
 impl<'a> Sweep<'a> {
@@ -94,7 +96,7 @@ impl<'a> Sweep<'a> {
     pub async fn explain(&self, image: &str) -> anyhow::Result<Value> {
         let (inventory, running) = self.look().await?;
         let plan = self.plan(&inventory, &running)?;
-        let is_named = |other: &Listed| {
+        let is_named = |other: &ImageRecord| {
             other.digest.as_str() == image || other.tags.iter().any(|tag| tag.as_str() == image)
         };
         let found = inventory.images.position(is_named);
@@ -184,11 +186,11 @@ impl<'a> Sweep<'a> {
     }
 
     /// What there is, and what runs.
-    async fn look(&self) -> anyhow::Result<(Inventory, Running)> {
+    async fn look(&self) -> anyhow::Result<(Inventory, RunningImages)> {
         let inventory = self.context.registry.inventory(self.repository);
         let running = async {
             match self.policy.governance.retention.in_use {
-                InUse::PullTime => Ok(Running::new()),
+                InUse::PullTime => Ok(RunningImages::new()),
                 InUse::Inspector => self.running().await,
             }
         };
@@ -196,7 +198,7 @@ impl<'a> Sweep<'a> {
     }
 
     /// What runs, by Amazon Inspector. Without it nothing goes that it may have named.
-    async fn running(&self) -> anyhow::Result<Running> {
+    async fn running(&self) -> anyhow::Result<RunningImages> {
         let days = self.policy.governance.retention.protect_pulled_within_days;
         let since = self.now - chrono::Duration::days(days.into());
         let blind = |why: String| VisibilityError(format!("what is in use cannot be seen: {why}"));
@@ -218,13 +220,17 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    fn plan<'p>(&'p self, inventory: &'p Inventory, running: &Running) -> anyhow::Result<Plan<'p>> {
+    fn plan<'p>(
+        &'p self,
+        inventory: &'p Inventory,
+        running: &RunningImages,
+    ) -> anyhow::Result<RetentionPlan<'p>> {
         let graph = Graph::build(inventory)?;
-        Ok(plan(self.policy, inventory, graph, running, self.now))
+        Ok(plan_retention(self.policy, inventory, graph, running, self.now))
     }
 
     /// Whether what was read is what would be done.
-    fn check(&self, plan: &Plan<'_>, hash: &str) -> anyhow::Result<()> {
+    fn check(&self, plan: &RetentionPlan<'_>, hash: &str) -> anyhow::Result<()> {
         use warden_core::policy::CleanupEnforcement::Report;
         ensure!(
             self.policy.governance.retention.enforcement != Report,
@@ -239,8 +245,8 @@ impl<'a> Sweep<'a> {
         Ok(())
     }
 
-    fn nothing(&self, why: String) -> Outcome {
-        Outcome {
+    fn nothing(&self, why: String) -> SweepResult {
+        SweepResult {
             mode: self.policy.governance.retention.enforcement,
             hash: String::new(),
             examined: 0,
@@ -253,14 +259,14 @@ impl<'a> Sweep<'a> {
     }
 
     /// The names of what runs those images that are only kept for it.
-    async fn workloads(&self, plan: &Plan<'_>) -> Workloads {
-        let beyond: Vec<&Decided> = plan.kept_beyond().collect();
+    async fn workloads(&self, plan: &RetentionPlan<'_>) -> Workloads {
+        let beyond: Vec<&UnitDecision> = plan.kept_beyond().collect();
         self.workloads_of(plan, &beyond).await
     }
 
-    async fn workloads_of(&self, plan: &Plan<'_>, decided: &[&Decided]) -> Workloads {
-        let in_use = decided.iter().filter_map(|decided| match decided.fate {
-            Fate::Keep(Keep::InUse(_), by) => Some(plan.image(by).digest.clone()),
+    async fn workloads_of(&self, plan: &RetentionPlan<'_>, decided: &[&UnitDecision]) -> Workloads {
+        let in_use = decided.iter().filter_map(|decided| match decided.decision {
+            Decision::Keep(KeepReason::InUse(_), by) => Some(plan.image(by).digest.clone()),
             _ => None,
         });
         let DeploymentScope { partition, region, account, .. } = &self.context.config.place;
@@ -293,19 +299,19 @@ impl<'a> Sweep<'a> {
                 return Ok(());
             }
         };
-        let there: HashMap<&Digest, &Listed> =
+        let there: HashMap<&Digest, &ImageRecord> =
             inventory.images.iter().map(|image| (&image.digest, image)).collect();
-        let is_done = |entry: &Entry| match there.get(&entry.digest) {
+        let is_done = |entry: &CleanupEntry| match there.get(&entry.digest) {
             None => true,
             Some(image) if entry.decision == UNTAG => {
                 entry.tags.iter().all(|tag| !image.tags.contains(tag))
             }
             Some(image) => image.status == ImageStatus::Archived,
         };
-        let done = |(entry, bytes): (Entry, u64)| is_done(&entry).then_some((entry, bytes));
-        let done: Vec<(Entry, u64)> = entries.into_iter().filter_map(done).collect();
-        let is_away = |done: &&(Entry, u64)| !there.contains_key(&done.0.digest);
-        let outcome = Outcome {
+        let done = |(entry, bytes): (CleanupEntry, u64)| is_done(&entry).then_some((entry, bytes));
+        let done: Vec<(CleanupEntry, u64)> = entries.into_iter().filter_map(done).collect();
+        let is_away = |done: &&(CleanupEntry, u64)| !there.contains_key(&done.0.digest);
+        let outcome = SweepResult {
             mode: mode.parse()?,
             examined: inventory.images.len() + done.iter().filter(is_away).count(),
             bytes: done.iter().map(|(_, bytes)| bytes).sum(),
@@ -321,7 +327,7 @@ impl<'a> Sweep<'a> {
 
     /// Notes what is about to be done, as much of it as fits, so that it is told although this
     /// run is cut off.
-    async fn note(&self, entries: &[Entry], inventory: &Inventory) -> anyhow::Result<()> {
+    async fn note(&self, entries: &[CleanupEntry], inventory: &Inventory) -> anyhow::Result<()> {
         let bytes: HashMap<&Digest, u64> =
             inventory.images.iter().map(|image| (&image.digest, image.bytes)).collect();
         let mut room = MOST_NOTED;
@@ -345,7 +351,7 @@ impl<'a> Sweep<'a> {
     }
 
     /// Tells what came of it: what went each time, what did not go once for each plan.
-    async fn tell(&self, outcome: &Outcome) -> anyhow::Result<()> {
+    async fn tell(&self, outcome: &SweepResult) -> anyhow::Result<()> {
         if !outcome.is_news() {
             return Ok(());
         }
@@ -359,7 +365,7 @@ impl<'a> Sweep<'a> {
         self.tell_once(&outcome.hash, outcome).await
     }
 
-    async fn tell_once(&self, plan: &str, outcome: &Outcome) -> anyhow::Result<()> {
+    async fn tell_once(&self, plan: &str, outcome: &SweepResult) -> anyhow::Result<()> {
         let fact = Fact::Cleanup { repository: self.repository, plan };
         // The same plan may be stopped once, and fail when it is confirmed.
         let what = match (&outcome.stopped, outcome.failed.is_empty()) {
@@ -385,12 +391,12 @@ impl<'a> Sweep<'a> {
     }
 
     /// Looks at what else is not as the policy says, and tells it when it changes.
-    async fn audit(&self, plan: &Plan<'_>) -> anyhow::Result<()> {
+    async fn audit(&self, plan: &RetentionPlan<'_>) -> anyhow::Result<()> {
         let observed = self.context.registry.audited_settings(self.repository).await?;
         let scan_on_push = self.context.config.scan_on_push;
         let is_scanned = scan_on_push && observed.scan_frequency != "MANUAL";
         let unscanned = if is_scanned { self.unscanned(plan).await? } else { vec![] };
-        let observed = Observed { scan_on_push, unscanned, ..observed };
+        let observed = RepositorySettings { scan_on_push, unscanned, ..observed };
         let found = audit(plan, &observed, self.now);
         let fact = Fact::Audit { repository: self.repository };
         if found.is_empty() {
@@ -406,7 +412,7 @@ impl<'a> Sweep<'a> {
     }
 
     /// Images that were pushed lately, and not scanned.
-    async fn unscanned(&self, plan: &Plan<'_>) -> anyhow::Result<Vec<ImageId>> {
+    async fn unscanned(&self, plan: &RetentionPlan<'_>) -> anyhow::Result<Vec<ImageId>> {
         let lately = |at: DateTime<Utc>| {
             let age = self.now - at;
             age > SCANNED_WITHIN && age < LATELY
@@ -432,8 +438,8 @@ impl<'a> Sweep<'a> {
         Ok(found.into_iter().flatten().collect())
     }
 
-    fn alert(&self) -> Run<'_> {
-        Run {
+    fn alert(&self) -> SweepContext<'_> {
+        SweepContext {
             account: &self.context.config.place.account,
             region: &self.context.config.place.region,
             repository: self.repository,

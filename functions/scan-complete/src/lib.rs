@@ -23,7 +23,7 @@ use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tracing::{error, info};
-use warden_alerts::{Alert, Place};
+use warden_alerts::{Alert, AlertOrigin};
 use warden_aws::alerts::Topic;
 use warden_aws::http::Roots;
 use warden_aws::ledger::{Claim, Fact, Ledger, PreviousClaim};
@@ -116,7 +116,11 @@ impl AlertPublisher<'_> {
     }
 
     /// Tells that the accepted risks cannot be read, once a day.
-    async fn tell_of_risks(&self, place: &Place<'_>, why: &anyhow::Error) -> anyhow::Result<()> {
+    async fn tell_of_risks(
+        &self,
+        place: &AlertOrigin<'_>,
+        why: &anyhow::Error,
+    ) -> anyhow::Result<()> {
         let why = format!("{why:#}");
         error!("the accepted risks cannot be read: {why}");
         let fact = Fact::SelfAudit { rule: "accepted-risks", day: self.now.date_naive() };

@@ -1,6 +1,6 @@
 //! What is seen to once a day: the risks whose acceptance ends, and whether they can be read.
 
-use warden_alerts::{Place, risk_expiring};
+use warden_alerts::{AlertOrigin, risk_expiring};
 use warden_aws::event::Origin;
 use warden_aws::ledger::Fact;
 
@@ -8,7 +8,7 @@ use crate::AlertPublisher;
 
 /// Reminds of the risks that end within days, each once.
 pub async fn handle(teller: &AlertPublisher<'_>, origin: &Origin) -> anyhow::Result<()> {
-    let place = Place {
+    let place = AlertOrigin {
         account: &origin.account,
         region: &origin.region,
         source: &origin.source,

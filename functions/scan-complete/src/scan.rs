@@ -9,13 +9,15 @@ use anyhow::{anyhow, bail};
 use chrono::{DateTime, Utc};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
-use warden_alerts::{About, Place, Scan};
+use warden_alerts::{About, AlertOrigin, ScanAlert};
 use warden_aws::ledger::{
     CleanScanOutcome, CollectedEvents, CollectionClaim, Fact, FindingEvent, HistoryClaim,
 };
 use warden_aws::telemetry::Counts as Metrics;
-use warden_core::findings::{Finding, Found, Level, Memory, Report, Scanned, Verdict, report};
-use warden_core::graph::Part;
+use warden_core::findings::{
+    Finding, FindingsReport, Level, ScanContents, ScanHistory, ScanVerdict, Scanned, compare_scan,
+};
+use warden_core::graph::IndexChildKind;
 use warden_core::image::Component;
 use warden_core::policy::Policy;
 use warden_core::risks::AcceptedRisk;
@@ -46,9 +48,9 @@ pub struct Invocation<'a> {
 /// What is known of a scan.
 enum Known {
     /// What it found.
-    Found(Found),
+    ScanContents(ScanContents),
     /// What the event says of that, and why no more is known.
-    Said(Found, String),
+    Said(ScanContents, String),
     /// That there is nothing to be known: the status, and ECR's words about it.
     Failed(String, Option<String>),
     /// That a finding is closed, and why it is not known what else there is.
@@ -85,7 +87,7 @@ impl<'a> Invocation<'a> {
         let threshold = Level::from(self.policy.governance.scan.threshold);
         match &self.scan.said {
             // What a build attests of its images has nothing to be scanned, and ECR tries.
-            _ if version.part == Part::Attestation => {
+            _ if version.part == IndexChildKind::Attestation => {
                 info!(
                     repository.name = %repository, image.digest = %digest,
                     "{repository}@{digest} is an attestation"
@@ -141,7 +143,7 @@ impl<'a> Invocation<'a> {
         info!(repository.name = %repository, image.digest = %digest, "{repository}@{digest} is gone, and so are its findings");
     }
 
-    fn scanned(&self, version: &Version, pushed: DateTime<Utc>, found: Found) -> Scanned {
+    fn scanned(&self, version: &Version, pushed: DateTime<Utc>, found: ScanContents) -> Scanned {
         Scanned {
             component: version.component.clone(),
             version: version.digest.clone(),
@@ -153,9 +155,14 @@ impl<'a> Invocation<'a> {
         }
     }
 
-    fn report(&self, memory: &Memory, scanned: &Scanned, risks: &[AcceptedRisk]) -> Report {
+    fn report(
+        &self,
+        memory: &ScanHistory,
+        scanned: &Scanned,
+        risks: &[AcceptedRisk],
+    ) -> FindingsReport {
         let threshold = self.policy.governance.scan.threshold;
-        report(memory, scanned, risks, threshold, self.teller.now.date_naive())
+        compare_scan(memory, scanned, risks, threshold, self.teller.now.date_naive())
     }
 
     /// A scan in which nothing counts: noted in one call, unless there is an alert to end.
@@ -163,8 +170,8 @@ impl<'a> Invocation<'a> {
         let repository = &self.scan.about.repository;
         let Some(pushed) = self.pushed(&version).await? else { return Ok(()) };
         version.pushed = Some(pushed);
-        let scanned = self.scanned(&version, pushed, Found::All(Vec::new()));
-        let none = Memory::default();
+        let scanned = self.scanned(&version, pushed, ScanContents::All(Vec::new()));
+        let none = ScanHistory::default();
         let report = self.report(&none, &scanned, &[]);
         if let Some(clean) = none.after(&scanned, &report).latest {
             let ledger = &self.teller.context.ledger;
@@ -174,7 +181,9 @@ impl<'a> Invocation<'a> {
                     let report = self.report(&memory, &scanned, &[]);
                     let next = memory.clone().after(&scanned, &report);
                     // What ends an alert depends on what is accepted, too.
-                    report.verdict == Verdict::Nothing && next == *memory && !memory.told.is_open
+                    report.verdict == ScanVerdict::Nothing
+                        && next == *memory
+                        && !memory.told.is_open
                 }
             };
             if is_done {
@@ -211,7 +220,7 @@ impl<'a> Invocation<'a> {
         description: Option<&str>,
     ) -> anyhow::Result<()> {
         let repository = &self.scan.about.repository;
-        let found = Found::All(Vec::new());
+        let found = ScanContents::All(Vec::new());
         let scanned = self.scanned(version, self.teller.now, found);
         let about = About { digest: version.digest.clone(), ..self.scan.about.clone() };
         let alert =
@@ -250,7 +259,7 @@ impl<'a> Invocation<'a> {
 
     /// Claims what is remembered of the component. Whoever else is at it is waited for, or met
     /// again a minute later.
-    async fn claim(&self, version: &Version) -> anyhow::Result<Memory> {
+    async fn claim(&self, version: &Version) -> anyhow::Result<ScanHistory> {
         let (repository, component) = (&self.scan.about.repository, version.component.as_ref());
         let (ledger, id) = (&self.teller.context.ledger, self.teller.request_id);
         let mut turn = 0;
@@ -282,8 +291,8 @@ impl<'a> Invocation<'a> {
         &self,
         version: &Version,
         heard: &[FindingEvent],
-        memory: &Memory,
-    ) -> anyhow::Result<Option<Memory>> {
+        memory: &ScanHistory,
+    ) -> anyhow::Result<Option<ScanHistory>> {
         let image = &self.scan.about.digest;
         let is_known = |heard: &FindingEvent| {
             let finding = Finding::new(&heard.id, heard.level);
@@ -316,7 +325,7 @@ impl<'a> Invocation<'a> {
         let scanned = self.scanned(version, pushed, found);
         let mut report = self.report(memory, &scanned, &[]);
         let may_be_over = report.is_latest && memory.told.is_open;
-        if report.verdict == Verdict::Tell || !report.counted.is_empty() || may_be_over {
+        if report.verdict == ScanVerdict::Tell || !report.counted.is_empty() || may_be_over {
             // Only now: most scans have nothing that anybody could have accepted. But what was
             // told may have been accepted since, and what was accepted may be so no more.
             let risks = self.risks().await?;
@@ -325,7 +334,7 @@ impl<'a> Invocation<'a> {
         self.print(version, &report);
         let is_none_known = report.counts.from(report.threshold.into()).total() == 0;
         if let Some(why) = &unread
-            && report.verdict == Verdict::Nothing
+            && report.verdict == ScanVerdict::Nothing
             && may_be_over
             && is_none_known
         {
@@ -370,7 +379,7 @@ impl<'a> Invocation<'a> {
                         None => {}
                     }
                 }
-                return Ok(Known::Found(Found::All(found)));
+                return Ok(Known::Found(ScanContents::All(found)));
             }
             ScanFindings::Gone => {
                 self.is_gone();
@@ -391,9 +400,11 @@ impl<'a> Invocation<'a> {
             ScanResult::Finding { .. } if active.is_empty() => Known::Closed(why),
             ScanResult::Finding { .. } => {
                 let active = active.into_iter().map(|(_, finding)| finding).collect();
-                Known::Said(Found::Some(active), why)
+                Known::Said(ScanContents::Some(active), why)
             }
-            ScanResult::Complete(Some(counts)) => Known::Said(Found::Counts(counts.clone()), why),
+            ScanResult::Complete(Some(counts)) => {
+                Known::Said(ScanContents::Counts(counts.clone()), why)
+            }
             // There is nothing to be told by: it is tried again, and ends in a queue.
             ScanResult::Complete(None) | ScanResult::Failed => {
                 let About { repository, digest, .. } = &self.scan.about;
@@ -428,9 +439,9 @@ impl<'a> Invocation<'a> {
         }
     }
 
-    fn place(&self) -> Place<'_> {
+    fn place(&self) -> AlertOrigin<'_> {
         let About { account, region, source, .. } = &self.scan.about;
-        Place { account, region, source, parameter: &self.teller.context.config.parameter }
+        AlertOrigin { account, region, source, parameter: &self.teller.context.config.parameter }
     }
 
     fn told<'b>(
@@ -438,9 +449,9 @@ impl<'a> Invocation<'a> {
         about: &'b About,
         version: &'b Version,
         scanned: &'b Scanned,
-    ) -> Scan<'b> {
+    ) -> ScanAlert<'b> {
         let parameter = &self.teller.context.config.parameter;
-        Scan { about, tags: &version.tags, scanned, parameter }
+        ScanAlert { about, tags: &version.tags, scanned, parameter }
     }
 
     /// Tells what was decided.
@@ -448,21 +459,21 @@ impl<'a> Invocation<'a> {
         &self,
         version: &Version,
         scanned: &Scanned,
-        report: &Report,
+        report: &FindingsReport,
         unread: Option<&str>,
     ) -> anyhow::Result<()> {
         let about = About { digest: version.digest.clone(), ..self.scan.about.clone() };
         let told = self.told(&about, version, scanned);
         let alert = match report.verdict {
-            Verdict::Tell => warden_alerts::scan_findings(&told, report, unread),
-            Verdict::Resolve => warden_alerts::scan_resolved(&told, report),
-            Verdict::Nothing => return Ok(()),
+            ScanVerdict::Tell => warden_alerts::scan_findings(&told, report, unread),
+            ScanVerdict::Resolve => warden_alerts::scan_resolved(&told, report),
+            ScanVerdict::Nothing => return Ok(()),
         };
         self.teller.context.alerts.publish(&alert).await
     }
 
     /// Prints what was decided, and counts it.
-    fn print(&self, version: &Version, report: &Report) {
+    fn print(&self, version: &Version, report: &FindingsReport) {
         let About { repository, digest, .. } = &self.scan.about;
         let name = version.tag.as_ref().map_or_else(|| format!("@{digest}"), |it| format!(":{it}"));
         info!(

@@ -4,7 +4,8 @@
 use arbitrary::{Arbitrary, Unstructured};
 use chrono::{DateTime, NaiveDate};
 use warden_core::findings::{
-    Counts, Finding, Found, Level, Memory, Package, Scanned, Verdict, link, merged, report,
+    Counts, Finding, Level, Package, ScanContents, ScanHistory, ScanVerdict, Scanned, compare_scan,
+    link, merge_findings,
 };
 use warden_core::policy::Severity;
 use warden_core::risks::AcceptedRisk;
@@ -52,16 +53,16 @@ fn finding(said: &Said<'_>) -> Option<Finding> {
 
 fn scanned(scan: &Scan<'_>) -> Scanned {
     let digest = format!("sha256:{:064x}", scan.version).parse().expect("a digest");
-    let findings = merged(scan.findings.iter().filter_map(finding));
+    let findings = merge_findings(scan.findings.iter().filter_map(finding));
     let found = if scan.is_counted {
         let mut counts = Counts::default();
         for finding in &findings {
             counts.add(finding.level, 1);
         }
         assert_eq!(usize::try_from(counts.total()), Ok(findings.len()));
-        Found::Counts(counts)
+        ScanContents::Counts(counts)
     } else {
-        Found::All(findings)
+        ScanContents::All(findings)
     };
     Scanned {
         component: "litellm".parse().ok(),
@@ -90,10 +91,10 @@ pub fn run(bytes: &[u8]) {
         component: None,
     }));
     let threshold = THRESHOLDS[usize::from(input.threshold) % THRESHOLDS.len()];
-    let mut memory = Memory::default();
+    let mut memory = ScanHistory::default();
     for scan in &input.scans {
         let scanned = scanned(scan);
-        let first = report(&memory, &scanned, &risks, threshold, today);
+        let first = compare_scan(&memory, &scanned, &risks, threshold, today);
         let lowest = Level::from(threshold);
         assert!(first.counted.iter().all(|it| it.finding.level >= lowest));
         let is_accepted = |id: &str| {
@@ -105,8 +106,8 @@ pub fn run(bytes: &[u8]) {
         assert!(!first.counted.iter().any(|it| is_accepted(&it.finding.id)));
         assert!(first.accepted.iter().all(|it| is_accepted(&it.id)));
         memory = memory.after(&scanned, &first);
-        let again = report(&memory, &scanned, &risks, threshold, today);
-        assert_ne!(again.verdict, Verdict::Tell, "{first} and again {again}");
+        let again = compare_scan(&memory, &scanned, &risks, threshold, today);
+        assert_ne!(again.verdict, ScanVerdict::Tell, "{first} and again {again}");
         assert_eq!(memory.clone().after(&scanned, &again), memory);
     }
 }

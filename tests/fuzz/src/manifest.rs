@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use arbitrary::{Arbitrary, Unstructured};
 use chrono::{DateTime, Days, Utc};
 use serde_json::Value;
-use warden_core::graph::{Graph, Inventory, Listed, children};
+use warden_core::graph::{Graph, ImageRecord, Inventory, children};
 use warden_core::image::{Digest, ImageStatus, Tag};
 use warden_core::policy::Policy;
-use warden_core::retention::{Running, plan};
+use warden_core::retention::{RunningImages, plan_retention};
 
 const POLICY: &str = r#"{"RepositoryName": "deployments", "LifecycleTagCount": 2, "LifecycleUntaggedDays": 3, "Governance": {"Tags": {"Grammar": "{component}-v{semver} {component}-{channel}", "Enforcement": "report"}, "Retention": {"Enforcement": "archive", "ProtectTags": "prod*"}}}"#;
 
@@ -64,7 +64,7 @@ fn listed(images: &[Image<'_>], now: DateTime<Utc>) -> Inventory {
             let attached = refers.clone().take(1);
             tags.extend(attached.filter_map(|of| of.as_str().replace(':', "-").parse().ok()));
         }
-        inventory.images.push(Listed {
+        inventory.images.push(ImageRecord {
             digest: digest(nth),
             tags,
             is_odd: image.kind % 7 == 6,
@@ -93,7 +93,7 @@ pub fn run(bytes: &[u8]) {
     let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
     let inventory = listed(&input.images, now);
     let Ok(graph) = Graph::build(&inventory) else { return };
-    let plan = plan(&policy, &inventory, graph, &Running::new(), now);
+    let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now);
     assert!(!plan.hash().is_empty());
     let removed: BTreeSet<&Digest> = plan.removed().map(|image| &image.digest).collect();
     for (index, parts) in &inventory.indexes {
@@ -101,7 +101,8 @@ pub fn run(bytes: &[u8]) {
         let torn = parts.iter().find(|part| is_kept && removed.contains(part));
         assert_eq!(torn, None, "{index} stays without it");
     }
-    let protected = |image: &&Listed| image.tags.iter().any(|tag| tag.as_str().starts_with("prod"));
+    let protected =
+        |image: &&ImageRecord| image.tags.iter().any(|tag| tag.as_str().starts_with("prod"));
     let gone = inventory.images.iter().filter(protected).find(|it| removed.contains(&it.digest));
     assert_eq!(gone, None, "what is protected goes");
 }

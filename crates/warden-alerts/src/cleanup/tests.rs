@@ -2,7 +2,7 @@ use expect_test::{Expect, expect};
 
 use super::super::tests::against_the_limits;
 use super::*;
-use warden_core::audit::Rule;
+use warden_core::audit::AuditRule;
 
 fn source() -> Source {
     Source { id: "request-1".to_owned(), time: "2026-11-24T12:00:00Z".to_owned() }
@@ -369,7 +369,7 @@ fn what_is_not_as_it_should_be_is_a_list() {
         function: "sweep",
         source: &source,
     };
-    let deviation = |text: &str| Deviation { rule: Rule::Drift, text: text.to_owned() };
+    let deviation = |text: &str| Deviation { rule: AuditRule::Drift, text: text.to_owned() };
     let alert = self_audit(&run, &[deviation("one thing"), deviation("another")]);
     assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
     expect![[r#"

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::tests::{about, against_the_limits};
 use super::*;
-use warden_core::findings::{Level, Memory, Package, Version, merged, report};
+use warden_core::findings::{Level, Package, ScanHistory, Version, compare_scan, merge_findings};
 use warden_core::image::Digest;
 
 const PARAMETER: &str = "/ecr-warden/ecr-warden/accepted-risks";
@@ -52,20 +52,25 @@ fn scanned(n: u8, found: Found) -> Scanned {
     }
 }
 
-fn decided(memory: &Memory, scanned: &Scanned, risks: &[AcceptedRisk]) -> Report {
-    report(memory, scanned, risks, Severity::High, "2026-11-24".parse().unwrap())
+fn decided(memory: &ScanHistory, scanned: &Scanned, risks: &[AcceptedRisk]) -> Report {
+    compare_scan(memory, scanned, risks, Severity::High, "2026-11-24".parse().unwrap())
 }
 
 /// What is remembered after version 5 had these.
-fn before(findings: Vec<Finding>) -> Memory {
+fn before(findings: Vec<Finding>) -> ScanHistory {
     let scanned = scanned(5, Found::All(findings));
-    let memory = Memory::default();
+    let memory = ScanHistory::default();
     let report = decided(&memory, &scanned, &[]);
     memory.after(&scanned, &report)
 }
 
 /// The alert of a scan, of which all texts are within all limits.
-fn told(memory: &Memory, scanned: &Scanned, risks: &[AcceptedRisk], unread: Option<&str>) -> Alert {
+fn told(
+    memory: &ScanHistory,
+    scanned: &Scanned,
+    risks: &[AcceptedRisk],
+    unread: Option<&str>,
+) -> Alert {
     let about = About { digest: scanned.version.clone(), ..about() };
     let tags: Vec<Tag> = scanned.tag.clone().into_iter().collect();
     let scan = Scan { about: &about, tags: &tags, scanned, parameter: PARAMETER };
@@ -135,7 +140,7 @@ fn an_email_says_what_is_new_what_can_be_fixed_and_what_is_accepted() {
 #[test]
 fn the_first_scan_of_a_component_says_so() {
     let found = vec![finding("CVE-2026-1", Level::Critical, "openssl", Some("3.0.18"))];
-    let alert = told(&Memory::default(), &scanned(6, Found::All(found)), &[], None);
+    let alert = told(&ScanHistory::default(), &scanned(6, Found::All(found)), &[], None);
     check_email(
         &alert,
         &expect![[r#"
@@ -269,7 +274,7 @@ fn risks_are_told_to_whoever_answers_for_them() {
 
 /// A report as large as can be: a thousand findings that are new, a thousand that are gone, a
 /// thousand that are accepted, with the longest names, packages, versions and links.
-fn largest() -> (Memory, Scanned, Vec<AcceptedRisk>) {
+fn largest() -> (ScanHistory, Scanned, Vec<AcceptedRisk>) {
     let wide = |prefix: &str, nth: usize, most: usize| {
         let rest = "\u{1f433}".repeat(most - prefix.len() - 6);
         format!("{prefix}{nth:06}{rest}")
@@ -300,7 +305,7 @@ fn largest() -> (Memory, Scanned, Vec<AcceptedRisk>) {
         owner: "\u{1f433}".repeat(200),
         component: None,
     };
-    let found = merged(many("new-").chain(many("acc-")));
+    let found = merge_findings(many("new-").chain(many("acc-")));
     (memory, scanned(6, Found::All(found)), (0..1_000).map(risk).collect())
 }
 
@@ -375,7 +380,7 @@ proptest! {
         });
         let found: Vec<Finding> = found.into_iter().collect();
         let scanned = scanned(6, Found::All(found));
-        let alert = told(&Memory::default(), &scanned, &[], Some(&texts[0]));
+        let alert = told(&ScanHistory::default(), &scanned, &[], Some(&texts[0]));
         let lines = alert.text.split("\n\n").skip(1).collect::<String>();
         // One link there may be, and it leads where it says.
         let words = lines.split_whitespace().filter(|it| !it.starts_with("https://example.com/"));
@@ -393,7 +398,7 @@ proptest! {
 fn a_version_is_known_by_its_tag_or_its_digest() {
     let memory = before(Vec::new());
     let latest: Option<Version> = memory.latest.clone().map(|it| Version { tag: None, ..it });
-    let memory = Memory { latest, ..memory };
+    let memory = ScanHistory { latest, ..memory };
     let found = vec![finding("CVE-2026-1", Level::Critical, "openssl", None)];
     let alert = told(&memory, &scanned(6, Found::All(found)), &[], None);
     assert!(alert.text.contains(&format!("Compared with {}", digest(5))), "{}", alert.text);

@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 use warden_alerts::About;
-use warden_core::findings::{Level, Memory, Scanned, Standing, Version};
-use warden_core::graph::Part;
+use warden_core::findings::{Level, OpenFindingsStatus, ScanHistory, Scanned, Version};
+use warden_core::graph::IndexChildKind;
 use warden_core::image::{Component, Digest, RepositoryName, Tag};
 use warden_core::policy::Severity;
 
@@ -34,7 +34,7 @@ pub struct IndexMembership {
     /// How many images it has.
     pub images: usize,
     /// What part of it the image is.
-    pub part: Part,
+    pub part: IndexChildKind,
 }
 
 /// What an event says of one finding.
@@ -80,7 +80,7 @@ const JOINS: u32 = 4;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HistoryClaim {
     /// They are ours, with what is remembered of them.
-    Ours(Box<Memory>),
+    Ours(Box<ScanHistory>),
     /// Somebody else is at them. To be tried again.
     Theirs,
 }
@@ -92,7 +92,7 @@ pub enum CleanScanOutcome {
     Noted,
     /// It was not: somebody is at it, an alert is open, or the version was seen before or is
     /// older. This is what is remembered.
-    Not(Box<Memory>),
+    Not(Box<ScanHistory>),
 }
 
 impl Ledger {
@@ -221,7 +221,7 @@ impl Ledger {
         repository: &RepositoryName,
         components: &[&Component],
         threshold: Severity,
-    ) -> anyhow::Result<HashMap<Component, Standing>> {
+    ) -> anyhow::Result<HashMap<Component, OpenFindingsStatus>> {
         let reading = || format!("reading what is open in {repository}");
         let mut standing = HashMap::new();
         for batch in components.chunks(ASKED_AT_ONCE) {
@@ -289,7 +289,7 @@ impl Ledger {
         component: Option<&Component>,
         version: &Digest,
         request_id: &str,
-        memory: Option<&Memory>,
+        memory: Option<&ScanHistory>,
     ) -> anyhow::Result<()> {
         let key = scans(repository, component, version);
         let update = self
@@ -298,7 +298,7 @@ impl Ledger {
             .expression_attribute_values(":holder", text(request_id));
         let update = match memory {
             None => update.update_expression("REMOVE holder, lease"),
-            Some(Memory { latest, previous, told }) => {
+            Some(ScanHistory { latest, previous, told }) => {
                 let mut update = update
                     .expression_attribute_values(":latest", text(&serde_json::to_string(latest)?))
                     .expression_attribute_values(
@@ -388,8 +388,8 @@ fn scans_of(repository: &RepositoryName, of: &str) -> String {
     format!("scans {repository} {of}")
 }
 
-fn memory(key: &str, item: &Item) -> Memory {
-    Memory {
+fn memory(key: &str, item: &Item) -> ScanHistory {
+    ScanHistory {
         latest: attribute(key, item, "latest").flatten(),
         previous: attribute(key, item, "previous").flatten(),
         told: attribute(key, item, "told").unwrap_or_default(),
@@ -414,6 +414,10 @@ fn note(item: &Item) -> Option<IndexMembership> {
         tag: text("tag").and_then(|tag| tag.parse().ok()),
         pushed: DateTime::from_timestamp(pushed?, 0)?,
         images: images.unwrap_or(1),
-        part: if is_attestation == Some(&true) { Part::Attestation } else { Part::Image },
+        part: if is_attestation == Some(&true) {
+            IndexChildKind::Attestation
+        } else {
+            IndexChildKind::Image
+        },
     })
 }

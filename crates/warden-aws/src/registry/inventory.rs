@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use anyhow::Context as _;
 use aws_sdk_ecr::types::ImageDetail;
 use warden_core::arena::ImageId;
-use warden_core::graph::{Inventory, Listed, is_index};
+use warden_core::graph::{ImageRecord, Inventory, is_index};
 use warden_core::image::{Digest, RepositoryName};
 
 use super::{Registry, any_status, digest_of, image_id, image_status, parse_tags, to_time};
@@ -46,7 +46,8 @@ impl Registry {
         inventory.indexes = self.index_children(repository, &indexes).await?;
         // An index that went since it was listed: its children then belong to no index, and stay.
         let indexes = &inventory.indexes;
-        let is_there = |image: &Listed| !image.has_parts() || indexes.contains_key(&image.digest);
+        let is_there =
+            |image: &ImageRecord| !image.has_parts() || indexes.contains_key(&image.digest);
         inventory.images = inventory.images.into_iter().filter(is_there).collect();
         let missing: Vec<Digest> = inventory.missing_subjects().into_iter().collect();
         inventory.gone = self.gone_images(repository, &missing).await?;
@@ -59,7 +60,7 @@ impl Registry {
     pub async fn unchanged<'l>(
         &self,
         repository: &RepositoryName,
-        images: &[&'l Listed],
+        images: &[&'l ImageRecord],
         may_be_archived: bool,
     ) -> anyhow::Result<HashSet<&'l Digest>> {
         let describe = self.client.describe_images().repository_name(repository.as_str());
@@ -70,17 +71,17 @@ impl Registry {
         let described =
             described.with_context(|| format!("looking at images of {repository} again"))?;
         let details = described.and_then(|output| output.image_details).into_iter().flatten();
-        let now: HashMap<Digest, Listed> = details
+        let now: HashMap<Digest, ImageRecord> = details
             .map(|detail| listed(detail).map(|image| (image.digest.clone(), image)))
             .collect::<anyhow::Result<_>>()?;
-        let is_same = |image: &&&Listed| {
-            now.get(&image.digest).is_some_and(|now| now.is_as(image, may_be_archived))
+        let is_same = |image: &&&ImageRecord| {
+            now.get(&image.digest).is_some_and(|now| now.is_unchanged_since(image, may_be_archived))
         };
         Ok(images.iter().filter(is_same).map(|image| &image.digest).collect())
     }
 }
 
-fn listed(detail: ImageDetail) -> anyhow::Result<Listed> {
+fn listed(detail: ImageDetail) -> anyhow::Result<ImageRecord> {
     let digest = digest_of(&detail)?;
     let subject = detail.subject_manifest_digest.as_deref().map(str::parse);
     let has_invalid_subject = matches!(subject, Some(Err(_)));
@@ -89,9 +90,9 @@ fn listed(detail: ImageDetail) -> anyhow::Result<Listed> {
     let tags = parse_tags(detail.image_tags);
     let size = detail.image_size_in_bytes.and_then(|size| size.try_into().ok()).unwrap_or_default();
     let artifact_type = detail.artifact_media_type.as_deref();
-    Ok(Listed {
+    Ok(ImageRecord {
         digest,
-        is_odd: has_invalid_subject || tags.len() < tag_count,
+        has_unparsed_reference: has_invalid_subject || tags.len() < tag_count,
         tags,
         status: image_status(detail.image_status.as_ref()),
         pushed_at: detail.image_pushed_at.and_then(to_time),

@@ -10,7 +10,7 @@ use aws_sdk_ecr::types::{
     ImageTagMutabilityExclusionFilterType, LifecyclePolicyPreviewStatus, ListImagesFilter,
     Repository as WireRepository, Tag,
 };
-use warden_core::audit::Observed;
+use warden_core::audit::RepositorySettings;
 use warden_core::image::{RepositoryName, Wildcard};
 use warden_core::keywords;
 use warden_core::policy::TagMutability;
@@ -128,7 +128,10 @@ impl Registry {
     }
 
     /// Reads the settings that the audit compares with the policy. Three calls.
-    pub async fn audited_settings(&self, repository: &RepositoryName) -> anyhow::Result<Observed> {
+    pub async fn audited_settings(
+        &self,
+        repository: &RepositoryName,
+    ) -> anyhow::Result<RepositorySettings> {
         let name = repository.as_str();
         let (described, lifecycle, scanning) = tokio::join!(
             self.client.describe_repositories().repository_names(name).send(),
@@ -145,11 +148,11 @@ impl Registry {
         let scanning = scanning.scanning_configurations.and_then(|found| found.into_iter().next());
         let mutability = found.and_then(|repository| repository.image_tag_mutability);
         let frequency = scanning.and_then(|scanning| scanning.scan_frequency);
-        Ok(Observed {
+        Ok(RepositorySettings {
             mutability: mutability.map_or_else(String::new, |word| word.as_str().to_owned()),
             lifecycle,
             scan_frequency: frequency.map_or_else(String::new, |word| word.as_str().to_owned()),
-            ..Observed::default()
+            ..RepositorySettings::default()
         })
     }
 

@@ -10,7 +10,7 @@ use aws_sdk_ecr::types::{
 use chrono::{DateTime, Utc};
 use tokio::time::sleep;
 use tracing::info;
-use warden_core::findings::{Finding, Level, Package, link, merged};
+use warden_core::findings::{Finding, Level, Package, link, merge_findings};
 use warden_core::image::{Digest, RepositoryName};
 
 use super::{Registry, image_id, to_time};
@@ -115,7 +115,7 @@ impl Registry {
                 }
             }
             if token.is_none() {
-                return Ok(Reading::Done(ScanFindings::Found(merged(findings), pushed_at)));
+                return Ok(Reading::Done(ScanFindings::Found(merge_findings(findings), pushed_at)));
             }
         }
     }

@@ -116,7 +116,7 @@ impl fmt::Display for FindingsReport {
         };
         match verdict {
             ScanVerdict::Tell if counted.is_empty() => {
-                f.write_str("tell it by the event's counts")?
+                f.write_str("tell it by the event's counts")?;
             }
             ScanVerdict::Tell => write!(f, "tell {}", levels(&mut self.news()))?,
             ScanVerdict::Resolve => f.write_str("tell that the last alert is over")?,

@@ -71,7 +71,7 @@ impl Look<'_> {
         match image.pushed_at {
             None => keep(KeepReason::Unknown(UnknownReason::Push)),
             Some(at) if self.is_within(at, retention.minimum_age_days) => {
-                keep(KeepReason::Young(at))
+                keep(KeepReason::Young(at));
             }
             Some(_) => {}
         }

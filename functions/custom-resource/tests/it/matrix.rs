@@ -17,40 +17,40 @@ mod stack;
 use std::collections::BTreeSet;
 
 use local_aws::sample::sample;
-use local_aws::{Called, Trouble};
+use local_aws::{Called, FaultScenario};
 use serde_json::{Value, json};
 
 use crate::{event, with};
 use stack::{Point, Stack};
 
 /// Whether it goes on for as long as Lambda tries.
-fn lasts(trouble: Trouble) -> bool {
-    use Trouble::{Denied, KilledAfterEachTime, KilledBeforeEachTime};
+fn lasts(trouble: FaultScenario) -> bool {
+    use FaultScenario::{Denied, KilledAfterEachTime, KilledBeforeEachTime};
     matches!(trouble, Denied | KilledBeforeEachTime | KilledAfterEachTime)
 }
 
-fn is_out_of_time(trouble: Trouble) -> bool {
-    matches!(trouble, Trouble::OutOfTimeBefore | Trouble::OutOfTimeAfter)
+fn is_out_of_time(trouble: FaultScenario) -> bool {
+    matches!(trouble, FaultScenario::OutOfTimeBefore | FaultScenario::OutOfTimeAfter)
 }
 
 /// Whether a request is answered in spite of what befalls this call of its.
-fn leaves_an_answer(trouble: Trouble, call: &Called) -> bool {
+fn leaves_an_answer(trouble: FaultScenario, call: &Called) -> bool {
     match trouble {
-        Trouble::KilledBeforeEachTime => false,
+        FaultScenario::KilledBeforeEachTime => false,
         // An answer that was sent was sent.
-        Trouble::KilledAfterEachTime => call.operation == "Answer",
-        Trouble::ThrottledOut
-        | Trouble::ServerError
-        | Trouble::Denied
-        | Trouble::TooSlow
-        | Trouble::OutOfTimeBefore => call.operation != "Answer",
-        Trouble::Throttled
-        | Trouble::ResetBefore
-        | Trouble::ResetAfter
-        | Trouble::KilledBefore
-        | Trouble::KilledAfter
-        | Trouble::OutOfTimeAfter
-        | Trouble::Overtaken => true,
+        FaultScenario::KilledAfterEachTime => call.operation == "Answer",
+        FaultScenario::ThrottledOut
+        | FaultScenario::ServerError
+        | FaultScenario::Denied
+        | FaultScenario::TooSlow
+        | FaultScenario::OutOfTimeBefore => call.operation != "Answer",
+        FaultScenario::Throttled
+        | FaultScenario::ResetBefore
+        | FaultScenario::ResetAfter
+        | FaultScenario::KilledBefore
+        | FaultScenario::KilledAfter
+        | FaultScenario::OutOfTimeAfter
+        | FaultScenario::Overtaken => true,
     }
 }
 
@@ -194,7 +194,9 @@ fn check(what: &str, create: &Value, sequences: &[(&str, Vec<Step>)]) {
             for (at, call) in calls.iter().enumerate() {
                 let is_same = |other: &&Called| other.operation == call.operation;
                 let nth = calls[..=at].iter().filter(is_same).count();
-                for trouble in Trouble::OF_AN_ATTEMPT.into_iter().chain(Trouble::OF_A_REQUEST) {
+                for trouble in
+                    FaultScenario::OF_AN_ATTEMPT.into_iter().chain(FaultScenario::OF_A_REQUEST)
+                {
                     let point = Point { request, call: call.clone(), nth, trouble };
                     let request_type = sent["RequestType"].to_string();
                     cases.push(Case { sequence, request_type, point });

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::sleep;
 use warden_alerts::About;
 use warden_aws::ledger::IndexMembership;
-use warden_core::graph::Part;
+use warden_core::graph::IndexChildKind;
 use warden_core::image::{Component, Digest, Tag};
 
 use super::Invocation;
@@ -28,7 +28,7 @@ pub struct Version {
     /// How many images it has.
     pub images: usize,
     /// What part of it was scanned.
-    pub part: Part,
+    pub part: IndexChildKind,
 }
 
 impl Invocation<'_> {
@@ -50,7 +50,7 @@ impl Invocation<'_> {
         let About { repository, digest, .. } = &self.scan.about;
         let own = |tags: Vec<Tag>, pushed| {
             let (tag, component) = self.named(&tags);
-            let (digest, part, images) = (digest.clone(), Part::Image, 1);
+            let (digest, part, images) = (digest.clone(), IndexChildKind::Image, 1);
             Version { digest, tags, tag, component, pushed, images, part }
         };
         if !self.scan.tags.is_empty() {
@@ -92,7 +92,7 @@ impl Invocation<'_> {
         let mut version = Version { digest: index, tags, tag, component, pushed, images, part };
         // It may have been pushed under several tags, or got another since.
         if version.component.is_none()
-            && part == Part::Image
+            && part == IndexChildKind::Image
             && let Some(found) = registry.image(repository, &version.digest).await?
         {
             (version.tag, version.component) = self.named(&found.image.tags);

@@ -26,7 +26,7 @@ use local_aws::{Fault, LocalAws};
 use scan_complete::config::Config;
 use scan_complete::{Context, handle};
 use serde_json::{Value, json};
-use warden_core::graph::Part;
+use warden_core::graph::IndexChildKind;
 
 /// What the clock says at first: 2027-01-15, 08:00.
 const NOW: Time = 1_800_000_000.0;
@@ -134,7 +134,8 @@ impl Function {
 
     /// `image-push` notes that these are the images of an index, which was pushed now as this.
     async fn note(&self, images: &[String], index: &str, tag: &str) {
-        let parts = images.iter().map(|image| (image.parse().unwrap(), Part::Image)).collect();
+        let parts =
+            images.iter().map(|image| (image.parse().unwrap(), IndexChildKind::Image)).collect();
         let (repository, index) = (INFRASTRUCTURE.parse().unwrap(), index.parse().unwrap());
         let (tag, now) = (tag.parse().unwrap(), time(self.aws.state().now()));
         let ledger = &self.context.ledger;

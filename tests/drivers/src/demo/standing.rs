@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use warden_core::image::{Digest, Tag};
 use warden_core::policy::{Policies, Policy};
-use warden_core::tagging::{Verdict, judge};
+use warden_core::tagging::{TagVerdict, judge};
 
 use super::story::{Alert, Settings};
 use super::{ask, deployment, word, words};
@@ -228,9 +228,9 @@ fn components(images: Vec<Image>, policy: Option<&Policy>) -> Vec<Component> {
 fn component(policy: &Policy, tag: &str) -> Option<String> {
     let lost = tag.strip_prefix("quarantine-").and_then(|rest| rest.splitn(3, '-').nth(2));
     let component = match judge(policy, lost.unwrap_or(tag)) {
-        Verdict::Conforming(conforming) => Some(conforming.component),
-        Verdict::Violation(violation) => violation.component,
-        Verdict::Exempt(_) => None,
+        TagVerdict::Conforming(conforming) => Some(conforming.component),
+        TagVerdict::Violation(violation) => violation.component,
+        TagVerdict::Exempt(_) => None,
     };
     component.map(|component| component.to_string())
 }

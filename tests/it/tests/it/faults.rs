@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use local_aws::sample::sample;
-use local_aws::{Called, Trouble};
+use local_aws::{Called, FaultScenario};
 use serde_json::Value;
 
 use scenarios::{Scenario, scenarios};
@@ -109,7 +109,7 @@ async fn run_case(
     scenario: &Scenario,
     calls: &[Called],
     at: usize,
-    trouble: Trouble,
+    trouble: FaultScenario,
     end: &End,
 ) -> Result<(), String> {
     let operation = &calls[at].operation;
@@ -120,7 +120,7 @@ async fn run_case(
     let cut_off = if trouble.kills() { KILLED_AT } else { world.time(function) };
     let heal = || {
         // Who is denied something is denied it until a person sees to it.
-        if trouble != Trouble::Denied {
+        if trouble != FaultScenario::Denied {
             world.aws.heal();
         }
     };
@@ -199,10 +199,10 @@ fn check_told(
     end: &Told,
     at: usize,
     calls: &[Called],
-    trouble: Trouble,
+    trouble: FaultScenario,
 ) -> Result<(), String> {
     let publish = calls.iter().position(|call| call.operation == "Publish");
-    let is_after = matches!(trouble, Trouble::ResetAfter | Trouble::KilledAfter);
+    let is_after = matches!(trouble, FaultScenario::ResetAfter | FaultScenario::KilledAfter);
     let may_be_twice = publish.is_some_and(|publish| at > publish || (at == publish && is_after));
     let most = if may_be_twice { 2 } else { 1 };
     for key in end.times.keys() {
@@ -230,7 +230,7 @@ fn check_told(
 struct Case {
     scenario: usize,
     call: usize,
-    trouble: Trouble,
+    trouble: FaultScenario,
 }
 
 /// Runs the sampled cases of a function and prints how many held.
@@ -242,7 +242,7 @@ async fn run(function: Function, floor: usize) {
     }
     let cases = recorded.iter().enumerate().flat_map(|(scenario, (_, calls, _))| {
         (0..calls.len()).flat_map(move |call| {
-            Trouble::OF_AN_ATTEMPT.map(|trouble| Case { scenario, call, trouble })
+            FaultScenario::OF_AN_ATTEMPT.map(|trouble| Case { scenario, call, trouble })
         })
     });
     let operation = |case: &Case| &recorded[case.scenario].1[case.call].operation;

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use custom_resource::{Context, handle};
 use local_aws::iam::Role;
-use local_aws::{Called, LocalAws, Trouble};
+use local_aws::{Called, FaultScenario, LocalAws};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
@@ -31,7 +31,7 @@ pub struct Point {
     pub request: usize,
     pub call: Called,
     pub nth: usize,
-    pub trouble: Trouble,
+    pub trouble: FaultScenario,
 }
 
 /// A stack with one resource, and the AWS that it is in.
@@ -206,14 +206,15 @@ impl Stack {
                 break;
             }
         }
-        if trouble.is_some_and(|trouble| lasts(trouble) && trouble != Trouble::Denied) {
+        if trouble.is_some_and(|trouble| lasts(trouble) && trouble != FaultScenario::Denied) {
             self.aws.heal();
         }
         self.check_images(request, &before, is_late);
         let differs = answers.iter().find(|answer| **answer != answers[0]);
         self.broken.extend(differs.map(|it| format!("answered {} and {it}", answers[0])));
         // What is denied stays so until somebody mends it, for later requests too.
-        let point = point.or_else(|| self.point.clone().filter(|it| it.trouble == Trouble::Denied));
+        let point =
+            point.or_else(|| self.point.clone().filter(|it| it.trouble == FaultScenario::Denied));
         let is_hindered = point.is_some_and(|it| !leaves_an_answer(it.trouble, &it.call));
         if answers.is_empty() && !is_hindered {
             self.broken.push(format!("request {number} is not answered"));
@@ -225,7 +226,7 @@ impl Stack {
     }
 
     /// One attempt, in a process of its own; whether it ended by itself.
-    fn attempt(&self, request: &Value, trouble: Option<Trouble>) -> bool {
+    fn attempt(&self, request: &Value, trouble: Option<FaultScenario>) -> bool {
         let config = self.aws.config().into_builder();
         let config = config
             .retry_config(warden_aws::retries())
@@ -243,7 +244,7 @@ impl Stack {
                 Some(trouble) if is_out_of_time(trouble) => {
                     tokio::time::timeout(SHORT, carry_out(SHORT)).await.is_ok()
                 }
-                Some(Trouble::Overtaken) => {
+                Some(FaultScenario::Overtaken) => {
                     let second = async {
                         tokio::time::sleep(OVERTAKES_AT).await;
                         carry_out(TIMEOUT).await;
