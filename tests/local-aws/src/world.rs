@@ -25,6 +25,7 @@ use warden_core::properties::Reader;
 
 use crate::cloudformation::{Created, Creation, Deployment, identity, read_function};
 use crate::ecr::Time;
+use crate::inspector::Coverage;
 use crate::lambda::Function;
 use crate::server::Server;
 use crate::template::{self, Stack, Template};
@@ -231,6 +232,19 @@ impl World {
         state.ecr().events.pop().unwrap()
     }
 
+    /// Has Amazon Inspector see that an image ran an hour ago.
+    pub fn report_running(&self, repository: &str, digest: &str) {
+        self.aws.services().inspector().images.push(Coverage {
+            repository: repository.to_owned(),
+            digest: digest.to_owned(),
+            tags: Vec::new(),
+            in_use_count: Some(2),
+            last_in_use_at: Some(self.now().timestamp() - 3_600),
+            pulled_at: None,
+            status: ("ACTIVE", "SUCCESSFUL"),
+        });
+    }
+
     /// Has Amazon Inspector scan every repository, from now on.
     pub fn enable_enhanced_scanning(&self) {
         let filters = json!([{"filter": "*", "filterType": "WILDCARD"}]);
@@ -283,6 +297,13 @@ impl World {
             let receipt = &message["ReceiptHandle"];
             call("DeleteMessage", json!({"QueueUrl": url, "ReceiptHandle": receipt})).await;
         }
+    }
+
+    /// The one record of a failed invocation since the last time.
+    pub async fn failed_event(&self) -> Value {
+        let mut records = self.failed_events().await;
+        assert_eq!(records.len(), 1, "{records:#?}");
+        records.remove(0)
     }
 
     /// Forgets the events, the calls and the deliveries until now.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use local_aws::world;
 
-use crate::{Function, QUARANTINE, count};
+use crate::{DEPLOYMENTS, Function, QUARANTINE, count};
 
 #[tokio::test]
 async fn a_repository_costs_a_call_for_a_thousand_images_and_one_for_a_hundred_indexes() {
@@ -89,7 +89,7 @@ async fn the_role_grants_what_the_function_calls_and_nothing_else() {
         }
         let kept = function.versions("a", 5);
         function.index("a-v0.1.0", 200.0);
-        function.runs(&kept[0]);
+        function.report_running(DEPLOYMENTS, &kept[0]);
         let fresh = function.push("d-v1.0.0", 0.5);
         if is_quarantined {
             function.quarantine(&fresh);

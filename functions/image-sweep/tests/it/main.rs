@@ -23,7 +23,6 @@ use std::time::Duration;
 use image_sweep::config::Config;
 use image_sweep::{Context, Invocation, handle};
 use local_aws::ecr::{DAY, Time};
-use local_aws::inspector::Coverage;
 use local_aws::world::{self, NOW, World, kinds};
 use serde_json::{Value, json};
 
@@ -105,19 +104,6 @@ impl Function {
         let tag = format!("quarantine-20261201-{}-a-1.0.0", &image[7..19]);
         self.tag(DEPLOYMENTS, image, &tag);
         tag
-    }
-
-    /// Inspector sees an image run.
-    fn runs(&self, digest: &str) {
-        self.aws.services().inspector().images.push(Coverage {
-            repository: DEPLOYMENTS.to_owned(),
-            digest: digest.to_owned(),
-            tags: vec![],
-            in_use_count: Some(2),
-            last_in_use_at: Some(1_799_900_000),
-            pulled_at: None,
-            status: ("ACTIVE", "SUCCESSFUL"),
-        });
     }
 
     async fn ask(&self, event: &Value, request_id: &str) -> anyhow::Result<Value> {
