@@ -54,6 +54,31 @@ pub struct Made {
     pub log: String,
 }
 
+/// A resource that is a function, or that a function creates.
+pub(crate) enum Creation {
+    /// A Lambda function: its name and its properties.
+    Function(String, Value),
+    /// A custom resource: CloudFormation's request, without its ID and the URL of the answer.
+    Custom(Value),
+}
+
+/// A created resource, as CloudFormation knows it.
+pub(crate) struct Created {
+    /// The value of a `Ref`.
+    pub(crate) physical_id: String,
+    /// The values of `Fn::GetAtt`, as an object.
+    pub(crate) attributes: Value,
+    /// The log of the function that created it.
+    pub(crate) log: String,
+}
+
+impl Created {
+    /// A resource that no function created.
+    pub(crate) fn new(physical_id: String, attributes: Value) -> Self {
+        Self { physical_id, attributes, log: String::new() }
+    }
+}
+
 impl LocalAws {
     /// Creates a stack's resources in order, says so of each, and gives the outputs.
     ///
@@ -61,19 +86,33 @@ impl LocalAws {
     pub async fn deploy(
         &self,
         deployment: &Deployment<'_>,
+        made: impl FnMut(Made),
+    ) -> anyhow::Result<BTreeMap<String, String>> {
+        let create = async |creation| match creation {
+            Creation::Function(name, properties) => {
+                let function = self.create_function(&name, &properties, &deployment.program)?;
+                self.subscribe(&function.arn(), &properties).await?;
+                Ok(Created::new(name, json!({"Arn": function.arn()})))
+            }
+            Creation::Custom(request) => self.create_custom(request).await,
+        };
+        let Deployment { template, name, parameters, .. } = deployment;
+        self.create_stack(template, name, parameters, create, made).await
+    }
+
+    /// Creates a stack's resources in order: `create` creates the functions and the custom
+    /// resources, and the embedded services create the others. Gives the outputs.
+    pub(crate) async fn create_stack(
+        &self,
+        template: &Template,
+        name: &str,
+        parameters: &BTreeMap<String, String>,
+        mut create: impl AsyncFnMut(Creation) -> anyhow::Result<Created>,
         mut made: impl FnMut(Made),
     ) -> anyhow::Result<BTreeMap<String, String>> {
-        let name = deployment.name;
-        let id = format!(
-            "arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{name}/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3"
-        );
-        let identity = Identity {
-            account: ACCOUNT.to_owned(),
-            region: REGION.to_owned(),
-            name: name.to_owned(),
-            id: id.clone(),
-        };
-        let mut stack = Stack::new(deployment.template, identity, deployment.parameters)?;
+        let identity = identity(name);
+        let id = identity.id.clone();
+        let mut stack = Stack::new(template, identity, parameters)?;
         {
             let mut state = self.state();
             let begun = DeployedStack {
@@ -91,12 +130,14 @@ impl LocalAws {
             let kind = stack.resource_type(logical_id)?;
             let properties = stack.properties(logical_id)?;
             let physical_name = format!("{name}-{logical_id}");
-            let (physical_id, attributes, log) = match kind {
+            let creating = || format!("creating {logical_id}");
+            let created = match kind {
                 "AWS::Serverless::Function" => {
-                    let arn =
-                        self.create_function(&physical_name, &properties, &deployment.program)?;
-                    self.subscribe(&arn, &properties).await?;
-                    (physical_name, json!({"Arn": arn}), String::new())
+                    if let Some(role) = properties["Role"].as_str() {
+                        let role = role.to_owned();
+                        self.state().roles.insert(physical_name.clone(), role);
+                    }
+                    create(Creation::Function(physical_name, properties)).await?
                 }
                 _ if kind.starts_with("Custom::") => {
                     let request = json!({
@@ -106,16 +147,15 @@ impl LocalAws {
                         "ResourceType": kind,
                         "ResourceProperties": as_cloudformation_sends(properties),
                     });
-                    let custom = self.create_custom(request).await;
-                    custom.with_context(|| format!("creating {logical_id}"))?
+                    create(Creation::Custom(request)).await.with_context(creating)?
                 }
                 _ => {
                     let made = self.make(kind, &physical_name, &properties).await;
-                    let (id, attributes) =
-                        made.with_context(|| format!("creating {logical_id}"))?;
-                    (id, attributes, String::new())
+                    let (physical_id, attributes) = made.with_context(creating)?;
+                    Created::new(physical_id, attributes)
                 }
             };
+            let Created { physical_id, attributes, log } = created;
             let attributes = attributes.as_object().cloned().unwrap_or_default();
             stack.made(logical_id, &physical_id, attributes);
             let resource = DeployedResource {
@@ -140,62 +180,18 @@ impl LocalAws {
         self.state().stacks.iter_mut().find(|stack| stack.id == id).map(change);
     }
 
-    /// Makes a function with its rules and schedules, and gives its ARN.
+    /// Creates a function with its rules and schedules.
     fn create_function(
         &self,
         name: &str,
         properties: &Value,
         program: &Path,
-    ) -> anyhow::Result<String> {
+    ) -> anyhow::Result<Function> {
         let endpoint = self.endpoint().context("functions need AWS on a port: serve it first")?;
-        known(properties, FUNCTION_PROPERTIES).with_context(|| name.to_owned())?;
-        // What comes by a parameter is a string.
-        let number = |value: &Value| -> Option<u64> {
-            value.as_u64().or_else(|| value.as_str()?.parse().ok())
-        };
-        let variables = properties["Environment"]["Variables"].as_object();
-        let mut environment: BTreeMap<String, String> = variables
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| {
-                (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-            })
-            .collect();
-        environment.insert("AWS_ENDPOINT_URL".to_owned(), endpoint);
-        let code = properties["CodeUri"].as_str().and_then(|uri| uri.rsplit('/').next());
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        let [dead_letter, on_failure] = [
-            &properties["DeadLetterQueue"]["TargetArn"],
-            &properties["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]["Destination"],
-        ]
-        .map(text);
-        for arn in dead_letter.iter().chain(&on_failure) {
-            if !["arn:aws:sqs:", "arn:aws:lambda:"].iter().any(|of| arn.starts_with(of)) {
-                bail!("{name} sends what fails to {arn}, which is neither a queue nor a function");
-            }
-        }
-        self.lambda().create(Function {
-            name: name.to_owned(),
-            program: program.to_owned(),
-            handler: code.context("a function has no CodeUri")?.to_owned(),
-            environment,
-            // The defaults of AWS::Lambda::Function.
-            timeout: Duration::from_secs(number(&properties["Timeout"]).unwrap_or(3)),
-            memory_mb: u32::try_from(number(&properties["MemorySize"]).unwrap_or(128))?,
-            account: ACCOUNT.to_owned(),
-            region: REGION.to_owned(),
-            retries: number(&properties["EventInvokeConfig"]["MaximumRetryAttempts"])
-                .map_or(Ok(2), u32::try_from)?,
-            dead_letter,
-            on_failure,
-            reserved_concurrency: number(&properties["ReservedConcurrentExecutions"])
-                .map(u32::try_from)
-                .transpose()?,
-        });
+        let mut function = read_function(name, properties, program)?;
+        function.environment.insert("AWS_ENDPOINT_URL".to_owned(), endpoint);
+        self.lambda().create(function.clone());
         let mut state = self.state();
-        if let Some(role) = text(&properties["Role"]) {
-            state.roles.insert(name.to_owned(), role);
-        }
         for (rule, event) in properties["Events"].as_object().into_iter().flatten() {
             match event["Type"].as_str() {
                 Some("EventBridgeRule" | "CloudWatchEvent") => {
@@ -218,7 +214,7 @@ impl LocalAws {
                 }
             }
         }
-        Ok(format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"))
+        Ok(function)
     }
 
     /// Subscribes a function to the topics among its events.
@@ -240,7 +236,7 @@ impl LocalAws {
 
     /// Asks a custom resource's function, as CloudFormation does: asynchronously, and the
     /// answer comes to a URL.
-    async fn create_custom(&self, mut request: Value) -> anyhow::Result<(String, Value, String)> {
+    async fn create_custom(&self, mut request: Value) -> anyhow::Result<Created> {
         let endpoint = self.endpoint().context("functions need AWS on a port: serve it first")?;
         let path = RESPONSE_URL.splitn(4, '/').nth(3).unwrap_or_default();
         let token = request["ResourceProperties"]["ServiceToken"].as_str().unwrap_or_default();
@@ -268,8 +264,8 @@ impl LocalAws {
         // The process has still to say that it is done, and what it logged is whole then.
         self.lambda().settled().await;
         let physical_id = answer["PhysicalResourceId"].as_str().unwrap_or_default().to_owned();
-        let data = answer.get("Data").cloned().unwrap_or_else(|| Value::Object(Map::new()));
-        Ok((physical_id, data, log()))
+        let attributes = answer.get("Data").cloned().unwrap_or_else(|| Value::Object(Map::new()));
+        Ok(Created { physical_id, attributes, log: log() })
     }
 
     /// The answer to a request; none if no function is at work any more that could give it.
@@ -292,11 +288,69 @@ impl LocalAws {
     }
 
     /// A request's ID, which no other one has.
-    fn next_request(&self) -> String {
+    pub(crate) fn next_request(&self) -> String {
         let mut state = self.state();
         state.requests += 1;
         format!("00000000-0000-4000-9000-{:012x}", state.requests)
     }
+}
+
+/// The pseudo parameters of a stack of this name.
+pub(crate) fn identity(name: &str) -> Identity {
+    Identity {
+        account: ACCOUNT.to_owned(),
+        region: REGION.to_owned(),
+        name: name.to_owned(),
+        id: format!(
+            "arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{name}/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3"
+        ),
+    }
+}
+
+/// Reads the properties of a function that runs this program.
+pub(crate) fn read_function(
+    name: &str,
+    properties: &Value,
+    program: &Path,
+) -> anyhow::Result<Function> {
+    known(properties, FUNCTION_PROPERTIES).with_context(|| name.to_owned())?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    // A parameter's value is a string.
+    let number =
+        |value: &Value| -> Option<u64> { value.as_u64().or_else(|| value.as_str()?.parse().ok()) };
+    let variables = properties["Environment"]["Variables"].as_object();
+    let variables = variables.into_iter().flatten();
+    let code = properties["CodeUri"].as_str().and_then(|uri| uri.rsplit('/').next());
+    let [dead_letter, on_failure] = [
+        &properties["DeadLetterQueue"]["TargetArn"],
+        &properties["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]["Destination"],
+    ]
+    .map(text);
+    for arn in dead_letter.iter().chain(&on_failure) {
+        if !["arn:aws:sqs:", "arn:aws:lambda:"].iter().any(|of| arn.starts_with(of)) {
+            bail!("{name} sends failed events to {arn}, which is neither a queue nor a function");
+        }
+    }
+    Ok(Function {
+        name: name.to_owned(),
+        program: program.to_owned(),
+        handler: code.context("a function has no CodeUri")?.to_owned(),
+        environment: variables
+            .map(|(name, value)| (name.clone(), text(value).unwrap_or_else(|| value.to_string())))
+            .collect(),
+        // The defaults of AWS::Lambda::Function.
+        timeout: Duration::from_secs(number(&properties["Timeout"]).unwrap_or(3)),
+        memory_mb: u32::try_from(number(&properties["MemorySize"]).unwrap_or(128))?,
+        account: ACCOUNT.to_owned(),
+        region: REGION.to_owned(),
+        retries: number(&properties["EventInvokeConfig"]["MaximumRetryAttempts"])
+            .map_or(Ok(2), u32::try_from)?,
+        dead_letter,
+        on_failure,
+        reserved_concurrency: number(&properties["ReservedConcurrentExecutions"])
+            .map(u32::try_from)
+            .transpose()?,
+    })
 }
 
 /// The properties of a function that are honoured here, or that change nothing here.

@@ -9,7 +9,7 @@
 //! in, [`iam`], [`services`] and [`inspector`] what is beside it; [`lambda`] runs functions
 //! as processes, [`pattern`] decides which event is theirs, `delivery` brings it;
 //! [`cloudformation`] puts a [`template`] here; [`slack`] is no AWS, but where alerts go;
-//! `trouble` is what befalls a call;
+//! `trouble` is what befalls a call; [`world`] deploys our own stack here for a test;
 //! [`server`] is the port, `connector` the same without one.
 
 #![expect(
@@ -38,6 +38,7 @@ pub mod services;
 pub mod slack;
 pub mod template;
 mod trouble;
+pub mod world;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

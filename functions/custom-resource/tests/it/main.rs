@@ -22,11 +22,9 @@ use std::time::{Duration, SystemTime};
 
 use custom_resource::{Context, handle};
 use local_aws::LocalAws;
-use local_aws::ecr::{DAY, Time};
+use local_aws::ecr::DAY;
+use local_aws::world::{self, NOW};
 use serde_json::{Value, json};
-
-/// What the clock says.
-const NOW: Time = 1_800_000_000.0;
 
 /// A function with its AWS, and the requests of `events/custom-resource`.
 struct Function {
@@ -77,8 +75,7 @@ impl Function {
 
 /// A request of `events/custom-resource`.
 fn event(name: &str) -> Value {
-    let path = format!("{}/../../events/custom-resource/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    world::event("custom-resource", name)
 }
 
 /// The request with a value set, or removed where it is null, by its dotted path.

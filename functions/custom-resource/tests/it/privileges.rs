@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use local_aws::Fault;
 use local_aws::iam::Role;
-use local_aws::template::Template;
+use local_aws::world::TEMPLATE;
 use serde_json::json;
 
 use crate::{Function, delete, event, push_sixty, rolled_back, update, with};
@@ -62,9 +62,7 @@ async fn called() -> BTreeSet<String> {
 
 #[tokio::test(start_paused = true)]
 async fn the_role_grants_what_the_function_calls_and_nothing_else() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/sam/template.yaml");
-    let template = std::fs::read_to_string(path).unwrap();
-    let granted = Template::read(&template).unwrap().actions("CustomResourceRole");
+    let granted = TEMPLATE.actions("CustomResourceRole");
     let mut needed = called().await;
     needed.extend(DEPENDENT.map(str::to_owned));
     assert_eq!(granted, needed);

@@ -69,7 +69,7 @@ async fn the_push_of_our_own_quarantine_tag_is_no_violation() {
     let (digest, events) = function.push("infrastructure", &["litellm-1.80.5"]);
     function.handle_all(&events).await;
     let _ = (function.alerts(), function.calls());
-    let echo = function.told();
+    let echo = function.push_events();
     let quarantined = quarantine_tag(&digest, "litellm-1.80.5");
     assert_eq!(echo.len(), 1);
     assert_eq!(echo[0]["detail"]["image-tag"], *quarantined);
@@ -366,7 +366,7 @@ async fn a_quarantine_that_begins_again_counts_from_then() {
     let function = Function::new("quarantine").await;
     let (digest, events) = function.push("infrastructure", &["latest"]);
     function.handle_all(&events).await;
-    function.alerts();
+    function.forget();
     function.aws.advance(Duration::from_secs(13 * 86_400));
     let again = function.tag("infrastructure", &digest, "latest");
     function.handle_all(&again[again.len() - 1..]).await;

@@ -1,6 +1,7 @@
 //! What cannot be understood, and what is none of the function's business.
 
 use expect_test::{Expect, expect};
+use local_aws::world;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -10,17 +11,11 @@ use crate::{Function, event};
 /// for all that is no violation.
 #[tokio::test]
 async fn each_event_of_the_folder_is_understood() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/image-push");
-    let mut names: Vec<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
     let mut told = String::new();
-    for name in names {
+    for (name, event) in world::events("image-push") {
         let function = Function::with_patterns("report", "infrastructure deployments").await;
-        let today = time_of(&event(&name));
-        image_push::handle(&function.context, &event(&name), "request", today).await.unwrap();
+        let today = time_of(&event);
+        image_push::handle(&function.context, &event, "request", today).await.unwrap();
         let alerts = function.alerts();
         let kinds: Vec<String> = alerts
             .iter()

@@ -103,7 +103,7 @@ fn step() -> impl Strategy<Value = Step> {
 type Delivery = (usize, usize);
 
 /// A repository, what was pushed to it, and the events that are under way.
-struct World {
+struct Simulation {
     function: Function,
     images: Vec<Option<String>>,
     /// Which images have had which tag, and how often.
@@ -116,7 +116,7 @@ struct World {
     told: BTreeMap<(String, String), usize>,
 }
 
-impl World {
+impl Simulation {
     async fn new() -> Self {
         Self {
             function: Function::new("quarantine").await,
@@ -169,7 +169,7 @@ impl World {
 
     /// Takes up what ECR told meanwhile, the echo of our own pushes too.
     fn hear(&mut self) {
-        for event in self.function.told() {
+        for event in self.function.push_events() {
             self.open.insert((self.events.len(), 0));
             self.events.push(event);
         }
@@ -303,12 +303,12 @@ proptest! {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let mut world = World::new().await;
+            let mut simulation = Simulation::new().await;
             for step in steps {
-                world.take(step).await;
+                simulation.take(step).await;
             }
-            world.settle().await;
-            world.check();
+            simulation.settle().await;
+            simulation.check();
         });
     }
 }

@@ -188,13 +188,11 @@ async fn the_images_of_an_index_are_noted_with_it() {
     let function = Function::new("quarantine").await;
     let (index, images, events) = push_index(&function, "openwebui-v0.6.36", 3);
     function.handle_all(&events).await;
-    let client = aws_sdk_dynamodb::Client::new(&function.aws.config());
     for image in images {
-        let key =
-            aws_sdk_dynamodb::types::AttributeValue::S(format!("image infrastructure {image}"));
-        let found = client.get_item().table_name("ledger").key("fact", key).send().await.unwrap();
-        let noted = found.item().unwrap()["index"].as_s().unwrap();
-        assert_eq!(noted, &index);
+        let key = json!({"fact": {"S": format!("image infrastructure {image}")}});
+        let get = json!({"TableName": "ecr-warden-Ledger", "Key": key});
+        let found = function.aws.ask("dynamodb", "DynamoDB_20120810.GetItem", &get).await.unwrap();
+        assert_eq!(found["Item"]["index"]["S"], *index);
     }
     assert_eq!(function.alerts().len(), 0);
 }

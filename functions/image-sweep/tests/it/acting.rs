@@ -5,7 +5,7 @@ use std::time::Duration;
 use local_aws::Fault;
 use serde_json::json;
 
-use crate::{DAY, DEPLOYMENTS, Function, NOW, changes, count, digests, sorted};
+use crate::{DAY, DEPLOYMENTS, Function, NOW, QUARANTINE, changes, count, digests, sorted};
 
 // 10
 #[tokio::test]
@@ -41,12 +41,13 @@ async fn fewer_than_are_kept_are_all_kept() {
 
 #[tokio::test]
 async fn a_hundred_go_at_once_and_archiving_is_one_call_each() {
-    let keep = |enforcement: &str| json!({"Enforcement": enforcement, "MaxRemovePercent": 100, "KeepPerComponent": 1});
-    let function = Function::with(&keep("delete")).await;
+    let keep = [("MaxRemovePercent", "100"), ("DeploymentsLifecycleTagCount", "1")];
+    let with = |enforcement| [&keep[..], &[("CleanupEnforcement", enforcement)]].concat();
+    let function = Function::with(&with("delete")).await;
     function.versions("a", 251);
     assert_eq!(function.sweep().await["removed"], 250);
     assert_eq!(count(&function.calls(), "BatchDeleteImage"), 3);
-    let function = Function::with(&keep("archive")).await;
+    let function = Function::with(&with("archive")).await;
     function.versions("a", 31);
     assert_eq!(function.sweep().await["removed"], 30);
     assert_eq!(count(&function.calls(), "UpdateImageStorageClass"), 30);
@@ -100,7 +101,7 @@ async fn what_is_throttled_is_not_asked_for_more() {
     for (enforcement, operation) in
         [("archive", "UpdateImageStorageClass"), ("delete", "BatchDeleteImage")]
     {
-        let percent = json!({"Enforcement": enforcement, "MaxRemovePercent": 100});
+        let percent = [("CleanupEnforcement", enforcement), ("MaxRemovePercent", "100")];
         let function = Function::with(&percent).await;
         let images = function.versions("a", 302);
         function.aws.fault(operation, 0, Fault::Error(400, "ThrottlingException"));
@@ -123,7 +124,7 @@ async fn it_stops_before_its_deadline_and_the_next_run_goes_on() {
     for (enforcement, operation) in
         [("archive", "UpdateImageStorageClass"), ("delete", "BatchDeleteImage")]
     {
-        let percent = json!({"Enforcement": enforcement, "MaxRemovePercent": 100});
+        let percent = [("CleanupEnforcement", enforcement), ("MaxRemovePercent", "100")];
         let function = Function::with(&percent).await;
         function.versions("a", 402);
         function.aws.fault(operation, 0, Fault::Slow(Duration::from_secs(5)));
@@ -189,7 +190,7 @@ async fn what_is_tagged_or_pulled_since_the_plan_was_made_stays_until_the_next()
             let now = state.now();
             state.ecr().image(DEPLOYMENTS, &images[0]).unwrap().pulled_at = Some(now);
             drop(state);
-            function.tag(&images[1], "a-prod");
+            function.tag(DEPLOYMENTS, &images[1], "a-prod");
         };
         let (answer, ()) = tokio::join!(function.sweep(), meanwhile);
         assert_eq!((&answer["removed"], &answer["left"]), (&json!(1), &json!(2)), "{answer}");
@@ -246,7 +247,7 @@ async fn where_nothing_can_be_looked_at_again_nothing_goes_and_that_is_told() {
 
 #[tokio::test]
 async fn no_tag_is_taken_away_where_tags_can_be_moved_by_now() {
-    let function = Function::governed(&json!({}), "quarantine").await;
+    let function = Function::with(&QUARANTINE).await;
     let image = function.push("a-v1.0.0", 90.0);
     function.quarantine(&image);
     let mutable = json!({"repositoryName": DEPLOYMENTS, "imageTagMutability": "MUTABLE"});
@@ -259,7 +260,7 @@ async fn no_tag_is_taken_away_where_tags_can_be_moved_by_now() {
 // 41
 #[tokio::test]
 async fn a_quarantine_tag_beside_a_good_one_goes_alone_after_a_look() {
-    let function = Function::governed(&json!({}), "quarantine").await;
+    let function = Function::with(&QUARANTINE).await;
     let image = function.push("a-v1.0.0", 90.0);
     let tag = function.quarantine(&image);
     let tags = || {
@@ -285,7 +286,7 @@ async fn a_quarantine_tag_beside_a_good_one_goes_alone_after_a_look() {
 #[tokio::test]
 async fn a_tag_that_is_the_last_one_by_now_stays() {
     use tokio::sync::oneshot;
-    let function = Function::governed(&json!({}), "quarantine").await;
+    let function = Function::with(&QUARANTINE).await;
     let image = function.push("a-v1.0.0", 90.0);
     function.quarantine(&image);
     // The list takes its time; meanwhile the good tag goes.

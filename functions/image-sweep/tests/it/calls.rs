@@ -1,15 +1,14 @@
 //! How many calls of AWS a run costs, and that the role has leave for these and no others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use local_aws::template::{Identity, Stack, Template};
-use serde_json::json;
+use local_aws::world;
 
-use crate::{Function, TEMPLATE, count};
+use crate::{DEPLOYMENTS, Function, QUARANTINE, count};
 
 #[tokio::test]
 async fn a_repository_costs_a_call_for_a_thousand_images_and_one_for_a_hundred_indexes() {
-    let function = Function::with(&json!({"KeepPerComponent": 5_000})).await;
+    let function = Function::with(&[("DeploymentsLifecycleTagCount", "5000")]).await;
     function.versions("a", 1_700);
     for nth in 0..101 {
         function.index(&format!("b-v1.{nth}.0"), 300.0);
@@ -58,20 +57,7 @@ const DEPENDENT: [&str; 6] = [
 
 /// The actions that the role has with these parameters.
 fn granted(parameters: &[(&str, &str)]) -> BTreeSet<String> {
-    let template = Template::read(TEMPLATE).unwrap();
-    let identity = Identity {
-        account: "123456789012".to_owned(),
-        region: "us-east-1".to_owned(),
-        name: "ecr-warden".to_owned(),
-        id: "arn:aws:cloudformation:us-east-1:123456789012:stack/ecr-warden/1-2".to_owned(),
-    };
-    let parameters: BTreeMap<String, String> =
-        parameters.iter().map(|(name, to)| ((*name).to_owned(), (*to).to_owned())).collect();
-    let mut stack = Stack::new(&template, identity, &parameters).unwrap();
-    for id in ["ImageSweepLogGroup", "AlertTopic", "AlertKey", "Ledger", "FailedEvents"] {
-        let arn = serde_json::Map::from_iter([("Arn".to_owned(), id.into())]);
-        stack.made(id, id, arn);
-    }
+    let stack = world::evaluate(parameters).unwrap();
     let role = stack.properties("ImageSweepRole").unwrap();
     let statements = role["Policies"][0]["PolicyDocument"]["Statement"].as_array().unwrap().iter();
     let actions = statements.flat_map(|statement| match &statement["Action"] {
@@ -83,23 +69,29 @@ fn granted(parameters: &[(&str, &str)]) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn the_role_grants_what_the_function_calls_and_nothing_else() {
-    for (enforcement, tags, in_use) in [
-        ("report", "report", "pull-time"),
-        ("archive", "report", "pull-time"),
-        ("archive", "quarantine", "pull-time"),
-        ("delete", "quarantine", "pull-time"),
-        ("archive", "report", "inspector"),
+    for (enforcement, is_quarantined, in_use) in [
+        ("report", false, "pull-time"),
+        ("archive", false, "pull-time"),
+        ("archive", true, "pull-time"),
+        ("delete", true, "pull-time"),
+        ("archive", false, "inspector"),
     ] {
-        let function = if in_use == "inspector" {
-            Function::inspected().await
-        } else {
-            Function::governed(&json!({"Enforcement": enforcement}), tags).await
-        };
+        // One repository alone is quarantined: the template grants the same for either.
+        let report = [("InfrastructureTagEnforcement", "report")];
+        let mut parameters = [&report[..], &[("InUseSource", in_use)]].concat();
+        parameters.push(("CleanupEnforcement", enforcement));
+        if is_quarantined {
+            parameters.extend(QUARANTINE);
+        }
+        let function = Function::with(&parameters).await;
+        if in_use == "inspector" {
+            function.enable_enhanced_scanning();
+        }
         let kept = function.versions("a", 5);
         function.index("a-v0.1.0", 200.0);
-        function.runs(&kept[0]);
+        function.report_running(DEPLOYMENTS, &kept[0]);
         let fresh = function.push("d-v1.0.0", 0.5);
-        if tags == "quarantine" {
+        if is_quarantined {
             function.quarantine(&fresh);
         }
         function.calls();
@@ -108,11 +100,6 @@ async fn the_role_grants_what_the_function_calls_and_nothing_else() {
         let state = function.aws.state();
         needed
             .extend(state.calls.iter().map(|call| format!("{}:{}", call.service, call.operation)));
-        let parameters = [
-            ("CleanupEnforcement", enforcement),
-            ("InfrastructureTagEnforcement", tags),
-            ("InUseSource", in_use),
-        ];
-        assert_eq!(granted(&parameters), needed, "{enforcement} {tags} {in_use}");
+        assert_eq!(granted(&parameters), needed, "{parameters:?}");
     }
 }

@@ -7,12 +7,15 @@ use std::time::Duration;
 use local_aws::Fault;
 use serde_json::{Value, json};
 
-use crate::{DAY, DEPLOYMENTS, Function, NOW};
+use crate::{DAY, DEPLOYMENTS, Function, NOW, QUARANTINE};
 
 /// A repository with a unit of each kind that goes, and one that stays.
 async fn prepare(enforcement: &str) -> Function {
-    let tags = if enforcement == "archive" { "quarantine" } else { "report" };
-    let function = Function::governed(&json!({"Enforcement": enforcement}), tags).await;
+    let mut parameters = vec![("CleanupEnforcement", enforcement)];
+    if enforcement == "archive" {
+        parameters.extend(QUARANTINE);
+    }
+    let function = Function::with(&parameters).await;
     function.index("a-v0.1.0", 200.0);
     function.versions("a", 3);
     function.index("b-v1.0.0", 200.0);
@@ -23,7 +26,7 @@ async fn prepare(enforcement: &str) -> Function {
         let mut state = function.aws.state();
         state.ecr().push_attached(DEPLOYMENTS, &gone, ".sig", NOW - 100.0 * DAY).unwrap();
     }
-    if tags == "quarantine" {
+    if enforcement == "archive" {
         function.quarantine(&both);
     }
     // Something to tell beside.

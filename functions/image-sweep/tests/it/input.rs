@@ -1,17 +1,13 @@
 //! What comes in, and what of it is refused.
 
+use local_aws::world;
 use serde_json::{Value, json};
 
 use crate::{DEPLOYMENTS, Function, event};
 
 #[tokio::test]
 async fn every_event_of_the_folder_is_understood() {
-    let folder = format!("{}/../../events/image-sweep", env!("CARGO_MANIFEST_DIR"));
-    let mut names: Vec<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap().replace(".json", ""))
-        .collect();
-    names.sort();
+    let names: Vec<String> = world::events("image-sweep").into_keys().collect();
     assert_eq!(names, ["confirm", "explain", "pushed", "read", "scheduled"]);
     let function = Function::new("archive").await;
     function.push("myapp-v1.0.0", 400.0);
@@ -43,7 +39,10 @@ async fn what_is_not_understood_is_an_error_that_says_what_was_expected() {
             json!({"repository": DEPLOYMENTS, "mode": "report", "confirm": "x"}),
             "confirm stands alone",
         ),
-        (json!({"repository": "other"}), "other is not governed; these are: deployments"),
+        (
+            json!({"repository": "other"}),
+            "other is not governed; these are: infrastructure, deployments",
+        ),
         (json!({"repository": 1}), "repository: invalid type"),
         (other, "expected ECR Image Action"),
     ] {

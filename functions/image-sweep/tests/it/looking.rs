@@ -75,7 +75,7 @@ async fn without_seeing_what_runs_nothing_goes() {
         for operation in ["ListCoverage", "GetRegistryScanningConfiguration"] {
             let function = Function::inspected().await;
             let images = function.versions("a", 5);
-            function.runs(&images[0]);
+            function.report_running(DEPLOYMENTS, &images[0]);
             function.aws.fault(operation, 0, fault.clone());
             let answer = function.sweep().await;
             let why = answer["stopped"].as_str().unwrap();
@@ -87,7 +87,7 @@ async fn without_seeing_what_runs_nothing_goes() {
     // Enhanced scanning was switched off: what Inspector says is stale.
     let function = Function::inspected().await;
     let images = function.versions("a", 5);
-    function.runs(&images[0]);
+    function.report_running(DEPLOYMENTS, &images[0]);
     let basic = json!({"scanType": "BASIC", "rules": []});
     function.aws.by_hand("PutRegistryScanningConfiguration", &basic).unwrap();
     let answer = function.sweep().await;
@@ -107,9 +107,9 @@ async fn what_inspector_sees_run_is_kept_and_the_workload_is_named() {
     let function = Function::inspected().await;
     let images = function.versions("a", 5);
     let [index, part, ..] = function.index("a-v0.9.0", 200.0);
-    function.runs(&images[1]);
+    function.report_running(DEPLOYMENTS, &images[1]);
     // What runs is an image of the index.
-    function.runs(&part);
+    function.report_running(DEPLOYMENTS, &part);
     let workload = Workload {
         last_in_use: 1_799_900_000,
         running: 2,

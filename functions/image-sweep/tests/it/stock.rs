@@ -3,41 +3,39 @@
 use expect_test::expect;
 use local_aws::Fault;
 use serde_json::{Value, json};
-use warden_aws::ledger::{CleanScanOutcome, HistoryClaim};
-use warden_core::findings::{
-    Finding, Level, ScanContents, ScanHistory, Scanned, SeverityById, Version,
-};
+use warden_aws::ledger::{Passing, Recalled};
+use warden_core::findings::{Finding, Found, Known, Level, Memory, Scanned, Version};
 use warden_core::image::Component;
 
-use crate::{DEPLOYMENTS, Function, NOW, count, event, time};
+use crate::{DEPLOYMENTS, Function, count, event};
 
 /// What a scan that was read makes the ledger remember of a component.
 async fn scanned(function: &Function, tag: &str, version: &str, levels: &[Level], accepted: &str) {
     let ids = levels.iter().enumerate();
     let findings: Vec<Finding> =
         ids.filter_map(|(nth, level)| Finding::new(&format!("CVE-2027-{nth}"), *level)).collect();
-    let latest = version_of(tag, version, findings.iter().collect());
-    let mut memory = ScanHistory { latest: Some(latest), ..Memory::default() };
+    let latest = version_of(function, tag, version, findings.iter().collect());
+    let mut memory = Memory { latest: Some(latest), ..Memory::default() };
     memory.told.accepted.extend((!accepted.is_empty()).then(|| accepted.to_owned()));
     remember(function, tag, version, &memory).await;
 }
 
-fn version_of(tag: &str, version: &str, known: SeverityById) -> Version {
+fn version_of(function: &Function, tag: &str, version: &str, known: Known) -> Version {
     Version {
         digest: version.parse().unwrap(),
         tag: Some(tag.parse().unwrap()),
-        pushed: time(NOW),
+        pushed: function.now(),
         threshold: Level::High,
         images: [(version.parse().unwrap(), known)].into(),
     }
 }
 
-async fn remember(function: &Function, tag: &str, version: &str, memory: &ScanHistory) {
+async fn remember(function: &Function, tag: &str, version: &str, memory: &Memory) {
     let (repository, component) = (DEPLOYMENTS.parse().unwrap(), component(tag));
     let (ledger, digest) = (&function.context.ledger, version.parse().unwrap());
     let of = Some(&component);
-    let recalled = ledger.recall(&repository, of, &digest, "scan", time(NOW)).await.unwrap();
-    assert!(matches!(recalled, HistoryClaim::Ours(_)));
+    let recalled = ledger.recall(&repository, of, &digest, "scan", function.now()).await.unwrap();
+    assert!(matches!(recalled, Recalled::Ours(_)));
     ledger.remember(&repository, of, &digest, "scan", Some(memory)).await.unwrap();
 }
 
@@ -68,15 +66,15 @@ async fn each_component_has_a_line_with_what_is_there_after_the_run_and_what_is_
         component: Some(component("c-v1.0.0")),
         version: c.parse().unwrap(),
         tag: Some("c-v1.0.0".parse().unwrap()),
-        pushed: time(NOW),
+        pushed: function.now(),
         image: c.parse().unwrap(),
         images: 1,
-        found: ScanContents::All(vec![]),
+        found: Found::All(vec![]),
     };
-    let clean = version_of("c-v1.0.0", &c, SeverityById::default());
+    let clean = version_of(&function, "c-v1.0.0", &c, Known::default());
     let repository = DEPLOYMENTS.parse().unwrap();
-    let passed = function.context.ledger.pass(&repository, &scanned, &clean, time(NOW)).await;
-    assert_eq!(passed.unwrap(), CleanScanOutcome::Noted);
+    let passed = function.context.ledger.pass(&repository, &scanned, &clean, function.now()).await;
+    assert_eq!(passed.unwrap(), Passing::Noted);
 
     assert_eq!(function.sweep().await["removed"], 1);
     let mut lines = local_aws::log::lines("component.name");
@@ -102,7 +100,8 @@ async fn what_went_is_no_more_and_what_a_guard_stops_is_there() {
     "#]]
     .assert_eq(&said());
 
-    let function = Function::with(&json!({"Enforcement": "delete", "MaxRemovePercent": 1})).await;
+    let function =
+        Function::with(&[("CleanupEnforcement", "delete"), ("MaxRemovePercent", "1")]).await;
     function.versions("a", 30);
     assert!(function.sweep().await["stopped"].is_string());
     expect![[r#"
@@ -183,12 +182,12 @@ async fn what_does_not_fit_into_an_answer_is_asked_for_again() {
     let findings: Vec<Finding> = (0..7_200)
         .filter_map(|nth| Finding::new(&format!("{nth:>050}"), Level::Critical))
         .collect();
-    let known: SeverityById = findings.iter().collect();
+    let known: Known = findings.iter().collect();
     for nth in 0..45 {
         let tag = format!("c{nth}-v1.0.0");
         let version = function.push(&tag, 90.0);
-        let latest = Some(version_of(&tag, &version, known.clone()));
-        remember(&function, &tag, &version, &ScanHistory { latest, ..Memory::default() }).await;
+        let latest = Some(version_of(&function, &tag, &version, known.clone()));
+        remember(&function, &tag, &version, &Memory { latest, ..Memory::default() }).await;
     }
     function.calls();
     function.sweep().await;

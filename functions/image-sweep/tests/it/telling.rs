@@ -127,7 +127,7 @@ async fn an_image_is_explained_by_its_tag_and_by_its_digest() {
 
 #[tokio::test]
 async fn the_largest_answer_fits() {
-    let function = Function::with(&json!({"KeepPerComponent": 1})).await;
+    let function = Function::with(&[("DeploymentsLifecycleTagCount", "1")]).await;
     {
         let mut state = function.aws.state();
         let long = "x".repeat(110);

@@ -49,7 +49,7 @@ async fn hundreds_of_findings_of_one_image_are_one_alert_and_one_reading() {
         async move {
             let delay = Duration::from_millis(if nth < 100 { 0 } else { nth as u64 * 600 });
             tokio::time::sleep(delay).await;
-            let now = crate::time(function.aws.state().now()) + delay;
+            let now = function.now() + delay;
             let id = format!("request-{nth}");
             scan_complete::handle(&function.context, &event, &id, now).await.unwrap();
         }
@@ -228,7 +228,7 @@ async fn an_image_that_has_lost_its_tag_is_an_older_version_of_its_component() {
         let event = function.finding(image, finding, "ACTIVE");
         function.handle(&event, event["id"].as_str().unwrap()).await.unwrap();
     }
-    function.alerts();
+    function.forget();
     let new = &enhanced("CVE-2:CRITICAL")[0];
     let mut told = Vec::new();
     for image in &images[..2] {

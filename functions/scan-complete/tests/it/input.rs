@@ -2,33 +2,22 @@
 
 use expect_test::{Expect, expect};
 use local_aws::pattern::Pattern;
-use local_aws::template::{Identity, Stack, Template};
+use local_aws::world;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{Function, TEMPLATE, basic, enhanced, event};
-
-fn names() -> Vec<String> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/scan-complete");
-    let mut names: Vec<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    names
-}
+use crate::{Function, basic, enhanced, event};
 
 /// Every event there is a file of, about an image that is there, and what it comes to.
 #[tokio::test(start_paused = true)]
 async fn each_event_of_the_folder_is_understood() {
     let mut told = String::new();
-    for name in names() {
+    for (name, mut event) in world::events("scan-complete") {
         let function = if name.starts_with("inspector") {
             Function::enhanced().await
         } else {
             Function::new().await
         };
-        let mut event = event(&name);
         let image = function.push(&["litellm-v1.80.5"]);
         if name == "failed" {
             function.scan(&image, Err(("FAILED", "")));
@@ -71,19 +60,7 @@ async fn each_event_of_the_folder_is_understood() {
 /// Which of the template's rules lets which of the events through.
 #[test]
 fn the_rules_let_through_what_is_the_function_s_business() {
-    let template = Template::read(TEMPLATE).unwrap();
-    let identity = Identity {
-        account: "123456789012".to_owned(),
-        region: "us-east-1".to_owned(),
-        name: "ecr-warden".to_owned(),
-        id: "arn:aws:cloudformation:us-east-1:123456789012:stack/ecr-warden/1-2".to_owned(),
-    };
-    let parameters = [("AlertSeverityThreshold".to_owned(), "HIGH".to_owned())];
-    let mut stack = Stack::new(&template, identity, &parameters.into()).unwrap();
-    let arn = json!({"Arn": "arn:aws:any:us-east-1:123456789012:any", "Governance": "{}"});
-    for id in stack.resources().unwrap() {
-        stack.made(id, id, arn.as_object().unwrap().clone());
-    }
+    let stack = world::evaluate(&[("AlertSeverityThreshold", "HIGH")]).unwrap();
     let events = stack.properties("ScanCompleteFunction").unwrap()["Events"].clone();
     let rules: Vec<(String, Pattern)> = events
         .as_object()
@@ -97,8 +74,8 @@ fn the_rules_let_through_what_is_the_function_s_business() {
         matching.map(|(name, _)| name.as_str()).collect()
     };
     let mut lines = String::new();
-    for name in names() {
-        lines += &format!("{name}: {}\n", through(&event(&name)).join(" "));
+    for (name, event) in world::events("scan-complete") {
+        lines += &format!("{name}: {}\n", through(&event).join(" "));
     }
     expect![[r#"
         clean: Scanned

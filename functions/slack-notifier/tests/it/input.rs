@@ -2,6 +2,7 @@
 
 use expect_test::expect;
 use local_aws::slack::{self, Reply};
+use local_aws::world;
 use serde_json::json;
 
 use crate::{Function, event};
@@ -9,16 +10,10 @@ use crate::{Function, event};
 /// Every event there is a file of, and the first line of what comes into the channel.
 #[tokio::test(start_paused = true)]
 async fn each_event_of_the_folder_comes_into_the_channel() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/slack-notifier");
-    let mut names: Vec<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
     let function = Function::new().await;
     let mut told = String::new();
-    for name in names {
-        function.handle(&event(&name)).await.unwrap();
+    for (name, event) in world::events("slack-notifier") {
+        function.handle(&event).await.unwrap();
         let messages = function.slack().take_messages();
         assert_eq!(messages.len(), 1, "{name}");
         let shown = slack::render(&messages[0]);

@@ -12,47 +12,57 @@ mod input;
 mod port;
 mod secret;
 
+use std::ops::Deref;
 use std::time::Duration;
 
-use local_aws::LocalAws;
-use local_aws::slack::{self, Slack};
+use local_aws::slack::Slack;
+use local_aws::world::{self, SECRET, World};
 use serde_json::{Value, json};
 use slack_notifier::config::Config;
 use slack_notifier::{Context, handle};
 use tokio::time::Instant;
 
-/// What must be in no log line and in no error.
-const SECRET: &str = "marked-secret";
 /// As much time as Lambda gives.
 const TIME: Duration = Duration::from_secs(44);
 
-/// A function with its AWS, and Slack.
+/// The function and the stack that it is deployed in.
 struct Function {
-    aws: LocalAws,
+    world: World,
+    /// The ARN of the secret.
     arn: String,
     context: Context,
 }
 
+impl Deref for Function {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
 impl Function {
     async fn new() -> Self {
-        let url = format!("https://{}/services/T0000000/B0000000/{SECRET}", slack::HOST);
-        Self::with_secret(&url).await
+        let world = World::deploy(&[]).await;
+        let variables = world.function("slack-notifier").environment.clone();
+        let arn = variables["SLACK_WEBHOOK_SECRET_ARN"].clone();
+        let config = Config::read(variables).unwrap();
+        let context = Context::new(config, &world.sdk("slack-notifier")).unwrap();
+        Self { world, arn, context }
     }
 
-    /// One whose secret has this value.
+    /// A function whose secret has this value.
     async fn with_secret(value: &str) -> Self {
-        let aws = LocalAws::default();
-        let secret = json!({"Name": "ecr-warden/slack", "SecretString": value});
-        let made = secrets(&aws, "CreateSecret", &secret).await;
-        let arn = made["ARN"].as_str().unwrap().to_owned();
-        let context = Context::new(config(&arn), &aws.config()).unwrap();
-        Self { aws, arn, context }
+        let function = Self::new().await;
+        function.put_secret("SecretString", value).await;
+        function
     }
 
-    /// Puts another value into the secret.
-    async fn put_secret(&self, value: &str) {
-        let put = json!({"SecretId": self.arn, "SecretString": value});
-        secrets(&self.aws, "PutSecretValue", &put).await;
+    /// Stores another value in the secret: `SecretString` or `SecretBinary`.
+    async fn put_secret(&self, kind: &str, value: &str) {
+        let put = json!({"SecretId": self.arn, kind: value});
+        let target = "secretsmanager.PutSecretValue";
+        self.aws.ask("secretsmanager", target, &put).await.unwrap();
     }
 
     fn slack(&self) -> &Slack {
@@ -69,31 +79,13 @@ impl Function {
         assert!(!error.contains(SECRET), "{error}");
         error
     }
-
-    /// The operations called since the last time.
-    fn calls(&self) -> Vec<String> {
-        let calls = std::mem::take(&mut self.aws.state().calls);
-        calls.into_iter().map(|call| format!("{}:{}", call.service, call.operation)).collect()
-    }
 }
 
 fn config(arn: &str) -> Config {
     Config::read([("SLACK_WEBHOOK_SECRET_ARN".to_owned(), arn.to_owned())]).unwrap()
 }
 
-/// A call of Secrets Manager by somebody else.
-async fn secrets(aws: &LocalAws, operation: &str, input: &Value) -> Value {
-    let request = http::Request::post("/")
-        .header("x-amz-target", format!("secretsmanager.{operation}"))
-        .body(input.to_string().into())
-        .unwrap();
-    let response = aws.services().handle("secretsmanager", request).await;
-    assert!(response.status().is_success(), "{response:?}");
-    serde_json::from_slice(response.body()).unwrap()
-}
-
 /// An event of `events/slack-notifier`.
 fn event(name: &str) -> Value {
-    let path = format!("{}/../../events/slack-notifier/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    world::event("slack-notifier", name)
 }

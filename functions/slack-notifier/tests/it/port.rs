@@ -15,7 +15,9 @@ async fn on_a_port() -> (Function, Server, local_aws::server::Server) {
     let mut function = Function::new().await;
     let slack = function.slack().serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     let aws = function.aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
-    function.put_secret(&format!("{}/services/T000/B000/{SECRET}", slack.endpoint())).await;
+    function
+        .put_secret("SecretString", &format!("{}/services/T000/B000/{SECRET}", slack.endpoint()))
+        .await;
     let sdk = function.aws.config().to_builder();
     let sdk = sdk
         .http_client(::warden_aws::http::client(::warden_aws::http::Roots::AtStart))
@@ -64,7 +66,7 @@ async fn nobody_there_and_no_such_host_are_errors_without_the_url() {
     };
     drop(slack);
     for origin in [nobody.as_str(), "https://webhook.invalid"] {
-        function.put_secret(&format!("{origin}/services/T000/B000/{SECRET}")).await;
+        function.put_secret("SecretString", &format!("{origin}/services/T000/B000/{SECRET}")).await;
         let sdk = function.aws.config().to_builder();
         let sdk = sdk
             .http_client(::warden_aws::http::client(::warden_aws::http::Roots::AtStart))

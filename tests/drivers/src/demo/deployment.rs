@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use local_aws::LocalAws;
 use local_aws::cloudformation::{Deployment, Made};
 use local_aws::template::Template;
+use local_aws::world;
 use serde_json::{Value, json};
 
 use super::story::{Part, Settings, Statement, Story};
@@ -29,7 +30,7 @@ pub async fn show(
          Custom:: resource it is asked as CloudFormation asks, says what it is about to do (set \
          off below, from its log), and does it.",
     );
-    let secret = store_webhook(aws, slack).await?;
+    let secret = world::store_webhook(aws, slack).await?;
     let outputs = deploy(story, aws, &secret).await?;
 
     story.step("What stands now", "Asked of ECR and IAM, not remembered from the steps above.");
@@ -45,18 +46,6 @@ pub async fn show(
     story.show(Part::Outputs { values: outputs.clone() });
     subscribe(aws, super::output(&outputs, "AlertTopicArn")?).await?;
     Ok(outputs)
-}
-
-/// A secret with the URL of a webhook, as Slack gives one; gives its ARN.
-async fn store_webhook(aws: &LocalAws, slack: &str) -> anyhow::Result<String> {
-    let url = format!("{slack}/services/T0000000/B0000000/demonstration");
-    let secret = json!({"Name": "ecr-warden/slack", "SecretString": url}).to_string();
-    let request = http::Request::post("/")
-        .header("x-amz-target", "secretsmanager.CreateSecret")
-        .body(secret.into())?;
-    let made = aws.services().handle("secretsmanager", request).await;
-    let made: Value = serde_json::from_slice(made.body())?;
-    made["ARN"].as_str().map(str::to_owned).context("the secret was not made")
 }
 
 /// A queue of our own, that gets alerts as machines get them, and Amazon Q Developer.

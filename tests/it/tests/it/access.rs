@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use local_aws::template::Stack;
+use local_aws::world::evaluate;
 use serde_json::{Value, json};
-
-use crate::evaluated;
 
 const GITHUB: &str = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com";
 const EKS: &str = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.us-east-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF";
@@ -42,7 +41,7 @@ fn statements(stack: &Stack<'_>, role: &str) -> Vec<(String, Value, Value)> {
 #[test]
 fn workflows_of_one_repository_and_branch_push_and_wait_for_scans() {
     let parameters = [("GitHubOidcProviderArn", GITHUB), ("GitHubRepository", "octo-org/images")];
-    let stack = evaluated(&parameters).unwrap();
+    let stack = evaluate(&parameters).unwrap();
     let main = "repo:octo-org/images:ref:refs/heads/main";
     assert_eq!(
         trust(&stack, "GitHubRole"),
@@ -80,7 +79,7 @@ fn the_subjects_of_workflows_are_whole_and_as_github_writes_them() {
         ("GitHubRepository", "octo_org@123456/images@456789"),
         ("GitHubSubjects", "ref:refs/heads/main,environment:release,ref:refs/tags/v1"),
     ];
-    let stack = evaluated(&parameters).unwrap();
+    let stack = evaluate(&parameters).unwrap();
     let trust = trust(&stack, "GitHubRole");
     let conditions = &trust["Statement"][0]["Condition"]["StringEquals"];
     let subjects = conditions["token.actions.githubusercontent.com:sub"].as_array().unwrap();
@@ -105,7 +104,7 @@ fn the_subjects_of_workflows_are_whole_and_as_github_writes_them() {
     ] {
         let mut parameters = parameters;
         parameters.iter_mut().filter(|(it, _)| *it == name).for_each(|it| it.1 = wrong);
-        let refused = evaluated(&parameters).map(|_| ()).unwrap_err().to_string();
+        let refused = evaluate(&parameters).map(|_| ()).unwrap_err().to_string();
         assert!(refused.contains(name), "{refused}");
     }
 }
@@ -116,7 +115,7 @@ fn pods_of_named_service_accounts_only_pull() {
         ("EksOidcProviderArn", EKS),
         ("EksServiceAccounts", "argocd/argocd-image-updater,ci/kaniko"),
     ];
-    let stack = evaluated(&accounts).unwrap();
+    let stack = evaluate(&accounts).unwrap();
     let provider = EKS.split_once("oidc-provider/").unwrap().1;
     assert_eq!(
         trust(&stack, "EksPullRole"),
@@ -149,7 +148,7 @@ fn pods_of_named_service_accounts_only_pull() {
     assert!(stack.properties("EksPullRole").unwrap().get("ManagedPolicyArns").is_none());
     for wrong in ["argocd", "argocd/*", "*/kaniko", "a/b/c"] {
         let parameters = [("EksOidcProviderArn", EKS), ("EksServiceAccounts", wrong)];
-        let refused = evaluated(&parameters).map(|_| ()).unwrap_err().to_string();
+        let refused = evaluate(&parameters).map(|_| ()).unwrap_err().to_string();
         assert!(refused.contains("EksServiceAccounts"), "{refused}");
     }
 }
@@ -162,10 +161,10 @@ fn a_role_that_is_half_asked_for_is_refused() {
         ("EksOidcProviderArn", EKS, "EksOidcProviderArn and EksServiceAccounts"),
         ("EksServiceAccounts", "ci/kaniko", "EksOidcProviderArn and EksServiceAccounts"),
     ] {
-        let refused = evaluated(&[(name, value)]).map(|_| ()).unwrap_err().to_string();
+        let refused = evaluate(&[(name, value)]).map(|_| ()).unwrap_err().to_string();
         assert!(refused.contains(expected), "{refused}");
     }
-    let outputs = evaluated(&[]).unwrap().outputs().unwrap();
+    let outputs = evaluate(&[]).unwrap().outputs().unwrap();
     let absent = |name: &&str| !outputs.contains_key(*name);
     assert!(["GitHubRoleArn", "EksPullRoleArn"].iter().all(absent), "{outputs:?}");
 }

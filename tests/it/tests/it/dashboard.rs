@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use local_aws::world::evaluate;
 use serde_json::Value;
-
-use crate::evaluated;
 
 const SECRET: (&str, &str) = (
     "SlackWebhookSecretArn",
@@ -13,7 +12,7 @@ const SECRET: (&str, &str) = (
 
 /// The dashboard's widgets.
 fn widgets(parameters: &[(&str, &str)]) -> Vec<Value> {
-    let stack = evaluated(parameters).unwrap();
+    let stack = evaluate(parameters).unwrap();
     let body = stack.properties("Dashboard").unwrap();
     let body: Value = serde_json::from_str(body["DashboardBody"].as_str().unwrap()).unwrap();
     body["widgets"].as_array().unwrap().clone()
@@ -71,7 +70,7 @@ fn every_metric_is_one_that_a_function_or_a_service_writes() {
 #[test]
 fn an_alarm_watches_every_function_there_is() {
     for (parameters, functions) in [(&[][..], 4), (&[SECRET][..], 5)] {
-        let stack = evaluated(parameters).unwrap();
+        let stack = evaluate(parameters).unwrap();
         let there = stack.resources().unwrap().into_iter();
         let there: BTreeSet<&str> = there
             .filter(|id| stack.resource_type(id).unwrap() == "AWS::Serverless::Function")
@@ -95,7 +94,7 @@ fn an_alarm_watches_every_function_there_is() {
 
 #[test]
 fn what_a_query_asks_of_a_log_its_function_writes() {
-    let stack = evaluated(&[]).unwrap();
+    let stack = evaluate(&[]).unwrap();
     let sources = [
         include_str!("../../../../functions/image-sweep/src/report.rs"),
         include_str!("../../../../functions/image-sweep/src/stock.rs"),

@@ -9,18 +9,19 @@
 //! case ([`local_aws::sample`]). `FAULTS=all cargo test --workspace --test it faults -- --nocapture`
 //! prints how many cases ran and how many held.
 
+pub mod function;
 pub mod scenarios;
-pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use local_aws::sample::sample;
-use local_aws::{Called, FaultScenario};
+use local_aws::world::{SECRET, World};
+use local_aws::{Called, Trouble};
 use serde_json::Value;
 
+use function::Function;
 use scenarios::{Scenario, scenarios};
-use world::{Function, SECRET, World};
 
 /// When a process is killed that waits for nothing but the call that never answers.
 const KILLED_AT: Duration = Duration::from_secs(5);
@@ -31,6 +32,23 @@ struct End {
     told: Told,
 }
 
+/// The calls since the last time.
+pub fn take_calls(world: &World) -> Vec<Called> {
+    std::mem::take(&mut world.aws.state().calls)
+}
+
+/// The images of all repositories, each with its tags and its status.
+fn images(world: &World) -> BTreeSet<String> {
+    let mut state = world.aws.state();
+    let repositories = state.ecr().repositories.iter();
+    let images = repositories.flat_map(|(name, repository)| {
+        repository.images.iter().map(move |image| {
+            format!("{name} {} {:?} {}", image.digest, image.tags, image.status.name())
+        })
+    });
+    images.collect()
+}
+
 /// Which call of its operation it is.
 fn nth(calls: &[Called], at: usize) -> usize {
     calls[..=at].iter().filter(|call| call.operation == calls[at].operation).count()
@@ -39,12 +57,13 @@ fn nth(calls: &[Called], at: usize) -> usize {
 /// The calls of a first, faultless attempt, and its end.
 async fn faultless(scenario: &Scenario) -> (Vec<Called>, End) {
     let (world, event) = scenario.prepare().await;
-    let time = world.time(scenario.function);
-    world.invoke(scenario.function, &event, "first", time, || ()).await.unwrap();
-    let calls = world.calls();
+    let function = scenario.function;
+    let time = function.timeout(&world);
+    function.invoke(&world, &event, "first", time, || ()).await.unwrap();
+    let calls = take_calls(&world);
     let mut told = Told::default();
-    settle(&world, scenario.function, &event, &mut told).await.unwrap();
-    (calls, End { images: world.images(), told })
+    settle(&world, function, &event, &mut told).await.unwrap();
+    (calls, End { images: images(&world), told })
 }
 
 /// What was told.
@@ -78,7 +97,7 @@ async fn settle(
         for (nth, own) in own.into_iter().filter(|own| own != event).enumerate() {
             if own["detail"]["action-type"] == "PUSH" {
                 let id = format!("own-{nth}");
-                world.invoke(function, &own, &id, world.time(function), || ()).await?;
+                function.invoke(world, &own, &id, function.timeout(world), || ()).await?;
             }
         }
         let changed = world.aws.state().events.len();
@@ -109,7 +128,7 @@ async fn run_case(
     scenario: &Scenario,
     calls: &[Called],
     at: usize,
-    trouble: FaultScenario,
+    trouble: Trouble,
     end: &End,
 ) -> Result<(), String> {
     let operation = &calls[at].operation;
@@ -117,23 +136,23 @@ async fn run_case(
     let (world, event) = scenario.prepare().await;
     let function = scenario.function;
     trouble.prepare(&world.aws, &calls[at], nth);
-    let cut_off = if trouble.kills() { KILLED_AT } else { world.time(function) };
+    let cut_off = if trouble.kills() { KILLED_AT } else { function.timeout(&world) };
     let heal = || {
         // Who is denied something is denied it until a person sees to it.
-        if trouble != FaultScenario::Denied {
+        if trouble != Trouble::Denied {
             world.aws.heal();
         }
     };
     let mut told = Told::default();
-    let before = world.images();
-    let first = world.invoke(function, &event, "first", cut_off, heal).await;
+    let before = images(&world);
+    let first = function.invoke(&world, &event, "first", cut_off, heal).await;
     world.aws.heal();
-    let reached = world.calls().iter().filter(|call| call.operation == *operation).count();
+    let reached = take_calls(&world).iter().filter(|call| call.operation == *operation).count();
     if reached < nth {
         return Err("it was never called".to_owned());
     }
     // At no time has anything gone that a faultless run keeps.
-    let missing = before.intersection(&end.images).find(|image| !world.images().contains(*image));
+    let missing = before.intersection(&end.images).find(|image| !images(&world).contains(*image));
     if let Some(image) = missing {
         return Err(format!("{image} went"));
     }
@@ -148,9 +167,9 @@ async fn run_case(
     }
     let settled = settle(&world, function, &event, &mut told).await;
     settled.map_err(|errors| format!("what was told and pushed: {errors:?}"))?;
-    let images = world.images();
-    if images != end.images {
-        let differs: Vec<_> = images.symmetric_difference(&end.images).collect();
+    let left = images(&world);
+    if left != end.images {
+        let differs: Vec<_> = left.symmetric_difference(&end.images).collect();
         return Err(format!("it ends with other images: {differs:#?}"));
     }
     check_told(&told, &end.told, at, calls, trouble)?;
@@ -163,7 +182,7 @@ async fn run_case(
         if !again.is_empty() && !may_be {
             return Err(format!("it is told again: {again:#?}"));
         }
-        if world.images() != end.images {
+        if images(&world) != end.images {
             return Err("the second delivery changes something".to_owned());
         }
     }
@@ -179,8 +198,8 @@ async fn deliver(
 ) -> Result<(), String> {
     world.aws.advance(Duration::from_secs(61 * 60));
     let event = scenario.again(world, event).await;
-    let time = world.time(scenario.function);
-    let done = world.invoke(scenario.function, &event, id, time, || ()).await;
+    let time = scenario.function.timeout(world);
+    let done = scenario.function.invoke(world, &event, id, time, || ()).await;
     done.map_err(|errors| format!("{id}: {errors:?}"))
 }
 
@@ -199,10 +218,10 @@ fn check_told(
     end: &Told,
     at: usize,
     calls: &[Called],
-    trouble: FaultScenario,
+    trouble: Trouble,
 ) -> Result<(), String> {
     let publish = calls.iter().position(|call| call.operation == "Publish");
-    let is_after = matches!(trouble, FaultScenario::ResetAfter | FaultScenario::KilledAfter);
+    let is_after = matches!(trouble, Trouble::ResetAfter | Trouble::KilledAfter);
     let may_be_twice = publish.is_some_and(|publish| at > publish || (at == publish && is_after));
     let most = if may_be_twice { 2 } else { 1 };
     for key in end.times.keys() {
@@ -230,7 +249,7 @@ fn check_told(
 struct Case {
     scenario: usize,
     call: usize,
-    trouble: FaultScenario,
+    trouble: Trouble,
 }
 
 /// Runs the sampled cases of a function and prints how many held.
@@ -242,7 +261,7 @@ async fn run(function: Function, floor: usize) {
     }
     let cases = recorded.iter().enumerate().flat_map(|(scenario, (_, calls, _))| {
         (0..calls.len()).flat_map(move |call| {
-            FaultScenario::OF_AN_ATTEMPT.map(|trouble| Case { scenario, call, trouble })
+            Trouble::OF_AN_ATTEMPT.map(|trouble| Case { scenario, call, trouble })
         })
     });
     let operation = |case: &Case| &recorded[case.scenario].1[case.call].operation;

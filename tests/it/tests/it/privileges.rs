@@ -6,9 +6,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::TEMPLATE;
+use local_aws::world::TEMPLATE;
+
+use crate::faults::function::Function;
 use crate::faults::scenarios::scenarios;
-use crate::faults::world::Function;
+use crate::faults::take_calls;
 
 /// What is asked for without being called, by which roles, and why.
 const DEPENDENT: &[(&str, &[Function], &str)] = {
@@ -33,9 +35,9 @@ async fn called(function: Function) -> BTreeSet<String> {
     let mut called = BTreeSet::new();
     for scenario in scenarios(function) {
         let (world, event) = scenario.prepare().await;
-        let time = world.time(function);
-        world.invoke(function, &event, "request", time, || ()).await.unwrap();
-        let calls = world.calls();
+        let time = function.timeout(&world);
+        function.invoke(&world, &event, "request", time, || ()).await.unwrap();
+        let calls = take_calls(&world);
         called.extend(calls.iter().map(|call| format!("{}:{}", call.service, call.operation)));
     }
     called

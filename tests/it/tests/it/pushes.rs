@@ -1,62 +1,26 @@
 //! `image-push` as a process: cut off anywhere, given what it cannot understand, and what it
 //! writes.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
-use std::time::Duration;
-
-use local_aws::cloudformation::Deployment;
 use local_aws::lambda::Function;
-use local_aws::server::Server;
-use local_aws::template::Template;
+use local_aws::world::{self, World};
 use local_aws::{Fault, LocalAws};
 use serde_json::{Value, json};
 
-use crate::{probe, program, without_sweeps};
+use crate::{deploy, probe, remove_sweep_rule};
 
-const FUNCTION: &str = "stack-ImagePushFunction";
+const FUNCTION: &str = "ecr-warden-ImagePushFunction";
 
-/// The deployed stack with this enforcement in `infrastructure`, its alerts coming by e-mail.
-async fn deployed(enforcement: &str) -> (LocalAws, Server) {
-    let aws = LocalAws::default();
-    let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
-    let template = Template::read(include_str!("../../../../infra/sam/template.yaml")).unwrap();
-    let parameters =
-        [("AlertEmail", "a@example.com"), ("InfrastructureTagEnforcement", enforcement)];
-    let parameters: BTreeMap<String, String> =
-        parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let deployment = Deployment {
-        template: &template,
-        name: "stack",
-        parameters: &parameters,
-        program: program(),
-    };
-    aws.deploy(&deployment, |_| ()).await.unwrap();
-    without_sweeps(&aws);
-    aws.lambda().retry_after([Duration::from_millis(10), Duration::from_millis(10)]);
-    (aws, server)
-}
-
-/// An image of its own with this tag, of which EventBridge is told; gives its digest.
-fn push(aws: &LocalAws, tag: &str) -> String {
-    let mut state = aws.state();
-    let now = state.now();
-    let digest = state.ecr().push_made_up("infrastructure", &[tag], now).unwrap();
-    drop(state);
-    // Any call hands on what is to be told.
-    aws.by_hand("DescribeRepositories", &json!({})).unwrap();
-    digest
+/// Deploys the stack with this enforcement in `infrastructure`.
+async fn deployed(enforcement: &str) -> World {
+    let world = deploy(&[("InfrastructureTagEnforcement", enforcement)]).await;
+    remove_sweep_rule(&world);
+    world
 }
 
 fn tags(aws: &LocalAws, digest: &str) -> Vec<String> {
     let mut state = aws.state();
     let image = state.ecr().repositories["infrastructure"].images.get(digest);
     image.map(|image| image.tags.iter().cloned().collect()).unwrap_or_default()
-}
-
-fn emails(aws: &LocalAws) -> usize {
-    let deliveries = std::mem::take(&mut aws.state().deliveries);
-    deliveries.iter().filter(|delivery| delivery.protocol == "email").count()
 }
 
 /// The calls of each enforcement, and which of that name in an invocation.
@@ -82,21 +46,22 @@ const ARCHIVE: &[(&str, usize)] = &[
 #[tokio::test]
 async fn killed_before_or_after_any_call_it_is_told_and_nothing_is_lost() {
     for (enforcement, calls) in [("quarantine", QUARANTINE), ("archive", ARCHIVE)] {
-        let (aws, _server) = deployed(enforcement).await;
+        let world = deployed(enforcement).await;
+        let aws = &world.aws;
         let mut told_twice = Vec::new();
         for (nth, (call, of)) in calls.iter().enumerate() {
             for (after, fault) in [Fault::KillBefore, Fault::KillAfter].into_iter().enumerate() {
                 let tag = format!("litellm-1.80.{}", 2 * nth + after);
                 aws.fault(call, *of, fault);
-                let digest = push(&aws, &tag);
-                aws.lambda().settled().await;
+                let digest = world.push("infrastructure", &[&tag]);
+                world.settle().await;
                 aws.heal();
-                let found = tags(&aws, &digest);
+                let found = tags(aws, &digest);
                 assert_eq!(found.len(), 1, "{call} {of} {after}: {found:?}");
                 let is_quarantined = found[0].starts_with("quarantine-");
                 assert_eq!(is_quarantined, enforcement == "quarantine", "{call} {of} {after}");
-                assert_eq!(is_archived(&aws, &digest), enforcement == "archive", "{call} {of}");
-                match emails(&aws) {
+                assert_eq!(is_archived(aws, &digest), enforcement == "archive", "{call} {of}");
+                match world.alerts().len() {
                     1 => {}
                     2 => told_twice.push((*call, *of, after == 1)),
                     other => panic!("{call} {of} {after}: told {other} times"),
@@ -118,13 +83,13 @@ fn is_archived(aws: &LocalAws, digest: &str) -> bool {
 
 #[tokio::test]
 async fn what_cannot_be_understood_ends_in_the_queue_with_the_reason() {
-    let (aws, _server) = deployed("quarantine").await;
-    let event = include_str!("../../../../events/image-push/near-miss.json");
-    let mut event: Value = serde_json::from_str(event).unwrap();
+    let world = deployed("quarantine").await;
+    let aws = &world.aws;
+    let mut event = world::event("image-push", "near-miss");
     event["detail"]["image-digest"] = json!("sha256:0");
     aws.lambda().invoke_async(FUNCTION, event.clone()).unwrap();
     aws.lambda().settled().await;
-    let received = receive(&aws, "stack-FailedEvents").await;
+    let received = world.failed_event().await;
     assert_eq!(received["requestPayload"], event);
     assert_eq!(received["responsePayload"]["errorType"], "EcrWarden.Failure");
     assert_eq!(
@@ -133,21 +98,6 @@ async fn what_cannot_be_understood_ends_in_the_queue_with_the_reason() {
     );
     assert_eq!(received["requestContext"]["approximateInvokeCount"], 3);
     assert_eq!(aws.take_changes().iter().filter(|call| *call == "UpdateItem").count(), 0);
-}
-
-/// The one message of a queue.
-pub async fn receive(aws: &LocalAws, queue: &str) -> Value {
-    let call = async |operation: &str, input: Value| -> Value {
-        let request = http::Request::post("/")
-            .header("x-amz-target", format!("AmazonSQS.{operation}"))
-            .body(input.to_string().into())
-            .unwrap();
-        serde_json::from_slice(aws.services().handle("sqs", request).await.body()).unwrap()
-    };
-    let url = call("GetQueueUrl", json!({"QueueName": queue})).await["QueueUrl"].clone();
-    let received = call("ReceiveMessage", json!({"QueueUrl": url})).await;
-    assert_eq!(received["Messages"].as_array().map(Vec::len), Some(1), "{received:#}");
-    serde_json::from_str(received["Messages"][0]["Body"].as_str().unwrap()).unwrap()
 }
 
 #[tokio::test]
@@ -179,11 +129,11 @@ async fn a_policy_that_cannot_be_read_ends_it_at_its_start() {
 
 #[tokio::test]
 async fn its_log_is_json_with_the_request_and_its_metrics_are_counted() {
-    let (aws, _server) = deployed("quarantine").await;
-    let digest = push(&aws, "litellm-1.80.5");
-    push(&aws, "litellm-v1.80.5");
-    aws.lambda().settled().await;
-    let log = aws.lambda().log(FUNCTION);
+    let world = deployed("quarantine").await;
+    let [digest, _] =
+        ["litellm-1.80.5", "litellm-v1.80.5"].map(|tag| world.push("infrastructure", &[tag]));
+    world.settle().await;
+    let log = world.aws.lambda().log(FUNCTION);
     let lines: Vec<Value> =
         log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     for line in &lines {

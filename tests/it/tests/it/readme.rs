@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use local_aws::template::Template;
+use local_aws::world::TEMPLATE;
 
 #[test]
 fn the_readme_has_every_parameter_with_its_default() {
-    let template = Template::read(include_str!("../../../../infra/sam/template.yaml")).unwrap();
     let readme = include_str!("../../../../README.md");
     let (_, section) = readme.split_once("### Parameters").unwrap();
     let (section, _) = section.split_once("### Outputs").unwrap();
@@ -18,7 +17,7 @@ fn the_readme_has_every_parameter_with_its_default() {
             (cells[1].trim_matches('`'), Some(default.to_owned()))
         })
         .collect();
-    assert_eq!(written, template.parameters());
+    assert_eq!(written, TEMPLATE.parameters());
 }
 
 /// The actions, such as `ecr:PutImage`, that a table names.
@@ -37,7 +36,6 @@ fn the_readme_has_every_action_that_a_role_grants_and_no_other() {
     let roles = template.lines().filter_map(|line| line.strip_prefix("  ")?.strip_suffix("Role:"));
     let roles: Vec<&str> = roles.filter(|name| !name.starts_with(' ')).collect();
     assert_eq!(roles.len(), 8, "{roles:?}");
-    let template = Template::read(template).unwrap();
     let readme = include_str!("../../../../README.md");
     let table = |of: &str| {
         let found = readme.split("\n\n").find(|it| it.starts_with(&format!("| {of} may")));
@@ -51,7 +49,7 @@ fn the_readme_has_every_action_that_a_role_grants_and_no_other() {
         } else {
             table(&format!("`{role}`"))
         };
-        assert_eq!(written, template.actions(&role), "{role}");
+        assert_eq!(written, TEMPLATE.actions(&role), "{role}");
     }
 }
 

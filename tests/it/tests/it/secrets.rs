@@ -1,16 +1,13 @@
 //! What is secret stays so: the webhook's URL, the URL that CloudFormation is answered at, and
 //! what calls are signed with are in no log line, at no level, and in no alert, answer or letter.
 
+use local_aws::RESPONSE_URL;
 use local_aws::lambda::Function;
 use local_aws::slack::Reply;
-use local_aws::{LocalAws, RESPONSE_URL};
-use serde_json::{Value, json};
+use local_aws::world::{SECRET, World, events};
+use serde_json::json;
 
-use crate::faults::world::{Function as Listener, events};
 use crate::slack::Deployed;
-
-/// It stands in the URL that answers go to, too.
-const SECRET: &str = "marked-secret";
 
 /// The deployed stack, whose functions log at this level and sign with what is marked.
 async fn deployed(level: &str) -> Deployed {
@@ -33,16 +30,13 @@ async fn deployed(level: &str) -> Deployed {
 
 /// Sends every event there is, as it is and without what it needs, to a Slack that is out of
 /// order at times.
-async fn drive(aws: &LocalAws) {
-    let folders = [
-        ("custom-resource", "stack-CustomResourceFunction"),
-        (Listener::ImagePush.folder(), "stack-ImagePushFunction"),
-        (Listener::ScanComplete.folder(), "stack-ScanCompleteFunction"),
-        (Listener::ImageSweep.folder(), "stack-ImageSweepFunction"),
-        (Listener::SlackNotifier.folder(), "stack-SlackNotifierFunction"),
-    ];
+async fn drive(world: &World) {
+    let aws = &world.aws;
+    let folders =
+        ["custom-resource", "image-push", "scan-complete", "image-sweep", "slack-notifier"];
     let path = RESPONSE_URL.splitn(4, '/').nth(3).unwrap();
-    for (folder, function) in folders {
+    for folder in folders {
+        let function = &world.function(folder).name;
         for (_, mut event) in events(folder) {
             if event.get("ResponseURL").is_some() {
                 event["ResponseURL"] = format!("{}/{path}", aws.endpoint().unwrap()).into();
@@ -64,7 +58,7 @@ async fn drive(aws: &LocalAws) {
     aws.lambda().settled().await;
     aws.slack().always(Some(Reply::Answer(404, "no_service")));
     for (_, event) in events("slack-notifier") {
-        aws.lambda().invoke_async("stack-SlackNotifierFunction", event).unwrap();
+        aws.lambda().invoke_async(&world.function("slack-notifier").name, event).unwrap();
     }
     aws.lambda().settled().await;
 }
@@ -77,7 +71,7 @@ fn leak(text: &str) -> Option<&str> {
 async fn check(level: &str) {
     let deployed = deployed(level).await;
     let aws = &deployed.aws;
-    drive(aws).await;
+    drive(&deployed).await;
     for name in aws.lambda().functions() {
         let log = aws.lambda().log(&name);
         assert!(log.lines().count() > 10, "{name} at {level} logs {log}");
@@ -90,31 +84,11 @@ async fn check(level: &str) {
     let told: Vec<&str> = deliveries.iter().map(|it| it.message.as_str()).collect();
     assert_eq!(leak(&told.join("\n")), None);
     // What failed is handed on as it came, with the reason: what is secret in it is the sender's.
-    let mut letters = 0;
-    while let Some(letter) = receive(aws).await {
-        letters += 1;
-        assert_eq!(leak(&letter["responsePayload"].to_string()), None, "{letter:#}");
+    let records = deployed.failed_events().await;
+    for record in &records {
+        assert_eq!(leak(&record["responsePayload"].to_string()), None, "{record:#}");
     }
-    assert!(letters > 5, "{letters}");
-}
-
-/// The next message of the queue of what failed.
-async fn receive(aws: &LocalAws) -> Option<Value> {
-    let ask = async |operation: &str, input: Value| -> Value {
-        let request = http::Request::post("/")
-            .header("x-amz-target", format!("AmazonSQS.{operation}"))
-            .body(input.to_string().into())
-            .unwrap();
-        serde_json::from_slice(aws.services().handle("sqs", request).await.body())
-            .unwrap_or_default()
-    };
-    let url =
-        ask("GetQueueUrl", json!({"QueueName": "stack-FailedEvents"})).await["QueueUrl"].clone();
-    let received = ask("ReceiveMessage", json!({"QueueUrl": url})).await;
-    let message = received["Messages"].get(0)?.clone();
-    let delete = json!({"QueueUrl": url, "ReceiptHandle": message["ReceiptHandle"]});
-    ask("DeleteMessage", delete).await;
-    serde_json::from_str(message["Body"].as_str()?).ok()
+    assert!(records.len() > 5, "{}", records.len());
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use local_aws::cloudformation::Deployment;
 use local_aws::server::Server;
 use local_aws::template::Template;
+use local_aws::world::World;
 use local_aws::{Fault, LocalAws};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -220,16 +221,9 @@ async fn a_function_that_is_killed_at_a_call_is_tried_again_and_goes_on() {
     // What was carried out before the process died is not done again.
     for (fault, creations) in [(Fault::KillBefore, 3), (Fault::KillAfter, 2)] {
         let aws = LocalAws::default();
-        let _server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
-        aws.lambda().retry_after([Duration::from_millis(5); 2]);
         aws.fault("CreateRepository", 1, fault);
-        let text = include_str!("../../../../infra/sam/template.yaml");
-        let template = Template::read(text).unwrap();
-        let parameters = BTreeMap::new();
-        let (template, program) = (&template, program());
-        let deployment = Deployment { template, name: "warden", parameters: &parameters, program };
-        aws.deploy(&deployment, |_| ()).await.unwrap();
-        let mut state = aws.state();
+        let world = World::run(aws, &[], program()).await;
+        let mut state = world.aws.state();
         let created = state.calls.iter().filter(|call| call.operation == "CreateRepository");
         assert_eq!(created.count(), creations);
         assert_eq!(state.ecr().repositories.len(), 2);

@@ -2,52 +2,26 @@
 //! begun by many pushes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use local_aws::cloudformation::Deployment;
 use local_aws::ecr::{DAY, Registry, Time};
-use local_aws::server::Server;
-use local_aws::template::Template;
+use local_aws::world::{self, World};
 use local_aws::{Fault, LocalAws};
 use serde_json::{Value, json};
 
-use crate::program;
+use crate::deploy;
 
-const FUNCTION: &str = "stack-ImageSweepFunction";
+const FUNCTION: &str = "ecr-warden-ImageSweepFunction";
 const REPOSITORY: &str = "deployments";
 
-/// A request or an event of `events/image-sweep`.
-macro_rules! event {
-    ($name:literal) => {
-        serde_json::from_str::<Value>(include_str!(concat!(
-            "../../../../events/image-sweep/",
-            $name,
-            ".json"
-        )))
-        .unwrap()
-    };
+/// Deploys the stack with this enforcement.
+async fn deployed(enforcement: &str) -> World {
+    deploy(&[("CleanupEnforcement", enforcement)]).await
 }
 
-/// The deployed stack with this enforcement, its alerts coming to a queue.
-async fn deployed(enforcement: &str) -> (LocalAws, Server) {
-    let aws = LocalAws::default();
-    let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
-    let template = Template::read(include_str!("../../../../infra/sam/template.yaml")).unwrap();
-    let parameters = [("CleanupEnforcement".to_owned(), enforcement.to_owned())].into();
-    let deployment = Deployment {
-        template: &template,
-        name: "stack",
-        parameters: &parameters,
-        program: program(),
-    };
-    let outputs = aws.deploy(&deployment, |_| ()).await.unwrap();
-    aws.lambda().retry_after([Duration::from_millis(10), Duration::from_millis(10)]);
-    let (_, queue) = aws.make("AWS::SQS::Queue", "inbox", &json!({})).await.unwrap();
-    let topic = &outputs["AlertTopicArn"];
-    let inbox = json!({"TopicArn": topic, "Protocol": "sqs", "Endpoint": queue["Arn"]});
-    aws.make("AWS::SNS::Subscription", "inbox", &inbox).await.unwrap();
-    (aws, server)
+/// A request or an event of `events/image-sweep`.
+fn event(name: &str) -> Value {
+    world::event("image-sweep", name)
 }
 
 /// What there is in the repository: the digest of each image, by what it is here.
@@ -55,8 +29,8 @@ pub type Images = BTreeMap<String, String>;
 
 /// Puts images of all kinds in the repository, in the place of what was there, and tells nobody.
 /// Ten of `app` are kept. The tag that breaks the rules is another one each time, which is news.
-pub fn fill(aws: &LocalAws, time: usize) -> Images {
-    let mut state = aws.state();
+pub fn fill(world: &World, time: usize) -> Images {
+    let mut state = world.aws.state();
     let now = state.now();
     let registry = state.ecr();
     let images = &mut registry.repositories.get_mut(REPOSITORY).unwrap().images;
@@ -79,18 +53,9 @@ pub fn fill(aws: &LocalAws, time: usize) -> Images {
     }
     filled.signature("orphan", &format!("sha256:{}", "0f".repeat(32)));
     let images = filled.images;
-    // Pushes of long ago were told of long ago.
-    state.ecr().events.clear();
     drop(state);
-    forget(aws);
+    world.forget();
     images
-}
-
-/// Forgets what was called and told until now.
-fn forget(aws: &LocalAws) {
-    let mut state = aws.state();
-    state.calls.clear();
-    state.deliveries.clear();
 }
 
 struct Filled<'a> {
@@ -156,7 +121,7 @@ const REMOVED: [&str; 7] = [
 
 /// Sweeps as the schedule does, with Lambda's retries.
 async fn sweep(aws: &LocalAws) {
-    aws.lambda().invoke_async(FUNCTION, event!("scheduled")).unwrap();
+    aws.lambda().invoke_async(FUNCTION, event("scheduled")).unwrap();
     aws.lambda().settled().await;
 }
 
@@ -188,8 +153,8 @@ fn told(aws: &LocalAws, images: &Images) -> (usize, usize) {
 }
 
 /// The calls of a whole run, each by its name and which of that name it is.
-async fn points(aws: &LocalAws) -> Vec<(String, usize)> {
-    let images = fill(aws, 0);
+async fn points(world: &World) -> Vec<(String, usize)> {
+    let (aws, images) = (&world.aws, fill(world, 0));
     sweep(aws).await;
     assert_eq!(removed(aws, &images), REMOVED.map(str::to_owned).into());
     assert_eq!(told(aws, &images), (1, 1));
@@ -205,8 +170,9 @@ async fn points(aws: &LocalAws) -> Vec<(String, usize)> {
 /// Kills a run before and after each of its calls: Lambda's next attempt, which has the same
 /// ID, makes up for it, and what went is told, if twice at times.
 async fn killed(enforcement: &str) {
-    let (aws, _server) = deployed(enforcement).await;
-    let points = points(&aws).await;
+    let world = deployed(enforcement).await;
+    let aws = &world.aws;
+    let points = points(&world).await;
     assert!(points.len() > 15, "{points:?}");
     let published = |nth| points.iter().position(|it| *it == ("Publish".to_owned(), nth)).unwrap();
     // Once it is told and before that is noted, nobody can know: of what went, that is the
@@ -219,24 +185,24 @@ async fn killed(enforcement: &str) {
         for (after, fault) in [Fault::KillBefore, Fault::KillAfter].into_iter().enumerate() {
             let (what, moment) =
                 (format!("{} {call} {of}", ["before", "after"][after]), 2 * nth + after);
-            let images = fill(&aws, 1 + moment);
+            let images = fill(&world, 1 + moment);
             aws.fault(call, *of, fault);
-            sweep(&aws).await;
+            sweep(aws).await;
             aws.heal();
-            assert!(calls(&aws).len() > points.len(), "it was not killed {what}");
-            assert_eq!(removed(&aws, &images), REMOVED.map(str::to_owned).into(), "{what}");
-            let (least, most) = told(&aws, &images);
+            assert!(calls(aws).len() > points.len(), "it was not killed {what}");
+            assert_eq!(removed(aws, &images), REMOVED.map(str::to_owned).into(), "{what}");
+            let (least, most) = told(aws, &images);
             let most_allowed = if told_twice.contains(&moment) { 2 } else { 1 };
             assert!(least >= 1 && most <= most_allowed, "{what}: told {least} to {most} times");
-            let audits = alerts(&aws, "self-audit").len();
+            let audits = alerts(aws, "self-audit").len();
             let most_allowed = if audited_twice.contains(&moment) { 2 } else { 1 };
             assert!((1..=most_allowed).contains(&audits), "{what}: audited {audits} times");
             // And what comes later has nothing to do, or to tell.
-            forget(&aws);
-            sweep(&aws).await;
+            world.forget();
+            sweep(aws).await;
             let changes = aws.take_changes();
             assert!(changes.iter().all(|call| call == "UpdateItem"), "{what}: then {changes:?}");
-            assert_eq!(removed(&aws, &images).len(), REMOVED.len(), "{what}");
+            assert_eq!(removed(aws, &images).len(), REMOVED.len(), "{what}");
             assert_eq!(aws.state().deliveries.len(), 0, "{what}");
         }
     }
@@ -255,11 +221,11 @@ async fn killed_before_or_after_any_call_it_deletes_the_same_and_tells_it() {
 
 #[tokio::test]
 async fn of_two_at_once_one_sweeps_and_the_other_says_so() {
-    let (aws, _server) = deployed("archive").await;
-    let images = fill(&aws, 0);
+    let world = deployed("archive").await;
+    let (aws, images) = (&world.aws, fill(&world, 0));
     // The one is still looking when the other comes.
     aws.fault("DescribeImages", 1, Fault::Slow(Duration::from_secs(1)));
-    let by_hand = || aws.lambda().invoke(FUNCTION, event!("scheduled"));
+    let by_hand = || aws.lambda().invoke(FUNCTION, event("scheduled"));
     let (one, other) = tokio::join!(by_hand(), by_hand());
     let answers = [one.unwrap().payload, other.unwrap().payload];
     let refused = json!({"repository": REPOSITORY, "stopped": "another run is under way"});
@@ -267,29 +233,26 @@ async fn of_two_at_once_one_sweeps_and_the_other_says_so() {
         answers.iter().partition(|answer| **answer == refused);
     assert_eq!((theirs.len(), ours.len()), (1, 1), "{answers:#?}");
     assert_eq!((&ours[0]["removed"], &ours[0]["stopped"]), (&json!(REMOVED.len()), &Value::Null));
-    assert_eq!(removed(&aws, &images), REMOVED.map(str::to_owned).into());
-    assert_eq!(told(&aws, &images), (1, 1));
+    assert_eq!(removed(aws, &images), REMOVED.map(str::to_owned).into());
+    assert_eq!(told(aws, &images), (1, 1));
 }
 
 #[tokio::test]
 async fn a_burst_of_pushes_is_one_sweep() {
-    let (aws, _server) = deployed("archive").await;
+    let world = deployed("archive").await;
+    let aws = &world.aws;
     // What image-push makes of them is another test's.
     aws.state().rules.retain(|rule| rule.function == FUNCTION);
     let hour = || Duration::from_secs_f64(aws.state().now()).as_secs() / 3_600;
     let began = hour();
-    let images = fill(&aws, 0);
+    let images = fill(&world, 0);
     for nth in 0..20 {
-        let mut state = aws.state();
-        let now = state.now();
-        state.ecr().push_made_up(REPOSITORY, &[&format!("web-v1.0.{nth}")], now).unwrap();
+        let _ = world.push(REPOSITORY, &[&format!("web-v1.0.{nth}")]);
     }
-    // Any call hands on what is to be told.
-    aws.by_hand("DescribeRepositories", &json!({})).unwrap();
-    aws.lambda().settled().await;
-    assert_eq!(removed(&aws, &images), REMOVED.map(str::to_owned).into());
-    assert_eq!(told(&aws, &images), (1, 1));
-    let calls = calls(&aws);
+    world.settle().await;
+    assert_eq!(removed(aws, &images), REMOVED.map(str::to_owned).into());
+    assert_eq!(told(aws, &images), (1, 1));
+    let calls = calls(aws);
     let sweeps = calls.iter().filter(|call| *call == "GetLifecyclePolicy").count();
     assert!(sweeps == 1 || hour() > began, "{sweeps} sweeps: {calls:?}");
     // For each of the others one, of the ledger; the one that sweeps has five more.
@@ -300,12 +263,12 @@ async fn a_burst_of_pushes_is_one_sweep() {
 #[tokio::test]
 async fn killed_once_it_has_the_hour_it_sweeps_for_it_all_the_same() {
     for fault in [Fault::KillBefore, Fault::KillAfter] {
-        let (aws, _server) = deployed("archive").await;
-        let images = fill(&aws, 0);
+        let world = deployed("archive").await;
+        let (aws, images) = (&world.aws, fill(&world, 0));
         aws.fault("UpdateItem", 1, fault);
-        aws.lambda().invoke_async(FUNCTION, event!("pushed")).unwrap();
+        aws.lambda().invoke_async(FUNCTION, event("pushed")).unwrap();
         aws.lambda().settled().await;
-        assert_eq!(removed(&aws, &images), REMOVED.map(str::to_owned).into());
-        assert_eq!(told(&aws, &images), (1, 1));
+        assert_eq!(removed(aws, &images), REMOVED.map(str::to_owned).into());
+        assert_eq!(told(aws, &images), (1, 1));
     }
 }

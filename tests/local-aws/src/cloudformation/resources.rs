@@ -125,7 +125,9 @@ impl LocalAws {
         Ok((name.to_owned(), json!({"Type": kind, "Value": value})))
     }
 
-    async fn ask(&self, service: &str, target: &str, input: &Value) -> anyhow::Result<Value> {
+    /// A call by hand of a service whose protocol is JSON, such as `AmazonSSM.PutParameter` of
+    /// `ssm`. It is neither recorded nor made to fail.
+    pub async fn ask(&self, service: &str, target: &str, input: &Value) -> anyhow::Result<Value> {
         let request = Request::post("/")
             .header("content-type", "application/x-amz-json-1.0")
             .header("x-amz-target", target)
@@ -134,7 +136,9 @@ impl LocalAws {
         if !response.status().is_success() {
             bail!("{target}: {}", String::from_utf8_lossy(response.body()));
         }
-        Ok(serde_json::from_slice(response.body())?)
+        // An operation without an output answers with an empty body.
+        let is_empty = response.body().is_empty();
+        Ok(if is_empty { Value::Null } else { serde_json::from_slice(response.body())? })
     }
 
     async fn ask_sns(&self, action: &str, input: &[(&str, &str)]) -> anyhow::Result<()> {

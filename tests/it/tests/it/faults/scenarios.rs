@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use local_aws::ecr::scan::finding::{basic_finding, enhanced_finding};
-use local_aws::inspector::Coverage;
+use local_aws::world::World;
 use serde_json::{Value, json};
 
-use super::world::{Function, World};
+use super::function::{Function, deploy};
 use crate::sweeps::fill;
 
 /// A file of `events/` in a stack with these parameters.
@@ -53,21 +53,15 @@ pub fn scenarios(function: Function) -> Vec<Scenario> {
 impl Scenario {
     /// A world of its own in which there is what the event tells of, and the event.
     pub async fn prepare(&self) -> (World, Value) {
-        let world = World::new(self.parameters).await;
+        let world = deploy(self.parameters).await;
         let event = match self.function {
             Function::ImagePush => self.pushed(&world),
             Function::ScanComplete => self.scanned(&world).await,
             Function::ImageSweep => self.swept(&world).await,
             Function::SlackNotifier => self.event.clone(),
         };
-        // What was done and told until now is not of this event.
-        {
-            let mut state = world.aws.state();
-            state.ecr().events.clear();
-            state.events.clear();
-            state.calls.clear();
-            state.deliveries.clear();
-        }
+        // The events, the calls and the alerts until now have another cause.
+        world.forget();
         let _ = local_aws::log::text();
         (world, event)
     }
@@ -97,7 +91,7 @@ impl Scenario {
         };
         let event = self.of_image(detail["image-digest"].as_str().unwrap(), &digest);
         if let Some(tag) = event["detail"]["image-tag"].as_str().filter(|tag| !tag.is_empty()) {
-            tag_by_hand(world, repository, &digest, tag);
+            world.tag(repository, &digest, tag);
         }
         event
     }
@@ -107,9 +101,9 @@ impl Scenario {
         if self.event["source"] == "aws.events" {
             // A week from now: its owner is to hear of it.
             let risk = json!([{"id": "CVE-1", "until": "2026-11-30", "reason": "x", "owner": "y"}]);
-            let name = world.variable(self.function, "ACCEPTED_RISKS_PARAMETER");
+            let name = &world.outputs["AcceptedRisksParameter"];
             let risks = json!({"Name": name, "Value": risk.to_string(), "Overwrite": true});
-            world.ask("ssm", "AmazonSSM.PutParameter", &risks).await;
+            world.aws.ask("ssm", "AmazonSSM.PutParameter", &risks).await.unwrap();
             return self.event.clone();
         }
         let of_ecr = "aws_ecr_container_image";
@@ -125,34 +119,28 @@ impl Scenario {
         expect_repository(world, repository);
         let is_enhanced = self.event["source"] == "aws.inspector2";
         if is_enhanced {
-            enhance(world);
+            world.enable_enhanced_scanning();
         }
         self.scanned_before(world, repository, is_enhanced).await;
 
         let tags = if is_finding { &container["imageTags"] } else { &detail["image-tags"] };
         let tags: Vec<&str> =
             tags.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let digest = push(world, repository, &tags);
+        let digest = world.push(repository, &tags);
         if self.file == "part-of-an-index" {
             self.put_into_index(world, repository, &digest).await;
         }
         let before = if is_finding { &container["imageHash"] } else { &detail["image-digest"] };
         let event = self.of_image(before.as_str().unwrap(), &digest);
-        let now = world.aws.state().now();
         if is_finding {
             let id = detail["packageVulnerabilityDetails"]["vulnerabilityId"].as_str().unwrap();
             let level = detail["severity"].as_str().unwrap();
             let finding = enhanced_finding(id, level, "openssl", "3.0.17", Some("3.0.18"));
             let status = detail["status"].as_str().unwrap();
-            let tell = |status: &str| -> Value {
-                let mut state = world.aws.state();
-                state.ecr().tell_of_finding(repository, &digest, &finding, status, now).unwrap();
-                state.ecr().events.pop().unwrap()
-            };
-            let told = tell("ACTIVE");
+            let opened = world.report_finding(repository, &digest, &finding, "ACTIVE");
             if status == "CLOSED" {
-                world.attempt(self.function, &told, "before").await.unwrap();
-                tell(status);
+                self.function.attempt(world, &opened, "before").await.unwrap();
+                let _ = world.report_finding(repository, &digest, &finding, status);
             }
         } else {
             let outcome = if detail["scan-status"] == "FAILED" {
@@ -160,7 +148,7 @@ impl Scenario {
             } else {
                 Ok(self.findings(is_enhanced))
             };
-            world.aws.state().ecr().complete_scan(repository, &digest, outcome, now).unwrap();
+            let _ = world.complete_scan(repository, &digest, outcome);
         }
         event
     }
@@ -189,29 +177,20 @@ impl Scenario {
         if is_enhanced || repository == "scratch" {
             return;
         }
-        let digest = push(world, repository, &["litellm-v1.80.4"]);
+        let digest = world.push(repository, &["litellm-v1.80.4"]);
         let finding = basic_finding("CVE-2026-BEFORE", "HIGH", "curl", "8.5.0");
-        let told = {
-            let mut state = world.aws.state();
-            let now = state.now();
-            state.ecr().complete_scan(repository, &digest, Ok(vec![finding]), now).unwrap();
-            state.ecr().events.pop().unwrap()
-        };
-        world.attempt(self.function, &told, "before").await.unwrap();
+        let completed = world.complete_scan(repository, &digest, Ok(vec![finding]));
+        self.function.attempt(world, &completed, "before").await.unwrap();
         world.aws.advance(Duration::from_secs(1));
     }
 
     /// `image-push` has noted of which index the image is.
     async fn put_into_index(&self, world: &World, repository: &str, digest: &str) {
         let mut pushed = Function::ImagePush.events()["index"].clone();
-        let index = {
-            let mut state = world.aws.state();
-            let now = state.now();
-            state.ecr().push_index(repository, &[digest], &["litellm-v1.80.5"], now).unwrap()
-        };
+        let index = world.push_index(repository, &[digest.to_owned()], "litellm-v1.80.5");
         pushed["detail"]["image-digest"] = index.into();
         pushed["detail"]["image-tag"] = "litellm-v1.80.5".into();
-        world.attempt(Function::ImagePush, &pushed, "index").await.unwrap();
+        Function::ImagePush.attempt(world, &pushed, "index").await.unwrap();
     }
 
     /// The event, as whoever sent it sends it again: of what is confirmed, what has been read
@@ -225,27 +204,18 @@ impl Scenario {
 
     async fn confirmed(&self, world: &World) -> Value {
         let read = json!({"repository": "deployments", "mode": "report"});
-        let read = world.attempt(self.function, &read, "read").await.unwrap();
+        let read = self.function.attempt(world, &read, "read").await.unwrap();
         let mut event = self.event.clone();
         event["confirm"] = read["hash"].clone();
         event
     }
 
     async fn swept(&self, world: &World) -> Value {
-        let images = fill(&world.aws, 0);
-        enhance(world);
+        let images = fill(world, 0);
+        world.enable_enhanced_scanning();
         if self.parameters == INSPECTOR {
-            // What would go runs.
-            let now = world.now().timestamp();
-            world.aws.services().inspector().images.push(Coverage {
-                repository: "deployments".to_owned(),
-                digest: images["app-v0.4.0"].clone(),
-                tags: Vec::new(),
-                in_use_count: Some(2),
-                last_in_use_at: Some(now - 3_600),
-                pulled_at: None,
-                status: ("ACTIVE", "SUCCESSFUL"),
-            });
+            // An image that would be removed is in use.
+            world.report_running("deployments", &images["app-v0.4.0"]);
         }
         if self.file == "confirm" {
             return self.confirmed(world).await;
@@ -258,33 +228,9 @@ impl Scenario {
     }
 }
 
-/// Has Inspector scan the registry.
-fn enhance(world: &World) {
-    let filters = json!([{"filter": "*", "filterType": "WILDCARD"}]);
-    let rules = json!([{"scanFrequency": "CONTINUOUS_SCAN", "repositoryFilters": filters}]);
-    let scanning = json!({"scanType": "ENHANCED", "rules": rules});
-    world.aws.by_hand("PutRegistryScanningConfiguration", &scanning).unwrap();
-}
-
 /// Makes a repository that is not of the stack.
 fn expect_repository(world: &World, name: &str) {
     if world.aws.state().ecr().repository(name).is_err() {
         world.aws.by_hand("CreateRepository", &json!({"repositoryName": name})).unwrap();
     }
-}
-
-fn push(world: &World, repository: &str, tags: &[&str]) -> String {
-    let mut state = world.aws.state();
-    let now = state.now();
-    state.ecr().push_made_up(repository, tags, now).unwrap()
-}
-
-fn tag_by_hand(world: &World, repository: &str, digest: &str, tag: &str) {
-    let image = world.aws.state().ecr().image(repository, digest).unwrap().clone();
-    let put = json!({
-        "repositoryName": repository,
-        "imageManifest": image.manifest_text,
-        "imageTag": tag,
-    });
-    world.aws.by_hand("PutImage", &put).unwrap();
 }
