@@ -6,17 +6,21 @@
 //! <https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html>.
 
 mod cleanup;
+mod partial;
 mod scan;
 mod violation;
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
 pub use self::cleanup::{Entry, Outcome, Run, UNTAG, cleanup, self_audit};
+pub use self::partial::PartialAlert;
 pub use self::scan::{
-    Place, Scan, risk_expiring, scan_failed, scan_findings, scan_resolved, unreadable_risks,
+    AcceptedDetails, Baseline, FindingDetails, Place, Scan, ScanDetails, risk_expiring,
+    scan_failed, scan_findings, scan_resolved, unreadable_risks,
 };
 pub use self::violation::{repository_violation, tag_violation};
 use warden_core::image::{Component, Digest, RepositoryName, Tag};
@@ -25,6 +29,7 @@ use warden_core::policy::Severity;
 
 keywords!(
     /// What an alert is about.
+    #[derive(Deserialize)]
     Kind {
         /// A tag that breaks the policy.
         TagViolation = "tag-violation",
@@ -45,9 +50,17 @@ keywords!(
     }
 );
 
-/// Something that people should know. Its fields are those of its JSON.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// The version of the JSON that this crate writes.
+pub const VERSION: u32 = 1;
+
+/// Something that people should know. Functions write it as JSON, and the notifier reads it.
+///
+/// Fields that a newer version adds are ignored. A message that lacks a field is not an alert;
+/// [`PartialAlert`] reads the rest of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
+    /// The version of the JSON: [`VERSION`] where this crate wrote it.
+    pub version: u32,
     /// What it is about.
     pub kind: Kind,
     /// How bad that is.
@@ -64,12 +77,12 @@ pub struct Alert {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<RepositoryName>,
     /// What the image is a version of, where that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "read_component", skip_serializing_if = "Option::is_none")]
     pub component: Option<Component>,
     /// The image, where it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Subject>,
-    /// What only this kind has.
+    /// What only this kind has: of scans [`ScanDetails`].
     pub details: Map<String, Value>,
     /// What can be done about it.
     pub remedies: Vec<Remedy>,
@@ -78,7 +91,7 @@ pub struct Alert {
 }
 
 /// The image that an alert is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
     /// Its digest.
     pub digest: Digest,
@@ -87,16 +100,17 @@ pub struct Subject {
 }
 
 /// Something that can be done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remedy {
     /// What it does.
+    #[serde(default)]
     pub label: String,
     /// A command for a POSIX shell with version 1 or 2 of the AWS CLI.
     pub command: String,
 }
 
 /// The event that an alert is from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// The event's ID.
     pub id: String,
@@ -130,6 +144,7 @@ impl About {
         tags: Vec<Tag>,
     ) -> Alert {
         Alert {
+            version: VERSION,
             kind,
             severity,
             title,
@@ -228,11 +243,7 @@ impl Alert {
 
     /// For machines: Lambda functions and queues.
     fn json(&self) -> String {
-        let mut value = json!(self);
-        if let Some(object) = value.as_object_mut() {
-            object.insert("version".to_owned(), 1.into());
-        }
-        value.to_string()
+        json!(self).to_string()
     }
 
     /// For a person's inbox, where nothing is rendered.
@@ -304,6 +315,19 @@ impl Alert {
         facts.push(("Event", format!("{} at {}", self.source.id, self.source.time)));
         facts
     }
+}
+
+/// Reads a component. Where tags name none, it is the name of the repository, in which there may
+/// be more characters.
+fn read_component<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Component>, D::Error> {
+    let Some(name) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let component = name.parse().or_else(|_| {
+        let repository: Result<RepositoryName, _> = name.parse();
+        repository.map(|repository| Component::from(&repository))
+    });
+    component.map(Some).map_err(D::Error::custom)
 }
 
 /// The text without control characters: they could hide what it says. Line ends stay where

@@ -1,11 +1,14 @@
 //! The alerts of scans: what was found and is news, that it is over, or that there was no
 //! scan; and of the risks that are accepted.
 
+mod details;
+
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
-use super::{About, Alert, Kind, Remedy, Source, fitting};
+pub use self::details::{AcceptedDetails, Baseline, FindingDetails, ScanDetails};
+use super::{About, Alert, Kind, Remedy, Source, VERSION, fitting};
 use warden_core::findings::{Counted, Counts, Finding, Found, Report, Scanned, inert, plain};
 use warden_core::image::Tag;
 use warden_core::policy::Severity;
@@ -112,7 +115,7 @@ pub fn scan_findings(scan: &Scan<'_>, report: &Report, unread: Option<&str>) -> 
     list(&mut text, "Accepted", accepted, accepted_end);
     let severity = told.worst().map_or(Severity::Informational, |worst| worst.severity());
     Alert {
-        details: fitting(MOST_DETAILED, |most| details(scan, report, &news, most)),
+        details: fitting(MOST_DETAILED, |most| ScanDetails::of(scan, report, &news, most)),
         remedies: vec![
             Remedy {
                 label: "See all findings".to_owned(),
@@ -254,53 +257,6 @@ fn several(count: u64, of: &str) -> String {
     }
 }
 
-/// What machines are told, with no list longer than so many; beside each stands how many there are.
-fn details(scan: &Scan<'_>, report: &Report, news: &[&Counted], most: usize) -> Map<String, Value> {
-    let baseline = report.baseline.as_ref();
-    let baseline = baseline.map(|it| json!({"digest": it.digest, "tag": it.tag}));
-    let new = news.iter().map(|it| &it.finding.id).take(2 * most);
-    let accepted = report.accepted.iter().take(most).map(|accepted| {
-        let AcceptedRisk { id, until, reason, owner, .. } = &accepted.risk;
-        json!({"id": id, "severity": accepted.level, "until": until, "reason": reason, "owner": owner})
-    });
-    [
-        ("counts", json!(report.counts)),
-        ("threshold", json!(report.threshold)),
-        ("complete", json!(matches!(scan.scanned.found, Found::All(_)))),
-        ("baseline", json!(baseline)),
-        ("new", json!(new.collect::<Vec<_>>())),
-        ("newTotal", json!(news.len())),
-        ("fixed", json!(report.fixed.iter().take(2 * most).collect::<Vec<_>>())),
-        ("fixedTotal", json!(report.fixed.len())),
-        ("findings", report.counted.iter().take(most).map(finding).collect()),
-        ("findingsTotal", json!(report.counted.len())),
-        ("accepted", accepted.collect()),
-        ("acceptedTotal", json!(report.accepted.len())),
-        ("inUse", json!(in_use(report))),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into_iter()
-    .collect()
-}
-
-fn finding(counted: &Counted) -> Value {
-    let Finding { id, level, packages, exploit, epss, url, .. } = &counted.finding;
-    let first = packages.first();
-    json!({
-        "id": id,
-        "severity": level,
-        "package": first.map(|it| &it.name),
-        "packages": packages.len(),
-        "installed": first.and_then(|it| it.installed.as_ref()),
-        "fixed": packages.iter().find_map(|it| it.fixed.as_ref()),
-        "exploitKnown": exploit,
-        "epss": epss,
-        "url": url,
-        "new": counted.is_new,
-        "acceptedUntil": counted.lapsed,
-    })
-}
-
 /// That the last alert of a component is over.
 #[must_use]
 pub fn scan_resolved(scan: &Scan<'_>, report: &Report) -> Alert {
@@ -317,7 +273,7 @@ pub fn scan_resolved(scan: &Scan<'_>, report: &Report) -> Alert {
     );
     let title = format!("{name} has no open findings any more");
     Alert {
-        details: fitting(MOST_DETAILED, |most| details(scan, report, &[], most)),
+        details: fitting(MOST_DETAILED, |most| ScanDetails::of(scan, report, &[], most)),
         ..scan.alert(Kind::ScanResolved, Severity::Informational, title, text)
     }
 }
@@ -417,6 +373,7 @@ pub struct Place<'a> {
 impl Place<'_> {
     fn alert(&self, kind: Kind, title: String, text: String, label: String) -> Alert {
         Alert {
+            version: VERSION,
             kind,
             severity: Severity::Medium,
             title,

@@ -1,5 +1,6 @@
 mod done;
 mod limits;
+mod wire;
 
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
@@ -280,8 +281,14 @@ pub(super) fn against_the_limits(message: &Message) -> Vec<String> {
     let texts: Value = serde_json::from_str(&message.body).unwrap();
     let text = |name: &str| serde_json::from_str::<Value>(texts[name].as_str().unwrap()).unwrap();
     wrong.extend(against_the_schema(&text("https")));
-    if text("default")["version"] != 1 {
+    let written = text("default");
+    if written["version"] != 1 {
         wrong.push("the JSON has no version".to_owned());
+    }
+    match Alert::deserialize(&written) {
+        Ok(read) if json!(read) == written => {}
+        Ok(_) => wrong.push("the JSON is not read as it was written".to_owned()),
+        Err(error) => wrong.push(format!("the JSON is not an alert: {error}")),
     }
     let email = texts["email"].as_str().unwrap();
     if email.contains(|c: char| c.is_control() && c != '\n') {

@@ -142,6 +142,17 @@ impl Serialize for Counts {
     }
 }
 
+impl<'de> Deserialize<'de> for Counts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let by_word: BTreeMap<String, u64> = Deserialize::deserialize(deserializer)?;
+        let mut counts = Self::default();
+        for (word, count) in by_word {
+            counts.add(Level::read(&word), count);
+        }
+        Ok(counts)
+    }
+}
+
 /// A vulnerability in an image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {

@@ -4,7 +4,7 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use serde_json::{Map, Value};
-use warden_alerts::{Alert, Remedy, Source, Subject};
+use warden_alerts::{Alert, Remedy, Source, Subject, VERSION};
 use warden_core::image::Tag;
 
 #[derive(Arbitrary, Debug, Default)]
@@ -47,6 +47,7 @@ fn alert(texts: Texts) -> Alert {
     let remedy =
         |(label, command): (String, String)| Remedy { label: label.repeat(times), command };
     Alert {
+        version: VERSION,
         kind: KINDS[usize::from(texts.kind) % KINDS.len()].parse().expect("a kind"),
         severity: SEVERITIES[usize::from(texts.severity) % 5].parse().expect("a severity"),
         title: texts.title.repeat(times),

@@ -3,6 +3,7 @@ mod words;
 use chrono::DateTime;
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::super::tests::{about, against_the_limits};
 use super::*;

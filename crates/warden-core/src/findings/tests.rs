@@ -439,10 +439,11 @@ fn counts_are_told_the_worst_first_with_every_level() {
     assert_eq!(counts.to_string(), "2 CRITICAL, 2 UNTRIAGED, 9 INFORMATIONAL");
     assert_eq!(counts.from(Level::Low).to_string(), "2 CRITICAL");
     assert_eq!(Counts::default().to_string(), "none");
-    assert_eq!(
-        serde_json::to_string(&counts).unwrap(),
-        r#"{"INFORMATIONAL":9,"UNTRIAGED":2,"CRITICAL":2}"#
-    );
+    let json = r#"{"INFORMATIONAL":9,"UNTRIAGED":2,"CRITICAL":2}"#;
+    assert_eq!(serde_json::to_string(&counts).unwrap(), json);
+    assert_eq!(serde_json::from_str::<Counts>(json).unwrap(), counts);
+    let other = r#"{"INFORMATIONAL":9,"UNDEFINED":1,"COSMIC":1,"CRITICAL":2,"LOW":0}"#;
+    assert_eq!(serde_json::from_str::<Counts>(other).unwrap(), counts);
 }
 
 #[test]
