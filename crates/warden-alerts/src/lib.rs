@@ -26,6 +26,7 @@ pub use self::violation::{repository_violation, tag_violation};
 use warden_core::image::{Component, Digest, RepositoryName, Tag};
 use warden_core::keywords;
 use warden_core::policy::Severity;
+use warden_core::text::{is_hidden, one_line, visible};
 
 keywords!(
     /// What an alert is about.
@@ -217,18 +218,24 @@ impl Alert {
         Message { subject: shortened(subject, LONGEST_SUBJECT, "..."), body: texts.to_string() }
     }
 
-    /// The same, no longer than its readers take: what is cut off ends in an ellipsis.
+    /// The same alert without hidden characters, and within the limits of its readers. A text
+    /// that is cut off ends with an ellipsis.
     fn within_limits(&self) -> Self {
         let mut alert = self.clone();
-        alert.title = shortened(printable(&alert.title, false), LONGEST_TITLE, "…");
-        alert.text = shortened(printable(&alert.text, true), LONGEST_TEXT, "…");
+        alert.title = shortened(one_line(&alert.title), LONGEST_TITLE, "…");
+        alert.text = shortened(visible(&alert.text), LONGEST_TEXT, "…");
+        let Source { id, time } = &mut alert.source;
+        for text in [&mut alert.account, &mut alert.region, id, time] {
+            *text = one_line(text);
+        }
+        alert.details.values_mut().for_each(remove_hidden);
         alert.remedies.truncate(MOST_REMEDIES);
-        // Half a command would be worse than none, and so would one that is not what is seen.
+        // A cut command, or one with hidden characters, is not the command that a reader sees.
         alert.remedies.retain(|Remedy { command, .. }| {
-            command.chars().count() <= LONGEST_COMMAND && !command.contains(char::is_control)
+            command.chars().count() <= LONGEST_COMMAND && !command.contains(is_hidden)
         });
         for remedy in &mut alert.remedies {
-            remedy.label = shortened(printable(&remedy.label, false), LONGEST_TITLE, "…");
+            remedy.label = shortened(one_line(&remedy.label), LONGEST_TITLE, "…");
         }
         if let Some(image) = &mut alert.image {
             image.tags.truncate(MOST_TAGS);
@@ -330,10 +337,14 @@ fn read_component<'de, D: Deserializer<'de>>(
     component.map(Some).map_err(D::Error::custom)
 }
 
-/// The text without control characters: they could hide what it says. Line ends stay where
-/// there may be several lines.
-fn printable(text: &str, lines: bool) -> String {
-    text.chars().filter(|c| !c.is_control() || (lines && *c == '\n')).collect()
+/// Removes hidden characters from every text in a value.
+fn remove_hidden(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = visible(text),
+        Value::Array(values) => values.iter_mut().for_each(remove_hidden),
+        Value::Object(fields) => fields.values_mut().for_each(remove_hidden),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// The text with at most so many characters, the end of it replaced where it had more.

@@ -9,10 +9,11 @@ use serde_json::{Map, json};
 
 pub use self::details::{AcceptedDetails, Baseline, FindingDetails, ScanDetails};
 use super::{About, Alert, Kind, Remedy, Source, VERSION, fitting};
-use warden_core::findings::{Counted, Counts, Finding, Found, Report, Scanned, inert, plain};
+use warden_core::findings::{Counted, Counts, Finding, Found, Report, Scanned};
 use warden_core::image::Tag;
 use warden_core::policy::Severity;
 use warden_core::risks::AcceptedRisk;
+use warden_core::text::{inert, short_line};
 
 /// The most findings that a list of the text has, and after how many characters of the text
 /// each of its lists ends: what is new, what was told before, what is accepted.
@@ -417,7 +418,7 @@ pub fn risk_expiring(place: &Place<'_>, risk: &AcceptedRisk) -> Alert {
 /// That the accepted risks cannot be read, and why.
 #[must_use]
 pub fn unreadable_risks(place: &Place<'_>, why: &str) -> Alert {
-    let why = plain(why, 1_000);
+    let why = short_line(why, 1_000);
     let details = json!({"rule": "accepted-risks", "parameter": place.parameter, "error": why});
     Alert {
         details: details.as_object().cloned().unwrap_or_default(),

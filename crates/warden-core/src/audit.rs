@@ -10,13 +10,13 @@ use chrono::{DateTime, Duration, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::findings::plain;
 use crate::graph::Listed;
 use crate::image::{Digest, ImageStatus, Tag, Wildcard};
 use crate::lifecycle;
 use crate::policy::Policy;
 use crate::retention::{Fate, Plan};
 use crate::tagging::{Verdict, is_fine, judge_image};
+use crate::text::short_line;
 
 /// The most examples of one thing.
 const EXAMPLES: usize = 5;
@@ -165,7 +165,7 @@ fn dead(policy: &Policy, observed: &Observed, images: &[Listed]) -> Vec<String> 
         };
         if !any(&is_for) {
             let text = |name: &str| rule.get(name).map(ToString::to_string).unwrap_or_default();
-            let (priority, what) = (text("rulePriority"), plain(&text("description"), 100));
+            let (priority, what) = (text("rulePriority"), short_line(&text("description"), 100));
             found.push(format!("no image is one for the lifecycle rule {priority}, {what}"));
         }
     }

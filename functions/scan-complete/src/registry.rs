@@ -9,8 +9,9 @@ use aws_sdk_ecr::types::{
     ScanStatus,
 };
 use chrono::{DateTime, Utc};
-use warden_core::findings::{Finding, Level, Package, link, merged};
+use warden_core::findings::{Finding, Level, Package, merged};
 use warden_core::image::{Digest, RepositoryName, Tag};
+use warden_core::text::link;
 
 use tokio::time::sleep;
 use tracing::info;

@@ -12,7 +12,8 @@ mod console;
 
 use crate::message::{Message, Other};
 use crate::payload::{Block, Payload, Text};
-use crate::text::{code, fitted, length, line, visible};
+use crate::text::{code, fitted, length};
+use warden_core::text::{one_line, visible};
 
 /// The most characters of a header, of a section, of a field, and of the text of notifications,
 /// which is our own limit.
@@ -80,7 +81,7 @@ fn render_other(other: &Other) -> Payload {
 
 /// A title as one line. Slack takes no empty one.
 fn headline(title: &str) -> String {
-    let title = line(title);
+    let title = one_line(title);
     if title.is_empty() { "A message without a title".to_owned() } else { title }
 }
 
@@ -114,7 +115,7 @@ impl Layout {
     fn new(title: &str, print: &[Option<String>]) -> Self {
         let title = headline(title);
         let header = fitted(&title, LONGEST_HEADER);
-        let print = print.iter().flatten().map(|text| fitted(&line(text), LONGEST_PRINT));
+        let print = print.iter().flatten().map(|text| fitted(&one_line(text), LONGEST_PRINT));
         let print: Vec<String> = print.filter(|text| !text.is_empty()).collect();
         let notice = notice(&title);
         let used = [&notice, &header].into_iter().chain(&print).map(|text| length(text));

@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use warden_core::text::one_line;
+
 /// The most characters of a link's URL. Slack takes 3,000 of a button's, and says nothing of
 /// others.
 const LONGEST_URL: usize = 1_000;
@@ -15,30 +17,6 @@ const LONGEST_URL: usize = 1_000;
 #[must_use]
 pub fn length(text: &str) -> usize {
     text.encode_utf16().count()
-}
-
-/// The text without what is not seen: control characters, and those that change the direction
-/// or the place of what is around them. Line ends stay.
-#[must_use]
-pub fn visible(text: &str) -> String {
-    text.chars().filter(|&c| c == '\n' || !is_hidden(c)).collect()
-}
-
-/// The same as one line.
-#[must_use]
-pub fn line(text: &str) -> String {
-    let spaced: String = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).collect();
-    visible(&spaced).trim().to_owned()
-}
-
-/// Whether a character is not seen, or not as what it is.
-#[must_use]
-pub fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
-            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// One character as Slack has to be sent it.
@@ -80,7 +58,7 @@ pub fn fitted(text: &str, most: usize) -> String {
 #[must_use]
 pub fn code(text: &str, most: usize) -> String {
     // A code span cannot hold what ends it, and none is empty.
-    let text = line(text).replace('`', "'");
+    let text = one_line(text).replace('`', "'");
     let text = if text.is_empty() { "none" } else { &text };
     format!("`{}`", fitted(text, most.saturating_sub(2)))
 }
@@ -88,7 +66,7 @@ pub fn code(text: &str, most: usize) -> String {
 /// A link to an https URL; as code where there is none that can be linked to.
 #[must_use]
 pub fn link(url: Option<&str>, text: &str, most: usize) -> String {
-    let shown = line(text).replace('`', "'");
+    let shown = one_line(text).replace('`', "'");
     match url.and_then(https) {
         Some(url) if !shown.is_empty() => {
             format!("<{url}|{}>", fitted(&shown.replace('|', "/"), most))
@@ -125,12 +103,6 @@ fn https(url: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_not_seen_goes_and_what_is_seen_stays() {
-        assert_eq!(visible("a\u{0}b\u{1b}[31m\r\nc\u{202e}d\u{200b}é👩‍👩‍👧"), "ab[31m\ncdé👩‍👩‍👧");
-        assert_eq!(line("  one\ttwo\r\nthree\u{2028}four "), "one two  three four");
-    }
 
     #[test]
     fn a_text_is_cut_after_its_escaping_and_never_inside_it() {

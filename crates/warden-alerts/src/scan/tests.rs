@@ -371,7 +371,7 @@ proptest! {
         let url = format!("https://example.com/{}", texts[4]);
         let found = Finding::new(&texts[0], Level::High).map(|found| Finding {
             packages: Package::new(&texts[1], Some(&texts[2]), Some(&texts[3])).into_iter().collect(),
-            url: warden_core::findings::link(&url),
+            url: warden_core::text::link(&url),
             ..found
         });
         let found: Vec<Finding> = found.into_iter().collect();
@@ -385,8 +385,7 @@ proptest! {
         prop_assert!(!lines.contains("](") && !lines.contains('<'), "{lines}");
         let first = alert.text.split("\n\n").next().unwrap_or_default();
         prop_assert!(!first.contains("://") && !first.contains("]("), "{first}");
-        let hides = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
-        prop_assert!(!alert.text.contains(hides));
+        prop_assert!(!alert.text.contains(|c| c != '\n' && warden_core::text::is_hidden(c)));
     }
 }
 

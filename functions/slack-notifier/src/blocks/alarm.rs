@@ -3,7 +3,8 @@
 use super::{Layout, console, some};
 use crate::message::Alarm;
 use crate::payload::Payload;
-use crate::text::{code, line, link};
+use crate::text::{code, link};
+use warden_core::text::one_line;
 
 pub fn title(alarm: &Alarm) -> String {
     match &alarm.state {
@@ -24,7 +25,7 @@ pub fn render(alarm: &Alarm) -> Payload {
     let mut layout = Layout::new(&title(alarm), &print);
     layout.beside_title(&text(alarm));
     let url = alarm.region.as_deref().and_then(|region| console::alarm(region, &alarm.name));
-    let mut fields = vec![("Alarm", link(url.as_deref(), &line(&alarm.name), 300))];
+    let mut fields = vec![("Alarm", link(url.as_deref(), &one_line(&alarm.name), 300))];
     match (&alarm.before, &alarm.state) {
         (Some(before), Some(now)) => {
             fields.push(("State", format!("{}, before {}", code(now, 40), code(before, 40))));

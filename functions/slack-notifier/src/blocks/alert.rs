@@ -3,7 +3,8 @@
 use super::{LONGEST_SECTION, Layout, console, some};
 use crate::message::{Alert, Finding, Remedy, Scan};
 use crate::payload::Payload;
-use crate::text::{code, fitted, is_hidden, length, line, link};
+use crate::text::{code, fitted, length, link};
+use warden_core::text::{is_hidden, one_line};
 
 /// The most findings that are listed, and the most characters of the list: what can be done
 /// about them needs room too.
@@ -21,7 +22,7 @@ const SEVERITIES: [&str; 7] =
     ["CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL", "UNTRIAGED", "UNDEFINED"];
 
 pub fn title(alert: &Alert) -> String {
-    let title = if line(&alert.title).is_empty() { &alert.kind } else { &alert.title };
+    let title = if one_line(&alert.title).is_empty() { &alert.kind } else { &alert.title };
     match alert.severity.as_deref().map(word).filter(|word| !word.is_empty()) {
         Some(severity) => format!("{severity}: {title}"),
         None => title.clone(),
@@ -200,7 +201,7 @@ fn remedies(layout: &mut Layout, remedies: &[Remedy]) {
         let is_seen = !command.contains(|c| c != '\n' && is_hidden(c))
             && !command.contains("```")
             && !command.trim().is_empty();
-        let label = fitted(&line(label).replace('`', "'"), 300);
+        let label = fitted(&one_line(label).replace('`', "'"), 300);
         let label = if label.is_empty() { "Command" } else { &label };
         // With room for all of it, nothing of it is cut off.
         let command = fitted(command.trim_matches('\n'), usize::MAX);
