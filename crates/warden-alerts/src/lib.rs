@@ -1,13 +1,14 @@
-//! What people are told: one alert, and its texts for machines, for e-mail, and for Amazon Q
-//! Developer, which brings it to Slack and Teams.
+//! Alerts: one wire type, the texts of each kind, and the renderings for machines, for e-mail, for
+//! Amazon Q Developer, which brings alerts to Slack and Teams, and for a webhook of [`slack`].
 //!
-//! The texts are within the limits of Amazon SNS and of Amazon Q whatever they are made of:
+//! Every alert is within the limits of Amazon SNS and of Amazon Q, however long its texts are:
 //! <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html> and
 //! <https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html>.
 
 mod cleanup;
 mod partial;
 mod scan;
+pub mod slack;
 mod violation;
 
 use std::fmt::Write as _;

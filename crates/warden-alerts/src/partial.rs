@@ -56,7 +56,7 @@ impl PartialAlert {
 }
 
 /// A value as text. Returns `None` where it is blank or an object.
-fn readable(value: &Value) -> Option<String> {
+pub fn readable(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),

@@ -1,4 +1,5 @@
 mod done;
+mod hidden;
 mod limits;
 mod wire;
 

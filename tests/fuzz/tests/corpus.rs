@@ -1,5 +1,7 @@
 //! Every fuzz target, over every event in `events/` and every committed input.
 
+#![expect(clippy::print_stdout, reason = "the output of a failed test names its input")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
