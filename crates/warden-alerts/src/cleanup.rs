@@ -295,6 +295,17 @@ impl Run<'_> {
 }
 
 impl Entry {
+    /// A quarantine tag that is removed from an image which has a conforming tag.
+    #[must_use]
+    pub fn untag(digest: Digest, tag: Tag) -> Self {
+        Self {
+            digest,
+            tags: vec![tag],
+            decision: UNTAG.to_owned(),
+            reason: "the image conforms by now, and is not in quarantine any more".to_owned(),
+        }
+    }
+
     /// A tag of it, or else its digest.
     #[must_use]
     pub fn name(&self) -> String {

@@ -20,8 +20,8 @@ use serde_json::{Map, Value, json};
 pub use self::cleanup::{Entry, Outcome, Run, UNTAG, cleanup, self_audit};
 pub use self::partial::PartialAlert;
 pub use self::scan::{
-    AcceptedDetails, Baseline, FindingDetails, Place, Scan, ScanDetails, risk_expiring,
-    scan_failed, scan_findings, scan_resolved, unreadable_risks,
+    AcceptedDetails, Baseline, FailureReason, FindingDetails, Place, Scan, ScanDetails,
+    risk_expiring, scan_failed, scan_findings, scan_resolved, unreadable_risks,
 };
 pub use self::violation::{repository_violation, tag_violation};
 use warden_core::image::{Component, Digest, RepositoryName, Tag};

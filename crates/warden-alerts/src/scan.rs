@@ -279,11 +279,25 @@ pub fn scan_resolved(scan: &Scan<'_>, report: &Report) -> Alert {
     }
 }
 
-/// That an image could not be scanned: the status, and ECR's words about it.
+/// The reason of a failed scan.
+#[derive(Clone, Copy, Debug)]
+pub enum FailureReason<'a> {
+    /// The description that ECR gives, if it gives one.
+    Described(Option<&'a str>),
+    /// The reason could not be read: the error.
+    Unreadable(&'a str),
+}
+
+/// An image could not be scanned: the status, and the reason.
 #[must_use]
-pub fn scan_failed(scan: &Scan<'_>, status: &str, description: Option<&str>) -> Alert {
+pub fn scan_failed(scan: &Scan<'_>, status: &str, reason: FailureReason<'_>) -> Alert {
     let name = scan.name();
-    let description = inert(description.unwrap_or_default(), 500);
+    let description = match reason {
+        FailureReason::Described(description) => inert(description.unwrap_or_default(), 500),
+        FailureReason::Unreadable(error) => {
+            inert(&format!("the reason could not be read: {error}"), 500)
+        }
+    };
     let reason = if description.is_empty() { String::new() } else { format!(" ({description})") };
     let advice = Advice::of(status, &description);
     let text =

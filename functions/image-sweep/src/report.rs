@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use tracing::info;
-use warden_alerts::{Entry, Outcome, UNTAG};
+use warden_alerts::{Entry, Outcome};
 use warden_core::image::{Digest, RepositoryName, Tag};
 use warden_core::retention::{Fate, Keep, Plan, Removal};
 
@@ -71,12 +71,7 @@ pub fn entry(plan: &Plan<'_>, nth: usize, workloads: &Workloads) -> Option<Entry
 
 /// A quarantine tag that goes alone.
 fn untag(plan: &Plan<'_>, nth: usize, tag: &Tag) -> Option<Entry> {
-    Some(Entry {
-        digest: plan.image(nth)?.digest.clone(),
-        tags: vec![tag.clone()],
-        decision: UNTAG.to_owned(),
-        reason: "the image conforms by now, and is not in quarantine any more".to_owned(),
-    })
+    Some(Entry::untag(plan.image(nth)?.digest.clone(), tag.clone()))
 }
 
 /// Why an image stays or goes, with the names of what runs it.

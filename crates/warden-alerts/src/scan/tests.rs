@@ -206,7 +206,8 @@ fn a_failure_says_what_to_do_and_an_end_what_is_over() {
     let about = About { digest: scanned.version.clone(), ..about() };
     let tags = [scanned.tag.clone().unwrap()];
     let scan = Scan { about: &about, tags: &tags, scanned: &scanned, parameter: PARAMETER };
-    let failed = scan_failed(&scan, "FAILED", Some("UnsupportedImageError:\n scratch"));
+    let reason = FailureReason::Described(Some("UnsupportedImageError:\n scratch"));
+    let failed = scan_failed(&scan, "FAILED", reason);
     expect![[r#"
         The scan of infrastructure:litellm-v1.80.6 failed
         ECR says FAILED (UnsupportedImageError:  scratch). What is in the image is not known. Its operating system or its package manager is none that ECR scans: build it on a base image that is, or turn on enhanced scanning, which knows more of them."#]].assert_eq(&format!("{}\n{}", failed.title, failed.text));
