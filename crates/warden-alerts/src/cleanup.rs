@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Alert, Kind, LONGEST_COMMAND, Remedy, Source, fitting};
+use super::{Alert, Kind, LONGEST_COMMAND, Remedy, Source, VERSION, fitting};
 use warden_core::audit::Deviation;
 use warden_core::image::{Digest, RepositoryName, Tag, format_bytes};
 use warden_core::lifecycle::ARCHIVED_DAYS;
@@ -277,6 +277,7 @@ pub fn self_audit(run: &Run<'_>, deviations: &[Deviation]) -> Alert {
 impl Run<'_> {
     fn alert(&self, kind: Kind, severity: Severity, title: String, text: String) -> Alert {
         Alert {
+            version: VERSION,
             kind,
             severity,
             title,
@@ -294,6 +295,17 @@ impl Run<'_> {
 }
 
 impl Entry {
+    /// A quarantine tag that is removed from an image which has a conforming tag.
+    #[must_use]
+    pub fn untag(digest: Digest, tag: Tag) -> Self {
+        Self {
+            digest,
+            tags: vec![tag],
+            decision: UNTAG.to_owned(),
+            reason: "the image conforms by now, and is not in quarantine any more".to_owned(),
+        }
+    }
+
     /// A tag of it, or else its digest.
     #[must_use]
     pub fn name(&self) -> String {

@@ -1,30 +1,37 @@
-//! What people are told: one alert, and its texts for machines, for e-mail, and for Amazon Q
-//! Developer, which brings it to Slack and Teams.
+//! Alerts: one wire type, the texts of each kind, and the renderings for machines, for e-mail, for
+//! Amazon Q Developer, which brings alerts to Slack and Teams, and for a webhook of [`slack`].
 //!
-//! The texts are within the limits of Amazon SNS and of Amazon Q whatever they are made of:
+//! Every alert is within the limits of Amazon SNS and of Amazon Q, however long its texts are:
 //! <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html> and
 //! <https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html>.
 
 mod cleanup;
+mod partial;
 mod scan;
+pub mod slack;
 mod violation;
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
 pub use self::cleanup::{Entry, Outcome, Run, UNTAG, cleanup, self_audit};
+pub use self::partial::PartialAlert;
 pub use self::scan::{
-    Place, Scan, risk_expiring, scan_failed, scan_findings, scan_resolved, unreadable_risks,
+    AcceptedDetails, Baseline, FailureReason, FindingDetails, Place, Scan, ScanDetails,
+    risk_expiring, scan_failed, scan_findings, scan_resolved, unreadable_risks,
 };
 pub use self::violation::{repository_violation, tag_violation};
 use warden_core::image::{Component, Digest, RepositoryName, Tag};
 use warden_core::keywords;
 use warden_core::policy::Severity;
+use warden_core::text::{is_hidden, one_line, visible};
 
 keywords!(
     /// What an alert is about.
+    #[derive(Deserialize)]
     Kind {
         /// A tag that breaks the policy.
         TagViolation = "tag-violation",
@@ -45,9 +52,17 @@ keywords!(
     }
 );
 
-/// Something that people should know. Its fields are those of its JSON.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// The version of the JSON that this crate writes.
+pub const VERSION: u32 = 1;
+
+/// Something that people should know. Functions write it as JSON, and the notifier reads it.
+///
+/// Fields that a newer version adds are ignored. A message that lacks a field is not an alert;
+/// [`PartialAlert`] reads the rest of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
+    /// The version of the JSON: [`VERSION`] where this crate wrote it.
+    pub version: u32,
     /// What it is about.
     pub kind: Kind,
     /// How bad that is.
@@ -64,12 +79,12 @@ pub struct Alert {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<RepositoryName>,
     /// What the image is a version of, where that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "read_component", skip_serializing_if = "Option::is_none")]
     pub component: Option<Component>,
     /// The image, where it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Subject>,
-    /// What only this kind has.
+    /// What only this kind has: of scans [`ScanDetails`].
     pub details: Map<String, Value>,
     /// What can be done about it.
     pub remedies: Vec<Remedy>,
@@ -78,7 +93,7 @@ pub struct Alert {
 }
 
 /// The image that an alert is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
     /// Its digest.
     pub digest: Digest,
@@ -87,16 +102,17 @@ pub struct Subject {
 }
 
 /// Something that can be done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remedy {
     /// What it does.
+    #[serde(default)]
     pub label: String,
     /// A command for a POSIX shell with version 1 or 2 of the AWS CLI.
     pub command: String,
 }
 
 /// The event that an alert is from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// The event's ID.
     pub id: String,
@@ -130,6 +146,7 @@ impl About {
         tags: Vec<Tag>,
     ) -> Alert {
         Alert {
+            version: VERSION,
             kind,
             severity,
             title,
@@ -202,18 +219,24 @@ impl Alert {
         Message { subject: shortened(subject, LONGEST_SUBJECT, "..."), body: texts.to_string() }
     }
 
-    /// The same, no longer than its readers take: what is cut off ends in an ellipsis.
+    /// The same alert without hidden characters, and within the limits of its readers. A text
+    /// that is cut off ends with an ellipsis.
     fn within_limits(&self) -> Self {
         let mut alert = self.clone();
-        alert.title = shortened(printable(&alert.title, false), LONGEST_TITLE, "…");
-        alert.text = shortened(printable(&alert.text, true), LONGEST_TEXT, "…");
+        alert.title = shortened(one_line(&alert.title), LONGEST_TITLE, "…");
+        alert.text = shortened(visible(&alert.text), LONGEST_TEXT, "…");
+        let Source { id, time } = &mut alert.source;
+        for text in [&mut alert.account, &mut alert.region, id, time] {
+            *text = one_line(text);
+        }
+        alert.details.values_mut().for_each(remove_hidden);
         alert.remedies.truncate(MOST_REMEDIES);
-        // Half a command would be worse than none, and so would one that is not what is seen.
+        // A cut command, or one with hidden characters, is not the command that a reader sees.
         alert.remedies.retain(|Remedy { command, .. }| {
-            command.chars().count() <= LONGEST_COMMAND && !command.contains(char::is_control)
+            command.chars().count() <= LONGEST_COMMAND && !command.contains(is_hidden)
         });
         for remedy in &mut alert.remedies {
-            remedy.label = shortened(printable(&remedy.label, false), LONGEST_TITLE, "…");
+            remedy.label = shortened(one_line(&remedy.label), LONGEST_TITLE, "…");
         }
         if let Some(image) = &mut alert.image {
             image.tags.truncate(MOST_TAGS);
@@ -228,11 +251,7 @@ impl Alert {
 
     /// For machines: Lambda functions and queues.
     fn json(&self) -> String {
-        let mut value = json!(self);
-        if let Some(object) = value.as_object_mut() {
-            object.insert("version".to_owned(), 1.into());
-        }
-        value.to_string()
+        json!(self).to_string()
     }
 
     /// For a person's inbox, where nothing is rendered.
@@ -306,10 +325,27 @@ impl Alert {
     }
 }
 
-/// The text without control characters: they could hide what it says. Line ends stay where
-/// there may be several lines.
-fn printable(text: &str, lines: bool) -> String {
-    text.chars().filter(|c| !c.is_control() || (lines && *c == '\n')).collect()
+/// Reads a component. Where tags name none, it is the name of the repository, in which there may
+/// be more characters.
+fn read_component<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Component>, D::Error> {
+    let Some(name) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let component = name.parse().or_else(|_| {
+        let repository: Result<RepositoryName, _> = name.parse();
+        repository.map(|repository| Component::from(&repository))
+    });
+    component.map(Some).map_err(D::Error::custom)
+}
+
+/// Removes hidden characters from every text in a value.
+fn remove_hidden(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = visible(text),
+        Value::Array(values) => values.iter_mut().for_each(remove_hidden),
+        Value::Object(fields) => fields.values_mut().for_each(remove_hidden),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// The text with at most so many characters, the end of it replaced where it had more.

@@ -1,17 +1,19 @@
 //! The alerts of scans: what was found and is news, that it is over, or that there was no
 //! scan; and of the risks that are accepted.
 
+mod details;
+
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
-use super::{About, Alert, Kind, Remedy, Source, fitting};
-use warden_core::findings::{
-    Counts, Finding, FindingsReport, ReportedFinding, ScanContents, Scanned, inert, plain,
-};
+pub use self::details::{AcceptedDetails, Baseline, FindingDetails, ScanDetails};
+use super::{About, Alert, Kind, Remedy, Source, VERSION, fitting};
+use warden_core::findings::{Counted, Counts, Finding, Found, Report, Scanned};
 use warden_core::image::Tag;
 use warden_core::policy::Severity;
 use warden_core::risks::AcceptedRisk;
+use warden_core::text::{inert, short_line};
 
 /// The most findings that a list of the text has, and after how many characters of the text
 /// each of its lists ends: what is new, what was told before, what is accepted.
@@ -114,7 +116,7 @@ pub fn scan_findings(scan: &Scan<'_>, report: &FindingsReport, unread: Option<&s
     list(&mut text, "Accepted", accepted, accepted_end);
     let severity = told.worst().map_or(Severity::Informational, |worst| worst.severity());
     Alert {
-        details: fitting(MOST_DETAILED, |most| details(scan, report, &news, most)),
+        details: fitting(MOST_DETAILED, |most| ScanDetails::of(scan, report, &news, most)),
         remedies: vec![
             Remedy {
                 label: "See all findings".to_owned(),
@@ -256,58 +258,6 @@ fn several(count: u64, of: &str) -> String {
     }
 }
 
-/// What machines are told, with no list longer than so many; beside each stands how many there are.
-fn details(
-    scan: &Scan<'_>,
-    report: &FindingsReport,
-    news: &[&ReportedFinding],
-    most: usize,
-) -> Map<String, Value> {
-    let baseline = report.baseline.as_ref();
-    let baseline = baseline.map(|it| json!({"digest": it.digest, "tag": it.tag}));
-    let new = news.iter().map(|it| &it.finding.id).take(2 * most);
-    let accepted = report.accepted.iter().take(most).map(|accepted| {
-        let AcceptedRisk { id, until, reason, owner, .. } = &accepted.risk;
-        json!({"id": id, "severity": accepted.level, "until": until, "reason": reason, "owner": owner})
-    });
-    [
-        ("counts", json!(report.counts)),
-        ("threshold", json!(report.threshold)),
-        ("complete", json!(matches!(scan.scanned.found, ScanContents::All(_)))),
-        ("baseline", json!(baseline)),
-        ("new", json!(new.collect::<Vec<_>>())),
-        ("newTotal", json!(news.len())),
-        ("fixed", json!(report.fixed.iter().take(2 * most).collect::<Vec<_>>())),
-        ("fixedTotal", json!(report.fixed.len())),
-        ("findings", report.counted.iter().take(most).map(finding).collect()),
-        ("findingsTotal", json!(report.counted.len())),
-        ("accepted", accepted.collect()),
-        ("acceptedTotal", json!(report.accepted.len())),
-        ("inUse", json!(in_use(report))),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into_iter()
-    .collect()
-}
-
-fn finding(counted: &ReportedFinding) -> Value {
-    let Finding { id, level, packages, exploit, epss, url, .. } = &counted.finding;
-    let first = packages.first();
-    json!({
-        "id": id,
-        "severity": level,
-        "package": first.map(|it| &it.name),
-        "packages": packages.len(),
-        "installed": first.and_then(|it| it.installed.as_ref()),
-        "fixed": packages.iter().find_map(|it| it.fixed.as_ref()),
-        "exploitKnown": exploit,
-        "epss": epss,
-        "url": url,
-        "new": counted.is_new,
-        "acceptedUntil": counted.lapsed,
-    })
-}
-
 /// That the last alert of a component is over.
 #[must_use]
 pub fn scan_resolved(scan: &Scan<'_>, report: &FindingsReport) -> Alert {
@@ -324,16 +274,30 @@ pub fn scan_resolved(scan: &Scan<'_>, report: &FindingsReport) -> Alert {
     );
     let title = format!("{name} has no open findings any more");
     Alert {
-        details: fitting(MOST_DETAILED, |most| details(scan, report, &[], most)),
+        details: fitting(MOST_DETAILED, |most| ScanDetails::of(scan, report, &[], most)),
         ..scan.alert(Kind::ScanResolved, Severity::Informational, title, text)
     }
 }
 
-/// That an image could not be scanned: the status, and ECR's words about it.
+/// The reason of a failed scan.
+#[derive(Clone, Copy, Debug)]
+pub enum FailureReason<'a> {
+    /// The description that ECR gives, if it gives one.
+    Described(Option<&'a str>),
+    /// The reason could not be read: the error.
+    Unreadable(&'a str),
+}
+
+/// An image could not be scanned: the status, and the reason.
 #[must_use]
-pub fn scan_failed(scan: &Scan<'_>, status: &str, description: Option<&str>) -> Alert {
+pub fn scan_failed(scan: &Scan<'_>, status: &str, reason: FailureReason<'_>) -> Alert {
     let name = scan.name();
-    let description = inert(description.unwrap_or_default(), 500);
+    let description = match reason {
+        FailureReason::Described(description) => inert(description.unwrap_or_default(), 500),
+        FailureReason::Unreadable(error) => {
+            inert(&format!("the reason could not be read: {error}"), 500)
+        }
+    };
     let reason = if description.is_empty() { String::new() } else { format!(" ({description})") };
     let advice = Advice::of(status, &description);
     let text =
@@ -424,6 +388,7 @@ pub struct Place<'a> {
 impl Place<'_> {
     fn alert(&self, kind: Kind, title: String, text: String, label: String) -> Alert {
         Alert {
+            version: VERSION,
             kind,
             severity: Severity::Medium,
             title,
@@ -467,7 +432,7 @@ pub fn risk_expiring(place: &Place<'_>, risk: &AcceptedRisk) -> Alert {
 /// That the accepted risks cannot be read, and why.
 #[must_use]
 pub fn unreadable_risks(place: &Place<'_>, why: &str) -> Alert {
-    let why = plain(why, 1_000);
+    let why = short_line(why, 1_000);
     let details = json!({"rule": "accepted-risks", "parameter": place.parameter, "error": why});
     Alert {
         details: details.as_object().cloned().unwrap_or_default(),

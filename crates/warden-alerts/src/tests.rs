@@ -1,5 +1,7 @@
 mod done;
+mod hidden;
 mod limits;
+mod wire;
 
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
@@ -282,12 +284,18 @@ pub(super) fn against_the_limits(message: &Message) -> Vec<String> {
     let texts: Value = serde_json::from_str(&message.body).unwrap();
     let text = |name: &str| serde_json::from_str::<Value>(texts[name].as_str().unwrap()).unwrap();
     wrong.extend(against_the_schema(&text("https")));
-    if text("default")["version"] != 1 {
+    let written = text("default");
+    if written["version"] != 1 {
         wrong.push("the JSON has no version".to_owned());
     }
+    match Alert::deserialize(&written) {
+        Ok(read) if json!(read) == written => {}
+        Ok(_) => wrong.push("the JSON is not read as it was written".to_owned()),
+        Err(error) => wrong.push(format!("the JSON is not an alert: {error}")),
+    }
     let email = texts["email"].as_str().unwrap();
-    if email.contains(|c: char| c.is_control() && c != '\n') {
-        wrong.push("the e-mail has control characters".to_owned());
+    if email.contains(|c| c != '\n' && is_hidden(c)) {
+        wrong.push("the e-mail has hidden characters".to_owned());
     }
     wrong
 }
@@ -415,7 +423,8 @@ fn an_unexpected_repository_is_told_with_what_was_expected() {
 
 /// A text of one character that takes more room than it seems, up to so many of them.
 fn texts(most: usize) -> impl Strategy<Value = String> {
-    let characters = prop::sample::select(vec!['x', '"', '\\', '\n', '\u{1}', 'é', '\u{1f433}']);
+    let characters =
+        prop::sample::select(vec!['x', '"', '\\', '\n', '\u{1}', '\u{202e}', 'é', '\u{1f433}']);
     (characters, prop_oneof![Just(most), 0..most])
         .prop_map(|(character, times)| format!("x{}", character.to_string().repeat(times)))
 }

@@ -11,13 +11,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::arena::{Arena, ImageId};
-use crate::findings::plain;
 use crate::graph::ImageRecord;
 use crate::image::{Digest, ImageStatus, Tag, Wildcard};
 use crate::lifecycle;
 use crate::policy::Policy;
 use crate::retention::{Decision, RetentionPlan};
 use crate::tagging::{TagVerdict, is_accepted_tag, judge_image};
+use crate::text::short_line;
 
 /// The most examples of one thing.
 const EXAMPLES: usize = 5;
@@ -174,7 +174,7 @@ fn dead(
         };
         if !any(&is_for) {
             let text = |name: &str| rule.get(name).map(ToString::to_string).unwrap_or_default();
-            let (priority, what) = (text("rulePriority"), plain(&text("description"), 100));
+            let (priority, what) = (text("rulePriority"), short_line(&text("description"), 100));
             found.push(format!("no image is one for the lifecycle rule {priority}, {what}"));
         }
     }

@@ -24,6 +24,7 @@ pub use report::{
 };
 
 use crate::policy::Severity;
+use crate::text::inert;
 
 keywords!(
     /// How bad a finding is. What scanners leave open is between the lowest two.
@@ -145,6 +146,17 @@ impl Serialize for Counts {
     }
 }
 
+impl<'de> Deserialize<'de> for Counts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let by_word: BTreeMap<String, u64> = Deserialize::deserialize(deserializer)?;
+        let mut counts = Self::default();
+        for (word, count) in by_word {
+            counts.add(Level::read(&word), count);
+        }
+        Ok(counts)
+    }
+}
+
 /// A vulnerability in an image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
@@ -240,48 +252,6 @@ pub fn merge_findings(findings: impl IntoIterator<Item = Finding>) -> Vec<Findin
         }
     }
     by_id.into_values().collect()
-}
-
-/// The text as one line of at most so many characters, without any that could hide or turn
-/// round what it says: control characters, and Unicode's invisible and directional ones.
-#[must_use]
-pub fn plain(text: &str, most: usize) -> String {
-    let hides = |c: char| {
-        matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
-    };
-    let shown = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c });
-    let line: String = shown.filter(|c| !c.is_control() && !hides(*c)).collect();
-    let line = line.trim();
-    match line.char_indices().nth(most) {
-        None => line.to_owned(),
-        Some(_) => line.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
-    }
-}
-
-/// The text as one line in which nothing begins a link or a format, wherever it is rendered:
-/// a name, a version, a reason.
-#[must_use]
-pub fn inert(text: &str, most: usize) -> String {
-    const RENDERED: &[char] = &['[', ']', '(', ')', '<', '>', '`', '|', '"', '*'];
-    let mut line = plain(&text.replace(RENDERED, ""), usize::MAX);
-    // What one replacement leaves may be another.
-    while line.contains("://") {
-        line = line.replace("://", ":");
-    }
-    plain(&line, most)
-}
-
-/// A link that may be shown: `https`, of no more than 300 characters, none of which has a
-/// meaning where links are written. Half a link would be another one, so none is shortened.
-#[must_use]
-pub fn link(url: &str) -> Option<String> {
-    const RENDERED: &str = "<>()[]{}\"'|\\^`*";
-    let is_plain = |c: char| c.is_ascii_graphic() && !RENDERED.contains(c);
-    let rest = url.strip_prefix("https://")?;
-    let host_is_there = rest.starts_with(|c: char| c.is_ascii_alphanumeric());
-    (host_is_there && url.len() <= 300 && url.chars().all(is_plain)).then(|| url.to_owned())
 }
 
 #[cfg(test)]

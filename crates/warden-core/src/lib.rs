@@ -4,6 +4,7 @@
 //! In reading order:
 //!
 //! - [`image`]: the names ECR knows, as types;
+//! - [`text`]: text from outside, safe to show;
 //! - [`grammar`]: which tags conform, which component they belong to, and what was meant;
 //! - [`properties`]: reading what people wrote, reporting every mistake at once;
 //! - [`policy`]: the policy of one repository, parsed, validated and normalised;
@@ -36,3 +37,4 @@ pub mod retention;
 pub mod risks;
 pub mod stock;
 pub mod tagging;
+pub mod text;

@@ -159,6 +159,7 @@ keywords!(
 
 keywords!(
     /// The severity of a finding, as ECR and Inspector name it.
+    #[derive(serde::Deserialize)]
     Severity {
         /// The highest.
         Critical = "CRITICAL",

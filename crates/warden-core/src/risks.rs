@@ -9,9 +9,9 @@ use std::str::FromStr;
 use chrono::{Days, NaiveDate};
 use serde_json::Value;
 
-use crate::findings::plain;
 use crate::image::Component;
 use crate::properties::{Invalid, Problem, Reader};
+use crate::text::short_line;
 
 /// How many days before its end a risk is told.
 const REMINDED_BEFORE: Days = Days::new(7);
@@ -85,7 +85,7 @@ impl FromStr for Line {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let line = plain(text, 200);
+        let line = short_line(text, 200);
         if line.is_empty() { Err("expected a line of text") } else { Ok(Self(line)) }
     }
 }

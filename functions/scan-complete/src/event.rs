@@ -13,8 +13,9 @@ use serde_json::Value;
 use warden_alerts::About;
 use warden_aws::event::{Origin, deserialized, origin, parsed, required, shown};
 use warden_aws::registry::scan::parse_availability;
-use warden_core::findings::{Counts, Finding, Level, Package, link};
+use warden_core::findings::{Counts, Finding, Level, Package};
 use warden_core::image::Tag;
+use warden_core::text::link;
 
 /// What an invocation is about.
 #[derive(Clone, Debug, PartialEq)]

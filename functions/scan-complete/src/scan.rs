@@ -9,7 +9,7 @@ use anyhow::{anyhow, bail};
 use chrono::{DateTime, Utc};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
-use warden_alerts::{About, AlertOrigin, ScanAlert};
+use warden_alerts::{About, FailureReason, Place, Scan};
 use warden_aws::ledger::{
     CleanScanOutcome, CollectedEvents, CollectionClaim, Fact, FindingEvent, HistoryClaim,
 };
@@ -204,11 +204,12 @@ impl<'a> Invocation<'a> {
             }
             ScanFindings::Found(..) => self.found(version, &[]).await,
             ScanFindings::NotScanned { status, description } => {
-                self.tell_of_failure(&version, &status, description.as_deref()).await
+                let reason = FailureReason::Described(description.as_deref());
+                self.tell_of_failure(&version, &status, reason).await
             }
-            ScanFindings::Unread(why) => {
-                let why = format!("the reason could not be read: {why}");
-                self.tell_of_failure(&version, "FAILED", Some(&why)).await
+            ScanFindings::Unread(error) => {
+                let reason = FailureReason::Unreadable(&error);
+                self.tell_of_failure(&version, "FAILED", reason).await
             }
         }
     }
@@ -217,14 +218,14 @@ impl<'a> Invocation<'a> {
         &self,
         version: &Version,
         status: &str,
-        description: Option<&str>,
+        reason: FailureReason<'_>,
     ) -> anyhow::Result<()> {
         let repository = &self.scan.about.repository;
         let found = ScanContents::All(Vec::new());
         let scanned = self.scanned(version, self.teller.now, found);
         let about = About { digest: version.digest.clone(), ..self.scan.about.clone() };
         let alert =
-            warden_alerts::scan_failed(&self.told(&about, version, &scanned), status, description);
+            warden_alerts::scan_failed(&self.told(&about, version, &scanned), status, reason);
         // One for all images of an index.
         let fact = Fact::ScanFailed { repository, digest: &version.digest, status };
         self.teller.tell(fact, &alert).await?;
@@ -312,7 +313,8 @@ impl<'a> Invocation<'a> {
             Known::Found(found) => (found, None),
             Known::Said(found, why) => (found, Some(why)),
             Known::Failed(status, description) => {
-                self.tell_of_failure(version, &status, description.as_deref()).await?;
+                let reason = FailureReason::Described(description.as_deref());
+                self.tell_of_failure(version, &status, reason).await?;
                 return Ok(None);
             }
             Known::Closed(why) if memory.told.is_open => return Err(self.unknown_end(&why)),

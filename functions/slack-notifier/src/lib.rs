@@ -1,19 +1,15 @@
-//! Alerts and alarms are brought to a Slack channel.
+//! Delivers alerts and alarms to a Slack channel.
 //!
-//! The function is subscribed to the topic of alerts, and so also gets what CloudWatch and rules
-//! of EventBridge publish there. It reads what came, renders it (pure), and sends it to the
-//! channel's webhook. An error is how an invocation says that the message has not arrived:
-//! Lambda makes two more attempts, and then hands the event, with the reason, to the queue
+//! The function subscribes to the topic of alerts, to which CloudWatch alarms and rules of
+//! EventBridge publish too. It reads each record, renders it ([`warden_alerts::slack`], pure), and
+//! sends it to the webhook of the channel. An invocation whose message did not arrive returns an
+//! error: Lambda makes two more attempts, and then sends the event, with the reason, to the queue
 //! `FailedEvents`.
 //!
-//! In reading order: [`config`], [`message`], [`blocks`] which makes a [`payload`] of it, of
-//! [`text`]s that are fit for Slack, [`webhook`], and [`handle`] here.
+//! In reading order: [`config`], [`record`], [`webhook`], and [`handle`] here.
 
-pub mod blocks;
 pub mod config;
-pub mod message;
-pub mod payload;
-pub mod text;
+pub mod record;
 pub mod webhook;
 
 use std::time::Duration;
@@ -22,11 +18,12 @@ use anyhow::bail;
 use aws_config::SdkConfig;
 use serde_json::Value;
 use tokio::time::Instant;
+use warden_alerts::slack;
 use warden_aws::http::Roots;
 use warden_aws::{Invocation, serve};
 
 use crate::config::Config;
-use crate::message::Record;
+use crate::record::Record;
 use crate::webhook::Webhook;
 
 /// What is kept of the function's time to say how it ended.
@@ -56,16 +53,17 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     .await
 }
 
-/// Brings each message of an event to Slack, before `until`. The error names those that did not
-/// arrive: none stands in the way of the others.
+/// Delivers each message of an event to Slack, before `until`. The error names the messages that
+/// did not arrive. A failure does not stop the messages after it.
 pub async fn handle(context: &Context, payload: &Value, until: Instant) -> anyhow::Result<()> {
-    let records = message::read(payload)?;
-    let of = records.len();
+    let records = record::read(payload)?;
+    let count = records.len();
     let mut failed = Vec::new();
-    for Record { id, message } in &records {
-        let (blocks, plain) = (blocks::render(message), blocks::plain(message));
+    for Record { id, notification } in &records {
+        let blocks = slack::render(notification);
+        let plain = slack::render_without_blocks(notification);
         if let Err(error) = context.webhook.deliver(&blocks, &plain, until).await {
-            let which = if of > 1 { format!("message {id}: ") } else { String::new() };
+            let which = if count > 1 { format!("message {id}: ") } else { String::new() };
             failed.push(format!("{which}{error:#}"));
         }
     }

@@ -18,10 +18,10 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use http::Method;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info, warn};
+use warden_alerts::slack::Payload;
 
 use self::outcome::{Outcome, outcome};
 use self::url::WebhookUrl;
-use crate::payload::Payload;
 
 /// How long one attempt may take, how often it is tried where that may help, and the pause after
 /// the first attempt, which grows.

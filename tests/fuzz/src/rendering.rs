@@ -1,11 +1,15 @@
-//! Alerts of whatever texts: within the limits of SNS and Amazon Q, JSON where they are to be
-//! JSON, and with nothing in them that hides what they say. The input is an alert's texts; or
-//! an event of SNS, whose alert is told again.
+//! The renderings of alerts with any texts: within the limits of SNS, Amazon Q and Slack, valid
+//! JSON, read back as an alert, and without hidden characters. The input is the texts of an alert,
+//! or an event of SNS whose alert is published again.
 
 use arbitrary::{Arbitrary, Unstructured};
-use serde_json::{Map, Value};
-use warden_alerts::{Alert, Remedy, Source, Subject};
+use serde_json::Value;
+use warden_alerts::slack::Notification;
+use warden_alerts::{Alert, Remedy, Source, Subject, VERSION};
 use warden_core::image::Tag;
+use warden_core::text::is_hidden;
+
+use crate::blocks::check_renderings;
 
 #[derive(Arbitrary, Debug, Default)]
 struct Texts {
@@ -47,6 +51,7 @@ fn alert(texts: Texts) -> Alert {
     let remedy =
         |(label, command): (String, String)| Remedy { label: label.repeat(times), command };
     Alert {
+        version: VERSION,
         kind: KINDS[usize::from(texts.kind) % KINDS.len()].parse().expect("a kind"),
         severity: SEVERITIES[usize::from(texts.severity) % 5].parse().expect("a severity"),
         title: texts.title.repeat(times),
@@ -56,7 +61,7 @@ fn alert(texts: Texts) -> Alert {
         repository: texts.repository.and_then(|it| it.parse().ok()),
         component: texts.component.and_then(|it| it.parse().ok()),
         image: Some(Subject { digest, tags }),
-        details: details.collect::<Map<_, _>>(),
+        details: details.collect(),
         remedies: texts.remedies.into_iter().map(remedy).collect(),
         // An event's ID and time are EventBridge's own.
         source: Source {
@@ -66,14 +71,16 @@ fn alert(texts: Texts) -> Alert {
     }
 }
 
-/// The texts of an alert that was told.
-fn told(event: &Value) -> Option<Texts> {
+/// The texts of an alert that was published.
+fn published_texts(event: &Value) -> Option<Texts> {
     let message = event["Records"][0]["Sns"]["Message"].as_str()?;
     let alert: Value = serde_json::from_str(message).ok()?;
     let text = |name: &str| alert[name].as_str().unwrap_or_default().to_owned();
     let remedies = alert["remedies"].as_array().into_iter().flatten();
-    let pair =
-        |it: &Value| Some((it["label"].as_str()?.to_owned(), it["command"].as_str()?.to_owned()));
+    let pair = |remedy: &Value| {
+        let text = |name: &str| remedy[name].as_str().map(str::to_owned);
+        Some((text("label")?, text("command")?))
+    };
     Some(Texts {
         title: text("title"),
         text: text("text"),
@@ -87,8 +94,8 @@ fn told(event: &Value) -> Option<Texts> {
 /// Runs the target on one input.
 pub fn run(bytes: &[u8]) {
     let event: Option<Value> = serde_json::from_slice(bytes).ok();
-    let told = event.as_ref().and_then(told);
-    let Some(texts) = told.or_else(|| Texts::arbitrary(&mut Unstructured::new(bytes)).ok()) else {
+    let texts = event.as_ref().and_then(published_texts);
+    let Some(texts) = texts.or_else(|| Texts::arbitrary(&mut Unstructured::new(bytes)).ok()) else {
         return;
     };
     let message = alert(texts).message();
@@ -99,6 +106,10 @@ pub fn run(bytes: &[u8]) {
     let texts: Value = serde_json::from_str(&message.body).expect("JSON");
     let protocol = |name: &str| texts[name].as_str().expect("a text");
     let json: Value = serde_json::from_str(protocol("default")).expect("JSON");
+    match Notification::read(protocol("default")) {
+        Some(published @ Notification::Alert(_)) => check_renderings(&published),
+        other => panic!("{other:?}"),
+    }
     assert_eq!(json["version"], 1);
     let length = |value: &Value| value.as_str().expect("a text").chars().count();
     assert!(length(&json["text"]) <= 8_000 && length(&json["title"]) <= 300);
@@ -110,9 +121,10 @@ pub fn run(bytes: &[u8]) {
     let commands = json["remedies"].as_array().expect("a list");
     for remedy in commands {
         let command = remedy["command"].as_str().expect("a text");
-        assert!(!command.contains(char::is_control), "it is not what is seen");
-        assert!(email.contains(command), "it is not told by e-mail");
+        assert!(!command.contains(is_hidden), "a command has hidden characters");
+        assert!(email.contains(command), "the e-mail lacks a command");
     }
     let shown = [&json["title"], &json["text"]].map(|it| it.as_str().expect("a text"));
-    assert!(!shown.concat().contains(|c: char| c.is_control() && c != '\n'));
+    assert!(!shown.concat().contains(|c| c != '\n' && is_hidden(c)));
+    assert!(!email.contains(|c| c != '\n' && is_hidden(c)));
 }

@@ -113,12 +113,8 @@ fn what_went_is_told_with_each_reason_and_the_way_back() {
 
 #[test]
 fn a_quarantine_tag_is_no_image() {
-    let tag = Entry {
-        tags: vec!["quarantine-20261201-0a0a0a0a0a0a-a-1.0.0".parse().unwrap()],
-        decision: UNTAG.to_owned(),
-        reason: "the image conforms by now".to_owned(),
-        ..entry(1)
-    };
+    let tag = "quarantine-20261201-0a0a0a0a0a0a-a-1.0.0".parse().unwrap();
+    let tag = Entry::untag(entry(1).digest, tag);
     let alone = Outcome { removed: vec![tag.clone()], bytes: 0, ..outcome(0) };
     check(
         &alone,
@@ -127,7 +123,7 @@ fn a_quarantine_tag_is_no_image() {
 
         No image was removed. A quarantine tag is not needed any more, beside a good one.
 
-        - quarantine-20261201-0a0a0a0a0a0a-a-1.0.0: untag: the image conforms by now
+        - quarantine-20261201-0a0a0a0a0a0a-a-1.0.0: untag: the image conforms by now, and is not in quarantine any more
 
         Severity    INFORMATIONAL
         Repository  deployments

@@ -3,6 +3,7 @@ mod words;
 use chrono::DateTime;
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::super::tests::{about, against_the_limits};
 use super::*;
@@ -210,7 +211,8 @@ fn a_failure_says_what_to_do_and_an_end_what_is_over() {
     let about = About { digest: scanned.version.clone(), ..about() };
     let tags = [scanned.tag.clone().unwrap()];
     let scan = Scan { about: &about, tags: &tags, scanned: &scanned, parameter: PARAMETER };
-    let failed = scan_failed(&scan, "FAILED", Some("UnsupportedImageError:\n scratch"));
+    let reason = FailureReason::Described(Some("UnsupportedImageError:\n scratch"));
+    let failed = scan_failed(&scan, "FAILED", reason);
     expect![[r#"
         The scan of infrastructure:litellm-v1.80.6 failed
         ECR says FAILED (UnsupportedImageError:  scratch). What is in the image is not known. Its operating system or its package manager is none that ECR scans: build it on a base image that is, or turn on enhanced scanning, which knows more of them."#]].assert_eq(&format!("{}\n{}", failed.title, failed.text));
@@ -375,7 +377,7 @@ proptest! {
         let url = format!("https://example.com/{}", texts[4]);
         let found = Finding::new(&texts[0], Level::High).map(|found| Finding {
             packages: Package::new(&texts[1], Some(&texts[2]), Some(&texts[3])).into_iter().collect(),
-            url: warden_core::findings::link(&url),
+            url: warden_core::text::link(&url),
             ..found
         });
         let found: Vec<Finding> = found.into_iter().collect();
@@ -389,8 +391,7 @@ proptest! {
         prop_assert!(!lines.contains("](") && !lines.contains('<'), "{lines}");
         let first = alert.text.split("\n\n").next().unwrap_or_default();
         prop_assert!(!first.contains("://") && !first.contains("]("), "{first}");
-        let hides = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
-        prop_assert!(!alert.text.contains(hides));
+        prop_assert!(!alert.text.contains(|c| c != '\n' && warden_core::text::is_hidden(c)));
     }
 }
 

@@ -26,8 +26,8 @@ fn what_is_within_its_limit_is_whole_and_what_is_not_is_cut_or_left_out() {
     let limited = whole.within_limits();
     let lengths: Vec<usize> = limited.remedies.iter().map(|it| it.command.len()).collect();
     assert_eq!(lengths, [LONGEST_COMMAND, 6]);
-    assert!(limited.remedies.iter().all(|it| it.label == "Undoit"));
-    assert_eq!((limited.title.as_str(), limited.text.as_str()), ("ab", "a\nb"));
+    assert!(limited.remedies.iter().all(|it| it.label == "Undo it"));
+    assert_eq!((limited.title.as_str(), limited.text.as_str()), ("a b", "a\nb"));
     assert_eq!(limited.details, whole.details);
     let larger = Alert { details: details(1), ..whole }.within_limits();
     expect![[r#"{"omitted":"30001 bytes, more than fit into an alert"}"#]]
@@ -39,7 +39,7 @@ fn a_subject_is_one_line_of_ascii_and_never_empty() {
     let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
     let subject =
         |title: &str| Alert { title: title.to_owned(), ..alert.clone() }.message().subject;
-    assert_eq!(subject("2 images of ü\n were\tdeleted"), "2 images of  weredeleted");
+    assert_eq!(subject("2 images of ü\n were\tdeleted"), "2 images of   were deleted");
     assert_eq!(subject(" \u{1f433} é"), "tag-violation");
     assert_eq!(subject(&"x".repeat(99)), "x".repeat(99));
     assert_eq!(subject(&"x".repeat(100)), format!("{}...", "x".repeat(96)));

@@ -10,8 +10,9 @@ use aws_sdk_ecr::types::{
 use chrono::{DateTime, Utc};
 use tokio::time::sleep;
 use tracing::info;
-use warden_core::findings::{Finding, Level, Package, link, merge_findings};
+use warden_core::findings::{Finding, Level, Package, merge_findings};
 use warden_core::image::{Digest, RepositoryName};
+use warden_core::text::link;
 
 use super::{Registry, image_id, to_time};
 

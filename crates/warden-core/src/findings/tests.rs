@@ -447,31 +447,11 @@ fn counts_are_told_the_worst_first_with_every_level() {
     expect!["2 CRITICAL, 2 UNTRIAGED, 9 INFORMATIONAL"].assert_eq(&counts.to_string());
     expect!["2 CRITICAL"].assert_eq(&counts.from(Level::Low).to_string());
     expect!["none"].assert_eq(&Counts::default().to_string());
-    assert_eq!(
-        serde_json::to_string(&counts).unwrap(),
-        r#"{"INFORMATIONAL":9,"UNTRIAGED":2,"CRITICAL":2}"#
-    );
-}
-
-#[test]
-fn texts_show_what_they_are_and_links_lead_where_they_seem_to() {
-    assert_eq!(plain("  a\n\tb\u{202e}c\u{0}\u{200b}d  ", 10), "a  bcd");
-    assert_eq!(plain("abcdef", 4), "abc…");
-    assert_eq!(link("https://nvd.nist.gov/vuln/detail/CVE-1").unwrap().len(), 38);
-    for bad in [
-        "http://nvd.nist.gov",
-        "javascript:alert(1)",
-        "https://",
-        "https:///x",
-        "https://a b",
-        "https://a|b",
-        "https://a>b",
-        "https://ä.example",
-        "HTTPS://A",
-        &format!("https://{}", "a".repeat(300)),
-    ] {
-        assert_eq!(link(bad), None, "{bad}");
-    }
+    let json = r#"{"INFORMATIONAL":9,"UNTRIAGED":2,"CRITICAL":2}"#;
+    assert_eq!(serde_json::to_string(&counts).unwrap(), json);
+    assert_eq!(serde_json::from_str::<Counts>(json).unwrap(), counts);
+    let other = r#"{"INFORMATIONAL":9,"UNDEFINED":1,"COSMIC":1,"CRITICAL":2,"LOW":0}"#;
+    assert_eq!(serde_json::from_str::<Counts>(other).unwrap(), counts);
 }
 
 #[test]
@@ -582,13 +562,5 @@ proptest! {
         prop_assert_eq!(through(serde_json::to_string(&memory.previous).unwrap()), memory.previous);
         let told = serde_json::to_string(&memory.told).unwrap();
         prop_assert_eq!(serde_json::from_str::<PublishedFindings>(&told).unwrap(), memory.told);
-    }
-
-    #[test]
-    fn no_text_hides_anything(text in any::<String>(), most in 1..50_usize) {
-        let shown = plain(&text, most);
-        prop_assert!(shown.chars().count() <= most);
-        let hides = |c: char| c.is_control() || c == '\u{202e}';
-        prop_assert!(!shown.contains(hides));
     }
 }

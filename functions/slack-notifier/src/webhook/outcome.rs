@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use warden_aws::http::Answer;
+use warden_core::text::one_line;
 
 use super::url::WebhookUrl;
-use crate::text::line;
 
 /// What is made of an answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub fn outcome(answer: &Answer, has_blocks: bool, url: &WebhookUrl) -> Outcome {
         let seconds = answer.retry_after.as_deref().and_then(|it| it.trim().parse::<u64>().ok());
         return Outcome::Wait(Duration::from_secs(seconds.unwrap_or(1).max(1)));
     }
-    let said = said(answer.status, &line(&url.redact(body)));
+    let said = said(answer.status, &one_line(&url.redact(body)));
     let known = REFUSALS.iter().find(|(code, _)| *code == body).filter(|_| answer.status < 500);
     let is_for_good = matches!(answer.status, 400..=499) && !matches!(answer.status, 408 | 425);
     match known {

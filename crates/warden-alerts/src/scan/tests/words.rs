@@ -151,15 +151,17 @@ fn what_can_be_done_about_a_scan_that_failed_is_told_with_it() {
     let about = about();
     let scan = Scan { about: &about, tags: &[], scanned: &scanned, parameter: PARAMETER };
     let mut lines = String::new();
-    for (status, description) in [
-        ("UNSUPPORTED_IMAGE", None),
-        ("FAILED", Some("UnsupportedImageError: scratch")),
-        ("IMAGE_SIZE_EXCEEDED", None),
-        ("IMAGE_ARCHIVED", None),
-        ("SCAN_ELIGIBILITY_EXPIRED", None),
-        ("FAILED", None),
+    let none = FailureReason::Described(None);
+    for (status, reason) in [
+        ("UNSUPPORTED_IMAGE", none),
+        ("FAILED", FailureReason::Described(Some("UnsupportedImageError: scratch"))),
+        ("IMAGE_SIZE_EXCEEDED", none),
+        ("IMAGE_ARCHIVED", none),
+        ("SCAN_ELIGIBILITY_EXPIRED", none),
+        ("FAILED", none),
+        ("FAILED", FailureReason::Unreadable("AccessDeniedException: no")),
     ] {
-        let alert = scan_failed(&scan, status, description);
+        let alert = scan_failed(&scan, status, reason);
         let labels: Vec<&str> = alert.remedies.iter().map(|it| it.label.as_str()).collect();
         lines += &format!("{}\n  {labels:?} {}\n", alert.text, Value::from(alert.details));
     }
@@ -176,8 +178,10 @@ fn what_can_be_done_about_a_scan_that_failed_is_told_with_it() {
           [] {"reason":"","status":"SCAN_ELIGIBILITY_EXPIRED"}
         ECR says FAILED. What is in the image is not known. Scan it again; if that fails too, see the registry's scanning configuration.
           ["Scan it again (basic scanning takes one scan an image in 24 hours)"] {"reason":"","status":"FAILED"}
+        ECR says FAILED (the reason could not be read: AccessDeniedException: no). What is in the image is not known. Scan it again; if that fails too, see the registry's scanning configuration.
+          ["Scan it again (basic scanning takes one scan an image in 24 hours)"] {"reason":"the reason could not be read: AccessDeniedException: no","status":"FAILED"}
     "#]].assert_eq(&lines);
-    let restore = scan_failed(&scan, "IMAGE_ARCHIVED", None).remedies.remove(0);
+    let restore = scan_failed(&scan, "IMAGE_ARCHIVED", none).remedies.remove(0);
     expect!["aws ecr update-image-storage-class --region us-east-1 --repository-name infrastructure --image-id imageDigest=sha256:0606060606060606060606060606060606060606060606060606060606060606 --target-storage-class STANDARD"].assert_eq(&restore.command);
 }
 

@@ -57,19 +57,3 @@ fn there_is_a_fix_where_the_scanner_or_a_package_says_so() {
     assert!(of(None, Some("2")).has_fix());
     assert!(!of(Some(false), None).has_fix() && !of(None, None).has_fix());
 }
-
-#[test]
-fn no_text_begins_a_link_or_a_format_and_a_text_that_fits_is_whole() {
-    assert_eq!((plain("abcd", 4), plain("ébcde", 4)), ("abcd".to_owned(), "ébc…".to_owned()));
-    for (text, expected) in [
-        ("see [x](http://evil.example)", "see xhttp:evil.example"),
-        ("http:////evil.example", "http:evil.example"),
-        (":[/]/", ":"),
-        ("<!channel> `a|b` *c* \"d\"", "!channel ab c d"),
-    ] {
-        assert_eq!(inert(text, 100), expected, "{text}");
-    }
-    assert_eq!(inert("<abcdef>", 4), "abc…");
-    let longest = format!("https://{}", "a".repeat(292));
-    assert_eq!(link(&longest), Some(longest));
-}

@@ -1,14 +1,15 @@
-//! Where things are in the AWS console.
+//! URLs of the AWS console.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// The page of an image. None if one of these is not what it should be: it could lead elsewhere.
+/// The page of an image. Returns `None` where an argument is malformed: the URL could lead elsewhere.
 pub fn image(region: &str, account: &str, repository: &str, digest: &str) -> Option<String> {
-    let is_account = account.len() == 12 && account.bytes().all(|it| it.is_ascii_digit());
-    let is_name = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || b"._-/".contains(&it);
+    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    let is_name =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-/".contains(&byte);
     let is_repository = repository.bytes().all(is_name) && !repository.contains("..");
     let hex = digest.strip_prefix("sha256:")?;
-    let is_digest = hex.len() == 64 && hex.bytes().all(|it| it.is_ascii_hexdigit());
+    let is_digest = hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
     let console = console(region)?;
     (is_account && is_repository && !repository.is_empty() && is_digest).then(|| {
         format!(
@@ -24,9 +25,9 @@ pub fn alarm(region: &str, name: &str) -> Option<String> {
     Some(format!("https://{console}/cloudwatch/home?region={region}#alarmsV2:alarm/{name}"))
 }
 
-/// The console's host for a region: each partition has its own.
+/// The host of the console in a region. Each partition has its own.
 fn console(region: &str) -> Option<String> {
-    let is_letter = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_region = (1..=32).contains(&region.len()) && region.bytes().all(is_letter);
     let domain = match region {
         _ if region.starts_with("cn-") => "console.amazonaws.cn",
@@ -41,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_partition_has_its_console() {
+    fn each_partition_has_its_own_console() {
         let digest = format!("sha256:{}", "0a".repeat(32));
         for (region, host) in [
             ("us-east-1", "us-east-1.console.aws.amazon.com"),
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_leads_nowhere() {
+    fn a_malformed_name_has_no_page() {
         let digest = format!("sha256:{}", "0a".repeat(32));
         assert_eq!(image("evil.com/", "123456789012", "app", &digest), None);
         assert_eq!(image("us-east-1", "12345678901", "app", &digest), None);

@@ -1,4 +1,4 @@
-//! What Slack is sent: as much of Block Kit as is used here.
+//! The part of Block Kit that the renderings use.
 //!
 //! <https://docs.slack.dev/reference/block-kit/blocks>
 
@@ -7,14 +7,14 @@ use serde::Serialize;
 /// A message for a webhook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Payload {
-    /// What notifications say; and the message itself, where there are no blocks.
+    /// The text of desktop notifications, and the message itself where there are no blocks.
     pub text: String,
     /// The message.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub blocks: Vec<Block>,
-    /// Whether links are shown with what is behind them.
+    /// Whether Slack shows a preview of the pages that links lead to.
     pub unfurl_links: bool,
-    /// The same for pictures.
+    /// Whether Slack shows a preview of pictures.
     pub unfurl_media: bool,
 }
 
@@ -22,58 +22,57 @@ pub struct Payload {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Block {
-    /// A line in large letters.
+    /// The title.
     Header {
-        /// Plain text.
+        /// The title as plain text.
         text: Text,
     },
     /// A paragraph.
     Section {
-        /// What it says.
+        /// The text of the paragraph.
         text: Text,
     },
-    /// Facts in two columns.
+    /// Names and values in two columns.
     #[serde(rename = "section")]
     Fields {
-        /// Each of them.
+        /// Each name with its value.
         fields: Vec<Text>,
     },
     /// Small print.
     Context {
-        /// Each line of it.
+        /// The lines.
         elements: Vec<Text>,
     },
 }
 
-/// A text.
+/// A text, plain or formatted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Text {
-    /// Nothing in it means anything.
+    /// A text without formatting.
     PlainText {
         /// The text, escaped.
         text: String,
-        /// Whether `:smile:` is a picture.
+        /// Whether Slack replaces `:smile:` with a picture.
         emoji: bool,
     },
-    /// With links, bold and code.
+    /// A text with links, bold and code.
     Mrkdwn {
-        /// The text, escaped but for that.
+        /// The text, with everything else escaped.
         text: String,
-        /// Whether it is left as it is: no address becomes a link by itself, and no name a
-        /// mention.
+        /// Whether Slack adds nothing: no address becomes a link, and no name a mention.
         verbatim: bool,
     },
 }
 
 impl Payload {
-    /// A message of blocks. It shows nothing of what its links lead to.
+    /// A message of blocks, without previews.
     #[must_use]
     pub fn new(text: String, blocks: Vec<Block>) -> Self {
         Self { text, blocks, unfurl_links: false, unfurl_media: false }
     }
 
-    /// As JSON.
+    /// The payload as JSON.
     #[must_use]
     pub fn json(&self) -> String {
         #[expect(clippy::expect_used, reason = "strings always serialise")]
@@ -82,13 +81,13 @@ impl Payload {
 }
 
 impl Text {
-    /// A text in which nothing means anything. It has to be escaped already.
+    /// A text without formatting. It has to be escaped already.
     #[must_use]
     pub fn plain(text: String) -> Self {
         Self::PlainText { text, emoji: false }
     }
 
-    /// A text with links, bold and code. What is not meant as such has to be escaped already.
+    /// A text with links, bold and code. Everything else has to be escaped already.
     #[must_use]
     pub fn mrkdwn(text: String) -> Self {
         Self::Mrkdwn { text, verbatim: true }

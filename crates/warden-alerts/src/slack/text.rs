@@ -1,47 +1,23 @@
-//! Texts of other people, made fit for Slack: without what could hide or forge something,
-//! escaped, and no longer than there is room for.
+//! Texts from outside in the syntax of Slack: sanitised, escaped, and within a limit.
 //!
 //! <https://docs.slack.dev/messaging/formatting-message-text>
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// The most characters of a link's URL. Slack takes 3,000 of a button's, and says nothing of
-/// others.
+use warden_core::text::one_line;
+
+/// The most characters of the URL of a link. Slack documents 3,000 for buttons, and nothing for
+/// links.
 const LONGEST_URL: usize = 1_000;
 
-/// How many characters Slack counts, at most. It does not say what it takes for one; no way of
-/// counting gives more than that of UTF-16 but by bytes.
-#[must_use]
+/// The length as Slack counts it, at most. Slack does not document its unit; UTF-16 gives the
+/// largest number of all units but bytes.
 pub fn length(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// The text without what is not seen: control characters, and those that change the direction
-/// or the place of what is around them. Line ends stay.
-#[must_use]
-pub fn visible(text: &str) -> String {
-    text.chars().filter(|&c| c == '\n' || !is_hidden(c)).collect()
-}
-
-/// The same as one line.
-#[must_use]
-pub fn line(text: &str) -> String {
-    let spaced: String = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).collect();
-    visible(&spaced).trim().to_owned()
-}
-
-/// Whether a character is not seen, or not as what it is.
-#[must_use]
-pub fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
-            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
-/// One character as Slack has to be sent it.
+/// One character in the syntax of Slack.
 fn escaped(c: char) -> Cow<'static, str> {
     match c {
         '&' => "&amp;".into(),
@@ -51,54 +27,51 @@ fn escaped(c: char) -> Cow<'static, str> {
     }
 }
 
-/// The text, escaped, with at most so many characters after that. What is cut off ends in an
-/// ellipsis, at the end of a line if there is one not far from there.
-#[must_use]
-pub fn fitted(text: &str, most: usize) -> String {
+/// The text, escaped, with at most `limit` characters after the escaping. A longer text ends with
+/// an ellipsis, after a whole line if a line ends not far from there.
+pub fn fitted(text: &str, limit: usize) -> String {
     let mut out = String::new();
     let mut used = 0;
-    // Where the text ends if it turns out to be too long.
+    // The end of the text, if the text turns out to be too long.
     let mut end = 0;
     for c in text.chars() {
         let c = escaped(c);
         used += length(&c);
-        if used > most {
+        if used > limit {
             out.truncate(end);
             let by_line = out.rfind('\n').filter(|at| at * 4 >= end * 3);
             out.truncate(by_line.unwrap_or(end));
             return out + "…";
         }
         out.push_str(&c);
-        if used < most {
+        if used < limit {
             end = out.len();
         }
     }
     out
 }
 
-/// One line of it as code, in which nothing means anything; at most so many characters.
-#[must_use]
-pub fn code(text: &str, most: usize) -> String {
-    // A code span cannot hold what ends it, and none is empty.
-    let text = line(text).replace('`', "'");
+/// The text as one line of code, with at most `limit` characters.
+pub fn code(text: &str, limit: usize) -> String {
+    // A code span cannot contain a backtick, and Slack shows no empty one.
+    let text = one_line(text).replace('`', "'");
     let text = if text.is_empty() { "none" } else { &text };
-    format!("`{}`", fitted(text, most.saturating_sub(2)))
+    format!("`{}`", fitted(text, limit.saturating_sub(2)))
 }
 
-/// A link to an https URL; as code where there is none that can be linked to.
-#[must_use]
-pub fn link(url: Option<&str>, text: &str, most: usize) -> String {
-    let shown = line(text).replace('`', "'");
+/// A link to an `https` URL, or the text as code where there is no such URL.
+pub fn link(url: Option<&str>, text: &str, limit: usize) -> String {
+    let shown = one_line(text).replace('`', "'");
     match url.and_then(https) {
         Some(url) if !shown.is_empty() => {
-            format!("<{url}|{}>", fitted(&shown.replace('|', "/"), most))
+            format!("<{url}|{}>", fitted(&shown.replace('|', "/"), limit))
         }
-        _ => code(text, most),
+        _ => code(text, limit),
     }
 }
 
-/// A URL as it can stand in a link, if it is one of https: nothing in it ends the link, hides
-/// a part of it, or names somebody before the host.
+/// An `https` URL in the syntax of a link. Returns `None` where the URL could hide its host. No
+/// character in the result ends the link.
 fn https(url: &str) -> Option<String> {
     let rest = url.strip_prefix("https://")?;
     let host = rest.split(['/', '?', '#']).next()?;
@@ -109,7 +82,7 @@ fn https(url: &str) -> Option<String> {
     let mut out = "https://".to_owned();
     for c in rest.chars() {
         match c {
-            // In a URL an ampersand separates; Slack undoes this escaping.
+            // Slack undoes this escaping.
             '&' => out.push_str("&amp;"),
             c if c.is_ascii_alphanumeric() || "-._~:/?#[]@!$'()*+,;=%".contains(c) => out.push(c),
             c => {
@@ -127,26 +100,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_seen_goes_and_what_is_seen_stays() {
-        assert_eq!(visible("a\u{0}b\u{1b}[31m\r\nc\u{202e}d\u{200b}é👩‍👩‍👧"), "ab[31m\ncdé👩‍👩‍👧");
-        assert_eq!(line("  one\ttwo\r\nthree\u{2028}four "), "one two  three four");
-    }
-
-    #[test]
-    fn a_text_is_cut_after_its_escaping_and_never_inside_it() {
+    fn a_text_is_cut_after_its_escaping_and_never_inside_an_entity() {
         assert_eq!(fitted("a<b>&c", 100), "a&lt;b&gt;&amp;c");
         assert_eq!(fitted("a<b", 6), "a&lt;b");
         assert_eq!(fitted("a<bc", 6), "a&lt;…");
         assert_eq!(fitted("<<<", 11), "&lt;&lt;…");
         assert_eq!(fitted("👩👩👩", 5), "👩👩…");
         assert_eq!(fitted("abc", 0), "…");
-        // At the end of a line, if that is not far away.
+        // After a whole line, if a line ends not far from there.
         assert_eq!(fitted("one two three\nfour", 16), "one two three…");
         assert_eq!(fitted("one\ntwo three four", 16), "one\ntwo three f…");
     }
 
     #[test]
-    fn only_https_is_linked_and_nothing_ends_the_link_early() {
+    fn only_https_is_linked_and_no_character_ends_the_link_early() {
         let check = |url: &str, expected: &str| {
             assert_eq!(link(Some(url), "x", 9), expected, "{url}");
         };
@@ -177,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn code_holds_nothing_that_ends_it() {
+    fn no_character_in_code_ends_the_code() {
         assert_eq!(code("a`b\nc", 99), "`a'b c`");
         assert_eq!(code("<!channel>", 99), "`&lt;!channel&gt;`");
         assert_eq!(code("", 99), "`none`");

@@ -1,0 +1,780 @@
+use std::fmt::Write as _;
+
+use expect_test::{Expect, expect, expect_file};
+use local_aws::slack;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use warden_core::text::is_hidden;
+
+use super::layout::LONGEST_MESSAGE;
+use super::*;
+
+/// The text of the message of an event in `events/slack-notifier`.
+fn event(name: &str) -> String {
+    let path = format!("{}/../../events/slack-notifier/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let event: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    event["Records"][0]["Sns"]["Message"].as_str().unwrap().to_owned()
+}
+
+/// An alert about findings, with some fields replaced, each named by its JSON pointer.
+fn alert(changes: &[(&str, Value)]) -> Value {
+    let mut alert: Value = serde_json::from_str(&event("scan-findings")).unwrap();
+    for (pointer, value) in changes {
+        alert.pointer_mut(pointer).unwrap().clone_from(value);
+    }
+    assert!(matches!(Notification::read(&alert.to_string()), Some(Notification::Alert(_))));
+    alert
+}
+
+/// The payloads of a message, with and without blocks. Slack accepts both, and neither has a hidden
+/// character.
+fn payloads(notification: &Notification) -> [Value; 2] {
+    let payloads = [render(notification), render_without_blocks(notification)];
+    payloads.map(|payload| {
+        let payload: Value = serde_json::from_str(&payload.json()).unwrap();
+        assert_eq!(slack::check(&payload), [""; 0], "{payload:#}");
+        let texts = texts(&payload);
+        let characters = texts.iter().map(|text| length(text)).sum::<usize>();
+        assert!(characters <= LONGEST_MESSAGE, "{characters} characters");
+        for text in texts {
+            assert!(!text.contains(|c| c != '\n' && is_hidden(c)), "{text:?}");
+        }
+        payload
+    })
+}
+
+/// The payload with blocks of a message with this text.
+fn payload(text: &str) -> Value {
+    let [payload, _] = payloads(&Notification::read(text).unwrap());
+    payload
+}
+
+/// Every text in a payload.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Object(object) => object
+            .iter()
+            .flat_map(|(name, value)| match value.as_str() {
+                Some(text) if name == "text" => vec![text],
+                _ => texts(value),
+            })
+            .collect(),
+        Value::Array(values) => values.iter().flat_map(texts).collect(),
+        _ => vec![],
+    }
+}
+
+fn check(text: &str, expected: &Expect) {
+    expected.assert_eq(&slack::render(&payload(text)));
+}
+
+#[test]
+fn a_tag_violation_has_the_commands_that_undo_it() {
+    check(
+        &event("tag-violation"),
+        &expect![[r#"
+        HIGH: infrastructure:litellm-1.80.5 was quarantined
+
+        The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. Probably litellm-v1.80.5 was meant.
+        It was taken away. The image is now quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5 and is kept for 14 days at least; it can be pulled by that tag and by its digest.
+
+        Repository    `infrastructure`
+        Component     `litellm`
+        Image         sha256:3d1a3d1a3d1a (https://us-east-1.console.aws.amazon.com/ecr/repositories/private/123456789012/infrastructure/_/image/sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a/details?region=us-east-1)
+        Tags          `quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5`
+
+        Restore it as litellm-v1.80.5:
+            m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a --accepted-media-types 'application/vnd.oci.image.manifest.v1+json' --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag litellm-v1.80.5 --image-digest sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a --image-manifest "${m%??}" --image-manifest-media-type 'application/vnd.oci.image.manifest.v1+json' && aws ecr batch-delete-image --region us-east-1 --repository-name infrastructure --image-ids imageTag=quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5
+
+        Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again):
+            m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a --accepted-media-types 'application/vnd.oci.image.manifest.v1+json' --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag litellm-1.80.5 --image-digest sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a --image-manifest "${m%??}" --image-manifest-media-type 'application/vnd.oci.image.manifest.v1+json'
+
+        123456789012, us-east-1  |  tag-violation  |  Event 85fc3613-e913-7fc4-a80c-a3753e4aa9ae at 2026-11-24T10:00:00Z
+    "#]],
+    );
+}
+
+#[test]
+fn findings_are_listed_in_their_order_and_the_others_are_counted() {
+    check(
+        &event("scan-findings"),
+        &expect![[r#"
+            CRITICAL: 3 new findings in infrastructure:litellm-v1.80.6
+
+            The scan of infrastructure:litellm-v1.80.6 found 13 vulnerabilities at HIGH or above, 3 of them new since litellm-v1.80.5.
+
+            Repository    `infrastructure`
+            Component     `litellm`
+            Image         sha256:3d1a3d1a3d1a (https://us-east-1.console.aws.amazon.com/ecr/repositories/private/123456789012/infrastructure/_/image/sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a/details?region=us-east-1)
+            Tags          `litellm-v1.80.6`
+            Findings      2 CRITICAL, 38 HIGH, 21 MEDIUM, 12 LOW, 9 INFORMATIONAL
+            Threshold     `HIGH`
+            Compared with `litellm-v1.80.5`: 3 new, 2 fixed
+            Accepted      1
+            In use        in 3 places
+
+            Findings
+            • CRITICAL CVE-2026-10001 (https://nvd.nist.gov/vuln/detail/CVE-2026-10001) in `openssl` `3.0.1`: fixed in `3.0.2`, an exploit is known, EPSS 93.0 %, new
+            • CRITICAL CVE-2026-10002 (https://nvd.nist.gov/vuln/detail/CVE-2026-10002) in `libxml2` `3.1.1`: fixed in `3.1.2`, new
+            • HIGH CVE-2026-10003 (https://nvd.nist.gov/vuln/detail/CVE-2026-10003) in `zlib` `3.2.1`: EPSS 31.0 %, new
+            • HIGH CVE-2026-10004 (https://nvd.nist.gov/vuln/detail/CVE-2026-10004) in `curl` `3.3.1`: fixed in `3.3.2`
+            • HIGH CVE-2026-10005 (https://nvd.nist.gov/vuln/detail/CVE-2026-10005) in `expat` `3.4.1`: fixed in `3.4.2`, EPSS 18.6 %
+            • HIGH CVE-2026-10006 (https://nvd.nist.gov/vuln/detail/CVE-2026-10006) in `glibc` `3.5.1`
+            • HIGH CVE-2026-10007 (https://nvd.nist.gov/vuln/detail/CVE-2026-10007) in `krb5` `3.6.1`: fixed in `3.6.2`, EPSS 13.3 %
+            • HIGH CVE-2026-10008 (https://nvd.nist.gov/vuln/detail/CVE-2026-10008) in `sqlite` `3.7.1`: fixed in `3.7.2`
+            • HIGH CVE-2026-10009 (https://nvd.nist.gov/vuln/detail/CVE-2026-10009) in `urllib3` `3.8.1`: EPSS 10.3 %
+            • HIGH CVE-2026-10010 (https://nvd.nist.gov/vuln/detail/CVE-2026-10010) in `requests` `3.9.1`: fixed in `3.9.2`
+            and 30 more: all of them (https://us-east-1.console.aws.amazon.com/ecr/repositories/private/123456789012/infrastructure/_/image/sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a/details?region=us-east-1)
+
+            See all findings:
+                aws ecr describe-image-scan-findings --region us-east-1 --repository-name infrastructure --image-id imageDigest=sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a
+
+            123456789012, us-east-1  |  scan-findings  |  Event 85fc3613-e913-7fc4-a80c-a3753e4aa9ae at 2026-11-24T10:00:00Z
+        "#]],
+    );
+}
+
+#[test]
+fn an_alert_about_resolved_findings_is_short() {
+    check(
+        &event("scan-resolved"),
+        &expect![[r#"
+        INFORMATIONAL: litellm in infrastructure has no findings at HIGH or above any more
+
+        litellm-v1.80.7 has none of the 40 findings that litellm-v1.80.6 had.
+
+        Repository    `infrastructure`
+        Component     `litellm`
+        Image         sha256:3d1a3d1a3d1a (https://us-east-1.console.aws.amazon.com/ecr/repositories/private/123456789012/infrastructure/_/image/sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a/details?region=us-east-1)
+        Tags          `litellm-v1.80.7`
+
+        123456789012, us-east-1  |  scan-resolved  |  Event 85fc3613-e913-7fc4-a80c-a3753e4aa9ae at 2026-11-24T10:00:00Z
+    "#]],
+    );
+}
+
+#[test]
+fn an_alarm_states_its_purpose_and_its_reason() {
+    check(
+        &event("cloudwatch-alarm"),
+        &expect![[r#"
+        ALARM: ecr-warden-FailedEventsAlarm-1ABCDEFGHIJKL
+
+        A function of ECR Warden failed for good; the events and the reasons wait in the queue FailedEvents.
+        Threshold Crossed: 1 out of the last 1 datapoints [1.0 (24/11/26 09:59:00)] was greater than the threshold (0.0) (minimum 1 datapoint for OK -> ALARM transition).
+
+        Alarm         ecr-warden-FailedEventsAlarm-1ABCDEFGHIJKL (https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1#alarmsV2:alarm/ecr%2Dwarden%2DFailedEventsAlarm%2D1ABCDEFGHIJKL)
+        State         `ALARM`, before `OK`
+        Metric        `AWS/SQS ApproximateNumberOfMessagesVisible`
+        Of            `QueueName ecr-warden-FailedEvents-XyZ123abc`
+
+        123456789012, us-east-1  |  2026-11-24T10:00:01.512+0000
+    "#]],
+    );
+}
+
+#[test]
+fn a_message_of_no_known_kind_is_shown_as_its_text() {
+    let show = |message: UnknownMessage, expected: &Expect| {
+        let [payload, _] = payloads(&Notification::Unknown(message));
+        expected.assert_eq(&slack::render(&payload));
+    };
+    let message = UnknownMessage {
+        subject: Some("Maintenance".to_owned()),
+        text: "The registry moves on Thursday.\nSee http://wiki.example.com/registry.".to_owned(),
+        is_json: false,
+        topic: Some("arn:aws:sns:us-east-1:123456789012:ecr-warden-AlertTopic-1J2K3L".to_owned()),
+        id: Some("95df01b4".to_owned()),
+        time: Some("2026-11-24T10:00:03.112Z".to_owned()),
+    };
+    show(
+        message.clone(),
+        &expect![[r#"
+        Maintenance
+
+        The registry moves on Thursday.
+        See http://wiki.example.com/registry.
+
+        arn:aws:sns:us-east-1:123456789012:ecr-warden-AlertTopic-1J2K3L  |  Message 95df01b4  |  2026-11-24T10:00:03.112Z
+    "#]],
+    );
+    let json = UnknownMessage {
+        subject: None,
+        text: "{\n  \"a\": 1\n}".to_owned(),
+        is_json: true,
+        ..message
+    };
+    show(
+        json.clone(),
+        &expect![[r#"
+        A message for ecr-warden-AlertTopic-1J2K3L
+
+            {
+              "a": 1
+            }
+
+        arn:aws:sns:us-east-1:123456789012:ecr-warden-AlertTopic-1J2K3L  |  Message 95df01b4  |  2026-11-24T10:00:03.112Z
+    "#]],
+    );
+    show(
+        UnknownMessage { topic: None, id: None, time: None, ..json },
+        &expect![[r#"
+        A message
+
+            {
+              "a": 1
+            }
+    "#]],
+    );
+    show(
+        UnknownMessage::default(),
+        &expect![[r#"
+        A message
+    "#]],
+    );
+}
+
+#[test]
+fn an_alert_of_another_version_is_shown_as_far_as_it_is_readable() {
+    let alert = json!({
+        "version": 7,
+        "kind": "comet",
+        "title": "Seen over infrastructure",
+        "severity": {"level": 3},
+        "text": ["one", "two"],
+        "account": 123_456_789_012_u64,
+        "image": "sha256:0",
+        "remedies": [{"label": "Look up"}, "duck", {"command": "date"}],
+        "details": null,
+    });
+    check(
+        &alert.to_string(),
+        &expect![[r#"
+        Seen over infrastructure
+
+        one, two
+
+            account: 123456789012
+            image: sha256:0
+            version: 7
+
+        Command:
+            date
+
+        comet
+    "#]],
+    );
+    let alert = json!({"kind": "scan-findings", "title": "x", "text": "one\n\ntwo"});
+    check(
+        &alert.to_string(),
+        &expect![[r#"
+        x
+
+        one
+
+        two
+
+        scan-findings
+    "#]],
+    );
+}
+
+#[test]
+fn an_alert_with_one_malformed_field_keeps_its_texts_facts_and_commands() {
+    let mut alert: Value = serde_json::from_str(&event("tag-violation")).unwrap();
+    alert["component"] = json!("Lite LLM");
+    alert["remedies"] = json!([{"label": "Undo", "command": "date"}]);
+    check(
+        &alert.to_string(),
+        &expect![[r#"
+        HIGH: infrastructure:litellm-1.80.5 was quarantined
+
+        The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. Probably litellm-v1.80.5 was meant.
+        It was taken away. The image is now quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5 and is kept for 14 days at least; it can be pulled by that tag and by its digest.
+
+            account: 123456789012
+            component: Lite LLM
+            image digest: sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a
+            image tags: quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5
+            region: us-east-1
+            repository: infrastructure
+            source id: 85fc3613-e913-7fc4-a80c-a3753e4aa9ae
+            source time: 2026-11-24T10:00:00Z
+            version: 1
+
+        Undo:
+            date
+
+        tag-violation
+    "#]],
+    );
+}
+
+#[test]
+fn the_text_lists_the_findings_where_the_details_are_malformed() {
+    let alert =
+        alert(&[("/details", json!({"omitted": "too many bytes"})), ("/remedies", json!([]))]);
+    check(
+        &alert.to_string(),
+        &expect![[r#"
+        CRITICAL: 3 new findings in infrastructure:litellm-v1.80.6
+
+        The scan of infrastructure:litellm-v1.80.6 found 13 vulnerabilities at HIGH or above, 3 of them new since litellm-v1.80.5.
+
+        New:
+        - CVE-2026-10001 CRITICAL openssl 3.0.1, fixed in 3.0.2
+        - CVE-2026-10002 CRITICAL libxml2 3.1.1, fixed in 3.1.2
+        - CVE-2026-10003 HIGH zlib 3.2.1
+
+        Repository    `infrastructure`
+        Component     `litellm`
+        Image         sha256:3d1a3d1a3d1a (https://us-east-1.console.aws.amazon.com/ecr/repositories/private/123456789012/infrastructure/_/image/sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a/details?region=us-east-1)
+        Tags          `litellm-v1.80.6`
+
+        123456789012, us-east-1  |  scan-findings  |  Event 85fc3613-e913-7fc4-a80c-a3753e4aa9ae at 2026-11-24T10:00:00Z
+    "#]],
+    );
+}
+
+#[test]
+fn findings_with_few_fields_are_shown() {
+    let finding = |id: &str, severity: &str| json!({"id": id, "severity": severity, "packages": 0, "new": true});
+    let mut second = finding("CVE-2", "HIGH");
+    second["url"] = json!("http://example.com");
+    second["epss"] = json!(93.0);
+    second["package"] = json!("a`b");
+    let mut third = finding("CVE-3", "COSMIC");
+    third["url"] = json!("https://example.com/a|b");
+    third["exploitKnown"] = json!(true);
+    let alert = alert(&[
+        ("/text", json!("one\n\ntwo")),
+        ("/severity", json!("LOW")),
+        ("/title", json!("x")),
+        ("/details/counts", json!({"UNTRIAGED": 2, "LOW": 1, "COSMIC": 3})),
+        ("/details/complete", json!(false)),
+        ("/details/baseline", Value::Null),
+        ("/details/acceptedTotal", json!(0)),
+        ("/details/inUse", json!(1)),
+        ("/details/findings", json!([finding("CVE-1", "LOW"), second, third])),
+        ("/details/findingsTotal", json!(3)),
+        ("/remedies", json!([])),
+    ]);
+    check(
+        &alert.to_string(),
+        &expect![[r#"
+        LOW: x
+
+        one
+
+        Repository    `infrastructure`
+        Component     `litellm`
+        Image         sha256:3d1a3d1a3d1a (https://us-east-1.console.aws.amazon.com/ecr/repositories/private/123456789012/infrastructure/_/image/sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a/details?region=us-east-1)
+        Tags          `litellm-v1.80.6`
+        Findings      1 LOW, 5 UNTRIAGED, and maybe more: not all could be read
+        Threshold     `HIGH`
+        In use        in 1 place
+
+        Findings
+        • LOW `CVE-1`
+        • HIGH `CVE-2` in `a'b`
+        • UNTRIAGED CVE-3 (https://example.com/a%7Cb): an exploit is known
+
+        123456789012, us-east-1  |  scan-findings  |  Event 85fc3613-e913-7fc4-a80c-a3753e4aa9ae at 2026-11-24T10:00:00Z
+    "#]],
+    );
+}
+
+/// A text with mentions, formats, links and hidden characters.
+const HOSTILE: &str =
+    "<!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;\u{202e}evil\u{7}";
+
+fn hostile_remedies() -> Value {
+    json!([
+        {"label": HOSTILE, "command": "echo '<!channel>' > x && y"},
+        {"label": "Hidden", "command": "rm -r x\u{202e}"},
+        {"label": "Breaks out", "command": "```<!channel>"},
+    ])
+}
+
+#[test]
+fn text_from_outside_is_never_a_format_a_link_or_a_mention() {
+    let finding = json!({
+        "id": HOSTILE, "severity": "HIGH", "package": HOSTILE, "packages": 1,
+        "installed": HOSTILE, "fixed": HOSTILE, "url": "javascript:alert(1)", "new": false,
+    });
+    let alert = alert(&[
+        ("/title", json!(HOSTILE)),
+        ("/text", json!(HOSTILE)),
+        ("/region", json!("evil.example/")),
+        ("/details/findings", json!([finding])),
+        ("/details/findingsTotal", json!(1)),
+        ("/remedies", hostile_remedies()),
+        ("/source", json!({"id": HOSTILE, "time": HOSTILE})),
+    ]);
+    check(
+        &alert.to_string(),
+        &expect![[r#"
+        CRITICAL: <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
+
+        <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
+
+        Repository    `infrastructure`
+        Component     `litellm`
+        Image         `sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a`
+        Tags          `litellm-v1.80.6`
+        Findings      2 CRITICAL, 38 HIGH, 21 MEDIUM, 12 LOW, 9 INFORMATIONAL
+        Threshold     `HIGH`
+        Compared with `litellm-v1.80.5`: 3 new, 2 fixed
+        Accepted      1
+        In use        in 3 places
+
+        Findings
+        • HIGH `<!channel> *bold* <https://evil.example|click> http://evil.example 'x' &lt;evil` in `<!channel> *bold* <https://evil.example|click> http://evil.example 'x' &lt;evil` `<!channel> *bold* <https://evil.example|click…`: fixed in `<!channel> *bold* <https://evil.example|click…`
+
+        <!channel> bold <https://evil.example|click> http://evil.example 'x' &lt;evil:
+            echo '<!channel>' > x && y
+
+        2 remedies do not fit in here; the e-mail of this alert has all of them.
+
+        123456789012, evil.example/  |  scan-findings  |  Event <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil at <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
+    "#]],
+    );
+}
+
+#[test]
+fn a_malformed_alert_is_never_a_format_a_link_or_a_mention() {
+    let alert = json!({
+        "kind": HOSTILE,
+        "severity": "<!here>",
+        "title": HOSTILE,
+        "text": HOSTILE,
+        "repository": HOSTILE,
+        HOSTILE: HOSTILE,
+        "image": {"digest": HOSTILE, "tags": [HOSTILE, "```"]},
+        "remedies": hostile_remedies(),
+    });
+    check(
+        &alert.to_string(),
+        &expect![[r#"
+        HERE: <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
+
+        <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
+
+            <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil: <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
+            image digest: <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
+            image tags: <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil, '''
+            repository: <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
+
+        <!channel> bold <https://evil.example|click> http://evil.example 'x' &lt;evil:
+            echo '<!channel>' > x && y
+
+        2 remedies do not fit in here; the e-mail of this alert has all of them.
+
+        <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
+    "#]],
+    );
+}
+
+#[test]
+fn a_title_that_does_not_fit_into_the_header_is_whole_in_the_text() {
+    let title = format!("{} end", "x".repeat(170));
+    let partial = json!({"kind": "k", "title": title}).to_string();
+    let whole = alert(&[("/title", json!(title)), ("/severity", json!("LOW"))]).to_string();
+    for (text, severity) in [(partial, ""), (whole, "LOW: ")] {
+        let shown = slack::render(&payload(&text));
+        let header = format!("{severity}{}…\n", "x".repeat(149 - severity.len()));
+        assert!(shown.starts_with(&header), "{shown}");
+        assert!(shown.contains(&format!("\n{severity}{title}\n")), "{shown}");
+    }
+}
+
+/// The largest alert about findings, with texts that escaping makes several times as long.
+fn largest() -> Value {
+    let wide = |length: usize| "<&>".repeat(length / 3);
+    let finding = json!({
+        "id": wide(300),
+        "severity": "CRITICAL",
+        "package": wide(300),
+        "packages": 1,
+        "installed": wide(300),
+        "fixed": wide(300),
+        "exploitKnown": true,
+        "epss": 0.5,
+        "url": format!("https://example.com/{}", "&".repeat(150)),
+        "new": true,
+        "acceptedUntil": null,
+    });
+    let remedy = json!({"label": wide(300), "command": "x".repeat(2_600)});
+    alert(&[
+        ("/title", json!(wide(300))),
+        ("/text", json!(wide(8_000))),
+        ("/repository", json!("a".repeat(256))),
+        ("/component", json!("c".repeat(128))),
+        ("/image/tags", json!(vec!["t".repeat(128); 50])),
+        ("/details/counts", json!({"CRITICAL": u64::MAX, "HIGH": u64::MAX})),
+        ("/details/baseline/tag", json!("b".repeat(128))),
+        ("/details/newTotal", json!(7)),
+        ("/details/findings", json!(vec![finding; 200])),
+        ("/details/findingsTotal", json!(400)),
+        ("/details/inUse", json!(12)),
+        ("/remedies", json!(vec![remedy; 4])),
+        ("/source", json!({"id": wide(300), "time": wide(300)})),
+    ])
+}
+
+#[test]
+fn the_largest_alert_states_how_much_it_omits() {
+    let shown = slack::render(&payload(&largest().to_string()));
+    let findings = shown.lines().filter(|line| line.starts_with("• ")).count();
+    assert!(findings >= 3, "{findings}");
+    assert!(shown.contains(&format!("and {} more", 400 - findings)), "{shown}");
+    assert!(shown.contains("4 remedies do not fit in here"), "{shown}");
+    // With a short text and no findings, there is room for two commands.
+    let mut alert = largest();
+    alert["text"] = "short".into();
+    alert["details"]["findings"] = json!([]);
+    let shown = slack::render(&payload(&alert.to_string()));
+    assert_eq!(shown.matches(&"x".repeat(2_600)).count(), 2, "{shown}");
+    assert!(shown.contains("2 remedies do not fit in here"), "{shown}");
+}
+
+#[test]
+fn the_largest_malformed_alert_is_within_the_limits() {
+    let mut alert = largest();
+    alert["component"] = "<&>".repeat(100).into();
+    alert["details"] = Value::Null;
+    let shown = slack::render(&payload(&alert.to_string()));
+    assert_eq!(shown.matches(&"x".repeat(2_600)).count(), 1, "{shown}");
+    assert!(shown.contains("3 remedies do not fit in here"), "{shown}");
+}
+
+#[test]
+fn a_command_is_whole_or_omitted() {
+    for (length, is_shown) in [(2_980, true), (2_990, false)] {
+        let command = "x".repeat(length);
+        let remedies =
+            json!([{"label": "Undo", "command": command}, {"label": "y", "command": "z"}]);
+        let alert = json!({"kind": "k", "title": "t", "remedies": remedies});
+        let shown = slack::render(&payload(&alert.to_string()));
+        assert_eq!(shown.contains(&command), is_shown, "{length}");
+        assert_eq!(shown.contains("xxx"), is_shown, "{length}");
+        assert!(shown.contains("    z\n"), "{shown}");
+        assert_eq!(shown.contains("1 remedy does not fit in here"), !is_shown, "{length}");
+    }
+}
+
+#[test]
+fn of_a_hundred_commands_ten_are_shown_and_ninety_are_counted() {
+    let remedies = vec![json!({"label": "y", "command": "z"}); 100];
+    let alert = json!({"kind": "k", "title": "t", "remedies": remedies});
+    let shown = slack::render(&payload(&alert.to_string()));
+    assert_eq!(shown.matches("    z\n").count(), 10, "{shown}");
+    assert!(shown.contains("90 remedies do not fit in here"), "{shown}");
+}
+
+#[test]
+fn without_blocks_the_text_is_code() {
+    let mut shown = String::new();
+    let partial = json!({"kind": "k", "title": "a `title`", "text": "```a text```"}).to_string();
+    let messages = ["tag-violation", "cloudwatch-alarm"].map(event);
+    let messages = messages.iter().chain([&partial]).filter_map(|text| Notification::read(text));
+    let unknown = UnknownMessage {
+        subject: Some("Maintenance".to_owned()),
+        text: "See http://wiki.example.com/registry.".to_owned(),
+        ..UnknownMessage::default()
+    };
+    for notification in messages.chain([Notification::Unknown(unknown)]) {
+        let [_, payload] = payloads(&notification);
+        let _ = writeln!(shown, "{}", payload["text"].as_str().unwrap());
+    }
+    expect![[r#"
+        HIGH: infrastructure:litellm-1.80.5 was quarantined
+        ```
+        The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. Probably litellm-v1.80.5 was meant.
+        It was taken away. The image is now quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5 and is kept for 14 days at least; it can be pulled by that tag and by its digest.
+        ```
+        ALARM: ecr-warden-FailedEventsAlarm-1ABCDEFGHIJKL
+        ```
+        A function of ECR Warden failed for good; the events and the reasons wait in the queue FailedEvents.
+        Threshold Crossed: 1 out of the last 1 datapoints [1.0 (24/11/26 09:59:00)] was greater than the threshold (0.0) (minimum 1 datapoint for OK -&gt; ALARM transition).
+        ```
+        a 'title'
+        ```
+        '''a text'''
+        ```
+        Maintenance
+        ```
+        See http://wiki.example.com/registry.
+        ```
+    "#]].assert_eq(&shown);
+}
+
+#[test]
+fn the_payload_follows_the_reference_of_slack() {
+    let payload = payload(&event("scan-findings"));
+    expect_file!["./scan-findings.json"].assert_eq(&format!("{payload:#}\n"));
+}
+
+/// Texts with a meaning in some syntax, and any others.
+fn hostile() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("<!channel>".to_owned()),
+        Just("<https://evil.example|x>".to_owned()),
+        Just("http://evil.example".to_owned()),
+        Just("javascript:alert(1)".to_owned()),
+        Just("https://example.com/a?b&c|d".to_owned()),
+        Just("```".to_owned()),
+        Just("`".to_owned()),
+        Just("\u{202e}\u{200b}\u{200d}\u{0}\u{1b}\u{e0100}".to_owned()),
+        Just("&amp;&lt;&".to_owned()),
+        Just("👩‍👩‍👧".to_owned()),
+        Just("\n\n".to_owned()),
+        Just(String::new()),
+        Just("us-east-1".to_owned()),
+        Just("sha256:".to_owned() + &"0a".repeat(32)),
+        ".{0,40}",
+        "\\PC{0,400}",
+        (".{1,8}", 1_usize..2_000).prop_map(|(text, times)| text.repeat(times)),
+    ]
+}
+
+/// Any JSON value, with few levels.
+fn any_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        8 => hostile().prop_map(Value::from),
+        1 => any::<u64>().prop_map(Value::from),
+        1 => any::<f64>().prop_map(Value::from),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => Just(Value::Null),
+        1 => Just(json!([[]])),
+        1 => Just(json!({"a": {}})),
+    ]
+}
+
+fn object(names: &'static [&'static str]) -> impl Strategy<Value = Value> {
+    proptest::collection::vec(proptest::option::of(any_value()), names.len()).prop_map(
+        move |values| {
+            let fields = names.iter().zip(values);
+            fields.filter_map(|(name, value)| Some(((*name).to_owned(), value?))).collect()
+        },
+    )
+}
+
+prop_compose! {
+    /// A message with a kind and a title, and with any values in the fields of an alert.
+    fn malformed_alert()(
+        mut alert in object(&["severity", "text", "account", "region", "repository", "component", "image", "details"]),
+        kind in prop_oneof![Just("scan-findings".to_owned()), hostile()],
+        title in hostile(),
+        image in object(&["digest"]),
+        tags in proptest::collection::vec(any_value(), 0..60),
+        remedies in proptest::collection::vec(object(&["label", "command"]), 0..60),
+        source in object(&["id", "time"]),
+        has_image in any::<bool>(),
+    ) -> Value {
+        alert["kind"] = kind.into();
+        alert["title"] = title.into();
+        alert["source"] = source;
+        alert["remedies"] = remedies.into();
+        if has_image {
+            alert["image"] = image;
+            alert["image"]["tags"] = tags.into();
+        }
+        alert
+    }
+}
+
+prop_compose! {
+    fn finding()(
+        id in hostile(),
+        package in proptest::option::of(hostile()),
+        installed in proptest::option::of(hostile()),
+        fixed in proptest::option::of(hostile()),
+        url in proptest::option::of(hostile()),
+        epss in proptest::option::of(any::<f64>()),
+        is_new in any::<bool>(),
+    ) -> Value {
+        json!({
+            "id": id, "severity": "HIGH", "package": package, "packages": 1,
+            "installed": installed, "fixed": fixed, "exploitKnown": is_new, "epss": epss,
+            "url": url, "new": is_new, "acceptedUntil": null,
+        })
+    }
+}
+
+prop_compose! {
+    /// An alert that deserialises, with any texts.
+    fn any_alert()(
+        texts in proptest::collection::vec(hostile(), 6),
+        findings in proptest::collection::vec(finding(), 0..30),
+        total in any::<usize>(),
+        remedies in proptest::collection::vec((hostile(), hostile()), 0..60),
+        has_details in any::<bool>(),
+    ) -> Value {
+        let [title, text, account, region, id, time] = texts.try_into().unwrap();
+        let remedies: Vec<Value> = remedies
+            .into_iter()
+            .map(|(label, command)| json!({"label": label, "command": command}))
+            .collect();
+        let mut alert = alert(&[
+            ("/title", title.into()),
+            ("/text", text.into()),
+            ("/account", account.into()),
+            ("/region", region.into()),
+            ("/details/findings", findings.into()),
+            ("/details/findingsTotal", total.into()),
+            ("/remedies", remedies.into()),
+            ("/source", json!({"id": id, "time": time})),
+        ]);
+        if !has_details {
+            alert["details"] = json!({});
+        }
+        alert
+    }
+}
+
+prop_compose! {
+    fn any_alarm()(
+        mut alarm in object(&["AlarmDescription", "NewStateValue", "OldStateValue", "NewStateReason", "StateChangeTime", "Region", "AWSAccountId", "AlarmArn"]),
+        name in hostile(),
+        mut trigger in object(&["Namespace", "MetricName"]),
+        dimensions in proptest::collection::vec(object(&["name", "value"]), 0..12),
+    ) -> Value {
+        trigger["Dimensions"] = dimensions.into();
+        alarm["AlarmName"] = name.into();
+        alarm["Trigger"] = trigger;
+        alarm
+    }
+}
+
+proptest! {
+    #[test]
+    fn slack_accepts_every_alert(alert in any_alert()) {
+        payload(&alert.to_string());
+    }
+
+    #[test]
+    fn slack_accepts_every_malformed_alert(alert in malformed_alert()) {
+        if let Some(notification) = Notification::read(&alert.to_string()) {
+            payloads(&notification);
+        }
+    }
+
+    #[test]
+    fn slack_accepts_every_alarm(alarm in any_alarm()) {
+        if let Some(notification) = Notification::read(&alarm.to_string()) {
+            payloads(&notification);
+        }
+    }
+
+    #[test]
+    fn slack_accepts_every_other_message(
+        text in hostile(),
+        subject in proptest::option::of(hostile()),
+        topic in proptest::option::of(hostile()),
+        is_json in any::<bool>(),
+    ) {
+        let (id, time) = (topic.clone(), subject.clone());
+        payloads(&Notification::Unknown(UnknownMessage { subject, text, is_json, topic, id, time }));
+    }
+}

@@ -1,0 +1,68 @@
+//! The records of an SNS event.
+//!
+//! Every field of a record is optional, and every message is shown: a message that is neither an
+//! alert nor an alarm is shown as the text that it is.
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use warden_alerts::slack::{Notification, UnknownMessage};
+
+/// One message of an event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The ID that SNS gave to the message, or an empty text.
+    pub id: String,
+    /// The message.
+    pub notification: Notification,
+}
+
+/// Reads an event of SNS: <https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html>. A message
+/// that SNS could not deliver waits in a queue without its record. People invoke the function with
+/// such a message, so it is an event too.
+pub fn read(event: &Value) -> anyhow::Result<Vec<Record>> {
+    if event.get("Message").is_some_and(Value::is_string) {
+        return Ok(vec![record(&json!({"Sns": event}))]);
+    }
+    let records = event.get("Records").and_then(Value::as_array);
+    let records = records.context("the event: Records: expected a list, as SNS sends it")?;
+    Ok(records.iter().map(record).collect())
+}
+
+fn record(record: &Value) -> Record {
+    let sns = record.get("Sns").unwrap_or(&Value::Null);
+    // SNS sends only strings. In an event that a person wrote, the message can be an object, or
+    // the record can be something else, which is shown too.
+    let text = match sns.get("Message").unwrap_or(record) {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    Record {
+        id: field(sns, "MessageId").unwrap_or_default(),
+        notification: Notification::read(&text)
+            .unwrap_or_else(|| Notification::Unknown(unknown(sns, text))),
+    }
+}
+
+fn unknown(sns: &Value, text: String) -> UnknownMessage {
+    let json: Option<Value> = serde_json::from_str(&text).ok();
+    let json = json.filter(|json| json.is_object() || json.is_array());
+    // The field `detail-type` of an event of EventBridge is its title.
+    let detail_type = json.as_ref().and_then(|event| field(event, "detail-type"));
+    UnknownMessage {
+        subject: field(sns, "Subject").or(detail_type),
+        is_json: json.is_some(),
+        text: json.and_then(|json| serde_json::to_string_pretty(&json).ok()).unwrap_or(text),
+        topic: field(sns, "TopicArn"),
+        id: field(sns, "MessageId"),
+        time: field(sns, "Timestamp"),
+    }
+}
+
+/// A field that is a text and not blank.
+fn field(value: &Value, name: &str) -> Option<String> {
+    let text = value.get(name)?.as_str()?;
+    (!text.trim().is_empty()).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

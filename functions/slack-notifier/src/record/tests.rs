@@ -1,0 +1,134 @@
+use local_aws::slack::check;
+use proptest::prelude::*;
+use warden_alerts::slack::{render, render_without_blocks};
+
+use super::*;
+
+fn event(name: &str) -> Value {
+    let path = format!("{}/../../events/slack-notifier/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// The only message of an event.
+fn notification(event: &Value) -> Notification {
+    let mut records = read(event).unwrap();
+    assert_eq!(records.len(), 1);
+    records.remove(0).notification
+}
+
+/// The message of an event, which is neither an alert nor an alarm.
+fn unknown_message(event: &Value) -> UnknownMessage {
+    match notification(event) {
+        Notification::Unknown(message) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn with_message(message: &str) -> Value {
+    json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": message}}]})
+}
+
+#[test]
+fn alerts_and_alarms_are_recognised() {
+    for name in ["tag-violation", "scan-findings", "scan-resolved"] {
+        assert!(matches!(notification(&event(name)), Notification::Alert(_)), "{name}");
+    }
+    assert!(matches!(notification(&event("cloudwatch-alarm")), Notification::Alarm(_)));
+    let other_version = json!({"kind": "comet", "title": "Seen"}).to_string();
+    let other_version = notification(&with_message(&other_version));
+    assert!(matches!(other_version, Notification::PartialAlert(_)));
+    let records = read(&event("tag-violation")).unwrap();
+    assert_eq!(records[0].id, "95df01b4-ee98-5cb9-9903-4c221d41eb5e");
+}
+
+#[test]
+fn a_message_of_no_known_kind_is_kept_as_its_text() {
+    let topic = Some("arn:aws:sns:us-east-1:123456789012:ecr-warden-AlertTopic-1J2K3L".to_owned());
+    let id = Some("95df01b4-ee98-5cb9-9903-4c221d41eb5e".to_owned());
+    let time = Some("2026-11-24T10:00:03.112Z".to_owned());
+    let by_hand = UnknownMessage {
+        subject: Some("Maintenance".to_owned()),
+        text: "The registry moves on Thursday at 18:00 UTC.\nPushes fail for ten minutes; see \
+               http://wiki.example.com/registry."
+            .to_owned(),
+        is_json: false,
+        topic: topic.clone(),
+        id: id.clone(),
+        time: time.clone(),
+    };
+    assert_eq!(unknown_message(&event("by-hand")), by_hand);
+
+    let of_a_rule = unknown_message(&event("event-of-a-rule"));
+    let text: Value = serde_json::from_str(&of_a_rule.text).unwrap();
+    assert_eq!(text["detail"]["sync-status"], "FAILED");
+    assert!(of_a_rule.text.lines().count() > 10, "{}", of_a_rule.text);
+    let expected = UnknownMessage {
+        subject: Some("ECR Pull Through Cache Action".to_owned()),
+        text: of_a_rule.text.clone(),
+        is_json: true,
+        topic,
+        id,
+        time,
+    };
+    assert_eq!(of_a_rule, expected);
+}
+
+#[test]
+fn a_message_or_a_record_of_a_wrong_type_is_kept_as_json() {
+    assert_eq!(unknown_message(&with_message("")), UnknownMessage::default());
+    for event in [
+        json!({"Records": [{"Sns": {"Message": {"a": 1}, "Subject": " ", "TopicArn": 1}}]}),
+        json!({"Records": [{"a": 1}]}),
+    ] {
+        let expected = UnknownMessage {
+            text: "{\n  \"a\": 1\n}".to_owned(),
+            is_json: true,
+            ..UnknownMessage::default()
+        };
+        assert_eq!(unknown_message(&event), expected, "{event}");
+    }
+    let number = UnknownMessage { text: "7".to_owned(), ..UnknownMessage::default() };
+    assert_eq!(unknown_message(&json!({"Records": [7]})), number);
+}
+
+/// Any JSON value, with few levels.
+fn any_value() -> impl Strategy<Value = Value> {
+    let text = prop_oneof![
+        Just("<!channel>".to_owned()),
+        Just("```".to_owned()),
+        Just("\u{202e}\u{200b}\u{0}\u{1b}".to_owned()),
+        Just(String::new()),
+        ".{0,40}",
+        (".{1,8}", 1_usize..2_000).prop_map(|(text, times)| text.repeat(times)),
+    ];
+    prop_oneof![
+        8 => text.prop_map(Value::from),
+        1 => any::<u64>().prop_map(Value::from),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => Just(Value::Null),
+        1 => Just(json!([[]])),
+        1 => Just(json!({"a": {}})),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn slack_accepts_every_message_and_subject(message in any_value(), subject in any_value()) {
+        let text = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
+        let mut event = with_message(&text);
+        event["Records"][0]["Sns"]["Subject"] = subject;
+        for event in [event, with_message(&json!([message]).to_string())] {
+            let notification = notification(&event);
+            for payload in [render(&notification), render_without_blocks(&notification)] {
+                let payload: Value = serde_json::from_str(&payload.json()).unwrap();
+                prop_assert_eq!(check(&payload), [""; 0], "{:#}", payload);
+            }
+        }
+    }
+
+    #[test]
+    fn no_event_causes_a_panic(event in any_value()) {
+        let _ = read(&event);
+        let _ = read(&json!({"Records": event}));
+    }
+}
