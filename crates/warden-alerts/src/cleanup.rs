@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Alert, Kind, LONGEST_COMMAND, Remedy, Source, VERSION, fitting};
+use super::{Alert, AlertKind, LONGEST_COMMAND, Remedy, Source, VERSION, fitting};
 use warden_core::audit::Deviation;
 use warden_core::image::{Digest, RepositoryName, Tag, format_bytes};
 use warden_core::lifecycle::ARCHIVED_DAYS;
@@ -18,7 +18,7 @@ const MOST_TAGS: usize = 5;
 
 /// The run that an alert is of.
 #[derive(Clone, Debug)]
-pub struct Run<'a> {
+pub struct SweepContext<'a> {
     /// The account's twelve digits.
     pub account: &'a str,
     /// Such as `us-east-1`.
@@ -33,7 +33,7 @@ pub struct Run<'a> {
 
 /// An image, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct CleanupEntry {
     /// Its digest.
     pub digest: Digest,
     /// Its tags.
@@ -46,7 +46,7 @@ pub struct Entry {
 
 /// What a run came to.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct SweepResult {
     /// What is done with an image that no rule keeps.
     pub mode: CleanupEnforcement,
     /// What tells the plan from others.
@@ -54,11 +54,11 @@ pub struct Outcome {
     /// How many images there were, those in the archive too.
     pub examined: usize,
     /// What was removed; where nothing is carried out, what would be.
-    pub removed: Vec<Entry>,
+    pub removed: Vec<CleanupEntry>,
     /// The bytes of that, with layers that others have too.
     pub bytes: u64,
     /// What should have been removed and was not, each with the reason.
-    pub failed: Vec<(Entry, String)>,
+    pub failed: Vec<(CleanupEntry, String)>,
     /// How many images the run had no time left for.
     pub left: usize,
     /// Why nothing was removed.
@@ -68,7 +68,7 @@ pub struct Outcome {
 /// What is decided of a quarantine tag that goes alone.
 pub const UNTAG: &str = "untag";
 
-impl Outcome {
+impl SweepResult {
     /// How many of what was removed are quarantine tags alone.
     fn untagged(&self) -> usize {
         self.removed.iter().filter(|entry| entry.decision == UNTAG).count()
@@ -90,8 +90,8 @@ impl Outcome {
 
 /// What a sweep removed, would remove, or did not remove.
 #[must_use]
-pub fn cleanup(run: &Run<'_>, outcome: &Outcome) -> Alert {
-    let Run { repository, .. } = run;
+pub fn cleanup(run: &SweepContext<'_>, outcome: &SweepResult) -> Alert {
+    let SweepContext { repository, .. } = run;
     let (tags, count) = (outcome.untagged(), outcome.removed.len() - outcome.untagged());
     let (images, were) = match count {
         1 => ("1 image".to_owned(), "was"),
@@ -147,13 +147,15 @@ pub fn cleanup(run: &Run<'_>, outcome: &Outcome) -> Alert {
             &format!(" {left} more were not tried, or changed meanwhile: the next run decides.");
     }
     text += "\n";
-    let line =
-        |entry: &Entry| format!("\n- {}: {}: {}", entry.name(), entry.decision, entry.reason);
+    let line = |entry: &CleanupEntry| {
+        format!("\n- {}: {}: {}", entry.name(), entry.decision, entry.reason)
+    };
     text.extend(outcome.removed.iter().take(MOST_NAMED).map(line));
     if let Some(more @ 1..) = outcome.removed.len().checked_sub(MOST_NAMED) {
         text += &format!("\n- and {more} more");
     }
-    let line = |(entry, why): &(Entry, String)| format!("\n- {}: not removed: {why}", entry.name());
+    let line =
+        |(entry, why): &(CleanupEntry, String)| format!("\n- {}: not removed: {why}", entry.name());
     text.extend(outcome.failed.iter().take(MOST_NAMED).map(line));
     let severity = match () {
         () if outcome.stopped.is_some() || !outcome.failed.is_empty() => Severity::Medium,
@@ -162,13 +164,13 @@ pub fn cleanup(run: &Run<'_>, outcome: &Outcome) -> Alert {
     Alert {
         details: fitting(MOST_IMAGES, |most| details(outcome, most)),
         remedies: remedies(run, outcome),
-        ..run.alert(Kind::Cleanup, severity, title, text)
+        ..run.alert(AlertKind::Cleanup, severity, title, text)
     }
 }
 
-fn details(outcome: &Outcome, most: usize) -> Map<String, Value> {
-    let image = |entry: &Entry| {
-        let Entry { digest, tags, decision, reason } = entry;
+fn details(outcome: &SweepResult, most: usize) -> Map<String, Value> {
+    let image = |entry: &CleanupEntry| {
+        let CleanupEntry { digest, tags, decision, reason } = entry;
         let some: Vec<&Tag> = tags.iter().take(MOST_TAGS).collect();
         json!({
             "digest": digest,
@@ -178,7 +180,7 @@ fn details(outcome: &Outcome, most: usize) -> Map<String, Value> {
             "reason": reason,
         })
     };
-    let failed = |(entry, why): &(Entry, String)| {
+    let failed = |(entry, why): &(CleanupEntry, String)| {
         let mut image = image(entry);
         image.as_object_mut().into_iter().for_each(|it| {
             it.insert("error".to_owned(), why.as_str().into());
@@ -206,8 +208,8 @@ fn details(outcome: &Outcome, most: usize) -> Map<String, Value> {
     .collect()
 }
 
-fn remedies(run: &Run<'_>, outcome: &Outcome) -> Vec<Remedy> {
-    let Run { region, repository, function, .. } = run;
+fn remedies(run: &SweepContext<'_>, outcome: &SweepResult) -> Vec<Remedy> {
+    let SweepContext { region, repository, function, .. } = run;
     let remedy = |label: &str, command: String| Remedy { label: label.to_owned(), command };
     if !outcome.is_carried_out() {
         let invoke = |request: &Value| {
@@ -256,8 +258,8 @@ fn remedies(run: &Run<'_>, outcome: &Outcome) -> Vec<Remedy> {
 
 /// What else is not as it should be in a repository: told, and never changed.
 #[must_use]
-pub fn self_audit(run: &Run<'_>, deviations: &[Deviation]) -> Alert {
-    let Run { repository, .. } = run;
+pub fn self_audit(run: &SweepContext<'_>, deviations: &[Deviation]) -> Alert {
+    let SweepContext { repository, .. } = run;
     let lines: String = deviations.iter().map(|it| format!("\n- {}", it.text)).collect();
     let title = match deviations.len() {
         1 => format!("1 thing in {repository} is not as the policy says"),
@@ -270,12 +272,12 @@ pub fn self_audit(run: &Run<'_>, deviations: &[Deviation]) -> Alert {
     let details = [("deviations".to_owned(), json!(deviations))];
     Alert {
         details: details.into_iter().collect(),
-        ..run.alert(Kind::SelfAudit, Severity::Low, title, text)
+        ..run.alert(AlertKind::SelfAudit, Severity::Low, title, text)
     }
 }
 
-impl Run<'_> {
-    fn alert(&self, kind: Kind, severity: Severity, title: String, text: String) -> Alert {
+impl SweepContext<'_> {
+    fn alert(&self, kind: AlertKind, severity: Severity, title: String, text: String) -> Alert {
         Alert {
             version: VERSION,
             kind,
@@ -294,7 +296,7 @@ impl Run<'_> {
     }
 }
 
-impl Entry {
+impl CleanupEntry {
     /// A quarantine tag that is removed from an image which has a conforming tag.
     #[must_use]
     pub fn untag(digest: Digest, tag: Tag) -> Self {

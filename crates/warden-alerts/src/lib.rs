@@ -17,10 +17,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
-pub use self::cleanup::{Entry, Outcome, Run, UNTAG, cleanup, self_audit};
+pub use self::cleanup::{CleanupEntry, SweepContext, SweepResult, UNTAG, cleanup, self_audit};
 pub use self::partial::PartialAlert;
 pub use self::scan::{
-    AcceptedDetails, Baseline, FailureReason, FindingDetails, Place, Scan, ScanDetails,
+    AcceptedDetails, AlertOrigin, Baseline, FailureReason, FindingDetails, ScanAlert, ScanDetails,
     risk_expiring, scan_failed, scan_findings, scan_resolved, unreadable_risks,
 };
 pub use self::violation::{repository_violation, tag_violation};
@@ -32,7 +32,7 @@ use warden_core::text::{is_hidden, one_line, visible};
 keywords!(
     /// What an alert is about.
     #[derive(Deserialize)]
-    Kind {
+    AlertKind {
         /// A tag that breaks the policy.
         TagViolation = "tag-violation",
         /// A repository whose name nobody expects.
@@ -64,7 +64,7 @@ pub struct Alert {
     /// The version of the JSON: [`VERSION`] where this crate wrote it.
     pub version: u32,
     /// What it is about.
-    pub kind: Kind,
+    pub kind: AlertKind,
     /// How bad that is.
     pub severity: Severity,
     /// One line.
@@ -139,7 +139,7 @@ impl About {
     /// An alert of this image with these tags, without what only its kind has.
     fn alert(
         &self,
-        kind: Kind,
+        kind: AlertKind,
         severity: Severity,
         title: String,
         text: String,

@@ -8,8 +8,10 @@ use std::fmt::Write as _;
 use serde_json::{Map, json};
 
 pub use self::details::{AcceptedDetails, Baseline, FindingDetails, ScanDetails};
-use super::{About, Alert, Kind, Remedy, Source, VERSION, fitting};
-use warden_core::findings::{Counted, Counts, Finding, Found, Report, Scanned};
+use super::{About, Alert, AlertKind, Remedy, Source, VERSION, fitting};
+use warden_core::findings::{
+    Counts, Finding, FindingsReport, ReportedFinding, ScanContents, Scanned,
+};
 use warden_core::image::Tag;
 use warden_core::policy::Severity;
 use warden_core::risks::AcceptedRisk;
@@ -24,7 +26,7 @@ const MOST_DETAILED: usize = 50;
 
 /// What scans are told with.
 #[derive(Clone, Debug)]
-pub struct Scan<'a> {
+pub struct ScanAlert<'a> {
     /// The version that was scanned, by its own digest.
     pub about: &'a About,
     /// The tags that it has.
@@ -35,7 +37,7 @@ pub struct Scan<'a> {
     pub parameter: &'a str,
 }
 
-impl Scan<'_> {
+impl ScanAlert<'_> {
     /// How people call the image.
     fn name(&self) -> String {
         let About { repository, digest, .. } = self.about;
@@ -45,7 +47,7 @@ impl Scan<'_> {
         }
     }
 
-    fn alert(&self, kind: Kind, severity: Severity, title: String, text: String) -> Alert {
+    fn alert(&self, kind: AlertKind, severity: Severity, title: String, text: String) -> Alert {
         Alert {
             component: self.scanned.component.clone(),
             ..self.about.alert(kind, severity, title, text, self.tags.to_vec())
@@ -65,7 +67,7 @@ impl Scan<'_> {
 /// What a scan found that is news. `unread` is why the findings could not be read, where they
 /// could not.
 #[must_use]
-pub fn scan_findings(scan: &Scan<'_>, report: &FindingsReport, unread: Option<&str>) -> Alert {
+pub fn scan_findings(scan: &ScanAlert<'_>, report: &FindingsReport, unread: Option<&str>) -> Alert {
     let (name, threshold) = (scan.name(), report.threshold);
     let counts = match &scan.scanned.found {
         ScanContents::Counts(counts) => counts.from(threshold.into()),
@@ -124,7 +126,7 @@ pub fn scan_findings(scan: &Scan<'_>, report: &FindingsReport, unread: Option<&s
             },
             Remedy { label: ACCEPT.to_owned(), command: edit(&scan.about.region, scan.parameter) },
         ],
-        ..scan.alert(Kind::ScanFindings, severity, title, text)
+        ..scan.alert(AlertKind::ScanFindings, severity, title, text)
     }
 }
 
@@ -146,7 +148,7 @@ fn edit(region: &str, parameter: &str) -> String {
 }
 
 /// How it compares with the version before.
-fn comparison(scan: &Scan<'_>, report: &FindingsReport, news: usize) -> String {
+fn comparison(scan: &ScanAlert<'_>, report: &FindingsReport, news: usize) -> String {
     let Some(before) = &report.baseline else {
         let component = scan.scanned.component.as_ref();
         return match component {
@@ -260,7 +262,7 @@ fn several(count: u64, of: &str) -> String {
 
 /// That the last alert of a component is over.
 #[must_use]
-pub fn scan_resolved(scan: &Scan<'_>, report: &FindingsReport) -> Alert {
+pub fn scan_resolved(scan: &ScanAlert<'_>, report: &FindingsReport) -> Alert {
     let name = scan.name();
     let threshold = report.threshold;
     let accepted = match report.accepted.len() {
@@ -275,7 +277,7 @@ pub fn scan_resolved(scan: &Scan<'_>, report: &FindingsReport) -> Alert {
     let title = format!("{name} has no open findings any more");
     Alert {
         details: fitting(MOST_DETAILED, |most| ScanDetails::of(scan, report, &[], most)),
-        ..scan.alert(Kind::ScanResolved, Severity::Informational, title, text)
+        ..scan.alert(AlertKind::ScanResolved, Severity::Informational, title, text)
     }
 }
 
@@ -290,7 +292,7 @@ pub enum FailureReason<'a> {
 
 /// An image could not be scanned: the status, and the reason.
 #[must_use]
-pub fn scan_failed(scan: &Scan<'_>, status: &str, reason: FailureReason<'_>) -> Alert {
+pub fn scan_failed(scan: &ScanAlert<'_>, status: &str, reason: FailureReason<'_>) -> Alert {
     let name = scan.name();
     let description = match reason {
         FailureReason::Described(description) => inert(description.unwrap_or_default(), 500),
@@ -321,7 +323,12 @@ pub fn scan_failed(scan: &Scan<'_>, status: &str, reason: FailureReason<'_>) -> 
             Advice::Again => vec![again],
             Advice::OtherBase | Advice::Smaller | Advice::Extend => Vec::new(),
         },
-        ..scan.alert(Kind::ScanFailed, Severity::Medium, format!("The scan of {name} failed"), text)
+        ..scan.alert(
+            AlertKind::ScanFailed,
+            Severity::Medium,
+            format!("The scan of {name} failed"),
+            text,
+        )
     }
 }
 
@@ -374,7 +381,7 @@ impl Advice {
 
 /// Where an alert is from that is about no image.
 #[derive(Clone, Debug)]
-pub struct Place<'a> {
+pub struct AlertOrigin<'a> {
     /// The account's twelve digits.
     pub account: &'a str,
     /// Such as `us-east-1`.
@@ -385,8 +392,8 @@ pub struct Place<'a> {
     pub parameter: &'a str,
 }
 
-impl Place<'_> {
-    fn alert(&self, kind: Kind, title: String, text: String, label: String) -> Alert {
+impl AlertOrigin<'_> {
+    fn alert(&self, kind: AlertKind, title: String, text: String, label: String) -> Alert {
         Alert {
             version: VERSION,
             kind,
@@ -407,7 +414,7 @@ impl Place<'_> {
 
 /// That a risk is accepted for a few days more.
 #[must_use]
-pub fn risk_expiring(place: &Place<'_>, risk: &AcceptedRisk) -> Alert {
+pub fn risk_expiring(place: &AlertOrigin<'_>, risk: &AcceptedRisk) -> Alert {
     let AcceptedRisk { id, until, reason, owner, component } = risk;
     let within = component.as_ref().map_or_else(String::new, |it| format!(" in {it}"));
     let details = json!({
@@ -417,7 +424,7 @@ pub fn risk_expiring(place: &Place<'_>, risk: &AcceptedRisk) -> Alert {
         component: component.clone(),
         details: details.as_object().cloned().unwrap_or_default(),
         ..place.alert(
-            Kind::RiskExpiring,
+            AlertKind::RiskExpiring,
             format!("{id}{within} is accepted until {until} only"),
             format!(
                 "{owner} answers for {id}{within}, which is accepted until {until} ({reason}). \
@@ -431,13 +438,13 @@ pub fn risk_expiring(place: &Place<'_>, risk: &AcceptedRisk) -> Alert {
 
 /// That the accepted risks cannot be read, and why.
 #[must_use]
-pub fn unreadable_risks(place: &Place<'_>, why: &str) -> Alert {
+pub fn unreadable_risks(place: &AlertOrigin<'_>, why: &str) -> Alert {
     let why = short_line(why, 1_000);
     let details = json!({"rule": "accepted-risks", "parameter": place.parameter, "error": why});
     Alert {
         details: details.as_object().cloned().unwrap_or_default(),
         ..place.alert(
-            Kind::SelfAudit,
+            AlertKind::SelfAudit,
             "The accepted risks cannot be read".to_owned(),
             format!(
                 "The parameter {} cannot be read: {why}. No finding is accepted until it can; \

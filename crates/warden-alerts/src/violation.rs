@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{About, Alert, Kind, Remedy};
+use super::{About, Alert, AlertKind, Remedy};
 use warden_core::enforcement::{EnforcementOutcome, EnforcementPlan};
 use warden_core::image::{Digest, Image, RepositoryName, RepositoryPattern, Tag};
 use warden_core::policy::{LifecycleScope, Policy, Severity, TagMutability};
@@ -101,7 +101,7 @@ pub fn tag_violation(
         remedies: remedies(policy, &commands, tag, suggestion.as_ref(), &tags, plan),
         details,
         ..about.alert(
-            Kind::TagViolation,
+            AlertKind::TagViolation,
             if plan.action == EnforcementOutcome::Reported {
                 Severity::Medium
             } else {
@@ -175,7 +175,7 @@ pub fn repository_violation(
     Alert {
         details,
         ..about.alert(
-            Kind::RepositoryViolation,
+            AlertKind::RepositoryViolation,
             Severity::Medium,
             format!("An image was pushed to {repository}, a name that is not expected"),
             format!(

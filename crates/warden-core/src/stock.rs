@@ -239,7 +239,7 @@ impl ComponentUsage<'_> {
 impl ComponentUsageRow {
     /// The name of the component, or [`NO_COMPONENT`].
     #[must_use]
-    pub fn open_version_name(&self) -> &str {
+    pub fn name(&self) -> &str {
         self.component.as_ref().map_or(NO_COMPONENT, Component::as_str)
     }
 

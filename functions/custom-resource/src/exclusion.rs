@@ -27,7 +27,7 @@ const ROLES: &str = "RoleArns";
 
 /// One change of the registry's list, by the role's ARN.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Action {
+enum ExclusionChange {
     /// Its pulls count no more.
     Register(String),
     /// Its pulls count again.
@@ -64,10 +64,10 @@ fn registered(properties: &Value, stack: &Stack) -> Vec<String> {
 
 /// Registers what the properties name, and then deregisters what only the old ones did.
 /// Nothing is asked first: registering what is registered is as good as not to.
-fn plan(desired: &[String], previous: &[String]) -> ChangePlan<Action> {
+fn plan(desired: &[String], previous: &[String]) -> ChangePlan<ExclusionChange> {
     let stale = previous.iter().filter(|role| !desired.contains(role));
-    let actions = desired.iter().cloned().map(Action::Register);
-    ChangePlan { actions: actions.chain(stale.cloned().map(Action::Deregister)).collect() }
+    let actions = desired.iter().cloned().map(ExclusionChange::Register);
+    ChangePlan { actions: actions.chain(stale.cloned().map(ExclusionChange::Deregister)).collect() }
 }
 
 /// Makes the registry's list have the roles of the properties.
@@ -113,14 +113,14 @@ pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data
 }
 
 /// Carries out one action: the only place that changes the registry's list.
-async fn apply(registry: &Registry, action: &Action) -> anyhow::Result<()> {
+async fn apply(registry: &Registry, action: &ExclusionChange) -> anyhow::Result<()> {
     match action {
-        Action::Register(role) => registry.exclude_pulls_of(role).await,
-        Action::Deregister(role) => registry.count_pulls_of(role).await,
+        ExclusionChange::Register(role) => registry.exclude_pulls_of(role).await,
+        ExclusionChange::Deregister(role) => registry.count_pulls_of(role).await,
     }
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for ExclusionChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Register(role) => write!(f, "register {role}"),

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use warden_core::properties::{Invalid, Reader};
 
 pub use self::iam::Policies;
-use self::plan::{Action, Removal};
+use self::plan::{PolicyChange, PolicyRemoval};
 use crate::Context;
 use crate::arn::{RepositoryArn, RoleArn, Stack};
 use crate::request::{Kind, PhysicalId, Request};
@@ -131,7 +131,7 @@ pub async fn provision(
         if let Err(error) = outcome {
             // A role that is gone since must not keep a stack from going back. IAM may not
             // even admit that it is gone: without the role it does not know its path.
-            let gone = matches!(action, Action::Attach(_))
+            let gone = matches!(action, PolicyChange::Attach(_))
                 && (code(&error) == Some("NoSuchEntity") || denied(&error));
             if !gone || !rolling_back(context, request, false).await {
                 return Err(error.context(format!("policy {}: {action}", desired.arn)));
@@ -153,7 +153,7 @@ pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data
     let observed = once_permitted(|| context.policies.observe(id)).await?;
     let removal = plan::removal(observed.as_ref(), &request.owner(), &roles(&request.properties));
     info!(iam.policy = id, "{removal}");
-    let (Removal::Nothing { plan, .. } | Removal::Whole(plan)) = &removal;
+    let (PolicyRemoval::Nothing { plan, .. } | PolicyRemoval::Whole(plan)) = &removal;
     for action in &plan.actions {
         match once_permitted(|| context.policies.apply(id, action)).await {
             Err(error) if code(&error) == Some("DeleteConflict") => {

@@ -207,7 +207,7 @@ impl Judgement<'_> {
         if plan.steps.contains(&EnforcementStep::Archive) {
             let found = self.context.registry.image(repository, digest).await?;
             let undo = found.as_ref().map_or_else(
-                || Some(EnforcementPlan { tag_is_present: true, ..Plan::gone() }),
+                || Some(EnforcementPlan { tag_is_present: true, ..EnforcementPlan::gone() }),
                 |found| undo_archiving(policy, &found.image, self.now.date_naive()),
             );
             if let Some(undo) = undo {

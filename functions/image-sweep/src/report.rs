@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use tracing::info;
-use warden_alerts::{Entry, Outcome};
+use warden_alerts::{CleanupEntry, SweepResult};
 use warden_core::arena::ImageId;
 use warden_core::image::{Digest, RepositoryName, Tag};
 use warden_core::retention::{Decision, KeepReason, RetentionPlan, UnitRemoval};
@@ -80,8 +80,8 @@ pub fn entry(plan: &RetentionPlan<'_>, image: ImageId, workloads: &Workloads) ->
 }
 
 /// A quarantine tag that goes alone.
-fn untag(plan: &RetentionPlan<'_>, image: ImageId, tag: &Tag) -> Entry {
-    Entry::untag(plan.image(image).digest.clone(), tag.clone())
+fn untag(plan: &RetentionPlan<'_>, image: ImageId, tag: &Tag) -> CleanupEntry {
+    CleanupEntry::untag(plan.image(image).digest.clone(), tag.clone())
 }
 
 /// Why an image stays or goes, with the names of what runs it.

@@ -101,7 +101,7 @@ fn write_one(repository: &RepositoryName, row: &ComponentUsageRow, findings: &Fi
         findings.low = of(Severity::Low),
         findings.informational = of(Severity::Informational),
         findings.open = open.map(|open| open.counts.total()),
-        findings.version = open.map(name),
+        findings.version = open.map(open_version_name),
         findings.summary = %findings,
         "{}",
         row.line(repository, findings),

@@ -23,7 +23,7 @@ pub enum Event {
     /// The scan of an image.
     Scan(Box<ImageScan>),
     /// Once a day: the accepted risks are looked at.
-    Round(Origin),
+    DailyRiskCheck(Origin),
 }
 
 /// What is said of the scan of an image.
@@ -124,7 +124,7 @@ pub fn read(payload: &Value) -> anyhow::Result<Option<Event>> {
     let scan = match event.detail_type.as_str() {
         "ECR Image Scan" | "Inspector2 Scan" => scan(&event)?,
         "Inspector2 Finding" => finding(&event)?,
-        "Scheduled Event" => return Ok(Some(Event::Round(origin(&event)?))),
+        "Scheduled Event" => return Ok(Some(Event::DailyRiskCheck(origin(&event)?))),
         other => bail!(
             "the event: detail-type: expected ECR Image Scan, Inspector2 Scan, Inspector2 Finding \
              or Scheduled Event, got {:?}",

@@ -83,7 +83,7 @@ pub async fn handle(
     let teller = AlertPublisher { context, request_id, now };
     match event::read(payload)? {
         None => Ok(()),
-        Some(Event::Round(origin)) => round::handle(&teller, &origin).await,
+        Some(Event::DailyRiskCheck(origin)) => round::handle(&teller, &origin).await,
         Some(Event::Scan(scan)) => match context.config.policies.rule_for(&scan.about.repository) {
             Some(policy) => scan::Invocation::new(teller, policy, &scan).handle().await,
             None => Ok(()),

@@ -9,7 +9,7 @@ use anyhow::{anyhow, bail};
 use chrono::{DateTime, Utc};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
-use warden_alerts::{About, FailureReason, Place, Scan};
+use warden_alerts::{About, AlertOrigin, FailureReason, ScanAlert};
 use warden_aws::ledger::{
     CleanScanOutcome, CollectedEvents, CollectionClaim, Fact, FindingEvent, HistoryClaim,
 };
@@ -48,7 +48,7 @@ pub struct Invocation<'a> {
 /// What is known of a scan.
 enum Known {
     /// What it found.
-    ScanContents(ScanContents),
+    Found(ScanContents),
     /// What the event says of that, and why no more is known.
     Said(ScanContents, String),
     /// That there is nothing to be known: the status, and ECR's words about it.
@@ -73,7 +73,7 @@ impl<'a> Invocation<'a> {
             },
             ScanResult::Complete(_) | ScanResult::Failed => CollectedEvents::default(),
         };
-        self.see_to(&gathered).await?;
+        self.process_collected(&gathered).await?;
         // Its own is among them, and nowhere else.
         if gathered.heard.len() > 1 {
             self.teller.context.ledger.seen_to(&self.scan.about, &gathered.heard).await?;
@@ -81,7 +81,7 @@ impl<'a> Invocation<'a> {
         Ok(())
     }
 
-    async fn see_to(&self, gathered: &CollectedEvents) -> anyhow::Result<()> {
+    async fn process_collected(&self, gathered: &CollectedEvents) -> anyhow::Result<()> {
         let About { repository, digest, .. } = &self.scan.about;
         let Some(version) = self.version(gathered.tag.as_ref()).await? else { return Ok(()) };
         let threshold = Level::from(self.policy.governance.scan.threshold);

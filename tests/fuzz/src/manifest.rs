@@ -67,7 +67,7 @@ fn listed(images: &[Image<'_>], now: DateTime<Utc>) -> Inventory {
         inventory.images.push(ImageRecord {
             digest: digest(nth),
             tags,
-            is_odd: image.kind % 7 == 6,
+            has_unparsed_reference: image.kind % 7 == 6,
             status: ImageStatus::Active,
             pushed_at: Some(ago(image.days)),
             pulled_at: image.pulled.map(ago),

@@ -54,7 +54,7 @@ use services::Services;
 
 pub use call::Called;
 pub use fault::Fault;
-pub use trouble::Trouble;
+pub use trouble::FaultScenario;
 
 /// The account of callers that name no other.
 pub const ACCOUNT: &str = "123456789012";

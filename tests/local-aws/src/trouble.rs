@@ -6,7 +6,7 @@ use crate::{Called, Fault, LocalAws};
 
 /// What goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum FaultScenario {
     /// It is throttled until the SDK's tries run out.
     ThrottledOut,
     /// It is throttled, and then fine.
@@ -41,7 +41,7 @@ pub enum Trouble {
 /// CloudFormation 2 seconds.
 const OVERTAKEN_FOR: Duration = Duration::from_millis(1_500);
 
-impl Trouble {
+impl FaultScenario {
     /// What befalls one attempt at one event.
     pub const OF_AN_ATTEMPT: [Self; 9] = [
         Self::ThrottledOut,

@@ -4,12 +4,14 @@
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use warden_core::findings::{Accepted, Counted, Counts, Finding, Found, Level, Report};
+use warden_core::findings::{
+    AcceptedFinding, Counts, Finding, FindingsReport, Level, ReportedFinding, ScanContents,
+};
 use warden_core::image::{Digest, Tag};
 use warden_core::policy::Severity;
 use warden_core::risks::AcceptedRisk;
 
-use super::{Scan, in_use};
+use super::{ScanAlert, in_use};
 
 /// The result of a scan. Each list has a limit; its total stands beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,16 +102,16 @@ pub struct AcceptedDetails {
 impl ScanDetails {
     /// The details of a report, with at most `limit` findings and twice as many IDs.
     pub(super) fn of(
-        scan: &Scan<'_>,
-        report: &Report,
-        news: &[&Counted],
+        scan: &ScanAlert<'_>,
+        report: &FindingsReport,
+        news: &[&ReportedFinding],
         limit: usize,
     ) -> Map<String, Value> {
         let baseline = report.baseline.as_ref();
         let details = Self {
             counts: report.counts.clone(),
             threshold: report.threshold,
-            is_complete: matches!(scan.scanned.found, Found::All(_)),
+            is_complete: matches!(scan.scanned.found, ScanContents::All(_)),
             baseline: baseline.map(|version| Baseline {
                 digest: version.digest.clone(),
                 tag: version.tag.clone(),
@@ -131,8 +133,8 @@ impl ScanDetails {
     }
 }
 
-impl From<&Counted> for FindingDetails {
-    fn from(counted: &Counted) -> Self {
+impl From<&ReportedFinding> for FindingDetails {
+    fn from(counted: &ReportedFinding) -> Self {
         let Finding { id, level, packages, exploit, epss, url, .. } = &counted.finding;
         let first = packages.first();
         Self {
@@ -151,8 +153,8 @@ impl From<&Counted> for FindingDetails {
     }
 }
 
-impl From<&Accepted> for AcceptedDetails {
-    fn from(accepted: &Accepted) -> Self {
+impl From<&AcceptedFinding> for AcceptedDetails {
+    fn from(accepted: &AcceptedFinding) -> Self {
         let AcceptedRisk { until, reason, owner, .. } = &accepted.risk;
         Self {
             id: accepted.risk.id.clone(),

@@ -9,7 +9,7 @@ use super::console;
 use super::layout::{LONGEST_SECTION, Layout, code_list};
 use super::payload::Payload;
 use super::text::{code, fitted, length, link};
-use crate::{Alert, Baseline, FindingDetails, Kind, Remedy, ScanDetails};
+use crate::{Alert, AlertKind, Baseline, FindingDetails, Remedy, ScanDetails};
 
 /// The most findings in the list, and the most characters of the list: the remedies need room
 /// too.
@@ -52,7 +52,7 @@ pub fn render(alert: &Alert) -> Payload {
 /// The details of an alert about findings. Returns `None` where they do not deserialise: the text
 /// of the alert lists the findings too.
 fn scan_details(alert: &Alert) -> Option<ScanDetails> {
-    let details = (alert.kind == Kind::ScanFindings).then(|| alert.details.clone())?;
+    let details = (alert.kind == AlertKind::ScanFindings).then(|| alert.details.clone())?;
     ScanDetails::deserialize(Value::Object(details)).ok()
 }
 

@@ -6,11 +6,11 @@ use super::*;
 fn check_done(
     policy: &Policy,
     tags: &[&str],
-    plan: &Plan,
+    plan: &EnforcementPlan,
     hit: Option<&Digest>,
     expected: &Expect,
 ) {
-    let Verdict::Violation(violation) = judge(policy, "latest") else { panic!("it conforms") };
+    let TagVerdict::Violation(violation) = judge(policy, "latest") else { panic!("it conforms") };
     let image = Image {
         digest: digest(),
         tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
@@ -41,7 +41,7 @@ fn an_alert_says_what_was_done_what_was_not_and_why() {
     };
     let decided = |policy: &Policy, tags: &[&str], is_immutable| {
         let image = image(tags, ImageStatus::Active);
-        plan(policy, &"latest".parse().unwrap(), &image, is_immutable, today)
+        plan_enforcement(policy, &"latest".parse().unwrap(), &image, is_immutable, today)
     };
     // It could not be done.
     let reported = decided(&quarantines, &["latest"], false);

@@ -42,7 +42,7 @@ fn texts() -> impl Strategy<Value = String> {
 
 prop_compose! {
     fn any_alert()(
-        kind in prop::sample::select(vec![Kind::TagViolation, Kind::ScanFindings, Kind::Cleanup]),
+        kind in prop::sample::select(vec![AlertKind::TagViolation, AlertKind::ScanFindings, AlertKind::Cleanup]),
         texts in prop::collection::vec(texts(), 12),
         remedies in prop::collection::vec((texts(), texts()), 0..6),
     ) -> Alert {

@@ -12,9 +12,9 @@ fn published(event: &str) -> Value {
 #[test]
 fn every_alert_in_the_events_deserialises() {
     for (event, kind) in [
-        ("tag-violation", Kind::TagViolation),
-        ("scan-findings", Kind::ScanFindings),
-        ("scan-resolved", Kind::ScanResolved),
+        ("tag-violation", AlertKind::TagViolation),
+        ("scan-findings", AlertKind::ScanFindings),
+        ("scan-resolved", AlertKind::ScanResolved),
     ] {
         let written = published(event);
         let alert = Alert::deserialize(&written).unwrap();
@@ -46,7 +46,7 @@ fn fields_of_a_newer_version_are_ignored() {
     newer["surprise"] = json!({"a": 1});
     newer["image"]["surprise"] = json!(1);
     let alert = Alert::deserialize(&newer).unwrap();
-    assert_eq!((alert.version, alert.kind), (2, Kind::TagViolation));
+    assert_eq!((alert.version, alert.kind), (2, AlertKind::TagViolation));
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn check(enforcement: &str, images: &[(&str, &str)], removed: &[&str], expected:
     let mut lines = String::new();
     for row in measure_usage(&plan, &removed).rows {
         let newest = row.newest.as_ref().map_or("", Tag::as_str);
-        lines += &format!("{}: {row} {newest}\n", row.open_version_name());
+        lines += &format!("{}: {row} {newest}\n", row.name());
     }
     expected.assert_eq(&lines);
 }

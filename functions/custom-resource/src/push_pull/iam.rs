@@ -6,7 +6,7 @@ use aws_sdk_iam::types::{PolicyUsageType, PolicyVersion, Tag};
 use percent_encoding::percent_decode_str;
 
 use super::PATH;
-use super::plan::{Action, Observed};
+use super::plan::{ObservedPolicy, PolicyChange};
 use crate::arn::OWNER_TAG;
 use crate::stack::code;
 
@@ -23,7 +23,7 @@ impl Policies {
     }
 
     /// The policy as it is, or `None` if there is none.
-    pub async fn observe(&self, arn: &str) -> anyhow::Result<Option<Observed>> {
+    pub async fn observe(&self, arn: &str) -> anyhow::Result<Option<ObservedPolicy>> {
         match self.read(arn).await {
             // Another copy of the request is removing the policy, or a version of it: the second
             // look tells which.
@@ -32,7 +32,7 @@ impl Policies {
         }
     }
 
-    async fn read(&self, arn: &str) -> anyhow::Result<Option<Observed>> {
+    async fn read(&self, arn: &str) -> anyhow::Result<Option<ObservedPolicy>> {
         let policy = match self.client.get_policy().policy_arn(arn).send().await {
             Ok(output) => output.policy.context("IAM answered without the policy")?,
             Err(error)
@@ -61,7 +61,7 @@ impl Policies {
             .iter()
             .find(|tag| tag.key() == OWNER_TAG)
             .map(|tag| tag.value().to_owned());
-        Ok(Some(Observed { owner, document, other_versions: versions, roles, others }))
+        Ok(Some(ObservedPolicy { owner, document, other_versions: versions, roles, others }))
     }
 
     async fn document(&self, arn: &str, version: &str) -> anyhow::Result<serde_json::Value> {
@@ -116,10 +116,10 @@ impl Policies {
     }
 
     /// Carries out one action: the only place that changes IAM.
-    pub async fn apply(&self, arn: &str, action: &Action) -> anyhow::Result<()> {
+    pub async fn apply(&self, arn: &str, action: &PolicyChange) -> anyhow::Result<()> {
         let client = &self.client;
         match action {
-            Action::Create { name, document, owner } => {
+            PolicyChange::Create { name, document, owner } => {
                 let tag = Tag::builder().key(OWNER_TAG).value(owner).build()?;
                 let create = client
                     .create_policy()
@@ -139,26 +139,26 @@ impl Policies {
                     }
                 }
             }
-            Action::DeleteVersion(version) => {
+            PolicyChange::DeleteVersion(version) => {
                 let delete = client.delete_policy_version().policy_arn(arn).version_id(version);
                 unless_gone(delete.send().await.map(drop).map_err(warden_aws::explain))?;
             }
-            Action::CreateVersion(document) => {
+            PolicyChange::CreateVersion(document) => {
                 let create = client
                     .create_policy_version()
                     .policy_arn(arn)
                     .policy_document(document.to_string());
                 create.set_as_default(true).send().await.map_err(warden_aws::explain)?;
             }
-            Action::Attach(role) => {
+            PolicyChange::Attach(role) => {
                 let attach = client.attach_role_policy().policy_arn(arn).role_name(role);
                 attach.send().await.map_err(warden_aws::explain)?;
             }
-            Action::Detach(role) => {
+            PolicyChange::Detach(role) => {
                 let detach = client.detach_role_policy().policy_arn(arn).role_name(role);
                 unless_gone(detach.send().await.map(drop).map_err(warden_aws::explain))?;
             }
-            Action::Delete => {
+            PolicyChange::Delete => {
                 let delete = client.delete_policy().policy_arn(arn);
                 unless_gone(delete.send().await.map(drop).map_err(warden_aws::explain))?;
             }

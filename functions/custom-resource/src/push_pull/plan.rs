@@ -12,7 +12,7 @@ const MOST_VERSIONS: usize = 5;
 
 /// A policy as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Observed {
+pub struct ObservedPolicy {
     /// The value of its owner tag.
     pub owner: Option<String>,
     /// What its default version grants.
@@ -35,7 +35,7 @@ pub struct Foreign {
 
 /// One change of a policy, or of what it is attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum PolicyChange {
     /// Make it, with its owner tag.
     Create {
         /// Its name.
@@ -58,7 +58,7 @@ pub enum Action {
 }
 
 /// Whether anything may be done with what is there.
-pub fn permit(desired: &Desired, observed: Option<&Observed>) -> Result<(), Foreign> {
+pub fn permit(desired: &Desired, observed: Option<&ObservedPolicy>) -> Result<(), Foreign> {
     match observed {
         Some(found) if found.owner.as_ref() != Some(&desired.owner) => {
             Err(Foreign { arn: desired.arn.clone() })
@@ -73,8 +73,8 @@ pub fn permit(desired: &Desired, observed: Option<&Observed>) -> Result<(), Fore
 pub fn plan(
     desired: &Desired,
     previous: &[String],
-    observed: Option<&Observed>,
-) -> ChangePlan<Action> {
+    observed: Option<&ObservedPolicy>,
+) -> ChangePlan<PolicyChange> {
     let mut actions = Vec::new();
     let mut attached: &[String] = &[];
     if let Some(observed) = observed {
@@ -82,46 +82,48 @@ pub fn plan(
         if observed.document != desired.document {
             let spare = (MOST_VERSIONS - 1).saturating_sub(observed.other_versions.len());
             if spare == 0 {
-                actions.extend(observed.other_versions.first().cloned().map(Action::DeleteVersion));
+                actions.extend(
+                    observed.other_versions.first().cloned().map(PolicyChange::DeleteVersion),
+                );
             }
-            actions.push(Action::CreateVersion(desired.document.clone()));
+            actions.push(PolicyChange::CreateVersion(desired.document.clone()));
         }
     } else {
         let (name, document, owner) =
             (desired.name.clone(), desired.document.clone(), desired.owner.clone());
-        actions.push(Action::Create { name, document, owner });
+        actions.push(PolicyChange::Create { name, document, owner });
     }
     for role in desired.roles.iter().filter(|role| !attached.contains(role)) {
-        actions.push(Action::Attach(role.clone()));
+        actions.push(PolicyChange::Attach(role.clone()));
     }
     // Only what our own old properties attached: others may attach it too.
     for role in
         previous.iter().filter(|role| !desired.roles.contains(role) && attached.contains(role))
     {
-        actions.push(Action::Detach(role.clone()));
+        actions.push(PolicyChange::Detach(role.clone()));
     }
     ChangePlan { actions }
 }
 
 /// What becomes of a policy whose resource goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Removal {
+pub enum PolicyRemoval {
     /// It stays, or is gone already.
     Nothing {
         /// Our own attachments still go.
-        plan: ChangePlan<Action>,
+        plan: ChangePlan<PolicyChange>,
         /// Why.
         reason: String,
     },
     /// It goes.
-    Whole(ChangePlan<Action>),
+    Whole(ChangePlan<PolicyChange>),
 }
 
 /// Detaches the roles that the properties named, and removes the policy if nobody else uses
 /// it.
 #[must_use]
-pub fn removal(observed: Option<&Observed>, owner: &str, roles: &[String]) -> Removal {
-    let nothing = |plan, reason: &str| Removal::Nothing { plan, reason: reason.to_owned() };
+pub fn removal(observed: Option<&ObservedPolicy>, owner: &str, roles: &[String]) -> PolicyRemoval {
+    let nothing = |plan, reason: &str| PolicyRemoval::Nothing { plan, reason: reason.to_owned() };
     let Some(observed) = observed else {
         return nothing(ChangePlan { actions: Vec::new() }, "gone already");
     };
@@ -133,19 +135,20 @@ pub fn removal(observed: Option<&Observed>, owner: &str, roles: &[String]) -> Re
     }
     let (ours, theirs): (Vec<&String>, Vec<&String>) =
         observed.roles.iter().partition(|role| roles.contains(role));
-    let mut plan = ChangePlan { actions: ours.into_iter().cloned().map(Action::Detach).collect() };
+    let mut plan =
+        ChangePlan { actions: ours.into_iter().cloned().map(PolicyChange::Detach).collect() };
     let others: Vec<&str> =
         theirs.into_iter().chain(&observed.others).map(String::as_str).collect();
     if !others.is_empty() {
         let reason = format!("kept, since others attached it: {}", others.join(", "));
-        return Removal::Nothing { plan, reason };
+        return PolicyRemoval::Nothing { plan, reason };
     }
-    plan.actions.extend(observed.other_versions.iter().cloned().map(Action::DeleteVersion));
-    plan.actions.push(Action::Delete);
-    Removal::Whole(plan)
+    plan.actions.extend(observed.other_versions.iter().cloned().map(PolicyChange::DeleteVersion));
+    plan.actions.push(PolicyChange::Delete);
+    PolicyRemoval::Whole(plan)
 }
 
-impl fmt::Display for Removal {
+impl fmt::Display for PolicyRemoval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing { plan, reason } if plan.actions.is_empty() => f.write_str(reason),
@@ -155,7 +158,7 @@ impl fmt::Display for Removal {
     }
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for PolicyChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Create { document, .. } => write!(f, "create it as {document}"),

@@ -21,10 +21,11 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use image_sweep::config::Config;
-use image_sweep::{Context, Invocation, handle};
+use image_sweep::{Context, handle};
 use local_aws::ecr::{DAY, Time};
 use local_aws::world::{self, NOW, World, kinds};
 use serde_json::{Value, json};
+use warden_aws::Invocation;
 
 const DEPLOYMENTS: &str = "deployments";
 /// The parameters of every test: two images of each component stay.
@@ -116,8 +117,9 @@ impl Function {
         request_id: &str,
         time_left: Duration,
     ) -> anyhow::Result<Value> {
-        let invocation = Invocation { request_id: request_id.to_owned(), time_left };
-        handle(&self.context, event, &invocation, self.now()).await
+        let request_id = request_id.to_owned();
+        let invocation = Invocation { request_id, now: self.now(), time_left };
+        handle(&self.context, event, &invocation).await
     }
 
     /// A run as a schedule orders it.

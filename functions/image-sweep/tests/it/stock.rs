@@ -3,8 +3,10 @@
 use expect_test::expect;
 use local_aws::Fault;
 use serde_json::{Value, json};
-use warden_aws::ledger::{Passing, Recalled};
-use warden_core::findings::{Finding, Found, Known, Level, Memory, Scanned, Version};
+use warden_aws::ledger::{CleanScanOutcome, HistoryClaim};
+use warden_core::findings::{
+    Finding, Level, ScanContents, ScanHistory, Scanned, SeverityById, Version,
+};
 use warden_core::image::Component;
 
 use crate::{DEPLOYMENTS, Function, count, event};
@@ -15,12 +17,12 @@ async fn scanned(function: &Function, tag: &str, version: &str, levels: &[Level]
     let findings: Vec<Finding> =
         ids.filter_map(|(nth, level)| Finding::new(&format!("CVE-2027-{nth}"), *level)).collect();
     let latest = version_of(function, tag, version, findings.iter().collect());
-    let mut memory = Memory { latest: Some(latest), ..Memory::default() };
+    let mut memory = ScanHistory { latest: Some(latest), ..ScanHistory::default() };
     memory.told.accepted.extend((!accepted.is_empty()).then(|| accepted.to_owned()));
     remember(function, tag, version, &memory).await;
 }
 
-fn version_of(function: &Function, tag: &str, version: &str, known: Known) -> Version {
+fn version_of(function: &Function, tag: &str, version: &str, known: SeverityById) -> Version {
     Version {
         digest: version.parse().unwrap(),
         tag: Some(tag.parse().unwrap()),
@@ -30,12 +32,12 @@ fn version_of(function: &Function, tag: &str, version: &str, known: Known) -> Ve
     }
 }
 
-async fn remember(function: &Function, tag: &str, version: &str, memory: &Memory) {
+async fn remember(function: &Function, tag: &str, version: &str, memory: &ScanHistory) {
     let (repository, component) = (DEPLOYMENTS.parse().unwrap(), component(tag));
     let (ledger, digest) = (&function.context.ledger, version.parse().unwrap());
     let of = Some(&component);
     let recalled = ledger.recall(&repository, of, &digest, "scan", function.now()).await.unwrap();
-    assert!(matches!(recalled, Recalled::Ours(_)));
+    assert!(matches!(recalled, HistoryClaim::Ours(_)));
     ledger.remember(&repository, of, &digest, "scan", Some(memory)).await.unwrap();
 }
 
@@ -69,12 +71,12 @@ async fn each_component_has_a_line_with_what_is_there_after_the_run_and_what_is_
         pushed: function.now(),
         image: c.parse().unwrap(),
         images: 1,
-        found: Found::All(vec![]),
+        found: ScanContents::All(vec![]),
     };
-    let clean = version_of(&function, "c-v1.0.0", &c, Known::default());
+    let clean = version_of(&function, "c-v1.0.0", &c, SeverityById::default());
     let repository = DEPLOYMENTS.parse().unwrap();
     let passed = function.context.ledger.pass(&repository, &scanned, &clean, function.now()).await;
-    assert_eq!(passed.unwrap(), Passing::Noted);
+    assert_eq!(passed.unwrap(), CleanScanOutcome::Noted);
 
     assert_eq!(function.sweep().await["removed"], 1);
     let mut lines = local_aws::log::lines("component.name");
@@ -182,12 +184,13 @@ async fn what_does_not_fit_into_an_answer_is_asked_for_again() {
     let findings: Vec<Finding> = (0..7_200)
         .filter_map(|nth| Finding::new(&format!("{nth:>050}"), Level::Critical))
         .collect();
-    let known: Known = findings.iter().collect();
+    let known: SeverityById = findings.iter().collect();
     for nth in 0..45 {
         let tag = format!("c{nth}-v1.0.0");
         let version = function.push(&tag, 90.0);
         let latest = Some(version_of(&function, &tag, &version, known.clone()));
-        remember(&function, &tag, &version, &Memory { latest, ..Memory::default() }).await;
+        remember(&function, &tag, &version, &ScanHistory { latest, ..ScanHistory::default() })
+            .await;
     }
     function.calls();
     function.sweep().await;

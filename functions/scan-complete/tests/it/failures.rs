@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use local_aws::Fault;
 use serde_json::{Value, json};
-use warden_core::graph::Part;
+use warden_core::graph::IndexChildKind;
 
 use crate::{Function, basic, enhanced, kinds};
 
@@ -60,7 +60,7 @@ async fn an_attestation_is_nothing_to_be_scanned() {
     let image = function.push(&[]);
     let (repository, digest) = ("infrastructure".parse().unwrap(), image.parse().unwrap());
     let index = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
-    let parts = [(digest, Part::Attestation)].into();
+    let parts = [(digest, IndexChildKind::Attestation)].into();
     let ledger = &function.context.ledger;
     ledger.note_children(&repository, &index, None, &parts, function.now()).await.unwrap();
     let event = function.scan(&image, Err(("UNSUPPORTED_IMAGE", "")));

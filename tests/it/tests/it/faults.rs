@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use local_aws::sample::sample;
 use local_aws::world::{SECRET, World};
-use local_aws::{Called, Trouble};
+use local_aws::{Called, FaultScenario};
 use serde_json::Value;
 
 use function::Function;
@@ -128,7 +128,7 @@ async fn run_case(
     scenario: &Scenario,
     calls: &[Called],
     at: usize,
-    trouble: Trouble,
+    trouble: FaultScenario,
     end: &End,
 ) -> Result<(), String> {
     let operation = &calls[at].operation;
@@ -139,7 +139,7 @@ async fn run_case(
     let cut_off = if trouble.kills() { KILLED_AT } else { function.timeout(&world) };
     let heal = || {
         // Who is denied something is denied it until a person sees to it.
-        if trouble != Trouble::Denied {
+        if trouble != FaultScenario::Denied {
             world.aws.heal();
         }
     };
@@ -218,10 +218,10 @@ fn check_told(
     end: &Told,
     at: usize,
     calls: &[Called],
-    trouble: Trouble,
+    trouble: FaultScenario,
 ) -> Result<(), String> {
     let publish = calls.iter().position(|call| call.operation == "Publish");
-    let is_after = matches!(trouble, Trouble::ResetAfter | Trouble::KilledAfter);
+    let is_after = matches!(trouble, FaultScenario::ResetAfter | FaultScenario::KilledAfter);
     let may_be_twice = publish.is_some_and(|publish| at > publish || (at == publish && is_after));
     let most = if may_be_twice { 2 } else { 1 };
     for key in end.times.keys() {
@@ -249,7 +249,7 @@ fn check_told(
 struct Case {
     scenario: usize,
     call: usize,
-    trouble: Trouble,
+    trouble: FaultScenario,
 }
 
 /// Runs the sampled cases of a function and prints how many held.
@@ -261,7 +261,7 @@ async fn run(function: Function, floor: usize) {
     }
     let cases = recorded.iter().enumerate().flat_map(|(scenario, (_, calls, _))| {
         (0..calls.len()).flat_map(move |call| {
-            Trouble::OF_AN_ATTEMPT.map(|trouble| Case { scenario, call, trouble })
+            FaultScenario::OF_AN_ATTEMPT.map(|trouble| Case { scenario, call, trouble })
         })
     });
     let operation = |case: &Case| &recorded[case.scenario].1[case.call].operation;

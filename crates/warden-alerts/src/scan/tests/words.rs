@@ -16,9 +16,9 @@ fn an_alert_says_how_the_image_is_called_where_it_was_found_and_who_uses_it() {
     };
     let unused = Finding { in_use: Some(0), ..finding("CVE-2026-2", Level::High, "zlib", None) };
     let other = finding("CVE-2026-3", Level::High, "curl", Some("8"));
-    let memory = Memory::default();
+    let memory = ScanHistory::default();
     // By an event about one finding, in an image of an index.
-    let some = Scanned { image: digest(60), ..scanned(6, Found::Some(vec![used.clone()])) };
+    let some = Scanned { image: digest(60), ..scanned(6, ScanContents::Some(vec![used.clone()])) };
     check_first(
         &told(&memory, &some, &[], None),
         &expect![[r#"
@@ -26,7 +26,8 @@ fn an_alert_says_how_the_image_is_called_where_it_was_found_and_who_uses_it() {
         The scan of infrastructure:litellm-v1.80.6 found 1 CRITICAL at or above HIGH. It is the first scan of litellm to be remembered: there is nothing to compare it with. For 1 there is a fix. The image is in use by 1 task or pod. It was found in sha256:3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c, its image for one platform.
     "#]],
     );
-    let unnamed = Scanned { tag: None, component: None, ..scanned(6, Found::All(vec![unused])) };
+    let unnamed =
+        Scanned { tag: None, component: None, ..scanned(6, ScanContents::All(vec![unused])) };
     check_first(
         &told(&memory, &unnamed, &[], None),
         &expect![[r#"
@@ -35,7 +36,7 @@ fn an_alert_says_how_the_image_is_called_where_it_was_found_and_who_uses_it() {
     "#]],
     );
     // What is new is told where something was told before.
-    let both = scanned(6, Found::All(vec![used, other.clone()]));
+    let both = scanned(6, ScanContents::All(vec![used, other.clone()]));
     check_first(
         &told(&before(vec![other]), &both, &[], None),
         &expect![[r#"
@@ -47,7 +48,7 @@ fn an_alert_says_how_the_image_is_called_where_it_was_found_and_who_uses_it() {
 
 #[test]
 fn an_alert_says_with_what_it_was_compared_or_why_not() {
-    let found = || Found::All(vec![finding("CVE-2026-1", Level::Critical, "openssl", None)]);
+    let found = || ScanContents::All(vec![finding("CVE-2026-1", Level::Critical, "openssl", None)]);
     // Of an older version.
     check_first(
         &told(&before(vec![]), &scanned(4, found()), &[], None),
@@ -57,8 +58,8 @@ fn an_alert_says_with_what_it_was_compared_or_why_not() {
     "#]],
     );
     // After what could only be told from an event.
-    let from_event = scanned(5, Found::Counts([Level::Critical].into_iter().collect()));
-    let memory = Memory::default();
+    let from_event = scanned(5, ScanContents::Counts([Level::Critical].into_iter().collect()));
+    let memory = ScanHistory::default();
     let report = decided(&memory, &from_event, &[]);
     let memory = memory.after(&from_event, &report);
     check_first(
@@ -69,8 +70,8 @@ fn an_alert_says_with_what_it_was_compared_or_why_not() {
     "#]],
     );
     // Of a version that was clean, and by an event about one finding.
-    let Found::All(one) = found() else { unreachable!() };
-    let some = scanned(6, Found::Some(one));
+    let ScanContents::All(one) = found() else { unreachable!() };
+    let some = scanned(6, ScanContents::Some(one));
     check_first(
         &told(&before(vec![]), &some, &[], None),
         &expect![[r#"
@@ -94,7 +95,7 @@ fn a_finding_is_a_line_with_all_that_tells_how_urgent_it_is() {
         of("6-lapsed", vec![]),
     ];
     let risk = risk("6-lapsed", "2026-11-23");
-    let alert = told(&Memory::default(), &scanned(6, Found::All(found)), &[risk], None);
+    let alert = told(&ScanHistory::default(), &scanned(6, ScanContents::All(found)), &[risk], None);
     let lines: Vec<&str> = alert.text.lines().filter(|line| line.starts_with("- ")).collect();
     expect![[r#"
         - HIGH 5-fixed in a; b, fixed in 2
@@ -117,8 +118,8 @@ fn a_list_names_twenty_five_and_says_how_many_more_there_are() {
     let many = |count: usize| {
         let one = |nth: usize| Finding::new(&format!("CVE-{nth:02}"), Level::High).unwrap();
         let alert = told(
-            &Memory::default(),
-            &scanned(6, Found::All((0..count).map(one).collect())),
+            &ScanHistory::default(),
+            &scanned(6, ScanContents::All((0..count).map(one).collect())),
             &[],
             None,
         );
@@ -133,7 +134,7 @@ fn a_list_names_twenty_five_and_says_how_many_more_there_are() {
 #[test]
 fn machines_get_fifty_findings_at_most_and_twice_as_many_names() {
     let one = |nth: usize| Finding::new(&format!("CVE-{nth:03}"), Level::High).unwrap();
-    let of = |range: std::ops::Range<usize>| Found::All(range.map(one).collect());
+    let of = |range: std::ops::Range<usize>| ScanContents::All(range.map(one).collect());
     let memory = before((0..120).map(one).collect());
     let details = told(&memory, &scanned(6, of(110..230)), &[], None).details;
     let lengths = ["findings", "new", "fixed", "accepted"]
@@ -147,9 +148,9 @@ fn machines_get_fifty_findings_at_most_and_twice_as_many_names() {
 
 #[test]
 fn what_can_be_done_about_a_scan_that_failed_is_told_with_it() {
-    let scanned = scanned(6, Found::All(Vec::new()));
+    let scanned = scanned(6, ScanContents::All(Vec::new()));
     let about = about();
-    let scan = Scan { about: &about, tags: &[], scanned: &scanned, parameter: PARAMETER };
+    let scan = ScanAlert { about: &about, tags: &[], scanned: &scanned, parameter: PARAMETER };
     let mut lines = String::new();
     let none = FailureReason::Described(None);
     for (status, reason) in [
@@ -189,9 +190,9 @@ fn what_can_be_done_about_a_scan_that_failed_is_told_with_it() {
 fn the_end_of_an_alert_names_what_is_accepted_and_the_component() {
     let risk = risk("CVE-2026-1", "2026-12-31");
     let found = vec![finding("CVE-2026-1", Level::High, "zlib", None)];
-    let scanned = scanned(6, Found::All(found.clone()));
+    let scanned = scanned(6, ScanContents::All(found.clone()));
     let about = about();
-    let scan = Scan { about: &about, tags: &[], scanned: &scanned, parameter: PARAMETER };
+    let scan = ScanAlert { about: &about, tags: &[], scanned: &scanned, parameter: PARAMETER };
     let resolved = scan_resolved(&scan, &decided(&before(found), &scanned, &[risk]));
     expect!["The scan of infrastructure:litellm-v1.80.6 found nothing that counts at or above HIGH: the last alert about litellm is over. What it has at or above HIGH is accepted (1). Older versions may still have what it was about."].assert_eq(&resolved.text);
     assert_eq!(resolved.component, scanned.component);

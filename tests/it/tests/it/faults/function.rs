@@ -93,8 +93,8 @@ impl Function {
                 let config = image_sweep::config::Config::read(variables)?;
                 let context = image_sweep::Context::new(config, sdk);
                 let (request_id, time_left) = (request_id.to_owned(), self.timeout(world));
-                let invocation = image_sweep::Invocation { request_id, time_left };
-                return image_sweep::handle(&context, event, &invocation, now).await;
+                let invocation = warden_aws::Invocation { request_id, now, time_left };
+                return image_sweep::handle(&context, event, &invocation).await;
             }
             Self::SlackNotifier => {
                 let config = slack_notifier::config::Config::read(variables)?;
