@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, json};
 
-use crate::lambda::Letter;
+use crate::lambda::DeadLetter;
 use crate::{ACCOUNT, LocalAws, REGION, services};
 
 impl LocalAws {
@@ -53,7 +53,7 @@ impl LocalAws {
     }
 
     /// Delivers what an asynchronous invocation ended in.
-    pub(crate) async fn post(&self, letter: &Letter) {
+    pub(crate) async fn post(&self, letter: &DeadLetter) {
         if letter.arn.starts_with("arn:aws:lambda:") {
             self.run(&letter.arn, &letter.body);
         } else {

@@ -120,7 +120,7 @@ impl InvokeError {
 
 /// What is sent when an asynchronous invocation has failed for good.
 #[derive(Clone, Debug)]
-pub struct Letter {
+pub struct DeadLetter {
     /// Where to.
     pub arn: String,
     /// The event, or to a destination the record of its invocation.
@@ -129,7 +129,7 @@ pub struct Letter {
     pub attributes: BTreeMap<&'static str, String>,
 }
 
-type Post = dyn Fn(Letter) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
+type Post = dyn Fn(DeadLetter) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
 /// The functions, shared by whoever clones it. Their processes end with the last of them.
 #[derive(Clone)]
@@ -162,7 +162,7 @@ struct Deployed {
 impl Lambda {
     /// `post` takes what asynchronous invocations end in.
     pub fn new(
-        post: impl Fn(Letter) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync + 'static,
+        post: impl Fn(DeadLetter) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync + 'static,
     ) -> Self {
         let state = State {
             functions: BTreeMap::new(),
@@ -281,7 +281,7 @@ impl Lambda {
                 ("ErrorCode", "200".to_owned()),
                 ("ErrorMessage", message.chars().take(1_024).collect()),
             ]);
-            (self.0.post)(Letter { arn: arn.clone(), body: event.clone(), attributes }).await;
+            (self.0.post)(DeadLetter { arn: arn.clone(), body: event.clone(), attributes }).await;
         }
         if let Some(arn) = &function.on_failure {
             let now = std::time::SystemTime::now();
@@ -304,7 +304,7 @@ impl Lambda {
                 "responsePayload": failed.payload,
             });
             let attributes = BTreeMap::new();
-            (self.0.post)(Letter { arn: arn.clone(), body, attributes }).await;
+            (self.0.post)(DeadLetter { arn: arn.clone(), body, attributes }).await;
         }
     }
 

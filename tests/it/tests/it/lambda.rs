@@ -7,13 +7,13 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use local_aws::lambda::{InvokeError, Lambda, Letter};
+use local_aws::lambda::{InvokeError, Lambda, DeadLetter};
 use serde_json::{Value, json};
 
 use crate::probe;
 
 /// A Lambda that keeps its letters.
-fn lambda() -> (Lambda, Arc<Mutex<Vec<Letter>>>) {
+fn lambda() -> (Lambda, Arc<Mutex<Vec<DeadLetter>>>) {
     let letters = Arc::new(Mutex::new(Vec::new()));
     let kept = letters.clone();
     let lambda = Lambda::new(move |letter| {
