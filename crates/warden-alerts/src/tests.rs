@@ -398,7 +398,10 @@ fn where_tags_can_be_moved_no_command_gives_one() {
     ];
     let (alert, _) = alert(&policy(GUIDE, &mutable), "litellm-1.80.5", &["litellm-1.80.5"]);
     assert_eq!(alert.remedies, []);
-    assert!(alert.text.contains("Probably litellm-v1.80.5 was meant"), "{}", alert.text);
+    assert_eq!(alert.details["suggestion"], "litellm-v1.80.5");
+    expect![[r#"
+        The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. Probably litellm-v1.80.5 was meant.
+        Nothing was changed."#]].assert_eq(&alert.text);
 }
 
 #[test]

@@ -27,6 +27,8 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use expect_test::expect;
+
     use super::*;
 
     fn read(value: &str) -> anyhow::Result<Config> {
@@ -38,14 +40,12 @@ mod tests {
         let arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:ecr-warden/slack-AbCdEf";
         assert_eq!(read(arn).unwrap().secret, arn);
         let unset = Config::read([]).unwrap_err();
-        assert_eq!(unset.to_string(), "SLACK_WEBHOOK_SECRET_ARN is not set");
+        expect!["SLACK_WEBHOOK_SECRET_ARN is not set"].assert_eq(&unset.to_string());
         for wrong in
             ["", "https://hooks.slack.com/services/T/B/X", "arn:aws:ssm:us-east-1:1:secret:x"]
         {
-            assert_eq!(
-                read(wrong).unwrap_err().to_string(),
-                "SLACK_WEBHOOK_SECRET_ARN: expected the ARN of a secret of Secrets Manager"
-            );
+            expect!["SLACK_WEBHOOK_SECRET_ARN: expected the ARN of a secret of Secrets Manager"]
+                .assert_eq(&read(wrong).unwrap_err().to_string());
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The secret: read once, and again when it is of no use any more.
 
+use expect_test::expect;
 use local_aws::Fault;
 use local_aws::slack::{self, Reply};
+use serde_json::json;
 
-use crate::{Function, SECRET, event};
+use crate::{Function, SECRET, event, secrets};
 
-const GET: &str = "GetSecretValue";
+const GET: &str = "secretsmanager:GetSecretValue";
 
 #[tokio::test(start_paused = true)]
 async fn it_is_read_once_for_many_invocations() {
@@ -26,9 +28,7 @@ async fn after_a_refusal_for_good_it_is_read_again() {
     let function = Function::new().await;
     function.slack().next([Reply::Answer(404, "no_service")]);
     function.fail().await;
-    function
-        .put_secret("SecretString", &format!("https://{}/services/T1/B1/another", slack::HOST))
-        .await;
+    function.put_secret(&format!("https://{}/services/T1/B1/another", slack::HOST)).await;
     function.handle(&event("tag-violation")).await.unwrap();
     assert_eq!(function.calls(), [GET, GET]);
 }
@@ -36,18 +36,31 @@ async fn after_a_refusal_for_good_it_is_read_again() {
 #[tokio::test(start_paused = true)]
 async fn what_is_wrong_with_it_is_said_without_what_it_is() {
     for (value, expected) in [
-        (format!("http://example.com/services/{SECRET}"), "its URL is of http"),
-        (format!(r#"{{"url": "https://example.com/{SECRET}"}}"#), "its value is JSON"),
-        (SECRET.to_owned(), "its value is no URL"),
-        (format!("https://example.com/{SECRET} {SECRET}"), "its value is no URL"),
+        (
+            format!("http://example.com/services/{SECRET}"),
+            expect![
+                "the secret ARN: its URL is of http: expected https, or a host that is this machine"
+            ],
+        ),
+        (
+            format!(r#"{{"url": "https://example.com/{SECRET}"}}"#),
+            expect![
+                "the secret ARN: its value is JSON: expected the webhook's URL and nothing else, as plain text"
+            ],
+        ),
+        (
+            SECRET.to_owned(),
+            expect!["the secret ARN: its value is no URL: it lacks a scheme or a host"],
+        ),
+        (
+            format!("https://example.com/{SECRET} {SECRET}"),
+            expect!["the secret ARN: its value is no URL"],
+        ),
     ] {
         let function = Function::with_secret(&value).await;
-        let error = function.fail().await;
-        assert!(error.starts_with(&format!("the secret {}: {expected}", function.arn)), "{error}");
+        expected.assert_eq(&function.fail().await.replace(&function.arn, "ARN"));
         // It may have been corrected.
-        function
-            .put_secret("SecretString", &format!("https://{}/services/T1/B1/another", slack::HOST))
-            .await;
+        function.put_secret(&format!("https://{}/services/T1/B1/another", slack::HOST)).await;
         function.handle(&event("tag-violation")).await.unwrap();
     }
 }
@@ -55,8 +68,9 @@ async fn what_is_wrong_with_it_is_said_without_what_it_is() {
 #[tokio::test(start_paused = true)]
 async fn one_without_a_text_is_an_error() {
     let function = Function::new().await;
-    function.put_secret("SecretBinary", "bWFya2VkLXNlY3JldA==").await;
-    assert_eq!(function.fail().await, "the secret has no text: store the URL as one");
+    let put = json!({"SecretId": function.arn, "SecretBinary": "bWFya2VkLXNlY3JldA=="});
+    secrets(&function.aws, "PutSecretValue", &put).await;
+    expect!["the secret has no text: store the URL as one"].assert_eq(&function.fail().await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,13 +78,12 @@ async fn one_that_cannot_be_read_is_an_error_with_aws_s_reason() {
     let function = Function::new().await;
     function.aws.fault("GetSecretValue", 0, Fault::Error(400, "AccessDeniedException"));
     let error = function.fail().await;
-    let expected =
-        format!("reading the secret {}: AccessDeniedException: made to fail", function.arn);
-    assert_eq!(error, expected);
+    expect!["reading the secret ARN: AccessDeniedException: made to fail"]
+        .assert_eq(&error.replace(&function.arn, "ARN"));
     // Nor is one that hangs waited for longer than there is time.
     function.aws.heal();
     function.aws.fault("GetSecretValue", 0, Fault::Hang);
-    assert_eq!(function.fail().await, "no time was left to read the secret");
+    expect!["no time was left to read the secret"].assert_eq(&function.fail().await);
 }
 
 #[tokio::test(start_paused = true)]
