@@ -2,14 +2,14 @@ use expect_test::{Expect, expect};
 
 use super::super::tests::against_the_limits;
 use super::*;
-use warden_core::audit::Rule;
+use warden_core::audit::AuditRule;
 
 fn source() -> Source {
     Source { id: "request-1".to_owned(), time: "2026-11-24T12:00:00Z".to_owned() }
 }
 
-fn entry(nth: usize) -> Entry {
-    Entry {
+fn entry(nth: usize) -> CleanupEntry {
+    CleanupEntry {
         digest: format!("sha256:{nth:064x}").parse().unwrap(),
         tags: vec![format!("myapp-v1.{nth}.0").parse().unwrap()],
         decision: "archive".to_owned(),
@@ -17,8 +17,8 @@ fn entry(nth: usize) -> Entry {
     }
 }
 
-fn outcome(count: usize) -> Outcome {
-    Outcome {
+fn outcome(count: usize) -> SweepResult {
+    SweepResult {
         mode: CleanupEnforcement::Archive,
         hash: "0123456789abcdef".to_owned(),
         examined: 40,
@@ -30,9 +30,9 @@ fn outcome(count: usize) -> Outcome {
     }
 }
 
-fn told(repository: &str, outcome: &Outcome) -> Alert {
+fn told(repository: &str, outcome: &SweepResult) -> Alert {
     let (repository, source) = (repository.parse().unwrap(), source());
-    let run = Run {
+    let run = SweepContext {
         account: "123456789012",
         region: "us-east-1",
         repository: &repository,
@@ -43,7 +43,7 @@ fn told(repository: &str, outcome: &Outcome) -> Alert {
 }
 
 /// As a person reads it in e-mail.
-fn check(outcome: &Outcome, expected: &Expect) {
+fn check(outcome: &SweepResult, expected: &Expect) {
     let alert = told("deployments", outcome);
     assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
     let texts: Value = serde_json::from_str(&alert.message().body).unwrap();
@@ -72,7 +72,7 @@ fn what_went_is_told_with_each_reason_and_the_way_back() {
             Event       request-1 at 2026-11-24T12:00:00Z
         "#]],
     );
-    let failed = Outcome {
+    let failed = SweepResult {
         removed: vec![],
         failed: vec![(entry(1), "AccessDeniedException: no".to_owned())],
         left: 3,
@@ -95,7 +95,7 @@ fn what_went_is_told_with_each_reason_and_the_way_back() {
         "#]],
     );
     check(
-        &Outcome { mode: CleanupEnforcement::Delete, ..outcome(1) },
+        &SweepResult { mode: CleanupEnforcement::Delete, ..outcome(1) },
         &expect![[r#"
             1 image of deployments was deleted
 
@@ -114,8 +114,8 @@ fn what_went_is_told_with_each_reason_and_the_way_back() {
 #[test]
 fn a_quarantine_tag_is_no_image() {
     let tag = "quarantine-20261201-0a0a0a0a0a0a-a-1.0.0".parse().unwrap();
-    let tag = Entry::untag(entry(1).digest, tag);
-    let alone = Outcome { removed: vec![tag.clone()], bytes: 0, ..outcome(0) };
+    let tag = CleanupEntry::untag(entry(1).digest, tag);
+    let alone = SweepResult { removed: vec![tag.clone()], bytes: 0, ..outcome(0) };
     check(
         &alone,
         &expect![[r#"
@@ -132,7 +132,7 @@ fn a_quarantine_tag_is_no_image() {
     "#]],
     );
     assert_eq!(told("deployments", &alone).details["removed"], 0);
-    let mut both = Outcome { mode: CleanupEnforcement::Delete, ..outcome(1) };
+    let mut both = SweepResult { mode: CleanupEnforcement::Delete, ..outcome(1) };
     both.removed.push(tag);
     let alert = told("deployments", &both);
     expect!["1 image of deployments was deleted"].assert_eq(&alert.title);
@@ -143,7 +143,7 @@ fn a_quarantine_tag_is_no_image() {
 fn what_was_stopped_is_told_with_the_way_to_read_it_and_to_carry_it_out() {
     let why = "30 of 40 images would go, and MaxRemovePercent=25 allows fewer";
     check(
-        &Outcome { stopped: Some(why.to_owned()), ..outcome(30) },
+        &SweepResult { stopped: Some(why.to_owned()), ..outcome(30) },
         &expect![[r#"
             The cleanup of deployments was stopped
 
@@ -185,7 +185,7 @@ fn what_was_stopped_is_told_with_the_way_to_read_it_and_to_carry_it_out() {
             Event       request-1 at 2026-11-24T12:00:00Z
         "#]],
     );
-    let report = Outcome { mode: CleanupEnforcement::Report, ..outcome(1) };
+    let report = SweepResult { mode: CleanupEnforcement::Report, ..outcome(1) };
     assert_eq!(told("deployments", &report).remedies.len(), 1);
 }
 
@@ -194,20 +194,20 @@ fn a_run_is_news_where_something_went_did_not_go_was_left_or_was_stopped() {
     assert!(!outcome(0).is_news());
     assert!(outcome(1).is_news());
     let failed = vec![(entry(1), "AccessDeniedException: no".to_owned())];
-    assert!(Outcome { failed, ..outcome(0) }.is_news());
-    assert!(Outcome { left: 1, ..outcome(0) }.is_news());
-    assert!(Outcome { stopped: Some("why".to_owned()), ..outcome(0) }.is_news());
+    assert!(SweepResult { failed, ..outcome(0) }.is_news());
+    assert!(SweepResult { left: 1, ..outcome(0) }.is_news());
+    assert!(SweepResult { stopped: Some("why".to_owned()), ..outcome(0) }.is_news());
 }
 
 #[test]
 fn what_was_stopped_before_there_was_a_plan_names_no_images() {
-    let alert = told("ab", &Outcome { stopped: Some("no leave".to_owned()), ..outcome(0) });
+    let alert = told("ab", &SweepResult { stopped: Some("no leave".to_owned()), ..outcome(0) });
     expect!["Nothing was removed: no leave."].assert_eq(alert.text.trim_end());
 }
 
 #[test]
 fn what_would_be_removed_is_told_as_that() {
-    let report = Outcome { mode: CleanupEnforcement::Report, ..outcome(2) };
+    let report = SweepResult { mode: CleanupEnforcement::Report, ..outcome(2) };
     let alert = told("deployments", &report);
     let (first, _) = alert.text.split_once('\n').unwrap();
     expect![[r#"
@@ -217,7 +217,7 @@ fn what_would_be_removed_is_told_as_that() {
     .assert_eq(&format!("{}\n{first}\n", alert.title));
     assert_eq!((&alert.details["removed"], &alert.details["kept"]), (&json!(0), &json!(40)));
     // There is nothing to carry out all the same.
-    let stopped = Outcome { stopped: Some("no leave".to_owned()), ..outcome(0) };
+    let stopped = SweepResult { stopped: Some("no leave".to_owned()), ..outcome(0) };
     for outcome in [&stopped, &report] {
         let [remedy] = &told("ab", outcome).remedies[..] else { panic!("one remedy") };
         expect!["Read the plan"].assert_eq(&remedy.label);
@@ -226,16 +226,16 @@ fn what_would_be_removed_is_told_as_that() {
 
 #[test]
 fn where_nothing_is_in_the_archive_nothing_is_restored() {
-    let deleted = Outcome { mode: CleanupEnforcement::Delete, ..outcome(1) };
+    let deleted = SweepResult { mode: CleanupEnforcement::Delete, ..outcome(1) };
     assert_eq!(told("ab", &deleted).remedies, []);
-    let tag = Entry { decision: UNTAG.to_owned(), ..entry(1) };
-    let untagged = Outcome { removed: vec![tag.clone(), tag.clone()], ..outcome(0) };
+    let tag = CleanupEntry { decision: UNTAG.to_owned(), ..entry(1) };
+    let untagged = SweepResult { removed: vec![tag.clone(), tag.clone()], ..outcome(0) };
     let alert = told("ab", &untagged);
     assert_eq!(alert.remedies, []);
     let (first, _) = alert.text.split_once('\n').unwrap();
     expect!["No image was removed. 2 quarantine tags are not needed any more, beside good ones."]
         .assert_eq(first);
-    let both = Outcome { removed: vec![entry(0), tag], ..outcome(0) };
+    let both = SweepResult { removed: vec![entry(0), tag], ..outcome(0) };
     let [restore] = &told("ab", &both).remedies[..] else { panic!("one remedy") };
     assert!(restore.command.contains(entry(0).digest.as_str()), "{}", restore.command);
     assert!(!restore.command.contains(entry(1).digest.as_str()), "{}", restore.command);
@@ -245,7 +245,7 @@ fn where_nothing_is_in_the_archive_nothing_is_restored() {
 fn a_text_names_twenty_images_and_says_how_many_more_there_are() {
     let last = |count: usize| {
         let failed = (0..count).map(|nth| (entry(nth), "no".to_owned())).collect();
-        let [removed, failed] = [outcome(count), Outcome { failed, ..outcome(0) }]
+        let [removed, failed] = [outcome(count), SweepResult { failed, ..outcome(0) }]
             .map(|outcome| told("ab", &outcome).text);
         let lines = |text: &str| text.lines().filter(|line| line.starts_with("- ")).count();
         (lines(&removed), lines(&failed), removed.lines().last().unwrap().to_owned())
@@ -279,9 +279,11 @@ fn a_command_that_restores_all_is_whole_to_the_last_character() {
 
 #[test]
 fn an_entry_has_its_tags_its_reason_and_what_went_wrong_in_the_details() {
-    let long =
-        Entry { tags: (0..7).map(|nth| format!("t{nth}").parse().unwrap()).collect(), ..entry(1) };
-    let outcome = Outcome { failed: vec![(long, "no".to_owned())], left: 2, ..outcome(0) };
+    let long = CleanupEntry {
+        tags: (0..7).map(|nth| format!("t{nth}").parse().unwrap()).collect(),
+        ..entry(1)
+    };
+    let outcome = SweepResult { failed: vec![(long, "no".to_owned())], left: 2, ..outcome(0) };
     expect![[r#"
         {
           "bytes": 1234567890,
@@ -313,7 +315,7 @@ fn an_entry_has_its_tags_its_reason_and_what_went_wrong_in_the_details() {
           "stopped": null
         }"#]]
     .assert_eq(&format!("{:#}", Value::from(told("ab", &outcome).details)));
-    let unnamed = Entry { tags: vec![], ..entry(1) };
+    let unnamed = CleanupEntry { tags: vec![], ..entry(1) };
     assert_eq!(
         (entry(1).name(), unnamed.name()),
         ("myapp-v1.1.0".to_owned(), unnamed.digest.to_string())
@@ -326,7 +328,7 @@ fn machines_get_fifty_images_at_most_and_how_many_there_are() {
     assert_eq!(details["images"].as_array().unwrap().len(), 50);
     assert_eq!((&details["imagesTotal"], &details["removed"]), (&json!(60), &json!(60)));
     assert_eq!((&details["examined"], &details["kept"]), (&json!(40), &json!(0)));
-    let stopped = Outcome { stopped: Some("why".to_owned()), ..outcome(3) };
+    let stopped = SweepResult { stopped: Some("why".to_owned()), ..outcome(3) };
     let details = told("deployments", &stopped).details;
     assert_eq!((&details["removed"], &details["kept"]), (&json!(0), &json!(40)));
     assert_eq!((&details["imagesTotal"], &details["stopped"]), (&json!(3), &json!("why")));
@@ -334,13 +336,13 @@ fn machines_get_fifty_images_at_most_and_how_many_there_are() {
 
 #[test]
 fn the_largest_is_within_all_limits() {
-    let long = |nth: usize| Entry {
+    let long = |nth: usize| CleanupEntry {
         tags: (0..1_000).map(|tag| format!("{tag:0>128}").parse().unwrap()).collect(),
         reason: "é".repeat(2_000),
         ..entry(nth)
     };
     let name = format!("r{}", "r".repeat(255));
-    let largest = Outcome {
+    let largest = SweepResult {
         removed: (0..100).map(long).collect(),
         failed: (0..100).map(|nth| (long(nth), "é".repeat(2_000))).collect(),
         ..outcome(0)
@@ -354,21 +356,21 @@ fn the_largest_is_within_all_limits() {
     let digests = |alert: &Alert| alert.remedies[0].command.matches("sha256:").count();
     assert_eq!((digests(&many), digests(&told("ab", &outcome(20)))), (1, 20));
     assert_eq!(many.within_limits().remedies, many.remedies);
-    let stopped = told(&name, &Outcome { stopped: Some("x".to_owned()), ..outcome(1) });
+    let stopped = told(&name, &SweepResult { stopped: Some("x".to_owned()), ..outcome(1) });
     assert!(stopped.remedies.iter().all(|it| it.command.len() < LONGEST_COMMAND));
 }
 
 #[test]
 fn what_is_not_as_it_should_be_is_a_list() {
     let (repository, source) = ("deployments".parse().unwrap(), source());
-    let run = Run {
+    let run = SweepContext {
         account: "123456789012",
         region: "us-east-1",
         repository: &repository,
         function: "sweep",
         source: &source,
     };
-    let deviation = |text: &str| Deviation { rule: Rule::Drift, text: text.to_owned() };
+    let deviation = |text: &str| Deviation { rule: AuditRule::Drift, text: text.to_owned() };
     let alert = self_audit(&run, &[deviation("one thing"), deviation("another")]);
     assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
     expect![[r#"

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::tests::{about, against_the_limits};
 use super::*;
-use warden_core::findings::{Level, Memory, Package, Version, merged, report};
+use warden_core::findings::{Level, Package, ScanHistory, Version, compare_scan, merge_findings};
 use warden_core::image::Digest;
 
 const PARAMETER: &str = "/ecr-warden/ecr-warden/accepted-risks";
@@ -24,8 +24,8 @@ fn risk(id: &str, until: &str) -> AcceptedRisk {
 }
 
 /// Where the accepted risks are.
-fn place(source: &Source) -> Place<'_> {
-    Place { account: "123456789012", region: "us-east-1", source, parameter: PARAMETER }
+fn place(source: &Source) -> AlertOrigin<'_> {
+    AlertOrigin { account: "123456789012", region: "us-east-1", source, parameter: PARAMETER }
 }
 
 fn digest(n: u8) -> Digest {
@@ -41,7 +41,7 @@ fn finding(id: &str, level: Level, package: &str, fixed: Option<&str>) -> Findin
 }
 
 /// The scan of version `n` of `litellm`.
-fn scanned(n: u8, found: Found) -> Scanned {
+fn scanned(n: u8, found: ScanContents) -> Scanned {
     Scanned {
         component: Some("litellm".parse().unwrap()),
         version: digest(n),
@@ -53,23 +53,28 @@ fn scanned(n: u8, found: Found) -> Scanned {
     }
 }
 
-fn decided(memory: &Memory, scanned: &Scanned, risks: &[AcceptedRisk]) -> Report {
-    report(memory, scanned, risks, Severity::High, "2026-11-24".parse().unwrap())
+fn decided(memory: &ScanHistory, scanned: &Scanned, risks: &[AcceptedRisk]) -> FindingsReport {
+    compare_scan(memory, scanned, risks, Severity::High, "2026-11-24".parse().unwrap())
 }
 
 /// What is remembered after version 5 had these.
-fn before(findings: Vec<Finding>) -> Memory {
-    let scanned = scanned(5, Found::All(findings));
-    let memory = Memory::default();
+fn before(findings: Vec<Finding>) -> ScanHistory {
+    let scanned = scanned(5, ScanContents::All(findings));
+    let memory = ScanHistory::default();
     let report = decided(&memory, &scanned, &[]);
     memory.after(&scanned, &report)
 }
 
 /// The alert of a scan, of which all texts are within all limits.
-fn told(memory: &Memory, scanned: &Scanned, risks: &[AcceptedRisk], unread: Option<&str>) -> Alert {
+fn told(
+    memory: &ScanHistory,
+    scanned: &Scanned,
+    risks: &[AcceptedRisk],
+    unread: Option<&str>,
+) -> Alert {
     let about = About { digest: scanned.version.clone(), ..about() };
     let tags: Vec<Tag> = scanned.tag.clone().into_iter().collect();
-    let scan = Scan { about: &about, tags: &tags, scanned, parameter: PARAMETER };
+    let scan = ScanAlert { about: &about, tags: &tags, scanned, parameter: PARAMETER };
     let alert = scan_findings(&scan, &decided(memory, scanned, risks), unread);
     assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
     alert
@@ -97,7 +102,7 @@ fn an_email_says_what_is_new_what_can_be_fixed_and_what_is_accepted() {
         finding("CVE-2026-5", Level::Medium, "bash", None),
     ];
     let risk = risk("CVE-2026-4", "2026-12-31");
-    let alert = told(&memory, &scanned(6, Found::All(found)), &[risk], None);
+    let alert = told(&memory, &scanned(6, ScanContents::All(found)), &[risk], None);
     check_email(
         &alert,
         &expect![[r#"
@@ -136,7 +141,7 @@ fn an_email_says_what_is_new_what_can_be_fixed_and_what_is_accepted() {
 #[test]
 fn the_first_scan_of_a_component_says_so() {
     let found = vec![finding("CVE-2026-1", Level::Critical, "openssl", Some("3.0.18"))];
-    let alert = told(&Memory::default(), &scanned(6, Found::All(found)), &[], None);
+    let alert = told(&ScanHistory::default(), &scanned(6, ScanContents::All(found)), &[], None);
     check_email(
         &alert,
         &expect![[r#"
@@ -171,7 +176,7 @@ fn what_could_not_be_read_is_told_from_the_event() {
     let mut counts = Counts::default();
     counts.add(Level::Critical, 1);
     counts.add(Level::Medium, 7);
-    let scanned = scanned(6, Found::Counts(counts));
+    let scanned = scanned(6, ScanContents::Counts(counts));
     let alert = told(&before(Vec::new()), &scanned, &[], Some("AccessDeniedException: no"));
     check_email(
         &alert,
@@ -202,10 +207,10 @@ fn what_could_not_be_read_is_told_from_the_event() {
 
 #[test]
 fn a_failure_says_what_to_do_and_an_end_what_is_over() {
-    let scanned = scanned(6, Found::All(Vec::new()));
+    let scanned = scanned(6, ScanContents::All(Vec::new()));
     let about = About { digest: scanned.version.clone(), ..about() };
     let tags = [scanned.tag.clone().unwrap()];
-    let scan = Scan { about: &about, tags: &tags, scanned: &scanned, parameter: PARAMETER };
+    let scan = ScanAlert { about: &about, tags: &tags, scanned: &scanned, parameter: PARAMETER };
     let reason = FailureReason::Described(Some("UnsupportedImageError:\n scratch"));
     let failed = scan_failed(&scan, "FAILED", reason);
     expect![[r#"
@@ -271,7 +276,7 @@ fn risks_are_told_to_whoever_answers_for_them() {
 
 /// A report as large as can be: a thousand findings that are new, a thousand that are gone, a
 /// thousand that are accepted, with the longest names, packages, versions and links.
-fn largest() -> (Memory, Scanned, Vec<AcceptedRisk>) {
+fn largest() -> (ScanHistory, Scanned, Vec<AcceptedRisk>) {
     let wide = |prefix: &str, nth: usize, most: usize| {
         let rest = "\u{1f433}".repeat(most - prefix.len() - 6);
         format!("{prefix}{nth:06}{rest}")
@@ -302,8 +307,8 @@ fn largest() -> (Memory, Scanned, Vec<AcceptedRisk>) {
         owner: "\u{1f433}".repeat(200),
         component: None,
     };
-    let found = merged(many("new-").chain(many("acc-")));
-    (memory, scanned(6, Found::All(found)), (0..1_000).map(risk).collect())
+    let found = merge_findings(many("new-").chain(many("acc-")));
+    (memory, scanned(6, ScanContents::All(found)), (0..1_000).map(risk).collect())
 }
 
 #[test]
@@ -397,8 +402,8 @@ proptest! {
             ..found
         });
         let found: Vec<Finding> = found.into_iter().collect();
-        let scanned = scanned(6, Found::All(found));
-        let alert = told(&Memory::default(), &scanned, &[], Some(&texts[0]));
+        let scanned = scanned(6, ScanContents::All(found));
+        let alert = told(&ScanHistory::default(), &scanned, &[], Some(&texts[0]));
         let lines = alert.text.split("\n\n").skip(1).collect::<String>();
         // One link there may be, and it leads where it says.
         let words = lines.split_whitespace().filter(|it| !it.starts_with("https://example.com/"));
@@ -415,9 +420,9 @@ proptest! {
 fn a_version_is_known_by_its_tag_or_its_digest() {
     let memory = before(Vec::new());
     let latest: Option<Version> = memory.latest.clone().map(|it| Version { tag: None, ..it });
-    let memory = Memory { latest, ..memory };
+    let memory = ScanHistory { latest, ..memory };
     let found = vec![finding("CVE-2026-1", Level::Critical, "openssl", None)];
-    let alert = told(&memory, &scanned(6, Found::All(found)), &[], None);
+    let alert = told(&memory, &scanned(6, ScanContents::All(found)), &[], None);
     assert_eq!(alert.details["baseline"], json!({"digest": digest(5), "tag": null}));
     expect!["The scan of infrastructure:litellm-v1.80.6 found 1 CRITICAL at or above HIGH, of 1 finding in all. Compared with sha256:0505050505050505050505050505050505050505050505050505050505050505, the version before: 1 new, 0 gone."].assert_eq(alert.text.lines().next().unwrap());
 }

@@ -3,11 +3,10 @@
 use expect_test::expect;
 use local_aws::Fault;
 use local_aws::slack::{self, Reply};
-use serde_json::json;
 
-use crate::{Function, SECRET, event, secrets};
+use crate::{Function, SECRET, event};
 
-const GET: &str = "secretsmanager:GetSecretValue";
+const GET: &str = "GetSecretValue";
 
 #[tokio::test(start_paused = true)]
 async fn it_is_read_once_for_many_invocations() {
@@ -28,7 +27,9 @@ async fn after_a_refusal_for_good_it_is_read_again() {
     let function = Function::new().await;
     function.slack().next([Reply::Answer(404, "no_service")]);
     function.fail().await;
-    function.put_secret(&format!("https://{}/services/T1/B1/another", slack::HOST)).await;
+    function
+        .put_secret("SecretString", &format!("https://{}/services/T1/B1/another", slack::HOST))
+        .await;
     function.handle(&event("tag-violation")).await.unwrap();
     assert_eq!(function.calls(), [GET, GET]);
 }
@@ -60,7 +61,9 @@ async fn what_is_wrong_with_it_is_said_without_what_it_is() {
         let function = Function::with_secret(&value).await;
         expected.assert_eq(&function.fail().await.replace(&function.arn, "ARN"));
         // It may have been corrected.
-        function.put_secret(&format!("https://{}/services/T1/B1/another", slack::HOST)).await;
+        function
+            .put_secret("SecretString", &format!("https://{}/services/T1/B1/another", slack::HOST))
+            .await;
         function.handle(&event("tag-violation")).await.unwrap();
     }
 }
@@ -68,8 +71,7 @@ async fn what_is_wrong_with_it_is_said_without_what_it_is() {
 #[tokio::test(start_paused = true)]
 async fn one_without_a_text_is_an_error() {
     let function = Function::new().await;
-    let put = json!({"SecretId": function.arn, "SecretBinary": "bWFya2VkLXNlY3JldA=="});
-    secrets(&function.aws, "PutSecretValue", &put).await;
+    function.put_secret("SecretBinary", "bWFya2VkLXNlY3JldA==").await;
     expect!["the secret has no text: store the URL as one"].assert_eq(&function.fail().await);
 }
 

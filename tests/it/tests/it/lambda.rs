@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use local_aws::lambda::{InvokeError, Lambda, DeadLetter};
+use local_aws::lambda::{DeadLetter, InvokeError, Lambda};
 use serde_json::{Value, json};
 
 use crate::probe;
