@@ -40,7 +40,7 @@ macro_rules! indices {
 indices!(
     /// The index of an image in [`crate::graph::Inventory::images`].
     ImageId
-    /// The index of a unit in [`crate::graph::Graph::units`] and [`crate::retention::Plan::units`].
+    /// The index of a unit in [`crate::graph::Graph::units`] and [`crate::retention::RetentionPlan::units`].
     UnitId
     /// The index of a group of units that are counted together.
     GroupId

@@ -4,8 +4,8 @@
 //! say comes from whoever published a package or a vulnerability, and so is untrusted: texts
 //! are bounded and printable once they are in a [`Finding`], and links are `https`.
 //!
-//! In reading order: [`Level`], [`Finding`] and [`merged`] here; [`Memory`], what was seen and
-//! told before; [`report`], which decides; [`Open`], what of it is open.
+//! In reading order: [`Level`], [`Finding`] and [`merge_findings`] here; [`ScanHistory`], what was seen and
+//! told before; [`compare_scan`], which decides; [`OpenFindings`], what of it is open.
 
 mod memory;
 mod open;

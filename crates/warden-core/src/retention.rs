@@ -2,10 +2,10 @@
 //!
 //! A rule can only keep an image. A unit ([`Unit`]) is removed when no rule keeps any image in it.
 //! An image that is unknown, unmatched or unparsable is kept. A plan that would remove too much is
-//! stopped as a whole ([`Stop`]).
+//! stopped as a whole ([`PlanBlocker`]).
 //!
-//! In reading order: [`plan`], [`Keep`] with the rules, [`Because`], [`Stop`], and the questions
-//! that a [`Plan`] answers.
+//! In reading order: [`plan_retention`], [`KeepReason`] with the rules, [`RemoveReason`], [`PlanBlocker`], and the questions
+//! that a [`RetentionPlan`] answers.
 
 mod rules;
 mod show;
@@ -123,7 +123,7 @@ pub enum KeepReason {
 pub enum UnknownReason {
     /// ECR does not report when the image was pushed.
     Push,
-    /// [`Listed::is_odd`]: a tag or the subject of the image cannot be parsed.
+    /// [`ImageRecord::has_unparsed_reference`]: a tag or the subject of the image cannot be parsed.
     UnparsedReference,
     /// The subject of the image is not listed, but may exist.
     Subject,

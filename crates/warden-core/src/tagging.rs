@@ -57,7 +57,7 @@ pub struct Violation {
 }
 
 /// Judges what somebody wants to call an image, by its name alone. The first rule that is
-/// broken decides, in the order of [`Rule`].
+/// broken decides, in the order of [`TagRule`].
 #[must_use]
 pub fn judge(policy: &Policy, text: &str) -> TagVerdict {
     let tag: Tag = match text.parse() {

@@ -17,7 +17,7 @@ pub struct SweepRequest {
     /// Which.
     pub repository: RepositoryName,
     /// What.
-    pub wish: SweepCommand,
+    pub command: SweepCommand,
     /// What began it.
     pub source: Source,
 }
@@ -60,7 +60,7 @@ pub fn read(
         bail!(r#"expected an object, such as {{"repository": "deployments", "mode": "report"}}"#);
     }
     let Words { repository, mode, image, confirm } = deserialized("", payload)?;
-    let wish = match (mode.as_deref(), image, confirm) {
+    let command = match (mode.as_deref(), image, confirm) {
         (None, None, None) => SweepCommand::Sweep,
         (Some("report"), None, None) => SweepCommand::Read,
         (Some("report") | None, Some(image), None) => SweepCommand::Explain(image),
@@ -77,11 +77,11 @@ pub fn read(
     };
     let source =
         Source { id: request_id.to_owned(), time: now.to_rfc3339_opts(SecondsFormat::Secs, true) };
-    Ok(Some(SweepRequest { repository: parsed("repository", &repository)?, wish, source }))
+    Ok(Some(SweepRequest { repository: parsed("repository", &repository)?, command, source }))
 }
 
 fn pushed(payload: &Value) -> anyhow::Result<Option<SweepRequest>> {
     let Some(ImagePush { about, .. }) = read_push(payload)? else { return Ok(None) };
-    let wish = SweepCommand::Pushed(about.digest);
-    Ok(Some(SweepRequest { repository: about.repository, wish, source: about.source }))
+    let command = SweepCommand::Pushed(about.digest);
+    Ok(Some(SweepRequest { repository: about.repository, command, source: about.source }))
 }

@@ -85,18 +85,18 @@ pub async fn handle(
 ) -> anyhow::Result<Value> {
     let Invocation { request_id, now, .. } = invocation;
     let now = *now;
-    let Some(order) = event::read(payload, request_id, now)? else { return Ok(Value::Null) };
-    let repository = &order.repository;
+    let Some(request) = event::read(payload, request_id, now)? else { return Ok(Value::Null) };
+    let repository = &request.repository;
     let Some(policy) = context.config.policies.rule_for(repository) else {
-        if matches!(order.wish, SweepCommand::Pushed(_)) {
+        if matches!(request.command, SweepCommand::Pushed(_)) {
             return Ok(Value::Null);
         }
         let governed = context.config.policies.iter().map(|policy| &policy.repository_name);
         let governed: Vec<&str> = governed.map(RepositoryName::as_str).collect();
         bail!("{repository} is not governed; these are: {}", governed.join(", "));
     };
-    let sweep = Sweep::new(context, policy, invocation, &order.source, now);
-    match &order.wish {
+    let sweep = Sweep::new(context, policy, invocation, &request.source, now);
+    match &request.command {
         SweepCommand::Read => return Box::pin(sweep.read()).await,
         SweepCommand::Explain(image) => return Box::pin(sweep.explain(image)).await,
         SweepCommand::Pushed(_)
@@ -116,7 +116,7 @@ pub async fn handle(
         }
     };
     // On the heap: one future within the other is more than the compiler lays out.
-    let swept = Box::pin(sweep.run(unfinished, &order.wish)).await;
+    let swept = Box::pin(sweep.run(unfinished, &request.command)).await;
     if swept.is_err() {
         // Who waits for the lease to end by itself waits long.
         let ended = context.ledger.end_run(repository, request_id, false).await;

@@ -114,7 +114,7 @@ impl<'a> Sweep<'a> {
     pub async fn run(
         &self,
         unfinished: Option<String>,
-        wish: &SweepCommand,
+        command: &SweepCommand,
     ) -> anyhow::Result<Value> {
         let (mut inventory, running) = match self.look().await {
             Ok(seen) => seen,
@@ -132,15 +132,15 @@ impl<'a> Sweep<'a> {
                 return Ok(answer);
             }
         };
-        if let SweepCommand::Pushed(digest) = wish {
+        if let SweepCommand::Pushed(digest) = command {
             // ECR only knows of its first push, which may be long ago: it got a tag.
             if let Some(id) = inventory.images.position(|image| image.digest == *digest) {
                 inventory.images[id].pushed_at = Some(self.now);
             }
         }
         let mut plan = self.plan(&inventory, &running)?;
-        let confirmed = matches!(wish, SweepCommand::Confirm(_));
-        if let SweepCommand::Confirm(hash) = wish {
+        let confirmed = matches!(command, SweepCommand::Confirm(_));
+        if let SweepCommand::Confirm(hash) = command {
             self.check(&plan, hash)?;
             plan.stopped = None;
         }
