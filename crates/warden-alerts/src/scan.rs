@@ -118,7 +118,7 @@ pub fn scan_findings(scan: &ScanAlert<'_>, report: &FindingsReport, unread: Opti
     list(&mut text, "Accepted", accepted, accepted_end);
     let severity = told.worst().map_or(Severity::Informational, |worst| worst.severity());
     Alert {
-        details: fitting(MOST_DETAILED, |most| ScanDetails::of(scan, report, &news, most)),
+        details: fitting(MOST_DETAILED, |most| ScanDetails::fields(scan, report, &news, most)),
         remedies: vec![
             Remedy {
                 label: "See all findings".to_owned(),
@@ -276,7 +276,7 @@ pub fn scan_resolved(scan: &ScanAlert<'_>, report: &FindingsReport) -> Alert {
     );
     let title = format!("{name} has no open findings any more");
     Alert {
-        details: fitting(MOST_DETAILED, |most| ScanDetails::of(scan, report, &[], most)),
+        details: fitting(MOST_DETAILED, |most| ScanDetails::fields(scan, report, &[], most)),
         ..scan.alert(AlertKind::ScanResolved, Severity::Informational, title, text)
     }
 }

@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::record::Record;
 use crate::webhook::Webhook;
 
-/// What is kept of the function's time to say how it ended.
+/// The time that the function keeps to report its result.
 const TIME_TO_END: Duration = Duration::from_secs(1);
 
 /// The clients, built once.

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use warden_alerts::slack::{Notification, UnknownMessage};
 
-/// One message of an event.
+/// A message, with the ID of its record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// The ID that SNS gave to the message, or an empty text.

@@ -58,8 +58,8 @@ fn alert(texts: Texts) -> Alert {
         text: texts.text.repeat(times),
         account: texts.account.chars().take(12).collect(),
         region: texts.region.chars().take(32).collect(),
-        repository: texts.repository.and_then(|it| it.parse().ok()),
-        component: texts.component.and_then(|it| it.parse().ok()),
+        repository: texts.repository.and_then(|name| name.parse().ok()),
+        component: texts.component.and_then(|name| name.parse().ok()),
         image: Some(Subject { digest, tags }),
         details: details.collect(),
         remedies: texts.remedies.into_iter().map(remedy).collect(),
@@ -124,7 +124,7 @@ pub fn run(bytes: &[u8]) {
         assert!(!command.contains(is_hidden), "a command has hidden characters");
         assert!(email.contains(command), "the e-mail lacks a command");
     }
-    let shown = [&json["title"], &json["text"]].map(|it| it.as_str().expect("a text"));
+    let shown = [&json["title"], &json["text"]].map(|text| text.as_str().expect("a text"));
     assert!(!shown.concat().contains(|c| c != '\n' && is_hidden(c)));
     assert!(!email.contains(|c| c != '\n' && is_hidden(c)));
 }

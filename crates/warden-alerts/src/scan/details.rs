@@ -49,9 +49,9 @@ pub struct ScanDetails {
 /// The version that a scan is compared with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Baseline {
-    /// Its digest.
+    /// The digest of the version.
     pub digest: Digest,
-    /// Its tag, if it has one.
+    /// The tag of the version, if it has one.
     pub tag: Option<Tag>,
 }
 
@@ -61,7 +61,7 @@ pub struct Baseline {
 pub struct FindingDetails {
     /// Such as `CVE-2026-1234`.
     pub id: String,
-    /// Its level.
+    /// The level of the finding.
     pub severity: Level,
     /// The name of the first package that has it.
     pub package: Option<String>,
@@ -89,7 +89,7 @@ pub struct FindingDetails {
 pub struct AcceptedDetails {
     /// Such as `CVE-2026-1234`.
     pub id: String,
-    /// Its level.
+    /// The level of the finding.
     pub severity: Level,
     /// The last day of its acceptance.
     pub until: NaiveDate,
@@ -100,8 +100,8 @@ pub struct AcceptedDetails {
 }
 
 impl ScanDetails {
-    /// The details of a report, with at most `limit` findings and twice as many IDs.
-    pub(super) fn of(
+    /// The fields of the details of a report, with at most `limit` findings and twice as many IDs.
+    pub(super) fn fields(
         scan: &ScanAlert<'_>,
         report: &FindingsReport,
         news: &[&ReportedFinding],

@@ -17,7 +17,7 @@ pub fn length(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// One character in the syntax of Slack.
+/// Escapes a character for Slack.
 fn escaped(c: char) -> Cow<'static, str> {
     match c {
         '&' => "&amp;".into(),
