@@ -1,4 +1,4 @@
-//! How long planning takes, and taking stock afterwards, in nanoseconds an image: a repository
+//! How long planning takes, and measuring usage afterwards, in nanoseconds an image: a repository
 //! of many components, with indexes, signatures and pulls, of which one in twenty goes. `cargo
 //! measure` runs this and sets it in relation.
 
@@ -14,7 +14,7 @@ use warden_core::graph::{Graph, ImageRecord, Inventory};
 use warden_core::image::{Digest, ImageStatus};
 use warden_core::policy::Policy;
 use warden_core::retention::{RunningImages, UnitRemoval, plan_retention};
-use warden_core::stock::measure_usage;
+use warden_core::usage::measure_usage;
 
 const POLICY: &str = r#"{"RepositoryName":"deployments","LifecycleTagCount":1850,"LifecycleUntaggedDays":3,"Governance":{"Tags":{"Grammar":"{component}-v{semver} {component}-{channel} {component}-{sha}","Enforcement":"report"},"Retention":{"ProtectTags":"release-* gold","Enforcement":"archive"}}}"#;
 const IMAGES: u32 = 100_000;
@@ -64,7 +64,8 @@ fn main() {
         assert_eq!(black_box(measure_usage(&plan, &removed)).rows.len(), 50);
         counting += started.elapsed();
     }
-    for (name, took) in [("planning, an image", planning), ("taking stock, an image", counting)] {
+    for (name, took) in [("planning, an image", planning), ("measuring usage, an image", counting)]
+    {
         println!("{name} {}", took.as_nanos() / u128::from(TIMES * IMAGES));
     }
 }

@@ -7,7 +7,7 @@
 //! In reading order: [`Level`], [`Finding`] and [`merge_findings`] here; [`ScanHistory`], what was seen and
 //! told before; [`compare_scan`], which decides; [`OpenFindings`], what of it is open.
 
-mod memory;
+mod history;
 mod open;
 mod report;
 
@@ -16,7 +16,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use memory::{PublishedFindings, ScanHistory, SeverityById, Version};
+pub use history::{PublishedFindings, ScanHistory, SeverityById, Version};
 pub use open::{OpenFindings, OpenFindingsStatus};
 pub use report::{
     AcceptedFinding, FindingsReport, ReportedFinding, ScanContents, ScanVerdict, Scanned,

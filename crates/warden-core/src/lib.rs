@@ -18,7 +18,7 @@
 //! - [`findings`]: what a scan found, what of it is news, and what is remembered of it;
 //! - [`risks`]: the findings that are accepted;
 //! - [`audit`]: whether a repository is what its policy says;
-//! - [`stock`]: how much there is of each component, and what is open in it.
+//! - [`usage`]: how much there is of each component, and what is open in it.
 
 pub mod image;
 #[macro_use]
@@ -35,6 +35,6 @@ pub mod properties;
 pub mod quarantine;
 pub mod retention;
 pub mod risks;
-pub mod stock;
 pub mod tagging;
 pub mod text;
+pub mod usage;

@@ -11,7 +11,7 @@
 //! to a queue. Time, the request's ID and the deadline are arguments, for tests to set.
 //!
 //! In reading order: [`config`], [`event`], [`in_use`], [`handle`] here, `sweep`
-//! for a run, `act` for what changes a repository, `report`, `answer` and `stock` for what is
+//! for a run, `act` for what changes a repository, `report`, `answer` and `usage` for what is
 //! said.
 
 mod act;
@@ -20,8 +20,8 @@ pub mod config;
 pub mod event;
 pub mod in_use;
 mod report;
-mod stock;
 mod sweep;
+mod usage;
 
 use anyhow::{Context as _, bail};
 use aws_config::SdkConfig;

@@ -26,7 +26,7 @@ use crate::act::apply_plan;
 use crate::config::DeploymentScope;
 use crate::event::SweepCommand;
 use crate::report::Workloads;
-use crate::{Context, answer, report, stock};
+use crate::{Context, answer, report, usage};
 use warden_aws::Invocation;
 use warden_aws::registry::{CONCURRENT_CALLS, VisibilityError};
 
@@ -175,7 +175,7 @@ impl<'a> Sweep<'a> {
         counts.write(self.request_id, self.now);
         let answer = answer::of(&plan, &workloads, &outcome, removed.len());
         let audited = self.audit(&plan).await;
-        stock::write(&self.context.ledger, &plan, &removed).await;
+        usage::write(&self.context.ledger, &plan, &removed).await;
         match (audited, confirmed) {
             (Ok(()), _) => {}
             // Whoever confirms waits for what came of that.

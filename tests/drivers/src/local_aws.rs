@@ -1,4 +1,4 @@
-//! `cargo run --package local-aws -- [PORT]`: the embedded AWS on a port, for the AWS CLI,
+//! `cargo run --package drivers --bin local-aws -- [PORT]`: the embedded AWS on a port, for the AWS CLI,
 //! boto3, skopeo and Docker.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it does is for reading")]

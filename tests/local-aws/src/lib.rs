@@ -26,6 +26,7 @@ mod dispatch;
 mod distribution;
 pub mod ecr;
 mod fault;
+mod fault_scenario;
 pub mod iam;
 pub mod inspector;
 pub mod lambda;
@@ -37,7 +38,6 @@ pub mod server;
 pub mod services;
 pub mod slack;
 pub mod template;
-mod trouble;
 pub mod world;
 
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ use services::Services;
 
 pub use call::Called;
 pub use fault::Fault;
-pub use trouble::FaultScenario;
+pub use fault_scenario::FaultScenario;
 
 /// The account of callers that name no other.
 pub const ACCOUNT: &str = "123456789012";

@@ -6,7 +6,7 @@ use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::memory::fact;
+use super::history::fact;
 use super::{Counts, Finding, Level, ScanHistory, SeverityById, Version};
 use crate::image::{Component, Digest, Tag};
 use crate::policy::Severity;

@@ -1,4 +1,4 @@
-mod memory;
+mod history;
 mod said;
 mod standing;
 

@@ -99,7 +99,7 @@ async fn a_claim_whose_answer_is_lost_is_no_earlier_attempt() {
     assert_eq!(function.alert()["details"]["action"], "quarantined");
     // As it looks by now, the tag was only taken away; but not by us, and not since.
     function.tag("infrastructure", &digest, "litellm-v1.80.5");
-    let _ = function.calls();
+    function.calls();
     for request in ["request", "another"] {
         function.aws.fault("UpdateItem", 1, Fault::ResetAfter);
         function.handle(&events[0], request).await.unwrap();

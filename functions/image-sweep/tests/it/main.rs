@@ -13,9 +13,9 @@ mod calls;
 mod faults;
 mod input;
 mod looking;
-mod stock;
 mod telling;
 mod turns;
+mod usage;
 
 use std::ops::Deref;
 use std::time::Duration;

@@ -97,7 +97,7 @@ fn what_a_query_asks_of_a_log_its_function_writes() {
     let stack = evaluate(&[]).unwrap();
     let sources = [
         include_str!("../../../../functions/image-sweep/src/report.rs"),
-        include_str!("../../../../functions/image-sweep/src/stock.rs"),
+        include_str!("../../../../functions/image-sweep/src/usage.rs"),
         include_str!("../../../../functions/image-push/src/lib.rs"),
     ]
     .concat();

@@ -137,7 +137,7 @@ fn say(latest: Option<(&str, i64, Level, &[Level])>, unread: Option<&str>, expec
     ]);
     let graph = Graph::build(&inventory).unwrap();
     let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());
-    let stock = measure_usage(&plan, &[]);
+    let usage = measure_usage(&plan, &[]);
     let open = latest.map(|(name, days, lowest, levels)| OpenFindings {
         version: digest(name),
         tag: format!("app-{name}").parse().ok(),
@@ -146,10 +146,10 @@ fn say(latest: Option<(&str, i64, Level, &[Level])>, unread: Option<&str>, expec
         counts: levels.iter().copied().collect::<Counts>().from(lowest),
     });
     let standing = OpenFindingsStatus { open, unread: unread.map(digest) };
-    let findings = stock.findings(standing, Severity::High);
+    let findings = usage.findings(standing, Severity::High);
     let counts = [Severity::Critical, Severity::High, Severity::Medium]
         .map(|severity| findings.open().and_then(|open| open.of(severity)));
-    let mut line = stock.rows[0].line(&policy.repository_name, &findings);
+    let mut line = usage.rows[0].line(&policy.repository_name, &findings);
     for name in ["old", "new"] {
         line = line.replace(digest(name).as_str(), &format!("@{name}"));
     }

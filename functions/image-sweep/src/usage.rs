@@ -16,7 +16,7 @@ use warden_core::findings::OpenFindingsStatus;
 use warden_core::image::{Component, RepositoryName, Tag};
 use warden_core::policy::Severity;
 use warden_core::retention::RetentionPlan;
-use warden_core::stock::{
+use warden_core::usage::{
     ComponentUsage, ComponentUsageRow, FindingsStatus, measure_usage, open_version_name,
 };
 
@@ -29,16 +29,16 @@ const READ_WITHIN: Duration = Duration::from_secs(10);
 pub async fn write(ledger: &Ledger, plan: &RetentionPlan<'_>, removed: &[ImageId]) {
     let repository = &plan.policy.repository_name;
     let threshold = plan.policy.governance.scan.threshold;
-    let stock = measure_usage(plan, removed);
+    let usage = measure_usage(plan, removed);
     let (of_components, of_none): (Vec<&ComponentUsageRow>, Vec<&ComponentUsageRow>) =
-        stock.rows.iter().partition(|row| row.component.is_some());
+        usage.rows.iter().partition(|row| row.component.is_some());
     let (written, left) =
         of_components.split_at_checked(MOST_COMPONENTS).unwrap_or((&of_components, &[]));
     let components: Vec<&Component> =
         written.iter().filter_map(|row| row.component.as_ref()).collect();
     let mut standing = read(ledger, repository, &components, threshold).await;
     for row in written.iter().copied().chain(of_none) {
-        let findings = findings(&stock, row, standing.as_mut(), threshold);
+        let findings = findings(&usage, row, standing.as_mut(), threshold);
         write_one(repository, row, &findings);
     }
     if !left.is_empty() {
@@ -69,7 +69,7 @@ async fn read(
 }
 
 fn findings(
-    stock: &ComponentUsage<'_>,
+    usage: &ComponentUsage<'_>,
     row: &ComponentUsageRow,
     standing: Option<&mut HashMap<Component, OpenFindingsStatus>>,
     threshold: Severity,
@@ -78,7 +78,7 @@ fn findings(
         (None, _) => FindingsStatus::ByImage,
         (Some(_), None) => FindingsStatus::Unknown,
         (Some(component), Some(standing)) => {
-            stock.findings(standing.remove(component).unwrap_or_default(), threshold)
+            usage.findings(standing.remove(component).unwrap_or_default(), threshold)
         }
     }
 }
