@@ -97,12 +97,12 @@ pub enum Fact<'a> {
         /// Which plan, or why there is none.
         plan: &'a str,
     },
-    /// What is not as it should be in a repository. What that is is what is told.
+    /// The deviations of a repository's settings from its policy.
     Audit {
         /// Where.
         repository: &'a RepositoryName,
     },
-    /// Something of ours that is not as it should be, once a day.
+    /// A setting of the stack itself that is broken, once a day.
     SelfAudit {
         /// What should be.
         rule: &'a str,

@@ -148,11 +148,11 @@ keywords!(
 );
 
 keywords!(
-    /// What tells that an image is running.
+    /// The source that says which images are in use.
     InUse {
-        /// ECR's record of the last pull.
+        /// Only ECR's record of the last pull.
         PullTime = "pull-time",
-        /// Amazon Inspector's, of containers on EKS and ECS.
+        /// Amazon Inspector's record of containers on EKS and ECS, beside the last pull.
         Inspector = "inspector",
     }
 );

@@ -15,8 +15,8 @@ use warden_core::retention::RunningImages;
 
 /// The most images of a page.
 const PAGE: i32 = 200;
-/// The most workloads that are named of one image.
-const NAMED: usize = 3;
+/// The most workloads that a text names for one image.
+const NAMED_WORKLOADS: usize = 3;
 
 /// The Inspector client.
 #[derive(Debug)]
@@ -109,8 +109,8 @@ impl Inspector {
         }
         names.sort();
         names.dedup();
-        let more = names.len().saturating_sub(NAMED);
-        names.truncate(NAMED);
+        let more = names.len().saturating_sub(NAMED_WORKLOADS);
+        names.truncate(NAMED_WORKLOADS);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         Ok(names.join(", ") + &more)
     }

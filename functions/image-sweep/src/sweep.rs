@@ -32,8 +32,8 @@ use warden_aws::registry::{CONCURRENT_CALLS, VisibilityError};
 
 /// What telling and ending a run takes, at most.
 const AFTERWARDS: Duration = Duration::from_secs(60);
-/// How many images whose workloads are named, a call each.
-const NAMED: usize = 10;
+/// The most images whose workloads a run looks up: each costs a call.
+const LOOKED_UP_IMAGES: usize = 10;
 /// How many of the images that were pushed lately are asked after, and how lately that is: a
 /// scan takes a while, and a run comes every day or sooner.
 const ASKED_AFTER: usize = 20;
@@ -270,7 +270,7 @@ impl<'a> Sweep<'a> {
             _ => None,
         });
         let DeploymentScope { partition, region, account, .. } = &self.context.config.place;
-        let named = in_use.take(NAMED).map(|digest| async move {
+        let named = in_use.take(LOOKED_UP_IMAGES).map(|digest| async move {
             let arn = format!(
                 "arn:{partition}:ecr:{region}:{account}:repository/{}/{digest}",
                 self.repository

@@ -64,8 +64,9 @@ impl Placeholder {
         }
     }
 
-    /// The first that `of` gives for how long such a thing at the beginning of `text` can be,
-    /// the likeliest first, as [`Placeholder::pattern`] has it; of a version, nothing.
+    /// Calls `of` with each length that this placeholder can have at the beginning of `text`, in
+    /// the order in which [`Placeholder::pattern`] would try them, and gives the first answer.
+    /// Gives nothing for a version.
     fn ends<T>(self, text: &str, mut of: impl FnMut(usize) -> Option<T>) -> Option<T> {
         let bytes = text.as_bytes();
         let run = |is: fn(u8) -> bool| bytes.iter().take_while(|byte| is(**byte)).count();
@@ -220,8 +221,8 @@ impl Template {
     }
 }
 
-/// Whether a tag has one reading at most but for the lengths of its parts: where something
-/// follows a version, an expression and we would cut it off in different places.
+/// Whether matching by hand gives what the regular expression gives. It does not where a part
+/// follows a version: the two end the version in different places.
 fn can_be_matched_by_hand(parts: &[Part]) -> bool {
     let before_last = parts.split_last().map_or(parts, |(_, before)| before);
     !before_last.contains(&Part::Placeholder(Placeholder::Semver))

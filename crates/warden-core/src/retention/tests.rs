@@ -1,4 +1,4 @@
-//! Mistakes of other tools, as examples. The numbers are those of `PITFALLS.md`.
+//! Examples of images that other cleanup tools removed by mistake.
 
 mod units;
 
