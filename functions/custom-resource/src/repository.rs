@@ -1,7 +1,7 @@
 //! `Custom::EcrRepository`: one repository, made, adopted, changed or let go.
 //!
-//! [`properties`] reads the desired repository, [`observe`] the repository as it is, [`reconcile`]
-//! decides, [`apply`] acts, and this module puts them in order. A repository made here carries an owner tag from the
+//! [`properties`] reads the desired repository, `observe` the repository as it is, [`reconcile`]
+//! decides, `apply` acts, and this module puts them in order. A repository made here carries an owner tag from the
 //! call that makes it; only with that tag is it ever removed.
 
 mod apply;
