@@ -18,6 +18,7 @@ use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use chrono::{DateTime, Utc};
+use regex_lite::Regex;
 use serde_json::{Map, Value, json};
 use warden_core::lifecycle;
 use warden_core::policy::Policy;
@@ -405,6 +406,16 @@ pub fn events(folder: &str) -> BTreeMap<String, Value> {
     let name = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
     let read = |path: &Path| serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     files.map(|path| (name(&path), read(&path))).collect()
+}
+
+/// The text with `…` for each digest and for the part of a digest in a quarantine tag, so that a
+/// snapshot of it holds in every run.
+#[must_use]
+pub fn masked(text: &str) -> String {
+    static DIGESTS: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new("(sha256:|quarantine-[0-9]{8}-)(?:[0-9a-f]{64}|[0-9a-f]{12})").unwrap()
+    });
+    DIGESTS.replace_all(text, "${1}…").into_owned()
 }
 
 /// The kinds of alerts.

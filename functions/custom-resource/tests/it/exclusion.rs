@@ -1,3 +1,4 @@
+use expect_test::expect;
 use local_aws::Fault;
 use serde_json::{Value, json};
 
@@ -31,7 +32,12 @@ async fn a_role_s_pulls_do_not_count_until_its_resource_goes() {
     let (function, request, answer) = made().await;
     assert_eq!(answer["PhysicalResourceId"], ID);
     assert_eq!(excluded(&function), [SWEEP]);
-    assert!(local_aws::log::text().contains(&format!("pull-time exclusions: register {SWEEP}")));
+    let lines = local_aws::log::lines("message");
+    let messages: Vec<&str> = lines.iter().filter_map(|line| line["message"].as_str()).collect();
+    expect![[r#"
+        Create Custom::EcrPullTimeExclusion PullTimeExclusion
+        pull-time exclusions: register arn:aws:iam::123456789012:role/ecr-warden/warden-ImageSweepRole-9YpLk1mVbT3c
+        succeeded"#]].assert_eq(&messages.join("\n"));
     assert_eq!(function.succeed(&request).await, answer, "delivered twice");
     assert_eq!(excluded(&function), [SWEEP]);
 
@@ -93,8 +99,7 @@ async fn a_failed_creation_is_taken_away_and_the_next_one_succeeds() {
         function.aws.fault("RegisterPullTimeUpdateExclusion", nth, fault);
     }
     let answer = function.answer(&request).await;
-    let reason = answer["Reason"].as_str().unwrap();
-    assert!(reason.contains(&format!("register {SCANNER}: LimitExceeded")), "{answer:#}");
+    expect!["pull-time exclusions: register arn:aws:iam::123456789012:role/scanner: LimitExceededException: made to fail"].assert_eq(answer["Reason"].as_str().unwrap());
     assert_eq!(answer["PhysicalResourceId"], ID);
     function.succeed(&delete(&request, &answer)).await;
     assert!(excluded(&function).is_empty());
@@ -119,8 +124,7 @@ async fn a_role_that_is_gone_fails_an_update_and_never_its_roll_back() {
     function.aws.fault("RegisterPullTimeUpdateExclusion", 0, gone());
     function.aws.fault("DeregisterPullTimeUpdateExclusion", 0, gone());
     let change = to(&request, &answer, &[SCANNER]);
-    let reason = function.fail(&change).await;
-    assert!(reason.contains(&format!("register {SCANNER}: InvalidParameter")), "{reason}");
+    expect!["pull-time exclusions: register arn:aws:iam::123456789012:role/scanner: InvalidParameterException: made to fail"].assert_eq(&function.fail(&change).await);
     "UPDATE_ROLLBACK_IN_PROGRESS".clone_into(&mut function.aws.state().stack_status);
     function.succeed(&rolled_back(&change)).await;
     function.succeed(&delete(&request, &answer)).await;
@@ -146,37 +150,31 @@ async fn a_delete_takes_away_only_what_it_put_there() {
 #[tokio::test(start_paused = true)]
 async fn bad_properties_are_named_and_nothing_is_called() {
     let function = Function::new();
-    for (path, value, named) in [
-        ("ResourceProperties", Value::Null, "ResourceProperties: missing"),
-        (
-            "ResourceProperties.RoleArns",
-            Value::Null,
-            "RoleArns: expected at least one ARN of a role",
-        ),
-        ("ResourceProperties.RoleArns", json!([""]), "RoleArns: expected at least one"),
-        ("ResourceProperties.RoleArns", json!(["ci"]), "RoleArns: expected the ARN of an IAM role"),
-        (
-            "ResourceProperties.RoleArns",
-            json!(["arn:aws:iam::123456789012:user/ana"]),
-            "RoleArns: expected the ARN of an IAM role",
-        ),
-        (
-            "ResourceProperties.RoleArns",
-            json!(["arn:aws:iam::999999999999:role/ci"]),
-            "RoleArns: role ci is in account 999999999999",
-        ),
-        (
-            "ResourceProperties.RoleArn",
-            json!(SWEEP),
-            "RoleArn: unknown property; the nearest known one is RoleArns",
-        ),
-        ("StackId", json!("x"), "StackId: expected the ARN of a stack"),
+    let mut reasons = String::new();
+    for (path, value) in [
+        ("ResourceProperties", Value::Null),
+        ("ResourceProperties.RoleArns", Value::Null),
+        ("ResourceProperties.RoleArns", json!([""])),
+        ("ResourceProperties.RoleArns", json!(["ci"])),
+        ("ResourceProperties.RoleArns", json!(["arn:aws:iam::123456789012:user/ana"])),
+        ("ResourceProperties.RoleArns", json!(["arn:aws:iam::999999999999:role/ci"])),
+        ("ResourceProperties.RoleArn", json!(SWEEP)),
+        ("StackId", json!("x")),
     ] {
         let request = with(event("create-pull-time-exclusion"), path, value);
         let answer = function.answer(&request).await;
-        let reason = answer["Reason"].as_str().unwrap();
-        assert!(reason.contains(named), "{path}: {reason}");
+        reasons += &format!("{}\n", answer["Reason"].as_str().unwrap());
         assert_eq!(answer["PhysicalResourceId"], "ecr-warden:nothing-made");
     }
+    expect![[r#"
+        ResourceProperties: missing; expected an object
+        RoleArns: expected at least one ARN of a role
+        RoleArns: expected at least one ARN of a role
+        RoleArns: expected the ARN of an IAM role, got "ci"
+        RoleArns: expected the ARN of an IAM role, got "arn:aws:iam::123456789012:user/ana"
+        RoleArns: role ci is in account 999999999999; only roles of this one, 123456789012, are excluded
+        RoleArn: unknown property; the nearest known one is RoleArns
+        StackId: expected the ARN of a stack, got "x"
+    "#]].assert_eq(&reasons);
     assert_eq!(calls(&function), 0);
 }

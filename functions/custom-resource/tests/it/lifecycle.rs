@@ -76,14 +76,18 @@ async fn a_roll_back_is_never_refused_for_its_impact() {
 
 #[tokio::test(start_paused = true)]
 async fn a_preview_that_cannot_be_had_stops_the_change() {
+    let mut reasons = String::new();
     for operation in ["StartLifecyclePolicyPreview", "GetLifecyclePolicyPreview"] {
         let function = Function::new();
         let (_, change) = with_sixty_images(&function).await;
         function.aws.fault(operation, 0, Fault::Error(400, "AccessDeniedException"));
-        let reason = function.fail(&change).await;
-        assert!(reason.contains("lifecycle preview: AccessDeniedException"), "{reason}");
+        reasons += &format!("{}\n", function.fail(&change).await);
         assert!(function.aws.take_changes().is_empty());
     }
+    expect![[r#"
+        repository infrastructure: starting a lifecycle preview: AccessDeniedException: made to fail
+        repository infrastructure: getting the lifecycle preview: AccessDeniedException: made to fail
+    "#]].assert_eq(&reasons);
 }
 
 #[tokio::test(start_paused = true)]

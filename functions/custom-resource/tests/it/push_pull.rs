@@ -126,14 +126,14 @@ async fn a_role_that_is_gone_fails_an_update_and_never_its_roll_back() {
     let roles = json!(["arn:aws:iam::123456789012:role/nobody"]);
     let change = update(&request, &answer["PhysicalResourceId"], "AttachToRoleArns", roles);
     let reason = function.fail(&change).await;
-    assert!(reason.contains("attach it to nobody: NoSuchEntity"), "{reason}");
+    expect!["policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30: attach it to nobody: NoSuchEntity: The role with name nobody cannot be found."].assert_eq(&reason);
     "UPDATE_ROLLBACK_IN_PROGRESS".clone_into(&mut function.aws.state().stack_status);
     function.succeed(&rolled_back(&change)).await;
     function.aws.fault("AttachRolePolicy", 0, Fault::Error(403, "AccessDenied"));
     function.succeed(&rolled_back(&change)).await;
     // Not to know is no reason to call a failure a success.
     function.aws.fault("DescribeStacks", 0, Fault::Error(500, "InternalFailure"));
-    assert!(function.fail(&rolled_back(&change)).await.contains("attach it to github-actions"));
+    expect!["policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30: attach it to github-actions: AccessDenied: made to fail"].assert_eq(&function.fail(&rolled_back(&change)).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -169,7 +169,7 @@ async fn a_policy_of_somebody_else_is_left_alone() {
     );
     let request = event("create-push-pull-policy");
     let answer = function.answer(&request).await;
-    assert!(answer["Reason"].as_str().unwrap().contains("exists already"), "{answer:#}");
+    expect!["the policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30 exists already and this resource did not make it; nothing was changed"].assert_eq(answer["Reason"].as_str().unwrap());
     assert_eq!(answer["PhysicalResourceId"], "ecr-warden:nothing-made");
     function.succeed(&delete(&request, &answer)).await;
     for id in [
@@ -188,10 +188,7 @@ async fn a_failed_creation_is_taken_away_and_the_next_one_succeeds() {
     let function = Function::new();
     let request = event("create-push-pull-policy");
     let answer = function.answer(&request).await;
-    assert!(
-        answer["Reason"].as_str().unwrap().contains("attach it to github-actions: NoSuchEntity"),
-        "{answer:#}"
-    );
+    expect!["policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30: attach it to github-actions: NoSuchEntity: The role with name github-actions cannot be found."].assert_eq(answer["Reason"].as_str().unwrap());
     assert_eq!(answer["PhysicalResourceId"], ARN);
     function.succeed(&delete(&request, &answer)).await;
     assert!(function.aws.state().iam.policies.is_empty());
@@ -249,48 +246,33 @@ async fn bad_properties_are_named_and_nothing_is_called() {
         "arn:aws:cloudformation:us-east-1:123456789012:stack/{}/5f2c1a30-x",
         "a".repeat(110)
     );
-    for (path, value, named) in [
-        ("ResourceProperties.RepositoryArns", Value::Null, "RepositoryArns: expected at least one"),
-        (
-            "ResourceProperties.RepositoryArns",
-            json!(["*"]),
-            "RepositoryArns: expected the ARN of an ECR repository",
-        ),
-        (
-            "ResourceProperties.RepositoryArns",
-            json!(["arn:aws:ecr:us-east-1:123456789012:repository/*"]),
-            "RepositoryArns: expected the ARN",
-        ),
-        (
-            "ResourceProperties.RepositoryArns",
-            json!(["arn:aws:ecr:us-east-1:999999999999:repository/ab"]),
-            "is not in account 123456789012",
-        ),
-        (
-            "ResourceProperties.RepositoryArns",
-            json!(["arn:aws:ecr:eu-west-1:123456789012:repository/ab"]),
-            "is not in account 123456789012 and region us-east-1",
-        ),
-        ("ResourceProperties.RepositoryArns", json!(many), "IAM takes 6144"),
-        (
-            "ResourceProperties.AttachToRoleArns",
-            json!(["ci"]),
-            "AttachToRoleArns: expected the ARN of an IAM role",
-        ),
-        (
-            "ResourceProperties.AttachToRoleArns",
-            json!(["arn:aws:iam::999999999999:role/ci"]),
-            "a policy can only be attached in its own",
-        ),
-        (
-            "ResourceProperties.AttachToRoles",
-            json!([]),
-            "AttachToRoles: unknown property; the nearest known one is AttachToRoleArns",
-        ),
-        ("StackId", json!(long), "StackId: the policy would be called"),
+    let arn = |rest: &str| json!([format!("arn:aws:{rest}")]);
+    let mut reasons = String::new();
+    for (path, value) in [
+        ("ResourceProperties.RepositoryArns", Value::Null),
+        ("ResourceProperties.RepositoryArns", json!(["*"])),
+        ("ResourceProperties.RepositoryArns", arn("ecr:us-east-1:123456789012:repository/*")),
+        ("ResourceProperties.RepositoryArns", arn("ecr:us-east-1:999999999999:repository/ab")),
+        ("ResourceProperties.RepositoryArns", arn("ecr:eu-west-1:123456789012:repository/ab")),
+        ("ResourceProperties.RepositoryArns", json!(many)),
+        ("ResourceProperties.AttachToRoleArns", json!(["ci"])),
+        ("ResourceProperties.AttachToRoleArns", arn("iam::999999999999:role/ci")),
+        ("ResourceProperties.AttachToRoles", json!([])),
+        ("StackId", json!(long)),
     ] {
-        let reason = function.fail(&with(good.clone(), path, value)).await;
-        assert!(reason.contains(named), "{path}: {reason}");
+        reasons += &format!("{}\n", function.fail(&with(good.clone(), path, value)).await);
     }
+    expect![[r#"
+        RepositoryArns: expected at least one ARN of a repository
+        RepositoryArns: expected the ARN of an ECR repository, got "*"
+        RepositoryArns: expected the ARN of an ECR repository, got "arn:aws:ecr:us-east-1:123456789012:repository/*"
+        RepositoryArns: arn:aws:ecr:us-east-1:999999999999:repository/ab is not in account 123456789012 and region us-east-1
+        RepositoryArns: arn:aws:ecr:eu-west-1:123456789012:repository/ab is not in account 123456789012 and region us-east-1
+        RepositoryArns: the policy would have 9098 characters; IAM takes 6144
+        AttachToRoleArns: expected the ARN of an IAM role, got "ci"
+        AttachToRoleArns: role ci is in account 999999999999; a policy can only be attached in its own, 123456789012
+        AttachToRoles: unknown property; the nearest known one is AttachToRoleArns
+        StackId: the policy would be called aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-us-east-1-5f2c1a30, longer than 128; a shorter stack name is needed
+    "#]].assert_eq(&reasons);
     assert_eq!(calls(&function), 0);
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use expect_test::expect;
 use local_aws::Fault;
+use local_aws::world::masked;
 use serde_json::json;
 
 use crate::{Function, event, push_index, quarantine_tag};
@@ -170,7 +172,9 @@ async fn where_tags_have_become_mutable_a_violation_is_only_told() {
     }
     let alert = function.alert();
     assert_eq!(alert["details"]["action"], "reported");
-    assert!(alert["text"].as_str().unwrap().contains("not immutable any more"), "{alert:#}");
+    expect![[r#"
+        The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. Probably litellm-v1.80.5 was meant.
+        Nothing was changed: the repository's tags are not immutable any more."#]].assert_eq(&masked(alert["text"].as_str().unwrap()));
 }
 
 #[tokio::test]
@@ -297,7 +301,11 @@ async fn if_it_hits_another_image_all_the_same_that_is_told() {
     assert_eq!(function.tags("infrastructure", &first).unwrap(), ["litellm-v1.80.5"]);
     assert_eq!(function.tags("infrastructure", &second).unwrap(), ["litellm-v1.80.6"]);
     let text = function.alert()["text"].as_str().unwrap().to_owned();
-    assert!(text.contains(&format!("moved the tag to {second}")), "{text}");
+    assert!(text.contains(&second), "{text}");
+    expect![[r#"
+        The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
+        It was taken away. The image is kept, with its other tags.
+        Meanwhile somebody had moved the tag to sha256:…: it was that image which lost it, and ECR deletes an image with its last tag. See whether it is there, and push it again if it is not."#]].assert_eq(&masked(&text));
 }
 
 #[tokio::test]
@@ -335,10 +343,15 @@ async fn what_is_archived_again_although_somebody_brought_it_back_is_told_again(
     function.aws.advance(Duration::from_secs(3_600));
     function.handle_all(&events).await;
     let alerts = function.alerts();
+    let actions: Vec<_> = alerts.iter().map(|alert| &alert["details"]["action"]).collect();
+    assert_eq!(actions, ["reported", "archived"]);
     let texts: Vec<_> = alerts.iter().map(|alert| alert["text"].as_str().unwrap()).collect();
-    assert_eq!(texts.len(), 2, "{texts:#?}");
-    assert!(texts[0].contains("on its way back"), "{texts:#?}");
-    assert!(texts[1].contains("moved to the archive"), "{texts:#?}");
+    expect![[r#"
+        The tag feature-x in deployments is not made of {component}-v{semver} or {component}-{channel} or {component}-{sha}. Push it again under a tag that conforms, or change the policy.
+        Nothing was changed: the image is on its way back from the archive.
+
+        The tag feature-x in deployments is not made of {component}-v{semver} or {component}-{channel} or {component}-{sha}. Push it again under a tag that conforms, or change the policy.
+        The image was moved to the archive, with its tags: it cannot be pulled until it is restored, which takes some twenty minutes, and ECR deletes it after 90 days there."#]].assert_eq(&masked(&texts.join("\n\n")));
 }
 
 #[tokio::test]
@@ -357,8 +370,9 @@ async fn an_attempt_that_was_cut_off_after_archiving_is_undone_by_the_next() {
     let input = json!({"repositoryName": "deployments", "imageIds": [{"imageDigest": digest}]});
     let found = function.aws.by_hand("DescribeImages", &input).unwrap();
     assert_eq!(found["imageDetails"][0]["imageStatus"], "ACTIVATING");
-    let text = function.alert()["text"].as_str().unwrap().to_owned();
-    assert!(text.contains("brought back"), "{text}");
+    expect![[r#"
+        The tag feature-x in deployments is not made of {component}-v{semver} or {component}-{channel} or {component}-{sha}. Push it again under a tag that conforms, or change the policy.
+        The image was moved to the archive, and is brought back, since it got a conforming tag meanwhile: it cannot be pulled for some twenty minutes."#]].assert_eq(&masked(function.alert()["text"].as_str().unwrap()));
 }
 
 #[tokio::test]
@@ -383,12 +397,9 @@ async fn a_refusal_of_ecr_is_an_error_that_names_the_image_and_the_step() {
     function.aws.fault("PutImage", 1, Fault::Error(400, "AccessDeniedException"));
     let error = function.handle(&events[0], "request").await.unwrap_err();
     let quarantined = quarantine_tag(&digest, "latest");
-    assert_eq!(
-        format!("{error:#}"),
-        format!(
-            "infrastructure@{digest}: tag the image {quarantined}: AccessDeniedException: made to fail"
-        )
-    );
+    let error = format!("{error:#}");
+    assert!(error.contains(&digest) && error.contains(&quarantined), "{error}");
+    expect!["infrastructure@sha256:…: tag the image quarantine-20270115-…-latest: AccessDeniedException: made to fail"].assert_eq(&masked(&error));
     assert_eq!(function.tags("infrastructure", &digest).unwrap(), ["latest"]);
     // It is tried again.
     function.handle(&events[0], "request").await.unwrap();

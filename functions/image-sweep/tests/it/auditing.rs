@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use expect_test::expect;
 use local_aws::Fault;
 use local_aws::ecr::scan::finding::basic_finding;
 use serde_json::{Value, json};
@@ -81,8 +82,11 @@ async fn images_without_a_scan_are_told_and_only_the_latest_are_asked_after() {
     assert_eq!(count(&function.calls(), "DescribeImageScanFindings"), 2);
     let alerts = function.alerts();
     assert_eq!(rules(&alerts), ["unscanned"]);
-    let text = alerts[0]["text"].as_str().unwrap();
-    assert!(text.contains("1 image was pushed lately and not scanned: b-v1.0.0"), "{text}");
+    expect![[r#"
+        Nothing was changed about it. It is told again when it changes, and else after seven days.
+
+        - 1 image was pushed lately and not scanned: b-v1.0.0"#]]
+    .assert_eq(alerts[0]["text"].as_str().unwrap());
     for nth in 0..30 {
         function.push(&format!("e-v1.{nth}.0"), 0.6);
     }
@@ -112,7 +116,7 @@ async fn what_cannot_be_looked_at_is_tried_again_after_the_cleanup() {
     function.aws.fault("GetLifecyclePolicy", 1, Fault::Error(403, "AccessDeniedException"));
     let order = json!({"repository": DEPLOYMENTS});
     let error = function.ask(&order, "request").await.unwrap_err();
-    assert!(format!("{error:#}").contains("reading the lifecycle policy of deployments"));
+    expect!["sweeping deployments: reading the lifecycle policy of deployments: AccessDeniedException: made to fail"].assert_eq(&format!("{error:#}"));
     assert_eq!((function.active().len(), kinds(&function.alerts())), (2, vec!["cleanup"]));
     function.ask(&order, "request").await.unwrap();
     assert!(function.alerts().is_empty());

@@ -1,5 +1,6 @@
 //! What comes in, and what of it is refused.
 
+use expect_test::expect;
 use local_aws::world;
 use serde_json::{Value, json};
 
@@ -16,7 +17,8 @@ async fn every_event_of_the_folder_is_understood() {
     let read = function.ask(&event("read"), "read").await.unwrap();
     assert_eq!((&read["planned"], &read["mode"]), (&json!(1), &json!("archive")));
     let explained = function.ask(&event("explain"), "explain").await.unwrap();
-    assert_eq!(explained["reason"], "number 3 of 3 of myapp, which keeps 2");
+    expect!["number 3 of 3 of myapp, which keeps 2"]
+        .assert_eq(explained["reason"].as_str().unwrap());
     let error = function.ask(&event("confirm"), "confirm").await.unwrap_err();
     assert!(format!("{error:#}").contains(read["hash"].as_str().unwrap()), "{error:#}");
     assert_eq!(function.ask(&event("pushed"), "pushed").await.unwrap()["removed"], 1);
@@ -29,26 +31,32 @@ async fn what_is_not_understood_is_an_error_that_says_what_was_expected() {
     function.calls();
     let mut other = event("pushed");
     other["detail-type"] = "ECR Image Scan".into();
-    for (payload, expected) in [
-        (json!("sweep"), "expected an object, such as"),
-        (json!({}), "missing field `repository`"),
-        (json!({"repository": "Deployments"}), "expected 2 to 256 lower-case letters"),
-        (json!({"repository": DEPLOYMENTS, "mod": "report"}), "unknown field `mod`"),
-        (json!({"repository": DEPLOYMENTS, "mode": "delete"}), "expected report, or none"),
-        (
-            json!({"repository": DEPLOYMENTS, "mode": "report", "confirm": "x"}),
-            "confirm stands alone",
-        ),
-        (
-            json!({"repository": "other"}),
-            "other is not governed; these are: infrastructure, deployments",
-        ),
-        (json!({"repository": 1}), "repository: invalid type"),
-        (other, "expected ECR Image Action"),
+    let mut errors = String::new();
+    for payload in [
+        json!("sweep"),
+        json!({}),
+        json!({"repository": "Deployments"}),
+        json!({"repository": DEPLOYMENTS, "mod": "report"}),
+        json!({"repository": DEPLOYMENTS, "mode": "delete"}),
+        json!({"repository": DEPLOYMENTS, "mode": "report", "confirm": "x"}),
+        json!({"repository": "other"}),
+        json!({"repository": 1}),
+        other,
     ] {
         let error = function.ask(&payload, "request").await.unwrap_err();
-        assert!(format!("{error:#}").contains(expected), "{payload}: {error:#}");
+        errors += &format!("{error:#}\n");
     }
+    expect![[r#"
+        expected an object, such as {"repository": "deployments", "mode": "report"}
+        the event: missing field `repository`
+        the event: repository: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/', got "Deployments"
+        the event: mod: unknown field `mod`, expected one of `repository`, `mode`, `image`, `confirm`
+        the event: mode: expected report, or none to do what the policy says, got "delete"
+        the event: confirm stands alone beside repository: it carries a plan out
+        other is not governed; these are: infrastructure, deployments
+        the event: repository: invalid type: integer `1`, expected a string
+        the event: detail-type: expected ECR Image Action, got "ECR Image Scan"
+    "#]].assert_eq(&errors);
     assert_eq!(function.calls(), [""; 0]);
 }
 

@@ -1,6 +1,8 @@
 //! What a run sees, and what it does where it cannot see.
 
+use expect_test::expect;
 use local_aws::Fault;
+use local_aws::world::masked;
 use serde_json::json;
 
 use crate::{DEPLOYMENTS, Function, changes, count, digests, sorted};
@@ -30,7 +32,8 @@ async fn an_index_that_cannot_be_read_stops_the_run_and_is_told_once_a_day() {
     function.aws.state().ecr().image(DEPLOYMENTS, &index).unwrap().manifest_text = "{".to_owned();
     let answer = function.sweep().await;
     let why = answer["stopped"].as_str().unwrap();
-    assert!(why.contains(&index) && why.contains("cannot be read"), "{why}");
+    assert!(why.contains(&index), "{why}");
+    expect!["the index sha256:… of deployments cannot be read: the manifest is no index: EOF while parsing an object at line 1 column 1"].assert_eq(&masked(why));
     assert_eq!((function.active(), answer.get("removed")), (before.clone(), None));
     let alerts = function.alerts();
     let [alert] = &alerts[..] else { panic!("{alerts:#?}") };
@@ -58,7 +61,10 @@ async fn a_page_that_does_not_come_removes_nothing() {
     }
     let order = json!({"repository": DEPLOYMENTS});
     let error = function.ask(&order, "request").await.unwrap_err();
-    assert!(format!("{error:#}").contains("ThrottlingException"), "{error:#}");
+    expect![
+        "sweeping deployments: listing the images of deployments: ThrottlingException: made to fail"
+    ]
+    .assert_eq(&format!("{error:#}"));
     assert_eq!(function.active().len(), images.len());
     assert_eq!(changes(&function.calls()), [""; 0]);
 }
@@ -66,6 +72,7 @@ async fn a_page_that_does_not_come_removes_nothing() {
 // 15
 #[tokio::test(start_paused = true)]
 async fn without_seeing_what_runs_nothing_goes() {
+    let mut reasons = String::new();
     // Denied, throttled, not there.
     for fault in [
         Fault::Error(403, "AccessDeniedException"),
@@ -79,11 +86,19 @@ async fn without_seeing_what_runs_nothing_goes() {
             function.aws.fault(operation, 0, fault.clone());
             let answer = function.sweep().await;
             let why = answer["stopped"].as_str().unwrap();
-            assert!(why.starts_with("what is in use cannot be seen: "), "{why}");
+            reasons += &format!("{why}\n");
             assert_eq!(function.active(), sorted(images));
             assert_eq!(function.alerts()[0]["details"]["stopped"], why);
         }
     }
+    expect![[r#"
+        what is in use cannot be seen: asking Amazon Inspector what runs: AccessDeniedException: made to fail
+        what is in use cannot be seen: asking how the registry is scanned: AccessDeniedException: made to fail
+        what is in use cannot be seen: asking Amazon Inspector what runs: ThrottlingException: made to fail
+        what is in use cannot be seen: asking how the registry is scanned: ThrottlingException: made to fail
+        what is in use cannot be seen: asking Amazon Inspector what runs: InternalServerException: made to fail
+        what is in use cannot be seen: asking how the registry is scanned: InternalServerException: made to fail
+    "#]].assert_eq(&reasons);
     // Enhanced scanning was switched off: what Inspector says is stale.
     let function = Function::inspected().await;
     let images = function.versions("a", 5);
@@ -91,12 +106,12 @@ async fn without_seeing_what_runs_nothing_goes() {
     let basic = json!({"scanType": "BASIC", "rules": []});
     function.aws.by_hand("PutRegistryScanningConfiguration", &basic).unwrap();
     let answer = function.sweep().await;
-    assert!(answer["stopped"].as_str().unwrap().contains("no enhanced scanning"), "{answer}");
+    expect!["what is in use cannot be seen: InUseSource is inspector, and the registry has no enhanced scanning"].assert_eq(answer["stopped"].as_str().unwrap());
     // It sees nothing at all.
     let function = Function::inspected().await;
     let images = function.versions("a", 5);
     let answer = function.sweep().await;
-    assert!(answer["stopped"].as_str().unwrap().contains("names no image"), "{answer}");
+    expect!["Amazon Inspector names no image of the repository that is in use: either nothing runs, or it does not see what does"].assert_eq(answer["stopped"].as_str().unwrap());
     assert_eq!(function.active(), sorted(images));
 }
 
@@ -133,11 +148,12 @@ async fn what_inspector_sees_run_is_kept_and_the_workload_is_named() {
         let entry = keeps.iter().find(|entry| entry["digest"] == *digest).unwrap();
         entry["reason"].as_str().unwrap().to_owned()
     };
-    assert_eq!(
-        reason(&images[1]),
-        "it is in use, 2 times by Amazon Inspector: production llm/litellm"
-    );
-    assert!(reason(&index).contains("in use") && reason(&index).contains(&part));
+    let (image, index) = (reason(&images[1]), reason(&index));
+    assert!(index.contains(&part), "{index}");
+    expect![[r#"
+        it is in use, 2 times by Amazon Inspector: production llm/litellm
+        it is in use, 2 times by Amazon Inspector (said of sha256:…, which is part of it)"#]]
+    .assert_eq(&masked(&format!("{image}\n{index}")));
     let calls = function.calls();
     // What runs now, and what ran lately.
     assert_eq!((count(&calls, "ListCoverage"), count(&calls, "GetClustersForImage")), (2, 2));
@@ -148,8 +164,8 @@ async fn what_inspector_sees_run_is_kept_and_the_workload_is_named() {
     }
     let keeps = function.read().await["keeps"].clone();
     let entry = keeps.as_array().unwrap().iter().find(|it| it["digest"] == images[1].as_str());
-    let reason = entry.unwrap()["reason"].as_str().unwrap();
-    assert!(reason.starts_with("it was in use within 30 days, by Amazon Inspector"), "{reason}");
+    expect!["it was in use within 30 days, by Amazon Inspector: production llm/litellm"]
+        .assert_eq(entry.unwrap()["reason"].as_str().unwrap());
 }
 
 // 13

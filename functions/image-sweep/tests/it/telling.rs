@@ -1,5 +1,7 @@
 //! Who is told what, and how often.
 
+use expect_test::expect;
+use local_aws::world::masked;
 use serde_json::json;
 
 use crate::{DEPLOYMENTS, Function, digests, kinds, sorted};
@@ -51,17 +53,19 @@ async fn a_plan_that_takes_too_much_is_stopped_told_once_and_done_when_it_is_con
     let images = function.versions("a", 40);
     let answer = function.sweep().await;
     assert_eq!((&answer["planned"], &answer["removed"]), (&json!(38), &json!(0)));
-    assert!(answer["stopped"].as_str().unwrap().contains("38 of 40"), "{answer}");
+    expect!["38 of 40 images would go, and MaxRemovePercent=25 allows fewer"]
+        .assert_eq(answer["stopped"].as_str().unwrap());
     let alerts = function.alerts();
     let [alert] = &alerts[..] else { panic!("{alerts:#?}") };
-    assert_eq!(alert["title"], "The cleanup of deployments was stopped");
-    let labels: Vec<&str> = alert["remedies"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|it| it["label"].as_str().unwrap())
-        .collect();
-    assert_eq!(labels, ["Read the plan", "Carry it out all the same"]);
+    assert_eq!(alert["details"]["stopped"], answer["stopped"]);
+    let remedies = alert["remedies"].as_array().unwrap().iter();
+    let labels: Vec<&str> = remedies.map(|remedy| remedy["label"].as_str().unwrap()).collect();
+    let shown = format!("{}\n{}", alert["title"].as_str().unwrap(), labels.join("\n"));
+    expect![[r#"
+        The cleanup of deployments was stopped
+        Read the plan
+        Carry it out all the same"#]]
+    .assert_eq(&shown);
     function.sweep().await;
     assert!(function.alerts().is_empty() && function.active().len() == images.len());
 
@@ -71,14 +75,22 @@ async fn a_plan_that_takes_too_much_is_stopped_told_once_and_done_when_it_is_con
     let confirm = |hash: &str| json!({"repository": DEPLOYMENTS, "confirm": hash});
     let error = function.ask(&confirm("0123456789abcdef"), "by-hand").await.unwrap_err();
     let error = format!("{error:#}");
-    assert!(error.contains(&format!("the plan is another one by now, {hash}")), "{error}");
+    assert!(error.contains(&hash), "{error}");
+    expect![
+        "sweeping deployments: the plan is another one by now, …: read it again, and confirm that"
+    ]
+    .assert_eq(&error.replace(&hash, "…"));
     assert_eq!(function.active().len(), images.len());
     let answer = function.ask(&confirm(&hash), "by-hand").await.unwrap();
     assert_eq!((&answer["removed"], &answer["stopped"]), (&json!(38), &json!(null)));
     assert_eq!(function.active(), sorted(images[38..].to_vec()));
     // What was confirmed was that.
     let error = function.ask(&confirm(&hash), "again").await.unwrap_err();
-    assert!(format!("{error:#}").contains("another one by now"));
+    let hash = function.read().await["hash"].as_str().unwrap().to_owned();
+    expect![
+        "sweeping deployments: the plan is another one by now, …: read it again, and confirm that"
+    ]
+    .assert_eq(&format!("{error:#}").replace(&hash, "…"));
 }
 
 #[tokio::test]
@@ -88,10 +100,10 @@ async fn what_is_only_reported_is_not_carried_out_by_a_hash_either() {
     let hash = function.read().await["hash"].clone();
     let confirm = json!({"repository": DEPLOYMENTS, "confirm": hash});
     let error = function.ask(&confirm, "by-hand").await.unwrap_err();
-    assert!(
-        format!("{error:#}").ends_with("the enforcement of deployments is report"),
-        "{error:#}"
-    );
+    expect![
+        "sweeping deployments: nothing is carried out: the enforcement of deployments is report"
+    ]
+    .assert_eq(&format!("{error:#}"));
     assert_eq!(function.active().len(), images.len());
 }
 
@@ -100,11 +112,12 @@ async fn an_image_is_explained_by_its_tag_and_by_its_digest() {
     let function = Function::new("archive").await;
     let [index, one, other, signature] = function.index("a-v0.1.0", 200.0);
     function.versions("a", 2);
+    let mut reasons = String::new();
     for image in ["a-v0.1.0", &index] {
         let ask = json!({"repository": DEPLOYMENTS, "image": image});
         let answer = function.ask(&ask, "by-hand").await.unwrap();
         assert_eq!(answer["decision"], "archive");
-        assert_eq!(answer["reason"], "number 3 of 3 of a, which keeps 2");
+        reasons += &format!("{}\n", answer["reason"].as_str().unwrap());
         assert_eq!(answer["unit"]["image"], index.as_str());
         let parts: Vec<&str> = answer["unit"]["parts"]
             .as_array()
@@ -118,10 +131,17 @@ async fn an_image_is_explained_by_its_tag_and_by_its_digest() {
     }
     let ask = json!({"repository": DEPLOYMENTS, "image": one, "mode": "report"});
     let answer = function.ask(&ask, "by-hand").await.unwrap();
-    assert!(answer["reason"].as_str().unwrap().starts_with(&format!("it is part of {index}")));
+    let reason = answer["reason"].as_str().unwrap();
+    assert!(reason.contains(&index), "{reason}");
+    reasons += reason;
+    expect![[r#"
+        number 3 of 3 of a, which keeps 2
+        number 3 of 3 of a, which keeps 2
+        it is part of sha256:…: number 3 of 3 of a, which keeps 2"#]]
+    .assert_eq(&masked(&reasons));
     let ask = json!({"repository": DEPLOYMENTS, "image": "nothing"});
     let error = function.ask(&ask, "by-hand").await.unwrap_err();
-    assert_eq!(format!("{error:#}"), r#"there is no image "nothing" in deployments"#);
+    expect![[r#"there is no image "nothing" in deployments"#]].assert_eq(&format!("{error:#}"));
     assert!(function.alerts().is_empty() && function.aws.take_changes().is_empty());
 }
 

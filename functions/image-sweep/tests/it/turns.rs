@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use expect_test::expect;
 use local_aws::Fault;
 use serde_json::{Value, json};
 
@@ -49,8 +50,12 @@ async fn two_runs_at_once_are_one() {
     let ask = |id: &'static str| function.ask(&order, id);
     let (one, other) = tokio::join!(ask("one"), ask("other"));
     let (one, other): (Value, Value) = (one.unwrap(), other.unwrap());
-    assert_eq!(other, json!({"repository": DEPLOYMENTS, "stopped": "another run is under way"}));
-    assert_eq!(one["stopped"].as_str().map(|it| it.contains("MaxRemovePercent")), Some(true));
+    let stopped = other["stopped"].as_str().unwrap();
+    assert_eq!(other, json!({"repository": DEPLOYMENTS, "stopped": stopped}));
+    expect![[r#"
+        another run is under way
+        28 of 30 images would go, and MaxRemovePercent=25 allows fewer"#]]
+    .assert_eq(&format!("{stopped}\n{}", one["stopped"].as_str().unwrap()));
     // And then it is the other one's turn.
     assert_eq!(ask("other").await.unwrap()["planned"], 28);
 }
@@ -62,11 +67,7 @@ async fn a_run_that_failed_gives_its_turn_away() {
     function.aws.fault("DescribeImages", 1, Fault::Error(403, "AccessDeniedException"));
     let order = json!({"repository": DEPLOYMENTS});
     let error = function.ask(&order, "one").await.unwrap_err();
-    let error = format!("{error:#}");
-    assert!(
-        error.starts_with("sweeping deployments: listing the images of deployments: AccessDenied"),
-        "{error}"
-    );
+    expect!["sweeping deployments: listing the images of deployments: AccessDeniedException: made to fail"].assert_eq(&format!("{error:#}"));
     assert_eq!(function.ask(&order, "other").await.unwrap()["removed"], 3);
 }
 
@@ -77,7 +78,7 @@ async fn a_run_whose_turn_was_taken_over_removes_nothing() {
     // Somebody took over while it looked: its lease was over.
     function.aws.fault("UpdateItem", 2, Fault::Error(400, "ConditionalCheckFailedException"));
     let error = function.ask(&json!({"repository": DEPLOYMENTS}), "one").await.unwrap_err();
-    assert!(format!("{error:#}").contains("longer than its lease"), "{error:#}");
+    expect!["sweeping deployments: the sweep of deployments took longer than its lease; another one may be under way"].assert_eq(&format!("{error:#}"));
     assert_eq!(function.active().len(), images.len());
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use expect_test::expect;
 use local_aws::template::Stack;
 use local_aws::world::evaluate;
 use serde_json::{Value, json};
@@ -13,6 +14,11 @@ const EKS: &str = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.us-east-1.am
 fn trust(stack: &Stack<'_>, role: &str) -> Value {
     let properties = stack.properties(role).unwrap();
     serde_json::from_str(properties["AssumeRolePolicyDocument"].as_str().unwrap()).unwrap()
+}
+
+/// The error for parameters that the template refuses, as a line.
+fn refused(parameters: &[(&str, &str)]) -> String {
+    format!("{}\n", evaluate(parameters).map(|_| ()).unwrap_err())
 }
 
 /// The one statement of a trust: whom it is for, and what their tokens have to say.
@@ -93,6 +99,7 @@ fn the_subjects_of_workflows_are_whole_and_as_github_writes_them() {
         ]
         .into()
     );
+    let mut errors = String::new();
     for (name, wrong) in [
         ("GitHubRepository", "octo-org/*"),
         ("GitHubRepository", "images"),
@@ -104,9 +111,17 @@ fn the_subjects_of_workflows_are_whole_and_as_github_writes_them() {
     ] {
         let mut parameters = parameters;
         parameters.iter_mut().filter(|(it, _)| *it == name).for_each(|it| it.1 = wrong);
-        let refused = evaluate(&parameters).map(|_| ()).unwrap_err().to_string();
-        assert!(refused.contains(name), "{refused}");
+        errors += &refused(&parameters);
     }
+    expect![[r#"
+        Parameter GitHubRepository failed to satisfy constraint: empty, or owner/name as GitHub's tokens have it, with the IDs where they do (owner@123/name@456)
+        Parameter GitHubRepository failed to satisfy constraint: empty, or owner/name as GitHub's tokens have it, with the IDs where they do (owner@123/name@456)
+        Parameter GitHubSubjects failed to satisfy constraint: at most four, separated by commas, such as ref:refs/heads/main,environment:release; no wildcard and no space
+        Parameter GitHubSubjects failed to satisfy constraint: at most four, separated by commas, such as ref:refs/heads/main,environment:release; no wildcard and no space
+        Parameter GitHubSubjects failed to satisfy constraint: at most four, separated by commas, such as ref:refs/heads/main,environment:release; no wildcard and no space
+        Parameter GitHubSubjects failed to satisfy constraint: at most four, separated by commas, such as ref:refs/heads/main,environment:release; no wildcard and no space
+        Parameter GitHubSubjects failed to satisfy constraint: at most four, separated by commas, such as ref:refs/heads/main,environment:release; no wildcard and no space
+    "#]].assert_eq(&errors);
 }
 
 #[test]
@@ -146,24 +161,32 @@ fn pods_of_named_service_accounts_only_pull() {
         ]
     );
     assert!(stack.properties("EksPullRole").unwrap().get("ManagedPolicyArns").is_none());
-    for wrong in ["argocd", "argocd/*", "*/kaniko", "a/b/c"] {
-        let parameters = [("EksOidcProviderArn", EKS), ("EksServiceAccounts", wrong)];
-        let refused = evaluate(&parameters).map(|_| ()).unwrap_err().to_string();
-        assert!(refused.contains("EksServiceAccounts"), "{refused}");
-    }
+    let wrong = ["argocd", "argocd/*", "*/kaniko", "a/b/c"];
+    let errors = wrong
+        .map(|accounts| refused(&[("EksOidcProviderArn", EKS), ("EksServiceAccounts", accounts)]));
+    expect![[r#"
+        Parameter EksServiceAccounts failed to satisfy constraint: empty, or namespace/name, separated by commas, without wildcards and spaces
+        Parameter EksServiceAccounts failed to satisfy constraint: empty, or namespace/name, separated by commas, without wildcards and spaces
+        Parameter EksServiceAccounts failed to satisfy constraint: empty, or namespace/name, separated by commas, without wildcards and spaces
+        Parameter EksServiceAccounts failed to satisfy constraint: empty, or namespace/name, separated by commas, without wildcards and spaces
+    "#]].assert_eq(&errors.concat());
 }
 
 #[test]
 fn a_role_that_is_half_asked_for_is_refused() {
-    for (name, value, expected) in [
-        ("GitHubOidcProviderArn", GITHUB, "GitHubOidcProviderArn and GitHubRepository"),
-        ("GitHubRepository", "octo-org/images", "GitHubOidcProviderArn and GitHubRepository"),
-        ("EksOidcProviderArn", EKS, "EksOidcProviderArn and EksServiceAccounts"),
-        ("EksServiceAccounts", "ci/kaniko", "EksOidcProviderArn and EksServiceAccounts"),
-    ] {
-        let refused = evaluate(&[(name, value)]).map(|_| ()).unwrap_err().to_string();
-        assert!(refused.contains(expected), "{refused}");
-    }
+    let half = [
+        ("GitHubOidcProviderArn", GITHUB),
+        ("GitHubRepository", "octo-org/images"),
+        ("EksOidcProviderArn", EKS),
+        ("EksServiceAccounts", "ci/kaniko"),
+    ];
+    let errors = half.map(|parameter| refused(&[parameter]));
+    expect![[r#"
+        Rules.GitHubRoleNeedsBoth: GitHubOidcProviderArn and GitHubRepository go together; set both, or neither.
+        Rules.GitHubRoleNeedsBoth: GitHubOidcProviderArn and GitHubRepository go together; set both, or neither.
+        Rules.EksPullRoleNeedsBoth: EksOidcProviderArn and EksServiceAccounts go together; set both, or neither.
+        Rules.EksPullRoleNeedsBoth: EksOidcProviderArn and EksServiceAccounts go together; set both, or neither.
+    "#]].assert_eq(&errors.concat());
     let outputs = evaluate(&[]).unwrap().outputs().unwrap();
     let absent = |name: &&str| !outputs.contains_key(*name);
     assert!(["GitHubRoleArn", "EksPullRoleArn"].iter().all(absent), "{outputs:?}");

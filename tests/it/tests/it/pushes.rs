@@ -1,6 +1,7 @@
 //! `image-push` as a process: cut off anywhere, given what it cannot understand, and what it
 //! writes.
 
+use expect_test::expect;
 use local_aws::lambda::Function;
 use local_aws::world::{self, World};
 use local_aws::{Fault, LocalAws};
@@ -92,10 +93,7 @@ async fn what_cannot_be_understood_ends_in_the_queue_with_the_reason() {
     let received = world.failed_event().await;
     assert_eq!(received["requestPayload"], event);
     assert_eq!(received["responsePayload"]["errorType"], "EcrWarden.Failure");
-    assert_eq!(
-        received["responsePayload"]["errorMessage"],
-        "the event: detail.image-digest: expected sha256: and 64 lower-case hexadecimal digits, got \"sha256:0\""
-    );
+    expect![[r#"the event: detail.image-digest: expected sha256: and 64 lower-case hexadecimal digits, got "sha256:0""#]].assert_eq(received["responsePayload"]["errorMessage"].as_str().unwrap());
     assert_eq!(received["requestContext"]["approximateInvokeCount"], 3);
     assert_eq!(aws.take_changes().iter().filter(|call| *call == "UpdateItem").count(), 0);
 }
@@ -119,12 +117,7 @@ async fn a_policy_that_cannot_be_read_ends_it_at_its_start() {
     assert_eq!(failed.error.as_deref(), Some("Runtime.ExitError"));
     let lines: Vec<Value> =
         failed.log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let message = lines[0]["message"].as_str().unwrap();
-    assert!(
-        message
-            .starts_with("the function's environment: GOVERNANCE: [0].LifecycleTagCount: missing"),
-        "{message}"
-    );
+    expect!["the function's environment: GOVERNANCE: [0].LifecycleTagCount: missing, and required; [0].LifecycleUntaggedDays: missing, and required; [0].Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; [0].Governance.Tags.Enforcement: missing, and required; [0].Governance.Retention.Enforcement: missing, and required"].assert_eq(lines[0]["message"].as_str().unwrap());
 }
 
 #[tokio::test]

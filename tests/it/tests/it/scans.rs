@@ -44,7 +44,9 @@ async fn scans_reach_it_by_the_rules_and_the_day_by_the_schedule() {
     let alerts =
         scan(&world, &image, vec![basic_finding("CVE-1", "CRITICAL", "openssl", "3.0.17")]).await;
     assert_eq!(alerts.len(), 1);
-    assert_eq!(alerts[0]["title"], "1 finding in infrastructure:litellm-v1.80.5: 1 CRITICAL");
+    assert_eq!(alerts[0]["kind"], "scan-findings");
+    assert_eq!(alerts[0]["image"], json!({"digest": image, "tags": ["litellm-v1.80.5"]}));
+    assert_eq!(alerts[0]["details"]["counts"], json!({"CRITICAL": 1}));
     assert_eq!(scan(&world, &image, Vec::new()).await[0]["kind"], "scan-resolved");
 
     world.enable_enhanced_scanning();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use expect_test::expect;
 use local_aws::cloudformation::Deployment;
 use local_aws::server::Server;
 use local_aws::template::Template;
@@ -210,10 +211,8 @@ Resources:
         Deployment { template: &template, name: "stack", parameters: &parameters, program };
     let failed = aws.deploy(&deployment, |_| ()).await.unwrap_err();
     let failed = format!("{failed:#}");
-    assert!(
-        failed.starts_with("creating Thing: the function has ended without an answer"),
-        "{failed}"
-    );
+    expect!["creating Thing: the function has ended without an answer; it logged:"]
+        .assert_eq(failed.lines().next().unwrap());
 }
 
 #[tokio::test]

@@ -4,10 +4,12 @@
 use std::net::Ipv4Addr;
 use std::ops::Deref;
 
+use expect_test::expect;
 use local_aws::LocalAws;
 use local_aws::lambda::Function;
 use local_aws::slack::{self, Reply};
 use local_aws::world::{SECRET, World, event, store_webhook};
+use serde_json::Value;
 
 use crate::{deploy, program, remove_sweep_rule};
 
@@ -59,8 +61,14 @@ async fn an_alert_comes_into_the_channel() {
     let messages = deployed.aws.slack().take_messages();
     assert_eq!(messages.len(), 1, "{}", deployed.log());
     let shown = slack::render(&messages[0]);
-    assert!(shown.starts_with("HIGH: infrastructure:litellm-1.80.5 was quarantined\n"), "{shown}");
-    assert!(shown.contains("Restore it as litellm-v1.80.5:\n    m=$(aws ecr"), "{shown}");
+    assert!(shown.contains("    m=$(aws ecr batch-get-image"), "{shown}");
+    // The rest has the time in it.
+    let (title, rest) = shown.split_once('\n').unwrap();
+    let labels: Vec<&str> = rest.lines().filter(|line| line.ends_with(':')).collect();
+    expect![[r#"
+        HIGH: infrastructure:litellm-1.80.5 was quarantined
+        Restore it as litellm-v1.80.5:
+        Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again):"#]].assert_eq(&format!("{title}\n{}", labels.join("\n")));
     assert!(deployed.aws.state().undelivered.is_empty());
     deployed.log();
 }
@@ -75,12 +83,11 @@ async fn what_slack_refuses_for_good_ends_in_the_queue_with_the_reason() {
     // One attempt for each of Lambda's.
     assert_eq!(deployed.aws.slack().take_attempts(), 3);
     let received = deployed.failed_event().await;
-    assert_eq!(
-        received["responsePayload"]["errorMessage"],
-        "Slack refused it for good: status 404, no_service: make a new webhook, and put its URL into the secret"
-    );
+    expect!["Slack refused it for good: status 404, no_service: make a new webhook, and put its URL into the secret"].assert_eq(received["responsePayload"]["errorMessage"].as_str().unwrap());
     let alert = received["requestPayload"]["Records"][0]["Sns"]["Message"].as_str().unwrap();
-    assert!(alert.contains("litellm-1.80.5 was quarantined"), "{alert}");
+    let alert: Value = serde_json::from_str(alert).unwrap();
+    assert_eq!(alert["details"]["tag"], "litellm-1.80.5");
+    assert_eq!(alert["details"]["action"], "quarantined");
     assert!(!received.to_string().contains(SECRET), "{received}");
     assert!(deployed.log().contains("Cannot POST …"));
 }

@@ -1,5 +1,6 @@
 //! What is beside ECR on the port, and what is not there.
 
+use expect_test::expect;
 use serde_json::{Value, json};
 
 use crate::aws;
@@ -102,11 +103,12 @@ async fn a_resource_is_made_and_what_would_be_passed_over_is_refused() {
     let refused = async |kind: &str, properties: Value| {
         aws.make(kind, "other", &properties).await.unwrap_err().to_string()
     };
-    assert_eq!(refused("AWS::S3::Bucket", json!({})).await, "AWS::S3::Bucket cannot be made here");
-    assert_eq!(
-        refused("AWS::SQS::Queue", json!({"FifoQueue": true})).await,
-        "the property FifoQueue means nothing here"
-    );
+    let unknown = refused("AWS::S3::Bucket", json!({})).await;
+    let ignored = refused("AWS::SQS::Queue", json!({"FifoQueue": true})).await;
+    expect![[r#"
+        AWS::S3::Bucket cannot be made here
+        the property FifoQueue means nothing here"#]]
+    .assert_eq(&format!("{unknown}\n{ignored}"));
     let nowhere = json!({"TopicArn": "arn:aws:sns:us-east-1:123456789012:no", "Protocol": "sqs", "Endpoint": "arn:a"});
     let error = refused("AWS::SNS::Subscription", nowhere).await;
     assert!(error.contains("Topic does not exist"), "{error}");

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use bytes::Bytes;
+use expect_test::expect;
 use http::Request;
 use local_aws::LocalAws;
 use local_aws::cloudformation::Deployment;
@@ -96,20 +97,28 @@ Outputs:
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ssm-parameter.html
 #[tokio::test]
 async fn a_parameter_that_the_store_refuses_ends_the_deployment() {
-    for (properties, why) in [
-        ("{ Type: String, Value: a, Name: aws-a }", "can't be prefixed"),
-        ("{ Type: String, Value: a, Name: a/b }", "letters, digits"),
-        ("{ Type: SecureString, Value: a }", "SecureString"),
-        ("{ Type: String }", "no Value"),
-        ("{ Value: a }", "no Type"),
-        ("{ Type: String, Value: a, AllowedPattern: b }", "AllowedPattern means nothing here"),
+    let mut errors = String::new();
+    for properties in [
+        "{ Type: String, Value: a, Name: aws-a }",
+        "{ Type: String, Value: a, Name: a/b }",
+        "{ Type: SecureString, Value: a }",
+        "{ Type: String }",
+        "{ Value: a }",
+        "{ Type: String, Value: a, AllowedPattern: b }",
     ] {
         let text = format!(
             "Resources: {{ It: {{ Type: AWS::SSM::Parameter, Properties: {properties} }} }}"
         );
-        let error = format!("{:#}", deploy(&aws(), &text).await.unwrap_err());
-        assert!(error.starts_with("creating It: ") && error.contains(why), "{error}");
+        errors += &format!("{:#}\n", deploy(&aws(), &text).await.unwrap_err());
     }
+    expect![[r#"
+        creating It: AmazonSSM.PutParameter: {"__type":"ValidationException","message":"Parameter name: can't be prefixed with \"aws\" or \"ssm\"."}
+        creating It: AmazonSSM.PutParameter: {"__type":"ValidationException","message":"Parameter name: it must be made of letters, digits and .-_, after a /."}
+        creating It: CloudFormation makes no parameter of the type SecureString
+        creating It: a parameter has no Value
+        creating It: a parameter has no Type
+        creating It: the property AllowedPattern means nothing here
+    "#]].assert_eq(&errors);
 }
 
 /// A function with these events, whose failures end in the queue `inbox`.
@@ -248,51 +257,63 @@ Outputs:
 #[tokio::test]
 async fn a_schedule_without_what_scheduler_asks_for_ends_the_deployment() {
     let target = "Arn: 'arn:aws:lambda:us-east-1:123456789012:function:f'";
-    for (properties, why) in [
-        ("{ ScheduleExpression: rate(1 day) }".to_owned(), "no Target"),
-        (format!("{{ Target: {{ {target} }} }}"), "no RoleArn"),
-        (format!("{{ Target: {{ {target}, RoleArn: r }} }}"), "no FlexibleTimeWindow"),
-        (
-            format!(
-                "{{ FlexibleTimeWindow: {{ Mode: 'OFF' }}, Target: {{ {target}, RoleArn: r }} }}"
-            ),
-            "no ScheduleExpression",
-        ),
-        (format!("{{ Target: {{ {target}, EcsParameters: {{}} }} }}"), "means nothing here"),
-        ("{ Target: { Arn: 'arn:aws:sqs:us-east-1:123456789012:q' } }".to_owned(), "no function"),
-        (
-            format!(
-                "{{ ScheduleExpression: rate(1 day), FlexibleTimeWindow: {{ Mode: 'OFF' }}, \
-                 Target: {{ {target}, RoleArn: r, Input: hello }} }}"
-            ),
-            "is JSON",
+    let mut errors = String::new();
+    for properties in [
+        "{ ScheduleExpression: rate(1 day) }".to_owned(),
+        format!("{{ Target: {{ {target} }} }}"),
+        format!("{{ Target: {{ {target}, RoleArn: r }} }}"),
+        format!("{{ FlexibleTimeWindow: {{ Mode: 'OFF' }}, Target: {{ {target}, RoleArn: r }} }}"),
+        format!("{{ Target: {{ {target}, EcsParameters: {{}} }} }}"),
+        "{ Target: { Arn: 'arn:aws:sqs:us-east-1:123456789012:q' } }".to_owned(),
+        format!(
+            "{{ ScheduleExpression: rate(1 day), FlexibleTimeWindow: {{ Mode: 'OFF' }}, \
+             Target: {{ {target}, RoleArn: r, Input: hello }} }}"
         ),
     ] {
         let text = format!(
             "Resources: {{ It: {{ Type: AWS::Scheduler::Schedule, Properties: {properties} }} }}"
         );
-        let error = format!("{:#}", deploy(&aws(), &text).await.unwrap_err());
-        assert!(error.starts_with("creating It: ") && error.contains(why), "{error}");
+        errors += &format!("{:#}\n", deploy(&aws(), &text).await.unwrap_err());
     }
+    expect![[r#"
+        creating It: a schedule has no Target
+        creating It: a schedule has no RoleArn
+        creating It: a schedule has no FlexibleTimeWindow
+        creating It: a schedule has no ScheduleExpression
+        creating It: the target of a schedule: the property EcsParameters means nothing here
+        creating It: the target of a schedule is "arn:aws:sqs:us-east-1:123456789012:q", which is no function
+        creating It: what a function gets as its input is JSON: expected value at line 1 column 1
+    "#]].assert_eq(&errors);
 }
 
 // https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
 #[tokio::test]
 async fn a_schedule_that_would_not_be_taken_ends_the_deployment() {
-    for (event, why) in [
-        ("Schedule, Properties: { Schedule: rate(1 days) }", "no expression"),
-        ("Schedule, Properties: { Schedule: rate(0 days) }", "no expression"),
-        ("Schedule, Properties: { Schedule: cron(0 3 * * *) }", "no expression"),
-        ("Schedule, Properties: { Schedule: 'at(2027-01-15T08:00:00)' }", "no expression"),
-        ("Schedule, Properties: { Schedule: daily }", "no expression"),
-        ("Schedule, Properties: { ScheduleExpression: rate(1 day) }", "means nothing here"),
-        ("ScheduleV2, Properties: { Schedule: rate(1 day) }", "means nothing here"),
-        ("ScheduleV2", "no ScheduleExpression"),
+    let mut errors = String::new();
+    for event in [
+        "Schedule, Properties: { Schedule: rate(1 days) }",
+        "Schedule, Properties: { Schedule: rate(0 days) }",
+        "Schedule, Properties: { Schedule: cron(0 3 * * *) }",
+        "Schedule, Properties: { Schedule: 'at(2027-01-15T08:00:00)' }",
+        "Schedule, Properties: { Schedule: daily }",
+        "Schedule, Properties: { ScheduleExpression: rate(1 day) }",
+        "ScheduleV2, Properties: { Schedule: rate(1 day) }",
+        "ScheduleV2",
     ] {
         let aws = aws();
         let _server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         let text = function(&format!("        Daily: {{ Type: {event} }}\n"));
-        let error = format!("{:#}", deploy(&aws, &text).await.unwrap_err());
-        assert!(error.starts_with("the schedule Daily") && error.contains(why), "{error}");
+        errors += &format!("{:#}\n", deploy(&aws, &text).await.unwrap_err());
     }
+    expect![[r#"
+        the schedule Daily of stack-Sweep: "rate(1 days)" is no expression of a schedule
+        the schedule Daily of stack-Sweep: "rate(0 days)" is no expression of a schedule
+        the schedule Daily of stack-Sweep: "cron(0 3 * * *)" is no expression of a schedule
+        the schedule Daily of stack-Sweep: "at(2027-01-15T08:00:00)" is no expression of a schedule
+        the schedule Daily of stack-Sweep: "daily" is no expression of a schedule
+        the schedule Daily of stack-Sweep: the property ScheduleExpression means nothing here
+        the schedule Daily of stack-Sweep: the property Schedule means nothing here
+        the schedule Daily of stack-Sweep: a schedule has no ScheduleExpression
+    "#]]
+    .assert_eq(&errors);
 }
