@@ -74,7 +74,7 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     .await
 }
 
-/// Carries out one request and answers it, whatever happens, before `deadline`.
+/// Carries out one request. Always answers it before `deadline`.
 pub async fn handle(context: &Arc<Context>, payload: &Value, deadline: SystemTime) {
     let Some(request) = Request::read(payload) else {
         error!("the request has no ResponseURL, so nobody can be answered; nothing was done");

@@ -1,4 +1,4 @@
-//! What CloudFormation is told: the response objects of
+//! The answers to CloudFormation: the response objects of
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html>.
 
 use std::time::Duration;

@@ -1,10 +1,10 @@
 //! Names and tags are enforced the moment an image arrives.
 //!
 //! Most pushes are called what they should be, and end after a judgement, without a call. A
-//! violation is claimed in the ledger first, and looked at as it is by then, since an event
-//! may come late, twice, or twice at once: gather, decide, print, act, tell. The claim is
-//! settled at the end, so that what was done is told although an attempt is cut off anywhere,
-//! and told once although it is attempted twice.
+//! violation is claimed in the ledger first, and then the image is read again, because an event
+//! may come late, twice, or twice at once: gather, decide, print, act, publish. The claim is
+//! settled at the end. So an outcome is published although an attempt was killed at any point,
+//! and published once although the event was attempted twice.
 //!
 //! An error is how an attempt says that there is to be another: Lambda makes two more, a minute
 //! and three later, and then hands the event to a queue. So the function's time (45 s) is
@@ -51,7 +51,7 @@ pub struct Context {
     pub registry: Registry,
     /// Where alerts go.
     pub alerts: Topic,
-    /// What was told.
+    /// Claims and published facts.
     pub ledger: Ledger,
 }
 
@@ -238,13 +238,13 @@ impl Judgement<'_> {
         Ok((is_news || plan.tag_is_present).then_some(plan.action))
     }
 
-    /// The image as it is now, and whether its repository's tags are immutable: as much as
-    /// the enforcement needs to know. None if the image is gone.
+    /// Reads the image, and whether the tags of its repository are immutable, as far as the
+    /// enforcement needs them. None if the image is gone.
     async fn gather(&self, policy: &Policy, tag: &Tag) -> anyhow::Result<Option<(Image, bool)>> {
         let About { repository, digest, .. } = &self.push.about;
         let registry = &self.context.registry;
         match policy.governance.tags.enforcement {
-            // What is only told is the push, whatever became of it.
+            // A report describes the push itself, also after the image is gone.
             TagEnforcement::Report => Ok(Some((self.as_pushed(vec![tag.clone()]), false))),
             TagEnforcement::Archive => {
                 Ok(registry.image(repository, digest).await?.map(|found| (found.image, false)))
@@ -258,7 +258,7 @@ impl Judgement<'_> {
         }
     }
 
-    /// The image as far as the event tells of it.
+    /// The image as far as the event describes it.
     fn as_pushed(&self, tags: Vec<Tag>) -> Image {
         Image {
             digest: self.push.about.digest.clone(),
@@ -296,7 +296,7 @@ impl Judgement<'_> {
         Ok(hit)
     }
 
-    /// Tells of a push into a repository whose name nobody expects, once a day.
+    /// Publishes, once a day, that a push went into a repository whose name matches no pattern.
     async fn tell_of_repository(&self) -> anyhow::Result<()> {
         let ImagePush { about, tag, .. } = self.push;
         let repository = &about.repository;

@@ -1,4 +1,4 @@
-//! The bootstrap of what judges pushes.
+//! The bootstrap of `image-push`.
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {

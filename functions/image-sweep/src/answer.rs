@@ -54,7 +54,7 @@ pub fn stopped(repository: &RepositoryName, why: &str) -> Value {
     json!({"repository": repository, "stopped": why})
 }
 
-/// What becomes of one image.
+/// The decision about one image.
 pub fn explained(plan: &RetentionPlan<'_>, id: ImageId, workloads: &Workloads) -> Value {
     let digest = |image: &ImageId| &plan.image(*image).digest;
     let digests = |images: &[ImageId]| -> Vec<&Digest> {

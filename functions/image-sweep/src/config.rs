@@ -1,4 +1,4 @@
-//! What the function is told in its environment.
+//! The configuration, from the environment variables.
 
 use anyhow::{Context as _, bail};
 use warden_aws::environment::Variables;

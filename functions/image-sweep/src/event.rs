@@ -1,4 +1,4 @@
-//! What the function is asked for: by a push, as EventBridge tells of it
+//! The requests of the function: a push event of EventBridge
 //! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>), and by an
 //! order, which a schedule gives or a person.
 

@@ -50,7 +50,7 @@ pub struct Context {
     pub inspector: Inspector,
     /// Where alerts go.
     pub alerts: Topic,
-    /// What was told, and who is at work.
+    /// Published facts, and the lease of a run.
     pub ledger: Ledger,
 }
 

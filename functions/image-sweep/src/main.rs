@@ -1,4 +1,4 @@
-//! The bootstrap of what cleans up.
+//! The bootstrap of `image-sweep`.
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {

@@ -1,4 +1,4 @@
-//! What the function is told in its environment.
+//! The configuration, from the environment variables.
 
 use warden_aws::environment::Variables;
 use warden_core::policy::Policies;

@@ -45,7 +45,7 @@ pub struct Context {
     pub risks: Risks,
     /// Where alerts go.
     pub alerts: Topic,
-    /// What was told, and what is remembered.
+    /// Published facts, and the history of scans.
     pub ledger: Ledger,
 }
 

@@ -1,4 +1,4 @@
-//! The bootstrap of what tells of scans.
+//! The bootstrap of `scan-complete`.
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {

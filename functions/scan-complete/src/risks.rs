@@ -18,7 +18,7 @@ impl Risks {
         Self { client: aws_sdk_ssm::Client::new(config), parameter }
     }
 
-    /// What is accepted. Whatever is wrong with it is one error. One call.
+    /// Reads the accepted risks. One error names every mistake in them. One call.
     pub async fn read(&self) -> anyhow::Result<Vec<AcceptedRisk>> {
         let get = self.client.get_parameter().name(&self.parameter);
         let got = get.send().await.map_err(warden_aws::explain)?;

@@ -1,4 +1,4 @@
-//! What becomes of what is said of a scan.
+//! Handles the result of a scan.
 
 mod version;
 
@@ -64,7 +64,7 @@ impl<'a> Invocation<'a> {
         Self { teller, policy, scan, started: Instant::now() }
     }
 
-    /// Sees to it.
+    /// Handles the event.
     pub async fn handle(&self) -> anyhow::Result<()> {
         let gathered = match &self.scan.said {
             ScanResult::Finding { .. } => match self.gather().await? {

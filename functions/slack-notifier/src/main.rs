@@ -1,4 +1,4 @@
-//! The bootstrap of what tells Slack.
+//! The bootstrap of `slack-notifier`.
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {

@@ -22,7 +22,7 @@ impl Policies {
         Self { client: aws_sdk_iam::Client::new(config) }
     }
 
-    /// The policy as it is, or `None` if there is none.
+    /// Reads the policy. None if there is no policy.
     pub async fn observe(&self, arn: &str) -> anyhow::Result<Option<ObservedPolicy>> {
         match self.read(arn).await {
             // Another copy of the request is removing the policy, or a version of it: the second
@@ -90,7 +90,7 @@ impl Policies {
         Ok(versions.iter().filter_map(PolicyVersion::version_id).map(str::to_owned).collect())
     }
 
-    /// The roles it is attached to, and whatever else uses it.
+    /// The roles, users and groups that use it.
     async fn attachments(&self, arn: &str) -> anyhow::Result<(Vec<String>, Vec<String>)> {
         let (mut roles, mut others) = (Vec::new(), Vec::new());
         for usage in [PolicyUsageType::PermissionsPolicy, PolicyUsageType::PermissionsBoundary] {

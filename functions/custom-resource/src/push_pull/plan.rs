@@ -10,7 +10,7 @@ use crate::plan::ChangePlan;
 /// IAM keeps this many versions of a policy.
 const MOST_VERSIONS: usize = 5;
 
-/// A policy as it is.
+/// A policy in IAM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedPolicy {
     /// The value of its owner tag.
@@ -105,7 +105,7 @@ pub fn plan(
     ChangePlan { actions }
 }
 
-/// What becomes of a policy whose resource goes.
+/// The outcome for a policy whose resource is deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PolicyRemoval {
     /// It stays, or is gone already.

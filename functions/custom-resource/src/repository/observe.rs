@@ -1,4 +1,4 @@
-//! Reads a repository as it is, and previews a lifecycle policy.
+//! Reads a repository's present settings, and previews a lifecycle policy.
 
 use std::time::Duration;
 

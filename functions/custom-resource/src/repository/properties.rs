@@ -24,7 +24,7 @@ keywords!(
 );
 
 keywords!(
-    /// What becomes of a repository of ours that its stack lets go.
+    /// The outcome for an owned repository whose resource is deleted.
     OnDelete {
         /// It stays if it has images.
         Retain = "retain",

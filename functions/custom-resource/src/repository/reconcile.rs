@@ -12,7 +12,7 @@ use super::pull;
 use crate::arn::{ADOPTED_TAG, OWNER_TAG};
 use crate::plan::ChangePlan;
 
-/// A repository as it is.
+/// A repository in ECR.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedRepository {
     /// Its settings, as `DescribeRepositories` shows them.
@@ -225,7 +225,7 @@ pub enum RepositoryChange {
     DeletePolicy,
     /// Put the lifecycle policy.
     PutLifecycle(String),
-    /// Remove the repository; with images only if told to.
+    /// Remove the repository, with its images only if `with_images` says so.
     Delete {
         /// Whether images go with it.
         with_images: bool,

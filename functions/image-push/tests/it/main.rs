@@ -1,4 +1,4 @@
-//! What becomes of a push, against an AWS in memory, event by event as EventBridge brings
+//! The outcome of a push, against an AWS in memory, event by event as EventBridge brings
 //! them. A number in a test's comment is the line of experience it stands for: what went
 //! wrong in other projects.
 

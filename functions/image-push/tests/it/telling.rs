@@ -1,4 +1,4 @@
-//! Who is told, and how often.
+//! Which alerts are published, and how often.
 
 use std::time::Duration;
 

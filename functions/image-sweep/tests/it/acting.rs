@@ -1,4 +1,4 @@
-//! How a plan is carried out, and what becomes of what cannot be.
+//! How a plan is carried out, and the outcome of steps that fail.
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ async fn what_ecr_does_not_delete_is_told_one_by_one_and_is_not_removed() {
     assert_eq!(failed["digest"], images[0].as_str());
     expect!["sha256:… ImageReferencedByManifestList: Requested image referenced by manifest list: [sha256:…]"].assert_eq(&masked(failed["error"].as_str().unwrap()));
     assert_eq!((&alert["details"]["removed"], &alert["severity"]), (&json!(1), &json!("MEDIUM")));
-    // The same again is not told again.
+    // The same alert is not published again.
     assert_eq!(function.sweep().await["failed"], 1);
     function.sweep().await;
     assert_eq!(function.alerts().len(), 1);

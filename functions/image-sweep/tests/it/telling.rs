@@ -1,4 +1,4 @@
-//! Who is told what, and how often.
+//! Which alerts are published, and how often.
 
 use expect_test::expect;
 use local_aws::world::masked;

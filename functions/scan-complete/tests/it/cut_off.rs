@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{Function, basic, enhanced, kinds};
 
-/// What there is to be told.
+/// The facts that must be published.
 #[derive(Clone, Copy, Debug)]
 enum What {
     Findings,
@@ -106,7 +106,7 @@ async fn cut_off(what: What, (call, nth): &(String, usize), after: bool, same: b
     function.aws.advance(Duration::from_secs(60));
     let id = if same { "request" } else { "another" };
     function.handle(&event, id).await.unwrap();
-    // And what comes later finds nothing more to be told.
+    // A later event publishes nothing more.
     function.aws.advance(Duration::from_secs(60));
     function.handle(&event, "later").await.unwrap();
     let alerts = function.alerts();
@@ -133,7 +133,7 @@ async fn cut_off_before_or_after_any_call_it_is_told_all_the_same() {
             for (after, same) in [(false, true), (false, false), (true, true), (true, false)] {
                 let told = cut_off(what, point, after, same).await;
                 cuts += 1;
-                // Once it is told and before that is noted, nobody can know.
+                // Between the publication and its record, nobody can know.
                 let unknown = (at == publish && after) || (at == publish + 1 && !after);
                 let most = if unknown { 2 } else { 1 };
                 assert!(

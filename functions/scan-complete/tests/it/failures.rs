@@ -175,7 +175,7 @@ async fn findings_that_never_come_are_told_from_the_event_s_counts() {
             );
         }
         let mut event = event.clone();
-        // The same numbers are told once.
+        // The same numbers are published once.
         if why != "PENDING" {
             event["detail"]["finding-severity-counts"]["HIGH"] = json!(2);
         }
@@ -193,7 +193,7 @@ async fn findings_that_never_come_are_told_from_the_event_s_counts() {
         The scan of infrastructure:litellm-v1.80.5 found 1 CRITICAL, 2 HIGH at or above HIGH, of 4 findings in all. No version before it is remembered that it could be compared with; 0 new. The findings themselves could not be read (AccessDeniedException: made to fail): what is told is what the event says, and accepted risks are not taken off.
 
     "#]].assert_eq(&masked(&texts));
-    // When they can be read after all, they are told with what they are.
+    // Once the findings can be read, an alert lists them.
     function.aws.heal();
     let alerts = function.scanned(&image, "CVE-1:HIGH CVE-2:CRITICAL").await;
     assert_eq!(alerts[0]["details"]["complete"], true);

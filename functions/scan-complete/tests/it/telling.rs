@@ -1,4 +1,4 @@
-//! What is told of scans, and how often.
+//! Which alerts of scans are published, and how often.
 
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ async fn an_event_without_tags_and_counts_is_read_up_and_names_the_digest() {
 
         Found:
         - CRITICAL CVE-1 in openssl 3.0.17; https://nvd.nist.gov/vuln/detail/CVE-1"#]].assert_eq(&masked(alert["text"].as_str().unwrap()));
-    // The same again is not told again.
+    // The same alert is not published again.
     function.handle(&event, "another").await.unwrap();
     assert_eq!(function.alerts().len(), 0);
 }

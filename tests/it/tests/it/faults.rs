@@ -66,18 +66,18 @@ async fn faultless(scenario: &Scenario) -> (Vec<Called>, End) {
     (calls, End { images: images(&world), told })
 }
 
-/// What was told.
+/// The published alerts.
 #[derive(Default)]
 struct Told {
     /// How often each thing was.
     times: BTreeMap<String, usize>,
-    /// Whether that was all that there is to be told of it.
+    /// Whether an alert says that it is not complete.
     is_incomplete: bool,
     /// The messages in Slack.
     shown: Vec<Value>,
 }
 
-/// Takes up what was told, and what our own pushes cause.
+/// Collects the published alerts, and delivers the events of our own pushes.
 async fn settle(
     world: &World,
     function: Function,
