@@ -386,7 +386,7 @@ fn every_enforcement_has_its_commands_however_long_the_names_are() {
     assert_eq!(remedies.len(), 1, "the tag that was meant would be too long");
     let shorter = &tag[1..];
     let (alert, _) = self::alert(&policy, shorter, &[shorter]);
-    let longest = alert.remedies.iter().map(|it| it.command.len()).max().unwrap();
+    let longest = alert.remedies.iter().map(|remedy| remedy.command.len()).max().unwrap();
     assert!((LONGEST_COMMAND / 2..LONGEST_COMMAND).contains(&(longest + 3 * 256)), "{longest}");
 }
 

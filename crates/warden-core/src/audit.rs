@@ -484,7 +484,9 @@ mod tests {
                 &[AuditRule::Drift]
             };
             assert_eq!(rules, expected, "{selection}");
-            lines.extend(found.iter().map(|it| format!("{}: {}\n", it.rule, it.text)));
+            lines.extend(
+                found.iter().map(|deviation| format!("{}: {}\n", deviation.rule, deviation.text)),
+            );
         }
         expect![[r#"
             dead-rule: no image is one for the lifecycle rule 7, 

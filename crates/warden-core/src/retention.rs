@@ -33,8 +33,9 @@ const ALWAYS_ALLOWED: usize = 20;
 /// The number of digits of the hash of a plan. A person repeats them to confirm the plan.
 const HASH_DIGITS: usize = 16;
 
-/// The number of workloads that run each image, by the source that the policy names. The number
-/// is 0 for an image that ran lately. Empty where the source is the time of the last pull.
+/// The number of workloads that run each image, by the source that the policy names. An image that
+/// ran lately has the number 0. An image that is absent does not run. With Inspector, an empty map
+/// stops the plan; with pull times, the map is always empty.
 pub type RunningImages = HashMap<Digest, u64>;
 
 /// The decision about each image of a repository, and the reason.

@@ -24,9 +24,9 @@ fn what_is_within_its_limit_is_whole_and_what_is_not_is_cut_or_left_out() {
     let (title, text) = ("a\nb\u{7}".to_owned(), "a\nb\u{7}".to_owned());
     let whole = Alert { title, text, remedies, details: details(0), ..alert };
     let limited = whole.within_limits();
-    let lengths: Vec<usize> = limited.remedies.iter().map(|it| it.command.len()).collect();
+    let lengths: Vec<usize> = limited.remedies.iter().map(|remedy| remedy.command.len()).collect();
     assert_eq!(lengths, [LONGEST_COMMAND, 6]);
-    assert!(limited.remedies.iter().all(|it| it.label == "Undo it"));
+    assert!(limited.remedies.iter().all(|remedy| remedy.label == "Undo it"));
     assert_eq!((limited.title.as_str(), limited.text.as_str()), ("a b", "a\nb"));
     assert_eq!(limited.details, whole.details);
     let larger = Alert { details: details(1), ..whole }.within_limits();

@@ -101,7 +101,7 @@ pub enum LifecyclePreview {
 }
 
 impl Registry {
-    /// Describes a repository. None if there is none. One call.
+    /// Describes a repository. None if ECR does not know it. One call.
     pub async fn describe_repository(
         &self,
         repository: &RepositoryName,

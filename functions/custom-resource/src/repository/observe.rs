@@ -21,7 +21,7 @@ const IN_PROGRESS: &str = "LifecyclePolicyPreviewInProgressException";
 /// How many images of a preview an error names.
 const EXAMPLES: i32 = 5;
 
-/// Reads the repository. None if there is none.
+/// Reads the repository. None if ECR does not know it.
 pub async fn observe(
     registry: &Registry,
     arn: &RepositoryArn,
