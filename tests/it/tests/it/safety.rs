@@ -1,0 +1,6 @@
+//! The field cases of safety: each test repeats one input that made version 1 lose an image or
+//! obey a stranger. The letter and number before each test name the case.
+
+mod accepted_tags;
+mod requests;
+mod units;
