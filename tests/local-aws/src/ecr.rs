@@ -78,6 +78,9 @@ pub struct Registry {
     pub settings: settings::RegistrySettings,
     /// What EventBridge is still to be told.
     pub events: Vec<Value>,
+    /// Whether ECR refuses to archive an image that an active index references. AWS does not
+    /// document this, so the functions must be safe either way.
+    pub refuses_children_of_active_indexes: bool,
     /// The images on their way back from the archive: repository, digest, and when they are.
     activating: Vec<(String, String, Time)>,
     /// How often something got a number of its own.

@@ -69,6 +69,10 @@ impl Registry {
         input: &Value,
     ) -> Result<Value, Error> {
         let name = text(input, "repositoryName").to_owned();
+        if self.refuses_children_of_active_indexes && text(input, "targetStorageClass") == "ARCHIVE"
+        {
+            self.check_not_needed(input)?;
+        }
         let image = self.named_image(input)?;
         let (digest, target) = (image.digest.clone(), text(input, "targetStorageClass"));
         match (target, image.status) {
@@ -91,6 +95,22 @@ impl Registry {
         let status = self.named_image(input)?.status.name();
         let id = present(json!({"imageDigest": digest, "imageTag": input["imageId"]["imageTag"]}));
         Ok(self.about(input, json!({"imageId": id, "imageStatus": status})))
+    }
+
+    /// Refuses to archive an image of an index that is active.
+    fn check_not_needed(&mut self, input: &Value) -> Result<(), Error> {
+        let digest = self.named_image(input)?.digest.clone();
+        let images = &self.named(input)?.images;
+        let is_active =
+            |index: &String| images.get(index).is_some_and(|index| index.status == Status::Active);
+        let mut indexes = images.indexes_of(&digest).into_iter().flatten();
+        match indexes.find(|index| is_active(index)) {
+            None => Ok(()),
+            Some(index) => {
+                let message = format!("The image is referenced by the manifest list {index}");
+                Err(error("ImageStorageClassUpdateNotSupportedException", message))
+            }
+        }
     }
 
     /// Ends the activations that are due.
