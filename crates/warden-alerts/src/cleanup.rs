@@ -1,10 +1,12 @@
 //! The alerts of a sweep: what it removed, or why it did not, and what else is not as it should
 //! be.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Alert, AlertKind, LONGEST_COMMAND, Remedy, Source, VERSION, fitting};
+use super::{Alert, AlertKind, Remedy, Source, VERSION, fitting, restore};
 use warden_core::audit::Deviation;
 use warden_core::image::{Digest, RepositoryName, Tag, format_bytes};
 use warden_core::lifecycle::ARCHIVED_DAYS;
@@ -55,6 +57,10 @@ pub struct SweepResult {
     pub examined: usize,
     /// What was removed; where nothing is carried out, what would be.
     pub removed: Vec<CleanupEntry>,
+    /// The images that were archived and are restored, each with the reason.
+    pub restored: Vec<CleanupEntry>,
+    /// The images of each archived unit, also those that stay: a restored unit needs all of them.
+    pub units: Vec<Vec<Digest>>,
     /// The bytes of that, with layers that others have too.
     pub bytes: u64,
     /// What should have been removed and was not, each with the reason.
@@ -83,7 +89,10 @@ impl SweepResult {
     /// Whether there is anything to tell.
     #[must_use]
     pub fn is_news(&self) -> bool {
-        let nothing = self.removed.is_empty() && self.failed.is_empty() && self.left == 0;
+        let nothing = self.removed.is_empty()
+            && self.restored.is_empty()
+            && self.failed.is_empty()
+            && self.left == 0;
         !nothing || self.stopped.is_some()
     }
 }
@@ -114,6 +123,10 @@ pub fn cleanup(run: &SweepContext<'_>, outcome: &SweepResult) -> Alert {
             format!("Quarantine tags of {repository} were taken away"),
             "No image was removed.".to_owned(),
         ),
+        (None, _) if count == 0 && !outcome.restored.is_empty() => (
+            format!("Images of {repository} are being restored"),
+            "A removal was interrupted, or a new index needs the images.".to_owned(),
+        ),
         (None, _) if count == 0 => (
             format!("The cleanup of {repository} is not complete"),
             "Nothing was removed.".to_owned(),
@@ -137,6 +150,14 @@ pub fn cleanup(run: &SweepContext<'_>, outcome: &SweepResult) -> Alert {
         1 => text += " A quarantine tag is not needed any more, beside a good one.",
         _ => text += &format!(" {tags} quarantine tags are not needed any more, beside good ones."),
     }
+    match outcome.restored.len() {
+        0 => {}
+        1 => text += " 1 image is being restored, which takes some twenty minutes.",
+        count => {
+            text +=
+                &format!(" {count} images are being restored, which takes some twenty minutes.");
+        }
+    }
     if !outcome.failed.is_empty() {
         text +=
             &format!(" {} could not be removed; the next run tries again.", outcome.failed.len());
@@ -154,6 +175,7 @@ pub fn cleanup(run: &SweepContext<'_>, outcome: &SweepResult) -> Alert {
     if let Some(more @ 1..) = outcome.removed.len().checked_sub(MOST_NAMED) {
         text += &format!("\n- and {more} more");
     }
+    text.extend(outcome.restored.iter().take(MOST_NAMED).map(line));
     let line =
         |(entry, why): &(CleanupEntry, String)| format!("\n- {}: not removed: {why}", entry.name());
     text.extend(outcome.failed.iter().take(MOST_NAMED).map(line));
@@ -199,6 +221,7 @@ fn details(outcome: &SweepResult, most: usize) -> Map<String, Value> {
         ("bytes", json!(outcome.bytes)),
         ("images", outcome.removed.iter().take(most).map(image).collect()),
         ("imagesTotal", json!(count)),
+        ("restored", outcome.restored.iter().take(most).map(image).collect()),
         ("failed", outcome.failed.iter().take(most).map(failed).collect()),
         ("failedTotal", json!(outcome.failed.len())),
         ("left", json!(outcome.left)),
@@ -231,28 +254,18 @@ fn remedies(run: &SweepContext<'_>, outcome: &SweepResult) -> Vec<Remedy> {
     if outcome.mode != CleanupEnforcement::Archive {
         return vec![];
     }
-    let of = |digests: &[&Digest]| {
-        let digests: Vec<&str> = digests.iter().map(|it| it.as_str()).collect();
-        format!(
-            "for digest in {}; do aws ecr update-image-storage-class --region {region} \
-             --repository-name {repository} --image-id imageDigest=$digest \
-             --target-storage-class STANDARD; done",
-            digests.join(" ")
-        )
-    };
-    let archived: Vec<&Digest> = outcome
-        .removed
-        .iter()
-        .filter(|entry| entry.decision != UNTAG)
-        .map(|entry| &entry.digest)
-        .collect();
-    let all = of(&archived);
-    match archived.first() {
-        None => vec![],
-        Some(_) if all.chars().count() <= LONGEST_COMMAND => {
-            vec![remedy("Restore them all", all)]
+    let mut seen = HashSet::new();
+    let all: Vec<&Digest> =
+        outcome.units.iter().flatten().filter(|digest| seen.insert(*digest)).collect();
+    let all_at_once = restore(region, repository, "Restore them all", &all);
+    match (&all_at_once[..], outcome.units.first()) {
+        ([_], _) => all_at_once,
+        (_, None) => vec![],
+        // All images of one unit: an index without its parts cannot be pulled.
+        (_, Some(first)) => {
+            let images: Vec<&Digest> = first.iter().collect();
+            restore(region, repository, "Restore the first of them", &images)
         }
-        Some(first) => vec![remedy("Restore one of them, by its digest", of(&[first]))],
     }
 }
 

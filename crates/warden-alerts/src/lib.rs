@@ -187,6 +187,40 @@ const MOST_TAGS: usize = 50;
 /// The most bytes of the details.
 const LARGEST_DETAILS: usize = 30_000;
 
+/// The most digests of a command: their command has fewer than [`LONGEST_COMMAND`] characters.
+const MOST_DIGESTS: usize = 30;
+
+/// The commands that restore images from the archive, with up to thirty images each.
+fn restore(
+    region: &str,
+    repository: &RepositoryName,
+    label: &str,
+    images: &[&Digest],
+) -> Vec<Remedy> {
+    let update = format!(
+        "aws ecr update-image-storage-class --region {region} --repository-name {repository}"
+    );
+    let commands = images.chunks(MOST_DIGESTS).map(|images| match images {
+        [digest] => {
+            format!("{update} --image-id imageDigest={digest} --target-storage-class STANDARD")
+        }
+        _ => {
+            let digests: Vec<&str> = images.iter().map(|digest| digest.as_str()).collect();
+            format!(
+                "for digest in {}; do {update} --image-id imageDigest=$digest \
+                 --target-storage-class STANDARD; done",
+                digests.join(" ")
+            )
+        }
+    });
+    let of = images.len().div_ceil(MOST_DIGESTS);
+    let label = |nth: usize| match of {
+        1 => label.to_owned(),
+        _ => format!("{label} ({} of {of})", nth + 1),
+    };
+    commands.enumerate().map(|(nth, command)| Remedy { label: label(nth), command }).collect()
+}
+
 /// Details whose lists are as long as fit into an alert, and no longer than `most`.
 fn fitting(mut most: usize, details: impl Fn(usize) -> Map<String, Value>) -> Map<String, Value> {
     loop {

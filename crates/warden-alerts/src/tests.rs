@@ -62,7 +62,7 @@ fn alert(policy: &Policy, tag: &str, tags: &[&str]) -> (Alert, EnforcementPlan) 
         status: ImageStatus::Active,
     };
     let plan = plan_enforcement(policy, &tag, &image, true, "2026-11-24".parse().unwrap());
-    (tag_violation(policy, &about(), &tag, &violation, &image, &plan, None), plan)
+    (tag_violation(policy, &about(), &tag, &violation, &image, &plan, &[], None), plan)
 }
 
 fn check_email(enforcement: &str, tag: &str, tags: &[&str], expected: &Expect) {

@@ -2,14 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{About, Alert, AlertKind, Remedy};
+use super::{About, Alert, AlertKind, Remedy, restore};
 use warden_core::enforcement::{EnforcementOutcome, EnforcementPlan};
 use warden_core::image::{Digest, Image, RepositoryName, RepositoryPattern, Tag};
 use warden_core::policy::{LifecycleScope, Policy, Severity, TagMutability};
 use warden_core::tagging::Violation;
 
 /// A tag that breaks the policy, and what `plan` did about it. `image` is as it was found
-/// before; `hit` is another image, if it was that which lost the tag.
+/// before; `unit` has every image that is archived with it; `hit` is another image, if that image
+/// lost the tag.
+#[expect(clippy::too_many_arguments, reason = "an alert needs every fact about the violation")]
 #[must_use]
 pub fn tag_violation(
     policy: &Policy,
@@ -18,6 +20,7 @@ pub fn tag_violation(
     violation: &Violation,
     image: &Image,
     plan: &EnforcementPlan,
+    unit: &[&Digest],
     hit: Option<&Digest>,
 ) -> Alert {
     let About { region, repository, .. } = about;
@@ -98,7 +101,7 @@ pub fn tag_violation(
     let commands = Commands { region, repository, image };
     Alert {
         component: component.clone(),
-        remedies: remedies(policy, &commands, tag, suggestion.as_ref(), &tags, plan),
+        remedies: remedies(policy, &commands, tag, suggestion.as_ref(), &tags, plan, unit),
         details,
         ..about.alert(
             AlertKind::TagViolation,
@@ -121,6 +124,7 @@ fn remedies(
     suggestion: Option<&Tag>,
     tags: &[Tag],
     plan: &EnforcementPlan,
+    unit: &[&Digest],
 ) -> Vec<Remedy> {
     let remedy = |label: String, command: String| Remedy { label, command };
     let rightly = suggestion.filter(|meant| !tags.contains(meant));
@@ -155,7 +159,14 @@ fn remedies(
             remedies.push(remedy(label, commands.add(tag)));
         }
         EnforcementOutcome::Archived => {
-            remedies.push(remedy("Restore it as it was".to_owned(), commands.activate()));
+            let own = [&commands.image.digest];
+            let images = if unit.is_empty() { &own[..] } else { unit };
+            remedies.extend(restore(
+                commands.region,
+                commands.repository,
+                "Restore it as it was",
+                images,
+            ));
         }
     }
     remedies
@@ -228,11 +239,5 @@ impl Commands<'_> {
 
     fn remove(&self, tag: &Tag) -> String {
         format!("{} --image-ids imageTag={tag}", self.aws("batch-delete-image"))
-    }
-
-    fn activate(&self) -> String {
-        let digest = &self.image.digest;
-        let update = self.aws("update-image-storage-class");
-        format!("{update} --image-id imageDigest={digest} --target-storage-class STANDARD")
     }
 }

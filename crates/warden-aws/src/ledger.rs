@@ -10,21 +10,24 @@
 //! `attempts`, which have claimed it since it was last given back; `told` and `told_at`, what was
 //! told last, and when; and `expires`, when it is forgotten. Times are seconds since 1970. What
 //! is remembered of scans is in [`Ledger::recall`], of images in [`Ledger::image`], and of sweeps
-//! in [`Ledger::begin_run`].
+//! in [`Ledger::begin_run`], and of units that are removed in [`Ledger::begin_units`].
 
 mod runs;
 mod scans;
+mod units;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, ReturnValue, WriteRequest};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, KeysAndAttributes, PutRequest, ReturnValue, WriteRequest,
+};
 use aws_smithy_runtime_api::client::result::SdkError;
 use chrono::{DateTime, NaiveDate, Utc};
 use warden_core::graph::IndexChildKind;
@@ -40,6 +43,8 @@ const REMEMBERED: Duration = Duration::from_secs(400 * 86_400);
 /// The most items of a batch, and how often what was not taken is sent again.
 const BATCH: usize = 25;
 const ROUNDS: u32 = 5;
+/// The most items that one call reads.
+const READ_BATCH: usize = 100;
 
 /// How long an open claim is remembered: longer than its event can wait in a dead-letter
 /// queue, so that what was begun is told whenever that is taken up again.
@@ -48,7 +53,7 @@ const OPEN_REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 /// How an item is taken.
 const TAKE: &str = "SET holder = :holder, lease = :lease, expires = :expires";
 
-pub use runs::RunLease;
+pub use runs::{RunLease, UnfinishedRun};
 pub use scans::{
     CleanScanOutcome, CollectedEvents, CollectionClaim, FindingEvent, HistoryClaim, IndexMembership,
 };
@@ -316,28 +321,54 @@ impl Ledger {
             anyhow::Ok(WriteRequest::builder().put_request(request.build()?).build())
         };
         let requests = children.iter().map(put).collect::<anyhow::Result<Vec<_>>>()?;
+        self.write_items(requests).await.with_context(|| format!("noting the images of {index}"))
+    }
+
+    /// Writes items. One call for 25 of them.
+    async fn write_items(&self, requests: Vec<WriteRequest>) -> anyhow::Result<()> {
         for batch in requests.chunks(BATCH) {
             let mut left = batch.to_vec();
             let mut round = 0;
             while !left.is_empty() {
-                anyhow::ensure!(
-                    round < ROUNDS,
-                    "noting the images of {index}: {} were not taken",
-                    left.len()
-                );
-                // What is left over was throttled.
+                ensure!(round < ROUNDS, "DynamoDB did not take {} items", left.len());
+                // DynamoDB gives back the items that it throttled.
                 if round > 0 {
                     tokio::time::sleep(Duration::from_millis(50 << round)).await;
                 }
                 let write = self.client.batch_write_item().request_items(&self.table, left);
-                let written = write.send().await.map_err(crate::explain);
-                let written = written.with_context(|| format!("noting the images of {index}"))?;
-                let mut rest = written.unprocessed_items.unwrap_or_default();
-                left = rest.remove(&self.table).unwrap_or_default();
+                let mut written = write.send().await.map_err(crate::explain)?;
+                let rest = written.unprocessed_items.as_mut();
+                left = rest.and_then(|rest| rest.remove(&self.table)).unwrap_or_default();
                 round += 1;
             }
         }
         Ok(())
+    }
+
+    /// Reads these attributes of these items, in any order and without the items that do not
+    /// exist. One call for 100 items, or for 16 MB.
+    async fn read_items(&self, keys: &[String], attributes: &str) -> anyhow::Result<Vec<Item>> {
+        let mut items = Vec::new();
+        for batch in keys.chunks(READ_BATCH) {
+            let key = |key: &String| HashMap::from([("fact".to_owned(), text(key))]);
+            let asked = KeysAndAttributes::builder().projection_expression(attributes);
+            let mut asked = Some(asked.set_keys(Some(batch.iter().map(key).collect())).build()?);
+            let mut rounds_without = 0;
+            while let Some(keys) = asked {
+                ensure!(rounds_without < ROUNDS, "DynamoDB did not give {} items", keys.keys.len());
+                if rounds_without > 0 {
+                    tokio::time::sleep(Duration::from_millis(50 << rounds_without)).await;
+                }
+                let get = self.client.batch_get_item().request_items(&self.table, keys);
+                let got = get.send().await.map_err(crate::explain)?;
+                let new = got.responses.unwrap_or_default().remove(&self.table).unwrap_or_default();
+                // A throttled call gives nothing, and a call for large items gives some of them.
+                rounds_without = if new.is_empty() { rounds_without + 1 } else { 0 };
+                items.extend(new);
+                asked = got.unprocessed_keys.unwrap_or_default().remove(&self.table);
+            }
+        }
+        Ok(items)
     }
 }
 

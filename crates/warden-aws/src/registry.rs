@@ -1,11 +1,13 @@
 //! Amazon ECR, for every function: the only module that calls it.
 //!
-//! In reading order: [`Registry`] and single images here, [`mod@manifest`], `inventory` for all
-//! images of a repository, [`scan`], and [`repository`] for settings.
+//! In reading order: [`Registry`] and single images here, [`unit`] for images that are archived and
+//! restored together, [`mod@manifest`], `inventory` for all images of a repository, [`scan`], and
+//! [`repository`] for settings.
 
 pub mod manifest;
 pub mod repository;
 pub mod scan;
+pub mod unit;
 
 mod inventory;
 
@@ -128,25 +130,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Archives an image. An image that ECR does not know is not an error. One call.
-    pub async fn archive(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> anyhow::Result<()> {
-        self.set_storage_class(repository, digest, TargetStorageClass::Archive).await
-    }
-
-    /// Restores an image from the archive. An image that ECR does not know is not an error. One
-    /// call.
-    pub async fn restore(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> anyhow::Result<()> {
-        self.set_storage_class(repository, digest, TargetStorageClass::Standard).await
-    }
-
+    /// Archives or restores an image. An image that ECR does not know is not an error. One call.
     async fn set_storage_class(
         &self,
         repository: &RepositoryName,

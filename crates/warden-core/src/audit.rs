@@ -4,7 +4,7 @@
 //! Events are delivered as well as AWS can (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>),
 //! so this finds too what an event should have told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Duration, Utc};
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::graph::ImageRecord;
 use crate::image::{Digest, ImageStatus, Tag, Wildcard};
 use crate::lifecycle;
 use crate::policy::Policy;
-use crate::retention::{Decision, RetentionPlan};
+use crate::retention::{RetentionPlan, UnitRecord};
 use crate::tagging::{TagVerdict, is_accepted_tag, judge_image};
 use crate::text::short_line;
 
@@ -36,6 +36,8 @@ pub struct RepositorySettings {
     pub scan_frequency: String,
     /// The images that were pushed lately and not scanned.
     pub unscanned: Vec<ImageId>,
+    /// The records of archived indexes, by the index: ECR gives no manifest of an archived index.
+    pub archived_units: HashMap<Digest, UnitRecord>,
 }
 
 keywords!(
@@ -51,8 +53,8 @@ keywords!(
         Unscanned = "unscanned",
         /// A tag breaks the rules.
         Tags = "tags",
-        /// An image that is kept lacks a part, which is in the archive.
-        Torn = "torn",
+        /// An index lacks an image that it needs.
+        IncompleteUnit = "incomplete-unit",
     }
 );
 
@@ -109,12 +111,14 @@ pub fn audit(
     }) {
         tell(AuditRule::Tags, text);
     }
-    let torn = torn(plan);
-    if let Some(text) = examples(torn.len(), torn.iter().cloned(), |count| match count {
-        1 => "1 image is kept whose part is in the archive".to_owned(),
-        _ => format!("{count} images are kept whose parts are in the archive"),
-    }) {
-        tell(AuditRule::Torn, text);
+    let incomplete = incomplete_units(plan, observed);
+    if let Some(text) =
+        examples(incomplete.len(), incomplete.iter().cloned(), |count| match count {
+            1 => "1 index cannot be pulled whole".to_owned(),
+            _ => format!("{count} indexes cannot be pulled whole"),
+        })
+    {
+        tell(AuditRule::IncompleteUnit, text);
     }
     found
 }
@@ -193,17 +197,40 @@ fn bad_tags<'a>(plan: &RetentionPlan<'a>, now: DateTime<Utc>) -> BTreeMap<&'a Ta
     tags.filter(|(tag, digest)| !is_accepted_tag(plan.policy, digest, tag, today)).collect()
 }
 
-/// A run that was cut off archived a part of an image that was protected since; or a person did.
-fn torn(plan: &RetentionPlan<'_>) -> BTreeSet<String> {
-    let is_archived = |image: &ImageId| plan.image(*image).status == ImageStatus::Archived;
-    let torn = plan.units.iter().filter_map(|decided| {
-        let is_there =
-            !is_archived(&decided.unit.root) && matches!(decided.decision, Decision::Keep(..));
-        let part = decided.unit.parts.iter().find(|part| is_there && is_archived(part))?;
-        let root = plan.image(decided.unit.root);
-        Some(format!("{} without {}", name(root), plan.image(*part).digest))
-    });
-    torn.collect()
+/// Indexes that lack an image which they need, by whatever cause: an active index whose image is
+/// archived or gone, and an archived index whose image is gone.
+fn incomplete_units(plan: &RetentionPlan<'_>, observed: &RepositorySettings) -> BTreeSet<String> {
+    let images = &plan.inventory.images;
+    let (indexes, archived) = (&plan.inventory.indexes, &observed.archived_units);
+    if indexes.is_empty() && archived.is_empty() {
+        return BTreeSet::new();
+    }
+    let by_digest: HashMap<&Digest, &ImageRecord> =
+        images.iter().map(|image| (&image.digest, image)).collect();
+    let mut found = BTreeSet::new();
+    let goes = |image: ImageId| plan.decision_of(image) != "keep";
+    for (id, index) in images.enumerate() {
+        if let Some(parts) = indexes.get(&index.digest).filter(|_| !goes(id)) {
+            let lacks = |part: &&Digest| match by_digest.get(part) {
+                None => true,
+                Some(part) => part.status == ImageStatus::Archived,
+            };
+            if let Some(part) = parts.iter().find(lacks) {
+                let state = match by_digest.get(part) {
+                    None => "gone",
+                    Some(_) => "archived",
+                };
+                found.insert(format!("{} needs {part}, which is {state}", name(index)));
+            }
+        }
+        if let Some(unit) = archived.get(&index.digest)
+            && let Some(part) = unit.images().find(|part| !by_digest.contains_key(part))
+        {
+            found
+                .insert(format!("{}, which is archived, needs {part}, which is gone", name(index)));
+        }
+    }
+    found
 }
 
 fn name(image: &ImageRecord) -> String {
@@ -245,6 +272,7 @@ mod tests {
             scan_on_push: true,
             scan_frequency: "SCAN_ON_PUSH".to_owned(),
             unscanned: vec![],
+            archived_units: HashMap::new(),
         };
         let inventory = inventory(images);
         let plan = plan_retention(

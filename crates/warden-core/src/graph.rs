@@ -264,6 +264,25 @@ impl Graph {
         }
         Ok(Self { units, circular })
     }
+
+    /// The other images of the unit with this root: those that no other unit needs, and those that
+    /// another unit needs. None if another image needs the root, or the images only refer to each
+    /// other.
+    #[must_use]
+    pub fn others_of_unit(&self, root: ImageId) -> Option<(Vec<ImageId>, Vec<ImageId>)> {
+        let unit = self.units.iter().find(|unit| unit.root == root)?;
+        if self.circular.contains(&root) {
+            return None;
+        }
+        let others = self.units.iter().filter(|other| other.root != root);
+        let needed: HashSet<ImageId> = others.flat_map(Unit::images).collect();
+        if needed.contains(&root) {
+            return None;
+        }
+        Some(
+            unit.images().filter(|image| *image != root).partition(|image| !needed.contains(image)),
+        )
+    }
 }
 
 /// The parts and the referrers of each image.

@@ -137,6 +137,7 @@ keywords!(
 
 keywords!(
     /// What is done with an image that no rule keeps.
+    #[derive(serde::Deserialize)]
     CleanupEnforcement {
         /// It is named in a report.
         Report = "report",

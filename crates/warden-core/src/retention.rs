@@ -9,6 +9,7 @@
 
 mod rules;
 mod show;
+mod unfinished;
 
 #[cfg(test)]
 mod properties;
@@ -26,6 +27,7 @@ use crate::image::{Component, Digest, ImageStatus, Tag, TagPrefix, Wildcard};
 use crate::policy::{InUse, LifecycleScope, Policy};
 use rules::Facts;
 pub(crate) use rules::is_channel_tag;
+pub use unfinished::{UnfinishedUnit, UnitRecord, UnitRemover, complete_unit};
 
 /// The number of units that a run may always remove. In a small repository, each unit is a large
 /// share of the images.
@@ -182,7 +184,7 @@ struct Group {
     key: Key,
     /// The units of the group, the newest first.
     units: Vec<UnitId>,
-    /// The number of images that are counted. An image in several units counts once.
+    /// The number of places that are taken.
     count: usize,
 }
 
@@ -236,8 +238,8 @@ fn count(
     groups: &mut Arena<GroupId, Group>,
 ) -> Arena<UnitId, Vec<VersionRank>> {
     let images = &inventory.images;
-    // A part may be in many units, and these units must not crowd out the images of the group.
-    // Therefore the part counts once, by the time of its own push, for all of the units.
+    // A unit takes one place in a group, by its newest image there. An image that is a part of
+    // many units takes one place for all of them, so that they do not crowd out other units.
     let mut counted: Arena<GroupId, Vec<(ImageId, UnitId)>> = groups.map(|_| vec![]);
     for (id, unit) in graph.units.enumerate() {
         let root = &images[unit.root];
@@ -270,11 +272,18 @@ fn count(
         counted.sort_by_cached_key(|(image, _)| {
             (std::cmp::Reverse(images[*image].pushed_at), &images[*image].digest)
         });
-        let mut before = None;
-        for (image, unit) in counted {
-            group.count += usize::from(before.replace(*image) != Some(*image));
-            places[*unit].push(VersionRank { group: id, rank: group.count });
-            group.units.push(*unit);
+        for units_of_image in counted.chunk_by(|(one, _), (other, _)| one == other) {
+            let has_place = |unit: UnitId| {
+                let last: Option<&VersionRank> = places[unit].last();
+                last.is_some_and(|place| place.group == id)
+            };
+            let new = units_of_image.iter().map(|(_, unit)| *unit);
+            let new: Vec<UnitId> = new.filter(|unit| !has_place(*unit)).collect();
+            group.count += usize::from(!new.is_empty());
+            for unit in new {
+                places[unit].push(VersionRank { group: id, rank: group.count });
+                group.units.push(unit);
+            }
         }
     }
     places

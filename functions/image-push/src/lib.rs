@@ -28,12 +28,14 @@ use warden_aws::push::{ImagePush, read_push};
 use warden_aws::registry::{Manifest, Registry};
 use warden_aws::telemetry::Counts;
 use warden_aws::{Invocation, serve};
+use warden_core::arena::ImageId;
 use warden_core::enforcement::{
     EnforcementOutcome, EnforcementPlan, EnforcementStep, plan_enforcement, undo_archiving,
 };
-use warden_core::graph::children;
+use warden_core::graph::{Graph, children};
 use warden_core::image::{Digest, Image, ImageStatus, RepositoryName, Tag};
 use warden_core::policy::{Policy, TagEnforcement};
+use warden_core::retention::{UnitRecord, UnitRemover};
 use warden_core::tagging::{TagVerdict, Violation, is_expected, judge_image};
 
 use crate::config::Config;
@@ -193,6 +195,8 @@ impl Judgement<'_> {
             }
             None => (self.as_pushed(vec![]), EnforcementPlan::gone()),
         };
+        let unit = self.unit(policy, &mut plan, &before).await?;
+        let unit = unit.as_ref();
         info!(
             repository.name = %repository,
             image.digest = %digest,
@@ -200,10 +204,11 @@ impl Judgement<'_> {
             violation.rule = %violation.rule,
             reason = violation.reason,
             action = %plan.action,
+            unit.images = unit.map(|unit| unit.images().count()),
             "{repository}:{tag} {}: {plan}",
             violation.reason,
         );
-        let hit = self.act(manifest, &plan).await?;
+        let hit = self.act(manifest, unit, &plan).await?;
         if plan.steps.contains(&EnforcementStep::Archive) {
             let found = self.context.registry.image(repository, digest).await?;
             let undo = found.as_ref().map_or_else(
@@ -220,17 +225,22 @@ impl Judgement<'_> {
                     action = %undo.action,
                     "{undo}",
                 );
-                self.act(None, &undo).await?;
+                self.act(None, unit, &undo).await?;
                 plan = undo;
             }
+        }
+        if let Some(unit) = unit.filter(|unit| unit.has_several_images()) {
+            self.context.ledger.end_units(repository, [&unit.root]).await?;
         }
 
         let is_news = is_news(&before, &plan) || hit.is_some();
         if is_news {
             let about = &self.push.about;
             let hit = hit.as_ref();
-            let alert =
-                warden_alerts::tag_violation(policy, about, tag, violation, &image, &plan, hit);
+            let unit: Vec<&Digest> = unit.into_iter().flat_map(UnitRecord::images).collect();
+            let alert = warden_alerts::tag_violation(
+                policy, about, tag, violation, &image, &plan, &unit, hit,
+            );
             self.tell(fact, &alert, &plan.outcome()).await?;
         } else {
             self.context.ledger.settle(fact, self.request_id, None, self.now).await?;
@@ -258,6 +268,67 @@ impl Judgement<'_> {
         }
     }
 
+    /// Finds what is archived or restored with the image, and writes it to the ledger before the
+    /// first call. Changes the plan where an earlier attempt was interrupted within the unit, and
+    /// where another image needs this one. None if the plan neither archives nor restores.
+    async fn unit(
+        &self,
+        policy: &Policy,
+        plan: &mut EnforcementPlan,
+        before: &PreviousClaim,
+    ) -> anyhow::Result<Option<UnitRecord>> {
+        let About { repository, digest, .. } = &self.push.about;
+        let Context { ledger, registry, .. } = self.context;
+        if policy.governance.tags.enforcement != TagEnforcement::Archive {
+            return Ok(None);
+        }
+        if before.was_begun {
+            let mut begun = ledger.units(repository, std::slice::from_ref(digest)).await?;
+            if let Some(unit) = begun.remove(digest) {
+                let step = match plan.action {
+                    EnforcementOutcome::Archived => EnforcementStep::Archive,
+                    _ => EnforcementStep::Restore,
+                };
+                plan.steps = vec![step];
+                return Ok(Some(unit));
+            }
+        }
+        if !plan.steps.contains(&EnforcementStep::Archive) {
+            return Ok(None);
+        }
+        let inventory = registry.inventory(repository).await?;
+        let graph = Graph::build(&inventory)?;
+        let root = inventory.images.position(|image| image.digest == *digest);
+        let Some((removed, shared)) = root.and_then(|root| graph.others_of_unit(root)) else {
+            *plan = EnforcementPlan::report(Some("another image needs it"));
+            return Ok(None);
+        };
+        let today = self.now.date_naive();
+        let has_conforming_tag = |image: &ImageId| {
+            let image = &inventory.images[*image];
+            let judge = |tag| judge_image(policy, &image.digest, tag, today);
+            image.tags.iter().any(|tag| matches!(judge(tag), TagVerdict::Conforming(_)))
+        };
+        if removed.iter().any(has_conforming_tag) {
+            *plan = EnforcementPlan::report(Some("an image that it needs has a conforming tag"));
+            return Ok(None);
+        }
+        let digests = |images: Vec<ImageId>| {
+            images.into_iter().map(|image| inventory.images[image].digest.clone()).collect()
+        };
+        let unit = UnitRecord {
+            root: digest.clone(),
+            removed: digests(removed),
+            shared: digests(shared),
+            remover: UnitRemover::EnforcementArchives,
+            began: self.now,
+        };
+        if unit.has_several_images() {
+            ledger.begin_units(repository, std::slice::from_ref(&unit), self.now).await?;
+        }
+        Ok(Some(unit))
+    }
+
     /// The image as far as the event describes it.
     fn as_pushed(&self, tags: Vec<Tag>) -> Image {
         Image {
@@ -273,6 +344,7 @@ impl Judgement<'_> {
     async fn act(
         &self,
         manifest: Option<&Manifest>,
+        unit: Option<&UnitRecord>,
         plan: &EnforcementPlan,
     ) -> anyhow::Result<Option<Digest>> {
         let About { repository, digest, .. } = &self.push.about;
@@ -284,7 +356,7 @@ impl Judgement<'_> {
         let manifest = manifest.or(read.as_ref());
         let mut hit = None;
         for step in &plan.steps {
-            let other = apply(registry, repository, digest, manifest, step)
+            let other = apply(registry, repository, digest, manifest, unit, step)
                 .await
                 .with_context(|| format!("{repository}@{digest}: {step}"))?;
             if let Some(other) = &other {
@@ -337,6 +409,7 @@ async fn apply(
     repository: &RepositoryName,
     digest: &Digest,
     manifest: Option<&Manifest>,
+    unit: Option<&UnitRecord>,
     step: &EnforcementStep,
 ) -> anyhow::Result<Option<Digest>> {
     match step {
@@ -345,8 +418,17 @@ async fn apply(
             registry.add_tag(repository, digest, manifest, tag).await?;
         }
         EnforcementStep::Remove(tag) => return registry.untag(repository, digest, tag).await,
-        EnforcementStep::Archive => registry.archive(repository, digest).await?,
-        EnforcementStep::Restore => registry.restore(repository, digest).await?,
+        EnforcementStep::Archive => {
+            let images = unit.map_or_else(|| vec![digest], UnitRecord::archive_order);
+            let archived = registry.archive_unit(repository, &images, || true).await;
+            if let Some((digest, error)) = archived.failed.into_iter().next() {
+                return Err(error.context(format!("archiving {digest}")));
+            }
+        }
+        EnforcementStep::Restore => {
+            let images = unit.map_or_else(|| vec![digest], UnitRecord::archive_order);
+            registry.restore_images(repository, images).await?;
+        }
     }
     Ok(None)
 }

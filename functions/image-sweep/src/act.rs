@@ -1,27 +1,33 @@
 //! Carrying out a plan: the only place that changes a repository.
 //!
-//! Where ECR decides the order, an index goes before its images, and what refers to something
-//! goes after it, once that is gone. In the archive it is the other way round, and the image
-//! that everything belongs to goes last: a run that is cut off before finds it where it was,
-//! and goes on. A call that fails with all its retries ends it: what is throttled is not to be
-//! asked for more. Before it goes each image is looked at again, a hundred at once: what was tagged or
-//! pulled since the plan was made stays until the next one.
+//! A unit is removed whole or not at all. ECR deletes an index before its images, and a referrer
+//! is deleted after its subject. Archiving goes the other way round, with the root last
+//! ([`warden_aws::registry::unit`]). A unit of several images is written to the ledger before its
+//! first call, and stays there until it is complete: [`complete_units`] finishes it, or puts it
+//! back, in the next run.
+//!
+//! Units are removed in groups of about a hundred images. Before each group the images are read
+//! again: an image that was tagged or pulled since it was listed stays. Before and after each
+//! group that is archived, new indexes are looked for: a unit that a new index needs stays, or is
+//! restored at once. After a call that fails with all its retries, no further group is removed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, stream};
 use tokio::time::Instant;
 use tracing::{error, warn};
 use warden_aws::ServiceError;
-use warden_core::arena::ImageId;
+use warden_aws::ledger::Ledger;
+use warden_aws::registry::Registry;
+use warden_aws::registry::unit::{ArchivedUnit, CONCURRENT_ARCHIVE_CALLS};
+use warden_core::arena::{ImageId, UnitId};
 use warden_core::graph::{ImageRecord, Unit};
-use warden_core::image::{Digest, ImageStatus, RepositoryName, Tag};
+use warden_core::image::{Digest, RepositoryName, Tag};
 use warden_core::policy::CleanupEnforcement;
 use warden_core::quarantine::Quarantine;
-use warden_core::retention::{RetentionPlan, UnitRemoval};
-
-use warden_aws::registry::{CONCURRENT_CALLS, Registry};
+use warden_core::retention::{RetentionPlan, UnitRecord, UnitRemoval, UnitRemover};
 
 /// The most images of a call that deletes, or looks again.
 const BATCH: usize = 100;
@@ -39,21 +45,29 @@ pub struct SweepChanges {
     pub unsure: Vec<ImageId>,
     /// The quarantine tags that did not go, and why.
     pub still_tagged: Vec<(ImageId, Tag, String)>,
+    /// The images that were archived and are restored, because a new index needs one of them.
+    pub restored: Vec<ImageId>,
+    /// The units that may lack an image which a new index needs. They stay in the ledger.
+    unverified: Vec<UnitId>,
     /// How many were not tried, or changed since it was decided.
     pub left: usize,
 }
 
-/// Carries a plan out until that moment.
+/// Removes what a plan says, until this moment.
 pub async fn apply_plan(
     registry: &Registry,
+    ledger: &Ledger,
     plan: &RetentionPlan<'_>,
     until: Instant,
+    now: DateTime<Utc>,
 ) -> SweepChanges {
     let act = Act {
         registry,
+        ledger,
         plan,
         repository: &plan.policy.repository_name,
         until,
+        now,
         is_over: AtomicBool::new(false),
     };
     let mut done = SweepChanges::default();
@@ -68,9 +82,11 @@ pub async fn apply_plan(
 
 struct Act<'a> {
     registry: &'a Registry,
+    ledger: &'a Ledger,
     plan: &'a RetentionPlan<'a>,
     repository: &'a RepositoryName,
     until: Instant,
+    now: DateTime<Utc>,
     /// Whether a call failed that the next one would fail like.
     is_over: AtomicBool,
 }
@@ -168,6 +184,8 @@ impl<'a> Act<'a> {
         let mut stays = HashSet::new();
         for all in self.groups() {
             let group = self.unchanged(all.clone(), &stays, done).await;
+            let group = self.begin(group, UnitRemover::SweepDeletes, done).await;
+            let begun = group.clone();
             let first: Vec<ImageId> =
                 group.iter().flat_map(|removal| &removal.images).copied().collect();
             self.delete_all(&first, done).await;
@@ -180,6 +198,7 @@ impl<'a> Act<'a> {
             let after: Vec<ImageId> =
                 gone.iter().flat_map(|removal| &removal.referrers).copied().collect();
             self.delete_all(&after, done).await;
+            self.end(&begun, done).await;
             self.stay(&all, done, &mut stays);
         }
     }
@@ -214,73 +233,177 @@ impl<'a> Act<'a> {
 
     async fn archive(&self, done: &mut SweepChanges) {
         let mut stays = HashSet::new();
+        let images = self.plan.inventory.images.iter();
+        let mut seen = SeenIndexes {
+            known: images.map(|image| image.digest.clone()).collect(),
+            needed: HashSet::new(),
+        };
         for all in self.groups() {
             let group = self.unchanged(all.clone(), &stays, done).await;
-            let units = group.into_iter().map(|removal| self.archive_unit(removal));
-            let units: Vec<SweepChanges> =
-                stream::iter(units).buffered(CONCURRENT_CALLS).collect().await;
-            for unit in units {
-                done.removed.extend(unit.removed);
-                done.failed.extend(unit.failed);
-                done.unsure.extend(unit.unsure);
-                done.left += unit.left;
-            }
+            let group = self.without_needed(group, &mut seen, done).await;
+            let group = self.begin(group, UnitRemover::SweepArchives, done).await;
+            let units = group.iter().map(|removal| self.archive_unit(removal));
+            let units: Vec<ArchivedUnit> =
+                stream::iter(units).buffered(CONCURRENT_ARCHIVE_CALLS).collect().await;
+            self.record(units, done);
+            self.restore_needed(&group, &mut seen, done).await;
+            self.end(&group, done).await;
             self.stay(&all, done, &mut stays);
         }
     }
 
-    async fn archive_unit(&self, removal: &UnitRemoval) -> SweepChanges {
-        let mut done = SweepChanges::default();
-        let Some((root, parts)) = removal.images.split_first() else { return done };
-        let mut refused = Vec::new();
-        for image in removal.referrers.iter().rev().chain(parts.iter().rev()) {
-            self.archive_one(*image, &mut done, Some(&mut refused)).await;
+    async fn archive_unit(&self, removal: &UnitRemoval) -> ArchivedUnit {
+        let record = self.unit_record(removal, UnitRemover::SweepArchives);
+        let unit = self
+            .registry
+            .archive_unit(self.repository, &record.archive_order(), || self.goes_on())
+            .await;
+        // Other units are archived at the same time.
+        for (_, error) in &unit.failed {
+            self.failed(error);
         }
-        self.archive_one(*root, &mut done, None).await;
-        // As ECR's own rules do it: the parts of an index after it. Whatever time it is: without
-        // them it could not be restored.
-        let went = done.removed.contains(root);
-        for image in refused {
-            if went {
-                self.archive_now(image, &mut done, None).await;
-            } else {
-                done.left += 1;
-            }
-        }
-        done
+        unit
     }
 
-    /// Archives one image, unless something of its unit failed before. What ECR refuses is put
-    /// into `refused`, where there is another try.
-    async fn archive_one(
-        &self,
-        image: ImageId,
-        done: &mut SweepChanges,
-        refused: Option<&mut Vec<ImageId>>,
-    ) {
-        if done.failed.is_empty() && self.goes_on() {
-            self.archive_now(image, done, refused).await;
-        } else {
-            done.left += 1;
-        }
-    }
-
-    async fn archive_now(
-        &self,
-        image: ImageId,
-        done: &mut SweepChanges,
-        refused: Option<&mut Vec<ImageId>>,
-    ) {
-        match (self.try_to_archive(image).await, refused) {
-            (Ok(true), _) => done.removed.push(image),
-            (Ok(false), Some(refused)) => refused.push(image),
-            (Ok(false), None) => done.failed.push((image, "ECR refuses to archive it".to_owned())),
-            (Err(error), _) => {
-                done.failed.push((image, self.failed(&error)));
-                if is_unsure(&error) {
+    /// Adds the outcome of archived units to the outcome of the plan.
+    fn record(&self, units: Vec<ArchivedUnit>, done: &mut SweepChanges) {
+        let removed = self.plan.removals.iter().flat_map(UnitRemoval::all);
+        let id_of: HashMap<&Digest, ImageId> =
+            removed.map(|image| (self.digest(image), image)).collect();
+        let id = |digest: &Digest| id_of.get(digest).copied();
+        for unit in units {
+            done.removed.extend(unit.archived.iter().filter_map(id));
+            done.left += unit.left.len();
+            for (digest, error) in &unit.failed {
+                let Some(image) = id(digest) else { continue };
+                done.failed.push((image, self.failed(error)));
+                if is_unsure(error) {
                     done.unsure.push(image);
                 }
             }
+        }
+    }
+
+    /// The units of which no active index that was pushed meanwhile needs an image.
+    async fn without_needed(
+        &self,
+        group: Vec<&'a UnitRemoval>,
+        seen: &mut SeenIndexes,
+        done: &mut SweepChanges,
+    ) -> Vec<&'a UnitRemoval> {
+        let Some(first) = group.first().filter(|_| self.goes_on()) else { return group };
+        if let Err(error) = self.look_for_new_indexes(seen).await {
+            let root = self.unit(first).root;
+            done.failed.push((root, self.failed(&error)));
+            self.is_over.store(true, Ordering::Relaxed);
+            done.left += group.iter().map(|removal| removal.all().count()).sum::<usize>() - 1;
+            return vec![];
+        }
+        let (needed, free): (Vec<&UnitRemoval>, Vec<&UnitRemoval>) =
+            group.into_iter().partition(|removal| self.is_needed(removal, seen));
+        done.left += needed.iter().map(|removal| removal.all().count()).sum::<usize>();
+        free
+    }
+
+    /// Restores the units of which a new index needs an image. The index may have been pushed
+    /// while its images were archived.
+    async fn restore_needed(
+        &self,
+        group: &[&UnitRemoval],
+        seen: &mut SeenIndexes,
+        done: &mut SweepChanges,
+    ) {
+        let removed: HashSet<ImageId> = done.removed.iter().copied().collect();
+        let is_archived = |removal: &&&UnitRemoval| removal.all().any(|id| removed.contains(&id));
+        let archived: Vec<&UnitRemoval> = group.iter().filter(is_archived).copied().collect();
+        if archived.is_empty() {
+            return;
+        }
+        // An error leaves the units in the ledger, and the next run looks.
+        if let Err(error) = self.look_for_new_indexes(seen).await {
+            warn!("{error:#}");
+            self.is_over.store(true, Ordering::Relaxed);
+            done.unverified.extend(archived.iter().map(|removal| removal.unit));
+            return;
+        }
+        for removal in archived.into_iter().filter(|removal| self.is_needed(removal, seen)) {
+            let images: Vec<ImageId> = removal.all().filter(|id| removed.contains(id)).collect();
+            let digests = images.iter().map(|image| self.digest(*image));
+            match self.registry.restore_images(self.repository, digests).await {
+                Ok(()) => {
+                    done.removed.retain(|image| !images.contains(image));
+                    done.restored.extend(images);
+                }
+                Err(error) => {
+                    error!(repository.name = %self.repository, "{error:#}");
+                    done.unverified.push(removal.unit);
+                }
+            }
+        }
+    }
+
+    async fn look_for_new_indexes(&self, seen: &mut SeenIndexes) -> anyhow::Result<()> {
+        let new = self.registry.images_of_new_indexes(self.repository, &mut seen.known).await?;
+        seen.needed.extend(new);
+        Ok(())
+    }
+
+    fn is_needed(&self, removal: &UnitRemoval, seen: &SeenIndexes) -> bool {
+        self.unit(removal).images().any(|image| seen.needed.contains(self.digest(image)))
+    }
+
+    /// Writes the units of several images to the ledger. Gives the units that may be removed: none
+    /// if the ledger does not take them.
+    async fn begin(
+        &self,
+        group: Vec<&'a UnitRemoval>,
+        remover: UnitRemover,
+        done: &mut SweepChanges,
+    ) -> Vec<&'a UnitRemoval> {
+        let units: Vec<UnitRecord> = group
+            .iter()
+            .map(|removal| self.unit_record(removal, remover))
+            .filter(UnitRecord::has_several_images)
+            .collect();
+        let Some(first) = group.first().filter(|_| self.goes_on()) else { return group };
+        let Err(error) = self.ledger.begin_units(self.repository, &units, self.now).await else {
+            return group;
+        };
+        done.failed.push((self.unit(first).root, format!("{error:#}")));
+        done.left += group.iter().map(|removal| removal.all().count()).sum::<usize>() - 1;
+        self.is_over.store(true, Ordering::Relaxed);
+        vec![]
+    }
+
+    /// Records the units that are complete: removed whole, restored, or not begun.
+    async fn end(&self, group: &[&UnitRemoval], done: &SweepChanges) {
+        let removed: HashSet<ImageId> = done.removed.iter().copied().collect();
+        let unsure: HashSet<ImageId> = done.unsure.iter().copied().collect();
+        let is_complete = |removal: &&&UnitRemoval| {
+            let count = removal.all().filter(|image| removed.contains(image)).count();
+            let is_sure = !removal.all().any(|image| unsure.contains(&image))
+                && !done.unverified.contains(&removal.unit);
+            is_sure && (count == 0 || count == removal.all().count())
+        };
+        let several = group.iter().filter(|removal| removal.all().nth(1).is_some());
+        let roots = several.filter(is_complete).map(|removal| self.digest(self.unit(removal).root));
+        // A unit that stays in the ledger costs the next run a call.
+        if let Err(error) = self.ledger.end_units(self.repository, roots).await {
+            warn!("{error:#}");
+        }
+    }
+
+    fn unit_record(&self, removal: &UnitRemoval, remover: UnitRemover) -> UnitRecord {
+        let unit = self.unit(removal);
+        let removed: HashSet<ImageId> = removal.all().collect();
+        let others = removal.all().filter(|image| *image != unit.root);
+        let shared = unit.images().filter(|image| !removed.contains(image));
+        UnitRecord {
+            root: self.digest(unit.root).clone(),
+            removed: others.map(|image| self.digest(image).clone()).collect(),
+            shared: shared.map(|image| self.digest(image).clone()).collect(),
+            remover,
+            began: self.now,
         }
     }
 
@@ -296,23 +419,6 @@ impl<'a> Act<'a> {
             self.is_over.store(true, Ordering::Relaxed);
         }
         format!("{error:#}")
-    }
-
-    /// Whether the image is in the archive, or gone; false where ECR refuses to put it there.
-    async fn try_to_archive(&self, image: ImageId) -> anyhow::Result<bool> {
-        let digest = self.digest(image);
-        let Err(error) = self.registry.archive(self.repository, digest).await else {
-            return Ok(true);
-        };
-        let is_refused = error
-            .downcast_ref::<ServiceError>()
-            .is_some_and(|it| it.code == "ImageStorageClassUpdateNotSupportedException");
-        if !is_refused {
-            return Err(error);
-        }
-        // It may have been there before: ECR takes what refers to an image along.
-        let found = self.registry.image(self.repository, digest).await?;
-        Ok(found.is_none_or(|found| found.image.status == ImageStatus::Archived))
     }
 
     /// Takes quarantine tags away, each after a look at what stays: ECR deletes an image with
@@ -362,6 +468,14 @@ impl<'a> Act<'a> {
         }
         Ok(true)
     }
+}
+
+/// The indexes that were seen since the images were listed.
+struct SeenIndexes {
+    /// Every image that was seen.
+    known: HashSet<Digest>,
+    /// The images that new indexes need.
+    needed: HashSet<Digest>,
 }
 
 /// Whether what a call was for may have happened although it failed.

@@ -11,11 +11,12 @@
 //! to a queue. Time, the request's ID and the deadline are arguments, for tests to set.
 //!
 //! In reading order: [`config`], [`event`], [`in_use`], [`handle`] here, `sweep`
-//! for a run, `act` for what changes a repository, `report`, `answer` and `usage` for what is
+//! for a run, `complete` for units of earlier runs, `act` for what changes a repository, `report`, `answer` and `usage` for what is
 //! said.
 
 mod act;
 mod answer;
+mod complete;
 pub mod config;
 pub mod event;
 pub mod in_use;

@@ -23,6 +23,8 @@ pub fn planned(plan: &RetentionPlan<'_>, workloads: &Workloads) -> SweepResult {
         hash: plan.hash(),
         examined: plan.inventory.images.len(),
         removed: images.chain(untags).collect(),
+        restored: vec![],
+        units: units(plan, &plan.removals),
         bytes: plan.bytes(),
         failed: vec![],
         left: 0,
@@ -38,6 +40,7 @@ pub fn carried_out(
     workloads: &Workloads,
 ) -> SweepResult {
     let gone: HashSet<ImageId> = done.removed.iter().copied().collect();
+    let is_removed = |removal: &&UnitRemoval| removal.all().any(|image| gone.contains(&image));
     let images =
         plan.removals.iter().flat_map(UnitRemoval::all).filter(|image| gone.contains(image));
     let images = images.map(|image| entry(plan, image, workloads));
@@ -51,10 +54,36 @@ pub fn carried_out(
         hash,
         examined: plan.inventory.images.len(),
         removed: images.chain(untags).collect(),
+        restored: done.restored.iter().map(|image| restored(plan, *image)).collect(),
+        units: units(plan, plan.removals.iter().filter(is_removed)),
         bytes: done.removed.iter().map(|image| plan.image(*image).bytes).sum(),
         failed: failed.chain(tags).collect(),
         left: done.left,
         stopped: None,
+    }
+}
+
+/// Every image of each of these units, also the images that another unit needs: a restored unit
+/// needs all of them.
+fn units<'p>(
+    plan: &RetentionPlan<'_>,
+    removals: impl IntoIterator<Item = &'p UnitRemoval>,
+) -> Vec<Vec<Digest>> {
+    let digests = |removal: &UnitRemoval| {
+        let images = plan.units[removal.unit].unit.images();
+        images.map(|image| plan.image(image).digest.clone()).collect()
+    };
+    removals.into_iter().map(digests).collect()
+}
+
+/// An image that was archived and is restored.
+fn restored(plan: &RetentionPlan<'_>, image: ImageId) -> CleanupEntry {
+    let image = plan.image(image);
+    CleanupEntry {
+        digest: image.digest.clone(),
+        tags: image.tags.clone(),
+        decision: "restore".to_owned(),
+        reason: "a new index needs an image that was archived with it".to_owned(),
     }
 }
 

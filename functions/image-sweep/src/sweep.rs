@@ -11,18 +11,19 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{info, warn};
 use warden_alerts::{Alert, CleanupEntry, Source, SweepContext, SweepResult, UNTAG};
-use warden_aws::ledger::{Claim, Fact, PreviousClaim};
+use warden_aws::ledger::{Claim, Fact, PreviousClaim, UnfinishedRun};
 use warden_aws::telemetry::Counts;
 use warden_core::arena::ImageId;
 use warden_core::audit::{RepositorySettings, audit};
 use warden_core::graph::{Graph, ImageRecord, Inventory};
 use warden_core::image::{Digest, ImageStatus, RepositoryName};
-use warden_core::policy::{InUse, Policy};
+use warden_core::policy::{CleanupEnforcement, InUse, Policy};
 use warden_core::retention::{
-    Decision, KeepReason, RetentionPlan, RunningImages, UnitDecision, plan_retention,
+    Decision, KeepReason, RetentionPlan, RunningImages, UnitDecision, UnitRecord, plan_retention,
 };
 
 use crate::act::apply_plan;
+use crate::complete::{Completion, plan_completions};
 use crate::config::DeploymentScope;
 use crate::event::SweepCommand;
 use crate::report::Workloads;
@@ -58,8 +59,40 @@ pub struct Sweep<'a> {
 /// What a run is about to do, as it is noted before: with the bytes of each.
 #[derive(Debug, Serialize, Deserialize)]
 struct Noted {
-    mode: String,
+    mode: CleanupEnforcement,
     entries: Vec<(CleanupEntry, u64)>,
+    restored: Vec<CleanupEntry>,
+    /// The images of each unit, also those that stay: a restored unit needs all of them.
+    units: Vec<Vec<Digest>>,
+}
+
+impl Noted {
+    /// Reads a note of an earlier run. None if another version of this function wrote it: the log
+    /// of that run says what it did.
+    fn read(note: &str) -> Option<Self> {
+        let noted = serde_json::from_str(note);
+        noted.inspect_err(|error| warn!("the note of the last run cannot be read: {error}")).ok()
+    }
+
+    /// Adds the calls that complete a unit.
+    fn add(&mut self, completion: &Completion) {
+        let is_new = |(entry, _): &&(CleanupEntry, u64)| {
+            !self.entries.iter().any(|(other, _)| other.digest == entry.digest)
+        };
+        let new: Vec<_> = completion.removed.iter().filter(is_new).cloned().collect();
+        self.entries.extend(new);
+        self.restored.extend(completion.restored.iter().cloned());
+        if !completion.removed.is_empty() {
+            self.units.push(completion.record.images().cloned().collect());
+        }
+    }
+}
+
+impl Default for Noted {
+    fn default() -> Self {
+        let mode = CleanupEnforcement::Archive;
+        Self { mode, entries: vec![], restored: vec![], units: vec![] }
+    }
 }
 
 impl<'a> Sweep<'a> {
@@ -113,25 +146,27 @@ impl<'a> Sweep<'a> {
     /// that was read and confirmed is done whatever guard speaks against it, and nothing else.
     pub async fn run(
         &self,
-        unfinished: Option<String>,
+        unfinished: UnfinishedRun,
         command: &SweepCommand,
     ) -> anyhow::Result<Value> {
-        let (mut inventory, running) = match self.look().await {
-            Ok(seen) => seen,
-            Err(error) => {
-                let why = blind(error)?;
-                report::print_stop(self.repository.as_str(), &why, "");
-                let counts = Counts::of("Repository", self.repository).one("SweepsStopped");
-                counts.write(self.request_id, self.now);
-                let answer = answer::stopped(self.repository, &why);
-                self.tell_once(&format!("blind {}", self.now.date_naive()), &self.nothing(why))
-                    .await?;
-                // What an earlier run did cannot be seen either.
-                let is_told = unfinished.is_none();
-                self.context.ledger.end_run(self.repository, self.request_id, is_told).await?;
-                return Ok(answer);
-            }
-        };
+        let mut noted = unfinished.doing.as_deref().and_then(Noted::read);
+        let (mut inventory, running, complete) =
+            match self.complete_and_look(&unfinished.units, &mut noted).await {
+                Ok(seen) => seen,
+                Err(error) => {
+                    let why = blind(error)?;
+                    report::print_stop(self.repository.as_str(), &why, "");
+                    let counts = Counts::of("Repository", self.repository).one("SweepsStopped");
+                    counts.write(self.request_id, self.now);
+                    let answer = answer::stopped(self.repository, &why);
+                    self.tell_once(&format!("blind {}", self.now.date_naive()), &self.nothing(why))
+                        .await?;
+                    // What an earlier run did cannot be seen either.
+                    let is_told = noted.is_none();
+                    self.context.ledger.end_run(self.repository, self.request_id, is_told).await?;
+                    return Ok(answer);
+                }
+            };
         if let SweepCommand::Pushed(digest) = command {
             // ECR only knows of its first push, which may be long ago: it got a tag.
             if let Some(id) = inventory.images.position(|image| image.digest == *digest) {
@@ -144,18 +179,20 @@ impl<'a> Sweep<'a> {
             self.check(&plan, hash)?;
             plan.stopped = None;
         }
-        if let Some(unfinished) = &unfinished {
-            self.tell_of_unfinished(unfinished, &inventory).await?;
+        if let Some(noted) = noted {
+            self.tell_of_unfinished(noted, &inventory).await?;
             self.context.ledger.note_run(self.repository, self.request_id, "").await?;
         }
+        self.context.ledger.end_units(self.repository, &complete).await?;
         let workloads = self.workloads(&plan).await;
         let mut outcome = report::planned(&plan, &workloads);
         report::print(&plan, &workloads, &outcome);
 
         let (mut removed, mut unsure) = (vec![], vec![]);
         if outcome.is_carried_out() && !plan.is_empty() {
-            self.note(&outcome.removed, &inventory).await?;
-            let done = apply_plan(&self.context.registry, &plan, self.until).await;
+            self.note(&outcome.removed, &outcome.units, &inventory).await?;
+            let Context { registry, ledger, .. } = self.context;
+            let done = apply_plan(registry, ledger, &plan, self.until, self.now).await;
             outcome = report::carried_out(&plan, &done, outcome.hash, &workloads);
             report::print_failures(self.repository, &outcome);
             unsure = report::unsure(&plan, &done, &workloads);
@@ -164,7 +201,7 @@ impl<'a> Sweep<'a> {
         self.tell(&outcome).await?;
         // Where an answer was lost it may have gone all the same: the next run sees.
         if !unsure.is_empty() {
-            self.note(&unsure, &inventory).await?;
+            self.note(&unsure, &outcome.units, &inventory).await?;
         }
         // What follows changes nothing, and tells by itself.
         let is_told = unsure.is_empty();
@@ -183,6 +220,58 @@ impl<'a> Sweep<'a> {
             (Err(error), false) => return Err(error),
         }
         Ok(answer)
+    }
+
+    /// Completes the units that earlier functions left unfinished. Adds what it does to `noted`,
+    /// and writes that down first. Gives the roots that are complete, and whether the images must
+    /// be listed again. [`VisibilityError`] if a unit cannot be completed.
+    async fn complete(
+        &self,
+        roots: &[Digest],
+        inventory: &Inventory,
+        running: &RunningImages,
+        noted: &mut Option<Noted>,
+    ) -> anyhow::Result<(Vec<Digest>, bool)> {
+        let Context { registry, ledger, .. } = self.context;
+        let plan = self.plan(inventory, running)?;
+        let completions = plan_completions(ledger, &plan, roots, self.now).await?;
+        let with_calls = completions.iter().filter(|completion| completion.has_calls());
+        for completion in with_calls.clone() {
+            completion.print(self.repository);
+            noted.get_or_insert_default().add(completion);
+        }
+        if with_calls.clone().next().is_none() {
+            return Ok((completions.into_iter().map(|it| it.record.root).collect(), false));
+        }
+        self.write_note(noted.as_ref()).await?;
+        for completion in with_calls {
+            let completed = completion.act(registry, self.repository, self.until).await;
+            completed.map_err(|error| {
+                let root = &completion.record.root;
+                let why = "the removal of an image and its parts cannot be completed";
+                VisibilityError(format!("{why}: {root}: {error:#}"))
+            })?;
+        }
+        Ok((completions.into_iter().map(|it| it.record.root).collect(), true))
+    }
+
+    /// Reads the repository, after the units of earlier functions are complete. Gives the roots of
+    /// these units too.
+    async fn complete_and_look(
+        &self,
+        units: &[Digest],
+        noted: &mut Option<Noted>,
+    ) -> anyhow::Result<(Inventory, RunningImages, Vec<Digest>)> {
+        let (inventory, running) = self.look().await?;
+        if units.is_empty() {
+            return Ok((inventory, running, vec![]));
+        }
+        let (complete, has_changed) = self.complete(units, &inventory, &running, noted).await?;
+        if !has_changed {
+            return Ok((inventory, running, complete));
+        }
+        let (inventory, running) = self.look().await?;
+        Ok((inventory, running, complete))
     }
 
     /// What there is, and what runs.
@@ -251,6 +340,8 @@ impl<'a> Sweep<'a> {
             hash: String::new(),
             examined: 0,
             removed: vec![],
+            restored: vec![],
+            units: vec![],
             bytes: 0,
             failed: vec![],
             left: 0,
@@ -285,20 +376,8 @@ impl<'a> Sweep<'a> {
     }
 
     /// Tells what an earlier run did, that was cut off before it could.
-    async fn tell_of_unfinished(
-        &self,
-        unfinished: &str,
-        inventory: &Inventory,
-    ) -> anyhow::Result<()> {
-        let noted: serde_json::Result<Noted> = serde_json::from_str(unfinished);
-        let Noted { mode, entries } = match noted {
-            Ok(noted) => noted,
-            Err(error) => {
-                // Of another version of this function. What it did is in its log.
-                warn!("what the last run was about to do cannot be read: {error}");
-                return Ok(());
-            }
-        };
+    async fn tell_of_unfinished(&self, noted: Noted, inventory: &Inventory) -> anyhow::Result<()> {
+        let Noted { mode, entries, restored, mut units } = noted;
         let there: HashMap<&Digest, &ImageRecord> =
             inventory.images.iter().map(|image| (&image.digest, image)).collect();
         let is_done = |entry: &CleanupEntry| match there.get(&entry.digest) {
@@ -311,15 +390,21 @@ impl<'a> Sweep<'a> {
         let done = |(entry, bytes): (CleanupEntry, u64)| is_done(&entry).then_some((entry, bytes));
         let done: Vec<(CleanupEntry, u64)> = entries.into_iter().filter_map(done).collect();
         let is_away = |done: &&(CleanupEntry, u64)| !there.contains_key(&done.0.digest);
+        units.retain(|unit| done.iter().any(|(entry, _)| unit.contains(&entry.digest)));
+        let is_back = |entry: &CleanupEntry| {
+            there.get(&entry.digest).is_some_and(|image| image.status != ImageStatus::Archived)
+        };
         let outcome = SweepResult {
-            mode: mode.parse()?,
+            mode,
+            restored: restored.into_iter().filter(is_back).collect(),
+            units,
             examined: inventory.images.len() + done.iter().filter(is_away).count(),
             bytes: done.iter().map(|(_, bytes)| bytes).sum(),
             removed: done.into_iter().map(|(entry, _)| entry).collect(),
             stopped: None,
             ..self.nothing(String::new())
         };
-        if outcome.removed.is_empty() {
+        if outcome.removed.is_empty() && outcome.restored.is_empty() {
             return Ok(());
         }
         self.context.alerts.publish(&warden_alerts::cleanup(&self.alert(), &outcome)).await
@@ -327,14 +412,23 @@ impl<'a> Sweep<'a> {
 
     /// Notes what is about to be done, as much of it as fits, so that it is told although this
     /// run is cut off.
-    async fn note(&self, entries: &[CleanupEntry], inventory: &Inventory) -> anyhow::Result<()> {
+    async fn note(
+        &self,
+        entries: &[CleanupEntry],
+        units: &[Vec<Digest>],
+        inventory: &Inventory,
+    ) -> anyhow::Result<()> {
         let bytes: HashMap<&Digest, u64> =
             inventory.images.iter().map(|image| (&image.digest, image.bytes)).collect();
         let mut room = MOST_NOTED;
-        let mut noted = Noted {
-            mode: self.policy.governance.retention.enforcement.to_string(),
-            entries: Vec::new(),
-        };
+        let mut noted =
+            Noted { mode: self.policy.governance.retention.enforcement, ..Noted::default() };
+        for unit in units {
+            let size = serde_json::to_string(unit).context("noting a unit")?.len() + 1;
+            let Some(rest) = room.checked_sub(size) else { break };
+            room = rest;
+            noted.units.push(unit.clone());
+        }
         for entry in entries {
             let mut entry = entry.clone();
             entry.tags.truncate(MOST_TAGS);
@@ -346,6 +440,10 @@ impl<'a> Sweep<'a> {
             room = rest;
             noted.entries.push((entry, bytes));
         }
+        self.write_note(Some(&noted)).await
+    }
+
+    async fn write_note(&self, noted: Option<&Noted>) -> anyhow::Result<()> {
         let doing = serde_json::to_string(&noted).context("noting what is about to be done")?;
         self.context.ledger.note_run(self.repository, self.request_id, &doing).await
     }
@@ -396,7 +494,8 @@ impl<'a> Sweep<'a> {
         let scan_on_push = self.context.config.scan_on_push;
         let is_scanned = scan_on_push && observed.scan_frequency != "MANUAL";
         let unscanned = if is_scanned { self.unscanned(plan).await? } else { vec![] };
-        let observed = RepositorySettings { scan_on_push, unscanned, ..observed };
+        let archived_units = self.archived_units(plan).await?;
+        let observed = RepositorySettings { scan_on_push, unscanned, archived_units, ..observed };
         let found = audit(plan, &observed, self.now);
         let fact = Fact::Audit { repository: self.repository };
         if found.is_empty() {
@@ -409,6 +508,18 @@ impl<'a> Sweep<'a> {
         let texts: Vec<&str> = found.iter().map(|it| it.text.as_str()).collect();
         self.tell_fact(fact, &texts.join("\n"), &warden_alerts::self_audit(&self.alert(), &found))
             .await
+    }
+
+    /// The records of the archived indexes. An index that a person archived has none.
+    async fn archived_units(
+        &self,
+        plan: &RetentionPlan<'_>,
+    ) -> anyhow::Result<HashMap<Digest, UnitRecord>> {
+        let images = plan.inventory.images.iter();
+        let archived =
+            images.filter(|image| image.is_index && image.status == ImageStatus::Archived);
+        let roots: Vec<Digest> = archived.map(|image| image.digest.clone()).collect();
+        self.context.ledger.units(self.repository, &roots).await
     }
 
     /// Images that were pushed lately, and not scanned.

@@ -23,6 +23,8 @@ fn outcome(count: usize) -> SweepResult {
         hash: "0123456789abcdef".to_owned(),
         examined: 40,
         removed: (0..count).map(entry).collect(),
+        restored: vec![],
+        units: (0..count).map(|nth| vec![entry(nth).digest]).collect(),
         bytes: 1_234_567_890,
         failed: vec![],
         left: 0,
@@ -235,7 +237,7 @@ fn where_nothing_is_in_the_archive_nothing_is_restored() {
     let (first, _) = alert.text.split_once('\n').unwrap();
     expect!["No image was removed. 2 quarantine tags are not needed any more, beside good ones."]
         .assert_eq(first);
-    let both = SweepResult { removed: vec![entry(0), tag], ..outcome(0) };
+    let both = SweepResult { removed: vec![entry(0), tag], ..outcome(1) };
     let [restore] = &told("ab", &both).remedies[..] else { panic!("one remedy") };
     assert!(restore.command.contains(entry(0).digest.as_str()), "{}", restore.command);
     assert!(!restore.command.contains(entry(1).digest.as_str()), "{}", restore.command);
@@ -262,19 +264,50 @@ fn a_text_names_twenty_images_and_says_how_many_more_there_are() {
 }
 
 #[test]
-fn a_command_that_restores_all_is_whole_to_the_last_character() {
-    let restore = |length: usize| told(&"r".repeat(length), &outcome(33)).remedies.remove(0);
-    let digests = |remedy: &Remedy| remedy.command.matches("sha256:").count();
-    let shortest = restore(2).command.chars().count();
-    // The longest name with which all digests fit.
-    let longest = LONGEST_COMMAND - shortest + 2;
-    let (all, one) = (restore(longest), restore(longest + 1));
-    assert_eq!(all.command.chars().count(), LONGEST_COMMAND);
-    assert_eq!((digests(&all), digests(&one)), (33, 1));
+fn a_command_restores_whole_units() {
+    let remedies = |units: Vec<Vec<Digest>>| {
+        let alert = told(&"r".repeat(256), &SweepResult { units, ..outcome(1) });
+        assert_eq!(alert.within_limits().remedies, alert.remedies);
+        let digests = |remedy: &Remedy| remedy.command.matches("sha256:").count();
+        let lines = alert.remedies.iter().map(|it| format!("{}: {}\n", it.label, digests(it)));
+        lines.collect::<String>()
+    };
+    let unit = |images: usize| (0..images).map(|nth| entry(nth).digest).collect::<Vec<_>>();
+    let alone = |count: usize| (0..count).map(|nth| vec![entry(nth).digest]).collect();
+    expect!["Restore them all: 1\n"].assert_eq(&remedies(alone(1)));
+    expect!["Restore them all: 30\n"].assert_eq(&remedies(alone(30)));
+    expect!["Restore the first of them: 1\n"].assert_eq(&remedies(alone(31)));
+    // An image of two units is in the command once.
+    expect!["Restore them all: 20\n"].assert_eq(&remedies(vec![unit(20), unit(20)]));
     expect![[r#"
-        Restore them all
-        Restore one of them, by its digest"#]]
-    .assert_eq(&format!("{}\n{}", all.label, one.label));
+        Restore the first of them (1 of 2): 30
+        Restore the first of them (2 of 2): 5
+    "#]]
+    .assert_eq(&remedies(vec![unit(35)]));
+}
+
+#[test]
+fn restored_images_are_listed_and_no_command_restores_them() {
+    let restored = CleanupEntry {
+        decision: "restore".to_owned(),
+        reason: "it belongs to myapp-v2.0.0, whose removal was interrupted".to_owned(),
+        ..entry(1)
+    };
+    check(
+        &SweepResult { restored: vec![restored], ..outcome(0) },
+        &expect![[r#"
+        Images of deployments are being restored
+
+        A removal was interrupted, or a new index needs the images. 1 image is being restored, which takes some twenty minutes.
+
+        - myapp-v1.1.0: restore: it belongs to myapp-v2.0.0, whose removal was interrupted
+
+        Severity    INFORMATIONAL
+        Repository  deployments
+        Account     123456789012, us-east-1
+        Event       request-1 at 2026-11-24T12:00:00Z
+    "#]],
+    );
 }
 
 #[test]
@@ -312,6 +345,7 @@ fn an_entry_has_its_tags_its_reason_and_what_went_wrong_in_the_details() {
           "left": 2,
           "mode": "archive",
           "removed": 0,
+          "restored": [],
           "stopped": null
         }"#]]
     .assert_eq(&format!("{:#}", Value::from(told("ab", &outcome).details)));
@@ -353,11 +387,9 @@ fn the_largest_is_within_all_limits() {
     assert_eq!(alert.details["imagesTotal"], 100);
     // A command is whole or not there.
     let many = told(&name, &outcome(100));
-    let digests = |alert: &Alert| alert.remedies[0].command.matches("sha256:").count();
-    assert_eq!((digests(&many), digests(&told("ab", &outcome(20)))), (1, 20));
     assert_eq!(many.within_limits().remedies, many.remedies);
     let stopped = told(&name, &SweepResult { stopped: Some("x".to_owned()), ..outcome(1) });
-    assert!(stopped.remedies.iter().all(|it| it.command.len() < LONGEST_COMMAND));
+    assert_eq!(stopped.within_limits().remedies, stopped.remedies);
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn check_done(
         status: ImageStatus::Active,
     };
     let tag = "latest".parse().unwrap();
-    let alert = tag_violation(policy, &about(), &tag, &violation, &image, plan, hit);
+    let alert = tag_violation(policy, &about(), &tag, &violation, &image, plan, &[], hit);
     let tags: Vec<&str> = alert.image.iter().flat_map(|it| &it.tags).map(Tag::as_str).collect();
     let mut lines = format!("{} {tags:?}\n{}\n{}\n", alert.severity, alert.title, alert.text);
     for Remedy { label, command } in &alert.remedies {

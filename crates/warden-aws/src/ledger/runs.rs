@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
-use warden_core::image::RepositoryName;
+use warden_core::image::{Digest, RepositoryName};
 
-use super::{Ledger, OPEN_REMEMBERED, is_refused, seconds, text};
+use super::{Ledger, REMEMBERED, is_refused, seconds, text};
 
 /// Longer than a function can run, by which a run that was killed is over.
 const LEASE: Duration = Duration::from_secs(16 * 60);
@@ -17,10 +17,19 @@ const HOUR_REMEMBERED: Duration = Duration::from_secs(2 * 86_400);
 /// What came of beginning a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunLease {
-    /// It is ours; with what the last run was about to do, where that was cut off.
-    Ours(Option<String>),
+    /// It is ours; with what the last run left unfinished.
+    Ours(UnfinishedRun),
     /// Another one is under way.
     Theirs,
+}
+
+/// What earlier functions left unfinished in a repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnfinishedRun {
+    /// What the last run was about to do, where it was cut off before it published that.
+    pub doing: Option<String>,
+    /// The roots of the units whose removal began and did not end.
+    pub units: Vec<Digest>,
 }
 
 impl Ledger {
@@ -53,10 +62,15 @@ impl Ledger {
         request_id: &str,
         now: DateTime<Utc>,
     ) -> anyhow::Result<RunLease> {
-        let taken = self.take(&key(repository), request_id, LEASE, OPEN_REMEMBERED, now).await?;
+        let taken = self.take(&key(repository), request_id, LEASE, REMEMBERED, now).await?;
         let Some(old) = taken else { return Ok(RunLease::Theirs) };
         let doing = old.get("doing").and_then(|doing| doing.as_s().ok());
-        Ok(RunLease::Ours(doing.filter(|doing| !doing.is_empty()).cloned()))
+        let doing = doing.filter(|doing| !doing.is_empty()).cloned();
+        let units = old.get("unfinished").and_then(|units| units.as_ss().ok());
+        let units = units.into_iter().flatten().map(|digest| digest.parse());
+        let units = units.collect::<Result<Vec<Digest>, _>>();
+        let units = units.with_context(|| format!("the ledger, at the sweep of {repository}"))?;
+        Ok(RunLease::Ours(UnfinishedRun { doing, units }))
     }
 
     /// Notes what the run is about to do, or nothing, for the one after it to tell should this
@@ -107,6 +121,7 @@ impl Ledger {
     }
 }
 
-fn key(repository: &RepositoryName) -> String {
+/// The key of the item of a repository's sweeps.
+pub(super) fn key(repository: &RepositoryName) -> String {
     format!("sweep {repository}")
 }

@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -18,9 +16,7 @@ use warden_core::graph::IndexChildKind;
 use warden_core::image::{Component, Digest, RepositoryName, Tag};
 use warden_core::policy::Severity;
 
-use super::{
-    Item, LEASE, Ledger, OPEN_REMEMBERED, REMEMBERED, ROUNDS, image, is_refused, seconds, text,
-};
+use super::{Item, LEASE, Ledger, OPEN_REMEMBERED, REMEMBERED, image, is_refused, seconds, text};
 
 /// What is noted of an image that is part of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,9 +65,6 @@ pub struct CollectedEvents {
     /// What an event called it last. By now it may have no tag.
     pub tag: Option<Tag>,
 }
-
-/// The most items that are asked for at once.
-const ASKED_AT_ONCE: usize = 100;
 
 /// How often it is tried to join somebody who just ended.
 const JOINS: u32 = 4;
@@ -222,44 +215,19 @@ impl Ledger {
         components: &[&Component],
         threshold: Severity,
     ) -> anyhow::Result<HashMap<Component, OpenFindingsStatus>> {
-        let reading = || format!("reading what is open in {repository}");
+        let of: HashMap<String, &Component> = components
+            .iter()
+            .map(|component| (scans_of(repository, component.as_str()), *component))
+            .collect();
+        let keys: Vec<String> = of.keys().cloned().collect();
+        let items = self.read_items(&keys, "fact, latest, told").await;
+        let items = items.with_context(|| format!("reading the open findings of {repository}"))?;
         let mut standing = HashMap::new();
-        for batch in components.chunks(ASKED_AT_ONCE) {
-            let of: HashMap<String, &Component> = batch
-                .iter()
-                .map(|component| (scans_of(repository, component.as_str()), *component))
-                .collect();
-            let key = |key: &String| HashMap::from([("fact".to_owned(), text(key))]);
-            let keys = of.keys().map(key).collect();
-            let asked = KeysAndAttributes::builder().projection_expression("fact, latest, told");
-            let mut asked = Some(asked.set_keys(Some(keys)).build().with_context(reading)?);
-            let mut rounds_without = 0;
-            while let Some(keys) = asked {
-                ensure!(
-                    rounds_without < ROUNDS,
-                    "{}: {} were not given",
-                    reading(),
-                    keys.keys.len()
-                );
-                if rounds_without > 0 {
-                    tokio::time::sleep(Duration::from_millis(50 << rounds_without)).await;
-                }
-                let get = self.client.batch_get_item().request_items(&self.table, keys);
-                let got = get.send().await.map_err(crate::explain).with_context(reading)?;
-                let items = got.responses.unwrap_or_default().remove(&self.table);
-                let items = items.unwrap_or_default();
-                // What is throttled gives nothing, and what is large gives some.
-                rounds_without = if items.is_empty() { rounds_without + 1 } else { 0 };
-                for item in items {
-                    let Some(key) = item.get("fact").and_then(|key| key.as_s().ok()) else {
-                        continue;
-                    };
-                    if let Some(component) = of.get(key) {
-                        let memory = memory(key, &item);
-                        standing.insert((*component).clone(), memory.standing(threshold));
-                    }
-                }
-                asked = got.unprocessed_keys.unwrap_or_default().remove(&self.table);
+        for item in items {
+            let Some(key) = item.get("fact").and_then(|key| key.as_s().ok()) else { continue };
+            if let Some(component) = of.get(key) {
+                let memory = memory(key, &item);
+                standing.insert((*component).clone(), memory.standing(threshold));
             }
         }
         Ok(standing)

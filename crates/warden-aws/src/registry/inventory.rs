@@ -12,7 +12,7 @@ use warden_core::image::{Digest, RepositoryName};
 use super::{Registry, any_status, digest_of, image_id, image_status, parse_tags, to_time};
 
 /// The most images of a page.
-const PAGE_SIZE: i32 = 1_000;
+pub(super) const PAGE_SIZE: i32 = 1_000;
 
 /// The artifact types of container images (`artifactMediaType`).
 const IMAGE_CONFIG_TYPES: [&str; 2] =

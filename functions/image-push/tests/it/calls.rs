@@ -67,8 +67,19 @@ async fn a_violation_costs_what_its_enforcement_needs() {
     );
     assert_eq!(
         calls("archive", "infrastructure", &bad).await,
-        with(&["DescribeImages", "UpdateImageStorageClass", "DescribeImages"])
+        with(&["DescribeImages", "DescribeImages", "UpdateImageStorageClass", "DescribeImages"])
     );
+    // An index and its images are recorded in the ledger before they are archived.
+    let function = Function::new("archive").await;
+    let (_, _, events) = push_index(&function, "openwebui-0.6.36", 2);
+    let _ = function.calls();
+    function.handle_all(&events).await;
+    let own = ["BatchGetImage", "BatchWriteItem", "BatchWriteItem", "BatchGetImage"];
+    let recorded = ["UpdateItem", "UpdateItem"];
+    let archived = ["UpdateImageStorageClass"; 3];
+    let looks = ["DescribeImages"; 3];
+    let others = [&own[..], &recorded, &archived, &looks].concat();
+    assert_eq!(sorted(function.calls()), with(&others));
     // The manifest of an index is read once.
     let function = Function::new("quarantine").await;
     let (_, _, events) = push_index(&function, "openwebui-0.6.36", 3);

@@ -358,7 +358,8 @@ async fn what_is_archived_again_although_somebody_brought_it_back_is_told_again(
 async fn an_attempt_that_was_cut_off_after_archiving_is_undone_by_the_next() {
     let function = Function::new("archive").await;
     let (digest, events) = function.push("deployments", &["feature-x"]);
-    function.aws.fault("DescribeImages", 2, Fault::Error(403, "AccessDeniedException"));
+    // The first call describes the image, and the second lists all images.
+    function.aws.fault("DescribeImages", 3, Fault::Error(403, "AccessDeniedException"));
     function.aws.fault("UpdateImageStorageClass", 1, Fault::Slow(Duration::from_millis(50)));
     let tagged = async {
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -244,7 +244,7 @@ async fn a_push_against_the_rules_is_a_line_with_the_rule_and_what_was_done() {
     expect![[r#"
         {"action":"reported","image.digest":"sha256:…","image.tag":"litellm-1.80.5","level":"INFO","message":"infrastructure:litellm-1.80.5 is not made of {component}-v{semver}: tell it","reason":"is not made of {component}-v{semver}","repository.name":"infrastructure","violation.rule":"grammar"}
         {"action":"quarantined","image.digest":"sha256:…","image.tag":"litellm-1.80.5","level":"INFO","message":"infrastructure:litellm-1.80.5 is not made of {component}-v{semver}: tag the image quarantine-20270115-…-litellm-1.80.5; take the tag litellm-1.80.5 away; tell it","reason":"is not made of {component}-v{semver}","repository.name":"infrastructure","violation.rule":"grammar"}
-        {"action":"archived","image.digest":"sha256:…","image.tag":"litellm-1.80.5","level":"INFO","message":"infrastructure:litellm-1.80.5 is not made of {component}-v{semver}: move the image to the archive; tell it","reason":"is not made of {component}-v{semver}","repository.name":"infrastructure","violation.rule":"grammar"}
+        {"action":"archived","image.digest":"sha256:…","image.tag":"litellm-1.80.5","level":"INFO","message":"infrastructure:litellm-1.80.5 is not made of {component}-v{semver}: move the image to the archive; tell it","reason":"is not made of {component}-v{semver}","repository.name":"infrastructure","unit.images":1,"violation.rule":"grammar"}
         {"action":"reported","image.digest":"sha256:7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a","image.tag":"test","level":"INFO","message":"An image was pushed to scratch, a name that is not expected","repository.name":"scratch","violation.rule":"repository"}
     "#]].assert_eq(&lines);
 }

@@ -152,9 +152,9 @@ async fn a_ledger_that_does_not_answer_stands_in_nobody_s_way() {
         assert!(line.get("findings.open").is_none() && line.get("findings.critical").is_none());
     }
     expect![[r#"
-        deployments: what is open is not known: reading what is open in deployments: AccessDeniedException: made to fail
+        deployments: what is open is not known: reading the open findings of deployments: AccessDeniedException: made to fail
         a in deployments: 2 images, 2.0 MB; 1 image, 1.0 MB, in the archive; what is open could not be read
-        deployments: what is open is not known: reading what is open in deployments: ProvisionedThroughputExceededException: made to fail
+        deployments: what is open is not known: reading the open findings of deployments: ProvisionedThroughputExceededException: made to fail
         a in deployments: 2 images, 2.0 MB; 1 image, 1.0 MB, in the archive; what is open could not be read
         deployments: what is open is not known: it took longer than 10s
         a in deployments: 2 images, 2.0 MB; 1 image, 1.0 MB, in the archive; what is open could not be read

@@ -38,8 +38,9 @@ const QUARANTINE: &[(&str, usize)] = &[
 const ARCHIVE: &[(&str, usize)] = &[
     ("UpdateItem", 1),
     ("DescribeImages", 1),
-    ("UpdateImageStorageClass", 1),
     ("DescribeImages", 2),
+    ("UpdateImageStorageClass", 1),
+    ("DescribeImages", 3),
     ("Publish", 1),
     ("UpdateItem", 2),
 ];

@@ -1,0 +1,289 @@
+//! Units whose removal began and did not end: each is finished or put back before anything else
+//! is planned.
+//!
+//! ECR has no transaction: a unit of five images takes five calls, and a function can be killed
+//! between any two. Half a unit is worse than none. An index without its images cannot be pulled,
+//! and native lifecycle rules expire images whose index is archived.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{Decision, KeepReason, RetentionPlan};
+use crate::arena::ImageId;
+use crate::image::{Digest, ImageStatus};
+use crate::tagging::{TagVerdict, judge_image};
+
+/// What removes a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UnitRemover {
+    /// Enforcement archives an image whose tags break the rules.
+    EnforcementArchives,
+    /// A sweep archives an image that no rule keeps.
+    SweepArchives,
+    /// A sweep deletes an image that no rule keeps.
+    SweepDeletes,
+}
+
+/// A unit whose removal has begun, as it is written down before the first call. It also says
+/// which images an archived index needs: ECR gives no manifest of an archived index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitRecord {
+    /// The image that no other image needs.
+    pub root: Digest,
+    /// The images that are removed with the root: its parts and then the referrers.
+    pub removed: Vec<Digest>,
+    /// The images of the unit that stay, because another unit needs them.
+    pub shared: Vec<Digest>,
+    /// What removes the unit.
+    pub remover: UnitRemover,
+    /// When the removal began.
+    pub began: DateTime<Utc>,
+}
+
+impl UnitRecord {
+    /// The root, the parts and the referrers, also those that another unit needs. A restored image
+    /// needs all of them.
+    pub fn images(&self) -> impl Iterator<Item = &Digest> {
+        std::iter::once(&self.root).chain(&self.removed).chain(&self.shared)
+    }
+
+    /// Whether its removal takes several calls, and so can be interrupted.
+    #[must_use]
+    pub fn has_several_images(&self) -> bool {
+        !self.removed.is_empty()
+    }
+
+    /// The images in the order in which a sweep archives them: referrers, then parts, and the root
+    /// last. An active index protects its parts from native lifecycle rules until then.
+    #[must_use]
+    pub fn archive_order(&self) -> Vec<&Digest> {
+        self.removed.iter().rev().chain([&self.root]).collect()
+    }
+}
+
+/// The calls that finish a unit or put it back. Where there is none, the unit is complete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnfinishedUnit {
+    /// The images that are still to be archived, in this order.
+    pub archive: Vec<ImageId>,
+    /// The images that are still to be deleted, in this order.
+    pub delete: Vec<ImageId>,
+    /// The images that are restored from the archive.
+    pub restore: Vec<ImageId>,
+}
+
+impl UnfinishedUnit {
+    /// Whether nothing is left to do.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Decides how a unit is completed. `plan` is the plan for the repository as it is now: it knows
+/// the images that are left and the rules that keep them.
+///
+/// A unit is finished if its root is still to be removed and nobody used an image of it since.
+/// Otherwise its archived images are restored. An image that another active index needs is restored
+/// in either case. A deleted image cannot be restored, so a deletion is only ever finished.
+#[must_use]
+pub fn complete_unit(
+    record: &UnitRecord,
+    plan: &RetentionPlan<'_>,
+    now: DateTime<Utc>,
+) -> UnfinishedUnit {
+    let images = &plan.inventory.images;
+    let id_of: HashMap<&Digest, ImageId> =
+        images.enumerate().map(|(id, image)| (&image.digest, id)).collect();
+    let present: Vec<ImageId> = record
+        .archive_order()
+        .into_iter()
+        .filter_map(|digest| id_of.get(digest).copied())
+        .collect();
+    let root = id_of.get(&record.root).copied();
+    let needed = needed_elsewhere(record, plan);
+    let is_needed = |image: ImageId| needed.contains(&images[image].digest);
+    let of_status = |status: ImageStatus| -> Vec<ImageId> {
+        present.iter().copied().filter(|image| images[*image].status == status).collect()
+    };
+    let (archived, active) = (of_status(ImageStatus::Archived), of_status(ImageStatus::Active));
+    let was_used = |image: ImageId| images[image].pulled_at.is_some_and(|at| at > record.began);
+
+    if record.remover == UnitRemover::SweepDeletes {
+        if root.is_some() {
+            // ECR deletes an index before its parts, so nothing was deleted.
+            return UnfinishedUnit::default();
+        }
+        let is_left =
+            |image: &ImageId| !is_needed(*image) && !was_used(*image) && !is_kept(plan, *image);
+        // Parts before referrers, the reverse of the order of archiving.
+        let delete = active.into_iter().rev().filter(is_left).collect();
+        return UnfinishedUnit { delete, ..UnfinishedUnit::default() };
+    }
+    if archived.is_empty() {
+        return UnfinishedUnit::default();
+    }
+    let own = active.iter().copied().filter(|image| !is_needed(*image));
+    let is_being_restored = !of_status(ImageStatus::Activating).is_empty();
+    let is_unwanted = match record.remover {
+        UnitRemover::EnforcementArchives => !active.iter().chain(&archived).any(|image| {
+            let image = &images[*image];
+            let judge = |tag| judge_image(plan.policy, &image.digest, tag, now.date_naive());
+            image.tags.iter().any(|tag| matches!(judge(tag), TagVerdict::Conforming(_)))
+        }),
+        UnitRemover::SweepArchives | UnitRemover::SweepDeletes => {
+            !own.clone().any(|image| is_kept(plan, image))
+        }
+    };
+    if is_being_restored || !is_unwanted || own.clone().any(was_used) {
+        return UnfinishedUnit { restore: archived, ..UnfinishedUnit::default() };
+    }
+    UnfinishedUnit {
+        archive: own.collect(),
+        delete: vec![],
+        restore: archived.into_iter().filter(|image| is_needed(*image)).collect(),
+    }
+}
+
+/// Whether a rule keeps an image that is left of a unit. That an image has no tag is no such rule:
+/// its index was removed.
+fn is_kept(plan: &RetentionPlan<'_>, image: ImageId) -> bool {
+    plan.decided(image).is_none_or(|decided| match &decided.decision {
+        Decision::Keep(KeepReason::Untagged, _) | Decision::Remove(_) => false,
+        Decision::Keep(..) => true,
+    })
+}
+
+/// The images that an active index outside of the unit needs.
+fn needed_elsewhere<'p>(
+    record: &'p UnitRecord,
+    plan: &'p RetentionPlan<'_>,
+) -> HashSet<&'p Digest> {
+    let unit: HashSet<&Digest> = record.images().collect();
+    let mut needed: HashSet<&Digest> = HashSet::new();
+    for (index, parts) in &plan.inventory.indexes {
+        if !unit.contains(index) {
+            needed.extend(parts);
+        }
+    }
+    if needed.contains(&record.root) {
+        needed.extend(unit);
+    }
+    needed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Graph;
+    use crate::retention::plan_retention;
+    use crate::retention::tests::{digest, inventory, now, two};
+
+    /// A repository in which the unit of `index`, with the parts `amd` and `arm`, is beyond the
+    /// count. Its three images and an index outside of the unit are as these texts say.
+    fn check(remover: UnitRemover, unit: [&str; 3], other: &str, expected: &str) {
+        let policy = two();
+        let mut images = vec![("new", "a-v3.0.0, pushed 30"), ("newer", "a-v4.0.0, pushed 20")];
+        let named = ["index", "amd", "arm"].into_iter().zip(unit).chain([("other", other)]);
+        images.extend(named.filter(|(_, text)| *text != "gone"));
+        let inventory = inventory(&images);
+        let graph = Graph::build(&inventory).unwrap();
+        let plan = plan_retention(&policy, &inventory, graph, &HashMap::new(), now());
+        let record = UnitRecord {
+            root: digest("index"),
+            removed: vec![digest("amd"), digest("arm")],
+            shared: vec![],
+            remover,
+            began: now() - chrono::Duration::days(1),
+        };
+        let UnfinishedUnit { archive, delete, restore } = complete_unit(&record, &plan, now());
+        let name = |id: &ImageId| {
+            let image = &inventory.images[*id].digest;
+            images.iter().find(|(name, _)| digest(name) == *image).unwrap().0
+        };
+        let calls = [("archive", archive), ("delete", delete), ("restore", restore)];
+        let calls = calls
+            .iter()
+            .flat_map(|(call, ids)| ids.iter().map(move |id| format!("{call} {}", name(id))));
+        assert_eq!(calls.collect::<Vec<_>>().join("; "), expected, "{unit:?} {other}");
+    }
+
+    #[test]
+    fn an_interrupted_archiving_is_finished() {
+        use UnitRemover::SweepArchives;
+        let root = "a-v1.0.0, needs amd arm";
+        check(SweepArchives, [root, "", ""], "gone", "");
+        check(SweepArchives, [root, "", ", archived"], "gone", "archive amd; archive index");
+        let archived_root = "a-v1.0.0, archived, needs amd arm";
+        check(SweepArchives, [archived_root, "", ", archived"], "gone", "archive amd");
+        check(SweepArchives, [archived_root, "", ""], "gone", "archive arm; archive amd");
+        check(SweepArchives, [archived_root, ", archived", ", archived"], "gone", "");
+        check(SweepArchives, ["gone", "gone", "gone"], "gone", "");
+    }
+
+    #[test]
+    fn an_interrupted_archiving_is_undone_where_somebody_uses_the_image() {
+        use UnitRemover::SweepArchives;
+        let root = "a-v1.0.0, needs amd arm";
+        // A pull since, a newer tag, and a restore by a person.
+        check(SweepArchives, [root, ", pulled 0", ", archived"], "gone", "restore arm");
+        check(
+            SweepArchives,
+            ["a-v1.0.0 prod, needs amd arm", "", ", archived"],
+            "gone",
+            "restore arm",
+        );
+        let activating = "a-v1.0.0, activating, needs amd arm";
+        check(
+            SweepArchives,
+            [activating, ", archived", ", archived"],
+            "gone",
+            "restore arm; restore amd",
+        );
+    }
+
+    #[test]
+    fn an_image_that_another_index_needs_by_now_is_restored() {
+        use UnitRemover::SweepArchives;
+        let archived_root = "a-v1.0.0, archived, needs amd arm";
+        let other = "b-v1.0.0, needs arm";
+        check(SweepArchives, [archived_root, "", ", archived"], other, "archive amd; restore arm");
+        check(SweepArchives, [archived_root, ", archived", ""], other, "");
+        let nested = "b-v1.0.0, needs index";
+        check(
+            SweepArchives,
+            [archived_root, ", archived", ", archived"],
+            nested,
+            "restore arm; restore amd; restore index",
+        );
+    }
+
+    #[test]
+    fn enforcement_is_finished_while_no_tag_conforms() {
+        use UnitRemover::EnforcementArchives;
+        check(EnforcementArchives, ["bad, needs amd arm", "", ""], "gone", "");
+        let calls = "archive amd; archive index";
+        check(EnforcementArchives, ["bad, needs amd arm", "", ", archived"], "gone", calls);
+        let good = "bad a-v1.0.0, needs amd arm";
+        check(EnforcementArchives, [good, "", ", archived"], "gone", "restore arm");
+        let archived = "bad a-v1.0.0, archived, needs amd arm";
+        check(
+            EnforcementArchives,
+            [archived, "", ", archived"],
+            "gone",
+            "restore arm; restore index",
+        );
+    }
+
+    #[test]
+    fn an_interrupted_deletion_is_finished_unless_an_image_is_used() {
+        use UnitRemover::SweepDeletes;
+        check(SweepDeletes, ["a-v1.0.0, needs amd arm", "", ""], "gone", "");
+        check(SweepDeletes, ["gone", "", ""], "gone", "delete amd; delete arm");
+        check(SweepDeletes, ["gone", "", ", pulled 0"], "gone", "delete amd");
+        check(SweepDeletes, ["gone", "prod", ""], "gone", "delete arm");
+        check(SweepDeletes, ["gone", "", ""], "b-v1.0.0, needs amd", "delete arm");
+    }
+}

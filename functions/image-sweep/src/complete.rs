@@ -1,0 +1,143 @@
+//! Units whose removal began and did not end: the next run finishes each of them, or puts it back,
+//! before it plans anything else.
+
+use anyhow::{bail, ensure};
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+use tracing::{info, warn};
+use warden_alerts::CleanupEntry;
+use warden_aws::ledger::{LEASE, Ledger};
+use warden_aws::registry::Registry;
+use warden_core::arena::ImageId;
+use warden_core::image::{Digest, RepositoryName};
+use warden_core::policy::CleanupEnforcement;
+use warden_core::retention::{
+    RetentionPlan, UnfinishedUnit, UnitRecord, UnitRemover, complete_unit,
+};
+
+/// The most images that one call deletes.
+const BATCH: usize = 100;
+
+/// Reads the units with these roots and decides about each. `plan` is the plan for the repository
+/// as it is now. One call for 100 units.
+pub async fn plan_completions(
+    ledger: &Ledger,
+    plan: &RetentionPlan<'_>,
+    roots: &[Digest],
+    now: DateTime<Utc>,
+) -> anyhow::Result<Vec<Completion>> {
+    let repository = &plan.policy.repository_name;
+    let records = ledger.units(repository, roots).await?;
+    let mut records: Vec<UnitRecord> = records.into_values().collect();
+    records.sort_by(|one, other| one.root.cmp(&other.root));
+    let mut completions = Vec::new();
+    for record in records {
+        if may_complete(&record, plan, now) {
+            completions.push(Completion::new(record, plan, now));
+        } else {
+            warn!(
+                repository.name = %repository,
+                image.digest = %record.root,
+                "{repository}@{}: the removal of this image and its parts is not complete, and \
+                 another function or another policy began it",
+                record.root,
+            );
+        }
+    }
+    Ok(completions)
+}
+
+/// Whether this run may complete a unit. A function that enforces tags may still be at work. And
+/// the policy may have changed since, with the rights of this function.
+fn may_complete(record: &UnitRecord, plan: &RetentionPlan<'_>, now: DateTime<Utc>) -> bool {
+    let mode = plan.policy.governance.retention.enforcement;
+    match record.remover {
+        UnitRemover::EnforcementArchives => record.began + LEASE <= now,
+        UnitRemover::SweepArchives => mode == CleanupEnforcement::Archive,
+        UnitRemover::SweepDeletes => mode == CleanupEnforcement::Delete,
+    }
+}
+
+/// A unit that is finished or put back.
+#[derive(Debug)]
+pub struct Completion {
+    /// The unit, as it was written down.
+    pub record: UnitRecord,
+    /// The images that are removed, in the order of the calls, each with its bytes.
+    pub removed: Vec<(CleanupEntry, u64)>,
+    /// The images that are restored.
+    pub restored: Vec<CleanupEntry>,
+    is_deletion: bool,
+}
+
+impl Completion {
+    fn new(record: UnitRecord, plan: &RetentionPlan<'_>, now: DateTime<Utc>) -> Self {
+        let UnfinishedUnit { archive, delete, restore } = complete_unit(&record, plan, now);
+        let mut images = plan.inventory.images.iter();
+        let tag = images.find(|image| image.digest == record.root);
+        let tag = tag.and_then(|image| image.tags.first());
+        let name = tag.map_or_else(|| record.root.to_string(), ToString::to_string);
+        let entry = |image: ImageId, decision: &str| CleanupEntry {
+            digest: plan.image(image).digest.clone(),
+            tags: plan.image(image).tags.clone(),
+            decision: decision.to_owned(),
+            reason: format!("it belongs to {name}, whose removal was interrupted"),
+        };
+        let removed = |images: Vec<ImageId>, decision| {
+            images.into_iter().map(move |image| (entry(image, decision), plan.image(image).bytes))
+        };
+        Self {
+            is_deletion: !delete.is_empty(),
+            removed: removed(archive, "archive").chain(removed(delete, "delete")).collect(),
+            restored: restore.into_iter().map(|image| entry(image, "restore")).collect(),
+            record,
+        }
+    }
+
+    /// Whether a call is left to do.
+    pub fn has_calls(&self) -> bool {
+        !self.removed.is_empty() || !self.restored.is_empty()
+    }
+
+    /// Logs each call before it is made.
+    pub fn print(&self, repository: &RepositoryName) {
+        let removed = self.removed.iter().map(|(entry, _)| entry);
+        for CleanupEntry { digest, decision, reason, .. } in removed.chain(&self.restored) {
+            info!(
+                repository.name = %repository,
+                image.digest = %digest,
+                decision,
+                reason,
+                "{repository}@{digest}: {decision}: {reason}",
+            );
+        }
+    }
+
+    /// Makes the calls. After an error the unit stays in the ledger.
+    pub async fn act(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+        until: Instant,
+    ) -> anyhow::Result<()> {
+        let restored = self.restored.iter().map(|entry| &entry.digest);
+        registry.restore_images(repository, restored).await?;
+        let removed: Vec<&Digest> = self.removed.iter().map(|(entry, _)| &entry.digest).collect();
+        if self.is_deletion {
+            for batch in removed.chunks(BATCH) {
+                let failures = registry.delete(repository, batch).await?;
+                if let Some((digest, reason)) = failures.into_iter().next() {
+                    bail!("deleting {digest}: {reason}");
+                }
+            }
+            return Ok(());
+        }
+        let is_in_time = || Instant::now() < until;
+        let archived = registry.archive_unit(repository, &removed, is_in_time).await;
+        if let Some((digest, error)) = archived.failed.into_iter().next() {
+            return Err(error.context(format!("archiving {digest}")));
+        }
+        ensure!(archived.left.is_empty(), "there was no time left to archive every image");
+        Ok(())
+    }
+}
