@@ -12,6 +12,9 @@ pub const OWNER_TAG: &str = "ecr-warden:owner";
 /// repository with this tag is never removed, whoever made it.
 pub const ADOPTED_TAG: &str = "ecr-warden:adopted-by";
 
+/// The tag with the `OnDelete` of the last Create or Update that was accepted.
+pub const ON_DELETE_TAG: &str = "ecr-warden:on-delete";
+
 /// Text that is not the ARN that was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected the ARN of {0}")]

@@ -18,6 +18,7 @@ use crate::plan::ChangePlan;
 use crate::request::{PhysicalId, Request};
 use crate::response::Data;
 use crate::stack::{once_known, once_permitted, rolling_back, unknown};
+use crate::verification::verify_provision;
 
 /// The type's name in a template.
 pub const RESOURCE_TYPE: &str = "Custom::EcrPullTimeExclusion";
@@ -78,6 +79,7 @@ pub async fn provision(
 ) -> anyhow::Result<Data> {
     let stack = request.stack()?;
     let desired = desired(&request.properties, &stack)?;
+    verify_provision(context, request).await?;
     let plan = plan(&desired, &registered(&request.old_properties, &stack));
     info!("pull-time exclusions: {plan}");
     // The same always: a role that is another one is no other resource.

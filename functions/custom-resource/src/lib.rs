@@ -4,13 +4,14 @@
 //! CloudFormation waits for an answer at a URL, up to an hour, and believes it. So one
 //! place ([`handle`]) answers every request exactly once an invocation: when the work is
 //! done, when it failed, when it panicked, and shortly before the function's time is up.
-//! The work is the same for every resource: gather what is there, decide, print, apply;
-//! done twice, it changes nothing and gives the same answer.
+//! The work is the same for every resource: verify that CloudFormation sent the request, gather
+//! what is there, decide, print, apply; done twice, it changes nothing and gives the same answer.
 //!
-//! In reading order: [`request`], [`response`], [`arn`], [`plan`], [`stack`],
-//! [`repository`], [`push_pull`], [`exclusion`].
+//! In reading order: [`config`], [`request`], [`verification`], [`response`], [`arn`], [`plan`],
+//! [`stack`], [`repository`], [`push_pull`], [`exclusion`].
 
 pub mod arn;
+pub mod config;
 pub mod exclusion;
 pub mod plan;
 pub mod push_pull;
@@ -18,6 +19,7 @@ pub mod repository;
 pub mod request;
 pub mod response;
 pub mod stack;
+pub mod verification;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -33,19 +35,23 @@ use warden_aws::registry::Registry;
 use warden_aws::{Invocation, serve};
 use warden_core::properties::nearest;
 
-use crate::request::{Kind, PhysicalId, Request};
+use crate::config::Config;
+use crate::request::{Kind, NOTHING_MADE, PhysicalId, Request};
 use crate::response::{Answer, Data};
+use crate::verification::is_deleting;
 
 /// The time that is kept for the answer at the end of an invocation.
 pub const TIME_TO_ANSWER: Duration = Duration::from_secs(15);
 
-/// The clients, built once.
+/// The configuration and the clients, built once.
 pub struct Context {
+    /// The stack that the function belongs to, and where answers may go.
+    pub config: Config,
     /// Repositories.
     pub registry: Registry,
     /// IAM policies.
     pub policies: push_pull::Policies,
-    /// What the stack is doing, asked only where it matters.
+    /// The events and the status of the stack.
     pub cloudformation: aws_sdk_cloudformation::Client,
     /// What answers go out by.
     pub http: SharedHttpClient,
@@ -53,12 +59,13 @@ pub struct Context {
 
 impl Context {
     /// Clients of one configuration, and so of one HTTP client.
-    pub fn new(config: &SdkConfig) -> anyhow::Result<Self> {
+    pub fn new(config: Config, sdk: &SdkConfig) -> anyhow::Result<Self> {
         Ok(Self {
-            registry: Registry::new(config),
-            policies: push_pull::Policies::new(config),
-            cloudformation: aws_sdk_cloudformation::Client::new(config),
-            http: config.http_client().context("the configuration has no HTTP client")?,
+            config,
+            registry: Registry::new(sdk),
+            policies: push_pull::Policies::new(sdk),
+            cloudformation: aws_sdk_cloudformation::Client::new(sdk),
+            http: sdk.http_client().context("the configuration has no HTTP client")?,
         })
     }
 }
@@ -66,7 +73,7 @@ impl Context {
 /// Serves the Lambda runtime until Lambda ends the process. An invocation never fails: Lambda
 /// would send the request twice more.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
-    let build = |sdk: &SdkConfig| Context::new(sdk).map(Arc::new);
+    let build = |sdk: &SdkConfig| Context::new(Config::read(std::env::vars())?, sdk).map(Arc::new);
     serve(Roots::AtStart, build, async |context, payload, Invocation { now, time_left, .. }| {
         handle(context, &payload, SystemTime::from(now) + time_left).await;
         Ok(())
@@ -80,6 +87,10 @@ pub async fn handle(context: &Arc<Context>, payload: &Value, deadline: SystemTim
         error!("the request has no ResponseURL, so nobody can be answered; nothing was done");
         return;
     };
+    if !context.config.response_origins.allow(&request.response_url) {
+        error!("the ResponseURL is on no host of CloudFormation's; nothing was done");
+        return;
+    }
     info!(
         cloudformation.request_type = request.request_type,
         cloudformation.resource_type = request.resource_type,
@@ -138,6 +149,9 @@ async fn perform(
     physical_id: &PhysicalId,
 ) -> anyhow::Result<Data> {
     let kind = request.kind()?;
+    if kind == Kind::Delete && !is_removable(context, request).await? {
+        return Ok(Data::new());
+    }
     match (request.resource_type.as_str(), kind) {
         (repository::RESOURCE_TYPE, Kind::Create | Kind::Update) => {
             repository::provision(context, request, kind, physical_id).await
@@ -158,4 +172,11 @@ async fn perform(
             bail!("ResourceType: {other:?} is unknown; the nearest known one is {nearest}")
         }
     }
+}
+
+/// Whether a Delete may remove anything: the resource was made, and CloudFormation is deleting it.
+async fn is_removable(context: &Context, request: &Request) -> anyhow::Result<bool> {
+    let id = request.physical_resource_id.as_deref().unwrap_or(NOTHING_MADE);
+    let is_known = RESOURCE_TYPES.contains(&request.resource_type.as_str());
+    Ok(is_known && id != NOTHING_MADE && is_deleting(context, request).await?)
 }

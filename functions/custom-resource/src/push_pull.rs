@@ -7,7 +7,7 @@ pub mod document;
 pub mod iam;
 pub mod plan;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tracing::{info, warn};
 use warden_core::properties::{Invalid, Reader};
@@ -15,10 +15,11 @@ use warden_core::properties::{Invalid, Reader};
 pub use self::iam::Policies;
 use self::plan::{PolicyChange, PolicyRemoval};
 use crate::Context;
-use crate::arn::{RepositoryArn, RoleArn, Stack};
+use crate::arn::{ADOPTED_TAG, OWNER_TAG, RepositoryArn, RoleArn, Stack};
 use crate::request::{Kind, PhysicalId, Request};
 use crate::response::Data;
 use crate::stack::{code, denied, once_permitted, rolling_back};
+use crate::verification::verify_provision;
 
 /// The type's name in a template.
 pub const RESOURCE_TYPE: &str = "Custom::EcrPushPullPolicy";
@@ -37,6 +38,8 @@ pub struct Desired {
     pub arn: String,
     /// What it grants.
     pub document: Value,
+    /// The repositories that it grants pushes and pulls on.
+    pub repositories: Vec<RepositoryArn>,
     /// The names of the roles that it is attached to.
     pub roles: Vec<String>,
     /// The value of the owner tag.
@@ -85,6 +88,7 @@ impl Desired {
                 arn: arn(stack),
                 name,
                 document,
+                repositories,
                 roles: roles.into_iter().map(|role| role.name).collect(),
                 owner,
             }),
@@ -118,6 +122,15 @@ pub async fn provision(
 ) -> anyhow::Result<Data> {
     let stack = request.stack()?;
     let desired = Desired::read(&request.properties, &stack, request.owner())?;
+    verify_provision(context, request).await?;
+    if let Err(refusal) = permit_repositories(context, request, &desired.repositories).await {
+        // To refuse a roll-back would leave the stack stuck. The policy in force stays.
+        if kind != Kind::Update || !rolling_back(context, request, false).await {
+            return Err(refusal);
+        }
+        warn!(iam.policy = desired.arn, "the policy in force stays: {refusal:#}");
+        return Ok(attributes(&desired));
+    }
     let previous = roles(&request.old_properties);
     let observed = once_permitted(|| context.policies.observe(&desired.arn)).await?;
     plan::permit(&desired, observed.as_ref())?;
@@ -140,7 +153,31 @@ pub async fn provision(
         }
     }
     physical_id.set(&desired.arn);
-    Ok(Data::from_iter([("PolicyArn".to_owned(), desired.arn.into())]))
+    Ok(attributes(&desired))
+}
+
+fn attributes(desired: &Desired) -> Data {
+    Data::from_iter([("PolicyArn".to_owned(), desired.arn.clone().into())])
+}
+
+/// Fails unless this stack made or adopted each of the repositories.
+async fn permit_repositories(
+    context: &Context,
+    request: &Request,
+    repositories: &[RepositoryArn],
+) -> anyhow::Result<()> {
+    let of_stack = format!("{}/", request.stack_id);
+    for arn in repositories {
+        let id = arn.to_string();
+        let tags = once_permitted(|| context.registry.repository_tags(&id)).await;
+        let tags = tags.with_context(|| format!("RepositoryArns: listing the tags of {id}"))?;
+        let marks = [OWNER_TAG, ADOPTED_TAG].map(|key| tags.get(key));
+        ensure!(
+            marks.into_iter().flatten().any(|mark| mark.starts_with(&of_stack)),
+            "RepositoryArns: {id} is not a repository of this stack, so nothing was changed"
+        );
+    }
+    Ok(())
 }
 
 /// Removes the policy, unless others attached it too. It only fails where AWS does.

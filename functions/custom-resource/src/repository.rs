@@ -17,15 +17,16 @@ use warden_aws::registry::Registry;
 
 use self::apply::apply;
 use self::observe::{observe, observe_standing, preview_lifecycle};
-use self::properties::{Desired, Previous};
+use self::properties::{Desired, OnDelete, Previous};
 use self::reconcile::{
-    LifecycleDecision, LifecycleImpact, ObservedRepository, OwnershipClaim, OwnershipState,
+    LifecycleDecision, LifecycleImpact, ObservedRepository, OwnershipState, ReconcileRefusal,
 };
 use crate::Context;
 use crate::arn::RepositoryArn;
 use crate::request::{Kind, PhysicalId, Request};
 use crate::response::Data;
 use crate::stack::{code, once_permitted, removing, rolling_back};
+use crate::verification::verify_provision;
 
 /// The type's name in a template.
 pub const RESOURCE_TYPE: &str = "Custom::EcrRepository";
@@ -40,24 +41,24 @@ pub async fn provision(
     let registry = &context.registry;
     let stack = request.stack()?;
     let desired = Desired::read(&request.properties, &stack, request.owner())?;
+    verify_provision(context, request).await?;
     let previous = Previous::read(&request.old_properties);
     let arn = stack.repository(&desired.policy.repository_name);
-    let physical = request.physical_resource_id.as_deref();
-    let claim = match kind {
-        Kind::Update if physical == Some(&arn.to_string()) => OwnershipClaim::Held,
-        Kind::Update => OwnershipClaim::Renamed,
-        Kind::Create | Kind::Delete => OwnershipClaim::New,
-    };
 
     let observed = once_permitted(|| observe(registry, &arn)).await?;
     let before = previous.of(&arn.name);
-    if let Err(refusal) = reconcile::permit(&desired, &before, observed.as_ref(), claim) {
+    if let Err(refusal) = reconcile::permit(&desired, &before, observed.as_ref(), kind) {
         // To refuse a roll-back would leave the stack stuck, and what it goes back to was
         // accepted once.
         if kind != Kind::Update || !rolling_back(context, request, false).await {
             return Err(refusal.into());
         }
         warn!(repository.name = %arn.name, "{refusal}");
+        if let (ReconcileRefusal::Exists { .. }, Some(found)) = (&refusal, &observed) {
+            // The stack goes back without a change of somebody else's repository.
+            physical_id.set(&arn.to_string());
+            return Ok(attributes(&desired, found));
+        }
     }
     // From here on a failed creation has something to take away; but what held images
     // before, although it is ours, is not this creation's.
@@ -171,8 +172,11 @@ pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data
         return Ok(Data::new());
     };
     let standing = once_permitted(|| observe_standing(&context.registry, &arn)).await?;
-    let told_to = request.properties.get("OnDelete").and_then(Value::as_str);
-    let mut with_images = told_to == Some("delete-with-images");
+    // The tag says what the last accepted request wanted. Whoever may tag the repository can change
+    // the tag, and whoever may invoke the function can write the request: images need both.
+    let requested = request.properties.get("OnDelete").and_then(Value::as_str);
+    let mut with_images = matches!(requested.map(str::parse), Some(Ok(OnDelete::DeleteWithImages)))
+        && standing.as_ref().is_some_and(OwnershipState::is_deleted_with_images);
     if with_images && standing.as_ref().is_some_and(|standing| !standing.empty) {
         // A creation that is rolled back may have taken up what had images long before, and a
         // late copy of the request may come when there are others.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use http::Method;
+use http::{Method, Uri};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::warn;
@@ -23,6 +23,41 @@ const MOST_BYTES: usize = 4_096;
 const ATTEMPTS: u32 = 4;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// The origins that an answer may be sent to.
+#[derive(Clone, Debug)]
+pub struct ResponseOrigins {
+    hosts: Vec<String>,
+    test_bed: Option<String>,
+}
+
+impl ResponseOrigins {
+    /// The hosts of CloudFormation's bucket in a region, with the domain of AWS in the region's
+    /// partition, and the test bed's origin. The bucket's name has the region without hyphens:
+    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/vpc-interface-endpoints.html>.
+    /// S3 writes the host of one bucket in several ways, and no second bucket has that name.
+    #[must_use]
+    pub fn new(region: &str, suffix: &str, test_bed: Option<String>) -> Self {
+        let short = region.replace('-', "");
+        let bucket = format!("cloudformation-custom-resource-response-{short}");
+        let hosts = ["s3", &format!("s3.{region}"), &format!("s3-{region}")]
+            .map(|service| format!("{bucket}.{service}.{suffix}"));
+        Self { hosts: hosts.into(), test_bed }
+    }
+
+    /// Whether an answer may be sent to this URL.
+    #[must_use]
+    pub fn allow(&self, url: &ResponseUrl) -> bool {
+        let after_origin = self.test_bed.as_ref().and_then(|origin| url.0.strip_prefix(origin));
+        if after_origin.is_some_and(|path| path.starts_with('/')) {
+            return true;
+        }
+        let Ok(uri) = url.0.parse::<Uri>() else { return false };
+        // A whole authority: it names no user and no port.
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        uri.scheme_str() == Some("https") && self.hosts.iter().any(|host| host == authority)
+    }
+}
 
 /// The answer to one request.
 #[derive(Debug, Serialize)]

@@ -2,10 +2,12 @@
 //! processes, custom resources through them, and the rules and schedules that bring them
 //! events.
 //!
-//! It only creates. Updates, roll-backs and deletions are for a real emulator of it; a type
-//! of resource that stands neither in [`LocalAws::deploy`] nor in [`LocalAws::make`] is an
-//! error.
+//! It creates a stack, and it updates and removes custom resources ([`LocalAws::update_custom`],
+//! [`LocalAws::remove_custom`]). Every other change is for a real emulator. A type of resource
+//! that stands neither in [`LocalAws::deploy`] nor in [`LocalAws::make`] is an error.
 
+mod changes;
+pub mod events;
 mod resources;
 mod schedule;
 pub mod stacks;
@@ -24,6 +26,10 @@ use crate::{ACCOUNT, LocalAws, REGION, RESPONSE_URL, Rule};
 
 pub use schedule::Schedule;
 use stacks::{DeployedResource, DeployedStack};
+
+/// The variable with the origin that functions may answer CloudFormation at, beside
+/// CloudFormation's own hosts.
+const RESPONSE_ORIGIN: &str = "CUSTOM_RESOURCE_RESPONSE_ORIGIN";
 
 /// How long a custom resource may take that has no `ServiceTimeout`: an hour.
 const SERVICE_TIMEOUT: u64 = 3_600;
@@ -94,7 +100,7 @@ impl LocalAws {
                 self.subscribe(&function.arn(), &properties).await?;
                 Ok(Created::new(name, json!({"Arn": function.arn()})))
             }
-            Creation::Custom(request) => self.create_custom(request).await,
+            Creation::Custom(request) => self.ask_custom(request).await,
         };
         let Deployment { template, name, parameters, .. } = deployment;
         self.create_stack(template, name, parameters, create, made).await
@@ -113,23 +119,19 @@ impl LocalAws {
         let identity = identity(name);
         let id = identity.id.clone();
         let mut stack = Stack::new(template, identity, parameters)?;
-        {
-            let mut state = self.state();
-            let begun = DeployedStack {
-                name: name.to_owned(),
-                id: id.clone(),
-                status: "CREATE_IN_PROGRESS".to_owned(),
-                created_at: state.now(),
-                resources: Vec::new(),
-                outputs: BTreeMap::new(),
-            };
-            state.stacks.retain(|before| before.id != id);
-            state.stacks.push(begun);
-        }
+        self.state().begin_stack(name, &id, "CREATE_IN_PROGRESS");
         for logical_id in stack.resources()? {
             let kind = stack.resource_type(logical_id)?;
             let properties = stack.properties(logical_id)?;
             let physical_name = format!("{name}-{logical_id}");
+            let request = json!({
+                "RequestType": "Create",
+                "StackId": id,
+                "LogicalResourceId": logical_id,
+                "ResourceType": kind,
+                "ResourceProperties": as_cloudformation_sends(properties.clone()),
+            });
+            self.state().record_request(&request);
             let creating = || format!("creating {logical_id}");
             let created = match kind {
                 "AWS::Serverless::Function" => {
@@ -137,42 +139,50 @@ impl LocalAws {
                         let role = role.to_owned();
                         self.state().roles.insert(physical_name.clone(), role);
                     }
-                    create(Creation::Function(physical_name, properties)).await?
+                    create(Creation::Function(physical_name, properties)).await
                 }
                 _ if kind.starts_with("Custom::") => {
-                    let request = json!({
-                        "RequestType": "Create",
-                        "StackId": id,
-                        "LogicalResourceId": logical_id,
-                        "ResourceType": kind,
-                        "ResourceProperties": as_cloudformation_sends(properties),
-                    });
-                    create(Creation::Custom(request)).await.with_context(creating)?
+                    create(Creation::Custom(request.clone())).await.with_context(creating)
                 }
-                _ => {
-                    let made = self.make(kind, &physical_name, &properties).await;
-                    let (physical_id, attributes) = made.with_context(creating)?;
-                    Created::new(physical_id, attributes)
-                }
+                _ => self
+                    .make(kind, &physical_name, &properties)
+                    .await
+                    .with_context(creating)
+                    .map(|(physical_id, attributes)| Created::new(physical_id, attributes)),
             };
-            let Created { physical_id, attributes, log } = created;
+            self.record_end(&request, &created);
+            if created.is_err() {
+                // As with `--disable-rollback`.
+                self.state().set_stack_status(&id, "CREATE_FAILED");
+            }
+            let Created { physical_id, attributes, log } = created?;
             let attributes = attributes.as_object().cloned().unwrap_or_default();
             stack.made(logical_id, &physical_id, attributes);
             let resource = DeployedResource {
                 id: logical_id.to_owned(),
                 kind: kind.to_owned(),
                 physical_id: physical_id.clone(),
+                properties: request["ResourceProperties"].clone(),
             };
             self.of_stack(&id, |stack| stack.resources.push(resource));
             let (id, kind) = (logical_id.to_owned(), kind.to_owned());
             made(Made { id, kind, physical_id, log });
         }
         let outputs = stack.outputs()?;
-        self.of_stack(&id, |stack| {
-            "CREATE_COMPLETE".clone_into(&mut stack.status);
-            stack.outputs.clone_from(&outputs);
-        });
+        self.of_stack(&id, |stack| stack.outputs.clone_from(&outputs));
+        self.state().set_stack_status(&id, "CREATE_COMPLETE");
         Ok(outputs)
+    }
+
+    /// Records the events of the end of a request.
+    fn record_end(&self, request: &Value, created: &anyhow::Result<Created>) {
+        let status = if created.is_ok() { "SUCCESS" } else { "FAILED" };
+        let physical_id = match created {
+            Ok(created) => created.physical_id.as_str().into(),
+            Err(_) => request["PhysicalResourceId"].clone(),
+        };
+        let answer = json!({"Status": status, "PhysicalResourceId": physical_id});
+        self.state().record_answer(request, Some(&answer));
     }
 
     /// Changes what is said of a stack.
@@ -189,6 +199,7 @@ impl LocalAws {
     ) -> anyhow::Result<Function> {
         let endpoint = self.endpoint().context("functions need AWS on a port: serve it first")?;
         let mut function = read_function(name, properties, program)?;
+        function.environment.insert(RESPONSE_ORIGIN.to_owned(), endpoint.clone());
         function.environment.insert("AWS_ENDPOINT_URL".to_owned(), endpoint);
         self.lambda().create(function.clone());
         let mut state = self.state();
@@ -236,7 +247,7 @@ impl LocalAws {
 
     /// Asks a custom resource's function, as CloudFormation does: asynchronously, and the
     /// answer comes to a URL.
-    async fn create_custom(&self, mut request: Value) -> anyhow::Result<Created> {
+    async fn ask_custom(&self, mut request: Value) -> anyhow::Result<Created> {
         let endpoint = self.endpoint().context("functions need AWS on a port: serve it first")?;
         let path = RESPONSE_URL.splitn(4, '/').nth(3).unwrap_or_default();
         let token = request["ResourceProperties"]["ServiceToken"].as_str().unwrap_or_default();

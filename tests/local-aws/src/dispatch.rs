@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response};
 use percent_encoding::percent_decode_str;
 
 use crate::call::{self, Called, Input, json_answer, response};
-use crate::cloudformation::stacks;
+use crate::cloudformation::{events, stacks};
 use crate::{ACCOUNT, Fault, LocalAws, RESPONSE_URL, distribution, ecr, query, server};
 
 const LOG_RESULT: HeaderName = HeaderName::from_static("x-amz-log-result");
@@ -145,11 +145,15 @@ impl LocalAws {
                     .map_err(|error| (400, error.code, error.message))
             }
             ("cloudformation", Input::Query(input))
-                if matches!(operation, "DescribeStacks" | "DescribeStackResource") =>
+                if matches!(
+                    operation,
+                    "DescribeStackEvents" | "DescribeStackResource" | "DescribeStacks"
+                ) =>
             {
                 let described = match operation {
-                    "DescribeStacks" => stacks::describe(state, input),
-                    _ => stacks::describe_resource(state, input),
+                    "DescribeStackEvents" => events::describe(state, input),
+                    "DescribeStackResource" => stacks::describe_resource(state, input),
+                    _ => stacks::describe(state, input),
                 };
                 described.map(|output| response(200, "text/xml", query::result(operation, &output)))
             }

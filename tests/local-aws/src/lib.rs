@@ -69,10 +69,8 @@ pub struct State {
     registries: BTreeMap<(String, String), Registry>,
     /// AWS IAM.
     pub iam: iam::Iam,
-    /// The stacks that were deployed, for `DescribeStacks`.
+    /// The stacks that were deployed.
     pub stacks: Vec<cloudformation::stacks::DeployedStack>,
-    /// What `DescribeStacks` says of any other stack; if that is nothing, there is none.
-    pub stack_status: String,
     /// What was sent to [`RESPONSE_URL`] and taken.
     pub answers: Vec<Value>,
     /// The calls, in order; an answer to CloudFormation is called `Answer`.

@@ -52,6 +52,8 @@ pub struct Desired {
     pub lifecycle_impact_limit: u32,
     /// What is done about a repository that is not ours.
     pub on_existing: OnExisting,
+    /// The outcome for the repository when its resource is deleted.
+    pub on_delete: OnDelete,
     /// Who else may pull.
     pub pull_principals: Vec<PullPrincipal>,
     /// The repository's resource tags, without the owner's.
@@ -65,9 +67,9 @@ pub struct Desired {
 /// What the keys of our own resource tags begin with.
 pub const RESERVED: &str = "ecr-warden:";
 
-/// ECR's limits of tags on a resource, less ours: the number, and the characters of
+/// ECR's limits of tags on a resource, less our three: the number, and the characters of
 /// a key and of a value.
-const MOST_TAGS: usize = 48;
+const MOST_TAGS: usize = 47;
 const LONGEST_KEY: usize = 128;
 const LONGEST_VALUE: usize = 256;
 
@@ -84,8 +86,7 @@ impl Desired {
         let encryption = encryption(&mut reader, stack);
         let lifecycle_impact_limit = reader.number("LifecycleImpactLimit", 0..=100_000, Some(50));
         let on_existing = reader.optional("OnExisting").unwrap_or(OnExisting::Fail);
-        // Read again when the repository goes; here only so that a mistake is found today.
-        let _: Option<OnDelete> = reader.optional("OnDelete");
+        let on_delete = reader.optional("OnDelete").unwrap_or(OnDelete::Retain);
         let pull_principals = reader.words("PullPrincipals");
         let tags = tags(&mut reader);
         if owner.chars().count() > LONGEST_VALUE {
@@ -106,6 +107,7 @@ impl Desired {
                 encryption,
                 lifecycle_impact_limit,
                 on_existing,
+                on_delete,
                 pull_principals,
                 tags,
                 owner,

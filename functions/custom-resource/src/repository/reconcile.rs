@@ -7,10 +7,11 @@ use warden_aws::registry::repository::{Encryption, Mutability, RepositoryDescrip
 use warden_core::image::Wildcard;
 use warden_core::lifecycle::same_rules;
 
-use super::properties::{Desired, OnExisting, Previous, RESERVED};
+use super::properties::{Desired, OnDelete, OnExisting, Previous, RESERVED};
 use super::pull;
-use crate::arn::{ADOPTED_TAG, OWNER_TAG};
+use crate::arn::{ADOPTED_TAG, ON_DELETE_TAG, OWNER_TAG};
 use crate::plan::ChangePlan;
+use crate::request::Kind;
 
 /// A repository in ECR.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,17 +53,13 @@ impl OwnershipState {
     pub fn adopter(&self) -> Option<&str> {
         self.tags.get(ADOPTED_TAG).map(String::as_str)
     }
-}
 
-/// How this resource stands to the repository it names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OwnershipClaim {
-    /// A creation.
-    New,
-    /// An update to another name.
-    Renamed,
-    /// It has been its, made or adopted.
-    Held,
+    /// Whether the last accepted request wants the images to be deleted with the repository.
+    #[must_use]
+    pub fn is_deleted_with_images(&self) -> bool {
+        let stored = self.tags.get(ON_DELETE_TAG).map(|stored| stored.parse());
+        matches!(stored, Some(Ok(OnDelete::DeleteWithImages)))
+    }
 }
 
 /// Why nothing may be done at all.
@@ -112,16 +109,16 @@ pub fn permit(
     desired: &Desired,
     previous: &Previous,
     observed: Option<&ObservedRepository>,
-    claim: OwnershipClaim,
+    kind: Kind,
 ) -> Result<(), ReconcileRefusal> {
     let Some(observed) = observed else {
         return Ok(());
     };
     let name = desired.policy.repository_name.to_string();
     let standing = &observed.standing;
-    // What it adopted before is the roll-back of a rename to return to.
-    let adopted = claim == OwnershipClaim::Renamed && standing.adopter() == Some(&desired.owner);
-    let foreign = claim != OwnershipClaim::Held && !standing.owned_by(&desired.owner) && !adopted;
+    // An update keeps the repository that its resource adopted. A creation adopts by OnExisting.
+    let adopted = kind == Kind::Update && standing.adopter() == Some(&desired.owner);
+    let foreign = !standing.owned_by(&desired.owner) && !adopted;
     if foreign && desired.on_existing == OnExisting::Fail {
         let whose = match standing.owner() {
             Some(owner) => format!("belongs to {owner}"),
@@ -243,8 +240,14 @@ pub fn plan(
     let mut actions = Vec::new();
     if let Some(observed) = observed {
         let found = &observed.standing.tags;
+        let policy = observed.policy.as_deref();
+        // First: ECR refuses every policy with a principal that is gone, and then nothing else
+        // may change.
+        actions.extend(policy_change(desired, policy)?);
         let mut wanted = desired.tags.clone();
-        if !observed.standing.owned_by(&desired.owner) {
+        if observed.standing.owned_by(&desired.owner) {
+            wanted.insert(ON_DELETE_TAG.to_owned(), desired.on_delete.to_string());
+        } else {
             wanted.insert(ADOPTED_TAG.to_owned(), desired.owner.clone());
         }
         let tags: BTreeMap<String, String> =
@@ -277,21 +280,29 @@ pub fn plan(
     } else {
         let mut tags = desired.tags.clone();
         tags.insert(OWNER_TAG.to_owned(), desired.owner.clone());
+        tags.insert(ON_DELETE_TAG.to_owned(), desired.on_delete.to_string());
         let (scan_on_push, encryption) = (desired.scan_on_push, desired.encryption.clone());
         actions.push(RepositoryChange::Create { mutability, scan_on_push, encryption, tags });
+        actions.extend(policy_change(desired, None)?);
     }
 
-    let policy = observed.and_then(|observed| observed.policy.as_deref());
-    match pull::change(policy, &desired.pull_principals, &desired.partition)? {
-        pull::Change::None => {}
-        pull::Change::Set(text) => actions.push(RepositoryChange::SetPolicy(text)),
-        pull::Change::Delete => actions.push(RepositoryChange::DeletePolicy),
-    }
     // Last, since it is the one that lets images go.
     if lifecycle == LifecycleDecision::Put {
         actions.push(RepositoryChange::PutLifecycle(desired.lifecycle.clone()));
     }
     Ok(ChangePlan { actions })
+}
+
+/// The change of the repository policy that the principals need, if any.
+fn policy_change(
+    desired: &Desired,
+    policy: Option<&str>,
+) -> Result<Option<RepositoryChange>, pull::Unreadable> {
+    Ok(match pull::change(policy, &desired.pull_principals, &desired.partition)? {
+        pull::Change::None => None,
+        pull::Change::Set(text) => Some(RepositoryChange::SetPolicy(text)),
+        pull::Change::Delete => Some(RepositoryChange::DeletePolicy),
+    })
 }
 
 /// Whether a repository goes, and why.
@@ -420,7 +431,11 @@ mod tests {
                 encryption: Encryption { kind: EncryptionType::Aes256, key: None },
             },
             standing: OwnershipState {
-                tags: [(OWNER_TAG.to_owned(), OWNER.to_owned())].into(),
+                tags: [
+                    (OWNER_TAG.to_owned(), OWNER.to_owned()),
+                    (ON_DELETE_TAG.to_owned(), "retain".to_owned()),
+                ]
+                .into(),
                 empty: false,
             },
             lifecycle: Some(desired.lifecycle.clone()),
@@ -475,7 +490,7 @@ mod tests {
             Some(&observed(&desired(&[]))),
             &expect![[r#"
             lifecycle: Preview
-            tag it team=platform; make its tags MUTABLE_WITH_EXCLUSION (but v*); stop scanning on push; put the repository policy {"Statement":[{"Action":["ecr:BatchCheckLayerAvailability","ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"],"Effect":"Allow","Principal":{"AWS":["arn:aws:iam::210987654321:root"]},"Sid":"EcrWardenPullAccounts"}],"Version":"2012-10-17"}"#]],
+            put the repository policy {"Statement":[{"Action":["ecr:BatchCheckLayerAvailability","ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"],"Effect":"Allow","Principal":{"AWS":["arn:aws:iam::210987654321:root"]},"Sid":"EcrWardenPullAccounts"}],"Version":"2012-10-17"}; tag it team=platform; make its tags MUTABLE_WITH_EXCLUSION (but v*); stop scanning on push"#]],
         );
     }
 

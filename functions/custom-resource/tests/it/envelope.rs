@@ -21,7 +21,7 @@ async fn out_of_time_in_an_update_is_one_failure_with_the_original_id() {
     let rename = update(&created, &answer["PhysicalResourceId"], "RepositoryName", "platform");
     function.aws.fault("CreateRepository", 0, Fault::Hang);
     let before = answers(&function.aws);
-    handle(&function.context, &rename, SystemTime::now() + Duration::from_secs(20)).await;
+    function.handle(&rename, 20).await;
     assert_eq!(answers(&function.aws), before + 1);
     let failed = function.aws.state().answers.remove(0);
     assert_eq!(failed["Status"], "FAILED");
@@ -38,12 +38,7 @@ async fn out_of_time_in_an_update_is_one_failure_with_the_original_id() {
 async fn out_of_time_in_a_creation_names_what_may_have_been_made() {
     let function = Function::new();
     function.aws.fault("PutLifecyclePolicy", 0, Fault::Hang);
-    handle(
-        &function.context,
-        &event("create-infrastructure"),
-        SystemTime::now() + Duration::from_secs(20),
-    )
-    .await;
+    function.handle(&event("create-infrastructure"), 20).await;
     let failed = function.aws.state().answers.remove(0);
     assert_eq!(
         failed["PhysicalResourceId"],
@@ -103,9 +98,8 @@ async fn an_answer_that_is_refused_is_sent_a_bounded_number_of_times() {
     ] {
         let function = Function::new();
         function.aws.fault("Answer", 0, fault.clone());
-        let deadline = SystemTime::now() + Duration::from_secs(240);
         let started = tokio::time::Instant::now();
-        handle(&function.context, &event("create-infrastructure"), deadline).await;
+        function.handle(&event("create-infrastructure"), 240).await;
         assert_eq!(answers(&function.aws), 4, "{fault:?}");
         assert!(started.elapsed() < custom_resource::TIME_TO_ANSWER, "{:?}", started.elapsed());
 
@@ -144,8 +138,7 @@ async fn the_response_url_is_in_no_log_line() {
     function.succeed(&event("create-infrastructure")).await;
     for fault in [Fault::Error(403, "Forbidden"), Fault::ResetBefore, Fault::Hang] {
         function.aws.fault("Answer", 0, fault);
-        let deadline = SystemTime::now() + Duration::from_secs(60);
-        handle(&function.context, &event("create-infrastructure"), deadline).await;
+        function.handle(&event("create-infrastructure"), 60).await;
         function.aws.heal();
     }
     // What the other tests logged until now is in it too.

@@ -125,7 +125,7 @@ async fn a_role_that_is_gone_fails_an_update_and_never_its_roll_back() {
     function.aws.fault("DeregisterPullTimeUpdateExclusion", 0, gone());
     let change = to(&request, &answer, &[SCANNER]);
     expect!["pull-time exclusions: register arn:aws:iam::123456789012:role/scanner: InvalidParameterException: made to fail"].assert_eq(&function.fail(&change).await);
-    "UPDATE_ROLLBACK_IN_PROGRESS".clone_into(&mut function.aws.state().stack_status);
+    function.set_stack_status("UPDATE_ROLLBACK_IN_PROGRESS");
     function.succeed(&rolled_back(&change)).await;
     function.succeed(&delete(&request, &answer)).await;
 }

@@ -67,7 +67,7 @@ async fn a_roll_back_is_never_refused_for_its_impact() {
         if blind {
             function.aws.fault("DescribeStacks", 0, Fault::Error(403, "AccessDenied"));
         }
-        function.aws.state().stack_status = "UPDATE_ROLLBACK_IN_PROGRESS".to_owned();
+        function.set_stack_status("UPDATE_ROLLBACK_IN_PROGRESS");
         function.succeed(&change).await;
         assert!(function.aws.take_changes().is_empty());
         assert_eq!(function.aws.state().ecr().repositories["infrastructure"].lifecycle, before);

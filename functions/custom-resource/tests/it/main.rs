@@ -16,10 +16,12 @@ mod privileges;
 mod push_pull;
 mod removal;
 mod repository;
+mod verification;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use custom_resource::config::Config;
 use custom_resource::{Context, handle};
 use local_aws::LocalAws;
 use local_aws::ecr::DAY;
@@ -39,16 +41,50 @@ impl Function {
         {
             let mut state = aws.state();
             state.set_clock(Some(NOW));
-            "UPDATE_IN_PROGRESS".clone_into(&mut state.stack_status);
+            state.begin_stack("warden", STACK_ID, "UPDATE_IN_PROGRESS");
         }
-        let context = Arc::new(Context::new(&aws.config()).unwrap());
+        let context = Arc::new(Context::new(config(), &aws.config()).unwrap());
         Self { aws, context }
     }
 
-    /// Carries out a request and gives the answer, of which there is exactly one.
+    /// Sets what CloudFormation does with the stack.
+    fn set_stack_status(&self, status: &str) {
+        self.aws.state().set_stack_status(STACK_ID, status);
+    }
+
+    /// Records the event that CloudFormation records before it sends a request of the stack.
+    fn record_request(&self, request: &Value) {
+        if request["StackId"] == STACK_ID {
+            self.aws.state().record_request(request);
+        }
+    }
+
+    /// Carries out a request that CloudFormation sent, in so many seconds.
+    async fn handle(&self, request: &Value, seconds: u64) {
+        self.record_request(request);
+        let deadline = SystemTime::now() + Duration::from_secs(seconds);
+        handle(&self.context, request, deadline).await;
+    }
+
+    /// Carries out a request that CloudFormation sent and gives the answer, of which there is
+    /// exactly one.
     async fn answer(&self, request: &Value) -> Value {
+        self.handle(request, 240).await;
+        let answer = self.taken_answer(request);
+        if request["StackId"] == STACK_ID {
+            self.aws.state().record_answer(request, Some(&answer));
+        }
+        answer
+    }
+
+    /// Carries out a request that somebody else sent and gives the answer.
+    async fn answer_forged(&self, request: &Value) -> Value {
         let deadline = SystemTime::now() + Duration::from_secs(240);
         handle(&self.context, request, deadline).await;
+        self.taken_answer(request)
+    }
+
+    fn taken_answer(&self, request: &Value) -> Value {
         let mut answers = std::mem::take(&mut self.aws.state().answers);
         assert_eq!(answers.len(), 1, "{answers:#?}");
         let answer = answers.remove(0);
@@ -113,6 +149,8 @@ fn delete(request: &Value, answer: &Value) -> Value {
     with(request, "OldResourceProperties", Value::Null)
 }
 
+/// The stack of the requests in `events/custom-resource`.
+const STACK_ID: &str = "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3";
 /// The repository of `create-infrastructure`.
 const ARN: &str = "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure";
 /// The physical ID of what was never made.
@@ -135,6 +173,21 @@ fn push_sixty(function: &Function) {
         let mut state = function.aws.state();
         let at = NOW - DAY - f64::from(n);
         state.ecr().push_made_up("infrastructure", &[&format!("v1.0.{n}")], at).unwrap();
+    }
+}
+
+/// The configuration of the function in that stack.
+fn config() -> Config {
+    let variables = [("STACK_ID", STACK_ID), ("URL_SUFFIX", "amazonaws.com")];
+    Config::read(variables.map(|(name, value)| (name.to_owned(), value.to_owned()))).unwrap()
+}
+
+/// Makes repositories that belong to the stack.
+fn own(aws: &LocalAws, names: &[&str]) {
+    let owner = json!({"Key": "ecr-warden:owner", "Value": format!("{STACK_ID}/Repository")});
+    for name in names {
+        let input = json!({"repositoryName": name, "tags": [owner]});
+        aws.by_hand("CreateRepository", &input).unwrap();
     }
 }
 

@@ -5,7 +5,7 @@ use local_aws::iam::Role;
 use local_aws::world::TEMPLATE;
 use serde_json::json;
 
-use crate::{Function, delete, event, push_sixty, rolled_back, update, with};
+use crate::{Function, delete, event, own, push_sixty, rolled_back, update, with};
 
 /// What the calls depend on without being called: tags that are set on creation, ECR's use
 /// of a customer's key, and Lambda's writing of the log.
@@ -28,6 +28,7 @@ async fn called() -> BTreeSet<String> {
     function.succeed(&event("update-infrastructure")).await;
     function.succeed(&rolled_back(&event("update-infrastructure"))).await;
     let mutable = update(&created, &answer["PhysicalResourceId"], "ImageTagMutability", "MUTABLE");
+    let mutable = with(mutable, "ResourceProperties.OnDelete", "delete-with-images");
     function.succeed(&mutable).await;
     push_sixty(&function);
     let scope = with(mutable, "ResourceProperties.LifecycleScope", "repository");
@@ -43,6 +44,7 @@ async fn called() -> BTreeSet<String> {
 
     let roles = ["github-actions", "gitlab"].map(|name| (name.to_owned(), Role::default()));
     function.aws.state().iam.roles.extend(roles);
+    own(&function.aws, &["apps", "deployments", "infrastructure"]);
     let created = event("create-push-pull-policy");
     let answer = function.succeed(&created).await;
     let arns = json!(["arn:aws:ecr:us-east-1:123456789012:repository/apps"]);

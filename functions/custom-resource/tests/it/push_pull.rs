@@ -6,12 +6,19 @@ use local_aws::Fault;
 use local_aws::iam::{self, Role};
 use serde_json::{Value, json};
 
-use crate::{Function, calls, delete, event, rolled_back, update, with};
+use crate::{Function, STACK_ID, calls, delete, event, foreign, own, rolled_back, update, with};
 
 const ARN: &str = "arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30";
 
-async fn made() -> (Function, Value, Value) {
+/// A function in a stack that has the repositories of `create-push-pull-policy`.
+fn function() -> Function {
     let function = Function::new();
+    own(&function.aws, &["deployments", "infrastructure"]);
+    function
+}
+
+async fn made() -> (Function, Value, Value) {
+    let function = function();
     let roles = ["github-actions", "gitlab"].map(|name| (name.to_owned(), Role::default()));
     function.aws.state().iam.roles.extend(roles);
     let request = event("create-push-pull-policy");
@@ -83,6 +90,7 @@ async fn an_update_detaches_only_what_it_attached() {
 async fn versions_stay_below_the_limit_and_the_newest_is_in_force() {
     let (function, request, answer) = made().await;
     for n in 2..=9_u32 {
+        own(&function.aws, &[&format!("number-{n}")]);
         let arns = json!([format!("arn:aws:ecr:us-east-1:123456789012:repository/number-{n}")]);
         function
             .succeed(&update(&request, &answer["PhysicalResourceId"], "RepositoryArns", arns))
@@ -127,7 +135,7 @@ async fn a_role_that_is_gone_fails_an_update_and_never_its_roll_back() {
     let change = update(&request, &answer["PhysicalResourceId"], "AttachToRoleArns", roles);
     let reason = function.fail(&change).await;
     expect!["policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30: attach it to nobody: NoSuchEntity: The role with name nobody cannot be found."].assert_eq(&reason);
-    "UPDATE_ROLLBACK_IN_PROGRESS".clone_into(&mut function.aws.state().stack_status);
+    function.set_stack_status("UPDATE_ROLLBACK_IN_PROGRESS");
     function.succeed(&rolled_back(&change)).await;
     function.aws.fault("AttachRolePolicy", 0, Fault::Error(403, "AccessDenied"));
     function.succeed(&rolled_back(&change)).await;
@@ -138,7 +146,7 @@ async fn a_role_that_is_gone_fails_an_update_and_never_its_roll_back() {
 
 #[tokio::test(start_paused = true)]
 async fn rights_that_arrive_late_are_waited_for() {
-    let function = Function::new();
+    let function = function();
     function.aws.state().iam.roles.insert("github-actions".to_owned(), Role::default());
     for nth in 1..=3 {
         function.aws.fault("AttachRolePolicy", nth, Fault::Error(403, "AccessDenied"));
@@ -158,7 +166,7 @@ async fn a_policy_that_others_attached_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn a_policy_of_somebody_else_is_left_alone() {
-    let function = Function::new();
+    let function = function();
     function.aws.state().iam.policies.insert(
         ARN.to_owned(),
         iam::Policy {
@@ -185,7 +193,7 @@ async fn a_policy_of_somebody_else_is_left_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_creation_is_taken_away_and_the_next_one_succeeds() {
-    let function = Function::new();
+    let function = function();
     let request = event("create-push-pull-policy");
     let answer = function.answer(&request).await;
     expect!["policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30: attach it to github-actions: NoSuchEntity: The role with name github-actions cannot be found."].assert_eq(answer["Reason"].as_str().unwrap());
@@ -198,7 +206,7 @@ async fn a_failed_creation_is_taken_away_and_the_next_one_succeeds() {
 
 #[tokio::test(start_paused = true)]
 async fn one_lost_answer_to_a_creation_is_made_good_within_the_request() {
-    let function = Function::new();
+    let function = function();
     function.aws.state().iam.roles.insert("github-actions".to_owned(), Role::default());
     function.aws.fault("CreatePolicy", 1, Fault::ResetAfter);
     function.succeed(&event("create-push-pull-policy")).await;
@@ -222,6 +230,7 @@ async fn a_delete_that_its_own_copy_overtakes_finds_the_policy_gone() {
         function.aws.state().answers.clear();
         function.aws.fault(call, 1, Fault::Slow(Duration::from_secs(2)));
         let deadline = SystemTime::now() + Duration::from_secs(240);
+        function.record_request(&request);
         let copy = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             handle(&function.context, &request, deadline).await;
@@ -233,6 +242,38 @@ async fn a_delete_that_its_own_copy_overtakes_finds_the_policy_gone() {
         assert_eq!(answers[0]["Status"], "SUCCESS", "{call}");
         assert!(function.aws.state().iam.policies.is_empty(), "{call}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_names_repositories_of_its_stack_and_no_others() {
+    let (function, request, answer) = made().await;
+    foreign(&function, "payments");
+    let adopted = |name: &str, stack: &str| {
+        let mark = json!({"Key": "ecr-warden:adopted-by", "Value": format!("{stack}/Repository")});
+        let input = json!({"repositoryName": name, "tags": [mark]});
+        function.aws.by_hand("CreateRepository", &input).unwrap();
+    };
+    adopted("adopted", STACK_ID);
+    // The stack's name alone is not its ID.
+    adopted("of-another-stack", &format!("{STACK_ID}0"));
+    let arn = |name: &str| json!([format!("arn:aws:ecr:us-east-1:123456789012:repository/{name}")]);
+    let change =
+        |name: &str| update(&request, &answer["PhysicalResourceId"], "RepositoryArns", arn(name));
+    let _ = function.aws.take_changes();
+    let mut reasons = String::new();
+    for name in ["payments", "of-another-stack", "missing"] {
+        reasons += &format!("{}\n", function.fail(&change(name)).await);
+    }
+    expect![[r#"
+        RepositoryArns: arn:aws:ecr:us-east-1:123456789012:repository/payments is not a repository of this stack, so nothing was changed
+        RepositoryArns: arn:aws:ecr:us-east-1:123456789012:repository/of-another-stack is not a repository of this stack, so nothing was changed
+        RepositoryArns: listing the tags of arn:aws:ecr:us-east-1:123456789012:repository/missing: RepositoryNotFoundException: The repository with name 'missing' does not exist in the registry with id '123456789012'
+    "#]].assert_eq(&reasons);
+    function.set_stack_status("UPDATE_ROLLBACK_IN_PROGRESS");
+    function.succeed(&change("payments")).await;
+    assert!(function.aws.take_changes().is_empty());
+    function.succeed(&change("adopted")).await;
+    assert_eq!(function.aws.take_changes(), ["CreatePolicyVersion"]);
 }
 
 #[tokio::test(start_paused = true)]

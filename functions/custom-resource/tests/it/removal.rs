@@ -1,7 +1,9 @@
 use local_aws::Fault;
 use serde_json::{Value, json};
 
-use crate::{ARN, Function, NOTHING_MADE, delete, event, foreign, names, push, update, with};
+use crate::{
+    ARN, Function, NOTHING_MADE, delete, event, foreign, names, push, rolled_back, update, with,
+};
 
 #[tokio::test(start_paused = true)]
 async fn an_adopted_repository_is_governed_and_never_deleted() {
@@ -75,7 +77,7 @@ async fn a_creation_that_is_rolled_back_never_takes_the_images_it_found() {
         function.succeed(&request).await;
         push(&function, "litellm-v1.0.0");
         let answer = function.succeed(&request).await;
-        status.clone_into(&mut function.aws.state().stack_status);
+        function.set_stack_status(status);
         if blind {
             function.aws.fault("DescribeStacks", 0, Fault::Error(500, "InternalFailure"));
         }
@@ -117,15 +119,21 @@ async fn a_failed_creation_on_a_retained_repository_never_takes_its_images() {
 
 #[tokio::test(start_paused = true)]
 async fn a_repository_goes_only_empty_unless_told_otherwise() {
-    for (on_delete, archived, stays) in [
-        ("retain", false, true),
-        ("retain", true, true),
-        ("delete-if-empty", false, true),
-        ("delete-with-images", false, false),
-        ("delete-everything", false, true),
+    // The Delete's own property never loosens what the last accepted request stored.
+    for (stored, on_delete, archived, stays) in [
+        ("retain", "retain", false, true),
+        ("retain", "retain", true, true),
+        ("delete-if-empty", "delete-if-empty", false, true),
+        ("delete-with-images", "delete-with-images", false, false),
+        ("delete-with-images", "delete-with-images", true, false),
+        ("delete-with-images", "retain", false, true),
+        ("delete-with-images", "delete-everything", false, true),
+        ("retain", "delete-with-images", false, true),
+        ("delete-if-empty", "delete-with-images", true, true),
     ] {
         let function = Function::new();
-        let answer = function.succeed(&event("create-infrastructure")).await;
+        let request = with(event("create-infrastructure"), "ResourceProperties.OnDelete", stored);
+        let answer = function.succeed(&request).await;
         let digest = push(&function, "litellm-v1.0.0");
         if archived {
             let input = json!({"repositoryName": "infrastructure", "imageId": {"imageDigest": digest}, "targetStorageClass": "ARCHIVE"});
@@ -133,13 +141,38 @@ async fn a_repository_goes_only_empty_unless_told_otherwise() {
         }
         let request = delete(&event("create-infrastructure"), &answer);
         function.succeed(&with(request.clone(), "ResourceProperties.OnDelete", on_delete)).await;
-        assert_eq!(!names(&function).is_empty(), stays, "{on_delete}");
+        assert_eq!(!names(&function).is_empty(), stays, "{stored}, {on_delete}");
     }
     let function = Function::new();
     function.succeed(&event("create-infrastructure")).await;
     function.succeed(&event("delete-infrastructure")).await;
     assert!(names(&function).is_empty());
     function.succeed(&event("delete-infrastructure")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_accepted_request_says_whether_images_are_deleted() {
+    let function = Function::new();
+    let created = event("create-infrastructure");
+    let answer = function.succeed(&created).await;
+    push(&function, "litellm-v1.0.0");
+    let stored = |function: &Function| {
+        let state = &mut function.aws.state();
+        state.ecr().repositories["infrastructure"].tags["ecr-warden:on-delete"].clone()
+    };
+    let change = update(&created, &answer["PhysicalResourceId"], "OnDelete", "delete-with-images");
+    // A refused update stores nothing.
+    let refused = with(change.clone(), "ResourceProperties.EncryptionType", "AES256");
+    function.fail(&refused).await;
+    assert_eq!(stored(&function), "retain");
+    function.succeed(&change).await;
+    assert_eq!(stored(&function), "delete-with-images");
+    // A roll-back goes back to what was stored before.
+    function.succeed(&rolled_back(&change)).await;
+    assert_eq!(stored(&function), "retain");
+    let delete = delete(&change, &answer);
+    function.succeed(&delete).await;
+    assert_eq!(names(&function), ["infrastructure"]);
 }
 
 #[tokio::test(start_paused = true)]

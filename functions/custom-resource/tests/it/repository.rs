@@ -40,10 +40,10 @@ async fn the_guides_repositories_are_made_with_its_settings() {
     };
     expect![[r#"
         "IMMUTABLE" {"scanOnPush":true} {"encryptionType":"KMS","kmsKey":"arn:aws:kms:us-east-1:123456789012:key/aws-managed"}
-        {"ecr-warden:owner": "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3/InfrastructureRepository"}
+        {"ecr-warden:on-delete": "retain", "ecr-warden:owner": "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3/InfrastructureRepository"}
         {"rules":[{"rulePriority":1,"description":"Expire untagged images 7 days after their push","selection":{"tagStatus":"untagged","countType":"sinceImagePushed","countUnit":"days","countNumber":7},"action":{"type":"expire"}},{"rulePriority":2,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}
         "MUTABLE" {"scanOnPush":true} {"encryptionType":"KMS","kmsKey":"arn:aws:kms:us-east-1:123456789012:key/aws-managed"}
-        {"ecr-warden:owner": "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3/DeploymentsRepository"}
+        {"ecr-warden:on-delete": "retain", "ecr-warden:owner": "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3/DeploymentsRepository"}
         {"rules":[{"rulePriority":1,"description":"Expire untagged images 3 days after their push","selection":{"tagStatus":"untagged","countType":"sinceImagePushed","countUnit":"days","countNumber":3},"action":{"type":"expire"}},{"rulePriority":2,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}
     "#]].assert_eq(&(shown("infrastructure") + &shown("deployments")));
 }
@@ -140,7 +140,7 @@ async fn an_update_changes_what_differs_and_nothing_else() {
     let answer = function.succeed(&event("update-infrastructure")).await;
     assert_eq!(answer["PhysicalResourceId"], ARN);
     let changes = function.aws.take_changes();
-    assert_eq!(changes, ["TagResource", "PutImageScanningConfiguration", "SetRepositoryPolicy"]);
+    assert_eq!(changes, ["SetRepositoryPolicy", "TagResource", "PutImageScanningConfiguration"]);
     function.succeed(&event("update-infrastructure")).await;
     assert!(function.aws.take_changes().is_empty(), "what was applied is not applied again");
 
@@ -149,7 +149,7 @@ async fn an_update_changes_what_differs_and_nothing_else() {
     let changes = function.aws.take_changes();
     assert_eq!(
         changes,
-        ["UntagResource", "PutImageScanningConfiguration", "DeleteRepositoryPolicy"]
+        ["DeleteRepositoryPolicy", "UntagResource", "PutImageScanningConfiguration"]
     );
 }
 
@@ -248,9 +248,9 @@ async fn a_rename_makes_another_repository_and_the_old_one_goes_by_its_own_polic
     // CloudFormation lets the old one go with the properties it had.
     function.succeed(&delete(&created, &old)).await;
     assert_eq!(names(&function), ["infrastructure", "platform"], "OnDelete retain, with an image");
-    function
-        .succeed(&with(delete(&created, &old), "ResourceProperties.OnDelete", "delete-with-images"))
-        .await;
+    let with_images = with(created, "ResourceProperties.OnDelete", "delete-with-images");
+    function.succeed(&with(with_images.clone(), "RequestType", "Create")).await;
+    function.succeed(&delete(&with_images, &old)).await;
     assert_eq!(names(&function), ["platform"]);
 }
 
@@ -329,7 +329,7 @@ async fn a_key_that_was_adopted_without_being_named_can_be_named_and_rolled_back
     let answer = function.succeed(&request).await;
     let named = update(&request, &answer["PhysicalResourceId"], "KmsKey", key);
     function.succeed(&named).await;
-    "UPDATE_ROLLBACK_IN_PROGRESS".clone_into(&mut function.aws.state().stack_status);
+    function.set_stack_status("UPDATE_ROLLBACK_IN_PROGRESS");
     function.succeed(&rolled_back(&named)).await;
 }
 
@@ -369,8 +369,33 @@ async fn a_roll_back_to_a_repository_that_another_adopted_since_is_not_refused()
     let mut back = update(&request, &json!(format!("{ARN}-renamed")), "PolicyVersion", "1");
     back["OldResourceProperties"]["RepositoryName"] = "infrastructure-renamed".into();
     function.fail(&back).await;
-    "UPDATE_ROLLBACK_IN_PROGRESS".clone_into(&mut function.aws.state().stack_status);
+    function.set_stack_status("UPDATE_ROLLBACK_IN_PROGRESS");
+    let _ = function.aws.take_changes();
     function.succeed(&back).await;
+    assert!(function.aws.take_changes().is_empty(), "the repository stays somebody else's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_of_a_repository_without_our_tag_or_mark_goes_by_on_existing() {
+    let function = Function::new();
+    let created =
+        with(event("create-infrastructure"), "ResourceProperties.EncryptionType", "AES256");
+    let answer = function.succeed(&created).await;
+    function.aws.state().ecr().repositories.clear();
+    foreign(&function, "infrastructure");
+    let _ = function.aws.take_changes();
+    let change = update(&created, &answer["PhysicalResourceId"], "LifecycleTagCount", "30");
+    function.fail(&change).await;
+    function.set_stack_status("UPDATE_ROLLBACK_IN_PROGRESS");
+    function.succeed(&rolled_back(&change)).await;
+    assert!(function.aws.take_changes().is_empty(), "nor does the roll-back take it over");
+
+    function.set_stack_status("UPDATE_IN_PROGRESS");
+    let adopting = with(change, "ResourceProperties.OnExisting", "adopt");
+    function.succeed(&adopting).await;
+    // From now on the mark of adoption is enough.
+    let next = update(&created, &answer["PhysicalResourceId"], "LifecycleTagCount", "31");
+    function.succeed(&next).await;
 }
 
 #[tokio::test(start_paused = true)]

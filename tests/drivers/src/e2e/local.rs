@@ -69,6 +69,8 @@ impl Local {
             .env("MINISTACK_HOST", "127.0.0.1")
             .env("MINISTACK_ACCOUNT_ID", ACCOUNT)
             .env("AWS_ENDPOINT_URL", &endpoint)
+            // The response URLs of ministack are on its port.
+            .env("CUSTOM_RESOURCE_RESPONSE_ORIGIN", &endpoint)
             .env("AWS_ENDPOINT_URL_ECR", ecr.endpoint())
             .env("AWS_ENDPOINT_URL_INSPECTOR2", ecr.endpoint())
             .env("TMPDIR", fs::create_dir_all(target.join("tmp")).map(|()| target.join("tmp"))?)

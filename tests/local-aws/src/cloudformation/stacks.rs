@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
+use serde_json::Value;
 
+use super::events::StackEvent;
 use crate::State;
 use crate::ecr::Time;
 use crate::query::{Input, element};
@@ -26,6 +28,8 @@ pub struct DeployedStack {
     pub resources: Vec<DeployedResource>,
     /// What it gives out, once all of it is there.
     pub outputs: BTreeMap<String, String>,
+    /// The events of the stack and its resources, the oldest first.
+    pub events: Vec<StackEvent>,
 }
 
 /// A resource of a stack.
@@ -37,27 +41,21 @@ pub struct DeployedResource {
     pub kind: String,
     /// What a `Ref` of it gives.
     pub physical_id: String,
+    /// The properties that the resource was created or updated with.
+    pub properties: Value,
 }
 
 /// The status, the code and the message of an error.
-type Refused = (u16, &'static str, String);
+pub(super) type Refused = (u16, &'static str, String);
 
 /// `DescribeStacks`: of one stack by its name or its ARN, or of all.
 pub fn describe(state: &State, input: &Input) -> Result<String, Refused> {
     let asked = input.get("StackName").map(String::as_str).filter(|asked| !asked.is_empty());
     let found: Vec<&DeployedStack> = match asked {
-        Some(asked) => state.stacks.iter().filter(|stack| stack.is(asked)).collect(),
+        Some(asked) => state.stacks.iter().filter(|stack| is_stack(stack, asked)).collect(),
         None => state.stacks.iter().collect(),
     };
     let stacks: String = match asked {
-        Some(asked) if found.is_empty() && !state.stack_status.is_empty() => [
-            element("StackName", asked),
-            element("StackId", asked),
-            element("CreationTime", "2026-01-01T00:00:00Z"),
-            element("StackStatus", &state.stack_status),
-        ]
-        .concat()
-        .as_member(),
         Some(asked) if found.is_empty() => {
             return Err(refused(format!("Stack with id {asked} does not exist")));
         }
@@ -70,7 +68,7 @@ pub fn describe(state: &State, input: &Input) -> Result<String, Refused> {
 pub fn describe_resource(state: &State, input: &Input) -> Result<String, Refused> {
     let given = |name: &str| input.get(name).map_or("", String::as_str);
     let (asked, id) = (given("StackName"), given("LogicalResourceId"));
-    let stack = state.stacks.iter().find(|stack| stack.is(asked));
+    let stack = state.stacks.iter().find(|stack| is_stack(stack, asked));
     let stack = stack.ok_or_else(|| refused(format!("Stack '{asked}' does not exist")))?;
     let resource = stack.resources.iter().find(|resource| resource.id == id);
     let resource = resource
@@ -87,9 +85,23 @@ pub fn describe_resource(state: &State, input: &Input) -> Result<String, Refused
     Ok(format!("<StackResourceDetail>{}</StackResourceDetail>", detail.concat()))
 }
 
+/// Whether the name or the ARN is this stack's.
+pub(super) fn is_stack(stack: &DeployedStack, asked: &str) -> bool {
+    stack.name == asked || stack.id == asked
+}
+
 impl DeployedStack {
-    fn is(&self, asked: &str) -> bool {
-        self.name == asked || self.id == asked
+    /// A stack that has no resources yet.
+    pub(super) fn new(name: &str, id: &str, created_at: Time) -> Self {
+        Self {
+            name: name.to_owned(),
+            id: id.to_owned(),
+            status: String::new(),
+            created_at,
+            resources: Vec::new(),
+            outputs: BTreeMap::new(),
+            events: Vec::new(),
+        }
     }
 
     fn described(&self) -> String {
@@ -122,10 +134,10 @@ impl AsMember for String {
     }
 }
 
-fn written(time: Time) -> String {
+pub(super) fn written(time: Time) -> String {
     DateTime::from_secs_f64(time).fmt(Format::DateTime).unwrap_or_default()
 }
 
-fn refused(message: String) -> Refused {
+pub(super) fn refused(message: String) -> Refused {
     (400, "ValidationError", message)
 }

@@ -125,6 +125,7 @@ impl Registry {
 
     pub(super) fn set_policy(&mut self, input: &Value) -> Result<Value, Error> {
         let policy = checked_policy(input)?;
+        refuse_gone_principals(&policy)?;
         self.named(input)?.policy = Some(policy.clone());
         Ok(self.about(input, json!({"policyText": policy})))
     }
@@ -333,4 +334,26 @@ fn setting(name: &str) -> Result<(&'static str, &'static [&'static str]), Error>
         "BLOB_MOUNTING" => Ok(("DISABLED", &["ENABLED", "DISABLED"])),
         _ => Err(model::unsatisfied("name", "must be the name of an account setting")),
     }
+}
+
+/// Refuses a policy with a principal that is gone. IAM keeps such a principal as its unique ID.
+/// The error is as users of ECR report it; ECR's documentation does not name it.
+fn refuse_gone_principals(policy: &str) -> Result<(), Error> {
+    let document: Value = serde_json::from_str(policy).unwrap_or_default();
+    let statements = match &document["Statement"] {
+        Value::Array(statements) => statements.as_slice(),
+        statement => std::slice::from_ref(statement),
+    };
+    let principals = statements.iter().flat_map(|statement| match &statement["Principal"]["AWS"] {
+        Value::Array(principals) => principals.as_slice(),
+        principal => std::slice::from_ref(principal),
+    });
+    let is_unique_id = |principal: &str| {
+        let is_kind = principal.starts_with("AIDA") || principal.starts_with("AROA");
+        is_kind && principal.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    if principals.filter_map(Value::as_str).any(is_unique_id) {
+        return Err(model::unsatisfied("PolicyText", "Principal not found"));
+    }
+    Ok(())
 }

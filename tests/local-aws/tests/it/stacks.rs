@@ -91,3 +91,58 @@ async fn a_stack_that_is_not_there_is_refused_as_cloudformation_refuses_it() {
         assert!(found.contains(&format!("<Message>{expected}</Message>")), "{found}");
     }
 }
+
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStackEvents.html
+#[tokio::test]
+async fn the_events_of_a_stack_are_described_page_by_page_with_the_newest_first() {
+    let port = deployed().await;
+    let id = port.aws.state().stacks[0].id.clone();
+    let statuses = |found: &str| -> Vec<String> {
+        let parts = found.split("<member>").skip(1).map(|member| {
+            let text = |name: &str| {
+                let (_, rest) = member.split_once(&format!("<{name}>")).unwrap();
+                rest.split_once('<').unwrap().0.to_owned()
+            };
+            format!(
+                "{} {} {}",
+                text("ResourceType"),
+                text("PhysicalResourceId"),
+                text("ResourceStatus")
+            )
+        });
+        parts.collect()
+    };
+    let form = "Action=DescribeStackEvents&StackName=stack&Version=2010-05-15";
+    let (status, found) = port.ask_stack(form).await;
+    assert_eq!(status, 200, "{found}");
+    assert_eq!(
+        statuses(&found),
+        [
+            format!("AWS::CloudFormation::Stack {id} CREATE_COMPLETE"),
+            "AWS::SSM::Parameter stack-Parameter CREATE_COMPLETE".to_owned(),
+            "AWS::SSM::Parameter stack-Parameter CREATE_IN_PROGRESS".to_owned(),
+            "AWS::SSM::Parameter  CREATE_IN_PROGRESS".to_owned(),
+            format!("AWS::CloudFormation::Stack {id} CREATE_IN_PROGRESS"),
+        ]
+    );
+    let properties = "<ResourceProperties>{&quot;Type&quot;:&quot;String&quot;,&quot;Value&quot;:&quot;a&quot;}</ResourceProperties>";
+    assert!(found.contains(properties), "{found}");
+    assert!(!found.contains("NextToken"), "{found}");
+
+    for _ in 0..150 {
+        port.aws.state().set_stack_status(&id, "UPDATE_COMPLETE");
+    }
+    let (_, first) = port.ask_stack(form).await;
+    assert_eq!(statuses(&first).len(), 100);
+    let (_, token) = first.split_once("<NextToken>").unwrap();
+    let token = token.split_once('<').unwrap().0;
+    // An event that comes between the pages is on neither of them.
+    port.aws.state().set_stack_status(&id, "UPDATE_IN_PROGRESS");
+    let (_, second) = port.ask_stack(&format!("{form}&NextToken={token}")).await;
+    assert_eq!(statuses(&second).len(), 55);
+    assert!(statuses(&second).last().unwrap().ends_with("CREATE_IN_PROGRESS"));
+    let missing = form.replace("StackName=stack", "StackName=other");
+    let (status, found) = port.ask_stack(&missing).await;
+    assert_eq!(status, 400, "{found}");
+    assert!(found.contains("<Message>Stack [other] does not exist</Message>"), "{found}");
+}

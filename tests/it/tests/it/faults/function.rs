@@ -24,7 +24,9 @@ pub async fn deploy(parameters: &[(&str, &str)]) -> World {
 /// Has the function of the custom resources answer a request to create one.
 pub async fn create_custom_resource(world: &World, request: Value) -> (String, Value) {
     let sdk = sdk(world, "custom-resource");
-    let context = Arc::new(custom_resource::Context::new(&sdk).unwrap());
+    let variables = world.function("custom-resource").environment.clone();
+    let config = custom_resource::config::Config::read(variables).unwrap();
+    let context = Arc::new(custom_resource::Context::new(config, &sdk).unwrap());
     let deadline = SystemTime::now() + world.function("custom-resource").timeout;
     custom_resource::handle(&context, &request, deadline).await;
     let answer = world.aws.state().answers.remove(0);

@@ -140,6 +140,12 @@ fn our_function_is_merged_with_the_globals() {
           ],
           "CodeUri": "../../functions/custom-resource",
           "Description": "Provisions the repositories, the push/pull policy and the exclusion of pulls.",
+          "Environment": {
+            "Variables": {
+              "STACK_ID": "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/51af3dc0-da77-11e4-872e-1234567db123",
+              "URL_SUFFIX": "amazonaws.com"
+            }
+          },
           "Handler": "bootstrap",
           "LoggingConfig": {
             "LogFormat": "JSON",
