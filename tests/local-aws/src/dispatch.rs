@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::call::{self, Called, Input, json_answer, response};
 use crate::cloudformation::stacks;
+use crate::delay::Delays;
 use crate::{ACCOUNT, Fault, LocalAws, RESPONSE_URL, distribution, ecr, query, server};
 
 const LOG_RESULT: HeaderName = HeaderName::from_static("x-amz-log-result");
@@ -81,15 +82,22 @@ impl LocalAws {
         input: &Input,
         serve: impl Future<Output = Response<Bytes>> + Send,
     ) -> Result<Response<Bytes>, server::Reset> {
-        let fault = {
+        let (fault, delay) = {
             let mut state = self.state();
             state.calls.push(called.clone());
-            state.faults.of_next(&called.operation)
+            let delay = state.delays.as_mut().map(Delays::of_next);
+            (state.faults.of_next(&called.operation), delay)
         };
         let serve = async {
+            if let Some((before, _)) = delay {
+                tokio::time::sleep(before).await;
+            }
             let response = serve.await;
             self.deliver();
             self.deliver_messages().await;
+            if let Some((_, after)) = delay {
+                tokio::time::sleep(after).await;
+            }
             response
         };
         let kill = async {
