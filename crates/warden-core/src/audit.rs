@@ -16,7 +16,7 @@ use crate::image::{Digest, ImageStatus, Tag, Wildcard};
 use crate::lifecycle;
 use crate::policy::Policy;
 use crate::retention::{Decision, RetentionPlan};
-use crate::tagging::{TagVerdict, is_accepted_tag, judge_image};
+use crate::tagging::{TagVerdict, exemption, is_accepted_tag, judge_image};
 use crate::text::short_line;
 
 /// The most examples of one thing.
@@ -190,7 +190,10 @@ fn bad_tags<'a>(plan: &RetentionPlan<'a>, now: DateTime<Utc>) -> BTreeMap<&'a Ta
         is_there && image.pushed_at.is_some_and(|at| at < lately)
     });
     let tags = stays.flat_map(|(_, image)| image.tags.iter().map(|tag| (tag, &image.digest)));
-    tags.filter(|(tag, digest)| !is_accepted_tag(plan.policy, digest, tag, today)).collect()
+    tags.filter(|(tag, digest)| {
+        !is_accepted_tag(plan.policy, tag) && exemption(digest, tag, today).is_none()
+    })
+    .collect()
 }
 
 /// A run that was cut off archived a part of an image that was protected since; or a person did.

@@ -186,7 +186,7 @@ impl Judgement<'_> {
             Some((image, is_immutable)) => {
                 let today = self.now.date_naive();
                 // An attempt that was cut off may have archived it before it got a good tag.
-                let undo = undo_archiving(policy, &image, today).filter(|_| before.was_begun);
+                let undo = undo_archiving(policy, &image).filter(|_| before.was_begun);
                 let plan = undo
                     .unwrap_or_else(|| plan_enforcement(policy, tag, &image, is_immutable, today));
                 (image, plan)
@@ -208,7 +208,7 @@ impl Judgement<'_> {
             let found = self.context.registry.image(repository, digest).await?;
             let undo = found.as_ref().map_or_else(
                 || Some(EnforcementPlan { tag_is_present: true, ..EnforcementPlan::gone() }),
-                |found| undo_archiving(policy, &found.image, self.now.date_naive()),
+                |found| undo_archiving(policy, &found.image),
             );
             if let Some(undo) = undo {
                 info!(

@@ -18,8 +18,8 @@ use warden_core::arena::ImageId;
 use warden_core::graph::{ImageRecord, Unit};
 use warden_core::image::{Digest, ImageStatus, RepositoryName, Tag};
 use warden_core::policy::CleanupEnforcement;
-use warden_core::quarantine::Quarantine;
 use warden_core::retention::{RetentionPlan, UnitRemoval};
+use warden_core::tagging::is_accepted_tag;
 
 use warden_aws::registry::{CONCURRENT_CALLS, Registry};
 
@@ -342,17 +342,12 @@ impl<'a> Act<'a> {
     }
 
     async fn untag_one(&self, digest: &Digest, tag: &Tag) -> anyhow::Result<bool> {
-        let policy = self.plan.policy;
         let Some(found) = self.registry.image(self.repository, digest).await? else {
             return Ok(false);
         };
-        let conforms = |other: &Tag| {
-            let grammar = &policy.governance.tags.grammar;
-            Quarantine::read(other).is_none()
-                && grammar.conforming(self.repository, other).is_some()
-        };
         let tags = &found.image.tags;
-        if !tags.contains(tag) || !tags.iter().any(conforms) {
+        let is_accepted = |other: &Tag| is_accepted_tag(self.plan.policy, other);
+        if !tags.contains(tag) || !tags.iter().any(is_accepted) {
             return Ok(false);
         }
         if let Some(other) = self.registry.untag(self.repository, digest, tag).await? {
