@@ -83,6 +83,9 @@ pub struct Registry {
     activating: Vec<(String, String, Time)>,
     /// How often something got a number of its own.
     numbered: u64,
+    /// Whether `DescribeImages` does not find archived images by their identifiers. Both are a
+    /// guess: AWS documents the default of the filter for lists only.
+    pub hides_archived_by_id: bool,
     /// For how long reads do not show a push, and the pushes that they may not show yet.
     lag: lag::ReadLag,
 }
