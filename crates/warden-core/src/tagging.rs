@@ -155,9 +155,8 @@ pub fn is_accepted_tag(policy: &Policy, tag: &Tag) -> bool {
         return false;
     }
     let tags = &policy.governance.tags;
-    let is_allowed = |component: &Component| {
-        tags.components.is_empty() || tags.components.contains(component)
-    };
+    let is_allowed =
+        |component: &Component| tags.components.is_empty() || tags.components.contains(component);
     tags.forbidden.iter().all(|wildcard| !wildcard.matches(tag))
         && component(policy, tag).is_some_and(|component| is_allowed(&component))
 }

@@ -15,13 +15,14 @@
 
 pub mod config;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use warden_alerts::{About, Alert};
 use warden_aws::alerts::Topic;
+use warden_aws::event::is_young;
 use warden_aws::http::Roots;
 use warden_aws::ledger::{Claim, Fact, Ledger, PreviousClaim};
 use warden_aws::push::{ImagePush, read_push};
@@ -127,7 +128,11 @@ impl Judgement<'_> {
             let manifest = manifest.as_ref().ok().and_then(Option::as_ref);
             self.judge(policy, tag, manifest).await?;
         }
-        if let Some(index) = manifest?.filter(Manifest::is_index) {
+        let manifest = manifest?;
+        if manifest.is_none() && self.push.may_be_index() && self.is_young() {
+            bail!("ECR does not know {repository}@{digest} yet; to be tried again");
+        }
+        if let Some(index) = manifest.filter(Manifest::is_index) {
             let parts = children(&index.text)?;
             let (ledger, tag) = (&self.context.ledger, self.push.tag.as_ref());
             ledger.note_children(repository, digest, tag, &parts, self.now).await?;
@@ -176,13 +181,19 @@ impl Judgement<'_> {
     ) -> anyhow::Result<Option<EnforcementOutcome>> {
         let About { repository, digest, .. } = &self.push.about;
         let fact = Fact::TagViolation { repository, digest, tag };
-        let before = match self.context.ledger.claim(fact, self.request_id, self.now).await? {
+        let before = match self.claim(fact).await? {
             Claim::Ours(before) => before,
+            // Its own retries cover a crash.
+            Claim::Theirs { has_same_event: true } => return Ok(None),
             // When they are done the tag may be there again, by a push of its own, for which
             // this event is the only one: Lambda tries again.
-            Claim::Theirs => bail!("another invocation is at work on {fact}; to be tried again"),
+            Claim::Theirs { has_same_event: false } => {
+                bail!("another invocation is at work on {fact}; to be tried again")
+            }
         };
-        let (image, mut plan) = match self.gather(policy, tag).await? {
+        let found = self.gather(policy, tag).await;
+        let found = self.check_gathered(fact, &before, tag, found).await?;
+        let (image, mut plan) = match found {
             Some((image, is_immutable)) => {
                 let today = self.now.date_naive();
                 // An attempt that was cut off may have archived it before it got a good tag.
@@ -238,6 +249,47 @@ impl Judgement<'_> {
         Ok((is_news || plan.tag_is_present).then_some(plan.action))
     }
 
+    /// Claims a fact for this request and its event.
+    async fn claim(&self, fact: Fact<'_>) -> anyhow::Result<Claim> {
+        let event_id = &self.push.about.source.id;
+        self.context.ledger.claim(fact, self.request_id, event_id, self.now).await
+    }
+
+    fn is_young(&self) -> bool {
+        is_young(&self.push.about.source, self.now)
+    }
+
+    /// Checks that ECR knows what the event names, unless the event is old or somebody has
+    /// handled it: an unknown image, or one without the pushed tag, is gone only then. An error
+    /// before anything was done gives the claim back, so that the next attempt is like the first.
+    async fn check_gathered(
+        &self,
+        fact: Fact<'_>,
+        before: &PreviousClaim,
+        tag: &Tag,
+        found: anyhow::Result<Option<(Image, bool)>>,
+    ) -> anyhow::Result<Option<(Image, bool)>> {
+        let About { repository, digest, source, .. } = &self.push.about;
+        let found = match found {
+            Ok(Some((image, is_immutable))) if image.tags.contains(tag) => {
+                return Ok(Some((image, is_immutable)));
+            }
+            Ok(Some(found)) if before.was_begun || before.has_settled(source) => {
+                return Ok(Some(found));
+            }
+            Ok(found) if !self.is_young() => return Ok(found),
+            Ok(_) => Err(anyhow!(
+                "ECR does not know {repository}:{tag} as {digest} yet; to be tried again"
+            )),
+            Err(error) => Err(error),
+        };
+        if !before.was_begun {
+            let given_back = self.context.ledger.give_back(fact, self.request_id).await;
+            given_back.unwrap_or_else(|error| warn!("{error:#}"));
+        }
+        found
+    }
+
     /// Reads the image, and whether the tags of its repository are immutable, as far as the
     /// enforcement needs them. None if the image is gone.
     async fn gather(&self, policy: &Policy, tag: &Tag) -> anyhow::Result<Option<(Image, bool)>> {
@@ -250,9 +302,18 @@ impl Judgement<'_> {
                 Ok(registry.image(repository, digest).await?.map(|found| (found.image, false)))
             }
             TagEnforcement::Quarantine => {
-                let found = registry.image(repository, digest);
-                let (found, is_immutable) =
-                    tokio::try_join!(found, registry.is_immutable(repository))?;
+                // The claim may come beside the reads: what enforcement relies on, it adds after
+                // both.
+                let ledger = &self.context.ledger;
+                let (found, is_immutable, is_claimed) = tokio::try_join!(
+                    registry.image(repository, digest),
+                    registry.is_immutable(repository),
+                    ledger.claim_for_enforcement(repository, digest, self.now),
+                )?;
+                ensure!(
+                    is_claimed,
+                    "a sweep is removing a tag of {repository}@{digest}; to be tried again"
+                );
                 Ok(found.map(|found| (found.image, is_immutable)))
             }
         }
@@ -301,9 +362,9 @@ impl Judgement<'_> {
         let ImagePush { about, tag, .. } = self.push;
         let repository = &about.repository;
         let fact = Fact::RepositoryViolation { repository, day: self.now.date_naive() };
-        match self.context.ledger.claim(fact, self.request_id, self.now).await? {
+        match self.claim(fact).await? {
             // There is nothing but to tell, which they do, or their next attempt.
-            Claim::Theirs => return Ok(()),
+            Claim::Theirs { .. } => return Ok(()),
             Claim::Ours(PreviousClaim { told: Some(_), .. }) => {
                 return self.context.ledger.settle(fact, self.request_id, None, self.now).await;
             }

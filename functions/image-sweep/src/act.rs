@@ -10,10 +10,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, stream};
 use tokio::time::Instant;
 use tracing::{error, warn};
 use warden_aws::ServiceError;
+use warden_aws::ledger::Ledger;
 use warden_core::arena::ImageId;
 use warden_core::graph::{ImageRecord, Unit};
 use warden_core::image::{Digest, ImageStatus, RepositoryName, Tag};
@@ -43,14 +45,31 @@ pub struct SweepChanges {
     pub left: usize,
 }
 
+/// Who claims the tags of images in the ledger.
+pub struct Claimant<'a> {
+    pub ledger: &'a Ledger,
+    pub request_id: &'a str,
+    /// When the invocation began, by both clocks.
+    pub started_at: DateTime<Utc>,
+    pub started: Instant,
+}
+
+impl Claimant<'_> {
+    fn now(&self) -> DateTime<Utc> {
+        self.started_at + self.started.elapsed()
+    }
+}
+
 /// Carries a plan out until that moment.
 pub async fn apply_plan(
     registry: &Registry,
+    claimant: &Claimant<'_>,
     plan: &RetentionPlan<'_>,
     until: Instant,
 ) -> SweepChanges {
     let act = Act {
         registry,
+        claimant,
         plan,
         repository: &plan.policy.repository_name,
         until,
@@ -68,6 +87,7 @@ pub async fn apply_plan(
 
 struct Act<'a> {
     registry: &'a Registry,
+    claimant: &'a Claimant<'a>,
     plan: &'a RetentionPlan<'a>,
     repository: &'a RepositoryName,
     until: Instant,
@@ -341,7 +361,22 @@ impl<'a> Act<'a> {
         }
     }
 
+    /// Removes a quarantine tag while this sweep alone may remove tags of the image. Where
+    /// enforcement is at work on the image, the tag is left for the next run.
     async fn untag_one(&self, digest: &Digest, tag: &Tag) -> anyhow::Result<bool> {
+        let Claimant { ledger, request_id, .. } = self.claimant;
+        let now = self.claimant.now();
+        if !ledger.claim_for_untagging(self.repository, digest, request_id, now).await? {
+            return Ok(false);
+        }
+        let removed = self.untag_claimed(digest, tag).await;
+        // The claim ends by itself too.
+        let released = ledger.release_untagging(self.repository, digest, request_id).await;
+        released.unwrap_or_else(|error| warn!("{error:#}"));
+        removed
+    }
+
+    async fn untag_claimed(&self, digest: &Digest, tag: &Tag) -> anyhow::Result<bool> {
         let Some(found) = self.registry.image(self.repository, digest).await? else {
             return Ok(false);
         };

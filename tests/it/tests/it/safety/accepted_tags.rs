@@ -74,7 +74,6 @@ async fn push_quarantined_images_again(world: &World, version: &str) -> usize {
 
 /// A3
 #[tokio::test]
-#[ignore = "A3: not fixed yet"]
 async fn a_forbidden_tag_is_no_reason_to_remove_the_quarantine_tag_beside_it() {
     let world = deploy_with_tag_rule("Forbidden", json!(["*-v0.0.0"])).await;
     for round in 0..ROUNDS / 3 {
@@ -92,7 +91,6 @@ async fn a_forbidden_tag_is_no_reason_to_remove_the_quarantine_tag_beside_it() {
 
 /// A4
 #[tokio::test]
-#[ignore = "A4: not fixed yet"]
 async fn a_forbidden_version_that_is_pushed_twice_is_not_lost() {
     let world = deploy_with_tag_rule("Forbidden", json!(["*-rc.*"])).await;
     let lost = push_quarantined_images_again(&world, "litellm-v1.80.#-rc.1").await;
@@ -101,7 +99,6 @@ async fn a_forbidden_version_that_is_pushed_twice_is_not_lost() {
 
 /// A5
 #[tokio::test]
-#[ignore = "A5: not fixed yet"]
 async fn a_version_of_an_unknown_component_that_is_pushed_twice_is_not_lost() {
     let world = deploy_with_tag_rule("Components", json!(["b"])).await;
     let lost = push_quarantined_images_again(&world, "a-v1.0.#").await;
@@ -110,7 +107,6 @@ async fn a_version_of_an_unknown_component_that_is_pushed_twice_is_not_lost() {
 
 /// A9
 #[tokio::test]
-#[ignore = "A9: not fixed yet"]
 async fn an_image_that_ecr_knows_a_second_after_its_event_is_enforced_by_a_retry() {
     let world = deploy(&[("InfrastructureTagEnforcement", "quarantine")]).await;
     remove_sweep_rule(&world);
@@ -136,7 +132,6 @@ fn forged_alert() -> Value {
 
 /// A11
 #[tokio::test]
-#[ignore = "A11: not fixed yet"]
 async fn the_topic_refuses_an_alert_that_no_function_published() {
     let deployed = Deployed::new().await;
     let alert: Alert = serde_json::from_value(forged_alert()).unwrap();
@@ -152,7 +147,6 @@ async fn the_topic_refuses_an_alert_that_no_function_published() {
 
 /// A11
 #[tokio::test]
-#[ignore = "A11: not fixed yet"]
 async fn slack_never_shows_a_forged_remedy_as_a_command_to_copy() {
     let deployed = Deployed::new().await;
     let topic = &deployed.outputs["AlertTopicArn"];
