@@ -1,7 +1,7 @@
 //! Which commands this project writes into the remedies of alerts.
 //!
-//! Whoever can publish to the topic, or invoke the notifier, can write an alert. A person copies
-//! its commands into a shell with their own rights. So the notifier shows a command only if it
+//! A stranger who can publish to the topic, or invoke the notifier, can write an alert. A person
+//! copies its commands into a shell with their own rights. So the notifier shows a command only if it
 //! has one of the forms below, and names the region and the repository of its alert.
 
 use super::{Alert, Remedy};

@@ -183,7 +183,7 @@ impl Judgement<'_> {
         let fact = Fact::TagViolation { repository, digest, tag };
         let before = match self.claim(fact).await? {
             Claim::Ours(before) => before,
-            // Its own retries cover a crash.
+            // The retries of that invocation cover a crash.
             Claim::Theirs { has_same_event: true } => return Ok(None),
             // When they are done the tag may be there again, by a push of its own, for which
             // this event is the only one: Lambda tries again.

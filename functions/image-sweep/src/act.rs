@@ -45,7 +45,7 @@ pub struct SweepChanges {
     pub left: usize,
 }
 
-/// Who claims the tags of images in the ledger.
+/// The holder of claims on the tags of images.
 pub struct Claimant<'a> {
     pub ledger: &'a Ledger,
     pub request_id: &'a str,

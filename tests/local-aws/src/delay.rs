@@ -3,35 +3,30 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::sample::Numbers;
+
 /// Delays that look random and are the same for each seed.
 #[derive(Debug)]
 pub(crate) struct Delays {
-    numbers: u64,
+    numbers: Numbers,
     range: Range<Duration>,
 }
 
 impl Delays {
     pub fn new(seed: u64, range: Range<Duration>) -> Self {
-        Self { numbers: seed, range }
+        Self { numbers: Numbers::new(seed), range }
     }
 
     /// The time from the start of the next call until it is served, and from then until it is
     /// answered. Their sum is within the range.
     pub fn of_next(&mut self) -> (Duration, Duration) {
         let Range { start, end } = self.range;
-        let total = start + end.saturating_sub(start).mul_f64(self.next_fraction());
-        let before = total.mul_f64(self.next_fraction());
+        let mut part_of = |whole: Duration| {
+            whole * u32::try_from(self.numbers.below(1_001)).unwrap_or_default() / 1_000
+        };
+        let total = start + part_of(end.saturating_sub(start));
+        let before = part_of(total);
         (before, total - before)
-    }
-
-    /// The next number from 0 to 1, by SplitMix64.
-    fn next_fraction(&mut self) -> f64 {
-        self.numbers = self.numbers.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut number = self.numbers;
-        number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let upper = u32::try_from((number ^ (number >> 31)) >> 32).unwrap_or_default();
-        f64::from(upper) / f64::from(u32::MAX)
     }
 }
 

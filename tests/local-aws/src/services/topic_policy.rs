@@ -1,8 +1,9 @@
-//! Who may publish to a topic, as far as the topic's own policy denies it.
+//! The callers that the policy of a topic denies to publish.
 //!
-//! By <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>
-//! a Deny decides, whatever else allows. What allows is not asked for: within an account a policy
-//! of the caller's own is enough. A condition that a statement names and this module does not know
+//! A Deny decides, even if another statement allows:
+//! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>.
+//! Statements that allow are not evaluated: within an account, a policy of the caller's own is
+//! enough. A condition that a statement names and this module does not know
 //! ends the test.
 
 use std::sync::PoisonError;

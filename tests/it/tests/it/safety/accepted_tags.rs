@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use local_aws::lambda::Function;
+use local_aws::sample::Numbers;
 use local_aws::world::{self, World};
 use serde_json::{Value, json};
 use warden_alerts::Alert;
@@ -103,6 +104,105 @@ async fn a_version_of_an_unknown_component_that_is_pushed_twice_is_not_lost() {
     let world = deploy_with_tag_rule("Components", json!(["b"])).await;
     let lost = push_quarantined_images_again(&world, "a-v1.0.#").await;
     assert_eq!(lost, 0, "ECR deleted {lost} of {ROUNDS} images with their last tags");
+}
+
+/// How many sequences a run of the property takes by default, for each pair of policies.
+const SEQUENCES: u64 = 16;
+
+/// The steps of a sequence: a push of this tag to an image, where `#` is a number of the image's
+/// own. The empty text is a sweep.
+const STEPS: [&str; 10] = [
+    "a-v1.0.#",
+    "a-v1.0.#-rc.1",
+    "a-v1.0.#-rc.1",
+    "a-v1.0.#-rc.1",
+    "a-v1.0.#-rc.1",
+    "a-1.0.#",
+    "quarantine",
+    "",
+    "",
+    "",
+];
+
+/// Pushes tags to two images and sweeps, at random moments.
+async fn run_sequence(world: &World, seed: u64) -> Vec<String> {
+    let mut numbers = Numbers::new(seed);
+    let digests: Vec<String> = (0..2).map(|_| world.push(REPOSITORY, &[])).collect();
+    for digest in &digests {
+        // An image without a tag has no last tag to lose.
+        world.tag(REPOSITORY, digest, &tag_of("a-v1.0.#-rc.1", digest));
+    }
+    world.settle().await;
+    world.aws.delay_calls(seed, Duration::from_millis(2)..Duration::from_millis(20));
+    for _ in 0..8 {
+        let digest = &digests[numbers.below(digests.len())];
+        match STEPS[numbers.below(STEPS.len())] {
+            "" => {
+                let event = json!({"repository": REPOSITORY});
+                world.aws.lambda().invoke_async(SWEEP, event).unwrap();
+            }
+            version => push_again(world, digest, &tag_of(version, digest)),
+        }
+        let pause = Duration::from_millis(u64::try_from(numbers.below(80)).unwrap());
+        tokio::time::sleep(pause).await;
+    }
+    world.settle().await;
+    world.aws.end_delays();
+    digests
+}
+
+/// A tag that no other image has.
+fn tag_of(version: &str, digest: &str) -> String {
+    let number = u32::from_str_radix(&digest[7..14], 16).unwrap();
+    if version == "quarantine" {
+        let today = chrono::Utc::now().format("%Y%m%d");
+        return format!("quarantine-{today}-{}-a-v1.0.{number}-rc.1", &digest[7..19]);
+    }
+    version.replace('#', &number.to_string())
+}
+
+/// Pushes an image that is there under a tag, unless it has the tag.
+fn push_again(world: &World, digest: &str, tag: &str) {
+    let has_tag = tags(world, digest).is_some_and(|tags| tags.iter().any(|other| other == tag));
+    if !has_tag {
+        world.tag(REPOSITORY, digest, tag);
+    }
+}
+
+/// The property: no sequence of pushes, sweeps and enforcement removes the last tag of an image.
+/// No plan lets one of these images go, because they are young.
+async fn no_sequence_removes_a_last_tag(world: &World) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let count = number("SEQUENCES").unwrap_or(SEQUENCES);
+    let first = number("SEQUENCES_SEED").unwrap_or(1);
+    for seed in first..first + count {
+        for digest in run_sequence(world, seed).await {
+            let tags = tags(world, &digest);
+            assert!(
+                tags.as_ref().is_some_and(|tags| !tags.is_empty()),
+                "SEQUENCES_SEED={seed}: {digest} has {tags:?}; its last tags were {:?}",
+                world.alerts(),
+            );
+        }
+    }
+}
+
+/// `SEQUENCES` sets how many sequences run, and `SEQUENCES_SEED` the seed of the first one.
+#[tokio::test]
+async fn pushes_sweeps_and_enforcement_never_remove_the_last_tag_of_an_image() {
+    let world = deploy_with_tag_rule("Forbidden", json!(["*-rc.*"])).await;
+    world.aws.lambda().retry_after([Duration::from_millis(300); 2]);
+    no_sequence_removes_a_last_tag(&world).await;
+}
+
+/// While a stack is updated, one function has the new policy and the other one has the old.
+#[tokio::test]
+async fn nor_do_they_while_the_sweep_has_the_policy_of_yesterday() {
+    let world = deploy_with_tag_rule("Forbidden", json!(["*-rc.*"])).await;
+    world.aws.lambda().retry_after([Duration::from_millis(300); 2]);
+    let yesterday = with_tag_rule(world.function("image-sweep"), "Forbidden", json!([]));
+    world.aws.lambda().create(yesterday);
+    no_sequence_removes_a_last_tag(&world).await;
 }
 
 /// A9
