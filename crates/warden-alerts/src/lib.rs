@@ -7,6 +7,7 @@
 
 mod cleanup;
 mod partial;
+mod remedy;
 mod scan;
 pub mod slack;
 mod violation;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -16,6 +16,22 @@ use warden_alerts::Source;
 /// what came.
 const LONGEST_PATH: usize = 200;
 const LONGEST_ERROR: usize = 400;
+
+/// The age of an event from which on ECR must know what the event names.
+///
+/// ECR promises no read-after-event consistency: an image that its event names may be unknown to
+/// DescribeImages for a while. Lambda tries a failed event again after one minute, and two minutes
+/// after that. So the last attempt at a prompt event is older than this, and no event is let go
+/// sooner, however late `EventBridge` delivers it.
+const SETTLED_AFTER: TimeDelta = TimeDelta::seconds(150);
+
+/// Whether ECR may not know yet what the event names. 'Not found' then is an error, and Lambda
+/// tries again. Clocks differ, so an event of the future is young too.
+#[must_use]
+pub fn is_young(source: &Source, now: DateTime<Utc>) -> bool {
+    let time = DateTime::parse_from_rfc3339(&source.time);
+    time.is_ok_and(|time| now.signed_duration_since(time) < SETTLED_AFTER)
+}
 
 /// Whose event it is, and which.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +122,15 @@ mod tests {
     struct Words {
         #[allow(dead_code, reason = "it is only read")]
         count: Option<u64>,
+    }
+
+    #[test]
+    fn an_event_is_young_for_longer_than_the_registry_lags_and_shorter_than_lambda_retries() {
+        let source = Source { id: String::new(), time: "2026-11-24T10:00:00Z".to_owned() };
+        let is_young_at = |time: &str| is_young(&source, time.parse().unwrap());
+        assert!(is_young_at("2026-11-24T09:59:00Z"));
+        assert!(is_young_at("2026-11-24T10:01:31Z"));
+        assert!(!is_young_at("2026-11-24T10:03:00Z"));
     }
 
     #[test]

@@ -7,13 +7,18 @@
 //! is told once; and nobody acts on what another one is about to change.
 //!
 //! An item has `fact`, the key; `holder` and `lease`, who has claimed it and until when;
-//! `attempts`, which have claimed it since it was last given back; `told` and `told_at`, what was
-//! told last, and when; and `expires`, when it is forgotten. Times are seconds since 1970. What
-//! is remembered of scans is in [`Ledger::recall`], of images in [`Ledger::image`], and of sweeps
-//! in [`Ledger::begin_run`], and of units that are removed in [`Ledger::begin_units`].
+//! `attempts`, which have claimed it since it was last given back; `event_id`, the event of the
+//! last claim; `settled_at` and `settled_event`, when the last invocation began that settled the
+//! fact, and its event; `told` and
+//! `told_at`, what was told last, and when; and `expires`, when it is forgotten. Times are seconds
+//! since 1970. What is remembered of scans is in [`Ledger::recall`], of images in
+//! [`Ledger::image`], of sweeps in [`Ledger::begin_run`], and of units that are removed in
+//! [`Ledger::begin_units`]; [`Ledger::claim_for_enforcement`] keeps enforcement and sweeps from the
+//! tags of one image at the same time.
 
 mod runs;
 mod scans;
+mod tags;
 mod units;
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,10 +31,12 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, KeysAndAttributes, PutRequest, ReturnValue, WriteRequest,
+    AttributeValue, KeysAndAttributes, PutRequest, ReturnValue,
+    ReturnValuesOnConditionCheckFailure, WriteRequest,
 };
 use aws_smithy_runtime_api::client::result::SdkError;
 use chrono::{DateTime, NaiveDate, Utc};
+use warden_alerts::Source;
 use warden_core::graph::IndexChildKind;
 use warden_core::image::{Component, Digest, RepositoryName, Tag};
 
@@ -49,6 +56,10 @@ const READ_BATCH: usize = 100;
 /// How long an open claim is remembered: longer than its event can wait in a dead-letter
 /// queue, so that what was begun is told whenever that is taken up again.
 const OPEN_REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
+
+/// How a claim is released, and how a fact is settled.
+const RELEASE: &str = "REMOVE holder, lease, attempts";
+const SETTLE: &str = "SET settled_at = :now, settled_event = if_not_exists(event_id, :none)";
 
 /// How an item is taken.
 const TAKE: &str = "SET holder = :holder, lease = :lease, expires = :expires";
@@ -161,8 +172,12 @@ impl fmt::Display for Fact<'_> {
 pub enum Claim {
     /// It is ours.
     Ours(PreviousClaim),
-    /// Somebody else is at it. To be tried again.
-    Theirs,
+    /// Another invocation holds it.
+    Theirs {
+        /// Whether that invocation handles another copy of the same event. Its own retries then
+        /// cover a crash. Otherwise this event must be tried again.
+        has_same_event: bool,
+    },
 }
 
 /// What was known of a fact before it was claimed.
@@ -172,6 +187,22 @@ pub struct PreviousClaim {
     pub told: Option<String>,
     /// Whether an earlier attempt claimed it and was cut off.
     pub was_begun: bool,
+    /// When the last invocation began that settled the fact.
+    pub settled_at: Option<DateTime<Utc>>,
+    /// The event of that invocation.
+    pub settled_event: Option<String>,
+}
+
+impl PreviousClaim {
+    /// Whether an invocation has settled the fact for this event, or began after the event and
+    /// has settled it for another one. Times are whole seconds, so the same second does not count.
+    #[must_use]
+    pub fn has_settled(&self, event: &Source) -> bool {
+        let Some(settled_at) = self.settled_at else { return false };
+        let is_same_event = self.settled_event.as_deref() == Some(event.id.as_str());
+        let time = DateTime::parse_from_rfc3339(&event.time);
+        is_same_event || time.is_ok_and(|time| settled_at > time)
+    }
 }
 
 /// The table.
@@ -188,12 +219,13 @@ impl Ledger {
         Self { client: aws_sdk_dynamodb::Client::new(config), table }
     }
 
-    /// Claims a fact for the request of this ID, which is the same in each of its attempts.
-    /// One call.
+    /// Claims a fact for the request of this ID, which is the same in each of its attempts, and
+    /// for the event of this ID, which is the same in each of its copies. One call.
     pub async fn claim(
         &self,
         fact: Fact<'_>,
         request_id: &str,
+        event_id: &str,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Claim> {
         let key = fact.to_string();
@@ -202,20 +234,33 @@ impl Ledger {
         let attempt = format!("{:016x}", RandomState::new().hash_one(request_id));
         let update = self
             .taking(&key, request_id, LEASE, remembered, now)
-            .update_expression(format!("{TAKE} ADD attempts :attempts"))
-            .expression_attribute_values(":attempts", AttributeValue::Ss(vec![attempt.clone()]));
-        let Some(old) = taken(&key, update).await? else { return Ok(Claim::Theirs) };
+            .update_expression(format!("{TAKE}, event_id = :event ADD attempts :attempts"))
+            .expression_attribute_values(":event", text(event_id))
+            .expression_attribute_values(":attempts", AttributeValue::Ss(vec![attempt.clone()]))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let old = match update.send().await {
+            Ok(updated) => updated.attributes.unwrap_or_default(),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    let theirs = refused.item().and_then(|item| item.get("event_id")?.as_s().ok());
+                    let has_same_event = theirs.is_some_and(|theirs| theirs == event_id);
+                    return Ok(Claim::Theirs { has_same_event });
+                }
+                _ => return Err(crate::explain(error)).with_context(|| format!("claiming {key}")),
+            },
+        };
         // Where an answer is lost the SDK calls again, and meets its own claim; beside which, that
         // of an earlier attempt still counts.
         let attempts = old.get("attempts").and_then(|attempts| attempts.as_ss().ok());
         let is_own = attempts.is_some_and(|all| all.iter().all(|one| *one == attempt));
-        let told_at = old.get("told_at").and_then(|at| at.as_n().ok()?.parse::<i64>().ok());
-        let is_fresh = told_at.is_some_and(|at| {
-            DateTime::from_timestamp(at, 0).is_some_and(|at| at + fact.remembered() > now)
-        });
-        let told = old.get("told").and_then(|told| told.as_s().ok()).filter(|_| is_fresh);
-        let was_begun = old.contains_key("lease") && !is_own;
-        Ok(Claim::Ours(PreviousClaim { told: told.cloned(), was_begun }))
+        let is_fresh = time(&old, "told_at").is_some_and(|at| at + fact.remembered() > now);
+        let word = |name: &str| old.get(name).and_then(|value| value.as_s().ok()).cloned();
+        Ok(Claim::Ours(PreviousClaim {
+            told: word("told").filter(|_| is_fresh),
+            was_begun: old.contains_key("lease") && !is_own,
+            settled_event: word("settled_event"),
+            settled_at: time(&old, "settled_at"),
+        }))
     }
 
     /// Takes an item for so long, unless somebody else has it, and gives what it was before.
@@ -249,6 +294,21 @@ impl Ledger {
             .return_values(ReturnValue::AllOld)
     }
 
+    /// Gives a claim back as if it had never been made: nothing was done, and the event is tried
+    /// again. One call.
+    pub async fn give_back(&self, fact: Fact<'_>, request_id: &str) -> anyhow::Result<()> {
+        let update = self
+            .update(&fact.to_string())
+            .update_expression(RELEASE)
+            .condition_expression("holder = :holder")
+            .expression_attribute_values(":holder", text(request_id));
+        match update.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is_refused(&error) => Ok(()),
+            Err(error) => Err(crate::explain(error)).with_context(|| format!("releasing {fact}")),
+        }
+    }
+
     /// Gives a claim back, and remembers what was told, if anything was. One call.
     pub async fn settle(
         &self,
@@ -261,16 +321,16 @@ impl Ledger {
             .update(&fact.to_string())
             // Who took over in the meantime settles it.
             .condition_expression("holder = :holder")
-            .expression_attribute_values(":holder", text(request_id));
+            .expression_attribute_values(":holder", text(request_id))
+            .expression_attribute_values(":now", seconds(now, Duration::ZERO))
+            .expression_attribute_values(":none", text("none"));
         let update = match told {
-            None => update.update_expression("REMOVE holder, lease, attempts"),
+            None => update.update_expression(format!("{SETTLE} {RELEASE}")),
             Some(told) => update
-                .update_expression(
-                    "SET told = :told, told_at = :now, expires = :expires \
-                     REMOVE holder, lease, attempts",
-                )
+                .update_expression(format!(
+                    "{SETTLE}, told = :told, told_at = :now, expires = :expires {RELEASE}"
+                ))
                 .expression_attribute_values(":told", text(told))
-                .expression_attribute_values(":now", seconds(now, Duration::ZERO))
                 .expression_attribute_values(":expires", seconds(now, fact.remembered())),
         };
         match update.send().await {
@@ -374,6 +434,12 @@ impl Ledger {
 
 /// The attributes of an item.
 type Item = HashMap<String, AttributeValue>;
+
+/// A time of an item.
+fn time(item: &Item, name: &str) -> Option<DateTime<Utc>> {
+    let seconds = item.get(name)?.as_n().ok()?.parse().ok()?;
+    DateTime::from_timestamp(seconds, 0)
+}
 
 /// What an item was before it was taken, unless somebody else has it.
 async fn taken(key: &str, update: UpdateItemFluentBuilder) -> anyhow::Result<Option<Item>> {

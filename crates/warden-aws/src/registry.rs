@@ -14,6 +14,7 @@ mod inventory;
 use anyhow::{Context as _, bail};
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
+use aws_sdk_ecr::operation::describe_images::DescribeImagesError;
 use aws_sdk_ecr::types::{
     DescribeImagesFilter, ImageDetail, ImageFailure, ImageFailureCode, ImageIdentifier,
     ImageStatus as WireStatus, ImageStatusFilter, TargetStorageClass,
@@ -27,6 +28,9 @@ pub use self::manifest::Manifest;
 /// The most calls that are under way at once. ECR publishes no rate for most of its operations;
 /// the SDK waits longer after each throttled attempt.
 pub const CONCURRENT_CALLS: usize = 8;
+
+/// The most images of a page.
+const PAGE_SIZE: i32 = 1_000;
 
 /// Something that must be read before an image may be removed, and cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,19 +60,30 @@ impl Registry {
     }
 
     /// Describes an image, archived or not. None if ECR does not know the image or its repository.
-    /// One call.
+    /// One call; where ECR does not find the image by its digest, one more for each 1,000 images.
     pub async fn image(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
     ) -> anyhow::Result<Option<ImageDescription>> {
+        // Without a filter: what ECR does with a filter beside identifiers is not documented.
         let describe = self.client.describe_images().repository_name(repository.as_str());
-        let describe = describe.image_ids(image_id(digest)).filter(any_status());
-        let described = crate::unless(describe.send().await, |error| {
-            error.is_image_not_found_exception() || error.is_repository_not_found_exception()
+        let described = describe.image_ids(image_id(digest)).send().await;
+        let is_unknown_repository = described.as_ref().is_err_and(|error| {
+            let error = error.as_service_error();
+            error.is_some_and(DescribeImagesError::is_repository_not_found_exception)
         });
+        if is_unknown_repository {
+            return Ok(None);
+        }
+        let described = crate::unless(described, DescribeImagesError::is_image_not_found_exception);
         let described = described.with_context(|| format!("describing {repository}@{digest}"))?;
         let detail = described.and_then(|output| output.image_details?.into_iter().next());
+        let detail = match detail {
+            Some(detail) => Some(detail),
+            // Nor is documented whether ECR finds an archived image by its digest.
+            None => self.listed_image(repository, digest).await?,
+        };
         Ok(detail.map(|detail| ImageDescription {
             pushed_at: detail.image_pushed_at.and_then(to_time),
             image: Image {
@@ -78,6 +93,27 @@ impl Registry {
                 status: image_status(detail.image_status.as_ref()),
             },
         }))
+    }
+
+    /// Looks for an image in the list of all images, archived ones too.
+    async fn listed_image(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> anyhow::Result<Option<ImageDetail>> {
+        let describe = self.client.describe_images().repository_name(repository.as_str());
+        let mut pages = describe.filter(any_status()).into_paginator().page_size(PAGE_SIZE).send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(crate::explain);
+            let page = page.with_context(|| format!("looking for {repository}@{digest}"))?;
+            let mut details = page.image_details.into_iter().flatten();
+            let found =
+                details.find(|detail| detail.image_digest.as_deref() == Some(digest.as_str()));
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
     /// Removes a tag from an image. Gives the digest of another image if that image lost the tag.
@@ -179,7 +215,7 @@ fn image_id(digest: &Digest) -> ImageIdentifier {
     ImageIdentifier::builder().image_digest(digest.as_str()).build()
 }
 
-/// Without a filter, `DescribeImages` may show active images only.
+/// Without a filter, a list of `DescribeImages` has active images only.
 fn any_status() -> DescribeImagesFilter {
     DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build()
 }

@@ -16,7 +16,7 @@ use crate::image::{Digest, ImageStatus, Tag, Wildcard};
 use crate::lifecycle;
 use crate::policy::Policy;
 use crate::retention::{RetentionPlan, UnitRecord};
-use crate::tagging::{TagVerdict, is_accepted_tag, judge_image};
+use crate::tagging::{TagVerdict, exemption, is_accepted_tag, judge_image};
 use crate::text::short_line;
 
 /// The most examples of one thing.
@@ -194,7 +194,10 @@ fn bad_tags<'a>(plan: &RetentionPlan<'a>, now: DateTime<Utc>) -> BTreeMap<&'a Ta
         is_there && image.pushed_at.is_some_and(|at| at < lately)
     });
     let tags = stays.flat_map(|(_, image)| image.tags.iter().map(|tag| (tag, &image.digest)));
-    tags.filter(|(tag, digest)| !is_accepted_tag(plan.policy, digest, tag, today)).collect()
+    tags.filter(|(tag, digest)| {
+        !is_accepted_tag(plan.policy, tag) && exemption(digest, tag, today).is_none()
+    })
+    .collect()
 }
 
 /// Indexes that lack an image which they need, by whatever cause: an active index whose image is
@@ -256,8 +259,8 @@ mod tests {
     use super::*;
     use crate::graph::Graph;
     use crate::policy::tests::{GUIDE, policy};
-    use crate::retention::tests::{image_id, inventory, now};
-    use crate::retention::{RunningImages, plan_retention};
+    use crate::retention::tests::{digest, image_id, inventory, now};
+    use crate::retention::{RunningImages, UnitRemover, plan_retention};
 
     fn check(
         changes: &[(&str, Value)],
@@ -326,6 +329,7 @@ mod tests {
             scan_on_push: true,
             scan_frequency: "MANUAL".to_owned(),
             unscanned: vec![image_id(&inventory(&GOOD), "a")],
+            archived_units: HashMap::new(),
         };
         check(
             &[],
@@ -391,8 +395,8 @@ mod tests {
             None,
             &images,
             &expect![[r#"
-            torn: 1 image is kept whose part is in the archive: a-v1.0.0 without sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed
-        "#]],
+                incomplete-unit: 1 index cannot be pulled whole: a-v1.0.0 needs sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed, which is archived
+            "#]],
         );
     }
 
@@ -451,7 +455,7 @@ mod tests {
                 ("away", ", archived"),
             ],
             &expect![[r#"
-                torn: 2 images are kept whose parts are in the archive: a-v2.0.0 without sha256:378ce56a9d146d5174c89d1c0353d7f8e2244e89bb83935a5b1bdcf5e74b4e7f; a-v3.0.0 without sha256:378ce56a9d146d5174c89d1c0353d7f8e2244e89bb83935a5b1bdcf5e74b4e7f
+                incomplete-unit: 2 indexes cannot be pulled whole: a-v2.0.0 needs sha256:378ce56a9d146d5174c89d1c0353d7f8e2244e89bb83935a5b1bdcf5e74b4e7f, which is archived; a-v3.0.0 needs sha256:378ce56a9d146d5174c89d1c0353d7f8e2244e89bb83935a5b1bdcf5e74b4e7f, which is archived
             "#]],
         );
     }
@@ -464,6 +468,7 @@ mod tests {
             scan_on_push,
             scan_frequency: frequency.to_owned(),
             unscanned,
+            archived_units: HashMap::new(),
         };
         let unnamed = [("a", "a-v1.0.0"), ("b", "b-v1.0.0"), ("c", ", of a")];
         let unscanned = ["a", "c"].map(|name| image_id(&inventory(&unnamed), name));
@@ -521,5 +526,45 @@ mod tests {
             drift: the lifecycle policy is not the one that was deployed
         "#]]
         .assert_eq(&lines.into_iter().collect::<String>());
+    }
+
+    #[test]
+    fn an_index_that_lacks_an_image_is_found_in_the_archive_and_outside() {
+        let unit = |root: &str, parts: [&str; 2]| UnitRecord {
+            root: digest(root),
+            removed: vec![digest(parts[0])],
+            shared: vec![digest(parts[1])],
+            remover: UnitRemover::SweepArchives,
+            began: now(),
+        };
+        let units = [unit("whole", ["c", "d"]), unit("lost", ["e", "gone"])];
+        let observed = RepositorySettings {
+            mutability: "IMMUTABLE".to_owned(),
+            lifecycle: Some(lifecycle::document(&policy(GUIDE, &[]))),
+            scan_on_push: true,
+            scan_frequency: "SCAN_ON_PUSH".to_owned(),
+            archived_units: units.map(|unit| (unit.root.clone(), unit)).into(),
+            ..RepositorySettings::default()
+        };
+        check(
+            &[],
+            Some(observed),
+            &[
+                ("good", "a-v1.0.0, needs a b"),
+                ("a", ""),
+                ("b", ""),
+                ("torn", "a-v2.0.0, needs a part"),
+                ("missing", "a-v3.0.0, needs a nowhere"),
+                ("part", ", archived"),
+                ("whole", "a-v4.0.0, archived, needs c d"),
+                ("c", ", archived"),
+                ("d", ""),
+                ("lost", "a-v5.0.0, archived, needs e gone"),
+                ("e", ", archived"),
+            ],
+            &expect![[r#"
+                incomplete-unit: 5 indexes cannot be pulled whole: a-v2.0.0 needs sha256:37a680133bd09342f934afb8dd2c7d9e1b624da5f35e3a38adb103e37c055ed1, which is archived; a-v3.0.0 needs sha256:20aeff0494e828d188c704e1f488a589b15ae01d11f6cb129f62129caa6cc543, which is gone; a-v4.0.0 needs sha256:2e7d2c03a9507ae265ecf5b5356885a53393a2029d241394997265a1a25aefc6, which is archived; a-v5.0.0 needs sha256:3f79bb7b435b05321651daefd374cdc681dc06faa65e374e38337b88ca046dea, which is archived; a-v5.0.0, which is archived, needs sha256:283bb9deef02e6843abfb538efa1eca70801bd8a701c3f98191e123496339247, which is gone
+            "#]],
+        );
     }
 }

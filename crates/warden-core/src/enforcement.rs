@@ -1,8 +1,8 @@
 //! What is done about a tag that breaks the rules: nothing that cannot be undone, and never
 //! the removal of an image.
 //!
-//! ECR deletes an image with its last tag. So a tag is only taken away where a conforming one
-//! stays; where there is none the image gets a quarantine tag first. Nothing else counts:
+//! ECR deletes an image with its last tag. So a tag is removed only where an accepted one
+//! ([`is_accepted_tag`]) stays; where there is none the image gets a quarantine tag first. Nothing else counts:
 //! another bad tag may be about to go, and so may an older quarantine tag, by the command of
 //! its alert. Two events of one image may be at work at once, and a plan may be cut off after
 //! any of its steps: each leaves the image with a tag.
@@ -14,7 +14,7 @@ use chrono::NaiveDate;
 use crate::image::{Image, ImageStatus, Tag};
 use crate::policy::{Policy, TagEnforcement};
 use crate::quarantine::{Quarantine, quarantine_tag};
-use crate::tagging::{TagVerdict, judge_image};
+use crate::tagging::is_accepted_tag;
 
 keywords!(
     /// What became of a tag that breaks the rules, or of its image.
@@ -117,7 +117,7 @@ pub fn plan_enforcement(
             quarantine(policy, tag, image, is_immutable, today)
         }
         TagEnforcement::Quarantine => plan_for_missing_tag(policy, tag, image, today),
-        TagEnforcement::Archive => archive(policy, image, today),
+        TagEnforcement::Archive => archive(policy, image),
     };
     if tag_is_present { plan } else { EnforcementPlan { steps: vec![], tag_is_present, ..plan } }
 }
@@ -145,7 +145,7 @@ fn quarantine(
         return EnforcementPlan::report(Some("the repository's tags are not immutable any more"));
     }
     let remove = EnforcementStep::Remove(tag.clone());
-    if has_conforming_tag(policy, image, today) {
+    if has_accepted_tag(policy, image) {
         return EnforcementPlan::of(EnforcementOutcome::Untagged, vec![remove]);
     }
     // One of today even where there is an older one: its days count from now, and to put it
@@ -166,7 +166,7 @@ fn plan_for_missing_tag(
     today: NaiveDate,
 ) -> EnforcementPlan {
     // As it would have been with this tag beside it: an older quarantine tag says nothing.
-    if has_conforming_tag(policy, image, today) {
+    if has_accepted_tag(policy, image) {
         return EnforcementPlan::of(EnforcementOutcome::Untagged, vec![]);
     }
     let since = |other: &Tag| {
@@ -184,8 +184,8 @@ fn plan_for_missing_tag(
     EnforcementPlan { quarantine_tag: newest.cloned(), ..EnforcementPlan::of(action, vec![]) }
 }
 
-fn archive(policy: &Policy, image: &Image, today: NaiveDate) -> EnforcementPlan {
-    if has_conforming_tag(policy, image, today) {
+fn archive(policy: &Policy, image: &Image) -> EnforcementPlan {
+    if has_accepted_tag(policy, image) {
         return EnforcementPlan::report(Some("the image has a conforming tag too"));
     }
     match image.status {
@@ -201,9 +201,9 @@ fn archive(policy: &Policy, image: &Image, today: NaiveDate) -> EnforcementPlan 
 /// What is done about an image that we archived although it has a conforming tag, which it got
 /// between our look and the call; or just after it, which ECR brings an image back for.
 #[must_use]
-pub fn undo_archiving(policy: &Policy, image: &Image, today: NaiveDate) -> Option<EnforcementPlan> {
+pub fn undo_archiving(policy: &Policy, image: &Image) -> Option<EnforcementPlan> {
     let archives = policy.governance.tags.enforcement == TagEnforcement::Archive;
-    if !archives || !has_conforming_tag(policy, image, today) {
+    if !archives || !has_accepted_tag(policy, image) {
         return None;
     }
     match image.status {
@@ -216,10 +216,8 @@ pub fn undo_archiving(policy: &Policy, image: &Image, today: NaiveDate) -> Optio
     }
 }
 
-fn has_conforming_tag(policy: &Policy, image: &Image, today: NaiveDate) -> bool {
-    image.tags.iter().any(|tag| {
-        matches!(judge_image(policy, &image.digest, tag, today), TagVerdict::Conforming(_))
-    })
+fn has_accepted_tag(policy: &Policy, image: &Image) -> bool {
+    image.tags.iter().any(|tag| is_accepted_tag(policy, tag))
 }
 
 impl fmt::Display for EnforcementStep {
@@ -388,7 +386,7 @@ mod tests {
         ));
         expect!["archived"].assert_eq(&outcome(&archiving(), &["latest"], true));
         let archived = image(&["litellm-v1.80.5"], ImageStatus::Archived);
-        let back = undo_archiving(&archiving(), &archived, TODAY.parse().unwrap()).unwrap();
+        let back = undo_archiving(&archiving(), &archived).unwrap();
         expect!["brought back"].assert_eq(&back.outcome());
         let gone = EnforcementPlan::gone();
         assert_eq!((gone.tag_is_present, gone.steps.len(), gone.restores()), (false, 0, false));
@@ -441,9 +439,8 @@ mod tests {
 
     #[test]
     fn an_archived_image_with_a_conforming_tag_is_brought_back_if_we_archived_it() {
-        let today = TODAY.parse().unwrap();
         let undo = |policy: &Policy, tags: &[&str]| {
-            undo_archiving(policy, &image(tags, ImageStatus::Archived), today)
+            undo_archiving(policy, &image(tags, ImageStatus::Archived))
         };
         let plan = undo(&archiving(), &["latest", "litellm-v1.80.5"]).unwrap();
         assert_eq!(plan.steps, [EnforcementStep::Restore]);
@@ -451,7 +448,7 @@ mod tests {
         assert_eq!(undo(&archiving(), &["latest"]), None);
         assert_eq!(undo(&policy(GUIDE, &[]), &["latest", "litellm-v1.80.5"]), None);
         let back = image(&["latest", "litellm-v1.80.5"], ImageStatus::Activating);
-        let plan = undo_archiving(&archiving(), &back, today).unwrap();
+        let plan = undo_archiving(&archiving(), &back).unwrap();
         assert_eq!(plan.steps, []);
         expect!["tell it; the image is on its way back from the archive"]
             .assert_eq(&plan.to_string());

@@ -500,7 +500,7 @@ impl<'a> RetentionPlan<'a> {
         self.image(image).status != ImageStatus::Archived
     }
 
-    /// The quarantine tags of images that have a tag that matches the grammar. They are removed
+    /// The quarantine tags of images that have an accepted tag. They are removed
     /// only where the policy quarantines: there no tag can be moved to another image.
     fn quarantine_tags(&self, facts: &Arena<ImageId, Facts>) -> Vec<(ImageId, Tag)> {
         use crate::policy::TagEnforcement::Quarantine;
@@ -513,7 +513,7 @@ impl<'a> RetentionPlan<'a> {
         }
         let mut tags = Vec::new();
         for (image, facts) in facts.enumerate().filter(|(image, _)| !is_removed[*image]) {
-            if self.image(image).status == ImageStatus::Active && facts.conforms {
+            if self.image(image).status == ImageStatus::Active && facts.has_accepted_tag {
                 tags.extend(facts.quarantine_tags.iter().map(|tag| (image, tag.clone())));
             }
         }

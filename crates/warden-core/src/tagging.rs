@@ -76,6 +76,16 @@ pub fn judge(policy: &Policy, text: &str) -> TagVerdict {
         return TagVerdict::Exempt(TagExemption::Signature);
     }
     let (repository, tags) = (&policy.repository_name, &policy.governance.tags);
+    if Quarantine::read(&tag).is_some() {
+        return TagVerdict::Violation(Violation {
+            rule: TagRule::Grammar,
+            reason: "has the form of a quarantine tag, which only ECR Warden adds, and is not one \
+                     of this image"
+                .to_owned(),
+            component: None,
+            suggestion: None,
+        });
+    }
     if let Some(wildcard) = tags.forbidden.iter().find(|wildcard| wildcard.matches(&tag)) {
         return TagVerdict::Violation(Violation {
             rule: TagRule::Forbidden,
@@ -110,29 +120,45 @@ pub fn judge(policy: &Policy, text: &str) -> TagVerdict {
     })
 }
 
-/// Judges a tag of the image of this digest as it is today: other than to [`judge`], our own
-/// quarantine tags are known to it.
+/// Judges a tag of the image of this digest as it is today. Unlike [`judge`], it recognises the
+/// quarantine tags that we gave to the image.
 #[must_use]
 pub fn judge_image(policy: &Policy, digest: &Digest, tag: &Tag, today: NaiveDate) -> TagVerdict {
-    let quarantine = Quarantine::read(tag);
-    if quarantine.is_some_and(|quarantine| quarantine.is_genuine(digest, today)) {
-        return TagVerdict::Exempt(TagExemption::Quarantine);
+    match exemption(digest, tag, today) {
+        Some(exemption) => TagVerdict::Exempt(exemption),
+        None => judge(policy, tag.as_str()),
     }
-    judge(policy, tag.as_str())
 }
 
-/// Whether [`judge_image`] finds nothing wrong with a tag. It is much faster: what is wrong is
-/// only looked for where something is.
+/// Why a tag of the image of this digest is not judged today, if it is not.
 #[must_use]
-pub fn is_accepted_tag(policy: &Policy, digest: &Digest, tag: &Tag, today: NaiveDate) -> bool {
-    let quarantine = Quarantine::read(tag);
-    if tag.subject().is_some() || quarantine.is_some_and(|it| it.is_genuine(digest, today)) {
-        return true;
+pub fn exemption(digest: &Digest, tag: &Tag, today: NaiveDate) -> Option<TagExemption> {
+    if tag.subject().is_some() {
+        return Some(TagExemption::Signature);
+    }
+    let quarantine = Quarantine::read(tag)?;
+    quarantine.is_genuine(digest, today).then_some(TagExemption::Quarantine)
+}
+
+/// Whether a tag is accepted: an image with an accepted tag may lose each of its other tags.
+///
+/// An accepted tag matches the grammar, its component is allowed, and no wildcard forbids it. The
+/// tag of a signature is not accepted, because the signature follows its subject. A quarantine tag
+/// is not accepted either, whoever gave it to the image, because it is removed in its time.
+///
+/// Enforcement, the plan of a sweep, and the last check before a tag is removed all ask this
+/// function. [`judge`] gives [`TagVerdict::Conforming`] for the same tags; this is much faster,
+/// because it does not look for the reason.
+#[must_use]
+pub fn is_accepted_tag(policy: &Policy, tag: &Tag) -> bool {
+    if tag.subject().is_some() || Quarantine::read(tag).is_some() {
+        return false;
     }
     let tags = &policy.governance.tags;
-    let of = || component(policy, tag);
+    let is_allowed =
+        |component: &Component| tags.components.is_empty() || tags.components.contains(component);
     tags.forbidden.iter().all(|wildcard| !wildcard.matches(tag))
-        && of().is_some_and(|of| tags.components.is_empty() || tags.components.contains(&of))
+        && component(policy, tag).is_some_and(|component| is_allowed(&component))
 }
 
 /// Whether a repository of this name is expected: one of the patterns says so, or there are
@@ -262,6 +288,27 @@ mod tests {
     }
 
     #[test]
+    fn neither_a_signature_nor_a_quarantine_tag_nor_a_forbidden_version_is_accepted() {
+        let changes = [
+            ("Governance.Tags.Components", json!(["a", "b"])),
+            ("Governance.Tags.Forbidden", json!(["*-rc.*"])),
+        ];
+        let policy = policy(GUIDE, &changes);
+        let is_accepted = |tag: &str| is_accepted_tag(&policy, &tag.parse().unwrap());
+        assert!(is_accepted("a-v1.0.0"));
+        for tag in [
+            "a-1.0.0",
+            "a-v1.0.0-rc.1",
+            "c-v1.0.0",
+            "quarantine-20261124-0a0a0a0a0a0a-a-v1.0.0",
+            &format!("sha256-{}", "0a".repeat(32)),
+            &format!("sha256-{}.sig", "0a".repeat(32)),
+        ] {
+            assert!(!is_accepted(tag), "{tag}");
+        }
+    }
+
+    #[test]
     fn any_repository_is_expected_where_no_pattern_says_otherwise() {
         let name = "team-a/app".parse().unwrap();
         let patterns = |texts: &[&str]| -> Vec<RepositoryPattern> {
@@ -274,7 +321,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_tag_is_fine_where_nothing_is_wrong_with_it(text in "[a-c]{1,2}-v?[01][.]0[.]0|quarantine-2026110[1-9]-0a0a0a0a0a0a-x|[a-z-]{1,9}") {
+        fn the_accepted_tags_are_those_that_are_judged_to_conform(
+            text in "[a-c]{1,2}-v?[01][.]0[.]0|quarantine-2026110[1-9]-0[ab]0a0a0a0a0a-(x|a-v1[.]0[.]0)|sha256-(0a){32}|[a-z-]{1,9}",
+        ) {
             let Ok(tag) = text.parse::<Tag>() else { return Ok(()) };
             let policy = policy(GUIDE, &[
                 ("Governance.Tags.Components", json!(["a", "b", "ab"])),
@@ -282,8 +331,11 @@ mod tests {
             ]);
             let digest: Digest = format!("sha256:{}", "0a".repeat(32)).parse().unwrap();
             let today = "2026-11-05".parse().unwrap();
-            let wrong = matches!(judge_image(&policy, &digest, &tag, today), TagVerdict::Violation(_));
-            prop_assert_eq!(is_accepted_tag(&policy, &digest, &tag, today), !wrong);
+            let verdict = judge_image(&policy, &digest, &tag, today);
+            let is_conforming = matches!(verdict, TagVerdict::Conforming(_));
+            prop_assert_eq!(is_accepted_tag(&policy, &tag), is_conforming);
+            let is_exempt = matches!(verdict, TagVerdict::Exempt(_));
+            prop_assert_eq!(exemption(&digest, &tag, today).is_some(), is_exempt);
         }
 
         #[test]

@@ -15,13 +15,14 @@
 
 pub mod config;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use warden_alerts::{About, Alert};
 use warden_aws::alerts::Topic;
+use warden_aws::event::is_young;
 use warden_aws::http::Roots;
 use warden_aws::ledger::{Claim, Fact, Ledger, PreviousClaim};
 use warden_aws::push::{ImagePush, read_push};
@@ -36,7 +37,7 @@ use warden_core::graph::{Graph, children};
 use warden_core::image::{Digest, Image, ImageStatus, RepositoryName, Tag};
 use warden_core::policy::{Policy, TagEnforcement};
 use warden_core::retention::{UnitRecord, UnitRemover};
-use warden_core::tagging::{TagVerdict, Violation, is_expected, judge_image};
+use warden_core::tagging::{TagVerdict, Violation, is_accepted_tag, is_expected, judge_image};
 
 use crate::config::Config;
 
@@ -129,7 +130,11 @@ impl Judgement<'_> {
             let manifest = manifest.as_ref().ok().and_then(Option::as_ref);
             self.judge(policy, tag, manifest).await?;
         }
-        if let Some(index) = manifest?.filter(Manifest::is_index) {
+        let manifest = manifest?;
+        if manifest.is_none() && self.push.may_be_index() && self.is_young() {
+            bail!("ECR does not know {repository}@{digest} yet; to be tried again");
+        }
+        if let Some(index) = manifest.filter(Manifest::is_index) {
             let parts = children(&index.text)?;
             let (ledger, tag) = (&self.context.ledger, self.push.tag.as_ref());
             ledger.note_children(repository, digest, tag, &parts, self.now).await?;
@@ -178,17 +183,23 @@ impl Judgement<'_> {
     ) -> anyhow::Result<Option<EnforcementOutcome>> {
         let About { repository, digest, .. } = &self.push.about;
         let fact = Fact::TagViolation { repository, digest, tag };
-        let before = match self.context.ledger.claim(fact, self.request_id, self.now).await? {
+        let before = match self.claim(fact).await? {
             Claim::Ours(before) => before,
+            // The retries of that invocation cover a crash.
+            Claim::Theirs { has_same_event: true } => return Ok(None),
             // When they are done the tag may be there again, by a push of its own, for which
             // this event is the only one: Lambda tries again.
-            Claim::Theirs => bail!("another invocation is at work on {fact}; to be tried again"),
+            Claim::Theirs { has_same_event: false } => {
+                bail!("another invocation is at work on {fact}; to be tried again")
+            }
         };
-        let (image, mut plan) = match self.gather(policy, tag).await? {
+        let found = self.gather(policy, tag).await;
+        let found = self.check_gathered(fact, &before, tag, found).await?;
+        let (image, mut plan) = match found {
             Some((image, is_immutable)) => {
                 let today = self.now.date_naive();
                 // An attempt that was cut off may have archived it before it got a good tag.
-                let undo = undo_archiving(policy, &image, today).filter(|_| before.was_begun);
+                let undo = undo_archiving(policy, &image).filter(|_| before.was_begun);
                 let plan = undo
                     .unwrap_or_else(|| plan_enforcement(policy, tag, &image, is_immutable, today));
                 (image, plan)
@@ -213,7 +224,7 @@ impl Judgement<'_> {
             let found = self.context.registry.image(repository, digest).await?;
             let undo = found.as_ref().map_or_else(
                 || Some(EnforcementPlan { tag_is_present: true, ..EnforcementPlan::gone() }),
-                |found| undo_archiving(policy, &found.image, self.now.date_naive()),
+                |found| undo_archiving(policy, &found.image),
             );
             if let Some(undo) = undo {
                 info!(
@@ -248,6 +259,47 @@ impl Judgement<'_> {
         Ok((is_news || plan.tag_is_present).then_some(plan.action))
     }
 
+    /// Claims a fact for this request and its event.
+    async fn claim(&self, fact: Fact<'_>) -> anyhow::Result<Claim> {
+        let event_id = &self.push.about.source.id;
+        self.context.ledger.claim(fact, self.request_id, event_id, self.now).await
+    }
+
+    fn is_young(&self) -> bool {
+        is_young(&self.push.about.source, self.now)
+    }
+
+    /// Checks that ECR knows what the event names, unless the event is old or somebody has
+    /// handled it: an unknown image, or one without the pushed tag, is gone only then. An error
+    /// before anything was done gives the claim back, so that the next attempt is like the first.
+    async fn check_gathered(
+        &self,
+        fact: Fact<'_>,
+        before: &PreviousClaim,
+        tag: &Tag,
+        found: anyhow::Result<Option<(Image, bool)>>,
+    ) -> anyhow::Result<Option<(Image, bool)>> {
+        let About { repository, digest, source, .. } = &self.push.about;
+        let found = match found {
+            Ok(Some((image, is_immutable))) if image.tags.contains(tag) => {
+                return Ok(Some((image, is_immutable)));
+            }
+            Ok(Some(found)) if before.was_begun || before.has_settled(source) => {
+                return Ok(Some(found));
+            }
+            Ok(found) if !self.is_young() => return Ok(found),
+            Ok(_) => Err(anyhow!(
+                "ECR does not know {repository}:{tag} as {digest} yet; to be tried again"
+            )),
+            Err(error) => Err(error),
+        };
+        if !before.was_begun {
+            let given_back = self.context.ledger.give_back(fact, self.request_id).await;
+            given_back.unwrap_or_else(|error| warn!("{error:#}"));
+        }
+        found
+    }
+
     /// Reads the image, and whether the tags of its repository are immutable, as far as the
     /// enforcement needs them. None if the image is gone.
     async fn gather(&self, policy: &Policy, tag: &Tag) -> anyhow::Result<Option<(Image, bool)>> {
@@ -260,9 +312,18 @@ impl Judgement<'_> {
                 Ok(registry.image(repository, digest).await?.map(|found| (found.image, false)))
             }
             TagEnforcement::Quarantine => {
-                let found = registry.image(repository, digest);
-                let (found, is_immutable) =
-                    tokio::try_join!(found, registry.is_immutable(repository))?;
+                // The claim may come beside the reads: what enforcement relies on, it adds after
+                // both.
+                let ledger = &self.context.ledger;
+                let (found, is_immutable, is_claimed) = tokio::try_join!(
+                    registry.image(repository, digest),
+                    registry.is_immutable(repository),
+                    ledger.claim_for_enforcement(repository, digest, self.now),
+                )?;
+                ensure!(
+                    is_claimed,
+                    "a sweep is removing a tag of {repository}@{digest}; to be tried again"
+                );
                 Ok(found.map(|found| (found.image, is_immutable)))
             }
         }
@@ -303,14 +364,11 @@ impl Judgement<'_> {
             *plan = EnforcementPlan::report(Some("another image needs it"));
             return Ok(None);
         };
-        let today = self.now.date_naive();
-        let has_conforming_tag = |image: &ImageId| {
-            let image = &inventory.images[*image];
-            let judge = |tag| judge_image(policy, &image.digest, tag, today);
-            image.tags.iter().any(|tag| matches!(judge(tag), TagVerdict::Conforming(_)))
+        let has_accepted_tag = |image: &ImageId| {
+            inventory.images[*image].tags.iter().any(|tag| is_accepted_tag(policy, tag))
         };
-        if removed.iter().any(has_conforming_tag) {
-            *plan = EnforcementPlan::report(Some("an image that it needs has a conforming tag"));
+        if removed.iter().any(has_accepted_tag) {
+            *plan = EnforcementPlan::report(Some("an image that it needs has an accepted tag"));
             return Ok(None);
         }
         let digests = |images: Vec<ImageId>| {
@@ -373,9 +431,9 @@ impl Judgement<'_> {
         let ImagePush { about, tag, .. } = self.push;
         let repository = &about.repository;
         let fact = Fact::RepositoryViolation { repository, day: self.now.date_naive() };
-        match self.context.ledger.claim(fact, self.request_id, self.now).await? {
+        match self.claim(fact).await? {
             // There is nothing but to tell, which they do, or their next attempt.
-            Claim::Theirs => return Ok(()),
+            Claim::Theirs { .. } => return Ok(()),
             Claim::Ours(PreviousClaim { told: Some(_), .. }) => {
                 return self.context.ledger.settle(fact, self.request_id, None, self.now).await;
             }

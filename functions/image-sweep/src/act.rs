@@ -26,8 +26,8 @@ use warden_core::arena::{ImageId, UnitId};
 use warden_core::graph::{ImageRecord, Unit};
 use warden_core::image::{Digest, RepositoryName, Tag};
 use warden_core::policy::CleanupEnforcement;
-use warden_core::quarantine::Quarantine;
 use warden_core::retention::{RetentionPlan, UnitRecord, UnitRemoval, UnitRemover};
+use warden_core::tagging::is_accepted_tag;
 
 /// The most images of a call that deletes, or looks again.
 const BATCH: usize = 100;
@@ -53,21 +53,34 @@ pub struct SweepChanges {
     pub left: usize,
 }
 
-/// Removes what a plan says, until this moment.
+/// The holder of claims on the tags of images.
+pub struct Claimant<'a> {
+    pub ledger: &'a Ledger,
+    pub request_id: &'a str,
+    /// When the invocation began, by both clocks.
+    pub started_at: DateTime<Utc>,
+    pub started: Instant,
+}
+
+impl Claimant<'_> {
+    fn now(&self) -> DateTime<Utc> {
+        self.started_at + self.started.elapsed()
+    }
+}
+
+/// Carries a plan out until that moment.
 pub async fn apply_plan(
     registry: &Registry,
-    ledger: &Ledger,
+    claimant: &Claimant<'_>,
     plan: &RetentionPlan<'_>,
     until: Instant,
-    now: DateTime<Utc>,
 ) -> SweepChanges {
     let act = Act {
         registry,
-        ledger,
+        claimant,
         plan,
         repository: &plan.policy.repository_name,
         until,
-        now,
         is_over: AtomicBool::new(false),
     };
     let mut done = SweepChanges::default();
@@ -82,11 +95,10 @@ pub async fn apply_plan(
 
 struct Act<'a> {
     registry: &'a Registry,
-    ledger: &'a Ledger,
+    claimant: &'a Claimant<'a>,
     plan: &'a RetentionPlan<'a>,
     repository: &'a RepositoryName,
     until: Instant,
-    now: DateTime<Utc>,
     /// Whether a call failed that the next one would fail like.
     is_over: AtomicBool,
 }
@@ -366,7 +378,12 @@ impl<'a> Act<'a> {
             .filter(UnitRecord::has_several_images)
             .collect();
         let Some(first) = group.first().filter(|_| self.goes_on()) else { return group };
-        let Err(error) = self.ledger.begin_units(self.repository, &units, self.now).await else {
+        let Err(error) = self
+            .claimant
+            .ledger
+            .begin_units(self.repository, &units, self.claimant.started_at)
+            .await
+        else {
             return group;
         };
         done.failed.push((self.unit(first).root, format!("{error:#}")));
@@ -388,7 +405,7 @@ impl<'a> Act<'a> {
         let several = group.iter().filter(|removal| removal.all().nth(1).is_some());
         let roots = several.filter(is_complete).map(|removal| self.digest(self.unit(removal).root));
         // A unit that stays in the ledger costs the next run a call.
-        if let Err(error) = self.ledger.end_units(self.repository, roots).await {
+        if let Err(error) = self.claimant.ledger.end_units(self.repository, roots).await {
             warn!("{error:#}");
         }
     }
@@ -403,7 +420,7 @@ impl<'a> Act<'a> {
             removed: others.map(|image| self.digest(image).clone()).collect(),
             shared: shared.map(|image| self.digest(image).clone()).collect(),
             remover,
-            began: self.now,
+            began: self.claimant.started_at,
         }
     }
 
@@ -447,18 +464,28 @@ impl<'a> Act<'a> {
         }
     }
 
+    /// Removes a quarantine tag while this sweep alone may remove tags of the image. Where
+    /// enforcement is at work on the image, the tag is left for the next run.
     async fn untag_one(&self, digest: &Digest, tag: &Tag) -> anyhow::Result<bool> {
-        let policy = self.plan.policy;
+        let Claimant { ledger, request_id, .. } = self.claimant;
+        let now = self.claimant.now();
+        if !ledger.claim_for_untagging(self.repository, digest, request_id, now).await? {
+            return Ok(false);
+        }
+        let removed = self.untag_claimed(digest, tag).await;
+        // The claim ends by itself too.
+        let released = ledger.release_untagging(self.repository, digest, request_id).await;
+        released.unwrap_or_else(|error| warn!("{error:#}"));
+        removed
+    }
+
+    async fn untag_claimed(&self, digest: &Digest, tag: &Tag) -> anyhow::Result<bool> {
         let Some(found) = self.registry.image(self.repository, digest).await? else {
             return Ok(false);
         };
-        let conforms = |other: &Tag| {
-            let grammar = &policy.governance.tags.grammar;
-            Quarantine::read(other).is_none()
-                && grammar.conforming(self.repository, other).is_some()
-        };
         let tags = &found.image.tags;
-        if !tags.contains(tag) || !tags.iter().any(conforms) {
+        let is_accepted = |other: &Tag| is_accepted_tag(self.plan.policy, other);
+        if !tags.contains(tag) || !tags.iter().any(is_accepted) {
             return Ok(false);
         }
         if let Some(other) = self.registry.untag(self.repository, digest, tag).await? {

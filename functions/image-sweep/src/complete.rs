@@ -33,7 +33,7 @@ pub async fn plan_completions(
     let mut completions = Vec::new();
     for record in records {
         if may_complete(&record, plan, now) {
-            completions.push(Completion::new(record, plan, now));
+            completions.push(Completion::new(record, plan));
         } else {
             warn!(
                 repository.name = %repository,
@@ -71,8 +71,8 @@ pub struct Completion {
 }
 
 impl Completion {
-    fn new(record: UnitRecord, plan: &RetentionPlan<'_>, now: DateTime<Utc>) -> Self {
-        let UnfinishedUnit { archive, delete, restore } = complete_unit(&record, plan, now);
+    fn new(record: UnitRecord, plan: &RetentionPlan<'_>) -> Self {
+        let UnfinishedUnit { archive, delete, restore } = complete_unit(&record, plan);
         let mut images = plan.inventory.images.iter();
         let tag = images.find(|image| image.digest == record.root);
         let tag = tag.and_then(|image| image.tags.first());

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{info, warn};
 use warden_alerts::{Alert, CleanupEntry, Source, SweepContext, SweepResult, UNTAG};
+use warden_aws::event::is_young;
 use warden_aws::ledger::{Claim, Fact, PreviousClaim, UnfinishedRun};
 use warden_aws::telemetry::Counts;
 use warden_core::arena::ImageId;
@@ -22,7 +23,7 @@ use warden_core::retention::{
     Decision, KeepReason, RetentionPlan, RunningImages, UnitDecision, UnitRecord, plan_retention,
 };
 
-use crate::act::apply_plan;
+use crate::act::{Claimant, apply_plan};
 use crate::complete::{Completion, plan_completions};
 use crate::config::DeploymentScope;
 use crate::event::SweepCommand;
@@ -54,6 +55,8 @@ pub struct Sweep<'a> {
     source: &'a Source,
     until: Instant,
     now: DateTime<Utc>,
+    /// When it was `now`.
+    started: Instant,
 }
 
 /// What a run is about to do, as it is noted before: with the bytes of each.
@@ -111,6 +114,7 @@ impl<'a> Sweep<'a> {
             source,
             until: Instant::now() + invocation.time_left.saturating_sub(AFTERWARDS),
             now,
+            started: Instant::now(),
         }
     }
 
@@ -169,8 +173,13 @@ impl<'a> Sweep<'a> {
             };
         if let SweepCommand::Pushed(digest) = command {
             // ECR only knows of its first push, which may be long ago: it got a tag.
-            if let Some(id) = inventory.images.position(|image| image.digest == *digest) {
-                inventory.images[id].pushed_at = Some(self.now);
+            match inventory.images.position(|image| image.digest == *digest) {
+                Some(id) => inventory.images[id].pushed_at = Some(self.now),
+                // An index that is not listed yet would not protect its parts.
+                None => ensure!(
+                    !is_young(self.source, self.now),
+                    "ECR does not list the pushed image {digest} yet; to be tried again"
+                ),
             }
         }
         let mut plan = self.plan(&inventory, &running)?;
@@ -191,8 +200,13 @@ impl<'a> Sweep<'a> {
         let (mut removed, mut unsure) = (vec![], vec![]);
         if outcome.is_carried_out() && !plan.is_empty() {
             self.note(&outcome.removed, &outcome.units, &inventory).await?;
-            let Context { registry, ledger, .. } = self.context;
-            let done = apply_plan(registry, ledger, &plan, self.until, self.now).await;
+            let claimant = Claimant {
+                ledger: &self.context.ledger,
+                request_id: self.request_id,
+                started_at: self.now,
+                started: self.started,
+            };
+            let done = apply_plan(&self.context.registry, &claimant, &plan, self.until).await;
             outcome = report::carried_out(&plan, &done, outcome.hash, &workloads);
             report::print_failures(self.repository, &outcome);
             unsure = report::unsure(&plan, &done, &workloads);
@@ -476,8 +490,8 @@ impl<'a> Sweep<'a> {
 
     async fn tell_fact(&self, fact: Fact<'_>, what: &str, alert: &Alert) -> anyhow::Result<()> {
         let ledger = &self.context.ledger;
-        let told = match ledger.claim(fact, self.request_id, self.now).await? {
-            Claim::Theirs => return Ok(()),
+        let told = match ledger.claim(fact, self.request_id, &alert.source.id, self.now).await? {
+            Claim::Theirs { .. } => return Ok(()),
             Claim::Ours(PreviousClaim { told, .. }) if told.as_deref() == Some(what) => None,
             Claim::Ours(_) => {
                 info!("{}", alert.title);

@@ -103,8 +103,8 @@ impl AlertPublisher<'_> {
     /// or tries again.
     async fn tell(&self, fact: Fact<'_>, alert: &Alert) -> anyhow::Result<()> {
         let ledger = &self.context.ledger;
-        let told = match ledger.claim(fact, self.request_id, self.now).await? {
-            Claim::Theirs => return Ok(()),
+        let told = match ledger.claim(fact, self.request_id, &alert.source.id, self.now).await? {
+            Claim::Theirs { .. } => return Ok(()),
             Claim::Ours(PreviousClaim { told: Some(_), .. }) => None,
             Claim::Ours(_) => {
                 info!("{}", alert.title);

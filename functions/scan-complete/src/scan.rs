@@ -5,11 +5,12 @@ mod version;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
+use anyhow::{anyhow, bail, ensure};
 use chrono::{DateTime, Utc};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 use warden_alerts::{About, AlertOrigin, FailureReason, ScanAlert};
+use warden_aws::event::is_young;
 use warden_aws::ledger::{
     CleanScanOutcome, CollectedEvents, CollectionClaim, Fact, FindingEvent, HistoryClaim,
 };
@@ -138,9 +139,18 @@ impl<'a> Invocation<'a> {
         self.teller.now + self.started.elapsed()
     }
 
-    fn is_gone(&self) {
-        let About { repository, digest, .. } = &self.scan.about;
+    /// Lets an event go whose image ECR does not know. The image of a young event may come, so
+    /// that is an error. Inspector closes the findings of an image that was deleted, so an event
+    /// of a closed finding is let go at once.
+    fn let_go(&self) -> anyhow::Result<()> {
+        let About { repository, digest, source, .. } = &self.scan.about;
+        let is_closed = matches!(self.scan.said, ScanResult::Finding { is_active: false, .. });
+        ensure!(
+            is_closed || !is_young(source, self.time()),
+            "ECR does not know {repository}@{digest} yet; to be tried again"
+        );
         info!(repository.name = %repository, image.digest = %digest, "{repository}@{digest} is gone, and so are its findings");
+        Ok(())
     }
 
     fn scanned(&self, version: &Version, pushed: DateTime<Utc>, found: ScanContents) -> Scanned {
@@ -198,10 +208,7 @@ impl<'a> Invocation<'a> {
     /// A scan that failed. If there are findings by now, it has been done again.
     async fn failed(&self, version: Version) -> anyhow::Result<()> {
         match self.details().await {
-            ScanFindings::Gone => {
-                self.is_gone();
-                Ok(())
-            }
+            ScanFindings::Gone => self.let_go(),
             ScanFindings::Found(..) => self.found(version, &[]).await,
             ScanFindings::NotScanned { status, description } => {
                 let reason = FailureReason::Described(description.as_deref());
@@ -384,7 +391,7 @@ impl<'a> Invocation<'a> {
                 return Ok(Known::Found(ScanContents::All(found)));
             }
             ScanFindings::Gone => {
-                self.is_gone();
+                self.let_go()?;
                 return Ok(Known::Nothing);
             }
             ScanFindings::NotScanned { status, description } => {

@@ -5,6 +5,7 @@
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
+use tracing::warn;
 use warden_alerts::slack::{Notification, UnknownMessage};
 
 /// A message, with the ID of its record.
@@ -38,9 +39,38 @@ fn record(record: &Value) -> Record {
     };
     Record {
         id: field(sns, "MessageId").unwrap_or_default(),
-        notification: Notification::read(&text)
-            .unwrap_or_else(|| Notification::Unknown(unknown(sns, text))),
+        notification: match Notification::read(&text) {
+            Some(notification) => without_foreign_commands(notification),
+            None => Notification::Unknown(unknown(sns, text)),
+        },
     }
+}
+
+/// Removes each command that this project did not write: whoever reads the channel copies
+/// commands into a shell. An alert that does not deserialise keeps none.
+fn without_foreign_commands(mut notification: Notification) -> Notification {
+    let (before, after, text) = match &mut notification {
+        Notification::Alert(alert) => {
+            let before = alert.remedies.len();
+            let mut remedies = std::mem::take(&mut alert.remedies);
+            remedies.retain(|remedy| alert.could_have_written(remedy));
+            alert.remedies = remedies;
+            (before, alert.remedies.len(), &mut alert.text)
+        }
+        Notification::PartialAlert(alert) => {
+            let remedies = std::mem::take(&mut alert.remedies);
+            (remedies.len(), 0, &mut alert.text)
+        }
+        Notification::Alarm(_) | Notification::Unknown(_) => return notification,
+    };
+    if after < before {
+        let removed = before - after;
+        warn!("{removed} commands of a message are not shown");
+        text.push_str(
+            "\nThis message had a command that ECR Warden does not write. It is not shown.",
+        );
+    }
+    notification
 }
 
 fn unknown(sns: &Value, text: String) -> UnknownMessage {

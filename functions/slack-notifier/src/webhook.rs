@@ -135,7 +135,14 @@ impl Webhook {
                         "Slack refused it for good: {refused}"
                     )));
                 }
-                Outcome::Wait(wait) => (format!("Slack asks to wait {} s", wait.as_secs()), wait),
+                Outcome::Wait(Some(wait)) => {
+                    (format!("Slack asks to wait {} s", wait.as_secs()), wait)
+                }
+                Outcome::Wait(None) => {
+                    let wait = pause;
+                    pause *= 3;
+                    ("Slack asks to wait, and does not say how long".to_owned(), wait)
+                }
                 Outcome::Failed(reason) => {
                     if attempt == ATTEMPTS {
                         let reason = anyhow!("{reason}, the last of {ATTEMPTS} attempts");

@@ -31,6 +31,15 @@ impl LocalAws {
             .build()
     }
 
+    /// A client configuration of the role or user with this ARN.
+    #[must_use]
+    pub fn config_of(&self, principal: &str) -> SdkConfig {
+        let token = Some(principal.to_owned());
+        let credentials = Credentials::new("AKIDEXAMPLE", "secret", token, None, "local-aws");
+        let credentials = SharedCredentialsProvider::new(credentials);
+        self.config().into_builder().credentials_provider(credentials).build()
+    }
+
     async fn connect(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let request =
             request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;

@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::call::{self, Called, Input, json_answer, response};
 use crate::cloudformation::{events, stacks};
+use crate::delay::Delays;
 use crate::{ACCOUNT, Fault, LocalAws, RESPONSE_URL, distribution, ecr, query, server};
 
 const LOG_RESULT: HeaderName = HeaderName::from_static("x-amz-log-result");
@@ -44,6 +45,16 @@ impl LocalAws {
             let refused = called.error(&input, 403, code, &message);
             return self.with_faults(&called, &input, std::future::ready(refused)).await;
         }
+        if let (Input::Query(form), "sns", "Publish") =
+            (&input, called.service.as_str(), called.operation.as_str())
+        {
+            let principal = self.state().principal(&called);
+            let topic = form.get("TopicArn").map_or("", String::as_str);
+            if let Some(why) = self.services().publishing_denied(topic, principal.as_deref()) {
+                let refused = called.error(&input, 403, "AuthorizationError", &why);
+                return self.with_faults(&called, &input, std::future::ready(refused)).await;
+            }
+        }
         if self.services().serves(&called.service) {
             let serve = self.services().handle(&called.service, request);
             return self.with_faults(&called, &input, serve).await;
@@ -81,15 +92,22 @@ impl LocalAws {
         input: &Input,
         serve: impl Future<Output = Response<Bytes>> + Send,
     ) -> Result<Response<Bytes>, server::Reset> {
-        let fault = {
+        let (fault, delay) = {
             let mut state = self.state();
             state.calls.push(called.clone());
-            state.faults.of_next(&called.operation)
+            let delay = state.delays.as_mut().map(Delays::of_next);
+            (state.faults.of_next(&called.operation), delay)
         };
         let serve = async {
+            if let Some((before, _)) = delay {
+                tokio::time::sleep(before).await;
+            }
             let response = serve.await;
             self.deliver();
             self.deliver_messages().await;
+            if let Some((_, after)) = delay {
+                tokio::time::sleep(after).await;
+            }
             response
         };
         let kill = async {

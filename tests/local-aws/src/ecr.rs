@@ -20,6 +20,7 @@
 
 pub mod event;
 pub mod image;
+mod lag;
 pub mod layer;
 pub mod lifecycle;
 pub mod model;
@@ -85,6 +86,11 @@ pub struct Registry {
     activating: Vec<(String, String, Time)>,
     /// How often something got a number of its own.
     numbered: u64,
+    /// Whether `DescribeImages` does not find archived images by their identifiers. Both are a
+    /// guess: AWS documents the default of the filter for lists only.
+    pub hides_archived_by_id: bool,
+    /// For how long reads do not show a push, and the pushes that they may not show yet.
+    lag: lag::ReadLag,
 }
 
 /// A repository.
@@ -127,6 +133,15 @@ impl Registry {
             return Err(error("AccessDeniedException", message));
         }
         self.settle(call.now);
+        let whole = self.hide_recent_pushes(call, text(input, "repositoryName"));
+        let served = self.serve_operation(call, input);
+        if let Some(images) = whole {
+            self.named(input)?.images = images;
+        }
+        served
+    }
+
+    fn serve_operation(&mut self, call: &Call<'_>, input: &Value) -> Result<Value, Error> {
         match call.operation {
             "BatchCheckLayerAvailability" => self.check_layers(input),
             "BatchDeleteImage" => self.delete_images(call, input),

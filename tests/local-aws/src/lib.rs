@@ -21,6 +21,7 @@
 mod call;
 pub mod cloudformation;
 mod connector;
+mod delay;
 mod delivery;
 mod dispatch;
 mod distribution;
@@ -41,6 +42,7 @@ pub mod template;
 pub mod world;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -92,6 +94,8 @@ pub struct State {
     /// The time, where it was set.
     clock: Option<Time>,
     faults: fault::Faults,
+    /// How long each call takes, where that was set.
+    delays: Option<delay::Delays>,
 }
 
 /// A rule of EventBridge: events that match go to the function.
@@ -160,6 +164,16 @@ impl LocalAws {
     /// Makes the `nth` (from 1) call of `operation` from now on go wrong; 0 for each one.
     pub fn fault(&self, operation: &str, nth: usize, fault: Fault) {
         self.state().faults.add(operation, nth, fault);
+    }
+
+    /// Makes each call from now on take a time within this range, which the seed determines.
+    pub fn delay_calls(&self, seed: u64, range: Range<Duration>) {
+        self.state().delays = Some(delay::Delays::new(seed, range));
+    }
+
+    /// Makes calls take no time again.
+    pub fn end_delays(&self) {
+        self.state().delays = None;
     }
 
     /// Ends all faults.

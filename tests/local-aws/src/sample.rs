@@ -1,4 +1,4 @@
-//! Which cases of a fault matrix a test run takes.
+//! Which cases of a fault matrix a test run takes, and numbers for other choices by a seed.
 //!
 //! The whole matrices take most of an hour on two cores. So a run takes one case of each kind,
 //! chosen by a seed, unless `FAULTS=all` asks for every case. `FAULTS_SEED` sets another seed.
@@ -55,6 +55,28 @@ fn choose<C>(cases: Vec<C>, kind: impl Fn(&C) -> String, seed: u64) -> Sample<C>
         cases.swap_remove(chosen)
     };
     Sample { cases: kinds.into_iter().map(choose_one).collect(), all, seed: Some(seed) }
+}
+
+/// Numbers that look random and are the same for each seed, by `SplitMix64`.
+#[derive(Clone, Debug)]
+pub struct Numbers(u64);
+
+impl Numbers {
+    /// The numbers of a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number that is less than `limit`, which is not 0.
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut number = self.0;
+        number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let upper = usize::try_from((number ^ (number >> 31)) >> 32).unwrap_or_default();
+        upper % limit
+    }
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ fn an_alert_says_what_was_done_what_was_not_and_why() {
     );
     // It got a conforming tag meanwhile.
     let tags = ["latest", "litellm-v1.80.5"];
-    let back = undo_archiving(&archives, &image(&tags, ImageStatus::Archived), today).unwrap();
+    let back = undo_archiving(&archives, &image(&tags, ImageStatus::Archived)).unwrap();
     check_done(
         &archives,
         &tags,

@@ -9,10 +9,9 @@ use warden_core::arena::ImageId;
 use warden_core::graph::{ImageRecord, Inventory, is_index};
 use warden_core::image::{Digest, RepositoryName};
 
-use super::{Registry, any_status, digest_of, image_id, image_status, parse_tags, to_time};
-
-/// The most images of a page.
-pub(super) const PAGE_SIZE: i32 = 1_000;
+use super::{
+    PAGE_SIZE, Registry, any_status, digest_of, image_id, image_status, parse_tags, to_time,
+};
 
 /// The artifact types of container images (`artifactMediaType`).
 const IMAGE_CONFIG_TYPES: [&str; 2] =
@@ -56,7 +55,8 @@ impl Registry {
 
     /// Finds which of these images, at most 100, are still as they were listed. An image with
     /// other tags or a newer pull is not, nor is an archived one, unless `may_be_archived`.
-    /// Empty if ECR does not know one of them. One call.
+    /// Empty if ECR does not know one of them, or does not find archived images by their digests
+    /// and one of them was archived since: the next run decides. One call.
     pub async fn unchanged<'l>(
         &self,
         repository: &RepositoryName,
@@ -65,7 +65,7 @@ impl Registry {
     ) -> anyhow::Result<HashSet<&'l Digest>> {
         let describe = self.client.describe_images().repository_name(repository.as_str());
         let ids = images.iter().map(|image| image_id(&image.digest)).collect();
-        let describe = describe.filter(any_status()).set_image_ids(Some(ids));
+        let describe = describe.set_image_ids(Some(ids));
         let described =
             crate::unless(describe.send().await, |error| error.is_image_not_found_exception());
         let described =

@@ -10,8 +10,7 @@ use std::collections::{HashMap, HashSet};
 use warden_core::graph::is_index;
 use warden_core::image::{Digest, ImageStatus, RepositoryName};
 
-use super::inventory::PAGE_SIZE;
-use super::{Registry, digest_of};
+use super::{PAGE_SIZE, Registry, digest_of};
 use crate::ServiceError;
 
 /// The most calls that archive images at once.

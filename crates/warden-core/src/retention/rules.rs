@@ -11,6 +11,7 @@ use crate::graph::{ImageRecord, Inventory};
 use crate::image::{ImageStatus, Tag, TagPrefix};
 use crate::policy::Policy;
 use crate::quarantine::Quarantine;
+use crate::tagging::is_accepted_tag;
 
 /// The facts about one image.
 #[derive(Debug, Default)]
@@ -19,8 +20,8 @@ pub(super) struct Facts {
     pub keep: Option<KeepReason>,
     /// The groups in which it is counted.
     pub groups: Vec<GroupId>,
-    /// Whether one of its tags matches the grammar.
-    pub conforms: bool,
+    /// Whether one of its tags is accepted.
+    pub has_accepted_tag: bool,
     /// The quarantine tags that point at it.
     pub quarantine_tags: Vec<Tag>,
     /// The last day on which the image was quarantined.
@@ -113,7 +114,7 @@ impl Look<'_> {
             if names_channel {
                 keep(KeepReason::Channel(tag.clone()));
             }
-            facts.conforms |= conforming.is_some();
+            facts.has_accepted_tag |= is_accepted_tag(self.policy, tag);
             let component = conforming.map(|conforming| Key::Component(conforming.component));
             match component.or_else(|| self.prefix_of(tag)) {
                 Some(key) => {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Decision, KeepReason, RetentionPlan};
 use crate::arena::ImageId;
 use crate::image::{Digest, ImageStatus};
-use crate::tagging::{TagVerdict, judge_image};
+use crate::tagging::is_accepted_tag;
 
 /// What removes a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,11 +89,7 @@ impl UnfinishedUnit {
 /// Otherwise its archived images are restored. An image that another active index needs is restored
 /// in either case. A deleted image cannot be restored, so a deletion is only ever finished.
 #[must_use]
-pub fn complete_unit(
-    record: &UnitRecord,
-    plan: &RetentionPlan<'_>,
-    now: DateTime<Utc>,
-) -> UnfinishedUnit {
+pub fn complete_unit(record: &UnitRecord, plan: &RetentionPlan<'_>) -> UnfinishedUnit {
     let images = &plan.inventory.images;
     let id_of: HashMap<&Digest, ImageId> =
         images.enumerate().map(|(id, image)| (&image.digest, id)).collect();
@@ -128,11 +124,10 @@ pub fn complete_unit(
     let own = active.iter().copied().filter(|image| !is_needed(*image));
     let is_being_restored = !of_status(ImageStatus::Activating).is_empty();
     let is_unwanted = match record.remover {
-        UnitRemover::EnforcementArchives => !active.iter().chain(&archived).any(|image| {
-            let image = &images[*image];
-            let judge = |tag| judge_image(plan.policy, &image.digest, tag, now.date_naive());
-            image.tags.iter().any(|tag| matches!(judge(tag), TagVerdict::Conforming(_)))
-        }),
+        UnitRemover::EnforcementArchives => !active
+            .iter()
+            .chain(&archived)
+            .any(|image| images[*image].tags.iter().any(|tag| is_accepted_tag(plan.policy, tag))),
         UnitRemover::SweepArchives | UnitRemover::SweepDeletes => {
             !own.clone().any(|image| is_kept(plan, image))
         }
@@ -198,7 +193,7 @@ mod tests {
             remover,
             began: now() - chrono::Duration::days(1),
         };
-        let UnfinishedUnit { archive, delete, restore } = complete_unit(&record, &plan, now());
+        let UnfinishedUnit { archive, delete, restore } = complete_unit(&record, &plan);
         let name = |id: &ImageId| {
             let image = &inventory.images[*id].digest;
             images.iter().find(|(name, _)| digest(name) == *image).unwrap().0

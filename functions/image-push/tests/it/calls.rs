@@ -53,13 +53,15 @@ async fn a_violation_costs_what_its_enforcement_needs() {
     assert_eq!(calls("report", "infrastructure", &bad).await, with(&[]));
     assert_eq!(
         calls("quarantine", "infrastructure", &both).await,
-        with(&["DescribeImages", "DescribeRepositories", "BatchDeleteImage"])
+        with(&["DescribeImages", "DescribeRepositories", "UpdateItem", "BatchDeleteImage"])
     );
     assert_eq!(
         calls("quarantine", "infrastructure", &bad).await,
         with(&[
             "DescribeImages",
             "DescribeRepositories",
+            // The claim on the tags of the image, which keeps sweeps away from them.
+            "UpdateItem",
             "BatchGetImage",
             "PutImage",
             "BatchDeleteImage"
@@ -90,6 +92,8 @@ async fn a_violation_costs_what_its_enforcement_needs() {
         with(&[
             "DescribeImages",
             "DescribeRepositories",
+            // The claim on the tags of the image, which keeps sweeps away from them.
+            "UpdateItem",
             "BatchGetImage",
             "PutImage",
             "BatchDeleteImage",

@@ -127,10 +127,10 @@ async fn what_is_gone_by_then_is_nobody_s_business_any_more() {
     let (digest, events) = function.push("infrastructure", &["litellm-1.80.5"]);
     function.untag("infrastructure", "litellm-1.80.5");
     assert_eq!(function.tags("infrastructure", &digest), None);
-    function.handle_all(&events).await;
+    function.handle_all_when_old(&events).await;
     let (digest, events) = function.push("infrastructure", &["litellm-v1.0.0", "latest"]);
     function.untag("infrastructure", "latest");
-    function.handle_all(&events).await;
+    function.handle_all_when_old(&events).await;
     assert_eq!(function.tags("infrastructure", &digest).unwrap(), ["litellm-v1.0.0"]);
     assert_eq!(function.alerts().len(), 0);
     // Nor is a repository.
@@ -149,7 +149,7 @@ async fn a_tag_that_is_another_image_s_by_then_stays_with_it() {
     let (first, events) = function.push("infrastructure", &["litellm-v1.80.5", "latest"]);
     function.untag("infrastructure", "latest");
     let (second, _) = function.push("infrastructure", &["litellm-v1.80.6", "latest"]);
-    function.handle_all(&events).await;
+    function.handle_all_when_old(&events).await;
     assert_eq!(function.tags("infrastructure", &first).unwrap(), ["litellm-v1.80.5"]);
     assert_eq!(function.tags("infrastructure", &second).unwrap(), ["latest", "litellm-v1.80.6"]);
     let changes = function.aws.take_changes();
@@ -215,36 +215,38 @@ async fn a_report_changes_nothing() {
 
 #[tokio::test]
 async fn an_image_without_a_good_tag_is_archived_with_its_tags() {
-    let function = Function::new("archive").await;
-    let (digest, events) = function.push("deployments", &["feature-x"]);
-    function.handle_all(&events).await;
-    let (kept, events) = function.push("deployments", &["myapp-0123abc", "feature-y"]);
-    function.handle_all(&events).await;
-    let status = |digest: &str| {
-        let input = json!({"repositoryName": "deployments", "imageIds": [{"imageDigest": digest}]});
-        let found = function.aws.by_hand("DescribeImages", &input).unwrap();
-        found["imageDetails"][0]["imageStatus"].clone()
-    };
-    assert_eq!((status(&digest), status(&kept)), (json!("ARCHIVED"), json!("ACTIVE")));
-    assert_eq!(function.tags("deployments", &digest).unwrap(), ["feature-x"]);
-    let alerts = function.alerts();
-    let actions: Vec<_> = alerts.iter().map(|alert| &alert["details"]["action"]).collect();
-    assert_eq!(actions, ["archived", "reported"]);
+    for hides_archived in [false, true] {
+        let function = Function::new("archive").await;
+        function.aws.state().ecr().hides_archived_by_id = hides_archived;
+        let (digest, events) = function.push("deployments", &["feature-x"]);
+        function.handle_all(&events).await;
+        let (kept, events) = function.push("deployments", &["myapp-0123abc", "feature-y"]);
+        function.handle_all(&events).await;
+        let status = |digest: &str| status(&function, digest);
+        assert_eq!((status(&digest), status(&kept)), ("ARCHIVED", "ACTIVE"));
+        assert_eq!(function.tags("deployments", &digest).unwrap(), ["feature-x"]);
+        let alerts = function.alerts();
+        let actions: Vec<_> = alerts.iter().map(|alert| &alert["details"]["action"]).collect();
+        assert_eq!(actions, ["archived", "reported"]);
+    }
 }
 
 #[tokio::test]
 async fn what_was_archived_meanwhile_is_out_of_reach_already() {
-    let function = Function::new("quarantine").await;
-    let (digest, events) = function.push("infrastructure", &["latest"]);
-    let archive = json!({
-        "repositoryName": "infrastructure",
-        "imageId": {"imageDigest": digest},
-        "targetStorageClass": "ARCHIVE",
-    });
-    function.aws.by_hand("UpdateImageStorageClass", &archive).unwrap();
-    function.handle_all(&events).await;
-    assert_eq!(function.tags("infrastructure", &digest).unwrap(), ["latest"]);
-    assert_eq!(function.alert()["details"]["action"], "reported");
+    for hides_archived in [false, true] {
+        let function = Function::new("quarantine").await;
+        function.aws.state().ecr().hides_archived_by_id = hides_archived;
+        let (digest, events) = function.push("infrastructure", &["latest"]);
+        let archive = json!({
+            "repositoryName": "infrastructure",
+            "imageId": {"imageDigest": digest},
+            "targetStorageClass": "ARCHIVE",
+        });
+        function.aws.by_hand("UpdateImageStorageClass", &archive).unwrap();
+        function.handle_all(&events).await;
+        assert_eq!(function.tags("infrastructure", &digest).unwrap(), ["latest"]);
+        assert_eq!(function.alert()["details"]["action"], "reported");
+    }
 }
 
 #[tokio::test]
@@ -310,70 +312,75 @@ async fn if_it_hits_another_image_all_the_same_that_is_told() {
 
 #[tokio::test]
 async fn an_image_that_gets_a_good_tag_while_it_is_archived_is_brought_back() {
-    let function = Function::new("archive").await;
-    let (digest, events) = function.push("deployments", &["feature-x"]);
-    function.aws.fault("UpdateImageStorageClass", 1, Fault::Slow(Duration::from_millis(50)));
-    let tagged = async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        function.tag("deployments", &digest, "myapp-v1.0.0");
-    };
-    let (handled, ()) = tokio::join!(function.handle(&events[0], "request"), tagged);
-    handled.unwrap();
-    let input = json!({"repositoryName": "deployments", "imageIds": [{"imageDigest": digest}]});
-    let found = function.aws.by_hand("DescribeImages", &input).unwrap();
-    assert_eq!(found["imageDetails"][0]["imageStatus"], "ACTIVATING");
-    assert_eq!(function.alert()["details"]["action"], "reported");
+    for hides_archived in [false, true] {
+        let function = Function::new("archive").await;
+        function.aws.state().ecr().hides_archived_by_id = hides_archived;
+        let (digest, events) = function.push("deployments", &["feature-x"]);
+        function.aws.fault("UpdateImageStorageClass", 1, Fault::Slow(Duration::from_millis(50)));
+        let tagged = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            function.tag("deployments", &digest, "myapp-v1.0.0");
+        };
+        let (handled, ()) = tokio::join!(function.handle(&events[0], "request"), tagged);
+        handled.unwrap();
+        assert_eq!(status(&function, &digest), "ACTIVATING");
+        assert_eq!(function.alert()["details"]["action"], "reported");
+    }
 }
 
 #[tokio::test]
 async fn what_is_archived_again_although_somebody_brought_it_back_is_told_again() {
-    let function = Function::new("archive").await;
-    let (digest, events) = function.push("deployments", &["feature-x"]);
-    function.handle_all(&events).await;
-    function.handle_all(&events).await;
-    assert_eq!(function.alerts().len(), 1);
-    let restore = json!({
-        "repositoryName": "deployments",
-        "imageId": {"imageDigest": digest},
-        "targetStorageClass": "STANDARD",
-    });
-    function.aws.by_hand("UpdateImageStorageClass", &restore).unwrap();
-    // On its way back it is left alone, and then an event that comes again finds it.
-    function.handle_all(&events).await;
-    function.aws.advance(Duration::from_secs(3_600));
-    function.handle_all(&events).await;
-    let alerts = function.alerts();
-    let actions: Vec<_> = alerts.iter().map(|alert| &alert["details"]["action"]).collect();
-    assert_eq!(actions, ["reported", "archived"]);
-    let texts: Vec<_> = alerts.iter().map(|alert| alert["text"].as_str().unwrap()).collect();
-    expect![[r#"
-        The tag feature-x in deployments is not made of {component}-v{semver} or {component}-{channel} or {component}-{sha}. Push it again under a tag that conforms, or change the policy.
-        Nothing was changed: the image is on its way back from the archive.
+    for hides_archived in [false, true] {
+        let function = Function::new("archive").await;
+        function.aws.state().ecr().hides_archived_by_id = hides_archived;
+        let (digest, events) = function.push("deployments", &["feature-x"]);
+        function.handle_all(&events).await;
+        function.handle_all(&events).await;
+        assert_eq!(function.alerts().len(), 1);
+        let restore = json!({
+            "repositoryName": "deployments",
+            "imageId": {"imageDigest": digest},
+            "targetStorageClass": "STANDARD",
+        });
+        function.aws.by_hand("UpdateImageStorageClass", &restore).unwrap();
+        // On its way back it is left alone, and then an event that comes again finds it.
+        function.handle_all(&events).await;
+        function.aws.advance(Duration::from_secs(3_600));
+        function.handle_all(&events).await;
+        let alerts = function.alerts();
+        let actions: Vec<_> = alerts.iter().map(|alert| &alert["details"]["action"]).collect();
+        assert_eq!(actions, ["reported", "archived"]);
+        let texts: Vec<_> = alerts.iter().map(|alert| alert["text"].as_str().unwrap()).collect();
+        expect![[r#"
+            The tag feature-x in deployments is not made of {component}-v{semver} or {component}-{channel} or {component}-{sha}. Push it again under a tag that conforms, or change the policy.
+            Nothing was changed: the image is on its way back from the archive.
 
-        The tag feature-x in deployments is not made of {component}-v{semver} or {component}-{channel} or {component}-{sha}. Push it again under a tag that conforms, or change the policy.
-        The image was moved to the archive, with its tags: it cannot be pulled until it is restored, which takes some twenty minutes, and ECR deletes it after 90 days there."#]].assert_eq(&masked(&texts.join("\n\n")));
+            The tag feature-x in deployments is not made of {component}-v{semver} or {component}-{channel} or {component}-{sha}. Push it again under a tag that conforms, or change the policy.
+            The image was moved to the archive, with its tags: it cannot be pulled until it is restored, which takes some twenty minutes, and ECR deletes it after 90 days there."#]].assert_eq(&masked(&texts.join("\n\n")));
+    }
 }
 
 #[tokio::test]
 async fn an_attempt_that_was_cut_off_after_archiving_is_undone_by_the_next() {
-    let function = Function::new("archive").await;
-    let (digest, events) = function.push("deployments", &["feature-x"]);
-    // The first call describes the image, and the second lists all images.
-    function.aws.fault("DescribeImages", 3, Fault::Error(403, "AccessDeniedException"));
-    function.aws.fault("UpdateImageStorageClass", 1, Fault::Slow(Duration::from_millis(50)));
-    let tagged = async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        function.tag("deployments", &digest, "myapp-v1.0.0");
-    };
-    let (handled, ()) = tokio::join!(function.handle(&events[0], "request"), tagged);
-    handled.unwrap_err();
-    function.handle(&events[0], "request").await.unwrap();
-    let input = json!({"repositoryName": "deployments", "imageIds": [{"imageDigest": digest}]});
-    let found = function.aws.by_hand("DescribeImages", &input).unwrap();
-    assert_eq!(found["imageDetails"][0]["imageStatus"], "ACTIVATING");
-    expect![[r#"
-        The tag feature-x in deployments is not made of {component}-v{semver} or {component}-{channel} or {component}-{sha}. Push it again under a tag that conforms, or change the policy.
-        The image was moved to the archive, and is brought back, since it got a conforming tag meanwhile: it cannot be pulled for some twenty minutes."#]].assert_eq(&masked(function.alert()["text"].as_str().unwrap()));
+    for hides_archived in [false, true] {
+        let function = Function::new("archive").await;
+        function.aws.state().ecr().hides_archived_by_id = hides_archived;
+        let (digest, events) = function.push("deployments", &["feature-x"]);
+        // The first call describes the image, and the second lists all images.
+        function.aws.fault("DescribeImages", 3, Fault::Error(403, "AccessDeniedException"));
+        function.aws.fault("UpdateImageStorageClass", 1, Fault::Slow(Duration::from_millis(50)));
+        let tagged = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            function.tag("deployments", &digest, "myapp-v1.0.0");
+        };
+        let (handled, ()) = tokio::join!(function.handle(&events[0], "request"), tagged);
+        handled.unwrap_err();
+        function.handle(&events[0], "request").await.unwrap();
+        assert_eq!(status(&function, &digest), "ACTIVATING");
+        expect![[r#"
+            The tag feature-x in deployments is not made of {component}-v{semver} or {component}-{channel} or {component}-{sha}. Push it again under a tag that conforms, or change the policy.
+            The image was moved to the archive, and is brought back, since it got a conforming tag meanwhile: it cannot be pulled for some twenty minutes."#]].assert_eq(&masked(function.alert()["text"].as_str().unwrap()));
+    }
 }
 
 #[tokio::test]
@@ -406,4 +413,9 @@ async fn a_refusal_of_ecr_is_an_error_that_names_the_image_and_the_step() {
     function.handle(&events[0], "request").await.unwrap();
     assert_eq!(function.tags("infrastructure", &digest).unwrap(), [quarantined]);
     assert_eq!(function.alerts().len(), 1);
+}
+
+/// The status of an image of `deployments`.
+fn status(function: &Function, digest: &str) -> &'static str {
+    function.aws.state().ecr().image("deployments", digest).unwrap().status.name()
 }

@@ -96,3 +96,21 @@ async fn the_image_of_the_push_that_sweeps_is_young_whenever_it_was_first_pushed
     // And there is nothing to do for the run of the next day.
     assert_eq!(function.sweep().await["planned"], 0);
 }
+
+#[tokio::test]
+async fn a_push_that_ecr_does_not_list_yet_is_swept_for_by_a_retry() {
+    let function = Function::new("archive").await;
+    function.versions("a", 5);
+    function.aws.state().ecr().set_read_lag(70.0);
+    let pushed = function.world.push(DEPLOYMENTS, &["a-v2.0.0"]);
+    let mut push = event("pushed");
+    push["detail"]["image-digest"] = json!(pushed);
+    push["time"] = json!(function.now().to_rfc3339());
+    for _ in 0..2 {
+        let error = function.ask(&push, "push").await.unwrap_err();
+        assert!(format!("{error:#}").contains(&pushed), "{error:#}");
+        assert_eq!(function.alerts().len(), 0);
+        function.aws.advance(Duration::from_secs(60));
+    }
+    assert!(function.ask(&push, "push").await.unwrap()["removed"].as_u64().unwrap() > 0);
+}

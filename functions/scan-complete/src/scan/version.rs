@@ -60,7 +60,7 @@ impl Invocation<'_> {
         let mut note = self.teller.context.ledger.image(repository, digest).await?;
         if note.is_none() {
             let Some(found) = registry.image(repository, digest).await? else {
-                self.is_gone();
+                self.let_go()?;
                 return Ok(None);
             };
             let mut waits = INDEX_COMES.iter();
@@ -109,7 +109,7 @@ impl Invocation<'_> {
         let repository = &self.scan.about.repository;
         let image = self.teller.context.registry.image(repository, &version.digest).await?;
         if image.is_none() {
-            self.is_gone();
+            self.let_go()?;
         }
         // One that says no time was pushed before anything that does.
         Ok(image.map(|found| found.pushed_at.unwrap_or_default()))

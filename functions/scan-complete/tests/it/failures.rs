@@ -116,15 +116,36 @@ async fn an_image_that_is_gone_is_nobody_s_business_any_more() {
         let id = json!([{"imageDigest": image}]);
         let delete = json!({"repositoryName": "infrastructure", "imageIds": id});
         function.aws.by_hand("BatchDeleteImage", &delete).unwrap();
-        function.handle(&event, event["id"].as_str().unwrap()).await.unwrap();
+        let id = event["id"].as_str().unwrap();
+        // ECR may only not know it yet.
+        function.handle(&event, id).await.unwrap_err();
+        function.aws.advance(Duration::from_secs(180));
+        function.handle(&event, id).await.unwrap();
         assert_eq!(function.alerts().len(), 0);
     }
     let delete = json!({"repositoryName": "infrastructure", "force": true});
     let image = function.push(&["litellm-v1.80.5"]);
     let event = function.scan(&image, Ok(basic("CVE-1:HIGH")));
     function.aws.by_hand("DeleteRepository", &delete).unwrap();
+    function.aws.advance(Duration::from_secs(180));
     function.handle(&event, "request").await.unwrap();
     assert_eq!(function.alerts().len(), 0);
+}
+
+#[tokio::test]
+async fn the_scan_of_an_image_that_ecr_knows_later_is_told_by_a_retry() {
+    for failed in [false, true] {
+        let function = Function::new().await;
+        function.aws.state().ecr().set_read_lag(50.0);
+        let image = function.push(&["litellm-v1.80.5"]);
+        let outcome = if failed { Err(("FAILED", "")) } else { Ok(basic("CVE-1:HIGH")) };
+        let event = function.scan(&image, outcome);
+        function.handle(&event, "request").await.unwrap_err();
+        assert_eq!(function.alerts().len(), 0);
+        function.aws.advance(Duration::from_secs(60));
+        function.handle(&event, "request").await.unwrap();
+        assert_eq!(function.alerts().len(), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

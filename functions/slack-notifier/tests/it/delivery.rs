@@ -39,6 +39,27 @@ async fn it_does_not_wait_longer_than_it_has_time() {
     assert_eq!(function.slack().take_attempts(), 9);
 }
 
+// B21
+#[tokio::test(start_paused = true)]
+async fn it_backs_off_where_slack_does_not_say_how_long_to_wait() {
+    let no_time = [None, Some("-5"), Some("0"), Some("Fri, 31 Dec 1999 23:59:59 GMT")];
+    for retry_after in no_time.into_iter().chain([Some("99999999999999999999")]) {
+        let function = Function::new().await;
+        function.slack().always(Some(Reply::Busy(retry_after)));
+        let started = Instant::now();
+        let error = function.fail().await;
+        expect!["Slack asks to wait, and does not say how long, and the function has no time left for that"].assert_eq(&error);
+        assert!(started.elapsed() <= TIME, "{retry_after:?}");
+        // After 1, 3, 9 and 27 seconds.
+        assert_eq!(function.slack().take_attempts(), 5, "{retry_after:?}");
+    }
+    // And it arrives when Slack takes it.
+    let function = Function::new().await;
+    function.slack().next([Reply::Busy(None), Reply::Busy(Some("-1"))]);
+    function.handle(&event("tag-violation")).await.unwrap();
+    assert_eq!(function.slack().take_messages().len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_may_pass_is_tried_again() {
     let mut errors = String::new();

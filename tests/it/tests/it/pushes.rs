@@ -29,11 +29,12 @@ const QUARANTINE: &[(&str, usize)] = &[
     ("UpdateItem", 1),
     ("DescribeImages", 1),
     ("DescribeRepositories", 1),
+    ("UpdateItem", 2),
     ("BatchGetImage", 1),
     ("PutImage", 1),
     ("BatchDeleteImage", 1),
     ("Publish", 1),
-    ("UpdateItem", 2),
+    ("UpdateItem", 3),
 ];
 const ARCHIVE: &[(&str, usize)] = &[
     ("UpdateItem", 1),
@@ -71,7 +72,8 @@ async fn killed_before_or_after_any_call_it_is_told_and_nothing_is_lost() {
             }
         }
         // Once it is told and before that is noted, nobody can know.
-        assert_eq!(told_twice, [("Publish", 1, true), ("UpdateItem", 2, false)]);
+        let last = calls[calls.len() - 1];
+        assert_eq!(told_twice, [("Publish", 1, true), (last.0, last.1, false)]);
         assert!(aws.state().undelivered.is_empty());
     }
 }

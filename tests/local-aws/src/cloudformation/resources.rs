@@ -60,6 +60,13 @@ impl LocalAws {
                 self.ask_sns("Subscribe", &given).await?;
                 (format!("{}:{name}", text("TopicArn")), json!({}))
             }
+            "AWS::SNS::TopicPolicy" => {
+                for topic in properties["Topics"].as_array().into_iter().flatten() {
+                    let topic = topic.as_str().unwrap_or_default();
+                    self.services().set_topic_policy(topic, &properties["PolicyDocument"]);
+                }
+                (name.to_owned(), json!({}))
+            }
             "AWS::SQS::Queue" => {
                 let queue = json!({"QueueName": name});
                 let made = self.ask("sqs", "AmazonSQS.CreateQueue", &queue).await?;

@@ -144,6 +144,19 @@ impl Images {
         }
     }
 
+    /// Removes a tag of an image, or the image as if it had never been here.
+    pub(super) fn hide(&mut self, digest: &str, tag: Option<&str>, is_new_image: bool) {
+        if is_new_image {
+            self.remove(digest);
+            self.gone.remove(digest);
+        } else if let Some(tag) = tag
+            && let Some(image) = self.by_digest.get_mut(digest)
+            && image.tags.remove(tag)
+        {
+            self.by_tag.remove(tag);
+        }
+    }
+
     /// Takes the image out, with all its tags.
     pub(super) fn remove(&mut self, digest: &str) -> Option<Image> {
         let image = self.by_digest.remove(digest)?;

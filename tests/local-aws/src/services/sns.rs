@@ -30,6 +30,8 @@ pub struct Sns {
     service: SnsService,
     state: Arc<InMemorySnsBackend>,
     deliveries: Mutex<Vec<Delivery>>,
+    /// The policies of topics, by ARN.
+    pub(super) policies: Mutex<BTreeMap<String, Value>>,
 }
 
 /// What one subscriber is sent.
@@ -131,7 +133,8 @@ impl Default for Sns {
     fn default() -> Self {
         let state = Arc::new(InMemorySnsBackend::new());
         let deliveries = Mutex::default();
-        Self { service: SnsService::with_backend(state.clone()), state, deliveries }
+        let policies = Mutex::default();
+        Self { service: SnsService::with_backend(state.clone()), state, deliveries, policies }
     }
 }
 

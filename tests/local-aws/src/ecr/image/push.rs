@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::manifest::{self, Manifest};
 use super::{Image, Status};
+use crate::ecr::lag::RecentPush;
 use crate::ecr::{Call, Error, Registry, Repository, Time, error, model, present, text};
 
 /// How many tags an image and how many images a repository may have:
@@ -86,6 +87,13 @@ impl Registry {
         if let Some(tag) = push.tag {
             repository.images.set_tag(tag, &digest);
         }
+        self.note_push(RecentPush {
+            repository: push.repository.to_owned(),
+            digest: digest.clone(),
+            tag: push.tag.map(str::to_owned),
+            is_new_image: fresh,
+            at: now,
+        });
         self.tell_of_push(push.repository, &digest, push.tag, now);
         if fresh {
             self.scan_on_push(push.repository, &digest, now);

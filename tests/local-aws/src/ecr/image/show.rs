@@ -5,11 +5,12 @@ use std::ops::Bound;
 use serde_json::{Value, json};
 
 use super::{Image, Status, found};
-use crate::ecr::{Error, Page, Registry, model, present, text, words};
+use crate::ecr::{Error, Page, Registry, error, model, present, text, words};
 
 impl Registry {
     pub(in crate::ecr) fn describe_images(&mut self, input: &Value) -> Result<Value, Error> {
         let (name, account) = (text(input, "repositoryName").to_owned(), self.account.clone());
+        let hides_archived = self.hides_archived_by_id && input["filter"].is_null();
         let images = &self.named(input)?.images;
         let detail = |image: &Image| {
             present(json!({
@@ -33,9 +34,16 @@ impl Registry {
                 let constraint = "cannot be used when images are specified with imageIds";
                 return Err(model::unsatisfied("maxResults", constraint));
             }
-            // Named images are shown whatever their class: the filter is for lists.
-            let details: Result<Vec<Value>, Error> =
-                ids.iter().map(|id| found(images, id, &name, &account).map(detail)).collect();
+            // Named images are shown whatever their class: the filter is for lists. Or not, if the
+            // registry hides them.
+            let details = ids.iter().map(|id| {
+                let image = found(images, id, &name, &account)?;
+                if hides_archived && image.status != Status::Active {
+                    return Err(error("ImageNotFoundException", "The image is archived"));
+                }
+                Ok(detail(image))
+            });
+            let details: Result<Vec<Value>, Error> = details.collect();
             return Ok(json!({"imageDetails": details?}));
         }
         let page = Page::read(input, 100)?;

@@ -1,0 +1,150 @@
+//! Which commands this project writes into the remedies of alerts.
+//!
+//! A stranger who can publish to the topic, or invoke the notifier, can write an alert. A person
+//! copies its commands into a shell with their own rights. So the notifier shows a command only if it
+//! has one of the forms below, and names the region and the repository of its alert.
+
+use super::{Alert, Remedy};
+
+/// The operations of the AWS CLI in remedies.
+const OPERATIONS: [(&str, &str); 9] = [
+    ("ecr", "batch-delete-image"),
+    ("ecr", "batch-get-image"),
+    ("ecr", "describe-image-scan-findings"),
+    ("ecr", "put-image"),
+    ("ecr", "start-image-scan"),
+    ("ecr", "update-image-storage-class"),
+    ("lambda", "invoke"),
+    ("ssm", "get-parameter"),
+    ("ssm", "put-parameter"),
+];
+
+/// The options of these operations that have a value, and those that have none.
+const OPTIONS: [&str; 19] = [
+    "--accepted-media-types",
+    "--cli-read-timeout",
+    "--function-name",
+    "--image-digest",
+    "--image-id",
+    "--image-ids",
+    "--image-manifest",
+    "--image-manifest-media-type",
+    "--image-tag",
+    "--name",
+    "--output",
+    "--payload",
+    "--query",
+    "--region",
+    "--repository-name",
+    "--target-storage-class",
+    "--tier",
+    "--value",
+    "--overwrite",
+];
+
+impl Alert {
+    /// Whether a command is one that this crate could have written for this alert.
+    #[must_use]
+    pub fn could_have_written(&self, remedy: &Remedy) -> bool {
+        let Some(words) = words(&remedy.command) else { return false };
+        let mut commands = words.split(|word| *word == "&&");
+        commands.all(|command| self.allows_list(command))
+    }
+
+    /// Whether a list of simple commands is allowed: one, or a loop over digests.
+    fn allows_list(&self, words: &[&str]) -> bool {
+        match words {
+            ["for", "digest", "in", rest @ ..] => {
+                let Some(end) = rest.iter().position(|word| word.ends_with(';')) else {
+                    return false;
+                };
+                let (digests, body) = rest.split_at(end + 1);
+                let are_digests = digests.iter().all(|word| is_digest(word.trim_end_matches(';')));
+                let ["do", body @ .., "STANDARD;", "done"] = body else { return false };
+                are_digests && self.allows(&[body, &["STANDARD"]].concat())
+            }
+            ["m=$(aws", rest @ ..] => self.allows(&[&["aws"], rest].concat()),
+            _ => self.allows(words),
+        }
+    }
+
+    fn allows(&self, words: &[&str]) -> bool {
+        match words {
+            ["printf", "x)"]
+            | ["cat", "answer.json"]
+            | ["${EDITOR:-vi}", "accepted-risks.json"] => true,
+            ["printf", "'%s'", request, ">", "sweep.json"] => is_quoted(request),
+            ["aws", service, operation, arguments @ ..] => {
+                let arguments = match arguments {
+                    [arguments @ .., ">", "accepted-risks.json"] => arguments,
+                    [arguments @ .., "answer.json"] if *operation == "invoke" => arguments,
+                    arguments => arguments,
+                };
+                OPERATIONS.contains(&(*service, *operation))
+                    && self.allows_arguments(operation, arguments)
+            }
+            _ => false,
+        }
+    }
+
+    fn allows_arguments(&self, operation: &str, arguments: &[&str]) -> bool {
+        let mut arguments = arguments.iter();
+        while let Some(option) = arguments.next() {
+            if !OPTIONS.contains(option) {
+                return false;
+            }
+            if *option == "--overwrite" {
+                continue;
+            }
+            let Some(value) = arguments.next() else { return false };
+            let is_allowed = match *option {
+                "--region" => *value == self.region,
+                "--repository-name" => {
+                    self.repository.as_ref().is_some_and(|name| name.as_str() == *value)
+                }
+                // A remedy removes a quarantine tag, and never an image.
+                "--image-ids" if operation == "batch-delete-image" => {
+                    value.starts_with("imageTag=quarantine-") && is_plain(value)
+                }
+                "--image-manifest" => *value == "\"${m%??}\"",
+                "--image-id" if *value == "imageDigest=$digest" => true,
+                "--payload" => *value == "fileb://sweep.json",
+                "--value" => *value == "file://accepted-risks.json",
+                _ => is_plain(value) || is_quoted(value),
+            };
+            if !is_allowed {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// The words of a command, with their quotes. None if a quote is open.
+fn words(command: &str) -> Option<Vec<&str>> {
+    let mut is_in_quotes = false;
+    let split = command.split(move |c: char| {
+        is_in_quotes ^= c == '\'';
+        c == ' ' && !is_in_quotes
+    });
+    let is_closed = command.matches('\'').count() % 2 == 0;
+    is_closed.then(|| split.collect())
+}
+
+fn is_digest(word: &str) -> bool {
+    let hex = word.strip_prefix("sha256:").unwrap_or_default();
+    hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether a word has no character that means something to a shell.
+fn is_plain(word: &str) -> bool {
+    !word.is_empty()
+        && !word.starts_with('-')
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._/:=,@+-".contains(&byte))
+}
+
+/// Whether a word is one text in single quotes, in which nothing means anything to a shell.
+fn is_quoted(word: &str) -> bool {
+    let inner = word.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    inner.is_some_and(|inner| !inner.contains('\''))
+}
