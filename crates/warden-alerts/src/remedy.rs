@@ -76,9 +76,8 @@ impl Alert {
             ["printf", "'%s'", request, ">", "sweep.json"] => is_quoted(request),
             ["aws", service, operation, arguments @ ..] => {
                 let arguments = match arguments {
-                    [arguments @ .., ">", "accepted-risks.json"] => arguments,
                     [arguments @ .., "answer.json"] if *operation == "invoke" => arguments,
-                    arguments => arguments,
+                    [arguments @ .., ">", "accepted-risks.json"] | arguments => arguments,
                 };
                 OPERATIONS.contains(&(*service, *operation))
                     && self.allows_arguments(operation, arguments)
@@ -127,7 +126,7 @@ fn words(command: &str) -> Option<Vec<&str>> {
         is_in_quotes ^= c == '\'';
         c == ' ' && !is_in_quotes
     });
-    let is_closed = command.matches('\'').count() % 2 == 0;
+    let is_closed = command.matches('\'').count().is_multiple_of(2);
     is_closed.then(|| split.collect())
 }
 

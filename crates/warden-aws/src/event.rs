@@ -20,7 +20,7 @@ const LONGEST_ERROR: usize = 400;
 /// The age of an event from which on ECR must know what the event names.
 ///
 /// ECR promises no read-after-event consistency: an image that its event names may be unknown to
-/// DescribeImages for a while. Lambda tries a failed event again after one minute, and two minutes
+/// `DescribeImages` for a while. Lambda tries a failed event again after one minute, and two minutes
 /// after that. So the last attempt at a prompt event is older than this, and no event is let go
 /// sooner, however late `EventBridge` delivers it.
 const SETTLED_AFTER: TimeDelta = TimeDelta::seconds(150);

@@ -26,7 +26,7 @@ impl Delays {
         };
         let total = start + part_of(end.saturating_sub(start));
         let before = part_of(total);
-        (before, total - before)
+        (before, total.saturating_sub(before))
     }
 }
 

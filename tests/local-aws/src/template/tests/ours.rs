@@ -13,25 +13,25 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
         AcceptedRisks AWS::SSM::Parameter
         AlertKey AWS::KMS::Key
         AlertTopic AWS::SNS::Topic
+        ImagePushLogGroup AWS::Logs::LogGroup
+        Ledger AWS::DynamoDB::Table
+        FailedEvents AWS::SQS::Queue
+        ImagePushRole AWS::IAM::Role
+        ScanCompleteLogGroup AWS::Logs::LogGroup
+        ScanCompleteRole AWS::IAM::Role
+        ImageSweepLogGroup AWS::Logs::LogGroup
+        ImageSweepRole AWS::IAM::Role
         AlertTopicPolicy AWS::SNS::TopicPolicy
         CustomResourceLogGroup AWS::Logs::LogGroup
         CustomResourceRole AWS::IAM::Role
         CustomResourceFunction AWS::Serverless::Function
-        FailedEvents AWS::SQS::Queue
         FailedEventsAlarm AWS::CloudWatch::Alarm
         UndeliveredEvents AWS::SQS::Queue
         UndeliveredEventsAlarm AWS::CloudWatch::Alarm
         InfrastructureRepository Custom::EcrRepository
         DeploymentsRepository Custom::EcrRepository
-        Ledger AWS::DynamoDB::Table
-        ImagePushLogGroup AWS::Logs::LogGroup
-        ImagePushRole AWS::IAM::Role
         ImagePushFunction AWS::Serverless::Function
-        ScanCompleteLogGroup AWS::Logs::LogGroup
-        ScanCompleteRole AWS::IAM::Role
         ScanCompleteFunction AWS::Serverless::Function
-        ImageSweepLogGroup AWS::Logs::LogGroup
-        ImageSweepRole AWS::IAM::Role
         ImageSweepFunction AWS::Serverless::Function
         FunctionErrorsAlarm AWS::CloudWatch::Alarm
         FunctionThrottlesAlarm AWS::CloudWatch::Alarm
