@@ -73,13 +73,16 @@ fn of_template() -> anyhow::Result<Vec<Value>> {
         json!({"iam:policyarn": [policy]}),
         json!({"iam:policyarn": ["arn:aws:iam::aws:policy/AdministratorAccess"]}),
         json!({"kms:viaservice": ["ecr.us-east-1.amazonaws.com"]}),
-        json!({"kms:viaservice": ["secretsmanager.us-east-1.amazonaws.com"], "kms:encryptioncontext:secretarn": ["arn:aws:secretsmanager:us-east-1:123456789012:secret:s"]}),
+        json!({"kms:viaservice": ["secretsmanager.us-east-1.amazonaws.com"], "kms:encryptioncontext:secretarn": ["arn:aws:secretsmanager:us-east-1:123456789012:secret:slack-AbCdEf"]}),
     ];
     let github = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com";
     let stack = evaluate(&[
         ("KmsKeyArn", "arn:aws:kms:us-east-1:123456789012:key/1"),
         ("CiCdRoleArns", "arn:aws:iam::123456789012:role/ci"),
-        ("SlackWebhookSecretArn", "arn:aws:secretsmanager:us-east-1:123456789012:secret:s"),
+        (
+            "SlackWebhookSecretArn",
+            "arn:aws:secretsmanager:us-east-1:123456789012:secret:slack-AbCdEf",
+        ),
         ("GitHubOidcProviderArn", github),
         ("GitHubRepository", "octo-org/images"),
         ("Tracing", "Active"),
