@@ -32,9 +32,15 @@ pub(crate) enum Input {
     /// A form.
     Query(query::Input),
     /// By its path and method.
-    Rest,
+    Rest {
+        /// The path of the request.
+        path: String,
+    },
     /// The registry's own protocol.
-    Distribution,
+    Distribution {
+        /// The repository, empty where the request names none.
+        repository: String,
+    },
 }
 
 impl Called {
@@ -80,7 +86,8 @@ impl Called {
             .is_some_and(|it| it.starts_with("application/x-www-form-urlencoded"));
         if !form {
             called.operation = rest_operation(request);
-            return Ok((called, Input::Rest));
+            let path = request.uri().path().to_owned();
+            return Ok((called, Input::Rest { path }));
         }
         let Ok(body) = std::str::from_utf8(request.body()) else {
             let body = query::error("MalformedQueryString", "the body is not text");
@@ -102,8 +109,8 @@ impl Called {
     ) -> Response<Bytes> {
         match input {
             Input::Query(_) => response(status, "text/xml", query::error(code, message)),
-            Input::Json(_) | Input::Rest => json_error(status, code, message),
-            Input::Distribution => distribution::problem(status, code, message),
+            Input::Json(_) | Input::Rest { .. } => json_error(status, code, message),
+            Input::Distribution { .. } => distribution::problem(status, code, message),
         }
     }
 }

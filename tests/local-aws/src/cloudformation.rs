@@ -19,6 +19,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
 
+use crate::authorization::FunctionRole;
 use crate::lambda::Function;
 use crate::pattern::Pattern;
 use crate::template::{Identity, Stack, Template, as_cloudformation_sends};
@@ -136,7 +137,12 @@ impl LocalAws {
             let created = match kind {
                 "AWS::Serverless::Function" => {
                     if let Some(role) = properties["Role"].as_str() {
-                        let role = role.to_owned();
+                        let log_group = properties["LoggingConfig"]["LogGroup"].as_str();
+                        let role = FunctionRole {
+                            arn: role.to_owned(),
+                            log_group: log_group.unwrap_or_default().to_owned(),
+                            traces: properties["Tracing"] == "Active",
+                        };
                         self.state().roles.insert(physical_name.clone(), role);
                     }
                     create(Creation::Function(physical_name, properties)).await
@@ -210,7 +216,13 @@ impl LocalAws {
                         .with_context(|| format!("the rule {rule} of {name}"))?;
                     let pattern = Pattern::new(&event["Properties"]["Pattern"]);
                     let pattern = pattern.with_context(|| format!("the rule {rule} of {name}"))?;
-                    state.rules.push(Rule { pattern, function: name.to_owned() });
+                    let dead_letter = event["Properties"]["DeadLetterConfig"]["Arn"].as_str();
+                    state.rules.push(Rule {
+                        name: format!("{name}{rule}"),
+                        pattern,
+                        function: name.to_owned(),
+                        dead_letter: dead_letter.map(str::to_owned),
+                    });
                 }
                 Some(kind @ ("Schedule" | "ScheduleV2")) => {
                     let is_scheduler = kind == "ScheduleV2";
@@ -239,6 +251,9 @@ impl LocalAws {
                 "Protocol": "lambda",
                 "Endpoint": function,
             });
+            let dead_letter = event["RedrivePolicy"]["deadLetterTargetArn"].as_str();
+            let dead_letter = dead_letter.map(|queue| (function.to_owned(), queue.to_owned()));
+            self.state().redrive.extend(dead_letter);
             let made = self.make("AWS::SNS::Subscription", name, &subscription).await;
             made.with_context(|| format!("the topic {name}"))?;
         }
@@ -382,7 +397,7 @@ const FUNCTION_PROPERTIES: &[&str] = &[
     "Timeout",
     "Tracing",
 ];
-/// The same of a rule: what is delivered here always arrives.
+/// The same of a rule.
 const RULE_PROPERTIES: &[&str] = &["DeadLetterConfig", "Pattern", "RetryPolicy"];
 /// The same of a topic.
 const SNS_PROPERTIES: &[&str] = &["RedrivePolicy", "Topic"];

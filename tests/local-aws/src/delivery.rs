@@ -7,8 +7,10 @@ use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, json};
 
+use crate::authorization::UndeliveredEvent;
 use crate::lambda::DeadLetter;
-use crate::{ACCOUNT, LocalAws, REGION, services};
+use crate::policy::Caller;
+use crate::{ACCOUNT, LocalAws, REGION, local_arn, services};
 
 impl LocalAws {
     /// Hands on what the services told EventBridge and the subscribers of topics.
@@ -26,24 +28,46 @@ impl LocalAws {
                         && event["region"] == REGION
                         && rule.pattern.matches(event)
                 });
-                due.extend(rules.map(|rule| (rule.function.clone(), event.clone())));
+                due.extend(rules.map(|rule| {
+                    let dead_letter = rule.dead_letter.clone();
+                    let dead_letter = dead_letter.map(|queue| UndeliveredEvent {
+                        sender: Caller::Service("events.amazonaws.com".to_owned()),
+                        source: local_arn("events", &format!("rule/{}", rule.name)),
+                        queue,
+                        body: event.to_string(),
+                    });
+                    (rule.function.clone(), event.clone(), dead_letter)
+                }));
             }
             state.events.extend(events);
         }
-        for (function, event) in due {
-            // A rule of a function that is gone brings nothing to anybody.
-            let _ = self.lambda().invoke_async(&function, event);
+        for (function, event, dead_letter) in due {
+            // EventBridge does not try again where the function is gone.
+            if self.lambda().invoke_async(&function, event).is_err() {
+                self.state().undelivered_events.extend(dead_letter);
+            }
         }
     }
 
     /// Hands on what was published: functions are run and queues filled, and what people
     /// and web servers would get is kept to be looked at.
     pub(crate) async fn deliver_messages(&self) {
+        self.send_undelivered().await;
         for delivery in self.services().take_deliveries() {
             match delivery.protocol.as_str() {
                 "lambda" => {
                     let event = services::lambda_event(&delivery);
-                    self.run(&delivery.endpoint, &event);
+                    let queue = self.state().redrive.get(&delivery.endpoint).cloned();
+                    if !self.run(&delivery.endpoint, &event) {
+                        let dead_letter = queue.map(|queue| UndeliveredEvent {
+                            sender: Caller::Service("sns.amazonaws.com".to_owned()),
+                            source: delivery.topic_arn.clone(),
+                            queue,
+                            body: delivery.body(),
+                        });
+                        self.state().undelivered_events.extend(dead_letter);
+                        self.send_undelivered().await;
+                    }
                 }
                 "sqs" => self.send(&delivery.endpoint, &delivery.body(), &BTreeMap::new()).await,
                 _ => {}
@@ -54,6 +78,10 @@ impl LocalAws {
 
     /// Delivers what an asynchronous invocation ended in.
     pub(crate) async fn post(&self, letter: &DeadLetter) {
+        if !self.may_hand_on(&letter.function, &letter.arn) {
+            let lost = (letter.arn.clone(), letter.body.to_string());
+            return self.state().undelivered.push(lost);
+        }
         if letter.arn.starts_with("arn:aws:lambda:") {
             self.run(&letter.arn, &letter.body);
         } else {
@@ -61,17 +89,19 @@ impl LocalAws {
         }
     }
 
-    /// Runs the function of this ARN.
-    fn run(&self, arn: &str, event: &Value) {
+    /// Runs the function of this ARN; whether there is one.
+    fn run(&self, arn: &str, event: &Value) -> bool {
         let name = arn.rsplit(':').next().unwrap_or_default();
-        if self.lambda().invoke_async(name, event.clone()).is_err() {
+        let is_run = self.lambda().invoke_async(name, event.clone()).is_ok();
+        if !is_run {
             self.state().undelivered.push((arn.to_owned(), event.to_string()));
         }
+        is_run
     }
 
     /// Sends a message to the queue of this ARN. What it does not take is kept apart: AWS
     /// tells nobody of it but its metrics.
-    async fn send(&self, arn: &str, body: &str, attributes: &BTreeMap<&str, String>) {
+    pub(crate) async fn send(&self, arn: &str, body: &str, attributes: &BTreeMap<&str, String>) {
         let parts: Vec<&str> = arn.split(':').collect();
         let &[_, _, _, region, account, queue] = parts.as_slice() else {
             return self.state().undelivered.push((arn.to_owned(), body.to_owned()));

@@ -24,7 +24,8 @@ impl LocalAws {
         if request.method() == Method::GET && path.starts_with("/layers/") {
             // What ECR's download URLs point to is a bucket of S3.
             let called = Called::of("s3", "GetObject");
-            return self.with_faults(&called, &Input::Rest, async { self.layer(path) }).await;
+            let input = Input::Rest { path: path.to_owned() };
+            return self.with_faults(&called, &input, async { self.layer(path) }).await;
         }
         let (called, input) = match Called::read(&request) {
             Ok(read) => read,
@@ -71,7 +72,9 @@ impl LocalAws {
     }
 
     async fn distribute(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, server::Reset> {
-        let operation = distribution::Route::read(request.uri().path()).operation(request.method());
+        let route = distribution::Route::read(request.uri().path());
+        let operation = route.operation(request.method());
+        let input = Input::Distribution { repository: route.repository().to_owned() };
         let mut called = Called::of("ecr", operation);
         let now = self.state().now();
         if let Err(refused) = distribution::authorize(request, &mut called, now) {
@@ -82,10 +85,10 @@ impl LocalAws {
             let registry = state.registry(&called.account, &called.region);
             distribution::serve(registry, request, now)
         };
-        self.with_faults(&called, &Input::Distribution, serve).await
+        self.with_faults(&called, &input, serve).await
     }
 
-    /// Records a call and serves it, unless it is to go wrong.
+    /// Records a call and serves it, unless its caller may not make it or it is to go wrong.
     async fn with_faults(
         &self,
         called: &Called,
@@ -102,7 +105,10 @@ impl LocalAws {
             if let Some((before, _)) = delay {
                 tokio::time::sleep(before).await;
             }
-            let response = serve.await;
+            let response = match self.denied(called, input) {
+                Some(denied) => denied,
+                None => serve.await,
+            };
             self.deliver();
             self.deliver_messages().await;
             if let Some((_, after)) = delay {
@@ -156,8 +162,7 @@ impl LocalAws {
                     now: state.now(),
                     endpoint: self.0.endpoint.get().map_or("", String::as_str),
                 };
-                let registry = state.registry(&called.account, &called.region);
-                let served = registry.serve(&call, input);
+                let served = state.serve_ecr((&called.account, &called.region), &call, input);
                 served
                     .map(|output| json_answer(&output))
                     .map_err(|error| (400, error.code, error.message))

@@ -54,6 +54,19 @@ impl<'p> Route<'p> {
         }
     }
 
+    /// The repository that the path names; empty if it names none.
+    pub fn repository(&self) -> &'p str {
+        match self {
+            Self::Blob(name, _)
+            | Self::Uploads(name)
+            | Self::Upload(name, _)
+            | Self::Manifest(name, _)
+            | Self::Tags(name)
+            | Self::Referrers(name, _) => name,
+            Self::Base | Self::Unknown => "",
+        }
+    }
+
     /// The operation that `CloudTrail` has for it.
     pub fn operation(&self, method: &Method) -> &'static str {
         match (self, method) {

@@ -7,8 +7,8 @@
 //!
 //! # What it does not do
 //!
-//! - It asks for no rights: every caller may do everything in its own account, and nothing
-//!   in another's, whatever a repository's policy says.
+//! - It judges no rights inside an account: [`crate::authorization`] does so before a call gets
+//!   here. Callers of another account may do nothing, even if a repository's policy lets them.
 //! - Pull-through caches, replication, repository creation templates and signing are not
 //!   served; each is answered as an unknown operation.
 //! - It finds no vulnerabilities: a scan goes on until [`Registry::complete_scan`] says what
@@ -106,6 +106,8 @@ pub struct Repository {
     pub evaluated_at: Option<Time>,
     /// Its repository policy.
     pub policy: Option<String>,
+    /// The unique ID of each role that the policy names, by its ARN.
+    pub(crate) principals: BTreeMap<String, String>,
     /// Its images.
     pub images: Images,
     /// Its layers.

@@ -2,15 +2,17 @@
 //! <https://docs.aws.amazon.com/IAM/latest/APIReference/API_Operations.html> and the limits of
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>.
 //!
-//! Nothing is enforced: what a policy says is kept, and nobody is asked for rights. Users
-//! and groups, inline policies and instance profiles are not served.
+//! The policies are kept here, and [`crate::authorization`] judges calls by them. Users and
+//! groups, instance profiles and the operations of inline policies are not served.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
 
 use crate::ACCOUNT;
+use crate::policy::grammar::{self, Kind};
+use crate::policy::{Document, NotEvaluated};
 use crate::query::{Input, element};
 
 /// An error: status, code and message.
@@ -20,6 +22,8 @@ pub type Error = (u16, &'static str, String);
 const POLICY_SIZE: usize = 6_144;
 /// How many versions it keeps.
 const VERSIONS: usize = 5;
+/// How many managed policies a role may have, unless AWS has raised the quota.
+const POLICIES_OF_A_ROLE: usize = 10;
 /// When everything was made.
 const CREATED: &str = "2026-01-01T00:00:00Z";
 
@@ -35,16 +39,27 @@ pub struct Iam {
 /// A role.
 #[derive(Clone, Debug)]
 pub struct Role {
+    /// Its unique ID. Of two roles that have the same name one after the other, each has its own.
+    pub id: String,
     /// Its path, `/` for most.
     pub path: String,
     /// Who may assume it.
     pub trust: String,
+    /// The inline policies of the role, by name.
+    pub inline_policies: BTreeMap<String, Document>,
 }
 
 impl Default for Role {
     fn default() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
         let trust = r#"{"Version":"2012-10-17","Statement":[]}"#;
-        Self { path: "/".to_owned(), trust: trust.to_owned() }
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self {
+            id: format!("AROA{number:017}"),
+            path: "/".to_owned(),
+            trust: trust.to_owned(),
+            inline_policies: BTreeMap::new(),
+        }
     }
 }
 
@@ -64,6 +79,23 @@ pub struct Policy {
 }
 
 impl Iam {
+    /// The role that an ARN names.
+    #[must_use]
+    pub fn role_of(&self, arn: &str) -> Option<&Role> {
+        let name = arn.rsplit('/').next().unwrap_or_default();
+        self.roles.get(name).filter(|role| role_arn(name, role) == arn)
+    }
+
+    /// The policies that are in a role or attached to it. A role that does not exist has none.
+    pub fn policies_of(&self, arn: &str) -> Result<Vec<Document>, NotEvaluated> {
+        let Some(role) = self.role_of(arn) else { return Ok(Vec::new()) };
+        let name = arn.rsplit('/').next().unwrap_or_default();
+        let attached = self.policies.values().filter(|policy| policy.roles.contains(name));
+        let attached = attached.filter_map(|policy| policy.versions.get(&policy.default));
+        let inline = role.inline_policies.values().cloned().map(Ok);
+        inline.chain(attached.map(|text| Document::parse(text))).collect()
+    }
+
     /// Serves one call.
     pub fn serve(&mut self, operation: &str, input: &Input) -> Result<String, Error> {
         match operation {
@@ -75,6 +107,9 @@ impl Iam {
             "ListAttachedRolePolicies" => self.attached(input),
             "AttachRolePolicy" | "DetachRolePolicy" => {
                 self.role(input)?;
+                if operation == "AttachRolePolicy" {
+                    self.check_attachments(input)?;
+                }
                 self.policy(input)?.serve(operation, input)
             }
             "GetPolicy"
@@ -99,7 +134,7 @@ impl Iam {
     }
 
     fn create_policy(&mut self, input: &Input) -> Result<String, Error> {
-        let name = text(input, "PolicyName");
+        let name = name(input, "policyName", 128)?;
         let arn = format!("arn:aws:iam::{ACCOUNT}:policy{}{name}", path(input));
         if self.policies.contains_key(&arn) {
             let message =
@@ -112,7 +147,10 @@ impl Iam {
         };
         let policy = Policy {
             tags: (1..).map_while(tag).collect(),
-            versions: BTreeMap::from([(1, document(input, "PolicyDocument", POLICY_SIZE)?)]),
+            versions: BTreeMap::from([(
+                1,
+                document(input, "PolicyDocument", Kind::Identity, POLICY_SIZE)?,
+            )]),
             default: 1,
             ..Policy::default()
         };
@@ -136,13 +174,13 @@ impl Iam {
     }
 
     fn create_role(&mut self, input: &Input) -> Result<String, Error> {
-        let name = text(input, "RoleName");
+        let name = name(input, "roleName", 64)?;
         if self.roles.contains_key(&name) {
             let message = format!("Role with name {name} already exists.");
             return Err((409, "EntityAlreadyExists", message));
         }
-        let trust = document(input, "AssumeRolePolicyDocument", 2_048)?;
-        let role = Role { path: path(input), trust };
+        let trust = document(input, "AssumeRolePolicyDocument", Kind::Trust, 2_048)?;
+        let role = Role { path: path(input), trust, ..Role::default() };
         let described = describe_role(&name, &role);
         self.roles.insert(name, role);
         Ok(described)
@@ -157,6 +195,18 @@ impl Iam {
         }
         self.roles.remove(&name);
         Ok(String::new())
+    }
+
+    /// A role has at most ten managed policies. Attaching one of them again changes nothing.
+    fn check_attachments(&self, input: &Input) -> Result<(), Error> {
+        let (role, added) = (text(input, "RoleName"), text(input, "PolicyArn"));
+        let attached = self.policies.iter().filter(|(_, policy)| policy.roles.contains(&role));
+        let others = attached.filter(|(arn, _)| **arn != added).count();
+        if others >= POLICIES_OF_A_ROLE {
+            let message = format!("Cannot exceed quota for PoliciesPerRole: {POLICIES_OF_A_ROLE}");
+            return Err((409, "LimitExceeded", message));
+        }
+        Ok(())
     }
 
     fn attached(&self, input: &Input) -> Result<String, Error> {
@@ -191,7 +241,7 @@ impl Policy {
             }
             "ListEntitiesForPolicy" => self.entities(input),
             "CreatePolicyVersion" => {
-                let document = document(input, "PolicyDocument", POLICY_SIZE)?;
+                let document = document(input, "PolicyDocument", Kind::Identity, POLICY_SIZE)?;
                 if self.versions.len() >= VERSIONS {
                     let message = "A managed policy can have up to 5 versions. Before you create a new version, you must delete an existing version.".to_owned();
                     return Err((409, "LimitExceeded", message));
@@ -284,13 +334,17 @@ fn not_served(operation: &str) -> Error {
     (400, "InvalidAction", message)
 }
 
+fn role_arn(name: &str, role: &Role) -> String {
+    format!("arn:aws:iam::{ACCOUNT}:role{}{name}", role.path)
+}
+
 fn describe_role(name: &str, role: &Role) -> String {
     let trust = utf8_percent_encode(&role.trust, NON_ALPHANUMERIC).to_string();
     let fields = [
         element("RoleName", name),
         element("Path", &role.path),
-        element("Arn", &format!("arn:aws:iam::{ACCOUNT}:role{}{name}", role.path)),
-        element("RoleId", "AROAEXAMPLE"),
+        element("Arn", &role_arn(name, role)),
+        element("RoleId", &role.id),
         element("CreateDate", CREATED),
         element("AssumeRolePolicyDocument", &trust),
     ];
@@ -309,19 +363,37 @@ fn page(input: &Input, name: &str, members: Vec<String>) -> String {
     format!("<{name}>{members}</{name}><IsTruncated>{more}</IsTruncated>{marker}")
 }
 
-/// A policy document, which is JSON with statements and not too long.
-fn document(input: &Input, name: &str, most: usize) -> Result<String, Error> {
+/// A policy document that IAM would store, and that is not too long.
+fn document(input: &Input, name: &str, kind: Kind, most: usize) -> Result<String, Error> {
     let document = text(input, name);
-    let read: Value = serde_json::from_str(&document).unwrap_or_default();
-    if !matches!(read["Statement"], Value::Array(_) | Value::Object(_)) {
-        return Err((400, "MalformedPolicyDocument", "Syntax errors in policy.".to_owned()));
-    }
+    grammar::check(&document, kind).map_err(|message| (400, "MalformedPolicyDocument", message))?;
     let size = document.chars().filter(|character| !character.is_whitespace()).count();
     if size > most {
         let message = format!("Cannot exceed quota for PolicySize: {most}");
         return Err((409, "LimitExceeded", message));
     }
     Ok(document)
+}
+
+/// A name of an entity: letters, digits and `+=,.@-_`, by the API reference. The words are those of
+/// the service's validation of its model.
+fn name(input: &Input, field: &str, most: usize) -> Result<String, Error> {
+    let (first, rest) = field.split_at(1);
+    let name = text(input, &format!("{}{rest}", first.to_uppercase()));
+    let is_allowed = |it: char| {
+        it.is_ascii_alphanumeric() || matches!(it, '+' | '=' | ',' | '.' | '@' | '-' | '_')
+    };
+    let fault = if name.is_empty() || name.chars().count() > most {
+        format!("Member must have length less than or equal to {most}")
+    } else if !name.chars().all(is_allowed) {
+        "Member must satisfy regular expression pattern: [\\w+=,.@-]+".to_owned()
+    } else {
+        return Ok(name);
+    };
+    let message = format!(
+        "1 validation error detected: Value at '{field}' failed to satisfy constraint: {fault}"
+    );
+    Err((400, "ValidationError", message))
 }
 
 fn path(input: &Input) -> String {

@@ -4,7 +4,8 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html> and
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async.html>. Versions, aliases,
 //! extensions, telemetry, streamed answers, provisioned concurrency, a reserved concurrency of
-//! zero, the age of events and limits of memory are not there, and nobody is asked for rights.
+//! zero, the age of events and limits of memory are not there. A role that may not write logs
+//! loses them.
 
 mod environment;
 mod runtime_api;
@@ -127,9 +128,13 @@ pub struct DeadLetter {
     pub body: Value,
     /// What a dead letter says of the failure beside its body.
     pub attributes: BTreeMap<&'static str, String>,
+    /// The name of the function.
+    pub function: String,
 }
 
-type Post = dyn Fn(DeadLetter) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
+/// A dead letter on its way.
+pub type Posted = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Post = dyn Fn(DeadLetter) -> Posted + Send + Sync;
 
 /// The functions, shared by whoever clones it. Their processes end with the last of them.
 #[derive(Clone)]
@@ -138,6 +143,8 @@ pub struct Lambda(Arc<Inner>);
 struct Inner {
     state: Mutex<State>,
     post: Box<Post>,
+    /// Whether the role of a function lets Lambda write its log.
+    may_log: Box<dyn Fn(&str) -> bool + Send + Sync>,
     /// Rings when an environment is free or an asynchronous invocation is over.
     changed: Notify,
 }
@@ -160,9 +167,10 @@ struct Deployed {
 }
 
 impl Lambda {
-    /// `post` takes what asynchronous invocations end in.
+    /// `post` takes what asynchronous invocations end in, and `may_log` knows the roles.
     pub fn new(
-        post: impl Fn(DeadLetter) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync + 'static,
+        post: impl Fn(DeadLetter) -> Posted + Send + Sync + 'static,
+        may_log: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> Self {
         let state = State {
             functions: BTreeMap::new(),
@@ -175,6 +183,7 @@ impl Lambda {
         Self(Arc::new(Inner {
             state: Mutex::new(state),
             post: Box::new(post),
+            may_log: Box::new(may_log),
             changed: Notify::new(),
         }))
     }
@@ -195,6 +204,11 @@ impl Lambda {
         let log = state.functions.remove(&name).map(|before| before.log).unwrap_or_default();
         let deployed = Deployed { function: Arc::new(function), idle: Vec::new(), busy: 0, log };
         state.functions.insert(name, deployed);
+    }
+
+    /// Deletes a function.
+    pub fn delete(&self, name: &str) {
+        self.state().functions.remove(name);
     }
 
     /// The functions' names.
@@ -281,7 +295,9 @@ impl Lambda {
                 ("ErrorCode", "200".to_owned()),
                 ("ErrorMessage", message.chars().take(1_024).collect()),
             ]);
-            (self.0.post)(DeadLetter { arn: arn.clone(), body: event.clone(), attributes }).await;
+            let (arn, body) = (arn.clone(), event.clone());
+            let function = name.to_owned();
+            (self.0.post)(DeadLetter { arn, body, attributes, function }).await;
         }
         if let Some(arn) = &function.on_failure {
             let now = std::time::SystemTime::now();
@@ -304,7 +320,8 @@ impl Lambda {
                 "responsePayload": failed.payload,
             });
             let attributes = BTreeMap::new();
-            (self.0.post)(DeadLetter { arn: arn.clone(), body, attributes }).await;
+            let (arn, function) = (arn.clone(), name.to_owned());
+            (self.0.post)(DeadLetter { arn, body, attributes, function }).await;
         }
     }
 
@@ -330,11 +347,14 @@ impl Lambda {
         self.state().at_work.insert(environment_id.clone(), end.clone());
         let (invoked, left) =
             environment::invoke(idle, &environment_id, &function, id, body, &end).await;
+        let may_log = (self.0.may_log)(name);
         {
             let mut state = self.state();
             state.at_work.remove(&environment_id);
             if let Some(deployed) = state.functions.get_mut(name) {
-                deployed.log.push_str(&invoked.log);
+                if may_log {
+                    deployed.log.push_str(&invoked.log);
+                }
                 // A function that was made anew meanwhile has nothing to do with this.
                 if Arc::ptr_eq(&deployed.function, &function) {
                     deployed.busy -= 1;

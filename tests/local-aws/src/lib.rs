@@ -6,7 +6,8 @@
 //!
 //! In reading order: [`Called`] says what was called, `dispatch` whose it is and what goes
 //! wrong with it; [`ecr`] is Amazon ECR, `distribution` the protocol that images are pushed
-//! in, [`iam`], [`services`] and [`inspector`] what is beside it; [`lambda`] runs functions
+//! in, [`iam`], [`services`] and [`inspector`] what is beside it; [`policy`] evaluates policies,
+//! [`authorization`] judges each call by them; [`lambda`] runs functions
 //! as processes, [`pattern`] decides which event is theirs, `delivery` brings it;
 //! [`cloudformation`] puts a [`template`] here; [`slack`] is no AWS, but where alerts go;
 //! `trouble` is what befalls a call; [`world`] deploys our own stack here for a test;
@@ -18,6 +19,7 @@
     reason = "it serves tests, which end when something is off"
 )]
 
+pub mod authorization;
 mod call;
 pub mod cloudformation;
 mod connector;
@@ -33,6 +35,7 @@ pub mod inspector;
 pub mod lambda;
 pub mod log;
 pub mod pattern;
+pub mod policy;
 mod query;
 pub mod sample;
 pub mod server;
@@ -41,7 +44,7 @@ pub mod slack;
 pub mod template;
 pub mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -87,8 +90,18 @@ pub struct State {
     pub rules: Vec<Rule>,
     /// What runs functions when [`LocalAws::fire_schedules`] says that it is due.
     pub schedules: Vec<cloudformation::Schedule>,
-    /// The ARN of the role of each function.
-    roles: BTreeMap<String, String>,
+    /// Each request of a role that was judged, with its verdict.
+    pub judgements: BTreeSet<authorization::Judgement>,
+    /// The policies of topics, queues and keys, by ARN.
+    pub resource_policies: BTreeMap<String, Vec<policy::Document>>,
+    /// The customer's key that encrypts a topic or a secret, by the ARN of either.
+    pub keys: BTreeMap<String, String>,
+    /// The role of each function.
+    roles: BTreeMap<String, authorization::FunctionRole>,
+    /// The events that wait for the way to their dead-letter queues.
+    undelivered_events: Vec<authorization::UndeliveredEvent>,
+    /// The ARN of the dead-letter queue of the subscription of a function, by the function's ARN.
+    redrive: BTreeMap<String, String>,
     /// How many requests CloudFormation has sent.
     requests: u64,
     /// The time, where it was set.
@@ -101,10 +114,14 @@ pub struct State {
 /// A rule of EventBridge: events that match go to the function.
 #[derive(Debug)]
 pub struct Rule {
+    /// The name of the rule.
+    pub name: String,
     /// What it lets through.
     pub pattern: Pattern,
     /// The function's name.
     pub function: String,
+    /// The ARN of the queue of the events that do not reach the function.
+    pub dead_letter: Option<String>,
 }
 
 impl State {
@@ -136,7 +153,7 @@ impl State {
         let token = called.token.as_deref()?;
         let function = token.split('/').next().unwrap_or_default();
         let arn = token.starts_with("arn:").then(|| token.to_owned());
-        arn.or_else(|| self.roles.get(function).cloned())
+        arn.or_else(|| self.roles.get(function).map(|role| role.arn.clone()))
     }
 }
 
@@ -196,7 +213,7 @@ impl LocalAws {
         let served = {
             let mut state = self.state();
             let call = ecr::Call { operation, principal: None, now: state.now(), endpoint: "" };
-            state.ecr().serve(&call, input)
+            state.serve_ecr((ACCOUNT, REGION), &call, input)
         };
         self.deliver();
         served
@@ -232,15 +249,20 @@ impl LocalAws {
     #[must_use]
     pub fn lambda(&self) -> &Lambda {
         self.0.lambda.get_or_init(|| {
-            let inner = Arc::downgrade(&self.0);
-            Lambda::new(move |letter| {
+            let (inner, of_log) = (Arc::downgrade(&self.0), Arc::downgrade(&self.0));
+            let post = move |letter: lambda::DeadLetter| {
                 let aws = inner.upgrade().map(Self);
-                Box::pin(async move {
+                let posted: lambda::Posted = Box::pin(async move {
                     if let Some(aws) = aws {
                         aws.post(&letter).await;
                     }
-                })
-            })
+                });
+                posted
+            };
+            let may_log = move |function: &str| {
+                of_log.upgrade().is_none_or(|aws| Self(aws).may_log(function))
+            };
+            Lambda::new(post, may_log)
         })
     }
 
@@ -260,4 +282,9 @@ impl std::fmt::Debug for LocalAws {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("LocalAws")
     }
+}
+
+/// The ARN of a resource of [`ACCOUNT`] in [`REGION`].
+fn local_arn(service: &str, rest: &str) -> String {
+    format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{rest}")
 }

@@ -103,6 +103,26 @@ impl Template {
         self.parameters.iter().map(|(name, it)| (name.as_str(), default(it))).collect()
     }
 
+    /// Each statement with a name, by the logical ID of its resource, if its condition holds or not.
+    #[must_use]
+    pub fn statements(&self) -> BTreeSet<(String, String)> {
+        fn collect(id: &str, value: &Value, found: &mut BTreeSet<(String, String)>) {
+            match value {
+                Value::Object(object) => {
+                    if let Some(Value::String(sid)) = object.get("Sid") {
+                        found.insert((id.to_owned(), sid.clone()));
+                    }
+                    object.values().for_each(|value| collect(id, value, found));
+                }
+                Value::Array(values) => values.iter().for_each(|value| collect(id, value, found)),
+                _ => {}
+            }
+        }
+        let mut found = BTreeSet::new();
+        self.resources.iter().for_each(|(id, resource)| collect(id, resource, &mut found));
+        found
+    }
+
     /// The actions that a role's policies name, whatever their conditions.
     #[must_use]
     pub fn actions(&self, role: &str) -> BTreeSet<String> {

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -30,7 +30,7 @@ use crate::inspector::Coverage;
 use crate::lambda::Function;
 use crate::server::Server;
 use crate::template::{self, Stack, Template};
-use crate::{ACCOUNT, LocalAws, RESPONSE_URL, log, slack};
+use crate::{ACCOUNT, LocalAws, REGION, RESPONSE_URL, log, slack};
 
 /// The time at which [`World::deploy`] stops the clock: 2027-01-15, 08:00.
 pub const NOW: Time = 1_800_000_000.0;
@@ -162,10 +162,7 @@ impl World {
     /// The SDK's configuration of a function, which calls AWS by its role.
     #[must_use]
     pub fn sdk(&self, folder: &str) -> SdkConfig {
-        let name = self.function(folder).name.clone();
-        let credentials = Credentials::new("AKIDEXAMPLE", SECRET, Some(name), None, "world");
-        let credentials = SharedCredentialsProvider::new(credentials);
-        self.aws.config().into_builder().credentials_provider(credentials).build()
+        session(&self.aws, &self.function(folder).name)
     }
 
     /// The time, in whole seconds.
@@ -257,6 +254,7 @@ impl World {
     /// Delivers the events of ECR and waits until no function runs any more.
     pub async fn settle(&self) {
         self.aws.deliver();
+        self.aws.send_undelivered().await;
         self.aws.lambda().settled().await;
     }
 
@@ -370,20 +368,70 @@ fn with_email(parameters: &[(&str, &str)]) -> BTreeMap<String, String> {
     parameters.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Stores the URL of a Slack webhook at this origin as a secret. Gives the secret's ARN.
+/// Stores the URL of a Slack webhook at this origin as a secret, which a customer's key
+/// encrypts. Gives the secret's ARN.
 pub async fn store_webhook(aws: &LocalAws, origin: &str) -> anyhow::Result<String> {
     let url = format!("{origin}/services/T0000000/B0000000/{SECRET}");
-    let secret = json!({"Name": "ecr-warden/slack", "SecretString": url});
+    let key = format!("arn:aws:kms:{REGION}:{ACCOUNT}:key/webhook");
+    let secret = json!({"Name": "ecr-warden/slack", "SecretString": url, "KmsKeyId": key});
     let created = aws.ask("secretsmanager", "secretsmanager.CreateSecret", &secret).await?;
-    Ok(created["ARN"].as_str().unwrap().to_owned())
+    let arn = created["ARN"].as_str().unwrap().to_owned();
+    aws.state().keys.insert(arn.clone(), key);
+    Ok(arn)
+}
+
+/// The SDK's configuration of a caller with this session token.
+fn session(aws: &LocalAws, token: &str) -> SdkConfig {
+    let credentials =
+        Credentials::new("AKIDEXAMPLE", SECRET, Some(token.to_owned()), None, "world");
+    let credentials = SharedCredentialsProvider::new(credentials);
+    aws.config().into_builder().credentials_provider(credentials).build()
+}
+
+/// Makes a role of the template, or changes it, as a stack of this name with these parameters has
+/// it. Gives the SDK's configuration of a session of the role. The error is a parameter that the
+/// template refuses.
+pub fn take_role(
+    aws: &LocalAws,
+    stack: &str,
+    parameters: &[(&str, &str)],
+    role: &str,
+) -> anyhow::Result<SdkConfig> {
+    /// The properties that were evaluated before: a test that asks once for each request would
+    /// evaluate the template thousands of times.
+    static EVALUATED: Mutex<BTreeMap<String, Value>> = Mutex::new(BTreeMap::new());
+    let evaluated = || EVALUATED.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = format!("{stack} {role} {parameters:?}");
+    let found = evaluated().get(&key).cloned();
+    let properties = match found {
+        Some(properties) => properties,
+        None => with_arns(&evaluate_as(stack, parameters)?.properties(role)?)?,
+    };
+    evaluated().insert(key, properties.clone());
+    let arn = aws.make_role(&format!("{stack}-{role}"), &properties)?;
+    Ok(session(aws, &arn))
+}
+
+/// Properties with an ARN in place of each attribute `Arn` that [`evaluate_as`] made up, because
+/// IAM takes no other resource.
+fn with_arns(properties: &Value) -> anyhow::Result<Value> {
+    static ATTRIBUTE: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r#""([A-Za-z0-9]+)\.Arn""#).unwrap());
+    let text = properties.to_string();
+    let text = ATTRIBUTE.replace_all(&text, r#""arn:aws:logs:us-east-1:123456789012:${1}""#);
+    Ok(serde_json::from_str(&text)?)
 }
 
 /// The template with these parameters, as if every resource were created: the physical ID of a
 /// resource is its logical ID, and an attribute is that and its own name, as `Ledger.Arn`.
 pub fn evaluate(parameters: &[(&str, &str)]) -> Result<Stack<'static>, template::Error> {
+    evaluate_as(STACK, parameters)
+}
+
+fn evaluate_as(name: &str, parameters: &[(&str, &str)]) -> Result<Stack<'static>, template::Error> {
     let parameters =
         parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let mut stack = Stack::new(&TEMPLATE, identity(STACK), &parameters.collect())?;
+    let mut stack = Stack::new(&TEMPLATE, identity(name), &parameters.collect())?;
     for id in stack.resources()? {
         let attributes = ATTRIBUTES.map(|name| (name.to_owned(), format!("{id}.{name}")));
         let attributes = attributes.map(|(name, value)| (name, Value::String(value)));

@@ -5,7 +5,7 @@ use warden_aws::registry::repository::NewRepository;
 
 use super::reconcile::RepositoryChange;
 use crate::arn::{OWNER_TAG, RepositoryArn};
-use crate::stack::code;
+use crate::stack::{code, denied};
 
 /// Carries out one action. Done before, it changes nothing.
 pub async fn apply(
@@ -37,7 +37,15 @@ pub async fn apply(
         RepositoryChange::DeletePolicy => registry.delete_repository_policy(name).await,
         RepositoryChange::PutLifecycle(policy) => registry.put_lifecycle_policy(name, policy).await,
         RepositoryChange::Delete { with_images } => {
-            registry.delete_repository(name, *with_images).await
+            match registry.delete_repository(name, *with_images).await {
+                // The role deletes only repositories that carry the stack's tag, and a repository
+                // that another copy of the request deleted carries none.
+                Err(error) if denied(&error) => match registry.describe_repository(name).await {
+                    Ok(None) => Ok(()),
+                    _ => Err(error),
+                },
+                outcome => outcome,
+            }
         }
     }
 }

@@ -25,7 +25,8 @@ use custom_resource::config::Config;
 use custom_resource::{Context, handle};
 use local_aws::LocalAws;
 use local_aws::ecr::DAY;
-use local_aws::world::{self, NOW};
+use local_aws::iam::Role;
+use local_aws::world::{self, NOW, take_role};
 use serde_json::{Value, json};
 
 /// A function with its AWS, and the requests of `events/custom-resource`.
@@ -43,7 +44,8 @@ impl Function {
             state.set_clock(Some(NOW));
             state.begin_stack("warden", STACK_ID, "UPDATE_IN_PROGRESS");
         }
-        let context = Arc::new(Context::new(config(), &aws.config()).unwrap());
+        let sdk = take_role(&aws, "warden", &[], "CustomResourceRole").unwrap();
+        let context = Arc::new(Context::new(config(), &sdk).unwrap());
         Self { aws, context }
     }
 
@@ -62,6 +64,7 @@ impl Function {
     /// Carries out a request that CloudFormation sent, in so many seconds.
     async fn handle(&self, request: &Value, seconds: u64) {
         self.record_request(request);
+        change_role(&self.aws, request);
         let deadline = SystemTime::now() + Duration::from_secs(seconds);
         handle(&self.context, request, deadline).await;
     }
@@ -80,6 +83,7 @@ impl Function {
     /// Carries out a request that somebody else sent and gives the answer.
     async fn answer_forged(&self, request: &Value) -> Value {
         let deadline = SystemTime::now() + Duration::from_secs(240);
+        change_role(&self.aws, request);
         handle(&self.context, request, deadline).await;
         self.taken_answer(request)
     }
@@ -107,6 +111,33 @@ impl Function {
         assert_eq!(answer["Status"], "FAILED", "{answer:#}");
         answer["Reason"].as_str().unwrap().to_owned()
     }
+}
+
+/// The roles of CI that the requests name.
+fn ci_roles() -> [(String, Role); 2] {
+    let github = Role { path: "/ci/".to_owned(), ..Role::default() };
+    [("github-actions".to_owned(), github), ("gitlab".to_owned(), Role::default())]
+}
+
+/// Changes the role of the function to that of a stack whose parameters have these properties, as
+/// CloudFormation does before it sends a request. A Delete changes no role.
+fn change_role(aws: &LocalAws, request: &Value) {
+    if request["RequestType"] == "Delete" {
+        return;
+    }
+    let properties = &request["ResourceProperties"];
+    let roles = properties["AttachToRoleArns"].as_array().into_iter().flatten();
+    let roles = roles.filter_map(Value::as_str).collect::<Vec<_>>().join(",");
+    let name = properties["RepositoryName"].as_str();
+    let parameters = [
+        // The name of the other repository is taken.
+        ("InfrastructureRepositoryName", name.filter(|name| *name != "deployments")),
+        ("KmsKeyArn", properties["KmsKey"].as_str()),
+        ("CiCdRoleArns", Some(roles.as_str()).filter(|roles| !roles.is_empty())),
+    ];
+    let parameters = parameters.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    // A parameter that the template refuses changes no role.
+    let _ = take_role(aws, "warden", &parameters.collect::<Vec<_>>(), "CustomResourceRole");
 }
 
 /// A request of `events/custom-resource`.

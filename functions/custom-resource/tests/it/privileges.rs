@@ -1,11 +1,14 @@
 use std::collections::BTreeSet;
 
 use local_aws::Fault;
-use local_aws::iam::Role;
-use local_aws::world::TEMPLATE;
-use serde_json::json;
+use local_aws::authorization::mutation::{Mutant, Record};
+use local_aws::world::{TEMPLATE, take_role};
+use serde_json::{Value, json};
 
-use crate::{Function, delete, event, own, push_sixty, rolled_back, update, with};
+use crate::{Function, ci_roles, delete, event, own, push_sixty, rolled_back, update, with};
+
+/// A customer's key.
+const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
 /// What the calls depend on without being called: tags that are set on creation, ECR's use
 /// of a customer's key, and Lambda's writing of the log.
@@ -20,8 +23,8 @@ const DEPENDENT: [&str; 8] = [
     "xray:PutTraceSegments",
 ];
 
-/// Every call that the function can make, by making all of them.
-async fn called() -> BTreeSet<String> {
+/// Makes every call that the function can make. Gives the function.
+async fn call_everything() -> Function {
     let function = Function::new();
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
@@ -42,8 +45,7 @@ async fn called() -> BTreeSet<String> {
         ))
         .await;
 
-    let roles = ["github-actions", "gitlab"].map(|name| (name.to_owned(), Role::default()));
-    function.aws.state().iam.roles.extend(roles);
+    function.aws.state().iam.roles.extend(ci_roles());
     own(&function.aws, &["apps", "deployments", "infrastructure"]);
     let created = event("create-push-pull-policy");
     let answer = function.succeed(&created).await;
@@ -57,6 +59,11 @@ async fn called() -> BTreeSet<String> {
     let answer = function.succeed(&created).await;
     function.succeed(&delete(&created, &answer)).await;
 
+    function
+}
+
+/// The calls of the function.
+fn called(function: &Function) -> BTreeSet<String> {
     let state = function.aws.state();
     let calls = state.calls.iter().filter(|call| call.operation != "Answer");
     calls.map(|call| format!("{}:{}", call.service, call.operation)).collect()
@@ -65,7 +72,70 @@ async fn called() -> BTreeSet<String> {
 #[tokio::test(start_paused = true)]
 async fn the_role_grants_what_the_function_calls_and_nothing_else() {
     let granted = TEMPLATE.actions("CustomResourceRole");
-    let mut needed = called().await;
+    let mut needed = called(&call_everything().await);
     needed.extend(DEPENDENT.map(str::to_owned));
     assert_eq!(granted, needed);
+}
+
+/// The statements of the role that Lambda asks for, not the function: the processes of `tests/it`
+/// exercise them.
+const OF_LAMBDA: [&str; 2] = ["WriteLogs", "WriteTraces"];
+
+#[tokio::test(start_paused = true)]
+async fn a_mistake_in_any_statement_of_the_role_is_denied_something() {
+    let function = call_everything().await;
+    // A key, a second repository, and what a role that was stolen would try.
+    let created = with(event("create-deployments"), "ResourceProperties.KmsKey", KEY);
+    let created = with(created, "ResourceProperties.EncryptionType", "KMS");
+    let answer = function.succeed(&created).await;
+    let parameters = [
+        ("KmsKeyArn", KEY),
+        ("EnableEncryption", "true"),
+        ("CiCdRoleArns", "arn:aws:iam::123456789012:role/ci/github-actions"),
+        ("Tracing", "Active"),
+    ];
+    let deleted =
+        with(delete(&created, &answer), "ResourceProperties.OnDelete", "delete-with-images");
+    function.succeed(&deleted).await;
+    let role = "CustomResourceRole";
+    take_role(&function.aws, "warden", &parameters, role).unwrap();
+    let stolen = "arn:aws:iam::123456789012:role/ecr-warden/warden-CustomResourceRole";
+    let stack = created["StackId"].as_str().unwrap();
+    let other = json!([{"Key": "ecr-warden:owner", "Value": "arn:aws:cloudformation:us-east-1:123456789012:stack/other/1/Repository"}]);
+    for name in ["infrastructure", "deployments"] {
+        let create = json!({"repositoryName": name, "tags": other});
+        function.aws.by_hand("CreateRepository", &create).unwrap();
+        let arn = format!("arn:aws:ecr:us-east-1:123456789012:repository/{name}");
+        let ours = json!([{"Key": "ecr-warden:owner", "Value": format!("{stack}/Repository")}]);
+        let tag = json!({"resourceArn": arn, "tags": ours});
+        denied(&function, stolen, "ecr", "TagResource", &tag).await;
+        let untag = json!({"resourceArn": arn, "tagKeys": ["team"]});
+        function.aws.call_as(stolen, "ecr", "UntagResource", &untag).await.unwrap();
+    }
+    let policy = "arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30";
+    let detach = json!({"RoleName": "warden-CustomResourceRole", "PolicyArn": policy});
+    denied(&function, stolen, "iam", "DetachRolePolicy", &detach).await;
+    let record = Record::new(&mut function.aws.state()).unwrap();
+    let mut mutants = record.mutants();
+    mutants.retain(|mutant, _| !OF_LAMBDA.contains(&mutant.sid.as_str()));
+    let missed: Vec<&Mutant> =
+        mutants.iter().filter(|(_, is_caught)| !**is_caught).map(|(mutant, _)| mutant).collect();
+    let seen: BTreeSet<String> = mutants.keys().map(|mutant| mutant.sid.clone()).collect();
+    let statements = TEMPLATE.statements().into_iter();
+    let statements =
+        statements.filter(|(id, sid)| id == role && !OF_LAMBDA.contains(&sid.as_str()));
+    let statements: BTreeSet<String> = statements.map(|(_, sid)| sid).collect();
+    assert_eq!(seen, statements);
+    #[expect(clippy::print_stdout, reason = "a person reads the figures")]
+    {
+        let (all, caught) = (mutants.len(), mutants.len() - missed.len());
+        println!("{role}: {} statements, {all} mutants, {caught} caught", statements.len());
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
+}
+
+async fn denied(function: &Function, role: &str, service: &str, operation: &str, input: &Value) {
+    let (status, body) = function.aws.call_as(role, service, operation, input).await.unwrap();
+    let reason = "with an explicit deny in an identity-based policy";
+    assert!(status >= 400 && body.contains(reason), "{operation}: {status} {body}");
 }

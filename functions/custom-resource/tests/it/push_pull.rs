@@ -3,10 +3,12 @@ use std::time::{Duration, SystemTime};
 use custom_resource::handle;
 use expect_test::expect;
 use local_aws::Fault;
-use local_aws::iam::{self, Role};
+use local_aws::iam;
 use serde_json::{Value, json};
 
-use crate::{Function, STACK_ID, calls, delete, event, foreign, own, rolled_back, update, with};
+use crate::{
+    Function, STACK_ID, calls, ci_roles, delete, event, foreign, own, rolled_back, update, with,
+};
 
 const ARN: &str = "arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30";
 
@@ -19,8 +21,7 @@ fn function() -> Function {
 
 async fn made() -> (Function, Value, Value) {
     let function = function();
-    let roles = ["github-actions", "gitlab"].map(|name| (name.to_owned(), Role::default()));
-    function.aws.state().iam.roles.extend(roles);
+    function.aws.state().iam.roles.extend(ci_roles());
     let request = event("create-push-pull-policy");
     let answer = function.succeed(&request).await;
     (function, request, answer)
@@ -147,7 +148,7 @@ async fn a_role_that_is_gone_fails_an_update_and_never_its_roll_back() {
 #[tokio::test(start_paused = true)]
 async fn rights_that_arrive_late_are_waited_for() {
     let function = function();
-    function.aws.state().iam.roles.insert("github-actions".to_owned(), Role::default());
+    function.aws.state().iam.roles.extend(ci_roles());
     for nth in 1..=3 {
         function.aws.fault("AttachRolePolicy", nth, Fault::Error(403, "AccessDenied"));
     }
@@ -194,20 +195,23 @@ async fn a_policy_of_somebody_else_is_left_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_failed_creation_is_taken_away_and_the_next_one_succeeds() {
     let function = function();
-    let request = event("create-push-pull-policy");
+    // IAM judges a role that does not exist as one without a path.
+    let role = json!(["arn:aws:iam::123456789012:role/github-actions"]);
+    let request =
+        with(event("create-push-pull-policy"), "ResourceProperties.AttachToRoleArns", role);
     let answer = function.answer(&request).await;
     expect!["policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30: attach it to github-actions: NoSuchEntity: The role with name github-actions cannot be found."].assert_eq(answer["Reason"].as_str().unwrap());
     assert_eq!(answer["PhysicalResourceId"], ARN);
     function.succeed(&delete(&request, &answer)).await;
     assert!(function.aws.state().iam.policies.is_empty());
-    function.aws.state().iam.roles.insert("github-actions".to_owned(), Role::default());
+    function.aws.state().iam.roles.insert("github-actions".to_owned(), iam::Role::default());
     function.succeed(&request).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_lost_answer_to_a_creation_is_made_good_within_the_request() {
     let function = function();
-    function.aws.state().iam.roles.insert("github-actions".to_owned(), Role::default());
+    function.aws.state().iam.roles.extend(ci_roles());
     function.aws.fault("CreatePolicy", 1, Fault::ResetAfter);
     function.succeed(&event("create-push-pull-policy")).await;
 }

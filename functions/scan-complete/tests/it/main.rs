@@ -25,6 +25,7 @@ use local_aws::world::{self, World, kinds};
 use scan_complete::config::Config;
 use scan_complete::{Context, handle};
 use serde_json::{Value, json};
+use warden_aws::ledger::Ledger;
 use warden_core::graph::IndexChildKind;
 
 const INFRASTRUCTURE: &str = "infrastructure";
@@ -80,12 +81,19 @@ impl Function {
         images
     }
 
+    /// The ledger as `image-push` writes it: the role of `scan-complete` may not note children.
+    fn ledger_of_image_push(&self) -> Ledger {
+        let table = self.world.function("image-push").environment["LEDGER_TABLE"].clone();
+        Ledger::new(&self.world.sdk("image-push"), table)
+    }
+
     /// Records the images of an index that was pushed now with this tag, as `image-push` does.
     async fn note(&self, images: &[String], index: &str, tag: &str) {
         let parts =
             images.iter().map(|image| (image.parse().unwrap(), IndexChildKind::Image)).collect();
         let (repository, index) = (INFRASTRUCTURE.parse().unwrap(), index.parse().unwrap());
-        let (tag, ledger) = (tag.parse().unwrap(), &self.context.ledger);
+        let tag = tag.parse().unwrap();
+        let ledger = self.ledger_of_image_push();
         let noted = ledger.note_children(&repository, &index, Some(&tag), &parts, self.now()).await;
         noted.unwrap();
         self.aws.state().calls.clear();

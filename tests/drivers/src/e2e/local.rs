@@ -154,7 +154,8 @@ impl Local {
     }
 }
 
-fn root() -> anyhow::Result<PathBuf> {
+/// The folder of the workspace.
+pub fn root() -> anyhow::Result<PathBuf> {
     Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?)
 }
 

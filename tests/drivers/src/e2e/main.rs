@@ -3,13 +3,15 @@
 //! looks at what then stands with the AWS CLI, as a user would.
 //!
 //! In reading order: [`scenario`] says what has to hold, [`stack`] deploys and asks,
-//! [`registry`] holds the embedded ECR to what others know of it, [`local`] installs and
+//! [`registry`] holds the embedded ECR to what others know of it, [`policies`] the embedded
+//! evaluation of policies to that of others, [`local`] installs and
 //! starts what all of that needs.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it does is for reading")]
 #![expect(clippy::indexing_slicing, reason = "only of JSON, which takes any name")]
 
 mod local;
+mod policies;
 mod readme;
 mod registry;
 mod scenario;
@@ -31,6 +33,9 @@ struct Options {
     /// Only installs the tools.
     #[arg(long)]
     install: bool,
+    /// Only compares the evaluation of policies with that of ministack.
+    #[arg(long)]
+    policies: bool,
 }
 
 fn main() -> ExitCode {
@@ -51,6 +56,13 @@ fn run(options: &Options) -> anyhow::Result<()> {
     let started = Instant::now();
     if options.install {
         println!("the tools are in {}", local::install()?.join("bin").display());
+        return Ok(());
+    }
+    if options.policies {
+        let venv = local::install()?;
+        let mut python = std::process::Command::new(venv.join("bin/python"));
+        let (requests, allowed) = policies::compare(&mut python, &local::root()?)?;
+        println!("{requests} requests, {allowed} allowed: all decisions are the same");
         return Ok(());
     }
     let checks = scenario::run(&local::Local::start()?)?;

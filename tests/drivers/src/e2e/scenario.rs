@@ -18,6 +18,7 @@ use warden_core::risks::AcceptedRisk;
 
 use self::operations::{EKS, GITHUB};
 use crate::local::{ACCOUNT, Local, REGION};
+use crate::policies;
 use crate::readme;
 use crate::registry;
 use crate::stack::{Stack, aws, text};
@@ -144,6 +145,9 @@ impl Run<'_> {
         let others = registry::compare_models(self.local)?;
         self.passed("each operation takes what the model says");
         println!("   not served: {}", others.join(", "));
+        let mut python = self.local.tool("python");
+        let (requests, allowed) = policies::compare(&mut python, self.local.root())?;
+        self.passed(&format!("ministack decides {requests} requests alike, {allowed} allowed"));
         let printed = registry::readme_block(self.local)?;
         println!("{printed}");
         self.contains("the tag that was pushed is listed", &printed, "app-v1.0.0")?;

@@ -19,7 +19,6 @@ Resources:
     Properties:
       CodeUri: functions/probe
       Timeout: 30
-      Role: arn:aws:iam::123456789012:role/listener
       Events:
         Pushed:
           Type: EventBridgeRule

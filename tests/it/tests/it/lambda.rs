@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use local_aws::lambda::{DeadLetter, InvokeError, Lambda};
+use local_aws::lambda::{DeadLetter, InvokeError, Lambda, Posted};
 use serde_json::{Value, json};
 
 use crate::probe;
@@ -16,10 +16,11 @@ use crate::probe;
 fn lambda() -> (Lambda, Arc<Mutex<Vec<DeadLetter>>>) {
     let letters = Arc::new(Mutex::new(Vec::new()));
     let kept = letters.clone();
-    let lambda = Lambda::new(move |letter| {
+    let keep = move |letter| -> Posted {
         kept.lock().unwrap().push(letter);
         Box::pin(async {})
-    });
+    };
+    let lambda = Lambda::new(keep, |_| true);
     lambda.retry_after([Duration::from_millis(10), Duration::from_millis(20)]);
     lambda.create(probe("probe"));
     (lambda, letters)

@@ -15,6 +15,7 @@ mod lambda;
 mod privileges;
 mod pushes;
 mod readme;
+mod rights;
 mod safety;
 mod scans;
 mod secrets;

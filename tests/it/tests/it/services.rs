@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use expect_test::expect;
 use local_aws::cloudformation::Deployment;
+use local_aws::iam::Role;
+use local_aws::policy::Document;
 use local_aws::server::Server;
 use local_aws::template::Template;
 use local_aws::world::World;
@@ -99,6 +101,11 @@ Resources:
     let (parameters, program) = (BTreeMap::new(), program());
     let deployment =
         Deployment { template: &template, name: "stack", parameters: &parameters, program };
+    let pull = json!({"Effect": "Allow", "Action": "ecr:BatchGetImage", "Resource": "*"});
+    let pull = Document::read(&json!({"Statement": pull})).unwrap();
+    let inline_policies = BTreeMap::from([("pull".to_owned(), pull)]);
+    let role = Role { inline_policies, ..Role::default() };
+    aws.state().iam.roles.insert("sweep".to_owned(), role);
     aws.deploy(&deployment, |_| ()).await.unwrap();
     let found = aws.lambda().invoke("stack-Sweep", json!({"do": "environment"})).await.unwrap();
     let token = found.payload["AWS_SESSION_TOKEN"].as_str().unwrap().to_owned();

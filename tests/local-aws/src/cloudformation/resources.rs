@@ -1,5 +1,7 @@
 //! The resources that are made by a call of their service, or by nothing but their name.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http::Request;
@@ -8,8 +10,12 @@ use serde_json::{Value, json};
 
 use super::{Schedule, known};
 use crate::ecr::present;
-use crate::iam::Role;
+use crate::policy::Document;
+use crate::policy::grammar::{self, Kind};
 use crate::{ACCOUNT, LocalAws, REGION};
+
+/// How many characters the inline policies of a role have at most, white space not counted.
+const INLINE_POLICIES: usize = 10_240;
 
 impl LocalAws {
     /// Makes a resource of this type under this name, and gives what a `Ref` of it is, and
@@ -33,25 +39,15 @@ impl LocalAws {
                 (name.to_owned(), json!({"Arn": arn}))
             }
             "AWS::IAM::Role" => {
-                let path = properties["Path"].as_str().unwrap_or("/");
-                let arn = format!("arn:aws:iam::{ACCOUNT}:role{path}{name}");
-                let trust = match &properties["AssumeRolePolicyDocument"] {
-                    Value::String(text) => text.clone(),
-                    document => document.to_string(),
-                };
-                let iam = &mut self.state().iam;
-                for policy in properties["ManagedPolicyArns"].as_array().into_iter().flatten() {
-                    let policy = policy.as_str().unwrap_or_default();
-                    let attached = iam.policies.get_mut(policy);
-                    let attached = attached.with_context(|| format!("no policy {policy}"))?;
-                    attached.roles.insert(name.to_owned());
-                }
-                iam.roles.insert(name.to_owned(), Role { path: path.to_owned(), trust });
+                let arn = self.make_role(name, properties)?;
                 (name.to_owned(), json!({"Arn": arn}))
             }
             "AWS::SNS::Topic" => {
                 self.ask_sns("CreateTopic", &[("Name", name)]).await?;
+                let key = properties["KmsMasterKeyId"].as_str();
+                let key = key.map(|key| arn("kms", &format!("key/{key}")));
                 let arn = arn("sns", name);
+                self.state().keys.extend(key.map(|key| (arn.clone(), key)));
                 (arn.clone(), json!({"TopicArn": arn, "TopicName": name}))
             }
             "AWS::SNS::Subscription" => {
@@ -85,7 +81,23 @@ impl LocalAws {
                 (name.to_owned(), json!({"Arn": arn("dynamodb", &format!("table/{name}"))}))
             }
             "AWS::KMS::Key" => {
-                (name.to_owned(), json!({"Arn": arn("kms", &format!("key/{name}")), "KeyId": name}))
+                let arn = arn("kms", &format!("key/{name}"));
+                self.set_policy([arn.as_str()], &properties["KeyPolicy"])?;
+                (name.to_owned(), json!({"Arn": arn, "KeyId": name}))
+            }
+            "AWS::SNS::TopicPolicy" => {
+                let topics = properties["Topics"].as_array().into_iter().flatten();
+                let topics = topics.filter_map(Value::as_str);
+                self.set_policy(topics, &properties["PolicyDocument"])?;
+                (name.to_owned(), json!({}))
+            }
+            "AWS::SQS::QueuePolicy" => {
+                let queues = properties["Queues"].as_array().into_iter().flatten();
+                let queues = queues.filter_map(|queue| queue.as_str()?.rsplit('/').next());
+                let queues: Vec<String> = queues.map(|queue| arn("sqs", queue)).collect();
+                let queues = queues.iter().map(String::as_str);
+                self.set_policy(queues, &properties["PolicyDocument"])?;
+                (name.to_owned(), json!({}))
             }
             "AWS::Scheduler::Schedule" => {
                 let schedule = Schedule::of_resource(name, properties)?;
@@ -98,9 +110,59 @@ impl LocalAws {
             "AWS::CloudWatch::Alarm" => {
                 (name.to_owned(), json!({"Arn": arn("cloudwatch", &format!("alarm:{name}"))}))
             }
-            // Policies, dashboards and saved queries: nothing here goes by them.
+            // Dashboards and saved queries: nothing here goes by them.
             _ => (name.to_owned(), json!({})),
         })
+    }
+
+    /// Makes a role, or changes it, and gives its ARN.
+    pub(crate) fn make_role(&self, name: &str, properties: &Value) -> anyhow::Result<String> {
+        let path = properties["Path"].as_str().unwrap_or("/");
+        let trust = match &properties["AssumeRolePolicyDocument"] {
+            Value::String(text) => text.clone(),
+            document => document.to_string(),
+        };
+        grammar::check(&trust, Kind::Trust).map_err(anyhow::Error::msg)?;
+        let mut inline_policies = BTreeMap::new();
+        let mut size = 0;
+        for policy in properties["Policies"].as_array().into_iter().flatten() {
+            let policy_name = policy["PolicyName"].as_str().context("a policy has no name")?;
+            let document = &policy["PolicyDocument"];
+            let text = document.to_string();
+            grammar::check(&text, Kind::Identity).map_err(anyhow::Error::msg)?;
+            size += text.chars().filter(|character| !character.is_whitespace()).count();
+            inline_policies.insert(policy_name.to_owned(), Document::read(document)?);
+        }
+        // <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
+        if size > INLINE_POLICIES {
+            bail!("Maximum policy size of {INLINE_POLICIES} bytes exceeded for role {name}");
+        }
+        let iam = &mut self.state().iam;
+        for policy in properties["ManagedPolicyArns"].as_array().into_iter().flatten() {
+            let policy = policy.as_str().unwrap_or_default();
+            let attached = iam.policies.get_mut(policy);
+            let attached = attached.with_context(|| format!("no policy {policy}"))?;
+            attached.roles.insert(name.to_owned());
+        }
+        let mut role = iam.roles.remove(name).unwrap_or_default();
+        path.clone_into(&mut role.path);
+        role.trust = trust;
+        role.inline_policies = inline_policies;
+        let arn = format!("arn:aws:iam::{ACCOUNT}:role{path}{name}");
+        iam.roles.insert(name.to_owned(), role);
+        Ok(arn)
+    }
+
+    /// Sets the policy of these resources.
+    fn set_policy<'n>(
+        &self,
+        arns: impl IntoIterator<Item = &'n str>,
+        document: &Value,
+    ) -> anyhow::Result<()> {
+        let document = Document::read(document)?;
+        let arns = arns.into_iter().map(|arn| (arn.to_owned(), vec![document.clone()]));
+        self.state().resource_policies.extend(arns);
+        Ok(())
     }
 
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ssm-parameter.html>
@@ -163,7 +225,7 @@ impl LocalAws {
 }
 
 /// The properties of each type that are honoured here, or that change nothing here: nothing
-/// is encrypted, refused by a policy, alarmed, or asked of a log.
+/// is encrypted, alarmed, or asked of a log.
 const PROPERTIES: &[(&str, &[&str])] = &[
     (
         "AWS::CloudWatch::Alarm",

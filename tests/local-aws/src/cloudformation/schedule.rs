@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
 use super::known;
+use crate::authorization::{UndeliveredEvent, schedule_session};
 use crate::ecr::event::timestamp;
 use crate::{ACCOUNT, LocalAws, REGION};
 
@@ -23,14 +24,17 @@ pub struct Schedule {
     pub expression: String,
     /// Whether it is switched on.
     pub enabled: bool,
+    /// The ARN of the role that Scheduler takes; none for a rule.
+    role: Option<String>,
+    /// The ARN of the queue of the events that do not reach the function.
+    dead_letter: Option<String>,
     /// What the function gets instead of an event.
     input: Option<Value>,
     /// Who sends the event, and in which shape its empty detail is.
     source: (&'static str, Value),
 }
 
-/// The properties of each kind that are honoured here, or that change nothing here: what is
-/// delivered always arrives.
+/// The properties of each kind that are honoured here, or that change nothing here.
 const RULE: &[&str] = &[
     "DeadLetterConfig",
     "Description",
@@ -92,6 +96,8 @@ impl Schedule {
             function: function.to_owned(),
             expression: expression.to_owned(),
             enabled: !is("Enabled", "false") && !is("State", "DISABLED"),
+            role: properties["RoleArn"].as_str().map(str::to_owned),
+            dead_letter: properties["DeadLetterConfig"]["Arn"].as_str().map(str::to_owned),
             input,
             source,
         })
@@ -161,7 +167,8 @@ fn is_expression(text: &str, is_scheduler: bool) -> bool {
 
 impl LocalAws {
     /// Runs a function as each of its schedules that is switched on does when it is due:
-    /// asynchronously. None is an error.
+    /// asynchronously. None is an error, and so is a role that may not invoke the function. The
+    /// event of a function that is gone waits for its way to the dead-letter queue of Scheduler.
     pub fn fire_schedules(&self, function: &str) -> anyhow::Result<()> {
         let (schedules, time) = {
             let state = self.state();
@@ -174,7 +181,22 @@ impl LocalAws {
         }
         for schedule in schedules {
             let event = schedule.event(&self.next_request(), &time);
-            self.lambda().invoke_async(function, event)?;
+            let role = schedule.role.as_deref();
+            if role.is_some_and(|role| !self.schedule_may_invoke(role, function)) {
+                bail!("the role of {} may not invoke {function}", schedule.arn);
+            }
+            let invoked = self.lambda().invoke_async(function, event.clone());
+            match (invoked, role, &schedule.dead_letter) {
+                (Err(_), Some(role), Some(queue)) => {
+                    self.state().undelivered_events.push(UndeliveredEvent {
+                        sender: schedule_session(role),
+                        source: schedule.arn.clone(),
+                        queue: queue.clone(),
+                        body: event.to_string(),
+                    });
+                }
+                (invoked, ..) => drop(invoked?),
+            }
         }
         Ok(())
     }

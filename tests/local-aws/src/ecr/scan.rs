@@ -52,7 +52,8 @@ impl Scan {
 }
 
 impl Registry {
-    fn is_enhanced(&self) -> bool {
+    /// Whether Inspector scans the registry.
+    pub(crate) fn is_enhanced(&self) -> bool {
         self.settings.scanning.as_ref().is_some_and(|set| set["scanType"] == "ENHANCED")
     }
 

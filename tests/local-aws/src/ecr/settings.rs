@@ -295,7 +295,7 @@ fn mutability(input: &Value) -> Result<Value, Error> {
     })))
 }
 
-/// The text of a policy, which has to be one at least by its looks.
+/// The text of a policy. Its grammar was checked before the call came to the registry.
 fn checked_policy(input: &Value) -> Result<String, Error> {
     let text = text(input, "policyText");
     let document: Value = serde_json::from_str(text).unwrap_or_default();

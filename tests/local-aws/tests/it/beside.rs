@@ -65,7 +65,7 @@ async fn what_is_of_one_account_is_refused_to_another() {
 #[tokio::test]
 async fn a_number_that_is_too_large_is_no_way_to_end_a_connection() {
     let port = Port::open().await;
-    let document = "%7B%22Statement%22%3A%5B%5D%7D";
+    let document = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%5D%7D";
     let create = format!("Action=CreatePolicy&PolicyName=p&PolicyDocument={document}");
     assert_eq!(query(&port, OURS, "iam", &create).await.status, 200);
     let list = "Action=ListPolicyVersions&PolicyArn=arn:aws:iam::123456789012:policy/p\

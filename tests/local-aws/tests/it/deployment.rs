@@ -9,6 +9,8 @@ use expect_test::expect;
 use http::Request;
 use local_aws::LocalAws;
 use local_aws::cloudformation::Deployment;
+use local_aws::iam::Role;
+use local_aws::policy::Document;
 use local_aws::template::Template;
 use serde_json::{Value, json};
 
@@ -226,7 +228,17 @@ async fn a_function_gets_just_the_input_of_each_of_its_schedules() {
     Type: AWS::Scheduler::Schedule
     Condition: No
     Properties: { ScheduleExpression: rate(1 day) }
-  Role: { Type: AWS::IAM::Role, Properties: { Path: /schedules/, Description: !GetAtt Sweep.Arn } }
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      Path: /schedules/
+      AssumeRolePolicyDocument:
+        Statement: { Effect: Allow, Principal: { Service: scheduler.amazonaws.com }, Action: sts:AssumeRole }
+      Policies:
+        - PolicyName: invoke
+          PolicyDocument:
+            Version: "2012-10-17"
+            Statement: { Effect: Allow, Action: lambda:InvokeFunction, Resource: !GetAtt Sweep.Arn }
   Query:
     Type: AWS::Logs::QueryDefinition
     Properties: { Name: why, LogGroupNames: [g], QueryString: fields @message }
@@ -235,6 +247,11 @@ Conditions:
 Outputs:
   Second: { Value: !GetAtt Second.Arn }
 "#;
+    let invoke = json!({"Effect": "Allow", "Action": "lambda:*", "Resource": "*"});
+    let invoke = Document::read(&json!({"Statement": invoke})).unwrap();
+    let inline_policies = BTreeMap::from([("invoke".to_owned(), invoke)]);
+    let role = Role { inline_policies, ..Role::default() };
+    aws.state().iam.roles.insert("schedule".to_owned(), role);
     let (made, outputs) = deploy(&aws, &function(events)).await.unwrap();
     let made: BTreeMap<String, String> = made.into_iter().collect();
     assert_eq!((made["Second"].as_str(), made["Query"].as_str()), ("stack-Second", "stack-Query"));

@@ -218,7 +218,8 @@ fn a_repository_has_at_most_one_policy() {
     assert_eq!(refused(&aws, "DeleteRepositoryPolicy", app()), missing);
     let bad = json!({"repositoryName": "app", "policyText": "{"});
     assert_eq!(refused(&aws, "SetRepositoryPolicy", bad), "InvalidParameterException");
-    for policy in [r#"{"Version":"2012-10-17","Statement":[]}"#, r#"{"Statement":[{}]}"#] {
+    let one = r#"{"Statement":[{"Effect":"Allow","Principal":"*","Action":"ecr:*"}]}"#;
+    for policy in [r#"{"Version":"2012-10-17","Statement":[]}"#, one] {
         let set = json!({"repositoryName": "app", "policyText": policy});
         let answer =
             json!({"registryId": "123456789012", "repositoryName": "app", "policyText": policy});

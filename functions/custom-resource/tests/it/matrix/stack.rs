@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use aws_config::SdkConfig;
 use custom_resource::{Context, handle};
-use local_aws::iam::Role;
+use local_aws::world::take_role;
 use local_aws::{Called, FaultScenario, LocalAws};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{is_out_of_time, lasts, leaves_an_answer};
-use crate::{NOW, STACK_ID, own};
+use crate::{NOW, STACK_ID, change_role, ci_roles, own};
 
 /// How long the function may take.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -37,6 +38,8 @@ pub struct Point {
 /// A stack with one resource, and the AWS that it is in.
 pub struct Stack {
     pub aws: LocalAws,
+    /// The configuration of the function's clients.
+    sdk: SdkConfig,
     create: Value,
     /// The resource: what it is called, and what it was made or changed with last.
     resource: Option<(String, Value)>,
@@ -66,16 +69,16 @@ impl Stack {
             let mut state = aws.state();
             state.set_clock(Some(NOW));
             state.begin_stack("warden", STACK_ID, "CREATE_IN_PROGRESS");
-            let roles = ["github-actions", "gitlab"].map(|name| (name.to_owned(), Role::default()));
-            state.iam.roles.extend(roles);
+            state.iam.roles.extend(ci_roles());
         }
         if create["ResourceType"] == "Custom::EcrPushPullPolicy" {
             own(&aws, &["apps", "deployments", "infrastructure"]);
         }
+        let sdk = take_role(&aws, "warden", &[], "CustomResourceRole").unwrap();
         let (resource, sent, calls, answers) = (None, Vec::new(), Vec::new(), BTreeMap::new());
         let (broken, timed_out) = (Vec::new(), false);
         let create = create.clone();
-        Self { aws, create, resource, sent, calls, answers, point, timed_out, broken }
+        Self { aws, sdk, create, resource, sent, calls, answers, point, timed_out, broken }
     }
 
     /// Makes the resource, or undoes that; whether it is there.
@@ -234,7 +237,8 @@ impl Stack {
 
     /// One attempt, in a process of its own; whether it ended by itself.
     fn attempt(&self, request: &Value, trouble: Option<FaultScenario>) -> bool {
-        let config = self.aws.config().into_builder();
+        change_role(&self.aws, request);
+        let config = self.sdk.clone().into_builder();
         let config = config
             .retry_config(warden_aws::retries())
             .timeout_config(warden_aws::timeouts())

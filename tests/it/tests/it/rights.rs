@@ -1,0 +1,226 @@
+//! A wrong resource in any statement of the template, or a statement that is missing, is denied
+//! something in a scenario.
+//!
+//! Each scenario runs once, and the embedded AWS records what the roles asked for. Then every
+//! statement is mutated in memory: left out, and with each of its resources wrong. The statements
+//! of the custom resources' role that its own tests exercise are mutated beside those.
+//!
+//! `cargo test --workspace --test it rights -- --nocapture` prints how many were caught.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use local_aws::authorization::mutation::{Mutant, Record};
+use local_aws::ecr::DAY;
+use local_aws::policy::{Caller, Request};
+use local_aws::world::{STACK, TEMPLATE, World, store_webhook};
+use local_aws::{ACCOUNT, LocalAws, REGION};
+use serde_json::{Value, json};
+
+use crate::faults::function::{self, Function};
+use crate::faults::scenarios::scenarios;
+use crate::program;
+
+/// The statements of the role of the custom resources that only a process exercises. The others
+/// are mutated in `functions/custom-resource/tests/it/privileges.rs`.
+const OF_CUSTOM_RESOURCES: [&str; 2] = ["WriteLogs", "WriteTraces"];
+
+/// Adds the requests of the functions in every scenario of `events/`.
+async fn events(found: &mut BTreeMap<Mutant, bool>) {
+    for of in
+        [Function::ImagePush, Function::ScanComplete, Function::ImageSweep, Function::SlackNotifier]
+    {
+        for scenario in scenarios(of) {
+            let (world, event) = scenario.prepare().await;
+            let time = of.timeout(&world);
+            of.invoke(&world, &event, "request", time, || ()).await.unwrap();
+            add(found, &mut world.aws.state());
+        }
+    }
+}
+
+fn add(found: &mut BTreeMap<Mutant, bool>, state: &mut local_aws::State) {
+    merge(found, Record::new(state).unwrap().mutants());
+}
+
+fn merge(found: &mut BTreeMap<Mutant, bool>, mutants: BTreeMap<Mutant, bool>) {
+    for (mutant, is_caught) in mutants {
+        *found.entry(mutant).or_default() |= is_caught;
+    }
+}
+
+/// Adds the requests about a push, a scan and a sweep of either repository, which both quarantine tags.
+async fn both_repositories(found: &mut BTreeMap<Mutant, bool>, cleanup: &str) {
+    let world = function::deploy(&[
+        ("CleanupEnforcement", cleanup),
+        ("InfrastructureLifecycleTagCount", "1"),
+        ("DeploymentsLifecycleTagCount", "1"),
+        ("MaxRemovePercent", "100"),
+        ("DeploymentsTagMutability", "IMMUTABLE"),
+        ("DeploymentsTagEnforcement", "quarantine"),
+    ])
+    .await;
+    for repository in ["infrastructure", "deployments"] {
+        for version in 1..4 {
+            let mut state = world.aws.state();
+            let at = state.now() - (90.0 - f64::from(version)) * DAY;
+            let tag = format!("litellm-v1.80.{version}");
+            state.ecr().push_made_up(repository, &[&tag], at).unwrap();
+        }
+        world.forget();
+        let digest = world.push(repository, &["litellm-v1.80.5"]);
+        let quarantine = format!("quarantine-20261101-{}-litellm-1.0.0", &digest[7..19]);
+        world.tag(repository, &digest, &quarantine);
+        let _ = world.push(repository, &["breaks.the-rules"]);
+        let pushed = std::mem::take(&mut world.aws.state().ecr().events);
+        let pushed = [pushed, std::mem::take(&mut world.aws.state().events)].concat();
+        for event in pushed {
+            attempt(&world, Function::ImagePush, &event).await;
+        }
+        let scanned = world.complete_scan(repository, &digest, Ok(Vec::new()));
+        attempt(&world, Function::ScanComplete, &scanned).await;
+        attempt(&world, Function::ImageSweep, &json!({"repository": repository})).await;
+    }
+    add(found, &mut world.aws.state());
+}
+
+async fn attempt(world: &World, of: Function, event: &Value) {
+    of.invoke(world, event, "request", of.timeout(world), || ()).await.unwrap();
+}
+
+/// Adds the requests of Lambda, Scheduler, EventBridge, SNS and CloudWatch, with real processes.
+async fn services(found: &mut BTreeMap<Mutant, bool>) {
+    let aws = LocalAws::default();
+    let secret = store_webhook(&aws, "http://127.0.0.1:1").await.unwrap();
+    let parameters = [("Tracing", "Active"), ("SlackWebhookSecretArn", secret.as_str())];
+    let world = World::run(aws.clone(), &parameters, program()).await;
+    let _ = world.push("infrastructure", &["litellm-v1.80.5"]);
+    world.settle().await;
+    aws.fire_schedules(&world.function("image-sweep").name).unwrap();
+    world.settle().await;
+    // An event that no function understands fails three times, and Lambda sends it to the queue.
+    for folder in ["image-push", "scan-complete", "image-sweep", "slack-notifier"] {
+        let name = &world.function(folder).name;
+        aws.lambda().invoke_async(name, json!({"source": ["not", "an", "event"]})).unwrap();
+    }
+    world.settle().await;
+    let failed = world.failed_events().await.len();
+    assert!(failed >= 4, "{failed} events are in the dead-letter queue");
+    let topic = &world.outputs["AlertTopicArn"];
+    let alarm = format!("arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{STACK}-FailedEventsAlarm");
+    aws.publish_as("cloudwatch.amazonaws.com", &alarm, topic, "alarm").await.unwrap();
+    let rule = format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/by-hand");
+    aws.publish_as("events.amazonaws.com", &rule, topic, "event").await.unwrap();
+    world.settle().await;
+    // Events for functions that are gone wait in a queue.
+    for folder in ["image-push", "image-sweep", "slack-notifier"] {
+        aws.lambda().delete(&world.function(folder).name);
+    }
+    let _ = world.push("infrastructure", &["litellm-v1.80.6"]);
+    aws.publish_as("cloudwatch.amazonaws.com", &alarm, topic, "alarm").await.unwrap();
+    aws.fire_schedules(&world.function("image-sweep").name).unwrap();
+    world.settle().await;
+    let mut record = Record::new(&mut aws.state()).unwrap();
+    // The test bed counts every call as HTTPS, so a request over plain HTTP is made up.
+    record.add(Request {
+        caller: Caller::Service("cloudwatch.amazonaws.com".to_owned()),
+        action: "sns:Publish".to_owned(),
+        resource: topic.clone(),
+        context: BTreeMap::from([
+            ("aws:securetransport".to_owned(), vec!["false".to_owned()]),
+            ("aws:sourceaccount".to_owned(), vec![ACCOUNT.to_owned()]),
+        ]),
+    });
+    merge(found, record.mutants());
+}
+
+/// Adds the requests of a workflow and of a pod.
+async fn clients(found: &mut BTreeMap<Mutant, bool>) {
+    const PROVIDERS: &str = "arn:aws:iam::123456789012:oidc-provider";
+    let github = format!("{PROVIDERS}/token.actions.githubusercontent.com");
+    let eks = format!("{PROVIDERS}/oidc.eks.us-east-1.amazonaws.com/id/0123456789ABCDEF");
+    let world = function::deploy(&[
+        ("GitHubOidcProviderArn", &github),
+        ("GitHubRepository", "octo-org/images"),
+        ("EksOidcProviderArn", &eks),
+        ("EksServiceAccounts", "ci/kaniko"),
+    ])
+    .await;
+    world.enable_enhanced_scanning();
+    let mut pulled = Vec::new();
+    for repository in ["infrastructure", "deployments"] {
+        let digest = world.push(repository, &["app-v1.0.0"]);
+        let _ = world.complete_scan(repository, &digest, Ok(Vec::new()));
+        pulled.push(json!({"repositoryName": repository, "imageIds": [{"imageDigest": digest}]}));
+    }
+    let github = world.outputs["GitHubRoleArn"].as_str();
+    let eks = world.outputs["EksPullRoleArn"].as_str();
+    for role in [github, eks] {
+        allowed(&world, role, "ecr", "GetAuthorizationToken", json!({})).await;
+        for images in &pulled {
+            allowed(&world, role, "ecr", "BatchGetImage", images.clone()).await;
+        }
+    }
+    for images in pulled {
+        let scan = json!({
+            "repositoryName": images["repositoryName"],
+            "imageId": images["imageIds"][0],
+        });
+        allowed(&world, github, "ecr", "DescribeImageScanFindings", scan).await;
+    }
+    let stack = json!({"StackName": STACK});
+    allowed(&world, github, "cloudformation", "DescribeStacks", stack).await;
+    add(found, &mut world.aws.state());
+}
+
+async fn allowed(world: &World, role: &str, service: &str, operation: &str, input: Value) {
+    let answer = world.aws.call_as(role, service, operation, &input).await.unwrap();
+    assert_eq!(answer.0, 200, "{operation}: {}", answer.1);
+}
+
+/// A statement by the name of its role or of the resource that it protects.
+fn statements() -> BTreeSet<(String, String)> {
+    let named = TEMPLATE.statements().into_iter().map(|(id, sid)| {
+        let of_resource = ["AlertTopicPolicy", "UndeliveredEventsPolicy"].contains(&id.as_str());
+        let id = if of_resource { id.trim_end_matches("Policy") } else { &id };
+        (id.to_owned(), sid)
+    });
+    let is_here = |(id, sid): &(String, String)| {
+        id != "CustomResourceRole" || OF_CUSTOM_RESOURCES.contains(&sid.as_str())
+    };
+    named.filter(is_here).collect()
+}
+
+#[tokio::test]
+async fn a_mistake_in_any_statement_is_denied_something_in_a_scenario() {
+    let mut found = BTreeMap::new();
+    services(&mut found).await;
+    clients(&mut found).await;
+    tokio::time::pause();
+    for cleanup in ["archive", "delete"] {
+        both_repositories(&mut found, cleanup).await;
+    }
+    events(&mut found).await;
+    let statements = statements();
+    let of_template = |mutant: &Mutant| {
+        let owner = mutant.owner.trim_start_matches(&format!("{STACK}-")).to_owned();
+        statements.contains(&(owner, mutant.sid.clone()))
+    };
+    found.retain(|mutant, _| of_template(mutant));
+    let seen: BTreeSet<(String, String)> = found
+        .keys()
+        .map(|mutant| {
+            let owner = mutant.owner.trim_start_matches(&format!("{STACK}-"));
+            (owner.to_owned(), mutant.sid.clone())
+        })
+        .collect();
+    let never_deployed: Vec<_> = statements.difference(&seen).collect();
+    assert!(never_deployed.is_empty(), "in no scenario: {never_deployed:?}");
+    let missed: Vec<&Mutant> =
+        found.iter().filter(|(_, is_caught)| !**is_caught).map(|(mutant, _)| mutant).collect();
+    #[expect(clippy::print_stdout, reason = "a person reads the figures")]
+    {
+        let (mutants, caught) = (found.len(), found.len() - missed.len());
+        println!("{} statements, {mutants} mutants, {caught} caught", statements.len());
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
+}
