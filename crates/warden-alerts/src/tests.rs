@@ -65,9 +65,18 @@ fn alert(policy: &Policy, tag: &str, tags: &[&str]) -> (Alert, EnforcementPlan) 
     (tag_violation(policy, &about(), &tag, &violation, &image, &plan, &[], None), plan)
 }
 
+/// The notifier shows every command that this crate writes.
+pub(crate) fn assert_commands_are_shown(alert: &Alert) {
+    for remedy in &alert.remedies {
+        assert!(alert.could_have_written(remedy), "{remedy:?}");
+    }
+}
+
 fn check_email(enforcement: &str, tag: &str, tags: &[&str], expected: &Expect) {
     let policy = policy(GUIDE, &[("Governance.Tags.Enforcement", enforcement.into())]);
-    expected.assert_eq(&alert(&policy, tag, tags).0.email());
+    let (alert, _) = alert(&policy, tag, tags);
+    assert_commands_are_shown(&alert);
+    expected.assert_eq(&alert.email());
 }
 
 #[test]

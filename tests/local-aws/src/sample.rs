@@ -41,6 +41,15 @@ pub fn sample<C>(cases: Vec<C>, kind: impl Fn(&C) -> String) -> Sample<C> {
     choose(cases, kind, set.unwrap_or(DEFAULT_SEED))
 }
 
+/// The seeds of a property: so many from the run's own on. `FAULTS=all` asks for a hundred times as
+/// many.
+pub fn seeds(count: u64) -> std::ops::Range<u64> {
+    let set = std::env::var("FAULTS_SEED").ok().and_then(|seed| seed.parse().ok());
+    let first: u64 = set.unwrap_or(DEFAULT_SEED);
+    let is_all = std::env::var("FAULTS").is_ok_and(|faults| faults == "all");
+    first..first + if is_all { 100 * count } else { count }
+}
+
 fn choose<C>(cases: Vec<C>, kind: impl Fn(&C) -> String, seed: u64) -> Sample<C> {
     let all = cases.len();
     let mut kinds: BTreeMap<String, Vec<C>> = BTreeMap::new();

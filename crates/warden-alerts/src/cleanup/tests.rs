@@ -47,6 +47,7 @@ fn told(repository: &str, outcome: &SweepResult) -> Alert {
 /// As a person reads it in e-mail.
 fn check(outcome: &SweepResult, expected: &Expect) {
     let alert = told("deployments", outcome);
+    crate::tests::assert_commands_are_shown(&alert);
     assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
     let texts: Value = serde_json::from_str(&alert.message().body).unwrap();
     expected.assert_eq(texts["email"].as_str().unwrap());

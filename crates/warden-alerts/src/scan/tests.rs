@@ -81,6 +81,7 @@ fn told(
 }
 
 fn check_email(alert: &Alert, expected: &Expect) {
+    crate::tests::assert_commands_are_shown(alert);
     expected.assert_eq(&alert.email());
 }
 

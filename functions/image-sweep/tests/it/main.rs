@@ -15,6 +15,7 @@ mod input;
 mod looking;
 mod telling;
 mod turns;
+mod units;
 mod usage;
 
 use std::ops::Deref;

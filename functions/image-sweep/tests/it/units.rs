@@ -1,0 +1,205 @@
+//! Units in any repository, with sweeps that are interrupted at any call, and with ECR's native
+//! rules carried out each day.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use local_aws::Fault;
+use local_aws::ecr::image::Status;
+use local_aws::sample::{Numbers, seeds};
+use serde_json::{Value, json};
+
+use crate::{DEPLOYMENTS, Function};
+
+/// The days of a history.
+const DAYS: usize = 12;
+
+/// A repository in which indexes share images, and its history.
+struct History {
+    function: Function,
+    numbers: Numbers,
+    /// The images of each index that was pushed.
+    parts: BTreeMap<String, Vec<String>>,
+    versions: usize,
+    sweeps: usize,
+}
+
+impl History {
+    async fn new(seed: u64) -> Self {
+        let mut numbers = Numbers::new(seed);
+        let enforcement = ["archive", "archive", "delete"][numbers.below(3)];
+        let function = Function::new(enforcement).await;
+        function.aws.state().ecr().refuses_children_of_active_indexes = numbers.below(2) == 1;
+        let mut history =
+            Self { function, numbers, parts: BTreeMap::new(), versions: 0, sweeps: 0 };
+        for nth in 0..5 {
+            history.push_index(40.0 - f64::from(nth));
+        }
+        history
+    }
+
+    /// Pushes an index of one to three images, some of which other indexes have too.
+    fn push_index(&mut self, days_ago: f64) {
+        let state = |digest: &String| self.status(digest);
+        let old: Vec<String> = self.parts.values().flatten().cloned().collect();
+        let old: Vec<String> =
+            old.into_iter().filter(|digest| state(digest) == Some(Status::Active)).collect();
+        let mut parts: Vec<String> = Vec::new();
+        for _ in 0..=self.numbers.below(3) {
+            let is_old = !old.is_empty() && self.numbers.below(3) == 0;
+            let part = match is_old {
+                true => old[self.numbers.below(old.len())].clone(),
+                false => self.function.push("", days_ago),
+            };
+            if !parts.contains(&part) {
+                parts.push(part);
+            }
+        }
+        self.versions += 1;
+        let tag = format!("a-v1.{}.0", self.versions);
+        let mut state = self.function.aws.state();
+        let at = state.now() - days_ago * local_aws::ecr::DAY;
+        let index = state.ecr().push_index(DEPLOYMENTS, &parts, &[&tag], at).unwrap();
+        if self.numbers.below(3) == 0 {
+            let _ = state.ecr().push_attached(DEPLOYMENTS, &index, ".sig", at).unwrap();
+        }
+        state.ecr().events.clear();
+        self.parts.insert(index, parts);
+    }
+
+    fn status(&self, digest: &str) -> Option<Status> {
+        let mut state = self.function.aws.state();
+        let images = &state.ecr().repository(DEPLOYMENTS).unwrap().images;
+        images.get(digest).map(|image| image.status)
+    }
+
+    /// Sweeps, with one call that goes wrong in most sweeps. Lambda tries twice more.
+    async fn sweep(&mut self, may_fail: bool) {
+        const OPERATIONS: [&str; 7] = [
+            "UpdateImageStorageClass",
+            "UpdateImageStorageClass",
+            "BatchDeleteImage",
+            "BatchWriteItem",
+            "UpdateItem",
+            "DescribeImages",
+            "Publish",
+        ];
+        if may_fail {
+            let operation = OPERATIONS[self.numbers.below(OPERATIONS.len())];
+            let nth = 1 + self.numbers.below(6);
+            let fault = match self.numbers.below(4) {
+                0 => Fault::Error(400, "AccessDeniedException"),
+                1 => Fault::Error(400, "ThrottlingException"),
+                2 => Fault::ResetBefore,
+                _ => Fault::ResetAfter,
+            };
+            // The SDK's own attempts fail as well.
+            for attempt in 0..12 {
+                self.function.aws.fault(operation, nth + attempt, fault.clone());
+            }
+        }
+        self.sweeps += 1;
+        let request_id = format!("request-{}", self.sweeps);
+        let event = json!({"repository": DEPLOYMENTS});
+        for _ in 0..3 {
+            let swept = self.function.ask(&event, &request_id).await;
+            if swept.is_ok() {
+                break;
+            }
+            assert!(may_fail, "{:#}", swept.unwrap_err());
+        }
+        self.function.aws.heal();
+    }
+
+    /// An index that is archived, or was, has all of its images.
+    fn check_nothing_is_lost(&self, moment: &str) {
+        for (index, parts) in &self.parts {
+            let Some(status) = self.status(index) else { continue };
+            for part in parts {
+                let found = self.status(part);
+                assert!(found.is_some(), "{moment}: {index} is {status:?}, and {part} is gone");
+            }
+        }
+    }
+
+    /// After a sweep in which nothing went wrong, an active index has active images, and an
+    /// archived index has archived images, unless another active index needs them.
+    fn check_units_are_whole(&self, moment: &str) {
+        let is_active = |digest: &String| self.status(digest) == Some(Status::Active);
+        for (index, parts) in &self.parts {
+            let Some(status) = self.status(index) else { continue };
+            for part in parts {
+                let found = self.status(part).unwrap();
+                let mut others = self.parts.iter().filter(|(_, others)| others.contains(part));
+                let is_needed = others.any(|(other, _)| is_active(other));
+                match status {
+                    Status::Active => {
+                        assert!(found != Status::Archived, "{moment}: {index} lacks {part}");
+                    }
+                    _ => assert!(
+                        is_needed || found != Status::Active,
+                        "{moment}: {index} is {status:?}, and {part} is active"
+                    ),
+                }
+            }
+        }
+    }
+
+    /// Runs the commands that restore the images of alerts, and pulls each archived index.
+    fn restore_everything(&self, alerts: &[Value]) {
+        for alert in alerts {
+            for remedy in alert["remedies"].as_array().unwrap() {
+                let command = remedy["command"].as_str().unwrap();
+                let words =
+                    command.split([' ', ';', '=']).filter(|word| word.starts_with("sha256:"));
+                for digest in words.filter(|word| self.status(word) == Some(Status::Archived)) {
+                    let restore = json!({
+                        "repositoryName": DEPLOYMENTS,
+                        "imageId": {"imageDigest": digest},
+                        "targetStorageClass": "STANDARD",
+                    });
+                    self.function.aws.by_hand("UpdateImageStorageClass", &restore).unwrap();
+                }
+            }
+        }
+        self.function.aws.advance(Duration::from_secs(3_600));
+        for (index, parts) in &self.parts {
+            if self.status(index).is_none() {
+                continue;
+            }
+            for digest in parts.iter().chain([index]) {
+                assert_eq!(self.status(digest), Some(Status::Active), "{index} needs {digest}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_that_is_archived_loses_an_image_whatever_is_interrupted() {
+    let (mut archived, mut restored) = (0, 0);
+    for seed in seeds(12) {
+        let mut history = History::new(seed).await;
+        let mut alerts = Vec::new();
+        for day in 0..DAYS {
+            let moment = format!("seed {seed}, day {day}");
+            if history.numbers.below(2) == 0 {
+                history.push_index(0.0);
+            }
+            // The last sweeps complete what earlier ones began.
+            let may_fail = day + 3 < DAYS && history.numbers.below(4) > 0;
+            history.sweep(may_fail).await;
+            history.check_nothing_is_lost(&moment);
+            if day + 2 >= DAYS {
+                history.check_units_are_whole(&moment);
+            }
+            alerts.extend(history.function.alerts());
+            history.function.aws.advance(Duration::from_secs(86_400));
+            history.check_nothing_is_lost(&moment);
+        }
+        let is_archived = |index: &&String| history.status(index) == Some(Status::Archived);
+        archived += history.parts.keys().filter(is_archived).count();
+        history.restore_everything(&alerts);
+        restored += history.parts.keys().filter(|index| history.status(index).is_some()).count();
+    }
+    assert!(archived > 10, "{archived} archived, {restored} restored");
+}
