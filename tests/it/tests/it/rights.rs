@@ -8,6 +8,7 @@
 //! `cargo test --workspace --test it rights -- --nocapture` prints how many were caught.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use local_aws::authorization::mutation::{Mutant, Record};
 use local_aws::ecr::DAY;
@@ -90,7 +91,8 @@ async fn attempt(world: &World, of: Function, event: &Value) {
 /// Adds the requests of Lambda, Scheduler, EventBridge, SNS and CloudWatch, with real processes.
 async fn services(found: &mut BTreeMap<Mutant, bool>) {
     let aws = LocalAws::default();
-    let secret = store_webhook(&aws, "http://127.0.0.1:1").await.unwrap();
+    let slack = aws.slack().serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let secret = store_webhook(&aws, slack.endpoint()).await.unwrap();
     let parameters = [("Tracing", "Active"), ("SlackWebhookSecretArn", secret.as_str())];
     let world = World::run(aws.clone(), &parameters, program()).await;
     let _ = world.push("infrastructure", &["litellm-v1.80.5"]);
