@@ -46,16 +46,6 @@ impl LocalAws {
             let refused = called.error(&input, 403, code, &message);
             return self.with_faults(&called, &input, std::future::ready(refused)).await;
         }
-        if let (Input::Query(form), "sns", "Publish") =
-            (&input, called.service.as_str(), called.operation.as_str())
-        {
-            let principal = self.state().principal(&called);
-            let topic = form.get("TopicArn").map_or("", String::as_str);
-            if let Some(why) = self.services().publishing_denied(topic, principal.as_deref()) {
-                let refused = called.error(&input, 403, "AuthorizationError", &why);
-                return self.with_faults(&called, &input, std::future::ready(refused)).await;
-            }
-        }
         if self.services().serves(&called.service) {
             let serve = self.services().handle(&called.service, request);
             return self.with_faults(&called, &input, serve).await;

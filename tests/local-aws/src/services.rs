@@ -10,7 +10,6 @@ mod json;
 mod parameters;
 mod reserved;
 mod sns;
-mod topic_policy;
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +18,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
-use serde_json::Value;
 use winterbaume_core::{MockRequest, MockResponse, MockService, auth};
 use winterbaume_secretsmanager::SecretsManagerService;
 use winterbaume_sqs::SqsService;
@@ -63,16 +61,6 @@ impl Services {
     /// What the topics' subscribers were sent since the last time, in the order of publishing.
     pub fn take_deliveries(&self) -> Vec<Delivery> {
         self.sns.take_deliveries()
-    }
-
-    /// Sets the policy of a topic.
-    pub fn set_topic_policy(&self, topic: &str, policy: &Value) {
-        self.sns.set_policy(topic, policy);
-    }
-
-    /// Why the policy of a topic denies a caller to publish to it, if it does.
-    pub(crate) fn publishing_denied(&self, topic: &str, principal: Option<&str>) -> Option<String> {
-        self.sns.publishing_denied(topic, principal)
     }
 
     /// Serves one request to the service of that signing name.

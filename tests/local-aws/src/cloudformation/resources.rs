@@ -56,13 +56,6 @@ impl LocalAws {
                 self.ask_sns("Subscribe", &given).await?;
                 (format!("{}:{name}", text("TopicArn")), json!({}))
             }
-            "AWS::SNS::TopicPolicy" => {
-                for topic in properties["Topics"].as_array().into_iter().flatten() {
-                    let topic = topic.as_str().unwrap_or_default();
-                    self.services().set_topic_policy(topic, &properties["PolicyDocument"]);
-                }
-                (name.to_owned(), json!({}))
-            }
             "AWS::SQS::Queue" => {
                 let queue = json!({"QueueName": name});
                 let made = self.ask("sqs", "AmazonSQS.CreateQueue", &queue).await?;
@@ -115,8 +108,9 @@ impl LocalAws {
         })
     }
 
-    /// Makes a role, or changes it, and gives its ARN.
-    pub(crate) fn make_role(&self, name: &str, properties: &Value) -> anyhow::Result<String> {
+    /// Makes a role, or changes it, and gives its ARN. The properties are those of
+    /// `AWS::IAM::Role`; the error is a document that IAM refuses.
+    pub fn make_role(&self, name: &str, properties: &Value) -> anyhow::Result<String> {
         let path = properties["Path"].as_str().unwrap_or("/");
         let trust = match &properties["AssumeRolePolicyDocument"] {
             Value::String(text) => text.clone(),

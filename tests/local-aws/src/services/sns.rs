@@ -30,8 +30,6 @@ pub struct Sns {
     service: SnsService,
     state: Arc<InMemorySnsBackend>,
     deliveries: Mutex<Vec<Delivery>>,
-    /// The policies of topics, by ARN.
-    pub(super) policies: Mutex<BTreeMap<String, Value>>,
 }
 
 /// What one subscriber is sent.
@@ -133,8 +131,7 @@ impl Default for Sns {
     fn default() -> Self {
         let state = Arc::new(InMemorySnsBackend::new());
         let deliveries = Mutex::default();
-        let policies = Mutex::default();
-        Self { service: SnsService::with_backend(state.clone()), state, deliveries, policies }
+        Self { service: SnsService::with_backend(state.clone()), state, deliveries }
     }
 }
 

@@ -235,7 +235,17 @@ fn forged_alert() -> Value {
 async fn the_topic_refuses_an_alert_that_no_function_published() {
     let deployed = Deployed::new().await;
     let alert: Alert = serde_json::from_value(forged_alert()).unwrap();
-    let stranger = deployed.aws.config_of("arn:aws:iam::123456789012:user/stranger");
+    // IAM lets this role publish to any topic.
+    let allowed = json!({"Effect": "Allow", "Action": "*", "Resource": "*"});
+    let document = json!({"Version": "2012-10-17", "Statement": [allowed]});
+    let service = json!({"Service": "lambda.amazonaws.com"});
+    let trusted = json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": service});
+    let role = json!({
+        "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [trusted]},
+        "Policies": [{"PolicyName": "everything", "PolicyDocument": document}],
+    });
+    let role = deployed.aws.make_role("stranger", &role).unwrap();
+    let stranger = deployed.aws.config_of(&role);
     let topic = Topic::new(&stranger, deployed.outputs["AlertTopicArn"].clone());
     let published = topic.publish(&alert).await;
     deployed.settle().await;
