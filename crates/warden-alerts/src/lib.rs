@@ -235,14 +235,15 @@ fn fitting(mut most: usize, details: impl Fn(usize) -> Map<String, Value>) -> Ma
 }
 
 impl Alert {
-    /// The alert in each protocol's text, together within what SNS takes.
+    /// The alert in each protocol's text, together within what SNS takes. `partition` is that of
+    /// the alert's account, such as `aws-cn`.
     #[must_use]
-    pub fn message(&self) -> Message {
+    pub fn message(&self, partition: &str) -> Message {
         let alert = self.within_limits();
         let texts = json!({
             "default": alert.json(),
             "email": alert.email(),
-            "https": alert.amazon_q().to_string(),
+            "https": alert.amazon_q(partition).to_string(),
         });
         // E-mail subjects are ASCII, without what could end the line.
         let ascii = |text: &str| -> String {
@@ -302,7 +303,7 @@ impl Alert {
     }
 
     /// For Amazon Q Developer in chat applications: a custom notification.
-    fn amazon_q(&self) -> Value {
+    fn amazon_q(&self, partition: &str) -> Value {
         let mut description = self.text.clone();
         for Remedy { label, command } in &self.remedies {
             let with = format!("\n\n{label}:\n```\n{command}\n```");
@@ -321,7 +322,8 @@ impl Alert {
         let thread = [repository.clone(), about].into_iter().flatten().collect::<Vec<_>>();
         let thread = if thread.is_empty() { self.kind.to_string() } else { thread.join("/") };
         let arn = |repository: String| {
-            format!("arn:aws:ecr:{}:{}:repository/{repository}", self.region, self.account)
+            let Self { region, account, .. } = self;
+            format!("arn:{partition}:ecr:{region}:{account}:repository/{repository}")
         };
         json!({
             "version": "1.0",

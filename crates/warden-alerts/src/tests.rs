@@ -312,8 +312,8 @@ pub(super) fn against_the_limits(message: &Message) -> Vec<String> {
 #[test]
 fn amazon_q_gets_its_own_schema() {
     let (alert, plan) = alert(&policy(GUIDE, &[]), "litellm-1.80.5", &["litellm-1.80.5"]);
-    assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
-    let notification = alert.amazon_q();
+    assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
+    let notification = alert.amazon_q("aws");
     let description = notification["content"]["description"].as_str().unwrap();
     assert_eq!(description.matches("```").count(), 4, "{description}");
     assert!(description.contains(plan.quarantine_tag.unwrap().as_str()), "{description}");
@@ -338,13 +338,13 @@ fn the_largest_alert_is_within_amazon_q_s_schema() {
         source: Source { id: "i".repeat(64), time: "2026-11-24T10:00:00Z".to_owned() },
         ..alert
     };
-    assert_eq!(against_the_limits(&largest.message()), Vec::<String>::new());
+    assert_eq!(against_the_limits(&largest.message("aws")), Vec::<String>::new());
 }
 
 /// What is held against the schema would be found out.
 #[test]
 fn a_notification_that_amazon_q_would_not_take_is_noticed() {
-    let good = alert(&policy(GUIDE, &[]), "latest", &["latest"]).0.amazon_q();
+    let good = alert(&policy(GUIDE, &[]), "latest", &["latest"]).0.amazon_q("aws");
     for (pointer, value, expected) in [
         ("/surprise", json!(1), "names"),
         ("/version", json!(1), "version"),
@@ -377,7 +377,7 @@ fn an_image_with_a_thousand_tags_has_an_alert_too() {
     let tags: Vec<String> = (0..1_000).map(|n| format!("{n:0>128}")).collect();
     let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
     let (alert, _) = alert(&policy(GUIDE, &[]), tags[0], &tags);
-    assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
+    assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
 }
 
 /// The longest names that ECR takes.
@@ -389,7 +389,7 @@ fn every_enforcement_has_its_commands_however_long_the_names_are() {
     let (alert, plan) = alert(&policy, &tag, &[&tag]);
     let alert = Alert { repository: Some(repository.parse().unwrap()), ..alert };
     assert_eq!((plan.action, tag.len()), (EnforcementOutcome::Quarantined, 128));
-    let message: Value = serde_json::from_str(&alert.message().body).unwrap();
+    let message: Value = serde_json::from_str(&alert.message("aws").body).unwrap();
     let json: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
     let remedies = json["remedies"].as_array().unwrap();
     assert_eq!(remedies.len(), 1, "the tag that was meant would be too long");
@@ -418,7 +418,7 @@ fn an_unexpected_repository_is_told_with_what_was_expected() {
     let patterns = ["infrastructure", "team-*"].map(|pattern| pattern.parse().unwrap());
     let alert = repository_violation(&about(), &patterns, None);
     assert_eq!(alert.details["patterns"], json!(["infrastructure", "team-*"]));
-    assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
+    assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
     expect![[r#"
         An image was pushed to infrastructure, a name that is not expected
 
@@ -454,7 +454,7 @@ proptest! {
         let remedy = |(label, command)| Remedy { label, command };
         let remedies = remedies.into_iter().map(remedy).collect();
         let details = Map::from_iter([("all".to_owned(), json!(details))]);
-        let message = Alert { title, text, details, remedies, ..alert }.message();
+        let message = Alert { title, text, details, remedies, ..alert }.message("aws");
         prop_assert_eq!(against_the_limits(&message), Vec::<String>::new());
     }
 }

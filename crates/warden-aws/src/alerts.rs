@@ -20,7 +20,8 @@ impl Topic {
 
     /// Publishes an alert, with a text for each protocol. One call.
     pub async fn publish(&self, alert: &Alert) -> anyhow::Result<()> {
-        let message = alert.message();
+        let partition = self.arn.split(':').nth(1).unwrap_or("aws");
+        let message = alert.message(partition);
         let publish = self.client.publish().topic_arn(&self.arn).message_structure("json");
         let sent = publish.subject(message.subject).message(message.body).send().await;
         sent.map_err(crate::explain).with_context(|| format!("publishing {:?}", alert.title))?;

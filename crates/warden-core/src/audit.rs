@@ -200,7 +200,7 @@ fn bad_tags<'a>(plan: &RetentionPlan<'a>, now: DateTime<Utc>) -> BTreeMap<&'a Ta
     .collect()
 }
 
-/// Indexes that lack an image which they need, by whatever cause: an active index whose image is
+/// Indexes that lack an image which they need, for any cause: an active index whose image is
 /// archived or gone, and an archived index whose image is gone.
 fn incomplete_units(plan: &RetentionPlan<'_>, observed: &RepositorySettings) -> BTreeSet<String> {
     let images = &plan.inventory.images;

@@ -255,7 +255,10 @@ impl<'a> Sweep<'a> {
             noted.get_or_insert_default().add(completion);
         }
         if with_calls.clone().next().is_none() {
-            return Ok((completions.into_iter().map(|it| it.record.root).collect(), false));
+            return Ok((
+                completions.into_iter().map(|completion| completion.record.root).collect(),
+                false,
+            ));
         }
         self.write_note(noted.as_ref()).await?;
         for completion in with_calls {
@@ -266,7 +269,7 @@ impl<'a> Sweep<'a> {
                 VisibilityError(format!("{why}: {root}: {error:#}"))
             })?;
         }
-        Ok((completions.into_iter().map(|it| it.record.root).collect(), true))
+        Ok((completions.into_iter().map(|completion| completion.record.root).collect(), true))
     }
 
     /// Reads the repository, after the units of earlier functions are complete. Gives the roots of

@@ -98,7 +98,7 @@ pub fn run(bytes: &[u8]) {
     let Some(texts) = texts.or_else(|| Texts::arbitrary(&mut Unstructured::new(bytes)).ok()) else {
         return;
     };
-    let message = alert(texts).message();
+    let message = alert(texts).message("aws");
     assert!(message.body.len() <= 262_144, "{} bytes", message.body.len());
     assert!((1..100).contains(&message.subject.len()), "{}", message.subject);
     assert!(message.subject.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '));

@@ -48,8 +48,8 @@ fn told(repository: &str, outcome: &SweepResult) -> Alert {
 fn check(outcome: &SweepResult, expected: &Expect) {
     let alert = told("deployments", outcome);
     crate::tests::assert_commands_are_shown(&alert);
-    assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
-    let texts: Value = serde_json::from_str(&alert.message().body).unwrap();
+    assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
+    let texts: Value = serde_json::from_str(&alert.message("aws").body).unwrap();
     expected.assert_eq(texts["email"].as_str().unwrap());
 }
 
@@ -383,7 +383,7 @@ fn the_largest_is_within_all_limits() {
         ..outcome(0)
     };
     let alert = told(&name, &largest);
-    assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
+    assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
     assert_eq!(alert.within_limits().details, alert.details);
     assert_eq!(alert.details["imagesTotal"], 100);
     // A command is whole or not there.
@@ -405,7 +405,7 @@ fn what_is_not_as_it_should_be_is_a_list() {
     };
     let deviation = |text: &str| Deviation { rule: AuditRule::Drift, text: text.to_owned() };
     let alert = self_audit(&run, &[deviation("one thing"), deviation("another")]);
-    assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
+    assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
     expect![[r#"
         2 things in deployments are not as the policy says
         Nothing was changed about it. It is told again when it changes, and else after seven days.

@@ -76,7 +76,7 @@ fn told(
     let tags: Vec<Tag> = scanned.tag.clone().into_iter().collect();
     let scan = ScanAlert { about: &about, tags: &tags, scanned, parameter: PARAMETER };
     let alert = scan_findings(&scan, &decided(memory, scanned, risks), unread);
-    assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
+    assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
     alert
 }
 
@@ -223,7 +223,7 @@ fn a_failure_says_what_to_do_and_an_end_what_is_over() {
         infrastructure:litellm-v1.80.6 has no open findings any more
         The scan of infrastructure:litellm-v1.80.6 found nothing that counts at or above HIGH: the last alert about litellm is over. Older versions may still have what it was about."#]].assert_eq(&format!("{}\n{}", resolved.title, resolved.text));
     for alert in [failed, resolved] {
-        assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
+        assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
     }
 }
 
@@ -271,7 +271,7 @@ fn risks_are_told_to_whoever_answers_for_them() {
         "#]],
     );
     for alert in [expiring, unreadable] {
-        assert_eq!(against_the_limits(&alert.message()), Vec::<String>::new());
+        assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
     }
 }
 
@@ -323,7 +323,7 @@ fn the_largest_report_fits_and_says_how_much_it_leaves_out() {
     );
     assert!(!details["findings"].as_array().unwrap().is_empty(), "{details:#}");
     assert_eq!(alert.within_limits().details, alert.details);
-    let message: Value = serde_json::from_str(&alert.message().body).unwrap();
+    let message: Value = serde_json::from_str(&alert.message("aws").body).unwrap();
     let default: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
     assert_eq!(default["details"]["findingsTotal"], 1_000);
     // Of what is new and what is accepted, each cut at the end of a line.

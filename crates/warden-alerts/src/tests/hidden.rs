@@ -93,7 +93,7 @@ fn check_visible(rendering: &Value) {
 proptest! {
     #[test]
     fn no_rendering_has_a_hidden_character(alert in any_alert()) {
-        let message = alert.message();
+        let message = alert.message("aws");
         let body: Value = serde_json::from_str(&message.body).unwrap();
         let text = |protocol: &str| body[protocol].as_str().unwrap();
         let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();

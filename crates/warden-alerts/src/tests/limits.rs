@@ -38,7 +38,7 @@ fn what_is_within_its_limit_is_whole_and_what_is_not_is_cut_or_left_out() {
 fn a_subject_is_one_line_of_ascii_and_never_empty() {
     let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
     let subject =
-        |title: &str| Alert { title: title.to_owned(), ..alert.clone() }.message().subject;
+        |title: &str| Alert { title: title.to_owned(), ..alert.clone() }.message("aws").subject;
     assert_eq!(subject("2 images of ü\n were\tdeleted"), "2 images of   were deleted");
     assert_eq!(subject(" \u{1f433} é"), "tag-violation");
     assert_eq!(subject(&"x".repeat(99)), "x".repeat(99));
@@ -83,9 +83,9 @@ fn a_notification_has_its_thread_and_no_half_of_a_command() {
           },
           "source": "custom",
           "version": "1.0"
-        }"#]].assert_eq(&format!("{:#}", alert.amazon_q()));
+        }"#]].assert_eq(&format!("{:#}", alert.amazon_q("aws")));
     let about_none = Alert { repository: None, component: None, image: None, ..alert.clone() };
-    let notification = about_none.amazon_q();
+    let notification = about_none.amazon_q("aws");
     let (metadata, keywords) = (&notification["metadata"], &notification["content"]["keywords"]);
     assert_eq!(
         (&metadata["threadId"], keywords),
@@ -95,7 +95,7 @@ fn a_notification_has_its_thread_and_no_half_of_a_command() {
     // As long as it may be with its command, and by one character longer.
     let block = "\n\nRestore it:\n```\naws ecr put-image\n```".chars().count();
     for (length, is_whole) in [(8_000 - block, true), (8_001 - block, false)] {
-        let notification = Alert { text: "é".repeat(length), ..alert.clone() }.amazon_q();
+        let notification = Alert { text: "é".repeat(length), ..alert.clone() }.amazon_q("aws");
         let description = notification["content"]["description"].as_str().unwrap();
         assert_eq!(description.ends_with("```"), is_whole, "{length}");
         assert_eq!(description.contains("```"), is_whole, "{length}");

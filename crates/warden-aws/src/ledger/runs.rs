@@ -17,13 +17,13 @@ const HOUR_REMEMBERED: Duration = Duration::from_secs(2 * 86_400);
 /// What came of beginning a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunLease {
-    /// It is ours; with what the last run left unfinished.
+    /// The run may begin. The value has the work that earlier functions left unfinished.
     Ours(UnfinishedRun),
     /// Another one is under way.
     Theirs,
 }
 
-/// What earlier functions left unfinished in a repository.
+/// The work that earlier functions left unfinished in a repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnfinishedRun {
     /// What the last run was about to do, where it was cut off before it published that.

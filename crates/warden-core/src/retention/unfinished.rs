@@ -15,7 +15,7 @@ use crate::arena::ImageId;
 use crate::image::{Digest, ImageStatus};
 use crate::tagging::is_accepted_tag;
 
-/// What removes a unit.
+/// The function that removes a unit, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UnitRemover {
     /// Enforcement archives an image whose tags break the rules.
@@ -26,8 +26,8 @@ pub enum UnitRemover {
     SweepDeletes,
 }
 
-/// A unit whose removal has begun, as it is written down before the first call. It also says
-/// which images an archived index needs: ECR gives no manifest of an archived index.
+/// A unit whose removal has begun. The record is written before the first call. It also says which
+/// images an archived index needs: ECR gives no manifest of an archived index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitRecord {
     /// The image that no other image needs.
@@ -36,7 +36,7 @@ pub struct UnitRecord {
     pub removed: Vec<Digest>,
     /// The images of the unit that stay, because another unit needs them.
     pub shared: Vec<Digest>,
-    /// What removes the unit.
+    /// The function that removes the unit, and how.
     pub remover: UnitRemover,
     /// When the removal began.
     pub began: DateTime<Utc>,
@@ -82,8 +82,8 @@ impl UnfinishedUnit {
     }
 }
 
-/// Decides how a unit is completed. `plan` is the plan for the repository as it is now: it knows
-/// the images that are left and the rules that keep them.
+/// Decides how a unit is completed. `plan` is a new plan for the repository: it knows the images that
+/// are left and the rules that keep them.
 ///
 /// A unit is finished if its root is still to be removed and nobody used an image of it since.
 /// Otherwise its archived images are restored. An image that another active index needs is restored
