@@ -201,23 +201,23 @@ fn restore(
     let update = format!(
         "aws ecr update-image-storage-class --region {region} --repository-name {repository}"
     );
-    let commands = images.chunks(MOST_DIGESTS).map(|images| match images {
-        [digest] => {
-            format!("{update} --image-id imageDigest={digest} --target-storage-class STANDARD")
+    let commands = images.chunks(MOST_DIGESTS).map(|images| {
+        if let [digest] = images {
+            return format!(
+                "{update} --image-id imageDigest={digest} --target-storage-class STANDARD"
+            );
         }
-        _ => {
-            let digests: Vec<&str> = images.iter().map(|digest| digest.as_str()).collect();
-            format!(
-                "for digest in {}; do {update} --image-id imageDigest=$digest \
-                 --target-storage-class STANDARD; done",
-                digests.join(" ")
-            )
-        }
+        let digests: Vec<&str> = images.iter().map(|digest| digest.as_str()).collect();
+        format!(
+            "for digest in {}; do {update} --image-id imageDigest=$digest \
+             --target-storage-class STANDARD; done",
+            digests.join(" ")
+        )
     });
-    let of = images.len().div_ceil(MOST_DIGESTS);
-    let label = |nth: usize| match of {
+    let count = images.len().div_ceil(MOST_DIGESTS);
+    let label = |nth: usize| match count {
         1 => label.to_owned(),
-        _ => format!("{label} ({} of {of})", nth + 1),
+        _ => format!("{label} ({} of {count})", nth + 1),
     };
     commands.enumerate().map(|(nth, command)| Remedy { label: label(nth), command }).collect()
 }

@@ -1,6 +1,6 @@
 //! Amazon ECR, for every function: the only module that calls it.
 //!
-//! In reading order: [`Registry`] and single images here, [`unit`] for images that are archived and
+//! In reading order: [`Registry`] and single images here, [`mod@unit`] for images that are archived and
 //! restored together, [`mod@manifest`], `inventory` for all images of a repository, [`scan`], and
 //! [`repository`] for settings.
 

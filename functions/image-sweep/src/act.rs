@@ -412,9 +412,9 @@ impl<'a> Act<'a> {
 
     fn unit_record(&self, removal: &UnitRemoval, remover: UnitRemover) -> UnitRecord {
         let unit = self.unit(removal);
-        let removed: HashSet<ImageId> = removal.all().collect();
+        let gone: HashSet<ImageId> = removal.all().collect();
         let others = removal.all().filter(|image| *image != unit.root);
-        let shared = unit.images().filter(|image| !removed.contains(image));
+        let shared = unit.images().filter(|image| !gone.contains(image));
         UnitRecord {
             root: self.digest(unit.root).clone(),
             removed: others.map(|image| self.digest(image).clone()).collect(),

@@ -43,6 +43,7 @@ pub fn sample<C>(cases: Vec<C>, kind: impl Fn(&C) -> String) -> Sample<C> {
 
 /// The seeds of a property: so many from the run's own on. `FAULTS=all` asks for a hundred times as
 /// many.
+#[must_use]
 pub fn seeds(count: u64) -> std::ops::Range<u64> {
     let set = std::env::var("FAULTS_SEED").ok().and_then(|seed| seed.parse().ok());
     let first: u64 = set.unwrap_or(DEFAULT_SEED);

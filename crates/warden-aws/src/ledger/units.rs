@@ -84,7 +84,7 @@ fn key(repository: &RepositoryName, root: &Digest) -> String {
     format!("unit {repository} {root}")
 }
 
-/// A set of digests. None if there is no digest: DynamoDB has no empty sets.
+/// A set of digests. None if there is no digest: `DynamoDB` has no empty sets.
 fn roots<'d>(digests: impl IntoIterator<Item = &'d Digest>) -> Option<AttributeValue> {
     let digests: Vec<String> = digests.into_iter().map(Digest::to_string).collect();
     (!digests.is_empty()).then_some(AttributeValue::Ss(digests))

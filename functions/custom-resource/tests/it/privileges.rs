@@ -84,6 +84,10 @@ const OF_LAMBDA: [&str; 2] = ["WriteLogs", "WriteTraces"];
 #[tokio::test(start_paused = true)]
 async fn a_mistake_in_any_statement_of_the_role_is_denied_something() {
     let function = call_everything().await;
+    for name in ["infrastructure", "deployments"] {
+        let delete = json!({"repositoryName": name, "force": true});
+        function.aws.by_hand("DeleteRepository", &delete).unwrap();
+    }
     // A key, a second repository, and what a role that was stolen would try.
     let created = with(event("create-deployments"), "ResourceProperties.KmsKey", KEY);
     let created = with(created, "ResourceProperties.EncryptionType", "KMS");

@@ -47,9 +47,10 @@ impl History {
         let mut parts: Vec<String> = Vec::new();
         for _ in 0..=self.numbers.below(3) {
             let is_old = !old.is_empty() && self.numbers.below(3) == 0;
-            let part = match is_old {
-                true => old[self.numbers.below(old.len())].clone(),
-                false => self.function.push("", days_ago),
+            let part = if is_old {
+                old[self.numbers.below(old.len())].clone()
+            } else {
+                self.function.push("", days_ago)
             };
             if !parts.contains(&part) {
                 parts.push(part);

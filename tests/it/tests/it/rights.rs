@@ -9,13 +9,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use local_aws::authorization::mutation::{Mutant, Record};
 use local_aws::ecr::DAY;
+use local_aws::ecr::image::Status;
 use local_aws::policy::{Caller, Request};
-use local_aws::world::{STACK, TEMPLATE, World, store_webhook};
-use local_aws::{ACCOUNT, LocalAws, REGION};
+use local_aws::world::{self, STACK, TEMPLATE, World, store_webhook};
+use local_aws::{ACCOUNT, Fault, LocalAws, REGION};
 use serde_json::{Value, json};
+use warden_aws::alerts::Topic;
 
 use crate::faults::function::{self, Function};
 use crate::faults::scenarios::scenarios;
@@ -84,6 +87,36 @@ async fn both_repositories(found: &mut BTreeMap<Mutant, bool>, cleanup: &str) {
     add(found, &mut world.aws.state());
 }
 
+/// Adds the requests of a sweep that completes what enforcement began to archive.
+async fn completions(found: &mut BTreeMap<Mutant, bool>) {
+    let world = function::deploy(&[
+        ("CleanupEnforcement", "report"),
+        ("InfrastructureTagEnforcement", "archive"),
+        ("DeploymentsTagEnforcement", "archive"),
+    ])
+    .await;
+    for repository in ["infrastructure", "deployments"] {
+        let part = world.push(repository, &[]);
+        world.forget();
+        let index = world.push_index(repository, &[part], "breaks.the-rules");
+        let pushed = std::mem::take(&mut world.aws.state().ecr().events).remove(0);
+        // The part is archived, and then no attempt of Lambda archives the index.
+        for nth in 2..20 {
+            let denied = Fault::Error(400, "AccessDeniedException");
+            world.aws.fault("UpdateImageStorageClass", nth, denied);
+        }
+        let of = Function::ImagePush;
+        let pushed = of.invoke(&world, &pushed, "request", of.timeout(&world), || ()).await;
+        pushed.unwrap_err();
+        world.aws.heal();
+        world.aws.advance(Duration::from_secs(600));
+        attempt(&world, Function::ImageSweep, &json!({"repository": repository})).await;
+        let image = world.aws.state().ecr().image(repository, &index).unwrap().clone();
+        assert_eq!(image.status, Status::Archived);
+    }
+    add(found, &mut world.aws.state());
+}
+
 async fn attempt(world: &World, of: Function, event: &Value) {
     of.invoke(world, event, "request", of.timeout(world), || ()).await.unwrap();
 }
@@ -121,6 +154,11 @@ async fn services(found: &mut BTreeMap<Mutant, bool>) {
     aws.publish_as("cloudwatch.amazonaws.com", &alarm, topic, "alarm").await.unwrap();
     aws.fire_schedules(&world.function("image-sweep").name).unwrap();
     world.settle().await;
+    // A role that may publish to any topic is denied by the topic.
+    let event = world::event("slack-notifier", "tag-violation");
+    let message = event["Records"][0]["Sns"]["Message"].as_str().unwrap();
+    let by_stranger = Topic::new(&aws.config_of(&stranger(&aws)), topic.clone());
+    by_stranger.publish(&serde_json::from_str(message).unwrap()).await.unwrap_err();
     let mut record = Record::new(&mut aws.state()).unwrap();
     // The test bed counts every call as HTTPS, so a request over plain HTTP is made up.
     record.add(Request {
@@ -133,6 +171,19 @@ async fn services(found: &mut BTreeMap<Mutant, bool>) {
         ]),
     });
     merge(found, record.mutants());
+}
+
+/// Makes a role that IAM allows everything, and gives its ARN.
+pub fn stranger(aws: &LocalAws) -> String {
+    let allowed = json!({"Effect": "Allow", "Action": "*", "Resource": "*"});
+    let document = json!({"Version": "2012-10-17", "Statement": [allowed]});
+    let service = json!({"Service": "lambda.amazonaws.com"});
+    let trusted = json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": service});
+    let role = json!({
+        "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [trusted]},
+        "Policies": [{"PolicyName": "everything", "PolicyDocument": document}],
+    });
+    aws.make_role("stranger", &role).unwrap()
 }
 
 /// Adds the requests of a workflow and of a pod.
@@ -201,6 +252,7 @@ async fn a_mistake_in_any_statement_is_denied_something_in_a_scenario() {
     for cleanup in ["archive", "delete"] {
         both_repositories(&mut found, cleanup).await;
     }
+    completions(&mut found).await;
     events(&mut found).await;
     let statements = statements();
     let of_template = |mutant: &Mutant| {

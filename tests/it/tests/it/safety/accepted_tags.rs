@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use warden_alerts::Alert;
 use warden_aws::alerts::Topic;
 
+use crate::rights::stranger;
 use crate::slack::Deployed;
 use crate::{deploy, remove_sweep_rule};
 
@@ -235,16 +236,7 @@ fn forged_alert() -> Value {
 async fn the_topic_refuses_an_alert_that_no_function_published() {
     let deployed = Deployed::new().await;
     let alert: Alert = serde_json::from_value(forged_alert()).unwrap();
-    // IAM lets this role publish to any topic.
-    let allowed = json!({"Effect": "Allow", "Action": "*", "Resource": "*"});
-    let document = json!({"Version": "2012-10-17", "Statement": [allowed]});
-    let service = json!({"Service": "lambda.amazonaws.com"});
-    let trusted = json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": service});
-    let role = json!({
-        "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [trusted]},
-        "Policies": [{"PolicyName": "everything", "PolicyDocument": document}],
-    });
-    let role = deployed.aws.make_role("stranger", &role).unwrap();
+    let role = stranger(&deployed.aws);
     let stranger = deployed.aws.config_of(&role);
     let topic = Topic::new(&stranger, deployed.outputs["AlertTopicArn"].clone());
     let published = topic.publish(&alert).await;

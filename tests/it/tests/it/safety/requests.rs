@@ -4,7 +4,7 @@
 //! forged request below is an invocation by somebody who has that right and no other. The function
 //! waits half a minute for an event of CloudFormation before it refuses such a request.
 
-use local_aws::world::World;
+use local_aws::world::{self, STACK, World};
 use local_aws::{ACCOUNT, REGION, RESPONSE_URL};
 use serde_json::{Value, json};
 
@@ -196,6 +196,9 @@ async fn an_update_and_a_removal_that_cloudformation_sent_are_carried_out() {
     let world = deploy(&[("OnRepositoryDelete", "delete-with-images")]).await;
     let _ = world.push("infrastructure", &["litellm-v1.0.0"]);
     let change = properties(&world, INFRASTRUCTURE, "RepositoryName", "platform");
+    // CloudFormation updates the role before the resource.
+    let renamed = [("InfrastructureRepositoryName", "platform")];
+    world::take_role(&world.aws, STACK, &renamed, "CustomResourceRole").unwrap();
     world.aws.update_custom(INFRASTRUCTURE, change).await.unwrap();
     let names = |world: &World| -> Vec<String> {
         world.aws.state().ecr().repositories.keys().cloned().collect()
