@@ -105,9 +105,9 @@ async fn completions(found: &mut BTreeMap<Mutant, bool>) {
             let denied = Fault::Error(400, "AccessDeniedException");
             world.aws.fault("UpdateImageStorageClass", nth, denied);
         }
-        let of = Function::ImagePush;
-        let pushed = of.invoke(&world, &pushed, "request", of.timeout(&world), || ()).await;
-        pushed.unwrap_err();
+        let function = Function::ImagePush;
+        let time = function.timeout(&world);
+        function.invoke(&world, &pushed, "request", time, || ()).await.unwrap_err();
         world.aws.heal();
         world.aws.advance(Duration::from_secs(600));
         attempt(&world, Function::ImageSweep, &json!({"repository": repository})).await;
