@@ -156,6 +156,9 @@ pub struct Inventory {
     /// Subjects that ECR reported as not found. A subject that `images` lacks may still exist,
     /// because images were pushed while the list was read.
     pub gone: HashSet<Digest>,
+    /// Images that archived indexes need, by the records of the ledger. Without them, a restored
+    /// index cannot be pulled.
+    pub needed_by_archived: HashSet<Digest>,
 }
 
 impl Inventory {

@@ -24,10 +24,10 @@ use sha2::{Digest as _, Sha256};
 use crate::arena::{Arena, GroupId, ImageId, UnitId};
 use crate::graph::{Graph, ImageRecord, Inventory, Unit};
 use crate::image::{Component, Digest, ImageStatus, Tag, TagPrefix, Wildcard};
-use crate::policy::{InUse, LifecycleScope, Policy};
+use crate::policy::{CleanupEnforcement, InUse, LifecycleScope, Policy};
 use rules::Facts;
 pub(crate) use rules::is_channel_tag;
-pub use unfinished::{UnfinishedUnit, UnitRecord, UnitRemover, complete_unit};
+pub use unfinished::{UnfinishedUnit, UnitRecord, UnitRemover, complete_unit, torn_images};
 
 /// The number of units that a run may always remove. In a small repository, each unit is a large
 /// share of the images.
@@ -119,6 +119,8 @@ pub enum KeepReason {
     Untagged,
     /// The image is archived. A lifecycle rule of ECR expires archived images.
     Archived,
+    /// An archived index needs the image, and the policy would delete it.
+    NeededByArchivedIndex,
 }
 
 /// The unknown fact that keeps an image.
@@ -304,6 +306,9 @@ fn decide_unit(
     if root.status == ImageStatus::Archived {
         return keep(KeepReason::Archived);
     }
+    if is_held(policy, inventory, unit.root) {
+        return keep(KeepReason::NeededByArchivedIndex);
+    }
     let reasons = unit.images().filter_map(|image| Some((image, facts[image].keep.as_ref()?)));
     let strongest = reasons.min_by_key(|(image, keep)| (keep.strength(), &images[*image].digest));
     if let Some((image, strongest)) = strongest {
@@ -345,6 +350,13 @@ fn decide_unit(
     }
 }
 
+/// Whether an archived index needs the image, and the policy would delete it. To archive it does
+/// the index no harm.
+fn is_held(policy: &Policy, inventory: &Inventory, image: ImageId) -> bool {
+    policy.governance.retention.enforcement == CleanupEnforcement::Delete
+        && inventory.needed_by_archived.contains(&inventory.images[image].digest)
+}
+
 impl KeepReason {
     /// The position among the reasons. Of several reasons, the strongest is reported.
     fn strength(&self) -> u8 {
@@ -362,6 +374,7 @@ impl KeepReason {
             Self::Quarantined { .. } => 10,
             Self::Untagged => 11,
             Self::Archived => 12,
+            Self::NeededByArchivedIndex => 13,
         }
     }
 }
@@ -495,9 +508,11 @@ impl<'a> RetentionPlan<'a> {
     }
 
     /// Whether an image of a removed unit is removed. An archived image expires by a lifecycle
-    /// rule of ECR, and no rule was asked about it.
+    /// rule of ECR, and no rule was asked about it. An image that an archived index needs is not
+    /// deleted.
     fn is_to_go(&self, image: ImageId) -> bool {
         self.image(image).status != ImageStatus::Archived
+            && !is_held(self.policy, self.inventory, image)
     }
 
     /// The quarantine tags of images that have an accepted tag. They are removed

@@ -17,8 +17,11 @@ use tracing::{info, warn};
 use crate::Context;
 use crate::request::Request;
 
-/// How long the events are read again, and the pause between two readings.
+/// How long the events are read again where they say something else, and how long where they
+/// cannot be read: a right that a deployment has just granted takes up to a minute to arrive.
 const RETRY_TIME: Duration = Duration::from_secs(30);
+const UNREADABLE_RETRY_TIME: Duration = Duration::from_secs(120);
+/// The pause between two readings.
 const RETRY_PAUSE: Duration = Duration::from_secs(3);
 
 /// The statuses of a stack at the start of an operation: older events belong to another operation.
@@ -55,15 +58,16 @@ pub async fn verify_provision(context: &Context, request: &Request) -> anyhow::R
         request.stack_id == context.config.stack_id,
         "StackId: the request names another stack, so nothing was changed"
     );
-    let until = Instant::now() + RETRY_TIME;
+    let start = Instant::now();
     loop {
-        let refusal = match read(context, |event| judge_provision(event, request)).await {
-            Ok(Some(Ok(()))) => return Ok(()),
-            Ok(Some(Err(refusal))) => refusal.into(),
-            Ok(None) => Refusal::NoEvent.into(),
-            Err(error) => error,
-        };
-        if Instant::now() >= until {
+        let (refusal, retry_time): (anyhow::Error, Duration) =
+            match read(context, |event| judge_provision(event, request)).await {
+                Ok(Some(Ok(()))) => return Ok(()),
+                Ok(Some(Err(refusal))) => (refusal.into(), RETRY_TIME),
+                Ok(None) => (Refusal::NoEvent.into(), RETRY_TIME),
+                Err(error) => (error, UNREADABLE_RETRY_TIME),
+            };
+        if start.elapsed() >= retry_time {
             return Err(refusal.context(FAILED));
         }
         warn!("the events of the stack are read again: {refusal:#}");
@@ -78,18 +82,18 @@ pub async fn is_deleting(context: &Context, request: &Request) -> anyhow::Result
         warn!("StackId: the request names another stack, so nothing is removed");
         return Ok(false);
     }
-    let until = Instant::now() + RETRY_TIME;
+    let start = Instant::now();
     loop {
         match read(context, |event| judge_deletion(event, request)).await {
             Ok(Some(true)) => return Ok(true),
-            Ok(_) if Instant::now() >= until => {
+            Ok(_) if start.elapsed() >= RETRY_TIME => {
                 warn!(
                     cloudformation.physical_resource_id = request.physical_resource_id,
                     "CloudFormation is not deleting this resource, so nothing is removed"
                 );
                 return Ok(false);
             }
-            Err(error) if Instant::now() >= until => {
+            Err(error) if start.elapsed() >= UNREADABLE_RETRY_TIME => {
                 return Err(
                     error.context("the request could not be verified, so nothing was removed")
                 );
@@ -110,7 +114,9 @@ async fn read<T>(
     let mut pages = described.stack_name(&context.config.stack_id).into_paginator().send();
     while let Some(page) = pages.next().await {
         let page = page.map_err(warden_aws::explain).context("reading the stack's events")?;
-        if let Some(judgement) = page.stack_events().iter().find_map(&judge) {
+        // An event of a hook is about a resource too, and carries none of its properties.
+        let events = page.stack_events().iter().filter(|event| event.hook_status().is_none());
+        if let Some(judgement) = events.into_iter().find_map(&judge) {
             return Ok(Some(judgement));
         }
     }
@@ -150,7 +156,12 @@ fn judge_deletion(event: &StackEvent, request: &Request) -> Option<bool> {
     }
     let is_same = event.logical_resource_id() == Some(request.logical_resource_id.as_str())
         && event.physical_resource_id() == request.physical_resource_id.as_deref();
-    is_same.then_some(status == "DELETE_IN_PROGRESS")
+    // The request's properties name roles, so they must be the properties that CloudFormation sent.
+    let properties = event.resource_properties().unwrap_or_default();
+    is_same.then(|| {
+        let compared = compare_properties(properties, &request.properties);
+        status == "DELETE_IN_PROGRESS" && compared.is_ok()
+    })
 }
 
 fn status(event: &StackEvent) -> &str {
@@ -175,10 +186,23 @@ fn compare_properties(text: &str, requested: &Value) -> Result<(), Refusal> {
     // They say where and how long CloudFormation waits, and mean nothing to a resource.
     let is_transport = |name: &String| ["ServiceTimeout", "ServiceToken"].contains(&name.as_str());
     let mut differing = [names(&known), names(&requested)].concat();
-    differing.retain(|name| !is_transport(name) && known.get(name) != requested.get(name));
+    let given =
+        |value: &'_ Value, name: &str| value.get(name).filter(|value| !is_empty(value)).cloned();
+    differing.retain(|name| !is_transport(name) && given(&known, name) != given(&requested, name));
     differing.sort();
     differing.dedup();
     if differing.is_empty() { Ok(()) } else { Err(Refusal::Properties(differing.join(", "))) }
+}
+
+/// Whether a value is written in one of the ways in which CloudFormation writes an empty list or an
+/// empty text. The properties of a resource read all of them as absent.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(values) => values.iter().all(is_empty),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
+    }
 }
 
 /// The value with every scalar as text, which is how a request to a custom resource has it.

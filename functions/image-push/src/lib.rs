@@ -15,6 +15,8 @@
 
 pub mod config;
 
+use std::collections::HashSet;
+
 use anyhow::{Context as _, anyhow, bail, ensure};
 use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
@@ -26,14 +28,14 @@ use warden_aws::event::is_young;
 use warden_aws::http::Roots;
 use warden_aws::ledger::{Claim, Fact, Ledger, PreviousClaim};
 use warden_aws::push::{ImagePush, read_push};
-use warden_aws::registry::{Manifest, Registry};
+use warden_aws::registry::{Manifest, Registry, VisibilityError};
 use warden_aws::telemetry::Counts;
 use warden_aws::{Invocation, serve};
 use warden_core::arena::ImageId;
 use warden_core::enforcement::{
     EnforcementOutcome, EnforcementPlan, EnforcementStep, plan_enforcement, undo_archiving,
 };
-use warden_core::graph::{Graph, children};
+use warden_core::graph::{Graph, ImageRecord, Inventory, children};
 use warden_core::image::{Digest, Image, ImageStatus, RepositoryName, Tag};
 use warden_core::policy::{Policy, TagEnforcement};
 use warden_core::retention::{UnitRecord, UnitRemover};
@@ -226,6 +228,18 @@ impl Judgement<'_> {
                 || Some(EnforcementPlan { tag_is_present: true, ..EnforcementPlan::gone() }),
                 |found| undo_archiving(policy, &found.image),
             );
+            let undo = match (undo, unit) {
+                (None, Some(unit)) if self.is_unit_used(policy, unit).await? => {
+                    Some(EnforcementPlan {
+                        steps: vec![EnforcementStep::Restore],
+                        ..EnforcementPlan::report(Some("somebody uses the image by now"))
+                    })
+                }
+                (Some(undo), Some(unit)) if unit.has_several_images() && found.is_some() => {
+                    Some(EnforcementPlan { steps: vec![EnforcementStep::Restore], ..undo })
+                }
+                (undo, _) => undo,
+            };
             if let Some(undo) = undo {
                 info!(
                     repository.name = %repository,
@@ -343,48 +357,113 @@ impl Judgement<'_> {
         if policy.governance.tags.enforcement != TagEnforcement::Archive {
             return Ok(None);
         }
-        if before.was_begun {
-            let mut begun = ledger.units(repository, std::slice::from_ref(digest)).await?;
-            if let Some(unit) = begun.remove(digest) {
-                let step = match plan.action {
-                    EnforcementOutcome::Archived => EnforcementStep::Archive,
-                    _ => EnforcementStep::Restore,
-                };
-                plan.steps = vec![step];
-                return Ok(Some(unit));
-            }
-        }
-        if !plan.steps.contains(&EnforcementStep::Archive) {
+        // An earlier attempt may have been interrupted within the unit.
+        let begun = if before.was_begun {
+            ledger.units(repository, std::slice::from_ref(digest)).await?.remove(digest)
+        } else {
+            None
+        };
+        let begun = begun.filter(|unit| unit.remover == UnitRemover::EnforcementArchives);
+        if let Some(begun) = begun.as_ref().filter(|_| !plan.tag_is_present) {
+            // The tag is gone, and the next sweep completes the unit.
+            let begun = UnitRecord { began: self.now, ..begun.clone() };
+            ledger.begin_units(repository, &[begun], self.now).await?;
             return Ok(None);
         }
-        let inventory = registry.inventory(repository).await?;
-        let graph = Graph::build(&inventory)?;
-        let root = inventory.images.position(|image| image.digest == *digest);
-        let Some((removed, shared)) = root.and_then(|root| graph.others_of_unit(root)) else {
+        if begun.is_none() && !plan.steps.contains(&EnforcementStep::Archive) {
+            return Ok(None);
+        }
+        let inventory = match registry.inventory(repository).await {
+            Ok(inventory) => inventory,
+            Err(error) if begun.is_none() && error.is::<VisibilityError>() => {
+                warn!("{error:#}");
+                *plan = EnforcementPlan::report(Some(UNREADABLE_INDEX));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let unit = self.unit_to_archive(policy, plan, &inventory, begun.as_ref())?;
+        let is_archived = plan.steps.contains(&EnforcementStep::Archive);
+        match (unit, begun) {
+            // Each attempt says that it is at work: a sweep leaves the unit alone meanwhile.
+            (Some(unit), _) if is_archived && unit.has_several_images() => {
+                ledger.begin_units(repository, std::slice::from_ref(&unit), self.now).await?;
+                Ok(Some(unit))
+            }
+            (Some(unit), _) if is_archived => Ok(Some(unit)),
+            (_, Some(begun)) => {
+                plan.steps = vec![EnforcementStep::Restore];
+                Ok(Some(begun))
+            }
+            (_, None) => Ok(None),
+        }
+    }
+
+    /// The unit of the image in the repository as it is. An archived index has no manifest, so its
+    /// images come from the record of the attempt that archived it. None, and a plan that reports,
+    /// where an image of the unit must stay active.
+    fn unit_to_archive(
+        &self,
+        policy: &Policy,
+        plan: &mut EnforcementPlan,
+        inventory: &Inventory,
+        begun: Option<&UnitRecord>,
+    ) -> anyhow::Result<Option<UnitRecord>> {
+        let digest = &self.push.about.digest;
+        if plan.action != EnforcementOutcome::Archived {
+            return Ok(None);
+        }
+        let images = &inventory.images;
+        let others = match begun {
+            Some(begun) => others_of_record(begun, inventory),
+            None => {
+                let root = images.position(|image| image.digest == *digest);
+                let others = Graph::build(inventory)?;
+                let others = root.and_then(|root| others.others_of_unit(root));
+                let digests = |ids: Vec<ImageId>| -> Vec<Digest> {
+                    ids.into_iter().map(|image| images[image].digest.clone()).collect()
+                };
+                others.map(|(removed, shared)| (digests(removed), digests(shared)))
+            }
+        };
+        let Some((removed, shared)) = others else {
             *plan = EnforcementPlan::report(Some("another image needs it"));
             return Ok(None);
         };
-        let has_accepted_tag = |image: &ImageId| {
-            inventory.images[*image].tags.iter().any(|tag| is_accepted_tag(policy, tag))
+        let has_accepted_tag = |image: &ImageRecord| {
+            removed.contains(&image.digest)
+                && image.tags.iter().any(|tag| is_accepted_tag(policy, tag))
         };
-        if removed.iter().any(has_accepted_tag) {
+        if images.iter().any(has_accepted_tag) {
             *plan = EnforcementPlan::report(Some("an image that it needs has an accepted tag"));
             return Ok(None);
         }
-        let digests = |images: Vec<ImageId>| {
-            images.into_iter().map(|image| inventory.images[image].digest.clone()).collect()
-        };
-        let unit = UnitRecord {
+        plan.steps = vec![EnforcementStep::Archive];
+        Ok(Some(UnitRecord {
             root: digest.clone(),
-            removed: digests(removed),
-            shared: digests(shared),
+            removed,
+            shared,
             remover: UnitRemover::EnforcementArchives,
             began: self.now,
+        }))
+    }
+
+    /// Whether an archived unit must be restored: a new index needs an image of it, or somebody gave
+    /// an image an accepted tag or restored the root.
+    async fn is_unit_used(&self, policy: &Policy, unit: &UnitRecord) -> anyhow::Result<bool> {
+        let repository = &self.push.about.repository;
+        // Every index is new to this function but the unit's own.
+        let mut known = HashSet::from([unit.root.clone()]);
+        let watched: HashSet<&Digest> = unit.images().collect();
+        let look = self.context.registry.look_again(repository, &mut known, &watched).await?;
+        let removed = || std::iter::once(&unit.root).chain(&unit.removed);
+        let is_wanted = |image: &ImageRecord| {
+            image.tags.iter().any(|tag| is_accepted_tag(policy, tag))
+                || image.digest == unit.root && image.status != ImageStatus::Archived
         };
-        if unit.has_several_images() {
-            ledger.begin_units(repository, std::slice::from_ref(&unit), self.now).await?;
-        }
-        Ok(Some(unit))
+        let images = removed().filter_map(|digest| look.images.get(digest));
+        Ok(removed().any(|digest| look.needed.contains(digest))
+            || images.into_iter().any(is_wanted))
     }
 
     /// The image as far as the event describes it.
@@ -458,6 +537,23 @@ impl Judgement<'_> {
         self.context.alerts.publish(alert).await?;
         self.context.ledger.settle(fact, self.request_id, Some(outcome), self.now).await
     }
+}
+
+/// Why nothing is archived where an index of the repository cannot be read.
+const UNREADABLE_INDEX: &str =
+    "an index of the repository cannot be read, so it is not known whether it needs the image";
+
+/// The images of a unit beside its root that no active index needs, and those that one needs. None
+/// if an active index needs the root.
+fn others_of_record(
+    unit: &UnitRecord,
+    inventory: &Inventory,
+) -> Option<(Vec<Digest>, Vec<Digest>)> {
+    let own: HashSet<&Digest> = unit.images().collect();
+    let indexes = inventory.indexes.iter().filter(|(index, _)| !own.contains(index));
+    let needed: HashSet<&Digest> = indexes.flat_map(|(_, parts)| parts).collect();
+    let others = unit.images().filter(|image| **image != unit.root).cloned();
+    (!needed.contains(&unit.root)).then(|| others.partition(|image| !needed.contains(image)))
 }
 
 /// Carries out one step of a plan. A step that was carried out before changes nothing. Gives the

@@ -24,7 +24,7 @@ use warden_aws::registry::Registry;
 use warden_aws::registry::unit::{ArchivedUnit, CONCURRENT_ARCHIVE_CALLS};
 use warden_core::arena::{ImageId, UnitId};
 use warden_core::graph::{ImageRecord, Unit};
-use warden_core::image::{Digest, RepositoryName, Tag};
+use warden_core::image::{Digest, ImageStatus, RepositoryName, Tag};
 use warden_core::policy::CleanupEnforcement;
 use warden_core::retention::{RetentionPlan, UnitRecord, UnitRemoval, UnitRemover};
 use warden_core::tagging::is_accepted_tag;
@@ -195,9 +195,9 @@ impl<'a> Act<'a> {
     async fn delete(&self, done: &mut SweepChanges) {
         let mut stays = HashSet::new();
         for all in self.groups() {
-            let group = self.unchanged(all.clone(), &stays, done).await;
-            let group = self.begin(group, UnitRemover::SweepDeletes, done).await;
-            let begun = group.clone();
+            // The look is the last call before the removal: the ledger may take long.
+            let begun = self.begin(all.clone(), UnitRemover::SweepDeletes, done).await;
+            let group = self.unchanged(begun.clone(), &stays, done).await;
             let first: Vec<ImageId> =
                 group.iter().flat_map(|removal| &removal.images).copied().collect();
             self.delete_all(&first, done).await;
@@ -247,19 +247,23 @@ impl<'a> Act<'a> {
         let mut stays = HashSet::new();
         let images = self.plan.inventory.images.iter();
         let mut seen = SeenIndexes {
-            known: images.map(|image| image.digest.clone()).collect(),
+            // An archived index that somebody restores meanwhile is new.
+            known: images
+                .filter(|image| image.status != ImageStatus::Archived)
+                .map(|image| image.digest.clone())
+                .collect(),
             needed: HashSet::new(),
         };
         for all in self.groups() {
-            let group = self.unchanged(all.clone(), &stays, done).await;
-            let group = self.without_needed(group, &mut seen, done).await;
-            let group = self.begin(group, UnitRemover::SweepArchives, done).await;
+            let begun = self.begin(all.clone(), UnitRemover::SweepArchives, done).await;
+            let group = self.without_needed(begun.clone(), &mut seen, done).await;
+            let group = self.unchanged(group, &stays, done).await;
             let units = group.iter().map(|removal| self.archive_unit(removal));
             let units: Vec<ArchivedUnit> =
                 stream::iter(units).buffered(CONCURRENT_ARCHIVE_CALLS).collect().await;
             self.record(units, done);
             self.restore_needed(&group, &mut seen, done).await;
-            self.end(&group, done).await;
+            self.end(&begun, done).await;
             self.stay(&all, done, &mut stays);
         }
     }
@@ -304,7 +308,7 @@ impl<'a> Act<'a> {
         done: &mut SweepChanges,
     ) -> Vec<&'a UnitRemoval> {
         let Some(first) = group.first().filter(|_| self.goes_on()) else { return group };
-        if let Err(error) = self.look_for_new_indexes(seen).await {
+        if let Err(error) = self.look_again(&[], seen).await {
             let root = self.unit(first).root;
             done.failed.push((root, self.failed(&error)));
             self.is_over.store(true, Ordering::Relaxed);
@@ -317,8 +321,8 @@ impl<'a> Act<'a> {
         free
     }
 
-    /// Restores the units of which a new index needs an image. The index may have been pushed
-    /// while its images were archived.
+    /// Restores the units of which a new index needs an image, or somebody tagged or pulled an
+    /// image, while they were archived.
     async fn restore_needed(
         &self,
         group: &[&UnitRemoval],
@@ -332,13 +336,22 @@ impl<'a> Act<'a> {
             return;
         }
         // An error leaves the units in the ledger, and the next run looks.
-        if let Err(error) = self.look_for_new_indexes(seen).await {
-            warn!("{error:#}");
-            self.is_over.store(true, Ordering::Relaxed);
-            done.unverified.extend(archived.iter().map(|removal| removal.unit));
-            return;
-        }
-        for removal in archived.into_iter().filter(|removal| self.is_needed(removal, seen)) {
+        let images = match self.look_again(&archived, seen).await {
+            Ok(images) => images,
+            Err(error) => {
+                warn!("{error:#}");
+                self.is_over.store(true, Ordering::Relaxed);
+                done.unverified.extend(archived.iter().map(|removal| removal.unit));
+                return;
+            }
+        };
+        let is_used = |image: ImageId| {
+            let image = self.plan.image(image);
+            images.get(&image.digest).is_some_and(|now| !now.is_unchanged_since(image, true))
+        };
+        let is_wanted =
+            |removal: &&UnitRemoval| self.is_needed(removal, seen) || removal.all().any(is_used);
+        for removal in archived.into_iter().filter(is_wanted) {
             let images: Vec<ImageId> = removal.all().filter(|id| removed.contains(id)).collect();
             let digests = images.iter().map(|image| self.digest(*image));
             match self.registry.restore_images(self.repository, digests).await {
@@ -354,10 +367,17 @@ impl<'a> Act<'a> {
         }
     }
 
-    async fn look_for_new_indexes(&self, seen: &mut SeenIndexes) -> anyhow::Result<()> {
-        let new = self.registry.images_of_new_indexes(self.repository, &mut seen.known).await?;
-        seen.needed.extend(new);
-        Ok(())
+    /// Lists the repository again, and gives the images of these units.
+    async fn look_again(
+        &self,
+        units: &[&UnitRemoval],
+        seen: &mut SeenIndexes,
+    ) -> anyhow::Result<HashMap<Digest, ImageRecord>> {
+        let watched = units.iter().flat_map(|removal| removal.all());
+        let watched = watched.map(|image| self.digest(image)).collect();
+        let look = self.registry.look_again(self.repository, &mut seen.known, &watched).await?;
+        seen.needed.extend(look.needed);
+        Ok(look.images)
     }
 
     fn is_needed(&self, removal: &UnitRemoval, seen: &SeenIndexes) -> bool {

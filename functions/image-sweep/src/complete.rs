@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tracing::{info, warn};
 use warden_alerts::CleanupEntry;
-use warden_aws::ledger::{LEASE, Ledger};
+use warden_aws::ledger::LEASE;
 use warden_aws::registry::Registry;
 use warden_core::arena::ImageId;
 use warden_core::image::{Digest, RepositoryName};
@@ -18,21 +18,20 @@ use warden_core::retention::{
 /// The most images that one call deletes.
 const BATCH: usize = 100;
 
-/// Reads the units with these roots and decides about each. `plan` is the plan for the repository
-/// as it is now. One call for 100 units.
-pub async fn plan_completions(
-    ledger: &Ledger,
+/// Decides about each of these units. `plan` is a new plan for the repository.
+pub fn plan_completions(
     plan: &RetentionPlan<'_>,
-    roots: &[Digest],
+    records: &[UnitRecord],
+    can_see_running_images: bool,
     now: DateTime<Utc>,
-) -> anyhow::Result<Vec<Completion>> {
+) -> Vec<Completion> {
     let repository = &plan.policy.repository_name;
-    let records = ledger.units(repository, roots).await?;
-    let mut records: Vec<UnitRecord> = records.into_values().collect();
-    records.sort_by(|one, other| one.root.cmp(&other.root));
     let mut completions = Vec::new();
     for record in records {
-        if may_complete(&record, plan, now) {
+        let record = record.clone();
+        if complete_unit(&record, plan).is_complete()
+            || may_complete(&record, plan, can_see_running_images, now)
+        {
             completions.push(Completion::new(record, plan));
         } else {
             warn!(
@@ -44,25 +43,30 @@ pub async fn plan_completions(
             );
         }
     }
-    Ok(completions)
+    completions
 }
 
 /// Whether this run may complete a unit. A function that enforces tags may still be at work. And
 /// the policy may have changed since, with the rights of this function.
-fn may_complete(record: &UnitRecord, plan: &RetentionPlan<'_>, now: DateTime<Utc>) -> bool {
+fn may_complete(
+    record: &UnitRecord,
+    plan: &RetentionPlan<'_>,
+    can_see_running_images: bool,
+    now: DateTime<Utc>,
+) -> bool {
     let mode = plan.policy.governance.retention.enforcement;
     match record.remover {
         UnitRemover::EnforcementArchives => record.began + LEASE <= now,
         UnitRemover::SweepArchives => mode == CleanupEnforcement::Archive,
-        UnitRemover::SweepDeletes => mode == CleanupEnforcement::Delete,
+        UnitRemover::SweepDeletes => mode == CleanupEnforcement::Delete && can_see_running_images,
     }
 }
 
 /// A unit that is finished or put back.
 #[derive(Debug)]
 pub struct Completion {
-    /// The unit, as it was written down.
-    pub record: UnitRecord,
+    /// The unit, as it was written down. None for images of an active index.
+    pub record: Option<UnitRecord>,
     /// The images that are removed, in the order of the calls, each with its bytes.
     pub removed: Vec<(CleanupEntry, u64)>,
     /// The images that are restored.
@@ -90,8 +94,32 @@ impl Completion {
             is_deletion: !delete.is_empty(),
             removed: removed(archive, "archive").chain(removed(delete, "delete")).collect(),
             restored: restore.into_iter().map(|image| entry(image, "restore")).collect(),
-            record,
+            record: Some(record),
         }
+    }
+
+    /// Restores archived images of active indexes.
+    pub fn of_torn_images(plan: &RetentionPlan<'_>, images: &[ImageId]) -> Self {
+        let entry = |image: ImageId| CleanupEntry {
+            digest: plan.image(image).digest.clone(),
+            tags: plan.image(image).tags.clone(),
+            decision: "restore".to_owned(),
+            reason: "an active index needs it".to_owned(),
+        };
+        let restored = images.iter().copied().map(entry).collect();
+        Self { record: None, removed: vec![], restored, is_deletion: false }
+    }
+
+    /// The root of the unit, or the first image.
+    pub fn name(&self) -> String {
+        let first = self.restored.first().map(|entry| &entry.digest);
+        let root = self.record.as_ref().map(|record| &record.root).or(first);
+        root.map_or_else(String::new, ToString::to_string)
+    }
+
+    /// Whether it is about the unit with this root.
+    pub fn is_of(&self, root: &Digest) -> bool {
+        self.record.as_ref().is_some_and(|record| record.root == *root)
     }
 
     /// Whether a call is left to do.
@@ -126,7 +154,11 @@ impl Completion {
         if self.is_deletion {
             for batch in removed.chunks(BATCH) {
                 let failures = registry.delete(repository, batch).await?;
-                if let Some((digest, reason)) = failures.into_iter().next() {
+                // ECR keeps an image that another index needs, and so does the next run.
+                let is_kept = |(_, reason): &(Digest, String)| {
+                    reason.contains("ImageReferencedByManifestList")
+                };
+                if let Some((digest, reason)) = failures.into_iter().find(|it| !is_kept(it)) {
                     bail!("deleting {digest}: {reason}");
                 }
             }

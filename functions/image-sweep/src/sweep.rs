@@ -1,6 +1,6 @@
 //! One run, from looking to telling.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -9,8 +9,9 @@ use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use warden_alerts::{Alert, CleanupEntry, Source, SweepContext, SweepResult, UNTAG};
+use warden_aws::ServiceError;
 use warden_aws::event::is_young;
 use warden_aws::ledger::{Claim, Fact, PreviousClaim, UnfinishedRun};
 use warden_aws::telemetry::Counts;
@@ -21,6 +22,7 @@ use warden_core::image::{Digest, ImageStatus, RepositoryName};
 use warden_core::policy::{CleanupEnforcement, InUse, Policy};
 use warden_core::retention::{
     Decision, KeepReason, RetentionPlan, RunningImages, UnitDecision, UnitRecord, plan_retention,
+    torn_images,
 };
 
 use crate::act::{Claimant, apply_plan};
@@ -45,6 +47,8 @@ const LATELY: chrono::Duration = chrono::Duration::hours(48);
 const MOST_NOTED: usize = 300_000;
 /// The most tags of an image that are noted.
 const MOST_TAGS: usize = 5;
+/// How long the removal of a unit may be under way: longer than any function runs.
+const BEGUN_LATELY: chrono::Duration = chrono::Duration::hours(1);
 
 /// One sweep of one repository.
 pub struct Sweep<'a> {
@@ -57,6 +61,29 @@ pub struct Sweep<'a> {
     now: DateTime<Utc>,
     /// When it was `now`.
     started: Instant,
+}
+
+/// What a run knows of a repository.
+struct Seen {
+    inventory: Inventory,
+    running: RunningImages,
+    /// The records of the archived indexes, by the index.
+    archived_units: HashMap<Digest, UnitRecord>,
+}
+
+impl Seen {
+    /// Whether an image is archived that an active index needs, or the other way round. It costs no
+    /// plan.
+    fn may_be_incomplete(&self) -> bool {
+        let Inventory { images, indexes, .. } = &self.inventory;
+        let archived = images.iter().filter(|image| image.status == ImageStatus::Archived);
+        let archived: HashSet<&Digest> = archived.map(|image| &image.digest).collect();
+        let mut parts = indexes.values().flatten();
+        let mut units = self.archived_units.values().flat_map(UnitRecord::images);
+        !archived.is_empty()
+            && (parts.any(|part| archived.contains(part))
+                || units.any(|image| !archived.contains(image)))
+    }
 }
 
 /// What a run is about to do, as it is noted before: with the bytes of each.
@@ -79,16 +106,44 @@ impl Noted {
 
     /// Adds the calls that complete a unit.
     fn add(&mut self, completion: &Completion) {
-        let is_new = |(entry, _): &&(CleanupEntry, u64)| {
-            !self.entries.iter().any(|(other, _)| other.digest == entry.digest)
-        };
-        let new: Vec<_> = completion.removed.iter().filter(is_new).cloned().collect();
-        self.entries.extend(new);
-        self.restored.extend(completion.restored.iter().cloned());
-        if !completion.removed.is_empty() {
-            self.units.push(completion.record.images().cloned().collect());
+        for (entry, bytes) in &completion.removed {
+            if !self.entries.iter().any(|(other, _)| other.digest == entry.digest) {
+                self.entries.push((with_few_tags(entry), *bytes));
+            }
+        }
+        for entry in &completion.restored {
+            if !self.restored.iter().any(|other| other.digest == entry.digest) {
+                self.restored.push(with_few_tags(entry));
+            }
+        }
+        let unit = completion.record.as_ref().filter(|_| !completion.removed.is_empty());
+        let unit = unit.map(|record| record.images().cloned().collect::<Vec<_>>());
+        let is_new =
+            |unit: &Vec<Digest>| !self.units.iter().any(|other| other.first() == unit.first());
+        let new = unit.filter(is_new);
+        self.units.extend(new);
+    }
+
+    /// The note as it is stored. Where it is too large, it has fewer images: what is left out is in
+    /// the log.
+    fn text(&mut self) -> anyhow::Result<String> {
+        loop {
+            let text = serde_json::to_string(self).context("noting what is about to be done")?;
+            if text.len() <= MOST_NOTED {
+                return Ok(text);
+            }
+            self.units.truncate(self.units.len() * 3 / 4);
+            self.restored.truncate(self.restored.len() * 3 / 4);
+            self.entries.truncate(self.entries.len() * 3 / 4);
         }
     }
+}
+
+/// The entry with as many tags as a note has room for.
+fn with_few_tags(entry: &CleanupEntry) -> CleanupEntry {
+    let mut entry = entry.clone();
+    entry.tags.truncate(MOST_TAGS);
+    entry
 }
 
 impl Default for Noted {
@@ -120,18 +175,18 @@ impl<'a> Sweep<'a> {
 
     /// Says what would be done. It changes nothing, and tells nobody else.
     pub async fn read(&self) -> anyhow::Result<Value> {
-        let (inventory, running) = match self.look().await {
+        let seen = match self.look().await {
             Ok(seen) => seen,
             Err(error) => return Ok(answer::stopped(self.repository, &blind(error)?)),
         };
-        let plan = self.plan(&inventory, &running)?;
+        let plan = self.plan(&seen.inventory, &seen.running)?;
         let workloads = self.workloads(&plan).await;
         Ok(answer::of(&plan, &workloads, &report::planned(&plan, &workloads), 0))
     }
 
     /// Says what would become of one image, by its tag or its digest.
     pub async fn explain(&self, image: &str) -> anyhow::Result<Value> {
-        let (inventory, running) = self.look().await?;
+        let Seen { inventory, running, .. } = self.look().await?;
         let plan = self.plan(&inventory, &running)?;
         let is_named = |other: &ImageRecord| {
             other.digest.as_str() == image || other.tags.iter().any(|tag| tag.as_str() == image)
@@ -154,27 +209,27 @@ impl<'a> Sweep<'a> {
         command: &SweepCommand,
     ) -> anyhow::Result<Value> {
         let mut noted = unfinished.doing.as_deref().and_then(Noted::read);
-        let (mut inventory, running, complete) =
-            match self.complete_and_look(&unfinished.units, &mut noted).await {
-                Ok(seen) => seen,
-                Err(error) => {
-                    let why = blind(error)?;
-                    report::print_stop(self.repository.as_str(), &why, "");
-                    let counts = Counts::of("Repository", self.repository).one("SweepsStopped");
-                    counts.write(self.request_id, self.now);
-                    let answer = answer::stopped(self.repository, &why);
-                    self.tell_once(&format!("blind {}", self.now.date_naive()), &self.nothing(why))
-                        .await?;
-                    // What an earlier run did cannot be seen either.
-                    let is_told = noted.is_none();
-                    self.context.ledger.end_run(self.repository, self.request_id, is_told).await?;
-                    return Ok(answer);
-                }
-            };
+        let (mut seen, complete) = match self.complete_and_look(&unfinished.units, &mut noted).await
+        {
+            Ok(seen) => seen,
+            Err(error) => {
+                let why = blind(error)?;
+                report::print_stop(self.repository.as_str(), &why, "");
+                let counts = Counts::of("Repository", self.repository).one("SweepsStopped");
+                counts.write(self.request_id, self.now);
+                let answer = answer::stopped(self.repository, &why);
+                self.tell_once(&format!("blind {}", self.now.date_naive()), &self.nothing(why))
+                    .await?;
+                // What an earlier run did cannot be seen either.
+                let is_told = noted.is_none();
+                self.context.ledger.end_run(self.repository, self.request_id, is_told).await?;
+                return Ok(answer);
+            }
+        };
         if let SweepCommand::Pushed(digest) = command {
             // ECR only knows of its first push, which may be long ago: it got a tag.
-            match inventory.images.position(|image| image.digest == *digest) {
-                Some(id) => inventory.images[id].pushed_at = Some(self.now),
+            match seen.inventory.images.position(|image| image.digest == *digest) {
+                Some(id) => seen.inventory.images[id].pushed_at = Some(self.now),
                 // An index that is not listed yet would not protect its parts.
                 None => ensure!(
                     !is_young(self.source, self.now),
@@ -182,14 +237,15 @@ impl<'a> Sweep<'a> {
                 ),
             }
         }
-        let mut plan = self.plan(&inventory, &running)?;
+        let inventory = &seen.inventory;
+        let mut plan = self.plan(inventory, &seen.running)?;
         let confirmed = matches!(command, SweepCommand::Confirm(_));
         if let SweepCommand::Confirm(hash) = command {
             self.check(&plan, hash)?;
             plan.stopped = None;
         }
         if let Some(noted) = noted {
-            self.tell_of_unfinished(noted, &inventory).await?;
+            self.tell_of_unfinished(noted, inventory).await?;
             self.context.ledger.note_run(self.repository, self.request_id, "").await?;
         }
         self.context.ledger.end_units(self.repository, &complete).await?;
@@ -199,7 +255,7 @@ impl<'a> Sweep<'a> {
 
         let (mut removed, mut unsure) = (vec![], vec![]);
         if outcome.is_carried_out() && !plan.is_empty() {
-            self.note(&outcome.removed, &outcome.units, &inventory).await?;
+            self.note(&outcome.removed, &outcome.units, inventory).await?;
             let claimant = Claimant {
                 ledger: &self.context.ledger,
                 request_id: self.request_id,
@@ -215,7 +271,7 @@ impl<'a> Sweep<'a> {
         self.tell(&outcome).await?;
         // Where an answer was lost it may have gone all the same: the next run sees.
         if !unsure.is_empty() {
-            self.note(&unsure, &outcome.units, &inventory).await?;
+            self.note(&unsure, &outcome.units, inventory).await?;
         }
         // What follows changes nothing, and tells by itself.
         let is_told = unsure.is_empty();
@@ -225,7 +281,7 @@ impl<'a> Sweep<'a> {
         let counts = if outcome.stopped.is_some() { counts.one("SweepsStopped") } else { counts };
         counts.write(self.request_id, self.now);
         let answer = answer::of(&plan, &workloads, &outcome, removed.len());
-        let audited = self.audit(&plan).await;
+        let audited = self.audit(&plan, seen.archived_units.clone()).await;
         usage::write(&self.context.ledger, &plan, &removed).await;
         match (audited, confirmed) {
             (Ok(()), _) => {}
@@ -236,40 +292,83 @@ impl<'a> Sweep<'a> {
         Ok(answer)
     }
 
-    /// Completes the units that earlier functions left unfinished. Adds what it does to `noted`,
-    /// and writes that down first. Gives the roots that are complete, and whether the images must
-    /// be listed again. [`VisibilityError`] if a unit cannot be completed.
+    /// Completes the units that earlier functions left unfinished, and every archived unit that
+    /// lacks something. Adds what it does to `noted`, and writes that down first. Gives the roots
+    /// that are complete, and whether the images must be listed again. [`VisibilityError`] if a
+    /// unit cannot be completed.
     async fn complete(
         &self,
         roots: &[Digest],
-        inventory: &Inventory,
-        running: &RunningImages,
+        seen: &Seen,
         noted: &mut Option<Noted>,
     ) -> anyhow::Result<(Vec<Digest>, bool)> {
         let Context { registry, ledger, .. } = self.context;
-        let plan = self.plan(inventory, running)?;
-        let completions = plan_completions(ledger, &plan, roots, self.now).await?;
+        let plan = self.plan(&seen.inventory, &seen.running)?;
+        let mut records = ledger.units(self.repository, roots).await?;
+        records.extend(seen.archived_units.clone());
+        let mut records: Vec<UnitRecord> = records.into_values().collect();
+        records.sort_by(|one, other| one.root.cmp(&other.root));
+        let can_see =
+            self.policy.governance.retention.in_use == InUse::PullTime || !seen.running.is_empty();
+        let mut completions = plan_completions(&plan, &records, can_see, self.now);
+        let torn = self.torn_images(&plan, &records).await?;
+        if !torn.is_empty() {
+            completions.push(Completion::of_torn_images(&plan, &torn));
+        }
         let with_calls = completions.iter().filter(|completion| completion.has_calls());
+        let has_calls = with_calls.clone().next().is_some();
         for completion in with_calls.clone() {
             completion.print(self.repository);
             noted.get_or_insert_default().add(completion);
         }
-        if with_calls.clone().next().is_none() {
-            return Ok((
-                completions.into_iter().map(|completion| completion.record.root).collect(),
-                false,
-            ));
+        if has_calls {
+            self.write_note(noted.as_mut()).await?;
         }
-        self.write_note(noted.as_ref()).await?;
+        let mut failed = None;
+        let mut unfinished: HashSet<&Digest> = HashSet::new();
         for completion in with_calls {
             let completed = completion.act(registry, self.repository, self.until).await;
-            completed.map_err(|error| {
-                let root = &completion.record.root;
-                let why = "the removal of an image and its parts cannot be completed";
-                VisibilityError(format!("{why}: {root}: {error:#}"))
-            })?;
+            let Err(error) = completed else { continue };
+            unfinished.extend(completion.record.as_ref().map(|record| &record.root));
+            error!(repository.name = %self.repository, "{}: {error:#}", completion.name());
+            // Without a right, no later run completes the unit either: the audit reports it.
+            let is_denied = error
+                .downcast_ref::<ServiceError>()
+                .is_some_and(|error| error.code.contains("AccessDenied"));
+            if !is_denied {
+                failed.get_or_insert((completion.name(), error));
+            }
         }
-        Ok((completions.into_iter().map(|completion| completion.record.root).collect(), true))
+        if let Some((name, error)) = failed {
+            let why = "the removal of an image and its parts cannot be completed";
+            return Err(VisibilityError(format!("{why}: {name}: {error:#}")).into());
+        }
+        let is_complete = |root: &&Digest| {
+            !unfinished.contains(*root)
+                && completions.iter().any(|completion| completion.is_of(root))
+        };
+        Ok((roots.iter().filter(is_complete).cloned().collect(), has_calls))
+    }
+
+    /// The archived images of active indexes that are to be restored, as far as the policy gives the
+    /// sweep the right to restore. A unit that another function is removing just now has a young
+    /// record.
+    async fn torn_images(
+        &self,
+        plan: &RetentionPlan<'_>,
+        records: &[UnitRecord],
+    ) -> anyhow::Result<Vec<ImageId>> {
+        if self.policy.governance.retention.enforcement != CleanupEnforcement::Archive {
+            return Ok(vec![]);
+        }
+        let torn = torn_images(plan, records);
+        let index = |id: ImageId| &plan.image(id).digest;
+        let indexes: Vec<Digest> = torn.iter().map(|(id, _)| index(*id).clone()).collect();
+        let begun = self.context.ledger.units(self.repository, &indexes).await?;
+        let is_settled = |(id, _): &(ImageId, ImageId)| {
+            begun.get(index(*id)).is_none_or(|record| record.began + BEGUN_LATELY < self.now)
+        };
+        Ok(torn.into_iter().filter(is_settled).map(|(_, image)| image).collect())
     }
 
     /// Reads the repository, after the units of earlier functions are complete. Gives the roots of
@@ -278,21 +377,18 @@ impl<'a> Sweep<'a> {
         &self,
         units: &[Digest],
         noted: &mut Option<Noted>,
-    ) -> anyhow::Result<(Inventory, RunningImages, Vec<Digest>)> {
-        let (inventory, running) = self.look().await?;
-        if units.is_empty() {
-            return Ok((inventory, running, vec![]));
+    ) -> anyhow::Result<(Seen, Vec<Digest>)> {
+        let seen = self.look().await?;
+        if units.is_empty() && !seen.may_be_incomplete() {
+            return Ok((seen, vec![]));
         }
-        let (complete, has_changed) = self.complete(units, &inventory, &running, noted).await?;
-        if !has_changed {
-            return Ok((inventory, running, complete));
-        }
-        let (inventory, running) = self.look().await?;
-        Ok((inventory, running, complete))
+        let (complete, has_changed) = self.complete(units, &seen, noted).await?;
+        let seen = if has_changed { self.look().await? } else { seen };
+        Ok((seen, complete))
     }
 
     /// What there is, and what runs.
-    async fn look(&self) -> anyhow::Result<(Inventory, RunningImages)> {
+    async fn look(&self) -> anyhow::Result<Seen> {
         let inventory = self.context.registry.inventory(self.repository);
         let running = async {
             match self.policy.governance.retention.in_use {
@@ -300,7 +396,25 @@ impl<'a> Sweep<'a> {
                 InUse::Inspector => self.running().await,
             }
         };
-        tokio::try_join!(inventory, running)
+        let (mut inventory, running) = tokio::try_join!(inventory, running)?;
+        let archived_units = self.archived_units(&inventory).await?;
+        inventory.needed_by_archived =
+            archived_units.values().flat_map(UnitRecord::images).cloned().collect();
+        Ok(Seen { inventory, running, archived_units })
+    }
+
+    /// The records of the archived indexes. An index that a person archived has none.
+    async fn archived_units(
+        &self,
+        inventory: &Inventory,
+    ) -> anyhow::Result<HashMap<Digest, UnitRecord>> {
+        let archived = inventory
+            .images
+            .iter()
+            .filter(|image| image.is_index && image.status == ImageStatus::Archived);
+        let roots: Vec<Digest> = archived.map(|image| image.digest.clone()).collect();
+        let records = self.context.ledger.units(self.repository, &roots).await;
+        records.map_err(|error| VisibilityError(format!("{error:#}")).into())
     }
 
     /// What runs, by Amazon Inspector. Without it nothing goes that it may have named.
@@ -408,6 +522,10 @@ impl<'a> Sweep<'a> {
         let done: Vec<(CleanupEntry, u64)> = entries.into_iter().filter_map(done).collect();
         let is_away = |done: &&(CleanupEntry, u64)| !there.contains_key(&done.0.digest);
         units.retain(|unit| done.iter().any(|(entry, _)| unit.contains(&entry.digest)));
+        let noted: HashSet<Digest> = units.iter().flatten().cloned().collect();
+        let alone = done.iter().map(|(entry, _)| entry);
+        let alone = alone.filter(|entry| entry.decision != UNTAG && !noted.contains(&entry.digest));
+        units.extend(alone.map(|entry| vec![entry.digest.clone()]));
         let is_back = |entry: &CleanupEntry| {
             there.get(&entry.digest).is_some_and(|image| image.status != ImageStatus::Archived)
         };
@@ -437,31 +555,25 @@ impl<'a> Sweep<'a> {
     ) -> anyhow::Result<()> {
         let bytes: HashMap<&Digest, u64> =
             inventory.images.iter().map(|image| (&image.digest, image.bytes)).collect();
-        let mut room = MOST_NOTED;
-        let mut noted =
-            Noted { mode: self.policy.governance.retention.enforcement, ..Noted::default() };
-        for unit in units {
-            let size = serde_json::to_string(unit).context("noting a unit")?.len() + 1;
-            let Some(rest) = room.checked_sub(size) else { break };
-            room = rest;
-            noted.units.push(unit.clone());
-        }
-        for entry in entries {
-            let mut entry = entry.clone();
-            entry.tags.truncate(MOST_TAGS);
-            let is_image = entry.decision != UNTAG;
-            let bytes = bytes.get(&entry.digest).copied().filter(|_| is_image).unwrap_or_default();
-            let size =
-                serde_json::to_string(&(&entry, bytes)).context("noting an image")?.len() + 1;
-            let Some(rest) = room.checked_sub(size) else { break };
-            room = rest;
-            noted.entries.push((entry, bytes));
-        }
-        self.write_note(Some(&noted)).await
+        let mode = self.policy.governance.retention.enforcement;
+        // A deleted unit cannot be restored, and a unit of one image is its entry.
+        let is_noted = |unit: &&Vec<Digest>| mode == CleanupEnforcement::Archive && unit.len() > 1;
+        let entry = |entry: &CleanupEntry| {
+            let bytes = bytes.get(&entry.digest).copied().filter(|_| entry.decision != UNTAG);
+            (with_few_tags(entry), bytes.unwrap_or_default())
+        };
+        let mut noted = Noted {
+            mode,
+            entries: entries.iter().map(entry).collect(),
+            units: units.iter().filter(is_noted).cloned().collect(),
+            restored: vec![],
+        };
+        self.write_note(Some(&mut noted)).await
     }
 
-    async fn write_note(&self, noted: Option<&Noted>) -> anyhow::Result<()> {
-        let doing = serde_json::to_string(&noted).context("noting what is about to be done")?;
+    async fn write_note(&self, noted: Option<&mut Noted>) -> anyhow::Result<()> {
+        let Some(noted) = noted else { return Ok(()) };
+        let doing = noted.text()?;
         self.context.ledger.note_run(self.repository, self.request_id, &doing).await
     }
 
@@ -506,12 +618,15 @@ impl<'a> Sweep<'a> {
     }
 
     /// Looks at what else is not as the policy says, and tells it when it changes.
-    async fn audit(&self, plan: &RetentionPlan<'_>) -> anyhow::Result<()> {
+    async fn audit(
+        &self,
+        plan: &RetentionPlan<'_>,
+        archived_units: HashMap<Digest, UnitRecord>,
+    ) -> anyhow::Result<()> {
         let observed = self.context.registry.audited_settings(self.repository).await?;
         let scan_on_push = self.context.config.scan_on_push;
         let is_scanned = scan_on_push && observed.scan_frequency != "MANUAL";
         let unscanned = if is_scanned { self.unscanned(plan).await? } else { vec![] };
-        let archived_units = self.archived_units(plan).await?;
         let observed = RepositorySettings { scan_on_push, unscanned, archived_units, ..observed };
         let found = audit(plan, &observed, self.now);
         let fact = Fact::Audit { repository: self.repository };
@@ -525,18 +640,6 @@ impl<'a> Sweep<'a> {
         let texts: Vec<&str> = found.iter().map(|it| it.text.as_str()).collect();
         self.tell_fact(fact, &texts.join("\n"), &warden_alerts::self_audit(&self.alert(), &found))
             .await
-    }
-
-    /// The records of the archived indexes. An index that a person archived has none.
-    async fn archived_units(
-        &self,
-        plan: &RetentionPlan<'_>,
-    ) -> anyhow::Result<HashMap<Digest, UnitRecord>> {
-        let images = plan.inventory.images.iter();
-        let archived =
-            images.filter(|image| image.is_index && image.status == ImageStatus::Archived);
-        let roots: Vec<Digest> = archived.map(|image| image.digest.clone()).collect();
-        self.context.ledger.units(self.repository, &roots).await
     }
 
     /// Images that were pushed lately, and not scanned.

@@ -81,7 +81,7 @@ impl Registry {
     }
 }
 
-fn listed(detail: ImageDetail) -> anyhow::Result<ImageRecord> {
+pub(super) fn listed(detail: ImageDetail) -> anyhow::Result<ImageRecord> {
     let digest = digest_of(&detail)?;
     let subject = detail.subject_manifest_digest.as_deref().map(str::parse);
     let has_invalid_subject = matches!(subject, Some(Err(_)));

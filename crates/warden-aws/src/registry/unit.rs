@@ -7,10 +7,11 @@
 use anyhow::Context as _;
 use aws_sdk_ecr::types::TargetStorageClass;
 use std::collections::{HashMap, HashSet};
-use warden_core::graph::is_index;
+use warden_core::graph::ImageRecord;
 use warden_core::image::{Digest, ImageStatus, RepositoryName};
 
-use super::{PAGE_SIZE, Registry, digest_of};
+use super::inventory::listed;
+use super::{PAGE_SIZE, Registry, any_status};
 use crate::ServiceError;
 
 /// The most calls that archive images at once.
@@ -33,6 +34,15 @@ impl ArchivedUnit {
     pub fn is_whole(&self) -> bool {
         self.failed.is_empty() && self.left.is_empty()
     }
+}
+
+/// A repository, listed again after its images were listed.
+#[derive(Debug, Default)]
+pub struct SecondLook {
+    /// The images that new indexes need.
+    pub needed: HashSet<Digest>,
+    /// The watched images, as far as they are there.
+    pub images: HashMap<Digest, ImageRecord>,
 }
 
 impl Registry {
@@ -99,31 +109,35 @@ impl Registry {
         restored
     }
 
-    /// The images that indexes need which are active and not among the `known` images. Adds what it
-    /// sees to the known images. A call for each 1,000 images, and one for each 100 new indexes.
-    pub async fn images_of_new_indexes(
+    /// Lists a repository again. `known` are the images that were listed and not archived; the call
+    /// adds what it sees. `watched` are the images whose present state the caller needs. A call for
+    /// each 1,000 images, and one for each 100 new indexes.
+    pub async fn look_again(
         &self,
         repository: &RepositoryName,
         known: &mut HashSet<Digest>,
-    ) -> anyhow::Result<HashSet<Digest>> {
+        watched: &HashSet<&Digest>,
+    ) -> anyhow::Result<SecondLook> {
         let looking = || format!("looking for new indexes of {repository}");
-        // Without identifiers and without a filter, ECR lists active images.
         let describe = self.client.describe_images().repository_name(repository.as_str());
-        let mut pages = describe.into_paginator().page_size(PAGE_SIZE).send();
-        let mut indexes = Vec::new();
+        let mut pages = describe.filter(any_status()).into_paginator().page_size(PAGE_SIZE).send();
+        let (mut indexes, mut images) = (Vec::new(), HashMap::new());
         while let Some(page) = pages.next().await {
             let page = page.map_err(crate::explain).with_context(looking)?;
             for detail in page.image_details.into_iter().flatten() {
-                let digest = digest_of(&detail).with_context(looking)?;
-                let is_index = detail.image_manifest_media_type.as_deref().is_some_and(is_index);
-                if known.insert(digest.clone()) && is_index {
-                    indexes.push(digest);
+                let image = listed(detail).with_context(looking)?;
+                let is_new =
+                    image.status != ImageStatus::Archived && known.insert(image.digest.clone());
+                if is_new && image.has_parts() {
+                    indexes.push(image.digest.clone());
+                }
+                if watched.contains(&image.digest) {
+                    images.insert(image.digest.clone(), image);
                 }
             }
         }
-        let children: HashMap<Digest, Vec<Digest>> =
-            self.index_children(repository, &indexes).await.with_context(looking)?;
-        Ok(children.into_values().flatten().collect())
+        let children = self.index_children(repository, &indexes).await.with_context(looking)?;
+        Ok(SecondLook { needed: children.into_values().flatten().collect(), images })
     }
 
     /// Archives an image. False if ECR refuses that although the image is not archived.

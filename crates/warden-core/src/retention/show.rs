@@ -96,6 +96,9 @@ impl RetentionPlan<'_> {
             KeepReason::Quarantined { until } => format!("it is in quarantine until {until}"),
             KeepReason::Untagged => "it has no tag, and ECR's own rule sees to those".to_owned(),
             KeepReason::Archived => IN_THE_ARCHIVE.to_owned(),
+            KeepReason::NeededByArchivedIndex => {
+                "an archived index needs it, which could not be pulled after a restore".to_owned()
+            }
         }
     }
 

@@ -26,7 +26,7 @@ pub enum UnitRemover {
     SweepDeletes,
 }
 
-/// A unit whose removal has begun. The record is written before the first call. It also says which
+/// A unit whose removal has begun. A unit of one image needs no record. The record is written before the first call. It also says which
 /// images an archived index needs: ECR gives no manifest of an archived index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitRecord {
@@ -49,10 +49,11 @@ impl UnitRecord {
         std::iter::once(&self.root).chain(&self.removed).chain(&self.shared)
     }
 
-    /// Whether its removal takes several calls, and so can be interrupted.
+    /// Whether the unit has other images than its root. Its removal can be interrupted, or one of
+    /// them can be lost while the root is archived.
     #[must_use]
     pub fn has_several_images(&self) -> bool {
-        !self.removed.is_empty()
+        !self.removed.is_empty() || !self.shared.is_empty()
     }
 
     /// The images in the order in which a sweep archives them: referrers, then parts, and the root
@@ -93,11 +94,9 @@ pub fn complete_unit(record: &UnitRecord, plan: &RetentionPlan<'_>) -> Unfinishe
     let images = &plan.inventory.images;
     let id_of: HashMap<&Digest, ImageId> =
         images.enumerate().map(|(id, image)| (&image.digest, id)).collect();
-    let present: Vec<ImageId> = record
-        .archive_order()
-        .into_iter()
-        .filter_map(|digest| id_of.get(digest).copied())
-        .collect();
+    let id = |digest: &Digest| id_of.get(digest).copied();
+    let present: Vec<ImageId> =
+        record.shared.iter().chain(record.archive_order()).filter_map(id).collect();
     let root = id_of.get(&record.root).copied();
     let needed = needed_elsewhere(record, plan);
     let is_needed = |image: ImageId| needed.contains(&images[image].digest);
@@ -114,8 +113,11 @@ pub fn complete_unit(record: &UnitRecord, plan: &RetentionPlan<'_>) -> Unfinishe
         }
         let is_left =
             |image: &ImageId| !is_needed(*image) && !was_used(*image) && !is_kept(plan, *image);
-        // Parts before referrers, the reverse of the order of archiving.
-        let delete = active.into_iter().rev().filter(is_left).collect();
+        let is_active = |image: &ImageId| images[*image].status == ImageStatus::Active;
+        let removed = record.removed.iter().filter_map(id).filter(is_active);
+        let is_held =
+            |image: &ImageId| plan.inventory.needed_by_archived.contains(&images[*image].digest);
+        let delete = removed.filter(is_left).filter(|image| !is_held(image)).collect();
         return UnfinishedUnit { delete, ..UnfinishedUnit::default() };
     }
     if archived.is_empty() {
@@ -142,6 +144,29 @@ pub fn complete_unit(record: &UnitRecord, plan: &RetentionPlan<'_>) -> Unfinishe
     }
 }
 
+/// The active indexes that the plan keeps, each with an archived image that it needs: the index
+/// cannot be pulled. The images of `records` are left out, because [`complete_unit`] decides about
+/// them.
+#[must_use]
+pub fn torn_images<'r>(
+    plan: &RetentionPlan<'_>,
+    records: impl IntoIterator<Item = &'r UnitRecord>,
+) -> Vec<(ImageId, ImageId)> {
+    let decided: HashSet<&Digest> = records.into_iter().flat_map(UnitRecord::images).collect();
+    let images = &plan.inventory.images;
+    let mut needed: HashMap<&Digest, ImageId> = HashMap::new();
+    for (id, image) in images.enumerate() {
+        let is_kept = image.status == ImageStatus::Active && plan.decision_of(id) == "keep";
+        if let Some(parts) = plan.inventory.indexes.get(&image.digest).filter(|_| is_kept) {
+            needed.extend(parts.iter().map(|part| (part, id)));
+        }
+    }
+    let archived = images.enumerate().filter(|(_, image)| {
+        image.status == ImageStatus::Archived && !decided.contains(&image.digest)
+    });
+    archived.filter_map(|(id, image)| Some((*needed.get(&image.digest)?, id))).collect()
+}
+
 /// Whether a rule keeps an image that is left of a unit. That an image has no tag is no such rule:
 /// its index was removed.
 fn is_kept(plan: &RetentionPlan<'_>, image: ImageId) -> bool {
@@ -158,10 +183,9 @@ fn needed_elsewhere<'p>(
 ) -> HashSet<&'p Digest> {
     let unit: HashSet<&Digest> = record.images().collect();
     let mut needed: HashSet<&Digest> = HashSet::new();
-    for (index, parts) in &plan.inventory.indexes {
-        if !unit.contains(index) {
-            needed.extend(parts);
-        }
+    let active = plan.inventory.images.iter().filter(|image| image.has_parts());
+    for index in active.filter(|index| !unit.contains(&index.digest)) {
+        needed.extend(plan.inventory.indexes.get(&index.digest).into_iter().flatten());
     }
     if needed.contains(&record.root) {
         needed.extend(unit);
@@ -270,6 +294,44 @@ mod tests {
             "gone",
             "restore arm; restore index",
         );
+    }
+
+    #[test]
+    fn an_image_that_no_active_index_needs_any_more_is_archived_with_its_index() {
+        use UnitRemover::SweepArchives;
+        let archived_root = "a-v1.0.0, archived, needs amd arm";
+        // The other index was deleted, or archived.
+        check(SweepArchives, [archived_root, ", archived", ""], "gone", "archive arm");
+        let other = "b-v1.0.0, archived, needs arm";
+        check(SweepArchives, [archived_root, ", archived", ""], other, "archive arm");
+    }
+
+    #[test]
+    fn an_archived_image_of_an_active_index_is_torn() {
+        let policy = two();
+        let inventory = inventory(&[
+            ("kept", "a-v3.0.0, needs amd arm"),
+            ("newer", "a-v4.0.0, pushed 20"),
+            ("beyond", "a-v1.0.0, pushed 200, needs other"),
+            ("amd", ", archived"),
+            ("arm", ""),
+            ("other", ", archived"),
+        ]);
+        let graph = Graph::build(&inventory).unwrap();
+        let plan = plan_retention(&policy, &inventory, graph, &HashMap::new(), now());
+        let torn = |records: &[UnitRecord]| -> Vec<Digest> {
+            let torn = torn_images(&plan, records).into_iter();
+            torn.map(|(_, image)| inventory.images[image].digest.clone()).collect()
+        };
+        assert_eq!(torn(&[]), [digest("amd")]);
+        let record = UnitRecord {
+            root: digest("kept"),
+            removed: vec![digest("amd")],
+            shared: vec![],
+            remover: UnitRemover::SweepArchives,
+            began: now(),
+        };
+        assert_eq!(torn(&[record]), []);
     }
 
     #[test]

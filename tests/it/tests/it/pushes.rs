@@ -42,6 +42,7 @@ const ARCHIVE: &[(&str, usize)] = &[
     ("DescribeImages", 2),
     ("UpdateImageStorageClass", 1),
     ("DescribeImages", 3),
+    ("DescribeImages", 4),
     ("Publish", 1),
     ("UpdateItem", 2),
 ];

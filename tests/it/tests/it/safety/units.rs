@@ -122,6 +122,65 @@ async fn enforcement_does_not_archive_an_image_that_another_index_needs() {
     assert!(can_be_pulled(aws, &good, &parts));
 }
 
+/// A16 for enforcement: a good index of the same images is pushed while the bad one is archived.
+#[tokio::test]
+async fn enforcement_restores_an_image_that_a_new_index_needs() {
+    let world = deploy(&[("DeploymentsTagEnforcement", "archive")]).await;
+    remove_sweep_rule(&world);
+    let aws = &world.aws;
+    aws.fault("UpdateImageStorageClass", 1, Fault::Slow(Duration::from_secs(2)));
+    let (_, parts) = push_index(&world, &["not_a_version"], 0.0);
+    let pushing = async {
+        let is_reached = || {
+            let state = aws.state();
+            state.calls.iter().any(|called| called.operation == "UpdateImageStorageClass")
+        };
+        while !is_reached() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        world.push_index(REPOSITORY, &parts, "app-v1.0.0")
+    };
+    let ((), good) = tokio::join!(world.settle(), pushing);
+    world.settle().await;
+    aws.advance(HOUR);
+    assert!(can_be_pulled(aws, &good, &parts));
+}
+
+/// An archived index and an active one share an image, and the active one is removed: the image is
+/// kept for the archived index, which its remedy restores whole.
+#[tokio::test]
+async fn an_image_that_an_archived_index_needs_is_not_deleted() {
+    let parameters = [("DeploymentsTagEnforcement", "archive"), ("CleanupEnforcement", "delete")];
+    let world = deploy(&parameters).await;
+    remove_sweep_rule(&world);
+    let aws = &world.aws;
+    let parts = [(); 3].map(|()| {
+        let mut state = aws.state();
+        let at = state.now() - 60.0 * DAY;
+        state.ecr().push_made_up(REPOSITORY, &[], at).unwrap()
+    });
+    let active = {
+        let mut state = aws.state();
+        let at = state.now() - 60.0 * DAY;
+        let index = state.ecr().push_index(REPOSITORY, &parts[1..], &["app-v1.0.0"], at).unwrap();
+        state.ecr().events.clear();
+        index
+    };
+    let archived = world.push_index(REPOSITORY, &parts[..2], "not_a_version");
+    world.settle().await;
+    let alert = world.alert();
+    assert_eq!(status(aws, &archived), Some(Status::Archived));
+    assert_eq!(status(aws, &parts[1]), Some(Status::Active));
+    push_newer_versions(&world);
+    world.forget();
+    sweep(aws).await;
+    sweep(aws).await;
+    assert_eq!((status(aws, &active), status(aws, &parts[2])), (None, None));
+    assert!(status(aws, &parts[1]).is_some());
+    restore(aws, &alert);
+    assert!(can_be_pulled(aws, &archived, &[parts[0].clone(), parts[1].clone()]));
+}
+
 /// A2: the second call that archives an image of the unit fails. In version 1 no later run
 /// finished the unit, and the native rule expired its parts.
 #[tokio::test]

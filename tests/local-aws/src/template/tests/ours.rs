@@ -233,6 +233,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
         statements.as_array().unwrap().iter().skip(5).map(line).collect()
     };
     expect![[r#"
+        "sqs:SendMessage" "FailedEvents"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
         "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
@@ -245,6 +246,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
     "#]]
         .assert_eq(&rights(&[("CleanupEnforcement", "report"), ("InUseSource", "inspector")]));
     expect![[r#"
+        "sqs:SendMessage" "FailedEvents"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
         "ecr:BatchDeleteImage" ["infrastructure","deployments"]
@@ -253,9 +255,11 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
         ("InfrastructureTagEnforcement", "report"),
     ]));
     expect![[r#"
+        "sqs:SendMessage" "FailedEvents"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
         "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
+        "ecr:UpdateImageStorageClass" "infrastructure"
         "ecr:BatchDeleteImage" "deployments"
     "#]].assert_eq(&rights(&[
         ("DeploymentsTagMutability", "IMMUTABLE"),
