@@ -191,13 +191,17 @@ const LARGEST_DETAILS: usize = 30_000;
 /// The most digests of a command: their command has fewer than [`LONGEST_COMMAND`] characters.
 const MOST_DIGESTS: usize = 30;
 
-/// The commands that restore images from the archive, with up to thirty images each.
+/// The commands that restore images from the archive, with up to thirty images each. None if an
+/// alert has no room for all of them: an index without one of its images cannot be pulled.
 fn restore(
     region: &str,
     repository: &RepositoryName,
     label: &str,
     images: &[&Digest],
 ) -> Vec<Remedy> {
+    if images.len() > MOST_REMEDIES * MOST_DIGESTS {
+        return vec![];
+    }
     let update = format!(
         "aws ecr update-image-storage-class --region {region} --repository-name {repository}"
     );

@@ -4,6 +4,9 @@
 //! copies its commands into a shell with their own rights. So the notifier shows a command only if it
 //! has one of the forms below, and names the region and the repository of its alert.
 
+use serde_json::{Map, Value};
+use warden_core::image::RepositoryName;
+
 use super::{Alert, Remedy};
 
 /// The operations of the AWS CLI in remedies.
@@ -73,7 +76,7 @@ impl Alert {
             ["printf", "x)"]
             | ["cat", "answer.json"]
             | ["${EDITOR:-vi}", "accepted-risks.json"] => true,
-            ["printf", "'%s'", request, ">", "sweep.json"] => is_quoted(request),
+            ["printf", "'%s'", request, ">", "sweep.json"] => self.allows_request(request),
             ["aws", service, operation, arguments @ ..] => {
                 let arguments = match arguments {
                     [arguments @ .., "answer.json"] if *operation == "invoke" => arguments,
@@ -84,6 +87,19 @@ impl Alert {
             }
             _ => false,
         }
+    }
+
+    /// Whether a text in single quotes is a request to `image-sweep` about the alert's repository.
+    fn allows_request(&self, text: &str) -> bool {
+        let request = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+        let request: Option<Map<String, Value>> =
+            request.and_then(|request| serde_json::from_str(request).ok());
+        let repository = self.repository.as_ref().map(RepositoryName::as_str);
+        request.is_some_and(|request| {
+            let mut names = request.keys();
+            names.all(|name| ["repository", "mode", "confirm"].contains(&name.as_str()))
+                && request.get("repository").and_then(Value::as_str) == repository
+        })
     }
 
     fn allows_arguments(&self, operation: &str, arguments: &[&str]) -> bool {
@@ -107,9 +123,12 @@ impl Alert {
                 }
                 "--image-manifest" => *value == "\"${m%??}\"",
                 "--image-id" if *value == "imageDigest=$digest" => true,
+                // No remedy archives an image.
+                "--target-storage-class" => *value == "STANDARD",
                 "--payload" => *value == "fileb://sweep.json",
                 "--value" => *value == "file://accepted-risks.json",
-                _ => is_plain(value) || is_quoted(value),
+                // The AWS CLI reads a value such as `file://` from a file.
+                _ => !value.contains("://") && (is_plain(value) || is_quoted(value)),
             };
             if !is_allowed {
                 return false;

@@ -399,7 +399,7 @@ impl Judgement<'_> {
         }
     }
 
-    /// The unit of the image in the repository as it is. An archived index has no manifest, so its
+    /// The unit of the image, by the images of the repository. An archived index has no manifest, so its
     /// images come from the record of the attempt that archived it. None, and a plan that reports,
     /// where an image of the unit must stay active.
     fn unit_to_archive(
@@ -414,17 +414,16 @@ impl Judgement<'_> {
             return Ok(None);
         }
         let images = &inventory.images;
-        let others = match begun {
-            Some(begun) => others_of_record(begun, inventory),
-            None => {
-                let root = images.position(|image| image.digest == *digest);
-                let others = Graph::build(inventory)?;
-                let others = root.and_then(|root| others.others_of_unit(root));
-                let digests = |ids: Vec<ImageId>| -> Vec<Digest> {
-                    ids.into_iter().map(|image| images[image].digest.clone()).collect()
-                };
-                others.map(|(removed, shared)| (digests(removed), digests(shared)))
-            }
+        let others = if let Some(begun) = begun {
+            others_of_record(begun, inventory)
+        } else {
+            let root = images.position(|image| image.digest == *digest);
+            let graph = Graph::build(inventory)?;
+            let digests = |ids: Vec<ImageId>| -> Vec<Digest> {
+                ids.into_iter().map(|image| images[image].digest.clone()).collect()
+            };
+            let others = root.and_then(|root| graph.others_of_unit(root));
+            others.map(|(removed, shared)| (digests(removed), digests(shared)))
         };
         let Some((removed, shared)) = others else {
             *plan = EnforcementPlan::report(Some("another image needs it"));

@@ -147,8 +147,8 @@ impl<'a> Act<'a> {
         &self.plan.units[removal.unit].unit
     }
 
-    /// Those of the units that are as they were when it was decided: that may be minutes ago.
-    /// What changed meanwhile is for the next run to decide, with all that belongs to it.
+    /// The units that are unchanged since they were listed, which may be minutes ago. The next run
+    /// decides about the others.
     async fn unchanged(
         &self,
         group: Vec<&'a UnitRemoval>,
@@ -183,7 +183,7 @@ impl<'a> Act<'a> {
         same
     }
 
-    /// What belongs to a unit that did not go whole: it stays with that.
+    /// Keeps the images of units that did not go whole.
     fn stay(&self, group: &[&UnitRemoval], done: &SweepChanges, stays: &mut HashSet<ImageId>) {
         let gone: HashSet<ImageId> = done.removed.iter().copied().collect();
         let is_gone = |removal: &UnitRemoval| removal.all().all(|image| gone.contains(&image));

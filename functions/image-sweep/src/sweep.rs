@@ -63,7 +63,7 @@ pub struct Sweep<'a> {
     started: Instant,
 }
 
-/// What a run knows of a repository.
+/// The facts about a repository that a run decides by.
 struct Seen {
     inventory: Inventory,
     running: RunningImages,
@@ -86,7 +86,7 @@ impl Seen {
     }
 }
 
-/// What a run is about to do, as it is noted before: with the bytes of each.
+/// The note of a run about the calls that it is about to make, with the bytes of each image.
 #[derive(Debug, Serialize, Deserialize)]
 struct Noted {
     mode: CleanupEnforcement,
@@ -387,7 +387,7 @@ impl<'a> Sweep<'a> {
         Ok((seen, complete))
     }
 
-    /// What there is, and what runs.
+    /// Reads the images, the running images, and the records of archived indexes.
     async fn look(&self) -> anyhow::Result<Seen> {
         let inventory = self.context.registry.inventory(self.repository);
         let running = async {

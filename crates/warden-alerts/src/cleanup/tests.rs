@@ -288,6 +288,15 @@ fn a_command_restores_whole_units() {
 }
 
 #[test]
+fn a_unit_of_which_not_every_image_can_be_named_has_no_command() {
+    let unit = |images: usize| (0..images).map(|nth| entry(nth).digest).collect::<Vec<_>>();
+    let remedies = |images| {
+        told("ab", &SweepResult { units: vec![unit(images)], ..outcome(1) }).remedies.len()
+    };
+    assert_eq!((remedies(120), remedies(121)), (4, 0));
+}
+
+#[test]
 fn restored_images_are_listed_and_no_command_restores_them() {
     let restored = CleanupEntry {
         decision: "restore".to_owned(),
