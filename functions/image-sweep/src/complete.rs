@@ -29,8 +29,12 @@ pub fn plan_completions(
     let mut completions = Vec::new();
     for record in records {
         let record = record.clone();
-        if complete_unit(&record, plan).is_complete()
-            || may_complete(&record, plan, can_see_running_images, now)
+        // Each attempt of a function that enforces tags renews the record.
+        let is_at_work =
+            record.remover == UnitRemover::EnforcementArchives && record.began + LEASE > now;
+        if !is_at_work
+            && (complete_unit(&record, plan).is_complete()
+                || may_complete(&record, plan, can_see_running_images))
         {
             completions.push(Completion::new(record, plan));
         } else {
@@ -46,17 +50,16 @@ pub fn plan_completions(
     completions
 }
 
-/// Whether this run may complete a unit. A function that enforces tags may still be at work. And
-/// the policy may have changed since, with the rights of this function.
+/// Whether this run may complete a unit. The policy may have changed since, with the rights of this
+/// function.
 fn may_complete(
     record: &UnitRecord,
     plan: &RetentionPlan<'_>,
     can_see_running_images: bool,
-    now: DateTime<Utc>,
 ) -> bool {
     let mode = plan.policy.governance.retention.enforcement;
     match record.remover {
-        UnitRemover::EnforcementArchives => record.began + LEASE <= now,
+        UnitRemover::EnforcementArchives => true,
         UnitRemover::SweepArchives => mode == CleanupEnforcement::Archive,
         UnitRemover::SweepDeletes => mode == CleanupEnforcement::Delete && can_see_running_images,
     }

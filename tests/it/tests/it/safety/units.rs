@@ -185,7 +185,9 @@ async fn an_image_that_an_archived_index_needs_is_not_deleted() {
 /// finished the unit, and the native rule expired its parts.
 #[tokio::test]
 async fn a_sweep_that_is_throttled_within_a_unit_is_finished_by_the_next() {
-    for (nth, refuses_children) in [(1, false), (2, false), (3, false), (2, true), (3, true)] {
+    for (nth, refuses_children) in
+        [(1, false), (2, false), (3, false), (3, true), (4, true), (5, true)]
+    {
         let world = deploy(&[("CleanupEnforcement", "archive")]).await;
         let aws = &world.aws;
         aws.state().ecr().refuses_children_of_active_indexes = refuses_children;
