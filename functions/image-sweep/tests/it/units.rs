@@ -29,7 +29,14 @@ impl History {
         let mut numbers = Numbers::new(seed);
         let enforcement = ["archive", "archive", "delete"][numbers.below(3)];
         let function = Function::new(enforcement).await;
-        function.aws.state().ecr().refuses_children_of_active_indexes = numbers.below(2) == 1;
+        if numbers.below(2) == 1 {
+            function.aws.state().ecr().refuses_children_of_active_indexes = true;
+            // The sweep then archives an index before its images. If every later call of that run
+            // fails, a native rule for untagged images can expire one before the next run: this
+            // is not prevented, and README.md says so.
+            let name = json!({"repositoryName": DEPLOYMENTS});
+            function.aws.by_hand("DeleteLifecyclePolicy", &name).unwrap();
+        }
         let mut history =
             Self { function, numbers, parts: BTreeMap::new(), versions: 0, sweeps: 0 };
         for nth in 0..5 {
