@@ -241,6 +241,7 @@ fn subject(
 ) -> Subject {
     let mut environment = work::environment(webhook);
     environment.insert("AWS_ENDPOINT_URL".to_owned(), endpoint.to_owned());
+    environment.insert("CUSTOM_RESOURCE_RESPONSE_ORIGIN".to_owned(), endpoint.to_owned());
     if let Some(roots) = roots {
         environment.insert("SSL_CERT_FILE".to_owned(), roots.display().to_string());
     }

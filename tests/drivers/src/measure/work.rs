@@ -14,6 +14,8 @@ use crate::Work;
 const REPOSITORY: &str = "infrastructure";
 const POLICY: &str = r#"[{"RepositoryName":"infrastructure","ImageTagMutability":"IMMUTABLE","LifecycleTagCount":20,"LifecycleUntaggedDays":7,"Governance":{"Tags":{"Grammar":"{component}-v{semver}","Enforcement":"quarantine"},"Retention":{"Enforcement":"report"}}}]"#;
 
+/// The stack of the deletion, which CloudFormation deletes.
+const STACK: &str = "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3";
 const PARAMETER: &str = "/ecr-warden/accepted-risks";
 
 /// Makes what the functions call for: a repository, the topic, the ledger, the accepted risks,
@@ -26,6 +28,7 @@ pub async fn prepare(aws: &LocalAws, channel: &str) -> anyhow::Result<String> {
     let inbox = json!({"TopicArn": topic, "Protocol": "email", "Endpoint": "a@example.com"});
     aws.make("AWS::SNS::Subscription", "inbox", &inbox).await?;
     make_ledger(aws).await?;
+    aws.state().begin_stack("warden", STACK, "DELETE_IN_PROGRESS");
     // Another push has this hour, and the next, should that begin meanwhile.
     let now = aws.state().now();
     for hour in [now, now + 3_600.0] {
@@ -86,6 +89,8 @@ pub fn environment(webhook: &str) -> BTreeMap<String, String> {
         ("SCAN_ON_PUSH", "true"),
         ("ACCEPTED_RISKS_PARAMETER", PARAMETER),
         ("SLACK_WEBHOOK_SECRET_ARN", webhook),
+        ("STACK_ID", STACK),
+        ("URL_SUFFIX", "amazonaws.com"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into()
