@@ -11,7 +11,8 @@
 //! to a queue. Time, the request's ID and the deadline are arguments, for tests to set.
 //!
 //! In reading order: [`config`], [`event`], [`in_use`], [`handle`] here, `sweep`
-//! for a run, `complete` for units of earlier runs, `act` for what changes a repository, `report`, `answer` and `usage` for what is
+//! for a run, `complete` for units of earlier runs, `note` for what the
+//! next run publishes, `act` for what changes a repository, `report`, `answer` and `usage` for what is
 //! said.
 
 mod act;
@@ -20,6 +21,7 @@ mod complete;
 pub mod config;
 pub mod event;
 pub mod in_use;
+mod note;
 mod report;
 mod sweep;
 mod usage;

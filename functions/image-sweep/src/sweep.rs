@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, stream};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -29,6 +28,7 @@ use crate::act::{Claimant, apply_plan};
 use crate::complete::{Completion, plan_completions};
 use crate::config::DeploymentScope;
 use crate::event::SweepCommand;
+use crate::note::{RunNote, with_few_tags};
 use crate::report::Workloads;
 use crate::{Context, answer, report, usage};
 use warden_aws::Invocation;
@@ -43,10 +43,6 @@ const LOOKED_UP_IMAGES: usize = 10;
 const ASKED_AFTER: usize = 20;
 const SCANNED_WITHIN: chrono::Duration = chrono::Duration::hours(1);
 const LATELY: chrono::Duration = chrono::Duration::hours(48);
-/// The most bytes of what is noted before it is done: an item of the ledger has 400 KB.
-const MOST_NOTED: usize = 300_000;
-/// The most tags of an image that are noted.
-const MOST_TAGS: usize = 5;
 /// How long the removal of a unit may be under way: longer than any function runs.
 const BEGUN_LATELY: chrono::Duration = chrono::Duration::hours(1);
 
@@ -83,73 +79,6 @@ impl Seen {
         !archived.is_empty()
             && (parts.any(|part| archived.contains(part))
                 || units.any(|image| !archived.contains(image)))
-    }
-}
-
-/// The note of a run about the calls that it is about to make, with the bytes of each image.
-#[derive(Debug, Serialize, Deserialize)]
-struct Noted {
-    mode: CleanupEnforcement,
-    entries: Vec<(CleanupEntry, u64)>,
-    restored: Vec<CleanupEntry>,
-    /// The images of each unit, also those that stay: a restored unit needs all of them.
-    units: Vec<Vec<Digest>>,
-}
-
-impl Noted {
-    /// Reads a note of an earlier run. None if another version of this function wrote it: the log
-    /// of that run says what it did.
-    fn read(note: &str) -> Option<Self> {
-        let noted = serde_json::from_str(note);
-        noted.inspect_err(|error| warn!("the note of the last run cannot be read: {error}")).ok()
-    }
-
-    /// Adds the calls that complete a unit.
-    fn add(&mut self, completion: &Completion) {
-        for (entry, bytes) in &completion.removed {
-            if !self.entries.iter().any(|(other, _)| other.digest == entry.digest) {
-                self.entries.push((with_few_tags(entry), *bytes));
-            }
-        }
-        for entry in &completion.restored {
-            if !self.restored.iter().any(|other| other.digest == entry.digest) {
-                self.restored.push(with_few_tags(entry));
-            }
-        }
-        let unit = completion.record.as_ref().filter(|_| !completion.removed.is_empty());
-        let unit = unit.map(|record| record.images().cloned().collect::<Vec<_>>());
-        let is_new =
-            |unit: &Vec<Digest>| !self.units.iter().any(|other| other.first() == unit.first());
-        let new = unit.filter(is_new);
-        self.units.extend(new);
-    }
-
-    /// The note as it is stored. Where it is too large, it has fewer images: what is left out is in
-    /// the log.
-    fn text(&mut self) -> anyhow::Result<String> {
-        loop {
-            let text = serde_json::to_string(self).context("noting what is about to be done")?;
-            if text.len() <= MOST_NOTED {
-                return Ok(text);
-            }
-            self.units.truncate(self.units.len() * 3 / 4);
-            self.restored.truncate(self.restored.len() * 3 / 4);
-            self.entries.truncate(self.entries.len() * 3 / 4);
-        }
-    }
-}
-
-/// The entry with as many tags as a note has room for.
-fn with_few_tags(entry: &CleanupEntry) -> CleanupEntry {
-    let mut entry = entry.clone();
-    entry.tags.truncate(MOST_TAGS);
-    entry
-}
-
-impl Default for Noted {
-    fn default() -> Self {
-        let mode = CleanupEnforcement::Archive;
-        Self { mode, entries: vec![], restored: vec![], units: vec![] }
     }
 }
 
@@ -208,7 +137,7 @@ impl<'a> Sweep<'a> {
         unfinished: UnfinishedRun,
         command: &SweepCommand,
     ) -> anyhow::Result<Value> {
-        let mut noted = unfinished.doing.as_deref().and_then(Noted::read);
+        let mut noted = unfinished.doing.as_deref().and_then(RunNote::read);
         let (mut seen, complete) = match self.complete_and_look(&unfinished.units, &mut noted).await
         {
             Ok(seen) => seen,
@@ -300,7 +229,7 @@ impl<'a> Sweep<'a> {
         &self,
         roots: &[Digest],
         seen: &Seen,
-        noted: &mut Option<Noted>,
+        noted: &mut Option<RunNote>,
     ) -> anyhow::Result<(Vec<Digest>, bool)> {
         let Context { registry, ledger, .. } = self.context;
         let plan = self.plan(&seen.inventory, &seen.running)?;
@@ -376,7 +305,7 @@ impl<'a> Sweep<'a> {
     async fn complete_and_look(
         &self,
         units: &[Digest],
-        noted: &mut Option<Noted>,
+        noted: &mut Option<RunNote>,
     ) -> anyhow::Result<(Seen, Vec<Digest>)> {
         let seen = self.look().await?;
         if units.is_empty() && !seen.may_be_incomplete() {
@@ -507,8 +436,12 @@ impl<'a> Sweep<'a> {
     }
 
     /// Tells what an earlier run did, that was cut off before it could.
-    async fn tell_of_unfinished(&self, noted: Noted, inventory: &Inventory) -> anyhow::Result<()> {
-        let Noted { mode, entries, restored, mut units } = noted;
+    async fn tell_of_unfinished(
+        &self,
+        noted: RunNote,
+        inventory: &Inventory,
+    ) -> anyhow::Result<()> {
+        let RunNote { mode, entries, restored, mut units } = noted;
         let there: HashMap<&Digest, &ImageRecord> =
             inventory.images.iter().map(|image| (&image.digest, image)).collect();
         let is_done = |entry: &CleanupEntry| match there.get(&entry.digest) {
@@ -562,7 +495,7 @@ impl<'a> Sweep<'a> {
             let bytes = bytes.get(&entry.digest).copied().filter(|_| entry.decision != UNTAG);
             (with_few_tags(entry), bytes.unwrap_or_default())
         };
-        let mut noted = Noted {
+        let mut noted = RunNote {
             mode,
             entries: entries.iter().map(entry).collect(),
             units: units.iter().filter(is_noted).cloned().collect(),
@@ -571,7 +504,7 @@ impl<'a> Sweep<'a> {
         self.write_note(Some(&mut noted)).await
     }
 
-    async fn write_note(&self, noted: Option<&mut Noted>) -> anyhow::Result<()> {
+    async fn write_note(&self, noted: Option<&mut RunNote>) -> anyhow::Result<()> {
         let Some(noted) = noted else { return Ok(()) };
         let doing = noted.text()?;
         self.context.ledger.note_run(self.repository, self.request_id, &doing).await

@@ -270,7 +270,8 @@ fn a_command_restores_whole_units() {
         let alert = told(&"r".repeat(256), &SweepResult { units, ..outcome(1) });
         assert_eq!(alert.within_limits().remedies, alert.remedies);
         let digests = |remedy: &Remedy| remedy.command.matches("sha256:").count();
-        let lines = alert.remedies.iter().map(|it| format!("{}: {}\n", it.label, digests(it)));
+        let lines =
+            alert.remedies.iter().map(|remedy| format!("{}: {}\n", remedy.label, digests(remedy)));
         lines.collect::<String>()
     };
     let unit = |images: usize| (0..images).map(|nth| entry(nth).digest).collect::<Vec<_>>();

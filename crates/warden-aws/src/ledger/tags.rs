@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use chrono::{DateTime, Utc};
 use warden_core::image::{Digest, RepositoryName};
 
@@ -40,11 +41,7 @@ impl Ledger {
             .expression_attribute_values(":until", seconds(now, ENFORCED))
             .expression_attribute_values(":expires", seconds(now, REMEMBERED))
             .expression_attribute_values(":now", seconds(now, Duration::ZERO));
-        match update.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if is_refused(&error) => Ok(false),
-            Err(error) => Err(crate::explain(error)).with_context(|| format!("claiming {key}")),
-        }
+        is_taken(&key, update).await
     }
 
     /// Claims the tags of an image for a sweep, and returns whether neither enforcement nor
@@ -70,11 +67,7 @@ impl Ledger {
             .expression_attribute_values(":until", seconds(now, LEASE))
             .expression_attribute_values(":expires", seconds(now, REMEMBERED))
             .expression_attribute_values(":now", seconds(now, Duration::ZERO));
-        match update.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if is_refused(&error) => Ok(false),
-            Err(error) => Err(crate::explain(error)).with_context(|| format!("claiming {key}")),
-        }
+        is_taken(&key, update).await
     }
 
     /// Releases the claim of a sweep. One call.
@@ -95,6 +88,15 @@ impl Ledger {
             Err(error) if is_refused(&error) => Ok(()),
             Err(error) => Err(crate::explain(error)).with_context(|| format!("releasing {key}")),
         }
+    }
+}
+
+/// Whether the condition of a claim holds, so that the claim is written.
+async fn is_taken(key: &str, update: UpdateItemFluentBuilder) -> anyhow::Result<bool> {
+    match update.send().await {
+        Ok(_) => Ok(true),
+        Err(error) if is_refused(&error) => Ok(false),
+        Err(error) => Err(crate::explain(error)).with_context(|| format!("claiming {key}")),
     }
 }
 

@@ -64,7 +64,7 @@ impl UnitRecord {
     }
 }
 
-/// The calls that finish a unit or put it back. Where there is none, the unit is complete.
+/// The calls that finish a unit or put it back. A unit without a call is complete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnfinishedUnit {
     /// The images that are still to be archived, in this order.
