@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 
+use crate::print::print_error;
 use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -48,11 +49,6 @@ pub fn run(options: &Options) -> ExitCode {
         print_error(&error);
         ExitCode::from(NOT_JUDGED)
     })
-}
-
-#[expect(clippy::print_stderr, reason = "errors are for the person who runs the command")]
-fn print_error(error: &anyhow::Error) {
-    eprintln!("ecr-warden: {}", crate::arguments::in_one_line(&format!("{error:#}")));
 }
 
 fn check_all(options: &Options) -> anyhow::Result<ExitCode> {

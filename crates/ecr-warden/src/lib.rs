@@ -1,8 +1,15 @@
 //! The command-line tool of ECR Warden, as a library for its `main` and for tests.
 //!
-//! [`arguments`] parses a command line, [`stack`] reads a stack's policy with the AWS CLI, and
-//! [`mod@check`] judges image tags by that policy.
+//! [`arguments`] parses a command line. [`mod@check`] judges image tags by the policy that [`stack`]
+//! reads with the AWS CLI. The other commands use a [`deployed`] stack: [`mod@plan`], [`mod@explain`]
+//! and [`mod@restore`].
 
 pub mod arguments;
 pub mod check;
+pub mod deployed;
+pub mod explain;
+pub mod image;
+pub mod plan;
+pub mod print;
+pub mod restore;
 pub mod stack;

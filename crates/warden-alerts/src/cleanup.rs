@@ -29,6 +29,8 @@ pub struct SweepContext<'a> {
     pub repository: &'a RepositoryName,
     /// The name of the function, which people can invoke.
     pub function: &'a str,
+    /// The name of the stack.
+    pub stack: &'a str,
     /// What began it.
     pub source: &'a Source,
 }
@@ -232,8 +234,7 @@ fn details(outcome: &SweepResult, most: usize) -> Map<String, Value> {
 }
 
 fn remedies(run: &SweepContext<'_>, outcome: &SweepResult) -> Vec<Remedy> {
-    let SweepContext { region, repository, function, .. } = run;
-    let remedy = |label: &str, command: String| Remedy { label: label.to_owned(), command };
+    let SweepContext { region, repository, function, stack, .. } = run;
     if !outcome.is_carried_out() {
         let invoke = |request: &Value| {
             // The name of a file means the same to both versions of the CLI; and what asks again
@@ -244,10 +245,13 @@ fn remedies(run: &SweepContext<'_>, outcome: &SweepResult) -> Vec<Remedy> {
             )
         };
         let read = json!({"repository": repository, "mode": "report"});
-        let mut remedies = vec![remedy("Read the plan", invoke(&read))];
+        let of_stack = format!("{repository} --stack {stack} --region {region}");
+        let plan = format!("ecr-warden plan {of_stack}");
+        let mut remedies = vec![Remedy::tool("Read the plan", plan, invoke(&read))];
         if outcome.mode != CleanupEnforcement::Report && !outcome.removed.is_empty() {
-            let confirm = json!({"repository": repository, "confirm": outcome.hash});
-            remedies.push(remedy("Carry it out all the same", invoke(&confirm)));
+            let confirm = format!("ecr-warden confirm {of_stack} --plan {}", outcome.hash);
+            remedies
+                .push(Remedy::aws("Confirm it, so that the next sweep carries it out", confirm));
         }
         return remedies;
     }

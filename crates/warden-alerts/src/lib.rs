@@ -108,8 +108,24 @@ pub struct Remedy {
     /// What it does.
     #[serde(default)]
     pub label: String,
-    /// A command for a POSIX shell with version 1 or 2 of the AWS CLI.
+    /// A command of `ecr-warden`; where it has no such command, one of the AWS CLI.
     pub command: String,
+    /// The same for a POSIX shell with version 1 or 2 of the AWS CLI, where `command` is one of
+    /// `ecr-warden`.
+    #[serde(rename = "awsCli", default, skip_serializing_if = "Option::is_none")]
+    pub aws_cli: Option<String>,
+}
+
+impl Remedy {
+    /// A remedy that only the AWS CLI has a command for.
+    fn aws(label: impl Into<String>, command: String) -> Self {
+        Self { label: label.into(), command, aws_cli: None }
+    }
+
+    /// A remedy that `ecr-warden` has a command for.
+    fn tool(label: impl Into<String>, command: String, aws_cli: String) -> Self {
+        Self { label: label.into(), command, aws_cli: Some(aws_cli) }
+    }
 }
 
 /// The event that an alert is from.
@@ -188,6 +204,9 @@ const MOST_TAGS: usize = 50;
 /// The most bytes of the details.
 const LARGEST_DETAILS: usize = 30_000;
 
+/// The words between the two commands of a remedy.
+const OR_AWS_CLI: &str = "Or with the AWS CLI";
+
 /// The most digests of a command: their command has fewer than [`LONGEST_COMMAND`] characters.
 const MOST_DIGESTS: usize = 30;
 
@@ -205,7 +224,7 @@ fn restore(
     let update = format!(
         "aws ecr update-image-storage-class --region {region} --repository-name {repository}"
     );
-    let commands = images.chunks(MOST_DIGESTS).map(|images| {
+    let aws_cli = |images: &[&Digest]| {
         if let [digest] = images {
             return format!(
                 "{update} --image-id imageDigest={digest} --target-storage-class STANDARD"
@@ -217,13 +236,26 @@ fn restore(
              --target-storage-class STANDARD; done",
             digests.join(" ")
         )
-    });
+    };
+    let tool = |images: &[&Digest]| {
+        let images = images.iter().map(|digest| format!(" {repository}@{digest}"));
+        format!("ecr-warden restore --region {region}{}", images.collect::<String>())
+    };
     let count = images.len().div_ceil(MOST_DIGESTS);
     let label = |nth: usize| match count {
         1 => label.to_owned(),
         _ => format!("{label} ({} of {count})", nth + 1),
     };
-    commands.enumerate().map(|(nth, command)| Remedy { label: label(nth), command }).collect()
+    let remedy = |(nth, images): (usize, &[&Digest])| {
+        let (command, aws_cli) = (tool(images), aws_cli(images));
+        // A repository has up to 256 characters, and stands before each image.
+        if command.chars().count() <= LONGEST_COMMAND {
+            Remedy::tool(label(nth), command, aws_cli)
+        } else {
+            Remedy::aws(label(nth), aws_cli)
+        }
+    };
+    images.chunks(MOST_DIGESTS).enumerate().map(remedy).collect()
 }
 
 /// Details whose lists are as long as fit into an alert, and no longer than `most`.
@@ -272,10 +304,12 @@ impl Alert {
         alert.details.values_mut().for_each(remove_hidden);
         alert.remedies.truncate(MOST_REMEDIES);
         // A cut command, or one with hidden characters, is not the command that a reader sees.
-        alert.remedies.retain(|Remedy { command, .. }| {
+        let is_shown = |command: &String| {
             command.chars().count() <= LONGEST_COMMAND && !command.contains(is_hidden)
-        });
+        };
+        alert.remedies.retain(|remedy| is_shown(&remedy.command));
         for remedy in &mut alert.remedies {
+            remedy.aws_cli = remedy.aws_cli.take().filter(is_shown);
             remedy.label = shortened(one_line(&remedy.label), LONGEST_TITLE, "…");
         }
         if let Some(image) = &mut alert.image {
@@ -299,6 +333,9 @@ impl Alert {
         let mut text = format!("{}\n\n{}\n", self.title, self.text);
         for remedy in &self.remedies {
             let _ = write!(text, "\n{}:\n\n    {}\n", remedy.label, remedy.command);
+            if let Some(command) = &remedy.aws_cli {
+                let _ = write!(text, "\n{OR_AWS_CLI}:\n\n    {command}\n");
+            }
         }
         for (name, value) in self.facts() {
             let _ = write!(text, "\n{name:<12}{value}");
@@ -309,11 +346,15 @@ impl Alert {
     /// For Amazon Q Developer in chat applications: a custom notification.
     fn amazon_q(&self, partition: &str) -> Value {
         let mut description = self.text.clone();
-        for Remedy { label, command } in &self.remedies {
+        for Remedy { label, command, aws_cli } in &self.remedies {
             let with = format!("\n\n{label}:\n```\n{command}\n```");
-            // A code block that is cut off would swallow what follows.
-            if description.chars().count() + with.chars().count() <= 8_000 {
-                description += &with;
+            let aws_cli = aws_cli.iter().map(|it| format!("\n{OR_AWS_CLI}:\n```\n{it}\n```"));
+            for block in [with].into_iter().chain(aws_cli) {
+                // A code block that is cut off would swallow what follows.
+                if description.chars().count() + block.chars().count() > 8_000 {
+                    break;
+                }
+                description += &block;
             }
         }
         let labels = self.remedies.iter().map(|remedy| shortened(remedy.label.clone(), 350, "…"));

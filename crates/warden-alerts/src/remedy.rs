@@ -49,9 +49,48 @@ impl Alert {
     /// Whether a command is one that this crate could have written for this alert.
     #[must_use]
     pub fn could_have_written(&self, remedy: &Remedy) -> bool {
-        let Some(words) = words(&remedy.command) else { return false };
-        let mut commands = words.split(|word| *word == "&&");
-        commands.all(|command| self.allows_list(command))
+        let allows = |command: &String| {
+            words(command).is_some_and(|words| {
+                let mut commands = words.split(|word| *word == "&&");
+                commands.all(|command| self.allows_list(command))
+            })
+        };
+        let is_of_tool = remedy.command.starts_with("ecr-warden ");
+        let is_allowed = if is_of_tool {
+            words(&remedy.command).is_some_and(|words| self.allows_tool(&words))
+        } else {
+            allows(&remedy.command)
+        };
+        is_allowed && remedy.aws_cli.as_ref().is_none_or(allows)
+    }
+
+    /// Whether a command of `ecr-warden` is about this alert's repository and region.
+    fn allows_tool(&self, words: &[&str]) -> bool {
+        let ["ecr-warden", "restore" | "plan" | "confirm", arguments @ ..] = words else {
+            return false;
+        };
+        let Some(repository) = self.repository.as_ref().map(RepositoryName::as_str) else {
+            return false;
+        };
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            let is_allowed = match *argument {
+                "--region" => arguments.next().is_some_and(|value| *value == self.region),
+                "--stack" | "--plan" | "--tag" => {
+                    arguments.next().is_some_and(|value| is_plain(value))
+                }
+                image => {
+                    let digest = image.strip_prefix(repository);
+                    digest.is_some_and(|rest| {
+                        rest.is_empty() || rest.strip_prefix('@').is_some_and(is_digest)
+                    })
+                }
+            };
+            if !is_allowed {
+                return false;
+            }
+        }
+        true
     }
 
     /// Whether a list of simple commands is allowed: one, or a loop over digests.
@@ -97,7 +136,7 @@ impl Alert {
         let repository = self.repository.as_ref().map(RepositoryName::as_str);
         request.is_some_and(|request| {
             let mut names = request.keys();
-            names.all(|name| ["repository", "mode", "confirm"].contains(&name.as_str()))
+            names.all(|name| ["repository", "mode"].contains(&name.as_str()))
                 && request.get("repository").and_then(Value::as_str) == repository
         })
     }

@@ -120,11 +120,8 @@ pub fn scan_findings(scan: &ScanAlert<'_>, report: &FindingsReport, unread: Opti
     Alert {
         details: fitting(MOST_DETAILED, |most| ScanDetails::fields(scan, report, &news, most)),
         remedies: vec![
-            Remedy {
-                label: "See all findings".to_owned(),
-                command: scan.aws("describe-image-scan-findings"),
-            },
-            Remedy { label: ACCEPT.to_owned(), command: edit(&scan.about.region, scan.parameter) },
+            Remedy::aws("See all findings", scan.aws("describe-image-scan-findings")),
+            Remedy::aws(ACCEPT, edit(&scan.about.region, scan.parameter)),
         ],
         ..scan.alert(AlertKind::ScanFindings, severity, title, text)
     }
@@ -304,17 +301,16 @@ pub fn scan_failed(scan: &ScanAlert<'_>, status: &str, reason: FailureReason<'_>
     let advice = Advice::of(status, &description);
     let text =
         format!("ECR says {status}{reason}. What is in the image is not known. {}", advice.text());
-    let again = Remedy {
-        label: "Scan it again (basic scanning takes one scan an image in 24 hours)".to_owned(),
-        command: scan.aws("start-image-scan"),
-    };
-    let restore = Remedy {
-        label: "Bring it back from the archive".to_owned(),
-        command: format!(
-            "{} --target-storage-class STANDARD",
-            scan.aws("update-image-storage-class")
-        ),
-    };
+    let again = Remedy::aws(
+        "Scan it again (basic scanning takes one scan an image in 24 hours)",
+        scan.aws("start-image-scan"),
+    );
+    let About { region, repository, digest, .. } = scan.about;
+    let restore = Remedy::tool(
+        "Bring it back from the archive",
+        format!("ecr-warden restore --region {region} {repository}@{digest}"),
+        format!("{} --target-storage-class STANDARD", scan.aws("update-image-storage-class")),
+    );
     let details = [("status", json!(status)), ("reason", json!(description))];
     Alert {
         details: details.map(|(name, value)| (name.to_owned(), value)).into_iter().collect(),
@@ -406,7 +402,7 @@ impl AlertOrigin<'_> {
             component: None,
             image: None,
             details: Map::new(),
-            remedies: vec![Remedy { label, command: edit(self.region, self.parameter) }],
+            remedies: vec![Remedy::aws(label, edit(self.region, self.parameter))],
             source: self.source.clone(),
         }
     }

@@ -93,9 +93,17 @@ fn an_email_says_what_happened_and_how_to_undo_it() {
 
             Restore it as litellm-v1.80.5:
 
+                ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag litellm-v1.80.5
+
+            Or with the AWS CLI:
+
                 m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --accepted-media-types 'application/vnd.oci.image.manifest.v1+json' --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag litellm-v1.80.5 --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}" --image-manifest-media-type 'application/vnd.oci.image.manifest.v1+json' && aws ecr batch-delete-image --region us-east-1 --repository-name infrastructure --image-ids imageTag=quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5
 
             Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again):
+
+                ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag litellm-1.80.5
+
+            Or with the AWS CLI:
 
                 m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --accepted-media-types 'application/vnd.oci.image.manifest.v1+json' --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag litellm-1.80.5 --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}" --image-manifest-media-type 'application/vnd.oci.image.manifest.v1+json'
 
@@ -124,6 +132,10 @@ fn an_image_that_has_the_right_tag_already_needs_no_other() {
 
             Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again):
 
+                ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag litellm-1.80.5
+
+            Or with the AWS CLI:
+
                 m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --accepted-media-types 'application/vnd.oci.image.manifest.v1+json' --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag litellm-1.80.5 --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}" --image-manifest-media-type 'application/vnd.oci.image.manifest.v1+json'
 
             Severity    HIGH
@@ -151,6 +163,10 @@ fn an_archived_image_is_restored_by_its_digest() {
 
             Restore it as it was:
 
+                ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a
+
+            Or with the AWS CLI:
+
                 aws ecr update-image-storage-class --region us-east-1 --repository-name infrastructure --image-id imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --target-storage-class STANDARD
 
             Severity    HIGH
@@ -177,6 +193,10 @@ fn a_report_says_that_nothing_was_changed() {
 
             Tag it litellm-v1.80.5 too:
 
+                ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag litellm-v1.80.5
+
+            Or with the AWS CLI:
+
                 m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --accepted-media-types 'application/vnd.oci.image.manifest.v1+json' --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag litellm-v1.80.5 --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}" --image-manifest-media-type 'application/vnd.oci.image.manifest.v1+json'
 
             Severity    MEDIUM
@@ -197,6 +217,7 @@ fn the_json_is_the_contract_s() {
     let mut without_commands = json.clone();
     for remedy in without_commands["remedies"].as_array_mut().unwrap() {
         remedy["command"] = "…".into();
+        remedy["awsCli"] = "…".into();
     }
     expect![[r#"
         {
@@ -219,10 +240,12 @@ fn the_json_is_the_contract_s() {
           "region": "us-east-1",
           "remedies": [
             {
+              "awsCli": "…",
               "command": "…",
               "label": "Restore it as litellm-v1.80.5"
             },
             {
+              "awsCli": "…",
               "command": "…",
               "label": "Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again)"
             }
@@ -315,7 +338,7 @@ fn amazon_q_gets_its_own_schema() {
     assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
     let notification = alert.amazon_q("aws");
     let description = notification["content"]["description"].as_str().unwrap();
-    assert_eq!(description.matches("```").count(), 4, "{description}");
+    assert_eq!(description.matches("```").count(), 8, "{description}");
     assert!(description.contains(plan.quarantine_tag.unwrap().as_str()), "{description}");
 }
 
@@ -323,7 +346,8 @@ fn amazon_q_gets_its_own_schema() {
 #[test]
 fn the_largest_alert_is_within_amazon_q_s_schema() {
     let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
-    let remedy = Remedy { label: "\"".repeat(400), command: "\"".repeat(LONGEST_COMMAND) };
+    let longest = "\"".repeat(LONGEST_COMMAND);
+    let remedy = Remedy::tool("\"".repeat(400), longest.clone(), longest);
     let tags: Vec<Tag> = (0..1_000).map(|n| format!("{n:0>128}").parse().unwrap()).collect();
     let largest = Alert {
         title: format!("x{}", "é".repeat(10_000)),
@@ -395,7 +419,8 @@ fn every_enforcement_has_its_commands_however_long_the_names_are() {
     assert_eq!(remedies.len(), 1, "the tag that was meant would be too long");
     let shorter = &tag[1..];
     let (alert, _) = self::alert(&policy, shorter, &[shorter]);
-    let longest = alert.remedies.iter().map(|remedy| remedy.command.len()).max().unwrap();
+    let commands = alert.remedies.iter().flat_map(|remedy| &remedy.aws_cli);
+    let longest = commands.map(String::len).max().unwrap();
     assert!((LONGEST_COMMAND / 2..LONGEST_COMMAND).contains(&(longest + 3 * 256)), "{longest}");
 }
 
@@ -451,7 +476,11 @@ proptest! {
         details in prop::collection::vec(texts(4_000), 0..12),
     ) {
         let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
-        let remedy = |(label, command)| Remedy { label, command };
+        let remedy = |(label, command): (String, String)| Remedy {
+            label,
+            aws_cli: Some(command.clone()),
+            command,
+        };
         let remedies = remedies.into_iter().map(remedy).collect();
         let details = Map::from_iter([("all".to_owned(), json!(details))]);
         let message = Alert { title, text, details, remedies, ..alert }.message("aws");

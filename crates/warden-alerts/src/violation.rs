@@ -126,7 +126,6 @@ fn remedies(
     plan: &EnforcementPlan,
     unit: &[&Digest],
 ) -> Vec<Remedy> {
-    let remedy = |label: String, command: String| Remedy { label, command };
     let rightly = suggestion.filter(|meant| !tags.contains(meant));
     let mut remedies = Vec::new();
     match plan.action {
@@ -136,8 +135,11 @@ fn remedies(
             if policy.image_tag_mutability == TagMutability::Immutable
                 && plan.because.is_none() =>
         {
-            remedies
-                .extend(rightly.map(|tag| remedy(format!("Tag it {tag} too"), commands.add(tag))));
+            let remedy = |tag| {
+                let label = format!("Tag it {tag} too");
+                Remedy::tool(label, commands.restore(tag), commands.add(tag))
+            };
+            remedies.extend(rightly.map(remedy));
         }
         EnforcementOutcome::Reported => {}
         EnforcementOutcome::Untagged | EnforcementOutcome::Quarantined => {
@@ -148,7 +150,7 @@ fn remedies(
                     Some(quarantine) => format!("{add} && {}", commands.remove(quarantine)),
                     None => add,
                 };
-                remedy(format!("Restore it as {tag}"), command)
+                Remedy::tool(format!("Restore it as {tag}"), commands.restore(tag), command)
             }));
             // The quarantine tag stays: where the policy is still in force the other one is
             // taken away again, and the image would go with its last tag.
@@ -156,7 +158,7 @@ fn remedies(
                 "Restore it as {tag}, as it was (first change the grammar, or the enforcement to \
                  report: under this policy it is taken away again)"
             );
-            remedies.push(remedy(label, commands.add(tag)));
+            remedies.push(Remedy::tool(label, commands.restore(tag), commands.add(tag)));
         }
         EnforcementOutcome::Archived => {
             let own = [&commands.image.digest];
@@ -235,6 +237,12 @@ impl Commands<'_> {
             option("accepted-media-types"),
             option("image-manifest-media-type"),
         )
+    }
+
+    /// The same by `ecr-warden`.
+    fn restore(&self, tag: &Tag) -> String {
+        let Self { region, repository, image } = self;
+        format!("ecr-warden restore --region {region} {repository}@{} --tag {tag}", image.digest)
     }
 
     fn remove(&self, tag: &Tag) -> String {

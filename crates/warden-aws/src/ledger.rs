@@ -13,9 +13,11 @@
 //! `told_at`, what was told last, and when; and `expires`, when it is forgotten. Times are seconds
 //! since 1970. What is remembered of scans is in [`Ledger::recall`], of images in
 //! [`Ledger::image`], of sweeps in [`Ledger::begin_run`], and of units that are removed in
-//! [`Ledger::begin_units`]; [`Ledger::claim_for_enforcement`] keeps enforcement and sweeps from the
+//! [`Ledger::begin_units`]; [`Ledger::confirm`] writes what an operator confirmed;
+//! [`Ledger::claim_for_enforcement`] keeps enforcement and sweeps from the
 //! tags of one image at the same time.
 
+mod confirmations;
 mod runs;
 mod scans;
 mod tags;

@@ -25,6 +25,10 @@ use warden_core::image::{Digest, Image, ImageStatus, RepositoryName, Tag};
 
 pub use self::manifest::Manifest;
 
+/// The resource tag of a repository or a policy that a stack created: `<stack id>/<logical id>`. The
+/// call that creates the resource sets it.
+pub const OWNER_TAG: &str = "ecr-warden:owner";
+
 /// The most calls that are under way at once. ECR publishes no rate for most of its operations;
 /// the SDK waits longer after each throttled attempt.
 pub const CONCURRENT_CALLS: usize = 8;
@@ -79,10 +83,13 @@ impl Registry {
         let described = crate::unless(described, DescribeImagesError::is_image_not_found_exception);
         let described = described.with_context(|| format!("describing {repository}@{digest}"))?;
         let detail = described.and_then(|output| output.image_details?.into_iter().next());
-        let detail = match detail {
-            Some(detail) => Some(detail),
+        let detail = if detail.is_some() {
+            detail
+        } else {
             // Nor is documented whether ECR finds an archived image by its digest.
-            None => self.listed_image(repository, digest).await?,
+            let is_it = |detail: &ImageDetail| detail.image_digest() == Some(digest.as_str());
+            let found = self.find_listed(repository, is_it).await;
+            found.with_context(|| format!("looking for {repository}@{digest}"))?
         };
         Ok(detail.map(|detail| ImageDescription {
             pushed_at: detail.image_pushed_at.and_then(to_time),
@@ -95,20 +102,42 @@ impl Registry {
         }))
     }
 
-    /// Looks for an image in the list of all images, archived ones too.
-    async fn listed_image(
+    /// The digest of the image that a tag points at, archived or not. None if no image has the tag.
+    /// One call; where ECR does not find the image by its tag, one more for each 1,000 images.
+    pub async fn digest_of(
         &self,
         repository: &RepositoryName,
-        digest: &Digest,
+        tag: &Tag,
+    ) -> anyhow::Result<Option<Digest>> {
+        let finding = || format!("looking for {repository}:{tag}");
+        let id = ImageIdentifier::builder().image_tag(tag.as_str()).build();
+        let describe = self.client.describe_images().repository_name(repository.as_str());
+        let described = describe.image_ids(id).send().await;
+        let described = crate::unless(described, DescribeImagesError::is_image_not_found_exception);
+        let detail = described.with_context(finding)?;
+        let mut detail = detail.and_then(|output| output.image_details?.into_iter().next());
+        if detail.is_none() {
+            let has_tag = |detail: &ImageDetail| {
+                detail.image_tags().iter().any(|other| other == tag.as_str())
+            };
+            detail = self.find_listed(repository, has_tag).await.with_context(finding)?;
+        }
+        let digest = detail.and_then(|detail| detail.image_digest);
+        digest.map(|digest| digest.parse().with_context(finding)).transpose()
+    }
+
+    /// Finds an image in the list of all images, archived ones too.
+    async fn find_listed(
+        &self,
+        repository: &RepositoryName,
+        is_it: impl Fn(&ImageDetail) -> bool,
     ) -> anyhow::Result<Option<ImageDetail>> {
         let describe = self.client.describe_images().repository_name(repository.as_str());
         let mut pages = describe.filter(any_status()).into_paginator().page_size(PAGE_SIZE).send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(crate::explain);
-            let page = page.with_context(|| format!("looking for {repository}@{digest}"))?;
+            let page = page.map_err(crate::explain)?;
             let mut details = page.image_details.into_iter().flatten();
-            let found =
-                details.find(|detail| detail.image_digest.as_deref() == Some(digest.as_str()));
+            let found = details.find(&is_it);
             if found.is_some() {
                 return Ok(found);
             }

@@ -7,6 +7,7 @@
 //! In reading order: [`plan_retention`], [`KeepReason`] with the rules, [`RemoveReason`], [`PlanBlocker`], and the questions
 //! that a [`RetentionPlan`] answers.
 
+mod confirmation;
 mod rules;
 mod show;
 mod unfinished;
@@ -25,6 +26,10 @@ use crate::arena::{Arena, GroupId, ImageId, UnitId};
 use crate::graph::{Graph, ImageRecord, Inventory, Unit};
 use crate::image::{Component, Digest, ImageStatus, Tag, TagPrefix, Wildcard};
 use crate::policy::{CleanupEnforcement, InUse, LifecycleScope, Policy};
+pub use confirmation::{
+    CONFIRMATION_DAYS, Confirmation, MOST_CONFIRMED, confirmed_image, keeps_at_least,
+    retention_hash,
+};
 use rules::Facts;
 pub(crate) use rules::is_channel_tag;
 pub use unfinished::{UnfinishedUnit, UnitRecord, UnitRemover, complete_unit, torn_images};
@@ -121,6 +126,8 @@ pub enum KeepReason {
     Archived,
     /// An archived index needs the image, and the policy would delete it.
     NeededByArchivedIndex,
+    /// No rule keeps the image, but nobody confirmed yet that it may be removed.
+    Unconfirmed,
 }
 
 /// The unknown fact that keeps an image.
@@ -166,6 +173,12 @@ pub enum PlanBlocker {
     },
     /// The source of running images names none. It may not see them.
     NothingInUse,
+    /// The plan waits for a [`Confirmation`].
+    Unconfirmed {
+        /// Whether an earlier policy is accepted, which keeps more images. Otherwise no plan was
+        /// ever confirmed.
+        is_changed: bool,
+    },
 }
 
 /// The images that are removed with one unit. An image that a kept unit needs is not among them.
@@ -375,6 +388,7 @@ impl KeepReason {
             Self::Untagged => 11,
             Self::Archived => 12,
             Self::NeededByArchivedIndex => 13,
+            Self::Unconfirmed => 14,
         }
     }
 }
@@ -441,9 +455,7 @@ impl<'a> RetentionPlan<'a> {
         lines.sort_unstable();
         let mode = self.policy.governance.retention.enforcement;
         lines.insert(0, format!("{} {mode}", self.policy.repository_name));
-        let hash = Sha256::digest(lines.join("\n"));
-        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        hex.chars().take(HASH_DIGITS).collect()
+        short_hash(&lines.join("\n"))
     }
 
     fn keep_count(&self) -> usize {
@@ -559,6 +571,23 @@ impl<'a> RetentionPlan<'a> {
         let is_few = self.removals.len() <= ALWAYS_ALLOWED;
         (!is_few && removed > allowed).then_some(PlanBlocker::TooMany { removed, of, percent })
     }
+}
+
+/// The hash of several plans together. A single plan keeps its hash. None without any plan.
+#[must_use]
+pub fn hash_of_plans<'h>(hashes: impl IntoIterator<Item = &'h str>) -> Option<String> {
+    let hashes: Vec<&str> = hashes.into_iter().collect();
+    match hashes[..] {
+        [] => None,
+        [hash] => Some(hash.to_owned()),
+        _ => Some(short_hash(&hashes.join("\n"))),
+    }
+}
+
+/// The first digits of the SHA-256 of a text.
+fn short_hash(text: &str) -> String {
+    let hex: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    hex.chars().take(HASH_DIGITS).collect()
 }
 
 impl UnitRemoval {

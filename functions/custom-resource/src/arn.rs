@@ -3,10 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+pub use warden_aws::registry::OWNER_TAG;
 use warden_core::image::RepositoryName;
-
-/// The tag of what was made here: `<stack id>/<logical id>`, set by the call that makes it.
-pub const OWNER_TAG: &str = "ecr-warden:owner";
 
 /// The tag of what was there and is governed since: who adopted it, said like an owner. A
 /// repository with this tag is never removed, whoever made it.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use warden_alerts::{CleanupEntry, SweepResult};
 use warden_core::arena::ImageId;
 use warden_core::image::{Digest, ImageStatus, RepositoryName};
-use warden_core::retention::RetentionPlan;
+use warden_core::retention::{PlanBlocker, RetentionPlan, retention_hash};
 
 use crate::report::{Workloads, entry, going, reason};
 
@@ -36,6 +36,8 @@ pub fn of(
         "repository": plan.policy.repository_name,
         "mode": outcome.mode,
         "hash": outcome.hash,
+        "retention": retention_hash(plan.policy),
+        "waits": matches!(plan.stopped, Some(PlanBlocker::Unconfirmed { .. })),
         "stopped": outcome.stopped,
         "examined": outcome.examined,
         "kept": outcome.examined - goes.len(),

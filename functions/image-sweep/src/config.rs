@@ -28,6 +28,8 @@ pub struct Config {
     pub table: String,
     /// Where the function is: where its topic is, and by its name (`AWS_LAMBDA_FUNCTION_NAME`).
     pub place: DeploymentScope,
+    /// The ARN of the stack (`STACK_ID`).
+    pub stack_id: String,
     /// Whether images should be scanned when they are pushed (`SCAN_ON_PUSH`).
     pub scan_on_push: bool,
 }
@@ -46,12 +48,21 @@ impl Config {
             topic,
             place,
             table: variables.filled("LEDGER_TABLE")?,
+            stack_id: variables.filled("STACK_ID")?,
             scan_on_push: match variables.value("SCAN_ON_PUSH")? {
                 "true" => true,
                 "false" => false,
                 other => bail!("SCAN_ON_PUSH: expected true or false, got {other:?}"),
             },
         })
+    }
+}
+
+impl Config {
+    /// The name of the stack, which its ARN has after `stack/`.
+    #[must_use]
+    pub fn stack_name(&self) -> &str {
+        self.stack_id.split('/').nth(1).unwrap_or_default()
     }
 }
 
@@ -78,6 +89,7 @@ mod tests {
             ("GOVERNANCE", "[]"),
             ("ALERT_TOPIC_ARN", topic),
             ("LEDGER_TABLE", "ledger"),
+            ("STACK_ID", "arn:aws:cloudformation:us-east-1:123456789012:stack/ecr-warden/1"),
             ("SCAN_ON_PUSH", scan_on_push),
         ];
         let variables = variables.into_iter().filter(|(_, value)| *value != "unset");

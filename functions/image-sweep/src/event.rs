@@ -33,8 +33,6 @@ pub enum SweepCommand {
     Read,
     /// To say what would become of one image, by its tag or its digest.
     Explain(String),
-    /// To do what the plan of this hash says, whatever speaks against it.
-    Confirm(String),
 }
 
 #[derive(Deserialize)]
@@ -43,7 +41,6 @@ struct Words {
     repository: String,
     mode: Option<String>,
     image: Option<String>,
-    confirm: Option<String>,
 }
 
 /// Reads what came; none of what is no successful push. The error names the field that cannot
@@ -59,16 +56,12 @@ pub fn read(
     if !payload.is_object() {
         bail!(r#"expected an object, such as {{"repository": "deployments", "mode": "report"}}"#);
     }
-    let Words { repository, mode, image, confirm } = deserialized("", payload)?;
-    let command = match (mode.as_deref(), image, confirm) {
-        (None, None, None) => SweepCommand::Sweep,
-        (Some("report"), None, None) => SweepCommand::Read,
-        (Some("report") | None, Some(image), None) => SweepCommand::Explain(image),
-        (None, None, Some(hash)) => SweepCommand::Confirm(hash),
-        (Some("report"), _, Some(_)) | (None, Some(_), Some(_)) => {
-            bail!("the event: confirm stands alone beside repository: it carries a plan out")
-        }
-        (Some(other), ..) => {
+    let Words { repository, mode, image } = deserialized("", payload)?;
+    let command = match (mode.as_deref(), image) {
+        (None, None) => SweepCommand::Sweep,
+        (Some("report"), None) => SweepCommand::Read,
+        (Some("report") | None, Some(image)) => SweepCommand::Explain(image),
+        (Some(other), _) => {
             bail!(
                 "the event: mode: expected report, or none to do what the policy says, got {:?}",
                 shown(other)

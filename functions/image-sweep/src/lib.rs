@@ -11,7 +11,7 @@
 //! to a queue. Time, the request's ID and the deadline are arguments, for tests to set.
 //!
 //! In reading order: [`config`], [`event`], [`in_use`], [`handle`] here, `sweep`
-//! for a run, `complete` for units of earlier runs, `note` for what the
+//! for a run, `complete` for units of earlier runs, `confirmation` for plans that wait for a person, `note` for what the
 //! next run publishes, `act` for what changes a repository, `report`, `answer` and `usage` for what is
 //! said.
 
@@ -19,6 +19,7 @@ mod act;
 mod answer;
 mod complete;
 pub mod config;
+mod confirmation;
 pub mod event;
 pub mod in_use;
 mod note;
@@ -108,7 +109,7 @@ pub async fn handle(
             info!(repository.name = %repository, "{repository}: another push of this hour sweeps");
             return Ok(Value::Null);
         }
-        SweepCommand::Pushed(_) | SweepCommand::Sweep | SweepCommand::Confirm(_) => {}
+        SweepCommand::Pushed(_) | SweepCommand::Sweep => {}
     }
     let unfinished = match context.ledger.begin_run(repository, request_id, now).await? {
         RunLease::Ours(unfinished) => unfinished,
@@ -122,7 +123,7 @@ pub async fn handle(
     let swept = Box::pin(sweep.run(unfinished, &request.command)).await;
     if swept.is_err() {
         // Who waits for the lease to end by itself waits long.
-        let ended = context.ledger.end_run(repository, request_id, false).await;
+        let ended = context.ledger.end_run(repository, request_id, false, None).await;
         ended.unwrap_or_else(|error| error!("{error:#}"));
     }
     swept.with_context(|| format!("sweeping {repository}"))

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 use futures::{StreamExt as _, stream};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -20,8 +20,8 @@ use warden_core::graph::{Graph, ImageRecord, Inventory};
 use warden_core::image::{Digest, ImageStatus, RepositoryName};
 use warden_core::policy::{CleanupEnforcement, InUse, Policy};
 use warden_core::retention::{
-    Decision, KeepReason, RetentionPlan, RunningImages, UnitDecision, UnitRecord, plan_retention,
-    torn_images,
+    Decision, KeepReason, PlanBlocker, RetentionPlan, RunningImages, UnitDecision, UnitRecord,
+    plan_retention, retention_hash, torn_images,
 };
 
 use crate::act::{Claimant, apply_plan};
@@ -48,13 +48,13 @@ const BEGUN_LATELY: chrono::Duration = chrono::Duration::hours(1);
 
 /// One sweep of one repository.
 pub struct Sweep<'a> {
-    context: &'a Context,
-    policy: &'a Policy,
-    repository: &'a RepositoryName,
+    pub(crate) context: &'a Context,
+    pub(crate) policy: &'a Policy,
+    pub(crate) repository: &'a RepositoryName,
     request_id: &'a str,
     source: &'a Source,
     until: Instant,
-    now: DateTime<Utc>,
+    pub(crate) now: DateTime<Utc>,
     /// When it was `now`.
     started: Instant,
 }
@@ -108,19 +108,22 @@ impl<'a> Sweep<'a> {
             Ok(seen) => seen,
             Err(error) => return Ok(answer::stopped(self.repository, &blind(error)?)),
         };
-        let plan = self.plan(&seen.inventory, &seen.running)?;
+        let plan = match self.plan_to_read(&seen).await {
+            Ok(plan) => plan,
+            Err(error) => return Ok(answer::stopped(self.repository, &blind(error)?)),
+        };
         let workloads = self.workloads(&plan).await;
         Ok(answer::of(&plan, &workloads, &report::planned(&plan, &workloads), 0))
     }
 
     /// Says what would become of one image, by its tag or its digest.
     pub async fn explain(&self, image: &str) -> anyhow::Result<Value> {
-        let Seen { inventory, running, .. } = self.look().await?;
-        let plan = self.plan(&inventory, &running)?;
+        let seen = self.look().await?;
+        let plan = self.plan_to_read(&seen).await?;
         let is_named = |other: &ImageRecord| {
             other.digest.as_str() == image || other.tags.iter().any(|tag| tag.as_str() == image)
         };
-        let found = inventory.images.position(is_named);
+        let found = seen.inventory.images.position(is_named);
         let id =
             found.with_context(|| format!("there is no image {image:?} in {}", self.repository))?;
         let workloads = match plan.decided(id) {
@@ -130,30 +133,27 @@ impl<'a> Sweep<'a> {
         Ok(answer::explained(&plan, id, &workloads))
     }
 
-    /// Sweeps. `unfinished` is what an earlier run was about to do when it was cut off; a plan
-    /// that was read and confirmed is done whatever guard speaks against it, and nothing else.
+    /// The plan of a sweep, for a person to read.
+    async fn plan_to_read<'p>(&'p self, seen: &'p Seen) -> anyhow::Result<RetentionPlan<'p>> {
+        let mut plan = self.plan(&seen.inventory, &seen.running)?;
+        if !plan.removals.is_empty() {
+            let accepted = self.context.ledger.accepted_policy(self.repository).await?;
+            self.apply_confirmation(&mut plan, accepted.as_deref()).await?;
+        }
+        Ok(plan)
+    }
+
+    /// Sweeps. `unfinished` is what an earlier run was about to do when it was cut off.
     pub async fn run(
         &self,
         unfinished: UnfinishedRun,
         command: &SweepCommand,
     ) -> anyhow::Result<Value> {
         let mut noted = unfinished.doing.as_deref().and_then(RunNote::read);
-        let (mut seen, complete) = match self.complete_and_look(&unfinished.units, &mut noted).await
-        {
+        let seen = self.complete_and_look(&unfinished.units, &mut noted).await;
+        let (mut seen, complete) = match seen {
             Ok(seen) => seen,
-            Err(error) => {
-                let why = blind(error)?;
-                report::print_stop(self.repository.as_str(), &why, "");
-                let counts = Counts::of("Repository", self.repository).one("SweepsStopped");
-                counts.write(self.request_id, self.now);
-                let answer = answer::stopped(self.repository, &why);
-                self.tell_once(&format!("blind {}", self.now.date_naive()), &self.nothing(why))
-                    .await?;
-                // What an earlier run did cannot be seen either.
-                let is_told = noted.is_none();
-                self.context.ledger.end_run(self.repository, self.request_id, is_told).await?;
-                return Ok(answer);
-            }
+            Err(error) => return self.stop(error, noted.is_none()).await,
         };
         if let SweepCommand::Pushed(digest) = command {
             // ECR only knows of its first push, which may be long ago: it got a tag.
@@ -168,11 +168,11 @@ impl<'a> Sweep<'a> {
         }
         let inventory = &seen.inventory;
         let mut plan = self.plan(inventory, &seen.running)?;
-        let confirmed = matches!(command, SweepCommand::Confirm(_));
-        if let SweepCommand::Confirm(hash) = command {
-            self.check(&plan, hash)?;
-            plan.stopped = None;
-        }
+        let recorded = unfinished.accepted_policy.as_deref();
+        let newly_accepted = match self.apply_confirmation(&mut plan, recorded).await {
+            Ok(newly_accepted) => newly_accepted,
+            Err(error) => return self.stop(error, noted.is_none()).await,
+        };
         if let Some(noted) = noted {
             self.tell_of_unfinished(noted, inventory).await?;
             self.context.ledger.note_run(self.repository, self.request_id, "").await?;
@@ -197,14 +197,15 @@ impl<'a> Sweep<'a> {
             unsure = report::unsure(&plan, &done, &workloads);
             removed = done.removed;
         }
-        self.tell(&outcome).await?;
+        self.tell(&plan, &outcome).await?;
         // Where an answer was lost it may have gone all the same: the next run sees.
         if !unsure.is_empty() {
             self.note(&unsure, &outcome.units, inventory).await?;
         }
         // What follows changes nothing, and tells by itself.
         let is_told = unsure.is_empty();
-        self.context.ledger.end_run(self.repository, self.request_id, is_told).await?;
+        let accepted = newly_accepted.as_deref();
+        self.context.ledger.end_run(self.repository, self.request_id, is_told, accepted).await?;
         let gone = u32::try_from(removed.len()).unwrap_or(u32::MAX);
         let counts = Counts::of("Repository", self.repository).count("ImagesRemoved", gone);
         let counts = if outcome.stopped.is_some() { counts.one("SweepsStopped") } else { counts };
@@ -212,12 +213,20 @@ impl<'a> Sweep<'a> {
         let answer = answer::of(&plan, &workloads, &outcome, removed.len());
         let audited = self.audit(&plan, seen.archived_units.clone()).await;
         usage::write(&self.context.ledger, &plan, &removed).await;
-        match (audited, confirmed) {
-            (Ok(()), _) => {}
-            // Whoever confirms waits for what came of that.
-            (Err(error), true) => warn!("{error:#}"),
-            (Err(error), false) => return Err(error),
-        }
+        audited?;
+        Ok(answer)
+    }
+
+    /// Ends a run that cannot see what it has to see. Other errors are errors. What an earlier run
+    /// did is not published yet, unless `is_told`.
+    async fn stop(&self, error: anyhow::Error, is_told: bool) -> anyhow::Result<Value> {
+        let why = blind(error)?;
+        report::print_stop(self.repository.as_str(), &why, "");
+        let counts = Counts::of("Repository", self.repository).one("SweepsStopped");
+        counts.write(self.request_id, self.now);
+        let answer = answer::stopped(self.repository, &why);
+        self.tell_once(&format!("blind {}", self.now.date_naive()), &self.nothing(why)).await?;
+        self.context.ledger.end_run(self.repository, self.request_id, is_told, None).await?;
         Ok(answer)
     }
 
@@ -378,22 +387,6 @@ impl<'a> Sweep<'a> {
         Ok(plan_retention(self.policy, inventory, graph, running, self.now))
     }
 
-    /// Whether what was read is what would be done.
-    fn check(&self, plan: &RetentionPlan<'_>, hash: &str) -> anyhow::Result<()> {
-        use warden_core::policy::CleanupEnforcement::Report;
-        ensure!(
-            self.policy.governance.retention.enforcement != Report,
-            "nothing is carried out: the enforcement of {} is report",
-            self.repository
-        );
-        let is = plan.hash();
-        ensure!(
-            is == hash,
-            "the plan is another one by now, {is}: read it again, and confirm that"
-        );
-        Ok(())
-    }
-
     fn nothing(&self, why: String) -> SweepResult {
         SweepResult {
             mode: self.policy.governance.retention.enforcement,
@@ -511,9 +504,15 @@ impl<'a> Sweep<'a> {
     }
 
     /// Tells what came of it: what went each time, what did not go once for each plan.
-    async fn tell(&self, outcome: &SweepResult) -> anyhow::Result<()> {
+    async fn tell(&self, plan: &RetentionPlan<'_>, outcome: &SweepResult) -> anyhow::Result<()> {
         if !outcome.is_news() {
             return Ok(());
+        }
+        if let Some(PlanBlocker::Unconfirmed { .. }) = plan.stopped {
+            // The images of the plan may change daily. A person is reminded weekly.
+            let week = self.now.iso_week();
+            let fact = format!("unconfirmed {} {week:?}", retention_hash(self.policy));
+            return self.tell_once(&fact, outcome).await;
         }
         if outcome.is_carried_out() && !outcome.removed.is_empty() {
             return self
@@ -608,6 +607,7 @@ impl<'a> Sweep<'a> {
             region: &self.context.config.place.region,
             repository: self.repository,
             function: &self.context.config.place.function,
+            stack: self.context.config.stack_name(),
             source: self.source,
         }
     }

@@ -48,8 +48,11 @@ fn alert(texts: Texts) -> Alert {
     let digest = format!("sha256:{}", "0a".repeat(32)).parse().expect("a digest");
     let tags: Vec<Tag> = texts.tags.iter().filter_map(|tag| tag.parse().ok()).collect();
     let details = texts.details.into_iter().map(|(name, value)| (name, Value::String(value)));
-    let remedy =
-        |(label, command): (String, String)| Remedy { label: label.repeat(times), command };
+    let remedy = |(label, command): (String, String)| Remedy {
+        label: label.repeat(times),
+        command,
+        aws_cli: None,
+    };
     Alert {
         version: VERSION,
         kind: KINDS[usize::from(texts.kind) % KINDS.len()].parse().expect("a kind"),

@@ -165,6 +165,22 @@ impl World {
         session(&self.aws, &self.function(folder).name)
     }
 
+    /// The SDK's configuration of an operator: of a role that has the policy of the output
+    /// `OperatorPolicyArn` and no other.
+    #[must_use]
+    pub fn operator(&self) -> SdkConfig {
+        let role = json!({
+            "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [{
+                "Effect": "Allow",
+                "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")},
+                "Action": "sts:AssumeRole",
+            }]},
+            "ManagedPolicyArns": [self.outputs["OperatorPolicyArn"]],
+        });
+        let arn = self.aws.make_role("operator", &role).unwrap();
+        session(&self.aws, &arn)
+    }
+
     /// The time, in whole seconds.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
@@ -325,6 +341,9 @@ async fn create_from_properties(world: &World, request: Value) -> (String, Value
         Some("Custom::EcrRepository") => {
             let policy = Policy::read(&mut Reader::new(properties)).unwrap();
             let name = text("RepositoryName");
+            let [stack, id] =
+                ["StackId", "LogicalResourceId"].map(|field| request[field].as_str().unwrap());
+            let owner = format!("{stack}/{id}");
             let created = call(
                 "CreateRepository",
                 json!({
@@ -332,6 +351,7 @@ async fn create_from_properties(world: &World, request: Value) -> (String, Value
                     "imageTagMutability": text("ImageTagMutability"),
                     "imageScanningConfiguration": {"scanOnPush": text("ScanOnPush") == "true"},
                     "encryptionConfiguration": {"encryptionType": text("EncryptionType")},
+                    "tags": [{"Key": "ecr-warden:owner", "Value": owner}],
                 }),
             );
             let document = lifecycle::document(&policy);

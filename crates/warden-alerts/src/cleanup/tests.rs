@@ -39,6 +39,7 @@ fn told(repository: &str, outcome: &SweepResult) -> Alert {
         region: "us-east-1",
         repository: &repository,
         function: "ecr-warden-ImageSweepFunction-1",
+        stack: "ecr-warden",
         source: &source,
     };
     cleanup(&run, outcome)
@@ -66,6 +67,10 @@ fn what_went_is_told_with_each_reason_and_the_way_back() {
             - myapp-v1.1.0: archive: number 29 of 30 of myapp, which keeps 10
 
             Restore them all:
+
+                ecr-warden restore --region us-east-1 deployments@sha256:0000000000000000000000000000000000000000000000000000000000000000 deployments@sha256:0000000000000000000000000000000000000000000000000000000000000001
+
+            Or with the AWS CLI:
 
                 for digest in sha256:0000000000000000000000000000000000000000000000000000000000000000 sha256:0000000000000000000000000000000000000000000000000000000000000001; do aws ecr update-image-storage-class --region us-east-1 --repository-name deployments --image-id imageDigest=$digest --target-storage-class STANDARD; done
 
@@ -176,11 +181,15 @@ fn what_was_stopped_is_told_with_the_way_to_read_it_and_to_carry_it_out() {
 
             Read the plan:
 
+                ecr-warden plan deployments --stack ecr-warden --region us-east-1
+
+            Or with the AWS CLI:
+
                 printf '%s' '{"mode":"report","repository":"deployments"}' > sweep.json && aws lambda invoke --region us-east-1 --function-name ecr-warden-ImageSweepFunction-1 --cli-read-timeout 900 --payload fileb://sweep.json answer.json && cat answer.json
 
-            Carry it out all the same:
+            Confirm it, so that the next sweep carries it out:
 
-                printf '%s' '{"confirm":"0123456789abcdef","repository":"deployments"}' > sweep.json && aws lambda invoke --region us-east-1 --function-name ecr-warden-ImageSweepFunction-1 --cli-read-timeout 900 --payload fileb://sweep.json answer.json && cat answer.json
+                ecr-warden confirm deployments --stack ecr-warden --region us-east-1 --plan 0123456789abcdef
 
             Severity    MEDIUM
             Repository  deployments
@@ -411,6 +420,7 @@ fn what_is_not_as_it_should_be_is_a_list() {
         region: "us-east-1",
         repository: &repository,
         function: "sweep",
+        stack: "ecr-warden",
         source: &source,
     };
     let deviation = |text: &str| Deviation { rule: AuditRule::Drift, text: text.to_owned() };

@@ -9,6 +9,7 @@ use super::console;
 use super::layout::{LONGEST_SECTION, Layout, code_list};
 use super::payload::Payload;
 use super::text::{code, fitted, length, link};
+use crate::OR_AWS_CLI;
 use crate::{Alert, AlertKind, Baseline, FindingDetails, Remedy, ScanDetails};
 
 /// The most findings in the list, and the most characters of the list: the remedies need room
@@ -186,20 +187,14 @@ fn finding_line(finding: &FindingDetails, marks_new: bool) -> String {
 /// Adds the commands for which there is room, each as a whole, and the number of omitted ones.
 pub fn add_remedies(layout: &mut Layout, remedies: &[Remedy]) {
     let mut omitted = remedies.len().saturating_sub(MOST_REMEDIES);
-    for Remedy { label, command } in remedies.iter().take(MOST_REMEDIES) {
-        // A command that differs from the one that a reader sees would be worse than none.
-        let is_seen = !command.contains(|c| c != '\n' && is_hidden(c))
-            && !command.contains("```")
-            && !command.trim().is_empty();
+    for Remedy { label, command, aws_cli } in remedies.iter().take(MOST_REMEDIES) {
         let label = fitted(&one_line(label).replace('`', "'"), 300);
         let label = if label.is_empty() { "Command" } else { &label };
-        let command = fitted(command.trim_matches('\n'), usize::MAX);
-        let section = format!("{label}:\n```\n{command}\n```");
-        let room = LONGEST_SECTION.min(layout.left().saturating_sub(RESERVE));
-        if is_seen && length(&section) <= room {
-            layout.add_section(section);
-        } else {
-            omitted += 1;
+        let is_added = add_command(layout, label, command);
+        omitted += usize::from(!is_added);
+        // Without room for both, the e-mail has the second one.
+        if is_added && let Some(command) = aws_cli {
+            add_command(layout, OR_AWS_CLI, command);
         }
     }
     if omitted > 0 && layout.left() >= RESERVE {
@@ -209,4 +204,20 @@ pub fn add_remedies(layout: &mut Layout, remedies: &[Remedy]) {
             "{remedies} not fit in here; the e-mail of this alert has all of them."
         ));
     }
+}
+
+/// Adds a command if there is room for it and a reader sees all of it.
+fn add_command(layout: &mut Layout, label: &str, command: &str) -> bool {
+    // A command that differs from the one that a reader sees would be worse than none.
+    let is_seen = !command.contains(|c| c != '\n' && is_hidden(c))
+        && !command.contains("```")
+        && !command.trim().is_empty();
+    let command = fitted(command.trim_matches('\n'), usize::MAX);
+    let section = format!("{label}:\n```\n{command}\n```");
+    let room = LONGEST_SECTION.min(layout.left().saturating_sub(RESERVE));
+    let is_added = is_seen && length(&section) <= room;
+    if is_added {
+        layout.add_section(section);
+    }
+    is_added
 }

@@ -21,8 +21,8 @@ fn check_done(
     let alert = tag_violation(policy, &about(), &tag, &violation, &image, plan, &[], hit);
     let tags: Vec<&str> = alert.image.iter().flat_map(|it| &it.tags).map(Tag::as_str).collect();
     let mut lines = format!("{} {tags:?}\n{}\n{}\n", alert.severity, alert.title, alert.text);
-    for Remedy { label, command } in &alert.remedies {
-        lines += &format!("{label}: {command}\n");
+    for Remedy { label, command, aws_cli } in &alert.remedies {
+        lines += &format!("{label}: {command}\n  {}\n", aws_cli.as_deref().unwrap_or("-"));
     }
     expected.assert_eq(&lines);
 }
@@ -66,12 +66,13 @@ fn an_alert_says_what_was_done_what_was_not_and_why() {
         &gone,
         None,
         &expect![[r#"
-        HIGH ["quarantine-20261124-0a0a0a0a0a0a-latest"]
-        infrastructure:latest was quarantined
-        The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
-        It was taken away. The image is now quarantine-20261124-0a0a0a0a0a0a-latest and is kept for 14 days at least; it can be pulled by that tag and by its digest.
-        Restore it as latest, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again): m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag latest --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}"
-    "#]],
+            HIGH ["quarantine-20261124-0a0a0a0a0a0a-latest"]
+            infrastructure:latest was quarantined
+            The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
+            It was taken away. The image is now quarantine-20261124-0a0a0a0a0a0a-latest and is kept for 14 days at least; it can be pulled by that tag and by its digest.
+            Restore it as latest, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again): ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag latest
+              m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag latest --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}"
+        "#]],
     );
     // ECR's own rules ask nobody.
     let counted = decided(&natively, &["latest"], true);
@@ -81,12 +82,13 @@ fn an_alert_says_what_was_done_what_was_not_and_why() {
         &counted,
         None,
         &expect![[r#"
-        HIGH ["quarantine-20261124-0a0a0a0a0a0a-latest"]
-        infrastructure:latest was quarantined
-        The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
-        It was taken away. The image is now quarantine-20261124-0a0a0a0a0a0a-latest; it can be pulled by that tag and by its digest.
-        Restore it as latest, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again): m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag latest --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}"
-    "#]],
+            HIGH ["quarantine-20261124-0a0a0a0a0a0a-latest"]
+            infrastructure:latest was quarantined
+            The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
+            It was taken away. The image is now quarantine-20261124-0a0a0a0a0a0a-latest; it can be pulled by that tag and by its digest.
+            Restore it as latest, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again): ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag latest
+              m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag latest --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}"
+        "#]],
     );
     // It got a conforming tag meanwhile.
     let tags = ["latest", "litellm-v1.80.5"];
@@ -112,12 +114,13 @@ fn an_alert_says_what_was_done_what_was_not_and_why() {
         &taken,
         Some(&hit),
         &expect![[r#"
-        HIGH ["litellm-v1.80.5"]
-        infrastructure:latest was taken away from its image
-        The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
-        It was taken away. The image is kept, with its other tags.
-        Meanwhile somebody had moved the tag to sha256:0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b: it was that image which lost it, and ECR deletes an image with its last tag. See whether it is there, and push it again if it is not.
-        Restore it as latest, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again): m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag latest --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}"
-    "#]],
+            HIGH ["litellm-v1.80.5"]
+            infrastructure:latest was taken away from its image
+            The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
+            It was taken away. The image is kept, with its other tags.
+            Meanwhile somebody had moved the tag to sha256:0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b: it was that image which lost it, and ECR deletes an image with its last tag. See whether it is there, and push it again if it is not.
+            Restore it as latest, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again): ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag latest
+              m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag latest --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}"
+        "#]],
     );
 }

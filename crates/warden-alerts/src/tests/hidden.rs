@@ -47,7 +47,7 @@ prop_compose! {
         remedies in prop::collection::vec((texts(), texts()), 0..6),
     ) -> Alert {
         let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
-        let remedy = |(label, command): (String, String)| Remedy { label, command };
+        let remedy = |(label, command): (String, String)| Remedy { label, command, aws_cli: None };
         let [title, text, account, region, id, time, other, name, installed, fixed, url, cve] =
             texts.try_into().unwrap();
         let details = json!({

@@ -8,7 +8,7 @@ fn what_is_within_its_limit_is_whole_and_what_is_not_is_cut_or_left_out() {
     assert_eq!(["abcd", "abcde", "é\u{1f433}éé"].map(shown), ["abcd", "abc…", "é\u{1f433}éé"]);
     assert_eq!(shortened("abcde".to_owned(), 4, "..."), "a...");
     let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
-    let remedy = |command: String| Remedy { label: "Undo\nit".to_owned(), command };
+    let remedy = |command: String| Remedy::aws("Undo\nit", command);
     let remedies = vec![
         remedy("x".repeat(LONGEST_COMMAND)),
         remedy("x".repeat(LONGEST_COMMAND + 1)),
@@ -48,7 +48,7 @@ fn a_subject_is_one_line_of_ascii_and_never_empty() {
 #[test]
 fn a_notification_has_its_thread_and_no_half_of_a_command() {
     let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
-    let remedy = Remedy { label: "Restore it".to_owned(), command: "aws ecr put-image".to_owned() };
+    let remedy = Remedy::aws("Restore it", "aws ecr put-image".to_owned());
     let alert = Alert { remedies: vec![remedy], ..alert };
     expect![[r#"
         {

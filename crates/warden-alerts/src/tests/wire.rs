@@ -105,7 +105,7 @@ fn the_readable_parts_of_an_alert_that_does_not_deserialise_are_kept() {
         title: text("Seen over infrastructure"),
         text: text("one, two"),
         facts: facts.map(|(name, value)| (text(name), text(value))).into(),
-        remedies: vec![Remedy { label: String::new(), command: text("date") }],
+        remedies: vec![Remedy::aws("", text("date"))],
     };
     assert_eq!(PartialAlert::read(&alert), Some(expected));
     for other in [

@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
 use warden_core::image::{Digest, RepositoryName};
 
-use super::{Ledger, REMEMBERED, is_refused, seconds, text};
+use super::{Item, Ledger, REMEMBERED, is_refused, seconds, text};
 
 /// Longer than a function can run, by which a run that was killed is over.
 const LEASE: Duration = Duration::from_secs(16 * 60);
@@ -30,6 +30,8 @@ pub struct UnfinishedRun {
     pub doing: Option<String>,
     /// The roots of the units whose removal began and did not end.
     pub units: Vec<Digest>,
+    /// The policy that is accepted for the repository, as one line. None if no policy is.
+    pub accepted_policy: Option<String>,
 }
 
 impl Ledger {
@@ -70,7 +72,8 @@ impl Ledger {
         let units = units.into_iter().flatten().map(|digest| digest.parse());
         let units = units.collect::<Result<Vec<Digest>, _>>();
         let units = units.with_context(|| format!("the ledger, at the sweep of {repository}"))?;
-        Ok(RunLease::Ours(UnfinishedRun { doing, units }))
+        let accepted_policy = accepted_policy(&old);
+        Ok(RunLease::Ours(UnfinishedRun { doing, units, accepted_policy }))
     }
 
     /// Notes what the run is about to do, or nothing, for the one after it to tell should this
@@ -98,17 +101,28 @@ impl Ledger {
         Ok(())
     }
 
-    /// Ends the run; with what it was doing forgotten, where that was told. One call.
+    /// Ends the run; with what it was doing forgotten, where that was told. A policy that is newly
+    /// accepted for the repository is recorded. One call.
     pub async fn end_run(
         &self,
         repository: &RepositoryName,
         request_id: &str,
         is_told: bool,
+        accepted_policy: Option<&str>,
     ) -> anyhow::Result<()> {
-        let what = if is_told { "REMOVE holder, lease, doing" } else { "REMOVE holder, lease" };
+        let mut what = "REMOVE holder, lease".to_owned();
+        if is_told {
+            what += ", doing";
+        }
+        if accepted_policy.is_some() {
+            what += " SET accepted_policy = :accepted";
+        }
         let update = self
             .update(&key(repository))
             .update_expression(what)
+            .set_expression_attribute_values(
+                accepted_policy.map(|policy| [(":accepted".to_owned(), text(policy))].into()),
+            )
             // Who took over in the meantime ends it.
             .condition_expression("holder = :holder")
             .expression_attribute_values(":holder", text(request_id));
@@ -119,6 +133,11 @@ impl Ledger {
                 .with_context(|| format!("ending the sweep of {repository}")),
         }
     }
+}
+
+/// The accepted policy in the item of a repository's sweeps.
+pub(super) fn accepted_policy(item: &Item) -> Option<String> {
+    item.get("accepted_policy").and_then(|policy| policy.as_s().ok()).cloned()
 }
 
 /// The key of the item of a repository's sweeps.

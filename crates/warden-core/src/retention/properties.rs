@@ -254,6 +254,52 @@ proptest! {
     }
 
     #[test]
+    fn of_any_repository_only_confirmed_images_go_and_no_unit_is_torn(
+        made in prop::collection::vec(made(), 0..14),
+        policy in policies(),
+        confirmed in prop::collection::vec(any::<bool>(), 14),
+    ) {
+        let inventory = inventory(&made);
+        let whole = planned(&policy, &inventory, &RunningImages::new());
+        let goes: HashSet<&Digest> = whole.removed().map(|image| &image.digest).collect();
+        let is_confirmed: HashSet<&Digest> = inventory
+            .images
+            .iter()
+            .zip(confirmed)
+            .filter_map(|(image, is_confirmed)| is_confirmed.then_some(&image.digest))
+            .collect();
+        let confirmation = Confirmation {
+            retention: retention_hash(&policy),
+            images: is_confirmed.iter().map(|digest| confirmed_image(digest)).collect(),
+            confirmed_at: now(),
+        };
+        let mut plan = planned(&policy, &inventory, &RunningImages::new());
+        plan.apply_confirmation(None, Some(&confirmation), now());
+        if plan.stopped.is_some() {
+            return Ok(());
+        }
+        let removed: HashSet<&Digest> = plan.removed().map(|image| &image.digest).collect();
+        prop_assert!(removed.iter().all(|digest| is_confirmed.contains(*digest)));
+        prop_assert!(removed.iter().all(|digest| goes.contains(*digest)));
+        for (index, parts) in &inventory.indexes {
+            let root = inventory.images.iter().find(|image| image.digest == *index).unwrap();
+            let is_active = root.status != ImageStatus::Archived && root.has_parts();
+            let loses = parts.iter().any(|part| removed.contains(part));
+            prop_assert!(!loses || !is_active || removed.contains(index), "{}", index);
+        }
+        for image in &inventory.images {
+            let is_left = image.status != ImageStatus::Archived && !removed.contains(&image.digest);
+            let of = image.subjects().find(|subject| removed.contains(subject));
+            prop_assert!(of.is_none() || !is_left || image.own_tags().next().is_some() || image.subjects().count() > 1, "{:?}", image);
+        }
+        // Everything that is confirmed goes.
+        let all: HashSet<&Digest> = inventory.images.iter().map(|image| &image.digest).collect();
+        if is_confirmed == all {
+            prop_assert_eq!(removed, goes);
+        }
+    }
+
+    #[test]
     fn of_any_repository_the_order_of_the_list_does_not_matter(
         (made, order) in prop::collection::vec(made(), 0..14)
             .prop_flat_map(|made| { let order = Just((0..made.len()).collect::<Vec<_>>()).prop_shuffle(); (Just(made), order) }),

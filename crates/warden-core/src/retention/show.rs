@@ -99,6 +99,9 @@ impl RetentionPlan<'_> {
             KeepReason::NeededByArchivedIndex => {
                 "an archived index needs it, which could not be pulled after a restore".to_owned()
             }
+            KeepReason::Unconfirmed => {
+                "no rule keeps it, but nobody confirmed that it may be removed".to_owned()
+            }
         }
     }
 
@@ -166,6 +169,13 @@ impl fmt::Display for PlanBlocker {
             Self::NothingInUse => f.write_str(
                 "Amazon Inspector names no image of the repository that is in use: either \
                  nothing runs, or it does not see what does",
+            ),
+            Self::Unconfirmed { is_changed: false } => f.write_str(
+                "the first plan that removes images from the repository waits for a confirmation",
+            ),
+            Self::Unconfirmed { is_changed: true } => f.write_str(
+                "the policy changed so that more images may be removed, and this plan waits for a \
+                 confirmation",
             ),
         }
     }

@@ -1,5 +1,6 @@
 //! Examples of images that other cleanup tools removed by mistake.
 
+mod confirmation;
 mod units;
 
 use expect_test::{Expect, expect};

@@ -17,8 +17,9 @@ async fn a_repository_costs_a_call_for_a_thousand_images_and_one_for_a_hundred_i
     assert_eq!(function.sweep().await["examined"], 1_700 + 4 * 101);
     let calls = function.calls();
     assert_eq!((count(&calls, "DescribeImages"), count(&calls, "BatchGetImage")), (3, 2));
-    // The lease, what else is looked at, that there is nothing to tell of it, and what is open.
-    assert_eq!(calls.len(), 5 + 2 + 3 + 1 + 1, "{calls:?}");
+    // The lease, the owner of the repository, what else is looked at, that there is nothing to tell
+    // of it, and what is open.
+    assert_eq!(calls.len(), 5 + 2 + 1 + 3 + 1 + 1, "{calls:?}");
 }
 
 #[tokio::test]
@@ -26,6 +27,9 @@ async fn a_run_that_has_nothing_to_do_costs_eight_calls_and_reading_one() {
     let function = Function::new("archive").await;
     function.versions("a", 2);
     function.calls();
+    function.sweep().await;
+    // Only the first sweep asks who created the repository.
+    assert_eq!(count(&function.calls(), "ListTagsForResource"), 1);
     function.sweep().await;
     let mut calls = function.calls();
     calls.sort();

@@ -10,6 +10,7 @@
 mod acting;
 mod auditing;
 mod calls;
+mod confirmation;
 mod faults;
 mod input;
 mod looking;
@@ -27,6 +28,8 @@ use local_aws::ecr::{DAY, Time};
 use local_aws::world::{self, NOW, World, kinds};
 use serde_json::{Value, json};
 use warden_aws::Invocation;
+use warden_aws::ledger::Ledger;
+use warden_core::retention::{Confirmation, confirmed_image};
 
 const DEPLOYMENTS: &str = "deployments";
 /// The parameters of every test: two images of each component stay.
@@ -131,6 +134,39 @@ impl Function {
     /// The plan.
     async fn read(&self) -> Value {
         self.ask(&json!({"repository": DEPLOYMENTS, "mode": "report"}), "reading").await.unwrap()
+    }
+
+    /// Confirms what a plan removes, as an operator does who has read it.
+    async fn confirm(&self, plan: &Value) {
+        let removals = plan["removals"].as_array().unwrap().iter();
+        let digest = |removal: &Value| removal["digest"].as_str().unwrap().parse().unwrap();
+        let confirmation = Confirmation {
+            retention: plan["retention"].as_str().unwrap().to_owned(),
+            images: removals.map(|removal| confirmed_image(&digest(removal))).collect(),
+            confirmed_at: self.now(),
+        };
+        let repository = DEPLOYMENTS.parse().unwrap();
+        let table = self.function("image-sweep").environment["LEDGER_TABLE"].clone();
+        let ledger = Ledger::new(&self.aws.config(), table);
+        ledger.confirm(&repository, &confirmation).await.unwrap();
+    }
+
+    /// Has the stack adopt the repository instead of creating it.
+    fn adopt(&self) {
+        let arn = "arn:aws:ecr:us-east-1:123456789012:repository/deployments";
+        let tags = json!({"resourceArn": arn, "tagKeys": ["ecr-warden:owner"]});
+        self.aws.by_hand("UntagResource", &tags).unwrap();
+    }
+
+    /// Deploys a change of the policy: replaces a text in its normalised form.
+    fn change_policy(&mut self, before: &str, after: &str) {
+        self.world.change_variable("image-sweep", "GOVERNANCE", |policies| {
+            let (first, second) = policies.split_at(policies.find(DEPLOYMENTS).unwrap());
+            assert!(second.contains(before), "{second}");
+            first.to_owned() + &second.replace(before, after)
+        });
+        let environment = self.world.function("image-sweep").environment.clone();
+        self.context.config = Config::read(environment).unwrap();
     }
 
     /// What can be pulled, sorted.

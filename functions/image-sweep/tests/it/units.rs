@@ -157,7 +157,7 @@ impl History {
     fn restore_everything(&self, alerts: &[Value]) {
         for alert in alerts {
             for remedy in alert["remedies"].as_array().unwrap() {
-                let command = remedy["command"].as_str().unwrap();
+                let command = remedy["awsCli"].as_str().unwrap();
                 let words =
                     command.split([' ', ';', '=']).filter(|word| word.starts_with("sha256:"));
                 for digest in words.filter(|word| self.status(word) == Some(Status::Archived)) {

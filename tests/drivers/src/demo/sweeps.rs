@@ -4,8 +4,12 @@
 mod fill;
 
 use anyhow::{Context as _, ensure};
+use chrono::DateTime;
+use ecr_warden::deployed::DeployedStack;
+use ecr_warden::plan::{Confirmed, confirm_plans};
 use serde_json::{Value, json};
 
+use super::deployment::STACK;
 use super::inbox::{Inbox, same};
 use super::story::{Alert, Part, Shown, Story};
 use super::{ask, word};
@@ -120,17 +124,21 @@ async fn guarded(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
 
     story.step(
         "Somebody has read that plan, and confirms it by its hash",
-        "Exactly what was read is done: were it another plan by now, it would be refused.",
+        "The confirmation is an item of the ledger, with the images that were read. If the plan had \
+         changed, the command would refuse the hash.",
     );
-    let mut confirm = event!("confirm")?;
-    confirm["confirm"] = stopped["details"]["hash"].clone();
-    let confirmed = inbox.invoke(story, &confirm).await?;
-    story.show(Part::Plan { answer: confirmed.clone(), whole: false });
-    ensure!(
-        confirmed["removed"] == stopped["details"]["imagesTotal"],
-        "not all of it went: {confirmed:#}"
-    );
-    inbox.expect_told(story, &["cleanup"], |_| Shown::Title)?;
+    let hash = word(&stopped["details"]["hash"]);
+    story.show(Part::Fact { text: format!("$ ecr-warden confirm {REPOSITORY} --plan {hash}") });
+    let now = inbox.aws.state().now();
+    #[expect(clippy::cast_possible_truncation, reason = "whole seconds")]
+    let now = DateTime::from_timestamp(now as i64, 0).context("a time")?;
+    let stack = DeployedStack::read(inbox.aws.config(), STACK).await?;
+    let confirmed = confirm_plans(&stack, &[REPOSITORY.parse()?], Some(hash), now).await?;
+    ensure!(matches!(confirmed, Confirmed::Yes(_)), "it was not confirmed: {confirmed:?}");
+    inbox.sweep().await?;
+    let alerts = inbox.expect_told(story, &["cleanup"], |_| Shown::Title)?;
+    let removed = &alerts.first().context("there is no alert")?.json["details"]["removed"];
+    ensure!(*removed == stopped["details"]["imagesTotal"], "not all of it went: {removed}");
     Ok(())
 }
 

@@ -197,7 +197,7 @@ async fn deliver(
     id: &str,
 ) -> Result<(), String> {
     world.aws.advance(Duration::from_secs(61 * 60));
-    let event = scenario.again(world, event).await;
+    let event = scenario.again(world, event);
     let time = scenario.function.timeout(world);
     let done = scenario.function.invoke(world, &event, id, time, || ()).await;
     done.map_err(|errors| format!("{id}: {errors:?}"))

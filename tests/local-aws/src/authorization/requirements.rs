@@ -76,6 +76,31 @@ pub(super) fn permissions(
     })
 }
 
+/// Adds the partition keys of the items in a request as `dynamodb:LeadingKeys`, by
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html>.
+/// The partition key of every table here is named `fact`.
+fn with_leading_keys(mut permission: Permission, input: &Value) -> Permission {
+    fn collect(value: &Value, keys: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                let key = fields.get("fact").and_then(|fact| fact["S"].as_str());
+                match key {
+                    Some(key) => keys.push(key.to_owned()),
+                    None => fields.values().for_each(|field| collect(field, keys)),
+                }
+            }
+            Value::Array(values) => values.iter().for_each(|value| collect(value, keys)),
+            _ => {}
+        }
+    }
+    let mut keys = Vec::new();
+    collect(input, &mut keys);
+    if !keys.is_empty() {
+        permission.context.push(("dynamodb:LeadingKeys".to_owned(), keys));
+    }
+    permission
+}
+
 struct Call<'a> {
     state: &'a State,
     called: &'a Called,
@@ -231,7 +256,10 @@ impl Call<'_> {
         Some(match self.called.operation.as_str() {
             "BatchGetItem" | "BatchWriteItem" => {
                 let tables = input["RequestItems"].as_object().into_iter().flatten();
-                tables.map(|(name, _)| self.on(table(name))).collect()
+                let permission = |(name, items): (&String, &Value)| {
+                    with_leading_keys(self.on(table(name)), items)
+                };
+                tables.map(permission).collect()
             }
             // There are no actions of these names: each item asks for its own.
             "TransactGetItems" | "TransactWriteItems" => {
@@ -254,7 +282,9 @@ impl Call<'_> {
                 );
                 vec![self.on(index)]
             }
-            _ if input["TableName"].is_string() => vec![self.on(table(text(input, "TableName")))],
+            _ if input["TableName"].is_string() => {
+                vec![with_leading_keys(self.on(table(text(input, "TableName"))), input)]
+            }
             _ => return None,
         })
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
 use http::Request;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -72,6 +72,18 @@ impl LocalAws {
                 let live = json!({"TableName": name, "TimeToLiveSpecification": live});
                 self.ask("dynamodb", "DynamoDB_20120810.UpdateTimeToLive", &live).await?;
                 (name.to_owned(), json!({"Arn": arn("dynamodb", &format!("table/{name}"))}))
+            }
+            "AWS::IAM::ManagedPolicy" => {
+                let input = [
+                    ("PolicyName", name.to_owned()),
+                    ("Path", properties["Path"].as_str().unwrap_or("/").to_owned()),
+                    ("PolicyDocument", properties["PolicyDocument"].to_string()),
+                ];
+                let input = input.map(|(name, value)| (name.to_owned(), value)).into();
+                let created = self.state().iam.serve("CreatePolicy", &input);
+                created.map_err(|(_, code, message)| anyhow!("{code}: {message}"))?;
+                let arn = format!("arn:aws:iam::{ACCOUNT}:policy{}{name}", input["Path"]);
+                (arn.clone(), json!({"PolicyArn": arn}))
             }
             "AWS::KMS::Key" => {
                 let arn = arn("kms", &format!("key/{name}"));
@@ -250,6 +262,7 @@ const PROPERTIES: &[(&str, &[&str])] = &[
             "TimeToLiveSpecification",
         ],
     ),
+    ("AWS::IAM::ManagedPolicy", &["Description", "Path", "PolicyDocument"]),
     (
         "AWS::IAM::Role",
         &["AssumeRolePolicyDocument", "Description", "ManagedPolicyArns", "Path", "Policies"],

@@ -30,7 +30,7 @@ const KEYS: &[&str] = &[
     "kms:viaservice",
 ];
 /// The keys that have several values, which need `ForAllValues` or `ForAnyValue`.
-const KEYS_OF_SEVERAL: &[&str] = &["aws:principalorgpaths", "aws:tagkeys"];
+const KEYS_OF_SEVERAL: &[&str] = &["aws:principalorgpaths", "aws:tagkeys", "dynamodb:leadingkeys"];
 
 /// A condition: one operator with one key.
 #[derive(Clone, Debug, PartialEq)]

@@ -187,7 +187,7 @@ fn what_can_be_done_about_a_scan_that_failed_is_told_with_it() {
           ["Scan it again (basic scanning takes one scan an image in 24 hours)"] {"reason":"the reason could not be read: AccessDeniedException: no","status":"FAILED"}
     "#]].assert_eq(&lines);
     let restore = scan_failed(&scan, "IMAGE_ARCHIVED", none).remedies.remove(0);
-    expect!["aws ecr update-image-storage-class --region us-east-1 --repository-name infrastructure --image-id imageDigest=sha256:0606060606060606060606060606060606060606060606060606060606060606 --target-storage-class STANDARD"].assert_eq(&restore.command);
+    expect!["ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"].assert_eq(&restore.command);
 }
 
 #[test]

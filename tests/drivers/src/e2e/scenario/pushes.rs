@@ -222,7 +222,7 @@ impl Run<'_> {
         let remedies = alert["remedies"].as_array().into_iter().flatten();
         let mut remedies = remedies.filter(|remedy| text(remedy, "/label").contains(label));
         let remedy = remedies.next().with_context(|| format!("no remedy {label:?}"))?;
-        let command = text(remedy, "/command");
+        let command = self.command_of(remedy);
         self.local.shell(&command).with_context(|| command.clone())?;
         Ok(())
     }

@@ -178,13 +178,29 @@ impl Run<'_> {
         state.ecr().events.pop().context("ECR told of no scan")
     }
 
+    /// The AWS CLI form of a remedy; where it has none, the command of the tool that was built.
+    pub fn command_of(&self, remedy: &Value) -> String {
+        match remedy["awsCli"].as_str() {
+            Some(command) => command.to_owned(),
+            None => self.with_tool(&text(remedy, "/command")),
+        }
+    }
+
+    /// A command with the tool that was built, if it is one of `ecr-warden`.
+    pub fn with_tool(&self, command: &str) -> String {
+        match command.strip_prefix("ecr-warden ") {
+            Some(arguments) => format!("{} {arguments}", self.local.program("ecr-warden")),
+            None => command.to_owned(),
+        }
+    }
+
     /// Runs the command of an alert, as it stands there, with an editor that is a command; gives
     /// what it printed.
     pub fn run_remedy(&self, alert: &Value, label: &str, editor: &str) -> anyhow::Result<String> {
         let remedies = alert["remedies"].as_array().into_iter().flatten();
         let mut remedies = remedies.filter(|remedy| text(remedy, "/label").starts_with(label));
         let remedy = remedies.next().with_context(|| format!("no remedy {label:?}"))?;
-        let command = text(remedy, "/command");
+        let command = self.command_of(remedy);
         let script = format!("cd \"$(mktemp -d)\"; EDITOR='{editor}'; {command}");
         self.local.shell(&script).with_context(|| command.clone())
     }

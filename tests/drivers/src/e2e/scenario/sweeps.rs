@@ -37,8 +37,7 @@ impl Run<'_> {
         self.schedules(stack)?;
         let archived = self.told(&inbox, "5 images of deployments went to the archive")?;
         self.equal("what was read is what went", &self.in_archive()?, &planned)?;
-        let [.., now] = &readme::cells("sweep ")[..] else { bail!("the README has no commands") };
-        let again = self.sweep(now)?;
+        let again = self.invoke(&function, &request(SCHEDULED)?)?;
         self.equal("a second run has nothing to do", &again["planned"], &json!(0))?;
         self.equal("and is silent", &self.receive(&inbox)?, &None)?;
 
@@ -46,8 +45,10 @@ impl Run<'_> {
         let listed = self
             .local
             .shell(&readme::block("aws ecr describe-images --repository-name deployments")?)?;
-        self.contains("the README's commands list the archive", &listed, "myapp-v1.0.0")?;
-        self.equal("and restore one", &self.status(&later)?.as_str(), &"ACTIVATING")?;
+        self.contains("the README's command lists the archive", &listed, "myapp-v1.0.0")?;
+        let [.., restore] = &readme::cells("ecr-warden ")[..] else { bail!("no command restores") };
+        self.contains("its command restores one", &self.tool(restore)?, "is being restored")?;
+        self.equal("which is on its way", &self.status(&later)?.as_str(), &"ACTIVATING")?;
         self.run_remedy(&archived, "Restore them all", "true")?;
         for digest in &planned {
             let status = self.status(digest)?;
@@ -76,21 +77,22 @@ impl Run<'_> {
                 .and_then(|_| ecr.push_referrer(REPOSITORY, &signed, "application/spdx+json", at));
             attached.map_err(|error| anyhow!("{}: {}", error.code, error.message))?;
         }
-        let [read, explain, confirm, _] = &readme::cells("sweep ")[..] else {
-            bail!("the README has other commands to sweep")
+        let [plan, explain, confirm, ..] = &readme::cells("ecr-warden ")[..] else {
+            bail!("the README has other commands of ecr-warden")
         };
-        let plan = self.sweep(read)?;
+        let plans = self.tool(&format!("{plan} --output json"))?;
+        let plans: Value = serde_json::from_str(&plans)?;
+        let plan = plans[0].clone();
         let told = self.invoke(function, &request(READ)?)?;
         self.equal("the README's command reads the plan", &plan, &told)?;
         self.equal("by which five go", &plan["planned"], &json!(5))?;
         self.equal("of sixteen", &plan["examined"], &json!(16))?;
         self.equal("and none went", &self.in_archive()?, &BTreeSet::new())?;
-        let explained = self.sweep(explain)?;
+        let explained = self.tool(explain)?;
         let why = "number 12 of 14 of myapp, which keeps 10";
-        self.equal("its command explains one", &text(&explained, "/reason").as_str(), &why)?;
-        let confirmed = self.local.shell(&shell(confirm)?)?;
-        let why = format!("the plan is another one by now, {}", text(&plan, "/hash"));
-        self.contains("another plan is not carried out", &confirmed, &why)?;
+        self.contains("its command explains one", &explained, why)?;
+        let confirmed = self.tool(confirm)?;
+        self.contains("no plan waits", &confirmed, "No plan waits for a confirmation.")?;
         let removals = plan["removals"].as_array().into_iter().flatten();
         Ok(removals.map(|removal| text(removal, "/digest")).collect())
     }
@@ -164,8 +166,11 @@ impl Run<'_> {
         let plan = printed(&self.run_remedy(&alert, "Read the plan", "true")?)?;
         self.equal("its command reads the plan", &plan["planned"], &json!(25))?;
         self.equal("of which nothing went", &self.in_archive()?, &before)?;
-        let done = printed(&self.run_remedy(&alert, "Carry it out all the same", "true")?)?;
-        self.equal("its command carries it out", &done["removed"], &json!(25))?;
+        let confirmed = self.run_remedy(&alert, "Confirm it", "true")?;
+        self.contains("its command confirms it", &confirmed, "may remove these 25 images")?;
+        self.equal("which removes nothing by itself", &self.in_archive()?, &before)?;
+        let done = self.invoke(function, &scheduled)?;
+        self.equal("the next sweep carries it out", &done["removed"], &json!(25))?;
         self.equal("all of it", &(self.in_archive()?.len() - before.len()), &25)?;
         self.told(inbox, "25 images of deployments went to the archive").map(|_| ())
     }
@@ -242,9 +247,9 @@ impl Run<'_> {
         Ok(alert)
     }
 
-    /// What the README's command answers.
-    fn sweep(&self, command: &str) -> anyhow::Result<Value> {
-        printed(&self.local.shell(&shell(command)?)?)
+    /// What a command of the tool prints.
+    fn tool(&self, command: &str) -> anyhow::Result<String> {
+        self.local.shell(&self.with_tool(command)).with_context(|| command.to_owned())
     }
 
     fn in_archive(&self) -> anyhow::Result<BTreeSet<String>> {
@@ -254,12 +259,6 @@ impl Run<'_> {
         let ids = listed["imageIds"].as_array().into_iter().flatten();
         Ok(ids.map(|id| text(id, "/imageDigest")).collect())
     }
-}
-
-/// A command of the README's table, after the function that it calls.
-fn shell(command: &str) -> anyhow::Result<String> {
-    let function = readme::block("sweep() {")?;
-    Ok(format!("cd \"$(mktemp -d)\"\n{function}\n{command}"))
 }
 
 /// The answer, which the commands print last.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use local_aws::ecr::scan::finding::{basic_finding, enhanced_finding};
 use local_aws::world::World;
 use serde_json::{Value, json};
+use warden_aws::ledger::Ledger;
+use warden_core::retention::{Confirmation, confirmed_image};
 
 use super::function::{Function, deploy};
 use crate::sweeps::fill;
@@ -28,13 +30,14 @@ const REPORT: Parameters = &[NAMES, ("InfrastructureTagEnforcement", "report")];
 const DELETE: Parameters = &[("CleanupEnforcement", "delete")];
 const NO_CLEANUP: Parameters = &[("CleanupEnforcement", "report")];
 const INSPECTOR: Parameters = &[("InUseSource", "inspector")];
+/// The stack adopted the repository, and a person confirmed the first plan.
+const ADOPTED: Parameters = &[("OnExistingRepository", "adopt")];
 
 /// The settings in which a function does different things about an event.
 fn settings(function: Function, file: &str) -> &'static [Parameters] {
     match (function, file) {
         (Function::ImagePush, _) => &[&[NAMES], ARCHIVE, REPORT],
-        (Function::ImageSweep, "scheduled") => &[&[], DELETE, NO_CLEANUP, INSPECTOR],
-        (Function::ImageSweep, "confirm") => &[&[], DELETE],
+        (Function::ImageSweep, "scheduled") => &[&[], DELETE, NO_CLEANUP, INSPECTOR, ADOPTED],
         (Function::ImageSweep | Function::ScanComplete | Function::SlackNotifier, _) => &[&[]],
     }
 }
@@ -193,21 +196,28 @@ impl Scenario {
         Function::ImagePush.attempt(world, &pushed, "index").await.unwrap();
     }
 
-    /// The event, as whoever sent it sends it again: of what is confirmed, what has been read
-    /// anew; and who sees to things once a day does so on the next.
-    pub async fn again(&self, world: &World, event: &Value) -> Value {
+    /// The event of a second delivery: the daily event comes on the next day.
+    pub fn again(&self, world: &World, event: &Value) -> Value {
         if self.file == "each-day" {
             world.aws.advance(Duration::from_secs(24 * 60 * 60));
         }
-        if self.file == "confirm" { self.confirmed(world).await } else { event.clone() }
+        event.clone()
     }
 
-    async fn confirmed(&self, world: &World) -> Value {
+    /// Confirms the plan of the repository, as an operator does who has read it.
+    async fn confirm(&self, world: &World) {
         let read = json!({"repository": "deployments", "mode": "report"});
-        let read = self.function.attempt(world, &read, "read").await.unwrap();
-        let mut event = self.event.clone();
-        event["confirm"] = read["hash"].clone();
-        event
+        let plan = self.function.attempt(world, &read, "read").await.unwrap();
+        let removals = plan["removals"].as_array().unwrap().iter();
+        let digest = |removal: &Value| removal["digest"].as_str().unwrap().parse().unwrap();
+        let confirmation = Confirmation {
+            retention: plan["retention"].as_str().unwrap().to_owned(),
+            images: removals.map(|removal| confirmed_image(&digest(removal))).collect(),
+            confirmed_at: world.now(),
+        };
+        let table = world.function("image-sweep").environment["LEDGER_TABLE"].clone();
+        let ledger = Ledger::new(&world.aws.config(), table);
+        ledger.confirm(&"deployments".parse().unwrap(), &confirmation).await.unwrap();
     }
 
     async fn swept(&self, world: &World) -> Value {
@@ -217,8 +227,11 @@ impl Scenario {
             // An image that would be removed is in use.
             world.report_running("deployments", &images["app-v0.4.0"]);
         }
-        if self.file == "confirm" {
-            return self.confirmed(world).await;
+        if self.parameters == ADOPTED {
+            let arn = "arn:aws:ecr:us-east-1:123456789012:repository/deployments";
+            let tags = json!({"resourceArn": arn, "tagKeys": ["ecr-warden:owner"]});
+            world.aws.by_hand("UntagResource", &tags).unwrap();
+            self.confirm(world).await;
         }
         let mut event = self.event.clone();
         if self.file == "explain" {

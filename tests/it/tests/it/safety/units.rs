@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ecr_warden::deployed::DeployedStack;
+use ecr_warden::plan::{Confirmed, confirm_plans};
 use local_aws::ecr::image::Status;
 use local_aws::ecr::{DAY, Image};
 use local_aws::world::{self, World};
@@ -55,7 +57,7 @@ async fn sweep(aws: &LocalAws) {
 /// Runs the commands of `aws ecr update-image-storage-class` in the remedies of an alert.
 fn restore(aws: &LocalAws, alert: &Value) {
     let commands = alert["remedies"].as_array().unwrap().iter();
-    let commands = commands.map(|remedy| remedy["command"].as_str().unwrap());
+    let commands = commands.filter_map(|remedy| remedy["awsCli"].as_str());
     let restoring: Vec<&str> =
         commands.filter(|command| command.contains("--target-storage-class STANDARD")).collect();
     assert!(!restoring.is_empty(), "{alert:#}");
@@ -217,24 +219,40 @@ async fn a_sweep_that_is_throttled_within_a_unit_is_finished_by_the_next() {
     }
 }
 
-/// A10: an adopted repository with thirty old images. In version 1 the schedule fired when the
+/// A10: an adopted repository with sixty old images. In version 1 the schedule fired when the
 /// stack was created, and archived twenty of them.
 #[tokio::test]
-#[ignore = "A10: not fixed yet"]
 async fn the_first_plan_that_removes_anything_waits_for_a_confirmation() {
-    let world = deploy(&[("CleanupEnforcement", "archive")]).await;
+    let aws = LocalAws::default();
+    aws.by_hand("CreateRepository", &json!({"repositoryName": REPOSITORY})).unwrap();
+    let parameters = [("OnExistingRepository", "adopt"), ("EnableEncryption", "false")];
+    let world = World::run(aws, &parameters, crate::program()).await;
     let aws = &world.aws;
     let digests: Vec<String> = (0..60)
         .map(|nth| push(&world, &format!("app-v1.{nth}.0"), 200.0 - f64::from(nth)))
         .collect();
     world.forget();
+    let archived = || digests.iter().filter(|one| status(aws, one) == Some(Status::Archived));
     sweep(aws).await;
-    for digest in &digests {
-        assert_eq!(status(aws, digest), Some(Status::Active));
-    }
+    assert_eq!(archived().count(), 0);
     let alert = world.alert();
     assert_eq!((&alert["kind"], &alert["details"]["removed"]), (&json!("cleanup"), &json!(0)));
-    assert_eq!(alert["details"]["imagesTotal"], 20);
+    assert_eq!(alert["details"]["imagesTotal"], 50);
+
+    // A person reads the plan and confirms it with the command-line tool.
+    let stack = DeployedStack::read(world.operator(), "ecr-warden").await.unwrap();
+    let hash = alert["details"]["hash"].as_str();
+    let repositories = [REPOSITORY.parse().unwrap()];
+    let now = || world.now();
+    let unread = confirm_plans(&stack, &repositories, Some("0123456789abcdef"), now()).await;
+    assert!(matches!(unread.unwrap(), Confirmed::Not { changed: true, .. }));
+    sweep(aws).await;
+    assert_eq!(archived().count(), 0);
+    let confirmed = confirm_plans(&stack, &repositories, hash, now()).await.unwrap();
+    let Confirmed::Yes(images) = confirmed else { panic!("{confirmed:?}") };
+    assert_eq!(images[0].1, 50);
+    sweep(aws).await;
+    assert_eq!(archived().count(), 50);
 }
 
 /// A16: a new index is pushed over an old image while the sweep runs, after the sweep has listed

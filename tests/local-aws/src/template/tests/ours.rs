@@ -38,6 +38,7 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
         Dashboard AWS::CloudWatch::Dashboard
         KeepOrRemoveReasonsQuery AWS::Logs::QueryDefinition
         OpenFindingsQuery AWS::Logs::QueryDefinition
+        OperatorPolicy AWS::IAM::ManagedPolicy
         PullTimeExclusion Custom::EcrPullTimeExclusion
         PushPullPolicy Custom::EcrPushPullPolicy
         SweepScheduleRole AWS::IAM::Role
@@ -72,6 +73,7 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
         GatekeeperAllowedRepos: ["InfrastructureRepository/RepositoryUri:","InfrastructureRepository/RepositoryUri@","DeploymentsRepository/RepositoryUri:","DeploymentsRepository/RepositoryUri@"]
         Governance: [InfrastructureRepository/Governance,DeploymentsRepository/Governance]
         InfrastructureRepositoryUri: InfrastructureRepository/RepositoryUri
+        OperatorPolicyArn: OperatorPolicy
     "#]].assert_eq(&outputs.concat());
 }
 
@@ -234,20 +236,20 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
     };
     expect![[r#"
         "sqs:SendMessage" "FailedEvents"
-        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
+        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
         "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
         "ecr:BatchDeleteImage" "infrastructure"
     "#]].assert_eq(&rights(&[]));
     expect![[r#"
-        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
+        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
         ["ecr:GetRegistryScanningConfiguration","inspector2:GetClustersForImage","inspector2:ListCoverage"] "*"
     "#]]
         .assert_eq(&rights(&[("CleanupEnforcement", "report"), ("InUseSource", "inspector")]));
     expect![[r#"
         "sqs:SendMessage" "FailedEvents"
-        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
+        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
         "ecr:BatchDeleteImage" ["infrastructure","deployments"]
     "#]].assert_eq(&rights(&[
@@ -256,7 +258,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
     ]));
     expect![[r#"
         "sqs:SendMessage" "FailedEvents"
-        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
+        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
         "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
         "ecr:UpdateImageStorageClass" "infrastructure"

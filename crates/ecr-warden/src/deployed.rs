@@ -1,0 +1,185 @@
+//! A deployed stack, read and invoked with the credentials of the person who runs the tool.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+use warden_aws::http::{self, Roots};
+use warden_aws::ledger::Ledger;
+use warden_aws::registry::Registry;
+use warden_core::image::RepositoryName;
+use warden_core::policy::Policies;
+use warden_core::properties::nearest;
+
+/// Longer than a function can run.
+const LONGEST_INVOCATION: Duration = Duration::from_secs(16 * 60);
+
+/// The options of every command that reads a deployed stack.
+#[derive(Args, Clone, Debug)]
+pub struct Connection {
+    /// The name of the stack.
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "ecr-warden",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
+    stack: String,
+    /// The region of the stack. By default the region of the AWS configuration.
+    #[arg(long)]
+    region: Option<String>,
+    /// A profile of the AWS configuration.
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// What is printed: a table for people, or JSON for programs.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// What a command prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// A table for people.
+    Table,
+    /// One JSON value.
+    Json,
+}
+
+/// The clients of a deployed stack.
+#[derive(Debug)]
+pub struct DeployedStack {
+    /// The policies of the governed repositories.
+    pub policies: Policies,
+    /// ECR.
+    pub registry: Registry,
+    name: String,
+    sdk: SdkConfig,
+    cloudformation: aws_sdk_cloudformation::Client,
+}
+
+impl DeployedStack {
+    /// Loads the credentials and the region as the AWS CLI does, and reads the stack.
+    pub async fn connect(connection: &Connection) -> anyhow::Result<Self> {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http::client(Roots::AtStart))
+            .timeout_config(warden_aws::timeouts())
+            .retry_config(warden_aws::retries());
+        if let Some(region) = &connection.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(profile) = &connection.profile {
+            loader = loader.profile_name(profile);
+        }
+        let sdk = loader.load().await;
+        ensure!(
+            sdk.region().is_some(),
+            "no region is configured: name one with --region, AWS_REGION or a profile"
+        );
+        Self::read(sdk, &connection.stack).await
+    }
+
+    /// Reads a stack with this configuration. One call.
+    pub async fn read(sdk: SdkConfig, name: &str) -> anyhow::Result<Self> {
+        let cloudformation = aws_sdk_cloudformation::Client::new(&sdk);
+        let described = cloudformation.describe_stacks().stack_name(name).send().await;
+        let region = sdk.region().map_or_else(String::new, ToString::to_string);
+        let described = described.map_err(|error| {
+            let error = warden_aws::explain(error);
+            if format!("{error:#}").contains("does not exist") {
+                anyhow!("there is no stack {name} in {region}: name the stack with --stack")
+            } else {
+                error.context(format!("reading the stack {name} in {region}"))
+            }
+        })?;
+        let stack = described.stacks.unwrap_or_default().into_iter().next();
+        let outputs = stack.and_then(|stack| stack.outputs).unwrap_or_default();
+        let governance =
+            outputs.into_iter().find(|output| output.output_key() == Some("Governance"));
+        let governance = governance.and_then(|output| output.output_value).with_context(|| {
+            format!(
+                "the stack {name} has no output Governance: it is not a stack of ECR Warden, or it \
+                 is not deployed yet"
+            )
+        })?;
+        let policies = Policies::parse(&governance)
+            .with_context(|| format!("the output Governance of the stack {name}"))?;
+        ensure!(!policies.is_empty(), "the stack {name} governs no repository");
+        let registry = Registry::new(&sdk);
+        Ok(Self { policies, registry, name: name.to_owned(), sdk, cloudformation })
+    }
+
+    /// The named repositories, or every governed repository if none is named.
+    pub fn repositories(&self, named: &[RepositoryName]) -> anyhow::Result<Vec<RepositoryName>> {
+        for name in named {
+            self.check_governed(name)?;
+        }
+        let all = || self.policies.iter().map(|policy| policy.repository_name.clone()).collect();
+        Ok(if named.is_empty() { all() } else { named.to_vec() })
+    }
+
+    /// The error says which repositories the stack governs.
+    pub fn check_governed(&self, repository: &RepositoryName) -> anyhow::Result<()> {
+        if self.policies.rule_for(repository).is_some() {
+            return Ok(());
+        }
+        let known: Vec<&str> =
+            self.policies.iter().map(|policy| policy.repository_name.as_str()).collect();
+        let nearest = nearest(repository.as_str(), &known).unwrap_or_default();
+        bail!(
+            "the stack {} does not govern {repository}; the nearest of its repositories ({}) is \
+             {nearest}",
+            self.name,
+            known.join(", ")
+        );
+    }
+
+    /// The ledger of the stack. One call.
+    pub async fn ledger(&self) -> anyhow::Result<Ledger> {
+        Ok(Ledger::new(&self.sdk, self.resource("Ledger").await?))
+    }
+
+    /// Invokes the function of this logical ID, and gives its answer. Two calls.
+    pub async fn invoke(&self, function: &str, request: &Value) -> anyhow::Result<Value> {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(http::CONNECT_TIMEOUT)
+            .operation_timeout(LONGEST_INVOCATION)
+            .build();
+        // A second invocation would find the first one at work.
+        let config = aws_sdk_lambda::config::Builder::from(&self.sdk)
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::disabled())
+            .build();
+        let name = self.resource(function).await?;
+        let invoke = aws_sdk_lambda::Client::from_conf(config).invoke();
+        let invoked = invoke.function_name(&name).payload(request.to_string().into_bytes().into());
+        let invoked = invoked.send().await.map_err(warden_aws::explain);
+        let invoked = invoked.with_context(|| format!("invoking the function {name}"))?;
+        let payload = invoked.payload.map(aws_sdk_lambda::primitives::Blob::into_inner);
+        let answer: Value = serde_json::from_slice(&payload.unwrap_or_default())
+            .with_context(|| format!("reading the answer of the function {name}"))?;
+        if invoked.function_error.is_some() {
+            let message = answer.get("errorMessage").and_then(Value::as_str).unwrap_or_default();
+            bail!("the function {name} failed: {message}");
+        }
+        Ok(answer)
+    }
+
+    /// The physical ID of a resource of the stack.
+    async fn resource(&self, logical_id: &str) -> anyhow::Result<String> {
+        let describe = self.cloudformation.describe_stack_resource();
+        let describe = describe.stack_name(&self.name).logical_resource_id(logical_id);
+        let described = describe.send().await.map_err(warden_aws::explain);
+        let described = described.with_context(|| {
+            format!("reading the resource {logical_id} of the stack {}", self.name)
+        })?;
+        let detail = described.stack_resource_detail;
+        detail
+            .and_then(|detail| detail.physical_resource_id)
+            .with_context(|| format!("the stack {} has no resource {logical_id}", self.name))
+    }
+}

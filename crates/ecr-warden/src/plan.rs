@@ -1,0 +1,270 @@
+//! `ecr-warden plan` and `ecr-warden confirm`: what a sweep would remove, and the confirmation of a
+//! plan that a person has read.
+
+use anyhow::{Context as _, ensure};
+use chrono::{DateTime, Utc};
+use clap::Args;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use warden_core::image::{Digest, RepositoryName, Tag, format_bytes};
+use warden_core::retention::{
+    CONFIRMATION_DAYS, Confirmation, MOST_CONFIRMED, confirmed_image, hash_of_plans,
+};
+
+use crate::deployed::{Connection, DeployedStack, Output};
+use crate::print::{print, print_json, short, table};
+
+/// The logical ID of the function that sweeps.
+pub(crate) const SWEEP: &str = "ImageSweepFunction";
+/// The most images of a plan that a table shows.
+const MOST_SHOWN: usize = 50;
+
+/// The options of `ecr-warden plan`.
+#[derive(Args)]
+pub struct PlanOptions {
+    /// The repositories. By default every governed repository.
+    #[arg(value_name = "REPOSITORY")]
+    repositories: Vec<RepositoryName>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// The options of `ecr-warden confirm`.
+#[derive(Args)]
+pub struct ConfirmOptions {
+    /// The repositories. By default every governed repository.
+    #[arg(value_name = "REPOSITORY")]
+    repositories: Vec<RepositoryName>,
+    /// The hash of the plan that you read. Without it, the command shows the plan and its hash.
+    #[arg(long, value_name = "HASH")]
+    plan: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// The plan of one repository, as the function that sweeps answers it.
+#[derive(Debug, Deserialize)]
+pub struct Plan {
+    repository: RepositoryName,
+    /// Why nothing would be removed.
+    stopped: Option<String>,
+    /// None if the function cannot see the repository.
+    #[serde(flatten)]
+    seen: Option<SeenPlan>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SeenPlan {
+    mode: String,
+    hash: String,
+    retention: String,
+    examined: usize,
+    planned: usize,
+    bytes: u64,
+    removals: Vec<Removal>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Removal {
+    digest: Digest,
+    tags: Vec<Tag>,
+    decision: String,
+    reason: String,
+}
+
+/// The decision about a quarantine tag that is removed while its image is kept.
+const UNTAG: &str = "untag";
+
+impl SeenPlan {
+    fn images(&self) -> impl Iterator<Item = &Removal> {
+        self.removals.iter().filter(|removal| removal.decision != UNTAG)
+    }
+}
+
+impl Plan {
+    /// The plan, if a confirmation would have an effect on it.
+    fn to_confirm(&self) -> Option<&SeenPlan> {
+        let seen = self.seen.as_ref()?;
+        (self.stopped.is_some() && seen.mode != "report" && seen.planned > 0).then_some(seen)
+    }
+
+    fn shown(&self) -> String {
+        let name = &self.repository;
+        let Some(seen) = &self.seen else {
+            let why = self.stopped.as_deref().unwrap_or_default();
+            return format!("{name}: nothing would be removed: {why}");
+        };
+        let verb = match seen.mode.as_str() {
+            "delete" => "would be deleted",
+            "archive" => "would be archived",
+            _ => "would be reported",
+        };
+        let mut text = format!(
+            "{name}: {} of {} images {verb} ({})",
+            seen.planned,
+            seen.examined,
+            format_bytes(seen.bytes)
+        );
+        if let Some(why) = &self.stopped {
+            text += &format!("\nNothing is removed now: {why}.");
+        }
+        if seen.removals.is_empty() {
+            return text;
+        }
+        let head = ["DECISION", "DIGEST", "TAGS", "REASON"].map(str::to_owned);
+        let row = |removal: &Removal| {
+            let tags: Vec<&str> = removal.tags.iter().map(Tag::as_str).collect();
+            let digest = short(removal.digest.as_str()).to_owned();
+            [removal.decision.clone(), digest, tags.join(" "), removal.reason.clone()]
+        };
+        let rows = seen.removals.iter().take(MOST_SHOWN).map(row);
+        text += &format!("\n{}", table(&[head].into_iter().chain(rows).collect::<Vec<_>>()));
+        if let Some(more @ 1..) = seen.removals.len().checked_sub(MOST_SHOWN) {
+            text += &format!("\nand {more} more; --output json prints all of them");
+        }
+        text
+    }
+}
+
+/// Prints what a sweep would remove, and why.
+pub async fn plan(options: &PlanOptions) -> anyhow::Result<()> {
+    let stack = DeployedStack::connect(&options.connection).await?;
+    let answers = read_plans(&stack, &options.repositories).await?;
+    if options.connection.output == Output::Json {
+        return print_json(&Value::Array(answers));
+    }
+    let plans = parse_plans(answers)?;
+    let shown: Vec<String> = plans.iter().map(Plan::shown).collect();
+    print(&shown.join("\n\n"))?;
+    match confirm_command(&plans, &options.repositories) {
+        Some(command) => print(&format!("\nTo confirm it: {command}")),
+        None => Ok(()),
+    }
+}
+
+/// Confirms a plan whose hash the person names. Gives whether it did, or nothing was to confirm.
+pub async fn confirm(options: &ConfirmOptions) -> anyhow::Result<bool> {
+    let stack = DeployedStack::connect(&options.connection).await?;
+    let is_json = options.connection.output == Output::Json;
+    let confirmed =
+        confirm_plans(&stack, &options.repositories, options.plan.as_deref(), Utc::now()).await?;
+    let text = match &confirmed {
+        Confirmed::Nothing => "No plan waits for a confirmation.".to_owned(),
+        Confirmed::Not { plans, changed, command } => {
+            let shown: Vec<String> = plans.iter().map(Plan::shown).collect();
+            let why = if *changed {
+                "Nothing is confirmed: this is another plan than the one that you named."
+            } else {
+                "Nothing is confirmed yet."
+            };
+            format!("{}\n\n{why}\nTo confirm it: {command}", shown.join("\n\n"))
+        }
+        Confirmed::Yes(images) => {
+            let line = |(repository, count): &(RepositoryName, usize)| {
+                format!(
+                    "{repository}: confirmed: the next sweep within {CONFIRMATION_DAYS} days may \
+                     remove these {count} images"
+                )
+            };
+            images.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
+    };
+    if is_json {
+        let count = |(repository, count): &(RepositoryName, usize)| json!({"repository": repository, "images": count});
+        let images = match &confirmed {
+            Confirmed::Yes(images) => images.iter().map(count).collect(),
+            _ => vec![],
+        };
+        print_json(&json!({"confirmed": images, "text": text}))?;
+    } else {
+        print(&text)?;
+    }
+    Ok(!matches!(confirmed, Confirmed::Not { .. }))
+}
+
+/// The outcome of a confirmation.
+#[derive(Debug)]
+pub enum Confirmed {
+    /// No plan waits for a confirmation.
+    Nothing,
+    /// The person did not name this plan.
+    Not {
+        /// The plans as they are now.
+        plans: Vec<Plan>,
+        /// Whether the person named another plan.
+        changed: bool,
+        /// The command that confirms them.
+        command: String,
+    },
+    /// The number of confirmed images in each repository.
+    Yes(Vec<(RepositoryName, usize)>),
+}
+
+/// Writes a confirmation for each repository, if `hash` is the hash of the plans as they are now.
+pub async fn confirm_plans(
+    stack: &DeployedStack,
+    repositories: &[RepositoryName],
+    hash: Option<&str>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Confirmed> {
+    let plans = parse_plans(read_plans(stack, repositories).await?)?;
+    for plan in &plans {
+        let why = plan.stopped.as_deref().unwrap_or_default();
+        ensure!(plan.seen.is_some(), "{} has no plan: {why}", plan.repository);
+    }
+    let Some(command) = confirm_command(&plans, repositories) else {
+        return Ok(Confirmed::Nothing);
+    };
+    if hash != hash_of(&plans).as_deref() {
+        return Ok(Confirmed::Not { plans, changed: hash.is_some(), command });
+    }
+    let ledger = stack.ledger().await?;
+    let mut confirmed = Vec::new();
+    for plan in &plans {
+        let Some(seen) = plan.to_confirm() else { continue };
+        let confirmation = Confirmation {
+            retention: seen.retention.clone(),
+            images: seen
+                .images()
+                .take(MOST_CONFIRMED)
+                .map(|image| confirmed_image(&image.digest))
+                .collect(),
+            confirmed_at: now,
+        };
+        ledger.confirm(&plan.repository, &confirmation).await?;
+        confirmed.push((plan.repository.clone(), confirmation.images.len()));
+    }
+    Ok(Confirmed::Yes(confirmed))
+}
+
+/// The command that confirms these plans. None if no plan waits for a confirmation.
+fn confirm_command(plans: &[Plan], repositories: &[RepositoryName]) -> Option<String> {
+    let hash = hash_of(plans)?;
+    let names: Vec<&str> = repositories.iter().map(RepositoryName::as_str).collect();
+    let words = [&["ecr-warden", "confirm"], &names[..], &["--plan", &hash]].concat();
+    Some(words.join(" "))
+}
+
+/// The hash of the plans that wait for a confirmation.
+fn hash_of(plans: &[Plan]) -> Option<String> {
+    let hashes = plans.iter().filter_map(|plan| Some(plan.to_confirm()?.hash.as_str()));
+    hash_of_plans(hashes)
+}
+
+/// Asks the function for the plan of each repository.
+async fn read_plans(
+    stack: &DeployedStack,
+    repositories: &[RepositoryName],
+) -> anyhow::Result<Vec<Value>> {
+    let mut answers = Vec::new();
+    for repository in stack.repositories(repositories)? {
+        let request = json!({"repository": repository, "mode": "report"});
+        answers.push(stack.invoke(SWEEP, &request).await?);
+    }
+    Ok(answers)
+}
+
+fn parse_plans(answers: Vec<Value>) -> anyhow::Result<Vec<Plan>> {
+    let parse = |answer| serde_json::from_value(answer).context("the plan of the function");
+    answers.into_iter().map(parse).collect()
+}

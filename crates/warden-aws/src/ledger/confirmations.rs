@@ -1,0 +1,78 @@
+//! Confirmations that operators write, and the policy that is accepted for a repository.
+//!
+//! An operator writes an item of its own with the command-line tool. No function writes it. The item
+//! of the repository's sweeps has the accepted policy, as the attribute `accepted_policy`.
+
+use anyhow::Context as _;
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, Utc};
+use warden_core::image::RepositoryName;
+use warden_core::retention::{CONFIRMATION_DAYS, Confirmation};
+
+use super::{Item, Ledger, runs, seconds, text, time};
+
+impl Ledger {
+    /// Reads what an operator confirmed in a repository, if anything. One call.
+    pub async fn confirmation(
+        &self,
+        repository: &RepositoryName,
+    ) -> anyhow::Result<Option<Confirmation>> {
+        let reading = || format!("reading the confirmation of {repository}");
+        let attributes = "retention, images, confirmed_at";
+        let items = self.read_items(&[key(repository)], attributes).await.with_context(reading)?;
+        items.first().map(confirmation).transpose().with_context(reading)
+    }
+
+    /// Reads the policy that is accepted for a repository, as one line, if any is. One call.
+    pub async fn accepted_policy(
+        &self,
+        repository: &RepositoryName,
+    ) -> anyhow::Result<Option<String>> {
+        let items = self.read_items(&[runs::key(repository)], "accepted_policy").await;
+        let items =
+            items.with_context(|| format!("reading the accepted policy of {repository}"))?;
+        Ok(items.first().and_then(runs::accepted_policy))
+    }
+
+    /// Writes what an operator confirmed. It replaces an earlier confirmation. One call.
+    pub async fn confirm(
+        &self,
+        repository: &RepositoryName,
+        confirmation: &Confirmation,
+    ) -> anyhow::Result<()> {
+        let Confirmation { retention, images, confirmed_at } = confirmation;
+        let days = std::time::Duration::from_secs(CONFIRMATION_DAYS * 86_400);
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .item("fact", text(&key(repository)))
+            .item("retention", text(retention))
+            .item("images", AttributeValue::Ss(images.iter().cloned().collect()))
+            .item("confirmed_at", seconds(*confirmed_at, std::time::Duration::ZERO))
+            .item("expires", seconds(*confirmed_at, days));
+        let put = put.send().await.map_err(crate::explain);
+        put.with_context(|| format!("writing the confirmation of {repository}"))?;
+        Ok(())
+    }
+}
+
+fn confirmation(item: &Item) -> anyhow::Result<Confirmation> {
+    let retention = item.get("retention").and_then(|hash| hash.as_s().ok());
+    let images = item.get("images").and_then(|images| images.as_ss().ok());
+    let confirmed_at: Option<DateTime<Utc>> = time(item, "confirmed_at");
+    let (Some(retention), Some(images), Some(confirmed_at)) = (retention, images, confirmed_at)
+    else {
+        anyhow::bail!("expected the attributes retention, images and confirmed_at");
+    };
+    Ok(Confirmation {
+        retention: retention.clone(),
+        images: images.iter().cloned().collect(),
+        confirmed_at,
+    })
+}
+
+/// The key of a repository's confirmation.
+fn key(repository: &RepositoryName) -> String {
+    format!("confirmation {repository}")
+}

@@ -1,0 +1,182 @@
+//! Confirmations: a person reads the first plan that removes images, and confirms it.
+//!
+//! A policy is accepted for a repository when the stack created the repository under it, or when a
+//! person confirmed a plan of it. Later plans of an accepted policy need no confirmation. A new
+//! policy needs one unless it keeps at least the images that the accepted policy keeps.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Days, Utc};
+
+use super::{Decision, KeepReason, PlanBlocker, RetentionPlan, UnitRemoval, short_hash};
+use crate::arena::UnitId;
+use crate::image::Digest;
+use crate::policy::{
+    CleanupEnforcement, Governance, InUse, Policy, Retention, Scan, Severity, TagEnforcement, Tags,
+};
+
+/// Days for which a confirmation is valid. The schedule sweeps each repository daily.
+pub const CONFIRMATION_DAYS: u64 = 7;
+/// The number of hexadecimal digits that identify an image in a confirmation. An item of `DynamoDB`
+/// has room for 400 KB, and so for 20,000 images.
+const IMAGE_DIGITS: usize = 16;
+/// The most images of a confirmation.
+pub const MOST_CONFIRMED: usize = 20_000;
+
+/// What a person confirmed: that these images may be removed under a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmation {
+    /// [`retention_hash`] of the policy.
+    pub retention: String,
+    /// [`confirmed_image`] of each image.
+    pub images: BTreeSet<String>,
+    /// When the person confirmed it.
+    pub confirmed_at: DateTime<Utc>,
+}
+
+impl Confirmation {
+    /// Whether the confirmation is of this policy, and young enough.
+    #[must_use]
+    pub fn is_valid(&self, policy: &Policy, now: DateTime<Utc>) -> bool {
+        let end = self.confirmed_at.checked_add_days(Days::new(CONFIRMATION_DAYS));
+        self.retention == retention_hash(policy) && end.is_some_and(|end| now < end)
+    }
+
+    fn covers(&self, digest: &Digest) -> bool {
+        self.images.contains(&confirmed_image(digest))
+    }
+}
+
+/// The first digits of a digest, which identify an image in a confirmation.
+#[must_use]
+pub fn confirmed_image(digest: &Digest) -> String {
+    let hex = digest.as_str().trim_start_matches("sha256:");
+    hex.chars().take(IMAGE_DIGITS).collect()
+}
+
+/// The hash of what a policy says about the images that are kept.
+#[must_use]
+pub fn retention_hash(policy: &Policy) -> String {
+    let mut policy = policy.clone();
+    policy.governance.scan = Scan { threshold: Severity::High };
+    short_hash(&policy.normalised())
+}
+
+/// Whether `policy` keeps every image that the `accepted` policy keeps. Where that depends on the
+/// images, the answer is no.
+#[must_use]
+pub fn keeps_at_least(policy: &Policy, accepted: &Policy) -> bool {
+    // Every field is named, so that a new one has to be judged here.
+    let Policy {
+        repository_name,
+        image_tag_mutability: _,
+        lifecycle_tag_count,
+        lifecycle_untagged_days,
+        lifecycle_tag_prefixes,
+        lifecycle_scope,
+        governance: Governance { tags, retention, scan: _ },
+    } = policy;
+    // Components and forbidden tags decide which tags are accepted, and not which images are kept.
+    let Tags { grammar, components: _, forbidden: _, enforcement, quarantine_days } = tags;
+    let Retention {
+        keep_per_component,
+        protect_tags,
+        protect_pulled_within_days,
+        minimum_age_days,
+        in_use,
+        max_remove_percent,
+        enforcement: removal,
+    } = retention;
+    let accepted_tags = &accepted.governance.tags;
+    let accepted_retention = &accepted.governance.retention;
+    let is_same = *repository_name == accepted.repository_name
+        && *lifecycle_tag_prefixes == accepted.lifecycle_tag_prefixes
+        && *lifecycle_scope == accepted.lifecycle_scope
+        && *grammar == accepted_tags.grammar
+        && (*enforcement == accepted_tags.enforcement || *enforcement == TagEnforcement::Report);
+    let is_in_use_seen = *in_use == accepted_retention.in_use || *in_use == InUse::Inspector;
+    is_same
+        && is_in_use_seen
+        && *lifecycle_tag_count >= accepted.lifecycle_tag_count
+        && *lifecycle_untagged_days >= accepted.lifecycle_untagged_days
+        && *quarantine_days >= accepted_tags.quarantine_days
+        && *keep_per_component >= accepted_retention.keep_per_component
+        && accepted_retention.protect_tags.iter().all(|tag| protect_tags.contains(tag))
+        && *protect_pulled_within_days >= accepted_retention.protect_pulled_within_days
+        && *minimum_age_days >= accepted_retention.minimum_age_days
+        && *max_remove_percent <= accepted_retention.max_remove_percent
+        && harm(*removal) <= harm(accepted_retention.enforcement)
+}
+
+fn is_accepted(policy: &Policy, accepted: Option<&Policy>) -> bool {
+    accepted.is_some_and(|accepted| keeps_at_least(policy, accepted))
+}
+
+/// The order of what is done with an image that no rule keeps.
+fn harm(enforcement: CleanupEnforcement) -> u8 {
+    match enforcement {
+        CleanupEnforcement::Report => 0,
+        CleanupEnforcement::Archive => 1,
+        CleanupEnforcement::Delete => 2,
+    }
+}
+
+impl RetentionPlan<'_> {
+    /// Whether a person has to confirm the plan before it is carried out. `accepted` is the policy
+    /// that is accepted for the repository, if any.
+    #[must_use]
+    pub fn needs_confirmation(&self, accepted: Option<&Policy>) -> bool {
+        let is_report = self.policy.governance.retention.enforcement == CleanupEnforcement::Report;
+        // Only a fault of this software can empty a group, so nobody can confirm that.
+        let is_faulty = matches!(self.stopped, Some(PlanBlocker::Emptied(_)));
+        let is_free = is_accepted(self.policy, accepted) && self.stopped.is_none();
+        !self.removals.is_empty() && !is_report && !is_faulty && !is_free
+    }
+
+    /// Stops a plan that needs a confirmation and has none. Where a person confirmed images, only
+    /// these are removed, also if a guard stops the plan. Gives whether the policy of the plan is
+    /// accepted from now on.
+    pub fn apply_confirmation(
+        &mut self,
+        accepted: Option<&Policy>,
+        confirmation: Option<&Confirmation>,
+        now: DateTime<Utc>,
+    ) -> bool {
+        let is_accepted = is_accepted(self.policy, accepted);
+        if !self.needs_confirmation(accepted) {
+            return is_accepted;
+        }
+        let valid = confirmation.filter(|confirmation| confirmation.is_valid(self.policy, now));
+        let is_confirmed = |removal: &UnitRemoval| {
+            let mut digests = removal.all().map(|image| &self.image(image).digest);
+            valid.is_some_and(|valid| digests.all(|digest| valid.covers(digest)))
+        };
+        let (confirmed, others): (Vec<&UnitRemoval>, Vec<&UnitRemoval>) =
+            self.removals.iter().partition(|removal| is_confirmed(removal));
+        if confirmed.is_empty() {
+            let is_changed = accepted.is_some();
+            let why = PlanBlocker::Unconfirmed { is_changed };
+            self.stopped.get_or_insert(why);
+            return is_accepted;
+        }
+        // A unit whose root belongs to another unit is kept with that unit.
+        let mut is_kept = self.inventory.images.map(|_| false);
+        for image in others.iter().flat_map(|removal| removal.all()) {
+            is_kept[image] = true;
+        }
+        let kept: Vec<UnitId> = self
+            .units
+            .enumerate()
+            .filter(|(_, decided)| matches!(decided.decision, Decision::Remove(_)))
+            .filter(|(_, decided)| is_kept[decided.unit.root])
+            .map(|(id, _)| id)
+            .collect();
+        for id in kept {
+            let root = self.units[id].unit.root;
+            self.units[id].decision = Decision::Keep(KeepReason::Unconfirmed, root);
+        }
+        self.removals = self.schedule_removals();
+        self.stopped = None;
+        true
+    }
+}

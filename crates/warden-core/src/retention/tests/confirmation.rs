@@ -1,0 +1,165 @@
+//! Plans that wait for a person.
+
+use super::*;
+use crate::policy::Severity;
+
+/// Seven versions of `a` and an index of two images; the policy keeps two.
+const IMAGES: [(&str, &str); 8] = [
+    ("newest", "a-v1.7.0, pushed 10"),
+    ("new", "a-v1.6.0, pushed 20"),
+    ("old", "a-v1.5.0, pushed 30"),
+    ("older", "a-v1.4.0, pushed 40"),
+    ("oldest", "a-v1.3.0, pushed 50"),
+    ("index", "a-v1.2.0, pushed 60, needs one two"),
+    ("one", ", pushed 60"),
+    ("two", ", pushed 60"),
+];
+
+fn confirmation(policy: &Policy, names: &[&str]) -> Confirmation {
+    Confirmation {
+        retention: retention_hash(policy),
+        images: names.iter().map(|name| confirmed_image(&digest(name))).collect(),
+        confirmed_at: now() - chrono::Duration::days(1),
+    }
+}
+
+/// The names of the removed images, the guard that stops the plan, and whether the policy is
+/// accepted from now on.
+fn check(
+    policy: &Policy,
+    accepted: Option<&Policy>,
+    confirmation: Option<&Confirmation>,
+    expected: &str,
+) {
+    let inventory = inventory(&IMAGES);
+    let graph = Graph::build(&inventory).unwrap();
+    let mut plan = plan_retention(policy, &inventory, graph, &RunningImages::new(), now());
+    let is_accepted = plan.apply_confirmation(accepted, confirmation, now());
+    let names: Vec<&str> = match plan.stopped {
+        Some(_) => vec![],
+        None => IMAGES
+            .iter()
+            .map(|(name, _)| *name)
+            .filter(|name| plan.decision_of(image_id(&inventory, name)) != "keep")
+            .collect(),
+    };
+    let stopped = plan.stopped.as_ref().map(|stopped| match stopped {
+        PlanBlocker::Unconfirmed { is_changed: false } => "first",
+        PlanBlocker::Unconfirmed { is_changed: true } => "changed",
+        _ => "guard",
+    });
+    let is_accepted = if is_accepted { "yes" } else { "no" };
+    let names = names.join(" ");
+    assert_eq!(format!("{names}, {}, {is_accepted}", stopped.unwrap_or("-")), expected);
+}
+
+const ALL: &str = "old older oldest index one two";
+
+#[test]
+fn the_first_plan_waits_and_then_only_the_confirmed_images_go() {
+    let policy = two();
+    check(&policy, None, None, ", first, no");
+    let some = confirmation(&policy, &["older", "index", "one", "two"]);
+    check(&policy, None, Some(&some), "older index one two, -, yes");
+    // An index goes with its parts or not at all.
+    check(&policy, None, Some(&confirmation(&policy, &["older", "index", "one"])), "older, -, yes");
+    check(&policy, None, Some(&confirmation(&policy, &["one", "two"])), ", first, no");
+    check(&policy, None, Some(&confirmation(&policy, &["newest"])), ", first, no");
+    // Later plans of the policy need no confirmation.
+    check(&policy, Some(&policy), None, &format!("{ALL}, -, yes"));
+}
+
+#[test]
+fn a_confirmation_is_of_one_policy_and_of_one_week() {
+    let policy = two();
+    let three = with(&[("Governance.Retention.KeepPerComponent", json!(3))]);
+    check(&policy, None, Some(&confirmation(&three, &["older"])), ", first, no");
+    let mut late = confirmation(&policy, &["older"]);
+    late.confirmed_at = now() - chrono::Duration::days(7);
+    check(&policy, None, Some(&late), ", first, no");
+    // What is published about scans does not change what is removed.
+    let mut scan = policy.clone();
+    scan.governance.scan.threshold = Severity::Low;
+    check(&policy, None, Some(&confirmation(&scan, &["older"])), "older, -, yes");
+}
+
+#[test]
+fn a_policy_that_may_remove_more_waits_again() {
+    let accepted = two();
+    let one = with(&[("Governance.Retention.KeepPerComponent", json!(1))]);
+    check(&one, Some(&accepted), None, ", changed, no");
+    check(&one, Some(&accepted), Some(&confirmation(&one, &["new"])), "new, -, yes");
+    let three = with(&[("Governance.Retention.KeepPerComponent", json!(3))]);
+    check(&three, Some(&accepted), None, "older oldest index one two, -, yes");
+}
+
+#[test]
+fn a_report_needs_no_confirmation_and_accepts_nothing() {
+    let report = with(&[("Governance.Retention.Enforcement", json!("report"))]);
+    check(&report, None, None, &format!("{ALL}, -, no"));
+    check(&two(), Some(&report), None, ", changed, no");
+}
+
+#[test]
+fn a_confirmation_overrides_a_guard_but_not_one_against_our_own_faults() {
+    let images: Vec<(String, String)> = (0..40)
+        .map(|nth| (nth.to_string(), format!("a-v1.{nth}.0, pushed {}", 100 - nth)))
+        .collect();
+    let images: Vec<(&str, &str)> =
+        images.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let (policy, inventory) = (two(), inventory(&images));
+    let plan = || {
+        let graph = Graph::build(&inventory).unwrap();
+        plan_retention(&policy, &inventory, graph, &RunningImages::new(), now())
+    };
+    let mut stopped = plan();
+    stopped.apply_confirmation(Some(&policy), None, now());
+    assert!(matches!(stopped.stopped, Some(PlanBlocker::TooMany { removed: 38, .. })));
+    let confirmation = confirmation(&policy, &["0", "1", "2"]);
+    let mut confirmed = plan();
+    confirmed.apply_confirmation(Some(&policy), Some(&confirmation), now());
+    assert_eq!((confirmed.stopped.clone(), confirmed.removed().count()), (None, 3));
+    let mut faulty = plan();
+    faulty.stopped = Some(PlanBlocker::Emptied("a".to_owned()));
+    faulty.apply_confirmation(Some(&policy), Some(&confirmation), now());
+    assert_eq!(faulty.stopped, Some(PlanBlocker::Emptied("a".to_owned())));
+}
+
+#[test]
+fn each_setting_that_keeps_less_needs_a_confirmation_and_each_that_keeps_more_needs_none() {
+    let accepted = with(&[
+        ("Governance.Retention.Enforcement", json!("archive")),
+        ("Governance.Retention.ProtectTags", json!("gold")),
+    ]);
+    let changed = |name: &str, value: Value| {
+        let base = [
+            ("Governance.Retention.Enforcement", json!("archive")),
+            ("Governance.Retention.ProtectTags", json!("gold")),
+            (name, value),
+        ];
+        with(&base)
+    };
+    for (name, less, more) in [
+        ("LifecycleTagCount", json!(1), json!(100)),
+        ("LifecycleUntaggedDays", json!(1), json!(100)),
+        ("Governance.Tags.QuarantineDays", json!(1), json!(100)),
+        ("Governance.Tags.Enforcement", json!("archive"), json!("report")),
+        ("Governance.Retention.KeepPerComponent", json!(1), json!(100)),
+        ("Governance.Retention.ProtectTags", json!("golden"), json!("gold silver")),
+        ("Governance.Retention.ProtectPulledWithinDays", json!(1), json!(100)),
+        ("Governance.Retention.MinimumAgeDays", json!(1), json!(100)),
+        ("Governance.Retention.MaxRemovePercent", json!(100), json!(1)),
+        ("Governance.Retention.Enforcement", json!("delete"), json!("report")),
+    ] {
+        assert!(!keeps_at_least(&changed(name, less.clone()), &accepted), "{name} {less}");
+        assert!(keeps_at_least(&changed(name, more.clone()), &accepted), "{name} {more}");
+    }
+    // Neither grammar is known to keep more images.
+    let other = changed("Governance.Tags.Grammar", json!("{component}-{semver}"));
+    assert!(!keeps_at_least(&other, &accepted) && !keeps_at_least(&accepted, &other));
+    let scope = changed("LifecycleScope", json!("repository"));
+    assert!(!keeps_at_least(&scope, &accepted) && !keeps_at_least(&accepted, &scope));
+    let inspector = changed("Governance.Retention.InUse", json!("inspector"));
+    assert!(keeps_at_least(&inspector, &accepted) && !keeps_at_least(&accepted, &inspector));
+    assert!(keeps_at_least(&accepted, &accepted));
+}

@@ -1,0 +1,122 @@
+//! The first plan that removes images waits for a person.
+
+use std::time::Duration;
+
+use local_aws::Fault;
+use local_aws::world::kinds;
+use serde_json::json;
+
+use crate::{Function, count, sorted};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[tokio::test]
+async fn the_first_plan_of_an_adopted_repository_waits_and_reminds_weekly() {
+    let function = Function::new("archive").await;
+    function.adopt();
+    let images = function.versions("a", 5);
+    for day in 0..14 {
+        let answer = function.sweep().await;
+        assert_eq!((&answer["planned"], &answer["removed"]), (&json!(3), &json!(0)), "{day}");
+        assert_eq!(answer["waits"], true);
+        function.aws.advance(DAY);
+    }
+    // The fourteen days begin on a Friday and touch three weeks.
+    assert_eq!(kinds(&function.alerts()), ["cleanup"; 3]);
+    assert_eq!(function.active(), sorted(images));
+}
+
+#[tokio::test]
+async fn only_the_confirmed_images_go_and_later_plans_need_no_confirmation() {
+    let function = Function::new("archive").await;
+    function.adopt();
+    let images = function.versions("a", 5);
+    function.confirm(&function.read().await).await;
+    // This image is removable after the person read the plan.
+    let late = function.push("a-v0.1.0", 300.0);
+    assert_eq!(function.sweep().await["removed"], 3);
+    assert_eq!(function.with_status("ARCHIVED"), sorted(images[..3].to_vec()));
+    assert_eq!(function.sweep().await["removed"], 1);
+    assert_eq!(function.with_status("ARCHIVED").len(), 4);
+    assert!(function.with_status("ARCHIVED").contains(&late));
+}
+
+#[tokio::test]
+async fn a_repository_that_the_stack_created_needs_no_confirmation() {
+    let function = Function::new("archive").await;
+    function.versions("a", 5);
+    assert_eq!(function.sweep().await["removed"], 3);
+}
+
+#[tokio::test]
+async fn a_policy_that_may_remove_more_waits_and_one_that_keeps_more_does_not() {
+    let mut function = Function::new("archive").await;
+    function.sweep().await;
+    function.versions("a", 5);
+    function.change_policy(r#""KeepPerComponent":2"#, r#""KeepPerComponent":1"#);
+    let answer = function.sweep().await;
+    assert_eq!((&answer["planned"], &answer["removed"]), (&json!(4), &json!(0)));
+    function.change_policy(r#""KeepPerComponent":1"#, r#""KeepPerComponent":3"#);
+    assert_eq!(function.sweep().await["removed"], 2);
+    // The policy that keeps three is the accepted one now.
+    function.change_policy(r#""KeepPerComponent":3"#, r#""KeepPerComponent":2"#);
+    let read = function.read().await;
+    assert_eq!((&function.sweep().await["removed"], &read["waits"]), (&json!(0), &json!(true)));
+    function.confirm(&read).await;
+    assert_eq!(function.sweep().await["removed"], 1);
+}
+
+#[tokio::test]
+async fn a_report_accepts_nothing() {
+    let mut function = Function::new("report").await;
+    function.versions("a", 5);
+    function.sweep().await;
+    function.change_policy(r#""Enforcement":"report"}"#, r#""Enforcement":"archive"}"#);
+    let answer = function.sweep().await;
+    assert_eq!((&answer["planned"], &answer["removed"]), (&json!(3), &json!(0)));
+}
+
+#[tokio::test]
+async fn a_confirmation_that_cannot_be_seen_stops_the_run() {
+    for call in ["BatchGetItem", "ListTagsForResource"] {
+        let function = Function::new("archive").await;
+        function.adopt();
+        let images = function.versions("a", 5);
+        function.confirm(&function.read().await).await;
+        function.aws.fault(call, 0, Fault::Error(400, "AccessDeniedException"));
+        let answer = function.sweep().await;
+        assert!(answer["stopped"].as_str().unwrap().contains("cannot be seen"), "{answer}");
+        assert_eq!(function.active(), sorted(images), "{call}");
+        function.aws.heal();
+        assert_eq!(function.sweep().await["removed"], 3);
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_run_removes_the_confirmed_images_and_no_others() {
+    for nth in 1.. {
+        let function = Function::new("archive").await;
+        function.adopt();
+        let [index, one, other, signature] = function.index("a-v0.1.0", 200.0);
+        let images = function.versions("a", 5);
+        function.confirm(&function.read().await).await;
+        let late = function.push("a-v0.2.0", 150.0);
+        function.aws.fault(
+            "UpdateImageStorageClass",
+            nth,
+            Fault::Error(400, "ValidationException"),
+        );
+        function.calls();
+        function.sweep().await;
+        let was_reached = count(&function.calls(), "UpdateImageStorageClass") >= nth;
+        assert!(function.active().contains(&late), "{nth}");
+        function.aws.heal();
+        function.sweep().await;
+        function.sweep().await;
+        let expected = [vec![index, one, other, signature], images[..3].to_vec(), vec![late]];
+        assert_eq!(function.with_status("ARCHIVED"), sorted(expected.concat()), "{nth}");
+        if !was_reached {
+            return;
+        }
+    }
+}
