@@ -1,5 +1,6 @@
 //! Plans that wait for a person: what is accepted for a repository, and what an operator confirmed.
 
+use anyhow::Context as _;
 use tracing::warn;
 use warden_aws::registry::{OWNER_TAG, VisibilityError};
 use warden_core::policy::Policy;
@@ -43,7 +44,8 @@ impl Sweep<'_> {
         let DeploymentScope { partition, region, account, .. } = &self.context.config.place;
         let name = self.repository;
         let arn = format!("arn:{partition}:ecr:{region}:{account}:repository/{name}");
-        let tags = self.context.registry.repository_tags(&arn).await?;
+        let tags = self.context.registry.repository_tags(&arn).await;
+        let tags = tags.with_context(|| format!("reading the tags of {name}"))?;
         let owner = tags.get(OWNER_TAG).and_then(|owner| owner.rsplit_once('/'));
         Ok(owner.is_some_and(|(stack, _)| stack == self.context.config.stack_id))
     }

@@ -159,9 +159,7 @@ impl Registry {
     /// Reads the resource tags of a repository, by its ARN. One call.
     pub async fn repository_tags(&self, arn: &str) -> anyhow::Result<BTreeMap<String, String>> {
         let listed = self.client.list_tags_for_resource().resource_arn(arn).send().await;
-        let listed = listed.map_err(crate::explain);
-        let listed = listed.with_context(|| format!("reading the tags of {arn}"))?;
-        let tags = listed.tags.unwrap_or_default();
+        let tags = listed.map_err(crate::explain)?.tags.unwrap_or_default();
         Ok(tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
     }
 

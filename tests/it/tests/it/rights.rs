@@ -11,6 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use ecr_warden::deployed::DeployedStack;
+use ecr_warden::plan::{Confirmed, confirm_plans};
+use ecr_warden::restore::restore_image;
 use local_aws::authorization::mutation::{Mutant, Record};
 use local_aws::ecr::DAY;
 use local_aws::ecr::image::Status;
@@ -225,6 +228,50 @@ async fn clients(found: &mut BTreeMap<Mutant, bool>) {
     add(found, &mut world.aws.state());
 }
 
+/// Adds the requests of an operator who confirms plans of both repositories, and restores what the
+/// sweeps archived.
+async fn operators(found: &mut BTreeMap<Mutant, bool>) {
+    let world = crate::deploy(&[
+        ("InfrastructureLifecycleTagCount", "1"),
+        ("DeploymentsLifecycleTagCount", "1"),
+    ])
+    .await;
+    let repositories = ["infrastructure", "deployments"];
+    for repository in repositories {
+        let arn = format!("arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{repository}");
+        let tags = json!({"resourceArn": arn, "tagKeys": ["ecr-warden:owner"]});
+        world.aws.by_hand("UntagResource", &tags).unwrap();
+        for version in 1..3 {
+            let mut state = world.aws.state();
+            let at = state.now() - (90.0 - f64::from(version)) * DAY;
+            let tag = format!("litellm-v1.80.{version}");
+            state.ecr().push_made_up(repository, &[&tag], at).unwrap();
+        }
+    }
+    let stack = DeployedStack::read(world.operator(), STACK).await.unwrap();
+    let Confirmed::Not { plans, command, .. } =
+        confirm_plans(&stack, &[], None, world.now()).await.unwrap()
+    else {
+        panic!("no plan waits")
+    };
+    assert_eq!(plans.len(), 2);
+    let hash = command.rsplit(' ').next();
+    let confirmed = confirm_plans(&stack, &[], hash, world.now()).await.unwrap();
+    assert!(matches!(confirmed, Confirmed::Yes(images) if images.len() == 2));
+    for repository in repositories {
+        let sweep = &world.function("image-sweep").name;
+        let request = json!({"repository": repository});
+        let swept = world.aws.lambda().invoke(sweep, request).await.unwrap();
+        assert_eq!(swept.payload["removed"], 1, "{:#}", swept.payload);
+        let image = format!("{repository}:litellm-v1.80.1").parse().unwrap();
+        restore_image(&stack, &image, None).await.unwrap();
+        world.aws.advance(Duration::from_secs(3_600));
+        let tag = "litellm-v1.80.9".parse().unwrap();
+        restore_image(&stack, &image, Some(&tag)).await.unwrap();
+    }
+    add(found, &mut world.aws.state());
+}
+
 async fn allowed(world: &World, role: &str, service: &str, operation: &str, input: Value) {
     let answer = world.aws.call_as(role, service, operation, &input).await.unwrap();
     assert_eq!(answer.0, 200, "{operation}: {}", answer.1);
@@ -248,6 +295,7 @@ async fn a_mistake_in_any_statement_is_denied_something_in_a_scenario() {
     let mut found = BTreeMap::new();
     services(&mut found).await;
     clients(&mut found).await;
+    operators(&mut found).await;
     tokio::time::pause();
     for cleanup in ["archive", "delete"] {
         both_repositories(&mut found, cleanup).await;
@@ -256,17 +304,14 @@ async fn a_mistake_in_any_statement_is_denied_something_in_a_scenario() {
     events(&mut found).await;
     let statements = statements();
     let of_template = |mutant: &Mutant| {
-        let owner = mutant.owner.trim_start_matches(&format!("{STACK}-")).to_owned();
-        statements.contains(&(owner, mutant.sid.clone()))
+        let owner = match mutant.owner.as_str() {
+            "operator" => "OperatorPolicy",
+            owner => owner.trim_start_matches(&format!("{STACK}-")),
+        };
+        (owner.to_owned(), mutant.sid.clone())
     };
-    found.retain(|mutant, _| of_template(mutant));
-    let seen: BTreeSet<(String, String)> = found
-        .keys()
-        .map(|mutant| {
-            let owner = mutant.owner.trim_start_matches(&format!("{STACK}-"));
-            (owner.to_owned(), mutant.sid.clone())
-        })
-        .collect();
+    found.retain(|mutant, _| statements.contains(&of_template(mutant)));
+    let seen: BTreeSet<(String, String)> = found.keys().map(of_template).collect();
     let never_deployed: Vec<_> = statements.difference(&seen).collect();
     assert!(never_deployed.is_empty(), "in no scenario: {never_deployed:?}");
     let missed: Vec<&Mutant> =

@@ -17,7 +17,11 @@ const REPOSITORY: &str = "deployments";
 
 /// Deploys the stack with this enforcement.
 async fn deployed(enforcement: &str) -> World {
-    deploy(&[("CleanupEnforcement", enforcement)]).await
+    let world = deploy(&[("CleanupEnforcement", enforcement)]).await;
+    // Only the first sweep asks who created the repository.
+    sweep(&world.aws).await;
+    world.forget();
+    world
 }
 
 /// A request or an event of `events/image-sweep`.

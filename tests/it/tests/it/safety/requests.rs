@@ -208,5 +208,6 @@ async fn an_update_and_a_removal_that_cloudformation_sent_are_carried_out() {
         world.aws.remove_custom(logical_id).await.unwrap();
     }
     assert_eq!(names(&world), ["deployments"]);
-    assert!(world.aws.state().iam.policies.is_empty());
+    let policies = world.aws.state().iam.policies.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(policies, [world.outputs["OperatorPolicyArn"].as_str()]);
 }
