@@ -2,6 +2,7 @@
 
 mod operations;
 mod pushes;
+mod remedies;
 mod scans;
 mod sweeps;
 

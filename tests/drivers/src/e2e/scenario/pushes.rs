@@ -71,6 +71,7 @@ impl Run<'_> {
         self.equal("a feature is archived", &self.status(&digest)?.as_str(), &"ARCHIVED")?;
         self.restore(&alert, "Restore it as it was")?;
         self.equal("and comes back", &self.status(&digest)?.as_str(), &"ACTIVATING")?;
+        self.sampled_remedies(&function, &inbox)?;
         stack.deploy(&[("DeploymentsTagEnforcement", "report")])?;
 
         let mut event = self.last_push()?;
