@@ -36,17 +36,17 @@ pub struct Connection {
     /// A profile of the AWS configuration.
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
-    /// What is printed: a table for people, or JSON for programs.
+    /// The form of the result: a table for people, or JSON for programs.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
 }
 
-/// What a command prints.
+/// The form of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// A table for people.
     Table,
-    /// One JSON value.
+    /// A single JSON value.
     Json,
 }
 

@@ -48,7 +48,7 @@ pub struct Plan {
     repository: RepositoryName,
     /// Why nothing would be removed.
     stopped: Option<String>,
-    /// None if the function cannot see the repository.
+    /// The plan, unless the function cannot see the repository.
     #[serde(flatten)]
     seen: Option<SeenPlan>,
 }

@@ -26,7 +26,7 @@ pub struct RestoreOptions {
     connection: Connection,
 }
 
-/// What was done about an image.
+/// The outcome of a restore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Restored {
     /// These archived images are being restored.

@@ -23,7 +23,7 @@ const IMAGE_DIGITS: usize = 16;
 /// The most images of a confirmation.
 pub const MOST_CONFIRMED: usize = 20_000;
 
-/// What a person confirmed: that these images may be removed under a policy.
+/// The statement of a person that these images may be removed under a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confirmation {
     /// [`retention_hash`] of the policy.

@@ -32,7 +32,7 @@ async fn only_the_confirmed_images_go_and_later_plans_need_no_confirmation() {
     function.adopt();
     let images = function.versions("a", 5);
     function.confirm(&function.read().await).await;
-    // This image is removable after the person read the plan.
+    // An image that becomes removable after the person read the plan.
     let late = function.push("a-v0.1.0", 300.0);
     assert_eq!(function.sweep().await["removed"], 3);
     assert_eq!(function.with_status("ARCHIVED"), sorted(images[..3].to_vec()));

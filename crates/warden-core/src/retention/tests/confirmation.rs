@@ -77,7 +77,7 @@ fn a_confirmation_is_of_one_policy_and_of_one_week() {
     let mut late = confirmation(&policy, &["older"]);
     late.confirmed_at = now() - chrono::Duration::days(7);
     check(&policy, None, Some(&late), ", first, no");
-    // What is published about scans does not change what is removed.
+    // A setting of scans does not change which images are removed.
     let mut scan = policy.clone();
     scan.governance.scan.threshold = Severity::Low;
     check(&policy, None, Some(&confirmation(&scan, &["older"])), "older, -, yes");

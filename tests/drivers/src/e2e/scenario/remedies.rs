@@ -37,7 +37,7 @@ impl Run<'_> {
         self.invoke(function, &event)?;
         let alert = self.receive(inbox)?.context("there is no alert")?;
         let (position, expected) =
-            if nth % 2 == 0 { (0, format!("litellm-v3.{nth}.0")) } else { (1, tag) };
+            if nth.is_multiple_of(2) { (0, format!("litellm-v3.{nth}.0")) } else { (1, tag) };
         self.run_form(&alert, position, uses_tool)?;
         let tags = self.tags(&digest)?;
         ensure!(tags.contains(&expected), "{QUARANTINED}@{digest} has the tags {tags:?}");
