@@ -93,6 +93,33 @@ const SCAN_RULE: Shape = Shape::Object(&[
     must("repositoryFilters", Shape::List(Some(0), Some(100), &SCAN_FILTER)),
 ]);
 
+const REPLICATION_RULE: Shape = Shape::Object(&[
+    must(
+        "destinations",
+        Shape::List(
+            Some(0),
+            Some(100),
+            &Shape::Object(&[
+                must("region", Shape::Text(Some(2), Some(25), Some("[0-9a-z-]{2,25}"))),
+                must("registryId", ACCOUNT),
+            ]),
+        ),
+    ),
+    may(
+        "repositoryFilters",
+        Shape::List(
+            Some(1),
+            Some(100),
+            &Shape::Object(&[
+                must("filter", Shape::Text(Some(2), Some(256), Some(REPLICATED_PREFIX))),
+                must("filterType", Shape::Word(&["PREFIX_MATCH"])),
+            ]),
+        ),
+    ),
+    may("deleteReplication", Shape::Object(&[must("enabled", Shape::Flag)])),
+]);
+const REPLICATED_PREFIX: &str = "^(?:[a-z0-9]+(?:[._-][a-z0-9]*)*/)*[a-z0-9]*(?:[._-][a-z0-9]*)*$";
+
 const REGISTRY_ID: Member = may("registryId", ACCOUNT);
 const NAME: Member = must("repositoryName", REPOSITORY);
 const TOKEN: Member = may("nextToken", STRING);
@@ -162,6 +189,7 @@ pub const OPERATIONS: &[(&str, &[Member])] = &[
         "DescribeImages",
         &[REGISTRY_ID, NAME, may("imageIds", IMAGES), TOKEN, MAX, may("filter", IMAGE_FILTER)],
     ),
+    ("DescribeRegistry", &[]),
     (
         "DescribeRepositories",
         &[
@@ -246,6 +274,13 @@ pub const OPERATIONS: &[(&str, &[Member])] = &[
             may("scanType", Shape::Word(&["BASIC", "ENHANCED"])),
             may("rules", Shape::List(Some(0), Some(2), &SCAN_RULE)),
         ],
+    ),
+    (
+        "PutReplicationConfiguration",
+        &[must(
+            "replicationConfiguration",
+            Shape::Object(&[must("rules", Shape::List(Some(0), Some(25), &REPLICATION_RULE))]),
+        )],
     ),
     ("RegisterPullTimeUpdateExclusion", &[must("principalArn", PRINCIPAL)]),
     (

@@ -33,6 +33,7 @@ mod pulls;
 mod pushes;
 mod referrers;
 mod removal;
+mod replication;
 mod repositories;
 mod rights;
 mod scans;
