@@ -12,7 +12,7 @@
 //!
 //! In reading order: [`config`], [`event`], [`in_use`], [`handle`] here, `sweep`
 //! for a run, `complete` for units of earlier runs, `note` for what the
-//! next run publishes, `act` for what changes a repository, `report`, `answer` and `usage` for what is
+//! next run publishes, `replication` for copies in other registries, `act` for what changes a repository, `report`, `answer` and `usage` for what is
 //! said.
 
 mod act;
@@ -22,6 +22,7 @@ pub mod config;
 pub mod event;
 pub mod in_use;
 mod note;
+mod replication;
 mod report;
 mod sweep;
 mod usage;

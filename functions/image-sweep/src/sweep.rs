@@ -13,22 +13,25 @@ use warden_alerts::{Alert, CleanupEntry, Source, SweepContext, SweepResult, UNTA
 use warden_aws::ServiceError;
 use warden_aws::event::is_young;
 use warden_aws::ledger::{Claim, Fact, PreviousClaim, UnfinishedRun};
+use warden_aws::replication::find_replication;
 use warden_aws::telemetry::Counts;
 use warden_core::arena::ImageId;
 use warden_core::audit::{RepositorySettings, audit};
 use warden_core::graph::{Graph, ImageRecord, Inventory};
 use warden_core::image::{Digest, ImageStatus, RepositoryName};
 use warden_core::policy::{CleanupEnforcement, InUse, Policy};
+use warden_core::replication::Replication;
 use warden_core::retention::{
     Decision, KeepReason, RetentionPlan, RunningImages, UnitDecision, UnitRecord, plan_retention,
     torn_images,
 };
 
 use crate::act::{Claimant, apply_plan};
-use crate::complete::{Completion, plan_completions};
+use crate::complete::{Completion, plan_completions, put_back};
 use crate::config::DeploymentScope;
 use crate::event::SweepCommand;
 use crate::note::{RunNote, with_few_tags};
+use crate::replication::stop_if_replicated;
 use crate::report::Workloads;
 use crate::{Context, answer, report, usage};
 use warden_aws::Invocation;
@@ -110,7 +113,11 @@ impl<'a> Sweep<'a> {
         };
         let plan = self.plan(&seen.inventory, &seen.running)?;
         let workloads = self.workloads(&plan).await;
-        Ok(answer::of(&plan, &workloads, &report::planned(&plan, &workloads), 0))
+        let mut outcome = report::planned(&plan, &workloads);
+        if let Err(error) = stop_if_replicated(self.context, self.policy, &mut outcome).await {
+            return Ok(answer::stopped(self.repository, &blind(error)?));
+        }
+        Ok(answer::of(&plan, &workloads, &outcome, 0))
     }
 
     /// Says what would become of one image, by its tag or its digest.
@@ -141,19 +148,8 @@ impl<'a> Sweep<'a> {
         let (mut seen, complete) = match self.complete_and_look(&unfinished.units, &mut noted).await
         {
             Ok(seen) => seen,
-            Err(error) => {
-                let why = blind(error)?;
-                report::print_stop(self.repository.as_str(), &why, "");
-                let counts = Counts::of("Repository", self.repository).one("SweepsStopped");
-                counts.write(self.request_id, self.now);
-                let answer = answer::stopped(self.repository, &why);
-                self.tell_once(&format!("blind {}", self.now.date_naive()), &self.nothing(why))
-                    .await?;
-                // What an earlier run did cannot be seen either.
-                let is_told = noted.is_none();
-                self.context.ledger.end_run(self.repository, self.request_id, is_told).await?;
-                return Ok(answer);
-            }
+            // What an earlier run did cannot be seen either.
+            Err(error) => return self.stop_blind(error, noted.is_none()).await,
         };
         if let SweepCommand::Pushed(digest) = command {
             // ECR only knows of its first push, which may be long ago: it got a tag.
@@ -180,6 +176,9 @@ impl<'a> Sweep<'a> {
         self.context.ledger.end_units(self.repository, &complete).await?;
         let workloads = self.workloads(&plan).await;
         let mut outcome = report::planned(&plan, &workloads);
+        if let Err(error) = stop_if_replicated(self.context, self.policy, &mut outcome).await {
+            return self.stop_blind(error, true).await;
+        }
         report::print(&plan, &workloads, &outcome);
 
         let (mut removed, mut unsure) = (vec![], vec![]);
@@ -192,7 +191,9 @@ impl<'a> Sweep<'a> {
                 started: self.started,
             };
             let done = apply_plan(&self.context.registry, &claimant, &plan, self.until).await;
+            let replication = outcome.replication;
             outcome = report::carried_out(&plan, &done, outcome.hash, &workloads);
+            outcome.replication = replication;
             report::print_failures(self.repository, &outcome);
             unsure = report::unsure(&plan, &done, &workloads);
             removed = done.removed;
@@ -221,6 +222,19 @@ impl<'a> Sweep<'a> {
         Ok(answer)
     }
 
+    /// Ends a run that cannot see what it needs to: nothing more is changed. `is_told` says whether
+    /// no note of an earlier run is left to be published.
+    async fn stop_blind(&self, error: anyhow::Error, is_told: bool) -> anyhow::Result<Value> {
+        let why = blind(error)?;
+        report::print_stop(self.repository.as_str(), &why, "");
+        let counts = Counts::of("Repository", self.repository).one("SweepsStopped");
+        counts.write(self.request_id, self.now);
+        let answer = answer::stopped(self.repository, &why);
+        self.tell_once(&format!("blind {}", self.now.date_naive()), &self.nothing(why)).await?;
+        self.context.ledger.end_run(self.repository, self.request_id, is_told).await?;
+        Ok(answer)
+    }
+
     /// Completes the units that earlier functions left unfinished, and every archived unit that
     /// lacks something. Adds what it does to `noted`, and writes that down first. Gives the roots
     /// that are complete, and whether the images must be listed again. [`VisibilityError`] if a
@@ -240,6 +254,12 @@ impl<'a> Sweep<'a> {
         let can_see =
             self.policy.governance.retention.in_use == InUse::PullTime || !seen.running.is_empty();
         let mut completions = plan_completions(&plan, &records, can_see, self.now);
+        if completions.iter().any(|completion| !completion.removed.is_empty()) {
+            let replication = find_replication(registry, ledger, self.repository).await?;
+            if let Some(why) = replication.reason_to_report(self.policy) {
+                completions = put_back(completions, &plan, &why);
+            }
+        }
         let torn = self.torn_images(&plan, &records).await?;
         if !torn.is_empty() {
             completions.push(Completion::of_torn_images(&plan, &torn));
@@ -406,6 +426,7 @@ impl<'a> Sweep<'a> {
             failed: vec![],
             left: 0,
             stopped: Some(why),
+            replication: Replication::default(),
         }
     }
 

@@ -28,7 +28,7 @@ async fn reading_and_reporting_change_nothing() {
     function.versions("a", 5);
     function.calls();
     assert_eq!(function.read().await["planned"], 3);
-    assert_eq!(function.calls(), ["DescribeImages"]);
+    assert_eq!(function.calls(), ["DescribeImages", "DescribeRegistry", "BatchGetItem"]);
     assert!(function.alerts().is_empty());
 }
 

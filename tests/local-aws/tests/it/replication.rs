@@ -37,8 +37,8 @@ fn tags(aws: &LocalAws, account: &str, region: &str, digest: &str) -> Option<Vec
     Some(image.tags.iter().cloned().collect())
 }
 
-/// What EventBridge of a registry was told, each as its detail type, action and tag.
-fn told(aws: &LocalAws, account: &str, region: &str) -> Vec<[String; 3]> {
+/// The events of a registry, each as its detail type, action and tag.
+fn events_of(aws: &LocalAws, account: &str, region: &str) -> Vec<[String; 3]> {
     let state = aws.state();
     let here = state
         .events
@@ -108,7 +108,7 @@ fn a_pushed_image_appears_in_another_region_with_its_digest_and_tags() {
         })
     );
     let replicated = |tag: &str| ["ECR Replication Action", "REPLICATE", tag].map(str::to_owned);
-    assert_eq!(told(&aws, ACCOUNT, WEST), [replicated("v1"), replicated("latest")]);
+    assert_eq!(events_of(&aws, ACCOUNT, WEST), [replicated("v1"), replicated("latest")]);
     // The repository that replication made has the settings of no other.
     let described = aws.by_hand_in((ACCOUNT, WEST), "DescribeRepositories", &json!({})).unwrap();
     assert_eq!(described["repositories"][0]["imageTagMutability"], "MUTABLE");
@@ -121,7 +121,8 @@ fn a_copy_may_be_a_push_in_the_events_of_its_destination() {
     put(&aws, json!([rule(ACCOUNT, WEST, None)]));
     aws.state().registry(ACCOUNT, WEST).sends_push_events_of_copies = true;
     image(&aws, &["v1"]);
-    let kinds: Vec<String> = told(&aws, ACCOUNT, WEST).into_iter().map(|[kind, ..]| kind).collect();
+    let kinds: Vec<String> =
+        events_of(&aws, ACCOUNT, WEST).into_iter().map(|[kind, ..]| kind).collect();
     assert_eq!(kinds, ["ECR Replication Action", "ECR Image Action"]);
 }
 

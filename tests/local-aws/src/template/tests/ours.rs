@@ -90,7 +90,8 @@ fn our_custom_resource_gets_strings_and_goes_without_a_key() {
               "InUse": "pull-time",
               "MaxRemovePercent": "25",
               "ProtectPulledWithinDays": "30",
-              "ProtectTags": ""
+              "ProtectTags": "",
+              "WhenReplicated": "report"
             },
             "Scan": {
               "Threshold": "HIGH"
@@ -236,6 +237,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
         "sqs:SendMessage" "FailedEvents"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
+        "ecr:DescribeRegistry" "*"
         "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
         "ecr:BatchDeleteImage" "infrastructure"
     "#]].assert_eq(&rights(&[]));
@@ -249,6 +251,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
         "sqs:SendMessage" "FailedEvents"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
+        "ecr:DescribeRegistry" "*"
         "ecr:BatchDeleteImage" ["infrastructure","deployments"]
     "#]].assert_eq(&rights(&[
         ("CleanupEnforcement", "delete"),
@@ -258,6 +261,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
         "sqs:SendMessage" "FailedEvents"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
+        "ecr:DescribeRegistry" "*"
         "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
         "ecr:UpdateImageStorageClass" "infrastructure"
         "ecr:BatchDeleteImage" "deployments"
