@@ -2,7 +2,7 @@
 //! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>), and the copies
 //! of a repository's images.
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use warden_core::image::RepositoryName;
@@ -69,7 +69,7 @@ pub async fn find_replication(
         Ok((rules, source)) => Ok(Replication::find(repository, &rules, source)),
         Err(error) => {
             let why = format!("the replication of {repository} cannot be read: {error:#}");
-            Err(VisibilityError(why)).context("no image was changed")
+            Err(VisibilityError(why).into())
         }
     }
 }

@@ -354,12 +354,13 @@ impl Judgement<'_> {
         if !plan.changes_image() {
             return Ok(plan);
         }
+        let About { repository, digest, .. } = &self.push.about;
         let Context { registry, ledger, .. } = self.context;
-        match find_replication(registry, ledger, &self.push.about.repository).await {
+        match find_replication(registry, ledger, repository).await {
             Ok(replication) => Ok(plan.with_replication(policy, replication)),
             Err(error) => {
                 self.give_back(fact, before).await;
-                Err(error)
+                Err(error.context(format!("nothing was changed about {repository}@{digest}")))
             }
         }
     }

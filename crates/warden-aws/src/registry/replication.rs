@@ -94,7 +94,7 @@ struct DeleteReplication {
 fn read_rules(answer: &[u8]) -> anyhow::Result<Vec<ReplicationRule>> {
     let answer: Answer =
         serde_json::from_slice(answer).context("reading the answer of DescribeRegistry")?;
-    let rules = answer.replication_configuration.map_or_else(Vec::new, |it| it.rules);
+    let rules = answer.replication_configuration.map_or_else(Vec::new, |all| all.rules);
     rules.into_iter().map(read_rule).collect()
 }
 

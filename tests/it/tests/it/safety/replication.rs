@@ -281,8 +281,8 @@ async fn a_sweep_stops_where_the_replication_cannot_be_read() {
     }
 }
 
-/// A repository that replication fills is a replica: neither function changes it, whatever its
-/// policy says, and whether or not ECR counts a copy as a push in its events.
+/// A repository that replication fills is a replica: neither function changes it under any
+/// policy, and whether or not ECR counts a copy as a push in its events.
 #[tokio::test]
 async fn a_replica_is_never_changed() {
     for (source, is_push) in [(COPY, false), (COPY, true), ((OTHER, WEST), false)] {
