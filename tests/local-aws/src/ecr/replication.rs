@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::creation_template::Reason;
 use super::image::{Image, Status};
 use super::{Call, Error, Registry, Time, model, text};
 
@@ -174,7 +175,8 @@ impl Registry {
                     None => json!({"imageDigest": digest}),
                 };
                 let input = json!({"repositoryName": name, "imageIds": [id]});
-                let call = call_of_replication("BatchDeleteImage", at);
+                let call =
+                    Call { operation: "BatchDeleteImage", principal: None, now: at, endpoint: "" };
                 // A repository or an image that is not here is removed already.
                 let _ = self.delete_images(&call, &input);
             }
@@ -191,10 +193,7 @@ impl Registry {
         tag: Option<&str>,
         at: Time,
     ) {
-        if !self.repositories.contains_key(name) {
-            let call = call_of_replication("CreateRepository", at);
-            let _ = self.create(&call, &json!({"repositoryName": name}));
-        }
+        self.create_if_missing(name, Reason::Replication, at);
         let Some(repository) = self.repositories.get_mut(name) else { return };
         for layer in layers {
             repository.layers.keep(layer.to_vec());
@@ -232,8 +231,4 @@ impl Registry {
 
 fn destinations(rule: &Value) -> impl Iterator<Item = &Value> {
     rule["destinations"].as_array().into_iter().flatten()
-}
-
-fn call_of_replication(operation: &str, now: Time) -> Call<'_> {
-    Call { operation, principal: None, now, endpoint: "" }
 }

@@ -16,6 +16,8 @@ const EXCLUSIONS: usize = 100;
 #[derive(Debug, Default)]
 pub struct RegistrySettings {
     pub(crate) policy: Option<String>,
+    /// The repository creation templates, by their prefixes.
+    pub(super) templates: BTreeMap<String, Value>,
     /// The rules of replication.
     pub(super) replication: Vec<Value>,
     /// The registry's scanning configuration; basic and without rules where there is none.

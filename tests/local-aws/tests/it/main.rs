@@ -39,6 +39,7 @@ mod rights;
 mod scans;
 mod settings;
 mod stacks;
+mod templates;
 mod uploads;
 
 use std::time::Duration;
