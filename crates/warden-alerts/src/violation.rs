@@ -69,10 +69,11 @@ pub fn tag_violation(
                 .to_owned()
         }
         (EnforcementOutcome::Reported, _) if plan.restores() => {
-            "The image was moved to the archive, and is \
-             brought back, since it got a conforming tag meanwhile: it cannot be pulled for some \
-             twenty minutes."
-                .to_owned()
+            let why = plan.because.as_deref().unwrap_or("it got a conforming tag meanwhile");
+            format!(
+                "The image was moved to the archive, and is brought back, since {why}: it cannot be \
+                 pulled for some twenty minutes."
+            )
         }
         (EnforcementOutcome::Reported, _) => match &plan.because {
             Some(because) => format!("Nothing was changed: {because}."),

@@ -351,7 +351,9 @@ impl Judgement<'_> {
         before: &PreviousClaim,
         plan: EnforcementPlan,
     ) -> anyhow::Result<EnforcementPlan> {
-        if !plan.changes_image() {
+        // An earlier attempt may have been interrupted within the unit of an archived image.
+        let is_begun = before.was_begun && plan.action == EnforcementOutcome::Archived;
+        if !plan.changes_image() && !is_begun {
             return Ok(plan);
         }
         let About { repository, digest, .. } = &self.push.about;
@@ -423,6 +425,14 @@ impl Judgement<'_> {
         }
         if begun.is_none() && !plan.steps.contains(&EnforcementStep::Archive) {
             return Ok(None);
+        }
+        if begun.is_some()
+            && let Some(because) = plan.replication.reason_to_report(policy)
+        {
+            plan.action = EnforcementOutcome::Reported;
+            plan.because = Some(because.into());
+            plan.steps = vec![EnforcementStep::Restore];
+            return Ok(begun);
         }
         let inventory = match registry.inventory(repository).await {
             Ok(inventory) => inventory,

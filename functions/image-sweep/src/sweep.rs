@@ -550,6 +550,8 @@ impl<'a> Sweep<'a> {
         let fact = Fact::Cleanup { repository: self.repository, plan };
         // The same plan may be stopped once, and fail when it is confirmed.
         let what = match (&outcome.stopped, outcome.failed.is_empty()) {
+            // Other destinations are news, and so is a replication after another guard.
+            (Some(why), _) if !outcome.replication.is_empty() => why,
             (Some(_), _) => "stopped",
             (None, false) => "failed",
             (None, true) => "planned",

@@ -1,9 +1,11 @@
 //! Events of replication: a governed repository that images are copied to is a replica.
 
 use expect_test::{Expect, expect};
+use local_aws::ecr::image::Status;
+use local_aws::{ACCOUNT, Fault};
 use serde_json::{Value, json};
 
-use crate::{Function, event};
+use crate::{Function, event, push_index};
 
 /// The event with these values in its detail.
 fn replicated(detail: &[(&str, &str)]) -> Value {
@@ -85,4 +87,46 @@ async fn an_event_with_an_invalid_registry_is_an_error() {
         .await;
     }
     check(("repository-name", "NOT A NAME"), expect![[r#"the event: detail.repository-name: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/', got "NOT A NAME""#]]).await;
+}
+
+/// An attempt is interrupted within a unit, and the repository is replicated when Lambda tries
+/// again: the unit is put back.
+#[tokio::test(start_paused = true)]
+async fn an_unfinished_unit_is_put_back_where_the_repository_is_replicated() {
+    // ECR may refuse to archive an image of an active index, which is archived first then.
+    for refuses_children in [false, true] {
+        let function = Function::new("archive").await;
+        function.aws.state().ecr().refuses_children_of_active_indexes = refuses_children;
+        let (index, images, events) = push_index(&function, "openwebui-0.6.36", 2);
+        let (last, rest) = events.split_last().unwrap();
+        function.handle_all(rest).await;
+        let first = if refuses_children { 4 } else { 2 };
+        for nth in first..20 {
+            let throttled = Fault::Error(400, "ThrottlingException");
+            function.aws.fault("UpdateImageStorageClass", nth, throttled);
+        }
+        function.handle(last, "index").await.unwrap_err();
+        function.aws.heal();
+        let status = |digest: &str| {
+            function.aws.state().ecr().image("infrastructure", digest).unwrap().status
+        };
+        let all = || images.iter().chain([&index]);
+        let archived = all().filter(|digest| status(digest) == Status::Archived).count();
+        assert_eq!((archived, refuses_children), (1, status(&index) == Status::Archived));
+        let destination = json!({"region": "us-west-2", "registryId": ACCOUNT});
+        let rules = json!({"rules": [{"destinations": [destination]}]});
+        let input = json!({"replicationConfiguration": rules});
+        function.aws.by_hand("PutReplicationConfiguration", &input).unwrap();
+        // An archived index cannot be read, which is an error of a younger event.
+        function.aws.advance(std::time::Duration::from_secs(180));
+        function.handle(last, "index").await.unwrap();
+        function.aws.advance(std::time::Duration::from_secs(3_600));
+        for digest in all() {
+            assert_eq!(status(digest), Status::Active);
+        }
+        let alert = function.alert();
+        assert_eq!(alert["details"]["action"], "reported");
+        let text = alert["text"].as_str().unwrap();
+        assert!(text.contains(&format!("account {ACCOUNT} in us-west-2")), "{text}");
+    }
 }

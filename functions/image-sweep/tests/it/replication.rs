@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{DEPLOYMENTS, Function, count};
 
 /// Replicates every repository to another region.
-fn replicate(function: &Function) {
+pub fn replicate(function: &Function) {
     let destination = json!({"region": "us-west-2", "registryId": local_aws::ACCOUNT});
     let rules = json!([{"destinations": [destination], "deleteReplication": {"enabled": true}}]);
     let input = json!({"replicationConfiguration": {"rules": rules}});
