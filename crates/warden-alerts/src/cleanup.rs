@@ -6,11 +6,13 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::replication::{copies, copies_text};
 use super::{Alert, AlertKind, Remedy, Source, VERSION, fitting, restore};
 use warden_core::audit::Deviation;
 use warden_core::image::{Digest, RepositoryName, Tag, format_bytes};
 use warden_core::lifecycle::ARCHIVED_DAYS;
 use warden_core::policy::{CleanupEnforcement, Severity};
+use warden_core::replication::Replication;
 
 /// The most images that are told; beside them stands how many there are.
 const MOST_IMAGES: usize = 50;
@@ -71,6 +73,8 @@ pub struct SweepResult {
     pub left: usize,
     /// Why nothing was removed.
     pub stopped: Option<String>,
+    /// The copies of the images in other registries, as far as a removal needs to know them.
+    pub replication: Replication,
 }
 
 /// What is decided of a quarantine tag that goes alone.
@@ -169,6 +173,12 @@ pub fn cleanup(run: &SweepContext<'_>, outcome: &SweepResult) -> Alert {
         text +=
             &format!(" {left} more were not tried, or changed meanwhile: the next run decides.");
     }
+    if outcome.is_carried_out() && !outcome.removed.is_empty() {
+        // A quarantine tag is removed, also where images are archived.
+        let is_archived = outcome.mode == CleanupEnforcement::Archive && count > 0;
+        let subject = if count > 0 { "They live" } else { "The tags live" };
+        text += &copies_text(&outcome.replication, is_archived, subject);
+    }
     text += "\n";
     let line = |entry: &CleanupEntry| {
         format!("\n- {}: {}: {}", entry.name(), entry.decision, entry.reason)
@@ -193,6 +203,7 @@ pub fn cleanup(run: &SweepContext<'_>, outcome: &SweepResult) -> Alert {
 }
 
 fn details(outcome: &SweepResult, most: usize) -> Map<String, Value> {
+    let replicated = copies(&outcome.replication).map(|copies| ("replicatedTo".to_owned(), copies));
     let image = |entry: &CleanupEntry| {
         let CleanupEntry { digest, tags, decision, reason } = entry;
         let some: Vec<&Tag> = tags.iter().take(MOST_TAGS).collect();
@@ -230,6 +241,7 @@ fn details(outcome: &SweepResult, most: usize) -> Map<String, Value> {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into_iter()
+    .chain(replicated)
     .collect()
 }
 
@@ -248,7 +260,9 @@ fn remedies(run: &SweepContext<'_>, outcome: &SweepResult) -> Vec<Remedy> {
         let of_stack = format!("{repository} --stack {stack} --region {region}");
         let plan = format!("ecr-warden plan {of_stack}");
         let mut remedies = vec![Remedy::tool("Read the plan", plan, invoke(&read))];
-        if outcome.mode != CleanupEnforcement::Report && !outcome.removed.is_empty() {
+        // A confirmation does not change where the images are replicated.
+        let can_confirm = outcome.replication.is_empty() && !outcome.removed.is_empty();
+        if outcome.mode != CleanupEnforcement::Report && can_confirm {
             let confirm = format!("ecr-warden confirm {of_stack} --plan {}", outcome.hash);
             remedies
                 .push(Remedy::aws("Confirm it, so that the next sweep carries it out", confirm));

@@ -8,6 +8,7 @@
 mod cleanup;
 mod partial;
 mod remedy;
+mod replication;
 mod scan;
 pub mod slack;
 mod violation;

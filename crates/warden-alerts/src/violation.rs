@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::replication::{copies, copies_text};
 use super::{About, Alert, AlertKind, Remedy, restore};
 use warden_core::enforcement::{EnforcementOutcome, EnforcementPlan};
 use warden_core::image::{Digest, Image, RepositoryName, RepositoryPattern, Tag};
@@ -68,16 +69,23 @@ pub fn tag_violation(
                 .to_owned()
         }
         (EnforcementOutcome::Reported, _) if plan.restores() => {
-            "The image was moved to the archive, and is \
-             brought back, since it got a conforming tag meanwhile: it cannot be pulled for some \
-             twenty minutes."
-                .to_owned()
+            let why = plan.because.as_deref().unwrap_or("it got a conforming tag meanwhile");
+            format!(
+                "The image was moved to the archive, and is brought back, since {why}: it cannot be \
+                 pulled for some twenty minutes."
+            )
         }
-        (EnforcementOutcome::Reported, _) => match plan.because {
+        (EnforcementOutcome::Reported, _) => match &plan.because {
             Some(because) => format!("Nothing was changed: {because}."),
             None => "Nothing was changed.".to_owned(),
         },
     };
+    let is_archived = plan.action == EnforcementOutcome::Archived;
+    let subject =
+        if is_archived { "The image lives".to_owned() } else { format!("The tag {tag} lives") };
+    if plan.action != EnforcementOutcome::Reported {
+        text += &copies_text(&plan.replication, is_archived, &subject);
+    }
     if let Some(hit) = hit {
         text += &format!(
             "\nMeanwhile somebody had moved the tag to {hit}: it was that image which lost it, and \
@@ -98,6 +106,9 @@ pub fn tag_violation(
     detail("suggestion", json!(suggestion));
     detail("action", json!(plan.action));
     detail("quarantineTag", json!(plan.quarantine_tag));
+    if let Some(copies) = copies(&plan.replication) {
+        detail("replicatedTo", copies);
+    }
     let commands = Commands { region, repository, image };
     Alert {
         component: component.clone(),

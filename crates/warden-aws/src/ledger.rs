@@ -13,11 +13,12 @@
 //! `told_at`, what was told last, and when; and `expires`, when it is forgotten. Times are seconds
 //! since 1970. What is remembered of scans is in [`Ledger::recall`], of images in
 //! [`Ledger::image`], of sweeps in [`Ledger::begin_run`], and of units that are removed in
-//! [`Ledger::begin_units`]; [`Ledger::confirm`] writes what an operator confirmed;
-//! [`Ledger::claim_for_enforcement`] keeps enforcement and sweeps from the
-//! tags of one image at the same time.
+//! [`Ledger::begin_units`], and of replicas in [`Ledger::note_replica`]; [`Ledger::confirm`] writes
+//! what an operator confirmed; [`Ledger::claim_for_enforcement`] keeps enforcement and sweeps from
+//! the tags of one image at the same time.
 
 mod confirmations;
+mod replicas;
 mod runs;
 mod scans;
 mod tags;
@@ -413,7 +414,9 @@ impl Ledger {
         let mut items = Vec::new();
         for batch in keys.chunks(READ_BATCH) {
             let key = |key: &String| HashMap::from([("fact".to_owned(), text(key))]);
-            let asked = KeysAndAttributes::builder().projection_expression(attributes);
+            let asked = KeysAndAttributes::builder()
+                .projection_expression(attributes)
+                .consistent_read(true);
             let mut asked = Some(asked.set_keys(Some(batch.iter().map(key).collect())).build()?);
             let mut rounds_without = 0;
             while let Some(keys) = asked {

@@ -1,6 +1,6 @@
 //! What every function needs of AWS and nothing decides: telemetry, its environment, the
 //! configuration that all clients of a process share, errors that a person can read, the
-//! envelope of events, images, the topic of alerts, the ledger of what was told, and requests
+//! envelope of events, images, replication, the topic of alerts, the ledger of what was told, and requests
 //! that are no calls of AWS.
 
 pub mod alerts;
@@ -11,6 +11,7 @@ pub mod http;
 pub mod ledger;
 pub mod push;
 pub mod registry;
+pub mod replication;
 mod serve;
 pub mod telemetry;
 

@@ -1,10 +1,11 @@
 //! Amazon ECR, for every function: the only module that calls it.
 //!
 //! In reading order: [`Registry`] and single images here, [`mod@unit`] for images that are archived and
-//! restored together, [`mod@manifest`], `inventory` for all images of a repository, [`scan`], and
-//! [`repository`] for settings.
+//! restored together, [`mod@manifest`], `inventory` for all images of a repository, [`scan`],
+//! [`repository`] for settings, and `replication` for the rules of the registry.
 
 pub mod manifest;
+mod replication;
 pub mod repository;
 pub mod scan;
 pub mod unit;

@@ -7,6 +7,7 @@
 //! its alert. Two events of one image may be at work at once, and a plan may be cut off after
 //! any of its steps: each leaves the image with a tag.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use chrono::NaiveDate;
@@ -14,6 +15,7 @@ use chrono::NaiveDate;
 use crate::image::{Image, ImageStatus, Tag};
 use crate::policy::{Policy, TagEnforcement};
 use crate::quarantine::{Quarantine, quarantine_tag};
+use crate::replication::Replication;
 use crate::tagging::is_accepted_tag;
 
 keywords!(
@@ -53,7 +55,9 @@ pub struct EnforcementPlan {
     /// The quarantine tag of what is quarantined.
     pub quarantine_tag: Option<Tag>,
     /// Why it is only reported, where the policy says more.
-    pub because: Option<&'static str>,
+    pub because: Option<Cow<'static, str>>,
+    /// The copies of the image in other registries, where the plan changes the image.
+    pub replication: Replication,
     /// Whether the tag is there. Where it is gone there is nothing to do, and something to
     /// tell only if it was an attempt of ours, cut off, that took it away.
     pub tag_is_present: bool,
@@ -63,7 +67,26 @@ impl EnforcementPlan {
     /// The plan to tell, and to do nothing.
     #[must_use]
     pub fn report(because: Option<&'static str>) -> Self {
+        let because = because.map(Cow::Borrowed);
         Self { because, ..Self::of(EnforcementOutcome::Reported, vec![]) }
+    }
+
+    /// Whether a step changes the image, and is not a return from the archive.
+    #[must_use]
+    pub fn changes_image(&self) -> bool {
+        self.steps.iter().any(|step| *step != EnforcementStep::Restore)
+    }
+
+    /// The same plan where the image has these copies. A plan that would change the image only
+    /// reports where the copies, or the policy, do not allow the change.
+    #[must_use]
+    pub fn with_replication(self, policy: &Policy, replication: Replication) -> Self {
+        match replication.reason_to_report(policy) {
+            Some(because) if self.changes_image() => {
+                Self { because: Some(because.into()), replication, ..Self::report(None) }
+            }
+            _ => Self { replication, ..self },
+        }
     }
 
     /// The plan for an image that is gone.
@@ -76,7 +99,7 @@ impl EnforcementPlan {
     /// What is told, in a word or two: the same again is no news.
     #[must_use]
     pub fn outcome(&self) -> String {
-        match (self.because, self.restores()) {
+        match (&self.because, self.restores()) {
             (_, true) => "brought back".to_owned(),
             (Some(because), _) => format!("{}: {because}", self.action),
             (None, _) => self.action.to_string(),
@@ -96,7 +119,14 @@ impl EnforcementPlan {
     }
 
     fn of(action: EnforcementOutcome, steps: Vec<EnforcementStep>) -> Self {
-        Self { action, steps, quarantine_tag: None, because: None, tag_is_present: true }
+        Self {
+            action,
+            steps,
+            quarantine_tag: None,
+            because: None,
+            replication: Replication::default(),
+            tag_is_present: true,
+        }
     }
 }
 
@@ -240,7 +270,7 @@ impl fmt::Display for EnforcementPlan {
             write!(f, "{step}; ")?;
         }
         f.write_str("tell it")?;
-        self.because.map_or(Ok(()), |because| write!(f, "; {because}"))
+        self.because.as_ref().map_or(Ok(()), |because| write!(f, "; {because}"))
     }
 }
 

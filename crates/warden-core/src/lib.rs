@@ -16,6 +16,7 @@
 //! - [`graph`]: what belongs together: an index and its images, an image and its signatures;
 //! - [`retention`]: what is kept, what goes, and why;
 //! - [`findings`]: what a scan found, what of it is news, and what is remembered of it;
+//! - [`replication`]: the copies of images in other registries;
 //! - [`risks`]: the findings that are accepted;
 //! - [`audit`]: whether a repository is what its policy says;
 //! - [`usage`]: how much there is of each component, and what is open in it.
@@ -33,6 +34,7 @@ pub mod lifecycle;
 pub mod policy;
 pub mod properties;
 pub mod quarantine;
+pub mod replication;
 pub mod retention;
 pub mod risks;
 pub mod tagging;

@@ -87,6 +87,8 @@ pub struct Retention {
     pub in_use: InUse,
     /// The most images of a repository, in per cent, that one run may remove.
     pub max_remove_percent: u32,
+    /// Whether a repository whose images are replicated is changed, by enforcement too.
+    pub when_replicated: WhenReplicated,
     /// What is done with an image that no rule keeps.
     pub enforcement: CleanupEnforcement,
 }
@@ -145,6 +147,16 @@ keywords!(
         Archive = "archive",
         /// It is deleted.
         Delete = "delete",
+    }
+);
+
+keywords!(
+    /// Whether a repository is changed although its images are replicated to other registries.
+    WhenReplicated {
+        /// The functions change nothing, and an alert names the destinations.
+        Report = "report",
+        /// Enforcement and cleanup change the repository.
+        Act = "act",
     }
 );
 
@@ -291,6 +303,7 @@ fn retention(reader: &mut Reader<'_>, tag_count: u32) -> Option<Retention> {
     // Never zero: a fresh image that was never pulled would have nothing to protect it.
     let minimum_age_days = reader.number("MinimumAgeDays", 1..=MOST_DAYS, Some(7));
     let in_use = reader.optional("InUse").unwrap_or(InUse::PullTime);
+    let when_replicated = reader.optional("WhenReplicated").unwrap_or(WhenReplicated::Report);
     let max_remove_percent = reader.number("MaxRemovePercent", 1..=100, Some(25));
     let enforcement = reader.required("Enforcement");
     Some(Retention {
@@ -300,6 +313,7 @@ fn retention(reader: &mut Reader<'_>, tag_count: u32) -> Option<Retention> {
         minimum_age_days,
         in_use,
         max_remove_percent,
+        when_replicated,
         enforcement: enforcement?,
     })
 }

@@ -29,6 +29,7 @@ use warden_aws::http::Roots;
 use warden_aws::ledger::{Claim, Fact, Ledger, PreviousClaim};
 use warden_aws::push::{ImagePush, read_push};
 use warden_aws::registry::{Manifest, Registry, VisibilityError};
+use warden_aws::replication::{self, ReplicatedImage, find_replication, read_replication};
 use warden_aws::telemetry::Counts;
 use warden_aws::{Invocation, serve};
 use warden_core::arena::ImageId;
@@ -92,7 +93,7 @@ struct Judgement<'a> {
     now: DateTime<Utc>,
 }
 
-/// Judges one push, and enforces the policy. The request ID is that of the invocation, the
+/// Judges one push, and enforces the policy; or notes that a repository is a replica. The request ID is that of the invocation, the
 /// same in each of its attempts. After an error it is to be tried again.
 pub async fn handle(
     context: &Context,
@@ -100,6 +101,9 @@ pub async fn handle(
     request_id: &str,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
+    if payload["detail-type"] == replication::DETAIL_TYPE {
+        return note_replica(context, payload, now).await;
+    }
     let Some(push) = read_push(payload)? else { return Ok(()) };
     let judgement = Judgement { context, push: &push, request_id, now };
     let governed = match context.config.policies.rule_for(&push.about.repository) {
@@ -116,6 +120,22 @@ pub async fn handle(
         (Err(one), Err(other)) => Err(one.context(format!("{other:#}; and"))),
         (governed, named) => governed.and(named),
     }
+}
+
+/// Notes that a governed repository is a replica, so that nothing in it is changed.
+async fn note_replica(
+    context: &Context,
+    payload: &Value,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let Some(ReplicatedImage { repository, source }) = read_replication(payload)? else {
+        return Ok(());
+    };
+    if context.config.policies.rule_for(&repository).is_none() {
+        return Ok(());
+    }
+    info!(repository.name = %repository, "{repository} is a replica: ECR copies images from {source}");
+    context.ledger.note_replica(&repository, &source, now).await
 }
 
 impl Judgement<'_> {
@@ -208,6 +228,7 @@ impl Judgement<'_> {
             }
             None => (self.as_pushed(vec![]), EnforcementPlan::gone()),
         };
+        plan = self.check_replication(policy, fact, &before, plan).await?;
         let unit = self.unit(policy, &mut plan, &before).await?;
         let unit = unit.as_ref();
         info!(
@@ -307,11 +328,43 @@ impl Judgement<'_> {
             )),
             Err(error) => Err(error),
         };
+        self.give_back(fact, before).await;
+        found
+    }
+
+    /// Gives a claim back, unless an earlier attempt may have done something: the next attempt is
+    /// then like the first.
+    async fn give_back(&self, fact: Fact<'_>, before: &PreviousClaim) {
         if !before.was_begun {
             let given_back = self.context.ledger.give_back(fact, self.request_id).await;
             given_back.unwrap_or_else(|error| warn!("{error:#}"));
         }
-        found
+    }
+
+    /// Asks for the copies of the image in other registries, if the plan would change the image.
+    /// The plan that is returned only reports where they do not allow that. After an error nothing
+    /// is changed, and the event is tried again.
+    async fn check_replication(
+        &self,
+        policy: &Policy,
+        fact: Fact<'_>,
+        before: &PreviousClaim,
+        plan: EnforcementPlan,
+    ) -> anyhow::Result<EnforcementPlan> {
+        // An earlier attempt may have been interrupted within the unit of an archived image.
+        let is_begun = before.was_begun && plan.action == EnforcementOutcome::Archived;
+        if !plan.changes_image() && !is_begun {
+            return Ok(plan);
+        }
+        let About { repository, digest, .. } = &self.push.about;
+        let Context { registry, ledger, .. } = self.context;
+        match find_replication(registry, ledger, repository).await {
+            Ok(replication) => Ok(plan.with_replication(policy, replication)),
+            Err(error) => {
+                self.give_back(fact, before).await;
+                Err(error.context(format!("nothing was changed about {repository}@{digest}")))
+            }
+        }
     }
 
     /// Reads the image, and whether the tags of its repository are immutable, as far as the
@@ -372,6 +425,14 @@ impl Judgement<'_> {
         }
         if begun.is_none() && !plan.steps.contains(&EnforcementStep::Archive) {
             return Ok(None);
+        }
+        if begun.is_some()
+            && let Some(because) = plan.replication.reason_to_report(policy)
+        {
+            plan.action = EnforcementOutcome::Reported;
+            plan.because = Some(because.into());
+            plan.steps = vec![EnforcementStep::Restore];
+            return Ok(begun);
         }
         let inventory = match registry.inventory(repository).await {
             Ok(inventory) => inventory,

@@ -9,7 +9,7 @@ use warden_alerts::CleanupEntry;
 use warden_aws::ledger::LEASE;
 use warden_aws::registry::Registry;
 use warden_core::arena::ImageId;
-use warden_core::image::{Digest, RepositoryName};
+use warden_core::image::{Digest, ImageStatus, RepositoryName};
 use warden_core::policy::CleanupEnforcement;
 use warden_core::retention::{
     RetentionPlan, UnfinishedUnit, UnitRecord, UnitRemover, complete_unit,
@@ -48,6 +48,41 @@ pub fn plan_completions(
         }
     }
     completions
+}
+
+/// Puts each unit back that would be finished, because nothing may be removed from the repository,
+/// and says why. A deletion cannot be undone: it stays as it is.
+pub fn put_back(
+    completions: Vec<Completion>,
+    plan: &RetentionPlan<'_>,
+    why: &str,
+) -> Vec<Completion> {
+    let put_back = |completion: Completion| {
+        if completion.removed.is_empty() {
+            return Some(completion);
+        }
+        let record = completion.record.as_ref()?;
+        if completion.is_deletion {
+            let (repository, root) = (&plan.policy.repository_name, &record.root);
+            warn!(
+                repository.name = %repository,
+                image.digest = %root,
+                "{repository}@{root}: the deletion of this image's parts is not finished: {why}",
+            );
+            return None;
+        }
+        let archived = plan.inventory.images.iter().filter(|image| {
+            image.status == ImageStatus::Archived && record.images().any(|one| *one == image.digest)
+        });
+        let restored = archived.map(|image| CleanupEntry {
+            digest: image.digest.clone(),
+            tags: image.tags.clone(),
+            decision: "restore".to_owned(),
+            reason: why.to_owned(),
+        });
+        Some(Completion { restored: restored.collect(), removed: vec![], ..completion })
+    };
+    completions.into_iter().filter_map(put_back).collect()
 }
 
 /// Whether this run may complete a unit. The policy may have changed since, with the rights of this

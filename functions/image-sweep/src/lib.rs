@@ -11,8 +11,9 @@
 //! to a queue. Time, the request's ID and the deadline are arguments, for tests to set.
 //!
 //! In reading order: [`config`], [`event`], [`in_use`], [`handle`] here, `sweep`
-//! for a run, `complete` for units of earlier runs, `confirmation` for plans that wait for a person, `note` for what the
-//! next run publishes, `act` for what changes a repository, `report`, `answer` and `usage` for what is
+//! for a run, `complete` for units of earlier runs, `confirmation` for plans that wait for a person,
+//! `note` for what the next run publishes, `replication` for copies in other registries, `act` for
+//! what changes a repository, `report`, `answer` and `usage` for what is
 //! said.
 
 mod act;
@@ -23,6 +24,7 @@ mod confirmation;
 pub mod event;
 pub mod in_use;
 mod note;
+mod replication;
 mod report;
 mod sweep;
 mod usage;

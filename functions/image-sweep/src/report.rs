@@ -6,6 +6,7 @@ use tracing::info;
 use warden_alerts::{CleanupEntry, SweepResult};
 use warden_core::arena::ImageId;
 use warden_core::image::{Digest, RepositoryName, Tag};
+use warden_core::replication::Replication;
 use warden_core::retention::{Decision, KeepReason, RetentionPlan, UnitRemoval};
 
 use crate::act::SweepChanges;
@@ -29,6 +30,7 @@ pub fn planned(plan: &RetentionPlan<'_>, workloads: &Workloads) -> SweepResult {
         failed: vec![],
         left: 0,
         stopped: plan.stopped.as_ref().map(ToString::to_string),
+        replication: Replication::default(),
     }
 }
 
@@ -60,6 +62,7 @@ pub fn carried_out(
         failed: failed.chain(tags).collect(),
         left: done.left,
         stopped: None,
+        replication: Replication::default(),
     }
 }
 

@@ -13,22 +13,25 @@ use warden_alerts::{Alert, CleanupEntry, Source, SweepContext, SweepResult, UNTA
 use warden_aws::ServiceError;
 use warden_aws::event::is_young;
 use warden_aws::ledger::{Claim, Fact, PreviousClaim, UnfinishedRun};
+use warden_aws::replication::find_replication;
 use warden_aws::telemetry::Counts;
 use warden_core::arena::ImageId;
 use warden_core::audit::{RepositorySettings, audit};
 use warden_core::graph::{Graph, ImageRecord, Inventory};
 use warden_core::image::{Digest, ImageStatus, RepositoryName};
 use warden_core::policy::{CleanupEnforcement, InUse, Policy};
+use warden_core::replication::Replication;
 use warden_core::retention::{
     Decision, KeepReason, PlanBlocker, RetentionPlan, RunningImages, UnitDecision, UnitRecord,
     plan_retention, retention_hash, torn_images,
 };
 
 use crate::act::{Claimant, apply_plan};
-use crate::complete::{Completion, plan_completions};
+use crate::complete::{Completion, plan_completions, put_back};
 use crate::config::DeploymentScope;
 use crate::event::SweepCommand;
 use crate::note::{RunNote, with_few_tags};
+use crate::replication::stop_if_replicated;
 use crate::report::Workloads;
 use crate::{Context, answer, report, usage};
 use warden_aws::Invocation;
@@ -113,7 +116,11 @@ impl<'a> Sweep<'a> {
             Err(error) => return Ok(answer::stopped(self.repository, &blind(error)?)),
         };
         let workloads = self.workloads(&plan).await;
-        Ok(answer::of(&plan, &workloads, &report::planned(&plan, &workloads), 0))
+        let mut outcome = report::planned(&plan, &workloads);
+        if let Err(error) = stop_if_replicated(self.context, self.policy, &mut outcome).await {
+            return Ok(answer::stopped(self.repository, &blind(error)?));
+        }
+        Ok(answer::of(&plan, &workloads, &outcome, 0))
     }
 
     /// Says what would become of one image, by its tag or its digest.
@@ -153,7 +160,8 @@ impl<'a> Sweep<'a> {
         let seen = self.complete_and_look(&unfinished.units, &mut noted).await;
         let (mut seen, complete) = match seen {
             Ok(seen) => seen,
-            Err(error) => return self.stop(error, noted.is_none()).await,
+            // What an earlier run did cannot be seen either.
+            Err(error) => return self.stop_blind(error, noted.is_none()).await,
         };
         if let SweepCommand::Pushed(digest) = command {
             // ECR only knows of its first push, which may be long ago: it got a tag.
@@ -171,7 +179,7 @@ impl<'a> Sweep<'a> {
         let recorded = unfinished.accepted_policy.as_deref();
         let newly_accepted = match self.apply_confirmation(&mut plan, recorded).await {
             Ok(newly_accepted) => newly_accepted,
-            Err(error) => return self.stop(error, noted.is_none()).await,
+            Err(error) => return self.stop_blind(error, noted.is_none()).await,
         };
         if let Some(noted) = noted {
             self.tell_of_unfinished(noted, inventory).await?;
@@ -180,6 +188,9 @@ impl<'a> Sweep<'a> {
         self.context.ledger.end_units(self.repository, &complete).await?;
         let workloads = self.workloads(&plan).await;
         let mut outcome = report::planned(&plan, &workloads);
+        if let Err(error) = stop_if_replicated(self.context, self.policy, &mut outcome).await {
+            return self.stop_blind(error, true).await;
+        }
         report::print(&plan, &workloads, &outcome);
 
         let (mut removed, mut unsure) = (vec![], vec![]);
@@ -192,7 +203,9 @@ impl<'a> Sweep<'a> {
                 started: self.started,
             };
             let done = apply_plan(&self.context.registry, &claimant, &plan, self.until).await;
+            let replication = outcome.replication;
             outcome = report::carried_out(&plan, &done, outcome.hash, &workloads);
+            outcome.replication = replication;
             report::print_failures(self.repository, &outcome);
             unsure = report::unsure(&plan, &done, &workloads);
             removed = done.removed;
@@ -204,7 +217,7 @@ impl<'a> Sweep<'a> {
         }
         // What follows changes nothing, and tells by itself.
         let is_told = unsure.is_empty();
-        let accepted = newly_accepted.as_deref();
+        let accepted = newly_accepted.as_deref().filter(|_| outcome.stopped.is_none());
         self.context.ledger.end_run(self.repository, self.request_id, is_told, accepted).await?;
         let gone = u32::try_from(removed.len()).unwrap_or(u32::MAX);
         let counts = Counts::of("Repository", self.repository).count("ImagesRemoved", gone);
@@ -217,9 +230,9 @@ impl<'a> Sweep<'a> {
         Ok(answer)
     }
 
-    /// Ends a run that cannot see what it has to see. Other errors are errors. What an earlier run
-    /// did is not published yet, unless `is_told`.
-    async fn stop(&self, error: anyhow::Error, is_told: bool) -> anyhow::Result<Value> {
+    /// Ends a run that cannot see what it needs to: nothing more is changed. `is_told` says whether
+    /// no note of an earlier run is left to be published.
+    async fn stop_blind(&self, error: anyhow::Error, is_told: bool) -> anyhow::Result<Value> {
         let why = blind(error)?;
         report::print_stop(self.repository.as_str(), &why, "");
         let counts = Counts::of("Repository", self.repository).one("SweepsStopped");
@@ -249,6 +262,12 @@ impl<'a> Sweep<'a> {
         let can_see =
             self.policy.governance.retention.in_use == InUse::PullTime || !seen.running.is_empty();
         let mut completions = plan_completions(&plan, &records, can_see, self.now);
+        if completions.iter().any(|completion| !completion.removed.is_empty()) {
+            let replication = find_replication(registry, ledger, self.repository).await?;
+            if let Some(why) = replication.reason_to_report(self.policy) {
+                completions = put_back(completions, &plan, &why);
+            }
+        }
         let torn = self.torn_images(&plan, &records).await?;
         if !torn.is_empty() {
             completions.push(Completion::of_torn_images(&plan, &torn));
@@ -399,6 +418,7 @@ impl<'a> Sweep<'a> {
             failed: vec![],
             left: 0,
             stopped: Some(why),
+            replication: Replication::default(),
         }
     }
 
@@ -528,6 +548,8 @@ impl<'a> Sweep<'a> {
         let fact = Fact::Cleanup { repository: self.repository, plan };
         // The same plan may be stopped once, and fail when it is confirmed.
         let what = match (&outcome.stopped, outcome.failed.is_empty()) {
+            // Other destinations are news, and so is a replication after another guard.
+            (Some(why), _) if !outcome.replication.is_empty() => why,
             (Some(_), _) => "stopped",
             (None, false) => "failed",
             (None, true) => "planned",

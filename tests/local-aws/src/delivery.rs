@@ -18,6 +18,7 @@ impl LocalAws {
         let mut due = Vec::new();
         {
             let state = &mut *self.state();
+            state.replicate();
             let registries = state.registries.values_mut();
             let events: Vec<Value> =
                 registries.flat_map(|it| std::mem::take(&mut it.events)).collect();

@@ -13,6 +13,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use crate::call::{Called, response};
+use crate::ecr::creation_template::Reason;
 use crate::ecr::image::manifest::{OCI_INDEX, is_digest};
 use crate::ecr::image::{Image, Push, Status};
 use crate::ecr::{Error, Registry, Time, present};
@@ -142,9 +143,13 @@ pub(crate) fn serve(
     let served = match (Route::read(&path), method) {
         (Route::Base, &Method::GET | &Method::HEAD) => Ok(response(200, "application/json", "{}")),
         (Route::Blob(name, digest), &Method::GET | &Method::HEAD) => blob(registry, name, digest),
-        (Route::Uploads(name), &Method::POST) => begin(registry, name, &query, request.body()),
+        (Route::Uploads(name), &Method::POST) => {
+            registry.create_if_missing(name, Reason::Push, now);
+            begin(registry, name, &query, request.body())
+        }
         (Route::Upload(name, id), _) => upload(registry, name, id, &query, request),
         (Route::Manifest(name, reference), &Method::PUT) => {
+            registry.create_if_missing(name, Reason::Push, now);
             put(registry, name, reference, request, now)
         }
         (Route::Manifest(name, reference), &Method::GET | &Method::HEAD) => {

@@ -3,14 +3,13 @@
 //! In reading order: [`model`] says what each operation takes, [`settings`] keeps
 //! repositories and what is set on them and on the registry, [`image`] puts, shows and
 //! removes images, [`layer`] takes their layers, [`lifecycle`] judges and expires,
-//! [`scan`] scans, [`event`] tells EventBridge.
+//! [`scan`] scans, `creation_template` creates repositories, `replication` copies to other registries, [`event`] tells EventBridge.
 //!
 //! # What it does not do
 //!
 //! - It judges no rights inside an account: [`crate::authorization`] does so before a call gets
 //!   here. Callers of another account may do nothing, even if a repository's policy lets them.
-//! - Pull-through caches, replication, repository creation templates and signing are not
-//!   served; each is answered as an unknown operation.
+//! - Pull-through caches and signing are not served; each is answered as an unknown operation.
 //! - It finds no vulnerabilities: a scan goes on until [`Registry::complete_scan`] says what
 //!   it found, automatic re-scans do not happen, and Inspector changes its mind only by
 //!   [`Registry::tell_of_finding`].
@@ -18,12 +17,14 @@
 //! - Layers that no image needs any more are kept; nothing is encrypted; rates have no limit.
 //! - Where AWS does not say what happens, the comment at the spot says what happens here.
 
+pub(crate) mod creation_template;
 pub mod event;
 pub mod image;
 mod lag;
 pub mod layer;
 pub mod lifecycle;
 pub mod model;
+pub(crate) mod replication;
 pub mod scan;
 pub mod settings;
 
@@ -32,6 +33,7 @@ use std::ops::Bound;
 
 use serde_json::{Map, Value, json};
 
+use creation_template::Reason;
 pub use image::{Image, Images};
 
 /// Seconds since 1970.
@@ -89,6 +91,11 @@ pub struct Registry {
     /// Whether `DescribeImages` does not find archived images by their identifiers. Both are a
     /// guess: AWS documents the default of the filter for lists only.
     pub hides_archived_by_id: bool,
+    /// Whether a replicated image is pushed in the events of its destination too. AWS does not
+    /// document this, so the functions must be safe either way.
+    pub sends_push_events_of_copies: bool,
+    /// The changes that are still to be replicated.
+    pub(crate) outgoing: Vec<replication::Outgoing>,
     /// For how long reads do not show a push, and the pushes that they may not show yet.
     lag: lag::ReadLag,
 }
@@ -135,6 +142,9 @@ impl Registry {
             return Err(error("AccessDeniedException", message));
         }
         self.settle(call.now);
+        if matches!(call.operation, "InitiateLayerUpload" | "PutImage") {
+            self.create_if_missing(text(input, "repositoryName"), Reason::Push, call.now);
+        }
         let whole = self.hide_recent_pushes(call, text(input, "repositoryName"));
         let served = self.serve_operation(call, input);
         if let Some(images) = whole {
@@ -151,6 +161,7 @@ impl Registry {
             "BatchGetRepositoryScanningConfiguration" => Ok(self.scanning_configurations(input)),
             "CompleteLayerUpload" => self.complete_upload(input),
             "CreateRepository" => self.create(call, input),
+            "CreateRepositoryCreationTemplate" => self.create_template(call, input),
             "DeleteLifecyclePolicy" => self.delete_lifecycle_policy(input),
             "DeleteRegistryPolicy" => self.delete_registry_policy(),
             "DeleteRepository" => self.delete(input),
@@ -158,7 +169,9 @@ impl Registry {
             "DeregisterPullTimeUpdateExclusion" => self.deregister_exclusion(input),
             "DescribeImageScanFindings" => self.scan_findings(input),
             "DescribeImages" => self.describe_images(input),
+            "DescribeRegistry" => Ok(self.describe_registry()),
             "DescribeRepositories" => self.describe(input),
+            "DescribeRepositoryCreationTemplates" => self.describe_templates(input),
             "GetAccountSetting" => self.account_setting(input),
             "GetAuthorizationToken" => self.authorization_token(call, input),
             "GetDownloadUrlForLayer" => self.download_url(call, input),
@@ -179,6 +192,7 @@ impl Registry {
             "PutLifecyclePolicy" => self.put_lifecycle_policy(input),
             "PutRegistryPolicy" => self.put_registry_policy(input),
             "PutRegistryScanningConfiguration" => self.put_registry_scanning(input),
+            "PutReplicationConfiguration" => self.put_replication(input),
             "RegisterPullTimeUpdateExclusion" => self.register_exclusion(call, input),
             "SetRepositoryPolicy" => self.set_policy(input),
             "StartImageScan" => self.start_scan(call, input),

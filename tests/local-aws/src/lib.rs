@@ -6,7 +6,7 @@
 //!
 //! In reading order: [`Called`] says what was called, `dispatch` whose it is and what goes
 //! wrong with it; [`ecr`] is Amazon ECR, `distribution` the protocol that images are pushed
-//! in, [`iam`], [`services`] and [`inspector`] what is beside it; [`policy`] evaluates policies,
+//! in, `replication` the way from registry to registry, [`iam`], [`services`] and [`inspector`] what is beside it; [`policy`] evaluates policies,
 //! [`authorization`] judges each call by them; [`lambda`] runs functions
 //! as processes, [`pattern`] decides which event is theirs, `delivery` brings it;
 //! [`cloudformation`] puts a [`template`] here; [`slack`] is no AWS, but where alerts go;
@@ -37,6 +37,7 @@ pub mod log;
 pub mod pattern;
 pub mod policy;
 mod query;
+mod replication;
 pub mod sample;
 pub mod server;
 pub mod services;
@@ -210,10 +211,20 @@ impl LocalAws {
 
     /// A call of ECR by somebody else, which is neither recorded nor goes wrong.
     pub fn by_hand(&self, operation: &str, input: &Value) -> Result<Value, ecr::Error> {
+        self.by_hand_in((ACCOUNT, REGION), operation, input)
+    }
+
+    /// The same in the registry of an account in a region.
+    pub fn by_hand_in(
+        &self,
+        place: (&str, &str),
+        operation: &str,
+        input: &Value,
+    ) -> Result<Value, ecr::Error> {
         let served = {
             let mut state = self.state();
             let call = ecr::Call { operation, principal: None, now: state.now(), endpoint: "" };
-            state.serve_ecr((ACCOUNT, REGION), &call, input)
+            state.serve_ecr(place, &call, input)
         };
         self.deliver();
         served

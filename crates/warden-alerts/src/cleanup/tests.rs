@@ -29,6 +29,7 @@ fn outcome(count: usize) -> SweepResult {
         failed: vec![],
         left: 0,
         stopped: None,
+        replication: Replication::default(),
     }
 }
 

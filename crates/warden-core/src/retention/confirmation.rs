@@ -13,6 +13,7 @@ use crate::arena::UnitId;
 use crate::image::Digest;
 use crate::policy::{
     CleanupEnforcement, Governance, InUse, Policy, Retention, Scan, Severity, TagEnforcement, Tags,
+    WhenReplicated,
 };
 
 /// Days for which a confirmation is valid. The schedule sweeps each repository daily.
@@ -85,6 +86,7 @@ pub fn keeps_at_least(policy: &Policy, accepted: &Policy) -> bool {
         minimum_age_days,
         in_use,
         max_remove_percent,
+        when_replicated,
         enforcement: removal,
     } = retention;
     let accepted_tags = &accepted.governance.tags;
@@ -95,8 +97,11 @@ pub fn keeps_at_least(policy: &Policy, accepted: &Policy) -> bool {
         && *grammar == accepted_tags.grammar
         && (*enforcement == accepted_tags.enforcement || *enforcement == TagEnforcement::Report);
     let is_in_use_seen = *in_use == accepted_retention.in_use || *in_use == InUse::Inspector;
+    let is_replication_kept = *when_replicated == accepted_retention.when_replicated
+        || *when_replicated == WhenReplicated::Report;
     is_same
         && is_in_use_seen
+        && is_replication_kept
         && *lifecycle_tag_count >= accepted.lifecycle_tag_count
         && *lifecycle_untagged_days >= accepted.lifecycle_untagged_days
         && *quarantine_days >= accepted_tags.quarantine_days

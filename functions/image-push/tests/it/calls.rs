@@ -47,8 +47,11 @@ async fn a_violation_costs_what_its_enforcement_needs() {
     let bad = ["litellm-1.80.5"];
     let both = ["litellm-v1.80.5", "litellm-1.80.5"];
     let tell = ["UpdateItem", "Publish", "UpdateItem"];
+    // Whether the images are replicated, or the repository is a replica, before a change.
+    let copies = ["BatchGetItem", "DescribeRegistry"];
     let with = |others: &[&str]| {
-        sorted(tell.iter().chain(others).map(|call| (*call).to_owned()).collect())
+        let copies = copies.iter().filter(|_| !others.is_empty());
+        sorted(tell.iter().chain(others).chain(copies).map(|call| (*call).to_owned()).collect())
     };
     assert_eq!(calls("report", "infrastructure", &bad).await, with(&[]));
     assert_eq!(

@@ -30,6 +30,7 @@ async fn each_event_of_the_folder_is_understood() {
         index:
         near-miss: "tag-violation" "grammar"
         quarantine-echo:
+        replicated:
         reported: "tag-violation" "grammar"
         signature:
         unmanaged-repository: "repository-violation" null

@@ -13,6 +13,7 @@ mod calls;
 mod enforcement;
 mod input;
 mod lag;
+mod replication;
 mod sequences;
 mod telling;
 
@@ -26,7 +27,9 @@ use local_aws::world::{self, World};
 use serde_json::{Value, json};
 
 /// Every call that the function makes.
-const OPERATIONS: [&str; 9] = [
+const OPERATIONS: [&str; 11] = [
+    "DescribeRegistry",
+    "BatchGetItem",
     "DescribeImages",
     "DescribeRepositories",
     "UpdateItem",

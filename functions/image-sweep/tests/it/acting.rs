@@ -28,8 +28,14 @@ async fn reading_and_reporting_change_nothing() {
     function.versions("a", 5);
     function.calls();
     assert_eq!(function.read().await["planned"], 3);
-    let calls = function.calls();
-    assert_eq!(calls, ["DescribeImages", "BatchGetItem", "ListTagsForResource"]);
+    let expected = [
+        "DescribeImages",
+        "BatchGetItem",
+        "ListTagsForResource",
+        "DescribeRegistry",
+        "BatchGetItem",
+    ];
+    assert_eq!(function.calls(), expected);
     assert!(function.alerts().is_empty());
 }
 

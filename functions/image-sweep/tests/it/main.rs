@@ -14,6 +14,7 @@ mod confirmation;
 mod faults;
 mod input;
 mod looking;
+mod replication;
 mod telling;
 mod turns;
 mod units;

@@ -9,6 +9,7 @@ use local_aws::ecr::image::Status;
 use local_aws::sample::{Numbers, seeds};
 use serde_json::{Value, json};
 
+use crate::replication::replicate;
 use crate::{DEPLOYMENTS, Function};
 
 /// The days of a history.
@@ -210,4 +211,46 @@ async fn nothing_that_is_archived_loses_an_image_whatever_is_interrupted() {
         restored += history.parts.keys().filter(|index| history.status(index).is_some()).count();
     }
     assert!(archived > 10, "{archived} archived, {restored} restored");
+}
+
+/// The kind of fault of case A12: from the moment at which a repository is replicated, no sweep
+/// archives or deletes an image, wherever an earlier sweep was interrupted.
+#[tokio::test(start_paused = true)]
+async fn no_sweep_removes_an_image_of_a_replicated_repository() {
+    let (mut removed, mut kept) = (0, 0);
+    for seed in seeds(12) {
+        let mut history = History::new(seed).await;
+        let first = history.numbers.below(DAYS);
+        let mut active = Vec::new();
+        for day in 0..DAYS {
+            if day == first {
+                replicate(&history.function);
+                let is_active = |index: &&String| history.status(index) == Some(Status::Active);
+                active = history.parts.keys().filter(is_active).cloned().collect();
+                removed += history.parts.len() - active.len();
+            }
+            if history.numbers.below(2) == 0 {
+                history.push_index(40.0 - f64::from(u32::try_from(day).unwrap()));
+            }
+            history.function.calls();
+            let may_fail = history.numbers.below(4) > 0;
+            history.sweep(may_fail).await;
+            if day >= first {
+                let calls = history.function.calls();
+                assert!(!calls.contains(&"BatchDeleteImage".to_owned()), "seed {seed}, day {day}");
+            }
+            history.function.aws.advance(Duration::from_secs(3_600));
+            for index in &active {
+                for digest in history.parts[index].iter().chain([index]) {
+                    let status = history.status(digest);
+                    let moment = format!("seed {seed}, day {day}: {digest}");
+                    assert!(status.is_some(), "{moment} is gone");
+                    // The part of a unit that was interrupted may be archived until it is put back.
+                    assert!(digest != index || status == Some(Status::Active), "{moment}");
+                }
+            }
+        }
+        kept += active.len();
+    }
+    assert!(removed > 3 && kept > 10, "{removed} removed before, {kept} kept");
 }

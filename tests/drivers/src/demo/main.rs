@@ -156,6 +156,7 @@ async fn tell(story: &mut Story, aws: &LocalAws, slack: &str) -> anyhow::Result<
     scans::show(story, &inbox("ecr-warden-ScanCompleteFunction"), parameter).await?;
     aws.state().rules.extend(its_rules);
     sweeps::show(story, &sweeper).await?;
+    pushes::show_replica(story, &inbox("ecr-warden-ImagePushFunction")).await?;
     let alerts: Vec<&Alert> = story.alerts().collect();
     let repositories = standing::ask_all(aws, output(&outputs, "Governance")?, &alerts).await?;
     story.repositories = repositories;

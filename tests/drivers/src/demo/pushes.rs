@@ -1,6 +1,7 @@
 //! What becomes of pushes: every shape that an event of them has, as real ones.
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
+use local_aws::{ACCOUNT, REGION};
 use serde_json::{Value, json};
 
 use super::inbox::{Inbox, same};
@@ -100,6 +101,46 @@ pub async fn show(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
 
     ask(inbox.aws, "CreateRepository", &json!({"repositoryName": "scratch"}))?;
     UNEXPECTED.show(story, inbox, &client).await
+}
+
+/// Replicates an image from another region to `deployments`, when everything else is shown.
+pub async fn show_replica(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
+    const SOURCE: (&str, &str) = (ACCOUNT, "us-west-2");
+    story.step(
+        "us-west-2 replicates deployments:search-v1.0.0",
+        "The event says that deployments is a replica by now. Nothing in a replica is changed: \
+         violations and plans are reported.",
+    );
+    let logged = inbox.aws.lambda().log(inbox.function).len();
+    inbox.clear();
+    let call = |operation: &str, input: Value| {
+        let answer = inbox.aws.by_hand_in(SOURCE, operation, &input);
+        answer.map_err(|error| anyhow!("{operation}: {}: {}", error.code, error.message))
+    };
+    let destinations = json!([{"region": REGION, "registryId": ACCOUNT}]);
+    let rules = json!([{"destinations": destinations}]);
+    call("PutReplicationConfiguration", json!({"replicationConfiguration": {"rules": rules}}))?;
+    call("CreateRepository", json!({"repositoryName": "deployments"}))?;
+    {
+        let mut state = inbox.aws.state();
+        let now = state.now();
+        let pushed =
+            state.registry(SOURCE.0, SOURCE.1).push_made_up("deployments", &["search-v1.0.0"], now);
+        pushed.map_err(|error| anyhow!("{}: {}", error.code, error.message))?;
+    }
+    call("DescribeRegistry", json!({}))?;
+    inbox.aws.lambda().settled().await;
+    let (name, expected) = read(&[event!("replicated")])?.remove(0);
+    let sent = std::mem::take(&mut inbox.aws.state().events);
+    let sent = sent.iter().find(|event| event["detail-type"] == expected["detail-type"]);
+    let sent = sent.with_context(|| format!("no event like {name}.json"))?;
+    ensure!(same(sent, &expected), "ECR sent {sent:#}\nand {name}.json is {expected:#}");
+    let log = inbox.aws.lambda().log(inbox.function).split_off(logged);
+    let lines = plans(&log);
+    ensure!(lines.concat().contains("is a replica"), "image-push logged {lines:?}");
+    story.show(Part::Log { lines });
+    story.show(inbox.show_calls(false));
+    Ok(())
 }
 
 impl Push<'_> {

@@ -111,6 +111,10 @@ impl Repository {
                 "imageId": input["imageId"],
                 "imageStatus": "ARCHIVED",
             }),
+            "DescribeRegistry" => json!({
+                "registryId": ACCOUNT,
+                "replicationConfiguration": {"rules": []},
+            }),
             "DescribeRepositories" => json!({"repositories": [{
                 "repositoryArn": arn(),
                 "registryId": ACCOUNT,

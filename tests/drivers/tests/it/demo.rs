@@ -121,7 +121,10 @@ fn the_page_and_the_json_have_the_same_facts() {
             }
         }
     }
-    assert_eq!(components, ["litellm", "openwebui", "billing", "mcp-github", "myapp", "nightly"]);
+    assert_eq!(
+        components,
+        ["litellm", "openwebui", "billing", "mcp-github", "myapp", "nightly", "search"]
+    );
     let images = |status: &str| {
         let all = story["repositories"].as_array().unwrap().iter();
         let all = all.flat_map(|it| it["components"].as_array().unwrap());

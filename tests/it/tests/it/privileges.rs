@@ -26,7 +26,6 @@ const DEPENDENT: &[(&str, &[Function], &str)] = {
         ("xray:PutTraceSegments", ALL, "the same"),
         ("kms:Decrypt", ALL, "the key of the topic, and of the webhook's secret"),
         ("kms:GenerateDataKey", TELL, "the key of the topic"),
-        ("dynamodb:BatchGetItem", &[ImagePush], "an attempt that follows an interrupted one"),
         ("inspector2:ListFindings", READ, "ECR asks Inspector for enhanced findings as the caller"),
     ]
 };

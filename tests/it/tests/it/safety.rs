@@ -2,5 +2,6 @@
 //! obey a stranger. The letter and number before each test name the case.
 
 mod accepted_tags;
+mod replication;
 mod requests;
 mod units;

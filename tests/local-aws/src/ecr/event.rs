@@ -1,7 +1,7 @@
 //! What ECR tells EventBridge:
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>. The
 //! `ECR Referrer Action`, the `ECR Scan Resource Change` of enhanced scanning and what
-//! pull-through caches and replication cause are not told.
+//! pull-through caches cause are not told.
 
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;

@@ -124,7 +124,7 @@ impl Images {
         self.gone.contains(digest)
     }
 
-    fn insert(&mut self, image: Image) {
+    pub(super) fn insert(&mut self, image: Image) {
         self.gone.remove(&image.digest);
         for child in &image.manifest.children {
             self.indexes.entry(child.clone()).or_default().insert(image.digest.clone());
@@ -133,7 +133,7 @@ impl Images {
     }
 
     /// Puts a tag on an image, off whichever had it before.
-    fn set_tag(&mut self, tag: &str, digest: &str) {
+    pub(super) fn set_tag(&mut self, tag: &str, digest: &str) {
         if let Some(before) = self.by_tag.insert(tag.to_owned(), digest.to_owned())
             && let Some(image) = self.by_digest.get_mut(&before)
         {

@@ -183,6 +183,7 @@ impl Registry {
         for (name, image) in expired {
             let tag = image.tags.first().map(String::as_str);
             self.tell_of_delete(&name, &image.digest, tag, now);
+            self.replicate_removal(&name, &image.digest, None, now);
         }
         for (name, digest) in archived {
             self.tell_of_storage_class(&name, &digest, "ARCHIVE", now);

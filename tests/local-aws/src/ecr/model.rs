@@ -93,6 +93,39 @@ const SCAN_RULE: Shape = Shape::Object(&[
     must("repositoryFilters", Shape::List(Some(0), Some(100), &SCAN_FILTER)),
 ]);
 
+const PREFIX: Shape = Shape::Text(
+    Some(1),
+    Some(256),
+    Some(r"^([a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*\/?|ROOT)$"),
+);
+const TEMPLATE_KEY: &str = r"^$|arn:aws[a-z0-9-]*:kms:[a-z0-9-]+:[0-9]{12}:key\/[a-z0-9-]+";
+const REPLICATION_RULE: Shape = Shape::Object(&[
+    must(
+        "destinations",
+        Shape::List(
+            Some(0),
+            Some(100),
+            &Shape::Object(&[
+                must("region", Shape::Text(Some(2), Some(25), Some("[0-9a-z-]{2,25}"))),
+                must("registryId", ACCOUNT),
+            ]),
+        ),
+    ),
+    may(
+        "repositoryFilters",
+        Shape::List(
+            Some(1),
+            Some(100),
+            &Shape::Object(&[
+                must("filter", Shape::Text(Some(2), Some(256), Some(REPLICATED_PREFIX))),
+                must("filterType", Shape::Word(&["PREFIX_MATCH"])),
+            ]),
+        ),
+    ),
+    may("deleteReplication", Shape::Object(&[must("enabled", Shape::Flag)])),
+]);
+const REPLICATED_PREFIX: &str = "^(?:[a-z0-9]+(?:[._-][a-z0-9]*)*/)*[a-z0-9]*(?:[._-][a-z0-9]*)*$";
+
 const REGISTRY_ID: Member = may("registryId", ACCOUNT);
 const NAME: Member = must("repositoryName", REPOSITORY);
 const TOKEN: Member = may("nextToken", STRING);
@@ -152,6 +185,34 @@ pub const OPERATIONS: &[(&str, &[Member])] = &[
             ),
         ],
     ),
+    (
+        "CreateRepositoryCreationTemplate",
+        &[
+            must("prefix", PREFIX),
+            may("description", Shape::Text(None, Some(256), None)),
+            may(
+                "encryptionConfiguration",
+                Shape::Object(&[
+                    must("encryptionType", Shape::Word(&["AES256", "KMS", "KMS_DSSE"])),
+                    may("kmsKey", Shape::Text(Some(0), Some(2_048), Some(TEMPLATE_KEY))),
+                ]),
+            ),
+            may("resourceTags", TAGS),
+            may("imageTagMutability", MUTABILITY),
+            may("imageTagMutabilityExclusionFilters", EXCLUSIONS),
+            may("repositoryPolicy", POLICY),
+            may("lifecyclePolicy", Shape::Text(Some(0), Some(30_720), None)),
+            must(
+                "appliedFor",
+                Shape::List(
+                    None,
+                    None,
+                    &Shape::Word(&["REPLICATION", "PULL_THROUGH_CACHE", "CREATE_ON_PUSH"]),
+                ),
+            ),
+            may("customRoleArn", Shape::Text(None, Some(2_048), None)),
+        ],
+    ),
     ("DeleteLifecyclePolicy", &[REGISTRY_ID, NAME]),
     ("DeleteRegistryPolicy", &[]),
     ("DeleteRepository", &[REGISTRY_ID, NAME, may("force", Shape::Flag)]),
@@ -162,6 +223,7 @@ pub const OPERATIONS: &[(&str, &[Member])] = &[
         "DescribeImages",
         &[REGISTRY_ID, NAME, may("imageIds", IMAGES), TOKEN, MAX, may("filter", IMAGE_FILTER)],
     ),
+    ("DescribeRegistry", &[]),
     (
         "DescribeRepositories",
         &[
@@ -170,6 +232,10 @@ pub const OPERATIONS: &[(&str, &[Member])] = &[
             TOKEN,
             MAX,
         ],
+    ),
+    (
+        "DescribeRepositoryCreationTemplates",
+        &[may("prefixes", Shape::List(None, None, &PREFIX)), TOKEN, MAX],
     ),
     ("GetAccountSetting", &[must("name", SETTING)]),
     ("GetAuthorizationToken", &[may("registryIds", Shape::List(Some(1), Some(10), &ACCOUNT))]),
@@ -246,6 +312,13 @@ pub const OPERATIONS: &[(&str, &[Member])] = &[
             may("scanType", Shape::Word(&["BASIC", "ENHANCED"])),
             may("rules", Shape::List(Some(0), Some(2), &SCAN_RULE)),
         ],
+    ),
+    (
+        "PutReplicationConfiguration",
+        &[must(
+            "replicationConfiguration",
+            Shape::Object(&[must("rules", Shape::List(Some(0), Some(25), &REPLICATION_RULE))]),
+        )],
     ),
     ("RegisterPullTimeUpdateExclusion", &[must("principalArn", PRINCIPAL)]),
     (

@@ -15,7 +15,11 @@ const EXCLUSIONS: usize = 100;
 /// The settings of a registry.
 #[derive(Debug, Default)]
 pub struct RegistrySettings {
-    policy: Option<String>,
+    pub(crate) policy: Option<String>,
+    /// The repository creation templates, by their prefixes.
+    pub(super) templates: BTreeMap<String, Value>,
+    /// The rules of replication.
+    pub(super) replication: Vec<Value>,
     /// The registry's scanning configuration; basic and without rules where there is none.
     pub(super) scanning: Option<Value>,
     account: BTreeMap<String, String>,

@@ -33,11 +33,13 @@ mod pulls;
 mod pushes;
 mod referrers;
 mod removal;
+mod replication;
 mod repositories;
 mod rights;
 mod scans;
 mod settings;
 mod stacks;
+mod templates;
 mod uploads;
 
 use std::time::Duration;

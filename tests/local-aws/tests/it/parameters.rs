@@ -119,7 +119,9 @@ fn a_value_of_another_type_cannot_be_read() {
 #[test]
 fn an_operation_that_is_not_served_is_said_to_be_unknown() {
     let aws = aws();
-    for operation in ["DescribeRegistry", "PutReplicationConfiguration", "NoSuchOperation", ""] {
+    for operation in
+        ["DescribePullThroughCacheRules", "PutSigningConfiguration", "NoSuchOperation", ""]
+    {
         assert_eq!(refused(&aws, operation, json!({})), "UnknownOperationException", "{operation}");
     }
 }

@@ -78,6 +78,9 @@ impl Scenario {
 
     fn pushed(&self, world: &World) -> Value {
         let detail = &self.event["detail"];
+        if self.event["detail-type"] == "ECR Replication Action" {
+            return self.event.clone();
+        }
         let repository = detail["repository-name"].as_str().unwrap();
         expect_repository(world, repository);
         let digest = {

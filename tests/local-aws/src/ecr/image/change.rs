@@ -51,14 +51,22 @@ impl Registry {
     ) -> Result<Value, Error> {
         let name = text(input, "repositoryName").to_owned();
         let repository = self.named(input)?;
-        let mut deleted = Vec::new();
+        let (mut deleted, mut untagged) = (Vec::new(), Vec::new());
         let (removed, failures) = batch(&input["imageIds"], |id| {
             let (ids, image) = repository.delete(id)?;
+            if image.is_none() {
+                untagged.extend(ids.clone());
+            }
             deleted.extend(image.map(|image| (image, id["imageTag"].as_str().map(str::to_owned))));
             Ok(ids)
         });
+        for id in untagged {
+            let (digest, tag) = (text(&id, "imageDigest"), id["imageTag"].as_str());
+            self.replicate_removal(&name, digest, tag, call.now);
+        }
         for (image, tag) in deleted {
             self.tell_of_delete(&name, &image.digest, tag.as_deref(), call.now);
+            self.replicate_removal(&name, &image.digest, None, call.now);
         }
         Ok(json!({"imageIds": removed, "failures": failures}))
     }
@@ -129,15 +137,22 @@ impl Registry {
     /// Brings an image back from the archive, if it is there, as if it were pushed then: what
     /// was found in it before is gone, and it is scanned where a push would be.
     /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/restore-image.html>
-    pub(super) fn restore(&mut self, name: &str, digest: &str, now: Time) {
+    pub(in crate::ecr) fn restore(&mut self, name: &str, digest: &str, now: Time) {
         let images = self.repositories.get_mut(name).map(|it| &mut it.images);
         if let Some(image) = images.and_then(|images| images.get_mut(digest))
             && image.status != Status::Active
         {
             (image.status, image.activated_at) = (Status::Active, Some(now));
             image.scan = None;
+            let tags = image.tags.clone();
             self.tell_of_storage_class(name, digest, "STANDARD", now);
             self.scan_on_push(name, digest, now);
+            for tag in &tags {
+                self.replicate_image(name, digest, Some(tag), now);
+            }
+            if tags.is_empty() {
+                self.replicate_image(name, digest, None, now);
+            }
         }
     }
 }

@@ -100,6 +100,7 @@ impl Registry {
         } else {
             self.restore(push.repository, &digest, now);
         }
+        self.replicate_image(push.repository, &digest, push.tag, now);
         Ok(digest)
     }
 

@@ -92,7 +92,8 @@ fn our_custom_resource_gets_strings_and_goes_without_a_key() {
               "InUse": "pull-time",
               "MaxRemovePercent": "25",
               "ProtectPulledWithinDays": "30",
-              "ProtectTags": ""
+              "ProtectTags": "",
+              "WhenReplicated": "report"
             },
             "Scan": {
               "Threshold": "HIGH"
@@ -238,6 +239,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
         "sqs:SendMessage" "FailedEvents"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
+        "ecr:DescribeRegistry" "*"
         "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
         "ecr:BatchDeleteImage" "infrastructure"
     "#]].assert_eq(&rights(&[]));
@@ -251,6 +253,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
         "sqs:SendMessage" "FailedEvents"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
+        "ecr:DescribeRegistry" "*"
         "ecr:BatchDeleteImage" ["infrastructure","deployments"]
     "#]].assert_eq(&rights(&[
         ("CleanupEnforcement", "delete"),
@@ -260,6 +263,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
         "sqs:SendMessage" "FailedEvents"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
+        "ecr:DescribeRegistry" "*"
         "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
         "ecr:UpdateImageStorageClass" "infrastructure"
         "ecr:BatchDeleteImage" "deployments"

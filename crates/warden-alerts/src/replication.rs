@@ -1,0 +1,88 @@
+//! The copies of an image in other registries, as alerts describe them.
+
+use serde_json::{Value, json};
+use warden_core::replication::Replication;
+
+/// The sentences of an alert about a change and its copies: `subject`, such as `The tag v1 lives`,
+/// lives on where the change is not replicated. Archiving never is.
+pub fn copies_text(replication: &Replication, is_archived: bool, subject: &str) -> String {
+    let named = |is_carried: bool| {
+        let destinations = replication.destinations();
+        let destinations =
+            destinations.filter(|(_, deletes)| (*deletes && !is_archived) == is_carried);
+        let named: Vec<String> = destinations.map(|(remote, _)| remote.to_string()).collect();
+        (!named.is_empty()).then(|| named.join(", "))
+    };
+    let mut text = String::new();
+    if let Some(carried) = named(true) {
+        text += &format!(" ECR replicates the removal to {carried}.");
+    }
+    if let Some(others) = named(false) {
+        let action = if is_archived { "archiving" } else { "the removal" };
+        text += &format!(
+            " {subject} on in {others}, because ECR does not replicate {action} there. Repeat \
+             {action} there if the copies must go too."
+        );
+    }
+    text
+}
+
+/// The destinations for programs. None if there are none.
+pub fn copies(replication: &Replication) -> Option<Value> {
+    replication.destinations().next()?;
+    let destination = |(remote, deletions): (&warden_core::replication::RemoteRegistry, bool)| json!({"account": remote.account(), "region": remote.region(), "deletions": deletions});
+    Some(replication.destinations().map(destination).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use warden_core::replication::{RemoteRegistry, ReplicationRule};
+
+    use super::*;
+
+    fn check(destinations: &[(&str, bool)], is_archived: bool, expected: &Expect) {
+        let rule = |(region, replicates_deletions): &(&str, bool)| ReplicationRule {
+            prefixes: None,
+            destinations: vec![RemoteRegistry::new("210987654321", region).unwrap()],
+            replicates_deletions: *replicates_deletions,
+        };
+        let rules: Vec<ReplicationRule> = destinations.iter().map(rule).collect();
+        let found = Replication::find(&"infrastructure".parse().unwrap(), &rules, None);
+        let text = copies_text(&found, is_archived, "The tag v1 lives");
+        expected.assert_eq(&format!("{text}\n{}", copies(&found).unwrap_or_default()));
+    }
+
+    #[test]
+    fn the_text_names_each_registry_in_which_the_tag_lives_on() {
+        check(
+            &[],
+            false,
+            &expect![[r#"
+
+            null"#]],
+        );
+        check(
+            &[("us-west-2", true)],
+            false,
+            &expect![[r#"
+             ECR replicates the removal to account 210987654321 in us-west-2.
+            [{"account":"210987654321","deletions":true,"region":"us-west-2"}]"#]],
+        );
+        check(
+            &[("us-west-2", true), ("eu-west-1", false)],
+            false,
+            &expect![[r#"
+                 ECR replicates the removal to account 210987654321 in us-west-2. The tag v1 lives on in account 210987654321 in eu-west-1, because ECR does not replicate the removal there. Repeat the removal there if the copies must go too.
+                [{"account":"210987654321","deletions":false,"region":"eu-west-1"},{"account":"210987654321","deletions":true,"region":"us-west-2"}]"#]],
+        );
+        // Archiving is not replicated, also where the rule replicates deletions.
+        check(
+            &[("us-west-2", true)],
+            true,
+            &expect![[r#"
+                 The tag v1 lives on in account 210987654321 in us-west-2, because ECR does not replicate archiving there. Repeat archiving there if the copies must go too.
+                [{"account":"210987654321","deletions":true,"region":"us-west-2"}]"#]],
+        );
+    }
+}

@@ -1,0 +1,50 @@
+//! Replicas: repositories whose images ECR copies from another registry. ECR cannot be asked
+//! whether a repository is one, so each `ECR Replication Action` event is noted, for 400 days.
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use warden_core::image::RepositoryName;
+use warden_core::replication::RemoteRegistry;
+
+use super::{Ledger, REMEMBERED, seconds, text};
+
+impl Ledger {
+    /// Notes that an image of the repository was copied from this registry. One call.
+    pub async fn note_replica(
+        &self,
+        repository: &RepositoryName,
+        source: &RemoteRegistry,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
+        let update = self
+            .update(&key(repository))
+            .update_expression(
+                "SET source_account = :account, source_region = :region, expires = :expires",
+            )
+            .expression_attribute_values(":account", text(source.account()))
+            .expression_attribute_values(":region", text(source.region()))
+            .expression_attribute_values(":expires", seconds(now, REMEMBERED));
+        let noted = update.send().await.map_err(crate::explain);
+        noted.with_context(|| format!("noting that {repository} is a replica"))?;
+        Ok(())
+    }
+
+    /// Reads the registry that the images of the repository are copied from. None if no event
+    /// says that they are. One call.
+    pub async fn replica_source(
+        &self,
+        repository: &RepositoryName,
+    ) -> anyhow::Result<Option<RemoteRegistry>> {
+        let reading = || format!("reading whether {repository} is a replica");
+        let items = self.read_items(&[key(repository)], "source_account, source_region").await;
+        let Some(item) = items.with_context(reading)?.into_iter().next() else { return Ok(None) };
+        let word = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+        let source = word("source_account").zip(word("source_region"));
+        let source = source.and_then(|(account, region)| RemoteRegistry::new(account, region));
+        source.context("the item names no registry").with_context(reading).map(Some)
+    }
+}
+
+fn key(repository: &RepositoryName) -> String {
+    format!("replica {repository}")
+}
