@@ -2,5 +2,6 @@
 //! obey a stranger. The letter and number before each test name the case.
 
 mod accepted_tags;
+mod pushes;
 mod requests;
 mod units;
