@@ -236,18 +236,10 @@ impl Ledger {
             .taking(&key, request_id, LEASE, remembered, now)
             .update_expression(format!("{TAKE}, event_id = :event ADD attempts :attempts"))
             .expression_attribute_values(":event", text(event_id))
-            .expression_attribute_values(":attempts", AttributeValue::Ss(vec![attempt.clone()]))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let old = match update.send().await {
-            Ok(updated) => updated.attributes.unwrap_or_default(),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    let theirs = refused.item().and_then(|item| item.get("event_id")?.as_s().ok());
-                    let has_same_event = theirs.is_some_and(|theirs| theirs == event_id);
-                    return Ok(Claim::Theirs { has_same_event });
-                }
-                _ => return Err(crate::explain(error)).with_context(|| format!("claiming {key}")),
-            },
+            .expression_attribute_values(":attempts", AttributeValue::Ss(vec![attempt.clone()]));
+        let old = match taken(&key, update, event_id).await? {
+            Taken::Ours(old) => old,
+            Taken::Theirs { has_same_event } => return Ok(Claim::Theirs { has_same_event }),
         };
         // Where an answer is lost the SDK calls again, and meets its own claim; beside which, that
         // of an earlier attempt still counts.
@@ -272,7 +264,11 @@ impl Ledger {
         remembered: Duration,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Option<Item>> {
-        taken(key, self.taking(key, request_id, lease, remembered, now)).await
+        let update = self.taking(key, request_id, lease, remembered, now);
+        Ok(match taken(key, update, "").await? {
+            Taken::Ours(item) => Some(item),
+            Taken::Theirs { .. } => None,
+        })
     }
 
     /// The call that does.
@@ -441,12 +437,30 @@ fn time(item: &Item, name: &str) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(seconds, 0)
 }
 
-/// What an item was before it was taken, unless somebody else has it.
-async fn taken(key: &str, update: UpdateItemFluentBuilder) -> anyhow::Result<Option<Item>> {
-    match update.send().await {
-        Ok(updated) => Ok(Some(updated.attributes.unwrap_or_default())),
-        Err(error) if is_refused(&error) => Ok(None),
-        Err(error) => Err(crate::explain(error)).with_context(|| format!("claiming {key}")),
+/// The outcome of a claim to an item.
+enum Taken {
+    /// The item as it was before.
+    Ours(Item),
+    /// Another invocation has claimed it.
+    Theirs {
+        /// Whether that invocation claimed it for the same event.
+        has_same_event: bool,
+    },
+}
+
+/// Sends a claim that [`Ledger::taking`] built, for the event of this ID.
+async fn taken(key: &str, claim: UpdateItemFluentBuilder, event_id: &str) -> anyhow::Result<Taken> {
+    let old = ReturnValuesOnConditionCheckFailure::AllOld;
+    match claim.return_values_on_condition_check_failure(old).send().await {
+        Ok(updated) => Ok(Taken::Ours(updated.attributes.unwrap_or_default())),
+        Err(error) => match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                let theirs = refused.item().and_then(|item| item.get("event_id")?.as_s().ok());
+                let has_same_event = theirs.is_some_and(|theirs| theirs == event_id);
+                Ok(Taken::Theirs { has_same_event })
+            }
+            _ => Err(crate::explain(error)).with_context(|| format!("claiming {key}")),
+        },
     }
 }
 

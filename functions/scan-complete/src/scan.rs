@@ -105,6 +105,12 @@ impl<'a> Invocation<'a> {
         }
     }
 
+    /// Whether a collected event says what the own event says.
+    fn is_own(&self, collected: &FindingEvent) -> bool {
+        matches!(&self.scan.said, ScanResult::Finding { finding, .. } if finding.id == collected.id)
+            && collected.at == self.said_at()
+    }
+
     /// Gathers what events say of single findings of the image; none if somebody else does.
     async fn gather(&self) -> anyhow::Result<Option<CollectedEvents>> {
         let (ledger, id) = (&self.teller.context.ledger, self.teller.request_id);
@@ -255,7 +261,9 @@ impl<'a> Invocation<'a> {
 
     /// Compares what was found with what is remembered, and tells what is news.
     async fn found(&self, version: Version, heard: &[FindingEvent]) -> anyhow::Result<()> {
-        let memory = self.claim(&version).await?;
+        // A copy of the same event has nothing to add to the first one.
+        let has_only_own = heard.iter().all(|other| self.is_own(other));
+        let Some(memory) = self.claim(&version, has_only_own).await? else { return Ok(()) };
         let compared = self.compare(&version, heard, &memory).await;
         let (repository, component) = (&self.scan.about.repository, version.component.as_ref());
         let next = compared.as_ref().ok().and_then(Option::as_ref).filter(|next| **next != memory);
@@ -265,17 +273,26 @@ impl<'a> Invocation<'a> {
         compared.and(settled)
     }
 
-    /// Claims what is remembered of the component. Whoever else is at it is waited for, or met
-    /// again a minute later.
-    async fn claim(&self, version: &Version) -> anyhow::Result<ScanHistory> {
+    /// Claims the scan history of the component. Waits for another invocation that has claimed it,
+    /// and fails after half a minute, so that the event is tried again. None if that invocation
+    /// handles another copy of the same event and `has_only_own`: its own retries cover a crash.
+    async fn claim(
+        &self,
+        version: &Version,
+        has_only_own: bool,
+    ) -> anyhow::Result<Option<ScanHistory>> {
         let (repository, component) = (&self.scan.about.repository, version.component.as_ref());
         let (ledger, id) = (&self.teller.context.ledger, self.teller.request_id);
         let mut turn = 0;
         loop {
-            let recalled =
-                ledger.recall(repository, component, &version.digest, id, self.time()).await?;
-            if let HistoryClaim::Ours(memory) = recalled {
-                return Ok(*memory);
+            let event_id = &self.scan.about.source.id;
+            let recalled = ledger
+                .recall(repository, component, &version.digest, id, event_id, self.time())
+                .await?;
+            match recalled {
+                HistoryClaim::Ours(memory) => return Ok(Some(*memory)),
+                HistoryClaim::Theirs { has_same_event: true } if has_only_own => return Ok(None),
+                HistoryClaim::Theirs { .. } => {}
             }
             if self.started.elapsed() > CLAIMED_BY {
                 let of = component.map_or(version.digest.as_str(), Component::as_str);

@@ -16,7 +16,10 @@ use warden_core::graph::IndexChildKind;
 use warden_core::image::{Component, Digest, RepositoryName, Tag};
 use warden_core::policy::Severity;
 
-use super::{Item, LEASE, Ledger, OPEN_REMEMBERED, REMEMBERED, image, is_refused, seconds, text};
+use super::{
+    Item, LEASE, Ledger, OPEN_REMEMBERED, REMEMBERED, TAKE, Taken, image, is_refused, seconds,
+    taken, text,
+};
 
 /// What is noted of an image that is part of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,8 +77,12 @@ const JOINS: u32 = 4;
 pub enum HistoryClaim {
     /// They are ours, with what is remembered of them.
     Ours(Box<ScanHistory>),
-    /// Somebody else is at them. To be tried again.
-    Theirs,
+    /// Another invocation has claimed them.
+    Theirs {
+        /// Whether that invocation handles another copy of the same event. Its own retries then
+        /// cover a crash. Otherwise this event must be tried again.
+        has_same_event: bool,
+    },
 }
 
 /// What came of noting a clean scan.
@@ -233,20 +240,26 @@ impl Ledger {
         Ok(standing)
     }
 
-    /// Claims the scans of a component, or of a version that is of none, and says what is
-    /// remembered of them. One call.
+    /// Claims the scans of a component, or of a version that is of none, for an event, and says
+    /// what is remembered of them. One call.
     pub async fn recall(
         &self,
         repository: &RepositoryName,
         component: Option<&Component>,
         version: &Digest,
         request_id: &str,
+        event_id: &str,
         now: DateTime<Utc>,
     ) -> anyhow::Result<HistoryClaim> {
         let key = scans(repository, component, version);
-        let taken = self.take(&key, request_id, LEASE, REMEMBERED, now).await?;
-        let recalled = taken.map(|item| HistoryClaim::Ours(Box::new(memory(&key, &item))));
-        Ok(recalled.unwrap_or(HistoryClaim::Theirs))
+        let update = self
+            .taking(&key, request_id, LEASE, REMEMBERED, now)
+            .update_expression(format!("{TAKE}, event_id = :event"))
+            .expression_attribute_values(":event", text(event_id));
+        Ok(match taken(&key, update, event_id).await? {
+            Taken::Ours(item) => HistoryClaim::Ours(Box::new(memory(&key, &item))),
+            Taken::Theirs { has_same_event } => HistoryClaim::Theirs { has_same_event },
+        })
     }
 
     /// Gives the claim back, with what is remembered from now on, where that is something
