@@ -10,9 +10,10 @@
 //! shorter than a claim's ([`warden_aws::ledger::LEASE`]), and that shorter than the minute. Time and
 //! the request's ID are arguments, for tests to set.
 //!
-//! In reading order: [`config`], [`event`], [`risks`], [`handle`] here, `scan` for
-//! what becomes of a scan, and `round` for what is seen to once a day.
+//! In reading order: [`config`], [`event`], [`risks`], [`handle`] here, [`batch`] for the messages of
+//! a queue, `scan` for the outcome of a scan, and `round` for the daily check.
 
+pub mod batch;
 pub mod config;
 pub mod event;
 pub mod risks;
@@ -67,7 +68,10 @@ impl Context {
 pub async fn run() -> Result<(), lambda_runtime::Error> {
     let build = |sdk: &SdkConfig| Ok(Context::new(Config::read(std::env::vars())?, sdk));
     serve(Roots::AtStart, build, async |context, payload, Invocation { request_id, now, .. }| {
-        handle(context, &payload, &request_id, now).await
+        match batch::read(&payload)? {
+            Some(messages) => Ok(batch::handle(context, messages, now).await),
+            None => handle(context, &payload, &request_id, now).await.map(|()| Value::Null),
+        }
     })
     .await
 }
@@ -80,11 +84,22 @@ pub async fn handle(
     request_id: &str,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let teller = AlertPublisher { context, request_id, now };
     match event::read(payload)? {
         None => Ok(()),
-        Some(Event::DailyRiskCheck(origin)) => round::handle(&teller, &origin).await,
-        Some(Event::Scan(scan)) => match context.config.policies.rule_for(&scan.about.repository) {
+        Some(event) => handle_event(context, event, request_id, now).await,
+    }
+}
+
+async fn handle_event(
+    context: &Context,
+    event: Event,
+    request_id: &str,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let teller = AlertPublisher { context, request_id, now };
+    match event {
+        Event::DailyRiskCheck(origin) => round::handle(&teller, &origin).await,
+        Event::Scan(scan) => match context.config.policies.rule_for(&scan.about.repository) {
             Some(policy) => scan::Invocation::new(teller, policy, &scan).handle().await,
             None => Ok(()),
         },

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::authorization::UndeliveredEvent;
 use crate::lambda::DeadLetter;
 use crate::policy::Caller;
-use crate::{ACCOUNT, LocalAws, REGION, local_arn, services};
+use crate::queue::QueuedEvent;
+use crate::{ACCOUNT, LocalAws, REGION, RuleTarget, local_arn, services};
 
 impl LocalAws {
     /// Hands on what the services told EventBridge and the subscribers of topics.
@@ -30,21 +31,32 @@ impl LocalAws {
                 });
                 due.extend(rules.map(|rule| {
                     let dead_letter = rule.dead_letter.clone();
-                    let dead_letter = dead_letter.map(|queue| UndeliveredEvent {
+                    let to_queue = |queue: String| UndeliveredEvent {
                         sender: Caller::Service("events.amazonaws.com".to_owned()),
                         source: local_arn("events", &format!("rule/{}", rule.name)),
                         queue,
                         body: event.to_string(),
-                    });
-                    (rule.function.clone(), event.clone(), dead_letter)
+                    };
+                    let dead_letter = dead_letter.map(to_queue);
+                    match &rule.target {
+                        RuleTarget::Function(function) => {
+                            (Ok((function.clone(), event.clone())), dead_letter)
+                        }
+                        RuleTarget::Queue(queue) => (Err(to_queue(queue.clone())), dead_letter),
+                    }
                 }));
             }
             state.events.extend(events);
         }
-        for (function, event, dead_letter) in due {
-            // EventBridge does not try again where the function is gone.
-            if self.lambda().invoke_async(&function, event).is_err() {
-                self.state().undelivered_events.extend(dead_letter);
+        for (target, dead_letter) in due {
+            match target {
+                Err(event) => self.state().queued_events.push(QueuedEvent { event, dead_letter }),
+                // EventBridge does not try again where the function is gone.
+                Ok((function, event)) => {
+                    if self.lambda().invoke_async(&function, event).is_err() {
+                        self.state().undelivered_events.extend(dead_letter);
+                    }
+                }
             }
         }
     }
@@ -52,6 +64,7 @@ impl LocalAws {
     /// Hands on what was published: functions are run and queues filled, and what people
     /// and web servers would get is kept to be looked at.
     pub(crate) async fn deliver_messages(&self) {
+        self.send_queued().await;
         self.send_undelivered().await;
         for delivery in self.services().take_deliveries() {
             match delivery.protocol.as_str() {

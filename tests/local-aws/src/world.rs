@@ -254,7 +254,7 @@ impl World {
     /// Delivers the events of ECR and waits until no function runs any more.
     pub async fn settle(&self) {
         self.aws.deliver();
-        self.aws.send_undelivered().await;
+        self.aws.deliver_messages().await;
         self.aws.lambda().settled().await;
     }
 

@@ -1,6 +1,6 @@
 //! What is remembered of images and of the scans of a component.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -117,13 +117,14 @@ impl Ledger {
         &self,
         about: &About,
         tag: Option<&Tag>,
-        heard: &FindingEvent,
+        heard: &[FindingEvent],
         request_id: &str,
         window: Duration,
         now: DateTime<Utc>,
     ) -> anyhow::Result<CollectionClaim> {
         let key = gathering_of(about);
         let gathering = || format!("gathering events of {key}");
+        let said = string_set(heard)?;
         for _ in 0..JOINS {
             let mut set =
                 "SET gatherer = :holder, gathered_until = :until, expires = :expires".to_owned();
@@ -152,10 +153,7 @@ impl Ledger {
                 .update_expression("ADD gathered :heard")
                 // Whoever has ended would not see it any more.
                 .condition_expression("attribute_exists(gatherer)")
-                .expression_attribute_values(
-                    ":heard",
-                    AttributeValue::Ss(vec![serde_json::to_string(heard)?]),
-                );
+                .expression_attribute_values(":heard", said.clone());
             match leave.send().await {
                 Ok(_) => return Ok(CollectionClaim::Theirs),
                 Err(error) if is_refused(&error) => {}
@@ -203,11 +201,10 @@ impl Ledger {
     /// Forgets what was gathered and has been seen to. One call.
     pub async fn seen_to(&self, about: &About, heard: &[FindingEvent]) -> anyhow::Result<()> {
         let key = gathering_of(about);
-        let heard = heard.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
         let update = self
             .update(&key)
             .update_expression("DELETE gathered :heard")
-            .expression_attribute_values(":heard", AttributeValue::Ss(heard));
+            .expression_attribute_values(":heard", string_set(heard)?);
         let done = update.send().await.map_err(crate::explain);
         done.with_context(|| format!("forgetting what was gathered of {key}"))?;
         Ok(())
@@ -353,6 +350,13 @@ impl Ledger {
             },
         }
     }
+}
+
+/// The events as a set, each once: `DynamoDB` refuses a set with a duplicate.
+fn string_set(heard: &[FindingEvent]) -> anyhow::Result<AttributeValue> {
+    let texts = heard.iter().map(serde_json::to_string);
+    let texts = texts.collect::<Result<BTreeSet<String>, _>>()?;
+    Ok(AttributeValue::Ss(texts.into_iter().collect()))
 }
 
 /// The key of the events of an image that are gathered.

@@ -62,12 +62,15 @@ async fn each_event_of_the_folder_is_understood() {
 fn the_rules_let_through_what_is_the_function_s_business() {
     let stack = world::evaluate(&[("AlertSeverityThreshold", "HIGH")]).unwrap();
     let events = stack.properties("ScanCompleteFunction").unwrap()["Events"].clone();
+    let rule = stack.properties("InspectorFindingRule").unwrap()["EventPattern"].clone();
     let rules: Vec<(String, Pattern)> = events
         .as_object()
         .unwrap()
         .iter()
         .filter(|(_, event)| event["Type"] == "EventBridgeRule")
-        .map(|(name, event)| (name.clone(), Pattern::new(&event["Properties"]["Pattern"]).unwrap()))
+        .map(|(name, event)| (name.clone(), &event["Properties"]["Pattern"]))
+        .chain([("InspectorFindingRule".to_owned(), &rule)])
+        .map(|(name, pattern)| (name, Pattern::new(pattern).unwrap()))
         .collect();
     let through = |event: &Value| -> Vec<&str> {
         let matching = rules.iter().filter(|(_, pattern)| pattern.matches(event));
@@ -83,8 +86,8 @@ fn the_rules_let_through_what_is_the_function_s_business() {
         each-day: 
         failed: Scanned
         first: Scanned
-        inspector-finding: FoundByInspector
-        inspector-finding-closed: FoundByInspector
+        inspector-finding: InspectorFindingRule
+        inspector-finding-closed: InspectorFindingRule
         inspector-scan: ScannedByInspector
         inspector-scan-of-a-server: 
         part-of-an-index: Scanned
