@@ -16,6 +16,7 @@
 //! [`Ledger::begin_units`]; [`Ledger::claim_for_enforcement`] keeps enforcement and sweeps from the
 //! tags of one image at the same time.
 
+mod risks;
 mod runs;
 mod scans;
 mod tags;
@@ -106,6 +107,15 @@ pub enum Fact<'a> {
         /// Its last day.
         until: NaiveDate,
     },
+    /// A change of the accepted risks.
+    RisksChanged {
+        /// The parameter.
+        parameter: &'a str,
+        /// Its version. A parameter that is deleted and created again begins with 1.
+        version: i64,
+        /// When that version was written, in seconds since 1970.
+        at: i64,
+    },
     /// What a sweep would do, and did not.
     Cleanup {
         /// Where.
@@ -137,7 +147,9 @@ impl Fact<'_> {
             Self::RepositoryViolation { .. } | Self::SelfAudit { .. } => {
                 Duration::from_secs(3 * 86_400)
             }
-            Self::RiskExpiring { .. } => Duration::from_secs(30 * 86_400),
+            Self::RiskExpiring { .. } | Self::RisksChanged { .. } => {
+                Duration::from_secs(30 * 86_400)
+            }
             // A scan that is begun again by hand fails for the same reason.
             Self::ScanFailed { .. } | Self::Cleanup { .. } => Duration::from_secs(90 * 86_400),
         }
@@ -159,6 +171,9 @@ impl fmt::Display for Fact<'_> {
             Self::RiskExpiring { id, component, until } => {
                 let component = component.map_or("*", |it| it.as_str());
                 write!(f, "risk-expiring {id} {component} {until}")
+            }
+            Self::RisksChanged { parameter, version, at } => {
+                write!(f, "risks-changed {parameter} {version} {at}")
             }
             Self::Cleanup { repository, plan } => write!(f, "cleanup {repository} {plan}"),
             Self::Audit { repository } => write!(f, "audit {repository}"),

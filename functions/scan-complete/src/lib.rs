@@ -11,9 +11,11 @@
 //! the request's ID are arguments, for tests to set.
 //!
 //! In reading order: [`config`], [`event`], [`risks`], [`handle`] here, [`batch`] for the messages of
-//! a queue, `scan` for the outcome of a scan, and `round` for the daily check.
+//! a queue, `scan` for the outcome of a scan, `round` for the daily check, and
+//! `change` for a change of the accepted risks.
 
 pub mod batch;
+mod change;
 pub mod config;
 pub mod event;
 pub mod risks;
@@ -99,6 +101,10 @@ async fn handle_event(
     let teller = AlertPublisher { context, request_id, now };
     match event {
         Event::DailyRiskCheck(origin) => round::handle(&teller, &origin).await,
+        Event::ParameterChange { name, origin } if name == context.config.parameter => {
+            change::handle(&teller, &origin).await
+        }
+        Event::ParameterChange { .. } => Ok(()),
         Event::Scan(scan) => match context.config.policies.rule_for(&scan.about.repository) {
             Some(policy) => scan::Invocation::new(teller, policy, &scan).handle().await,
             None => Ok(()),
@@ -117,9 +123,14 @@ impl AlertPublisher<'_> {
     /// Tells a fact, unless it was told, or somebody else is telling it just now, who does it
     /// or tries again.
     async fn tell(&self, fact: Fact<'_>, alert: &Alert) -> anyhow::Result<()> {
+        self.publish_once(fact, alert).await.map(|_| ())
+    }
+
+    /// The same. Gives whether the fact is published now: not if another invocation is at work.
+    async fn publish_once(&self, fact: Fact<'_>, alert: &Alert) -> anyhow::Result<bool> {
         let ledger = &self.context.ledger;
         let told = match ledger.claim(fact, self.request_id, &alert.source.id, self.now).await? {
-            Claim::Theirs { .. } => return Ok(()),
+            Claim::Theirs { .. } => return Ok(false),
             Claim::Ours(PreviousClaim { told: Some(_), .. }) => None,
             Claim::Ours(_) => {
                 info!("{}", alert.title);
@@ -127,7 +138,8 @@ impl AlertPublisher<'_> {
                 Some("told")
             }
         };
-        ledger.settle(fact, self.request_id, told, self.now).await
+        ledger.settle(fact, self.request_id, told, self.now).await?;
+        Ok(true)
     }
 
     /// Tells that the accepted risks cannot be read, once a day.

@@ -13,6 +13,25 @@ use crate::policy::Caller;
 use crate::queue::QueuedEvent;
 use crate::{ACCOUNT, LocalAws, REGION, RuleTarget, local_arn, services};
 
+/// The event of a change of a parameter, by
+/// <https://docs.aws.amazon.com/systems-manager/latest/userguide/monitoring-systems-manager-event-examples.html>.
+fn parameter_event(change: &services::ParameterChange, nth: u64, now: crate::ecr::Time) -> Value {
+    let services::ParameterChange { operation, region, name, kind } = change;
+    let path = name.strip_prefix('/').unwrap_or(name);
+    let time = aws_smithy_types::DateTime::from_secs_f64(now.floor());
+    json!({
+        "version": "0",
+        "id": format!("00000000-0000-4000-a000-{nth:012x}"),
+        "detail-type": "Parameter Store Change",
+        "source": "aws.ssm",
+        "account": ACCOUNT,
+        "time": time.fmt(aws_smithy_types::date_time::Format::DateTime).unwrap_or_default(),
+        "region": region,
+        "resources": [format!("arn:aws:ssm:{region}:{ACCOUNT}:parameter/{path}")],
+        "detail": {"operation": operation, "name": name, "type": kind},
+    })
+}
+
 impl LocalAws {
     /// Hands on what the services told EventBridge and the subscribers of topics.
     pub(crate) fn deliver(&self) {
@@ -20,8 +39,13 @@ impl LocalAws {
         {
             let state = &mut *self.state();
             let registries = state.registries.values_mut();
-            let events: Vec<Value> =
+            let mut events: Vec<Value> =
                 registries.flat_map(|it| std::mem::take(&mut it.events)).collect();
+            let changes = self.services().take_parameter_changes();
+            for change in changes {
+                state.requests += 1;
+                events.push(parameter_event(&change, state.requests, state.now()));
+            }
             for event in &events {
                 // A rule is of one account and region, and so are its events.
                 let rules = state.rules.iter().filter(|rule| {

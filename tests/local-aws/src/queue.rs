@@ -152,7 +152,9 @@ impl LocalAws {
             let invoked = self.lambda().invoke(&source.function, json!({"Records": records})).await;
             let answer = invoked.as_ref().ok().filter(|invoked| invoked.error.is_none());
             messages = source.failed(&messages, answer.map(|invoked| &invoked.payload));
-            if let Some(redrive) = redrive.as_ref().filter(|it| count >= it.max_receive_count) {
+            if let Some(redrive) =
+                redrive.as_ref().filter(|redrive| count >= redrive.max_receive_count)
+            {
                 for message in std::mem::take(&mut messages) {
                     self.send(&redrive.dead_letter, &message.body, &BTreeMap::new()).await;
                 }

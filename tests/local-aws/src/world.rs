@@ -308,6 +308,7 @@ impl World {
 
     /// Forgets the events, the calls and the deliveries until now.
     pub fn forget(&self) {
+        self.aws.services().take_parameter_changes();
         let mut state = self.aws.state();
         state.ecr().events.clear();
         state.events.clear();

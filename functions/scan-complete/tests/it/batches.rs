@@ -101,7 +101,7 @@ async fn batches_at_once_share_what_they_collect_of_an_image() {
     assert_eq!(function.alert()["details"]["findingsTotal"], 300);
 }
 
-/// One vulnerability in many images: a finding for each.
+/// Inspector sends a finding for each image that has a new vulnerability.
 #[tokio::test(start_paused = true)]
 async fn the_images_of_one_component_in_a_batch_do_not_block_each_other() {
     let function = Function::enhanced().await;

@@ -64,6 +64,10 @@ async fn scans_reach_it_by_the_rules_and_the_day_by_the_schedule() {
     let risk = json!([{"id": "CVE-1", "until": tomorrow, "reason": "x", "owner": "platform"}]);
     let put = json!({"Name": parameter, "Value": risk.to_string(), "Overwrite": true});
     aws.ask("ssm", "AmazonSSM.PutParameter", &put).await.unwrap();
+    let alerts = settled(&world).await;
+    assert_eq!(alerts.len(), 1, "{alerts:#?}");
+    assert_eq!(alerts[0]["kind"], "risks-changed");
+    assert_eq!(alerts[0]["details"]["added"][0]["id"], "CVE-1");
     aws.fire_schedules(FUNCTION).unwrap();
     assert_eq!(settled(&world).await[0]["kind"], "risk-expiring");
     assert!(aws.state().undelivered.is_empty());

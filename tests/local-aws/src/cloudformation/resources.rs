@@ -217,6 +217,8 @@ impl LocalAws {
             "Description": text("Description"),
         }));
         self.ask("ssm", "AmazonSSM.PutParameter", &parameter).await?;
+        // The rules of the stack follow the parameter, so no rule has the event of its creation.
+        self.services().take_parameter_changes();
         Ok((name.to_owned(), json!({"Type": kind, "Value": value})))
     }
 
