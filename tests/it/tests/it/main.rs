@@ -22,6 +22,7 @@ mod secrets;
 mod services;
 mod slack;
 mod sweeps;
+mod workflow;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
