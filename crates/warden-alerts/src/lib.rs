@@ -9,6 +9,7 @@ mod cleanup;
 mod partial;
 mod remedy;
 mod replication;
+mod risks;
 mod scan;
 pub mod slack;
 mod violation;
@@ -21,6 +22,7 @@ use serde_json::{Map, Value, json};
 
 pub use self::cleanup::{CleanupEntry, SweepContext, SweepResult, UNTAG, cleanup, self_audit};
 pub use self::partial::PartialAlert;
+pub use self::risks::risks_changed;
 pub use self::scan::{
     AcceptedDetails, AlertOrigin, Baseline, FailureReason, FindingDetails, ScanAlert, ScanDetails,
     risk_expiring, scan_failed, scan_findings, scan_resolved, unreadable_risks,
@@ -47,6 +49,8 @@ keywords!(
         ScanFailed = "scan-failed",
         /// A risk is accepted for a few days more.
         RiskExpiring = "risk-expiring",
+        /// The list of accepted risks has changed.
+        RisksChanged = "risks-changed",
         /// Images were removed, or a guard stopped it.
         Cleanup = "cleanup",
         /// Something of ours is not as it should be.

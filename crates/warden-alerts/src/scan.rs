@@ -389,7 +389,13 @@ pub struct AlertOrigin<'a> {
 }
 
 impl AlertOrigin<'_> {
-    fn alert(&self, kind: AlertKind, title: String, text: String, label: String) -> Alert {
+    pub(crate) fn alert(
+        &self,
+        kind: AlertKind,
+        title: String,
+        text: String,
+        label: String,
+    ) -> Alert {
         Alert {
             version: VERSION,
             kind,

@@ -19,6 +19,7 @@
 
 mod confirmations;
 mod replicas;
+mod risks;
 mod runs;
 mod scans;
 mod tags;
@@ -109,6 +110,15 @@ pub enum Fact<'a> {
         /// Its last day.
         until: NaiveDate,
     },
+    /// A change of the accepted risks.
+    RisksChanged {
+        /// The parameter.
+        parameter: &'a str,
+        /// Its version. A parameter that is deleted and created again begins with 1.
+        version: i64,
+        /// When that version was written, in seconds since 1970.
+        at: i64,
+    },
     /// What a sweep would do, and did not.
     Cleanup {
         /// Where.
@@ -140,7 +150,9 @@ impl Fact<'_> {
             Self::RepositoryViolation { .. } | Self::SelfAudit { .. } => {
                 Duration::from_secs(3 * 86_400)
             }
-            Self::RiskExpiring { .. } => Duration::from_secs(30 * 86_400),
+            Self::RiskExpiring { .. } | Self::RisksChanged { .. } => {
+                Duration::from_secs(30 * 86_400)
+            }
             // A scan that is begun again by hand fails for the same reason.
             Self::ScanFailed { .. } | Self::Cleanup { .. } => Duration::from_secs(90 * 86_400),
         }
@@ -162,6 +174,9 @@ impl fmt::Display for Fact<'_> {
             Self::RiskExpiring { id, component, until } => {
                 let component = component.map_or("*", |it| it.as_str());
                 write!(f, "risk-expiring {id} {component} {until}")
+            }
+            Self::RisksChanged { parameter, version, at } => {
+                write!(f, "risks-changed {parameter} {version} {at}")
             }
             Self::Cleanup { repository, plan } => write!(f, "cleanup {repository} {plan}"),
             Self::Audit { repository } => write!(f, "audit {repository}"),
@@ -239,18 +254,10 @@ impl Ledger {
             .taking(&key, request_id, LEASE, remembered, now)
             .update_expression(format!("{TAKE}, event_id = :event ADD attempts :attempts"))
             .expression_attribute_values(":event", text(event_id))
-            .expression_attribute_values(":attempts", AttributeValue::Ss(vec![attempt.clone()]))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let old = match update.send().await {
-            Ok(updated) => updated.attributes.unwrap_or_default(),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    let theirs = refused.item().and_then(|item| item.get("event_id")?.as_s().ok());
-                    let has_same_event = theirs.is_some_and(|theirs| theirs == event_id);
-                    return Ok(Claim::Theirs { has_same_event });
-                }
-                _ => return Err(crate::explain(error)).with_context(|| format!("claiming {key}")),
-            },
+            .expression_attribute_values(":attempts", AttributeValue::Ss(vec![attempt.clone()]));
+        let old = match taken(&key, update, event_id).await? {
+            Taken::Ours(old) => old,
+            Taken::Theirs { has_same_event } => return Ok(Claim::Theirs { has_same_event }),
         };
         // Where an answer is lost the SDK calls again, and meets its own claim; beside which, that
         // of an earlier attempt still counts.
@@ -275,7 +282,11 @@ impl Ledger {
         remembered: Duration,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Option<Item>> {
-        taken(key, self.taking(key, request_id, lease, remembered, now)).await
+        let update = self.taking(key, request_id, lease, remembered, now);
+        Ok(match taken(key, update, "").await? {
+            Taken::Ours(item) => Some(item),
+            Taken::Theirs { .. } => None,
+        })
     }
 
     /// The call that does.
@@ -446,12 +457,30 @@ fn time(item: &Item, name: &str) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(seconds, 0)
 }
 
-/// What an item was before it was taken, unless somebody else has it.
-async fn taken(key: &str, update: UpdateItemFluentBuilder) -> anyhow::Result<Option<Item>> {
-    match update.send().await {
-        Ok(updated) => Ok(Some(updated.attributes.unwrap_or_default())),
-        Err(error) if is_refused(&error) => Ok(None),
-        Err(error) => Err(crate::explain(error)).with_context(|| format!("claiming {key}")),
+/// The outcome of a claim to an item.
+enum Taken {
+    /// The item as it was before.
+    Ours(Item),
+    /// Another invocation has claimed it.
+    Theirs {
+        /// Whether that invocation claimed it for the same event.
+        has_same_event: bool,
+    },
+}
+
+/// Sends a claim that [`Ledger::taking`] built, for the event of this ID.
+async fn taken(key: &str, claim: UpdateItemFluentBuilder, event_id: &str) -> anyhow::Result<Taken> {
+    let old = ReturnValuesOnConditionCheckFailure::AllOld;
+    match claim.return_values_on_condition_check_failure(old).send().await {
+        Ok(updated) => Ok(Taken::Ours(updated.attributes.unwrap_or_default())),
+        Err(error) => match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                let theirs = refused.item().and_then(|item| item.get("event_id")?.as_s().ok());
+                let has_same_event = theirs.is_some_and(|theirs| theirs == event_id);
+                Ok(Taken::Theirs { has_same_event })
+            }
+            _ => Err(crate::explain(error)).with_context(|| format!("claiming {key}")),
+        },
     }
 }
 

@@ -10,13 +10,42 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use crate::image::{Image, ImageStatus, Tag};
 use crate::policy::{Policy, TagEnforcement};
 use crate::quarantine::{Quarantine, quarantine_tag};
 use crate::replication::Replication;
 use crate::tagging::is_accepted_tag;
+
+/// How long after a push enforcement changes the pushed image. Whoever may invoke `image-push` can
+/// send an event about any image, so an older image is only reported. The bound is longer than any
+/// event is late: `EventBridge` delivers for 24 hours, Lambda tries for 6 hours, and a dead-letter
+/// queue keeps an event for 14 days until somebody replays it.
+pub const ENFORCED_AFTER_PUSH: TimeDelta = TimeDelta::days(16);
+
+/// The evidence of the age of a pushed tag.
+#[derive(Clone, Copy, Debug)]
+pub struct PushEvidence {
+    /// The time of the event. A sender can forge it.
+    pub event_time: Option<DateTime<Utc>>,
+    /// ECR's time of the push of the image. No tag is older than its image.
+    pub image_pushed_at: Option<DateTime<Utc>>,
+    /// Whether the ledger has recorded lately that enforcement removed the tag. A tag that the image
+    /// has again is younger.
+    pub was_tag_removed: bool,
+}
+
+impl PushEvidence {
+    /// Whether the tag was pushed at most [`ENFORCED_AFTER_PUSH`] ago.
+    #[must_use]
+    pub fn is_recent(self, now: DateTime<Utc>) -> bool {
+        let is_recent = |time: Option<DateTime<Utc>>| {
+            time.is_some_and(|time| now.signed_duration_since(time) <= ENFORCED_AFTER_PUSH)
+        };
+        is_recent(self.event_time) && (self.was_tag_removed || is_recent(self.image_pushed_at))
+    }
+}
 
 keywords!(
     /// What became of a tag that breaks the rules, or of its image.
@@ -96,6 +125,14 @@ impl EnforcementPlan {
         Self { tag_is_present: false, ..Self::report(Some(because)) }
     }
 
+    /// The plan for a tag of which nothing proves that it was pushed lately: a plan that would change
+    /// the image reports instead.
+    #[must_use]
+    pub fn without_proof_of_push(self) -> Self {
+        let changes = |step: &EnforcementStep| *step != EnforcementStep::Restore;
+        if self.steps.iter().any(changes) { Self::report(Some(NO_PROOF_OF_PUSH)) } else { self }
+    }
+
     /// What is told, in a word or two: the same again is no news.
     #[must_use]
     pub fn outcome(&self) -> String {
@@ -151,6 +188,10 @@ pub fn plan_enforcement(
     };
     if tag_is_present { plan } else { EnforcementPlan { steps: vec![], tag_is_present, ..plan } }
 }
+
+const NO_PROOF_OF_PUSH: &str = "neither ECR nor the ledger shows that the tag was pushed in the last \
+     16 days, since ECR does not record when a tag is added to an image; if the tag is new, remove \
+     it yourself";
 
 const ON_ITS_WAY_BACK: &str = "the image is on its way back from the archive";
 
@@ -284,6 +325,45 @@ mod tests {
     use crate::policy::tests::{GUIDE, policy};
 
     const TODAY: &str = "2026-11-24";
+
+    #[test]
+    fn a_push_is_recent_if_its_event_is_and_ecr_or_the_ledger_shows_that_the_tag_is_young() {
+        let now: DateTime<Utc> = "2026-11-24T10:00:00Z".parse().unwrap();
+        let ago = |days: i64| Some(now - TimeDelta::days(days));
+        let is_recent = |event_time, image_pushed_at, was_tag_removed| {
+            PushEvidence { event_time, image_pushed_at, was_tag_removed }.is_recent(now)
+        };
+        assert!(is_recent(ago(0), ago(0), false));
+        assert!(is_recent(ago(16), ago(16), false));
+        assert!(is_recent(ago(0), ago(400), true));
+        assert!(is_recent(ago(0), None, true));
+        assert!(!is_recent(ago(0), ago(17), false));
+        assert!(!is_recent(ago(0), None, false));
+        for was_tag_removed in [false, true] {
+            assert!(!is_recent(ago(17), ago(0), was_tag_removed));
+            assert!(!is_recent(None, ago(0), was_tag_removed));
+        }
+    }
+
+    #[test]
+    fn without_proof_of_a_push_no_step_changes_the_image_but_what_was_archived_is_restored() {
+        let tag: Tag = "latest".parse().unwrap();
+        for step in [
+            EnforcementStep::Add(tag.clone()),
+            EnforcementStep::Remove(tag),
+            EnforcementStep::Archive,
+        ] {
+            let plan = EnforcementPlan::of(EnforcementOutcome::Archived, vec![step]);
+            let plan = plan.without_proof_of_push();
+            assert_eq!((plan.action, plan.steps), (EnforcementOutcome::Reported, vec![]));
+        }
+        let restore = EnforcementPlan {
+            steps: vec![EnforcementStep::Restore],
+            ..EnforcementPlan::report(None)
+        };
+        assert_eq!(restore.clone().without_proof_of_push(), restore);
+        assert_eq!(EnforcementPlan::gone().without_proof_of_push(), EnforcementPlan::gone());
+    }
 
     fn image(tags: &[&str], status: ImageStatus) -> Image {
         Image {

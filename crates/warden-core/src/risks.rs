@@ -78,6 +78,42 @@ impl AcceptedRisk {
     }
 }
 
+/// The difference between two lists of accepted risks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RiskChanges {
+    /// Risks of the new list alone.
+    pub added: Vec<AcceptedRisk>,
+    /// Risks of the old list alone.
+    pub removed: Vec<AcceptedRisk>,
+    /// Risks of both lists with another day, reason or owner: before and after.
+    pub changed: Vec<(AcceptedRisk, AcceptedRisk)>,
+}
+
+impl RiskChanges {
+    /// Whether the lists accept the same risks.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+}
+
+/// Compares two lists. A risk is the same in both if its vulnerability and its component are.
+#[must_use]
+pub fn compare_risks(before: &[AcceptedRisk], after: &[AcceptedRisk]) -> RiskChanges {
+    let mut changes = RiskChanges::default();
+    let is_equal = |list: &[AcceptedRisk], risk: &AcceptedRisk| list.contains(risk);
+    changes.removed.extend(before.iter().filter(|risk| !is_equal(after, risk)).cloned());
+    for risk in after.iter().filter(|risk| !is_equal(before, risk)) {
+        let is_same =
+            |other: &AcceptedRisk| (&other.id, &other.component) == (&risk.id, &risk.component);
+        match changes.removed.iter().position(is_same) {
+            Some(index) => changes.changed.push((changes.removed.remove(index), risk.clone())),
+            None => changes.added.push(risk.clone()),
+        }
+    }
+    changes
+}
+
 /// A line of text that is not blank, as it can be shown.
 struct Line(String);
 

@@ -88,7 +88,10 @@ pub async fn handle(context: &Arc<Context>, payload: &Value, deadline: SystemTim
         return;
     };
     if !context.config.response_origins.allow(&request.response_url) {
-        error!("the ResponseURL is on no host of CloudFormation's; nothing was done");
+        error!(
+            response.host = request.response_url.host(),
+            "the ResponseURL is on no host of CloudFormation's; nothing was done"
+        );
         return;
     }
     info!(

@@ -51,6 +51,15 @@ pub enum Kind {
 #[derive(Clone)]
 pub struct ResponseUrl(pub String);
 
+impl ResponseUrl {
+    /// The host of the URL, to be logged: it is no secret. None if the text is no URL with a host.
+    #[must_use]
+    pub fn host(&self) -> Option<String> {
+        let uri: http::Uri = self.0.parse().ok()?;
+        uri.host().map(|host| host.chars().take(255).collect())
+    }
+}
+
 impl fmt::Debug for ResponseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ResponseUrl(…)")

@@ -46,6 +46,9 @@ pub enum Refusal {
     /// CloudFormation sent other properties.
     #[error("the properties differ from those in the stack's event: {0}")]
     Properties(String),
+    /// CloudFormation never sent the old properties.
+    #[error("the old properties differ from those in every earlier event of the resource: {0}")]
+    OldProperties(String),
     /// The event's properties cannot be compared.
     #[error("the properties in the stack's event are not JSON")]
     Unreadable,
@@ -62,7 +65,9 @@ pub async fn verify_provision(context: &Context, request: &Request) -> anyhow::R
     loop {
         let (refusal, retry_time): (anyhow::Error, Duration) =
             match read(context, |event| judge_provision(event, request)).await {
-                Ok(Some(Ok(()))) => return Ok(()),
+                Ok(Some(Ok(()))) => {
+                    return verify_old_properties(context, request).await.context(FAILED);
+                }
                 Ok(Some(Err(refusal))) => (refusal.into(), RETRY_TIME),
                 Ok(None) => (Refusal::NoEvent.into(), RETRY_TIME),
                 Err(error) => (error, UNREADABLE_RETRY_TIME),
@@ -72,6 +77,40 @@ pub async fn verify_provision(context: &Context, request: &Request) -> anyhow::R
         }
         warn!("the events of the stack are read again: {refusal:#}");
         sleep(RETRY_PAUSE).await;
+    }
+}
+
+/// Fails if the old properties of an Update are those of no event of the resource. They name roles,
+/// from which a policy is detached. A resource without an event before the current operation is
+/// believed: CloudFormation deletes the events of a stack after 90 days.
+async fn verify_old_properties(context: &Context, request: &Request) -> anyhow::Result<()> {
+    if request.old_properties.is_null() {
+        return Ok(());
+    }
+    // The events of the current operation come first.
+    let mut is_earlier = false;
+    let mut differing = None;
+    let known = read(context, |event| {
+        is_earlier |= is_about_stack(event, request) && STARTS.contains(&status(event));
+        let is_same = event.logical_resource_id() == Some(request.logical_resource_id.as_str());
+        let properties = event.resource_properties().unwrap_or_default();
+        if !is_same || properties.is_empty() {
+            return None;
+        }
+        match compare_properties(properties, &request.old_properties) {
+            Ok(()) => Some(()),
+            Err(refusal) => {
+                if is_earlier {
+                    differing.get_or_insert(refusal);
+                }
+                None
+            }
+        }
+    });
+    match (known.await?, differing) {
+        (None, Some(Refusal::Properties(names))) => Err(Refusal::OldProperties(names).into()),
+        (None, Some(refusal)) => Err(refusal.into()),
+        (Some(()), _) | (None, None) => Ok(()),
     }
 }
 
@@ -108,7 +147,7 @@ pub async fn is_deleting(context: &Context, request: &Request) -> anyhow::Result
 /// Reads the stack's events, the newest first, up to the first event that `judge` judges.
 async fn read<T>(
     context: &Context,
-    judge: impl Fn(&StackEvent) -> Option<T>,
+    mut judge: impl FnMut(&StackEvent) -> Option<T>,
 ) -> anyhow::Result<Option<T>> {
     let described = context.cloudformation.describe_stack_events();
     let mut pages = described.stack_name(&context.config.stack_id).into_paginator().send();
@@ -116,7 +155,7 @@ async fn read<T>(
         let page = page.map_err(warden_aws::explain).context("reading the stack's events")?;
         // An event of a hook is about a resource too, and carries none of its properties.
         let events = page.stack_events().iter().filter(|event| event.hook_status().is_none());
-        if let Some(judgement) = events.into_iter().find_map(&judge) {
+        if let Some(judgement) = events.into_iter().find_map(&mut judge) {
             return Ok(Some(judgement));
         }
     }

@@ -28,13 +28,14 @@ use warden_aws::event::is_young;
 use warden_aws::http::Roots;
 use warden_aws::ledger::{Claim, Fact, Ledger, PreviousClaim};
 use warden_aws::push::{ImagePush, read_push};
-use warden_aws::registry::{Manifest, Registry, VisibilityError};
+use warden_aws::registry::{ImageDescription, Manifest, Registry, VisibilityError};
 use warden_aws::replication::{self, ReplicatedImage, find_replication, read_replication};
 use warden_aws::telemetry::Counts;
 use warden_aws::{Invocation, serve};
 use warden_core::arena::ImageId;
 use warden_core::enforcement::{
-    EnforcementOutcome, EnforcementPlan, EnforcementStep, plan_enforcement, undo_archiving,
+    EnforcementOutcome, EnforcementPlan, EnforcementStep, PushEvidence, plan_enforcement,
+    undo_archiving,
 };
 use warden_core::graph::{Graph, ImageRecord, Inventory, children};
 use warden_core::image::{Digest, Image, ImageStatus, RepositoryName, Tag};
@@ -93,8 +94,16 @@ struct Judgement<'a> {
     now: DateTime<Utc>,
 }
 
-/// Judges one push, and enforces the policy; or notes that a repository is a replica. The request ID is that of the invocation, the
-/// same in each of its attempts. After an error it is to be tried again.
+/// An image as enforcement needs it.
+struct Gathered {
+    image: Image,
+    is_immutable: bool,
+    pushed_at: Option<DateTime<Utc>>,
+}
+
+/// Judges one push, and enforces the policy; or notes that a repository is a replica. The request
+/// ID is that of the invocation, the same in each of its attempts. After an error it is to be tried
+/// again.
 pub async fn handle(
     context: &Context,
     payload: &Value,
@@ -218,13 +227,13 @@ impl Judgement<'_> {
         let found = self.gather(policy, tag).await;
         let found = self.check_gathered(fact, &before, tag, found).await?;
         let (image, mut plan) = match found {
-            Some((image, is_immutable)) => {
+            Some(Gathered { image, is_immutable, pushed_at }) => {
                 let today = self.now.date_naive();
                 // An attempt that was cut off may have archived it before it got a good tag.
                 let undo = undo_archiving(policy, &image).filter(|_| before.was_begun);
                 let plan = undo
                     .unwrap_or_else(|| plan_enforcement(policy, tag, &image, is_immutable, today));
-                (image, plan)
+                (image, self.require_recent_push(plan, pushed_at, &before))
             }
             None => (self.as_pushed(vec![]), EnforcementPlan::gone()),
         };
@@ -300,6 +309,25 @@ impl Judgement<'_> {
         self.context.ledger.claim(fact, self.request_id, event_id, self.now).await
     }
 
+    /// The plan, or a report where neither ECR nor the ledger proves that the tag was pushed lately.
+    /// Anybody who may invoke the function could have sent the event.
+    fn require_recent_push(
+        &self,
+        plan: EnforcementPlan,
+        image_pushed_at: Option<DateTime<Utc>>,
+        before: &PreviousClaim,
+    ) -> EnforcementPlan {
+        let time = DateTime::parse_from_rfc3339(&self.push.about.source.time);
+        let removed = [EnforcementOutcome::Untagged, EnforcementOutcome::Quarantined];
+        let mut removed = removed.iter().map(|outcome| Some(outcome.to_string()));
+        let evidence = PushEvidence {
+            event_time: time.ok().map(|time| time.to_utc()),
+            image_pushed_at,
+            was_tag_removed: removed.any(|outcome| before.told == outcome),
+        };
+        if evidence.is_recent(self.now) { plan } else { plan.without_proof_of_push() }
+    }
+
     fn is_young(&self) -> bool {
         is_young(&self.push.about.source, self.now)
     }
@@ -312,13 +340,11 @@ impl Judgement<'_> {
         fact: Fact<'_>,
         before: &PreviousClaim,
         tag: &Tag,
-        found: anyhow::Result<Option<(Image, bool)>>,
-    ) -> anyhow::Result<Option<(Image, bool)>> {
+        found: anyhow::Result<Option<Gathered>>,
+    ) -> anyhow::Result<Option<Gathered>> {
         let About { repository, digest, source, .. } = &self.push.about;
         let found = match found {
-            Ok(Some((image, is_immutable))) if image.tags.contains(tag) => {
-                return Ok(Some((image, is_immutable)));
-            }
+            Ok(Some(found)) if found.image.tags.contains(tag) => return Ok(Some(found)),
             Ok(Some(found)) if before.was_begun || before.has_settled(source) => {
                 return Ok(Some(found));
             }
@@ -369,14 +395,24 @@ impl Judgement<'_> {
 
     /// Reads the image, and whether the tags of its repository are immutable, as far as the
     /// enforcement needs them. None if the image is gone.
-    async fn gather(&self, policy: &Policy, tag: &Tag) -> anyhow::Result<Option<(Image, bool)>> {
+    async fn gather(&self, policy: &Policy, tag: &Tag) -> anyhow::Result<Option<Gathered>> {
         let About { repository, digest, .. } = &self.push.about;
         let registry = &self.context.registry;
+        let gathered = |found: ImageDescription, is_immutable| Gathered {
+            image: found.image,
+            is_immutable,
+            pushed_at: found.pushed_at,
+        };
         match policy.governance.tags.enforcement {
-            // A report describes the push itself, also after the image is gone.
-            TagEnforcement::Report => Ok(Some((self.as_pushed(vec![tag.clone()]), false))),
+            // A report describes the push itself, also if the image is deleted.
+            TagEnforcement::Report => Ok(Some(Gathered {
+                image: self.as_pushed(vec![tag.clone()]),
+                is_immutable: false,
+                pushed_at: None,
+            })),
             TagEnforcement::Archive => {
-                Ok(registry.image(repository, digest).await?.map(|found| (found.image, false)))
+                let found = registry.image(repository, digest).await?;
+                Ok(found.map(|found| gathered(found, false)))
             }
             TagEnforcement::Quarantine => {
                 // The claim may come beside the reads: what enforcement relies on, it adds after
@@ -391,7 +427,7 @@ impl Judgement<'_> {
                     is_claimed,
                     "a sweep is removing a tag of {repository}@{digest}; to be tried again"
                 );
-                Ok(found.map(|found| (found.image, is_immutable)))
+                Ok(found.map(|found| gathered(found, is_immutable)))
             }
         }
     }
@@ -647,9 +683,9 @@ async fn apply(
     Ok(None)
 }
 
-/// Whether there is something to tell. A tag that is gone is news only if an attempt of ours,
-/// cut off, may have taken it away. What was told is none, unless something else was done since;
-/// or the same to an image that somebody had brought back from the archive.
+/// Whether there is something to publish. A missing tag is news only if an interrupted attempt of
+/// ours may have removed it. An outcome that was published is no news, unless something else was
+/// done since, or the same was done to an image that somebody had restored from the archive.
 fn is_news(before: &PreviousClaim, plan: &EnforcementPlan) -> bool {
     let was_told = before.told.as_deref() == Some(&plan.outcome());
     let is_again = plan.steps.contains(&EnforcementStep::Archive);

@@ -24,6 +24,13 @@ pub enum Event {
     Scan(Box<ImageScan>),
     /// Once a day: the accepted risks are looked at.
     DailyRiskCheck(Origin),
+    /// A parameter of Parameter Store was changed.
+    ParameterChange {
+        /// The name of the parameter.
+        name: String,
+        /// The event.
+        origin: Origin,
+    },
 }
 
 /// What is said of the scan of an image.
@@ -61,6 +68,11 @@ struct ScanDetail {
     image_digest: Option<String>,
     image_tags: Option<Vec<String>>,
     finding_severity_counts: Option<BTreeMap<String, Value>>,
+}
+
+#[derive(Deserialize)]
+struct ParameterDetail {
+    name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -125,9 +137,14 @@ pub fn read(payload: &Value) -> anyhow::Result<Option<Event>> {
         "ECR Image Scan" | "Inspector2 Scan" => scan(&event)?,
         "Inspector2 Finding" => finding(&event)?,
         "Scheduled Event" => return Ok(Some(Event::DailyRiskCheck(origin(&event)?))),
+        "Parameter Store Change" => {
+            let detail: ParameterDetail = deserialized("detail", &event.detail)?;
+            let name = required("detail.name", detail.name)?;
+            return Ok(Some(Event::ParameterChange { name, origin: origin(&event)? }));
+        }
         other => bail!(
-            "the event: detail-type: expected ECR Image Scan, Inspector2 Scan, Inspector2 Finding \
-             or Scheduled Event, got {:?}",
+            "the event: detail-type: expected ECR Image Scan, Inspector2 Scan, Inspector2 Finding, \
+             Parameter Store Change or Scheduled Event, got {:?}",
             shown(other)
         ),
     };

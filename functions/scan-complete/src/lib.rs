@@ -10,9 +10,12 @@
 //! shorter than a claim's ([`warden_aws::ledger::LEASE`]), and that shorter than the minute. Time and
 //! the request's ID are arguments, for tests to set.
 //!
-//! In reading order: [`config`], [`event`], [`risks`], [`handle`] here, `scan` for
-//! what becomes of a scan, and `round` for what is seen to once a day.
+//! In reading order: [`config`], [`event`], [`risks`], [`handle`] here, [`batch`] for the messages of
+//! a queue, `scan` for the outcome of a scan, `round` for the daily check, and
+//! `change` for a change of the accepted risks.
 
+pub mod batch;
+mod change;
 pub mod config;
 pub mod event;
 pub mod risks;
@@ -67,7 +70,10 @@ impl Context {
 pub async fn run() -> Result<(), lambda_runtime::Error> {
     let build = |sdk: &SdkConfig| Ok(Context::new(Config::read(std::env::vars())?, sdk));
     serve(Roots::AtStart, build, async |context, payload, Invocation { request_id, now, .. }| {
-        handle(context, &payload, &request_id, now).await
+        match batch::read(&payload)? {
+            Some(messages) => Ok(batch::handle(context, messages, now).await),
+            None => handle(context, &payload, &request_id, now).await.map(|()| Value::Null),
+        }
     })
     .await
 }
@@ -80,11 +86,26 @@ pub async fn handle(
     request_id: &str,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let teller = AlertPublisher { context, request_id, now };
     match event::read(payload)? {
         None => Ok(()),
-        Some(Event::DailyRiskCheck(origin)) => round::handle(&teller, &origin).await,
-        Some(Event::Scan(scan)) => match context.config.policies.rule_for(&scan.about.repository) {
+        Some(event) => handle_event(context, event, request_id, now).await,
+    }
+}
+
+async fn handle_event(
+    context: &Context,
+    event: Event,
+    request_id: &str,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let teller = AlertPublisher { context, request_id, now };
+    match event {
+        Event::DailyRiskCheck(origin) => round::handle(&teller, &origin).await,
+        Event::ParameterChange { name, origin } if name == context.config.parameter => {
+            change::handle(&teller, &origin).await
+        }
+        Event::ParameterChange { .. } => Ok(()),
+        Event::Scan(scan) => match context.config.policies.rule_for(&scan.about.repository) {
             Some(policy) => scan::Invocation::new(teller, policy, &scan).handle().await,
             None => Ok(()),
         },
@@ -102,9 +123,14 @@ impl AlertPublisher<'_> {
     /// Tells a fact, unless it was told, or somebody else is telling it just now, who does it
     /// or tries again.
     async fn tell(&self, fact: Fact<'_>, alert: &Alert) -> anyhow::Result<()> {
+        self.publish_once(fact, alert).await.map(|_| ())
+    }
+
+    /// The same. Gives whether the fact is published now: not if another invocation is at work.
+    async fn publish_once(&self, fact: Fact<'_>, alert: &Alert) -> anyhow::Result<bool> {
         let ledger = &self.context.ledger;
         let told = match ledger.claim(fact, self.request_id, &alert.source.id, self.now).await? {
-            Claim::Theirs { .. } => return Ok(()),
+            Claim::Theirs { .. } => return Ok(false),
             Claim::Ours(PreviousClaim { told: Some(_), .. }) => None,
             Claim::Ours(_) => {
                 info!("{}", alert.title);
@@ -112,7 +138,8 @@ impl AlertPublisher<'_> {
                 Some("told")
             }
         };
-        ledger.settle(fact, self.request_id, told, self.now).await
+        ledger.settle(fact, self.request_id, told, self.now).await?;
+        Ok(true)
     }
 
     /// Tells that the accepted risks cannot be read, once a day.

@@ -11,6 +11,24 @@ pub struct Risks {
     parameter: String,
 }
 
+/// A version of the parameter.
+#[derive(Debug)]
+pub struct RisksVersion {
+    /// The number of the version.
+    pub number: i64,
+    /// When it was written, in seconds since 1970.
+    pub at: i64,
+    /// The list as JSON.
+    pub value: String,
+}
+
+impl RisksVersion {
+    /// The accepted risks. One error names every mistake in them.
+    pub fn parse(&self) -> anyhow::Result<Vec<AcceptedRisk>> {
+        Ok(AcceptedRisk::parse_list(&self.value)?)
+    }
+}
+
 impl Risks {
     /// The parameter of this name.
     #[must_use]
@@ -20,9 +38,18 @@ impl Risks {
 
     /// Reads the accepted risks. One error names every mistake in them. One call.
     pub async fn read(&self) -> anyhow::Result<Vec<AcceptedRisk>> {
+        self.read_version().await?.parse()
+    }
+
+    /// Reads the newest version of the parameter. One call.
+    pub async fn read_version(&self) -> anyhow::Result<RisksVersion> {
         let get = self.client.get_parameter().name(&self.parameter);
         let got = get.send().await.map_err(warden_aws::explain)?;
-        let value = got.parameter.and_then(|it| it.value).context("it has no value")?;
-        Ok(AcceptedRisk::parse_list(&value)?)
+        let parameter = got.parameter.context("it has no value")?;
+        Ok(RisksVersion {
+            number: parameter.version,
+            at: parameter.last_modified_date.map_or(0, |at| at.secs()),
+            value: parameter.value.context("it has no value")?,
+        })
     }
 }

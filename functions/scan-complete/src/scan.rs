@@ -35,6 +35,8 @@ const SLACK: Duration = Duration::from_secs(2);
 /// Until when, of the function's time, is waited for somebody else who is at work on the same
 /// component: the images of an index are scanned at once.
 const CLAIMED_BY: Duration = Duration::from_secs(30);
+/// Until when, of the function's time, a batch begins to handle another image.
+pub const HANDLED_BY: Duration = Duration::from_secs(30);
 /// How old an event may be to be believed against what ECR says later.
 const FRESH: Duration = Duration::from_secs(900);
 
@@ -43,6 +45,8 @@ pub struct Invocation<'a> {
     teller: AlertPublisher<'a>,
     policy: &'a Policy,
     scan: &'a ImageScan,
+    /// The findings that other events of the same batch bring.
+    others: Vec<FindingEvent>,
     started: Instant,
 }
 
@@ -62,19 +66,40 @@ enum Known {
 
 impl<'a> Invocation<'a> {
     pub fn new(teller: AlertPublisher<'a>, policy: &'a Policy, scan: &'a ImageScan) -> Self {
-        Self { teller, policy, scan, started: Instant::now() }
+        Self { teller, policy, scan, others: Vec::new(), started: Instant::now() }
+    }
+
+    /// The events of single findings of one image, of which there is at least one, handled as one.
+    pub fn of_findings(
+        teller: AlertPublisher<'a>,
+        policy: &'a Policy,
+        scans: &'a [ImageScan],
+    ) -> Option<Self> {
+        let newest = scans.iter().max_by_key(|scan| said_at(scan))?;
+        let others = scans.iter().filter(|scan| !std::ptr::eq(*scan, newest));
+        let others = others.filter_map(finding_event).collect();
+        Some(Self { others, ..Self::new(teller, policy, newest) })
     }
 
     /// Handles the event.
     pub async fn handle(&self) -> anyhow::Result<()> {
-        let gathered = match &self.scan.said {
-            ScanResult::Finding { .. } => match self.gather().await? {
-                Some(gathered) => gathered,
-                None => return Ok(()),
-            },
-            ScanResult::Complete(_) | ScanResult::Failed => CollectedEvents::default(),
-        };
-        self.process_collected(&gathered).await?;
+        match self.collect().await? {
+            Some(collected) => self.process(&collected).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Collects what events say of single findings of the image. None if another invocation does.
+    pub async fn collect(&self) -> anyhow::Result<Option<CollectedEvents>> {
+        match finding_event(self.scan) {
+            Some(own) => self.gather(own).await,
+            None => Ok(Some(CollectedEvents::default())),
+        }
+    }
+
+    /// Handles the event, with what was collected.
+    pub async fn process(&self, gathered: &CollectedEvents) -> anyhow::Result<()> {
+        self.process_collected(gathered).await?;
         // Its own is among them, and nowhere else.
         if gathered.heard.len() > 1 {
             self.teller.context.ledger.seen_to(&self.scan.about, &gathered.heard).await?;
@@ -105,17 +130,17 @@ impl<'a> Invocation<'a> {
         }
     }
 
-    /// Gathers what events say of single findings of the image; none if somebody else does.
-    async fn gather(&self) -> anyhow::Result<Option<CollectedEvents>> {
+    /// Whether a collected event says what the own event says.
+    fn is_own(&self, collected: &FindingEvent) -> bool {
+        matches!(&self.scan.said, ScanResult::Finding { finding, .. } if finding.id == collected.id)
+            && collected.at == said_at(self.scan)
+    }
+
+    /// Gathers for a while what events say of single findings of the image. None if another
+    /// invocation does.
+    async fn gather(&self, own: FindingEvent) -> anyhow::Result<Option<CollectedEvents>> {
         let (ledger, id) = (&self.teller.context.ledger, self.teller.request_id);
-        let ScanResult::Finding { finding, is_active } = &self.scan.said else { return Ok(None) };
-        let heard = FindingEvent {
-            id: finding.id.clone(),
-            level: finding.level,
-            epss: finding.epss,
-            is_active: *is_active,
-            at: self.said_at(),
-        };
+        let heard = [&[own], &self.others[..]].concat();
         let (tag, _) = self.named(&self.scan.tags);
         let gathering = ledger.gather(
             &self.scan.about,
@@ -130,7 +155,7 @@ impl<'a> Invocation<'a> {
         }
         sleep(WINDOW + SLACK).await;
         let mut gathered = ledger.gathered(&self.scan.about, id).await?;
-        gathered.heard.push(heard);
+        gathered.heard.extend(heard);
         Ok(Some(gathered))
     }
 
@@ -255,7 +280,9 @@ impl<'a> Invocation<'a> {
 
     /// Compares what was found with what is remembered, and tells what is news.
     async fn found(&self, version: Version, heard: &[FindingEvent]) -> anyhow::Result<()> {
-        let memory = self.claim(&version).await?;
+        // A copy of the same event has nothing to add to the first one.
+        let has_only_own = heard.iter().all(|other| self.is_own(other));
+        let Some(memory) = self.claim(&version, has_only_own).await? else { return Ok(()) };
         let compared = self.compare(&version, heard, &memory).await;
         let (repository, component) = (&self.scan.about.repository, version.component.as_ref());
         let next = compared.as_ref().ok().and_then(Option::as_ref).filter(|next| **next != memory);
@@ -265,17 +292,26 @@ impl<'a> Invocation<'a> {
         compared.and(settled)
     }
 
-    /// Claims what is remembered of the component. Whoever else is at it is waited for, or met
-    /// again a minute later.
-    async fn claim(&self, version: &Version) -> anyhow::Result<ScanHistory> {
+    /// Claims the scan history of the component. Waits for another invocation that has claimed it,
+    /// and fails after half a minute, so that the event is tried again. None if that invocation
+    /// handles another copy of the same event and `has_only_own`: its own retries cover a crash.
+    async fn claim(
+        &self,
+        version: &Version,
+        has_only_own: bool,
+    ) -> anyhow::Result<Option<ScanHistory>> {
         let (repository, component) = (&self.scan.about.repository, version.component.as_ref());
         let (ledger, id) = (&self.teller.context.ledger, self.teller.request_id);
         let mut turn = 0;
         loop {
-            let recalled =
-                ledger.recall(repository, component, &version.digest, id, self.time()).await?;
-            if let HistoryClaim::Ours(memory) = recalled {
-                return Ok(*memory);
+            let event_id = &self.scan.about.source.id;
+            let recalled = ledger
+                .recall(repository, component, &version.digest, id, event_id, self.time())
+                .await?;
+            match recalled {
+                HistoryClaim::Ours(memory) => return Ok(Some(*memory)),
+                HistoryClaim::Theirs { has_same_event: true } if has_only_own => return Ok(None),
+                HistoryClaim::Theirs { .. } => {}
             }
             if self.started.elapsed() > CLAIMED_BY {
                 let of = component.map_or(version.digest.as_str(), Component::as_str);
@@ -431,12 +467,6 @@ impl<'a> Invocation<'a> {
         )
     }
 
-    /// When the event says what it says.
-    fn said_at(&self) -> DateTime<Utc> {
-        let time = DateTime::parse_from_rfc3339(&self.scan.about.source.time);
-        time.map_or(DateTime::UNIX_EPOCH, |time| time.to_utc())
-    }
-
     /// What is accepted; nothing, if that cannot be read.
     async fn risks(&self) -> anyhow::Result<Vec<AcceptedRisk>> {
         match self.teller.context.risks.read().await {
@@ -495,4 +525,22 @@ impl<'a> Invocation<'a> {
         let counts = counts.count("ScansSeen", 1).count("FindingsNew", new);
         counts.write(self.teller.request_id, self.teller.now);
     }
+}
+
+/// When the event says what it says.
+fn said_at(scan: &ImageScan) -> DateTime<Utc> {
+    let time = DateTime::parse_from_rfc3339(&scan.about.source.time);
+    time.map_or(DateTime::UNIX_EPOCH, |time| time.to_utc())
+}
+
+/// The finding that an event is about. None if it is about a whole scan.
+fn finding_event(scan: &ImageScan) -> Option<FindingEvent> {
+    let ScanResult::Finding { finding, is_active } = &scan.said else { return None };
+    Some(FindingEvent {
+        id: finding.id.clone(),
+        level: finding.level,
+        epss: finding.epss,
+        is_active: *is_active,
+        at: said_at(scan),
+    })
 }

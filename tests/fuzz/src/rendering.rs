@@ -30,13 +30,14 @@ struct Texts {
     time: String,
 }
 
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 9] = [
     "tag-violation",
     "repository-violation",
     "scan-findings",
     "scan-resolved",
     "scan-failed",
     "risk-expiring",
+    "risks-changed",
     "cleanup",
     "self-audit",
 ];

@@ -22,8 +22,9 @@ use serde_json::{Map, Value, json};
 use crate::authorization::FunctionRole;
 use crate::lambda::Function;
 use crate::pattern::Pattern;
+use crate::queue::EventSource;
 use crate::template::{Identity, Stack, Template, as_cloudformation_sends};
-use crate::{ACCOUNT, LocalAws, REGION, RESPONSE_URL, Rule};
+use crate::{ACCOUNT, LocalAws, REGION, RESPONSE_URL, Rule, RuleTarget};
 
 pub use schedule::Schedule;
 use stacks::{DeployedResource, DeployedStack};
@@ -220,7 +221,7 @@ impl LocalAws {
                     state.rules.push(Rule {
                         name: format!("{name}{rule}"),
                         pattern,
-                        function: name.to_owned(),
+                        target: RuleTarget::Function(name.to_owned()),
                         dead_letter: dead_letter.map(str::to_owned),
                     });
                 }
@@ -229,6 +230,11 @@ impl LocalAws {
                     let schedule = Schedule::read(name, rule, is_scheduler, &event["Properties"])
                         .with_context(|| format!("the schedule {rule} of {name}"))?;
                     state.schedules.push(schedule);
+                }
+                Some("SQS") => {
+                    let (queue, source) = EventSource::read(name, &event["Properties"])
+                        .with_context(|| format!("the queue {rule} of {name}"))?;
+                    state.event_sources.insert(queue, source);
                 }
                 // By `subscribe`.
                 Some("SNS") => {}
@@ -403,7 +409,7 @@ const RULE_PROPERTIES: &[&str] = &["DeadLetterConfig", "Pattern", "RetryPolicy"]
 const SNS_PROPERTIES: &[&str] = &["RedrivePolicy", "Topic"];
 
 /// Refuses what would be passed over otherwise.
-fn known(properties: &Value, names: &[&str]) -> anyhow::Result<()> {
+pub(crate) fn known(properties: &Value, names: &[&str]) -> anyhow::Result<()> {
     let mut given = properties.as_object().into_iter().flatten();
     match given.find(|(name, _)| !names.contains(&name.as_str())) {
         Some((name, _)) => bail!("the property {name} means nothing here"),

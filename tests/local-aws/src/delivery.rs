@@ -10,7 +10,27 @@ use serde_json::{Value, json};
 use crate::authorization::UndeliveredEvent;
 use crate::lambda::DeadLetter;
 use crate::policy::Caller;
-use crate::{ACCOUNT, LocalAws, REGION, local_arn, services};
+use crate::queue::QueuedEvent;
+use crate::{ACCOUNT, LocalAws, REGION, RuleTarget, local_arn, services};
+
+/// The event of a change of a parameter, by
+/// <https://docs.aws.amazon.com/systems-manager/latest/userguide/monitoring-systems-manager-event-examples.html>.
+fn parameter_event(change: &services::ParameterChange, nth: u64, now: crate::ecr::Time) -> Value {
+    let services::ParameterChange { operation, region, name, kind } = change;
+    let path = name.strip_prefix('/').unwrap_or(name);
+    let time = aws_smithy_types::DateTime::from_secs_f64(now.floor());
+    json!({
+        "version": "0",
+        "id": format!("00000000-0000-4000-a000-{nth:012x}"),
+        "detail-type": "Parameter Store Change",
+        "source": "aws.ssm",
+        "account": ACCOUNT,
+        "time": time.fmt(aws_smithy_types::date_time::Format::DateTime).unwrap_or_default(),
+        "region": region,
+        "resources": [format!("arn:aws:ssm:{region}:{ACCOUNT}:parameter/{path}")],
+        "detail": {"operation": operation, "name": name, "type": kind},
+    })
+}
 
 impl LocalAws {
     /// Hands on what the services told EventBridge and the subscribers of topics.
@@ -20,8 +40,13 @@ impl LocalAws {
             let state = &mut *self.state();
             state.replicate();
             let registries = state.registries.values_mut();
-            let events: Vec<Value> =
+            let mut events: Vec<Value> =
                 registries.flat_map(|it| std::mem::take(&mut it.events)).collect();
+            let changes = self.services().take_parameter_changes();
+            for change in changes {
+                state.requests += 1;
+                events.push(parameter_event(&change, state.requests, state.now()));
+            }
             for event in &events {
                 // A rule is of one account and region, and so are its events.
                 let rules = state.rules.iter().filter(|rule| {
@@ -31,21 +56,32 @@ impl LocalAws {
                 });
                 due.extend(rules.map(|rule| {
                     let dead_letter = rule.dead_letter.clone();
-                    let dead_letter = dead_letter.map(|queue| UndeliveredEvent {
+                    let to_queue = |queue: String| UndeliveredEvent {
                         sender: Caller::Service("events.amazonaws.com".to_owned()),
                         source: local_arn("events", &format!("rule/{}", rule.name)),
                         queue,
                         body: event.to_string(),
-                    });
-                    (rule.function.clone(), event.clone(), dead_letter)
+                    };
+                    let dead_letter = dead_letter.map(to_queue);
+                    match &rule.target {
+                        RuleTarget::Function(function) => {
+                            (Ok((function.clone(), event.clone())), dead_letter)
+                        }
+                        RuleTarget::Queue(queue) => (Err(to_queue(queue.clone())), dead_letter),
+                    }
                 }));
             }
             state.events.extend(events);
         }
-        for (function, event, dead_letter) in due {
-            // EventBridge does not try again where the function is gone.
-            if self.lambda().invoke_async(&function, event).is_err() {
-                self.state().undelivered_events.extend(dead_letter);
+        for (target, dead_letter) in due {
+            match target {
+                Err(event) => self.state().queued_events.push(QueuedEvent { event, dead_letter }),
+                // EventBridge does not try again where the function is gone.
+                Ok((function, event)) => {
+                    if self.lambda().invoke_async(&function, event).is_err() {
+                        self.state().undelivered_events.extend(dead_letter);
+                    }
+                }
             }
         }
     }
@@ -53,6 +89,7 @@ impl LocalAws {
     /// Hands on what was published: functions are run and queues filled, and what people
     /// and web servers would get is kept to be looked at.
     pub(crate) async fn deliver_messages(&self) {
+        self.send_queued().await;
         self.send_undelivered().await;
         for delivery in self.services().take_deliveries() {
             match delivery.protocol.as_str() {

@@ -197,6 +197,17 @@ impl Lambda {
         self.state().retry_after = delays;
     }
 
+    /// How long a message that failed waits in its queue.
+    pub(crate) fn retry_delay(&self) -> Duration {
+        self.state().retry_after[0]
+    }
+
+    /// Begins something that [`Lambda::settled`] waits for, until it is dropped.
+    pub(crate) fn begin(&self) -> Pending {
+        self.state().pending += 1;
+        Pending(self.clone())
+    }
+
     /// Makes a function, or makes it anew, which ends its processes that are not at work.
     pub fn create(&self, function: Function) {
         let name = function.name.clone();
@@ -407,7 +418,7 @@ impl Lambda {
 }
 
 /// An asynchronous invocation that is over when this is dropped, however that comes about.
-struct Pending(Lambda);
+pub(crate) struct Pending(Lambda);
 
 impl Drop for Pending {
     fn drop(&mut self) {

@@ -37,6 +37,7 @@ pub mod log;
 pub mod pattern;
 pub mod policy;
 mod query;
+mod queue;
 mod replication;
 pub mod sample;
 pub mod server;
@@ -101,6 +102,12 @@ pub struct State {
     roles: BTreeMap<String, authorization::FunctionRole>,
     /// The events that wait for the way to their dead-letter queues.
     undelivered_events: Vec<authorization::UndeliveredEvent>,
+    /// The events that wait for the way to the queues of their rules.
+    queued_events: Vec<queue::QueuedEvent>,
+    /// The function that a queue runs, by the ARN of the queue.
+    event_sources: BTreeMap<String, queue::EventSource>,
+    /// The dead-letter queue of a queue, by the ARN of the queue.
+    redrives: BTreeMap<String, queue::Redrive>,
     /// The ARN of the dead-letter queue of the subscription of a function, by the function's ARN.
     redrive: BTreeMap<String, String>,
     /// How many requests CloudFormation has sent.
@@ -112,17 +119,34 @@ pub struct State {
     delays: Option<delay::Delays>,
 }
 
-/// A rule of EventBridge: events that match go to the function.
+/// A rule of EventBridge: events that match go to the target.
 #[derive(Debug)]
 pub struct Rule {
     /// The name of the rule.
     pub name: String,
     /// What it lets through.
     pub pattern: Pattern,
-    /// The function's name.
-    pub function: String,
-    /// The ARN of the queue of the events that do not reach the function.
+    /// The function or the queue that receives the events.
+    pub target: RuleTarget,
+    /// The ARN of the queue of the events that do not reach the target.
     pub dead_letter: Option<String>,
+}
+
+/// The target of a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RuleTarget {
+    /// A function, by its name.
+    Function(String),
+    /// A queue, by its ARN.
+    Queue(String),
+}
+
+impl Rule {
+    /// Whether the rule brings events to this function, by the function's name.
+    #[must_use]
+    pub fn is_for(&self, function: &str) -> bool {
+        matches!(&self.target, RuleTarget::Function(name) if name == function)
+    }
 }
 
 impl State {

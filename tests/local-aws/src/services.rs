@@ -22,6 +22,7 @@ use winterbaume_core::{MockRequest, MockResponse, MockService, auth};
 use winterbaume_secretsmanager::SecretsManagerService;
 use winterbaume_sqs::SqsService;
 
+pub use self::parameters::ParameterChange;
 pub use self::sns::{Attribute, Delivery, lambda_event};
 use crate::REGION;
 use crate::inspector::Inspector;
@@ -61,6 +62,11 @@ impl Services {
     /// What the topics' subscribers were sent since the last time, in the order of publishing.
     pub fn take_deliveries(&self) -> Vec<Delivery> {
         self.sns.take_deliveries()
+    }
+
+    /// The changes of parameters since the last time.
+    pub fn take_parameter_changes(&self) -> Vec<ParameterChange> {
+        self.parameters.take_changes()
     }
 
     /// Serves one request to the service of that signing name.

@@ -270,7 +270,7 @@ impl World {
     /// Delivers the events of ECR and waits until no function runs any more.
     pub async fn settle(&self) {
         self.aws.deliver();
-        self.aws.send_undelivered().await;
+        self.aws.deliver_messages().await;
         self.aws.lambda().settled().await;
     }
 
@@ -324,6 +324,7 @@ impl World {
 
     /// Forgets the events, the calls and the deliveries until now.
     pub fn forget(&self) {
+        self.aws.services().take_parameter_changes();
         let mut state = self.aws.state();
         state.ecr().events.clear();
         state.events.clear();

@@ -7,8 +7,11 @@ use serde_json::Value;
 
 use super::super::tests::{about, against_the_limits};
 use super::*;
+use crate::risks_changed;
+use crate::slack::{self, Notification};
 use warden_core::findings::{Level, Package, ScanHistory, Version, compare_scan, merge_findings};
 use warden_core::image::Digest;
+use warden_core::risks::RiskChanges;
 
 const PARAMETER: &str = "/ecr-warden/ecr-warden/accepted-risks";
 
@@ -224,6 +227,31 @@ fn a_failure_says_what_to_do_and_an_end_what_is_over() {
         The scan of infrastructure:litellm-v1.80.6 found nothing that counts at or above HIGH: the last alert about litellm is over. Older versions may still have what it was about."#]].assert_eq(&format!("{}\n{}", resolved.title, resolved.text));
     for alert in [failed, resolved] {
         assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_change_of_the_accepted_risks_is_rendered_for_people_and_machines() {
+    let source = about().source;
+    let place = place(&source);
+    let (old, new) = (risk("CVE-2026-4", "2026-12-31"), risk("CVE-2026-4", "2027-12-31"));
+    let added: Vec<AcceptedRisk> =
+        (0..200).map(|nth| risk(&format!("CVE-2026-9{nth}"), "2026-12-31")).collect();
+    let changes = RiskChanges { added, removed: vec![], changed: vec![(old, new)] };
+    let alert = risks_changed(&place, 7, &changes);
+    let message = alert.message("aws");
+    assert_eq!(against_the_limits(&message), Vec::<String>::new());
+    let texts: Value = serde_json::from_str(&message.body).unwrap();
+    let [json, amazon_q] = ["default", "https"]
+        .map(|name| serde_json::from_str::<Value>(texts[name].as_str().unwrap()).unwrap());
+    assert_eq!((&json["kind"], &json["details"]["version"]), (&json!("risks-changed"), &json!(7)));
+    assert_eq!(amazon_q["metadata"]["eventType"], "risks-changed");
+    let read = Notification::read(texts["default"].as_str().unwrap()).unwrap();
+    let Notification::Alert(in_slack) = &read else { panic!("{read:?}") };
+    assert!(in_slack.could_have_written(&in_slack.remedies[0]));
+    let shown = serde_json::to_string(&slack::render(&read)).unwrap();
+    for text in [amazon_q.to_string(), texts["email"].to_string(), shown] {
+        assert!(text.contains("200 added, 1 changed"), "{text}");
     }
 }
 

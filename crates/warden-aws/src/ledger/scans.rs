@@ -1,6 +1,6 @@
 //! What is remembered of images and of the scans of a component.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -16,7 +16,10 @@ use warden_core::graph::IndexChildKind;
 use warden_core::image::{Component, Digest, RepositoryName, Tag};
 use warden_core::policy::Severity;
 
-use super::{Item, LEASE, Ledger, OPEN_REMEMBERED, REMEMBERED, image, is_refused, seconds, text};
+use super::{
+    Item, LEASE, Ledger, OPEN_REMEMBERED, REMEMBERED, TAKE, Taken, image, is_refused, seconds,
+    taken, text,
+};
 
 /// What is noted of an image that is part of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,8 +77,12 @@ const JOINS: u32 = 4;
 pub enum HistoryClaim {
     /// They are ours, with what is remembered of them.
     Ours(Box<ScanHistory>),
-    /// Somebody else is at them. To be tried again.
-    Theirs,
+    /// Another invocation has claimed them.
+    Theirs {
+        /// Whether that invocation handles another copy of the same event. Its own retries then
+        /// cover a crash. Otherwise this event must be tried again.
+        has_same_event: bool,
+    },
 }
 
 /// What came of noting a clean scan.
@@ -110,13 +117,14 @@ impl Ledger {
         &self,
         about: &About,
         tag: Option<&Tag>,
-        heard: &FindingEvent,
+        heard: &[FindingEvent],
         request_id: &str,
         window: Duration,
         now: DateTime<Utc>,
     ) -> anyhow::Result<CollectionClaim> {
         let key = gathering_of(about);
         let gathering = || format!("gathering events of {key}");
+        let said = string_set(heard)?;
         for _ in 0..JOINS {
             let mut set =
                 "SET gatherer = :holder, gathered_until = :until, expires = :expires".to_owned();
@@ -145,10 +153,7 @@ impl Ledger {
                 .update_expression("ADD gathered :heard")
                 // Whoever has ended would not see it any more.
                 .condition_expression("attribute_exists(gatherer)")
-                .expression_attribute_values(
-                    ":heard",
-                    AttributeValue::Ss(vec![serde_json::to_string(heard)?]),
-                );
+                .expression_attribute_values(":heard", said.clone());
             match leave.send().await {
                 Ok(_) => return Ok(CollectionClaim::Theirs),
                 Err(error) if is_refused(&error) => {}
@@ -196,11 +201,10 @@ impl Ledger {
     /// Forgets what was gathered and has been seen to. One call.
     pub async fn seen_to(&self, about: &About, heard: &[FindingEvent]) -> anyhow::Result<()> {
         let key = gathering_of(about);
-        let heard = heard.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
         let update = self
             .update(&key)
             .update_expression("DELETE gathered :heard")
-            .expression_attribute_values(":heard", AttributeValue::Ss(heard));
+            .expression_attribute_values(":heard", string_set(heard)?);
         let done = update.send().await.map_err(crate::explain);
         done.with_context(|| format!("forgetting what was gathered of {key}"))?;
         Ok(())
@@ -233,20 +237,26 @@ impl Ledger {
         Ok(standing)
     }
 
-    /// Claims the scans of a component, or of a version that is of none, and says what is
-    /// remembered of them. One call.
+    /// Claims the scans of a component, or of a version that is of none, for an event, and says
+    /// what is remembered of them. One call.
     pub async fn recall(
         &self,
         repository: &RepositoryName,
         component: Option<&Component>,
         version: &Digest,
         request_id: &str,
+        event_id: &str,
         now: DateTime<Utc>,
     ) -> anyhow::Result<HistoryClaim> {
         let key = scans(repository, component, version);
-        let taken = self.take(&key, request_id, LEASE, REMEMBERED, now).await?;
-        let recalled = taken.map(|item| HistoryClaim::Ours(Box::new(memory(&key, &item))));
-        Ok(recalled.unwrap_or(HistoryClaim::Theirs))
+        let update = self
+            .taking(&key, request_id, LEASE, REMEMBERED, now)
+            .update_expression(format!("{TAKE}, event_id = :event"))
+            .expression_attribute_values(":event", text(event_id));
+        Ok(match taken(&key, update, event_id).await? {
+            Taken::Ours(item) => HistoryClaim::Ours(Box::new(memory(&key, &item))),
+            Taken::Theirs { has_same_event } => HistoryClaim::Theirs { has_same_event },
+        })
     }
 
     /// Gives the claim back, with what is remembered from now on, where that is something
@@ -340,6 +350,13 @@ impl Ledger {
             },
         }
     }
+}
+
+/// The events as a set, each once: `DynamoDB` refuses a set with a duplicate.
+fn string_set(heard: &[FindingEvent]) -> anyhow::Result<AttributeValue> {
+    let texts = heard.iter().map(serde_json::to_string);
+    let texts = texts.collect::<Result<BTreeSet<String>, _>>()?;
+    Ok(AttributeValue::Ss(texts.into_iter().collect()))
 }
 
 /// The key of the events of an image that are gathered.

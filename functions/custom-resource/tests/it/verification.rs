@@ -48,9 +48,23 @@ async fn requests_of_another_stack_change_nothing() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_sent_to_no_host_but_cloudformation_s() {
     let function = Function::new();
-    let request = with(event("create-infrastructure"), "ResponseURL", "https://example.com/x");
-    function.record_request(&request);
     let deadline = SystemTime::now() + Duration::from_secs(240);
+    local_aws::log::collect();
+    for (url, host) in [
+        ("https://user:marked-secret@example.com:8443/x?Signature=marked-secret", "example.com"),
+        ("https://example.org", "example.org"),
+    ] {
+        let request = with(event("create-infrastructure"), "ResponseURL", url);
+        function.record_request(&request);
+        handle(&function.context, &request, deadline).await;
+        assert!(function.aws.state().calls.is_empty());
+        let lines = local_aws::log::lines("response.host");
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        assert_eq!(lines[0]["response.host"], host);
+        assert!(!lines[0].to_string().contains("marked-secret"), "{}", lines[0]);
+    }
+    // A text that is no URL has no host.
+    let request = with(event("create-infrastructure"), "ResponseURL", "no URL");
     handle(&function.context, &request, deadline).await;
     assert!(function.aws.state().calls.is_empty());
 }

@@ -36,7 +36,8 @@ async fn remember(function: &Function, tag: &str, version: &str, memory: &ScanHi
     let (repository, component) = (DEPLOYMENTS.parse().unwrap(), component(tag));
     let (ledger, digest) = (&function.context.ledger, version.parse().unwrap());
     let of = Some(&component);
-    let recalled = ledger.recall(&repository, of, &digest, "scan", function.now()).await.unwrap();
+    let recalled =
+        ledger.recall(&repository, of, &digest, "scan", "event", function.now()).await.unwrap();
     assert!(matches!(recalled, HistoryClaim::Ours(_)));
     ledger.remember(&repository, of, &digest, "scan", Some(memory)).await.unwrap();
 }

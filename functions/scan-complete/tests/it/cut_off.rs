@@ -17,6 +17,7 @@ enum What {
     Resolved,
     Failed,
     Reminder,
+    Change,
     Unreadable,
 }
 
@@ -56,6 +57,12 @@ impl What {
                 function.accept(risk).await;
                 crate::event("each-day")
             }
+            Self::Change => {
+                let risk =
+                    r#"[{"id": "CVE-1", "until": "2027-01-31", "reason": "x", "owner": "y"}]"#;
+                function.accept(risk).await;
+                crate::event("risks-changed")
+            }
             Self::Unreadable => {
                 function.accept("[").await;
                 crate::event("each-day")
@@ -71,6 +78,7 @@ impl What {
             Self::Resolved => "scan-resolved",
             Self::Failed => "scan-failed",
             Self::Reminder => "risk-expiring",
+            Self::Change => "risks-changed",
             Self::Unreadable => "self-audit",
         }
     }
@@ -125,6 +133,7 @@ async fn cut_off_before_or_after_any_call_it_is_told_all_the_same() {
         What::Resolved,
         What::Failed,
         What::Reminder,
+        What::Change,
         What::Unreadable,
     ] {
         let points = points(what).await;

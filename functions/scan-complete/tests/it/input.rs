@@ -51,6 +51,7 @@ async fn each_event_of_the_folder_is_understood() {
         inspector-scan: "scan-findings" "openwebui"
         inspector-scan-of-a-server:
         part-of-an-index: "scan-findings" "litellm"
+        risks-changed:
         unmanaged-repository:
         without-counts-and-tags: "scan-findings" "litellm"
     "#]]
@@ -61,20 +62,29 @@ async fn each_event_of_the_folder_is_understood() {
 #[test]
 fn the_rules_let_through_what_is_the_function_s_business() {
     let stack = world::evaluate(&[("AlertSeverityThreshold", "HIGH")]).unwrap();
-    let events = stack.properties("ScanCompleteFunction").unwrap()["Events"].clone();
+    let function = stack.properties("ScanCompleteFunction").unwrap();
+    let events = function["Events"].clone();
+    let rule = stack.properties("InspectorFindingRule").unwrap()["EventPattern"].clone();
     let rules: Vec<(String, Pattern)> = events
         .as_object()
         .unwrap()
         .iter()
         .filter(|(_, event)| event["Type"] == "EventBridgeRule")
-        .map(|(name, event)| (name.clone(), Pattern::new(&event["Properties"]["Pattern"]).unwrap()))
+        .map(|(name, event)| (name.clone(), &event["Properties"]["Pattern"]))
+        .chain([("InspectorFindingRule".to_owned(), &rule)])
+        .map(|(name, pattern)| (name, Pattern::new(pattern).unwrap()))
         .collect();
     let through = |event: &Value| -> Vec<&str> {
         let matching = rules.iter().filter(|(_, pattern)| pattern.matches(event));
         matching.map(|(name, _)| name.as_str()).collect()
     };
     let mut lines = String::new();
-    for (name, event) in world::events("scan-complete") {
+    let variables = &function["Environment"]["Variables"];
+    for (name, mut event) in world::events("scan-complete") {
+        if name == "risks-changed" {
+            // No resource is created here, so the parameter has a name of its own.
+            event["detail"]["name"] = variables["ACCEPTED_RISKS_PARAMETER"].clone();
+        }
         lines += &format!("{name}: {}\n", through(&event).join(" "));
     }
     expect![[r#"
@@ -83,11 +93,12 @@ fn the_rules_let_through_what_is_the_function_s_business() {
         each-day: 
         failed: Scanned
         first: Scanned
-        inspector-finding: FoundByInspector
-        inspector-finding-closed: FoundByInspector
+        inspector-finding: InspectorFindingRule
+        inspector-finding-closed: InspectorFindingRule
         inspector-scan: ScannedByInspector
         inspector-scan-of-a-server: 
         part-of-an-index: Scanned
+        risks-changed: RisksChanged
         unmanaged-repository: 
         without-counts-and-tags: Scanned
     "#]]
@@ -127,7 +138,7 @@ async fn what_cannot_be_understood_names_the_field_and_touches_nothing() {
     check(json!([]), expect!["the event: expected an object of EventBridge"]).await;
     check(
         with("critical", "/detail-type", json!("ECR Image Action")),
-        expect![[r#"the event: detail-type: expected ECR Image Scan, Inspector2 Scan, Inspector2 Finding or Scheduled Event, got "ECR Image Action""#]],
+        expect![[r#"the event: detail-type: expected ECR Image Scan, Inspector2 Scan, Inspector2 Finding, Parameter Store Change or Scheduled Event, got "ECR Image Action""#]],
     )
     .await;
     check(

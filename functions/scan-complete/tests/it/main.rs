@@ -8,6 +8,7 @@
     reason = "a test ends where something is off"
 )]
 
+mod batches;
 mod calls;
 mod cut_off;
 mod failures;

@@ -129,3 +129,101 @@ async fn the_end_of_an_acceptance_is_told_seven_days_before_and_once() {
     function.handle(&event("each-day"), "day").await.unwrap();
     assert_eq!(function.alerts().len(), 1);
 }
+
+/// A risk with a reason.
+fn risk(id: &str, until: &str, owner: &str) -> Value {
+    json!({"id": id, "until": until, "reason": "not reachable", "owner": owner})
+}
+
+#[tokio::test]
+async fn a_change_of_the_accepted_risks_is_published_once_for_each_version() {
+    let function = Function::new().await;
+    let change = event("risks-changed");
+    // The stack creates the parameter with an empty list.
+    function.handle(&change, "none").await.unwrap();
+    assert_eq!(function.alerts().len(), 0);
+    let before = [risk("CVE-1", "2027-01-31", "platform"), risk("CVE-2", "2027-01-31", "platform")];
+    function.accept(&json!(before).to_string()).await;
+    for request in ["one", "two"] {
+        function.handle(&change, request).await.unwrap();
+    }
+    let alert = function.alert();
+    assert_eq!((&alert["kind"], &alert["severity"]), (&json!("risks-changed"), &json!("MEDIUM")));
+    assert_eq!(alert["details"]["parameter"], function.outputs["AcceptedRisksParameter"]);
+    assert_eq!(alert["details"]["version"], 2);
+    assert_eq!(alert["details"]["added"].as_array().unwrap().len(), 2);
+
+    let after = [risk("CVE-2", "2099-12-31", "somebody"), risk("CVE-3", "2027-02-01", "platform")];
+    function.accept(&json!(after).to_string()).await;
+    function.handle(&change, "three").await.unwrap();
+    let alert = function.alert();
+    let ids = |list: &str| -> Vec<&str> {
+        let risks = alert["details"][list].as_array().unwrap().iter();
+        risks.map(|risk| risk["id"].as_str().unwrap()).collect()
+    };
+    assert_eq!((ids("added"), ids("removed")), (vec!["CVE-3"], vec!["CVE-1"]));
+    let changed = &alert["details"]["changed"];
+    assert_eq!(
+        (changed.as_array().unwrap().len(), &changed[0]["before"]["until"]),
+        (1, &json!("2027-01-31"))
+    );
+    assert_eq!(changed[0]["after"]["owner"], "somebody");
+    expect![[r#"
+        The accepted risks changed: 1 added, 1 removed, 1 changed
+        Version 3 of the parameter ecr-warden-AcceptedRisks changes the accepted risks: 1 added, 1 removed, 1 changed. A finding that is accepted does not count. CloudTrail has who changed the parameter (PutParameter).
+
+        Added:
+        - CVE-3 until 2027-02-01, owner platform (not reachable)
+
+        Removed:
+        - CVE-1 until 2027-01-31, owner platform (not reachable)
+
+        Changed:
+        - CVE-2 until 2099-12-31, owner somebody (not reachable); before: CVE-2 until 2027-01-31, owner platform (not reachable)"#]].assert_eq(&format!(
+        "{}\n{}",
+        alert["title"].as_str().unwrap(),
+        alert["text"].as_str().unwrap()
+    ));
+    // The same list in another form is no change.
+    function.accept(&serde_json::to_string_pretty(&after).unwrap()).await;
+    function.handle(&change, "four").await.unwrap();
+    // Nor is a change of another parameter.
+    let mut other = change.clone();
+    other["detail"]["name"] = "/other".into();
+    function.accept("[]").await;
+    function.handle(&other, "five").await.unwrap();
+    assert_eq!(function.alerts().len(), 0);
+}
+
+#[tokio::test]
+async fn a_list_with_a_mistake_is_reported_and_the_next_one_is_compared_with_the_last_good_one() {
+    let function = Function::new().await;
+    let change = event("risks-changed");
+    function.accept(&json!([risk("CVE-1", "2027-01-31", "platform")]).to_string()).await;
+    function.handle(&change, "one").await.unwrap();
+    assert_eq!(function.alert()["details"]["added"][0]["id"], "CVE-1");
+    function.accept("[{}]").await;
+    function.handle(&change, "two").await.unwrap();
+    assert_eq!(kinds(&function.alerts()), ["self-audit"]);
+    function.accept("[]").await;
+    function.handle(&change, "three").await.unwrap();
+    assert_eq!(function.alert()["details"]["removed"][0]["id"], "CVE-1");
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_deleted_and_created_again_publishes_its_first_version() {
+    let function = Function::new().await;
+    let change = event("risks-changed");
+    let name = &function.outputs["AcceptedRisksParameter"];
+    for (nth, until) in ["2027-01-31", "2027-02-28"].into_iter().enumerate() {
+        let delete = json!({"Name": name});
+        function.aws.ask("ssm", "AmazonSSM.DeleteParameter", &delete).await.unwrap();
+        let list = json!([risk("CVE-1", until, "platform")]).to_string();
+        let put = json!({"Name": name, "Type": "String", "Value": list});
+        function.aws.ask("ssm", "AmazonSSM.PutParameter", &put).await.unwrap();
+        // Versions are as old as their seconds.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        function.handle(&change, &format!("request-{nth}")).await.unwrap();
+        assert_eq!(function.alert()["details"]["version"], 1);
+    }
+}

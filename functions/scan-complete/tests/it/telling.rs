@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use expect_test::expect;
+use futures::future::join_all;
 use local_aws::Fault;
 use local_aws::world::masked;
 use serde_json::{Value, json};
@@ -147,14 +148,15 @@ async fn an_event_that_meets_another_one_for_too_long_is_brought_again() {
     let function = Function::new().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let event = function.scan(&image, Ok(basic("CVE-1:CRITICAL")));
+    let another = function.scan(&image, Ok(basic("CVE-1:CRITICAL")));
     function.aws.fault("Publish", 1, Fault::Slow(Duration::from_secs(40)));
     let (one, other) =
-        tokio::join!(function.handle(&event, "one"), function.handle(&event, "other"));
+        tokio::join!(function.handle(&event, "one"), function.handle(&another, "other"));
     one.unwrap();
     let error = other.unwrap_err().to_string();
     expect!["another invocation is at work on the scans of litellm in infrastructure"]
         .assert_eq(&error);
-    function.handle(&event, "other").await.unwrap();
+    function.handle(&another, "other").await.unwrap();
     assert_eq!(function.alerts().len(), 1);
 }
 
@@ -295,4 +297,33 @@ async fn everybody_gets_the_text_that_is_theirs() {
     let notification: Value = serde_json::from_str(&text("https")).unwrap();
     assert_eq!(notification["source"], "custom");
     assert_eq!(notification["metadata"]["eventType"], "scan-findings");
+}
+
+// B20
+#[tokio::test(start_paused = true)]
+async fn a_thousand_copies_of_one_scan_event_at_once_are_one_alert_and_no_error() {
+    let function = Function::new().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let event = function.scan(&image, Ok(basic("CVE-1:CRITICAL")));
+    function.slow_down(50);
+    let copies = (0..1_000).map(|nth| {
+        let (function, event) = (&function, &event);
+        async move { function.handle(event, &format!("request-{nth}")).await }
+    });
+    let failed = join_all(copies).await.into_iter().filter(Result::is_err).count();
+    assert_eq!(failed, 0, "of 1,000 copies");
+    assert_eq!(function.alerts().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_event_about_the_same_component_waits_for_its_turn() {
+    let function = Function::new().await;
+    let (one, other) = (function.push(&["litellm-v1.80.5"]), function.push(&["litellm-v1.80.6"]));
+    let one = function.scan(&one, Ok(basic("CVE-1:CRITICAL")));
+    let other = function.scan(&other, Ok(basic("CVE-1:CRITICAL CVE-2:CRITICAL")));
+    function.slow_down(50);
+    let (one, other) = tokio::join!(function.handle(&one, "one"), function.handle(&other, "other"));
+    one.and(other).unwrap();
+    let alerts = Value::from(function.alerts()).to_string();
+    assert!(alerts.contains("CVE-2"), "{alerts}");
 }

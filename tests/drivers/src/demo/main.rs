@@ -149,7 +149,7 @@ async fn tell(story: &mut Story, aws: &LocalAws, slack: &str) -> anyhow::Result<
     let inbox = |function| Inbox { aws, function };
     // Pushes are for it too, once an hour. What it makes of them comes last, and by itself.
     let sweeper = inbox("ecr-warden-ImageSweepFunction");
-    let is_for_it = |rule: &mut Rule| rule.function == sweeper.function;
+    let is_for_it = |rule: &mut Rule| rule.is_for(sweeper.function);
     let its_rules: Vec<Rule> = aws.state().rules.extract_if(.., is_for_it).collect();
     pushes::show(story, &inbox("ecr-warden-ImagePushFunction")).await?;
     let parameter = output(&outputs, "AcceptedRisksParameter")?;

@@ -131,12 +131,19 @@ fn parts(inbox: &Inbox<'_>) -> anyhow::Result<Vec<String>> {
 
 /// What is accepted from now on, as `aws ssm put-parameter --overwrite` sets it.
 async fn accept(inbox: &Inbox<'_>, parameter: &str, risks: &Value) -> anyhow::Result<()> {
+    inbox.clear();
     let put = json!({"Name": parameter, "Value": risks.to_string(), "Overwrite": true});
     let request = http::Request::post("/")
         .header("x-amz-target", "AmazonSSM.PutParameter")
         .body(put.to_string().into())?;
     let answer = inbox.aws.services().handle("ssm", request).await;
     ensure!(answer.status().is_success(), "{}", String::from_utf8_lossy(answer.body()));
+    // Any call brings the event of the change to its rule.
+    ask(inbox.aws, "DescribeRepositories", &json!({}))?;
+    inbox.aws.lambda().settled().await;
+    let alerts = inbox.alerts(Shown::EmailAndSlack)?;
+    let kinds: Vec<&str> = alerts.iter().map(Alert::action).collect();
+    ensure!(kinds == ["risks-changed"], "expected the change of the risks, not {kinds:?}");
     Ok(())
 }
 

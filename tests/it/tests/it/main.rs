@@ -23,6 +23,7 @@ mod services;
 mod slack;
 mod sweeps;
 mod tool;
+mod workflow;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -46,7 +47,7 @@ async fn deploy(parameters: &[(&str, &str)]) -> World {
 /// those of other functions.
 fn remove_sweep_rule(world: &World) {
     let sweep = &world.function("image-sweep").name;
-    world.aws.state().rules.retain(|rule| rule.function != *sweep);
+    world.aws.state().rules.retain(|rule| !rule.is_for(sweep));
 }
 
 /// A function of the probe.

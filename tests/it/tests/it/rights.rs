@@ -17,6 +17,7 @@ use ecr_warden::restore::restore_image;
 use local_aws::authorization::mutation::{Mutant, Record};
 use local_aws::ecr::DAY;
 use local_aws::ecr::image::Status;
+use local_aws::ecr::scan::finding::enhanced_finding;
 use local_aws::policy::{Caller, Request};
 use local_aws::world::{self, STACK, TEMPLATE, World, store_webhook};
 use local_aws::{ACCOUNT, Fault, LocalAws, REGION};
@@ -135,6 +136,15 @@ async fn services(found: &mut BTreeMap<Mutant, bool>) {
     world.settle().await;
     aws.fire_schedules(&world.function("image-sweep").name).unwrap();
     world.settle().await;
+    // Findings come through a queue, which refuses every other sender.
+    world.enable_enhanced_scanning();
+    let digest = world.push("infrastructure", &["openwebui-v0.6.36"]);
+    report_finding(&world, &digest, "CVE-1");
+    world.settle().await;
+    let queue =
+        json!({"QueueUrl": queue_url(&aws, "InspectorFindings").await, "MessageBody": "{}"});
+    let sent = aws.call_as(&stranger(&aws), "sqs", "SendMessage", &queue).await.unwrap();
+    assert!(sent.1.contains("AccessDeniedException"), "{}", sent.1);
     // An event that no function understands fails three times, and Lambda sends it to the queue.
     for folder in ["image-push", "scan-complete", "image-sweep", "slack-notifier"] {
         let name = &world.function(folder).name;
@@ -174,6 +184,20 @@ async fn services(found: &mut BTreeMap<Mutant, bool>) {
         ]),
     });
     merge(found, record.mutants());
+}
+
+/// Has Inspector report a finding of an image of `infrastructure`, for every rule.
+pub fn report_finding(world: &World, digest: &str, id: &str) {
+    let mut state = world.aws.state();
+    let now = state.now();
+    let finding = enhanced_finding(id, "CRITICAL", "openssl", "3.0.17", Some("3.0.18"));
+    state.ecr().tell_of_finding("infrastructure", digest, &finding, "ACTIVE", now).unwrap();
+}
+
+/// The URL of a queue of the stack.
+pub async fn queue_url(aws: &LocalAws, name: &str) -> Value {
+    let name = json!({"QueueName": format!("{STACK}-{name}")});
+    aws.ask("sqs", "AmazonSQS.GetQueueUrl", &name).await.unwrap()["QueueUrl"].take()
 }
 
 /// Makes a role that IAM allows everything, and gives its ARN.
@@ -280,7 +304,9 @@ async fn allowed(world: &World, role: &str, service: &str, operation: &str, inpu
 /// A statement by the name of its role or of the resource that it protects.
 fn statements() -> BTreeSet<(String, String)> {
     let named = TEMPLATE.statements().into_iter().map(|(id, sid)| {
-        let of_resource = ["AlertTopicPolicy", "UndeliveredEventsPolicy"].contains(&id.as_str());
+        let of_resource =
+            ["AlertTopicPolicy", "InspectorFindingsPolicy", "UndeliveredEventsPolicy"];
+        let of_resource = of_resource.contains(&id.as_str());
         let id = if of_resource { id.trim_end_matches("Policy") } else { &id };
         (id.to_owned(), sid)
     });

@@ -2,6 +2,7 @@
 //! obey a stranger. The letter and number before each test name the case.
 
 mod accepted_tags;
+mod pushes;
 mod replication;
 mod requests;
 mod units;

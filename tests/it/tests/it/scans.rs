@@ -3,9 +3,10 @@
 
 use local_aws::Fault;
 use local_aws::ecr::scan::finding::{basic_finding, enhanced_finding};
-use local_aws::world::World;
+use local_aws::world::{self, World};
 use serde_json::{Value, json};
 
+use crate::rights::{queue_url, report_finding, stranger};
 use crate::{deploy, remove_sweep_rule};
 
 const FUNCTION: &str = "ecr-warden-ScanCompleteFunction";
@@ -63,6 +64,10 @@ async fn scans_reach_it_by_the_rules_and_the_day_by_the_schedule() {
     let risk = json!([{"id": "CVE-1", "until": tomorrow, "reason": "x", "owner": "platform"}]);
     let put = json!({"Name": parameter, "Value": risk.to_string(), "Overwrite": true});
     aws.ask("ssm", "AmazonSSM.PutParameter", &put).await.unwrap();
+    let alerts = settled(&world).await;
+    assert_eq!(alerts.len(), 1, "{alerts:#?}");
+    assert_eq!(alerts[0]["kind"], "risks-changed");
+    assert_eq!(alerts[0]["details"]["added"][0]["id"], "CVE-1");
     aws.fire_schedules(FUNCTION).unwrap();
     assert_eq!(settled(&world).await[0]["kind"], "risk-expiring");
     assert!(aws.state().undelivered.is_empty());
@@ -101,4 +106,62 @@ async fn killed_before_or_after_any_call_it_is_told() {
     // Once it is told and before that is noted, nobody can know.
     assert_eq!(told_twice, [("Publish", 1, true), ("UpdateItem", 2, false)]);
     assert!(aws.state().undelivered.is_empty());
+}
+
+/// The bodies of the messages in a queue of the stack.
+async fn messages(world: &World, queue: &str) -> Vec<Value> {
+    let input = json!({"QueueUrl": queue_url(&world.aws, queue).await, "MaxNumberOfMessages": 10});
+    let received = world.aws.ask("sqs", "AmazonSQS.ReceiveMessage", &input).await.unwrap();
+    let received = received["Messages"].as_array().into_iter().flatten();
+    let bodies = received.map(|message| message["Body"].as_str().unwrap());
+    bodies.map(|body| serde_json::from_str(body).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn findings_of_inspector_reach_it_through_a_queue_in_batches() {
+    let world = deployed().await;
+    world.enable_enhanced_scanning();
+    let images = [push(&world, "litellm-v1.80.5"), push(&world, "openwebui-v0.6.36")];
+    settled(&world).await;
+    for (nth, image) in [0, 0, 0, 1].map(|nth| &images[nth]).into_iter().enumerate() {
+        report_finding(&world, image, &format!("CVE-{nth}"));
+    }
+    // A finding that the rule lets through, and that the function cannot read.
+    let mut malformed = world::event("scan-complete", "inspector-finding");
+    malformed["detail"]["packageVulnerabilityDetails"]["vulnerabilityId"] = " ".into();
+    world.aws.state().ecr().events.push(malformed.clone());
+    let before = world.aws.lambda().log(FUNCTION).len();
+    let alerts = settled(&world).await;
+    let mut found: Vec<_> = alerts
+        .iter()
+        .map(|alert| (&alert["component"], &alert["details"]["findingsTotal"]))
+        .collect();
+    found.sort_by_key(|(_, total)| total.as_u64());
+    assert_eq!(found, [(&json!("openwebui"), &json!(1)), (&json!("litellm"), &json!(3))]);
+    // Only the malformed one was delivered again, five times in all.
+    assert_eq!(messages(&world, "FailedFindings").await, [malformed]);
+    assert_eq!(messages(&world, "InspectorFindings").await, [Value::Null; 0]);
+    let log = world.aws.lambda().log(FUNCTION).split_off(before);
+    assert_eq!(log.matches("it is blank").count(), 5, "{log}");
+    assert!(world.failed_events().await.is_empty());
+    assert!(world.aws.state().undelivered.is_empty());
+}
+
+#[tokio::test]
+async fn the_queue_of_findings_takes_messages_of_its_rule_alone() {
+    let world = deployed().await;
+    let queue = queue_url(&world.aws, "InspectorFindings").await;
+    let message = json!({"QueueUrl": queue, "MessageBody": "{}"});
+    let role = stranger(&world.aws);
+    let sent = world.aws.call_as(&role, "sqs", "SendMessage", &message).await.unwrap();
+    assert!(sent.1.contains("AccessDeniedException"), "{}", sent.1);
+    // A rule of another name is no sender either: its event waits in the dead-letter queue.
+    world.enable_enhanced_scanning();
+    let image = push(&world, "litellm-v1.80.5");
+    settled(&world).await;
+    let is_of_findings = |rule: &&mut local_aws::Rule| rule.name.ends_with("InspectorFindingRule");
+    world.aws.state().rules.iter_mut().find(is_of_findings).unwrap().name = "other".to_owned();
+    report_finding(&world, &image, "CVE-1");
+    assert!(settled(&world).await.is_empty());
+    assert_eq!(messages(&world, "UndeliveredEvents").await.len(), 1);
 }

@@ -249,7 +249,7 @@ async fn a_burst_of_pushes_is_one_sweep() {
     let world = deployed("archive").await;
     let aws = &world.aws;
     // What image-push makes of them is another test's.
-    aws.state().rules.retain(|rule| rule.function == FUNCTION);
+    aws.state().rules.retain(|rule| rule.is_for(FUNCTION));
     let hour = || Duration::from_secs_f64(aws.state().now()).as_secs() / 3_600;
     let began = hour();
     let images = fill(&world, 0);

@@ -56,7 +56,7 @@ impl LocalAws {
     }
 
     /// Whether the role of a function may do this. A function without a role may do everything.
-    fn function_may(&self, function: &str, action: &str, resource: &str) -> bool {
+    pub(crate) fn function_may(&self, function: &str, action: &str, resource: &str) -> bool {
         let Some(role) = self.state().roles.get(function).cloned() else { return true };
         let caller = Caller::Role { arn: role.arn, session: function.to_owned() };
         self.may(caller, Permission::new(action, resource))
@@ -90,7 +90,13 @@ impl LocalAws {
     }
 
     /// Whether a sender may do this for a source, such as a rule or an alarm.
-    fn sender_may(&self, sender: &Caller, action: &str, resource: &str, source: &str) -> bool {
+    pub(crate) fn sender_may(
+        &self,
+        sender: &Caller,
+        action: &str,
+        resource: &str,
+        source: &str,
+    ) -> bool {
         let mut permission = Permission::new(action, resource);
         // EventBridge does not name its source to a key:
         // <https://repost.aws/knowledge-center/sns-not-getting-eventbridge-notification>.

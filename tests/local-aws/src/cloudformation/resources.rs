@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 
 use super::{Schedule, known};
 use crate::ecr::present;
+use crate::pattern::Pattern;
 use crate::policy::Document;
 use crate::policy::grammar::{self, Kind};
-use crate::{ACCOUNT, LocalAws, REGION};
+use crate::queue::Redrive;
+use crate::{ACCOUNT, LocalAws, REGION, Rule, RuleTarget, local_arn};
 
 /// How many characters the inline policies of a role have at most, white space not counted.
 const INLINE_POLICIES: usize = 10_240;
@@ -56,12 +58,8 @@ impl LocalAws {
                 self.ask_sns("Subscribe", &given).await?;
                 (format!("{}:{name}", text("TopicArn")), json!({}))
             }
-            "AWS::SQS::Queue" => {
-                let queue = json!({"QueueName": name});
-                let made = self.ask("sqs", "AmazonSQS.CreateQueue", &queue).await?;
-                let url = made["QueueUrl"].as_str().unwrap_or_default().to_owned();
-                (url, json!({"Arn": arn("sqs", name), "QueueName": name}))
-            }
+            "AWS::SQS::Queue" => self.make_queue(name, properties).await?,
+            "AWS::Events::Rule" => self.make_rule(name, properties)?,
             "AWS::DynamoDB::Table" => {
                 let mut table = json!({"TableName": name});
                 for of in ["AttributeDefinitions", "BillingMode", "KeySchema"] {
@@ -171,6 +169,40 @@ impl LocalAws {
         Ok(())
     }
 
+    async fn make_queue(&self, name: &str, properties: &Value) -> anyhow::Result<(String, Value)> {
+        let queue = json!({"QueueName": name});
+        let made = self.ask("sqs", "AmazonSQS.CreateQueue", &queue).await?;
+        let url = made["QueueUrl"].as_str().unwrap_or_default().to_owned();
+        let arn = local_arn("sqs", name);
+        let redrive = &properties["RedrivePolicy"];
+        if let Some(dead_letter) = redrive["deadLetterTargetArn"].as_str() {
+            let max_receive_count = redrive["maxReceiveCount"].as_u64();
+            let max_receive_count = max_receive_count.context("no maxReceiveCount")?;
+            let redrive = Redrive { dead_letter: dead_letter.to_owned(), max_receive_count };
+            self.state().redrives.insert(arn.clone(), redrive);
+        }
+        Ok((url, json!({"Arn": arn, "QueueName": name})))
+    }
+
+    /// Makes a rule whose targets are queues.
+    fn make_rule(&self, name: &str, properties: &Value) -> anyhow::Result<(String, Value)> {
+        let pattern = Pattern::new(&properties["EventPattern"])?;
+        for target in properties["Targets"].as_array().into_iter().flatten() {
+            known(target, &["Arn", "DeadLetterConfig", "Id"])?;
+            let queue = target["Arn"].as_str().unwrap_or_default();
+            if !queue.starts_with("arn:aws:sqs:") {
+                bail!("the target {queue} of a rule is no queue");
+            }
+            self.state().rules.push(Rule {
+                name: name.to_owned(),
+                pattern: pattern.clone(),
+                target: RuleTarget::Queue(queue.to_owned()),
+                dead_letter: target["DeadLetterConfig"]["Arn"].as_str().map(str::to_owned),
+            });
+        }
+        Ok((name.to_owned(), json!({"Arn": local_arn("events", &format!("rule/{name}"))})))
+    }
+
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ssm-parameter.html>
     async fn make_parameter(
         &self,
@@ -197,6 +229,8 @@ impl LocalAws {
             "Description": text("Description"),
         }));
         self.ask("ssm", "AmazonSSM.PutParameter", &parameter).await?;
+        // The rules of the stack follow the parameter, so no rule has the event of its creation.
+        self.services().take_parameter_changes();
         Ok((name.to_owned(), json!({"Type": kind, "Value": value})))
     }
 
@@ -262,6 +296,7 @@ const PROPERTIES: &[(&str, &[&str])] = &[
             "TimeToLiveSpecification",
         ],
     ),
+    ("AWS::Events::Rule", &["Description", "EventPattern", "Targets"]),
     ("AWS::IAM::ManagedPolicy", &["Description", "Path", "PolicyDocument"]),
     (
         "AWS::IAM::Role",
@@ -273,7 +308,10 @@ const PROPERTIES: &[(&str, &[&str])] = &[
     ("AWS::SNS::Subscription", &["Endpoint", "Protocol", "TopicArn"]),
     ("AWS::SNS::Topic", &["KmsMasterKeyId"]),
     ("AWS::SNS::TopicPolicy", &["PolicyDocument", "Topics"]),
-    ("AWS::SQS::Queue", &["MessageRetentionPeriod", "SqsManagedSseEnabled"]),
+    (
+        "AWS::SQS::Queue",
+        &["MessageRetentionPeriod", "RedrivePolicy", "SqsManagedSseEnabled", "VisibilityTimeout"],
+    ),
     ("AWS::SQS::QueuePolicy", &["PolicyDocument", "Queues"]),
     (
         "AWS::Scheduler::Schedule",

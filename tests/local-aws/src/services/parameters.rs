@@ -17,6 +17,20 @@ use crate::ACCOUNT;
 #[derive(Default)]
 pub struct Parameters {
     parameters: Mutex<Store>,
+    changes: Mutex<Vec<ParameterChange>>,
+}
+
+/// A change of a parameter, of which EventBridge is told.
+#[derive(Clone, Debug)]
+pub struct ParameterChange {
+    /// `Create`, `Update` or `Delete`.
+    pub operation: &'static str,
+    /// The region of the parameter.
+    pub region: String,
+    /// The name of the parameter.
+    pub name: String,
+    /// The type of the parameter.
+    pub kind: String,
 }
 
 /// By region and name, the versions from the first on.
@@ -30,6 +44,18 @@ struct Version {
 }
 
 impl Parameters {
+    /// The changes since the last time.
+    pub fn take_changes(&self) -> Vec<ParameterChange> {
+        std::mem::take(&mut self.changes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change(&self, call: &Call, operation: &'static str, name: &str, versions: &[Version]) {
+        let kind = versions.last().map(|version| version.kind.clone()).unwrap_or_default();
+        let (region, name) = (call.region.clone(), name.to_owned());
+        let change = ParameterChange { operation, region, name, kind };
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+    }
+
     pub fn serve(&self, call: &Call) -> Answer {
         const OPERATIONS: &[&str] =
             &["PutParameter", "GetParameter", "GetParameters", "DeleteParameter"];
@@ -45,8 +71,12 @@ impl Parameters {
         let output = match call.operation.as_str() {
             "PutParameter" => {
                 let versions = parameters.entry(at(text(&input, "Name"))).or_default();
+                let operation = if versions.is_empty() { "Create" } else { "Update" };
                 match put(versions, &input) {
-                    Ok(output) => output,
+                    Ok(output) => {
+                        self.change(call, operation, text(&input, "Name"), versions);
+                        output
+                    }
                     Err(refusal) => {
                         parameters.retain(|_, versions| !versions.is_empty());
                         return Err(refusal);
@@ -67,9 +97,10 @@ impl Parameters {
             }
             _ => {
                 let (name, _) = selected(text(&input, "Name"))?;
-                if parameters.remove(&at(&name)).is_none() {
+                let Some(versions) = parameters.remove(&at(&name)) else {
                     return Err(Refusal::new("ParameterNotFound", format!("{name} is not there.")));
-                }
+                };
+                self.change(call, "Delete", &name, &versions);
                 json!({})
             }
         };

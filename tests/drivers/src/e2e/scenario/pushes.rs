@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, ensure};
 use local_aws::ecr::image::manifest::OCI_MANIFEST;
@@ -125,6 +126,18 @@ impl Run<'_> {
         self.sqs(&delete)?;
         let envelope: Value = serde_json::from_str(&text(message, "/Body"))?;
         Ok(Some(serde_json::from_str(&text(&envelope, "/Message"))?))
+    }
+
+    /// Waits for an alert for so long at most.
+    pub fn receive_within(&self, inbox: &str, most: Duration) -> anyhow::Result<Value> {
+        let started = Instant::now();
+        loop {
+            if let Some(alert) = self.receive(inbox)? {
+                return Ok(alert);
+            }
+            ensure!(started.elapsed() < most, "no alert within {most:?}");
+            std::thread::sleep(Duration::from_millis(500));
+        }
     }
 
     /// An image whose manifest ends as few do and some may, with a line; gives its digest and

@@ -104,7 +104,7 @@ impl Scenario {
 
     async fn scanned(&self, world: &World) -> Value {
         let detail = &self.event["detail"];
-        if self.event["source"] == "aws.events" {
+        if ["aws.events", "aws.ssm"].iter().any(|source| self.event["source"] == *source) {
             // A week from now: its owner is to hear of it.
             let risk = json!([{"id": "CVE-1", "until": "2026-11-30", "reason": "x", "owner": "y"}]);
             let name = &world.outputs["AcceptedRisksParameter"];

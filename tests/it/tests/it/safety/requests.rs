@@ -211,3 +211,23 @@ async fn an_update_and_a_removal_that_cloudformation_sent_are_carried_out() {
     let policies = world.aws.state().iam.policies.keys().cloned().collect::<Vec<_>>();
     assert_eq!(policies, [world.outputs["OperatorPolicyArn"].as_str()]);
 }
+
+/// During an update of the same resource the properties of a forged request can be the true ones.
+#[tokio::test]
+async fn an_update_with_old_properties_that_cloudformation_never_sent_is_refused() {
+    let role = |name: &str| format!("arn:aws:iam::{ACCOUNT}:role/{name}");
+    let world = deploy(&[("CiCdRoleArns", "")]).await;
+    let ours = properties(&world, "PushPullPolicy", "AttachToRoleArns", json!([]));
+    set_status(&world, "UPDATE_IN_PROGRESS");
+    let mut update = request(&world, "Update", "PushPullPolicy", &ours);
+    world.aws.state().record_request(&update);
+    let before = contents(&world);
+    // The role is one that the forger wants to lose the policy.
+    update["OldResourceProperties"] = ours.clone();
+    update["OldResourceProperties"]["AttachToRoleArns"] = json!([role("deployer")]);
+    assert_eq!(invoke(&world, update.clone()).await, "FAILED");
+    assert_eq!(contents(&world), before);
+    // CloudFormation sends the properties of the event before.
+    update["OldResourceProperties"] = ours;
+    assert_eq!(invoke(&world, update).await, "SUCCESS");
+}

@@ -18,6 +18,8 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
         FailedEvents AWS::SQS::Queue
         ImagePushRole AWS::IAM::Role
         ScanCompleteLogGroup AWS::Logs::LogGroup
+        FailedFindings AWS::SQS::Queue
+        InspectorFindings AWS::SQS::Queue
         ScanCompleteRole AWS::IAM::Role
         ImageSweepLogGroup AWS::Logs::LogGroup
         ImageSweepRole AWS::IAM::Role
@@ -36,6 +38,9 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
         FunctionErrorsAlarm AWS::CloudWatch::Alarm
         FunctionThrottlesAlarm AWS::CloudWatch::Alarm
         Dashboard AWS::CloudWatch::Dashboard
+        FailedFindingsAlarm AWS::CloudWatch::Alarm
+        InspectorFindingRule AWS::Events::Rule
+        InspectorFindingsPolicy AWS::SQS::QueuePolicy
         KeepOrRemoveReasonsQuery AWS::Logs::QueryDefinition
         OpenFindingsQuery AWS::Logs::QueryDefinition
         OperatorPolicy AWS::IAM::ManagedPolicy

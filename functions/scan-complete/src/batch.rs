@@ -1,0 +1,135 @@
+//! A batch of messages from the queue of Inspector's findings.
+//!
+//! Each message is an event of `EventBridge`. The findings of one image are handled together. Lambda
+//! gives the failed messages back to the queue and deletes the others: the function answers with the
+//! IDs of the failed ones (`ReportBatchItemFailures`).
+//! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
+//!
+//! The ID of a message takes the place of the request ID: it is the same each time the queue delivers
+//! the message.
+
+use std::collections::BTreeMap;
+
+use anyhow::{anyhow, ensure};
+use chrono::{DateTime, Utc};
+use futures::future::join_all;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tracing::error;
+use warden_aws::event::deserialized;
+use warden_core::image::{Digest, RepositoryName};
+
+use crate::event::{Event, ImageScan, ScanResult};
+use crate::scan::{self, HANDLED_BY};
+use crate::{AlertPublisher, Context, event, handle_event};
+
+#[derive(Deserialize)]
+struct Batch {
+    #[serde(rename = "Records")]
+    records: Vec<Message>,
+}
+
+/// A message of the queue.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Message {
+    #[serde(rename = "messageId")]
+    id: String,
+    event_source: String,
+    body: String,
+}
+
+/// Reads a batch. None if the payload is an event.
+pub fn read(payload: &Value) -> anyhow::Result<Option<Vec<Message>>> {
+    if payload.get("Records").is_none() {
+        return Ok(None);
+    }
+    let Batch { records } = deserialized("", payload)?;
+    ensure!(
+        records.iter().all(|message| message.event_source == "aws:sqs"),
+        "the event: Records.eventSource: expected aws:sqs"
+    );
+    Ok(Some(records))
+}
+
+/// The findings of one image, and the messages that bring them.
+#[derive(Default)]
+struct Group {
+    messages: Vec<String>,
+    scans: Vec<ImageScan>,
+}
+
+/// Handles every message. The answer names the failed ones, which the queue delivers again.
+pub async fn handle(context: &Context, messages: Vec<Message>, now: DateTime<Utc>) -> Value {
+    let started = Instant::now();
+    let mut groups: BTreeMap<(RepositoryName, Digest), Group> = BTreeMap::new();
+    let mut others = Vec::new();
+    let mut failed = Vec::new();
+    for Message { id: message_id, body, .. } in messages {
+        match read_body(&body) {
+            Ok(Some(Event::Scan(scan))) if matches!(scan.said, ScanResult::Finding { .. }) => {
+                let key = (scan.about.repository.clone(), scan.about.digest.clone());
+                let group = groups.entry(key).or_default();
+                group.messages.push(message_id);
+                group.scans.push(*scan);
+            }
+            Ok(Some(event)) => others.push((message_id, event)),
+            Ok(None) => {}
+            Err(error) => fail(&mut failed, vec![message_id], &error),
+        }
+    }
+    let is_late = || started.elapsed() > HANDLED_BY;
+    let late = || anyhow!("no time is left in this batch; the queue delivers the message again");
+    let groups: Vec<Group> = groups.into_values().collect();
+    let invocations: Vec<_> = groups
+        .iter()
+        .map(|group| {
+            let request_id = group.messages.first()?;
+            let repository = &group.scans.first()?.about.repository;
+            let policy = context.config.policies.rule_for(repository)?;
+            let publisher = AlertPublisher { context, request_id, now };
+            scan::Invocation::of_findings(publisher, policy, &group.scans)
+        })
+        .collect();
+    // All wait for more findings at the same time. The images of one component follow each other,
+    // since each needs the scan history of the component.
+    let collect = async |invocation: &Option<scan::Invocation<'_>>| match invocation {
+        Some(invocation) => invocation.collect().await,
+        None => Ok(None),
+    };
+    let collected = join_all(invocations.iter().map(collect)).await;
+    for ((group, invocation), collected) in groups.iter().zip(&invocations).zip(collected) {
+        let handled = match (invocation, collected) {
+            (Some(_), Ok(Some(_))) if is_late() => Err(late()),
+            (Some(invocation), Ok(Some(collected))) => invocation.process(&collected).await,
+            (_, Ok(_)) => Ok(()),
+            (_, Err(error)) => Err(error),
+        };
+        if let Err(error) = handled {
+            fail(&mut failed, group.messages.clone(), &error);
+        }
+    }
+    for (message_id, event) in others {
+        let handled = if is_late() {
+            Err(late())
+        } else {
+            handle_event(context, event, &message_id, now).await
+        };
+        if let Err(error) = handled {
+            fail(&mut failed, vec![message_id], &error);
+        }
+    }
+    json!({"batchItemFailures": failed})
+}
+
+fn read_body(body: &str) -> anyhow::Result<Option<Event>> {
+    let event: Value = serde_json::from_str(body).map_err(|error| anyhow!("the event: {error}"))?;
+    event::read(&event)
+}
+
+/// Logs why messages failed, and adds them to the answer.
+fn fail(failed: &mut Vec<Value>, messages: Vec<String>, error: &anyhow::Error) {
+    error!(messages = messages.len(), "{error:#}");
+    failed.extend(messages.into_iter().map(|message_id| json!({"itemIdentifier": message_id})));
+}
