@@ -93,3 +93,49 @@ impl Explanation {
         lines.join("\n")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn an_image_is_explained_with_its_reason_its_times_and_its_unit() {
+        let digest = |digits: &str| format!("sha256:{}", digits.repeat(32));
+        let answer = json!({
+            "repository": "deployments",
+            "digest": digest("ab"),
+            "tags": ["app-v1.0.0"],
+            "status": "ACTIVE",
+            "pushedAt": "2026-08-01T10:00:00Z",
+            "pulledAt": null,
+            "decision": "archive",
+            "reason": "number 11 of 11 of app, which keeps 10",
+            "unit": {"image": digest("ab"), "parts": [digest("cd")], "referrers": []},
+            "stopped": "the first plan waits for a confirmation",
+        });
+        let shown = |answer: Value| serde_json::from_value::<Explanation>(answer).unwrap().shown();
+        expect![[r#"
+            A sweep archives deployments@sha256:abababababababababababababababababababababababababababababababab: number 11 of 11 of app, which keeps 10.
+            Nothing is removed now: the first plan waits for a confirmation.
+            Tags:      app-v1.0.0
+            Status:    ACTIVE
+            Pushed:    2026-08-01T10:00:00Z
+            Pulled:    unknown
+            Belongs to sha256:abababababababababababababababababababababababababababababababab, which has:
+              part      sha256:cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"#]].assert_eq(&shown(answer.clone()));
+        let mut kept = answer;
+        kept["decision"] = json!("keep");
+        kept["reason"] = json!("it was pulled on 2026-11-01, within 30 days");
+        kept["tags"] = json!([]);
+        kept["unit"] = Value::Null;
+        expect![[r#"
+            A sweep keeps deployments@sha256:abababababababababababababababababababababababababababababababab: it was pulled on 2026-11-01, within 30 days.
+            Tags:      none
+            Status:    ACTIVE
+            Pushed:    2026-08-01T10:00:00Z
+            Pulled:    unknown"#]].assert_eq(&shown(kept));
+    }
+}

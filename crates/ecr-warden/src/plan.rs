@@ -268,3 +268,97 @@ fn parse_plans(answers: Vec<Value>) -> anyhow::Result<Vec<Plan>> {
     let parse = |answer| serde_json::from_value(answer).context("the plan of the function");
     answers.into_iter().map(parse).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn plan(changes: &Value) -> Plan {
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        let removal = |tags: &Value, decision: &str, reason: &str| json!({"digest": digest, "tags": tags, "decision": decision, "reason": reason});
+        let mut answer = json!({
+            "repository": "deployments",
+            "mode": "archive",
+            "hash": "0123456789abcdef",
+            "retention": "fedcba9876543210",
+            "waits": true,
+            "stopped": "the first plan that removes images from the repository waits for a \
+                confirmation",
+            "examined": 60,
+            "planned": 1,
+            "bytes": 1_500_000,
+            "removals": [
+                removal(&json!(["app-v1.0.0", "app"]), "archive", "number 11 of 11 of app, which keeps 10"),
+                removal(&json!(["quarantine-1"]), "untag", "the image conforms by now"),
+            ],
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            answer[name] = value.clone();
+        }
+        serde_json::from_value(answer).unwrap()
+    }
+
+    fn check(changes: &Value, expected: &Expect) {
+        expected.assert_eq(&plan(changes).shown());
+    }
+
+    #[test]
+    fn a_plan_is_shown_with_its_guard_and_its_reasons() {
+        check(
+            &json!({}),
+            &expect![[r#"
+            deployments: 1 of 60 images would be archived (1.5 MB)
+            Nothing is removed now: the first plan that removes images from the repository waits for a confirmation.
+            DECISION  DIGEST               TAGS            REASON
+            archive   sha256:abababababab  app-v1.0.0 app  number 11 of 11 of app, which keeps 10
+            untag     sha256:abababababab  quarantine-1    the image conforms by now"#]],
+        );
+        check(
+            &json!({"stopped": null, "mode": "delete"}),
+            &expect![[r#"
+            deployments: 1 of 60 images would be deleted (1.5 MB)
+            DECISION  DIGEST               TAGS            REASON
+            archive   sha256:abababababab  app-v1.0.0 app  number 11 of 11 of app, which keeps 10
+            untag     sha256:abababababab  quarantine-1    the image conforms by now"#]],
+        );
+        check(
+            &json!({"stopped": null, "planned": 0, "removals": []}),
+            &expect!["deployments: 0 of 60 images would be archived (1.5 MB)"],
+        );
+    }
+
+    #[test]
+    fn a_repository_that_the_function_cannot_see_is_shown_with_the_reason() {
+        let answer = json!({"repository": "deployments", "stopped": "an index cannot be read"});
+        let plan: Plan = serde_json::from_value(answer).unwrap();
+        expect!["deployments: nothing would be removed: an index cannot be read"]
+            .assert_eq(&plan.shown());
+        assert!(plan.to_confirm().is_none());
+    }
+
+    #[test]
+    fn a_plan_is_confirmed_by_its_hash_and_several_by_a_hash_of_them_all() {
+        let command = |plans: &[Plan], named: &[&str]| {
+            let named: Vec<RepositoryName> =
+                named.iter().map(|name| name.parse().unwrap()).collect();
+            confirm_command(plans, &named)
+        };
+        let waiting = || plan(&json!({}));
+        let one = command(&[waiting()], &["deployments"]).unwrap();
+        assert_eq!(one, "ecr-warden confirm deployments --plan 0123456789abcdef");
+        let both = command(&[waiting(), waiting()], &[]).unwrap();
+        assert!(both.starts_with("ecr-warden confirm --plan "), "{both}");
+        assert!(!both.ends_with("0123456789abcdef"), "{both}");
+        // A plan that is carried out, reported or empty waits for nothing.
+        for free in [
+            json!({"stopped": null}),
+            json!({"mode": "report"}),
+            json!({"planned": 0, "removals": []}),
+        ] {
+            assert_eq!(command(&[plan(&free)], &["deployments"]), None, "{free}");
+            assert_eq!(command(&[waiting(), plan(&free)], &["deployments"]).unwrap(), one);
+        }
+    }
+}

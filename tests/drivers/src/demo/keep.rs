@@ -98,6 +98,10 @@ const INVITATION: &str = "
       aws ecr get-login-password | skopeo login --tls-verify=false --username AWS --password-stdin REGISTRY
       skopeo copy --dest-tls-verify=false oci:app docker://REGISTRY/infrastructure:litellm-1.80.9
 
+   the plan of a sweep, and why one image is kept
+      cargo run -p ecr-warden -- plan deployments
+      cargo run -p ecr-warden -- explain deployments:myapp-v1.0.0
+
    any function by hand, with an event of ours, such as why an image stays
       aws lambda invoke --function-name ecr-warden-ImageSweepFunction \\
         --payload fileb://events/image-sweep/explain.json answer.json && cat answer.json
