@@ -75,6 +75,8 @@ pub struct SweepResult {
     pub stopped: Option<String>,
     /// The copies of the images in other registries, as far as a removal needs to know them.
     pub replication: Replication,
+    /// Whether the plan waits for a confirmation. Then [`Self::stopped`] says why.
+    pub waits: bool,
 }
 
 /// What is decided of a quarantine tag that goes alone.
@@ -114,6 +116,10 @@ pub fn cleanup(run: &SweepContext<'_>, outcome: &SweepResult) -> Alert {
     };
     let size = format_bytes(outcome.bytes);
     let (title, sentence) = match (&outcome.stopped, outcome.mode) {
+        (Some(why), _) if outcome.waits => (
+            format!("The cleanup of {repository} waits for a confirmation"),
+            format!("Nothing was removed: {why}. {images} ({size}) would be removed."),
+        ),
         (Some(why), _) => (
             format!("The cleanup of {repository} was stopped"),
             match count {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use warden_alerts::{CleanupEntry, SweepResult};
 use warden_core::arena::ImageId;
 use warden_core::image::{Digest, ImageStatus, RepositoryName};
-use warden_core::retention::{PlanBlocker, RetentionPlan, retention_hash};
+use warden_core::retention::{RetentionPlan, retention_hash};
 
 use crate::report::{Workloads, entry, going, reason};
 
@@ -37,7 +37,7 @@ pub fn of(
         "mode": outcome.mode,
         "hash": outcome.hash,
         "retention": retention_hash(plan.policy),
-        "waits": matches!(plan.stopped, Some(PlanBlocker::Unconfirmed { .. })),
+        "waits": outcome.waits,
         "stopped": outcome.stopped,
         "examined": outcome.examined,
         "kept": outcome.examined - goes.len(),

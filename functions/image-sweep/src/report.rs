@@ -7,7 +7,7 @@ use warden_alerts::{CleanupEntry, SweepResult};
 use warden_core::arena::ImageId;
 use warden_core::image::{Digest, RepositoryName, Tag};
 use warden_core::replication::Replication;
-use warden_core::retention::{Decision, KeepReason, RetentionPlan, UnitRemoval};
+use warden_core::retention::{Decision, KeepReason, PlanBlocker, RetentionPlan, UnitRemoval};
 
 use crate::act::SweepChanges;
 
@@ -31,6 +31,7 @@ pub fn planned(plan: &RetentionPlan<'_>, workloads: &Workloads) -> SweepResult {
         left: 0,
         stopped: plan.stopped.as_ref().map(ToString::to_string),
         replication: Replication::default(),
+        waits: matches!(plan.stopped, Some(PlanBlocker::Unconfirmed { .. })),
     }
 }
 
@@ -63,6 +64,7 @@ pub fn carried_out(
         left: done.left,
         stopped: None,
         replication: Replication::default(),
+        waits: false,
     }
 }
 

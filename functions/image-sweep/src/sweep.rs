@@ -22,8 +22,8 @@ use warden_core::image::{Digest, ImageStatus, RepositoryName};
 use warden_core::policy::{CleanupEnforcement, InUse, Policy};
 use warden_core::replication::Replication;
 use warden_core::retention::{
-    Decision, KeepReason, PlanBlocker, RetentionPlan, RunningImages, UnitDecision, UnitRecord,
-    plan_retention, retention_hash, torn_images,
+    Decision, KeepReason, RetentionPlan, RunningImages, UnitDecision, UnitRecord, plan_retention,
+    retention_hash, torn_images,
 };
 
 use crate::act::{Claimant, apply_plan};
@@ -210,7 +210,7 @@ impl<'a> Sweep<'a> {
             unsure = report::unsure(&plan, &done, &workloads);
             removed = done.removed;
         }
-        self.tell(&plan, &outcome).await?;
+        self.tell(&outcome).await?;
         // Where an answer was lost it may have gone all the same: the next run sees.
         if !unsure.is_empty() {
             self.note(&unsure, &outcome.units, inventory).await?;
@@ -419,6 +419,7 @@ impl<'a> Sweep<'a> {
             left: 0,
             stopped: Some(why),
             replication: Replication::default(),
+            waits: false,
         }
     }
 
@@ -524,11 +525,11 @@ impl<'a> Sweep<'a> {
     }
 
     /// Tells what came of it: what went each time, what did not go once for each plan.
-    async fn tell(&self, plan: &RetentionPlan<'_>, outcome: &SweepResult) -> anyhow::Result<()> {
+    async fn tell(&self, outcome: &SweepResult) -> anyhow::Result<()> {
         if !outcome.is_news() {
             return Ok(());
         }
-        if let Some(PlanBlocker::Unconfirmed { .. }) = plan.stopped {
+        if outcome.waits {
             // The images of the plan may change daily. A person is reminded weekly.
             let week = self.now.iso_week();
             let fact = format!("unconfirmed {} {week:?}", retention_hash(self.policy));

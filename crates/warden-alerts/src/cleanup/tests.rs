@@ -30,6 +30,7 @@ fn outcome(count: usize) -> SweepResult {
         left: 0,
         stopped: None,
         replication: Replication::default(),
+        waits: false,
     }
 }
 
@@ -53,6 +54,23 @@ fn check(outcome: &SweepResult, expected: &Expect) {
     assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
     let texts: Value = serde_json::from_str(&alert.message("aws").body).unwrap();
     expected.assert_eq(texts["email"].as_str().unwrap());
+}
+
+#[test]
+fn a_plan_that_waits_is_told_with_the_command_that_confirms_it() {
+    let why = "the first plan that removes images from the repository waits for a confirmation";
+    let waits = SweepResult { stopped: Some(why.to_owned()), waits: true, ..outcome(2) };
+    let alert = told("deployments", &waits);
+    expect![[r#"
+        The cleanup of deployments waits for a confirmation
+        Nothing was removed: the first plan that removes images from the repository waits for a confirmation. 2 images (1.2 GB) would be removed.
+
+        - myapp-v1.0.0: archive: number 30 of 30 of myapp, which keeps 10
+        - myapp-v1.1.0: archive: number 29 of 30 of myapp, which keeps 10"#]].assert_eq(&format!("{}\n{}", alert.title, alert.text));
+    let commands: Vec<&str> = alert.remedies.iter().map(|remedy| remedy.command.as_str()).collect();
+    expect![[r#"
+        ecr-warden plan deployments --stack ecr-warden --region us-east-1
+        ecr-warden confirm deployments --stack ecr-warden --region us-east-1 --plan 0123456789abcdef"#]].assert_eq(&commands.join("\n"));
 }
 
 #[test]
