@@ -63,7 +63,7 @@ fn the_longest_prefix_decides_and_root_is_for_the_others() {
     template(&aws, REGION, "ROOT", &["CREATE_ON_PUSH"], "IMMUTABLE");
     template(&aws, REGION, "prod", &["CREATE_ON_PUSH"], "MUTABLE");
     template(&aws, REGION, "prod/team", &["REPLICATION", "CREATE_ON_PUSH"], "IMMUTABLE");
-    // This one is for replication alone.
+    // A push does not use a template for replication alone.
     template(&aws, REGION, "prod/team/web", &["REPLICATION"], "MUTABLE");
     for (name, mutability) in [
         ("web", "IMMUTABLE"),
