@@ -80,12 +80,7 @@ pub fn tag_violation(
             None => "Nothing was changed.".to_owned(),
         },
     };
-    let is_archived = plan.action == EnforcementOutcome::Archived;
-    let subject =
-        if is_archived { "The image lives".to_owned() } else { format!("The tag {tag} lives") };
-    if plan.action != EnforcementOutcome::Reported {
-        text += &copies_text(&plan.replication, is_archived, &subject);
-    }
+    text += &copies_of(plan, tag);
     if let Some(hit) = hit {
         text += &format!(
             "\nMeanwhile somebody had moved the tag to {hit}: it was that image which lost it, and \
@@ -125,6 +120,17 @@ pub fn tag_violation(
             text,
             tags,
         )
+    }
+}
+
+/// The sentences about the copies of an image that was changed.
+fn copies_of(plan: &EnforcementPlan, tag: &Tag) -> String {
+    match plan.action {
+        EnforcementOutcome::Reported => String::new(),
+        EnforcementOutcome::Archived => copies_text(&plan.replication, true, "The image lives"),
+        EnforcementOutcome::Untagged | EnforcementOutcome::Quarantined => {
+            copies_text(&plan.replication, false, &format!("The tag {tag} lives"))
+        }
     }
 }
 

@@ -64,7 +64,7 @@ async fn a_plan_that_takes_too_much_is_stopped_told_once_and_done_when_it_is_con
     expect![[r#"
         The cleanup of deployments was stopped
         Read the plan
-        Carry it out all the same"#]]
+        Confirm it, so that the next sweep carries it out"#]]
     .assert_eq(&shown);
     function.sweep().await;
     assert!(function.alerts().is_empty() && function.active().len() == images.len());

@@ -51,7 +51,7 @@ fn a_repository_appears_with_its_first_push_as_its_template_says() {
     for name in ["production/web", "prod", "dev/web"] {
         assert_eq!(push(&aws, name).unwrap_err().code, "RepositoryNotFoundException");
     }
-    // An existing repository is not changed.
+    // A repository that is there stays as it is.
     template(&aws, REGION, "ROOT", &["CREATE_ON_PUSH"], "IMMUTABLE");
     push(&aws, "app").unwrap();
     assert_eq!(repository(&aws, REGION, "app").unwrap()["imageTagMutability"], "MUTABLE");
@@ -63,7 +63,7 @@ fn the_longest_prefix_decides_and_root_is_for_the_others() {
     template(&aws, REGION, "ROOT", &["CREATE_ON_PUSH"], "IMMUTABLE");
     template(&aws, REGION, "prod", &["CREATE_ON_PUSH"], "MUTABLE");
     template(&aws, REGION, "prod/team", &["REPLICATION", "CREATE_ON_PUSH"], "IMMUTABLE");
-    // The template applies to replication only.
+    // A push does not use a template for replication alone.
     template(&aws, REGION, "prod/team/web", &["REPLICATION"], "MUTABLE");
     for (name, mutability) in [
         ("web", "IMMUTABLE"),
