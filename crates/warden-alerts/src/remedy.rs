@@ -45,6 +45,66 @@ const OPTIONS: [&str; 19] = [
     "--overwrite",
 ];
 
+/// The label of the command that gives an image back a tag that enforcement removed.
+pub(super) const RESTORE_AS_IT_WAS: &str = "Restore it as {tag}, as it was (first change the \
+    grammar, or the enforcement to report: under this policy it is taken away again)";
+
+/// The labels of a command that adds `{tag}`, and of a command that restores images from the archive.
+const TAG_LABELS: &[&str] = &["Tag it {tag} too", "Restore it as {tag}", RESTORE_AS_IT_WAS];
+const ARCHIVE_LABELS: &[&str] = &[
+    "Bring it back from the archive",
+    "Restore it as it was",
+    "Restore the first of them",
+    "Restore them all",
+];
+
+/// The labels of remedies, by a part of the command that only these labels stand for. The first part
+/// that a command has decides.
+const LABELS: [(&str, &[&str]); 10] = [
+    ("ecr-warden confirm ", &["Confirm it, so that the next sweep carries it out"]),
+    ("ecr-warden plan ", &["Read the plan"]),
+    (" --tag ", TAG_LABELS),
+    ("ecr-warden restore ", ARCHIVE_LABELS),
+    ("ecr put-image ", TAG_LABELS),
+    ("ecr describe-image-scan-findings ", &["See all findings"]),
+    (
+        "ecr start-image-scan ",
+        &["Scan it again (basic scanning takes one scan an image in 24 hours)"],
+    ),
+    ("ecr update-image-storage-class ", ARCHIVE_LABELS),
+    ("lambda invoke ", &["Read the plan"]),
+    ("ssm put-parameter ", &["Edit the accepted risks", super::scan::ACCEPT]),
+];
+
+impl Remedy {
+    /// Whether this crate could have written the label for both commands.
+    #[must_use]
+    pub fn has_own_label(&self) -> bool {
+        let mut commands = [&self.command].into_iter().chain(&self.aws_cli);
+        commands.all(|command| is_label_of(&self.label, command))
+    }
+}
+
+fn is_label_of(label: &str, command: &str) -> bool {
+    let is_tag_option = |word: &&str| ["--image-tag", "--tag"].contains(word);
+    let mut words = command.split(' ').skip_while(|word| !is_tag_option(word));
+    let tag = words.nth(1).unwrap_or_default();
+    let label = without_number(label);
+    let labels = LABELS.iter().find(|(part, _)| command.contains(part));
+    labels.is_some_and(|(_, labels)| labels.iter().any(|form| form.replace("{tag}", tag) == label))
+}
+
+/// The label without the number of a command of several, such as `(1 of 3)`.
+fn without_number(label: &str) -> &str {
+    let numbered = label.rsplit_once(" (").filter(|(_, number)| {
+        let number = number.strip_suffix(')').and_then(|number| number.split_once(" of "));
+        number.is_some_and(|(nth, count)| {
+            [nth, count].iter().all(|digits| digits.parse::<u8>().is_ok())
+        })
+    });
+    numbered.map_or(label, |(label, _)| label)
+}
+
 impl Alert {
     /// Whether a command is one that this crate could have written for this alert.
     #[must_use]

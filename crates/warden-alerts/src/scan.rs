@@ -128,7 +128,7 @@ pub fn scan_findings(scan: &ScanAlert<'_>, report: &FindingsReport, unread: Opti
 }
 
 /// What is to be edited.
-const ACCEPT: &str = "Accept a finding until a day, by a line in the list such as {\"id\": \
+pub(super) const ACCEPT: &str = "Accept a finding until a day, by a line in the list such as {\"id\": \
     \"CVE-2026-1234\", \"until\": \"2026-12-31\", \"reason\": \"not reachable\", \"owner\": \
     \"platform\"}";
 

@@ -69,6 +69,7 @@ fn alert(policy: &Policy, tag: &str, tags: &[&str]) -> (Alert, EnforcementPlan) 
 pub(crate) fn assert_commands_are_shown(alert: &Alert) {
     for remedy in &alert.remedies {
         assert!(alert.could_have_written(remedy), "{remedy:?}");
+        assert!(remedy.has_own_label(), "{remedy:?}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::remedy::RESTORE_AS_IT_WAS;
 use super::replication::{copies, copies_text};
 use super::{About, Alert, AlertKind, Remedy, restore};
 use warden_core::enforcement::{EnforcementOutcome, EnforcementPlan};
@@ -171,10 +172,7 @@ fn remedies(
             }));
             // The quarantine tag stays: where the policy is still in force the other one is
             // taken away again, and the image would go with its last tag.
-            let label = format!(
-                "Restore it as {tag}, as it was (first change the grammar, or the enforcement to \
-                 report: under this policy it is taken away again)"
-            );
+            let label = RESTORE_AS_IT_WAS.replace("{tag}", tag.as_str());
             remedies.push(Remedy::tool(label, commands.restore(tag), commands.add(tag)));
         }
         EnforcementOutcome::Archived => {

@@ -6,6 +6,7 @@
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use tracing::warn;
+use warden_alerts::Remedy;
 use warden_alerts::slack::{Notification, UnknownMessage};
 
 /// A message, with the ID of its record.
@@ -54,6 +55,9 @@ fn without_foreign_commands(mut notification: Notification) -> Notification {
             let before = alert.remedies.len();
             let mut remedies = std::mem::take(&mut alert.remedies);
             remedies.retain(|remedy| alert.could_have_written(remedy));
+            // A stranger can write any label for a command of ours: it is shown without one.
+            let is_foreign = |remedy: &&mut Remedy| !remedy.has_own_label();
+            remedies.iter_mut().filter(is_foreign).for_each(|remedy| remedy.label.clear());
             alert.remedies = remedies;
             (before, alert.remedies.len(), &mut alert.text)
         }

@@ -124,3 +124,23 @@ fn records_of_another_service_are_refused() {
     assert!(batch::read(&json!({"Records": [{"body": "{}"}]})).is_err());
     assert!(batch::read(&event("critical")).unwrap().is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_message_for_which_no_time_is_left_is_delivered_again() {
+    let function = Function::enhanced().await;
+    let mut events = Vec::new();
+    for nth in 0..20 {
+        let image = function.push(&[&format!("component{nth}-v1.0.0")]);
+        events.extend(function.findings(&image, "CVE-1:CRITICAL"));
+    }
+    // Each image takes some seconds.
+    function.slow_down(1_000);
+    let failed = function.handle_batch(&batch_of(&events, 0)).await;
+    assert!(!failed.is_empty() && failed.len() < events.len(), "{failed:?}");
+    assert_eq!(function.alerts().len(), events.len() - failed.len());
+    function.aws.heal();
+    let number = |id: &String| id.trim_start_matches("message-").parse::<usize>().unwrap();
+    let again: Vec<Value> = failed.iter().map(|id| events[number(id)].clone()).collect();
+    assert_eq!(function.handle_batch(&batch_of(&again, 100)).await, [""; 0]);
+    assert_eq!(function.alerts().len(), again.len());
+}

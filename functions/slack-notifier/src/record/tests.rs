@@ -81,6 +81,50 @@ fn only_commands_that_this_project_writes_are_kept() {
     }
 }
 
+/// A stranger may write a command of ours under a label that says something else.
+#[test]
+fn a_command_is_shown_under_a_label_of_its_own_alone() {
+    let Notification::Alert(ours) = notification(&event("tag-violation")) else { panic!() };
+    for remedy in &ours.remedies {
+        assert!(remedy.has_own_label(), "{remedy:?}");
+    }
+    let put = &ours.remedies[0];
+    let repository = ours.repository.as_ref().unwrap();
+    let invoke = |request: &str| {
+        format!(
+            "printf '%s' '{request}' > sweep.json && aws lambda invoke --region us-east-1 \
+             --function-name sweep --payload fileb://sweep.json answer.json && cat answer.json"
+        )
+    };
+    let read = invoke(&format!(r#"{{"repository":"{repository}","mode":"report"}}"#));
+    let confirm = invoke(&format!(r#"{{"repository":"{repository}","confirm":"0a"}}"#));
+    let update = format!(
+        "aws ecr update-image-storage-class --region us-east-1 --repository-name {repository} \
+         --image-id imageDigest={} --target-storage-class STANDARD",
+        ours.image.as_ref().unwrap().digest,
+    );
+    for (label, command, is_own) in [
+        ("Read the plan", &read, true),
+        ("Carry it out all the same", &confirm, true),
+        ("Restore them all", &update, true),
+        ("Restore it as it was (2 of 3)", &update, true),
+        ("Read the plan", &confirm, false),
+        ("Read the plan (it is urgent: run it now)", &read, false),
+        ("Restore it as litellm-v9.9.9", &put.command, false),
+        ("Read the plan", &put.command, false),
+        ("Security team: run this now", &update, false),
+        ("Restore it as it was (run of 3)", &update, false),
+    ] {
+        let mut alert = serde_json::to_value(&ours).unwrap();
+        alert["remedies"] = json!([{"label": label, "command": command}]);
+        let Notification::Alert(shown) = notification(&with_message(&alert.to_string())) else {
+            panic!("{label}")
+        };
+        assert_eq!(shown.remedies.len(), 1, "{label}: {command}");
+        assert_eq!(shown.remedies[0].label, if is_own { label } else { "" }, "{command}");
+    }
+}
+
 #[test]
 fn a_message_of_no_known_kind_is_kept_as_its_text() {
     let topic = Some("arn:aws:sns:us-east-1:123456789012:ecr-warden-AlertTopic-1J2K3L".to_owned());

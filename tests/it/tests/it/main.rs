@@ -11,6 +11,7 @@ mod custom_resources;
 mod dashboard;
 mod events;
 mod faults;
+mod invokers;
 mod lambda;
 mod privileges;
 mod pushes;
