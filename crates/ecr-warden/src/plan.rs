@@ -58,6 +58,7 @@ struct SeenPlan {
     mode: String,
     hash: String,
     retention: String,
+    confirmable: bool,
     examined: usize,
     planned: usize,
     bytes: u64,
@@ -84,8 +85,7 @@ impl SeenPlan {
 impl Plan {
     /// The plan, if a confirmation would have an effect on it.
     fn to_confirm(&self) -> Option<&SeenPlan> {
-        let seen = self.seen.as_ref()?;
-        (self.stopped.is_some() && seen.mode != "report" && seen.planned > 0).then_some(seen)
+        self.seen.as_ref().filter(|seen| seen.confirmable)
     }
 
     fn shown(&self) -> String {
@@ -283,7 +283,7 @@ mod tests {
             "mode": "archive",
             "hash": "0123456789abcdef",
             "retention": "fedcba9876543210",
-            "waits": true,
+            "confirmable": true,
             "stopped": "the first plan that removes images from the repository waits for a \
                 confirmation",
             "examined": 60,
@@ -353,9 +353,8 @@ mod tests {
         assert!(!both.ends_with("0123456789abcdef"), "{both}");
         // A plan that is carried out, reported or empty waits for nothing.
         for free in [
-            json!({"stopped": null}),
-            json!({"mode": "report"}),
-            json!({"planned": 0, "removals": []}),
+            json!({"stopped": null, "confirmable": false}),
+            json!({"mode": "report", "confirmable": false}),
         ] {
             assert_eq!(command(&[plan(&free)], &["deployments"]), None, "{free}");
             assert_eq!(command(&[waiting(), plan(&free)], &["deployments"]).unwrap(), one);

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use warden_alerts::{CleanupEntry, SweepResult};
 use warden_core::arena::ImageId;
 use warden_core::image::{Digest, ImageStatus, RepositoryName};
-use warden_core::retention::{RetentionPlan, retention_hash};
+use warden_core::policy::CleanupEnforcement;
+use warden_core::retention::{PlanBlocker, RetentionPlan, retention_hash};
 
 use crate::report::{Workloads, entry, going, reason};
 
@@ -37,7 +38,7 @@ pub fn of(
         "mode": outcome.mode,
         "hash": outcome.hash,
         "retention": retention_hash(plan.policy),
-        "waits": outcome.waits,
+        "confirmable": is_confirmable(plan, outcome),
         "stopped": outcome.stopped,
         "examined": outcome.examined,
         "kept": outcome.examined - goes.len(),
@@ -49,6 +50,15 @@ pub fn of(
         "removals": fitting(outcome.removed.iter().cloned(), MOST_REMOVALS),
         "keeps": fitting(keeps, MOST_KEEPS),
     })
+}
+
+/// Whether a confirmation has an effect on the plan.
+fn is_confirmable(plan: &RetentionPlan<'_>, outcome: &SweepResult) -> bool {
+    outcome.stopped.is_some()
+        && outcome.mode != CleanupEnforcement::Report
+        && outcome.replication.is_empty()
+        && !plan.removals.is_empty()
+        && !matches!(plan.stopped, Some(PlanBlocker::Emptied(_)))
 }
 
 /// That nothing is removed.

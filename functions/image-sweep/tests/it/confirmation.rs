@@ -18,7 +18,7 @@ async fn the_first_plan_of_an_adopted_repository_waits_and_reminds_weekly() {
     for day in 0..14 {
         let answer = function.sweep().await;
         assert_eq!((&answer["planned"], &answer["removed"]), (&json!(3), &json!(0)), "{day}");
-        assert_eq!(answer["waits"], true);
+        assert_eq!(answer["confirmable"], true);
         function.aws.advance(DAY);
     }
     // The fourteen days begin on a Friday and touch three weeks.
@@ -61,7 +61,10 @@ async fn a_policy_that_may_remove_more_waits_and_one_that_keeps_more_does_not() 
     // The policy that keeps three is the accepted one now.
     function.change_policy(r#""KeepPerComponent":3"#, r#""KeepPerComponent":2"#);
     let read = function.read().await;
-    assert_eq!((&function.sweep().await["removed"], &read["waits"]), (&json!(0), &json!(true)));
+    assert_eq!(
+        (&function.sweep().await["removed"], &read["confirmable"]),
+        (&json!(0), &json!(true))
+    );
     function.confirm(&read).await;
     assert_eq!(function.sweep().await["removed"], 1);
 }

@@ -97,7 +97,7 @@ fn a_command_is_shown_under_a_label_of_its_own_alone() {
         )
     };
     let read = invoke(&format!(r#"{{"repository":"{repository}","mode":"report"}}"#));
-    let confirm = invoke(&format!(r#"{{"repository":"{repository}","confirm":"0a"}}"#));
+    let confirm = format!("ecr-warden confirm {repository} --plan 0a");
     let update = format!(
         "aws ecr update-image-storage-class --region us-east-1 --repository-name {repository} \
          --image-id imageDigest={} --target-storage-class STANDARD",
@@ -105,7 +105,7 @@ fn a_command_is_shown_under_a_label_of_its_own_alone() {
     );
     for (label, command, is_own) in [
         ("Read the plan", &read, true),
-        ("Carry it out all the same", &confirm, true),
+        ("Confirm it, so that the next sweep carries it out", &confirm, true),
         ("Restore them all", &update, true),
         ("Restore it as it was (2 of 3)", &update, true),
         ("Read the plan", &confirm, false),

@@ -1,8 +1,10 @@
 //! A repository whose images are replicated is reported, not changed (A12).
 
+use ecr_warden::deployed::DeployedStack;
+use ecr_warden::plan::{Confirmed, confirm_plans};
 use local_aws::ecr::DAY;
 use local_aws::ecr::image::Status;
-use local_aws::world::{self, World, kinds};
+use local_aws::world::{self, STACK, World, kinds};
 use local_aws::{ACCOUNT, Fault, REGION};
 use serde_json::{Value, json};
 
@@ -233,9 +235,11 @@ async fn a_sweep_removes_nothing_that_is_replicated() {
         assert!(text.contains(&format!("account {ACCOUNT} in {WEST}")), "{text}");
         // A confirmation does not change that, so the alert does not offer one.
         assert!(!alert["remedies"].to_string().contains("confirm"), "{alert:#}");
-        let confirm = json!({"repository": "deployments", "confirm": alert["details"]["hash"]});
-        let answer = world.aws.lambda().invoke(SWEEP, confirm).await.unwrap();
-        assert_eq!(answer.payload["removed"], 0, "{}", answer.payload);
+        let stack = DeployedStack::read(world.operator(), STACK).await.unwrap();
+        let hash = alert["details"]["hash"].as_str();
+        let confirmed = confirm_plans(&stack, &[], hash, world.now()).await.unwrap();
+        assert!(matches!(confirmed, Confirmed::Nothing), "{confirmed:?}");
+        sweep(&world).await;
         assert_eq!((active(&world, HERE, &old), active(&world, COPY, &old)), (5, 5));
     }
 }
