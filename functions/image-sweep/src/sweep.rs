@@ -208,6 +208,8 @@ impl<'a> Sweep<'a> {
         let gone = u32::try_from(removed.len()).unwrap_or(u32::MAX);
         let counts = Counts::of("Repository", self.repository).count("ImagesRemoved", gone);
         let counts = if outcome.stopped.is_some() { counts.one("SweepsStopped") } else { counts };
+        // An alarm is raised for a repository that has no such sweep for three days.
+        let counts = if outcome.left == 0 { counts.one("SweepsCompleted") } else { counts };
         counts.write(self.request_id, self.now);
         let answer = answer::of(&plan, &workloads, &outcome, removed.len());
         let audited = self.audit(&plan, seen.archived_units.clone()).await;

@@ -264,6 +264,30 @@ async fn a_burst_of_pushes_is_one_sweep() {
     assert!(ledger == 27 || hour() > began, "{calls:?}");
 }
 
+/// How many sweeps the function's metrics say were complete.
+fn completed(world: &World) -> u64 {
+    let log = world.aws.lambda().log(FUNCTION);
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter_map(|line| line["SweepsCompleted"].as_u64()).sum()
+}
+
+#[tokio::test]
+async fn a_sweep_that_sees_everything_is_complete_and_a_blind_one_is_not() {
+    let world = deployed("archive").await;
+    let aws = &world.aws;
+    let _ = fill(&world, 0);
+    for denied in ["DescribeImages", "BatchGetImage"] {
+        aws.fault(denied, 0, Fault::Error(400, "AccessDeniedException"));
+        sweep(aws).await;
+        aws.heal();
+        assert_eq!(completed(&world), 0, "{denied}");
+    }
+    sweep(aws).await;
+    assert_eq!(completed(&world), 1);
+    sweep(aws).await;
+    assert_eq!(completed(&world), 2);
+}
+
 #[tokio::test]
 async fn killed_once_it_has_the_hour_it_sweeps_for_it_all_the_same() {
     for fault in [Fault::KillBefore, Fault::KillAfter] {

@@ -35,14 +35,16 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
         ImageSweepFunction AWS::Serverless::Function
         FunctionErrorsAlarm AWS::CloudWatch::Alarm
         FunctionThrottlesAlarm AWS::CloudWatch::Alarm
+        SweepScheduleRole AWS::IAM::Role
+        SweepInfrastructureSchedule AWS::Scheduler::Schedule
+        InfrastructureSweepAlarm AWS::CloudWatch::Alarm
+        SweepDeploymentsSchedule AWS::Scheduler::Schedule
+        DeploymentsSweepAlarm AWS::CloudWatch::Alarm
         Dashboard AWS::CloudWatch::Dashboard
         KeepOrRemoveReasonsQuery AWS::Logs::QueryDefinition
         OpenFindingsQuery AWS::Logs::QueryDefinition
         PullTimeExclusion Custom::EcrPullTimeExclusion
         PushPullPolicy Custom::EcrPushPullPolicy
-        SweepScheduleRole AWS::IAM::Role
-        SweepDeploymentsSchedule AWS::Scheduler::Schedule
-        SweepInfrastructureSchedule AWS::Scheduler::Schedule
         TagViolationsQuery AWS::Logs::QueryDefinition
         UndeliveredEventsPolicy AWS::SQS::QueuePolicy
     "#]]
