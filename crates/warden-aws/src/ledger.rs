@@ -12,7 +12,8 @@
 //! fact, and its event; `told` and
 //! `told_at`, what was told last, and when; and `expires`, when it is forgotten. Times are seconds
 //! since 1970. What is remembered of scans is in [`Ledger::recall`], of images in
-//! [`Ledger::image`], of sweeps in [`Ledger::begin_run`], and of units that are removed in
+//! [`Ledger::image`], of sweeps in [`Ledger::begin_run`], of untagged images in
+//! [`Ledger::untagged_images`], and of units that are removed in
 //! [`Ledger::begin_units`]; [`Ledger::claim_for_enforcement`] keeps enforcement and sweeps from the
 //! tags of one image at the same time.
 
@@ -20,6 +21,7 @@ mod runs;
 mod scans;
 mod tags;
 mod units;
+mod untagged;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

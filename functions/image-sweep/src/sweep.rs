@@ -1,5 +1,7 @@
 //! One run, from looking to telling.
 
+mod untagged;
+
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use futures::{StreamExt as _, stream};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
-use warden_alerts::{Alert, CleanupEntry, Source, SweepContext, SweepResult, UNTAG};
+use warden_alerts::{ARCHIVE, Alert, CleanupEntry, Source, SweepContext, SweepResult, UNTAG};
 use warden_aws::ServiceError;
 use warden_aws::event::is_young;
 use warden_aws::ledger::{Claim, Fact, PreviousClaim, UnfinishedRun};
@@ -65,6 +67,8 @@ struct Seen {
     running: RunningImages,
     /// The records of the archived indexes, by the index.
     archived_units: HashMap<Digest, UnitRecord>,
+    /// Whether [`Inventory::untagged`] must be written to the ledger.
+    has_new_untagged_record: bool,
 }
 
 impl Seen {
@@ -155,6 +159,7 @@ impl<'a> Sweep<'a> {
                 return Ok(answer);
             }
         };
+        self.record_untagged_images(&seen).await?;
         if let SweepCommand::Pushed(digest) = command {
             // ECR only knows of its first push, which may be long ago: it got a tag.
             match seen.inventory.images.position(|image| image.digest == *digest) {
@@ -289,7 +294,7 @@ impl<'a> Sweep<'a> {
         plan: &RetentionPlan<'_>,
         records: &[UnitRecord],
     ) -> anyhow::Result<Vec<ImageId>> {
-        if self.policy.governance.retention.enforcement != CleanupEnforcement::Archive {
+        if !self.policy.may_remove_by(CleanupEnforcement::Archive) {
             return Ok(vec![]);
         }
         let torn = torn_images(plan, records);
@@ -327,11 +332,16 @@ impl<'a> Sweep<'a> {
                 InUse::Inspector => self.running().await,
             }
         };
-        let (mut inventory, running) = tokio::try_join!(inventory, running)?;
+        let (mut inventory, running, earlier) =
+            tokio::try_join!(inventory, running, self.earlier_untagged_images())?;
         let archived_units = self.archived_units(&inventory).await?;
         inventory.needed_by_archived =
             archived_units.values().flat_map(UnitRecord::images).cloned().collect();
-        Ok(Seen { inventory, running, archived_units })
+        let is_unknown = |index: &ImageRecord| !archived_units.contains_key(&index.digest);
+        let has_unknown = archived_indexes(&inventory).any(is_unknown);
+        inventory.has_unknown_archived_index = has_unknown;
+        let has_new_untagged_record = self.observe_untagged_images(&mut inventory, &earlier)?;
+        Ok(Seen { inventory, running, archived_units, has_new_untagged_record })
     }
 
     /// The records of the archived indexes. An index that a person archived has none.
@@ -339,10 +349,7 @@ impl<'a> Sweep<'a> {
         &self,
         inventory: &Inventory,
     ) -> anyhow::Result<HashMap<Digest, UnitRecord>> {
-        let archived = inventory
-            .images
-            .iter()
-            .filter(|image| image.is_index && image.status == ImageStatus::Archived);
+        let archived = archived_indexes(inventory);
         let roots: Vec<Digest> = archived.map(|image| image.digest.clone()).collect();
         let records = self.context.ledger.units(self.repository, &roots).await;
         records.map_err(|error| VisibilityError(format!("{error:#}")).into())
@@ -459,7 +466,8 @@ impl<'a> Sweep<'a> {
         units.retain(|unit| done.iter().any(|(entry, _)| unit.contains(&entry.digest)));
         let noted: HashSet<Digest> = units.iter().flatten().cloned().collect();
         let alone = done.iter().map(|(entry, _)| entry);
-        let alone = alone.filter(|entry| entry.decision != UNTAG && !noted.contains(&entry.digest));
+        let alone =
+            alone.filter(|entry| entry.decision == ARCHIVE && !noted.contains(&entry.digest));
         units.extend(alone.map(|entry| vec![entry.digest.clone()]));
         let is_back = |entry: &CleanupEntry| {
             there.get(&entry.digest).is_some_and(|image| image.status != ImageStatus::Archived)
@@ -491,8 +499,8 @@ impl<'a> Sweep<'a> {
         let bytes: HashMap<&Digest, u64> =
             inventory.images.iter().map(|image| (&image.digest, image.bytes)).collect();
         let mode = self.policy.governance.retention.enforcement;
-        // A deleted unit cannot be restored, and a unit of one image is its entry.
-        let is_noted = |unit: &&Vec<Digest>| mode == CleanupEnforcement::Archive && unit.len() > 1;
+        // A unit of one image is its entry.
+        let is_noted = |unit: &&Vec<Digest>| unit.len() > 1;
         let entry = |entry: &CleanupEntry| {
             let bytes = bytes.get(&entry.digest).copied().filter(|_| entry.decision != UNTAG);
             (with_few_tags(entry), bytes.unwrap_or_default())
@@ -613,6 +621,12 @@ impl<'a> Sweep<'a> {
             source: self.source,
         }
     }
+}
+
+/// The archived indexes of a repository.
+fn archived_indexes(inventory: &Inventory) -> impl Iterator<Item = &ImageRecord> {
+    let images = inventory.images.iter();
+    images.filter(|image| image.is_index && image.status == ImageStatus::Archived)
 }
 
 /// What cannot be seen; other errors are errors.

@@ -92,7 +92,8 @@ fn our_custom_resource_gets_strings_and_goes_without_a_key() {
               "InUse": "pull-time",
               "MaxRemovePercent": "25",
               "ProtectPulledWithinDays": "30",
-              "ProtectTags": ""
+              "ProtectTags": "",
+              "Untagged": "delete"
             },
             "Scan": {
               "Threshold": "HIGH"
@@ -239,9 +240,10 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
         "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
-        "ecr:BatchDeleteImage" "infrastructure"
+        "ecr:BatchDeleteImage" ["infrastructure","deployments"]
     "#]].assert_eq(&rights(&[]));
     expect![[r#"
+        "sqs:SendMessage" "FailedEvents"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
         ["ecr:GetRegistryScanningConfiguration","inspector2:GetClustersForImage","inspector2:ListCoverage"] "*"
@@ -262,7 +264,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
         "inspector2:ListFindings" "*"
         "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
         "ecr:UpdateImageStorageClass" "infrastructure"
-        "ecr:BatchDeleteImage" "deployments"
+        "ecr:BatchDeleteImage" ["infrastructure","deployments"]
     "#]].assert_eq(&rights(&[
         ("DeploymentsTagMutability", "IMMUTABLE"),
         ("DeploymentsTagEnforcement", "quarantine"),
