@@ -73,7 +73,7 @@ pub fn tag_violation(
              twenty minutes."
                 .to_owned()
         }
-        (EnforcementOutcome::Reported, _) => match plan.because {
+        (EnforcementOutcome::Reported, _) => match &plan.because {
             Some(because) => format!("Nothing was changed: {because}."),
             None => "Nothing was changed.".to_owned(),
         },

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::arena::{Arena, ImageId};
 use crate::graph::ImageRecord;
 use crate::image::{Digest, ImageStatus, Tag, Wildcard};
-use crate::lifecycle;
+use crate::lifecycle::{self, native::LifecycleThreat};
 use crate::policy::Policy;
 use crate::retention::{Decision, KeepReason, RetentionPlan, UnitRecord};
 use crate::tagging::{TagVerdict, exemption, is_accepted_tag, judge_image};
@@ -57,6 +57,8 @@ keywords!(
         IncompleteUnit = "incomplete-unit",
         /// Images have no tag, and the policy only reports them.
         Untagged = "untagged",
+        /// Images are not archived, because a native lifecycle rule would expire them too early.
+        NativeRule = "native-rule",
     }
 );
 
@@ -124,6 +126,26 @@ pub fn audit(
     }
     if let Some(text) = reported_untagged(plan) {
         tell(AuditRule::Untagged, text);
+    }
+    for (threat, names) in threatened(plan) {
+        let why = |count| match count {
+            1 => format!("1 image is not archived, because {threat}"),
+            _ => format!("{count} images are not archived, because {threat}"),
+        };
+        if let Some(text) = examples(names.len(), names.iter().cloned(), why) {
+            tell(AuditRule::NativeRule, text);
+        }
+    }
+    found
+}
+
+/// The images that are not archived because of a native lifecycle rule, by the rule.
+fn threatened<'p>(plan: &'p RetentionPlan<'_>) -> BTreeMap<&'p LifecycleThreat, BTreeSet<String>> {
+    let mut found: BTreeMap<&LifecycleThreat, BTreeSet<String>> = BTreeMap::new();
+    for decided in &plan.units {
+        if let Decision::Keep(KeepReason::Threatened(threat), root) = &decided.decision {
+            found.entry(threat).or_default().insert(name(plan.image(*root)));
+        }
     }
     found
 }

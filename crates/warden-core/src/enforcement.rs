@@ -7,6 +7,7 @@
 //! its alert. Two events of one image may be at work at once, and a plan may be cut off after
 //! any of its steps: each leaves the image with a tag.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use chrono::NaiveDate;
@@ -53,7 +54,7 @@ pub struct EnforcementPlan {
     /// The quarantine tag of what is quarantined.
     pub quarantine_tag: Option<Tag>,
     /// Why it is only reported, where the policy says more.
-    pub because: Option<&'static str>,
+    pub because: Option<Cow<'static, str>>,
     /// Whether the tag is there. Where it is gone there is nothing to do, and something to
     /// tell only if it was an attempt of ours, cut off, that took it away.
     pub tag_is_present: bool,
@@ -63,7 +64,14 @@ impl EnforcementPlan {
     /// The plan to tell, and to do nothing.
     #[must_use]
     pub fn report(because: Option<&'static str>) -> Self {
+        let because = because.map(Cow::Borrowed);
         Self { because, ..Self::of(EnforcementOutcome::Reported, vec![]) }
+    }
+
+    /// The plan to report for a reason that names something of the repository.
+    #[must_use]
+    pub fn report_because(reason: String) -> Self {
+        Self { because: Some(Cow::Owned(reason)), ..Self::report(None) }
     }
 
     /// The plan for an image that is gone.
@@ -76,7 +84,7 @@ impl EnforcementPlan {
     /// What is told, in a word or two: the same again is no news.
     #[must_use]
     pub fn outcome(&self) -> String {
-        match (self.because, self.restores()) {
+        match (&self.because, self.restores()) {
             (_, true) => "brought back".to_owned(),
             (Some(because), _) => format!("{}: {because}", self.action),
             (None, _) => self.action.to_string(),
@@ -240,7 +248,7 @@ impl fmt::Display for EnforcementPlan {
             write!(f, "{step}; ")?;
         }
         f.write_str("tell it")?;
-        self.because.map_or(Ok(()), |because| write!(f, "; {because}"))
+        self.because.as_ref().map_or(Ok(()), |because| write!(f, "; {because}"))
     }
 }
 

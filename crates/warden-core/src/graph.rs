@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::arena::{Arena, ImageId, UnitId};
 use crate::image::{Digest, ImageStatus, Tag};
+use crate::lifecycle::native::NativeRules;
 use crate::untagged::UntaggedRecord;
 
 /// Whether a manifest of this media type is an index: an image for several platforms.
@@ -165,6 +166,9 @@ pub struct Inventory {
     pub has_unknown_archived_index: bool,
     /// Since when each untagged image has no tag, by the sweeps so far.
     pub untagged: UntaggedRecord,
+    /// The native lifecycle rules of the repository. None where it has none, or where nothing is
+    /// archived: then nobody reads them.
+    pub native_rules: Option<NativeRules>,
 }
 
 impl Inventory {

@@ -4,6 +4,8 @@
 //! what they may not do is `image-sweep`'s. The grammar is that of
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>.
 
+pub mod native;
+
 use serde::Serialize;
 use serde_json::Value;
 

@@ -24,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 use crate::arena::{Arena, GroupId, ImageId, UnitId};
 use crate::graph::{Graph, ImageRecord, Inventory, Unit};
 use crate::image::{Component, Digest, ImageStatus, Tag, TagPrefix, Wildcard};
+use crate::lifecycle::native::LifecycleThreat;
 use crate::policy::{CleanupEnforcement, InUse, LifecycleScope, Policy};
 use crate::untagged::{has_tag, is_untagged};
 use rules::Facts;
@@ -135,6 +136,9 @@ pub enum KeepReason {
     Archived,
     /// An archived index needs the image, and the policy would delete it.
     NeededByArchivedIndex,
+    /// The policy would archive the image, and a native lifecycle rule would expire it or an image
+    /// of its unit too early.
+    Threatened(LifecycleThreat),
 }
 
 /// The unknown fact that keeps an image.
@@ -232,7 +236,10 @@ pub fn plan_retention<'a>(
         let decision = if graph.circular.contains(&unit.root) {
             Decision::Keep(KeepReason::Unknown(UnknownReason::ReferenceCycle), unit.root)
         } else {
-            decide_unit(policy, inventory, &facts, &unit, &places, now)
+            let decision = decide_unit(policy, inventory, &facts, &unit, &places, now);
+            threat_to(policy, inventory, &unit, &decision, now).map_or(decision, |threat| {
+                Decision::Keep(KeepReason::Threatened(threat), unit.root)
+            })
         };
         UnitDecision { unit, decision, places }
     };
@@ -420,6 +427,29 @@ fn decide_untagged_unit(
     }
 }
 
+/// The native lifecycle rule that would expire an image of a unit too early, if the unit is archived.
+fn threat_to(
+    policy: &Policy,
+    inventory: &Inventory,
+    unit: &Unit,
+    decision: &Decision,
+    now: DateTime<Utc>,
+) -> Option<LifecycleThreat> {
+    let rules = inventory.native_rules.as_ref()?;
+    if removal_mode(policy, decision)? != CleanupEnforcement::Archive {
+        return None;
+    }
+    let images = &inventory.images;
+    let digests: HashSet<&Digest> = unit.images().map(|image| &images[image].digest).collect();
+    let others = unit.images().filter(|image| *image != unit.root).map(|image| &images[image]);
+    // ECR expires a referrer with its subject, and by no rule.
+    let others = others.filter(|image| {
+        let follows = image.subject.as_ref().is_some_and(|subject| digests.contains(subject));
+        image.status == ImageStatus::Active && !follows
+    });
+    rules.threat_to_archived(others, now)
+}
+
 /// The action on the images of a removed unit. None for a unit that is kept.
 fn removal_mode(policy: &Policy, decision: &Decision) -> Option<CleanupEnforcement> {
     match decision {
@@ -476,6 +506,7 @@ impl KeepReason {
             Self::NeededByTaggedImage => 12,
             Self::Archived => 13,
             Self::NeededByArchivedIndex => 14,
+            Self::Threatened(_) => 15,
         }
     }
 }

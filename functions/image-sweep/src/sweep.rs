@@ -1,5 +1,6 @@
 //! One run, from looking to telling.
 
+mod native_rules;
 mod untagged;
 
 use std::collections::{HashMap, HashSet};
@@ -108,10 +109,11 @@ impl<'a> Sweep<'a> {
 
     /// Says what would be done. It changes nothing, and tells nobody else.
     pub async fn read(&self) -> anyhow::Result<Value> {
-        let seen = match self.look().await {
+        let mut seen = match self.look().await {
             Ok(seen) => seen,
             Err(error) => return Ok(answer::stopped(self.repository, &blind(error)?)),
         };
+        self.read_native_rules(&mut seen).await?;
         let plan = self.plan(&seen.inventory, &seen.running)?;
         let workloads = self.workloads(&plan).await;
         Ok(answer::of(&plan, &workloads, &report::planned(&plan, &workloads), 0))
@@ -119,7 +121,9 @@ impl<'a> Sweep<'a> {
 
     /// Says what would become of one image, by its tag or its digest.
     pub async fn explain(&self, image: &str) -> anyhow::Result<Value> {
-        let Seen { inventory, running, .. } = self.look().await?;
+        let mut seen = self.look().await?;
+        self.read_native_rules(&mut seen).await?;
+        let Seen { inventory, running, .. } = seen;
         let plan = self.plan(&inventory, &running)?;
         let is_named = |other: &ImageRecord| {
             other.digest.as_str() == image || other.tags.iter().any(|tag| tag.as_str() == image)
@@ -171,6 +175,7 @@ impl<'a> Sweep<'a> {
                 ),
             }
         }
+        self.read_native_rules(&mut seen).await?;
         let inventory = &seen.inventory;
         let mut plan = self.plan(inventory, &seen.running)?;
         let confirmed = matches!(command, SweepCommand::Confirm(_));

@@ -112,6 +112,7 @@ impl RetentionPlan<'_> {
                 "it has no tag, and an image that refers to it has one and is kept".to_owned()
             }
             KeepReason::Archived => IN_THE_ARCHIVE.to_owned(),
+            KeepReason::Threatened(threat) => format!("{threat}, so it is not archived"),
             KeepReason::NeededByArchivedIndex => {
                 "an archived index needs it, which could not be pulled after a restore".to_owned()
             }

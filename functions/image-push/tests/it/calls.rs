@@ -62,6 +62,8 @@ async fn a_violation_costs_what_its_enforcement_needs() {
             "DescribeRepositories",
             // The claim on the tags of the image, which keeps sweeps away from them.
             "UpdateItem",
+            // A native rule could expire the image while it waits.
+            "GetLifecyclePolicy",
             "BatchGetImage",
             "PutImage",
             "BatchDeleteImage"
@@ -72,6 +74,7 @@ async fn a_violation_costs_what_its_enforcement_needs() {
         with(&[
             "DescribeImages",
             "DescribeImages",
+            "GetLifecyclePolicy",
             "UpdateImageStorageClass",
             "DescribeImages",
             "DescribeImages"
@@ -83,7 +86,7 @@ async fn a_violation_costs_what_its_enforcement_needs() {
     let _ = function.calls();
     function.handle_all(&events).await;
     let own = ["BatchGetImage", "BatchWriteItem", "BatchWriteItem", "BatchGetImage"];
-    let recorded = ["UpdateItem", "UpdateItem"];
+    let recorded = ["GetLifecyclePolicy", "UpdateItem", "UpdateItem"];
     let archived = ["UpdateImageStorageClass"; 3];
     let looks = ["DescribeImages"; 4];
     let others = [&own[..], &recorded, &archived, &looks].concat();
@@ -100,6 +103,7 @@ async fn a_violation_costs_what_its_enforcement_needs() {
             "DescribeRepositories",
             // The claim on the tags of the image, which keeps sweeps away from them.
             "UpdateItem",
+            "GetLifecyclePolicy",
             "BatchGetImage",
             "PutImage",
             "BatchDeleteImage",

@@ -13,6 +13,7 @@ mod calls;
 mod enforcement;
 mod input;
 mod lag;
+mod native_rules;
 mod sequences;
 mod telling;
 
@@ -26,9 +27,10 @@ use local_aws::world::{self, World};
 use serde_json::{Value, json};
 
 /// Every call that the function makes.
-const OPERATIONS: [&str; 9] = [
+const OPERATIONS: [&str; 10] = [
     "DescribeImages",
     "DescribeRepositories",
+    "GetLifecyclePolicy",
     "UpdateItem",
     "BatchGetImage",
     "PutImage",

@@ -8,7 +8,7 @@ use local_aws::Fault;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::Function;
+use crate::{Function, OPERATIONS};
 
 const GOOD: [&str; 2] = ["litellm-v1.80.5", "openwebui-v0.6.36"];
 const BAD: [&str; 3] = ["litellm-1.80.5", "latest", "openwebui-v0.0.0"];
@@ -38,7 +38,7 @@ enum Step {
     DeliverTwo {
         events: [usize; 2],
         trouble: Trouble,
-        milliseconds: [u64; 9],
+        milliseconds: [u64; OPERATIONS.len()],
         meanwhile: Meanwhile,
         after: u64,
     },
@@ -84,7 +84,7 @@ fn meanwhile() -> impl Strategy<Value = Meanwhile> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let delays = prop::array::uniform9(0..30_u64);
+    let delays = prop::array::uniform10(0..30_u64);
     prop_oneof![
         4 => meanwhile().prop_map(Step::Do),
         5 => (any::<prop::sample::Index>(), trouble())

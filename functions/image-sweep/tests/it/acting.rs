@@ -30,7 +30,7 @@ async fn reading_and_reporting_change_nothing() {
     assert_eq!(function.read().await["planned"], 3);
     let mut calls = function.calls();
     calls.sort();
-    assert_eq!(calls, ["BatchGetItem", "DescribeImages"]);
+    assert_eq!(calls, ["BatchGetItem", "DescribeImages", "GetLifecyclePolicy"]);
     assert!(function.alerts().is_empty());
 }
 

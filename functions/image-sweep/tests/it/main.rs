@@ -13,6 +13,7 @@ mod calls;
 mod faults;
 mod input;
 mod looking;
+mod native_rules;
 mod telling;
 mod turns;
 mod units;

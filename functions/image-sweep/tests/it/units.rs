@@ -22,7 +22,7 @@ struct History {
     parts: BTreeMap<String, Vec<String>>,
     versions: usize,
     sweeps: usize,
-    /// The images that ECR archived by a native rule. No alert tells of them.
+    /// The images that ECR archived by a native rule. No alert names them.
     archived_natively: BTreeSet<String>,
 }
 

@@ -259,7 +259,8 @@ async fn a_burst_of_pushes_is_one_sweep() {
     assert_eq!(removed(aws, &images), REMOVED.map(str::to_owned).into());
     assert_eq!(told(aws, &images), (1, 1));
     let calls = calls(aws);
-    let sweeps = calls.iter().filter(|call| *call == "GetLifecyclePolicy").count();
+    let audits = "BatchGetRepositoryScanningConfiguration";
+    let sweeps = calls.iter().filter(|call| *call == audits).count();
     assert!(sweeps == 1 || hour() > began, "{sweeps} sweeps: {calls:?}");
     // Each of the other invocations makes one call of the ledger; the one that sweeps has seven
     // more.

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::lifecycle::native::NativeRules;
 use crate::untagged::is_untagged;
 
 /// A policy that archives tagged images, and does this with untagged ones.
@@ -197,6 +198,52 @@ fn an_archived_index_keeps_an_image_that_an_untagged_index_needs_too() {
             own: delete: it is part of @untagged: it has had no tag since 2026-11-04, and its 7 days are over
         "#]],
     );
+}
+
+#[test]
+fn what_a_native_rule_would_expire_too_early_is_not_archived() {
+    let foreign = json!({"rules": [{
+        "rulePriority": 3,
+        "description": "Untagged, a week",
+        "selection": {
+            "tagStatus": "untagged",
+            "countType": "sinceImagePushed",
+            "countUnit": "days",
+            "countNumber": 7,
+        },
+        "action": {"type": "expire"},
+    }]});
+    let images = [
+        ("new", "a-v9.0.0, pushed 8"),
+        ("newer", "a-v9.1.0, pushed 9"),
+        ("single", "a-v2.0.0, pushed 90"),
+        ("signed", "a-v1.9.0, pushed 90"),
+        ("signature", ", pushed 90, of signed"),
+        ("index", "a-v1.0.0, pushed 91, needs part"),
+        ("part", ", pushed 91"),
+        ("untagged", ", pushed 90"),
+    ];
+    let policy = untagged("delete");
+    let mut inventory = inventory(&images);
+    inventory.native_rules = Some(NativeRules::read(&foreign.to_string()));
+    let graph = Graph::build(&inventory).unwrap();
+    let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());
+    let mut lines = String::new();
+    for (id, (name, _)) in inventory.images.ids().zip(images) {
+        lines += &format!("{name}: {}: {}\n", plan.decision_of(id), plan.reason_of(id));
+    }
+    lines = lines.replace(digest("index").as_str(), "@index");
+    lines = lines.replace(digest("signed").as_str(), "@signed");
+    expect![[r#"
+        new: keep: number 1 of 5 of a, which keeps 2
+        newer: keep: number 2 of 5 of a, which keeps 2
+        single: archive: number 4 of 5 of a, which keeps 2
+        signed: archive: number 3 of 5 of a, which keeps 2
+        signature: archive: it belongs to @signed: number 3 of 5 of a, which keeps 2
+        index: keep: the lifecycle rule 3 of the repository, "Untagged, a week", could expire it or one of its images too early, so it is not archived
+        part: keep: it is part of @index: the lifecycle rule 3 of the repository, "Untagged, a week", could expire it or one of its images too early, so it is not archived
+        untagged: delete: it has had no tag since 2026-08-26, and its 7 days are over
+    "#]].assert_eq(&lines);
 }
 
 /// A day on which images are tagged or not, and whether a sweep looks.

@@ -204,11 +204,11 @@ fn our_role_may_change_a_repository_only_as_it_is_enforced() {
         statements.as_array().unwrap().iter().filter_map(line).collect()
     };
     expect![[r#"
-        infrastructure ["ecr:BatchDeleteImage","ecr:PutImage"]
+        infrastructure ["ecr:BatchDeleteImage","ecr:GetLifecyclePolicy","ecr:PutImage"]
     "#]]
     .assert_eq(&changes(&[]));
     expect![[r#"
-        deployments "ecr:UpdateImageStorageClass"
+        deployments ["ecr:GetLifecyclePolicy","ecr:UpdateImageStorageClass"]
     "#]]
     .assert_eq(&changes(&[
         ("InfrastructureTagEnforcement", "report"),
