@@ -10,7 +10,6 @@ use super::replication::{copies, copies_text};
 use super::{Alert, AlertKind, Remedy, Source, VERSION, fitting, restore};
 use warden_core::audit::Deviation;
 use warden_core::image::{Digest, RepositoryName, Tag, format_bytes};
-use warden_core::lifecycle::ARCHIVED_DAYS;
 use warden_core::policy::{CleanupEnforcement, Severity};
 use warden_core::replication::Replication;
 
@@ -81,8 +80,15 @@ pub struct SweepResult {
 
 /// What is decided of a quarantine tag that goes alone.
 pub const UNTAG: &str = "untag";
+/// The decision about an image that is archived.
+pub const ARCHIVE: &str = "archive";
 
 impl SweepResult {
+    /// How many images were archived.
+    fn archived(&self) -> usize {
+        self.removed.iter().filter(|entry| entry.decision == ARCHIVE).count()
+    }
+
     /// How many of what was removed are quarantine tags alone.
     fn untagged(&self) -> usize {
         self.removed.iter().filter(|entry| entry.decision == UNTAG).count()
@@ -105,11 +111,16 @@ impl SweepResult {
     }
 }
 
+/// The end of a sentence about archived images.
+const RESTORABLE: &str = "where nothing can be pulled. They can be restored, which takes some \
+                          twenty minutes, until ECR deletes them after 90 days.";
+
 /// What a sweep removed, would remove, or did not remove.
 #[must_use]
 pub fn cleanup(run: &SweepContext<'_>, outcome: &SweepResult) -> Alert {
     let SweepContext { repository, .. } = run;
     let (tags, count) = (outcome.untagged(), outcome.removed.len() - outcome.untagged());
+    let archived = outcome.archived();
     let (images, were) = match count {
         1 => ("1 image".to_owned(), "was"),
         _ => (format!("{count} images"), "were"),
@@ -143,17 +154,22 @@ pub fn cleanup(run: &SweepContext<'_>, outcome: &SweepResult) -> Alert {
             format!("The cleanup of {repository} is not complete"),
             "Nothing was removed.".to_owned(),
         ),
-        (None, CleanupEnforcement::Archive) => (
+        (None, _) if archived == count => (
             format!("{images} of {repository} went to the archive"),
-            format!(
-                "{images} ({size}) went to the archive, where nothing can be pulled. They can be \
-                 restored, which takes some twenty minutes, until ECR deletes them after \
-                 {ARCHIVED_DAYS} days."
-            ),
+            format!("{images} ({size}) went to the archive, {RESTORABLE}"),
         ),
-        (None, CleanupEnforcement::Delete) => (
+        (None, _) if archived == 0 => (
             format!("{images} of {repository} {were} deleted"),
             format!("{images} ({size}) {were} deleted, and cannot be restored."),
+        ),
+        // Untagged images are deleted where tagged images are archived, or the other way round.
+        (None, _) => (
+            format!("{images} of {repository} were removed"),
+            format!(
+                "{images} ({size}) were removed: {} deleted, which cannot be restored, and \
+                 {archived} archived, {RESTORABLE}",
+                count - archived
+            ),
         ),
     };
     let mut text = sentence;
@@ -275,12 +291,12 @@ fn remedies(run: &SweepContext<'_>, outcome: &SweepResult) -> Vec<Remedy> {
         }
         return remedies;
     }
-    if outcome.mode != CleanupEnforcement::Archive {
-        return vec![];
-    }
     let mut seen = HashSet::new();
     let all: Vec<&Digest> =
         outcome.units.iter().flatten().filter(|digest| seen.insert(*digest)).collect();
+    if all.is_empty() {
+        return vec![];
+    }
     let all_at_once = restore(region, repository, "Restore them all", &all);
     match (&all_at_once[..], outcome.units.first()) {
         ([_], _) => all_at_once,

@@ -20,7 +20,9 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
-pub use self::cleanup::{CleanupEntry, SweepContext, SweepResult, UNTAG, cleanup, self_audit};
+pub use self::cleanup::{
+    ARCHIVE, CleanupEntry, SweepContext, SweepResult, UNTAG, cleanup, self_audit,
+};
 pub use self::partial::PartialAlert;
 pub use self::risks::risks_changed;
 pub use self::scan::{

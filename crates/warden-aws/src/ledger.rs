@@ -12,10 +12,11 @@
 //! fact, and its event; `told` and
 //! `told_at`, what was told last, and when; and `expires`, when it is forgotten. Times are seconds
 //! since 1970. What is remembered of scans is in [`Ledger::recall`], of images in
-//! [`Ledger::image`], of sweeps in [`Ledger::begin_run`], and of units that are removed in
-//! [`Ledger::begin_units`], and of replicas in [`Ledger::note_replica`]; [`Ledger::confirm`] writes
-//! what an operator confirmed; [`Ledger::claim_for_enforcement`] keeps enforcement and sweeps from
-//! the tags of one image at the same time.
+//! [`Ledger::image`], of sweeps in [`Ledger::begin_run`], of untagged images in
+//! [`Ledger::untagged_images`], of units that are removed in [`Ledger::begin_units`], and of replicas
+//! in [`Ledger::note_replica`]; [`Ledger::confirm`] writes what an operator confirmed;
+//! [`Ledger::claim_for_enforcement`] keeps enforcement and sweeps from the tags of one image at the
+//! same time.
 
 mod confirmations;
 mod replicas;
@@ -24,6 +25,7 @@ mod runs;
 mod scans;
 mod tags;
 mod units;
+mod untagged;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

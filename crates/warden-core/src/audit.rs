@@ -13,9 +13,9 @@ use serde_json::Value;
 use crate::arena::{Arena, ImageId};
 use crate::graph::ImageRecord;
 use crate::image::{Digest, ImageStatus, Tag, Wildcard};
-use crate::lifecycle;
+use crate::lifecycle::{self, native::LifecycleThreat};
 use crate::policy::Policy;
-use crate::retention::{RetentionPlan, UnitRecord};
+use crate::retention::{Decision, KeepReason, RetentionPlan, UnitRecord};
 use crate::tagging::{TagVerdict, exemption, is_accepted_tag, judge_image};
 use crate::text::short_line;
 
@@ -55,6 +55,10 @@ keywords!(
         Tags = "tags",
         /// An index lacks an image that it needs.
         IncompleteUnit = "incomplete-unit",
+        /// Images have no tag, and the policy only reports them.
+        Untagged = "untagged",
+        /// Images are not archived, because a native lifecycle rule would expire them too early.
+        NativeRule = "native-rule",
     }
 );
 
@@ -120,7 +124,50 @@ pub fn audit(
     {
         tell(AuditRule::IncompleteUnit, text);
     }
+    if let Some(text) = reported_untagged(plan) {
+        tell(AuditRule::Untagged, text);
+    }
+    for (threat, names) in threatened(plan) {
+        let why = |count| match count {
+            1 => format!("1 image is not archived, because {threat}"),
+            _ => format!("{count} images are not archived, because {threat}"),
+        };
+        if let Some(text) = examples(names.len(), names.iter().cloned(), why) {
+            tell(AuditRule::NativeRule, text);
+        }
+    }
     found
+}
+
+/// The images that are not archived because of a native lifecycle rule, by the rule.
+fn threatened<'p>(plan: &'p RetentionPlan<'_>) -> BTreeMap<&'p LifecycleThreat, BTreeSet<String>> {
+    let mut found: BTreeMap<&LifecycleThreat, BTreeSet<String>> = BTreeMap::new();
+    for decided in &plan.units {
+        if let Decision::Keep(KeepReason::Threatened(threat), root) = &decided.decision {
+            found.entry(threat).or_default().insert(name(plan.image(*root)));
+        }
+    }
+    found
+}
+
+/// The images that [`crate::policy::Retention::untagged`] only reports. The text has no count, so
+/// that it changes when one of the oldest images changes, and not with every push.
+fn reported_untagged(plan: &RetentionPlan<'_>) -> Option<String> {
+    let reported = plan.units.iter().filter_map(|decided| match &decided.decision {
+        Decision::Keep(KeepReason::UntaggedReported { since }, _) => {
+            Some((*since, &plan.image(decided.unit.root).digest))
+        }
+        _ => None,
+    });
+    let oldest: BTreeSet<_> = reported.collect();
+    let (days, names) =
+        (plan.policy.lifecycle_untagged_days, oldest.iter().map(|(_, digest)| digest.to_string()));
+    examples(oldest.len(), names, |_| {
+        format!(
+            "images have had no tag for more than {days} days, and Untagged=report only reports \
+             them; the oldest"
+        )
+    })
 }
 
 fn drift(policy: &Policy, observed: &RepositorySettings) -> Vec<String> {
@@ -564,6 +611,7 @@ mod tests {
             ],
             &expect![[r#"
                 incomplete-unit: 5 indexes cannot be pulled whole: a-v2.0.0 needs sha256:37a680133bd09342f934afb8dd2c7d9e1b624da5f35e3a38adb103e37c055ed1, which is archived; a-v3.0.0 needs sha256:20aeff0494e828d188c704e1f488a589b15ae01d11f6cb129f62129caa6cc543, which is gone; a-v4.0.0 needs sha256:2e7d2c03a9507ae265ecf5b5356885a53393a2029d241394997265a1a25aefc6, which is archived; a-v5.0.0 needs sha256:3f79bb7b435b05321651daefd374cdc681dc06faa65e374e38337b88ca046dea, which is archived; a-v5.0.0, which is archived, needs sha256:283bb9deef02e6843abfb538efa1eca70801bd8a701c3f98191e123496339247, which is gone
+                untagged: images have had no tag for more than 7 days, and Untagged=report only reports them; the oldest: sha256:18ac3e7343f016890c510e93f935261169d9e3f565436429830faf0934f4f8e4
             "#]],
         );
     }

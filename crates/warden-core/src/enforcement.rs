@@ -118,6 +118,12 @@ impl EnforcementPlan {
         }
     }
 
+    /// The plan to report for a reason that names something of the repository.
+    #[must_use]
+    pub fn report_because(reason: String) -> Self {
+        Self { because: Some(Cow::Owned(reason)), ..Self::report(None) }
+    }
+
     /// The plan for an image that is gone.
     #[must_use]
     pub fn gone() -> Self {

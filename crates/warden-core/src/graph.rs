@@ -9,6 +9,8 @@ use serde::Deserialize;
 
 use crate::arena::{Arena, ImageId, UnitId};
 use crate::image::{Digest, ImageStatus, Tag};
+use crate::lifecycle::native::NativeRules;
+use crate::untagged::UntaggedRecord;
 
 /// Whether a manifest of this media type is an index: an image for several platforms.
 #[must_use]
@@ -159,6 +161,14 @@ pub struct Inventory {
     /// Images that archived indexes need, by the records of the ledger. Without them, a restored
     /// index cannot be pulled.
     pub needed_by_archived: HashSet<Digest>,
+    /// Whether the images that an archived index needs are not known: the ledger has no record of
+    /// it, and ECR gives no manifest of it.
+    pub has_unknown_archived_index: bool,
+    /// Since when each untagged image has no tag, by the sweeps so far.
+    pub untagged: UntaggedRecord,
+    /// The native lifecycle rules of the repository. None where it has none, or where nothing is
+    /// archived: then nobody reads them.
+    pub native_rules: Option<NativeRules>,
 }
 
 impl Inventory {

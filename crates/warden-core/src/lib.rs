@@ -14,6 +14,7 @@
 //! - [`enforcement`]: what is done about a tag that breaks the rules;
 //! - [`arena`]: lists of images, units and groups, each with an index type of its own;
 //! - [`graph`]: what belongs together: an index and its images, an image and its signatures;
+//! - [`untagged`]: since when an image has no tag;
 //! - [`retention`]: what is kept, what goes, and why;
 //! - [`findings`]: what a scan found, what of it is news, and what is remembered of it;
 //! - [`replication`]: the copies of images in other registries;
@@ -39,4 +40,5 @@ pub mod retention;
 pub mod risks;
 pub mod tagging;
 pub mod text;
+pub mod untagged;
 pub mod usage;

@@ -4,15 +4,20 @@
 //! what they may not do is `image-sweep`'s. The grammar is that of
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>.
 
+pub mod native;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::image::TagPrefix;
-use crate::policy::{LifecycleScope, Policy};
+use crate::policy::{CleanupEnforcement, InUse, LifecycleScope, Policy};
 
 /// How long an archived image can be restored. ECR bills at least as many days and takes no
 /// smaller number.
 pub const ARCHIVED_DAYS: u32 = 90;
+
+/// The days that the sweep has to remove an untagged image before ECR archives it.
+const BACKSTOP_DAYS: u32 = 90;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -61,65 +66,107 @@ enum Images<'a> {
 enum Count {
     ImageCountMoreThan { count_number: u32 },
     SinceImagePushed { count_unit: &'static str, count_number: u32 },
+    SinceImagePulled { count_unit: &'static str, count_number: u32 },
     SinceImageTransitioned { count_unit: &'static str, count_number: u32 },
 }
 
 #[derive(Serialize)]
-#[serde(tag = "type", rename_all = "camelCase")]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 enum Action {
     Expire,
+    Transition { target_storage_class: &'static str },
+}
+
+/// The backstop behind the sweep: ECR archives untagged images that no sweep removed for 90 days.
+///
+/// By the documentation of lifecycle policies, `sinceImagePulled` counts from the last pull, from
+/// the restore of an image that was not pulled since, and from the push of an image that was never
+/// pulled (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>).
+/// If ECR counted from something earlier, the rule would archive too early, and never delete: an
+/// archived image can be restored for 90 days.
+///
+/// ECR asks nobody what runs. There is no backstop where the policy knows running images by more
+/// than their pulls, nor where it only reports untagged images.
+fn backstop_days(policy: &Policy) -> Option<u32> {
+    let retention = &policy.governance.retention;
+    let removes = policy.untagged_mode().is_some_and(|mode| mode != CleanupEnforcement::Report);
+    let kept = policy.lifecycle_untagged_days.max(retention.protect_pulled_within_days);
+    (removes && retention.in_use == InUse::PullTime).then_some(BACKSTOP_DAYS + kept)
 }
 
 /// The lifecycle policy document of `policy`, the same bytes for the same policy.
 #[must_use]
 pub fn document(policy: &Policy) -> String {
-    let untagged = policy.lifecycle_untagged_days;
-    let mut rules = vec![(
-        format!("Expire untagged images {untagged} days after their push"),
-        Images::Untagged,
-        Count::SinceImagePushed { count_unit: "days", count_number: untagged },
-    )];
-
-    let kept = policy.lifecycle_tag_count;
-    let count = || Count::ImageCountMoreThan { count_number: kept };
-    // An image is out of reach of every rule after the first that matches one of its tags,
-    // so `vllm` must come before `v`.
-    let mut prefixes: Vec<&TagPrefix> = policy.lifecycle_tag_prefixes.iter().collect();
-    prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.as_str().len()));
-    match (policy.lifecycle_scope, prefixes.is_empty()) {
-        (LifecycleScope::Component, _) => {}
-        (LifecycleScope::Repository, true) => rules.push((
-            format!("Keep the last {kept} tagged images"),
-            Images::Tagged { tag_pattern_list: ["*"] },
-            count(),
-        )),
-        (LifecycleScope::Repository, false) => rules.extend(prefixes.into_iter().map(|prefix| {
-            (
-                format!("Keep the last {kept} images tagged {prefix}*"),
-                Images::Prefixed { tag_prefix_list: [prefix] },
-                count(),
-            )
-        })),
-    }
+    let mut rules = match policy.lifecycle_scope {
+        LifecycleScope::Component => backstop_days(policy).map(backstop).into_iter().collect(),
+        LifecycleScope::Repository => repository_rules(policy),
+    };
 
     // `any` has to be last.
     rules.push((
         format!("Expire images {ARCHIVED_DAYS} days after they were archived"),
         Images::Archived { storage_class: "archive" },
         Count::SinceImageTransitioned { count_unit: "days", count_number: ARCHIVED_DAYS },
+        Action::Expire,
     ));
 
     let rules = (1..)
         .zip(rules)
-        .map(|(priority, (description, images, count))| Rule {
+        .map(|(priority, (description, images, count, action))| Rule {
             priority,
             description,
             selection: Selection { images, count },
-            action: Action::Expire,
+            action,
         })
         .collect();
     #[expect(clippy::expect_used, reason = "strings and numbers always serialise")]
     serde_json::to_string(&Document { rules }).expect("a lifecycle policy serialises")
+}
+
+/// A rule without its priority.
+type UnorderedRule<'a> = (String, Images<'a>, Count, Action);
+
+fn backstop<'a>(days: u32) -> UnorderedRule<'a> {
+    (
+        format!("Archive untagged images {days} days after their last pull"),
+        Images::Untagged,
+        Count::SinceImagePulled { count_unit: "days", count_number: days },
+        Action::Transition { target_storage_class: "archive" },
+    )
+}
+
+/// The rules of [`LifecycleScope::Repository`] for images that are not archived.
+fn repository_rules(policy: &Policy) -> Vec<UnorderedRule<'_>> {
+    let untagged = policy.lifecycle_untagged_days;
+    let mut rules = vec![(
+        format!("Expire untagged images {untagged} days after their push"),
+        Images::Untagged,
+        Count::SinceImagePushed { count_unit: "days", count_number: untagged },
+        Action::Expire,
+    )];
+    let kept = policy.lifecycle_tag_count;
+    let count = || Count::ImageCountMoreThan { count_number: kept };
+    // An image is out of reach of every rule after the first that matches one of its tags,
+    // so `vllm` must come before `v`.
+    let mut prefixes: Vec<&TagPrefix> = policy.lifecycle_tag_prefixes.iter().collect();
+    prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.as_str().len()));
+    if prefixes.is_empty() {
+        rules.push((
+            format!("Keep the last {kept} tagged images"),
+            Images::Tagged { tag_pattern_list: ["*"] },
+            count(),
+            Action::Expire,
+        ));
+    }
+    rules.extend(prefixes.into_iter().map(|prefix| {
+        (
+            format!("Keep the last {kept} images tagged {prefix}*"),
+            Images::Prefixed { tag_prefix_list: [prefix] },
+            count(),
+            Action::Expire,
+        )
+    }));
+    rules
 }
 
 /// Whether two lifecycle policies are the same, however they are written: ECR gives them
@@ -159,12 +206,30 @@ mod tests {
     }
 
     #[test]
-    fn scope_component_expires_only_what_is_untagged_or_archived() {
+    fn scope_component_expires_archived_images_only_and_archives_what_no_sweep_removed() {
+        let with = |untagged: &str| ("Governance.Retention.Untagged", Value::from(untagged));
+        let archived = expect![[r#"
+            1 {"countNumber":90,"countType":"sinceImageTransitioned","countUnit":"days","storageClass":"archive","tagStatus":"any"} "expire"
+              "Expire images 90 days after they were archived"
+        "#]];
+        check(&[], &archived);
+        check(&[with("delete"), ("Governance.Retention.Enforcement", "report".into())], &archived);
+        // ECR does not know what runs.
+        check(&[with("delete"), ("Governance.Retention.InUse", "inspector".into())], &archived);
         check(
-            &[],
+            &[with("delete")],
             &expect![[r#"
-                1 {"countNumber":7,"countType":"sinceImagePushed","countUnit":"days","tagStatus":"untagged"} "expire"
-                  "Expire untagged images 7 days after their push"
+            1 {"countNumber":120,"countType":"sinceImagePulled","countUnit":"days","tagStatus":"untagged"} "transition"
+              "Archive untagged images 120 days after their last pull"
+            2 {"countNumber":90,"countType":"sinceImageTransitioned","countUnit":"days","storageClass":"archive","tagStatus":"any"} "expire"
+              "Expire images 90 days after they were archived"
+        "#]],
+        );
+        check(
+            &[with("archive"), ("LifecycleUntaggedDays", 60.into())],
+            &expect![[r#"
+                1 {"countNumber":150,"countType":"sinceImagePulled","countUnit":"days","tagStatus":"untagged"} "transition"
+                  "Archive untagged images 150 days after their last pull"
                 2 {"countNumber":90,"countType":"sinceImageTransitioned","countUnit":"days","storageClass":"archive","tagStatus":"any"} "expire"
                   "Expire images 90 days after they were archived"
             "#]],
@@ -214,7 +279,7 @@ mod tests {
 
     #[test]
     fn the_document_is_the_same_bytes_every_time() {
-        expect![[r#"{"rules":[{"rulePriority":1,"description":"Expire untagged images 7 days after their push","selection":{"tagStatus":"untagged","countType":"sinceImagePushed","countUnit":"days","countNumber":7},"action":{"type":"expire"}},{"rulePriority":2,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}"#]].assert_eq(&super::document(&policy(GUIDE, &[])));
+        expect![[r#"{"rules":[{"rulePriority":1,"description":"Archive untagged images 120 days after their last pull","selection":{"tagStatus":"untagged","countType":"sinceImagePulled","countUnit":"days","countNumber":120},"action":{"type":"transition","targetStorageClass":"archive"}},{"rulePriority":2,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}"#]].assert_eq(&super::document(&policy(GUIDE, &[("Governance.Retention.Untagged", "delete".into())])));
     }
 
     #[test]

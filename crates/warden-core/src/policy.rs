@@ -33,7 +33,7 @@ pub struct Policy {
     pub image_tag_mutability: TagMutability,
     /// How many tagged images stay, by the native rules or as [`Retention::keep_per_component`].
     pub lifecycle_tag_count: u32,
-    /// Days after its push at which an untagged image expires natively.
+    /// Days for which an untagged image is kept. [`crate::untagged`] says when they begin.
     pub lifecycle_untagged_days: u32,
     /// Prefixes that are counted each on its own.
     pub lifecycle_tag_prefixes: Vec<TagPrefix>,
@@ -89,6 +89,9 @@ pub struct Retention {
     pub max_remove_percent: u32,
     /// Whether a repository whose images are replicated is changed, by enforcement too.
     pub when_replicated: WhenReplicated,
+    /// The action on an image that has no tag, in [`LifecycleScope::Component`].
+    /// [`Policy::untagged_mode`] is the value that applies.
+    pub untagged: CleanupEnforcement,
     /// What is done with an image that no rule keeps.
     pub enforcement: CleanupEnforcement,
 }
@@ -245,6 +248,25 @@ impl Policy {
         Some(policy)
     }
 
+    /// The action of a sweep on an untagged image. None in [`LifecycleScope::Repository`], where
+    /// ECR's own rule expires untagged images. Where the cleanup only reports, untagged images are
+    /// only reported too.
+    #[must_use]
+    pub fn untagged_mode(&self) -> Option<CleanupEnforcement> {
+        let retention = &self.governance.retention;
+        let mode = match retention.enforcement {
+            CleanupEnforcement::Report => CleanupEnforcement::Report,
+            CleanupEnforcement::Archive | CleanupEnforcement::Delete => retention.untagged,
+        };
+        (self.lifecycle_scope == LifecycleScope::Component).then_some(mode)
+    }
+
+    /// Whether a sweep may do this with an image, tagged or untagged.
+    #[must_use]
+    pub fn may_remove_by(&self, mode: CleanupEnforcement) -> bool {
+        self.governance.retention.enforcement == mode || self.untagged_mode() == Some(mode)
+    }
+
     /// The policy as one line of JSON, with every default written out, that
     /// [`Policy::parse`] reads back to the same value.
     #[must_use]
@@ -305,6 +327,7 @@ fn retention(reader: &mut Reader<'_>, tag_count: u32) -> Option<Retention> {
     let in_use = reader.optional("InUse").unwrap_or(InUse::PullTime);
     let when_replicated = reader.optional("WhenReplicated").unwrap_or(WhenReplicated::Report);
     let max_remove_percent = reader.number("MaxRemovePercent", 1..=100, Some(25));
+    let untagged = reader.optional("Untagged").unwrap_or(CleanupEnforcement::Report);
     let enforcement = reader.required("Enforcement");
     Some(Retention {
         keep_per_component,
@@ -314,6 +337,7 @@ fn retention(reader: &mut Reader<'_>, tag_count: u32) -> Option<Retention> {
         in_use,
         max_remove_percent,
         when_replicated,
+        untagged,
         enforcement: enforcement?,
     })
 }

@@ -17,15 +17,17 @@ mod properties;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use sha2::{Digest as _, Sha256};
 
 use crate::arena::{Arena, GroupId, ImageId, UnitId};
 use crate::graph::{Graph, ImageRecord, Inventory, Unit};
 use crate::image::{Component, Digest, ImageStatus, Tag, TagPrefix, Wildcard};
+use crate::lifecycle::native::LifecycleThreat;
 use crate::policy::{CleanupEnforcement, InUse, LifecycleScope, Policy};
+use crate::untagged::{has_tag, is_untagged};
 pub use confirmation::{
     CONFIRMATION_DAYS, Confirmation, MOST_CONFIRMED, confirmed_image, keeps_at_least,
     retention_hash,
@@ -120,12 +122,28 @@ pub enum KeepReason {
         /// The first day on which the image may be removed.
         until: NaiveDate,
     },
-    /// The image has no tag. A lifecycle rule of ECR expires untagged images.
+    /// The image has no tag. In [`LifecycleScope::Repository`], a lifecycle rule of ECR expires
+    /// untagged images.
     Untagged,
+    /// The image has had no tag for fewer days than [`Policy::lifecycle_untagged_days`].
+    UntaggedLately {
+        /// The later of the push and the first sighting without a tag.
+        since: DateTime<Utc>,
+    },
+    /// The image has had no tag for long enough, and the policy only reports untagged images.
+    UntaggedReported {
+        /// The later of the push and the first sighting without a tag.
+        since: DateTime<Utc>,
+    },
+    /// An image that has a tag, and is kept, refers to the untagged image or is a part of it.
+    NeededByTaggedImage,
     /// The image is archived. A lifecycle rule of ECR expires archived images.
     Archived,
     /// An archived index needs the image, and the policy would delete it.
     NeededByArchivedIndex,
+    /// The policy would archive the image, and a native lifecycle rule would expire it or an image
+    /// of its unit too early.
+    Threatened(LifecycleThreat),
     /// No rule keeps the image, but nobody confirmed yet that it may be removed.
     Unconfirmed,
 }
@@ -141,6 +159,8 @@ pub enum UnknownReason {
     Subject,
     /// The images refer to each other, by their tags.
     ReferenceCycle,
+    /// [`Inventory::has_unknown_archived_index`]: an archived index may need the untagged image.
+    ArchivedIndex,
 }
 
 /// Why a unit is removed. No rule keeps it.
@@ -155,6 +175,11 @@ pub enum RemoveReason {
     },
     /// The subject of the image does not exist any more.
     Orphan(Digest),
+    /// The image has had no tag for [`Policy::lifecycle_untagged_days`].
+    Untagged {
+        /// The later of the push and the first sighting without a tag.
+        since: DateTime<Utc>,
+    },
 }
 
 /// The guard that stops a plan.
@@ -224,11 +249,16 @@ pub fn plan_retention<'a>(
         let decision = if graph.circular.contains(&unit.root) {
             Decision::Keep(KeepReason::Unknown(UnknownReason::ReferenceCycle), unit.root)
         } else {
-            decide_unit(policy, inventory, &facts, &unit, &places, now)
+            let decision = decide_unit(policy, inventory, &facts, &unit, &places, now);
+            threat_to(policy, inventory, &unit, &decision, now).map_or(decision, |threat| {
+                Decision::Keep(KeepReason::Threatened(threat), unit.root)
+            })
         };
         UnitDecision { unit, decision, places }
     };
-    let units = graph.units.into_iter().zip(places).map(decide).collect();
+    let mut units: Arena<UnitId, UnitDecision> =
+        graph.units.into_iter().zip(places).map(decide).collect();
+    keep_what_tagged_images_refer_to(&mut units);
     let mut plan = RetentionPlan {
         policy,
         inventory,
@@ -258,7 +288,8 @@ fn count(
     let mut counted: Arena<GroupId, Vec<(ImageId, UnitId)>> = groups.map(|_| vec![]);
     for (id, unit) in graph.units.enumerate() {
         let root = &images[unit.root];
-        let is_called = root.own_tags().next().is_some() || root.subjects().next().is_some();
+        // An untagged index is a version where one of its parts is called one.
+        let is_called = root.subjects().next().is_some() || has_tag(inventory, unit);
         // An archived image cannot be pulled, so it is no version. Neither is an untagged image.
         let is_counted = root.status != ImageStatus::Archived
             && is_called
@@ -319,25 +350,39 @@ fn decide_unit(
     if root.status == ImageStatus::Archived {
         return keep(KeepReason::Archived);
     }
-    if is_held(policy, inventory, unit.root) {
+    let untagged = policy.untagged_mode().filter(|_| is_untagged(inventory, unit));
+    let mode = untagged.unwrap_or(policy.governance.retention.enforcement);
+    if is_held(mode, inventory, unit.root) {
         return keep(KeepReason::NeededByArchivedIndex);
     }
-    let reasons = unit.images().filter_map(|image| Some((image, facts[image].keep.as_ref()?)));
+    let reasons = unit.images().flat_map(|image| {
+        let Facts { keep, young, .. } = &facts[image];
+        let young = young.iter().filter(|_| untagged.is_none());
+        keep.iter().chain(young).map(move |keep| (image, keep))
+    });
     let strongest = reasons.min_by_key(|(image, keep)| (keep.strength(), &images[*image].digest));
     if let Some((image, strongest)) = strongest {
         return Decision::Keep(strongest.clone(), image);
     }
+    if let Some(mode) = untagged {
+        return decide_untagged_unit(policy, inventory, unit, mode, now);
+    }
     let mut orphan_of = None;
     if root.own_tags().next().is_none() {
         let mut subjects = root.subjects();
-        let Some(subject) = subjects.next() else { return keep(KeepReason::Untagged) };
-        let are_gone = inventory.gone.contains(&subject)
-            && subjects.all(|subject| inventory.gone.contains(&subject));
-        if !are_gone {
-            return keep(KeepReason::Unknown(UnknownReason::Subject));
+        match subjects.next() {
+            Some(subject) => {
+                let are_gone = inventory.gone.contains(&subject)
+                    && subjects.all(|subject| inventory.gone.contains(&subject));
+                if !are_gone {
+                    return keep(KeepReason::Unknown(UnknownReason::Subject));
+                }
+                // The unit may still be counted in a group, because a part has a tag of its own.
+                orphan_of = Some(subject);
+            }
+            None if is_untagged(inventory, unit) => return keep(KeepReason::Untagged),
+            None => {}
         }
-        // The unit may still be counted in a group, because a part has a tag of its own.
-        orphan_of = Some(subject);
     }
     if !places.is_empty() {
         let retention = &policy.governance.retention;
@@ -352,7 +397,7 @@ fn decide_unit(
     }
     // All other tags are quarantine tags. The latest of them counts.
     let since = unit.images().filter_map(|image| facts[image].quarantined_since).max();
-    let days = chrono::Days::new(policy.governance.tags.quarantine_days.into());
+    let days = Days::new(policy.governance.tags.quarantine_days.into());
     match (since.and_then(|since| Some((since, since.checked_add_days(days)?))), orphan_of) {
         (Some((since, until)), _) if until <= now.date_naive() => {
             Decision::Remove(RemoveReason::QuarantineOver { since })
@@ -363,10 +408,95 @@ fn decide_unit(
     }
 }
 
+/// Decides about a unit without a tag that no other rule keeps. The days begin with the latest push
+/// of an image of the unit.
+fn decide_untagged_unit(
+    policy: &Policy,
+    inventory: &Inventory,
+    unit: &Unit,
+    mode: CleanupEnforcement,
+    now: DateTime<Utc>,
+) -> Decision {
+    let keep = |keep| Decision::Keep(keep, unit.root);
+    let pushed = unit.images().filter_map(|image| inventory.images[image].pushed_at).max();
+    // An image that no sweep has recorded was first seen now.
+    let seen = inventory.untagged.since(&inventory.images[unit.root].digest).unwrap_or(now);
+    let since = pushed.map_or(seen, |pushed| pushed.max(seen));
+    let days = Days::new(policy.lifecycle_untagged_days.into());
+    if since.checked_add_days(days).is_none_or(|end| end >= now) {
+        return keep(KeepReason::UntaggedLately { since });
+    }
+    match mode {
+        // Where the whole cleanup reports, the plan has the untagged images too.
+        CleanupEnforcement::Report if policy.governance.retention.enforcement != mode => {
+            keep(KeepReason::UntaggedReported { since })
+        }
+        CleanupEnforcement::Delete if inventory.has_unknown_archived_index => {
+            keep(KeepReason::Unknown(UnknownReason::ArchivedIndex))
+        }
+        CleanupEnforcement::Report | CleanupEnforcement::Archive | CleanupEnforcement::Delete => {
+            Decision::Remove(RemoveReason::Untagged { since })
+        }
+    }
+}
+
+/// The native lifecycle rule that would expire an image of a unit too early, if the unit is archived.
+fn threat_to(
+    policy: &Policy,
+    inventory: &Inventory,
+    unit: &Unit,
+    decision: &Decision,
+    now: DateTime<Utc>,
+) -> Option<LifecycleThreat> {
+    let rules = inventory.native_rules.as_ref()?;
+    if removal_mode(policy, decision)? != CleanupEnforcement::Archive {
+        return None;
+    }
+    let images = &inventory.images;
+    let digests: HashSet<&Digest> = unit.images().map(|image| &images[image].digest).collect();
+    let others = unit.images().filter(|image| *image != unit.root).map(|image| &images[image]);
+    // ECR expires a referrer with its subject, and by no rule.
+    let others = others.filter(|image| {
+        let follows = image.subject.as_ref().is_some_and(|subject| digests.contains(subject));
+        image.status == ImageStatus::Active && !follows
+    });
+    rules.threat_to_archived(others, now)
+}
+
+/// The action on the images of a removed unit. None for a unit that is kept.
+fn removal_mode(policy: &Policy, decision: &Decision) -> Option<CleanupEnforcement> {
+    match decision {
+        Decision::Keep(..) => None,
+        Decision::Remove(RemoveReason::Untagged { .. }) => policy.untagged_mode(),
+        Decision::Remove(_) => Some(policy.governance.retention.enforcement),
+    }
+}
+
+/// Keeps an untagged unit while an image of the unit that is tagged, and so a unit by itself, is
+/// kept: for example the subject of a chart.
+fn keep_what_tagged_images_refer_to(units: &mut Arena<UnitId, UnitDecision>) {
+    let is_untagged_removal = |decided: &&UnitDecision| {
+        matches!(decided.decision, Decision::Remove(RemoveReason::Untagged { .. }))
+    };
+    if !units.iter().any(|decided| is_untagged_removal(&decided)) {
+        return;
+    }
+    let kept = units.iter().filter(|decided| matches!(decided.decision, Decision::Keep(..)));
+    let kept: HashSet<ImageId> = kept.map(|decided| decided.unit.root).collect();
+    for id in units.ids() {
+        let decided = &units[id];
+        let root = decided.unit.root;
+        if is_untagged_removal(&decided) && decided.unit.images().any(|image| kept.contains(&image))
+        {
+            units[id].decision = Decision::Keep(KeepReason::NeededByTaggedImage, root);
+        }
+    }
+}
+
 /// Whether an archived index needs the image, and the policy would delete it. To archive it does
 /// the index no harm.
-fn is_held(policy: &Policy, inventory: &Inventory, image: ImageId) -> bool {
-    policy.governance.retention.enforcement == CleanupEnforcement::Delete
+fn is_held(mode: CleanupEnforcement, inventory: &Inventory, image: ImageId) -> bool {
+    mode == CleanupEnforcement::Delete
         && inventory.needed_by_archived.contains(&inventory.images[image].digest)
 }
 
@@ -385,10 +515,12 @@ impl KeepReason {
             Self::Newest => 8,
             Self::Native => 9,
             Self::Quarantined { .. } => 10,
-            Self::Untagged => 11,
-            Self::Archived => 12,
-            Self::NeededByArchivedIndex => 13,
-            Self::Unconfirmed => 14,
+            Self::Untagged | Self::UntaggedLately { .. } | Self::UntaggedReported { .. } => 11,
+            Self::NeededByTaggedImage => 12,
+            Self::Archived => 13,
+            Self::NeededByArchivedIndex => 14,
+            Self::Threatened(_) => 15,
+            Self::Unconfirmed => 16,
         }
     }
 }
@@ -436,24 +568,46 @@ impl<'a> RetentionPlan<'a> {
         self.decided_by[image].map(|unit| &self.units[unit])
     }
 
+    /// The action on the images of a removed unit.
+    #[must_use]
+    pub fn mode(&self, unit: UnitId) -> CleanupEnforcement {
+        let mode = removal_mode(self.policy, &self.units[unit].decision);
+        mode.unwrap_or(self.policy.governance.retention.enforcement)
+    }
+
+    /// The action on an image, by the unit that decides about it.
+    #[must_use]
+    pub fn mode_of(&self, image: ImageId) -> CleanupEnforcement {
+        let decided_by = self.decided_by[image];
+        decided_by.map_or(self.policy.governance.retention.enforcement, |unit| self.mode(unit))
+    }
+
+    /// Whether the unit is removed because it has no tag.
+    fn is_untagged_removal(&self, removal: &UnitRemoval) -> bool {
+        matches!(self.units[removal.unit].decision, Decision::Remove(RemoveReason::Untagged { .. }))
+    }
+
     /// The hash that identifies this plan. It is the same for the same images with the same tags,
     /// in any order.
     #[must_use]
     pub fn hash(&self) -> String {
-        let mut lines: Vec<String> = self
-            .removed()
-            .map(|image| {
+        let mode = self.policy.governance.retention.enforcement;
+        let mut lines: Vec<String> = Vec::new();
+        for removal in &self.removals {
+            let other_mode = Some(self.mode(removal.unit)).filter(|other| *other != mode);
+            let other_mode = other_mode.map_or_else(String::new, |other| format!(" {other}"));
+            lines.extend(removal.all().map(|image| {
+                let image = self.image(image);
                 let mut tags: Vec<&str> = image.tags.iter().map(Tag::as_str).collect();
                 tags.sort_unstable();
-                format!("{} {}", image.digest, tags.join(" "))
-            })
-            .collect();
+                format!("{} {}{other_mode}", image.digest, tags.join(" "))
+            }));
+        }
         let untags = self.untags.iter();
         lines.extend(
             untags.map(|(image, tag)| format!("{} without {tag}", self.image(*image).digest)),
         );
         lines.sort_unstable();
-        let mode = self.policy.governance.retention.enforcement;
         lines.insert(0, format!("{} {mode}", self.policy.repository_name));
         short_hash(&lines.join("\n"))
     }
@@ -482,7 +636,12 @@ impl<'a> RetentionPlan<'a> {
                 }
             }
         }
-        removed.sort_by_cached_key(|unit| (root(*unit).pushed_at, &root(*unit).digest));
+        // Units that are archived come last: an image that one of them needs is then archived with
+        // it, and not deleted with another unit.
+        removed.sort_by_cached_key(|unit| {
+            let is_archived = self.mode(*unit) == CleanupEnforcement::Archive;
+            (is_archived, root(*unit).pushed_at, &root(*unit).digest)
+        });
         let mut is_part = self.inventory.images.map(|_| false);
         for part in removed.iter().flat_map(|unit| &self.units[*unit].unit.parts) {
             is_part[*part] = true;
@@ -501,12 +660,13 @@ impl<'a> RetentionPlan<'a> {
         // refuses to remove it.
         let mut removals = Vec::with_capacity(removed.len());
         for id in removed.into_iter().rev() {
+            let mode = self.mode(id);
             let mut take = |image: &ImageId| {
                 if decided_by[*image].is_some() {
                     return false;
                 }
                 decided_by[*image] = Some(id);
-                self.is_to_go(*image)
+                self.is_to_go(*image, mode)
             };
             let Unit { root, parts, referrers } = &self.units[id].unit;
             let parts: Vec<ImageId> = parts.iter().copied().filter(&mut take).collect();
@@ -522,9 +682,8 @@ impl<'a> RetentionPlan<'a> {
     /// Whether an image of a removed unit is removed. An archived image expires by a lifecycle
     /// rule of ECR, and no rule was asked about it. An image that an archived index needs is not
     /// deleted.
-    fn is_to_go(&self, image: ImageId) -> bool {
-        self.image(image).status != ImageStatus::Archived
-            && !is_held(self.policy, self.inventory, image)
+    fn is_to_go(&self, image: ImageId, mode: CleanupEnforcement) -> bool {
+        self.image(image).status != ImageStatus::Archived && !is_held(mode, self.inventory, image)
     }
 
     /// The quarantine tags of images that have an accepted tag. They are removed
@@ -563,12 +722,16 @@ impl<'a> RetentionPlan<'a> {
         if let Some(group) = self.groups.iter().find(emptied) {
             return Some(PlanBlocker::Emptied(group.key.to_string()));
         }
+        // Untagged images do not count, neither as removed nor as present.
+        let (untagged, counted): (Vec<&UnitRemoval>, Vec<&UnitRemoval>) =
+            self.removals.iter().partition(|removal| self.is_untagged_removal(removal));
         let is_there = |image: &&ImageRecord| image.status != ImageStatus::Archived;
-        let (removed, of) =
-            (self.removed().count(), self.inventory.images.iter().filter(is_there).count());
+        let removed = counted.iter().flat_map(|removal| removal.all()).count();
+        let of = self.inventory.images.iter().filter(is_there).count()
+            - untagged.iter().flat_map(|removal| removal.all()).count();
         let percent = retention.max_remove_percent;
         let allowed = of.saturating_mul(usize::try_from(percent).unwrap_or_default()) / 100;
-        let is_few = self.removals.len() <= ALWAYS_ALLOWED;
+        let is_few = counted.len() <= ALWAYS_ALLOWED;
         (!is_few && removed > allowed).then_some(PlanBlocker::TooMany { removed, of, percent })
     }
 }

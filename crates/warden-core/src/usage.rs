@@ -125,9 +125,8 @@ impl<'a> Images<'a> {
         let images = &plan.inventory.images;
         let is_archived = |image: &ImageRecord| image.status == ImageStatus::Archived;
         let mut places = images.map(|image| Some((image, is_archived(image))));
-        let is_kept_archived =
-            plan.policy.governance.retention.enforcement == CleanupEnforcement::Archive;
         for image in removed {
+            let is_kept_archived = plan.mode_of(*image) == CleanupEnforcement::Archive;
             let place = &mut places[*image];
             *place = place.filter(|_| is_kept_archived).map(|(image, _)| (image, true));
         }

@@ -14,6 +14,7 @@
 //! In reading order: [`config`], and [`handle`] here.
 
 pub mod config;
+mod native_rules;
 
 use std::collections::HashSet;
 
@@ -238,6 +239,7 @@ impl Judgement<'_> {
             None => (self.as_pushed(vec![]), EnforcementPlan::gone()),
         };
         plan = self.check_replication(policy, fact, &before, plan).await?;
+        self.heed_native_rules(policy, &image, &mut plan).await?;
         let unit = self.unit(policy, &mut plan, &before).await?;
         let unit = unit.as_ref();
         info!(
@@ -479,7 +481,10 @@ impl Judgement<'_> {
             }
             Err(error) => return Err(error),
         };
-        let unit = self.unit_to_archive(policy, plan, &inventory, begun.as_ref())?;
+        let mut unit = self.unit_to_archive(policy, plan, &inventory, begun.as_ref())?;
+        if let Some(new) = unit.take_if(|_| begun.is_none()) {
+            unit = self.heed_native_rules_for_unit(new, &inventory, plan).await?;
+        }
         let is_archived = plan.steps.contains(&EnforcementStep::Archive);
         match (unit, begun) {
             // Each attempt says that it is at work: a sweep leaves the unit alone meanwhile.

@@ -84,11 +84,14 @@ pub async fn apply_plan(
         is_over: AtomicBool::new(false),
     };
     let mut done = SweepChanges::default();
-    match plan.policy.governance.retention.enforcement {
-        CleanupEnforcement::Report => return done,
-        CleanupEnforcement::Archive => act.archive(&mut done).await,
-        CleanupEnforcement::Delete => act.delete(&mut done).await,
+    if plan.policy.governance.retention.enforcement == CleanupEnforcement::Report {
+        return done;
     }
+    // Deletions come first: an image that an archived unit needs too is archived with that unit,
+    // after the index is deleted that needs the image.
+    let mut stays = HashSet::new();
+    act.delete(&mut stays, &mut done).await;
+    act.archive(&mut stays, &mut done).await;
     act.untag(&mut done).await;
     done
 }
@@ -112,9 +115,10 @@ impl<'a> Act<'a> {
         &self.plan.image(image).digest
     }
 
-    /// The units that go, in groups of about a hundred images. What has something in common with
-    /// another unit goes alone and in its turn, so that it is known what became of that.
-    fn groups(&self) -> Vec<Vec<&'a UnitRemoval>> {
+    /// The units that are deleted, or those that are archived, in groups of about a hundred images.
+    /// A unit that has an image in common with another unit goes alone and in its turn, so that it
+    /// is known what became of the other one.
+    fn groups(&self, mode: CleanupEnforcement) -> Vec<Vec<&'a UnitRemoval>> {
         let mut units: HashMap<ImageId, usize> = HashMap::new();
         for removal in &self.plan.removals {
             for image in self.unit(removal).images() {
@@ -125,17 +129,18 @@ impl<'a> Act<'a> {
             let mut images = self.unit(removal).images();
             images.any(|image| units.get(&image).is_some_and(|units| *units > 1))
         };
-        let (shared, alone): (Vec<&UnitRemoval>, Vec<&UnitRemoval>) =
-            self.plan.removals.iter().partition(is_shared);
+        let removals =
+            self.plan.removals.iter().filter(|removal| self.plan.mode(removal.unit) == mode);
+        let (shared, alone): (Vec<&UnitRemoval>, Vec<&UnitRemoval>) = removals.partition(is_shared);
         let mut groups: Vec<Vec<&UnitRemoval>> = Vec::new();
         let mut size = BATCH;
         for removal in alone {
-            let more = removal.all().count();
-            if size + more > BATCH {
+            let count = removal.all().count();
+            if size + count > BATCH {
                 groups.push(Vec::new());
                 size = 0;
             }
-            size += more;
+            size += count;
             groups.last_mut().into_iter().for_each(|group| group.push(removal));
         }
         groups.extend(shared.into_iter().map(|removal| vec![removal]));
@@ -152,14 +157,14 @@ impl<'a> Act<'a> {
     async fn unchanged(
         &self,
         group: Vec<&'a UnitRemoval>,
+        mode: CleanupEnforcement,
         stays: &HashSet<ImageId>,
         done: &mut SweepChanges,
     ) -> Vec<&'a UnitRemoval> {
         let all: Vec<ImageId> = group.iter().flat_map(|removal| removal.all()).collect();
         let mut same: HashSet<&Digest> = HashSet::new();
         let mut told = 0;
-        let may_be_archived =
-            self.plan.policy.governance.retention.enforcement == CleanupEnforcement::Archive;
+        let may_be_archived = mode == CleanupEnforcement::Archive;
         for batch in all.chunks(BATCH).take_while(|_| self.goes_on()) {
             let images: Vec<&ImageRecord> =
                 batch.iter().map(|image| self.plan.image(*image)).collect();
@@ -192,12 +197,12 @@ impl<'a> Act<'a> {
         }
     }
 
-    async fn delete(&self, done: &mut SweepChanges) {
-        let mut stays = HashSet::new();
-        for all in self.groups() {
+    async fn delete(&self, stays: &mut HashSet<ImageId>, done: &mut SweepChanges) {
+        let mode = CleanupEnforcement::Delete;
+        for all in self.groups(mode) {
             // The look is the last call before the removal: the ledger may take long.
             let begun = self.begin(all.clone(), UnitRemover::SweepDeletes, done).await;
-            let group = self.unchanged(begun.clone(), &stays, done).await;
+            let group = self.unchanged(begun.clone(), mode, stays, done).await;
             let first: Vec<ImageId> =
                 group.iter().flat_map(|removal| &removal.images).copied().collect();
             self.delete_all(&first, done).await;
@@ -211,7 +216,7 @@ impl<'a> Act<'a> {
                 gone.iter().flat_map(|removal| &removal.referrers).copied().collect();
             self.delete_all(&after, done).await;
             self.end(&begun, done).await;
-            self.stay(&all, done, &mut stays);
+            self.stay(&all, done, stays);
         }
     }
 
@@ -243,8 +248,8 @@ impl<'a> Act<'a> {
         }
     }
 
-    async fn archive(&self, done: &mut SweepChanges) {
-        let mut stays = HashSet::new();
+    async fn archive(&self, stays: &mut HashSet<ImageId>, done: &mut SweepChanges) {
+        let mode = CleanupEnforcement::Archive;
         let images = self.plan.inventory.images.iter();
         let mut seen = SeenIndexes {
             // An archived index that somebody restores meanwhile is new.
@@ -254,17 +259,17 @@ impl<'a> Act<'a> {
                 .collect(),
             needed: HashSet::new(),
         };
-        for all in self.groups() {
+        for all in self.groups(mode) {
             let begun = self.begin(all.clone(), UnitRemover::SweepArchives, done).await;
             let group = self.without_needed(begun.clone(), &mut seen, done).await;
-            let group = self.unchanged(group, &stays, done).await;
+            let group = self.unchanged(group, mode, stays, done).await;
             let units = group.iter().map(|removal| self.archive_unit(removal));
             let units: Vec<ArchivedUnit> =
                 stream::iter(units).buffered(CONCURRENT_ARCHIVE_CALLS).collect().await;
             self.record(units, done);
             self.restore_needed(&group, &mut seen, done).await;
             self.end(&begun, done).await;
-            self.stay(&all, done, &mut stays);
+            self.stay(&all, done, stays);
         }
     }
 

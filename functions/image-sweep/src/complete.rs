@@ -92,11 +92,13 @@ fn may_complete(
     plan: &RetentionPlan<'_>,
     can_see_running_images: bool,
 ) -> bool {
-    let mode = plan.policy.governance.retention.enforcement;
+    let may_remove_by = |mode| plan.policy.may_remove_by(mode);
     match record.remover {
         UnitRemover::EnforcementArchives => true,
-        UnitRemover::SweepArchives => mode == CleanupEnforcement::Archive,
-        UnitRemover::SweepDeletes => mode == CleanupEnforcement::Delete && can_see_running_images,
+        UnitRemover::SweepArchives => may_remove_by(CleanupEnforcement::Archive),
+        UnitRemover::SweepDeletes => {
+            may_remove_by(CleanupEnforcement::Delete) && can_see_running_images
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use tracing::info;
 use warden_alerts::{CleanupEntry, SweepResult};
 use warden_core::arena::ImageId;
 use warden_core::image::{Digest, RepositoryName, Tag};
+use warden_core::policy::CleanupEnforcement;
 use warden_core::replication::Replication;
 use warden_core::retention::{Decision, KeepReason, PlanBlocker, RetentionPlan, UnitRemoval};
 
@@ -25,7 +26,7 @@ pub fn planned(plan: &RetentionPlan<'_>, workloads: &Workloads) -> SweepResult {
         examined: plan.inventory.images.len(),
         removed: images.chain(untags).collect(),
         restored: vec![],
-        units: units(plan, &plan.removals),
+        units: units(plan, plan.removals.iter()),
         bytes: plan.bytes(),
         failed: vec![],
         left: 0,
@@ -68,17 +69,19 @@ pub fn carried_out(
     }
 }
 
-/// Every image of each of these units, also the images that another unit needs: a restored unit
-/// needs all of them.
+/// Every image of each archived unit, also the images that another unit needs: a restored unit
+/// needs all of them. A deleted unit cannot be restored.
 fn units<'p>(
     plan: &RetentionPlan<'_>,
-    removals: impl IntoIterator<Item = &'p UnitRemoval>,
+    removals: impl Iterator<Item = &'p UnitRemoval>,
 ) -> Vec<Vec<Digest>> {
+    let is_archived =
+        |removal: &&UnitRemoval| plan.mode(removal.unit) == CleanupEnforcement::Archive;
     let digests = |removal: &UnitRemoval| {
         let images = plan.units[removal.unit].unit.images();
         images.map(|image| plan.image(image).digest.clone()).collect()
     };
-    removals.into_iter().map(digests).collect()
+    removals.filter(is_archived).map(digests).collect()
 }
 
 /// An image that was archived and is restored.

@@ -1,5 +1,8 @@
 //! One run, from looking to telling.
 
+mod native_rules;
+mod untagged;
+
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -9,7 +12,7 @@ use futures::{StreamExt as _, stream};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
-use warden_alerts::{Alert, CleanupEntry, Source, SweepContext, SweepResult, UNTAG};
+use warden_alerts::{ARCHIVE, Alert, CleanupEntry, Source, SweepContext, SweepResult, UNTAG};
 use warden_aws::ServiceError;
 use warden_aws::event::is_young;
 use warden_aws::ledger::{Claim, Fact, PreviousClaim, UnfinishedRun};
@@ -68,6 +71,8 @@ struct Seen {
     running: RunningImages,
     /// The records of the archived indexes, by the index.
     archived_units: HashMap<Digest, UnitRecord>,
+    /// Whether [`Inventory::untagged`] must be written to the ledger.
+    has_new_untagged_record: bool,
 }
 
 impl Seen {
@@ -107,11 +112,11 @@ impl<'a> Sweep<'a> {
 
     /// Says what would be done. It changes nothing, and tells nobody else.
     pub async fn read(&self) -> anyhow::Result<Value> {
-        let seen = match self.look().await {
+        let mut seen = match self.look().await {
             Ok(seen) => seen,
             Err(error) => return Ok(answer::stopped(self.repository, &blind(error)?)),
         };
-        let plan = match self.plan_to_read(&seen).await {
+        let plan = match self.plan_to_read(&mut seen).await {
             Ok(plan) => plan,
             Err(error) => return Ok(answer::stopped(self.repository, &blind(error)?)),
         };
@@ -125,12 +130,12 @@ impl<'a> Sweep<'a> {
 
     /// Says what would become of one image, by its tag or its digest.
     pub async fn explain(&self, image: &str) -> anyhow::Result<Value> {
-        let seen = self.look().await?;
-        let plan = self.plan_to_read(&seen).await?;
+        let mut seen = self.look().await?;
+        let plan = self.plan_to_read(&mut seen).await?;
         let is_named = |other: &ImageRecord| {
             other.digest.as_str() == image || other.tags.iter().any(|tag| tag.as_str() == image)
         };
-        let found = seen.inventory.images.position(is_named);
+        let found = plan.inventory.images.position(is_named);
         let id =
             found.with_context(|| format!("there is no image {image:?} in {}", self.repository))?;
         let workloads = match plan.decided(id) {
@@ -141,7 +146,8 @@ impl<'a> Sweep<'a> {
     }
 
     /// The plan of a sweep, for a person to read.
-    async fn plan_to_read<'p>(&'p self, seen: &'p Seen) -> anyhow::Result<RetentionPlan<'p>> {
+    async fn plan_to_read<'p>(&'p self, seen: &'p mut Seen) -> anyhow::Result<RetentionPlan<'p>> {
+        self.read_native_rules(seen).await?;
         let mut plan = self.plan(&seen.inventory, &seen.running)?;
         if !plan.removals.is_empty() {
             let accepted = self.context.ledger.accepted_policy(self.repository).await?;
@@ -163,6 +169,7 @@ impl<'a> Sweep<'a> {
             // What an earlier run did cannot be seen either.
             Err(error) => return self.stop_blind(error, noted.is_none()).await,
         };
+        self.record_untagged_images(&seen).await?;
         if let SweepCommand::Pushed(digest) = command {
             // ECR only knows of its first push, which may be long ago: it got a tag.
             match seen.inventory.images.position(|image| image.digest == *digest) {
@@ -174,6 +181,7 @@ impl<'a> Sweep<'a> {
                 ),
             }
         }
+        self.read_native_rules(&mut seen).await?;
         let inventory = &seen.inventory;
         let mut plan = self.plan(inventory, &seen.running)?;
         let recorded = unfinished.accepted_policy.as_deref();
@@ -222,6 +230,8 @@ impl<'a> Sweep<'a> {
         let gone = u32::try_from(removed.len()).unwrap_or(u32::MAX);
         let counts = Counts::of("Repository", self.repository).count("ImagesRemoved", gone);
         let counts = if outcome.stopped.is_some() { counts.one("SweepsStopped") } else { counts };
+        // An alarm is raised for a repository that has no such sweep for three days.
+        let counts = if outcome.left == 0 { counts.one("SweepsCompleted") } else { counts };
         counts.write(self.request_id, self.now);
         let answer = answer::of(&plan, &workloads, &outcome, removed.len());
         let audited = self.audit(&plan, seen.archived_units.clone()).await;
@@ -315,7 +325,7 @@ impl<'a> Sweep<'a> {
         plan: &RetentionPlan<'_>,
         records: &[UnitRecord],
     ) -> anyhow::Result<Vec<ImageId>> {
-        if self.policy.governance.retention.enforcement != CleanupEnforcement::Archive {
+        if !self.policy.may_remove_by(CleanupEnforcement::Archive) {
             return Ok(vec![]);
         }
         let torn = torn_images(plan, records);
@@ -353,11 +363,16 @@ impl<'a> Sweep<'a> {
                 InUse::Inspector => self.running().await,
             }
         };
-        let (mut inventory, running) = tokio::try_join!(inventory, running)?;
+        let (mut inventory, running, earlier) =
+            tokio::try_join!(inventory, running, self.earlier_untagged_images())?;
         let archived_units = self.archived_units(&inventory).await?;
         inventory.needed_by_archived =
             archived_units.values().flat_map(UnitRecord::images).cloned().collect();
-        Ok(Seen { inventory, running, archived_units })
+        let is_unknown = |index: &ImageRecord| !archived_units.contains_key(&index.digest);
+        let has_unknown = archived_indexes(&inventory).any(is_unknown);
+        inventory.has_unknown_archived_index = has_unknown;
+        let has_new_untagged_record = self.observe_untagged_images(&mut inventory, &earlier)?;
+        Ok(Seen { inventory, running, archived_units, has_new_untagged_record })
     }
 
     /// The records of the archived indexes. An index that a person archived has none.
@@ -365,10 +380,7 @@ impl<'a> Sweep<'a> {
         &self,
         inventory: &Inventory,
     ) -> anyhow::Result<HashMap<Digest, UnitRecord>> {
-        let archived = inventory
-            .images
-            .iter()
-            .filter(|image| image.is_index && image.status == ImageStatus::Archived);
+        let archived = archived_indexes(inventory);
         let roots: Vec<Digest> = archived.map(|image| image.digest.clone()).collect();
         let records = self.context.ledger.units(self.repository, &roots).await;
         records.map_err(|error| VisibilityError(format!("{error:#}")).into())
@@ -471,7 +483,8 @@ impl<'a> Sweep<'a> {
         units.retain(|unit| done.iter().any(|(entry, _)| unit.contains(&entry.digest)));
         let noted: HashSet<Digest> = units.iter().flatten().cloned().collect();
         let alone = done.iter().map(|(entry, _)| entry);
-        let alone = alone.filter(|entry| entry.decision != UNTAG && !noted.contains(&entry.digest));
+        let alone =
+            alone.filter(|entry| entry.decision == ARCHIVE && !noted.contains(&entry.digest));
         units.extend(alone.map(|entry| vec![entry.digest.clone()]));
         let is_back = |entry: &CleanupEntry| {
             there.get(&entry.digest).is_some_and(|image| image.status != ImageStatus::Archived)
@@ -503,8 +516,8 @@ impl<'a> Sweep<'a> {
         let bytes: HashMap<&Digest, u64> =
             inventory.images.iter().map(|image| (&image.digest, image.bytes)).collect();
         let mode = self.policy.governance.retention.enforcement;
-        // A deleted unit cannot be restored, and a unit of one image is its entry.
-        let is_noted = |unit: &&Vec<Digest>| mode == CleanupEnforcement::Archive && unit.len() > 1;
+        // A unit of one image is its entry.
+        let is_noted = |unit: &&Vec<Digest>| unit.len() > 1;
         let entry = |entry: &CleanupEntry| {
             let bytes = bytes.get(&entry.digest).copied().filter(|_| entry.decision != UNTAG);
             (with_few_tags(entry), bytes.unwrap_or_default())
@@ -634,6 +647,12 @@ impl<'a> Sweep<'a> {
             source: self.source,
         }
     }
+}
+
+/// The archived indexes of a repository.
+fn archived_indexes(inventory: &Inventory) -> impl Iterator<Item = &ImageRecord> {
+    let images = inventory.images.iter();
+    images.filter(|image| image.is_index && image.status == ImageStatus::Archived)
 }
 
 /// What cannot be seen; other errors are errors.

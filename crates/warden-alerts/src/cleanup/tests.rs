@@ -34,6 +34,17 @@ fn outcome(count: usize) -> SweepResult {
     }
 }
 
+/// The outcome of a cleanup that deletes.
+fn deleted(count: usize) -> SweepResult {
+    let delete = |nth| CleanupEntry { decision: "delete".to_owned(), ..entry(nth) };
+    SweepResult {
+        mode: CleanupEnforcement::Delete,
+        removed: (0..count).map(delete).collect(),
+        units: vec![],
+        ..outcome(0)
+    }
+}
+
 fn told(repository: &str, outcome: &SweepResult) -> Alert {
     let (repository, source) = (repository.parse().unwrap(), source());
     let run = SweepContext {
@@ -122,13 +133,44 @@ fn what_went_is_told_with_each_reason_and_the_way_back() {
         "#]],
     );
     check(
-        &SweepResult { mode: CleanupEnforcement::Delete, ..outcome(1) },
+        &deleted(1),
         &expect![[r#"
             1 image of deployments was deleted
 
             1 image (1.2 GB) was deleted, and cannot be restored.
 
+            - myapp-v1.0.0: delete: number 30 of 30 of myapp, which keeps 10
+
+            Severity    INFORMATIONAL
+            Repository  deployments
+            Account     123456789012, us-east-1
+            Event       request-1 at 2026-11-24T12:00:00Z
+        "#]],
+    );
+}
+
+#[test]
+fn untagged_images_that_were_deleted_are_told_beside_archived_images() {
+    let mut both = outcome(1);
+    let untagged = CleanupEntry {
+        tags: vec![],
+        reason: "it has had no tag since 2026-11-16, and its 7 days are over".to_owned(),
+        ..deleted(2).removed.remove(1)
+    };
+    both.removed.push(untagged);
+    check(
+        &both,
+        &expect![[r#"
+            2 images of deployments were removed
+
+            2 images (1.2 GB) were removed: 1 deleted, which cannot be restored, and 1 archived, where nothing can be pulled. They can be restored, which takes some twenty minutes, until ECR deletes them after 90 days.
+
             - myapp-v1.0.0: archive: number 30 of 30 of myapp, which keeps 10
+            - sha256:0000000000000000000000000000000000000000000000000000000000000001: delete: it has had no tag since 2026-11-16, and its 7 days are over
+
+            Restore them all:
+
+                aws ecr update-image-storage-class --region us-east-1 --repository-name deployments --image-id imageDigest=sha256:0000000000000000000000000000000000000000000000000000000000000000 --target-storage-class STANDARD
 
             Severity    INFORMATIONAL
             Repository  deployments
@@ -159,7 +201,7 @@ fn a_quarantine_tag_is_no_image() {
     "#]],
     );
     assert_eq!(told("deployments", &alone).details["removed"], 0);
-    let mut both = SweepResult { mode: CleanupEnforcement::Delete, ..outcome(1) };
+    let mut both = deleted(1);
     both.removed.push(tag);
     let alert = told("deployments", &both);
     expect!["1 image of deployments was deleted"].assert_eq(&alert.title);
@@ -257,7 +299,7 @@ fn what_would_be_removed_is_told_as_that() {
 
 #[test]
 fn where_nothing_is_in_the_archive_nothing_is_restored() {
-    let deleted = SweepResult { mode: CleanupEnforcement::Delete, ..outcome(1) };
+    let deleted = deleted(1);
     assert_eq!(told("ab", &deleted).remedies, []);
     let tag = CleanupEntry { decision: UNTAG.to_owned(), ..entry(1) };
     let untagged = SweepResult { removed: vec![tag.clone(), tag.clone()], ..outcome(0) };

@@ -87,6 +87,8 @@ pub fn keeps_at_least(policy: &Policy, accepted: &Policy) -> bool {
         in_use,
         max_remove_percent,
         when_replicated,
+        // `Policy::untagged_mode` reads it.
+        untagged: _,
         enforcement: removal,
     } = retention;
     let accepted_tags = &accepted.governance.tags;
@@ -111,6 +113,7 @@ pub fn keeps_at_least(policy: &Policy, accepted: &Policy) -> bool {
         && *minimum_age_days >= accepted_retention.minimum_age_days
         && *max_remove_percent <= accepted_retention.max_remove_percent
         && harm(*removal) <= harm(accepted_retention.enforcement)
+        && policy.untagged_mode().map(harm) <= accepted.untagged_mode().map(harm)
 }
 
 fn is_accepted(policy: &Policy, accepted: Option<&Policy>) -> bool {

@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::tests::{digest, listed, now};
+use super::tests::{digest, first_record, listed, now};
 use super::*;
 use crate::policy::CleanupEnforcement;
 use crate::policy::tests::{GUIDE, policy};
+use crate::untagged::observe_untagged;
 
 /// A generated image: its tags, its facts in words, and the positions of its parts and subjects.
 #[derive(Clone, Debug)]
@@ -83,6 +84,7 @@ fn inventory(made: &[Made]) -> Inventory {
         inventory.images.push(image);
     }
     inventory.gone = inventory.missing_subjects();
+    inventory.untagged = first_record(&inventory);
     inventory
 }
 
@@ -90,8 +92,9 @@ fn policies() -> impl Strategy<Value = Policy> {
     let scope = prop::sample::select(vec!["component", "component", "component", "repository"]);
     let enforcement = prop::sample::select(vec!["archive", "delete"]);
     let tags = prop::sample::select(vec!["report", "quarantine"]);
-    (1_u32..4, scope, enforcement, tags, any::<bool>()).prop_map(
-        |(kept, scope, enforcement, tags, protects)| {
+    let untagged = prop::sample::select(vec!["report", "archive", "delete"]);
+    (1_u32..4, scope, enforcement, tags, untagged, any::<bool>()).prop_map(
+        |(kept, scope, enforcement, tags, untagged, protects)| {
             let protected = if protects { "gold prod*" } else { "" };
             policy(
                 GUIDE,
@@ -100,6 +103,7 @@ fn policies() -> impl Strategy<Value = Policy> {
                     ("Governance.Tags.Enforcement", json!(tags)),
                     ("Governance.Retention.KeepPerComponent", json!(kept)),
                     ("Governance.Retention.Enforcement", json!(enforcement)),
+                    ("Governance.Retention.Untagged", json!(untagged)),
                     ("Governance.Retention.ProtectTags", json!(protected)),
                 ],
             )
@@ -118,16 +122,20 @@ fn planned<'a>(
 /// Applies a plan as ECR does. Fails where ECR would refuse a call.
 fn applied(plan: &RetentionPlan<'_>) -> Inventory {
     let mut after = plan.inventory.clone();
-    let deletes = plan.policy.governance.retention.enforcement == CleanupEnforcement::Delete;
     for (image, tag) in &plan.untags {
         after.images[*image].tags.retain(|other| other != tag);
         assert!(!after.images[*image].tags.is_empty(), "an image with its last tag");
     }
     // Each image before its referrers, as the sweep does.
-    let referrers = plan.removals.iter().flat_map(|removal| &removal.referrers);
-    let images = plan.removals.iter().flat_map(|removal| &removal.images).chain(referrers);
-    for removed in images.map(|image| plan.image(*image)) {
-        if deletes {
+    let with_mode = |removal: &UnitRemoval, images: &[ImageId]| {
+        let mode = plan.mode(removal.unit);
+        images.iter().map(|image| (*image, mode)).collect::<Vec<_>>()
+    };
+    let images = plan.removals.iter().flat_map(|removal| with_mode(removal, &removal.images));
+    let referrers = plan.removals.iter().flat_map(|removal| with_mode(removal, &removal.referrers));
+    for (removed, mode) in images.chain(referrers) {
+        let removed = plan.image(removed);
+        if mode == CleanupEnforcement::Delete {
             let refers = |(index, parts): (&Digest, &Vec<Digest>)| {
                 // The parts of an archived index are not known.
                 let is_there = after
@@ -147,6 +155,8 @@ fn applied(plan: &RetentionPlan<'_>) -> Inventory {
         }
     }
     after.gone = after.missing_subjects();
+    let graph = Graph::build(&after).unwrap();
+    after.untagged = observe_untagged(&after, &graph, Some(&plan.inventory.untagged), now());
     after
 }
 
@@ -187,6 +197,15 @@ proptest! {
         let plan = planned(&policy, &inventory, &running);
         let goes: HashSet<&Digest> = plan.removed().map(|image| &image.digest).collect();
         prop_assert_eq!(goes.len(), plan.removed().count(), "each goes once");
+        // An archived unit loses none of its images: each is archived or stays.
+        for removal in &plan.removals {
+            if plan.mode(removal.unit) == CleanupEnforcement::Archive {
+                for image in plan.units[removal.unit].unit.images() {
+                    let is_deleted = plan.decision_of(image) == "delete";
+                    prop_assert!(!is_deleted, "{}", plan.reason_of(image));
+                }
+            }
+        }
         // No component loses all of its images.
         for component in ["a-", "b-", "c-"] {
             let is = |image: &&ImageRecord| {

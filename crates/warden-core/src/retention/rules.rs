@@ -16,8 +16,10 @@ use crate::tagging::is_accepted_tag;
 /// The facts about one image.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
-    /// The strongest reason of this image to keep its unit.
+    /// The strongest reason of this image to keep its unit, beside its age.
     pub keep: Option<KeepReason>,
+    /// [`KeepReason::Young`]. It does not count for an untagged unit.
+    pub young: Option<KeepReason>,
     /// The groups in which it is counted.
     pub groups: Vec<GroupId>,
     /// Whether one of its tags is accepted.
@@ -60,6 +62,7 @@ impl Look<'_> {
         if image.status == ImageStatus::Archived {
             return facts;
         }
+        let mut young = None;
         let mut keep = |keep: KeepReason| {
             if facts.keep.as_ref().is_none_or(|strongest| keep.strength() < strongest.strength()) {
                 facts.keep = Some(keep);
@@ -72,7 +75,7 @@ impl Look<'_> {
         match image.pushed_at {
             None => keep(KeepReason::Unknown(UnknownReason::Push)),
             Some(at) if self.is_within(at, retention.minimum_age_days) => {
-                keep(KeepReason::Young(at));
+                young = Some(KeepReason::Young(at));
             }
             Some(_) => {}
         }
@@ -126,6 +129,7 @@ impl Look<'_> {
                 None => keep(KeepReason::Unmatched(tag.clone())),
             }
         }
+        facts.young = young;
         facts
     }
 

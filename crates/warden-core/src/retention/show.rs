@@ -38,7 +38,7 @@ impl RetentionPlan<'_> {
         if unit.root == image {
             return self.reason(decided);
         }
-        if !self.is_to_go(image) {
+        if !self.is_to_go(image, self.mode_of(image)) {
             return IN_THE_ARCHIVE.to_owned();
         }
         let part = if unit.parts.contains(&image) { "is part of" } else { "belongs to" };
@@ -50,8 +50,8 @@ impl RetentionPlan<'_> {
     pub fn decision_of(&self, image: ImageId) -> &'static str {
         let decided = self.decided(image);
         let goes = decided.is_some_and(|decided| matches!(decided.decision, Decision::Remove(_)))
-            && self.is_to_go(image);
-        match self.policy.governance.retention.enforcement {
+            && self.is_to_go(image, self.mode_of(image));
+        match self.mode_of(image) {
             _ if !goes => "keep",
             CleanupEnforcement::Report => "report",
             CleanupEnforcement::Archive => "archive",
@@ -94,8 +94,25 @@ impl RetentionPlan<'_> {
                 "LifecycleScope=repository leaves it to ECR's own rules".to_owned()
             }
             KeepReason::Quarantined { until } => format!("it is in quarantine until {until}"),
+            KeepReason::Untagged if self.policy.untagged_mode().is_some() => {
+                "it has no tag, and an image that it needs has one".to_owned()
+            }
             KeepReason::Untagged => "it has no tag, and ECR's own rule sees to those".to_owned(),
+            KeepReason::UntaggedLately { since } => {
+                let days = self.policy.lifecycle_untagged_days;
+                format!("it has had no tag since {}, within {days} days", day(*since))
+            }
+            KeepReason::UntaggedReported { since } => {
+                format!(
+                    "it has had no tag since {}, and Untagged=report only reports it",
+                    day(*since)
+                )
+            }
+            KeepReason::NeededByTaggedImage => {
+                "it has no tag, and an image that refers to it has one and is kept".to_owned()
+            }
             KeepReason::Archived => IN_THE_ARCHIVE.to_owned(),
+            KeepReason::Threatened(threat) => format!("{threat}, so it is not archived"),
             KeepReason::NeededByArchivedIndex => {
                 "an archived index needs it, which could not be pulled after a restore".to_owned()
             }
@@ -116,6 +133,10 @@ impl RetentionPlan<'_> {
             RemoveReason::QuarantineOver { since } => {
                 let days = self.policy.governance.tags.quarantine_days;
                 format!("it was quarantined on {since}, and its {days} days are over")
+            }
+            RemoveReason::Untagged { since } => {
+                let days = self.policy.lifecycle_untagged_days;
+                format!("it has had no tag since {}, and its {days} days are over", day(*since))
             }
             RemoveReason::Orphan(subject) => format!("what it refers to, {subject}, is gone"),
         }
@@ -153,6 +174,9 @@ impl fmt::Display for UnknownReason {
             Self::Push => "ECR does not say when it was pushed",
             Self::UnparsedReference => "it has a tag or a subject that is not understood",
             Self::ReferenceCycle => "it belongs to nothing but itself, by its tags",
+            Self::ArchivedIndex => {
+                "an archived index may need it, and ECR does not say which images that index needs"
+            }
             Self::Subject => "what it refers to may be there, though it is not listed",
         })
     }

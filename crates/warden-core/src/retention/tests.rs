@@ -2,6 +2,7 @@
 
 mod confirmation;
 mod units;
+mod untagged;
 
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::graph::UnknownParts;
 use crate::policy::tests::{GUIDE, policy};
+use crate::untagged::{UntaggedRecord, observe_untagged};
 
 /// The time of every plan in these tests.
 pub(super) const NOW: &str = "2026-11-24T12:00:00Z";
@@ -91,7 +93,17 @@ pub(crate) fn inventory(images: &[(&str, &str)]) -> Inventory {
         inventory.images.push(image);
     }
     inventory.gone = inventory.missing_subjects();
+    inventory.untagged = first_record(&inventory);
     inventory
+}
+
+/// The record of a first sweep. A repository that no graph can be built for has none.
+pub(crate) fn first_record(inventory: &Inventory) -> UntaggedRecord {
+    let graph = Graph::build(inventory);
+    graph.map_or_else(
+        |_| UntaggedRecord::default(),
+        |graph| observe_untagged(inventory, &graph, None, now()),
+    )
 }
 
 /// The index of the image with this name.

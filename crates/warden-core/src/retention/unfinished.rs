@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, KeepReason, RetentionPlan};
+use super::{Decision, KeepReason, RetentionPlan, UnknownReason};
 use crate::arena::ImageId;
 use crate::image::{Digest, ImageStatus};
 use crate::tagging::is_accepted_tag;
@@ -111,8 +111,13 @@ pub fn complete_unit(record: &UnitRecord, plan: &RetentionPlan<'_>) -> Unfinishe
             // ECR deletes an index before its parts, so nothing was deleted.
             return UnfinishedUnit::default();
         }
-        let is_left =
-            |image: &ImageId| !is_needed(*image) && !was_used(*image) && !is_kept(plan, *image);
+        let is_left = |image: &ImageId| {
+            let may_be_needed = plan.decided(*image).is_some_and(|decided| {
+                let reason = KeepReason::Unknown(UnknownReason::ArchivedIndex);
+                matches!(&decided.decision, Decision::Keep(keep, _) if *keep == reason)
+            });
+            !is_needed(*image) && !was_used(*image) && !may_be_needed && !is_kept(plan, *image)
+        };
         let is_active = |image: &ImageId| images[*image].status == ImageStatus::Active;
         let removed = record.removed.iter().filter_map(id).filter(is_active);
         let is_held =
@@ -168,10 +173,19 @@ pub fn torn_images<'r>(
 }
 
 /// Whether a rule keeps an image that is left of a unit. That an image has no tag is no such rule:
-/// its index was removed.
+/// its index was removed. Nor is that an archived index needs the image: to be archived too does
+/// the index no harm.
 fn is_kept(plan: &RetentionPlan<'_>, image: ImageId) -> bool {
     plan.decided(image).is_none_or(|decided| match &decided.decision {
-        Decision::Keep(KeepReason::Untagged, _) | Decision::Remove(_) => false,
+        Decision::Keep(
+            KeepReason::Untagged
+            | KeepReason::UntaggedLately { .. }
+            | KeepReason::UntaggedReported { .. }
+            | KeepReason::NeededByArchivedIndex
+            | KeepReason::Unknown(UnknownReason::ArchivedIndex),
+            _,
+        )
+        | Decision::Remove(_) => false,
         Decision::Keep(..) => true,
     })
 }

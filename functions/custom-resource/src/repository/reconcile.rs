@@ -455,8 +455,8 @@ mod tests {
             &desired(&[]),
             None,
             &expect![[r#"
-            lifecycle: Put
-            create it with IMMUTABLE tags, scanned on push, encrypted with AES256; put the lifecycle policy {"rules":[{"rulePriority":1,"description":"Expire untagged images 7 days after their push","selection":{"tagStatus":"untagged","countType":"sinceImagePushed","countUnit":"days","countNumber":7},"action":{"type":"expire"}},{"rulePriority":2,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}"#]],
+                lifecycle: Put
+                create it with IMMUTABLE tags, scanned on push, encrypted with AES256; put the lifecycle policy {"rules":[{"rulePriority":1,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}"#]],
         );
     }
 
@@ -483,7 +483,7 @@ mod tests {
             ("ScanOnPush", "false".into()),
             ("Tags", json!({"team": "platform"})),
             ("PullPrincipals", json!(["210987654321"])),
-            ("LifecycleUntaggedDays", "1".into()),
+            ("LifecycleScope", "repository".into()),
         ]);
         check(
             &wanted,
@@ -496,13 +496,15 @@ mod tests {
 
     #[test]
     fn a_policy_that_ecr_spells_its_own_way_is_the_same() {
-        let ours = desired(&[]).lifecycle;
+        let native = ("LifecycleScope", json!("repository"));
+        let ours = desired(std::slice::from_ref(&native)).lifecycle;
         let theirs = ours.replace(
             r#""tagStatus":"untagged""#,
             r#""storageClass": "standard", "tagStatus": "untagged""#,
         );
         assert!(theirs != ours && same_rules(&ours, &theirs));
-        assert!(!same_rules(&ours, &desired(&[("LifecycleUntaggedDays", "8".into())]).lifecycle));
+        let longer = desired(&[native, ("LifecycleUntaggedDays", "8".into())]).lifecycle;
+        assert!(!same_rules(&ours, &longer));
         assert!(!same_rules("", ""));
     }
 

@@ -15,6 +15,7 @@ proptest! {
         days in 1..=3_650_u32,
         prefixes in prop::collection::btree_set("[a-zA-Z0-9_][a-z0-9._-]{0,7}", 0..=48),
         scope in prop::sample::select(vec!["component", "repository"]),
+        untagged in prop::sample::select(vec!["report", "archive", "delete"]),
     ) {
         let properties = json!({
             "RepositoryName": "infrastructure",
@@ -24,7 +25,7 @@ proptest! {
             "LifecycleScope": scope,
             "Governance": {
                 "Tags": {"Grammar": "v{semver}", "Enforcement": "report"},
-                "Retention": {"Enforcement": "report"},
+                "Retention": {"Untagged": untagged, "Enforcement": "archive"},
             },
         });
         let policy = Policy::parse(&properties.to_string()).unwrap();

@@ -41,10 +41,10 @@ async fn the_guides_repositories_are_made_with_its_settings() {
     expect![[r#"
         "IMMUTABLE" {"scanOnPush":true} {"encryptionType":"KMS","kmsKey":"arn:aws:kms:us-east-1:123456789012:key/aws-managed"}
         {"ecr-warden:on-delete": "retain", "ecr-warden:owner": "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3/InfrastructureRepository"}
-        {"rules":[{"rulePriority":1,"description":"Expire untagged images 7 days after their push","selection":{"tagStatus":"untagged","countType":"sinceImagePushed","countUnit":"days","countNumber":7},"action":{"type":"expire"}},{"rulePriority":2,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}
+        {"rules":[{"rulePriority":1,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}
         "MUTABLE" {"scanOnPush":true} {"encryptionType":"KMS","kmsKey":"arn:aws:kms:us-east-1:123456789012:key/aws-managed"}
         {"ecr-warden:on-delete": "retain", "ecr-warden:owner": "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3/DeploymentsRepository"}
-        {"rules":[{"rulePriority":1,"description":"Expire untagged images 3 days after their push","selection":{"tagStatus":"untagged","countType":"sinceImagePushed","countUnit":"days","countNumber":3},"action":{"type":"expire"}},{"rulePriority":2,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}
+        {"rules":[{"rulePriority":1,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}
     "#]].assert_eq(&(shown("infrastructure") + &shown("deployments")));
 }
 

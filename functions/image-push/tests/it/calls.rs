@@ -65,6 +65,8 @@ async fn a_violation_costs_what_its_enforcement_needs() {
             "DescribeRepositories",
             // The claim on the tags of the image, which keeps sweeps away from them.
             "UpdateItem",
+            // A native rule could expire the image while it waits.
+            "GetLifecyclePolicy",
             "BatchGetImage",
             "PutImage",
             "BatchDeleteImage"
@@ -75,6 +77,7 @@ async fn a_violation_costs_what_its_enforcement_needs() {
         with(&[
             "DescribeImages",
             "DescribeImages",
+            "GetLifecyclePolicy",
             "UpdateImageStorageClass",
             "DescribeImages",
             "DescribeImages"
@@ -86,7 +89,7 @@ async fn a_violation_costs_what_its_enforcement_needs() {
     let _ = function.calls();
     function.handle_all(&events).await;
     let own = ["BatchGetImage", "BatchWriteItem", "BatchWriteItem", "BatchGetImage"];
-    let recorded = ["UpdateItem", "UpdateItem"];
+    let recorded = ["GetLifecyclePolicy", "UpdateItem", "UpdateItem"];
     let archived = ["UpdateImageStorageClass"; 3];
     let looks = ["DescribeImages"; 4];
     let others = [&own[..], &recorded, &archived, &looks].concat();
@@ -103,6 +106,7 @@ async fn a_violation_costs_what_its_enforcement_needs() {
             "DescribeRepositories",
             // The claim on the tags of the image, which keeps sweeps away from them.
             "UpdateItem",
+            "GetLifecyclePolicy",
             "BatchGetImage",
             "PutImage",
             "BatchDeleteImage",

@@ -13,6 +13,7 @@ mod calls;
 mod enforcement;
 mod input;
 mod lag;
+mod native_rules;
 mod replication;
 mod sequences;
 mod telling;
@@ -27,11 +28,12 @@ use local_aws::world::{self, World};
 use serde_json::{Value, json};
 
 /// Every call that the function makes.
-const OPERATIONS: [&str; 11] = [
+const OPERATIONS: [&str; 12] = [
     "DescribeRegistry",
     "BatchGetItem",
     "DescribeImages",
     "DescribeRepositories",
+    "GetLifecyclePolicy",
     "UpdateItem",
     "BatchGetImage",
     "PutImage",

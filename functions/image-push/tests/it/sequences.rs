@@ -85,7 +85,7 @@ fn meanwhile() -> impl Strategy<Value = Meanwhile> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let delays = prop::array::uniform11(0..30_u64);
+    let delays = prop::array::uniform12(0..30_u64);
     prop_oneof![
         4 => meanwhile().prop_map(Step::Do),
         5 => (any::<prop::sample::Index>(), trouble())

@@ -113,7 +113,8 @@ async fn a_registry_that_scans_by_hand_only_is_told() {
 async fn what_cannot_be_looked_at_is_tried_again_after_the_cleanup() {
     let function = Function::new("archive").await;
     function.versions("a", 5);
-    function.aws.fault("GetLifecyclePolicy", 1, Fault::Error(403, "AccessDeniedException"));
+    // The sweep reads it before it archives, and the audit after that.
+    function.aws.fault("GetLifecyclePolicy", 2, Fault::Error(403, "AccessDeniedException"));
     let order = json!({"repository": DEPLOYMENTS});
     let error = function.ask(&order, "request").await.unwrap_err();
     expect!["sweeping deployments: reading the lifecycle policy of deployments: AccessDeniedException: made to fail"].assert_eq(&format!("{error:#}"));

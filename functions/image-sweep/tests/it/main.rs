@@ -14,10 +14,12 @@ mod confirmation;
 mod faults;
 mod input;
 mod looking;
+mod native_rules;
 mod replication;
 mod telling;
 mod turns;
 mod units;
+mod untagged;
 mod usage;
 
 use std::ops::Deref;
@@ -30,6 +32,7 @@ use local_aws::world::{self, NOW, World, kinds};
 use serde_json::{Value, json};
 use warden_aws::Invocation;
 use warden_aws::ledger::Ledger;
+use warden_core::policy::Policies;
 use warden_core::retention::{Confirmation, confirmed_image};
 
 const DEPLOYMENTS: &str = "deployments";
@@ -68,6 +71,18 @@ impl Function {
         let config = Config::read(world.function("image-sweep").environment.clone()).unwrap();
         let context = Context::new(config, &world.sdk("image-sweep"));
         Self { world, context }
+    }
+
+    /// A function with these parameters of the stack, whose policy does this with untagged images.
+    async fn with_untagged(mode: &str, parameters: &[(&str, &str)]) -> Self {
+        let mut function = Self::with(parameters).await;
+        let policies = function.context.config.policies.iter();
+        let mut policies: Vec<Value> = policies.map(|policy| json!(policy)).collect();
+        for policy in &mut policies {
+            policy["Governance"]["Retention"]["Untagged"] = json!(mode);
+        }
+        function.context.config.policies = Policies::parse(&json!(policies).to_string()).unwrap();
+        function
     }
 
     /// A function that asks Inspector for the images in use, in a registry with enhanced scanning.
@@ -187,9 +202,10 @@ impl Function {
 
 /// What of the calls changed the registry.
 fn changes(calls: &[String]) -> Vec<&String> {
-    const READING: [&str; 5] = ["Describe", "Get", "BatchGet", "List", "Publish"];
-    let reads = |call: &&String| READING.iter().any(|word| call.starts_with(word));
-    calls.iter().filter(|call| !reads(call) && *call != "UpdateItem").collect()
+    const OTHERS: [&str; 7] =
+        ["Describe", "Get", "BatchGet", "List", "Publish", "UpdateItem", "BatchWriteItem"];
+    let is_other = |call: &&String| OTHERS.iter().any(|word| call.starts_with(word));
+    calls.iter().filter(|call| !is_other(call)).collect()
 }
 
 /// How often an operation is among the calls.

@@ -1,7 +1,7 @@
 //! Units in any repository, with sweeps that are interrupted at any call, and with ECR's native
 //! rules carried out each day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use local_aws::Fault;
@@ -23,6 +23,8 @@ struct History {
     parts: BTreeMap<String, Vec<String>>,
     versions: usize,
     sweeps: usize,
+    /// The images that ECR archived by a native rule. No alert names them.
+    archived_natively: BTreeSet<String>,
 }
 
 impl History {
@@ -30,18 +32,22 @@ impl History {
         let mut numbers = Numbers::new(seed);
         let enforcement = ["archive", "archive", "delete"][numbers.below(3)];
         let function = Function::new(enforcement).await;
-        if numbers.below(2) == 1 {
-            function.aws.state().ecr().refuses_children_of_active_indexes = true;
-            // The sweep then archives an index before its images. If every later call of that run
-            // fails, a native rule for untagged images can expire one before the next run: this
-            // is not prevented, and README.md says so.
-            let name = json!({"repositoryName": DEPLOYMENTS});
-            function.aws.by_hand("DeleteLifecyclePolicy", &name).unwrap();
-        }
-        let mut history =
-            Self { function, numbers, parts: BTreeMap::new(), versions: 0, sweeps: 0 };
+        // AWS does not say whether ECR archives an image of an active index. Where ECR refuses, the
+        // sweep archives an index before its images.
+        let refuses = numbers.below(2) == 1;
+        function.aws.state().ecr().refuses_children_of_active_indexes = refuses;
+        let mut history = Self {
+            function,
+            numbers,
+            parts: BTreeMap::new(),
+            versions: 0,
+            sweeps: 0,
+            archived_natively: BTreeSet::new(),
+        };
+        // An untagged image that nobody pulled for 120 days is archived by ECR itself.
+        let oldest = [40.0, 119.0][history.numbers.below(2)];
         for nth in 0..5 {
-            history.push_index(40.0 - f64::from(nth));
+            history.push_index(oldest - f64::from(nth));
         }
         history
     }
@@ -65,7 +71,11 @@ impl History {
             }
         }
         self.versions += 1;
-        let tag = format!("a-v1.{}.0", self.versions);
+        // A channel leaves an untagged index behind, which the sweep deletes.
+        let tag = match self.numbers.below(4) {
+            0 => "a-prod".to_owned(),
+            _ => format!("a-v1.{}.0", self.versions),
+        };
         let mut state = self.function.aws.state();
         let at = state.now() - days_ago * local_aws::ecr::DAY;
         let index = state.ecr().push_index(DEPLOYMENTS, &parts, &[&tag], at).unwrap();
@@ -74,6 +84,14 @@ impl History {
         }
         state.ecr().events.clear();
         self.parts.insert(index, parts);
+    }
+
+    /// A day passes, in which ECR carries out its native rules.
+    fn next_day(&mut self) {
+        let before: BTreeSet<String> = self.function.active().into_iter().collect();
+        self.function.aws.advance(Duration::from_secs(86_400));
+        let archived = self.function.with_status("ARCHIVED").into_iter();
+        self.archived_natively.extend(archived.filter(|image| before.contains(image)));
     }
 
     fn status(&self, digest: &str) -> Option<Status> {
@@ -142,15 +160,28 @@ impl History {
                 let mut others = self.parts.iter().filter(|(_, others)| others.contains(part));
                 let is_needed = others.any(|(other, _)| is_active(other));
                 match status {
-                    Status::Active => {
+                    Status::Active | Status::Activating(_) => {
                         assert!(found != Status::Archived, "{moment}: {index} lacks {part}");
                     }
-                    _ => assert!(
+                    // ECR archives the images of an index a day later.
+                    Status::Archived if self.archived_natively.contains(index) => {}
+                    Status::Archived => assert!(
                         is_needed || found != Status::Active,
                         "{moment}: {index} is {status:?}, and {part} is active"
                     ),
                 }
             }
+        }
+    }
+
+    fn restore(&self, digest: &str) {
+        if self.status(digest) == Some(Status::Archived) {
+            let restore = json!({
+                "repositoryName": DEPLOYMENTS,
+                "imageId": {"imageDigest": digest},
+                "targetStorageClass": "STANDARD",
+            });
+            self.function.aws.by_hand("UpdateImageStorageClass", &restore).unwrap();
         }
     }
 
@@ -161,16 +192,10 @@ impl History {
                 let command = remedy["awsCli"].as_str().unwrap();
                 let words =
                     command.split([' ', ';', '=']).filter(|word| word.starts_with("sha256:"));
-                for digest in words.filter(|word| self.status(word) == Some(Status::Archived)) {
-                    let restore = json!({
-                        "repositoryName": DEPLOYMENTS,
-                        "imageId": {"imageDigest": digest},
-                        "targetStorageClass": "STANDARD",
-                    });
-                    self.function.aws.by_hand("UpdateImageStorageClass", &restore).unwrap();
-                }
+                words.for_each(|digest| self.restore(digest));
             }
         }
+        self.archived_natively.iter().for_each(|digest| self.restore(digest));
         self.function.aws.advance(Duration::from_secs(3_600));
         for (index, parts) in &self.parts {
             if self.status(index).is_none() {
@@ -186,7 +211,8 @@ impl History {
 #[tokio::test(start_paused = true)]
 async fn nothing_that_is_archived_loses_an_image_whatever_is_interrupted() {
     let (mut archived, mut restored) = (0, 0);
-    for seed in seeds(12) {
+    // With the seed 104, a native rule for untagged images once expired an image of an archived index.
+    for seed in seeds(12).chain([104]) {
         let mut history = History::new(seed).await;
         let mut alerts = Vec::new();
         for day in 0..DAYS {
@@ -202,7 +228,7 @@ async fn nothing_that_is_archived_loses_an_image_whatever_is_interrupted() {
                 history.check_units_are_whole(&moment);
             }
             alerts.extend(history.function.alerts());
-            history.function.aws.advance(Duration::from_secs(86_400));
+            history.next_day();
             history.check_nothing_is_lost(&moment);
         }
         let is_archived = |index: &&String| history.status(index) == Some(Status::Archived);

@@ -93,7 +93,7 @@ fn head(story: &Story) -> Markup {
         (of(&["quarantined"]), "bad tags quarantined, each undone by one command"),
         (of(&["reported", "repository-violation"]), "violations told, and nothing changed"),
         (sum("scan-findings", "newTotal"), "new findings told, each once"),
-        (sum("cleanup", "removed"), "old images moved to the archive"),
+        (sum("cleanup", "removed"), "images archived or deleted"),
         (stay, "images that stay, each with a reason"),
         (stopped as u64, "cleanup stopped by a guard, for a person to decide"),
         (story.alerts().count() as u64, "alerts"),

@@ -57,12 +57,15 @@ pub async fn show(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
 
     story.step(
         "The schedules are due: both repositories are swept",
-        "What goes is first in the archive, from where it can be restored for 90 days.",
+        "Tagged images go to the archive, from where they can be restored for 90 days. Untagged \
+         images are deleted.",
     );
     inbox.sweep().await?;
     story.show(inbox.show_calls(true));
     let archived = inbox.archived(REPOSITORY)?;
-    let planned = digests(&plan["removals"], "digest");
+    let removals = plan["removals"].as_array().into_iter().flatten();
+    let to_archive = removals.filter(|entry| entry["decision"] == "archive").cloned();
+    let planned = digests(&Value::Array(to_archive.collect()), "digest");
     ensure!(archived == planned, "archived are {archived:?}, and not {planned:?}");
     let infrastructure = inbox.archived("infrastructure")?;
     story.show(Part::Archived {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use local_aws::world::evaluate;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const SECRET: (&str, &str) = (
     "SlackWebhookSecretArn",
@@ -80,7 +80,7 @@ fn an_alarm_watches_every_function_there_is() {
             [("FunctionErrorsAlarm", "Errors"), ("FunctionThrottlesAlarm", "Throttles")]
         {
             let alarm = stack.properties(alarm).unwrap();
-            assert_eq!(alarm["AlarmActions"], serde_json::json!(["AlertTopic"]));
+            assert_eq!(alarm["AlarmActions"], json!(["AlertTopic"]));
             let metrics = alarm["Metrics"].as_array().unwrap();
             let watched = metrics.iter().filter_map(|it| {
                 let metric_of = &it["MetricStat"]["Metric"];
@@ -90,6 +90,42 @@ fn an_alarm_watches_every_function_there_is() {
             assert_eq!(watched.collect::<BTreeSet<_>>(), there);
         }
     }
+}
+
+/// The names of the alarms of the dashboard.
+fn shown_alarms(parameters: &[(&str, &str)]) -> String {
+    widgets(parameters)[0]["properties"]["alarms"].to_string()
+}
+
+#[test]
+fn an_alarm_is_raised_where_an_enforced_repository_is_not_swept_for_three_days() {
+    let names =
+        [("InfrastructureRepositoryName", "platform"), ("DeploymentsRepositoryName", "apps")];
+    let alarms = [("InfrastructureSweepAlarm", "platform"), ("DeploymentsSweepAlarm", "apps")];
+    for enforcement in ["archive", "delete"] {
+        let parameters = [&names[..], &[("CleanupEnforcement", enforcement)]].concat();
+        let stack = evaluate(&parameters).unwrap();
+        for (id, repository) in alarms {
+            let alarm = stack.properties(id).unwrap();
+            assert_eq!(alarm["Namespace"], "EcrWarden");
+            assert_eq!(alarm["MetricName"], "SweepsCompleted");
+            let dimension = json!([{"Name": "Repository", "Value": repository}]);
+            assert_eq!(alarm["Dimensions"], dimension);
+            assert_eq!(alarm["TreatMissingData"], "breaching");
+            assert_eq!(alarm["ComparisonOperator"], "LessThanThreshold");
+            let numbers = ["Threshold", "Period", "EvaluationPeriods"].map(|name| &alarm[name]);
+            assert_eq!(numbers.map(Value::as_u64), [Some(1), Some(86_400), Some(3)]);
+            assert_eq!(alarm["Statistic"], "Sum");
+            assert_eq!(alarm["AlarmActions"], json!(["AlertTopic"]));
+            assert!(alarm["AlarmDescription"].as_str().unwrap().contains(repository));
+            assert!(shown_alarms(&parameters).contains(id));
+        }
+    }
+    let report = [("CleanupEnforcement", "report")];
+    let stack = evaluate(&report).unwrap();
+    let there = stack.resources().unwrap();
+    assert!(alarms.iter().all(|(id, _)| !there.contains(id)), "{there:?}");
+    assert!(!shown_alarms(&report).contains("SweepAlarm"));
 }
 
 #[test]

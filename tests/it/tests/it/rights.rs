@@ -57,9 +57,10 @@ fn merge(found: &mut BTreeMap<Mutant, bool>, mutants: BTreeMap<Mutant, bool>) {
 }
 
 /// Adds the requests about a push, a scan and a sweep of either repository, which both quarantine tags.
-async fn both_repositories(found: &mut BTreeMap<Mutant, bool>, cleanup: &str) {
+async fn both_repositories(found: &mut BTreeMap<Mutant, bool>, cleanup: &str, scope: &str) {
     let world = function::deploy(&[
         ("CleanupEnforcement", cleanup),
+        ("LifecycleScope", scope),
         ("InfrastructureLifecycleTagCount", "1"),
         ("DeploymentsLifecycleTagCount", "1"),
         ("MaxRemovePercent", "100"),
@@ -323,8 +324,10 @@ async fn a_mistake_in_any_statement_is_denied_something_in_a_scenario() {
     clients(&mut found).await;
     operators(&mut found).await;
     tokio::time::pause();
-    for cleanup in ["archive", "delete"] {
-        both_repositories(&mut found, cleanup).await;
+    for (cleanup, scope) in
+        [("archive", "component"), ("delete", "component"), ("archive", "repository")]
+    {
+        both_repositories(&mut found, cleanup, scope).await;
     }
     completions(&mut found).await;
     events(&mut found).await;

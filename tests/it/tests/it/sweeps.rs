@@ -177,6 +177,9 @@ async fn points(world: &World) -> Vec<(String, usize)> {
 async fn killed(enforcement: &str) {
     let world = deployed(enforcement).await;
     let aws = &world.aws;
+    // The first sweep of a repository makes one call more.
+    sweep(aws).await;
+    world.forget();
     let points = points(&world).await;
     assert!(points.len() > 15, "{points:?}");
     let published = |nth| points.iter().position(|it| *it == ("Publish".to_owned(), nth)).unwrap();
@@ -260,12 +263,37 @@ async fn a_burst_of_pushes_is_one_sweep() {
     assert_eq!(removed(aws, &images), REMOVED.map(str::to_owned).into());
     assert_eq!(told(aws, &images), (1, 1));
     let calls = calls(aws);
-    let sweeps = calls.iter().filter(|call| *call == "GetLifecyclePolicy").count();
+    let audits = "BatchGetRepositoryScanningConfiguration";
+    let sweeps = calls.iter().filter(|call| *call == audits).count();
     assert!(sweeps == 1 || hour() > began, "{sweeps} sweeps: {calls:?}");
     // Each of the other invocations makes one call of the ledger; the one that sweeps has seven
     // more.
     let ledger = calls.iter().filter(|call| *call == "UpdateItem").count();
     assert!(ledger == 27 || hour() > began, "{calls:?}");
+}
+
+/// How many sweeps the function's metrics say were complete.
+fn completed(world: &World) -> u64 {
+    let log = world.aws.lambda().log(FUNCTION);
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter_map(|line| line["SweepsCompleted"].as_u64()).sum()
+}
+
+#[tokio::test]
+async fn a_sweep_that_sees_everything_is_complete_and_a_blind_one_is_not() {
+    let world = deployed("archive").await;
+    let aws = &world.aws;
+    let _ = fill(&world, 0);
+    for denied in ["DescribeImages", "BatchGetImage"] {
+        aws.fault(denied, 0, Fault::Error(400, "AccessDeniedException"));
+        sweep(aws).await;
+        aws.heal();
+        assert_eq!(completed(&world), 0, "{denied}");
+    }
+    sweep(aws).await;
+    assert_eq!(completed(&world), 1);
+    sweep(aws).await;
+    assert_eq!(completed(&world), 2);
 }
 
 #[tokio::test]

@@ -150,6 +150,8 @@ fn each_setting_that_keeps_less_needs_a_confirmation_and_each_that_keeps_more_ne
         ("Governance.Retention.MinimumAgeDays", json!(1), json!(100)),
         ("Governance.Retention.MaxRemovePercent", json!(100), json!(1)),
         ("Governance.Retention.Enforcement", json!("delete"), json!("report")),
+        ("Governance.Retention.Untagged", json!("delete"), json!("report")),
+        ("Governance.Retention.WhenReplicated", json!("act"), json!("report")),
     ] {
         assert!(!keeps_at_least(&changed(name, less.clone()), &accepted), "{name} {less}");
         assert!(keeps_at_least(&changed(name, more.clone()), &accepted), "{name} {more}");

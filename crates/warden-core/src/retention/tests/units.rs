@@ -130,7 +130,7 @@ fn an_index_its_images_and_its_signatures_are_one() {
             list: delete: it belongs to @third: number 3 of 4 of a, which keeps 2
             fourth: keep: it was pulled on 2026-11-19, within 30 days (said of @x86, which is part of it)
             x86: keep: it is part of @fourth: it was pulled on 2026-11-19, within 30 days (said of @x86, which is part of it)
-            alone: keep: it has no tag, and ECR's own rule sees to those
+            alone: keep: it has had no tag since 2026-10-05, and Untagged=report only reports it
         "#]],
     );
 }
@@ -260,24 +260,37 @@ fn the_last_version_stays_though_what_names_it_refers_to_nothing() {
     );
 }
 
-// 2
+/// The index lost its tag. Its part is a version all the same, and needs the index to be removed.
 #[test]
-fn what_is_named_in_something_that_is_no_version_takes_no_version_s_place() {
-    let one = with(&[("Governance.Retention.KeepPerComponent", json!(1))]);
+fn an_untagged_index_is_a_version_where_one_of_its_parts_is_called_one() {
+    let one = with(&[
+        ("Governance.Retention.KeepPerComponent", json!(1)),
+        ("Governance.Retention.Untagged", json!("delete")),
+    ]);
     check(
         &one,
         &[
             ("index", ", pushed 9, needs part"),
             ("part", "a-v9.0.0, pushed 9"),
-            ("version", "a-v1.0.0, pushed 90"),
+            ("old", ", pushed 90, needs named unnamed"),
+            ("named", "a-v1.0.0, pushed 90"),
+            ("unnamed", ", pushed 90"),
         ],
         &[],
         &expect![[r#"
-            index: keep: it has no tag, and ECR's own rule sees to those
-            part: keep: it is part of @index: it has no tag, and ECR's own rule sees to those
-            version: keep: number 1 of 1 of a, which keeps 1
+            index: keep: number 1 of 2 of a, which keeps 1
+            part: keep: it is part of @index: number 1 of 2 of a, which keeps 1
+            old: delete: number 2 of 2 of a, which keeps 1
+            named: delete: it is part of @old: number 2 of 2 of a, which keeps 1
+            unnamed: delete: it is part of @old: number 2 of 2 of a, which keeps 1
         "#]],
     );
+}
+
+// 2
+#[test]
+fn what_is_named_in_something_that_is_no_version_takes_no_version_s_place() {
+    let one = with(&[("Governance.Retention.KeepPerComponent", json!(1))]);
     check(
         &one,
         &[

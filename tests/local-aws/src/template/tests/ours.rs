@@ -37,6 +37,11 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
         ImageSweepFunction AWS::Serverless::Function
         FunctionErrorsAlarm AWS::CloudWatch::Alarm
         FunctionThrottlesAlarm AWS::CloudWatch::Alarm
+        SweepScheduleRole AWS::IAM::Role
+        SweepInfrastructureSchedule AWS::Scheduler::Schedule
+        InfrastructureSweepAlarm AWS::CloudWatch::Alarm
+        SweepDeploymentsSchedule AWS::Scheduler::Schedule
+        DeploymentsSweepAlarm AWS::CloudWatch::Alarm
         Dashboard AWS::CloudWatch::Dashboard
         FailedFindingsAlarm AWS::CloudWatch::Alarm
         InspectorFindingRule AWS::Events::Rule
@@ -46,9 +51,6 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
         OperatorPolicy AWS::IAM::ManagedPolicy
         PullTimeExclusion Custom::EcrPullTimeExclusion
         PushPullPolicy Custom::EcrPushPullPolicy
-        SweepScheduleRole AWS::IAM::Role
-        SweepDeploymentsSchedule AWS::Scheduler::Schedule
-        SweepInfrastructureSchedule AWS::Scheduler::Schedule
         TagViolationsQuery AWS::Logs::QueryDefinition
         UndeliveredEventsPolicy AWS::SQS::QueuePolicy
     "#]]
@@ -209,11 +211,11 @@ fn our_role_may_change_a_repository_only_as_it_is_enforced() {
         statements.as_array().unwrap().iter().filter_map(line).collect()
     };
     expect![[r#"
-        infrastructure ["ecr:BatchDeleteImage","ecr:PutImage"]
+        infrastructure ["ecr:BatchDeleteImage","ecr:GetLifecyclePolicy","ecr:PutImage"]
     "#]]
     .assert_eq(&changes(&[]));
     expect![[r#"
-        deployments "ecr:UpdateImageStorageClass"
+        deployments ["ecr:GetLifecyclePolicy","ecr:UpdateImageStorageClass"]
     "#]]
     .assert_eq(&changes(&[
         ("InfrastructureTagEnforcement", "report"),
@@ -246,7 +248,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
         "inspector2:ListFindings" "*"
         "ecr:DescribeRegistry" "*"
         "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
-        "ecr:BatchDeleteImage" "infrastructure"
+        "ecr:BatchDeleteImage" ["infrastructure","deployments"]
     "#]].assert_eq(&rights(&[]));
     expect![[r#"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
@@ -271,7 +273,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
         "ecr:DescribeRegistry" "*"
         "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
         "ecr:UpdateImageStorageClass" "infrastructure"
-        "ecr:BatchDeleteImage" "deployments"
+        "ecr:BatchDeleteImage" ["infrastructure","deployments"]
     "#]].assert_eq(&rights(&[
         ("DeploymentsTagMutability", "IMMUTABLE"),
         ("DeploymentsTagEnforcement", "quarantine"),

@@ -1,0 +1,96 @@
+//! Since when an image has no tag.
+//!
+//! ECR does not report when an image lost its tag. A sweep therefore records each untagged image
+//! that it sees, with the time of the first sighting ([`UntaggedRecord`]). The record of an image
+//! lasts until a sweep sees the image with a tag, within an index, archived, or not at all.
+//!
+//! An untagged image is kept for `LifecycleUntaggedDays` after the later of its push and the last
+//! sweep that saw a tag on it. The first sighting without a tag is later than that sweep, so an
+//! image is never removed too early, and at most the time between two sweeps too late. Only the
+//! first sweep of a repository has no record: it takes the push for the first sighting, and writes
+//! that down. The ledger then knows that this repository has been swept, even if it has no
+//! untagged image.
+//!
+//! The record holds untagged images only. An image that has a tag is in the list of images, so a
+//! sweep needs no record to see the tag. The record is as large as the number of untagged images
+//! that no index needs: 12 bytes each.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::graph::{Graph, Inventory, Unit};
+use crate::image::{Digest, ImageStatus};
+
+/// The time at which sweeps first saw each untagged image, by [`prefix_of`] its digest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UntaggedRecord(BTreeMap<u64, DateTime<Utc>>);
+
+impl UntaggedRecord {
+    /// When a sweep first saw the image without a tag. None if no sweep has seen that.
+    #[must_use]
+    pub fn since(&self, image: &Digest) -> Option<DateTime<Utc>> {
+        self.0.get(&prefix_of(image)).copied()
+    }
+
+    /// Each image, by the beginning of its digest, with the time. The order is that of the digests.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, DateTime<Utc>)> {
+        self.0.iter().map(|(prefix, since)| (*prefix, *since))
+    }
+}
+
+impl FromIterator<(u64, DateTime<Utc>)> for UntaggedRecord {
+    fn from_iter<I: IntoIterator<Item = (u64, DateTime<Utc>)>>(images: I) -> Self {
+        Self(images.into_iter().collect())
+    }
+}
+
+/// The first 64 bits of a digest. Two images of a repository that have them in common share the
+/// earlier time; nobody can make an image that has them in common with a given image.
+#[must_use]
+pub fn prefix_of(image: &Digest) -> u64 {
+    let hex = image.as_str().trim_start_matches("sha256:");
+    hex.get(..16).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or_default()
+}
+
+/// The record after a sweep has seen these images. `earlier` is the record of the sweeps before: the
+/// first sweep of a repository has none.
+#[must_use]
+pub fn observe_untagged(
+    inventory: &Inventory,
+    graph: &Graph,
+    earlier: Option<&UntaggedRecord>,
+    now: DateTime<Utc>,
+) -> UntaggedRecord {
+    let untagged = graph.units.iter().filter(|unit| is_untagged(inventory, unit));
+    let sighting = |unit: &Unit| {
+        let root = &inventory.images[unit.root];
+        let since = match earlier {
+            None => root.pushed_at,
+            Some(earlier) => earlier.since(&root.digest),
+        };
+        (prefix_of(&root.digest), since.unwrap_or(now))
+    };
+    untagged.map(sighting).collect()
+}
+
+/// Whether the unit is a set of untagged images: [`has_tag`] is false, and the root refers to no
+/// other image.
+#[must_use]
+pub fn is_untagged(inventory: &Inventory, unit: &Unit) -> bool {
+    let root = &inventory.images[unit.root];
+    root.status != ImageStatus::Archived
+        && root.subjects().next().is_none()
+        && !has_tag(inventory, unit)
+}
+
+/// Whether the root of the unit or one of its parts has a tag of its own. A part that refers to
+/// another image and has a tag is a unit by itself, and does not count here. The tag of a signature
+/// is no tag of its own, and a quarantine tag is one.
+#[must_use]
+pub fn has_tag(inventory: &Inventory, unit: &Unit) -> bool {
+    let parts = unit.parts.iter().map(|part| &inventory.images[*part]);
+    let parts = parts.filter(|part| part.subjects().next().is_none());
+    let mut images = std::iter::once(&inventory.images[unit.root]).chain(parts);
+    images.any(|image| image.own_tags().next().is_some())
+}

@@ -1,0 +1,83 @@
+//! The native lifecycle rules that are in force in a repository, whoever wrote them
+//! ([`warden_core::lifecycle::native`]): what one of them would expire too early is only reported.
+
+use anyhow::Context as _;
+use warden_alerts::About;
+use warden_core::enforcement::{EnforcementOutcome, EnforcementPlan, EnforcementStep};
+use warden_core::graph::{ImageRecord, Inventory, is_index};
+use warden_core::image::Image;
+use warden_core::lifecycle::native::NativeRules;
+use warden_core::lifecycle::{document, same_rules};
+use warden_core::policy::Policy;
+use warden_core::retention::UnitRecord;
+
+use crate::Judgement;
+
+impl Judgement<'_> {
+    /// Reports instead of quarantining where a native rule would expire the image within
+    /// `QuarantineDays`. One call where the plan quarantines, and one more where somebody else wrote
+    /// the rules. The rules of this stack are those that the alert speaks of.
+    pub(crate) async fn heed_native_rules(
+        &self,
+        policy: &Policy,
+        image: &Image,
+        plan: &mut EnforcementPlan,
+    ) -> anyhow::Result<()> {
+        let About { repository, digest, .. } = &self.push.about;
+        if plan.action != EnforcementOutcome::Quarantined || plan.steps.is_empty() {
+            return Ok(());
+        }
+        let Some(text) = self.lifecycle_policy().await? else { return Ok(()) };
+        if same_rules(&text, &document(policy)) {
+            return Ok(());
+        }
+        let found = self.context.registry.image(repository, digest).await?;
+        let pushed_at = found.and_then(|found| found.pushed_at);
+        let mut tags = image.tags.clone();
+        for step in &plan.steps {
+            match step {
+                EnforcementStep::Add(tag) => tags.push(tag.clone()),
+                EnforcementStep::Remove(tag) => tags.retain(|other| other != tag),
+                EnforcementStep::Archive | EnforcementStep::Restore => {}
+            }
+        }
+        let may_have_parts = image.media_type.as_deref().is_none_or(is_index);
+        let days = policy.governance.tags.quarantine_days;
+        let rules = NativeRules::read(&text);
+        let threat = rules.threat_to_quarantined(&tags, pushed_at, may_have_parts, days, self.now);
+        if let Some(threat) = threat {
+            *plan = EnforcementPlan::report_because(threat.to_string());
+        }
+        Ok(())
+    }
+
+    /// Reports instead of archiving where a native rule would expire an image of the unit too early.
+    /// One call where the plan archives. Gives the unit if it may be archived.
+    pub(crate) async fn heed_native_rules_for_unit(
+        &self,
+        unit: UnitRecord,
+        inventory: &Inventory,
+        plan: &mut EnforcementPlan,
+    ) -> anyhow::Result<Option<UnitRecord>> {
+        let Some(text) = self.lifecycle_policy().await? else { return Ok(Some(unit)) };
+        let follows = |image: &ImageRecord| {
+            let subject = image.subject.as_ref();
+            subject.is_some_and(|subject| unit.images().any(|other| other == subject))
+        };
+        let others = inventory.images.iter().filter(|image| {
+            let is_other = unit.images().skip(1).any(|other| *other == image.digest);
+            is_other && !follows(image)
+        });
+        let Some(threat) = NativeRules::read(&text).threat_to_archived(others, self.now) else {
+            return Ok(Some(unit));
+        };
+        *plan = EnforcementPlan::report_because(threat.to_string());
+        Ok(None)
+    }
+
+    async fn lifecycle_policy(&self) -> anyhow::Result<Option<String>> {
+        let repository = &self.push.about.repository;
+        let policy = self.context.registry.lifecycle_policy(repository).await;
+        policy.with_context(|| format!("reading the lifecycle policy of {repository}"))
+    }
+}
