@@ -170,6 +170,10 @@ fn untagged_images_that_were_deleted_are_told_beside_archived_images() {
 
             Restore them all:
 
+                ecr-warden restore --region us-east-1 deployments@sha256:0000000000000000000000000000000000000000000000000000000000000000
+
+            Or with the AWS CLI:
+
                 aws ecr update-image-storage-class --region us-east-1 --repository-name deployments --image-id imageDigest=sha256:0000000000000000000000000000000000000000000000000000000000000000 --target-storage-class STANDARD
 
             Severity    INFORMATIONAL

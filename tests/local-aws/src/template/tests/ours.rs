@@ -100,6 +100,7 @@ fn our_custom_resource_gets_strings_and_goes_without_a_key() {
               "MaxRemovePercent": "25",
               "ProtectPulledWithinDays": "30",
               "ProtectTags": "",
+              "Untagged": "delete",
               "WhenReplicated": "report"
             },
             "Scan": {
@@ -251,6 +252,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
         "ecr:BatchDeleteImage" ["infrastructure","deployments"]
     "#]].assert_eq(&rights(&[]));
     expect![[r#"
+        "sqs:SendMessage" "FailedEvents"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
         ["ecr:GetRegistryScanningConfiguration","inspector2:GetClustersForImage","inspector2:ListCoverage"] "*"
