@@ -88,7 +88,7 @@ async fn a_confirmation_that_cannot_be_seen_stops_the_run() {
         function.confirm(&function.read().await).await;
         function.aws.fault(call, 0, Fault::Error(400, "AccessDeniedException"));
         let answer = function.sweep().await;
-        assert!(answer["stopped"].as_str().unwrap().contains("cannot be seen"), "{answer}");
+        assert!(answer["stopped"].is_string(), "{call}: {answer}");
         assert_eq!(function.active(), sorted(images), "{call}");
         function.aws.heal();
         assert_eq!(function.sweep().await["removed"], 3);
