@@ -1,7 +1,7 @@
 //! Twenty remedies of alerts, each carried out by its AWS CLI form, and four by `ecr-warden`.
 
 use anyhow::{Context as _, anyhow, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Run;
 use crate::stack::text;
@@ -86,6 +86,13 @@ impl Run<'_> {
             "the remedy of an archived unit restores its {} images",
             digests.len()
         ));
+        // Nothing is archived while an index is on its way back. The root is deleted first.
+        for digest in digests.iter().rev() {
+            let ids = json!([{"imageDigest": digest}]);
+            let delete = json!({"repositoryName": ARCHIVED, "imageIds": ids});
+            let deleted = self.local.aws.by_hand("BatchDeleteImage", &delete);
+            deleted.map_err(|error| anyhow!("{}: {}", error.code, error.message))?;
+        }
         Ok(())
     }
 
