@@ -47,7 +47,7 @@ const OPTIONS: [&str; 19] = [
 
 /// The label of the command that gives an image back a tag that enforcement removed.
 pub(super) const RESTORE_AS_IT_WAS: &str = "Restore it as {tag}, as it was (first change the \
-    grammar, or the enforcement to report: under this policy it is taken away again)";
+    grammar, or the enforcement to report: under this policy it is removed again)";
 
 /// The labels of a command that adds `{tag}`, and of a command that restores images from the archive.
 const TAG_LABELS: &[&str] = &["Tag it {tag} too", "Restore it as {tag}", RESTORE_AS_IT_WAS];

@@ -100,7 +100,7 @@ fn an_email_says_what_happened_and_how_to_undo_it() {
 
                 m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --accepted-media-types 'application/vnd.oci.image.manifest.v1+json' --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag litellm-v1.80.5 --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}" --image-manifest-media-type 'application/vnd.oci.image.manifest.v1+json' && aws ecr batch-delete-image --region us-east-1 --repository-name infrastructure --image-ids imageTag=quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5
 
-            Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again):
+            Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is removed again):
 
                 ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag litellm-1.80.5
 
@@ -131,7 +131,7 @@ fn an_image_that_has_the_right_tag_already_needs_no_other() {
             The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. The image has litellm-v1.80.5 too.
             It was taken away. The image is kept, with its other tags.
 
-            Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again):
+            Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is removed again):
 
                 ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag litellm-1.80.5
 
@@ -248,7 +248,7 @@ fn the_json_is_the_contract_s() {
             {
               "awsCli": "…",
               "command": "…",
-              "label": "Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again)"
+              "label": "Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is removed again)"
             }
           ],
           "repository": "infrastructure",

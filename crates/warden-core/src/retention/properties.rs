@@ -308,8 +308,8 @@ proptest! {
         }
         for image in &inventory.images {
             let is_left = image.status != ImageStatus::Archived && !removed.contains(&image.digest);
-            let of = image.subjects().find(|subject| removed.contains(subject));
-            prop_assert!(of.is_none() || !is_left || image.own_tags().next().is_some() || image.subjects().count() > 1, "{:?}", image);
+            let subject = image.subjects().find(|subject| removed.contains(subject));
+            prop_assert!(subject.is_none() || !is_left || image.own_tags().next().is_some() || image.subjects().count() > 1, "{:?}", image);
         }
         // Everything that is confirmed goes.
         let all: HashSet<&Digest> = inventory.images.iter().map(|image| &image.digest).collect();

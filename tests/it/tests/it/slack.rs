@@ -69,7 +69,7 @@ async fn an_alert_comes_into_the_channel() {
         HIGH: infrastructure:litellm-1.80.5 was quarantined
         Restore it as litellm-v1.80.5:
         Or with the AWS CLI:
-        Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is taken away again):
+        Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is removed again):
         Or with the AWS CLI:"#]].assert_eq(&format!("{title}\n{}", labels.join("\n")));
     assert!(deployed.aws.state().undelivered.is_empty());
     deployed.log();

@@ -20,7 +20,7 @@ pub struct Parameters {
     changes: Mutex<Vec<ParameterChange>>,
 }
 
-/// A change of a parameter, of which EventBridge is told.
+/// A change of a parameter, which SSM sends to EventBridge as an event.
 #[derive(Clone, Debug)]
 pub struct ParameterChange {
     /// `Create`, `Update` or `Delete`.

@@ -51,7 +51,7 @@ fn a_repository_appears_with_its_first_push_as_its_template_says() {
     for name in ["production/web", "prod", "dev/web"] {
         assert_eq!(push(&aws, name).unwrap_err().code, "RepositoryNotFoundException");
     }
-    // A repository that is there stays as it is.
+    // An existing repository is not changed.
     template(&aws, REGION, "ROOT", &["CREATE_ON_PUSH"], "IMMUTABLE");
     push(&aws, "app").unwrap();
     assert_eq!(repository(&aws, REGION, "app").unwrap()["imageTagMutability"], "MUTABLE");

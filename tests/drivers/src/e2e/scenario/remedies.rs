@@ -86,7 +86,7 @@ impl Run<'_> {
             "the remedy of an archived unit restores its {} images",
             digests.len()
         ));
-        // Nothing is archived while an index is on its way back. The root is deleted first.
+        // The function archives nothing while ECR restores an index. The root is deleted first.
         for digest in digests.iter().rev() {
             let ids = json!([{"imageDigest": digest}]);
             let delete = json!({"repositoryName": ARCHIVED, "imageIds": ids});

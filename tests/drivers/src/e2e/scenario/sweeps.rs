@@ -247,7 +247,7 @@ impl Run<'_> {
         Ok(alert)
     }
 
-    /// What a command of the tool prints.
+    /// Runs a command of the tool, and gives the text that it prints.
     fn tool(&self, command: &str) -> anyhow::Result<String> {
         self.local.shell(&self.with_tool(command)).with_context(|| command.to_owned())
     }
