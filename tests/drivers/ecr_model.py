@@ -1,4 +1,4 @@
-"""Prints Amazon ECR's service model, as the installed botocore has it, for a comparison.
+"""Prints Amazon ECR's service model, as the botocore on the path has it, for a comparison.
 
 The operations that the embedded ECR serves are given as arguments. Their inputs are printed
 in the form of `local_aws::ecr::model::published`, with the names of all other operations.

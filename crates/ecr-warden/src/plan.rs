@@ -1,6 +1,8 @@
 //! `ecr-warden plan` and `ecr-warden confirm`: what a sweep would remove, and the confirmation of a
 //! plan that a person has read.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -59,6 +61,7 @@ struct SeenPlan {
     hash: String,
     retention: String,
     confirmable: bool,
+    guard: Option<String>,
     examined: usize,
     planned: usize,
     bytes: u64,
@@ -119,8 +122,15 @@ impl Plan {
         };
         let rows = seen.removals.iter().take(MOST_SHOWN).map(row);
         text += &format!("\n{}", table(&[head].into_iter().chain(rows).collect::<Vec<_>>()));
+        let listed = seen.images().count();
+        if listed < seen.planned {
+            text += &format!(
+                "\nThe answer of the function has room for {listed} of these images. Confirm them, \
+                 and then the next ones."
+            );
+        }
         if let Some(more @ 1..) = seen.removals.len().checked_sub(MOST_SHOWN) {
-            text += &format!("\nand {more} more; --output json prints all of them");
+            text += &format!("\nand {more} more; --output json prints them");
         }
         text
     }
@@ -162,7 +172,7 @@ pub async fn confirm(options: &ConfirmOptions) -> anyhow::Result<bool> {
         Confirmed::Yes(images) => {
             let line = |(repository, count): &(RepositoryName, usize)| {
                 format!(
-                    "{repository}: confirmed: the next sweep within {CONFIRMATION_DAYS} days may \
+                    "{repository}: confirmed: sweeps of the next {CONFIRMATION_DAYS} days may \
                      remove these {count} images"
                 )
             };
@@ -222,13 +232,13 @@ pub async fn confirm_plans(
     let mut confirmed = Vec::new();
     for plan in &plans {
         let Some(seen) = plan.to_confirm() else { continue };
+        let images = seen.images().take(MOST_CONFIRMED);
+        let images: BTreeSet<String> = images.map(|image| confirmed_image(&image.digest)).collect();
         let confirmation = Confirmation {
             retention: seen.retention.clone(),
-            images: seen
-                .images()
-                .take(MOST_CONFIRMED)
-                .map(|image| confirmed_image(&image.digest))
-                .collect(),
+            is_whole: images.len() == seen.planned,
+            images,
+            guard: seen.guard.clone().unwrap_or_default(),
             confirmed_at: now,
         };
         ledger.confirm(&plan.repository, &confirmation).await?;
@@ -284,6 +294,7 @@ mod tests {
             "hash": "0123456789abcdef",
             "retention": "fedcba9876543210",
             "confirmable": true,
+            "guard": "unconfirmed",
             "stopped": "the first plan that removes images from the repository waits for a \
                 confirmation",
             "examined": 60,

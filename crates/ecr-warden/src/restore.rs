@@ -31,6 +31,8 @@ pub struct RestoreOptions {
 pub enum Restored {
     /// These archived images are being restored.
     FromArchive(BTreeSet<Digest>),
+    /// ECR is still restoring the image.
+    Restoring(Digest),
     /// The image has this tag now.
     Tagged(Digest, Tag),
     /// The image can be pulled already.
@@ -79,21 +81,32 @@ pub async fn restore_image(
     let found = found.with_context(|| {
         format!("{repository}@{digest} is gone: ECR does not have the image, and cannot restore it")
     })?;
-    match (found.image.status, tag) {
-        (ImageStatus::Archived, None) => {
-            let unit = unit_of(stack, repository, &digest).await?;
-            stack.registry.restore_images(repository, &unit).await?;
-            Ok(Restored::FromArchive(unit))
+    let status = found.image.status;
+    let Some(tag) = tag else {
+        // A restore may have ended within a unit, so each image of the unit is looked at.
+        let mut archived = BTreeSet::new();
+        for image in unit_of(stack, repository, &digest).await? {
+            let found = stack.registry.image(repository, &image).await?;
+            if found.is_some_and(|found| found.image.status == ImageStatus::Archived) {
+                archived.insert(image);
+            }
         }
-        (ImageStatus::Archived, Some(_)) => bail!(
+        stack.registry.restore_images(repository, &archived).await?;
+        return Ok(match status {
+            _ if !archived.is_empty() => Restored::FromArchive(archived),
+            ImageStatus::Activating => Restored::Restoring(digest),
+            _ => Restored::NotNeeded(digest),
+        });
+    };
+    match status {
+        ImageStatus::Archived => bail!(
             "{repository}@{digest} is in the archive: restore it without --tag, and add the tag \
              when it can be pulled, in about twenty minutes"
         ),
-        (ImageStatus::Activating, Some(_)) => {
+        ImageStatus::Activating => {
             bail!("{repository}@{digest} is being restored: add the tag when it can be pulled")
         }
-        (_, Some(tag)) => add_tag(stack, repository, &found, tag).await,
-        (_, None) => Ok(Restored::NotNeeded(digest)),
+        ImageStatus::Active => add_tag(stack, repository, &found, tag).await,
     }
 }
 
@@ -119,7 +132,8 @@ async fn add_tag(
     if found.image.tags.contains(tag) {
         return Ok(Restored::NotNeeded(digest.clone()));
     }
-    // A tag that moves would leave another image without it, perhaps without any.
+    // A tag that moves would leave another image without it, perhaps without any. A push between this
+    // call and the next can still lose its tag, where tags are mutable.
     if let Some(other) = stack.registry.digest_of(repository, tag).await? {
         bail!("the tag {tag} points at {repository}@{other}: restore the image under another tag");
     }
@@ -141,6 +155,9 @@ impl Restored {
                  about twenty minutes.",
                 images.len()
             ),
+            Self::Restoring(_) => {
+                format!("ECR is still restoring {image}. It can be pulled in about twenty minutes.")
+            }
             Self::Tagged(digest, tag) => {
                 format!("{}@{digest} has the tag {tag} now.", image.repository)
             }

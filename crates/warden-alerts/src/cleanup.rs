@@ -201,18 +201,7 @@ pub fn cleanup(run: &SweepContext<'_>, outcome: &SweepResult) -> Alert {
         let subject = if count > 0 { "They live" } else { "The tags live" };
         text += &copies_text(&outcome.replication, is_archived, subject);
     }
-    text += "\n";
-    let line = |entry: &CleanupEntry| {
-        format!("\n- {}: {}: {}", entry.name(), entry.decision, entry.reason)
-    };
-    text.extend(outcome.removed.iter().take(MOST_NAMED).map(line));
-    if let Some(more @ 1..) = outcome.removed.len().checked_sub(MOST_NAMED) {
-        text += &format!("\n- and {more} more");
-    }
-    text.extend(outcome.restored.iter().take(MOST_NAMED).map(line));
-    let line =
-        |(entry, why): &(CleanupEntry, String)| format!("\n- {}: not removed: {why}", entry.name());
-    text.extend(outcome.failed.iter().take(MOST_NAMED).map(line));
+    list_images(&mut text, outcome);
     let severity = match () {
         () if outcome.stopped.is_some() || !outcome.failed.is_empty() => Severity::Medium,
         () => Severity::Informational,
@@ -222,6 +211,22 @@ pub fn cleanup(run: &SweepContext<'_>, outcome: &SweepResult) -> Alert {
         remedies: remedies(run, outcome),
         ..run.alert(AlertKind::Cleanup, severity, title, text)
     }
+}
+
+/// Adds the images that were removed, restored or not removed, a line each.
+fn list_images(text: &mut String, outcome: &SweepResult) {
+    *text += "\n";
+    let line = |entry: &CleanupEntry| {
+        format!("\n- {}: {}: {}", entry.name(), entry.decision, entry.reason)
+    };
+    text.extend(outcome.removed.iter().take(MOST_NAMED).map(line));
+    if let Some(more @ 1..) = outcome.removed.len().checked_sub(MOST_NAMED) {
+        *text += &format!("\n- and {more} more");
+    }
+    text.extend(outcome.restored.iter().take(MOST_NAMED).map(line));
+    let line =
+        |(entry, why): &(CleanupEntry, String)| format!("\n- {}: not removed: {why}", entry.name());
+    text.extend(outcome.failed.iter().take(MOST_NAMED).map(line));
 }
 
 fn details(outcome: &SweepResult, most: usize) -> Map<String, Value> {

@@ -126,31 +126,38 @@ impl Alert {
 
     /// Whether a command of `ecr-warden` is about this alert's repository and region.
     fn allows_tool(&self, words: &[&str]) -> bool {
-        let ["ecr-warden", "restore" | "plan" | "confirm", arguments @ ..] = words else {
+        let ["ecr-warden", command @ ("restore" | "plan" | "confirm"), arguments @ ..] = words
+        else {
             return false;
         };
+        // Without a repository, a command is about all of them; without a region, about the region
+        // of the reader.
+        let (mut names_region, mut names_repository) = (false, false);
         let Some(repository) = self.repository.as_ref().map(RepositoryName::as_str) else {
             return false;
         };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let is_allowed = match *argument {
-                "--region" => arguments.next().is_some_and(|value| *value == self.region),
+                "--region" => {
+                    names_region = true;
+                    arguments.next().is_some_and(|value| *value == self.region)
+                }
                 "--stack" | "--plan" | "--tag" => {
                     arguments.next().is_some_and(|value| is_plain(value))
                 }
-                image => {
-                    let digest = image.strip_prefix(repository);
-                    digest.is_some_and(|rest| {
-                        rest.is_empty() || rest.strip_prefix('@').is_some_and(is_digest)
-                    })
+                name if *command == "restore" => {
+                    names_repository = true;
+                    let digest = name.strip_prefix(repository);
+                    digest.and_then(|rest| rest.strip_prefix('@')).is_some_and(is_digest)
                 }
+                name => !std::mem::replace(&mut names_repository, true) && name == repository,
             };
             if !is_allowed {
                 return false;
             }
         }
-        true
+        names_region && names_repository
     }
 
     /// Whether a list of simple commands is allowed: one, or a loop over digests.
@@ -198,6 +205,8 @@ impl Alert {
             let mut names = request.keys();
             names.all(|name| ["repository", "mode"].contains(&name.as_str()))
                 && request.get("repository").and_then(Value::as_str) == repository
+                // Without a mode, the request is a sweep.
+                && request.get("mode").and_then(Value::as_str) == Some("report")
         })
     }
 

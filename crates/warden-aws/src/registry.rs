@@ -29,6 +29,9 @@ pub use self::manifest::Manifest;
 /// The resource tag of a repository or a policy that a stack created: `<stack id>/<logical id>`. The
 /// call that creates the resource sets it.
 pub const OWNER_TAG: &str = "ecr-warden:owner";
+/// The resource tag of an adopted repository, with the same kind of value. A repository with this tag
+/// is never deleted.
+pub const ADOPTED_TAG: &str = "ecr-warden:adopted-by";
 
 /// The most calls that are under way at once. ECR publishes no rate for most of its operations;
 /// the SDK waits longer after each throttled attempt.

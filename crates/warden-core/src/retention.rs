@@ -206,6 +206,19 @@ pub enum PlanBlocker {
     },
 }
 
+impl PlanBlocker {
+    /// A name that stays the same while the numbers of the plan change.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Emptied(_) => "emptied",
+            Self::TooMany { .. } => "too-many",
+            Self::NothingInUse => "nothing-in-use",
+            Self::Unconfirmed { .. } => "unconfirmed",
+        }
+    }
+}
+
 /// The images that are removed with one unit. An image that a kept unit needs is not among them.
 /// An image that several removed units need is removed with the last of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -481,7 +494,8 @@ fn keep_what_tagged_images_refer_to(units: &mut Arena<UnitId, UnitDecision>) {
     if !units.iter().any(|decided| is_untagged_removal(&decided)) {
         return;
     }
-    let kept = units.iter().filter(|decided| matches!(decided.decision, Decision::Keep(..)));
+    // An archived image can be restored, and then needs the image that it refers to.
+    let kept = units.iter().filter(|decided| !is_untagged_removal(decided));
     let kept: HashSet<ImageId> = kept.map(|decided| decided.unit.root).collect();
     for id in units.ids() {
         let decided = &units[id];
@@ -587,8 +601,8 @@ impl<'a> RetentionPlan<'a> {
         matches!(self.units[removal.unit].decision, Decision::Remove(RemoveReason::Untagged { .. }))
     }
 
-    /// The hash that identifies this plan. It is the same for the same images with the same tags,
-    /// in any order.
+    /// The hash that identifies this plan, its policy and the guard that stops it. It is the same for
+    /// the same images with the same tags, in any order.
     #[must_use]
     pub fn hash(&self) -> String {
         let mode = self.policy.governance.retention.enforcement;
@@ -608,7 +622,9 @@ impl<'a> RetentionPlan<'a> {
             untags.map(|(image, tag)| format!("{} without {tag}", self.image(*image).digest)),
         );
         lines.sort_unstable();
-        lines.insert(0, format!("{} {mode}", self.policy.repository_name));
+        let (repository, retention) = (&self.policy.repository_name, retention_hash(self.policy));
+        let guard = self.stopped.as_ref().map_or("", PlanBlocker::name);
+        lines.insert(0, format!("{repository} {mode} {retention} {guard}"));
         short_hash(&lines.join("\n"))
     }
 

@@ -3,12 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-pub use warden_aws::registry::OWNER_TAG;
+pub use warden_aws::registry::{ADOPTED_TAG, OWNER_TAG};
 use warden_core::image::RepositoryName;
-
-/// The tag of what was there and is governed since: who adopted it, said like an owner. A
-/// repository with this tag is never removed, whoever made it.
-pub const ADOPTED_TAG: &str = "ecr-warden:adopted-by";
 
 /// The tag with the `OnDelete` of the last Create or Update that was accepted.
 pub const ON_DELETE_TAG: &str = "ecr-warden:on-delete";

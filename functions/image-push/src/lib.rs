@@ -239,7 +239,10 @@ impl Judgement<'_> {
             None => (self.as_pushed(vec![]), EnforcementPlan::gone()),
         };
         plan = self.check_replication(policy, fact, &before, plan).await?;
-        self.heed_native_rules(policy, &image, &mut plan).await?;
+        if let Err(error) = self.heed_native_rules(policy, &image, &mut plan).await {
+            self.give_back(fact, &before).await;
+            return Err(error);
+        }
         let unit = self.unit(policy, &mut plan, &before).await?;
         let unit = unit.as_ref();
         info!(

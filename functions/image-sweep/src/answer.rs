@@ -39,6 +39,7 @@ pub fn of(
         "hash": outcome.hash,
         "retention": retention_hash(plan.policy),
         "confirmable": is_confirmable(plan, outcome),
+        "guard": plan.stopped.as_ref().map(PlanBlocker::name),
         "stopped": outcome.stopped,
         "examined": outcome.examined,
         "kept": outcome.examined - goes.len(),

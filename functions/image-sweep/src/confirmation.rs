@@ -2,41 +2,55 @@
 
 use anyhow::Context as _;
 use tracing::warn;
-use warden_aws::registry::{OWNER_TAG, VisibilityError};
+use warden_aws::registry::{ADOPTED_TAG, OWNER_TAG, VisibilityError};
 use warden_core::policy::Policy;
-use warden_core::retention::RetentionPlan;
+use warden_core::retention::{RetentionPlan, keeps_at_least};
 
 use crate::config::DeploymentScope;
 use crate::sweep::Sweep;
 
 impl Sweep<'_> {
-    /// Stops a plan that needs a confirmation and has none. `recorded` is the accepted policy of the
-    /// repository, as the ledger has it. Gives the policy of the plan as one line where it is accepted
-    /// from now on. [`VisibilityError`] if the ledger or the repository cannot be read.
+    /// The policy that is accepted for the repository. `recorded` is that policy as the ledger has it.
+    /// Without one, this is the first sweep: a repository that the stack created accepts the policy
+    /// of today. [`VisibilityError`] if the repository cannot be read.
+    pub(crate) async fn accepted_policy(
+        &self,
+        recorded: Option<&str>,
+    ) -> anyhow::Result<Option<Policy>> {
+        let Some(line) = recorded else {
+            let is_created = self.is_created_by_stack().await.map_err(|error| blind(&error))?;
+            return Ok(is_created.then(|| self.policy.clone()));
+        };
+        let accepted = Policy::parse(line);
+        Ok(accepted.inspect_err(|error| warn!("the accepted policy cannot be read: {error}")).ok())
+    }
+
+    /// The policy of this run as one line, if it is accepted without a confirmation and the ledger
+    /// does not have it yet.
+    pub(crate) fn accepted_line(
+        &self,
+        accepted: Option<&Policy>,
+        recorded: Option<&str>,
+    ) -> Option<String> {
+        let is_accepted = accepted.is_some_and(|accepted| keeps_at_least(self.policy, accepted));
+        let line = self.policy.normalised();
+        (is_accepted && recorded != Some(line.as_str())).then_some(line)
+    }
+
+    /// Stops a plan that needs a confirmation and has none. Gives whether the policy of the plan is
+    /// accepted once the plan is carried out. [`VisibilityError`] if the ledger cannot be read.
     pub(crate) async fn apply_confirmation(
         &self,
         plan: &mut RetentionPlan<'_>,
-        recorded: Option<&str>,
-    ) -> anyhow::Result<Option<String>> {
-        let blind = |error: anyhow::Error| {
-            VisibilityError(format!("the confirmation cannot be seen: {error:#}"))
-        };
-        let accepted = match recorded {
-            Some(line) => Policy::parse(line)
-                .inspect_err(|error| warn!("the accepted policy cannot be read: {error}"))
-                .ok(),
-            // The first sweep of the repository.
-            None => self.is_created_by_stack().await.map_err(blind)?.then(|| self.policy.clone()),
-        };
-        let confirmation = if plan.needs_confirmation(accepted.as_ref()) {
-            self.context.ledger.confirmation(self.repository).await.map_err(blind)?
+        accepted: Option<&Policy>,
+    ) -> anyhow::Result<bool> {
+        let confirmation = if plan.needs_confirmation(accepted) {
+            let read = self.context.ledger.confirmation(self.repository).await;
+            read.map_err(|error| blind(&error))?
         } else {
             None
         };
-        let is_accepted =
-            plan.apply_confirmation(accepted.as_ref(), confirmation.as_ref(), self.now);
-        let line = self.policy.normalised();
-        Ok((is_accepted && recorded != Some(line.as_str())).then_some(line))
+        Ok(plan.apply_confirmation(accepted, confirmation.as_ref(), self.now))
     }
 
     /// Whether this stack created the repository, and did not adopt it.
@@ -47,6 +61,11 @@ impl Sweep<'_> {
         let tags = self.context.registry.repository_tags(&arn).await;
         let tags = tags.with_context(|| format!("reading the tags of {name}"))?;
         let owner = tags.get(OWNER_TAG).and_then(|owner| owner.rsplit_once('/'));
-        Ok(owner.is_some_and(|(stack, _)| stack == self.context.config.stack_id))
+        let is_owned = owner.is_some_and(|(stack, _)| stack == self.context.config.stack_id);
+        Ok(is_owned && !tags.contains_key(ADOPTED_TAG))
     }
+}
+
+fn blind(error: &anyhow::Error) -> VisibilityError {
+    VisibilityError(format!("the confirmation cannot be seen: {error:#}"))
 }

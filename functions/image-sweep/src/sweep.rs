@@ -150,8 +150,9 @@ impl<'a> Sweep<'a> {
         self.read_native_rules(seen).await?;
         let mut plan = self.plan(&seen.inventory, &seen.running)?;
         if !plan.removals.is_empty() {
-            let accepted = self.context.ledger.accepted_policy(self.repository).await?;
-            self.apply_confirmation(&mut plan, accepted.as_deref()).await?;
+            let recorded = self.context.ledger.accepted_policy(self.repository).await?;
+            let accepted = self.accepted_policy(recorded.as_deref()).await?;
+            self.apply_confirmation(&mut plan, accepted.as_ref()).await?;
         }
         Ok(plan)
     }
@@ -163,13 +164,20 @@ impl<'a> Sweep<'a> {
         command: &SweepCommand,
     ) -> anyhow::Result<Value> {
         let mut noted = unfinished.doing.as_deref().and_then(RunNote::read);
+        let recorded = unfinished.accepted_policy.as_deref();
+        let accepted = match self.accepted_policy(recorded).await {
+            Ok(accepted) => accepted,
+            Err(error) => return self.stop_blind(error, noted.is_none(), None).await,
+        };
+        // Also if the run is stopped: a later policy is compared with it.
+        let known = self.accepted_line(accepted.as_ref(), recorded);
+        let known = known.as_deref();
         let seen = self.complete_and_look(&unfinished.units, &mut noted).await;
         let (mut seen, complete) = match seen {
             Ok(seen) => seen,
             // What an earlier run did cannot be seen either.
-            Err(error) => return self.stop_blind(error, noted.is_none()).await,
+            Err(error) => return self.stop_blind(error, noted.is_none(), known).await,
         };
-        self.record_untagged_images(&seen).await?;
         if let SweepCommand::Pushed(digest) = command {
             // ECR only knows of its first push, which may be long ago: it got a tag.
             match seen.inventory.images.position(|image| image.digest == *digest) {
@@ -184,10 +192,9 @@ impl<'a> Sweep<'a> {
         self.read_native_rules(&mut seen).await?;
         let inventory = &seen.inventory;
         let mut plan = self.plan(inventory, &seen.running)?;
-        let recorded = unfinished.accepted_policy.as_deref();
-        let newly_accepted = match self.apply_confirmation(&mut plan, recorded).await {
-            Ok(newly_accepted) => newly_accepted,
-            Err(error) => return self.stop_blind(error, noted.is_none()).await,
+        let is_accepted = match self.apply_confirmation(&mut plan, accepted.as_ref()).await {
+            Ok(is_accepted) => is_accepted,
+            Err(error) => return self.stop_blind(error, noted.is_none(), known).await,
         };
         if let Some(noted) = noted {
             self.tell_of_unfinished(noted, inventory).await?;
@@ -197,7 +204,7 @@ impl<'a> Sweep<'a> {
         let workloads = self.workloads(&plan).await;
         let mut outcome = report::planned(&plan, &workloads);
         if let Err(error) = stop_if_replicated(self.context, self.policy, &mut outcome).await {
-            return self.stop_blind(error, true).await;
+            return self.stop_blind(error, true, known).await;
         }
         report::print(&plan, &workloads, &outcome);
 
@@ -225,7 +232,10 @@ impl<'a> Sweep<'a> {
         }
         // What follows changes nothing, and tells by itself.
         let is_told = unsure.is_empty();
-        let accepted = newly_accepted.as_deref().filter(|_| outcome.stopped.is_none());
+        let is_confirmed = is_accepted && outcome.stopped.is_none();
+        let confirmed = is_confirmed.then(|| self.policy.normalised());
+        let confirmed = confirmed.as_deref().filter(|line| recorded != Some(line));
+        let accepted = confirmed.or(known);
         self.context.ledger.end_run(self.repository, self.request_id, is_told, accepted).await?;
         let gone = u32::try_from(removed.len()).unwrap_or(u32::MAX);
         let counts = Counts::of("Repository", self.repository).count("ImagesRemoved", gone);
@@ -242,14 +252,19 @@ impl<'a> Sweep<'a> {
 
     /// Ends a run that cannot see what it needs to: nothing more is changed. `is_told` says whether
     /// no note of an earlier run is left to be published.
-    async fn stop_blind(&self, error: anyhow::Error, is_told: bool) -> anyhow::Result<Value> {
+    async fn stop_blind(
+        &self,
+        error: anyhow::Error,
+        is_told: bool,
+        accepted: Option<&str>,
+    ) -> anyhow::Result<Value> {
         let why = blind(error)?;
         report::print_stop(self.repository.as_str(), &why, "");
         let counts = Counts::of("Repository", self.repository).one("SweepsStopped");
         counts.write(self.request_id, self.now);
         let answer = answer::stopped(self.repository, &why);
         self.tell_once(&format!("blind {}", self.now.date_naive()), &self.nothing(why)).await?;
-        self.context.ledger.end_run(self.repository, self.request_id, is_told, None).await?;
+        self.context.ledger.end_run(self.repository, self.request_id, is_told, accepted).await?;
         Ok(answer)
     }
 
@@ -346,11 +361,17 @@ impl<'a> Sweep<'a> {
         noted: &mut Option<RunNote>,
     ) -> anyhow::Result<(Seen, Vec<Digest>)> {
         let seen = self.look().await?;
+        // A run that is stopped later has seen the tags too.
+        self.record_untagged_images(&seen).await?;
         if units.is_empty() && !seen.may_be_incomplete() {
             return Ok((seen, vec![]));
         }
         let (complete, has_changed) = self.complete(units, &seen, noted).await?;
-        let seen = if has_changed { self.look().await? } else { seen };
+        if !has_changed {
+            return Ok((seen, complete));
+        }
+        let seen = self.look().await?;
+        self.record_untagged_images(&seen).await?;
         Ok((seen, complete))
     }
 

@@ -1,6 +1,6 @@
 //! Confirmations that operators write, and the policy that is accepted for a repository.
 //!
-//! An operator writes an item of its own with the command-line tool. No function writes it. The item
+//! An operator writes an item of its own with the command-line tool. The code of no function writes it. The item
 //! of the repository's sweeps has the accepted policy, as the attribute `accepted_policy`.
 
 use anyhow::Context as _;
@@ -18,7 +18,7 @@ impl Ledger {
         repository: &RepositoryName,
     ) -> anyhow::Result<Option<Confirmation>> {
         let reading = || format!("reading the confirmation of {repository}");
-        let attributes = "retention, images, confirmed_at";
+        let attributes = "retention, images, whole, guard, confirmed_at";
         let items = self.read_items(&[key(repository)], attributes).await.with_context(reading)?;
         items.first().map(confirmation).transpose().with_context(reading)
     }
@@ -40,7 +40,7 @@ impl Ledger {
         repository: &RepositoryName,
         confirmation: &Confirmation,
     ) -> anyhow::Result<()> {
-        let Confirmation { retention, images, confirmed_at } = confirmation;
+        let Confirmation { retention, images, is_whole, guard, confirmed_at } = confirmation;
         let days = std::time::Duration::from_secs(CONFIRMATION_DAYS * 86_400);
         let put = self
             .client
@@ -49,6 +49,8 @@ impl Ledger {
             .item("fact", text(&key(repository)))
             .item("retention", text(retention))
             .item("images", AttributeValue::Ss(images.iter().cloned().collect()))
+            .item("whole", AttributeValue::Bool(*is_whole))
+            .item("guard", text(guard))
             .item("confirmed_at", seconds(*confirmed_at, std::time::Duration::ZERO))
             .item("expires", seconds(*confirmed_at, days));
         let put = put.send().await.map_err(crate::explain);
@@ -61,13 +63,18 @@ fn confirmation(item: &Item) -> anyhow::Result<Confirmation> {
     let retention = item.get("retention").and_then(|hash| hash.as_s().ok());
     let images = item.get("images").and_then(|images| images.as_ss().ok());
     let confirmed_at: Option<DateTime<Utc>> = time(item, "confirmed_at");
-    let (Some(retention), Some(images), Some(confirmed_at)) = (retention, images, confirmed_at)
+    let is_whole = item.get("whole").and_then(|whole| whole.as_bool().ok()).copied();
+    let guard = item.get("guard").and_then(|guard| guard.as_s().ok()).cloned();
+    let (Some(retention), Some(images), Some(is_whole), Some(guard), Some(confirmed_at)) =
+        (retention, images, is_whole, guard, confirmed_at)
     else {
-        anyhow::bail!("expected the attributes retention, images and confirmed_at");
+        anyhow::bail!("expected the attributes retention, images, whole, guard and confirmed_at");
     };
     Ok(Confirmation {
         retention: retention.clone(),
         images: images.iter().cloned().collect(),
+        is_whole,
+        guard,
         confirmed_at,
     })
 }

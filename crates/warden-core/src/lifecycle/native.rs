@@ -107,7 +107,7 @@ impl NativeRules {
         }
         let until = now.checked_add_days(Days::new(ARCHIVED_DAYS.into()));
         others.into_iter().find_map(|image| {
-            let rule = first(rules, &image.tags, false)?;
+            let rule = first_expiring(rules, &image.tags)?;
             rule.may_expire(image.pushed_at, until).then(|| rule.threat())
         })
     }
@@ -126,11 +126,14 @@ impl NativeRules {
             Ok(rules) => rules,
             Err(threat) => return Some(threat),
         };
-        let rule = first(rules, tags, false)?;
         let until = now.checked_add_days(Days::new(days.into()));
-        if rule.effect != Effect::Archive {
-            return rule.may_expire(pushed_at, until).then(|| rule.threat());
+        // AWS does not say whether a rule that archives shields an image from a later rule that
+        // expires it.
+        let expiring = first_expiring(rules, tags);
+        if let Some(rule) = expiring.filter(|rule| rule.may_expire(pushed_at, until)) {
+            return Some(rule.threat());
         }
+        let rule = first(rules, tags, false).filter(|rule| rule.effect == Effect::Archive)?;
         // The archive releases the parts of an index to other rules.
         if is_index {
             return Some(rule.threat());
@@ -148,6 +151,12 @@ impl NativeRules {
 /// The rule that ECR evaluates an image with these tags by.
 fn first<'r>(rules: &'r [NativeRule], tags: &[Tag], is_archived: bool) -> Option<&'r NativeRule> {
     rules.iter().find(|rule| rule.is_for_archive() == is_archived && rule.selection.selects(tags))
+}
+
+/// The first rule that may expire an active image with these tags.
+fn first_expiring<'r>(rules: &'r [NativeRule], tags: &[Tag]) -> Option<&'r NativeRule> {
+    let mut rules = rules.iter().filter(|rule| matches!(rule.effect, Effect::Expire { .. }));
+    rules.find(|rule| rule.selection.selects(tags))
 }
 
 impl NativeRule {

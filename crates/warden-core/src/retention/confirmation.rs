@@ -18,6 +18,8 @@ use crate::policy::{
 
 /// Days for which a confirmation is valid. The schedule sweeps each repository daily.
 pub const CONFIRMATION_DAYS: u64 = 7;
+/// The most that the clock of an operator may be ahead.
+const CLOCK_DIFFERENCE: chrono::Duration = chrono::Duration::minutes(15);
 /// The number of hexadecimal digits that identify an image in a confirmation. An item of `DynamoDB`
 /// has room for 400 KB, and so for 20,000 images.
 const IMAGE_DIGITS: usize = 16;
@@ -31,6 +33,10 @@ pub struct Confirmation {
     pub retention: String,
     /// [`confirmed_image`] of each image.
     pub images: BTreeSet<String>,
+    /// Whether these are all images that the plan removes. Otherwise the policy is not accepted.
+    pub is_whole: bool,
+    /// [`PlanBlocker::name`] of the guard that stopped the plan. No other guard is overridden.
+    pub guard: String,
     /// When the person confirmed it.
     pub confirmed_at: DateTime<Utc>,
 }
@@ -40,7 +46,9 @@ impl Confirmation {
     #[must_use]
     pub fn is_valid(&self, policy: &Policy, now: DateTime<Utc>) -> bool {
         let end = self.confirmed_at.checked_add_days(Days::new(CONFIRMATION_DAYS));
-        self.retention == retention_hash(policy) && end.is_some_and(|end| now < end)
+        // Clocks differ, but a time in the far future is a mistake.
+        let is_past = self.confirmed_at <= now + CLOCK_DIFFERENCE;
+        self.retention == retention_hash(policy) && is_past && end.is_some_and(|end| now < end)
     }
 
     fn covers(&self, digest: &Digest) -> bool {
@@ -112,21 +120,18 @@ pub fn keeps_at_least(policy: &Policy, accepted: &Policy) -> bool {
         && *protect_pulled_within_days >= accepted_retention.protect_pulled_within_days
         && *minimum_age_days >= accepted_retention.minimum_age_days
         && *max_remove_percent <= accepted_retention.max_remove_percent
-        && harm(*removal) <= harm(accepted_retention.enforcement)
-        && policy.untagged_mode().map(harm) <= accepted.untagged_mode().map(harm)
+        && is_no_more(Some(*removal), Some(accepted_retention.enforcement))
+        && is_no_more(policy.untagged_mode(), accepted.untagged_mode())
 }
 
 fn is_accepted(policy: &Policy, accepted: Option<&Policy>) -> bool {
     accepted.is_some_and(|accepted| keeps_at_least(policy, accepted))
 }
 
-/// The order of what is done with an image that no rule keeps.
-fn harm(enforcement: CleanupEnforcement) -> u8 {
-    match enforcement {
-        CleanupEnforcement::Report => 0,
-        CleanupEnforcement::Archive => 1,
-        CleanupEnforcement::Delete => 2,
-    }
+/// Whether an action removes no image that the accepted action keeps. An archived index holds images
+/// that would be deleted, and not images that would be archived, so neither of the two is less.
+fn is_no_more(action: Option<CleanupEnforcement>, accepted: Option<CleanupEnforcement>) -> bool {
+    action == accepted || action == Some(CleanupEnforcement::Report)
 }
 
 impl RetentionPlan<'_> {
@@ -154,7 +159,11 @@ impl RetentionPlan<'_> {
         if !self.needs_confirmation(accepted) {
             return is_accepted;
         }
-        let valid = confirmation.filter(|confirmation| confirmation.is_valid(self.policy, now));
+        let guard = self.stopped.as_ref().map(PlanBlocker::name);
+        let valid = confirmation.filter(|confirmation| {
+            let is_of_guard = guard.is_none_or(|guard| guard == confirmation.guard);
+            confirmation.is_valid(self.policy, now) && is_of_guard
+        });
         let is_confirmed = |removal: &UnitRemoval| {
             let mut digests = removal.all().map(|image| &self.image(image).digest);
             valid.is_some_and(|valid| digests.all(|digest| valid.covers(digest)))
@@ -185,6 +194,6 @@ impl RetentionPlan<'_> {
         }
         self.removals = self.schedule_removals();
         self.stopped = None;
-        true
+        is_accepted || valid.is_some_and(|valid| valid.is_whole)
     }
 }

@@ -290,6 +290,8 @@ proptest! {
         let confirmation = Confirmation {
             retention: retention_hash(&policy),
             images: is_confirmed.iter().map(|digest| confirmed_image(digest)).collect(),
+            is_whole: true,
+            guard: "unconfirmed".to_owned(),
             confirmed_at: now(),
         };
         let mut plan = planned(&policy, &inventory, &RunningImages::new());

@@ -69,6 +69,48 @@ async fn a_policy_that_may_remove_more_waits_and_one_that_keeps_more_does_not() 
     assert_eq!(function.sweep().await["removed"], 1);
 }
 
+/// A stopped run accepts the policy of its day, with which a later policy is compared.
+#[tokio::test]
+async fn a_policy_that_changes_after_a_stopped_first_run_waits() {
+    let mut function = Function::new("archive").await;
+    function.versions("a", 40);
+    let answer = function.sweep().await;
+    assert_eq!((&answer["guard"], &answer["removed"]), (&json!("too-many"), &json!(0)));
+    function.change_policy(r#""MaxRemovePercent":25"#, r#""MaxRemovePercent":100"#);
+    let answer = function.sweep().await;
+    assert_eq!((&answer["guard"], &answer["removed"]), (&json!("unconfirmed"), &json!(0)));
+}
+
+/// The hash that a person repeats is of the plan and its policy.
+#[tokio::test]
+async fn the_hash_of_a_plan_changes_with_the_policy() {
+    let mut function = Function::new("archive").await;
+    function.adopt();
+    function.versions("a", 5);
+    let before = function.read().await;
+    function.change_policy(r#""MinimumAgeDays":7"#, r#""MinimumAgeDays":1"#);
+    let after = function.read().await;
+    assert_eq!(before["removals"], after["removals"]);
+    assert_ne!(before["hash"], after["hash"]);
+    function.confirm(&before).await;
+    assert_eq!(function.sweep().await["removed"], 0);
+}
+
+#[tokio::test]
+async fn only_a_repository_that_this_stack_created_needs_no_confirmation() {
+    let arn = "arn:aws:ecr:us-east-1:123456789012:repository/deployments";
+    for tags in [
+        json!([{"Key": "ecr-warden:owner", "Value": "arn:aws:cloudformation:us-east-1:123456789012:stack/other/1/DeploymentsRepository"}]),
+        json!([{"Key": "ecr-warden:adopted-by", "Value": "somebody"}]),
+    ] {
+        let function = Function::new("archive").await;
+        function.versions("a", 5);
+        let input = json!({"resourceArn": arn, "tags": tags});
+        function.aws.by_hand("TagResource", &input).unwrap();
+        assert_eq!(function.sweep().await["removed"], 0, "{tags}");
+    }
+}
+
 #[tokio::test]
 async fn a_report_accepts_nothing() {
     let mut function = Function::new("report").await;

@@ -159,6 +159,8 @@ impl Function {
         let confirmation = Confirmation {
             retention: plan["retention"].as_str().unwrap().to_owned(),
             images: removals.map(|removal| confirmed_image(&digest(removal))).collect(),
+            is_whole: true,
+            guard: plan["guard"].as_str().unwrap().to_owned(),
             confirmed_at: self.now(),
         };
         let repository = DEPLOYMENTS.parse().unwrap();

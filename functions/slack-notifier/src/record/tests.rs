@@ -97,7 +97,10 @@ fn a_command_is_shown_under_a_label_of_its_own_alone() {
         )
     };
     let read = invoke(&format!(r#"{{"repository":"{repository}","mode":"report"}}"#));
-    let confirm = format!("ecr-warden confirm {repository} --plan 0a");
+    let confirm = format!(
+        "ecr-warden confirm {repository} --stack ecr-warden --region {} --plan 0a",
+        ours.region
+    );
     let update = format!(
         "aws ecr update-image-storage-class --region us-east-1 --repository-name {repository} \
          --image-id imageDigest={} --target-storage-class STANDARD",

@@ -120,6 +120,11 @@ impl Local {
         self.programs.join(name).display().to_string()
     }
 
+    /// The folder with the service model of ECR.
+    pub fn model(&self) -> PathBuf {
+        self.venv.join(MODEL_FOLDER)
+    }
+
     /// A tool of the virtual environment, in `infra/sam`, reaching nothing but the emulators.
     pub fn tool(&self, name: &str) -> Command {
         self.command(&self.venv.join("bin").join(name))
@@ -165,8 +170,8 @@ pub fn install() -> anyhow::Result<PathBuf> {
     let venv = root.join("target/e2e/venv");
     let requirements = root.join("tests/drivers/requirements.txt");
     let installed = venv.join("requirements.txt");
-    let wanted = fs::read(&requirements)?;
-    if fs::read(&installed).is_ok_and(|found| found == wanted) {
+    let wanted = fs::read_to_string(&requirements)? + MODEL;
+    if fs::read_to_string(&installed).is_ok_and(|found| found == wanted) {
         return Ok(venv);
     }
     require_python(Command::new("python3").arg("--version").output())?;
@@ -175,16 +180,26 @@ pub fn install() -> anyhow::Result<PathBuf> {
     if !made.context("running python3")?.success() {
         bail!("python3 -m venv failed; on Debian it needs the package python3-venv");
     }
-    let pip = Command::new(venv.join("bin/python"))
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
-        .arg(&requirements)
-        .status()?;
-    if !pip.success() {
+    let pip = || {
+        let mut pip = Command::new(venv.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        pip
+    };
+    if !pip().arg("--requirement").arg(&requirements).status()?.success() {
         bail!("pip could not install {}", requirements.display());
+    }
+    let model = venv.join(MODEL_FOLDER);
+    if !pip().args(["--no-deps", MODEL, "--target"]).arg(model).status()?.success() {
+        bail!("pip could not install {MODEL}");
     }
     fs::write(installed, wanted)?;
     Ok(venv)
 }
+
+/// The release of botocore whose model of ECR is compared with ours, and its folder in the virtual
+/// environment. The SAM CLI needs an older release, which lacks `deleteReplication`.
+const MODEL: &str = "botocore==1.44.8";
+const MODEL_FOLDER: &str = "model";
 
 /// The oldest Python, of the 3s, that the requirements can be installed with.
 const PYTHON: u32 = 11;

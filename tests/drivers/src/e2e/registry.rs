@@ -17,7 +17,8 @@ use crate::readme;
 pub fn compare_models(local: &Local) -> anyhow::Result<Vec<String>> {
     let script = local.root().join("tests/drivers/ecr_model.py");
     let served = model::OPERATIONS.iter().map(|(name, _)| name);
-    let printed = local.tool("python").arg(script).args(served).output()?;
+    let mut python = local.tool("python");
+    let printed = python.env("PYTHONPATH", local.model()).arg(script).args(served).output()?;
     ensure!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
     let theirs: Value = serde_json::from_slice(&printed.stdout)?;
     let ours = model::published();

@@ -58,6 +58,8 @@ async fn an_archived_index_comes_back_with_its_images_and_then_under_another_tag
     let restored = restore_image(&stack, &image, None).await.unwrap();
     let Restored::FromArchive(images) = restored else { panic!("{restored:?}") };
     assert_eq!(images.len(), 3);
+    let again = restore_image(&stack, &image, None).await.unwrap();
+    assert!(matches!(again, Restored::Restoring(_)), "{again:?}");
     let error = restore_image(&stack, &image, Some(&tag)).await.unwrap_err();
     assert!(error.to_string().contains("is being restored"), "{error}");
     world.aws.advance(std::time::Duration::from_secs(3_600));
@@ -66,6 +68,16 @@ async fn an_archived_index_comes_back_with_its_images_and_then_under_another_tag
     }
     let restored = restore_image(&stack, &image, None).await.unwrap();
     assert!(matches!(restored, Restored::NotNeeded(_)), "{restored:?}");
+    // A part that a restore left in the archive comes back, although the index is active.
+    let part = json!({
+        "repositoryName": REPOSITORY,
+        "imageId": {"imageDigest": digests[1]},
+        "targetStorageClass": "ARCHIVE",
+    });
+    world.aws.by_hand("UpdateImageStorageClass", &part).unwrap();
+    let restored = restore_image(&stack, &image, None).await.unwrap();
+    assert_eq!(restored, Restored::FromArchive([digests[1].parse().unwrap()].into()));
+    world.aws.advance(std::time::Duration::from_secs(3_600));
     let restored = restore_image(&stack, &image, Some(&tag)).await.unwrap();
     assert_eq!(restored, Restored::Tagged(digests[0].parse().unwrap(), tag.clone()));
     // A tag that another image has is never moved.

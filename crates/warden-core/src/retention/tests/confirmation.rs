@@ -19,6 +19,8 @@ fn confirmation(policy: &Policy, names: &[&str]) -> Confirmation {
     Confirmation {
         retention: retention_hash(policy),
         images: names.iter().map(|name| confirmed_image(&digest(name))).collect(),
+        is_whole: true,
+        guard: "unconfirmed".to_owned(),
         confirmed_at: now() - chrono::Duration::days(1),
     }
 }
@@ -77,6 +79,11 @@ fn a_confirmation_is_of_one_policy_and_of_one_week() {
     let mut late = confirmation(&policy, &["older"]);
     late.confirmed_at = now() - chrono::Duration::days(7);
     check(&policy, None, Some(&late), ", first, no");
+    late.confirmed_at = now() + chrono::Duration::days(1);
+    check(&policy, None, Some(&late), ", first, no");
+    // A part of a plan is removed, and accepts nothing.
+    let part = Confirmation { is_whole: false, ..confirmation(&policy, &["older"]) };
+    check(&policy, None, Some(&part), "older, -, no");
     // A setting of scans does not change which images are removed.
     let mut scan = policy.clone();
     scan.governance.scan.threshold = Severity::Low;
@@ -115,7 +122,11 @@ fn a_confirmation_overrides_a_guard_but_not_one_against_our_own_faults() {
     let mut stopped = plan();
     stopped.apply_confirmation(Some(&policy), None, now());
     assert!(matches!(stopped.stopped, Some(PlanBlocker::TooMany { removed: 38, .. })));
-    let confirmation = confirmation(&policy, &["0", "1", "2"]);
+    let of_another_guard = confirmation(&policy, &["0", "1", "2"]);
+    let mut unchanged = plan();
+    unchanged.apply_confirmation(Some(&policy), Some(&of_another_guard), now());
+    assert_eq!(unchanged.stopped, stopped.stopped);
+    let confirmation = Confirmation { guard: "too-many".to_owned(), ..of_another_guard };
     let mut confirmed = plan();
     confirmed.apply_confirmation(Some(&policy), Some(&confirmation), now());
     assert_eq!((confirmed.stopped.clone(), confirmed.removed().count()), (None, 3));
@@ -150,7 +161,6 @@ fn each_setting_that_keeps_less_needs_a_confirmation_and_each_that_keeps_more_ne
         ("Governance.Retention.MinimumAgeDays", json!(1), json!(100)),
         ("Governance.Retention.MaxRemovePercent", json!(100), json!(1)),
         ("Governance.Retention.Enforcement", json!("delete"), json!("report")),
-        ("Governance.Retention.Untagged", json!("delete"), json!("report")),
         ("Governance.Retention.WhenReplicated", json!("act"), json!("report")),
     ] {
         assert!(!keeps_at_least(&changed(name, less.clone()), &accepted), "{name} {less}");
@@ -164,4 +174,11 @@ fn each_setting_that_keeps_less_needs_a_confirmation_and_each_that_keeps_more_ne
     let inspector = changed("Governance.Retention.InUse", json!("inspector"));
     assert!(keeps_at_least(&inspector, &accepted) && !keeps_at_least(&accepted, &inspector));
     assert!(keeps_at_least(&accepted, &accepted));
+    // An archived index holds images only where the policy would delete them.
+    let deletes = changed("Governance.Retention.Enforcement", json!("delete"));
+    assert!(!keeps_at_least(&accepted, &deletes));
+    let [keeps, archives, removes] = ["report", "archive", "delete"]
+        .map(|mode| changed("Governance.Retention.Untagged", json!(mode)));
+    assert!(keeps_at_least(&keeps, &removes) && !keeps_at_least(&archives, &removes));
+    assert!(!keeps_at_least(&removes, &archives) && !keeps_at_least(&removes, &keeps));
 }

@@ -64,8 +64,8 @@ fn an_untagged_image_is_removed_after_its_days_unless_a_rule_keeps_it() {
             left: delete: it is part of @alone: it has had no tag since 2026-08-26, and its 7 days are over
             right: delete: it is part of @alone: it has had no tag since 2026-08-26, and its 7 days are over
             signed: delete: it belongs to @alone: it has had no tag since 2026-08-26, and its 7 days are over
-            old-chart: archive: number 3 of 3 of b, which keeps 2
-            old-subject: delete: it has had no tag since 2026-08-25, and its 7 days are over
+            old-chart: keep: it belongs to @old-subject: it has no tag, and an image that refers to it has one and is kept
+            old-subject: keep: it has no tag, and an image that refers to it has one and is kept
             between: keep: number 2 of 3 of b, which keeps 2
         "#]],
     );

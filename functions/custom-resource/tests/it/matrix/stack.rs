@@ -19,7 +19,7 @@ use crate::{NOW, STACK_ID, change_role, ci_roles, own};
 /// How long the function may take.
 const TIMEOUT: Duration = Duration::from_secs(300);
 /// When a process is killed that waits for nothing but a call that is never answered.
-const KILLED_AT: Duration = Duration::from_secs(5);
+const KILLED_AT: Duration = Duration::from_secs(45);
 /// What is left of the function's time where it runs out: half of it is for the answer, so that
 /// the work ends before any call has taken longer than it may.
 const SHORT: Duration = Duration::from_secs(12);

@@ -216,6 +216,8 @@ impl Scenario {
         let confirmation = Confirmation {
             retention: plan["retention"].as_str().unwrap().to_owned(),
             images: removals.map(|removal| confirmed_image(&digest(removal))).collect(),
+            is_whole: true,
+            guard: plan["guard"].as_str().unwrap().to_owned(),
             confirmed_at: world.now(),
         };
         let table = world.function("image-sweep").environment["LEDGER_TABLE"].clone();
