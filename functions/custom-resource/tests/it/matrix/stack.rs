@@ -19,7 +19,9 @@ use crate::{NOW, STACK_ID, change_role, ci_roles, own};
 /// How long the function may take.
 const TIMEOUT: Duration = Duration::from_secs(300);
 /// When a process is killed that waits for nothing but a call that is never answered.
-const KILLED_AT: Duration = Duration::from_secs(45);
+const KILLED_AT: Duration = Duration::from_secs(5);
+/// The time for which a late copy is verified before it is answered, with some room.
+const VERIFIED_FOR: Duration = Duration::from_secs(31);
 /// What is left of the function's time where it runs out: half of it is for the answer, so that
 /// the work ends before any call has taken longer than it may.
 const SHORT: Duration = Duration::from_secs(12);
@@ -202,7 +204,7 @@ impl Stack {
         let mut answers = Vec::new();
         for attempt in 0..3 {
             let trouble = trouble.filter(|trouble| attempt == 0 || lasts(*trouble));
-            let ended = self.attempt(request, trouble);
+            let ended = self.attempt(request, trouble, is_late);
             let calls = std::mem::take(&mut self.aws.state().calls);
             if attempt == 0 {
                 self.calls.push(calls);
@@ -236,7 +238,8 @@ impl Stack {
     }
 
     /// One attempt, in a process of its own; whether it ended by itself.
-    fn attempt(&self, request: &Value, trouble: Option<FaultScenario>) -> bool {
+    fn attempt(&self, request: &Value, trouble: Option<FaultScenario>, is_late: bool) -> bool {
+        let killed_at = if is_late { KILLED_AT + VERIFIED_FOR } else { KILLED_AT };
         change_role(&self.aws, request);
         let config = self.sdk.clone().into_builder();
         let config = config
@@ -250,7 +253,7 @@ impl Stack {
         runtime().block_on(async {
             match trouble {
                 Some(trouble) if trouble.kills() => {
-                    tokio::time::timeout(KILLED_AT, carry_out(TIMEOUT)).await.is_ok()
+                    tokio::time::timeout(killed_at, carry_out(TIMEOUT)).await.is_ok()
                 }
                 Some(trouble) if is_out_of_time(trouble) => {
                     tokio::time::timeout(SHORT, carry_out(SHORT)).await.is_ok()
