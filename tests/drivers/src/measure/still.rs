@@ -21,6 +21,8 @@ use tokio::net::TcpListener;
 
 pub use repository::{OVER, PAGE, Repository};
 
+use crate::work::STACK;
+
 /// What its one repository is called.
 pub const NAME: &str = "deployments";
 
@@ -142,6 +144,11 @@ impl Repository {
                 "imageScanStatus": {"status": "COMPLETE"},
                 "imageScanFindings": {"findingSeverityCounts": {}, "findings": []},
             }),
+            // The stack created the repository, so that a sweep needs no confirmation.
+            "ListTagsForResource" => json!({"tags": [{
+                "Key": "ecr-warden:owner",
+                "Value": format!("{STACK}/DeploymentsRepository"),
+            }]}),
             "GetLifecyclePolicy" => return Err("LifecyclePolicyNotFoundException"),
             _ => return Err("UnknownOperationException"),
         };

@@ -15,7 +15,7 @@ const REPOSITORY: &str = "infrastructure";
 const POLICY: &str = r#"[{"RepositoryName":"infrastructure","ImageTagMutability":"IMMUTABLE","LifecycleTagCount":20,"LifecycleUntaggedDays":7,"Governance":{"Tags":{"Grammar":"{component}-v{semver}","Enforcement":"quarantine"},"Retention":{"Enforcement":"report"}}}]"#;
 
 /// The stack of the deletion, which CloudFormation deletes.
-const STACK: &str = "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3";
+pub const STACK: &str = "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3";
 const PARAMETER: &str = "/ecr-warden/accepted-risks";
 
 /// Makes what the functions call for: a repository, the topic, the ledger, the accepted risks,
