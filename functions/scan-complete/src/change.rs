@@ -21,9 +21,16 @@ pub async fn handle(publisher: &AlertPublisher<'_>, origin: &Origin) -> anyhow::
         source: &origin.source,
         parameter,
     };
-    let read = context.risks.read_version().await;
-    let (risks, version) = match read.and_then(|version| Ok((version.parse()?, version))) {
-        Ok(read) => read,
+    let version = match context.risks.read_version().await {
+        Ok(version) => version,
+        Err(error) => {
+            publisher.tell_of_risks(&place, &error).await?;
+            // A later attempt may read the list, and no other event is about this change.
+            return Err(error);
+        }
+    };
+    let risks = match version.parse() {
+        Ok(risks) => risks,
         Err(error) => return publisher.tell_of_risks(&place, &error).await,
     };
     // The stack creates the parameter with an empty list.
