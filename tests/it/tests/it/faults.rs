@@ -222,7 +222,13 @@ fn check_told(
 ) -> Result<(), String> {
     let publish = calls.iter().position(|call| call.operation == "Publish");
     let is_after = matches!(trouble, FaultScenario::ResetAfter | FaultScenario::KilledAfter);
-    let may_be_twice = publish.is_some_and(|publish| at > publish || (at == publish && is_after));
+    // These also hit every later call of the operation, such as the one that records the alert.
+    let is_lasting = matches!(trouble, FaultScenario::Denied | FaultScenario::TooSlow);
+    let may_be_twice = publish.is_some_and(|publish| {
+        let is_recorded_by = |call: &Called| call.operation == calls[at].operation;
+        let hits_record = is_lasting && calls[publish..].iter().any(is_recorded_by);
+        at > publish || (at == publish && is_after) || hits_record
+    });
     let most = if may_be_twice { 2 } else { 1 };
     for key in end.times.keys() {
         match told.times.get(key) {
