@@ -355,7 +355,7 @@ impl Alert {
         let mut description = self.text.clone();
         for Remedy { label, command, aws_cli } in &self.remedies {
             let with = format!("\n\n{label}:\n```\n{command}\n```");
-            let aws_cli = aws_cli.iter().map(|it| format!("\n{OR_AWS_CLI}:\n```\n{it}\n```"));
+            let aws_cli = aws_cli.iter().map(|line| format!("\n{OR_AWS_CLI}:\n```\n{line}\n```"));
             for block in [with].into_iter().chain(aws_cli) {
                 // A code block that is cut off would swallow what follows.
                 if description.chars().count() + block.chars().count() > 8_000 {

@@ -18,8 +18,8 @@ use crate::quarantine::{Quarantine, quarantine_tag};
 use crate::replication::Replication;
 use crate::tagging::is_accepted_tag;
 
-/// How long after a push enforcement changes the pushed image. Whoever may invoke `image-push` can
-/// send an event about any image, so an older image is only reported. The bound is longer than any
+/// How long after a push enforcement changes the pushed image. Every principal that may invoke
+/// `image-push` can send an event about any image, so an older image is only reported. The bound is longer than any
 /// event is late: `EventBridge` delivers for 24 hours, Lambda tries for 6 hours, and a dead-letter
 /// queue keeps an event for 14 days until somebody replays it.
 pub const ENFORCED_AFTER_PUSH: TimeDelta = TimeDelta::days(16);
