@@ -1,0 +1,1 @@
+cargo run -p ecr-warden -- check infrastructure:litellm-1.80.5

@@ -1,0 +1,2 @@
+cd infra/sam
+sam build && sam deploy --guided

@@ -1,0 +1,1 @@
+cargo demo --keep-running --port 4566

@@ -1,0 +1,1 @@
+cargo lambda invoke image-push --data-file events/image-push/reported.json

@@ -1,0 +1,1 @@
+cargo lambda watch --env-file target/demo/functions.env

@@ -1,0 +1,1 @@
+cargo run --package drivers --bin local-aws -- 4566

@@ -1,0 +1,1 @@
+sam remote invoke ImagePushFunction --stack-name ecr-warden --event-file event.json

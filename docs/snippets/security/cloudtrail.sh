@@ -1,0 +1,2 @@
+aws cloudtrail lookup-events --lookup-attributes AttributeKey=EventName,AttributeValue=PutImage \
+  --query 'Events[].CloudTrailEvent' --output text

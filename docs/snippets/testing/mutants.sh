@@ -1,0 +1,2 @@
+cargo install --locked cargo-mutants
+cargo mutants --package warden-core
