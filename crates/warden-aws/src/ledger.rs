@@ -70,7 +70,7 @@ const SETTLE: &str = "SET settled_at = :now, settled_event = if_not_exists(event
 /// How an item is taken.
 const TAKE: &str = "SET holder = :holder, lease = :lease, expires = :expires";
 
-pub use runs::{RunLease, UnfinishedRun};
+pub use runs::{AcceptedPolicy, RunLease, UnfinishedRun};
 pub use scans::{
     CleanScanOutcome, CollectedEvents, CollectionClaim, FindingEvent, HistoryClaim, IndexMembership,
 };

@@ -2,6 +2,8 @@
 
 use anyhow::Context as _;
 use tracing::warn;
+use warden_aws::ledger::AcceptedPolicy;
+use warden_aws::registry::repository::RepositoryFacts;
 use warden_aws::registry::{ADOPTED_TAG, OWNER_TAG, VisibilityError};
 use warden_core::policy::Policy;
 use warden_core::retention::{RetentionPlan, keeps_at_least};
@@ -10,14 +12,22 @@ use crate::config::DeploymentScope;
 use crate::sweep::Sweep;
 
 impl Sweep<'_> {
+    /// Reads the repository. An error, as of something that cannot be seen, if ECR does not show it.
+    pub(crate) async fn repository_facts(&self) -> anyhow::Result<RepositoryFacts> {
+        let read = self.context.registry.repository_facts(self.repository).await;
+        let found = read.map_err(|error| VisibilityError(format!("{error:#}")))?;
+        let missing = || VisibilityError(format!("there is no repository {}", self.repository));
+        Ok(found.ok_or_else(missing)?)
+    }
+
     /// The policy that is accepted for the repository. `recorded` is that policy as the ledger has it.
     /// Without one, this is the first sweep: a repository that the stack created accepts the policy
     /// of today. [`VisibilityError`] if the repository cannot be read.
     pub(crate) async fn accepted_policy(
         &self,
-        recorded: Option<&str>,
+        recorded: Option<&AcceptedPolicy>,
     ) -> anyhow::Result<Option<Policy>> {
-        let Some(line) = recorded else {
+        let Some(AcceptedPolicy { line, .. }) = recorded else {
             let is_created = self.is_created_by_stack().await.map_err(|error| blind(&error))?;
             return Ok(is_created.then(|| self.policy.clone()));
         };
@@ -25,16 +35,20 @@ impl Sweep<'_> {
         Ok(accepted.inspect_err(|error| warn!("the accepted policy cannot be read: {error}")).ok())
     }
 
-    /// The policy of this run as one line, if it is accepted without a confirmation and the ledger
-    /// does not have it yet.
-    pub(crate) fn accepted_line(
+    /// The policy of this run, to be recorded as the accepted policy of the repository that was
+    /// created at that time. None if the ledger has it already.
+    pub(crate) fn acceptance(
         &self,
-        accepted: Option<&Policy>,
-        recorded: Option<&str>,
-    ) -> Option<String> {
-        let is_accepted = accepted.is_some_and(|accepted| keeps_at_least(self.policy, accepted));
-        let line = self.policy.normalised();
-        (is_accepted && recorded != Some(line.as_str())).then_some(line)
+        created_at: i64,
+        recorded: Option<&AcceptedPolicy>,
+    ) -> Option<AcceptedPolicy> {
+        let accepted = AcceptedPolicy { line: self.policy.normalised(), created_at };
+        (recorded != Some(&accepted)).then_some(accepted)
+    }
+
+    /// Whether the policy of this run needs no confirmation beside the accepted policy.
+    pub(crate) fn is_accepted_by(&self, accepted: &Policy) -> bool {
+        keeps_at_least(self.policy, accepted)
     }
 
     /// Stops a plan that needs a confirmation and has none. Gives whether the policy of the plan is

@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use warden_alerts::{ARCHIVE, Alert, CleanupEntry, Source, SweepContext, SweepResult, UNTAG};
 use warden_aws::ServiceError;
 use warden_aws::event::is_young;
-use warden_aws::ledger::{Claim, Fact, PreviousClaim, UnfinishedRun};
+use warden_aws::ledger::{AcceptedPolicy, Claim, Fact, PreviousClaim, UnfinishedRun};
 use warden_aws::replication::find_replication;
 use warden_aws::telemetry::Counts;
 use warden_core::arena::ImageId;
@@ -150,8 +150,12 @@ impl<'a> Sweep<'a> {
         self.read_native_rules(seen).await?;
         let mut plan = self.plan(&seen.inventory, &seen.running)?;
         if !plan.removals.is_empty() {
-            let recorded = self.context.ledger.accepted_policy(self.repository).await?;
-            let accepted = self.accepted_policy(recorded.as_deref()).await?;
+            let (recorded, facts) = tokio::try_join!(
+                self.context.ledger.accepted_policy(self.repository),
+                self.repository_facts(),
+            )?;
+            let recorded = recorded.filter(|policy| policy.created_at == facts.created_at);
+            let accepted = self.accepted_policy(recorded.as_ref()).await?;
             self.apply_confirmation(&mut plan, accepted.as_ref()).await?;
         }
         Ok(plan)
@@ -164,14 +168,21 @@ impl<'a> Sweep<'a> {
         command: &SweepCommand,
     ) -> anyhow::Result<Value> {
         let mut noted = unfinished.doing.as_deref().and_then(RunNote::read);
-        let recorded = unfinished.accepted_policy.as_deref();
+        let facts = match self.repository_facts().await {
+            Ok(facts) => facts,
+            Err(error) => return self.stop_blind(error, noted.is_none(), None).await,
+        };
+        let created_at = facts.created_at;
+        let recorded = unfinished.accepted_policy.filter(|policy| policy.created_at == created_at);
+        let recorded = recorded.as_ref();
         let accepted = match self.accepted_policy(recorded).await {
             Ok(accepted) => accepted,
             Err(error) => return self.stop_blind(error, noted.is_none(), None).await,
         };
         // Also if the run is stopped: a later policy is compared with it.
-        let known = self.accepted_line(accepted.as_ref(), recorded);
-        let known = known.as_deref();
+        let is_known = accepted.as_ref().is_some_and(|accepted| self.is_accepted_by(accepted));
+        let acceptance = self.acceptance(created_at, recorded);
+        let known = acceptance.as_ref().filter(|_| is_known);
         let seen = self.complete_and_look(&unfinished.units, &mut noted).await;
         let (mut seen, complete) = match seen {
             Ok(seen) => seen,
@@ -233,9 +244,7 @@ impl<'a> Sweep<'a> {
         // What follows changes nothing, and tells by itself.
         let is_told = unsure.is_empty();
         let is_confirmed = is_accepted && outcome.stopped.is_none();
-        let confirmed = is_confirmed.then(|| self.policy.normalised());
-        let confirmed = confirmed.as_deref().filter(|line| recorded != Some(line));
-        let accepted = confirmed.or(known);
+        let accepted = acceptance.as_ref().filter(|_| is_known || is_confirmed);
         self.context.ledger.end_run(self.repository, self.request_id, is_told, accepted).await?;
         let gone = u32::try_from(removed.len()).unwrap_or(u32::MAX);
         let counts = Counts::of("Repository", self.repository).count("ImagesRemoved", gone);
@@ -244,7 +253,7 @@ impl<'a> Sweep<'a> {
         let counts = if outcome.left == 0 { counts.one("SweepsCompleted") } else { counts };
         counts.write(self.request_id, self.now);
         let answer = answer::of(&plan, &workloads, &outcome, removed.len());
-        let audited = self.audit(&plan, seen.archived_units.clone()).await;
+        let audited = self.audit(&plan, facts.mutability, seen.archived_units.clone()).await;
         usage::write(&self.context.ledger, &plan, &removed).await;
         audited?;
         Ok(answer)
@@ -256,7 +265,7 @@ impl<'a> Sweep<'a> {
         &self,
         error: anyhow::Error,
         is_told: bool,
-        accepted: Option<&str>,
+        accepted: Option<&AcceptedPolicy>,
     ) -> anyhow::Result<Value> {
         let why = blind(error)?;
         report::print_stop(self.repository.as_str(), &why, "");
@@ -610,9 +619,10 @@ impl<'a> Sweep<'a> {
     async fn audit(
         &self,
         plan: &RetentionPlan<'_>,
+        mutability: String,
         archived_units: HashMap<Digest, UnitRecord>,
     ) -> anyhow::Result<()> {
-        let observed = self.context.registry.audited_settings(self.repository).await?;
+        let observed = self.context.registry.audited_settings(self.repository, mutability).await?;
         let scan_on_push = self.context.config.scan_on_push;
         let is_scanned = scan_on_push && observed.scan_frequency != "MANUAL";
         let unscanned = if is_scanned { self.unscanned(plan).await? } else { vec![] };

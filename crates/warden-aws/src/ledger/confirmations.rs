@@ -1,7 +1,8 @@
 //! Confirmations that operators write, and the policy that is accepted for a repository.
 //!
 //! An operator writes an item of its own with the command-line tool. The code of no function writes it. The item
-//! of the repository's sweeps has the accepted policy, as the attribute `accepted_policy`.
+//! of the repository's sweeps has the accepted policy (`accepted_policy`), and when the repository was
+//! created for which it is accepted (`accepted_for`).
 
 use anyhow::Context as _;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -9,7 +10,7 @@ use chrono::{DateTime, Utc};
 use warden_core::image::RepositoryName;
 use warden_core::retention::{CONFIRMATION_DAYS, Confirmation};
 
-use super::{Item, Ledger, runs, seconds, text, time};
+use super::{AcceptedPolicy, Item, Ledger, runs, seconds, text, time};
 
 impl Ledger {
     /// Reads what an operator confirmed in a repository, if anything. One call.
@@ -23,12 +24,13 @@ impl Ledger {
         items.first().map(confirmation).transpose().with_context(reading)
     }
 
-    /// Reads the policy that is accepted for a repository, as one line, if any is. One call.
+    /// Reads the policy that is accepted for a repository, if any is. One call.
     pub async fn accepted_policy(
         &self,
         repository: &RepositoryName,
-    ) -> anyhow::Result<Option<String>> {
-        let items = self.read_items(&[runs::key(repository)], "accepted_policy").await;
+    ) -> anyhow::Result<Option<AcceptedPolicy>> {
+        let attributes = "accepted_policy, accepted_for";
+        let items = self.read_items(&[runs::key(repository)], attributes).await;
         let items =
             items.with_context(|| format!("reading the accepted policy of {repository}"))?;
         Ok(items.first().and_then(runs::accepted_policy))

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 use warden_core::image::{Digest, RepositoryName};
 
@@ -30,8 +31,18 @@ pub struct UnfinishedRun {
     pub doing: Option<String>,
     /// The roots of the units whose removal began and did not end.
     pub units: Vec<Digest>,
-    /// The policy that is accepted for the repository, as one line. None if no policy is.
-    pub accepted_policy: Option<String>,
+    /// The policy that is accepted for the repository. None if no policy is.
+    pub accepted_policy: Option<AcceptedPolicy>,
+}
+
+/// A policy that is accepted for a repository: its sweeps remove images without a confirmation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptedPolicy {
+    /// The policy as one line.
+    pub line: String,
+    /// When the repository was created, in seconds since 1970. A repository that somebody deletes
+    /// and creates again under the same name is another repository.
+    pub created_at: i64,
 }
 
 impl Ledger {
@@ -108,21 +119,23 @@ impl Ledger {
         repository: &RepositoryName,
         request_id: &str,
         is_told: bool,
-        accepted_policy: Option<&str>,
+        accepted_policy: Option<&AcceptedPolicy>,
     ) -> anyhow::Result<()> {
         let mut what = "REMOVE holder, lease".to_owned();
         if is_told {
             what += ", doing";
         }
         if accepted_policy.is_some() {
-            what += " SET accepted_policy = :accepted";
+            what += " SET accepted_policy = :accepted, accepted_for = :created";
         }
         let update = self
             .update(&key(repository))
             .update_expression(what)
-            .set_expression_attribute_values(
-                accepted_policy.map(|policy| [(":accepted".to_owned(), text(policy))].into()),
-            )
+            .set_expression_attribute_values(accepted_policy.map(|policy| {
+                let created_at = AttributeValue::N(policy.created_at.to_string());
+                let values = [(":accepted", text(&policy.line)), (":created", created_at)];
+                values.map(|(name, value)| (name.to_owned(), value)).into()
+            }))
             // Who took over in the meantime ends it.
             .condition_expression("holder = :holder")
             .expression_attribute_values(":holder", text(request_id));
@@ -136,8 +149,10 @@ impl Ledger {
 }
 
 /// The accepted policy in the item of a repository's sweeps.
-pub(super) fn accepted_policy(item: &Item) -> Option<String> {
-    item.get("accepted_policy").and_then(|policy| policy.as_s().ok()).cloned()
+pub(super) fn accepted_policy(item: &Item) -> Option<AcceptedPolicy> {
+    let line = item.get("accepted_policy")?.as_s().ok()?.clone();
+    let created_at = item.get("accepted_for")?.as_n().ok()?.parse().ok()?;
+    Some(AcceptedPolicy { line, created_at })
 }
 
 /// The key of the item of a repository's sweeps.

@@ -82,6 +82,15 @@ pub struct RepositoryDescription {
     pub encryption: Encryption,
 }
 
+/// The facts of a repository that a sweep needs before it decides anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryFacts {
+    /// When it was created, in seconds since 1970.
+    pub created_at: i64,
+    /// `imageTagMutability`, as ECR writes it.
+    pub mutability: String,
+}
+
 /// A preview of a lifecycle policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LifecyclePreview {
@@ -116,6 +125,21 @@ impl Registry {
         Ok(mutability == Some(ImageTagMutability::Immutable))
     }
 
+    /// Reads when a repository was created, and whether its tags can move. None if ECR does not
+    /// know it. One call.
+    pub async fn repository_facts(
+        &self,
+        repository: &RepositoryName,
+    ) -> anyhow::Result<Option<RepositoryFacts>> {
+        let Some(found) = self.find_repository(repository).await? else { return Ok(None) };
+        let created_at = found.created_at().map(aws_sdk_ecr::primitives::DateTime::secs);
+        let created_at = created_at
+            .with_context(|| format!("ECR does not say when {repository} was created"))?;
+        let mutability = found.image_tag_mutability();
+        let mutability = mutability.map_or_else(String::new, |word| word.as_str().to_owned());
+        Ok(Some(RepositoryFacts { created_at, mutability }))
+    }
+
     async fn find_repository(
         &self,
         repository: &RepositoryName,
@@ -127,29 +151,26 @@ impl Registry {
         Ok(described.and_then(|output| output.repositories?.into_iter().next()))
     }
 
-    /// Reads the settings that the audit compares with the policy. Three calls.
+    /// Reads the settings that the audit compares with the policy. `mutability` was read before.
+    /// Two calls.
     pub async fn audited_settings(
         &self,
         repository: &RepositoryName,
+        mutability: String,
     ) -> anyhow::Result<RepositorySettings> {
         let name = repository.as_str();
-        let (described, lifecycle, scanning) = tokio::join!(
-            self.client.describe_repositories().repository_names(name).send(),
+        let (lifecycle, scanning) = tokio::join!(
             self.lifecycle_policy(repository),
             self.client.batch_get_repository_scanning_configuration().repository_names(name).send(),
         );
-        let described = described.map_err(crate::explain);
-        let described = described.with_context(|| format!("describing {repository}"))?;
-        let found = described.repositories.and_then(|found| found.into_iter().next());
         let lifecycle =
             lifecycle.with_context(|| format!("reading the lifecycle policy of {repository}"))?;
         let scanning = scanning.map_err(crate::explain);
         let scanning = scanning.with_context(|| format!("asking how {repository} is scanned"))?;
         let scanning = scanning.scanning_configurations.and_then(|found| found.into_iter().next());
-        let mutability = found.and_then(|repository| repository.image_tag_mutability);
         let frequency = scanning.and_then(|scanning| scanning.scan_frequency);
         Ok(RepositorySettings {
-            mutability: mutability.map_or_else(String::new, |word| word.as_str().to_owned()),
+            mutability,
             lifecycle,
             scan_frequency: frequency.map_or_else(String::new, |word| word.as_str().to_owned()),
             ..RepositorySettings::default()

@@ -36,6 +36,7 @@ async fn reading_and_reporting_change_nothing() {
         "BatchGetItem",
         "DescribeImages",
         "DescribeRegistry",
+        "DescribeRepositories",
         "GetLifecyclePolicy",
         "ListTagsForResource",
     ];

@@ -69,6 +69,28 @@ async fn a_policy_that_may_remove_more_waits_and_one_that_keeps_more_does_not() 
     assert_eq!(function.sweep().await["removed"], 1);
 }
 
+/// The ledger remembers the policy that was accepted for the old repository for 400 days.
+#[tokio::test]
+async fn a_repository_that_was_deleted_and_created_again_waits_like_a_new_one() {
+    let function = Function::new("archive").await;
+    function.versions("a", 5);
+    assert_eq!(function.sweep().await["removed"], 3);
+    let name = json!({"repositoryName": "deployments", "force": true});
+    function.aws.by_hand("DeleteRepository", &name).unwrap();
+    function.aws.advance(DAY);
+    let name = json!({"repositoryName": "deployments"});
+    function.aws.by_hand("CreateRepository", &name).unwrap();
+    let images = function.versions("b", 5);
+    let read = function.read().await;
+    assert_eq!((&read["planned"], &read["confirmable"]), (&json!(3), &json!(true)));
+    assert_eq!(function.sweep().await["removed"], 0);
+    assert_eq!(function.active(), sorted(images));
+    function.confirm(&read).await;
+    assert_eq!(function.sweep().await["removed"], 3);
+    function.push("b-v0.1.0", 300.0);
+    assert_eq!(function.sweep().await["removed"], 1);
+}
+
 /// A stopped run accepts the policy of its day, with which a later policy is compared.
 #[tokio::test]
 async fn a_policy_that_changes_after_a_stopped_first_run_waits() {
