@@ -111,13 +111,20 @@ pub async fn restore_image(
 }
 
 /// The image with the other images of its unit, as the ledger recorded them when the unit was
-/// archived: ECR gives no manifest of an archived index.
+/// archived: ECR gives no manifest of an archived index. An image that is not the root of a unit
+/// may be a part of one or of several. Then their roots are among the archived images.
 async fn unit_of(
     stack: &DeployedStack,
     repository: &RepositoryName,
     digest: &Digest,
 ) -> anyhow::Result<BTreeSet<Digest>> {
-    let units = stack.ledger().await?.units(repository, std::slice::from_ref(digest)).await?;
+    let ledger = stack.ledger().await?;
+    let mut units = ledger.units(repository, std::slice::from_ref(digest)).await?;
+    if units.is_empty() {
+        let archived = stack.registry.archived_images(repository).await?;
+        units = ledger.units(repository, &archived).await?;
+        units.retain(|_, record| record.images().any(|image| image == digest));
+    }
     let unit = units.into_values().flat_map(|record| record.images().cloned().collect::<Vec<_>>());
     Ok(unit.chain([digest.clone()]).collect())
 }

@@ -87,6 +87,17 @@ async fn an_archived_index_comes_back_with_its_images_and_then_under_another_tag
 }
 
 #[tokio::test]
+async fn an_archived_part_comes_back_with_its_index() {
+    let world = deploy(&[]).await;
+    let digests = archive_an_index(&world).await;
+    let stack = stack(&world).await;
+    let part: ImageReference = format!("{REPOSITORY}@{}", digests[1]).parse().unwrap();
+    let restored = restore_image(&stack, &part, None).await.unwrap();
+    let unit = digests.iter().map(|digest| digest.parse().unwrap()).collect();
+    assert_eq!(restored, Restored::FromArchive(unit));
+}
+
+#[tokio::test]
 async fn an_image_that_is_gone_or_not_governed_is_an_error_that_says_so() {
     let world = deploy(&[]).await;
     let stack = stack(&world).await;
