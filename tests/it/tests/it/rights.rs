@@ -293,6 +293,19 @@ async fn operators(found: &mut BTreeMap<Mutant, bool>) {
         let tag = "litellm-v1.80.9".parse().unwrap();
         restore_image(&stack, &image, Some(&tag)).await.unwrap();
     }
+    // A function that writes a confirmation is denied.
+    for role in ["ImagePushRole", "ScanCompleteRole", "ImageSweepRole"] {
+        let key = json!({"fact": {"S": "confirmation infrastructure"}});
+        let update = json!({
+            "TableName": format!("{STACK}-Ledger"),
+            "Key": key,
+            "UpdateExpression": "SET images = :images",
+            "ExpressionAttributeValues": {":images": {"SS": ["sha256:…"]}},
+        });
+        let role = format!("arn:aws:iam::{ACCOUNT}:role/ecr-warden/{STACK}-{role}");
+        let answer = world.aws.call_as(&role, "dynamodb", "UpdateItem", &update).await.unwrap();
+        assert!(answer.1.contains("AccessDeniedException"), "{}", answer.1);
+    }
     add(found, &mut world.aws.state());
 }
 

@@ -244,6 +244,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
         statements.as_array().unwrap().iter().skip(5).map(line).collect()
     };
     expect![[r#"
+        "dynamodb:BatchWriteItem" "Ledger"
         "sqs:SendMessage" "FailedEvents"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
@@ -252,6 +253,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
         "ecr:BatchDeleteImage" ["infrastructure","deployments"]
     "#]].assert_eq(&rights(&[]));
     expect![[r#"
+        "dynamodb:BatchWriteItem" "Ledger"
         "sqs:SendMessage" "FailedEvents"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
@@ -259,6 +261,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
     "#]]
         .assert_eq(&rights(&[("CleanupEnforcement", "report"), ("InUseSource", "inspector")]));
     expect![[r#"
+        "dynamodb:BatchWriteItem" "Ledger"
         "sqs:SendMessage" "FailedEvents"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
@@ -269,6 +272,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
         ("InfrastructureTagEnforcement", "report"),
     ]));
     expect![[r#"
+        "dynamodb:BatchWriteItem" "Ledger"
         "sqs:SendMessage" "FailedEvents"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
@@ -281,7 +285,9 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
         ("DeploymentsTagEnforcement", "quarantine"),
         ("InfrastructureTagEnforcement", "archive"),
     ]));
-    expect![""]
+    expect![[r#"
+        "sqs:SendMessage" "FailedEvents"
+    "#]]
         .assert_eq(&rights(&[("CreateEcrRepositories", "false"), ("InUseSource", "inspector")]));
 }
 
