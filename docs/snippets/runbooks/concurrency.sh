@@ -1,0 +1,1 @@
+aws lambda get-account-settings --query AccountLimit

@@ -1,0 +1,1 @@
+cd infra/sam && sam build && sam deploy --parameter-overrides LifecycleImpactLimit=51

@@ -1,0 +1,3 @@
+aws ecr start-image-scan --repository-name infrastructure --image-id imageTag=litellm-v1.80.5
+aws ecr describe-image-scan-findings --repository-name infrastructure --image-id imageTag=litellm-v1.80.5 \
+  --query imageScanStatus
