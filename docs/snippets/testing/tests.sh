@@ -1,3 +1,3 @@
-cargo test --workspace                      # UPDATE_EXPECT=1 rewrites the inline snapshots
+cargo test --workspace                      # UPDATE_EXPECT=1 rewrites snapshots and generated pages
 cargo clippy --workspace --all-targets
-.ci/run                                     # all of it, as CI does
+.ci/run                                     # everything that CI runs
