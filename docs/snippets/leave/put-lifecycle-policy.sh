@@ -1,0 +1,2 @@
+aws ecr put-lifecycle-policy --repository-name infrastructure \
+  --lifecycle-policy-text file://lifecycle-policy.json
