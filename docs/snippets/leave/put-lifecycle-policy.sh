@@ -1,2 +1,0 @@
-aws ecr put-lifecycle-policy --repository-name infrastructure \
-  --lifecycle-policy-text file://lifecycle-policy.json
