@@ -1,0 +1,1 @@
+aws iam attach-role-policy --role-name your-cicd-role --policy-arn "$(output EcrPushPullPolicyArn)"

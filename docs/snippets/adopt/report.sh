@@ -1,0 +1,4 @@
+sam deploy --parameter-overrides \
+  OnExistingRepository=adopt LifecycleImpactLimit=0 \
+  InfrastructureTagEnforcement=report DeploymentsTagEnforcement=report \
+  CleanupEnforcement=report

@@ -1,0 +1,1 @@
+ecr-warden confirm deployments --plan 0123456789abcdef

@@ -1,0 +1,1 @@
+ecr-warden explain deployments:myapp-v1.0.0

@@ -1,0 +1,1 @@
+ecr-warden restore deployments:myapp-v0.8.0

@@ -1,2 +1,0 @@
-cd infra/sam
-sam build && sam deploy --guided

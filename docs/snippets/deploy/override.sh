@@ -1,0 +1,1 @@
+sam deploy --parameter-overrides InfrastructureLifecycleTagCount=30

@@ -1,0 +1,1 @@
+aws ecr batch-delete-image --repository-name infrastructure --image-ids imageTag=old-tag

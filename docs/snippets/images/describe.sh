@@ -1,0 +1,1 @@
+aws ecr describe-images --repository-name infrastructure

@@ -1,0 +1,1 @@
+aws ecr get-lifecycle-policy --repository-name infrastructure

@@ -1,0 +1,1 @@
+aws ecr list-images --repository-name infrastructure

@@ -1,0 +1,4 @@
+git pull
+cd infra/sam
+sam build
+sam deploy

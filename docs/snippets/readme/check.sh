@@ -1,0 +1,1 @@
+cargo run -p ecr-warden -- check --policy docs/snippets/check/policy.json infrastructure:litellm-1.80.5

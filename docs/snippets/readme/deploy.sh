@@ -1,0 +1,3 @@
+cd infra/sam
+sam build
+sam deploy --guided
