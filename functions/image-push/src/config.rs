@@ -1,25 +1,26 @@
-//! The configuration, from the environment variables.
+//! Reads the configuration from the environment variables.
 
 use anyhow::anyhow;
 use warden_aws::environment::Variables;
 use warden_core::image::RepositoryPattern;
 use warden_core::policy::Policies;
 
-/// The configuration, valid as a whole.
+/// The validated configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The policies of the repositories that are governed (`GOVERNANCE`).
+    /// The policies of the governed repositories (`GOVERNANCE`).
     pub policies: Policies,
-    /// What names of repositories are like; none for any (`REPOSITORY_NAME_PATTERNS`).
+    /// The patterns of expected repository names. An empty list expects every name
+    /// (`REPOSITORY_NAME_PATTERNS`).
     pub patterns: Vec<RepositoryPattern>,
-    /// Where alerts go (`ALERT_TOPIC_ARN`).
+    /// The ARN of the topic that alerts are published to (`ALERT_TOPIC_ARN`).
     pub topic: String,
     /// The name of the ledger's table (`LEDGER_TABLE`).
     pub table: String,
 }
 
 impl Config {
-    /// Reads the variables. The error names the one that is wrong, and everything wrong in it.
+    /// Reads the variables. The error names the wrong variable and lists its mistakes.
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> anyhow::Result<Self> {
         let variables = Variables::new(variables);
         let pattern = |text: &str| -> anyhow::Result<RepositoryPattern> {
@@ -55,8 +56,10 @@ mod tests {
             ("ALERT_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:alerts"),
             ("LEDGER_TABLE", "ledger"),
         ];
-        let instead = |name: &str| changes.iter().find(|(of, _)| *of == name).map(|(_, to)| *to);
-        let variables = variables.map(|(name, value)| (name, instead(name).unwrap_or(value)));
+        let changed = |name: &str| {
+            changes.iter().find(|(variable, _)| *variable == name).map(|(_, value)| *value)
+        };
+        let variables = variables.map(|(name, value)| (name, changed(name).unwrap_or(value)));
         let set = variables.into_iter().filter(|(_, value)| *value != "unset");
         Config::read(set.map(|(name, value)| (name.to_owned(), value.to_owned())))
     }
@@ -76,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_variable() {
+    fn an_error_names_the_wrong_variable() {
         check(&[("GOVERNANCE", "unset")], &expect!["GOVERNANCE is not set"]);
         check(
             &[("GOVERNANCE", "{")],

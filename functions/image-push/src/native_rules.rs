@@ -1,5 +1,6 @@
-//! The native lifecycle rules that are in force in a repository, whoever wrote them
-//! ([`warden_core::lifecycle::native`]): what one of them would expire too early is only reported.
+//! Compares a plan with the native lifecycle rules of the repository, no matter who wrote the rules
+//! ([`warden_core::lifecycle::native`]). If a rule would expire an image too early, the image is
+//! reported instead of quarantined or archived.
 
 use anyhow::Context as _;
 use warden_alerts::About;
@@ -14,10 +15,10 @@ use warden_core::retention::UnitRecord;
 use crate::Judgement;
 
 impl Judgement<'_> {
-    /// Reports instead of quarantining where a native rule would expire the image within
-    /// `QuarantineDays`. One call where the plan quarantines, and one more where somebody else wrote
-    /// the rules. The rules of this stack are those that the alert speaks of.
-    pub(crate) async fn heed_native_rules(
+    /// Changes a plan to quarantine an image into a report if a native rule would expire the image
+    /// within `QuarantineDays`. Makes one call if the plan quarantines, and a second call if somebody
+    /// else wrote the rules. The alert already describes the rules that this stack writes.
+    pub(crate) async fn check_native_rules(
         &self,
         policy: &Policy,
         image: &Image,
@@ -51,22 +52,22 @@ impl Judgement<'_> {
         Ok(())
     }
 
-    /// Reports instead of archiving where a native rule would expire an image of the unit too early.
-    /// One call where the plan archives. Gives the unit if it may be archived.
-    pub(crate) async fn heed_native_rules_for_unit(
+    /// Changes a plan to archive a unit into a report if a native rule would expire an image of the
+    /// unit too early. Makes one call. Returns the unit if it may be archived.
+    pub(crate) async fn check_native_rules_for_unit(
         &self,
         unit: UnitRecord,
         inventory: &Inventory,
         plan: &mut EnforcementPlan,
     ) -> anyhow::Result<Option<UnitRecord>> {
         let Some(text) = self.lifecycle_policy().await? else { return Ok(Some(unit)) };
-        let follows = |image: &ImageRecord| {
+        let is_referrer = |image: &ImageRecord| {
             let subject = image.subject.as_ref();
             subject.is_some_and(|subject| unit.images().any(|other| other == subject))
         };
         let others = inventory.images.iter().filter(|image| {
             let is_other = unit.images().skip(1).any(|other| *other == image.digest);
-            is_other && !follows(image)
+            is_other && !is_referrer(image)
         });
         let Some(threat) = NativeRules::read(&text).threat_to_archived(others, self.now) else {
             return Ok(Some(unit));
