@@ -1,21 +1,17 @@
-//! How many calls of AWS each kind of push costs.
+//! Tests which AWS calls each kind of push costs.
 
 use crate::{Function, push_index};
 
-/// The calls of the last of these tags' push, the others being there before.
+/// The calls for the push of the last of these tags. The image has the other tags already.
 async fn calls(enforcement: &str, repository: &str, tags: &[&str]) -> Vec<String> {
     let function = Function::new(enforcement).await;
     let (_, events) = function.push(repository, tags);
     let _ = function.calls();
-    function
-        .handle_all(
-            events.last().as_slice().iter().copied().cloned().collect::<Vec<_>>().as_slice(),
-        )
-        .await;
+    function.handle_all(&events[events.len().saturating_sub(1)..]).await;
     sorted(function.calls())
 }
 
-/// Two of them may be made at the same time, so that their order says nothing.
+/// Sorts the calls, because the function makes some of them at the same time.
 fn sorted(mut calls: Vec<String>) -> Vec<String> {
     calls.sort();
     calls
@@ -25,33 +21,34 @@ fn sorted(mut calls: Vec<String>) -> Vec<String> {
 async fn a_conforming_push_costs_no_call() {
     assert_eq!(calls("quarantine", "infrastructure", &["litellm-v1.80.5"]).await, [""; 0]);
     assert_eq!(calls("report", "deployments", &["myapp-latest"]).await, [""; 0]);
-    // Nor does one without a tag, and a quarantine tag beside a good one is the sweep's.
+    // A push without a tag costs no call either.
     assert_eq!(calls("quarantine", "infrastructure", &[]).await, [""; 0]);
 }
 
 #[tokio::test]
-async fn an_index_costs_reading_it_and_noting_its_images() {
+async fn a_pushed_index_costs_one_read_and_the_writes_of_its_images() {
     let function = Function::new("quarantine").await;
     let (_, _, events) = push_index(&function, "openwebui-v0.6.36", 3);
     let _ = function.calls();
     function.handle_all(&events).await;
     assert_eq!(function.calls(), ["BatchGetImage", "BatchWriteItem"]);
-    // A batch holds 25.
+    // BatchWriteItem writes at most 25 items.
     let (_, _, events) = push_index(&function, "openwebui-v0.6.37", 26);
     function.handle_all(&events).await;
     assert_eq!(function.calls(), ["BatchGetImage", "BatchWriteItem", "BatchWriteItem"]);
 }
 
 #[tokio::test]
-async fn a_violation_costs_what_its_enforcement_needs() {
+async fn a_violation_costs_only_the_calls_that_its_enforcement_needs() {
     let bad = ["litellm-1.80.5"];
     let both = ["litellm-v1.80.5", "litellm-1.80.5"];
-    let tell = ["UpdateItem", "Publish", "UpdateItem"];
-    // Whether the images are replicated, or the repository is a replica, before a change.
+    let publish = ["UpdateItem", "Publish", "UpdateItem"];
+    // Before a change, the function checks whether the images are replicated and whether the
+    // repository is a replica.
     let copies = ["BatchGetItem", "DescribeRegistry"];
     let with = |others: &[&str]| {
         let copies = copies.iter().filter(|_| !others.is_empty());
-        sorted(tell.iter().chain(others).chain(copies).map(|call| (*call).to_owned()).collect())
+        sorted(publish.iter().chain(others).chain(copies).map(|call| (*call).to_owned()).collect())
     };
     assert_eq!(calls("report", "infrastructure", &bad).await, with(&[]));
     assert_eq!(
@@ -63,7 +60,7 @@ async fn a_violation_costs_what_its_enforcement_needs() {
         with(&[
             "DescribeImages",
             "DescribeRepositories",
-            // The claim on the tags of the image, which keeps sweeps away from them.
+            // The claim on the tags of the image, which prevents a sweep from removing them.
             "UpdateItem",
             // A native rule could expire the image while it waits.
             "GetLifecyclePolicy",
@@ -104,7 +101,7 @@ async fn a_violation_costs_what_its_enforcement_needs() {
         with(&[
             "DescribeImages",
             "DescribeRepositories",
-            // The claim on the tags of the image, which keeps sweeps away from them.
+            // The claim on the tags of the image, which prevents a sweep from removing them.
             "UpdateItem",
             "GetLifecyclePolicy",
             "BatchGetImage",

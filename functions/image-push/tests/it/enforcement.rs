@@ -1,4 +1,4 @@
-//! What a violation comes to, by the state at the time.
+//! Tests the outcome of a violation in each state of the image and its repository.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::{Function, event, push_index, quarantine_tag};
 
 #[tokio::test]
-async fn an_image_with_a_bad_tag_alone_is_quarantined_and_told() {
+async fn an_image_with_only_a_bad_tag_is_quarantined_and_an_alert_is_published() {
     let function = Function::new("quarantine").await;
     let (digest, events) = function.push("infrastructure", &["litellm-1.80.5"]);
     function.handle_all(&events).await;
@@ -33,7 +33,7 @@ async fn an_image_with_a_bad_tag_alone_is_quarantined_and_told() {
     assert_eq!(alert["source"]["id"], events[0]["id"]);
 }
 
-// 27
+// Case P27 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn an_image_with_good_tags_loses_only_the_bad_one() {
     let function = Function::new("quarantine").await;
@@ -64,7 +64,7 @@ async fn two_bad_tags_at_once_leave_the_image_with_a_tag() {
     assert_eq!(function.alerts().len(), 2);
 }
 
-// 26
+// Case P26 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn the_push_of_our_own_quarantine_tag_is_no_violation() {
     let function = Function::new("quarantine").await;
@@ -81,7 +81,7 @@ async fn the_push_of_our_own_quarantine_tag_is_no_violation() {
 }
 
 #[tokio::test]
-async fn somebody_s_own_quarantine_tag_is_a_tag_like_any_other() {
+async fn a_forged_quarantine_tag_is_judged_like_any_other_tag() {
     let function = Function::new("quarantine").await;
     let forged = "quarantine-20991231-000000000000-litellm";
     let (digest, events) = function.push("infrastructure", &[forged]);
@@ -122,7 +122,7 @@ async fn an_index_is_quarantined_whole() {
 }
 
 #[tokio::test]
-async fn what_is_gone_by_then_is_nobody_s_business_any_more() {
+async fn a_deleted_tag_image_or_repository_causes_no_alert() {
     let function = Function::new("quarantine").await;
     let (digest, events) = function.push("infrastructure", &["litellm-1.80.5"]);
     function.untag("infrastructure", "litellm-1.80.5");
@@ -133,7 +133,7 @@ async fn what_is_gone_by_then_is_nobody_s_business_any_more() {
     function.handle_all_when_old(&events).await;
     assert_eq!(function.tags("infrastructure", &digest).unwrap(), ["litellm-v1.0.0"]);
     assert_eq!(function.alerts().len(), 0);
-    // Nor is a repository.
+    // The repository itself is deleted.
     function
         .aws
         .by_hand("DeleteRepository", &json!({"repositoryName": "infrastructure", "force": true}))
@@ -142,9 +142,9 @@ async fn what_is_gone_by_then_is_nobody_s_business_any_more() {
     assert_eq!(function.alerts().len(), 0);
 }
 
-// 28
+// Case P28 in docs/contributing/prior-art.md.
 #[tokio::test]
-async fn a_tag_that_is_another_image_s_by_then_stays_with_it() {
+async fn a_tag_that_moved_to_another_image_stays_there() {
     let function = Function::new("quarantine").await;
     let (first, events) = function.push("infrastructure", &["litellm-v1.80.5", "latest"]);
     function.untag("infrastructure", "latest");
@@ -157,7 +157,7 @@ async fn a_tag_that_is_another_image_s_by_then_stays_with_it() {
 }
 
 #[tokio::test]
-async fn where_tags_have_become_mutable_a_violation_is_only_told() {
+async fn a_violation_is_only_reported_if_tags_have_become_mutable() {
     let function = Function::new("quarantine").await;
     let (digest, events) = function.push("infrastructure", &["litellm-1.80.5"]);
     for mutability in ["MUTABLE", "IMMUTABLE_WITH_EXCLUSION"] {
@@ -178,7 +178,7 @@ async fn where_tags_have_become_mutable_a_violation_is_only_told() {
 }
 
 #[tokio::test]
-async fn the_same_push_again_is_enforced_again_and_not_told_again() {
+async fn a_repeated_push_is_enforced_again_and_published_once() {
     let function = Function::new("quarantine").await;
     let (digest, events) = function.push("infrastructure", &["litellm-1.80.5"]);
     function.handle_all(&events).await;
@@ -191,7 +191,7 @@ async fn the_same_push_again_is_enforced_again_and_not_told_again() {
     let quarantined = quarantine_tag(&digest, "litellm-1.80.5");
     assert_eq!(function.tags("infrastructure", &digest).unwrap(), [quarantined]);
     assert_eq!(function.alerts().len(), 1);
-    // A week later it is news again.
+    // A week later the same violation is published again.
     function.aws.advance(std::time::Duration::from_secs(8 * 86_400));
     let again = function.tag("infrastructure", &digest, "litellm-1.80.5");
     function.handle_all(&again[again.len() - 1..]).await;
@@ -232,7 +232,7 @@ async fn an_image_without_a_good_tag_is_archived_with_its_tags() {
 }
 
 #[tokio::test]
-async fn what_was_archived_meanwhile_is_out_of_reach_already() {
+async fn an_image_that_somebody_archived_meanwhile_is_only_reported() {
     for hides_archived in [false, true] {
         let function = Function::new("quarantine").await;
         function.aws.state().ecr().hides_archived_by_id = hides_archived;
@@ -250,19 +250,19 @@ async fn what_was_archived_meanwhile_is_out_of_reach_already() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_does_not_make_it_take_the_tag_from_another_image() {
+async fn a_retry_after_a_lost_response_does_not_remove_the_tag_from_another_image() {
     let function = Function::new("quarantine").await;
     let (first, events) = function.push("infrastructure", &["latest"]);
     function.aws.fault("BatchDeleteImage", 1, Fault::ResetAfter);
     function.handle(&events[0], "request").await.unwrap_err();
     let calls = function.calls();
     assert_eq!(calls.iter().filter(|call| *call == "BatchDeleteImage").count(), 1, "{calls:?}");
-    // The tag is free now.
-    let (second, told) = function.push("infrastructure", &["latest"]);
+    // The tag is free now, so another image can have it.
+    let (second, pushed) = function.push("infrastructure", &["latest"]);
     function.handle(&events[0], "request").await.unwrap();
     assert_eq!(function.alert()["details"]["action"], "quarantined");
     assert_eq!(function.tags("infrastructure", &second).unwrap(), ["latest"]);
-    function.handle_all(&told[told.len() - 1..]).await;
+    function.handle_all(&pushed[pushed.len() - 1..]).await;
     for digest in [first, second] {
         let quarantined = quarantine_tag(&digest, "latest");
         assert_eq!(function.tags("infrastructure", &digest).unwrap(), [quarantined]);
@@ -270,10 +270,11 @@ async fn an_answer_that_is_lost_does_not_make_it_take_the_tag_from_another_image
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_look_does_not_make_it_take_the_tag_from_another_image() {
+async fn a_delayed_attempt_does_not_remove_the_tag_from_another_image() {
     let function = Function::new("quarantine").await;
     let (_, events) = function.push("infrastructure", &["latest"]);
-    // The second delivery has looked when the first is done, and acts after B is there.
+    // The second attempt reads the image before the first attempt ends, and acts after the other
+    // image is pushed.
     let second = async {
         function.aws.fault("DescribeRepositories", 2, Fault::Slow(Duration::from_secs(5)));
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -288,10 +289,10 @@ async fn a_late_look_does_not_make_it_take_the_tag_from_another_image() {
 }
 
 #[tokio::test]
-async fn if_it_hits_another_image_all_the_same_that_is_told() {
+async fn the_alert_names_another_image_that_lost_the_tag() {
     let function = Function::new("quarantine").await;
     let (first, events) = function.push("infrastructure", &["litellm-v1.80.5", "latest"]);
-    // Somebody moves the tag by hand between the look and the act.
+    // Somebody moves the tag between the read and the removal.
     function.aws.fault("BatchDeleteImage", 1, Fault::Slow(Duration::from_millis(50)));
     let moved = async {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -311,7 +312,7 @@ async fn if_it_hits_another_image_all_the_same_that_is_told() {
 }
 
 #[tokio::test]
-async fn an_image_that_gets_a_good_tag_while_it_is_archived_is_brought_back() {
+async fn an_image_that_gets_a_good_tag_while_it_is_archived_is_restored() {
     for hides_archived in [false, true] {
         let function = Function::new("archive").await;
         function.aws.state().ecr().hides_archived_by_id = hides_archived;
@@ -329,7 +330,7 @@ async fn an_image_that_gets_a_good_tag_while_it_is_archived_is_brought_back() {
 }
 
 #[tokio::test]
-async fn what_is_archived_again_although_somebody_brought_it_back_is_told_again() {
+async fn an_image_that_is_archived_again_after_a_restore_is_published_again() {
     for hides_archived in [false, true] {
         let function = Function::new("archive").await;
         function.aws.state().ecr().hides_archived_by_id = hides_archived;
@@ -343,7 +344,7 @@ async fn what_is_archived_again_although_somebody_brought_it_back_is_told_again(
             "targetStorageClass": "STANDARD",
         });
         function.aws.by_hand("UpdateImageStorageClass", &restore).unwrap();
-        // On its way back it is left alone, and then an event that comes again finds it.
+        // While ECR restores the image it is only reported. After that it is archived again.
         function.handle_all(&events).await;
         function.aws.advance(Duration::from_secs(3_600));
         function.handle_all(&events).await;
@@ -361,7 +362,7 @@ async fn what_is_archived_again_although_somebody_brought_it_back_is_told_again(
 }
 
 #[tokio::test]
-async fn an_attempt_that_was_cut_off_after_archiving_is_undone_by_the_next() {
+async fn the_next_attempt_restores_an_image_that_a_failed_attempt_archived() {
     for hides_archived in [false, true] {
         let function = Function::new("archive").await;
         function.aws.state().ecr().hides_archived_by_id = hides_archived;
@@ -384,7 +385,7 @@ async fn an_attempt_that_was_cut_off_after_archiving_is_undone_by_the_next() {
 }
 
 #[tokio::test]
-async fn a_quarantine_that_begins_again_counts_from_then() {
+async fn a_second_quarantine_counts_its_days_from_its_own_start() {
     let function = Function::new("quarantine").await;
     let (digest, events) = function.push("infrastructure", &["latest"]);
     function.handle_all(&events).await;
@@ -409,7 +410,7 @@ async fn a_refusal_of_ecr_is_an_error_that_names_the_image_and_the_step() {
     assert!(error.contains(&digest) && error.contains(&quarantined), "{error}");
     expect!["infrastructure@sha256:…: tag the image quarantine-20270115-…-latest: AccessDeniedException: made to fail"].assert_eq(&masked(&error));
     assert_eq!(function.tags("infrastructure", &digest).unwrap(), ["latest"]);
-    // It is tried again.
+    // The next attempt succeeds.
     function.handle(&events[0], "request").await.unwrap();
     assert_eq!(function.tags("infrastructure", &digest).unwrap(), [quarantined]);
     assert_eq!(function.alerts().len(), 1);

@@ -1,4 +1,4 @@
-//! What cannot be understood, and what is none of the function's business.
+//! Tests invalid events, and events that the function ignores.
 
 use expect_test::{Expect, expect};
 use local_aws::world;
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use crate::{Function, event};
 
-/// Every event there is a file of, and what it comes to with the deployed policies: nothing,
-/// for all that is no violation.
+/// Handles every file of the events folder with the deployed policies. Only violations publish an
+/// alert.
 #[tokio::test]
-async fn each_event_of_the_folder_is_understood() {
-    let mut told = String::new();
+async fn every_example_event_is_handled() {
+    let mut published = String::new();
     for (name, event) in world::events("image-push") {
         let function = Function::with_patterns("report", "infrastructure deployments").await;
-        // The images of the folder are unknown, which is an error of a younger event.
+        // ECR does not know the images of these files, which would be an error for a younger event.
         let later = time_of(&event) + chrono::TimeDelta::minutes(3);
         image_push::handle(&function.context, &event, "request", later).await.unwrap();
         let alerts = function.alerts();
@@ -22,7 +22,7 @@ async fn each_event_of_the_folder_is_understood() {
             .iter()
             .map(|alert| format!(" {} {}", alert["kind"], alert["details"]["rule"]))
             .collect();
-        told += &format!("{name}:{}\n", kinds.concat());
+        published += &format!("{name}:{}\n", kinds.concat());
     }
     expect![[r#"
         conforming:
@@ -36,14 +36,14 @@ async fn each_event_of_the_folder_is_understood() {
         unmanaged-repository: "repository-violation" null
         untagged-child:
     "#]]
-    .assert_eq(&told);
+    .assert_eq(&published);
 }
 
 fn time_of(event: &Value) -> chrono::DateTime<chrono::Utc> {
     event["time"].as_str().unwrap().parse().unwrap()
 }
 
-/// The event with a value set, or removed where it is null, by its pointer.
+/// The event with this value at the pointer. A null removes the field.
 fn with(pointer: &str, value: Value) -> Value {
     let mut event = event("near-miss");
     let (parent, name) = pointer.rsplit_once('/').unwrap();
@@ -63,7 +63,7 @@ async fn check(event: Value, expected: Expect) {
 }
 
 #[tokio::test]
-async fn what_cannot_be_understood_names_the_field_and_touches_nothing() {
+async fn an_invalid_event_is_an_error_that_names_the_field_and_makes_no_call() {
     check(json!([1]), expect!["the event: expected an object of EventBridge"]).await;
     check(json!("text"), expect!["the event: expected an object of EventBridge"]).await;
     check(json!({}), expect!["the event: missing field `detail-type`"]).await;
@@ -115,7 +115,7 @@ async fn what_cannot_be_understood_names_the_field_and_touches_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_no_successful_push_into_a_governed_repository_is_passed_over() {
+async fn an_event_other_than_a_successful_push_into_a_governed_repository_is_ignored() {
     let function = Function::new("quarantine").await;
     for event in [
         with("/detail/action-type", "DELETE".into()),
@@ -130,7 +130,7 @@ async fn what_is_no_successful_push_into_a_governed_repository_is_passed_over() 
     }
 }
 
-/// JSON of any shape, with the names of an event.
+/// Any JSON with the field names of an event.
 fn anything() -> impl Strategy<Value = Value> {
     let names = prop::sample::select(vec![
         "detail",
@@ -165,7 +165,8 @@ fn anything() -> impl Strategy<Value = Value> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             prop::collection::vec((names.clone(), inner), 0..13).prop_map(|pairs| {
-                Value::Object(pairs.into_iter().map(|(name, it)| (name.to_owned(), it)).collect())
+                let fields = pairs.into_iter().map(|(name, value)| (name.to_owned(), value));
+                Value::Object(fields.collect())
             }),
         ]
     })
@@ -173,12 +174,12 @@ fn anything() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn no_event_makes_it_panic(anything in anything(), name in ".{0,20}", of in 0..8_usize) {
+    fn no_event_causes_a_panic(anything in anything(), name in ".{0,20}", field in 0..8_usize) {
         let _ = warden_aws::push::read_push(&anything);
-        // The same with one field of a good one replaced.
+        // A valid event with one field replaced.
         let pointers = ["/id", "/time", "/detail", "/detail/image-tag", "/detail/image-digest",
             "/detail/repository-name", "/detail/manifest-media-type", "/detail/result"];
-        let _ = warden_aws::push::read_push(&with(pointers[of], anything));
-        let _ = warden_aws::push::read_push(&with(pointers[of], name.into()));
+        let _ = warden_aws::push::read_push(&with(pointers[field], anything));
+        let _ = warden_aws::push::read_push(&with(pointers[field], name.into()));
     }
 }

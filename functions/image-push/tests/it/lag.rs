@@ -1,4 +1,4 @@
-//! Events that arrive before ECR knows what they name.
+//! Tests events that arrive before ECR shows the pushed image or tag.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn attempt_as_lambda_does(function: &Function, event: &Value) -> usize {
 }
 
 #[tokio::test]
-async fn a_violation_is_enforced_although_ecr_knows_the_image_up_to_90_seconds_later() {
+async fn a_violation_is_enforced_even_if_ecr_shows_the_image_90_seconds_later() {
     for enforcement in ["quarantine", "archive"] {
         for (lag, failed) in [(0.0, 0), (1.0, 1), (59.0, 1), (61.0, 2), (90.0, 2)] {
             let function = Function::new(enforcement).await;
@@ -33,7 +33,7 @@ async fn a_violation_is_enforced_although_ecr_knows_the_image_up_to_90_seconds_l
 }
 
 #[tokio::test]
-async fn a_bad_tag_of_an_old_image_is_enforced_although_ecr_shows_the_tag_later() {
+async fn a_bad_tag_of_an_old_image_is_enforced_even_if_ecr_shows_the_tag_later() {
     for lag in [1.0, 90.0] {
         let function = Function::new("quarantine").await;
         let (digest, _) = function.push("infrastructure", &["litellm-v1.80.5"]);
@@ -47,7 +47,7 @@ async fn a_bad_tag_of_an_old_image_is_enforced_although_ecr_shows_the_tag_later(
 }
 
 #[tokio::test]
-async fn the_images_of_an_index_that_ecr_knows_later_are_noted() {
+async fn the_images_of_an_index_are_recorded_even_if_ecr_shows_the_index_later() {
     let function = Function::new("quarantine").await;
     function.aws.state().ecr().set_read_lag(30.0);
     let (_, _, events) = push_index(&function, "openwebui-v0.6.36", 3);
@@ -57,7 +57,7 @@ async fn the_images_of_an_index_that_ecr_knows_later_are_noted() {
 }
 
 #[tokio::test]
-async fn a_late_event_of_an_image_that_is_gone_is_let_go_without_an_alert() {
+async fn a_late_event_of_a_deleted_image_succeeds_without_an_alert() {
     let function = Function::new("quarantine").await;
     let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
     function.untag("infrastructure", "litellm-1.80.5");

@@ -1,12 +1,11 @@
-//! The outcome of a push, against an AWS in memory, event by event as EventBridge brings
-//! them. A number in a test's comment is the line of experience it stands for: what went
-//! wrong in other projects.
+//! Tests the outcome of pushes on the embedded AWS. Each test delivers the events of EventBridge one
+//! by one. A comment such as `Case P21` names a case of docs/contributing/prior-art.md.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "a test ends where something is off"
+    reason = "a test ends at the first surprise"
 )]
 
 mod calls;
@@ -14,9 +13,9 @@ mod enforcement;
 mod input;
 mod lag;
 mod native_rules;
+mod publishing;
 mod replication;
 mod sequences;
-mod telling;
 
 use std::ops::Deref;
 use std::time::Duration;
@@ -63,7 +62,7 @@ impl Function {
     }
 
     async fn with_patterns(enforcement: &str, patterns: &str) -> Self {
-        // Quarantine needs immutable tags, and those of `deployments` are mutable.
+        // Quarantine needs immutable tags, and the tags of `deployments` are mutable.
         let in_deployments = if enforcement == "quarantine" { "report" } else { enforcement };
         let parameters = [
             ("InfrastructureTagEnforcement", enforcement),
@@ -79,12 +78,12 @@ impl Function {
         Self { world, context }
     }
 
-    /// Pushes an image with these tags, one after the other. Gives its digest and the events.
+    /// Pushes an image with these tags, one after the other. Returns its digest and the events.
     fn push(&self, repository: &str, tags: &[&str]) -> (String, Vec<Value>) {
         (self.world.push(repository, tags), self.push_events())
     }
 
-    /// Adds a tag to an image, as a second push of the image does. Gives the event.
+    /// Adds a tag to an image, as a second push of the image does. Returns the event.
     fn tag(&self, repository: &str, digest: &str, tag: &str) -> Vec<Value> {
         self.world.tag(repository, digest, tag);
         self.push_events()
@@ -98,8 +97,8 @@ impl Function {
         self.push_events();
     }
 
-    /// The events of pushes since the last time. EventBridge has those of calls; the registry
-    /// still has those of images that were pushed into its state.
+    /// The push events since the last call of this method. The state holds the events that API calls
+    /// caused; the registry holds the events of images that tests pushed directly into it.
     fn push_events(&self) -> Vec<Value> {
         let mut state = self.aws.state();
         let mut events = std::mem::take(&mut state.events);
@@ -112,20 +111,20 @@ impl Function {
         handle(&self.context, event, request_id, self.now()).await
     }
 
-    /// Handles all of these, each as a request of its own.
+    /// Handles these events, each in a request of its own.
     async fn handle_all(&self, events: &[Value]) {
         for event in events {
             self.handle(event, event["id"].as_str().unwrap()).await.unwrap();
         }
     }
 
-    /// Handles all of these so late that what ECR does not know then is gone.
+    /// Handles these events so late that an image which ECR does not know counts as deleted.
     async fn handle_all_when_old(&self, events: &[Value]) {
         self.aws.advance(Duration::from_secs(180));
         self.handle_all(events).await;
     }
 
-    /// Makes each call take its time from now on, so that what is at work at once takes turns.
+    /// Delays each call from now on, so that concurrent invocations take turns.
     fn slow_down(&self, milliseconds: impl Fn(usize) -> u64) {
         for (nth, operation) in OPERATIONS.iter().enumerate() {
             let by = Duration::from_millis(milliseconds(nth));
@@ -133,7 +132,7 @@ impl Function {
         }
     }
 
-    /// The tags of an image; none if there is no such image.
+    /// The tags of an image. None if the image does not exist.
     fn tags(&self, repository: &str, digest: &str) -> Option<Vec<String>> {
         let mut state = self.aws.state();
         let image = state.ecr().repositories[repository].images.get(digest)?;
@@ -146,14 +145,13 @@ fn event(name: &str) -> Value {
     world::event("image-push", name)
 }
 
-/// The quarantine tag of an image that lost `tag` today.
+/// The quarantine tag of an image that loses `tag` today.
 fn quarantine_tag(digest: &str, tag: &str) -> String {
     format!("quarantine-20270115-{}-{tag}", &digest["sha256:".len()..][..12])
 }
 
-/// Pushes an index of images for so many platforms as clients do: each image by its digest,
-/// and then the index with a tag. Gives the digest of the index, those of the images, and the
-/// events.
+/// Pushes an index for this number of platforms as clients do: each image by its digest, and then
+/// the index with a tag. Returns the digest of the index, the digests of the images, and the events.
 fn push_index(
     function: &Function,
     tag: &str,
@@ -162,8 +160,8 @@ fn push_index(
     let mut events = Vec::new();
     let images: Vec<String> = (0..platforms)
         .map(|_| {
-            let (digest, told) = function.push("infrastructure", &[]);
-            events.extend(told);
+            let (digest, pushed) = function.push("infrastructure", &[]);
+            events.extend(pushed);
             digest
         })
         .collect();

@@ -1,4 +1,4 @@
-//! Native lifecycle rules that somebody else wrote.
+//! Tests native lifecycle rules that somebody else wrote.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ fn any_after(days: u32) -> Value {
 }
 
 #[tokio::test]
-async fn what_a_native_rule_would_expire_within_the_quarantine_is_reported() {
+async fn an_image_that_a_native_rule_would_expire_in_quarantine_is_only_reported() {
     let function = Function::new("quarantine").await;
     function.put_rule(&any_after(13));
     let (digest, events) = function.push("infrastructure", &["litellm-1.80.5"]);
@@ -51,7 +51,7 @@ async fn what_a_native_rule_would_expire_within_the_quarantine_is_reported() {
 }
 
 #[tokio::test]
-async fn a_native_rule_that_keeps_the_quarantine_is_no_reason_to_report() {
+async fn an_image_is_quarantined_if_the_native_rule_expires_images_later() {
     let quarantined = json!({
         "tagStatus": "tagged",
         "tagPatternList": ["v*"],
@@ -68,7 +68,7 @@ async fn a_native_rule_that_keeps_the_quarantine_is_no_reason_to_report() {
     }
 }
 
-/// A bad tag beside a good one is removed under any native rule: no image waits in quarantine.
+/// A bad tag beside a good tag is removed under any native rule, because no image is quarantined.
 #[tokio::test]
 async fn a_native_rule_does_not_matter_where_the_image_keeps_a_good_tag() {
     let function = Function::new("quarantine").await;
@@ -100,7 +100,7 @@ async fn an_index_whose_images_a_native_rule_would_expire_is_reported_and_not_ar
     for digest in parts.iter().chain([&index]) {
         assert_eq!(function.status(digest), Status::Active, "{digest}");
     }
-    // A single image is in nobody's reach when it is archived.
+    // The native rule cannot expire an archived image that has no other images.
     let (digest, events) = function.push("infrastructure", &["litellm-1.80.5"]);
     function.handle_all(&events).await;
     assert_eq!(function.status(&digest), Status::Archived);

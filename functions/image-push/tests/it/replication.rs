@@ -1,4 +1,4 @@
-//! Events of replication: a governed repository that images are copied to is a replica.
+//! Tests events of replication, which mark a governed repository as a replica.
 
 use expect_test::{Expect, expect};
 use local_aws::ecr::image::Status;
@@ -35,7 +35,7 @@ async fn only_a_copy_from_another_registry_makes_a_replica() {
         ("result", "FAILED"),
         ("action-type", "OTHER"),
         ("repository-name", "deployments"),
-        // The source's own event, if ECR sends one: it is no copy.
+        // The event of the source registry itself, if ECR sends such an event.
         ("source-region", "us-east-1"),
     ] {
         assert!(is_enforced_after(&replicated(&[detail])).await, "{detail:?}");
@@ -62,7 +62,7 @@ async fn a_replica_is_remembered_for_four_hundred_days_from_its_last_event() {
 }
 
 #[tokio::test]
-async fn a_repository_that_is_not_governed_is_not_noted() {
+async fn a_replica_that_is_not_governed_is_not_recorded() {
     let function = Function::new("quarantine").await;
     let event = replicated(&[("repository-name", "team-a/app")]);
     function.handle(&event, "replicated").await.unwrap();
@@ -89,11 +89,11 @@ async fn an_event_with_an_invalid_registry_is_an_error() {
     check(("repository-name", "NOT A NAME"), expect![[r#"the event: detail.repository-name: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/', got "NOT A NAME""#]]).await;
 }
 
-/// An attempt is interrupted within a unit, and the repository is replicated when Lambda tries
-/// again: the unit is put back.
+/// An attempt is interrupted within a unit. Before Lambda tries again, somebody configures
+/// replication of the repository.
 #[tokio::test(start_paused = true)]
-async fn an_unfinished_unit_is_put_back_where_the_repository_is_replicated() {
-    // ECR may refuse to archive an image of an active index, which is archived first then.
+async fn an_unfinished_unit_is_restored_if_the_repository_is_replicated_now() {
+    // ECR may refuse to archive an image of an active index. Then the index is archived first.
     for refuses_children in [false, true] {
         let function = Function::new("archive").await;
         function.aws.state().ecr().refuses_children_of_active_indexes = refuses_children;
@@ -117,7 +117,7 @@ async fn an_unfinished_unit_is_put_back_where_the_repository_is_replicated() {
         let rules = json!({"rules": [{"destinations": [destination]}]});
         let input = json!({"replicationConfiguration": rules});
         function.aws.by_hand("PutReplicationConfiguration", &input).unwrap();
-        // An archived index cannot be read, which is an error of a younger event.
+        // An archived index cannot be read, which would be an error for a younger event.
         function.aws.advance(std::time::Duration::from_secs(180));
         function.handle(last, "index").await.unwrap();
         function.aws.advance(std::time::Duration::from_secs(3_600));

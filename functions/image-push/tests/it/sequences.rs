@@ -1,5 +1,6 @@
-//! Whatever comes in whatever order, twice or at once, and wherever an attempt is cut off: no
-//! image is lost, and no bad tag stays, or stays untold.
+//! Tests random sequences of pushes, deliveries and failures. In any order, with events delivered
+//! twice or at the same time, and with attempts killed at any call: no image is lost, each bad tag
+//! is removed, and an alert is published for each bad tag.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::{Function, OPERATIONS};
 const GOOD: [&str; 2] = ["litellm-v1.80.5", "openwebui-v0.6.36"];
 const BAD: [&str; 3] = ["litellm-1.80.5", "latest", "openwebui-v0.0.0"];
 const IMAGES: usize = 2;
-/// Every call that the function makes; a write of the ledger comes three times.
+/// Every call that the function makes. It writes the ledger three times.
 const CALLS: [(&str, usize); 11] = [
     ("DescribeRegistry", 1),
     ("DescribeImages", 1),
@@ -30,12 +31,12 @@ const CALLS: [(&str, usize); 11] = [
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Somebody does something.
+    /// A person or a pipeline adds a tag.
     Do(Meanwhile),
-    /// An event is brought, be it for the first time or again.
+    /// An event is delivered, for the first time or again.
     Deliver { event: usize, trouble: Trouble },
-    /// Two are, or one as two requests, at the same time, each call taking its time, while
-    /// somebody does something in between.
+    /// Two events, or two copies of one event, are delivered at the same time. Each call is delayed,
+    /// and meanwhile a person or a pipeline adds a tag.
     DeliverTwo {
         events: [usize; 2],
         trouble: Trouble,
@@ -43,28 +44,28 @@ enum Step {
         meanwhile: Meanwhile,
         after: u64,
     },
-    /// Time goes by.
+    /// Time passes.
     Wait { seconds: u64 },
 }
 
-/// What people and pipelines do.
+/// A person or a pipeline adds a tag to an image.
 #[derive(Clone, Copy, Debug)]
 struct Meanwhile {
     image: usize,
     tag: &'static str,
-    /// With the commands of an alert: the tag is put, and the quarantine tags are removed if
-    /// it is a good one.
+    /// Whether a person uses the commands of an alert. After a good tag was added, these also remove
+    /// the quarantine tags.
     restores: bool,
 }
 
 #[derive(Clone, Debug)]
 enum Trouble {
     None,
-    /// The attempt is cut off at this call, before it is carried out.
+    /// The attempt is killed at this call, before AWS carries out the call.
     CutOff(usize),
-    /// The same, after it was: nobody learns that it was.
+    /// The attempt is killed at this call, after AWS carried out the call.
     CutOffAfter(usize),
-    /// The connection breaks, and the SDK calls again.
+    /// The connection breaks after AWS carried out the call, and the SDK calls again.
     Reset(usize),
 }
 
@@ -93,7 +94,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (any::<[prop::sample::Index; 2]>(), trouble(), delays, meanwhile(), 0..200_u64)
             .prop_map(|(events, trouble, milliseconds, meanwhile, after)| {
                 let [one, distance] = events.map(|event| event.index(1_000));
-                // Those that are of one image are close to each other.
+                // The events of one image are close to each other in the list.
                 let events = [one, one + distance % 3];
                 Step::DeliverTwo { events, trouble, milliseconds, meanwhile, after }
             }),
@@ -101,21 +102,22 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A delivery: an event, and which copy of it. Its number is its request's ID.
+/// An event, and the number of its copy. The request ID is built from both.
 type Delivery = (usize, usize);
 
-/// A repository, what was pushed to it, and the events that are under way.
+/// A repository, its images, and the events that are not delivered yet.
 struct Simulation {
     function: Function,
     images: Vec<Option<String>>,
-    /// Which images have had which tag, and how often.
+    /// The number of pushes of each tag to each image.
     pushed: BTreeMap<(String, &'static str), usize>,
     events: Vec<Value>,
-    /// What was not carried through yet.
+    /// The deliveries of which no attempt has succeeded yet.
     open: BTreeSet<Delivery>,
-    /// How often an attempt was cut off, and how often it was told, for each image and tag.
+    /// The number of killed attempts for each image and tag.
     cut_off: BTreeMap<(String, String), usize>,
-    told: BTreeMap<(String, String), usize>,
+    /// The number of published alerts for each image and tag.
+    published: BTreeMap<(String, String), usize>,
 }
 
 impl Simulation {
@@ -127,16 +129,16 @@ impl Simulation {
             events: Vec::new(),
             open: BTreeSet::new(),
             cut_off: BTreeMap::new(),
-            told: BTreeMap::new(),
+            published: BTreeMap::new(),
         }
     }
 
-    /// Does it, and gives the digest of the image that has the tag now, if it has.
-    async fn do_it(&self, what: Meanwhile) -> Option<String> {
+    /// Adds the tag. Returns the digest of the image, or None if ECR refused the tag.
+    async fn add_tag(&self, what: Meanwhile) -> Option<String> {
         let Some(digest) = self.images[what.image].clone() else {
             let mut state = self.function.aws.state();
             let now = state.now();
-            // An immutable tag may be another image's.
+            // ECR refuses an immutable tag that another image has.
             return state.ecr().push_made_up("infrastructure", &[what.tag], now).ok();
         };
         let aws = &self.function.aws;
@@ -161,23 +163,23 @@ impl Simulation {
         Some(digest)
     }
 
-    fn note(&mut self, what: Meanwhile, digest: Option<String>) {
+    fn record(&mut self, what: Meanwhile, digest: Option<String>) {
         if let Some(digest) = digest {
             self.images[what.image] = Some(digest.clone());
             *self.pushed.entry((digest, what.tag)).or_default() += 1;
         }
-        self.hear();
+        self.collect_events();
     }
 
-    /// Takes up what ECR told meanwhile, the echo of our own pushes too.
-    fn hear(&mut self) {
+    /// Collects the events that ECR sent meanwhile, also the events of the function's own pushes.
+    fn collect_events(&mut self) {
         for event in self.function.push_events() {
             self.open.insert((self.events.len(), 0));
             self.events.push(event);
         }
     }
 
-    /// Brings these at the same time.
+    /// Delivers these events at the same time.
     async fn deliver(
         &mut self,
         deliveries: &[Delivery],
@@ -197,24 +199,24 @@ impl Simulation {
         let attempt = async |(event, copy): Delivery| {
             let request_id = format!("request-{event}-{copy}");
             let handled = self.function.handle(&self.events[event], &request_id);
-            // Of a process that is killed nothing is left but what it did.
+            // Lambda kills an attempt after 45 seconds. The calls that AWS carried out remain.
             let done = tokio::time::timeout(Duration::from_secs(45), handled).await;
             ((event, copy), done.is_ok_and(|done| done.is_ok()))
         };
         let meanwhile = async || {
             let (what, after) = also?;
             tokio::time::sleep(Duration::from_millis(after)).await;
-            Some((what, self.do_it(what).await))
+            Some((what, self.add_tag(what).await))
         };
-        let (done, did) = match *deliveries {
+        let (done, added) = match *deliveries {
             [one, other] => {
-                let (one, other, did) = tokio::join!(attempt(one), attempt(other), meanwhile());
-                (vec![one, other], did)
+                let (one, other, added) = tokio::join!(attempt(one), attempt(other), meanwhile());
+                (vec![one, other], added)
             }
             _ => (vec![attempt(deliveries[0]).await], None),
         };
         self.function.aws.heal();
-        // The SDK cannot know that what it sends again has arrived.
+        // The SDK publishes again, because it cannot know that SNS received the first message.
         let is_sent_again = matches!(*trouble, Trouble::Reset(call) if CALLS[call].0 == "Publish");
         for (delivery, done) in done {
             if is_sent_again {
@@ -229,12 +231,12 @@ impl Simulation {
         }
         for alert in self.function.alerts() {
             let [digest, tag] = [&alert["image"]["digest"], &alert["details"]["tag"]]
-                .map(|it| it.as_str().unwrap().to_owned());
-            *self.told.entry((digest, tag)).or_default() += 1;
+                .map(|field| field.as_str().unwrap().to_owned());
+            *self.published.entry((digest, tag)).or_default() += 1;
         }
-        match did {
-            Some((what, digest)) => self.note(what, digest),
-            None => self.hear(),
+        match added {
+            Some((what, digest)) => self.record(what, digest),
+            None => self.collect_events(),
         }
     }
 
@@ -249,8 +251,8 @@ impl Simulation {
         let count = self.events.len();
         match step {
             Step::Do(what) => {
-                let digest = self.do_it(what).await;
-                self.note(what, digest);
+                let digest = self.add_tag(what).await;
+                self.record(what, digest);
             }
             Step::Wait { seconds } => self.function.aws.advance(Duration::from_secs(seconds)),
             _ if count == 0 => {}
@@ -266,7 +268,7 @@ impl Simulation {
         }
     }
 
-    /// Lambda's retries, until every event was carried through.
+    /// Makes the retries of Lambda until every delivery has succeeded.
     async fn settle(&mut self) {
         for _ in 0..200 {
             let Some(delivery) = self.open.first().copied() else { return };
@@ -281,16 +283,16 @@ impl Simulation {
             let tags = self.function.tags("infrastructure", digest);
             let tags = tags.unwrap_or_else(|| panic!("{digest}, once {tag}, is lost"));
             assert!(!tags.is_empty(), "{digest} has no tag");
-            let is_there = tags.iter().any(|it| it == tag);
-            assert_eq!(is_there, GOOD.contains(tag), "{tag} of {digest}, which has {tags:?}");
+            let is_present = tags.iter().any(|other| other == tag);
+            assert_eq!(is_present, GOOD.contains(tag), "{tag} of {digest}, which has {tags:?}");
             let about = (digest.clone(), (*tag).to_owned());
-            let times = self.told.get(&about).copied().unwrap_or_default();
+            let alerts = self.published.get(&about).copied().unwrap_or_default();
             if GOOD.contains(tag) {
-                assert_eq!(times, 0, "{tag} of {digest} was told");
+                assert_eq!(alerts, 0, "{alerts} alerts about {tag} of {digest}");
             } else {
-                // Once, and again after a cut, or when something else was done about it.
+                // One alert, and one more for each killed attempt and for each new outcome.
                 let cuts = self.cut_off.get(&about).copied().unwrap_or_default();
-                assert!((1..=pushes + cuts).contains(&times), "{tag}: told {times} times");
+                assert!((1..=pushes + cuts).contains(&alerts), "{tag}: {alerts} alerts");
             }
         }
     }
@@ -299,7 +301,7 @@ impl Simulation {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
-    fn no_image_is_lost_and_no_bad_tag_stays_or_stays_untold(
+    fn no_image_is_lost_and_each_bad_tag_is_removed_and_published(
         steps in prop::collection::vec(step(), 1..24),
     ) {
         let mut runtime = tokio::runtime::Builder::new_current_thread();

@@ -1,4 +1,4 @@
-//! Which alerts are published, and how often.
+//! Tests which alerts are published, and how often.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use serde_json::{Value, json};
 
 use crate::{Function, event, push_index};
 
-// 21
+// Case P21 in docs/contributing/prior-art.md.
 #[tokio::test(start_paused = true)]
-async fn an_event_that_comes_twice_at_once_is_told_once() {
+async fn two_concurrent_copies_of_an_event_publish_one_alert() {
     let function = Function::new("quarantine").await;
     function.slow_down(|_| 10);
     let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
     let (one, other) =
         tokio::join!(function.handle(&events[0], "one"), function.handle(&events[0], "other"));
-    // The retries of the first cover a crash, so that the second need not be tried again.
+    // Lambda retries the first copy if it crashes, so the second copy succeeds without an action.
     one.and(other).unwrap();
     function.aws.advance(Duration::from_secs(60));
     function.handle(&events[0], "other").await.unwrap();
@@ -28,7 +28,7 @@ async fn an_event_that_comes_twice_at_once_is_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_copies_of_one_event_at_once_all_succeed_and_another_event_is_tried_again() {
+async fn concurrent_copies_of_one_event_succeed_and_another_event_fails_and_is_retried() {
     let function = Function::new("quarantine").await;
     function.slow_down(|_| 10);
     let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
@@ -40,21 +40,21 @@ async fn a_hundred_copies_of_one_event_at_once_all_succeed_and_another_event_is_
     let (copies, another) = tokio::join!(futures::future::join_all(copies), another);
     assert!(copies.iter().all(Result::is_ok));
     let error = another.unwrap_err().to_string();
-    expect!["another invocation is at work on tag-violation infrastructure sha256:… litellm-1.80.5; to be tried again"].assert_eq(&masked(&error));
+    expect!["another invocation is handling tag-violation infrastructure sha256:… litellm-1.80.5; Lambda tries the event again"].assert_eq(&masked(&error));
     assert_eq!(function.alerts().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_push_that_meets_an_attempt_at_work_is_enforced_after_it() {
+async fn a_push_during_the_handling_of_an_earlier_push_is_enforced_by_its_retry() {
     let function = Function::new("quarantine").await;
     let (digest, events) = function.push("infrastructure", &["latest"]);
     function.aws.fault("Publish", 1, Fault::Slow(Duration::from_secs(3)));
     let pushed_again = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let told = function.tag("infrastructure", &digest, "latest");
-        let again = told.last().unwrap().clone();
-        let met = function.handle(&again, "again").await;
-        assert!(met.is_err(), "it would stand for ever");
+        let pushed = function.tag("infrastructure", &digest, "latest");
+        let again = pushed.last().unwrap().clone();
+        let handled = function.handle(&again, "again").await;
+        assert!(handled.is_err(), "without a retry the tag would stay for ever");
         again
     };
     let (first, again) = tokio::join!(function.handle(&events[0], "first"), pushed_again);
@@ -65,7 +65,7 @@ async fn a_push_that_meets_an_attempt_at_work_is_enforced_after_it() {
 }
 
 #[tokio::test]
-async fn what_waited_in_the_queue_for_days_is_told_when_it_is_taken_up_again() {
+async fn an_event_that_is_replayed_from_the_queue_after_days_publishes_its_outcome() {
     let function = Function::new("quarantine").await;
     let (_, events) = function.push("infrastructure", &["latest"]);
     function.aws.fault("Publish", 0, Fault::Error(400, "AuthorizationError"));
@@ -79,7 +79,7 @@ async fn what_waited_in_the_queue_for_days_is_told_when_it_is_taken_up_again() {
 }
 
 #[tokio::test]
-async fn what_was_begun_is_told_although_the_image_is_gone_since() {
+async fn the_outcome_of_a_failed_attempt_is_published_even_if_the_image_is_gone() {
     let function = Function::new("archive").await;
     let (digest, events) = function.push("infrastructure", &["latest"]);
     function.aws.fault("Publish", 1, Fault::Error(400, "AuthorizationError"));
@@ -95,9 +95,9 @@ async fn what_was_begun_is_told_although_the_image_is_gone_since() {
         Nothing was changed: the image is gone by now; who deleted it is in CloudTrail."#]].assert_eq(&masked(alert["text"].as_str().unwrap()));
 }
 
-// 21
+// Case P21 in docs/contributing/prior-art.md.
 #[tokio::test]
-async fn an_event_that_comes_again_an_hour_later_is_told_once() {
+async fn a_copy_of_an_event_an_hour_later_publishes_no_second_alert() {
     for enforcement in ["report", "quarantine", "archive"] {
         let function = Function::new(enforcement).await;
         let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
@@ -109,12 +109,12 @@ async fn an_event_that_comes_again_an_hour_later_is_told_once() {
 }
 
 #[tokio::test]
-async fn a_claim_whose_answer_is_lost_is_no_earlier_attempt() {
+async fn a_claim_whose_response_is_lost_does_not_count_as_an_earlier_attempt() {
     let function = Function::new("quarantine").await;
     let (digest, events) = function.push("infrastructure", &["litellm-1.80.5"]);
     function.handle(&events[0], "request").await.unwrap();
     assert_eq!(function.alert()["details"]["action"], "quarantined");
-    // As it looks by now, the tag was only taken away; but not by us, and not since.
+    // The image now looks as if enforcement had only removed a tag, which it has not done since.
     function.tag("infrastructure", &digest, "litellm-v1.80.5");
     function.calls();
     for request in ["request", "another"] {
@@ -122,20 +122,20 @@ async fn a_claim_whose_answer_is_lost_is_no_earlier_attempt() {
         function.handle(&events[0], request).await.unwrap();
         let calls = function.calls();
         let writes = calls.iter().filter(|call| *call == "UpdateItem").count();
-        assert_eq!(writes, 4, "the claim, again, that of the image, and its end: {calls:?}");
+        assert_eq!(writes, 4, "claim, claim again, claim of the image, settle: {calls:?}");
         assert_eq!(function.alerts().len(), 0);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_was_cut_off_is_told_although_the_answer_to_the_next_claim_is_lost() {
+async fn a_killed_attempt_is_published_even_if_the_response_to_the_next_claim_is_lost() {
     let function = Function::new("quarantine").await;
     let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
     function.aws.fault("Publish", 1, Fault::Hang);
     let cut_off = function.handle(&events[0], "request");
     tokio::time::timeout(Duration::from_secs(5), cut_off).await.unwrap_err();
     function.aws.heal();
-    // Lambda's next attempt has the same request ID, and may as well have come at once.
+    // The next attempt has the same request ID, so it does not wait for the lease to end.
     function.aws.fault("UpdateItem", 1, Fault::ResetAfter);
     function.handle(&events[0], "request").await.unwrap();
     assert_eq!(function.alert()["details"]["action"], "quarantined");
@@ -144,12 +144,12 @@ async fn an_attempt_that_was_cut_off_is_told_although_the_answer_to_the_next_cla
 }
 
 #[tokio::test]
-async fn another_delivery_does_not_wait_for_an_attempt_that_died_for_ever() {
+async fn another_delivery_takes_over_a_minute_after_an_attempt_died() {
     let function = Function::new("quarantine").await;
     let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
     function.aws.fault("Publish", 1, Fault::Error(400, "AuthorizationError"));
     function.handle(&events[0], "one").await.unwrap_err();
-    // It is under way, as far as can be seen; a minute later it is not.
+    // The claim of the first delivery still holds. A minute later its lease has ended.
     let mut other = events[0].clone();
     other["id"] = json!("other");
     function.handle(&other, "other").await.unwrap_err();
@@ -162,26 +162,27 @@ async fn another_delivery_does_not_wait_for_an_attempt_that_died_for_ever() {
 }
 
 #[tokio::test]
-async fn everybody_gets_the_text_that_is_theirs() {
+async fn each_protocol_gets_its_own_rendering() {
     let function = Function::new("quarantine").await;
     let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
     function.handle_all(&events).await;
     let deliveries = std::mem::take(&mut function.aws.state().deliveries);
-    let of = |protocol: &str| {
+    let message_for = |protocol: &str| {
         let found = deliveries.iter().find(|delivery| delivery.protocol == protocol);
         found.unwrap().message.clone()
     };
-    let [json, amazon_q] =
-        ["sqs", "https"].map(|protocol| serde_json::from_str::<Value>(&of(protocol)).unwrap());
+    let [json, amazon_q] = ["sqs", "https"]
+        .map(|protocol| serde_json::from_str::<Value>(&message_for(protocol)).unwrap());
     assert_eq!(json["version"], 1);
     let title = json["title"].as_str().unwrap();
-    assert!(of("email").starts_with(&format!("{title}\n")), "{}", of("email"));
+    let email = message_for("email");
+    assert!(email.starts_with(&format!("{title}\n")), "{email}");
     assert_eq!((&amazon_q["version"], &amazon_q["source"]), (&json!("1.0"), &json!("custom")));
     assert_eq!(deliveries[0].subject.as_deref(), Some(title));
 }
 
 #[tokio::test]
-async fn an_unexpected_repository_is_told_once_a_day_and_only_where_names_are_governed() {
+async fn an_unexpected_repository_name_is_published_once_a_day_if_patterns_are_set() {
     let unmanaged = event("unmanaged-repository");
     let function = Function::new("quarantine").await;
     function.handle(&unmanaged, "any").await.unwrap();
@@ -203,7 +204,7 @@ async fn an_unexpected_repository_is_told_once_a_day_and_only_where_names_are_go
 }
 
 #[tokio::test]
-async fn the_images_of_an_index_are_noted_with_it() {
+async fn the_images_of_an_index_are_recorded_with_the_index() {
     let function = Function::new("quarantine").await;
     let (index, images, events) = push_index(&function, "openwebui-v0.6.36", 3);
     function.handle_all(&events).await;
@@ -217,7 +218,7 @@ async fn the_images_of_an_index_are_noted_with_it() {
 }
 
 #[tokio::test]
-async fn an_index_that_cannot_be_read_is_an_error_and_its_tag_is_told_all_the_same() {
+async fn an_unreadable_index_is_an_error_and_the_violation_of_its_tag_is_still_published() {
     let function = Function::new("report").await;
     let (_, _, events) = push_index(&function, "openwebui-0.6.36", 3);
     function.aws.fault("BatchGetImage", 0, Fault::Error(403, "AccessDeniedException"));
@@ -228,7 +229,7 @@ async fn an_index_that_cannot_be_read_is_an_error_and_its_tag_is_told_all_the_sa
 }
 
 #[tokio::test]
-async fn neither_the_repository_s_name_nor_the_tag_stands_in_the_other_s_way() {
+async fn an_error_about_the_tag_does_not_prevent_the_alert_about_the_repository_name() {
     let function = Function::with_patterns("report", "deployments").await;
     let (_, events) = function.push("infrastructure", &["latest"]);
     function.aws.fault("Publish", 1, Fault::Error(400, "AuthorizationError"));
@@ -240,7 +241,7 @@ async fn neither_the_repository_s_name_nor_the_tag_stands_in_the_other_s_way() {
 }
 
 #[tokio::test]
-async fn a_push_against_the_rules_is_a_line_with_the_rule_and_what_was_done() {
+async fn a_violation_is_logged_with_its_rule_and_its_outcome() {
     let mut digests = Vec::new();
     for enforcement in ["report", "quarantine", "archive"] {
         let function = Function::with_patterns(enforcement, "infrastructure deployments").await;
