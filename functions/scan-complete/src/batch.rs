@@ -1,12 +1,12 @@
-//! A batch of messages from the queue of Inspector's findings.
+//! Handles a batch of messages from the queue of Inspector's findings.
 //!
-//! Each message is an event of `EventBridge`. The findings of one image are handled together. Lambda
-//! gives the failed messages back to the queue and deletes the others: the function answers with the
-//! IDs of the failed ones (`ReportBatchItemFailures`).
+//! Each message is an event of `EventBridge`. The findings of one image are handled together. The
+//! function returns the IDs of the messages that failed (`ReportBatchItemFailures`). Lambda returns
+//! those messages to the queue and deletes the others.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
 //!
-//! The ID of a message takes the place of the request ID: it is the same each time the queue delivers
-//! the message.
+//! The function uses the ID of a message as its request ID, because the message ID is the same in
+//! each delivery of the message.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ pub struct Message {
     body: String,
 }
 
-/// Reads a batch. None if the payload is an event.
+/// Reads a batch. None if the payload is a single event.
 pub fn read(payload: &Value) -> anyhow::Result<Option<Vec<Message>>> {
     if payload.get("Records").is_none() {
         return Ok(None);
@@ -53,14 +53,14 @@ pub fn read(payload: &Value) -> anyhow::Result<Option<Vec<Message>>> {
     Ok(Some(records))
 }
 
-/// The findings of one image, and the messages that bring them.
+/// The findings of one image, and the messages that contain them.
 #[derive(Default)]
 struct Group {
     messages: Vec<String>,
     scans: Vec<ImageScan>,
 }
 
-/// Handles every message. The answer names the failed ones, which the queue delivers again.
+/// Handles every message. Returns the messages that failed, which the queue delivers again.
 pub async fn handle(context: &Context, messages: Vec<Message>, now: DateTime<Utc>) -> Value {
     let started = Instant::now();
     let mut groups: BTreeMap<(RepositoryName, Digest), Group> = BTreeMap::new();
@@ -68,7 +68,7 @@ pub async fn handle(context: &Context, messages: Vec<Message>, now: DateTime<Utc
     let mut failed = Vec::new();
     for Message { id: message_id, body, .. } in messages {
         match read_body(&body) {
-            Ok(Some(Event::Scan(scan))) if matches!(scan.said, ScanResult::Finding { .. }) => {
+            Ok(Some(Event::Scan(scan))) if matches!(scan.result, ScanResult::Finding { .. }) => {
                 let key = (scan.about.repository.clone(), scan.about.digest.clone());
                 let group = groups.entry(key).or_default();
                 group.messages.push(message_id);
@@ -92,8 +92,8 @@ pub async fn handle(context: &Context, messages: Vec<Message>, now: DateTime<Utc
             scan::Invocation::of_findings(publisher, policy, &group.scans)
         })
         .collect();
-    // All wait for more findings at the same time. The images of one component follow each other,
-    // since each needs the scan history of the component.
+    // The invocations wait for more findings at the same time. They are processed one after the
+    // other, because the images of one component share its scan history.
     let collect = async |invocation: &Option<scan::Invocation<'_>>| match invocation {
         Some(invocation) => invocation.collect().await,
         None => Ok(None),
@@ -128,7 +128,7 @@ fn read_body(body: &str) -> anyhow::Result<Option<Event>> {
     event::read(&event)
 }
 
-/// Logs why messages failed, and adds them to the answer.
+/// Logs the error, and adds the messages to the returned failures.
 fn fail(failed: &mut Vec<Value>, messages: Vec<String>, error: &anyhow::Error) {
     error!(messages = messages.len(), "{error:#}");
     failed.extend(messages.into_iter().map(|message_id| json!({"itemIdentifier": message_id})));

@@ -1,14 +1,14 @@
-//! The configuration, from the environment variables.
+//! Reads the configuration from the environment variables.
 
 use warden_aws::environment::Variables;
 use warden_core::policy::Policies;
 
-/// The configuration, valid as a whole.
+/// The validated configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The policies of the repositories that are governed (`GOVERNANCE`).
+    /// The policies of the governed repositories (`GOVERNANCE`).
     pub policies: Policies,
-    /// Where alerts go (`ALERT_TOPIC_ARN`).
+    /// The ARN of the topic that alerts are published to (`ALERT_TOPIC_ARN`).
     pub topic: String,
     /// The name of the ledger's table (`LEDGER_TABLE`).
     pub table: String,
@@ -17,7 +17,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the variables. The error names the one that is wrong, and everything wrong in it.
+    /// Reads the variables. The error names the wrong variable and lists its mistakes.
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> anyhow::Result<Self> {
         let variables = Variables::new(variables);
         Ok(Self {

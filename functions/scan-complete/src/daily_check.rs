@@ -1,4 +1,4 @@
-//! What is seen to once a day: the risks whose acceptance ends, and whether they can be read.
+//! Checks once a day whether the accepted risks can be read, and which of them expire soon.
 
 use warden_alerts::{AlertOrigin, risk_expiring};
 use warden_aws::event::Origin;
@@ -6,23 +6,23 @@ use warden_aws::ledger::Fact;
 
 use crate::AlertPublisher;
 
-/// Reminds of the risks that end within days, each once.
-pub async fn handle(teller: &AlertPublisher<'_>, origin: &Origin) -> anyhow::Result<()> {
-    let place = AlertOrigin {
+/// Publishes one alert for each accepted risk that expires within a few days.
+pub async fn handle(publisher: &AlertPublisher<'_>, origin: &Origin) -> anyhow::Result<()> {
+    let alert_origin = AlertOrigin {
         account: &origin.account,
         region: &origin.region,
         source: &origin.source,
-        parameter: &teller.context.config.parameter,
+        parameter: &publisher.context.config.parameter,
     };
-    let risks = match teller.context.risks.read().await {
+    let risks = match publisher.context.risks.read().await {
         Ok(risks) => risks,
-        Err(error) => return teller.tell_of_risks(&place, &error).await,
+        Err(error) => return publisher.publish_unreadable_risks(&alert_origin, &error).await,
     };
-    let today = teller.now.date_naive();
+    let today = publisher.now.date_naive();
     for risk in risks.iter().filter(|risk| risk.is_expiring(today)) {
         let component = risk.component.as_ref();
         let fact = Fact::RiskExpiring { id: &risk.id, component, until: risk.until };
-        teller.tell(fact, &risk_expiring(&place, risk)).await?;
+        publisher.publish_once(fact, &risk_expiring(&alert_origin, risk)).await?;
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! What `EventBridge` brings, in one form: basic scans, enhanced scans, single findings, and
-//! the day's round. Every field that AWS leaves out at times may be absent.
+//! Parses the events of `EventBridge`: basic scans, enhanced scans, single findings, the daily check
+//! and changes of a parameter. A field that AWS sometimes leaves out may be absent.
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>,
 //! <https://docs.aws.amazon.com/inspector/latest/user/eventbridge-integration.html>
@@ -17,45 +17,46 @@ use warden_core::findings::{Counts, Finding, Level, Package};
 use warden_core::image::Tag;
 use warden_core::text::link;
 
-/// What an invocation is about.
+/// An event that the function handles.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The scan of an image.
     Scan(Box<ImageScan>),
-    /// Once a day: the accepted risks are looked at.
+    /// The daily check of the accepted risks.
     DailyRiskCheck(Origin),
     /// A parameter of Parameter Store was changed.
     ParameterChange {
         /// The name of the parameter.
         name: String,
-        /// The event.
+        /// The origin of the event.
         origin: Origin,
     },
 }
 
-/// What is said of the scan of an image.
+/// An event about the scan of an image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageScan {
-    /// The image that was scanned, and who says so.
+    /// The scanned image, and the source of the event.
     pub about: About,
-    /// Its tags, as far as the event has them.
+    /// The tags of the image. Empty if the event names no tags.
     pub tags: Vec<Tag>,
-    /// What is said.
-    pub said: ScanResult,
+    /// The result that the event reports.
+    pub result: ScanResult,
 }
 
-/// What is said of a scan.
+/// The result of a scan.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ScanResult {
-    /// It is done, and found so much; none where the event does not say.
+    /// The scan is complete, with the number of findings of each severity. None if the event has no
+    /// numbers.
     Complete(Option<Counts>),
-    /// It failed.
+    /// The scan failed.
     Failed,
-    /// It found this, or no longer does.
+    /// The scan found one vulnerability, or Inspector closed one finding.
     Finding {
-        /// What.
+        /// The finding.
         finding: Finding,
-        /// Whether the image has it.
+        /// Whether the image still has the vulnerability.
         is_active: bool,
     },
 }
@@ -129,8 +130,8 @@ struct ContainerImage {
     in_use_count: Option<u64>,
 }
 
-/// Reads an event; none of what is nobody's business here, such as the scan of a server. The
-/// error names the field that cannot be understood.
+/// Reads an event. None for an event that the function ignores, such as the scan of a server. An
+/// error names the invalid field.
 pub fn read(payload: &Value) -> anyhow::Result<Option<Event>> {
     let event = warden_aws::event::read::<Value>(payload)?;
     let scan = match event.detail_type.as_str() {
@@ -154,14 +155,14 @@ pub fn read(payload: &Value) -> anyhow::Result<Option<Event>> {
 fn scan(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>> {
     let detail: ScanDetail = deserialized("detail", &event.detail)?;
     let status = required("detail.scan-status", detail.scan_status)?;
-    let said = match status.as_str() {
+    let result = match status.as_str() {
         "COMPLETE" | "INITIAL_SCAN_COMPLETE" => {
             ScanResult::Complete(detail.finding_severity_counts.as_ref().and_then(counts))
         }
         "FAILED" => ScanResult::Failed,
         _ => return Ok(None),
     };
-    // Inspector scans servers and functions too, which are in no repository.
+    // Inspector also scans servers and functions, which are in no repository.
     let Some(repository) = detail.repository_name else { return Ok(None) };
     let digest = required("detail.image-digest", detail.image_digest)?;
     // Inspector names the repository by its ARN.
@@ -176,23 +177,23 @@ fn scan(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>> {
             source,
         },
         tags: warden_aws::registry::parse_tags(detail.image_tags),
-        said,
+        result,
     }))
 }
 
 fn finding(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>> {
     let detail: FindingDetail = deserialized("detail", &event.detail)?;
     let resources = detail.resources.into_iter().flatten();
-    let mut images = resources.filter_map(|it| it.details?.aws_ecr_container_image);
+    let mut images = resources.filter_map(|resource| resource.details?.aws_ecr_container_image);
     let Some(image) = images.next() else { return Ok(None) };
     let Origin { account, region, source } = origin(event)?;
-    // An administrator's account hears of those of its members.
+    // The administrator account of Inspector also gets the findings of its member accounts.
     if image.registry.is_some_and(|registry| registry != account) {
         return Ok(None);
     }
     let at = "detail.resources.details.awsEcrContainerImage";
     let (repository, digest) = (format!("{at}.repositoryName"), format!("{at}.imageHash"));
-    // What is no vulnerability of a package, such as a secret in the image, has no details.
+    // Only a vulnerability of a package has these details. A secret in the image has none.
     let Some(vulnerability) = detail.package_vulnerability_details else { return Ok(None) };
     let id = required(
         "detail.packageVulnerabilityDetails.vulnerabilityId",
@@ -200,7 +201,7 @@ fn finding(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>>
     )?;
     let level = Level::read(detail.severity.as_deref().unwrap_or_default());
     let finding = Finding::new(&id, level)
-        .context("the event: detail.packageVulnerabilityDetails.vulnerabilityId: it is blank")?;
+        .context("the event: detail.packageVulnerabilityDetails.vulnerabilityId: expected an identifier, got a blank text")?;
     let packages = vulnerability.vulnerable_packages.into_iter().flatten().filter_map(|package| {
         let fixed = package.fixed_in_version.as_deref();
         Package::new(&package.name?, package.version.as_deref(), fixed)
@@ -215,7 +216,7 @@ fn finding(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>>
     Ok(Some(ImageScan {
         about,
         tags: warden_aws::registry::parse_tags(image.image_tags),
-        said: ScanResult::Finding {
+        result: ScanResult::Finding {
             finding: Finding {
                 packages: packages.take(20).collect(),
                 exploit: parse_availability(detail.exploit_available.as_deref()),
@@ -230,10 +231,11 @@ fn finding(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>>
     }))
 }
 
-/// The counts, if they are some. Inspector has their sum among them.
-fn counts(of: &BTreeMap<String, Value>) -> Option<Counts> {
+/// Parses the number of findings of each severity. None if a number is invalid. Inspector adds their
+/// sum as `TOTAL`.
+fn counts(by_severity: &BTreeMap<String, Value>) -> Option<Counts> {
     let mut counts = Counts::default();
-    for (severity, count) in of.iter().filter(|(severity, _)| *severity != "TOTAL") {
+    for (severity, count) in by_severity.iter().filter(|(severity, _)| *severity != "TOTAL") {
         counts.add(Level::read(severity), count.as_u64()?);
     }
     Some(counts)

@@ -1,25 +1,26 @@
-//! People hear about what is new in the findings of a scan, once.
+//! Publishes the new findings of each scan, once.
 //!
-//! A scan is compared with what the ledger remembers of its component: gather, decide, print,
-//! tell, remember. What is remembered is claimed first and settled last, so that news is told
-//! although an attempt is cut off anywhere, and told once although an event comes twice.
-//! Nothing here changes a repository.
+//! The function compares a scan with the scan history of its component in the ledger: it collects
+//! the findings, decides, logs, publishes and stores the new history. It claims the history first and
+//! settles the claim last. If an attempt is killed at any point, the next attempt still publishes the
+//! findings. If one event is handled twice, the findings are published once. The function never
+//! changes a repository.
 //!
-//! An error is how an attempt says that there is to be another: Lambda makes two more, a minute
-//! and three later, and then hands the event to a queue. So the function's time (45 s) is
-//! shorter than a claim's ([`warden_aws::ledger::LEASE`]), and that shorter than the minute. Time and
-//! the request's ID are arguments, for tests to set.
+//! An error makes Lambda try the event again: two more attempts, after one and three minutes, and
+//! then the event goes to a dead-letter queue. Therefore the function's timeout (45 s) is shorter
+//! than the lease of a claim ([`warden_aws::ledger::LEASE`]), and the lease is shorter than a minute.
+//! Tests set the time and the request ID, which are arguments.
 //!
-//! In reading order: [`config`], [`event`], [`risks`], [`handle`] here, [`batch`] for the messages of
-//! a queue, `scan` for the outcome of a scan, `round` for the daily check, and
-//! `change` for a change of the accepted risks.
+//! In reading order: [`config`], [`event`], [`risks`], [`handle`] in this file, [`batch`] for the
+//! messages of a queue, `scan` for the outcome of a scan, `daily_check` for accepted risks that
+//! expire, and `risks_change` for changes of the accepted risks.
 
 pub mod batch;
-mod change;
 pub mod config;
+mod daily_check;
 pub mod event;
 pub mod risks;
-mod round;
+mod risks_change;
 mod scan;
 
 use aws_config::SdkConfig;
@@ -37,23 +38,26 @@ use crate::config::Config;
 use crate::event::Event;
 use crate::risks::Risks;
 
+/// The outcome that the ledger stores for a published fact.
+const PUBLISHED: &str = "told";
+
 /// The configuration and the clients, built once.
 #[derive(Debug)]
 pub struct Context {
-    /// What is governed, and how.
+    /// The policies and the environment.
     pub config: Config,
-    /// Images and their scans.
+    /// The ECR client.
     pub registry: Registry,
-    /// What is accepted.
+    /// The parameter of accepted risks.
     pub risks: Risks,
-    /// Where alerts go.
+    /// The topic that alerts are published to.
     pub alerts: Topic,
     /// Published facts, and the history of scans.
     pub ledger: Ledger,
 }
 
 impl Context {
-    /// Clients of one SDK configuration, and so of one HTTP client.
+    /// Builds the clients of one SDK configuration, which share one HTTP client.
     #[must_use]
     pub fn new(config: Config, sdk: &SdkConfig) -> Self {
         Self {
@@ -78,8 +82,8 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     .await
 }
 
-/// Sees to one event. The request ID is that of the invocation, the same in each of its
-/// attempts. After an error it is to be tried again.
+/// Handles one event. All attempts of one invocation have the same request ID. After an error Lambda
+/// tries the event again.
 pub async fn handle(
     context: &Context,
     payload: &Value,
@@ -98,21 +102,21 @@ async fn handle_event(
     request_id: &str,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let teller = AlertPublisher { context, request_id, now };
+    let publisher = AlertPublisher { context, request_id, now };
     match event {
-        Event::DailyRiskCheck(origin) => round::handle(&teller, &origin).await,
+        Event::DailyRiskCheck(origin) => daily_check::handle(&publisher, &origin).await,
         Event::ParameterChange { name, origin } if name == context.config.parameter => {
-            change::handle(&teller, &origin).await
+            risks_change::handle(&publisher, &origin).await
         }
         Event::ParameterChange { .. } => Ok(()),
         Event::Scan(scan) => match context.config.policies.rule_for(&scan.about.repository) {
-            Some(policy) => scan::Invocation::new(teller, policy, &scan).handle().await,
+            Some(policy) => scan::Invocation::new(publisher, policy, &scan).handle().await,
             None => Ok(()),
         },
     }
 }
 
-/// Whoever tells something in this invocation.
+/// Publishes the alerts of one invocation.
 struct AlertPublisher<'a> {
     context: &'a Context,
     request_id: &'a str,
@@ -120,37 +124,33 @@ struct AlertPublisher<'a> {
 }
 
 impl AlertPublisher<'_> {
-    /// Tells a fact, unless it was told, or somebody else is telling it just now, who does it
-    /// or tries again.
-    async fn tell(&self, fact: Fact<'_>, alert: &Alert) -> anyhow::Result<()> {
-        self.publish_once(fact, alert).await.map(|_| ())
-    }
-
-    /// The same. Gives whether the fact is published now: not if another invocation is at work.
+    /// Publishes a fact, unless it was published before. If another invocation has claimed the fact,
+    /// returns false: that invocation, or a retry of it, publishes the fact.
     async fn publish_once(&self, fact: Fact<'_>, alert: &Alert) -> anyhow::Result<bool> {
         let ledger = &self.context.ledger;
-        let told = match ledger.claim(fact, self.request_id, &alert.source.id, self.now).await? {
+        let outcome = match ledger.claim(fact, self.request_id, &alert.source.id, self.now).await? {
             Claim::Theirs { .. } => return Ok(false),
             Claim::Ours(PreviousClaim { told: Some(_), .. }) => None,
             Claim::Ours(_) => {
                 info!("{}", alert.title);
                 self.context.alerts.publish(alert).await?;
-                Some("told")
+                Some(PUBLISHED)
             }
         };
-        ledger.settle(fact, self.request_id, told, self.now).await?;
+        ledger.settle(fact, self.request_id, outcome, self.now).await?;
         Ok(true)
     }
 
-    /// Tells that the accepted risks cannot be read, once a day.
-    async fn tell_of_risks(
+    /// Publishes, once a day, that the accepted risks cannot be read.
+    async fn publish_unreadable_risks(
         &self,
-        place: &AlertOrigin<'_>,
-        why: &anyhow::Error,
+        origin: &AlertOrigin<'_>,
+        error: &anyhow::Error,
     ) -> anyhow::Result<()> {
-        let why = format!("{why:#}");
-        error!("the accepted risks cannot be read: {why}");
+        let reason = format!("{error:#}");
+        error!("the accepted risks in the parameter {} cannot be read: {reason}", origin.parameter);
         let fact = Fact::SelfAudit { rule: "accepted-risks", day: self.now.date_naive() };
-        self.tell(fact, &warden_alerts::unreadable_risks(place, &why)).await
+        self.publish_once(fact, &warden_alerts::unreadable_risks(origin, &reason)).await?;
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The bootstrap of `scan-complete`.
+//! The entry point of the `scan-complete` function.
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {

@@ -1,8 +1,8 @@
-//! A change of the accepted risks, which is published once for each version of the parameter.
+//! Publishes a change of the accepted risks, once for each version of the parameter.
 //!
-//! The event names no version and no value, so the parameter is read, and compared with the list that
-//! the ledger has from the last change. `EventBridge` promises no delivery: the next change is compared
-//! with the same list, so that it publishes a change whose event was lost.
+//! The event contains neither a version nor a value. The function therefore reads the parameter, and
+//! compares the parameter with the last published list, which is in the ledger. If `EventBridge` loses
+//! an event, the event of the next change publishes both changes.
 
 use warden_alerts::{AlertOrigin, risks_changed};
 use warden_aws::event::Origin;
@@ -11,11 +11,11 @@ use warden_core::risks::{AcceptedRisk, compare_risks};
 
 use crate::AlertPublisher;
 
-/// Publishes what changed since the last change that was published.
+/// Publishes the differences from the last published list.
 pub async fn handle(publisher: &AlertPublisher<'_>, origin: &Origin) -> anyhow::Result<()> {
     let context = publisher.context;
     let parameter = &context.config.parameter;
-    let place = AlertOrigin {
+    let alert_origin = AlertOrigin {
         account: &origin.account,
         region: &origin.region,
         source: &origin.source,
@@ -24,14 +24,14 @@ pub async fn handle(publisher: &AlertPublisher<'_>, origin: &Origin) -> anyhow::
     let version = match context.risks.read_version().await {
         Ok(version) => version,
         Err(error) => {
-            publisher.tell_of_risks(&place, &error).await?;
-            // A later attempt may read the list, and no other event is about this change.
+            publisher.publish_unreadable_risks(&alert_origin, &error).await?;
+            // A later attempt may read the list. No other event reports this change.
             return Err(error);
         }
     };
     let risks = match version.parse() {
         Ok(risks) => risks,
-        Err(error) => return publisher.tell_of_risks(&place, &error).await,
+        Err(error) => return publisher.publish_unreadable_risks(&alert_origin, &error).await,
     };
     // The stack creates the parameter with an empty list.
     let last_list = context.ledger.published_risks(parameter).await?.unwrap_or_default();
@@ -42,8 +42,8 @@ pub async fn handle(publisher: &AlertPublisher<'_>, origin: &Origin) -> anyhow::
     let changes = compare_risks(&before, &risks);
     if !changes.is_empty() {
         let fact = Fact::RisksChanged { parameter, version: version.number, at: version.at };
-        let alert = risks_changed(&place, version.number, &changes);
-        // Another invocation that publishes the change records the list too.
+        let alert = risks_changed(&alert_origin, version.number, &changes);
+        // If another invocation publishes the change, that invocation also records the list.
         if !publisher.publish_once(fact, &alert).await? {
             return Ok(());
         }

@@ -1,4 +1,5 @@
-//! Handles the result of a scan.
+//! Handles the result of one scan: compares its findings with the scan history of the component, and
+//! publishes the difference.
 
 mod version;
 
@@ -28,57 +29,59 @@ use crate::AlertPublisher;
 use crate::event::{ImageScan, ScanResult};
 use warden_aws::registry::scan::ScanFindings;
 
-/// For how long the events of single findings are gathered: they come by the hundred.
+/// An invocation collects the events of single findings for this long. Inspector sends one event for
+/// each finding, and an image may have hundreds.
 const WINDOW: Duration = Duration::from_secs(10);
 /// The clocks of two invocations may differ, and the ledger counts in seconds.
 const SLACK: Duration = Duration::from_secs(2);
-/// Until when, of the function's time, is waited for somebody else who is at work on the same
-/// component: the images of an index are scanned at once.
+/// An invocation waits until this time after its start for another invocation that has claimed the
+/// same component. The images of an index are scanned at the same time.
 const CLAIMED_BY: Duration = Duration::from_secs(30);
-/// Until when, of the function's time, a batch begins to handle another image.
+/// After this time since the start of a batch, the function starts with no further image.
 pub const HANDLED_BY: Duration = Duration::from_secs(30);
-/// How old an event may be to be believed against what ECR says later.
+/// An event that is younger than this may add a finding that ECR does not show yet.
 const FRESH: Duration = Duration::from_secs(900);
 
-/// What an invocation is about.
+/// The invocation for one scan, or for the single findings of one image.
 pub struct Invocation<'a> {
-    teller: AlertPublisher<'a>,
+    publisher: AlertPublisher<'a>,
     policy: &'a Policy,
     scan: &'a ImageScan,
-    /// The findings that other events of the same batch bring.
+    /// The findings in other events of the same batch.
     others: Vec<FindingEvent>,
     started: Instant,
 }
 
-/// What is known of a scan.
-enum Known {
-    /// What it found.
+/// The findings of a scan as far as ECR and the events show them.
+enum ScanKnowledge {
+    /// All findings of the scan.
     Found(ScanContents),
-    /// What the event says of that, and why no more is known.
-    Said(ScanContents, String),
-    /// That there is nothing to be known: the status, and ECR's words about it.
-    Failed(String, Option<String>),
-    /// That a finding is closed, and why it is not known what else there is.
+    /// The findings in the events, and the reason why ECR shows no findings.
+    Partial(ScanContents, String),
+    /// ECR has no findings: the status of the scan and ECR's description.
+    NotScanned(String, Option<String>),
+    /// The events close a finding, and ECR shows no other findings for this reason.
     Closed(String),
-    /// Nothing that anybody needs to hear of.
+    /// The image is gone.
     Nothing,
 }
 
 impl<'a> Invocation<'a> {
-    pub fn new(teller: AlertPublisher<'a>, policy: &'a Policy, scan: &'a ImageScan) -> Self {
-        Self { teller, policy, scan, others: Vec::new(), started: Instant::now() }
+    pub fn new(publisher: AlertPublisher<'a>, policy: &'a Policy, scan: &'a ImageScan) -> Self {
+        Self { publisher, policy, scan, others: Vec::new(), started: Instant::now() }
     }
 
-    /// The events of single findings of one image, of which there is at least one, handled as one.
+    /// Builds one invocation for several events of single findings of one image. None for an empty
+    /// list.
     pub fn of_findings(
-        teller: AlertPublisher<'a>,
+        publisher: AlertPublisher<'a>,
         policy: &'a Policy,
         scans: &'a [ImageScan],
     ) -> Option<Self> {
-        let newest = scans.iter().max_by_key(|scan| said_at(scan))?;
+        let newest = scans.iter().max_by_key(|scan| event_time(scan))?;
         let others = scans.iter().filter(|scan| !std::ptr::eq(*scan, newest));
         let others = others.filter_map(finding_event).collect();
-        Some(Self { others, ..Self::new(teller, policy, newest) })
+        Some(Self { others, ..Self::new(publisher, policy, newest) })
     }
 
     /// Handles the event.
@@ -89,60 +92,61 @@ impl<'a> Invocation<'a> {
         }
     }
 
-    /// Collects what events say of single findings of the image. None if another invocation does.
+    /// Collects the single findings of the image from several events. None if another invocation
+    /// collects them.
     pub async fn collect(&self) -> anyhow::Result<Option<CollectedEvents>> {
         match finding_event(self.scan) {
-            Some(own) => self.gather(own).await,
+            Some(own) => self.collect_findings(own).await,
             None => Ok(Some(CollectedEvents::default())),
         }
     }
 
-    /// Handles the event, with what was collected.
-    pub async fn process(&self, gathered: &CollectedEvents) -> anyhow::Result<()> {
-        self.process_collected(gathered).await?;
-        // Its own is among them, and nowhere else.
-        if gathered.heard.len() > 1 {
-            self.teller.context.ledger.seen_to(&self.scan.about, &gathered.heard).await?;
+    /// Handles the event together with the collected findings.
+    pub async fn process(&self, collected: &CollectedEvents) -> anyhow::Result<()> {
+        self.process_collected(collected).await?;
+        // The finding of this event is in the list, but not in the ledger.
+        if collected.heard.len() > 1 {
+            self.publisher.context.ledger.seen_to(&self.scan.about, &collected.heard).await?;
         }
         Ok(())
     }
 
-    async fn process_collected(&self, gathered: &CollectedEvents) -> anyhow::Result<()> {
+    async fn process_collected(&self, collected: &CollectedEvents) -> anyhow::Result<()> {
         let About { repository, digest, .. } = &self.scan.about;
-        let Some(version) = self.version(gathered.tag.as_ref()).await? else { return Ok(()) };
+        let Some(version) = self.find_version(collected.tag.as_ref()).await? else { return Ok(()) };
         let threshold = Level::from(self.policy.governance.scan.threshold);
-        match &self.scan.said {
-            // What a build attests of its images has nothing to be scanned, and ECR tries.
+        match &self.scan.result {
+            // ECR also tries to scan the attestations of a build, which have nothing to scan.
             _ if version.part == IndexChildKind::Attestation => {
                 info!(
                     repository.name = %repository, image.digest = %digest,
-                    "{repository}@{digest} is an attestation"
+                    "{repository}@{digest} is an attestation; its scan is ignored"
                 );
                 Ok(())
             }
-            ScanResult::Failed => self.failed(version).await,
+            ScanResult::Failed => self.handle_failed(version).await,
             ScanResult::Complete(Some(counts)) if counts.from(threshold).total() == 0 => {
-                self.clean(version).await
+                self.handle_clean(version).await
             }
             ScanResult::Complete(_) | ScanResult::Finding { .. } => {
-                self.found(version, &gathered.heard).await
+                self.handle_findings(version, &collected.heard).await
             }
         }
     }
 
-    /// Whether a collected event says what the own event says.
+    /// Whether a collected event is a copy of the event of this invocation.
     fn is_own(&self, collected: &FindingEvent) -> bool {
-        matches!(&self.scan.said, ScanResult::Finding { finding, .. } if finding.id == collected.id)
-            && collected.at == said_at(self.scan)
+        matches!(&self.scan.result, ScanResult::Finding { finding, .. } if finding.id == collected.id)
+            && collected.at == event_time(self.scan)
     }
 
-    /// Gathers for a while what events say of single findings of the image. None if another
-    /// invocation does.
-    async fn gather(&self, own: FindingEvent) -> anyhow::Result<Option<CollectedEvents>> {
-        let (ledger, id) = (&self.teller.context.ledger, self.teller.request_id);
+    /// Collects the single findings of the image that arrive within [`WINDOW`]. None if another
+    /// invocation collects them.
+    async fn collect_findings(&self, own: FindingEvent) -> anyhow::Result<Option<CollectedEvents>> {
+        let (ledger, id) = (&self.publisher.context.ledger, self.publisher.request_id);
         let heard = [&[own], &self.others[..]].concat();
-        let (tag, _) = self.named(&self.scan.tags);
-        let gathering = ledger.gather(
+        let (tag, _) = self.tag_and_component(&self.scan.tags);
+        let claim = ledger.gather(
             &self.scan.about,
             tag.as_ref(),
             &heard,
@@ -150,31 +154,34 @@ impl<'a> Invocation<'a> {
             WINDOW + 2 * SLACK,
             self.time(),
         );
-        if gathering.await? == CollectionClaim::Theirs {
+        if claim.await? == CollectionClaim::Theirs {
             return Ok(None);
         }
         sleep(WINDOW + SLACK).await;
-        let mut gathered = ledger.gathered(&self.scan.about, id).await?;
-        gathered.heard.extend(heard);
-        Ok(Some(gathered))
+        let mut collected = ledger.gathered(&self.scan.about, id).await?;
+        collected.heard.extend(heard);
+        Ok(Some(collected))
     }
 
-    /// The time now: waiting takes some.
+    /// The current time. An invocation may have waited since its start.
     fn time(&self) -> DateTime<Utc> {
-        self.teller.now + self.started.elapsed()
+        self.publisher.now + self.started.elapsed()
     }
 
-    /// Lets an event go whose image ECR does not know. The image of a young event may come, so
-    /// that is an error. Inspector closes the findings of an image that was deleted, so an event
-    /// of a closed finding is let go at once.
-    fn let_go(&self) -> anyhow::Result<()> {
+    /// Ignores an event whose image ECR does not know. ECR may show the image of a young event later,
+    /// so a young event is an error. Inspector closes the findings of a deleted image, so the event
+    /// of a closed finding is never an error.
+    fn skip_unknown_image(&self) -> anyhow::Result<()> {
         let About { repository, digest, source, .. } = &self.scan.about;
-        let is_closed = matches!(self.scan.said, ScanResult::Finding { is_active: false, .. });
+        let is_closed = matches!(self.scan.result, ScanResult::Finding { is_active: false, .. });
         ensure!(
             is_closed || !is_young(source, self.time()),
-            "ECR does not know {repository}@{digest} yet; to be tried again"
+            "ECR does not know {repository}@{digest} yet; Lambda tries the event again"
         );
-        info!(repository.name = %repository, image.digest = %digest, "{repository}@{digest} is gone, and so are its findings");
+        info!(
+            repository.name = %repository, image.digest = %digest,
+            "{repository}@{digest} does not exist any more; its findings are ignored"
+        );
         Ok(())
     }
 
@@ -192,61 +199,62 @@ impl<'a> Invocation<'a> {
 
     fn report(
         &self,
-        memory: &ScanHistory,
+        history: &ScanHistory,
         scanned: &Scanned,
         risks: &[AcceptedRisk],
     ) -> FindingsReport {
         let threshold = self.policy.governance.scan.threshold;
-        compare_scan(memory, scanned, risks, threshold, self.teller.now.date_naive())
+        compare_scan(history, scanned, risks, threshold, self.publisher.now.date_naive())
     }
 
-    /// A scan in which nothing counts: noted in one call, unless there is an alert to end.
-    async fn clean(&self, mut version: Version) -> anyhow::Result<()> {
+    /// Handles a scan without findings at or above the threshold. One call records the scan, unless
+    /// an alert has to be resolved.
+    async fn handle_clean(&self, mut version: Version) -> anyhow::Result<()> {
         let repository = &self.scan.about.repository;
-        let Some(pushed) = self.pushed(&version).await? else { return Ok(()) };
+        let Some(pushed) = self.read_push_time(&version).await? else { return Ok(()) };
         version.pushed = Some(pushed);
         let scanned = self.scanned(&version, pushed, ScanContents::All(Vec::new()));
         let none = ScanHistory::default();
         let report = self.report(&none, &scanned, &[]);
         if let Some(clean) = none.after(&scanned, &report).latest {
-            let ledger = &self.teller.context.ledger;
-            let is_done = match ledger.pass(repository, &scanned, &clean, self.time()).await? {
+            let ledger = &self.publisher.context.ledger;
+            let is_recorded = match ledger.pass(repository, &scanned, &clean, self.time()).await? {
                 CleanScanOutcome::Noted => true,
-                CleanScanOutcome::Not(memory) => {
-                    let report = self.report(&memory, &scanned, &[]);
-                    let next = memory.clone().after(&scanned, &report);
-                    // What ends an alert depends on what is accepted, too.
+                CleanScanOutcome::Not(history) => {
+                    let report = self.report(&history, &scanned, &[]);
+                    let next = history.clone().after(&scanned, &report);
+                    // Accepted risks also decide whether an open alert is resolved.
                     report.verdict == ScanVerdict::Nothing
-                        && next == *memory
-                        && !memory.told.is_open
+                        && next == *history
+                        && !history.told.is_open
                 }
             };
-            if is_done {
-                self.print(&version, &report);
+            if is_recorded {
+                self.log_report(&version, &report);
                 return Ok(());
             }
         }
-        // What is to end an alert is not believed of an event, which may be an old one.
-        self.found(version, &[]).await
+        // The event may be old, so it cannot resolve an alert. ECR's findings are read instead.
+        self.handle_findings(version, &[]).await
     }
 
-    /// A scan that failed. If there are findings by now, it has been done again.
-    async fn failed(&self, version: Version) -> anyhow::Result<()> {
-        match self.details().await {
-            ScanFindings::Gone => self.let_go(),
-            ScanFindings::Found(..) => self.found(version, &[]).await,
+    /// Handles a failed scan. If ECR has findings now, the image was scanned again.
+    async fn handle_failed(&self, version: Version) -> anyhow::Result<()> {
+        match self.read_findings().await {
+            ScanFindings::Gone => self.skip_unknown_image(),
+            ScanFindings::Found(..) => self.handle_findings(version, &[]).await,
             ScanFindings::NotScanned { status, description } => {
                 let reason = FailureReason::Described(description.as_deref());
-                self.tell_of_failure(&version, &status, reason).await
+                self.publish_failure(&version, &status, reason).await
             }
             ScanFindings::Unread(error) => {
                 let reason = FailureReason::Unreadable(&error);
-                self.tell_of_failure(&version, "FAILED", reason).await
+                self.publish_failure(&version, "FAILED", reason).await
             }
         }
     }
 
-    async fn tell_of_failure(
+    async fn publish_failure(
         &self,
         version: &Version,
         status: &str,
@@ -254,54 +262,58 @@ impl<'a> Invocation<'a> {
     ) -> anyhow::Result<()> {
         let repository = &self.scan.about.repository;
         let found = ScanContents::All(Vec::new());
-        let scanned = self.scanned(version, self.teller.now, found);
+        let scanned = self.scanned(version, self.publisher.now, found);
         let about = About { digest: version.digest.clone(), ..self.scan.about.clone() };
         let alert =
-            warden_alerts::scan_failed(&self.told(&about, version, &scanned), status, reason);
-        // One for all images of an index.
+            warden_alerts::scan_failed(&self.scan_alert(&about, version, &scanned), status, reason);
+        // The images of an index share one alert.
         let fact = Fact::ScanFailed { repository, digest: &version.digest, status };
-        self.teller.tell(fact, &alert).await?;
+        self.publisher.publish_once(fact, &alert).await?;
         let counts = Metrics::of("Repository", repository).count("ScansFailed", 1);
-        counts.write(self.teller.request_id, self.teller.now);
+        counts.write(self.publisher.request_id, self.publisher.now);
         Ok(())
     }
 
-    async fn details(&self) -> ScanFindings {
+    async fn read_findings(&self) -> ScanFindings {
         let About { repository, digest, .. } = &self.scan.about;
-        let details = self.teller.context.registry.findings(repository, digest).await;
+        let details = self.publisher.context.registry.findings(repository, digest).await;
         if let ScanFindings::Unread(why) = &details {
             warn!(
                 repository.name = %repository, image.digest = %digest,
-                "the findings of {repository}@{digest} could not be read: {why}"
+                "the findings of {repository}@{digest} cannot be read: {why}"
             );
         }
         details
     }
 
-    /// Compares what was found with what is remembered, and tells what is news.
-    async fn found(&self, version: Version, heard: &[FindingEvent]) -> anyhow::Result<()> {
-        // A copy of the same event has nothing to add to the first one.
+    /// Compares the findings with the scan history, and publishes the new findings.
+    async fn handle_findings(
+        &self,
+        version: Version,
+        heard: &[FindingEvent],
+    ) -> anyhow::Result<()> {
+        // A copy of an event adds no findings to the first event.
         let has_only_own = heard.iter().all(|other| self.is_own(other));
-        let Some(memory) = self.claim(&version, has_only_own).await? else { return Ok(()) };
-        let compared = self.compare(&version, heard, &memory).await;
+        let Some(history) = self.claim(&version, has_only_own).await? else { return Ok(()) };
+        let compared = self.compare(&version, heard, &history).await;
         let (repository, component) = (&self.scan.about.repository, version.component.as_ref());
-        let next = compared.as_ref().ok().and_then(Option::as_ref).filter(|next| **next != memory);
-        let (ledger, id) = (&self.teller.context.ledger, self.teller.request_id);
-        // After an error too, so that nobody waits for this attempt.
+        let next = compared.as_ref().ok().and_then(Option::as_ref).filter(|next| **next != history);
+        let (ledger, id) = (&self.publisher.context.ledger, self.publisher.request_id);
+        // The claim is settled even after an error, so that no other invocation waits for its lease.
         let settled = ledger.remember(repository, component, &version.digest, id, next).await;
         compared.and(settled)
     }
 
-    /// Claims the scan history of the component. Waits for another invocation that has claimed it,
-    /// and fails after half a minute, so that the event is tried again. None if that invocation
-    /// handles another copy of the same event and `has_only_own`: its own retries cover a crash.
+    /// Claims the scan history of the component. If another invocation has claimed the history, waits,
+    /// and fails after half a minute, so that Lambda tries the event again. None if that invocation
+    /// handles a copy of the same event and `has_only_own`: Lambda retries that copy if it crashes.
     async fn claim(
         &self,
         version: &Version,
         has_only_own: bool,
     ) -> anyhow::Result<Option<ScanHistory>> {
         let (repository, component) = (&self.scan.about.repository, version.component.as_ref());
-        let (ledger, id) = (&self.teller.context.ledger, self.teller.request_id);
+        let (ledger, id) = (&self.publisher.context.ledger, self.publisher.request_id);
         let mut turn = 0;
         loop {
             let event_id = &self.scan.about.source.id;
@@ -309,74 +321,83 @@ impl<'a> Invocation<'a> {
                 .recall(repository, component, &version.digest, id, event_id, self.time())
                 .await?;
             match recalled {
-                HistoryClaim::Ours(memory) => return Ok(Some(*memory)),
+                HistoryClaim::Ours(history) => return Ok(Some(*history)),
                 HistoryClaim::Theirs { has_same_event: true } if has_only_own => return Ok(None),
                 HistoryClaim::Theirs { .. } => {}
             }
             if self.started.elapsed() > CLAIMED_BY {
-                let of = component.map_or(version.digest.as_str(), Component::as_str);
-                bail!("another invocation is at work on the scans of {of} in {repository}");
+                let name = component.map_or(version.digest.as_str(), Component::as_str);
+                bail!(
+                    "another invocation is handling the scans of {name} in {repository}; Lambda tries the event again"
+                );
             }
             turn += 1;
             sleep(self.pause(turn)).await;
         }
     }
 
-    /// How long to wait for one's turn, which is not the same for all who wait.
+    /// The pause before the next claim. It depends on the request ID, so that waiting invocations do
+    /// not all try at the same time.
     fn pause(&self, turn: u64) -> Duration {
-        let bytes = self.teller.request_id.bytes().map(u64::from);
+        let bytes = self.publisher.request_id.bytes().map(u64::from);
         let sum = bytes.fold(turn, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
         Duration::from_millis(300 + sum % 500)
     }
 
-    /// What is to be remembered from now on, once what is news has been told; none if that is
-    /// the same as before.
+    /// Compares the findings with the scan history and publishes the new findings. Returns the new
+    /// history, or None if the history does not change.
     async fn compare(
         &self,
         version: &Version,
         heard: &[FindingEvent],
-        memory: &ScanHistory,
+        history: &ScanHistory,
     ) -> anyhow::Result<Option<ScanHistory>> {
         let image = &self.scan.about.digest;
         let is_known = |heard: &FindingEvent| {
             let finding = Finding::new(&heard.id, heard.level);
-            finding.is_some_and(|it| memory.knows(&version.digest, image, &it, heard.is_active))
+            finding.is_some_and(|finding| {
+                history.knows(&version.digest, image, &finding, heard.is_active)
+            })
         };
-        // Of all that was gathered: whoever left it here has gone.
+        // Every collected finding must be known: the invocations that brought them have ended.
         if !heard.is_empty() && heard.iter().all(is_known) {
             return Ok(None);
         }
-        let details = self.details().await;
+        let details = self.read_findings().await;
         let own = match &details {
-            // Of an index it is the index that people push.
+            // For a part of an index, the time of the push of the index counts.
             ScanFindings::Found(_, pushed) if version.digest == *image => *pushed,
             _ => None,
         };
-        let (found, unread) = match self.known(details, heard)? {
-            Known::Found(found) => (found, None),
-            Known::Said(found, why) => (found, Some(why)),
-            Known::Failed(status, description) => {
+        let (found, unread) = match self.combine_findings(details, heard)? {
+            ScanKnowledge::Found(found) => (found, None),
+            ScanKnowledge::Partial(found, why) => (found, Some(why)),
+            ScanKnowledge::NotScanned(status, description) => {
                 let reason = FailureReason::Described(description.as_deref());
-                self.tell_of_failure(version, &status, reason).await?;
+                self.publish_failure(version, &status, reason).await?;
                 return Ok(None);
             }
-            Known::Closed(why) if memory.told.is_open => return Err(self.unknown_end(&why)),
-            Known::Closed(_) | Known::Nothing => return Ok(None),
+            ScanKnowledge::Closed(why) if history.told.is_open => {
+                return Err(self.unknown_end(&why));
+            }
+            ScanKnowledge::Closed(_) | ScanKnowledge::Nothing => return Ok(None),
         };
-        let same = memory.latest.as_ref().filter(|latest| latest.digest == version.digest);
-        let known = same.map(|same| same.pushed).or(version.pushed).or(own);
-        let pushed = if known.is_some() { known } else { self.pushed(version).await? };
+        let same = history.latest.as_ref().filter(|latest| latest.digest == version.digest);
+        let known_time = same.map(|same| same.pushed).or(version.pushed).or(own);
+        let pushed =
+            if known_time.is_some() { known_time } else { self.read_push_time(version).await? };
         let Some(pushed) = pushed else { return Ok(None) };
         let scanned = self.scanned(version, pushed, found);
-        let mut report = self.report(memory, &scanned, &[]);
-        let may_be_over = report.is_latest && memory.told.is_open;
+        let mut report = self.report(history, &scanned, &[]);
+        let may_be_over = report.is_latest && history.told.is_open;
         if report.verdict == ScanVerdict::Tell || !report.counted.is_empty() || may_be_over {
-            // Only now: most scans have nothing that anybody could have accepted. But what was
-            // told may have been accepted since, and what was accepted may be so no more.
+            // The accepted risks are read only here, because most scans have no findings that could
+            // be accepted. A published finding may have been accepted since, and an acceptance may
+            // have expired.
             let risks = self.risks().await?;
-            report = self.report(memory, &scanned, &risks);
+            report = self.report(history, &scanned, &risks);
         }
-        self.print(version, &report);
+        self.log_report(version, &report);
         let is_none_known = report.counts.from(report.threshold.into()).total() == 0;
         if let Some(why) = &unread
             && report.verdict == ScanVerdict::Nothing
@@ -385,25 +406,29 @@ impl<'a> Invocation<'a> {
         {
             return Err(self.unknown_end(why));
         }
-        self.tell(version, &scanned, &report, unread.as_deref()).await?;
-        Ok(Some(memory.clone().after(&scanned, &report)))
+        self.publish_report(version, &scanned, &report, unread.as_deref()).await?;
+        Ok(Some(history.clone().after(&scanned, &report)))
     }
 
-    /// What is known of the scan, by ECR and by events.
-    fn known(&self, details: ScanFindings, heard: &[FindingEvent]) -> anyhow::Result<Known> {
-        // Of each the last word.
+    /// Combines the findings that ECR shows with the findings of events.
+    fn combine_findings(
+        &self,
+        details: ScanFindings,
+        heard: &[FindingEvent],
+    ) -> anyhow::Result<ScanKnowledge> {
+        // The newest event about each vulnerability.
         let mut last: BTreeMap<&str, &FindingEvent> = BTreeMap::new();
         for heard in heard {
-            let word = last.entry(&heard.id).or_insert(heard);
-            if heard.at >= word.at {
-                *word = heard;
+            let newest = last.entry(&heard.id).or_insert(heard);
+            if heard.at >= newest.at {
+                *newest = heard;
             }
         }
         let active = last.into_values().filter(|heard| heard.is_active);
         let active: Vec<(&FindingEvent, Finding)> = active
             .filter_map(|heard| {
-                // Of its own finding an event says more.
-                let own = match &self.scan.said {
+                // The event of this invocation has more details than the ledger has of other events.
+                let own = match &self.scan.result {
                     ScanResult::Finding { finding, .. } if finding.id == heard.id => {
                         finding.clone()
                     }
@@ -414,26 +439,26 @@ impl<'a> Invocation<'a> {
             .collect();
         let why = match details {
             ScanFindings::Found(mut found, _) => {
-                // ECR may not show yet what an event of just now tells; and it has no EPSS.
+                // ECR may not show the finding of a fresh event yet, and ECR never shows its EPSS.
                 for (heard, finding) in active {
-                    let is_fresh = heard.at + FRESH > self.teller.now;
-                    match found.iter_mut().find(|it| it.id == finding.id) {
+                    let is_fresh = heard.at + FRESH > self.publisher.now;
+                    match found.iter_mut().find(|known| known.id == finding.id) {
                         Some(known) if is_fresh => known.join(finding),
                         Some(known) => known.epss = finding.epss,
                         None if is_fresh => found.push(finding),
                         None => {}
                     }
                 }
-                return Ok(Known::Found(ScanContents::All(found)));
+                return Ok(ScanKnowledge::Found(ScanContents::All(found)));
             }
             ScanFindings::Gone => {
-                self.let_go()?;
-                return Ok(Known::Nothing);
+                self.skip_unknown_image()?;
+                return Ok(ScanKnowledge::Nothing);
             }
             ScanFindings::NotScanned { status, description } => {
-                match (&self.scan.said, description) {
+                match (&self.scan.result, description) {
                     (ScanResult::Complete(None), description) => {
-                        return Ok(Known::Failed(status, description));
+                        return Ok(ScanKnowledge::NotScanned(status, description));
                     }
                     (_, Some(description)) => format!("{status}: {description}"),
                     (_, None) => status,
@@ -441,60 +466,62 @@ impl<'a> Invocation<'a> {
             }
             ScanFindings::Unread(why) => why,
         };
-        Ok(match &self.scan.said {
-            ScanResult::Finding { .. } if active.is_empty() => Known::Closed(why),
+        Ok(match &self.scan.result {
+            ScanResult::Finding { .. } if active.is_empty() => ScanKnowledge::Closed(why),
             ScanResult::Finding { .. } => {
                 let active = active.into_iter().map(|(_, finding)| finding).collect();
-                Known::Said(ScanContents::Some(active), why)
+                ScanKnowledge::Partial(ScanContents::Some(active), why)
             }
             ScanResult::Complete(Some(counts)) => {
-                Known::Said(ScanContents::Counts(counts.clone()), why)
+                ScanKnowledge::Partial(ScanContents::Counts(counts.clone()), why)
             }
-            // There is nothing to be told by: it is tried again, and ends in a queue.
+            // Nothing can be published. After two retries, Lambda sends the event to the dead-letter
+            // queue.
             ScanResult::Complete(None) | ScanResult::Failed => {
                 let About { repository, digest, .. } = &self.scan.about;
-                bail!("{repository}@{digest} was scanned, and what was found cannot be read: {why}")
+                bail!("the findings of {repository}@{digest} cannot be read after its scan: {why}")
             }
         })
     }
 
-    /// That an alert may be over, and cannot be ended: it is tried again, and ends in a queue.
-    /// There may be no other event that would end it.
+    /// The error for an open alert that may be over, while ECR shows no findings that prove it. Lambda
+    /// tries the event again, and then the event goes to the dead-letter queue. No other event may
+    /// arrive that would resolve the alert.
     fn unknown_end(&self, why: &str) -> anyhow::Error {
         let About { repository, digest, .. } = &self.scan.about;
         anyhow!(
-            "{repository}@{digest} may have no open findings any more, and that cannot be read: {why}"
+            "the open alert about {repository}@{digest} may be over, but its findings cannot be read: {why}"
         )
     }
 
-    /// What is accepted; nothing, if that cannot be read.
+    /// Reads the accepted risks. If they cannot be read, publishes that and accepts no risk.
     async fn risks(&self) -> anyhow::Result<Vec<AcceptedRisk>> {
-        match self.teller.context.risks.read().await {
+        match self.publisher.context.risks.read().await {
             Ok(risks) => Ok(risks),
             Err(error) => {
-                self.teller.tell_of_risks(&self.place(), &error).await?;
+                self.publisher.publish_unreadable_risks(&self.alert_origin(), &error).await?;
                 Ok(Vec::new())
             }
         }
     }
 
-    fn place(&self) -> AlertOrigin<'_> {
+    fn alert_origin(&self) -> AlertOrigin<'_> {
         let About { account, region, source, .. } = &self.scan.about;
-        AlertOrigin { account, region, source, parameter: &self.teller.context.config.parameter }
+        AlertOrigin { account, region, source, parameter: &self.publisher.context.config.parameter }
     }
 
-    fn told<'b>(
+    fn scan_alert<'b>(
         &'b self,
         about: &'b About,
         version: &'b Version,
         scanned: &'b Scanned,
     ) -> ScanAlert<'b> {
-        let parameter = &self.teller.context.config.parameter;
+        let parameter = &self.publisher.context.config.parameter;
         ScanAlert { about, tags: &version.tags, scanned, parameter }
     }
 
-    /// Tells what was decided.
-    async fn tell(
+    /// Publishes the alert that the report asks for.
+    async fn publish_report(
         &self,
         version: &Version,
         scanned: &Scanned,
@@ -502,19 +529,20 @@ impl<'a> Invocation<'a> {
         unread: Option<&str>,
     ) -> anyhow::Result<()> {
         let about = About { digest: version.digest.clone(), ..self.scan.about.clone() };
-        let told = self.told(&about, version, scanned);
+        let scan_alert = self.scan_alert(&about, version, scanned);
         let alert = match report.verdict {
-            ScanVerdict::Tell => warden_alerts::scan_findings(&told, report, unread),
-            ScanVerdict::Resolve => warden_alerts::scan_resolved(&told, report),
+            ScanVerdict::Tell => warden_alerts::scan_findings(&scan_alert, report, unread),
+            ScanVerdict::Resolve => warden_alerts::scan_resolved(&scan_alert, report),
             ScanVerdict::Nothing => return Ok(()),
         };
-        self.teller.context.alerts.publish(&alert).await
+        self.publisher.context.alerts.publish(&alert).await
     }
 
-    /// Prints what was decided, and counts it.
-    fn print(&self, version: &Version, report: &FindingsReport) {
+    /// Logs the report, and writes its metrics.
+    fn log_report(&self, version: &Version, report: &FindingsReport) {
         let About { repository, digest, .. } = &self.scan.about;
-        let name = version.tag.as_ref().map_or_else(|| format!("@{digest}"), |it| format!(":{it}"));
+        let tag = version.tag.as_ref();
+        let name = tag.map_or_else(|| format!("@{digest}"), |tag| format!(":{tag}"));
         info!(
             repository.name = %repository, image.digest = %digest,
             findings.counted = report.counted.len(), findings.new = report.news().count(),
@@ -523,24 +551,24 @@ impl<'a> Invocation<'a> {
         let counts = Metrics::of("Repository", repository);
         let new = u32::try_from(report.news().count()).unwrap_or(u32::MAX);
         let counts = counts.count("ScansSeen", 1).count("FindingsNew", new);
-        counts.write(self.teller.request_id, self.teller.now);
+        counts.write(self.publisher.request_id, self.publisher.now);
     }
 }
 
-/// When the event says what it says.
-fn said_at(scan: &ImageScan) -> DateTime<Utc> {
+/// The time of the event. An event with an invalid time counts as the oldest event.
+fn event_time(scan: &ImageScan) -> DateTime<Utc> {
     let time = DateTime::parse_from_rfc3339(&scan.about.source.time);
     time.map_or(DateTime::UNIX_EPOCH, |time| time.to_utc())
 }
 
 /// The finding that an event is about. None if it is about a whole scan.
 fn finding_event(scan: &ImageScan) -> Option<FindingEvent> {
-    let ScanResult::Finding { finding, is_active } = &scan.said else { return None };
+    let ScanResult::Finding { finding, is_active } = &scan.result else { return None };
     Some(FindingEvent {
         id: finding.id.clone(),
         level: finding.level,
         epss: finding.epss,
         is_active: *is_active,
-        at: said_at(scan),
+        at: event_time(scan),
     })
 }

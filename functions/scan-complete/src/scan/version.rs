@@ -1,4 +1,5 @@
-//! What an image is a version of: itself, by its tags, or the index that it is a part of.
+//! Finds the version that a scanned image belongs to: the image itself, or the index that the image
+//! is a part of.
 
 use std::time::Duration;
 
@@ -11,29 +12,31 @@ use warden_core::image::{Component, Digest, Tag};
 
 use super::Invocation;
 
-/// How long is waited for what an image is part of, where it was pushed just now: an index comes
-/// after its images, and is noted when it has come.
-const INDEX_COMES: [Duration; 2] = [Duration::from_secs(4), Duration::from_secs(8)];
-const JUST_NOW: Duration = Duration::from_secs(120);
+/// The pauses before the ledger is asked again which index a new image belongs to. Clients push an
+/// index after its images, and `image-push` records the index when its event arrives.
+const INDEX_PAUSES: [Duration; 2] = [Duration::from_secs(4), Duration::from_secs(8)];
+/// An image counts as new for this long after its push.
+const NEW: Duration = Duration::from_secs(120);
 
-/// What the image is a version of, or a part of a version of.
+/// The version that a scanned image belongs to: an image or an index.
 pub struct Version {
     pub digest: Digest,
     pub tags: Vec<Tag>,
-    /// What people know it by: the tag that names its component, or the first.
+    /// The tag for people: the first tag that names a component, or the first tag.
     pub tag: Option<Tag>,
     pub component: Option<Component>,
-    /// When it was pushed, as far as that has been asked.
+    /// The time of its push. None if the time was not read yet.
     pub pushed: Option<DateTime<Utc>>,
-    /// How many images it has.
+    /// The number of its images.
     pub images: usize,
-    /// What part of it was scanned.
+    /// The kind of the scanned part.
     pub part: IndexChildKind,
 }
 
 impl Invocation<'_> {
-    /// What people know an image by, and its component: by the first tag that names one.
-    pub fn named(&self, tags: &[Tag]) -> (Option<Tag>, Option<Component>) {
+    /// The tag for people and the component of an image: the first tag that names a component, or
+    /// the first tag.
+    pub fn tag_and_component(&self, tags: &[Tag]) -> (Option<Tag>, Option<Component>) {
         let grammar = &self.policy.governance.tags.grammar;
         let repository = &self.scan.about.repository;
         let mut conforming =
@@ -44,74 +47,74 @@ impl Invocation<'_> {
         }
     }
 
-    /// The version that the image is, or is a part of; none if the image is gone. `before` is
-    /// what it was called when it was heard of last.
-    pub async fn version(&self, before: Option<&Tag>) -> anyhow::Result<Option<Version>> {
+    /// Finds the version that the scanned image belongs to. None if the image is gone. `last_tag` is
+    /// the tag of the image in earlier events.
+    pub async fn find_version(&self, last_tag: Option<&Tag>) -> anyhow::Result<Option<Version>> {
         let About { repository, digest, .. } = &self.scan.about;
         let own = |tags: Vec<Tag>, pushed| {
-            let (tag, component) = self.named(&tags);
+            let (tag, component) = self.tag_and_component(&tags);
             let (digest, part, images) = (digest.clone(), IndexChildKind::Image, 1);
             Version { digest, tags, tag, component, pushed, images, part }
         };
         if !self.scan.tags.is_empty() {
             return Ok(Some(own(self.scan.tags.clone(), None)));
         }
-        let registry = &self.teller.context.registry;
-        let mut note = self.teller.context.ledger.image(repository, digest).await?;
-        if note.is_none() {
+        let registry = &self.publisher.context.registry;
+        let mut membership = self.publisher.context.ledger.image(repository, digest).await?;
+        if membership.is_none() {
             let Some(found) = registry.image(repository, digest).await? else {
-                self.let_go()?;
+                self.skip_unknown_image()?;
                 return Ok(None);
             };
-            let mut waits = INDEX_COMES.iter();
-            let is_new = found.pushed_at.is_some_and(|at| at + JUST_NOW > self.teller.now);
-            while note.is_none()
+            let mut pauses = INDEX_PAUSES.iter();
+            let is_new = found.pushed_at.is_some_and(|at| at + NEW > self.publisher.now);
+            while membership.is_none()
                 && found.image.tags.is_empty()
                 && is_new
-                && let Some(wait) = waits.next()
+                && let Some(pause) = pauses.next()
             {
-                sleep(*wait).await;
-                note = self.teller.context.ledger.image(repository, digest).await?;
+                sleep(*pause).await;
+                membership = self.publisher.context.ledger.image(repository, digest).await?;
             }
-            if note.is_none() {
+            if membership.is_none() {
                 let mut version = own(found.image.tags, found.pushed_at);
                 if version.tags.is_empty() {
-                    // It has lost the tag by which it was known.
-                    let before: Vec<Tag> = before.cloned().into_iter().collect();
-                    version.component = self.named(&before).1;
+                    // The image has lost its tag. The last tag still names the component.
+                    let last_tag: Vec<Tag> = last_tag.cloned().into_iter().collect();
+                    version.component = self.tag_and_component(&last_tag).1;
                 }
                 return Ok(Some(version));
             }
         }
-        let Some(IndexMembership { index, tag, pushed, images, part }) = note else {
+        let Some(IndexMembership { index, tag, pushed, images, part }) = membership else {
             return Ok(None);
         };
         let tags: Vec<Tag> = tag.into_iter().collect();
-        let (tag, component) = self.named(&tags);
+        let (tag, component) = self.tag_and_component(&tags);
         let pushed = Some(pushed);
         let mut version = Version { digest: index, tags, tag, component, pushed, images, part };
-        // It may have been pushed under several tags, or got another since.
+        // The index may have been pushed with several tags, or may have got another tag since.
         if version.component.is_none()
             && part == IndexChildKind::Image
             && let Some(found) = registry.image(repository, &version.digest).await?
         {
-            (version.tag, version.component) = self.named(&found.image.tags);
+            (version.tag, version.component) = self.tag_and_component(&found.image.tags);
             version.tags = found.image.tags;
         }
         Ok(Some(version))
     }
 
-    /// When a version was pushed; none if it is gone.
-    pub async fn pushed(&self, version: &Version) -> anyhow::Result<Option<DateTime<Utc>>> {
+    /// Reads the time of the push of a version. None if the version is gone.
+    pub async fn read_push_time(&self, version: &Version) -> anyhow::Result<Option<DateTime<Utc>>> {
         if version.pushed.is_some() {
             return Ok(version.pushed);
         }
         let repository = &self.scan.about.repository;
-        let image = self.teller.context.registry.image(repository, &version.digest).await?;
+        let image = self.publisher.context.registry.image(repository, &version.digest).await?;
         if image.is_none() {
-            self.let_go()?;
+            self.skip_unknown_image()?;
         }
-        // One that says no time was pushed before anything that does.
+        // A version without a time counts as older than every version with a time.
         Ok(image.map(|found| found.pushed_at.unwrap_or_default()))
     }
 }

@@ -142,7 +142,7 @@ async fn findings_of_inspector_reach_it_through_a_queue_in_batches() {
     assert_eq!(messages(&world, "FailedFindings").await, [malformed]);
     assert_eq!(messages(&world, "InspectorFindings").await, [Value::Null; 0]);
     let log = world.aws.lambda().log(FUNCTION).split_off(before);
-    assert_eq!(log.matches("it is blank").count(), 5, "{log}");
+    assert_eq!(log.matches("got a blank text").count(), 5, "{log}");
     assert!(world.failed_events().await.is_empty());
     assert!(world.aws.state().undelivered.is_empty());
 }
