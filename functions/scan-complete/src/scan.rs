@@ -475,8 +475,8 @@ impl<'a> Invocation<'a> {
             ScanResult::Complete(Some(counts)) => {
                 ScanKnowledge::Partial(ScanContents::Counts(counts.clone()), why)
             }
-            // Nothing can be published. After two retries, Lambda sends the event to the dead-letter
-            // queue.
+            // The function has nothing to publish. After two retries, Lambda sends the event to the
+            // dead-letter queue.
             ScanResult::Complete(None) | ScanResult::Failed => {
                 let About { repository, digest, .. } = &self.scan.about;
                 bail!("the findings of {repository}@{digest} cannot be read after its scan: {why}")

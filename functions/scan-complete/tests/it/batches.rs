@@ -1,4 +1,4 @@
-//! Batches of messages from the queue of Inspector's findings.
+//! Tests batches of messages from the queue of Inspector's findings.
 
 use futures::future::join_all;
 use local_aws::Fault;
@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::{Function, enhanced, event, kinds};
 
-/// A batch of these events, as Lambda reads it from the queue. The number names the first message.
+/// Builds a batch of these events, as Lambda reads it from the queue. `first` is the number of the
+/// first message.
 fn batch_of(events: &[Value], first: usize) -> Value {
     let record = |(nth, event): (usize, &Value)| {
         json!({
@@ -21,7 +22,7 @@ fn batch_of(events: &[Value], first: usize) -> Value {
 }
 
 impl Function {
-    /// Handles a batch. Gives the IDs of the messages that the queue delivers again.
+    /// Handles a batch. Returns the IDs of the messages that the queue delivers again.
     async fn handle_batch(&self, payload: &Value) -> Vec<String> {
         let messages = batch::read(payload).unwrap().unwrap();
         let answer = batch::handle(&self.context, messages, self.now()).await;
@@ -36,12 +37,12 @@ impl Function {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_findings_of_one_image_in_a_batch_are_one_alert_and_one_reading() {
+async fn the_findings_of_one_image_in_a_batch_cause_one_alert_and_one_read() {
     let function = Function::enhanced().await;
     let (one, other) = (function.push(&["litellm-v1.80.5"]), function.push(&["openwebui-v0.6.36"]));
     let mut events = function.findings(&one, "CVE-1:HIGH CVE-2:HIGH CVE-3:CRITICAL");
     events.extend(function.findings(&other, "CVE-1:HIGH"));
-    // The queue may deliver a message twice, and EventBridge an event.
+    // The queue may deliver a message twice, and EventBridge may deliver an event twice.
     events.push(events[0].clone());
     function.aws.state().calls.clear();
     assert_eq!(function.handle_batch(&batch_of(&events, 0)).await, [""; 0]);
@@ -68,7 +69,7 @@ async fn only_the_messages_that_failed_are_delivered_again() {
         vec![event("inspector-scan-of-a-server")],
     ]
     .concat();
-    // The group of one of the images cannot be published.
+    // The alert about one of the images cannot be published.
     function.aws.fault("Publish", 1, Fault::Error(400, "AuthorizationError"));
     let failed = function.handle_batch(&batch_of(&events, 0)).await;
     let malformed = ["message-3", "message-4"];
@@ -78,13 +79,13 @@ async fn only_the_messages_that_failed_are_delivered_again() {
     assert_eq!(of_other, [!of_one; 2], "{failed:?}");
     assert_eq!(failed.len(), if of_one { 3 } else { 4 }, "{failed:?}");
     assert_eq!(kinds(&function.alerts()), ["scan-findings"]);
-    // The queue delivers them again, and only what was not published is published.
+    // The queue delivers the failed messages again, and only the missing alert is published.
     assert_eq!(function.handle_batch(&batch_of(&events[..3], 0)).await, [""; 0]);
     assert_eq!(kinds(&function.alerts()), ["scan-findings"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn batches_at_once_share_what_they_collect_of_an_image() {
+async fn concurrent_batches_share_the_collected_findings_of_an_image() {
     let function = Function::enhanced().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let all: String = (0..300).map(|nth| format!("CVE-{nth}:HIGH ")).collect();
@@ -126,14 +127,14 @@ fn records_of_another_service_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_for_which_no_time_is_left_is_delivered_again() {
+async fn a_message_without_time_left_is_delivered_again() {
     let function = Function::enhanced().await;
     let mut events = Vec::new();
     for nth in 0..20 {
         let image = function.push(&[&format!("component{nth}-v1.0.0")]);
         events.extend(function.findings(&image, "CVE-1:CRITICAL"));
     }
-    // Each image takes some seconds.
+    // With this delay, each image takes some seconds.
     function.slow_down(1_000);
     let failed = function.handle_batch(&batch_of(&events, 0)).await;
     assert!(!failed.is_empty() && failed.len() < events.len(), "{failed:?}");

@@ -1,4 +1,4 @@
-//! What a scan costs.
+//! Tests which AWS calls a scan costs.
 
 use serde_json::Value;
 
@@ -17,13 +17,14 @@ async fn a_clean_scan_costs_two_calls() {
         let image = function.push(&[tag]);
         let clean = function.scan(&image, Ok(basic("CVE-1:LOW")));
         assert_eq!(calls(&function, &clean).await, ["DescribeImages", "UpdateItem"]);
-        // And so it does again.
+        // A second scan of the same image costs the same calls.
         assert_eq!(calls(&function, &clean).await, ["DescribeImages", "UpdateItem"]);
     }
     let images = function.push_index("litellm-v1.80.7", 2).await;
     let clean = function.scan(&images[0], Ok(Vec::new()));
     assert_eq!(calls(&function, &clean).await, ["GetItem", "UpdateItem"]);
-    // But that of another platform of the same index, whose findings are put to the first's.
+    // The scan of another platform of the same index costs more: its findings are added to those of
+    // the first platform.
     let clean = function.scan(&images[1], Ok(Vec::new()));
     assert_eq!(
         calls(&function, &clean).await,
@@ -32,7 +33,7 @@ async fn a_clean_scan_costs_two_calls() {
 }
 
 #[tokio::test]
-async fn a_scan_that_is_told_costs_one_call_a_page_and_five() {
+async fn a_published_scan_costs_five_calls_and_one_for_each_page() {
     let function = Function::new().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let many: String = (0..2_500).map(|n| format!("CVE-{n}:HIGH ")).collect();
@@ -42,7 +43,7 @@ async fn a_scan_that_is_told_costs_one_call_a_page_and_five() {
         calls(&function, &scan).await,
         ["UpdateItem", page, page, page, "DescribeImages", "GetParameter", "Publish", "UpdateItem"]
     );
-    // What is known needs no more than to be compared, with what is accepted since.
+    // Known findings are only compared, also with the risks that were accepted since.
     assert_eq!(
         calls(&function, &scan).await,
         ["UpdateItem", page, page, page, "GetParameter", "UpdateItem"]
@@ -56,7 +57,7 @@ async fn a_scan_that_is_told_costs_one_call_a_page_and_five() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn findings_of_inspector_say_when_their_image_was_pushed() {
+async fn the_push_time_of_an_image_comes_from_its_enhanced_findings() {
     let function = Function::enhanced().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let scan = function.scan(&image, Ok(enhanced("CVE-1:HIGH")));

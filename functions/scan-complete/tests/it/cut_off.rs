@@ -1,5 +1,5 @@
-//! An attempt that is cut off before or after any call is made up for by the next: what is
-//! news is told at least once, and more than once only if it was cut off just when it told.
+//! Kills an attempt before or after each of its calls. The next attempt still publishes the alert. A
+//! second alert is published only if the attempt was killed between publishing and recording that.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ enum What {
 }
 
 impl What {
-    /// A function that has to tell it, and the event.
+    /// Builds a function and the event of which this fact must be published.
     async fn prepare(self) -> (Function, Value) {
         let function = match self {
             Self::Finding => Function::enhanced().await,
@@ -84,21 +84,21 @@ impl What {
     }
 }
 
-/// The points of an attempt, each the nth call of an operation.
+/// The calls of an attempt: each is an operation and the number of its call.
 async fn points(what: What) -> Vec<(String, usize)> {
     let (function, event) = what.prepare().await;
     function.handle(&event, "request").await.unwrap();
     assert_eq!(kinds(&function.alerts()), [what.kind()]);
     let mut points: Vec<(String, usize)> = Vec::new();
     for call in function.calls() {
-        let before = points.iter().filter(|(of, _)| *of == call).count();
+        let before = points.iter().filter(|(earlier, _)| *earlier == call).count();
         points.push((call, before + 1));
     }
     points
 }
 
-/// Cuts an attempt off at a point, before or after the call is carried out, and makes it again
-/// a minute later; or brings the event as another request, which is never retried itself.
+/// Kills an attempt at a call, before or after AWS carries out the call. A minute later handles the
+/// event again, as a retry (`same`) or as another request. Returns the number of alerts.
 async fn cut_off(what: What, (call, nth): &(String, usize), after: bool, same: bool) -> usize {
     let (function, event) = what.prepare().await;
     if after {
@@ -122,9 +122,9 @@ async fn cut_off(what: What, (call, nth): &(String, usize), after: bool, same: b
     alerts.len()
 }
 
-// 21
+// Case P21 in docs/contributing/prior-art.md.
 #[tokio::test(start_paused = true)]
-async fn cut_off_before_or_after_any_call_it_is_told_all_the_same() {
+async fn an_attempt_that_is_killed_at_any_call_is_published_by_the_next() {
     let mut cuts = 0;
     for what in [
         What::Findings,
@@ -140,14 +140,14 @@ async fn cut_off_before_or_after_any_call_it_is_told_all_the_same() {
         let publish = points.iter().position(|(call, _)| call == "Publish").unwrap();
         for (at, point) in points.iter().enumerate() {
             for (after, same) in [(false, true), (false, false), (true, true), (true, false)] {
-                let told = cut_off(what, point, after, same).await;
+                let alerts = cut_off(what, point, after, same).await;
                 cuts += 1;
-                // Between the publication and its record, nobody can know.
+                // An attempt that was killed between publishing and recording may publish twice.
                 let unknown = (at == publish && after) || (at == publish + 1 && !after);
                 let most = if unknown { 2 } else { 1 };
                 assert!(
-                    (1..=most).contains(&told),
-                    "{what:?}, {point:?}, {after}: told {told} times"
+                    (1..=most).contains(&alerts),
+                    "{what:?}, {point:?}, {after}: {alerts} alerts"
                 );
             }
         }

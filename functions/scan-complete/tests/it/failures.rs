@@ -1,4 +1,4 @@
-//! What failed, is not there yet, or cannot be read.
+//! Tests scans that failed, and findings that are missing or cannot be read.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use warden_core::graph::IndexChildKind;
 
 use crate::{Function, basic, enhanced, kinds};
 
-// 18
+// Case P18 in docs/contributing/prior-art.md.
 #[tokio::test]
-async fn a_scan_that_failed_is_told_with_the_reason_and_what_to_do() {
+async fn the_alert_about_a_failed_scan_has_the_reason_and_a_remedy() {
     let mut shown = String::new();
     for (status, description, remedies) in [
         ("FAILED", "UnsupportedImageError: The operating system is not supported", 0),
@@ -34,7 +34,7 @@ async fn a_scan_that_failed_is_told_with_the_reason_and_what_to_do() {
         shown += &format!("{title}\n{text}\n\n");
         assert_eq!(alert["remedies"].as_array().unwrap().len(), remedies, "{alert:#}");
         assert_eq!(alert["details"]["status"], status);
-        // Once.
+        // The failure is published once.
         function.handle(&event, "another").await.unwrap();
         assert_eq!(function.alerts().len(), 0);
     }
@@ -57,9 +57,9 @@ async fn a_scan_that_failed_is_told_with_the_reason_and_what_to_do() {
     "#]].assert_eq(&masked(&shown));
 }
 
-// 18, 25
+// Cases P18 and P25 in docs/contributing/prior-art.md.
 #[tokio::test]
-async fn an_index_whose_images_cannot_be_scanned_is_told_of_once() {
+async fn an_index_whose_images_cannot_be_scanned_causes_one_alert() {
     let function = Function::new().await;
     for image in function.push_index("litellm-v1.80.5", 3).await {
         let event = function.scan(&image, Err(("UNSUPPORTED_IMAGE", "")));
@@ -69,7 +69,7 @@ async fn an_index_whose_images_cannot_be_scanned_is_told_of_once() {
 }
 
 #[tokio::test]
-async fn an_attestation_is_nothing_to_be_scanned() {
+async fn the_failed_scan_of_an_attestation_causes_no_alert() {
     let function = Function::new().await;
     let image = function.push(&[]);
     let (repository, digest) = ("infrastructure".parse().unwrap(), image.parse().unwrap());
@@ -83,7 +83,7 @@ async fn an_attestation_is_nothing_to_be_scanned() {
 }
 
 #[tokio::test]
-async fn a_scan_that_failed_and_was_done_again_by_now_is_one_that_was_done() {
+async fn the_late_event_of_a_failed_scan_publishes_the_findings_of_a_newer_scan() {
     let function = Function::new().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let failed = function.scan(&image, Err(("FAILED", "")));
@@ -93,7 +93,7 @@ async fn a_scan_that_failed_and_was_done_again_by_now_is_one_that_was_done() {
 }
 
 #[tokio::test]
-async fn the_reason_of_a_failure_that_cannot_be_read_is_told_without_it() {
+async fn a_failed_scan_is_published_even_if_its_reason_cannot_be_read() {
     let function = Function::new().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let failed = function.scan(&image, Err(("FAILED", "")));
@@ -104,7 +104,7 @@ async fn the_reason_of_a_failure_that_cannot_be_read_is_told_without_it() {
 }
 
 #[tokio::test]
-async fn an_image_that_is_gone_is_nobody_s_business_any_more() {
+async fn the_scan_of_a_deleted_image_or_repository_causes_no_alert() {
     let function = Function::new().await;
     for (counts, failed) in [(true, false), (false, false), (true, true)] {
         let image = function.push(&["litellm-v1.80.5"]);
@@ -117,7 +117,7 @@ async fn an_image_that_is_gone_is_nobody_s_business_any_more() {
         let delete = json!({"repositoryName": "infrastructure", "imageIds": id});
         function.aws.by_hand("BatchDeleteImage", &delete).unwrap();
         let id = event["id"].as_str().unwrap();
-        // ECR may only not know it yet.
+        // A young event is an error, because ECR may show the image later.
         function.handle(&event, id).await.unwrap_err();
         function.aws.advance(Duration::from_secs(180));
         function.handle(&event, id).await.unwrap();
@@ -133,7 +133,7 @@ async fn an_image_that_is_gone_is_nobody_s_business_any_more() {
 }
 
 #[tokio::test]
-async fn the_scan_of_an_image_that_ecr_knows_later_is_told_by_a_retry() {
+async fn a_retry_publishes_the_scan_of_an_image_that_ecr_shows_later() {
     for failed in [false, true] {
         let function = Function::new().await;
         function.aws.state().ecr().set_read_lag(50.0);
@@ -149,7 +149,7 @@ async fn the_scan_of_an_image_that_ecr_knows_later_is_told_by_a_retry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn findings_that_are_not_there_yet_are_waited_for() {
+async fn the_function_waits_for_findings_that_ecr_does_not_show_yet() {
     let function = Function::enhanced().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let event = function.scan(&image, Ok(enhanced("CVE-1:HIGH")));
@@ -177,7 +177,7 @@ async fn findings_that_are_not_there_yet_are_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn findings_that_never_come_are_told_from_the_event_s_counts() {
+async fn the_counts_of_the_event_are_published_if_the_findings_never_appear() {
     let function = Function::new().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let event = function.scan(&image, Ok(basic("CVE-1:HIGH CVE-2:CRITICAL CVE-3:LOW")));
@@ -221,7 +221,7 @@ async fn findings_that_never_come_are_told_from_the_event_s_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scan_of_which_nothing_can_be_learned_is_tried_again() {
+async fn a_scan_without_readable_findings_or_counts_is_tried_again() {
     let function = Function::new().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let mut event = function.scan(&image, Ok(basic("CVE-1:HIGH")));
@@ -230,11 +230,11 @@ async fn a_scan_of_which_nothing_can_be_learned_is_tried_again() {
     let error = function.handle(&event, "request").await.unwrap_err();
     let error = error.to_string();
     assert!(error.contains(&image), "{error}");
-    expect!["infrastructure@sha256:… was scanned, and what was found cannot be read: AccessDeniedException: made to fail"].assert_eq(&masked(&error));
+    expect!["the findings of infrastructure@sha256:… cannot be read after its scan: AccessDeniedException: made to fail"].assert_eq(&masked(&error));
     function.aws.heal();
     function.handle(&event, "request").await.unwrap();
     assert_eq!(kinds(&function.alerts()), ["scan-findings"]);
-    // Counts that are none are not there.
+    // Invalid counts are treated as missing counts.
     let image = function.push(&["litellm-v1.80.6"]);
     let mut event = function.scan(&image, Ok(basic("CVE-2:HIGH")));
     event["detail"]["finding-severity-counts"] = json!({"HIGH": "1"});
@@ -243,7 +243,7 @@ async fn a_scan_of_which_nothing_can_be_learned_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_finding_is_told_although_the_others_cannot_be_read() {
+async fn a_single_finding_is_published_even_if_the_others_cannot_be_read() {
     let function = Function::enhanced().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let event = function.finding(&image, &enhanced("CVE-1:HIGH")[0], "ACTIVE");

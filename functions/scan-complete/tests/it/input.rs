@@ -1,4 +1,4 @@
-//! What cannot be understood, and what is none of the function's business.
+//! Tests invalid events, and events that the function ignores.
 
 use expect_test::{Expect, expect};
 use local_aws::pattern::Pattern;
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::{Function, basic, enhanced, event};
 
-/// Every event there is a file of, about an image that is there, and what it comes to.
+/// Handles every file of the events folder, with an image that exists.
 #[tokio::test(start_paused = true)]
-async fn each_event_of_the_folder_is_understood() {
-    let mut told = String::new();
+async fn every_example_event_is_handled() {
+    let mut published = String::new();
     for (name, mut event) in world::events("scan-complete") {
         let function = if name.starts_with("inspector") {
             Function::enhanced().await
@@ -38,7 +38,7 @@ async fn each_event_of_the_folder_is_understood() {
             .iter()
             .map(|alert| format!(" {} {}", alert["kind"], alert["component"]))
             .collect();
-        told += &format!("{name}:{}\n", kinds.concat());
+        published += &format!("{name}:{}\n", kinds.concat());
     }
     expect![[r#"
         clean:
@@ -55,12 +55,12 @@ async fn each_event_of_the_folder_is_understood() {
         unmanaged-repository:
         without-counts-and-tags: "scan-findings" "litellm"
     "#]]
-    .assert_eq(&told);
+    .assert_eq(&published);
 }
 
-/// Which of the template's rules lets which of the events through.
+/// Matches every example event with every event rule of the template.
 #[test]
-fn the_rules_let_through_what_is_the_function_s_business() {
+fn the_event_rules_match_only_the_events_that_the_function_handles() {
     let stack = world::evaluate(&[("AlertSeverityThreshold", "HIGH")]).unwrap();
     let function = stack.properties("ScanCompleteFunction").unwrap();
     let events = function["Events"].clone();
@@ -82,7 +82,7 @@ fn the_rules_let_through_what_is_the_function_s_business() {
     let variables = &function["Environment"]["Variables"];
     for (name, mut event) in world::events("scan-complete") {
         if name == "risks-changed" {
-            // No resource is created here, so the parameter has a name of its own.
+            // No resource is created here, so the parameter gets a made-up name.
             event["detail"]["name"] = variables["ACCEPTED_RISKS_PARAMETER"].clone();
         }
         lines += &format!("{name}: {}\n", through(&event).join(" "));
@@ -115,7 +115,7 @@ fn the_rules_let_through_what_is_the_function_s_business() {
     }
 }
 
-/// The event with a value set, or removed where it is null, by its pointer.
+/// The event with this value at the pointer. A null removes the field.
 fn with(name: &str, pointer: &str, value: Value) -> Value {
     let mut event = event(name);
     let (parent, field) = pointer.rsplit_once('/').unwrap();
@@ -128,7 +128,7 @@ fn with(name: &str, pointer: &str, value: Value) -> Value {
 }
 
 #[tokio::test]
-async fn what_cannot_be_understood_names_the_field_and_touches_nothing() {
+async fn an_invalid_event_is_an_error_that_names_the_field_and_makes_no_call() {
     let function = Function::new().await;
     let check = async |event: Value, expected: Expect| {
         let error = function.handle(&event, "request").await.unwrap_err();
@@ -171,20 +171,20 @@ async fn what_cannot_be_understood_names_the_field_and_touches_nothing() {
             "/detail/packageVulnerabilityDetails/vulnerabilityId",
             json!("\u{7}"),
         ),
-        expect!["the event: detail.packageVulnerabilityDetails.vulnerabilityId: it is blank"],
+        expect!["the event: detail.packageVulnerabilityDetails.vulnerabilityId: expected an identifier, got a blank text"],
     )
     .await;
 }
 
 #[tokio::test]
-async fn what_is_nobody_s_business_costs_nothing() {
+async fn an_ignored_event_costs_no_call() {
     let function = Function::new().await;
     for event in [
         with("critical", "/detail/scan-status", json!("ANYTHING")),
         with("critical", "/detail/repository-name", json!("scratch")),
         with("inspector-finding", "/detail/resources", Value::Null),
         with("inspector-finding", "/detail/packageVulnerabilityDetails", Value::Null),
-        // A member's, which its administrator hears of.
+        // The finding of a member account, which its administrator account gets too.
         with(
             "inspector-finding",
             "/detail/resources/0/details/awsEcrContainerImage/registry",
@@ -232,7 +232,7 @@ const POINTERS: [&str; 14] = [
 
 proptest! {
     #[test]
-    fn no_event_makes_it_panic(
+    fn no_event_causes_a_panic(
         name in prop::sample::select(vec!["critical", "inspector-scan", "inspector-finding"]),
         pointer in prop::sample::select(POINTERS.to_vec()),
         value in anything(),
@@ -241,7 +241,7 @@ proptest! {
         if let Some(place) = event.pointer_mut(pointer) {
             *place = value;
         }
-        // Refused or understood, whatever it is.
+        // An invalid event is an error, never a panic.
         let _ = scan_complete::event::read(&event);
     }
 }

@@ -1,6 +1,5 @@
-//! The outcome of scans, against an AWS in memory, event by event as EventBridge brings them.
-//! A number in a test's comment is the line of experience it stands for: what went wrong in
-//! other projects.
+//! Tests the outcome of scans on the embedded AWS. Each test delivers the events of EventBridge one
+//! by one. A comment such as `Case P21` names a case of docs/contributing/prior-art.md.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,12 +9,12 @@
 
 mod batches;
 mod calls;
+mod collecting;
 mod cut_off;
 mod failures;
-mod gathering;
 mod input;
+mod publishing;
 mod risks;
-mod telling;
 
 use std::ops::Deref;
 use std::time::Duration;
@@ -57,14 +56,14 @@ impl Function {
         Self { world, context }
     }
 
-    /// A function in a registry with enhanced scanning.
+    /// Builds a function in a registry with enhanced scanning.
     async fn enhanced() -> Self {
         let function = Self::new().await;
         function.enable_enhanced_scanning();
         function
     }
 
-    /// Pushes an image an hour later. Gives its digest.
+    /// Pushes an image an hour later. Returns its digest.
     fn push(&self, tags: &[&str]) -> String {
         self.aws.advance(Duration::from_secs(3_600));
         let digest = self.world.push(INFRASTRUCTURE, tags);
@@ -72,8 +71,8 @@ impl Function {
         digest
     }
 
-    /// Pushes an index of images for so many platforms, which `image-push` records. Gives the
-    /// digests of the images.
+    /// Pushes an index for this number of platforms, which `image-push` records. Returns the digests
+    /// of the images.
     async fn push_index(&self, tag: &str, platforms: usize) -> Vec<String> {
         let images: Vec<String> = (0..platforms).map(|_| self.push(&[])).collect();
         let index = self.world.push_index(INFRASTRUCTURE, &images, tag);
@@ -82,7 +81,8 @@ impl Function {
         images
     }
 
-    /// The ledger as `image-push` writes it: the role of `scan-complete` may not note children.
+    /// The ledger with the role of `image-push`. The role of `scan-complete` may not record the parts
+    /// of an index.
     fn ledger_of_image_push(&self) -> Ledger {
         let table = self.world.function("image-push").environment["LEDGER_TABLE"].clone();
         Ledger::new(&self.world.sdk("image-push"), table)
@@ -100,12 +100,12 @@ impl Function {
         self.aws.state().calls.clear();
     }
 
-    /// Completes the scan of an image. Gives the event.
+    /// Completes the scan of an image. Returns the event.
     fn scan(&self, digest: &str, outcome: Result<Vec<Value>, (&str, &str)>) -> Value {
         self.complete_scan(INFRASTRUCTURE, digest, outcome)
     }
 
-    /// Has Inspector report a finding. Gives the event.
+    /// Makes Inspector report a finding. Returns the event.
     fn finding(&self, digest: &str, finding: &Value, status: &str) -> Value {
         self.report_finding(INFRASTRUCTURE, digest, finding, status)
     }
@@ -114,7 +114,7 @@ impl Function {
         handle(&self.context, event, request_id, self.now()).await
     }
 
-    /// Scans an image with this outcome and handles the event, as a request of its own.
+    /// Scans an image with this outcome, and handles the event in a request of its own.
     async fn scanned(&self, digest: &str, findings: &str) -> Vec<Value> {
         let event = self.scan(digest, Ok(basic(findings)));
         self.handle(&event, event["id"].as_str().unwrap()).await.unwrap();
@@ -128,7 +128,7 @@ impl Function {
         self.aws.ask("ssm", "AmazonSSM.PutParameter", &put).await.unwrap();
     }
 
-    /// Makes each call take so long from now on, so that what is at work at once takes turns.
+    /// Delays each call from now on, so that concurrent invocations take turns.
     fn slow_down(&self, milliseconds: u64) {
         for operation in OPERATIONS {
             let by = Duration::from_millis(milliseconds);
@@ -156,7 +156,7 @@ fn basic(findings: &str) -> Vec<Value> {
     findings.split_whitespace().map(one).collect()
 }
 
-/// Enhanced ones, the same.
+/// Enhanced findings from `A:CRITICAL B:HIGH`.
 fn enhanced(findings: &str) -> Vec<Value> {
     let one = |word: &str| {
         let (id, severity) = word.split_once(':').unwrap();
@@ -165,8 +165,8 @@ fn enhanced(findings: &str) -> Vec<Value> {
     findings.split_whitespace().map(one).collect()
 }
 
-/// What of an alert's findings is new, and all of them.
-fn told(alert: &Value) -> (Vec<&str>, Vec<&str>) {
+/// The identifiers of the new findings of an alert, and of all its findings.
+fn new_and_all(alert: &Value) -> (Vec<&str>, Vec<&str>) {
     let new = alert["details"]["new"].as_array().unwrap().iter();
     let all = alert["details"]["findings"].as_array().unwrap().iter();
     let new = new.filter_map(Value::as_str).collect();

@@ -1,4 +1,4 @@
-//! What is accepted: taken off, reminded of, and not to be read.
+//! Tests accepted risks: accepted findings, expiry, changes, and lists that cannot be read.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use local_aws::Fault;
 use local_aws::world::masked;
 use serde_json::{Value, json};
 
-use crate::{Function, event, kinds, told};
+use crate::{Function, event, kinds, new_and_all};
 
-/// The list with one risk of `litellm`, until a day.
+/// A list of one accepted risk of `litellm`, which expires after `day`.
 fn until(day: &str) -> String {
     json!([{
         "id": "CVE-1", "until": day, "reason": "not reachable", "owner": "platform",
@@ -19,7 +19,7 @@ fn until(day: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_accepted_is_listed_and_does_not_count() {
+async fn an_accepted_finding_is_listed_and_does_not_count() {
     let function = Function::new().await;
     function.accept(&until("2027-01-31")).await;
     let image = function.push(&["litellm-v1.80.5"]);
@@ -27,17 +27,17 @@ async fn what_is_accepted_is_listed_and_does_not_count() {
     let image = function.push(&["litellm-v1.80.6"]);
     let alerts = function.scanned(&image, "CVE-1:CRITICAL CVE-2:HIGH").await;
     assert_eq!(
-        (told(&alerts[0]), &alerts[0]["severity"]),
+        (new_and_all(&alerts[0]), &alerts[0]["severity"]),
         ((vec!["CVE-2"], vec!["CVE-2"]), &json!("HIGH"))
     );
     assert_eq!(
         alerts[0]["details"]["accepted"],
         json!([{"id": "CVE-1", "severity": "CRITICAL", "until": "2027-01-31", "reason": "not reachable", "owner": "platform"}])
     );
-    // After that day it counts again.
+    // After its last day, the finding counts again.
     function.aws.advance(Duration::from_secs(20 * 86_400));
     let alerts = function.scanned(&image, "CVE-1:CRITICAL CVE-2:HIGH").await;
-    assert_eq!(told(&alerts[0]).0, ["CVE-1"]);
+    assert_eq!(new_and_all(&alerts[0]).0, ["CVE-1"]);
     expect![[r#"
         The scan of infrastructure:litellm-v1.80.6 found 1 CRITICAL, 1 HIGH at or above HIGH, of 2 findings in all. Compared with litellm-v1.80.5, the version before: 1 new, 0 gone.
 
@@ -49,7 +49,7 @@ async fn what_is_accepted_is_listed_and_does_not_count() {
 }
 
 #[tokio::test]
-async fn what_was_told_and_then_accepted_is_over_and_told_again_when_it_lapses() {
+async fn an_accepted_finding_resolves_its_alert_and_is_published_again_after_expiry() {
     let function = Function::new().await;
     let image = function.push(&["litellm-v1.80.5"]);
     assert_eq!(function.scanned(&image, "CVE-1:CRITICAL").await.len(), 1);
@@ -59,12 +59,12 @@ async fn what_was_told_and_then_accepted_is_over_and_told_again_when_it_lapses()
     expect!["The scan of infrastructure:litellm-v1.80.5 found nothing that counts at or above HIGH: the last alert about litellm is over. What it has at or above HIGH is accepted (1). Older versions may still have what it was about."].assert_eq(&masked(alerts[0]["text"].as_str().unwrap()));
     function.aws.advance(Duration::from_secs(20 * 86_400));
     let alerts = function.scanned(&image, "CVE-1:CRITICAL").await;
-    assert_eq!(told(&alerts[0]).0, ["CVE-1"]);
+    assert_eq!(new_and_all(&alerts[0]).0, ["CVE-1"]);
     assert_eq!(function.scanned(&image, "CVE-1:CRITICAL").await, [] as [Value; 0]);
 }
 
 #[tokio::test]
-async fn an_index_is_over_whichever_of_its_images_is_scanned_first() {
+async fn an_alert_about_an_index_is_resolved_in_any_order_of_its_scans() {
     for accepted_first in [true, false] {
         let function = Function::new().await;
         let images = function.push_index("litellm-v1.80.5", 2).await;
@@ -83,7 +83,7 @@ async fn an_index_is_over_whichever_of_its_images_is_scanned_first() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_accepts_nothing_and_is_told_once_a_day() {
+async fn an_unreadable_list_accepts_nothing_and_is_published_once_a_day() {
     for wrong in ["{", "[{\"id\": \"CVE-1\"}]", "denied"] {
         let function = Function::new().await;
         if wrong == "denied" {
@@ -94,7 +94,7 @@ async fn what_cannot_be_read_accepts_nothing_and_is_told_once_a_day() {
         let image = function.push(&["litellm-v1.80.5"]);
         let alerts = function.scanned(&image, "CVE-1:CRITICAL").await;
         assert_eq!(kinds(&alerts), ["self-audit", "scan-findings"], "{wrong}");
-        assert_eq!(told(&alerts[1]).0, ["CVE-1"]);
+        assert_eq!(new_and_all(&alerts[1]).0, ["CVE-1"]);
         assert_eq!(alerts[0]["details"]["rule"], "accepted-risks");
         assert_eq!(alerts[0]["repository"], Value::Null);
         let image = function.push(&["litellm-v1.80.6"]);
@@ -107,7 +107,7 @@ async fn what_cannot_be_read_accepts_nothing_and_is_told_once_a_day() {
 }
 
 #[tokio::test]
-async fn the_end_of_an_acceptance_is_told_seven_days_before_and_once() {
+async fn the_expiry_of_an_accepted_risk_is_published_once_seven_days_before() {
     let function = Function::new().await;
     function.accept(&until("2027-01-31")).await;
     for (days, expected) in [(0, 0), (8, 0), (1, 1), (1, 0), (5, 0), (30, 0)] {
@@ -124,7 +124,7 @@ async fn the_end_of_an_acceptance_is_told_seven_days_before_and_once() {
             assert_eq!(alert["component"], "litellm");
         }
     }
-    // Another day is another fact.
+    // A new last day is published again.
     function.accept(&until("2027-03-05")).await;
     function.handle(&event("each-day"), "day").await.unwrap();
     assert_eq!(function.alerts().len(), 1);
@@ -184,10 +184,10 @@ async fn a_change_of_the_accepted_risks_is_published_once_for_each_version() {
         alert["title"].as_str().unwrap(),
         alert["text"].as_str().unwrap()
     ));
-    // The same list in another form is no change.
+    // Other white space or another order is not a change.
     function.accept(&serde_json::to_string_pretty(&after).unwrap()).await;
     function.handle(&change, "four").await.unwrap();
-    // Nor is a change of another parameter.
+    // A change of another parameter is ignored.
     let mut other = change.clone();
     other["detail"]["name"] = "/other".into();
     function.accept("[]").await;
@@ -221,7 +221,7 @@ async fn a_parameter_that_is_deleted_and_created_again_publishes_its_first_versi
         let list = json!([risk("CVE-1", until, "platform")]).to_string();
         let put = json!({"Name": name, "Type": "String", "Value": list});
         function.aws.ask("ssm", "AmazonSSM.PutParameter", &put).await.unwrap();
-        // Versions are as old as their seconds.
+        // The ledger stores the time of a version in seconds.
         tokio::time::sleep(Duration::from_millis(1_100)).await;
         function.handle(&change, &format!("request-{nth}")).await.unwrap();
         assert_eq!(function.alert()["details"]["version"], 1);

@@ -1,4 +1,4 @@
-//! Which alerts of scans are published, and how often.
+//! Tests which alerts of scans are published, and how often.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use local_aws::Fault;
 use local_aws::world::masked;
 use serde_json::{Value, json};
 
-use crate::{Function, basic, kinds, told};
+use crate::{Function, basic, kinds, new_and_all};
 
 #[tokio::test]
 async fn a_scan_is_compared_with_the_version_before() {
@@ -33,7 +33,7 @@ async fn a_scan_is_compared_with_the_version_before() {
         (alert["severity"].as_str(), alert["component"].as_str()),
         (Some("CRITICAL"), Some("litellm"))
     );
-    assert_eq!(told(alert), (vec!["CVE-4"], vec!["CVE-4", "CVE-1"]));
+    assert_eq!(new_and_all(alert), (vec!["CVE-4"], vec!["CVE-4", "CVE-1"]));
     let details = &alert["details"];
     assert_eq!(details["fixed"], json!(["CVE-2"]));
     assert_eq!(details["baseline"], json!({"digest": first, "tag": "litellm-v1.80.5"}));
@@ -47,7 +47,7 @@ async fn a_scan_is_compared_with_the_version_before() {
         )
     );
 
-    // Nothing new: nobody hears of it.
+    // A scan without new findings publishes no alert.
     let third = function.push(&["litellm-v1.80.7"]);
     assert_eq!(function.scanned(&third, "CVE-1:HIGH CVE-4:CRITICAL").await, [] as [Value; 0]);
     // Another component has a history of its own.
@@ -56,7 +56,7 @@ async fn a_scan_is_compared_with_the_version_before() {
 }
 
 #[tokio::test]
-async fn a_clean_scan_ends_the_alert_of_the_version_before() {
+async fn a_clean_scan_resolves_the_alert_about_the_version_before() {
     let function = Function::new().await;
     let vulnerable = function.push(&["litellm-v1.80.5"]);
     function.scanned(&vulnerable, "CVE-1:HIGH").await;
@@ -66,18 +66,18 @@ async fn a_clean_scan_ends_the_alert_of_the_version_before() {
     expect!["infrastructure:litellm-v1.80.6 has no open findings any more"]
         .assert_eq(alerts[0]["title"].as_str().unwrap());
     assert_eq!(alerts[0]["details"]["fixed"], json!(["CVE-1"]));
-    // Once.
+    // The resolution is published once.
     assert_eq!(function.scanned(&clean, "").await, [] as [Value; 0]);
     let next = function.push(&["litellm-v1.80.7"]);
     assert_eq!(function.scanned(&next, "").await, [] as [Value; 0]);
     let back = function.push(&["litellm-v1.80.8"]);
     let alerts = function.scanned(&back, "CVE-1:HIGH").await;
-    assert_eq!(told(&alerts[0]), (vec!["CVE-1"], vec!["CVE-1"]));
+    assert_eq!(new_and_all(&alerts[0]), (vec!["CVE-1"], vec!["CVE-1"]));
 }
 
-// 17, 20
+// Cases P17 and P20 in docs/contributing/prior-art.md.
 #[tokio::test]
-async fn an_event_without_tags_and_counts_is_read_up_and_names_the_digest() {
+async fn the_alert_for_an_event_without_tags_and_counts_names_the_digest() {
     let function = Function::new().await;
     let image = function.push(&[]);
     let mut event = function.scan(&image, Ok(basic("CVE-1:CRITICAL")));
@@ -101,9 +101,9 @@ async fn an_event_without_tags_and_counts_is_read_up_and_names_the_digest() {
     assert_eq!(function.alerts().len(), 0);
 }
 
-// 17
+// Case P17 in docs/contributing/prior-art.md.
 #[tokio::test]
-async fn the_tags_that_an_event_lacks_are_asked_for() {
+async fn the_tags_that_an_event_lacks_are_read_from_ecr() {
     let function = Function::new().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let mut event = function.scan(&image, Ok(basic("CVE-1:CRITICAL")));
@@ -112,7 +112,7 @@ async fn the_tags_that_an_event_lacks_are_asked_for() {
     assert_eq!(function.alerts()[0]["component"], "litellm");
 }
 
-// 19
+// Case P19 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn every_severity_is_counted() {
     let function = Function::with_threshold("INFORMATIONAL").await;
@@ -126,9 +126,9 @@ async fn every_severity_is_counted() {
         .assert_eq(alerts[0]["title"].as_str().unwrap());
 }
 
-// 21
+// Case P21 in docs/contributing/prior-art.md.
 #[tokio::test(start_paused = true)]
-async fn an_event_that_comes_twice_at_once_or_later_is_told_once() {
+async fn copies_of_an_event_publish_one_alert() {
     let function = Function::new().await;
     function.slow_down(10);
     let image = function.push(&["litellm-v1.80.5"]);
@@ -142,9 +142,9 @@ async fn an_event_that_comes_twice_at_once_or_later_is_told_once() {
     assert_eq!(function.alerts().len(), 0);
 }
 
-// 21
+// Case P21 in docs/contributing/prior-art.md.
 #[tokio::test(start_paused = true)]
-async fn an_event_that_meets_another_one_for_too_long_is_brought_again() {
+async fn an_event_that_waits_too_long_for_another_event_fails_and_is_retried() {
     let function = Function::new().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let event = function.scan(&image, Ok(basic("CVE-1:CRITICAL")));
@@ -154,15 +154,15 @@ async fn an_event_that_meets_another_one_for_too_long_is_brought_again() {
         tokio::join!(function.handle(&event, "one"), function.handle(&another, "other"));
     one.unwrap();
     let error = other.unwrap_err().to_string();
-    expect!["another invocation is at work on the scans of litellm in infrastructure"]
+    expect!["another invocation is handling the scans of litellm in infrastructure; Lambda tries the event again"]
         .assert_eq(&error);
     function.handle(&another, "other").await.unwrap();
     assert_eq!(function.alerts().len(), 1);
 }
 
-// 25
+// Case P25 in docs/contributing/prior-art.md.
 #[tokio::test(start_paused = true)]
-async fn the_images_of_an_index_are_told_of_once() {
+async fn the_images_of_an_index_cause_one_alert() {
     let function = Function::new().await;
     function.slow_down(10);
     let images = function.push_index("openwebui-v0.6.36", 3).await;
@@ -181,13 +181,13 @@ async fn the_images_of_an_index_are_told_of_once() {
     assert_eq!(alert["component"], "openwebui");
     assert_ne!(alert["image"]["digest"], *images[0]);
     assert_eq!(alert["image"]["tags"], json!(["openwebui-v0.6.36"]));
-    // And the index is the baseline of the next.
+    // The index is the baseline of the next version.
     let images = function.push_index("openwebui-v0.6.37", 1).await;
     let alerts = function.scanned(&images[0], &format!("{forty} CVE-new:HIGH")).await;
     assert_eq!(alerts[0]["details"]["newTotal"], 1);
 }
 
-// 25
+// Case P25 in docs/contributing/prior-art.md.
 #[tokio::test(start_paused = true)]
 async fn a_scan_that_is_done_before_its_index_is_pushed_waits_for_it() {
     let function = Function::new().await;
@@ -204,7 +204,7 @@ async fn a_scan_that_is_done_before_its_index_is_pushed_waits_for_it() {
 }
 
 #[tokio::test]
-async fn an_index_is_over_when_each_of_its_images_is_clean() {
+async fn an_alert_about_an_index_is_resolved_when_each_image_of_the_new_index_is_clean() {
     let function = Function::new().await;
     let images = function.push_index("openwebui-v0.6.36", 2).await;
     assert_eq!(function.scanned(&images[0], "CVE-1:HIGH").await.len(), 1);
@@ -229,12 +229,12 @@ async fn an_index_with_a_second_tag_has_the_component_of_the_first() {
 }
 
 #[tokio::test]
-async fn what_is_found_later_in_the_only_version_is_what_is_new() {
+async fn a_second_scan_of_the_only_version_publishes_the_new_findings() {
     let function = Function::new().await;
     let image = function.push(&["litellm-v1.80.5"]);
     function.scanned(&image, "CVE-1:CRITICAL").await;
     let alerts = function.scanned(&image, "CVE-1:CRITICAL CVE-2:HIGH").await;
-    assert_eq!(told(&alerts[0]).0, ["CVE-2"]);
+    assert_eq!(new_and_all(&alerts[0]).0, ["CVE-2"]);
     assert_eq!(alerts[0]["severity"], "HIGH");
     expect![[r#"
         The scan of infrastructure:litellm-v1.80.5 found 1 CRITICAL, 1 HIGH at or above HIGH, of 2 findings in all. No version before it is remembered that it could be compared with; 1 new.
@@ -247,12 +247,12 @@ async fn what_is_found_later_in_the_only_version_is_what_is_new() {
 }
 
 #[tokio::test]
-async fn an_older_version_that_is_scanned_again_is_no_baseline() {
+async fn an_older_version_that_is_scanned_later_is_not_a_baseline() {
     let function = Function::new().await;
     let older = function.push(&["litellm-v1.80.5"]);
     let newer = function.push(&["litellm-v1.80.6"]);
     function.scanned(&newer, "CVE-1:HIGH").await;
-    // It was pushed before, and is scanned for the first time now: clean, and that ends nothing.
+    // The older version is scanned for the first time now. Its clean scan resolves no alert.
     assert_eq!(function.scanned(&older, "").await, [] as [Value; 0]);
     let alerts = function.scanned(&older, "CVE-2:HIGH").await;
     expect![[r#"
@@ -263,33 +263,33 @@ async fn an_older_version_that_is_scanned_again_is_no_baseline() {
     let next = function.push(&["litellm-v1.80.7"]);
     let alerts = function.scanned(&next, "CVE-1:HIGH CVE-3:HIGH").await;
     assert_eq!(alerts[0]["details"]["baseline"]["tag"], "litellm-v1.80.6");
-    assert_eq!(told(&alerts[0]).0, ["CVE-3"]);
+    assert_eq!(new_and_all(&alerts[0]).0, ["CVE-3"]);
 }
 
 #[tokio::test]
-async fn an_old_event_of_a_clean_scan_ends_nothing() {
+async fn a_late_copy_of_a_clean_scan_event_resolves_no_alert() {
     let function = Function::new().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let clean = function.scan(&image, Ok(Vec::new()));
     function.handle(&clean, "clean").await.unwrap();
     function.aws.advance(Duration::from_secs(86_400));
     assert_eq!(kinds(&function.scanned(&image, "CVE-1:HIGH").await), ["scan-findings"]);
-    // It is brought again; what ECR says now is what counts.
+    // The event is delivered again. The findings that ECR shows now count.
     function.handle(&clean, "again").await.unwrap();
     assert_eq!(function.alerts().len(), 0);
     assert_eq!(kinds(&function.scanned(&image, "").await), ["scan-resolved"]);
 }
 
 #[tokio::test]
-async fn everybody_gets_the_text_that_is_theirs() {
+async fn each_protocol_gets_its_own_rendering() {
     let function = Function::new().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let event = function.scan(&image, Ok(basic("CVE-1:CRITICAL")));
     function.handle(&event, "request").await.unwrap();
     let deliveries = std::mem::take(&mut function.aws.state().deliveries);
     let text = |protocol: &str| {
-        let of = deliveries.iter().find(|delivery| delivery.protocol == protocol);
-        of.unwrap().message.clone()
+        let delivery = deliveries.iter().find(|delivery| delivery.protocol == protocol);
+        delivery.unwrap().message.clone()
     };
     let alert: Value = serde_json::from_str(&text("sqs")).unwrap();
     let (title, email) = (alert["title"].as_str().unwrap(), text("email"));
@@ -299,9 +299,9 @@ async fn everybody_gets_the_text_that_is_theirs() {
     assert_eq!(notification["metadata"]["eventType"], "scan-findings");
 }
 
-// B20
+// Case B20 in docs/contributing/prior-art.md.
 #[tokio::test(start_paused = true)]
-async fn a_thousand_copies_of_one_scan_event_at_once_are_one_alert_and_no_error() {
+async fn a_thousand_concurrent_copies_of_a_scan_event_cause_one_alert_and_no_error() {
     let function = Function::new().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let event = function.scan(&image, Ok(basic("CVE-1:CRITICAL")));

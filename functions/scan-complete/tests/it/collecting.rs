@@ -1,4 +1,4 @@
-//! Enhanced scanning: scans and single findings, which come by the hundred.
+//! Tests enhanced scanning: scans, and single findings, of which Inspector sends hundreds.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use local_aws::Fault;
 use local_aws::world::masked;
 use serde_json::{Value, json};
 
-use crate::{Function, enhanced, kinds, told};
+use crate::{Function, enhanced, kinds, new_and_all};
 
-// 22
+// Case P22 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn an_inspector_scan_names_its_repository_by_an_arn_and_is_handled() {
     let function = Function::enhanced().await;
@@ -27,8 +27,8 @@ async fn an_inspector_scan_names_its_repository_by_an_arn_and_is_handled() {
         (&alert["repository"], &alert["component"]),
         (&json!("infrastructure"), &json!("openwebui"))
     );
-    // An exploit matters more than a severity.
-    assert_eq!(told(alert).1, ["CVE-1", "CVE-2"]);
+    // A finding with a known exploit is listed before a finding with a higher severity.
+    assert_eq!(new_and_all(alert).1, ["CVE-1", "CVE-2"]);
     let finding = &alert["details"]["findings"][0];
     assert_eq!((&finding["fixed"], &finding["exploitKnown"]), (&json!("3.0.18"), &json!(true)));
     assert_eq!(alert["details"]["inUse"], 3);
@@ -40,17 +40,17 @@ async fn an_inspector_scan_names_its_repository_by_an_arn_and_is_handled() {
         - CRITICAL CVE-2 in openssl 3.0.17, fixed in 3.0.18; https://nvd.nist.gov/vuln/detail/CVE-2"#]].assert_eq(&masked(alert["text"].as_str().unwrap()));
 }
 
-// 25
+// Case P25 in docs/contributing/prior-art.md.
 #[tokio::test(start_paused = true)]
-async fn hundreds_of_findings_of_one_image_are_one_alert_and_one_reading() {
+async fn hundreds_of_findings_of_one_image_cause_one_alert_and_one_read() {
     let function = Function::enhanced().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let all: String = (0..300).map(|n| format!("CVE-{n}:HIGH ")).collect();
     let findings = enhanced(&all);
     let events: Vec<Value> =
-        findings.iter().map(|it| function.finding(&image, it, "ACTIVE")).collect();
+        findings.iter().map(|finding| function.finding(&image, finding, "ACTIVE")).collect();
     function.aws.state().calls.clear();
-    // A hundred at once, and the others over three minutes.
+    // A hundred events arrive at once, and the others within three minutes.
     let deliver = |(nth, event): (usize, Value)| {
         let function = &function;
         async move {
@@ -66,16 +66,17 @@ async fn hundreds_of_findings_of_one_image_are_one_alert_and_one_reading() {
     let count = |operation: &str| calls.iter().filter(|call| *call == operation).count();
     assert_eq!(count("Publish"), 1);
     assert_eq!(count("DescribeImageScanFindings"), 1);
-    // Two for each event, and two more for each of the few that see to what was gathered.
+    // Each event costs two writes. Each of the few invocations that process collected findings costs
+    // two more.
     assert!(count("UpdateItem") < 2 * 300 + 2 * 20, "{}", count("UpdateItem"));
     let alerts = function.alerts();
     assert_eq!(kinds(&alerts), ["scan-findings"]);
     assert_eq!(alerts[0]["details"]["findingsTotal"], 300);
 }
 
-// 24
+// Case P24 in docs/contributing/prior-art.md.
 #[tokio::test(start_paused = true)]
-async fn a_finding_of_which_only_a_date_changed_is_not_told_again() {
+async fn a_finding_of_which_only_a_date_changed_is_not_published_again() {
     let function = Function::enhanced().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let finding = &enhanced("CVE-1:HIGH")[0];
@@ -89,7 +90,7 @@ async fn a_finding_of_which_only_a_date_changed_is_not_told_again() {
     function.handle(&again, "two").await.unwrap();
     assert_eq!(function.alerts().len(), 0);
     assert_eq!(function.calls(), ["UpdateItem"; 4], "nothing was read");
-    // Worse, it is.
+    // With a higher severity, the finding is published again.
     let worse = function.finding(&image, &enhanced("CVE-1:CRITICAL")[0], "ACTIVE");
     function.aws.advance(Duration::from_secs(60));
     function.handle(&worse, "three").await.unwrap();
@@ -97,7 +98,7 @@ async fn a_finding_of_which_only_a_date_changed_is_not_told_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finding_that_is_closed_may_end_an_alert() {
+async fn the_last_closed_finding_resolves_the_alert() {
     let function = Function::enhanced().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let findings = enhanced("CVE-1:HIGH CVE-2:HIGH");
@@ -113,7 +114,7 @@ async fn a_finding_that_is_closed_may_end_an_alert() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finding_on_a_part_of_an_index_is_one_of_the_index() {
+async fn a_finding_in_a_part_of_an_index_is_published_for_the_index() {
     let function = Function::enhanced().await;
     let images = function.push_index("litellm-v1.80.5", 2).await;
     for (nth, image) in images.iter().enumerate() {
@@ -127,15 +128,16 @@ async fn a_finding_on_a_part_of_an_index_is_one_of_the_index() {
         if nth == 0 {
             assert_eq!(alerts[0]["image"]["tags"], json!(["litellm-v1.80.5"]));
             assert_eq!(alerts[0]["details"]["findings"][0]["epss"], 0.91);
-            // Two to gather, one for the index, and two to remember.
-            let ledger = function.calls().iter().filter(|it| it.ends_with("Item")).count();
-            assert_eq!(ledger, 5);
+            // Two calls collect, one reads the index, and two claim and store the history.
+            let calls = function.calls();
+            let ledger_calls = calls.iter().filter(|call| call.ends_with("Item")).count();
+            assert_eq!(ledger_calls, 5);
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_vulnerability_in_twenty_versions_is_not_told_twenty_times() {
+async fn a_new_vulnerability_in_twenty_versions_causes_two_alerts() {
     let function = Function::enhanced().await;
     let images: Vec<String> =
         (0..20).map(|n| function.push(&[&format!("litellm-v1.80.{n}")])).collect();
@@ -150,17 +152,18 @@ async fn a_new_vulnerability_in_twenty_versions_is_not_told_twenty_times() {
     }
     let alerts = function.alerts();
     let tags: Vec<&Value> = alerts.iter().map(|alert| &alert["image"]["tags"][0]).collect();
-    // Of an older one, for all of those; and of the one that people look at.
+    // One alert is about an older version and stands for all older ones; the other is about the
+    // latest version.
     assert_eq!(tags, ["litellm-v1.80.0", "litellm-v1.80.19"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_one_that_gathers_and_is_cut_off_is_made_up_for() {
+async fn a_failed_attempt_that_collected_findings_is_retried_with_all_of_them() {
     let function = Function::enhanced().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let findings = enhanced("CVE-1:HIGH CVE-2:HIGH");
     let events: Vec<Value> =
-        findings.iter().map(|it| function.finding(&image, it, "ACTIVE")).collect();
+        findings.iter().map(|finding| function.finding(&image, finding, "ACTIVE")).collect();
     function.aws.fault("Publish", 0, Fault::Error(400, "AuthorizationError"));
     let (first, second) =
         tokio::join!(function.handle(&events[0], "first"), function.handle(&events[1], "second"));
@@ -170,13 +173,13 @@ async fn the_one_that_gathers_and_is_cut_off_is_made_up_for() {
     function.aws.advance(Duration::from_secs(60));
     function.handle(&events[0], "first").await.unwrap();
     let alerts = function.alerts();
-    assert_eq!(told(&alerts[0]).0, ["CVE-1", "CVE-2"]);
+    assert_eq!(new_and_all(&alerts[0]).0, ["CVE-1", "CVE-2"]);
 }
 
-/// Whoever leaves what it says with the one that gathers is gone: what the one knows already
-/// must not stand in its way.
+/// The invocation with the new finding ends after it handed the finding over. The collecting
+/// invocation has to publish the new finding, even though its own finding is known.
 #[tokio::test(start_paused = true)]
-async fn what_is_new_is_told_although_a_known_finding_gathers_it() {
+async fn a_new_finding_is_published_by_an_invocation_whose_own_finding_is_known() {
     for (gatherer, status) in [("CVE-1:HIGH", "ACTIVE"), ("CVE-7:HIGH", "CLOSED")] {
         for unread in [false, true] {
             let function = Function::enhanced().await;
@@ -198,23 +201,23 @@ async fn what_is_new_is_told_although_a_known_finding_gathers_it() {
             first.and(second).unwrap();
             let alerts = function.alerts();
             assert_eq!(alerts.len(), 1, "{gatherer} {status} {unread}");
-            assert_eq!(told(&alerts[0]).0, ["CVE-2"], "{gatherer} {status} {unread}");
+            assert_eq!(new_and_all(&alerts[0]).0, ["CVE-2"], "{gatherer} {status} {unread}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_event_is_not_believed_against_what_ecr_says() {
+async fn an_old_event_does_not_override_the_findings_of_ecr() {
     let function = Function::enhanced().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let finding = &enhanced("CVE-1:HIGH")[0];
     let opened = function.finding(&image, finding, "ACTIVE");
     let closed = function.finding(&image, finding, "CLOSED");
     function.aws.advance(Duration::from_secs(3_600));
-    // It was closed since.
+    // Inspector has closed the finding since.
     function.handle(&opened, "opened").await.unwrap();
     assert_eq!(function.alerts().len(), 0);
-    // And it was opened again since.
+    // Inspector opens the finding again.
     let again = function.finding(&image, finding, "ACTIVE");
     function.aws.advance(Duration::from_secs(60));
     function.handle(&again, "again").await.unwrap();
@@ -237,7 +240,7 @@ async fn an_image_that_has_lost_its_tag_is_an_older_version_of_its_component() {
     }
     function.forget();
     let new = &enhanced("CVE-2:CRITICAL")[0];
-    let mut told = Vec::new();
+    let mut published = Vec::new();
     for image in &images[..2] {
         function.aws.advance(Duration::from_secs(60));
         let mut event = function.finding(image, new, "ACTIVE");
@@ -249,10 +252,10 @@ async fn an_image_that_has_lost_its_tag_is_an_older_version_of_its_component() {
             repository.images.get_mut(image).unwrap().tags.clear();
         }
         function.handle(&event, event["id"].as_str().unwrap()).await.unwrap();
-        told.extend(function.alerts());
+        published.extend(function.alerts());
     }
-    assert_eq!(told.len(), 1, "{told:#?}");
-    assert_eq!(told[0]["component"], "litellm");
+    assert_eq!(published.len(), 1, "{published:#?}");
+    assert_eq!(published[0]["component"], "litellm");
     expect![[r#"
         The scan of infrastructure@sha256:… found 1 CRITICAL, 1 HIGH at or above HIGH, of 2 findings in all. A version that was pushed later has been scanned already: this is an older one. For 2 there is a fix.
 
@@ -260,12 +263,12 @@ async fn an_image_that_has_lost_its_tag_is_an_older_version_of_its_component() {
         - CRITICAL CVE-2 in openssl 3.0.17, fixed in 3.0.18; https://nvd.nist.gov/vuln/detail/CVE-2
 
         Told before:
-        - HIGH CVE-1 in openssl 3.0.17, fixed in 3.0.18; https://nvd.nist.gov/vuln/detail/CVE-1"#]].assert_eq(&masked(told[0]["text"].as_str().unwrap()));
+        - HIGH CVE-1 in openssl 3.0.17, fixed in 3.0.18; https://nvd.nist.gov/vuln/detail/CVE-1"#]].assert_eq(&masked(published[0]["text"].as_str().unwrap()));
 }
 
-/// The gatherer's own finding is known, so that its next attempt alone would see nothing.
+/// The own finding of the collecting invocation is known, so its event alone would publish nothing.
 #[tokio::test(start_paused = true)]
-async fn what_was_gathered_is_told_although_the_gatherer_fails() {
+async fn collected_findings_are_published_by_a_retry_of_the_collecting_invocation() {
     let function = Function::enhanced().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let scan = function.scan(&image, Ok(enhanced("CVE-1:HIGH")));
@@ -281,8 +284,8 @@ async fn what_was_gathered_is_told_although_the_gatherer_fails() {
     function.aws.heal();
     function.aws.advance(Duration::from_secs(60));
     function.handle(&known, "first").await.unwrap();
-    assert_eq!(told(&function.alerts()[0]).0, ["CVE-2"]);
-    // And is forgotten then.
+    assert_eq!(new_and_all(&function.alerts()[0]).0, ["CVE-2"]);
+    // The ledger has then deleted the collected findings.
     function.aws.advance(Duration::from_secs(60));
     function.aws.state().calls.clear();
     function.handle(&known, "later").await.unwrap();
@@ -290,7 +293,7 @@ async fn what_was_gathered_is_told_although_the_gatherer_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn forty_images_at_once_take_turns_at_their_component() {
+async fn forty_concurrent_images_take_turns_at_the_history_of_their_component() {
     let function = Function::enhanced().await;
     let images: Vec<String> =
         (0..40).map(|n| function.push(&[&format!("litellm-v1.80.{n}")])).collect();
