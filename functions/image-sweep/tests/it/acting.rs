@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{DAY, DEPLOYMENTS, Function, NOW, QUARANTINE, changes, count, digests, sorted};
 
-// 10
+// Case P10 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn reading_and_reporting_change_nothing() {
     let function = Function::new("report").await;
@@ -44,7 +44,7 @@ async fn reading_and_reporting_change_nothing() {
     assert!(function.alerts().is_empty());
 }
 
-// 4
+// Case P4 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn fewer_than_are_kept_are_all_kept() {
     let function = Function::new("delete").await;
@@ -70,7 +70,7 @@ async fn a_hundred_go_at_once_and_archiving_is_one_call_each() {
     assert_eq!((function.with_status("ARCHIVED").len(), function.active().len()), (30, 1));
 }
 
-// 7
+// Case P7 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn what_ecr_does_not_delete_is_told_one_by_one_and_is_not_removed() {
     let function = Function::new("delete").await;
@@ -272,7 +272,7 @@ async fn no_tag_is_taken_away_where_tags_can_be_moved_by_now() {
     assert_eq!(changes(&function.calls()), [""; 0]);
 }
 
-// 41
+// Case P41 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn a_quarantine_tag_beside_a_good_one_goes_alone_after_a_look() {
     let function = Function::with(&QUARANTINE).await;

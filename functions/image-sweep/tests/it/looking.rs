@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{DEPLOYMENTS, Function, changes, count, digests, sorted};
 
-// 5, 13
+// Cases P5 and P13 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn an_index_its_images_and_its_signature_go_as_one_or_stay_as_one() {
     for enforcement in ["archive", "delete"] {
@@ -21,7 +21,7 @@ async fn an_index_its_images_and_its_signature_go_as_one_or_stay_as_one() {
     }
 }
 
-// 6
+// Case P6 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn an_index_that_cannot_be_read_stops_the_run_and_is_told_once_a_day() {
     let function = Function::new("delete").await;
@@ -50,7 +50,7 @@ async fn an_index_that_cannot_be_read_stops_the_run_and_is_told_once_a_day() {
     assert_eq!(function.sweep().await["removed"], 3);
 }
 
-// 8
+// Case P8 in docs/contributing/prior-art.md.
 #[tokio::test(start_paused = true)]
 async fn a_page_that_does_not_come_removes_nothing() {
     let function = Function::new("delete").await;
@@ -69,7 +69,7 @@ async fn a_page_that_does_not_come_removes_nothing() {
     assert_eq!(changes(&function.calls()), [""; 0]);
 }
 
-// 15
+// Case P15 in docs/contributing/prior-art.md.
 #[tokio::test(start_paused = true)]
 async fn without_seeing_what_runs_nothing_goes() {
     let mut reasons = String::new();
@@ -115,7 +115,7 @@ async fn without_seeing_what_runs_nothing_goes() {
     assert_eq!(function.active(), sorted(images));
 }
 
-// 1
+// Case P1 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn what_inspector_sees_run_is_kept_and_the_workload_is_named() {
     use local_aws::inspector::{Cluster, Orchestrator, Workload, image_arn};
@@ -168,7 +168,7 @@ async fn what_inspector_sees_run_is_kept_and_the_workload_is_named() {
         .assert_eq(entry.unwrap()["reason"].as_str().unwrap());
 }
 
-// 13
+// Case P13 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn an_orphan_goes_only_once_its_subject_is_certainly_gone() {
     let function = Function::new("delete").await;

@@ -46,7 +46,7 @@ async fn a_plan_that_is_not_carried_out_is_told_once_and_another_one_again() {
     assert_eq!(kinds(&function.alerts()), ["cleanup"]);
 }
 
-// 16
+// Case P16 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn a_plan_that_takes_too_much_is_stopped_told_once_and_done_when_it_is_confirmed() {
     let function = Function::new("archive").await;

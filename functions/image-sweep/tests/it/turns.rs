@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{DEPLOYMENTS, Function, count, event};
 
-// 21
+// Case P21 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn a_burst_of_pushes_costs_one_run_and_a_call_each() {
     let function = Function::new("archive").await;
@@ -29,7 +29,7 @@ async fn a_burst_of_pushes_costs_one_run_and_a_call_each() {
     assert_eq!(answer["removed"], 1);
 }
 
-// 21
+// Case P21 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn an_attempt_of_the_push_that_has_the_hour_goes_on() {
     let function = Function::new("archive").await;

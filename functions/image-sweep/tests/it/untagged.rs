@@ -41,7 +41,7 @@ impl Function {
     }
 }
 
-// B9
+// Case B9 in docs/contributing/prior-art.md.
 #[tokio::test(start_paused = true)]
 async fn an_image_whose_channel_moved_on_and_that_is_pulled_by_digest_expires_neither_natively_nor_by_a_sweep()
  {
