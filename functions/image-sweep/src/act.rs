@@ -1,15 +1,16 @@
-//! Carrying out a plan: the only place that changes a repository.
+//! Applies a plan. Only this module and [`crate::complete`] change a repository.
 //!
-//! A unit is removed whole or not at all. ECR deletes an index before its images, and a referrer
-//! is deleted after its subject. Archiving goes the other way round, with the root last
-//! ([`warden_aws::registry::unit`]). A unit of several images is written to the ledger before its
-//! first call, and stays there until it is complete: [`complete_units`] finishes it, or puts it
-//! back, in the next run.
+//! A unit is removed whole or not at all. An index is deleted before its images, because ECR asks for
+//! that, and a referrer is deleted after its subject. Archiving has the opposite order, with the root
+//! last ([`warden_aws::registry::unit`]). A unit of several images is written to the ledger before its
+//! first call, and stays there until it is complete. If this run is killed, the next run finishes or
+//! restores the unit ([`crate::complete`]).
 //!
 //! Units are removed in groups of about a hundred images. Before each group the images are read
-//! again: an image that was tagged or pulled since it was listed stays. Before and after each
-//! group that is archived, new indexes are looked for: a unit that a new index needs stays, or is
-//! restored at once. After a call that fails with all its retries, no further group is removed.
+//! again, and an image that was tagged or pulled since it was listed stays. Before and after each
+//! group that is archived, the repository is searched for new indexes: a unit that a new index needs
+//! stays, or is restored immediately. After a call that failed with all its retries, no further group
+//! is removed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,35 +30,35 @@ use warden_core::policy::CleanupEnforcement;
 use warden_core::retention::{RetentionPlan, UnitRecord, UnitRemoval, UnitRemover};
 use warden_core::tagging::is_accepted_tag;
 
-/// The most images of a call that deletes, or looks again.
+/// The most images that one call deletes or reads again.
 const BATCH: usize = 100;
 
 /// The outcome of a plan.
 #[derive(Debug, Default)]
 pub struct SweepChanges {
-    /// What went.
+    /// The removed images.
     pub removed: Vec<ImageId>,
-    /// The quarantine tags that went.
+    /// The removed quarantine tags.
     pub untagged: Vec<(ImageId, Tag)>,
-    /// What did not go, and why.
+    /// The images that could not be removed, each with the reason.
     pub failed: Vec<(ImageId, String)>,
-    /// What of that may have gone all the same: the answer was lost.
+    /// The failed images that may be removed nevertheless, because the response was lost.
     pub unsure: Vec<ImageId>,
-    /// The quarantine tags that did not go, and why.
+    /// The quarantine tags that could not be removed, each with the reason.
     pub still_tagged: Vec<(ImageId, Tag, String)>,
-    /// The images that were archived and are restored, because a new index needs one of them.
+    /// The images that were archived and then restored, because a new index needs one of them.
     pub restored: Vec<ImageId>,
     /// The units that may lack an image which a new index needs. They stay in the ledger.
     unverified: Vec<UnitId>,
-    /// How many were not tried, or changed since it was decided.
+    /// The number of images that were not tried, or that changed after the decision.
     pub left: usize,
 }
 
-/// The holder of claims on the tags of images.
+/// The run that claims the tags of images.
 pub struct Claimant<'a> {
     pub ledger: &'a Ledger,
     pub request_id: &'a str,
-    /// When the invocation began, by both clocks.
+    /// The start of the invocation, by the wall clock and by the monotonic clock.
     pub started_at: DateTime<Utc>,
     pub started: Instant,
 }
@@ -68,7 +69,7 @@ impl Claimant<'_> {
     }
 }
 
-/// Carries a plan out until that moment.
+/// Applies a plan. Starts no further call after `until`.
 pub async fn apply_plan(
     registry: &Registry,
     claimant: &Claimant<'_>,
@@ -87,8 +88,8 @@ pub async fn apply_plan(
     if plan.policy.governance.retention.enforcement == CleanupEnforcement::Report {
         return done;
     }
-    // Deletions come first: an image that an archived unit needs too is archived with that unit,
-    // after the index is deleted that needs the image.
+    // Deletions come first. If a deleted index and an archived unit share an image, the image can
+    // then be archived with its unit.
     let mut stays = HashSet::new();
     act.delete(&mut stays, &mut done).await;
     act.archive(&mut stays, &mut done).await;
@@ -102,12 +103,12 @@ struct Act<'a> {
     plan: &'a RetentionPlan<'a>,
     repository: &'a RepositoryName,
     until: Instant,
-    /// Whether a call failed that the next one would fail like.
+    /// Whether a call failed for a reason that would make further calls fail too.
     is_over: AtomicBool,
 }
 
 impl<'a> Act<'a> {
-    fn goes_on(&self) -> bool {
+    fn may_continue(&self) -> bool {
         !self.is_over.load(Ordering::Relaxed) && Instant::now() < self.until
     }
 
@@ -115,9 +116,9 @@ impl<'a> Act<'a> {
         &self.plan.image(image).digest
     }
 
-    /// The units that are deleted, or those that are archived, in groups of about a hundred images.
-    /// A unit that has an image in common with another unit goes alone and in its turn, so that it
-    /// is known what became of the other one.
+    /// Divides the units of one mode into groups of about a hundred images. A unit that shares an
+    /// image with another unit is a group of its own, so that the outcome of the first of them is
+    /// known before the second is removed.
     fn groups(&self, mode: CleanupEnforcement) -> Vec<Vec<&'a UnitRemoval>> {
         let mut units: HashMap<ImageId, usize> = HashMap::new();
         for removal in &self.plan.removals {
@@ -141,7 +142,9 @@ impl<'a> Act<'a> {
                 size = 0;
             }
             size += count;
-            groups.last_mut().into_iter().for_each(|group| group.push(removal));
+            if let Some(group) = groups.last_mut() {
+                group.push(removal);
+            }
         }
         groups.extend(shared.into_iter().map(|removal| vec![removal]));
         groups
@@ -152,9 +155,9 @@ impl<'a> Act<'a> {
         &self.plan.units[removal.unit].unit
     }
 
-    /// The units that are unchanged since they were listed, which may be minutes ago. The next run
-    /// decides about the others.
-    async fn unchanged(
+    /// Returns the units that are unchanged since they were listed, which may be minutes ago. The next
+    /// run decides about the others.
+    async fn filter_unchanged(
         &self,
         group: Vec<&'a UnitRemoval>,
         mode: CleanupEnforcement,
@@ -163,18 +166,18 @@ impl<'a> Act<'a> {
     ) -> Vec<&'a UnitRemoval> {
         let all: Vec<ImageId> = group.iter().flat_map(|removal| removal.all()).collect();
         let mut same: HashSet<&Digest> = HashSet::new();
-        let mut told = 0;
+        let mut reported = 0;
         let may_be_archived = mode == CleanupEnforcement::Archive;
-        for batch in all.chunks(BATCH).take_while(|_| self.goes_on()) {
+        for batch in all.chunks(BATCH).take_while(|_| self.may_continue()) {
             let images: Vec<&ImageRecord> =
                 batch.iter().map(|image| self.plan.image(*image)).collect();
             match self.registry.unchanged(self.repository, &images, may_be_archived).await {
                 Ok(unchanged) => same.extend(unchanged),
-                // It is told with the first of them; the others were not tried.
+                // The first image of the batch reports the error. The others count as not tried.
                 Err(error) => {
-                    let why = self.failed(&error);
+                    let why = self.stop_after(&error);
                     done.failed.extend(batch.first().map(|image| (*image, why)));
-                    told += 1;
+                    reported += 1;
                     self.is_over.store(true, Ordering::Relaxed);
                 }
             }
@@ -184,12 +187,17 @@ impl<'a> Act<'a> {
             images.all(|image| !stays.contains(&image) && same.contains(self.digest(image)))
         };
         let (same, changed): (Vec<_>, Vec<_>) = group.into_iter().partition(is_same);
-        done.left += changed.iter().map(|removal| removal.all().count()).sum::<usize>() - told;
+        done.left += changed.iter().map(|removal| removal.all().count()).sum::<usize>() - reported;
         same
     }
 
-    /// Keeps the images of units that did not go whole.
-    fn stay(&self, group: &[&UnitRemoval], done: &SweepChanges, stays: &mut HashSet<ImageId>) {
+    /// Adds the images of units that were not removed whole to the images that stay.
+    fn keep_unremoved(
+        &self,
+        group: &[&UnitRemoval],
+        done: &SweepChanges,
+        stays: &mut HashSet<ImageId>,
+    ) {
         let gone: HashSet<ImageId> = done.removed.iter().copied().collect();
         let is_gone = |removal: &UnitRemoval| removal.all().all(|image| gone.contains(&image));
         for removal in group.iter().filter(|removal| !is_gone(removal)) {
@@ -200,29 +208,29 @@ impl<'a> Act<'a> {
     async fn delete(&self, stays: &mut HashSet<ImageId>, done: &mut SweepChanges) {
         let mode = CleanupEnforcement::Delete;
         for all in self.groups(mode) {
-            // The look is the last call before the removal: the ledger may take long.
-            let begun = self.begin(all.clone(), UnitRemover::SweepDeletes, done).await;
-            let group = self.unchanged(begun.clone(), mode, stays, done).await;
+            // Nothing comes between the check and the removal. The ledger call before may take long.
+            let begun = self.begin_units(all.clone(), UnitRemover::SweepDeletes, done).await;
+            let group = self.filter_unchanged(begun.clone(), mode, stays, done).await;
             let first: Vec<ImageId> =
                 group.iter().flat_map(|removal| &removal.images).copied().collect();
-            self.delete_all(&first, done).await;
+            self.delete_images(&first, done).await;
             let gone: HashSet<ImageId> = done.removed.iter().copied().collect();
-            // A signature is worth something as long as what it signs is there.
+            // A signature stays as long as its subject exists.
             let (gone, partly): (Vec<&UnitRemoval>, Vec<&UnitRemoval>) = group
                 .into_iter()
                 .partition(|removal| removal.images.iter().all(|image| gone.contains(image)));
             done.left += partly.iter().map(|removal| removal.referrers.len()).sum::<usize>();
             let after: Vec<ImageId> =
                 gone.iter().flat_map(|removal| &removal.referrers).copied().collect();
-            self.delete_all(&after, done).await;
-            self.end(&begun, done).await;
-            self.stay(&all, done, stays);
+            self.delete_images(&after, done).await;
+            self.end_units(&begun, done).await;
+            self.keep_unremoved(&all, done, stays);
         }
     }
 
-    async fn delete_all(&self, images: &[ImageId], done: &mut SweepChanges) {
+    async fn delete_images(&self, images: &[ImageId], done: &mut SweepChanges) {
         for batch in images.chunks(BATCH) {
-            if !self.goes_on() {
+            if !self.may_continue() {
                 done.left += batch.len();
                 continue;
             }
@@ -238,7 +246,7 @@ impl<'a> Act<'a> {
                     }
                 }
                 Err(error) => {
-                    let why = self.failed(&error);
+                    let why = self.stop_after(&error);
                     done.failed.extend(batch.iter().map(|image| (*image, why.clone())));
                     if is_unsure(&error) {
                         done.unsure.extend(batch);
@@ -252,7 +260,7 @@ impl<'a> Act<'a> {
         let mode = CleanupEnforcement::Archive;
         let images = self.plan.inventory.images.iter();
         let mut seen = SeenIndexes {
-            // An archived index that somebody restores meanwhile is new.
+            // An archived index that somebody restores meanwhile counts as new.
             known: images
                 .filter(|image| image.status != ImageStatus::Archived)
                 .map(|image| image.digest.clone())
@@ -260,16 +268,16 @@ impl<'a> Act<'a> {
             needed: HashSet::new(),
         };
         for all in self.groups(mode) {
-            let begun = self.begin(all.clone(), UnitRemover::SweepArchives, done).await;
-            let group = self.without_needed(begun.clone(), &mut seen, done).await;
-            let group = self.unchanged(group, mode, stays, done).await;
+            let begun = self.begin_units(all.clone(), UnitRemover::SweepArchives, done).await;
+            let group = self.filter_unneeded(begun.clone(), &mut seen, done).await;
+            let group = self.filter_unchanged(group, mode, stays, done).await;
             let units = group.iter().map(|removal| self.archive_unit(removal));
             let units: Vec<ArchivedUnit> =
                 stream::iter(units).buffered(CONCURRENT_ARCHIVE_CALLS).collect().await;
-            self.record(units, done);
+            self.record_archived(units, done);
             self.restore_needed(&group, &mut seen, done).await;
-            self.end(&begun, done).await;
-            self.stay(&all, done, stays);
+            self.end_units(&begun, done).await;
+            self.keep_unremoved(&all, done, stays);
         }
     }
 
@@ -277,17 +285,17 @@ impl<'a> Act<'a> {
         let record = self.unit_record(removal, UnitRemover::SweepArchives);
         let unit = self
             .registry
-            .archive_unit(self.repository, &record.archive_order(), || self.goes_on())
+            .archive_unit(self.repository, &record.archive_order(), || self.may_continue())
             .await;
-        // Other units are archived at the same time.
+        // An error must also stop the units that are archived at the same time.
         for (_, error) in &unit.failed {
-            self.failed(error);
+            self.stop_after(error);
         }
         unit
     }
 
     /// Adds the outcome of archived units to the outcome of the plan.
-    fn record(&self, units: Vec<ArchivedUnit>, done: &mut SweepChanges) {
+    fn record_archived(&self, units: Vec<ArchivedUnit>, done: &mut SweepChanges) {
         let removed = self.plan.removals.iter().flat_map(UnitRemoval::all);
         let id_of: HashMap<&Digest, ImageId> =
             removed.map(|image| (self.digest(image), image)).collect();
@@ -297,7 +305,7 @@ impl<'a> Act<'a> {
             done.left += unit.left.len();
             for (digest, error) in &unit.failed {
                 let Some(image) = id(digest) else { continue };
-                done.failed.push((image, self.failed(error)));
+                done.failed.push((image, self.stop_after(error)));
                 if is_unsure(error) {
                     done.unsure.push(image);
                 }
@@ -305,17 +313,17 @@ impl<'a> Act<'a> {
         }
     }
 
-    /// The units of which no active index that was pushed meanwhile needs an image.
-    async fn without_needed(
+    /// Returns the units of which no index that was pushed meanwhile needs an image.
+    async fn filter_unneeded(
         &self,
         group: Vec<&'a UnitRemoval>,
         seen: &mut SeenIndexes,
         done: &mut SweepChanges,
     ) -> Vec<&'a UnitRemoval> {
-        let Some(first) = group.first().filter(|_| self.goes_on()) else { return group };
+        let Some(first) = group.first().filter(|_| self.may_continue()) else { return group };
         if let Err(error) = self.look_again(&[], seen).await {
             let root = self.unit(first).root;
-            done.failed.push((root, self.failed(&error)));
+            done.failed.push((root, self.stop_after(&error)));
             self.is_over.store(true, Ordering::Relaxed);
             done.left += group.iter().map(|removal| removal.all().count()).sum::<usize>() - 1;
             return vec![];
@@ -326,8 +334,8 @@ impl<'a> Act<'a> {
         free
     }
 
-    /// Restores the units of which a new index needs an image, or somebody tagged or pulled an
-    /// image, while they were archived.
+    /// Restores units after they were archived, if a new index needs one of their images, or if
+    /// somebody tagged or pulled one of their images meanwhile.
     async fn restore_needed(
         &self,
         group: &[&UnitRemoval],
@@ -340,7 +348,7 @@ impl<'a> Act<'a> {
         if archived.is_empty() {
             return;
         }
-        // An error leaves the units in the ledger, and the next run looks.
+        // After an error the units stay in the ledger, and the next run checks them.
         let images = match self.look_again(&archived, seen).await {
             Ok(images) => images,
             Err(error) => {
@@ -372,7 +380,7 @@ impl<'a> Act<'a> {
         }
     }
 
-    /// Lists the repository again, and gives the images of these units.
+    /// Lists the repository again, and returns the images of these units.
     async fn look_again(
         &self,
         units: &[&UnitRemoval],
@@ -389,9 +397,9 @@ impl<'a> Act<'a> {
         self.unit(removal).images().any(|image| seen.needed.contains(self.digest(image)))
     }
 
-    /// Writes the units of several images to the ledger. Gives the units that may be removed: none
-    /// if the ledger does not take them.
-    async fn begin(
+    /// Writes the units of several images to the ledger. Returns the units that may be removed. If the
+    /// ledger fails, no unit may be removed.
+    async fn begin_units(
         &self,
         group: Vec<&'a UnitRemoval>,
         remover: UnitRemover,
@@ -402,7 +410,7 @@ impl<'a> Act<'a> {
             .map(|removal| self.unit_record(removal, remover))
             .filter(UnitRecord::has_several_images)
             .collect();
-        let Some(first) = group.first().filter(|_| self.goes_on()) else { return group };
+        let Some(first) = group.first().filter(|_| self.may_continue()) else { return group };
         let Err(error) = self
             .claimant
             .ledger
@@ -417,8 +425,8 @@ impl<'a> Act<'a> {
         vec![]
     }
 
-    /// Records the units that are complete: removed whole, restored, or not begun.
-    async fn end(&self, group: &[&UnitRemoval], done: &SweepChanges) {
+    /// Removes from the ledger the units that are complete: removed whole, restored, or not begun.
+    async fn end_units(&self, group: &[&UnitRemoval], done: &SweepChanges) {
         let removed: HashSet<ImageId> = done.removed.iter().copied().collect();
         let unsure: HashSet<ImageId> = done.unsure.iter().copied().collect();
         let is_complete = |removal: &&&UnitRemoval| {
@@ -429,7 +437,7 @@ impl<'a> Act<'a> {
         };
         let several = group.iter().filter(|removal| removal.all().nth(1).is_some());
         let roots = several.filter(is_complete).map(|removal| self.digest(self.unit(removal).root));
-        // A unit that stays in the ledger costs the next run a call.
+        // An error here is harmless: a complete unit in the ledger costs the next run one call.
         if let Err(error) = self.claimant.ledger.end_units(self.repository, roots).await {
             warn!("{error:#}");
         }
@@ -449,22 +457,23 @@ impl<'a> Act<'a> {
         }
     }
 
-    /// Why a call failed. Where that is no matter of the image the next call would fail too, or
-    /// make it worse.
-    fn failed(&self, error: &anyhow::Error) -> String {
-        let is_of_image = error.downcast_ref::<ServiceError>().is_some_and(|it| {
+    /// The reason of a failed call. Unless the reason lies in the image, stops the run: the next call
+    /// would fail too, or add to the throttling.
+    fn stop_after(&self, error: &anyhow::Error) -> String {
+        let is_about_image = error.downcast_ref::<ServiceError>().is_some_and(|error| {
             !["Throttl", "TooMany", "LimitExceeded", "AccessDenied", "Unrecognized", "Expired"]
                 .iter()
-                .any(|word| it.code.contains(word))
+                .any(|word| error.code.contains(word))
         });
-        if !is_of_image {
+        if !is_about_image {
             self.is_over.store(true, Ordering::Relaxed);
         }
         format!("{error:#}")
     }
 
-    /// Takes quarantine tags away, each after a look at what stays: ECR deletes an image with
-    /// its last tag. And only where no tag can be moved, whatever the policy says.
+    /// Removes quarantine tags from images that have an accepted tag. Reads the tags of each image
+    /// again first, because ECR deletes an image with its last tag. Removes no tag if the tags of the
+    /// repository are mutable, even if the policy allows that.
     async fn untag(&self, done: &mut SweepChanges) {
         if self.plan.untags.is_empty() {
             return;
@@ -475,7 +484,7 @@ impl<'a> Act<'a> {
             return;
         }
         for (image, tag) in &self.plan.untags {
-            if !self.goes_on() {
+            if !self.may_continue() {
                 done.left += 1;
                 continue;
             }
@@ -483,14 +492,14 @@ impl<'a> Act<'a> {
                 Ok(true) => done.untagged.push((*image, tag.clone())),
                 Ok(false) => {}
                 Err(error) => {
-                    done.still_tagged.push((*image, tag.clone(), self.failed(&error)));
+                    done.still_tagged.push((*image, tag.clone(), self.stop_after(&error)));
                 }
             }
         }
     }
 
-    /// Removes a quarantine tag while this sweep alone may remove tags of the image. Where
-    /// enforcement is at work on the image, the tag is left for the next run.
+    /// Removes a quarantine tag while this run holds the claim on the tags of the image. If `image-push`
+    /// holds the claim, leaves the tag for the next run.
     async fn untag_one(&self, digest: &Digest, tag: &Tag) -> anyhow::Result<bool> {
         let Claimant { ledger, request_id, .. } = self.claimant;
         let now = self.claimant.now();
@@ -498,7 +507,7 @@ impl<'a> Act<'a> {
             return Ok(false);
         }
         let removed = self.untag_claimed(digest, tag).await;
-        // The claim ends by itself too.
+        // After an error the claim expires by itself.
         let released = ledger.release_untagging(self.repository, digest, request_id).await;
         released.unwrap_or_else(|error| warn!("{error:#}"));
         removed
@@ -514,25 +523,30 @@ impl<'a> Act<'a> {
             return Ok(false);
         }
         if let Some(other) = self.registry.untag(self.repository, digest, tag).await? {
-            // At once: what follows may be cut off.
-            error!(repository.name = %self.repository, image.digest = %other, "{tag}: it was another image's");
-            anyhow::bail!("it was {other} that lost the tag, which somebody had moved");
+            // Logged immediately, because the run may be killed before it publishes.
+            error!(
+                repository.name = %self.repository,
+                image.digest = %other,
+                "{}@{digest}: somebody had moved the tag {tag}, and {other} lost it",
+                self.repository,
+            );
+            anyhow::bail!("somebody had moved the tag, and {other} lost it");
         }
         Ok(true)
     }
 }
 
-/// The indexes that were seen since the images were listed.
+/// The indexes that were pushed since the images were listed.
 struct SeenIndexes {
-    /// Every image that was seen.
+    /// Every listed image.
     known: HashSet<Digest>,
     /// The images that new indexes need.
     needed: HashSet<Digest>,
 }
 
-/// Whether what a call was for may have happened although it failed.
+/// Whether AWS may have carried out a call that failed.
 fn is_unsure(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<ServiceError>().is_none_or(|it| {
-        ["Server", "Internal", "Unavailable"].iter().any(|word| it.code.contains(word))
+    error.downcast_ref::<ServiceError>().is_none_or(|error| {
+        ["Server", "Internal", "Unavailable"].iter().any(|word| error.code.contains(word))
     })
 }

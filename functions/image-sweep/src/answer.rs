@@ -1,5 +1,5 @@
-//! What is answered to whoever asks by hand. Lambda takes 6 MB, so that lists are cut off, and
-//! how long they are stands beside them.
+//! Builds the JSON that the function returns to a person. Lambda returns at most 6 MB, so long lists
+//! are truncated, and the full counts are separate fields.
 
 use std::collections::HashSet;
 
@@ -10,29 +10,29 @@ use warden_core::image::{Digest, ImageStatus, RepositoryName};
 use warden_core::policy::CleanupEnforcement;
 use warden_core::retention::{PlanBlocker, RetentionPlan, retention_hash};
 
-use crate::report::{Workloads, entry, going, reason};
+use crate::report::{Workloads, entry, planned_images, reason};
 
-/// The most bytes of the list of what goes, and of that of what stays: together as much of
-/// 6 MB as leaves room for the rest.
-const MOST_REMOVALS: usize = 4_000_000;
-const MOST_KEEPS: usize = 1_000_000;
-/// The most images that are listed of those that stay, or of a unit.
-const MOST_KEPT: usize = 1_000;
+/// The most bytes of the list of removed images.
+const MOST_REMOVAL_BYTES: usize = 4_000_000;
+/// The most bytes of the list of kept images. Both lists leave room for the other fields in 6 MB.
+const MOST_KEEP_BYTES: usize = 1_000_000;
+/// The most kept images, and the most images of a unit, in a list.
+const MOST_LISTED: usize = 1_000;
 
-/// A plan, and what came of it: `removed` images went.
-pub fn of(
+/// The answer of a run: the plan and its outcome. `removed` is the number of removed images.
+pub fn describe_run(
     plan: &RetentionPlan<'_>,
     workloads: &Workloads,
     outcome: &SweepResult,
     removed: usize,
 ) -> Value {
-    let goes = going(plan);
-    // Those first that a rule keeps though there are enough newer ones.
+    let planned = planned_images(plan);
+    // The images beyond the keep count come first, because a rule keeps each of them.
     let beyond: Vec<ImageId> = plan.kept_beyond().map(|decided| decided.unit.root).collect();
     let is_beyond: HashSet<ImageId> = beyond.iter().copied().collect();
     let rest = plan.inventory.images.ids().filter(|image| !is_beyond.contains(image));
-    let keeps = beyond.iter().copied().chain(rest).filter(|image| !goes.contains(image));
-    let keeps = keeps.take(MOST_KEPT).map(|image| entry(plan, image, workloads));
+    let keeps = beyond.iter().copied().chain(rest).filter(|image| !planned.contains(image));
+    let keeps = keeps.take(MOST_LISTED).map(|image| entry(plan, image, workloads));
     json!({
         "repository": plan.policy.repository_name,
         "mode": outcome.mode,
@@ -42,18 +42,18 @@ pub fn of(
         "guard": plan.stopped.as_ref().map(PlanBlocker::name),
         "stopped": outcome.stopped,
         "examined": outcome.examined,
-        "kept": outcome.examined - goes.len(),
-        "planned": goes.len(),
+        "kept": outcome.examined - planned.len(),
+        "planned": planned.len(),
         "removed": removed,
         "failed": outcome.failed.len(),
         "left": outcome.left,
         "bytes": outcome.bytes,
-        "removals": fitting(outcome.removed.iter().cloned(), MOST_REMOVALS),
-        "keeps": fitting(keeps, MOST_KEEPS),
+        "removals": truncate(outcome.removed.iter().cloned(), MOST_REMOVAL_BYTES),
+        "keeps": truncate(keeps, MOST_KEEP_BYTES),
     })
 }
 
-/// Whether a confirmation has an effect on the plan.
+/// Whether a confirmation would let the plan run.
 fn is_confirmable(plan: &RetentionPlan<'_>, outcome: &SweepResult) -> bool {
     outcome.stopped.is_some()
         && outcome.mode != CleanupEnforcement::Report
@@ -62,16 +62,16 @@ fn is_confirmable(plan: &RetentionPlan<'_>, outcome: &SweepResult) -> bool {
         && !matches!(plan.stopped, Some(PlanBlocker::Emptied(_)))
 }
 
-/// That nothing is removed.
-pub fn stopped(repository: &RepositoryName, why: &str) -> Value {
+/// The answer of a run that removes nothing for this reason.
+pub fn describe_stop(repository: &RepositoryName, why: &str) -> Value {
     json!({"repository": repository, "stopped": why})
 }
 
-/// The decision about one image.
-pub fn explained(plan: &RetentionPlan<'_>, id: ImageId, workloads: &Workloads) -> Value {
+/// The answer about one image: its decision, the reason and its unit.
+pub fn explain_image(plan: &RetentionPlan<'_>, id: ImageId, workloads: &Workloads) -> Value {
     let digest = |image: &ImageId| &plan.image(*image).digest;
     let digests = |images: &[ImageId]| -> Vec<&Digest> {
-        images.iter().map(digest).take(MOST_KEPT).collect()
+        images.iter().map(digest).take(MOST_LISTED).collect()
     };
     let unit = plan.decided(id).map(|decided| {
         json!({
@@ -102,9 +102,9 @@ pub fn explained(plan: &RetentionPlan<'_>, id: ImageId, workloads: &Workloads) -
     })
 }
 
-/// As many of these as fit.
-fn fitting(entries: impl Iterator<Item = CleanupEntry>, most: usize) -> Vec<Value> {
-    let mut room = most;
+/// Returns the first entries that together have at most this number of bytes.
+fn truncate(entries: impl Iterator<Item = CleanupEntry>, most_bytes: usize) -> Vec<Value> {
+    let mut room = most_bytes;
     let fit = entries.map_while(|entry| {
         let value = json!(entry);
         room = room.checked_sub(value.to_string().len() + 1)?;

@@ -1,5 +1,5 @@
-//! Units whose removal began and did not end: the next run finishes each of them, or puts it back,
-//! before it plans anything else.
+//! Finishes or restores the units whose removal an earlier run began and did not finish. A run does
+//! this before it plans other removals.
 
 use anyhow::{bail, ensure};
 use chrono::{DateTime, Utc};
@@ -18,7 +18,8 @@ use warden_core::retention::{
 /// The most images that one call deletes.
 const BATCH: usize = 100;
 
-/// Decides about each of these units. `plan` is a new plan for the repository.
+/// Decides for each of these units whether to finish or to restore it. `plan` is a new plan for the
+/// repository.
 pub fn plan_completions(
     plan: &RetentionPlan<'_>,
     records: &[UnitRecord],
@@ -41,8 +42,8 @@ pub fn plan_completions(
             warn!(
                 repository.name = %repository,
                 image.digest = %record.root,
-                "{repository}@{}: the removal of this image and its parts is not complete, and \
-                 another function or another policy began it",
+                "{repository}@{}: the removal of this image and its parts is not complete; this run \
+                 leaves it alone, because another function or another policy began it",
                 record.root,
             );
         }
@@ -50,14 +51,15 @@ pub fn plan_completions(
     completions
 }
 
-/// Puts each unit back that would be finished, because nothing may be removed from the repository,
-/// and says why. A deletion cannot be undone: it stays as it is.
-pub fn put_back(
+/// Restores units instead of finishing their removal, because nothing may be removed from the
+/// repository for the reason `why`. A deletion cannot be undone, so a partly deleted unit stays
+/// unfinished.
+pub fn restore_instead(
     completions: Vec<Completion>,
     plan: &RetentionPlan<'_>,
     why: &str,
 ) -> Vec<Completion> {
-    let put_back = |completion: Completion| {
+    let restore = |completion: Completion| {
         if completion.removed.is_empty() {
             return Some(completion);
         }
@@ -67,7 +69,7 @@ pub fn put_back(
             warn!(
                 repository.name = %repository,
                 image.digest = %root,
-                "{repository}@{root}: the deletion of this image's parts is not finished: {why}",
+                "{repository}@{root}: the deletion of the parts of this image stays unfinished: {why}",
             );
             return None;
         }
@@ -82,11 +84,11 @@ pub fn put_back(
         });
         Some(Completion { restored: restored.collect(), removed: vec![], ..completion })
     };
-    completions.into_iter().filter_map(put_back).collect()
+    completions.into_iter().filter_map(restore).collect()
 }
 
-/// Whether this run may complete a unit. The policy may have changed since, with the rights of this
-/// function.
+/// Whether this run may complete a unit. Since the removal began, the policy may have changed, and
+/// with it the rights of this function.
 fn may_complete(
     record: &UnitRecord,
     plan: &RetentionPlan<'_>,
@@ -102,10 +104,10 @@ fn may_complete(
     }
 }
 
-/// A unit that is finished or put back.
+/// The calls that finish or restore one unit.
 #[derive(Debug)]
 pub struct Completion {
-    /// The unit, as it was written down. None for images of an active index.
+    /// The unit as the ledger has it. None for images of an active index.
     pub record: Option<UnitRecord>,
     /// The images that are removed, in the order of the calls, each with its bytes.
     pub removed: Vec<(CleanupEntry, u64)>,
@@ -125,7 +127,7 @@ impl Completion {
             digest: plan.image(image).digest.clone(),
             tags: plan.image(image).tags.clone(),
             decision: decision.to_owned(),
-            reason: format!("it belongs to {name}, whose removal was interrupted"),
+            reason: format!("it is part of {name}, whose removal was interrupted"),
         };
         let removed = |images: Vec<ImageId>, decision| {
             images.into_iter().map(move |image| (entry(image, decision), plan.image(image).bytes))
@@ -138,13 +140,13 @@ impl Completion {
         }
     }
 
-    /// Restores archived images of active indexes.
-    pub fn of_torn_images(plan: &RetentionPlan<'_>, images: &[ImageId]) -> Self {
+    /// Builds the calls that restore archived images of active indexes.
+    pub fn restore_torn_images(plan: &RetentionPlan<'_>, images: &[ImageId]) -> Self {
         let entry = |image: ImageId| CleanupEntry {
             digest: plan.image(image).digest.clone(),
             tags: plan.image(image).tags.clone(),
             decision: "restore".to_owned(),
-            reason: "an active index needs it".to_owned(),
+            reason: "an active index needs this image".to_owned(),
         };
         let restored = images.iter().copied().map(entry).collect();
         Self { record: None, removed: vec![], restored, is_deletion: false }
@@ -157,8 +159,8 @@ impl Completion {
         root.map_or_else(String::new, ToString::to_string)
     }
 
-    /// Whether it is about the unit with this root.
-    pub fn is_of(&self, root: &Digest) -> bool {
+    /// Whether this is the unit with this root.
+    pub fn has_root(&self, root: &Digest) -> bool {
         self.record.as_ref().is_some_and(|record| record.root == *root)
     }
 
@@ -168,7 +170,7 @@ impl Completion {
     }
 
     /// Logs each call before it is made.
-    pub fn print(&self, repository: &RepositoryName) {
+    pub fn log(&self, repository: &RepositoryName) {
         let removed = self.removed.iter().map(|(entry, _)| entry);
         for CleanupEntry { digest, decision, reason, .. } in removed.chain(&self.restored) {
             info!(
@@ -182,7 +184,7 @@ impl Completion {
     }
 
     /// Makes the calls. After an error the unit stays in the ledger.
-    pub async fn act(
+    pub async fn apply(
         &self,
         registry: &Registry,
         repository: &RepositoryName,
@@ -194,11 +196,13 @@ impl Completion {
         if self.is_deletion {
             for batch in removed.chunks(BATCH) {
                 let failures = registry.delete(repository, batch).await?;
-                // ECR keeps an image that another index needs, and so does the next run.
+                // ECR refuses to delete an image that another index needs. The next run keeps it too.
                 let is_kept = |(_, reason): &(Digest, String)| {
                     reason.contains("ImageReferencedByManifestList")
                 };
-                if let Some((digest, reason)) = failures.into_iter().find(|it| !is_kept(it)) {
+                if let Some((digest, reason)) =
+                    failures.into_iter().find(|failure| !is_kept(failure))
+                {
                     bail!("deleting {digest}: {reason}");
                 }
             }
@@ -209,7 +213,7 @@ impl Completion {
         if let Some((digest, error)) = archived.failed.into_iter().next() {
             return Err(error.context(format!("archiving {digest}")));
         }
-        ensure!(archived.left.is_empty(), "there was no time left to archive every image");
+        ensure!(archived.left.is_empty(), "the run had no time left to archive every image");
         Ok(())
     }
 }

@@ -1,32 +1,33 @@
-//! The configuration, from the environment variables.
+//! Reads the configuration from the environment variables.
 
 use anyhow::{Context as _, bail};
 use warden_aws::environment::Variables;
 use warden_core::policy::Policies;
 
-/// Where the function is.
+/// The partition, the region, the account and the name of the function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeploymentScope {
-    /// Such as `aws`.
+    /// The partition, such as `aws`.
     pub partition: String,
-    /// Such as `us-east-1`.
+    /// The region, such as `us-east-1`.
     pub region: String,
-    /// Twelve digits.
+    /// The account ID of twelve digits.
     pub account: String,
-    /// The function's name.
+    /// The name of the function.
     pub function: String,
 }
 
-/// The configuration, valid as a whole.
+/// The validated configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The policies of the repositories that are governed (`GOVERNANCE`).
+    /// The policies of the governed repositories (`GOVERNANCE`).
     pub policies: Policies,
-    /// Where alerts go (`ALERT_TOPIC_ARN`).
+    /// The ARN of the topic that alerts are published to (`ALERT_TOPIC_ARN`).
     pub topic: String,
     /// The name of the ledger's table (`LEDGER_TABLE`).
     pub table: String,
-    /// Where the function is: where its topic is, and by its name (`AWS_LAMBDA_FUNCTION_NAME`).
+    /// The partition, the region and the account of the topic, and the name of the function
+    /// (`AWS_LAMBDA_FUNCTION_NAME`).
     pub place: DeploymentScope,
     /// The ARN of the stack (`STACK_ID`).
     pub stack_id: String,
@@ -35,11 +36,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the variables. The error names the one that is wrong, and everything wrong in it.
+    /// Reads the variables. The error names the wrong variable and lists its mistakes.
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> anyhow::Result<Self> {
         let variables = Variables::new(variables);
         let topic = variables.filled("ALERT_TOPIC_ARN")?;
-        let place = place(&topic, variables.filled("AWS_LAMBDA_FUNCTION_NAME")?);
+        let place = parse_scope(&topic, variables.filled("AWS_LAMBDA_FUNCTION_NAME")?);
         let place = place.with_context(|| {
             format!("ALERT_TOPIC_ARN: expected the ARN of a topic of Amazon SNS, got {topic:?}")
         })?;
@@ -59,14 +60,14 @@ impl Config {
 }
 
 impl Config {
-    /// The name of the stack, which its ARN has after `stack/`.
+    /// The name of the stack, which follows `stack/` in its ARN.
     #[must_use]
     pub fn stack_name(&self) -> &str {
         self.stack_id.split('/').nth(1).unwrap_or_default()
     }
 }
 
-fn place(topic: &str, function: String) -> Option<DeploymentScope> {
+fn parse_scope(topic: &str, function: String) -> Option<DeploymentScope> {
     let parts: Vec<&str> = topic.split(':').collect();
     let ["arn", partition, "sns", region, account, _] = parts[..] else { return None };
     let [partition, region, account] = [partition, region, account].map(str::to_owned);
@@ -94,12 +95,15 @@ mod tests {
         ];
         let variables = variables.into_iter().filter(|(_, value)| *value != "unset");
         let read = Config::read(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let said = read.map_or_else(|error| format!("{error:#}"), |it| it.scan_on_push.to_string());
-        expected.assert_eq(&said);
+        let result = match read {
+            Ok(config) => config.scan_on_push.to_string(),
+            Err(error) => format!("{error:#}"),
+        };
+        expected.assert_eq(&result);
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_variable() {
+    fn an_error_names_the_wrong_variable() {
         check("true", &expect!["true"]);
         check("false", &expect!["false"]);
         check("yes", &expect![[r#"SCAN_ON_PUSH: expected true or false, got "yes""#]]);

@@ -1,4 +1,5 @@
-//! Plans that wait for a person: what is accepted for a repository, and what an operator confirmed.
+//! Compares a plan with the accepted policy of its repository and with the confirmation of an
+//! operator, and stops a plan that needs a confirmation.
 
 use anyhow::Context as _;
 use tracing::warn;
@@ -12,17 +13,17 @@ use crate::config::DeploymentScope;
 use crate::sweep::Sweep;
 
 impl Sweep<'_> {
-    /// Reads the repository. An error, as of something that cannot be seen, if ECR does not show it.
+    /// Reads the repository. Returns a [`VisibilityError`] if ECR does not show the repository.
     pub(crate) async fn repository_facts(&self) -> anyhow::Result<RepositoryFacts> {
         let read = self.context.registry.repository_facts(self.repository).await;
         let found = read.map_err(|error| VisibilityError(format!("{error:#}")))?;
-        let missing = || VisibilityError(format!("there is no repository {}", self.repository));
+        let missing = || VisibilityError(format!("ECR has no repository {}", self.repository));
         Ok(found.ok_or_else(missing)?)
     }
 
-    /// The policy that is accepted for the repository. `recorded` is that policy as the ledger has it.
-    /// Without one, this is the first sweep: a repository that the stack created accepts the policy
-    /// of today. [`VisibilityError`] if the repository cannot be read.
+    /// Returns the accepted policy of the repository. `recorded` is that policy in the ledger. Without
+    /// a recorded policy, this is the first sweep: a repository that the stack created accepts the
+    /// current policy. Returns a [`VisibilityError`] if the repository cannot be read.
     pub(crate) async fn accepted_policy(
         &self,
         recorded: Option<&AcceptedPolicy>,
@@ -32,11 +33,18 @@ impl Sweep<'_> {
             return Ok(is_created.then(|| self.policy.clone()));
         };
         let accepted = Policy::parse(line);
-        Ok(accepted.inspect_err(|error| warn!("the accepted policy cannot be read: {error}")).ok())
+        let warn = |error: &_| {
+            warn!(
+                repository.name = %self.repository,
+                "{}: the accepted policy in the ledger is invalid: {error}",
+                self.repository,
+            );
+        };
+        Ok(accepted.inspect_err(warn).ok())
     }
 
-    /// The policy of this run, to be recorded as the accepted policy of the repository that was
-    /// created at that time. None if the ledger has it already.
+    /// The policy of this run as the accepted policy of the repository that was created at this time.
+    /// None if the ledger has the same acceptance already.
     pub(crate) fn acceptance(
         &self,
         created_at: i64,
@@ -51,8 +59,8 @@ impl Sweep<'_> {
         keeps_at_least(self.policy, accepted)
     }
 
-    /// Stops a plan that needs a confirmation and has none. Gives whether the policy of the plan is
-    /// accepted once the plan is carried out. [`VisibilityError`] if the ledger cannot be read.
+    /// Stops a plan that needs a confirmation and has none. Returns whether the policy counts as
+    /// accepted after the plan was applied. Returns a [`VisibilityError`] if the ledger cannot be read.
     pub(crate) async fn apply_confirmation(
         &self,
         plan: &mut RetentionPlan<'_>,
@@ -67,7 +75,7 @@ impl Sweep<'_> {
         Ok(plan.apply_confirmation(accepted, confirmation.as_ref(), self.now))
     }
 
-    /// Whether this stack created the repository, and did not adopt it.
+    /// Whether this stack created the repository. An adopted repository was not created by it.
     async fn is_created_by_stack(&self) -> anyhow::Result<bool> {
         let DeploymentScope { partition, region, account, .. } = &self.context.config.place;
         let name = self.repository;
@@ -81,5 +89,5 @@ impl Sweep<'_> {
 }
 
 fn blind(error: &anyhow::Error) -> VisibilityError {
-    VisibilityError(format!("the confirmation cannot be seen: {error:#}"))
+    VisibilityError(format!("the confirmation cannot be read: {error:#}"))
 }

@@ -1,6 +1,6 @@
-//! The requests of the function: a push event of EventBridge
-//! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>), and by an
-//! order, which a schedule gives or a person.
+//! Parses the requests of the function: a push event of `EventBridge`
+//! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>), or a command of
+//! the schedule or of a person.
 
 use anyhow::bail;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -11,59 +11,60 @@ use warden_aws::event::{deserialized, parsed, shown};
 use warden_aws::push::{ImagePush, read_push};
 use warden_core::image::{Digest, RepositoryName};
 
-/// Something to do about one repository.
+/// A request about one repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SweepRequest {
-    /// Which.
+    /// The repository.
     pub repository: RepositoryName,
-    /// What.
+    /// The command.
     pub command: SweepCommand,
-    /// What began it.
+    /// The event or the invocation that the request comes from.
     pub source: Source,
 }
 
-/// What is asked for.
+/// The command of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SweepCommand {
-    /// Somebody pushed this image: to sweep, but not for each push.
+    /// Sweep after a push of this image, unless another push of this hour has started a sweep.
     Pushed(Digest),
-    /// To sweep.
+    /// Sweep.
     Sweep,
-    /// To say what would be done.
+    /// Return the plan, and change nothing.
     Read,
-    /// To say what would become of one image, by its tag or its digest.
+    /// Return the decision about one image, which is given by its tag or its digest.
     Explain(String),
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Words {
+struct CommandFields {
     repository: String,
     mode: Option<String>,
     image: Option<String>,
 }
 
-/// Reads what came; none of what is no successful push. The error names the field that cannot
-/// be understood.
+/// Reads a request. None for an event other than a successful push. An error names the invalid field.
 pub fn read(
     payload: &Value,
     request_id: &str,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Option<SweepRequest>> {
     if payload.get("detail-type").is_some() {
-        return pushed(payload);
+        return read_push_request(payload);
     }
     if !payload.is_object() {
-        bail!(r#"expected an object, such as {{"repository": "deployments", "mode": "report"}}"#);
+        bail!(
+            r#"the event: expected an object, such as {{"repository": "deployments", "mode": "report"}}"#
+        );
     }
-    let Words { repository, mode, image } = deserialized("", payload)?;
+    let CommandFields { repository, mode, image } = deserialized("", payload)?;
     let command = match (mode.as_deref(), image) {
         (None, None) => SweepCommand::Sweep,
         (Some("report"), None) => SweepCommand::Read,
         (Some("report") | None, Some(image)) => SweepCommand::Explain(image),
         (Some(other), _) => {
             bail!(
-                "the event: mode: expected report, or none to do what the policy says, got {:?}",
+                "the event: mode: expected report, or no mode to sweep as the policy says, got {:?}",
                 shown(other)
             )
         }
@@ -73,7 +74,7 @@ pub fn read(
     Ok(Some(SweepRequest { repository: parsed("repository", &repository)?, command, source }))
 }
 
-fn pushed(payload: &Value) -> anyhow::Result<Option<SweepRequest>> {
+fn read_push_request(payload: &Value) -> anyhow::Result<Option<SweepRequest>> {
     let Some(ImagePush { about, .. }) = read_push(payload)? else { return Ok(None) };
     let command = SweepCommand::Pushed(about.digest);
     Ok(Some(SweepRequest { repository: about.repository, command, source: about.source }))

@@ -1,4 +1,4 @@
-//! What runs, as Amazon Inspector sees it in EKS and ECS
+//! Lists the images that run in EKS and ECS, as Amazon Inspector sees them
 //! (<https://docs.aws.amazon.com/inspector/latest/user/scanning-ecr.html>).
 
 use std::collections::HashMap;
@@ -25,71 +25,78 @@ pub struct Inspector {
 }
 
 impl Inspector {
-    /// A client of this configuration.
+    /// Builds the client of this configuration.
     #[must_use]
     pub fn new(config: &SdkConfig) -> Self {
         Self { client: aws_sdk_inspector2::Client::new(config) }
     }
 
-    /// The images of a repository that run, and on how many pods and tasks; 0 of those that ran
-    /// since then, as what runs once a day. A call for 200 of each.
-    pub async fn running(
+    /// Lists the running images of a repository, each with its number of pods and tasks. The number is
+    /// 0 for an image that does not run now and has run since `since`, such as the image of a daily
+    /// job. Makes one call for each 200 images of each kind.
+    pub async fn list_running_images(
         &self,
         account: &str,
         repository: &RepositoryName,
         since: DateTime<Utc>,
     ) -> anyhow::Result<RunningImages> {
-        let is = |value: &str| {
+        let equals = |value: &str| {
             let filter = CoverageStringFilter::builder();
             filter.comparison(CoverageStringComparison::Equals).value(value).build()
         };
         let filter = CoverageFilterCriteria::builder()
-            // For an administrator of others this would be theirs too.
-            .account_id(is(account)?)
-            .ecr_repository_name(is(repository.as_str())?);
+            // The administrator account of Inspector would otherwise see all member accounts.
+            .account_id(equals(account)?)
+            .ecr_repository_name(equals(repository.as_str())?);
         let runs = CoverageNumberFilter::builder().lower_inclusive(1).build();
         let since = aws_sdk_inspector2::primitives::DateTime::from_secs(since.timestamp());
         let lately = CoverageDateFilter::builder().start_inclusive(since).build();
         let (mut running, now) = tokio::try_join!(
-            self.covered(filter.clone().ecr_image_last_in_use_at(lately).build(), 0),
-            self.covered(filter.ecr_image_in_use_count(runs).build(), 1),
+            self.list_coverage(filter.clone().ecr_image_last_in_use_at(lately).build(), 0),
+            self.list_coverage(filter.ecr_image_in_use_count(runs).build(), 1),
         )?;
         running.extend(now);
         Ok(running)
     }
 
-    /// The images of these, and on how many pods and tasks each runs; `least` where that is not
-    /// said.
-    async fn covered(
+    /// Lists the images that match the filter, each with its number of pods and tasks. `least` is the
+    /// lowest number, also for an image without a number.
+    async fn list_coverage(
         &self,
-        of: CoverageFilterCriteria,
+        filter: CoverageFilterCriteria,
         least: u64,
     ) -> anyhow::Result<RunningImages> {
-        let list = self.client.list_coverage().filter_criteria(of);
+        let list = self.client.list_coverage().filter_criteria(filter);
         let mut pages = list.into_paginator().page_size(PAGE).send();
         let mut running = HashMap::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(warden_aws::explain);
-            let page = page.context("asking Amazon Inspector what runs")?;
+            let page = page.context("listing the running images with Amazon Inspector")?;
             for resource in page.covered_resources.unwrap_or_default() {
                 let digest = resource.resource_id.rsplit('/').next().unwrap_or_default();
                 let digest: Digest = digest.parse().map_err(|error| {
-                    anyhow!("what runs, by Amazon Inspector: {error}, got {}", resource.resource_id)
+                    anyhow!(
+                        "a running image in the answer of Amazon Inspector: {error}, got {}",
+                        resource.resource_id
+                    )
                 })?;
-                let image = resource.resource_metadata.and_then(|it| it.ecr_image);
-                let count = image.and_then(|it| it.in_use_count).and_then(|it| it.try_into().ok());
+                let image = resource.resource_metadata.and_then(|metadata| metadata.ecr_image);
+                let count = image.and_then(|image| image.in_use_count);
+                let count = count.and_then(|count| u64::try_from(count).ok());
                 running.insert(digest, count.unwrap_or(least).max(least));
             }
         }
         Ok(running)
     }
 
-    /// Names of what runs an image, for a person to read. One call.
-    pub async fn workloads(&self, image_arn: &str) -> anyhow::Result<String> {
+    /// Names the workloads that run an image, for a person to read. Makes one call.
+    pub async fn name_workloads(&self, image_arn: &str) -> anyhow::Result<String> {
         let filter = ClusterForImageFilterCriteria::builder().resource_id(image_arn).build()?;
-        let got = self.client.get_clusters_for_image().filter(filter).max_results(NAMED_MOST);
+        let got = self.client.get_clusters_for_image().filter(filter).max_results(CLUSTER_PAGE);
         let got = got.send().await.map_err(warden_aws::explain);
-        let got = got.with_context(|| format!("asking Amazon Inspector what runs {image_arn}"))?;
+        let got = got.with_context(|| {
+            format!("listing the workloads that run {image_arn} with Amazon Inspector")
+        })?;
         let mut names: Vec<String> = Vec::new();
         for cluster in got.cluster() {
             let name = cluster.cluster_arn().rsplit('/').next().unwrap_or_default();
@@ -98,7 +105,9 @@ impl Inspector {
                     Some(ClusterMetadata::AwsEksMetadataDetails(eks)) => {
                         let namespace = eks.namespace().unwrap_or_default();
                         let owners = eks.workload_info_list().iter();
-                        names.extend(owners.map(|it| format!("{name} {namespace}/{}", it.name())));
+                        names.extend(
+                            owners.map(|owner| format!("{name} {namespace}/{}", owner.name())),
+                        );
                     }
                     Some(ClusterMetadata::AwsEcsMetadataDetails(ecs)) => {
                         names.push(format!("{name} {}", ecs.details_group()));
@@ -116,5 +125,5 @@ impl Inspector {
     }
 }
 
-/// As many clusters as a page has.
-const NAMED_MOST: i32 = 100;
+/// The most clusters of a page.
+const CLUSTER_PAGE: i32 = 100;

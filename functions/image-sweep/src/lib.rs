@@ -1,20 +1,21 @@
-//! Cleanup that cannot hurt what runs, and explains every image.
+//! Cleans up a repository by its retention rules, and explains the decision about every image.
 //!
-//! One plan for a whole repository, whoever asks for it: gather, decide, print, act, tell. What
-//! is kept and why is decided in [`warden_core::retention`]; here it is found out what there is,
-//! and carried out what was decided. All that a run knows is the repository as it is: where one
-//! is cut off the next one goes on, and tells what the last one did not get to tell.
+//! A run plans for a whole repository: it reads the images, decides, logs the plan, applies the plan
+//! and publishes the outcome. [`warden_core::retention`] decides which images are kept and why; this
+//! function reads the images and carries out the decisions. A run keeps no state but the repository
+//! and the ledger. If a run is killed, the next run continues and publishes the changes that the
+//! killed run did not publish.
 //!
-//! One run at a time in a repository, by a lease in the ledger; pushes have one an hour between
-//! them. What cannot be seen stops a run before the first removal ([`VisibilityError`](warden_aws::registry::VisibilityError)). An error is how
-//! an attempt says that there is to be another: Lambda makes two more, and then hands the event
-//! to a queue. Time, the request's ID and the deadline are arguments, for tests to set.
+//! A lease in the ledger allows one run at a time in a repository. Pushes start at most one run an
+//! hour. If a run cannot read something that it needs, it stops before the first removal
+//! ([`VisibilityError`](warden_aws::registry::VisibilityError)). An error makes Lambda try the event again: two more
+//! attempts, and then the event goes to a dead-letter queue. Tests set the time, the request ID and
+//! the deadline, which are arguments.
 //!
-//! In reading order: [`config`], [`event`], [`in_use`], [`handle`] here, `sweep`
-//! for a run, `complete` for units of earlier runs, `confirmation` for plans that wait for a person,
-//! `note` for what the next run publishes, `replication` for copies in other registries, `act` for
-//! what changes a repository, `report`, `answer` and `usage` for what is
-//! said.
+//! In reading order: [`config`], [`event`], [`in_use`], [`handle`] in this file, `sweep` for a run,
+//! `complete` for units of earlier runs, `confirmation` for plans that wait for a person, `note` for
+//! the changes that the next run publishes, `replication` for copies in other registries, `act` for
+//! the calls that change a repository, and `report`, `answer` and `usage` for logs and answers.
 
 mod act;
 mod answer;
@@ -48,20 +49,20 @@ use crate::sweep::Sweep;
 /// The configuration and the clients, built once.
 #[derive(Debug)]
 pub struct Context {
-    /// What is governed, and how.
+    /// The policies and the environment.
     pub config: Config,
-    /// Images.
+    /// The ECR client.
     pub registry: Registry,
-    /// What runs.
+    /// The Inspector client, which lists the running images.
     pub inspector: Inspector,
-    /// Where alerts go.
+    /// The topic that alerts are published to.
     pub alerts: Topic,
-    /// Published facts, and the lease of a run.
+    /// Published facts, and the leases of runs.
     pub ledger: Ledger,
 }
 
 impl Context {
-    /// Clients of one SDK configuration, and so of one HTTP client.
+    /// Builds the clients of one SDK configuration, which share one HTTP client.
     #[must_use]
     pub fn new(config: Config, sdk: &SdkConfig) -> Self {
         Self {
@@ -83,7 +84,7 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     .await
 }
 
-/// Does what is asked for, and answers what came of it. After an error it is to be tried again.
+/// Handles one request, and returns the outcome as JSON. After an error Lambda tries the event again.
 pub async fn handle(
     context: &Context,
     payload: &Value,
@@ -99,7 +100,10 @@ pub async fn handle(
         }
         let governed = context.config.policies.iter().map(|policy| &policy.repository_name);
         let governed: Vec<&str> = governed.map(RepositoryName::as_str).collect();
-        bail!("{repository} is not governed; these are: {}", governed.join(", "));
+        bail!(
+            "{repository} is not a governed repository; the governed repositories are: {}",
+            governed.join(", "),
+        );
     };
     let sweep = Sweep::new(context, policy, invocation, &request.source, now);
     match &request.command {
@@ -108,7 +112,10 @@ pub async fn handle(
         SweepCommand::Pushed(_)
             if !context.ledger.claim_hourly_sweep(repository, request_id, now).await? =>
         {
-            info!(repository.name = %repository, "{repository}: another push of this hour sweeps");
+            info!(
+                repository.name = %repository,
+                "{repository}: an earlier push of this hour has started a sweep",
+            );
             return Ok(Value::Null);
         }
         SweepCommand::Pushed(_) | SweepCommand::Sweep => {}
@@ -116,15 +123,15 @@ pub async fn handle(
     let unfinished = match context.ledger.begin_run(repository, request_id, now).await? {
         RunLease::Ours(unfinished) => unfinished,
         RunLease::Theirs => {
-            let why = "another run is under way";
+            let why = "another sweep of this repository is running";
             info!(repository.name = %repository, "{repository}: {why}");
-            return Ok(answer::stopped(repository, why));
+            return Ok(answer::describe_stop(repository, why));
         }
     };
-    // On the heap: one future within the other is more than the compiler lays out.
+    // Boxed, because the nested futures exceed the limits of the compiler.
     let swept = Box::pin(sweep.run(unfinished, &request.command)).await;
     if swept.is_err() {
-        // Who waits for the lease to end by itself waits long.
+        // Without this call, the next run would wait until the lease expires.
         let ended = context.ledger.end_run(repository, request_id, false, None).await;
         ended.unwrap_or_else(|error| error!("{error:#}"));
     }

@@ -1,4 +1,4 @@
-//! The bootstrap of `image-sweep`.
+//! The entry point of the `image-sweep` function.
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {

@@ -1,4 +1,4 @@
-//! The note that a run writes before its calls, for the next run to publish if this one is killed.
+//! The note that a run writes before its calls. If the run is killed, the next run publishes it.
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
@@ -9,30 +9,35 @@ use warden_core::policy::CleanupEnforcement;
 
 use crate::complete::Completion;
 
-/// The most bytes of what is noted before it is done: an item of the ledger has 400 KB.
-const MOST_NOTED: usize = 300_000;
-/// The most tags of an image that are noted.
+/// The most bytes of a note. An item of the ledger can hold 400 KB.
+const MOST_NOTE_BYTES: usize = 300_000;
+/// The most tags of an image in a note.
 const MOST_TAGS: usize = 5;
 
-/// The note of a run about the calls that it is about to make, with the bytes of each image.
+/// The calls that a run is about to make.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RunNote {
-    /// What a cleanup does with an image that no rule keeps.
+    /// The enforcement of the policy.
     pub mode: CleanupEnforcement,
-    /// The images that are removed.
+    /// The images that are removed, each with its bytes.
     pub entries: Vec<(CleanupEntry, u64)>,
     /// The images that are restored.
     pub restored: Vec<CleanupEntry>,
-    /// The images of each unit, also those that stay: a restored unit needs all of them.
+    /// The images of each unit, also the images that stay: a restored unit needs all of them.
     pub units: Vec<Vec<Digest>>,
 }
 
 impl RunNote {
-    /// Reads a note of an earlier run. None if another version of this function wrote it: the log
-    /// of that run says what it did.
+    /// Reads the note of an earlier run. None if another version of this function wrote the note. The
+    /// log of that run has its changes.
     pub fn read(note: &str) -> Option<Self> {
-        let noted = serde_json::from_str(note);
-        noted.inspect_err(|error| warn!("the note of the last run cannot be read: {error}")).ok()
+        let note = serde_json::from_str(note);
+        note.inspect_err(|error| {
+            warn!(
+                "the changes of an interrupted run cannot be published; its log has them: {error}"
+            );
+        })
+        .ok()
     }
 
     /// Adds the calls that complete a unit.
@@ -55,12 +60,11 @@ impl RunNote {
         self.units.extend(new);
     }
 
-    /// The note as it is stored. Where it is too large, it has fewer images: what is left out is in
-    /// the log.
+    /// The note as text. Leaves out images until the text is short enough. The log has all of them.
     pub fn text(&mut self) -> anyhow::Result<String> {
         loop {
-            let text = serde_json::to_string(self).context("noting what is about to be done")?;
-            if text.len() <= MOST_NOTED {
+            let text = serde_json::to_string(self).context("writing the note of the run")?;
+            if text.len() <= MOST_NOTE_BYTES {
                 return Ok(text);
             }
             self.units.truncate(self.units.len() * 3 / 4);
@@ -70,7 +74,7 @@ impl RunNote {
     }
 }
 
-/// The entry with as many tags as a note has room for.
+/// Truncates the tags of an entry for a note.
 pub fn with_few_tags(entry: &CleanupEntry) -> CleanupEntry {
     let mut entry = entry.clone();
     entry.tags.truncate(MOST_TAGS);

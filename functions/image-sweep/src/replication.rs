@@ -1,4 +1,4 @@
-//! Copies of images in other registries: whether a sweep may remove anything from a repository.
+//! Checks whether copies of the images in other registries allow a sweep to remove images.
 
 use warden_alerts::SweepResult;
 use warden_aws::replication::find_replication;
@@ -6,8 +6,8 @@ use warden_core::policy::Policy;
 
 use crate::Context;
 
-/// Stops a plan that would be carried out where the copies of the images, or the policy, do not
-/// allow it. Two calls, and none for a plan that removes nothing. The error is a
+/// Stops a plan if the copies of the images or the policy do not allow removals. Makes two calls, and
+/// no call for a plan that removes nothing. The error is a
 /// [`VisibilityError`](warden_aws::registry::VisibilityError).
 pub async fn stop_if_replicated(
     context: &Context,

@@ -1,4 +1,4 @@
-//! What is said of a plan, and of what came of it.
+//! Describes a plan and its outcome for alerts, answers and logs.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,11 +12,11 @@ use warden_core::retention::{Decision, KeepReason, PlanBlocker, RetentionPlan, U
 
 use crate::act::SweepChanges;
 
-/// The names of what runs an image.
+/// The names of the workloads that run an image.
 pub type Workloads = HashMap<Digest, String>;
 
-/// The plan as its outcome would be.
-pub fn planned(plan: &RetentionPlan<'_>, workloads: &Workloads) -> SweepResult {
+/// The outcome that a plan would have.
+pub fn describe_plan(plan: &RetentionPlan<'_>, workloads: &Workloads) -> SweepResult {
     let images = plan.removals.iter().flat_map(UnitRemoval::all);
     let images = images.map(|image| entry(plan, image, workloads));
     let untags = plan.untags.iter().map(|(image, tag)| untag(plan, *image, tag));
@@ -36,8 +36,8 @@ pub fn planned(plan: &RetentionPlan<'_>, workloads: &Workloads) -> SweepResult {
     }
 }
 
-/// The outcome of a plan that was carried out.
-pub fn carried_out(
+/// The outcome of a plan that was applied.
+pub fn describe_changes(
     plan: &RetentionPlan<'_>,
     done: &SweepChanges,
     hash: String,
@@ -95,8 +95,8 @@ fn restored(plan: &RetentionPlan<'_>, image: ImageId) -> CleanupEntry {
     }
 }
 
-/// What may have gone although it failed.
-pub fn unsure(
+/// The entries that may be removed although their calls failed.
+pub fn list_unsure(
     plan: &RetentionPlan<'_>,
     done: &SweepChanges,
     workloads: &Workloads,
@@ -106,7 +106,7 @@ pub fn unsure(
     images.chain(tags).collect()
 }
 
-/// An image with its decision and the reason.
+/// An image with its decision and its reason.
 pub fn entry(plan: &RetentionPlan<'_>, image: ImageId, workloads: &Workloads) -> CleanupEntry {
     CleanupEntry {
         digest: plan.image(image).digest.clone(),
@@ -116,12 +116,12 @@ pub fn entry(plan: &RetentionPlan<'_>, image: ImageId, workloads: &Workloads) ->
     }
 }
 
-/// A quarantine tag that goes alone.
+/// A quarantine tag that is removed while its image stays.
 fn untag(plan: &RetentionPlan<'_>, image: ImageId, tag: &Tag) -> CleanupEntry {
     CleanupEntry::untag(plan.image(image).digest.clone(), tag.clone())
 }
 
-/// Why an image stays or goes, with the names of what runs it.
+/// The reason why an image is kept or removed, with the names of the workloads that run it.
 pub fn reason(plan: &RetentionPlan<'_>, image: ImageId, workloads: &Workloads) -> String {
     let reason = plan.reason_of(image);
     let named = plan.decided(image).and_then(|decided| match decided.decision {
@@ -131,42 +131,42 @@ pub fn reason(plan: &RetentionPlan<'_>, image: ImageId, workloads: &Workloads) -
     named.map_or(reason.clone(), |workloads| format!("{reason}: {workloads}"))
 }
 
-/// Writes down what is about to be done, and why; and what is kept though there are enough newer
-/// ones. The template has a query that finds these lines.
-pub fn print(plan: &RetentionPlan<'_>, workloads: &Workloads, outcome: &SweepResult) {
+/// Logs the removals of a plan and the images that a rule keeps beyond the keep count, each with its
+/// reason. The template has a query that finds these lines.
+pub fn log_plan(plan: &RetentionPlan<'_>, workloads: &Workloads, outcome: &SweepResult) {
     let (repository, hash) = (&plan.policy.repository_name, &outcome.hash);
     for decided in plan.kept_beyond() {
         let entry = entry(plan, decided.unit.root, workloads);
-        print_one(repository, &entry, &entry.decision, &entry.reason, hash);
+        log_entry(repository, &entry, &entry.decision, &entry.reason, hash);
     }
     for entry in &outcome.removed {
         match &outcome.stopped {
-            None => print_one(repository, entry, &entry.decision, &entry.reason, hash),
+            None => log_entry(repository, entry, &entry.decision, &entry.reason, hash),
             Some(why) => {
                 let reason = format!("{}; but {why}", entry.reason);
-                print_one(repository, entry, "stop", &reason, hash);
+                log_entry(repository, entry, "stop", &reason, hash);
             }
         }
     }
     if let Some(why) = &outcome.stopped {
-        print_stop(plan.policy.repository_name.as_str(), why, hash);
+        log_stop(plan.policy.repository_name.as_str(), why, hash);
     }
-    let (examined, going) = (outcome.examined, outcome.removed.len());
+    let (examined, planned) = (outcome.examined, outcome.removed.len());
     info!(
         repository.name = %repository,
         plan.hash = hash,
-        "{repository}: plan {hash}: {going} to do about {examined} images",
+        "{repository}: plan {hash}: {planned} removals planned, {examined} images examined",
     );
 }
 
-/// Writes down what did not go after all.
-pub fn print_failures(repository: &RepositoryName, outcome: &SweepResult) {
+/// Logs the removals that failed.
+pub fn log_failures(repository: &RepositoryName, outcome: &SweepResult) {
     for (entry, why) in &outcome.failed {
-        print_one(repository, entry, "failed", why, &outcome.hash);
+        log_entry(repository, entry, "failed", why, &outcome.hash);
     }
 }
 
-fn print_one(
+fn log_entry(
     repository: &RepositoryName,
     entry: &CleanupEntry,
     decision: &str,
@@ -186,8 +186,8 @@ fn print_one(
     );
 }
 
-/// Writes down that nothing is removed, and why.
-pub fn print_stop(repository: &str, why: &str, hash: &str) {
+/// Logs that nothing is removed, and the reason.
+pub fn log_stop(repository: &str, why: &str, hash: &str) {
     info!(
         repository.name = repository,
         decision = "stop",
@@ -198,6 +198,6 @@ pub fn print_stop(repository: &str, why: &str, hash: &str) {
 }
 
 /// The images that the plan removes.
-pub fn going(plan: &RetentionPlan<'_>) -> HashSet<ImageId> {
+pub fn planned_images(plan: &RetentionPlan<'_>) -> HashSet<ImageId> {
     plan.removals.iter().flat_map(UnitRemoval::all).collect()
 }

@@ -1,8 +1,7 @@
-//! Writes down how much there is of each component after a run, and what is open in it: a line
-//! each, of which the template's queries make tables. Metrics of each component would cost
-//! 0.30 USD a month apiece.
+//! Logs the images, the bytes and the open findings of each component after a run. The queries of the
+//! template build tables from these lines. A metric for each component would cost 0.30 USD a month.
 //!
-//! It stands in no run's way: what cannot be read is said to be unknown.
+//! An error here never fails a run: unreadable findings are logged as unknown.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,13 +19,13 @@ use warden_core::usage::{
     ComponentUsage, ComponentUsageRow, FindingsStatus, measure_usage, open_version_name,
 };
 
-/// The most components that have a line: those with the most bytes.
+/// The most components that are logged. Those with the most bytes are logged.
 const MOST_COMPONENTS: usize = 500;
-/// How long the ledger may take: there is a minute for everything that is said after a run.
+/// The most time for reading the ledger. A run has a minute for everything after its changes.
 const READ_WITHIN: Duration = Duration::from_secs(10);
 
-/// Writes down what there is after these images were removed.
-pub async fn write(ledger: &Ledger, plan: &RetentionPlan<'_>, removed: &[ImageId]) {
+/// Logs the usage of each component after these images were removed.
+pub async fn log_usage(ledger: &Ledger, plan: &RetentionPlan<'_>, removed: &[ImageId]) {
     let repository = &plan.policy.repository_name;
     let threshold = plan.policy.governance.scan.threshold;
     let usage = measure_usage(plan, removed);
@@ -36,22 +35,22 @@ pub async fn write(ledger: &Ledger, plan: &RetentionPlan<'_>, removed: &[ImageId
         of_components.split_at_checked(MOST_COMPONENTS).unwrap_or((&of_components, &[]));
     let components: Vec<&Component> =
         written.iter().filter_map(|row| row.component.as_ref()).collect();
-    let mut standing = read(ledger, repository, &components, threshold).await;
+    let mut status = read_findings(ledger, repository, &components, threshold).await;
     for row in written.iter().copied().chain(of_none) {
-        let findings = findings(&usage, row, standing.as_mut(), threshold);
-        write_one(repository, row, &findings);
+        let findings = findings(&usage, row, status.as_mut(), threshold);
+        log_row(repository, row, &findings);
     }
     if !left.is_empty() {
         let left = left.len();
         info!(
             repository.name = %repository, components.left = left,
-            "{repository}: {left} components have no line, those with the fewest bytes"
+            "{repository}: {left} components with the fewest bytes are not logged"
         );
     }
 }
 
-/// What is remembered of the scans of these; none if that cannot be read.
-async fn read(
+/// Reads the open findings of these components. None if they cannot be read.
+async fn read_findings(
     ledger: &Ledger,
     repository: &RepositoryName,
     components: &[&Component],
@@ -61,9 +60,13 @@ async fn read(
         return Some(HashMap::new());
     }
     let read = timeout(READ_WITHIN, ledger.standing(repository, components, threshold)).await;
-    let read = read.unwrap_or_else(|_| Err(anyhow!("it took longer than {READ_WITHIN:?}")));
+    let read = read
+        .unwrap_or_else(|_| Err(anyhow!("reading the ledger took longer than {READ_WITHIN:?}")));
     let warn = |error: &anyhow::Error| {
-        warn!(repository.name = %repository, "{repository}: what is open is not known: {error:#}");
+        warn!(
+            repository.name = %repository,
+            "{repository}: the open findings of its components are unknown: {error:#}",
+        );
     };
     read.inspect_err(warn).ok()
 }
@@ -71,22 +74,22 @@ async fn read(
 fn findings(
     usage: &ComponentUsage<'_>,
     row: &ComponentUsageRow,
-    standing: Option<&mut HashMap<Component, OpenFindingsStatus>>,
+    status: Option<&mut HashMap<Component, OpenFindingsStatus>>,
     threshold: Severity,
 ) -> FindingsStatus {
-    match (&row.component, standing) {
+    match (&row.component, status) {
         (None, _) => FindingsStatus::ByImage,
         (Some(_), None) => FindingsStatus::Unknown,
-        (Some(component), Some(standing)) => {
-            usage.findings(standing.remove(component).unwrap_or_default(), threshold)
+        (Some(component), Some(status)) => {
+            usage.findings(status.remove(component).unwrap_or_default(), threshold)
         }
     }
 }
 
-fn write_one(repository: &RepositoryName, row: &ComponentUsageRow, findings: &FindingsStatus) {
+fn log_row(repository: &RepositoryName, row: &ComponentUsageRow, findings: &FindingsStatus) {
     let open = findings.open();
-    let of = |severity| open.and_then(|open| open.of(severity));
-    // What is not known has no field.
+    let count = |severity| open.and_then(|open| open.of(severity));
+    // An unknown number has no field in the line.
     info!(
         repository.name = %repository,
         component.name = row.name(),
@@ -95,11 +98,11 @@ fn write_one(repository: &RepositoryName, row: &ComponentUsageRow, findings: &Fi
         component.archived = row.archived,
         component.archived_bytes = row.archived_bytes,
         component.newest = row.newest.as_ref().map(Tag::as_str),
-        findings.critical = of(Severity::Critical),
-        findings.high = of(Severity::High),
-        findings.medium = of(Severity::Medium),
-        findings.low = of(Severity::Low),
-        findings.informational = of(Severity::Informational),
+        findings.critical = count(Severity::Critical),
+        findings.high = count(Severity::High),
+        findings.medium = count(Severity::Medium),
+        findings.low = count(Severity::Low),
+        findings.informational = count(Severity::Informational),
         findings.open = open.map(|open| open.counts.total()),
         findings.version = open.map(open_version_name),
         findings.summary = %findings,

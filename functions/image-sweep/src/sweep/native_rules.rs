@@ -1,4 +1,4 @@
-//! The native lifecycle rules that are in force in a repository, whoever wrote them
+//! Reads the native lifecycle rules of a repository, no matter who wrote them
 //! ([`warden_core::lifecycle::native`]).
 
 use anyhow::Context as _;
@@ -8,7 +8,7 @@ use warden_core::policy::CleanupEnforcement;
 use super::{Seen, Sweep};
 
 impl Sweep<'_> {
-    /// Reads the native rules, if an image would be archived otherwise. One call then.
+    /// Reads the native rules, with one call, if the plan would archive an image without them.
     pub(super) async fn read_native_rules(&self, seen: &mut Seen) -> anyhow::Result<()> {
         if !self.policy.may_remove_by(CleanupEnforcement::Archive) {
             return Ok(());

@@ -1,4 +1,5 @@
-//! Since when the untagged images of a repository have no tag ([`warden_core::untagged`]).
+//! Records since when the untagged images of a repository have had no tag
+//! ([`warden_core::untagged`]).
 
 use warden_aws::registry::VisibilityError;
 use warden_core::graph::{Graph, Inventory};
@@ -6,13 +7,13 @@ use warden_core::untagged::{UntaggedRecord, observe_untagged};
 
 use super::{Seen, Sweep};
 
-/// The record of the sweeps so far, and whether it must be renewed.
+/// The record of earlier sweeps, and whether it must be renewed.
 pub(super) type EarlierRecord = Option<(UntaggedRecord, bool)>;
 
 impl Sweep<'_> {
-    /// Reads the record of the sweeps so far, if this policy needs one. Without the record, no image
-    /// is known to have had no tag for long.
-    pub(super) async fn earlier_untagged_images(&self) -> anyhow::Result<EarlierRecord> {
+    /// Reads the record of earlier sweeps, if this policy needs one. If the record cannot be read, the
+    /// run stops, because only the record shows how long an image has had no tag.
+    pub(super) async fn read_untagged_images(&self) -> anyhow::Result<EarlierRecord> {
         if self.policy.untagged_mode().is_none() {
             return Ok(None);
         }
@@ -20,7 +21,7 @@ impl Sweep<'_> {
         earlier.map_err(|error| VisibilityError(format!("{error:#}")).into())
     }
 
-    /// Adds the untagged images to the inventory. Gives whether the record must be written.
+    /// Adds the untagged images to the inventory. Returns whether the record must be written.
     pub(super) fn observe_untagged_images(
         &self,
         inventory: &mut Inventory,
@@ -38,7 +39,7 @@ impl Sweep<'_> {
         Ok(is_old || earlier != Some(&inventory.untagged))
     }
 
-    /// Writes the record down, before anything is removed.
+    /// Writes the record to the ledger, before anything is removed.
     pub(super) async fn record_untagged_images(&self, seen: &Seen) -> anyhow::Result<()> {
         if !seen.has_new_untagged_record {
             return Ok(());

@@ -1,4 +1,4 @@
-//! How a plan is carried out, and the outcome of steps that fail.
+//! Tests how a plan is applied, and the outcome of calls that fail.
 
 use std::time::Duration;
 
@@ -17,13 +17,14 @@ async fn reading_and_reporting_change_nothing() {
     let images = function.versions("a", 5);
     let answer = function.sweep().await;
     assert_eq!((&answer["planned"], &answer["removed"]), (&json!(7), &json!(0)));
-    assert!(answer["removals"].as_array().unwrap().iter().all(|it| it["decision"] == "report"));
+    let removals = answer["removals"].as_array().unwrap();
+    assert!(removals.iter().all(|removal| removal["decision"] == "report"));
     let details = &function.alert()["details"];
     assert_eq!((&details["mode"], &details["removed"]), (&json!("report"), &json!(0)));
     assert_eq!(digests(&details["images"]).len(), 7);
     assert_eq!(changes(&function.calls()), [""; 0]);
     assert!(images.iter().all(|image| function.active().contains(image)));
-    // Nor does reading where the policy archives; it does not even tell.
+    // Reading the plan of a policy that archives changes nothing and publishes nothing.
     let function = Function::new("archive").await;
     function.versions("a", 5);
     function.calls();
@@ -46,7 +47,7 @@ async fn reading_and_reporting_change_nothing() {
 
 // Case P4 in docs/contributing/prior-art.md.
 #[tokio::test]
-async fn fewer_than_are_kept_are_all_kept() {
+async fn all_images_are_kept_if_there_are_fewer_than_the_keep_count() {
     let function = Function::new("delete").await;
     let images = function.versions("a", 2);
     let answer = function.sweep().await;
@@ -56,7 +57,7 @@ async fn fewer_than_are_kept_are_all_kept() {
 }
 
 #[tokio::test]
-async fn a_hundred_go_at_once_and_archiving_is_one_call_each() {
+async fn one_call_deletes_a_hundred_images_or_archives_one_image() {
     let keep = [("MaxRemovePercent", "100"), ("DeploymentsLifecycleTagCount", "1")];
     let with = |enforcement| [&keep[..], &[("CleanupEnforcement", enforcement)]].concat();
     let function = Function::with(&with("delete")).await;
@@ -72,10 +73,10 @@ async fn a_hundred_go_at_once_and_archiving_is_one_call_each() {
 
 // Case P7 in docs/contributing/prior-art.md.
 #[tokio::test]
-async fn what_ecr_does_not_delete_is_told_one_by_one_and_is_not_removed() {
+async fn each_image_that_ecr_does_not_delete_is_published_as_failed() {
     let function = Function::new("delete").await;
     let images = function.versions("a", 4);
-    // An index in the archive, whose images nobody knows, needs one of them.
+    // An archived index, whose manifest cannot be read, needs one of these images.
     {
         let mut state = function.aws.state();
         let at = NOW - 300.0 * DAY;
@@ -99,11 +100,11 @@ async fn what_ecr_does_not_delete_is_told_one_by_one_and_is_not_removed() {
 }
 
 #[tokio::test]
-async fn what_is_gone_or_archived_meanwhile_is_no_failure() {
+async fn an_image_that_is_removed_already_is_not_a_failure() {
     for enforcement in ["archive", "delete"] {
         let function = Function::new(enforcement).await;
         function.versions("a", 5);
-        // The answer to the first call is lost, so that it is made again.
+        // The response to the first call is lost, so the SDK calls again.
         function.aws.fault("UpdateImageStorageClass", 1, Fault::ResetAfter);
         function.aws.fault("BatchDeleteImage", 1, Fault::ResetAfter);
         let answer = function.sweep().await;
@@ -112,7 +113,7 @@ async fn what_is_gone_or_archived_meanwhile_is_no_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_throttled_is_not_asked_for_more() {
+async fn a_throttled_run_makes_no_further_removals() {
     for (enforcement, operation) in
         [("archive", "UpdateImageStorageClass"), ("delete", "BatchDeleteImage")]
     {
@@ -122,7 +123,7 @@ async fn what_is_throttled_is_not_asked_for_more() {
         function.aws.fault(operation, 0, Fault::Error(400, "ThrottlingException"));
         function.calls();
         let answer = function.sweep().await;
-        // As many as were under way, each with the attempts of the SDK.
+        // Eight calls run at the same time, and the SDK makes three attempts for each.
         assert!(count(&function.calls(), operation) <= 8 * 3);
         let (failed, left) = (answer["failed"].as_u64().unwrap(), answer["left"].as_u64().unwrap());
         assert!(answer["removed"] == 0 && failed + left == 300 && left >= 200, "{failed} {left}");
@@ -135,7 +136,7 @@ async fn what_is_throttled_is_not_asked_for_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_stops_before_its_deadline_and_the_next_run_goes_on() {
+async fn a_run_stops_before_its_deadline_and_the_next_run_continues() {
     for (enforcement, operation) in
         [("archive", "UpdateImageStorageClass"), ("delete", "BatchDeleteImage")]
     {
@@ -158,11 +159,11 @@ async fn it_stops_before_its_deadline_and_the_next_run_goes_on() {
 }
 
 #[tokio::test]
-async fn where_ecr_wants_the_index_first_it_gets_it_first() {
+async fn an_index_is_archived_before_its_images_if_ecr_refuses_the_other_order() {
     let function = Function::new("archive").await;
     let old = function.index("a-v0.1.0", 200.0);
     function.versions("a", 2);
-    // The signature, both images, and none after the index.
+    // The first call archives the signature. ECR refuses both images until the index is archived.
     for nth in 2..4 {
         let refused = "ImageStorageClassUpdateNotSupportedException";
         function.aws.fault("UpdateImageStorageClass", nth, Fault::Error(400, refused));
@@ -170,7 +171,7 @@ async fn where_ecr_wants_the_index_first_it_gets_it_first() {
     let answer = function.sweep().await;
     assert_eq!((&answer["removed"], &answer["failed"]), (&json!(4), &json!(0)));
     assert_eq!(function.with_status("ARCHIVED"), sorted(old.to_vec()));
-    // And where it wants neither, the index is not left without its images.
+    // If ECR refuses every order, the index and its images stay active.
     let function = Function::new("archive").await;
     let [index, ..] = function.index("a-v0.1.0", 200.0);
     function.versions("a", 2);
@@ -178,7 +179,7 @@ async fn where_ecr_wants_the_index_first_it_gets_it_first() {
     let answer = function.sweep().await;
     assert!(answer["removed"] == 0 && answer["failed"] == 1 && answer["left"] == 3, "{answer}");
     assert!(function.active().contains(&index));
-    // And where it refuses a part, and then the index, the part is not asked for again.
+    // If ECR refuses a part and then the index, the run does not try the part again.
     let function = Function::new("archive").await;
     let [index, one, other, _] = function.index("a-v0.1.0", 200.0);
     function.versions("a", 2);
@@ -191,13 +192,13 @@ async fn where_ecr_wants_the_index_first_it_gets_it_first() {
     assert!([index, one, other].iter().all(|image| function.active().contains(image)));
 }
 
-/// A rollback, while the run has looked and not yet acted.
+/// A deployment is rolled back after the run has read the images and before it removes them.
 #[tokio::test(start_paused = true)]
-async fn what_is_tagged_or_pulled_since_the_plan_was_made_stays_until_the_next() {
+async fn an_image_that_is_tagged_or_pulled_after_the_plan_stays() {
     for enforcement in ["archive", "delete"] {
         let function = Function::new(enforcement).await;
         let images = function.versions("a", 5);
-        // What is about to be done is noted before.
+        // This call writes the note of the run, before the first removal.
         function.aws.fault("UpdateItem", 2, Fault::Slow(Duration::from_secs(20)));
         let meanwhile = async {
             tokio::time::sleep(Duration::from_secs(10)).await;
@@ -215,9 +216,9 @@ async fn what_is_tagged_or_pulled_since_the_plan_was_made_stays_until_the_next()
     }
 }
 
-/// Two old indexes of the same image, and one of them is promoted meanwhile.
+/// Two old indexes share an image, and one of them is pulled after the plan was made.
 #[tokio::test(start_paused = true)]
-async fn what_is_shared_with_something_that_stays_after_all_stays_with_it() {
+async fn an_image_that_is_shared_with_a_unit_that_stays_is_not_removed() {
     for enforcement in ["archive", "delete"] {
         let function = Function::new(enforcement).await;
         let shared = function.push("", 90.0);
@@ -239,14 +240,14 @@ async fn what_is_shared_with_something_that_stays_after_all_stays_with_it() {
         let (answer, ()) = tokio::join!(function.sweep(), meanwhile);
         assert_eq!((&answer["planned"], &answer["removed"]), (&json!(3), &json!(0)), "{answer}");
         assert!([&older, &shared].iter().all(|image| function.active().contains(image)));
-        // The other one goes with the next run, without what they share.
+        // The next run removes the other index without the shared image.
         let answer = function.sweep().await;
         assert_eq!(digests(&answer["removals"]), [newer]);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nothing_can_be_looked_at_again_nothing_goes_and_that_is_told() {
+async fn nothing_is_removed_if_the_images_cannot_be_read_again() {
     let function = Function::new("delete").await;
     let images = function.versions("a", 5);
     function.aws.fault("DescribeImages", 2, Fault::Error(400, "AccessDeniedException"));
@@ -261,7 +262,7 @@ async fn where_nothing_can_be_looked_at_again_nothing_goes_and_that_is_told() {
 }
 
 #[tokio::test]
-async fn no_tag_is_taken_away_where_tags_can_be_moved_by_now() {
+async fn no_tag_is_removed_if_tags_have_become_mutable() {
     let function = Function::with(&QUARANTINE).await;
     let image = function.push("a-v1.0.0", 90.0);
     function.quarantine(&image);
@@ -274,7 +275,7 @@ async fn no_tag_is_taken_away_where_tags_can_be_moved_by_now() {
 
 // Case P41 in docs/contributing/prior-art.md.
 #[tokio::test]
-async fn a_quarantine_tag_beside_a_good_one_goes_alone_after_a_look() {
+async fn a_quarantine_tag_beside_a_good_tag_is_removed_and_the_image_stays() {
     let function = Function::with(&QUARANTINE).await;
     let image = function.push("a-v1.0.0", 90.0);
     let tag = function.quarantine(&image);
@@ -290,7 +291,7 @@ async fn a_quarantine_tag_beside_a_good_one_goes_alone_after_a_look() {
     assert_eq!(tags(), json!(["a-v1.0.0"]));
     let alert = &function.alerts()[0];
     assert_eq!(alert["details"]["images"][0]["tags"], json!([tag]));
-    // Where the look fails the tag stays.
+    // If the image cannot be read again, the tag stays.
     function.quarantine(&image);
     function.quarantine(&function.push("b-v1.0.0", 90.0));
     function.aws.fault("DescribeImages", 2, Fault::Error(400, "AccessDeniedException"));
@@ -299,12 +300,12 @@ async fn a_quarantine_tag_beside_a_good_one_goes_alone_after_a_look() {
 }
 
 #[tokio::test]
-async fn a_tag_that_is_the_last_one_by_now_stays() {
+async fn a_quarantine_tag_that_has_become_the_last_tag_stays() {
     use tokio::sync::oneshot;
     let function = Function::with(&QUARANTINE).await;
     let image = function.push("a-v1.0.0", 90.0);
     function.quarantine(&image);
-    // The list takes its time; meanwhile the good tag goes.
+    // The run is delayed after it listed the tags. Meanwhile somebody removes the good tag.
     function.aws.fault("UpdateItem", 2, Fault::Slow(Duration::from_millis(200)));
     let (done, wait) = oneshot::channel::<()>();
     let sweep = async {
@@ -312,14 +313,14 @@ async fn a_tag_that_is_the_last_one_by_now_stays() {
         let _ = done.send(());
         answer
     };
-    let away = async {
+    let removal = async {
         tokio::time::sleep(Duration::from_millis(60)).await;
         let ids = json!([{"imageTag": "a-v1.0.0"}]);
         let delete = json!({"repositoryName": DEPLOYMENTS, "imageIds": ids});
         function.aws.by_hand("BatchDeleteImage", &delete).unwrap();
         let _ = wait.await;
     };
-    let (answer, ()) = tokio::join!(sweep, away);
+    let (answer, ()) = tokio::join!(sweep, removal);
     assert_eq!(answer["removals"], json!([]), "{answer}");
     assert_eq!(function.active(), [image]);
 }

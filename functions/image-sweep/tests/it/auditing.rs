@@ -1,4 +1,4 @@
-//! What a run finds beside what it cleans up: told, and never changed.
+//! Tests the audit of a run, which publishes deviations from the policy and never changes them.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use crate::{DEPLOYMENTS, Function, changes, count, kinds};
 
 fn rules(alerts: &[Value]) -> Vec<&str> {
-    let of = alerts.iter().filter(|alert| alert["kind"] == "self-audit");
-    let deviations = of.flat_map(|alert| alert["details"]["deviations"].as_array().unwrap());
-    deviations.map(|it| it["rule"].as_str().unwrap()).collect()
+    let audits = alerts.iter().filter(|alert| alert["kind"] == "self-audit");
+    let deviations = audits.flat_map(|alert| alert["details"]["deviations"].as_array().unwrap());
+    deviations.map(|deviation| deviation["rule"].as_str().unwrap()).collect()
 }
 
 #[tokio::test]
-async fn what_was_changed_by_hand_is_told_when_it_changes_and_weekly() {
+async fn a_deviation_is_published_when_it_changes_and_once_a_week() {
     let function = Function::new("archive").await;
     function.push("a-v1.0.0", 50.0);
     function.sweep().await;
@@ -43,19 +43,19 @@ async fn what_was_changed_by_hand_is_told_when_it_changes_and_weekly() {
 }
 
 #[tokio::test]
-async fn a_drift_that_comes_back_is_news() {
+async fn a_deviation_that_appears_again_is_published_again() {
     let function = Function::new("archive").await;
     function.push("a-v1.0.0", 50.0);
-    for (mutability, told) in [("IMMUTABLE", 1), ("MUTABLE", 0), ("IMMUTABLE", 1)] {
+    for (mutability, deviations) in [("IMMUTABLE", 1), ("MUTABLE", 0), ("IMMUTABLE", 1)] {
         let by_hand = json!({"repositoryName": DEPLOYMENTS, "imageTagMutability": mutability});
         function.aws.by_hand("PutImageTagMutability", &by_hand).unwrap();
         function.sweep().await;
-        assert_eq!(rules(&function.alerts()).len(), told, "{mutability}");
+        assert_eq!(rules(&function.alerts()).len(), deviations, "{mutability}");
     }
 }
 
 #[tokio::test]
-async fn images_without_a_scan_are_told_and_only_the_latest_are_asked_after() {
+async fn recent_images_without_a_scan_are_published_and_twenty_are_checked() {
     let function = Function::new("archive").await;
     let scanned = function.push("a-v1.0.0", 0.5);
     {
@@ -65,11 +65,11 @@ async fn images_without_a_scan_are_told_and_only_the_latest_are_asked_after() {
         state.ecr().complete_scan(DEPLOYMENTS, &scanned, Ok(found), now).unwrap();
     }
     function.push("b-v1.0.0", 0.5);
-    // Not yet, and long ago.
+    // The first of these images is too young to have a scan, and the second is too old to be checked.
     function.push("c-v1.0.0", 0.01);
     function.push("d-v1.0.0", 3.0);
     {
-        // What was pushed made up is scanned as if it were pushed.
+        // The embedded ECR scans every pushed image, so the scans are removed.
         let mut state = function.aws.state();
         let images = &mut state.ecr().repository(DEPLOYMENTS).unwrap().images;
         let digests: Vec<String> = images.iter().map(|image| image.digest.clone()).collect();
@@ -96,7 +96,7 @@ async fn images_without_a_scan_are_told_and_only_the_latest_are_asked_after() {
 }
 
 #[tokio::test]
-async fn a_registry_that_scans_by_hand_only_is_told() {
+async fn a_repository_that_no_scanning_rule_matches_is_published() {
     let function = Function::new("archive").await;
     function.push("a-v1.0.0", 0.5);
     let others = json!([{
@@ -110,10 +110,10 @@ async fn a_registry_that_scans_by_hand_only_is_told() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_looked_at_is_tried_again_after_the_cleanup() {
+async fn an_audit_that_fails_after_the_cleanup_is_retried() {
     let function = Function::new("archive").await;
     function.versions("a", 5);
-    // The sweep reads it before it archives, and the audit after that.
+    // The run reads the policy before it archives, and the audit reads the policy after that.
     function.aws.fault("GetLifecyclePolicy", 2, Fault::Error(403, "AccessDeniedException"));
     let order = json!({"repository": DEPLOYMENTS});
     let error = function.ask(&order, "request").await.unwrap_err();

@@ -1,4 +1,4 @@
-//! How many calls of AWS a run costs, and that the role has leave for these and no others.
+//! Tests which AWS calls a run costs, and that its role allows these calls and no others.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use local_aws::world;
 use crate::{DEPLOYMENTS, Function, QUARANTINE, count};
 
 #[tokio::test]
-async fn a_repository_costs_a_call_for_a_thousand_images_and_one_for_a_hundred_indexes() {
+async fn a_run_costs_one_call_for_a_thousand_images_and_one_for_a_hundred_indexes() {
     let function = Function::with(&[("DeploymentsLifecycleTagCount", "5000")]).await;
     function.versions("a", 1_700);
     for nth in 0..101 {
@@ -17,16 +17,16 @@ async fn a_repository_costs_a_call_for_a_thousand_images_and_one_for_a_hundred_i
     assert_eq!(function.sweep().await["examined"], 1_700 + 4 * 101);
     let calls = function.calls();
     assert_eq!((count(&calls, "DescribeImages"), count(&calls, "BatchGetImage")), (3, 2));
-    // The lease, which images have no tag, read and written, the owner of the repository, what else
-    // is looked at, that there is nothing to tell of it, and what is open.
+    // Beside these 5: the lease (2), the record of untagged images (2), the owner of the repository
+    // (1), the settings for the audit (3), its fact in the ledger (1), and the open findings (1).
     assert_eq!(calls.len(), 5 + 2 + 2 + 1 + 3 + 1 + 1, "{calls:?}");
 }
 
 #[tokio::test]
-async fn a_run_that_has_nothing_to_do_costs_nine_calls_and_reading_two() {
+async fn a_run_without_removals_costs_nine_calls_and_reading_its_plan_costs_two() {
     let function = Function::new("archive").await;
     function.versions("a", 2);
-    // Only the first run asks who created the repository, and writes down that no image is untagged.
+    // Only the first run reads the owner of the repository and writes the record of untagged images.
     function.sweep().await;
     assert_eq!(count(&function.calls(), "ListTagsForResource"), 1);
     function.sweep().await;
@@ -50,8 +50,8 @@ async fn a_run_that_has_nothing_to_do_costs_nine_calls_and_reading_two() {
     assert_eq!(calls, ["BatchGetItem", "DescribeImages"]);
 }
 
-/// What the calls depend on without being called: SNS's use of the key, Lambda's writing of
-/// the log, its handing on of what failed, and ECR's asking Inspector for enhanced findings.
+/// The actions that the role needs although the function does not call them: SNS uses the key, Lambda
+/// writes the log and sends failed events to a queue, and ECR reads enhanced findings from Inspector.
 const DEPENDENT: [&str; 6] = [
     "inspector2:ListFindings",
     "kms:Decrypt",
@@ -61,7 +61,7 @@ const DEPENDENT: [&str; 6] = [
     "sqs:SendMessage",
 ];
 
-/// The actions that the role has with these parameters.
+/// The actions that the role allows with these parameters.
 fn granted(parameters: &[(&str, &str)]) -> BTreeSet<String> {
     let stack = world::evaluate(parameters).unwrap();
     let role = stack.properties("ImageSweepRole").unwrap();
@@ -74,7 +74,7 @@ fn granted(parameters: &[(&str, &str)]) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn the_role_grants_what_the_function_calls_and_nothing_else() {
+async fn the_role_allows_the_calls_of_the_function_and_no_others() {
     for (enforcement, is_quarantined, in_use) in [
         ("report", false, "pull-time"),
         ("archive", false, "pull-time"),
@@ -82,7 +82,7 @@ async fn the_role_grants_what_the_function_calls_and_nothing_else() {
         ("delete", true, "pull-time"),
         ("archive", false, "inspector"),
     ] {
-        // One repository alone is quarantined: the template grants the same for either.
+        // Only one repository is quarantined. The template allows the same actions for both.
         let report = [("InfrastructureTagEnforcement", "report")];
         let mut parameters = [&report[..], &[("InUseSource", in_use)]].concat();
         parameters.push(("CleanupEnforcement", enforcement));

@@ -1,4 +1,4 @@
-//! The first plan that removes images waits for a person.
+//! Tests plans that wait for a confirmation, such as the first plan of an adopted repository.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{Function, count, sorted};
 const DAY: Duration = Duration::from_secs(86_400);
 
 #[tokio::test]
-async fn the_first_plan_of_an_adopted_repository_waits_and_reminds_weekly() {
+async fn the_first_plan_of_an_adopted_repository_waits_and_is_published_weekly() {
     let function = Function::new("archive").await;
     function.adopt();
     let images = function.versions("a", 5);
@@ -27,7 +27,7 @@ async fn the_first_plan_of_an_adopted_repository_waits_and_reminds_weekly() {
 }
 
 #[tokio::test]
-async fn only_the_confirmed_images_go_and_later_plans_need_no_confirmation() {
+async fn only_the_confirmed_images_are_removed_and_later_plans_need_no_confirmation() {
     let function = Function::new("archive").await;
     function.adopt();
     let images = function.versions("a", 5);
@@ -49,7 +49,7 @@ async fn a_repository_that_the_stack_created_needs_no_confirmation() {
 }
 
 #[tokio::test]
-async fn a_policy_that_may_remove_more_waits_and_one_that_keeps_more_does_not() {
+async fn a_plan_waits_after_a_policy_change_that_removes_more_images() {
     let mut function = Function::new("archive").await;
     function.sweep().await;
     function.versions("a", 5);
@@ -58,7 +58,7 @@ async fn a_policy_that_may_remove_more_waits_and_one_that_keeps_more_does_not() 
     assert_eq!((&answer["planned"], &answer["removed"]), (&json!(4), &json!(0)));
     function.change_policy(r#""KeepPerComponent":1"#, r#""KeepPerComponent":3"#);
     assert_eq!(function.sweep().await["removed"], 2);
-    // The policy that keeps three is the accepted one now.
+    // The policy that keeps three images is the accepted policy now.
     function.change_policy(r#""KeepPerComponent":3"#, r#""KeepPerComponent":2"#);
     let read = function.read().await;
     assert_eq!(
@@ -71,7 +71,7 @@ async fn a_policy_that_may_remove_more_waits_and_one_that_keeps_more_does_not() 
 
 /// The ledger remembers the policy that was accepted for the old repository for 400 days.
 #[tokio::test]
-async fn a_repository_that_was_deleted_and_created_again_waits_like_a_new_one() {
+async fn the_first_plan_of_a_repository_that_was_created_again_waits() {
     let function = Function::new("archive").await;
     function.versions("a", 5);
     assert_eq!(function.sweep().await["removed"], 3);
@@ -91,9 +91,9 @@ async fn a_repository_that_was_deleted_and_created_again_waits_like_a_new_one() 
     assert_eq!(function.sweep().await["removed"], 1);
 }
 
-/// A stopped run accepts the policy of its day, with which a later policy is compared.
+/// Also a stopped run records the accepted policy, and a later policy is compared with the record.
 #[tokio::test]
-async fn a_policy_that_changes_after_a_stopped_first_run_waits() {
+async fn a_plan_waits_if_the_policy_changes_after_a_stopped_first_run() {
     let mut function = Function::new("archive").await;
     function.versions("a", 40);
     let answer = function.sweep().await;
@@ -103,7 +103,7 @@ async fn a_policy_that_changes_after_a_stopped_first_run_waits() {
     assert_eq!((&answer["guard"], &answer["removed"]), (&json!("unconfirmed"), &json!(0)));
 }
 
-/// The hash that a person repeats is of the plan and its policy.
+/// The hash that a person confirms covers the plan and its policy.
 #[tokio::test]
 async fn the_hash_of_a_plan_changes_with_the_policy() {
     let mut function = Function::new("archive").await;
@@ -134,7 +134,7 @@ async fn only_a_repository_that_this_stack_created_needs_no_confirmation() {
 }
 
 #[tokio::test]
-async fn a_report_accepts_nothing() {
+async fn a_report_does_not_accept_the_policy() {
     let mut function = Function::new("report").await;
     function.versions("a", 5);
     function.sweep().await;
@@ -144,7 +144,7 @@ async fn a_report_accepts_nothing() {
 }
 
 #[tokio::test]
-async fn a_confirmation_that_cannot_be_seen_stops_the_run() {
+async fn a_confirmation_that_cannot_be_read_stops_the_run() {
     for call in ["BatchGetItem", "ListTagsForResource"] {
         let function = Function::new("archive").await;
         function.adopt();

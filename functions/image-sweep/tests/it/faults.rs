@@ -1,5 +1,6 @@
-//! Whatever call goes wrong, nothing goes that a faultless run would have kept; and the next run
-//! leaves what a faultless one would have left, with everything told that went.
+//! Tests a failure of each call. A run with a failure removes no image that a run without failures
+//! would keep. After the next run, the repository is the same as after a run without failures, and
+//! every removal was published.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{DAY, DEPLOYMENTS, Function, NOW, QUARANTINE};
 
-/// A repository with a unit of each kind that goes, and one that stays.
+/// A repository with removable units of each kind, and with a unit that stays.
 async fn prepare(enforcement: &str) -> Function {
     let mut parameters = vec![("CleanupEnforcement", enforcement)];
     if enforcement == "archive" {
@@ -29,42 +30,42 @@ async fn prepare(enforcement: &str) -> Function {
     if enforcement == "archive" {
         function.quarantine(&both);
     }
-    // Something to tell beside.
+    // The audit publishes this tag.
     function.push("Bad", 90.0);
     function.calls();
     function
 }
 
-/// The digests of what can be pulled, each with its tags.
+/// The digests of the active images, each with its tags.
 fn state(function: &Function) -> BTreeSet<String> {
     let mut state = function.aws.state();
     let images = &state.ecr().repository(DEPLOYMENTS).unwrap().images;
-    let there = images.iter().filter(|image| image.status.name() == "ACTIVE");
-    there.map(|image| format!("{} {:?}", image.digest, image.tags)).collect()
+    let active = images.iter().filter(|image| image.status.name() == "ACTIVE");
+    active.map(|image| format!("{} {:?}", image.digest, image.tags)).collect()
 }
 
-/// Whether every image of `after` is there.
+/// Whether every image of `after` is active.
 fn has_all(function: &Function, after: &BTreeSet<String>) -> bool {
-    let there = function.active();
-    after.iter().all(|image| there.iter().any(|digest| image.starts_with(digest.as_str())))
+    let active = function.active();
+    after.iter().all(|image| active.iter().any(|digest| image.starts_with(digest.as_str())))
 }
 
-/// What alerts say went.
-fn told(alerts: &[Value]) -> BTreeSet<String> {
-    let of = alerts.iter().filter(|alert| alert["kind"] == "cleanup");
-    let images = of.flat_map(|alert| alert["details"]["images"].as_array().unwrap());
+/// The removals in the alerts.
+fn published_removals(alerts: &[Value]) -> BTreeSet<String> {
+    let cleanups = alerts.iter().filter(|alert| alert["kind"] == "cleanup");
+    let images = cleanups.flat_map(|alert| alert["details"]["images"].as_array().unwrap());
     images.map(|image| format!("{} {}", image["decision"], image["digest"])).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_call_goes_wrong_nothing_goes_that_should_stay_and_the_next_run_goes_on() {
+async fn a_failure_of_any_call_removes_no_kept_image_and_the_next_run_continues() {
     let mut cases = 0;
     for enforcement in ["archive", "delete"] {
         let faultless = prepare(enforcement).await;
         let before = state(&faultless);
         faultless.sweep().await;
         let (after, calls) = (state(&faultless), faultless.calls());
-        let all = told(&faultless.alerts());
+        let all = published_removals(&faultless.alerts());
         assert!(after.len() < before.len() && all.len() > 5, "{all:#?}");
         for (nth, operation) in calls.iter().enumerate() {
             let which = calls[..=nth].iter().filter(|call| *call == operation).count();
@@ -81,19 +82,19 @@ async fn whatever_call_goes_wrong_nothing_goes_that_should_stay_and_the_next_run
                 function.aws.fault(operation, which, fault);
                 let order = json!({"repository": DEPLOYMENTS});
                 let first = function.ask(&order, "first").await;
-                assert!(has_all(&function, &after), "{case}: something went that should stay");
+                assert!(has_all(&function, &after), "{case}: an image was removed that must stay");
                 if first.is_err() {
-                    // As Lambda does it.
+                    // Lambda tries the event again.
                     let again = function.ask(&order, "first").await;
                     assert!(again.is_ok(), "{case}: {again:?}");
                 }
-                // Or the next run, where what failed was told.
+                // If the run published its failures, the next run continues.
                 function.aws.advance(Duration::from_secs(20 * 60));
                 function.ask(&order, "next").await.unwrap();
                 assert_eq!(state(&function), after, "{case}");
-                let missing: Vec<String> =
-                    all.difference(&told(&function.alerts())).cloned().collect();
-                assert!(missing.is_empty(), "{case}: {missing:?} went and was not told");
+                let published = published_removals(&function.alerts());
+                let missing: Vec<String> = all.difference(&published).cloned().collect();
+                assert!(missing.is_empty(), "{case}: {missing:?} was not published");
                 cases += 1;
             }
         }
@@ -101,9 +102,9 @@ async fn whatever_call_goes_wrong_nothing_goes_that_should_stay_and_the_next_run
     assert!(cases > 150, "{cases}");
 }
 
-/// A call that fails as often as it is made.
+/// Each time the call is made, it fails.
 #[tokio::test(start_paused = true)]
-async fn what_fails_for_good_leaves_everything_that_should_stay() {
+async fn a_call_that_always_fails_removes_no_kept_image() {
     for enforcement in ["archive", "delete"] {
         let faultless = prepare(enforcement).await;
         faultless.sweep().await;

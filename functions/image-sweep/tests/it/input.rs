@@ -1,4 +1,4 @@
-//! What comes in, and what of it is refused.
+//! Tests which requests the function accepts, refuses and ignores.
 
 use expect_test::expect;
 use local_aws::world;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{DEPLOYMENTS, Function, event};
 
 #[tokio::test]
-async fn every_event_of_the_folder_is_understood() {
+async fn every_example_event_is_handled() {
     let names: Vec<String> = world::events("image-sweep").into_keys().collect();
     assert_eq!(names, ["explain", "pushed", "read", "scheduled"]);
     let function = Function::new("archive").await;
@@ -24,7 +24,7 @@ async fn every_event_of_the_folder_is_understood() {
 }
 
 #[tokio::test]
-async fn what_is_not_understood_is_an_error_that_says_what_was_expected() {
+async fn an_invalid_request_is_an_error_that_names_the_expected_value() {
     let function = Function::new("archive").await;
     function.calls();
     let mut other = event("pushed");
@@ -45,13 +45,13 @@ async fn what_is_not_understood_is_an_error_that_says_what_was_expected() {
         errors += &format!("{error:#}\n");
     }
     expect![[r#"
-        expected an object, such as {"repository": "deployments", "mode": "report"}
+        the event: expected an object, such as {"repository": "deployments", "mode": "report"}
         the event: missing field `repository`
         the event: repository: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/', got "Deployments"
         the event: mod: unknown field `mod`, expected one of `repository`, `mode`, `image`
-        the event: mode: expected report, or none to do what the policy says, got "delete"
+        the event: mode: expected report, or no mode to sweep as the policy says, got "delete"
         the event: confirm: unknown field `confirm`, expected one of `repository`, `mode`, `image`
-        other is not governed; these are: infrastructure, deployments
+        other is not a governed repository; the governed repositories are: infrastructure, deployments
         the event: repository: invalid type: integer `1`, expected a string
         the event: detail-type: expected ECR Image Action, got "ECR Image Scan"
     "#]].assert_eq(&errors);
@@ -59,7 +59,7 @@ async fn what_is_not_understood_is_an_error_that_says_what_was_expected() {
 }
 
 #[tokio::test]
-async fn what_is_no_push_to_a_governed_repository_costs_nothing() {
+async fn an_event_other_than_a_push_to_a_governed_repository_costs_no_call() {
     let function = Function::new("archive").await;
     function.calls();
     for (field, value) in

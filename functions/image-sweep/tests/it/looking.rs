@@ -1,4 +1,4 @@
-//! What a run sees, and what it does where it cannot see.
+//! Tests how a run reads a repository, and that it stops if it cannot read something.
 
 use expect_test::expect;
 use local_aws::Fault;
@@ -9,7 +9,7 @@ use crate::{DEPLOYMENTS, Function, changes, count, digests, sorted};
 
 // Cases P5 and P13 in docs/contributing/prior-art.md.
 #[tokio::test]
-async fn an_index_its_images_and_its_signature_go_as_one_or_stay_as_one() {
+async fn an_index_its_images_and_its_signature_are_removed_or_kept_together() {
     for enforcement in ["archive", "delete"] {
         let function = Function::new(enforcement).await;
         let old = function.index("a-v1.0.0", 90.0);
@@ -23,12 +23,12 @@ async fn an_index_its_images_and_its_signature_go_as_one_or_stay_as_one() {
 
 // Case P6 in docs/contributing/prior-art.md.
 #[tokio::test]
-async fn an_index_that_cannot_be_read_stops_the_run_and_is_told_once_a_day() {
+async fn an_index_that_cannot_be_read_stops_the_run_and_is_published_once_a_day() {
     let function = Function::new("delete").await;
     let [index, ..] = function.index("a-v9.0.0", 10.0);
     function.versions("a", 5);
     let before = function.active();
-    // As a manifest of something else than JSON would be.
+    // The manifest is not valid JSON.
     function.aws.state().ecr().image(DEPLOYMENTS, &index).unwrap().manifest_text = "{".to_owned();
     let answer = function.sweep().await;
     let why = answer["stopped"].as_str().unwrap();
@@ -44,7 +44,7 @@ async fn an_index_that_cannot_be_read_stops_the_run_and_is_told_once_a_day() {
     function.sweep().await;
     assert_eq!(function.alerts().len(), 1);
     assert_eq!(function.read().await["stopped"], why);
-    // One in the archive cannot be read either, and needs not be.
+    // The manifest of an archived index is not needed.
     function.aws.state().ecr().image(DEPLOYMENTS, &index).unwrap().status =
         local_aws::ecr::image::Status::Archived;
     assert_eq!(function.sweep().await["removed"], 3);
@@ -52,7 +52,7 @@ async fn an_index_that_cannot_be_read_stops_the_run_and_is_told_once_a_day() {
 
 // Case P8 in docs/contributing/prior-art.md.
 #[tokio::test(start_paused = true)]
-async fn a_page_that_does_not_come_removes_nothing() {
+async fn a_page_that_cannot_be_read_removes_nothing() {
     let function = Function::new("delete").await;
     let images = function.versions("a", 1_010);
     function.calls();
@@ -71,9 +71,9 @@ async fn a_page_that_does_not_come_removes_nothing() {
 
 // Case P15 in docs/contributing/prior-art.md.
 #[tokio::test(start_paused = true)]
-async fn without_seeing_what_runs_nothing_goes() {
+async fn nothing_is_removed_if_the_running_images_cannot_be_listed() {
     let mut reasons = String::new();
-    // Denied, throttled, not there.
+    // The calls are denied, throttled, or fail on the server.
     for fault in [
         Fault::Error(403, "AccessDeniedException"),
         Fault::Error(429, "ThrottlingException"),
@@ -92,22 +92,22 @@ async fn without_seeing_what_runs_nothing_goes() {
         }
     }
     expect![[r#"
-        what is in use cannot be seen: asking Amazon Inspector what runs: AccessDeniedException: made to fail
-        what is in use cannot be seen: asking how the registry is scanned: AccessDeniedException: made to fail
-        what is in use cannot be seen: asking Amazon Inspector what runs: ThrottlingException: made to fail
-        what is in use cannot be seen: asking how the registry is scanned: ThrottlingException: made to fail
-        what is in use cannot be seen: asking Amazon Inspector what runs: InternalServerException: made to fail
-        what is in use cannot be seen: asking how the registry is scanned: InternalServerException: made to fail
+        the running images cannot be listed: listing the running images with Amazon Inspector: AccessDeniedException: made to fail
+        the running images cannot be listed: asking how the registry is scanned: AccessDeniedException: made to fail
+        the running images cannot be listed: listing the running images with Amazon Inspector: ThrottlingException: made to fail
+        the running images cannot be listed: asking how the registry is scanned: ThrottlingException: made to fail
+        the running images cannot be listed: listing the running images with Amazon Inspector: InternalServerException: made to fail
+        the running images cannot be listed: asking how the registry is scanned: InternalServerException: made to fail
     "#]].assert_eq(&reasons);
-    // Enhanced scanning was switched off: what Inspector says is stale.
+    // Enhanced scanning was turned off, so the list of Inspector is stale.
     let function = Function::inspected().await;
     let images = function.versions("a", 5);
     function.report_running(DEPLOYMENTS, &images[0]);
     let basic = json!({"scanType": "BASIC", "rules": []});
     function.aws.by_hand("PutRegistryScanningConfiguration", &basic).unwrap();
     let answer = function.sweep().await;
-    expect!["what is in use cannot be seen: InUseSource is inspector, and the registry has no enhanced scanning"].assert_eq(answer["stopped"].as_str().unwrap());
-    // It sees nothing at all.
+    expect!["the running images cannot be listed: InUseSource is inspector, but the registry has no enhanced scanning; turn on enhanced scanning or set InUseSource to pull-time"].assert_eq(answer["stopped"].as_str().unwrap());
+    // Inspector lists no running image.
     let function = Function::inspected().await;
     let images = function.versions("a", 5);
     let answer = function.sweep().await;
@@ -117,13 +117,13 @@ async fn without_seeing_what_runs_nothing_goes() {
 
 // Case P1 in docs/contributing/prior-art.md.
 #[tokio::test]
-async fn what_inspector_sees_run_is_kept_and_the_workload_is_named() {
+async fn a_running_image_is_kept_and_its_workload_is_named() {
     use local_aws::inspector::{Cluster, Orchestrator, Workload, image_arn};
     let function = Function::inspected().await;
     let images = function.versions("a", 5);
     let [index, part, ..] = function.index("a-v0.9.0", 200.0);
     function.report_running(DEPLOYMENTS, &images[1]);
-    // What runs is an image of the index.
+    // A part of the index runs.
     function.report_running(DEPLOYMENTS, &part);
     let workload = Workload {
         last_in_use: 1_799_900_000,
@@ -155,22 +155,23 @@ async fn what_inspector_sees_run_is_kept_and_the_workload_is_named() {
         it is in use, 2 times by Amazon Inspector (said of sha256:…, which is part of it)"#]]
     .assert_eq(&masked(&format!("{image}\n{index}")));
     let calls = function.calls();
-    // What runs now, and what ran lately.
+    // One list of the images that run now, and one list of the images that ran recently.
     assert_eq!((count(&calls, "ListCoverage"), count(&calls, "GetClustersForImage")), (2, 2));
-    // What runs once a day is in use too.
+    // An image that runs once a day is in use too.
     {
         let mut inspector = function.aws.services().inspector();
         inspector.images.iter_mut().for_each(|image| image.in_use_count = Some(0));
     }
     let keeps = function.read().await["keeps"].clone();
-    let entry = keeps.as_array().unwrap().iter().find(|it| it["digest"] == images[1].as_str());
+    let entry =
+        keeps.as_array().unwrap().iter().find(|entry| entry["digest"] == images[1].as_str());
     expect!["it was in use within 30 days, by Amazon Inspector: production llm/litellm"]
         .assert_eq(entry.unwrap()["reason"].as_str().unwrap());
 }
 
 // Case P13 in docs/contributing/prior-art.md.
 #[tokio::test]
-async fn an_orphan_goes_only_once_its_subject_is_certainly_gone() {
+async fn a_signature_without_its_subject_is_removed() {
     let function = Function::new("delete").await;
     let there = function.push("a-v1.0.0", 100.0);
     let gone = format!("sha256:{}", "0".repeat(64));

@@ -1,10 +1,10 @@
-//! Sweeps against an AWS in memory. A number in a test's comment is the line of experience it
-//! stands for: what went wrong in other projects.
+//! Tests sweeps on the embedded AWS. A comment such as `Case P21` names a case of
+//! docs/contributing/prior-art.md.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "a test ends where something is off"
+    reason = "a test ends at the first surprise"
 )]
 
 mod acting;
@@ -15,8 +15,8 @@ mod faults;
 mod input;
 mod looking;
 mod native_rules;
+mod publishing;
 mod replication;
-mod telling;
 mod turns;
 mod units;
 mod untagged;
@@ -36,7 +36,7 @@ use warden_core::policy::Policies;
 use warden_core::retention::{Confirmation, confirmed_image};
 
 const DEPLOYMENTS: &str = "deployments";
-/// The parameters of every test: two images of each component stay.
+/// The parameters of every test. The policy keeps two images of each component.
 const PARAMETERS: [(&str, &str); 2] = [
     ("DeploymentsLifecycleTagCount", "2"),
     ("DeploymentsTagGrammar", "{component}-v{semver} {component}-{channel}"),
@@ -60,12 +60,12 @@ impl Deref for Function {
 }
 
 impl Function {
-    /// A function with this enforcement of the cleanup.
+    /// Builds a function with this enforcement of the cleanup.
     async fn new(enforcement: &str) -> Self {
         Self::with(&[("CleanupEnforcement", enforcement)]).await
     }
 
-    /// A function with these parameters of the stack, beside [`PARAMETERS`].
+    /// Builds a function with these parameters of the stack, beside [`PARAMETERS`].
     async fn with(parameters: &[(&str, &str)]) -> Self {
         let world = World::deploy(&[&PARAMETERS, parameters].concat()).await;
         let config = Config::read(world.function("image-sweep").environment.clone()).unwrap();
@@ -73,7 +73,7 @@ impl Function {
         Self { world, context }
     }
 
-    /// A function with these parameters of the stack, whose policy does this with untagged images.
+    /// Builds a function with these parameters of the stack, and with this mode for untagged images.
     async fn with_untagged(mode: &str, parameters: &[(&str, &str)]) -> Self {
         let mut function = Self::with(parameters).await;
         let policies = function.context.config.policies.iter();
@@ -85,14 +85,15 @@ impl Function {
         function
     }
 
-    /// A function that asks Inspector for the images in use, in a registry with enhanced scanning.
+    /// Builds a function that lists the running images with Inspector, in a registry with enhanced
+    /// scanning.
     async fn inspected() -> Self {
         let function = Self::with(&[("InUseSource", "inspector")]).await;
         function.enable_enhanced_scanning();
         function
     }
 
-    /// An image that was pushed so many days ago.
+    /// Pushes an image with a push time of this many days ago.
     fn push(&self, tag: &str, days: Time) -> String {
         let tags = if tag.is_empty() { vec![] } else { vec![tag] };
         let mut state = self.aws.state();
@@ -102,14 +103,14 @@ impl Function {
         pushed
     }
 
-    /// So many versions of a component, the first the oldest, from 100 days ago on.
+    /// Pushes this number of versions of a component. The first is the oldest, of 100 days ago.
     fn versions(&self, component: &str, count: usize) -> Vec<String> {
         let days = |nth: usize| 100.0 - Time::from(u32::try_from(nth).unwrap()) / 100.0;
         (0..count).map(|nth| self.push(&format!("{component}-v1.{nth}.0"), days(nth))).collect()
     }
 
-    /// An index of two images and a signature of it, pushed so many days ago: index, images,
-    /// signature.
+    /// Pushes an index of two images and its signature, with a push time of this many days ago.
+    /// Returns the index, the images and the signature.
     fn index(&self, tag: &str, days: Time) -> [String; 4] {
         let (one, other) = (self.push("", days), self.push("", days));
         let at = NOW - days * DAY;
@@ -120,7 +121,7 @@ impl Function {
         [index, one, other, signature]
     }
 
-    /// Quarantines an image, and gives the tag.
+    /// Quarantines an image. Returns the quarantine tag.
     fn quarantine(&self, image: &str) -> String {
         let tag = format!("quarantine-20261201-{}-a-1.0.0", &image[7..19]);
         self.tag(DEPLOYMENTS, image, &tag);
@@ -142,17 +143,17 @@ impl Function {
         handle(&self.context, event, &invocation).await
     }
 
-    /// A run as a schedule orders it.
+    /// Sweeps, as the schedule does.
     async fn sweep(&self) -> Value {
         self.ask(&json!({"repository": DEPLOYMENTS}), "request").await.unwrap()
     }
 
-    /// The plan.
+    /// Reads the plan.
     async fn read(&self) -> Value {
         self.ask(&json!({"repository": DEPLOYMENTS, "mode": "report"}), "reading").await.unwrap()
     }
 
-    /// Confirms what a plan removes, as an operator does who has read it.
+    /// Confirms the removals of a plan, as an operator does.
     async fn confirm(&self, plan: &Value) {
         let removals = plan["removals"].as_array().unwrap().iter();
         let digest = |removal: &Value| removal["digest"].as_str().unwrap().parse().unwrap();
@@ -169,7 +170,7 @@ impl Function {
         ledger.confirm(&repository, &confirmation).await.unwrap();
     }
 
-    /// Has the stack adopt the repository instead of creating it.
+    /// Marks the repository as adopted by the stack instead of created by it.
     fn adopt(&self) {
         let arn = "arn:aws:ecr:us-east-1:123456789012:repository/deployments";
         let tags = json!({"resourceArn": arn, "tagKeys": ["ecr-warden:owner"]});
@@ -187,7 +188,7 @@ impl Function {
         self.context.config = Config::read(environment).unwrap();
     }
 
-    /// What can be pulled, sorted.
+    /// The digests of the active images, sorted.
     fn active(&self) -> Vec<String> {
         self.with_status("ACTIVE")
     }
@@ -195,14 +196,14 @@ impl Function {
     fn with_status(&self, status: &str) -> Vec<String> {
         let mut state = self.aws.state();
         let images = &state.ecr().repository(DEPLOYMENTS).unwrap().images;
-        let of = images.iter().filter(|image| image.status.name() == status);
-        let mut digests: Vec<String> = of.map(|image| image.digest.clone()).collect();
+        let images = images.iter().filter(|image| image.status.name() == status);
+        let mut digests: Vec<String> = images.map(|image| image.digest.clone()).collect();
         digests.sort_unstable();
         digests
     }
 }
 
-/// What of the calls changed the registry.
+/// The calls that change the registry.
 fn changes(calls: &[String]) -> Vec<&String> {
     const OTHERS: [&str; 7] =
         ["Describe", "Get", "BatchGet", "List", "Publish", "UpdateItem", "BatchWriteItem"];
@@ -210,12 +211,12 @@ fn changes(calls: &[String]) -> Vec<&String> {
     calls.iter().filter(|call| !is_other(call)).collect()
 }
 
-/// How often an operation is among the calls.
+/// The number of calls of an operation.
 fn count(calls: &[String], operation: &str) -> usize {
     calls.iter().filter(|call| *call == operation).count()
 }
 
-/// The digests that a list of an answer or an alert has.
+/// The digests in a list of an answer or an alert, sorted.
 fn digests(list: &Value) -> Vec<String> {
     let mut digests: Vec<String> = list
         .as_array()

@@ -1,4 +1,4 @@
-//! Native lifecycle rules that somebody else wrote.
+//! Tests native lifecycle rules that somebody else wrote.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl Function {
         self.aws.by_hand("PutLifecyclePolicy", &put).unwrap();
     }
 
-    /// What the audit says about native rules.
+    /// The texts of the audit about native rules.
     fn deviations(&self) -> Vec<String> {
         let alerts = self.alerts();
         let audits = alerts.iter().filter(|alert| alert["kind"] == "self-audit");
@@ -43,7 +43,7 @@ fn untagged_after_a_week() -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_unit_that_a_native_rule_would_tear_is_reported_and_not_archived() {
+async fn a_unit_of_which_a_native_rule_would_expire_an_image_is_not_archived() {
     for refuses in [false, true] {
         let function = Function::new("archive").await;
         function.aws.state().ecr().refuses_children_of_active_indexes = refuses;
@@ -51,18 +51,18 @@ async fn a_unit_that_a_native_rule_would_tear_is_reported_and_not_archived() {
         let versions = function.versions("a", 3);
         function.put_rule(&untagged_after_a_week(), &json!({"type": "expire"}));
         let answer = function.sweep().await;
-        // A single image is in nobody's reach when it is archived.
+        // The native rule cannot expire an archived image that has no other images.
         assert_eq!(digests(&answer["removals"]), [versions[0].clone()]);
         let alerts = function.deviations();
         expect![[r#"1 image is not archived, because the lifecycle rule 3 of the repository, "a rule of somebody else", could expire it or one of its images too early: a-v0.1.0"#]].assert_eq(&alerts.join("\n"));
-        // With the rule carried out each day, nothing is lost.
+        // ECR carries out the rule each day, and no image is lost.
         for _ in 0..10 {
             function.aws.advance(Duration::from_secs(86_400));
             function.sweep().await;
         }
         let left = [&unit[..], &versions[1..]].concat();
         assert_eq!(function.active(), sorted(left));
-        // Without the rule the unit goes.
+        // Without the rule, the unit is archived.
         let name = json!({"repositoryName": DEPLOYMENTS});
         function.aws.by_hand("DeleteLifecyclePolicy", &name).unwrap();
         assert_eq!(digests(&function.sweep().await["removals"]), sorted(unit.to_vec()));
@@ -70,7 +70,7 @@ async fn a_unit_that_a_native_rule_would_tear_is_reported_and_not_archived() {
 }
 
 #[tokio::test]
-async fn a_deletion_asks_for_no_native_rule_and_reading_and_explaining_do() {
+async fn native_rules_are_read_for_archiving_and_not_for_deletion() {
     let function = Function::new("delete").await;
     function.index("a-v0.1.0", 200.0);
     function.versions("a", 3);
@@ -102,7 +102,7 @@ async fn native_rules_that_cannot_be_read_archive_nothing() {
     assert!(format!("{error:#}").contains("lifecycle policy of deployments"), "{error:#}");
     assert_eq!(changes(&function.calls()), [""; 0]);
 
-    // A rule of a kind that is newer than this code.
+    // A lifecycle policy with a field that this code does not know.
     function.aws.heal();
     let text = json!({"rules": [{"rulePriority": 1, "signed": true}]}).to_string();
     function.aws.state().ecr().repository(DEPLOYMENTS).unwrap().lifecycle = Some(text);

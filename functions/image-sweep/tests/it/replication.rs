@@ -1,4 +1,4 @@
-//! Units that are unfinished when a repository turns out to be replicated.
+//! Tests unfinished units in a repository that is replicated now.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ fn status(function: &Function, digest: &str) -> Option<Status> {
     images.get(digest).map(|image| image.status)
 }
 
-/// A sweep that archives or deletes a unit of four images, of which no call succeeds but the
-/// first. Gives the digests of the index, its images and its signature.
+/// Sweeps a unit of four images, of which only the first call succeeds. Returns the digests of the
+/// index, its images and its signature.
 async fn interrupted(enforcement: &str, operation: &str) -> (Function, [String; 4]) {
     let function = Function::new(enforcement).await;
     let unit = function.index("a-v0.1.0", 200.0);
@@ -40,7 +40,7 @@ async fn interrupted(enforcement: &str, operation: &str) -> (Function, [String; 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unfinished_unit_is_put_back_where_the_repository_is_replicated() {
+async fn an_unfinished_unit_is_restored_if_the_repository_is_replicated() {
     let (function, unit) = interrupted("archive", "UpdateImageStorageClass").await;
     let archived = unit.iter().filter(|one| status(&function, one) == Some(Status::Archived));
     assert_eq!(archived.count(), 1);
@@ -50,12 +50,12 @@ async fn an_unfinished_unit_is_put_back_where_the_repository_is_replicated() {
     for digest in &unit {
         assert_eq!(status(&function, digest), Some(Status::Active));
     }
-    // One call restored the one archived image, and nothing else was changed.
+    // Only the archived image was restored, with one call.
     assert_eq!(count(&function.calls(), "UpdateImageStorageClass"), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unfinished_unit_is_finished_where_nothing_is_replicated() {
+async fn an_unfinished_unit_is_finished_if_the_repository_is_not_replicated() {
     let (function, unit) = interrupted("archive", "UpdateImageStorageClass").await;
     function.sweep().await;
     for digest in &unit {

@@ -1,4 +1,4 @@
-//! Who runs, where several ask at once.
+//! Tests which invocation runs if several are made at the same time.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{DEPLOYMENTS, Function, count, event};
 
 // Case P21 in docs/contributing/prior-art.md.
 #[tokio::test]
-async fn a_burst_of_pushes_costs_one_run_and_a_call_each() {
+async fn a_burst_of_pushes_starts_one_run_and_each_other_push_costs_one_call() {
     let function = Function::new("archive").await;
     function.versions("a", 5);
     let push = event("pushed");
@@ -31,7 +31,7 @@ async fn a_burst_of_pushes_costs_one_run_and_a_call_each() {
 
 // Case P21 in docs/contributing/prior-art.md.
 #[tokio::test]
-async fn an_attempt_of_the_push_that_has_the_hour_goes_on() {
+async fn a_retry_of_the_push_that_started_the_sweep_of_the_hour_continues() {
     let function = Function::new("archive").await;
     function.versions("a", 5);
     let push = event("pushed");
@@ -42,7 +42,7 @@ async fn an_attempt_of_the_push_that_has_the_hour_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_runs_at_once_are_one() {
+async fn only_one_of_two_concurrent_runs_sweeps() {
     let function = Function::new("archive").await;
     function.versions("a", 30);
     function.aws.fault("DescribeImages", 0, Fault::Slow(Duration::from_secs(2)));
@@ -53,15 +53,15 @@ async fn two_runs_at_once_are_one() {
     let stopped = other["stopped"].as_str().unwrap();
     assert_eq!(other, json!({"repository": DEPLOYMENTS, "stopped": stopped}));
     expect![[r#"
-        another run is under way
+        another sweep of this repository is running
         28 of 30 images would go, and MaxRemovePercent=25 allows fewer"#]]
     .assert_eq(&format!("{stopped}\n{}", one["stopped"].as_str().unwrap()));
-    // And then it is the other one's turn.
+    // After the first run has ended, the other run can begin.
     assert_eq!(ask("other").await.unwrap()["planned"], 28);
 }
 
 #[tokio::test]
-async fn a_run_that_failed_gives_its_turn_away() {
+async fn a_failed_run_releases_its_lease() {
     let function = Function::new("archive").await;
     function.versions("a", 5);
     function.aws.fault("DescribeImages", 1, Fault::Error(403, "AccessDeniedException"));
@@ -72,33 +72,33 @@ async fn a_run_that_failed_gives_its_turn_away() {
 }
 
 #[tokio::test]
-async fn a_run_whose_turn_was_taken_over_removes_nothing() {
+async fn a_run_that_has_lost_its_lease_removes_nothing() {
     let function = Function::new("archive").await;
     let images = function.versions("a", 5);
-    // Somebody took over while it looked: its lease was over.
+    // The lease expired while the run read the images, and another run began.
     function.aws.fault("UpdateItem", 2, Fault::Error(400, "ConditionalCheckFailedException"));
     let error = function.ask(&json!({"repository": DEPLOYMENTS}), "one").await.unwrap_err();
     expect!["sweeping deployments: the sweep of deployments took longer than its lease; another one may be under way"].assert_eq(&format!("{error:#}"));
     assert_eq!(function.active().len(), images.len());
 }
 
-/// A promotion: the first push of the image was long ago, and ECR knows of no other.
+/// The push adds a tag to an old image. ECR has only the time of the first push.
 #[tokio::test]
-async fn the_image_of_the_push_that_sweeps_is_young_whenever_it_was_first_pushed() {
+async fn the_image_of_the_push_that_starts_a_sweep_counts_as_pushed_now() {
     let function = Function::new("archive").await;
     let images = function.versions("a", 5);
     let mut push = event("pushed");
     push["detail"]["image-digest"] = images[0].as_str().into();
-    // It is the newest, and one that was is not among the newest any more.
+    // The pushed image is the newest now, so another image is beyond the keep count.
     assert_eq!(function.ask(&push, "push").await.unwrap()["removed"], 3);
     let kept = vec![images[0].clone(), images[4].clone()];
     assert_eq!(function.active(), crate::sorted(kept));
-    // And there is nothing to do for the run of the next day.
+    // The run of the next day has nothing to remove.
     assert_eq!(function.sweep().await["planned"], 0);
 }
 
 #[tokio::test]
-async fn a_push_that_ecr_does_not_list_yet_is_swept_for_by_a_retry() {
+async fn a_retry_sweeps_after_a_push_that_ecr_does_not_list_yet() {
     let function = Function::new("archive").await;
     function.versions("a", 5);
     function.aws.state().ecr().set_read_lag(70.0);

@@ -1,5 +1,5 @@
-//! Units in any repository, with sweeps that are interrupted at any call, and with ECR's native
-//! rules carried out each day.
+//! Tests units in random repositories. Sweeps are interrupted at any call, and ECR carries out its
+//! native rules each day.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -32,8 +32,8 @@ impl History {
         let mut numbers = Numbers::new(seed);
         let enforcement = ["archive", "archive", "delete"][numbers.below(3)];
         let function = Function::new(enforcement).await;
-        // AWS does not say whether ECR archives an image of an active index. Where ECR refuses, the
-        // sweep archives an index before its images.
+        // The AWS documentation does not say whether ECR archives an image of an active index. If ECR
+        // refuses, the sweep archives the index first.
         let refuses = numbers.below(2) == 1;
         function.aws.state().ecr().refuses_children_of_active_indexes = refuses;
         let mut history = Self {
@@ -44,7 +44,7 @@ impl History {
             sweeps: 0,
             archived_natively: BTreeSet::new(),
         };
-        // An untagged image that nobody pulled for 120 days is archived by ECR itself.
+        // This rule archives an untagged image that nobody pulled for 120 days.
         let oldest = [40.0, 119.0][history.numbers.below(2)];
         for nth in 0..5 {
             history.push_index(oldest - f64::from(nth));
@@ -52,7 +52,7 @@ impl History {
         history
     }
 
-    /// Pushes an index of one to three images, some of which other indexes have too.
+    /// Pushes an index of one to three images. Other indexes may share some of them.
     fn push_index(&mut self, days_ago: f64) {
         let state = |digest: &String| self.status(digest);
         let old: Vec<String> = self.parts.values().flatten().cloned().collect();
@@ -86,7 +86,7 @@ impl History {
         self.parts.insert(index, parts);
     }
 
-    /// A day passes, in which ECR carries out its native rules.
+    /// Lets a day pass, in which ECR carries out its native rules.
     fn next_day(&mut self) {
         let before: BTreeSet<String> = self.function.active().into_iter().collect();
         self.function.aws.advance(Duration::from_secs(86_400));
@@ -100,7 +100,7 @@ impl History {
         images.get(digest).map(|image| image.status)
     }
 
-    /// Sweeps, with one call that goes wrong in most sweeps. Lambda tries twice more.
+    /// Sweeps with up to three attempts. In most sweeps one call fails.
     async fn sweep(&mut self, may_fail: bool) {
         const OPERATIONS: [&str; 7] = [
             "UpdateImageStorageClass",
@@ -120,7 +120,7 @@ impl History {
                 2 => Fault::ResetBefore,
                 _ => Fault::ResetAfter,
             };
-            // The SDK's own attempts fail as well.
+            // The retries of the SDK fail too.
             for attempt in 0..12 {
                 self.function.aws.fault(operation, nth + attempt, fault.clone());
             }
@@ -138,7 +138,7 @@ impl History {
         self.function.aws.heal();
     }
 
-    /// An index that is archived, or was, has all of its images.
+    /// Checks that every index that is archived or was archived has all its images.
     fn check_nothing_is_lost(&self, moment: &str) {
         for (index, parts) in &self.parts {
             let Some(status) = self.status(index) else { continue };
@@ -149,8 +149,8 @@ impl History {
         }
     }
 
-    /// After a sweep in which nothing went wrong, an active index has active images, and an
-    /// archived index has archived images, unless another active index needs them.
+    /// Checks, after a sweep without failures, that an active index has active images, and that an
+    /// archived index has archived images unless another active index needs them.
     fn check_units_are_whole(&self, moment: &str) {
         let is_active = |digest: &String| self.status(digest) == Some(Status::Active);
         for (index, parts) in &self.parts {
@@ -209,7 +209,7 @@ impl History {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_that_is_archived_loses_an_image_whatever_is_interrupted() {
+async fn no_archived_index_loses_an_image_wherever_a_sweep_is_interrupted() {
     let (mut archived, mut restored) = (0, 0);
     // With the seed 104, a native rule for untagged images once expired an image of an archived index.
     for seed in seeds(12).chain([104]) {
@@ -220,7 +220,7 @@ async fn nothing_that_is_archived_loses_an_image_whatever_is_interrupted() {
             if history.numbers.below(2) == 0 {
                 history.push_index(0.0);
             }
-            // The last sweeps complete what earlier ones began.
+            // The last sweeps complete the units of earlier sweeps.
             let may_fail = day + 3 < DAYS && history.numbers.below(4) > 0;
             history.sweep(may_fail).await;
             history.check_nothing_is_lost(&moment);
@@ -239,8 +239,8 @@ async fn nothing_that_is_archived_loses_an_image_whatever_is_interrupted() {
     assert!(archived > 10, "{archived} archived, {restored} restored");
 }
 
-/// The kind of fault of case A12: from the moment at which a repository is replicated, no sweep
-/// archives or deletes an image, wherever an earlier sweep was interrupted.
+/// Case A12 in docs/contributing/prior-art.md: after a repository is replicated, no sweep archives or
+/// deletes an image, wherever an earlier sweep was interrupted.
 #[tokio::test(start_paused = true)]
 async fn no_sweep_removes_an_image_of_a_replicated_repository() {
     let (mut removed, mut kept) = (0, 0);
@@ -271,7 +271,7 @@ async fn no_sweep_removes_an_image_of_a_replicated_repository() {
                     let status = history.status(digest);
                     let moment = format!("seed {seed}, day {day}: {digest}");
                     assert!(status.is_some(), "{moment} is gone");
-                    // The part of a unit that was interrupted may be archived until it is put back.
+                    // A part of an interrupted unit may stay archived until it is restored.
                     assert!(digest != index || status == Some(Status::Active), "{moment}");
                 }
             }

@@ -1,4 +1,4 @@
-//! Images without a tag, with ECR's native rules carried out each day.
+//! Tests images without a tag, while ECR carries out its native rules each day.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ impl Function {
         images.get(digest).map(|image| image.status)
     }
 
-    /// Pushes an image now, which takes this tag from the image that has it.
+    /// Pushes an image now, and moves this tag to it.
     fn move_tag(&self, tag: &str) -> String {
         let mut state = self.aws.state();
         let now = state.now();
@@ -35,7 +35,7 @@ impl Function {
         state.ecr().image(DEPLOYMENTS, digest).unwrap().pulled_at = Some(now);
     }
 
-    /// A day passes, in which ECR carries out its native rules.
+    /// Lets a day pass, in which ECR carries out its native rules.
     fn next_day(&self) {
         self.aws.advance(Duration::from_secs(86_400));
     }
@@ -43,8 +43,7 @@ impl Function {
 
 // Case B9 in docs/contributing/prior-art.md.
 #[tokio::test(start_paused = true)]
-async fn an_image_whose_channel_moved_on_and_that_is_pulled_by_digest_expires_neither_natively_nor_by_a_sweep()
- {
+async fn an_image_that_lost_its_channel_tag_and_is_pulled_by_digest_is_kept() {
     let function = Function::new("archive").await;
     let old = function.push("myapp-prod", 60.0);
     function.sweep().await;
@@ -57,7 +56,7 @@ async fn an_image_whose_channel_moved_on_and_that_is_pulled_by_digest_expires_ne
         assert_eq!(function.status(&old), Some(Status::Active), "by a sweep, on day {day}");
         assert_eq!(answer["planned"], 0);
     }
-    // The last pull protects the image for 30 days. ECR itself never removes it.
+    // The last pull protects the image for 30 days. The native rules never remove the image.
     for _ in 0..30 {
         function.next_day();
     }
@@ -71,7 +70,7 @@ async fn an_image_whose_channel_moved_on_and_that_is_pulled_by_digest_expires_ne
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_image_that_lost_its_tag_goes_its_days_after_the_last_sweep_that_saw_the_tag() {
+async fn an_image_that_lost_its_tag_is_removed_its_days_after_the_last_sweep_with_the_tag() {
     let function = Function::new("archive").await;
     let old = function.push("myapp-prod", 60.0);
     function.sweep().await;
@@ -88,12 +87,12 @@ async fn an_image_that_lost_its_tag_goes_its_days_after_the_last_sweep_that_saw_
         assert!(function.now() < last_seen + chrono::Duration::days(30), "it never goes");
     };
     let days = (removed - last_seen).num_days();
-    // The first sweep without the tag begins the days.
+    // The days begin with the first sweep that sees no tag.
     assert!((UNTAGGED_DAYS.into()..=i64::from(UNTAGGED_DAYS) + 2).contains(&days), "{days} days");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_image_that_gets_a_tag_again_has_its_days_again() {
+async fn the_days_of_an_untagged_image_begin_again_after_it_got_a_tag() {
     let function = Function::new("archive").await;
     let old = function.push("myapp-prod", 60.0);
     function.sweep().await;
@@ -113,20 +112,20 @@ async fn an_image_that_gets_a_tag_again_has_its_days_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_sweep_of_a_repository_begins_the_days_at_the_push() {
+async fn the_first_sweep_of_a_repository_counts_the_days_from_the_push() {
     let function = Function::new("archive").await;
     let (old, young) = (function.push("", 4.0), function.push("", 2.0));
-    // A plan that is only read writes nothing down.
+    // Reading a plan writes no record.
     assert_eq!(function.read().await["planned"], 1);
     let answer = function.sweep().await;
     assert_eq!(digests(&answer["removals"]), [old]);
-    // A later sweep knows what the first one saw.
+    // A later sweep has the record of the first sweep.
     function.next_day();
     assert_eq!(function.sweep().await["planned"], 0);
     function.next_day();
     let answer = function.sweep().await;
     assert_eq!(digests(&answer["removals"]), [young]);
-    // And an image that no sweep has seen yet has its days from the first sighting.
+    // The days of an image that no sweep has seen begin with the first sweep that sees it.
     let late = function.push("", 50.0);
     assert_eq!(function.sweep().await["planned"], 0);
     for _ in 0..3 {
@@ -138,7 +137,7 @@ async fn the_first_sweep_of_a_repository_begins_the_days_at_the_push() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repository_without_untagged_images_has_been_swept_too() {
+async fn the_first_sweep_of_a_repository_without_untagged_images_writes_a_record() {
     let function = Function::new("archive").await;
     let old = function.push("myapp-prod", 60.0);
     function.sweep().await;
@@ -148,13 +147,13 @@ async fn a_repository_without_untagged_images_has_been_swept_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn references_and_what_runs_protect_an_untagged_image() {
+async fn references_and_running_images_protect_an_untagged_image() {
     let function = Function::inspected().await;
     let [index, one, other, signature] = function.index("a-v1.0.0", 60.0);
     let (runs, goes) = (function.push("", 60.0), function.push("", 60.0));
     let [alone, left, right, signed] = function.index("latest", 60.0);
     function.report_running(DEPLOYMENTS, &runs);
-    // The tag of the second index moves on.
+    // The tag of the second index moves to another image.
     let newer = function.move_tag("latest");
     let answer = function.sweep().await;
     let expected = [&goes, &alone, &left, &right, &signed].map(Clone::clone).to_vec();
@@ -164,7 +163,7 @@ async fn references_and_what_runs_protect_an_untagged_image() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn untagged_images_are_archived_whole_and_restored_like_others() {
+async fn untagged_units_are_archived_whole_and_can_be_restored() {
     let function = Function::with_untagged("archive", &[]).await;
     let images = function.index("latest", 60.0);
     let newer = function.move_tag("latest");
@@ -182,14 +181,14 @@ async fn untagged_images_are_archived_whole_and_restored_like_others() {
         function.aws.by_hand("UpdateImageStorageClass", &restore).unwrap();
     }
     function.aws.advance(Duration::from_secs(3_600));
-    // Who restored the images has some days to give them a tag.
+    // A person who restored the images has some days to add a tag.
     assert_eq!(function.sweep().await["planned"], 0);
     assert_eq!(function.active(), sorted([&images[..], &[newer]].concat()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn untagged_images_are_only_reported_where_the_policy_says_report() {
-    // The whole cleanup reports.
+async fn untagged_images_are_only_reported_if_the_policy_says_report() {
+    // The policy reports the whole cleanup.
     let function = Function::new("report").await;
     let old = function.push("", 60.0);
     let answer = function.sweep().await;
@@ -197,7 +196,7 @@ async fn untagged_images_are_only_reported_where_the_policy_says_report() {
     assert_eq!(function.alert()["details"]["images"][0]["decision"], "report");
     assert_eq!(function.status(&old), Some(Status::Active));
 
-    // Untagged images alone: the audit reports them, once.
+    // The policy reports only untagged images. The audit publishes them once.
     let function = Function::with_untagged("report", &[]).await;
     let old = function.push("", 60.0);
     assert_eq!(function.sweep().await["planned"], 0);
@@ -215,7 +214,7 @@ async fn untagged_images_are_only_reported_where_the_policy_says_report() {
     assert_eq!(function.status(&old), Some(Status::Active));
 }
 
-/// ECR gives no manifest of an archived index, so its images look as if nothing needed them.
+/// ECR returns no manifest of an archived index, so no manifest shows that its images are needed.
 #[tokio::test(start_paused = true)]
 async fn the_images_of_an_index_that_a_person_archived_are_not_deleted_as_untagged() {
     let function = Function::new("archive").await;
@@ -234,7 +233,7 @@ async fn the_images_of_an_index_that_a_person_archived_are_not_deleted_as_untagg
             assert!(function.status(image).is_some(), "day {day}");
         }
     }
-    // By then ECR itself has archived them.
+    // The native rule has archived the images before that.
     assert_eq!(function.status(&one), Some(Status::Archived));
 }
 
@@ -251,7 +250,7 @@ async fn a_record_that_cannot_be_read_or_written_removes_nothing() {
 }
 
 #[tokio::test]
-async fn a_record_holds_as_many_images_as_a_repository() {
+async fn a_record_can_hold_all_images_of_a_repository() {
     let function = Function::new("archive").await;
     let images: Vec<String> = (0..3_000).map(|_| function.push("", 1.0)).collect();
     function.sweep().await;

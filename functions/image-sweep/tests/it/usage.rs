@@ -1,4 +1,4 @@
-//! What a run writes down of each component.
+//! Tests the lines that a run logs about each component.
 
 use expect_test::expect;
 use local_aws::Fault;
@@ -11,15 +11,15 @@ use warden_core::image::Component;
 
 use crate::{DEPLOYMENTS, Function, count, event};
 
-/// What a scan that was read makes the ledger remember of a component.
+/// Writes the scan history of a component to the ledger, as a scan with these findings does.
 async fn scanned(function: &Function, tag: &str, version: &str, levels: &[Level], accepted: &str) {
     let ids = levels.iter().enumerate();
     let findings: Vec<Finding> =
         ids.filter_map(|(nth, level)| Finding::new(&format!("CVE-2027-{nth}"), *level)).collect();
     let latest = version_of(function, tag, version, findings.iter().collect());
-    let mut memory = ScanHistory { latest: Some(latest), ..ScanHistory::default() };
-    memory.told.accepted.extend((!accepted.is_empty()).then(|| accepted.to_owned()));
-    remember(function, tag, version, &memory).await;
+    let mut history = ScanHistory { latest: Some(latest), ..ScanHistory::default() };
+    history.told.accepted.extend((!accepted.is_empty()).then(|| accepted.to_owned()));
+    remember(function, tag, version, &history).await;
 }
 
 fn version_of(function: &Function, tag: &str, version: &str, known: SeverityById) -> Version {
@@ -32,29 +32,28 @@ fn version_of(function: &Function, tag: &str, version: &str, known: SeverityById
     }
 }
 
-async fn remember(function: &Function, tag: &str, version: &str, memory: &ScanHistory) {
+async fn remember(function: &Function, tag: &str, version: &str, history: &ScanHistory) {
     let (repository, component) = (DEPLOYMENTS.parse().unwrap(), component(tag));
     let (ledger, digest) = (&function.context.ledger, version.parse().unwrap());
-    let of = Some(&component);
-    let recalled =
-        ledger.recall(&repository, of, &digest, "scan", "event", function.now()).await.unwrap();
-    assert!(matches!(recalled, HistoryClaim::Ours(_)));
-    ledger.remember(&repository, of, &digest, "scan", Some(memory)).await.unwrap();
+    let component = Some(&component);
+    let claim = ledger.recall(&repository, component, &digest, "scan", "event", function.now());
+    assert!(matches!(claim.await.unwrap(), HistoryClaim::Ours(_)));
+    ledger.remember(&repository, component, &digest, "scan", Some(history)).await.unwrap();
 }
 
-/// `a` of `a-v1.0.0`.
+/// The component of a tag: `a` of `a-v1.0.0`.
 fn component(tag: &str) -> Component {
     tag.split_once("-v").unwrap().0.parse().unwrap()
 }
 
-/// The lines of components since the last time, as people read them.
-fn said() -> String {
+/// The messages about components that were logged since the last call of this function.
+fn logged_messages() -> String {
     let lines = local_aws::log::lines("component.name");
     lines.iter().map(|line| format!("{}\n", line["message"].as_str().unwrap())).collect()
 }
 
 #[tokio::test]
-async fn each_component_has_a_line_with_what_is_there_after_the_run_and_what_is_open() {
+async fn each_component_is_logged_with_its_images_and_its_open_findings() {
     use Level::{Critical, High};
     let function = Function::new("archive").await;
     let a = function.versions("a", 3);
@@ -64,7 +63,7 @@ async fn each_component_has_a_line_with_what_is_there_after_the_run_and_what_is_
     function.push("", 1.0);
     scanned(&function, "a-v1.2.0", &a[2], &[Critical, High, High, High], "CVE-2027-3").await;
     scanned(&function, "b-v1.0.0", &b, &[High], "CVE-2027-0").await;
-    // As a scan without findings is noted, in a call.
+    // This call records a scan without findings.
     let scanned = Scanned {
         component: Some(component("c-v1.0.0")),
         version: c.parse().unwrap(),
@@ -94,14 +93,14 @@ async fn each_component_has_a_line_with_what_is_there_after_the_run_and_what_is_
 }
 
 #[tokio::test]
-async fn what_went_is_no_more_and_what_a_guard_stops_is_there() {
+async fn removed_images_are_not_counted_and_images_of_a_stopped_plan_are() {
     let function = Function::new("delete").await;
     function.versions("a", 3);
     function.sweep().await;
     expect![[r#"
         a in deployments: 2 images, 2.0 MB; not scanned yet
     "#]]
-    .assert_eq(&said());
+    .assert_eq(&logged_messages());
 
     let function =
         Function::with(&[("CleanupEnforcement", "delete"), ("MaxRemovePercent", "1")]).await;
@@ -110,11 +109,11 @@ async fn what_went_is_no_more_and_what_a_guard_stops_is_there() {
     expect![[r#"
         a in deployments: 30 images, 30.0 MB; not scanned yet
     "#]]
-    .assert_eq(&said());
+    .assert_eq(&logged_messages());
 }
 
 #[tokio::test]
-async fn the_first_push_of_an_hour_has_lines_and_who_only_asks_has_none() {
+async fn only_a_sweep_logs_the_components() {
     let function = Function::new("archive").await;
     function.versions("a", 2);
     let push = event("pushed");
@@ -125,14 +124,14 @@ async fn the_first_push_of_an_hour_has_lines_and_who_only_asks_has_none() {
     let ask = json!({"repository": DEPLOYMENTS, "image": "a-v1.0.0"});
     function.ask(&ask, "why").await.unwrap();
     assert_eq!(local_aws::log::lines("component.name"), Vec::<Value>::new());
-    // Nor who cannot see.
+    // A failed run logs no components.
     function.aws.fault("DescribeImages", 0, Fault::Error(403, "AccessDeniedException"));
     function.ask(&json!({"repository": DEPLOYMENTS}), "blind").await.unwrap_err();
     assert_eq!(local_aws::log::lines("component.name"), Vec::<Value>::new());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ledger_that_does_not_answer_stands_in_nobody_s_way() {
+async fn open_findings_that_cannot_be_read_do_not_fail_the_run() {
     let mut shown = String::new();
     for fault in [
         Fault::Error(400, "AccessDeniedException"),
@@ -142,8 +141,8 @@ async fn a_ledger_that_does_not_answer_stands_in_nobody_s_way() {
         let function = Function::new("archive").await;
         let a = function.versions("a", 3);
         scanned(&function, "a-v1.2.0", &a[2], &[Level::High], "").await;
-        // The first calls ask which images have no tag, and whether the repository is a replica: a run
-        // stops without either.
+        // The first calls read the record of untagged images and the mark of a replica. Without
+        // them a run stops, so only later calls fail.
         for nth in 3..20 {
             function.aws.fault("BatchGetItem", nth, fault.clone());
         }
@@ -157,17 +156,17 @@ async fn a_ledger_that_does_not_answer_stands_in_nobody_s_way() {
         assert!(line.get("findings.open").is_none() && line.get("findings.critical").is_none());
     }
     expect![[r#"
-        deployments: what is open is not known: reading the open findings of deployments: AccessDeniedException: made to fail
+        deployments: the open findings of its components are unknown: reading the open findings of deployments: AccessDeniedException: made to fail
         a in deployments: 2 images, 2.0 MB; 1 image, 1.0 MB, in the archive; what is open could not be read
-        deployments: what is open is not known: reading the open findings of deployments: ProvisionedThroughputExceededException: made to fail
+        deployments: the open findings of its components are unknown: reading the open findings of deployments: ProvisionedThroughputExceededException: made to fail
         a in deployments: 2 images, 2.0 MB; 1 image, 1.0 MB, in the archive; what is open could not be read
-        deployments: what is open is not known: it took longer than 10s
+        deployments: the open findings of its components are unknown: reading the ledger took longer than 10s
         a in deployments: 2 images, 2.0 MB; 1 image, 1.0 MB, in the archive; what is open could not be read
     "#]].assert_eq(&shown);
 }
 
 #[tokio::test]
-async fn a_call_asks_for_a_hundred_components_and_five_hundred_have_a_line() {
+async fn one_call_reads_a_hundred_components_and_five_hundred_are_logged() {
     let function = Function::new("report").await;
     let mut versions = Vec::new();
     for nth in 0..502 {
@@ -179,7 +178,7 @@ async fn a_call_asks_for_a_hundred_components_and_five_hundred_have_a_line() {
     }
     function.calls();
     function.sweep().await;
-    // And the one about untagged images.
+    // One more call reads the record of untagged images.
     assert_eq!(count(&function.calls(), "BatchGetItem"), 5 + 1);
     let lines = local_aws::log::lines("repository.name");
     let written: Vec<&Value> =
@@ -187,13 +186,13 @@ async fn a_call_asks_for_a_hundred_components_and_five_hundred_have_a_line() {
     assert_eq!((written.len(), &written[0]["findings.high"]), (500, &json!(1)));
     assert!(written.iter().all(|line| line["component.name"] != "c501"));
     let left = lines.iter().find(|line| line["components.left"] == 2).unwrap();
-    expect!["deployments: 2 components have no line, those with the fewest bytes"]
+    expect!["deployments: 2 components with the fewest bytes are not logged"]
         .assert_eq(left["message"].as_str().unwrap());
 }
 
-/// `DynamoDB` gives 16 MB at once, and the keys of the rest.
+/// `DynamoDB` returns at most 16 MB in one response, and the keys of the remaining items.
 #[tokio::test]
-async fn what_does_not_fit_into_an_answer_is_asked_for_again() {
+async fn items_that_do_not_fit_into_a_response_are_read_with_another_call() {
     let function = Function::new("report").await;
     let findings: Vec<Finding> = (0..7_200)
         .filter_map(|nth| Finding::new(&format!("{nth:>050}"), Level::Critical))
@@ -208,7 +207,7 @@ async fn what_does_not_fit_into_an_answer_is_asked_for_again() {
     }
     function.calls();
     function.sweep().await;
-    // And the one about untagged images.
+    // One more call reads the record of untagged images.
     assert_eq!(count(&function.calls(), "BatchGetItem"), 2 + 1);
     let lines = local_aws::log::lines("component.name");
     assert_eq!(lines.len(), 45);

@@ -241,7 +241,7 @@ async fn of_two_at_once_one_sweeps_and_the_other_says_so() {
     assert_eq!((theirs.len(), ours.len()), (1, 1), "{answers:#?}");
     let stopped = theirs[0]["stopped"].as_str().unwrap();
     assert_eq!(*theirs[0], json!({"repository": REPOSITORY, "stopped": stopped}));
-    expect!["another run is under way"].assert_eq(stopped);
+    expect!["another sweep of this repository is running"].assert_eq(stopped);
     assert_eq!((&ours[0]["removed"], &ours[0]["stopped"]), (&json!(REMOVED.len()), &Value::Null));
     assert_eq!(removed(aws, &images), REMOVED.map(str::to_owned).into());
     assert_eq!(told(aws, &images), (1, 1));

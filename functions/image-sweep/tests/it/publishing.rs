@@ -1,4 +1,4 @@
-//! Which alerts are published, and how often.
+//! Tests which alerts are published, and how often.
 
 use expect_test::expect;
 use local_aws::world::masked;
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{DEPLOYMENTS, Function, digests, kinds, sorted};
 
 #[tokio::test]
-async fn what_went_is_told_with_its_bytes_and_the_way_back_and_then_there_is_silence() {
+async fn removals_are_published_once_with_their_bytes_and_a_command_to_restore_them() {
     let function = Function::new("archive").await;
     let images = function.versions("a", 5);
     let answer = function.sweep().await;
@@ -34,7 +34,7 @@ async fn what_went_is_told_with_its_bytes_and_the_way_back_and_then_there_is_sil
 }
 
 #[tokio::test]
-async fn a_plan_that_is_not_carried_out_is_told_once_and_another_one_again() {
+async fn a_report_is_published_once_for_each_plan() {
     let function = Function::new("report").await;
     function.versions("a", 3);
     for (id, alerts) in [("one", 1), ("two", 0), ("three", 0)] {
@@ -48,7 +48,7 @@ async fn a_plan_that_is_not_carried_out_is_told_once_and_another_one_again() {
 
 // Case P16 in docs/contributing/prior-art.md.
 #[tokio::test]
-async fn a_plan_that_takes_too_much_is_stopped_told_once_and_done_when_it_is_confirmed() {
+async fn a_plan_above_the_maximum_percentage_waits_for_a_confirmation() {
     let function = Function::new("archive").await;
     let images = function.versions("a", 40);
     let answer = function.sweep().await;
@@ -93,7 +93,7 @@ async fn an_image_is_explained_by_its_tag_and_by_its_digest() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|it| it.as_str().unwrap())
+            .map(|part| part.as_str().unwrap())
             .collect();
         assert!(parts.contains(&one.as_str()) && parts.contains(&other.as_str()));
         assert_eq!(answer["unit"]["referrers"], json!([signature]));
@@ -111,12 +111,12 @@ async fn an_image_is_explained_by_its_tag_and_by_its_digest() {
     .assert_eq(&masked(&reasons));
     let ask = json!({"repository": DEPLOYMENTS, "image": "nothing"});
     let error = function.ask(&ask, "by-hand").await.unwrap_err();
-    expect![[r#"there is no image "nothing" in deployments"#]].assert_eq(&format!("{error:#}"));
+    expect![[r#"deployments has no image "nothing""#]].assert_eq(&format!("{error:#}"));
     assert!(function.alerts().is_empty() && function.aws.take_changes().is_empty());
 }
 
 #[tokio::test]
-async fn the_largest_answer_fits() {
+async fn the_largest_answer_is_shorter_than_six_megabytes() {
     let function = Function::with(&[("DeploymentsLifecycleTagCount", "1")]).await;
     {
         let mut state = function.aws.state();
