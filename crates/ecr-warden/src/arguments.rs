@@ -1,36 +1,51 @@
-//! Parses a command line. A mistake is reported in one line, with the nearest known option.
+//! Parses a command line. An error is one line, with the nearest known option.
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Parser};
 
-/// Parses the process's arguments, or gives the exit code: success after `--help`; 2 after a
-/// mistake, with one line on standard error that says what was expected.
+/// The option that names a stack.
+#[derive(Args, Clone, Debug)]
+pub struct StackOption {
+    /// The name of the stack.
+    // The AWS CLI describes every stack if the name is empty.
+    #[arg(
+        long = "stack",
+        value_name = "NAME",
+        default_value = "ecr-warden",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
+    pub stack: String,
+}
+
+/// Parses the arguments of the process. After `--help`, returns the exit code 0. After a mistake,
+/// prints one line to standard error and returns the exit code 2.
 pub fn parse<P: Parser>() -> Result<P, ExitCode> {
     P::try_parse().map_err(|error| {
-        let said = error.render().to_string();
-        #[expect(clippy::print_stdout, clippy::print_stderr, reason = "it is for reading")]
+        let text = error.render().to_string();
+        #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a person reads the text")]
         if error.use_stderr() {
-            eprintln!("{}: {}", P::command().get_name(), in_one_line(&said));
+            eprintln!("{}: {}", P::command().get_name(), in_one_line(&text));
             ExitCode::from(2)
         } else {
-            print!("{said}");
+            print!("{text}");
             ExitCode::SUCCESS
         }
     })
 }
 
-/// Joins a text of several lines into one, without clap's labels and without its last line,
-/// which advertises `--help`.
+/// Joins the lines of a text into one line. Removes the labels of clap, and its last line, which
+/// recommends `--help`.
 #[must_use]
-pub fn in_one_line(said: &str) -> String {
-    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+pub fn in_one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let lines = lines.filter(|line| !line.starts_with("For more information"));
     let lines = lines.map(|line| line.trim_start_matches("error: ").trim_start_matches("tip: "));
-    lines.fold(String::new(), |said, line| match said.chars().last() {
+    lines.fold(String::new(), |text, line| match text.chars().last() {
         None => line.to_owned(),
-        Some(':') => format!("{said} {line}"),
-        Some(_) => format!("{said}; {line}"),
+        Some(':') => format!("{text} {line}"),
+        Some(_) => format!("{text}; {line}"),
     })
 }
 
@@ -54,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_in_one_line_with_the_nearest_option() {
+    fn a_mistake_is_reported_in_one_line_with_the_nearest_option() {
         check(
             &["--jsn"],
             "unexpected argument '--jsn' found; a similar argument exists: '--json'; \

@@ -1,5 +1,5 @@
-//! `ecr-warden check`: judges image tags before they are pushed, and says what the functions
-//! would do about each.
+//! `ecr-warden check`: judges image tags before they are pushed, and prints the enforcement that each
+//! tag would cause.
 
 use std::fmt;
 use std::io::{Read as _, Write as _};
@@ -7,10 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use crate::print::print_error;
 use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::Args;
-use clap::builder::NonEmptyStringValueParser;
 use warden_core::grammar::{Conforming, Placeholder};
 use warden_core::image::{RepositoryName, Tag};
 use warden_core::policy::{Policies, Policy, TagEnforcement};
@@ -18,22 +16,18 @@ use warden_core::properties::nearest;
 use warden_core::quarantine::Quarantine;
 use warden_core::tagging::{TagVerdict, Violation, judge};
 
+use crate::arguments::StackOption;
+use crate::print::print_error;
+
 /// The options of `ecr-warden check`.
 #[derive(Args)]
 pub struct Options {
-    /// The images to be pushed, with or without the registry before the repository.
+    /// The images to push, with or without the registry before the repository.
     #[arg(required = true, value_name = "REPOSITORY:TAG")]
     images: Vec<Image>,
-    /// The stack whose policy decides: its output `Governance`, read with the AWS CLI.
-    // Without a name, the AWS CLI describes every stack.
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "ecr-warden",
-        value_parser = NonEmptyStringValueParser::new()
-    )]
-    stack: String,
-    /// A file with that output instead of a stack; - reads standard input.
+    #[command(flatten)]
+    stack: StackOption,
+    /// A file with the stack output `Governance`, instead of --stack. - reads standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "stack")]
     policy: Option<PathBuf>,
 }
@@ -56,9 +50,9 @@ fn check_all(options: &Options) -> anyhow::Result<ExitCode> {
     let mut worst = 0;
     for image in &options.images {
         match check(&policies, image) {
-            Ok(said) => {
-                writeln!(std::io::stdout(), "{}", said.line).context("writing the result")?;
-                worst = worst.max(u8::from(!said.may_be_pushed));
+            Ok(judged) => {
+                writeln!(std::io::stdout(), "{}", judged.line).context("writing the result")?;
+                worst = worst.max(u8::from(!judged.may_be_pushed));
             }
             Err(error) => {
                 print_error(&error);
@@ -69,11 +63,12 @@ fn check_all(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(worst))
 }
 
-/// Loads the policies of the repositories: at least one.
+/// Loads the policies of the repositories. An empty list is an error.
 fn load_policies(options: &Options) -> anyhow::Result<Policies> {
-    let (list, of) = match options.policy.as_deref() {
+    let (list, origin) = match options.policy.as_deref() {
         None => {
-            (crate::stack::governance(&options.stack)?, format!("of the stack {}", options.stack))
+            let stack = &options.stack.stack;
+            (crate::stack::read_governance(stack)?, format!("of the stack {stack}"))
         }
         Some(file) if file == Path::new("-") => {
             let mut list = String::new();
@@ -82,40 +77,41 @@ fn load_policies(options: &Options) -> anyhow::Result<Policies> {
             (list, "on standard input".to_owned())
         }
         Some(file) => {
-            let of = format!("in {}", file.display());
+            let origin = format!("in {}", file.display());
             let list = std::fs::read_to_string(file).map_err(|error| {
                 anyhow!(
-                    "no policy {of} ({error}); expected a file with a stack's output Governance, \
-                     or - for standard input"
+                    "the policy {origin} cannot be read ({error}); expected a file with the stack \
+                     output Governance, or - for standard input"
                 )
             });
-            (list?, of)
+            (list?, origin)
         }
     };
     let policies = Policies::parse(&list)
-        .with_context(|| format!("the policy {of} is no output Governance of a stack"))?;
+        .with_context(|| format!("the policy {origin} is not the output Governance of a stack"))?;
     ensure!(
         !policies.is_empty(),
-        "the policy {of} is empty: the stack governs no repositories (its CreateEcrRepositories is \
-         false)"
+        "the policy {origin} is empty: the stack governs no repository, because its \
+         CreateEcrRepositories is false"
     );
     Ok(policies)
 }
 
-/// What somebody wants to push.
+/// An image to push.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Without the registry; before it with what may be one, or the beginning of the name.
+    /// The possible repository names. The first part of a path may be a registry or a part of the
+    /// name, so there may be a name with it and a name without it.
     names: Vec<RepositoryName>,
     tag: Tag,
 }
 
-/// What is said of an image.
+/// The judgement of an image.
 #[derive(Debug)]
-pub struct Said {
-    /// Whether nothing would be done about it.
+pub struct JudgedImage {
+    /// Whether the functions would do nothing about the image.
     pub may_be_pushed: bool,
-    /// The image, and what the policy says of it.
+    /// The image and its judgement, as one line.
     pub line: String,
 }
 
@@ -125,9 +121,9 @@ impl FromStr for Image {
     fn from_str(text: &str) -> anyhow::Result<Self> {
         const EXPECTED: &str = "expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5";
         if text.contains('@') {
-            bail!("a digest is of what has been pushed; {EXPECTED}");
+            bail!("a digest names an image that was pushed already; {EXPECTED}");
         }
-        // As Docker tells a registry from the beginning of a name.
+        // Docker recognises a registry in the same way.
         let registry = text
             .split_once('/')
             .map(|(registry, _)| registry)
@@ -137,78 +133,83 @@ impl FromStr for Image {
             .get(start..)
             .and_then(|rest| rest.split_once(':'))
             .filter(|(_, tag)| !tag.is_empty())
-            .with_context(|| format!("there is no tag; {EXPECTED}"))?;
+            .with_context(|| format!("the tag is missing; {EXPECTED}"))?;
         let bare = name.parse::<RepositoryName>();
         let whole = registry.and_then(|registry| format!("{registry}/{name}").parse().ok());
         let names: Vec<RepositoryName> = whole.into_iter().chain(bare.clone()).collect();
         if let (Err(error), []) = (bare, &names[..]) {
-            bail!("{name:?} is no name of a repository: {error}");
+            bail!("{name:?} is not a repository name: {error}");
         }
         match tag.parse() {
             Ok(tag) => Ok(Self { names, tag }),
-            Err(error) => bail!("{tag:?} is no tag: {error}"),
+            Err(error) => bail!("{tag:?} is not a tag: {error}"),
         }
     }
 }
 
-/// What the policy of the image's repository says of it. Of an image of no repository that is
-/// known, nothing can be said.
-pub fn check(policies: &Policies, image: &Image) -> anyhow::Result<Said> {
+/// Judges an image by the policy of its repository. An image of an unknown repository is an error.
+pub fn check(policies: &Policies, image: &Image) -> anyhow::Result<JudgedImage> {
     let rule = image.names.iter().find_map(|name| policies.rule_for(name));
-    let policy = rule.with_context(|| unknown(policies, image))?;
-    let (may_be_pushed, said) = say(policy, &image.tag);
-    Ok(Said { may_be_pushed, line: format!("{}:{} {said}", policy.repository_name, image.tag) })
+    let policy = rule.with_context(|| describe_unknown_repository(policies, image))?;
+    let (may_be_pushed, judgement) = judge_tag(policy, &image.tag);
+    let line = format!("{}:{} {judgement}", policy.repository_name, image.tag);
+    Ok(JudgedImage { may_be_pushed, line })
 }
 
-fn unknown(policies: &Policies, image: &Image) -> String {
+fn describe_unknown_repository(policies: &Policies, image: &Image) -> String {
     let known: Vec<&str> = policies.iter().map(|policy| policy.repository_name.as_str()).collect();
     let name = image.names.last().map_or("", RepositoryName::as_str);
     let nearest = nearest(name, &known).unwrap_or_default();
     format!(
-        "{name}:{} cannot be judged: the policy does not know the repository {name}; the nearest \
-         of those that it knows ({}) is {nearest}",
+        "{name}:{} cannot be judged: the policy does not govern the repository {name}; it governs \
+         {}; the nearest name is {nearest}",
         image.tag,
         known.join(", ")
     )
 }
 
-/// Whether it may be pushed, and the rest of a sentence that begins with the image.
-fn say(policy: &Policy, tag: &Tag) -> (bool, String) {
-    // Whether it stands is a matter of the image's digest, which nobody knows yet. Where it
-    // does, it is what the image is cleaned up by.
+/// Whether the tag may be pushed, and the rest of a sentence that begins with the image.
+fn judge_tag(policy: &Policy, tag: &Tag) -> (bool, String) {
+    // A quarantine tag counts only on the image with the digest in its name, which is not known before
+    // the push. If the tag counted, a sweep would remove the image because of it.
     if Quarantine::read(tag).is_some() {
-        let said =
-            "is a quarantine tag, which only ECR Warden gives: push it under a name of its own";
-        return (false, said.to_owned());
+        let judgement =
+            "is a quarantine tag, which only ECR Warden may add: push the image with another tag";
+        return (false, judgement.to_owned());
     }
     match judge(policy, tag.as_str()) {
-        TagVerdict::Conforming(conforming) => (true, format!("conforms: {}", Shown(&conforming))),
+        TagVerdict::Conforming(conforming) => {
+            (true, format!("conforms: {}", ConformingText(&conforming)))
+        }
         TagVerdict::Exempt(_) => {
-            (true, "is not judged: it is a signature's or an attestation's".to_owned())
+            (true, "is not judged: it is the tag of a signature or an attestation".to_owned())
         }
         TagVerdict::Violation(Violation { reason, suggestion, .. }) => {
-            let meant = suggestion.map(|meant| format!("; did you mean {meant}? "));
-            let meant = meant.unwrap_or_else(|| ". ".to_owned());
-            (false, format!("{reason}{meant}{}", done(policy.governance.tags.enforcement)))
+            let suggestion = suggestion.map(|suggestion| format!("; did you mean {suggestion}? "));
+            let suggestion = suggestion.unwrap_or_else(|| ". ".to_owned());
+            let outcome = describe_enforcement(policy.governance.tags.enforcement);
+            (false, format!("{reason}{suggestion}{outcome}"))
         }
     }
 }
 
-/// What [`warden_core::enforcement`] does about a violation.
-fn done(enforcement: TagEnforcement) -> &'static str {
+/// The outcome of a violation ([`warden_core::enforcement`]).
+fn describe_enforcement(enforcement: TagEnforcement) -> &'static str {
     match enforcement {
-        TagEnforcement::Report => "It would be reported",
+        TagEnforcement::Report => "The push would be reported",
         TagEnforcement::Quarantine => {
-            "It would be quarantined, or only taken away if the image has a tag that conforms"
+            "The image would be quarantined, or only lose this tag if it has a conforming tag"
         }
-        TagEnforcement::Archive => "Its image would be archived, unless it has a tag that conforms",
+        TagEnforcement::Archive => {
+            "The image would be archived, or only be reported if it has a conforming tag"
+        }
     }
 }
 
-/// A conforming tag, as `version 1.80.5 of litellm`.
-struct Shown<'c>(&'c Conforming);
+/// The text of a conforming tag, such as `version 1.80.5 of litellm`.
+struct ConformingText<'c>(&'c Conforming);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for ConformingText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Conforming { component, values } = self.0;
         if values.is_empty() {
@@ -230,9 +231,9 @@ mod tests {
 
     use super::*;
 
-    /// What is said of each image by the policy of the stack that the tests have, a line each;
-    /// an exclamation mark stands before what does not let it be pushed.
-    fn say(images: &[&str], expected: &Expect) {
+    /// Judges each image by the policy of the stack in the test data. The line of an image that may not
+    /// be pushed begins with an exclamation mark.
+    fn check_images(images: &[&str], expected: &Expect) {
         let policies = Policies::parse(&crate::stack::tests::governance()).unwrap();
         let line = |text: &&str| {
             let image: Image = match text.parse() {
@@ -240,8 +241,8 @@ mod tests {
                 Err(error) => return format!("{text}? {error}\n"),
             };
             match check(&policies, &image) {
-                Ok(Said { may_be_pushed: true, line }) => line + "\n",
-                Ok(Said { may_be_pushed: false, line }) => format!("! {line}\n"),
+                Ok(JudgedImage { may_be_pushed: true, line }) => line + "\n",
+                Ok(JudgedImage { may_be_pushed: false, line }) => format!("! {line}\n"),
                 Err(error) => format!("{text}? {error:#}\n"),
             }
         };
@@ -249,8 +250,8 @@ mod tests {
     }
 
     #[test]
-    fn what_conforms_is_told_with_what_it_is() {
-        say(
+    fn the_line_of_a_conforming_tag_has_its_component_and_version() {
+        check_images(
             &[
                 "infrastructure:litellm-v1.80.5",
                 "infrastructure:open-webui-v0.1.0-rc.1",
@@ -271,8 +272,8 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_is_told_with_what_was_meant_and_what_would_be_done() {
-        say(
+    fn the_line_of_a_violation_has_a_suggestion_and_the_outcome() {
+        check_images(
             &[
                 "infrastructure:litellm-1.80.5",
                 "infrastructure:latest",
@@ -282,19 +283,19 @@ mod tests {
                 "team-a/app:wbe-v1.0.0",
             ],
             &expect![[r#"
-                ! infrastructure:litellm-1.80.5 is not made of {component}-v{semver}; did you mean litellm-v1.80.5? It would be quarantined, or only taken away if the image has a tag that conforms
-                ! infrastructure:latest is not made of {component}-v{semver}. It would be quarantined, or only taken away if the image has a tag that conforms
-                ! deployments:mcp_github_latest is not made of {component}-v{semver} or {component}-{channel} or {component}-{sha}; did you mean mcp-github-latest? It would be reported
-                ! team-a/app:web-v0.0.0 is forbidden by *-v0.0.0. Its image would be archived, unless it has a tag that conforms
-                ! team-a/app:web-v1.0 is not made of {component}-v{semver}; did you mean web-v1.0.0? Its image would be archived, unless it has a tag that conforms
-                ! team-a/app:wbe-v1.0.0 is of the component wbe, which the policy does not know; the nearest known one is web; did you mean web-v1.0.0? Its image would be archived, unless it has a tag that conforms
+                ! infrastructure:litellm-1.80.5 is not made of {component}-v{semver}; did you mean litellm-v1.80.5? The image would be quarantined, or only lose this tag if it has a conforming tag
+                ! infrastructure:latest is not made of {component}-v{semver}. The image would be quarantined, or only lose this tag if it has a conforming tag
+                ! deployments:mcp_github_latest is not made of {component}-v{semver} or {component}-{channel} or {component}-{sha}; did you mean mcp-github-latest? The push would be reported
+                ! team-a/app:web-v0.0.0 is forbidden by *-v0.0.0. The image would be archived, or only be reported if it has a conforming tag
+                ! team-a/app:web-v1.0 is not made of {component}-v{semver}; did you mean web-v1.0.0? The image would be archived, or only be reported if it has a conforming tag
+                ! team-a/app:wbe-v1.0.0 is of the component wbe, which the policy does not know; the nearest known one is web; did you mean web-v1.0.0? The image would be archived, or only be reported if it has a conforming tag
             "#]],
         );
     }
 
     #[test]
-    fn a_registry_is_taken_off_and_a_dot_in_a_name_is_none() {
-        say(
+    fn a_registry_is_removed_and_a_dot_in_a_name_is_not_a_registry() {
+        check_images(
             &[
                 "123456789012.dkr.ecr.us-east-1.amazonaws.com/infrastructure:litellm-v1.80.5",
                 "123456789012.dkr.ecr.us-east-1.amazonaws.com/team-a/app:web-v1.0.0",
@@ -315,9 +316,9 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_another_image_is_not_judged_and_a_quarantine_tag_is_not_for_pushing() {
+    fn a_signature_is_not_judged_and_a_quarantine_tag_may_not_be_pushed() {
         let hex = "0a".repeat(32);
-        say(
+        check_images(
             &[
                 &format!("infrastructure:sha256-{hex}.sig"),
                 &format!("infrastructure:sha256-{hex}"),
@@ -326,18 +327,18 @@ mod tests {
                 "deployments:quarantine-latest",
             ],
             &expect![[r#"
-                infrastructure:sha256-0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a.sig is not judged: it is a signature's or an attestation's
-                infrastructure:sha256-0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a is not judged: it is a signature's or an attestation's
-                ! infrastructure:quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5 is a quarantine tag, which only ECR Warden gives: push it under a name of its own
-                ! deployments:quarantine-20261124-0a0a0a0a0a0a-latest is a quarantine tag, which only ECR Warden gives: push it under a name of its own
+                infrastructure:sha256-0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a.sig is not judged: it is the tag of a signature or an attestation
+                infrastructure:sha256-0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a is not judged: it is the tag of a signature or an attestation
+                ! infrastructure:quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5 is a quarantine tag, which only ECR Warden may add: push the image with another tag
+                ! deployments:quarantine-20261124-0a0a0a0a0a0a-latest is a quarantine tag, which only ECR Warden may add: push the image with another tag
                 deployments:quarantine-latest conforms: channel latest of quarantine
             "#]],
         );
     }
 
     #[test]
-    fn what_cannot_be_judged_says_what_was_expected() {
-        say(
+    fn an_error_about_an_image_names_the_expected_value() {
+        check_images(
             &[
                 "infrastructur:litellm-v1.80.5",
                 "litellm:v1.80.5",
@@ -354,19 +355,19 @@ mod tests {
                 "",
             ],
             &expect![[r#"
-                infrastructur:litellm-v1.80.5? infrastructur:litellm-v1.80.5 cannot be judged: the policy does not know the repository infrastructur; the nearest of those that it knows (infrastructure, deployments, team-a/app, team.b/app) is infrastructure
-                litellm:v1.80.5? litellm:v1.80.5 cannot be judged: the policy does not know the repository litellm; the nearest of those that it knows (infrastructure, deployments, team-a/app, team.b/app) is team.b/app
-                infrastructure? there is no tag; expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5
-                infrastructure:? there is no tag; expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5
-                :litellm-v1.80.5? "" is no name of a repository: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/'
-                localhost:4566/infrastructure? there is no tag; expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5
-                infrastructure@sha256:0a? a digest is of what has been pushed; expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5
-                infrastructure:litellm-v1.80.5@sha256:0a? a digest is of what has been pushed; expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5
-                Infrastructure:litellm-v1.80.5? "Infrastructure" is no name of a repository: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/'
-                https://localhost/infrastructure:litellm-v1.80.5? "/localhost/infrastructure" is no name of a repository: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/'
-                infrastructure:litellm-v1.80.5+build? "litellm-v1.80.5+build" is no tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
-                infrastructure:a:b? "a:b" is no tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
-                ? there is no tag; expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5
+                infrastructur:litellm-v1.80.5? infrastructur:litellm-v1.80.5 cannot be judged: the policy does not govern the repository infrastructur; it governs infrastructure, deployments, team-a/app, team.b/app; the nearest name is infrastructure
+                litellm:v1.80.5? litellm:v1.80.5 cannot be judged: the policy does not govern the repository litellm; it governs infrastructure, deployments, team-a/app, team.b/app; the nearest name is team.b/app
+                infrastructure? the tag is missing; expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5
+                infrastructure:? the tag is missing; expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5
+                :litellm-v1.80.5? "" is not a repository name: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/'
+                localhost:4566/infrastructure? the tag is missing; expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5
+                infrastructure@sha256:0a? a digest names an image that was pushed already; expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5
+                infrastructure:litellm-v1.80.5@sha256:0a? a digest names an image that was pushed already; expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5
+                Infrastructure:litellm-v1.80.5? "Infrastructure" is not a repository name: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/'
+                https://localhost/infrastructure:litellm-v1.80.5? "/localhost/infrastructure" is not a repository name: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/'
+                infrastructure:litellm-v1.80.5+build? "litellm-v1.80.5+build" is not a tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
+                infrastructure:a:b? "a:b" is not a tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
+                ? the tag is missing; expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5
             "#]],
         );
     }

@@ -1,4 +1,4 @@
-//! A deployed stack, read and invoked with the credentials of the person who runs the tool.
+//! Reads and invokes a deployed stack with the credentials of the person who runs the tool.
 
 use std::time::Duration;
 
@@ -6,7 +6,6 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 use warden_aws::http::{self, Roots};
@@ -16,32 +15,28 @@ use warden_core::image::RepositoryName;
 use warden_core::policy::Policies;
 use warden_core::properties::nearest;
 
-/// Longer than a function can run.
+use crate::arguments::StackOption;
+
+/// The time limit of an invocation, which is longer than any function runs.
 const LONGEST_INVOCATION: Duration = Duration::from_secs(16 * 60);
 
 /// The options of every command that reads a deployed stack.
 #[derive(Args, Clone, Debug)]
 pub struct Connection {
-    /// The name of the stack.
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "ecr-warden",
-        value_parser = NonEmptyStringValueParser::new()
-    )]
-    stack: String,
-    /// The region of the stack. By default the region of the AWS configuration.
+    #[command(flatten)]
+    stack: StackOption,
+    /// The region of the stack. The default is the region of the AWS configuration.
     #[arg(long)]
     region: Option<String>,
-    /// A profile of the AWS configuration.
+    /// The profile of the AWS configuration.
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
-    /// The form of the result: a table for people, or JSON for programs.
+    /// The format of the result: a table for people, or JSON for programs.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
 }
 
-/// The form of a result.
+/// The format of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// A table for people.
@@ -55,7 +50,7 @@ pub enum Output {
 pub struct DeployedStack {
     /// The policies of the governed repositories.
     pub policies: Policies,
-    /// ECR.
+    /// The ECR client.
     pub registry: Registry,
     name: String,
     sdk: SdkConfig,
@@ -78,12 +73,12 @@ impl DeployedStack {
         let sdk = loader.load().await;
         ensure!(
             sdk.region().is_some(),
-            "no region is configured: name one with --region, AWS_REGION or a profile"
+            "no region is configured: name the region with --region, AWS_REGION or a profile"
         );
-        Self::read(sdk, &connection.stack).await
+        Self::read(sdk, &connection.stack.stack).await
     }
 
-    /// Reads a stack with this configuration. One call.
+    /// Reads a stack with this configuration. Makes one call.
     pub async fn read(sdk: SdkConfig, name: &str) -> anyhow::Result<Self> {
         let cloudformation = aws_sdk_cloudformation::Client::new(&sdk);
         let described = cloudformation.describe_stacks().stack_name(name).send().await;
@@ -102,19 +97,25 @@ impl DeployedStack {
             outputs.into_iter().find(|output| output.output_key() == Some("Governance"));
         let governance = governance.and_then(|output| output.output_value).with_context(|| {
             format!(
-                "the stack {name} has no output Governance: it is not a stack of ECR Warden, or it \
-                 is not deployed yet"
+                "the stack {name} has no output Governance: it is not a stack of ECR Warden, or its \
+                 deployment is not complete; name another stack with --stack"
             )
         })?;
         let policies = Policies::parse(&governance)
-            .with_context(|| format!("the output Governance of the stack {name}"))?;
-        ensure!(!policies.is_empty(), "the stack {name} governs no repository");
+            .with_context(|| format!("reading the output Governance of the stack {name}"))?;
+        ensure!(
+            !policies.is_empty(),
+            "the stack {name} governs no repository, because its CreateEcrRepositories is false"
+        );
         let registry = Registry::new(&sdk);
         Ok(Self { policies, registry, name: name.to_owned(), sdk, cloudformation })
     }
 
-    /// The named repositories, or every governed repository if none is named.
-    pub fn repositories(&self, named: &[RepositoryName]) -> anyhow::Result<Vec<RepositoryName>> {
+    /// Returns the named repositories, or every governed repository if the list is empty.
+    pub fn select_repositories(
+        &self,
+        named: &[RepositoryName],
+    ) -> anyhow::Result<Vec<RepositoryName>> {
         for name in named {
             self.check_governed(name)?;
         }
@@ -122,7 +123,7 @@ impl DeployedStack {
         Ok(if named.is_empty() { all() } else { named.to_vec() })
     }
 
-    /// The error says which repositories the stack governs.
+    /// Checks that the stack governs the repository. The error names the governed repositories.
     pub fn check_governed(&self, repository: &RepositoryName) -> anyhow::Result<()> {
         if self.policies.rule_for(repository).is_some() {
             return Ok(());
@@ -131,25 +132,25 @@ impl DeployedStack {
             self.policies.iter().map(|policy| policy.repository_name.as_str()).collect();
         let nearest = nearest(repository.as_str(), &known).unwrap_or_default();
         bail!(
-            "the stack {} does not govern {repository}; the nearest of its repositories ({}) is \
-             {nearest}",
+            "the stack {} does not govern the repository {repository}; it governs {}; the nearest \
+             name is {nearest}",
             self.name,
             known.join(", ")
         );
     }
 
-    /// The ledger of the stack. One call.
+    /// Builds the client of the ledger. Makes one call.
     pub async fn ledger(&self) -> anyhow::Result<Ledger> {
         Ok(Ledger::new(&self.sdk, self.resource("Ledger").await?))
     }
 
-    /// Invokes the function of this logical ID, and gives its answer. Two calls.
+    /// Invokes the function with this logical ID, and returns its answer. Makes two calls.
     pub async fn invoke(&self, function: &str, request: &Value) -> anyhow::Result<Value> {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(http::CONNECT_TIMEOUT)
             .operation_timeout(LONGEST_INVOCATION)
             .build();
-        // A second invocation would find the first one at work.
+        // A retry would find the lease of the first invocation, which still runs.
         let config = aws_sdk_lambda::config::Builder::from(&self.sdk)
             .timeout_config(timeouts)
             .retry_config(RetryConfig::disabled())
@@ -169,7 +170,7 @@ impl DeployedStack {
         Ok(answer)
     }
 
-    /// The physical ID of a resource of the stack.
+    /// Reads the physical ID of a resource of the stack.
     async fn resource(&self, logical_id: &str) -> anyhow::Result<String> {
         let describe = self.cloudformation.describe_stack_resource();
         let describe = describe.stack_name(&self.name).logical_resource_id(logical_id);

@@ -1,4 +1,4 @@
-//! `ecr-warden explain`: why a sweep keeps or removes one image.
+//! `ecr-warden explain`: shows why the next sweep keeps or removes one image.
 
 use anyhow::Context as _;
 use clap::Args;
@@ -14,14 +14,14 @@ use crate::print::{print, print_json};
 /// The options of `ecr-warden explain`.
 #[derive(Args)]
 pub struct ExplainOptions {
-    /// The image, by a tag or its digest.
+    /// The image, by its tag or its digest, with or without the registry before the repository.
     #[arg(value_name = "IMAGE")]
     image: ImageReference,
     #[command(flatten)]
     connection: Connection,
 }
 
-/// The decision about an image, as the function that sweeps answers it.
+/// The decision about an image, as `image-sweep` returns it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Explanation {
@@ -44,7 +44,7 @@ struct Unit {
     referrers: Vec<Digest>,
 }
 
-/// Prints the decision about the image, and the reason.
+/// Prints the decision about the image and its reason.
 pub async fn explain(options: &ExplainOptions) -> anyhow::Result<()> {
     let stack = DeployedStack::connect(&options.connection).await?;
     let ImageReference { repository, name } = &options.image;
@@ -55,12 +55,12 @@ pub async fn explain(options: &ExplainOptions) -> anyhow::Result<()> {
         return print_json(&answer);
     }
     let explanation: Explanation =
-        serde_json::from_value(answer).context("the explanation of the function")?;
-    print(&explanation.shown())
+        serde_json::from_value(answer).context("reading the decision of the function")?;
+    print(&explanation.to_text())
 }
 
 impl Explanation {
-    fn shown(&self) -> String {
+    fn to_text(&self) -> String {
         let Self { repository, digest, tags, status, decision, reason, .. } = self;
         let verb = match decision.as_str() {
             "delete" => "deletes",
@@ -68,25 +68,26 @@ impl Explanation {
             "report" => "reports",
             _ => "keeps",
         };
-        let mut lines = vec![format!("A sweep {verb} {repository}@{digest}: {reason}.")];
+        let mut lines = vec![format!("The next sweep {verb} {repository}@{digest}: {reason}.")];
         if verb != "keeps"
             && let Some(why) = &self.stopped
         {
             lines.push(format!("Nothing is removed now: {why}."));
         }
         let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
-        let shown = |time: &Option<String>| time.clone().unwrap_or_else(|| "unknown".to_owned());
+        let time_or_unknown =
+            |time: &Option<String>| time.clone().unwrap_or_else(|| "unknown".to_owned());
         lines.push(format!(
             "Tags:      {}",
             if tags.is_empty() { "none".to_owned() } else { tags.join(" ") }
         ));
         lines.push(format!("Status:    {status}"));
-        lines.push(format!("Pushed:    {}", shown(&self.pushed_at)));
-        lines.push(format!("Pulled:    {}", shown(&self.pulled_at)));
+        lines.push(format!("Pushed:    {}", time_or_unknown(&self.pushed_at)));
+        lines.push(format!("Pulled:    {}", time_or_unknown(&self.pulled_at)));
         if let Some(Unit { image, parts, referrers }) = &self.unit
             && (image != digest || !parts.is_empty() || !referrers.is_empty())
         {
-            lines.push(format!("Belongs to {image}, which has:"));
+            lines.push(format!("Unit:      {image}"));
             lines.extend(parts.iter().map(|part| format!("  part      {part}")));
             lines.extend(referrers.iter().map(|referrer| format!("  referrer  {referrer}")));
         }
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_is_explained_with_its_reason_its_times_and_its_unit() {
+    fn the_text_has_the_reason_the_times_and_the_unit_of_the_image() {
         let digest = |digits: &str| format!("sha256:{}", digits.repeat(32));
         let answer = json!({
             "repository": "deployments",
@@ -116,26 +117,26 @@ mod tests {
             "unit": {"image": digest("ab"), "parts": [digest("cd")], "referrers": []},
             "stopped": "the first plan waits for a confirmation",
         });
-        let shown = |answer: Value| serde_json::from_value::<Explanation>(answer).unwrap().shown();
+        let text = |answer: Value| serde_json::from_value::<Explanation>(answer).unwrap().to_text();
         expect![[r#"
-            A sweep archives deployments@sha256:abababababababababababababababababababababababababababababababab: number 11 of 11 of app, which keeps 10.
+            The next sweep archives deployments@sha256:abababababababababababababababababababababababababababababababab: number 11 of 11 of app, which keeps 10.
             Nothing is removed now: the first plan waits for a confirmation.
             Tags:      app-v1.0.0
             Status:    ACTIVE
             Pushed:    2026-08-01T10:00:00Z
             Pulled:    unknown
-            Belongs to sha256:abababababababababababababababababababababababababababababababab, which has:
-              part      sha256:cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"#]].assert_eq(&shown(answer.clone()));
+            Unit:      sha256:abababababababababababababababababababababababababababababababab
+              part      sha256:cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"#]].assert_eq(&text(answer.clone()));
         let mut kept = answer;
         kept["decision"] = json!("keep");
         kept["reason"] = json!("it was pulled on 2026-11-01, within 30 days");
         kept["tags"] = json!([]);
         kept["unit"] = Value::Null;
         expect![[r#"
-            A sweep keeps deployments@sha256:abababababababababababababababababababababababababababababababab: it was pulled on 2026-11-01, within 30 days.
+            The next sweep keeps deployments@sha256:abababababababababababababababababababababababababababababababab: it was pulled on 2026-11-01, within 30 days.
             Tags:      none
             Status:    ACTIVE
             Pushed:    2026-08-01T10:00:00Z
-            Pulled:    unknown"#]].assert_eq(&shown(kept));
+            Pulled:    unknown"#]].assert_eq(&text(kept));
     }
 }

@@ -1,4 +1,4 @@
-//! An image on the command line, by its tag or its digest.
+//! Parses an image on the command line, which is given by its tag or its digest.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::{Context as _, anyhow};
 use warden_core::image::{Digest, RepositoryName, Tag};
 
-/// An image of a repository. The registry before the repository is left out.
+/// An image of a repository, without the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageReference {
     /// The repository.
@@ -18,9 +18,9 @@ pub struct ImageReference {
 /// The name of an image in its repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageName {
-    /// A tag that points at the image.
+    /// A tag of the image.
     Tag(Tag),
-    /// The digest of its manifest.
+    /// The digest of the image.
     Digest(Digest),
 }
 
@@ -44,7 +44,7 @@ impl FromStr for ImageReference {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        // A repository of ECR has no colon, and no registry host of ECR is a repository.
+        // A repository name of ECR has no colon, and an ECR registry host is not a repository name.
         let (host, rest) = text.split_once('/').unwrap_or(("", text));
         let path = if host.contains(".dkr.ecr.") { rest } else { text };
         let (repository, name) = if let Some((repository, digest)) = path.split_once('@') {
@@ -56,12 +56,12 @@ impl FromStr for ImageReference {
                 "expected REPOSITORY:TAG or REPOSITORY@DIGEST, such as \
                  infrastructure:litellm-v1.80.5",
             )?;
-            let tag = tag.parse().map_err(|error| anyhow!("{tag:?} is no tag: {error}"))?;
+            let tag = tag.parse().map_err(|error| anyhow!("{tag:?} is not a tag: {error}"))?;
             (repository, ImageName::Tag(tag))
         };
         let repository = repository
             .parse()
-            .map_err(|error| anyhow!("{repository:?} is no name of a repository: {error}"))?;
+            .map_err(|error| anyhow!("{repository:?} is not a repository name: {error}"))?;
         Ok(Self { repository, name })
     }
 }
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_named_by_its_tag_or_its_digest_with_or_without_the_registry() {
+    fn an_image_is_parsed_by_its_tag_or_its_digest_with_or_without_the_registry() {
         let host = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
         let by_digest = format!("team/web@{DIGEST}");
         check("web:v1.0.0", "web:v1.0.0");
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_what_was_expected() {
+    fn an_error_names_the_expected_value() {
         check_error(
             "web",
             &expect![
@@ -104,13 +104,13 @@ mod tests {
         check_error(
             "web:",
             &expect![[
-                r#""" is no tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'"#
+                r#""" is not a tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'"#
             ]],
         );
         check_error(
             "Web:v1",
             &expect![[
-                r#""Web" is no name of a repository: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/'"#
+                r#""Web" is not a repository name: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/'"#
             ]],
         );
         check_error(

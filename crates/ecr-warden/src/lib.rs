@@ -1,8 +1,8 @@
 //! The command-line tool of ECR Warden, as a library for its `main` and for tests.
 //!
-//! [`arguments`] parses a command line. [`mod@check`] judges image tags by the policy that [`stack`]
-//! reads with the AWS CLI. The other commands use a [`deployed`] stack: [`mod@plan`], [`mod@explain`]
-//! and [`mod@restore`].
+//! [`arguments`] parses a command line. [`mod@check`] judges image tags by the policy of a stack, which
+//! [`stack`] reads with the AWS CLI. The other commands read and invoke a [`deployed`] stack:
+//! [`mod@plan`], [`mod@explain`] and [`mod@restore`].
 
 pub mod arguments;
 pub mod check;

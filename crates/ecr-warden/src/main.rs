@@ -18,36 +18,68 @@ struct Options {
 enum Command {
     /// Checks tags before they are pushed, by the policy of a deployed stack.
     ///
-    /// Exits with 0 when every tag conforms, 1 when a tag violates the policy, and 2 when a tag
-    /// could not be judged.
+    /// Reads the policy from the stack output `Governance` with the AWS CLI, or from a file. Prints
+    /// one line for each image.
+    #[command(after_help = "\
+Examples:
+  ecr-warden check infrastructure:litellm-v1.80.5
+  ecr-warden check --policy governance.json deployments:myapp-v1.0.0
+
+Exit codes:
+  0  every tag may be pushed
+  1  a tag violates the policy
+  2  a tag could not be judged, or the policy could not be read")]
     Check(check::Options),
     /// Shows which images the next sweep would remove, and why.
     ///
-    /// The function makes the plan. It changes nothing. Exits with 0, or 2 after an error.
-    ///
-    /// Examples: ecr-warden plan; ecr-warden plan deployments --output json
+    /// The deployed function makes the plan, and changes nothing.
+    #[command(after_help = "\
+Examples:
+  ecr-warden plan
+  ecr-warden plan deployments --output json
+
+Exit codes:
+  0  the plan was printed
+  2  an error")]
     Plan(plan::PlanOptions),
-    /// Shows why a sweep keeps or removes one image.
+    /// Shows why the next sweep keeps or removes one image.
     ///
-    /// Exits with 0, or 2 after an error.
-    ///
-    /// Example: ecr-warden explain deployments:myapp-v1.0.0
+    /// The deployed function makes the decision, and changes nothing.
+    #[command(after_help = "\
+Examples:
+  ecr-warden explain deployments:myapp-v1.0.0
+  ecr-warden explain deployments@sha256:…
+
+Exit codes:
+  0  the decision was printed
+  2  an error")]
     Explain(explain::ExplainOptions),
-    /// Confirms a plan that you read, so that the next sweep may carry it out.
+    /// Confirms a plan that you have read, so that the next sweep may remove its images.
     ///
-    /// The first plan that removes images from a repository waits for a confirmation. So does a
-    /// plan that a guard stopped, and a plan after a change of the policy that may remove more.
-    /// Exits with 0 when the plan is confirmed or no plan waits, 1 when it is not confirmed, and 2
-    /// after an error.
-    ///
-    /// Example: ecr-warden confirm deployments --plan 0123456789abcdef
+    /// Three kinds of plan wait for a confirmation: the first plan that removes images from a
+    /// repository, a plan after a policy change that removes more images, and a plan that a guard
+    /// stopped. Without --plan, this command prints the waiting plans and their hash.
+    #[command(after_help = "\
+Examples:
+  ecr-warden confirm deployments
+  ecr-warden confirm deployments --plan 0123456789abcdef
+
+Exit codes:
+  0  the plan is confirmed, or no plan waits for a confirmation
+  1  the plan is not confirmed
+  2  an error")]
     Confirm(plan::ConfirmOptions),
-    /// Restores an image from the archive, or adds a tag to it.
+    /// Restores images from the archive, or adds a tag to an image.
     ///
-    /// Exits with 0, or 2 after an error.
-    ///
-    /// Examples: ecr-warden restore deployments:myapp-v1.0.0;
-    /// ecr-warden restore infrastructure@sha256:… --tag litellm-v1.80.5
+    /// ECR needs about twenty minutes to restore an image from the archive.
+    #[command(after_help = "\
+Examples:
+  ecr-warden restore deployments:myapp-v1.0.0
+  ecr-warden restore infrastructure@sha256:… --tag litellm-v1.80.5
+
+Exit codes:
+  0  the images are restored, are being restored, or can be pulled already
+  2  an error")]
     Restore(restore::RestoreOptions),
 }
 

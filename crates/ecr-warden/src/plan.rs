@@ -1,4 +1,4 @@
-//! `ecr-warden plan` and `ecr-warden confirm`: what a sweep would remove, and the confirmation of a
+//! `ecr-warden plan` shows which images the next sweep would remove. `ecr-warden confirm` confirms a
 //! plan that a person has read.
 
 use std::collections::BTreeSet;
@@ -14,9 +14,9 @@ use warden_core::retention::{
 };
 
 use crate::deployed::{Connection, DeployedStack, Output};
-use crate::print::{print, print_json, short, table};
+use crate::print::{print, print_json, shorten, table};
 
-/// The logical ID of the function that sweeps.
+/// The logical ID of `image-sweep`.
 pub(crate) const SWEEP: &str = "ImageSweepFunction";
 /// The most images of a plan that a table shows.
 const MOST_SHOWN: usize = 50;
@@ -24,7 +24,7 @@ const MOST_SHOWN: usize = 50;
 /// The options of `ecr-warden plan`.
 #[derive(Args)]
 pub struct PlanOptions {
-    /// The repositories. By default every governed repository.
+    /// The repositories. The default is every governed repository.
     #[arg(value_name = "REPOSITORY")]
     repositories: Vec<RepositoryName>,
     #[command(flatten)]
@@ -34,23 +34,24 @@ pub struct PlanOptions {
 /// The options of `ecr-warden confirm`.
 #[derive(Args)]
 pub struct ConfirmOptions {
-    /// The repositories. By default every governed repository.
+    /// The repositories. The default is every governed repository.
     #[arg(value_name = "REPOSITORY")]
     repositories: Vec<RepositoryName>,
-    /// The hash of the plan that you read. Without it, the command shows the plan and its hash.
+    /// The hash of the plan that you have read. Without the hash, the command prints the plan and its
+    /// hash.
     #[arg(long, value_name = "HASH")]
     plan: Option<String>,
     #[command(flatten)]
     connection: Connection,
 }
 
-/// The plan of one repository, as the function that sweeps answers it.
+/// The plan of one repository, as `image-sweep` returns it.
 #[derive(Debug, Deserialize)]
 pub struct Plan {
     repository: RepositoryName,
-    /// Why nothing would be removed.
+    /// The reason why nothing would be removed.
     stopped: Option<String>,
-    /// The plan, unless the function cannot see the repository.
+    /// The plan. None if the function cannot read the repository.
     #[serde(flatten)]
     seen: Option<SeenPlan>,
 }
@@ -86,16 +87,16 @@ impl SeenPlan {
 }
 
 impl Plan {
-    /// The plan, if a confirmation would have an effect on it.
-    fn to_confirm(&self) -> Option<&SeenPlan> {
+    /// The plan, if a confirmation would let it run.
+    fn waiting(&self) -> Option<&SeenPlan> {
         self.seen.as_ref().filter(|seen| seen.confirmable)
     }
 
-    fn shown(&self) -> String {
+    fn to_text(&self) -> String {
         let name = &self.repository;
         let Some(seen) = &self.seen else {
             let why = self.stopped.as_deref().unwrap_or_default();
-            return format!("{name}: nothing would be removed: {why}");
+            return format!("{name}: no image would be removed: {why}");
         };
         let verb = match seen.mode.as_str() {
             "delete" => "would be deleted",
@@ -117,7 +118,7 @@ impl Plan {
         let head = ["DECISION", "DIGEST", "TAGS", "REASON"].map(str::to_owned);
         let row = |removal: &Removal| {
             let tags: Vec<&str> = removal.tags.iter().map(Tag::as_str).collect();
-            let digest = short(removal.digest.as_str()).to_owned();
+            let digest = shorten(removal.digest.as_str()).to_owned();
             [removal.decision.clone(), digest, tags.join(" "), removal.reason.clone()]
         };
         let rows = seen.removals.iter().take(MOST_SHOWN).map(row);
@@ -125,18 +126,18 @@ impl Plan {
         let listed = seen.images().count();
         if listed < seen.planned {
             text += &format!(
-                "\nThe answer of the function has room for {listed} of these images. Confirm them, \
-                 and then the next ones."
+                "\nThe function lists only {listed} of these images. Confirm these images first, and \
+                 then the others."
             );
         }
         if let Some(more @ 1..) = seen.removals.len().checked_sub(MOST_SHOWN) {
-            text += &format!("\nand {more} more; --output json prints them");
+            text += &format!("\n{more} more rows are not shown. --output json prints all of them.");
         }
         text
     }
 }
 
-/// Prints what a sweep would remove, and why.
+/// Prints the images that the next sweep would remove, and the reasons.
 pub async fn plan(options: &PlanOptions) -> anyhow::Result<()> {
     let stack = DeployedStack::connect(&options.connection).await?;
     let answers = read_plans(&stack, &options.repositories).await?;
@@ -144,15 +145,15 @@ pub async fn plan(options: &PlanOptions) -> anyhow::Result<()> {
         return print_json(&Value::Array(answers));
     }
     let plans = parse_plans(answers)?;
-    let shown: Vec<String> = plans.iter().map(Plan::shown).collect();
-    print(&shown.join("\n\n"))?;
+    let texts: Vec<String> = plans.iter().map(Plan::to_text).collect();
+    print(&texts.join("\n\n"))?;
     match confirm_command(&plans, &options.repositories) {
-        Some(command) => print(&format!("\nTo confirm it: {command}")),
+        Some(command) => print(&format!("\nTo confirm: {command}")),
         None => Ok(()),
     }
 }
 
-/// Confirms a plan whose hash the person names. Gives whether it did, or nothing was to confirm.
+/// Confirms the plan with the given hash. Returns false if a plan waits and was not confirmed.
 pub async fn confirm(options: &ConfirmOptions) -> anyhow::Result<bool> {
     let stack = DeployedStack::connect(&options.connection).await?;
     let is_json = options.connection.output == Output::Json;
@@ -161,19 +162,19 @@ pub async fn confirm(options: &ConfirmOptions) -> anyhow::Result<bool> {
     let text = match &confirmed {
         Confirmed::Nothing => "No plan waits for a confirmation.".to_owned(),
         Confirmed::Not { plans, changed, command } => {
-            let shown: Vec<String> = plans.iter().map(Plan::shown).collect();
+            let texts: Vec<String> = plans.iter().map(Plan::to_text).collect();
             let why = if *changed {
-                "Nothing is confirmed: this is another plan than the one that you named."
+                "The plan is not confirmed: its hash is not the hash that you gave with --plan."
             } else {
-                "Nothing is confirmed yet."
+                "The plan is not confirmed yet."
             };
-            format!("{}\n\n{why}\nTo confirm it: {command}", shown.join("\n\n"))
+            format!("{}\n\n{why}\nTo confirm: {command}", texts.join("\n\n"))
         }
         Confirmed::Yes(images) => {
             let line = |(repository, count): &(RepositoryName, usize)| {
                 format!(
-                    "{repository}: confirmed: sweeps of the next {CONFIRMATION_DAYS} days may \
-                     remove these {count} images"
+                    "{repository}: the plan is confirmed. Sweeps may remove these {count} images \
+                     within {CONFIRMATION_DAYS} days."
                 )
             };
             images.iter().map(line).collect::<Vec<_>>().join("\n")
@@ -197,11 +198,11 @@ pub async fn confirm(options: &ConfirmOptions) -> anyhow::Result<bool> {
 pub enum Confirmed {
     /// No plan waits for a confirmation.
     Nothing,
-    /// The person did not name this plan.
+    /// The person gave no hash, or the hash of another plan.
     Not {
-        /// The plans as they are now.
+        /// The current plans.
         plans: Vec<Plan>,
-        /// Whether the person named another plan.
+        /// Whether the person gave the hash of another plan.
         changed: bool,
         /// The command that confirms them.
         command: String,
@@ -210,7 +211,7 @@ pub enum Confirmed {
     Yes(Vec<(RepositoryName, usize)>),
 }
 
-/// Writes a confirmation for each repository, if `hash` is the hash of the plans as they are now.
+/// Writes a confirmation for each repository, if `hash` is the hash of the current plans.
 pub async fn confirm_plans(
     stack: &DeployedStack,
     repositories: &[RepositoryName],
@@ -220,18 +221,18 @@ pub async fn confirm_plans(
     let plans = parse_plans(read_plans(stack, repositories).await?)?;
     for plan in &plans {
         let why = plan.stopped.as_deref().unwrap_or_default();
-        ensure!(plan.seen.is_some(), "{} has no plan: {why}", plan.repository);
+        ensure!(plan.seen.is_some(), "{} has no plan to confirm: {why}", plan.repository);
     }
     let Some(command) = confirm_command(&plans, repositories) else {
         return Ok(Confirmed::Nothing);
     };
-    if hash != hash_of(&plans).as_deref() {
+    if hash != hash_waiting(&plans).as_deref() {
         return Ok(Confirmed::Not { plans, changed: hash.is_some(), command });
     }
     let ledger = stack.ledger().await?;
     let mut confirmed = Vec::new();
     for plan in &plans {
-        let Some(seen) = plan.to_confirm() else { continue };
+        let Some(seen) = plan.waiting() else { continue };
         let images = seen.images().take(MOST_CONFIRMED);
         let images: BTreeSet<String> = images.map(|image| confirmed_image(&image.digest)).collect();
         let confirmation = Confirmation {
@@ -249,25 +250,25 @@ pub async fn confirm_plans(
 
 /// The command that confirms these plans. None if no plan waits for a confirmation.
 fn confirm_command(plans: &[Plan], repositories: &[RepositoryName]) -> Option<String> {
-    let hash = hash_of(plans)?;
+    let hash = hash_waiting(plans)?;
     let names: Vec<&str> = repositories.iter().map(RepositoryName::as_str).collect();
     let words = [&["ecr-warden", "confirm"], &names[..], &["--plan", &hash]].concat();
     Some(words.join(" "))
 }
 
 /// The hash of the plans that wait for a confirmation.
-fn hash_of(plans: &[Plan]) -> Option<String> {
-    let hashes = plans.iter().filter_map(|plan| Some(plan.to_confirm()?.hash.as_str()));
+fn hash_waiting(plans: &[Plan]) -> Option<String> {
+    let hashes = plans.iter().filter_map(|plan| Some(plan.waiting()?.hash.as_str()));
     hash_of_plans(hashes)
 }
 
-/// Asks the function for the plan of each repository.
+/// Reads the plan of each repository from the function.
 async fn read_plans(
     stack: &DeployedStack,
     repositories: &[RepositoryName],
 ) -> anyhow::Result<Vec<Value>> {
     let mut answers = Vec::new();
-    for repository in stack.repositories(repositories)? {
+    for repository in stack.select_repositories(repositories)? {
         let request = json!({"repository": repository, "mode": "report"});
         answers.push(stack.invoke(SWEEP, &request).await?);
     }
@@ -275,7 +276,7 @@ async fn read_plans(
 }
 
 fn parse_plans(answers: Vec<Value>) -> anyhow::Result<Vec<Plan>> {
-    let parse = |answer| serde_json::from_value(answer).context("the plan of the function");
+    let parse = |answer| serde_json::from_value(answer).context("reading the plan of the function");
     answers.into_iter().map(parse).collect()
 }
 
@@ -312,11 +313,11 @@ mod tests {
     }
 
     fn check(changes: &Value, expected: &Expect) {
-        expected.assert_eq(&plan(changes).shown());
+        expected.assert_eq(&plan(changes).to_text());
     }
 
     #[test]
-    fn a_plan_is_shown_with_its_guard_and_its_reasons() {
+    fn the_text_of_a_plan_has_its_guard_and_its_reasons() {
         check(
             &json!({}),
             &expect![[r#"
@@ -341,16 +342,16 @@ mod tests {
     }
 
     #[test]
-    fn a_repository_that_the_function_cannot_see_is_shown_with_the_reason() {
+    fn the_text_for_a_repository_that_cannot_be_read_has_the_reason() {
         let answer = json!({"repository": "deployments", "stopped": "an index cannot be read"});
         let plan: Plan = serde_json::from_value(answer).unwrap();
-        expect!["deployments: nothing would be removed: an index cannot be read"]
-            .assert_eq(&plan.shown());
-        assert!(plan.to_confirm().is_none());
+        expect!["deployments: no image would be removed: an index cannot be read"]
+            .assert_eq(&plan.to_text());
+        assert!(plan.waiting().is_none());
     }
 
     #[test]
-    fn a_plan_is_confirmed_by_its_hash_and_several_by_a_hash_of_them_all() {
+    fn one_hash_confirms_one_plan_or_several_plans() {
         let command = |plans: &[Plan], named: &[&str]| {
             let named: Vec<RepositoryName> =
                 named.iter().map(|name| name.parse().unwrap()).collect();
@@ -362,7 +363,7 @@ mod tests {
         let both = command(&[waiting(), waiting()], &[]).unwrap();
         assert!(both.starts_with("ecr-warden confirm --plan "), "{both}");
         assert!(!both.ends_with("0123456789abcdef"), "{both}");
-        // A plan that is carried out, reported or empty waits for nothing.
+        // A plan that runs without a confirmation or that only reports does not wait.
         for free in [
             json!({"stopped": null, "confirmable": false}),
             json!({"mode": "report", "confirmable": false}),

@@ -1,27 +1,27 @@
-//! Tables for people, and JSON for programs.
+//! Prints tables for people and JSON for programs.
 
 use std::io::Write as _;
 
 use anyhow::Context as _;
 use serde_json::Value;
 
-/// Writes a text and a line end to standard output.
+/// Prints a text and a line end to standard output.
 pub fn print(text: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{text}").context("writing the result")
 }
 
-/// Writes a JSON value to standard output.
+/// Prints a JSON value to standard output.
 pub fn print_json(value: &Value) -> anyhow::Result<()> {
     print(&format!("{value:#}"))
 }
 
-/// Writes an error to standard error, in one line.
+/// Prints an error to standard error, in one line.
 #[expect(clippy::print_stderr, reason = "errors are for the person who runs the command")]
 pub fn print_error(error: &anyhow::Error) {
     eprintln!("ecr-warden: {}", crate::arguments::in_one_line(&format!("{error:#}")));
 }
 
-/// Rows in columns that are as wide as their widest cell. The first row is the head.
+/// Formats rows as a table. Each column is as wide as its widest cell. The first row is the head.
 #[must_use]
 pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
@@ -37,8 +37,8 @@ pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The first twelve digits of a digest.
+/// Shortens a digest to its first twelve digits.
 #[must_use]
-pub fn short(digest: &str) -> &str {
+pub fn shorten(digest: &str) -> &str {
     digest.get(..19).unwrap_or(digest)
 }

@@ -1,4 +1,4 @@
-//! `ecr-warden restore`: brings an image back from the archive, or back under a tag.
+//! `ecr-warden restore`: restores images from the archive, or adds a tag to an image.
 
 use std::collections::BTreeSet;
 
@@ -15,11 +15,11 @@ use crate::print::{print, print_json};
 /// The options of `ecr-warden restore`.
 #[derive(Args)]
 pub struct RestoreOptions {
-    /// The images, each by a tag or its digest. An archived index comes back with its parts and
+    /// The images, each by its tag or its digest. An archived index is restored with its parts and
     /// referrers.
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<ImageReference>,
-    /// A tag to add to the image. It reads the manifest of the image, which ECR counts as a pull.
+    /// The tag to add to the image. Adding a tag reads the manifest, which ECR counts as a pull.
     #[arg(long, value_name = "TAG")]
     tag: Option<Tag>,
     #[command(flatten)]
@@ -29,7 +29,7 @@ pub struct RestoreOptions {
 /// The outcome of a restore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Restored {
-    /// These archived images are being restored.
+    /// ECR has begun to restore these images.
     FromArchive(BTreeSet<Digest>),
     /// ECR is still restoring the image.
     Restoring(Digest),
@@ -45,12 +45,12 @@ pub async fn restore(options: &RestoreOptions) -> anyhow::Result<()> {
     let tag = options.tag.as_ref();
     ensure!(
         tag.is_none() || options.images.len() == 1,
-        "--tag names one image: a tag can point at one image only"
+        "--tag can be used with one image only, because a tag belongs to one image"
     );
     let mut results = Vec::new();
     for image in &options.images {
         let restored = restore_image(&stack, image, tag).await?;
-        let text = restored.shown(image);
+        let text = restored.to_text(image);
         match options.connection.output {
             Output::Table => print(&text)?,
             Output::Json => results.push(json!({"image": image.to_string(), "text": text})),
@@ -62,7 +62,7 @@ pub async fn restore(options: &RestoreOptions) -> anyhow::Result<()> {
     }
 }
 
-/// Restores one image, and adds a tag to it.
+/// Restores one image with its unit, or adds a tag to an active image.
 pub async fn restore_image(
     stack: &DeployedStack,
     image: &ImageReference,
@@ -79,13 +79,16 @@ pub async fn restore_image(
     };
     let found = stack.registry.image(repository, &digest).await?;
     let found = found.with_context(|| {
-        format!("{repository}@{digest} is gone: ECR does not have the image, and cannot restore it")
+        format!(
+            "{repository}@{digest} is gone: ECR does not have the image, so it cannot be restored; \
+             push it again"
+        )
     })?;
     let status = found.image.status;
     let Some(tag) = tag else {
-        // A restore may have ended within a unit, so each image of the unit is looked at.
+        // An earlier restore may have been interrupted within the unit, so each image is read.
         let mut archived = BTreeSet::new();
-        for image in unit_of(stack, repository, &digest).await? {
+        for image in list_unit(stack, repository, &digest).await? {
             let found = stack.registry.image(repository, &image).await?;
             if found.is_some_and(|found| found.image.status == ImageStatus::Archived) {
                 archived.insert(image);
@@ -110,10 +113,10 @@ pub async fn restore_image(
     }
 }
 
-/// The image with the other images of its unit, as the ledger recorded them when the unit was
-/// archived: ECR gives no manifest of an archived index. An image that is not the root of a unit
-/// may be a part of one or of several. Then their roots are among the archived images.
-async fn unit_of(
+/// Lists the image and the other images of its unit. The ledger has recorded them when the unit was
+/// archived, because ECR returns no manifest of an archived index. An image that is not the root of
+/// a unit may be a part of several units. Their roots are then among the archived images.
+async fn list_unit(
     stack: &DeployedStack,
     repository: &RepositoryName,
     digest: &Digest,
@@ -139,10 +142,13 @@ async fn add_tag(
     if found.image.tags.contains(tag) {
         return Ok(Restored::NotNeeded(digest.clone()));
     }
-    // A tag that moves would leave another image without it, perhaps without any. A push between this
-    // call and the next can still lose its tag, where tags are mutable.
+    // Moving a tag would take the tag from another image, which may have no other tag. If tags are
+    // mutable, an image that is pushed between this call and the next can still lose its tag.
     if let Some(other) = stack.registry.digest_of(repository, tag).await? {
-        bail!("the tag {tag} points at {repository}@{other}: restore the image under another tag");
+        bail!(
+            "the tag {tag} belongs to another image, {repository}@{other}: choose another tag, or \
+             remove this tag first"
+        );
     }
     let manifest = stack.registry.manifest(repository, digest).await?;
     let manifest = manifest.with_context(|| format!("{repository}@{digest} is gone"))?;
@@ -152,7 +158,7 @@ async fn add_tag(
 }
 
 impl Restored {
-    fn shown(&self, image: &ImageReference) -> String {
+    fn to_text(&self, image: &ImageReference) -> String {
         match self {
             Self::FromArchive(images) if images.len() == 1 => {
                 format!("{image} is being restored. It can be pulled in about twenty minutes.")

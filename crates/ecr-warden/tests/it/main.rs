@@ -1,9 +1,9 @@
-//! The command as it is run, beside an AWS CLI that answers from a file.
+//! Runs the built command with a fake AWS CLI that answers from a file.
 
 #![expect(
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test ends where something is off"
+    reason = "a test ends at the first surprise"
 )]
 
 use std::io::Write as _;
@@ -15,31 +15,31 @@ use serde_json::Value;
 
 const CONFORMS: &str = "infrastructure:litellm-v1.80.5";
 
-/// Runs it with `arguments` and `input`, where programs are looked for in `path` first; with
-/// what it prints and how it ends. Of errors there is a line each.
+/// Runs `ecr-warden check` with these arguments and this standard input, and with `path` as the
+/// search path. Compares its output and its exit code. Each error is one line.
 fn run(path: &str, arguments: &[&str], input: &str, expected: &Expect) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ecr-warden"));
     let command = command.arg("check").args(arguments).env("PATH", path);
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().unwrap();
-    // What fails before it reads its input closes it.
+    // A command that fails before it reads its input closes the pipe, so an error is ignored.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let ended = child.wait_with_output().unwrap();
-    let (said, wrong) = (String::from_utf8(ended.stdout), String::from_utf8(ended.stderr));
-    let (said, wrong, code) = (said.unwrap(), wrong.unwrap(), ended.status.code().unwrap());
-    expected.assert_eq(&format!("{said}{wrong}exit {code}\n"));
-    assert!(wrong.lines().all(|line| line.starts_with("ecr-warden: ")), "{wrong}");
-    assert_eq!(code == 2, !wrong.is_empty());
+    let (stdout, stderr) = (String::from_utf8(ended.stdout), String::from_utf8(ended.stderr));
+    let (stdout, stderr, code) = (stdout.unwrap(), stderr.unwrap(), ended.status.code().unwrap());
+    expected.assert_eq(&format!("{stdout}{stderr}exit {code}\n"));
+    assert!(stderr.lines().all(|line| line.starts_with("ecr-warden: ")), "{stderr}");
+    assert_eq!(code == 2, !stderr.is_empty());
 }
 
-/// Of a stack that the AWS CLI knows.
+/// Checks with a stack that the fake AWS CLI knows.
 fn check(arguments: &[&str], expected: &Expect) {
     let bin = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bin");
     let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
     run(&path, arguments, "", expected);
 }
 
-/// Of a file, with no AWS CLI at all.
+/// Checks with a policy on standard input and without an AWS CLI.
 fn check_policy(policy: &str, arguments: &[&str], expected: &Expect) {
     run("", &[&["--policy", "-"], arguments].concat(), policy, expected);
 }
@@ -50,7 +50,7 @@ fn governance() -> String {
     answer["Stacks"][0]["Outputs"][1]["OutputValue"].as_str().unwrap().to_owned()
 }
 
-/// A file of this test's own.
+/// Writes a file for one test.
 fn file(name: &str, content: &str) -> PathBuf {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&file, content).unwrap();
@@ -58,7 +58,7 @@ fn file(name: &str, content: &str) -> PathBuf {
 }
 
 #[test]
-fn the_policy_is_the_stack_s_and_the_worst_image_decides_how_it_ends() {
+fn the_policy_of_the_stack_is_used_and_the_worst_image_decides_the_exit_code() {
     check(
         &[CONFORMS],
         &expect![[r#"
@@ -70,7 +70,7 @@ fn the_policy_is_the_stack_s_and_the_worst_image_decides_how_it_ends() {
         &[CONFORMS, "infrastructure:litellm-1.80.5", CONFORMS],
         &expect![[r#"
             infrastructure:litellm-v1.80.5 conforms: version 1.80.5 of litellm
-            infrastructure:litellm-1.80.5 is not made of {component}-v{semver}; did you mean litellm-v1.80.5? It would be quarantined, or only taken away if the image has a tag that conforms
+            infrastructure:litellm-1.80.5 is not made of {component}-v{semver}; did you mean litellm-v1.80.5? The image would be quarantined, or only lose this tag if it has a conforming tag
             infrastructure:litellm-v1.80.5 conforms: version 1.80.5 of litellm
             exit 1
         "#]],
@@ -78,16 +78,16 @@ fn the_policy_is_the_stack_s_and_the_worst_image_decides_how_it_ends() {
     check(
         &["--stack", "ecr-warden", "infrastructure:latest", "infra:v1", "deployments:web-latest"],
         &expect![[r#"
-            infrastructure:latest is not made of {component}-v{semver}. It would be quarantined, or only taken away if the image has a tag that conforms
+            infrastructure:latest is not made of {component}-v{semver}. The image would be quarantined, or only lose this tag if it has a conforming tag
             deployments:web-latest conforms: channel latest of web
-            ecr-warden: infra:v1 cannot be judged: the policy does not know the repository infra; the nearest of those that it knows (infrastructure, deployments, team-a/app, team.b/app) is infrastructure
+            ecr-warden: infra:v1 cannot be judged: the policy does not govern the repository infra; it governs infrastructure, deployments, team-a/app, team.b/app; the nearest name is infrastructure
             exit 2
         "#]],
     );
 }
 
 #[test]
-fn a_policy_can_be_a_file_or_standard_input() {
+fn a_policy_can_be_read_from_a_file_or_standard_input() {
     let file = file("governance.json", &governance());
     run(
         "",
@@ -102,74 +102,74 @@ fn a_policy_can_be_a_file_or_standard_input() {
         &governance(),
         &["infrastructure:latest"],
         &expect![[r#"
-            infrastructure:latest is not made of {component}-v{semver}. It would be quarantined, or only taken away if the image has a tag that conforms
+            infrastructure:latest is not made of {component}-v{semver}. The image would be quarantined, or only lose this tag if it has a conforming tag
             exit 1
         "#]],
     );
 }
 
 #[test]
-fn what_keeps_a_policy_from_being_read_is_told_with_how_to_get_at_it() {
+fn an_error_about_a_policy_that_cannot_be_read_says_how_to_read_it() {
     run(
         "",
         &[CONFORMS],
         "",
         &expect![[r#"
-            ecr-warden: there is no AWS CLI to read the stack ecr-warden with: install aws, or name a file with the stack's output Governance: --policy FILE
+            ecr-warden: the stack ecr-warden cannot be read, because the AWS CLI is not installed: install aws, or save the stack output Governance in a file and name it with --policy FILE
             exit 2
         "#]],
     );
     check(
         &["--stack", "absent", CONFORMS],
         &expect![[r#"
-            ecr-warden: there is no stack absent where the AWS CLI looks: name it with --stack, its account and region with AWS_PROFILE and AWS_DEFAULT_REGION, or name a file with the stack's output Governance: --policy FILE (An error occurred (ValidationError) when calling the DescribeStacks operation: Stack with id absent does not exist)
+            ecr-warden: the AWS CLI finds no stack absent: name the stack with --stack, and its account and region with AWS_PROFILE and AWS_DEFAULT_REGION, or save the stack output Governance in a file and name it with --policy FILE (An error occurred (ValidationError) when calling the DescribeStacks operation: Stack with id absent does not exist)
             exit 2
         "#]],
     );
     check(
         &["--stack", "network", CONFORMS],
         &expect![[r#"
-            ecr-warden: the stack network, which is CREATE_COMPLETE, has no output Governance: a stack of ECR Warden has one once it is deployed; name it with --stack
+            ecr-warden: the stack network (status CREATE_COMPLETE) has no output Governance: it is not a stack of ECR Warden, or its deployment is not complete; name another stack with --stack
             exit 2
         "#]],
     );
     check(
         &["--stack", "none", CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy of the stack none is empty: the stack governs no repositories (its CreateEcrRepositories is false)
+            ecr-warden: the policy of the stack none is empty: the stack governs no repository, because its CreateEcrRepositories is false
             exit 2
         "#]],
     );
     check(
         &["--stack", "nobody", CONFORMS],
         &expect![[r#"
-            ecr-warden: the AWS CLI cannot read the stack nobody: Unable to locate credentials. You can configure credentials by running "aws configure". (it takes credentials that may cloudformation:DescribeStacks; or name a file with the stack's output Governance: --policy FILE)
+            ecr-warden: the AWS CLI cannot read the stack nobody: Unable to locate credentials. You can configure credentials by running "aws configure". (the credentials need the right cloudformation:DescribeStacks; or save the stack output Governance in a file and name it with --policy FILE)
             exit 2
         "#]],
     );
     check(
         &["--stack", "silent", CONFORMS],
         &expect![[r#"
-            ecr-warden: the AWS CLI cannot read the stack silent: exit status: 255 (it takes credentials that may cloudformation:DescribeStacks; or name a file with the stack's output Governance: --policy FILE)
+            ecr-warden: the AWS CLI cannot read the stack silent: exit status: 255 (the credentials need the right cloudformation:DescribeStacks; or save the stack output Governance in a file and name it with --policy FILE)
             exit 2
         "#]],
     );
     check(
         &["--policy", "absent.json", CONFORMS],
         &expect![[r#"
-            ecr-warden: no policy in absent.json (No such file or directory (os error 2)); expected a file with a stack's output Governance, or - for standard input
+            ecr-warden: the policy in absent.json cannot be read (No such file or directory (os error 2)); expected a file with the stack output Governance, or - for standard input
             exit 2
         "#]],
     );
 }
 
 #[test]
-fn a_policy_that_is_none_is_told_by_its_field() {
+fn an_error_about_an_invalid_policy_names_the_field() {
     check_policy(
         "",
         &[CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy on standard input is no output Governance of a stack: list: expected a JSON list: EOF while parsing a value at line 1 column 0
+            ecr-warden: the policy on standard input is not the output Governance of a stack: list: expected a JSON list: EOF while parsing a value at line 1 column 0
             exit 2
         "#]],
     );
@@ -177,7 +177,7 @@ fn a_policy_that_is_none_is_told_by_its_field() {
         "{}",
         &[CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy on standard input is no output Governance of a stack: list: expected a JSON list: invalid type: map, expected a sequence at line 1 column 0
+            ecr-warden: the policy on standard input is not the output Governance of a stack: list: expected a JSON list: invalid type: map, expected a sequence at line 1 column 0
             exit 2
         "#]],
     );
@@ -185,7 +185,7 @@ fn a_policy_that_is_none_is_told_by_its_field() {
         "[]",
         &[CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy on standard input is empty: the stack governs no repositories (its CreateEcrRepositories is false)
+            ecr-warden: the policy on standard input is empty: the stack governs no repository, because its CreateEcrRepositories is false
             exit 2
         "#]],
     );
@@ -193,7 +193,7 @@ fn a_policy_that_is_none_is_told_by_its_field() {
         &governance().replacen("{semver}", "{semvr}", 1),
         &[CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy on standard input is no output Governance of a stack: [0].Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest known one is {semver}, got "{component}-v{semvr}"
+            ecr-warden: the policy on standard input is not the output Governance of a stack: [0].Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest known one is {semver}, got "{component}-v{semvr}"
             exit 2
         "#]],
     );
@@ -201,14 +201,14 @@ fn a_policy_that_is_none_is_told_by_its_field() {
         &governance().replacen("Grammar", "Grammer\\n", 1),
         &[CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy on standard input is no output Governance of a stack: [0].Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; [0].Governance.Tags."Grammer\n": unknown property; the nearest known one is Grammar
+            ecr-warden: the policy on standard input is not the output Governance of a stack: [0].Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; [0].Governance.Tags."Grammer\n": unknown property; the nearest known one is Grammar
             exit 2
         "#]],
     );
 }
 
 #[test]
-fn a_mistake_in_the_arguments_is_told_in_one_line() {
+fn a_mistake_in_the_arguments_is_reported_in_one_line() {
     check(
         &["--polcy", "-", CONFORMS],
         &expect![[r#"
@@ -247,21 +247,21 @@ fn a_mistake_in_the_arguments_is_told_in_one_line() {
     check(
         &["infrastructure"],
         &expect![[r#"
-            ecr-warden: invalid value 'infrastructure' for '<REPOSITORY:TAG>...': there is no tag; expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5
+            ecr-warden: invalid value 'infrastructure' for '<REPOSITORY:TAG>...': the tag is missing; expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5
             exit 2
         "#]],
     );
     check(
         &["infrastructure:a b"],
         &expect![[r#"
-            ecr-warden: invalid value 'infrastructure:a b' for '<REPOSITORY:TAG>...': "a b" is no tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
+            ecr-warden: invalid value 'infrastructure:a b' for '<REPOSITORY:TAG>...': "a b" is not a tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
             exit 2
         "#]],
     );
     check(
         &["infrastructure:litellm\nv1"],
         &expect![[r#"
-            ecr-warden: invalid value 'infrastructure:litellm; v1' for '<REPOSITORY:TAG>...': "litellm\nv1" is no tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
+            ecr-warden: invalid value 'infrastructure:litellm; v1' for '<REPOSITORY:TAG>...': "litellm\nv1" is not a tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
             exit 2
         "#]],
     );
