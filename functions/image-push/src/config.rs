@@ -56,10 +56,10 @@ mod tests {
             ("ALERT_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:alerts"),
             ("LEDGER_TABLE", "ledger"),
         ];
-        let changed = |name: &str| {
+        let override_of = |name: &str| {
             changes.iter().find(|(variable, _)| *variable == name).map(|(_, value)| *value)
         };
-        let variables = variables.map(|(name, value)| (name, changed(name).unwrap_or(value)));
+        let variables = variables.map(|(name, value)| (name, override_of(name).unwrap_or(value)));
         let set = variables.into_iter().filter(|(_, value)| *value != "unset");
         Config::read(set.map(|(name, value)| (name.to_owned(), value.to_owned())))
     }

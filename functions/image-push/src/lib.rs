@@ -118,7 +118,9 @@ pub async fn handle(
         judgement.report_repository_name().await
     };
     match (tag_result, name_result) {
-        (Err(tag_error), Err(name_error)) => Err(tag_error.context(format!("{name_error:#}; and"))),
+        (Err(tag_error), Err(name_error)) => {
+            Err(tag_error.context(format!("{name_error:#}; in addition")))
+        }
         (tag_result, name_result) => tag_result.and(name_result),
     }
 }

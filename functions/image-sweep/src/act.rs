@@ -208,7 +208,8 @@ impl<'a> Act<'a> {
     async fn delete(&self, stays: &mut HashSet<ImageId>, done: &mut SweepChanges) {
         let mode = CleanupEnforcement::Delete;
         for all in self.groups(mode) {
-            // Nothing comes between the check and the removal. The ledger call before may take long.
+            // The ledger call comes before the check, because it may take long. The removal follows
+            // the check immediately.
             let begun = self.begin_units(all.clone(), UnitRemover::SweepDeletes, done).await;
             let group = self.filter_unchanged(begun.clone(), mode, stays, done).await;
             let first: Vec<ImageId> =

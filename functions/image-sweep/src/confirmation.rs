@@ -44,7 +44,7 @@ impl Sweep<'_> {
     }
 
     /// The policy of this run as the accepted policy of the repository that was created at this time.
-    /// None if the ledger has the same acceptance already.
+    /// Returns None if the ledger has the same acceptance already.
     pub(crate) fn acceptance(
         &self,
         created_at: i64,

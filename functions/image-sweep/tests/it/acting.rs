@@ -198,7 +198,7 @@ async fn an_image_that_is_tagged_or_pulled_after_the_plan_stays() {
     for enforcement in ["archive", "delete"] {
         let function = Function::new(enforcement).await;
         let images = function.versions("a", 5);
-        // This call writes the note of the run, before the first removal.
+        // The second UpdateItem writes the note of the run, before the first removal.
         function.aws.fault("UpdateItem", 2, Fault::Slow(Duration::from_secs(20)));
         let meanwhile = async {
             tokio::time::sleep(Duration::from_secs(10)).await;

@@ -63,7 +63,7 @@ async fn each_component_is_logged_with_its_images_and_its_open_findings() {
     function.push("", 1.0);
     scanned(&function, "a-v1.2.0", &a[2], &[Critical, High, High, High], "CVE-2027-3").await;
     scanned(&function, "b-v1.0.0", &b, &[High], "CVE-2027-0").await;
-    // This call records a scan without findings.
+    // `pass` records a scan without findings.
     let scanned = Scanned {
         component: Some(component("c-v1.0.0")),
         version: c.parse().unwrap(),
@@ -178,7 +178,7 @@ async fn one_call_reads_a_hundred_components_and_five_hundred_are_logged() {
     }
     function.calls();
     function.sweep().await;
-    // One more call reads the record of untagged images.
+    // The additional call reads the record of untagged images.
     assert_eq!(count(&function.calls(), "BatchGetItem"), 5 + 1);
     let lines = local_aws::log::lines("repository.name");
     let written: Vec<&Value> =
@@ -207,7 +207,7 @@ async fn items_that_do_not_fit_into_a_response_are_read_with_another_call() {
     }
     function.calls();
     function.sweep().await;
-    // One more call reads the record of untagged images.
+    // The additional call reads the record of untagged images.
     assert_eq!(count(&function.calls(), "BatchGetItem"), 2 + 1);
     let lines = local_aws::log::lines("component.name");
     assert_eq!(lines.len(), 45);
