@@ -1,10 +1,10 @@
 //! Applies a plan. Only this module and [`crate::complete`] change a repository.
 //!
-//! A unit is removed whole or not at all. An index is deleted before its images, because ECR asks for
-//! that, and a referrer is deleted after its subject. Archiving has the opposite order, with the root
-//! last ([`warden_aws::registry::unit`]). A unit of several images is written to the ledger before its
-//! first call, and stays there until it is complete. If this run is killed, the next run finishes or
-//! restores the unit ([`crate::complete`]).
+//! A unit is removed whole or not at all. An index is deleted before its images, because ECR refuses to
+//! delete an image that an index needs. A referrer is deleted after its subject. Archiving has the
+//! opposite order, with the root last ([`warden_aws::registry::unit`]). A unit of several images is
+//! written to the ledger before its first call, and stays there until it is complete. If this run is
+//! killed, the next run finishes or restores the unit ([`crate::complete`]).
 //!
 //! Units are removed in groups of about a hundred images. Before each group the images are read
 //! again, and an image that was tagged or pulled since it was listed stays. Before and after each
