@@ -15,7 +15,6 @@ mod invokers;
 mod lambda;
 mod privileges;
 mod pushes;
-mod readme;
 mod rights;
 mod safety;
 mod scans;
