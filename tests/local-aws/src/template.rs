@@ -111,6 +111,12 @@ impl Template {
         &self.parameters
     }
 
+    /// The rules that parameters must follow.
+    #[must_use]
+    pub fn rules(&self) -> &Map<String, Value> {
+        &self.rules
+    }
+
     /// The conditions, as functions of parameters and of other conditions.
     #[must_use]
     pub fn conditions(&self) -> &Map<String, Value> {

@@ -6,6 +6,8 @@
     reason = "a test ends where something is off"
 )]
 
+mod reference;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -50,7 +50,8 @@ impl Local {
     pub fn start() -> anyhow::Result<Self> {
         let (root, venv) = (root()?, install()?);
         let program = std::env::current_exe()?;
-        let programs = program.parent().context("the path of this program has no folder")?.to_owned();
+        let programs =
+            program.parent().context("the path of this program has no folder")?.to_owned();
         let target = root.join("target/e2e");
         let logs = target.join("logs");
         fs::create_dir_all(&logs)?;
@@ -252,7 +253,8 @@ mod tests {
     fn check(python: &str, expected: &str) {
         // The shell stands for a `python3`.
         let version = Command::new("sh").args(["-c", python]).output();
-        let said = require_python(version).map_or_else(|error| error.to_string(), |()| String::new());
+        let said =
+            require_python(version).map_or_else(|error| error.to_string(), |()| String::new());
         let needed = "Python 3.11 or newer is needed, with its venv, as python3 on the PATH; ";
         assert_eq!(said.strip_prefix(needed).unwrap_or(&said), expected);
     }

@@ -44,7 +44,9 @@ pub fn run_commands(local: &Local) -> anyhow::Result<String> {
     let commands = if Command::new("skopeo").arg("--version").output().is_ok() {
         commands
     } else {
-        println!("   (skopeo is not installed: its commands are left out, and this process pushes)");
+        println!(
+            "   (skopeo is not installed: its commands are left out, and this process pushes)"
+        );
         let (first, rest) = commands.split_once('\n').context("there is only one command")?;
         local.shell(first)?;
         let mut state = local.aws.state();

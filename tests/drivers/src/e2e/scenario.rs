@@ -327,7 +327,11 @@ impl Run<'_> {
         let ids = listed.pointer("/imageIds").and_then(Value::as_array).into_iter().flatten();
         let mut left: Vec<String> = ids.map(|id| text(id, "/imageTag")).collect();
         left.sort();
-        self.equal("ECR expires the images of the preview", &left, &names(&["v1.0.5", "v1.0.6", "v1.0.7"]))?;
+        self.equal(
+            "ECR expires the images of the preview",
+            &left,
+            &names(&["v1.0.5", "v1.0.6", "v1.0.7"]),
+        )?;
         stack.deploy(&[
             ("LifecycleScope", "component"),
             ("InfrastructureLifecycleTagCount", "20"),
@@ -583,7 +587,10 @@ impl Run<'_> {
             &text(&found, "/repositoryArn"),
         ])?;
         self.contains("a tag marks the adoption", &tags.to_string(), "ecr-warden:adopted-by")?;
-        ensure!(!tags.to_string().contains("ecr-warden:owner"), "the adopted repository has the owner tag: {tags}");
+        ensure!(
+            !tags.to_string().contains("ecr-warden:owner"),
+            "the adopted repository has the owner tag: {tags}"
+        );
         stack.delete()?;
         self.equal(
             "the adopted repository outlives the stack",

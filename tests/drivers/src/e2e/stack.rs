@@ -151,7 +151,8 @@ fn for_ministack(template: &str) -> anyhow::Result<String> {
         [("FunctionErrorsAlarm", "Errors"), ("FunctionThrottlesAlarm", "Throttles")]
     {
         let start = format!("  {alarm}:");
-        let (before, alarm) = template.split_once(&start).context("the template has no such alarm")?;
+        let (before, alarm) =
+            template.split_once(&start).context("the template has no such alarm")?;
         let one = format!(
             "      Namespace: AWS/Lambda\n      MetricName: {metric}\n      \
              Period: 300\n      Statistic: Sum\n"
@@ -185,7 +186,10 @@ pub struct Outputs(BTreeMap<String, String>);
 
 impl Outputs {
     pub fn value(&self, name: &str) -> anyhow::Result<&str> {
-        self.0.get(name).map(String::as_str).with_context(|| format!("the stack has no output {name}"))
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .with_context(|| format!("the stack has no output {name}"))
     }
 
     pub fn names(&self) -> Vec<String> {

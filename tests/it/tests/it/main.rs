@@ -15,6 +15,7 @@ mod invokers;
 mod lambda;
 mod privileges;
 mod pushes;
+mod reference;
 mod rights;
 mod safety;
 mod scans;

@@ -36,7 +36,11 @@ impl Run<'_> {
         self.contains("the documented command lists the image", &listed, &quarantined)?;
         self.restore(&alert, "Restore it as litellm-v1.80.6")?;
         let rightly = vec!["litellm-v1.80.6".to_owned()];
-        self.equal("the alert's command restores the image under the suggested tag", &self.tags(&digest)?, &rightly)?;
+        self.equal(
+            "the alert's command restores the image under the suggested tag",
+            &self.tags(&digest)?,
+            &rightly,
+        )?;
         self.invoke(&function, &self.last_push()?)?;
         self.equal("the suggested tag stays", &self.tags(&digest)?, &rightly)?;
         self.equal("there is no second alert", &self.receive(&inbox)?, &None)?;
@@ -48,7 +52,11 @@ impl Run<'_> {
         // While the policy is in force the image is quarantined again, and never lost.
         self.restore(&alert, "as it was")?;
         self.invoke(&function, &self.last_push()?)?;
-        self.equal("the function quarantines the image again", &self.tags(&digest)?, &vec![quarantined.clone()])?;
+        self.equal(
+            "the function quarantines the image again",
+            &self.tags(&digest)?,
+            &vec![quarantined.clone()],
+        )?;
         stack.deploy(&[("InfrastructureTagEnforcement", "report")])?;
         self.restore(&alert, "as it was")?;
         self.invoke(&function, &self.last_push()?)?;
@@ -68,9 +76,17 @@ impl Run<'_> {
         let digest = self.push("deployments", "feature-x", 0)?;
         self.invoke(&function, &self.last_push()?)?;
         let alert = self.receive(&inbox)?.context("there is no alert")?;
-        self.equal("an image of a feature branch is archived", &self.status(&digest)?.as_str(), &"ARCHIVED")?;
+        self.equal(
+            "an image of a feature branch is archived",
+            &self.status(&digest)?.as_str(),
+            &"ARCHIVED",
+        )?;
         self.restore(&alert, "Restore it as it was")?;
-        self.equal("and the alert's command restores the image", &self.status(&digest)?.as_str(), &"ACTIVATING")?;
+        self.equal(
+            "and the alert's command restores the image",
+            &self.status(&digest)?.as_str(),
+            &"ACTIVATING",
+        )?;
         self.sampled_remedies(&function, &inbox)?;
         stack.deploy(&[("DeploymentsTagEnforcement", "report")])?;
 
@@ -80,7 +96,11 @@ impl Run<'_> {
             return Err(anyhow!("the function accepted an event without a digest"));
         };
         let error = format!("{error:#}");
-        self.contains("the error of a bad event names the field", &error, "detail.image-digest: expected")?;
+        self.contains(
+            "the error of a bad event names the field",
+            &error,
+            "detail.image-digest: expected",
+        )?;
         self.remove_images(REPOSITORY)?;
         self.remove_images("deployments")
     }
@@ -185,7 +205,9 @@ impl Run<'_> {
         let described = self.aws(&["events", "describe-rule", "--name", &rule_name])?;
         let pattern = text(&described, "/EventPattern");
         let mut other = event.clone();
-        let place = other.pointer_mut(changed.0).with_context(|| format!("the event has no field {}", changed.0))?;
+        let place = other
+            .pointer_mut(changed.0)
+            .with_context(|| format!("the event has no field {}", changed.0))?;
         *place = json!(changed.1);
         for (event, expected) in [(event, true), (&other, false)] {
             let tested = self.aws(&[

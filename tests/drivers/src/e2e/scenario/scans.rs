@@ -71,14 +71,22 @@ impl Run<'_> {
         let third = self.push(REPOSITORY, "litellm-v2.0.2", 0)?;
         self.invoke(&function, &self.complete(&third, Ok(Vec::new()))?)?;
         let alert = self.receive(&inbox)?.context("there is no alert")?;
-        self.equal("a scan without findings resolves the alert", &text(&alert, "/kind").as_str(), &"scan-resolved")?;
+        self.equal(
+            "a scan without findings resolves the alert",
+            &text(&alert, "/kind").as_str(),
+            &"scan-resolved",
+        )?;
         self.in_slack("infrastructure:litellm-v2.0.2 has no open findings any more")?;
 
         let fourth = self.push(REPOSITORY, "litellm-v2.0.3", 0)?;
         let failed = self.complete(&fourth, Err(("FAILED", "UnsupportedImageError: scratch")))?;
         self.invoke(&function, &failed)?;
         let alert = self.receive(&inbox)?.context("there is no alert")?;
-        self.contains("the alert of a failed scan has the reason", &text(&alert, "/text"), "UnsupportedImageError")?;
+        self.contains(
+            "the alert of a failed scan has the reason",
+            &text(&alert, "/text"),
+            "UnsupportedImageError",
+        )?;
         self.in_slack("The scan of infrastructure:litellm-v2.0.3 failed")?;
 
         self.inspector(stack, &function, &inbox)?;
@@ -116,7 +124,11 @@ impl Run<'_> {
         self.invoke(function, &event)?;
         let alert = self.receive(inbox)?.context("there is no alert")?;
         let fixed = text(&alert, "/details/findings/0/fixed");
-        self.equal("the version that fixes a finding of Inspector's scan", &fixed.as_str(), &"3.0.18")?;
+        self.equal(
+            "the version that fixes a finding of Inspector's scan",
+            &fixed.as_str(),
+            &"3.0.18",
+        )?;
         self.in_slack("HIGH: 1 finding in infrastructure:openwebui-v2.0.0: 1 HIGH")?;
 
         let two = enhanced_finding("CVE-2026-6", "CRITICAL", "curl", "8.5.0", None);

@@ -31,7 +31,11 @@ impl Run<'_> {
         let _ = self.local.aws.slack().take_messages();
         let roles = self.aws(&["ecr", "list-pull-time-update-exclusions"])?;
         let role = stack.resource("ImageSweepRole")?;
-        self.contains("ECR records no pulls by the role", &roles.to_string(), &format!("/{role}\""))?;
+        self.contains(
+            "ECR records no pulls by the role",
+            &roles.to_string(),
+            &format!("/{role}\""),
+        )?;
 
         let planned = self.read_and_explained(&function)?;
         self.schedules(stack)?;
@@ -162,7 +166,11 @@ impl Run<'_> {
         self.equal("the alert's command reads the plan", &plan["planned"], &json!(25))?;
         self.equal("the stopped sweep archived nothing", &self.in_archive()?, &before)?;
         let confirmed = self.run_remedy(&alert, "Confirm it", "true")?;
-        self.contains("the alert's command confirms the plan", &confirmed, "may remove these 25 images")?;
+        self.contains(
+            "the alert's command confirms the plan",
+            &confirmed,
+            "may remove these 25 images",
+        )?;
         self.equal("the confirmation archives nothing", &self.in_archive()?, &before)?;
         let done = self.invoke(function, &scheduled)?;
         self.equal("the next sweep carries the plan out", &done["removed"], &json!(25))?;
@@ -193,7 +201,11 @@ impl Run<'_> {
         self.invoke(function, &scheduled)?;
         let alert = self.alert_titled(inbox, "The cleanup of deployments was stopped")?;
         let why = text(&alert, "/details/stopped");
-        self.contains("without Inspector a sweep removes nothing", &why, "has no enhanced scanning")?;
+        self.contains(
+            "without Inspector a sweep removes nothing",
+            &why,
+            "has no enhanced scanning",
+        )?;
 
         let put = ["ecr", "put-registry-scanning-configuration", "--scan-type"];
         let rules = r#"[{"scanFrequency":"SCAN_ON_PUSH","repositoryFilters":[{"filter":"*","filterType":"WILDCARD"}]}]"#;
@@ -211,8 +223,7 @@ impl Run<'_> {
             });
             let owners = vec![("web".to_owned(), "Deployment".to_owned())];
             let orchestrator = Orchestrator::Eks { namespace: "shop".to_owned(), owners };
-            let workload =
-                Workload { last_in_use: 0, running: 2, stopped: 0, of: orchestrator };
+            let workload = Workload { last_in_use: 0, running: 2, stopped: 0, of: orchestrator };
             let arn = "arn:aws:eks:us-east-1:123456789012:cluster/prod".to_owned();
             let cluster = Cluster { arn, workloads: vec![workload] };
             inspector.clusters.insert(image_arn(REPOSITORY, &runs), vec![cluster]);
@@ -234,7 +245,9 @@ impl Run<'_> {
         let alert = loop {
             match self.receive(inbox)? {
                 Some(alert) => break alert,
-                None if started.elapsed() > DUE => bail!("there is no alert {title:?} within {DUE:?}"),
+                None if started.elapsed() > DUE => {
+                    bail!("there is no alert {title:?} within {DUE:?}")
+                }
                 None => sleep(Duration::from_millis(500)),
             }
         };
