@@ -6,6 +6,7 @@
     reason = "a test ends where something is off"
 )]
 
+mod documented;
 mod reference;
 
 use std::io::Write as _;

@@ -4,6 +4,7 @@ mod demonstration;
 mod operations;
 mod pushes;
 mod remedies;
+mod runbooks;
 mod scans;
 mod sweeps;
 
@@ -38,6 +39,7 @@ pub fn run(local: &Local) -> anyhow::Result<u32> {
     run.pushes(&stack)?;
     run.scans(&stack)?;
     run.operations(&stack)?;
+    run.runbooks(&stack)?;
     run.sweeps(&stack)?;
     run.update(&stack)?;
     run.impact(&stack)?;
@@ -51,6 +53,9 @@ pub fn run(local: &Local) -> anyhow::Result<u32> {
     run.delete(&stack)?;
     Ok(run.checks.get())
 }
+
+/// The lifecycle policy of a repository before its adoption.
+const LIFECYCLE: &str = r#"{"rules":[{"rulePriority":1,"selection":{"tagStatus":"untagged","countType":"sinceImagePushed","countUnit":"days","countNumber":14},"action":{"type":"expire"}}]}"#;
 
 fn step(name: &str) {
     println!("\n== {name}");
@@ -288,6 +293,7 @@ impl Run<'_> {
             ("images/list.sh", "litellm-v1.80.5"),
             ("images/describe.sh", "litellm-v1.80.5"),
             ("images/findings.sh", "CVE-2026-1234"),
+            ("images/count-pulls.sh", "\"RepositoryPullCount\""),
             ("images/delete.sh", "\"old-tag\""),
             ("enforcement/immutable-tags.sh", "\"IMMUTABLE\""),
         ] {
@@ -538,6 +544,8 @@ impl Run<'_> {
     fn existing(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
         step("a creation of a repository that somebody else made, which fails");
         self.aws(&["ecr", "create-repository", "--repository-name", "old"])?;
+        let put = snippet("leave/put-lifecycle-policy.sh")?.replace("infrastructure", "old");
+        self.in_scratch(&format!("printf '%s' '{LIFECYCLE}' > lifecycle-policy.json\n{put}"))?;
         stack.refused(&[
             ("InfrastructureRepositoryName", "old"),
             ("DeploymentsRepositoryName", "old-apps"),
@@ -580,6 +588,9 @@ impl Run<'_> {
             &"IMMUTABLE",
         )?;
         self.contains("with a lifecycle policy", &self.lifecycle("old")?, "untagged")?;
+        let replaced = snippet("leave/replaced-lifecycle-policies.sh")?;
+        let replaced = self.local.shell(&replaced.replace("ecr-warden", "legacy"))?;
+        self.contains("the log has the replaced lifecycle policy", &replaced, "old {")?;
         let tags = self.aws(&[
             "ecr",
             "list-tags-for-resource",

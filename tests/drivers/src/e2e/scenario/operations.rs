@@ -32,6 +32,7 @@ impl Run<'_> {
         self.checked()?;
         self.admitted(stack)?;
         self.packaged()?;
+        self.attached_by_hand()?;
         self.provider()?;
         self.invoked_locally()?;
         self.local.shell(&snippet("security/cloudtrail.sh")?)?;
@@ -64,7 +65,19 @@ impl Run<'_> {
         let get = snippet("kubernetes/image-digest.sh")?;
         let get = get.replace("litellm-v1.80.5", "litellm-v1.90.0");
         let printed = self.local.shell(&get)?;
-        self.equal("its digest for a manifest", &printed.trim_end(), &digest.as_str())
+        self.equal("its digest for a manifest", &printed.trim_end(), &digest.as_str())?;
+
+        let (digest, event) = self.push_manifest("litellm-1.90.3")?;
+        self.invoke(&stack.resource("ImagePushFunction")?, &event)?;
+        let alert = self.receive(inbox)?.context("there is no alert")?;
+        let restore = snippet("operate/restore-tag.sh")?;
+        let (image, _) = restore.split_once(" --tag ").context("the command adds no tag")?;
+        let (_, documented) = image.rsplit_once(':').context("the command names no tag")?;
+        let restore = restore.replace(documented, &text(&alert, "/details/quarantineTag"));
+        let restore = restore.replace("litellm-v1.80.5", "litellm-v1.90.3");
+        self.local.shell(&self.with_tool(&restore)).with_context(|| restore.clone())?;
+        let has_tag = self.tags(&digest)?.contains(&"litellm-v1.90.3".to_owned());
+        self.equal("the tool adds the correct tag", &has_tag, &true)
     }
 
     /// Replays events that failed three times, in the form that Lambda writes to the queue.
@@ -201,6 +214,22 @@ impl Run<'_> {
         self.contains("the template is packaged and translated", &printed, "S3Bucket")
     }
 
+    /// Attaches the push/pull policy to a role that `CiCdRoleArns` does not name.
+    fn attached_by_hand(&self) -> anyhow::Result<()> {
+        let trust = json!({"Version": "2012-10-17", "Statement": []}).to_string();
+        let role = ["--role-name", "your-cicd-role"];
+        let create = ["iam", "create-role", "--assume-role-policy-document", &trust];
+        self.aws(&[&create[..], &role].concat())?;
+        let (output, attach) =
+            (snippet("outputs/output.sh")?, snippet("access/attach-push-policy.sh")?);
+        self.local.shell(&format!("{output}\n{attach}"))?;
+        let attached = self.attached(role[1])?;
+        self.equal("the policy is attached by hand", &attached.len(), &1)?;
+        let detach = ["iam", "detach-role-policy", "--policy-arn", &attached[0]];
+        self.aws(&[&detach[..], &role].concat())?;
+        self.aws(&[&["iam", "delete-role"][..], &role].concat()).map(|_| ())
+    }
+
     /// Creates the OIDC provider of GitHub.
     fn provider(&self) -> anyhow::Result<()> {
         let created = self.local.shell(&snippet("access/github-oidc-provider.sh")?)?;
@@ -255,6 +284,6 @@ impl Run<'_> {
 }
 
 /// The AWS CLI. Its version 1 reads the endpoint of SQS only from the option.
-const AWS: &str = "aws() { if [ \"$1\" = sqs ]; then \
+pub const AWS: &str = "aws() { if [ \"$1\" = sqs ]; then \
                    command aws --endpoint-url \"$AWS_ENDPOINT_URL\" \"$@\"; \
                    else command aws \"$@\"; fi; }";

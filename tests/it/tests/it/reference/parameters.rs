@@ -21,7 +21,7 @@ pub fn page() -> String {
             assert!(grouped.insert(*name), "{name} is in two groups");
         }
         text += &format!("## {}\n\n", group["Label"]["default"].as_str().unwrap());
-        let headings = ["parameter", "default", "values", "description"];
+        let headings = ["parameter", "default", "description"];
         text += &table(&headings, names.iter().map(|name| cells(name)));
     }
     let declared: BTreeSet<&str> =
@@ -55,14 +55,18 @@ fn cells(name: &str) -> Vec<String> {
     let pattern = text("AllowedPattern").map(|pattern| format!("matches `{pattern}`"));
     let values = values.or(range).or(text("ConstraintDescription")).or(pattern);
     let values = values.unwrap_or_else(|| "any text".to_owned());
-    vec![format!("`{name}`"), default, values, text("Description").unwrap()]
+    vec![
+        format!("`{name}`"),
+        default,
+        format!("{}<br>Values: {values}", text("Description").unwrap()),
+    ]
 }
 
 /// A number with a comma before each group of three digits.
 fn grouped_digits(number: &str) -> String {
     let mut text = String::new();
     for (nth, digit) in number.chars().enumerate() {
-        if nth > 0 && (number.len() - nth) % 3 == 0 {
+        if nth > 0 && (number.len() - nth).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

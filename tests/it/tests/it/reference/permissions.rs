@@ -207,7 +207,7 @@ pub fn page() -> String {
         if properties.get("ManagedPolicyArns").is_some() {
             text += "Also has the [push/pull policy](#pushpullpolicy).\n\n";
         }
-        let statements = documents.iter().flat_map(|document| document["Statement"].as_array());
+        let statements = documents.iter().filter_map(|document| document["Statement"].as_array());
         text += &statements_table(id, statements.flatten(), &mut used);
     }
     text += "## PushPullPolicy\n\nThe custom resource `PushPullPolicy` makes this policy: \
@@ -246,11 +246,11 @@ fn statements_table<'a>(
         let code = |text: &String| format!("`{}`", template::shortened(text));
         let list = |value: &Value| template::texts(value).iter().map(code).collect::<Vec<_>>();
         let actions = effect.to_owned() + &list(&statement["Action"]).join("<br>");
-        let resources = list(&statement["Resource"]).join("<br>") + &limits(statement);
+        let resources = list(&statement["Resource"]).join(", ") + &limits(statement);
         let reason = format!("**{name}**<br>{reason}{}", condition.unwrap_or_default());
-        vec![reason, actions, resources]
+        vec![reason, format!("{actions}<br>on {resources}")]
     });
-    table(&["statement", "actions", "resources"], rows)
+    table(&["statement", "actions and resources"], rows)
 }
 
 /// The condition of a statement.
