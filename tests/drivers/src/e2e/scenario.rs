@@ -295,7 +295,6 @@ impl Run<'_> {
             ("images/findings.sh", "CVE-2026-1234"),
             ("images/count-pulls.sh", "\"RepositoryPullCount\""),
             ("images/delete.sh", "\"old-tag\""),
-            ("enforcement/immutable-tags.sh", "\"IMMUTABLE\""),
         ] {
             let printed = self.local.shell(&snippet(name)?).context(name)?;
             self.contains(name, &printed, expected)?;
@@ -544,8 +543,8 @@ impl Run<'_> {
     fn existing(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
         step("a creation of a repository that somebody else made, which fails");
         self.aws(&["ecr", "create-repository", "--repository-name", "old"])?;
-        let put = snippet("leave/put-lifecycle-policy.sh")?.replace("infrastructure", "old");
-        self.in_scratch(&format!("printf '%s' '{LIFECYCLE}' > lifecycle-policy.json\n{put}"))?;
+        let put = ["ecr", "put-lifecycle-policy", "--repository-name", "old"];
+        self.aws(&[&put[..], &["--lifecycle-policy-text", LIFECYCLE]].concat())?;
         stack.refused(&[
             ("InfrastructureRepositoryName", "old"),
             ("DeploymentsRepositoryName", "old-apps"),
@@ -607,7 +606,22 @@ impl Run<'_> {
             "the adopted repository outlives the stack",
             &self.repositories()?,
             &names(&["deployments", "infrastructure", "old"]),
-        )
+        )?;
+        let tool = |name: &str| -> anyhow::Result<String> {
+            let command = snippet(name)?.replace("infrastructure", "old");
+            self.local.shell(&self.with_tool(&command)).with_context(|| command.clone())
+        };
+        let shown = tool("leave/show-replaced-lifecycle.sh")?;
+        self.contains(
+            "the tool shows the replaced lifecycle policy",
+            &shown,
+            "\"countNumber\": 14",
+        )?;
+        let restored = self.lifecycle("old")?;
+        self.equal("and changes nothing", &restored.contains("\"countNumber\":14"), &false)?;
+        tool("leave/restore-lifecycle.sh")?;
+        let restored = self.lifecycle("old")?;
+        self.contains("the tool puts the policy back", &restored, "\"countNumber\":14")
     }
 
     fn delete(&self, stack: &Stack<'_>) -> anyhow::Result<()> {

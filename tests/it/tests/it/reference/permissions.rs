@@ -9,12 +9,13 @@ use serde_json::Value;
 use super::{table, template};
 
 /// The reason of each statement, by its name. A role before the name limits a reason to that role.
-const REASONS: [(&str, &str); 57] = [
+const REASONS: [(&str, &str); 58] = [
     ("WriteLogs", "The function writes its log."),
     ("WriteTraces", "X-Ray samples the invocations. The actions take no ARN."),
     ("PublishAlerts", "The function publishes alerts."),
     ("EncryptAlerts", "The topic of alerts is encrypted with this key."),
     ("SendToDeadLetterQueue", "Lambda keeps an event that failed three times."),
+    ("DenyConfirming", "Only an operator confirms a plan."),
     (
         "CustomResourceRole DescribeStack",
         "The stack's events prove that CloudFormation sent a request. The status of the stack says whether it rolls back.",
