@@ -9,6 +9,7 @@ pub mod event;
 mod failure;
 pub mod http;
 pub mod ledger;
+pub mod metrics;
 pub mod push;
 pub mod registry;
 pub mod replication;

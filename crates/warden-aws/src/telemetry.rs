@@ -10,6 +10,8 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::metrics::{METRICS, NAMESPACE};
+
 /// Writes logs to standard output from now on, at the level that Lambda's logging
 /// configuration asks for (`AWS_LAMBDA_LOG_LEVEL`), or `INFO`.
 pub fn init() {
@@ -78,6 +80,11 @@ impl Counts {
     /// By <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
     fn line(&self, request_id: &str, now: DateTime<Utc>) -> Value {
         let names: Vec<&str> = self.dimensions.iter().map(|(name, _)| *name).collect();
+        for (name, _) in &self.counts {
+            let is_listed =
+                METRICS.iter().any(|metric| metric.name == *name && metric.dimensions == names);
+            debug_assert!(is_listed, "{name} with the dimensions {names:?} is not in METRICS");
+        }
         let metric = |(name, _): &(&str, u32)| json!({"Name": name, "Unit": "Count"});
         let mut line = Map::from_iter([
             // As the other lines have them: Lambda drops lines by their level.
@@ -89,7 +96,7 @@ impl Counts {
                 json!({
                     "Timestamp": now.timestamp_millis(),
                     "CloudWatchMetrics": [{
-                        "Namespace": "EcrWarden",
+                        "Namespace": NAMESPACE,
                         "Dimensions": [names],
                         "Metrics": self.counts.iter().map(metric).collect::<Vec<_>>(),
                     }],

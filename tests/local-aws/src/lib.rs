@@ -11,7 +11,7 @@
 //! as processes, [`pattern`] decides which event is theirs, `delivery` brings it;
 //! [`cloudformation`] puts a [`template`] here; [`slack`] is no AWS, but where alerts go;
 //! `trouble` is what befalls a call; [`world`] deploys our own stack here for a test;
-//! [`server`] is the port, `connector` the same without one.
+//! [`snippets`] reads the commands of the documentation; [`server`] is the port, `connector` the same without one.
 
 #![expect(
     clippy::indexing_slicing,
@@ -43,6 +43,7 @@ pub mod sample;
 pub mod server;
 pub mod services;
 pub mod slack;
+pub mod snippets;
 pub mod template;
 pub mod world;
 

@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 /// A template as it was read, with its short forms spelled out and `Globals` merged in.
 #[derive(Clone, Debug)]
 pub struct Template {
+    metadata: Map<String, Value>,
     parameters: Map<String, Value>,
     mappings: Map<String, Value>,
     rules: Map<String, Value>,
@@ -93,14 +94,45 @@ impl Template {
         read::template(text)
     }
 
-    /// The parameters, each with its default; one that must be given has none.
+    /// Reads another YAML document with the tags of a template, such as a manifest.
+    pub fn read_document(text: &str) -> Result<Value> {
+        read::document(text)
+    }
+
+    /// The section `Metadata`.
     #[must_use]
-    pub fn parameters(&self) -> BTreeMap<&str, Option<String>> {
-        let default = |parameter: &Value| match parameter.get("Default")? {
-            Value::String(text) => Some(text.clone()),
-            other => Some(other.to_string()),
-        };
-        self.parameters.iter().map(|(name, it)| (name.as_str(), default(it))).collect()
+    pub fn metadata(&self) -> &Map<String, Value> {
+        &self.metadata
+    }
+
+    /// The declaration of each parameter.
+    #[must_use]
+    pub fn declared_parameters(&self) -> &Map<String, Value> {
+        &self.parameters
+    }
+
+    /// The rules that parameters must follow.
+    #[must_use]
+    pub fn rules(&self) -> &Map<String, Value> {
+        &self.rules
+    }
+
+    /// The conditions, as functions of parameters and of other conditions.
+    #[must_use]
+    pub fn conditions(&self) -> &Map<String, Value> {
+        &self.conditions
+    }
+
+    /// The resources, with functions in place of what depends on parameters.
+    #[must_use]
+    pub fn resources(&self) -> &Map<String, Value> {
+        &self.resources
+    }
+
+    /// The declaration of each output.
+    #[must_use]
+    pub fn declared_outputs(&self) -> &Map<String, Value> {
+        &self.outputs
     }
 
     /// Each statement with a name, by the logical ID of its resource, if its condition holds or not.

@@ -6,6 +6,9 @@
     reason = "a test ends at the first surprise"
 )]
 
+mod documented;
+mod reference;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
-//! A virtual environment with the tools, the emulator of everything but ECR as a process of
-//! its own, and the embedded ECR, Inspector and Slack on ports.
+//! The environment of the run: a Python virtual environment with the tools, ministack as a process,
+//! and the embedded ECR, Inspector and Slack on ports of this process.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,15 +15,15 @@ use local_aws::server::Server;
 use local_aws::slack;
 use tokio::runtime::Runtime;
 
-/// The account and region that everything is in.
+/// The account and the region of every resource.
 pub use local_aws::{ACCOUNT, REGION};
 
 /// How long the emulator may take to start.
 const START: Duration = Duration::from_secs(60);
 
-/// The emulators, which end with this.
+/// The running emulators. They stop when this value is dropped.
 pub struct Local {
-    /// The ECR that the stacks' repositories are in.
+    /// The embedded AWS, whose ECR has the repositories of the stacks.
     pub aws: LocalAws,
     root: PathBuf,
     programs: PathBuf,
@@ -35,7 +35,8 @@ pub struct Local {
     _ministack: Process,
 }
 
-struct Process(Child);
+/// A process that is killed when this value is dropped.
+pub struct Process(pub Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -45,11 +46,12 @@ impl Drop for Process {
 }
 
 impl Local {
-    /// Installs what is missing, and starts the emulators on free ports.
+    /// Installs the missing tools, and starts the emulators on free ports.
     pub fn start() -> anyhow::Result<Self> {
         let (root, venv) = (root()?, install()?);
         let program = std::env::current_exe()?;
-        let programs = program.parent().context("this program is in no folder")?.to_owned();
+        let programs =
+            program.parent().context("the path of this program has no folder")?.to_owned();
         let target = root.join("target/e2e");
         let logs = target.join("logs");
         fs::create_dir_all(&logs)?;
@@ -63,13 +65,13 @@ impl Local {
         let slack = runtime.block_on(aws.slack().serve((Ipv4Addr::LOCALHOST, 0).into()))?;
         let port = free_port()?;
         let endpoint = format!("http://127.0.0.1:{port}");
-        // Its functions inherit the endpoints, and so find both. Of Inspector, ours knows what runs.
+        // The functions inherit these endpoints. The embedded Inspector knows the running images.
         let mut ministack = Command::new(venv.join("bin/ministack"))
             .env("GATEWAY_PORT", port.to_string())
             .env("MINISTACK_HOST", "127.0.0.1")
             .env("MINISTACK_ACCOUNT_ID", ACCOUNT)
             .env("AWS_ENDPOINT_URL", &endpoint)
-            // The response URLs of ministack are on its port.
+            // CloudFormation's response URLs are on the port of ministack.
             .env("CUSTOM_RESOURCE_RESPONSE_ORIGIN", &endpoint)
             .env("AWS_ENDPOINT_URL_ECR", ecr.endpoint())
             .env("AWS_ENDPOINT_URL_INSPECTOR2", ecr.endpoint())
@@ -95,27 +97,27 @@ impl Local {
         })
     }
 
-    /// Where the sources are.
+    /// The folder of the workspace.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where everything but ECR is.
+    /// The endpoint of ministack.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// Where ECR is, such as `http://127.0.0.1:4566`.
+    /// The endpoint of the embedded ECR, such as `http://127.0.0.1:4566`.
     pub fn ecr(&self) -> &str {
         self.ecr.endpoint()
     }
 
-    /// Where Slack is, such as `http://127.0.0.1:4567`.
+    /// The endpoint of the embedded Slack, such as `http://127.0.0.1:4567`.
     pub fn slack(&self) -> &str {
         self.slack.endpoint()
     }
 
-    /// The path of a program that was built with this one.
+    /// The path of a program that the same build made.
     pub fn program(&self, name: &str) -> String {
         self.programs.join(name).display().to_string()
     }
@@ -125,12 +127,12 @@ impl Local {
         self.venv.join(MODEL_FOLDER)
     }
 
-    /// A tool of the virtual environment, in `infra/sam`, reaching nothing but the emulators.
+    /// A tool of the virtual environment. It runs in `infra/sam` and reaches only the emulators.
     pub fn tool(&self, name: &str) -> Command {
         self.command(&self.venv.join("bin").join(name))
     }
 
-    /// What a shell says to `script`, with the same tools.
+    /// Runs a script in bash with the same tools, and returns its standard output.
     pub fn shell(&self, script: &str) -> anyhow::Result<String> {
         let shell =
             self.command(Path::new("bash")).args(["-euo", "pipefail", "-c", script]).output()?;
@@ -164,7 +166,7 @@ pub fn root() -> anyhow::Result<PathBuf> {
     Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?)
 }
 
-/// Makes the virtual environment, unless it has just these requirements already.
+/// Creates the virtual environment, unless it has exactly these requirements already.
 pub fn install() -> anyhow::Result<PathBuf> {
     let root = root()?;
     let venv = root.join("target/e2e/venv");
@@ -201,31 +203,32 @@ pub fn install() -> anyhow::Result<PathBuf> {
 const MODEL: &str = "botocore==1.44.8";
 const MODEL_FOLDER: &str = "model";
 
-/// The oldest Python, of the 3s, that the requirements can be installed with.
+/// The minor version of the oldest Python 3 that can install the requirements.
 const PYTHON: u32 = 11;
 
-/// Whether `python3 --version` tells of one that will do; if not, what is needed.
-fn require_python(asked: io::Result<Output>) -> anyhow::Result<()> {
-    let found = match asked {
+/// Checks the output of `python3 --version`. The error says which version is needed.
+fn require_python(version: io::Result<Output>) -> anyhow::Result<()> {
+    let found = match version {
         Err(error) if error.kind() == io::ErrorKind::NotFound => "there is none".to_owned(),
         Err(error) => format!("it cannot be run: {error}"),
-        Ok(answer) => {
-            let said = if answer.status.success() { answer.stdout } else { answer.stderr };
-            let said = String::from_utf8_lossy(&said);
-            let version = said.strip_prefix("Python 3.").and_then(|rest| rest.split('.').next());
+        Ok(output) => {
+            let printed = if output.status.success() { output.stdout } else { output.stderr };
+            let printed = String::from_utf8_lossy(&printed);
+            let version = printed.strip_prefix("Python 3.").and_then(|rest| rest.split('.').next());
             if version
                 .and_then(|minor| minor.parse().ok())
                 .is_some_and(|minor: u32| minor >= PYTHON)
             {
                 return Ok(());
             }
-            format!("it says {:?}", said.lines().next().unwrap_or_default())
+            format!("it says {:?}", printed.lines().next().unwrap_or_default())
         }
     };
     bail!("Python 3.{PYTHON} or newer is needed, with its venv, as python3 on the PATH; {found}")
 }
 
-fn free_port() -> anyhow::Result<u16> {
+/// A port that no program listens on.
+pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0").context("finding a free port")?.local_addr()?.port())
 }
 
@@ -233,7 +236,7 @@ fn wait_for(process: &mut Child, port: u16) -> anyhow::Result<()> {
     let started = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         if let Some(status) = process.try_wait()? {
-            bail!("it ended with {status}");
+            bail!("the process exited: {status}");
         }
         if started.elapsed() > START {
             bail!("nothing answers on port {port} after {} s", START.as_secs());
@@ -248,15 +251,16 @@ mod tests {
     use super::*;
 
     fn check(python: &str, expected: &str) {
-        // Answers as a `python3` would, whatever it is asked.
-        let asked = Command::new("sh").args(["-c", python]).output();
-        let said = require_python(asked).map_or_else(|error| error.to_string(), |()| String::new());
+        // The shell stands for a `python3`.
+        let version = Command::new("sh").args(["-c", python]).output();
+        let said =
+            require_python(version).map_or_else(|error| error.to_string(), |()| String::new());
         let needed = "Python 3.11 or newer is needed, with its venv, as python3 on the PATH; ";
         assert_eq!(said.strip_prefix(needed).unwrap_or(&said), expected);
     }
 
     #[test]
-    fn a_python_that_is_not_there_or_too_old_is_told_before_anything_is_made() {
+    fn a_missing_or_old_python_is_an_error_before_anything_is_installed() {
         check("echo Python 3.11.7", "");
         check("echo Python 3.14.0rc1+", "");
         check("echo Python 3.10.13", r#"it says "Python 3.10.13""#);

@@ -1,18 +1,17 @@
-//! `cargo e2e`: builds and deploys the real template with the SAM CLI, onto an emulator of
-//! CloudFormation, Lambda and IAM that others wrote (ministack) and the embedded ECR, and
-//! looks at what then stands with the AWS CLI, as a user would.
+//! `cargo e2e`: builds and deploys the real template with the SAM CLI, and checks the deployed
+//! stack with the AWS CLI, as a user would. CloudFormation, Lambda and IAM are those of ministack,
+//! an emulator of other authors. ECR, Inspector and Slack are the embedded ones.
 //!
-//! In reading order: [`scenario`] says what has to hold, [`stack`] deploys and asks,
-//! [`registry`] holds the embedded ECR to what others know of it, [`policies`] the embedded
-//! evaluation of policies to that of others, [`local`] installs and
-//! starts what all of that needs.
+//! In reading order: [`scenario`] lists the checks, [`stack`] deploys and queries a stack,
+//! [`registry`] compares the embedded ECR with the service model that AWS publishes, [`policies`]
+//! compares the embedded policy evaluation with that of ministack, and [`local`] installs the tools
+//! and starts the emulators.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it does is for reading")]
-#![expect(clippy::indexing_slicing, reason = "only of JSON, which takes any name")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a person reads the progress")]
+#![expect(clippy::indexing_slicing, reason = "only JSON is indexed, which accepts any key")]
 
 mod local;
 mod policies;
-mod readme;
 mod registry;
 mod scenario;
 mod stack;
@@ -23,17 +22,16 @@ use std::time::Instant;
 use clap::Parser;
 use ecr_warden::arguments;
 
-/// Deploys the real template onto a local CloudFormation and Lambda, and looks at what then
-/// stands.
+/// Deploys the real template onto a local CloudFormation and Lambda, and checks the stack.
 ///
-/// Needs Python 3.11 or newer; the rest it installs under target/e2e.
+/// Needs Python 3.11 or newer. Installs every other tool under target/e2e.
 #[derive(Parser)]
 #[command(name = "cargo e2e", bin_name = "cargo e2e")]
 struct Options {
-    /// Only installs the tools.
+    /// Installs the tools and exits.
     #[arg(long)]
     install: bool,
-    /// Only compares the evaluation of policies with that of ministack.
+    /// Compares the evaluation of policies with that of ministack and exits.
     #[arg(long)]
     policies: bool,
 }
@@ -41,7 +39,7 @@ struct Options {
 fn main() -> ExitCode {
     let options: Options = match arguments::parse() {
         Ok(options) => options,
-        Err(end) => return end,
+        Err(exit) => return exit,
     };
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,7 +60,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
         let venv = local::install()?;
         let mut python = std::process::Command::new(venv.join("bin/python"));
         let (requests, allowed) = policies::compare(&mut python, &local::root()?)?;
-        println!("{requests} requests, {allowed} allowed: all decisions are the same");
+        println!("{requests} requests, {allowed} allowed: both evaluators agree on every decision");
         return Ok(());
     }
     let checks = scenario::run(&local::Local::start()?)?;
@@ -75,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mistake_in_the_arguments_is_told_with_the_nearest_option() {
+    fn an_unknown_option_is_reported_with_the_nearest_known_option() {
         assert!(Options::try_parse_from(["e2e", "--install"]).unwrap().install);
         let error = Options::try_parse_from(["e2e", "--instal"]).err().unwrap();
         assert_eq!(

@@ -1,9 +1,9 @@
-//! A second opinion on the evaluation of policies: ministack's, which others wrote.
+//! Compares the embedded evaluation of policies with that of ministack, which other authors wrote.
 //!
-//! The sample has each policy of the template with what its statements name, and what they do not;
-//! and each operator with values that match, that do not, and that are missing. Not compared is
-//! where ministack differs from the reference of IAM: a `*` in a condition on an ARN there matches
-//! across the parts of the ARN.
+//! The sample has each policy of the template, with actions and resources that its statements name
+//! and with others. It also has each operator with values that match, that do not match, and that
+//! are missing. One difference from IAM's reference is left out: in ministack, a `*` in a condition
+//! on an ARN matches across the parts of the ARN.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,8 @@ use local_aws::policy::{Caller, Decision, Document, Request};
 use local_aws::world::evaluate;
 use serde_json::{Value, json};
 
-/// Compares the decisions of both. Gives how many requests there were, and how many were allowed.
+/// Compares the decisions of both evaluators. Returns the number of requests and how many of them
+/// are allowed.
 pub fn compare(python: &mut Command, root: &Path) -> anyhow::Result<(usize, usize)> {
     let sample = sample()?;
     let file = root.join("target/e2e/policies.json");
@@ -51,16 +52,16 @@ fn decide(request: &Value) -> anyhow::Result<&'static str> {
     })
 }
 
-/// The requests, each with its document.
+/// The requests, each with the policy that decides it.
 fn sample() -> anyhow::Result<Vec<Value>> {
-    let mut sample = of_template()?;
-    of_patterns(&mut sample);
-    of_conditions(&mut sample);
+    let mut sample = sample_template()?;
+    sample_patterns(&mut sample);
+    sample_conditions(&mut sample);
     Ok(sample)
 }
 
-/// Each policy of a role with each action and resource that it names, and with others.
-fn of_template() -> anyhow::Result<Vec<Value>> {
+/// Each policy of a role, with each action and resource that it names and with others.
+fn sample_template() -> anyhow::Result<Vec<Value>> {
     let stack = "arn:aws:cloudformation:us-east-1:123456789012:stack/ecr-warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3";
     let policy = "arn:aws:iam::123456789012:policy/ecr-warden/ecr-warden-us-east-1-5f2c1a30";
     let contexts = [
@@ -118,7 +119,7 @@ fn of_template() -> anyhow::Result<Vec<Value>> {
             }
         }
     }
-    // Every seventh: all of them would take a minute.
+    // Every seventh request: all requests would take a minute.
     Ok(sample.into_iter().step_by(7).collect())
 }
 
@@ -135,8 +136,8 @@ fn named(statements: &[Value], element: &str) -> Vec<String> {
     values
 }
 
-/// Actions and resources with wildcards, negated or not, that allow or deny.
-fn of_patterns(sample: &mut Vec<Value>) {
+/// Statements that allow or deny, with wildcards in actions and resources, negated or not.
+fn sample_patterns(sample: &mut Vec<Value>) {
     const APP: &str = "arn:aws:ecr:us-east-1:123456789012:repository/app";
     let actions =
         ["*", "ecr:*", "ecr:Put*", "ECR:putimage", "ecr:P?tImage", "ecr:PutImages", "sns:*"];
@@ -173,8 +174,8 @@ fn of_patterns(sample: &mut Vec<Value>) {
     }
 }
 
-/// Each operator with each quantifier, and values that match, that do not, or are missing.
-fn of_conditions(sample: &mut Vec<Value>) {
+/// Each operator with each quantifier, and with values that match, do not match or are missing.
+fn sample_conditions(sample: &mut Vec<Value>) {
     const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:alerts";
     let strings = [
         "StringEquals",

@@ -1,5 +1,5 @@
-//! The embedded ECR itself, as others see it: the service model that AWS publishes, the
-//! README's commands, and skopeo where it is installed.
+//! The embedded ECR, compared with the service model that AWS publishes, and used by the documented
+//! commands: the AWS CLI and, where it is installed, skopeo.
 
 use std::fs;
 use std::path::Path;
@@ -8,12 +8,13 @@ use std::process::Command;
 use anyhow::{Context as _, anyhow, ensure};
 use local_aws::ecr::image::manifest::{OCI_MANIFEST, digest};
 use local_aws::ecr::model;
+use local_aws::snippets::snippet;
 use serde_json::{Value, json};
 
 use crate::local::Local;
-use crate::readme;
 
-/// Compares what ours takes with the published model; gives what is not served.
+/// Compares the input of each operation with the published model. Returns the operations that the
+/// embedded ECR does not serve.
 pub fn compare_models(local: &Local) -> anyhow::Result<Vec<String>> {
     let script = local.root().join("tests/drivers/ecr_model.py");
     let served = model::OPERATIONS.iter().map(|(name, _)| name);
@@ -24,27 +25,29 @@ pub fn compare_models(local: &Local) -> anyhow::Result<Vec<String>> {
     let ours = model::published();
     for (name, _) in model::OPERATIONS {
         let (ours, theirs) = (&ours[name], &theirs["served"][name]);
-        ensure!(ours == theirs, "{name} takes {ours:#}\nand AWS publishes {theirs:#}");
+        ensure!(ours == theirs, "the embedded {name} takes {ours:#}\nand AWS publishes {theirs:#}");
     }
     let others = theirs["not served"].as_array().into_iter().flatten();
     Ok(others.filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
-/// Runs the README's block about the embedded AWS; without skopeo, all but its lines. Gives
-/// what it printed.
-pub fn readme_block(local: &Local) -> anyhow::Result<String> {
-    let block = readme::block("aws ecr create-repository")?;
+/// Runs the documented commands about the embedded ECR and returns their output. Without skopeo,
+/// its commands are left out.
+pub fn run_commands(local: &Local) -> anyhow::Result<String> {
+    let commands = snippet("local-aws/ecr.sh")?;
     let folder = local.root().join("target/e2e/registry");
     let _ = fs::remove_dir_all(&folder);
     write_layout(&folder.join("app"))?;
-    // Its port is another one here, since 4566 may be in use.
+    // Another program may use the documented port.
     let address = local.ecr().trim_start_matches("http://");
-    let block = block.replace("127.0.0.1:4566", address);
-    let block = if Command::new("skopeo").arg("--version").output().is_ok() {
-        block
+    let commands = commands.replace("127.0.0.1:4566", address);
+    let commands = if Command::new("skopeo").arg("--version").output().is_ok() {
+        commands
     } else {
-        println!("   (skopeo is not installed: its commands are left out, the image is made up)");
-        let (first, rest) = block.split_once('\n').context("the block has one line")?;
+        println!(
+            "   (skopeo is not installed: its commands are left out, and this process pushes)"
+        );
+        let (first, rest) = commands.split_once('\n').context("there is only one command")?;
         local.shell(first)?;
         let mut state = local.aws.state();
         let now = state.now();
@@ -52,10 +55,10 @@ pub fn readme_block(local: &Local) -> anyhow::Result<String> {
         pushed.map_err(|error| anyhow!("{}: {}", error.code, error.message))?;
         rest.lines().filter(|line| !line.contains("skopeo")).collect::<Vec<_>>().join("\n")
     };
-    local.shell(&format!("cd {}\n{block}", folder.display())).context("the README's block")
+    local.shell(&format!("cd {}\n{commands}", folder.display())).context("local-aws/ecr.sh")
 }
 
-/// An image of nothing in the OCI layout, as `skopeo` and `crane` write it.
+/// Writes an image without layers in the OCI layout, as `skopeo` and `crane` do.
 fn write_layout(folder: &Path) -> anyhow::Result<()> {
     let blobs = folder.join("blobs/sha256");
     fs::create_dir_all(&blobs)?;

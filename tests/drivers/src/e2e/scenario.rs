@@ -1,8 +1,10 @@
-//! What has to hold of a deployed stack, step by step.
+//! The checks of a deployed stack, step by step.
 
+mod demonstration;
 mod operations;
 mod pushes;
 mod remedies;
+mod runbooks;
 mod scans;
 mod sweeps;
 
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use local_aws::ecr::DAY;
+use local_aws::snippets::snippet;
 use serde_json::{Value, json};
 use warden_core::lifecycle;
 use warden_core::policy::Policy;
@@ -20,22 +23,23 @@ use warden_core::risks::AcceptedRisk;
 use self::operations::{EKS, GITHUB};
 use crate::local::{ACCOUNT, Local, REGION};
 use crate::policies;
-use crate::readme;
 use crate::registry;
 use crate::stack::{Stack, aws, text};
 
-/// Runs everything and gives the number of checks.
+/// Runs every step and returns the number of checks.
 pub fn run(local: &Local) -> anyhow::Result<u32> {
     let run = Run { local, checks: Cell::new(0) };
     run.registry()?;
+    run.demonstration()?;
     step("sam build");
     Stack::build(local)?;
     let stack = Stack::new(local, "ecr-warden");
     run.defaults(&stack)?;
-    run.readme(&stack)?;
+    run.documented_commands(&stack)?;
     run.pushes(&stack)?;
     run.scans(&stack)?;
     run.operations(&stack)?;
+    run.runbooks(&stack)?;
     run.sweeps(&stack)?;
     run.update(&stack)?;
     run.impact(&stack)?;
@@ -49,6 +53,9 @@ pub fn run(local: &Local) -> anyhow::Result<u32> {
     run.delete(&stack)?;
     Ok(run.checks.get())
 }
+
+/// The lifecycle policy of a repository before its adoption.
+const LIFECYCLE: &str = r#"{"rules":[{"rulePriority":1,"selection":{"tagStatus":"untagged","countType":"sinceImagePushed","countUnit":"days","countNumber":14},"action":{"type":"expire"}}]}"#;
 
 fn step(name: &str) {
     println!("\n== {name}");
@@ -108,7 +115,7 @@ impl Run<'_> {
         Ok(text(&got, "/lifecyclePolicyText"))
     }
 
-    /// The actions and resources of the policy's default version, a line a statement.
+    /// The actions and resources of the policy's default version, one line for each statement.
     fn policy(&self, arn: &str) -> anyhow::Result<Vec<String>> {
         let policy = self.aws(&["iam", "get-policy", "--policy-arn", arn])?;
         let version = text(&policy, "/Policy/DefaultVersionId");
@@ -130,7 +137,7 @@ impl Run<'_> {
 
     fn no_policy(&self, arn: &str) -> anyhow::Result<()> {
         match self.aws(&["iam", "get-policy", "--policy-arn", arn]) {
-            Ok(_) => bail!("the push/pull policy is still there"),
+            Ok(_) => bail!("the push/pull policy still exists"),
             Err(error) => self.contains("no policy", &format!("{error:#}"), "NoSuchEntity"),
         }
     }
@@ -142,16 +149,16 @@ impl Run<'_> {
     }
 
     fn registry(&self) -> anyhow::Result<()> {
-        step("the embedded ECR, by AWS's service model and with the README's commands");
+        step("the embedded ECR, by AWS's service model and with the documented commands");
         let others = registry::compare_models(self.local)?;
-        self.passed("each operation takes what the model says");
+        self.passed("each operation takes the input of the published model");
         println!("   not served: {}", others.join(", "));
         let mut python = self.local.tool("python");
         let (requests, allowed) = policies::compare(&mut python, self.local.root())?;
-        self.passed(&format!("ministack decides {requests} requests alike, {allowed} allowed"));
-        let printed = registry::readme_block(self.local)?;
+        self.passed(&format!("ministack decides {requests} requests as we do, {allowed} allowed"));
+        let printed = registry::run_commands(self.local)?;
         println!("{printed}");
-        self.contains("the tag that was pushed is listed", &printed, "app-v1.0.0")?;
+        self.contains("the pushed tag is listed", &printed, "app-v1.0.0")?;
         self.contains("a preview is complete", &printed, "\"COMPLETE\"")?;
         self.aws(&["ecr", "delete-repository", "--repository-name", "demo", "--force"])?;
         Ok(())
@@ -251,25 +258,25 @@ impl Run<'_> {
         self.equal("the eight actions of the guide", &self.policy(policy)?, &expected)
     }
 
-    /// The README's own commands, as it writes them.
-    fn readme(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
-        step("the README's commands on the deployed stack");
-        let output = readme::block("output() {")?;
+    /// The documented commands for outputs, images and findings.
+    fn documented_commands(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("documented commands on the deployed stack");
+        let output = snippet("outputs/output.sh")?;
         for name in stack.outputs()?.names() {
-            let said = self.local.shell(&format!("{output}\noutput {name}"))?;
+            let printed = self.local.shell(&format!("{output}\noutput {name}"))?;
             let expected = stack.outputs()?;
-            self.equal(&format!("output {name}"), &said.trim_end(), &expected.value(&name)?)?;
+            self.equal(&format!("output {name}"), &printed.trim_end(), &expected.value(&name)?)?;
         }
-        let risks = readme::fenced("json", "[{\"id\"")?;
+        let risks = snippet("accepted-risks/accepted-risks.json")?;
         AcceptedRisk::parse_list(&risks)?;
         let file = self.local.root().join("target/e2e/risks.json");
         std::fs::write(&file, &risks)?;
-        let edit = readme::block("parameter=\"$(output AcceptedRisksParameter)\"")?;
+        let edit = snippet("accepted-risks/edit.sh")?;
         let editor = format!("cd \"$(mktemp -d)\"; EDITOR='cp {}'", file.display());
         let get = "aws ssm get-parameter --name \"$parameter\" --query Parameter.Value";
-        let said = self.local.shell(&format!("{output}\n{editor}\n{edit}\n{get}"))?;
-        self.contains("accepted risks are edited in place", &said, "CVE-2026-1234")?;
-        let log = self.local.shell(&readme::block("aws logs filter-log-events")?)?;
+        let printed = self.local.shell(&format!("{output}\n{editor}\n{edit}\n{get}"))?;
+        self.contains("accepted risks are edited in place", &printed, "CVE-2026-1234")?;
+        let log = self.local.shell(&snippet("operate/function-log.sh")?)?;
         self.contains("the log has the plan", &log, "put the lifecycle policy")?;
         let digest = self.push("infrastructure", "litellm-v1.80.5", 0)?;
         self.push("infrastructure", "old-tag", 0)?;
@@ -281,22 +288,22 @@ impl Run<'_> {
                 state.ecr().complete_scan("infrastructure", &digest, Ok(vec![finding]), now);
             found.map_err(|error| anyhow!("{}", error.message))?;
         }
-        for command in readme::cells("aws ecr ") {
-            let said = self.local.shell(&command).with_context(|| command.clone())?;
-            let expected = match command.split_whitespace().nth(2) {
-                Some("get-lifecycle-policy") => "untagged",
-                Some("describe-image-scan-findings") => "CVE-2026-1234",
-                Some("batch-delete-image") => "\"old-tag\"",
-                Some("put-image-tag-mutability") => "\"IMMUTABLE\"",
-                _ => "litellm-v1.80.5",
-            };
-            self.contains(&command, &said, expected)?;
+        for (name, expected) in [
+            ("images/lifecycle-policy.sh", "untagged"),
+            ("images/list.sh", "litellm-v1.80.5"),
+            ("images/describe.sh", "litellm-v1.80.5"),
+            ("images/findings.sh", "CVE-2026-1234"),
+            ("images/count-pulls.sh", "\"RepositoryPullCount\""),
+            ("images/delete.sh", "\"old-tag\""),
+        ] {
+            let printed = self.local.shell(&snippet(name)?).context(name)?;
+            self.contains(name, &printed, expected)?;
         }
         self.local.shell("aws ecr batch-delete-image --repository-name infrastructure --image-ids imageTag=litellm-v1.80.5")?;
         Ok(())
     }
 
-    /// A small image, pushed so many days ago; gives its digest.
+    /// Pushes a small image, as of `days` days ago. Returns its digest.
     fn push(&self, repository: &str, tag: &str, days: u32) -> anyhow::Result<String> {
         let mut state = self.local.aws.state();
         let at = state.now() - f64::from(days) * DAY;
@@ -304,7 +311,7 @@ impl Run<'_> {
         pushed.map_err(|error| anyhow!("{}: {}", error.code, error.message))
     }
 
-    /// A lifecycle policy that would expire what is there, and one that does.
+    /// A lifecycle policy that would expire too many images, and one that expires as many as it may.
     fn impact(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
         step("a lifecycle change that ECR previews");
         for n in 0..8 {
@@ -318,14 +325,18 @@ impl Run<'_> {
             &stack.events()?,
             "would expire 5 images, more than LifecycleImpactLimit 4 allows (v1.0.4, v1.0.3, v1.0.2, v1.0.1, v1.0.0)",
         )?;
-        self.equal("the policy in force stands", &self.lifecycle("infrastructure")?, &before)?;
+        self.equal("the policy in force stays", &self.lifecycle("infrastructure")?, &before)?;
         stack.deploy(&[&change[..], &[("LifecycleImpactLimit", "5")]].concat())?;
         self.local.aws.advance(Duration::from_secs(1));
         let listed = self.aws(&["ecr", "list-images", "--repository-name", "infrastructure"])?;
         let ids = listed.pointer("/imageIds").and_then(Value::as_array).into_iter().flatten();
         let mut left: Vec<String> = ids.map(|id| text(id, "/imageTag")).collect();
         left.sort();
-        self.equal("ECR expires what it said", &left, &names(&["v1.0.5", "v1.0.6", "v1.0.7"]))?;
+        self.equal(
+            "ECR expires the images of the preview",
+            &left,
+            &names(&["v1.0.5", "v1.0.6", "v1.0.7"]),
+        )?;
         stack.deploy(&[
             ("LifecycleScope", "component"),
             ("InfrastructureLifecycleTagCount", "20"),
@@ -419,7 +430,7 @@ impl Run<'_> {
     }
 
     fn refused_by_template(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
-        step("parameters that are refused before anything is deployed");
+        step("parameters that CloudFormation refuses before it deploys anything");
         let before = stack.events()?;
         for (parameter, value) in [
             ("InfrastructureLifecycleTagCount", "0"),
@@ -434,11 +445,11 @@ impl Run<'_> {
             ("CiCdRoleArns", "ci"),
             ("DeploymentsRepositoryName", "infrastructure"),
         ] {
-            let said = stack.refused(&[(parameter, value)])?;
+            let printed = stack.refused(&[(parameter, value)])?;
             let named = if value == "infrastructure" { "must differ" } else { parameter };
-            self.contains(&format!("{parameter}={value}"), &said, named)?;
+            self.contains(&format!("{parameter}={value}"), &printed, named)?;
         }
-        self.equal("no event of it in the stack", &stack.events()?, &before)
+        self.equal("the stack has no event of the deployment", &stack.events()?, &before)
     }
 
     fn refused_by_function(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
@@ -504,7 +515,7 @@ impl Run<'_> {
             ("CiCdRoleArns", &nobody),
         ])?;
         self.contains(
-            "a role that is not there",
+            "a role that does not exist",
             &stack.events()?,
             "attach it to nobody: NoSuchEntity",
         )?;
@@ -517,7 +528,7 @@ impl Run<'_> {
 
         stack.set("CreateEcrRepositories", "true")?;
         self.equal(
-            "taken up again by its owner tag",
+            "the stack takes its repository up again by the owner tag",
             &self.repositories()?,
             &names(&["deployments", "infrastructure"]),
         )?;
@@ -530,8 +541,10 @@ impl Run<'_> {
     }
 
     fn existing(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
-        step("a creation onto somebody else's repository, which fails");
+        step("a creation of a repository that somebody else made, which fails");
         self.aws(&["ecr", "create-repository", "--repository-name", "old"])?;
+        let put = ["ecr", "put-lifecycle-policy", "--repository-name", "old"];
+        self.aws(&[&put[..], &["--lifecycle-policy-text", LIFECYCLE]].concat())?;
         stack.refused(&[
             ("InfrastructureRepositoryName", "old"),
             ("DeploymentsRepositoryName", "old-apps"),
@@ -543,12 +556,12 @@ impl Run<'_> {
         )?;
         self.equal("rolled back cleanly", &stack.status()?.as_str(), &"ROLLBACK_COMPLETE")?;
         self.equal(
-            "the other one is gone, theirs is there",
+            "the roll-back deletes the new repository and not the existing repository",
             &self.repositories()?,
             &names(&["deployments", "infrastructure", "old"]),
         )?;
         let found = self.repository("old")?;
-        self.equal("as it was", &text(&found, "/imageTagMutability").as_str(), &"MUTABLE")?;
+        self.equal("with its settings", &text(&found, "/imageTagMutability").as_str(), &"MUTABLE")?;
         stack.delete()
     }
 
@@ -569,25 +582,46 @@ impl Run<'_> {
         self.roles(stack)?;
         let found = self.repository("old")?;
         self.equal(
-            "governed from now on",
+            "the stack governs the adopted repository",
             &text(&found, "/imageTagMutability").as_str(),
             &"IMMUTABLE",
         )?;
         self.contains("with a lifecycle policy", &self.lifecycle("old")?, "untagged")?;
+        let replaced = snippet("leave/replaced-lifecycle-policies.sh")?;
+        let replaced = self.local.shell(&replaced.replace("ecr-warden", "legacy"))?;
+        self.contains("the log has the replaced lifecycle policy", &replaced, "old {")?;
         let tags = self.aws(&[
             "ecr",
             "list-tags-for-resource",
             "--resource-arn",
             &text(&found, "/repositoryArn"),
         ])?;
-        self.contains("said so by its tag", &tags.to_string(), "ecr-warden:adopted-by")?;
-        ensure!(!tags.to_string().contains("ecr-warden:owner"), "it is tagged as ours: {tags}");
+        self.contains("a tag marks the adoption", &tags.to_string(), "ecr-warden:adopted-by")?;
+        ensure!(
+            !tags.to_string().contains("ecr-warden:owner"),
+            "the adopted repository has the owner tag: {tags}"
+        );
         stack.delete()?;
         self.equal(
-            "the adopted one outlives the stack",
+            "the adopted repository outlives the stack",
             &self.repositories()?,
             &names(&["deployments", "infrastructure", "old"]),
-        )
+        )?;
+        let tool = |name: &str| -> anyhow::Result<String> {
+            let command = snippet(name)?.replace("infrastructure", "old");
+            self.local.shell(&self.with_tool(&command)).with_context(|| command.clone())
+        };
+        let shown = tool("leave/show-replaced-lifecycle.sh")?;
+        self.contains(
+            "the tool shows the replaced lifecycle policy",
+            &shown,
+            "\"countNumber\": 14",
+        )?;
+        let restored = self.lifecycle("old")?;
+        self.equal("and changes nothing", &restored.contains("\"countNumber\":14"), &false)?;
+        tool("leave/restore-lifecycle.sh")?;
+        let restored = self.lifecycle("old")?;
+        self.contains("the tool puts the policy back", &restored, "\"countNumber\":14")
     }
 
     fn delete(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
@@ -595,7 +629,7 @@ impl Run<'_> {
         let policy = stack.outputs()?.value("EcrPushPullPolicyArn")?.to_owned();
         stack.delete()?;
         self.equal(
-            "what has an image stays",
+            "repositories with images stay",
             &self.repositories()?,
             &names(&["infrastructure", "old"]),
         )?;

@@ -1,4 +1,4 @@
-//! One stack, deployed with the SAM CLI and looked at with the AWS CLI.
+//! One stack, deployed with the SAM CLI and queried with the AWS CLI.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ impl<'a> Stack<'a> {
         Self { local, name }
     }
 
-    /// `sam build`, with what it prints shown.
+    /// Runs `sam build` and shows its output.
     pub fn build(local: &Local) -> anyhow::Result<()> {
         if !local.tool("sam").arg("build").status().context("running sam")?.success() {
             bail!("sam build failed");
@@ -31,22 +31,22 @@ impl<'a> Stack<'a> {
         Ok(())
     }
 
-    /// `sam deploy` with these parameters; the others keep what they had.
+    /// Runs `sam deploy` with these parameters. Other parameters keep their values.
     pub fn deploy(&self, parameters: &[(&str, &str)]) -> anyhow::Result<()> {
         let (succeeded, text) = self.try_deploy(parameters)?;
         if !succeeded {
-            // There is no stack yet where the template itself is refused.
+            // CloudFormation creates no stack from an invalid template.
             let events = self.events().unwrap_or_default();
             bail!("sam deploy of {} failed:\n{text}\n{events}", self.name);
         }
         Ok(())
     }
 
-    /// `sam deploy` that has to fail; gives what it printed.
+    /// Runs a `sam deploy` that must fail, and returns its output.
     pub fn refused(&self, parameters: &[(&str, &str)]) -> anyhow::Result<String> {
         let (succeeded, text) = self.try_deploy(parameters)?;
         if succeeded {
-            bail!("sam deploy of {} with {parameters:?} succeeded, and should not", self.name);
+            bail!("sam deploy of {} with {parameters:?} succeeded, but must fail", self.name);
         }
         Ok(text)
     }
@@ -62,7 +62,7 @@ impl<'a> Stack<'a> {
         ]);
         if !parameters.is_empty() {
             sam.arg("--parameter-overrides");
-            // Quoted for the SAM CLI, which takes an empty value only so.
+            // The SAM CLI takes an empty value only in quotes.
             sam.args(parameters.iter().map(|(name, value)| format!("{name}=\"{value}\"")));
         }
         let output = sam.output().context("running sam")?;
@@ -71,8 +71,8 @@ impl<'a> Stack<'a> {
         Ok((output.status.success(), text))
     }
 
-    /// Changes one parameter with `UpdateStack`: ministack's change sets, which `sam deploy`
-    /// goes by, overlook what only a condition changes.
+    /// Changes one parameter with `UpdateStack`. `sam deploy` uses change sets, and those of
+    /// ministack miss a change that only a condition makes.
     pub fn set(&self, name: &str, value: &str) -> anyhow::Result<()> {
         let describe = ["cloudformation", "describe-stacks", "--stack-name", self.name];
         let described = aws(self.local, &describe)?;
@@ -91,14 +91,14 @@ impl<'a> Stack<'a> {
         aws(self.local, &wait).map(|_| ())
     }
 
-    /// Deletes the stack and waits until it is gone.
+    /// Deletes the stack and waits until CloudFormation has deleted it.
     pub fn delete(&self) -> anyhow::Result<()> {
         aws(self.local, &["cloudformation", "delete-stack", "--stack-name", self.name])?;
         let wait = ["cloudformation", "wait", "stack-delete-complete", "--stack-name", self.name];
         aws(self.local, &wait).map(|_| ())
     }
 
-    /// What became of a resource of the template, by its logical ID.
+    /// The physical ID of a resource, by its logical ID.
     pub fn resource(&self, id: &str) -> anyhow::Result<String> {
         let describe = ["cloudformation", "describe-stack-resource", "--stack-name", self.name];
         let found = aws(self.local, &[&describe[..], &["--logical-resource-id", id]].concat())?;
@@ -123,7 +123,7 @@ impl<'a> Stack<'a> {
         ))
     }
 
-    /// The stack's events, the latest first, a line each.
+    /// The stack's events, one line for each, the latest first.
     pub fn events(&self) -> anyhow::Result<String> {
         let events = aws(
             self.local,
@@ -140,8 +140,8 @@ impl<'a> Stack<'a> {
     }
 }
 
-/// A built template without what ministack refuses: saved queries of CloudWatch Logs, to which
-/// nothing refers, and alarms about a sum of metrics, of which the first metric is left.
+/// The built template without the parts that ministack refuses: the saved queries of CloudWatch
+/// Logs, to which nothing refers, and all but the first metric of alarms on a sum of metrics.
 fn for_ministack(template: &str) -> anyhow::Result<String> {
     let mut template = template.to_owned();
     for query in ["KeepOrRemoveReasonsQuery", "OpenFindingsQuery", "TagViolationsQuery"] {
@@ -151,7 +151,8 @@ fn for_ministack(template: &str) -> anyhow::Result<String> {
         [("FunctionErrorsAlarm", "Errors"), ("FunctionThrottlesAlarm", "Throttles")]
     {
         let start = format!("  {alarm}:");
-        let (before, alarm) = template.split_once(&start).context("there is no such alarm")?;
+        let (before, alarm) =
+            template.split_once(&start).context("the template has no such alarm")?;
         let one = format!(
             "      Namespace: AWS/Lambda\n      MetricName: {metric}\n      \
              Period: 300\n      Statistic: Sum\n"
@@ -161,9 +162,9 @@ fn for_ministack(template: &str) -> anyhow::Result<String> {
     Ok(template)
 }
 
-/// The template with something else in the place of the first block that begins with this line.
-/// The SAM CLI writes YAML in blocks, so one goes on for as long as lines are indented further,
-/// or are items of a list.
+/// The template with `by` in place of the first block that begins with the line `start`. The SAM
+/// CLI writes block YAML: a block ends before the first line that is neither indented further nor
+/// an item of a list.
 fn replaced(template: &str, start: &str, by: &str) -> anyhow::Result<String> {
     let indent = " ".repeat(start.len() - start.trim_start().len());
     let lines: Vec<&str> = template.lines().collect();
@@ -185,7 +186,10 @@ pub struct Outputs(BTreeMap<String, String>);
 
 impl Outputs {
     pub fn value(&self, name: &str) -> anyhow::Result<&str> {
-        self.0.get(name).map(String::as_str).with_context(|| format!("there is no output {name}"))
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .with_context(|| format!("the stack has no output {name}"))
     }
 
     pub fn names(&self) -> Vec<String> {
@@ -193,7 +197,7 @@ impl Outputs {
     }
 }
 
-/// What the AWS CLI answers.
+/// Runs the AWS CLI and returns the JSON that it prints.
 pub fn aws(local: &Local, arguments: &[&str]) -> anyhow::Result<Value> {
     let output = output(local.tool("aws").args(arguments).args(["--output", "json"]))
         .with_context(|| format!("aws {}", arguments.join(" ")))?;
@@ -208,7 +212,7 @@ fn output(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The text at `pointer`; empty where there is none.
+/// The text at `pointer`, or an empty text if the value has no such place.
 pub fn text(value: &Value, pointer: &str) -> String {
     match value.pointer(pointer) {
         Some(Value::String(text)) => text.clone(),

@@ -1,9 +1,11 @@
-//! The dashboard, the alarms and the saved queries: that they look at what there is.
+//! The dashboard, the alarms and the saved queries refer to metrics, functions and log fields that
+//! exist.
 
 use std::collections::BTreeSet;
 
 use local_aws::world::evaluate;
 use serde_json::{Value, json};
+use warden_aws::metrics::METRICS;
 
 const SECRET: (&str, &str) = (
     "SlackWebhookSecretArn",
@@ -18,20 +20,23 @@ fn widgets(parameters: &[(&str, &str)]) -> Vec<Value> {
     body["widgets"].as_array().unwrap().clone()
 }
 
-/// Every metric that is shown, each as its namespace, its name and its dimensions.
+/// Every metric of the widgets, each as its namespace, its name and its dimensions.
 fn metrics(widgets: &[Value]) -> Vec<Vec<&str>> {
-    let metrics = widgets.iter().filter_map(|it| it["properties"]["metrics"].as_array()).flatten();
-    let texts = metrics.map(|it| it.as_array().unwrap().iter().filter_map(Value::as_str).collect());
-    texts.filter(|it: &Vec<&str>| !it.is_empty()).collect()
+    let metrics = widgets.iter().filter_map(|widget| widget["properties"]["metrics"].as_array());
+    let texts = metrics.flatten().map(|metric| {
+        let values = metric.as_array().unwrap().iter();
+        values.filter_map(Value::as_str).collect::<Vec<&str>>()
+    });
+    texts.filter(|texts| !texts.is_empty()).collect()
 }
 
 #[test]
-fn the_widgets_fill_the_page_and_none_lies_on_another() {
+fn the_widgets_fill_the_page_and_do_not_overlap() {
     let mut taken = BTreeSet::new();
     let widgets = widgets(&[]);
     for widget in &widgets {
         let [x, y, width, height] =
-            ["x", "y", "width", "height"].map(|it| widget[it].as_u64().unwrap());
+            ["x", "y", "width", "height"].map(|key| widget[key].as_u64().unwrap());
         for cell in (x..x + width).flat_map(|x| (y..y + height).map(move |y| (x, y))) {
             assert!(cell.0 < 24 && taken.insert(cell), "{cell:?} of {widget}");
         }
@@ -42,12 +47,8 @@ fn the_widgets_fill_the_page_and_none_lies_on_another() {
 }
 
 #[test]
-fn every_metric_is_one_that_a_function_or_a_service_writes() {
-    // What the README says that the functions write; their own tests hold them to it.
-    let readme = include_str!("../../../../README.md");
-    let (_, section) = readme.split_once("### Metrics").unwrap();
-    let (section, _) = section.split_once("\n#").unwrap();
-    let ours: BTreeSet<&str> = section.split('`').skip(1).step_by(2).collect();
+fn every_metric_of_the_dashboard_is_written_by_a_function_or_a_service() {
+    let ours: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
     let (plain, slack) = (widgets(&[]), widgets(&[SECRET]));
     let shown = metrics(&plain);
     assert!(shown.len() > 30, "{shown:?}");
@@ -62,32 +63,32 @@ fn every_metric_is_one_that_a_function_or_a_service_writes() {
             other => panic!("{other:?}"),
         }
     }
-    let beside: Vec<_> =
-        metrics(&slack).into_iter().filter(|it| !shown.contains(it)).map(|it| it[1]).collect();
-    assert_eq!(beside, ["Errors", "Throttles"]);
+    let only_with_slack = metrics(&slack).into_iter().filter(|metric| !shown.contains(metric));
+    let only_with_slack: Vec<&str> = only_with_slack.map(|metric| metric[1]).collect();
+    assert_eq!(only_with_slack, ["Errors", "Throttles"]);
 }
 
 #[test]
-fn an_alarm_watches_every_function_there_is() {
+fn the_alarms_of_errors_and_throttles_watch_every_function() {
     for (parameters, functions) in [(&[][..], 4), (&[SECRET][..], 5)] {
         let stack = evaluate(parameters).unwrap();
-        let there = stack.resources().unwrap().into_iter();
-        let there: BTreeSet<&str> = there
+        let deployed = stack.resources().unwrap().into_iter();
+        let deployed: BTreeSet<&str> = deployed
             .filter(|id| stack.resource_type(id).unwrap() == "AWS::Serverless::Function")
             .collect();
-        assert_eq!(there.len(), functions);
+        assert_eq!(deployed.len(), functions);
         for (alarm, metric) in
             [("FunctionErrorsAlarm", "Errors"), ("FunctionThrottlesAlarm", "Throttles")]
         {
             let alarm = stack.properties(alarm).unwrap();
             assert_eq!(alarm["AlarmActions"], json!(["AlertTopic"]));
             let metrics = alarm["Metrics"].as_array().unwrap();
-            let watched = metrics.iter().filter_map(|it| {
-                let metric_of = &it["MetricStat"]["Metric"];
-                assert!(metric_of.is_null() || metric_of["MetricName"] == metric);
-                metric_of["Dimensions"][0]["Value"].as_str()
+            let watched = metrics.iter().filter_map(|query| {
+                let watched = &query["MetricStat"]["Metric"];
+                assert!(watched.is_null() || watched["MetricName"] == metric);
+                watched["Dimensions"][0]["Value"].as_str()
             });
-            assert_eq!(watched.collect::<BTreeSet<_>>(), there);
+            assert_eq!(watched.collect::<BTreeSet<_>>(), deployed);
         }
     }
 }
@@ -98,7 +99,7 @@ fn shown_alarms(parameters: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn an_alarm_is_raised_where_an_enforced_repository_is_not_swept_for_three_days() {
+fn an_alarm_reports_an_enforced_repository_without_a_sweep_for_three_days() {
     let names =
         [("InfrastructureRepositoryName", "platform"), ("DeploymentsRepositoryName", "apps")];
     let alarms = [("InfrastructureSweepAlarm", "platform"), ("DeploymentsSweepAlarm", "apps")];
@@ -123,13 +124,13 @@ fn an_alarm_is_raised_where_an_enforced_repository_is_not_swept_for_three_days()
     }
     let report = [("CleanupEnforcement", "report")];
     let stack = evaluate(&report).unwrap();
-    let there = stack.resources().unwrap();
-    assert!(alarms.iter().all(|(id, _)| !there.contains(id)), "{there:?}");
+    let deployed = stack.resources().unwrap();
+    assert!(alarms.iter().all(|(id, _)| !deployed.contains(id)), "{deployed:?}");
     assert!(!shown_alarms(&report).contains("SweepAlarm"));
 }
 
 #[test]
-fn what_a_query_asks_of_a_log_its_function_writes() {
+fn a_function_logs_every_field_of_a_saved_query() {
     let stack = evaluate(&[]).unwrap();
     let sources = [
         include_str!("../../../../functions/image-sweep/src/report.rs"),

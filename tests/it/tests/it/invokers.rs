@@ -1,10 +1,11 @@
-//! The service control policy of the README denies invocations and changes of the functions to
-//! everybody but the deployer and the services.
+//! The documented service control policy denies invocations and changes of the functions to all
+//! callers but the deployer and the AWS services.
 
 use std::collections::BTreeMap;
 
 use local_aws::authorization::{Verdict, judge};
 use local_aws::policy::{Caller, Decision, Document, Request};
+use local_aws::snippets::snippet;
 use local_aws::{ACCOUNT, REGION};
 use serde_json::json;
 
@@ -18,15 +19,11 @@ const FUNCTIONS: [&str; 5] = [
 const DEPLOYER: &str = "platform-deployer";
 const SCHEDULE: &str = "ecr-warden/ecr-warden-SweepScheduleRole-1ABCDEF";
 
-/// The policy that stands in the README.
 fn service_control_policy() -> Document {
-    let readme = include_str!("../../../../README.md");
-    let (_, section) = readme.split_once("### Who may invoke the functions").unwrap();
-    let (_, policy) = section.split_once("```json").unwrap();
-    let (policy, _) = policy.split_once("```").unwrap();
+    let policy = snippet("security/deny-invocation.json").unwrap();
     // <https://docs.aws.amazon.com/organizations/latest/userguide/orgs_reference_limits.html>
     assert!(policy.len() < 5_120);
-    Document::parse(policy).unwrap()
+    Document::parse(&policy).unwrap()
 }
 
 fn role(name: &str) -> Caller {
@@ -53,7 +50,7 @@ fn request(caller: Caller, action: &str, resource: String) -> Request {
 }
 
 #[test]
-fn a_role_with_the_managed_policy_that_invokes_every_function_is_denied_each_of_ours() {
+fn a_role_that_may_invoke_every_function_may_not_invoke_a_function_of_ecr_warden() {
     // The statement of `AWSLambdaRole`.
     let managed = Document::read(&json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": ["lambda:InvokeFunction"], "Resource": ["*"]},
@@ -72,7 +69,7 @@ fn a_role_with_the_managed_policy_that_invokes_every_function_is_denied_each_of_
 }
 
 #[test]
-fn the_deployer_the_schedule_and_the_services_still_invoke() {
+fn the_deployer_the_schedule_and_the_services_may_invoke() {
     let policy = service_control_policy();
     for service in ["events.amazonaws.com", "sns.amazonaws.com", "lambda.amazonaws.com"] {
         let caller = Caller::Service(service.to_owned());
@@ -86,7 +83,7 @@ fn the_deployer_the_schedule_and_the_services_still_invoke() {
 }
 
 #[test]
-fn nobody_but_the_deployer_changes_a_function_or_its_role() {
+fn only_the_deployer_may_change_a_function_or_its_role() {
     let policy = service_control_policy();
     let our_role = || format!("arn:aws:iam::{ACCOUNT}:role/ecr-warden/ecr-warden-ImagePushRole-1A");
     for (action, resource) in [

@@ -1,12 +1,14 @@
 //! The functions, and a probe of what runs them, as real processes.
 
 #![expect(
+    clippy::panic,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a test ends where something is off"
 )]
 
 mod access;
+mod book;
 mod custom_resources;
 mod dashboard;
 mod events;
@@ -15,13 +17,14 @@ mod invokers;
 mod lambda;
 mod privileges;
 mod pushes;
-mod readme;
+mod reference;
 mod rights;
 mod safety;
 mod scans;
 mod secrets;
 mod services;
 mod slack;
+mod snippets;
 mod sweeps;
 mod tool;
 mod workflow;

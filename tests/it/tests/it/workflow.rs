@@ -1,18 +1,20 @@
-//! The step of GitHub workflows and the workflow of the README: tags are judged without credentials.
+//! The action for GitHub workflows and the documented workflow judge tags without credentials.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-/// The script of the last step of the action: it runs the program of the cache.
+use local_aws::snippets::snippet;
+
+/// The script of the last step of the action, which runs the cached program.
 fn script() -> String {
     let action = include_str!("../../../../.github/actions/check/action.yml");
     let (_, script) = action.rsplit_once("      run: |\n").unwrap();
     script.lines().map(|line| format!("{}\n", line.trim_start())).collect()
 }
 
-/// Runs the script with a program that prints its arguments in the place of the cached one.
+/// Runs the script with a cached program that prints its arguments.
 fn run(name: &str, variables: &[(&str, &str)]) -> Output {
     let temporary: PathBuf = env!("CARGO_TARGET_TMPDIR").into();
     let temporary = temporary.join(format!("workflow-{name}"));
@@ -49,11 +51,8 @@ fn the_step_runs_no_cached_program_in_a_job_with_credentials() {
 }
 
 #[test]
-fn the_workflow_of_the_readme_judges_in_a_job_that_may_not_ask_for_a_token() {
-    let readme = include_str!("../../../../README.md");
-    let (_, section) = readme.split_once("### From GitHub Actions").unwrap();
-    let (_, workflow) = section.split_once("```yaml").unwrap();
-    let (workflow, _) = workflow.split_once("```").unwrap();
+fn the_documented_workflow_judges_tags_in_a_job_that_cannot_request_a_token() {
+    let workflow = snippet("github-actions/image.yaml").unwrap();
     let (start, jobs) = workflow.split_once("\n  check:\n").unwrap();
     let (check, image) = jobs.split_once("\n  image:\n").unwrap();
     for part in [start, check] {

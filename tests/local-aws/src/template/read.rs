@@ -35,6 +35,15 @@ const RESOURCE_ATTRIBUTES: [&str; 9] = [
 const TRANSFORM: &str = "AWS::Serverless-2016-10-31";
 const FUNCTION: &str = "AWS::Serverless::Function";
 
+/// The one document of a YAML text that is no template. Its tags are those of a template.
+pub(super) fn document(text: &str) -> Result<Value> {
+    let documents = Yaml::load_from_str(text).map_err(|error| Error::new(error.to_string()))?;
+    match documents.as_slice() {
+        [document] => value(document),
+        _ => err("expected one document"),
+    }
+}
+
 pub(super) fn template(text: &str) -> Result<Template> {
     let documents = Yaml::load_from_str(text).map_err(|error| Error::new(error.to_string()))?;
     let [Yaml::Mapping(root)] = documents.as_slice() else {
@@ -52,6 +61,7 @@ pub(super) fn template(text: &str) -> Result<Template> {
         Some(_) => Err(Error::new("expected a map").within(name)),
     };
     let mut template = Template {
+        metadata: take("Metadata")?,
         parameters: take("Parameters")?,
         mappings: take("Mappings")?,
         rules: take("Rules")?,
@@ -69,7 +79,7 @@ pub(super) fn template(text: &str) -> Result<Template> {
     }
     for (name, section) in sections {
         let known = match name.as_str() {
-            "AWSTemplateFormatVersion" | "Description" | "Metadata" => true,
+            "AWSTemplateFormatVersion" | "Description" => true,
             "Transform" => section == TRANSFORM,
             _ => false,
         };

@@ -1,29 +1,29 @@
-//! The README's commands of those who operate the stack, and of their pipelines: as they stand
-//! there, but for Docker, `kubectl` and what no emulator has.
+//! The documented commands of operators and pipelines. Docker, `kubectl` and `sam local` are replaced
+//! by functions of the shell.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow, ensure};
+use local_aws::snippets::snippet;
 use serde_json::{Value, json};
 
 use super::{Run, step};
-use crate::readme;
 use crate::stack::{Stack, text};
 
 const REPOSITORY: &str = "infrastructure";
-/// How long an event may take that is handed to a function asynchronously.
+/// The longest time that an asynchronous invocation may take.
 const TAKEN: Duration = Duration::from_secs(60);
-/// Providers of tokens, for the roles of workflows and pods.
+/// The OIDC providers of the roles for workflows and pods.
 pub const GITHUB: &str =
     "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com";
 pub const EKS: &str = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.us-east-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF";
 
 impl Run<'_> {
     pub fn operations(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
-        step("the README's commands to operate the stack");
+        step("documented commands of operators and pipelines");
         let inbox = self.inbox(stack.outputs()?.value("AlertTopicArn")?)?;
         self.dashboard(stack)?;
         self.restored(stack, &inbox)?;
@@ -32,7 +32,10 @@ impl Run<'_> {
         self.checked()?;
         self.admitted(stack)?;
         self.packaged()?;
-        self.local.shell(&readme::block("aws cloudtrail lookup-events")?)?;
+        self.attached_by_hand()?;
+        self.provider()?;
+        self.invoked_locally()?;
+        self.local.shell(&snippet("security/cloudtrail.sh")?)?;
         self.passed("calls are looked up in CloudTrail");
         self.remove_images(REPOSITORY)?;
         self.remove_images("deployments")
@@ -45,27 +48,39 @@ impl Run<'_> {
         let function = stack.resource("ImageSweepFunction")?;
         self.contains("the dashboard shows the functions", &body.to_string(), &function)?;
         let url = stack.outputs()?.value("DashboardUrl")?.to_owned();
-        self.contains("and has an address", &url, &format!("#dashboards/dashboard/{name}"))
+        self.contains("and has a URL", &url, &format!("#dashboards/dashboard/{name}"))
     }
 
-    /// Out of quarantine, without the alert's command.
+    /// Restores an image from quarantine without the alert's command.
     fn restored(&self, stack: &Stack<'_>, inbox: &str) -> anyhow::Result<()> {
         let (digest, event) = self.push_manifest("litellm-1.90.0")?;
         self.invoke(&stack.resource("ImagePushFunction")?, &event)?;
-        let alert = self.receive(inbox)?.context("nothing was told")?;
+        let alert = self.receive(inbox)?.context("there is no alert")?;
         let quarantined = text(&alert, "/details/quarantineTag");
-        let restore = readme::block("restore() {")?;
+        let restore = snippet("enforcement/restore-quarantined.sh")?;
         self.local
             .shell(&format!("{restore}\nrestore {REPOSITORY} {quarantined} litellm-v1.90.0"))?;
         let tags = self.tags(&digest)?;
         self.equal("an image is restored by hand", &tags, &vec!["litellm-v1.90.0".to_owned()])?;
-        let get = readme::block("aws ecr describe-images --repository-name infrastructure")?;
+        let get = snippet("kubernetes/image-digest.sh")?;
         let get = get.replace("litellm-v1.80.5", "litellm-v1.90.0");
-        let said = self.local.shell(&get)?;
-        self.equal("its digest for a manifest", &said.trim_end(), &digest.as_str())
+        let printed = self.local.shell(&get)?;
+        self.equal("its digest for a manifest", &printed.trim_end(), &digest.as_str())?;
+
+        let (digest, event) = self.push_manifest("litellm-1.90.3")?;
+        self.invoke(&stack.resource("ImagePushFunction")?, &event)?;
+        let alert = self.receive(inbox)?.context("there is no alert")?;
+        let restore = snippet("operate/restore-tag.sh")?;
+        let (image, _) = restore.split_once(" --tag ").context("the command adds no tag")?;
+        let (_, documented) = image.rsplit_once(':').context("the command names no tag")?;
+        let restore = restore.replace(documented, &text(&alert, "/details/quarantineTag"));
+        let restore = restore.replace("litellm-v1.80.5", "litellm-v1.90.3");
+        self.local.shell(&self.with_tool(&restore)).with_context(|| restore.clone())?;
+        let has_tag = self.tags(&digest)?.contains(&"litellm-v1.90.3".to_owned());
+        self.equal("the tool adds the correct tag", &has_tag, &true)
     }
 
-    /// What failed for good, as Lambda hands it on, is done in the end.
+    /// Replays events that failed three times, in the form that Lambda writes to the queue.
     fn replayed(&self, stack: &Stack<'_>, inbox: &str) -> anyhow::Result<()> {
         let queue = stack.resource("FailedEvents")?;
         let function = stack.resource("ImagePushFunction")?;
@@ -85,34 +100,34 @@ impl Run<'_> {
                 },
                 "requestPayload": event,
                 "responseContext": {"statusCode": 200, "functionError": "Unhandled"},
-                "responsePayload": {"errorMessage": "telling: a defect", "errorType": "ecr-warden"},
+                "responsePayload": {"errorMessage": "publishing the alert: a defect", "errorType": "ecr-warden"},
             });
             let file = self.local.root().join("target/e2e/failed.json");
             fs::write(&file, failed.to_string())?;
             let body = format!("file://{}", file.display());
             self.sqs(&["send-message", "--queue-url", &queue, "--message-body", &body])?;
         }
-        self.in_scratch(&format!("{AWS}\n{}\nreplay", readme::block("replay() {")?))?;
-        let mut told = BTreeSet::new();
+        self.in_scratch(&format!("{AWS}\n{}\nreplay", snippet("operate/replay.sh")?))?;
+        let mut replayed = BTreeSet::new();
         let started = Instant::now();
-        while told.len() < 2 && started.elapsed() < TAKEN {
-            told.extend(self.receive(inbox)?.map(|alert| text(&alert, "/details/tag")));
+        while replayed.len() < 2 && started.elapsed() < TAKEN {
+            replayed.extend(self.receive(inbox)?.map(|alert| text(&alert, "/details/tag")));
             sleep(Duration::from_millis(200));
         }
         let both = ["litellm-1.90.1", "litellm-1.90.2"].map(str::to_owned);
-        self.equal("events that had failed are done", &told, &both.into())?;
+        self.equal("the function handles the replayed events", &replayed, &both.into())?;
         let left = self.sqs(&["receive-message", "--queue-url", &queue])?;
-        self.equal("and the queue is empty", &left.get("Messages"), &None)?;
+        self.equal("the queue is empty", &left.get("Messages"), &None)?;
         let event = serde_json::to_string(&self.last_push()?)?;
-        let invoke = readme::block("sam remote invoke")?;
+        let invoke = snippet("operate/invoke-again.sh")?;
         self.in_scratch(&format!("printf '%s' '{event}' > event.json\n{invoke}"))?;
-        self.passed("and one by one with the SAM CLI");
+        self.passed("the SAM CLI invokes the function with one event");
         Ok(())
     }
 
-    /// The step of the workflow that waits for the scan.
+    /// Runs the step of the workflow that waits for the scan.
     fn waited(&self) -> anyhow::Result<()> {
-        let workflow = readme::fenced("yaml", "name: Image")?;
+        let workflow = snippet("github-actions/image.yaml")?;
         let (_, script) = workflow
             .split_once("name: Wait for the scan\n        run: |\n")
             .context("the workflow has no such step")?;
@@ -130,7 +145,7 @@ impl Run<'_> {
             ),
         ] {
             let digest = self.push(REPOSITORY, tag, 0)?;
-            let found = scan.map(|it| it.as_array().cloned().unwrap_or_default());
+            let found = scan.map(|findings| findings.as_array().cloned().unwrap_or_default());
             {
                 let mut state = self.local.aws.state();
                 let now = state.now();
@@ -141,29 +156,30 @@ impl Run<'_> {
                 "export REPOSITORY={REPOSITORY} TAG={tag}\nbash -e {} || echo \"exit $?\"",
                 file.display()
             );
-            let said = self.local.shell(&wait)?;
-            self.contains("the workflow waits for the scan", &said, expected)?;
+            let printed = self.local.shell(&wait)?;
+            self.contains("the workflow waits for the scan", &printed, expected)?;
         }
         Ok(())
     }
 
-    /// Tags judged before a push, by the policy that is deployed, and by one that is not.
+    /// Judges tags before a push, by the deployed policy and by a changed policy.
     fn checked(&self) -> anyhow::Result<()> {
-        let check = self.with_built_tool(&readme::block("cargo run -p ecr-warden -- check")?);
-        let said = self.local.shell(&format!("({check}) || echo \"exit $?\""))?;
-        self.contains("ecr-warden judges by the stack's policy", &said, "litellm-v1.80.5")?;
-        self.contains("and says so by its exit", &said, "exit 1")?;
+        let check = self.with_built_tool(&snippet("check/check.sh")?);
+        let printed = self.local.shell(&format!("({check}) || echo \"exit $?\""))?;
+        let documented = snippet("check/check.txt")?;
+        self.contains("ecr-warden judges by the stack's policy", &printed, &documented)?;
+        self.contains("a violation has the exit code 1", &printed, "exit 1")?;
         self.push("deployments", "myapp-v1.0.0", 0)?;
         self.push("deployments", "myapp-prod", 0)?;
-        let output = readme::block("output() {")?;
-        let change = self.with_built_tool(&readme::block("output Governance > policy.json")?);
-        let said = self.local.shell(&format!("{output}\nEDITOR=true\n{change}"));
+        let output = snippet("outputs/output.sh")?;
+        let change = self.with_built_tool(&snippet("policy/change.sh")?);
+        let printed = self.local.shell(&format!("{output}\nEDITOR=true\n{change}"));
         fs::remove_file(self.local.root().join("infra/sam/policy.json"))?;
-        self.contains("and by one that is not deployed yet", &said?, "deployments:myapp-v1.0.0")
+        self.contains("and by a policy that is not deployed", &printed?, "deployments:myapp-v1.0.0")
     }
 
-    /// The script with the tool as it was built with this program, in the place of `cargo run`,
-    /// which would compile it again with other features.
+    /// The script with the tool of this build in place of `cargo run`, which would compile the tool
+    /// with other features.
     fn with_built_tool(&self, script: &str) -> String {
         let tool = self.local.program("ecr-warden");
         ["cargo run -p ecr-warden --", "cargo run --quiet --package ecr-warden --"]
@@ -171,34 +187,68 @@ impl Run<'_> {
             .fold(script.to_owned(), |script, cargo| script.replace(cargo, &tool))
     }
 
-    /// The constraint for Gatekeeper.
+    /// Reads the constraint that the documented command applies with `kubectl`.
     fn admitted(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
-        let output = readme::block("output() {")?;
-        let constraint = readme::block("cat > allowed-repos.yaml")?;
+        let output = snippet("outputs/output.sh")?;
+        let constraint = snippet("kubernetes/gatekeeper.sh")?;
         let read = "kubectl() { python -c 'import json, sys, yaml; \
                     print(json.dumps(yaml.safe_load(open(sys.argv[1]))))' \"$3\"; }";
-        let said = self.in_scratch(&format!("{output}\n{read}\n{constraint}"))?;
-        let constraint: Value = serde_json::from_str(&said)?;
+        let printed = self.in_scratch(&format!("{output}\n{read}\n{constraint}"))?;
+        let constraint: Value = serde_json::from_str(&printed)?;
         let repos = constraint["spec"]["parameters"]["repos"].to_string();
         let allowed = stack.outputs()?.value("GatekeeperAllowedRepos")?.to_owned();
         let allowed: Value = serde_json::from_str(&allowed)?;
         self.equal("Gatekeeper admits these repositories", &repos, &allowed.to_string())?;
         self.equal(
-            "by its library's kind",
+            "the constraint has the kind of Gatekeeper's library",
             &text(&constraint, "/kind").as_str(),
             &"K8sAllowedRepos",
         )
     }
 
-    /// For accounts that are not deployed to by hand.
+    /// Packages the template for a stack set.
     fn packaged(&self) -> anyhow::Result<()> {
-        let package = readme::block("sam package")?;
+        let package = snippet("many-accounts/package.sh")?;
         let translate = "python ../../tests/drivers/translate.py packaged.yaml; rm packaged.yaml";
-        let said = self.local.shell(&format!("{package} >&2\n{translate}"))?;
-        self.contains("the template is packaged, and translated", &said, "S3Bucket")
+        let printed = self.local.shell(&format!("{package} >&2\n{translate}"))?;
+        self.contains("the template is packaged and translated", &printed, "S3Bucket")
     }
 
-    /// The roles of workflows and of pods, as IAM has them.
+    /// Attaches the push/pull policy to a role that `CiCdRoleArns` does not name.
+    fn attached_by_hand(&self) -> anyhow::Result<()> {
+        let trust = json!({"Version": "2012-10-17", "Statement": []}).to_string();
+        let role = ["--role-name", "your-cicd-role"];
+        let create = ["iam", "create-role", "--assume-role-policy-document", &trust];
+        self.aws(&[&create[..], &role].concat())?;
+        let (output, attach) =
+            (snippet("outputs/output.sh")?, snippet("access/attach-push-policy.sh")?);
+        self.local.shell(&format!("{output}\n{attach}"))?;
+        let attached = self.attached(role[1])?;
+        self.equal("the policy is attached by hand", &attached.len(), &1)?;
+        let detach = ["iam", "detach-role-policy", "--policy-arn", &attached[0]];
+        self.aws(&[&detach[..], &role].concat())?;
+        self.aws(&[&["iam", "delete-role"][..], &role].concat()).map(|_| ())
+    }
+
+    /// Creates the OIDC provider of GitHub.
+    fn provider(&self) -> anyhow::Result<()> {
+        let created = self.local.shell(&snippet("access/github-oidc-provider.sh")?)?;
+        self.contains("the OIDC provider of GitHub exists", &created, GITHUB)
+    }
+
+    /// Writes the environment of a function for `sam local invoke`, which needs Docker.
+    fn invoked_locally(&self) -> anyhow::Result<()> {
+        let invoke = snippet("local-aws/sam-local.sh")?;
+        let (_, event) = invoke.rsplit_once("--event ").context("the command has no event")?;
+        let event = self.local.root().join("infra/sam").join(event);
+        ensure!(event.is_file(), "{} is no file", event.display());
+        let printed = self.in_scratch(&format!("sam() {{ cat env.json; }}\n{invoke}"))?;
+        let environment: Value = serde_json::from_str(&printed)?;
+        let governance = text(&environment, "/Parameters/GOVERNANCE");
+        self.contains("the environment for sam local", &governance, "infrastructure")
+    }
+
+    /// Checks the roles for workflows and pods in IAM.
     pub fn roles(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
         let outputs = stack.outputs()?;
         for (id, subject) in [
@@ -214,11 +264,11 @@ impl Run<'_> {
             )?;
             let got = self.aws(&["iam", "get-role", "--role-name", &role])?;
             let trust = text(&got, "/Role/AssumeRolePolicyDocument");
-            self.contains(&format!("whom {id} trusts"), &trust, subject)?;
+            self.contains(&format!("the trust of {id}"), &trust, subject)?;
         }
         let attached = self.attached(&stack.resource("GitHubRole")?)?;
         let policy = outputs.value("EcrPushPullPolicyArn")?.to_owned();
-        self.equal("workflows push and pull", &attached, &vec![policy])?;
+        self.equal("the role for workflows has the push/pull policy", &attached, &vec![policy])?;
         let traced = stack.resource("ImagePushFunction")?;
         let configured =
             self.aws(&["lambda", "get-function-configuration", "--function-name", &traced])?;
@@ -226,17 +276,14 @@ impl Run<'_> {
         self.equal("invocations are traced", &mode.as_str(), &"Active")
     }
 
-    /// What a shell says in a folder of its own.
-    fn in_scratch(&self, script: &str) -> anyhow::Result<String> {
-        let said = self.local.shell(&format!("cd \"$(mktemp -d)\"\n{script}"));
-        match said {
-            Ok(said) => Ok(said),
-            Err(error) => bail!("{error:#}, of\n{script}"),
-        }
+    /// Runs a script in an empty folder, and returns its output.
+    pub fn in_scratch(&self, script: &str) -> anyhow::Result<String> {
+        let printed = self.local.shell(&format!("cd \"$(mktemp -d)\"\n{script}"));
+        printed.with_context(|| format!("the script failed:\n{script}"))
     }
 }
 
-/// The AWS CLI, whose version 1 looks for the endpoint of SQS nowhere else.
-const AWS: &str = "aws() { if [ \"$1\" = sqs ]; then \
+/// The AWS CLI. Its version 1 reads the endpoint of SQS only from the option.
+pub const AWS: &str = "aws() { if [ \"$1\" = sqs ]; then \
                    command aws --endpoint-url \"$AWS_ENDPOINT_URL\" \"$@\"; \
                    else command aws \"$@\"; fi; }";

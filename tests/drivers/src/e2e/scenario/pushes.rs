@@ -1,8 +1,8 @@
-//! Pushes to the deployed stack: judged by the deployed function, told by its topic, undone
-//! by the commands of the alert.
+//! Pushes to the deployed stack: the deployed function judges each push, the topic delivers the
+//! alert, and the commands of the alert undo the enforcement.
 //!
-//! The emulator takes no events of ECR, as AWS takes none from anybody else: the rule is
-//! asked whether it would let one through, and the function invoked with it.
+//! The emulator accepts no events of ECR from a client. Instead, the rule's pattern is tested with
+//! the event, and the function is invoked with it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, ensure};
 use local_aws::ecr::image::manifest::OCI_MANIFEST;
+use local_aws::snippets::snippet;
 use serde_json::{Value, json};
 
 use super::{Run, step};
-use crate::readme;
 use crate::stack::{Stack, text};
 
 const REPOSITORY: &str = "infrastructure";
@@ -28,65 +28,84 @@ impl Run<'_> {
         let elsewhere = ("/detail/repository-name", "scratch");
         self.let_through(stack, "ImagePushFunctionPushed", &event, elsewhere)?;
         self.invoke(&function, &event)?;
-        let alert = self.receive(&inbox)?.context("nothing was told")?;
+        let alert = self.receive(&inbox)?.context("there is no alert")?;
         self.equal("the alert's kind", &text(&alert, "/kind").as_str(), &"tag-violation")?;
         let quarantined = text(&alert, "/details/quarantineTag");
         self.equal("the image is quarantined", &self.tags(&digest)?, &vec![quarantined.clone()])?;
-        let listed = self.local.shell(&readme::block("aws ecr list-images")?)?;
-        self.contains("and listed by the README's command", &listed, &quarantined)?;
+        let listed = self.local.shell(&snippet("enforcement/list-quarantined.sh")?)?;
+        self.contains("the documented command lists the image", &listed, &quarantined)?;
         self.restore(&alert, "Restore it as litellm-v1.80.6")?;
         let rightly = vec!["litellm-v1.80.6".to_owned()];
-        self.equal("the alert's command restores it rightly", &self.tags(&digest)?, &rightly)?;
+        self.equal(
+            "the alert's command restores the image under the suggested tag",
+            &self.tags(&digest)?,
+            &rightly,
+        )?;
         self.invoke(&function, &self.last_push()?)?;
-        self.equal("and so it stays", &self.tags(&digest)?, &rightly)?;
-        self.equal("nothing more is told", &self.receive(&inbox)?, &None)?;
+        self.equal("the suggested tag stays", &self.tags(&digest)?, &rightly)?;
+        self.equal("there is no second alert", &self.receive(&inbox)?, &None)?;
 
         let (digest, event) = self.push_manifest("litellm-1.80.7")?;
         self.invoke(&function, &event)?;
-        let alert = self.receive(&inbox)?.context("nothing was told")?;
+        let alert = self.receive(&inbox)?.context("there is no alert")?;
         let quarantined = text(&alert, "/details/quarantineTag");
         // While the policy is in force the image is quarantined again, and never lost.
         self.restore(&alert, "as it was")?;
         self.invoke(&function, &self.last_push()?)?;
-        self.equal("taken away again", &self.tags(&digest)?, &vec![quarantined.clone()])?;
+        self.equal(
+            "the function quarantines the image again",
+            &self.tags(&digest)?,
+            &vec![quarantined.clone()],
+        )?;
         stack.deploy(&[("InfrastructureTagEnforcement", "report")])?;
         self.restore(&alert, "as it was")?;
         self.invoke(&function, &self.last_push()?)?;
         let as_it_was = vec!["litellm-1.80.7".to_owned(), quarantined];
-        self.equal("the other command restores it as it was", &self.tags(&digest)?, &as_it_was)?;
-        let alert = self.receive(&inbox)?.context("nothing was told")?;
+        self.equal("the other command restores the pushed tag", &self.tags(&digest)?, &as_it_was)?;
+        let alert = self.receive(&inbox)?.context("there is no alert")?;
         let action = text(&alert, "/details/action");
-        self.equal("which is reported then", &action.as_str(), &"reported")?;
+        self.equal("the function only reports the tag", &action.as_str(), &"reported")?;
         self.restore(&alert, "Tag it litellm-v1.80.7 too")?;
         let rightly_too = [&as_it_was[..1], &["litellm-v1.80.7".to_owned()], &as_it_was[1..]];
-        self.equal("and tagged rightly too", &self.tags(&digest)?, &rightly_too.concat())?;
+        self.equal("and adds the suggested tag", &self.tags(&digest)?, &rightly_too.concat())?;
 
         stack.deploy(&[
             ("InfrastructureTagEnforcement", "quarantine"),
             ("DeploymentsTagEnforcement", "archive"),
         ])?;
         let digest = self.push("deployments", "feature-x", 0)?;
-        self.aws(&["ecr", "describe-repositories"])?;
         self.invoke(&function, &self.last_push()?)?;
-        let alert = self.receive(&inbox)?.context("nothing was told")?;
-        self.equal("a feature is archived", &self.status(&digest)?.as_str(), &"ARCHIVED")?;
+        let alert = self.receive(&inbox)?.context("there is no alert")?;
+        self.equal(
+            "an image of a feature branch is archived",
+            &self.status(&digest)?.as_str(),
+            &"ARCHIVED",
+        )?;
         self.restore(&alert, "Restore it as it was")?;
-        self.equal("and comes back", &self.status(&digest)?.as_str(), &"ACTIVATING")?;
+        self.equal(
+            "and the alert's command restores the image",
+            &self.status(&digest)?.as_str(),
+            &"ACTIVATING",
+        )?;
         self.sampled_remedies(&function, &inbox)?;
         stack.deploy(&[("DeploymentsTagEnforcement", "report")])?;
 
         let mut event = self.last_push()?;
         event["detail"]["image-digest"] = json!("sha256:0");
         let Err(error) = self.invoke(&function, &event) else {
-            return Err(anyhow!("an event without a digest was taken"));
+            return Err(anyhow!("the function accepted an event without a digest"));
         };
         let error = format!("{error:#}");
-        self.contains("a bad event names its field", &error, "detail.image-digest: expected")?;
+        self.contains(
+            "the error of a bad event names the field",
+            &error,
+            "detail.image-digest: expected",
+        )?;
         self.remove_images(REPOSITORY)?;
         self.remove_images("deployments")
     }
 
-    /// What follows counts images of its own.
+    /// Deletes every image of a repository: the next step counts its own images.
     pub fn remove_images(&self, repository: &str) -> anyhow::Result<()> {
         let any = ["--filter", "imageStatus=ANY"];
         let list = ["ecr", "list-images", "--repository-name", repository];
@@ -99,7 +118,7 @@ impl Run<'_> {
         self.aws(&[&delete[..], &digests].concat()).map(|_| ())
     }
 
-    /// A queue that hears what is told; gives its URL.
+    /// Subscribes a queue to the topic of alerts. Returns the URL of the queue.
     pub fn inbox(&self, topic: &str) -> anyhow::Result<String> {
         let created = self.sqs(&["create-queue", "--queue-name", "inbox"])?;
         let url = text(&created, "/QueueUrl");
@@ -112,12 +131,12 @@ impl Run<'_> {
     }
 
     pub fn sqs(&self, arguments: &[&str]) -> anyhow::Result<Value> {
-        // Version 1 of the CLI looks for the endpoint of SQS nowhere else.
+        // Version 1 of the CLI reads the endpoint of SQS only from this option.
         let endpoint = ["sqs", "--endpoint-url", self.local.endpoint()];
         self.aws(&[&endpoint[..], arguments].concat())
     }
 
-    /// The next alert, if there is one.
+    /// Takes the next alert from the queue, if the queue has an alert.
     pub fn receive(&self, inbox: &str) -> anyhow::Result<Option<Value>> {
         let received = self.sqs(&["receive-message", "--queue-url", inbox])?;
         let Some(message) = received.pointer("/Messages/0") else { return Ok(None) };
@@ -128,7 +147,7 @@ impl Run<'_> {
         Ok(Some(serde_json::from_str(&text(&envelope, "/Message"))?))
     }
 
-    /// Waits for an alert for so long at most.
+    /// Waits for an alert, at most for `most`.
     pub fn receive_within(&self, inbox: &str, most: Duration) -> anyhow::Result<Value> {
         let started = Instant::now();
         loop {
@@ -140,17 +159,13 @@ impl Run<'_> {
         }
     }
 
-    /// An image whose manifest ends as few do and some may, with a line; gives its digest and
-    /// what ECR told.
+    /// Pushes an image whose manifest ends with a line feed, as a few tools write it. Returns its
+    /// digest and ECR's event.
     pub fn push_manifest(&self, tag: &str) -> anyhow::Result<(String, Value)> {
         let other = self.push(REPOSITORY, &tag.replace("litellm-", "other-v"), 0)?;
-        let aws = &self.local.aws;
-        let ask = |operation: &str, input: &Value| {
-            let answer = aws.by_hand(operation, input);
-            answer.map_err(|error| anyhow!("{operation}: {}: {}", error.code, error.message))
-        };
         let ids = json!([{"imageDigest": other}]);
-        let found = ask("BatchGetImage", &json!({"repositoryName": REPOSITORY, "imageIds": ids}))?;
+        let get = json!({"repositoryName": REPOSITORY, "imageIds": ids});
+        let found = self.ecr("BatchGetImage", &get)?;
         let manifest = text(&found, "/images/0/imageManifest") + "\n";
         let put = json!({
             "repositoryName": REPOSITORY,
@@ -158,19 +173,27 @@ impl Run<'_> {
             "imageManifestMediaType": OCI_MANIFEST,
             "imageTag": tag,
         });
-        let pushed = ask("PutImage", &put)?;
+        let pushed = self.ecr("PutImage", &put)?;
         Ok((text(&pushed, "/image/imageId/imageDigest"), self.last_push()?))
     }
 
-    /// The last push that ECR told of.
-    pub fn last_push(&self) -> anyhow::Result<Value> {
-        let state = self.local.aws.state();
-        let mut told = state.events.iter().rev();
-        let last = told.find(|event| event["detail"]["action-type"] == "PUSH");
-        last.cloned().context("ECR told of no push")
+    /// Calls the embedded ECR in this process.
+    pub fn ecr(&self, operation: &str, input: &Value) -> anyhow::Result<Value> {
+        let answer = self.local.aws.by_hand(operation, input);
+        answer.map_err(|error| anyhow!("{operation}: {}: {}", error.code, error.message))
     }
 
-    /// A deployed rule lets an event through, and not one with this changed in it.
+    /// The event of the last push.
+    pub fn last_push(&self) -> anyhow::Result<Value> {
+        // A call moves the events of pushes to the bus.
+        self.ecr("DescribeRepositories", &json!({}))?;
+        let state = self.local.aws.state();
+        let mut events = state.events.iter().rev();
+        let last = events.find(|event| event["detail"]["action-type"] == "PUSH");
+        last.cloned().context("ECR emitted no event of a push")
+    }
+
+    /// Checks that a deployed rule matches the event, and no event with this field changed.
     pub fn let_through(
         &self,
         stack: &Stack<'_>,
@@ -182,7 +205,9 @@ impl Run<'_> {
         let described = self.aws(&["events", "describe-rule", "--name", &rule_name])?;
         let pattern = text(&described, "/EventPattern");
         let mut other = event.clone();
-        let place = other.pointer_mut(changed.0).context("the event has no such field")?;
+        let place = other
+            .pointer_mut(changed.0)
+            .with_context(|| format!("the event has no field {}", changed.0))?;
         *place = json!(changed.1);
         for (event, expected) in [(event, true), (&other, false)] {
             let tested = self.aws(&[
@@ -198,7 +223,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Gives what the function answers.
+    /// Invokes a function and returns its answer.
     pub fn invoke(&self, function: &str, event: &Value) -> anyhow::Result<Value> {
         let folder = self.local.root().join("target/e2e");
         let (input, output) = (folder.join("event.json"), folder.join("answer.json"));
@@ -207,31 +232,34 @@ impl Run<'_> {
         let invoke = ["lambda", "invoke", "--function-name", function, "--payload", &payload];
         let answer = output.display().to_string();
         let invoked = self.aws(&[&invoke[..], &[&answer]].concat())?;
-        let said = fs::read_to_string(output)?;
-        ensure!(invoked.get("FunctionError").is_none(), "{said}");
-        serde_json::from_str(&said).context(said)
+        let answer = fs::read_to_string(output)?;
+        ensure!(invoked.get("FunctionError").is_none(), "{answer}");
+        serde_json::from_str(&answer).context(answer)
     }
 
-    /// The tags of an image, in order.
+    /// The tags of an image in `infrastructure`, in alphabetical order.
     pub fn tags(&self, digest: &str) -> anyhow::Result<Vec<String>> {
-        let id = format!("imageDigest={digest}");
-        let describe = ["ecr", "describe-images", "--repository-name", REPOSITORY, "--image-ids"];
-        let found = self.aws(&[&describe[..], &[&id]].concat())?;
-        let tags = found.pointer("/imageDetails/0/imageTags").and_then(Value::as_array);
-        let mut tags: Vec<String> = tags.into_iter().flatten().map(|tag| text(tag, "")).collect();
+        let image = self.describe(REPOSITORY, digest)?;
+        let tags = image["imageTags"].as_array().into_iter().flatten();
+        let mut tags: Vec<String> = tags.map(|tag| text(tag, "")).collect();
         tags.sort();
         Ok(tags)
     }
 
-    /// What ECR says of an image in `deployments`.
+    /// The status of an image in `deployments`.
     pub fn status(&self, digest: &str) -> anyhow::Result<String> {
-        let id = format!("imageDigest={digest}");
-        let describe = ["ecr", "describe-images", "--repository-name", "deployments"];
-        let found = self.aws(&[&describe[..], &["--image-ids", &id]].concat())?;
-        Ok(text(&found, "/imageDetails/0/imageStatus"))
+        Ok(text(&self.describe("deployments", digest)?, "/imageStatus"))
     }
 
-    /// Runs the command of an alert, as it stands there.
+    /// Describes an image in this process: a process of the AWS CLI takes a second to start.
+    fn describe(&self, repository: &str, digest: &str) -> anyhow::Result<Value> {
+        let ids = json!([{"imageDigest": digest}]);
+        let input = json!({"repositoryName": repository, "imageIds": ids});
+        let found = self.ecr("DescribeImages", &input)?;
+        Ok(found["imageDetails"][0].clone())
+    }
+
+    /// Runs a command of an alert without a change.
     fn restore(&self, alert: &Value, label: &str) -> anyhow::Result<()> {
         let remedies = alert["remedies"].as_array().into_iter().flatten();
         let mut remedies = remedies.filter(|remedy| text(remedy, "/label").contains(label));

@@ -70,7 +70,6 @@ impl Run<'_> {
             });
             pushed.map_err(|error| anyhow!("{}: {}", error.code, error.message))?
         };
-        self.aws(&["ecr", "describe-repositories"])?;
         self.invoke(function, &self.last_push()?)?;
         let alert = self.receive(inbox)?.context("there is no alert")?;
         for digest in &digests {
@@ -90,8 +89,7 @@ impl Run<'_> {
         for digest in digests.iter().rev() {
             let ids = json!([{"imageDigest": digest}]);
             let delete = json!({"repositoryName": ARCHIVED, "imageIds": ids});
-            let deleted = self.local.aws.by_hand("BatchDeleteImage", &delete);
-            deleted.map_err(|error| anyhow!("{}: {}", error.code, error.message))?;
+            self.ecr("BatchDeleteImage", &delete)?;
         }
         Ok(())
     }

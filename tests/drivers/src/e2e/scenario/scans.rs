@@ -1,5 +1,5 @@
-//! Scans of the deployed stack's images: told by its topic and in Slack, and accepted by the
-//! command of the alert.
+//! Scans of the deployed stack's images: the alerts on the topic and in Slack, and the alert's
+//! command to accept a finding.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use local_aws::ecr::scan::finding::{basic_finding, enhanced_finding};
 use local_aws::slack;
+use local_aws::snippets::snippet;
 use serde_json::{Value, json};
 
 use super::{Run, step};
@@ -37,13 +38,13 @@ impl Run<'_> {
         let elsewhere = ("/detail/repository-name", "scratch");
         self.let_through(stack, "ScanCompleteFunctionScanned", &event, elsewhere)?;
         self.invoke(&function, &event)?;
-        let alert = self.receive(&inbox)?.context("nothing was told")?;
+        let alert = self.receive(&inbox)?.context("there is no alert")?;
         self.equal("the alert's kind", &text(&alert, "/kind").as_str(), &"scan-findings")?;
         self.in_slack("HIGH: 2 findings in infrastructure:litellm-v2.0.0: 2 HIGH")?;
         let listed = self.run_remedy(&alert, "See all findings", "true")?;
         self.contains("the alert's command shows all findings", &listed, "CVE-2026-2")?;
         self.invoke(&function, &event)?;
-        self.equal("the same again is not told", &self.receive(&inbox)?, &None)?;
+        self.equal("the same scan publishes no second alert", &self.receive(&inbox)?, &None)?;
 
         let accepted = json!([{
             "id": "CVE-2026-3", "until": "2099-12-31", "reason": "not reachable", "owner": "e2e",
@@ -59,25 +60,33 @@ impl Run<'_> {
         ];
         let event = self.complete(&second, Ok(found))?;
         self.invoke(&function, &event)?;
-        let alert = self.receive(&inbox)?.context("nothing was told")?;
+        let alert = self.receive(&inbox)?.context("there is no alert")?;
         let details = &alert["details"];
-        self.equal("what is new", &details["new"], &json!(["CVE-2026-4"]))?;
-        self.equal("what is gone", &details["fixed"], &json!(["CVE-2026-2"]))?;
+        self.equal("the new finding", &details["new"], &json!(["CVE-2026-4"]))?;
+        self.equal("the fixed finding", &details["fixed"], &json!(["CVE-2026-2"]))?;
         let accepted = text(&alert, "/details/accepted/0/id");
-        self.equal("what is accepted", &accepted.as_str(), &"CVE-2026-3")?;
+        self.equal("the accepted finding", &accepted.as_str(), &"CVE-2026-3")?;
         self.in_slack("CRITICAL: 1 new finding in infrastructure:litellm-v2.0.1: 1 CRITICAL")?;
 
         let third = self.push(REPOSITORY, "litellm-v2.0.2", 0)?;
         self.invoke(&function, &self.complete(&third, Ok(Vec::new()))?)?;
-        let alert = self.receive(&inbox)?.context("nothing was told")?;
-        self.equal("a clean one ends it", &text(&alert, "/kind").as_str(), &"scan-resolved")?;
+        let alert = self.receive(&inbox)?.context("there is no alert")?;
+        self.equal(
+            "a scan without findings resolves the alert",
+            &text(&alert, "/kind").as_str(),
+            &"scan-resolved",
+        )?;
         self.in_slack("infrastructure:litellm-v2.0.2 has no open findings any more")?;
 
         let fourth = self.push(REPOSITORY, "litellm-v2.0.3", 0)?;
         let failed = self.complete(&fourth, Err(("FAILED", "UnsupportedImageError: scratch")))?;
         self.invoke(&function, &failed)?;
-        let alert = self.receive(&inbox)?.context("nothing was told")?;
-        self.contains("a failure has its reason", &text(&alert, "/text"), "UnsupportedImageError")?;
+        let alert = self.receive(&inbox)?.context("there is no alert")?;
+        self.contains(
+            "the alert of a failed scan has the reason",
+            &text(&alert, "/text"),
+            "UnsupportedImageError",
+        )?;
         self.in_slack("The scan of infrastructure:litellm-v2.0.3 failed")?;
 
         self.inspector(stack, &function, &inbox)?;
@@ -85,19 +94,23 @@ impl Run<'_> {
         self.remove_images(REPOSITORY)
     }
 
-    /// Brings the stack's alerts to Slack from now on.
+    /// Sends the stack's alerts to Slack from this step on. The documented commands create the
+    /// secret; the deployment with its ARN is that of [`Stack::set`].
     pub fn slack(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
         let url = format!("{}/services/T0000000/B0000000/e2e-secret", self.local.slack());
-        // As a file, as people do it: the CLI would fetch a URL.
         let file = self.local.root().join("target/e2e/webhook.txt");
         std::fs::write(&file, url + "\n")?;
-        let value = format!("file://{}", file.display());
-        let secret = ["secretsmanager", "create-secret", "--name", "ecr-warden/slack"];
-        let secret = self.aws(&[&secret[..], &["--secret-string", &value]].concat())?;
-        stack.set("SlackWebhookSecretArn", &text(&secret, "/ARN"))
+        let commands = snippet("slack/webhook-secret.sh")?;
+        let stub = "sam() { test \"$1\" = build || printf '%s\\n' \"$*\" > ../../deployed.txt; }";
+        let script = format!(
+            "mkdir -p infra/sam; {stub}\nEDITOR='cp {}'\n{commands}\ntest ! -e ../../webhook.txt\n\
+             grep -q SlackWebhookSecretArn= ../../deployed.txt",
+            file.display()
+        );
+        stack.set("SlackWebhookSecretArn", self.in_scratch(&script)?.trim_end())
     }
 
-    /// The scan and a finding of enhanced scanning.
+    /// A scan and a finding of enhanced scanning.
     fn inspector(&self, stack: &Stack<'_>, function: &str, inbox: &str) -> anyhow::Result<()> {
         let rules = r#"[{"scanFrequency":"CONTINUOUS_SCAN","repositoryFilters":[{"filter":"*","filterType":"WILDCARD"}]}]"#;
         let put = ["ecr", "put-registry-scanning-configuration", "--scan-type"];
@@ -109,18 +122,22 @@ impl Run<'_> {
         let elsewhere = ("/detail/repository-name", other);
         self.let_through(stack, "ScanCompleteFunctionScannedByInspector", &event, elsewhere)?;
         self.invoke(function, &event)?;
-        let alert = self.receive(inbox)?.context("nothing was told")?;
+        let alert = self.receive(inbox)?.context("there is no alert")?;
         let fixed = text(&alert, "/details/findings/0/fixed");
-        self.equal("Inspector's scan, with the fix", &fixed.as_str(), &"3.0.18")?;
+        self.equal(
+            "the version that fixes a finding of Inspector's scan",
+            &fixed.as_str(),
+            &"3.0.18",
+        )?;
         self.in_slack("HIGH: 1 finding in infrastructure:openwebui-v2.0.0: 1 HIGH")?;
 
         let two = enhanced_finding("CVE-2026-6", "CRITICAL", "curl", "8.5.0", None);
         let event = {
             let mut state = self.local.aws.state();
             let now = state.now();
-            let told = state.ecr().tell_of_finding(REPOSITORY, &image, &two, "ACTIVE", now);
-            told.map_err(|error| anyhow!("{}: {}", error.code, error.message))?;
-            state.ecr().events.pop().context("Inspector told of no finding")?
+            let emitted = state.ecr().tell_of_finding(REPOSITORY, &image, &two, "ACTIVE", now);
+            emitted.map_err(|error| anyhow!("{}: {}", error.code, error.message))?;
+            state.ecr().events.pop().context("Inspector emitted no event of the finding")?
         };
         let lower = ("/detail/severity", "MEDIUM");
         self.let_through(stack, "InspectorFindingRule", &event, lower)?;
@@ -133,7 +150,7 @@ impl Run<'_> {
         self.aws(&[&put[..], &["BASIC", "--rules", "[]"]].concat()).map(|_| ())
     }
 
-    /// What Slack refuses for good is an error with the reason.
+    /// A permanent refusal by Slack is an error with the reason.
     fn refused_by_slack(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
         let channel = self.local.aws.slack();
         channel.always(Some(slack::Reply::Answer(404, "no_service")));
@@ -141,13 +158,14 @@ impl Run<'_> {
         let event = include_str!("../../../../../events/slack-notifier/cloudwatch-alarm.json");
         let refused = self.invoke(&notifier, &serde_json::from_str(event)?);
         channel.always(None);
-        let Err(error) = refused else { bail!("what Slack has refused was taken") };
-        self.contains("a refusal for good", &format!("{error:#}"), "make a new webhook")?;
+        let Err(error) = refused else { bail!("the function accepted the refusal of Slack") };
+        self.contains("a permanent refusal", &format!("{error:#}"), "make a new webhook")?;
         self.invoke(&notifier, &serde_json::from_str(event)?)?;
         self.in_slack("ALARM: ")
     }
 
-    /// Waits for a message in Slack, which has to begin like this; it was held to Slack's rules.
+    /// Waits for the one message in Slack, which must begin with `begins`. The embedded Slack checks
+    /// the rules of Block Kit.
     pub fn in_slack(&self, begins: &str) -> anyhow::Result<()> {
         let channel = self.local.aws.slack();
         let mut waited = Duration::ZERO;
@@ -159,7 +177,7 @@ impl Run<'_> {
             }
             let [message] = &messages[..] else {
                 if !messages.is_empty() || waited > DELIVERY {
-                    bail!("expected one message in Slack, not {}", messages.len());
+                    bail!("expected one message in Slack, found {}", messages.len());
                 }
                 sleep(Duration::from_millis(100));
                 waited += Duration::from_millis(100);
@@ -170,7 +188,7 @@ impl Run<'_> {
         }
     }
 
-    /// The scan of an image is complete; gives what is told of it.
+    /// Completes the scan of an image. Returns ECR's event.
     fn complete(
         &self,
         digest: &str,
@@ -180,10 +198,10 @@ impl Run<'_> {
         let now = state.now();
         let completed = state.ecr().complete_scan(REPOSITORY, digest, outcome, now);
         completed.map_err(|error| anyhow!("{}: {}", error.code, error.message))?;
-        state.ecr().events.pop().context("ECR told of no scan")
+        state.ecr().events.pop().context("ECR emitted no event of the scan")
     }
 
-    /// The AWS CLI form of a remedy; where it has none, the command of the tool that was built.
+    /// The AWS CLI form of a remedy, or its command with the tool of this build.
     pub fn command_of(&self, remedy: &Value) -> String {
         match remedy["awsCli"].as_str() {
             Some(command) => command.to_owned(),
@@ -191,7 +209,7 @@ impl Run<'_> {
         }
     }
 
-    /// A command with the tool that was built, if it is one of `ecr-warden`.
+    /// The command with the path of the tool in place of `ecr-warden`.
     pub fn with_tool(&self, command: &str) -> String {
         match command.strip_prefix("ecr-warden ") {
             Some(arguments) => format!("{} {arguments}", self.local.program("ecr-warden")),
@@ -199,8 +217,8 @@ impl Run<'_> {
         }
     }
 
-    /// Runs the command of an alert, as it stands there, with an editor that is a command; gives
-    /// what it printed.
+    /// Runs a command of an alert without a change, with the command `editor` as the editor. Returns
+    /// its output.
     pub fn run_remedy(&self, alert: &Value, label: &str, editor: &str) -> anyhow::Result<String> {
         let remedies = alert["remedies"].as_array().into_iter().flatten();
         let mut remedies = remedies.filter(|remedy| text(remedy, "/label").starts_with(label));

@@ -1,0 +1,36 @@
+//! The commands of the runbooks, on the deployed stack.
+
+use local_aws::snippets::snippet;
+
+use super::operations::AWS;
+use super::{Run, step};
+use crate::stack::Stack;
+
+const REPOSITORY: &str = "infrastructure";
+
+impl Run<'_> {
+    pub fn runbooks(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        step("the commands of the runbooks");
+        self.push(REPOSITORY, "litellm-v1.80.5", 0)?;
+        for (name, call, expected) in [
+            ("runbooks/alarms.sh", "", ""),
+            ("runbooks/concurrency.sh", "", "ConcurrentExecutions"),
+            ("runbooks/errors.sh", "errors ImageSweepLogGroup", ""),
+            ("runbooks/scan-again.sh", "", "IN_PROGRESS"),
+            ("runbooks/settings.sh", "", "IMMUTABLE"),
+            ("runbooks/sweep.sh", "", "\"planned\""),
+        ] {
+            let printed = self.in_scratch(&format!("{}\n{call}", snippet(name)?))?;
+            self.contains(name, &printed, expected)?;
+        }
+        let queue = stack.resource("FailedEvents")?;
+        self.sqs(&["send-message", "--queue-url", &queue, "--message-body", "waiting"])?;
+        let commands = format!("{AWS}\n{}", snippet("runbooks/queue.sh")?);
+        let waiting = self.in_scratch(&format!("{commands}\nwaiting FailedEvents"))?;
+        self.contains("a runbook reads the messages of a queue", &waiting, "\"waiting\"")?;
+        let purged = format!("{commands}\npurge FailedEvents\nwaiting FailedEvents");
+        let left = self.in_scratch(&purged)?;
+        self.equal("and deletes them", &left.contains("\"waiting\""), &false)?;
+        self.remove_images(REPOSITORY)
+    }
+}

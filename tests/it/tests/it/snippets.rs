@@ -1,0 +1,284 @@
+//! Snippets of the documentation that `cargo e2e` does not execute, or of which a test needs less
+//! than a deployed stack. Programs that are not installed are functions of the shell, which record
+//! their arguments.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use custom_resource::repository::properties::Desired;
+use expect_test::expect_file;
+use local_aws::snippets::{snippet, workspace};
+use local_aws::template::{Template, as_cloudformation_sends};
+use local_aws::world::{World, evaluate};
+use serde_json::{Value, json};
+use warden_core::policy::{Policies, Policy};
+use warden_core::tagging::{TagVerdict, judge};
+
+/// The programs that the scripts call instead of the real programs.
+const PROGRAMS: [&str; 8] = ["aws", "cargo", "docker", "git", "kubectl", "rm", "rustup", "sam"];
+
+/// Runs a snippet in the folder of the workspace. Returns the words of each call of a program.
+fn calls(name: &str) -> Vec<Vec<String>> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("snippets");
+    fs::create_dir_all(&folder).unwrap();
+    let record = folder.join(name.replace('/', "-"));
+    let _ = fs::remove_file(&record);
+    let functions: String = PROGRAMS
+        .iter()
+        .map(|name| format!("{name}() {{ printf '%s\\037' {name} \"$@\" >> \"$RECORD\"; echo >> \"$RECORD\"; }}\n"))
+        .collect();
+    // No program prints the line that `grep` expects.
+    let script = format!(
+        "{functions}grep() {{ cat; }}\noutput() {{ echo true; }}\n{}",
+        snippet(name).unwrap()
+    );
+    let mut bash = Command::new("bash");
+    bash.args(["-euo", "pipefail", "-c", &script]).env("RECORD", &record).current_dir(workspace());
+    let output = bash.output().unwrap();
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    let calls = fs::read_to_string(&record).unwrap();
+    let words = |line: &str| line.split_terminator('\u{1f}').map(str::to_owned).collect();
+    calls.lines().map(words).collect()
+}
+
+/// The words after an option, up to the next option.
+fn after<'c>(call: &'c [String], option: &str) -> Vec<&'c str> {
+    let after = call.iter().skip_while(|word| *word != option).skip(1);
+    after.take_while(|word| !word.starts_with('-')).map(String::as_str).collect()
+}
+
+#[test]
+fn every_script_is_valid_bash() {
+    for folder in fs::read_dir(workspace().join("docs/snippets")).unwrap() {
+        for file in fs::read_dir(folder.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "sh") {
+                let output = Command::new("bash").arg("-n").arg(&path).output().unwrap();
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_documented_deployment_names_valid_parameters() {
+    for (name, count) in [
+        ("adopt/report.sh", 5),
+        ("deploy/graviton.sh", 1),
+        ("deploy/override.sh", 1),
+        ("deploy/trial.sh", 2),
+        ("many-accounts/stack-set.sh", 3),
+        ("operate/upgrade.sh", 0),
+        ("readme/deploy.sh", 0),
+        ("runbooks/repair-drift.sh", 1),
+    ] {
+        let calls = calls(name);
+        let is_deployment = |call: &&Vec<String>| {
+            call.iter().any(|word| word == "deploy" || word == "create-stack-set")
+        };
+        let deploy =
+            calls.iter().find(is_deployment).unwrap_or_else(|| panic!("{name}: {calls:?}"));
+        let overrides = after(deploy, "--parameter-overrides").into_iter();
+        let overrides = overrides.map(|pair| pair.split_once('=').unwrap());
+        let of_set = after(deploy, "--parameters").into_iter().map(|pair| {
+            let pair = pair.strip_prefix("ParameterKey=").unwrap();
+            pair.split_once(",ParameterValue=").unwrap()
+        });
+        let parameters: Vec<(&str, &str)> = overrides.chain(of_set).collect();
+        assert_eq!(parameters.len(), count, "{name}: {parameters:?}");
+        evaluate(&parameters).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+#[test]
+fn a_documented_command_names_files_and_packages_of_the_workspace() {
+    let root = workspace();
+    let packages = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let aliases = fs::read_to_string(root.join(".cargo/config.toml")).unwrap();
+    for name in [
+        "check/install.sh",
+        "deployer/deploy-policy.sh",
+        "images/push.sh",
+        "leave/delete.sh",
+        "local-aws/lambda-invoke.sh",
+        "local-aws/lambda-watch.sh",
+        "local-aws/start.sh",
+        "readme/demo.sh",
+        "testing/fuzz.sh",
+        "testing/mutants.sh",
+    ] {
+        for call in calls(name) {
+            for word in &call {
+                let is_path = ["crates/", "events", "infra/", "tests/"];
+                if is_path.iter().any(|start| word.starts_with(start)) {
+                    assert!(root.join(word).exists(), "{name}: {word} does not exist");
+                }
+            }
+            let options = ["-p", "--package"].map(|option| after(&call, option));
+            for package in options.iter().flatten().take(1) {
+                assert!(packages.contains(&format!("/{package}\"")), "{name}: {package}");
+            }
+            if let [cargo, command, ..] = call.as_slice()
+                && cargo == "cargo"
+                && !["fuzz", "install", "lambda", "mutants", "run"].contains(&command.as_str())
+            {
+                assert!(aliases.contains(&format!("\n{command} = ")), "{name}: cargo {command}");
+            }
+        }
+    }
+    assert!(
+        root.join(snippet("local-aws/lambda-invoke.sh").unwrap().rsplit_once(' ').unwrap().1)
+            .exists()
+    );
+}
+
+#[test]
+fn a_documented_test_command_selects_tests() {
+    let sources = ["tests/it/tests/it", "functions/custom-resource/tests/it"];
+    let sources = sources.iter().flat_map(|folder| fs::read_dir(workspace().join(folder)).unwrap());
+    let sources = sources.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    let sources: String = sources.map(|path| fs::read_to_string(path).unwrap()).collect();
+    for name in ["testing/properties.sh", "testing/tests.sh"] {
+        let text = snippet(name).unwrap();
+        let commands = text.lines().filter(|line| line.contains("--test it "));
+        for command in commands {
+            let (_, rest) = command.split_once("--test it ").unwrap();
+            let filter = rest.split_whitespace().next().unwrap();
+            let is_name = |line: &str| {
+                line.contains(filter) && (line.contains("fn ") || line.contains("mod "))
+            };
+            assert!(sources.lines().any(is_name), "{name}: no test has {filter} in its name");
+        }
+    }
+}
+
+/// The policy of a repository with these `Tags` in place of those of the template.
+fn policy_with_tags(tags: &Value) -> Policy {
+    let stack = evaluate(&[]).unwrap();
+    let mut properties = stack.properties("InfrastructureRepository").unwrap();
+    for (name, value) in tags.as_object().unwrap() {
+        properties["Governance"]["Tags"][name] = value.clone();
+    }
+    desired(&properties).unwrap()
+}
+
+/// Reads the properties of a repository as the function of the custom resources does.
+fn desired(properties: &Value) -> Result<Policy, String> {
+    let properties = as_cloudformation_sends(properties.clone());
+    let stack = "arn:aws:cloudformation:us-east-1:123456789012:stack/ecr-warden/5f2c1a30";
+    let desired = Desired::read(&properties, &stack.parse().unwrap(), "owner".to_owned());
+    desired.map(|desired| desired.policy).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_mistake_in_a_grammar_has_the_documented_error() {
+    let stack = evaluate(&[("InfrastructureTagGrammar", "{component}-v{semvr}")]).unwrap();
+    let error = desired(&stack.properties("InfrastructureRepository").unwrap()).unwrap_err();
+    let path = workspace().join("docs/snippets").join("deploy/refused.txt");
+    expect_file![path].assert_eq(&format!("{error}\n"));
+}
+
+#[test]
+fn the_documented_grammar_of_calendar_versions_judges_tags() {
+    let grammar = snippet("grammar/calendar-versions.txt").unwrap();
+    let policy = policy_with_tags(&json!({"Grammar": grammar}));
+    for (tag, expected) in [
+        ("litellm-2026.11.2", Some("litellm")),
+        ("open-webui-2026.1.10", Some("open-webui")),
+        ("LiteLLM-2026.11.2", None),
+        ("litellm-v1.80.5", None),
+    ] {
+        let component = match judge(&policy, tag) {
+            TagVerdict::Conforming(conforming) => Some(conforming.component.to_string()),
+            _ => None,
+        };
+        assert_eq!(component.as_deref(), expected, "{tag}");
+    }
+}
+
+#[test]
+fn the_documented_lists_of_components_and_forbidden_tags_are_a_policy() {
+    let lines = snippet("policy/components.yaml").unwrap();
+    let mut tags = Template::read_document(&lines).unwrap()["Tags"].clone();
+    assert_eq!(tags["Grammar"], json!({"Ref": "InfrastructureTagGrammar"}));
+    tags["Grammar"] = "{component}-v{semver}".into();
+    let policy = policy_with_tags(&tags);
+    let is_conforming = |tag: &str| matches!(judge(&policy, tag), TagVerdict::Conforming(_));
+    assert!(is_conforming("litellm-v1.80.5"));
+    assert!(!is_conforming("litellm-v0.0.0") && !is_conforming("vllm-v1.0.0"));
+}
+
+#[tokio::test]
+async fn the_documented_policy_is_that_of_the_default_parameters() {
+    let world = World::deploy(&[]).await;
+    let deployed: Value = serde_json::from_str(&world.outputs["Governance"]).unwrap();
+    let documented = snippet("check/policy.json").unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&documented).unwrap(), deployed);
+    Policies::parse(&documented).unwrap();
+}
+
+#[test]
+fn the_documented_manifests_of_kubernetes_run_one_image_by_its_digest() {
+    let read = |name: &str| Template::read_document(&snippet(name).unwrap()).unwrap();
+    let deployment = read("kubernetes/deployment.yaml");
+    assert_eq!(
+        (&deployment["apiVersion"], &deployment["kind"]),
+        (&json!("apps/v1"), &json!("Deployment"))
+    );
+    let spec = &deployment["spec"];
+    assert_eq!(spec["selector"]["matchLabels"], spec["template"]["metadata"]["labels"]);
+    let image = &spec["template"]["spec"]["containers"][0]["image"];
+    let values = &read("kubernetes/helm-values.yaml")["image"];
+    let text = |key: &str| values[key].as_str().unwrap();
+    assert_eq!(*image, json!(format!("{}:{}", text("repository"), text("tag"))));
+    assert!(text("tag").ends_with("@sha256:DIGEST"), "{values}");
+}
+
+#[test]
+fn the_documented_pipeline_of_gitlab_judges_tags_in_a_job_without_a_token() {
+    let pipeline = snippet("gitlab/gitlab-ci.yaml").unwrap();
+    let pipeline = Template::read_document(&pipeline).unwrap();
+    let stages: BTreeSet<&str> = pipeline["stages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|stage| stage.as_str().unwrap())
+        .collect();
+    let jobs = pipeline.as_object().unwrap().iter().filter(|(_, job)| job.get("script").is_some());
+    let jobs: BTreeMap<&str, &Value> = jobs.map(|(name, job)| (name.as_str(), job)).collect();
+    assert_eq!(stages, jobs.keys().copied().collect());
+    for (name, job) in jobs {
+        assert_eq!(job["stage"], name);
+        let script = job["script"].to_string();
+        assert_eq!(job.get("id_tokens").is_none(), name == "check", "{name}");
+        assert_eq!(script.contains("ecr-warden check"), name == "check", "{name}");
+        assert_eq!(script.contains("AWS_ROLE_ARN"), name != "check", "{name}");
+    }
+}
+
+#[test]
+fn the_documented_change_in_terraform_destroys_nothing() {
+    let text = snippet("adopt/removed.tf").unwrap();
+    let count = |c: char| text.matches(c).count();
+    assert_eq!((count('{'), count('}')), (2, 2));
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    for line in ["removed {", "from = aws_ecr_repository.infrastructure", "destroy = false"] {
+        assert!(lines.contains(&line), "{line}");
+    }
+}
+
+#[test]
+fn the_documented_query_of_calls_names_fields_of_cloudtrail() {
+    let query = snippet("security/logs-insights.txt").unwrap();
+    for field in [
+        "eventSource",
+        "eventName",
+        "requestParameters.repositoryName",
+        "userIdentity.arn",
+        "errorCode",
+    ] {
+        assert!(query.contains(field), "{field}");
+    }
+}
