@@ -60,7 +60,7 @@ async fn read(
     if components.is_empty() {
         return Some(HashMap::new());
     }
-    let read = timeout(READ_WITHIN, ledger.standing(repository, components, threshold)).await;
+    let read = timeout(READ_WITHIN, ledger.open_findings(repository, components, threshold)).await;
     let read = read.unwrap_or_else(|_| Err(anyhow!("it took longer than {READ_WITHIN:?}")));
     let warn = |error: &anyhow::Error| {
         warn!(repository.name = %repository, "{repository}: what is open is not known: {error:#}");
@@ -85,7 +85,7 @@ fn findings(
 
 fn write_one(repository: &RepositoryName, row: &ComponentUsageRow, findings: &FindingsStatus) {
     let open = findings.open();
-    let of = |severity| open.and_then(|open| open.of(severity));
+    let of = |severity| open.and_then(|open| open.count_of(severity));
     // What is not known has no field.
     info!(
         repository.name = %repository,

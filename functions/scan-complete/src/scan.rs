@@ -121,7 +121,7 @@ impl<'a> Invocation<'a> {
                 Ok(())
             }
             ScanResult::Failed => self.failed(version).await,
-            ScanResult::Complete(Some(counts)) if counts.from(threshold).total() == 0 => {
+            ScanResult::Complete(Some(counts)) if counts.at_or_above(threshold).total() == 0 => {
                 self.clean(version).await
             }
             ScanResult::Complete(_) | ScanResult::Finding { .. } => {
@@ -208,17 +208,17 @@ impl<'a> Invocation<'a> {
         let scanned = self.scanned(&version, pushed, ScanContents::All(Vec::new()));
         let none = ScanHistory::default();
         let report = self.report(&none, &scanned, &[]);
-        if let Some(clean) = none.after(&scanned, &report).latest {
+        if let Some(clean) = none.record(&scanned, &report).latest {
             let ledger = &self.teller.context.ledger;
             let is_done = match ledger.pass(repository, &scanned, &clean, self.time()).await? {
                 CleanScanOutcome::Noted => true,
                 CleanScanOutcome::Not(memory) => {
                     let report = self.report(&memory, &scanned, &[]);
-                    let next = memory.clone().after(&scanned, &report);
+                    let next = memory.clone().record(&scanned, &report);
                     // What ends an alert depends on what is accepted, too.
                     report.verdict == ScanVerdict::Nothing
                         && next == *memory
-                        && !memory.told.is_open
+                        && !memory.published.is_open
                 }
             };
             if is_done {
@@ -340,7 +340,8 @@ impl<'a> Invocation<'a> {
         let image = &self.scan.about.digest;
         let is_known = |heard: &FindingEvent| {
             let finding = Finding::new(&heard.id, heard.level);
-            finding.is_some_and(|it| memory.knows(&version.digest, image, &it, heard.is_active))
+            finding
+                .is_some_and(|it| memory.has_no_news(&version.digest, image, &it, heard.is_active))
         };
         // Of all that was gathered: whoever left it here has gone.
         if !heard.is_empty() && heard.iter().all(is_known) {
@@ -360,7 +361,7 @@ impl<'a> Invocation<'a> {
                 self.tell_of_failure(version, &status, reason).await?;
                 return Ok(None);
             }
-            Known::Closed(why) if memory.told.is_open => return Err(self.unknown_end(&why)),
+            Known::Closed(why) if memory.published.is_open => return Err(self.unknown_end(&why)),
             Known::Closed(_) | Known::Nothing => return Ok(None),
         };
         let same = memory.latest.as_ref().filter(|latest| latest.digest == version.digest);
@@ -369,15 +370,15 @@ impl<'a> Invocation<'a> {
         let Some(pushed) = pushed else { return Ok(None) };
         let scanned = self.scanned(version, pushed, found);
         let mut report = self.report(memory, &scanned, &[]);
-        let may_be_over = report.is_latest && memory.told.is_open;
-        if report.verdict == ScanVerdict::Tell || !report.counted.is_empty() || may_be_over {
+        let may_be_over = report.is_latest && memory.published.is_open;
+        if report.verdict == ScanVerdict::Publish || !report.counted.is_empty() || may_be_over {
             // Only now: most scans have nothing that anybody could have accepted. But what was
             // told may have been accepted since, and what was accepted may be so no more.
             let risks = self.risks().await?;
             report = self.report(memory, &scanned, &risks);
         }
         self.print(version, &report);
-        let is_none_known = report.counts.from(report.threshold.into()).total() == 0;
+        let is_none_known = report.counts.at_or_above(report.threshold.into()).total() == 0;
         if let Some(why) = &unread
             && report.verdict == ScanVerdict::Nothing
             && may_be_over
@@ -386,7 +387,7 @@ impl<'a> Invocation<'a> {
             return Err(self.unknown_end(why));
         }
         self.tell(version, &scanned, &report, unread.as_deref()).await?;
-        Ok(Some(memory.clone().after(&scanned, &report)))
+        Ok(Some(memory.clone().record(&scanned, &report)))
     }
 
     /// What is known of the scan, by ECR and by events.
@@ -504,7 +505,7 @@ impl<'a> Invocation<'a> {
         let about = About { digest: version.digest.clone(), ..self.scan.about.clone() };
         let told = self.told(&about, version, scanned);
         let alert = match report.verdict {
-            ScanVerdict::Tell => warden_alerts::scan_findings(&told, report, unread),
+            ScanVerdict::Publish => warden_alerts::scan_findings(&told, report, unread),
             ScanVerdict::Resolve => warden_alerts::scan_resolved(&told, report),
             ScanVerdict::Nothing => return Ok(()),
         };

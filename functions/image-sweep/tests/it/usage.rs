@@ -18,7 +18,7 @@ async fn scanned(function: &Function, tag: &str, version: &str, levels: &[Level]
         ids.filter_map(|(nth, level)| Finding::new(&format!("CVE-2027-{nth}"), *level)).collect();
     let latest = version_of(function, tag, version, findings.iter().collect());
     let mut memory = ScanHistory { latest: Some(latest), ..ScanHistory::default() };
-    memory.told.accepted.extend((!accepted.is_empty()).then(|| accepted.to_owned()));
+    memory.published.accepted.extend((!accepted.is_empty()).then(|| accepted.to_owned()));
     remember(function, tag, version, &memory).await;
 }
 
