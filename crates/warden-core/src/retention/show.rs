@@ -159,7 +159,7 @@ impl RetentionPlan<'_> {
         }
     }
 
-    /// For example `number 21 of 23 of litellm, of which the newest 20 are kept`.
+    /// For example `number 21 of 23 of litellm (the newest 20 are kept)`.
     fn place(&self, place: &VersionRank) -> String {
         let (count, name) = (self.groups[place.group].count, self.name_of(place));
         let (rank, kept) = (place.rank, self.keep_count());
@@ -168,7 +168,7 @@ impl RetentionPlan<'_> {
         } else {
             format!("the newest {kept} are kept")
         };
-        format!("number {rank} of {count} of {name}, of which {kept}")
+        format!("number {rank} of {count} of {name} ({kept})")
     }
 
     fn name_of(&self, place: &VersionRank) -> String {

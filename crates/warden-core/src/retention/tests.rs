@@ -165,11 +165,11 @@ fn an_image_that_a_workload_runs_is_kept_beyond_the_count_by_inspector_or_by_a_p
         &images,
         &[],
         &expect![[r#"
-            v5: keep: number 1 of 5 of a, of which the newest 2 are kept
-            v4: keep: number 2 of 5 of a, of which the newest 2 are kept
+            v5: keep: number 1 of 5 of a (the newest 2 are kept)
+            v4: keep: number 2 of 5 of a (the newest 2 are kept)
             v3: keep: it was pulled on 2026-10-26, within the last 30 days
-            v2: delete: number 4 of 5 of a, of which the newest 2 are kept
-            v1: delete: number 5 of 5 of a, of which the newest 2 are kept
+            v2: delete: number 4 of 5 of a (the newest 2 are kept)
+            v1: delete: number 5 of 5 of a (the newest 2 are kept)
         "#]],
     );
     let inspector = with(&[("Governance.Retention.InUse", json!("inspector"))]);
@@ -178,10 +178,10 @@ fn an_image_that_a_workload_runs_is_kept_beyond_the_count_by_inspector_or_by_a_p
         &images,
         &["v1"],
         &expect![[r#"
-            v5: keep: number 1 of 5 of a, of which the newest 2 are kept
-            v4: keep: number 2 of 5 of a, of which the newest 2 are kept
+            v5: keep: number 1 of 5 of a (the newest 2 are kept)
+            v4: keep: number 2 of 5 of a (the newest 2 are kept)
             v3: keep: it was pulled on 2026-10-26, within the last 30 days
-            v2: delete: number 4 of 5 of a, of which the newest 2 are kept
+            v2: delete: number 4 of 5 of a (the newest 2 are kept)
             v1: keep: 3 workloads run it, according to Amazon Inspector
         "#]],
     );
@@ -191,11 +191,11 @@ fn an_image_that_a_workload_runs_is_kept_beyond_the_count_by_inspector_or_by_a_p
         &images,
         &[],
         &expect![[r#"
-            v5: keep: number 1 of 5 of a, of which the newest 2 are kept
-            v4: keep: number 2 of 5 of a, of which the newest 2 are kept
+            v5: keep: number 1 of 5 of a (the newest 2 are kept)
+            v4: keep: number 2 of 5 of a (the newest 2 are kept)
             v3: keep: it was pulled on 2026-10-26, within the last 30 days
-            v2: delete: number 4 of 5 of a, of which the newest 2 are kept
-            v1: delete: number 5 of 5 of a, of which the newest 2 are kept
+            v2: delete: number 4 of 5 of a (the newest 2 are kept)
+            v1: delete: number 5 of 5 of a (the newest 2 are kept)
             stopped: Amazon Inspector reports no running image of the repository: either no workload runs one, or Inspector does not see the workloads
         "#]],
     );
@@ -215,11 +215,11 @@ fn a_busy_component_never_evicts_a_quiet_one() {
         &images,
         &[],
         &expect![[r#"
-            w0: delete: number 4 of 4 of openwebui, of which the newest 2 are kept
-            w1: delete: number 3 of 4 of openwebui, of which the newest 2 are kept
-            w2: keep: number 2 of 4 of openwebui, of which the newest 2 are kept
-            w3: keep: number 1 of 4 of openwebui, of which the newest 2 are kept
-            quiet: keep: number 1 of 1 of litellm, of which the newest 2 are kept
+            w0: delete: number 4 of 4 of openwebui (the newest 2 are kept)
+            w1: delete: number 3 of 4 of openwebui (the newest 2 are kept)
+            w2: keep: number 2 of 4 of openwebui (the newest 2 are kept)
+            w3: keep: number 1 of 4 of openwebui (the newest 2 are kept)
+            quiet: keep: number 1 of 1 of litellm (the newest 2 are kept)
         "#]],
     );
 }
@@ -239,11 +239,11 @@ fn a_protected_tag_or_a_channel_keeps_the_image_whole() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 5 of a, of which the newest 2 are kept
-            newer: keep: number 2 of 5 of a, of which the newest 2 are kept
+            new: keep: number 1 of 5 of a (the newest 2 are kept)
+            newer: keep: number 2 of 5 of a (the newest 2 are kept)
             both: keep: the tag prod-2 matches the pattern prod-* of ProtectTags
             latest: keep: the channel latest points at it
-            gone: delete: number 3 of 5 of a, of which the newest 2 are kept
+            gone: delete: number 3 of 5 of a (the newest 2 are kept)
         "#]],
     );
     // A channel of a component, where the grammar has channels.
@@ -259,10 +259,10 @@ fn a_protected_tag_or_a_channel_keeps_the_image_whole() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 4 of a, of which the newest 2 are kept
-            newer: keep: number 2 of 4 of a, of which the newest 2 are kept
+            new: keep: number 1 of 4 of a (the newest 2 are kept)
+            newer: keep: number 2 of 4 of a (the newest 2 are kept)
             prod: keep: the channel a-prod points at it
-            gone: delete: number 3 of 4 of a, of which the newest 2 are kept
+            gone: delete: number 3 of 4 of a (the newest 2 are kept)
         "#]],
     );
 }
@@ -282,11 +282,11 @@ fn a_tag_is_a_channel_by_any_template_that_reads_no_version() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 5 of a, of which the newest 2 are kept
-            newer: keep: number 2 of 5 of a, of which the newest 2 are kept
+            new: keep: number 1 of 5 of a (the newest 2 are kept)
+            newer: keep: number 2 of 5 of a (the newest 2 are kept)
             prod: keep: the channel a-prod points at it
-            odd: delete: number 5 of 5 of a, of which the newest 2 are kept
-            gone: delete: number 3 of 5 of a, of which the newest 2 are kept
+            odd: delete: number 5 of 5 of a (the newest 2 are kept)
+            gone: delete: number 3 of 5 of a (the newest 2 are kept)
         "#]],
     );
 }
@@ -300,8 +300,8 @@ fn nothing_is_removed_if_a_component_has_no_more_images_than_are_kept() {
         &images,
         &[],
         &expect![[r#"
-            one: keep: number 2 of 2 of a, of which the newest 2 are kept
-            two: keep: number 1 of 2 of a, of which the newest 2 are kept
+            one: keep: number 2 of 2 of a (the newest 2 are kept)
+            two: keep: number 1 of 2 of a (the newest 2 are kept)
         "#]],
     );
     check(&two(), &[], &[], &expect![[""]]);
@@ -324,10 +324,10 @@ fn an_image_is_kept_for_days_after_its_push_and_after_its_restore() {
         &expect![[r#"
             newest: keep: it was pushed on 2026-11-23, within the last 7 days
             fresh: keep: it was pushed on 2026-11-17, within the last 7 days
-            older: delete: number 3 of 6 of a, of which the newest is kept
+            older: delete: number 3 of 6 of a (the newest is kept)
             back: keep: it was restored on 2026-11-21, within the last 7 days
             coming: keep: ECR is restoring it from the archive
-            long-back: delete: number 5 of 6 of a, of which the newest is kept
+            long-back: delete: number 5 of 6 of a (the newest is kept)
         "#]],
     );
 }
@@ -469,7 +469,7 @@ fn a_quarantine_ends_on_its_date_and_never_removes_an_image_with_an_accepted_tag
             waits: keep: it is in quarantine until 2026-11-25
             twice: keep: it is in quarantine until 2026-12-04
             used: keep: it was pulled on 2026-11-04, within the last 30 days
-            good: keep: number 1 of 1 of a, of which the newest 2 are kept
+            good: keep: number 1 of 1 of a (the newest 2 are kept)
             bad: keep: the tag unmatched matches neither the grammar nor a lifecycle prefix
             to-come: keep: the tag quarantine-20271001-d48a5ea5e37b-litellm-1.0.0 matches neither the grammar nor a lifecycle prefix
             good: untag quarantine-20261001-770e607624d6-litellm-1.0.0
@@ -485,9 +485,9 @@ fn a_quarantine_ends_on_its_date_and_never_removes_an_image_with_an_accepted_tag
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of a, of which the newest 2 are kept
-            newer: keep: number 2 of 3 of a, of which the newest 2 are kept
-            good: delete: number 3 of 3 of a, of which the newest 2 are kept
+            new: keep: number 1 of 3 of a (the newest 2 are kept)
+            newer: keep: number 2 of 3 of a (the newest 2 are kept)
+            good: delete: number 3 of 3 of a (the newest 2 are kept)
         "#]],
     );
     let report = with(&[("Governance.Tags.Enforcement", json!("report"))]);
@@ -496,7 +496,7 @@ fn a_quarantine_ends_on_its_date_and_never_removes_an_image_with_an_accepted_tag
         &[("good", "quarantine:20261001 a-v1.0.0")],
         &[],
         &expect![[r#"
-            good: keep: number 1 of 1 of a, of which the newest 2 are kept
+            good: keep: number 1 of 1 of a (the newest 2 are kept)
         "#]],
     );
 }
@@ -522,14 +522,14 @@ fn a_component_is_never_counted_with_a_prefix_that_it_begins_with() {
         ],
         &[],
         &expect![[r#"
-            vllm: keep: number 1 of 1 of vllm, of which the newest is kept
-            v3: keep: number 1 of 3 of the prefix v, of which the newest is kept
-            v2: delete: number 2 of 3 of the prefix v, of which the newest is kept
-            long: keep: number 1 of 2 of the prefix vllm-x, of which the newest is kept
-            longer: delete: number 2 of 2 of the prefix vllm-x, of which the newest is kept
+            vllm: keep: number 1 of 1 of vllm (the newest is kept)
+            v3: keep: number 1 of 3 of the prefix v (the newest is kept)
+            v2: delete: number 2 of 3 of the prefix v (the newest is kept)
+            long: keep: number 1 of 2 of the prefix vllm-x (the newest is kept)
+            longer: delete: number 2 of 2 of the prefix vllm-x (the newest is kept)
             odd: keep: the tag something matches neither the grammar nor a lifecycle prefix
             prod: keep: the channel prod points at it
-            also: delete: number 2 of 2 of the prefix prod, of which the newest is kept; number 3 of 3 of the prefix v, of which the newest is kept
+            also: delete: number 2 of 2 of the prefix prod (the newest is kept); number 3 of 3 of the prefix v (the newest is kept)
         "#]],
     );
 }

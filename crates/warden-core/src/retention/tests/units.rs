@@ -18,10 +18,10 @@ fn a_version_that_also_has_the_tag_of_a_signature_counts_as_a_version() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of a, of which the newest 2 are kept
-            newer: keep: number 2 of 3 of a, of which the newest 2 are kept
-            old: delete: number 3 of 3 of a, of which the newest 2 are kept
-            chart: keep: number 1 of 1 of b, of which the newest 2 are kept
+            new: keep: number 1 of 3 of a (the newest 2 are kept)
+            newer: keep: number 2 of 3 of a (the newest 2 are kept)
+            old: delete: number 3 of 3 of a (the newest 2 are kept)
+            chart: keep: number 1 of 1 of b (the newest 2 are kept)
         "#]],
     );
 }
@@ -39,11 +39,11 @@ fn an_archived_image_is_not_deleted_with_the_index_that_needs_it() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of a, of which the newest 2 are kept
-            newer: keep: number 2 of 3 of a, of which the newest 2 are kept
-            old: delete: number 3 of 3 of a, of which the newest 2 are kept
+            new: keep: number 1 of 3 of a (the newest 2 are kept)
+            newer: keep: number 2 of 3 of a (the newest 2 are kept)
+            old: delete: number 3 of 3 of a (the newest 2 are kept)
             one: keep: it is archived, and the lifecycle policy of ECR expires archived images
-            other: delete: it is part of @old: number 3 of 3 of a, of which the newest 2 are kept
+            other: delete: it is part of @old: number 3 of 3 of a (the newest 2 are kept)
         "#]],
     );
     let (policy, inventory) =
@@ -66,10 +66,10 @@ fn a_part_of_many_indexes_takes_one_place_in_the_count() {
         ],
         &[],
         &expect![[r#"
-            one: keep: number 1 of 2 of a, of which the newest 2 are kept
-            two: keep: number 1 of 2 of b, of which the newest 2 are kept
-            part: keep: it is part of @two: number 1 of 2 of b, of which the newest 2 are kept
-            quiet: keep: number 2 of 2 of b, of which the newest 2 are kept
+            one: keep: number 1 of 2 of a (the newest 2 are kept)
+            two: keep: number 1 of 2 of b (the newest 2 are kept)
+            part: keep: it is part of @two: number 1 of 2 of b (the newest 2 are kept)
+            quiet: keep: number 2 of 2 of b (the newest 2 are kept)
         "#]],
     );
 }
@@ -87,10 +87,10 @@ fn the_only_version_of_a_component_is_kept_although_another_component_contains_i
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of app, of which the newest 2 are kept
-            newer: keep: number 2 of 3 of app, of which the newest 2 are kept
-            wraps: keep: number 1 of 1 of worker, of which the newest 2 are kept
-            worker: keep: it is part of @wraps: number 1 of 1 of worker, of which the newest 2 are kept
+            new: keep: number 1 of 3 of app (the newest 2 are kept)
+            newer: keep: number 2 of 3 of app (the newest 2 are kept)
+            wraps: keep: number 1 of 1 of worker (the newest 2 are kept)
+            worker: keep: it is part of @wraps: number 1 of 1 of worker (the newest 2 are kept)
         "#]],
     );
 }
@@ -118,16 +118,16 @@ fn an_index_with_its_images_and_signatures_is_kept_or_removed_as_one_unit() {
         &images,
         &[],
         &expect![[r#"
-            index: keep: number 1 of 4 of a, of which the newest 2 are kept
-            amd: keep: it is part of @index: number 1 of 4 of a, of which the newest 2 are kept
-            arm: keep: it is part of @index: number 1 of 4 of a, of which the newest 2 are kept
-            signed: keep: it belongs to @index: number 1 of 4 of a, of which the newest 2 are kept
-            second: keep: number 2 of 4 of a, of which the newest 2 are kept
-            third: delete: number 3 of 4 of a, of which the newest 2 are kept
-            old: delete: it is part of @third: number 3 of 4 of a, of which the newest 2 are kept
-            attested: delete: it is part of @third: number 3 of 4 of a, of which the newest 2 are kept
-            sbom: delete: it belongs to @third: number 3 of 4 of a, of which the newest 2 are kept
-            list: delete: it belongs to @third: number 3 of 4 of a, of which the newest 2 are kept
+            index: keep: number 1 of 4 of a (the newest 2 are kept)
+            amd: keep: it is part of @index: number 1 of 4 of a (the newest 2 are kept)
+            arm: keep: it is part of @index: number 1 of 4 of a (the newest 2 are kept)
+            signed: keep: it belongs to @index: number 1 of 4 of a (the newest 2 are kept)
+            second: keep: number 2 of 4 of a (the newest 2 are kept)
+            third: delete: number 3 of 4 of a (the newest 2 are kept)
+            old: delete: it is part of @third: number 3 of 4 of a (the newest 2 are kept)
+            attested: delete: it is part of @third: number 3 of 4 of a (the newest 2 are kept)
+            sbom: delete: it belongs to @third: number 3 of 4 of a (the newest 2 are kept)
+            list: delete: it belongs to @third: number 3 of 4 of a (the newest 2 are kept)
             fourth: keep: its image @x86 is kept: it was pulled on 2026-11-19, within the last 30 days
             x86: keep: it is part of @fourth: its image @x86 is kept: it was pulled on 2026-11-19, within the last 30 days
             alone: keep: it has had no tag since 2026-10-05, and with Untagged=report it is only reported
@@ -170,8 +170,8 @@ fn a_referrer_without_a_subject_is_removed_after_the_minimum_age() {
             orphan: delete: it refers to sha256:283bb9deef02e6843abfb538efa1eca70801bd8a701c3f98191e123496339247, which does not exist any more
             young: keep: it was pushed on 2026-11-21, within the last 7 days
             by-manifest: delete: it refers to sha256:283bb9deef02e6843abfb538efa1eca70801bd8a701c3f98191e123496339247, which does not exist any more
-            of-both: keep: it belongs to @there: number 1 of 1 of a, of which the newest 2 are kept
-            there: keep: number 1 of 1 of a, of which the newest 2 are kept
+            of-both: keep: it belongs to @there: number 1 of 1 of a (the newest 2 are kept)
+            there: keep: number 1 of 1 of a (the newest 2 are kept)
             named: keep: the tag sbom-of-something matches neither the grammar nor a lifecycle prefix
             mine: keep: it and other images refer to each other
         "#]],
@@ -199,14 +199,14 @@ fn an_image_with_an_unknown_fact_is_kept() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 4 of a, of which the newest is kept
+            new: keep: number 1 of 4 of a (the newest is kept)
             when: keep: ECR does not report when it was pushed
             odd: keep: it has a tag or a subject that cannot be parsed
             circle: keep: it and other images refer to each other
             other: keep: it belongs to @circle: it and other images refer to each other
             archived: keep: it is archived, and the lifecycle policy of ECR expires archived images
             signed: keep: it belongs to @archived: it is archived, and the lifecycle policy of ECR expires archived images
-            goes: delete: number 3 of 4 of a, of which the newest is kept
+            goes: delete: number 3 of 4 of a (the newest is kept)
         "#]],
     );
 }
@@ -226,8 +226,8 @@ fn indexes_that_need_each_other_and_their_images_are_kept() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 4 of a, of which the newest 2 are kept
-            newer: keep: number 2 of 4 of a, of which the newest 2 are kept
+            new: keep: number 1 of 4 of a (the newest 2 are kept)
+            newer: keep: number 2 of 4 of a (the newest 2 are kept)
             one: keep: it and other images refer to each other
             other: keep: it and other images refer to each other
             part: keep: it and other images refer to each other
@@ -245,8 +245,8 @@ fn the_last_version_is_kept_although_it_is_a_part_of_an_orphan() {
         &images,
         &[],
         &expect![[r#"
-            list: keep: number 1 of 1 of a, of which the newest is kept
-            version: keep: it is part of @list: number 1 of 1 of a, of which the newest is kept
+            list: keep: number 1 of 1 of a (the newest is kept)
+            version: keep: it is part of @list: number 1 of 1 of a (the newest is kept)
         "#]],
     );
     let images = [("list", "sig:gone, needs waits"), ("waits", "quarantine:20261120")];
@@ -280,11 +280,11 @@ fn an_untagged_index_counts_as_a_version_if_a_part_has_the_tag_of_a_version() {
         ],
         &[],
         &expect![[r#"
-            index: keep: number 1 of 2 of a, of which the newest is kept
-            part: keep: it is part of @index: number 1 of 2 of a, of which the newest is kept
-            old: delete: number 2 of 2 of a, of which the newest is kept
-            named: delete: it is part of @old: number 2 of 2 of a, of which the newest is kept
-            unnamed: delete: it is part of @old: number 2 of 2 of a, of which the newest is kept
+            index: keep: number 1 of 2 of a (the newest is kept)
+            part: keep: it is part of @index: number 1 of 2 of a (the newest is kept)
+            old: delete: number 2 of 2 of a (the newest is kept)
+            named: delete: it is part of @old: number 2 of 2 of a (the newest is kept)
+            unnamed: delete: it is part of @old: number 2 of 2 of a (the newest is kept)
         "#]],
     );
 }
@@ -306,7 +306,7 @@ fn images_that_refer_to_each_other_take_no_place_of_a_version() {
             circle: keep: it and other images refer to each other
             other: keep: it belongs to @circle: it and other images refer to each other
             part: keep: it and other images refer to each other
-            version: keep: number 1 of 1 of a, of which the newest is kept
+            version: keep: number 1 of 1 of a (the newest is kept)
         "#]],
     );
 }

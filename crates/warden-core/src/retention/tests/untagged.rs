@@ -55,9 +55,9 @@ fn an_untagged_image_is_removed_after_its_days_unless_a_rule_keeps_it() {
             unknown: keep: ECR does not report when it was pushed
             channel: keep: the channel latest points at it
             quarantined: keep: it is in quarantine until 2026-12-04
-            index: keep: number 1 of 1 of a, of which the newest 2 are kept
-            part: keep: it is part of @index: number 1 of 1 of a, of which the newest 2 are kept
-            signature: keep: it belongs to @index: number 1 of 1 of a, of which the newest 2 are kept
+            index: keep: number 1 of 1 of a (the newest 2 are kept)
+            part: keep: it is part of @index: number 1 of 1 of a (the newest 2 are kept)
+            signature: keep: it belongs to @index: number 1 of 1 of a (the newest 2 are kept)
             chart: keep: it belongs to @subject: it has no tag, but a tagged image that is kept refers to it
             subject: keep: it has no tag, but a tagged image that is kept refers to it
             alone: delete: it has had no tag since 2026-08-26, for more than 7 days
@@ -66,7 +66,7 @@ fn an_untagged_image_is_removed_after_its_days_unless_a_rule_keeps_it() {
             signed: delete: it belongs to @alone: it has had no tag since 2026-08-26, for more than 7 days
             old-chart: keep: it belongs to @old-subject: it has no tag, but a tagged image that is kept refers to it
             old-subject: keep: it has no tag, but a tagged image that is kept refers to it
-            between: keep: number 2 of 3 of b, of which the newest 2 are kept
+            between: keep: number 2 of 3 of b (the newest 2 are kept)
         "#]],
     );
 }
@@ -187,10 +187,10 @@ fn an_archived_index_keeps_an_image_that_an_untagged_index_needs_too() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of a, of which the newest 2 are kept
-            newer: keep: number 2 of 3 of a, of which the newest 2 are kept
-            archived: archive: number 3 of 3 of a, of which the newest 2 are kept
-            shared: archive: it is part of @archived: number 3 of 3 of a, of which the newest 2 are kept
+            new: keep: number 1 of 3 of a (the newest 2 are kept)
+            newer: keep: number 2 of 3 of a (the newest 2 are kept)
+            archived: archive: number 3 of 3 of a (the newest 2 are kept)
+            shared: archive: it is part of @archived: number 3 of 3 of a (the newest 2 are kept)
             untagged: delete: it has had no tag since 2026-11-04, for more than 7 days
             own: delete: it is part of @untagged: it has had no tag since 2026-11-04, for more than 7 days
         "#]],
@@ -232,11 +232,11 @@ fn an_image_that_a_native_rule_would_expire_too_early_is_not_archived() {
     lines = lines.replace(digest("index").as_str(), "@index");
     lines = lines.replace(digest("signed").as_str(), "@signed");
     expect![[r#"
-        new: keep: number 1 of 5 of a, of which the newest 2 are kept
-        newer: keep: number 2 of 5 of a, of which the newest 2 are kept
-        single: archive: number 4 of 5 of a, of which the newest 2 are kept
-        signed: archive: number 3 of 5 of a, of which the newest 2 are kept
-        signature: archive: it belongs to @signed: number 3 of 5 of a, of which the newest 2 are kept
+        new: keep: number 1 of 5 of a (the newest 2 are kept)
+        newer: keep: number 2 of 5 of a (the newest 2 are kept)
+        single: archive: number 4 of 5 of a (the newest 2 are kept)
+        signed: archive: number 3 of 5 of a (the newest 2 are kept)
+        signature: archive: it belongs to @signed: number 3 of 5 of a (the newest 2 are kept)
         index: keep: it is not archived, because the lifecycle rule 3 of the repository, "Untagged, a week", could expire it or one of its images too early
         part: keep: it is part of @index: it is not archived, because the lifecycle rule 3 of the repository, "Untagged, a week", could expire it or one of its images too early
         untagged: delete: it has had no tag since 2026-08-26, for more than 7 days

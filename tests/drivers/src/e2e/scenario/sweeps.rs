@@ -89,7 +89,7 @@ impl Run<'_> {
         self.equal("of sixteen", &plan["examined"], &json!(16))?;
         self.equal("and none went", &self.in_archive()?, &BTreeSet::new())?;
         let explained = self.tool(explain)?;
-        let why = "number 12 of 14 of myapp, which keeps 10";
+        let why = "number 12 of 14 of myapp (the newest 10 are kept)";
         self.contains("its command explains one", &explained, why)?;
         let confirmed = self.tool(confirm)?;
         self.contains("no plan waits", &confirmed, "No plan waits for a confirmation.")?;
@@ -182,7 +182,7 @@ impl Run<'_> {
         set("IMMUTABLE")?;
         self.invoke(function, &request(SCHEDULED)?)?;
         let alert = self.told(inbox, "1 thing in deployments is not as the policy says")?;
-        let drift = "the tags are IMMUTABLE, and the policy says MUTABLE";
+        let drift = "ImageTagMutability is IMMUTABLE, and the policy requires MUTABLE";
         let found = text(&alert, "/details/deviations/0/text");
         self.equal("what somebody changed is told", &found.as_str(), &drift)?;
         set("MUTABLE")?;
@@ -225,7 +225,7 @@ impl Run<'_> {
         self.equal("what runs stays", &swept["planned"], &json!(0))?;
         let explain = json!({"repository": REPOSITORY, "image": "myapp-v0.7.0"});
         let explained = text(&self.invoke(function, &explain)?, "/reason");
-        let why = "it is in use, 2 times by Amazon Inspector: prod shop/web";
+        let why = "2 workloads run it, according to Amazon Inspector: prod shop/web";
         self.equal("for what runs it", &explained.as_str(), &why)?;
         *self.local.aws.services().inspector() = local_aws::inspector::Inspector::default();
         self.aws(&[&put[..], &["BASIC", "--rules", "[]"]].concat())?;
