@@ -112,7 +112,7 @@ pub async fn handle(
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     if payload["detail-type"] == replication::DETAIL_TYPE {
-        return note_replica(context, payload, now).await;
+        return record_replica(context, payload, now).await;
     }
     let Some(push) = read_push(payload)? else { return Ok(()) };
     let judgement = Judgement { context, push: &push, request_id, now };
@@ -133,7 +133,7 @@ pub async fn handle(
 }
 
 /// Notes that a governed repository is a replica, so that nothing in it is changed.
-async fn note_replica(
+async fn record_replica(
     context: &Context,
     payload: &Value,
     now: DateTime<Utc>,
@@ -145,7 +145,7 @@ async fn note_replica(
         return Ok(());
     }
     info!(repository.name = %repository, "{repository} is a replica: ECR copies images from {source}");
-    context.ledger.note_replica(&repository, &source, now).await
+    context.ledger.record_replica(&repository, &source, now).await
 }
 
 impl Judgement<'_> {
@@ -169,7 +169,7 @@ impl Judgement<'_> {
         if let Some(index) = manifest.filter(Manifest::is_index) {
             let parts = children(&index.text)?;
             let (ledger, tag) = (&self.context.ledger, self.push.tag.as_ref());
-            ledger.note_children(repository, digest, tag, &parts, self.now).await?;
+            ledger.record_children(repository, digest, tag, &parts, self.now).await?;
         }
         Ok(())
     }
@@ -182,14 +182,14 @@ impl Judgement<'_> {
         manifest: Option<&Manifest>,
     ) -> anyhow::Result<()> {
         let About { repository, digest, .. } = &self.push.about;
-        let judged = Counts::of("Repository", repository).one("PushesJudged");
+        let judged = Counts::new("Repository", repository).one("PushesJudged");
         let counts = match judge_image(policy, digest, tag, self.now.date_naive()) {
             TagVerdict::Exempt(_) => return Ok(()),
             TagVerdict::Conforming(_) => judged,
             TagVerdict::Violation(violation) => {
                 let done = self.enforce(policy, tag, &violation, manifest).await?;
                 if done.is_some() {
-                    let broken = Counts::of("Repository", repository).and("Rule", &violation.rule);
+                    let broken = Counts::new("Repository", repository).and("Rule", &violation.rule);
                     broken.one("Violations").write(self.request_id, self.now);
                 }
                 match done {
@@ -328,7 +328,7 @@ impl Judgement<'_> {
         let evidence = PushEvidence {
             event_time: time.ok().map(|time| time.to_utc()),
             image_pushed_at,
-            was_tag_removed: removed.any(|outcome| before.told == outcome),
+            was_tag_removed: removed.any(|outcome| before.published == outcome),
         };
         if evidence.is_recent(self.now) { plan } else { plan.without_proof_of_push() }
     }
@@ -559,7 +559,7 @@ impl Judgement<'_> {
         // Every index is new to this function but the unit's own.
         let mut known = HashSet::from([unit.root.clone()]);
         let watched: HashSet<&Digest> = unit.images().collect();
-        let look = self.context.registry.look_again(repository, &mut known, &watched).await?;
+        let look = self.context.registry.list_again(repository, &mut known, &watched).await?;
         let removed = || std::iter::once(&unit.root).chain(&unit.removed);
         let is_wanted = |image: &ImageRecord| {
             image.tags.iter().any(|tag| is_accepted_tag(policy, tag))
@@ -617,7 +617,7 @@ impl Judgement<'_> {
         match self.claim(fact).await? {
             // There is nothing but to tell, which they do, or their next attempt.
             Claim::Theirs { .. } => return Ok(()),
-            Claim::Ours(PreviousClaim { told: Some(_), .. }) => {
+            Claim::Ours(PreviousClaim { published: Some(_), .. }) => {
                 return self.context.ledger.settle(fact, self.request_id, None, self.now).await;
             }
             Claim::Ours(_) => {}
@@ -695,7 +695,7 @@ async fn apply(
 /// ours may have removed it. An outcome that was published is no news, unless something else was
 /// done since, or the same was done to an image that somebody had restored from the archive.
 fn is_news(before: &PreviousClaim, plan: &EnforcementPlan) -> bool {
-    let was_told = before.told.as_deref() == Some(&plan.outcome());
+    let was_told = before.published.as_deref() == Some(&plan.outcome());
     let is_again = plan.steps.contains(&EnforcementStep::Archive);
     (!was_told || is_again) && (plan.tag_is_present || before.was_begun)
 }

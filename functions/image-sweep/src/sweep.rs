@@ -209,7 +209,7 @@ impl<'a> Sweep<'a> {
         };
         if let Some(noted) = noted {
             self.tell_of_unfinished(noted, inventory).await?;
-            self.context.ledger.note_run(self.repository, self.request_id, "").await?;
+            self.context.ledger.record_run(self.repository, self.request_id, "").await?;
         }
         self.context.ledger.end_units(self.repository, &complete).await?;
         let workloads = self.workloads(&plan).await;
@@ -247,7 +247,7 @@ impl<'a> Sweep<'a> {
         let accepted = acceptance.as_ref().filter(|_| is_known || is_confirmed);
         self.context.ledger.end_run(self.repository, self.request_id, is_told, accepted).await?;
         let gone = u32::try_from(removed.len()).unwrap_or(u32::MAX);
-        let counts = Counts::of("Repository", self.repository).count("ImagesRemoved", gone);
+        let counts = Counts::new("Repository", self.repository).count("ImagesRemoved", gone);
         let counts = if outcome.stopped.is_some() { counts.one("SweepsStopped") } else { counts };
         // An alarm is raised for a repository that has no such sweep for three days.
         let counts = if outcome.left == 0 { counts.one("SweepsCompleted") } else { counts };
@@ -269,7 +269,7 @@ impl<'a> Sweep<'a> {
     ) -> anyhow::Result<Value> {
         let why = blind(error)?;
         report::print_stop(self.repository.as_str(), &why, "");
-        let counts = Counts::of("Repository", self.repository).one("SweepsStopped");
+        let counts = Counts::new("Repository", self.repository).one("SweepsStopped");
         counts.write(self.request_id, self.now);
         let answer = answer::stopped(self.repository, &why);
         self.tell_once(&format!("blind {}", self.now.date_naive()), &self.nothing(why)).await?;
@@ -564,7 +564,7 @@ impl<'a> Sweep<'a> {
     async fn write_note(&self, noted: Option<&mut RunNote>) -> anyhow::Result<()> {
         let Some(noted) = noted else { return Ok(()) };
         let doing = noted.text()?;
-        self.context.ledger.note_run(self.repository, self.request_id, &doing).await
+        self.context.ledger.record_run(self.repository, self.request_id, &doing).await
     }
 
     /// Tells what came of it: what went each time, what did not go once for each plan.
@@ -605,7 +605,9 @@ impl<'a> Sweep<'a> {
         let ledger = &self.context.ledger;
         let told = match ledger.claim(fact, self.request_id, &alert.source.id, self.now).await? {
             Claim::Theirs { .. } => return Ok(()),
-            Claim::Ours(PreviousClaim { told, .. }) if told.as_deref() == Some(what) => None,
+            Claim::Ours(PreviousClaim { published, .. }) if published.as_deref() == Some(what) => {
+                None
+            }
             Claim::Ours(_) => {
                 info!("{}", alert.title);
                 self.context.alerts.publish(alert).await?;

@@ -101,8 +101,8 @@ impl<'a> Invocation<'a> {
     pub async fn process(&self, gathered: &CollectedEvents) -> anyhow::Result<()> {
         self.process_collected(gathered).await?;
         // Its own is among them, and nowhere else.
-        if gathered.heard.len() > 1 {
-            self.teller.context.ledger.seen_to(&self.scan.about, &gathered.heard).await?;
+        if gathered.events.len() > 1 {
+            self.teller.context.ledger.remove_collected(&self.scan.about, &gathered.events).await?;
         }
         Ok(())
     }
@@ -125,7 +125,7 @@ impl<'a> Invocation<'a> {
                 self.clean(version).await
             }
             ScanResult::Complete(_) | ScanResult::Finding { .. } => {
-                self.found(version, &gathered.heard).await
+                self.found(version, &gathered.events).await
             }
         }
     }
@@ -142,7 +142,7 @@ impl<'a> Invocation<'a> {
         let (ledger, id) = (&self.teller.context.ledger, self.teller.request_id);
         let heard = [&[own], &self.others[..]].concat();
         let (tag, _) = self.named(&self.scan.tags);
-        let gathering = ledger.gather(
+        let gathering = ledger.claim_collection(
             &self.scan.about,
             tag.as_ref(),
             &heard,
@@ -154,8 +154,8 @@ impl<'a> Invocation<'a> {
             return Ok(None);
         }
         sleep(WINDOW + SLACK).await;
-        let mut gathered = ledger.gathered(&self.scan.about, id).await?;
-        gathered.heard.extend(heard);
+        let mut gathered = ledger.end_collection(&self.scan.about, id).await?;
+        gathered.events.extend(heard);
         Ok(Some(gathered))
     }
 
@@ -210,17 +210,18 @@ impl<'a> Invocation<'a> {
         let report = self.report(&none, &scanned, &[]);
         if let Some(clean) = none.record(&scanned, &report).latest {
             let ledger = &self.teller.context.ledger;
-            let is_done = match ledger.pass(repository, &scanned, &clean, self.time()).await? {
-                CleanScanOutcome::Noted => true,
-                CleanScanOutcome::Not(memory) => {
-                    let report = self.report(&memory, &scanned, &[]);
-                    let next = memory.clone().record(&scanned, &report);
-                    // What ends an alert depends on what is accepted, too.
-                    report.verdict == ScanVerdict::Nothing
-                        && next == *memory
-                        && !memory.published.is_open
-                }
-            };
+            let is_done =
+                match ledger.record_clean_scan(repository, &scanned, &clean, self.time()).await? {
+                    CleanScanOutcome::Recorded => true,
+                    CleanScanOutcome::NotRecorded(memory) => {
+                        let report = self.report(&memory, &scanned, &[]);
+                        let next = memory.clone().record(&scanned, &report);
+                        // What ends an alert depends on what is accepted, too.
+                        report.verdict == ScanVerdict::Nothing
+                            && next == *memory
+                            && !memory.published.is_open
+                    }
+                };
             if is_done {
                 self.print(&version, &report);
                 return Ok(());
@@ -261,7 +262,7 @@ impl<'a> Invocation<'a> {
         // One for all images of an index.
         let fact = Fact::ScanFailed { repository, digest: &version.digest, status };
         self.teller.tell(fact, &alert).await?;
-        let counts = Metrics::of("Repository", repository).count("ScansFailed", 1);
+        let counts = Metrics::new("Repository", repository).count("ScansFailed", 1);
         counts.write(self.teller.request_id, self.teller.now);
         Ok(())
     }
@@ -288,7 +289,8 @@ impl<'a> Invocation<'a> {
         let next = compared.as_ref().ok().and_then(Option::as_ref).filter(|next| **next != memory);
         let (ledger, id) = (&self.teller.context.ledger, self.teller.request_id);
         // After an error too, so that nobody waits for this attempt.
-        let settled = ledger.remember(repository, component, &version.digest, id, next).await;
+        let settled =
+            ledger.release_history(repository, component, &version.digest, id, next).await;
         compared.and(settled)
     }
 
@@ -306,7 +308,7 @@ impl<'a> Invocation<'a> {
         loop {
             let event_id = &self.scan.about.source.id;
             let recalled = ledger
-                .recall(repository, component, &version.digest, id, event_id, self.time())
+                .claim_history(repository, component, &version.digest, id, event_id, self.time())
                 .await?;
             match recalled {
                 HistoryClaim::Ours(memory) => return Ok(Some(*memory)),
@@ -521,7 +523,7 @@ impl<'a> Invocation<'a> {
             findings.counted = report.counted.len(), findings.new = report.news().count(),
             "{repository}{name}: {report}"
         );
-        let counts = Metrics::of("Repository", repository);
+        let counts = Metrics::new("Repository", repository);
         let new = u32::try_from(report.news().count()).unwrap_or(u32::MAX);
         let counts = counts.count("ScansSeen", 1).count("FindingsNew", new);
         counts.write(self.teller.request_id, self.teller.now);

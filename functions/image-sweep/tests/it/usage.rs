@@ -36,10 +36,12 @@ async fn remember(function: &Function, tag: &str, version: &str, memory: &ScanHi
     let (repository, component) = (DEPLOYMENTS.parse().unwrap(), component(tag));
     let (ledger, digest) = (&function.context.ledger, version.parse().unwrap());
     let of = Some(&component);
-    let recalled =
-        ledger.recall(&repository, of, &digest, "scan", "event", function.now()).await.unwrap();
+    let recalled = ledger
+        .claim_history(&repository, of, &digest, "scan", "event", function.now())
+        .await
+        .unwrap();
     assert!(matches!(recalled, HistoryClaim::Ours(_)));
-    ledger.remember(&repository, of, &digest, "scan", Some(memory)).await.unwrap();
+    ledger.release_history(&repository, of, &digest, "scan", Some(memory)).await.unwrap();
 }
 
 /// `a` of `a-v1.0.0`.
@@ -76,8 +78,12 @@ async fn each_component_has_a_line_with_what_is_there_after_the_run_and_what_is_
     };
     let clean = version_of(&function, "c-v1.0.0", &c, SeverityById::default());
     let repository = DEPLOYMENTS.parse().unwrap();
-    let passed = function.context.ledger.pass(&repository, &scanned, &clean, function.now()).await;
-    assert_eq!(passed.unwrap(), CleanScanOutcome::Noted);
+    let passed = function
+        .context
+        .ledger
+        .record_clean_scan(&repository, &scanned, &clean, function.now())
+        .await;
+    assert_eq!(passed.unwrap(), CleanScanOutcome::Recorded);
 
     assert_eq!(function.sweep().await["removed"], 1);
     let mut lines = local_aws::log::lines("component.name");

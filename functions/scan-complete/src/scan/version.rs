@@ -57,7 +57,7 @@ impl Invocation<'_> {
             return Ok(Some(own(self.scan.tags.clone(), None)));
         }
         let registry = &self.teller.context.registry;
-        let mut note = self.teller.context.ledger.image(repository, digest).await?;
+        let mut note = self.teller.context.ledger.index_membership(repository, digest).await?;
         if note.is_none() {
             let Some(found) = registry.image(repository, digest).await? else {
                 self.let_go()?;
@@ -71,7 +71,7 @@ impl Invocation<'_> {
                 && let Some(wait) = waits.next()
             {
                 sleep(*wait).await;
-                note = self.teller.context.ledger.image(repository, digest).await?;
+                note = self.teller.context.ledger.index_membership(repository, digest).await?;
             }
             if note.is_none() {
                 let mut version = own(found.image.tags, found.pushed_at);
