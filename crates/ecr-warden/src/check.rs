@@ -11,7 +11,7 @@ use crate::print::print_error;
 use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use warden_core::grammar::{Conforming, Placeholder};
+use warden_core::grammar::{ConformingTag, Placeholder};
 use warden_core::image::{RepositoryName, Tag};
 use warden_core::policy::{Policies, Policy, TagEnforcement};
 use warden_core::properties::nearest;
@@ -206,11 +206,11 @@ fn done(enforcement: TagEnforcement) -> &'static str {
 }
 
 /// A conforming tag, as `version 1.80.5 of litellm`.
-struct Shown<'c>(&'c Conforming);
+struct Shown<'c>(&'c ConformingTag);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Conforming { component, values } = self.0;
+        let ConformingTag { component, values } = self.0;
         if values.is_empty() {
             f.write_str("an image ")?;
         }
