@@ -42,8 +42,8 @@ pub use unfinished::{UnfinishedUnit, UnitRecord, UnitRemover, complete_unit, tor
 const HASH_DIGITS: usize = 16;
 
 /// The number of workloads that run each image, from the source that the policy names
-/// ([`InUse`]). An image that ran lately has the number 0. An absent image does not run. With
-/// [`InUse::Inspector`], an empty map stops the plan. With [`InUse::PullTime`], the map is always
+/// ([`crate::policy::InUse`]). An image that ran lately has the number 0. An absent image does not
+/// run. With `InUse::Inspector`, an empty map stops the plan. With `InUse::PullTime`, the map is always
 /// empty.
 pub type RunningImages = HashMap<Digest, u64>;
 
@@ -115,14 +115,14 @@ pub enum KeepReason {
     Unmatched(Tag),
     /// The unit is among the newest of a group.
     Newest,
-    /// [`LifecycleScope::Repository`]: a lifecycle rule of ECR counts the images.
+    /// In scope `repository`, a lifecycle rule of ECR counts the images.
     Native,
     /// The image is in quarantine, so that a person can restore its tag for some more days.
     Quarantined {
         /// The first day on which the image may be removed.
         until: NaiveDate,
     },
-    /// The image has no tag. In [`LifecycleScope::Repository`], a lifecycle rule of ECR expires
+    /// The image has no tag. In scope `repository`, a lifecycle rule of ECR expires
     /// untagged images.
     Untagged,
     /// The image has had no tag for fewer days than [`Policy::lifecycle_untagged_days`].
