@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::Args;
-use warden_core::grammar::{Conforming, Placeholder};
+use warden_core::grammar::{ConformingTag, Placeholder};
 use warden_core::image::{RepositoryName, Tag};
 use warden_core::policy::{Policies, Policy, TagEnforcement};
 use warden_core::properties::nearest;
@@ -207,11 +207,11 @@ fn describe_enforcement(enforcement: TagEnforcement) -> &'static str {
 }
 
 /// The text of a conforming tag, such as `version 1.80.5 of litellm`.
-struct ConformingText<'c>(&'c Conforming);
+struct ConformingText<'c>(&'c ConformingTag);
 
 impl fmt::Display for ConformingText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Conforming { component, values } = self.0;
+        let ConformingTag { component, values } = self.0;
         if values.is_empty() {
             f.write_str("an image ")?;
         }

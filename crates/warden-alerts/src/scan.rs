@@ -70,7 +70,7 @@ impl ScanAlert<'_> {
 pub fn scan_findings(scan: &ScanAlert<'_>, report: &FindingsReport, unread: Option<&str>) -> Alert {
     let (name, threshold) = (scan.name(), report.threshold);
     let counts = match &scan.scanned.found {
-        ScanContents::Counts(counts) => counts.from(threshold.into()),
+        ScanContents::Counts(counts) => counts.at_or_above(threshold.into()),
         _ => levels(&report.counted.iter().collect::<Vec<_>>()),
     };
     let news: Vec<&ReportedFinding> = report.news().collect();

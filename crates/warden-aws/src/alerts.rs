@@ -1,10 +1,10 @@
-//! The topic that people and machines hear of alerts from.
+//! The SNS topic to which alerts are published.
 
 use anyhow::Context as _;
 use aws_config::SdkConfig;
 use warden_alerts::Alert;
 
-/// The SNS topic.
+/// The topic.
 #[derive(Debug)]
 pub struct Topic {
     client: aws_sdk_sns::Client,
@@ -12,19 +12,20 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// The topic of this ARN.
+    /// Builds a client for the topic with this ARN.
     #[must_use]
     pub fn new(config: &SdkConfig, arn: String) -> Self {
         Self { client: aws_sdk_sns::Client::new(config), arn }
     }
 
-    /// Publishes an alert, with a text for each protocol. One call.
+    /// Publishes an alert with a text for each protocol. One call.
     pub async fn publish(&self, alert: &Alert) -> anyhow::Result<()> {
         let partition = self.arn.split(':').nth(1).unwrap_or("aws");
         let message = alert.message(partition);
         let publish = self.client.publish().topic_arn(&self.arn).message_structure("json");
         let sent = publish.subject(message.subject).message(message.body).send().await;
-        sent.map_err(crate::explain).with_context(|| format!("publishing {:?}", alert.title))?;
+        sent.map_err(crate::explain)
+            .with_context(|| format!("publishing the alert {:?}", alert.title))?;
         Ok(())
     }
 }

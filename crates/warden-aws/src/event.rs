@@ -1,4 +1,4 @@
-//! What `EventBridge` brings, as far as all functions read it alike
+//! The envelope of events of `EventBridge`
 //! (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html>).
 
 use std::fmt::Display;
@@ -12,45 +12,46 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use warden_alerts::Source;
 
-/// The most characters of a field's path, and of what is wrong with it, in an error: both repeat
-/// what came.
+/// The most characters of the path of a field, and of the mistake, in an error. Both repeat text of
+/// the event.
 const LONGEST_PATH: usize = 200;
 const LONGEST_ERROR: usize = 400;
 
-/// The age of an event from which on ECR must know what the event names.
+/// The age of an event at which ECR must know the image of the event.
 ///
-/// ECR promises no read-after-event consistency: an image that its event names may be unknown to
-/// `DescribeImages` for a while. Lambda tries a failed event again after one minute, and two minutes
-/// after that. So the last attempt at a prompt event is older than this, and no event is let go
-/// sooner, however late `EventBridge` delivers it.
+/// ECR does not guarantee read-after-event consistency: `DescribeImages` may not know the image of an
+/// event for a while. Lambda retries a failed event after one minute, and again two minutes later. The
+/// last attempt at an event that was delivered promptly is therefore older than this. A function never
+/// drops a younger event.
+///
+/// See case A9 in `docs/contributing/prior-art.md`.
 const SETTLED_AFTER: TimeDelta = TimeDelta::seconds(150);
 
-/// Whether ECR may not know yet what the event names. 'Not found' then is an error, and Lambda
-/// tries again. Clocks differ, so an event of the future is young too.
+/// Whether the event is so young that ECR may not know its image yet. 'Not found' is an error then, and
+/// Lambda retries the event. An event with a time in the future is young too, because clocks differ.
 #[must_use]
 pub fn is_young(source: &Source, now: DateTime<Utc>) -> bool {
     let time = DateTime::parse_from_rfc3339(&source.time);
     time.is_ok_and(|time| now.signed_duration_since(time) < SETTLED_AFTER)
 }
 
-/// Whose event it is, and which.
+/// The account, the region and the identity of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The account's twelve digits.
+    /// The twelve digits of the account.
     pub account: String,
-    /// Such as `us-east-1`.
+    /// The region, such as `us-east-1`.
     pub region: String,
-    /// The event.
+    /// The ID and the time of the event.
     pub source: Source,
 }
 
-/// Reads an event with a detail of one form. The error names the field that cannot be
-/// understood.
+/// Reads an event with a detail of this type. The error names the invalid field.
 pub fn read<T: DeserializeOwned + Serialize>(
     payload: &Value,
 ) -> anyhow::Result<EventBridgeEvent<T>> {
     if !payload.is_object() {
-        bail!("the event: expected an object of EventBridge");
+        bail!("the event: expected an EventBridge event, which is a JSON object");
     }
     deserialized("", payload)
 }
@@ -58,7 +59,7 @@ pub fn read<T: DeserializeOwned + Serialize>(
 /// Reads a part of an event, such as its detail.
 pub fn deserialized<T: DeserializeOwned>(part: &str, value: &Value) -> anyhow::Result<T> {
     serde_path_to_error::deserialize(value).map_err(|error| {
-        // What the object as a whole lacks has no path.
+        // A missing field has the path of its object.
         let path = cut(&error.path().to_string(), LONGEST_PATH);
         let path = match (part, path.as_str()) {
             ("", ".") => String::new(),
@@ -70,8 +71,8 @@ pub fn deserialized<T: DeserializeOwned>(part: &str, value: &Value) -> anyhow::R
     })
 }
 
-/// Whose event it is. These stand in commands that people run, and anybody who may invoke the
-/// function could have made them up.
+/// Reads the origin of an event. The values are part of commands that people run, and every principal
+/// that may invoke the function can forge them. Therefore only plain characters are accepted.
 pub fn origin<T: DeserializeOwned + Serialize>(
     event: &EventBridgeEvent<T>,
 ) -> anyhow::Result<Origin> {
@@ -93,17 +94,17 @@ pub fn origin<T: DeserializeOwned + Serialize>(
     })
 }
 
-/// A field that has to be there.
+/// Reads a required field.
 pub fn required<T>(name: &str, value: Option<T>) -> anyhow::Result<T> {
-    value.with_context(|| format!("the event: {name}: missing, and required"))
+    value.with_context(|| format!("the event: {name}: this required field is missing"))
 }
 
-/// A field that is a name or a digest.
+/// Parses a field that is a name or a digest.
 pub fn parsed<T: FromStr<Err: Display>>(name: &str, text: &str) -> anyhow::Result<T> {
     text.parse().map_err(|error| anyhow!("the event: {name}: {error}, got {:?}", shown(text)))
 }
 
-/// As much of a text as an error repeats: it may be of any length.
+/// The beginning of a text, for an error. The text may have any length.
 #[must_use]
 pub fn shown(text: &str) -> String {
     cut(text, 80)
@@ -120,12 +121,12 @@ mod tests {
     #[derive(Debug, serde::Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Words {
-        #[allow(dead_code, reason = "it is only read")]
+        #[allow(dead_code, reason = "the test only deserialises the field")]
         count: Option<u64>,
     }
 
     #[test]
-    fn an_event_is_young_for_longer_than_the_registry_lags_and_shorter_than_lambda_retries() {
+    fn an_event_is_young_until_150_seconds_after_its_time() {
         let source = Source { id: String::new(), time: "2026-11-24T10:00:00Z".to_owned() };
         let is_young_at = |time: &str| is_young(&source, time.parse().unwrap());
         assert!(is_young_at("2026-11-24T09:59:00Z"));
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_not_as_long_as_the_event() {
+    fn an_error_about_a_long_event_is_short() {
         let name = "\u{1f433}".repeat(5_000);
         for event in [serde_json::json!({name.as_str(): 1}), serde_json::json!({"count": name})] {
             let error = deserialized::<Words>("detail", &event).unwrap_err().to_string();

@@ -1,9 +1,10 @@
-//! How a function's error reaches Lambda, and with the event the dead-letter queue.
+//! The error that a function returns to Lambda. Lambda sends the error to the dead-letter queue with
+//! the event.
 
 use lambda_runtime::Diagnostic;
 use tracing::error;
 
-/// An error with all that led to it, logged once: where it becomes this.
+/// An error as text, with its whole chain of causes. The conversion logs the error once.
 #[derive(Debug)]
 pub struct Failure(String);
 

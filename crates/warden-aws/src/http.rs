@@ -1,9 +1,9 @@
-//! Requests that are no calls of AWS, by the SDK's own HTTP client: a second client would read
+//! Requests to other servers than AWS, with the HTTP client of the SDK. A second HTTP client would read
 //! the TLS roots a second time, and make each function larger.
 //!
-//! The URLs that they go to are secrets: whoever has one can answer or write in our name. So
-//! nothing here prints one, and what the SDK logs of a request at its most talkative levels is
-//! not logged of these.
+//! The URLs of these requests are secrets: anybody who has a URL can answer CloudFormation or write to
+//! Slack in place of the function. This module prints no URL, and disables the logs of the SDK for these
+//! requests, because the SDK logs requests at the levels DEBUG and TRACE.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,25 +31,26 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use tracing::instrument::WithSubscriber as _;
 use tracing::subscriber::NoSubscriber;
 
-/// How long a connection may take to be made.
+/// The timeout for a connection.
 ///
-/// The HTTP client keeps a connector for each value of it, and each connector has read all
-/// TLS roots: whoever uses that client beside the SDK takes this one.
+/// The HTTP client keeps a connector for each timeout, and each connector reads all TLS roots.
+/// Therefore all users of the HTTP client share this timeout.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The most bytes that are read of an answer.
+/// The most bytes that are read of a response.
 const LARGEST_ANSWER: usize = 16 * 1_024;
 
-/// When the TLS roots are read, which takes three times as long as all else at a start.
+/// When the TLS roots are read. Reading them takes three times as long as the rest of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Roots {
-    /// At the start, when Lambda gives a whole processor: for functions that always call.
+    /// At the start, when Lambda provides a whole processor: for a function that makes a call for
+    /// every event.
     AtStart,
-    /// At the first call: for a function most of whose events end without any.
+    /// At the first call: for a function that makes no call for most events.
     AtFirstCall,
 }
 
-/// The HTTP client of a process.
+/// Builds the HTTP client of a process.
 #[must_use]
 pub fn client(roots: Roots) -> SharedHttpClient {
     let hyper = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
@@ -57,8 +58,8 @@ pub fn client(roots: Roots) -> SharedHttpClient {
     SharedHttpClient::new(Client { hyper, is_ready })
 }
 
-/// The SDK's own client, which reads the roots for each client of a service that is built with
-/// it, and then again for the connections; this one does so once at most.
+/// The HTTP client of the SDK, which reads the TLS roots once. The SDK's client alone reads them for
+/// each client of a service, and again for the connections.
 #[derive(Debug)]
 struct Client {
     hyper: SharedHttpClient,
@@ -90,22 +91,22 @@ impl HttpClient for Client {
     }
 }
 
-/// What was answered, whatever the status: that one of them is an error is for the caller to say.
+/// The response to a request. The caller decides whether the status is an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Such as 200.
+    /// The status code, such as 200.
     pub status: u16,
     /// The header `Retry-After`.
     pub retry_after: Option<String>,
-    /// The text, cut off where it is longer than any that is expected.
+    /// The beginning of the body, as text.
     pub body: String,
 }
 
-/// Sends a request once, and gives the answer if it has come as a whole within `timeout`. The
-/// error does not say where it went.
+/// Sends a request once. Returns the response if it is complete within `timeout`. The error does not
+/// contain the URL.
 ///
-/// The URL is sent to the letter, since it may be signed as it stands; for the same reason there
-/// is no header `Content-Type` unless one is given.
+/// The URL is sent unchanged, because its signature may cover every character. A signature may cover
+/// `Content-Type` too, so the request has this header only if `content_type` is given.
 pub async fn send(
     http: &SharedHttpClient,
     method: http::Method,
@@ -141,11 +142,11 @@ pub async fn send(
     };
     match tokio::time::timeout(timeout, sent.with_subscriber(NoSubscriber::default())).await {
         Ok(answer) => answer,
-        Err(_) => Err(anyhow!("no answer within {} s", timeout.as_secs_f32())),
+        Err(_) => Err(anyhow!("no complete response within {} s", timeout.as_secs_f32())),
     }
 }
 
-/// The beginning of an answer's body.
+/// Reads the beginning of the body of a response.
 async fn read(body: SdkBody) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     let mut stream = ByteStream::new(body);
@@ -158,7 +159,7 @@ async fn read(body: SdkBody) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// An answer whose body has still to be read.
+/// A response whose body was not read yet.
 #[derive(Debug)]
 struct Head {
     status: u16,
@@ -166,7 +167,7 @@ struct Head {
     body: SdkBody,
 }
 
-/// Takes an answer before its body has come: the SDK would read all of it, however long.
+/// Takes a response before its body was read. The SDK would read the whole body, of any length.
 #[derive(Debug)]
 struct ReadHead;
 
@@ -188,11 +189,11 @@ impl DeserializeResponse for ReadHead {
         _: &HttpResponse,
         _: &ConfigBag,
     ) -> Result<Output, OrchestratorError<Error>> {
-        Err(OrchestratorError::other("an answer that was taken already"))
+        Err(OrchestratorError::other("the body of the response was already taken"))
     }
 }
 
-/// A URL's scheme and authority, and its path with the query, to the letter.
+/// Splits a URL into the scheme with the authority and the path with the query, without any change.
 fn split(url: &str) -> Option<(&str, &str)> {
     let authority = url.find("://")? + "://".len();
     let path = url.get(authority..)?.find('/')? + authority;
@@ -204,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_split_to_the_letter() {
+    fn a_url_is_split_without_a_change() {
         let url = "https://example.com:8443/a%2Fb?c=%2B&d";
         assert_eq!(split(url), Some(("https://example.com:8443", "/a%2Fb?c=%2B&d")));
         assert_eq!(split("https://example.com"), None);

@@ -1,22 +1,31 @@
-//! What was told, and what is about to be: a `DynamoDB` table of facts.
+//! The ledger: a `DynamoDB` table of claims and published facts.
 //!
-//! Whoever has something to tell claims the fact before it looks, acts and tells, and confirms
-//! it after. A claim ends by itself before Lambda tries again, and that attempt, which has the
-//! same request ID, need not wait even for that. So a crash anywhere in between leads to the
-//! next attempt telling it, and never to silence; an event that comes twice, at once or later,
-//! is told once; and nobody acts on what another one is about to change.
+//! An invocation claims a fact before it reads, changes and publishes anything, and settles the fact
+//! afterwards. A claim expires before Lambda retries the event. The retry has the same request ID and
+//! can take over the claim at once. Therefore:
 //!
-//! An item has `fact`, the key; `holder` and `lease`, who has claimed it and until when;
-//! `attempts`, which have claimed it since it was last given back; `event_id`, the event of the
-//! last claim; `settled_at` and `settled_event`, when the last invocation began that settled the
-//! fact, and its event; `told` and
-//! `told_at`, what was told last, and when; and `expires`, when it is forgotten. Times are seconds
-//! since 1970. What is remembered of scans is in [`Ledger::recall`], of images in
-//! [`Ledger::image`], of sweeps in [`Ledger::begin_run`], of untagged images in
-//! [`Ledger::untagged_images`], of units that are removed in [`Ledger::begin_units`], and of replicas
-//! in [`Ledger::note_replica`]; [`Ledger::confirm`] writes what an operator confirmed;
-//! [`Ledger::claim_for_enforcement`] keeps enforcement and sweeps from the tags of one image at the
-//! same time.
+//! - after a crash, the retry publishes the fact;
+//! - an event that is delivered twice, at the same time or later, is published once;
+//! - two invocations never change the same image at the same time.
+//!
+//! The attributes of an item:
+//!
+//! | attribute | content |
+//! | --- | --- |
+//! | `fact` | the key |
+//! | `holder`, `lease` | the request that claims the item, and the end of the claim |
+//! | `attempts` | the attempts that have claimed the item since the last release |
+//! | `event_id` | the event of the last claim |
+//! | `settled_at`, `settled_event` | the start and the event of the last invocation that settled the fact |
+//! | `told`, `told_at` | the last published outcome, and the time of the publication |
+//! | `expires` | when `DynamoDB` deletes the item |
+//!
+//! Times are seconds since 1970. Other items record the history of scans ([`Ledger::claim_history`]),
+//! the index of an image ([`Ledger::index_membership`]), sweeps ([`Ledger::begin_run`]), untagged images
+//! ([`Ledger::untagged_images`]), units that are removed ([`Ledger::begin_units`]), replicas
+//! ([`Ledger::record_replica`]), and the confirmations of operators ([`Ledger::confirm`]).
+//! [`Ledger::claim_for_enforcement`] prevents that enforcement and a sweep change the tags of one image
+//! at the same time.
 
 mod confirmations;
 mod replicas;
@@ -46,28 +55,30 @@ use warden_alerts::Source;
 use warden_core::graph::IndexChildKind;
 use warden_core::image::{Component, Digest, RepositoryName, Tag};
 
-/// How long a claim holds: Lambda tries again after a minute, and no attempt takes as long.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
+/// The duration of a claim. No attempt takes as long, and Lambda retries after one minute
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>).
 pub const LEASE: Duration = Duration::from_secs(55);
 
-/// How long an index is remembered for its images, from its last push, and a component's
-/// scans from the last of them.
+/// The time for which the ledger keeps most records, such as the history of scans from the last scan,
+/// and the index of an image from its last push.
 const REMEMBERED: Duration = Duration::from_secs(400 * 86_400);
-/// The most items of a batch, and how often what was not taken is sent again.
+/// The most items that one call writes.
 const BATCH: usize = 25;
+/// The most attempts to write or read the items of a batch that `DynamoDB` throttled.
 const ROUNDS: u32 = 5;
 /// The most items that one call reads.
 const READ_BATCH: usize = 100;
 
-/// How long an open claim is remembered: longer than its event can wait in a dead-letter
-/// queue, so that what was begun is told whenever that is taken up again.
+/// The time for which the ledger keeps an open claim. An event can wait in a dead-letter queue for 14
+/// days, and the replayed event must find its claim.
 const OPEN_REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 
-/// How a claim is released, and how a fact is settled.
+/// The update expression that releases a claim.
 const RELEASE: &str = "REMOVE holder, lease, attempts";
+/// The update expression that settles a fact.
 const SETTLE: &str = "SET settled_at = :now, settled_event = if_not_exists(event_id, :none)";
 
-/// How an item is taken.
+/// The update expression that claims an item.
 const TAKE: &str = "SET holder = :holder, lease = :lease, expires = :expires";
 
 pub use runs::{AcceptedPolicy, RunLease, UnfinishedRun};
@@ -75,67 +86,67 @@ pub use scans::{
     CleanScanOutcome, CollectedEvents, CollectionClaim, FindingEvent, HistoryClaim, IndexMembership,
 };
 
-/// Something that is told once.
+/// A fact that is published once.
 #[derive(Clone, Copy, Debug)]
 pub enum Fact<'a> {
-    /// A tag that breaks the policy. What was done about it is what is told.
+    /// A tag that violates the policy. The outcome of the enforcement is published.
     TagViolation {
-        /// Where.
+        /// The repository.
         repository: &'a RepositoryName,
-        /// On which image.
+        /// The image.
         digest: &'a Digest,
-        /// Which tag.
+        /// The tag.
         tag: &'a Tag,
     },
-    /// A repository whose name nobody expects, once a day.
+    /// A repository whose name is not expected. Published once a day.
     RepositoryViolation {
-        /// Which.
+        /// The repository.
         repository: &'a RepositoryName,
         /// The day, in UTC.
         day: NaiveDate,
     },
     /// An image that could not be scanned.
     ScanFailed {
-        /// Where.
+        /// The repository.
         repository: &'a RepositoryName,
-        /// Which version.
+        /// The digest of the version.
         digest: &'a Digest,
-        /// As what.
+        /// The status of the scan.
         status: &'a str,
     },
-    /// A risk that is accepted for a few days more.
+    /// An accepted risk that expires in a few days.
     RiskExpiring {
         /// The vulnerability.
         id: &'a str,
-        /// In which component, if in one only.
+        /// The component. None if the risk is accepted in all components.
         component: Option<&'a Component>,
-        /// Its last day.
+        /// The last day on which the risk is accepted.
         until: NaiveDate,
     },
     /// A change of the accepted risks.
     RisksChanged {
         /// The parameter.
         parameter: &'a str,
-        /// Its version. A parameter that is deleted and created again begins with 1.
+        /// The version. A parameter that is deleted and created again begins with 1.
         version: i64,
-        /// When that version was written, in seconds since 1970.
+        /// When the version was written, in seconds since 1970.
         at: i64,
     },
-    /// What a sweep would do, and did not.
+    /// A plan of a sweep that is not carried out.
     Cleanup {
-        /// Where.
+        /// The repository.
         repository: &'a RepositoryName,
-        /// Which plan, or why there is none.
+        /// The hash of the plan, or the reason why there is no plan.
         plan: &'a str,
     },
-    /// The deviations of a repository's settings from its policy.
+    /// The deviations of a repository from its policy.
     Audit {
-        /// Where.
+        /// The repository.
         repository: &'a RepositoryName,
     },
-    /// A setting of the stack itself that is broken, once a day.
+    /// A broken setting of the stack itself. Published once a day.
     SelfAudit {
-        /// What should be.
+        /// The violated rule.
         rule: &'a str,
         /// The day, in UTC.
         day: NaiveDate,
@@ -143,11 +154,11 @@ pub enum Fact<'a> {
 }
 
 impl Fact<'_> {
-    /// How long it is remembered that it was told. EventBridge delivers for a day at most,
-    /// and Lambda tries for six hours; what happens again after that is news.
+    /// The time for which the ledger remembers the publication. EventBridge delivers an event for at
+    /// most one day, and Lambda retries for six hours. After this time, the same fact is published again.
     fn remembered(self) -> Duration {
         match self {
-            // What is as it was is told again then: nobody else reminds of it.
+            // A violation that still exists is published again after a week, as a reminder.
             Self::TagViolation { .. } | Self::Audit { .. } => Duration::from_secs(7 * 86_400),
             Self::RepositoryViolation { .. } | Self::SelfAudit { .. } => {
                 Duration::from_secs(3 * 86_400)
@@ -155,7 +166,7 @@ impl Fact<'_> {
             Self::RiskExpiring { .. } | Self::RisksChanged { .. } => {
                 Duration::from_secs(30 * 86_400)
             }
-            // A scan that is begun again by hand fails for the same reason.
+            // A scan that a person starts again fails for the same reason.
             Self::ScanFailed { .. } | Self::Cleanup { .. } => Duration::from_secs(90 * 86_400),
         }
     }
@@ -174,7 +185,7 @@ impl fmt::Display for Fact<'_> {
                 write!(f, "scan-failed {repository} {digest} {status}")
             }
             Self::RiskExpiring { id, component, until } => {
-                let component = component.map_or("*", |it| it.as_str());
+                let component = component.map_or("*", |component| component.as_str());
                 write!(f, "risk-expiring {id} {component} {until}")
             }
             Self::RisksChanged { parameter, version, at } => {
@@ -187,12 +198,12 @@ impl fmt::Display for Fact<'_> {
     }
 }
 
-/// What came of a claim.
+/// The outcome of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// It is ours.
+    /// This invocation has claimed the fact.
     Ours(PreviousClaim),
-    /// Another invocation holds it.
+    /// Another invocation has claimed the fact.
     Theirs {
         /// Whether that invocation handles another copy of the same event. Its own retries then
         /// cover a crash. Otherwise this event must be tried again.
@@ -200,22 +211,22 @@ pub enum Claim {
     },
 }
 
-/// What was known of a fact before it was claimed.
+/// The state of a fact before it was claimed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PreviousClaim {
-    /// What was told of it, where that is still remembered.
-    pub told: Option<String>,
-    /// Whether an earlier attempt claimed it and was cut off.
+    /// The published outcome, if the ledger still remembers one.
+    pub published: Option<String>,
+    /// Whether an earlier attempt claimed the fact and was interrupted.
     pub was_begun: bool,
-    /// When the last invocation began that settled the fact.
+    /// When the last invocation that settled the fact began.
     pub settled_at: Option<DateTime<Utc>>,
     /// The event of that invocation.
     pub settled_event: Option<String>,
 }
 
 impl PreviousClaim {
-    /// Whether an invocation has settled the fact for this event, or began after the event and
-    /// has settled it for another one. Times are whole seconds, so the same second does not count.
+    /// Whether an invocation has settled the fact for this event, or has begun after this event and
+    /// settled the fact for another event. Times are whole seconds, so the same second does not count.
     #[must_use]
     pub fn has_settled(&self, event: &Source) -> bool {
         let Some(settled_at) = self.settled_at else { return false };
@@ -233,14 +244,14 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The table of this name.
+    /// Builds a client for the table with this name.
     #[must_use]
     pub fn new(config: &SdkConfig, table: String) -> Self {
         Self { client: aws_sdk_dynamodb::Client::new(config), table }
     }
 
-    /// Claims a fact for the request of this ID, which is the same in each of its attempts, and
-    /// for the event of this ID, which is the same in each of its copies. One call.
+    /// Claims a fact for a request and an event. All attempts of an invocation have the same request
+    /// ID, and all copies of an event have the same event ID. One call.
     pub async fn claim(
         &self,
         fact: Fact<'_>,
@@ -250,32 +261,33 @@ impl Ledger {
     ) -> anyhow::Result<Claim> {
         let key = fact.to_string();
         let remembered = OPEN_REMEMBERED.max(fact.remembered());
-        // This attempt's alone: another one has the same request ID, and may have the same time.
+        // Identifies this attempt: another attempt has the same request ID, and may have the same time.
         let attempt = format!("{:016x}", RandomState::new().hash_one(request_id));
         let update = self
-            .taking(&key, request_id, LEASE, remembered, now)
+            .build_claim(&key, request_id, LEASE, remembered, now)
             .update_expression(format!("{TAKE}, event_id = :event ADD attempts :attempts"))
             .expression_attribute_values(":event", text(event_id))
             .expression_attribute_values(":attempts", AttributeValue::Ss(vec![attempt.clone()]));
-        let old = match taken(&key, update, event_id).await? {
+        let old = match send_claim(&key, update, event_id).await? {
             Taken::Ours(old) => old,
             Taken::Theirs { has_same_event } => return Ok(Claim::Theirs { has_same_event }),
         };
-        // Where an answer is lost the SDK calls again, and meets its own claim; beside which, that
-        // of an earlier attempt still counts.
+        // If a response is lost, the SDK repeats the call and finds the claim of this attempt. Such a
+        // claim is not an interrupted attempt. A claim of another attempt beside it is one.
         let attempts = old.get("attempts").and_then(|attempts| attempts.as_ss().ok());
         let is_own = attempts.is_some_and(|all| all.iter().all(|one| *one == attempt));
         let is_fresh = time(&old, "told_at").is_some_and(|at| at + fact.remembered() > now);
         let word = |name: &str| old.get(name).and_then(|value| value.as_s().ok()).cloned();
         Ok(Claim::Ours(PreviousClaim {
-            told: word("told").filter(|_| is_fresh),
+            published: word("told").filter(|_| is_fresh),
             was_begun: old.contains_key("lease") && !is_own,
             settled_event: word("settled_event"),
             settled_at: time(&old, "settled_at"),
         }))
     }
 
-    /// Takes an item for so long, unless somebody else has it, and gives what it was before.
+    /// Claims an item for the time of the lease. Returns the item before the claim, or None if another
+    /// request holds the item.
     async fn take(
         &self,
         key: &str,
@@ -284,15 +296,15 @@ impl Ledger {
         remembered: Duration,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Option<Item>> {
-        let update = self.taking(key, request_id, lease, remembered, now);
-        Ok(match taken(key, update, "").await? {
+        let update = self.build_claim(key, request_id, lease, remembered, now);
+        Ok(match send_claim(key, update, "").await? {
             Taken::Ours(item) => Some(item),
             Taken::Theirs { .. } => None,
         })
     }
 
-    /// The call that does.
-    fn taking(
+    /// Builds the call that claims an item.
+    fn build_claim(
         &self,
         key: &str,
         request_id: &str,
@@ -310,8 +322,8 @@ impl Ledger {
             .return_values(ReturnValue::AllOld)
     }
 
-    /// Gives a claim back as if it had never been made: nothing was done, and the event is tried
-    /// again. One call.
+    /// Releases a claim without a trace. The invocation has changed nothing, and Lambda retries the
+    /// event. One call.
     pub async fn give_back(&self, fact: Fact<'_>, request_id: &str) -> anyhow::Result<()> {
         let update = self
             .update(&fact.to_string())
@@ -325,28 +337,28 @@ impl Ledger {
         }
     }
 
-    /// Gives a claim back, and remembers what was told, if anything was. One call.
+    /// Settles a fact: releases the claim, and records the published outcome, if any. One call.
     pub async fn settle(
         &self,
         fact: Fact<'_>,
         request_id: &str,
-        told: Option<&str>,
+        published: Option<&str>,
         now: DateTime<Utc>,
     ) -> anyhow::Result<()> {
         let update = self
             .update(&fact.to_string())
-            // Who took over in the meantime settles it.
+            // A request that took over the claim settles the fact itself.
             .condition_expression("holder = :holder")
             .expression_attribute_values(":holder", text(request_id))
             .expression_attribute_values(":now", seconds(now, Duration::ZERO))
             .expression_attribute_values(":none", text("none"));
-        let update = match told {
+        let update = match published {
             None => update.update_expression(format!("{SETTLE} {RELEASE}")),
-            Some(told) => update
+            Some(published) => update
                 .update_expression(format!(
                     "{SETTLE}, told = :told, told_at = :now, expires = :expires {RELEASE}"
                 ))
-                .expression_attribute_values(":told", text(told))
+                .expression_attribute_values(":told", text(published))
                 .expression_attribute_values(":expires", seconds(now, fact.remembered())),
         };
         match update.send().await {
@@ -356,7 +368,7 @@ impl Ledger {
         }
     }
 
-    /// Forgets what was told of a fact, if anything was. One call.
+    /// Removes the published outcome of a fact, so that the next one is published. One call.
     pub async fn forget(&self, fact: Fact<'_>) -> anyhow::Result<()> {
         let update = self.update(&fact.to_string()).update_expression("REMOVE told, told_at");
         match update.condition_expression("attribute_exists(told)").send().await {
@@ -370,10 +382,10 @@ impl Ledger {
         self.client.update_item().table_name(&self.table).key("fact", text(key))
     }
 
-    /// Notes the parts of an index that was pushed, with its tag if it has one, since ECR cannot
-    /// be asked which index an image is of; one that is in several is noted with the last. One
-    /// call for 25 of them.
-    pub async fn note_children(
+    /// Records the parts of a pushed index, with the tag of the index if it has one: ECR cannot report
+    /// which index contains an image. A part of several indexes is recorded with the last one. One call
+    /// for 25 parts.
+    pub async fn record_children(
         &self,
         repository: &RepositoryName,
         index: &Digest,
@@ -384,7 +396,7 @@ impl Ledger {
         let images = children.values().filter(|part| **part == IndexChildKind::Image).count();
         let put = |(child, part): (&Digest, &IndexChildKind)| {
             let request = PutRequest::builder()
-                .item("fact", text(&image(repository, child)))
+                .item("fact", text(&image_key(repository, child)))
                 .item("index", text(index.as_str()))
                 .item("pushed", seconds(now, Duration::ZERO))
                 .item("images", AttributeValue::N(images.to_string()))
@@ -397,7 +409,7 @@ impl Ledger {
             anyhow::Ok(WriteRequest::builder().put_request(request.build()?).build())
         };
         let requests = children.iter().map(put).collect::<anyhow::Result<Vec<_>>>()?;
-        self.write_items(requests).await.with_context(|| format!("noting the images of {index}"))
+        self.write_items(requests).await.with_context(|| format!("recording the images of {index}"))
     }
 
     /// Writes items. One call for 25 of them.
@@ -406,8 +418,8 @@ impl Ledger {
             let mut left = batch.to_vec();
             let mut round = 0;
             while !left.is_empty() {
-                ensure!(round < ROUNDS, "DynamoDB did not take {} items", left.len());
-                // DynamoDB gives back the items that it throttled.
+                ensure!(round < ROUNDS, "DynamoDB throttled the write of {} items", left.len());
+                // DynamoDB returns the items that it throttled.
                 if round > 0 {
                     tokio::time::sleep(Duration::from_millis(50 << round)).await;
                 }
@@ -427,23 +439,24 @@ impl Ledger {
         let mut items = Vec::new();
         for batch in keys.chunks(READ_BATCH) {
             let key = |key: &String| HashMap::from([("fact".to_owned(), text(key))]);
-            let asked = KeysAndAttributes::builder()
+            let request = KeysAndAttributes::builder()
                 .projection_expression(attributes)
                 .consistent_read(true);
-            let mut asked = Some(asked.set_keys(Some(batch.iter().map(key).collect())).build()?);
+            let mut left = Some(request.set_keys(Some(batch.iter().map(key).collect())).build()?);
             let mut rounds_without = 0;
-            while let Some(keys) = asked {
-                ensure!(rounds_without < ROUNDS, "DynamoDB did not give {} items", keys.keys.len());
+            while let Some(keys) = left {
+                let count = keys.keys.len();
+                ensure!(rounds_without < ROUNDS, "DynamoDB throttled the read of {count} items");
                 if rounds_without > 0 {
                     tokio::time::sleep(Duration::from_millis(50 << rounds_without)).await;
                 }
                 let get = self.client.batch_get_item().request_items(&self.table, keys);
                 let got = get.send().await.map_err(crate::explain)?;
                 let new = got.responses.unwrap_or_default().remove(&self.table).unwrap_or_default();
-                // A throttled call gives nothing, and a call for large items gives some of them.
+                // A throttled call returns no item, and a call for large items returns some of them.
                 rounds_without = if new.is_empty() { rounds_without + 1 } else { 0 };
                 items.extend(new);
-                asked = got.unprocessed_keys.unwrap_or_default().remove(&self.table);
+                left = got.unprocessed_keys.unwrap_or_default().remove(&self.table);
             }
         }
         Ok(items)
@@ -453,7 +466,7 @@ impl Ledger {
 /// The attributes of an item.
 type Item = HashMap<String, AttributeValue>;
 
-/// A time of an item.
+/// Reads an attribute that is a time.
 fn time(item: &Item, name: &str) -> Option<DateTime<Utc>> {
     let seconds = item.get(name)?.as_n().ok()?.parse().ok()?;
     DateTime::from_timestamp(seconds, 0)
@@ -461,17 +474,21 @@ fn time(item: &Item, name: &str) -> Option<DateTime<Utc>> {
 
 /// The outcome of a claim to an item.
 enum Taken {
-    /// The item as it was before.
+    /// This request holds the item. The value is the item before the claim.
     Ours(Item),
-    /// Another invocation has claimed it.
+    /// Another request holds the item.
     Theirs {
-        /// Whether that invocation claimed it for the same event.
+        /// Whether that request claimed the item for the same event.
         has_same_event: bool,
     },
 }
 
-/// Sends a claim that [`Ledger::taking`] built, for the event of this ID.
-async fn taken(key: &str, claim: UpdateItemFluentBuilder, event_id: &str) -> anyhow::Result<Taken> {
+/// Sends a claim that [`Ledger::build_claim`] built, for the event with this ID.
+async fn send_claim(
+    key: &str,
+    claim: UpdateItemFluentBuilder,
+    event_id: &str,
+) -> anyhow::Result<Taken> {
     let old = ReturnValuesOnConditionCheckFailure::AllOld;
     match claim.return_values_on_condition_check_failure(old).send().await {
         Ok(updated) => Ok(Taken::Ours(updated.attributes.unwrap_or_default())),
@@ -486,8 +503,8 @@ async fn taken(key: &str, claim: UpdateItemFluentBuilder, event_id: &str) -> any
     }
 }
 
-/// The key of what is noted of an image.
-fn image(repository: &RepositoryName, digest: &Digest) -> String {
+/// The key of the record of an image.
+fn image_key(repository: &RepositoryName, digest: &Digest) -> String {
     format!("image {repository} {digest}")
 }
 

@@ -1,7 +1,15 @@
-//! What every function needs of AWS and nothing decides: telemetry, its environment, the
-//! configuration that all clients of a process share, errors that a person can read, the
-//! envelope of events, images, replication, the topic of alerts, the ledger of what was told, and requests
-//! that are no calls of AWS.
+//! The access to AWS that all functions share. This crate decides nothing.
+//!
+//! The modules:
+//!
+//! - [`serve()`]: runs a function, with its clients and telemetry;
+//! - [`environment`]: reads the environment variables of a function;
+//! - [`event`], [`push`], [`replication`]: read events of EventBridge;
+//! - [`registry`]: calls ECR;
+//! - [`ledger`]: the `DynamoDB` table of claims and published facts;
+//! - [`alerts`]: publishes alerts to the SNS topic;
+//! - [`http`]: sends requests to other servers than AWS;
+//! - [`telemetry`]: writes logs and metrics.
 
 pub mod alerts;
 pub mod environment;
@@ -29,10 +37,10 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-/// Loads the configuration from the environment, as Lambda sets it.
+/// Loads the configuration of the SDK from the environment that Lambda sets.
 ///
-/// All clients that are built from it share its HTTP client, and so one set of TLS roots, read
-/// when it is said; left to themselves each would load its own.
+/// All clients that are built from the configuration share one HTTP client, and so one set of TLS
+/// roots. `roots` decides when the roots are read. Without this, each client would load its own roots.
 pub async fn config(roots: http::Roots) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(http::client(roots))
@@ -42,7 +50,8 @@ pub async fn config(roots: http::Roots) -> SdkConfig {
         .await
 }
 
-/// How long a call may take: with all its retries 30 seconds, below any function's timeout.
+/// The timeouts of calls. A call with all its retries takes at most 30 seconds, less than the timeout
+/// of every function.
 #[must_use]
 pub fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
@@ -52,14 +61,14 @@ pub fn timeouts() -> TimeoutConfig {
         .build()
 }
 
-/// How often a call is tried.
+/// The retries of calls.
 #[must_use]
 pub fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(5)
 }
 
-/// How long an invocation may take from now on: until its deadline. `cargo lambda watch` has ten
-/// minutes in the place of one, counted from nothing, which are those.
+/// The time until the deadline of an invocation. `cargo lambda watch` sets no deadline but a duration
+/// of ten minutes; such a value is returned as the time left.
 #[must_use]
 pub fn time_left(context: &lambda_runtime::Context, now: SystemTime) -> Duration {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -70,10 +79,10 @@ pub fn time_left(context: &lambda_runtime::Context, now: SystemTime) -> Duration
     }
 }
 
-/// What a service refused a call with, in its own words.
+/// The error of an AWS service, with the code and the message of the service.
 #[derive(Debug)]
 pub struct ServiceError {
-    /// The error's name, such as `AccessDeniedException`.
+    /// The code, such as `AccessDeniedException`.
     pub code: String,
     message: Option<String>,
 }
@@ -87,8 +96,8 @@ impl std::fmt::Display for ServiceError {
 
 impl Error for ServiceError {}
 
-/// An SDK error as a [`ServiceError`] where a service answered; the SDK's own text says only
-/// `service error`.
+/// Turns an error of the SDK into a [`ServiceError`] if a service answered. The text of the SDK's error
+/// is only `service error`.
 pub fn explain<E, R>(error: SdkError<E, R>) -> anyhow::Error
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
@@ -99,19 +108,19 @@ where
     anyhow::Error::new(ServiceError { code: code.to_owned(), message })
 }
 
-/// The answer, or none where the service says what `is_gone` recognises: that what was asked
-/// about is not there. Other errors are explained.
+/// Returns the response of a service. None if the service returns an error that `is_expected`
+/// recognises, such as 'not found'. Explains other errors ([`explain`]).
 pub fn unless<T, E, R>(
-    answer: Result<T, SdkError<E, R>>,
-    is_gone: impl FnOnce(&E) -> bool,
+    response: Result<T, SdkError<E, R>>,
+    is_expected: impl FnOnce(&E) -> bool,
 ) -> anyhow::Result<Option<T>>
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     R: Debug + Send + Sync + 'static,
 {
-    match answer {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) if error.as_service_error().is_some_and(is_gone) => Ok(None),
+    match response {
+        Ok(response) => Ok(Some(response)),
+        Err(error) if error.as_service_error().is_some_and(is_expected) => Ok(None),
         Err(error) => Err(explain(error)),
     }
 }
@@ -121,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_is_a_date_but_for_cargo_lambda_s() {
+    fn a_deadline_is_a_time_or_a_duration_of_cargo_lambda() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let left = |deadline: u64| {
             let mut context = lambda_runtime::Context::default();

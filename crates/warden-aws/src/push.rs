@@ -19,12 +19,13 @@ pub struct ImagePush {
     pub about: About,
     /// The pushed tag. None for a child of an index or a signature pushed by digest.
     pub tag: Option<Tag>,
-    /// The media type of its manifest. Older events have none.
+    /// The media type of the manifest. Older events have none.
     pub media_type: Option<String>,
 }
 
 impl ImagePush {
-    /// Whether the image may be an index. Only a call can tell where the event has no media type.
+    /// Whether the image may be an index. Without a media type in the event, only a call of ECR can
+    /// decide.
     #[must_use]
     pub fn may_be_index(&self) -> bool {
         self.media_type.as_deref().is_none_or(is_index)

@@ -1,8 +1,8 @@
-//! Amazon ECR, for every function: the only module that calls it.
+//! The one client of Amazon ECR, for all functions and the tool.
 //!
-//! In reading order: [`Registry`] and single images here, [`mod@unit`] for images that are archived and
-//! restored together, [`mod@manifest`], `inventory` for all images of a repository, [`scan`],
-//! [`repository`] for settings, and `replication` for the rules of the registry.
+//! In reading order: [`Registry`] with the calls for single images, [`mod@unit`] for images that are
+//! archived and restored together, [`mod@manifest`], `inventory` for all images of a repository,
+//! [`scan`], [`repository`] for settings, and `replication` for the replication rules of the registry.
 
 pub mod manifest;
 mod replication;
@@ -33,14 +33,14 @@ pub const OWNER_TAG: &str = "ecr-warden:owner";
 /// is never deleted.
 pub const ADOPTED_TAG: &str = "ecr-warden:adopted-by";
 
-/// The most calls that are under way at once. ECR publishes no rate for most of its operations;
-/// the SDK waits longer after each throttled attempt.
+/// The most concurrent calls. ECR publishes no rate for most of its operations, and the SDK waits longer
+/// after each throttled attempt.
 pub const CONCURRENT_CALLS: usize = 8;
 
 /// The most images of a page.
 const PAGE_SIZE: i32 = 1_000;
 
-/// Something that must be read before an image may be removed, and cannot be read.
+/// The error for a fact that must be read before an image may be removed, and cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct VisibilityError(pub String);
@@ -51,12 +51,12 @@ pub struct Registry {
     client: aws_sdk_ecr::Client,
 }
 
-/// An image as `DescribeImages` shows it.
+/// An image, as `DescribeImages` describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageDescription {
-    /// Its digest, tags, media type and status.
+    /// The digest, the tags, the media type and the status.
     pub image: Image,
-    /// When its manifest was first pushed, if ECR says so.
+    /// When the manifest was first pushed. None if ECR does not report the time.
     pub pushed_at: Option<DateTime<Utc>>,
 }
 
@@ -68,13 +68,13 @@ impl Registry {
     }
 
     /// Describes an image, archived or not. None if ECR does not know the image or its repository.
-    /// One call; where ECR does not find the image by its digest, one more for each 1,000 images.
+    /// One call. If ECR does not find the image by its digest, one more call for each 1,000 images.
     pub async fn image(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
     ) -> anyhow::Result<Option<ImageDescription>> {
-        // Without a filter: what ECR does with a filter beside identifiers is not documented.
+        // Without a filter, because AWS does not document a filter together with identifiers.
         let describe = self.client.describe_images().repository_name(repository.as_str());
         let described = describe.image_ids(image_id(digest)).send().await;
         let is_unknown_repository = described.as_ref().is_err_and(|error| {
@@ -90,9 +90,9 @@ impl Registry {
         let detail = if detail.is_some() {
             detail
         } else {
-            // Nor is documented whether ECR finds an archived image by its digest.
-            let is_it = |detail: &ImageDetail| detail.image_digest() == Some(digest.as_str());
-            let found = self.find_listed(repository, is_it).await;
+            // AWS does not document whether ECR finds an archived image by its digest.
+            let has_digest = |detail: &ImageDetail| detail.image_digest() == Some(digest.as_str());
+            let found = self.find_listed(repository, has_digest).await;
             found.with_context(|| format!("looking for {repository}@{digest}"))?
         };
         Ok(detail.map(|detail| ImageDescription {
@@ -107,7 +107,7 @@ impl Registry {
     }
 
     /// The digest of the image that a tag points at, archived or not. None if no image has the tag.
-    /// One call; where ECR does not find the image by its tag, one more for each 1,000 images.
+    /// One call. If ECR does not find the image by its tag, one more call for each 1,000 images.
     pub async fn digest_of(
         &self,
         repository: &RepositoryName,
@@ -130,18 +130,18 @@ impl Registry {
         digest.map(|digest| digest.parse().with_context(finding)).transpose()
     }
 
-    /// Finds an image in the list of all images, archived ones too.
+    /// Finds the first image that matches in the list of all images, archived or not.
     async fn find_listed(
         &self,
         repository: &RepositoryName,
-        is_it: impl Fn(&ImageDetail) -> bool,
+        is_match: impl Fn(&ImageDetail) -> bool,
     ) -> anyhow::Result<Option<ImageDetail>> {
         let describe = self.client.describe_images().repository_name(repository.as_str());
         let mut pages = describe.filter(any_status()).into_paginator().page_size(PAGE_SIZE).send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(crate::explain)?;
             let mut details = page.image_details.into_iter().flatten();
-            let found = details.find(&is_it);
+            let found = details.find(&is_match);
             if found.is_some() {
                 return Ok(found);
             }
@@ -149,12 +149,12 @@ impl Registry {
         Ok(None)
     }
 
-    /// Removes a tag from an image. Gives the digest of another image if that image lost the tag.
-    /// One call.
+    /// Removes a tag from an image. Returns the digest of another image if that image lost the tag. One
+    /// call.
     ///
     /// The call names the tag alone, because AWS does not document which images a tag and a digest
-    /// together delete. The SDK does not retry it: after a lost answer, the tag may belong to
-    /// another image, and a second call would remove it from that image.
+    /// together delete. The SDK does not retry the call: after a lost response, the tag may belong to
+    /// another image, and a second call would remove the tag from that image.
     pub async fn untag(
         &self,
         repository: &RepositoryName,
@@ -174,11 +174,11 @@ impl Registry {
         }
         let removed = deleted.image_ids().iter().filter_map(|id| id.image_digest());
         let other = removed.into_iter().find(|removed| *removed != digest.as_str());
-        other.map(|other| other.parse().context("ECR gave an invalid digest")).transpose()
+        other.map(|other| other.parse().context("ECR returned an invalid digest")).transpose()
     }
 
-    /// Adds a tag to an image, by putting its manifest again. Adding a tag that the image has
-    /// changes nothing. One call.
+    /// Adds a tag to an image: puts the manifest of the image again, with the tag. A tag that the image
+    /// already has is not an error. One call.
     pub async fn add_tag(
         &self,
         repository: &RepositoryName,
@@ -193,7 +193,7 @@ impl Registry {
             .image_tag(tag.as_str())
             .image_manifest(&manifest.text)
             .set_image_manifest_media_type(manifest.media_type.clone())
-            // ECR then refuses a manifest whose digest is not the judged one.
+            // With the digest, ECR refuses a manifest of another image.
             .image_digest(digest.as_str());
         crate::unless(put.send().await, |error| error.is_image_already_exists_exception())?;
         Ok(())
@@ -212,8 +212,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Deletes at most 100 images, in this order. Gives each image that ECR did not delete, with
-    /// the reason; an image that ECR does not know counts as deleted. One call.
+    /// Deletes at most 100 images, in this order. Returns each image that ECR did not delete, with the
+    /// reason. An image that ECR does not know counts as deleted. One call.
     pub async fn delete(
         &self,
         repository: &RepositoryName,
@@ -222,10 +222,11 @@ impl Registry {
         let delete = self.client.batch_delete_image().repository_name(repository.as_str());
         let delete = delete.set_image_ids(Some(digests.iter().copied().map(image_id).collect()));
         let deleted = delete.send().await.map_err(crate::explain)?;
-        // An image counts as deleted only if the answer names it.
+        // An image counts as deleted only if the response contains it. See case P7 in
+        // docs/contributing/prior-art.md.
         let mut not_deleted: HashMap<&str, String> = digests
             .iter()
-            .map(|digest| (digest.as_str(), "ECR did not say that it is gone".to_owned()))
+            .map(|digest| (digest.as_str(), "ECR did not confirm the deletion".to_owned()))
             .collect();
         for id in deleted.image_ids() {
             not_deleted.remove(id.image_digest().unwrap_or_default());
@@ -248,18 +249,18 @@ fn image_id(digest: &Digest) -> ImageIdentifier {
     ImageIdentifier::builder().image_digest(digest.as_str()).build()
 }
 
-/// Without a filter, a list of `DescribeImages` has active images only.
+/// The filter for images of any status. Without a filter, `DescribeImages` lists only active images.
 fn any_status() -> DescribeImagesFilter {
     DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build()
 }
 
-/// The code and the reason of a failure, as ECR words them.
+/// The code and the reason of a failure, from the response of ECR.
 fn failure_reason(failure: &ImageFailure) -> String {
-    let code = failure.failure_code().map_or("it failed", |code| code.as_str());
+    let code = failure.failure_code().map_or("unknown failure", |code| code.as_str());
     format!("{code}: {}", failure.failure_reason().unwrap_or_default())
 }
 
-/// Parses the tags of an image. ECR may accept a tag that the OCI specification does not; such a
+/// Parses the tags of an image. ECR may accept a tag that is invalid by the OCI specification. Such a
 /// tag matches no grammar and is left out.
 #[must_use]
 pub fn parse_tags(tags: Option<Vec<String>>) -> Vec<Tag> {
@@ -271,7 +272,7 @@ fn image_status(status: Option<&WireStatus>) -> ImageStatus {
         // Images had no status before ECR had an archive.
         None | Some(WireStatus::Active) => ImageStatus::Active,
         Some(WireStatus::Activating) => ImageStatus::Activating,
-        // A status that is newer than this code does not count as active.
+        // An unknown status does not count as active.
         Some(_) => ImageStatus::Archived,
     }
 }
@@ -280,8 +281,9 @@ fn to_time(at: aws_sdk_ecr::primitives::DateTime) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(at.secs(), at.subsec_nanos())
 }
 
-/// Reads the digest of an image in an answer.
-fn digest_of(detail: &ImageDetail) -> anyhow::Result<Digest> {
-    let digest = detail.image_digest.as_deref().context("ECR gave no digest")?;
+/// Reads the digest of an image from a response.
+fn read_digest(detail: &ImageDetail) -> anyhow::Result<Digest> {
+    let digest =
+        detail.image_digest.as_deref().context("ECR returned an image without a digest")?;
     digest.parse().map_err(|error| anyhow::anyhow!("{error}, got {digest:?}"))
 }

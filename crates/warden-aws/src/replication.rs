@@ -1,6 +1,6 @@
-//! Replication: `ECR Replication Action` events, as ECR sends them to the destination
-//! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>), and the copies
-//! of a repository's images.
+//! Replication: reads the `ECR Replication Action` events that ECR sends in the destination
+//! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>), and finds the
+//! copies of images in other registries.
 
 use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
@@ -52,13 +52,13 @@ pub fn read_replication(payload: &Value) -> anyhow::Result<Option<ReplicatedImag
         anyhow!("the event: detail.source-account and detail.source-region: expected a registry")
     })?;
     let own: Origin = origin(&event)?;
-    // AWS documents the event of the destination only. One of the source would be no copy.
+    // AWS documents only events in the destination. An event in the source would name no copy here.
     let is_own = source.account() == own.account && source.region() == own.region;
     Ok((!is_own).then_some(ReplicatedImage { repository, source }))
 }
 
-/// Finds the copies of a repository's images, before the repository is changed. Two calls at the
-/// same time. The error is a [`VisibilityError`].
+/// Finds the copies of the images of a repository, before the repository is changed. Two concurrent
+/// calls. The error is a [`VisibilityError`].
 pub async fn find_replication(
     registry: &Registry,
     ledger: &Ledger,
@@ -68,8 +68,8 @@ pub async fn find_replication(
     match found {
         Ok((rules, source)) => Ok(Replication::find(repository, &rules, source)),
         Err(error) => {
-            let why = format!("the replication of {repository} cannot be read: {error:#}");
-            Err(VisibilityError(why).into())
+            let reason = format!("the replication of {repository} cannot be read: {error:#}");
+            Err(VisibilityError(reason).into())
         }
     }
 }

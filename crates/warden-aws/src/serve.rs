@@ -1,4 +1,4 @@
-//! What every function's `run` does alike.
+//! Runs a function on the Lambda Runtime API.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,19 +15,18 @@ use crate::{Failure, config, telemetry, time_left};
 /// An invocation, as Lambda describes it.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// Its ID, the same in each of its attempts.
+    /// The request ID. Lambda's retries of an event have the same request ID.
     pub request_id: String,
-    /// When it started.
+    /// When the invocation started.
     pub now: DateTime<Utc>,
-    /// How long it may take from then on.
+    /// The time from the start to the deadline.
     pub time_left: Duration,
 }
 
 /// Serves the Lambda Runtime API until Lambda ends the process.
 ///
-/// Builds the context once, from the SDK's configuration and the environment; a context that
-/// cannot be built ends the process before its first event. An error of `handle` becomes a
-/// [`Failure`].
+/// `build` builds the context once, from the configuration of the SDK and the environment. If `build`
+/// fails, the process ends before its first event. An error of `handle` becomes a [`Failure`].
 pub async fn serve<Context, Output: Serialize>(
     roots: Roots,
     build: impl FnOnce(&SdkConfig) -> anyhow::Result<Context>,

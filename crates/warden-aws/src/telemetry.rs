@@ -1,6 +1,6 @@
-//! Log lines as CloudWatch wants them: one JSON object each, with the time in RFC 3339, the
-//! level, the request's id from the runtime's span, and fields with dotted names. Metrics are
-//! log lines too.
+//! Logs and metrics for CloudWatch. Each log line is one JSON object with the time in RFC 3339, the
+//! level, the request ID from the span of the runtime, and fields with dotted names. A metric is a log
+//! line too.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
@@ -12,11 +12,11 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::metrics::{METRICS, NAMESPACE};
 
-/// Writes logs to standard output from now on, at the level that Lambda's logging
-/// configuration asks for (`AWS_LAMBDA_LOG_LEVEL`), or `INFO`.
+/// Starts writing logs to standard output, at the level of Lambda's logging configuration
+/// (`AWS_LAMBDA_LOG_LEVEL`), or at `INFO`.
 pub fn init() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
-    // Lambda's filter takes a line without a time and a level for one of level INFO.
+    // Lambda's filter treats a line without a time and a level as a line of level INFO.
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
@@ -29,13 +29,15 @@ pub fn init() {
         .init();
 }
 
-/// Whether what is logged there may be read by anybody: the runtime logs events as they came,
-/// and whoever has the URL that CloudFormation is to be answered at can answer in our name.
-fn is_harmless(of: &Metadata<'_>) -> bool {
-    *of.level() != Level::TRACE || !of.target().starts_with("lambda_runtime")
+/// Whether a log line contains no secret. At the level TRACE, the runtime logs whole events. An event
+/// of CloudFormation contains the response URL, and anybody who has the URL can answer in place of the
+/// function.
+fn is_harmless(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() != Level::TRACE || !metadata.target().starts_with("lambda_runtime")
 }
 
-/// Counts of one invocation, which CloudWatch makes metrics of in the namespace `EcrWarden`.
+/// Counts of one invocation. CloudWatch reads them from the log as metrics of the namespace
+/// `EcrWarden`.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     dimensions: Vec<(&'static str, String)>,
@@ -43,26 +45,26 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts with a dimension.
+    /// Starts counts with a dimension.
     #[must_use]
-    pub fn of(dimension: &'static str, value: &impl ToString) -> Self {
+    pub fn new(dimension: &'static str, value: &impl ToString) -> Self {
         Self::default().and(dimension, value)
     }
 
-    /// The same with another dimension.
+    /// Adds another dimension.
     #[must_use]
     pub fn and(mut self, dimension: &'static str, value: &impl ToString) -> Self {
         self.dimensions.push((dimension, value.to_string()));
         self
     }
 
-    /// Counts one.
+    /// Adds a count of one.
     #[must_use]
     pub fn one(self, metric: &'static str) -> Self {
         self.count(metric, 1)
     }
 
-    /// Counts so many.
+    /// Adds a count.
     #[must_use]
     pub fn count(mut self, metric: &'static str, count: u32) -> Self {
         self.counts.push((metric, count));
@@ -71,13 +73,14 @@ impl Counts {
 
     /// Writes the line.
     pub fn write(&self, request_id: &str, now: DateTime<Utc>) {
-        #[expect(clippy::print_stdout, reason = "CloudWatch reads metrics from there")]
+        #[expect(clippy::print_stdout, reason = "CloudWatch reads metrics from standard output")]
         {
             println!("{}", self.line(request_id, now));
         }
     }
 
-    /// By <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
+    /// The log line in the embedded metric format
+    /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
     fn line(&self, request_id: &str, now: DateTime<Utc>) -> Value {
         let names: Vec<&str> = self.dimensions.iter().map(|(name, _)| *name).collect();
         for (name, _) in &self.counts {
@@ -87,7 +90,7 @@ impl Counts {
         }
         let metric = |(name, _): &(&str, u32)| json!({"Name": name, "Unit": "Count"});
         let mut line = Map::from_iter([
-            // As the other lines have them: Lambda drops lines by their level.
+            // In the form of the other log lines, because Lambda filters lines by their level.
             ("timestamp".to_owned(), now.to_rfc3339_opts(SecondsFormat::Micros, true).into()),
             ("level".to_owned(), "INFO".into()),
             ("requestId".to_owned(), request_id.into()),
@@ -117,7 +120,7 @@ mod tests {
     #[test]
     fn a_line_of_counts_is_in_the_embedded_metric_format() {
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        let counts = Counts::of("Repository", &"infrastructure").and("Rule", &"grammar");
+        let counts = Counts::new("Repository", &"infrastructure").and("Rule", &"grammar");
         assert_eq!(
             counts.one("Violations").line("request-1", now),
             json!({

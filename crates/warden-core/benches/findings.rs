@@ -1,8 +1,8 @@
-//! How long the report on a thousand findings takes, in nanoseconds, against a version before
-//! that had a thousand, half of them the same. `cargo measure` runs this and sets it in relation.
+//! Measures the report on a thousand findings, in nanoseconds. The version before has a thousand
+//! findings too, and half of them are the same. `cargo measure` runs this benchmark and prints ratios.
 
-#![expect(clippy::print_stdout, reason = "what it measures is for reading")]
-#![expect(clippy::unwrap_used, reason = "of constants")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
+#![expect(clippy::unwrap_used, reason = "the values are constants")]
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use warden_core::policy::Severity;
 
 const TIMES: u32 = 200;
 
-/// The scan of a version that has the findings from one number on.
+/// The scan of a version with a thousand findings. `from` is the number of the first one.
 fn scanned(version: u8, from: usize) -> Scanned {
     let finding = |nth: usize| {
         let level = if nth.is_multiple_of(10) { Level::Critical } else { Level::High };
@@ -44,9 +44,9 @@ fn main() {
     let today = DateTime::from_timestamp(1_800_000_000, 0).unwrap().date_naive();
     let before = scanned(1, 0);
     let first = compare_scan(&ScanHistory::default(), &before, &[], Severity::High, today);
-    let memory = ScanHistory::default().after(&before, &first);
+    let history = ScanHistory::default().record(&before, &first);
     let next = scanned(2, 500);
-    let decide = || compare_scan(black_box(&memory), black_box(&next), &[], Severity::High, today);
+    let decide = || compare_scan(black_box(&history), black_box(&next), &[], Severity::High, today);
     assert_eq!((decide().news().count(), decide().fixed.len()), (500, 500));
     let started = Instant::now();
     for _ in 0..TIMES {

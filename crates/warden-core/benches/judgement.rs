@@ -1,8 +1,8 @@
-//! How long a judgement takes, in nanoseconds: a conforming tag, by far the most of them, and
-//! one that gets a suggestion. `cargo measure` runs this and sets it in relation.
+//! Measures the verdict about a tag, in nanoseconds: a conforming tag, which is by far the most frequent
+//! case, and a violation with a suggestion. `cargo measure` runs this benchmark and prints ratios.
 
-#![expect(clippy::print_stdout, reason = "what it measures is for reading")]
-#![expect(clippy::unwrap_used, reason = "of constants")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
+#![expect(clippy::unwrap_used, reason = "the values are constants")]
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -22,7 +22,7 @@ fn main() {
     for (name, tag) in [("conforming", "myapp-0123abcdef"), ("violation", "mcp_github_latest")] {
         let tag: Tag = tag.parse().unwrap();
         let judge = || judge_image(black_box(&policy), &digest, black_box(&tag), today);
-        // The expressions are compiled when they are first used.
+        // The first call compiles the regular expressions.
         black_box(judge());
         let started = Instant::now();
         for _ in 0..TIMES {

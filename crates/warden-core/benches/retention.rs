@@ -1,9 +1,9 @@
-//! How long planning takes, and measuring usage afterwards, in nanoseconds an image: a repository
-//! of many components, with indexes, signatures and pulls, of which one in twenty goes. `cargo
-//! measure` runs this and sets it in relation.
+//! Measures the plan and the usage of a repository, in nanoseconds for each image. The repository has many
+//! components, indexes, signatures and pulls, and the plan removes one image in twenty. `cargo measure`
+//! runs this benchmark and prints ratios.
 
-#![expect(clippy::print_stdout, reason = "what it measures is for reading")]
-#![expect(clippy::unwrap_used, reason = "of constants")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
+#![expect(clippy::unwrap_used, reason = "the values are constants")]
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -26,7 +26,7 @@ fn main() {
     let mut inventory = Inventory::default();
     for nth in 0..IMAGES {
         let tag = match nth % 20 {
-            // The images of the index that comes after them, and a signature.
+            // The images of the next index, and a signature.
             16 | 17 => None,
             19 => Some(format!("sha256-{:064x}.sig", nth - 1)),
             kind if kind % 2 == 0 => Some(format!("component{}-v1.{nth}.0", nth % 50)),
@@ -55,8 +55,8 @@ fn main() {
         let started = Instant::now();
         let graph = Graph::build(&inventory).unwrap();
         let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now);
-        let going = plan.removals.len();
-        assert!((4_000..6_000).contains(&going), "{going}");
+        let removals = plan.removals.len();
+        assert!((4_000..6_000).contains(&removals), "{removals}");
         black_box(plan.hash());
         planning += started.elapsed();
         let removed: Vec<ImageId> = plan.removals.iter().flat_map(UnitRemoval::all).collect();

@@ -1,11 +1,12 @@
-//! What a scan of an image found, what of it is news, and what is remembered for the next.
+//! The findings of a scan, and the comparison with earlier scans of the same component.
 //!
-//! Basic and enhanced scanning say the same in many words; here it has one form. What scanners
-//! say comes from whoever published a package or a vulnerability, and so is untrusted: texts
-//! are bounded and printable once they are in a [`Finding`], and links are `https`.
+//! Basic and enhanced scanning report the same facts in different formats; a [`Finding`] is one format
+//! for both. The texts come from people who publish packages or vulnerabilities, and are untrusted. A
+//! [`Finding`] contains only short printable texts and `https` links.
 //!
-//! In reading order: [`Level`], [`Finding`] and [`merge_findings`] here; [`ScanHistory`], what was seen and
-//! told before; [`compare_scan`], which decides; [`OpenFindings`], what of it is open.
+//! In reading order: [`Level`], [`Finding`] and [`merge_findings`]; [`ScanHistory`], the earlier scans
+//! and published findings; [`compare_scan`], which decides about an alert; [`OpenFindings`], the open
+//! findings of a component.
 
 mod history;
 mod open;
@@ -27,12 +28,12 @@ use crate::policy::Severity;
 use crate::text::inert;
 
 keywords!(
-    /// How bad a finding is. What scanners leave open is between the lowest two.
+    /// The severity of a finding. A finding without a severity is between the two lowest levels.
     #[derive(PartialOrd, Ord)]
     Level {
-        /// The lowest.
+        /// The lowest level.
         Informational = "INFORMATIONAL",
-        /// Not said: ECR's `UNDEFINED`, Inspector's `UNTRIAGED`.
+        /// The scanner gave no severity: ECR's `UNDEFINED`, Inspector's `UNTRIAGED`.
         Untriaged = "UNTRIAGED",
         /// Low.
         Low = "LOW",
@@ -40,19 +41,19 @@ keywords!(
         Medium = "MEDIUM",
         /// High.
         High = "HIGH",
-        /// The highest.
+        /// The highest level.
         Critical = "CRITICAL",
     }
 );
 
 impl Level {
-    /// What a scanner says. What is none of its words is left open.
+    /// Reads the severity that a scanner reports. An unknown word is [`Level::Untriaged`].
     #[must_use]
     pub fn read(word: &str) -> Self {
         word.parse().unwrap_or(Self::Untriaged)
     }
 
-    /// As alerts have it, which know no open ones.
+    /// The severity for an alert. Alerts have no [`Level::Untriaged`].
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {
@@ -84,12 +85,12 @@ impl From<Severity> for Level {
     }
 }
 
-/// How many findings there are of each level that has some.
+/// The number of findings of each level. Levels without a finding are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts(BTreeMap<Level, u64>);
 
 impl Counts {
-    /// Counts so many more of a level.
+    /// Adds `count` findings of a level.
     pub fn add(&mut self, level: Level, count: u64) {
         if count > 0 {
             let sum = self.0.entry(level).or_default();
@@ -97,26 +98,26 @@ impl Counts {
         }
     }
 
-    /// Those at or above a level.
+    /// The counts of the levels at or above `lowest`.
     #[must_use]
-    pub fn from(&self, lowest: Level) -> Self {
+    pub fn at_or_above(&self, lowest: Level) -> Self {
         Self(self.0.range(lowest..).map(|(level, count)| (*level, *count)).collect())
     }
 
-    /// How many there are of a severity.
+    /// The number of findings of a severity.
     #[must_use]
-    pub fn of(&self, severity: Severity) -> u64 {
-        let of = self.0.iter().filter(|(level, _)| level.severity() == severity);
-        of.fold(0, |sum, (_, count)| sum.saturating_add(*count))
+    pub fn count_of(&self, severity: Severity) -> u64 {
+        let counts = self.0.iter().filter(|(level, _)| level.severity() == severity);
+        counts.fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 
-    /// How many there are.
+    /// The number of all findings.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.values().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// The worst level of which there is one.
+    /// The highest level of a finding. None without a finding.
     #[must_use]
     pub fn worst(&self) -> Option<Level> {
         self.0.last_key_value().map(|(level, _)| *level)
@@ -160,41 +161,41 @@ impl<'de> Deserialize<'de> for Counts {
 /// A vulnerability in an image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// Such as `CVE-2026-1234`; with an image it is what a finding is known by.
+    /// The ID of the vulnerability, such as `CVE-2026-1234`. An image has one finding for each ID.
     pub id: String,
-    /// How bad.
+    /// The severity.
     pub level: Level,
-    /// What has it.
+    /// The packages that have the vulnerability.
     pub packages: Vec<Package>,
     /// Whether an exploit is known.
     pub exploit: Option<bool>,
-    /// Whether there is a fix, for some of the packages at least.
+    /// Whether a fix exists for at least one of the packages.
     pub fix: Option<bool>,
-    /// How probable it is that it is exploited within 30 days, from 0 to 1
+    /// The probability that the vulnerability is exploited within 30 days, from 0 to 1
     /// (<https://www.first.org/epss/>).
     pub epss: Option<f64>,
-    /// By how many tasks and pods the image is in use.
+    /// The number of tasks and pods that use the image.
     pub in_use: Option<u64>,
-    /// Where to read about it; `https`.
+    /// An `https` link to a description of the vulnerability.
     pub url: Option<String>,
 }
 
 /// A package that has a vulnerability.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Package {
-    /// Its name.
+    /// The name.
     pub name: String,
     /// The version in the image.
     pub installed: Option<String>,
-    /// The version that does not have it.
+    /// The version without the vulnerability.
     pub fixed: Option<String>,
 }
 
-/// The most packages of a finding that are looked at.
+/// The most packages of a finding. Further packages are ignored.
 const MOST_PACKAGES: usize = 20;
 
 impl Finding {
-    /// A finding of which no more is known; none without an ID.
+    /// A finding with an ID and a level, and no other facts. `None` for an empty ID.
     #[must_use]
     pub fn new(id: &str, level: Level) -> Option<Self> {
         let id = inert(id, 64);
@@ -203,13 +204,13 @@ impl Finding {
         (!finding.id.is_empty()).then_some(finding)
     }
 
-    /// Whether a fix is known, by the scanner's word or a package's version.
+    /// Whether a fix is known: the scanner reports a fix, or a package has a fixed version.
     #[must_use]
     pub fn has_fix(&self) -> bool {
         self.fix == Some(true) || self.packages.iter().any(|package| package.fixed.is_some())
     }
 
-    /// Takes in what is said of the same vulnerability elsewhere: the worse of both.
+    /// Merges another finding of the same vulnerability. Of two values, the worse one is kept.
     pub fn join(&mut self, other: Self) {
         self.level = self.level.max(other.level);
         for package in other.packages {
@@ -226,7 +227,7 @@ impl Finding {
 }
 
 impl Package {
-    /// A package; none without a name. What a scanner calls `NotAvailable` is no version.
+    /// A package. `None` for an empty name. A scanner writes `NotAvailable` for a missing version.
     #[must_use]
     pub fn new(name: &str, installed: Option<&str>, fixed: Option<&str>) -> Option<Self> {
         let version = |text: Option<&str>| {
@@ -239,7 +240,8 @@ impl Package {
     }
 }
 
-/// Each vulnerability once, by its ID: basic scanning tells one for each package that has it.
+/// Merges the findings with the same ID. Basic scanning reports a finding for each package that has
+/// the vulnerability.
 #[must_use]
 pub fn merge_findings(findings: impl IntoIterator<Item = Finding>) -> Vec<Finding> {
     let mut by_id: BTreeMap<String, Finding> = BTreeMap::new();

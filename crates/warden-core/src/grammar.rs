@@ -1,9 +1,9 @@
-//! Tags as a grammar: which tags conform, which component they belong to, and what a tag
-//! that nearly conforms was meant to be.
+//! The grammar of tags. It decides whether a tag conforms, finds the component of the tag, and
+//! suggests a conforming tag in place of one that nearly conforms.
 //!
 //! A [`Template`] is literal text with placeholders, such as `{component}-v{semver}`, or
-//! `re:` and a regular expression. Both compile to one regular expression that is matched
-//! against a whole tag in linear time, whatever people write.
+//! `re:` and a regular expression. Both compile to one regular expression, which must match the
+//! whole tag. A match takes linear time for every template.
 
 mod suggestion;
 mod template;
@@ -16,45 +16,45 @@ pub use template::{CHANNELS, InvalidTemplate, Placeholder, Template};
 
 use crate::image::{Component, RepositoryName, Tag};
 
-/// The templates of a repository's tags, at least one, in order.
+/// The templates for the tags of a repository, in order. There is at least one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grammar {
     templates: Vec<Template>,
 }
 
-/// What a conforming tag says.
+/// The parts of a tag that conforms.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conforming {
-    /// What the image is a version of.
+pub struct ConformingTag {
+    /// The component.
     pub component: Component,
-    /// The other placeholders of the template with their text, in the template's order.
+    /// The other placeholders, each with the text that it matched, in the order of the template.
     pub values: Vec<(Placeholder, String)>,
 }
 
 impl Grammar {
-    /// A grammar of these templates. `None` where there are none: nothing would conform.
+    /// Makes a grammar of these templates. `None` for an empty list: no tag would conform.
     #[must_use]
     pub fn new(templates: Vec<Template>) -> Option<Self> {
         (!templates.is_empty()).then_some(Self { templates })
     }
 
-    /// What `tag` says in `repository`, by the first template that matches it as a whole,
-    /// with the shortest component; `None` where no template does, and for signatures and
-    /// attestations, which are their subject's business ([`Tag::subject`]).
+    /// Matches a tag. The first template that matches the whole tag decides, with the shortest
+    /// component. `None` if no template matches. `None` also for the tag of a signature or an
+    /// attestation ([`Tag::subject`]): it follows its subject, and no rule judges it.
     #[must_use]
-    pub fn conforming(&self, repository: &RepositoryName, tag: &Tag) -> Option<Conforming> {
+    pub fn match_tag(&self, repository: &RepositoryName, tag: &Tag) -> Option<ConformingTag> {
         if tag.subject().is_some() {
             return None;
         }
-        self.templates.iter().find_map(|template| template.conforming(repository, tag))
+        self.templates.iter().find_map(|template| template.match_tag(repository, tag))
     }
 
-    /// The conforming tag that `tag` was probably meant to be, if there is a good guess:
-    /// the same component and version, spelled as the first template has it that fits.
-    /// `None` for a tag that conforms, and for one that says too little.
+    /// Suggests a conforming tag for a tag that nearly conforms: the same component and version,
+    /// spelled by the first template that fits. `None` for a tag that conforms, and for a tag whose
+    /// component or version is not clear.
     #[must_use]
-    pub fn suggestion(&self, repository: &RepositoryName, tag: &Tag) -> Option<Tag> {
-        if tag.subject().is_some() || self.conforming(repository, tag).is_some() {
+    pub fn suggest(&self, repository: &RepositoryName, tag: &Tag) -> Option<Tag> {
+        if tag.subject().is_some() || self.match_tag(repository, tag).is_some() {
             return None;
         }
         let lower = tag.as_str().to_lowercase();
@@ -63,7 +63,7 @@ impl Grammar {
             .filter_map(|template| template.respell(tag))
             .chain([lower])
             .filter_map(|spelled| spelled.parse().ok())
-            .find(|candidate| self.conforming(repository, candidate).is_some())
+            .find(|candidate| self.match_tag(repository, candidate).is_some())
     }
 }
 
@@ -97,30 +97,30 @@ mod tests {
         Grammar::new(templates).unwrap()
     }
 
-    /// Every tag with what the grammar says of it, a line each.
+    /// Checks how the grammar reads each tag, with one line for each tag.
     fn check(templates: &str, tags: &[&str], expected: &Expect) {
         let (grammar, repository) = (grammar(templates), "infrastructure".parse().unwrap());
         let mut lines = String::new();
         for text in tags {
             let tag: Tag = text.parse().unwrap();
-            let said = match grammar.conforming(&repository, &tag) {
-                Some(Conforming { component, values }) => {
+            let result = match grammar.match_tag(&repository, &tag) {
+                Some(ConformingTag { component, values }) => {
                     let values: Vec<String> =
                         values.iter().map(|(name, text)| format!(" {name}={text}")).collect();
                     format!("{component}:{}", values.concat())
                 }
-                None => match grammar.suggestion(&repository, &tag) {
+                None => match grammar.suggest(&repository, &tag) {
                     Some(suggestion) => format!("no; {suggestion}?"),
                     None => "no".to_owned(),
                 },
             };
-            lines += &format!("{text} -> {said}\n");
+            lines += &format!("{text} -> {result}\n");
         }
         expected.assert_eq(&lines);
     }
 
     #[test]
-    fn a_tag_conforms_as_a_whole_and_names_its_component() {
+    fn the_whole_tag_must_match_and_names_its_component() {
         check(
             INFRASTRUCTURE,
             &[
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_near_miss_gets_a_suggestion_and_a_guess_does_not() {
+    fn a_tag_gets_a_suggestion_only_if_its_component_and_version_are_clear() {
         check(
             INFRASTRUCTURE,
             &[
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_v_that_a_template_does_not_have_is_left_out_of_the_suggestion() {
+    fn a_suggestion_omits_a_v_that_the_template_does_not_have() {
         check(
             "{component}-{semver}",
             &["litellm-1.80.5", "litellm-v1.80.5", "litellm-V1.80"],
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn where_something_follows_a_version_it_is_told_from_it() {
+    fn a_component_after_a_version_is_not_read_as_a_pre_release() {
         check(
             "{semver}-{component}",
             &["1.0.2-a", "1.0.2-rc.1-open-webui", "1.0.2", "1.0-a"],
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_component_ends_before_two_hyphens_and_a_number_has_all_its_digits() {
+    fn a_component_ends_before_two_hyphens_and_a_number_takes_all_its_digits() {
         check(
             "{component}--{slug}",
             &["ab--c", "a-b--c-d", "a--b--c", "ab-c"],
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grammar_is_another_where_a_template_is() {
+    fn grammars_with_different_templates_are_not_equal() {
         assert_eq!(grammar(DEPLOYMENTS), grammar(DEPLOYMENTS));
         assert_ne!(grammar(INFRASTRUCTURE), grammar("{component}-{semver}"));
         assert_ne!(grammar(INFRASTRUCTURE), grammar(DEPLOYMENTS));
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_regular_expression_is_anchored_and_names_its_groups() {
+    fn a_regular_expression_must_match_the_whole_tag_and_its_groups_are_placeholders() {
         check(
             "re:(?<component>[a-z]+)_r(?<number>[0-9]+)|stable",
             &["litellm_r12", "xlitellm_r12.", "stable", "unstable", "LiteLLM_R12"],
@@ -323,60 +323,63 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_template_says_what_is_wrong_with_it() {
+    fn the_error_of_an_invalid_template_names_the_mistake() {
         let check = |template: &str, expected: Expect| {
             expected.assert_eq(&template.parse::<Template>().unwrap_err().to_string());
         };
         check("", expect!["expected a template, such as {component}-v{semver}"]);
         check(
             "{component}-v{semvr}",
-            expect!["unknown placeholder {semvr}; the nearest known one is {semver}"],
+            expect!["unknown placeholder {semvr}; the nearest placeholder is {semver}"],
         );
-        check("{component}-{component}", expect!["the placeholder {component} stands in it twice"]);
-        check("{component", expect!["a { or } without its counterpart"]);
-        check("component}", expect!["a { or } without its counterpart"]);
-        check("{component}:{semver}", expect!["':' cannot stand in a tag"]);
-        check("re:a b", expect!["white space cannot stand in a tag"]);
+        check(
+            "{component}-{component}",
+            expect!["the template has the placeholder {component} twice"],
+        );
+        check("{component", expect!["the template has a { or } without its counterpart"]);
+        check("component}", expect!["the template has a { or } without its counterpart"]);
+        check("{component}:{semver}", expect!["a tag cannot contain ':'"]);
+        check("re:a b", expect!["a tag cannot contain white space"]);
         check(
             "re:stable)|(?:x",
-            expect!["not a regular expression: found closing ')' without matching '('"],
+            expect!["invalid regular expression: found closing ')' without matching '('"],
         );
-        check("re:(", expect!["not a regular expression: found open group without closing ')'"]);
+        check("re:(", expect!["invalid regular expression: found open group without closing ')'"]);
         check(
             "re:(?<componnent>[a-z]+)",
-            expect!["unknown group componnent; the nearest known one is component"],
+            expect!["unknown group componnent; the nearest placeholder is component"],
         );
         check(
             "re:(((((a{99}){99}){99}){99}){99})",
-            expect!["not a regular expression: compiled regex exceeded size limit"],
+            expect!["invalid regular expression: compiled regex exceeded size limit"],
         );
     }
 
     proptest! {
         #[test]
-        fn a_suggestion_conforms_and_what_conforms_needs_none(
+        fn a_suggestion_conforms_and_a_conforming_tag_gets_no_suggestion(
             text in "[A-Za-z0-9]{1,8}([._-]{1,2}[vV]?[A-Za-z0-9]{1,8}){0,4}",
         ) {
             let repository = "infrastructure".parse().unwrap();
             let tag: Tag = text.parse().unwrap();
             for grammar in [grammar(INFRASTRUCTURE), grammar(DEPLOYMENTS), grammar("{slug} {date}")] {
-                let conforms = grammar.conforming(&repository, &tag).is_some();
-                if let Some(suggestion) = grammar.suggestion(&repository, &tag) {
+                let conforms = grammar.match_tag(&repository, &tag).is_some();
+                if let Some(suggestion) = grammar.suggest(&repository, &tag) {
                     prop_assert!(!conforms && suggestion != tag);
-                    prop_assert!(grammar.conforming(&repository, &suggestion).is_some());
+                    prop_assert!(grammar.match_tag(&repository, &suggestion).is_some());
                 }
             }
         }
 
         #[test]
-        fn what_the_template_writes_it_reads_back(
+        fn a_tag_written_by_a_template_is_read_back_by_it(
             component in "[a-z0-9]{1,6}(-[a-z][a-z0-9]{0,5}){0,2}",
             version in "(0|[1-9][0-9]{0,3})[.](0|[1-9][0-9]{0,3})[.](0|[1-9][0-9]{0,3})",
         ) {
             let tag: Tag = format!("{component}-v{version}").parse().unwrap();
-            let said = grammar(INFRASTRUCTURE).conforming(&"ab".parse().unwrap(), &tag).unwrap();
-            prop_assert_eq!(said.component.as_str(), component);
-            prop_assert_eq!(said.values, [(Placeholder::Semver, version)]);
+            let found = grammar(INFRASTRUCTURE).match_tag(&"ab".parse().unwrap(), &tag).unwrap();
+            prop_assert_eq!(found.component.as_str(), component);
+            prop_assert_eq!(found.values, [(Placeholder::Semver, version)]);
         }
     }
 }

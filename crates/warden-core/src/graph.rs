@@ -1,6 +1,5 @@
-//! How images refer to each other. An index lists the image of each platform and their
-//! attestations. A signature refers to the image that it signs. Images that belong together are
-//! a [`Unit`].
+//! The references between images. An index lists the image of each platform, and attestations. A
+//! signature refers to the image that it signs. Images that belong together are a [`Unit`].
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -33,8 +32,8 @@ pub enum IndexChildKind {
 }
 
 /// Reads the parts of an index from its manifest, each once
-/// (<https://github.com/opencontainers/image-spec/blob/main/image-index.md>). An error where the
-/// manifest is not that of an index, or a digest is invalid.
+/// (<https://github.com/opencontainers/image-spec/blob/main/image-index.md>). Returns an error if the
+/// manifest is not the manifest of an index, or if a digest is invalid.
 pub fn children(manifest: &str) -> Result<BTreeMap<Digest, IndexChildKind>, InvalidIndex> {
     #[derive(Deserialize)]
     struct Index {
@@ -62,7 +61,7 @@ pub fn children(manifest: &str) -> Result<BTreeMap<Digest, IndexChildKind>, Inva
 
 /// A manifest that cannot be read as an index.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the manifest is no index: {0}")]
+#[error("the manifest is not an index: {0}")]
 pub struct InvalidIndex(String);
 
 /// An image in the list of all images of a repository.
@@ -72,30 +71,31 @@ pub struct ImageRecord {
     pub digest: Digest,
     /// The tags that point at it.
     pub tags: Vec<Tag>,
-    /// Whether it has a tag that is invalid by the OCI specification, which `tags` then lacks, or
-    /// a subject whose digest is of an unknown algorithm. Such an image is always kept.
+    /// Whether the image has a tag that is invalid by the OCI specification, or a subject whose
+    /// digest has an unknown algorithm. `tags` and `subject` do not contain such a value. Such an
+    /// image is always kept.
     pub has_unparsed_reference: bool,
-    /// Whether it is active, archived, or on its way back from the archive.
+    /// Whether the image is active, archived, or being restored from the archive.
     pub status: ImageStatus,
-    /// When its manifest was first pushed.
+    /// When the manifest was first pushed.
     pub pushed_at: Option<DateTime<Utc>>,
-    /// When it was last pulled. None where ECR has no record of a pull.
+    /// When the image was last pulled. None if ECR has no record of a pull.
     pub pulled_at: Option<DateTime<Utc>>,
-    /// When it was last restored from the archive.
+    /// When the image was last restored from the archive.
     pub restored_at: Option<DateTime<Utc>>,
-    /// The size of all layers in bytes, also of layers that other images share.
+    /// The size of all layers in bytes, including layers that other images share.
     pub bytes: u64,
-    /// Whether its manifest is an index.
+    /// Whether the manifest is an index.
     pub is_index: bool,
-    /// Whether it is an artifact other than a container image. No scanner scans an artifact.
+    /// Whether the image is an artifact other than a container image. No scanner scans an artifact.
     pub is_artifact: bool,
-    /// The image that its manifest refers to (`subject`).
+    /// The image that the manifest refers to (`subject`).
     pub subject: Option<Digest>,
 }
 
 impl ImageRecord {
-    /// The images of which it is a signature or an attestation. Its manifest names one. Its tags
-    /// count only where it has no other tags, because anybody can give an image such a tag.
+    /// The images that this image signs or attests. The manifest names one subject. Tags that name a
+    /// subject count only if the image has no other tags, because anybody can push such a tag.
     pub fn subjects(&self) -> impl Iterator<Item = Digest> {
         let is_named = self.own_tags().next().is_some();
         let by_tags = self.tags.iter().filter(move |_| !is_named).filter_map(Tag::subject);
@@ -117,28 +117,28 @@ impl ImageRecord {
         }
     }
 
-    /// Whether its tags, its times and its status are the same as in `before`. It may also be
-    /// archived where `may_be_archived`: when ECR archives an image, it archives the referrers
-    /// too.
+    /// Whether the tags, the times and the status are the same as in `before`. With
+    /// `may_be_archived`, the image may also be archived now: when ECR archives an image, it archives
+    /// the referrers too.
     #[must_use]
     pub fn is_unchanged_since(&self, before: &Self, may_be_archived: bool) -> bool {
-        let tags = |of: &Self| of.tags.iter().cloned().collect::<HashSet<Tag>>();
-        let times = |of: &Self| (of.pushed_at, of.pulled_at, of.restored_at);
-        let is_there =
+        let tags = |image: &Self| image.tags.iter().cloned().collect::<HashSet<Tag>>();
+        let times = |image: &Self| (image.pushed_at, image.pulled_at, image.restored_at);
+        let has_same_status =
             self.status == before.status || may_be_archived && self.status == ImageStatus::Archived;
-        let is_called_so = self.has_unparsed_reference == before.has_unparsed_reference
+        let has_same_tags = self.has_unparsed_reference == before.has_unparsed_reference
             && tags(self) == tags(before);
-        is_there && is_called_so && times(self) == times(before)
+        has_same_status && has_same_tags && times(self) == times(before)
     }
 
-    /// Whether it is an index that can be pulled, or that ECR is restoring.
+    /// Whether the image is an index that can be pulled, or that ECR is restoring.
     #[must_use]
     pub fn has_parts(&self) -> bool {
         self.is_index && self.status != ImageStatus::Archived
     }
 
-    /// Whether it has tags of its own although it refers to another image.
-    fn is_own(&self) -> bool {
+    /// Whether the image has tags of its own although it refers to another image.
+    fn is_tagged_referrer(&self) -> bool {
         self.subject.is_some() && self.own_tags().next().is_some()
     }
 
@@ -155,31 +155,31 @@ pub struct Inventory {
     pub images: Arena<ImageId, ImageRecord>,
     /// The parts of each index that is not archived. ECR returns no manifest of an archived one.
     pub indexes: HashMap<Digest, Vec<Digest>>,
-    /// Subjects that ECR reported as not found. A subject that `images` lacks may still exist,
-    /// because images were pushed while the list was read.
+    /// Subjects that ECR reported as not found. A subject that is not in `images` may still exist,
+    /// because images can be pushed while the list is read.
     pub gone: HashSet<Digest>,
-    /// Images that archived indexes need, by the records of the ledger. Without them, a restored
-    /// index cannot be pulled.
+    /// Images that archived indexes need, according to the ledger. Without them, a restored index
+    /// cannot be pulled.
     pub needed_by_archived: HashSet<Digest>,
-    /// Whether the images that an archived index needs are not known: the ledger has no record of
-    /// it, and ECR gives no manifest of it.
+    /// Whether an archived index exists whose images are unknown: the ledger has no record of the
+    /// index, and ECR returns no manifest of an archived index.
     pub has_unknown_archived_index: bool,
-    /// Since when each untagged image has no tag, by the sweeps so far.
+    /// Since when each untagged image has no tag, according to the earlier sweeps.
     pub untagged: UntaggedRecord,
-    /// The native lifecycle rules of the repository. None where it has none, or where nothing is
-    /// archived: then nobody reads them.
+    /// The native lifecycle rules of the repository. None if the repository has no lifecycle policy,
+    /// or if the policy archives nothing: the sweep does not read the rules then.
     pub native_rules: Option<NativeRules>,
 }
 
 impl Inventory {
-    /// The indexes whose parts must be read. The parts of an index that ECR is restoring cannot
-    /// be read before it is active again.
+    /// The indexes whose parts must be read. The parts of an index that ECR is restoring can only be
+    /// read when the index is active again.
     pub fn needed_indexes(&self) -> impl Iterator<Item = &Digest> {
         self.images.iter().filter(|image| image.has_parts()).map(|image| &image.digest)
     }
 
-    /// The subjects of untagged referrers that `images` lacks. The caller must ask ECR whether
-    /// they still exist.
+    /// The subjects of untagged referrers that are not in `images`. The caller must ask ECR whether
+    /// these subjects still exist.
     #[must_use]
     pub fn missing_subjects(&self) -> HashSet<Digest> {
         let is_orphan = |image: &&ImageRecord| {
@@ -225,14 +225,14 @@ impl Unit {
 pub struct Graph {
     /// Each unit. An image that several units need is in each of them.
     pub units: Arena<UnitId, Unit>,
-    /// Images that only refer to each other. Anybody can make such a circle with tags, and no
-    /// rule can judge it. Each is the root of a unit.
+    /// Images that only refer to each other. Anybody can push such a cycle with tags, and no rule can
+    /// judge the cycle. Each of these images is the root of a unit.
     pub circular: HashSet<ImageId>,
 }
 
 impl Graph {
-    /// Finds the units. An error where the parts of an index are not known: without the parts,
-    /// its images would look as if no image needed them.
+    /// Finds the units. Returns an error if the parts of an index are not known: without the parts,
+    /// the images of the index would look as if no image needed them.
     pub fn build(inventory: &Inventory) -> Result<Self, UnknownParts> {
         let images = &inventory.images;
         let id_of: HashMap<&Digest, ImageId> =
@@ -248,7 +248,7 @@ impl Graph {
                 parts.sort_unstable();
                 parts.dedup();
                 // A part that is a unit of its own stays one when this index is removed.
-                for part in parts.iter().filter(|part| !images[**part].is_own()) {
+                for part in parts.iter().filter(|part| !images[**part].is_tagged_referrer()) {
                     is_needed[*part] = true;
                 }
                 edges.parts[id] = parts;
@@ -264,7 +264,7 @@ impl Graph {
         let mut is_reached = images.map(|_| false);
         let mut units = Arena::default();
         for root in images.ids().filter(|image| !is_needed[*image]) {
-            let unit = edges.unit(root);
+            let unit = edges.collect_unit(root);
             for image in unit.images() {
                 is_reached[image] = true;
             }
@@ -273,14 +273,14 @@ impl Graph {
         let mut circular = HashSet::new();
         for image in images.ids().filter(|image| !is_reached[*image]) {
             circular.insert(image);
-            units.push(edges.unit(image));
+            units.push(edges.collect_unit(image));
         }
         Ok(Self { units, circular })
     }
 
-    /// The other images of the unit with this root: those that no other unit needs, and those that
-    /// another unit needs. None if another image needs the root, or the images only refer to each
-    /// other.
+    /// The other images of the unit with this root, in two lists: images that only this unit needs,
+    /// and images that another unit needs too. None if another image needs the root, or if the images
+    /// only refer to each other.
     #[must_use]
     pub fn others_of_unit(&self, root: ImageId) -> Option<(Vec<ImageId>, Vec<ImageId>)> {
         let unit = self.units.iter().find(|unit| unit.root == root)?;
@@ -305,8 +305,8 @@ struct Edges {
 }
 
 impl Edges {
-    fn unit(&self, root: ImageId) -> Unit {
-        // Most images are alone.
+    fn collect_unit(&self, root: ImageId) -> Unit {
+        // Most units have only a root.
         if self.parts[root].is_empty() && self.referrers[root].is_empty() {
             return Unit { root, parts: vec![], referrers: vec![] };
         }
@@ -372,7 +372,7 @@ mod tests {
     use crate::retention::tests::{digest, image_id, inventory};
 
     #[test]
-    fn an_index_names_its_images_and_what_is_none_is_an_error() {
+    fn the_parts_of_an_index_are_read_and_another_manifest_is_an_error() {
         let digests = ["a", "b"].map(|digit| format!("sha256:{}", digit.repeat(64)));
         let descriptor = |digest: &String| json!({"digest": digest, "size": 1, "platform": {}});
         let mut both: Vec<_> = digests.iter().chain(&digests[..1]).map(descriptor).collect();
@@ -396,11 +396,11 @@ mod tests {
             assert!(children(wrong).is_err(), "{wrong}");
         }
         let error = children(r#"{"manifests": [{"digest": "sha512:0"}]}"#).unwrap_err();
-        expect![[r#"the manifest is no index: expected sha256: and 64 lower-case hexadecimal digits, got "sha512:0""#]].assert_eq(&error.to_string());
+        expect![[r#"the manifest is not an index: expected sha256: and 64 lower-case hexadecimal digits, got "sha512:0""#]].assert_eq(&error.to_string());
     }
 
     #[test]
-    fn an_index_is_told_from_an_image_by_its_media_type() {
+    fn an_index_is_recognised_by_its_media_type() {
         for (media_type, expected) in [
             ("application/vnd.oci.image.index.v1+json", true),
             ("application/vnd.docker.distribution.manifest.list.v2+json", true),
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn only_of_what_has_nothing_else_to_be_kept_for_a_missing_subject_is_asked_for() {
+    fn only_subjects_of_untagged_referrers_are_missing_subjects() {
         let inventory = inventory(&[
             ("there", "a-v1.0.0"),
             ("signature", "sig:there"),
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_indexes_of_an_index_need_is_in_its_unit_once_and_after_both() {
+    fn an_image_that_two_nested_indexes_need_is_in_the_unit_once_and_after_both() {
         let inventory = inventory(&[
             ("top", "a-v1.0.0, needs left right"),
             ("left", ", needs shared"),
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_with_a_subject_and_a_name_is_a_unit_of_its_own() {
+    fn a_tagged_part_with_a_subject_is_a_unit_of_its_own() {
         let inventory = inventory(&[
             ("index", "a-v1.0.0, needs chart attested"),
             ("chart", "b-v1.0.0, of other"),
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn two_looks_at_an_image_are_compared_and_put_together() {
+    fn two_descriptions_of_an_image_are_compared_and_merged() {
         let at = |hour: u32| {
             DateTime::parse_from_rfc3339(&format!("2026-11-24T{hour:02}:00:00Z")).unwrap().to_utc()
         };

@@ -1,14 +1,14 @@
-//! The names that ECR and the OCI distribution specification know, as types.
+//! Types for the names of ECR and of the OCI distribution specification.
 //!
-//! Each is valid once it exists; the grammars are those of the ECR service model and of
-//! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests>.
+//! Only valid text can be made into one of these types. The syntax is that of the ECR service model
+//! and of <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests>.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Defines a string that satisfies a predicate and a range of lengths in bytes.
+/// Defines a string type that satisfies a predicate and a range of lengths in bytes.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $error:ident, $length:expr, $is_valid:expr, $expected:literal) => {
         $(#[$doc])*
@@ -16,7 +16,7 @@ macro_rules! name {
         #[serde(try_from = "String")]
         pub struct $name(String);
 
-        #[doc = concat!("Text that is no [`", stringify!($name), "`].")]
+        #[doc = concat!("Text that is not a valid [`", stringify!($name), "`].")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
         #[error($expected)]
         pub struct $error;
@@ -88,17 +88,16 @@ name!(
 );
 
 name!(
-    /// A pattern over tags in which `*` stands for any text, as ECR's mutability exclusion
-    /// filters have it.
+    /// A pattern for tags. `*` matches any text, as in ECR's mutability exclusion filters.
     Wildcard,
     InvalidWildcard,
     (1..=128),
-    |text| text.bytes().all(|byte| is_of_tag(byte) || byte == b'*'),
+    |text| text.bytes().all(|byte| is_tag_byte(byte) || byte == b'*'),
     "expected 1 to 128 letters, digits, '.', '_', '-' and '*'"
 );
 
 name!(
-    /// A pattern over the names of repositories in which `*` stands for any text.
+    /// A pattern for the names of repositories. `*` matches any text.
     RepositoryPattern,
     InvalidRepositoryPattern,
     (1..=256),
@@ -107,7 +106,7 @@ name!(
 );
 
 name!(
-    /// What tags start with in a lifecycle rule (`tagPrefixList`).
+    /// The first characters of tags, for a lifecycle rule (`tagPrefixList`).
     TagPrefix,
     InvalidTagPrefix,
     (1..=128),
@@ -116,8 +115,8 @@ name!(
 );
 
 name!(
-    /// What an image is a version of: the unit of retention, baselines and ownership.
-    /// `litellm-v1.80.5` is version 1.80.5 of component `litellm`.
+    /// A component: the software that an image is a version of. Images are counted, compared and
+    /// owned by component. `litellm-v1.80.5` is version 1.80.5 of the component `litellm`.
     Component,
     InvalidComponent,
     (1..=128),
@@ -129,31 +128,32 @@ fn is_lower(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit()
 }
 
-fn is_of_tag(byte: u8) -> bool {
+fn is_tag_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)
 }
 
 fn is_tag(text: &str) -> bool {
-    !text.starts_with(['.', '-']) && text.bytes().all(is_of_tag)
+    !text.starts_with(['.', '-']) && text.bytes().all(is_tag_byte)
 }
 
-/// Letters and digits with one separator between them: `.`, `_`, `__` or any number of `-`.
+/// Whether the text is words of letters and digits. Between two words is one separator: `.`, `_`,
+/// `__`, or any number of `-`.
 fn is_path_component(text: &str) -> bool {
     let words = text.split(['.', '_', '-']).filter(|word| !word.is_empty());
-    let words_end_it = text.bytes().next().is_some_and(is_lower)
+    let is_made_of_words = text.bytes().next().is_some_and(is_lower)
         && text.bytes().next_back().is_some_and(is_lower)
         && words.clone().all(|word| word.bytes().all(is_lower));
     let mut separators = text.split(|c: char| c.is_ascii_alphanumeric());
-    words_end_it
+    is_made_of_words
         && separators.all(|separator| {
-            matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|it| it == b'-')
+            matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|byte| byte == b'-')
         })
 }
 
 impl Tag {
-    /// The digest of the image that a signature or an attestation with this tag is about:
-    /// `sha256-<64 hex>`, with or without `.sig`, `.att` or `.sbom`, as cosign and the OCI
-    /// referrers tag schema have it.
+    /// Reads the subject from the tag of a signature or an attestation: the digest of the image
+    /// that is signed. Such a tag is `sha256-<64 hex>`, with or without `.sig`, `.att` or `.sbom`.
+    /// cosign and the OCI referrers tag schema define the form.
     #[must_use]
     pub fn subject(&self) -> Option<Digest> {
         let name = self.0.strip_prefix("sha256-")?;
@@ -163,25 +163,24 @@ impl Tag {
 }
 
 impl Wildcard {
-    /// Whether the whole of `tag` is like this.
+    /// Whether the pattern matches the whole tag.
     #[must_use]
     pub fn matches(&self, tag: &Tag) -> bool {
-        is_like(&self.0, &tag.0)
+        matches_wildcard(&self.0, &tag.0)
     }
 }
 
 impl RepositoryPattern {
-    /// Whether the whole of `repository` is like this.
+    /// Whether the pattern matches the whole name.
     #[must_use]
     pub fn matches(&self, repository: &RepositoryName) -> bool {
-        is_like(&self.0, &repository.0)
+        matches_wildcard(&self.0, &repository.0)
     }
 }
 
-/// Whether all of `text` is what `pattern` says, in which `*` stands for any text. Each
-/// piece between two stars is taken where it first occurs, so that time is bounded by the
-/// product of the lengths.
-fn is_like(pattern: &str, text: &str) -> bool {
+/// Whether `pattern`, in which `*` matches any text, matches all of `text`. Each piece between two
+/// stars is matched where it first occurs, so the time is bounded by the product of the lengths.
+fn matches_wildcard(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else {
         return false;
@@ -198,33 +197,33 @@ fn is_like(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// An image as it was found in its repository.
+/// An image, as `DescribeImages` describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// Its digest.
+    /// The digest of the manifest.
     pub digest: Digest,
-    /// Its tags, in the order in which they were given.
+    /// The tags, in the order in which ECR lists them.
     pub tags: Vec<Tag>,
-    /// The media type of its manifest.
+    /// The media type of the manifest.
     pub media_type: Option<String>,
-    /// Whether it can be pulled.
+    /// The storage class. Only an active image can be pulled.
     pub status: ImageStatus,
 }
 
-/// Where an image is (ECR `imageStatus`).
+/// The storage class of an image (ECR `imageStatus`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageStatus {
-    /// In the standard storage class.
+    /// The image is in the standard storage class and can be pulled.
     Active,
-    /// In the archive: it cannot be pulled.
+    /// The image is in the archive and cannot be pulled.
     Archived,
-    /// On its way back from there, which takes some twenty minutes.
+    /// ECR is restoring the image from the archive, which takes about twenty minutes.
     Activating,
 }
 
 impl From<&RepositoryName> for Component {
-    /// The component of tags that name none: the repository as a whole, under its own name,
-    /// even where that has characters which a component in a tag cannot have.
+    /// The component of a tag whose template has no component. The component has the name of the
+    /// repository, also where that name has characters that a component in a tag cannot have.
     fn from(repository: &RepositoryName) -> Self {
         Self(repository.0.clone())
     }
@@ -303,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_any_text_and_nothing_else_does() {
+    fn only_a_star_matches_any_text() {
         for (pattern, tag, expected) in [
             ("latest", "latest", true),
             ("latest", "latest1", false),
@@ -330,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn wildcards_and_components_are_checked_too() {
+    fn wildcards_and_components_with_other_characters_are_rejected() {
         check::<Wildcard>(&["*", "v*", "release-*.*"], &["", "a b", "a?", &"*".repeat(129)]);
         check::<Component>(&["litellm", "mcp-github", "0"], &["", "-a", "a-", "a--b", "A", "a_b"]);
     }

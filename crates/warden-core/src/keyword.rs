@@ -1,12 +1,12 @@
-//! Closed sets of words that people write in properties.
+//! Closed sets of keywords that people write in properties.
 
-/// A word that is none of those expected.
+/// A word that is not one of the expected keywords.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {}", .0.join(" or "))]
 pub struct UnknownKeyword(pub &'static [&'static str]);
 
-/// Defines an enum with its spelling, once: it parses from, prints as and serialises to
-/// the same word.
+/// Defines an enum with one keyword for each variant. The enum parses from the keyword, prints as
+/// the keyword and serialises to the keyword.
 #[macro_export]
 macro_rules! keywords {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {

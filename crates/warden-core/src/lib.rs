@@ -1,26 +1,26 @@
-//! What a team's Amazon ECR repositories should be, decided without a cloud in sight.
+//! The rules for Amazon ECR repositories: this crate decides, and never calls AWS.
 //!
-//! Everything here is a function of values: no clock, no environment, no network.
-//! In reading order:
+//! Every decision is a function of its arguments. The crate reads no clock, no environment variable
+//! and no network. The modules, in reading order:
 //!
-//! - [`image`]: the names ECR knows, as types;
-//! - [`text`]: text from outside, safe to show;
-//! - [`grammar`]: which tags conform, which component they belong to, and what was meant;
-//! - [`properties`]: reading what people wrote, reporting every mistake at once;
+//! - [`image`]: types for the names that ECR uses;
+//! - [`text`]: makes text from outside safe to show;
+//! - [`grammar`]: matches tags, finds the component of a tag, and suggests a corrected tag;
+//! - [`properties`]: reads properties that people wrote, and reports every mistake at once;
 //! - [`policy`]: the policy of one repository, parsed, validated and normalised;
-//! - [`lifecycle`]: the part of it that ECR carries out by itself;
-//! - [`tagging`]: what a push may be called;
-//! - [`quarantine`]: the tag under which an image waits that lost its own;
-//! - [`enforcement`]: what is done about a tag that breaks the rules;
+//! - [`lifecycle`]: the lifecycle policy that ECR carries out;
+//! - [`tagging`]: judges a pushed tag by the policy;
+//! - [`quarantine`]: the quarantine tag, which replaces a tag that violates the policy;
+//! - [`enforcement`]: plans the changes to an image whose tag violates the policy;
 //! - [`arena`]: lists of images, units and groups, each with an index type of its own;
-//! - [`graph`]: what belongs together: an index and its images, an image and its signatures;
-//! - [`untagged`]: since when an image has no tag;
-//! - [`retention`]: what is kept, what goes, and why;
-//! - [`findings`]: what a scan found, what of it is news, and what is remembered of it;
+//! - [`graph`]: groups an index with its images, and an image with its signatures;
+//! - [`untagged`]: records since when an image has no tag;
+//! - [`retention`]: decides which images are kept and which are removed, and why;
+//! - [`findings`]: compares the findings of a scan with the history of the component;
 //! - [`replication`]: the copies of images in other registries;
-//! - [`risks`]: the findings that are accepted;
-//! - [`audit`]: whether a repository is what its policy says;
-//! - [`usage`]: how much there is of each component, and what is open in it.
+//! - [`risks`]: the accepted risks: findings that do not count until a date;
+//! - [`audit`]: compares a repository with its policy;
+//! - [`usage`]: the number of images, the bytes and the open findings of each component.
 
 pub mod image;
 #[macro_use]

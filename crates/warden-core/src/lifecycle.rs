@@ -1,7 +1,7 @@
-//! The policy's share that ECR carries out by itself, as a lifecycle policy document.
+//! The lifecycle policy document: the part of the policy that ECR carries out.
 //!
-//! A native rule asks nobody before it expires an image, so there are as few as possible;
-//! what they may not do is `image-sweep`'s. The grammar is that of
+//! A native rule also expires images that are in use, so the document has as few rules as possible.
+//! `image-sweep` carries out all other rules. The syntax is that of
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>.
 
 pub mod native;
@@ -12,8 +12,8 @@ use serde_json::Value;
 use crate::image::TagPrefix;
 use crate::policy::{CleanupEnforcement, InUse, LifecycleScope, Policy};
 
-/// How long an archived image can be restored. ECR bills at least as many days and takes no
-/// smaller number.
+/// The number of days for which an archived image can be restored. ECR bills at least 90 days, and
+/// accepts no smaller number.
 pub const ARCHIVED_DAYS: u32 = 90;
 
 /// The days that the sweep has to remove an untagged image before ECR archives it.
@@ -49,7 +49,8 @@ enum Images<'a> {
     Untagged,
     #[serde(rename = "tagged")]
     Prefixed {
-        // A list selects the images that carry all of its prefixes, hence one rule each.
+        // A list selects the images that have a tag for each of its prefixes, so each prefix has a
+        // rule of its own. See case P12 in docs/contributing/prior-art.md.
         tag_prefix_list: [&'a TagPrefix; 1],
     },
     Tagged {
@@ -82,11 +83,11 @@ enum Action {
 /// By the documentation of lifecycle policies, `sinceImagePulled` counts from the last pull, from
 /// the restore of an image that was not pulled since, and from the push of an image that was never
 /// pulled (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>).
-/// If ECR counted from something earlier, the rule would archive too early, and never delete: an
-/// archived image can be restored for 90 days.
+/// If ECR counted from an earlier time, the rule would archive an image too early. It would not delete
+/// the image: an archived image can be restored for 90 days.
 ///
-/// ECR asks nobody what runs. There is no backstop where the policy knows running images by more
-/// than their pulls, nor where it only reports untagged images.
+/// ECR does not know which images run. Therefore there is no backstop if the policy uses another source
+/// of running images than pulls. There is none either if the policy only reports untagged images.
 fn backstop_days(policy: &Policy) -> Option<u32> {
     let retention = &policy.governance.retention;
     let removes = policy.untagged_mode().is_some_and(|mode| mode != CleanupEnforcement::Report);
@@ -94,7 +95,7 @@ fn backstop_days(policy: &Policy) -> Option<u32> {
     (removes && retention.in_use == InUse::PullTime).then_some(BACKSTOP_DAYS + kept)
 }
 
-/// The lifecycle policy document of `policy`, the same bytes for the same policy.
+/// Composes the lifecycle policy document of `policy`. The same policy gives the same bytes.
 #[must_use]
 pub fn document(policy: &Policy) -> String {
     let mut rules = match policy.lifecycle_scope {
@@ -102,7 +103,7 @@ pub fn document(policy: &Policy) -> String {
         LifecycleScope::Repository => repository_rules(policy),
     };
 
-    // `any` has to be last.
+    // ECR requires that a rule with `any` is the last one.
     rules.push((
         format!("Expire images {ARCHIVED_DAYS} days after they were archived"),
         Images::Archived { storage_class: "archive" },
@@ -146,8 +147,8 @@ fn repository_rules(policy: &Policy) -> Vec<UnorderedRule<'_>> {
     )];
     let kept = policy.lifecycle_tag_count;
     let count = || Count::ImageCountMoreThan { count_number: kept };
-    // An image is out of reach of every rule after the first that matches one of its tags,
-    // so `vllm` must come before `v`.
+    // The first rule that matches a tag of an image decides about the image, so `vllm` must come
+    // before `v`.
     let mut prefixes: Vec<&TagPrefix> = policy.lifecycle_tag_prefixes.iter().collect();
     prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.as_str().len()));
     if prefixes.is_empty() {
@@ -169,10 +170,10 @@ fn repository_rules(policy: &Policy) -> Vec<UnorderedRule<'_>> {
     rules
 }
 
-/// Whether two lifecycle policies are the same, however they are written: ECR gives them
-/// back in its own spelling, perhaps with the storage class that is the default.
+/// Whether two lifecycle policies have the same rules. ECR returns a policy with other white space and
+/// order of keys, and may add the default storage class. False if a policy cannot be parsed.
 #[must_use]
-pub fn same_rules(one: &str, other: &str) -> bool {
+pub fn have_same_rules(one: &str, other: &str) -> bool {
     let parsed = |text: &str| {
         let mut document: Value = serde_json::from_str(text).ok()?;
         for rule in document.get_mut("rules")?.as_array_mut()? {
@@ -214,7 +215,7 @@ mod tests {
         "#]];
         check(&[], &archived);
         check(&[with("delete"), ("Governance.Retention.Enforcement", "report".into())], &archived);
-        // ECR does not know what runs.
+        // ECR does not know which images run.
         check(&[with("delete"), ("Governance.Retention.InUse", "inspector".into())], &archived);
         check(
             &[with("delete")],
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn scope_repository_has_one_rule_for_each_prefix_the_longest_first() {
+    fn scope_repository_has_a_rule_for_each_prefix_with_the_longest_first() {
         check(
             &[
                 ("LifecycleScope", "repository".into()),
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn two_documents_are_the_same_whatever_their_spelling_but_for_what_they_say() {
+    fn documents_with_the_same_rules_are_equal_in_any_spelling() {
         let rule = |selection: &str| {
             format!(
                 r#"{{"rules": [{{"rulePriority": 1, "selection": {selection}, "action": {{"type": "expire"}}}}]}}"#
@@ -299,10 +300,10 @@ mod tests {
             ("{}".to_owned(), false),
             (String::new(), false),
         ] {
-            assert_eq!(super::same_rules(&one, &other), expected, "{other}");
-            assert_eq!(super::same_rules(&other, &one), expected, "{other}");
+            assert_eq!(super::have_same_rules(&one, &other), expected, "{other}");
+            assert_eq!(super::have_same_rules(&other, &one), expected, "{other}");
         }
-        // What cannot be read is like nothing, not even itself.
-        assert!(!super::same_rules("", "") && !super::same_rules("{}", "{}"));
+        // A document that cannot be parsed equals no document, not even itself.
+        assert!(!super::have_same_rules("", "") && !super::have_same_rules("{}", "{}"));
     }
 }

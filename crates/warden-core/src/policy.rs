@@ -1,9 +1,8 @@
-//! The policy of one repository: parsed and validated once, normalised to one line.
+//! The policy of one repository. It is parsed and validated once, and normalised to one line.
 //!
-//! It is read from the properties of the custom resource when a stack is deployed, and from
-//! the normalised line by the functions that act on it. One shape and one parser serve
-//! both, so a newer function reads what an older one normalised: what it lacks takes the
-//! defaults.
+//! The custom resource reads the policy from its properties when a stack is deployed. The other
+//! functions read the normalised line. The same parser reads both. A newer function can therefore read
+//! the line of an older function: a setting that is missing gets its default.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -12,143 +11,145 @@ use crate::grammar::{Grammar, Template};
 use crate::image::{Component, RepositoryName, TagPrefix, Wildcard};
 use crate::properties::{Invalid, Problem, Reader};
 
-/// The most bytes of a normalised policy: Lambda gives a function 4 KB of environment in
-/// all, and CloudFormation 4,096 bytes to an answer.
+/// The most bytes of a normalised policy. All environment variables of a Lambda function have 4 KB
+/// together, and a response to CloudFormation has 4,096 bytes.
 pub const MOST_BYTES: usize = 1_500;
 
-/// ECR's quota of images in a repository; to keep more of them means nothing.
+/// The most images to keep: ECR's quota of images in a repository.
 const MOST_IMAGES: u32 = 100_000;
-/// ECR takes 50 lifecycle rules, and two are not for prefixes.
+/// ECR accepts 50 lifecycle rules, and two of them are not for prefixes.
 const MOST_PREFIXES: usize = 48;
-/// Ten years: a number of days beyond it is a mistake.
+/// Ten years. A larger number of days is a mistake.
 const MOST_DAYS: u32 = 3_650;
 
-/// The policy of one repository. Its fields are the properties of the same names.
+/// The policy of one repository. Each field is the property with the same name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Policy {
-    /// The repository that it governs.
+    /// The repository.
     pub repository_name: RepositoryName,
     /// Whether a tag can be moved.
     pub image_tag_mutability: TagMutability,
-    /// How many tagged images stay, by the native rules or as [`Retention::keep_per_component`].
+    /// The number of tagged images that the lifecycle policy of ECR keeps. Also the default of
+    /// [`Retention::keep_per_component`].
     pub lifecycle_tag_count: u32,
-    /// Days for which an untagged image is kept. [`crate::untagged`] says when they begin.
+    /// Days for which an untagged image is kept. [`crate::untagged`] defines when the days begin.
     pub lifecycle_untagged_days: u32,
-    /// Prefixes that are counted each on its own.
+    /// Prefixes of tags. The images of each prefix are counted separately.
     pub lifecycle_tag_prefixes: Vec<TagPrefix>,
-    /// What is counted.
+    /// Whether images are counted by component or in the whole repository.
     pub lifecycle_scope: LifecycleScope,
-    /// What ECR knows nothing of.
+    /// The rules that ECR does not have.
     pub governance: Governance,
 }
 
-/// The rules that our functions carry out.
+/// The rules that the functions of ECR Warden carry out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Governance {
-    /// What a push may be called.
+    /// The rules for tags.
     pub tags: Tags,
-    /// What is kept.
+    /// The rules for the cleanup.
     pub retention: Retention,
-    /// What is told of findings.
+    /// The rules for findings.
     pub scan: Scan,
 }
 
-/// What a push may be called, and what is done about one that is not.
+/// The rules for tags, and the enforcement for a tag that violates them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Tags {
     /// The templates of conforming tags.
     pub grammar: Grammar,
-    /// The components that may be pushed; empty for any.
+    /// The allowed components. Empty if every component is allowed.
     pub components: Vec<Component>,
-    /// Tags that are refused although they conform.
+    /// Tags that are violations although they conform.
     pub forbidden: Vec<Wildcard>,
-    /// What is done about a violation.
+    /// The action for a violation.
     pub enforcement: TagEnforcement,
-    /// Days for which a quarantined image waits to be restored.
+    /// Days after which the cleanup may remove a quarantined image.
     pub quarantine_days: u32,
 }
 
-/// What is kept, and what is done with the rest.
+/// The rules for the cleanup: which images are kept, and the action on the other images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Retention {
-    /// The newest images of each component that stay.
+    /// The number of images of each component that are kept, the newest first.
     pub keep_per_component: u32,
-    /// Images with a tag like one of these stay whole.
+    /// An image with a tag that matches one of these wildcards is kept with all its tags.
     pub protect_tags: Vec<Wildcard>,
     /// Days for which a recorded pull protects an image.
     pub protect_pulled_within_days: u32,
     /// Days for which a push protects an image.
     pub minimum_age_days: u32,
-    /// What tells that an image is running.
+    /// The source that reports which images are in use.
     pub in_use: InUse,
-    /// The most images of a repository, in per cent, that one run may remove.
+    /// The largest share of the images of a repository, in per cent, that one run may remove.
     pub max_remove_percent: u32,
-    /// Whether a repository whose images are replicated is changed, by enforcement too.
+    /// Whether the cleanup and the enforcement change a repository whose images are replicated.
     pub when_replicated: WhenReplicated,
     /// The action on an image that has no tag, in [`LifecycleScope::Component`].
     /// [`Policy::untagged_mode`] is the value that applies.
     pub untagged: CleanupEnforcement,
-    /// What is done with an image that no rule keeps.
+    /// The action on an image that no rule keeps.
     pub enforcement: CleanupEnforcement,
 }
 
-/// What is told of findings.
+/// The rules for findings.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Scan {
-    /// The lowest severity that is told.
+    /// The lowest severity that counts and is alerted on.
     pub threshold: Severity,
 }
 
 keywords!(
     /// Whether a tag can be moved to another image (ECR `imageTagMutability`).
     TagMutability {
-        /// Any tag can be moved.
+        /// Every tag can be moved.
         Mutable = "MUTABLE",
         /// No tag can be moved.
         Immutable = "IMMUTABLE",
-        /// Any tag but those that a filter names.
+        /// Every tag can be moved, except tags that match an exclusion filter.
         MutableWithExclusion = "MUTABLE_WITH_EXCLUSION",
-        /// No tag but those that a filter names.
+        /// No tag can be moved, except tags that match an exclusion filter.
         ImmutableWithExclusion = "IMMUTABLE_WITH_EXCLUSION",
     }
 );
 
 keywords!(
-    /// What a tag count is counted over.
+    /// The set of images in which tagged images are counted.
     LifecycleScope {
-        /// Each component on its own, by `image-sweep`, protecting what is in use.
+        /// `image-sweep` counts the images of each component, and protects images that are in use.
         Component = "component",
-        /// The whole repository, by ECR's own rules, which ask nobody.
+        /// The lifecycle policy of ECR counts the images of the whole repository, and also expires
+        /// images that are in use.
         Repository = "repository",
     }
 );
 
 keywords!(
-    /// What is done about a tag that breaks the rules.
+    /// The action for a tag that violates the policy.
     TagEnforcement {
-        /// An alert.
+        /// An alert is sent.
         Report = "report",
-        /// The bad tag is taken away; the image stays under a quarantine tag.
+        /// The tag is removed. An image without an accepted tag gets a quarantine tag.
         Quarantine = "quarantine",
-        /// An image without any conforming tag is archived.
+        /// An image without an accepted tag is archived.
         Archive = "archive",
     }
 );
 
 keywords!(
-    /// What is done with an image that no rule keeps.
+    /// The action on an image that no rule keeps.
     #[derive(serde::Deserialize)]
     CleanupEnforcement {
-        /// It is named in a report.
+        /// The image is listed in a report.
         Report = "report",
-        /// It is archived, and can be restored for 90 days.
+        /// The image is archived, and can be restored for 90 days.
         Archive = "archive",
-        /// It is deleted.
+        /// The image is deleted.
         Delete = "delete",
     }
 );
@@ -164,7 +165,7 @@ keywords!(
 );
 
 keywords!(
-    /// The source that says which images are in use.
+    /// The source that reports which images are in use.
     InUse {
         /// Only ECR's record of the last pull.
         PullTime = "pull-time",
@@ -177,7 +178,7 @@ keywords!(
     /// The severity of a finding, as ECR and Inspector name it.
     #[derive(serde::Deserialize)]
     Severity {
-        /// The highest.
+        /// The highest severity.
         Critical = "CRITICAL",
         /// High.
         High = "HIGH",
@@ -185,22 +186,22 @@ keywords!(
         Medium = "MEDIUM",
         /// Low.
         Low = "LOW",
-        /// The lowest.
+        /// The lowest severity.
         Informational = "INFORMATIONAL",
     }
 );
 
 impl Policy {
-    /// Reads a normalised policy. Everything wrong with it is named at once.
+    /// Reads a normalised policy. The error names every mistake.
     pub fn parse(line: &str) -> Result<Self, Invalid> {
         let value: Value = serde_json::from_str(line).map_err(|error| {
             let message = format!("expected one line of JSON: {error}");
             Invalid(vec![Problem { property: "policy".to_owned(), message }])
         })?;
-        Self::of(&value)
+        Self::from_value(&value)
     }
 
-    fn of(value: &Value) -> Result<Self, Invalid> {
+    fn from_value(value: &Value) -> Result<Self, Invalid> {
         let mut reader = Reader::new(value);
         let policy = Self::read(&mut reader);
         match (policy, reader.finish()) {
@@ -209,8 +210,8 @@ impl Policy {
         }
     }
 
-    /// Reads the policy's own properties among those of `reader`. `None`, or a policy that
-    /// is not to be used, where `reader` holds problems afterwards.
+    /// Reads the properties of a policy. The caller must not use the returned policy if `reader` has
+    /// problems afterwards.
     pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let repository_name = reader.required("RepositoryName");
         let image_tag_mutability =
@@ -241,16 +242,17 @@ impl Policy {
         };
         let bytes = policy.normalised().len();
         if bytes > MOST_BYTES {
-            let message =
-                format!("the policy takes {bytes} bytes once normalised; at most {MOST_BYTES} fit");
+            let message = format!(
+                "the normalised policy has {bytes} bytes; at most {MOST_BYTES} are allowed"
+            );
             reader.problem("Governance", message);
         }
         Some(policy)
     }
 
-    /// The action of a sweep on an untagged image. None in [`LifecycleScope::Repository`], where
-    /// ECR's own rule expires untagged images. Where the cleanup only reports, untagged images are
-    /// only reported too.
+    /// The action of a sweep on an untagged image. None in [`LifecycleScope::Repository`], where the
+    /// lifecycle policy of ECR expires untagged images. If the cleanup only reports, untagged images
+    /// are only reported too.
     #[must_use]
     pub fn untagged_mode(&self) -> Option<CleanupEnforcement> {
         let retention = &self.governance.retention;
@@ -261,14 +263,14 @@ impl Policy {
         (self.lifecycle_scope == LifecycleScope::Component).then_some(mode)
     }
 
-    /// Whether a sweep may do this with an image, tagged or untagged.
+    /// Whether a sweep may apply this action to an image, tagged or untagged.
     #[must_use]
     pub fn may_remove_by(&self, mode: CleanupEnforcement) -> bool {
         self.governance.retention.enforcement == mode || self.untagged_mode() == Some(mode)
     }
 
-    /// The policy as one line of JSON, with every default written out, that
-    /// [`Policy::parse`] reads back to the same value.
+    /// The policy as one line of JSON, with every default written out. [`Policy::parse`] reads the
+    /// line back to the same value.
     #[must_use]
     pub fn normalised(&self) -> String {
         #[expect(clippy::expect_used, reason = "strings and numbers always serialise")]
@@ -287,7 +289,8 @@ fn prefixes(reader: &mut Reader<'_>) -> Vec<TagPrefix> {
         }
     }
     if unique.len() > MOST_PREFIXES {
-        reader.problem(NAME, format!("expected at most {MOST_PREFIXES}, got {}", unique.len()));
+        let message = format!("expected at most {MOST_PREFIXES} prefixes, got {}", unique.len());
+        reader.problem(NAME, message);
     }
     unique
 }
@@ -297,11 +300,13 @@ fn tags(reader: &mut Reader<'_>, mutability: TagMutability) -> Option<Tags> {
         reader.required_words("Grammar", "template, such as {component}-v{semver}");
     let grammar = Grammar::new(templates);
     let enforcement = reader.required("Enforcement");
-    // A mutable tag could move between the look and the act: ECR has no compare-and-delete.
+    // A mutable tag could move to another image between the check and the removal: ECR has no
+    // compare-and-delete.
     if enforcement == Some(TagEnforcement::Quarantine) && mutability != TagMutability::Immutable {
         let message = format!(
             "quarantine needs ImageTagMutability IMMUTABLE, not {mutability}: \
-             a tag could move while it is being taken away; use report or archive"
+             a mutable tag could move to another image just before it is removed; use report or \
+             archive"
         );
         reader.problem("Enforcement", message);
     }
@@ -322,7 +327,7 @@ fn retention(reader: &mut Reader<'_>, tag_count: u32) -> Option<Retention> {
     let protect_tags = reader.words("ProtectTags");
     let protect_pulled_within_days =
         reader.number("ProtectPulledWithinDays", 1..=MOST_DAYS, Some(30));
-    // Never zero: a fresh image that was never pulled would have nothing to protect it.
+    // Never zero: no other rule may protect a new image that nobody has pulled yet.
     let minimum_age_days = reader.number("MinimumAgeDays", 1..=MOST_DAYS, Some(7));
     let in_use = reader.optional("InUse").unwrap_or(InUse::PullTime);
     let when_replicated = reader.optional("WhenReplicated").unwrap_or(WhenReplicated::Report);
@@ -347,8 +352,8 @@ fn retention(reader: &mut Reader<'_>, tag_count: u32) -> Option<Retention> {
 pub struct Policies(Vec<Policy>);
 
 impl Policies {
-    /// Parses a JSON list of normalised policies, as a function has it in its environment. The
-    /// error names the place in the list, and every mistake there.
+    /// Parses a JSON list of normalised policies, which functions have in their environment. The error
+    /// names the first invalid policy by its position in the list, and all mistakes of that policy.
     pub fn parse(list: &str) -> Result<Self, Invalid> {
         let invalid =
             |property: String, message: String| Invalid(vec![Problem { property, message }]);
@@ -357,7 +362,7 @@ impl Policies {
         })?;
         let mut policies: Vec<Policy> = Vec::new();
         for (nth, value) in values.iter().enumerate() {
-            let policy = Policy::of(value).map_err(|Invalid(problems)| {
+            let policy = Policy::from_value(value).map_err(|Invalid(problems)| {
                 let within = |problem: Problem| Problem {
                     property: format!("[{nth}].{}", problem.property),
                     ..problem

@@ -1,8 +1,8 @@
-//! Reading the properties of a CloudFormation custom resource, or the normalised policy.
+//! Reads the properties of a CloudFormation custom resource, or a normalised policy.
 //!
-//! CloudFormation sends every scalar as a string; the normalised policy has numbers. Both
-//! are read by the same code. A [`Reader`] goes on after a mistake, so that a person sees
-//! all of them at once, each with its property's name.
+//! CloudFormation sends every scalar as a string, and the normalised policy contains numbers. The
+//! same code reads both. A [`Reader`] continues after a mistake, so that a person sees all mistakes at
+//! once, each with the name of the property.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -12,20 +12,20 @@ use serde_json::{Map, Value};
 
 pub use crate::keyword::UnknownKeyword;
 
-/// How many characters of a value an error repeats.
+/// The most characters of a value in an error.
 const SHOWN: usize = 80;
 
-/// One mistake, with the property it is about.
+/// A mistake in a property.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{property}: {message}")]
 pub struct Problem {
     /// The path of the property, such as `Governance.Tags.Grammar`.
     pub property: String,
-    /// What is wrong with it and what was expected.
+    /// The mistake and the expected value.
     pub message: String,
 }
 
-/// Every mistake in one set of properties.
+/// All mistakes in a set of properties.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Invalid(pub Vec<Problem>);
 
@@ -39,19 +39,20 @@ impl fmt::Display for Invalid {
     }
 }
 
-/// Reads one object of properties and remembers which names it was asked for, so that
-/// [`Reader::finish`] can name the ones nobody knows.
+/// Reads an object of properties, and records the names that were read. [`Reader::finish`] reports the
+/// properties that were not.
 pub struct Reader<'a> {
     path: String,
     object: Option<&'a Map<String, Value>>,
-    /// Whether what is required is to be missed: not where all of it has been reported.
+    /// Whether the whole object was reported as a mistake. A missing required property of this object
+    /// is not reported then.
     reported: bool,
     known: Vec<&'static str>,
     problems: Vec<Problem>,
 }
 
 impl<'a> Reader<'a> {
-    /// Reads the properties at the top. Anything but an object is a problem of its own.
+    /// Reads the properties at the top. A value that is not an object is a problem.
     #[must_use]
     pub fn new(properties: &'a Value) -> Self {
         let mut reader = Self::at(String::new());
@@ -67,7 +68,7 @@ impl<'a> Reader<'a> {
         Self { path, object: None, reported: false, known: Vec::new(), problems: Vec::new() }
     }
 
-    /// Records that the property `name` is wrong.
+    /// Records a problem of the property `name`.
     pub fn problem(&mut self, name: &str, message: impl fmt::Display) {
         self.problems.push(Problem {
             property: format!("{}{name}", self.path),
@@ -75,28 +76,28 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// Names a property that is allowed and not read.
+    /// Allows a property without reading it.
     pub fn ignore(&mut self, name: &'static str) {
         self.known.push(name);
     }
 
-    /// A property that has to be there. `None` has been reported.
+    /// Reads a required property. `None` if a problem was recorded.
     pub fn required<T: FromStr<Err: fmt::Display>>(&mut self, name: &'static str) -> Option<T> {
         let found = self.get(name);
         if found.is_none() && !self.reported {
-            self.problem(name, "missing, and required");
+            self.problem(name, "this required property is missing");
         }
         found.and_then(|value| self.scalar(name, value))
     }
 
-    /// A property that may be absent. A value that cannot be read has been reported.
+    /// Reads a property that may be absent. Records a problem for an invalid value.
     pub fn optional<T: FromStr<Err: fmt::Display>>(&mut self, name: &'static str) -> Option<T> {
         let value = self.get(name)?;
         self.scalar(name, value)
     }
 
-    /// A whole number within `range`; without a `default` it has to be there. What is
-    /// returned for a value that cannot be read does not matter: it has been reported.
+    /// Reads a whole number within `range`. Without a `default`, the property is required. Records a
+    /// problem for an invalid value; the caller must not use the returned number then.
     pub fn number(
         &mut self,
         name: &'static str,
@@ -111,7 +112,7 @@ impl<'a> Reader<'a> {
         let Some(text) = text else {
             return default.unwrap_or(start);
         };
-        // `parse` also takes a sign, which nobody means.
+        // `parse` also accepts a sign.
         let number =
             text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u32>().ok());
         number.flatten().filter(|number| range.contains(number)).unwrap_or_else(|| {
@@ -124,7 +125,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// `true` or `false`; `default` where it is absent.
+    /// Reads `true` or `false`. Returns `default` if the property is absent.
     pub fn flag(&mut self, name: &'static str, default: bool) -> bool {
         let Some(text) = self.optional::<String>(name) else {
             return default;
@@ -139,8 +140,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A list of words: a list of strings, or one string with spaces between them. Blank
-    /// ones are dropped, since an empty `CommaDelimitedList` arrives as one blank string.
+    /// Reads a list of words: a list of strings, or one string with spaces between the words. Blank
+    /// strings are ignored, because an empty `CommaDelimitedList` arrives as one blank string.
     pub fn words<T: FromStr<Err: fmt::Display>>(&mut self, name: &'static str) -> Vec<T> {
         let texts: Vec<&str> = match self.get(name) {
             None => return Vec::new(),
@@ -163,7 +164,8 @@ impl<'a> Reader<'a> {
         words
     }
 
-    /// A list of at least one word; `expected` says of what, where there is none.
+    /// Reads a list of at least one word. `expected` describes a word for the problem that is recorded
+    /// if there is none.
     pub fn required_words<T: FromStr<Err: fmt::Display>>(
         &mut self,
         name: &'static str,
@@ -177,7 +179,7 @@ impl<'a> Reader<'a> {
         words
     }
 
-    /// A map of strings to strings.
+    /// Reads a map of strings to strings.
     pub fn map(&mut self, name: &'static str) -> Vec<(String, String)> {
         let pairs = match self.get(name) {
             None => return Vec::new(),
@@ -192,8 +194,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// An object within this one, read by `read` whether it is there or not, so that what
-    /// it requires is reported by its full name.
+    /// Reads an inner object. `read` is called also if the object is absent, so that each missing
+    /// required property is reported with its full name.
     pub fn object<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Reader<'a>) -> T) -> T {
         let mut inner = Reader::at(format!("{}{name}.", self.path));
         inner.reported = self.reported;
@@ -210,7 +212,7 @@ impl<'a> Reader<'a> {
         value
     }
 
-    /// Every problem, now also those of properties that nobody asked for.
+    /// Returns all problems, and adds a problem for each property that was not read.
     #[must_use]
     pub fn finish(mut self) -> Vec<Problem> {
         for name in self.object.into_iter().flat_map(Map::keys) {
@@ -218,11 +220,11 @@ impl<'a> Reader<'a> {
                 continue;
             }
             let message = match nearest(name, &self.known) {
-                Some(nearest) => format!("unknown property; the nearest known one is {nearest}"),
+                Some(nearest) => format!("unknown property; the nearest known name is {nearest}"),
                 None => "unknown property".to_owned(),
             };
             let name = shown(name);
-            // In quotes where it would not be seen to be one.
+            // Quotes show where a name with other characters begins and ends.
             let is_plain =
                 !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
             let name = if is_plain { name } else { format!("{name:?}") };
@@ -268,12 +270,12 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// The one of `known` that `word` most resembles, if there is any.
+/// Finds the known word that is most similar to `word`. None if there is no known word.
 #[must_use]
 pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let likeness =
+    let similarity =
         |candidate: &str| strsim::jaro_winkler(&word.to_lowercase(), &candidate.to_lowercase());
-    known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+    known.iter().copied().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
 }
 
 #[cfg(test)]
@@ -283,7 +285,7 @@ mod tests {
 
     use super::*;
 
-    /// What is read of these properties, and what is wrong with them, a line each.
+    /// Checks the value that is read from these properties, and the problems, with one line for each.
     fn check<T: fmt::Debug>(
         properties: &Value,
         read: impl FnOnce(&mut Reader<'_>) -> T,
@@ -296,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_is_true_or_false_and_what_is_neither_is_a_mistake() {
+    fn a_flag_is_true_or_false_and_any_other_value_is_a_problem() {
         check(
             &json!({"A": "true", "B": "false", "C": true, "D": "yes"}),
             |reader| {
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_is_of_single_values_and_anything_else_is_a_mistake() {
+    fn a_map_contains_scalars_and_any_other_value_is_a_problem() {
         let read = |reader: &mut Reader<'_>| reader.map("Tags");
         check(
             &json!({"Tags": {"a": "x", "b": 2, "c": true}}),
@@ -346,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_a_list_or_stand_in_one_text_and_blank_ones_are_none() {
+    fn words_are_a_list_or_one_text_and_blank_words_are_ignored() {
         let read = |reader: &mut Reader<'_>| reader.words::<u8>("Words");
         check(
             &json!({"Words": " 1  2 "}),
@@ -403,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_word_is_required_none_is_one_mistake_and_a_wrong_one_is_no_other() {
+    fn a_required_list_without_a_word_is_one_problem_and_an_invalid_word_is_one_too() {
         let read = |reader: &mut Reader<'_>| reader.required_words::<u8>("Words", "number");
         check(
             &json!({"Words": "1"}),
@@ -439,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_of_digits_alone_and_within_its_range() {
+    fn a_number_consists_of_digits_and_is_within_its_range() {
         for good in [json!(3), json!("3"), json!("007"), json!("9")] {
             let properties = json!({"Days": good});
             let mut reader = Reader::new(&properties);
@@ -472,14 +474,14 @@ mod tests {
             &json!({}),
             read,
             &expect![[r#"
-            (5, 3)
-            Count: missing, and required
-        "#]],
+                (5, 3)
+                Count: this required property is missing
+            "#]],
         );
     }
 
     #[test]
-    fn what_nobody_asked_for_is_a_mistake_unless_it_is_allowed() {
+    fn a_property_that_is_not_read_is_a_problem_unless_it_is_allowed() {
         let read = |reader: &mut Reader<'_>| {
             reader.ignore("ServiceToken");
             reader.optional::<u8>("Retention_1")
@@ -489,11 +491,11 @@ mod tests {
             read,
             &expect![[r#"
                 Some(7)
-                "Retention-1": unknown property; the nearest known one is Retention_1
-                Retention_2: unknown property; the nearest known one is Retention_1
+                "Retention-1": unknown property; the nearest known name is Retention_1
+                Retention_2: unknown property; the nearest known name is Retention_1
             "#]],
         );
-        // With nothing to compare it with.
+        // No known name resembles the property, because no name is known.
         check(
             &json!({"Any": 1}),
             |_| (),
@@ -505,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_required_is_missed_by_its_full_name_and_once() {
+    fn a_missing_required_property_is_reported_once_with_its_full_name() {
         let read = |reader: &mut Reader<'_>| {
             reader.object("Outer", |reader| {
                 let inner = reader.object("Inner", |reader| reader.required::<u8>("Number"));
@@ -523,10 +525,10 @@ mod tests {
             &json!({}),
             read,
             &expect![[r#"
-            (None, None)
-            Outer.Inner.Number: missing, and required
-            Outer.Count: missing, and required
-        "#]],
+                (None, None)
+                Outer.Inner.Number: this required property is missing
+                Outer.Count: this required property is missing
+            "#]],
         );
         check(
             &json!({"Outer": {"Inner": [], "Count": []}}),
@@ -556,7 +558,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_value_is_cut_and_mistakes_are_told_in_one_line() {
+    fn a_long_value_is_shortened_and_all_problems_are_one_line() {
         let invalid = |lengths: [usize; 2]| {
             let properties = json!({"A": "x".repeat(lengths[0]), "B": "x".repeat(lengths[1])});
             let mut reader = Reader::new(&properties);
@@ -567,7 +569,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_is_meant_in_any_case() {
+    fn the_nearest_word_is_found_without_regard_to_case() {
         assert_eq!(nearest("THRESHOLD", &["Retention", "Threshold", "Tags"]), Some("Threshold"));
         assert_eq!(nearest("threshhold", &["Threshold", "Retention"]), Some("Threshold"));
         assert_eq!(nearest("Threshold", &[]), None);

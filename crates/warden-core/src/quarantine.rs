@@ -1,8 +1,7 @@
-//! The tag under which an image waits that lost its only one to the policy:
-//! `quarantine-<YYYYMMDD>-<12 hex of the digest>-<the tag, shortened to fit>`.
+//! The quarantine tag. Enforcement gives it to an image whose only tag violates the policy, before it
+//! removes that tag: `quarantine-<YYYYMMDD>-<12 hex digits of the digest>-<the removed tag, shortened>`.
 //!
-//! The date is that of the quarantine, and what [`crate::policy::Tags::quarantine_days`]
-//! counts from.
+//! The date is the day of the quarantine. [`crate::policy::Tags::quarantine_days`] begin on that day.
 
 use chrono::{Days, NaiveDate};
 
@@ -10,28 +9,28 @@ use crate::image::{Digest, Tag};
 
 const PREFIX: &str = "quarantine-";
 const DATE: &str = "%Y%m%d";
-/// How many digits of the digest stand in the tag.
+/// The number of digits of the digest in a quarantine tag.
 const HEX: usize = 12;
 /// The most characters of a tag.
 const LONGEST: usize = 128;
 
-/// What a quarantine tag says.
+/// The parts of a quarantine tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantine<'t> {
-    /// The day it began, in UTC.
+    /// The day on which the quarantine began, in UTC.
     pub since: NaiveDate,
     hex: &'t str,
     tag: &'t str,
 }
 
 impl<'t> Quarantine<'t> {
-    /// What `tag` says, if it is a quarantine tag.
+    /// Reads the parts of a quarantine tag. `None` for any other tag.
     #[must_use]
     pub fn read(tag: &'t Tag) -> Option<Self> {
         let rest = tag.as_str().strip_prefix(PREFIX)?;
         let (date, rest) = rest.split_once('-')?;
         let (hex, tag) = rest.split_once('-')?;
-        // `parse_from_str` takes a year of any length, and signs.
+        // `parse_from_str` also accepts a sign, and a year of any length.
         let is_date = date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit());
         let is_hex =
             hex.len() == HEX && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -39,29 +38,30 @@ impl<'t> Quarantine<'t> {
         (is_hex && !tag.is_empty()).then_some(Self { since, hex, tag })
     }
 
-    /// Whether we may have given it to the image of this digest: it names that image, and no
-    /// day that is still to come. A clock may be a day ahead of another.
+    /// Whether enforcement may have given the tag to the image with this digest: the tag contains the
+    /// digits of that image, and its day is not in the future. One day is tolerated, because clocks
+    /// differ.
     ///
-    /// Anybody can push such a tag; without this it would be a way around the grammar for as
-    /// long as its date says.
+    /// Anybody can push a quarantine tag. Without this check, an image with such a tag would be kept
+    /// until the date of the tag.
     #[must_use]
     pub fn is_genuine(&self, digest: &Digest, today: NaiveDate) -> bool {
         let tomorrow = today.checked_add_days(Days::new(1)).unwrap_or(today);
         self.hex == hex_of(digest) && self.since <= tomorrow
     }
 
-    /// Whether the image lost `tag` when this was given to it.
+    /// Whether the image lost `tag` when it got the quarantine tag.
     #[must_use]
     pub fn is_for(&self, tag: &Tag) -> bool {
         self.tag == shortened(tag)
     }
 }
 
-/// The quarantine tag of the image of this digest that loses `tag` today.
+/// Composes the quarantine tag for the image with this digest, which loses `tag` today.
 #[must_use]
 pub fn quarantine_tag(today: NaiveDate, digest: &Digest, tag: &Tag) -> Tag {
     let name = format!("{PREFIX}{}-{}-{}", today.format(DATE), hex_of(digest), shortened(tag));
-    #[expect(clippy::expect_used, reason = "each part is made of what a tag may have, and fits")]
+    #[expect(clippy::expect_used, reason = "each part is short enough and valid in a tag")]
     name.parse().expect("a quarantine tag is a tag")
 }
 
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn it_names_the_day_the_image_and_the_tag() {
+    fn a_quarantine_tag_contains_the_day_the_image_and_the_removed_tag() {
         let tag = "litellm-1.80.5".parse().unwrap();
         let quarantined = quarantine_tag(day("2026-11-24"), &digest("0a"), &tag);
         assert_eq!(quarantined.as_str(), "quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5");
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_of_the_image_s_own_and_of_no_later_day_is_genuine() {
+    fn a_quarantine_tag_of_another_image_or_of_a_future_day_is_not_genuine() {
         let tag = "quarantine-20261124-0a0a0a0a0a0a-x".parse().unwrap();
         let read = Quarantine::read(&tag).unwrap();
         assert!(read.is_genuine(&digest("0a"), day("2026-11-24")));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_one_is_none() {
+    fn a_tag_that_only_resembles_a_quarantine_tag_is_not_read_as_one() {
         for text in [
             "quarantine",
             "quarantine-20261124",
@@ -130,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_tag_has_one_that_reads_back(
+        fn the_quarantine_tag_of_any_tag_is_read_back(
             text in "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}",
             days in 0..100_000_i32,
             byte in "[0-9a-f]{2}",

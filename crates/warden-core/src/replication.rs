@@ -1,9 +1,11 @@
-//! The copies of a repository's images in other registries, and what they mean for a removal.
+//! The copies of images in other registries. They decide whether a repository may be changed.
 //!
 //! ECR can replicate deletions and removals of tags
-//! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication-delete.html>), so a tag that
-//! is removed here may be removed in every destination. Where it does not, the tag lives on there.
+//! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication-delete.html>). If it does, a
+//! tag that is removed here is removed in every destination. Otherwise the destinations keep the tag.
 //! Archiving is never replicated.
+//!
+//! See case A12 in `docs/contributing/prior-art.md`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,14 +25,14 @@ impl RemoteRegistry {
     #[must_use]
     pub fn new(account: &str, region: &str) -> Option<Self> {
         let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
-        let is_of_region =
+        let is_region_byte =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let is_region = (2..=25).contains(&region.len()) && region.bytes().all(is_of_region);
+        let is_region = (2..=25).contains(&region.len()) && region.bytes().all(is_region_byte);
         (is_account && is_region)
             .then(|| Self { region: region.to_owned(), account: account.to_owned() })
     }
 
-    /// Such as `us-east-1`.
+    /// The region, such as `us-east-1`.
     #[must_use]
     pub fn region(&self) -> &str {
         &self.region
@@ -43,12 +45,12 @@ impl RemoteRegistry {
     }
 }
 
-/// A rule of the registry's replication.
+/// A rule of the replication configuration of the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicationRule {
     /// The rule applies to repositories with one of these prefixes, or to every repository.
     pub prefixes: Option<Vec<String>>,
-    /// The registries that get a copy.
+    /// The registries that receive a copy.
     pub destinations: Vec<RemoteRegistry>,
     /// Whether deletions and removals of tags are replicated.
     pub replicates_deletions: bool,
@@ -57,9 +59,9 @@ pub struct ReplicationRule {
 /// The copies of a repository's images.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replication {
-    /// The registry that the images of this repository are copied from, if it is a replica.
+    /// The registry from which the images are copied. None if the repository is not a replica.
     source: Option<RemoteRegistry>,
-    /// The registries that the images are copied to, and whether deletions are replicated to them.
+    /// The registries to which the images are copied, each with whether deletions are replicated.
     destinations: BTreeMap<RemoteRegistry, bool>,
 }
 
@@ -88,8 +90,8 @@ impl Replication {
         self.source.is_none() && self.destinations.is_empty()
     }
 
-    /// Returns the reason for changing nothing in the repository, if there is one. A replica is
-    /// never changed: it keeps what its source has.
+    /// Returns the reason not to change the repository, if there is one. A replica is never changed,
+    /// because it must keep the images of its source.
     #[must_use]
     pub fn reason_to_report(&self, policy: &Policy) -> Option<String> {
         let repository = &policy.repository_name;
@@ -145,7 +147,7 @@ mod tests {
         replicates_deletions: bool,
     ) -> ReplicationRule {
         ReplicationRule {
-            prefixes: prefixes.map(|all| all.iter().map(|it| (*it).to_owned()).collect()),
+            prefixes: prefixes.map(|all| all.iter().map(|prefix| (*prefix).to_owned()).collect()),
             destinations: vec![remote("210987654321", region)],
             replicates_deletions,
         }
@@ -217,8 +219,9 @@ mod tests {
     }
 
     proptest! {
-        /// The kind of fault of case A12: whatever the rules are, a repository that one of them
-        /// matches, or that is a replica, is not changed unless its policy says so.
+        /// For any set of rules: a repository that a rule matches is not changed unless its policy
+        /// allows the change, and a replica is never changed.
+        /// See case A12 in docs/contributing/prior-art.md.
         #[test]
         fn nothing_is_changed_where_a_rule_matches(
             prefixes in proptest::collection::vec(

@@ -4,11 +4,14 @@
 //! An image that is unknown, unmatched or unparsable is kept. A plan that would remove too much is
 //! stopped as a whole ([`PlanBlocker`]).
 //!
-//! In reading order: [`plan_retention`], [`KeepReason`] with the rules, [`RemoveReason`], [`PlanBlocker`], and the questions
-//! that a [`RetentionPlan`] answers.
+//! In reading order: [`RetentionPlan`], [`KeepReason`], [`RemoveReason`], [`PlanBlocker`], and
+//! [`plan_retention`] with the methods of the plan. The modules decide about single images
+//! (`rules`) and units (`decide`), order the removals (`schedule`), and compose the texts (`show`).
 
 mod confirmation;
+mod decide;
 mod rules;
+mod schedule;
 mod show;
 mod unfinished;
 
@@ -17,34 +20,31 @@ mod properties;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use chrono::{DateTime, Days, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sha2::{Digest as _, Sha256};
 
 use crate::arena::{Arena, GroupId, ImageId, UnitId};
 use crate::graph::{Graph, ImageRecord, Inventory, Unit};
-use crate::image::{Component, Digest, ImageStatus, Tag, TagPrefix, Wildcard};
+use crate::image::{Component, Digest, Tag, TagPrefix, Wildcard};
 use crate::lifecycle::native::LifecycleThreat;
-use crate::policy::{CleanupEnforcement, InUse, LifecycleScope, Policy};
-use crate::untagged::{has_tag, is_untagged};
+use crate::policy::{CleanupEnforcement, Policy};
 pub use confirmation::{
     CONFIRMATION_DAYS, Confirmation, MOST_CONFIRMED, confirmed_image, keeps_at_least,
     retention_hash,
 };
-use rules::Facts;
+use decide::{decide_unit, keep_subjects_of_tagged_images, rank_units, removal_mode, threat_to};
 pub(crate) use rules::is_channel_tag;
 pub use unfinished::{UnfinishedUnit, UnitRecord, UnitRemover, complete_unit, torn_images};
 
-/// The number of units that a run may always remove. In a small repository, each unit is a large
-/// share of the images.
-const ALWAYS_ALLOWED: usize = 20;
 /// The number of digits of the hash of a plan. A person repeats them to confirm the plan.
 const HASH_DIGITS: usize = 16;
 
-/// The number of workloads that run each image, by the source that the policy names. An image that
-/// ran lately has the number 0. An image that is absent does not run. With Inspector, an empty map
-/// stops the plan; with pull times, the map is always empty.
+/// The number of workloads that run each image, from the source that the policy names
+/// ([`crate::policy::InUse`]). An image that ran lately has the number 0. An absent image does not
+/// run. With `InUse::Inspector`, an empty map stops the plan. With `InUse::PullTime`, the map is always
+/// empty.
 pub type RunningImages = HashMap<Digest, u64>;
 
 /// The decision about each image of a repository, and the reason.
@@ -101,7 +101,7 @@ pub enum KeepReason {
     Unknown(UnknownReason),
     /// A tag is protected by [`crate::policy::Retention::protect_tags`].
     Protected(Tag, Wildcard),
-    /// So many workloads run the image.
+    /// Workloads run the image. The value is their number, or 0 for an image that ran lately.
     InUse(u64),
     /// A channel points at the image. A channel is a tag that is moved from version to version.
     Channel(Tag),
@@ -115,14 +115,14 @@ pub enum KeepReason {
     Unmatched(Tag),
     /// The unit is among the newest of a group.
     Newest,
-    /// [`LifecycleScope::Repository`]: a lifecycle rule of ECR counts the images.
+    /// In scope `repository`, a lifecycle rule of ECR counts the images.
     Native,
     /// The image is in quarantine, so that a person can restore its tag for some more days.
     Quarantined {
         /// The first day on which the image may be removed.
         until: NaiveDate,
     },
-    /// The image has no tag. In [`LifecycleScope::Repository`], a lifecycle rule of ECR expires
+    /// The image has no tag. In scope `repository`, a lifecycle rule of ECR expires
     /// untagged images.
     Untagged,
     /// The image has had no tag for fewer days than [`Policy::lifecycle_untagged_days`].
@@ -196,7 +196,7 @@ pub enum PlanBlocker {
         /// The allowed percentage.
         percent: u32,
     },
-    /// The source of running images names none. It may not see them.
+    /// The source of running images reports no running image. The source may not see the workloads.
     NothingInUse,
     /// The plan waits for a [`Confirmation`].
     Unconfirmed {
@@ -257,7 +257,7 @@ pub fn plan_retention<'a>(
     now: DateTime<Utc>,
 ) -> RetentionPlan<'a> {
     let (facts, mut groups) = rules::classify_images(policy, inventory, running, now);
-    let places = count(inventory, &graph, &facts, &mut groups);
+    let places = rank_units(inventory, &graph, &facts, &mut groups);
     let decide = |(unit, places): (Unit, Vec<VersionRank>)| {
         let decision = if graph.circular.contains(&unit.root) {
             Decision::Keep(KeepReason::Unknown(UnknownReason::ReferenceCycle), unit.root)
@@ -271,7 +271,7 @@ pub fn plan_retention<'a>(
     };
     let mut units: Arena<UnitId, UnitDecision> =
         graph.units.into_iter().zip(places).map(decide).collect();
-    keep_what_tagged_images_refer_to(&mut units);
+    keep_subjects_of_tagged_images(&mut units);
     let mut plan = RetentionPlan {
         policy,
         inventory,
@@ -286,232 +286,6 @@ pub fn plan_retention<'a>(
     plan.untags = plan.quarantine_tags(&facts);
     plan.stopped = plan.guard(running);
     plan
-}
-
-/// Puts the units into the groups in which they are counted, and returns the places of each.
-fn count(
-    inventory: &Inventory,
-    graph: &Graph,
-    facts: &Arena<ImageId, Facts>,
-    groups: &mut Arena<GroupId, Group>,
-) -> Arena<UnitId, Vec<VersionRank>> {
-    let images = &inventory.images;
-    // A unit takes one place in a group, by its newest image there. An image that is a part of
-    // many units takes one place for all of them, so that they do not crowd out other units.
-    let mut counted: Arena<GroupId, Vec<(ImageId, UnitId)>> = groups.map(|_| vec![]);
-    for (id, unit) in graph.units.enumerate() {
-        let root = &images[unit.root];
-        // An untagged index is a version where one of its parts is called one.
-        let is_called = root.subjects().next().is_some() || has_tag(inventory, unit);
-        // An archived image cannot be pulled, so it is no version. Neither is an untagged image.
-        let is_counted = root.status != ImageStatus::Archived
-            && is_called
-            && !graph.circular.contains(&unit.root);
-        if !is_counted {
-            continue;
-        }
-        let groups_of_root = &facts[unit.root].groups;
-        for group in groups_of_root {
-            counted[*group].push((unit.root, id));
-        }
-        // A referrer is no version, or it is the root of another unit.
-        let is_part =
-            |image: &ImageId| *image != unit.root && images[*image].subjects().next().is_none();
-        for part in unit.images().filter(is_part) {
-            for group in facts[part].groups.iter().filter(|group| !groups_of_root.contains(group)) {
-                counted[*group].push((part, id));
-            }
-        }
-    }
-    let mut places = graph.units.map(|_| vec![]);
-    for id in groups.ids() {
-        let (group, counted) = (&mut groups[id], &mut counted[id]);
-        // The digest decides between images that were pushed at the same time, so that the order
-        // is always the same.
-        counted.sort_by_cached_key(|(image, _)| {
-            (std::cmp::Reverse(images[*image].pushed_at), &images[*image].digest)
-        });
-        for units_of_image in counted.chunk_by(|(one, _), (other, _)| one == other) {
-            let has_place = |unit: UnitId| {
-                let last: Option<&VersionRank> = places[unit].last();
-                last.is_some_and(|place| place.group == id)
-            };
-            let new = units_of_image.iter().map(|(_, unit)| *unit);
-            let new: Vec<UnitId> = new.filter(|unit| !has_place(*unit)).collect();
-            group.count += usize::from(!new.is_empty());
-            for unit in new {
-                places[unit].push(VersionRank { group: id, rank: group.count });
-                group.units.push(unit);
-            }
-        }
-    }
-    places
-}
-
-/// Asks every rule about every image of a unit.
-fn decide_unit(
-    policy: &Policy,
-    inventory: &Inventory,
-    facts: &Arena<ImageId, Facts>,
-    unit: &Unit,
-    places: &[VersionRank],
-    now: DateTime<Utc>,
-) -> Decision {
-    let keep = |keep| Decision::Keep(keep, unit.root);
-    let images = &inventory.images;
-    let root = &images[unit.root];
-    if root.status == ImageStatus::Archived {
-        return keep(KeepReason::Archived);
-    }
-    let untagged = policy.untagged_mode().filter(|_| is_untagged(inventory, unit));
-    let mode = untagged.unwrap_or(policy.governance.retention.enforcement);
-    if is_held(mode, inventory, unit.root) {
-        return keep(KeepReason::NeededByArchivedIndex);
-    }
-    let reasons = unit.images().flat_map(|image| {
-        let Facts { keep, young, .. } = &facts[image];
-        let young = young.iter().filter(|_| untagged.is_none());
-        keep.iter().chain(young).map(move |keep| (image, keep))
-    });
-    let strongest = reasons.min_by_key(|(image, keep)| (keep.strength(), &images[*image].digest));
-    if let Some((image, strongest)) = strongest {
-        return Decision::Keep(strongest.clone(), image);
-    }
-    if let Some(mode) = untagged {
-        return decide_untagged_unit(policy, inventory, unit, mode, now);
-    }
-    let mut orphan_of = None;
-    if root.own_tags().next().is_none() {
-        let mut subjects = root.subjects();
-        match subjects.next() {
-            Some(subject) => {
-                let are_gone = inventory.gone.contains(&subject)
-                    && subjects.all(|subject| inventory.gone.contains(&subject));
-                if !are_gone {
-                    return keep(KeepReason::Unknown(UnknownReason::Subject));
-                }
-                // The unit may still be counted in a group, because a part has a tag of its own.
-                orphan_of = Some(subject);
-            }
-            None if is_untagged(inventory, unit) => return keep(KeepReason::Untagged),
-            None => {}
-        }
-    }
-    if !places.is_empty() {
-        let retention = &policy.governance.retention;
-        let kept = usize::try_from(retention.keep_per_component).unwrap_or(usize::MAX);
-        return match policy.lifecycle_scope {
-            LifecycleScope::Repository => keep(KeepReason::Native),
-            LifecycleScope::Component if places.iter().any(|place| place.rank <= kept) => {
-                keep(KeepReason::Newest)
-            }
-            LifecycleScope::Component => Decision::Remove(RemoveReason::BeyondKeepCount),
-        };
-    }
-    // All other tags are quarantine tags. The latest of them counts.
-    let since = unit.images().filter_map(|image| facts[image].quarantined_since).max();
-    let days = Days::new(policy.governance.tags.quarantine_days.into());
-    match (since.and_then(|since| Some((since, since.checked_add_days(days)?))), orphan_of) {
-        (Some((since, until)), _) if until <= now.date_naive() => {
-            Decision::Remove(RemoveReason::QuarantineOver { since })
-        }
-        (Some((_, until)), _) => keep(KeepReason::Quarantined { until }),
-        (None, Some(subject)) => Decision::Remove(RemoveReason::Orphan(subject)),
-        (None, None) => keep(KeepReason::Untagged),
-    }
-}
-
-/// Decides about a unit without a tag that no other rule keeps. The days begin with the latest push
-/// of an image of the unit.
-fn decide_untagged_unit(
-    policy: &Policy,
-    inventory: &Inventory,
-    unit: &Unit,
-    mode: CleanupEnforcement,
-    now: DateTime<Utc>,
-) -> Decision {
-    let keep = |keep| Decision::Keep(keep, unit.root);
-    let pushed = unit.images().filter_map(|image| inventory.images[image].pushed_at).max();
-    // An image that no sweep has recorded was first seen now.
-    let seen = inventory.untagged.since(&inventory.images[unit.root].digest).unwrap_or(now);
-    let since = pushed.map_or(seen, |pushed| pushed.max(seen));
-    let days = Days::new(policy.lifecycle_untagged_days.into());
-    if since.checked_add_days(days).is_none_or(|end| end >= now) {
-        return keep(KeepReason::UntaggedLately { since });
-    }
-    match mode {
-        // Where the whole cleanup reports, the plan has the untagged images too.
-        CleanupEnforcement::Report if policy.governance.retention.enforcement != mode => {
-            keep(KeepReason::UntaggedReported { since })
-        }
-        CleanupEnforcement::Delete if inventory.has_unknown_archived_index => {
-            keep(KeepReason::Unknown(UnknownReason::ArchivedIndex))
-        }
-        CleanupEnforcement::Report | CleanupEnforcement::Archive | CleanupEnforcement::Delete => {
-            Decision::Remove(RemoveReason::Untagged { since })
-        }
-    }
-}
-
-/// The native lifecycle rule that would expire an image of a unit too early, if the unit is archived.
-fn threat_to(
-    policy: &Policy,
-    inventory: &Inventory,
-    unit: &Unit,
-    decision: &Decision,
-    now: DateTime<Utc>,
-) -> Option<LifecycleThreat> {
-    let rules = inventory.native_rules.as_ref()?;
-    if removal_mode(policy, decision)? != CleanupEnforcement::Archive {
-        return None;
-    }
-    let images = &inventory.images;
-    let digests: HashSet<&Digest> = unit.images().map(|image| &images[image].digest).collect();
-    let others = unit.images().filter(|image| *image != unit.root).map(|image| &images[image]);
-    // ECR expires a referrer with its subject, and by no rule.
-    let others = others.filter(|image| {
-        let follows = image.subject.as_ref().is_some_and(|subject| digests.contains(subject));
-        image.status == ImageStatus::Active && !follows
-    });
-    rules.threat_to_archived(others, now)
-}
-
-/// The action on the images of a removed unit. None for a unit that is kept.
-fn removal_mode(policy: &Policy, decision: &Decision) -> Option<CleanupEnforcement> {
-    match decision {
-        Decision::Keep(..) => None,
-        Decision::Remove(RemoveReason::Untagged { .. }) => policy.untagged_mode(),
-        Decision::Remove(_) => Some(policy.governance.retention.enforcement),
-    }
-}
-
-/// Keeps an untagged unit while an image of the unit that is tagged, and so a unit by itself, is
-/// kept: for example the subject of a chart.
-fn keep_what_tagged_images_refer_to(units: &mut Arena<UnitId, UnitDecision>) {
-    let is_untagged_removal = |decided: &&UnitDecision| {
-        matches!(decided.decision, Decision::Remove(RemoveReason::Untagged { .. }))
-    };
-    if !units.iter().any(|decided| is_untagged_removal(&decided)) {
-        return;
-    }
-    // An archived image can be restored, and then needs the image that it refers to.
-    let kept = units.iter().filter(|decided| !is_untagged_removal(decided));
-    let kept: HashSet<ImageId> = kept.map(|decided| decided.unit.root).collect();
-    for id in units.ids() {
-        let decided = &units[id];
-        let root = decided.unit.root;
-        if is_untagged_removal(&decided) && decided.unit.images().any(|image| kept.contains(&image))
-        {
-            units[id].decision = Decision::Keep(KeepReason::NeededByTaggedImage, root);
-        }
-    }
-}
-
-/// Whether an archived index needs the image, and the policy would delete it. To archive it does
-/// the index no harm.
-fn is_held(mode: CleanupEnforcement, inventory: &Inventory, image: ImageId) -> bool {
-    mode == CleanupEnforcement::Delete
-        && inventory.needed_by_archived.contains(&inventory.images[image].digest)
 }
 
 impl KeepReason {
@@ -630,125 +404,6 @@ impl<'a> RetentionPlan<'a> {
 
     fn keep_count(&self) -> usize {
         usize::try_from(self.policy.governance.retention.keep_per_component).unwrap_or(usize::MAX)
-    }
-
-    /// Finds the unit that decides about each image, and returns the images that are removed. An
-    /// image that a kept unit needs is kept, also where it is in a removed unit.
-    fn schedule_removals(&mut self) -> Vec<UnitRemoval> {
-        let root = |unit: UnitId| self.image(self.units[unit].unit.root);
-        let mut decided_by: Arena<ImageId, Option<UnitId>> = self.inventory.images.map(|_| None);
-        let mut removed: Vec<UnitId> = Vec::new();
-        for (id, decided) in self.units.enumerate() {
-            if matches!(decided.decision, Decision::Remove(_)) {
-                removed.push(id);
-                continue;
-            }
-            for image in decided.unit.images() {
-                // Of several kept units, the one whose root has the smallest digest decides, so
-                // that the result does not depend on the order of the list.
-                let is_smaller = |other: UnitId| root(id).digest < root(other).digest;
-                if decided_by[image].is_none_or(is_smaller) {
-                    decided_by[image] = Some(id);
-                }
-            }
-        }
-        // Units that are archived come last: an image that one of them needs is then archived with
-        // it, and not deleted with another unit.
-        removed.sort_by_cached_key(|unit| {
-            let is_archived = self.mode(*unit) == CleanupEnforcement::Archive;
-            (is_archived, root(*unit).pushed_at, &root(*unit).digest)
-        });
-        let mut is_part = self.inventory.images.map(|_| false);
-        for part in removed.iter().flat_map(|unit| &self.units[*unit].unit.parts) {
-            is_part[*part] = true;
-        }
-        // A unit is removed as one of its own, unless it refers to an image that is kept, or it
-        // is part of an index that is removed: ECR requires that the index is removed first.
-        removed.retain(|unit| {
-            let root = self.units[*unit].unit.root;
-            let is_removed = !is_part[root] && decided_by[root].is_none();
-            if is_removed {
-                decided_by[root] = Some(*unit);
-            }
-            is_removed
-        });
-        // An image that several units need is removed with the last of them: until then, ECR
-        // refuses to remove it.
-        let mut removals = Vec::with_capacity(removed.len());
-        for id in removed.into_iter().rev() {
-            let mode = self.mode(id);
-            let mut take = |image: &ImageId| {
-                if decided_by[*image].is_some() {
-                    return false;
-                }
-                decided_by[*image] = Some(id);
-                self.is_to_go(*image, mode)
-            };
-            let Unit { root, parts, referrers } = &self.units[id].unit;
-            let parts: Vec<ImageId> = parts.iter().copied().filter(&mut take).collect();
-            let images = std::iter::once(*root).chain(parts).collect();
-            let referrers = referrers.iter().copied().filter(&mut take).collect();
-            removals.push(UnitRemoval { unit: id, images, referrers });
-        }
-        removals.reverse();
-        self.decided_by = decided_by;
-        removals
-    }
-
-    /// Whether an image of a removed unit is removed. An archived image expires by a lifecycle
-    /// rule of ECR, and no rule was asked about it. An image that an archived index needs is not
-    /// deleted.
-    fn is_to_go(&self, image: ImageId, mode: CleanupEnforcement) -> bool {
-        self.image(image).status != ImageStatus::Archived && !is_held(mode, self.inventory, image)
-    }
-
-    /// The quarantine tags of images that have an accepted tag. They are removed
-    /// only where the policy quarantines: there no tag can be moved to another image.
-    fn quarantine_tags(&self, facts: &Arena<ImageId, Facts>) -> Vec<(ImageId, Tag)> {
-        use crate::policy::TagEnforcement::Quarantine;
-        if self.policy.governance.tags.enforcement != Quarantine {
-            return vec![];
-        }
-        let mut is_removed = facts.map(|_| false);
-        for image in self.removals.iter().flat_map(UnitRemoval::all) {
-            is_removed[image] = true;
-        }
-        let mut tags = Vec::new();
-        for (image, facts) in facts.enumerate().filter(|(image, _)| !is_removed[*image]) {
-            if self.image(image).status == ImageStatus::Active && facts.has_accepted_tag {
-                tags.extend(facts.quarantine_tags.iter().map(|tag| (image, tag.clone())));
-            }
-        }
-        tags.sort_by(|(_, one), (_, other)| one.cmp(other));
-        tags
-    }
-
-    /// The guard that stops the plan, if any.
-    fn guard(&self, running: &RunningImages) -> Option<PlanBlocker> {
-        if self.removals.is_empty() {
-            return None;
-        }
-        let retention = &self.policy.governance.retention;
-        if retention.in_use == InUse::Inspector && running.is_empty() {
-            return Some(PlanBlocker::NothingInUse);
-        }
-        let goes = |unit: &UnitId| matches!(self.units[*unit].decision, Decision::Remove(_));
-        // The newest images of each group are kept, so only a bug in a rule can get here.
-        let emptied = |group: &&Group| !group.units.is_empty() && group.units.iter().all(goes);
-        if let Some(group) = self.groups.iter().find(emptied) {
-            return Some(PlanBlocker::Emptied(group.key.to_string()));
-        }
-        // Untagged images do not count, neither as removed nor as present.
-        let (untagged, counted): (Vec<&UnitRemoval>, Vec<&UnitRemoval>) =
-            self.removals.iter().partition(|removal| self.is_untagged_removal(removal));
-        let is_there = |image: &&ImageRecord| image.status != ImageStatus::Archived;
-        let removed = counted.iter().flat_map(|removal| removal.all()).count();
-        let of = self.inventory.images.iter().filter(is_there).count()
-            - untagged.iter().flat_map(|removal| removal.all()).count();
-        let percent = retention.max_remove_percent;
-        let allowed = of.saturating_mul(usize::try_from(percent).unwrap_or_default()) / 100;
-        let is_few = counted.len() <= ALWAYS_ALLOWED;
-        (!is_few && removed > allowed).then_some(PlanBlocker::TooMany { removed, of, percent })
     }
 }
 

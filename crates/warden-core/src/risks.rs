@@ -1,7 +1,7 @@
-//! The risks that a team has accepted: findings that are listed, and not counted, until a day.
+//! Accepted risks: findings that an alert lists but does not count until a date.
 //!
-//! They are a JSON list that people edit in place. One mistake in it and none is accepted:
-//! what was meant is not guessed.
+//! The accepted risks are a JSON list that people edit in place. If the list has a mistake, no risk is
+//! accepted: a wrong guess would hide a finding.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,26 +13,26 @@ use crate::image::Component;
 use crate::properties::{Invalid, Problem, Reader};
 use crate::text::short_line;
 
-/// How many days before its end a risk is told.
+/// The number of days before its end for which an expiring risk is alerted on.
 const REMINDED_BEFORE: Days = Days::new(7);
 
-/// A finding that is accepted.
+/// An accepted finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcceptedRisk {
     /// The vulnerability, such as `CVE-2026-1234`.
     pub id: String,
-    /// The last day on which it does not count, in UTC.
+    /// The last day on which the finding does not count, in UTC.
     pub until: NaiveDate,
-    /// Why.
+    /// Why the team accepts the risk.
     pub reason: String,
-    /// Who answers for it.
+    /// The person or team that is responsible.
     pub owner: String,
-    /// The only component that it is accepted in; none for all.
+    /// The component in which the risk is accepted. None if the risk is accepted in all components.
     pub component: Option<Component>,
 }
 
 impl AcceptedRisk {
-    /// Reads the list. Everything wrong with it is named at once, by the place in the list.
+    /// Reads the list. The error names every mistake by its position in the list.
     pub fn parse_list(list: &str) -> Result<Vec<Self>, Invalid> {
         let invalid = |message: String| {
             Invalid(vec![Problem { property: "the accepted risks".to_owned(), message }])
@@ -44,7 +44,7 @@ impl AcceptedRisk {
             let mut reader = Reader::new(value);
             risks.extend(Self::read(&mut reader));
             problems.extend(reader.finish().into_iter().map(|problem| {
-                // What is wrong with the whole has the name that properties have elsewhere.
+                // `Reader` uses this name for an item that is not an object.
                 let property = match problem.property.as_str() {
                     "ResourceProperties" => format!("[{nth}]"),
                     name => format!("[{nth}].{name}"),
@@ -64,13 +64,13 @@ impl AcceptedRisk {
         Some(Self { id: id?.0, until: until?.0, reason: reason?.0, owner: owner?.0, component })
     }
 
-    /// Whether it is about this vulnerability in an image of this component.
+    /// Whether the risk covers this vulnerability in an image of this component.
     #[must_use]
     pub fn covers(&self, id: &str, component: Option<&Component>) -> bool {
         self.id == id && self.component.as_ref().is_none_or(|only| Some(only) == component)
     }
 
-    /// Whether its end is so near that its owner is to be told.
+    /// Whether the risk expires so soon that its owner gets an alert.
     #[must_use]
     pub fn is_expiring(&self, today: NaiveDate) -> bool {
         let from = self.until.checked_sub_days(REMINDED_BEFORE).unwrap_or(NaiveDate::MIN);
@@ -81,11 +81,11 @@ impl AcceptedRisk {
 /// The difference between two lists of accepted risks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RiskChanges {
-    /// Risks of the new list alone.
+    /// Risks that only the new list has.
     pub added: Vec<AcceptedRisk>,
-    /// Risks of the old list alone.
+    /// Risks that only the old list has.
     pub removed: Vec<AcceptedRisk>,
-    /// Risks of both lists with another day, reason or owner: before and after.
+    /// Risks of both lists whose day, reason or owner differs: the old risk and the new risk.
     pub changed: Vec<(AcceptedRisk, AcceptedRisk)>,
 }
 
@@ -97,7 +97,7 @@ impl RiskChanges {
     }
 }
 
-/// Compares two lists. A risk is the same in both if its vulnerability and its component are.
+/// Compares two lists. Two risks are the same if they have the same vulnerability and component.
 #[must_use]
 pub fn compare_risks(before: &[AcceptedRisk], after: &[AcceptedRisk]) -> RiskChanges {
     let mut changes = RiskChanges::default();
@@ -114,7 +114,7 @@ pub fn compare_risks(before: &[AcceptedRisk], after: &[AcceptedRisk]) -> RiskCha
     changes
 }
 
-/// A line of text that is not blank, as it can be shown.
+/// A line of text that is not blank and is safe to show.
 struct Line(String);
 
 impl FromStr for Line {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_risk_is_accepted_in_its_component_and_without_one_everywhere() {
+    fn a_risk_is_accepted_in_its_component_or_in_all_components() {
         let risks = AcceptedRisk::parse_list(GOOD).unwrap();
         let [litellm, other] = ["litellm", "openwebui"].map(|name| name.parse().unwrap());
         assert!(risks[0].covers("CVE-2026-1234", Some(&litellm)));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn its_end_is_told_seven_days_before_and_not_after() {
+    fn a_risk_is_expiring_for_the_seven_days_before_its_end() {
         let risk = &AcceptedRisk::parse_list(GOOD).unwrap()[0];
         for (today, expected) in [
             ("2026-12-23", false),
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn one_mistake_and_none_is_accepted() {
+    fn a_list_with_a_mistake_is_rejected() {
         check(
             "",
             &expect![
@@ -202,7 +202,7 @@ mod tests {
         check(
             &second(r#"{"id": "CVE-1", "until": "soon", "reason": " ", "ower": "me"}"#),
             &expect![[
-                r#"[1].until: expected a day, such as 2026-12-31, got "soon"; [1].reason: expected a line of text, got " "; [1].owner: missing, and required; [1].ower: unknown property; the nearest known one is owner"#
+                r#"[1].until: expected a day, such as 2026-12-31, got "soon"; [1].reason: expected a line of text, got " "; [1].owner: this required property is missing; [1].ower: unknown property; the nearest known name is owner"#
             ]],
         );
         check(

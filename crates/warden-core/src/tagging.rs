@@ -1,38 +1,38 @@
-//! What a push may be called: the grammar, the components there are, and the tags that are
-//! refused although they conform.
+//! Judges a tag by the policy: the tag must match the grammar, its component must be allowed, and no
+//! wildcard may forbid the tag.
 
 use chrono::NaiveDate;
 
-use crate::grammar::Conforming;
+use crate::grammar::ConformingTag;
 use crate::image::{Component, Digest, RepositoryName, RepositoryPattern, Tag};
 use crate::policy::Policy;
 use crate::properties::nearest;
 use crate::quarantine::Quarantine;
 
-/// What the policy says of a tag.
+/// The verdict of the policy about a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TagVerdict {
-    /// It may be called that.
-    Conforming(Conforming),
-    /// It is none of the grammar's business.
+    /// The tag is accepted.
+    Conforming(ConformingTag),
+    /// The rules do not apply to the tag.
     Exempt(TagExemption),
-    /// It may not.
+    /// The tag violates a rule.
     Violation(Violation),
 }
 
 /// Why a tag is not judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TagExemption {
-    /// It is a signature's or an attestation's, and so its subject's business.
+    /// The tag belongs to a signature or an attestation, which follows its subject.
     Signature,
-    /// We gave it to the image.
+    /// The tag is a quarantine tag that enforcement gave to this image.
     Quarantine,
 }
 
 keywords!(
-    /// The rules of tags.
+    /// A rule for tags.
     TagRule {
-        /// What ECR takes for a tag at all.
+        /// The text must be a valid tag for ECR.
         Syntax = "syntax",
         /// [`crate::policy::Tags::forbidden`].
         Forbidden = "forbidden",
@@ -43,21 +43,20 @@ keywords!(
     }
 );
 
-/// A tag that breaks a rule.
+/// The violation of a rule by a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// The rule.
     pub rule: TagRule,
-    /// What is wrong with the tag: the end of a sentence that begins with it.
+    /// The mistake: the end of a sentence that begins with the tag.
     pub reason: String,
-    /// What the image is a version of, as far as that can be told.
+    /// The component of the image. None if the tag does not show the component.
     pub component: Option<Component>,
-    /// A tag that breaks no rule, and was probably meant.
+    /// An accepted tag with the component and the version that the person probably meant.
     pub suggestion: Option<Tag>,
 }
 
-/// Judges what somebody wants to call an image, by its name alone. The first rule that is
-/// broken decides, in the order of [`TagRule`].
+/// Judges a tag by its text alone. The first violated rule decides, in the order of [`TagRule`].
 #[must_use]
 pub fn judge(policy: &Policy, text: &str) -> TagVerdict {
     let tag: Tag = match text.parse() {
@@ -66,7 +65,7 @@ pub fn judge(policy: &Policy, text: &str) -> TagVerdict {
             let error: crate::image::InvalidTag = error;
             return TagVerdict::Violation(Violation {
                 rule: TagRule::Syntax,
-                reason: format!("is no tag: {error}"),
+                reason: format!("is not a valid tag: {error}"),
                 component: None,
                 suggestion: None,
             });
@@ -79,9 +78,10 @@ pub fn judge(policy: &Policy, text: &str) -> TagVerdict {
     if Quarantine::read(&tag).is_some() {
         return TagVerdict::Violation(Violation {
             rule: TagRule::Grammar,
-            reason: "has the form of a quarantine tag, which only ECR Warden adds, and is not one \
-                     of this image"
-                .to_owned(),
+            reason:
+                "has the form of a quarantine tag, but is not a quarantine tag that ECR Warden \
+                     gave to this image"
+                    .to_owned(),
             component: None,
             suggestion: None,
         });
@@ -90,17 +90,17 @@ pub fn judge(policy: &Policy, text: &str) -> TagVerdict {
         return TagVerdict::Violation(Violation {
             rule: TagRule::Forbidden,
             reason: format!("is forbidden by {wildcard}"),
-            component: component(policy, &tag),
+            component: find_component(policy, &tag),
             suggestion: None,
         });
     }
-    let Some(conforming) = tags.grammar.conforming(repository, &tag) else {
-        let suggestion = tags.grammar.suggestion(repository, &tag);
-        let suggestion = suggestion.and_then(|candidate| acceptable(policy, candidate));
+    let Some(conforming) = tags.grammar.match_tag(repository, &tag) else {
+        let suggestion = tags.grammar.suggest(repository, &tag);
+        let suggestion = suggestion.and_then(|candidate| correct_component(policy, candidate));
         return TagVerdict::Violation(Violation {
             rule: TagRule::Grammar,
-            reason: format!("is not made of {}", tags.grammar.to_string().replace(' ', " or ")),
-            component: suggestion.as_ref().and_then(|tag| component(policy, tag)),
+            reason: format!("does not match {}", tags.grammar.to_string().replace(' ', " or ")),
+            component: suggestion.as_ref().and_then(|tag| find_component(policy, tag)),
             suggestion,
         });
     };
@@ -112,27 +112,28 @@ pub fn judge(policy: &Policy, text: &str) -> TagVerdict {
     TagVerdict::Violation(Violation {
         rule: TagRule::Component,
         reason: format!(
-            "is of the component {}, which the policy does not know; the nearest known one is {nearest}",
+            "has the component {}, which the policy does not list; the nearest listed component is \
+             {nearest}",
             conforming.component
         ),
-        suggestion: acceptable(policy, tag),
+        suggestion: correct_component(policy, tag),
         component: Some(conforming.component),
     })
 }
 
-/// Judges a tag of the image of this digest as it is today. Unlike [`judge`], it recognises the
-/// quarantine tags that we gave to the image.
+/// Judges a tag of the image with this digest. Unlike [`judge`], this function recognises the
+/// quarantine tags that enforcement gave to the image.
 #[must_use]
 pub fn judge_image(policy: &Policy, digest: &Digest, tag: &Tag, today: NaiveDate) -> TagVerdict {
-    match exemption(digest, tag, today) {
+    match find_exemption(digest, tag, today) {
         Some(exemption) => TagVerdict::Exempt(exemption),
         None => judge(policy, tag.as_str()),
     }
 }
 
-/// Why a tag of the image of this digest is not judged today, if it is not.
+/// Finds the reason why a tag of the image with this digest is not judged, if there is one.
 #[must_use]
-pub fn exemption(digest: &Digest, tag: &Tag, today: NaiveDate) -> Option<TagExemption> {
+pub fn find_exemption(digest: &Digest, tag: &Tag, today: NaiveDate) -> Option<TagExemption> {
     if tag.subject().is_some() {
         return Some(TagExemption::Signature);
     }
@@ -146,9 +147,9 @@ pub fn exemption(digest: &Digest, tag: &Tag, today: NaiveDate) -> Option<TagExem
 /// tag of a signature is not accepted, because the signature follows its subject. A quarantine tag
 /// is not accepted either, whoever gave it to the image, because it is removed in its time.
 ///
-/// Enforcement, the plan of a sweep, and the last check before a tag is removed all ask this
-/// function. [`judge`] gives [`TagVerdict::Conforming`] for the same tags; this is much faster,
-/// because it does not look for the reason.
+/// Enforcement, the plan of a sweep, and the last check before a tag is removed all call this
+/// function. [`judge`] returns [`TagVerdict::Conforming`] for the same tags. This function is much
+/// faster, because it does not look for the reason.
 #[must_use]
 pub fn is_accepted_tag(policy: &Policy, tag: &Tag) -> bool {
     if tag.subject().is_some() || Quarantine::read(tag).is_some() {
@@ -158,34 +159,34 @@ pub fn is_accepted_tag(policy: &Policy, tag: &Tag) -> bool {
     let is_allowed =
         |component: &Component| tags.components.is_empty() || tags.components.contains(component);
     tags.forbidden.iter().all(|wildcard| !wildcard.matches(tag))
-        && component(policy, tag).is_some_and(|component| is_allowed(&component))
+        && find_component(policy, tag).is_some_and(|component| is_allowed(&component))
 }
 
-/// Whether a repository of this name is expected: one of the patterns says so, or there are
-/// none.
+/// Whether a repository of this name is expected: a pattern matches the name, or there is no pattern.
 #[must_use]
 pub fn is_expected(patterns: &[RepositoryPattern], repository: &RepositoryName) -> bool {
     patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(repository))
 }
 
-fn component(policy: &Policy, tag: &Tag) -> Option<Component> {
-    let conforming = policy.governance.tags.grammar.conforming(&policy.repository_name, tag)?;
+fn find_component(policy: &Policy, tag: &Tag) -> Option<Component> {
+    let conforming = policy.governance.tags.grammar.match_tag(&policy.repository_name, tag)?;
     Some(conforming.component)
 }
 
-/// A tag that breaks no rule: `tag`, which conforms, or the same of a component that is
-/// known and one letter away. More than a letter would be a guess, and what is suggested is
-/// the command that people run.
-fn acceptable(policy: &Policy, tag: Tag) -> Option<Tag> {
-    let (tags, of) = (&policy.governance.tags, component(policy, &tag)?);
-    let tag = if tags.components.is_empty() || tags.components.contains(&of) {
+/// Makes an accepted tag from a tag that matches the grammar: the tag itself, or the tag with a
+/// listed component that differs in one letter. A larger difference would be a guess, and people
+/// run the command that contains the suggestion.
+fn correct_component(policy: &Policy, tag: Tag) -> Option<Tag> {
+    let (tags, component) = (&policy.governance.tags, find_component(policy, &tag)?);
+    let tag = if tags.components.is_empty() || tags.components.contains(&component) {
         tag
     } else {
-        let is_near = |known: &&Component| strsim::osa_distance(known.as_str(), of.as_str()) <= 1;
+        let is_near =
+            |known: &&Component| strsim::osa_distance(known.as_str(), component.as_str()) <= 1;
         let known = tags.components.iter().find(is_near)?;
-        // Checked below: the first occurrence need not be the component.
-        let spelled = tag.as_str().replacen(of.as_str(), known.as_str(), 1).parse().ok()?;
-        (component(policy, &spelled).as_ref() == Some(known)).then_some(spelled)?
+        let spelled = tag.as_str().replacen(component.as_str(), known.as_str(), 1).parse().ok()?;
+        // The text that was replaced may be another part of the tag.
+        (find_component(policy, &spelled).as_ref() == Some(known)).then_some(spelled)?
     };
     tags.forbidden.iter().all(|wildcard| !wildcard.matches(&tag)).then_some(tag)
 }
@@ -199,40 +200,40 @@ mod tests {
     use super::*;
     use crate::policy::tests::{GUIDE, policy};
 
-    /// What is said of each tag, a line each.
+    /// Checks the verdict about each tag, with one line for each tag.
     fn check(changes: &[(&str, Value)], tags: &[&str], expected: &Expect) {
         let policy = policy(GUIDE, changes);
         let line = |text: &&str| match judge(&policy, text) {
             TagVerdict::Conforming(conforming) => format!("{text}: {}\n", conforming.component),
-            TagVerdict::Exempt(why) => format!("{text}: {why:?}\n"),
+            TagVerdict::Exempt(exemption) => format!("{text}: {exemption:?}\n"),
             TagVerdict::Violation(violation) => {
                 let Violation { rule, reason, component, suggestion } = violation;
-                let component = component.map_or_else(String::new, |it| format!(" ({it})"));
-                let meant = suggestion.map_or_else(String::new, |tag| format!(" -> {tag}"));
-                format!("{rule}: {text} {reason}{component}{meant}\n")
+                let component = component.map_or_else(String::new, |name| format!(" ({name})"));
+                let suggestion = suggestion.map_or_else(String::new, |tag| format!(" -> {tag}"));
+                format!("{rule}: {text} {reason}{component}{suggestion}\n")
             }
         };
         expected.assert_eq(&tags.iter().map(line).collect::<String>());
     }
 
     #[test]
-    fn the_grammar_decides_and_suggests() {
+    fn a_tag_that_does_not_match_the_grammar_is_a_violation_with_a_suggestion() {
         check(
             &[],
             &["litellm-v1.80.5", "litellm-1.80.5", "latest", "", "a b", "-x"],
             &expect![[r#"
                 litellm-v1.80.5: litellm
-                grammar: litellm-1.80.5 is not made of {component}-v{semver} (litellm) -> litellm-v1.80.5
-                grammar: latest is not made of {component}-v{semver}
-                syntax:  is no tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
-                syntax: a b is no tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
-                syntax: -x is no tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
+                grammar: litellm-1.80.5 does not match {component}-v{semver} (litellm) -> litellm-v1.80.5
+                grammar: latest does not match {component}-v{semver}
+                syntax:  is not a valid tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
+                syntax: a b is not a valid tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
+                syntax: -x is not a valid tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
             "#]],
         );
     }
 
     #[test]
-    fn an_unknown_component_is_refused_and_only_a_slip_is_corrected() {
+    fn a_component_that_is_not_listed_is_a_violation_and_only_one_letter_is_corrected() {
         check(
             &[("Governance.Tags.Components", json!(["litellm", "mcp-github"]))],
             &[
@@ -245,23 +246,23 @@ mod tests {
             ],
             &expect![[r#"
                 litellm-v1.0.0: litellm
-                component: litelm-v1.0.0 is of the component litelm, which the policy does not know; the nearest known one is litellm (litelm) -> litellm-v1.0.0
-                grammar: litelm-1.0.0 is not made of {component}-v{semver} (litellm) -> litellm-v1.0.0
-                component: mcp-gitlab-v1.0.0 is of the component mcp-gitlab, which the policy does not know; the nearest known one is mcp-github (mcp-gitlab)
-                grammar: mcp-gitlab-1.0.0 is not made of {component}-v{semver}
-                component: postgres-v1.0.0 is of the component postgres, which the policy does not know; the nearest known one is litellm (postgres)
+                component: litelm-v1.0.0 has the component litelm, which the policy does not list; the nearest listed component is litellm (litelm) -> litellm-v1.0.0
+                grammar: litelm-1.0.0 does not match {component}-v{semver} (litellm) -> litellm-v1.0.0
+                component: mcp-gitlab-v1.0.0 has the component mcp-gitlab, which the policy does not list; the nearest listed component is mcp-github (mcp-gitlab)
+                grammar: mcp-gitlab-1.0.0 does not match {component}-v{semver}
+                component: postgres-v1.0.0 has the component postgres, which the policy does not list; the nearest listed component is litellm (postgres)
             "#]],
         );
     }
 
     #[test]
-    fn what_is_forbidden_is_refused_although_it_conforms_and_is_never_suggested() {
+    fn a_forbidden_tag_is_a_violation_although_it_matches_the_grammar_and_is_never_suggested() {
         check(
             &[("Governance.Tags.Forbidden", json!(["*-v0.0.0", "latest"]))],
             &["litellm-v0.0.0", "litellm-0.0.0", "latest", "litellm-v0.0.1"],
             &expect![[r#"
                 forbidden: litellm-v0.0.0 is forbidden by *-v0.0.0 (litellm)
-                grammar: litellm-0.0.0 is not made of {component}-v{semver}
+                grammar: litellm-0.0.0 does not match {component}-v{semver}
                 forbidden: latest is forbidden by latest
                 litellm-v0.0.1: litellm
             "#]],
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn signatures_and_our_own_quarantine_tags_are_exempt() {
+    fn signatures_and_genuine_quarantine_tags_are_exempt() {
         let hex = "0a".repeat(32);
         let (policy, digest) = (policy(GUIDE, &[]), format!("sha256:{hex}").parse().unwrap());
         let judge = |tag: &str, today: &str| {
@@ -281,10 +282,10 @@ mod tests {
         }
         let ours = "quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5";
         assert_eq!(judge(ours, "2026-11-24"), TagVerdict::Exempt(TagExemption::Quarantine));
-        // One of a day to come would be kept until then.
+        // An image with a quarantine tag of a future day would be kept until that day.
         assert!(matches!(judge(ours, "2025-11-24"), TagVerdict::Violation(_)));
-        let another_s = "quarantine-20261124-0b0a0a0a0a0a-litellm-1.80.5";
-        assert!(matches!(judge(another_s, "2026-11-24"), TagVerdict::Violation(_)));
+        let of_another_image = "quarantine-20261124-0b0a0a0a0a0a-litellm-1.80.5";
+        assert!(matches!(judge(of_another_image, "2026-11-24"), TagVerdict::Violation(_)));
     }
 
     #[test]
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn any_repository_is_expected_where_no_pattern_says_otherwise() {
+    fn every_repository_is_expected_if_there_is_no_pattern() {
         let name = "team-a/app".parse().unwrap();
         let patterns = |texts: &[&str]| -> Vec<RepositoryPattern> {
             texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -335,11 +336,11 @@ mod tests {
             let is_conforming = matches!(verdict, TagVerdict::Conforming(_));
             prop_assert_eq!(is_accepted_tag(&policy, &tag), is_conforming);
             let is_exempt = matches!(verdict, TagVerdict::Exempt(_));
-            prop_assert_eq!(exemption(&digest, &tag, today).is_some(), is_exempt);
+            prop_assert_eq!(find_exemption(&digest, &tag, today).is_some(), is_exempt);
         }
 
         #[test]
-        fn what_is_suggested_breaks_no_rule(
+        fn a_suggested_tag_violates_no_rule(
             text in "(litellm|litelm|mcp-github|mcpgithub|other)[._-]{0,2}[vV]?[0-9]{1,2}[.][0-9][.][0-9]",
         ) {
             let changes = [

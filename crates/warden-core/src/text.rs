@@ -1,16 +1,16 @@
-//! Text from outside, safe to show: the one sanitiser.
+//! The one sanitiser: makes text from outside safe to show.
 //!
-//! Names of packages, descriptions of scanners, errors of AWS and reasons of people are untrusted.
-//! Hidden and bidirectional characters could make a person read something else than what the text
-//! says.
+//! Names of packages, descriptions of scanners, errors of AWS and reasons that people wrote are
+//! untrusted. Hidden and bidirectional characters could make a person read a text that differs from
+//! the text that a program reads.
 
 /// Characters in the syntax of links and formats, in any of the renderings.
 const MARKUP: &[char] = &['[', ']', '(', ')', '<', '>', '`', '|', '"', '*'];
-/// The longest link.
+/// The most characters of a link.
 const LONGEST_LINK: usize = 300;
 
-/// Whether a reader does not see the character, or whether it changes how its neighbours appear: a
-/// control character, or one of Unicode's invisible, joining and directional characters.
+/// Whether a character is invisible, or changes how its neighbours appear: a control character, or
+/// one of Unicode's invisible, joining and directional characters.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
@@ -49,15 +49,16 @@ pub fn short_line(text: &str, limit: usize) -> String {
 #[must_use]
 pub fn inert(text: &str, limit: usize) -> String {
     let mut line = one_line(&text.replace(MARKUP, ""));
-    // A replacement can leave another one.
+    // Removing one `://` can join another, as in `:////`.
     while line.contains("://") {
         line = line.replace("://", ":");
     }
     short_line(&line, limit)
 }
 
-/// The link, if it may be shown: `https`, of at most 300 characters, none of which has a meaning
-/// where links are written. A shortened link would lead elsewhere, so a longer one is `None`.
+/// The link, if it is safe to show: `https`, at most 300 characters, and no character that has a
+/// meaning in the syntax of links. A longer link is `None`, because a shortened link would lead to
+/// another page.
 #[must_use]
 pub fn link(url: &str) -> Option<String> {
     const LINK_MARKUP: &str = "<>()[]{}\"'|\\^`*";
@@ -83,7 +84,7 @@ mod tests {
 
     /// The first and the last of each range, and their neighbours.
     #[test]
-    fn the_ranges_of_hidden_characters_end_where_they_should() {
+    fn only_the_characters_of_the_ranges_are_hidden() {
         let hidden = "\u{0}\u{1f}\u{7f}\u{9f}\u{ad}\u{61c}\u{180e}\u{200b}\u{200c}\u{200d}\u{200f}\
             \u{2028}\u{202e}\u{2060}\u{206f}\u{feff}\u{fff9}\u{fffb}\u{e0000}\u{e007f}\u{e0100}\
             \u{e0fff}";
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_at_most_so_many_characters() {
+    fn a_short_line_has_at_most_the_given_number_of_characters() {
         assert_eq!(short_line("  a\n\tb\u{202e}c\u{0}\u{200b}d  ", 10), "a  bcd");
         assert_eq!(
             ["abcd", "abcdef", "ébcde"].map(|text| short_line(text, 4)),
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn no_inert_text_begins_a_link_or_a_format() {
+    fn inert_text_begins_neither_a_link_nor_a_format() {
         for (text, expected) in [
             ("see [x](http://evil.example)", "see xhttp:evil.example"),
             ("http:////evil.example", "http:evil.example"),
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_leads_where_it_seems_to() {
+    fn only_a_plain_https_link_is_shown() {
         assert_eq!(link("https://nvd.nist.gov/vuln/detail/CVE-1").unwrap().len(), 38);
         let longest = format!("https://{}", "a".repeat(292));
         assert_eq!(link(&longest), Some(longest.clone()));
@@ -138,7 +139,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_hides_anything(text in any::<String>(), limit in 1..50_usize) {
+        fn no_sanitised_text_has_a_hidden_character(text in any::<String>(), limit in 1..50_usize) {
             let shown = short_line(&text, limit);
             prop_assert!(shown.chars().count() <= limit);
             prop_assert!(!shown.contains(is_hidden));

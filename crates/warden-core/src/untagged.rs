@@ -1,15 +1,15 @@
-//! Since when an image has no tag.
+//! Records since when an image has no tag.
 //!
 //! ECR does not report when an image lost its tag. A sweep therefore records each untagged image
 //! that it sees, with the time of the first sighting ([`UntaggedRecord`]). The record of an image
 //! lasts until a sweep sees the image with a tag, within an index, archived, or not at all.
 //!
 //! An untagged image is kept for `LifecycleUntaggedDays` after the later of its push and the last
-//! sweep that saw a tag on it. The first sighting without a tag is later than that sweep, so an
-//! image is never removed too early, and at most the time between two sweeps too late. Only the
-//! first sweep of a repository has no record: it takes the push for the first sighting, and writes
-//! that down. The ledger then knows that this repository has been swept, even if it has no
-//! untagged image.
+//! sweep that saw a tag on the image. The first sighting without a tag is later than that sweep.
+//! Therefore an image is never removed too early, and at most the time between two sweeps too late.
+//! Only the first sweep of a repository has no record: it uses the time of the push as the first
+//! sighting, and records that time. The ledger then shows that the repository has been swept, also if
+//! the repository has no untagged image.
 //!
 //! The record holds untagged images only. An image that has a tag is in the list of images, so a
 //! sweep needs no record to see the tag. The record is as large as the number of untagged images
@@ -27,7 +27,7 @@ use crate::image::{Digest, ImageStatus};
 pub struct UntaggedRecord(BTreeMap<u64, DateTime<Utc>>);
 
 impl UntaggedRecord {
-    /// When a sweep first saw the image without a tag. None if no sweep has seen that.
+    /// When a sweep first saw the image without a tag. None if no sweep has.
     #[must_use]
     pub fn since(&self, image: &Digest) -> Option<DateTime<Utc>> {
         self.0.get(&prefix_of(image)).copied()
@@ -86,7 +86,7 @@ pub fn is_untagged(inventory: &Inventory, unit: &Unit) -> bool {
 
 /// Whether the root of the unit or one of its parts has a tag of its own. A part that refers to
 /// another image and has a tag is a unit by itself, and does not count here. The tag of a signature
-/// is no tag of its own, and a quarantine tag is one.
+/// does not count as a tag of its own. A quarantine tag does.
 #[must_use]
 pub fn has_tag(inventory: &Inventory, unit: &Unit) -> bool {
     let parts = unit.parts.iter().map(|part| &inventory.images[*part]);

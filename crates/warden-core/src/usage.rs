@@ -1,11 +1,9 @@
-//! The images and the open findings of each component: the lines of a dashboard. Each line reads
-//! alone.
+//! The images and the open findings of each component, for the dashboard.
 //!
-//! An index with its images and its signatures counts as one image ([`crate::graph::Unit`]). It
-//! counts for each component that its own tags name. Where they name none, it counts for the
-//! components of its parts. Bytes are the bytes of all images of the units, each image once in a
-//! component. A layer that images share is counted with each of them. Archived images are counted
-//! separately.
+//! An index with its images and its signatures counts as one image ([`crate::graph::Unit`]). The index
+//! counts for each component that its own tags name, or otherwise for the components of its parts.
+//! Bytes are the bytes of all images of the units, and each image counts once in a component. A layer
+//! that images share is counted with each of them. Archived images are counted separately.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -77,15 +75,15 @@ pub enum FindingsStatus {
 /// Measures the usage of each component after these images were removed.
 #[must_use]
 pub fn measure_usage<'a>(plan: &RetentionPlan<'a>, removed: &[ImageId]) -> ComponentUsage<'a> {
-    let images = Images::of(plan, removed);
+    let images = Images::after_removal(plan, removed);
     let mut counts: BTreeMap<Component, Count<'a>> = BTreeMap::new();
     let mut none = Count::default();
     for unit in plan.units.iter().map(|decided| &decided.unit) {
-        let called = called(plan, unit);
-        if called.is_empty() {
+        let components = components_of_unit(plan, unit);
+        if components.is_empty() {
             none.add(unit, None, &images);
         }
-        for (component, tag) in called {
+        for (component, tag) in components {
             counts.entry(component).or_default().add(unit, Some(tag), &images);
         }
     }
@@ -98,10 +96,10 @@ pub fn measure_usage<'a>(plan: &RetentionPlan<'a>, removed: &[ImageId]) -> Compo
     let counts = counts.into_iter().map(|(component, count)| (Some(component), count));
     let rows = std::iter::once((None, none)).chain(counts);
     let rows = rows.map(|(component, count)| ComponentUsageRow { component, ..count.row(&images) });
-    let is_there = |row: &ComponentUsageRow| {
+    let has_images = |row: &ComponentUsageRow| {
         row.images + row.archived > 0 || row.bytes + row.archived_bytes > 0
     };
-    let mut rows: Vec<ComponentUsageRow> = rows.filter(is_there).collect();
+    let mut rows: Vec<ComponentUsageRow> = rows.filter(has_images).collect();
     // The sort is stable: components with the same bytes stay in the order of their names.
     rows.sort_by_key(|row| {
         let bytes = row.bytes.saturating_add(row.archived_bytes);
@@ -121,7 +119,7 @@ struct Images<'a> {
 }
 
 impl<'a> Images<'a> {
-    fn of(plan: &RetentionPlan<'a>, removed: &[ImageId]) -> Self {
+    fn after_removal(plan: &RetentionPlan<'a>, removed: &[ImageId]) -> Self {
         let images = &plan.inventory.images;
         let is_archived = |image: &ImageRecord| image.status == ImageStatus::Archived;
         let mut places = images.map(|image| Some((image, is_archived(image))));
@@ -181,39 +179,42 @@ impl<'a> Count<'a> {
     }
 }
 
-/// The components of a unit, each with a tag. Where the tags of the root name no component, the
-/// tags of the parts do.
-fn called<'a>(plan: &RetentionPlan<'a>, unit: &Unit) -> Vec<(Component, &'a Tag)> {
-    let named = |image: &ImageId| named(plan.policy, plan.image(*image));
-    let mut called = named(&unit.root);
-    if called.is_empty() {
-        called = unit.parts.iter().flat_map(named).collect();
+/// The components of a unit, each with a tag. The tags of the parts count only if the tags of the root
+/// name no component.
+fn components_of_unit<'a>(plan: &RetentionPlan<'a>, unit: &Unit) -> Vec<(Component, &'a Tag)> {
+    let of_image = |image: &ImageId| components_of_image(plan.policy, plan.image(*image));
+    let mut components = of_image(&unit.root);
+    if components.is_empty() {
+        components = unit.parts.iter().flat_map(of_image).collect();
     }
     // The first tag of each component. Versions sort before channels.
-    called.sort_unstable();
-    called.dedup_by(|(component, _), (before, _)| component == before);
-    called.into_iter().map(|(component, (_, tag))| (component, tag)).collect()
+    components.sort_unstable();
+    components.dedup_by(|(component, _), (before, _)| component == before);
+    components.into_iter().map(|(component, (_, tag))| (component, tag)).collect()
 }
 
 /// The components that the tags of an image name, each with its tag, and whether the tag is a
 /// channel.
-fn named<'a>(policy: &Policy, image: &'a ImageRecord) -> Vec<(Component, (bool, &'a Tag))> {
+fn components_of_image<'a>(
+    policy: &Policy,
+    image: &'a ImageRecord,
+) -> Vec<(Component, (bool, &'a Tag))> {
     let grammar = &policy.governance.tags.grammar;
     let tags = image.own_tags().filter(|tag| Quarantine::read(tag).is_none());
-    let named = tags.filter_map(|tag| {
-        let conforming = grammar.conforming(&policy.repository_name, tag)?;
+    let components = tags.filter_map(|tag| {
+        let conforming = grammar.match_tag(&policy.repository_name, tag)?;
         let is_channel = is_channel_tag(&conforming, tag);
         Some((conforming.component, (is_channel, tag)))
     });
-    named.collect()
+    components.collect()
 }
 
 impl ComponentUsage<'_> {
     /// The status of a component's findings, from the recorded scans. A version that cannot be
     /// pulled any more has no open findings.
     #[must_use]
-    pub fn findings(&self, standing: OpenFindingsStatus, threshold: Severity) -> FindingsStatus {
-        let OpenFindingsStatus { open, unread } = standing;
+    pub fn findings(&self, recorded: OpenFindingsStatus, threshold: Severity) -> FindingsStatus {
+        let OpenFindingsStatus { open, unread } = recorded;
         let since = open.as_ref().map(|open| (open.pushed, open.version.clone()));
         // An unread scan of an earlier version does not matter.
         let unread = unread.filter(|unread| match (self.active.get(unread), &since) {
@@ -245,12 +246,13 @@ impl ComponentUsageRow {
     /// The row and the findings in one line.
     #[must_use]
     pub fn line(&self, repository: &RepositoryName, findings: &FindingsStatus) -> String {
-        let whose = self.component.as_ref().map_or("what is of no component", Component::as_str);
-        format!("{whose} in {repository}: {self}; {findings}")
+        let component = self.component.as_ref();
+        let name = component.map_or("images without a component", Component::as_str);
+        format!("{name} in {repository}: {self}; {findings}")
     }
 }
 
-/// As in `20 images, 12.3 GB`.
+/// For example `20 images, 12.3 GB`.
 impl fmt::Display for ComponentUsageRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let images = |count: usize| match count {
@@ -260,7 +262,7 @@ impl fmt::Display for ComponentUsageRow {
         write!(f, "{}, {}", images(self.images), format_bytes(self.bytes))?;
         if self.archived > 0 || self.archived_bytes > 0 {
             let (images, bytes) = (images(self.archived), format_bytes(self.archived_bytes));
-            write!(f, "; {images}, {bytes}, in the archive")?;
+            write!(f, "; archived: {images}, {bytes}")?;
         }
         Ok(())
     }
@@ -283,7 +285,7 @@ pub fn open_version_name(open: &OpenFindings) -> &str {
     open.tag.as_ref().map_or(open.version.as_str(), Tag::as_str)
 }
 
-/// As in `5 findings are open in litellm-v1.80.5: 1 CRITICAL, 4 HIGH`.
+/// For example `5 findings are open in litellm-v1.80.5: 1 CRITICAL, 4 HIGH`.
 impl fmt::Display for FindingsStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -295,29 +297,30 @@ impl fmt::Display for FindingsStatus {
                     total => write!(f, "{total} findings are open in {name}: {counts}")?,
                 }
                 if *is_partial {
-                    write!(f, ", of {} and above, which counted when it was scanned", open.lowest)?;
+                    let lowest = open.lowest;
+                    write!(f, " (the scan counted only findings of {lowest} and above)")?;
                 }
                 match unread {
                     Some(unread) if *unread == open.version => {
-                        f.write_str("; it was scanned again, and that could not be read")
+                        f.write_str("; the findings of a later scan could not be read")
                     }
                     Some(unread) => {
-                        write!(f, "; what was found in the later {unread} could not be read")
+                        write!(f, "; the findings of the later version {unread} could not be read")
                     }
                     None => Ok(()),
                 }
             }
-            Self::Unread(unread) => write!(f, "what was found in {unread} could not be read"),
+            Self::Unread(unread) => write!(f, "the findings of {unread} could not be read"),
             Self::Gone(open) => {
                 write!(
                     f,
-                    "not scanned since {}, which cannot be pulled any more",
+                    "no version was scanned after {}, which cannot be pulled any more",
                     open_version_name(open)
                 )
             }
-            Self::Never => f.write_str("not scanned yet"),
-            Self::ByImage => f.write_str("what is open is remembered by image"),
-            Self::Unknown => f.write_str("what is open could not be read"),
+            Self::Never => f.write_str("no version was scanned yet"),
+            Self::ByImage => f.write_str("the findings are recorded for each image"),
+            Self::Unknown => f.write_str("the open findings could not be read from the ledger"),
         }
     }
 }

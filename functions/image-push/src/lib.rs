@@ -103,7 +103,7 @@ pub async fn handle(
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     if payload["detail-type"] == replication::DETAIL_TYPE {
-        return note_replica(context, payload, now).await;
+        return record_replica(context, payload, now).await;
     }
     let Some(push) = read_push(payload)? else { return Ok(()) };
     let judgement = Judgement { context, push: &push, request_id, now };
@@ -138,7 +138,7 @@ async fn note_replica(
         return Ok(());
     }
     info!(repository.name = %repository, "{repository} is a replica: ECR copies images from {source}");
-    context.ledger.note_replica(&repository, &source, now).await
+    context.ledger.record_replica(&repository, &source, now).await
 }
 
 impl Judgement<'_> {
@@ -163,7 +163,7 @@ impl Judgement<'_> {
         if let Some(index) = manifest.filter(Manifest::is_index) {
             let parts = children(&index.text)?;
             let (ledger, tag) = (&self.context.ledger, self.push.tag.as_ref());
-            ledger.note_children(repository, digest, tag, &parts, self.now).await?;
+            ledger.record_children(repository, digest, tag, &parts, self.now).await?;
         }
         Ok(())
     }
@@ -176,7 +176,7 @@ impl Judgement<'_> {
         manifest: Option<&Manifest>,
     ) -> anyhow::Result<()> {
         let About { repository, digest, .. } = &self.push.about;
-        let judged = Counts::of("Repository", repository).one("PushesJudged");
+        let judged = Counts::new("Repository", repository).one("PushesJudged");
         let counts = match judge_image(policy, digest, tag, self.now.date_naive()) {
             TagVerdict::Exempt(_) => return Ok(()),
             TagVerdict::Conforming(_) => judged,
@@ -218,7 +218,7 @@ impl Judgement<'_> {
         match self.claim(fact).await? {
             // The other invocation, or a retry of it, publishes the alert.
             Claim::Theirs { .. } => return Ok(()),
-            Claim::Ours(PreviousClaim { told: Some(_), .. }) => {
+            Claim::Ours(PreviousClaim { published: Some(_), .. }) => {
                 return self.context.ledger.settle(fact, self.request_id, None, self.now).await;
             }
             Claim::Ours(_) => {}

@@ -8,7 +8,7 @@ use warden_core::enforcement::{EnforcementOutcome, EnforcementPlan, EnforcementS
 use warden_core::graph::{ImageRecord, Inventory, is_index};
 use warden_core::image::Image;
 use warden_core::lifecycle::native::NativeRules;
-use warden_core::lifecycle::{document, same_rules};
+use warden_core::lifecycle::{document, have_same_rules};
 use warden_core::policy::Policy;
 use warden_core::retention::UnitRecord;
 
@@ -29,7 +29,7 @@ impl Judgement<'_> {
             return Ok(());
         }
         let Some(text) = self.lifecycle_policy().await? else { return Ok(()) };
-        if same_rules(&text, &document(policy)) {
+        if have_same_rules(&text, &document(policy)) {
             return Ok(());
         }
         let found = self.context.registry.image(repository, digest).await?;

@@ -389,7 +389,7 @@ impl<'a> Act<'a> {
     ) -> anyhow::Result<HashMap<Digest, ImageRecord>> {
         let watched = units.iter().flat_map(|removal| removal.all());
         let watched = watched.map(|image| self.digest(image)).collect();
-        let look = self.registry.look_again(self.repository, &mut seen.known, &watched).await?;
+        let look = self.registry.list_again(self.repository, &mut seen.known, &watched).await?;
         seen.needed.extend(look.needed);
         Ok(look.images)
     }

@@ -130,7 +130,7 @@ impl AlertPublisher<'_> {
         let ledger = &self.context.ledger;
         let outcome = match ledger.claim(fact, self.request_id, &alert.source.id, self.now).await? {
             Claim::Theirs { .. } => return Ok(false),
-            Claim::Ours(PreviousClaim { told: Some(_), .. }) => None,
+            Claim::Ours(PreviousClaim { published: Some(_), .. }) => None,
             Claim::Ours(_) => {
                 info!("{}", alert.title);
                 self.context.alerts.publish(alert).await?;

@@ -318,7 +318,7 @@ impl<'a> Invocation<'a> {
         loop {
             let event_id = &self.scan.about.source.id;
             let recalled = ledger
-                .recall(repository, component, &version.digest, id, event_id, self.time())
+                .claim_history(repository, component, &version.digest, id, event_id, self.time())
                 .await?;
             match recalled {
                 HistoryClaim::Ours(history) => return Ok(Some(*history)),
@@ -548,7 +548,7 @@ impl<'a> Invocation<'a> {
             findings.counted = report.counted.len(), findings.new = report.news().count(),
             "{repository}{name}: {report}"
         );
-        let counts = Metrics::of("Repository", repository);
+        let counts = Metrics::new("Repository", repository);
         let new = u32::try_from(report.news().count()).unwrap_or(u32::MAX);
         let counts = counts.count("ScansSeen", 1).count("FindingsNew", new);
         counts.write(self.publisher.request_id, self.publisher.now);

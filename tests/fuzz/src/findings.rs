@@ -106,9 +106,9 @@ pub fn run(bytes: &[u8]) {
         };
         assert!(!first.counted.iter().any(|it| is_accepted(&it.finding.id)));
         assert!(first.accepted.iter().all(|it| is_accepted(&it.id)));
-        memory = memory.after(&scanned, &first);
+        memory = memory.record(&scanned, &first);
         let again = compare_scan(&memory, &scanned, &risks, threshold, today);
-        assert_ne!(again.verdict, ScanVerdict::Tell, "{first} and again {again}");
-        assert_eq!(memory.clone().after(&scanned, &again), memory);
+        assert_ne!(again.verdict, ScanVerdict::Publish, "{first} and again {again}");
+        assert_eq!(memory.clone().record(&scanned, &again), memory);
     }
 }

@@ -3,7 +3,7 @@
 //! of ECR, whose tag is judged by the guide's grammar.
 
 use serde_json::Value;
-use warden_core::grammar::{Conforming, Grammar, Template};
+use warden_core::grammar::{ConformingTag, Grammar, Template};
 use warden_core::image::{RepositoryName, Tag};
 
 const GUIDE: &str = "{component}-v{semver} {component}-{channel} {component}-{sha}";
@@ -26,14 +26,14 @@ pub fn run(bytes: &[u8]) {
 
     let Ok(tag) = tag.parse::<Tag>() else { return };
     let repository: RepositoryName = "infrastructure".parse().expect("a name");
-    let said = grammar.conforming(&repository, &tag);
-    assert_eq!(printed.conforming(&repository, &tag), said);
-    let suggestion = grammar.suggestion(&repository, &tag);
+    let said = grammar.match_tag(&repository, &tag);
+    assert_eq!(printed.match_tag(&repository, &tag), said);
+    let suggestion = grammar.suggest(&repository, &tag);
     assert!(said.is_none() || suggestion.is_none(), "what conforms needs no suggestion");
     if let Some(suggestion) = suggestion {
-        assert!(grammar.conforming(&repository, &suggestion).is_some(), "{suggestion}");
+        assert!(grammar.match_tag(&repository, &suggestion).is_some(), "{suggestion}");
     }
-    if let Some(Conforming { component, values }) = said {
+    if let Some(ConformingTag { component, values }) = said {
         let text = tag.as_str();
         assert!(component.as_str() == repository.as_str() || text.contains(component.as_str()));
         assert!(values.iter().all(|(_, value)| text.contains(value.as_str())));

@@ -65,7 +65,7 @@ fn before(findings: Vec<Finding>) -> ScanHistory {
     let scanned = scanned(5, ScanContents::All(findings));
     let memory = ScanHistory::default();
     let report = decided(&memory, &scanned, &[]);
-    memory.after(&scanned, &report)
+    memory.record(&scanned, &report)
 }
 
 /// The alert of a scan, of which all texts are within all limits.

@@ -1,8 +1,8 @@
-//! Confirmations that operators write, and the policy that is accepted for a repository.
+//! The confirmations of operators, and the accepted policy of a repository.
 //!
-//! An operator writes an item of its own with the command-line tool. The code of no function writes it. The item
-//! of the repository's sweeps has the accepted policy (`accepted_policy`), and when the repository was
-//! created for which it is accepted (`accepted_for`).
+//! An operator writes a confirmation with the command-line tool, as an item of its own. No function writes
+//! one. The item of the sweeps of a repository has the accepted policy in the attribute
+//! `accepted_policy`, and the time when the repository was created in `accepted_for`.
 
 use anyhow::Context as _;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -13,7 +13,7 @@ use warden_core::retention::{CONFIRMATION_DAYS, Confirmation};
 use super::{AcceptedPolicy, Item, Ledger, runs, seconds, text, time};
 
 impl Ledger {
-    /// Reads what an operator confirmed in a repository, if anything. One call.
+    /// Reads the confirmation for a repository, if there is one. One call.
     pub async fn confirmation(
         &self,
         repository: &RepositoryName,
@@ -24,7 +24,7 @@ impl Ledger {
         items.first().map(confirmation).transpose().with_context(reading)
     }
 
-    /// Reads the policy that is accepted for a repository, if any is. One call.
+    /// Reads the accepted policy of a repository, if there is one. One call.
     pub async fn accepted_policy(
         &self,
         repository: &RepositoryName,
@@ -36,7 +36,7 @@ impl Ledger {
         Ok(items.first().and_then(runs::accepted_policy))
     }
 
-    /// Writes what an operator confirmed. It replaces an earlier confirmation. One call.
+    /// Writes a confirmation, which replaces an earlier one. One call.
     pub async fn confirm(
         &self,
         repository: &RepositoryName,

@@ -1,5 +1,6 @@
-//! Replicas: repositories whose images ECR copies from another registry. ECR cannot be asked
-//! whether a repository is one, so each `ECR Replication Action` event is noted, for 400 days.
+//! Replicas: repositories whose images ECR copies from another registry. ECR cannot report whether a
+//! repository is a replica. The ledger therefore records each `ECR Replication Action` event for 400
+//! days.
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
@@ -9,8 +10,8 @@ use warden_core::replication::RemoteRegistry;
 use super::{Ledger, REMEMBERED, seconds, text};
 
 impl Ledger {
-    /// Notes that an image of the repository was copied from this registry. One call.
-    pub async fn note_replica(
+    /// Records that an image of the repository was copied from this registry. One call.
+    pub async fn record_replica(
         &self,
         repository: &RepositoryName,
         source: &RemoteRegistry,
@@ -24,13 +25,13 @@ impl Ledger {
             .expression_attribute_values(":account", text(source.account()))
             .expression_attribute_values(":region", text(source.region()))
             .expression_attribute_values(":expires", seconds(now, REMEMBERED));
-        let noted = update.send().await.map_err(crate::explain);
-        noted.with_context(|| format!("noting that {repository} is a replica"))?;
+        let recorded = update.send().await.map_err(crate::explain);
+        recorded.with_context(|| format!("recording that {repository} is a replica"))?;
         Ok(())
     }
 
-    /// Reads the registry that the images of the repository are copied from. None if no event
-    /// says that they are. One call.
+    /// Reads the registry from which the images of the repository are copied. None without a recorded
+    /// event. One call.
     pub async fn replica_source(
         &self,
         repository: &RepositoryName,
@@ -41,7 +42,7 @@ impl Ledger {
         let word = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
         let source = word("source_account").zip(word("source_region"));
         let source = source.and_then(|(account, region)| RemoteRegistry::new(account, region));
-        source.context("the item names no registry").with_context(reading).map(Some)
+        source.context("the item names no valid registry").with_context(reading).map(Some)
     }
 }
 

@@ -1,5 +1,5 @@
-//! Sweeps: one at a time in a repository, at most one an hour for its pushes, and what each was
-//! about to do.
+//! Leases of sweeps. At most one sweep runs in a repository, and pushes start at most one sweep an hour.
+//! The ledger also records the changes that a sweep is about to make.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use warden_core::image::{Digest, RepositoryName};
 
 use super::{Item, Ledger, REMEMBERED, is_refused, seconds, text};
 
-/// Longer than a function can run, by which a run that was killed is over.
+/// The duration of a lease. A function runs for at most 15 minutes, so a killed run holds no lease.
 const LEASE: Duration = Duration::from_secs(16 * 60);
-/// How long it is remembered that somebody had an hour.
+/// The time for which the ledger keeps the claim of an hour.
 const HOUR_REMEMBERED: Duration = Duration::from_secs(2 * 86_400);
 
-/// What came of beginning a run.
+/// The outcome of the claim that begins a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunLease {
     /// The run may begin. The value has the work that earlier functions left unfinished.
     Ours(UnfinishedRun),
-    /// Another one is under way.
+    /// Another run holds the lease.
     Theirs,
 }
 
 /// The work that earlier functions left unfinished in a repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnfinishedRun {
-    /// What the last run was about to do, where it was cut off before it published that.
+    /// The changes of the last run, if it was interrupted before it published them.
     pub doing: Option<String>,
-    /// The roots of the units whose removal began and did not end.
+    /// The roots of the units whose removal was interrupted.
     pub units: Vec<Digest>,
     /// The policy that is accepted for the repository. None if no policy is.
     pub accepted_policy: Option<AcceptedPolicy>,
@@ -46,8 +46,8 @@ pub struct AcceptedPolicy {
 }
 
 impl Ledger {
-    /// Whether this request is the one that sweeps for the pushes of this hour: the first that
-    /// asks, in each of its attempts. One call.
+    /// Claims the sweep of this hour for the pushes of a repository. Only the first request of the hour
+    /// gets the claim; its retries get it again. One call.
     pub async fn claim_hourly_sweep(
         &self,
         repository: &RepositoryName,
@@ -64,11 +64,11 @@ impl Ledger {
             Ok(_) => Ok(true),
             Err(error) if is_refused(&error) => Ok(false),
             Err(error) => Err(crate::explain(error))
-                .with_context(|| format!("claiming the hour of {repository}")),
+                .with_context(|| format!("claiming the hourly sweep of {repository}")),
         }
     }
 
-    /// Begins the run of this request, unless another one is under way. One call.
+    /// Begins a run for this request, unless another run holds the lease. One call.
     pub async fn begin_run(
         &self,
         repository: &RepositoryName,
@@ -82,14 +82,16 @@ impl Ledger {
         let units = old.get("unfinished").and_then(|units| units.as_ss().ok());
         let units = units.into_iter().flatten().map(|digest| digest.parse());
         let units = units.collect::<Result<Vec<Digest>, _>>();
-        let units = units.with_context(|| format!("the ledger, at the sweep of {repository}"))?;
+        let units =
+            units.with_context(|| format!("reading the unfinished units of {repository}"))?;
         let accepted_policy = accepted_policy(&old);
         Ok(RunLease::Ours(UnfinishedRun { doing, units, accepted_policy }))
     }
 
-    /// Notes what the run is about to do, or nothing, for the one after it to tell should this
-    /// one be cut off. An error where the run is not ours any more. One call.
-    pub async fn note_run(
+    /// Records the changes that the run is about to make. If this run is interrupted, the next run
+    /// publishes them. An empty text removes the record. Returns an error if another run has taken over
+    /// the lease. One call.
+    pub async fn record_run(
         &self,
         repository: &RepositoryName,
         request_id: &str,
@@ -101,42 +103,42 @@ impl Ledger {
             .condition_expression("holder = :holder")
             .expression_attribute_values(":doing", text(doing))
             .expression_attribute_values(":holder", text(request_id));
-        let noted = update.send().await;
+        let recorded = update.send().await;
         ensure!(
-            !noted.as_ref().is_err_and(is_refused),
-            "the sweep of {repository} took longer than its lease; another one may be under way"
+            !recorded.as_ref().is_err_and(is_refused),
+            "the sweep of {repository} took longer than its lease, and another sweep may be running"
         );
-        noted
+        recorded
             .map_err(crate::explain)
-            .with_context(|| format!("noting the sweep of {repository}"))?;
+            .with_context(|| format!("recording the changes of the sweep of {repository}"))?;
         Ok(())
     }
 
-    /// Ends the run; with what it was doing forgotten, where that was told. A policy that is newly
-    /// accepted for the repository is recorded. One call.
+    /// Ends the run. If its changes were published, their record is removed. A newly accepted policy is
+    /// recorded. One call.
     pub async fn end_run(
         &self,
         repository: &RepositoryName,
         request_id: &str,
-        is_told: bool,
+        is_published: bool,
         accepted_policy: Option<&AcceptedPolicy>,
     ) -> anyhow::Result<()> {
-        let mut what = "REMOVE holder, lease".to_owned();
-        if is_told {
-            what += ", doing";
+        let mut changes = "REMOVE holder, lease".to_owned();
+        if is_published {
+            changes += ", doing";
         }
         if accepted_policy.is_some() {
-            what += " SET accepted_policy = :accepted, accepted_for = :created";
+            changes += " SET accepted_policy = :accepted, accepted_for = :created";
         }
         let update = self
             .update(&key(repository))
-            .update_expression(what)
+            .update_expression(changes)
             .set_expression_attribute_values(accepted_policy.map(|policy| {
                 let created_at = AttributeValue::N(policy.created_at.to_string());
                 let values = [(":accepted", text(&policy.line)), (":created", created_at)];
                 values.map(|(name, value)| (name.to_owned(), value)).into()
             }))
-            // Who took over in the meantime ends it.
+            // A request that took over the lease ends the run itself.
             .condition_expression("holder = :holder")
             .expression_attribute_values(":holder", text(request_id));
         match update.send().await {
@@ -148,14 +150,14 @@ impl Ledger {
     }
 }
 
-/// The accepted policy in the item of a repository's sweeps.
+/// Reads the accepted policy from the item of the sweeps of a repository.
 pub(super) fn accepted_policy(item: &Item) -> Option<AcceptedPolicy> {
     let line = item.get("accepted_policy")?.as_s().ok()?.clone();
     let created_at = item.get("accepted_for")?.as_n().ok()?.parse().ok()?;
     Some(AcceptedPolicy { line, created_at })
 }
 
-/// The key of the item of a repository's sweeps.
+/// The key of the item of the sweeps of a repository.
 pub(super) fn key(repository: &RepositoryName) -> String {
     format!("sweep {repository}")
 }

@@ -1,4 +1,5 @@
-//! What is remembered of images and of the scans of a component.
+//! The history of the scans of a component, the index of an image, and the collection of events about
+//! the findings of an image.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -17,67 +18,68 @@ use warden_core::image::{Component, Digest, RepositoryName, Tag};
 use warden_core::policy::Severity;
 
 use super::{
-    Item, LEASE, Ledger, OPEN_REMEMBERED, REMEMBERED, TAKE, Taken, image, is_refused, seconds,
-    taken, text,
+    Item, LEASE, Ledger, OPEN_REMEMBERED, REMEMBERED, TAKE, Taken, image_key, is_refused, seconds,
+    send_claim, text,
 };
 
-/// What is noted of an image that is part of an index.
+/// The index that contains an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexMembership {
     /// The index.
     pub index: Digest,
-    /// What the index was pushed as.
+    /// The tag of the index at its push.
     pub tag: Option<Tag>,
-    /// When.
+    /// When the index was pushed.
     pub pushed: DateTime<Utc>,
-    /// How many images it has.
+    /// The number of images of the index.
     pub images: usize,
-    /// What part of it the image is.
+    /// The kind of this part of the index.
     pub part: IndexChildKind,
 }
 
-/// What an event says of one finding.
+/// An event about one finding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FindingEvent {
     /// The vulnerability.
     pub id: String,
-    /// How bad it is.
+    /// The severity.
     pub level: Level,
-    /// How probable it is that it is exploited.
+    /// The probability of an exploit.
     pub epss: Option<f64>,
-    /// Whether the image has it.
+    /// Whether the image has the vulnerability.
     pub is_active: bool,
-    /// When that was said.
+    /// The time of the event.
     pub at: DateTime<Utc>,
 }
 
-/// Who gathers the events of an image.
+/// The invocation that collects the events of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CollectionClaim {
-    /// Whoever asked.
+    /// The invocation that asked. It must process all events.
     Ours,
-    /// Somebody who began not long ago, and will see to this event too.
+    /// Another invocation, which began lately and processes these events too.
     Theirs,
 }
 
-/// What was gathered of an image.
+/// The collected events of an image.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CollectedEvents {
-    /// What other events say, until it is seen to.
-    pub heard: Vec<FindingEvent>,
-    /// What an event called it last. By now it may have no tag.
+    /// The events that other invocations left, until they are processed.
+    pub events: Vec<FindingEvent>,
+    /// The tag of the image in the last event. The image may have lost the tag since.
     pub tag: Option<Tag>,
 }
 
-/// How often it is tried to join somebody who just ended.
+/// The most attempts to start or to join a collection. Between two calls, the collection of another
+/// invocation may begin or end.
 const JOINS: u32 = 4;
 
-/// What came of the claim to a component's scans.
+/// The outcome of the claim on the history of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HistoryClaim {
-    /// They are ours, with what is remembered of them.
+    /// The claim succeeded. The value is the history.
     Ours(Box<ScanHistory>),
-    /// Another invocation has claimed them.
+    /// Another invocation holds the history.
     Theirs {
         /// Whether that invocation handles another copy of the same event. Its own retries then
         /// cover a crash. Otherwise this event must be tried again.
@@ -85,46 +87,46 @@ pub enum HistoryClaim {
     },
 }
 
-/// What came of noting a clean scan.
+/// The outcome of the attempt to record a clean scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CleanScanOutcome {
-    /// It is noted.
-    Noted,
-    /// It was not: somebody is at it, an alert is open, or the version was seen before or is
-    /// older. This is what is remembered.
-    Not(Box<ScanHistory>),
+    /// The scan is recorded.
+    Recorded,
+    /// The scan is not recorded: another invocation holds the history, an alert is open, or the version
+    /// was scanned before or is older. The value is the history.
+    NotRecorded(Box<ScanHistory>),
 }
 
 impl Ledger {
-    /// What is noted of an image, if it is part of an index. One call.
-    pub async fn image(
+    /// Reads the index that contains an image. None if no index is recorded. One call.
+    pub async fn index_membership(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
     ) -> anyhow::Result<Option<IndexMembership>> {
-        let key = image(repository, digest);
+        let key = image_key(repository, digest);
         let get = self.client.get_item().table_name(&self.table).key("fact", text(&key));
-        // It may have been written a moment ago.
+        // A consistent read, because the item may have been written a moment ago.
         let got = get.consistent_read(true).send().await.map_err(crate::explain);
-        let got = got.with_context(|| format!("reading what is noted of {key}"))?;
-        Ok(got.item.as_ref().and_then(note))
+        let got = got.with_context(|| format!("reading the index of the {key}"))?;
+        Ok(got.item.as_ref().and_then(read_membership))
     }
 
-    /// Gathers the events of an image for so long: the first of them is told that it is the
-    /// one to wait, and to see to all of them then; the others leave what they say with it.
-    /// `tag` is what the event calls the image. One call, or two.
-    pub async fn gather(
+    /// Starts or joins the collection of events about an image. The first invocation starts it, and
+    /// must process all events after the time `window`. The other invocations add their events to the
+    /// collection. `tag` is the tag of the image in the event. One call, or two.
+    pub async fn claim_collection(
         &self,
         about: &About,
         tag: Option<&Tag>,
-        heard: &[FindingEvent],
+        events: &[FindingEvent],
         request_id: &str,
         window: Duration,
         now: DateTime<Utc>,
     ) -> anyhow::Result<CollectionClaim> {
-        let key = gathering_of(about);
-        let gathering = || format!("gathering events of {key}");
-        let said = string_set(heard)?;
+        let key = collection_key(about);
+        let collecting = || format!("collecting the events of {key}");
+        let added = string_set(events)?;
         for _ in 0..JOINS {
             let mut set =
                 "SET gatherer = :holder, gathered_until = :until, expires = :expires".to_owned();
@@ -135,7 +137,7 @@ impl Ledger {
             }
             let claim = claim
                 .update_expression(set)
-                // An attempt that was cut off, and is made again, begins anew.
+                // The retry of an interrupted attempt starts the collection again.
                 .condition_expression(
                     "attribute_not_exists(gatherer) OR gathered_until <= :now OR gatherer = :holder",
                 )
@@ -146,31 +148,31 @@ impl Ledger {
             match claim.send().await {
                 Ok(_) => return Ok(CollectionClaim::Ours),
                 Err(error) if is_refused(&error) => {}
-                Err(error) => return Err(crate::explain(error)).with_context(gathering),
+                Err(error) => return Err(crate::explain(error)).with_context(collecting),
             }
-            let leave = self
+            let add = self
                 .update(&key)
                 .update_expression("ADD gathered :heard")
-                // Whoever has ended would not see it any more.
+                // An invocation that has ended its collection does not read new events.
                 .condition_expression("attribute_exists(gatherer)")
-                .expression_attribute_values(":heard", said.clone());
-            match leave.send().await {
+                .expression_attribute_values(":heard", added.clone());
+            match add.send().await {
                 Ok(_) => return Ok(CollectionClaim::Theirs),
                 Err(error) if is_refused(&error) => {}
-                Err(error) => return Err(crate::explain(error)).with_context(gathering),
+                Err(error) => return Err(crate::explain(error)).with_context(collecting),
             }
         }
-        bail!("{}: others came and went", gathering())
+        bail!("{}: other invocations started and ended collections meanwhile", collecting())
     }
 
-    /// Ends the gathering, and gives what was gathered. It stays until it is seen to: whoever
-    /// has left it will not come again. One call.
-    pub async fn gathered(
+    /// Ends the collection, and returns its events. The events stay in the ledger until they are
+    /// processed, because the invocations that added them do not add them again. One call.
+    pub async fn end_collection(
         &self,
         about: &About,
         request_id: &str,
     ) -> anyhow::Result<CollectedEvents> {
-        let key = gathering_of(about);
+        let key = collection_key(about);
         let update = self
             .update(&key)
             .update_expression("REMOVE gatherer, gathered_until")
@@ -180,66 +182,70 @@ impl Ledger {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let item = match update.send().await {
             Ok(updated) => updated.attributes.unwrap_or_default(),
-            // Somebody took over; what was gathered until now is seen to here all the same.
+            // Another invocation has taken over. This one still processes the events so far.
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
                     refused.item().cloned().unwrap_or_default()
                 }
                 _ => {
                     return Err(crate::explain(error))
-                        .with_context(|| format!("ending to gather events of {key}"));
+                        .with_context(|| format!("ending the collection of events of {key}"));
                 }
             },
         };
         let gathered = item.get("gathered").and_then(|set| set.as_ss().ok());
-        let heard = gathered.into_iter().flatten();
-        let heard = heard.filter_map(|json| serde_json::from_str(json).ok()).collect();
+        let events = gathered.into_iter().flatten();
+        let events = events.filter_map(|json| serde_json::from_str(json).ok()).collect();
         let tag = item.get("called_tag").and_then(|tag| tag.as_s().ok()?.parse().ok());
-        Ok(CollectedEvents { heard, tag })
+        Ok(CollectedEvents { events, tag })
     }
 
-    /// Forgets what was gathered and has been seen to. One call.
-    pub async fn seen_to(&self, about: &About, heard: &[FindingEvent]) -> anyhow::Result<()> {
-        let key = gathering_of(about);
+    /// Removes processed events from the collection. One call.
+    pub async fn remove_collected(
+        &self,
+        about: &About,
+        events: &[FindingEvent],
+    ) -> anyhow::Result<()> {
+        let key = collection_key(about);
         let update = self
             .update(&key)
             .update_expression("DELETE gathered :heard")
-            .expression_attribute_values(":heard", string_set(heard)?);
-        let done = update.send().await.map_err(crate::explain);
-        done.with_context(|| format!("forgetting what was gathered of {key}"))?;
+            .expression_attribute_values(":heard", string_set(events)?);
+        let removed = update.send().await.map_err(crate::explain);
+        removed.with_context(|| format!("removing the processed events of {key}"))?;
         Ok(())
     }
 
-    /// What is open in these components at or above a threshold, of those of which scans are
-    /// remembered. Nothing is claimed: it may have changed by then. One call for 100 of them, or
-    /// for 16 MB.
-    pub async fn standing(
+    /// Reads the open findings of these components at or above a threshold. A component without a
+    /// history is left out. The histories are not claimed, so they may change at any time. One call for
+    /// 100 components, or for 16 MB.
+    pub async fn open_findings(
         &self,
         repository: &RepositoryName,
         components: &[&Component],
         threshold: Severity,
     ) -> anyhow::Result<HashMap<Component, OpenFindingsStatus>> {
-        let of: HashMap<String, &Component> = components
+        let by_key: HashMap<String, &Component> = components
             .iter()
-            .map(|component| (scans_of(repository, component.as_str()), *component))
+            .map(|component| (history_key_of(repository, component.as_str()), *component))
             .collect();
-        let keys: Vec<String> = of.keys().cloned().collect();
+        let keys: Vec<String> = by_key.keys().cloned().collect();
         let items = self.read_items(&keys, "fact, latest, told").await;
         let items = items.with_context(|| format!("reading the open findings of {repository}"))?;
-        let mut standing = HashMap::new();
+        let mut open = HashMap::new();
         for item in items {
             let Some(key) = item.get("fact").and_then(|key| key.as_s().ok()) else { continue };
-            if let Some(component) = of.get(key) {
-                let memory = memory(key, &item);
-                standing.insert((*component).clone(), memory.standing(threshold));
+            if let Some(component) = by_key.get(key) {
+                let history = read_history(key, &item);
+                open.insert((*component).clone(), history.open_findings(threshold));
             }
         }
-        Ok(standing)
+        Ok(open)
     }
 
-    /// Claims the scans of a component, or of a version that is of none, for an event, and says
-    /// what is remembered of them. One call.
-    pub async fn recall(
+    /// Claims the history of a component for an event, and returns the history. A version without a
+    /// component has a history of its own. One call.
+    pub async fn claim_history(
         &self,
         repository: &RepositoryName,
         component: Option<&Component>,
@@ -248,46 +254,46 @@ impl Ledger {
         event_id: &str,
         now: DateTime<Utc>,
     ) -> anyhow::Result<HistoryClaim> {
-        let key = scans(repository, component, version);
+        let key = history_key(repository, component, version);
         let update = self
-            .taking(&key, request_id, LEASE, REMEMBERED, now)
+            .build_claim(&key, request_id, LEASE, REMEMBERED, now)
             .update_expression(format!("{TAKE}, event_id = :event"))
             .expression_attribute_values(":event", text(event_id));
-        Ok(match taken(&key, update, event_id).await? {
-            Taken::Ours(item) => HistoryClaim::Ours(Box::new(memory(&key, &item))),
+        Ok(match send_claim(&key, update, event_id).await? {
+            Taken::Ours(item) => HistoryClaim::Ours(Box::new(read_history(&key, &item))),
             Taken::Theirs { has_same_event } => HistoryClaim::Theirs { has_same_event },
         })
     }
 
-    /// Gives the claim back, with what is remembered from now on, where that is something
-    /// else. One call.
-    pub async fn remember(
+    /// Releases the claim on a history. `history` is the new history, or None if it did not change. One
+    /// call.
+    pub async fn release_history(
         &self,
         repository: &RepositoryName,
         component: Option<&Component>,
         version: &Digest,
         request_id: &str,
-        memory: Option<&ScanHistory>,
+        history: Option<&ScanHistory>,
     ) -> anyhow::Result<()> {
-        let key = scans(repository, component, version);
+        let key = history_key(repository, component, version);
         let update = self
             .update(&key)
             .condition_expression("holder = :holder")
             .expression_attribute_values(":holder", text(request_id));
-        let update = match memory {
+        let update = match history {
             None => update.update_expression("REMOVE holder, lease"),
-            Some(ScanHistory { latest, previous, told }) => {
+            Some(ScanHistory { latest, previous, published }) => {
                 let mut update = update
                     .expression_attribute_values(":latest", text(&serde_json::to_string(latest)?))
                     .expression_attribute_values(
                         ":previous",
                         text(&serde_json::to_string(previous)?),
                     )
-                    .expression_attribute_values(":told", text(&serde_json::to_string(told)?));
+                    .expression_attribute_values(":told", text(&serde_json::to_string(published)?));
                 let mut set = "SET latest = :latest, previous = :previous, told = :told".to_owned();
                 let mut remove = " REMOVE holder, lease".to_owned();
-                // What noting a clean scan depends on.
-                if told.is_open {
+                // The condition of `record_clean_scan` reads these attributes.
+                if published.is_open {
                     set += ", is_open = :open";
                     update =
                         update.expression_attribute_values(":open", AttributeValue::Bool(true));
@@ -305,22 +311,22 @@ impl Ledger {
         };
         match update.send().await {
             Ok(_) => Ok(()),
-            // Who took over in the meantime remembers.
+            // A request that took over the claim writes the history itself.
             Err(error) if is_refused(&error) => Ok(()),
-            Err(error) => Err(crate::explain(error)).with_context(|| format!("settling {key}")),
+            Err(error) => Err(crate::explain(error)).with_context(|| format!("releasing {key}")),
         }
     }
 
-    /// Notes the clean scan of a version that was not seen before, where nothing stands in its
-    /// way: no claim, no open alert, no later version. One call.
-    pub async fn pass(
+    /// Records a clean scan of a version that was not scanned before. The scan is not recorded if another
+    /// invocation holds the history, an alert is open, or the history has a later version. One call.
+    pub async fn record_clean_scan(
         &self,
         repository: &RepositoryName,
         scanned: &Scanned,
         clean: &Version,
         now: DateTime<Utc>,
     ) -> anyhow::Result<CleanScanOutcome> {
-        let key = scans(repository, scanned.component.as_ref(), &scanned.version);
+        let key = history_key(repository, scanned.component.as_ref(), &scanned.version);
         let update = self
             .update(&key)
             .update_expression(
@@ -340,56 +346,66 @@ impl Ledger {
             .expression_attribute_values(":now", seconds(now, Duration::ZERO))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match update.send().await {
-            Ok(_) => Ok(CleanScanOutcome::Noted),
+            Ok(_) => Ok(CleanScanOutcome::Recorded),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
                     let item = refused.item().cloned().unwrap_or_default();
-                    Ok(CleanScanOutcome::Not(Box::new(memory(&key, &item))))
+                    Ok(CleanScanOutcome::NotRecorded(Box::new(read_history(&key, &item))))
                 }
-                _ => Err(crate::explain(error)).with_context(|| format!("noting a scan in {key}")),
+                _ => {
+                    Err(crate::explain(error)).with_context(|| format!("recording a scan in {key}"))
+                }
             },
         }
     }
 }
 
-/// The events as a set, each once: `DynamoDB` refuses a set with a duplicate.
-fn string_set(heard: &[FindingEvent]) -> anyhow::Result<AttributeValue> {
-    let texts = heard.iter().map(serde_json::to_string);
+/// The events as a set, each once, because `DynamoDB` refuses a set with a duplicate.
+fn string_set(events: &[FindingEvent]) -> anyhow::Result<AttributeValue> {
+    let texts = events.iter().map(serde_json::to_string);
     let texts = texts.collect::<Result<BTreeSet<String>, _>>()?;
     Ok(AttributeValue::Ss(texts.into_iter().collect()))
 }
 
-/// The key of the events of an image that are gathered.
-fn gathering_of(about: &About) -> String {
+/// The key of the collected events of an image.
+fn collection_key(about: &About) -> String {
     format!("gathering {} {}", about.repository, about.digest)
 }
 
-/// The key of what is remembered of scans. A component has no colon, and a digest has one.
-fn scans(repository: &RepositoryName, component: Option<&Component>, version: &Digest) -> String {
-    scans_of(repository, component.map_or(version.as_str(), |component| component.as_str()))
+/// The key of the history of a component, or of a version without a component. The two cannot collide: a
+/// digest has a colon, and a component has none.
+fn history_key(
+    repository: &RepositoryName,
+    component: Option<&Component>,
+    version: &Digest,
+) -> String {
+    history_key_of(repository, component.map_or(version.as_str(), |component| component.as_str()))
 }
 
-fn scans_of(repository: &RepositoryName, of: &str) -> String {
-    format!("scans {repository} {of}")
+fn history_key_of(repository: &RepositoryName, component_or_version: &str) -> String {
+    format!("scans {repository} {component_or_version}")
 }
 
-fn memory(key: &str, item: &Item) -> ScanHistory {
+fn read_history(key: &str, item: &Item) -> ScanHistory {
     ScanHistory {
         latest: attribute(key, item, "latest").flatten(),
         previous: attribute(key, item, "previous").flatten(),
-        told: attribute(key, item, "told").unwrap_or_default(),
+        published: attribute(key, item, "told").unwrap_or_default(),
     }
 }
 
-/// What an attribute holds as JSON. What cannot be read is forgotten: it may be told again,
-/// which is better than never.
+/// Parses an attribute with JSON. An invalid attribute is ignored: an alert may be published twice, which
+/// is better than never.
 fn attribute<T: DeserializeOwned>(key: &str, item: &Item, name: &str) -> Option<T> {
     let json = item.get(name)?.as_s().ok()?;
     let read = serde_json::from_str(json);
-    read.inspect_err(|error| warn!("{name} of {key} cannot be read and is forgotten: {error}")).ok()
+    read.inspect_err(|error| {
+        warn!("the attribute {name} of the item {key} is ignored, because it is invalid: {error}");
+    })
+    .ok()
 }
 
-fn note(item: &Item) -> Option<IndexMembership> {
+fn read_membership(item: &Item) -> Option<IndexMembership> {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
     let images = item.get("images").and_then(|count| count.as_n().ok()?.parse().ok());
     let is_attestation = item.get("attestation").and_then(|value| value.as_bool().ok());

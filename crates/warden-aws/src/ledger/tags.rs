@@ -1,12 +1,13 @@
 //! Claims on the tags of one image. ECR deletes an image with its last tag, so enforcement and a
-//! sweep never remove tags of one image at the same time.
+//! sweep must not remove tags of one image at the same time. See case A4 in
+//! `docs/contributing/prior-art.md`.
 //!
-//! Enforcement removes a tag beside a quarantine tag that it added before, and a sweep removes a
-//! quarantine tag beside an accepted tag. If the two read the image at the same time, or by two
-//! versions of the policy, each could remove the tag that the other one relies on.
+//! Enforcement removes a bad tag after it added a quarantine tag. A sweep removes a quarantine tag if the
+//! image has an accepted tag. If both read the image at the same time, or with two versions of the policy,
+//! each could remove the tag that the other one relies on.
 //!
-//! The item has `enforced_until`, which all enforcements of the image share, because each adds
-//! what it relies on; and `untagged_until` and `holder` of the one sweep that removes a tag.
+//! The item has `enforced_until`, which all enforcements of the image share, because each of them adds the
+//! tag that it relies on. It also has `untagged_until` and `holder`, of the one sweep that removes a tag.
 
 use std::time::Duration;
 
@@ -17,16 +18,17 @@ use warden_core::image::{Digest, RepositoryName};
 
 use super::{LEASE, Ledger, is_refused, seconds, text};
 
-/// How long a claim of enforcement holds: twice as long as an invocation may take. An invocation
-/// writes the claim at most at its end. Another one, whose claim it overwrites, began before that.
+/// The duration of a claim of enforcement: twice the longest duration of an invocation. An invocation
+/// writes its claim before its end, and may overwrite the claim of another invocation that began before.
+/// The claim then covers both.
 const ENFORCED: Duration = Duration::from_secs(100);
-/// How long the item is kept.
+/// The time for which the ledger keeps the item.
 const REMEMBERED: Duration = Duration::from_secs(86_400);
 
 impl Ledger {
-    /// Claims the tags of an image for enforcement, and returns whether no sweep holds them. An
-    /// attempt of the same event and other enforcements may claim them again. The claim ends by
-    /// itself. One call.
+    /// Claims the tags of an image for enforcement. Returns false if a sweep holds the tags. Other
+    /// enforcements, and other attempts of the same event, may claim the tags too. The claim expires. One
+    /// call.
     pub async fn claim_for_enforcement(
         &self,
         repository: &RepositoryName,
@@ -41,11 +43,11 @@ impl Ledger {
             .expression_attribute_values(":until", seconds(now, ENFORCED))
             .expression_attribute_values(":expires", seconds(now, REMEMBERED))
             .expression_attribute_values(":now", seconds(now, Duration::ZERO));
-        is_taken(&key, update).await
+        send_claim(&key, update).await
     }
 
-    /// Claims the tags of an image for a sweep, and returns whether neither enforcement nor
-    /// another sweep holds them. The same request may claim them again. One call.
+    /// Claims the tags of an image for a sweep. Returns false if enforcement or another sweep holds the
+    /// tags. The same request may claim them again. One call.
     pub async fn claim_for_untagging(
         &self,
         repository: &RepositoryName,
@@ -67,7 +69,7 @@ impl Ledger {
             .expression_attribute_values(":until", seconds(now, LEASE))
             .expression_attribute_values(":expires", seconds(now, REMEMBERED))
             .expression_attribute_values(":now", seconds(now, Duration::ZERO));
-        is_taken(&key, update).await
+        send_claim(&key, update).await
     }
 
     /// Releases the claim of a sweep. One call.
@@ -91,8 +93,8 @@ impl Ledger {
     }
 }
 
-/// Whether the condition of a claim holds, so that the claim is written.
-async fn is_taken(key: &str, update: UpdateItemFluentBuilder) -> anyhow::Result<bool> {
+/// Sends a claim. Returns whether its condition holds and the claim was written.
+async fn send_claim(key: &str, update: UpdateItemFluentBuilder) -> anyhow::Result<bool> {
     match update.send().await {
         Ok(_) => Ok(true),
         Err(error) if is_refused(&error) => Ok(false),

@@ -1,8 +1,8 @@
-//! Units that are removed: each is written down before the first call, so that the next run can
-//! finish it or put it back.
+//! Units that are removed. Each unit is recorded before the first call, so that the next run can finish
+//! the removal or restore the unit.
 //!
-//! An item of its own holds the images of a unit, for 400 days. The item of the repository's
-//! sweeps has the roots of the units that were not completed, as the set `unfinished`.
+//! Each unit has an item with its images, for 400 days. The item of the sweeps of the repository has the
+//! roots of the units that are not completed, in the set `unfinished`.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use warden_core::retention::UnitRecord;
 use super::{Ledger, REMEMBERED, runs, seconds, text};
 
 impl Ledger {
-    /// Writes down the units whose removal is about to begin. One call for 25 units, and one more.
+    /// Records the units whose removal is about to begin. One call for 25 units, and one more.
     pub async fn begin_units(
         &self,
         repository: &RepositoryName,
@@ -43,7 +43,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Records that nothing is left to do about these units. One call.
+    /// Records that these units are complete. One call.
     pub async fn end_units(
         &self,
         repository: &RepositoryName,
@@ -59,7 +59,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Reads the records of the units with these roots, as far as there are any. One call for 100.
+    /// Reads the records of the units with these roots. A root without a record is left out. One call
+    /// for 100 units.
     pub async fn units(
         &self,
         repository: &RepositoryName,

@@ -1,13 +1,13 @@
-//! Since when images of a repository have no tag ([`warden_core::untagged`]).
+//! The record of untagged images ([`warden_core::untagged`]).
 //!
 //! Four items hold the record of a repository, each for a quarter of all digests: an item can hold
 //! 400 KB, and a repository 100,000 images, each of which takes 12 bytes. One call reads or writes
-//! all four. The first sweep of a repository writes them even if no image is untagged: they say
-//! that the repository has been swept. They expire 400 days after the last sweep that wrote them, so
-//! a sweep renews them when they are a month old.
+//! all four items. The first sweep of a repository writes them also if no image is untagged, because the
+//! items show that the repository has been swept. The items expire 400 days after the last sweep that
+//! wrote them. A sweep therefore writes them again when they are a month old.
 //!
-//! If a call writes only some of the items, the images of the others have an older time, or none.
-//! The sweep fails then, and removes nothing.
+//! If a call writes only some of the items, the sweep fails and removes nothing. The images of the other
+//! items keep their older time, or have no time.
 
 use std::time::Duration;
 
@@ -20,16 +20,16 @@ use warden_core::untagged::UntaggedRecord;
 
 use super::{Item, Ledger, REMEMBERED, seconds, text, time};
 
-/// The number of items. The first two bits of a digest say which item has the image.
+/// The number of items. The first two bits of a digest select the item of the image.
 const ITEMS: u64 = 4;
-/// The age at which the items are written again, although nothing changed.
+/// The age at which unchanged items are written again.
 const RENEWED_AFTER: Duration = Duration::from_secs(30 * 86_400);
 /// The bytes of an image: the beginning of its digest, and the time in seconds since 1970.
 const ENTRY_BYTES: usize = 12;
 
 impl Ledger {
-    /// Reads the record of a repository, and whether it must be written again soon although nothing
-    /// changed. None if no sweep has recorded the repository. One call.
+    /// Reads the record of a repository, and whether the record must be written again although nothing
+    /// changed. Returns None if no sweep has recorded the repository. One call.
     pub async fn untagged_images(
         &self,
         repository: &RepositoryName,
@@ -95,7 +95,7 @@ fn entries(item: &Item) -> anyhow::Result<Vec<(u64, DateTime<Utc>)>> {
         Some((u64::from_be_bytes(*prefix), DateTime::from_timestamp(seconds.into(), 0)?))
     };
     let entries: Option<Vec<_>> = bytes.chunks(ENTRY_BYTES).map(read).collect();
-    entries.context("the attribute untagged has another form")
+    entries.context("the attribute untagged has an unknown format")
 }
 
 #[cfg(test)]
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_is_read_as_it_was_written_and_a_broken_item_is_an_error() {
+    fn a_written_record_is_read_back_and_a_broken_item_is_an_error() {
         let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
         let images = vec![(0, at(0)), (u64::MAX, at(1_800_000_000)), (1 << 62, at(1))];
         let bytes: Vec<u8> = images.iter().flat_map(|image| entry(*image)).collect();

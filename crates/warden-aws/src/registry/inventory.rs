@@ -1,4 +1,4 @@
-//! All images of a repository.
+//! Lists all images of a repository.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -10,7 +10,7 @@ use warden_core::graph::{ImageRecord, Inventory, is_index};
 use warden_core::image::{Digest, RepositoryName};
 
 use super::{
-    PAGE_SIZE, Registry, any_status, digest_of, image_id, image_status, parse_tags, to_time,
+    PAGE_SIZE, Registry, any_status, image_id, image_status, parse_tags, read_digest, to_time,
 };
 
 /// The artifact types of container images (`artifactMediaType`).
@@ -18,8 +18,8 @@ const IMAGE_CONFIG_TYPES: [&str; 2] =
     ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 
 impl Registry {
-    /// Lists every image of a repository, and which image needs which. A call for each 1,000
-    /// images, and one for each 100 indexes or missing subjects.
+    /// Lists every image of a repository, with the references between the images. A call for each 1,000
+    /// images, and one for each 100 indexes or missing subjects. Returns a
     /// [`VisibilityError`](super::VisibilityError) if an index cannot be read.
     pub async fn inventory(&self, repository: &RepositoryName) -> anyhow::Result<Inventory> {
         let describe = self.client.describe_images().repository_name(repository.as_str());
@@ -30,7 +30,8 @@ impl Registry {
             let page = page.map_err(crate::explain);
             let page = page.with_context(|| format!("listing the images of {repository}"))?;
             for detail in page.image_details.into_iter().flatten() {
-                let image = listed(detail).with_context(|| format!("an image of {repository}"))?;
+                let image = read_image(detail)
+                    .with_context(|| format!("reading an image of {repository}"))?;
                 // An image that changes while the pages are read may be on two of them.
                 match seen.entry(image.digest.clone()) {
                     Entry::Occupied(seen) => inventory.images[*seen.get()].merge(&image),
@@ -43,11 +44,12 @@ impl Registry {
         drop(seen);
         let indexes: Vec<Digest> = inventory.needed_indexes().cloned().collect();
         inventory.indexes = self.index_children(repository, &indexes).await?;
-        // An index that went since it was listed: its children then belong to no index, and stay.
+        // An index that was deleted since it was listed is left out. Its children belong to no index
+        // then, and are kept.
         let indexes = &inventory.indexes;
-        let is_there =
+        let is_present =
             |image: &ImageRecord| !image.has_parts() || indexes.contains_key(&image.digest);
-        inventory.images = inventory.images.into_iter().filter(is_there).collect();
+        inventory.images = inventory.images.into_iter().filter(is_present).collect();
         let missing: Vec<Digest> = inventory.missing_subjects().into_iter().collect();
         inventory.gone = self.gone_images(repository, &missing).await?;
         Ok(inventory)
@@ -68,16 +70,16 @@ impl Registry {
             let page =
                 page.with_context(|| format!("listing the archived images of {repository}"))?;
             for detail in page.image_details.into_iter().flatten() {
-                digests.push(digest_of(&detail)?);
+                digests.push(read_digest(&detail)?);
             }
         }
         Ok(digests)
     }
 
-    /// Finds which of these images, at most 100, are still as they were listed. An image with
-    /// other tags or a newer pull is not, nor is an archived one, unless `may_be_archived`.
-    /// Empty if ECR does not know one of them, or does not find archived images by their digests
-    /// and one of them was archived since: the next run decides. One call.
+    /// Finds which of these images, at most 100, have not changed since they were listed. A change is
+    /// another tag, a newer pull, or the archiving of the image unless `may_be_archived`. Empty if ECR
+    /// does not know one of the images, or if one was archived and ECR does not find archived images by
+    /// their digests: the next run decides then. One call.
     pub async fn unchanged<'l>(
         &self,
         repository: &RepositoryName,
@@ -90,10 +92,10 @@ impl Registry {
         let described =
             crate::unless(describe.send().await, |error| error.is_image_not_found_exception());
         let described =
-            described.with_context(|| format!("looking at images of {repository} again"))?;
+            described.with_context(|| format!("describing images of {repository} again"))?;
         let details = described.and_then(|output| output.image_details).into_iter().flatten();
         let now: HashMap<Digest, ImageRecord> = details
-            .map(|detail| listed(detail).map(|image| (image.digest.clone(), image)))
+            .map(|detail| read_image(detail).map(|image| (image.digest.clone(), image)))
             .collect::<anyhow::Result<_>>()?;
         let is_same = |image: &&&ImageRecord| {
             now.get(&image.digest).is_some_and(|now| now.is_unchanged_since(image, may_be_archived))
@@ -102,8 +104,9 @@ impl Registry {
     }
 }
 
-pub(super) fn listed(detail: ImageDetail) -> anyhow::Result<ImageRecord> {
-    let digest = digest_of(&detail)?;
+/// Reads an image from a response.
+pub(super) fn read_image(detail: ImageDetail) -> anyhow::Result<ImageRecord> {
+    let digest = read_digest(&detail)?;
     let subject = detail.subject_manifest_digest.as_deref().map(str::parse);
     let has_invalid_subject = matches!(subject, Some(Err(_)));
     let is_index = detail.image_manifest_media_type.as_deref().is_some_and(is_index);
@@ -119,7 +122,7 @@ pub(super) fn listed(detail: ImageDetail) -> anyhow::Result<ImageRecord> {
         pushed_at: detail.image_pushed_at.and_then(to_time),
         pulled_at: detail.last_recorded_pull_time.and_then(to_time),
         restored_at: detail.last_activated_at.and_then(to_time),
-        // ECR gives an index the size of its largest child, which is counted by itself.
+        // ECR reports the size of its largest child for an index. The child is counted by itself.
         bytes: if is_index { 0 } else { size },
         is_index,
         is_artifact: artifact_type.is_some_and(|kind| !IMAGE_CONFIG_TYPES.contains(&kind)),

@@ -1,4 +1,4 @@
-//! Manifests. `BatchGetImage` counts as a pull: it moves `lastRecordedPullTime`.
+//! Reads manifests. `BatchGetImage` counts as a pull: the call changes `lastRecordedPullTime`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,11 +10,11 @@ use warden_core::image::{Digest, RepositoryName};
 
 use super::{CONCURRENT_CALLS, Registry, VisibilityError, failure_reason, image_id};
 
-/// The most images that one call names.
+/// The most images of one call.
 const IDS_PER_CALL: usize = 100;
 
-/// The media types of manifests, by
-/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-manifest-formats.html>.
+/// The media types of manifests that ECR supports
+/// (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-manifest-formats.html>).
 const MEDIA_TYPES: [&str; 5] = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.index.v1+json",
@@ -29,17 +29,17 @@ const INDEX_MEDIA_TYPES: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
 
-/// A manifest as it was pushed.
+/// A manifest, unchanged since its push.
 #[derive(Clone, Debug)]
 pub struct Manifest {
-    /// Its bytes.
+    /// The text.
     pub text: String,
-    /// Its media type, if ECR says so.
+    /// The media type, if ECR reports it.
     pub media_type: Option<String>,
 }
 
 impl Manifest {
-    /// Whether it is an index: an image for several platforms.
+    /// Whether the manifest is an index: an image for several platforms.
     #[must_use]
     pub fn is_index(&self) -> bool {
         self.media_type.as_deref().is_some_and(is_index)
@@ -47,13 +47,13 @@ impl Manifest {
 }
 
 impl Registry {
-    /// Reads the manifest of an image. None if the image is gone or archived. One call.
+    /// Reads the manifest of an image. None if the image is deleted or archived. One call.
     pub async fn manifest(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
     ) -> anyhow::Result<Option<Manifest>> {
-        // Where a type is not accepted, ECR may convert the manifest to another one.
+        // ECR may convert a manifest of a type that is not accepted to another type.
         let accepted = MEDIA_TYPES.map(str::to_owned).to_vec();
         let get = self.client.batch_get_image().repository_name(repository.as_str());
         let get = get.image_ids(image_id(digest)).set_accepted_media_types(Some(accepted));
@@ -63,7 +63,7 @@ impl Registry {
         let Some(output) = output.with_context(reading)? else { return Ok(None) };
         if let Some(failure) = output.failures().first() {
             return match failure.failure_code() {
-                // ECR answers ImageInaccessible for an archived image.
+                // ECR returns ImageInaccessible for an archived image.
                 Some(ImageFailureCode::ImageNotFound | ImageFailureCode::ImageInaccessible) => {
                     Ok(None)
                 }
@@ -75,8 +75,10 @@ impl Registry {
         Ok(Some(Manifest { text, media_type: image.image_manifest_media_type }))
     }
 
-    /// Reads the children of each index. An index that is gone is left out. A call for each 100
-    /// indexes. [`VisibilityError`] if an index cannot be read.
+    /// Reads the children of each index. An index that was deleted is left out. A call for each 100
+    /// indexes. Returns a [`VisibilityError`] if an index cannot be read.
+    ///
+    /// See case P6 in `docs/contributing/prior-art.md`.
     pub(super) async fn index_children(
         &self,
         repository: &RepositoryName,
@@ -105,13 +107,13 @@ impl Registry {
             indexes.insert(digest, children);
         }
         if indexes.len() + gone.len() < digests.len() {
-            let error = format!("ECR did not give every index of {repository}");
+            let error = format!("ECR did not return every index of {repository}");
             return Err(VisibilityError(error).into());
         }
         Ok(indexes)
     }
 
-    /// Finds which of these images are certainly gone. A call for each 100 images.
+    /// Finds which of these images do not exist, according to ECR. A call for each 100 images.
     pub(super) async fn gone_images(
         &self,
         repository: &RepositoryName,

@@ -1,7 +1,7 @@
-//! The rules by which ECR replicates the images of a registry.
+//! The replication rules of the registry.
 //!
-//! The answer is read from its JSON, because the SDK (1.138) does not know `deleteReplication`. Its
-//! form is validated against the service model of botocore 1.44.8.
+//! The response is read from its JSON, because the SDK (1.138) does not know `deleteReplication`. The
+//! service model of botocore 1.44.8 defines the form of the JSON.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +17,7 @@ use warden_core::replication::{RemoteRegistry, ReplicationRule};
 use super::Registry;
 
 impl Registry {
-    /// Reads the rules of replication. One call.
+    /// Reads the replication rules. One call.
     pub async fn replication_rules(&self) -> anyhow::Result<Vec<ReplicationRule>> {
         let answer = AnswerText::default();
         let describe = self.client.describe_registry().customize().interceptor(answer.clone());
@@ -26,7 +26,7 @@ impl Registry {
     }
 }
 
-/// Keeps the text of the last answer to a call.
+/// Keeps the text of the last response to a call.
 #[derive(Clone, Debug, Default)]
 struct AnswerText(Arc<Mutex<Vec<u8>>>);
 
@@ -93,7 +93,7 @@ struct DeleteReplication {
 
 fn read_rules(answer: &[u8]) -> anyhow::Result<Vec<ReplicationRule>> {
     let answer: Answer =
-        serde_json::from_slice(answer).context("reading the answer of DescribeRegistry")?;
+        serde_json::from_slice(answer).context("reading the response of DescribeRegistry")?;
     let rules = answer.replication_configuration.map_or_else(Vec::new, |all| all.rules);
     rules.into_iter().map(read_rule).collect()
 }
@@ -101,10 +101,12 @@ fn read_rules(answer: &[u8]) -> anyhow::Result<Vec<ReplicationRule>> {
 fn read_rule(rule: Rule) -> anyhow::Result<ReplicationRule> {
     let remote = |Destination { region, registry_id }: Destination| {
         RemoteRegistry::new(&registry_id, &region).with_context(|| {
-            format!("ECR gave a destination of replication that is invalid: {registry_id:?} in {region:?}")
+            format!(
+                "ECR returned an invalid destination of replication: {registry_id:?} in {region:?}"
+            )
         })
     };
-    // A filter of a newer type than this code may match any repository.
+    // A filter of an unknown type may match any repository.
     let is_known = |filters: &Vec<Filter>| {
         !filters.is_empty() && filters.iter().all(|filter| filter.filter_type == "PREFIX_MATCH")
     };

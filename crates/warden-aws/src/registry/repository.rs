@@ -1,4 +1,4 @@
-//! The settings of a repository, and of the registry's exclusions from pull times.
+//! The settings of a repository, and the principals whose pulls do not count.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -47,7 +47,7 @@ impl fmt::Display for Encryption {
     }
 }
 
-/// The mutability of tags, and the filters of tags that it does not apply to.
+/// The mutability of tags, and the filters for tags to which it does not apply.
 pub type Mutability = (TagMutability, Vec<Wildcard>);
 
 /// The settings with which a repository is created.
@@ -63,18 +63,18 @@ pub struct NewRepository<'a> {
     pub tags: &'a BTreeMap<String, String>,
 }
 
-/// A repository as `DescribeRepositories` shows it.
+/// A repository, as `DescribeRepositories` describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepositoryDescription {
-    /// Its ARN.
+    /// The ARN.
     pub arn: String,
     /// The address for pushes and pulls, without a tag.
     pub uri: String,
     /// The account that holds it.
     pub registry_id: String,
-    /// Whether tags can move. None for a value that is newer than this code.
+    /// Whether tags can move. None for an unknown value.
     pub mutability: Option<TagMutability>,
-    /// The filters of tags that the mutability does not apply to.
+    /// The filters for tags to which the mutability does not apply.
     pub exclusion_filters: Vec<Wildcard>,
     /// Whether each push is scanned.
     pub scan_on_push: bool,
@@ -94,23 +94,23 @@ pub struct RepositoryFacts {
 /// A preview of a lifecycle policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LifecyclePreview {
-    /// ECR is making it.
+    /// ECR is computing the preview.
     InProgress,
-    /// ECR has made it.
+    /// The preview is complete.
     Complete {
         /// The lifecycle policy that was previewed.
         policy: String,
-        /// How many images it would expire.
+        /// The number of images that the policy would expire.
         count: u64,
-        /// Some of these images: a tag, or else the digest.
+        /// Some of these images, each as a tag or, without a tag, as the digest.
         examples: Vec<String>,
     },
-    /// ECR failed to make it, with this status.
+    /// ECR failed to compute the preview. The value is the status.
     Ended(String),
 }
 
 impl Registry {
-    /// Describes a repository. None if ECR does not know it. One call.
+    /// Describes a repository. None if ECR does not know the repository. One call.
     pub async fn describe_repository(
         &self,
         repository: &RepositoryName,
@@ -166,7 +166,8 @@ impl Registry {
         let lifecycle =
             lifecycle.with_context(|| format!("reading the lifecycle policy of {repository}"))?;
         let scanning = scanning.map_err(crate::explain);
-        let scanning = scanning.with_context(|| format!("asking how {repository} is scanned"))?;
+        let scanning = scanning
+            .with_context(|| format!("reading the scanning configuration of {repository}"))?;
         let scanning = scanning.scanning_configurations.and_then(|found| found.into_iter().next());
         let frequency = scanning.and_then(|scanning| scanning.scan_frequency);
         Ok(RepositorySettings {
@@ -210,16 +211,16 @@ impl Registry {
 
     /// Whether a repository has no images, archived ones included. One call.
     pub async fn is_empty(&self, repository: &RepositoryName) -> anyhow::Result<bool> {
-        // Without a filter, `ListImages` leaves archived images out.
+        // Without a filter, `ListImages` does not list archived images.
         let any = ListImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
         let list = self.client.list_images().repository_name(repository.as_str());
         let listed = list.filter(any).max_results(1).send().await.map_err(crate::explain)?;
-        // An empty page may have a next one.
+        // Another page may follow an empty page.
         Ok(listed.image_ids().is_empty() && listed.next_token().is_none())
     }
 
-    /// Starts a preview of a lifecycle policy. ECR makes one preview of a repository at a time,
-    /// and refuses a second one. One call.
+    /// Starts a preview of a lifecycle policy. ECR computes one preview of a repository at a time, and
+    /// refuses a second one. One call.
     pub async fn start_lifecycle_preview(
         &self,
         repository: &RepositoryName,
@@ -230,7 +231,7 @@ impl Registry {
         start.send().await.map(drop).map_err(crate::explain)
     }
 
-    /// Reads the preview of a repository, with at most so many examples. One call.
+    /// Reads the preview of a repository. `examples` is the most examples. One call.
     pub async fn lifecycle_preview(
         &self,
         repository: &RepositoryName,
@@ -239,7 +240,7 @@ impl Registry {
         let get = self.client.get_lifecycle_policy_preview();
         let get = get.repository_name(repository.as_str()).max_results(examples);
         let preview =
-            get.send().await.map_err(crate::explain).context("getting the lifecycle preview")?;
+            get.send().await.map_err(crate::explain).context("reading the lifecycle preview")?;
         let status = preview.status().context("the lifecycle preview has no status")?;
         Ok(match status {
             LifecyclePolicyPreviewStatus::InProgress => LifecyclePreview::InProgress,
@@ -262,8 +263,8 @@ impl Registry {
         })
     }
 
-    /// Creates a repository. `RepositoryAlreadyExistsException` if there is one of this name,
-    /// which an earlier attempt may have created whose answer was lost. One call.
+    /// Creates a repository. Returns `RepositoryAlreadyExistsException` if a repository of this name
+    /// exists. An earlier attempt whose response was lost may have created it. One call.
     pub async fn create_repository(
         &self,
         repository: &RepositoryName,
@@ -337,7 +338,7 @@ impl Registry {
         set.policy_text(policy).send().await.map(drop).map_err(crate::explain)
     }
 
-    /// Deletes the policy of a repository. A repository without one is not an error. One call.
+    /// Deletes the policy of a repository. A repository without a policy is not an error. One call.
     pub async fn delete_repository_policy(
         &self,
         repository: &RepositoryName,
@@ -359,7 +360,7 @@ impl Registry {
         put.lifecycle_policy_text(policy).send().await.map(drop).map_err(crate::explain)
     }
 
-    /// Deletes a repository. One that is gone is not an error. One call.
+    /// Deletes a repository. A repository that does not exist is not an error. One call.
     pub async fn delete_repository(
         &self,
         repository: &RepositoryName,
@@ -372,8 +373,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Excludes the pulls of a principal from pull times. One that is excluded already is not an
-    /// error. One call.
+    /// Excludes the pulls of a principal from pull times. A principal that is already excluded is not
+    /// an error. One call.
     pub async fn exclude_pulls_of(&self, principal: &str) -> anyhow::Result<()> {
         let register = self.client.register_pull_time_update_exclusion();
         let registered = register.principal_arn(principal).send().await;
@@ -381,11 +382,12 @@ impl Registry {
         Ok(())
     }
 
-    /// Counts the pulls of a principal again. One that is not excluded is not an error. One call.
+    /// Counts the pulls of a principal again. A principal that is not excluded is not an error. One
+    /// call.
     pub async fn count_pulls_of(&self, principal: &str) -> anyhow::Result<()> {
         let deregister = self.client.deregister_pull_time_update_exclusion();
         let deregistered = deregister.principal_arn(principal).send().await;
-        // A name that ECR does not accept as a principal is not on its list.
+        // A name that ECR does not accept as a principal cannot be excluded.
         crate::unless(deregistered, |error| {
             error.is_exclusion_not_found_exception() || error.is_invalid_parameter_exception()
         })?;

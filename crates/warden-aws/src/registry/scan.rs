@@ -1,4 +1,4 @@
-//! The scans of images.
+//! Reads the scans of images.
 
 use std::time::Duration;
 
@@ -26,13 +26,13 @@ const PAUSES: [Duration; 4] = [
 
 /// The most findings of a page.
 const PAGE_SIZE: i32 = 1_000;
-/// The most packages of one finding that are kept.
+/// The most packages of a finding. Further packages are ignored.
 const MOST_PACKAGES: usize = 20;
 
 /// The findings of an image, or why there are none.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ScanFindings {
-    /// Every finding, each vulnerability once; and when the image was pushed, if ECR says so.
+    /// Every finding, each vulnerability once, and the time of the push if ECR reports it.
     Found(Vec<Finding>, Option<DateTime<Utc>>),
     /// ECR has no findings and will have none.
     NotScanned {
@@ -41,21 +41,21 @@ pub enum ScanFindings {
         /// ECR's reason.
         description: Option<String>,
     },
-    /// The findings could not be read, and why.
+    /// The findings could not be read. The value is the reason.
     Unread(String),
     /// ECR does not know the image any more.
     Gone,
 }
 
-/// The outcome of one reading.
+/// The outcome of one attempt to read the findings.
 enum Reading {
     Done(ScanFindings),
     NotYet(String),
 }
 
 impl Registry {
-    /// Reads the findings of an image: a call for each 1,000 findings. Waits up to ten seconds for
-    /// findings that ECR does not have yet. A refused call gives [`ScanFindings::Unread`].
+    /// Reads the findings of an image, with a call for each 1,000 findings. Waits up to ten seconds for
+    /// findings that ECR does not have yet. A refused call returns [`ScanFindings::Unread`].
     pub async fn findings(&self, repository: &RepositoryName, digest: &Digest) -> ScanFindings {
         let mut pauses = PAUSES.iter();
         loop {
@@ -63,7 +63,9 @@ impl Registry {
                 (Ok(Reading::Done(findings)), _) => return findings,
                 (Err(error), _) => return ScanFindings::Unread(format!("{error:#}")),
                 (Ok(Reading::NotYet(status)), None) => {
-                    return ScanFindings::Unread(format!("still {status} after a while"));
+                    return ScanFindings::Unread(format!(
+                        "the status is {status} after 10 seconds"
+                    ));
                 }
                 (Ok(Reading::NotYet(status)), Some(pause)) => {
                     info!(
@@ -121,8 +123,8 @@ impl Registry {
         }
     }
 
-    /// Whether an image was scanned, will be scanned, or cannot be. An image that ECR does not
-    /// know needs no scan. One call.
+    /// Whether an image needs no scan: it was scanned, will be scanned, cannot be scanned, or ECR does
+    /// not know the image. One call.
     pub async fn is_scanned(
         &self,
         repository: &RepositoryName,
@@ -136,23 +138,24 @@ impl Registry {
                 Some(refusal) if refusal.is_scan_not_found_exception() => Ok(false),
                 Some(refusal) if refusal.is_image_not_found_exception() => Ok(true),
                 _ => Err(crate::explain(error))
-                    .with_context(|| format!("asking for the scan of {digest}")),
+                    .with_context(|| format!("reading the scan of {digest}")),
             },
         }
     }
 
-    /// Whether the registry has enhanced scanning: only Inspector knows which images run. One
-    /// call.
+    /// Whether the registry has enhanced scanning, by Inspector. Only Inspector reports which images
+    /// run. One call.
     pub async fn has_enhanced_scanning(&self) -> anyhow::Result<bool> {
         let output = self.client.get_registry_scanning_configuration().send().await;
-        let output =
-            output.map_err(crate::explain).context("asking how the registry is scanned")?;
+        let output = output
+            .map_err(crate::explain)
+            .context("reading the registry scanning configuration")?;
         let scan_type = output.scanning_configuration.and_then(|scanning| scanning.scan_type);
         Ok(scan_type.is_some_and(|scan_type| scan_type.as_str() == "ENHANCED"))
     }
 }
 
-/// Reads the status of a page that has no findings for another reason than a clean scan.
+/// Reads the status of a page without findings. None if the scan is complete, so that the page is valid.
 fn reading_without_findings(page: &DescribeImageScanFindingsOutput) -> Option<Reading> {
     let scan = page.image_scan_status.as_ref();
     let status = scan.and_then(|scan| scan.status.as_ref());

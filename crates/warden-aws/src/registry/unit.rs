@@ -1,8 +1,8 @@
-//! Archiving and restoring the images of a unit.
+//! Archives and restores the images of a unit.
 //!
-//! ECR archives one image a call. Whether ECR archives an image of an active index is not
-//! documented, so both answers are handled: the root is archived last, and an image that ECR
-//! refused before is tried once more after the root.
+//! ECR archives one image with each call. AWS does not document whether ECR archives an image of an
+//! active index, so the code handles both cases: the root is archived last, and an image that ECR
+//! refused before is tried again after the root.
 
 use anyhow::Context as _;
 use aws_sdk_ecr::types::TargetStorageClass;
@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use warden_core::graph::ImageRecord;
 use warden_core::image::{Digest, ImageStatus, RepositoryName};
 
-use super::inventory::listed;
+use super::inventory::read_image;
 use super::{PAGE_SIZE, Registry, any_status};
 use crate::ServiceError;
 
@@ -22,7 +22,7 @@ pub const CONCURRENT_ARCHIVE_CALLS: usize = 2;
 pub struct ArchivedUnit {
     /// The images that are archived now.
     pub archived: Vec<Digest>,
-    /// The images whose call failed, with the error.
+    /// The images whose call failed, each with the error.
     pub failed: Vec<(Digest, anyhow::Error)>,
     /// The images that were not tried.
     pub left: Vec<Digest>,
@@ -36,19 +36,19 @@ impl ArchivedUnit {
     }
 }
 
-/// A repository, listed again after its images were listed.
+/// The result of a second listing of a repository.
 #[derive(Debug, Default)]
-pub struct SecondLook {
+pub struct SecondListing {
     /// The images that new indexes need.
     pub needed: HashSet<Digest>,
-    /// The watched images, as far as they are there.
+    /// The watched images that exist.
     pub images: HashMap<Digest, ImageRecord>,
 }
 
 impl Registry {
-    /// Archives the images of a unit one after the other, the root last. After a failed call, or
-    /// when `may_go_on` says no, no further image is archived. But where the root is archived and
-    /// ECR refused another image before, that image is archived in any case.
+    /// Archives the images of a unit one after the other, the root last. After a failed call, or when
+    /// `may_go_on` returns false, no further image is archived. There is one exception: after the root
+    /// was archived, an image that ECR refused before is archived in any case.
     pub async fn archive_unit(
         &self,
         repository: &RepositoryName,
@@ -90,8 +90,8 @@ impl Registry {
         unit
     }
 
-    /// Restores these images from the archive. An image that is not archived is no error. After a
-    /// failed call the other images are restored all the same; the first error is returned.
+    /// Restores these images from the archive. An image that is not archived is not an error. After a
+    /// failed call, the other images are still restored, and the first error is returned.
     pub async fn restore_images(
         &self,
         repository: &RepositoryName,
@@ -109,23 +109,25 @@ impl Registry {
         restored
     }
 
-    /// Lists a repository again. `known` are the images that were listed and not archived; the call
-    /// adds what it sees. `watched` are the images whose present state the caller needs. A call for
+    /// Lists a repository again. `known` are the images that were listed and not archived; the listing
+    /// adds new images to them. `watched` are the images whose present state the caller needs. A call for
     /// each 1,000 images, and one for each 100 new indexes.
-    pub async fn look_again(
+    ///
+    /// See case A16 in `docs/contributing/prior-art.md`.
+    pub async fn list_again(
         &self,
         repository: &RepositoryName,
         known: &mut HashSet<Digest>,
         watched: &HashSet<&Digest>,
-    ) -> anyhow::Result<SecondLook> {
-        let looking = || format!("looking for new indexes of {repository}");
+    ) -> anyhow::Result<SecondListing> {
+        let listing = || format!("listing new indexes of {repository}");
         let describe = self.client.describe_images().repository_name(repository.as_str());
         let mut pages = describe.filter(any_status()).into_paginator().page_size(PAGE_SIZE).send();
         let (mut indexes, mut images) = (Vec::new(), HashMap::new());
         while let Some(page) = pages.next().await {
-            let page = page.map_err(crate::explain).with_context(looking)?;
+            let page = page.map_err(crate::explain).with_context(listing)?;
             for detail in page.image_details.into_iter().flatten() {
-                let image = listed(detail).with_context(looking)?;
+                let image = read_image(detail).with_context(listing)?;
                 let is_new =
                     image.status != ImageStatus::Archived && known.insert(image.digest.clone());
                 if is_new && image.has_parts() {
@@ -136,11 +138,11 @@ impl Registry {
                 }
             }
         }
-        let children = self.index_children(repository, &indexes).await.with_context(looking)?;
-        Ok(SecondLook { needed: children.into_values().flatten().collect(), images })
+        let children = self.index_children(repository, &indexes).await.with_context(listing)?;
+        Ok(SecondListing { needed: children.into_values().flatten().collect(), images })
     }
 
-    /// Archives an image. False if ECR refuses that although the image is not archived.
+    /// Archives an image. Returns false if ECR refuses the call although the image is not archived.
     async fn archive(&self, repository: &RepositoryName, digest: &Digest) -> anyhow::Result<bool> {
         let archived =
             self.set_storage_class(repository, digest, TargetStorageClass::Archive).await;
@@ -148,7 +150,7 @@ impl Registry {
         if !is_refused(&error) {
             return Err(error);
         }
-        // ECR refuses an archived image too, and archives referrers with their subject.
+        // ECR also refuses the call if the image is already archived, for example with its subject.
         let found = self.image(repository, digest).await?;
         Ok(found.is_none_or(|found| found.image.status == ImageStatus::Archived))
     }
@@ -158,12 +160,16 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> anyhow::Result<()> {
-        anyhow::ensure!(self.archive(repository, digest).await?, "ECR refuses to archive it");
+        anyhow::ensure!(
+            self.archive(repository, digest).await?,
+            "ECR refused to archive the image"
+        );
         Ok(())
     }
 }
 
-/// Whether ECR refuses to change the storage class: the image has the class, or is on its way.
+/// Whether ECR refused to change the storage class, because the image already has the class or is
+/// changing to it.
 fn is_refused(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<ServiceError>()

@@ -1,5 +1,6 @@
-//! What is remembered of a component's scans: what its last two versions have, and what was
-//! told. IDs and levels, no dates: a finding of which only a date changed is none.
+//! The history of the scans of a component: the findings of its last two versions, and the published
+//! findings. The history has IDs and levels and no dates, so a finding with another date is not news.
+//! See case P24 in `docs/contributing/prior-art.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Finding, FindingsReport, Level, ScanContents, ScanVerdict, Scanned};
 use crate::image::{Digest, Tag};
 
-/// The most bytes of a memory as JSON: it is one item of a table whose items have 400 KB.
+/// The most bytes of a history as JSON. The ledger stores a history in one item, which can hold 400 KB.
 const MOST_BYTES: usize = 350_000;
 
 /// The vulnerabilities of an image by their IDs, each with its level.
@@ -17,7 +18,7 @@ const MOST_BYTES: usize = 350_000;
 pub struct SeverityById(BTreeMap<String, Level>);
 
 impl SeverityById {
-    /// The level of one; none if it is not among them.
+    /// The level of a vulnerability. None if the image does not have it.
     #[must_use]
     pub fn level(&self, id: &str) -> Option<Level> {
         self.0.get(id).copied()
@@ -28,12 +29,12 @@ impl SeverityById {
         self.0.keys().map(String::as_str)
     }
 
-    /// Each with its level.
+    /// Each ID with its level.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Level)> {
         self.0.iter().map(|(id, level)| (id.as_str(), *level))
     }
 
-    /// Whether there are none.
+    /// Whether the image has no vulnerability.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -44,8 +45,8 @@ impl SeverityById {
         *level = finding.level.max(*level);
     }
 
-    /// The worse half of them.
-    fn halve(&mut self) {
+    /// Keeps the half with the higher levels.
+    fn drop_lower_half(&mut self) {
         let mut all: Vec<_> = std::mem::take(&mut self.0).into_iter().collect();
         all.sort_by(|(_, one), (_, other)| other.cmp(one));
         all.truncate(all.len() / 2);
@@ -61,7 +62,7 @@ impl<'f> FromIterator<&'f Finding> for SeverityById {
     }
 }
 
-// A list for each level: the level is not written a thousand times.
+// A list of IDs for each level takes less space than a level for each ID.
 impl Serialize for SeverityById {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut lists: BTreeMap<Level, Vec<&str>> = BTreeMap::new();
@@ -86,32 +87,33 @@ impl<'de> Deserialize<'de> for SeverityById {
 /// A version of a component that was scanned: an image, or an index with its images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
-    /// Its digest.
+    /// The digest.
     pub digest: Digest,
-    /// What it was called.
+    /// The tag of the version at the time of the scan.
     pub tag: Option<Tag>,
-    /// When it was pushed.
+    /// When the version was pushed.
     pub pushed: DateTime<Utc>,
-    /// The lowest level of what is remembered.
+    /// The lowest level that the history records of this version.
     pub threshold: Level,
-    /// What was found in each of its images: one, or one for each platform.
+    /// The findings of each image of the version: of the image itself, or of the image for each
+    /// platform.
     pub images: BTreeMap<Digest, SeverityById>,
 }
 
 impl Version {
-    /// The level of a vulnerability in any of its images.
+    /// The highest level of a vulnerability in the images of the version.
     #[must_use]
     pub fn level(&self, id: &str) -> Option<Level> {
         self.images.values().filter_map(|known| known.level(id)).max()
     }
 }
 
-/// What is told of findings that could not be read, as it is remembered.
-pub(super) fn unread(found: &ScanContents, lowest: Level) -> BTreeSet<String> {
+/// The facts that an alert publishes if the findings could not be read, as the history records them.
+pub(super) fn unread_facts(found: &ScanContents, lowest: Level) -> BTreeSet<String> {
     match found {
-        ScanContents::Counts(counts) => [counts.from(lowest).to_string()].into(),
+        ScanContents::Counts(counts) => [counts.at_or_above(lowest).to_string()].into(),
         ScanContents::Some(findings) => {
-            findings.iter().filter(|it| it.level >= lowest).map(fact).collect()
+            findings.iter().filter(|finding| finding.level >= lowest).map(fact).collect()
         }
         ScanContents::All(_) => BTreeSet::new(),
     }
@@ -121,107 +123,121 @@ pub(super) fn fact(Finding { id, level, .. }: &Finding) -> String {
     format!("{level} {id}")
 }
 
-/// What was told of a component.
+/// The findings of a component that alerts have published.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PublishedFindings {
-    /// Of what was its latest version then.
+    /// Published findings of the version that was the latest one at that time.
     pub latest: SeverityById,
-    /// Of older versions, which is no news of the latest.
+    /// Published findings of older versions. They can still be news for the latest version.
     pub older: SeverityById,
-    /// What was told of a version from events alone, whose findings could not be read: which
-    /// version, and what.
+    /// A version whose findings could not be read, and the facts that were published from events.
     pub unread: Option<(Digest, BTreeSet<String>)>,
-    /// What was accepted when it was found last: once it is not any more, it is news again.
+    /// Findings that were accepted at the last scan. A finding that is not accepted any more is news.
     pub accepted: BTreeSet<String>,
-    /// Whether the last alert of the latest version stands.
+    /// Whether the last alert about the latest version is not resolved yet.
     pub is_open: bool,
 }
 
 impl PublishedFindings {
-    /// Whether this was told of a version whose findings could not be read.
-    pub fn has_unread(&self, version: &Digest, what: impl Fn() -> String) -> bool {
-        self.unread.as_ref().is_some_and(|(of, told)| of == version && told.contains(&what()))
+    /// Whether an alert has published this fact about a version whose findings could not be read.
+    pub fn has_unread(&self, version: &Digest, fact: impl Fn() -> String) -> bool {
+        self.unread
+            .as_ref()
+            .is_some_and(|(unread, published)| unread == version && published.contains(&fact()))
     }
 }
 
-/// What is remembered of a component.
+/// The history of the scans of a component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScanHistory {
-    /// The version that was pushed last, of those that were scanned.
+    /// The scanned version that was pushed last.
     pub latest: Option<Version>,
-    /// The one before: what the latest is compared with.
+    /// The version before, which the latest version is compared with.
     pub previous: Option<Version>,
-    /// What was told.
-    pub told: PublishedFindings,
+    /// The published findings.
+    pub published: PublishedFindings,
 }
 
 impl ScanHistory {
-    /// Whether nothing can come of an event about one finding in an image of a version: it is
-    /// known as it is, or known to be gone. To know that of each event spares reading them all.
+    /// Whether an event about one finding in an image of a version brings no news: the history has the
+    /// finding with this level, or an ended finding is not in the history. The function does not have
+    /// to read all findings then.
     #[must_use]
-    pub fn knows(&self, version: &Digest, image: &Digest, finding: &Finding, active: bool) -> bool {
-        if self.told.accepted.contains(&finding.id) {
+    pub fn has_no_news(
+        &self,
+        version: &Digest,
+        image: &Digest,
+        finding: &Finding,
+        is_active: bool,
+    ) -> bool {
+        if self.published.accepted.contains(&finding.id) {
             return false;
         }
-        let is = |of: &Option<Version>| of.as_ref().is_some_and(|it| it.digest == *version);
-        if is(&self.latest) {
+        let is_version = |recorded: &Option<Version>| {
+            recorded.as_ref().is_some_and(|recorded| recorded.digest == *version)
+        };
+        if is_version(&self.latest) {
             let images = self.latest.as_ref().map(|latest| &latest.images);
             let known = images.and_then(|images| images.get(image));
             let level = known.and_then(|known| known.level(&finding.id));
-            return level == active.then_some(finding.level);
+            return level == is_active.then_some(finding.level);
         }
-        let told = [&self.told.latest, &self.told.older];
-        let told = told.into_iter().filter_map(|known| known.level(&finding.id)).max();
-        !active || (is(&self.previous) && told >= Some(finding.level))
+        let published = [&self.published.latest, &self.published.older];
+        let published = published.into_iter().filter_map(|known| known.level(&finding.id)).max();
+        !is_active || (is_version(&self.previous) && published >= Some(finding.level))
     }
 
-    /// What is remembered once the report has been told, if it is to be.
+    /// The history after this scan, and after the alert of the report was published, if the report has
+    /// one.
     #[must_use]
-    pub fn after(mut self, scanned: &Scanned, report: &FindingsReport) -> Self {
-        let told = report.verdict == ScanVerdict::Tell;
+    pub fn record(mut self, scanned: &Scanned, report: &FindingsReport) -> Self {
         if report.is_latest {
             match report.verdict {
-                ScanVerdict::Tell => self.told.is_open = true,
-                ScanVerdict::Resolve => self.told.is_open = false,
+                ScanVerdict::Publish => self.published.is_open = true,
+                ScanVerdict::Resolve => self.published.is_open = false,
                 ScanVerdict::Nothing => {}
             }
         }
         match &scanned.found {
             ScanContents::Counts(_) | ScanContents::Some(_) => {
-                let what = unread(&scanned.found, report.threshold.into());
-                match &mut self.told.unread {
-                    Some((of, told)) if *of == scanned.version => told.extend(what),
-                    other => *other = Some((scanned.version.clone(), what)),
+                let facts = unread_facts(&scanned.found, report.threshold.into());
+                match &mut self.published.unread {
+                    Some((version, published)) if *version == scanned.version => {
+                        published.extend(facts);
+                    }
+                    other => *other = Some((scanned.version.clone(), facts)),
                 }
             }
             ScanContents::All(findings) => {
-                self.told.unread = None;
+                self.published.unread = None;
                 if report.is_latest {
-                    self.scan(scanned, findings, report.threshold.into());
+                    self.record_image(scanned, findings, report.threshold.into());
                 }
             }
         }
-        if told {
-            let known = if report.is_latest { &mut self.told.latest } else { &mut self.told.older };
-            report.counted.iter().for_each(|counted| known.add(&counted.finding));
+        if report.verdict == ScanVerdict::Publish {
+            let PublishedFindings { latest, older, .. } = &mut self.published;
+            let published = if report.is_latest { latest } else { older };
+            report.counted.iter().for_each(|counted| published.add(&counted.finding));
         }
         if report.is_latest {
+            let accepted = &mut self.published.accepted;
             for counted in &report.counted {
-                self.told.accepted.remove(&counted.finding.id);
+                accepted.remove(&counted.finding.id);
             }
-            self.told.accepted.extend(report.accepted.iter().map(|it| it.id.clone()));
+            accepted.extend(report.accepted.iter().map(|finding| finding.id.clone()));
         }
-        self.fit();
+        self.shrink_to_fit();
         self
     }
 
-    /// Notes what an image of the latest version has.
-    fn scan(&mut self, scanned: &Scanned, findings: &[Finding], threshold: Level) {
+    /// Records the findings of an image of the latest version.
+    fn record_image(&mut self, scanned: &Scanned, findings: &[Finding], threshold: Level) {
         let known = findings.iter().filter(|finding| finding.level >= threshold).collect();
         let same = self.latest.take_if(|latest| latest.digest == scanned.version);
         let version = if let Some(mut latest) = same {
-            // What was below the threshold then is not remembered of its other images.
+            // The history lacks the findings of other images below the threshold of their scans.
             let is_alone = latest.images.keys().all(|image| *image == scanned.image);
             latest.threshold = if is_alone { threshold } else { latest.threshold.max(threshold) };
             latest.images.insert(scanned.image.clone(), known);
@@ -239,32 +255,32 @@ impl ScanHistory {
         self.latest = Some(version);
     }
 
-    /// Forgets what is worth least until the rest fits: what was told comes last, for it would
-    /// be told again.
-    fn fit(&mut self) {
-        let size = |memory: &Self| {
-            let bytes = |json: Result<String, serde_json::Error>| json.map_or(0, |it| it.len());
-            bytes(serde_json::to_string(&memory.latest))
-                + bytes(serde_json::to_string(&memory.previous))
-                + bytes(serde_json::to_string(&memory.told))
+    /// Removes the least useful parts until the history fits into an item. Published findings are
+    /// removed last, because an alert would publish them again.
+    fn shrink_to_fit(&mut self) {
+        let size = |history: &Self| {
+            let bytes = |json: Result<String, serde_json::Error>| json.map_or(0, |json| json.len());
+            bytes(serde_json::to_string(&history.latest))
+                + bytes(serde_json::to_string(&history.previous))
+                + bytes(serde_json::to_string(&history.published))
         };
         if size(self) > MOST_BYTES {
             self.previous = None;
         }
         if size(self) > MOST_BYTES {
-            self.told.older = SeverityById::default();
-            self.told.unread = None;
+            self.published.older = SeverityById::default();
+            self.published.unread = None;
         }
         while size(self) > MOST_BYTES {
-            let images = self.latest.iter_mut().flat_map(|it| it.images.values_mut());
+            let images = self.latest.iter_mut().flat_map(|latest| latest.images.values_mut());
             let mut images = images.filter(|known| !known.is_empty()).peekable();
             if images.peek().is_some() {
-                images.for_each(SeverityById::halve);
-            } else if self.told.latest.is_empty() {
-                self.told.accepted.clear();
+                images.for_each(SeverityById::drop_lower_half);
+            } else if self.published.latest.is_empty() {
+                self.published.accepted.clear();
                 return;
             } else {
-                self.told.latest.halve();
+                self.published.latest.drop_lower_half();
             }
         }
     }

@@ -1,5 +1,5 @@
-//! What is open in a component, by what is remembered of its scans: the figures of a dashboard.
-//! What is not known has none.
+//! The open findings of a component, from the history of its scans, for the dashboard. Findings that
+//! could not be read have no counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,46 +9,47 @@ use super::{Counts, Level, ScanHistory, Version};
 use crate::image::{Digest, Tag};
 use crate::policy::Severity;
 
-/// What is known of what is open in a component.
+/// The recorded open findings of a component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenFindingsStatus {
-    /// Of the version that was pushed last, of those whose findings could be read; none where
-    /// there is no such version.
+    /// The open findings of the version that was pushed last, of the versions whose findings could be
+    /// read. None without such a version.
     pub open: Option<OpenFindings>,
-    /// A version whose findings were told from events alone, and could not be read since. It may
-    /// be the same one, a later or an earlier one.
+    /// A version whose findings were published from events alone, and could not be read since. The
+    /// version may be the same version, or an earlier or a later one.
     pub unread: Option<Digest>,
 }
 
-/// What counts in a version, and was not accepted when it was found last. A vulnerability that
-/// several images of an index have is one, as bad as it is in any.
+/// The open findings of a version: findings that count and were not accepted at the last scan. A
+/// vulnerability of several images of an index counts once, with its highest level.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenFindings {
     /// The version.
     pub version: Digest,
-    /// What it was called.
+    /// The tag of the version at the time of the scan.
     pub tag: Option<Tag>,
-    /// When it was pushed.
+    /// When the version was pushed.
     pub pushed: DateTime<Utc>,
-    /// The lowest level of what is counted: that of the policy, or a higher one that was in force
-    /// when it was scanned.
+    /// The lowest level that is counted: the threshold of the policy, or a higher threshold at the
+    /// time of the scan.
     pub lowest: Level,
-    /// How many there are.
+    /// The number of findings of each level.
     pub counts: Counts,
 }
 
 impl ScanHistory {
-    /// What is open at or above the threshold.
+    /// The open findings at or above the threshold.
     #[must_use]
-    pub fn standing(&self, threshold: Severity) -> OpenFindingsStatus {
+    pub fn open_findings(&self, threshold: Severity) -> OpenFindingsStatus {
+        let accepted = &self.published.accepted;
         OpenFindingsStatus {
-            open: self.latest.as_ref().map(|latest| open(latest, &self.told.accepted, threshold)),
-            unread: self.told.unread.as_ref().map(|(version, _)| version.clone()),
+            open: self.latest.as_ref().map(|latest| count_open(latest, accepted, threshold)),
+            unread: self.published.unread.as_ref().map(|(version, _)| version.clone()),
         }
     }
 }
 
-fn open(latest: &Version, accepted: &BTreeSet<String>, threshold: Severity) -> OpenFindings {
+fn count_open(latest: &Version, accepted: &BTreeSet<String>, threshold: Severity) -> OpenFindings {
     let lowest = latest.threshold.max(threshold.into());
     let mut worst: BTreeMap<&str, Level> = BTreeMap::new();
     for (id, level) in latest.images.values().flat_map(super::SeverityById::iter) {
@@ -62,15 +63,15 @@ fn open(latest: &Version, accepted: &BTreeSet<String>, threshold: Severity) -> O
         tag: latest.tag.clone(),
         pushed: latest.pushed,
         lowest,
-        counts: counts.from(lowest),
+        counts: counts.at_or_above(lowest),
     }
 }
 
 impl OpenFindings {
-    /// How many there are of a severity, where what a scanner left open is informational; none
-    /// of one that is not counted.
+    /// The number of findings of a severity. None for a severity that is not counted. A finding
+    /// without a severity is informational.
     #[must_use]
-    pub fn of(&self, severity: Severity) -> Option<u64> {
-        (Level::from(severity) >= self.lowest).then(|| self.counts.of(severity))
+    pub fn count_of(&self, severity: Severity) -> Option<u64> {
+        (Level::from(severity) >= self.lowest).then(|| self.counts.count_of(severity))
     }
 }

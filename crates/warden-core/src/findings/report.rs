@@ -1,4 +1,5 @@
-//! What of a scan is news: the decision, with all that an alert says of it.
+//! Compares a scan with the history of the component, and decides about an alert. The report contains
+//! all facts for the alert.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
@@ -12,95 +13,97 @@ use crate::image::{Component, Digest, Tag};
 use crate::policy::Severity;
 use crate::risks::AcceptedRisk;
 
-/// An image that was scanned.
+/// A scanned image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scanned {
-    /// What it is a version of, where its tags say so.
+    /// The component. None if the tags name no component.
     pub component: Option<Component>,
-    /// The version: the image itself, or the index of which it is the image for a platform.
+    /// The version: the image itself, or the index that contains the image.
     pub version: Digest,
-    /// What the version is called.
+    /// The tag of the version.
     pub tag: Option<Tag>,
     /// When the version was pushed.
     pub pushed: DateTime<Utc>,
     /// The image.
     pub image: Digest,
-    /// How many images the version has.
+    /// The number of images of the version.
     pub images: usize,
-    /// What was found in it.
+    /// The findings.
     pub found: ScanContents,
 }
 
-/// What is known of what a scan found.
+/// The findings of a scan, as far as they are known.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ScanContents {
-    /// All of it, each vulnerability once.
+    /// All findings, each vulnerability once.
     All(Vec<Finding>),
-    /// Those that events are about; the others could not be read.
+    /// The findings of events. The other findings could not be read.
     Some(Vec<Finding>),
-    /// How many, by an event; they could not be read.
+    /// The counts of an event. The findings could not be read.
     Counts(Counts),
 }
 
-/// What is to be done about a scan.
+/// The decision about an alert for a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScanVerdict {
-    /// There is news: an alert.
-    Tell,
-    /// The last alert is over: an alert.
+    /// The scan has news: an alert about the findings is published.
+    Publish,
+    /// No finding counts any more: an alert that resolves the last alert is published.
     Resolve,
-    /// Nobody needs to hear of it.
+    /// No alert is published.
     Nothing,
 }
 
 /// A finding that counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReportedFinding {
-    /// Which.
+    /// The finding.
     pub finding: Finding,
-    /// Whether it was not told before, or not as bad, or was not in the version before.
+    /// Whether the finding is news: it was not published before, was published with a lower level, or
+    /// was not in the version before.
     pub is_new: bool,
-    /// Until when it was accepted, if it was.
+    /// The last day on which the finding was accepted. None if it was never accepted.
     pub lapsed: Option<NaiveDate>,
 }
 
-/// A finding that is accepted.
+/// An accepted finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcceptedFinding {
-    /// Its ID and level.
+    /// The ID of the vulnerability.
     pub id: String,
-    /// How bad it is.
+    /// The severity.
     pub level: Level,
-    /// What was accepted.
+    /// The accepted risk.
     pub risk: AcceptedRisk,
 }
 
-/// What a scan comes to.
+/// The result of the comparison of a scan with the history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FindingsReport {
-    /// What is to be done.
+    /// The decision about an alert.
     pub verdict: ScanVerdict,
-    /// How many findings there are, of any level.
+    /// The number of findings of each level, including levels below the threshold.
     pub counts: Counts,
-    /// The lowest level that counts.
+    /// The lowest severity that counts.
     pub threshold: Severity,
-    /// What counts, what matters most first: news, then by known exploit, fix, probability of
-    /// being exploited, level, and use.
+    /// The findings that count, in the order of importance: news first, then by known exploit, known
+    /// fix, probability of an exploit, level, and use.
     pub counted: Vec<ReportedFinding>,
-    /// What would count, and is accepted.
+    /// The findings at or above the threshold that are accepted.
     pub accepted: Vec<AcceptedFinding>,
-    /// The version before, where it is remembered.
+    /// The version before, if the history has it.
     pub baseline: Option<Version>,
-    /// What it had and this one has not, as soon as each of its images was scanned.
+    /// The findings of the version before that this version does not have. Empty until each image of
+    /// this version was scanned.
     pub fixed: Vec<String>,
-    /// Whether nothing was remembered of the component.
+    /// Whether the history of the component was empty.
     pub is_first: bool,
-    /// Whether no version that was pushed later was scanned.
+    /// Whether no scanned version was pushed later.
     pub is_latest: bool,
 }
 
 impl FindingsReport {
-    /// What of it is news.
+    /// The findings that are news.
     pub fn news(&self) -> impl Iterator<Item = &ReportedFinding> {
         self.counted.iter().filter(|counted| counted.is_new)
     }
@@ -112,70 +115,76 @@ impl fmt::Display for FindingsReport {
             verdict, counts, threshold, counted, accepted, baseline, fixed, is_latest, ..
         } = self;
         let levels = |counted: &mut dyn Iterator<Item = &ReportedFinding>| {
-            counted.map(|it| it.finding.level).collect::<Counts>()
+            counted.map(|counted| counted.finding.level).collect::<Counts>()
         };
         match verdict {
-            ScanVerdict::Tell if counted.is_empty() => {
-                f.write_str("tell it by the event's counts")?;
+            ScanVerdict::Publish if counted.is_empty() => {
+                f.write_str("send an alert with the counts of the event")?;
             }
-            ScanVerdict::Tell => write!(f, "tell {}", levels(&mut self.news()))?,
-            ScanVerdict::Resolve => f.write_str("tell that the last alert is over")?,
-            ScanVerdict::Nothing => f.write_str("nothing to tell")?,
+            ScanVerdict::Publish => {
+                write!(f, "send an alert about {} new", levels(&mut self.news()))?;
+            }
+            ScanVerdict::Resolve => f.write_str("send an alert that resolves the last alert")?,
+            ScanVerdict::Nothing => f.write_str("send no alert")?,
         }
         let counted = levels(&mut counted.iter());
         let all = counts.total();
         write!(
             f,
-            ": {counted} at or above {threshold}, {} accepted, {all} in all",
+            ": {counted} at or above {threshold}, {} accepted, {all} findings in total",
             accepted.len()
         )?;
         if let Some(Version { digest, tag, .. }) = baseline {
             let before = tag.as_ref().map_or_else(|| digest.to_string(), Tag::to_string);
-            write!(f, "; {} gone since {before}", fixed.len())?;
+            write!(f, "; {} fixed since {before}", fixed.len())?;
         }
         f.write_str(if *is_latest { "" } else { "; not the latest version" })
     }
 }
 
-/// Compares a scan with what is remembered of its component.
+/// Compares a scan with the history of its component.
 ///
-/// Of the latest version, that is news which was not told of it or is worse than it was told;
-/// what was accepted when it was seen last, and is not now; and what the version before had not,
-/// or anything if the last alert is over, when it is seen in this version for the first time. Of
-/// an older version only what was not told of any.
-/// A version is the latest if none that was pushed later is remembered.
+/// A finding of the latest version is news in each of these cases:
+///
+/// - no alert has published the finding, or an alert published it with a lower level;
+/// - the finding was accepted at the last scan, and is not accepted now;
+/// - the scan is the first that found it in this version, and the version before does not have it;
+/// - the scan is the first that found it in this version, and the last alert is resolved.
+///
+/// A finding of an older version is news only if no alert has published it for any version. A version
+/// is the latest if the history has no version that was pushed later.
 #[must_use]
 pub fn compare_scan(
-    memory: &ScanHistory,
+    history: &ScanHistory,
     scanned: &Scanned,
     risks: &[AcceptedRisk],
     threshold: Severity,
     today: NaiveDate,
 ) -> FindingsReport {
     let lowest = Level::from(threshold);
-    let same = memory.latest.as_ref().filter(|latest| latest.digest == scanned.version);
+    let same = history.latest.as_ref().filter(|latest| latest.digest == scanned.version);
     let is_latest = same.is_some()
-        || memory.latest.as_ref().is_none_or(|latest| latest.pushed <= scanned.pushed);
+        || history.latest.as_ref().is_none_or(|latest| latest.pushed <= scanned.pushed);
     let before = match (is_latest, same) {
         (false, _) => None,
-        (true, Some(_)) => memory.previous.as_ref(),
-        (true, None) => memory.latest.as_ref(),
+        (true, Some(_)) => history.previous.as_ref(),
+        (true, None) => history.latest.as_ref(),
     };
-    // What is below the threshold that was in force then is not known of it.
+    // A version that was scanned with a higher threshold lacks findings, so it is no baseline.
     let baseline = before.filter(|before| before.threshold <= lowest);
 
     let is_new = |finding: &Finding| {
-        let told = &memory.told;
-        let level = told.latest.level(&finding.id);
+        let published = &history.published;
+        let level = published.latest.level(&finding.id);
         if !is_latest {
-            return level.max(told.older.level(&finding.id)) < Some(finding.level);
+            return level.max(published.older.level(&finding.id)) < Some(finding.level);
         }
         let is_seen = same.is_some_and(|same| same.level(&finding.id).is_some())
-            || told.has_unread(&scanned.version, || fact(finding));
-        let came = baseline.is_some_and(|before| before.level(&finding.id).is_none());
+            || published.has_unread(&scanned.version, || fact(finding));
+        let is_introduced = baseline.is_some_and(|before| before.level(&finding.id).is_none());
         level < Some(finding.level)
-            || told.accepted.contains(&finding.id)
-            || (!is_seen && (came || !told.is_open))
+            || published.accepted.contains(&finding.id)
+            || (!is_seen && (is_introduced || !published.is_open))
     };
 
     let findings = match &scanned.found {
@@ -206,7 +215,7 @@ pub fn compare_scan(
         let images = same.into_iter().flat_map(|same| &same.images);
         images.filter(|(image, _)| **image != scanned.image).map(|(_, known)| known)
     };
-    // A version is known, and clean, when each of its images is.
+    // The findings of a version are known when each of its images was scanned.
     let is_whole = others().count() + 1 >= scanned.images;
     let fixed = match (&scanned.found, baseline) {
         (ScanContents::All(_), Some(before)) if is_whole => {
@@ -226,14 +235,15 @@ pub fn compare_scan(
     let others_are_clean = is_whole && others().all(|known| known.ids().all(is_accepted));
     let verdict = match &scanned.found {
         ScanContents::Counts(counts) => {
-            let counts = counts.from(lowest);
-            let was_told = memory.told.has_unread(&scanned.version, || counts.to_string());
-            let is_news = counts.total() > 0 && !was_told;
-            if is_news { ScanVerdict::Tell } else { ScanVerdict::Nothing }
+            let counts = counts.at_or_above(lowest);
+            let was_published =
+                history.published.has_unread(&scanned.version, || counts.to_string());
+            let is_news = counts.total() > 0 && !was_published;
+            if is_news { ScanVerdict::Publish } else { ScanVerdict::Nothing }
         }
-        _ if counted.iter().any(|counted| counted.is_new) => ScanVerdict::Tell,
+        _ if counted.iter().any(|counted| counted.is_new) => ScanVerdict::Publish,
         ScanContents::All(_)
-            if is_latest && memory.told.is_open && counted.is_empty() && others_are_clean =>
+            if is_latest && history.published.is_open && counted.is_empty() && others_are_clean =>
         {
             ScanVerdict::Resolve
         }
@@ -250,19 +260,19 @@ pub fn compare_scan(
         accepted,
         baseline: baseline.cloned(),
         fixed,
-        is_first: *memory == ScanHistory::default(),
+        is_first: *history == ScanHistory::default(),
         is_latest,
     }
 }
 
-/// What comes first has the smaller one.
+/// The sort key of a finding. The most important finding has the smallest key.
 fn rank(counted: &ReportedFinding) -> impl Ord + use<'_> {
     let ReportedFinding { finding, is_new, .. } = counted;
     (
         Reverse(*is_new),
         Reverse(finding.exploit == Some(true)),
         Reverse(finding.has_fix()),
-        // Between 0 and 1, where the bits of a number are in its order.
+        // Between 0 and 1, the bits of a floating-point number have the order of the numbers.
         Reverse(finding.epss.map_or(0, |epss| epss.clamp(0.0, 1.0).to_bits())),
         Reverse(finding.level),
         Reverse(finding.in_use),

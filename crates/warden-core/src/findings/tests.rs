@@ -1,6 +1,6 @@
 mod history;
-mod said;
-mod standing;
+mod open;
+mod scanners;
 
 use std::fmt::Write as _;
 
@@ -24,7 +24,7 @@ fn today() -> NaiveDate {
     at(0).date_naive()
 }
 
-/// Findings from `CVE-1:C CVE-2:H`.
+/// Parses findings from a text such as `CVE-1:C CVE-2:H`.
 fn findings(text: &str) -> Vec<Finding> {
     let one = |word: &str| {
         let (id, level) = word.split_once(':').unwrap();
@@ -66,27 +66,27 @@ fn risk(id: &str, until: &str) -> AcceptedRisk {
     }
 }
 
-/// Scans one after the other, each with what was decided, a line each.
+/// A sequence of scans. Each scan adds a line with the decision.
 struct Story {
-    memory: ScanHistory,
+    history: ScanHistory,
     risks: Vec<AcceptedRisk>,
     lines: String,
 }
 
 impl Story {
     fn new() -> Self {
-        Self { memory: ScanHistory::default(), risks: Vec::new(), lines: String::new() }
+        Self { history: ScanHistory::default(), risks: Vec::new(), lines: String::new() }
     }
 
-    fn then(&mut self, what: &str, scanned: &Scanned) -> &mut Self {
-        let report = compare_scan(&self.memory, scanned, &self.risks, Severity::High, today());
+    fn then(&mut self, name: &str, scanned: &Scanned) -> &mut Self {
+        let report = compare_scan(&self.history, scanned, &self.risks, Severity::High, today());
         let ids = |counted: &mut dyn Iterator<Item = &ReportedFinding>| {
-            counted.map(|it| it.finding.id.clone()).collect::<Vec<_>>().join(" ")
+            counted.map(|counted| counted.finding.id.clone()).collect::<Vec<_>>().join(" ")
         };
-        let before = report.baseline.as_ref().and_then(|it| it.tag.as_ref());
+        let before = report.baseline.as_ref().and_then(|before| before.tag.as_ref());
         let _ = writeln!(
             self.lines,
-            "{what}: {:?}; new [{}] of [{}], fixed [{}], accepted {}; {}{}",
+            "{name}: {:?}; new [{}] of [{}], fixed [{}], accepted {}; {}{}",
             report.verdict,
             ids(&mut report.news()),
             ids(&mut report.counted.iter()),
@@ -95,7 +95,7 @@ impl Story {
             before.map_or_else(|| "first".to_owned(), |tag| format!("after {tag}")),
             if report.is_latest { "" } else { ", older" },
         );
-        self.memory = std::mem::take(&mut self.memory).after(scanned, &report);
+        self.history = std::mem::take(&mut self.history).record(scanned, &report);
         self
     }
 
@@ -105,7 +105,7 @@ impl Story {
 }
 
 #[test]
-fn news_is_told_once_and_what_the_version_before_had_is_none() {
+fn a_finding_is_news_once_and_not_if_the_version_before_had_it() {
     Story::new()
         .then("v1", &scan(1, "A:C B:H M:M"))
         .then("v1 again", &scan(1, "A:C B:H M:M"))
@@ -114,18 +114,18 @@ fn news_is_told_once_and_what_the_version_before_had_is_none() {
         .then("v3, nothing new", &scan(3, "B:H C:H D:C"))
         .then("v4, one that v2 had fixed", &scan(4, "A:C B:H"))
         .check(&expect![[r#"
-            v1: Tell; new [A B] of [A B], fixed [], accepted 0; first
+            v1: Publish; new [A B] of [A B], fixed [], accepted 0; first
             v1 again: Nothing; new [] of [A B], fixed [], accepted 0; first
-            v1, one more: Tell; new [C] of [C A B], fixed [], accepted 0; first
-            v2, one fixed, one new: Tell; new [D] of [D B C], fixed [A], accepted 0; after litellm-v1
+            v1, one more: Publish; new [C] of [C A B], fixed [], accepted 0; first
+            v2, one fixed, one new: Publish; new [D] of [D B C], fixed [A], accepted 0; after litellm-v1
             v3, nothing new: Nothing; new [] of [D B C], fixed [], accepted 0; after litellm-v2
-            v4, one that v2 had fixed: Tell; new [A] of [A B], fixed [C D], accepted 0; after litellm-v3
+            v4, one that v2 had fixed: Publish; new [A] of [A B], fixed [C D], accepted 0; after litellm-v3
         "#]]);
 }
 
-// 24
+// See case P24 in docs/contributing/prior-art.md.
 #[test]
-fn what_became_worse_is_news_and_what_became_better_is_not() {
+fn a_finding_with_a_higher_level_is_news_and_one_with_a_lower_level_is_not() {
     Story::new()
         .then("v1", &scan(1, "A:H B:C"))
         .then("re-scored", &scan(1, "A:C B:H"))
@@ -133,8 +133,8 @@ fn what_became_worse_is_news_and_what_became_better_is_not() {
         .then("below the threshold", &scan(1, "A:M B:H"))
         .then("and back", &scan(1, "A:C B:H"))
         .check(&expect![[r#"
-            v1: Tell; new [B A] of [B A], fixed [], accepted 0; first
-            re-scored: Tell; new [A] of [A B], fixed [], accepted 0; first
+            v1: Publish; new [B A] of [B A], fixed [], accepted 0; first
+            re-scored: Publish; new [A] of [A B], fixed [], accepted 0; first
             the same again: Nothing; new [] of [A B], fixed [], accepted 0; first
             below the threshold: Nothing; new [] of [B], fixed [], accepted 0; first
             and back: Nothing; new [] of [A B], fixed [], accepted 0; first
@@ -142,7 +142,7 @@ fn what_became_worse_is_news_and_what_became_better_is_not() {
 }
 
 #[test]
-fn a_clean_scan_ends_an_open_alert_and_no_other() {
+fn a_clean_scan_resolves_only_an_open_alert() {
     Story::new()
         .then("v1, clean", &scan(1, "M:M"))
         .then("v2", &scan(2, "A:C"))
@@ -153,16 +153,16 @@ fn a_clean_scan_ends_an_open_alert_and_no_other() {
         .then("v4 has it after all", &scan(4, "A:C"))
         .check(&expect![[r#"
             v1, clean: Nothing; new [] of [], fixed [], accepted 0; first
-            v2: Tell; new [A] of [A], fixed [], accepted 0; after litellm-v1
+            v2: Publish; new [A] of [A], fixed [], accepted 0; after litellm-v1
             v3, clean: Resolve; new [] of [], fixed [A], accepted 0; after litellm-v2
             v3 again: Nothing; new [] of [], fixed [A], accepted 0; after litellm-v2
-            v4 has it again: Tell; new [A] of [A], fixed [], accepted 0; after litellm-v3
+            v4 has it again: Publish; new [A] of [A], fixed [], accepted 0; after litellm-v3
             v4 after a re-scan: Resolve; new [] of [], fixed [], accepted 0; after litellm-v3
-            v4 has it after all: Tell; new [A] of [A], fixed [], accepted 0; after litellm-v3
+            v4 has it after all: Publish; new [A] of [A], fixed [], accepted 0; after litellm-v3
         "#]]);
 }
 
-// 25
+// See case P25 in docs/contributing/prior-art.md.
 #[test]
 fn the_images_of_an_index_are_one_version() {
     let part = |n, image, text: &str| Scanned {
@@ -178,8 +178,8 @@ fn the_images_of_an_index_are_one_version() {
         .then("v3, amd64 is not", &part(3, 31, "A:C"))
         .then("v3, amd64 is now", &part(3, 31, ""))
         .check(&expect![[r#"
-            amd64: Tell; new [A B] of [A B], fixed [], accepted 0; first
-            arm64, one more: Tell; new [C] of [C A B], fixed [], accepted 0; first
+            amd64: Publish; new [A B] of [A B], fixed [], accepted 0; first
+            arm64, one more: Publish; new [C] of [C A B], fixed [], accepted 0; first
             v2, amd64: Nothing; new [] of [A], fixed [], accepted 0; after litellm-v1
             v2, arm64 has what v1 had: Nothing; new [] of [A B], fixed [C], accepted 0; after litellm-v1
             v3, arm64 is clean: Nothing; new [] of [], fixed [], accepted 0; after litellm-v2
@@ -189,7 +189,7 @@ fn the_images_of_an_index_are_one_version() {
 }
 
 #[test]
-fn a_version_is_clean_where_what_its_other_images_have_is_accepted_that_day() {
+fn a_version_is_clean_if_all_findings_of_its_other_images_are_accepted() {
     let part = |image, text: &str| Scanned {
         images: 2,
         ..scan_of(1, image, ScanContents::All(findings(text)))
@@ -202,34 +202,34 @@ fn a_version_is_clean_where_what_its_other_images_have_is_accepted_that_day() {
         .then("arm64 has not", &part(12, "A:C"))
         .check(&expect![[r#"
             amd64 has what is accepted: Nothing; new [] of [], fixed [], accepted 1; first
-            arm64 has more: Tell; new [B] of [B], fixed [], accepted 1; first
+            arm64 has more: Publish; new [B] of [B], fixed [], accepted 1; first
             arm64 has not: Resolve; new [] of [], fixed [], accepted 1; first
         "#]]);
 }
 
 #[test]
-fn an_older_version_is_compared_with_none_and_told_once_for_all() {
+fn a_finding_of_an_older_version_is_published_once_for_all_older_versions() {
     let mut story = Story::new();
     story
         .then("v5", &scan(5, "A:C"))
         .then("v3 is scanned again", &scan(3, "A:C B:H"))
         .then("v2 too", &scan(2, "B:H"))
         .then("v4, clean", &scan(4, ""))
-        .then("v5 has what was told of v3", &scan(5, "A:C B:H"))
+        .then("v5 has the published findings of v3", &scan(5, "A:C B:H"))
         .then("v3 again", &scan(3, "A:C B:H"))
         .check(&expect![[r#"
-            v5: Tell; new [A] of [A], fixed [], accepted 0; first
-            v3 is scanned again: Tell; new [B] of [B A], fixed [], accepted 0; first, older
+            v5: Publish; new [A] of [A], fixed [], accepted 0; first
+            v3 is scanned again: Publish; new [B] of [B A], fixed [], accepted 0; first, older
             v2 too: Nothing; new [] of [B], fixed [], accepted 0; first, older
             v4, clean: Nothing; new [] of [], fixed [], accepted 0; first, older
-            v5 has what was told of v3: Tell; new [B] of [B A], fixed [], accepted 0; first
+            v5 has the published findings of v3: Publish; new [B] of [B A], fixed [], accepted 0; first
             v3 again: Nothing; new [] of [A B], fixed [], accepted 0; first, older
         "#]]);
-    assert_eq!(story.memory.latest.as_ref().unwrap().digest, digest(5));
+    assert_eq!(story.history.latest.as_ref().unwrap().digest, digest(5));
 }
 
 #[test]
-fn what_is_accepted_does_not_count_until_its_day_is_over() {
+fn an_accepted_finding_does_not_count_until_its_last_day_is_over() {
     let mut story = Story::new();
     let [before, until] = [today().pred_opt().unwrap(), today()].map(|day| day.to_string());
     story.risks = vec![risk("A", &until)];
@@ -240,9 +240,9 @@ fn what_is_accepted_does_not_count_until_its_day_is_over() {
     story.then("one is over", &scan(1, "A:C B:H"));
     story.check(&expect![[r#"
         accepted: Nothing; new [] of [], fixed [], accepted 1; first
-        with another: Tell; new [B] of [B], fixed [], accepted 1; first
+        with another: Publish; new [B] of [B], fixed [], accepted 1; first
         both accepted: Resolve; new [] of [], fixed [], accepted 2; first
-        one is over: Tell; new [A] of [A], fixed [], accepted 1; first
+        one is over: Publish; new [A] of [A], fixed [], accepted 1; first
     "#]]);
     let report = compare_scan(
         &ScanHistory::default(),
@@ -255,10 +255,10 @@ fn what_is_accepted_does_not_count_until_its_day_is_over() {
 }
 
 #[test]
-fn what_was_told_and_accepted_is_news_when_it_is_not_accepted_any_more() {
+fn a_finding_is_news_again_when_its_acceptance_ends() {
     let until = today().to_string();
     let mut story = Story::new();
-    story.then("told", &scan(1, "A:C B:H"));
+    story.then("published", &scan(1, "A:C B:H"));
     story.risks = vec![risk("A", &until), risk("B", &until)];
     story.then("both accepted", &scan(2, "A:C B:H"));
     story.risks = vec![risk("A", "2020-01-01"), risk("B", &until)];
@@ -266,16 +266,16 @@ fn what_was_told_and_accepted_is_news_when_it_is_not_accepted_any_more() {
     story.risks = vec![];
     story.then("the other is withdrawn", &scan(3, "A:C B:H"));
     story.check(&expect![[r#"
-        told: Tell; new [A B] of [A B], fixed [], accepted 0; first
+        published: Publish; new [A B] of [A B], fixed [], accepted 0; first
         both accepted: Resolve; new [] of [], fixed [], accepted 2; after litellm-v1
-        one is over: Tell; new [A] of [A], fixed [], accepted 1; after litellm-v1
+        one is over: Publish; new [A] of [A], fixed [], accepted 1; after litellm-v1
         the same: Nothing; new [] of [A], fixed [], accepted 1; after litellm-v1
-        the other is withdrawn: Tell; new [B] of [B A], fixed [], accepted 0; after litellm-v2
+        the other is withdrawn: Publish; new [B] of [B A], fixed [], accepted 0; after litellm-v2
     "#]]);
 }
 
 #[test]
-fn what_cannot_be_read_is_told_from_the_event_and_remembered_as_told() {
+fn findings_that_cannot_be_read_are_published_from_events_and_recorded_as_published() {
     let counts = |n: u64| {
         let mut counts = Counts::default();
         counts.add(Level::Critical, n);
@@ -293,23 +293,27 @@ fn what_cannot_be_read_is_told_from_the_event_and_remembered_as_told() {
         .then("one finding", &scan_of(2, 2, ScanContents::Some(vec![one.clone()])))
         .then("it comes again", &scan_of(2, 2, ScanContents::Some(vec![one])))
         .then("another", &scan_of(2, 2, ScanContents::Some(findings("C:C"))));
-    assert_eq!(story.memory.latest.as_ref().unwrap().digest, digest(1), "nothing to compare with");
+    assert_eq!(
+        story.history.latest.as_ref().unwrap().digest,
+        digest(1),
+        "version 2 is no baseline, because its findings were not read"
+    );
     story.then("read after all", &scan(2, "A:C B:H C:C"));
     story.check(&expect![[r#"
-        v1: Tell; new [B] of [B], fixed [], accepted 0; first
-        v2, three: Tell; new [] of [], fixed [], accepted 0; after litellm-v1
+        v1: Publish; new [B] of [B], fixed [], accepted 0; first
+        v2, three: Publish; new [] of [], fixed [], accepted 0; after litellm-v1
         again: Nothing; new [] of [], fixed [], accepted 0; after litellm-v1
-        four: Tell; new [] of [], fixed [], accepted 0; after litellm-v1
+        four: Publish; new [] of [], fixed [], accepted 0; after litellm-v1
         none that counts: Nothing; new [] of [], fixed [], accepted 0; after litellm-v1
-        one finding: Tell; new [A] of [A], fixed [], accepted 0; after litellm-v1
+        one finding: Publish; new [A] of [A], fixed [], accepted 0; after litellm-v1
         it comes again: Nothing; new [] of [A], fixed [], accepted 0; after litellm-v1
-        another: Tell; new [C] of [C], fixed [], accepted 0; after litellm-v1
+        another: Publish; new [C] of [C], fixed [], accepted 0; after litellm-v1
         read after all: Nothing; new [] of [A C B], fixed [], accepted 0; after litellm-v1
     "#]]);
 }
 
 #[test]
-fn what_comes_back_and_is_told_from_events_is_told_once_each() {
+fn each_finding_that_returns_and_is_known_from_events_is_published_once() {
     let event = |text| scan_of(3, 3, ScanContents::Some(findings(text)));
     Story::new()
         .then("v1", &scan(1, "A:C B:C"))
@@ -318,44 +322,44 @@ fn what_comes_back_and_is_told_from_events_is_told_once_each() {
         .then("once more", &event("A:C"))
         .then("and so is B", &event("B:C"))
         .check(&expect![[r#"
-            v1: Tell; new [A B] of [A B], fixed [], accepted 0; first
+            v1: Publish; new [A B] of [A B], fixed [], accepted 0; first
             v2: Resolve; new [] of [], fixed [A B], accepted 0; after litellm-v1
-            A is back in v3: Tell; new [A] of [A], fixed [], accepted 0; after litellm-v2
+            A is back in v3: Publish; new [A] of [A], fixed [], accepted 0; after litellm-v2
             once more: Nothing; new [] of [A], fixed [], accepted 0; after litellm-v2
-            and so is B: Tell; new [B] of [B], fixed [], accepted 0; after litellm-v2
+            and so is B: Publish; new [B] of [B], fixed [], accepted 0; after litellm-v2
         "#]]);
 }
 
 #[test]
-fn a_report_prints_as_what_is_about_to_be_done() {
-    let mut memory = ScanHistory::default();
+fn a_report_prints_the_decision_and_the_counts() {
+    let mut history = ScanHistory::default();
     let mut lines = String::new();
     for (n, text) in [(2, "A:C B:H M:M"), (3, "A:C B:H C:H"), (4, "A:C"), (1, "A:C"), (5, "")] {
         let scanned = scan(n, text);
-        let report = compare_scan(&memory, &scanned, &[], Severity::High, today());
+        let report = compare_scan(&history, &scanned, &[], Severity::High, today());
         lines += &format!("v{n}: {report}\n");
-        memory = memory.after(&scanned, &report);
+        history = history.record(&scanned, &report);
     }
     expect![[r#"
-        v2: tell 1 CRITICAL, 1 HIGH: 1 CRITICAL, 1 HIGH at or above HIGH, 0 accepted, 3 in all
-        v3: tell 1 HIGH: 1 CRITICAL, 2 HIGH at or above HIGH, 0 accepted, 3 in all; 0 gone since litellm-v2
-        v4: nothing to tell: 1 CRITICAL at or above HIGH, 0 accepted, 1 in all; 2 gone since litellm-v3
-        v1: nothing to tell: 1 CRITICAL at or above HIGH, 0 accepted, 1 in all; not the latest version
-        v5: tell that the last alert is over: none at or above HIGH, 0 accepted, 0 in all; 1 gone since litellm-v4
+        v2: send an alert about 1 CRITICAL, 1 HIGH new: 1 CRITICAL, 1 HIGH at or above HIGH, 0 accepted, 3 findings in total
+        v3: send an alert about 1 HIGH new: 1 CRITICAL, 2 HIGH at or above HIGH, 0 accepted, 3 findings in total; 0 fixed since litellm-v2
+        v4: send no alert: 1 CRITICAL at or above HIGH, 0 accepted, 1 findings in total; 2 fixed since litellm-v3
+        v1: send no alert: 1 CRITICAL at or above HIGH, 0 accepted, 1 findings in total; not the latest version
+        v5: send an alert that resolves the last alert: none at or above HIGH, 0 accepted, 0 findings in total; 1 fixed since litellm-v4
     "#]].assert_eq(&lines);
 }
 
 #[test]
-fn a_report_of_counts_says_where_it_has_them_from() {
+fn a_report_of_counts_names_the_event_as_their_source() {
     let counts = Counts::from_iter([Level::Critical, Level::Low]);
     let scanned = scan_of(1, 1, ScanContents::Counts(counts));
     let report = compare_scan(&ScanHistory::default(), &scanned, &[], Severity::High, today());
-    expect!["tell it by the event's counts: none at or above HIGH, 0 accepted, 2 in all"]
+    expect!["send an alert with the counts of the event: none at or above HIGH, 0 accepted, 2 findings in total"]
         .assert_eq(&report.to_string());
 }
 
 #[test]
-fn what_matters_most_comes_first() {
+fn the_most_important_finding_comes_first() {
     let finding = |id: &str, level, exploit, fix, epss, in_use| Finding {
         exploit,
         fix,
@@ -374,59 +378,60 @@ fn what_matters_most_comes_first() {
     ];
     let scanned = scan_of(1, 1, ScanContents::All(all));
     let report = compare_scan(&ScanHistory::default(), &scanned, &[], Severity::High, today());
-    let order: Vec<&str> = report.counted.iter().map(|it| it.finding.id.as_str()).collect();
+    let order: Vec<&str> =
+        report.counted.iter().map(|counted| counted.finding.id.as_str()).collect();
     let mut expected = order.clone();
     expected.sort_unstable();
     assert_eq!(order, expected);
 }
 
 #[test]
-fn a_baseline_under_a_higher_threshold_is_none() {
-    let mut memory = ScanHistory::default();
-    let mut told = |scanned: &Scanned, threshold| {
-        let report = compare_scan(&memory, scanned, &[], threshold, today());
-        memory = std::mem::take(&mut memory).after(scanned, &report);
+fn a_version_that_was_scanned_with_a_higher_threshold_is_no_baseline() {
+    let mut history = ScanHistory::default();
+    let mut record = |scanned: &Scanned, threshold| {
+        let report = compare_scan(&history, scanned, &[], threshold, today());
+        history = std::mem::take(&mut history).record(scanned, &report);
         report
     };
-    told(&scan(1, "A:C M:M"), Severity::High);
-    let lower = told(&scan(2, "A:C M:M N:M"), Severity::Medium);
-    // It may well have had the other two.
+    record(&scan(1, "A:C M:M"), Severity::High);
+    let lower = record(&scan(2, "A:C M:M N:M"), Severity::Medium);
+    // With the lower threshold, version 1 may also have had the other two findings.
     assert_eq!((lower.baseline, lower.fixed.len()), (None, 0));
-    assert_eq!(lower.counted.iter().filter(|it| it.is_new).count(), 2);
-    let next = told(&scan(3, "A:C M:M"), Severity::Medium);
+    assert_eq!(lower.counted.iter().filter(|counted| counted.is_new).count(), 2);
+    let next = record(&scan(3, "A:C M:M"), Severity::Medium);
     assert_eq!((next.baseline.unwrap().digest, next.fixed), (digest(2), vec!["N".to_owned()]));
 }
 
 #[test]
-fn an_event_about_what_is_known_as_it_is_can_be_passed_over() {
+fn an_event_about_a_recorded_finding_brings_no_news() {
     let mut story = Story::new();
     story.then("v1", &scan(1, "A:C")).then("v2", &scan(2, "A:C B:H"));
-    let knows = |version: u8, text: &str, active: bool| {
+    let has_no_news = |version: u8, text: &str, active: bool| {
         let finding = &findings(text)[0];
-        story.memory.knows(&digest(version), &digest(version), finding, active)
+        story.history.has_no_news(&digest(version), &digest(version), finding, active)
     };
-    assert!(knows(2, "A:C", true) && knows(2, "B:H", true));
-    assert!(!knows(2, "B:C", true), "it is worse");
-    assert!(!knows(2, "C:H", true), "it is another");
-    assert!(!knows(2, "A:C", false), "it is closed, and was there");
-    assert!(knows(2, "C:H", false), "it was not there");
-    assert!(knows(1, "A:C", true), "it was told, of the version before");
-    assert!(!knows(1, "C:H", true));
-    assert!(knows(1, "A:C", false), "that is history");
-    assert!(!knows(3, "A:C", true), "another version may be newer");
+    assert!(has_no_news(2, "A:C", true) && has_no_news(2, "B:H", true));
+    assert!(!has_no_news(2, "B:C", true), "the level is higher");
+    assert!(!has_no_news(2, "C:H", true), "the finding is new");
+    assert!(!has_no_news(2, "A:C", false), "a recorded finding was closed");
+    assert!(has_no_news(2, "C:H", false), "the closed finding was not recorded");
+    assert!(has_no_news(1, "A:C", true), "the finding was published for the version before");
+    assert!(!has_no_news(1, "C:H", true));
+    assert!(has_no_news(1, "A:C", false), "the version is not the latest");
+    assert!(!has_no_news(3, "A:C", true), "another version may be newer");
 }
 
 #[test]
-fn one_package_after_the_other_is_one_finding() {
-    let of = |level, package: &str, fixed| Finding {
+fn findings_of_several_packages_with_one_id_are_merged() {
+    let finding = |level, package: &str, fixed| Finding {
         packages: Package::new(package, Some("1.0"), fixed).into_iter().collect(),
         ..Finding::new("CVE-1", level).unwrap()
     };
     let merged = merge_findings([
-        of(Level::Medium, "libssl3", None),
-        of(Level::High, "openssl", Some("1.1")),
-        of(Level::High, "openssl", Some("1.1")),
-        Finding { exploit: Some(true), epss: Some(0.2), ..of(Level::Low, "zlib", None) },
+        finding(Level::Medium, "libssl3", None),
+        finding(Level::High, "openssl", Some("1.1")),
+        finding(Level::High, "openssl", Some("1.1")),
+        Finding { exploit: Some(true), epss: Some(0.2), ..finding(Level::Low, "zlib", None) },
     ]);
     assert_eq!(merged.len(), 1);
     assert_eq!((merged[0].level, merged[0].packages.len()), (Level::High, 3));
@@ -435,9 +440,9 @@ fn one_package_after_the_other_is_one_finding() {
     assert_eq!(Package::new("a", Some("NotAvailable"), Some("")).unwrap().installed, None);
 }
 
-// 19
+// See case P19 in docs/contributing/prior-art.md.
 #[test]
-fn counts_are_told_the_worst_first_with_every_level() {
+fn counts_print_every_level_with_the_highest_first() {
     let mut counts = Counts::default();
     counts.add(Level::read("INFORMATIONAL"), 9);
     counts.add(Level::read("UNDEFINED"), 1);
@@ -445,7 +450,7 @@ fn counts_are_told_the_worst_first_with_every_level() {
     counts.add(Level::read("CRITICAL"), 2);
     counts.add(Level::read("HIGH"), 0);
     expect!["2 CRITICAL, 2 UNTRIAGED, 9 INFORMATIONAL"].assert_eq(&counts.to_string());
-    expect!["2 CRITICAL"].assert_eq(&counts.from(Level::Low).to_string());
+    expect!["2 CRITICAL"].assert_eq(&counts.at_or_above(Level::Low).to_string());
     expect!["none"].assert_eq(&Counts::default().to_string());
     let json = r#"{"INFORMATIONAL":9,"UNTRIAGED":2,"CRITICAL":2}"#;
     assert_eq!(serde_json::to_string(&counts).unwrap(), json);
@@ -455,52 +460,60 @@ fn counts_are_told_the_worst_first_with_every_level() {
 }
 
 #[test]
-fn what_is_remembered_fits_into_an_item() {
+fn a_history_fits_into_an_item() {
     let many = |n: u8| {
         let one = |nth: usize| Finding::new(&format!("{n}-{nth:060}"), Level::High).unwrap();
         scan_of(n, n, ScanContents::All((0..9_000).map(one).collect()))
     };
-    let mut memory = ScanHistory::default();
+    let mut history = ScanHistory::default();
     for n in 1..4 {
         let scanned = many(n);
-        let report = compare_scan(&memory, &scanned, &[], Severity::High, today());
-        memory = memory.after(&scanned, &report);
+        let report = compare_scan(&history, &scanned, &[], Severity::High, today());
+        history = history.record(&scanned, &report);
         let json = [
-            serde_json::to_string(&memory.latest).unwrap(),
-            serde_json::to_string(&memory.previous).unwrap(),
-            serde_json::to_string(&memory.told).unwrap(),
+            serde_json::to_string(&history.latest).unwrap(),
+            serde_json::to_string(&history.previous).unwrap(),
+            serde_json::to_string(&history.published).unwrap(),
         ];
         assert!(json.iter().map(String::len).sum::<usize>() < 380_000);
     }
-    assert_eq!(memory.latest.unwrap().digest, digest(3));
-    assert!(memory.told.latest.ids().count() > 3_000, "no more goes than there is no room for");
-    // And as many as an image may well have are not told again for being many.
+    assert_eq!(history.latest.unwrap().digest, digest(3));
+    assert!(
+        history.published.latest.ids().count() > 3_000,
+        "only the findings that do not fit are removed"
+    );
+    // The history keeps as many findings as a real image may have, so they are published once.
     let many = |n: u8| {
         let one = |nth: usize| Finding::new(&format!("CVE-2026-{nth:05}"), Level::High).unwrap();
         scan_of(n, n, ScanContents::All((0..4_000).map(one).collect()))
     };
-    let mut memory = ScanHistory::default();
+    let mut history = ScanHistory::default();
     for n in 1..5 {
         let scanned = many(n);
-        let report = compare_scan(&memory, &scanned, &[], Severity::High, today());
-        assert_eq!(report.verdict == ScanVerdict::Tell, n == 1, "{n}");
-        memory = memory.after(&scanned, &report);
+        let report = compare_scan(&history, &scanned, &[], Severity::High, today());
+        assert_eq!(report.verdict == ScanVerdict::Publish, n == 1, "{n}");
+        history = history.record(&scanned, &report);
     }
     let known = |version: &Option<Version>| {
-        version.iter().flat_map(|it| it.images.values()).flat_map(SeverityById::ids).count()
+        version
+            .iter()
+            .flat_map(|version| version.images.values())
+            .flat_map(SeverityById::ids)
+            .count()
     };
-    let kept = |memory: &ScanHistory| {
-        let told = [&memory.told.latest, &memory.told.older].map(|it| it.ids().count());
-        (known(&memory.latest), known(&memory.previous), told)
+    let kept = |history: &ScanHistory| {
+        let published =
+            [&history.published.latest, &history.published.older].map(|known| known.ids().count());
+        (known(&history.latest), known(&history.previous), published)
     };
-    assert_eq!(kept(&memory), (4_000, 4_000, [4_000, 0]), "there is room for these");
-    // What is worth less goes first, and as a whole.
+    assert_eq!(kept(&history), (4_000, 4_000, [4_000, 0]), "these findings fit");
+    // The least useful part is removed first, and completely.
     let mut older = |n: u8, name: &str, many: usize| {
         let one = |nth: usize| Finding::new(&format!("{name}-{nth:059}"), Level::High).unwrap();
         let scanned = scan_of(n, n, ScanContents::All((0..many).map(one).collect()));
-        let report = compare_scan(&memory, &scanned, &[], Severity::High, today());
-        memory = std::mem::take(&mut memory).after(&scanned, &report);
-        kept(&memory)
+        let report = compare_scan(&history, &scanned, &[], Severity::High, today());
+        history = std::mem::take(&mut history).record(&scanned, &report);
+        kept(&history)
     };
     assert_eq!(older(1, "some", 2_500), (4_000, 0, [4_000, 2_500]));
     assert_eq!(older(2, "many", 3_000), (4_000, 0, [4_000, 0]));
@@ -518,49 +531,52 @@ fn any_scan() -> impl Strategy<Value = Scanned> {
 
 proptest! {
     #[test]
-    fn the_same_scan_again_is_never_news_and_is_remembered_as_it_is(
+    fn a_repeated_scan_is_never_news_and_does_not_change_the_history(
         scans in prop::collection::vec(any_scan(), 1..12),
     ) {
-        let mut memory = ScanHistory::default();
+        let mut history = ScanHistory::default();
         for scanned in &scans {
-            let first = compare_scan(&memory, scanned, &[], Severity::High, today());
-            let once = memory.after(scanned, &first);
+            let first = compare_scan(&history, scanned, &[], Severity::High, today());
+            let once = history.record(scanned, &first);
             let second = compare_scan(&once, scanned, &[], Severity::High, today());
             prop_assert_eq!(second.verdict, ScanVerdict::Nothing);
-            memory = once.clone().after(scanned, &second);
-            prop_assert_eq!(&memory, &once);
+            history = once.clone().record(scanned, &second);
+            prop_assert_eq!(&history, &once);
         }
     }
 
     #[test]
-    fn what_counts_in_a_latest_version_was_told_of_it_or_is_accepted(
+    fn every_finding_that_counts_in_the_latest_version_was_published(
         scans in prop::collection::vec(any_scan(), 1..12),
         risks in prop::collection::vec("[A-F]", 0..3),
     ) {
         let risks: Vec<AcceptedRisk> = risks.iter().map(|id| risk(id, "2099-01-01")).collect();
-        let mut memory = ScanHistory::default();
+        let mut history = ScanHistory::default();
         for scanned in &scans {
-            let report = compare_scan(&memory, scanned, &risks, Severity::High, today());
-            memory = memory.after(scanned, &report);
-            let told = |it: &ReportedFinding| memory.told.latest.level(&it.finding.id) >= Some(it.finding.level);
+            let report = compare_scan(&history, scanned, &risks, Severity::High, today());
+            history = history.record(scanned, &report);
+            let published = |counted: &ReportedFinding| {
+                let level = history.published.latest.level(&counted.finding.id);
+                level >= Some(counted.finding.level)
+            };
             if report.is_latest {
-                prop_assert!(report.counted.iter().all(told));
-                prop_assert_eq!(report.counted.is_empty() || memory.told.is_open, true);
+                prop_assert!(report.counted.iter().all(published));
+                prop_assert_eq!(report.counted.is_empty() || history.published.is_open, true);
             }
         }
     }
 
     #[test]
-    fn what_is_remembered_is_read_back(scans in prop::collection::vec(any_scan(), 0..8)) {
-        let mut memory = ScanHistory::default();
+    fn a_stored_history_is_read_back(scans in prop::collection::vec(any_scan(), 0..8)) {
+        let mut history = ScanHistory::default();
         for scanned in &scans {
-            let report = compare_scan(&memory, scanned, &[], Severity::High, today());
-            memory = memory.after(scanned, &report);
+            let report = compare_scan(&history, scanned, &[], Severity::High, today());
+            history = history.record(scanned, &report);
         }
         let through = |json: String| serde_json::from_str::<Option<Version>>(&json).unwrap();
-        prop_assert_eq!(through(serde_json::to_string(&memory.latest).unwrap()), memory.latest);
-        prop_assert_eq!(through(serde_json::to_string(&memory.previous).unwrap()), memory.previous);
-        let told = serde_json::to_string(&memory.told).unwrap();
-        prop_assert_eq!(serde_json::from_str::<PublishedFindings>(&told).unwrap(), memory.told);
+        prop_assert_eq!(through(serde_json::to_string(&history.latest).unwrap()), history.latest);
+        prop_assert_eq!(through(serde_json::to_string(&history.previous).unwrap()), history.previous);
+        let published = serde_json::to_string(&history.published).unwrap();
+        prop_assert_eq!(serde_json::from_str::<PublishedFindings>(&published).unwrap(), history.published);
     }
 }

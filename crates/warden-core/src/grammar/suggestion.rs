@@ -1,7 +1,7 @@
-//! What a tag that does not conform was meant to be.
+//! Suggests a conforming tag for a tag that does not conform.
 //!
-//! The template is matched loosely (letters in either case, other separators, one letter
-//! left out) and then written out again with what was found. What comes out is only a
+//! The template is matched loosely: letters in either case, other separators, and one letter may be
+//! missing. The template is then written out with the text that was matched. The result is only a
 //! candidate: the caller checks that it conforms.
 
 use regex_lite::RegexBuilder;
@@ -10,12 +10,12 @@ use super::template::{Part, Placeholder, Template, text_of};
 use crate::image::Tag;
 
 impl Template {
-    /// `tag` spelled as this template would have it, or `None` where it does not even
-    /// resemble it, or the template is a regular expression.
+    /// Spells `tag` as this template would. `None` if the tag does not resemble the template, or the
+    /// template is a regular expression.
     pub(super) fn respell(&self, tag: &Tag) -> Option<String> {
         let parts = self.parts.as_deref()?;
         let pattern: String = parts.iter().map(loose).collect();
-        // Built only for a violation, so it costs conforming pushes nothing.
+        // A conforming tag never reaches this code, so the expression is compiled for each call.
         let pattern =
             RegexBuilder::new(&format!("^(?:{pattern})$")).case_insensitive(true).build().ok()?;
         let captures = pattern.captures(tag.as_str())?;
@@ -25,9 +25,9 @@ impl Template {
                 Part::Literal(text) => Some(text.clone()),
                 Part::Placeholder(name) => {
                     let spelled = canonical(*name, text_of(&captures, *name)?);
-                    // The `v` of a version is no component: `v1.0.0` names none.
-                    let a_version_s = spelled == "v" || spelled.ends_with("-v");
-                    (*name != Placeholder::Component || !a_version_s).then_some(spelled)
+                    // The `v` before a version is not a component: `v1.0.0` has no component.
+                    let is_version_v = spelled == "v" || spelled.ends_with("-v");
+                    (*name != Placeholder::Component || !is_version_v).then_some(spelled)
                 }
             })
             .collect()
@@ -40,7 +40,7 @@ fn loose(part: &Part) -> String {
             .split_inclusive(['.', '_', '-'])
             .map(|piece| {
                 let word = piece.trim_end_matches(['.', '_', '-']);
-                // One letter, such as the `v`, is easily left out; a word is not.
+                // People forget a single letter, such as the `v`, but not a word.
                 let optional = if word.len() == 1 { "?" } else { "" };
                 let separator = match piece.strip_prefix(word) {
                     Some("") | None => "",
@@ -56,7 +56,7 @@ fn loose(part: &Part) -> String {
             .collect(),
         Part::Placeholder(name) => {
             let pattern = match name {
-                // No dots: `litellm-1.80.5.1` is no version 80.5.1 of `litellm-1`.
+                // Without dots: `litellm-1.80.5.1` is not version 80.5.1 of `litellm-1`.
                 Placeholder::Component => "[a-z0-9]+?(?:[_-]+[a-z0-9]+?)*?",
                 Placeholder::Slug => "[a-z0-9]+(?:[_-]+[a-z0-9]+)*",
                 Placeholder::Semver => r"[0-9]+\.[0-9]+(?:\.[0-9]+)?(?:-[0-9a-z.-]+)?",
@@ -65,7 +65,7 @@ fn loose(part: &Part) -> String {
                 Placeholder::Date => "[0-9]{4}[._-]?[0-9]{2}[._-]?[0-9]{2}",
                 Placeholder::Number => "[0-9]+",
             };
-            // A `v` is what people most often add to a version.
+            // People often write a `v` before a version where the template has none.
             let extra = if *name == Placeholder::Semver { "v?" } else { "" };
             format!("{extra}(?<{name}>{pattern})")
         }

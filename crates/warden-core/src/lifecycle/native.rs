@@ -1,20 +1,19 @@
-//! The native lifecycle rules that are in force in a repository, whoever wrote them: whether one of
-//! them would expire an image before the time that an alert promises.
+//! The native lifecycle rules of a repository, by any author. Finds a rule that would expire an image
+//! before the time that an alert promises.
 //!
-//! ECR evaluates each image by the rule with the lowest priority that selects it, and no rule after
-//! that one reaches the image. A rule selects images of one storage class
+//! The rule with the lowest priority that selects an image decides about the image; later rules do not
+//! apply. A rule selects images of one storage class
 //! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html>,
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>).
 //!
-//! - An archived image is reached by rules for the archive only. ECR accepts no such rule under 90
-//!   days.
-//! - The other images of an archived unit may stay active for a while: AWS does not say in which
-//!   order ECR archives them, and an image that another index needs stays for longer. A rule of the
-//!   standard class can expire them.
-//! - A quarantined image is active, with its quarantine tag. A rule of the standard class can expire
-//!   it, or archive it for a rule of the archive to expire.
+//! - Only rules for the archive apply to an archived image. ECR accepts no such rule under 90 days.
+//! - The other images of an archived unit may stay active for a while: AWS does not document in which
+//!   order ECR archives the images, and an image that another index needs stays active. A rule for the
+//!   standard class can expire these images.
+//! - A quarantined image is active and has its quarantine tag. A rule for the standard class can expire
+//!   the image, or archive the image so that a rule for the archive expires it.
 //!
-//! A policy that cannot be read completely threatens every image.
+//! A policy that cannot be parsed completely threatens every image.
 
 use std::fmt;
 
@@ -67,11 +66,11 @@ enum Selection {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
-    /// The rule expires active images: at any time, or so many days after their push.
+    /// The rule expires active images: a number of days after their push, or at any time for None.
     Expire { days_after_push: Option<u32> },
     /// The rule archives active images.
     Archive,
-    /// The rule expires archived images, so many days after they were archived.
+    /// The rule expires archived images, this number of days after they were archived.
     ExpireArchived { days: u32 },
 }
 
@@ -89,8 +88,8 @@ impl NativeRules {
         }))
     }
 
-    /// Finds a threat to a unit that is archived now. `others` are the active images of the unit
-    /// beside its root.
+    /// Finds a threat to a unit that is archived now. `others` are the active images of the unit,
+    /// without its root.
     #[must_use]
     pub fn threat_to_archived<'i>(
         &self,
@@ -112,7 +111,8 @@ impl NativeRules {
         })
     }
 
-    /// Finds a threat to an image that is quarantined now, with these tags, for so many days.
+    /// Finds a threat to an image that is quarantined now for `days` days. `tags` are the tags of the
+    /// image during the quarantine.
     #[must_use]
     pub fn threat_to_quarantined(
         &self,
@@ -148,7 +148,7 @@ impl NativeRules {
     }
 }
 
-/// The rule that ECR evaluates an image with these tags by.
+/// The rule that decides about an image with these tags.
 fn first<'r>(rules: &'r [NativeRule], tags: &[Tag], is_archived: bool) -> Option<&'r NativeRule> {
     rules.iter().find(|rule| rule.is_for_archive() == is_archived && rule.selection.selects(tags))
 }
@@ -164,8 +164,8 @@ impl NativeRule {
         matches!(self.effect, Effect::ExpireArchived { .. })
     }
 
-    /// Whether the rule may expire an active image of this age until then. A count may be exceeded at
-    /// any time.
+    /// Whether the rule may expire an active image before `until`. A rule that counts images may expire
+    /// an image at any time.
     fn may_expire(&self, pushed_at: Option<DateTime<Utc>>, until: Option<DateTime<Utc>>) -> bool {
         match (self.effect, pushed_at) {
             (Effect::Archive | Effect::ExpireArchived { .. }, _) => false,
@@ -185,7 +185,7 @@ impl NativeRule {
 
 impl Selection {
     fn selects(&self, tags: &[Tag]) -> bool {
-        let has = |is: &dyn Fn(&Tag) -> bool| tags.iter().any(is);
+        let has = |matches: &dyn Fn(&Tag) -> bool| tags.iter().any(matches);
         match self {
             Self::Any => true,
             Self::Untagged => tags.is_empty(),
@@ -273,7 +273,7 @@ enum ActionType {
 impl WireRule {
     fn read(self) -> Result<NativeRule, String> {
         let Self { rule_priority: priority, description, selection, action } = self;
-        let unknown = |what: &str| Err(format!("rule {priority} has an unknown {what}"));
+        let unknown = |part: &str| Err(format!("rule {priority} has an unknown {part}"));
         let patterns = selection.tag_pattern_list.unwrap_or_default();
         let prefixes = selection.tag_prefix_list.unwrap_or_default();
         let selected = match (selection.tag_status, patterns.is_empty(), prefixes.is_empty()) {

@@ -17,8 +17,8 @@ pub(crate) const GUIDE: &str = r#"{
     }
 }"#;
 
-/// The policy of `properties` with some of them set (or, with null, removed), a dotted
-/// name reaching inside.
+/// The properties after changes. Each change sets the property with a dotted name, or removes the
+/// property if the value is null.
 fn changed(properties: &str, changes: &[(&str, Value)]) -> Value {
     let mut root: Value = serde_json::from_str(properties).unwrap();
     for (path, value) in changes {
@@ -50,7 +50,7 @@ fn the_guide_normalises_to_one_line_with_every_default() {
 }
 
 #[test]
-fn every_mistake_is_named_at_once_with_the_nearest_known_property() {
+fn all_mistakes_are_named_with_the_nearest_known_property() {
     check_problems(
         &[
             ("RepositoryName", "Infra".into()),
@@ -67,20 +67,20 @@ fn every_mistake_is_named_at_once_with_the_nearest_known_property() {
         &expect![[r#"
             RepositoryName: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/', got "Infra"
             LifecycleTagCount: expected a whole number from 1 to 100000, got "0"
-            LifecycleUntaggedDays: missing, and required
-            Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest known one is {semver}, got "{component}-v{semvr}"
+            LifecycleUntaggedDays: this required property is missing
+            Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest placeholder is {semver}, got "{component}-v{semvr}"
             Governance.Tags.Enforcement: expected report or quarantine or archive, got "quarantaine"
-            Governance.Tags.Forbiden: unknown property; the nearest known one is Forbidden
+            Governance.Tags.Forbiden: unknown property; the nearest known name is Forbidden
             Governance.Retention.MinimumAgeDays: expected a whole number from 1 to 3650, got "0"
             Governance.Retention.MaxRemovePercent: expected a whole number from 1 to 100, got "101"
             Governance.Scan.Threshold: expected CRITICAL or HIGH or MEDIUM or LOW or INFORMATIONAL, got "high"
-            LifecycleScop: unknown property; the nearest known one is LifecycleScope
+            LifecycleScop: unknown property; the nearest known name is LifecycleScope
         "#]],
     );
 }
 
 #[test]
-fn a_name_that_could_not_be_seen_and_a_value_that_is_too_long_are_shown_as_they_are() {
+fn an_invisible_name_is_quoted_and_a_long_value_is_shortened() {
     check_problems(
         &[
             ("LifecycleTagCount", "9".repeat(1_000).into()),
@@ -88,15 +88,15 @@ fn a_name_that_could_not_be_seen_and_a_value_that_is_too_long_are_shown_as_they_
         ],
         &expect![[r#"
             LifecycleTagCount: expected a whole number from 1 to 100000, got "99999999999999999999999999999999999999999999999999999999999999999999999999999999…"
-            Governance.Scan."": unknown property; the nearest known one is Threshold
-            Governance.Scan."\n": unknown property; the nearest known one is Threshold
-            Governance.Scan."Threshold ": unknown property; the nearest known one is Threshold
+            Governance.Scan."": unknown property; the nearest known name is Threshold
+            Governance.Scan."\n": unknown property; the nearest known name is Threshold
+            Governance.Scan."Threshold ": unknown property; the nearest known name is Threshold
         "#]],
     );
 }
 
 #[test]
-fn a_keep_count_that_is_missing_empty_zero_or_no_number_is_refused() {
+fn a_keep_count_that_is_missing_or_empty_or_zero_or_not_a_number_is_rejected() {
     for value in [
         Value::Null,
         "".into(),
@@ -115,14 +115,14 @@ fn a_keep_count_that_is_missing_empty_zero_or_no_number_is_refused() {
 }
 
 #[test]
-fn a_missing_governance_names_what_the_template_has_to_state() {
+fn a_missing_governance_names_its_required_properties() {
     check_problems(
         &[("Governance", Value::Null)],
         &expect![[r#"
-        Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}
-        Governance.Tags.Enforcement: missing, and required
-        Governance.Retention.Enforcement: missing, and required
-    "#]],
+            Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}
+            Governance.Tags.Enforcement: this required property is missing
+            Governance.Retention.Enforcement: this required property is missing
+        "#]],
     );
     check_problems(
         &[("Governance", "report".into())],
@@ -133,32 +133,32 @@ fn a_missing_governance_names_what_the_template_has_to_state() {
 }
 
 #[test]
-fn quarantine_is_refused_where_any_tag_can_move() {
+fn quarantine_is_rejected_if_a_tag_can_move() {
     let mut lines = String::new();
     for mutability in ["MUTABLE", "MUTABLE_WITH_EXCLUSION", "IMMUTABLE_WITH_EXCLUSION"] {
         let properties = changed(GUIDE, &[("ImageTagMutability", mutability.into())]).to_string();
         lines += &format!("{mutability}: {}\n", Policy::parse(&properties).unwrap_err());
     }
     expect![[r#"
-        MUTABLE: Governance.Tags.Enforcement: quarantine needs ImageTagMutability IMMUTABLE, not MUTABLE: a tag could move while it is being taken away; use report or archive
-        MUTABLE_WITH_EXCLUSION: Governance.Tags.Enforcement: quarantine needs ImageTagMutability IMMUTABLE, not MUTABLE_WITH_EXCLUSION: a tag could move while it is being taken away; use report or archive
-        IMMUTABLE_WITH_EXCLUSION: Governance.Tags.Enforcement: quarantine needs ImageTagMutability IMMUTABLE, not IMMUTABLE_WITH_EXCLUSION: a tag could move while it is being taken away; use report or archive
+        MUTABLE: Governance.Tags.Enforcement: quarantine needs ImageTagMutability IMMUTABLE, not MUTABLE: a mutable tag could move to another image just before it is removed; use report or archive
+        MUTABLE_WITH_EXCLUSION: Governance.Tags.Enforcement: quarantine needs ImageTagMutability IMMUTABLE, not MUTABLE_WITH_EXCLUSION: a mutable tag could move to another image just before it is removed; use report or archive
+        IMMUTABLE_WITH_EXCLUSION: Governance.Tags.Enforcement: quarantine needs ImageTagMutability IMMUTABLE, not IMMUTABLE_WITH_EXCLUSION: a mutable tag could move to another image just before it is removed; use report or archive
     "#]].assert_eq(&lines);
 }
 
 #[test]
-fn a_policy_that_would_not_fit_is_refused_with_its_size() {
+fn a_policy_that_is_too_large_is_rejected_with_its_size() {
     let many: Vec<String> = (0..200).map(|n| format!("component-{n}")).collect();
     check_problems(
         &[("Governance.Tags.Components", json!(many))],
         &expect![[r#"
-            Governance: the policy takes 3664 bytes once normalised; at most 1500 fit
+            Governance: the normalised policy has 3664 bytes; at most 1500 are allowed
         "#]],
     );
 }
 
 #[test]
-fn what_is_no_policy_at_all_is_a_sentence() {
+fn text_that_is_not_json_is_rejected_with_an_explanation() {
     expect!["policy: expected one line of JSON: EOF while parsing a value at line 1 column 0"]
         .assert_eq(&Policy::parse("").unwrap_err().to_string());
     expect!["ResourceProperties: missing; expected an object"]
@@ -166,11 +166,11 @@ fn what_is_no_policy_at_all_is_a_sentence() {
 }
 
 #[test]
-fn a_policy_is_as_large_as_it_may_be_and_no_larger() {
+fn a_policy_of_the_largest_size_is_accepted_and_a_larger_one_is_rejected() {
     let rest = MOST_BYTES - policy(GUIDE, &[]).normalised().len();
     let words = |more: usize| {
         let mut words = vec!["x".repeat(120); 7];
-        // Quotes and commas take three bytes of each, but for the first comma.
+        // Each word takes three more bytes for quotes and a comma. The first word has no comma.
         words.push("x".repeat(rest + more - 7 * 123 - 2));
         ("Governance.Retention.ProtectTags", json!(words))
     };
@@ -178,13 +178,13 @@ fn a_policy_is_as_large_as_it_may_be_and_no_larger() {
     check_problems(
         &[words(1)],
         &expect![[r#"
-        Governance: the policy takes 1501 bytes once normalised; at most 1500 fit
-    "#]],
+            Governance: the normalised policy has 1501 bytes; at most 1500 are allowed
+        "#]],
     );
 }
 
 #[test]
-fn there_are_as_many_prefixes_as_ecr_takes_rules_for() {
+fn a_policy_has_at_most_as_many_prefixes_as_ecr_accepts_rules() {
     let prefixes = |count: usize| {
         let prefixes: Vec<String> = (0..count).map(|nth| format!("p{nth}")).collect();
         ("LifecycleTagPrefixes", json!(prefixes))
@@ -193,13 +193,13 @@ fn there_are_as_many_prefixes_as_ecr_takes_rules_for() {
     check_problems(
         &[prefixes(49)],
         &expect![[r#"
-        LifecycleTagPrefixes: expected at most 48, got 49
-    "#]],
+            LifecycleTagPrefixes: expected at most 48 prefixes, got 49
+        "#]],
     );
 }
 
 #[test]
-fn a_list_names_the_place_of_a_mistake_and_no_repository_twice() {
+fn the_error_of_a_list_names_the_position_and_a_repository_may_have_one_policy() {
     let list = |policies: &[Value]| Policies::parse(&json!(policies).to_string());
     let guide = changed(GUIDE, &[]);
     let other = changed(GUIDE, &[("RepositoryName", "deployments".into())]);
@@ -236,7 +236,7 @@ fn a_list_names_the_place_of_a_mistake_and_no_repository_twice() {
 }
 
 #[test]
-fn a_line_of_an_older_function_takes_the_defaults_of_this_one() {
+fn a_line_of_an_older_function_gets_the_defaults_of_this_version() {
     let line = r#"{"RepositoryName":"ab","LifecycleTagCount":1,"LifecycleUntaggedDays":1,"Governance":{"Tags":{"Grammar":"v{semver}","Enforcement":"report"},"Retention":{"Enforcement":"report"}}}"#;
     let policy = Policy::parse(line).unwrap();
     assert_eq!(policy.governance.retention.protect_pulled_within_days, 30);

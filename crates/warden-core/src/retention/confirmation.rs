@@ -18,10 +18,10 @@ use crate::policy::{
 
 /// Days for which a confirmation is valid. The schedule sweeps each repository daily.
 pub const CONFIRMATION_DAYS: u64 = 7;
-/// The most that the clock of an operator may be ahead.
+/// The time by which the clock of an operator may be ahead.
 const CLOCK_DIFFERENCE: chrono::Duration = chrono::Duration::minutes(15);
 /// The number of hexadecimal digits that identify an image in a confirmation. An item of `DynamoDB`
-/// has room for 400 KB, and so for 20,000 images.
+/// can hold 400 KB, and so 20,000 images.
 const IMAGE_DIGITS: usize = 16;
 /// The most images of a confirmation.
 pub const MOST_CONFIRMED: usize = 20_000;
@@ -42,7 +42,7 @@ pub struct Confirmation {
 }
 
 impl Confirmation {
-    /// Whether the confirmation is of this policy, and young enough.
+    /// Whether the confirmation was given for this policy, and is not expired.
     #[must_use]
     pub fn is_valid(&self, policy: &Policy, now: DateTime<Utc>) -> bool {
         let end = self.confirmed_at.checked_add_days(Days::new(CONFIRMATION_DAYS));
@@ -63,7 +63,7 @@ pub fn confirmed_image(digest: &Digest) -> String {
     hex.chars().take(IMAGE_DIGITS).collect()
 }
 
-/// The hash of what a policy says about the images that are kept.
+/// The hash of the settings that decide which images a policy keeps.
 #[must_use]
 pub fn retention_hash(policy: &Policy) -> String {
     let mut policy = policy.clone();
@@ -71,8 +71,8 @@ pub fn retention_hash(policy: &Policy) -> String {
     short_hash(&policy.normalised())
 }
 
-/// Whether `policy` keeps every image that the `accepted` policy keeps. Where that depends on the
-/// images, the answer is no.
+/// Whether `policy` keeps every image that the `accepted` policy keeps. False also if the answer
+/// depends on the images.
 #[must_use]
 pub fn keeps_at_least(policy: &Policy, accepted: &Policy) -> bool {
     // Every field is named, so that a new one has to be judged here.
@@ -120,17 +120,20 @@ pub fn keeps_at_least(policy: &Policy, accepted: &Policy) -> bool {
         && *protect_pulled_within_days >= accepted_retention.protect_pulled_within_days
         && *minimum_age_days >= accepted_retention.minimum_age_days
         && *max_remove_percent <= accepted_retention.max_remove_percent
-        && is_no_more(Some(*removal), Some(accepted_retention.enforcement))
-        && is_no_more(policy.untagged_mode(), accepted.untagged_mode())
+        && removes_no_more(Some(*removal), Some(accepted_retention.enforcement))
+        && removes_no_more(policy.untagged_mode(), accepted.untagged_mode())
 }
 
 fn is_accepted(policy: &Policy, accepted: Option<&Policy>) -> bool {
     accepted.is_some_and(|accepted| keeps_at_least(policy, accepted))
 }
 
-/// Whether an action removes no image that the accepted action keeps. An archived index holds images
-/// that would be deleted, and not images that would be archived, so neither of the two is less.
-fn is_no_more(action: Option<CleanupEnforcement>, accepted: Option<CleanupEnforcement>) -> bool {
+/// Whether an action removes no image that the accepted action keeps. An image that an archived index
+/// needs is archived but not deleted, so neither of the two actions is the weaker one.
+fn removes_no_more(
+    action: Option<CleanupEnforcement>,
+    accepted: Option<CleanupEnforcement>,
+) -> bool {
     action == accepted || action == Some(CleanupEnforcement::Report)
 }
 
@@ -140,14 +143,14 @@ impl RetentionPlan<'_> {
     #[must_use]
     pub fn needs_confirmation(&self, accepted: Option<&Policy>) -> bool {
         let is_report = self.policy.governance.retention.enforcement == CleanupEnforcement::Report;
-        // Only a fault of this software can empty a group, so nobody can confirm that.
+        // Only a bug of this software can empty a group, so a person cannot confirm such a plan.
         let is_faulty = matches!(self.stopped, Some(PlanBlocker::Emptied(_)));
         let is_free = is_accepted(self.policy, accepted) && self.stopped.is_none();
         !self.removals.is_empty() && !is_report && !is_faulty && !is_free
     }
 
-    /// Stops a plan that needs a confirmation and has none. Where a person confirmed images, only
-    /// these are removed, also if a guard stops the plan. Gives whether the policy of the plan is
+    /// Stops a plan that needs a confirmation and has none. If a person confirmed images, only these
+    /// images are removed, also if a guard stops the plan. Returns whether the policy of the plan is
     /// accepted from now on.
     pub fn apply_confirmation(
         &mut self,

@@ -7,11 +7,12 @@ use serde_json::json;
 
 use super::tests::{digest, first_record, listed, now};
 use super::*;
+use crate::image::ImageStatus;
 use crate::policy::CleanupEnforcement;
 use crate::policy::tests::{GUIDE, policy};
 use crate::untagged::observe_untagged;
 
-/// A generated image: its tags, its facts in words, and the positions of its parts and subjects.
+/// A generated image: the tags, the facts as words, and the positions of the parts and subjects.
 #[derive(Clone, Debug)]
 struct Made {
     tags: Vec<&'static str>,
@@ -30,7 +31,7 @@ const TAGS: [&str; 14] = [
     "v1",
     "v2",
     "prod",
-    "whatever",
+    "unmatched",
     "gold",
     "quarantine:20261001",
     "quarantine:20261120",
@@ -61,7 +62,8 @@ fn made() -> impl Strategy<Value = Made> {
     )
 }
 
-/// A repository of these images. A manifest can only refer to an image before it, a tag to any.
+/// A repository of these images. A manifest can only refer to an earlier image of the list. A tag can
+/// refer to any image.
 fn inventory(made: &[Made]) -> Inventory {
     let mut inventory = Inventory::default();
     for (nth, made) in made.iter().enumerate() {
@@ -119,7 +121,7 @@ fn planned<'a>(
     plan_retention(policy, inventory, Graph::build(inventory).unwrap(), running, now())
 }
 
-/// Applies a plan as ECR does. Fails where ECR would refuse a call.
+/// Applies a plan like ECR. Panics if ECR would refuse a call.
 fn applied(plan: &RetentionPlan<'_>) -> Inventory {
     let mut after = plan.inventory.clone();
     for (image, tag) in &plan.untags {
@@ -174,7 +176,7 @@ fn is_protected(policy: &Policy, image: &ImageRecord, running: &RunningImages) -
         || within(image.restored_at, 7)
         || image.status == ImageStatus::Activating
         || running.contains_key(&image.digest)
-        || has(&["whatever", "latest", "prod"])
+        || has(&["unmatched", "latest", "prod"])
         || protects && has(&["gold", "prod"])
 }
 
@@ -187,7 +189,7 @@ proptest! {
     })]
 
     #[test]
-    fn of_any_repository_nothing_that_is_protected_goes_and_no_unit_is_torn(
+    fn no_plan_removes_a_protected_image_or_a_part_of_a_unit(
         made in prop::collection::vec(made(), 0..14),
         policy in policies(),
         runs in prop::collection::vec(0_usize..14, 0..3),
@@ -259,7 +261,7 @@ proptest! {
     }
 
     #[test]
-    fn of_any_repository_a_second_plan_is_empty(
+    fn a_second_plan_is_always_empty(
         made in prop::collection::vec(made(), 0..14),
         policy in policies(),
     ) {
@@ -273,7 +275,7 @@ proptest! {
     }
 
     #[test]
-    fn of_any_repository_only_confirmed_images_go_and_no_unit_is_torn(
+    fn only_confirmed_images_are_removed_and_always_as_whole_units(
         made in prop::collection::vec(made(), 0..14),
         policy in policies(),
         confirmed in prop::collection::vec(any::<bool>(), 14),
@@ -313,7 +315,7 @@ proptest! {
             let subject = image.subjects().find(|subject| removed.contains(subject));
             prop_assert!(subject.is_none() || !is_left || image.own_tags().next().is_some() || image.subjects().count() > 1, "{:?}", image);
         }
-        // Everything that is confirmed goes.
+        // Every confirmed image is removed.
         let all: HashSet<&Digest> = inventory.images.iter().map(|image| &image.digest).collect();
         if is_confirmed == all {
             prop_assert_eq!(removed, goes);
@@ -321,7 +323,7 @@ proptest! {
     }
 
     #[test]
-    fn of_any_repository_the_order_of_the_list_does_not_matter(
+    fn the_plan_does_not_depend_on_the_order_of_the_list(
         (made, order) in prop::collection::vec(made(), 0..14)
             .prop_flat_map(|made| { let order = Just((0..made.len()).collect::<Vec<_>>()).prop_shuffle(); (Just(made), order) }),
         policy in policies(),
@@ -342,7 +344,7 @@ proptest! {
     }
 
     #[test]
-    fn of_any_component_the_newest_stay(
+    fn the_newest_images_of_each_component_are_kept(
         ages in prop::collection::vec(8_u32..900, 1..12),
         kept in 1_usize..5,
     ) {

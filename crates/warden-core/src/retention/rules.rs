@@ -1,4 +1,4 @@
-//! The rules for one image at a time. A rule can only keep an image.
+//! The rules about a single image. A rule can only keep an image.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 
 use super::{Group, KeepReason, Key, RunningImages, UnknownReason};
 use crate::arena::{Arena, GroupId, ImageId};
-use crate::grammar::{CHANNELS, Conforming, Placeholder};
+use crate::grammar::{CHANNELS, ConformingTag, Placeholder};
 use crate::graph::{ImageRecord, Inventory};
 use crate::image::{ImageStatus, Tag, TagPrefix};
 use crate::policy::Policy;
@@ -16,22 +16,22 @@ use crate::tagging::is_accepted_tag;
 /// The facts about one image.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
-    /// The strongest reason of this image to keep its unit, beside its age.
+    /// The strongest reason to keep the unit of this image, other than the age of the image.
     pub keep: Option<KeepReason>,
-    /// [`KeepReason::Young`]. It does not count for an untagged unit.
+    /// [`KeepReason::Young`], which does not count for an untagged unit.
     pub young: Option<KeepReason>,
-    /// The groups in which it is counted.
+    /// The groups in which the image is counted.
     pub groups: Vec<GroupId>,
-    /// Whether one of its tags is accepted.
+    /// Whether a tag of the image is accepted.
     pub has_accepted_tag: bool,
-    /// The quarantine tags that point at it.
+    /// The quarantine tags of the image.
     pub quarantine_tags: Vec<Tag>,
     /// The last day on which the image was quarantined.
     pub quarantined_since: Option<NaiveDate>,
 }
 
-/// Looks at every image. Returns the facts of each, and the groups in which they are counted,
-/// which have no units yet.
+/// Applies the rules to every image. Returns the facts about each image, and the groups in which the
+/// images are counted. The groups have no units yet.
 pub(super) fn classify_images(
     policy: &Policy,
     inventory: &Inventory,
@@ -42,12 +42,12 @@ pub(super) fn classify_images(
     // `vllm` before `v`, as in the lifecycle rules of ECR.
     prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.as_str().len()));
     let (group_of, groups) = (HashMap::new(), Arena::default());
-    let mut look = Look { policy, running, now, prefixes, group_of, groups };
-    let facts = inventory.images.map(|image| look.at(image));
-    (facts, look.groups)
+    let mut classifier = Classifier { policy, running, now, prefixes, group_of, groups };
+    let facts = inventory.images.map(|image| classifier.classify(image));
+    (facts, classifier.groups)
 }
 
-struct Look<'a> {
+struct Classifier<'a> {
     policy: &'a Policy,
     running: &'a RunningImages,
     now: DateTime<Utc>,
@@ -56,8 +56,8 @@ struct Look<'a> {
     groups: Arena<GroupId, Group>,
 }
 
-impl Look<'_> {
-    fn at(&mut self, image: &ImageRecord) -> Facts {
+impl Classifier<'_> {
+    fn classify(&mut self, image: &ImageRecord) -> Facts {
         let mut facts = Facts::default();
         if image.status == ImageStatus::Archived {
             return facts;
@@ -91,12 +91,13 @@ impl Look<'_> {
             }
             _ => {}
         }
-        if let Some(times) = self.running.get(&image.digest) {
-            keep(KeepReason::InUse(*times));
+        if let Some(workloads) = self.running.get(&image.digest) {
+            keep(KeepReason::InUse(*workloads));
         }
         for tag in &image.tags {
-            if let Some(by) = retention.protect_tags.iter().find(|by| by.matches(tag)) {
-                keep(KeepReason::Protected(tag.clone(), by.clone()));
+            let mut wildcards = retention.protect_tags.iter();
+            if let Some(wildcard) = wildcards.find(|wildcard| wildcard.matches(tag)) {
+                keep(KeepReason::Protected(tag.clone(), wildcard.clone()));
             }
         }
         let today = self.now.date_naive();
@@ -109,12 +110,12 @@ impl Look<'_> {
                 continue;
             }
             let grammar = &self.policy.governance.tags.grammar;
-            let conforming = grammar.conforming(&self.policy.repository_name, tag);
-            let names_channel = match &conforming {
+            let conforming = grammar.match_tag(&self.policy.repository_name, tag);
+            let is_channel = match &conforming {
                 Some(conforming) => is_channel_tag(conforming, tag),
-                None => is_channel(tag),
+                None => ends_with_channel(tag),
             };
-            if names_channel {
+            if is_channel {
                 keep(KeepReason::Channel(tag.clone()));
             }
             facts.has_accepted_tag |= is_accepted_tag(self.policy, tag);
@@ -133,7 +134,7 @@ impl Look<'_> {
         facts
     }
 
-    /// The group of a key, which is made for the first image that has it.
+    /// The group of a key. The first image with the key creates the group.
     fn group(&mut self, key: Key) -> GroupId {
         if let Some(group) = self.group_of.get(&key) {
             return *group;
@@ -149,23 +150,24 @@ impl Look<'_> {
         Some(Key::Prefix((*prefix).clone()))
     }
 
-    /// Whether a time is at most so many days ago. A time in the future is too: clocks differ.
+    /// Whether a time is at most `days` days ago. A time in the future counts too, because clocks
+    /// differ.
     fn is_within(&self, at: DateTime<Utc>, days: u32) -> bool {
         at.checked_add_days(Days::new(days.into())).is_none_or(|end| end >= self.now)
     }
 }
 
-/// Whether a tag is a channel, which is moved from version to version. It is one where the
-/// grammar reads a channel, or where the grammar reads no version and the tag is named like a
-/// channel.
-pub(crate) fn is_channel_tag(conforming: &Conforming, tag: &Tag) -> bool {
-    let has = |of: &[Placeholder]| conforming.values.iter().any(|(name, _)| of.contains(name));
+/// Whether a tag is a channel: a tag that is moved from version to version. Either the grammar reads
+/// a channel in the tag, or the grammar reads no version and the tag ends with the name of a channel.
+pub(crate) fn is_channel_tag(conforming: &ConformingTag, tag: &Tag) -> bool {
+    let has_any =
+        |names: &[Placeholder]| conforming.values.iter().any(|(name, _)| names.contains(name));
     let version = [Placeholder::Semver, Placeholder::Sha, Placeholder::Date, Placeholder::Number];
-    has(&[Placeholder::Channel]) || !has(&version) && is_channel(tag)
+    has_any(&[Placeholder::Channel]) || !has_any(&version) && ends_with_channel(tag)
 }
 
 /// Whether the last word of a tag is the name of a channel.
-fn is_channel(tag: &Tag) -> bool {
+fn ends_with_channel(tag: &Tag) -> bool {
     let last = tag.as_str().rsplit(['-', '_', '.']).next();
     last.is_some_and(|last| CHANNELS.contains(&last))
 }

@@ -1,5 +1,4 @@
-//! The reasons of a plan, for people. Each reason is the end of a sentence that begins with the
-//! image.
+//! The reasons of a plan as text for people. Each reason is a clause about one image.
 
 use std::fmt;
 
@@ -17,12 +16,12 @@ impl RetentionPlan<'_> {
     #[must_use]
     pub fn reason(&self, decided: &UnitDecision) -> String {
         match &decided.decision {
-            Decision::Keep(keep, of) => {
+            Decision::Keep(keep, image) => {
                 let why = self.why_kept(decided, keep);
-                if *of == decided.unit.root {
+                if *image == decided.unit.root {
                     return why;
                 }
-                format!("{why} (said of {}, which is part of it)", self.image(*of).digest)
+                format!("its image {} is kept: {why}", self.image(*image).digest)
             }
             Decision::Remove(because) => self.why_removed(decided, because),
         }
@@ -38,7 +37,7 @@ impl RetentionPlan<'_> {
         if unit.root == image {
             return self.reason(decided);
         }
-        if !self.is_to_go(image, self.mode_of(image)) {
+        if !self.is_removable(image, self.mode_of(image)) {
             return IN_THE_ARCHIVE.to_owned();
         }
         let part = if unit.parts.contains(&image) { "is part of" } else { "belongs to" };
@@ -50,7 +49,7 @@ impl RetentionPlan<'_> {
     pub fn decision_of(&self, image: ImageId) -> &'static str {
         let decided = self.decided(image);
         let goes = decided.is_some_and(|decided| matches!(decided.decision, Decision::Remove(_)))
-            && self.is_to_go(image, self.mode_of(image));
+            && self.is_removable(image, self.mode_of(image));
         match self.mode_of(image) {
             _ if !goes => "keep",
             CleanupEnforcement::Report => "report",
@@ -63,27 +62,35 @@ impl RetentionPlan<'_> {
         let retention = &self.policy.governance.retention;
         match keep {
             KeepReason::Unknown(unknown) => unknown.to_string(),
-            KeepReason::Protected(tag, by) => format!("the tag {tag} is protected by {by}"),
+            KeepReason::Protected(tag, wildcard) => {
+                format!("the tag {tag} matches the pattern {wildcard} of ProtectTags")
+            }
             KeepReason::InUse(0) => {
                 let days = retention.protect_pulled_within_days;
-                format!("it was in use within {days} days, by Amazon Inspector")
+                format!(
+                    "a workload ran it within the last {days} days, according to Amazon Inspector"
+                )
             }
-            KeepReason::InUse(times) => format!("it is in use, {times} times by Amazon Inspector"),
+            KeepReason::InUse(1) => "1 workload runs it, according to Amazon Inspector".to_owned(),
+            KeepReason::InUse(workloads) => {
+                format!("{workloads} workloads run it, according to Amazon Inspector")
+            }
             KeepReason::Channel(tag) => format!("the channel {tag} points at it"),
             KeepReason::Pulled(at) => {
                 let days = retention.protect_pulled_within_days;
-                format!("it was pulled on {}, within {days} days", day(*at))
+                format!("it was pulled on {}, within the last {days} days", day(*at))
             }
-            KeepReason::Restored(None) => "it is on its way back from the archive".to_owned(),
+            KeepReason::Restored(None) => "ECR is restoring it from the archive".to_owned(),
             KeepReason::Restored(Some(at)) => {
                 let days = retention.minimum_age_days;
-                format!("it came back from the archive on {}, within {days} days", day(*at))
+                format!("it was restored on {}, within the last {days} days", day(*at))
             }
             KeepReason::Young(at) => {
-                format!("it was pushed on {}, within {} days", day(*at), retention.minimum_age_days)
+                let days = retention.minimum_age_days;
+                format!("it was pushed on {}, within the last {days} days", day(*at))
             }
             KeepReason::Unmatched(tag) => {
-                format!("the tag {tag} neither conforms nor has a counted prefix")
+                format!("the tag {tag} matches neither the grammar nor a lifecycle prefix")
             }
             KeepReason::Newest => {
                 let nearest =
@@ -91,33 +98,39 @@ impl RetentionPlan<'_> {
                 nearest.map_or_else(String::new, |place| self.place(place))
             }
             KeepReason::Native => {
-                "LifecycleScope=repository leaves it to ECR's own rules".to_owned()
+                "with LifecycleScope=repository, only the lifecycle policy of ECR expires tagged \
+                 images"
+                    .to_owned()
             }
             KeepReason::Quarantined { until } => format!("it is in quarantine until {until}"),
             KeepReason::Untagged if self.policy.untagged_mode().is_some() => {
                 "it has no tag, and an image that it needs has one".to_owned()
             }
-            KeepReason::Untagged => "it has no tag, and ECR's own rule sees to those".to_owned(),
+            KeepReason::Untagged => {
+                "it has no tag, and the lifecycle policy of ECR expires untagged images".to_owned()
+            }
             KeepReason::UntaggedLately { since } => {
                 let days = self.policy.lifecycle_untagged_days;
-                format!("it has had no tag since {}, within {days} days", day(*since))
+                format!("it has had no tag since {}, for at most {days} days", day(*since))
             }
             KeepReason::UntaggedReported { since } => {
                 format!(
-                    "it has had no tag since {}, and Untagged=report only reports it",
+                    "it has had no tag since {}, and with Untagged=report it is only reported",
                     day(*since)
                 )
             }
             KeepReason::NeededByTaggedImage => {
-                "it has no tag, and an image that refers to it has one and is kept".to_owned()
+                "it has no tag, but a tagged image that is kept refers to it".to_owned()
             }
             KeepReason::Archived => IN_THE_ARCHIVE.to_owned(),
-            KeepReason::Threatened(threat) => format!("{threat}, so it is not archived"),
+            KeepReason::Threatened(threat) => format!("it is not archived, because {threat}"),
             KeepReason::NeededByArchivedIndex => {
-                "an archived index needs it, which could not be pulled after a restore".to_owned()
+                "an archived index needs it, and without it the index could not be pulled after a \
+                 restore"
+                    .to_owned()
             }
             KeepReason::Unconfirmed => {
-                "no rule keeps it, but nobody confirmed that it may be removed".to_owned()
+                "no rule keeps it, but nobody has confirmed its removal".to_owned()
             }
         }
     }
@@ -132,20 +145,30 @@ impl RetentionPlan<'_> {
             }
             RemoveReason::QuarantineOver { since } => {
                 let days = self.policy.governance.tags.quarantine_days;
-                format!("it was quarantined on {since}, and its {days} days are over")
+                format!(
+                    "it was quarantined on {since}, and the {days} days of the quarantine are over"
+                )
             }
             RemoveReason::Untagged { since } => {
                 let days = self.policy.lifecycle_untagged_days;
-                format!("it has had no tag since {}, and its {days} days are over", day(*since))
+                format!("it has had no tag since {}, for more than {days} days", day(*since))
             }
-            RemoveReason::Orphan(subject) => format!("what it refers to, {subject}, is gone"),
+            RemoveReason::Orphan(subject) => {
+                format!("it refers to {subject}, which does not exist any more")
+            }
         }
     }
 
-    /// As in `number 21 of 23 of litellm, which keeps 20`.
+    /// For example `number 21 of 23 of litellm (the newest 20 are kept)`.
     fn place(&self, place: &VersionRank) -> String {
         let (count, name) = (self.groups[place.group].count, self.name_of(place));
-        format!("number {} of {count} of {name}, which keeps {}", place.rank, self.keep_count())
+        let (rank, kept) = (place.rank, self.keep_count());
+        let kept = if kept == 1 {
+            "the newest is kept".to_owned()
+        } else {
+            format!("the newest {kept} are kept")
+        };
+        format!("number {rank} of {count} of {name} ({kept})")
     }
 
     fn name_of(&self, place: &VersionRank) -> String {
@@ -153,7 +176,8 @@ impl RetentionPlan<'_> {
     }
 }
 
-const IN_THE_ARCHIVE: &str = "it is in the archive, where ECR's own rule sees to it";
+const IN_THE_ARCHIVE: &str = "it is archived, and the lifecycle policy of ECR expires archived \
+                              images";
 
 fn day(at: DateTime<Utc>) -> impl fmt::Display {
     at.date_naive()
@@ -171,13 +195,14 @@ impl fmt::Display for Key {
 impl fmt::Display for UnknownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Push => "ECR does not say when it was pushed",
-            Self::UnparsedReference => "it has a tag or a subject that is not understood",
-            Self::ReferenceCycle => "it belongs to nothing but itself, by its tags",
+            Self::Push => "ECR does not report when it was pushed",
+            Self::UnparsedReference => "it has a tag or a subject that cannot be parsed",
+            Self::ReferenceCycle => "it and other images refer to each other",
             Self::ArchivedIndex => {
-                "an archived index may need it, and ECR does not say which images that index needs"
+                "an archived index may need it, and ECR does not report which images that index \
+                 needs"
             }
-            Self::Subject => "what it refers to may be there, though it is not listed",
+            Self::Subject => "the image that it refers to was not listed, but may exist",
         })
     }
 }
@@ -185,21 +210,22 @@ impl fmt::Display for UnknownReason {
 impl fmt::Display for PlanBlocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Emptied(name) => write!(f, "nothing of {name} would be left"),
+            Self::Emptied(name) => write!(f, "no image of {name} would be left"),
             Self::TooMany { removed, of, percent } => write!(
                 f,
-                "{removed} of {of} images would go, and MaxRemovePercent={percent} allows fewer"
+                "{removed} of {of} images would be removed, and MaxRemovePercent={percent} allows \
+                 fewer"
             ),
             Self::NothingInUse => f.write_str(
-                "Amazon Inspector names no image of the repository that is in use: either \
-                 nothing runs, or it does not see what does",
+                "Amazon Inspector reports no running image of the repository: either no workload \
+                 runs one, or Inspector does not see the workloads",
             ),
             Self::Unconfirmed { is_changed: false } => f.write_str(
                 "the first plan that removes images from the repository waits for a confirmation",
             ),
             Self::Unconfirmed { is_changed: true } => f.write_str(
-                "the policy changed so that more images may be removed, and this plan waits for a \
-                 confirmation",
+                "the new policy may remove more images than the policy before, so this plan waits \
+                 for a confirmation",
             ),
         }
     }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::graph::UnknownParts;
+use crate::image::ImageStatus;
 use crate::policy::tests::{GUIDE, policy};
 use crate::untagged::{UntaggedRecord, observe_untagged};
 
@@ -25,8 +26,8 @@ pub(crate) fn digest(name: &str) -> Digest {
     format!("sha256:{hex}").parse().unwrap()
 }
 
-/// Reads an image and its parts from a text such as `a-v1.0.0 latest, pushed 40, needs b c, of d`:
-/// tags, then facts with a number of days or the names of other images.
+/// Reads an image and its parts from a text such as `a-v1.0.0 latest, pushed 40, needs b c, of d`: the
+/// tags, and then facts, each with a number of days or with the names of other images.
 pub(crate) fn listed(name: &str, text: &str) -> (ImageRecord, Vec<Digest>) {
     let mut image = ImageRecord {
         digest: digest(name),
@@ -60,10 +61,10 @@ pub(crate) fn listed(name: &str, text: &str) -> (ImageRecord, Vec<Digest>) {
             }
             _ if nth == 0 => {
                 let tag = |tag: &str| {
-                    let hex = |of: &str| digest(of).to_string().replace("sha256:", "");
+                    let hex = |name: &str| digest(name).to_string().replace("sha256:", "");
                     match tag.split_once(':') {
-                        Some(("sig", of)) => format!("sha256-{}.sig", hex(of)),
-                        Some(("referrers", of)) => format!("sha256-{}", hex(of)),
+                        Some(("sig", subject)) => format!("sha256-{}.sig", hex(subject)),
+                        Some(("referrers", subject)) => format!("sha256-{}", hex(subject)),
                         Some(("quarantine", day)) => {
                             let short: String = hex(name).chars().take(12).collect();
                             format!("quarantine-{day}-{short}-litellm-1.0.0")
@@ -97,7 +98,7 @@ pub(crate) fn inventory(images: &[(&str, &str)]) -> Inventory {
     inventory
 }
 
-/// The record of a first sweep. A repository that no graph can be built for has none.
+/// The record of a first sweep. The record is empty if no graph can be built for the repository.
 pub(crate) fn first_record(inventory: &Inventory) -> UntaggedRecord {
     let graph = Graph::build(inventory);
     graph.map_or_else(
@@ -125,7 +126,8 @@ fn with(changes: &[(&str, Value)]) -> Policy {
     policy(GUIDE, &all)
 }
 
-/// The decision about each image with its reason, a line each, and the guard that stops the plan.
+/// Checks the decision about each image and its reason, with one line for each image, and the guard
+/// that stops the plan.
 fn check(policy: &Policy, images: &[(&str, &str)], running: &[&str], expected: &Expect) {
     let inventory = inventory(images);
     let running = running.iter().map(|name| (digest(name), 3)).collect();
@@ -148,9 +150,9 @@ fn check(policy: &Policy, images: &[(&str, &str)], running: &[&str], expected: &
     expected.assert_eq(&lines);
 }
 
-// 1
+// See case P1 in docs/contributing/prior-art.md.
 #[test]
-fn what_a_workload_runs_is_kept_past_the_count_by_inspector_or_by_a_pull() {
+fn an_image_that_a_workload_runs_is_kept_beyond_the_count_by_inspector_or_by_a_pull() {
     let images = [
         ("v5", "a-v5.0.0, pushed 10"),
         ("v4", "a-v4.0.0, pushed 20"),
@@ -163,11 +165,11 @@ fn what_a_workload_runs_is_kept_past_the_count_by_inspector_or_by_a_pull() {
         &images,
         &[],
         &expect![[r#"
-            v5: keep: number 1 of 5 of a, which keeps 2
-            v4: keep: number 2 of 5 of a, which keeps 2
-            v3: keep: it was pulled on 2026-10-26, within 30 days
-            v2: delete: number 4 of 5 of a, which keeps 2
-            v1: delete: number 5 of 5 of a, which keeps 2
+            v5: keep: number 1 of 5 of a (the newest 2 are kept)
+            v4: keep: number 2 of 5 of a (the newest 2 are kept)
+            v3: keep: it was pulled on 2026-10-26, within the last 30 days
+            v2: delete: number 4 of 5 of a (the newest 2 are kept)
+            v1: delete: number 5 of 5 of a (the newest 2 are kept)
         "#]],
     );
     let inspector = with(&[("Governance.Retention.InUse", json!("inspector"))]);
@@ -176,30 +178,30 @@ fn what_a_workload_runs_is_kept_past_the_count_by_inspector_or_by_a_pull() {
         &images,
         &["v1"],
         &expect![[r#"
-            v5: keep: number 1 of 5 of a, which keeps 2
-            v4: keep: number 2 of 5 of a, which keeps 2
-            v3: keep: it was pulled on 2026-10-26, within 30 days
-            v2: delete: number 4 of 5 of a, which keeps 2
-            v1: keep: it is in use, 3 times by Amazon Inspector
+            v5: keep: number 1 of 5 of a (the newest 2 are kept)
+            v4: keep: number 2 of 5 of a (the newest 2 are kept)
+            v3: keep: it was pulled on 2026-10-26, within the last 30 days
+            v2: delete: number 4 of 5 of a (the newest 2 are kept)
+            v1: keep: 3 workloads run it, according to Amazon Inspector
         "#]],
     );
-    // 15: Amazon Inspector names no image.
+    // Amazon Inspector reports no running image. See case P15 in docs/contributing/prior-art.md.
     check(
         &inspector,
         &images,
         &[],
         &expect![[r#"
-            v5: keep: number 1 of 5 of a, which keeps 2
-            v4: keep: number 2 of 5 of a, which keeps 2
-            v3: keep: it was pulled on 2026-10-26, within 30 days
-            v2: delete: number 4 of 5 of a, which keeps 2
-            v1: delete: number 5 of 5 of a, which keeps 2
-            stopped: Amazon Inspector names no image of the repository that is in use: either nothing runs, or it does not see what does
+            v5: keep: number 1 of 5 of a (the newest 2 are kept)
+            v4: keep: number 2 of 5 of a (the newest 2 are kept)
+            v3: keep: it was pulled on 2026-10-26, within the last 30 days
+            v2: delete: number 4 of 5 of a (the newest 2 are kept)
+            v1: delete: number 5 of 5 of a (the newest 2 are kept)
+            stopped: Amazon Inspector reports no running image of the repository: either no workload runs one, or Inspector does not see the workloads
         "#]],
     );
 }
 
-// 2
+// See case P2 in docs/contributing/prior-art.md.
 #[test]
 fn a_busy_component_never_evicts_a_quiet_one() {
     let busy: Vec<(String, String)> = (0..4)
@@ -213,16 +215,16 @@ fn a_busy_component_never_evicts_a_quiet_one() {
         &images,
         &[],
         &expect![[r#"
-            w0: delete: number 4 of 4 of openwebui, which keeps 2
-            w1: delete: number 3 of 4 of openwebui, which keeps 2
-            w2: keep: number 2 of 4 of openwebui, which keeps 2
-            w3: keep: number 1 of 4 of openwebui, which keeps 2
-            quiet: keep: number 1 of 1 of litellm, which keeps 2
+            w0: delete: number 4 of 4 of openwebui (the newest 2 are kept)
+            w1: delete: number 3 of 4 of openwebui (the newest 2 are kept)
+            w2: keep: number 2 of 4 of openwebui (the newest 2 are kept)
+            w3: keep: number 1 of 4 of openwebui (the newest 2 are kept)
+            quiet: keep: number 1 of 1 of litellm (the newest 2 are kept)
         "#]],
     );
 }
 
-// 3
+// See case P3 in docs/contributing/prior-art.md.
 #[test]
 fn a_protected_tag_or_a_channel_keeps_the_image_whole() {
     let protect = with(&[("Governance.Retention.ProtectTags", json!("prod-* gold"))]);
@@ -237,11 +239,11 @@ fn a_protected_tag_or_a_channel_keeps_the_image_whole() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 5 of a, which keeps 2
-            newer: keep: number 2 of 5 of a, which keeps 2
-            both: keep: the tag prod-2 is protected by prod-*
+            new: keep: number 1 of 5 of a (the newest 2 are kept)
+            newer: keep: number 2 of 5 of a (the newest 2 are kept)
+            both: keep: the tag prod-2 matches the pattern prod-* of ProtectTags
             latest: keep: the channel latest points at it
-            gone: delete: number 3 of 5 of a, which keeps 2
+            gone: delete: number 3 of 5 of a (the newest 2 are kept)
         "#]],
     );
     // A channel of a component, where the grammar has channels.
@@ -257,17 +259,17 @@ fn a_protected_tag_or_a_channel_keeps_the_image_whole() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 4 of a, which keeps 2
-            newer: keep: number 2 of 4 of a, which keeps 2
+            new: keep: number 1 of 4 of a (the newest 2 are kept)
+            newer: keep: number 2 of 4 of a (the newest 2 are kept)
             prod: keep: the channel a-prod points at it
-            gone: delete: number 3 of 4 of a, which keeps 2
+            gone: delete: number 3 of 4 of a (the newest 2 are kept)
         "#]],
     );
 }
 
-// 3
+// See case P3 in docs/contributing/prior-art.md.
 #[test]
-fn a_channel_is_one_by_whichever_template_it_conforms() {
+fn a_tag_is_a_channel_by_any_template_that_reads_no_version() {
     let grammar = [("Governance.Tags.Grammar", json!("{component}-v{semver} {component}-{slug}"))];
     check(
         &with(&grammar),
@@ -280,34 +282,34 @@ fn a_channel_is_one_by_whichever_template_it_conforms() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 5 of a, which keeps 2
-            newer: keep: number 2 of 5 of a, which keeps 2
+            new: keep: number 1 of 5 of a (the newest 2 are kept)
+            newer: keep: number 2 of 5 of a (the newest 2 are kept)
             prod: keep: the channel a-prod points at it
-            odd: delete: number 5 of 5 of a, which keeps 2
-            gone: delete: number 3 of 5 of a, which keeps 2
+            odd: delete: number 5 of 5 of a (the newest 2 are kept)
+            gone: delete: number 3 of 5 of a (the newest 2 are kept)
         "#]],
     );
 }
 
-// 4
+// See case P4 in docs/contributing/prior-art.md.
 #[test]
-fn where_there_are_fewer_than_are_kept_nothing_goes() {
+fn nothing_is_removed_if_a_component_has_no_more_images_than_are_kept() {
     let images = [("one", "a-v1.0.0"), ("two", "a-v2.0.0")];
     check(
         &two(),
         &images,
         &[],
         &expect![[r#"
-            one: keep: number 2 of 2 of a, which keeps 2
-            two: keep: number 1 of 2 of a, which keeps 2
+            one: keep: number 2 of 2 of a (the newest 2 are kept)
+            two: keep: number 1 of 2 of a (the newest 2 are kept)
         "#]],
     );
     check(&two(), &[], &[], &expect![[""]]);
 }
 
-// 9
+// See case P9 in docs/contributing/prior-art.md.
 #[test]
-fn a_fresh_image_is_kept_for_its_age_and_what_came_back_too() {
+fn an_image_is_kept_for_days_after_its_push_and_after_its_restore() {
     check(
         &with(&[("Governance.Retention.KeepPerComponent", json!(1))]),
         &[
@@ -320,54 +322,54 @@ fn a_fresh_image_is_kept_for_its_age_and_what_came_back_too() {
         ],
         &[],
         &expect![[r#"
-            newest: keep: it was pushed on 2026-11-23, within 7 days
-            fresh: keep: it was pushed on 2026-11-17, within 7 days
-            older: delete: number 3 of 6 of a, which keeps 1
-            back: keep: it came back from the archive on 2026-11-21, within 7 days
-            coming: keep: it is on its way back from the archive
-            long-back: delete: number 5 of 6 of a, which keeps 1
+            newest: keep: it was pushed on 2026-11-23, within the last 7 days
+            fresh: keep: it was pushed on 2026-11-17, within the last 7 days
+            older: delete: number 3 of 6 of a (the newest is kept)
+            back: keep: it was restored on 2026-11-21, within the last 7 days
+            coming: keep: ECR is restoring it from the archive
+            long-back: delete: number 5 of 6 of a (the newest is kept)
         "#]],
     );
 }
 
 #[test]
-fn of_several_reasons_to_keep_an_image_the_strongest_is_told() {
+fn the_strongest_of_several_reasons_to_keep_an_image_is_reported() {
     let protect = with(&[("Governance.Retention.ProtectTags", json!("gold"))]);
     check(
         &protect,
         &[
-            ("odd", "gold latest whatever, pushed 1, pulled 1, restored 1, odd"),
-            ("gold", "gold latest whatever, pushed 1, pulled 1, restored 1"),
-            ("runs", "latest whatever, pushed 1, pulled 1, restored 1"),
-            ("channel", "whatever latest, pushed 1, pulled 1, restored 1"),
-            ("pulled", "whatever, pushed 1, pulled 1, restored 1"),
-            ("restored", "whatever, pushed 1, restored 1"),
-            ("young", "whatever, pushed 1"),
-            ("whatever", "whatever a-v1.0.0"),
+            ("odd", "gold latest unmatched, pushed 1, pulled 1, restored 1, odd"),
+            ("gold", "gold latest unmatched, pushed 1, pulled 1, restored 1"),
+            ("runs", "latest unmatched, pushed 1, pulled 1, restored 1"),
+            ("channel", "unmatched latest, pushed 1, pulled 1, restored 1"),
+            ("pulled", "unmatched, pushed 1, pulled 1, restored 1"),
+            ("restored", "unmatched, pushed 1, restored 1"),
+            ("young", "unmatched, pushed 1"),
+            ("unmatched", "unmatched a-v1.0.0"),
             // Of two channels, the first is reported.
             ("twice", "latest dev"),
-            ("index", "whatever, needs part runs"),
+            ("index", "unmatched, needs part runs"),
             ("part", ", pulled 2"),
         ],
         &["odd", "gold", "runs"],
         &expect![[r#"
-            odd: keep: it has a tag or a subject that is not understood
-            gold: keep: the tag gold is protected by gold
-            runs: keep: it is part of @index: it is in use, 3 times by Amazon Inspector (said of @runs, which is part of it)
+            odd: keep: it has a tag or a subject that cannot be parsed
+            gold: keep: the tag gold matches the pattern gold of ProtectTags
+            runs: keep: it is part of @index: its image @runs is kept: 3 workloads run it, according to Amazon Inspector
             channel: keep: the channel latest points at it
-            pulled: keep: it was pulled on 2026-11-23, within 30 days
-            restored: keep: it came back from the archive on 2026-11-23, within 7 days
-            young: keep: it was pushed on 2026-11-23, within 7 days
-            whatever: keep: the tag whatever neither conforms nor has a counted prefix
+            pulled: keep: it was pulled on 2026-11-23, within the last 30 days
+            restored: keep: it was restored on 2026-11-23, within the last 7 days
+            young: keep: it was pushed on 2026-11-23, within the last 7 days
+            unmatched: keep: the tag unmatched matches neither the grammar nor a lifecycle prefix
             twice: keep: the channel latest points at it
-            index: keep: it is in use, 3 times by Amazon Inspector (said of @runs, which is part of it)
-            part: keep: it is part of @index: it is in use, 3 times by Amazon Inspector (said of @runs, which is part of it)
+            index: keep: its image @runs is kept: 3 workloads run it, according to Amazon Inspector
+            part: keep: it is part of @index: its image @runs is kept: 3 workloads run it, according to Amazon Inspector
         "#]],
     );
 }
 
 #[test]
-fn a_plan_is_empty_where_neither_an_image_goes_nor_a_tag() {
+fn a_plan_that_removes_neither_an_image_nor_a_tag_is_empty() {
     let is_empty = |images: &[(&str, &str)]| {
         let (policy, inventory) = (two(), inventory(images));
         let graph = Graph::build(&inventory).unwrap();
@@ -379,7 +381,7 @@ fn a_plan_is_empty_where_neither_an_image_goes_nor_a_tag() {
 }
 
 #[test]
-fn what_is_kept_beyond_the_count_and_how_much_goes_is_known() {
+fn a_plan_counts_the_units_kept_beyond_the_count_and_the_removed_bytes() {
     let (policy, images) = (
         two(),
         [
@@ -402,9 +404,9 @@ fn what_is_kept_beyond_the_count_and_how_much_goes_is_known() {
     assert_eq!(plan.bytes(), 2_000);
 }
 
-// 16
+// See case P16 in docs/contributing/prior-art.md.
 #[test]
-fn a_plan_that_takes_too_much_is_stopped_but_for_a_few() {
+fn a_plan_that_removes_a_large_share_is_stopped_unless_it_removes_few_images() {
     let images_of = |count: usize| -> Vec<(String, String)> {
         let image = |nth| (format!("i{nth}"), format!("a-v1.{nth}.0, pushed {}", 100 + nth));
         (0..count).map(image).collect()
@@ -420,7 +422,7 @@ fn a_plan_that_takes_too_much_is_stopped_but_for_a_few() {
     };
     assert_eq!(stopped(&two(), 22), (20, None));
     let too_many = PlanBlocker::TooMany { removed: 21, of: 23, percent: 25 };
-    expect!["21 of 23 images would go, and MaxRemovePercent=25 allows fewer"]
+    expect!["21 of 23 images would be removed, and MaxRemovePercent=25 allows fewer"]
         .assert_eq(&too_many.to_string());
     assert_eq!(stopped(&two(), 23), (21, Some(too_many)));
     let many = with(&[("Governance.Retention.KeepPerComponent", json!(75))]);
@@ -430,7 +432,7 @@ fn a_plan_that_takes_too_much_is_stopped_but_for_a_few() {
     assert_eq!(stopped(&many, 100), (26, Some(too_many)));
 }
 
-// 16
+// See case P16 in docs/contributing/prior-art.md.
 #[test]
 fn a_plan_that_would_empty_a_component_is_stopped() {
     let policy = two();
@@ -438,7 +440,7 @@ fn a_plan_that_would_empty_a_component_is_stopped() {
         inventory(&[("one", "a-v1.0.0"), ("two", "b-v1.0.0"), ("x", "c-v1.0.0 latest")]);
     let graph = Graph::build(&inventory).unwrap();
     let mut plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());
-    // As a bug in a rule would decide.
+    // A bug in a rule could decide this.
     for unit in plan.units.ids().take(2) {
         plan.units[unit].decision = Decision::Remove(RemoveReason::BeyondKeepCount);
         let images = vec![plan.units[unit].unit.root];
@@ -447,9 +449,9 @@ fn a_plan_that_would_empty_a_component_is_stopped() {
     assert_eq!(plan.guard(&RunningImages::new()), Some(PlanBlocker::Emptied("a".to_owned())));
 }
 
-// 41
+// See case P41 in docs/contributing/prior-art.md.
 #[test]
-fn a_quarantine_ends_by_its_date_and_not_at_all_for_an_image_with_a_good_tag() {
+fn a_quarantine_ends_on_its_date_and_never_removes_an_image_with_an_accepted_tag() {
     check(
         &two(),
         &[
@@ -458,18 +460,18 @@ fn a_quarantine_ends_by_its_date_and_not_at_all_for_an_image_with_a_good_tag() {
             ("twice", "quarantine:20261001 quarantine:20261120"),
             ("used", "quarantine:20261101, pulled 20"),
             ("good", "quarantine:20261001 a-v1.0.0"),
-            ("bad", "quarantine:20261001 whatever"),
+            ("bad", "quarantine:20261001 unmatched"),
             ("to-come", "quarantine:20271001"),
         ],
         &[],
         &expect![[r#"
-            over: delete: it was quarantined on 2026-11-10, and its 14 days are over
+            over: delete: it was quarantined on 2026-11-10, and the 14 days of the quarantine are over
             waits: keep: it is in quarantine until 2026-11-25
             twice: keep: it is in quarantine until 2026-12-04
-            used: keep: it was pulled on 2026-11-04, within 30 days
-            good: keep: number 1 of 1 of a, which keeps 2
-            bad: keep: the tag whatever neither conforms nor has a counted prefix
-            to-come: keep: the tag quarantine-20271001-d48a5ea5e37b-litellm-1.0.0 neither conforms nor has a counted prefix
+            used: keep: it was pulled on 2026-11-04, within the last 30 days
+            good: keep: number 1 of 1 of a (the newest 2 are kept)
+            bad: keep: the tag unmatched matches neither the grammar nor a lifecycle prefix
+            to-come: keep: the tag quarantine-20271001-d48a5ea5e37b-litellm-1.0.0 matches neither the grammar nor a lifecycle prefix
             good: untag quarantine-20261001-770e607624d6-litellm-1.0.0
         "#]],
     );
@@ -483,9 +485,9 @@ fn a_quarantine_ends_by_its_date_and_not_at_all_for_an_image_with_a_good_tag() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of a, which keeps 2
-            newer: keep: number 2 of 3 of a, which keeps 2
-            good: delete: number 3 of 3 of a, which keeps 2
+            new: keep: number 1 of 3 of a (the newest 2 are kept)
+            newer: keep: number 2 of 3 of a (the newest 2 are kept)
+            good: delete: number 3 of 3 of a (the newest 2 are kept)
         "#]],
     );
     let report = with(&[("Governance.Tags.Enforcement", json!("report"))]);
@@ -494,12 +496,12 @@ fn a_quarantine_ends_by_its_date_and_not_at_all_for_an_image_with_a_good_tag() {
         &[("good", "quarantine:20261001 a-v1.0.0")],
         &[],
         &expect![[r#"
-            good: keep: number 1 of 1 of a, which keeps 2
+            good: keep: number 1 of 1 of a (the newest 2 are kept)
         "#]],
     );
 }
 
-// 42
+// See case P42 in docs/contributing/prior-art.md.
 #[test]
 fn a_component_is_never_counted_with_a_prefix_that_it_begins_with() {
     let one = with(&[
@@ -520,20 +522,20 @@ fn a_component_is_never_counted_with_a_prefix_that_it_begins_with() {
         ],
         &[],
         &expect![[r#"
-            vllm: keep: number 1 of 1 of vllm, which keeps 1
-            v3: keep: number 1 of 3 of the prefix v, which keeps 1
-            v2: delete: number 2 of 3 of the prefix v, which keeps 1
-            long: keep: number 1 of 2 of the prefix vllm-x, which keeps 1
-            longer: delete: number 2 of 2 of the prefix vllm-x, which keeps 1
-            odd: keep: the tag something neither conforms nor has a counted prefix
+            vllm: keep: number 1 of 1 of vllm (the newest is kept)
+            v3: keep: number 1 of 3 of the prefix v (the newest is kept)
+            v2: delete: number 2 of 3 of the prefix v (the newest is kept)
+            long: keep: number 1 of 2 of the prefix vllm-x (the newest is kept)
+            longer: delete: number 2 of 2 of the prefix vllm-x (the newest is kept)
+            odd: keep: the tag something matches neither the grammar nor a lifecycle prefix
             prod: keep: the channel prod points at it
-            also: delete: number 2 of 2 of the prefix prod, which keeps 1; number 3 of 3 of the prefix v, which keeps 1
+            also: delete: number 2 of 2 of the prefix prod (the newest is kept); number 3 of 3 of the prefix v (the newest is kept)
         "#]],
     );
 }
 
 #[test]
-fn ecr_s_own_count_is_left_alone() {
+fn in_scope_repository_only_the_lifecycle_policy_counts_images() {
     check(
         &with(&[
             ("LifecycleScope", json!("repository")),
@@ -547,16 +549,16 @@ fn ecr_s_own_count_is_left_alone() {
         ],
         &[],
         &expect![[r#"
-            new: keep: LifecycleScope=repository leaves it to ECR's own rules
-            old: keep: LifecycleScope=repository leaves it to ECR's own rules
-            over: delete: it was quarantined on 2026-11-10, and its 14 days are over
-            orphan: delete: what it refers to, sha256:283bb9deef02e6843abfb538efa1eca70801bd8a701c3f98191e123496339247, is gone
+            new: keep: with LifecycleScope=repository, only the lifecycle policy of ECR expires tagged images
+            old: keep: with LifecycleScope=repository, only the lifecycle policy of ECR expires tagged images
+            over: delete: it was quarantined on 2026-11-10, and the 14 days of the quarantine are over
+            orphan: delete: it refers to sha256:283bb9deef02e6843abfb538efa1eca70801bd8a701c3f98191e123496339247, which does not exist any more
         "#]],
     );
 }
 
 #[test]
-fn the_same_images_have_the_same_hash_and_others_another() {
+fn plans_have_equal_hashes_only_if_they_remove_the_same_images() {
     let hash = |policy: &Policy, images: &[(&str, &str)]| {
         let inventory = inventory(images);
         let graph = Graph::build(&inventory).unwrap();

@@ -1,9 +1,11 @@
-//! Units whose removal began and did not end: each is finished or put back before anything else
-//! is planned.
+//! Units whose removal was interrupted. A sweep finishes or restores each of them before it plans
+//! anything else.
 //!
-//! ECR has no transaction: a unit of five images takes five calls, and a function can be killed
-//! between any two. Half a unit is worse than none. An index without its images cannot be pulled,
-//! and native lifecycle rules expire images whose index is archived.
+//! ECR has no transaction: the removal of a unit of five images takes five calls, and a function can
+//! be killed between two calls. A unit must not stay half removed. An index without its images cannot
+//! be pulled, and native lifecycle rules expire images whose index is archived.
+//!
+//! See the cases A1 and A2 in `docs/contributing/prior-art.md`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,8 +28,9 @@ pub enum UnitRemover {
     SweepDeletes,
 }
 
-/// A unit whose removal has begun. A unit of one image needs no record. The record is written before the first call. It also says which
-/// images an archived index needs: ECR gives no manifest of an archived index.
+/// A unit whose removal has begun. The record is written before the first call. A unit of one image
+/// needs no record. The record also lists the images that an archived index needs, because ECR
+/// returns no manifest of an archived index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitRecord {
     /// The image that no other image needs.
@@ -43,8 +46,8 @@ pub struct UnitRecord {
 }
 
 impl UnitRecord {
-    /// The root, the parts and the referrers, also those that another unit needs. A restored image
-    /// needs all of them.
+    /// The root, the parts and the referrers, including the images that another unit needs. The root
+    /// needs all of them after a restore.
     pub fn images(&self) -> impl Iterator<Item = &Digest> {
         std::iter::once(&self.root).chain(&self.removed).chain(&self.shared)
     }
@@ -64,7 +67,8 @@ impl UnitRecord {
     }
 }
 
-/// The calls that finish a unit or put it back. A unit without a call is complete.
+/// The calls that finish the removal of a unit, or restore the unit. Without a call, the unit is
+/// complete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnfinishedUnit {
     /// The images that are still to be archived, in this order.
@@ -83,12 +87,13 @@ impl UnfinishedUnit {
     }
 }
 
-/// Decides how a unit is completed. `plan` is a new plan for the repository: it knows the images that
-/// are left and the rules that keep them.
+/// Decides how a unit is completed. `plan` is a new plan for the repository: it contains the images
+/// that are left and the rules that keep them.
 ///
-/// A unit is finished if its root is still to be removed and nobody used an image of it since.
-/// Otherwise its archived images are restored. An image that another active index needs is restored
-/// in either case. A deleted image cannot be restored, so a deletion is only ever finished.
+/// The removal is finished if the new plan still removes the root, and nobody has used an image of
+/// the unit since. Otherwise the archived images of the unit are restored. An image that another
+/// active index needs is restored in either case. A deleted image cannot be restored, so a deletion
+/// is always finished.
 #[must_use]
 pub fn complete_unit(record: &UnitRecord, plan: &RetentionPlan<'_>) -> UnfinishedUnit {
     let images = &plan.inventory.images;
@@ -108,7 +113,7 @@ pub fn complete_unit(record: &UnitRecord, plan: &RetentionPlan<'_>) -> Unfinishe
 
     if record.remover == UnitRemover::SweepDeletes {
         if root.is_some() {
-            // ECR deletes an index before its parts, so nothing was deleted.
+            // ECR deletes an index before its parts: while the root exists, no part was deleted.
             return UnfinishedUnit::default();
         }
         let is_left = |image: &ImageId| {
@@ -149,9 +154,9 @@ pub fn complete_unit(record: &UnitRecord, plan: &RetentionPlan<'_>) -> Unfinishe
     }
 }
 
-/// The active indexes that the plan keeps, each with an archived image that it needs: the index
-/// cannot be pulled. The images of `records` are left out, because [`complete_unit`] decides about
-/// them.
+/// Finds active indexes that the plan keeps and that need an archived image: such an index cannot be
+/// pulled. Returns each index with the archived image. The images of `records` are left out, because
+/// [`complete_unit`] decides about them.
 #[must_use]
 pub fn torn_images<'r>(
     plan: &RetentionPlan<'_>,
@@ -172,9 +177,9 @@ pub fn torn_images<'r>(
     archived.filter_map(|(id, image)| Some((*needed.get(&image.digest)?, id))).collect()
 }
 
-/// Whether a rule keeps an image that is left of a unit. That an image has no tag is no such rule:
-/// its index was removed. Nor is that an archived index needs the image: to be archived too does
-/// the index no harm.
+/// Whether a rule keeps an image that is left of a unit. The rules about untagged images do not
+/// count: the image lost its index by the removal. The rules about archived indexes do not count
+/// either: archiving the image does not harm the index.
 fn is_kept(plan: &RetentionPlan<'_>, image: ImageId) -> bool {
     plan.decided(image).is_none_or(|decided| match &decided.decision {
         Decision::Keep(
@@ -214,8 +219,8 @@ mod tests {
     use crate::retention::plan_retention;
     use crate::retention::tests::{digest, inventory, now, two};
 
-    /// A repository in which the unit of `index`, with the parts `amd` and `arm`, is beyond the
-    /// count. Its three images and an index outside of the unit are as these texts say.
+    /// Checks the calls for a unit of `index`, `amd` and `arm` that is beyond the count. `unit` and
+    /// `other` describe the three images and an index outside of the unit.
     fn check(remover: UnitRemover, unit: [&str; 3], other: &str, expected: &str) {
         let policy = two();
         let mut images = vec![("new", "a-v3.0.0, pushed 30"), ("newer", "a-v4.0.0, pushed 20")];
@@ -260,7 +265,7 @@ mod tests {
     fn an_interrupted_archiving_is_undone_where_somebody_uses_the_image() {
         use UnitRemover::SweepArchives;
         let root = "a-v1.0.0, needs amd arm";
-        // A pull since, a newer tag, and a restore by a person.
+        // A pull after the removal began, a new tag, and a restore by a person.
         check(SweepArchives, [root, ", pulled 0", ", archived"], "gone", "restore arm");
         check(
             SweepArchives,
@@ -278,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_another_index_needs_by_now_is_restored() {
+    fn an_image_that_another_index_needs_now_is_restored() {
         use UnitRemover::SweepArchives;
         let archived_root = "a-v1.0.0, archived, needs amd arm";
         let other = "b-v1.0.0, needs arm";
@@ -294,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn enforcement_is_finished_while_no_tag_conforms() {
+    fn archiving_by_enforcement_is_finished_while_no_tag_conforms() {
         use UnitRemover::EnforcementArchives;
         check(EnforcementArchives, ["bad, needs amd arm", "", ""], "gone", "");
         let calls = "archive amd; archive index";
@@ -321,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archived_image_of_an_active_index_is_torn() {
+    fn an_archived_image_of_an_active_index_is_found() {
         let policy = two();
         let inventory = inventory(&[
             ("kept", "a-v3.0.0, needs amd arm"),

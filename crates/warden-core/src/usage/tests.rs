@@ -8,7 +8,8 @@ use crate::policy::tests::{GUIDE, policy};
 use crate::retention::tests::{digest, image_id, inventory, now};
 use crate::retention::{RunningImages, plan_retention};
 
-/// The row of each component after these images were removed, with its newest tag, a line each.
+/// Checks the row of each component after these images were removed, with the newest tag, one line
+/// for each.
 fn check(enforcement: &str, images: &[(&str, &str)], removed: &[&str], expected: &Expect) {
     let changes = [
         ("Governance.Retention.Enforcement", json!(enforcement)),
@@ -27,7 +28,7 @@ fn check(enforcement: &str, images: &[(&str, &str)], removed: &[&str], expected:
 }
 
 #[test]
-fn an_index_its_images_and_its_signatures_are_one_image_with_all_their_bytes() {
+fn an_index_with_its_images_and_signatures_counts_as_one_image_with_all_bytes() {
     check(
         "report",
         &[
@@ -52,7 +53,7 @@ fn an_index_its_images_and_its_signatures_are_one_image_with_all_their_bytes() {
 }
 
 #[test]
-fn what_is_in_the_archive_is_counted_apart_and_what_went_there_just_now_too() {
+fn archived_images_are_counted_separately_also_if_this_run_archived_them() {
     let images = [
         ("new", "app-v3.0.0, pushed 10"),
         ("back", "app-v2.0.0, pushed 20, activating"),
@@ -66,8 +67,8 @@ fn what_is_in_the_archive_is_counted_apart_and_what_went_there_just_now_too() {
         &images,
         &["index", "amd"],
         &expect![[r#"
-            app: 2 images, 2.0 kB; 2 images, 3.0 kB, in the archive app-v3.0.0
-            gone: 0 images, 0 B; 1 image, 1.0 kB, in the archive 
+            app: 2 images, 2.0 kB; archived: 2 images, 3.0 kB app-v3.0.0
+            gone: 0 images, 0 B; archived: 1 image, 1.0 kB 
         "#]],
     );
     check(
@@ -75,8 +76,8 @@ fn what_is_in_the_archive_is_counted_apart_and_what_went_there_just_now_too() {
         &images,
         &["index", "amd"],
         &expect![[r#"
-            app: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive app-v3.0.0
-            gone: 0 images, 0 B; 1 image, 1.0 kB, in the archive 
+            app: 2 images, 2.0 kB; archived: 1 image, 1.0 kB app-v3.0.0
+            gone: 0 images, 0 B; archived: 1 image, 1.0 kB 
         "#]],
     );
     check("delete", &[("only", "app-v1.0.0")], &["only"], &expect![""]);
@@ -84,7 +85,7 @@ fn what_is_in_the_archive_is_counted_apart_and_what_went_there_just_now_too() {
 }
 
 #[test]
-fn an_image_is_of_each_component_that_it_is_called_and_of_those_of_its_parts_where_of_none() {
+fn an_index_counts_for_the_components_of_its_tags_or_otherwise_of_its_parts() {
     check(
         "report",
         &[
@@ -109,7 +110,7 @@ fn an_image_is_of_each_component_that_it_is_called_and_of_those_of_its_parts_whe
 }
 
 #[test]
-fn the_newest_is_what_was_pushed_last_and_called_as_a_version_where_it_is() {
+fn the_newest_tag_is_that_of_the_last_push_and_a_version_is_preferred_to_a_channel() {
     check(
         "report",
         &[
@@ -126,9 +127,13 @@ fn the_newest_is_what_was_pushed_last_and_called_as_a_version_where_it_is() {
     );
 }
 
-/// The line and the counts of a component with these recorded scans. `old` was pushed 20 days ago
-/// and `new` 10 days ago. `away` is archived.
-fn say(latest: Option<(&str, i64, Level, &[Level])>, unread: Option<&str>, expected: &Expect) {
+/// Checks the line and the counts of a component with these recorded scans. `old` was pushed 20 days
+/// ago and `new` 10 days ago. `away` is archived.
+fn check_line(
+    latest: Option<(&str, i64, Level, &[Level])>,
+    unread: Option<&str>,
+    expected: &Expect,
+) {
     let policy = policy(GUIDE, &[]);
     let inventory = inventory(&[
         ("old", "app-v1.0.0, pushed 20"),
@@ -143,12 +148,12 @@ fn say(latest: Option<(&str, i64, Level, &[Level])>, unread: Option<&str>, expec
         tag: format!("app-{name}").parse().ok(),
         pushed: now() - chrono::Duration::days(days),
         lowest,
-        counts: levels.iter().copied().collect::<Counts>().from(lowest),
+        counts: levels.iter().copied().collect::<Counts>().at_or_above(lowest),
     });
     let standing = OpenFindingsStatus { open, unread: unread.map(digest) };
     let findings = usage.findings(standing, Severity::High);
     let counts = [Severity::Critical, Severity::High, Severity::Medium]
-        .map(|severity| findings.open().and_then(|open| open.of(severity)));
+        .map(|severity| findings.open().and_then(|open| open.count_of(severity)));
     let mut line = usage.rows[0].line(&policy.repository_name, &findings);
     for name in ["old", "new"] {
         line = line.replace(digest(name).as_str(), &format!("@{name}"));
@@ -157,85 +162,85 @@ fn say(latest: Option<(&str, i64, Level, &[Level])>, unread: Option<&str>, expec
 }
 
 #[test]
-fn what_is_not_known_has_no_figures_and_is_not_nothing() {
+fn unknown_findings_have_no_counts_and_are_not_shown_as_zero() {
     use Level::{Critical, High, Medium};
-    say(
+    check_line(
         Some(("new", 10, High, &[Critical, High, High])),
         None,
         &expect![[r#"
-            app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; 3 findings are open in app-new: 1 CRITICAL, 2 HIGH
+            app in infrastructure: 2 images, 2.0 kB; archived: 1 image, 1.0 kB; 3 findings are open in app-new: 1 CRITICAL, 2 HIGH
             [Some(1), Some(2), None]
         "#]],
     );
-    say(
+    check_line(
         Some(("new", 10, High, &[])),
         // An unread scan of an earlier or a deleted version does not matter.
         Some("old"),
         &expect![[r#"
-            app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; no finding is open in app-new
+            app in infrastructure: 2 images, 2.0 kB; archived: 1 image, 1.0 kB; no finding is open in app-new
             [Some(0), Some(0), None]
         "#]],
     );
-    say(
+    check_line(
         Some(("old", 20, Critical, &[Critical])),
         Some("new"),
         &expect![[r#"
-            app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; 1 finding is open in app-old: 1 CRITICAL, of CRITICAL and above, which counted when it was scanned; what was found in the later @new could not be read
+            app in infrastructure: 2 images, 2.0 kB; archived: 1 image, 1.0 kB; 1 finding is open in app-old: 1 CRITICAL (the scan counted only findings of CRITICAL and above); the findings of the later version @new could not be read
             [Some(1), None, None]
         "#]],
     );
-    say(
+    check_line(
         Some(("new", 10, High, &[Medium])),
         Some("new"),
         &expect![[r#"
-            app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; no finding is open in app-new; it was scanned again, and that could not be read
+            app in infrastructure: 2 images, 2.0 kB; archived: 1 image, 1.0 kB; no finding is open in app-new; the findings of a later scan could not be read
             [Some(0), Some(0), None]
         "#]],
     );
-    say(
+    check_line(
         None,
         None,
         &expect![[r#"
-        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; not scanned yet
-        [None, None, None]
-    "#]],
+            app in infrastructure: 2 images, 2.0 kB; archived: 1 image, 1.0 kB; no version was scanned yet
+            [None, None, None]
+        "#]],
     );
-    say(
+    check_line(
         None,
         Some("new"),
         &expect![[r#"
-        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; what was found in @new could not be read
-        [None, None, None]
-    "#]],
+            app in infrastructure: 2 images, 2.0 kB; archived: 1 image, 1.0 kB; the findings of @new could not be read
+            [None, None, None]
+        "#]],
     );
-    say(
+    check_line(
         None,
         Some("elsewhere"),
         &expect![[r#"
-        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; not scanned yet
-        [None, None, None]
-    "#]],
+            app in infrastructure: 2 images, 2.0 kB; archived: 1 image, 1.0 kB; no version was scanned yet
+            [None, None, None]
+        "#]],
     );
-    say(
+    check_line(
         Some(("away", 100, High, &[High])),
         None,
         &expect![[r#"
-        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; not scanned since app-away, which cannot be pulled any more
-        [None, None, None]
-    "#]],
+            app in infrastructure: 2 images, 2.0 kB; archived: 1 image, 1.0 kB; no version was scanned after app-away, which cannot be pulled any more
+            [None, None, None]
+        "#]],
     );
-    say(
+    check_line(
         Some(("away", 100, High, &[High])),
         Some("old"),
         &expect![[r#"
-        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; what was found in @old could not be read
-        [None, None, None]
-    "#]],
+            app in infrastructure: 2 images, 2.0 kB; archived: 1 image, 1.0 kB; the findings of @old could not be read
+            [None, None, None]
+        "#]],
     );
 }
 
 #[test]
-fn what_is_of_no_component_and_what_is_remembered_elsewhere_has_words_of_its_own() {
+fn images_without_a_component_and_unknown_findings_have_their_own_texts() {
     let repository = "infrastructure".parse().unwrap();
     let row = ComponentUsageRow {
         images: 1,
@@ -243,10 +248,8 @@ fn what_is_of_no_component_and_what_is_remembered_elsewhere_has_words_of_its_own
         archived_bytes: 1_000,
         ..ComponentUsageRow::default()
     };
-    expect!["what is of no component in infrastructure: 1 image, 999 B; 0 images, 1.0 kB, in the archive; what is open is remembered by image"].assert_eq(&row.line(&repository, &FindingsStatus::ByImage));
-    expect![
-        "what is of no component in infrastructure: 0 images, 0 B; what is open could not be read"
-    ]
+    expect!["images without a component in infrastructure: 1 image, 999 B; archived: 0 images, 1.0 kB; the findings are recorded for each image"].assert_eq(&row.line(&repository, &FindingsStatus::ByImage));
+    expect!["images without a component in infrastructure: 0 images, 0 B; the open findings could not be read from the ledger"]
     .assert_eq(&ComponentUsageRow::default().line(&repository, &FindingsStatus::Unknown));
     let version = digest("v1");
     let open = OpenFindings {
@@ -266,27 +269,27 @@ fn what_is_of_no_component_and_what_is_remembered_elsewhere_has_words_of_its_own
 
 /// Neither version is later than the other.
 #[test]
-fn what_could_not_be_read_of_a_version_that_was_pushed_at_the_same_time_does_not_matter() {
-    say(
+fn an_unread_scan_of_a_version_pushed_at_the_same_time_does_not_matter() {
+    check_line(
         Some(("old", 10, Level::High, &[])),
         Some("new"),
         &expect![[r#"
-        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; no finding is open in app-old
-        [Some(0), Some(0), None]
-    "#]],
+            app in infrastructure: 2 images, 2.0 kB; archived: 1 image, 1.0 kB; no finding is open in app-old
+            [Some(0), Some(0), None]
+        "#]],
     );
-    say(
+    check_line(
         Some(("old", 11, Level::High, &[])),
         Some("new"),
         &expect![[r#"
-        app in infrastructure: 2 images, 2.0 kB; 1 image, 1.0 kB, in the archive; no finding is open in app-old; what was found in the later @new could not be read
-        [Some(0), Some(0), None]
-    "#]],
+            app in infrastructure: 2 images, 2.0 kB; archived: 1 image, 1.0 kB; no finding is open in app-old; the findings of the later version @new could not be read
+            [Some(0), Some(0), None]
+        "#]],
     );
 }
 
 #[test]
-fn what_went_has_no_row_and_what_is_left_of_it_is_counted() {
+fn a_removed_component_has_no_row_and_the_remaining_parts_are_counted() {
     let images = [("gone", "a-v1.0.0, needs part"), ("part", ""), ("stays", "b-v1.0.0")];
     check(
         "delete",
@@ -296,7 +299,7 @@ fn what_went_has_no_row_and_what_is_left_of_it_is_counted() {
         b: 1 image, 1.0 kB b-v1.0.0
     "#]],
     );
-    // The part is still there.
+    // The part was not removed.
     check(
         "delete",
         &images,
@@ -311,23 +314,23 @@ fn what_went_has_no_row_and_what_is_left_of_it_is_counted() {
         &images,
         &["gone"],
         &expect![[r#"
-        a: 0 images, 1.0 kB; 1 image, 1.0 kB, in the archive 
-        b: 1 image, 1.0 kB b-v1.0.0
-    "#]],
+            a: 0 images, 1.0 kB; archived: 1 image, 1.0 kB 
+            b: 1 image, 1.0 kB b-v1.0.0
+        "#]],
     );
     check(
         "archive",
         &images,
         &["part"],
         &expect![[r#"
-        a: 1 image, 1.0 kB; 0 images, 1.0 kB, in the archive a-v1.0.0
-        b: 1 image, 1.0 kB b-v1.0.0
-    "#]],
+            a: 1 image, 1.0 kB; archived: 0 images, 1.0 kB a-v1.0.0
+            b: 1 image, 1.0 kB b-v1.0.0
+        "#]],
     );
 }
 
 #[test]
-fn what_has_no_bytes_is_there_too_and_so_are_parts_in_the_archive_of_what_went() {
+fn a_component_without_bytes_or_with_only_archived_parts_has_a_row() {
     check(
         "delete",
         &[
@@ -338,9 +341,9 @@ fn what_has_no_bytes_is_there_too_and_so_are_parts_in_the_archive_of_what_went()
         ],
         &["gone"],
         &expect![[r#"
-            c: 0 images, 0 B; 0 images, 1.0 kB, in the archive 
+            c: 0 images, 0 B; archived: 0 images, 1.0 kB 
             a: 1 image, 0 B a-v1.0.0
-            b: 0 images, 0 B; 1 image, 0 B, in the archive 
+            b: 0 images, 0 B; archived: 1 image, 0 B 
         "#]],
     );
 }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use warden_aws::registry::Registry;
 use warden_aws::registry::repository::LifecyclePreview;
 use warden_core::image::RepositoryName;
-use warden_core::lifecycle::same_rules;
+use warden_core::lifecycle::have_same_rules;
 
 use super::reconcile::{LifecycleImpact, ObservedRepository, OwnershipState};
 use crate::arn::RepositoryArn;
@@ -81,7 +81,7 @@ pub async fn preview_lifecycle(
     loop {
         match registry.lifecycle_preview(name, EXAMPLES).await? {
             LifecyclePreview::Complete { policy: previewed, count, examples } => {
-                if !same_rules(&previewed, policy) {
+                if !have_same_rules(&previewed, policy) {
                     bail!("somebody else's lifecycle preview took the place of ours");
                 }
                 return Ok(LifecycleImpact { count, examples });

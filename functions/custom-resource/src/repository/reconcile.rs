@@ -5,7 +5,7 @@ use std::fmt;
 
 use warden_aws::registry::repository::{Encryption, Mutability, RepositoryDescription};
 use warden_core::image::Wildcard;
-use warden_core::lifecycle::same_rules;
+use warden_core::lifecycle::have_same_rules;
 
 use super::properties::{Desired, OnDelete, OnExisting, Previous, RESERVED};
 use super::pull;
@@ -161,7 +161,7 @@ pub fn lifecycle(desired: &Desired, observed: Option<&ObservedRepository>) -> Li
     let Some(observed) = observed else {
         return LifecycleDecision::Put;
     };
-    if observed.lifecycle.as_deref().is_some_and(|text| same_rules(text, &desired.lifecycle)) {
+    if observed.lifecycle.as_deref().is_some_and(|text| have_same_rules(text, &desired.lifecycle)) {
         LifecycleDecision::Keep
     } else if observed.standing.empty {
         LifecycleDecision::Put
@@ -502,10 +502,10 @@ mod tests {
             r#""tagStatus":"untagged""#,
             r#""storageClass": "standard", "tagStatus": "untagged""#,
         );
-        assert!(theirs != ours && same_rules(&ours, &theirs));
+        assert!(theirs != ours && have_same_rules(&ours, &theirs));
         let longer = desired(&[native, ("LifecycleUntaggedDays", "8".into())]).lifecycle;
-        assert!(!same_rules(&ours, &longer));
-        assert!(!same_rules("", ""));
+        assert!(!have_same_rules(&ours, &longer));
+        assert!(!have_same_rules("", ""));
     }
 
     #[test]

@@ -75,8 +75,12 @@ async fn each_component_is_logged_with_its_images_and_its_open_findings() {
     };
     let clean = version_of(&function, "c-v1.0.0", &c, SeverityById::default());
     let repository = DEPLOYMENTS.parse().unwrap();
-    let passed = function.context.ledger.pass(&repository, &scanned, &clean, function.now()).await;
-    assert_eq!(passed.unwrap(), CleanScanOutcome::Noted);
+    let passed = function
+        .context
+        .ledger
+        .record_clean_scan(&repository, &scanned, &clean, function.now())
+        .await;
+    assert_eq!(passed.unwrap(), CleanScanOutcome::Recorded);
 
     assert_eq!(function.sweep().await["removed"], 1);
     let mut lines = local_aws::log::lines("component.name");

@@ -40,7 +40,7 @@ impl Invocation<'_> {
         let grammar = &self.policy.governance.tags.grammar;
         let repository = &self.scan.about.repository;
         let mut conforming =
-            tags.iter().filter_map(|tag| Some((tag, grammar.conforming(repository, tag)?)));
+            tags.iter().filter_map(|tag| Some((tag, grammar.match_tag(repository, tag)?)));
         match conforming.next() {
             Some((tag, conforming)) => (Some(tag.clone()), Some(conforming.component)),
             None => (tags.first().cloned(), None),

@@ -76,7 +76,7 @@ async fn the_failed_scan_of_an_attestation_causes_no_alert() {
     let index = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
     let parts = [(digest, IndexChildKind::Attestation)].into();
     let ledger = function.ledger_of_image_push();
-    ledger.note_children(&repository, &index, None, &parts, function.now()).await.unwrap();
+    ledger.record_children(&repository, &index, None, &parts, function.now()).await.unwrap();
     let event = function.scan(&image, Err(("UNSUPPORTED_IMAGE", "")));
     function.handle(&event, "request").await.unwrap();
     assert_eq!(function.alerts().len(), 0);

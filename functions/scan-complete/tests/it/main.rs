@@ -95,7 +95,8 @@ impl Function {
         let (repository, index) = (INFRASTRUCTURE.parse().unwrap(), index.parse().unwrap());
         let tag = tag.parse().unwrap();
         let ledger = self.ledger_of_image_push();
-        let noted = ledger.note_children(&repository, &index, Some(&tag), &parts, self.now()).await;
+        let noted =
+            ledger.record_children(&repository, &index, Some(&tag), &parts, self.now()).await;
         noted.unwrap();
         self.aws.state().calls.clear();
     }

@@ -474,7 +474,7 @@ impl Run<'_> {
         self.contains(
             "the reason is in the stack's events",
             &events,
-            "Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest known one is {semver}",
+            "Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest placeholder is {semver}",
         )?;
         self.equal("rolled back cleanly", &stack.status()?.as_str(), &"UPDATE_ROLLBACK_COMPLETE")?;
         let after = (settings("infrastructure")?, settings("deployments")?, stack.outputs()?);

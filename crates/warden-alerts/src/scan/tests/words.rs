@@ -61,7 +61,7 @@ fn an_alert_says_with_what_it_was_compared_or_why_not() {
     let from_event = scanned(5, ScanContents::Counts([Level::Critical].into_iter().collect()));
     let memory = ScanHistory::default();
     let report = decided(&memory, &from_event, &[]);
-    let memory = memory.after(&from_event, &report);
+    let memory = memory.record(&from_event, &report);
     check_first(
         &told(&memory, &scanned(6, found()), &[], None),
         &expect![[r#"

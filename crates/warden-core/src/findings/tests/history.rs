@@ -1,9 +1,9 @@
-//! What is remembered, and what is made of it.
+//! The history of scans, and the comparison with it.
 
 use super::*;
 
 #[test]
-fn what_is_known_of_an_image_is_each_vulnerability_at_its_worst() {
+fn each_vulnerability_of_an_image_is_recorded_with_its_highest_level() {
     let all = [findings("B:H A:M"), findings("B:C")].concat();
     let known: SeverityById = all.iter().collect();
     let pairs: Vec<(&str, Level)> = known.iter().collect();
@@ -14,26 +14,35 @@ fn what_is_known_of_an_image_is_each_vulnerability_at_its_worst() {
 }
 
 #[test]
-fn an_event_about_what_is_accepted_or_was_told_as_less_is_read() {
+fn an_event_about_an_accepted_finding_or_a_higher_level_may_bring_news() {
     let mut story = Story::new();
     story.then("v1", &scan(1, "A:H")).then("v2", &scan(2, "A:H"));
     story.then("v1 has another", &scan(1, "A:H B:H"));
     story.risks = vec![risk("C", "2099-01-01")];
     story.then("v2 has one that is accepted", &scan(2, "A:H C:H"));
-    let knows = |version: u8, text: &str, active: bool| {
+    let has_no_news = |version: u8, text: &str, active: bool| {
         let finding = &findings(text)[0];
-        story.memory.knows(&digest(version), &digest(version), finding, active)
+        story.history.has_no_news(&digest(version), &digest(version), finding, active)
     };
-    assert!(!knows(2, "C:H", true) && !knows(2, "C:H", false), "it may not be accepted any more");
-    assert!(knows(1, "B:H", true), "it was told, of what was an older version by then");
-    assert!(knows(1, "A:M", true) && !knows(1, "A:C", true), "it is worse than it was told");
-    assert!(knows(2, "A:H", true));
-    let other_image = story.memory.knows(&digest(2), &digest(22), &findings("A:H")[0], true);
+    assert!(
+        !has_no_news(2, "C:H", true) && !has_no_news(2, "C:H", false),
+        "the acceptance may have ended"
+    );
+    assert!(
+        has_no_news(1, "B:H", true),
+        "the finding was published for version 1 when version 2 was the latest"
+    );
+    assert!(
+        has_no_news(1, "A:M", true) && !has_no_news(1, "A:C", true),
+        "the level is higher than the published level"
+    );
+    assert!(has_no_news(2, "A:H", true));
+    let other_image = story.history.has_no_news(&digest(2), &digest(22), &findings("A:H")[0], true);
     assert!(!other_image, "another image of the version may not have been scanned");
 }
 
 #[test]
-fn what_was_told_from_events_is_remembered_for_one_version() {
+fn facts_published_from_events_are_recorded_for_one_version() {
     let counts = |n: u64| {
         let mut counts = Counts::default();
         counts.add(Level::Critical, n);
@@ -49,33 +58,36 @@ fn what_was_told_from_events_is_remembered_for_one_version() {
         .then("it again, and another", &scan_of(3, 3, ScanContents::Some(findings("A:H B:H"))))
         .then("one below the threshold", &scan_of(3, 3, ScanContents::Some(findings("M:M"))))
         .check(&expect![[r#"
-            three: Tell; new [] of [], fixed [], accepted 0; first
-            four: Tell; new [] of [], fixed [], accepted 0; first
+            three: Publish; new [] of [], fixed [], accepted 0; first
+            four: Publish; new [] of [], fixed [], accepted 0; first
             three again: Nothing; new [] of [], fixed [], accepted 0; first
-            another version: Tell; new [] of [], fixed [], accepted 0; first
+            another version: Publish; new [] of [], fixed [], accepted 0; first
             again: Nothing; new [] of [], fixed [], accepted 0; first
-            one finding: Tell; new [A] of [A], fixed [], accepted 0; first
-            it again, and another: Tell; new [B] of [B A], fixed [], accepted 0; first
+            one finding: Publish; new [A] of [A], fixed [], accepted 0; first
+            it again, and another: Publish; new [B] of [B A], fixed [], accepted 0; first
             one below the threshold: Nothing; new [] of [], fixed [], accepted 0; first
         "#]]);
 }
 
 #[test]
-fn an_image_that_was_scanned_under_a_higher_threshold_is_none_to_compare_with() {
+fn a_version_is_no_baseline_if_one_of_its_images_was_scanned_with_a_higher_threshold() {
     let part = |n, image, text: &str| Scanned {
         images: 2,
         ..scan_of(n, image, ScanContents::All(findings(text)))
     };
     let baseline = |scans: &[(Scanned, Severity)], last: &Scanned| {
-        let mut memory = ScanHistory::default();
+        let mut history = ScanHistory::default();
         for (scanned, threshold) in scans {
-            let report = compare_scan(&memory, scanned, &[], *threshold, today());
-            memory = memory.after(scanned, &report);
+            let report = compare_scan(&history, scanned, &[], *threshold, today());
+            history = history.record(scanned, &report);
         }
-        compare_scan(&memory, last, &[], Severity::High, today()).baseline.map(|it| it.digest)
+        compare_scan(&history, last, &[], Severity::High, today())
+            .baseline
+            .map(|before| before.digest)
     };
     let (critical, high) = (Severity::Critical, Severity::High);
-    // One of two images was; the same image alone was scanned again.
+    // In `two`, one of two images was scanned with the higher threshold. In `alone`, the only image was
+    // scanned again with the lower threshold.
     let two = [(part(1, 11, "A:C"), critical), (part(1, 12, "A:C B:H"), high)];
     assert_eq!(baseline(&two, &scan(2, "")), None);
     let alone = [(scan(1, "A:C"), critical), (scan(1, "A:C B:H"), high)];

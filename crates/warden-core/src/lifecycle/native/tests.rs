@@ -59,7 +59,8 @@ fn archived_after(number: u32) -> Value {
     days(json!({"tagStatus": "any", "storageClass": "archive"}), "sinceImageTransitioned", number)
 }
 
-/// The priority of the rule that threatens, 0 for a policy that cannot be read, and None for none.
+/// The priority of the rule that is a threat, 0 for a policy that cannot be parsed, and None for no
+/// threat.
 fn priority(threat: Option<LifecycleThreat>) -> Option<u64> {
     threat.map(|threat| match threat {
         LifecycleThreat::Rule { priority, .. } => priority,
@@ -71,7 +72,7 @@ fn priority(threat: Option<LifecycleThreat>) -> Option<u64> {
 fn an_archived_unit_is_threatened_by_rules_for_its_other_images() {
     let part = "part";
     for (policy, other, expected) in [
-        // A unit of one image is reached by no rule of the standard class.
+        // No rule of the standard class applies to a unit of one image.
         (vec![(count(any(), 1), expire())], None, None),
         (vec![(count(any(), 1), expire())], Some(", pushed 1"), Some(1)),
         (vec![(count(untagged(), 1), expire())], Some(", pushed 1"), Some(1)),
@@ -79,7 +80,7 @@ fn an_archived_unit_is_threatened_by_rules_for_its_other_images() {
         (vec![(count(patterns(&["a-*"]), 1), expire())], Some("a-v1.0.0"), Some(1)),
         (vec![(count(prefixes(&["a-"]), 1), expire())], Some("a-v1.0.0"), Some(1)),
         (vec![(count(prefixes(&["a-"]), 1), expire())], Some(", pushed 1"), None),
-        // A rule with a higher priority takes the image, even if it keeps it.
+        // The first rule that selects the image decides, also if that rule keeps the image.
         (
             vec![
                 (days(untagged(), "sinceImagePushed", 1_000), expire()),
@@ -88,15 +89,15 @@ fn an_archived_unit_is_threatened_by_rules_for_its_other_images() {
             Some(", pushed 1"),
             None,
         ),
-        // By the age of the image 90 days from now.
+        // The age of the image 90 days from now counts.
         (vec![(days(untagged(), "sinceImagePushed", 7), expire())], Some(", pushed 100"), Some(1)),
         (vec![(days(untagged(), "sinceImagePushed", 97), expire())], Some(", pushed 8"), Some(1)),
         (vec![(days(untagged(), "sinceImagePushed", 98), expire())], Some(", pushed 8"), None),
         (vec![(days(untagged(), "sinceImagePushed", 999), expire())], Some(", pushed ?"), Some(1)),
-        // An image that ECR archives as well is kept for 90 days more.
+        // An image that ECR archives too is kept for 90 more days.
         (vec![(days(untagged(), "sinceImagePulled", 1), transition())], Some(", pushed 100"), None),
         (vec![(days(any(), "sinceImagePushed", 1), transition())], Some(", pushed 100"), None),
-        // Rules for the archive. ECR accepts no number under 90.
+        // Rules for the archive. ECR accepts no number of days under 90.
         (vec![(archived_after(90), expire())], Some(", pushed 100"), None),
         (vec![(archived_after(89), expire())], None, Some(1)),
     ] {
@@ -115,7 +116,7 @@ fn a_quarantined_image_is_threatened_by_the_rule_that_selects_its_tags() {
         (vec![(count(patterns(&["*"]), 100), expire())], Some(0), false, Some(1)),
         (vec![(count(patterns(&["v*"]), 100), expire())], Some(0), false, None),
         (vec![(count(prefixes(&["quarantine"]), 100), expire())], Some(0), false, Some(1)),
-        // A list selects images that carry all of it.
+        // A list selects images that have a tag for each item.
         (vec![(count(prefixes(&["quarantine", "v"]), 100), expire())], Some(0), false, None),
         (vec![(count(untagged(), 1), expire())], Some(0), false, None),
         (vec![keep_quarantine.clone(), (count(any(), 1), expire())], Some(0), false, None),
@@ -123,7 +124,7 @@ fn a_quarantined_image_is_threatened_by_the_rule_that_selects_its_tags() {
         (vec![keep_quarantine, (count(any(), 1), expire())], None, false, Some(1)),
         (vec![(days(any(), "sinceImagePushed", 14), expire())], Some(0), false, None),
         (vec![(days(any(), "sinceImagePushed", 13), expire())], Some(0), false, Some(1)),
-        // A transition: the image is expired from the archive, 90 days later at least.
+        // A transition archives the image, and a rule for the archive expires it at least 90 days later.
         (vec![(days(any(), "sinceImagePulled", 1), transition())], Some(9), false, None),
         (vec![(days(any(), "sinceImagePulled", 1), transition())], Some(9), true, Some(1)),
         (
@@ -141,7 +142,7 @@ fn a_quarantined_image_is_threatened_by_the_rule_that_selects_its_tags() {
         let threat = rules.threat_to_quarantined(&tags, pushed, is_index, 14, now());
         assert_eq!(priority(threat), expected, "{policy:?} {pushed_days_ago:?}");
     }
-    // A quarantine that is longer than an image stays in the archive.
+    // A quarantine that is longer than the time that an image stays in the archive.
     let policy = rules(&[
         (days(any(), "sinceImagePulled", 1), transition()),
         (archived_after(90), expire()),
@@ -151,7 +152,7 @@ fn a_quarantined_image_is_threatened_by_the_rule_that_selects_its_tags() {
 }
 
 #[test]
-fn a_policy_that_cannot_be_read_completely_threatens_every_image() {
+fn a_policy_that_cannot_be_parsed_completely_threatens_every_image() {
     let good = json!({
         "rulePriority": 1,
         "selection": days(untagged(), "sinceImagePushed", 999),
@@ -199,7 +200,7 @@ fn a_policy_that_cannot_be_read_completely_threatens_every_image() {
 }
 
 #[test]
-fn a_threat_names_the_rule_and_text_from_outside_is_one_short_line() {
+fn a_threat_names_the_rule_and_its_description_is_one_short_line() {
     let policy = json!({"rules": [{
         "rulePriority": 7,
         "description": format!("Keep\n<https://example.com|ten> {}", "x".repeat(200)),
@@ -213,9 +214,9 @@ fn a_threat_names_the_rule_and_text_from_outside_is_one_short_line() {
     expect!["the lifecycle policy of the repository cannot be read, and a rule could expire it too early: missing field `rules` at line 1 column 2"].assert_eq(&unreadable.to_string());
 }
 
-/// The rules of this stack.
+/// The rules that this stack deploys.
 #[test]
-fn our_own_rules_threaten_nothing_where_components_are_counted() {
+fn the_deployed_rules_of_scope_component_are_no_threat() {
     for mode in ["report", "archive", "delete"] {
         let policy = policy(GUIDE, &[("Governance.Retention.Untagged", mode.into())]);
         let rules = NativeRules::read(&super::super::document(&policy));

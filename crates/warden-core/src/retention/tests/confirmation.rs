@@ -1,9 +1,9 @@
-//! Plans that wait for a person.
+//! Plans that wait for a confirmation.
 
 use super::*;
 use crate::policy::Severity;
 
-/// Seven versions of `a` and an index of two images; the policy keeps two.
+/// Seven versions of `a`, and an index of two images. The policy keeps two versions.
 const IMAGES: [(&str, &str); 8] = [
     ("newest", "a-v1.7.0, pushed 10"),
     ("new", "a-v1.6.0, pushed 20"),
@@ -25,7 +25,7 @@ fn confirmation(policy: &Policy, names: &[&str]) -> Confirmation {
     }
 }
 
-/// The names of the removed images, the guard that stops the plan, and whether the policy is
+/// Checks the names of the removed images, the guard that stops the plan, and whether the policy is
 /// accepted from now on.
 fn check(
     policy: &Policy,
@@ -63,7 +63,7 @@ fn the_first_plan_waits_and_then_only_the_confirmed_images_go() {
     check(&policy, None, None, ", first, no");
     let some = confirmation(&policy, &["older", "index", "one", "two"]);
     check(&policy, None, Some(&some), "older index one two, -, yes");
-    // An index goes with its parts or not at all.
+    // An index is removed with its parts or not at all.
     check(&policy, None, Some(&confirmation(&policy, &["older", "index", "one"])), "older, -, yes");
     check(&policy, None, Some(&confirmation(&policy, &["one", "two"])), ", first, no");
     check(&policy, None, Some(&confirmation(&policy, &["newest"])), ", first, no");
@@ -72,7 +72,7 @@ fn the_first_plan_waits_and_then_only_the_confirmed_images_go() {
 }
 
 #[test]
-fn a_confirmation_is_of_one_policy_and_of_one_week() {
+fn a_confirmation_is_valid_for_one_policy_and_one_week() {
     let policy = two();
     let three = with(&[("Governance.Retention.KeepPerComponent", json!(3))]);
     check(&policy, None, Some(&confirmation(&three, &["older"])), ", first, no");
@@ -81,7 +81,7 @@ fn a_confirmation_is_of_one_policy_and_of_one_week() {
     check(&policy, None, Some(&late), ", first, no");
     late.confirmed_at = now() + chrono::Duration::days(1);
     check(&policy, None, Some(&late), ", first, no");
-    // A part of a plan is removed, and accepts nothing.
+    // A person confirmed a part of the plan: the part is removed, and the policy is not accepted.
     let part = Confirmation { is_whole: false, ..confirmation(&policy, &["older"]) };
     check(&policy, None, Some(&part), "older, -, no");
     // A setting of scans does not change which images are removed.
@@ -101,14 +101,14 @@ fn a_policy_that_may_remove_more_waits_again() {
 }
 
 #[test]
-fn a_report_needs_no_confirmation_and_accepts_nothing() {
+fn a_plan_that_only_reports_needs_no_confirmation_and_accepts_no_policy() {
     let report = with(&[("Governance.Retention.Enforcement", json!("report"))]);
     check(&report, None, None, &format!("{ALL}, -, no"));
     check(&two(), Some(&report), None, ", changed, no");
 }
 
 #[test]
-fn a_confirmation_overrides_a_guard_but_not_one_against_our_own_faults() {
+fn a_confirmation_overrides_every_guard_except_the_one_against_bugs() {
     let images: Vec<(String, String)> = (0..40)
         .map(|nth| (nth.to_string(), format!("a-v1.{nth}.0, pushed {}", 100 - nth)))
         .collect();

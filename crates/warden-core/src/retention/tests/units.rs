@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::*;
 
-/// Everybody who can push can give an image the tag of a signature.
+/// Anybody who can push can give an image the tag of a signature.
 #[test]
-fn a_version_that_is_tagged_as_a_signature_too_is_a_version() {
+fn a_version_that_also_has_the_tag_of_a_signature_counts_as_a_version() {
     check(
         &two(),
         &[
@@ -18,16 +18,16 @@ fn a_version_that_is_tagged_as_a_signature_too_is_a_version() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of a, which keeps 2
-            newer: keep: number 2 of 3 of a, which keeps 2
-            old: delete: number 3 of 3 of a, which keeps 2
-            chart: keep: number 1 of 1 of b, which keeps 2
+            new: keep: number 1 of 3 of a (the newest 2 are kept)
+            newer: keep: number 2 of 3 of a (the newest 2 are kept)
+            old: delete: number 3 of 3 of a (the newest 2 are kept)
+            chart: keep: number 1 of 1 of b (the newest 2 are kept)
         "#]],
     );
 }
 
 #[test]
-fn what_is_in_the_archive_is_never_deleted_with_what_needs_it() {
+fn an_archived_image_is_not_deleted_with_the_index_that_needs_it() {
     check(
         &two(),
         &[
@@ -39,11 +39,11 @@ fn what_is_in_the_archive_is_never_deleted_with_what_needs_it() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of a, which keeps 2
-            newer: keep: number 2 of 3 of a, which keeps 2
-            old: delete: number 3 of 3 of a, which keeps 2
-            one: keep: it is in the archive, where ECR's own rule sees to it
-            other: delete: it is part of @old: number 3 of 3 of a, which keeps 2
+            new: keep: number 1 of 3 of a (the newest 2 are kept)
+            newer: keep: number 2 of 3 of a (the newest 2 are kept)
+            old: delete: number 3 of 3 of a (the newest 2 are kept)
+            one: keep: it is archived, and the lifecycle policy of ECR expires archived images
+            other: delete: it is part of @old: number 3 of 3 of a (the newest 2 are kept)
         "#]],
     );
     let (policy, inventory) =
@@ -53,9 +53,9 @@ fn what_is_in_the_archive_is_never_deleted_with_what_needs_it() {
     assert_eq!(plan.removals[0].images, [image_id(&inventory, "old")]);
 }
 
-// 2
+// See case P2 in docs/contributing/prior-art.md.
 #[test]
-fn a_part_of_many_does_not_evict_what_is_called_so_itself() {
+fn a_part_of_many_indexes_takes_one_place_in_the_count() {
     check(
         &two(),
         &[
@@ -66,17 +66,17 @@ fn a_part_of_many_does_not_evict_what_is_called_so_itself() {
         ],
         &[],
         &expect![[r#"
-            one: keep: number 1 of 2 of a, which keeps 2
-            two: keep: number 1 of 2 of b, which keeps 2
-            part: keep: it is part of @two: number 1 of 2 of b, which keeps 2
-            quiet: keep: number 2 of 2 of b, which keeps 2
+            one: keep: number 1 of 2 of a (the newest 2 are kept)
+            two: keep: number 1 of 2 of b (the newest 2 are kept)
+            part: keep: it is part of @two: number 1 of 2 of b (the newest 2 are kept)
+            quiet: keep: number 2 of 2 of b (the newest 2 are kept)
         "#]],
     );
 }
 
-// 2, 16
+// See the cases P2 and P16 in docs/contributing/prior-art.md.
 #[test]
-fn the_only_version_of_a_component_stays_though_it_is_a_part_of_another_s() {
+fn the_only_version_of_a_component_is_kept_although_another_component_contains_it() {
     check(
         &two(),
         &[
@@ -87,17 +87,17 @@ fn the_only_version_of_a_component_stays_though_it_is_a_part_of_another_s() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of app, which keeps 2
-            newer: keep: number 2 of 3 of app, which keeps 2
-            wraps: keep: number 1 of 1 of worker, which keeps 2
-            worker: keep: it is part of @wraps: number 1 of 1 of worker, which keeps 2
+            new: keep: number 1 of 3 of app (the newest 2 are kept)
+            newer: keep: number 2 of 3 of app (the newest 2 are kept)
+            wraps: keep: number 1 of 1 of worker (the newest 2 are kept)
+            worker: keep: it is part of @wraps: number 1 of 1 of worker (the newest 2 are kept)
         "#]],
     );
 }
 
-// 5, 13
+// See the cases P5 and P13 in docs/contributing/prior-art.md.
 #[test]
-fn an_index_its_images_and_its_signatures_are_one() {
+fn an_index_with_its_images_and_signatures_is_kept_or_removed_as_one_unit() {
     let images = [
         ("index", "a-v9.0.0, pushed 10, needs amd arm"),
         ("amd", ", pushed 10"),
@@ -118,41 +118,41 @@ fn an_index_its_images_and_its_signatures_are_one() {
         &images,
         &[],
         &expect![[r#"
-            index: keep: number 1 of 4 of a, which keeps 2
-            amd: keep: it is part of @index: number 1 of 4 of a, which keeps 2
-            arm: keep: it is part of @index: number 1 of 4 of a, which keeps 2
-            signed: keep: it belongs to @index: number 1 of 4 of a, which keeps 2
-            second: keep: number 2 of 4 of a, which keeps 2
-            third: delete: number 3 of 4 of a, which keeps 2
-            old: delete: it is part of @third: number 3 of 4 of a, which keeps 2
-            attested: delete: it is part of @third: number 3 of 4 of a, which keeps 2
-            sbom: delete: it belongs to @third: number 3 of 4 of a, which keeps 2
-            list: delete: it belongs to @third: number 3 of 4 of a, which keeps 2
-            fourth: keep: it was pulled on 2026-11-19, within 30 days (said of @x86, which is part of it)
-            x86: keep: it is part of @fourth: it was pulled on 2026-11-19, within 30 days (said of @x86, which is part of it)
-            alone: keep: it has had no tag since 2026-10-05, and Untagged=report only reports it
+            index: keep: number 1 of 4 of a (the newest 2 are kept)
+            amd: keep: it is part of @index: number 1 of 4 of a (the newest 2 are kept)
+            arm: keep: it is part of @index: number 1 of 4 of a (the newest 2 are kept)
+            signed: keep: it belongs to @index: number 1 of 4 of a (the newest 2 are kept)
+            second: keep: number 2 of 4 of a (the newest 2 are kept)
+            third: delete: number 3 of 4 of a (the newest 2 are kept)
+            old: delete: it is part of @third: number 3 of 4 of a (the newest 2 are kept)
+            attested: delete: it is part of @third: number 3 of 4 of a (the newest 2 are kept)
+            sbom: delete: it belongs to @third: number 3 of 4 of a (the newest 2 are kept)
+            list: delete: it belongs to @third: number 3 of 4 of a (the newest 2 are kept)
+            fourth: keep: its image @x86 is kept: it was pulled on 2026-11-19, within the last 30 days
+            x86: keep: it is part of @fourth: its image @x86 is kept: it was pulled on 2026-11-19, within the last 30 days
+            alone: keep: it has had no tag since 2026-10-05, and with Untagged=report it is only reported
         "#]],
     );
 }
 
-// 6
+// See case P6 in docs/contributing/prior-art.md.
 #[test]
-fn an_index_that_cannot_be_read_stops_it_and_one_in_the_archive_does_not() {
+fn an_active_index_that_cannot_be_read_stops_the_plan_and_an_archived_index_does_not() {
     let mut inventory = inventory(&[("index", "a-v1.0.0, needs amd"), ("amd", "")]);
     inventory.indexes.clear();
     let error = Graph::build(&inventory).unwrap_err();
     assert_eq!(error, UnknownParts(digest("index")));
     let index = image_id(&inventory, "index");
-    // An index that ECR restores from the archive has images too, which cannot be read yet.
+    // The images of an index that ECR is restoring cannot be read yet.
     inventory.images[index].status = ImageStatus::Activating;
     assert_eq!(Graph::build(&inventory).unwrap_err(), UnknownParts(digest("index")));
     inventory.images[index].status = ImageStatus::Archived;
     assert_eq!(Graph::build(&inventory).unwrap().units.len(), 2);
 }
 
-// 13
+// See case P13 in docs/contributing/prior-art.md.
 #[test]
-fn what_refers_to_nothing_any_more_goes_once_it_is_old_enough() {
+fn a_referrer_without_a_subject_is_removed_after_the_minimum_age() {
     let images = [
         ("orphan", "sig:gone, pushed 8"),
         ("young", "sig:gone, pushed 3"),
@@ -167,13 +167,13 @@ fn what_refers_to_nothing_any_more_goes_once_it_is_old_enough() {
         &images,
         &[],
         &expect![[r#"
-            orphan: delete: what it refers to, sha256:283bb9deef02e6843abfb538efa1eca70801bd8a701c3f98191e123496339247, is gone
-            young: keep: it was pushed on 2026-11-21, within 7 days
-            by-manifest: delete: what it refers to, sha256:283bb9deef02e6843abfb538efa1eca70801bd8a701c3f98191e123496339247, is gone
-            of-both: keep: it belongs to @there: number 1 of 1 of a, which keeps 2
-            there: keep: number 1 of 1 of a, which keeps 2
-            named: keep: the tag sbom-of-something neither conforms nor has a counted prefix
-            mine: keep: it belongs to nothing but itself, by its tags
+            orphan: delete: it refers to sha256:283bb9deef02e6843abfb538efa1eca70801bd8a701c3f98191e123496339247, which does not exist any more
+            young: keep: it was pushed on 2026-11-21, within the last 7 days
+            by-manifest: delete: it refers to sha256:283bb9deef02e6843abfb538efa1eca70801bd8a701c3f98191e123496339247, which does not exist any more
+            of-both: keep: it belongs to @there: number 1 of 1 of a (the newest 2 are kept)
+            there: keep: number 1 of 1 of a (the newest 2 are kept)
+            named: keep: the tag sbom-of-something matches neither the grammar nor a lifecycle prefix
+            mine: keep: it and other images refer to each other
         "#]],
     );
     // A list that was read while images were pushed may lack a subject.
@@ -184,7 +184,7 @@ fn what_refers_to_nothing_any_more_goes_once_it_is_old_enough() {
 }
 
 #[test]
-fn what_cannot_be_known_is_kept() {
+fn an_image_with_an_unknown_fact_is_kept() {
     check(
         &with(&[("Governance.Retention.KeepPerComponent", json!(1))]),
         &[
@@ -199,19 +199,20 @@ fn what_cannot_be_known_is_kept() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 4 of a, which keeps 1
-            when: keep: ECR does not say when it was pushed
-            odd: keep: it has a tag or a subject that is not understood
-            circle: keep: it belongs to nothing but itself, by its tags
-            other: keep: it belongs to @circle: it belongs to nothing but itself, by its tags
-            archived: keep: it is in the archive, where ECR's own rule sees to it
-            signed: keep: it belongs to @archived: it is in the archive, where ECR's own rule sees to it
-            goes: delete: number 3 of 4 of a, which keeps 1
+            new: keep: number 1 of 4 of a (the newest is kept)
+            when: keep: ECR does not report when it was pushed
+            odd: keep: it has a tag or a subject that cannot be parsed
+            circle: keep: it and other images refer to each other
+            other: keep: it belongs to @circle: it and other images refer to each other
+            archived: keep: it is archived, and the lifecycle policy of ECR expires archived images
+            signed: keep: it belongs to @archived: it is archived, and the lifecycle policy of ECR expires archived images
+            goes: delete: number 3 of 4 of a (the newest is kept)
         "#]],
     );
 }
 
-/// A digest cannot depend on itself, so only made-up digests allow this. No rule can judge it.
+/// A digest cannot depend on itself, so only invented digests allow such a cycle. No rule can judge
+/// the cycle.
 #[test]
 fn indexes_that_need_each_other_and_their_images_are_kept() {
     check(
@@ -225,18 +226,18 @@ fn indexes_that_need_each_other_and_their_images_are_kept() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 4 of a, which keeps 2
-            newer: keep: number 2 of 4 of a, which keeps 2
-            one: keep: it belongs to nothing but itself, by its tags
-            other: keep: it belongs to nothing but itself, by its tags
-            part: keep: it belongs to nothing but itself, by its tags
+            new: keep: number 1 of 4 of a (the newest 2 are kept)
+            newer: keep: number 2 of 4 of a (the newest 2 are kept)
+            one: keep: it and other images refer to each other
+            other: keep: it and other images refer to each other
+            part: keep: it and other images refer to each other
         "#]],
     );
 }
 
-/// A list of signatures that contains a version is unusual, but can be pushed.
+/// An index of signatures that contains a version is unusual, but somebody can push one.
 #[test]
-fn the_last_version_stays_though_what_names_it_refers_to_nothing() {
+fn the_last_version_is_kept_although_it_is_a_part_of_an_orphan() {
     let one = with(&[("Governance.Retention.KeepPerComponent", json!(1))]);
     let images = [("list", "sig:gone, needs version"), ("version", "a-v1.0.0")];
     check(
@@ -244,9 +245,9 @@ fn the_last_version_stays_though_what_names_it_refers_to_nothing() {
         &images,
         &[],
         &expect![[r#"
-        list: keep: number 1 of 1 of a, which keeps 1
-        version: keep: it is part of @list: number 1 of 1 of a, which keeps 1
-    "#]],
+            list: keep: number 1 of 1 of a (the newest is kept)
+            version: keep: it is part of @list: number 1 of 1 of a (the newest is kept)
+        "#]],
     );
     let images = [("list", "sig:gone, needs waits"), ("waits", "quarantine:20261120")];
     check(
@@ -260,9 +261,10 @@ fn the_last_version_stays_though_what_names_it_refers_to_nothing() {
     );
 }
 
-/// The index lost its tag. Its part is a version all the same, and needs the index to be removed.
+/// The index lost its tag. Its part still has the tag of a version, and ECR removes the part only
+/// after the index.
 #[test]
-fn an_untagged_index_is_a_version_where_one_of_its_parts_is_called_one() {
+fn an_untagged_index_counts_as_a_version_if_a_part_has_the_tag_of_a_version() {
     let one = with(&[
         ("Governance.Retention.KeepPerComponent", json!(1)),
         ("Governance.Retention.Untagged", json!("delete")),
@@ -278,18 +280,18 @@ fn an_untagged_index_is_a_version_where_one_of_its_parts_is_called_one() {
         ],
         &[],
         &expect![[r#"
-            index: keep: number 1 of 2 of a, which keeps 1
-            part: keep: it is part of @index: number 1 of 2 of a, which keeps 1
-            old: delete: number 2 of 2 of a, which keeps 1
-            named: delete: it is part of @old: number 2 of 2 of a, which keeps 1
-            unnamed: delete: it is part of @old: number 2 of 2 of a, which keeps 1
+            index: keep: number 1 of 2 of a (the newest is kept)
+            part: keep: it is part of @index: number 1 of 2 of a (the newest is kept)
+            old: delete: number 2 of 2 of a (the newest is kept)
+            named: delete: it is part of @old: number 2 of 2 of a (the newest is kept)
+            unnamed: delete: it is part of @old: number 2 of 2 of a (the newest is kept)
         "#]],
     );
 }
 
-// 2
+// See case P2 in docs/contributing/prior-art.md.
 #[test]
-fn what_is_named_in_something_that_is_no_version_takes_no_version_s_place() {
+fn images_that_refer_to_each_other_take_no_place_of_a_version() {
     let one = with(&[("Governance.Retention.KeepPerComponent", json!(1))]);
     check(
         &one,
@@ -301,10 +303,10 @@ fn what_is_named_in_something_that_is_no_version_takes_no_version_s_place() {
         ],
         &[],
         &expect![[r#"
-            circle: keep: it belongs to nothing but itself, by its tags
-            other: keep: it belongs to @circle: it belongs to nothing but itself, by its tags
-            part: keep: it belongs to nothing but itself, by its tags
-            version: keep: number 1 of 1 of a, which keeps 1
+            circle: keep: it and other images refer to each other
+            other: keep: it belongs to @circle: it and other images refer to each other
+            part: keep: it and other images refer to each other
+            version: keep: number 1 of 1 of a (the newest is kept)
         "#]],
     );
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::lifecycle::native::NativeRules;
 use crate::untagged::is_untagged;
 
-/// A policy that archives tagged images, and does this with untagged ones.
+/// A policy that archives tagged images, with this mode for untagged images.
 fn untagged(mode: &str) -> Policy {
     with(&[
         ("Governance.Retention.Enforcement", json!("archive")),
@@ -46,27 +46,27 @@ fn an_untagged_image_is_removed_after_its_days_unless_a_rule_keeps_it() {
         &images,
         &["runs"],
         &expect![[r#"
-            old: delete: it has had no tag since 2026-11-16, and its 7 days are over
-            young: keep: it has had no tag since 2026-11-18, within 7 days
-            pulled: keep: it was pulled on 2026-10-25, within 30 days
-            runs: keep: it is in use, 3 times by Amazon Inspector
-            restored: keep: it came back from the archive on 2026-11-21, within 7 days
-            odd: keep: it has a tag or a subject that is not understood
-            unknown: keep: ECR does not say when it was pushed
+            old: delete: it has had no tag since 2026-11-16, for more than 7 days
+            young: keep: it has had no tag since 2026-11-18, for at most 7 days
+            pulled: keep: it was pulled on 2026-10-25, within the last 30 days
+            runs: keep: 3 workloads run it, according to Amazon Inspector
+            restored: keep: it was restored on 2026-11-21, within the last 7 days
+            odd: keep: it has a tag or a subject that cannot be parsed
+            unknown: keep: ECR does not report when it was pushed
             channel: keep: the channel latest points at it
             quarantined: keep: it is in quarantine until 2026-12-04
-            index: keep: number 1 of 1 of a, which keeps 2
-            part: keep: it is part of @index: number 1 of 1 of a, which keeps 2
-            signature: keep: it belongs to @index: number 1 of 1 of a, which keeps 2
-            chart: keep: it belongs to @subject: it has no tag, and an image that refers to it has one and is kept
-            subject: keep: it has no tag, and an image that refers to it has one and is kept
-            alone: delete: it has had no tag since 2026-08-26, and its 7 days are over
-            left: delete: it is part of @alone: it has had no tag since 2026-08-26, and its 7 days are over
-            right: delete: it is part of @alone: it has had no tag since 2026-08-26, and its 7 days are over
-            signed: delete: it belongs to @alone: it has had no tag since 2026-08-26, and its 7 days are over
-            old-chart: keep: it belongs to @old-subject: it has no tag, and an image that refers to it has one and is kept
-            old-subject: keep: it has no tag, and an image that refers to it has one and is kept
-            between: keep: number 2 of 3 of b, which keeps 2
+            index: keep: number 1 of 1 of a (the newest 2 are kept)
+            part: keep: it is part of @index: number 1 of 1 of a (the newest 2 are kept)
+            signature: keep: it belongs to @index: number 1 of 1 of a (the newest 2 are kept)
+            chart: keep: it belongs to @subject: it has no tag, but a tagged image that is kept refers to it
+            subject: keep: it has no tag, but a tagged image that is kept refers to it
+            alone: delete: it has had no tag since 2026-08-26, for more than 7 days
+            left: delete: it is part of @alone: it has had no tag since 2026-08-26, for more than 7 days
+            right: delete: it is part of @alone: it has had no tag since 2026-08-26, for more than 7 days
+            signed: delete: it belongs to @alone: it has had no tag since 2026-08-26, for more than 7 days
+            old-chart: keep: it belongs to @old-subject: it has no tag, but a tagged image that is kept refers to it
+            old-subject: keep: it has no tag, but a tagged image that is kept refers to it
+            between: keep: number 2 of 3 of b (the newest 2 are kept)
         "#]],
     );
 }
@@ -79,20 +79,20 @@ fn untagged_images_are_archived_or_reported_where_the_policy_says_so() {
         &images,
         &[],
         &expect![[r#"
-        old: archive: it has had no tag since 2026-08-26, and its 7 days are over
-        part: archive: it is part of @old: it has had no tag since 2026-08-26, and its 7 days are over
-    "#]],
+            old: archive: it has had no tag since 2026-08-26, for more than 7 days
+            part: archive: it is part of @old: it has had no tag since 2026-08-26, for more than 7 days
+        "#]],
     );
     check(
         &untagged("report"),
         &images,
         &[],
         &expect![[r#"
-        old: keep: it has had no tag since 2026-08-26, and Untagged=report only reports it
-        part: keep: it is part of @old: it has had no tag since 2026-08-26, and Untagged=report only reports it
-    "#]],
+            old: keep: it has had no tag since 2026-08-26, and with Untagged=report it is only reported
+            part: keep: it is part of @old: it has had no tag since 2026-08-26, and with Untagged=report it is only reported
+        "#]],
     );
-    // The cleanup reports, and so does the plan.
+    // The cleanup only reports, so the plan only reports untagged images too.
     let report = with(&[
         ("Governance.Retention.Enforcement", json!("report")),
         ("Governance.Retention.Untagged", json!("delete")),
@@ -102,11 +102,11 @@ fn untagged_images_are_archived_or_reported_where_the_policy_says_so() {
         &images,
         &[],
         &expect![[r#"
-        old: report: it has had no tag since 2026-08-26, and its 7 days are over
-        part: report: it is part of @old: it has had no tag since 2026-08-26, and its 7 days are over
-    "#]],
+            old: report: it has had no tag since 2026-08-26, for more than 7 days
+            part: report: it is part of @old: it has had no tag since 2026-08-26, for more than 7 days
+        "#]],
     );
-    // ECR's own rules expire untagged images.
+    // The lifecycle policy of ECR expires untagged images.
     let native = with(&[
         ("LifecycleScope", json!("repository")),
         ("Governance.Retention.Untagged", json!("delete")),
@@ -116,9 +116,9 @@ fn untagged_images_are_archived_or_reported_where_the_policy_says_so() {
         &images,
         &[],
         &expect![[r#"
-        old: keep: it has no tag, and ECR's own rule sees to those
-        part: keep: it is part of @old: it has no tag, and ECR's own rule sees to those
-    "#]],
+            old: keep: it has no tag, and the lifecycle policy of ECR expires untagged images
+            part: keep: it is part of @old: it has no tag, and the lifecycle policy of ECR expires untagged images
+        "#]],
     );
 }
 
@@ -138,7 +138,7 @@ fn untagged_images_neither_count_in_the_percentage_nor_need_the_minimum_age() {
     let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());
     assert_eq!((plan.removals.len(), &plan.stopped), (40, &None));
 
-    // Nor do they make room for tagged ones: 21 of 23 are too many.
+    // Untagged images do not raise the limit for tagged images: 21 of 23 are too many.
     let mut more: Vec<(String, String)> =
         (0..23).map(|nth| (format!("v{nth}"), format!("a-v1.{nth}.0"))).collect();
     more.extend((0..100).map(|nth| (format!("u{nth}"), ", pushed 90".to_owned())));
@@ -151,20 +151,17 @@ fn untagged_images_neither_count_in_the_percentage_nor_need_the_minimum_age() {
     assert_eq!(plan.stopped, Some(too_many));
 }
 
-/// ECR gives no manifest of an archived index, and a person may have archived it.
+/// ECR returns no manifest of an archived index, and a person may have archived the index.
 #[test]
 fn an_untagged_image_that_an_archived_index_may_need_is_not_deleted() {
     for (mode, expected) in [
         (
             "delete",
             expect![
-                "keep: an archived index may need it, and ECR does not say which images that index needs"
+                "keep: an archived index may need it, and ECR does not report which images that index needs"
             ],
         ),
-        (
-            "archive",
-            expect!["archive: it has had no tag since 2026-08-26, and its 7 days are over"],
-        ),
+        ("archive", expect!["archive: it has had no tag since 2026-08-26, for more than 7 days"]),
     ] {
         let policy = untagged(mode);
         let mut inventory = inventory(&[("part", ", pushed 90")]);
@@ -190,18 +187,18 @@ fn an_archived_index_keeps_an_image_that_an_untagged_index_needs_too() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of a, which keeps 2
-            newer: keep: number 2 of 3 of a, which keeps 2
-            archived: archive: number 3 of 3 of a, which keeps 2
-            shared: archive: it is part of @archived: number 3 of 3 of a, which keeps 2
-            untagged: delete: it has had no tag since 2026-11-04, and its 7 days are over
-            own: delete: it is part of @untagged: it has had no tag since 2026-11-04, and its 7 days are over
+            new: keep: number 1 of 3 of a (the newest 2 are kept)
+            newer: keep: number 2 of 3 of a (the newest 2 are kept)
+            archived: archive: number 3 of 3 of a (the newest 2 are kept)
+            shared: archive: it is part of @archived: number 3 of 3 of a (the newest 2 are kept)
+            untagged: delete: it has had no tag since 2026-11-04, for more than 7 days
+            own: delete: it is part of @untagged: it has had no tag since 2026-11-04, for more than 7 days
         "#]],
     );
 }
 
 #[test]
-fn what_a_native_rule_would_expire_too_early_is_not_archived() {
+fn an_image_that_a_native_rule_would_expire_too_early_is_not_archived() {
     let foreign = json!({"rules": [{
         "rulePriority": 3,
         "description": "Untagged, a week",
@@ -235,18 +232,18 @@ fn what_a_native_rule_would_expire_too_early_is_not_archived() {
     lines = lines.replace(digest("index").as_str(), "@index");
     lines = lines.replace(digest("signed").as_str(), "@signed");
     expect![[r#"
-        new: keep: number 1 of 5 of a, which keeps 2
-        newer: keep: number 2 of 5 of a, which keeps 2
-        single: archive: number 4 of 5 of a, which keeps 2
-        signed: archive: number 3 of 5 of a, which keeps 2
-        signature: archive: it belongs to @signed: number 3 of 5 of a, which keeps 2
-        index: keep: the lifecycle rule 3 of the repository, "Untagged, a week", could expire it or one of its images too early, so it is not archived
-        part: keep: it is part of @index: the lifecycle rule 3 of the repository, "Untagged, a week", could expire it or one of its images too early, so it is not archived
-        untagged: delete: it has had no tag since 2026-08-26, and its 7 days are over
+        new: keep: number 1 of 5 of a (the newest 2 are kept)
+        newer: keep: number 2 of 5 of a (the newest 2 are kept)
+        single: archive: number 4 of 5 of a (the newest 2 are kept)
+        signed: archive: number 3 of 5 of a (the newest 2 are kept)
+        signature: archive: it belongs to @signed: number 3 of 5 of a (the newest 2 are kept)
+        index: keep: it is not archived, because the lifecycle rule 3 of the repository, "Untagged, a week", could expire it or one of its images too early
+        part: keep: it is part of @index: it is not archived, because the lifecycle rule 3 of the repository, "Untagged, a week", could expire it or one of its images too early
+        untagged: delete: it has had no tag since 2026-08-26, for more than 7 days
     "#]].assert_eq(&lines);
 }
 
-/// A day on which images are tagged or not, and whether a sweep looks.
+/// A day: whether each image has a tag, and whether a sweep runs.
 #[derive(Clone, Debug)]
 struct Day {
     tagged: Vec<bool>,
@@ -260,8 +257,8 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// The record against the definition: never before the days after the push and the last sweep
-    /// that saw a tag, and at most one sweep later.
+    /// The record agrees with the definition: an image is never removed before the days after its push
+    /// and after the last sweep that saw a tag, and is removed at most one sweep later.
     #[test]
     fn the_days_begin_at_the_push_or_after_the_last_sweep_that_saw_a_tag(
         days in prop::collection::vec(
@@ -294,7 +291,7 @@ proptest! {
                 let since = since.unwrap();
                 if let Some(last) = last_tagged[nth] {
                     prop_assert!(since > last);
-                    // No sweep lies between the two.
+                    // No sweep ran between the two times.
                     let is_between = |day: usize| at(day) > last && at(day) < since;
                     let mut days = days.iter().enumerate();
                     prop_assert!(days.all(|(day, of)| !of.is_swept || !is_between(day)));

@@ -88,7 +88,7 @@ impl Run<'_> {
         self.equal("of sixteen images", &plan["examined"], &json!(16))?;
         self.equal("and removes nothing yet", &self.in_archive()?, &BTreeSet::new())?;
         let explained = self.tool(&snippet("cleanup/explain.sh")?)?;
-        let why = "number 12 of 14 of myapp, which keeps 10";
+        let why = "number 12 of 14 of myapp (the newest 10 are kept)";
         self.contains("the documented command explains an image", &explained, why)?;
         let confirmed = self.tool(&snippet("cleanup/confirm.sh")?)?;
         self.contains("no plan waits", &confirmed, "No plan waits for a confirmation.")?;
@@ -185,7 +185,7 @@ impl Run<'_> {
         set("IMMUTABLE")?;
         self.invoke(function, &request(SCHEDULED)?)?;
         let alert = self.alert_titled(inbox, "1 thing in deployments is not as the policy says")?;
-        let drift = "the tags are IMMUTABLE, and the policy says MUTABLE";
+        let drift = "ImageTagMutability is IMMUTABLE, and the policy requires MUTABLE";
         let found = text(&alert, "/details/deviations/0/text");
         self.equal("the alert has the changed setting", &found.as_str(), &drift)?;
         set("MUTABLE")?;

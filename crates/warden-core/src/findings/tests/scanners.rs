@@ -1,9 +1,9 @@
-//! What scanners say, one thing at a time.
+//! Findings and packages as scanners report them.
 
 use super::*;
 
 #[test]
-fn of_two_that_are_one_the_worse_is_told_and_the_first_link() {
+fn merged_findings_have_the_worse_values_and_the_first_link() {
     let one = Finding {
         epss: Some(0.2),
         in_use: Some(1),
@@ -28,18 +28,18 @@ fn of_two_that_are_one_the_worse_is_told_and_the_first_link() {
 }
 
 #[test]
-fn of_more_packages_than_are_looked_at_the_first_twenty_are_told_each_once() {
-    let of = |nth: usize| Finding {
+fn a_merged_finding_has_the_first_twenty_packages_once_each() {
+    let finding = |nth: usize| Finding {
         packages: Package::new(&format!("p{nth:02}"), None, None).into_iter().collect(),
         ..Finding::new("CVE-1", Level::High).unwrap()
     };
-    let merged = merge_findings((0..15).chain(0..30).map(of));
-    let names: Vec<&str> = merged[0].packages.iter().map(|it| it.name.as_str()).collect();
+    let merged = merge_findings((0..15).chain(0..30).map(finding));
+    let names: Vec<&str> = merged[0].packages.iter().map(|package| package.name.as_str()).collect();
     assert_eq!((names.len(), names[0], names[19]), (20, "p00", "p19"));
 }
 
 #[test]
-fn what_has_no_name_is_nothing_and_what_is_no_version_is_none() {
+fn an_empty_name_gives_no_finding_and_not_available_gives_no_version() {
     assert_eq!(Finding::new(" \u{200b}<>", Level::High), None);
     assert_eq!(Package::new("\u{0}", Some("1"), None), None);
     let package = Package::new("a", Some("notAvailable"), Some(" 1.1 ")).unwrap();
@@ -47,13 +47,13 @@ fn what_has_no_name_is_nothing_and_what_is_no_version_is_none() {
 }
 
 #[test]
-fn there_is_a_fix_where_the_scanner_or_a_package_says_so() {
-    let of = |fix, fixed: Option<&str>| Finding {
+fn a_fix_is_known_from_the_scanner_or_from_a_package() {
+    let finding = |fix, fixed: Option<&str>| Finding {
         packages: Package::new("a", None, fixed).into_iter().collect(),
         fix,
         ..Finding::new("CVE-1", Level::High).unwrap()
     };
-    assert!(of(Some(true), None).has_fix() && of(Some(false), Some("2")).has_fix());
-    assert!(of(None, Some("2")).has_fix());
-    assert!(!of(Some(false), None).has_fix() && !of(None, None).has_fix());
+    assert!(finding(Some(true), None).has_fix() && finding(Some(false), Some("2")).has_fix());
+    assert!(finding(None, Some("2")).has_fix());
+    assert!(!finding(Some(false), None).has_fix() && !finding(None, None).has_fix());
 }

@@ -1,0 +1,242 @@
+//! The decision about each unit. Counts the versions of each group, and applies the rules to every
+//! image of a unit.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Days, Utc};
+
+use super::rules::Facts;
+use super::{Decision, Group, KeepReason, RemoveReason, UnitDecision, UnknownReason, VersionRank};
+use crate::arena::{Arena, GroupId, ImageId, UnitId};
+use crate::graph::{Graph, Inventory, Unit};
+use crate::image::{Digest, ImageStatus};
+use crate::lifecycle::native::LifecycleThreat;
+use crate::policy::{CleanupEnforcement, LifecycleScope, Policy};
+use crate::untagged::{has_tag, is_untagged};
+
+/// Puts the units into the groups in which they are counted. Returns the ranks of each unit.
+pub(super) fn rank_units(
+    inventory: &Inventory,
+    graph: &Graph,
+    facts: &Arena<ImageId, Facts>,
+    groups: &mut Arena<GroupId, Group>,
+) -> Arena<UnitId, Vec<VersionRank>> {
+    let images = &inventory.images;
+    // A unit takes one place in a group, by its newest image there. An image that is a part of
+    // many units takes one place for all of them, so that they do not crowd out other units.
+    let mut counted: Arena<GroupId, Vec<(ImageId, UnitId)>> = groups.map(|_| vec![]);
+    for (id, unit) in graph.units.enumerate() {
+        let root = &images[unit.root];
+        // An untagged index counts as a version if one of its parts has the tag of a version.
+        let is_named = root.subjects().next().is_some() || has_tag(inventory, unit);
+        // An archived image cannot be pulled, so it does not count as a version. Neither does an
+        // untagged image.
+        let is_counted = root.status != ImageStatus::Archived
+            && is_named
+            && !graph.circular.contains(&unit.root);
+        if !is_counted {
+            continue;
+        }
+        let groups_of_root = &facts[unit.root].groups;
+        for group in groups_of_root {
+            counted[*group].push((unit.root, id));
+        }
+        // A referrer is not a version of this unit. If it has tags, it is the root of another unit.
+        let is_part =
+            |image: &ImageId| *image != unit.root && images[*image].subjects().next().is_none();
+        for part in unit.images().filter(is_part) {
+            for group in facts[part].groups.iter().filter(|group| !groups_of_root.contains(group)) {
+                counted[*group].push((part, id));
+            }
+        }
+    }
+    let mut places = graph.units.map(|_| vec![]);
+    for id in groups.ids() {
+        let (group, counted) = (&mut groups[id], &mut counted[id]);
+        // The digest decides between images that were pushed at the same time, so that the order
+        // is always the same.
+        counted.sort_by_cached_key(|(image, _)| {
+            (std::cmp::Reverse(images[*image].pushed_at), &images[*image].digest)
+        });
+        for units_of_image in counted.chunk_by(|(one, _), (other, _)| one == other) {
+            let has_place = |unit: UnitId| {
+                let last: Option<&VersionRank> = places[unit].last();
+                last.is_some_and(|place| place.group == id)
+            };
+            let new = units_of_image.iter().map(|(_, unit)| *unit);
+            let new: Vec<UnitId> = new.filter(|unit| !has_place(*unit)).collect();
+            group.count += usize::from(!new.is_empty());
+            for unit in new {
+                places[unit].push(VersionRank { group: id, rank: group.count });
+                group.units.push(unit);
+            }
+        }
+    }
+    places
+}
+
+/// Decides about a unit. Applies every rule to every image of the unit.
+pub(super) fn decide_unit(
+    policy: &Policy,
+    inventory: &Inventory,
+    facts: &Arena<ImageId, Facts>,
+    unit: &Unit,
+    places: &[VersionRank],
+    now: DateTime<Utc>,
+) -> Decision {
+    let keep = |keep| Decision::Keep(keep, unit.root);
+    let images = &inventory.images;
+    let root = &images[unit.root];
+    if root.status == ImageStatus::Archived {
+        return keep(KeepReason::Archived);
+    }
+    let untagged = policy.untagged_mode().filter(|_| is_untagged(inventory, unit));
+    let mode = untagged.unwrap_or(policy.governance.retention.enforcement);
+    if is_held(mode, inventory, unit.root) {
+        return keep(KeepReason::NeededByArchivedIndex);
+    }
+    let reasons = unit.images().flat_map(|image| {
+        let Facts { keep, young, .. } = &facts[image];
+        let young = young.iter().filter(|_| untagged.is_none());
+        keep.iter().chain(young).map(move |keep| (image, keep))
+    });
+    let strongest = reasons.min_by_key(|(image, keep)| (keep.strength(), &images[*image].digest));
+    if let Some((image, strongest)) = strongest {
+        return Decision::Keep(strongest.clone(), image);
+    }
+    if let Some(mode) = untagged {
+        return decide_untagged_unit(policy, inventory, unit, mode, now);
+    }
+    let mut orphan_of = None;
+    if root.own_tags().next().is_none() {
+        let mut subjects = root.subjects();
+        match subjects.next() {
+            Some(subject) => {
+                let are_gone = inventory.gone.contains(&subject)
+                    && subjects.all(|subject| inventory.gone.contains(&subject));
+                if !are_gone {
+                    return keep(KeepReason::Unknown(UnknownReason::Subject));
+                }
+                // The unit may still be counted in a group, because a part has a tag of its own.
+                orphan_of = Some(subject);
+            }
+            None if is_untagged(inventory, unit) => return keep(KeepReason::Untagged),
+            None => {}
+        }
+    }
+    if !places.is_empty() {
+        let retention = &policy.governance.retention;
+        let kept = usize::try_from(retention.keep_per_component).unwrap_or(usize::MAX);
+        return match policy.lifecycle_scope {
+            LifecycleScope::Repository => keep(KeepReason::Native),
+            LifecycleScope::Component if places.iter().any(|place| place.rank <= kept) => {
+                keep(KeepReason::Newest)
+            }
+            LifecycleScope::Component => Decision::Remove(RemoveReason::BeyondKeepCount),
+        };
+    }
+    // All other tags are quarantine tags. The latest of them counts.
+    let since = unit.images().filter_map(|image| facts[image].quarantined_since).max();
+    let days = Days::new(policy.governance.tags.quarantine_days.into());
+    match (since.and_then(|since| Some((since, since.checked_add_days(days)?))), orphan_of) {
+        (Some((since, until)), _) if until <= now.date_naive() => {
+            Decision::Remove(RemoveReason::QuarantineOver { since })
+        }
+        (Some((_, until)), _) => keep(KeepReason::Quarantined { until }),
+        (None, Some(subject)) => Decision::Remove(RemoveReason::Orphan(subject)),
+        (None, None) => keep(KeepReason::Untagged),
+    }
+}
+
+/// Decides about a unit without a tag that no other rule keeps. The days begin with the latest push
+/// of an image of the unit.
+fn decide_untagged_unit(
+    policy: &Policy,
+    inventory: &Inventory,
+    unit: &Unit,
+    mode: CleanupEnforcement,
+    now: DateTime<Utc>,
+) -> Decision {
+    let keep = |keep| Decision::Keep(keep, unit.root);
+    let pushed = unit.images().filter_map(|image| inventory.images[image].pushed_at).max();
+    // An image that no sweep has recorded was first seen now.
+    let seen = inventory.untagged.since(&inventory.images[unit.root].digest).unwrap_or(now);
+    let since = pushed.map_or(seen, |pushed| pushed.max(seen));
+    let days = Days::new(policy.lifecycle_untagged_days.into());
+    if since.checked_add_days(days).is_none_or(|end| end >= now) {
+        return keep(KeepReason::UntaggedLately { since });
+    }
+    match mode {
+        // Where the whole cleanup reports, the plan has the untagged images too.
+        CleanupEnforcement::Report if policy.governance.retention.enforcement != mode => {
+            keep(KeepReason::UntaggedReported { since })
+        }
+        CleanupEnforcement::Delete if inventory.has_unknown_archived_index => {
+            keep(KeepReason::Unknown(UnknownReason::ArchivedIndex))
+        }
+        CleanupEnforcement::Report | CleanupEnforcement::Archive | CleanupEnforcement::Delete => {
+            Decision::Remove(RemoveReason::Untagged { since })
+        }
+    }
+}
+
+/// The native lifecycle rule that would expire an image of a unit too early, if the unit is archived.
+pub(super) fn threat_to(
+    policy: &Policy,
+    inventory: &Inventory,
+    unit: &Unit,
+    decision: &Decision,
+    now: DateTime<Utc>,
+) -> Option<LifecycleThreat> {
+    let rules = inventory.native_rules.as_ref()?;
+    if removal_mode(policy, decision)? != CleanupEnforcement::Archive {
+        return None;
+    }
+    let images = &inventory.images;
+    let digests: HashSet<&Digest> = unit.images().map(|image| &images[image].digest).collect();
+    let others = unit.images().filter(|image| *image != unit.root).map(|image| &images[image]);
+    // ECR expires a referrer with its subject, and by no rule.
+    let others = others.filter(|image| {
+        let follows = image.subject.as_ref().is_some_and(|subject| digests.contains(subject));
+        image.status == ImageStatus::Active && !follows
+    });
+    rules.threat_to_archived(others, now)
+}
+
+/// The action on the images of a removed unit. None for a unit that is kept.
+pub(super) fn removal_mode(policy: &Policy, decision: &Decision) -> Option<CleanupEnforcement> {
+    match decision {
+        Decision::Keep(..) => None,
+        Decision::Remove(RemoveReason::Untagged { .. }) => policy.untagged_mode(),
+        Decision::Remove(_) => Some(policy.governance.retention.enforcement),
+    }
+}
+
+/// Keeps an untagged unit if one of its images has a tag and is kept as the root of another unit: for
+/// example a tagged chart whose untagged subject is the root of the unit.
+pub(super) fn keep_subjects_of_tagged_images(units: &mut Arena<UnitId, UnitDecision>) {
+    let is_untagged_removal = |decided: &&UnitDecision| {
+        matches!(decided.decision, Decision::Remove(RemoveReason::Untagged { .. }))
+    };
+    if !units.iter().any(|decided| is_untagged_removal(&decided)) {
+        return;
+    }
+    // An archived image can be restored, and then needs the image that it refers to.
+    let kept = units.iter().filter(|decided| !is_untagged_removal(decided));
+    let kept: HashSet<ImageId> = kept.map(|decided| decided.unit.root).collect();
+    for id in units.ids() {
+        let decided = &units[id];
+        let root = decided.unit.root;
+        if is_untagged_removal(&decided) && decided.unit.images().any(|image| kept.contains(&image))
+        {
+            units[id].decision = Decision::Keep(KeepReason::NeededByTaggedImage, root);
+        }
+    }
+}
+
+/// Whether an archived index needs the image and the policy would delete the image. Archiving the
+/// image does not harm the index.
+pub(super) fn is_held(mode: CleanupEnforcement, inventory: &Inventory, image: ImageId) -> bool {
+    mode == CleanupEnforcement::Delete
+        && inventory.needed_by_archived.contains(&inventory.images[image].digest)
+}
