@@ -162,7 +162,7 @@ impl Judgement<'_> {
         let evidence = PushEvidence {
             event_time: time.ok().map(|time| time.to_utc()),
             image_pushed_at,
-            was_tag_removed: removing.any(|outcome| before.told == outcome),
+            was_tag_removed: removing.any(|outcome| before.published == outcome),
         };
         if evidence.is_recent(self.now) { plan } else { plan.without_proof_of_push() }
     }
@@ -345,7 +345,7 @@ async fn apply_step(
 /// interrupted attempt of this function may have removed the tag. An outcome that was published
 /// last is not published again, except when an image is archived again after somebody restored it.
 fn is_news(before: &PreviousClaim, plan: &EnforcementPlan) -> bool {
-    let was_published = before.told.as_deref() == Some(&plan.outcome());
+    let was_published = before.published.as_deref() == Some(&plan.outcome());
     let is_archived_again = plan.steps.contains(&EnforcementStep::Archive);
     (!was_published || is_archived_again) && (plan.tag_is_present || before.was_begun)
 }

@@ -126,7 +126,7 @@ pub async fn handle(
 }
 
 /// Records in the ledger that a governed repository is a replica. Nothing in a replica is changed.
-async fn note_replica(
+async fn record_replica(
     context: &Context,
     payload: &Value,
     now: DateTime<Utc>,
@@ -184,7 +184,7 @@ impl Judgement<'_> {
                 let outcome = self.enforce(policy, tag, &violation, manifest).await?;
                 if outcome.is_some() {
                     let violations =
-                        Counts::of("Repository", repository).and("Rule", &violation.rule);
+                        Counts::new("Repository", repository).and("Rule", &violation.rule);
                     violations.one("Violations").write(self.request_id, self.now);
                 }
                 match outcome {

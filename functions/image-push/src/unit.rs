@@ -143,7 +143,7 @@ impl Judgement<'_> {
         // This function has listed no indexes before, so all but the unit's root count as new.
         let mut known = HashSet::from([unit.root.clone()]);
         let watched: HashSet<&Digest> = unit.images().collect();
-        let look = self.context.registry.look_again(repository, &mut known, &watched).await?;
+        let look = self.context.registry.list_again(repository, &mut known, &watched).await?;
         let removed = || std::iter::once(&unit.root).chain(&unit.removed);
         let is_wanted = |image: &ImageRecord| {
             image.tags.iter().any(|tag| is_accepted_tag(policy, tag))

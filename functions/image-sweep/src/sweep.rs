@@ -174,7 +174,7 @@ impl<'a> Sweep<'a> {
         };
         if let Some(noted) = noted {
             self.publish_note(noted, inventory).await?;
-            self.context.ledger.note_run(self.repository, self.request_id, "").await?;
+            self.context.ledger.record_run(self.repository, self.request_id, "").await?;
         }
         self.context.ledger.end_units(self.repository, &complete).await?;
         let workloads = self.workloads(&plan).await;
@@ -214,7 +214,7 @@ impl<'a> Sweep<'a> {
         ledger.end_run(self.repository, self.request_id, is_published, accepted).await?;
         let removed_count = u32::try_from(removed.len()).unwrap_or(u32::MAX);
         let counts =
-            Counts::of("Repository", self.repository).count("ImagesRemoved", removed_count);
+            Counts::new("Repository", self.repository).count("ImagesRemoved", removed_count);
         let counts = if outcome.stopped.is_some() { counts.one("SweepsStopped") } else { counts };
         // An alarm fires for a repository that completes no sweep for three days.
         let counts = if outcome.left == 0 { counts.one("SweepsCompleted") } else { counts };
@@ -236,7 +236,7 @@ impl<'a> Sweep<'a> {
     ) -> anyhow::Result<Value> {
         let why = visibility_reason(error)?;
         report::log_stop(self.repository.as_str(), &why, "");
-        let counts = Counts::of("Repository", self.repository).one("SweepsStopped");
+        let counts = Counts::new("Repository", self.repository).one("SweepsStopped");
         counts.write(self.request_id, self.now);
         let answer = answer::describe_stop(self.repository, &why);
         let fact = format!("blind {}", self.now.date_naive());

@@ -59,7 +59,7 @@ async fn read_findings(
     if components.is_empty() {
         return Some(HashMap::new());
     }
-    let read = timeout(READ_WITHIN, ledger.standing(repository, components, threshold)).await;
+    let read = timeout(READ_WITHIN, ledger.open_findings(repository, components, threshold)).await;
     let read = read
         .unwrap_or_else(|_| Err(anyhow!("reading the ledger took longer than {READ_WITHIN:?}")));
     let warn = |error: &anyhow::Error| {
@@ -88,7 +88,7 @@ fn findings(
 
 fn log_row(repository: &RepositoryName, row: &ComponentUsageRow, findings: &FindingsStatus) {
     let open = findings.open();
-    let count = |severity| open.and_then(|open| open.of(severity));
+    let count = |severity| open.and_then(|open| open.count_of(severity));
     // An unknown number has no field in the line.
     info!(
         repository.name = %repository,

@@ -105,8 +105,12 @@ impl<'a> Invocation<'a> {
     pub async fn process(&self, collected: &CollectedEvents) -> anyhow::Result<()> {
         self.process_collected(collected).await?;
         // The finding of this event is in the list, but not in the ledger.
-        if collected.heard.len() > 1 {
-            self.publisher.context.ledger.seen_to(&self.scan.about, &collected.heard).await?;
+        if collected.events.len() > 1 {
+            self.publisher
+                .context
+                .ledger
+                .remove_collected(&self.scan.about, &collected.events)
+                .await?;
         }
         Ok(())
     }
@@ -125,11 +129,11 @@ impl<'a> Invocation<'a> {
                 Ok(())
             }
             ScanResult::Failed => self.handle_failed(version).await,
-            ScanResult::Complete(Some(counts)) if counts.from(threshold).total() == 0 => {
+            ScanResult::Complete(Some(counts)) if counts.at_or_above(threshold).total() == 0 => {
                 self.handle_clean(version).await
             }
             ScanResult::Complete(_) | ScanResult::Finding { .. } => {
-                self.handle_findings(version, &collected.heard).await
+                self.handle_findings(version, &collected.events).await
             }
         }
     }
@@ -146,7 +150,7 @@ impl<'a> Invocation<'a> {
         let (ledger, id) = (&self.publisher.context.ledger, self.publisher.request_id);
         let heard = [&[own], &self.others[..]].concat();
         let (tag, _) = self.tag_and_component(&self.scan.tags);
-        let claim = ledger.gather(
+        let claim = ledger.claim_collection(
             &self.scan.about,
             tag.as_ref(),
             &heard,
@@ -158,8 +162,8 @@ impl<'a> Invocation<'a> {
             return Ok(None);
         }
         sleep(WINDOW + SLACK).await;
-        let mut collected = ledger.gathered(&self.scan.about, id).await?;
-        collected.heard.extend(heard);
+        let mut collected = ledger.end_collection(&self.scan.about, id).await?;
+        collected.events.extend(heard);
         Ok(Some(collected))
     }
 
@@ -216,19 +220,20 @@ impl<'a> Invocation<'a> {
         let scanned = self.scanned(&version, pushed, ScanContents::All(Vec::new()));
         let none = ScanHistory::default();
         let report = self.report(&none, &scanned, &[]);
-        if let Some(clean) = none.after(&scanned, &report).latest {
+        if let Some(clean) = none.record(&scanned, &report).latest {
             let ledger = &self.publisher.context.ledger;
-            let is_recorded = match ledger.pass(repository, &scanned, &clean, self.time()).await? {
-                CleanScanOutcome::Noted => true,
-                CleanScanOutcome::Not(history) => {
-                    let report = self.report(&history, &scanned, &[]);
-                    let next = history.clone().after(&scanned, &report);
-                    // Accepted risks also decide whether an open alert is resolved.
-                    report.verdict == ScanVerdict::Nothing
-                        && next == *history
-                        && !history.told.is_open
-                }
-            };
+            let is_recorded =
+                match ledger.record_clean_scan(repository, &scanned, &clean, self.time()).await? {
+                    CleanScanOutcome::Recorded => true,
+                    CleanScanOutcome::NotRecorded(history) => {
+                        let report = self.report(&history, &scanned, &[]);
+                        let next = history.clone().record(&scanned, &report);
+                        // Accepted risks also decide whether an open alert is resolved.
+                        report.verdict == ScanVerdict::Nothing
+                            && next == *history
+                            && !history.published.is_open
+                    }
+                };
             if is_recorded {
                 self.log_report(&version, &report);
                 return Ok(());
@@ -269,7 +274,7 @@ impl<'a> Invocation<'a> {
         // The images of an index share one alert.
         let fact = Fact::ScanFailed { repository, digest: &version.digest, status };
         self.publisher.publish_once(fact, &alert).await?;
-        let counts = Metrics::of("Repository", repository).count("ScansFailed", 1);
+        let counts = Metrics::new("Repository", repository).count("ScansFailed", 1);
         counts.write(self.publisher.request_id, self.publisher.now);
         Ok(())
     }
@@ -300,7 +305,8 @@ impl<'a> Invocation<'a> {
         let next = compared.as_ref().ok().and_then(Option::as_ref).filter(|next| **next != history);
         let (ledger, id) = (&self.publisher.context.ledger, self.publisher.request_id);
         // The claim is settled even after an error, so that no other invocation waits for its lease.
-        let settled = ledger.remember(repository, component, &version.digest, id, next).await;
+        let settled =
+            ledger.release_history(repository, component, &version.digest, id, next).await;
         compared.and(settled)
     }
 
@@ -356,7 +362,7 @@ impl<'a> Invocation<'a> {
         let is_known = |heard: &FindingEvent| {
             let finding = Finding::new(&heard.id, heard.level);
             finding.is_some_and(|finding| {
-                history.knows(&version.digest, image, &finding, heard.is_active)
+                history.has_no_news(&version.digest, image, &finding, heard.is_active)
             })
         };
         // Every collected finding must be known: the invocations that brought them have ended.
@@ -377,7 +383,7 @@ impl<'a> Invocation<'a> {
                 self.publish_failure(version, &status, reason).await?;
                 return Ok(None);
             }
-            ScanKnowledge::Closed(why) if history.told.is_open => {
+            ScanKnowledge::Closed(why) if history.published.is_open => {
                 return Err(self.unknown_end(&why));
             }
             ScanKnowledge::Closed(_) | ScanKnowledge::Nothing => return Ok(None),
@@ -389,8 +395,8 @@ impl<'a> Invocation<'a> {
         let Some(pushed) = pushed else { return Ok(None) };
         let scanned = self.scanned(version, pushed, found);
         let mut report = self.report(history, &scanned, &[]);
-        let may_be_over = report.is_latest && history.told.is_open;
-        if report.verdict == ScanVerdict::Tell || !report.counted.is_empty() || may_be_over {
+        let may_be_over = report.is_latest && history.published.is_open;
+        if report.verdict == ScanVerdict::Publish || !report.counted.is_empty() || may_be_over {
             // The accepted risks are read only here, because most scans have no findings that could
             // be accepted. A published finding may have been accepted since, and an acceptance may
             // have expired.
@@ -398,7 +404,7 @@ impl<'a> Invocation<'a> {
             report = self.report(history, &scanned, &risks);
         }
         self.log_report(version, &report);
-        let is_none_known = report.counts.from(report.threshold.into()).total() == 0;
+        let is_none_known = report.counts.at_or_above(report.threshold.into()).total() == 0;
         if let Some(why) = &unread
             && report.verdict == ScanVerdict::Nothing
             && may_be_over
@@ -407,7 +413,7 @@ impl<'a> Invocation<'a> {
             return Err(self.unknown_end(why));
         }
         self.publish_report(version, &scanned, &report, unread.as_deref()).await?;
-        Ok(Some(history.clone().after(&scanned, &report)))
+        Ok(Some(history.clone().record(&scanned, &report)))
     }
 
     /// Combines the findings that ECR shows with the findings of events.
@@ -531,7 +537,7 @@ impl<'a> Invocation<'a> {
         let about = About { digest: version.digest.clone(), ..self.scan.about.clone() };
         let scan_alert = self.scan_alert(&about, version, scanned);
         let alert = match report.verdict {
-            ScanVerdict::Tell => warden_alerts::scan_findings(&scan_alert, report, unread),
+            ScanVerdict::Publish => warden_alerts::scan_findings(&scan_alert, report, unread),
             ScanVerdict::Resolve => warden_alerts::scan_resolved(&scan_alert, report),
             ScanVerdict::Nothing => return Ok(()),
         };

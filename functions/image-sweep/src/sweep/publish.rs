@@ -110,7 +110,7 @@ impl Sweep<'_> {
     pub(super) async fn write_note(&self, noted: Option<&mut RunNote>) -> anyhow::Result<()> {
         let Some(noted) = noted else { return Ok(()) };
         let doing = noted.text()?;
-        self.context.ledger.note_run(self.repository, self.request_id, &doing).await
+        self.context.ledger.record_run(self.repository, self.request_id, &doing).await
     }
 
     /// Publishes the outcome of a plan, unless the same outcome was published last.
@@ -143,7 +143,9 @@ impl Sweep<'_> {
         let source_id = &alert.source.id;
         let published = match ledger.claim(fact, self.request_id, source_id, self.now).await? {
             Claim::Theirs { .. } => return Ok(()),
-            Claim::Ours(PreviousClaim { told, .. }) if told.as_deref() == Some(state) => None,
+            Claim::Ours(PreviousClaim { published, .. }) if published.as_deref() == Some(state) => {
+                None
+            }
             Claim::Ours(_) => {
                 info!("{}", alert.title);
                 self.context.alerts.publish(alert).await?;

@@ -18,7 +18,7 @@ async fn scanned(function: &Function, tag: &str, version: &str, levels: &[Level]
         ids.filter_map(|(nth, level)| Finding::new(&format!("CVE-2027-{nth}"), *level)).collect();
     let latest = version_of(function, tag, version, findings.iter().collect());
     let mut history = ScanHistory { latest: Some(latest), ..ScanHistory::default() };
-    history.told.accepted.extend((!accepted.is_empty()).then(|| accepted.to_owned()));
+    history.published.accepted.extend((!accepted.is_empty()).then(|| accepted.to_owned()));
     remember(function, tag, version, &history).await;
 }
 
@@ -36,9 +36,10 @@ async fn remember(function: &Function, tag: &str, version: &str, history: &ScanH
     let (repository, component) = (DEPLOYMENTS.parse().unwrap(), component(tag));
     let (ledger, digest) = (&function.context.ledger, version.parse().unwrap());
     let component = Some(&component);
-    let claim = ledger.recall(&repository, component, &digest, "scan", "event", function.now());
+    let claim =
+        ledger.claim_history(&repository, component, &digest, "scan", "event", function.now());
     assert!(matches!(claim.await.unwrap(), HistoryClaim::Ours(_)));
-    ledger.remember(&repository, component, &digest, "scan", Some(history)).await.unwrap();
+    ledger.release_history(&repository, component, &digest, "scan", Some(history)).await.unwrap();
 }
 
 /// The component of a tag: `a` of `a-v1.0.0`.

@@ -60,7 +60,8 @@ impl Invocation<'_> {
             return Ok(Some(own(self.scan.tags.clone(), None)));
         }
         let registry = &self.publisher.context.registry;
-        let mut membership = self.publisher.context.ledger.image(repository, digest).await?;
+        let mut membership =
+            self.publisher.context.ledger.index_membership(repository, digest).await?;
         if membership.is_none() {
             let Some(found) = registry.image(repository, digest).await? else {
                 self.skip_unknown_image()?;
@@ -74,7 +75,8 @@ impl Invocation<'_> {
                 && let Some(pause) = pauses.next()
             {
                 sleep(*pause).await;
-                membership = self.publisher.context.ledger.image(repository, digest).await?;
+                membership =
+                    self.publisher.context.ledger.index_membership(repository, digest).await?;
             }
             if membership.is_none() {
                 let mut version = own(found.image.tags, found.pushed_at);
