@@ -36,7 +36,7 @@ impl Inbox<'_> {
         ours.map(|call| call.operation.clone()).collect()
     }
 
-    /// Those calls as a fact of a step.
+    /// The same calls as a fact of a step.
     pub fn calls_part(&self, grouped: bool) -> Part {
         Part::Calls { operations: self.calls(), grouped }
     }

@@ -19,7 +19,7 @@ use super::{call_ecr, deployment, word, words};
 #[serde(rename_all = "camelCase")]
 pub struct Repository {
     pub name: String,
-    /// None where the stack does not govern the repository.
+    /// The settings, where the stack governs the repository.
     pub settings: Option<Settings>,
     pub components: Vec<Component>,
 }
@@ -28,7 +28,7 @@ pub struct Repository {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Component {
-    /// None for the images whose tags name no component.
+    /// The name. It is absent for the images whose tags name no component.
     pub name: Option<String>,
     /// The newest image first. The parts and signatures of an image follow it.
     pub images: Vec<Image>,

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::inventory::Repository;
 use super::text;
 
-/// One run of the demonstration.
+/// A run of the demonstration.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Story {
@@ -39,16 +39,16 @@ pub struct Story {
 /// How much of a run is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Narration {
-    /// Nothing: the standard output is JSON.
+    /// No text, because the standard output is JSON.
     #[default]
     Silent,
-    /// One line for each step, and one alert.
+    /// A line for each step, and one alert.
     Brief,
     /// Every part of each step.
     Verbose,
 }
 
-/// One step.
+/// A step of the run.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Scene {
@@ -62,7 +62,7 @@ pub struct Scene {
     pub outcome: String,
 }
 
-/// One observed fact.
+/// A fact that a step observed.
 #[derive(Debug, Serialize)]
 #[serde(tag = "part", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Part {

@@ -37,7 +37,7 @@ pub fn next_places(page: &str) -> String {
     )
 }
 
-/// One fact.
+/// A fact of a step.
 pub fn part(part: &Part) -> String {
     match part {
         Part::Resource { kind, physical_id, plans } => {

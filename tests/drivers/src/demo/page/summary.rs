@@ -9,7 +9,7 @@ use super::super::text::shorten_digests;
 use super::super::{counted, word};
 use super::{anchor, list, moment, size, wide};
 
-/// One situation of the run.
+/// A situation of the run.
 struct Row {
     situation: Markup,
     without: &'static str,
