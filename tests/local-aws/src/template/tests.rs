@@ -38,7 +38,8 @@ fn check(text: &str, expected: &Expect) {
         stack.made("Other", "other-1", attributes([("Arn", json!("arn:other/a-b"))]));
         stack.properties("It")
     };
-    expected.assert_eq(&evaluated().map_or_else(|error| error.to_string(), |it| it.to_string()));
+    expected
+        .assert_eq(&evaluated().map_or_else(|error| error.to_string(), |value| value.to_string()));
 }
 
 /// The same of its property `P`.
@@ -196,7 +197,7 @@ fn a_condition_is_made_of_others() {
 }
 
 #[test]
-fn what_is_not_known_is_named_with_its_place() {
+fn an_unknown_section_or_function_is_reported_with_its_place() {
     check_property(
         "!ImportValue a",
         &expect!["Resources.It.Properties.P: unknown tag !ImportValue"],

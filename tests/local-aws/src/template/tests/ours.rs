@@ -1,4 +1,4 @@
-//! What our own template comes to.
+//! The evaluation of the template of this project.
 
 use super::*;
 
