@@ -250,7 +250,7 @@ fn put(
     let push = Push { repository: name, manifest, media_type, tag, digest };
     let digest = match registry.push(&push, now) {
         Ok(digest) => digest,
-        // What is there as it should be was pushed before.
+        // A layer with the right digest was pushed before.
         Err(error) if error.code == "ImageAlreadyExistsException" => {
             crate::ecr::image::manifest::digest(manifest.as_bytes())
         }

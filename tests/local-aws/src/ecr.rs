@@ -257,7 +257,7 @@ pub(crate) fn present(value: Value) -> Value {
     }
 }
 
-/// One page of items that are sorted by a key.
+/// A page of items that are sorted by a key.
 struct Page {
     after: Bound<String>,
     most: usize,

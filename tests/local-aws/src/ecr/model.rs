@@ -14,7 +14,7 @@ use super::{Error, error};
 pub enum Shape {
     /// A string with a minimum and a maximum length, which the pattern matches as a whole.
     Text(Option<usize>, Option<usize>, Option<&'static str>),
-    /// One of these strings.
+    /// A string out of these.
     Word(&'static [&'static str]),
     /// An integer between two bounds.
     Number(i64, Option<i64>),

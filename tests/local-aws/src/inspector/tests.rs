@@ -1,4 +1,4 @@
-//! What Inspector answers from what was put in.
+//! Tests of the answers of Inspector.
 
 use super::*;
 

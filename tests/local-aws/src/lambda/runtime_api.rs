@@ -25,11 +25,11 @@ const ANSWER: usize = 6 * 1_024 * 1_024 + 100;
 
 /// A request of a process.
 pub enum Asked {
-    /// It asks for the next event.
+    /// A request for the next event.
     Next(Next),
-    /// It answers the current event.
+    /// The answer to the current event.
     Response(Bytes),
-    /// It reports an error of the current event or of its start.
+    /// An error of the current event or of the start of the process.
     Error(Bytes),
 }
 

@@ -29,7 +29,7 @@ fn attributes<const N: usize>(of: [(&str, Value); N]) -> Map<String, Value> {
     of.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// What the properties of the one resource `It` come to, or why they do not.
+/// The evaluated properties of the resource `It`, or the error.
 fn check(text: &str, expected: &Expect) {
     let evaluated = || {
         let template = Template::read(text)?;
@@ -112,7 +112,7 @@ fn a_function_gives_its_value() {
     );
 }
 
-/// What the property comes to beside some mappings.
+/// Checks the value of a property in a template with some mappings.
 fn check_mapped(property: &str, expected: &Expect) {
     check(
         &format!(

@@ -18,7 +18,7 @@ const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+
 /// The fields of a manifest that ECR reads.
 #[derive(Clone, Debug)]
 pub struct Manifest {
-    /// One of the four media types.
+    /// The media type: four types are supported.
     pub media_type: String,
     /// The artifact type, or else the media type of the configuration.
     pub artifact_type: Option<String>,

@@ -32,7 +32,7 @@ async fn each_subscriber_gets_the_text_for_its_protocol() {
     let expected: Vec<_> = endpoints.into_iter().zip(texts).map(|((p, e), t)| (p, e, t)).collect();
     assert_eq!(got, expected);
     assert!(sent.iter().all(|sent| sent.attributes.is_empty() && body.contains(&sent.message_id)));
-    assert!(services.take_deliveries().is_empty(), "told once");
+    assert!(services.take_deliveries().is_empty(), "a delivery is taken once");
 
     let plain = [&[("Message", "plain")], &attribute[..]].concat();
     publish(&services, &plain).await;
