@@ -1,7 +1,7 @@
 //! `cargo run --package drivers --bin local-aws -- [PORT]`: the embedded AWS on a port, for the AWS CLI,
 //! boto3, skopeo and Docker.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it does is for reading")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a person reads the endpoint")]
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
@@ -11,11 +11,11 @@ use clap::Parser;
 use ecr_warden::arguments;
 use local_aws::LocalAws;
 
-/// The embedded AWS on a port, until it is interrupted.
+/// Serves the embedded AWS on a port until the process is interrupted.
 #[derive(Parser)]
 #[command(name = "local-aws")]
 struct Options {
-    /// The port on 127.0.0.1; 0 is any that is free.
+    /// The port on 127.0.0.1; 0 takes any free port.
     #[arg(default_value_t = 4566, value_parser = port)]
     port: u16,
 }
@@ -28,7 +28,7 @@ fn port(text: &str) -> Result<u16, &'static str> {
 async fn main() -> ExitCode {
     let options: Options = match arguments::parse() {
         Ok(options) => options,
-        Err(end) => return end,
+        Err(exit_code) => return exit_code,
     };
     match serve(options.port).await {
         Ok(never) => match never {},
@@ -45,6 +45,6 @@ async fn serve(port: u16) -> anyhow::Result<Infallible> {
     println!("export AWS_ENDPOINT_URL={}", server.endpoint());
     println!("export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY=any", local_aws::ACCOUNT);
     println!("export AWS_DEFAULT_REGION={}", local_aws::REGION);
-    eprintln!("local-aws: serving until it is interrupted; in another shell, the lines above");
+    eprintln!("local-aws: serving until you press Ctrl-C; run the lines above in another shell");
     std::future::pending().await
 }

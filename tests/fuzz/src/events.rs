@@ -1,12 +1,12 @@
-//! Whatever is sent to a function is read, or refused in words that people can read; and it is
-//! read the same every time.
+//! Events of functions: each one is parsed, or refused with a readable error, and the result is the
+//! same every time.
 
 use std::fmt::Debug;
 
 use chrono::DateTime;
 use serde_json::Value;
 
-/// The errors are their whole text.
+/// Reads an input twice. An error is its whole text.
 fn check<T: Debug>(read: impl Fn() -> Result<T, String>) {
     match (read(), read()) {
         (Ok(one), Ok(other)) => assert_eq!(format!("{one:?}"), format!("{other:?}")),

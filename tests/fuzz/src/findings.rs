@@ -1,5 +1,5 @@
-//! What scanners say: whatever that is, the same scan again is no news, nothing is counted
-//! twice, what is accepted does not count, and no name hides or leads anywhere.
+//! Findings of scanners: a second identical scan has no new findings, no finding is counted twice, an
+//! accepted finding does not count, and no name contains hidden characters or a link.
 
 use arbitrary::{Arbitrary, Unstructured};
 use chrono::{DateTime, NaiveDate};
@@ -41,8 +41,9 @@ fn finding(said: &Said<'_>) -> Option<Finding> {
     let (name, installed, fixed) = said.package;
     let found = Finding::new(said.id, Level::read(said.level))?;
     let packages: Vec<Package> = Package::new(name, installed, fixed).into_iter().collect();
-    let texts =
-        packages.iter().flat_map(|it| [Some(&it.name), it.installed.as_ref(), it.fixed.as_ref()]);
+    let texts = packages.iter().flat_map(|package| {
+        [Some(&package.name), package.installed.as_ref(), package.fixed.as_ref()]
+    });
     for text in texts.flatten().chain([&found.id]) {
         assert!(!text.contains(['<', '>', '[', ']', '`', '|']), "{text:?}");
         assert!(!text.contains("://") && !text.contains(is_hidden), "{text:?}");
@@ -81,7 +82,7 @@ fn scanned(scan: &Scan<'_>) -> Scanned {
 pub fn run(bytes: &[u8]) {
     let Ok(input) = Input::arbitrary_take_rest(Unstructured::new(bytes)) else { return };
     let today = NaiveDate::from_ymd_opt(2026, 12, 1).expect("a day");
-    // What people edit by hand is taken whole or not at all.
+    // A list of accepted risks with a mistake is refused as a whole.
     let mut risks = AcceptedRisk::parse_list(input.risks).unwrap_or_default();
     let until = NaiveDate::from_ymd_opt(2026, 12, 31).expect("a day");
     risks.extend(input.accepted.iter().map(|id| AcceptedRisk {
@@ -97,15 +98,15 @@ pub fn run(bytes: &[u8]) {
         let scanned = scanned(scan);
         let first = compare_scan(&memory, &scanned, &risks, threshold, today);
         let lowest = Level::from(threshold);
-        assert!(first.counted.iter().all(|it| it.finding.level >= lowest));
+        assert!(first.counted.iter().all(|counted| counted.finding.level >= lowest));
         let is_accepted = |id: &str| {
             let covers = |risk: &AcceptedRisk| {
                 risk.until >= today && risk.covers(id, scanned.component.as_ref())
             };
             risks.iter().any(covers)
         };
-        assert!(!first.counted.iter().any(|it| is_accepted(&it.finding.id)));
-        assert!(first.accepted.iter().all(|it| is_accepted(&it.id)));
+        assert!(!first.counted.iter().any(|counted| is_accepted(&counted.finding.id)));
+        assert!(first.accepted.iter().all(|accepted| is_accepted(&accepted.id)));
         memory = memory.record(&scanned, &first);
         let again = compare_scan(&memory, &scanned, &risks, threshold, today);
         assert_ne!(again.verdict, ScanVerdict::Publish, "{first} and again {again}");

@@ -1,5 +1,5 @@
-//! Manifests that anybody pushed: the parts of an index are the same in any order, and whatever
-//! refers to whatever, no image is in two units, none is lost, and a plan is not torn.
+//! Pushed manifests: the parts of an index do not depend on their order. Whichever images refer to each
+//! other, no image is in two units, no image is lost, and a plan splits no unit.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ struct Input<'a> {
     images: Vec<Image<'a>>,
 }
 
-/// An image, and what refers to what, by place.
+/// An image, and the positions of the images to which it refers.
 #[derive(Arbitrary, Debug)]
 struct Image<'a> {
     tags: Vec<&'a str>,
@@ -29,7 +29,7 @@ struct Image<'a> {
     refers: Vec<u8>,
 }
 
-/// The parts, in whatever order they stand.
+/// Checks that the parts do not depend on their order.
 fn check_children(manifest: &str) {
     let Ok(parts) = children(manifest) else { return };
     // A list may stand for an object, where it is read.
@@ -39,7 +39,7 @@ fn check_children(manifest: &str) {
     }
     let backwards: Vec<Value> =
         value["manifests"].as_array().into_iter().flatten().rev().cloned().collect();
-    let digests = backwards.iter().filter_map(|it| it["digest"].as_str());
+    let digests = backwards.iter().filter_map(|entry| entry["digest"].as_str());
     let digests: BTreeSet<&str> = digests.collect();
     assert_eq!(digests.len(), parts.len());
     // The same part twice may be two things, of which the last one counts.
@@ -103,6 +103,7 @@ pub fn run(bytes: &[u8]) {
     }
     let protected =
         |image: &&ImageRecord| image.tags.iter().any(|tag| tag.as_str().starts_with("prod"));
-    let gone = inventory.images.iter().filter(protected).find(|it| removed.contains(&it.digest));
+    let gone =
+        inventory.images.iter().filter(protected).find(|image| removed.contains(&image.digest));
     assert_eq!(gone, None, "what is protected goes");
 }

@@ -1,5 +1,5 @@
-//! Policies that anybody writes: an error names a property, and what is taken is one line that
-//! reads as the same, has a lifecycle policy, and judges any tag. The input is a policy, a list
+//! Policies: an error names a property. An accepted policy has a normal form of one line that parses as
+//! the same policy, has a lifecycle policy, and decides any tag. The input is a policy, a list
 //! of them, or a request of CloudFormation with one among its properties.
 
 use serde_json::Value;
@@ -8,10 +8,12 @@ use warden_core::policy::{MOST_BYTES, Policies, Policy};
 use warden_core::properties::{Invalid, Reader};
 use warden_core::tagging::judge;
 
-/// What is wrong is named, in a text that people can read to its end.
+/// Checks that every problem names its property and has a message.
 fn check_error(Invalid(problems): &Invalid) {
     assert!(!problems.is_empty());
-    assert!(problems.iter().all(|it| !it.property.is_empty() && !it.message.is_empty()));
+    assert!(
+        problems.iter().all(|problem| !problem.property.is_empty() && !problem.message.is_empty())
+    );
 }
 
 fn check(policy: &Policy) {
@@ -46,7 +48,7 @@ pub fn run(bytes: &[u8]) {
     let policy = Policy::read(&mut reader);
     let problems = reader.finish();
     match policy {
-        // What is known only to the custom resource is a problem here.
+        // A property that only the custom resource knows is a problem here.
         Some(policy) if problems.is_empty() => check(&policy),
         _ => check_error(&Invalid(problems)),
     }

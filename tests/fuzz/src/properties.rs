@@ -1,5 +1,5 @@
-//! What CloudFormation sends, or somebody writes into a template: each resource's properties are
-//! taken whole, or refused with a reason that names one of them and fits into an answer.
+//! Properties of custom resources: they are accepted as a whole, or refused with a reason that names a
+//! property and fits into an answer.
 
 use custom_resource::exclusion;
 use custom_resource::push_pull;
@@ -19,7 +19,7 @@ pub fn run(bytes: &[u8]) {
     let (properties, owner) = (&request.properties, request.owner());
     let read = [
         Desired::read(properties, &stack, owner.clone()).map(|desired| {
-            // What is taken is one line that reads the same, and goes into an answer whole.
+            // The normal form of accepted properties is one line that fits into an answer.
             let line = desired.policy.normalised();
             assert!(line.len() <= 1_500 && !line.contains('\n'));
         }),
@@ -27,12 +27,17 @@ pub fn run(bytes: &[u8]) {
         exclusion::desired(properties, &stack).map(|_| ()),
     ];
     for refused in read.into_iter().filter_map(Result::err) {
-        assert!(refused.0.iter().all(|it| !it.property.is_empty() && !it.message.is_empty()));
+        assert!(
+            refused
+                .0
+                .iter()
+                .all(|problem| !problem.property.is_empty() && !problem.message.is_empty())
+        );
         let reason = refused.to_string();
         let answer = Answer::failed(&request, "id".to_owned(), &reason);
-        // What CloudFormation has sent is sent back, however long it is.
+        // An answer contains the IDs of the request, which CloudFormation limits.
         let sent = [&request.stack_id, &request.request_id, &request.logical_resource_id];
-        if sent.iter().map(|it| it.len()).sum::<usize>() < 600 {
+        if sent.iter().map(|text| text.len()).sum::<usize>() < 600 {
             assert!(answer.body().len() <= 4_096, "{} bytes", answer.body().len());
         }
         assert!(serde_json::from_str::<Value>(&answer.body()).is_ok());

@@ -1,4 +1,4 @@
-//! A function that does what its event says, to see what the embedded Lambda makes of it.
+//! A function that fails, sleeps or prints as its event demands, for tests of the embedded Lambda.
 
 #![expect(clippy::panic, reason = "an event asks for a panic")]
 #![expect(clippy::indexing_slicing, reason = "indexing JSON never panics")]
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// Serves the Lambda runtime until it ends the process.
 pub async fn run() -> Result<(), Error> {
     if std::env::var_os("PROBE_ENDS_AT_START").is_some() {
-        return Err("the probe was told to end at its start".into());
+        return Err("the probe has to end at its start".into());
     }
     lambda_runtime::run(service_fn(probe)).await
 }
@@ -20,8 +20,8 @@ pub async fn run() -> Result<(), Error> {
 async fn probe(event: LambdaEvent<Value>) -> Result<Value, Error> {
     let (event, context) = event.into_parts();
     match event["do"].as_str() {
-        Some("fail") => Err(format!("told to fail: {}", event["why"]).into()),
-        Some("panic") => panic!("told to panic"),
+        Some("fail") => Err(format!("demanded failure: {}", event["why"]).into()),
+        Some("panic") => panic!("demanded panic"),
         Some("exit") => std::process::exit(3),
         Some("sleep") => {
             let milliseconds = event["milliseconds"].as_u64().unwrap_or_default();
@@ -38,7 +38,7 @@ async fn probe(event: LambdaEvent<Value>) -> Result<Value, Error> {
                 std::env::vars().map(|(name, value)| (name, value.into())).collect();
             Ok(variables.into())
         }
-        // Fails until a file is there, which it makes.
+        // Fails until a file exists, which the first failure creates.
         Some("fail-once") => {
             let path = event["path"].as_str().unwrap_or_default();
             if std::fs::exists(path)? {
@@ -47,7 +47,7 @@ async fn probe(event: LambdaEvent<Value>) -> Result<Value, Error> {
             std::fs::write(path, context.request_id)?;
             Err("the first time".into())
         }
-        // What EventBridge and SNS bring is told in the log.
+        // Events of EventBridge and messages of SNS are printed to the log.
         None if event["detail-type"].is_string() || event["Records"].is_array() => {
             println!("{event}");
             Ok(Value::Null)

@@ -1,11 +1,12 @@
-//! Judges each call of a role by the role's policies and by the policy of the resource.
+//! Decides each call of a role by the policies of the role and of the resource.
 //!
-//! A call is judged if its caller is known: a function, by the role that the template gives it,
-//! or a session token that is the ARN of a role that exists. Every other caller is an
-//! administrator: the set-up of a test, and each call by hand. Each judgement is recorded,
-//! so that a test can judge the same requests by other documents.
+//! A caller has a role if it is a function, whose role is in the template, or if its session token is
+//! the ARN of an existing role. Every other caller is an administrator, such as the set-up of a test
+//! or an operator. Each decision is recorded, so that a test can decide the same requests by other
+//! documents.
 //!
-//! `requirements` lists what a call asks for, and this module decides and words the refusal, by
+//! `requirements` lists the permissions that a call needs, and this module decides and words the
+//! error, by
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>. `on_behalf`
 //! is what services do for others, `repository_policy` knows whom a repository's policy names,
 //! and [`mutation`] judges recorded requests by wrong documents.

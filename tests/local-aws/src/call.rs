@@ -1,6 +1,6 @@
-//! One request, as its protocol has it: which operation of which service, by whom.
+//! Reads a request by its protocol: the operation, the service and the caller.
 
-#![expect(clippy::result_large_err, reason = "a refusal is an answer like any other")]
+#![expect(clippy::result_large_err, reason = "an error is an answer like any other")]
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
@@ -8,44 +8,44 @@ use serde_json::{Value, json};
 
 use crate::{ACCOUNT, REGION, distribution, query};
 
-/// Who calls what. Access keys that are twelve digits name their account, and any other one
-/// belongs to [`ACCOUNT`]; a session token that is the ARN of a role or user names the
-/// caller, as does that of a function's process.
+/// A call: the operation and the caller. An access key of twelve digits is the caller's account, and
+/// any other access key belongs to [`ACCOUNT`]. A session token that is the ARN of a role or user
+/// identifies the caller, and so does the session token of a function's process.
 #[derive(Clone, Debug)]
 pub struct Called {
-    /// The name it is signed for, such as `ecr`.
+    /// The service of the signature, such as `ecr`.
     pub service: String,
-    /// Such as `PutImage`.
+    /// The operation, such as `PutImage`.
     pub operation: String,
     /// The caller's account.
     pub account: String,
-    /// The region it is signed for.
+    /// The region of the signature.
     pub region: String,
-    /// The session token, if there is one.
+    /// The session token.
     pub token: Option<String>,
 }
 
-/// What a call's body is in.
+/// The input of a call, by its protocol.
 pub(crate) enum Input {
-    /// JSON, under an `x-amz-target`.
+    /// JSON, for an operation that `x-amz-target` names.
     Json(Value),
-    /// A form.
+    /// A form, which names the operation.
     Query(query::Input),
-    /// By its path and method.
+    /// A path and a method.
     Rest {
         /// The path of the request.
         path: String,
     },
-    /// The registry's own protocol.
+    /// The protocol of registries.
     Distribution {
-        /// The repository, empty where the request names none.
+        /// The repository, or an empty text where the request names no repository.
         repository: String,
     },
 }
 
 impl Called {
-    /// A call of nobody known.
-    pub(crate) fn of(service: &str, operation: &str) -> Self {
+    /// A call without a session token, in [`ACCOUNT`] and [`REGION`].
+    pub(crate) fn new(service: &str, operation: &str) -> Self {
         Self {
             service: service.to_owned(),
             operation: operation.to_owned(),
@@ -55,12 +55,12 @@ impl Called {
         }
     }
 
-    /// Reads a request; none if it is malformed, with the answer to that.
+    /// Reads a request. The error is the answer to a malformed request.
     pub(crate) fn read(request: &Request<Bytes>) -> Result<(Self, Input), Response<Bytes>> {
-        let text = |name: &str| request.headers().get(name).and_then(|it| it.to_str().ok());
+        let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
         let token = text("x-amz-security-token").map(str::to_owned);
-        let mut called = Self { token, ..Self::of("", "") };
-        let scope = text("authorization").and_then(|it| it.split("Credential=").nth(1));
+        let mut called = Self { token, ..Self::new("", "") };
+        let scope = text("authorization").and_then(|header| header.split("Credential=").nth(1));
         if let Some([key, _date, region, service, ..]) =
             scope.map(|scope| scope.split('/').collect::<Vec<_>>()).as_deref()
         {
@@ -70,7 +70,9 @@ impl Called {
                 (*key).clone_into(&mut called.account);
             }
         }
-        if let Some((target, operation)) = text("x-amz-target").and_then(|it| it.rsplit_once('.')) {
+        if let Some((target, operation)) =
+            text("x-amz-target").and_then(|target| target.rsplit_once('.'))
+        {
             operation.clone_into(&mut called.operation);
             if target.starts_with("AmazonEC2ContainerRegistry_V") {
                 "ecr".clone_into(&mut called.service);
@@ -83,7 +85,7 @@ impl Called {
             };
         }
         let form = text("content-type")
-            .is_some_and(|it| it.starts_with("application/x-www-form-urlencoded"));
+            .is_some_and(|media_type| media_type.starts_with("application/x-www-form-urlencoded"));
         if !form {
             called.operation = rest_operation(request);
             let path = request.uri().path().to_owned();
@@ -99,7 +101,7 @@ impl Called {
     }
 
     /// An error in the protocol of the call.
-    #[expect(clippy::unused_self, reason = "it reads as what the call is answered with")]
+    #[expect(clippy::unused_self, reason = "a caller reads it as the error of the call")]
     pub(crate) fn error(
         &self,
         input: &Input,
@@ -115,7 +117,7 @@ impl Called {
     }
 }
 
-/// The operation of a protocol that has it in the path and the method, where it is served.
+/// The operation that the path and the method of a request name.
 fn rest_operation(request: &Request<Bytes>) -> String {
     match (request.method().as_str(), request.uri().path()) {
         ("POST", "/coverage/list") => "ListCoverage".to_owned(),

@@ -1,10 +1,9 @@
-//! As much of CloudFormation as puts a template's resources here: functions that run as
-//! processes, custom resources through them, and the rules and schedules that bring them
-//! events.
+//! CloudFormation, which creates the resources of a template: functions that run as processes,
+//! custom resources that these functions create, and rules and schedules that send them events.
 //!
 //! It creates a stack, and it updates and removes custom resources ([`LocalAws::update_custom`],
-//! [`LocalAws::remove_custom`]). Every other change is for a real emulator. A type of resource
-//! that stands neither in [`LocalAws::deploy`] nor in [`LocalAws::make`] is an error.
+//! [`LocalAws::remove_custom`]). It serves no other change. A resource type that neither
+//! [`LocalAws::deploy`] nor [`LocalAws::make`] knows is an error.
 
 mod changes;
 pub mod events;
@@ -29,36 +28,36 @@ use crate::{ACCOUNT, LocalAws, REGION, RESPONSE_URL, Rule, RuleTarget};
 pub use schedule::Schedule;
 use stacks::{DeployedResource, DeployedStack};
 
-/// The variable with the origin that functions may answer CloudFormation at, beside
-/// CloudFormation's own hosts.
+/// The environment variable with an origin to which functions may send answers for CloudFormation,
+/// beside the hosts of CloudFormation.
 const RESPONSE_ORIGIN: &str = "CUSTOM_RESOURCE_RESPONSE_ORIGIN";
 
-/// How long a custom resource may take that has no `ServiceTimeout`: an hour.
+/// The timeout in seconds of a custom resource without a `ServiceTimeout`: an hour.
 const SERVICE_TIMEOUT: u64 = 3_600;
 
-/// What is deployed.
+/// A stack to deploy.
 pub struct Deployment<'a> {
-    /// What the template says.
+    /// The template.
     pub template: &'a Template,
     /// The stack's name.
     pub name: &'a str,
-    /// Parameters; the others have their defaults.
+    /// The parameters that have other values than their defaults.
     pub parameters: &'a BTreeMap<String, String>,
-    /// The program that every function runs. It tells which one it is by `_HANDLER`: the
-    /// name of the folder of its `CodeUri`.
+    /// The program that every function runs. `_HANDLER` identifies the function by the name of the
+    /// folder of its `CodeUri`.
     pub program: PathBuf,
 }
 
-/// A resource that was made.
+/// A resource that CloudFormation created.
 #[derive(Debug)]
 pub struct Made {
-    /// Its logical ID.
+    /// The logical ID.
     pub id: String,
-    /// Its type, such as `AWS::IAM::Role`.
+    /// The type, such as `AWS::IAM::Role`.
     pub kind: String,
-    /// What a `Ref` of it gives.
+    /// The physical ID, which is the value of a `Ref`.
     pub physical_id: String,
-    /// What its function logged while it was made.
+    /// The log of the function that created the resource.
     pub log: String,
 }
 
@@ -88,9 +87,9 @@ impl Created {
 }
 
 impl LocalAws {
-    /// Creates a stack's resources in order, says so of each, and gives the outputs.
+    /// Creates the resources of a stack in order, passes each one to `made`, and returns the outputs.
     ///
-    /// Needs [`LocalAws::serve`] to have been called: functions reach AWS by a port.
+    /// A test must call [`LocalAws::serve`] first, because functions call AWS on a port.
     pub async fn deploy(
         &self,
         deployment: &Deployment<'_>,
@@ -108,8 +107,8 @@ impl LocalAws {
         self.create_stack(template, name, parameters, create, made).await
     }
 
-    /// Creates a stack's resources in order: `create` creates the functions and the custom
-    /// resources, and the embedded services create the others. Gives the outputs.
+    /// Creates the resources of a stack in order, and returns the outputs. `create` creates the
+    /// functions and the custom resources, and the embedded services create the other resources.
     pub(crate) async fn create_stack(
         &self,
         template: &Template,
@@ -171,12 +170,12 @@ impl LocalAws {
                 physical_id: physical_id.clone(),
                 properties: request["ResourceProperties"].clone(),
             };
-            self.of_stack(&id, |stack| stack.resources.push(resource));
+            self.change_stack(&id, |stack| stack.resources.push(resource));
             let (id, kind) = (logical_id.to_owned(), kind.to_owned());
             made(Made { id, kind, physical_id, log });
         }
         let outputs = stack.outputs()?;
-        self.of_stack(&id, |stack| stack.outputs.clone_from(&outputs));
+        self.change_stack(&id, |stack| stack.outputs.clone_from(&outputs));
         self.state().set_stack_status(&id, "CREATE_COMPLETE");
         Ok(outputs)
     }
@@ -192,8 +191,8 @@ impl LocalAws {
         self.state().record_answer(request, Some(&answer));
     }
 
-    /// Changes what is said of a stack.
-    fn of_stack(&self, id: &str, change: impl FnOnce(&mut DeployedStack)) {
+    /// Changes the record of a stack.
+    fn change_stack(&self, id: &str, change: impl FnOnce(&mut DeployedStack)) {
         self.state().stacks.iter_mut().find(|stack| stack.id == id).map(change);
     }
 
@@ -204,7 +203,9 @@ impl LocalAws {
         properties: &Value,
         program: &Path,
     ) -> anyhow::Result<Function> {
-        let endpoint = self.endpoint().context("functions need AWS on a port: serve it first")?;
+        let endpoint = self
+            .endpoint()
+            .context("the embedded AWS is not served on a port, which functions need")?;
         let mut function = read_function(name, properties, program)?;
         function.environment.insert(RESPONSE_ORIGIN.to_owned(), endpoint.clone());
         function.environment.insert("AWS_ENDPOINT_URL".to_owned(), endpoint);
@@ -236,10 +237,12 @@ impl LocalAws {
                         .with_context(|| format!("the queue {rule} of {name}"))?;
                     state.event_sources.insert(queue, source);
                 }
-                // By `subscribe`.
+                // `subscribe` handles this type.
                 Some("SNS") => {}
                 other => {
-                    bail!("the event {rule} of {name} is of type {other:?}, which never comes here")
+                    bail!(
+                        "the event {rule} of {name} is of type {other:?}, which the embedded AWS does not support"
+                    )
                 }
             }
         }
@@ -266,15 +269,17 @@ impl LocalAws {
         Ok(())
     }
 
-    /// Asks a custom resource's function, as CloudFormation does: asynchronously, and the
-    /// answer comes to a URL.
+    /// Sends a request to the function of a custom resource, as CloudFormation does: the invocation is
+    /// asynchronous, and the function sends the answer to a URL.
     async fn ask_custom(&self, mut request: Value) -> anyhow::Result<Created> {
-        let endpoint = self.endpoint().context("functions need AWS on a port: serve it first")?;
+        let endpoint = self
+            .endpoint()
+            .context("the embedded AWS is not served on a port, which functions need")?;
         let path = RESPONSE_URL.splitn(4, '/').nth(3).unwrap_or_default();
         let token = request["ResourceProperties"]["ServiceToken"].as_str().unwrap_or_default();
         let function = token.rsplit(':').next().unwrap_or_default().to_owned();
         let timeout = request["ResourceProperties"]["ServiceTimeout"].as_str();
-        let timeout = timeout.and_then(|it| it.parse().ok()).unwrap_or(SERVICE_TIMEOUT);
+        let timeout = timeout.and_then(|seconds| seconds.parse().ok()).unwrap_or(SERVICE_TIMEOUT);
         let id = self.next_request();
         let sent = [("RequestId", id.clone()), ("ResponseURL", format!("{endpoint}/{path}"))];
         if let Some(request) = request.as_object_mut() {
@@ -291,16 +296,19 @@ impl LocalAws {
             bail!("the function has ended without an answer; it logged:\n{}", log());
         };
         if answer["Status"] != "SUCCESS" {
-            bail!("{}", answer["Reason"].as_str().unwrap_or("it failed without a reason"));
+            bail!(
+                "{}",
+                answer["Reason"].as_str().unwrap_or("the function failed without a reason")
+            );
         }
-        // The process has still to say that it is done, and what it logged is whole then.
+        // The log is complete when the process asks for its next event.
         self.lambda().settled().await;
         let physical_id = answer["PhysicalResourceId"].as_str().unwrap_or_default().to_owned();
         let attributes = answer.get("Data").cloned().unwrap_or_else(|| Value::Object(Map::new()));
         Ok(Created { physical_id, attributes, log: log() })
     }
 
-    /// The answer to a request; none if no function is at work any more that could give it.
+    /// The answer to a request. None if no function is running that could send it.
     async fn answer_to(&self, id: &str) -> Option<Value> {
         let take = || {
             let answers = &mut self.state().answers;
@@ -319,7 +327,7 @@ impl LocalAws {
         }
     }
 
-    /// A request's ID, which no other one has.
+    /// A unique ID for a request.
     pub(crate) fn next_request(&self) -> String {
         let mut state = self.state();
         state.requests += 1;

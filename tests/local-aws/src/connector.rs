@@ -1,5 +1,5 @@
-//! The same AWS behind the SDK's HTTP client: no port, no thread, and time that a test's
-//! runtime may pause.
+//! Connects the HTTP client of the SDK to the embedded AWS without a port and without a thread, so
+//! that a test's runtime may pause the time.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use crate::{LocalAws, REGION, slack};
 
 impl LocalAws {
-    /// A client configuration that reaches nothing but this, as a caller of nothing known.
+    /// A client configuration that calls the embedded AWS only, as a caller without a role.
     #[must_use]
     pub fn config(&self) -> SdkConfig {
         let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "local-aws");

@@ -1,4 +1,4 @@
-//! How long calls take, so that functions that work at the same time meet at any of their calls.
+//! Delays of calls, so that concurrent functions interleave at any of their calls.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -19,7 +19,7 @@ impl Delays {
 
     /// The time from the start of the next call until it is served, and from then until it is
     /// answered. Their sum is within the range.
-    pub fn of_next(&mut self) -> (Duration, Duration) {
+    pub fn next_delays(&mut self) -> (Duration, Duration) {
         let Range { start, end } = self.range;
         let mut part_of = |whole: Duration| {
             whole * u32::try_from(self.numbers.below(1_001)).unwrap_or_default() / 1_000
@@ -39,7 +39,7 @@ mod tests {
         let (least, most) = (Duration::from_millis(10), Duration::from_millis(40));
         let delays = |seed| {
             let mut delays = Delays::new(seed, least..most);
-            (0..100).map(|_| delays.of_next()).collect::<Vec<_>>()
+            (0..100).map(|_| delays.next_delays()).collect::<Vec<_>>()
         };
         for (before, after) in delays(1) {
             assert!((least..=most).contains(&(before + after)), "{before:?} {after:?}");

@@ -1,5 +1,5 @@
-//! What the services send each other: events to functions by rules, messages to subscribers,
-//! and what has failed for good to where that goes.
+//! Deliveries between the services: events to functions by rules, messages to subscribers, and failed
+//! events to dead-letter queues and destinations.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ fn parameter_event(change: &services::ParameterChange, nth: u64, now: crate::ecr
 }
 
 impl LocalAws {
-    /// Hands on what the services told EventBridge and the subscribers of topics.
+    /// Delivers the events that the services sent to EventBridge, and the published messages.
     pub(crate) fn deliver(&self) {
         let mut due = Vec::new();
         {
@@ -41,14 +41,14 @@ impl LocalAws {
             state.replicate();
             let registries = state.registries.values_mut();
             let mut events: Vec<Value> =
-                registries.flat_map(|it| std::mem::take(&mut it.events)).collect();
+                registries.flat_map(|registry| std::mem::take(&mut registry.events)).collect();
             let changes = self.services().take_parameter_changes();
             for change in changes {
                 state.requests += 1;
                 events.push(parameter_event(&change, state.requests, state.now()));
             }
             for event in &events {
-                // A rule is of one account and region, and so are its events.
+                // A rule receives the events of its own account and region only.
                 let rules = state.rules.iter().filter(|rule| {
                     event["account"] == ACCOUNT
                         && event["region"] == REGION
@@ -76,7 +76,7 @@ impl LocalAws {
         for (target, dead_letter) in due {
             match target {
                 Err(event) => self.state().queued_events.push(QueuedEvent { event, dead_letter }),
-                // EventBridge does not try again where the function is gone.
+                // EventBridge does not retry where the function does not exist.
                 Ok((function, event)) => {
                     if self.lambda().invoke_async(&function, event).is_err() {
                         self.state().undelivered_events.extend(dead_letter);
@@ -86,8 +86,8 @@ impl LocalAws {
         }
     }
 
-    /// Hands on what was published: functions are run and queues filled, and what people
-    /// and web servers would get is kept to be looked at.
+    /// Delivers the published messages: invokes functions and sends messages to queues. The messages
+    /// for people and web servers are recorded, so that a test can read them.
     pub(crate) async fn deliver_messages(&self) {
         self.send_queued().await;
         self.send_undelivered().await;
@@ -114,7 +114,7 @@ impl LocalAws {
         }
     }
 
-    /// Delivers what an asynchronous invocation ended in.
+    /// Delivers a dead letter of an asynchronous invocation.
     pub(crate) async fn post(&self, letter: &DeadLetter) {
         if !self.may_hand_on(&letter.function, &letter.arn) {
             let lost = (letter.arn.clone(), letter.body.to_string());
@@ -127,7 +127,7 @@ impl LocalAws {
         }
     }
 
-    /// Runs the function of this ARN; whether there is one.
+    /// Invokes the function of this ARN. Returns whether the function exists.
     fn run(&self, arn: &str, event: &Value) -> bool {
         let name = arn.rsplit(':').next().unwrap_or_default();
         let is_run = self.lambda().invoke_async(name, event.clone()).is_ok();
@@ -137,8 +137,8 @@ impl LocalAws {
         is_run
     }
 
-    /// Sends a message to the queue of this ARN. What it does not take is kept apart: AWS
-    /// tells nobody of it but its metrics.
+    /// Sends a message to the queue of this ARN. A refused message is recorded; AWS only counts it in
+    /// a metric.
     pub(crate) async fn send(&self, arn: &str, body: &str, attributes: &BTreeMap<&str, String>) {
         let parts: Vec<&str> = arn.split(':').collect();
         let &[_, _, _, region, account, queue] = parts.as_slice() else {
@@ -160,7 +160,7 @@ impl LocalAws {
                 .header("authorization", &scope)
                 .header("x-amz-target", format!("AmazonSQS.{operation}"))
                 .body(Bytes::from(input.to_string()));
-            // The parts of an ARN that is no such thing may not be fit for a header.
+            // The parts of a malformed ARN may be invalid in a header.
             let Ok(request) = request else { return Value::Null };
             let response = self.services().handle("sqs", request).await;
             serde_json::from_slice(response.body()).unwrap_or(Value::Null)

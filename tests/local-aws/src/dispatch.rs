@@ -1,4 +1,4 @@
-//! Which service a request is for, and what goes wrong with it.
+//! Passes each request to its service, and applies the injected faults.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
@@ -12,7 +12,7 @@ use crate::{ACCOUNT, Fault, LocalAws, RESPONSE_URL, distribution, ecr, query, se
 const LOG_RESULT: HeaderName = HeaderName::from_static("x-amz-log-result");
 
 impl LocalAws {
-    /// Serves a request; the error is a connection that breaks.
+    /// Serves a request. The error is a broken connection.
     pub(crate) async fn handle(
         &self,
         request: Request<Bytes>,
@@ -22,8 +22,8 @@ impl LocalAws {
             return self.distribute(&request).await;
         }
         if request.method() == Method::GET && path.starts_with("/layers/") {
-            // What ECR's download URLs point to is a bucket of S3.
-            let called = Called::of("s3", "GetObject");
+            // The download URLs of ECR point to a bucket of S3.
+            let called = Called::new("s3", "GetObject");
             let input = Input::Rest { path: path.to_owned() };
             return self.with_faults(&called, &input, async { self.layer(path) }).await;
         }
@@ -56,7 +56,7 @@ impl LocalAws {
         self.with_faults(&called, &input, async { self.call(&called, &input) }).await
     }
 
-    /// Whether a service is served, and for [`ACCOUNT`] alone.
+    /// Whether a service is served for [`ACCOUNT`] only.
     fn has_one_account(&self, service: &str) -> bool {
         matches!(service, "cloudformation" | "iam" | "lambda") || self.services().serves(service)
     }
@@ -65,7 +65,7 @@ impl LocalAws {
         let route = distribution::Route::read(request.uri().path());
         let operation = route.operation(request.method());
         let input = Input::Distribution { repository: route.repository().to_owned() };
-        let mut called = Called::of("ecr", operation);
+        let mut called = Called::new("ecr", operation);
         let now = self.state().now();
         if let Err(refused) = distribution::authorize(request, &mut called, now) {
             return Ok(refused);
@@ -78,7 +78,7 @@ impl LocalAws {
         self.with_faults(&called, &input, serve).await
     }
 
-    /// Records a call and serves it, unless its caller may not make it or it is to go wrong.
+    /// Records and serves a call, unless the caller has no permission or a fault applies.
     async fn with_faults(
         &self,
         called: &Called,
@@ -88,8 +88,8 @@ impl LocalAws {
         let (fault, delay) = {
             let mut state = self.state();
             state.calls.push(called.clone());
-            let delay = state.delays.as_mut().map(Delays::of_next);
-            (state.faults.of_next(&called.operation), delay)
+            let delay = state.delays.as_mut().map(Delays::next_delays);
+            (state.faults.take_next(&called.operation), delay)
         };
         let serve = async {
             if let Some((before, _)) = delay {
@@ -190,10 +190,10 @@ impl LocalAws {
         served.unwrap_or_else(|(status, code, message)| called.error(input, status, code, &message))
     }
 
-    /// Takes an answer to CloudFormation, at a URL that is signed without a content type.
+    /// Accepts an answer to CloudFormation, at a URL that is signed without a content type.
     fn take_answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let expected = RESPONSE_URL.splitn(4, '/').nth(3);
-        let found = request.uri().path_and_query().and_then(|it| it.as_str().strip_prefix('/'));
+        let found = request.uri().path_and_query().and_then(|path| path.as_str().strip_prefix('/'));
         let answer = serde_json::from_slice(request.body());
         match answer {
             Ok(answer) if found == expected && !request.headers().contains_key("content-type") => {
@@ -212,7 +212,7 @@ impl LocalAws {
         }
     }
 
-    /// A layer, from where `GetDownloadUrlForLayer` sends.
+    /// A layer, at the URL of `GetDownloadUrlForLayer`.
     fn layer(&self, path: &str) -> Response<Bytes> {
         let path = percent_decode_str(path).decode_utf8_lossy();
         let mut parts = path.trim_start_matches("/layers/").splitn(3, '/');
@@ -229,7 +229,7 @@ impl LocalAws {
         }
     }
 
-    /// Runs a function by hand, as `aws lambda invoke` asks for it.
+    /// Invokes a function for `aws lambda invoke`.
     async fn invoke(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let name = request.uri().path().strip_prefix("/2015-03-31/functions/");
         let name = name.and_then(|rest| rest.strip_suffix("/invocations"));
@@ -241,7 +241,7 @@ impl LocalAws {
             let message = "Could not parse request body into json";
             return call::json_error(400, "InvalidRequestContentException", message);
         };
-        let header = |name: &str| request.headers().get(name).and_then(|it| it.to_str().ok());
+        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
         let invoked = match header("x-amz-invocation-type") {
             None | Some("RequestResponse") => self.lambda().invoke(name, event).await.map(Some),
             Some("Event") => self.lambda().invoke_async(name, event).map(|_| None),
@@ -258,7 +258,7 @@ impl LocalAws {
                 let version = HeaderValue::from_static("$LATEST");
                 answer.headers_mut().insert("x-amz-executed-version", version);
                 if header("x-amz-log-type") == Some("Tail") {
-                    // The last 4 KB.
+                    // Lambda returns the last 4 KB of the log.
                     let log = invoked.log.as_bytes();
                     let tail = log.get(log.len().saturating_sub(4_096)..).unwrap_or_default();
                     let tail = HeaderValue::from_str(&aws_smithy_types::base64::encode(tail));

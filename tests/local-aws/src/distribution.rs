@@ -1,9 +1,9 @@
-//! The registry's own protocol, `/v2/`, in which `docker push`, `skopeo` and their like
-//! speak: the OCI distribution specification 1.1, with ECR's ways of
+//! The protocol of registries, `/v2/`, which `docker push`, `skopeo` and similar clients use: the OCI
+//! distribution specification 1.1, with the authentication of
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html>.
 //!
-//! A call is recorded, and can be made to fail, under the operation of ECR that it is in
-//! `CloudTrail`. ECR sends the reader of a layer elsewhere; here it is answered at once.
+//! A call is recorded, and a fault applies to it, under the ECR operation of its entry in
+//! `CloudTrail`. ECR redirects the reader of a layer; here the answer contains the layer.
 
 #![expect(clippy::result_large_err, reason = "a refusal is an answer like any other")]
 
@@ -18,7 +18,7 @@ use crate::ecr::image::manifest::{OCI_INDEX, is_digest};
 use crate::ecr::image::{Image, Push, Status};
 use crate::ecr::{Error, Registry, Time, present};
 
-/// A request of the protocol, by its path.
+/// A request of the protocol, parsed from its path.
 pub(crate) enum Route<'p> {
     Base,
     Blob(&'p str, &'p str),
@@ -55,7 +55,7 @@ impl<'p> Route<'p> {
         }
     }
 
-    /// The repository that the path names; empty if it names none.
+    /// The repository that the path names, or an empty text.
     pub fn repository(&self) -> &'p str {
         match self {
             Self::Blob(name, _)
@@ -68,7 +68,7 @@ impl<'p> Route<'p> {
         }
     }
 
-    /// The operation that `CloudTrail` has for it.
+    /// The operation of the entry in `CloudTrail`.
     pub fn operation(&self, method: &Method) -> &'static str {
         match (self, method) {
             (Self::Blob(..), &Method::HEAD) => "BatchCheckLayerAvailability",
@@ -80,14 +80,14 @@ impl<'p> Route<'p> {
             (Self::Manifest(..), _) => "BatchGetImage",
             (Self::Tags(_), _) => "ListImages",
             (Self::Referrers(..), _) => "ListImageReferrers",
-            // These two never get there.
+            // `CloudTrail` has no entries of these two requests.
             (Self::Base, _) => "the registry's version",
             (Self::Unknown, _) => "an unknown path of the registry",
         }
     }
 }
 
-/// What an authorization token says: of whose registry it is, until when, and who asked for it.
+/// The content of an authorization token: the registry, the expiry, and the principal.
 struct Token {
     account: String,
     region: String,
@@ -110,7 +110,7 @@ impl Token {
     }
 }
 
-/// Whose registry the request is for, by its authorization token.
+/// The registry of a request, by its authorization token.
 pub(crate) fn authorize(
     request: &Request<Bytes>,
     called: &mut Called,
@@ -130,7 +130,7 @@ pub(crate) fn authorize(
     Ok(())
 }
 
-/// Serves one request.
+/// Serves a request.
 pub(crate) fn serve(
     registry: &mut Registry,
     request: &Request<Bytes>,
@@ -153,7 +153,7 @@ pub(crate) fn serve(
             put(registry, name, reference, request, now)
         }
         (Route::Manifest(name, reference), &Method::GET | &Method::HEAD) => {
-            // To ask for the head alone is not a pull.
+            // A HEAD request is no pull.
             let principal = Token::read(request).and_then(|token| token.principal);
             let counts = method == Method::GET && registry.records_pulls_by(principal.as_deref());
             get(registry, name, reference, counts, now)
@@ -182,7 +182,7 @@ fn begin(registry: &mut Registry, name: &str, query: &Query, body: &Bytes) -> Se
     if let Some(digest) = query.get("digest") {
         return complete(registry, name, &id, digest, body);
     }
-    // Blobs are not mounted: by default ECR asks for an upload instead.
+    // Blobs are not mounted, because ECR answers with an upload by default.
     let location = format!("/v2/{name}/blobs/uploads/{id}");
     let begun = response(202, "application/json", "");
     Ok(with(begun, &[("location", &location), ("docker-upload-uuid", &id), ("range", "0-0")]))
@@ -205,7 +205,8 @@ fn upload(
             return complete(registry, name, id, digest, request.body());
         }
         Method::PATCH => {
-            let range = request.headers().get("content-range").and_then(|it| it.to_str().ok());
+            let range =
+                request.headers().get("content-range").and_then(|value| value.to_str().ok());
             let first = range.and_then(|range| range.split('-').next()?.parse::<usize>().ok());
             if first.is_some_and(|first| first != received) {
                 return Err(problem(416, "BLOB_UPLOAD_INVALID", "the part is not the next one"));
@@ -243,13 +244,13 @@ fn put(
     let Ok(manifest) = std::str::from_utf8(request.body()) else {
         return Err(problem(400, "MANIFEST_INVALID", "the manifest is not text"));
     };
-    let media_type = request.headers().get("content-type").and_then(|it| it.to_str().ok());
+    let media_type = request.headers().get("content-type").and_then(|value| value.to_str().ok());
     let (tag, digest) =
         if reference.contains(':') { (None, Some(reference)) } else { (Some(reference), None) };
     let push = Push { repository: name, manifest, media_type, tag, digest };
     let digest = match registry.push(&push, now) {
         Ok(digest) => digest,
-        // What is there as it should be was pushed before.
+        // A layer with the right digest was pushed before.
         Err(error) if error.code == "ImageAlreadyExistsException" => {
             crate::ecr::image::manifest::digest(manifest.as_bytes())
         }
@@ -307,10 +308,11 @@ fn tags(registry: &mut Registry, name: &str, query: &Query) -> Served {
 fn referrers(registry: &mut Registry, name: &str, digest: &str, query: &Query) -> Served {
     let images = repository(registry, name)?.images.iter();
     let artifact_type = query.get("artifactType");
-    let of = |image: &&Image| {
+    let is_referrer = |image: &&Image| {
         image.manifest.subject.as_deref() == Some(digest)
             && image.status == Status::Active
-            && artifact_type.is_none_or(|it| image.manifest.artifact_type.as_deref() == Some(it))
+            && artifact_type
+                .is_none_or(|wanted| image.manifest.artifact_type.as_deref() == Some(wanted))
     };
     let describe = |image: &Image| {
         present(json!({
@@ -321,7 +323,7 @@ fn referrers(registry: &mut Registry, name: &str, digest: &str, query: &Query) -
             "annotations": image.manifest.annotations,
         }))
     };
-    let manifests: Vec<Value> = images.filter(of).map(describe).collect();
+    let manifests: Vec<Value> = images.filter(is_referrer).map(describe).collect();
     let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests});
     let found = response(200, OCI_INDEX, index.to_string());
     Ok(if artifact_type.is_some() {
@@ -353,7 +355,7 @@ fn refuse(error: &Error) -> Response<Bytes> {
     problem(status, code, &error.message)
 }
 
-/// An error as the specification has it.
+/// An error in the format of the specification.
 pub(crate) fn problem(status: u16, code: &str, message: &str) -> Response<Bytes> {
     let body = json!({"errors": [{"code": code, "message": message}]}).to_string();
     response(status, "application/json", body)
@@ -368,7 +370,7 @@ fn with(mut response: Response<Bytes>, headers: &[(&'static str, &str)]) -> Resp
     response
 }
 
-/// The parameters of a request's URL.
+/// The query parameters of a request.
 struct Query(crate::query::Input);
 
 impl Query {

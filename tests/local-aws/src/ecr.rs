@@ -1,21 +1,23 @@
 //! Amazon ECR in memory, by the service model of version 2015-09-21 and the user guide.
 //!
-//! In reading order: [`model`] says what each operation takes, [`settings`] keeps
-//! repositories and what is set on them and on the registry, [`image`] puts, shows and
-//! removes images, [`layer`] takes their layers, [`lifecycle`] judges and expires,
-//! [`scan`] scans, `creation_template` creates repositories, `replication` copies to other registries, [`event`] tells EventBridge.
+//! The modules, in reading order: [`model`] checks the input of each operation, [`settings`] stores
+//! repositories and the settings of repositories and of the registry, [`image`] pushes, describes
+//! and removes images, [`layer`] stores their layers, [`lifecycle`] carries out lifecycle policies,
+//! [`scan`] stores scans, `creation_template` creates repositories on a push, `replication` copies
+//! images to other registries, and [`event`] creates the events for EventBridge.
 //!
-//! # What it does not do
+//! # Differences from Amazon ECR
 //!
-//! - It judges no rights inside an account: [`crate::authorization`] does so before a call gets
-//!   here. Callers of another account may do nothing, even if a repository's policy lets them.
-//! - Pull-through caches and signing are not served; each is answered as an unknown operation.
-//! - It finds no vulnerabilities: a scan goes on until [`Registry::complete_scan`] says what
-//!   it found, automatic re-scans do not happen, and Inspector changes its mind only by
+//! - This module checks no permissions inside an account, because [`crate::authorization`] decides
+//!   each call first. It denies every call from another account, even where the policy of a
+//!   repository allows the call.
+//! - Pull-through caches and signing fail as unknown operations.
+//! - A scan finds no vulnerabilities: it lasts until [`Registry::complete_scan`] sets its result.
+//!   There are no automatic re-scans, and a finding of Inspector changes only by
 //!   [`Registry::tell_of_finding`].
-//! - Lifecycle policies are carried out when the clock is moved, not once a day.
-//! - Layers that no image needs any more are kept; nothing is encrypted; rates have no limit.
-//! - Where AWS does not say what happens, the comment at the spot says what happens here.
+//! - Lifecycle policies are carried out when a test moves the clock, not once a day.
+//! - Layers that no image needs are kept, nothing is encrypted, and there are no rate limits.
+//! - Where the documentation of AWS is silent, a comment in the code says what happens here.
 
 pub(crate) mod creation_template;
 pub mod event;
@@ -42,12 +44,12 @@ pub type Time = f64;
 /// A day, in seconds.
 pub const DAY: Time = 86_400.0;
 
-/// An error of the service, by its own name.
+/// An error of the service.
 #[derive(Debug)]
 pub struct Error {
-    /// Such as `RepositoryNotFoundException`.
+    /// The code, such as `RepositoryNotFoundException`.
     pub code: &'static str,
-    /// For a person.
+    /// The message for a person.
     pub message: String,
 }
 
@@ -55,76 +57,77 @@ fn error(code: &'static str, message: impl Into<String>) -> Error {
     Error { code, message: message.into() }
 }
 
-/// What one call is about, besides its input.
+/// The context of a call.
 #[derive(Clone, Debug)]
 pub struct Call<'a> {
     /// The operation's name, such as `PutImage`.
     pub operation: &'a str,
-    /// The ARN of the role or user that calls, where it is known.
+    /// The ARN of the calling role or user, where it is known.
     pub principal: Option<&'a str>,
-    /// When.
+    /// The time of the call.
     pub now: Time,
-    /// Where layers can be downloaded from, such as `http://127.0.0.1:4566`.
+    /// The endpoint for the download of layers, such as `http://127.0.0.1:4566`.
     pub endpoint: &'a str,
 }
 
-/// One account's registry in one region.
+/// The registry of an account in a region.
 #[derive(Debug, Default)]
 pub struct Registry {
     /// The account's twelve digits.
     pub account: String,
     /// Such as `us-east-1`.
     pub region: String,
-    /// By name.
+    /// The repositories, by name.
     pub repositories: BTreeMap<String, Repository>,
-    /// What is set for the registry as a whole.
+    /// The settings of the registry.
     pub settings: settings::RegistrySettings,
-    /// What EventBridge is still to be told.
+    /// The events that EventBridge has not received yet.
     pub events: Vec<Value>,
     /// Whether ECR refuses to archive an image that an active index references. AWS does not
     /// document this, so the functions must be safe either way.
     pub refuses_children_of_active_indexes: bool,
-    /// The images on their way back from the archive: repository, digest, and when they are.
+    /// The images that are being restored from the archive: repository, digest, and the time at
+    /// which each is active again.
     activating: Vec<(String, String, Time)>,
-    /// How often something got a number of its own.
+    /// The number of identifiers that [`Registry::unique`] has created.
     numbered: u64,
-    /// Whether `DescribeImages` does not find archived images by their identifiers. Both are a
-    /// guess: AWS documents the default of the filter for lists only.
+    /// Whether `DescribeImages` does not find archived images by their identifiers. Both behaviours
+    /// are a guess: AWS documents the default of the filter for lists only.
     pub hides_archived_by_id: bool,
-    /// Whether a replicated image is pushed in the events of its destination too. AWS does not
+    /// Whether the destination of a replication also sends the event of a push. AWS does not
     /// document this, so the functions must be safe either way.
     pub sends_push_events_of_copies: bool,
-    /// The changes that are still to be replicated.
+    /// The changes that are not replicated yet.
     pub(crate) outgoing: Vec<replication::Outgoing>,
-    /// For how long reads do not show a push, and the pushes that they may not show yet.
+    /// The time after which reads show a push, and the pushes that they do not show yet.
     lag: lag::ReadLag,
 }
 
 /// A repository.
 #[derive(Clone, Debug, Default)]
 pub struct Repository {
-    /// What `DescribeRepositories` says of it.
+    /// The answer of `DescribeRepositories`.
     pub described: Map<String, Value>,
-    /// Its resource tags.
+    /// The resource tags.
     pub tags: BTreeMap<String, String>,
-    /// Its lifecycle policy.
+    /// The lifecycle policy.
     pub lifecycle: Option<String>,
-    /// When that was last carried out.
+    /// The time at which the lifecycle policy was last carried out.
     pub evaluated_at: Option<Time>,
-    /// Its repository policy.
+    /// The repository policy.
     pub policy: Option<String>,
     /// The unique ID of each role that the policy names, by its ARN.
     pub(crate) principals: BTreeMap<String, String>,
-    /// Its images.
+    /// The images.
     pub images: Images,
-    /// Its layers.
+    /// The layers.
     pub layers: layer::Layers,
-    /// The last preview.
+    /// The last preview of a lifecycle policy.
     pub preview: Option<lifecycle::Preview>,
 }
 
 impl Registry {
-    /// An empty one.
+    /// An empty registry.
     #[must_use]
     pub fn new(account: &str, region: &str) -> Self {
         Self { account: account.to_owned(), region: region.to_owned(), ..Self::default() }
@@ -145,9 +148,9 @@ impl Registry {
         if matches!(call.operation, "InitiateLayerUpload" | "PutImage") {
             self.create_if_missing(text(input, "repositoryName"), Reason::Push, call.now);
         }
-        let whole = self.hide_recent_pushes(call, text(input, "repositoryName"));
+        let all_images = self.hide_recent_pushes(call, text(input, "repositoryName"));
         let served = self.serve_operation(call, input);
-        if let Some(images) = whole {
+        if let Some(images) = all_images {
             self.named(input)?.images = images;
         }
         served
@@ -221,13 +224,13 @@ impl Registry {
         })
     }
 
-    /// An identifier that nothing else in the registry has, in the shape of a UUID.
+    /// An identifier that is unique in the registry and has the form of a UUID.
     fn unique(&mut self) -> String {
         self.numbered += 1;
         format!("00000000-0000-4000-8000-{:012x}", self.numbered)
     }
 
-    /// An answer that begins with whose registry and which repository it is about.
+    /// An answer with the registry, the repository and these fields.
     fn about(&self, input: &Value, rest: Value) -> Value {
         let mut answer = json!({
             "registryId": self.account,
@@ -244,7 +247,7 @@ fn text<'v>(input: &'v Value, field: &str) -> &'v str {
     input[field].as_str().unwrap_or_default()
 }
 
-/// The object without the members that are null: AWS leaves out what it does not have.
+/// The object without the members that are null, because AWS omits a field that has no value.
 pub(crate) fn present(value: Value) -> Value {
     match value {
         Value::Object(members) => {
@@ -254,14 +257,14 @@ pub(crate) fn present(value: Value) -> Value {
     }
 }
 
-/// One page of what stands in order of its key.
+/// A page of items that are sorted by a key.
 struct Page {
     after: Bound<String>,
     most: usize,
 }
 
 impl Page {
-    /// The page that `nextToken` and `maxResults` ask for.
+    /// Reads the requested page from `nextToken` and `maxResults`.
     fn read(input: &Value, default: usize) -> Result<Self, Error> {
         let after = match input["nextToken"].as_str() {
             None => Bound::Unbounded,
@@ -275,7 +278,7 @@ impl Page {
         Ok(Self { after, most: most.unwrap_or(default) })
     }
 
-    /// Where a range over the keys begins.
+    /// The start of a range over the keys.
     fn start(&self) -> Bound<&str> {
         match &self.after {
             Bound::Excluded(key) => Bound::Excluded(key),
@@ -283,7 +286,7 @@ impl Page {
         }
     }
 
-    /// The first of `items`, which begin after [`Page::start`], and the token for the rest.
+    /// The first of `items`, which begin after [`Page::start`], and the token of the next page.
     fn cut<T>(&self, items: impl Iterator<Item = (String, T)>) -> (Vec<T>, Option<String>) {
         let mut page = Vec::new();
         let mut last = String::new();
@@ -298,7 +301,7 @@ impl Page {
     }
 }
 
-/// Resource tags from a list of keys and values.
+/// The resource tags of a list of keys and values.
 fn tags(list: &Value) -> BTreeMap<String, String> {
     let list = list.as_array().into_iter().flatten();
     list.map(|tag| (text(tag, "Key").to_owned(), text(tag, "Value").to_owned())).collect()

@@ -1,54 +1,54 @@
-//! What can be made to go wrong with a call.
+//! Faults of calls, which a test injects.
 
 use std::time::Duration;
 
-/// What goes wrong with a call.
+/// A fault of a call.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// The service refuses it with this status and code.
+    /// The service answers with an error of this status and code.
     Error(u16, &'static str),
-    /// The connection breaks before anything was done.
+    /// The connection breaks before the service carries out the call.
     ResetBefore,
-    /// The connection breaks after it was done.
+    /// The connection breaks after the service has carried out the call.
     ResetAfter,
-    /// It is done and answered, so much later.
+    /// The service carries out and answers the call after this time.
     Slow(Duration),
-    /// No answer ever comes.
+    /// The service never carries out the call and never answers.
     Hang,
-    /// It is done, but no answer ever comes.
+    /// The service carries out the call but never answers.
     HangAfter,
-    /// The caller's process has a defect just there; only for callers in this process.
+    /// The caller panics. Only for callers in this process.
     Panic,
-    /// The caller's process is killed before anything was done; only for functions.
+    /// The caller's process is killed before the service carries out the call. Only for functions.
     KillBefore,
-    /// The caller's process is killed after it was done; only for functions.
+    /// The caller's process is killed after the service has carried out the call. Only for functions.
     KillAfter,
 }
 
-/// The faults that are to come.
+/// The faults of future calls.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<(String, usize, Fault)>);
 
 impl Faults {
-    /// The `nth` call of the operation from now on, 0 for each one.
+    /// Adds a fault of the `nth` call of the operation from now on, or of each call if `nth` is 0.
     pub fn add(&mut self, operation: &str, nth: usize, fault: Fault) {
         self.0.push((operation.to_owned(), nth, fault));
     }
 
-    /// What becomes of the next call of the operation. Each fault counts for itself: the
-    /// record of calls may be emptied.
-    pub fn of_next(&mut self, operation: &str) -> Option<Fault> {
+    /// The fault of the next call of the operation. Each fault has its own counter, because a test
+    /// may clear the record of calls.
+    pub fn take_next(&mut self, operation: &str) -> Option<Fault> {
         let mut found = None;
-        self.0.retain_mut(|(of, left, fault)| {
-            if of != operation {
+        self.0.retain_mut(|(faulty, left, fault)| {
+            if faulty != operation {
                 return true;
             }
             if *left <= 1 {
                 found.get_or_insert_with(|| fault.clone());
             }
-            let comes_again = *left != 1;
+            let remains = *left != 1;
             *left = left.saturating_sub(1);
-            comes_again
+            remains
         });
         found
     }

@@ -1,48 +1,48 @@
-//! What befalls whoever makes a call: a few faults that come together.
+//! Scenarios of failure, each of which combines the faults of several calls.
 
 use std::time::Duration;
 
 use crate::{Called, Fault, LocalAws};
 
-/// What goes wrong with a call.
+/// A scenario of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultScenario {
-    /// It is throttled until the SDK's tries run out.
+    /// The call is throttled until the SDK's attempts are used up.
     ThrottledOut,
-    /// It is throttled, and then fine.
+    /// The call is throttled once.
     Throttled,
-    /// The service is out of order until the SDK's tries run out.
+    /// The service fails until the SDK's attempts are used up.
     ServerError,
-    /// It is denied until somebody mends the role.
+    /// Every call is denied, as by a role without the permission.
     Denied,
-    /// The connection breaks before it was carried out.
+    /// The connection breaks before the call is carried out.
     ResetBefore,
-    /// The connection breaks after it was carried out.
+    /// The connection breaks after the call was carried out.
     ResetAfter,
-    /// It takes longer than a call may.
+    /// The call takes longer than the timeout of a call.
     TooSlow,
-    /// The process is killed before it was carried out.
+    /// The process is killed before the call is carried out.
     KilledBefore,
-    /// The process is killed after it was carried out.
+    /// The process is killed after the call was carried out.
     KilledAfter,
-    /// The function's time is up while it is not yet carried out.
+    /// The function's timeout ends before the call is carried out.
     OutOfTimeBefore,
-    /// The function's time is up while it is not answered.
+    /// The function's timeout ends after the call was carried out and before its answer.
     OutOfTimeAfter,
-    /// The process is killed before it each time that Lambda tries.
+    /// The process is killed before the call in each attempt of Lambda.
     KilledBeforeEachTime,
-    /// The process is killed after it each time that Lambda tries.
+    /// The process is killed after the call in each attempt of Lambda.
     KilledAfterEachTime,
-    /// A second copy of the request is carried out just before it.
+    /// A second copy of the request is carried out just before the call.
     Overtaken,
 }
 
-/// How long a call waits that is overtaken: less than a call may take, an answer to
-/// CloudFormation 2 seconds.
+/// The time for which an overtaken call waits. It is less than the timeout of a call, which is 2
+/// seconds for an answer to CloudFormation.
 const OVERTAKEN_FOR: Duration = Duration::from_millis(1_500);
 
 impl FaultScenario {
-    /// What befalls one attempt at one event.
+    /// The scenarios of a single attempt at an event.
     pub const OF_AN_ATTEMPT: [Self; 9] = [
         Self::ThrottledOut,
         Self::Throttled,
@@ -55,7 +55,7 @@ impl FaultScenario {
         Self::KilledAfter,
     ];
 
-    /// What befalls a request that is attempted several times, or comes twice.
+    /// The scenarios of a request that is attempted several times or delivered twice.
     pub const OF_A_REQUEST: [Self; 5] = [
         Self::OutOfTimeBefore,
         Self::OutOfTimeAfter,
@@ -64,13 +64,14 @@ impl FaultScenario {
         Self::Overtaken,
     ];
 
-    /// Prepares it for the nth call of its operation from now on. Whoever calls has to be cut off
-    /// where a process is killed, and a copy to be sent where a call is overtaken.
+    /// Injects the faults, beginning with the nth call of the operation from now on. The test itself
+    /// must end the caller where a process is killed, and must send the copy where a call is
+    /// overtaken.
     pub fn prepare(self, aws: &LocalAws, call: &Called, nth: usize) {
-        // More than anybody makes.
+        // More calls than any function makes.
         const ALL: usize = 200;
-        // Each service in its own words.
-        let [throttled, out_of_order, denied] = match call.service.as_str() {
+        // The error codes of each service.
+        let [throttled, internal, denied] = match call.service.as_str() {
             "ecr" => ["ThrottlingException", "ServerException", "AccessDeniedException"],
             "iam" => ["Throttling", "ServiceFailure", "AccessDenied"],
             "cloudformation" => ["Throttling", "InternalFailure", "AccessDenied"],
@@ -84,14 +85,14 @@ impl FaultScenario {
             "inspector2" => {
                 ["ThrottlingException", "InternalServerException", "AccessDeniedException"]
             }
-            // Where CloudFormation takes answers.
+            // The bucket that receives answers to CloudFormation.
             "" => ["SlowDown", "InternalError", "AccessDenied"],
-            other => panic!("how does {other} fail?"),
+            other => panic!("the error codes of {other} are not known"),
         };
         let (count, fault) = match self {
             Self::ThrottledOut => (5, Fault::Error(400, throttled)),
             Self::Throttled => (1, Fault::Error(400, throttled)),
-            Self::ServerError => (5, Fault::Error(500, out_of_order)),
+            Self::ServerError => (5, Fault::Error(500, internal)),
             Self::Denied => (ALL, Fault::Error(403, denied)),
             Self::ResetBefore => (1, Fault::ResetBefore),
             Self::ResetAfter => (1, Fault::ResetAfter),
@@ -109,7 +110,7 @@ impl FaultScenario {
         }
     }
 
-    /// Whether the process ends in it.
+    /// Whether the scenario kills the process.
     #[must_use]
     pub fn kills(self) -> bool {
         matches!(

@@ -1,8 +1,8 @@
-//! AWS IAM, as far as managed policies and the roles they are attached to go, by
+//! The managed policies and the roles of AWS IAM, by
 //! <https://docs.aws.amazon.com/IAM/latest/APIReference/API_Operations.html> and the limits of
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>.
 //!
-//! The policies are kept here, and [`crate::authorization`] judges calls by them. Users and
+//! This module stores the policies, and [`crate::authorization`] decides calls by them. Users and
 //! groups, instance profiles and the operations of inline policies are not served.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,13 +18,13 @@ use crate::query::{Input, element};
 /// An error: status, code and message.
 pub type Error = (u16, &'static str, String);
 
-/// How many characters a managed policy has at most, white space not counted.
+/// The maximum number of characters of a managed policy, without white space.
 const POLICY_SIZE: usize = 6_144;
-/// How many versions it keeps.
+/// The maximum number of versions of a managed policy.
 const VERSIONS: usize = 5;
-/// How many managed policies a role may have, unless AWS has raised the quota.
+/// The default quota of managed policies of a role.
 const POLICIES_OF_A_ROLE: usize = 10;
-/// When everything was made.
+/// The creation time of every entity.
 const CREATED: &str = "2026-01-01T00:00:00Z";
 
 /// The policies and roles of the account.
@@ -32,18 +32,18 @@ const CREATED: &str = "2026-01-01T00:00:00Z";
 pub struct Iam {
     /// The policies by ARN.
     pub policies: BTreeMap<String, Policy>,
-    /// The roles there are, by name.
+    /// The roles, by name.
     pub roles: BTreeMap<String, Role>,
 }
 
 /// A role.
 #[derive(Clone, Debug)]
 pub struct Role {
-    /// Its unique ID. Of two roles that have the same name one after the other, each has its own.
+    /// The unique ID. A role that is created again under the same name has another one.
     pub id: String,
-    /// Its path, `/` for most.
+    /// The path, mostly `/`.
     pub path: String,
-    /// Who may assume it.
+    /// The trust policy.
     pub trust: String,
     /// The inline policies of the role, by name.
     pub inline_policies: BTreeMap<String, Document>,
@@ -66,15 +66,15 @@ impl Default for Role {
 /// A managed policy.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Its tags.
+    /// The tags.
     pub tags: BTreeMap<String, String>,
-    /// Its versions by number, each with its document.
+    /// The documents of the versions, by number.
     pub versions: BTreeMap<u32, String>,
-    /// The number of its default version.
+    /// The number of the default version.
     pub default: u32,
-    /// The roles it is attached to.
+    /// The roles to which the policy is attached.
     pub roles: BTreeSet<String>,
-    /// The users it is attached to.
+    /// The users to which the policy is attached.
     pub users: BTreeSet<String>,
 }
 
@@ -86,7 +86,7 @@ impl Iam {
         self.roles.get(name).filter(|role| role_arn(name, role) == arn)
     }
 
-    /// The policies that are in a role or attached to it. A role that does not exist has none.
+    /// The inline and attached policies of a role. A role that does not exist has no policies.
     pub fn policies_of(&self, arn: &str) -> Result<Vec<Document>, NotEvaluated> {
         let Some(role) = self.role_of(arn) else { return Ok(Vec::new()) };
         let name = arn.rsplit('/').next().unwrap_or_default();
@@ -96,7 +96,7 @@ impl Iam {
         inline.chain(attached.map(|text| Document::parse(text))).collect()
     }
 
-    /// Serves one call.
+    /// Serves a call.
     pub fn serve(&mut self, operation: &str, input: &Input) -> Result<String, Error> {
         match operation {
             "CreatePolicy" => self.create_policy(input),
@@ -363,7 +363,7 @@ fn page(input: &Input, name: &str, members: Vec<String>) -> String {
     format!("<{name}>{members}</{name}><IsTruncated>{more}</IsTruncated>{marker}")
 }
 
-/// A policy document that IAM would store, and that is not too long.
+/// Checks that IAM would store the policy document.
 fn document(input: &Input, name: &str, kind: Kind, most: usize) -> Result<String, Error> {
     let document = text(input, name);
     grammar::check(&document, kind).map_err(|message| (400, "MalformedPolicyDocument", message))?;

@@ -1,5 +1,5 @@
-//! Amazon Inspector, as far as the use of images goes: `ListCoverage` and `GetClustersForImage`
-//! over what was put in.
+//! Amazon Inspector: `ListCoverage` and `GetClustersForImage`, which report the use of images as a test
+//! sets it.
 //!
 //! <https://docs.aws.amazon.com/inspector/v2/APIReference/API_ListCoverage.html>,
 //! <https://docs.aws.amazon.com/inspector/v2/APIReference/API_GetClustersForImage.html>
@@ -15,31 +15,31 @@ use serde_json::{Map, Value, json};
 
 use crate::{ACCOUNT, REGION};
 
-/// What Inspector knows.
+/// The images and clusters that Inspector reports.
 #[derive(Clone, Debug, Default)]
 pub struct Inspector {
-    /// The images that it covers, in the order in which they are listed.
+    /// The covered images, in the order of the list.
     pub images: Vec<Coverage>,
     /// The clusters that run an image, by [`image_arn`].
     pub clusters: BTreeMap<String, Vec<Cluster>>,
 }
 
-/// One image that is covered.
+/// A covered image.
 #[derive(Clone, Debug)]
 pub struct Coverage {
-    /// The repository's name.
+    /// The name of the repository.
     pub repository: String,
-    /// The image's digest.
+    /// The digest.
     pub digest: String,
-    /// Its tags.
+    /// The tags.
     pub tags: Vec<String>,
-    /// On how many ECS tasks and EKS pods it runs, where that is known.
+    /// The number of ECS tasks and EKS pods that run the image, where it is known.
     pub in_use_count: Option<u64>,
-    /// When it last ran, in seconds since 1970.
+    /// The last time at which it ran, in seconds since 1970.
     pub last_in_use_at: Option<i64>,
-    /// When it was last pulled, in seconds since 1970.
+    /// The time of the last pull, in seconds since 1970.
     pub pulled_at: Option<i64>,
-    /// `ACTIVE` or `INACTIVE`, and why.
+    /// `ACTIVE` or `INACTIVE`, and the reason.
     pub status: (&'static str, &'static str),
 }
 
@@ -48,52 +48,52 @@ pub struct Coverage {
 pub struct Cluster {
     /// The ARN of the ECS or EKS cluster.
     pub arn: String,
-    /// What runs it there.
+    /// The workloads that run the image in the cluster.
     pub workloads: Vec<Workload>,
 }
 
-/// What runs an image in a cluster.
+/// A workload that runs an image in a cluster.
 #[derive(Clone, Debug)]
 pub struct Workload {
-    /// When it last ran, in seconds since 1970.
+    /// The last time at which it ran, in seconds since 1970.
     pub last_in_use: i64,
-    /// How many of it run.
+    /// The number of running units.
     pub running: u64,
-    /// How many of it were stopped.
+    /// The number of stopped units.
     pub stopped: u64,
-    /// Which it is.
+    /// The kind of workload.
     pub of: Orchestrator,
 }
 
-/// The two that Inspector watches.
+/// The kinds of workloads that Inspector observes.
 #[derive(Clone, Debug)]
 pub enum Orchestrator {
-    /// Tasks of ECS.
+    /// ECS tasks.
     Ecs {
         /// The service or the group, as in `service:web`.
         group: String,
         /// The definition of the tasks.
         task_definition_arn: String,
     },
-    /// Pods of EKS.
+    /// EKS pods.
     Eks {
-        /// Their namespace.
+        /// The namespace.
         namespace: String,
-        /// Name and kind of what owns them, as in `web`, `Deployment`.
+        /// The name and the kind of the owner, as in `web`, `Deployment`.
         owners: Vec<(String, String)>,
     },
 }
 
-/// What Inspector calls an image.
+/// The ARN of an image in Inspector.
 #[must_use]
 pub fn image_arn(repository: &str, digest: &str) -> String {
     format!("arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{repository}/{digest}")
 }
 
-/// An error: status, code, message and the field that it is about.
+/// An error: status, code, message and the field with the mistake.
 type Error = (StatusCode, &'static str, String, &'static str);
 
-/// The filters that are served; another one is refused, for it would be passed over.
+/// The supported filters. Every other filter is an error, because it would have no effect.
 const FILTERS: &[&str] = &[
     "accountId",
     "ecrImageInUseCount",
@@ -107,7 +107,7 @@ const FILTERS: &[&str] = &[
 ];
 
 impl Inspector {
-    /// Serves one request.
+    /// Serves a request.
     #[must_use]
     pub fn handle(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let served = read(request.body()).and_then(|input| match request.uri().path() {
@@ -168,7 +168,7 @@ impl Inspector {
 }
 
 impl Coverage {
-    /// Values of one filter are alternatives; what is excluded is excluded by each.
+    /// Whether an image matches a filter: one of its values must match, and no excluding value may.
     fn matches(&self, name: &str, conditions: &[Value]) -> bool {
         if name == "ecrImageLastInUseAt" {
             let Some(at) = self.last_in_use_at else { return false };
@@ -200,7 +200,10 @@ impl Coverage {
             _ => vec![self.status.1],
         };
         let is = |condition: &Value| {
-            condition.get("value").and_then(Value::as_str).is_some_and(|it| values.contains(&it))
+            condition
+                .get("value")
+                .and_then(Value::as_str)
+                .is_some_and(|value| values.contains(&value))
         };
         let excludes = |condition: &&Value| condition["comparison"] == "NOT_EQUALS";
         let (not, any): (Vec<&Value>, Vec<&Value>) = conditions.iter().partition(excludes);
@@ -301,7 +304,7 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// One page, and where the next one starts.
+/// A page, and the start of the next page.
 fn page<T>(input: &Value, all: Vec<T>, most: u64) -> Result<(Vec<T>, Option<usize>), Error> {
     let size = match input.get("maxResults") {
         None | Some(Value::Null) => most,

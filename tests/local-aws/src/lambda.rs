@@ -1,11 +1,11 @@
-//! AWS Lambda, as far as it runs functions: each as a process under a Runtime API of its own,
-//! with deadlines, and asynchronous invocations with their retries and where they end.
+//! AWS Lambda. It runs each environment of a function as a process with its own Runtime API and its
+//! deadlines. It retries asynchronous invocations and sends their failures to queues.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html> and
-//! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async.html>. Versions, aliases,
-//! extensions, telemetry, streamed answers, provisioned concurrency, a reserved concurrency of
-//! zero, the age of events and limits of memory are not there. A role that may not write logs
-//! loses them.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async.html>. It has no versions,
+//! aliases, extensions, telemetry, streamed answers, provisioned concurrency, reserved concurrency
+//! of zero, age of events and memory limits. The log of a function is lost if its role may not
+//! write logs.
 
 mod environment;
 mod runtime_api;
@@ -21,76 +21,77 @@ use tokio::sync::Notify;
 
 use environment::Environment;
 
-/// The most that an event may be, by
+/// The maximum size of the event of a synchronous invocation, by
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
 const SYNCHRONOUS: usize = 6 * 1_024 * 1_024;
+/// The maximum size of the event of an asynchronous invocation.
 const ASYNCHRONOUS: usize = 1_024 * 1_024;
 
 /// A function, as its deployment describes it.
 #[derive(Clone, Debug)]
 pub struct Function {
-    /// Its name.
+    /// The name of the function.
     pub name: String,
-    /// The bootstrap.
+    /// The path of the bootstrap.
     pub program: PathBuf,
-    /// What the process finds in `_HANDLER`.
+    /// The value of `_HANDLER` in the process.
     pub handler: String,
-    /// Its own environment variables.
+    /// The environment variables of the function.
     pub environment: BTreeMap<String, String>,
-    /// How long an invocation may take.
+    /// The timeout of an invocation.
     pub timeout: Duration,
-    /// Told to the process, not enforced.
+    /// The memory, which the process can read and nothing enforces.
     pub memory_mb: u32,
-    /// The account it is in.
+    /// The account of the function.
     pub account: String,
-    /// The region it is in.
+    /// The region of the function.
     pub region: String,
-    /// How often a failed asynchronous invocation is tried again, at most 2.
+    /// The number of retries of a failed asynchronous invocation, at most 2.
     pub retries: u32,
-    /// The ARN of its dead-letter queue.
+    /// The ARN of the dead-letter queue.
     pub dead_letter: Option<String>,
-    /// The ARN of its destination on failure.
+    /// The ARN of the destination on failure.
     pub on_failure: Option<String>,
-    /// How many of its invocations may run at a time.
+    /// The maximum number of concurrent invocations.
     pub reserved_concurrency: Option<u32>,
 }
 
 impl Function {
-    /// Its ARN.
+    /// The ARN of the function.
     #[must_use]
     pub fn arn(&self) -> String {
         format!("arn:aws:lambda:{}:{}:function:{}", self.region, self.account, self.name)
     }
 }
 
-/// What an invocation came to.
+/// The result of an invocation.
 #[derive(Debug)]
 pub struct Invoked {
-    /// The same for each attempt of an asynchronous invocation.
+    /// The request ID, which all attempts of an asynchronous invocation share.
     pub request_id: String,
-    /// The answer, or what `errorType` and `errorMessage` say.
+    /// The answer, or an object with `errorType` and `errorMessage`.
     pub payload: Value,
-    /// The type of the error, if it failed.
+    /// The type of the error, if the invocation failed.
     pub error: Option<String>,
-    /// What the process wrote during it.
+    /// The text that the process wrote during the invocation.
     pub log: String,
-    /// From spawning the process to its first `GET /next`, if it had to be.
+    /// The time from the spawn of the process to its first `GET /next`, if a process was spawned.
     pub cold_start: Option<Duration>,
-    /// From handing out the event to its answer.
+    /// The time from the delivery of the event to the answer.
     pub duration: Duration,
-    /// The most memory that its process has held since it was spawned, in bytes; none where
-    /// the system does not say, or the process has ended.
+    /// The maximum memory of the process since it was spawned, in bytes. None where the system does
+    /// not report the memory, or the process has ended.
     pub max_memory: Option<u64>,
 }
 
-/// Why there was no invocation.
+/// The reason why a function was not invoked.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum InvokeError {
-    /// There is no such function.
+    /// The function does not exist.
     #[error("Function not found: {0}")]
     NotFound(String),
-    /// Its reserved concurrency is used up.
-    #[error("Rate Exceeded: {0} runs as often as it may at a time")]
+    /// The reserved concurrency is used up.
+    #[error("Rate Exceeded: {0} uses its whole reserved concurrency")]
     Throttled(String),
     /// The event is too large.
     #[error("{0} bytes are more than the {1} that an event may have")]
@@ -98,7 +99,7 @@ pub enum InvokeError {
 }
 
 impl InvokeError {
-    /// Its name in the API.
+    /// The error code of the API.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -108,7 +109,7 @@ impl InvokeError {
         }
     }
 
-    /// Its status in the API.
+    /// The HTTP status of the API.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
@@ -119,24 +120,24 @@ impl InvokeError {
     }
 }
 
-/// What is sent when an asynchronous invocation has failed for good.
+/// The message about an asynchronous invocation whose last attempt has failed.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// Where to.
+    /// The ARN of the queue or the destination.
     pub arn: String,
-    /// The event, or to a destination the record of its invocation.
+    /// For a queue the event, and for a destination the record of the invocation.
     pub body: Value,
-    /// What a dead letter says of the failure beside its body.
+    /// The message attributes, which describe the failure to a dead-letter queue.
     pub attributes: BTreeMap<&'static str, String>,
     /// The name of the function.
     pub function: String,
 }
 
-/// A dead letter on its way.
+/// The delivery of a dead letter.
 pub type Posted = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Post = dyn Fn(DeadLetter) -> Posted + Send + Sync;
 
-/// The functions, shared by whoever clones it. Their processes end with the last of them.
+/// The functions. Clones share them, and the last clone ends their processes when it is dropped.
 #[derive(Clone)]
 pub struct Lambda(Arc<Inner>);
 
@@ -145,15 +146,15 @@ struct Inner {
     post: Box<Post>,
     /// Whether the role of a function lets Lambda write its log.
     may_log: Box<dyn Fn(&str) -> bool + Send + Sync>,
-    /// Rings when an environment is free or an asynchronous invocation is over.
+    /// Notifies when an environment becomes free or an asynchronous invocation ends.
     changed: Notify,
 }
 
 struct State {
     functions: BTreeMap<String, Deployed>,
-    /// What ends the environments that are at work, by their ID.
-    at_work: BTreeMap<String, Arc<Notify>>,
-    /// The asynchronous invocations that are under way or wait for their retry.
+    /// The signals that end the busy environments, by ID.
+    busy: BTreeMap<String, Arc<Notify>>,
+    /// The number of asynchronous invocations that run or wait for a retry.
     pending: usize,
     retry_after: [Duration; 2],
     numbered: u64,
@@ -162,21 +163,23 @@ struct State {
 struct Deployed {
     function: Arc<Function>,
     idle: Vec<Environment>,
+    /// The number of concurrent invocations.
     busy: u32,
     log: String,
 }
 
 impl Lambda {
-    /// `post` takes what asynchronous invocations end in, and `may_log` knows the roles.
+    /// `post` delivers dead letters, and `may_log` decides whether the role of a function lets Lambda
+    /// write its log.
     pub fn new(
         post: impl Fn(DeadLetter) -> Posted + Send + Sync + 'static,
         may_log: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> Self {
         let state = State {
             functions: BTreeMap::new(),
-            at_work: BTreeMap::new(),
+            busy: BTreeMap::new(),
             pending: 0,
-            // Lambda's own: a minute, then two.
+            // The delays of AWS Lambda: one minute, then two.
             retry_after: [Duration::from_secs(60), Duration::from_secs(120)],
             numbered: 0,
         };
@@ -192,23 +195,23 @@ impl Lambda {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets how long a failed asynchronous invocation waits for its second and third attempt.
+    /// Sets the delays before the second and the third attempt of an asynchronous invocation.
     pub fn retry_after(&self, delays: [Duration; 2]) {
         self.state().retry_after = delays;
     }
 
-    /// How long a message that failed waits in its queue.
+    /// The delay after which a queue delivers a failed message again.
     pub(crate) fn retry_delay(&self) -> Duration {
         self.state().retry_after[0]
     }
 
-    /// Begins something that [`Lambda::settled`] waits for, until it is dropped.
+    /// Begins work. [`Lambda::settled`] waits until the returned value is dropped.
     pub(crate) fn begin(&self) -> Pending {
         self.state().pending += 1;
         Pending(self.clone())
     }
 
-    /// Makes a function, or makes it anew, which ends its processes that are not at work.
+    /// Creates or replaces a function. The idle processes of a replaced function end.
     pub fn create(&self, function: Function) {
         let name = function.name.clone();
         let mut state = self.state();
@@ -222,29 +225,29 @@ impl Lambda {
         self.state().functions.remove(name);
     }
 
-    /// The functions' names.
+    /// The names of the functions.
     #[must_use]
     pub fn functions(&self) -> Vec<String> {
         self.state().functions.keys().cloned().collect()
     }
 
-    /// A function as it was deployed.
+    /// The function of this name.
     #[must_use]
     pub fn function(&self, name: &str) -> Option<Function> {
-        self.state().functions.get(name).map(|it| (*it.function).clone())
+        self.state().functions.get(name).map(|deployed| (*deployed.function).clone())
     }
 
-    /// What a function has logged, all of it.
+    /// The whole log of a function.
     #[must_use]
     pub fn log(&self, name: &str) -> String {
-        self.state().functions.get(name).map(|it| it.log.clone()).unwrap_or_default()
+        self.state().functions.get(name).map(|deployed| deployed.log.clone()).unwrap_or_default()
     }
 
-    /// Runs a function and waits for what comes of it.
+    /// Invokes a function and waits for the result.
     pub async fn invoke(&self, name: &str, event: Value) -> Result<Invoked, InvokeError> {
         let body = checked(&event, SYNCHRONOUS)?;
         let (lambda, name, id) = (self.clone(), name.to_owned(), self.next_id());
-        // A task of its own: the function goes on when its caller has gone.
+        // A task of its own, so that the function continues when the caller stops waiting.
         let attempt = tokio::spawn(async move { lambda.attempt(&name, &id, &body).await });
         match attempt.await {
             Ok(invoked) => invoked,
@@ -252,7 +255,7 @@ impl Lambda {
         }
     }
 
-    /// Queues an event, and gives the ID that each attempt at it will have.
+    /// Queues an event. Returns the request ID that all its attempts share.
     pub fn invoke_async(&self, name: &str, event: Value) -> Result<String, InvokeError> {
         let body = checked(&event, ASYNCHRONOUS)?;
         let id = self.next_id();
@@ -266,23 +269,23 @@ impl Lambda {
         };
         let (pending, name, request_id) = (Pending(self.clone()), name.to_owned(), id.clone());
         tokio::spawn(async move {
-            pending.0.see_through(&name, &request_id, &body, &event, retries).await;
+            pending.0.run_attempts(&name, &request_id, &body, &event, retries).await;
         });
         Ok(id)
     }
 
-    /// All attempts at an asynchronous invocation, and its end.
-    async fn see_through(&self, name: &str, id: &str, body: &str, event: &Value, retries: u32) {
+    /// Makes all attempts of an asynchronous invocation, and reports its failure.
+    async fn run_attempts(&self, name: &str, id: &str, body: &str, event: &Value, retries: u32) {
         let mut attempt = 0;
         loop {
             let changed = self.0.changed.notified();
             match self.attempt(name, id, body).await {
-                // What is throttled stays queued, and has not been tried.
+                // A throttled event stays in the queue and does not count as an attempt.
                 Err(InvokeError::Throttled(_)) => changed.await,
-                // The function is gone, and the event with it; or it is done.
+                // The function was deleted with its events, or the invocation succeeded.
                 Err(_) | Ok(Invoked { error: None, .. }) => return,
                 Ok(failed) if attempt >= retries => {
-                    self.give_up(name, &failed, event, attempt + 1).await;
+                    self.report_failure(name, &failed, event, attempt + 1).await;
                     return;
                 }
                 Ok(_) => {
@@ -294,11 +297,11 @@ impl Lambda {
         }
     }
 
-    /// Sends a failed event to the dead-letter queue, and the record of it to the destination.
-    async fn give_up(&self, name: &str, failed: &Invoked, event: &Value, attempts: u32) {
-        let Some(function) = self.state().functions.get(name).map(|it| it.function.clone()) else {
-            return;
-        };
+    /// Sends a failed event to the dead-letter queue, and the record of its invocation to the
+    /// destination on failure.
+    async fn report_failure(&self, name: &str, failed: &Invoked, event: &Value, attempts: u32) {
+        let function = self.state().functions.get(name).map(|deployed| deployed.function.clone());
+        let Some(function) = function else { return };
         if let Some(arn) = &function.dead_letter {
             let message = failed.payload["errorMessage"].as_str().unwrap_or_default();
             let attributes = BTreeMap::from([
@@ -336,7 +339,7 @@ impl Lambda {
         }
     }
 
-    /// One attempt, in an environment that is free or a new one.
+    /// Makes one attempt, in a free environment or a new one.
     async fn attempt(&self, name: &str, id: &str, body: &str) -> Result<Invoked, InvokeError> {
         let (function, idle, number) = {
             let mut state = self.state();
@@ -348,25 +351,26 @@ impl Lambda {
                 return Err(InvokeError::Throttled(name.to_owned()));
             }
             deployed.busy += 1;
-            // One that has ended since it was last at work is of no use.
+            // The process of an idle environment may have ended.
             deployed.idle.retain_mut(Environment::is_alive);
             (deployed.function.clone(), deployed.idle.pop(), number)
         };
         let end = Arc::new(Notify::new());
-        let environment_id =
-            idle.as_ref().map_or_else(|| format!("{name}/{number}"), |it| it.id.clone());
-        self.state().at_work.insert(environment_id.clone(), end.clone());
+        let environment_id = idle
+            .as_ref()
+            .map_or_else(|| format!("{name}/{number}"), |environment| environment.id.clone());
+        self.state().busy.insert(environment_id.clone(), end.clone());
         let (invoked, left) =
             environment::invoke(idle, &environment_id, &function, id, body, &end).await;
         let may_log = (self.0.may_log)(name);
         {
             let mut state = self.state();
-            state.at_work.remove(&environment_id);
+            state.busy.remove(&environment_id);
             if let Some(deployed) = state.functions.get_mut(name) {
                 if may_log {
                     deployed.log.push_str(&invoked.log);
                 }
-                // A function that was made anew meanwhile has nothing to do with this.
+                // The environment does not belong to a function that replaced this one meanwhile.
                 if Arc::ptr_eq(&deployed.function, &function) {
                     deployed.busy -= 1;
                     deployed.idle.extend(left);
@@ -377,7 +381,7 @@ impl Lambda {
         Ok(invoked)
     }
 
-    /// Waits until no asynchronous invocation is under way or waits for its retry.
+    /// Waits until no asynchronous invocation runs or waits for a retry.
     pub async fn settled(&self) {
         loop {
             let mut changed = std::pin::pin!(self.0.changed.notified());
@@ -389,21 +393,21 @@ impl Lambda {
         }
     }
 
-    /// Kills the process whose session token this is, if it is at work, and waits until it
-    /// has ended.
+    /// Kills the busy process with this session token and waits until the process has ended. Returns
+    /// false if no busy process has the token.
     pub async fn kill(&self, environment: &str) -> bool {
-        let Some(end) = self.state().at_work.get(environment).cloned() else { return false };
+        let Some(end) = self.state().busy.get(environment).cloned() else { return false };
         end.notify_one();
         loop {
             let changed = self.0.changed.notified();
-            if !self.state().at_work.contains_key(environment) {
+            if !self.state().busy.contains_key(environment) {
                 return true;
             }
             changed.await;
         }
     }
 
-    /// Ends the processes that are not at work.
+    /// Ends the idle processes.
     pub fn stop(&self) {
         for deployed in self.state().functions.values_mut() {
             deployed.idle.clear();
@@ -417,7 +421,7 @@ impl Lambda {
     }
 }
 
-/// An asynchronous invocation that is over when this is dropped, however that comes about.
+/// An asynchronous invocation. It ends when this value is dropped, also by a panic.
 pub(crate) struct Pending(Lambda);
 
 impl Drop for Pending {
@@ -433,7 +437,7 @@ impl std::fmt::Debug for Lambda {
     }
 }
 
-/// The event's text, if it is not too large.
+/// The event as JSON, if it does not exceed the maximum size.
 fn checked(event: &Value, most: usize) -> Result<String, InvokeError> {
     let body = event.to_string();
     if body.len() > most { Err(InvokeError::TooLarge(body.len(), most)) } else { Ok(body) }

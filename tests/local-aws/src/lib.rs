@@ -1,22 +1,27 @@
-//! An AWS in memory, on a port or behind the SDK's HTTP client.
+//! An embedded AWS, which runs in the memory of a test, on a port or behind the SDK's HTTP client.
 //!
-//! It answers as the service models and the documentation say, with the services' own
-//! errors; what it does not serve is answered as an unknown operation, never as an empty
-//! success. Every call is recorded, and any call can be made to fail.
+//! It answers as the service models and the documentation specify, with the errors of the services.
+//! An operation that it does not serve fails as an unknown operation and never succeeds with an
+//! empty answer. It records every call, and a test can make any call fail.
 //!
-//! In reading order: [`Called`] says what was called, `dispatch` whose it is and what goes
-//! wrong with it; [`ecr`] is Amazon ECR, `distribution` the protocol that images are pushed
-//! in, `replication` the way from registry to registry, [`iam`], [`services`] and [`inspector`] what is beside it; [`policy`] evaluates policies,
-//! [`authorization`] judges each call by them; [`lambda`] runs functions
-//! as processes, [`pattern`] decides which event is theirs, `delivery` brings it;
-//! [`cloudformation`] puts a [`template`] here; [`slack`] is no AWS, but where alerts go;
-//! `trouble` is what befalls a call; [`world`] deploys our own stack here for a test;
-//! [`snippets`] reads the commands of the documentation; [`server`] is the port, `connector` the same without one.
+//! The modules, in reading order:
+//!
+//! - `call` reads a request as a [`Called`], and `dispatch` passes it to its service or applies a
+//!   [`Fault`]; [`FaultScenario`] combines faults.
+//! - [`ecr`] is Amazon ECR, `distribution` the protocol of registries, `replication` the copying
+//!   between registries. [`iam`], [`services`] and [`inspector`] are the other services.
+//! - [`policy`] evaluates policies, and [`authorization`] decides each call by them.
+//! - [`lambda`] runs functions as processes, [`pattern`] matches events with rules, and `delivery`
+//!   delivers the events.
+//! - [`cloudformation`] deploys a [`template`], and [`world`] deploys the stack of this project for
+//!   a test. [`slack`] receives Slack messages.
+//! - [`snippets`] reads the commands of the documentation.
+//! - [`server`] listens on a port, and `connector` connects clients without a port.
 
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "it serves tests, which end when something is off"
+    reason = "a test ends when the embedded AWS finds a mistake"
 )]
 
 pub mod authorization;
@@ -68,42 +73,42 @@ pub use fault_scenario::FaultScenario;
 pub const ACCOUNT: &str = "123456789012";
 /// The region of callers that name no other.
 pub const REGION: &str = "us-east-1";
-/// What a custom resource answers to.
+/// The URL to which a custom resource sends its answer.
 pub const RESPONSE_URL: &str = "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/arn%3Aaws%3Acloudformation%3Aus-east-1%3A123456789012%3Astack/warden/example%7CRepository%7Cexample?AWSAccessKeyId=AKIDEXAMPLE&Expires=1800000000&Signature=%2Bmarked-secret%2Fsignature%3D";
 
-/// Everything there is.
+/// The state of all services.
 #[derive(Default)]
 pub struct State {
     registries: BTreeMap<(String, String), Registry>,
-    /// AWS IAM.
+    /// The policies and roles of AWS IAM.
     pub iam: iam::Iam,
-    /// The stacks that were deployed.
+    /// The deployed stacks.
     pub stacks: Vec<cloudformation::stacks::DeployedStack>,
-    /// What was sent to [`RESPONSE_URL`] and taken.
+    /// The accepted answers to [`RESPONSE_URL`].
     pub answers: Vec<Value>,
-    /// The calls, in order; an answer to CloudFormation is called `Answer`.
+    /// The calls, in order. The operation of an answer to CloudFormation is `Answer`.
     pub calls: Vec<Called>,
-    /// What EventBridge was told, in order.
+    /// The events that EventBridge received, in order.
     pub events: Vec<Value>,
-    /// What was published, one for each subscriber, in order.
+    /// The published messages, one for each subscriber, in order.
     pub deliveries: Vec<services::Delivery>,
-    /// What no queue and no function took: the ARN it was for, and its text.
+    /// The messages that no queue and no function accepted: the ARN of the target, and the text.
     pub undelivered: Vec<(String, String)>,
-    /// What brings events of [`ACCOUNT`] in [`REGION`] to functions.
+    /// The rules for the events of [`ACCOUNT`] in [`REGION`].
     pub rules: Vec<Rule>,
-    /// What runs functions when [`LocalAws::fire_schedules`] says that it is due.
+    /// The schedules, which run functions when a test calls [`LocalAws::fire_schedules`].
     pub schedules: Vec<cloudformation::Schedule>,
-    /// Each request of a role that was judged, with its verdict.
+    /// Each decided request of a role, with the decision.
     pub judgements: BTreeSet<authorization::Judgement>,
     /// The policies of topics, queues and keys, by ARN.
     pub resource_policies: BTreeMap<String, Vec<policy::Document>>,
-    /// The customer's key that encrypts a topic or a secret, by the ARN of either.
+    /// The customer managed key of a topic or a secret, by the ARN of the topic or secret.
     pub keys: BTreeMap<String, String>,
     /// The role of each function.
     roles: BTreeMap<String, authorization::FunctionRole>,
-    /// The events that wait for the way to their dead-letter queues.
+    /// The events that are to be sent to dead-letter queues.
     undelivered_events: Vec<authorization::UndeliveredEvent>,
-    /// The events that wait for the way to the queues of their rules.
+    /// The events that are to be sent to the queues of rules.
     queued_events: Vec<queue::QueuedEvent>,
     /// The function that a queue runs, by the ARN of the queue.
     event_sources: BTreeMap<String, queue::EventSource>,
@@ -111,25 +116,25 @@ pub struct State {
     redrives: BTreeMap<String, queue::Redrive>,
     /// The ARN of the dead-letter queue of the subscription of a function, by the function's ARN.
     redrive: BTreeMap<String, String>,
-    /// How many requests CloudFormation has sent.
+    /// The number of requests that CloudFormation has sent.
     requests: u64,
-    /// The time, where it was set.
+    /// The time, where a test has set the clock.
     clock: Option<Time>,
     faults: fault::Faults,
-    /// How long each call takes, where that was set.
+    /// The duration of each call, where a test has set a delay.
     delays: Option<delay::Delays>,
 }
 
-/// A rule of EventBridge: events that match go to the target.
+/// A rule of EventBridge: the target receives the events that match the pattern.
 #[derive(Debug)]
 pub struct Rule {
     /// The name of the rule.
     pub name: String,
-    /// What it lets through.
+    /// The pattern of the events.
     pub pattern: Pattern,
     /// The function or the queue that receives the events.
     pub target: RuleTarget,
-    /// The ARN of the queue of the events that do not reach the target.
+    /// The ARN of the dead-letter queue, which receives the events that do not reach the target.
     pub dead_letter: Option<String>,
 }
 
@@ -143,7 +148,7 @@ pub enum RuleTarget {
 }
 
 impl Rule {
-    /// Whether the rule brings events to this function, by the function's name.
+    /// Whether the target of the rule is the function of this name.
     #[must_use]
     pub fn is_for(&self, function: &str) -> bool {
         matches!(&self.target, RuleTarget::Function(name) if name == function)
@@ -162,19 +167,19 @@ impl State {
         self.registries.entry(key).or_insert_with(|| Registry::new(account, region))
     }
 
-    /// The time: the system's, unless another one was set.
+    /// The time: the system's, unless a test has set the clock.
     #[must_use]
     pub fn now(&self) -> Time {
         let system = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.clock.unwrap_or_else(|| system().as_secs_f64())
     }
 
-    /// Stops the clock at a time, or lets it go on with the system's.
+    /// Stops the clock at a time, or resets it to the system's time.
     pub fn set_clock(&mut self, time: Option<Time>) {
         self.clock = time;
     }
 
-    /// The ARN of a caller: its token is one, or that of a function's process.
+    /// The ARN of a caller. The token is the ARN itself, or the token of a function's process.
     fn principal(&self, called: &Called) -> Option<String> {
         let token = called.token.as_deref()?;
         let function = token.split('/').next().unwrap_or_default();
@@ -183,7 +188,7 @@ impl State {
     }
 }
 
-/// An AWS, shared by whoever clones it.
+/// An embedded AWS. Clones share its state.
 #[derive(Clone, Default)]
 pub struct LocalAws(Arc<Inner>);
 
@@ -194,37 +199,38 @@ struct Inner {
     slack: slack::Slack,
     endpoint: OnceLock<String>,
     lambda: OnceLock<Lambda>,
-    /// Rings when CloudFormation was answered.
+    /// Notifies of each answer to CloudFormation.
     answered: Notify,
 }
 
 impl LocalAws {
-    /// Its state, to look at and to change.
+    /// The state, which a test may read and change.
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the `nth` (from 1) call of `operation` from now on go wrong; 0 for each one.
+    /// Applies a fault to the `nth` (from 1) call of `operation` from now on, or to each call if
+    /// `nth` is 0.
     pub fn fault(&self, operation: &str, nth: usize, fault: Fault) {
         self.state().faults.add(operation, nth, fault);
     }
 
-    /// Makes each call from now on take a time within this range, which the seed determines.
+    /// Delays each call from now on by a time within this range, which the seed determines.
     pub fn delay_calls(&self, seed: u64, range: Range<Duration>) {
         self.state().delays = Some(delay::Delays::new(seed, range));
     }
 
-    /// Makes calls take no time again.
+    /// Ends the delays.
     pub fn end_delays(&self) {
         self.state().delays = None;
     }
 
-    /// Ends all faults.
+    /// Removes all faults.
     pub fn heal(&self) {
         self.state().faults.clear();
     }
 
-    /// The operations called since the last time that changed something, or meant to.
+    /// The operations since the last time that change a resource, including those that failed.
     #[must_use]
     pub fn take_changes(&self) -> Vec<String> {
         let calls = std::mem::take(&mut self.state().calls);
@@ -234,12 +240,12 @@ impl LocalAws {
         operations.filter(|call| !reads.iter().any(|read| call.starts_with(read))).collect()
     }
 
-    /// A call of ECR by somebody else, which is neither recorded nor goes wrong.
+    /// Calls ECR as an operator does. The call is not recorded, and no fault applies to it.
     pub fn by_hand(&self, operation: &str, input: &Value) -> Result<Value, ecr::Error> {
         self.by_hand_in((ACCOUNT, REGION), operation, input)
     }
 
-    /// The same in the registry of an account in a region.
+    /// Calls ECR as an operator does, in the registry of an account in a region.
     pub fn by_hand_in(
         &self,
         place: (&str, &str),
@@ -255,8 +261,8 @@ impl LocalAws {
         served
     }
 
-    /// Moves the clock, which then stands still, and does what ECR does in that time:
-    /// lifecycle policies are carried out once, at its end.
+    /// Moves the clock and stops it at the new time. ECR then does the work of that time: it carries
+    /// out lifecycle policies once, at the new time.
     pub fn advance(&self, by: Duration) {
         let mut state = self.state();
         let now = state.now() + by.as_secs_f64();
@@ -269,19 +275,19 @@ impl LocalAws {
         self.deliver();
     }
 
-    /// The services beside ECR and IAM.
+    /// The services other than ECR and IAM.
     #[must_use]
     pub fn services(&self) -> &Services {
         &self.0.services
     }
 
-    /// Slack, which is at [`slack::HOST`] for clients in this process.
+    /// Slack. Clients in this process reach it at [`slack::HOST`].
     #[must_use]
     pub fn slack(&self) -> &slack::Slack {
         &self.0.slack
     }
 
-    /// What runs functions.
+    /// AWS Lambda, which runs the functions.
     #[must_use]
     pub fn lambda(&self) -> &Lambda {
         self.0.lambda.get_or_init(|| {
@@ -302,14 +308,14 @@ impl LocalAws {
         })
     }
 
-    /// Where [`LocalAws::serve`] serves.
+    /// The endpoint of [`LocalAws::serve`].
     #[must_use]
     pub fn endpoint(&self) -> Option<String> {
         self.0.endpoint.get().cloned()
     }
 
     fn set_endpoint(&self, endpoint: &str) {
-        // The first port is what layers are downloaded from.
+        // The URL of a layer contains the first endpoint.
         let _ = self.0.endpoint.set(endpoint.to_owned());
     }
 }

@@ -1,5 +1,5 @@
-//! What a test's functions log, line by line as CloudWatch gets it. Each test has a thread of its
-//! own, and so has its lines.
+//! The log lines of a test's functions, as CloudWatch receives them. Each test has its own thread and
+//! its own lines.
 
 use std::cell::RefCell;
 use std::io;
@@ -11,7 +11,7 @@ thread_local! {
     static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Collects lines from now on, in the form in which they are deployed.
+/// Collects the lines from now on, in the deployed format.
 pub fn collect() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -20,7 +20,7 @@ pub fn collect() {
     });
 }
 
-/// Everything since the last time.
+/// All lines since the last time.
 #[must_use]
 pub fn text() -> String {
     String::from_utf8_lossy(&LINES.take()).into_owned()

@@ -1,12 +1,12 @@
-//! Which events a rule is for: the pattern language of Amazon EventBridge.
+//! The pattern language of Amazon EventBridge, which decides which events match a rule.
 //!
-//! It decides as the service [documents][1], and where that is silent as the engine does
-//! that AWS [publishes][2]. A pattern is parsed once; what the service would refuse is an
-//! error here too, so that no rule passes its tests and fails to deploy.
+//! It follows the [documentation][1] of the service and, where that is silent, the [engine][2] that
+//! AWS publishes. A pattern is parsed once. A pattern that the service refuses is an error, so that
+//! no rule passes its tests and fails to deploy.
 //!
-//! Two things are simpler than the engine's: a field that stands both beside `$or` and in
-//! it must match both times, and in an array of objects it is each object that has a field
-//! or lacks it, unless absence is all that is asked for.
+//! Two rules are simpler than in the engine. A field that occurs beside `$or` and in it must match
+//! both times. In an array of objects, each object has or lacks a field, unless the pattern demands
+//! nothing but absence.
 //!
 //! [1]: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html
 //! [2]: https://github.com/aws/event-ruler
@@ -20,11 +20,11 @@ use std::ops::{Bound, RangeBounds};
 
 use serde_json::{Map, Value};
 
-/// An event pattern that the service would take.
+/// A valid event pattern.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pattern(Fields);
 
-/// Why a pattern is none, in the words of `InvalidEventPatternException`.
+/// The mistake in a pattern, in the words of `InvalidEventPatternException`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("Event pattern is not valid. Reason: {path}{}{reason}", if path.is_empty() {""} else {": "})]
 pub struct InvalidPattern {
@@ -32,7 +32,7 @@ pub struct InvalidPattern {
     reason: String,
 }
 
-/// What an object must have: every one of the fields, and one of each `$or`.
+/// The conditions on an object: every field must match, and one alternative of each `$or`.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Fields {
     fields: BTreeMap<String, Field>,
@@ -54,9 +54,9 @@ enum Test {
     Boolean(bool),
     Number(Bound<f64>, Bound<f64>),
     Text(Place, Letters),
-    /// What stands between the asterisks.
+    /// The parts between the asterisks.
     Wildcard(Vec<String>),
-    /// A network, and how many bits of an address name it.
+    /// A network, and the number of bits of its prefix.
     Cidr(IpAddr, u32),
     /// Anything that passes none of the tests.
     AnythingBut(Vec<Test>),
@@ -79,12 +79,12 @@ struct Letters {
 type Parsed<T> = Result<T, InvalidPattern>;
 
 impl Pattern {
-    /// Parses a pattern; the error says what is wrong with it, and at which path.
+    /// Parses a pattern. The error names the mistake and its path.
     pub fn new(pattern: &Value) -> Parsed<Self> {
         Fields::parse(pattern).map(Self)
     }
 
-    /// Whether the rule is for this event.
+    /// Whether the event matches.
     #[must_use]
     pub fn matches(&self, event: &Value) -> bool {
         event.as_object().is_some_and(|event| self.0.hold(event))
@@ -96,7 +96,7 @@ impl InvalidPattern {
         Self { path: String::new(), reason: reason.into() }
     }
 
-    /// The same, seen from one level further out.
+    /// The same mistake, with the path of the outer level.
     fn within(self, step: &str) -> Self {
         let path = match self.path.as_str() {
             "" => step.to_owned(),
@@ -133,7 +133,7 @@ impl Fields {
             && self.or.iter().all(|either| either.iter().any(|fields| fields.hold(object)))
     }
 
-    /// Whether it asks for nothing but absence, which must then hold everywhere in an array.
+    /// Whether the pattern demands nothing but absence, which must then hold in a whole array.
     fn is_absence(&self) -> bool {
         self.fields.values().all(|field| match field {
             Field::Object(fields) => fields.is_absence(),
@@ -142,7 +142,7 @@ impl Fields {
     }
 }
 
-/// What one of must hold: the service wants two at least.
+/// The alternatives of `$or`: at least two.
 fn alternatives(value: &Value) -> Parsed<Vec<Fields>> {
     match value.as_array() {
         Some(either) if either.len() >= 2 => either.iter().map(Fields::parse).collect(),
@@ -162,8 +162,8 @@ impl Field {
         }
     }
 
-    /// An array in the event stands for each of its elements. Only what is no container is
-    /// a value, so an empty array is absent, and so is an object where a value is asked for.
+    /// An array in the event stands for each of its elements. Containers are no values, so an empty
+    /// array is absent, and so is an object in the place of a value.
     fn holds(&self, found: Option<&Value>) -> bool {
         let mut found = found.map(elements).unwrap_or_default();
         match self {
@@ -364,7 +364,7 @@ fn cidr(text: &str) -> Parsed<Test> {
         .split_once('/')
         .and_then(|(address, bits)| Some((address.parse().ok()?, bits.parse().ok()?)));
     match parsed {
-        // The engine leaves no network of one address: that is an exact match.
+        // In the engine, a network of one address is an exact match.
         Some((address, bits)) if bits < width(address) => {
             Ok(Test::Cidr(masked(address, bits), bits))
         }
@@ -376,7 +376,7 @@ fn width(address: IpAddr) -> u32 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
-/// The address with nothing but its first bits.
+/// The address with every bit after the prefix cleared.
 fn masked(address: IpAddr, bits: u32) -> IpAddr {
     let rest = width(address).saturating_sub(bits);
     match address {
@@ -409,8 +409,8 @@ fn wildcard(text: &str) -> Parsed<Vec<String>> {
     Ok(parts)
 }
 
-/// Whether the parts stand in the text in their order, the first at its start and the last
-/// at its end. To take each at its first occurrence leaves the most for those that follow.
+/// Whether the text contains the parts in order, the first part at its start and the last part at its
+/// end. Each part is matched at its first occurrence, which leaves the longest rest.
 fn fits(parts: &[String], text: &str) -> bool {
     let Some((last, [first, middle @ ..])) = parts.split_last() else {
         return parts.iter().all(|only| only == text);

@@ -7,8 +7,8 @@
 //!
 //! A guess is how messages are spread over batches: a batch has every message that is in the queue, up
 //! to its size. Nothing waits for the batch window, and a failed message is delivered again after the
-//! time that [`crate::lambda::Lambda::retry_after`] sets, in the place of the visibility timeout. FIFO
-//! queues, filters and the age of messages are not there.
+//! time that [`crate::lambda::Lambda::retry_after`] sets, in the place of the visibility timeout. It
+//! has no FIFO queues, filters and age of messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ const PROPERTIES: &[&str] = &[
     "Queue",
     "ScalingConfig",
 ];
-/// The most messages of one call to receive some.
+/// The maximum number of messages in a call of `ReceiveMessage`.
 const RECEIVED: usize = 10;
 
 /// A function that a queue runs.
@@ -41,18 +41,18 @@ pub(crate) struct EventSource {
     concurrency: Arc<Semaphore>,
 }
 
-/// Where a queue moves a message that was delivered too often.
+/// The dead-letter queue of a queue, which receives messages that were delivered too often.
 #[derive(Clone, Debug)]
 pub(crate) struct Redrive {
     pub dead_letter: String,
     pub max_receive_count: u64,
 }
 
-/// An event on its way from a rule to a queue.
+/// An event that a rule sends to a queue.
 #[derive(Clone, Debug)]
 pub(crate) struct QueuedEvent {
     pub event: UndeliveredEvent,
-    /// The same event on its way to the dead-letter queue of the rule.
+    /// The same event for the dead-letter queue of the rule.
     pub dead_letter: Option<UndeliveredEvent>,
 }
 
@@ -102,7 +102,7 @@ impl EventSource {
 }
 
 impl LocalAws {
-    /// Sends the events of rules to their queues, and lets Lambda poll these.
+    /// Sends the events of rules to their queues, and lets Lambda poll the queues.
     pub(crate) async fn send_queued(&self) {
         let events = std::mem::take(&mut self.state().queued_events);
         let mut queues = BTreeSet::new();

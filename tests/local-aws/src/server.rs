@@ -19,12 +19,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::LocalAws;
 use crate::call::json_error;
 
-/// How long a client may take to send the head of a request.
+/// The maximum time in which a client sends the head of a request.
 const HEAD: Duration = Duration::from_secs(30);
-/// How long it may take to send the rest, which can be a large layer.
+/// The maximum time in which a client sends the body, which can be a large layer.
 const BODY: Duration = Duration::from_secs(10 * 60);
 
-/// A port that is served until this is dropped.
+/// A port that is served until this value is dropped.
 #[derive(Debug)]
 pub struct Server {
     endpoint: String,
@@ -32,7 +32,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Such as `http://127.0.0.1:4566`.
+    /// The URL of the port, such as `http://127.0.0.1:4566`.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
@@ -45,8 +45,8 @@ impl Drop for Server {
     }
 }
 
-/// Why a connection ends without an answer: a fault that was asked for, or a client that
-/// stopped in the middle of a request.
+/// A connection that ends without an answer: by an injected fault, or because the client stopped in
+/// the middle of a request.
 #[derive(Debug)]
 pub(crate) struct Reset;
 
@@ -59,7 +59,7 @@ impl fmt::Display for Reset {
 impl std::error::Error for Reset {}
 
 impl LocalAws {
-    /// Serves on the address; port 0 is any free one. The error says if it is in use.
+    /// Serves on the address. Port 0 takes any free port. The error names a port in use.
     pub async fn serve(&self, address: SocketAddr) -> io::Result<Server> {
         let listener = TcpListener::bind(address).await.map_err(|error| {
             let port = address.port();
@@ -73,16 +73,16 @@ impl LocalAws {
         self.set_endpoint(&endpoint);
         let aws = self.clone();
         let task = tokio::spawn(async move {
-            // The connections end with the port.
+            // Dropping the set ends the connections.
             let mut connections = JoinSet::new();
             loop {
                 while connections.try_join_next().is_some() {}
                 let Ok((stream, _)) = listener.accept().await else {
-                    // Out of file descriptors, most likely: others have to end first.
+                    // The process probably has no free file descriptors until a connection ends.
                     tokio::time::sleep(Duration::from_millis(10)).await;
                     continue;
                 };
-                // An answer in small pieces would wait for the client's acknowledgements.
+                // Without this, an answer in small pieces waits for acknowledgements of the client.
                 let _ = stream.set_nodelay(true);
                 connections.spawn(aws.clone().serve_connection(stream));
             }
@@ -90,12 +90,12 @@ impl LocalAws {
         Ok(Server { endpoint, task })
     }
 
-    /// Serves one connection until its client has gone.
+    /// Serves a connection until the client closes it.
     pub async fn serve_connection(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
         let service = service_fn(move |request| self.clone().answer(request));
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD);
-        // A client that breaks off is its own affair.
+        // A connection that the client closes is no failure of the server.
         let _ = http.serve_connection(TokioIo::new(stream), service).await;
     }
 

@@ -1,9 +1,9 @@
-//! The services beside ECR and IAM: SNS, `DynamoDB`, Secrets Manager and SQS by the winterbaume
-//! crates, Parameter Store and Inspector by our own.
+//! The services other than ECR and IAM: SNS, `DynamoDB`, Secrets Manager and SQS by the winterbaume
+//! crates, and Parameter Store and Inspector by this crate.
 //!
-//! The crates keep the state; what they would let pass and AWS does not is checked here, in
-//! front of them. Operations are served by name: what is not listed is answered as an unknown
-//! operation, because the crates answer much of the rest with an empty success.
+//! The winterbaume crates keep the state. This module first checks what AWS refuses and these crates
+//! accept. It lists the operations that it serves and answers every other one as an unknown
+//! operation, because the crates answer many of the others with an empty success.
 
 mod dynamodb;
 mod json;
@@ -27,10 +27,10 @@ pub use self::sns::{Attribute, Delivery, lambda_event};
 use crate::REGION;
 use crate::inspector::Inspector;
 
-/// What an operation came to.
+/// The result of an operation.
 type Answer = Result<MockResponse, Refusal>;
 
-/// The services, one set for everything that is served.
+/// The services of one embedded AWS.
 #[derive(Default)]
 pub struct Services {
     sns: sns::Sns,
@@ -42,24 +42,24 @@ pub struct Services {
 }
 
 impl Services {
-    /// Services with nothing in them.
+    /// Services without any resources.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether this is where the service of that signing name is.
+    /// Whether the service of this signing name is served here.
     #[must_use]
     pub fn serves(&self, service: &str) -> bool {
         matches!(service, "sns" | "dynamodb" | "ssm" | "secretsmanager" | "sqs" | "inspector2")
     }
 
-    /// What Inspector knows, to look at and to change.
+    /// The data of Inspector, which a test may read and change.
     pub fn inspector(&self) -> MutexGuard<'_, Inspector> {
         self.inspector.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the topics' subscribers were sent since the last time, in the order of publishing.
+    /// The messages to subscribers of topics since the last time, in the order of publishing.
     pub fn take_deliveries(&self) -> Vec<Delivery> {
         self.sns.take_deliveries()
     }
@@ -69,10 +69,10 @@ impl Services {
         self.parameters.take_changes()
     }
 
-    /// Serves one request to the service of that signing name.
+    /// Serves a request to the service of this signing name, in the region of the signature.
     ///
-    /// The region is the one that it was signed for. There is one account, the crates' own:
-    /// whoever passes requests on refuses those of others. Signatures are not checked.
+    /// There is one account, the account of the crates. The caller of this function refuses requests
+    /// of other accounts. Signatures are not checked.
     pub async fn handle(&self, service: &str, request: Request<Bytes>) -> Response<Bytes> {
         let call = Call::read(service, request.clone());
         let answer = match service {
@@ -86,7 +86,7 @@ impl Services {
         };
         let answer = answer.unwrap_or_else(|refusal| refusal.answer(service));
         let mut response = Response::new(answer.body);
-        // A crate's status is one of a few constants; were it none, the caller must not retry.
+        // The status of a crate is one of a few constants. A caller must not retry an invalid status.
         *response.status_mut() =
             http::StatusCode::from_u16(answer.status).unwrap_or(http::StatusCode::NOT_IMPLEMENTED);
         *response.headers_mut() = answer.headers;
@@ -94,10 +94,10 @@ impl Services {
     }
 }
 
-/// One request, as far as all services read it alike.
+/// The parts of a request that all services read.
 struct Call {
     service: String,
-    /// Behind the dot of `X-Amz-Target`; empty in the query protocol, which has it in its form.
+    /// The operation in `X-Amz-Target`. Empty in the query protocol, whose form names the operation.
     operation: String,
     region: String,
     method: String,
@@ -123,12 +123,12 @@ impl Call {
         }
     }
 
-    /// Passes it on as it came.
+    /// Forwards the request unchanged.
     async fn forward(&self, service: &impl MockService) -> MockResponse {
         self.forward_as(service, &self.operation, self.body.clone()).await
     }
 
-    /// Passes it on as another operation or with another body.
+    /// Forwards the request as another operation or with another body.
     async fn forward_as(
         &self,
         service: &impl MockService,
@@ -142,7 +142,7 @@ impl Call {
         service
             .handle(MockRequest {
                 method: self.method.clone(),
-                // The crates find the region in the host.
+                // The crates read the region from the host.
                 uri: format!("https://{}.{}.amazonaws.com{}", self.service, self.region, self.path),
                 headers,
                 body: body.into(),
@@ -156,7 +156,7 @@ impl Call {
     }
 }
 
-/// A request that a service does not take, with the code and the message of its answer.
+/// A refused request: the code and the message of the answer.
 #[derive(Debug)]
 struct Refusal {
     status: u16,

@@ -1,9 +1,9 @@
-//! Slack, as far as it takes messages by an incoming webhook:
+//! Slack, which receives messages by an incoming webhook:
 //! <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>.
 //!
-//! It refuses whatever [`check()`] finds wrong, and does what it is told for once: to be busy, slow,
-//! out of order, or to have never heard of the webhook. Its webhook is `/services/T…/B…/…` at
-//! [`HOST`] behind the SDK's HTTP client, and on any port that it is served on.
+//! It rejects each message in which [`check()`] finds a mistake. A test can set a [`Reply`], such as
+//! a rate limit, a delay, an error or an unknown webhook. The webhook is `/services/T…/B…/…` at
+//! [`HOST`] behind the SDK's HTTP client, and on each port that is served.
 
 mod check;
 mod show;
@@ -29,27 +29,27 @@ pub use self::check::check;
 pub use self::show::render;
 use crate::server::Reset;
 
-/// Where it is, behind the SDK's HTTP client.
+/// The host of Slack behind the SDK's HTTP client.
 pub const HOST: &str = "hooks.slack.com";
 
-/// What Slack does with a message instead of judging it.
+/// A reaction to a message that a test sets.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// It is answered with this status and text, and is in no channel.
+    /// Slack answers with this status and text, and the channel does not receive the message.
     Answer(u16, &'static str),
-    /// The same with 429 and so many seconds to wait, if it says so.
+    /// Slack answers with 429 and, if set, a `Retry-After` of so many seconds.
     Busy(Option<&'static str>),
-    /// It is judged, and answered so much later.
+    /// Slack checks the message and answers after this time.
     Slow(Duration),
-    /// No answer ever comes.
+    /// Slack never answers.
     Hang,
-    /// The connection breaks.
+    /// The connection breaks before Slack checks the message.
     Reset,
-    /// It is judged, and the connection breaks before the answer.
+    /// Slack checks the message, and the connection breaks before the answer.
     ResetAfter,
 }
 
-/// A workspace with one channel, shared by whoever clones it.
+/// A workspace with one channel. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Slack(Arc<Mutex<Inner>>);
 
@@ -62,7 +62,7 @@ struct Inner {
     always: Option<Reply>,
 }
 
-/// A port that is served until this is dropped.
+/// A port that is served until this value is dropped.
 #[derive(Debug)]
 pub struct Server {
     endpoint: String,
@@ -70,7 +70,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Such as `http://127.0.0.1:4566`.
+    /// The URL of the port, such as `http://127.0.0.1:4566`.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
@@ -84,41 +84,41 @@ impl Drop for Server {
 }
 
 impl Slack {
-    /// Does these with the next messages, one after the other, and then judges again.
+    /// Sets the reactions to the next messages, in order. Slack checks the messages after those.
     pub fn next(&self, replies: impl IntoIterator<Item = Reply>) {
         self.inner().script.extend(replies);
     }
 
-    /// Does this with each message from now on, or judges again.
+    /// Sets the reaction to each message from now on. Without one, Slack checks the messages.
     pub fn always(&self, reply: Option<Reply>) {
         self.inner().always = reply;
     }
 
-    /// How many messages came since the last time, whatever became of them.
+    /// The number of received messages since the last time, with those that were rejected.
     #[must_use]
     pub fn take_attempts(&self) -> usize {
         std::mem::take(&mut self.inner().attempts)
     }
 
-    /// What came into the channel since the last time.
+    /// The messages that the channel received since the last time.
     #[must_use]
     pub fn take_messages(&self) -> Vec<Value> {
         std::mem::take(&mut self.inner().messages)
     }
 
-    /// What was wrong with messages since the last time.
+    /// The mistakes in messages since the last time.
     #[must_use]
     pub fn take_refused(&self) -> Vec<String> {
         std::mem::take(&mut self.inner().refused)
     }
 
-    /// Serves on the address; port 0 is any free one.
+    /// Serves on the address. Port 0 takes any free port.
     pub async fn serve(&self, address: SocketAddr) -> io::Result<Server> {
         let listener = TcpListener::bind(address).await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         let slack = self.clone();
         let task = tokio::spawn(async move {
-            // The connections end with the port.
+            // Dropping the set ends the connections.
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let slack = slack.clone();
@@ -126,7 +126,7 @@ impl Slack {
                 connections.spawn(async move {
                     let served =
                         http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                    // A client that breaks off is its own affair.
+                    // A connection that the client closes is no failure of the server.
                     let _ = served.await;
                 });
             }
@@ -140,7 +140,7 @@ impl Slack {
         Ok(self.answer(&Request::from_parts(head, body)).await?.map(Full::new))
     }
 
-    /// Answers one request; the error is a connection that breaks.
+    /// Answers a request. The error is a broken connection.
     pub(crate) async fn answer(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Reset> {
         let reply = {
             let mut inner = self.inner();

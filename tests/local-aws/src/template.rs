@@ -1,11 +1,11 @@
-//! What a template of AWS CloudFormation or SAM comes to with given parameters.
+//! Evaluates a template of AWS CloudFormation or SAM with given parameters.
 //!
-//! It makes nothing. Whoever does asks a [`Stack`] for its resources in order, makes each
-//! from its properties, and says what came of it ([`Stack::made`]), since later ones refer
-//! to that. Of the language only what our templates use is known, and the rest is an error
-//! that says where it stands: a template that is half understood would prove nothing.
+//! It creates no resources. A caller asks a [`Stack`] for the resources in order, creates each one
+//! from its properties, and reports its ID and attributes ([`Stack::made`]), because later resources
+//! refer to them. It knows the part of the language that the template of this project uses. Anything
+//! else is an error with its place, because a test of a partly evaluated template proves nothing.
 //!
-//! Of SAM's transform only `Globals` is done; an `AWS::Serverless::Function` stays one.
+//! Of the SAM transform it applies only `Globals`. An `AWS::Serverless::Function` stays one.
 
 mod evaluate;
 mod parameters;
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-/// A template as it was read, with its short forms spelled out and `Globals` merged in.
+/// A template with the long forms of its functions and with `Globals` merged.
 #[derive(Clone, Debug)]
 pub struct Template {
     metadata: Map<String, Value>,
@@ -29,7 +29,7 @@ pub struct Template {
     outputs: Map<String, Value>,
 }
 
-/// What is wrong with a template or with the parameters for it.
+/// A mistake in a template or in its parameters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{at}{}{reason}", if at.is_empty() { "" } else { ": " })]
 pub struct Error {
@@ -39,7 +39,7 @@ pub struct Error {
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// What the pseudo parameters say. The partition is always `aws`.
+/// The pseudo parameters. The partition is always `aws`.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// `AWS::AccountId`, twelve digits.
@@ -52,7 +52,7 @@ pub struct Identity {
     pub id: String,
 }
 
-/// A template with its parameters, and with what was made of it so far.
+/// A template with its parameters and the resources that were created so far.
 #[derive(Clone, Debug)]
 pub struct Stack<'t> {
     template: &'t Template,
@@ -73,7 +73,7 @@ impl Error {
         Self { reason: reason.into(), at: String::new() }
     }
 
-    /// The same, seen from one level further out.
+    /// The same mistake, with the path of the outer level.
     fn within(self, step: impl std::fmt::Display) -> Self {
         let at = match self.at.as_str() {
             "" => step.to_string(),
@@ -135,7 +135,7 @@ impl Template {
         &self.outputs
     }
 
-    /// Each statement with a name, by the logical ID of its resource, if its condition holds or not.
+    /// The named statements by the logical ID of their resource, whether or not their condition holds.
     #[must_use]
     pub fn statements(&self) -> BTreeSet<(String, String)> {
         fn collect(id: &str, value: &Value, found: &mut BTreeSet<(String, String)>) {
@@ -155,7 +155,7 @@ impl Template {
         found
     }
 
-    /// The actions that a role's policies name, whatever their conditions.
+    /// The actions in the policies of a role, whether or not their conditions hold.
     #[must_use]
     pub fn actions(&self, role: &str) -> BTreeSet<String> {
         fn collect(value: &Value, found: &mut BTreeSet<String>) {
@@ -227,7 +227,7 @@ impl<'t> Stack<'t> {
         }
     }
 
-    /// The properties of a resource, evaluated. What they refer to must have been made.
+    /// The evaluated properties of a resource. The resources to which they refer must exist.
     pub fn properties(&self, id: &str) -> Result<Value> {
         let properties = match self.resource(id)?.get("Properties") {
             Some(properties) => self
@@ -238,13 +238,13 @@ impl<'t> Stack<'t> {
         Ok(properties.unwrap_or_else(|| Map::new().into()))
     }
 
-    /// From now on a `Ref` of the resource gives this ID, and a `Fn::GetAtt` one of these.
+    /// Records a created resource: the value of a `Ref`, and the values of `Fn::GetAtt`.
     pub fn made(&mut self, id: &str, physical_id: &str, attributes: Map<String, Value>) {
         let physical_id = physical_id.to_owned();
         self.made.insert(id.to_owned(), Made { physical_id, attributes });
     }
 
-    /// The outputs whose condition holds. What they refer to must have been made.
+    /// The outputs whose condition holds. The resources to which they refer must exist.
     pub fn outputs(&self) -> Result<BTreeMap<String, String>> {
         let mut outputs = BTreeMap::new();
         for (name, output) in &self.template.outputs {

@@ -1,4 +1,4 @@
-//! The template is deployed, and what stands then is asked of ECR and IAM.
+//! Deploys the template, and reads the created repositories and the policy from ECR and IAM.
 
 use std::collections::BTreeMap;
 
@@ -10,45 +10,65 @@ use local_aws::world;
 use serde_json::{Value, json};
 
 use super::story::{Part, Settings, Statement, Story};
-use super::{ask, plans, word, words};
+use super::{call_ecr, decision_lines, word, words};
 
 /// The stack's name.
 pub const STACK: &str = "ecr-warden";
 
 const TEMPLATE: &str = include_str!("../../../../infra/sam/template.yaml");
 
-/// Deploys it, and gives the outputs.
+/// Deploys the stack and returns its outputs.
 pub async fn show(
     story: &mut Story,
     aws: &LocalAws,
     slack: &str,
 ) -> anyhow::Result<BTreeMap<String, String>> {
-    story.step(
+    story.begin_step(
         "Deploy infra/sam/template.yaml",
-        "With its defaults, an AlertEmail, a SlackWebhookSecretArn, RepositoryNamePatterns, \
-         ProtectTags, and one line more: a tag that is forbidden. The functions run as processes. For each \
-         Custom:: resource it is asked as CloudFormation asks, says what it is about to do (set \
-         off below, from its log), and does it.",
+        "The parameters AlertEmail, SlackWebhookSecretArn, RepositoryNamePatterns and ProtectTags \
+         are set, and the demonstration adds one forbidden tag to the template. Everything else \
+         has its default. The functions run as processes. For each Custom:: resource, \
+         CloudFormation invokes the function; the indented lines are from the function's log.",
     );
     let secret = world::store_webhook(aws, slack).await?;
     let outputs = deploy(story, aws, &secret).await?;
+    let kinds: Vec<&str> = story.parts().filter_map(Part::resource_kind).collect();
+    let functions = kinds.iter().filter(|kind| **kind == "AWS::Serverless::Function").count();
+    story.end_step(format!(
+        "CloudFormation created {} resources from infra/sam/template.yaml, {functions} of them Lambda functions.",
+        kinds.len()
+    ));
 
-    story.step("What stands now", "Asked of ECR and IAM, not remembered from the steps above.");
-    for name in ["infrastructure", "deployments"] {
-        story.show(Part::Settings(settings(aws, name)?));
-    }
+    story.begin_step(
+        "Read the repositories from ECR and the policy from IAM",
+        "These are the settings that the custom resources applied.",
+    );
+    let infrastructure = settings(aws, "infrastructure")?;
+    let deployments = settings(aws, "deployments")?;
+    let outcome = format!(
+        "ECR has two new repositories: infrastructure with {} tags, deployments with {} tags.",
+        infrastructure.tag_mutability, deployments.tag_mutability
+    );
+    story.show(Part::Settings(infrastructure));
+    story.show(Part::Settings(deployments));
     story.show(policy(aws, super::output(&outputs, "EcrPushPullPolicyArn")?)?);
+    story.end_step(outcome);
 
-    story.step(
-        "The stack's outputs",
-        "What people and pipelines take from it: addresses, the policy, the login command.",
+    story.begin_step(
+        "Read the stack's outputs",
+        "People and pipelines use them: the repository addresses, the policy and the login command.",
     );
     story.show(Part::Outputs { values: outputs.clone() });
+    story.end_step(format!(
+        "The stack has {} outputs, among them the login command and the IAM policy for pipelines.",
+        outputs.len()
+    ));
     subscribe(aws, super::output(&outputs, "AlertTopicArn")?).await?;
     Ok(outputs)
 }
 
-/// A queue of our own, that gets alerts as machines get them, and Amazon Q Developer.
+/// Subscribes a queue and Amazon Q Developer to the alerts, so that the demonstration can show the
+/// JSON and the custom notification.
 async fn subscribe(aws: &LocalAws, topic: &str) -> anyhow::Result<()> {
     let (_, queue) = aws.make("AWS::SQS::Queue", "alerts", &json!({})).await?;
     let chat = "https://global.sns-api.chatbot.amazonaws.com";
@@ -67,7 +87,9 @@ async fn deploy(
     secret: &str,
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let grammar = "          Grammar: !Ref InfrastructureTagGrammar\n";
-    let (before, after) = TEMPLATE.split_once(grammar).context("the template has no grammar")?;
+    let (before, after) = TEMPLATE
+        .split_once(grammar)
+        .context("the template has no line with the grammar of infrastructure")?;
     let forbidden = "          Forbidden: ['*-v0.0.0']\n";
     let template = Template::read(&[before, grammar, forbidden, after].concat())?;
     let parameters = [
@@ -81,23 +103,24 @@ async fn deploy(
         template: &template,
         name: STACK,
         parameters: &parameters.into(),
-        program: std::env::current_exe().context("finding this program")?,
+        program: std::env::current_exe().context("finding the path of this program")?,
     };
     let shown = |made: Made| {
-        let plans = plans(&made.log);
+        let plans = decision_lines(&made.log);
         story.show(Part::Resource { kind: made.kind, physical_id: made.physical_id, plans });
     };
     aws.deploy(&deployment, shown).await
 }
 
-/// What ECR says of a repository.
+/// The settings of a repository, as ECR describes them.
 pub fn settings(aws: &LocalAws, name: &str) -> anyhow::Result<Settings> {
-    let described = ask(aws, "DescribeRepositories", &json!({"repositoryNames": [name]}))?;
+    let described = call_ecr(aws, "DescribeRepositories", &json!({"repositoryNames": [name]}))?;
     let found = &described["repositories"][0];
-    let tags = ask(aws, "ListTagsForResource", &json!({"resourceArn": found["repositoryArn"]}))?;
+    let tags =
+        call_ecr(aws, "ListTagsForResource", &json!({"resourceArn": found["repositoryArn"]}))?;
     let tags = tags["tags"].as_array().into_iter().flatten();
     let tags = tags.map(|tag| (word(&tag["Key"]).to_owned(), word(&tag["Value"]).to_owned()));
-    let policy = ask(aws, "GetLifecyclePolicy", &json!({"repositoryName": name}))?;
+    let policy = call_ecr(aws, "GetLifecyclePolicy", &json!({"repositoryName": name}))?;
     let policy: Value = serde_json::from_str(word(&policy["lifecyclePolicyText"]))?;
     let rules = policy["rules"].as_array().into_iter().flatten().map(|rule| {
         let priority = rule["rulePriority"].as_u64().unwrap_or_default();
@@ -118,7 +141,8 @@ fn policy(aws: &LocalAws, arn: &str) -> anyhow::Result<Part> {
     let state = aws.state();
     let policy =
         state.iam.policies.get(arn).with_context(|| format!("there is no policy {arn}"))?;
-    let document = policy.versions.get(&policy.default).context("it has no default version")?;
+    let document =
+        policy.versions.get(&policy.default).context("the policy has no default version")?;
     let document: Value = serde_json::from_str(document)?;
     let owned = |value: &Value| words(value).into_iter().map(str::to_owned).collect();
     let statements = document["Statement"].as_array().into_iter().flatten();

@@ -1,4 +1,4 @@
-//! What the functions called, and what people get of it.
+//! The AWS calls of a function, and the alerts that each subscriber received.
 
 use local_aws::LocalAws;
 use local_aws::services::Delivery;
@@ -7,16 +7,16 @@ use serde_json::Value;
 use super::story::{Alert, Email, Part, Shown};
 use super::word;
 
-/// Where alerts go, and so what can be shown of them.
+/// The embedded AWS, and the function that a step observes.
 pub struct Inbox<'a> {
-    /// The AWS.
+    /// The embedded AWS.
     pub aws: &'a LocalAws,
-    /// The function whose calls are shown.
+    /// The name of the function whose calls a step shows.
     pub function: &'a str,
 }
 
 impl Inbox<'_> {
-    /// Forgets what was told and called until now.
+    /// Clears the recorded alerts, events and calls.
     pub fn clear(&self) {
         {
             let mut state = self.aws.state();
@@ -27,7 +27,7 @@ impl Inbox<'_> {
         let _ = self.aws.slack().take_messages();
     }
 
-    /// What the function called, in order.
+    /// The calls of the function since the last [`Inbox::clear`], in order.
     pub fn calls(&self) -> Vec<String> {
         let state = self.aws.state();
         let ours = state.calls.iter().filter(|call| {
@@ -36,45 +36,47 @@ impl Inbox<'_> {
         ours.map(|call| call.operation.clone()).collect()
     }
 
-    /// The same, to be shown.
-    pub fn show_calls(&self, counted: bool) -> Part {
-        Part::Calls { operations: self.calls(), counted }
+    /// The same calls as a fact of a step.
+    pub fn calls_part(&self, grouped: bool) -> Part {
+        Part::Calls { operations: self.calls(), grouped }
     }
 
-    /// The alerts, as everybody got them since the last [`Inbox::clear`], in order.
+    /// The alerts since the last [`Inbox::clear`], in order, as each subscriber received them.
     pub fn alerts(&self, shown: Shown) -> anyhow::Result<Vec<Alert>> {
         let messages = self.aws.slack().take_messages();
         let state = self.aws.state();
-        alerts(&state.deliveries, &messages, shown)
+        collect_alerts(&state.deliveries, &messages, shown)
     }
 }
 
-/// What was delivered as alerts: one for each that a queue got, with what others got of it.
-pub fn alerts(
+/// The delivered alerts: one for each message of the queue, with the renderings of that alert that
+/// the other subscribers received.
+pub fn collect_alerts(
     deliveries: &[Delivery],
-    in_slack: &[Value],
+    slack_messages: &[Value],
     shown: Shown,
 ) -> anyhow::Result<Vec<Alert>> {
     let queued = deliveries.iter().filter(|delivery| delivery.protocol == "sqs");
     let alert = |queued: &Delivery| {
-        let the_same = |protocol: &str| {
+        let delivered_by = |protocol: &str| {
             deliveries.iter().find(|delivery| {
                 delivery.message_id == queued.message_id && delivery.protocol == protocol
             })
         };
         let json: Value = serde_json::from_str(&queued.message)?;
-        let email = the_same("email").map(|mail| Email {
+        let email = delivered_by("email").map(|mail| Email {
             to: mail.endpoint.clone(),
             subject: mail.subject.clone().unwrap_or_default(),
             text: mail.message.clone(),
         });
-        let chat = the_same("https").map(|chat| serde_json::from_str(&chat.message)).transpose()?;
-        // Of one event there may be several alerts, each of another kind or title.
+        let chat =
+            delivered_by("https").map(|chat| serde_json::from_str(&chat.message)).transpose()?;
+        // One event can cause several alerts, which differ in kind or title.
         let parts = [&json["source"]["id"], &json["kind"], &json["title"]].map(word);
-        let slack = in_slack.iter().find(|message| {
+        let slack = slack_messages.iter().find(|message| {
             let message = message.to_string();
-            let written = |part: &str| Value::from(part).to_string();
-            parts.iter().all(|part| message.contains(written(part).trim_matches('"')))
+            let escaped = |part: &str| Value::from(part).to_string();
+            parts.iter().all(|part| message.contains(escaped(part).trim_matches('"')))
         });
         let slack = slack.cloned();
         Ok(Alert { json, email: email.unwrap_or_default(), slack, chat, shown })
@@ -82,11 +84,11 @@ pub fn alerts(
     queued.map(alert).collect()
 }
 
-/// Whether two events are the same, but for when and of which image they are.
-pub fn same(one: &Value, other: &Value) -> bool {
+/// Whether two events are equal except for their ID, their time and the digest of their image.
+pub fn is_same_event(one: &Value, other: &Value) -> bool {
     let without = |event: &Value| {
         let mut event = event.clone();
-        // Which names the image too.
+        // A quarantine tag contains a part of the digest.
         if let Some(tag) = event.pointer_mut("/detail/image-tag")
             && word(tag).starts_with("quarantine-")
         {

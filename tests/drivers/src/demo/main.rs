@@ -1,19 +1,19 @@
-//! `cargo demo`: the main job, on an AWS in memory, with every step said.
+//! `cargo demo`: deploys the template on an embedded AWS, pushes and scans images, and sweeps.
 //!
-//! It shows what stands by asking AWS for it, not by what it thinks that it did. What it shows
-//! is a [`Story`], which is told as text on the way, and as JSON and as a page in the end.
+//! The demonstration reads every fact back from the embedded AWS or from a log of a function. It
+//! collects them in a [`Story`], prints them as text, and writes them as JSON and as a page.
 
 #![expect(clippy::print_stderr, reason = "a person reads why the demonstration failed")]
-#![expect(clippy::indexing_slicing, reason = "only of JSON, which takes any name")]
+#![expect(clippy::indexing_slicing, reason = "only JSON is indexed, which accepts any name")]
 
 mod deployment;
 mod inbox;
-mod keep;
+mod inventory;
+mod keep_running;
 mod page;
 mod push;
 mod pushes;
 mod scans;
-mod standing;
 mod story;
 mod sweeps;
 mod text;
@@ -33,21 +33,24 @@ use local_aws::{ACCOUNT, LocalAws, REGION, Rule};
 use serde_json::Value;
 
 use self::inbox::Inbox;
-use self::story::{Alert, Story};
+use self::story::{Alert, Narration, Story};
 
-/// Deploys the template onto an AWS in memory, pushes good and bad images, completes scans,
-/// sweeps, and shows what becomes of each, with the alerts as people get them. The whole of it
-/// is also a page, which is written at the end.
+/// Runs ECR Warden on an embedded AWS: deploys the template, pushes good and bad images, completes
+/// scans, and removes images that nobody needs. Prints one line for each step and one alert, and
+/// writes a page with every detail. Needs no AWS account.
 #[derive(Debug, Parser)]
 #[command(name = "cargo demo", bin_name = "cargo demo")]
 struct Options {
-    /// Prints one JSON document in the place of the text
+    /// Prints every log line, every AWS call and every alert of each step
+    #[arg(long, conflicts_with = "json")]
+    verbose: bool,
+    /// Prints one JSON document instead of the text
     #[arg(long)]
     json: bool,
-    /// Leaves the AWS in memory up at the end, with the functions at work, until it is interrupted
+    /// Keeps the embedded AWS and the functions running at the end, until it is interrupted
     #[arg(long)]
     keep_running: bool,
-    /// The port of the AWS in memory; 0 is any that is free
+    /// The port of the embedded AWS; 0 takes any free port
     #[arg(long, default_value_t = 0)]
     port: u16,
     /// The folder for the page and the functions' environments [default: target/demo]
@@ -55,8 +58,8 @@ struct Options {
     output: Option<PathBuf>,
 }
 
-/// Lambda's `_HANDLER` makes this program one of the functions: the demonstration starts itself
-/// again as each of them.
+/// Runs one function where Lambda's `_HANDLER` names it, because the embedded AWS starts this
+/// program again for each function; otherwise runs the demonstration.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     if let Ok(handler) = std::env::var("_HANDLER") {
@@ -66,7 +69,7 @@ async fn main() -> ExitCode {
     }
     let options: Options = match ecr_warden::arguments::parse() {
         Ok(options) => options,
-        Err(end) => return end,
+        Err(exit_code) => return exit_code,
     };
     match options.run().await {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,36 +90,46 @@ impl Options {
             account: ACCOUNT.to_owned(),
             region: REGION.to_owned(),
             endpoint: server.endpoint().to_owned(),
-            began: written(aws.state().now()),
-            aloud: !self.json,
+            began: rfc3339(aws.state().now()),
+            narration: match (self.json, self.verbose) {
+                (true, _) => Narration::Silent,
+                (false, true) => Narration::Verbose,
+                (false, false) => Narration::Brief,
+            },
             ..Story::default()
         };
-        let told = tell(&mut story, &aws, slack.endpoint()).await;
-        story.error = told.as_ref().err().map(|error| format!("{error:#}"));
+        let completed = run_steps(&mut story, &aws, slack.endpoint()).await;
+        story.error = completed.as_ref().err().map(|error| format!("{error:#}"));
         if self.json {
             print(&format!("{:#}\n", serde_json::to_value(&story)?));
         }
-        told?;
+        completed?;
 
         let folder = self.folder();
         let page = folder.join("index.html");
-        keep::write(&page, &page::of(&story).into_string())?;
-        self.say(&format!("\nAll of it, to look at and to print: {}\n", shown(&page)));
+        keep_running::write_file(&page, &page::render(&story).into_string())?;
+        self.print_beside_json(&text::next_places(&shortest_path(&page)));
         if self.keep_running {
-            self.stay_up(&aws, &server, &folder).await?;
+            self.keep_running(&aws, &server, &folder).await?;
         }
         aws.lambda().stop();
         Ok(())
     }
 
-    async fn stay_up(&self, aws: &LocalAws, server: &Server, folder: &Path) -> anyhow::Result<()> {
-        keep::write_environments(aws, folder)?;
-        self.say(&keep::invitation(server.endpoint(), &shown(folder)));
-        match keep::up(aws, |text| self.say(text)).await? {}
+    async fn keep_running(
+        &self,
+        aws: &LocalAws,
+        server: &Server,
+        folder: &Path,
+    ) -> anyhow::Result<()> {
+        keep_running::write_environments(aws, folder)?;
+        let commands = keep_running::commands(server.endpoint(), &shortest_path(folder));
+        self.print_beside_json(&commands);
+        match keep_running::print_alerts(aws, |text| self.print_beside_json(text)).await? {}
     }
 
-    /// Says something to who reads along: the standard output may be for the JSON alone.
-    fn say(&self, text: &str) {
+    /// Prints a text for a person: to the standard error where the standard output is JSON.
+    fn print_beside_json(&self, text: &str) {
         if self.json { eprint!("{text}") } else { print(text) }
     }
 
@@ -127,57 +140,67 @@ impl Options {
     }
 }
 
-/// Prints it. Whoever reads along may have read enough (`cargo demo | head`): what is shown still
-/// has to be right.
+/// Prints a text. A closed standard output (`cargo demo | head`) is no failure, because the
+/// demonstration still verifies every step.
 fn print(text: &str) {
     let mut stdout = std::io::stdout();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
-/// A path as short as it can be said from here.
-fn shown(path: &Path) -> String {
+/// The path, relative to the working directory where the path is below it.
+fn shortest_path(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).unwrap_or(path).display().to_string()
 }
 
-async fn tell(story: &mut Story, aws: &LocalAws, slack: &str) -> anyhow::Result<()> {
-    story.tell(&format!(
-        "ECR Warden on an AWS in memory: account {ACCOUNT}, {REGION}, {}\n",
+async fn run_steps(story: &mut Story, aws: &LocalAws, slack: &str) -> anyhow::Result<()> {
+    story.print(&format!(
+        "ECR Warden on an embedded AWS: account {ACCOUNT}, {REGION}, {}. No AWS account is used.\n",
         story.endpoint
     ));
+    story.begin_chapter("Deploy the stack");
     let outputs = deployment::show(story, aws, slack).await?;
     let inbox = |function| Inbox { aws, function };
-    // Pushes are for it too, once an hour. What it makes of them comes last, and by itself.
+    // A push also starts a sweep, once an hour. The rules of image-sweep are disabled until the
+    // steps that show sweeps, so that no sweep runs during another step.
     let sweeper = inbox("ecr-warden-ImageSweepFunction");
-    let is_for_it = |rule: &mut Rule| rule.is_for(sweeper.function);
-    let its_rules: Vec<Rule> = aws.state().rules.extract_if(.., is_for_it).collect();
+    let is_sweep_rule = |rule: &mut Rule| rule.is_for(sweeper.function);
+    let sweep_rules: Vec<Rule> = aws.state().rules.extract_if(.., is_sweep_rule).collect();
+    story.begin_chapter("Check the tag of each push");
     pushes::show(story, &inbox("ecr-warden-ImagePushFunction")).await?;
+    story.begin_chapter("Compare each scan with the version before");
     let parameter = output(&outputs, "AcceptedRisksParameter")?;
     scans::show(story, &inbox("ecr-warden-ScanCompleteFunction"), parameter).await?;
-    aws.state().rules.extend(its_rules);
+    aws.state().rules.extend(sweep_rules);
+    story.begin_chapter("Remove images that nobody needs");
     sweeps::show(story, &sweeper).await?;
+    story.begin_chapter("Change nothing in a replica");
     pushes::show_replica(story, &inbox("ecr-warden-ImagePushFunction")).await?;
     let alerts: Vec<&Alert> = story.alerts().collect();
-    let repositories = standing::ask_all(aws, output(&outputs, "Governance")?, &alerts).await?;
+    let governance = output(&outputs, "Governance")?;
+    let repositories = inventory::read_repositories(aws, governance, &alerts).await?;
     story.repositories = repositories;
     Ok(())
 }
 
-/// The messages of a function's log that say what it was about to do.
-fn plans(log: &str) -> Vec<String> {
+/// The lines of a function's log that name its decisions: those with a repository or an IAM
+/// policy.
+fn decision_lines(log: &str) -> Vec<String> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let messages = lines.filter_map(|line| {
-        let about = line.get("repository.name").or_else(|| line.get("iam.policy"));
-        about.and(line["message"].as_str()).map(str::to_owned)
+        let subject = line.get("repository.name").or_else(|| line.get("iam.policy"));
+        subject.and(line["message"].as_str()).map(str::to_owned)
     });
     messages.flat_map(|message| message.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 fn output<'o>(outputs: &'o BTreeMap<String, String>, name: &str) -> anyhow::Result<&'o str> {
-    outputs.get(name).map(String::as_str).with_context(|| format!("there is no output {name}"))
+    let value = outputs.get(name).map(String::as_str);
+    value.with_context(|| format!("the stack has no output {name}"))
 }
 
-fn ask(aws: &LocalAws, operation: &str, input: &Value) -> anyhow::Result<Value> {
+/// Calls ECR as an operator does.
+fn call_ecr(aws: &LocalAws, operation: &str, input: &Value) -> anyhow::Result<Value> {
     let answer = aws.by_hand(operation, input);
     answer.map_err(|error| anyhow!("{operation}: {}: {}", error.code, error.message))
 }
@@ -189,13 +212,19 @@ fn word(value: &Value) -> &str {
 fn words(value: &Value) -> Vec<&str> {
     match value {
         Value::Array(values) => values.iter().map(word).collect(),
-        one => vec![word(one)],
+        single => vec![word(single)],
     }
 }
 
+/// The number with its noun, such as `1 image` or `2 images`.
+fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 /// A time as RFC 3339.
-fn written(time: Time) -> String {
-    #[expect(clippy::cast_possible_truncation, reason = "whole milliseconds, for ages to come")]
+fn rfc3339(time: Time) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "milliseconds since 1970 fit an i64")]
     let time = DateTime::from_timestamp_millis((time * 1_000.0) as i64).unwrap_or_default();
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -1,5 +1,5 @@
-//! The story as a page: one file that asks for nothing else, without a script, to be read on a
-//! desk, on a phone or on paper. Whatever comes from elsewhere is escaped by maud.
+//! The run as a page: one file that loads nothing else and contains no script. It is readable on a
+//! desktop, on a phone and on paper. maud escapes every text of the story.
 
 mod alerts;
 mod cleanup;
@@ -8,17 +8,17 @@ mod pushes;
 mod repositories;
 mod slack;
 mod steps;
+mod summary;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
-use super::standing::Status;
-use super::story::{Alert, Part, Story};
+use super::story::{Alert, Story};
 
 const STYLE: &str = include_str!("page/style.css");
 
-/// All of it.
-pub fn of(story: &Story) -> Markup {
+/// The whole page.
+pub fn render(story: &Story) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -26,42 +26,42 @@ pub fn of(story: &Story) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { "ECR Warden: what the demonstration showed" }
-                // What is in it is ours alone.
+                title { "ECR Warden: one run of the demonstration" }
+                // The style sheet is a file of this program, so it needs no escaping.
                 style { (PreEscaped(STYLE)) }
             }
             body {
                 a.skip href="#main" { "Skip to the content" }
-                header { (head(story)) }
+                header { (summary::render(story)) }
                 nav.contents aria-label="Sections" { ul {
                     @for (id, title) in SECTIONS { li { a href={ "#" (id) } { (title) } } }
                 } }
                 main #main {
-                    (section(0, &pushes::of(story)))
-                    (section(1, &findings::of(story)))
-                    (section(2, &cleanup::of(story)))
-                    (section(3, &repositories::of(story)))
-                    (section(4, &alerts::of(story)))
-                    (section(5, &steps::of(story)))
+                    (section(0, &pushes::render(story)))
+                    (section(1, &findings::render(story)))
+                    (section(2, &cleanup::render(story)))
+                    (section(3, &repositories::render(story)))
+                    (section(4, &alerts::render(story)))
+                    (section(5, &steps::render(story)))
                 }
                 footer { p {
-                    "Written by " code { "cargo demo" } ", from what the functions did and said on "
-                    "an AWS in memory. No AWS account was used. " code { "cargo demo --json" }
-                    " gives the same facts to machines."
+                    code { "cargo demo" } " wrote this page. The program read every fact from the embedded "
+                    "AWS or from a log of a function. " code { "cargo demo --json" }
+                    " prints the same facts as JSON."
                 } }
             }
         }
     }
 }
 
-/// The sections: of each the address, and the title.
+/// The sections: anchor and title.
 const SECTIONS: [(&str, &str); 6] = [
     ("pushes", "Pushes"),
     ("findings", "Findings"),
-    ("cleanup", "Cleaning up"),
+    ("cleanup", "Cleanup"),
     ("repositories", "Repositories"),
     ("alerts", "Alerts"),
-    ("steps", "Step by step"),
+    ("steps", "Every step"),
 ];
 
 fn section(nth: usize, content: &Markup) -> Markup {
@@ -74,54 +74,12 @@ fn section(nth: usize, content: &Markup) -> Markup {
     }
 }
 
-/// What it is, and what happened in numbers.
-fn head(story: &Story) -> Markup {
-    let of = |actions: &[&str]| {
-        story.alerts().filter(|alert| actions.contains(&alert.action())).count() as u64
-    };
-    let sum = |kind: &str, name: &str| {
-        let alerts = story.alerts().filter(|alert| alert.field("kind") == kind);
-        alerts.map(|alert| alert.json["details"][name].as_u64().unwrap_or_default()).sum::<u64>()
-    };
-    let images =
-        || story.repositories.iter().flat_map(|it| &it.components).flat_map(|it| &it.images);
-    let stay = images().filter(|image| image.status != Status::Archived).count() as u64;
-    let stopped = story.alerts().filter(|it| it.json["details"]["stopped"].is_string()).count();
-    let pushes = story.parts().filter(|part| matches!(part, Part::Image { .. })).count() as u64;
-    let numbers = [
-        (pushes, "pushes, each shown below"),
-        (of(&["quarantined"]), "bad tags quarantined, each undone by one command"),
-        (of(&["reported", "repository-violation"]), "violations told, and nothing changed"),
-        (sum("scan-findings", "newTotal"), "new findings told, each once"),
-        (sum("cleanup", "removed"), "images archived or deleted"),
-        (stay, "images that stay, each with a reason"),
-        (stopped as u64, "cleanup stopped by a guard, for a person to decide"),
-        (story.alerts().count() as u64, "alerts"),
-    ];
-    html! {
-        h1 { "What ECR Warden did" }
-        p {
-            "The template was deployed onto an AWS in memory. Then images were pushed and scanned, and "
-            "the repositories swept. All that is said here was asked of that AWS, or written by the "
-            "functions."
-        }
-        p.quiet {
-            "Account " (story.account) ", " (story.region) ". It ran on "
-            time datetime=(story.began) { (moment(&story.began)) }
-            ". All dates are by the demonstration’s clock: what seems older was put there with its date."
-        }
-        dl.numbers {
-            @for (number, what) in numbers { div { dt { (what) } dd { (number) } } }
-        }
-    }
-}
-
-/// A table that is scrolled where it is too wide.
+/// A table that scrolls sideways where it is wider than the screen.
 fn wide(label: &str, table: &Markup) -> Markup {
     html! { div.wide role="group" aria-label=(label) tabindex="0" { (table) } }
 }
 
-/// A severity, which has its own colour, and is said.
+/// A severity, as a word in its colour.
 fn severity(name: &str) -> Markup {
     let colour = match name {
         "CRITICAL" => "grave",
@@ -137,21 +95,22 @@ fn day(time: &str) -> &str {
     time.split('T').next().unwrap_or_default()
 }
 
-/// A time to be read.
+/// A time for a person.
 fn moment(time: &str) -> String {
     time.replace('T', " ").replace('Z', " UTC")
 }
 
-/// A number of bytes to be read.
+/// A number of bytes for a person.
 fn size(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} B"),
         1_000..1_000_000 => format!("{} kB", bytes / 1_000),
-        _ => format!("{} MB", bytes / 1_000_000),
+        1_000_000..1_000_000_000 => format!("{} MB", bytes / 1_000_000),
+        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes / 100_000_000 % 10),
     }
 }
 
-/// An address, if it is one that can be followed.
+/// A link, where the address is an HTTPS address; otherwise the text.
 fn link(address: &str, text: &str) -> Markup {
     html! {
         @if address.starts_with("https://") { a href=(address) rel="noreferrer" { (text) } }
@@ -159,12 +118,12 @@ fn link(address: &str, text: &str) -> Markup {
     }
 }
 
-/// What an alert says first.
+/// The first line of an alert.
 fn first_line(alert: &Alert) -> &str {
     alert.field("text").lines().next().unwrap_or_default()
 }
 
-/// The numbers of an alert in the page.
+/// The anchor of an alert, by its position.
 fn anchor(nth: usize) -> String {
     format!("alert-{}", nth + 1)
 }

@@ -1,4 +1,4 @@
-//! Pushing as `docker push` does it, in the registry's own protocol: layers, then the
+//! Pushes images as `docker push` does, in the protocol of registries: first the layers, then the
 //! manifest. <https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#push>
 
 use anyhow::{Context as _, anyhow, ensure};
@@ -12,7 +12,7 @@ use local_aws::ecr::image::manifest::{OCI_INDEX, OCI_MANIFEST, digest};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-/// A client that is logged in.
+/// A client of the registry that is logged in.
 pub struct Client {
     address: String,
     authorization: String,
@@ -21,18 +21,21 @@ pub struct Client {
 impl Client {
     /// Logs in, as `aws ecr get-login-password` and `docker login` do.
     pub fn login(aws: &LocalAws) -> anyhow::Result<Self> {
-        let endpoint = aws.endpoint().context("AWS is on no port")?;
+        let endpoint = aws.endpoint().context("the embedded AWS listens on no port")?;
         let login = aws.by_hand("GetAuthorizationToken", &json!({}));
         let login = login.map_err(|error| anyhow!("{}: {}", error.code, error.message))?;
         let token = &login["authorizationData"][0]["authorizationToken"];
         Ok(Self {
             address: endpoint.trim_start_matches("http://").to_owned(),
-            authorization: format!("Basic {}", token.as_str().context("there is no token")?),
+            authorization: format!(
+                "Basic {}",
+                token.as_str().context("the answer contains no token")?
+            ),
         })
     }
 
-    /// Pushes an image of one layer, which is this text, by a tag or by its digest; gives its
-    /// digest. A signature is one of another kind.
+    /// Pushes an image whose only layer is this text, by a tag or by its digest, and returns its
+    /// digest. `artifact` is the media type of the configuration of an artefact, such as a signature.
     pub async fn image(
         &self,
         repository: &str,
@@ -61,7 +64,7 @@ impl Client {
         self.manifest(repository, tag, OCI_MANIFEST, &manifest).await
     }
 
-    /// Pushes an index of images that are there, and gives its digest.
+    /// Pushes an index of images that the repository contains, and returns its digest.
     pub async fn index(
         &self,
         repository: &str,

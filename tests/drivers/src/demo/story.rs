@@ -1,97 +1,114 @@
-//! What was shown, as a value: told as text while it happens, and afterwards as JSON and as a
-//! page. Everything in it was asked of AWS, or comes from the functions.
+//! The facts of one run, in order. They are printed as text during the run, and written as JSON
+//! and as a page at its end.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::standing::Repository;
+use super::inventory::Repository;
 use super::text;
 
-/// All of it, in order.
+/// A run of the demonstration.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Story {
-    /// The account.
+    /// The account of the stack.
     pub account: String,
-    /// The region.
+    /// The region of the stack.
     pub region: String,
-    /// Where the AWS in memory is.
+    /// The URL of the embedded AWS.
     pub endpoint: String,
-    /// When it began, by the clock of the AWS in memory: RFC 3339.
+    /// The start of the run, by the clock of the embedded AWS: RFC 3339.
     pub began: String,
-    /// What happened.
+    /// The steps, in order.
     pub scenes: Vec<Scene>,
-    /// What stands in the end, as components and their versions.
+    /// The repositories at the end of the run.
     pub repositories: Vec<Repository>,
-    /// What went wrong.
+    /// The reason why the run failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Whether it is told on the way.
+    /// How much of the run is printed.
     #[serde(skip)]
-    pub aloud: bool,
+    pub narration: Narration,
+    /// Whether the brief text already contains an alert.
+    #[serde(skip)]
+    pub has_printed_alert: bool,
 }
 
-/// Something that is done, and what comes of it.
+/// How much of a run is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Narration {
+    /// No text, because the standard output is JSON.
+    #[default]
+    Silent,
+    /// A line for each step, and one alert.
+    Brief,
+    /// Every part of each step.
+    Verbose,
+}
+
+/// A step of the run.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Scene {
-    /// What it is, in a line.
+    /// The action, in one line.
     pub title: String,
-    /// Why it is shown.
+    /// The explanation of the step.
     pub why: String,
-    /// What is seen of it, in order.
+    /// The observed facts, in order.
     pub parts: Vec<Part>,
+    /// The action and its effect in one sentence, which a reader understands without the title.
+    pub outcome: String,
 }
 
-/// Something to see.
+/// A fact that a step observed.
 #[derive(Debug, Serialize)]
 #[serde(tag = "part", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Part {
-    /// A resource was made; these are the plans of its function.
+    /// A resource that CloudFormation created, and the decisions that its function logged.
     Resource { kind: String, physical_id: String, plans: Vec<String> },
-    /// A repository's settings, as ECR says them.
+    /// The settings of a repository, as ECR describes them.
     Settings(Settings),
-    /// An IAM policy, as IAM says it.
+    /// An IAM policy, as IAM stores it.
     Policy { arn: String, statements: Vec<Statement> },
     /// The stack's outputs.
     Outputs { values: BTreeMap<String, String> },
-    /// What the function wrote into its log of what it does.
+    /// The decisions that a function logged.
     Log { lines: Vec<String> },
-    /// What the function called.
+    /// The AWS calls of a function.
     Calls {
         operations: Vec<String>,
-        /// Whether the text has each once, with its number.
+        /// Whether the text groups equal calls and counts them.
         #[serde(skip)]
-        counted: bool,
+        grouped: bool,
     },
-    /// What the image of a push is called in the end.
+    /// The tags of a pushed image at the end of the step.
     Image { repository: String, digest: String, tags: Vec<String> },
-    /// What is accepted from now on.
+    /// A risk that was added to the list of accepted risks.
     Accepted { risk: Value },
-    /// A function is invoked by hand.
+    /// A function that an operator invoked.
     Request { function: String, payload: Value },
-    /// What the function answered: a plan.
+    /// The plan that a function returned.
     Plan {
         answer: Value,
-        /// Whether the text has the images of it too.
+        /// Whether the text contains the plan's images too.
         #[serde(skip)]
         whole: bool,
     },
-    /// What the function answered of one image.
+    /// The explanation of one image that a function returned.
     Explained { answer: Value },
-    /// What ECR has in a repository's archive.
+    /// The images in the archive of a repository, as ECR lists them.
     Archived { repository: String, digests: Vec<String>, as_planned: bool },
-    /// What else there is to see, in a line.
+    /// Any other fact, in one line.
     Fact { text: String },
-    /// What people were told.
+    /// An alert that was published.
     Alert(Box<Alert>),
-    /// That nobody was told anything.
-    NothingTold,
+    /// No alert was published.
+    NoAlert,
 }
 
-/// A repository, as ECR describes it.
+/// The settings of a repository, as ECR describes them.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Settings {
@@ -101,11 +118,11 @@ pub struct Settings {
     pub scanned_on_push: bool,
     pub encrypted_with: String,
     pub tags: BTreeMap<String, String>,
-    /// The rules of its lifecycle policy: the priority, and the description.
+    /// The rules of the lifecycle policy: priority and description.
     pub lifecycle: Vec<(u64, String)>,
 }
 
-/// What a policy allows.
+/// A statement of an IAM policy.
 #[derive(Debug, Serialize)]
 pub struct Statement {
     pub effect: String,
@@ -113,23 +130,23 @@ pub struct Statement {
     pub resources: Vec<String>,
 }
 
-/// An alert, as each of those gets it who are told.
+/// An alert, as each kind of subscriber received it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Alert {
-    /// For queues and functions.
+    /// The JSON, which queues and functions receive.
     pub json: Value,
-    /// For people.
+    /// The e-mail.
     pub email: Email,
-    /// What Slack got of it: blocks.
+    /// The Slack message: blocks.
     pub slack: Option<Value>,
-    /// For Amazon Q Developer in chat applications: a custom notification.
+    /// The custom notification for Amazon Q Developer in chat applications.
     pub chat: Option<Value>,
-    /// How much of it the text has.
+    /// The renderings that the verbose text contains.
     #[serde(skip)]
     pub shown: Shown,
 }
 
-/// A mail.
+/// An e-mail.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Email {
     pub to: String,
@@ -137,7 +154,8 @@ pub struct Email {
     pub text: String,
 }
 
-/// How much of an alert the text has; the page and the JSON have all of it.
+/// The renderings of an alert that the verbose text contains. The page and the JSON contain every
+/// rendering.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shown {
     #[default]
@@ -150,56 +168,105 @@ pub enum Shown {
 }
 
 impl Story {
-    /// Begins a scene.
-    pub fn step(&mut self, title: impl Into<String>, why: impl Into<String>) {
-        let scene = Scene { title: title.into(), why: why.into(), parts: Vec::new() };
-        self.tell(&text::head(&scene));
+    /// Prints a heading for the steps that follow, where each step is one line.
+    pub fn begin_chapter(&self, title: &str) {
+        if self.narration == Narration::Brief {
+            super::print(&format!("\n{title}\n"));
+        }
+    }
+
+    /// Begins a step.
+    pub fn begin_step(&mut self, title: impl Into<String>, why: impl Into<String>) {
+        let scene = Scene { title: title.into(), why: why.into(), ..Scene::default() };
+        self.print_verbose(&text::heading(&scene));
         self.scenes.push(scene);
     }
 
-    /// Shows something.
+    /// Adds a fact to the step.
     pub fn show(&mut self, part: Part) {
-        self.tell(&text::part(&part));
+        self.print_verbose(&text::part(&part));
         if let Some(scene) = self.scenes.last_mut() {
             scene.parts.push(part);
         }
     }
 
-    /// Shows what people were told.
+    /// Adds the alerts to the step.
     pub fn show_alerts(&mut self, alerts: Vec<Alert>) {
         for alert in alerts {
             self.show(Part::Alert(Box::new(alert)));
         }
     }
 
-    /// Says something that is only of interest to who reads along.
-    pub fn tell(&self, text: &str) {
-        if self.aloud {
+    /// Ends the step with its outcome. The outcome is the only line of the step in the brief text,
+    /// except that the first alert that the verbose text contains in full follows its step.
+    pub fn end_step(&mut self, outcome: impl Into<String>) {
+        let outcome = outcome.into();
+        self.print_verbose(&text::outcome(&outcome));
+        if self.narration == Narration::Brief {
+            super::print(&format!("{:>4}  {outcome}\n", self.scenes.len()));
+        }
+        let Some(scene) = self.scenes.last_mut() else { return };
+        scene.outcome = outcome;
+        let mut whole = scene.parts.iter().filter_map(Part::alert);
+        let whole = whole.find(|alert| alert.shown == Shown::All);
+        if let Some(alert) = whole
+            && self.narration == Narration::Brief
+            && !self.has_printed_alert
+        {
+            super::print(&(text::email(alert) + "\n"));
+            self.has_printed_alert = true;
+        }
+    }
+
+    /// Prints a text in the brief and in the verbose mode.
+    pub fn print(&self, text: &str) {
+        if self.narration != Narration::Silent {
             super::print(text);
         }
     }
 
-    /// Everything to see, in order.
+    fn print_verbose(&self, text: &str) {
+        if self.narration == Narration::Verbose {
+            super::print(text);
+        }
+    }
+
+    /// Every fact, in order.
     pub fn parts(&self) -> impl Iterator<Item = &Part> {
         self.scenes.iter().flat_map(|scene| &scene.parts)
     }
 
     /// The alerts, in order.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
-        self.parts().filter_map(|part| match part {
-            Part::Alert(alert) => Some(&**alert),
+        self.parts().filter_map(Part::alert)
+    }
+}
+
+impl Part {
+    /// The type of the resource, where the fact is a created resource.
+    pub fn resource_kind(&self) -> Option<&str> {
+        match self {
+            Self::Resource { kind, .. } => Some(kind),
             _ => None,
-        })
+        }
+    }
+
+    /// The alert, where the fact is an alert.
+    pub fn alert(&self) -> Option<&Alert> {
+        match self {
+            Self::Alert(alert) => Some(alert),
+            _ => None,
+        }
     }
 }
 
 impl Alert {
-    /// A field of it that is a text.
+    /// A field of the alert that is a text.
     pub fn field(&self, name: &str) -> &str {
         self.json[name].as_str().unwrap_or_default()
     }
 
-    /// What was done, or else what kind of alert it is.
+    /// The action that the alert reports, or else the kind of the alert.
     pub fn action(&self) -> &str {
         self.json["details"]["action"].as_str().unwrap_or_else(|| self.field("kind"))
     }

@@ -1,5 +1,5 @@
-//! What becomes of images that nobody needs: a plan that is read, carried out, and read again;
-//! one that a guard stops; and what else is not as the policy says.
+//! Sweeps, and the reaction of `image-sweep`: a plan that is read and carried out, a sweep with
+//! nothing to do, a plan that exceeds the limit, and settings that differ from the policy.
 
 mod fill;
 
@@ -10,12 +10,13 @@ use ecr_warden::plan::{Confirmed, confirm_plans};
 use serde_json::{Value, json};
 
 use super::deployment::STACK;
-use super::inbox::{Inbox, same};
+use super::inbox::{Inbox, is_same_event};
 use super::story::{Alert, Part, Shown, Story};
-use super::{ask, word};
+use super::{call_ecr, counted, word};
 use crate::push::Client;
 
-/// A request or an event of `events/image-sweep`.
+/// A request or an event of `events/image-sweep`. An event that the embedded ECR sends must be
+/// equal.
 macro_rules! event {
     ($name:literal) => {
         serde_json::from_str::<Value>(include_str!(concat!(
@@ -28,46 +29,57 @@ macro_rules! event {
 
 const REPOSITORY: &str = "deployments";
 
-/// The calls that change a repository.
+/// The operations that change the images of a repository.
 const CHANGES: [&str; 3] = ["UpdateImageStorageClass", "BatchDeleteImage", "PutImage"];
 
-/// Sweeps, and shows what happens.
+/// Sweeps the repositories and shows the reaction.
 pub async fn show(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
     let aws = inbox.aws;
     aws.lambda().settled().await;
     fill::deployments(aws)?;
     fill::infrastructure(aws)?;
 
-    story.step(
-        "What would be cleaned up in deployments, and why everything else stays",
-        "Asked by hand; nothing is changed, and nobody is told. Each component keeps its newest \
-         ten. Images of an index and signatures go, and stay, with what they belong to.",
+    story.begin_step(
+        "Read the plan for deployments",
+        "An operator invokes the function in report mode, which changes nothing and sends no alert. \
+         Each component keeps its ten newest versions. The images of an index and the signatures \
+         of an image are kept and removed together with that index or image.",
     );
     let plan = inbox.invoke(story, &event!("read")?).await?;
     story.show(Part::Plan { answer: plan.clone(), whole: true });
-    story.show(inbox.show_calls(true));
-    inbox.expect_told(story, &[], |_| Shown::Nothing)?;
+    story.show(inbox.calls_part(true));
+    inbox.expect_alerts(story, &[], |_| Shown::Nothing)?;
+    story.end_step(format!(
+        "A plan for deployments keeps {} of {} images and removes {}. Nothing was changed yet.",
+        plan["kept"], plan["examined"], plan["planned"]
+    ));
 
-    story.step(
-        "Why is myapp-v1.0.0 still there?",
-        "One image is explained, by its tag or its digest.",
+    story.begin_step(
+        "Ask why myapp-v1.0.0 is kept",
+        "The function explains the decision about one image, by its tag or its digest.",
     );
     let explained = inbox.invoke(story, &event!("explain")?).await?;
+    let outcome = format!(
+        "image-sweep explains why deployments:myapp-v1.0.0 stays: {}.",
+        word(&explained["reason"])
+    );
     story.show(Part::Explained { answer: explained });
+    story.end_step(outcome);
 
-    story.step(
-        "The schedules are due: both repositories are swept",
-        "Tagged images go to the archive, from where they can be restored for 90 days. Untagged \
-         images are deleted.",
+    story.begin_step(
+        "The schedules start a sweep of both repositories",
+        "A sweep archives tagged images, and the archive can restore them for 90 days. A sweep \
+         deletes untagged images, which nothing can restore.",
     );
     inbox.sweep().await?;
-    story.show(inbox.show_calls(true));
+    story.show(inbox.calls_part(true));
     let archived = inbox.archived(REPOSITORY)?;
     let removals = plan["removals"].as_array().into_iter().flatten();
     let to_archive = removals.filter(|entry| entry["decision"] == "archive").cloned();
     let planned = digests(&Value::Array(to_archive.collect()), "digest");
-    ensure!(archived == planned, "archived are {archived:?}, and not {planned:?}");
+    ensure!(archived == planned, "the archive has {archived:?}, and the plan {planned:?}");
     let infrastructure = inbox.archived("infrastructure")?;
+    let archived_count = archived.len() + infrastructure.len();
     story.show(Part::Archived {
         repository: REPOSITORY.to_owned(),
         digests: archived,
@@ -78,97 +90,129 @@ pub async fn show(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
         digests: infrastructure,
         as_planned: false,
     });
-    // What the audit tells comes last.
-    inbox.expect_told(story, &["cleanup", "cleanup", "self-audit"], |alert| {
-        match (alert.field("kind"), alert.field("repository")) {
-            ("cleanup", REPOSITORY) => Shown::EmailAndSlack,
-            ("cleanup", _) => Shown::Email,
-            _ => Shown::Nothing,
-        }
-    })?;
+    // The alert of the self-audit is shown on the page only: a later step shows one in the text.
+    let alerts =
+        inbox.expect_alerts(story, &["cleanup", "cleanup", "self-audit"], |alert| {
+            match (alert.field("kind"), alert.field("repository")) {
+                ("cleanup", REPOSITORY) => Shown::EmailAndSlack,
+                ("cleanup", _) => Shown::Email,
+                _ => Shown::Nothing,
+            }
+        })?;
+    let removed: u64 =
+        alerts.iter().filter_map(|alert| alert.json["details"]["removed"].as_u64()).sum();
+    let deleted = removed - archived_count as u64;
+    story.end_step(format!(
+        "The scheduled sweeps archived {} and deleted {}. The alerts name each reason.",
+        counted(archived_count as u64, "image"),
+        counted(deleted, "untagged image")
+    ));
 
-    story
-        .step("They are due again, and there is nothing to do", "So nothing is changed, nor told.");
+    story.begin_step(
+        "The schedules start a second sweep",
+        "No image was pushed since the first sweep, so the second one has nothing to do.",
+    );
     inbox.sweep().await?;
-    story.show(inbox.show_calls(true));
+    story.show(inbox.calls_part(true));
     inbox.expect_no_change()?;
-    inbox.expect_told(story, &[], |_| Shown::Nothing)?;
+    inbox.expect_alerts(story, &[], |_| Shown::Nothing)?;
+    story.end_step(
+        "The second scheduled sweep of both repositories changed nothing and sent no alert.",
+    );
 
-    story.step(
+    story.begin_step(
         "docker push deployments:myapp-v1.12.0",
-        "The first push of an hour sweeps too: of eleven the oldest goes.",
+        "A push also starts a sweep, at most once an hour. The component myapp now has eleven \
+         versions and keeps ten.",
     );
     let client = Client::login(aws)?;
     inbox.clear();
     client.image(REPOSITORY, Some("myapp-v1.12.0"), "myapp 1.12.0", None).await?;
     aws.lambda().settled().await;
     let expected = event!("pushed")?;
-    let told = aws.state().events.first().cloned().context("ECR told of no push")?;
-    ensure!(same(&told, &expected), "ECR told {told:#}\nand not {expected:#}");
-    inbox.expect_told(story, &["cleanup"], |_| Shown::Title)?;
+    let sent = aws.state().events.first().cloned().context("ECR sent no event of the push")?;
+    ensure!(is_same_event(&sent, &expected), "ECR sent {sent:#}\nand not {expected:#}");
+    inbox.expect_alerts(story, &["cleanup"], |_| Shown::Title)?;
+    story.end_step(
+        "deployments:myapp-v1.12.0 was pushed. The policy keeps 10 versions, so the oldest was archived.",
+    );
 
     guarded(story, inbox).await?;
     audited(story, inbox).await
 }
 
-/// A plan that would take too much away, and somebody who means it.
+/// A plan that exceeds the limit, and an operator who confirms the plan.
 async fn guarded(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
     fill::nightly(inbox.aws)?;
-    story.step(
-        "A pipeline left 45 old images of nightly, and a sweep is due",
-        "More than twenty would go, and more than MaxRemovePercent: that may be a mistake, so \
-         that nothing goes, and somebody is asked.",
+    story.begin_step(
+        "A sweep finds 45 old images of the component nightly",
+        "The plan would remove more than twenty images and more than MaxRemovePercent of the \
+         repository. That may be a mistake in the policy, so the function removes nothing and an \
+         alert asks for a confirmation.",
     );
     inbox.sweep().await?;
-    story.show(inbox.show_calls(true));
+    story.show(inbox.calls_part(true));
     inbox.expect_no_change()?;
-    let told = inbox.expect_told(story, &["cleanup"], |_| Shown::Slack)?;
-    let stopped = &told.first().context("there is no alert")?.json;
+    let alerts = inbox.expect_alerts(story, &["cleanup"], |_| Shown::Slack)?;
+    let stopped = &alerts.first().context("no alert was sent")?.json;
+    story.end_step(format!(
+        "A sweep would have removed {} images at once, more than MaxRemovePercent allows: it removed none.",
+        stopped["details"]["imagesTotal"]
+    ));
 
-    story.step(
-        "Somebody has read that plan, and confirms it by its hash",
-        "The confirmation is an item of the ledger, with the images that were read. If the plan had \
-         changed, the command would refuse the hash.",
+    story.begin_step(
+        "An operator reads that plan and confirms it by its hash",
+        "The command stores the confirmation and the images of the plan in the ledger. If the plan \
+         had changed, the command would refuse the hash.",
     );
     let hash = word(&stopped["details"]["hash"]);
     story.show(Part::Fact { text: format!("$ ecr-warden confirm {REPOSITORY} --plan {hash}") });
     let now = inbox.aws.state().now();
     #[expect(clippy::cast_possible_truncation, reason = "whole seconds")]
-    let now = DateTime::from_timestamp(now as i64, 0).context("a time")?;
+    let now = DateTime::from_timestamp(now as i64, 0).context("the clock is out of range")?;
     let stack = DeployedStack::read(inbox.aws.config(), STACK).await?;
     let confirmed = confirm_plans(&stack, &[REPOSITORY.parse()?], Some(hash), now).await?;
-    ensure!(matches!(confirmed, Confirmed::Yes(_)), "it was not confirmed: {confirmed:?}");
+    ensure!(matches!(confirmed, Confirmed::Yes(_)), "the plan was not confirmed: {confirmed:?}");
     inbox.sweep().await?;
-    let alerts = inbox.expect_told(story, &["cleanup"], |_| Shown::Title)?;
-    let removed = &alerts.first().context("there is no alert")?.json["details"]["removed"];
-    ensure!(*removed == stopped["details"]["imagesTotal"], "not all of it went: {removed}");
+    let alerts = inbox.expect_alerts(story, &["cleanup"], |_| Shown::Title)?;
+    let removed = &alerts.first().context("no alert was sent")?.json["details"]["removed"];
+    ensure!(*removed == stopped["details"]["imagesTotal"], "the sweep removed {removed}");
+    story.end_step(format!(
+        "An operator confirmed the plan of {removed} images by its hash. The next sweep archived them."
+    ));
     Ok(())
 }
 
-/// A repository that somebody changed by hand.
+/// A setting that somebody changed by hand.
 async fn audited(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
-    story.step(
-        "Somebody made the tags of infrastructure mutable, by hand",
-        "Each sweep also looks whether a repository is what its policy says. That is told and \
-         never changed.",
+    story.begin_chapter("Report settings that differ from the policy");
+    story.begin_step(
+        "Somebody makes the tags of infrastructure mutable by hand",
+        "Each sweep compares the settings of the repository with the policy. The function reports a \
+         difference and never changes a setting.",
     );
     let mutable = json!({"repositoryName": "infrastructure", "imageTagMutability": "MUTABLE"});
-    ask(inbox.aws, "PutImageTagMutability", &mutable)?;
+    call_ecr(inbox.aws, "PutImageTagMutability", &mutable)?;
     inbox.sweep().await?;
     let names = json!({"repositoryNames": ["infrastructure"]});
-    let found = ask(inbox.aws, "DescribeRepositories", &names)?;
+    let found = call_ecr(inbox.aws, "DescribeRepositories", &names)?;
     let still = word(&found["repositories"][0]["imageTagMutability"]);
-    story.show(Part::Fact { text: format!("in ECR they are still {still}") });
-    inbox.expect_told(story, &["self-audit"], |_| Shown::Email)?;
+    story.show(Part::Fact { text: format!("ECR says that the tags are still {still}") });
+    inbox.expect_alerts(story, &["self-audit"], |_| Shown::Email)?;
+    story.end_step(
+        "Somebody made the tags of infrastructure mutable. The next sweep reported that and changed nothing.",
+    );
 
-    story.step(
-        "They are set back, by hand again",
-        "As the README says. CloudFormation does not see what was changed beside it.",
+    story.begin_step(
+        "An operator makes the tags immutable again",
+        "CloudFormation does not notice a change that was made outside the stack, so an operator \
+         undoes the change by hand.",
     );
     let immutable = json!({"repositoryName": "infrastructure", "imageTagMutability": "IMMUTABLE"});
-    let set = ask(inbox.aws, "PutImageTagMutability", &immutable)?;
-    let text = format!("in ECR they are {} again", word(&set["imageTagMutability"]));
-    story.show(Part::Fact { text });
+    let set = call_ecr(inbox.aws, "PutImageTagMutability", &immutable)?;
+    let mutability = word(&set["imageTagMutability"]);
+    story.show(Part::Fact { text: format!("ECR says that the tags are {mutability} again") });
+    story.end_step(format!("An operator made the tags of infrastructure {mutability} again."));
     Ok(())
 }
 
@@ -181,7 +225,7 @@ fn digests(images: &Value, named: &str) -> Vec<String> {
 }
 
 impl Inbox<'_> {
-    /// Runs the function as `aws lambda invoke` does, and shows how that is called.
+    /// Invokes the function as `aws lambda invoke` does, and shows the command.
     async fn invoke(&self, story: &mut Story, request: &Value) -> anyhow::Result<Value> {
         self.clear();
         let (function, payload) = (self.function.to_owned(), request.clone());
@@ -192,7 +236,7 @@ impl Inbox<'_> {
         Ok(invoked.payload)
     }
 
-    /// Sweeps as the schedules do.
+    /// Starts the schedules of the sweeps.
     async fn sweep(&self) -> anyhow::Result<()> {
         self.clear();
         self.aws.fire_schedules(self.function)?;
@@ -200,8 +244,8 @@ impl Inbox<'_> {
         Ok(())
     }
 
-    /// Shows the alerts that came, of these kinds and no others, in any order.
-    fn expect_told(
+    /// Shows the alerts that were sent, which must be of these kinds.
+    fn expect_alerts(
         &self,
         story: &mut Story,
         expected: &[&str],
@@ -210,9 +254,9 @@ impl Inbox<'_> {
         let mut alerts = self.alerts(Shown::Nothing)?;
         alerts.sort_by_key(|alert| [alert.field("kind"), alert.field("repository")].concat());
         let kinds: Vec<&str> = alerts.iter().map(|alert| alert.field("kind")).collect();
-        ensure!(kinds == expected, "expected to be told {expected:?}, not {kinds:?}");
+        ensure!(kinds == expected, "expected the alerts {expected:?}, not {kinds:?}");
         if kinds.is_empty() {
-            story.show(Part::NothingTold);
+            story.show(Part::NoAlert);
         }
         for alert in &mut alerts {
             alert.shown = shown(alert);
@@ -228,13 +272,13 @@ impl Inbox<'_> {
         Ok(())
     }
 
-    /// What ECR has in its archive, by digest.
+    /// The digests of the images in the archive of a repository.
     fn archived(&self, repository: &str) -> anyhow::Result<Vec<String>> {
         let all = json!({
             "repositoryName": repository,
             "maxResults": 1_000,
             "filter": {"imageStatus": "ARCHIVED"},
         });
-        Ok(digests(&ask(self.aws, "DescribeImages", &all)?["imageDetails"], "imageDigest"))
+        Ok(digests(&call_ecr(self.aws, "DescribeImages", &all)?["imageDetails"], "imageDigest"))
     }
 }

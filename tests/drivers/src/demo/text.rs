@@ -1,4 +1,4 @@
-//! The story as text, for a terminal.
+//! The text of a run, for a terminal.
 
 mod table;
 
@@ -8,22 +8,41 @@ use serde_json::Value;
 use super::story::{Alert, Part, Scene, Settings, Shown, Statement};
 use super::word;
 
-pub use table::{rows, short as short_digests};
+pub use table::{rows, shorten_digests};
 
-/// How wide a line is at most, without its indentation, wherever it can be broken.
+/// The maximum width of a line that can be broken, without its indentation.
 pub const WIDTH: usize = 96;
 
-/// What a scene is, and why.
-pub fn head(scene: &Scene) -> String {
+/// The title and the explanation of a step.
+pub fn heading(scene: &Scene) -> String {
     let why: String = folded(&scene.why).map(|line| format!("   {line}\n")).collect();
     format!("\n== {}\n{why}\n", scene.title)
 }
 
-/// Something to see.
+/// The outcome of a step, at the end of the step's parts.
+pub fn outcome(outcome: &str) -> String {
+    format!("\n{}", indented(3, &format!("Outcome: {outcome}")))
+}
+
+/// The files and commands that show more, for the end of the run.
+pub fn next_places(page: &str) -> String {
+    let width = page.len().max("cargo demo --keep-running".len());
+    format!(
+        "\nWhere to look next\n      \
+         {page:<width$}  every step, plan and alert, as a page for the browser\n      \
+         {:<width$}  every log line, AWS call and alert, in the terminal\n      \
+         {:<width$}  the embedded AWS stays up: push an image of your own\n      \
+         {:<width$}  how to deploy ECR Warden to an AWS account\n",
+        "cargo demo --verbose", "cargo demo --keep-running", "README.md",
+    )
+}
+
+/// A fact of a step.
 pub fn part(part: &Part) -> String {
     match part {
         Part::Resource { kind, physical_id, plans } => {
-            let plans: String = plans.iter().map(|plan| indented(6, &shortened(plan))).collect();
+            let plans: String =
+                plans.iter().map(|plan| indented(6, &without_document(plan))).collect();
             format!("   {kind:<26} {physical_id}\n{plans}")
         }
         Part::Settings(found) => settings(found),
@@ -32,7 +51,7 @@ pub fn part(part: &Part) -> String {
         }
         Part::Outputs { values } => {
             let output = |(name, value): (&String, &String)| {
-                // A command stays whole, to be copied.
+                // A command stays on one line, so that a reader can copy it.
                 let lines: Vec<String> = if value.starts_with('[') {
                     broken(value, &[','], WIDTH).collect()
                 } else {
@@ -44,35 +63,35 @@ pub fn part(part: &Part) -> String {
             values.iter().map(output).collect()
         }
         Part::Log { lines } => lines.iter().map(|line| indented(3, line)).collect(),
-        Part::Calls { operations, counted: false } => {
+        Part::Calls { operations, grouped: false } => {
             let all = if operations.is_empty() { "none".to_owned() } else { operations.join(", ") };
-            format!("   calls of AWS: {all}\n")
+            format!("   AWS calls: {all}\n")
         }
-        Part::Calls { operations, counted: true } => {
-            let each: Vec<String> = counted(operations)
+        Part::Calls { operations, grouped: true } => {
+            let each: Vec<String> = grouped_calls(operations)
                 .into_iter()
                 .map(|(call, count)| match count {
                     1 => call.to_owned(),
                     _ => format!("{call} ({count} times)"),
                 })
                 .collect();
-            indented(3, &format!("calls of AWS: {}", each.join(", ")))
+            indented(3, &format!("AWS calls: {}", each.join(", ")))
         }
         Part::Image { repository, digest, tags } => {
-            format!("   in {repository} now: {digest}\n   tagged {}\n", tags.join(","))
+            format!("   image in {repository}: {digest}\n   tags: {}\n", tags.join(", "))
         }
-        Part::Accepted { risk } => format!("   accepted: {risk}\n\n"),
+        Part::Accepted { risk } => format!("   accepted risk: {risk}\n\n"),
         Part::Request { function, payload } => format!(
             "   aws lambda invoke --function-name {function}\n      --payload '{payload}'\n\n"
         ),
-        Part::Plan { answer, whole: false } => format!("   {}\n", counts(answer)),
+        Part::Plan { answer, whole: false } => format!("   {}\n", plan_counts(answer)),
         Part::Plan { answer, whole: true } => {
-            format!("   {}\n\n{}\n", counts(answer), table::of(answer))
+            format!("   {}\n\n{}\n", plan_counts(answer), table::render(answer))
         }
         Part::Explained { answer } => {
             let day = |at: &str| word(&answer[at]).split('T').next().unwrap_or_default().to_owned();
             format!(
-                "   {}: {}\n   pushed on {}\n   pulled on {}\n",
+                "   {}: {}\n   pushed on {}\n   last pulled on {}\n",
                 word(&answer["decision"]),
                 word(&answer["reason"]),
                 day("pushedAt"),
@@ -80,12 +99,12 @@ pub fn part(part: &Part) -> String {
             )
         }
         Part::Archived { repository, digests, as_planned } => {
-            let planned = if *as_planned { ", as planned" } else { "" };
-            format!("   in the archive of {repository} now: {}{planned}\n", digests.len())
+            let planned = if *as_planned { ", the ones that the plan named" } else { "" };
+            format!("   images in the archive of {repository}: {}{planned}\n", digests.len())
         }
         Part::Fact { text } => indented(3, text),
-        Part::Alert(told) => alert(told),
-        Part::NothingTold => "   nothing is told\n".to_owned(),
+        Part::Alert(sent) => alert(sent),
+        Part::NoAlert => "   no alert was sent\n".to_owned(),
     }
 }
 
@@ -109,37 +128,39 @@ fn statement(statement: &Statement) -> String {
     allowed + &on.collect::<String>()
 }
 
-/// An alert, as far as it is shown, as each of its readers gets it.
+/// The renderings of an alert that the verbose text contains.
 pub fn alert(alert: &Alert) -> String {
-    let email = || {
-        let text = format!("Subject: {}\n\n{}", alert.email.subject, alert.email.text);
-        titled(&format!("e-mail to {}", alert.email.to), &text)
-    };
     let json =
-        || titled("the same as JSON, for queues and functions", &format!("{:#}", alert.json));
-    let slack = || alert.slack.as_ref().map_or_else(String::new, in_slack);
+        || titled("the same alert as JSON, for queues and functions", &format!("{:#}", alert.json));
+    let slack = || alert.slack.as_ref().map_or_else(String::new, slack_message);
     match alert.shown {
         Shown::Nothing => String::new(),
-        Shown::Title => format!("   told: {}\n", alert.field("title")),
-        Shown::Email => email(),
-        Shown::EmailAndSlack => email() + &slack(),
+        Shown::Title => format!("   alert: {}\n", alert.field("title")),
+        Shown::Email => email(alert),
+        Shown::EmailAndSlack => email(alert) + &slack(),
         Shown::Slack => slack(),
-        Shown::All => email() + &json() + &slack(),
+        Shown::All => email(alert) + &json() + &slack(),
     }
 }
 
-/// A message as it is seen in Slack.
-pub fn in_slack(message: &Value) -> String {
-    titled("in Slack", &slack::render(message))
+/// The e-mail of an alert.
+pub fn email(alert: &Alert) -> String {
+    let text = format!("Subject: {}\n\n{}", alert.email.subject, alert.email.text);
+    titled(&format!("e-mail to {}", alert.email.to), &text)
 }
 
-/// A plan in a line.
-pub fn counts(plan: &Value) -> String {
+/// A message as Slack shows it.
+pub fn slack_message(message: &Value) -> String {
+    titled("Slack message", &slack::render(message))
+}
+
+/// The numbers of a plan, in one line.
+pub fn plan_counts(plan: &Value) -> String {
     let number = |name: &str| plan[name].as_u64().unwrap_or_default();
     let stopped = plan["stopped"].as_str();
     let stopped = stopped.map_or_else(String::new, |why| format!("; stopped: {why}"));
     format!(
-        "plan {}: of {} images {} stay and {} go, {} MB{stopped}",
+        "plan {}: {} images, {} kept, {} to remove, {} MB{stopped}",
         word(&plan["hash"]),
         number("examined"),
         number("kept"),
@@ -148,31 +169,31 @@ pub fn counts(plan: &Value) -> String {
     )
 }
 
-/// Each call with how often it was made, in the order of the first of each.
-pub fn counted(operations: &[String]) -> Vec<(&str, usize)> {
-    let mut counted: Vec<(&str, usize)> = Vec::new();
+/// Each operation with the number of its calls, in the order of the first call of each.
+pub fn grouped_calls(operations: &[String]) -> Vec<(&str, usize)> {
+    let mut groups: Vec<(&str, usize)> = Vec::new();
     for call in operations {
-        match counted.iter_mut().find(|(of, _)| of == call) {
+        match groups.iter_mut().find(|(operation, _)| operation == call) {
             Some((_, count)) => *count += 1,
-            None => counted.push((call, 1)),
+            None => groups.push((call, 1)),
         }
     }
-    counted
+    groups
 }
 
-/// A plan without the policy that is put: whole policies are shown further down.
-pub fn shortened(plan: &str) -> String {
+/// A decision of the custom resource without its policy document, which another step shows.
+pub fn without_document(plan: &str) -> String {
     plan.split_once(" {").map_or_else(|| plan.to_owned(), |(what, _)| format!("{what} {{…}}"))
 }
 
-/// Lines as they are, under a title.
+/// The lines of a text, unchanged, under a title.
 fn titled(title: &str, text: &str) -> String {
     let lines: String =
         text.lines().map(|line| format!("{}\n", format!("      {line}").trim_end())).collect();
     format!("\n   {title}\n{lines}")
 }
 
-/// The text in lines that fit a terminal, with so much space before each.
+/// The text in lines that fit a terminal, each indented by this number of spaces.
 fn indented(by: usize, text: &str) -> String {
     folded(text).map(|line| format!("{:by$}{line}\n", "")).collect()
 }
@@ -181,7 +202,7 @@ fn folded(text: &str) -> impl Iterator<Item = String> {
     broken(text, &[' '], WIDTH)
 }
 
-/// The text in lines of this width, wherever they can be broken after one of these.
+/// The text in lines of at most this width, broken after one of these characters.
 fn broken(text: &str, after: &[char], width: usize) -> impl Iterator<Item = String> {
     let mut lines = vec![String::new()];
     for piece in text.split_inclusive(after) {

@@ -1,15 +1,19 @@
 //! `cargo measure`: each function's release bootstrap beside a bare one, in one run.
 //!
-//! All figures but the sizes are ratios of medians: the processes take turns, so that what
-//! the machine does meanwhile falls on all of them alike. A start is from spawning the
-//! process to its first `GET /next`; an invocation is from handing out the event to its
-//! answer. The embedded AWS that ours call is not optimised, and its time is in theirs; a
-//! sweep calls an ECR that answers from memory instead, and so does what it is beside.
+//! Each figure except the sizes is a ratio of medians. The processes take turns, so that other load
+//! on the machine affects all of them alike. A start lasts from the spawn of the process to its
+//! first `GET /next`. An invocation lasts from the delivery of the event to the answer, and
+//! includes the time of the embedded AWS, which is not optimised. A sweep and the loop beside it
+//! call an ECR with rendered answers instead.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it measures is for reading")]
-#![expect(clippy::indexing_slicing, reason = "only of JSON, which takes any name")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the figures are printed for a person"
+)]
+#![expect(clippy::indexing_slicing, reason = "only JSON is indexed, which accepts any name")]
 
-mod still;
+mod static_ecr;
 mod sweep;
 mod tls;
 mod work;
@@ -29,44 +33,44 @@ use flate2::write::DeflateEncoder;
 use local_aws::lambda::Function;
 use local_aws::{ACCOUNT, LocalAws, REGION};
 
-/// What is shipped.
+/// The functions that a release contains.
 const FUNCTIONS: [&str; 5] =
     ["custom-resource", "image-push", "scan-complete", "image-sweep", "slack-notifier"];
 
-/// Measures each function, as it is shipped, beside a bare bootstrap; and sweeps beside a loop
+/// Measures the release build of each function beside a bare bootstrap, and sweeps beside a loop
 /// that only pages.
 #[derive(Parser)]
 #[command(name = "cargo measure", bin_name = "cargo measure")]
 struct Options {
-    /// Runs each benchmark once, with the bootstraps that `sam build` put into this folder: shows
+    /// Runs each benchmark once, with the bootstraps that `sam build` wrote to this folder: checks
     /// that the benchmark works, and measures nothing
     #[arg(long, value_name = "FOLDER")]
     smoke: Option<PathBuf>,
 }
 
-/// The programs that are measured, and how often.
+/// The measured programs and the number of repetitions.
 struct Benchmark {
-    /// The bootstrap of a function of `sam build`, or else a program of a target folder.
     programs: Programs,
-    /// Processes of each subject, and warm invocations of each process.
+    /// The number of processes of each subject, and of warm invocations of each process.
     processes: usize,
     warm: usize,
-    /// Sweeps: processes, invocations of each, and the sizes of the repository in thousands.
+    /// For sweeps: the number of processes, of invocations of each process, and the sizes of the
+    /// repository in thousands of images.
     sweep_processes: usize,
     sweep_invocations: usize,
     sweep_thousands: &'static [usize],
 }
 
-/// Where the programs are.
+/// The folders of the programs.
 enum Programs {
-    /// As `cargo build --release` built them into this folder.
+    /// `cargo build --release` built all programs into this folder.
     Release(PathBuf),
-    /// The functions as `sam build` built them, the others as this program was built.
+    /// `sam build` built the functions. The other programs are in the folder of this program.
     Smoke { functions: PathBuf, others: PathBuf },
 }
 
 impl Programs {
-    /// Gives the path of a function or of a program that it is measured beside.
+    /// Returns the path of a function, or of a program beside which functions are measured.
     fn path(&self, name: &str) -> PathBuf {
         match self {
             Self::Release(folder) => folder.join(name),
@@ -104,7 +108,7 @@ impl Benchmark {
             });
         };
         let program = std::env::current_exe()?;
-        let others = program.parent().context("this program is in no folder")?.to_owned();
+        let others = program.parent().context("the path of this program has no folder")?.to_owned();
         Ok(Self {
             programs: Programs::Smoke { functions: functions.canonicalize()?, others },
             processes: 1,
@@ -116,27 +120,27 @@ impl Benchmark {
     }
 }
 
-/// What a function is given to do.
+/// The work of one invocation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Work {
-    /// Of a repository that is gone: the custom resource asks ECR for it, and answers
-    /// CloudFormation. To the bare bootstrap it is an event like any other.
+    /// The deletion of a repository that no longer exists: the custom resource asks ECR for the
+    /// repository and answers CloudFormation. The bare bootstrap ignores the content of the event.
     Deletion,
-    /// A push that conforms: judged, and no call.
+    /// A push whose tag conforms: no call.
     Conforming,
     /// A push that is quarantined: eight calls.
     Quarantine,
-    /// A scan that found nothing that counts: two calls.
+    /// A scan without findings at or above the threshold: two calls.
     Clean,
-    /// A scan that found something new: six calls.
+    /// A scan with a new finding: six calls.
     Findings,
-    /// A push in an hour that another one sweeps for: one call.
+    /// A push in an hour for which another push has already started a sweep: one call.
     Swept,
-    /// An alert that goes to Slack: the webhook, and its secret at first.
+    /// An alert for Slack: a call of the webhook, and first a read of its secret.
     Slack,
 }
 
-/// Each kind of work, and by which function.
+/// The kinds of work of each function.
 const WORKS: [(&str, Work); 7] = [
     ("custom-resource", Work::Deletion),
     ("image-push", Work::Conforming),
@@ -162,7 +166,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// A program in one setting, and what was seen of it.
+/// A program with its endpoint and its work, and the measured times.
 struct Subject {
     label: String,
     function: Function,
@@ -179,7 +183,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     let benchmark = Benchmark::new(options, &root, &target)?;
     let aws = LocalAws::default();
     let http = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await?;
-    // A folder of its own: another run may be under way.
+    // The folder is named after the process, because another run may be active.
     let folder = target.join(format!("measure/{}", std::process::id()));
     let tls = tls::serve(&aws, &folder).await?;
 
@@ -194,7 +198,8 @@ async fn run(options: &Options) -> anyhow::Result<()> {
             let label = format!("{name}, {}{over}", work.label());
             subjects.push(subject(&label, &program, work, endpoint, Some(roots), &webhook));
         };
-        // What is not told where its roots are may look in more places than Lambda has.
+        // Each process gets a file of roots: without one it may search more places than exist in
+        // Lambda.
         let (roots, count) = &tls.system_roots;
         add("HTTP", http.endpoint(), roots);
         add("TLS, one root", &tls.endpoint, &tls.one_root);
@@ -210,23 +215,26 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     sweep::measure(&aws, &benchmark, http.endpoint(), &tls.system_roots.0).await?;
     std::fs::remove_dir_all(folder)?;
     if options.smoke.is_some() {
-        println!("\nthis was a smoke run: its figures mean nothing");
+        println!("\nthis was a smoke run, so its figures mean nothing");
         return Ok(());
     }
     print_decisions(&root, bare)?;
     print_sizes(&benchmark.programs)
 }
 
-/// Builds the functions as they are shipped, and the programs that they are measured beside.
+/// Builds a release of the functions and of the programs beside which they are measured.
 fn build(root: &Path) -> anyhow::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // Apart from each other: built together, they would share their crates' features.
+    // Separate builds, because one build would unify the features of their dependencies.
     for packages in [&[][..], &["--package", "bare"], &["--package", "pager"]] {
         let mut command = Command::new(&cargo);
         command.args(["build", "--release", "--locked"]).args(packages).current_dir(root);
         let built = command.status().context("running cargo")?;
         let what = packages.last().unwrap_or(&"the functions");
-        ensure!(built.success(), "building {what} for release failed, as cargo says above");
+        ensure!(
+            built.success(),
+            "building {what} for release failed, see the output of cargo above"
+        );
     }
     Ok(())
 }
@@ -272,9 +280,9 @@ fn function(
     }
 }
 
-/// One process: its start, its first invocation and its warm ones.
+/// Starts a process, and measures its start, its first invocation and its warm invocations.
 async fn observe(aws: &LocalAws, subject: &mut Subject, warm: usize) -> anyhow::Result<()> {
-    // To make the function again ends the process that is warm, which is to be over before
+    // Creating the function again ends its warm process. The sleep lets that process exit before
     // the next one starts.
     aws.lambda().create(subject.function.clone());
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -305,7 +313,7 @@ fn median(times: &[Duration]) -> anyhow::Result<f64> {
     times.get(times.len() / 2).copied().context("nothing was measured")
 }
 
-/// Prints them, and gives how many seconds a warm invocation of the bare one takes.
+/// Prints the times, and returns the seconds of a warm invocation of the bare bootstrap.
 fn print_times(subjects: &[Subject], benchmark: &Benchmark) -> anyhow::Result<f64> {
     let Benchmark { processes, warm: warm_invocations, .. } = benchmark;
     let medians = |subject: &Subject| -> anyhow::Result<[f64; 4]> {
@@ -315,11 +323,11 @@ fn print_times(subjects: &[Subject], benchmark: &Benchmark) -> anyhow::Result<f6
     let bare = medians(subjects.first().context("nothing was measured")?)?;
     let [start, first, warm, _] = bare.map(|seconds| seconds * 1_000.0);
     println!(
-        "\nbeside a bare bootstrap, medians of {processes} processes with {warm_invocations} warm invocations each\n\
-         (here and now it took {start:.2} ms to start, {first:.2} ms first, {warm:.2} ms warm)\n"
+        "\nratios to a bare bootstrap, medians of {processes} processes with {warm_invocations} warm invocations each\n\
+         (the bare bootstrap took {start:.2} ms to start, {first:.2} ms for the first and {warm:.2} ms for a warm invocation)\n"
     );
     println!(
-        "the aim: start and first event together within 4× of bare, where the event takes one call or none; each zip under 4 MB\n"
+        "target: start and first invocation together within 4× of bare, where the event needs at most one call; each zip under 4 MB\n"
     );
     println!("{:<38}{:>8}{:>8}{:>8}{:>16}", "", "start", "first", "warm", "start + first");
     for subject in subjects {
@@ -332,28 +340,30 @@ fn print_times(subjects: &[Subject], benchmark: &Benchmark) -> anyhow::Result<f6
     Ok(bare[2])
 }
 
-/// Decisions alone, as they are built to be shipped, beside a bare warm invocation.
+/// Prints the times of decisions without AWS, in a release build, beside a warm invocation of the
+/// bare bootstrap.
 fn print_decisions(root: &Path, bare: f64) -> anyhow::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     println!(
-        "\ndecisions alone, beside a bare warm invocation (the aim: the report within 2 ms, planning within 2 µs an image)\n"
+        "\ndecisions without AWS, beside a warm invocation of the bare bootstrap (target: the report within 2 ms, planning within 2 µs for each image)\n"
     );
     for bench in ["judgement", "retention", "findings"] {
         let arguments = ["bench", "--package", "warden-core", "--bench", bench, "--locked"];
         let output = Command::new(&cargo).args(arguments).current_dir(root).output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         for line in String::from_utf8(output.stdout)?.lines() {
-            let (name, nanoseconds) =
-                line.rsplit_once(' ').context("the benchmark printed no pair")?;
+            let (name, nanoseconds) = line
+                .rsplit_once(' ')
+                .context("the benchmark printed a line without a name and a number")?;
             let seconds = nanoseconds.parse::<f64>()? / 1e9;
             let microseconds = seconds * 1e6;
-            println!("{name:<38}{:>7.4}×  ({microseconds:.1} µs here and now)", seconds / bare);
+            println!("{name:<38}{:>7.4}×  ({microseconds:.1} µs)", seconds / bare);
         }
     }
     Ok(())
 }
 
-/// Sizes in MB of 10⁶ bytes, stripped as they are shipped and deflated as a zip file is.
+/// Prints sizes in MB of 10⁶ bytes: of the stripped binary, and deflated as in a zip file.
 fn print_sizes(programs: &Programs) -> anyhow::Result<()> {
     println!("\n{:<38}{:>8}{:>8}", "MB", "binary", "zipped");
     for name in ["bare"].into_iter().chain(FUNCTIONS) {
@@ -373,7 +383,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mistake_in_the_arguments_is_told_with_the_nearest_option() {
+    fn an_unknown_option_is_reported_with_the_nearest_option() {
         let error = Options::try_parse_from(["measure", "--hlep"]).err().unwrap();
         assert_eq!(
             arguments::in_one_line(&error.to_string()),

@@ -1,5 +1,5 @@
-//! Sweeps of a large repository, beside a loop that only pages through it: both with the same
-//! clients, against an ECR that answers from memory.
+//! Sweeps of a large repository, beside a loop that only pages through the repository. Both use the
+//! same clients and call an ECR with rendered answers.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,23 +9,23 @@ use local_aws::LocalAws;
 use local_aws::lambda::Function;
 use serde_json::{Value, json};
 
-use crate::still::{self, Repository, Still};
+use crate::static_ecr::{self, Repository, StaticEcr};
 use crate::{Benchmark, function, median, work};
 
-/// A bootstrap, and what was seen of it.
+/// A bootstrap and its measured figures.
 struct Subject {
     label: String,
     function: Function,
-    /// Whether it is to do more than to look.
+    /// Whether it sweeps; otherwise it only pages.
     sweeps: bool,
     times: Vec<Duration>,
-    /// The most that one of its processes ever had, in bytes.
+    /// The highest memory of its processes, in bytes.
     memory: u64,
-    /// How many calls of ECR an invocation makes.
+    /// The number of calls of ECR in an invocation.
     calls: usize,
 }
 
-/// Measures both, and prints them.
+/// Measures both and prints the figures.
 pub async fn measure(
     aws: &LocalAws,
     benchmark: &Benchmark,
@@ -35,24 +35,21 @@ pub async fn measure(
     let Benchmark { sweep_processes: processes, sweep_invocations: invocations, .. } = benchmark;
     println!(
         "\nsweeps, beside a loop that only pages through the repository: medians of {processes} processes with {invocations} invocations each\n\
-         the aim: within 2.5× of the loop, and under 150 MB at most\n"
+         target: within 2.5× of the loop, and never above 150 MB\n"
     );
-    println!(
-        "{:<38}{:>8}{:>15}{:>16}{:>15}",
-        "", "time", "here and now", "memory at most", "calls of ECR"
-    );
+    println!("{:<38}{:>8}{:>15}{:>16}{:>15}", "", "ratio", "time", "maximum memory", "ECR calls");
     for thousands in benchmark.sweep_thousands.iter().copied() {
-        let still = Still::serve(Repository::of(thousands)).await?;
+        let ecr = StaticEcr::serve(Repository::generate(thousands)).await?;
         let mut environment = work::environment("");
         environment.extend([
             ("AWS_ENDPOINT_URL".to_owned(), endpoint.to_owned()),
-            ("AWS_ENDPOINT_URL_ECR".to_owned(), still.endpoint.clone()),
+            ("AWS_ENDPOINT_URL_ECR".to_owned(), ecr.endpoint.clone()),
             ("SSL_CERT_FILE".to_owned(), roots.display().to_string()),
-            ("GOVERNANCE".to_owned(), policy(still.repository().keep).to_string()),
+            ("GOVERNANCE".to_owned(), policy(ecr.repository().keep).to_string()),
             ("SCAN_ON_PUSH".to_owned(), "true".to_owned()),
         ]);
-        let pair = [("paging", "pager", false), ("sweep", "image-sweep", true)];
-        let mut subjects = pair.map(|(what, name, sweeps)| {
+        let programs = [("paging", "pager", false), ("sweep", "image-sweep", true)];
+        let mut subjects = programs.map(|(what, name, sweeps)| {
             let label = format!("{what}, {thousands},000 images");
             let program = benchmark.programs.path(name);
             let function =
@@ -61,62 +58,62 @@ pub async fn measure(
         });
         for _ in 0..*processes {
             for subject in &mut subjects {
-                observe(aws, &still, subject, *invocations)
+                observe(aws, &ecr, subject, *invocations)
                     .await
                     .with_context(|| subject.label.clone())?;
             }
         }
-        let looking = median(&subjects.first().context("nothing was measured")?.times)?;
+        let paging = median(&subjects.first().context("nothing was measured")?.times)?;
         for Subject { label, times, memory, calls, .. } in &subjects {
             let (time, memory) = (median(times)?, memory / 1_000_000);
-            let ratio = time / looking;
+            let ratio = time / paging;
             println!("{label:<38}{ratio:>7.1}×{time:>13.2} s{memory:>13} MB{calls:>15}");
         }
     }
     Ok(())
 }
 
-/// One process: its invocations, each of which has the same to do.
+/// Starts a process and measures its invocations, each of which does the same work.
 async fn observe(
     aws: &LocalAws,
-    still: &Still,
+    ecr: &StaticEcr,
     subject: &mut Subject,
     invocations: usize,
 ) -> anyhow::Result<()> {
     aws.lambda().create(subject.function.clone());
     for n in 0..invocations {
-        // What was told and claimed before is not to be known.
+        // The invocation must not see the claims and records of the one before.
         work::renew_ledger(aws).await?;
-        still.take_calls();
-        let event = json!({"repository": still::NAME});
+        ecr.take_calls();
+        let event = json!({"repository": static_ecr::NAME});
         let invoked = aws.lambda().invoke(&subject.function.name, event).await?;
         if let Some(error) = invoked.error {
             bail!("{error}: {}\n{}", invoked.payload, invoked.log);
         }
-        let calls = still.take_calls();
-        let told = std::mem::take(&mut aws.state().deliveries);
-        let of = |operation: &str| calls.get(operation).copied().unwrap_or_default();
-        let is_whole = of("DescribeImages") * still::PAGE >= still.repository().images;
-        let is_done = of("UpdateImageStorageClass") >= still::OVER && !told.is_empty();
+        let calls = ecr.take_calls();
+        let alerts = std::mem::take(&mut aws.state().deliveries);
+        let count = |operation: &str| calls.get(operation).copied().unwrap_or_default();
+        let has_read_all = count("DescribeImages") * static_ecr::PAGE >= ecr.repository().images;
+        let has_swept = count("UpdateImageStorageClass") >= static_ecr::OVER && !alerts.is_empty();
         ensure!(
-            is_whole && (is_done || !subject.sweeps),
+            has_read_all && (has_swept || !subject.sweeps),
             "invocation {n} ended with {calls:?} and {} alerts\n{}",
-            told.len(),
+            alerts.len(),
             invoked.log
         );
         subject.times.push(invoked.duration);
         subject.memory = subject.memory.max(invoked.max_memory.unwrap_or_default());
         subject.calls = calls.values().sum();
     }
-    // The memory is to be free for the next one.
+    // Frees the memory for the next process.
     aws.lambda().stop();
     Ok(())
 }
 
-/// Every component keeps so many of its units, and a run archives those above.
+/// A policy that keeps so many units of each component and archives the others.
 fn policy(keep: usize) -> Value {
     json!([{
-        "RepositoryName": still::NAME,
+        "RepositoryName": static_ecr::NAME,
         "ImageTagMutability": "MUTABLE",
         "LifecycleTagCount": 10,
         "LifecycleUntaggedDays": 3,

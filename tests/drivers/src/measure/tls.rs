@@ -1,4 +1,4 @@
-//! The embedded AWS over TLS, under a certificate that is made for the occasion.
+//! The embedded AWS over TLS, with a certificate that each run generates.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -12,17 +12,17 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// Where systems keep the roots that they trust: Debian, Red Hat and Amazon Linux, Alpine.
+/// The bundles of trusted roots on Debian, on Red Hat and Amazon Linux, and on Alpine.
 const SYSTEM_ROOTS: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
-/// A port that speaks TLS, and bundles of roots that trust it.
+/// A port that speaks TLS, and two bundles of roots that contain its certificate.
 pub struct Tls {
     /// Such as `https://localhost:4567`.
     pub endpoint: String,
-    /// Its own certificate alone.
+    /// The bundle with the certificate of the port only.
     pub one_root: PathBuf,
-    /// The system's roots and it, with their number.
+    /// The bundle with the system's roots and that certificate, and the number of roots.
     pub system_roots: (PathBuf, usize),
 }
 

@@ -1,5 +1,4 @@
-//! What the functions are given to do: their environment, their events, and whether it was
-//! done.
+//! The environment and the events of the measured functions, and a check of the work done.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +13,12 @@ use crate::Work;
 const REPOSITORY: &str = "infrastructure";
 const POLICY: &str = r#"[{"RepositoryName":"infrastructure","ImageTagMutability":"IMMUTABLE","LifecycleTagCount":20,"LifecycleUntaggedDays":7,"Governance":{"Tags":{"Grammar":"{component}-v{semver}","Enforcement":"quarantine"},"Retention":{"Enforcement":"report"}}}]"#;
 
-/// The stack of the deletion, which CloudFormation deletes.
+/// The stack that CloudFormation deletes, for [`Work::Deletion`].
 pub const STACK: &str = "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3";
 const PARAMETER: &str = "/ecr-warden/accepted-risks";
 
-/// Makes what the functions call for: a repository, the topic, the ledger, the accepted risks,
-/// and the webhook of this Slack; gives the ARN of its secret.
+/// Creates the resources that the functions use: a repository, the topic, the ledger, the list of
+/// accepted risks, and the secret with the webhook of this Slack. Returns the ARN of the secret.
 pub async fn prepare(aws: &LocalAws, channel: &str) -> anyhow::Result<String> {
     let repository = json!({"repositoryName": REPOSITORY, "imageTagMutability": "IMMUTABLE"});
     let created = aws.by_hand("CreateRepository", &repository);
@@ -27,13 +26,15 @@ pub async fn prepare(aws: &LocalAws, channel: &str) -> anyhow::Result<String> {
     let (topic, _) = aws.make("AWS::SNS::Topic", "alerts", &json!({})).await?;
     let inbox = json!({"TopicArn": topic, "Protocol": "email", "Endpoint": "a@example.com"});
     aws.make("AWS::SNS::Subscription", "inbox", &inbox).await?;
-    make_ledger(aws).await?;
+    create_ledger(aws).await?;
     aws.state().begin_stack("warden", STACK, "DELETE_IN_PROGRESS");
-    // Another push has this hour, and the next, should that begin meanwhile.
+    // Another push has claimed the sweep of this hour, and of the next one, which may begin during
+    // the run.
     let now = aws.state().now();
     for hour in [now, now + 3_600.0] {
         #[expect(clippy::cast_possible_truncation, reason = "seconds since 1970")]
-        let hour = chrono::DateTime::from_timestamp(hour as i64, 0).context("the time")?;
+        let hour = chrono::DateTime::from_timestamp(hour as i64, 0)
+            .context("the clock is out of range")?;
         let fact = format!("sweep {REPOSITORY} {}", hour.format("%Y-%m-%dT%H"));
         let item = json!({"fact": {"S": fact}, "holder": {"S": "another"}});
         let put = json!({"TableName": "ledger", "Item": item}).to_string();
@@ -46,19 +47,19 @@ pub async fn prepare(aws: &LocalAws, channel: &str) -> anyhow::Result<String> {
     aws.make("AWS::SSM::Parameter", "risks", &risks).await?;
     let url = format!("{channel}/services/T0000000/B0000000/measure");
     let secret = json!({"Name": "slack", "SecretString": url});
-    let made = ask(aws, "secretsmanager", "secretsmanager.CreateSecret", &secret).await?;
-    made["ARN"].as_str().map(str::to_owned).context("the secret was not made")
+    let made = call(aws, "secretsmanager", "secretsmanager.CreateSecret", &secret).await?;
+    made["ARN"].as_str().map(str::to_owned).context("the secret has no ARN")
 }
 
-async fn ask(aws: &LocalAws, service: &str, target: &str, input: &Value) -> anyhow::Result<Value> {
+async fn call(aws: &LocalAws, service: &str, target: &str, input: &Value) -> anyhow::Result<Value> {
     let request = http::Request::post("/").header("x-amz-target", target);
     let answer = aws.services().handle(service, request.body(input.to_string().into())?).await;
     ensure!(answer.status().is_success(), "{target}: {:?}", answer.body());
     Ok(serde_json::from_slice(answer.body())?)
 }
 
-/// Makes the ledger, as the template has it.
-async fn make_ledger(aws: &LocalAws) -> anyhow::Result<()> {
+/// Creates the ledger with the properties of the template.
+async fn create_ledger(aws: &LocalAws) -> anyhow::Result<()> {
     let template = Template::read(include_str!("../../../../infra/sam/template.yaml"))?;
     let identity = Identity {
         account: ACCOUNT.to_owned(),
@@ -71,14 +72,14 @@ async fn make_ledger(aws: &LocalAws) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An empty ledger in place of the one that there is.
+/// Replaces the ledger by an empty one.
 pub async fn renew_ledger(aws: &LocalAws) -> anyhow::Result<()> {
     let ledger = json!({"TableName": "ledger"});
-    ask(aws, "dynamodb", "DynamoDB_20120810.DeleteTable", &ledger).await?;
-    make_ledger(aws).await
+    call(aws, "dynamodb", "DynamoDB_20120810.DeleteTable", &ledger).await?;
+    create_ledger(aws).await
 }
 
-/// The variables of every function; each takes its own.
+/// The environment variables of all functions together. Each function reads its own variables.
 pub fn environment(webhook: &str) -> BTreeMap<String, String> {
     let topic = format!("arn:aws:sns:{REGION}:{ACCOUNT}:alerts");
     [
@@ -97,7 +98,7 @@ pub fn environment(webhook: &str) -> BTreeMap<String, String> {
 }
 
 impl Work {
-    /// How it stands in the table.
+    /// The name of the work in the printed table.
     pub fn label(self) -> &'static str {
         match self {
             Self::Deletion | Self::Slack => "",
@@ -109,7 +110,7 @@ impl Work {
         }
     }
 
-    /// An event of it; what it is about is there.
+    /// Creates the image or the scan that the event is about, and returns the event.
     pub fn event(self, aws: &LocalAws, endpoint: &str) -> anyhow::Result<Value> {
         let file = match self {
             Self::Deletion => {
@@ -137,42 +138,46 @@ impl Work {
                 let mut state = aws.state();
                 let now = state.now();
                 let pushed = state.ecr().push_made_up(REPOSITORY, &[tag], now);
-                let digest = pushed.map_err(|it| anyhow!("{}: {}", it.code, it.message))?;
+                let digest =
+                    pushed.map_err(|error| anyhow!("{}: {}", error.code, error.message))?;
                 event["detail"]["image-digest"] = digest.into();
             }
         }
         Ok(event)
     }
 
-    /// Whether the last invocation has done it.
+    /// Checks that the last invocation has done the work.
     pub fn check(self, aws: &LocalAws) -> anyhow::Result<()> {
         let mut state = aws.state();
         let answers = std::mem::take(&mut state.answers);
-        let told = std::mem::take(&mut state.deliveries).len();
+        let alerts = std::mem::take(&mut state.deliveries).len();
         let answered = answers.iter().filter(|answer| answer["Status"] == "SUCCESS").count();
         drop(state);
-        let shown = aws.slack().take_messages().len();
+        let messages = aws.slack().take_messages().len();
         let expected = match self {
             Self::Deletion => (1, 0, 0),
             Self::Conforming | Self::Clean | Self::Swept => (0, 0, 0),
             Self::Quarantine | Self::Findings => (0, 1, 0),
             Self::Slack => (0, 0, 1),
         };
-        let found = (answered, told, shown);
-        ensure!(found == expected, "it ended with {answers:?}, {told} alerts, {shown} in Slack");
+        let found = (answered, alerts, messages);
+        ensure!(
+            found == expected,
+            "the invocation ended with {answers:?}, {alerts} alerts and {messages} Slack messages"
+        );
         Ok(())
     }
 }
 
-/// The scan of an image of a component of its own.
+/// Completes a scan of an image whose component no other image has, and returns the event.
 fn scan(aws: &LocalAws, findings: Vec<Value>) -> anyhow::Result<Value> {
     let mut state = aws.state();
     let now = state.now();
     let registry = state.ecr();
     let nth = registry.repositories[REPOSITORY].images.len();
     let tag = format!("component{nth}-v1.0.0");
-    let failed = |it: local_aws::ecr::Error| anyhow!("{}: {}", it.code, it.message);
+    let failed = |error: local_aws::ecr::Error| anyhow!("{}: {}", error.code, error.message);
     let digest = registry.push_made_up(REPOSITORY, &[&tag], now).map_err(failed)?;
     registry.complete_scan(REPOSITORY, &digest, Ok(findings), now).map_err(failed)?;
-    registry.events.pop().context("ECR told of no scan")
+    registry.events.pop().context("ECR sent no event of the scan")
 }

@@ -1,4 +1,4 @@
-//! `cargo demo` as a process: its text, its JSON, its page, and what it leaves up.
+//! `cargo demo` as a process: its text, its JSON, its page, and the AWS that it keeps running.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use ::local_aws::{ACCOUNT, REGION};
+use expect_test::expect;
 use serde_json::{Value, json};
 
-/// A folder for what a test has written.
+/// The folder for the files of one test.
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo").join(name)
 }
@@ -19,61 +20,154 @@ fn demo(arguments: &[&str], folder: &Path) -> Command {
     command
 }
 
-/// What it printed, if it ended well.
+/// The standard output of a demonstration that must have succeeded.
 fn stdout(output: Output) -> String {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     text
 }
 
-#[test]
-fn the_demonstration_shows_what_stands_and_ends_well() {
-    let text = stdout(demo(&[], &folder("text")).output().unwrap());
-    for expected in [
-        "Custom::EcrRepository      arn:aws:ecr:us-east-1:123456789012:repository/infrastructure",
-        "create it with IMMUTABLE tags, scanned on push, encrypted with KMS; put the lifecycle policy",
-        "tags            IMMUTABLE",
-        "scanned on push yes",
-        "encrypted with  KMS",
-        "lifecycle 1: Archive untagged images 120 days after their last pull",
-        "ecr:GetAuthorizationToken",
-        "infrastructure:litellm-1.80.5 does not match {component}-v{semver}: add the tag",
-        "calls of AWS: none",
-        "Subject: infrastructure:litellm-1.80.5 was quarantined",
-        "Restore it as litellm-v1.80.5:",
-        "\"action\": \"quarantined\"",
-        "Subject: An image was pushed to scratch, a name that is not expected",
-        "aws ecr get-login-password --region us-east-1 | docker login --username AWS",
-        "Subject: 2 findings in infrastructure:litellm-v1.80.5: 2 HIGH",
-        "Subject: 1 new finding in infrastructure:litellm-v1.80.6: 1 CRITICAL",
-        "- HIGH CVE-2026-30911: until 2099-12-31 (not reachable; platform)",
-        "CRITICAL: 1 new finding in infrastructure:litellm-v1.80.6: 1 CRITICAL",
-        "Subject: infrastructure:litellm-v1.80.7 has no open findings any more",
-        "ECR says FAILED (UnsupportedImageError",
-        "The image is in use by 3 tasks or pods.",
-        "myapp-v1.0.4                    archive   number 13 of 17 of myapp (the newest 10 are kept)",
-        "myapp-prod myapp-v1.0.2         keep      the channel myapp-prod points at it",
-        "myapp-v1.0.1-lts                keep      the tag myapp-v1.0.1-lts matches the pattern *-lts of",
-        "billing-v0.9.0                  keep      number 1 of 1 of billing (the newest 10 are kept)",
-        "keep: it was pulled on ",
-        "in the archive of deployments now: 7, as planned",
-        "Subject: 8 images of deployments were removed",
-        "INFORMATIONAL: 8 images of deployments were removed",
-        ", and the 14 days of the quarantine are over",
-        ": untag: the image conforms by now, and is not in quarantine any more",
-        "told: 1 image of deployments went to the archive",
-        "Nothing was removed: 35 of 64 images would be removed, and MaxRemovePercent=25 allows fewer.",
-        "told: 35 images of deployments went to the archive",
-        "- ImageTagMutability is MUTABLE, and the policy requires IMMUTABLE",
-        "in ECR they are IMMUTABLE again",
-        "text/index.html",
-    ] {
-        assert!(text.contains(expected), "{expected:?} is missing:\n{text}");
-    }
+/// The text with `DATE` for each date, so that a snapshot of it holds on any day.
+fn without_dates(text: &str) -> String {
+    let is_date = |word: &str| {
+        let digits = word.chars().map(|letter| if letter.is_ascii_digit() { '0' } else { letter });
+        digits.eq("0000-00-00".chars())
+    };
+    let word = |word: &str| {
+        let bare = word.trim_end_matches([',', '.', '\n']);
+        if is_date(bare) { word.replace(bare, "DATE") } else { word.to_owned() }
+    };
+    text.split_inclusive(' ')
+        .map(|piece| match piece.strip_suffix(' ') {
+            Some(before_space) => word(before_space) + " ",
+            None => word(piece),
+        })
+        .collect()
+}
+
+/// The text with `…` for each run of twelve hexadecimal digits.
+fn masked_digests(text: &str) -> String {
+    let is_separator = |letter: char| !letter.is_ascii_alphanumeric();
+    let is_digest =
+        |word: &str| word.len() == 12 && word.chars().all(|letter| letter.is_ascii_hexdigit());
+    let piece = |piece: &str| {
+        let word = piece.trim_end_matches(is_separator);
+        if is_digest(word) { piece.replace(word, "…           ") } else { piece.to_owned() }
+    };
+    text.split_inclusive(is_separator).map(piece).collect()
 }
 
 #[test]
-fn the_page_and_the_json_have_the_same_facts() {
+fn the_text_has_one_line_for_each_step_and_one_alert() {
+    let text = stdout(demo(&[], &folder("brief")).output().unwrap());
+    assert!(text.lines().count() <= 150, "{} lines:\n{text}", text.lines().count());
+    assert_eq!(text.matches("Subject: ").count(), 1, "{text}");
+    // The alert and the places to look next are indented further than a step.
+    let is_indented = |line: &&str| line.starts_with("      ") || line.trim().is_empty();
+    let lines: Vec<&str> = text.lines().filter(|line| !is_indented(line)).collect();
+    let steps: Vec<&str> = lines.iter().skip(1).copied().collect();
+    assert!(steps.iter().all(|line| line.chars().count() <= 110), "{steps:#?}");
+    expect![[r#"
+        Deploy the stack
+           1  CloudFormation created 47 resources from infra/sam/template.yaml, 5 of them Lambda functions.
+           2  ECR has two new repositories: infrastructure with IMMUTABLE tags, deployments with MUTABLE tags.
+           3  The stack has 10 outputs, among them the login command and the IAM policy for pipelines.
+        Check the tag of each push
+           4  infrastructure:litellm-v1.80.5 was pushed. The tag matches the grammar, so nothing was changed.
+           5  infrastructure:litellm-1.80.5 was pushed. The v is missing, so the image was quarantined.
+           e-mail to platform-team@example.com
+           6  infrastructure:litellm-v0.0.0 was pushed. The policy forbids *-v0.0.0, so the image was quarantined.
+           7  deployments:mcp_github_latest was pushed. The policy only reports bad tags there: one alert, no change.
+           8  A cosign signature was pushed to infrastructure. No grammar applies to the tag of a signature.
+           9  infrastructure:openwebui-v0.6.36 was pushed for two platforms. The ledger records its two images.
+          10  scratch:test was pushed. The policy does not list the repository scratch, so an alert was sent.
+        Compare each scan with the version before
+          11  The scan of infrastructure:litellm-v1.80.5 found 2 new findings at or above HIGH. An alert was sent.
+          12  The scan of infrastructure:litellm-v1.80.6 found 1 new, 1 fixed, 1 accepted finding. An alert was sent.
+          13  The scan of infrastructure:litellm-v1.80.7 found nothing. An alert closed the earlier findings.
+          14  The scan of infrastructure:litellm-v1.80.8 failed, so its findings are unknown. An alert was sent.
+          15  Both scans of infrastructure:openwebui-v0.6.36 found the same vulnerability. One alert was sent.
+          16  Amazon Inspector found 1 new finding in infrastructure:openwebui-v0.6.37, which 3 tasks or pods run.
+        Remove images that nobody needs
+          17  A plan for deployments keeps 19 of 27 images and removes 8. Nothing was changed yet.
+          18  image-sweep explains why deployments:myapp-v1.0.0 stays: it was pulled on DATE, within 30 days.
+          19  The scheduled sweeps archived 8 images and deleted 1 untagged image. The alerts name each reason.
+          20  The second scheduled sweep of both repositories changed nothing and sent no alert.
+          21  deployments:myapp-v1.12.0 was pushed. The policy keeps 10 versions, so the oldest was archived.
+          22  A sweep would have removed 35 images at once, more than MaxRemovePercent allows: it removed none.
+          23  An operator confirmed the plan of 35 images by its hash. The next sweep archived them.
+        Report settings that differ from the policy
+          24  Somebody made the tags of infrastructure mutable. The next sweep reported that and changed nothing.
+          25  An operator made the tags of infrastructure IMMUTABLE again.
+        Change nothing in a replica
+          26  us-west-2 replicated search-v1.0.0 into deployments. ECR Warden only reports there from now on.
+        Where to look next"#]].assert_eq(&without_dates(&steps.join("\n")));
+    assert!(text.contains("brief/index.html"), "{text}");
+}
+
+#[test]
+fn the_verbose_text_shows_the_settings_the_calls_and_the_alerts() {
+    let text = stdout(demo(&["--verbose"], &folder("verbose")).output().unwrap());
+    for expected in [
+        "Custom::EcrRepository      arn:aws:ecr:us-east-1:123456789012:repository/infrastructure",
+        "tags            IMMUTABLE",
+        "scanned on push yes",
+        "encrypted with  KMS",
+        "lifecycle 1: ",
+        "ecr:GetAuthorizationToken",
+        "AWS calls: none",
+        "\"action\": \"quarantined\"",
+        "ecr-warden restore --region us-east-1 infrastructure@sha256:",
+        "aws ecr get-login-password --region us-east-1 | docker login --username AWS",
+        "CVE-2026-30911",
+        "UnsupportedImageError",
+        "MaxRemovePercent=25",
+        "$ ecr-warden confirm deployments --plan ",
+        "ECR says that the tags are IMMUTABLE again",
+        "verbose/index.html",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is missing:\n{text}");
+    }
+    let count = |heading: &str| text.lines().filter(|line| line.trim() == heading).count();
+    let emails = text.matches("e-mail to platform-team@example.com").count();
+    let json = count("the same alert as JSON, for queues and functions");
+    assert_eq!((emails, json, count("Slack message")), (13, 2, 9), "{text}");
+    assert_eq!(text.matches("\n   Outcome: ").count(), text.matches("\n== ").count(), "{text}");
+
+    // The first plan for deployments: the decision about each image, with its reason.
+    let (_, table) = text.split_once("------  ------").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    expect![[r#"
+        --  ------------------------------------------------------
+           sha256:…                        delete    it has had no tag since DATE, and its 3 days are
+                                                     over
+           myapp-v1.0.4                    archive   number 13 of 17 of myapp, which keeps 10
+           sha256:…                        archive   it is part of sha256:…           : number 13 of 17 of
+                                                     myapp, which keeps 10
+           sha256:…                        archive   it is part of sha256:…           : number 13 of 17 of
+                                                     myapp, which keeps 10
+           sha256-…           .sig         archive   it belongs to sha256:…           : number 13 of 17 of
+                                                     myapp, which keeps 10
+           myapp-v1.0.5                    archive   number 12 of 17 of myapp, which keeps 10
+           myapp-v1.0.6                    archive   number 11 of 17 of myapp, which keeps 10
+           sha256-…           .sig         archive   what it refers to, sha256:…           , is gone
+           myapp-prod myapp-v1.0.2         keep      the channel myapp-prod points at it
+           myapp-v1.0.3                    keep      it came back from the archive on DATE, within 7
+                                                     days
+           myapp-v1.0.1-lts                keep      the tag myapp-v1.0.1-lts is protected by *-lts
+           myapp-v1.0.0                    keep      it was pulled on DATE, within 30 days
+           sha256:…            and 1 more  keep      it is part of sha256:…           : number 2 of 17 of
+                                                     myapp, which keeps 10
+           billing-v0.9.0                  keep      number 1 of 1 of billing, which keeps 10
+           myapp-v1.10.0 and 8 more        keep      numbers 2 to 10 of 17 of myapp, which keeps 10
+           mcp_github_latest               keep      the channel mcp_github_latest points at it
+           release_2025                    keep      the tag release_2025 neither conforms nor has a
+                                                     counted prefix
+           myapp-v1.11.0                   keep      it was pushed on DATE, within 7 days"#]].assert_eq(&without_dates(&masked_digests(table)));
+}
+
+#[test]
+fn the_page_and_the_json_contain_the_same_facts() {
     let folder = folder("page");
     let output = demo(&["--json"], &folder).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("index.html"));
@@ -84,40 +178,65 @@ fn the_page_and_the_json_have_the_same_facts() {
         let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         text.replace('"', "&quot;")
     };
-    let has = |what: &Value| {
-        let text = escaped(what.as_str().unwrap());
+    let assert_in_page = |value: &Value| {
+        let text = escaped(value.as_str().unwrap());
         assert!(page.contains(&text), "{text} is not in the page");
     };
     let scenes = story["scenes"].as_array().unwrap();
     let parts = || scenes.iter().flat_map(|scene| scene["parts"].as_array().unwrap());
     for scene in scenes {
-        has(&scene["title"]);
+        assert_in_page(&scene["title"]);
+        assert_in_page(&scene["outcome"]);
+        assert!(scene["outcome"].as_str().unwrap().ends_with('.'), "{scene:#}");
     }
     let alerts: Vec<&Value> = parts().filter(|part| part["part"] == "alert").collect();
     for alert in &alerts {
-        has(&alert["json"]["title"]);
+        assert_in_page(&alert["json"]["title"]);
         for remedy in alert["json"]["remedies"].as_array().unwrap() {
-            has(&remedy["command"]);
+            assert_in_page(&remedy["command"]);
         }
         assert_eq!(alert["email"]["to"], "platform-team@example.com", "{alert:#}");
         assert!(alert["slack"]["blocks"].is_array(), "{alert:#}");
         assert_eq!(alert["chat"]["source"], "custom", "{alert:#}");
     }
-    let kinds = |kind: &str| alerts.iter().filter(|it| it["json"]["kind"] == kind).count();
-    let told = ["tag-violation", "scan-findings", "cleanup", "self-audit"].map(kinds);
-    assert_eq!((told, alerts.len()), ([3, 4, 5, 2], 17));
+    let alert = |part: &&Value| {
+        let [kind, repository, severity] =
+            ["kind", "repository", "severity"].map(|name| part["json"][name].as_str().unwrap());
+        let action = part["json"]["details"]["action"].as_str().unwrap_or_default();
+        format!("{kind} {repository} {severity} {action}").trim_end().to_owned() + "\n"
+    };
+    expect![[r#"
+        tag-violation infrastructure HIGH quarantined
+        tag-violation infrastructure HIGH quarantined
+        tag-violation deployments MEDIUM reported
+        repository-violation scratch MEDIUM
+        scan-findings infrastructure HIGH
+        scan-findings infrastructure CRITICAL
+        scan-resolved infrastructure INFORMATIONAL
+        scan-failed infrastructure MEDIUM
+        scan-findings infrastructure CRITICAL
+        scan-findings infrastructure HIGH
+        cleanup deployments INFORMATIONAL
+        cleanup infrastructure INFORMATIONAL
+        self-audit deployments LOW
+        cleanup deployments INFORMATIONAL
+        cleanup deployments MEDIUM
+        cleanup deployments INFORMATIONAL
+        self-audit infrastructure LOW
+    "#]]
+    .assert_eq(&alerts.iter().map(alert).collect::<String>());
 
     let mut components = Vec::new();
     for repository in story["repositories"].as_array().unwrap() {
-        has(&repository["name"]);
+        assert_in_page(&repository["name"]);
         for component in repository["components"].as_array().unwrap() {
             if component["name"].is_string() {
-                has(&component["name"]);
+                assert_in_page(&component["name"]);
                 components.push(component["name"].as_str().unwrap());
             }
             for image in component["images"].as_array().unwrap() {
                 assert_ne!(image["reason"], "", "{image:#}");
-                has(&image["digest"].as_str().unwrap()[..19].into());
+                assert_in_page(&image["digest"].as_str().unwrap()[..19].into());
             }
         }
     }
@@ -127,32 +246,34 @@ fn the_page_and_the_json_have_the_same_facts() {
     );
     let images = |status: &str| {
         let all = story["repositories"].as_array().unwrap().iter();
-        let all = all.flat_map(|it| it["components"].as_array().unwrap());
-        let all = all.flat_map(|it| it["images"].as_array().unwrap());
+        let all = all.flat_map(|repository| repository["components"].as_array().unwrap());
+        let all = all.flat_map(|component| component["images"].as_array().unwrap());
         all.filter(|image| image["status"] == status).count()
     };
-    assert_eq!(["quarantined", "told", "archived"].map(images), [3, 2, 44]);
-    // The sweep deleted an untagged image.
+    assert_eq!(["quarantined", "reported", "archived"].map(images), [3, 2, 44]);
+    // The sweep also deleted one untagged image.
     let removed = images("archived") + 1;
     assert!(page.contains(&format!("<dt>images archived or deleted</dt><dd>{removed}</dd>")));
 }
 
 #[test]
-fn the_page_asks_for_nothing_else_and_can_be_read_by_all() {
+fn the_page_loads_nothing_else_and_is_accessible() {
     let folder = folder("alone");
     stdout(demo(&[], &folder).output().unwrap());
     let page = std::fs::read_to_string(folder.join("index.html")).unwrap();
-    for loads in ["<script", "<link", "<img", "<iframe", "src=", "url(", "@import", " style=\""] {
-        assert!(!page.contains(loads), "{loads} is in the page");
-    }
-    for has in ["<html lang=\"en\">", "<main", "<header", "<footer", "<nav", "prefers-color-scheme"]
+    for forbidden in ["<script", "<link", "<img", "<iframe", "src=", "url(", "@import", " style=\""]
     {
-        assert!(page.contains(has), "{has} is not in the page");
+        assert!(!page.contains(forbidden), "{forbidden} is in the page");
+    }
+    for required in
+        ["<html lang=\"en\">", "<main", "<header", "<footer", "<nav", "prefers-color-scheme"]
+    {
+        assert!(page.contains(required), "{required} is not in the page");
     }
     let heads = page.matches("<th").count() - page.matches("<thead").count();
     let scopes = page.matches("scope=\"col\"").count() + page.matches("scope=\"row\"").count();
     assert_eq!(heads, scopes);
-    // No level of headings is skipped.
+    // The headings skip no level.
     let levels: Vec<u32> = page
         .match_indices("<h")
         .filter_map(|(at, _)| page[at + 2..].chars().next()?.to_digit(10))
@@ -162,40 +283,40 @@ fn the_page_asks_for_nothing_else_and_can_be_read_by_all() {
 }
 
 #[test]
-fn a_mistake_is_one_line_with_the_nearest_option() {
+fn an_unknown_option_is_reported_in_one_line_with_the_nearest_option() {
     let shown = demo(&["--jsn"], &folder("mistake")).output().unwrap();
-    let told = String::from_utf8(shown.stderr).unwrap();
-    assert_eq!((shown.status.code(), told.lines().count()), (Some(2), 1), "{told}");
-    assert!(told.starts_with("cargo demo: unexpected argument '--jsn' found"), "{told}");
-    assert!(told.contains("'--json'"), "{told}");
+    let error = String::from_utf8(shown.stderr).unwrap();
+    assert_eq!((shown.status.code(), error.lines().count()), (Some(2), 1), "{error}");
+    assert!(error.starts_with("cargo demo: unexpected argument '--jsn' found"), "{error}");
+    assert!(error.contains("'--json'"), "{error}");
     assert!(shown.stdout.is_empty());
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_in_one_line() {
-    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = taken.local_addr().unwrap().port().to_string();
+fn a_port_in_use_is_reported_in_one_line() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
     let shown = demo(&["--port", &port], &folder("taken")).output().unwrap();
-    let told = String::from_utf8(shown.stderr).unwrap();
-    assert_eq!((shown.status.code(), told.lines().count()), (Some(1), 1), "{told}");
-    assert!(told.starts_with(&format!("cargo demo: --port: port {port} is in use")), "{told}");
+    let error = String::from_utf8(shown.stderr).unwrap();
+    assert_eq!((shown.status.code(), error.lines().count()), (Some(1), 1), "{error}");
+    assert!(error.starts_with(&format!("cargo demo: --port: port {port} is in use")), "{error}");
 }
 
-/// A demonstration that is left up, until this is dropped.
-struct Up {
+/// A demonstration that keeps running until this value is dropped.
+struct Running {
     process: Child,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
     address: String,
 }
 
-impl Drop for Up {
+impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-impl Up {
+impl Running {
     fn start(folder: &Path) -> Self {
         let mut command = demo(&["--keep-running"], folder);
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -205,7 +326,7 @@ impl Up {
         Self { process, lines, address: address.unwrap() }
     }
 
-    /// What a call of a service is answered with: the status and the body.
+    /// Calls a service and returns the status and the body of the answer.
     fn call(&self, service: &str, headers: &str, body: &str) -> (u16, String) {
         let scope = format!("Credential={ACCOUNT}/20270115/{REGION}/{service}/aws4_request");
         let request = format!(
@@ -238,32 +359,32 @@ impl Up {
 }
 
 #[test]
-fn what_is_left_up_answers_and_tells_what_people_are_told() {
+fn the_demonstration_that_keeps_running_answers_calls_and_prints_alerts() {
     let folder = folder("up");
-    let mut up = Up::start(&folder);
+    let mut running = Running::start(&folder);
 
-    let (status, stack) = up.stack("ecr-warden");
+    let (status, stack) = running.stack("ecr-warden");
     assert_eq!(status, 200, "{stack}");
     assert!(stack.contains("<OutputKey>Governance</OutputKey><OutputValue>[{&quot;"), "{stack}");
-    let (status, none) = up.stack("other");
+    let (status, none) = running.stack("other");
     assert_eq!(status, 400, "{none}");
     assert!(none.contains("Stack with id other does not exist"), "{none}");
 
-    // The image has a good tag too, so that it loses the bad one, and that is told.
+    // The image also has a good tag, so the bad tag is removed and an alert is sent.
     let image = json!([{"imageTag": "litellm-v1.80.6"}]);
-    let got =
-        up.ecr("BatchGetImage", &json!({"repositoryName": "infrastructure", "imageIds": image}));
+    let got = running
+        .ecr("BatchGetImage", &json!({"repositoryName": "infrastructure", "imageIds": image}));
     let put = json!({
         "repositoryName": "infrastructure",
         "imageManifest": got["images"][0]["imageManifest"],
         "imageTag": "litellm-1.80.99",
     });
-    up.ecr("PutImage", &put);
-    let told = up.lines.find(|line| line.as_ref().unwrap().contains("Subject: "));
-    let told = told.unwrap().unwrap();
-    assert!(told.contains("infrastructure:litellm-1.80.99"), "{told}");
+    running.ecr("PutImage", &put);
+    let subject = running.lines.find(|line| line.as_ref().unwrap().contains("Subject: "));
+    let subject = subject.unwrap().unwrap();
+    assert!(subject.contains("infrastructure:litellm-1.80.99"), "{subject}");
 
-    // Functions that are run by hand find the same in their environment.
+    // A function that a developer starts finds the same values in its environment.
     let json = std::fs::read_to_string(folder.join("env.json")).unwrap();
     let all: Value = serde_json::from_str(&json).unwrap();
     let lines = std::fs::read_to_string(folder.join("functions.env")).unwrap();
@@ -274,7 +395,7 @@ fn what_is_left_up_answers_and_tells_what_people_are_told() {
         "ScanCompleteFunction",
         "SlackNotifierFunction",
     ] {
-        assert_eq!(all[id]["AWS_ENDPOINT_URL"], format!("http://{}", up.address), "{all:#}");
+        assert_eq!(all[id]["AWS_ENDPOINT_URL"], format!("http://{}", running.address), "{all:#}");
         for (name, value) in all[id].as_object().unwrap() {
             let expected = format!("{name}='{}'", value.as_str().unwrap());
             assert!(lines.lines().any(|line| line == expected), "{expected} is not in:\n{lines}");

@@ -1,16 +1,16 @@
-//! The embedded AWS as a command: what it says of a port that it cannot have.
+//! The embedded AWS as a command: its errors for wrong arguments and for a port in use.
 
 use std::net::TcpListener;
 use std::process::Command;
 
 use expect_test::{Expect, expect};
 
-/// How it ends with arguments that keep it from serving, and its one line.
+/// Runs the command with arguments that it must refuse. Returns the exit code and the error line.
 fn run(arguments: &[&str]) -> String {
-    let ended = Command::new(env!("CARGO_BIN_EXE_local-aws")).args(arguments).output().unwrap();
-    let said = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!((said.lines().count(), ended.stdout.len()), (1, 0), "{said}");
-    format!("exit {}: {said}", ended.status.code().unwrap())
+    let output = Command::new(env!("CARGO_BIN_EXE_local-aws")).args(arguments).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((error.lines().count(), output.stdout.len()), (1, 0), "{error}");
+    format!("exit {}: {error}", output.status.code().unwrap())
 }
 
 fn check(arguments: &[&str], expected: &Expect) {
@@ -18,7 +18,7 @@ fn check(arguments: &[&str], expected: &Expect) {
 }
 
 #[test]
-fn a_mistake_in_the_arguments_is_told_in_one_line() {
+fn a_wrong_argument_is_reported_in_one_line() {
     check(
         &["70000"],
         &expect![[r#"
@@ -46,9 +46,9 @@ fn a_mistake_in_the_arguments_is_told_in_one_line() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_in_one_line() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
-    let ended = run(&[&port.to_string()]);
-    assert_eq!(ended, format!("exit 1: local-aws: port {port} is in use; choose another one\n"));
+fn a_port_in_use_is_reported_in_one_line() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let error = run(&[&port.to_string()]);
+    assert_eq!(error, format!("exit 1: local-aws: port {port} is in use; choose another one\n"));
 }

@@ -1,4 +1,4 @@
-//! Who may take the template's roles for pushing and pulling, and for what.
+//! The roles of the template for pushing and pulling: their trust policies and their permissions.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 const GITHUB: &str = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com";
 const EKS: &str = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.us-east-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF";
 
-/// What a role's trust says, which is text.
+/// The trust policy of a role, parsed from its text.
 fn trust(stack: &Stack<'_>, role: &str) -> Value {
     let properties = stack.properties(role).unwrap();
     serde_json::from_str(properties["AssumeRolePolicyDocument"].as_str().unwrap()).unwrap()
@@ -21,27 +21,28 @@ fn refused(parameters: &[(&str, &str)]) -> String {
     format!("{}\n", evaluate(parameters).map(|_| ()).unwrap_err())
 }
 
-/// The one statement of a trust: whom it is for, and what their tokens have to say.
-fn trusted(of: &str, conditions: &Value) -> Value {
+/// A trust policy of one statement: the provider, and the conditions on its tokens.
+fn trusted(provider: &str, conditions: &Value) -> Value {
     json!({
         "Version": "2012-10-17",
         "Statement": [{
             "Effect": "Allow",
-            "Principal": {"Federated": of},
+            "Principal": {"Federated": provider},
             "Action": "sts:AssumeRoleWithWebIdentity",
             "Condition": {"StringEquals": conditions},
         }],
     })
 }
 
-/// The role's statements: of each its name, its actions, and on what.
+/// The statements of a role: name, actions and resources.
 fn statements(stack: &Stack<'_>, role: &str) -> Vec<(String, Value, Value)> {
     let properties = stack.properties(role).unwrap();
     let statements = properties["Policies"][0]["PolicyDocument"]["Statement"].as_array().unwrap();
-    let of = |it: &Value| {
-        (it["Sid"].as_str().unwrap().to_owned(), it["Action"].clone(), it["Resource"].clone())
+    let parts = |statement: &Value| {
+        let sid = statement["Sid"].as_str().unwrap().to_owned();
+        (sid, statement["Action"].clone(), statement["Resource"].clone())
     };
-    statements.iter().map(of).collect()
+    statements.iter().map(parts).collect()
 }
 
 #[test]
@@ -78,10 +79,11 @@ fn workflows_of_one_repository_and_branch_push_and_wait_for_scans() {
 }
 
 #[test]
-fn the_subjects_of_workflows_are_whole_and_as_github_writes_them() {
+fn the_subjects_of_workflows_are_complete_and_in_the_format_of_github() {
     let parameters = [
         ("GitHubOidcProviderArn", GITHUB),
-        // As tokens of repositories made since July 2026 have it; a managed user's name has a '_'.
+        // Tokens of repositories that were created since July 2026 contain the IDs. The name of a
+        // managed user contains a '_'.
         ("GitHubRepository", "octo_org@123456/images@456789"),
         ("GitHubSubjects", "ref:refs/heads/main,environment:release,ref:refs/tags/v1"),
     ];
@@ -89,7 +91,8 @@ fn the_subjects_of_workflows_are_whole_and_as_github_writes_them() {
     let trust = trust(&stack, "GitHubRole");
     let conditions = &trust["Statement"][0]["Condition"]["StringEquals"];
     let subjects = conditions["token.actions.githubusercontent.com:sub"].as_array().unwrap();
-    let subjects: BTreeSet<&str> = subjects.iter().map(|it| it.as_str().unwrap()).collect();
+    let subjects: BTreeSet<&str> =
+        subjects.iter().map(|subject| subject.as_str().unwrap()).collect();
     assert_eq!(
         subjects,
         [
@@ -110,7 +113,8 @@ fn the_subjects_of_workflows_are_whole_and_as_github_writes_them() {
         ("GitHubSubjects", "a\",\"b"),
     ] {
         let mut parameters = parameters;
-        parameters.iter_mut().filter(|(it, _)| *it == name).for_each(|it| it.1 = wrong);
+        let parameter = parameters.iter_mut().find(|parameter| parameter.0 == name);
+        parameter.unwrap().1 = wrong;
         errors += &refused(&parameters);
     }
     expect![[r#"
@@ -173,7 +177,7 @@ fn pods_of_named_service_accounts_only_pull() {
 }
 
 #[test]
-fn a_role_that_is_half_asked_for_is_refused() {
+fn a_role_with_only_some_of_its_parameters_is_refused() {
     let half = [
         ("GitHubOidcProviderArn", GITHUB),
         ("GitHubRepository", "octo-org/images"),

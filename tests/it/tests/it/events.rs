@@ -32,8 +32,8 @@ Resources:
                 repository-name: [infrastructure]
 "#;
 
-/// What the function was handed, one for each invocation.
-fn handed(aws: &LocalAws) -> Vec<Value> {
+/// The events that the function received, one for each invocation.
+fn received(aws: &LocalAws) -> Vec<Value> {
     let log = aws.lambda().log("stack-Listener");
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.filter(|line| line["detail-type"].is_string()).collect()
@@ -72,12 +72,12 @@ async fn a_push_reaches_the_function_whose_pattern_it_matches() {
     aws.by_hand("BatchDeleteImage", &input).unwrap();
     aws.lambda().settled().await;
 
-    let details: Vec<Value> = handed(&aws).iter().map(|event| event["detail"].clone()).collect();
+    let details: Vec<Value> = received(&aws).iter().map(|event| event["detail"].clone()).collect();
     assert_eq!(details.len(), 2, "{details:#?}");
     assert!(details.iter().all(|detail| detail["repository-name"] == "infrastructure"));
     let mut tags: Vec<&str> =
         details.iter().filter_map(|detail| detail["image-tag"].as_str()).collect();
     tags.sort_unstable();
     assert_eq!(tags, ["", "litellm-v1.0.0"]);
-    assert_eq!(aws.state().events.len(), 7, "EventBridge was told of everything");
+    assert_eq!(aws.state().events.len(), 7, "EventBridge received every event");
 }

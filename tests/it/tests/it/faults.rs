@@ -1,11 +1,11 @@
-//! Every call that a function makes, in every scenario of `events/`, going wrong in every way:
-//! in the end all is as if nothing had.
+//! The fault matrix: each call of a function fails in each way, for each event of `events/`. The final
+//! images and alerts must be those of a run without faults.
 //!
-//! The cases are not written down but recorded: a scenario is run once with nothing wrong, and
-//! then once for each of its calls and each kind of trouble, with Lambda's retries, a replay
-//! from the dead-letter queue where those have not helped, and the same event once more.
+//! The cases are recorded: a scenario first runs without faults. It then runs once for each of its
+//! calls and each fault, with the retries of Lambda, with a replay from the dead-letter queue if the
+//! retries fail, and with a second delivery of the event.
 //!
-//! A run takes one case of each function, operation and kind of trouble; `FAULTS=all` takes every
+//! A run takes one case of each function, operation and fault; `FAULTS=all` takes every
 //! case ([`local_aws::sample`]). `FAULTS=all cargo test --workspace --test it faults -- --nocapture`
 //! prints how many cases ran and how many held.
 
@@ -23,13 +23,13 @@ use serde_json::Value;
 use function::Function;
 use scenarios::{Scenario, scenarios};
 
-/// When a process is killed that waits for nothing but the call that never answers.
+/// The time after which a process is killed that waits for a call without an answer.
 const KILLED_AT: Duration = Duration::from_secs(5);
 
-/// What there is in the end.
-struct End {
+/// The images and the alerts at the end of a run.
+struct Outcome {
     images: BTreeSet<String>,
-    told: Told,
+    published: Published,
 }
 
 /// The calls since the last time.
@@ -49,32 +49,32 @@ fn images(world: &World) -> BTreeSet<String> {
     images.collect()
 }
 
-/// Which call of its operation it is.
+/// The position of a call among the calls of its operation.
 fn nth(calls: &[Called], at: usize) -> usize {
     calls[..=at].iter().filter(|call| call.operation == calls[at].operation).count()
 }
 
-/// The calls of a first, faultless attempt, and its end.
-async fn faultless(scenario: &Scenario) -> (Vec<Called>, End) {
+/// Runs a scenario without faults. Returns its calls and its outcome.
+async fn run_without_faults(scenario: &Scenario) -> (Vec<Called>, Outcome) {
     let (world, event) = scenario.prepare().await;
     let function = scenario.function;
     let time = function.timeout(&world);
     function.invoke(&world, &event, "first", time, || ()).await.unwrap();
     let calls = take_calls(&world);
-    let mut told = Told::default();
-    settle(&world, function, &event, &mut told).await.unwrap();
-    (calls, End { images: images(&world), told })
+    let mut published = Published::default();
+    settle(&world, function, &event, &mut published).await.unwrap();
+    (calls, Outcome { images: images(&world), published })
 }
 
 /// The published alerts.
 #[derive(Default)]
-struct Told {
-    /// How often each thing was.
+struct Published {
+    /// The number of alerts about each fact.
     times: BTreeMap<String, usize>,
     /// Whether an alert says that it is not complete.
     is_incomplete: bool,
     /// The messages in Slack.
-    shown: Vec<Value>,
+    messages: Vec<Value>,
 }
 
 /// Collects the published alerts, and delivers the events of our own pushes.
@@ -82,16 +82,16 @@ async fn settle(
     world: &World,
     function: Function,
     event: &Value,
-    told: &mut Told,
+    published: &mut Published,
 ) -> Result<(), Vec<String>> {
     for alert in world.alerts() {
         leaked(&alert.to_string()).map_err(|why| vec![why])?;
-        told.is_incomplete |= alert["details"]["complete"] == false;
+        published.is_incomplete |= alert["details"]["complete"] == false;
         for key in keys(&alert) {
-            *told.times.entry(key).or_default() += 1;
+            *published.times.entry(key).or_default() += 1;
         }
     }
-    told.shown.extend(world.aws.slack().take_messages());
+    published.messages.extend(world.aws.slack().take_messages());
     if function == Function::ImagePush {
         let own = std::mem::take(&mut world.aws.state().events);
         for (nth, own) in own.into_iter().filter(|own| own != event).enumerate() {
@@ -101,12 +101,12 @@ async fn settle(
             }
         }
         let changed = world.aws.state().events.len();
-        assert_eq!(changed, 0, "a push of ours is answered by another");
+        assert_eq!(changed, 0, "the push of a quarantine tag causes another push");
     }
     Ok(())
 }
 
-/// What an alert tells, one thing a line: of a cleanup each image that went.
+/// The facts of an alert, each as one line. Each removed image of a cleanup is a fact.
 fn keys(alert: &Value) -> Vec<String> {
     let kind = alert["kind"].as_str().unwrap();
     let images = alert["details"]["images"].as_array();
@@ -117,47 +117,48 @@ fn keys(alert: &Value) -> Vec<String> {
         return images.iter().map(key).collect();
     }
     if kind == "scan-findings" {
-        // Where they could not be read they are told by their counts, in other words.
+        // An alert without readable findings has another title.
         return vec![format!("{kind}: {}", alert["image"]["digest"])];
     }
     vec![format!("{kind}: {} {}", alert["title"], alert["image"]["digest"])]
 }
 
-/// Runs one case, and says what does not hold.
+/// Runs one case. The error names the difference from the run without faults.
 async fn run_case(
     scenario: &Scenario,
     calls: &[Called],
     at: usize,
-    trouble: FaultScenario,
-    end: &End,
+    fault: FaultScenario,
+    expected: &Outcome,
 ) -> Result<(), String> {
     let operation = &calls[at].operation;
     let nth = nth(calls, at);
     let (world, event) = scenario.prepare().await;
     let function = scenario.function;
-    trouble.prepare(&world.aws, &calls[at], nth);
-    let cut_off = if trouble.kills() { KILLED_AT } else { function.timeout(&world) };
+    fault.prepare(&world.aws, &calls[at], nth);
+    let cut_off = if fault.kills() { KILLED_AT } else { function.timeout(&world) };
     let heal = || {
-        // Who is denied something is denied it until a person sees to it.
-        if trouble != FaultScenario::Denied {
+        // A denial lasts until a person corrects the role.
+        if fault != FaultScenario::Denied {
             world.aws.heal();
         }
     };
-    let mut told = Told::default();
+    let mut published = Published::default();
     let before = images(&world);
     let first = function.invoke(&world, &event, "first", cut_off, heal).await;
     world.aws.heal();
     let reached = take_calls(&world).iter().filter(|call| call.operation == *operation).count();
     if reached < nth {
-        return Err("it was never called".to_owned());
+        return Err("the operation was never called".to_owned());
     }
-    // At no time has anything gone that a faultless run keeps.
-    let missing = before.intersection(&end.images).find(|image| !images(&world).contains(*image));
+    // No attempt removes an image that a run without faults keeps.
+    let missing =
+        before.intersection(&expected.images).find(|image| !images(&world).contains(*image));
     if let Some(image) = missing {
-        return Err(format!("{image} went"));
+        return Err(format!("{image} was removed"));
     }
-    // What is in the dead-letter queue is sent again once the role is mended; a sweep is
-    // followed by another one, and a day by the next.
+    // A person replays the dead-letter queue after the role is corrected. A scheduled event is followed
+    // by the next one.
     let is_repeated = function == Function::ImageSweep || scenario.file == "each-day";
     if let Err(errors) = &first {
         leaked(&errors.join("\n"))?;
@@ -165,31 +166,32 @@ async fn run_case(
     if first.is_err() || is_repeated {
         deliver(scenario, &world, &event, "repeated").await?;
     }
-    let settled = settle(&world, function, &event, &mut told).await;
-    settled.map_err(|errors| format!("what was told and pushed: {errors:?}"))?;
+    let settled = settle(&world, function, &event, &mut published).await;
+    settled
+        .map_err(|errors| format!("the events of the function's own pushes failed: {errors:?}"))?;
     let left = images(&world);
-    if left != end.images {
-        let differs: Vec<_> = left.symmetric_difference(&end.images).collect();
-        return Err(format!("it ends with other images: {differs:#?}"));
+    if left != expected.images {
+        let differs: Vec<_> = left.symmetric_difference(&expected.images).collect();
+        return Err(format!("the final images differ: {differs:#?}"));
     }
-    check_told(&told, &end.told, at, calls, trouble)?;
+    check_published(&published, &expected.published, at, calls, fault)?;
     if function != Function::SlackNotifier {
-        // The same event once more has nothing to do and to tell.
+        // A second delivery of the event changes nothing and publishes nothing.
         deliver(scenario, &world, &event, "again").await?;
         let again = world.alerts();
         let is_complete = |alert: &Value| alert["details"]["complete"] == true;
-        let may_be = told.is_incomplete && again.iter().all(is_complete);
+        let may_be = published.is_incomplete && again.iter().all(is_complete);
         if !again.is_empty() && !may_be {
-            return Err(format!("it is told again: {again:#?}"));
+            return Err(format!("the second delivery publishes: {again:#?}"));
         }
-        if images(&world) != end.images {
+        if images(&world) != expected.images {
             return Err("the second delivery changes something".to_owned());
         }
     }
     leaked(&local_aws::log::text())
 }
 
-/// Delivers an event an hour later, when nothing goes wrong any more.
+/// Delivers an event an hour later, without faults.
 async fn deliver(
     scenario: &Scenario,
     world: &World,
@@ -203,82 +205,87 @@ async fn deliver(
     done.map_err(|errors| format!("{id}: {errors:?}"))
 }
 
-/// Whether something secret is in a text.
+/// Checks that a text contains no secret.
 fn leaked(text: &str) -> Result<(), String> {
     match text.lines().find(|line| line.contains(SECRET)) {
-        Some(line) => Err(format!("a secret is in: {line}")),
+        Some(line) => Err(format!("a line contains a secret: {line}")),
         None => Ok(()),
     }
 }
 
-/// Everything was told, and once; twice at most where it was cut off between telling it and
-/// noting that.
-fn check_told(
-    told: &Told,
-    end: &Told,
+/// Checks that each fact was published once, or at most twice where the function was interrupted
+/// between the publication and its record.
+fn check_published(
+    found: &Published,
+    expected: &Published,
     at: usize,
     calls: &[Called],
-    trouble: FaultScenario,
+    fault: FaultScenario,
 ) -> Result<(), String> {
     let publish = calls.iter().position(|call| call.operation == "Publish");
-    let is_after = matches!(trouble, FaultScenario::ResetAfter | FaultScenario::KilledAfter);
+    let is_after = matches!(fault, FaultScenario::ResetAfter | FaultScenario::KilledAfter);
     // These also hit every later call of the operation, such as the one that records the alert.
-    let is_lasting = matches!(trouble, FaultScenario::Denied | FaultScenario::TooSlow);
+    let is_lasting = matches!(fault, FaultScenario::Denied | FaultScenario::TooSlow);
     let may_be_twice = publish.is_some_and(|publish| {
         let is_recorded_by = |call: &Called| call.operation == calls[at].operation;
         let hits_record = is_lasting && calls[publish..].iter().any(is_recorded_by);
         at > publish || (at == publish && is_after) || hits_record
     });
     let most = if may_be_twice { 2 } else { 1 };
-    for key in end.times.keys() {
-        match told.times.get(key) {
-            None => return Err(format!("not told: {key}; but {:#?}", told.times)),
-            Some(times) if *times > most => return Err(format!("told {times} times: {key}")),
+    for key in expected.times.keys() {
+        match found.times.get(key) {
+            None => return Err(format!("not published: {key}; but {:#?}", found.times)),
+            Some(times) if *times > most => return Err(format!("published {times} times: {key}")),
             Some(_) => {}
         }
     }
-    // Beside that, only that something could not be seen.
-    let more = told.times.keys().find(|key| {
+    // An additional alert may only report that the function could not read something.
+    let more = found.times.keys().find(|key| {
         let is_blind = key.starts_with("cleanup: ") || key.starts_with("self-audit: ");
-        !end.times.contains_key(*key) && !is_blind
+        !expected.times.contains_key(*key) && !is_blind
     });
     if let Some(key) = more {
-        return Err(format!("told beside: {key}"));
+        return Err(format!("published in addition: {key}"));
     }
-    if let Some(message) = end.shown.iter().find(|message| !told.shown.contains(message)) {
-        return Err(format!("not shown: {message}"));
+    if let Some(message) =
+        expected.messages.iter().find(|message| !found.messages.contains(message))
+    {
+        return Err(format!("not in Slack: {message}"));
     }
-    if told.shown.len() > end.shown.len() { Err("shown twice".to_owned()) } else { Ok(()) }
+    if found.messages.len() > expected.messages.len() {
+        return Err("twice in Slack".to_owned());
+    }
+    Ok(())
 }
 
-/// A call of a scenario, and what goes wrong with it.
+/// A call of a scenario, and its fault.
 struct Case {
     scenario: usize,
     call: usize,
-    trouble: FaultScenario,
+    fault: FaultScenario,
 }
 
 /// Runs the sampled cases of a function and prints how many held.
 async fn run(function: Function, floor: usize) {
     let mut recorded = Vec::new();
     for scenario in scenarios(function) {
-        let (calls, end) = faultless(&scenario).await;
-        recorded.push((scenario, calls, end));
+        let (calls, outcome) = run_without_faults(&scenario).await;
+        recorded.push((scenario, calls, outcome));
     }
     let cases = recorded.iter().enumerate().flat_map(|(scenario, (_, calls, _))| {
         (0..calls.len()).flat_map(move |call| {
-            FaultScenario::OF_AN_ATTEMPT.map(|trouble| Case { scenario, call, trouble })
+            FaultScenario::OF_AN_ATTEMPT.map(|fault| Case { scenario, call, fault })
         })
     });
     let operation = |case: &Case| &recorded[case.scenario].1[case.call].operation;
-    let sample = sample(cases.collect(), |case| format!("{} {:?}", operation(case), case.trouble));
+    let sample = sample(cases.collect(), |case| format!("{} {:?}", operation(case), case.fault));
     let mut broken = Vec::new();
     for case in &sample.cases {
-        let (scenario, calls, end) = &recorded[case.scenario];
-        if let Err(why) = run_case(scenario, calls, case.call, case.trouble, end).await {
+        let (scenario, calls, outcome) = &recorded[case.scenario];
+        if let Err(why) = run_case(scenario, calls, case.call, case.fault, outcome).await {
             let Scenario { file, parameters, .. } = scenario;
-            let (operation, nth, trouble) = (operation(case), nth(calls, case.call), case.trouble);
-            broken.push(format!("{file} {parameters:?}, {operation} {nth} {trouble:?}: {why}"));
+            let (operation, nth, fault) = (operation(case), nth(calls, case.call), case.fault);
+            broken.push(format!("{file} {parameters:?}, {operation} {nth} {fault:?}: {why}"));
         }
     }
     let (ran, held) = (sample.cases.len(), sample.cases.len() - broken.len());
@@ -292,21 +299,21 @@ async fn run(function: Function, floor: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn image_push_ends_as_if_nothing_had_gone_wrong() {
+async fn image_push_has_the_same_outcome_after_every_fault() {
     run(Function::ImagePush, 72).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn scan_complete_ends_as_if_nothing_had_gone_wrong() {
+async fn scan_complete_has_the_same_outcome_after_every_fault() {
     run(Function::ScanComplete, 54).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn image_sweep_ends_as_if_nothing_had_gone_wrong() {
+async fn image_sweep_has_the_same_outcome_after_every_fault() {
     run(Function::ImageSweep, 108).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn slack_notifier_ends_as_if_nothing_had_gone_wrong() {
+async fn slack_notifier_has_the_same_outcome_after_every_fault() {
     run(Function::SlackNotifier, 9).await;
 }

@@ -1,4 +1,4 @@
-//! What runs the functions, by
+//! Tests of the embedded Lambda, by
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>,
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async.html> and
 //! <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>.
@@ -12,22 +12,22 @@ use serde_json::{Value, json};
 
 use crate::probe;
 
-/// A Lambda that keeps its letters.
+/// A Lambda that records its dead letters.
 fn lambda() -> (Lambda, Arc<Mutex<Vec<DeadLetter>>>) {
     let letters = Arc::new(Mutex::new(Vec::new()));
-    let kept = letters.clone();
-    let keep = move |letter| -> Posted {
-        kept.lock().unwrap().push(letter);
+    let recorded = letters.clone();
+    let record = move |letter| -> Posted {
+        recorded.lock().unwrap().push(letter);
         Box::pin(async {})
     };
-    let lambda = Lambda::new(keep, |_| true);
+    let lambda = Lambda::new(record, |_| true);
     lambda.retry_after([Duration::from_millis(10), Duration::from_millis(20)]);
     lambda.create(probe("probe"));
     (lambda, letters)
 }
 
 #[tokio::test]
-async fn a_process_that_is_free_serves_the_next_event() {
+async fn a_free_process_serves_the_next_event() {
     let (lambda, _) = lambda();
     let cold = lambda.invoke("probe", json!({"n": 1})).await.unwrap();
     let warm = lambda.invoke("probe", json!({"n": 2})).await.unwrap();
@@ -40,8 +40,8 @@ async fn a_process_that_is_free_serves_the_next_event() {
         assert!(cold.max_memory > Some(100_000) && warm.max_memory >= cold.max_memory);
     }
     lambda.create(probe("probe"));
-    let anew = lambda.invoke("probe", json!({})).await.unwrap();
-    assert_ne!(anew.payload["process"], warm.payload["process"]);
+    let replaced = lambda.invoke("probe", json!({})).await.unwrap();
+    assert_ne!(replaced.payload["process"], warm.payload["process"]);
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn a_process_that_has_ended_meanwhile_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_does_not_hold_its_place() {
+async fn a_caller_that_stops_waiting_frees_its_concurrency() {
     let (lambda, _) = lambda();
     let mut alone = probe("alone");
     alone.reserved_concurrency = Some(1);
@@ -73,7 +73,7 @@ async fn a_caller_that_goes_away_does_not_hold_its_place() {
 }
 
 #[tokio::test]
-async fn two_events_at_once_are_two_processes_and_concurrency_can_be_reserved() {
+async fn two_simultaneous_events_run_in_two_processes_within_the_reserved_concurrency() {
     let (lambda, _) = lambda();
     let sleep = json!({"do": "sleep", "milliseconds": 300});
     let (one, other) =
@@ -87,7 +87,7 @@ async fn two_events_at_once_are_two_processes_and_concurrency_can_be_reserved() 
         tokio::join!(lambda.invoke("alone", sleep.clone()), lambda.invoke("alone", sleep.clone()));
     assert!(one.is_ok());
     assert_eq!(other.unwrap_err(), InvokeError::Throttled("alone".to_owned()));
-    // What is asynchronous waits for its turn.
+    // An asynchronous event waits until the concurrency is free.
     for _ in 0..3 {
         lambda.invoke_async("alone", json!({"do": "print", "line": "here"})).unwrap();
     }
@@ -96,7 +96,7 @@ async fn two_events_at_once_are_two_processes_and_concurrency_can_be_reserved() 
 }
 
 #[tokio::test]
-async fn the_process_finds_what_lambda_sets_and_nothing_else_of_ours() {
+async fn the_process_has_only_the_environment_variables_that_lambda_sets() {
     let (lambda, _) = lambda();
     let mut function = probe("probe");
     function.environment.insert("GOVERNANCE".to_owned(), "[]".to_owned());
@@ -118,12 +118,12 @@ async fn the_process_finds_what_lambda_sets_and_nothing_else_of_ours() {
 }
 
 #[tokio::test]
-async fn a_failed_event_says_why_and_the_process_goes_on_unless_it_has_ended() {
+async fn a_failed_event_reports_its_error_and_a_running_process_serves_the_next_event() {
     let (lambda, _) = lambda();
     let before = lambda.invoke("probe", json!({})).await.unwrap().payload;
     for (event, message) in [
-        (json!({"do": "fail", "why": "x"}), "told to fail: \"x\""),
-        (json!({"do": "panic"}), "told to panic"),
+        (json!({"do": "fail", "why": "x"}), "demanded failure: \"x\""),
+        (json!({"do": "panic"}), "demanded panic"),
     ] {
         let failed = lambda.invoke("probe", event).await.unwrap();
         assert!(failed.error.is_some());
@@ -142,7 +142,7 @@ async fn a_failed_event_says_why_and_the_process_goes_on_unless_it_has_ended() {
 }
 
 #[tokio::test]
-async fn an_event_that_takes_too_long_ends_its_process() {
+async fn a_timeout_ends_the_process() {
     let (lambda, _) = lambda();
     let mut function = probe("slow");
     function.timeout = Duration::from_millis(500);
@@ -169,14 +169,14 @@ async fn a_process_that_does_not_start_is_an_error_with_its_log() {
     lambda.create(ending);
     let failed = lambda.invoke("ending", json!({})).await.unwrap();
     assert_eq!(failed.error.as_deref(), Some("Runtime.ExitError"));
-    assert!(failed.log.contains("told to end at its start"), "{}", failed.log);
+    assert!(failed.log.contains("has to end at its start"), "{}", failed.log);
 
     let unknown = lambda.invoke("unknown", json!({})).await.unwrap_err();
     assert_eq!(unknown.code(), "ResourceNotFoundException");
 }
 
 #[tokio::test]
-async fn what_is_written_to_both_outputs_is_the_log() {
+async fn the_log_contains_both_outputs() {
     let (lambda, _) = lambda();
     let printed = lambda.invoke("probe", json!({"do": "print", "line": "one"})).await.unwrap();
     assert_eq!(printed.log, "\"one\"\nand to stderr\n");
@@ -185,7 +185,7 @@ async fn what_is_written_to_both_outputs_is_the_log() {
 }
 
 #[tokio::test]
-async fn an_asynchronous_event_is_tried_three_times_and_then_told_of() {
+async fn an_asynchronous_event_is_attempted_three_times_and_then_sent_to_both_queues() {
     let (lambda, letters) = lambda();
     let mut function = probe("probe");
     function.dead_letter = Some("arn:aws:sqs:us-east-1:123456789012:dead".to_owned());
@@ -198,18 +198,18 @@ async fn an_asynchronous_event_is_tried_three_times_and_then_told_of() {
     assert_eq!(letters.len(), 2, "{letters:#?}");
     assert_eq!(letters[0].body, event);
     assert_eq!(letters[0].attributes["RequestID"], id);
-    assert_eq!(letters[0].attributes["ErrorMessage"], "told to fail: \"always\"");
+    assert_eq!(letters[0].attributes["ErrorMessage"], "demanded failure: \"always\"");
     let record = &letters[1].body;
     assert_eq!(record["requestPayload"], event);
     assert_eq!(record["requestContext"]["requestId"], *id);
     assert_eq!(record["requestContext"]["condition"], "RetriesExhausted");
     assert_eq!(record["requestContext"]["approximateInvokeCount"], 3);
     assert_eq!(record["responseContext"]["functionError"], "Unhandled");
-    assert_eq!(record["responsePayload"]["errorMessage"], "told to fail: \"always\"");
+    assert_eq!(record["responsePayload"]["errorMessage"], "demanded failure: \"always\"");
 }
 
 #[tokio::test]
-async fn a_second_attempt_has_the_same_request_and_is_enough() {
+async fn a_second_attempt_has_the_same_request_id_and_may_succeed() {
     let (lambda, letters) = lambda();
     let path = std::env::temp_dir().join(format!("probe-{}", std::process::id()));
     let event = json!({"do": "fail-once", "path": path});
@@ -221,7 +221,7 @@ async fn a_second_attempt_has_the_same_request_and_is_enough() {
 }
 
 #[tokio::test]
-async fn events_have_a_size() {
+async fn an_event_that_is_too_large_is_refused() {
     let (lambda, _) = lambda();
     let event = |size: usize| Value::String("x".repeat(size));
     let too_large = lambda.invoke("probe", event(6 * 1_024 * 1_024)).await.unwrap_err();

@@ -1,10 +1,10 @@
-//! The functions, and a probe of what runs them, as real processes.
+//! The functions as real processes, and a probe that tests the embedded Lambda.
 
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "a test ends where something is off"
+    reason = "a test ends at a mistake"
 )]
 
 mod access;
@@ -47,7 +47,7 @@ async fn deploy(parameters: &[(&str, &str)]) -> World {
     World::run(LocalAws::default(), parameters, program()).await
 }
 
-/// Removes the rule by which a push starts `image-sweep`: its calls and alerts would stand among
+/// Removes the rule by which a push starts `image-sweep`, so that its calls and alerts do not mix with
 /// those of other functions.
 fn remove_sweep_rule(world: &World) {
     let sweep = &world.function("image-sweep").name;

@@ -1,6 +1,6 @@
-//! A role grants what its function calls, what those calls depend on, and nothing else: each
-//! function in every scenario of `events/`, in every setting that makes it call something else.
-//! That of the custom resource is compared beside its own tests, by all it can be asked for.
+//! A role grants the calls of its function, the permissions that those calls depend on, and nothing
+//! else. Each function runs in every scenario of `events/` and in every setting that changes its calls.
+//! The tests of the custom resource compare the role of that function.
 //!
 //! `cargo test --workspace --test it privileges -- --nocapture` prints the comparison.
 
@@ -12,11 +12,11 @@ use crate::faults::function::Function;
 use crate::faults::scenarios::scenarios;
 use crate::faults::take_calls;
 
-/// What is asked for without being called, by which roles, and why.
+/// The permissions that a function needs without calling the operation: the roles and the reason.
 const DEPENDENT: &[(&str, &[Function], &str)] = {
     use Function::{ImagePush, ImageSweep, ScanComplete, SlackNotifier};
     const ALL: &[Function] = &[ImagePush, ScanComplete, ImageSweep, SlackNotifier];
-    const TELL: &[Function] = &[ImagePush, ScanComplete, ImageSweep];
+    const PUBLISH: &[Function] = &[ImagePush, ScanComplete, ImageSweep];
     const READ: &[Function] = &[ScanComplete, ImageSweep];
     &[
         ("logs:CreateLogStream", ALL, "Lambda writes the function's log"),
@@ -28,12 +28,12 @@ const DEPENDENT: &[(&str, &[Function], &str)] = {
         ("xray:PutTelemetryRecords", ALL, "Lambda traces, where `Tracing` is Active"),
         ("xray:PutTraceSegments", ALL, "the same"),
         ("kms:Decrypt", ALL, "the key of the topic, and of the webhook's secret"),
-        ("kms:GenerateDataKey", TELL, "the key of the topic"),
+        ("kms:GenerateDataKey", PUBLISH, "the key of the topic"),
         ("inspector2:ListFindings", READ, "ECR asks Inspector for enhanced findings as the caller"),
     ]
 };
 
-/// What a function calls in all its scenarios.
+/// The calls of a function in all its scenarios.
 async fn called(function: Function) -> BTreeSet<String> {
     let mut called = BTreeSet::new();
     for scenario in scenarios(function) {

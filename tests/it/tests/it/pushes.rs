@@ -48,11 +48,11 @@ const ARCHIVE: &[(&str, usize)] = &[
 ];
 
 #[tokio::test]
-async fn killed_before_or_after_any_call_it_is_told_and_nothing_is_lost() {
+async fn a_push_whose_function_is_killed_at_any_call_is_enforced_and_published() {
     for (enforcement, calls) in [("quarantine", QUARANTINE), ("archive", ARCHIVE)] {
         let world = deployed(enforcement).await;
         let aws = &world.aws;
-        let mut told_twice = Vec::new();
+        let mut published_twice = Vec::new();
         for (nth, (call, of)) in calls.iter().enumerate() {
             for (after, fault) in [Fault::KillBefore, Fault::KillAfter].into_iter().enumerate() {
                 let tag = format!("litellm-1.80.{}", 2 * nth + after);
@@ -67,14 +67,14 @@ async fn killed_before_or_after_any_call_it_is_told_and_nothing_is_lost() {
                 assert_eq!(is_archived(aws, &digest), enforcement == "archive", "{call} {of}");
                 match world.alerts().len() {
                     1 => {}
-                    2 => told_twice.push((*call, *of, after == 1)),
-                    other => panic!("{call} {of} {after}: told {other} times"),
+                    2 => published_twice.push((*call, *of, after == 1)),
+                    other => panic!("{call} {of} {after}: published {other} times"),
                 }
             }
         }
-        // Once it is told and before that is noted, nobody can know.
+        // An alert that was published and not recorded yet is published again.
         let last = calls[calls.len() - 1];
-        assert_eq!(told_twice, [("Publish", 1, true), (last.0, last.1, false)]);
+        assert_eq!(published_twice, [("Publish", 1, true), (last.0, last.1, false)]);
         assert!(aws.state().undelivered.is_empty());
     }
 }
@@ -87,7 +87,7 @@ fn is_archived(aws: &LocalAws, digest: &str) -> bool {
 }
 
 #[tokio::test]
-async fn what_cannot_be_understood_ends_in_the_queue_with_the_reason() {
+async fn an_invalid_event_ends_in_the_queue_with_the_reason() {
     let world = deployed("quarantine").await;
     let aws = &world.aws;
     let mut event = world::event("image-push", "near-miss");
@@ -103,7 +103,7 @@ async fn what_cannot_be_understood_ends_in_the_queue_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_policy_that_cannot_be_read_ends_it_at_its_start() {
+async fn an_invalid_policy_ends_the_function_at_its_start() {
     let aws = LocalAws::default();
     let environment = [
         ("GOVERNANCE", "[{\"RepositoryName\": \"infrastructure\"}]"),
@@ -125,7 +125,7 @@ async fn a_policy_that_cannot_be_read_ends_it_at_its_start() {
 }
 
 #[tokio::test]
-async fn its_log_is_json_with_the_request_and_its_metrics_are_counted() {
+async fn the_log_is_json_with_the_request_id_and_the_metrics() {
     let world = deployed("quarantine").await;
     let [digest, _] =
         ["litellm-1.80.5", "litellm-v1.80.5"].map(|tag| world.push("infrastructure", &[tag]));

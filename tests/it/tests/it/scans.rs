@@ -38,7 +38,7 @@ async fn scan(world: &World, digest: &str, findings: Vec<Value>) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn scans_reach_it_by_the_rules_and_the_day_by_the_schedule() {
+async fn the_rules_deliver_scans_and_the_schedule_invokes_the_function_each_day() {
     let world = deployed().await;
     let aws = &world.aws;
     let image = push(&world, "litellm-v1.80.5");
@@ -73,7 +73,8 @@ async fn scans_reach_it_by_the_rules_and_the_day_by_the_schedule() {
     assert!(aws.state().undelivered.is_empty());
 }
 
-/// The calls of a scan that is told, and which of that name in an invocation.
+/// The calls of a scan with an alert: the operation, and its position among the calls of that
+/// operation.
 const CALLS: [(&str, usize); 6] = [
     ("UpdateItem", 1),
     ("DescribeImageScanFindings", 1),
@@ -84,10 +85,10 @@ const CALLS: [(&str, usize); 6] = [
 ];
 
 #[tokio::test]
-async fn killed_before_or_after_any_call_it_is_told() {
+async fn a_scan_whose_function_is_killed_at_any_call_is_published() {
     let world = deployed().await;
     let aws = &world.aws;
-    let mut told_twice = Vec::new();
+    let mut published_twice = Vec::new();
     for (nth, (call, of)) in CALLS.iter().enumerate() {
         for (after, fault) in [Fault::KillBefore, Fault::KillAfter].into_iter().enumerate() {
             let image = push(&world, &format!("component{nth}{after}-v1.0.0"));
@@ -98,13 +99,13 @@ async fn killed_before_or_after_any_call_it_is_told() {
             aws.heal();
             match alerts.len() {
                 1 => {}
-                2 => told_twice.push((*call, *of, after == 1)),
-                other => panic!("{call} {of} {after}: told {other} times"),
+                2 => published_twice.push((*call, *of, after == 1)),
+                other => panic!("{call} {of} {after}: published {other} times"),
             }
         }
     }
-    // Once it is told and before that is noted, nobody can know.
-    assert_eq!(told_twice, [("Publish", 1, true), ("UpdateItem", 2, false)]);
+    // An alert that was published and not recorded yet is published again.
+    assert_eq!(published_twice, [("Publish", 1, true), ("UpdateItem", 2, false)]);
     assert!(aws.state().undelivered.is_empty());
 }
 
@@ -118,7 +119,7 @@ async fn messages(world: &World, queue: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn findings_of_inspector_reach_it_through_a_queue_in_batches() {
+async fn a_queue_delivers_findings_of_inspector_in_batches() {
     let world = deployed().await;
     world.enable_enhanced_scanning();
     let images = [push(&world, "litellm-v1.80.5"), push(&world, "openwebui-v0.6.36")];
@@ -148,7 +149,7 @@ async fn findings_of_inspector_reach_it_through_a_queue_in_batches() {
 }
 
 #[tokio::test]
-async fn the_queue_of_findings_takes_messages_of_its_rule_alone() {
+async fn the_queue_of_findings_accepts_only_messages_of_its_rule() {
     let world = deployed().await;
     let queue = queue_url(&world.aws, "InspectorFindings").await;
     let message = json!({"QueueUrl": queue, "MessageBody": "{}"});

@@ -1,5 +1,5 @@
-//! What is secret stays so: the webhook's URL, the URL that CloudFormation is answered at, and
-//! what calls are signed with are in no log line, at no level, and in no alert, answer or letter.
+//! No log line of any level, no alert, no answer and no dead letter contains a secret: the URL of the
+//! webhook, the URL for answers to CloudFormation, or the credentials of the functions.
 
 use local_aws::RESPONSE_URL;
 use local_aws::lambda::Function;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::slack::Deployed;
 
-/// The deployed stack, whose functions log at this level and sign with what is marked.
+/// Deploys the stack. Its functions log at this level and have marked credentials.
 async fn deployed(level: &str) -> Deployed {
     let deployed = Deployed::new().await;
     let lambda = deployed.aws.lambda();
@@ -28,8 +28,7 @@ async fn deployed(level: &str) -> Deployed {
     deployed
 }
 
-/// Sends every event there is, as it is and without what it needs, to a Slack that is out of
-/// order at times.
+/// Sends every event of `events/`, unchanged and with invalid fields. Slack fails at times.
 async fn drive(world: &World) {
     let aws = &world.aws;
     let folders =
@@ -54,7 +53,7 @@ async fn drive(world: &World) {
             aws.lambda().invoke_async(function, wrong).unwrap();
         }
     }
-    // What Slack refuses for good ends in a letter.
+    // A message that Slack refuses in every attempt ends in a dead letter.
     aws.lambda().settled().await;
     aws.slack().always(Some(Reply::Answer(404, "no_service")));
     for (_, event) in events("slack-notifier") {
@@ -63,7 +62,7 @@ async fn drive(world: &World) {
     aws.lambda().settled().await;
 }
 
-/// The first line of a text in which something secret stands.
+/// The first line of a text that contains a secret.
 fn leak(text: &str) -> Option<&str> {
     text.lines().find(|line| line.contains(SECRET))
 }
@@ -81,9 +80,9 @@ async fn check(level: &str) {
     assert!(answers.len() > 5, "{answers:#?}");
     assert_eq!(leak(&json!(answers).to_string()), None);
     let deliveries = std::mem::take(&mut aws.state().deliveries);
-    let told: Vec<&str> = deliveries.iter().map(|it| it.message.as_str()).collect();
-    assert_eq!(leak(&told.join("\n")), None);
-    // What failed is handed on as it came, with the reason: what is secret in it is the sender's.
+    let messages: Vec<&str> = deliveries.iter().map(|delivery| delivery.message.as_str()).collect();
+    assert_eq!(leak(&messages.join("\n")), None);
+    // A dead letter contains the event of the sender, which may contain a secret, and the error.
     let records = deployed.failed_events().await;
     for record in &records {
         assert_eq!(leak(&record["responsePayload"].to_string()), None, "{record:#}");
@@ -92,11 +91,11 @@ async fn check(level: &str) {
 }
 
 #[tokio::test]
-async fn nothing_secret_is_logged_told_or_handed_on() {
+async fn no_log_line_alert_or_dead_letter_contains_a_secret() {
     check("info").await;
 }
 
 #[tokio::test]
-async fn nothing_secret_is_logged_at_the_most_talkative_level() {
+async fn no_trace_line_contains_a_secret() {
     check("trace").await;
 }

@@ -1,4 +1,4 @@
-//! What is published, what fails for good, and what is killed, on its way through the port.
+//! Published messages, failed events and killed functions, through the port of the embedded AWS.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -62,7 +62,7 @@ async fn sqs(server: &Server, operation: &str, input: &Value) -> Value {
 
 // https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
 #[tokio::test]
-async fn a_function_is_invoked_by_hand_with_its_error_and_the_end_of_its_log() {
+async fn an_invocation_by_the_api_returns_the_error_and_the_end_of_the_log() {
     let aws = LocalAws::default();
     let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     aws.lambda().create(probe("by-hand"));
@@ -77,7 +77,7 @@ async fn a_function_is_invoked_by_hand_with_its_error_and_the_end_of_its_log() {
     assert_eq!(body, "null");
     let (head, body) = invoke("X-Any: any", json!({"do": "fail", "why": "x"})).await;
     assert!(head.contains("x-amz-function-error: Unhandled"), "{head}");
-    assert!(body.contains("told to fail"), "{body}");
+    assert!(body.contains("demanded failure"), "{body}");
     let (head, _) =
         invoke("X-Amz-Invocation-Type: Event", json!({"do": "print", "line": "later"})).await;
     assert!(head.starts_with("HTTP/1.1 202"), "{head}");
@@ -87,7 +87,7 @@ async fn a_function_is_invoked_by_hand_with_its_error_and_the_end_of_its_log() {
 
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_RegisterPullTimeUpdateExclusion.html
 #[tokio::test]
-async fn a_function_calls_as_its_role() {
+async fn a_function_calls_aws_with_its_role() {
     let aws = LocalAws::default();
     let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     let text = r#"
@@ -129,10 +129,10 @@ Resources:
 }
 
 #[tokio::test]
-async fn a_published_message_is_the_event_of_a_function() {
+async fn a_published_message_invokes_the_subscribed_function() {
     let aws = LocalAws::default();
     let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
-    aws.lambda().create(probe("told"));
+    aws.lambda().create(probe("subscriber"));
     sns(&server, "Action=CreateTopic&Name=alerts").await;
     let topic = "arn%3Aaws%3Asns%3Aus-east-1%3A123456789012%3Aalerts";
     let function = "arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Atold";
@@ -144,12 +144,12 @@ async fn a_published_message_is_the_event_of_a_function() {
         format!("Action=Publish&TopicArn={topic}&MessageStructure=json&Message={message}");
     sns(&server, &publish).await;
     aws.lambda().settled().await;
-    let log = aws.lambda().log("told");
+    let log = aws.lambda().log("subscriber");
     assert!(log.contains(r#""Message":"for machines""#), "{log}");
 }
 
 #[tokio::test]
-async fn what_fails_for_good_is_in_the_dead_letter_queue() {
+async fn an_event_whose_last_attempt_fails_is_in_the_dead_letter_queue() {
     let aws = LocalAws::default();
     let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     aws.lambda().retry_after([Duration::from_millis(5); 2]);
@@ -169,7 +169,7 @@ async fn what_fails_for_good_is_in_the_dead_letter_queue() {
 }
 
 #[tokio::test]
-async fn a_queue_is_found_in_the_region_of_its_arn_and_one_that_is_not_there_hangs_nobody() {
+async fn a_queue_is_found_in_the_region_of_its_arn_and_a_missing_queue_blocks_nothing() {
     let aws = LocalAws::default();
     let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     let form = "Content-Type: application/x-www-form-urlencoded";
@@ -198,7 +198,7 @@ async fn a_queue_is_found_in_the_region_of_its_arn_and_one_that_is_not_there_han
 }
 
 #[tokio::test]
-async fn a_custom_resource_that_never_answers_is_an_error_at_once() {
+async fn a_custom_resource_that_ends_without_an_answer_fails_immediately() {
     let aws = LocalAws::default();
     let _server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     aws.lambda().retry_after([Duration::from_millis(5); 2]);
@@ -223,8 +223,8 @@ Resources:
 }
 
 #[tokio::test]
-async fn a_function_that_is_killed_at_a_call_is_tried_again_and_goes_on() {
-    // What was carried out before the process died is not done again.
+async fn a_function_that_is_killed_at_a_call_is_retried() {
+    // The retry does not repeat the calls before the end of the process.
     for (fault, creations) in [(Fault::KillBefore, 3), (Fault::KillAfter, 2)] {
         let aws = LocalAws::default();
         aws.fault("CreateRepository", 1, fault);
@@ -233,6 +233,6 @@ async fn a_function_that_is_killed_at_a_call_is_tried_again_and_goes_on() {
         let created = state.calls.iter().filter(|call| call.operation == "CreateRepository");
         assert_eq!(created.count(), creations);
         assert_eq!(state.ecr().repositories.len(), 2);
-        assert!(state.ecr().repositories.values().all(|it| it.lifecycle.is_some()));
+        assert!(state.ecr().repositories.values().all(|repository| repository.lifecycle.is_some()));
     }
 }

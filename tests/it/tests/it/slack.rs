@@ -46,7 +46,7 @@ impl Deployed {
         self.settle().await;
     }
 
-    /// What the function has logged, in which nothing is secret.
+    /// The log of the function, which contains no secret.
     fn log(&self) -> String {
         let log = self.aws.lambda().log(FUNCTION);
         assert!(!log.contains(SECRET), "{log}");
@@ -55,7 +55,7 @@ impl Deployed {
 }
 
 #[tokio::test]
-async fn an_alert_comes_into_the_channel() {
+async fn the_channel_receives_an_alert() {
     let deployed = Deployed::new().await;
     deployed.publish_alert().await;
     let messages = deployed.aws.slack().take_messages();
@@ -76,13 +76,13 @@ async fn an_alert_comes_into_the_channel() {
 }
 
 #[tokio::test]
-async fn what_slack_refuses_for_good_ends_in_the_queue_with_the_reason() {
+async fn a_message_that_slack_refuses_in_every_attempt_ends_in_the_queue_with_the_reason() {
     let deployed = Deployed::new().await;
     let page = "Cannot POST /services/T0000000/B0000000/marked-secret";
     deployed.aws.slack().next([Reply::Answer(404, page)]);
     deployed.aws.slack().always(Some(Reply::Answer(404, "no_service")));
     deployed.publish_alert().await;
-    // One attempt for each of Lambda's.
+    // Each attempt of Lambda sends the message once.
     assert_eq!(deployed.aws.slack().take_attempts(), 3);
     let received = deployed.failed_event().await;
     expect!["Slack refused it for good: status 404, no_service: make a new webhook, and put its URL into the secret"].assert_eq(received["responsePayload"]["errorMessage"].as_str().unwrap());
@@ -95,7 +95,7 @@ async fn what_slack_refuses_for_good_ends_in_the_queue_with_the_reason() {
 }
 
 #[tokio::test]
-async fn slack_out_of_order_loses_nothing() {
+async fn no_message_is_lost_while_slack_fails() {
     let deployed = Deployed::new().await;
     deployed.aws.slack().next([Reply::Reset, Reply::Busy(Some("1"))]);
     deployed.publish_alert().await;
@@ -110,7 +110,7 @@ async fn slack_out_of_order_loses_nothing() {
 /// The SDK logs requests and answers at these levels, which anybody may set who may configure
 /// the function.
 #[tokio::test]
-async fn at_no_level_is_the_secret_logged() {
+async fn the_secret_is_logged_at_no_level() {
     let deployed = Deployed::new().await;
     let event = event("slack-notifier", "tag-violation");
     for level in ["debug", "trace"] {

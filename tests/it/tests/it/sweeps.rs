@@ -1,5 +1,5 @@
-//! `image-sweep` as a process of the deployed stack: killed at any call, run twice at once, and
-//! begun by many pushes.
+//! `image-sweep` as a process of the deployed stack: it is killed at each call, it runs twice at the
+//! same time, and many pushes start it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,7 +18,7 @@ const REPOSITORY: &str = "deployments";
 /// Deploys the stack with this enforcement.
 async fn deployed(enforcement: &str) -> World {
     let world = deploy(&[("CleanupEnforcement", enforcement)]).await;
-    // Only the first sweep asks who created the repository.
+    // Only the first sweep of a repository reads the owner of the repository.
     sweep(&world.aws).await;
     world.forget();
     world
@@ -29,11 +29,12 @@ fn event(name: &str) -> Value {
     world::event("image-sweep", name)
 }
 
-/// What there is in the repository: the digest of each image, by what it is here.
+/// The digests of the images in the repository, by a name for the test.
 pub type Images = BTreeMap<String, String>;
 
-/// Puts images of all kinds in the repository, in the place of what was there, and tells nobody.
-/// Ten of `app` are kept. The tag that breaks the rules is another one each time, which is news.
+/// Replaces the images of the repository by images of all kinds, without events. The policy keeps ten
+/// versions of `app`. The tag that violates the grammar is another one each time, so that each run
+/// reports it.
 pub fn fill(world: &World, time: usize) -> Images {
     let mut state = world.aws.state();
     let now = state.now();
@@ -51,9 +52,9 @@ pub fn fill(world: &World, time: usize) -> Images {
     filled.registry.image(REPOSITORY, &pulled).unwrap().pulled_at = Some(now - DAY);
     filled.push(&[&format!("odd_{time}")], 50.0);
     filled.push(&["app-v0.4.0"], 60.0);
-    let going = filled.index("app-v0.3.0", 70.0);
+    let removed = filled.index("app-v0.3.0", 70.0);
     filled.push(&["app-v0.2.0"], 80.0);
-    for (name, index) in [("app-v1.9.0", &kept), ("app-v0.3.0", &going)] {
+    for (name, index) in [("app-v1.9.0", &kept), ("app-v0.3.0", &removed)] {
         filled.signature(&format!("signature of {name}"), index);
     }
     filled.signature("orphan", &format!("sha256:{}", "0f".repeat(32)));
@@ -80,7 +81,7 @@ impl Filled<'_> {
         digest
     }
 
-    /// An index of two images that have no tags.
+    /// Pushes an index of two untagged images.
     fn index(&mut self, tag: &str, days_ago: f64) -> String {
         let parts = [self.push(&[], days_ago), self.push(&[], days_ago)];
         for (nth, part) in parts.iter().enumerate() {
@@ -92,14 +93,14 @@ impl Filled<'_> {
         digest
     }
 
-    fn signature(&mut self, name: &str, of: &str) {
+    fn signature(&mut self, name: &str, subject: &str) {
         let at = self.now - 9.0 * DAY;
-        let digest = self.registry.push_attached(REPOSITORY, of, ".sig", at).unwrap();
+        let digest = self.registry.push_attached(REPOSITORY, subject, ".sig", at).unwrap();
         self.images.insert(name.to_owned(), digest);
     }
 }
 
-/// What of it is not where it was, as `app-v0.4.0`.
+/// The names of the images that are not active any more.
 fn removed(aws: &LocalAws, images: &Images) -> BTreeSet<String> {
     let all = json!({"repositoryName": REPOSITORY, "maxResults": 1_000});
     let found = aws.by_hand("DescribeImages", &all).unwrap();
@@ -107,13 +108,13 @@ fn removed(aws: &LocalAws, images: &Images) -> BTreeSet<String> {
         .as_array()
         .unwrap()
         .iter()
-        .map(|it| it["imageDigest"].as_str().unwrap())
+        .map(|image| image["imageDigest"].as_str().unwrap())
         .collect();
-    let is_away = |digest: &str| !found.contains(digest);
-    images.iter().filter(|(_, digest)| is_away(digest)).map(|(name, _)| name.clone()).collect()
+    let is_removed = |digest: &str| !found.contains(digest);
+    images.iter().filter(|(_, digest)| is_removed(digest)).map(|(name, _)| name.clone()).collect()
 }
 
-/// What a run removes that nothing goes wrong with.
+/// The images that a sweep without faults removes.
 const REMOVED: [&str; 7] = [
     "app-v0.2.0",
     "app-v0.3.0",
@@ -130,82 +131,88 @@ async fn sweep(aws: &LocalAws) {
     aws.lambda().settled().await;
 }
 
-/// What the function called since the repository was filled.
+/// The calls of the function since the repository was filled.
 fn calls(aws: &LocalAws) -> Vec<String> {
     let state = aws.state();
     let is_ours =
-        |token: &Option<String>| token.as_ref().is_some_and(|it| it.starts_with(FUNCTION));
+        |token: &Option<String>| token.as_ref().is_some_and(|token| token.starts_with(FUNCTION));
     let calls = state.calls.iter().filter(|call| is_ours(&call.token));
     calls.map(|call| call.operation.clone()).collect()
 }
 
 fn alerts(aws: &LocalAws, kind: &str) -> Vec<Value> {
     let state = aws.state();
-    let of = state.deliveries.iter().filter(|delivery| delivery.protocol == "sqs");
-    let alerts = of.map(|delivery| serde_json::from_str::<Value>(&delivery.message).unwrap());
+    let queued = state.deliveries.iter().filter(|delivery| delivery.protocol == "sqs");
+    let alerts = queued.map(|delivery| serde_json::from_str::<Value>(&delivery.message).unwrap());
     alerts.filter(|alert| alert["kind"] == kind).collect()
 }
 
-/// How often each image was told to be removed, the least often and the most often told.
-fn told(aws: &LocalAws, images: &Images) -> (usize, usize) {
+/// The minimum and the maximum number of alerts about the removal of an image.
+fn count_alerts(aws: &LocalAws, images: &Images) -> (usize, usize) {
     let alerts = alerts(aws, "cleanup");
-    let told: Vec<&Value> =
+    let removals: Vec<&Value> =
         alerts.iter().flat_map(|alert| alert["details"]["images"].as_array().unwrap()).collect();
-    let times = |name: &&str| told.iter().filter(|it| it["digest"] == images[*name]).count();
+    let times =
+        |name: &&str| removals.iter().filter(|image| image["digest"] == images[*name]).count();
     let each: Vec<usize> = REMOVED.iter().map(times).collect();
-    assert_eq!(each.iter().sum::<usize>(), told.len(), "{alerts:#?}");
+    assert_eq!(each.iter().sum::<usize>(), removals.len(), "{alerts:#?}");
     (*each.iter().min().unwrap(), *each.iter().max().unwrap())
 }
 
-/// The calls of a whole run, each by its name and which of that name it is.
+/// The calls of a sweep without faults: the operation, and its position among the calls of that
+/// operation.
 async fn points(world: &World) -> Vec<(String, usize)> {
     let (aws, images) = (&world.aws, fill(world, 0));
     sweep(aws).await;
     assert_eq!(removed(aws, &images), REMOVED.map(str::to_owned).into());
-    assert_eq!(told(aws, &images), (1, 1));
+    assert_eq!(count_alerts(aws, &images), (1, 1));
     assert_eq!(alerts(aws, "self-audit").len(), 1);
     let mut points: Vec<(String, usize)> = Vec::new();
     for call in calls(aws) {
-        let before = points.iter().filter(|(of, _)| *of == call).count();
+        let before = points.iter().filter(|(operation, _)| *operation == call).count();
         points.push((call, before + 1));
     }
     points
 }
 
-/// Kills a run before and after each of its calls: Lambda's next attempt, which has the same
-/// ID, makes up for it, and what went is told, if twice at times.
-async fn killed(enforcement: &str) {
+/// Kills a sweep before and after each of its calls. The next attempt of Lambda, with the same request
+/// ID, completes the sweep and publishes each removal once, or twice after some of the calls.
+async fn kill_at_each_call(enforcement: &str) {
     let world = deployed(enforcement).await;
     let aws = &world.aws;
-    // The first sweep of a repository makes one call more.
+    // The first sweep of a repository makes an additional call.
     sweep(aws).await;
     world.forget();
     let points = points(&world).await;
     assert!(points.len() > 15, "{points:?}");
-    let published = |nth| points.iter().position(|it| *it == ("Publish".to_owned(), nth)).unwrap();
-    // Once it is told and before that is noted, nobody can know: of what went, that is the
-    // whole run; of the audit, the next call.
-    let (told_twice, audited_twice) = (
+    let published =
+        |nth| points.iter().position(|point| *point == ("Publish".to_owned(), nth)).unwrap();
+    // A fact that was published and not recorded yet is published again. The removals are recorded at
+    // the end of the sweep, and the audit is recorded by the next call.
+    let (published_twice, audited_twice) = (
         2 * published(1) + 1..=2 * (points.len() - 1),
         2 * published(2) + 1..=2 * (published(2) + 1),
     );
-    for (nth, (call, of)) in points.iter().enumerate() {
+    for (nth, (call, position)) in points.iter().enumerate() {
         for (after, fault) in [Fault::KillBefore, Fault::KillAfter].into_iter().enumerate() {
             let (what, moment) =
-                (format!("{} {call} {of}", ["before", "after"][after]), 2 * nth + after);
+                (format!("{} {call} {position}", ["before", "after"][after]), 2 * nth + after);
             let images = fill(&world, 1 + moment);
-            aws.fault(call, *of, fault);
+            aws.fault(call, *position, fault);
             sweep(aws).await;
             aws.heal();
-            assert!(calls(aws).len() > points.len(), "it was not killed {what}");
+            assert!(calls(aws).len() > points.len(), "the function was not killed {what}");
             assert_eq!(removed(aws, &images), REMOVED.map(str::to_owned).into(), "{what}");
-            let (least, most) = told(aws, &images);
-            let most_allowed = if told_twice.contains(&moment) { 2 } else { 1 };
-            assert!(least >= 1 && most <= most_allowed, "{what}: told {least} to {most} times");
+            let (least, most) = count_alerts(aws, &images);
+            let most_allowed = if published_twice.contains(&moment) { 2 } else { 1 };
+            assert!(
+                least >= 1 && most <= most_allowed,
+                "{what}: published {least} to {most} times"
+            );
             let audits = alerts(aws, "self-audit").len();
             let most_allowed = if audited_twice.contains(&moment) { 2 } else { 1 };
             assert!((1..=most_allowed).contains(&audits), "{what}: audited {audits} times");
-            // And what comes later has nothing to do, or to tell.
+            // The next sweep changes nothing and publishes nothing.
             world.forget();
             sweep(aws).await;
             let changes = aws.take_changes();
@@ -218,24 +225,24 @@ async fn killed(enforcement: &str) {
 }
 
 #[tokio::test]
-async fn killed_before_or_after_any_call_it_archives_the_same_and_tells_it() {
-    killed("archive").await;
+async fn a_sweep_killed_at_any_call_archives_the_same_images_and_publishes_them() {
+    kill_at_each_call("archive").await;
 }
 
 #[tokio::test]
-async fn killed_before_or_after_any_call_it_deletes_the_same_and_tells_it() {
-    killed("delete").await;
+async fn a_sweep_killed_at_any_call_deletes_the_same_images_and_publishes_them() {
+    kill_at_each_call("delete").await;
 }
 
 #[tokio::test]
-async fn of_two_at_once_one_sweeps_and_the_other_says_so() {
+async fn one_of_two_simultaneous_invocations_sweeps_and_the_other_stops() {
     let world = deployed("archive").await;
     let (aws, images) = (&world.aws, fill(&world, 0));
-    // The one is still looking when the other comes.
+    // The first invocation still reads the images when the second one starts.
     aws.fault("DescribeImages", 1, Fault::Slow(Duration::from_secs(1)));
     let by_hand = || aws.lambda().invoke(FUNCTION, event("scheduled"));
-    let (one, other) = tokio::join!(by_hand(), by_hand());
-    let answers = [one.unwrap().payload, other.unwrap().payload];
+    let (first, second) = tokio::join!(by_hand(), by_hand());
+    let answers = [first.unwrap().payload, second.unwrap().payload];
     let (theirs, ours): (Vec<&Value>, Vec<&Value>) =
         answers.iter().partition(|answer| answer["removed"].is_null());
     assert_eq!((theirs.len(), ours.len()), (1, 1), "{answers:#?}");
@@ -244,14 +251,14 @@ async fn of_two_at_once_one_sweeps_and_the_other_says_so() {
     expect!["another sweep of this repository is running"].assert_eq(stopped);
     assert_eq!((&ours[0]["removed"], &ours[0]["stopped"]), (&json!(REMOVED.len()), &Value::Null));
     assert_eq!(removed(aws, &images), REMOVED.map(str::to_owned).into());
-    assert_eq!(told(aws, &images), (1, 1));
+    assert_eq!(count_alerts(aws, &images), (1, 1));
 }
 
 #[tokio::test]
-async fn a_burst_of_pushes_is_one_sweep() {
+async fn a_burst_of_pushes_starts_one_sweep() {
     let world = deployed("archive").await;
     let aws = &world.aws;
-    // What image-push makes of them is another test's.
+    // Only image-sweep receives the events: another test covers image-push.
     aws.state().rules.retain(|rule| rule.is_for(FUNCTION));
     let hour = || Duration::from_secs_f64(aws.state().now()).as_secs() / 3_600;
     let began = hour();
@@ -261,18 +268,17 @@ async fn a_burst_of_pushes_is_one_sweep() {
     }
     world.settle().await;
     assert_eq!(removed(aws, &images), REMOVED.map(str::to_owned).into());
-    assert_eq!(told(aws, &images), (1, 1));
+    assert_eq!(count_alerts(aws, &images), (1, 1));
     let calls = calls(aws);
     let audits = "BatchGetRepositoryScanningConfiguration";
     let sweeps = calls.iter().filter(|call| *call == audits).count();
     assert!(sweeps == 1 || hour() > began, "{sweeps} sweeps: {calls:?}");
-    // Each of the other invocations makes one call of the ledger; the one that sweeps has seven
-    // more.
+    // Each invocation makes one call of the ledger. The invocation that sweeps makes seven more.
     let ledger = calls.iter().filter(|call| *call == "UpdateItem").count();
     assert!(ledger == 27 || hour() > began, "{calls:?}");
 }
 
-/// How many sweeps the function's metrics say were complete.
+/// The number of complete sweeps in the metrics of the function.
 fn completed(world: &World) -> u64 {
     let log = world.aws.lambda().log(FUNCTION);
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -280,7 +286,7 @@ fn completed(world: &World) -> u64 {
 }
 
 #[tokio::test]
-async fn a_sweep_that_sees_everything_is_complete_and_a_blind_one_is_not() {
+async fn only_a_sweep_that_reads_every_image_counts_as_complete() {
     let world = deployed("archive").await;
     let aws = &world.aws;
     let before = completed(&world);
@@ -298,7 +304,7 @@ async fn a_sweep_that_sees_everything_is_complete_and_a_blind_one_is_not() {
 }
 
 #[tokio::test]
-async fn killed_once_it_has_the_hour_it_sweeps_for_it_all_the_same() {
+async fn a_sweep_killed_after_its_claim_of_the_hour_is_completed_by_the_retry() {
     for fault in [Fault::KillBefore, Fault::KillAfter] {
         let world = deployed("archive").await;
         let (aws, images) = (&world.aws, fill(&world, 0));
@@ -306,6 +312,6 @@ async fn killed_once_it_has_the_hour_it_sweeps_for_it_all_the_same() {
         aws.lambda().invoke_async(FUNCTION, event("pushed")).unwrap();
         aws.lambda().settled().await;
         assert_eq!(removed(aws, &images), REMOVED.map(str::to_owned).into());
-        assert_eq!(told(aws, &images), (1, 1));
+        assert_eq!(count_alerts(aws, &images), (1, 1));
     }
 }

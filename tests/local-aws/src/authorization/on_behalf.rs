@@ -46,7 +46,7 @@ impl LocalAws {
     /// Whether this sender may do this to a resource. The judgement is recorded.
     fn may(&self, sender: Caller, permission: Permission) -> bool {
         let parts: Vec<&str> = permission.resource.split(':').collect();
-        let mut called = Called::of("", "");
+        let mut called = Called::new("", "");
         if let [_, _, _, region, account, ..] = parts.as_slice() {
             (*region).clone_into(&mut called.region);
             (*account).clone_into(&mut called.account);

@@ -26,7 +26,7 @@ impl LocalAws {
                     // CloudFormation does not fail an update for a replaced resource that stays.
                     let _ = self.send_delete(&stack, &before).await;
                 }
-                self.of_stack(&stack, |stack| {
+                self.change_stack(&stack, |stack| {
                     let resources = &mut stack.resources;
                     let resource = resources.iter_mut().find(|found| found.id == logical_id);
                     if let Some(resource) = resource {
@@ -59,7 +59,7 @@ impl LocalAws {
         status("UPDATE_IN_PROGRESS");
         status("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS");
         let removed = self.send_delete(&stack, &resource).await;
-        self.of_stack(&stack, |stack| stack.resources.retain(|found| found.id != logical_id));
+        self.change_stack(&stack, |stack| stack.resources.retain(|found| found.id != logical_id));
         status("UPDATE_COMPLETE");
         removed
     }

@@ -1,4 +1,4 @@
-//! The resources that are made by a call of their service, or by nothing but their name.
+//! The resources that CloudFormation creates by a call of their service, or that have no effect here.
 
 use std::collections::BTreeMap;
 
@@ -16,12 +16,12 @@ use crate::policy::grammar::{self, Kind};
 use crate::queue::Redrive;
 use crate::{ACCOUNT, LocalAws, REGION, Rule, RuleTarget, local_arn};
 
-/// How many characters the inline policies of a role have at most, white space not counted.
+/// The maximum number of characters of the inline policies of a role, without white space.
 const INLINE_POLICIES: usize = 10_240;
 
 impl LocalAws {
-    /// Makes a resource of this type under this name, and gives what a `Ref` of it is, and
-    /// its attributes. A property that means nothing here is an error.
+    /// Creates a resource of this type and name. Returns its physical ID and its attributes. An unknown
+    /// property is an error.
     pub async fn make(
         &self,
         kind: &str,
@@ -113,12 +113,12 @@ impl LocalAws {
             "AWS::CloudWatch::Alarm" => {
                 (name.to_owned(), json!({"Arn": arn("cloudwatch", &format!("alarm:{name}"))}))
             }
-            // Dashboards and saved queries: nothing here goes by them.
+            // Dashboards and saved queries have no effect here.
             _ => (name.to_owned(), json!({})),
         })
     }
 
-    /// Makes a role, or changes it, and gives its ARN. The properties are those of
+    /// Creates or changes a role, and returns its ARN. The properties are those of
     /// `AWS::IAM::Role`; the error is a document that IAM refuses.
     pub fn make_role(&self, name: &str, properties: &Value) -> anyhow::Result<String> {
         let path = properties["Path"].as_str().unwrap_or("/");
@@ -184,7 +184,7 @@ impl LocalAws {
         Ok((url, json!({"Arn": arn, "QueueName": name})))
     }
 
-    /// Makes a rule whose targets are queues.
+    /// Creates a rule whose targets are queues.
     fn make_rule(&self, name: &str, properties: &Value) -> anyhow::Result<(String, Value)> {
         let pattern = Pattern::new(&properties["EventPattern"])?;
         for target in properties["Targets"].as_array().into_iter().flatten() {
@@ -210,7 +210,7 @@ impl LocalAws {
         properties: &Value,
     ) -> anyhow::Result<(String, Value)> {
         let name = properties["Name"].as_str().unwrap_or(name);
-        // CloudFormation makes texts of numbers and booleans before it calls the service.
+        // CloudFormation converts numbers and booleans to texts before it calls the service.
         let text = |of: &str| match &properties[of] {
             Value::Null => None,
             Value::String(text) => Some(text.clone()),
@@ -234,8 +234,8 @@ impl LocalAws {
         Ok((name.to_owned(), json!({"Type": kind, "Value": value})))
     }
 
-    /// A call by hand of a service whose protocol is JSON, such as `AmazonSSM.PutParameter` of
-    /// `ssm`. It is neither recorded nor made to fail.
+    /// Calls a service with a JSON protocol as an operator does, such as `AmazonSSM.PutParameter` of
+    /// `ssm`. The call is not recorded, and no fault applies to it.
     pub async fn ask(&self, service: &str, target: &str, input: &Value) -> anyhow::Result<Value> {
         let request = Request::post("/")
             .header("content-type", "application/x-amz-json-1.0")

@@ -1,9 +1,8 @@
-//! The schedules of functions: SAM's `Schedule` is a rule of EventBridge, its `ScheduleV2` a
-//! schedule of EventBridge Scheduler, as is `AWS::Scheduler::Schedule`; and each sends an event
-//! of its own, or the input that it is given.
+//! The schedules of functions. `Schedule` of SAM is a rule of EventBridge. `ScheduleV2` of SAM and
+//! `AWS::Scheduler::Schedule` are schedules of EventBridge Scheduler. Each sends its own event, or the
+//! input of the template.
 //!
-//! Time passes here only when somebody says so, and no schedule is due by itself:
-//! [`LocalAws::fire_schedules`] is when.
+//! No schedule runs by itself: a test starts schedules by [`LocalAws::fire_schedules`].
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
@@ -13,24 +12,24 @@ use crate::authorization::{UndeliveredEvent, schedule_session};
 use crate::ecr::event::timestamp;
 use crate::{ACCOUNT, LocalAws, REGION};
 
-/// When a function is to be run.
+/// A schedule of a function.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    /// The ARN of the rule, or of Scheduler's schedule.
+    /// The ARN of the rule or of the schedule.
     pub arn: String,
-    /// The function's name.
+    /// The name of the function.
     pub function: String,
-    /// Such as `rate(1 day)` or `cron(0 6 * * ? *)`.
+    /// The expression, such as `rate(1 day)` or `cron(0 6 * * ? *)`.
     pub expression: String,
-    /// Whether it is switched on.
+    /// Whether the schedule is enabled.
     pub enabled: bool,
-    /// The ARN of the role that Scheduler takes; none for a rule.
+    /// The ARN of the role of Scheduler. None for a rule.
     role: Option<String>,
-    /// The ARN of the queue of the events that do not reach the function.
+    /// The ARN of the dead-letter queue.
     dead_letter: Option<String>,
-    /// What the function gets instead of an event.
+    /// The input that replaces the event.
     input: Option<Value>,
-    /// Who sends the event, and in which shape its empty detail is.
+    /// The source of the event, and the form of its empty detail.
     source: (&'static str, Value),
 }
 
@@ -79,7 +78,7 @@ impl Schedule {
         let input = properties["Input"].as_str().map(serde_json::from_str).transpose();
         let input = input.context("what a function gets as its input is JSON")?;
         let is = |of: &str, text: &str| {
-            // What comes by a parameter is a string.
+            // The value of a parameter is a string.
             let value = &properties[of];
             value.as_str().map_or_else(|| value.to_string(), str::to_owned) == text
         };
@@ -103,8 +102,8 @@ impl Schedule {
         })
     }
 
-    /// Reads an `AWS::Scheduler::Schedule`, which says of its target what `ScheduleV2` says
-    /// beside the rest.
+    /// Reads an `AWS::Scheduler::Schedule`. Its target has the properties that `ScheduleV2` has beside
+    /// the others.
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-scheduler-schedule.html>
     pub(super) fn of_resource(name: &str, properties: &Value) -> anyhow::Result<Self> {
         let mut flat = properties.as_object().cloned().unwrap_or_default();
@@ -125,7 +124,7 @@ impl Schedule {
         Self::read(function, name, true, &flat.into())
     }
 
-    /// What the function gets of one firing.
+    /// The input of the function.
     fn event(&self, id: &str, time: &str) -> Value {
         if let Some(input) = &self.input {
             return input.clone();
@@ -145,8 +144,8 @@ impl Schedule {
     }
 }
 
-/// `rate(5 minutes)`, `cron(…)` with six fields, or in Scheduler `at(…)`; one of something is
-/// [in the singular][1].
+/// `rate(5 minutes)`, `cron(…)` with six fields, or in Scheduler `at(…)`; a unit of one
+/// is [in the singular][1].
 ///
 /// [1]: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
 fn is_expression(text: &str, is_scheduler: bool) -> bool {
@@ -172,8 +171,8 @@ impl LocalAws {
     pub fn fire_schedules(&self, function: &str) -> anyhow::Result<()> {
         let (schedules, time) = {
             let state = self.state();
-            let of = |schedule: &&Schedule| schedule.function == function && schedule.enabled;
-            let schedules: Vec<Schedule> = state.schedules.iter().filter(of).cloned().collect();
+            let is_due = |schedule: &&Schedule| schedule.function == function && schedule.enabled;
+            let schedules: Vec<Schedule> = state.schedules.iter().filter(is_due).cloned().collect();
             (schedules, timestamp(state.now()))
         };
         if schedules.is_empty() {

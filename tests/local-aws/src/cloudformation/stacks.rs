@@ -1,4 +1,4 @@
-//! What CloudFormation says of the stacks that were deployed here.
+//! The deployed stacks, and the operations of CloudFormation that describe them.
 //!
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html>
 
@@ -13,20 +13,20 @@ use crate::State;
 use crate::ecr::Time;
 use crate::query::{Input, element};
 
-/// A stack, deployed or on its way.
+/// A stack that is deployed or being deployed.
 #[derive(Clone, Debug)]
 pub struct DeployedStack {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its ARN.
+    /// The ARN.
     pub id: String,
-    /// Such as `CREATE_COMPLETE`.
+    /// The status, such as `CREATE_COMPLETE`.
     pub status: String,
-    /// When it was begun.
+    /// The time at which the deployment began.
     pub created_at: Time,
-    /// What was made of it so far, in order.
+    /// The resources that exist, in order.
     pub resources: Vec<DeployedResource>,
-    /// What it gives out, once all of it is there.
+    /// The outputs, once the stack is complete.
     pub outputs: BTreeMap<String, String>,
     /// The events of the stack and its resources, the oldest first.
     pub events: Vec<StackEvent>,
@@ -35,11 +35,11 @@ pub struct DeployedStack {
 /// A resource of a stack.
 #[derive(Clone, Debug)]
 pub struct DeployedResource {
-    /// Its logical ID.
+    /// The logical ID.
     pub id: String,
-    /// Its type, such as `AWS::IAM::Role`.
+    /// The type, such as `AWS::IAM::Role`.
     pub kind: String,
-    /// What a `Ref` of it gives.
+    /// The physical ID, which is the value of a `Ref`.
     pub physical_id: String,
     /// The properties that the resource was created or updated with.
     pub properties: Value,
@@ -48,7 +48,7 @@ pub struct DeployedResource {
 /// The status, the code and the message of an error.
 pub(super) type Refused = (u16, &'static str, String);
 
-/// `DescribeStacks`: of one stack by its name or its ARN, or of all.
+/// `DescribeStacks`: the stack with this name or ARN, or all stacks.
 pub fn describe(state: &State, input: &Input) -> Result<String, Refused> {
     let asked = input.get("StackName").map(String::as_str).filter(|asked| !asked.is_empty());
     let found: Vec<&DeployedStack> = match asked {
@@ -64,7 +64,7 @@ pub fn describe(state: &State, input: &Input) -> Result<String, Refused> {
     Ok(format!("<Stacks>{stacks}</Stacks>"))
 }
 
-/// `DescribeStackResource`: the physical ID of one.
+/// `DescribeStackResource`: the physical ID of a resource.
 pub fn describe_resource(state: &State, input: &Input) -> Result<String, Refused> {
     let given = |name: &str| input.get(name).map_or("", String::as_str);
     let (asked, id) = (given("StackName"), given("LogicalResourceId"));
@@ -85,13 +85,13 @@ pub fn describe_resource(state: &State, input: &Input) -> Result<String, Refused
     Ok(format!("<StackResourceDetail>{}</StackResourceDetail>", detail.concat()))
 }
 
-/// Whether the name or the ARN is this stack's.
+/// Whether the name or the ARN belongs to this stack.
 pub(super) fn is_stack(stack: &DeployedStack, asked: &str) -> bool {
     stack.name == asked || stack.id == asked
 }
 
 impl DeployedStack {
-    /// A stack that has no resources yet.
+    /// A stack without resources.
     pub(super) fn new(name: &str, id: &str, created_at: Time) -> Self {
         Self {
             name: name.to_owned(),
@@ -124,7 +124,7 @@ impl DeployedStack {
 }
 
 trait AsMember {
-    /// As one of a list.
+    /// The XML of this value as a member of a list.
     fn as_member(&self) -> String;
 }
 

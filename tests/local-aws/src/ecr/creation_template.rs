@@ -60,7 +60,7 @@ impl Registry {
         })))
     }
 
-    /// Creates a repository that is not there yet, as its template says.
+    /// Creates a repository that does not exist yet, by its template.
     pub(crate) fn create_if_missing(&mut self, name: &str, reason: Reason, now: Time) {
         if self.repositories.contains_key(name) {
             return;

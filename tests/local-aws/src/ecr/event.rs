@@ -1,7 +1,7 @@
-//! What ECR tells EventBridge:
+//! The events that ECR sends to EventBridge:
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>. The
-//! `ECR Referrer Action`, the `ECR Scan Resource Change` of enhanced scanning and what
-//! pull-through caches cause are not told.
+//! `ECR Referrer Action`, the `ECR Scan Resource Change` of enhanced scanning and the events of
+//! pull-through caches are not sent.
 
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::{Registry, Time, present};
 
 impl Registry {
-    /// A push without a tag comes with an empty one, as AWS really sends it.
+    /// Sends the event of a push. The event of a push without a tag has an empty tag, as users of AWS
+    /// observe.
     pub(super) fn tell_of_push(
         &mut self,
         repository: &str,
@@ -18,7 +19,8 @@ impl Registry {
         tag: Option<&str>,
         now: Time,
     ) {
-        let image = self.repositories.get(repository).and_then(|it| it.images.get(digest));
+        let image =
+            self.repositories.get(repository).and_then(|repository| repository.images.get(digest));
         let manifest = image.map(|image| &image.manifest);
         let detail = json!({
             "result": "SUCCESS",
@@ -66,7 +68,7 @@ impl Registry {
         self.tell("ECR Image Action", "aws.ecr", &[], detail, now);
     }
 
-    /// An event in EventBridge's envelope.
+    /// Sends an event in the envelope of EventBridge.
     pub(super) fn tell(
         &mut self,
         detail_type: &str,
@@ -90,7 +92,7 @@ impl Registry {
     }
 }
 
-/// A time as it stands in the envelope: there are no fractions of a second.
+/// A time in the envelope, which has no fractions of a second.
 pub(crate) fn timestamp(now: Time) -> String {
     DateTime::from_secs_f64(now.floor()).fmt(Format::DateTime).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! Images: what they are and how one is named. `push` takes them in, `show` lists them,
-//! `change` says what becomes of them: pulled, archived, restored, removed.
+//! Images and their identifiers. `push` stores images, `show` lists images, and `change` pulls,
+//! archives, restores and removes images.
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/images.html>; the shapes are the
 //! model's `ImageDetail`, `ImageIdentifier`, `ImageFailure` and `ImageReferrer`.
@@ -18,44 +18,44 @@ use super::{Error, Registry, Time, error, text};
 use manifest::Manifest;
 pub(crate) use push::Push;
 
-/// An image, an index of images, or what refers to one.
+/// An image, an index of images, or a referrer of an image.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// `sha256:…`, of the manifest.
+    /// The digest of the manifest: `sha256:…`.
     pub digest: String,
-    /// What it is called now.
+    /// The current tags.
     pub tags: BTreeSet<String>,
-    /// The manifest's text, as it was pushed.
+    /// The pushed text of the manifest.
     pub manifest_text: String,
-    /// What the manifest says.
+    /// The parsed manifest.
     pub manifest: Manifest,
-    /// When the manifest first came: another tag does not renew it.
+    /// The time of the first push. A push of another tag does not change it.
     pub pushed_at: Time,
-    /// When a pull was last recorded.
+    /// The time of the last recorded pull.
     pub pulled_at: Option<Time>,
-    /// Its storage class.
+    /// The storage class.
     pub status: Status,
-    /// When it last went to the archive.
+    /// The time at which the image was last archived.
     pub archived_at: Option<Time>,
-    /// When it last came back.
+    /// The time at which the image was last restored.
     pub activated_at: Option<Time>,
-    /// Its last scan.
+    /// The last scan.
     pub scan: Option<Scan>,
 }
 
-/// Where an image is, as `imageStatus` has it.
+/// The `imageStatus` of an image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Status {
-    /// In the standard class.
+    /// In the standard storage class.
     Active,
-    /// In the archive: it cannot be pulled.
+    /// In the archive, from where it cannot be pulled.
     Archived,
-    /// On its way back, until then.
+    /// Being restored until this time.
     Activating(Time),
 }
 
 impl Status {
-    /// As `imageStatus` has it.
+    /// The value of `imageStatus`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -71,20 +71,20 @@ impl Status {
 pub struct Images {
     by_digest: BTreeMap<String, Image>,
     by_tag: BTreeMap<String, String>,
-    /// The indexes that a digest stands in.
+    /// The indexes that contain a digest.
     indexes: BTreeMap<String, BTreeSet<String>>,
-    /// The digests that were here and are not any more.
+    /// The digests of removed images.
     gone: BTreeSet<String>,
 }
 
 impl Images {
-    /// Whether there are none, archived ones included.
+    /// Whether there are no images, active or archived.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_digest.is_empty()
     }
 
-    /// How many there are, archived ones included.
+    /// The number of images, active and archived.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_digest.len()
@@ -96,29 +96,29 @@ impl Images {
         self.by_digest.get(digest)
     }
 
-    /// The same, to be changed; not its digest or its tags.
+    /// The image with this digest, for a change of anything except its digest and its tags.
     pub fn get_mut(&mut self, digest: &str) -> Option<&mut Image> {
         self.by_digest.get_mut(digest)
     }
 
-    /// The image that a tag is on.
+    /// The image that has a tag.
     #[must_use]
     pub fn tagged(&self, tag: &str) -> Option<&Image> {
         self.by_digest.get(self.by_tag.get(tag)?)
     }
 
-    /// All of them, by digest.
+    /// All images, by digest.
     pub fn iter(&self) -> impl Iterator<Item = &Image> {
         self.by_digest.values()
     }
 
-    /// The indexes that an image stands in.
+    /// The indexes that contain an image.
     #[must_use]
     pub fn indexes_of(&self, digest: &str) -> Option<&BTreeSet<String>> {
         self.indexes.get(digest)
     }
 
-    /// Whether an image with this digest was here, and is not any more.
+    /// Whether an image with this digest was removed.
     #[must_use]
     pub fn has_gone(&self, digest: &str) -> bool {
         self.gone.contains(digest)
@@ -132,7 +132,7 @@ impl Images {
         self.by_digest.insert(image.digest.clone(), image);
     }
 
-    /// Puts a tag on an image, off whichever had it before.
+    /// Moves a tag to an image.
     pub(super) fn set_tag(&mut self, tag: &str, digest: &str) {
         if let Some(before) = self.by_tag.insert(tag.to_owned(), digest.to_owned())
             && let Some(image) = self.by_digest.get_mut(&before)
@@ -144,7 +144,7 @@ impl Images {
         }
     }
 
-    /// Removes a tag of an image, or the image as if it had never been here.
+    /// Removes a tag of an image, or the image as if it had never existed.
     pub(super) fn hide(&mut self, digest: &str, tag: Option<&str>, is_new_image: bool) {
         if is_new_image {
             self.remove(digest);
@@ -157,7 +157,7 @@ impl Images {
         }
     }
 
-    /// Takes the image out, with all its tags.
+    /// Removes the image with all its tags.
     pub(super) fn remove(&mut self, digest: &str) -> Option<Image> {
         let image = self.by_digest.remove(digest)?;
         self.gone.insert(digest.to_owned());
@@ -175,7 +175,7 @@ impl Images {
         Some(image)
     }
 
-    /// The image of an `ImageIdentifier`, or the failure that a batch has for it.
+    /// The image of an `ImageIdentifier`, or its failure in a batch.
     pub(super) fn find(&self, id: &Value) -> Result<&Image, Failure> {
         let (digest, tag) = (id["imageDigest"].as_str(), id["imageTag"].as_str());
         if digest.is_none() && tag.is_none() {
@@ -212,15 +212,14 @@ impl Images {
     }
 }
 
-/// What a batch says of an image that it could not serve: a code of the model's
-/// `ImageFailureCode`, and a reason.
+/// The failure of an image in a batch: a code of the model's `ImageFailureCode`, and a reason.
 pub(super) type Failure = (&'static str, String);
 
 fn failure(id: &Value, (code, reason): Failure) -> Value {
     json!({"imageId": id, "failureCode": code, "failureReason": reason})
 }
 
-/// Gathers what a batch could serve, and what it could not.
+/// Collects the results and the failures of a batch.
 fn batch<T>(
     ids: &Value,
     mut each: impl FnMut(&Value) -> Result<Vec<T>, Failure>,
@@ -236,16 +235,15 @@ fn batch<T>(
 }
 
 impl Registry {
-    /// Whether pulls by a principal are recorded.
+    /// Whether ECR records the pulls of a principal.
     pub(crate) fn records_pulls_by(&self, principal: Option<&str>) -> bool {
-        principal.is_none_or(|it| !self.settings.pull_time_exclusions.contains(it))
+        principal.is_none_or(|arn| !self.settings.pull_time_exclusions.contains(arn))
     }
 
-    /// An image, to be changed: not its digest or its tags.
+    /// An image, for a change of anything except its digest and its tags.
     ///
-    /// Its times and its size (that of its manifest) are whatever they are set to, and so is
-    /// its class, of which nobody is told; [`Status::Activating`] ends by itself only where
-    /// `UpdateImageStorageClass` began it.
+    /// A test may set its times, its size (that of its manifest) and its storage class. No event is
+    /// sent, and [`Status::Activating`] ends only where `UpdateImageStorageClass` began it.
     pub fn image(&mut self, repository: &str, digest: &str) -> Result<&mut Image, Error> {
         let image = self.repository(repository)?.images.get_mut(digest);
         image.ok_or_else(|| error("ImageNotFoundException", digest))
@@ -260,7 +258,7 @@ impl Registry {
     }
 }
 
-/// The image of an identifier, for the operations that fail as a whole.
+/// The image of an identifier. The error fails the whole operation.
 pub(super) fn found<'i>(
     images: &'i Images,
     id: &Value,

@@ -7,7 +7,7 @@
 
 use super::{Call, Images, Registry, Time};
 
-/// How long reads lag, and what they may not show yet.
+/// The lag of reads, and the pushes that reads do not show yet.
 #[derive(Debug, Default)]
 pub(super) struct ReadLag {
     lasts: Time,
@@ -19,7 +19,7 @@ pub(super) struct ReadLag {
 pub(super) struct RecentPush {
     pub repository: String,
     pub digest: String,
-    /// The tag that the image got by it.
+    /// The pushed tag.
     pub tag: Option<String>,
     /// Whether the image was unknown before.
     pub is_new_image: bool,

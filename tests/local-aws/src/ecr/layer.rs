@@ -1,6 +1,6 @@
-//! Layers, by the calls that registry clients of ECR make:
+//! Layers, and the calls that upload and download them:
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_InitiateLayerUpload.html>
-//! and the four beside it.
+//! and the pages of the four related operations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,18 +10,19 @@ use serde_json::{Value, json};
 use super::image::manifest::{digest, looks_like_digest};
 use super::{Call, Error, Registry, error, present, text};
 
-/// What `InitiateLayerUpload` suggests, and the least that a part which is not the last has.
+/// The part size that `InitiateLayerUpload` suggests, and the minimum size of every part except the
+/// last one.
 const PART_SIZE: usize = 10 * 1_024 * 1_024;
 const LEAST_PART: usize = 5 * 1_024 * 1_024;
 
-/// The layers of a repository, and those on their way in.
+/// The layers of a repository, and the uploads in progress.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
     stored: BTreeMap<String, Arc<Vec<u8>>>,
     uploads: BTreeMap<String, Upload>,
 }
 
-/// A layer on its way in.
+/// An upload in progress.
 #[derive(Clone, Debug, Default)]
 struct Upload {
     bytes: Vec<u8>,
@@ -35,24 +36,24 @@ impl Layers {
         self.stored.get(digest).cloned()
     }
 
-    /// Keeps a layer and gives its digest.
+    /// Stores a layer and returns its digest.
     pub fn keep(&mut self, bytes: Vec<u8>) -> String {
         let digest = digest(&bytes);
         self.stored.insert(digest.clone(), Arc::new(bytes));
         digest
     }
 
-    /// Begins an upload under that name.
+    /// Begins an upload with this identifier.
     pub(crate) fn begin(&mut self, id: String) {
         self.uploads.insert(id, Upload::default());
     }
 
-    /// How much of an upload is there.
+    /// The number of uploaded bytes.
     pub(crate) fn received(&self, id: &str) -> Option<usize> {
         self.uploads.get(id).map(|upload| upload.bytes.len())
     }
 
-    /// Appends to an upload and gives how much is there.
+    /// Appends to an upload and returns the number of uploaded bytes.
     pub(crate) fn append(&mut self, id: &str, bytes: &[u8]) -> Option<usize> {
         let upload = self.uploads.get_mut(id)?;
         upload.bytes.extend_from_slice(bytes);
@@ -60,7 +61,7 @@ impl Layers {
         Some(upload.bytes.len())
     }
 
-    /// Ends an upload with its last bytes, if its layer has this digest; else nothing changes.
+    /// Ends an upload with its last bytes, if the layer has this digest. Otherwise nothing changes.
     pub(crate) fn complete(&mut self, id: &str, expected: &str, rest: &[u8]) -> Result<(), Error> {
         let upload = self.uploads.get(id).ok_or_else(|| no_upload(id))?;
         let bytes = [&upload.bytes, rest].concat();
@@ -90,7 +91,7 @@ impl Registry {
         Ok(json!({"uploadId": id, "partSize": PART_SIZE}))
     }
 
-    /// Begins an upload and gives its identifier.
+    /// Begins an upload and returns its identifier.
     pub(crate) fn begin_upload(&mut self, repository: &str) -> Result<String, Error> {
         self.repository(repository)?;
         let id = self.unique();

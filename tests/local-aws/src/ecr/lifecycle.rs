@@ -1,4 +1,4 @@
-//! Lifecycle policies: their grammar, what they select, previews and expiry, by
+//! Lifecycle policies: their grammar, the selection of images, previews and expiry, by
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html> and
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>.
 
@@ -15,12 +15,12 @@ use super::{DAY, Error, Image, Images, Registry, Time, error, text, wildcard};
 pub use grammar::validate;
 pub use preview::Preview;
 
-/// What a rule does to an image.
+/// The action of a rule on an image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Action {
-    /// It is removed.
+    /// The image is removed.
     Expire,
-    /// It goes to the archive.
+    /// The image is archived.
     Archive,
 }
 
@@ -28,20 +28,20 @@ pub enum Action {
 pub struct Selected<'i> {
     /// The image.
     pub image: &'i Image,
-    /// What becomes of it.
+    /// The action on the image.
     pub action: Action,
-    /// Of the rule.
+    /// The priority of the rule.
     pub priority: i64,
 }
 
-/// What the rules of a valid policy select now, in the order of the rules.
+/// The images that the rules of a valid policy select now, in the order of the rules.
 #[must_use]
 pub fn select<'i>(policy: &str, images: &'i Images, now: Time) -> Vec<Selected<'i>> {
     let document: Value = serde_json::from_str(policy).unwrap_or_default();
     let mut rules = document["rules"].as_array().cloned().unwrap_or_default();
     rules.sort_by_key(|rule| rule["rulePriority"].as_i64());
-    // A rule of a higher priority takes an image from those below even if it keeps it; those
-    // still count it.
+    // A rule of a higher priority takes an image from the rules of lower priority, even if it keeps
+    // the image. The rules of lower priority still count the image.
     let mut taken: BTreeSet<&str> = BTreeSet::new();
     let mut selected = Vec::new();
     for rule in &rules {
@@ -51,7 +51,7 @@ pub fn select<'i>(policy: &str, images: &'i Images, now: Time) -> Vec<Selected<'
             .iter()
             .filter(|image| is_in_reach(image, images) && is_selected(selection, image))
             .collect();
-        // The newest first: a count keeps those.
+        // The newest image first, because a count keeps the newest images.
         matching.sort_by(|a, b| {
             came_at(b).total_cmp(&came_at(a)).then_with(|| a.digest.cmp(&b.digest))
         });
@@ -65,7 +65,7 @@ pub fn select<'i>(policy: &str, images: &'i Images, now: Time) -> Vec<Selected<'
             "imageCountMoreThan" => matching.into_iter().skip(count).collect(),
             "sinceImagePulled" => matching
                 .into_iter()
-                // What was never pulled counts from its push, or from when it was restored.
+                // The age of an image without a pull counts from its push or its restore.
                 .filter(|image| age(image.pulled_at.unwrap_or(0.0).max(came_at(image))))
                 .collect(),
             "sinceImageTransitioned" => {
@@ -85,14 +85,14 @@ pub fn select<'i>(policy: &str, images: &'i Images, now: Time) -> Vec<Selected<'
     selected
 }
 
-/// When an image came: a restored one behaves like one that is pushed then, by
+/// The time of the push or of the restore, because a restored image counts as pushed then, by
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/archive_restore_image.html>.
 fn came_at(image: &Image) -> Time {
     image.activated_at.unwrap_or(image.pushed_at)
 }
 
-/// Whether rules look at an image at all: not at what an index outside the archive needs, nor
-/// at what refers to another image of the repository, which goes with that.
+/// Whether rules apply to an image. They do not apply to an image of an active index, and not to a
+/// referrer of another image of the repository, which follows its subject.
 fn is_in_reach(image: &Image, images: &Images) -> bool {
     let follows = |subject: &String| images.get(subject).is_some();
     let mut indexes = images.indexes_of(&image.digest).into_iter().flatten();
@@ -104,7 +104,7 @@ fn is_in_reach(image: &Image, images: &Images) -> bool {
 fn is_selected(selection: &Value, image: &Image) -> bool {
     let class =
         if selection["storageClass"] == "archive" { Status::Archived } else { Status::Active };
-    // A list is AND: each of its entries has to match some tag.
+    // The entries of a list are combined by AND: each entry must match some tag.
     let all = |list: &str, matches: &dyn Fn(&str, &str) -> bool| {
         let mut entries =
             selection[list].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -152,8 +152,8 @@ impl Registry {
         Ok(answer)
     }
 
-    /// Carries out every repository's lifecycle policy, which ECR does within a day: expired
-    /// images go, and what refers to an image goes, or is archived, after it.
+    /// Carries out the lifecycle policy of every repository, which ECR does within a day. Expired
+    /// images are removed, and referrers are removed or archived after their subject.
     pub fn carry_out_lifecycle_policies(&mut self, now: Time) {
         let mut expired = Vec::new();
         let mut archived = Vec::new();
@@ -161,9 +161,11 @@ impl Registry {
             let Some(policy) = repository.lifecycle.clone() else { continue };
             repository.evaluated_at = Some(now);
             let selected = select(&policy, &repository.images, now);
-            let mut plan: Vec<_> =
-                selected.iter().map(|it| (it.image.digest.clone(), it.action)).collect();
-            // What follows may itself be followed, as the signature of a list of parts is.
+            let mut plan: Vec<_> = selected
+                .iter()
+                .map(|selected| (selected.image.digest.clone(), selected.action))
+                .collect();
+            // A referrer may have referrers itself, such as the signature of a bill of materials.
             loop {
                 for (digest, action) in plan {
                     if action == Action::Expire {
@@ -191,8 +193,8 @@ impl Registry {
     }
 }
 
-/// What refers to an image that has gone, or that is in the archive. What came before its
-/// subject did waits for it.
+/// The referrers of images that were removed or archived. A referrer that was pushed before its
+/// subject waits for the subject.
 fn followers(images: &Images) -> Vec<(String, Action)> {
     let follow = |image: &Image| {
         let subject = image.manifest.subject.as_ref()?;

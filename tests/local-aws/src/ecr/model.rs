@@ -1,5 +1,5 @@
-//! What each operation takes: the input shapes of ECR's service model of version 2015-09-21,
-//! as botocore 1.44.5 publishes it. An operation that does not stand here is not served.
+//! The input shapes of ECR's service model of version 2015-09-21, as botocore 1.44.5 publishes it. An
+//! operation without an entry here is not served.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,26 +9,26 @@ use serde_json::{Map, Value, json};
 
 use super::{Error, error};
 
-/// A value, and what the model asks of it.
+/// The shape of a value in the model.
 #[derive(Clone, Copy)]
 pub enum Shape {
-    /// A string of so many characters that matches the pattern as a whole.
+    /// A string with a minimum and a maximum length, which the pattern matches as a whole.
     Text(Option<usize>, Option<usize>, Option<&'static str>),
-    /// One of these.
+    /// A string out of these.
     Word(&'static [&'static str]),
-    /// An integer from one bound to another.
+    /// An integer between two bounds.
     Number(i64, Option<i64>),
     /// A boolean.
     Flag,
     /// Base64 of at most so many bytes.
     Blob(usize),
-    /// So many of another shape.
+    /// A list with a minimum and a maximum length, and the shape of its elements.
     List(Option<usize>, Option<usize>, &'static Shape),
     /// A structure.
     Object(&'static [Member]),
 }
 
-/// A member of an object: whether it is required, its name, its shape.
+/// A member of an object: whether it is required, its name and its shape.
 type Member = (bool, &'static str, Shape);
 
 const fn must(name: &'static str, shape: Shape) -> Member {
@@ -131,7 +131,7 @@ const NAME: Member = must("repositoryName", REPOSITORY);
 const TOKEN: Member = may("nextToken", STRING);
 const MAX: Member = may("maxResults", PAGE);
 
-/// Every operation that is served, with its input.
+/// The served operations, each with its input.
 pub const OPERATIONS: &[(&str, &[Member])] = &[
     (
         "BatchCheckLayerAvailability",
@@ -354,8 +354,8 @@ pub const OPERATIONS: &[(&str, &[Member])] = &[
     ),
 ];
 
-/// Refuses an operation that is not served, and an input that the model does not allow.
-/// Unknown members are let through, as the service does.
+/// Checks that the operation is served and that the model allows the input. Unknown members are
+/// ignored, as ECR does.
 pub fn check(operation: &str, input: &Value) -> Result<(), Error> {
     let Some((_, members)) = OPERATIONS.iter().find(|(name, _)| *name == operation) else {
         return Err(error("UnknownOperationException", format!("{operation} is not served")));
@@ -437,7 +437,7 @@ fn check_value(shape: Shape, value: &Value, path: &str) -> Result<(), Error> {
 #[must_use]
 pub fn matches(pattern: &'static str, text: &str) -> bool {
     thread_local! {
-        /// To compile one takes longer than all the rest of a call does.
+        /// Compiling a pattern takes longer than the rest of a call.
         static COMPILED: RefCell<BTreeMap<&'static str, Option<Regex>>> = RefCell::default();
     }
     COMPILED.with_borrow_mut(|compiled| {
@@ -466,7 +466,7 @@ fn within(
     }
 }
 
-/// The error that ECR has for a parameter, in its own sentence.
+/// The error for a parameter, in the words of ECR.
 #[must_use]
 pub fn unsatisfied(path: &str, constraint: &str) -> Error {
     let message =
@@ -478,8 +478,8 @@ fn wrong_type(path: &str, expected: &str) -> Error {
     error("SerializationException", format!("{path} is not {expected}"))
 }
 
-/// The model as data, to be compared with one that AWS publishes: for each operation its
-/// members, each with its type and limits.
+/// The model as data, for a comparison with the published model: the members of each operation, each
+/// with its type and its limits.
 #[must_use]
 pub fn published() -> Value {
     let operations = OPERATIONS.iter();

@@ -1,6 +1,6 @@
 //! Scans: <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning.html>.
-//! What a scan finds is told from outside, by [`Registry::complete_scan`], and by
-//! [`Registry::tell_of_finding`] what Inspector finds on its own.
+//! A test sets the result of a scan by [`Registry::complete_scan`], and a single finding of Inspector
+//! by [`Registry::tell_of_finding`].
 
 pub mod finding;
 
@@ -15,17 +15,17 @@ use super::{Call, DAY, Error, Page, Registry, Time, error, present, text, wildca
 /// The scan of an image.
 #[derive(Clone, Debug)]
 pub struct Scan {
-    /// As `imageScanStatus.status` has it, such as `IN_PROGRESS`.
+    /// The value of `imageScanStatus.status`, such as `IN_PROGRESS`.
     pub status: String,
-    /// Why it failed.
+    /// The reason of a failure.
     pub description: Option<String>,
-    /// What it found, by the model's `ImageScanFinding` or `EnhancedImageScanFinding`.
+    /// The findings, by the model's `ImageScanFinding` or `EnhancedImageScanFinding`.
     pub findings: Vec<Value>,
-    /// Whether those are enhanced ones.
+    /// Whether the findings are enhanced ones.
     pub enhanced: bool,
-    /// When it began.
+    /// The start of the scan.
     pub begun_at: Time,
-    /// When it was done.
+    /// The end of the scan.
     pub completed_at: Option<Time>,
 }
 
@@ -41,7 +41,7 @@ impl Scan {
         }
     }
 
-    /// How many findings there are of each severity that has some.
+    /// The number of findings of each severity that occurs.
     fn counts(&self) -> BTreeMap<&str, u64> {
         let mut counts = BTreeMap::new();
         for finding in &self.findings {
@@ -76,8 +76,8 @@ impl Registry {
         Ok(json!({"registryScanningConfiguration": set}))
     }
 
-    /// How often a repository's images are scanned, and by which of the registry's filters:
-    /// the rule for continuous scans comes before the others.
+    /// The scan frequency of a repository, and the filters of the registry that set it. The rule for
+    /// continuous scans comes before the other rules.
     fn frequency(&self, repository: &str) -> (&str, Vec<&Value>) {
         let rules = self.settings.scanning.as_ref().and_then(|set| set["rules"].as_array());
         let mut rules: Vec<&Value> = rules.into_iter().flatten().collect();
@@ -91,7 +91,8 @@ impl Registry {
             }
         }
         let repository = self.repositories.get(repository);
-        let own = repository.and_then(|it| it.described.get("imageScanningConfiguration"));
+        let own = repository
+            .and_then(|repository| repository.described.get("imageScanningConfiguration"));
         let on_push = !self.is_enhanced() && own.is_some_and(|own| own["scanOnPush"] == true);
         (if on_push { "SCAN_ON_PUSH" } else { "MANUAL" }, Vec::new())
     }
@@ -116,11 +117,11 @@ impl Registry {
         json!({"scanningConfigurations": configurations, "failures": failures})
     }
 
-    /// Begins the scan of a fresh image, where that is set; an index is never scanned.
+    /// Begins the scan of a pushed image, where scan on push is set. An index is never scanned.
     pub(super) fn scan_on_push(&mut self, repository: &str, digest: &str, now: Time) {
         let enhanced = self.is_enhanced();
         let wanted = self.frequency(repository).0 != "MANUAL";
-        let images = self.repositories.get_mut(repository).map(|it| &mut it.images);
+        let images = self.repositories.get_mut(repository).map(|repository| &mut repository.images);
         if let Some(image) = images.and_then(|images| images.get_mut(digest))
             && wanted
             && !image.manifest.is_index()
@@ -190,10 +191,10 @@ impl Registry {
         Ok(self.about(input, answer))
     }
 
-    /// Says what the scan of an image found, and tells EventBridge as the scan's type does.
+    /// Completes the scan of an image, and sends the event of the type of scan.
     ///
-    /// `outcome` is what it found, or a status other than `COMPLETE` with its description. An
-    /// enhanced scan's findings are told one by one too, but by [`Registry::tell_of_finding`].
+    /// `outcome` is the findings, or a status other than `COMPLETE` with its description. The event
+    /// of a single enhanced finding is sent by [`Registry::tell_of_finding`].
     pub fn complete_scan(
         &mut self,
         repository: &str,
@@ -205,7 +206,7 @@ impl Registry {
         let arn = format!("arn:aws:ecr:{}:{}:repository/{repository}", self.region, self.account);
         let outcome = match outcome {
             Ok(findings) if enhanced => {
-                let placed = |it| self.placed(repository, digest, it, now).map(listed);
+                let placed = |finding| self.placed(repository, digest, finding, now).map(listed);
                 Ok(findings.iter().map(placed).collect::<Result<_, Error>>()?)
             }
             outcome => outcome,
@@ -261,8 +262,8 @@ impl Registry {
     }
 }
 
-/// Whether a registry's filter is for a repository: one without a wildcard is for all whose
-/// names contain it.
+/// Whether a filter of the registry matches a repository. A filter without a wildcard matches every
+/// name that contains it.
 fn applies(filter: &str, repository: &str) -> bool {
     if filter.contains('*') { wildcard(filter, repository) } else { repository.contains(filter) }
 }

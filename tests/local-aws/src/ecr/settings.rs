@@ -1,4 +1,4 @@
-//! Repositories and what is set on them, and the settings of the registry.
+//! Repositories, their settings, and the settings of the registry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::{
     Call, Error, Page, Registry, Repository, error, model, present, tags, text, wildcard, words,
 };
 
-/// How many pull-time exclusions there may be:
+/// The maximum number of pull-time exclusions:
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/pull-time-update-exclusions.html>.
 const EXCLUSIONS: usize = 100;
 
@@ -20,7 +20,7 @@ pub struct RegistrySettings {
     pub(super) templates: BTreeMap<String, Value>,
     /// The rules of replication.
     pub(super) replication: Vec<Value>,
-    /// The registry's scanning configuration; basic and without rules where there is none.
+    /// The scanning configuration of the registry. Without one, scanning is basic and has no rules.
     pub(super) scanning: Option<Value>,
     account: BTreeMap<String, String>,
     /// The roles and users whose pulls do not count.
@@ -42,7 +42,7 @@ impl Registry {
             encryption = json!({"encryptionType": "AES256"});
         }
         if encryption["encryptionType"] != "AES256" && encryption["kmsKey"].is_null() {
-            // The key that AWS manages is answered with, by its ARN.
+            // ECR answers with the ARN of the AWS managed key.
             encryption["kmsKey"] = format!("arn:aws:kms:{region}:{account}:key/aws-managed").into();
         }
         let mut described = json!({
@@ -255,7 +255,7 @@ impl Registry {
         }
         let (account, region) = (&self.account, &self.region);
         let expires_at = call.now + 12.0 * 3_600.0;
-        // Opaque to clients, but for the user name before the colon.
+        // A token is opaque to clients, except for the user name before the colon.
         let mut token = format!("AWS:{account}/{region}/{expires_at}");
         if let Some(principal) = call.principal {
             token = format!("{token}/{principal}");
@@ -269,7 +269,7 @@ impl Registry {
 }
 
 impl Repository {
-    /// Whether a tag, once set, stays with its image:
+    /// Whether a tag cannot be moved to another image:
     /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html>.
     #[must_use]
     pub fn is_immutable(&self, tag: &str) -> bool {
@@ -285,7 +285,7 @@ impl Repository {
     }
 }
 
-/// The mutability of an input with its filters, which belong to two of the four.
+/// The mutability of an input with its filters, which two of the four values take.
 fn mutability(input: &Value) -> Result<Value, Error> {
     let mutability = input["imageTagMutability"].as_str().unwrap_or("MUTABLE");
     let filters = input.get("imageTagMutabilityExclusionFilters").filter(|list| !list.is_null());
@@ -309,7 +309,7 @@ fn checked_policy(input: &Value) -> Result<String, Error> {
     }
 }
 
-/// The tags with more of them, within
+/// The tags and additional tags, within the limits of
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-using-tags.html>.
 fn checked_tags(
     mut tags: BTreeMap<String, String>,
@@ -329,8 +329,7 @@ fn checked_tags(
     Ok(tags)
 }
 
-/// The default and the values of an account's setting, by the names that the model's
-/// documentation has.
+/// The default and the values of an account setting, by the names in the documentation of the model.
 fn setting(name: &str) -> Result<(&'static str, &'static [&'static str]), Error> {
     match name {
         "BASIC_SCAN_TYPE_VERSION" => Ok(("AWS_NATIVE", &["AWS_NATIVE"])),
@@ -340,7 +339,7 @@ fn setting(name: &str) -> Result<(&'static str, &'static [&'static str]), Error>
     }
 }
 
-/// Refuses a policy with a principal that is gone. IAM keeps such a principal as its unique ID.
+/// Refuses a policy with a principal that was deleted. IAM stores such a principal as its unique ID.
 /// The error is as users of ECR report it; ECR's documentation does not name it.
 fn refuse_gone_principals(policy: &str) -> Result<(), Error> {
     let document: Value = serde_json::from_str(policy).unwrap_or_default();

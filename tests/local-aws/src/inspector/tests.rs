@@ -1,4 +1,4 @@
-//! What Inspector answers from what was put in.
+//! Tests of the answers of Inspector.
 
 use super::*;
 
@@ -126,8 +126,8 @@ fn a_request_that_the_model_does_not_allow_is_refused() {
 
 #[test]
 fn clusters_name_what_runs_the_image() {
-    let of = |digest: &str| json!({"resourceId": image_arn("even", digest)});
-    let input = json!({"filter": of("sha256:1"), "maxResults": 2});
+    let resource = |digest: &str| json!({"resourceId": image_arn("even", digest)});
+    let input = json!({"filter": resource("sha256:1"), "maxResults": 2});
     let (_, first) = ask("/cluster/get", &input);
     assert_eq!(first["cluster"].as_array().unwrap().len(), 2);
     let metadata = |n: usize| &first["cluster"][0]["clusterDetails"][n]["clusterMetadata"];
@@ -136,9 +136,12 @@ fn clusters_name_what_runs_the_image() {
         json!({"namespace": "shop", "workloadInfoList": [{"name": "web", "type": "Deployment"}]})
     );
     assert_eq!(metadata(1)["awsEcsMetadataDetails"]["detailsGroup"], "service:web");
-    let next = json!({"filter": of("sha256:1"), "nextToken": first["nextToken"]});
+    let next = json!({"filter": resource("sha256:1"), "nextToken": first["nextToken"]});
     let (_, last) = ask("/cluster/get", &next);
     assert_eq!(last["cluster"].as_array().unwrap().len(), 1);
     assert_eq!(last["nextToken"], Value::Null);
-    assert_eq!(ask("/cluster/get", &json!({"filter": of("sha256:2")})).1, json!({"cluster": []}));
+    assert_eq!(
+        ask("/cluster/get", &json!({"filter": resource("sha256:2")})).1,
+        json!({"cluster": []})
+    );
 }

@@ -15,22 +15,22 @@ use tokio::time::{sleep_until, timeout};
 use super::runtime_api::{Asked, Next, RuntimeApi};
 use super::{Function, Invoked};
 
-/// How long a process may take until it asks for its first event:
+/// The maximum time until a process asks for its first event:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>.
 const INIT: Duration = Duration::from_secs(10);
 
 /// A process that has asked for its next event.
 pub struct Environment {
-    /// Its session token.
+    /// The session token of the process.
     pub id: String,
     child: Child,
     api: RuntimeApi,
-    /// The answer that its `GET /next` waits for.
+    /// The pending `GET /next` of the process.
     next: Option<Next>,
     log: Log,
 }
 
-/// What went wrong: its type and message, as Lambda has them.
+/// The type and the message of an error, as Lambda reports them.
 struct Failure {
     kind: String,
     message: String,
@@ -43,7 +43,7 @@ impl Failure {
     }
 }
 
-/// Serves one event. Gives back the environment, if it can serve another one.
+/// Serves an event. Returns the environment, if it can serve another event.
 pub async fn invoke(
     idle: Option<Environment>,
     id: &str,
@@ -110,12 +110,12 @@ pub async fn invoke(
 }
 
 impl Environment {
-    /// Whether its process is still there.
+    /// Whether the process is running.
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// The most memory that the process has held so far, in bytes: Linux knows.
+    /// The maximum memory of the process so far, in bytes. Only Linux reports it.
     fn max_memory(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
         let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -123,7 +123,7 @@ impl Environment {
         Some(kilobytes * 1_024)
     }
 
-    /// Spawns a process, and says when.
+    /// Spawns a process, and returns the time of the spawn.
     async fn spawn(id: &str, function: &Function) -> io::Result<(Self, Instant)> {
         let api = RuntimeApi::open().await?;
         let log = Log::open()?;
@@ -146,7 +146,7 @@ impl Environment {
                 ("AWS_LAMBDA_LOG_STREAM_NAME", id),
                 ("AWS_REGION", region),
                 ("AWS_DEFAULT_REGION", region),
-                // The account is what the embedded AWS knows a caller by.
+                // The embedded AWS reads the account of a caller from the access key.
                 ("AWS_ACCESS_KEY_ID", &function.account),
                 ("AWS_SECRET_ACCESS_KEY", "any"),
                 ("AWS_SESSION_TOKEN", id),
@@ -177,12 +177,12 @@ impl Environment {
             }
             Ok(Ok(Asked::Error(failure))) => Err(read_error(&failure)),
             Ok(Err(failure)) => Err(failure),
-            // There is nothing to answer before the first event.
+            // A process has nothing to answer before its first event.
             Ok(Ok(Asked::Response(_))) | Err(_) => Err(too_long()),
         }
     }
 
-    /// What the process asks of the Runtime API next, unless it ends before.
+    /// The next request of the process to the Runtime API, unless the process ends before.
     async fn until_asked(
         &mut self,
         request_id: &str,
@@ -192,7 +192,7 @@ impl Environment {
         let status = tokio::select! {
             asked = self.api.asked(current) => return Ok(asked),
             () = end.notified() => {
-                // It may be gone already, which comes to the same.
+                // The process may have ended already, with the same result.
                 let _ = self.child.kill().await;
                 self.child.wait().await
             }
@@ -203,8 +203,8 @@ impl Environment {
         Err(Failure::new("Runtime.ExitError", message))
     }
 
-    /// Hands out an event and waits for its answer; says how long that took, and whether the
-    /// process can serve another one.
+    /// Delivers an event and waits for the answer. Returns the duration, and whether the process can
+    /// serve another event.
     async fn serve(
         &mut self,
         function: &Function,
@@ -227,7 +227,7 @@ impl Environment {
                 Failure::new("Runtime.MarshalError", format!("the answer is not JSON: {error}"))
             }),
             Ok(Asked::Error(body)) => Err(read_error(&body)),
-            // To ask for more without an answer is to have failed.
+            // A process that asks for the next event without an answer has failed.
             Ok(Asked::Next(next)) => {
                 self.next = Some(next);
                 let message = format!("RequestId: {request_id} Error: there was no answer");
@@ -238,7 +238,7 @@ impl Environment {
                 return (Err(failure), duration, false);
             }
         };
-        // It is free once it asks for more; until then it may still be logging.
+        // The process is free when it asks for the next event. Until then it may still write logs.
         let alive = tokio::select! {
             asked = self.until_asked(request_id, "", end) => asked,
             () = sleep_until(deadline) => Err(timed_out(function, request_id)),
@@ -278,8 +278,8 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// What a process writes, in a file that has no name any more: a line that was written
-/// before a call is there when the call is.
+/// The output of a process, in an unlinked file. A line that the process writes before a call is in
+/// the file when the call arrives.
 struct Log {
     file: File,
     read: u64,
@@ -301,7 +301,7 @@ impl Log {
         self.file.try_clone()
     }
 
-    /// What was written since the last time.
+    /// The output since the last time.
     fn take(&mut self) -> String {
         let end = self.file.metadata().map_or(self.read, |metadata| metadata.len());
         let length = usize::try_from(end.saturating_sub(self.read)).unwrap_or_default();

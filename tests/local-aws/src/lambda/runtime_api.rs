@@ -1,5 +1,5 @@
-//! The Runtime API of one process, on a port of its own: `AWS_LAMBDA_RUNTIME_API` is a host
-//! and a port, and has no room for anything else.
+//! The Runtime API of a process. Each process has its own port, because `AWS_LAMBDA_RUNTIME_API` contains
+//! only a host and a port.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -20,24 +20,24 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::Function;
 use crate::call::response;
 
-/// The most that an answer may be: 6 MB and a hundred bytes, as the error has it.
+/// The maximum size of an answer: 6 MB and 100 bytes, as the error of Lambda states.
 const ANSWER: usize = 6 * 1_024 * 1_024 + 100;
 
-/// What a process asks for.
+/// A request of a process.
 pub enum Asked {
-    /// The next event.
+    /// A request for the next event.
     Next(Next),
-    /// To give its answer to the current one.
+    /// The answer to the current event.
     Response(Bytes),
-    /// To report an error, of the current event or of its start.
+    /// An error of the current event or of the start of the process.
     Error(Bytes),
 }
 
-/// A `GET /next` that waits.
+/// A pending `GET /next`.
 pub struct Next(oneshot::Sender<Response<Bytes>>);
 
 impl Next {
-    /// Answers it with an event.
+    /// Answers the request with an event.
     pub fn send(self, request_id: &str, event: &str, function: &Function) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let deadline = (now + function.timeout).as_millis().to_string();
@@ -52,15 +52,15 @@ impl Next {
                 next.headers_mut().insert(name, value);
             }
         }
-        // A process that has gone is noticed by whoever waits for its answer.
+        // The task that waits for the answer notices that a process has ended.
         let _ = self.0.send(next);
     }
 }
 
-/// A request, and where its answer goes.
+/// A request, and the channel for its answer.
 struct Pending(Request<Bytes>, oneshot::Sender<Response<Bytes>>);
 
-/// The port of one process.
+/// The port of a process.
 pub struct RuntimeApi {
     address: String,
     requests: mpsc::Receiver<Pending>,
@@ -98,8 +98,8 @@ impl RuntimeApi {
         &self.address
     }
 
-    /// What the process asks for next that it may; what it may not is refused here.
-    /// `current` is the event's ID, or empty where there is none.
+    /// The next valid request of the process. An invalid request gets an error. `current` is the ID of
+    /// the current event, or empty.
     pub async fn asked(&mut self, current: &str) -> Asked {
         loop {
             let Some(Pending(request, reply)) = self.requests.recv().await else {
@@ -138,7 +138,7 @@ impl RuntimeApi {
     }
 }
 
-/// Passes a request on and waits for its answer.
+/// Forwards a request and waits for its answer.
 async fn ask(
     request: Request<Incoming>,
     sender: mpsc::Sender<Pending>,

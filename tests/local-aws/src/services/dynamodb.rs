@@ -1,9 +1,8 @@
-//! Tables: the crate evaluates expressions well and checks requests little.
+//! Tables. The crate for `DynamoDB` evaluates expressions but checks few requests.
 //!
-//! What a ledger can get wrong unnoticed is refused here as AWS refuses it: reserved words,
-//! placeholders that nothing uses, keys that do not fit the table, batches and items that are
-//! too large. One request is served at a time, because the crate looks at a condition and
-//! writes in two steps.
+//! This module refuses the mistakes of a ledger that AWS refuses: reserved words, unused placeholders,
+//! keys that do not match the table, and batches and items that are too large. It serves one request
+//! at a time, because the crate checks a condition and writes in two steps.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +34,7 @@ const OPERATIONS: &[&str] = &[
     "UpdateTimeToLive",
 ];
 
-/// The most bytes of an answer to `BatchGetItem`.
+/// The maximum size of an answer to `BatchGetItem`, in bytes.
 const MOST_ANSWERED: usize = 16 * 1024 * 1024;
 
 /// The parameters that hold an expression.
@@ -123,24 +122,25 @@ impl Table<'_> {
         self.call.forward_as(self.service, operation, input.to_string()).await
     }
 
-    /// The names and the types of a table's key; nothing when there is no such table, which
-    /// the crate then says.
+    /// The names and the types of a table's key. Empty if the table does not exist, which the crate
+    /// then reports.
     async fn key(&self, input: &Value) -> Vec<(String, String)> {
         let name = json!({"TableName": text(input, "TableName")});
         let described = output(&self.ask("DescribeTable", &name).await);
         let list = |of: &str| described.pointer(of).and_then(Value::as_array).cloned();
         let types = list("/Table/AttributeDefinitions").unwrap_or_default();
-        let of = |name: &str| types.iter().find(|it| text(it, "AttributeName") == name);
+        let definition =
+            |name: &str| types.iter().find(|found| text(found, "AttributeName") == name);
         list("/Table/KeySchema")
             .unwrap_or_default()
             .iter()
             .map(|part| text(part, "AttributeName"))
-            .map(|name| (name, of(name).map_or("", |it| text(it, "AttributeType"))))
+            .map(|name| (name, definition(name).map_or("", |found| text(found, "AttributeType"))))
             .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
             .collect()
     }
 
-    /// The item that a write is about, as it is now.
+    /// The current item with the key of a write.
     async fn item(&self, input: &Value) -> Option<Value> {
         let mut key = Map::new();
         let given = input.get("Key").or(input.get("Item"))?;
@@ -174,7 +174,7 @@ impl Table<'_> {
         Ok(())
     }
 
-    /// The crate passes over conditions on what is no key.
+    /// Refuses conditions on attributes that are no key, which the crate ignores.
     ///
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.KeyConditionExpressions.html>
     async fn check_key_condition(&self, input: &Value) -> Result<(), Refusal> {
@@ -206,8 +206,8 @@ impl Table<'_> {
                 } else {
                     check_key(&key, request.pointer("/DeleteRequest/Key"))?;
                 }
-                let of = item.or(request.pointer("/DeleteRequest/Key"));
-                let parts = key.iter().map(|(name, _)| of.and_then(|of| of.get(name)));
+                let item = item.or(request.pointer("/DeleteRequest/Key"));
+                let parts = key.iter().map(|(name, _)| item.and_then(|item| item.get(name)));
                 if !seen.insert(format!("{:?}", parts.collect::<Vec<_>>())) {
                     return Err(invalid("Provided list of item keys contains duplicates"));
                 }
@@ -241,8 +241,8 @@ impl Table<'_> {
         Ok(())
     }
 
-    /// As much as an answer holds, of the attributes that were asked for; the keys of the rest
-    /// are to be asked for again. The crate gives everything.
+    /// Limits an answer to its maximum size and to the requested attributes. The keys of the other items
+    /// are unprocessed. The crate returns everything.
     async fn fit(&self, input: &Value, output: &mut Value) {
         let mut room = MOST_ANSWERED;
         let responses = output.get_mut("Responses").and_then(Value::as_object_mut);
@@ -256,15 +256,15 @@ impl Table<'_> {
                 let item = item.as_object_mut()?;
                 let bytes: usize = item.iter().map(|(name, it)| name.len() + size(it)).sum();
                 let Some(rest) = room.checked_sub(bytes) else {
-                    let of = |(name, _): &(String, String)| {
+                    let key_of = |(name, _): &(String, String)| {
                         Some((name.clone(), item.get(name)?.clone()))
                     };
-                    left.push(key.iter().filter_map(of).collect::<Map<_, _>>());
+                    left.push(key.iter().filter_map(key_of).collect::<Map<_, _>>());
                     return None;
                 };
                 room = rest;
                 let asked = attributes(text(request, "ProjectionExpression"));
-                let asked: Vec<String> = asked.iter().map(|it| resolve(request, it)).collect();
+                let asked: Vec<String> = asked.iter().map(|name| resolve(request, name)).collect();
                 item.retain(|name, _| asked.is_empty() || asked.contains(name));
                 Some(Value::from(std::mem::take(item)))
             });
@@ -279,7 +279,7 @@ impl Table<'_> {
         output["UnprocessedKeys"] = unprocessed.into();
     }
 
-    /// Who asked for it gets the item that failed a condition; the crate never says it.
+    /// Returns the item that failed a condition to a caller that requested it, which the crate never does.
     ///
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PutItem.html>
     async fn add_the_old(&self, input: &Value, output: &mut Value) {
@@ -302,7 +302,7 @@ impl Table<'_> {
     }
 }
 
-/// The writes of a transaction, each with what it is.
+/// The writes of a transaction, each with its kind.
 fn writes(input: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let items = input.get("TransactItems").and_then(Value::as_array);
     items
@@ -312,7 +312,7 @@ fn writes(input: &Value) -> impl Iterator<Item = (&str, &Value)> {
         .map(|(operation, write)| (operation.as_str(), write))
 }
 
-/// The key of an item fits the table, and the item is not above 400 KB.
+/// Checks that the key of an item matches the table and that the item has at most 400 KB.
 ///
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 fn check_item(key: &[(String, String)], item: &Map<String, Value>) -> Result<(), Refusal> {
@@ -360,7 +360,7 @@ fn check_part(name: &str, kind: &str, value: &Value) -> Result<(), Refusal> {
     }
 }
 
-/// Refuses a number, anywhere in a request, that is none: `{"N": "soon"}`.
+/// Refuses an invalid number anywhere in a request, such as `{"N": "soon"}`.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html>
 fn check_numbers(value: &Value) -> Result<(), Refusal> {
     match value {
@@ -377,11 +377,11 @@ fn check_numbers(value: &Value) -> Result<(), Refusal> {
     }
 }
 
-/// About what a value takes: numbers take less than their digits.
+/// The approximate size of a value. The size of a number is overestimated by its digits.
 fn size(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
-        Value::Array(list) => list.iter().map(|it| 1 + size(it)).sum(),
+        Value::Array(list) => list.iter().map(|element| 1 + size(element)).sum(),
         // The type, as in `{"S": …}`, takes nothing, a map's names do.
         Value::Object(map) => map
             .iter()
@@ -396,7 +396,7 @@ fn size(value: &Value) -> usize {
     }
 }
 
-/// No reserved word is an attribute's name, and every placeholder has its use.
+/// Checks that no attribute name is a reserved word and that every placeholder is used.
 ///
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.ExpressionAttributeNames.html>
 fn check_expressions(input: &Value) -> Result<(), Refusal> {
@@ -443,7 +443,7 @@ fn tokens(expression: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The attributes that an expression names, be it by placeholder: no operator and no function.
+/// The attributes that an expression names, also by placeholders, without operators and functions.
 fn attributes(expression: &str) -> Vec<String> {
     const OPERATORS: &[&str] =
         &["AND", "OR", "NOT", "BETWEEN", "IN", "SET", "ADD", "REMOVE", "DELETE"];
@@ -461,7 +461,7 @@ fn attributes(expression: &str) -> Vec<String> {
         .collect()
 }
 
-/// The attributes that an update changes: what follows a clause's word or a comma.
+/// The attributes that an update changes: the words after the keyword of a clause or after a comma.
 fn targets(expression: &str) -> Vec<String> {
     let (mut depth, mut awaited, mut found) = (0_u32, false, Vec::new());
     for token in tokens(expression) {
@@ -471,7 +471,7 @@ fn targets(expression: &str) -> Vec<String> {
             "," if depth == 0 => awaited = true,
             _ if ["SET", "ADD", "REMOVE", "DELETE"]
                 .iter()
-                .any(|it| it.eq_ignore_ascii_case(token)) =>
+                .any(|keyword| keyword.eq_ignore_ascii_case(token)) =>
             {
                 awaited = true;
             }

@@ -1,4 +1,4 @@
-//! Secrets Manager and SQS, and how the protocols in JSON are read.
+//! Secrets Manager and SQS, and the reading of JSON protocols.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use winterbaume_sqs::SqsService;
 
 use super::{Answer, Call, Refusal};
 
-/// What a queue that is not there is called, in JSON and in the protocol of old.
+/// The error codes of a missing queue, in the JSON protocol and in the query protocol.
 ///
 /// <https://smithy.io/2.0/aws/protocols/aws-query-protocol.html> (`awsQueryCompatible`)
 pub const NO_QUEUE: (&str, &str) =
@@ -26,7 +26,7 @@ pub fn input(call: &Call, operations: &[&str]) -> Result<Value, Refusal> {
     }
 }
 
-/// A text of the input; none is as empty.
+/// A text of the input. A missing text is empty.
 pub fn text<'a>(input: &'a Value, name: &str) -> &'a str {
     input.get(name).and_then(Value::as_str).unwrap_or_default()
 }
@@ -84,7 +84,7 @@ pub async fn queues(service: &SqsService, call: &Call) -> Answer {
         return Err(Refusal::new(NO_QUEUE.0, text(&output, "message")));
     }
     if call.operation == "GetQueueAttributes" && answer.status == 200 {
-        // The crate answers with all attributes, whatever was asked for.
+        // The crate answers with all attributes and ignores the requested names.
         let asked = input.get("AttributeNames").and_then(Value::as_array);
         let asked: Vec<&str> = asked.into_iter().flatten().filter_map(Value::as_str).collect();
         if let Some(attributes) = output.get_mut("Attributes").and_then(Value::as_object_mut)

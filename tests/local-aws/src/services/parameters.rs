@@ -1,5 +1,5 @@
-//! Parameter Store, our own: the crate for it takes longer to compile than all others, and
-//! knows neither tiers nor versions.
+//! Parameter Store. The winterbaume crate for it takes longer to compile than all the others and has
+//! neither tiers nor versions.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -188,7 +188,7 @@ fn selected(given: &str) -> Result<(String, Option<usize>), Refusal> {
     match name.split_once(':') {
         None => Ok((name, None)),
         Some((name, version)) => {
-            version.parse().map(|it| (name.to_owned(), Some(it))).map_err(|_| {
+            version.parse().map(|number| (name.to_owned(), Some(number))).map_err(|_| {
                 Refusal::new(
                     "UnknownOperationException",
                     "labels of parameters are not served here",

@@ -1,9 +1,9 @@
-//! The words that `DynamoDB` keeps for itself: an expression that names an attribute so must
-//! go through `ExpressionAttributeNames`.
+//! The reserved words of `DynamoDB`: an expression must name such an attribute through
+//! `ExpressionAttributeNames`.
 //!
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html>
 
-/// Whether `word` is one of them, in whatever case.
+/// Whether `word` is reserved, in upper or lower case.
 pub fn is_reserved(word: &str) -> bool {
     WORDS.split(' ').any(|reserved| reserved.eq_ignore_ascii_case(word))
 }

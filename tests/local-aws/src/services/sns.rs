@@ -1,8 +1,8 @@
-//! Topics, who is subscribed to them, and what each subscriber gets of what is published.
+//! Topics, their subscriptions, and the messages that each subscriber receives.
 //!
-//! The crate keeps topics and subscriptions, and takes any message; the rules of messages are
-//! here. Subscriptions count as confirmed from the start, and their filter policies are refused
-//! rather than passed over.
+//! The crate for SNS stores topics and subscriptions and accepts any message. This module checks the
+//! messages. Subscriptions are confirmed from the start. A filter policy is an error, because it
+//! would be ignored.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +19,7 @@ use super::{Answer, Call, Refusal};
 use crate::ACCOUNT;
 use crate::query::{self, Input};
 
-/// What may be subscribed.
+/// The protocols of subscriptions.
 ///
 /// <https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html>
 const PROTOCOLS: &[&str] =
@@ -32,28 +32,28 @@ pub struct Sns {
     deliveries: Mutex<Vec<Delivery>>,
 }
 
-/// What one subscriber is sent.
+/// The message that a subscriber receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// The topic that it was published to.
+    /// The ARN of the topic.
     pub topic_arn: String,
-    /// The subscription that it comes from.
+    /// The ARN of the subscription.
     pub subscription_arn: String,
-    /// `lambda`, `sqs`, `email`, `https` and so on.
+    /// The protocol: `lambda`, `sqs`, `email`, `https` and so on.
     pub protocol: String,
-    /// The function, the queue, the address.
+    /// The endpoint: the ARN of a function or a queue, or an address.
     pub endpoint: String,
-    /// The same for all who get this message.
+    /// The ID of the message, which all subscribers receive.
     pub message_id: String,
     /// The text for this protocol.
     pub message: String,
-    /// The subject, if it has one.
+    /// The subject.
     pub subject: Option<String>,
-    /// Always empty when the message has a text for each protocol.
+    /// The attributes. Empty when the message has a text for each protocol.
     pub attributes: BTreeMap<String, Attribute>,
-    /// When it was published, as in `2026-11-24T02:50:02.642Z`.
+    /// The time of publishing, as in `2026-11-24T02:50:02.642Z`.
     pub timestamp: String,
-    /// Whether a queue or an HTTP endpoint gets the text alone.
+    /// Whether a queue or an HTTP endpoint receives the text without the notification.
     pub raw: bool,
 }
 
@@ -62,12 +62,12 @@ pub struct Delivery {
 pub struct Attribute {
     /// `String`, `Number`, `Binary`, `String.Array`.
     pub data_type: String,
-    /// The text, or binary in base 64.
+    /// The text, or binary data in base 64.
     pub value: String,
 }
 
 impl Delivery {
-    /// What a queue or an HTTP endpoint gets.
+    /// The body that a queue or an HTTP endpoint receives.
     ///
     /// <https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html>
     #[must_use]
@@ -85,7 +85,7 @@ impl Delivery {
         Value::Object(body).to_string()
     }
 
-    /// The notification, with the ending that its two URLs have for this kind of endpoint.
+    /// The notification, with two URLs that end in this suffix for this kind of endpoint.
     fn notification(&self, url: &str) -> Map<String, Value> {
         let region = self.topic_arn.split(':').nth(3).unwrap_or_default();
         let host = format!("https://sns.{region}.amazonaws.com");
@@ -148,7 +148,7 @@ impl Sns {
             "CreateTopic" => {
                 let name = text(&input, "Name");
                 let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-                // A FIFO topic would be served as an ordinary one.
+                // The crate would serve a FIFO topic as a standard topic.
                 if !(1..=256).contains(&name.len()) || !name.chars().all(allowed) {
                     return Err(invalid("Topic Name"));
                 }
@@ -182,7 +182,7 @@ impl Sns {
         })
     }
 
-    /// The same endpoint again is the same subscription.
+    /// Subscribes an endpoint. An endpoint that is subscribed already keeps its subscription.
     ///
     /// <https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html>
     async fn subscribe(&self, call: &Call, input: &Input) -> Answer {
@@ -207,7 +207,8 @@ impl Sns {
         let subscribers = self.subscribers(call, topic).await?;
         let (account, region) = (ACCOUNT.to_owned(), call.region.clone());
         let mut same = subscribers.into_iter();
-        let arn = match same.find(|it| it.protocol == protocol && it.endpoint == endpoint) {
+        let arn = match same.find(|found| found.protocol == protocol && found.endpoint == endpoint)
+        {
             Some(subscription) => subscription.arn,
             None => self
                 .state
@@ -232,7 +233,7 @@ impl Sns {
         Ok(MockResponse::xml(200, query::result("Subscribe", &arn)))
     }
 
-    /// The rules of messages, and who gets which text.
+    /// Checks a message, and sends each subscriber its text.
     ///
     /// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
     async fn publish(&self, call: &Call, input: &Input) -> Answer {
@@ -295,7 +296,7 @@ impl Sns {
             }
         };
         let mut sent: Vec<Delivery> = subscribers.into_iter().map(delivery).collect();
-        // The crate has them in no order.
+        // The crate returns the subscriptions in no order.
         sent.sort_by(|a, b| (&a.protocol, &a.endpoint).cmp(&(&b.protocol, &b.endpoint)));
         self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).extend(sent);
         let id = format!("<MessageId>{message_id}</MessageId>");
@@ -303,7 +304,7 @@ impl Sns {
     }
 }
 
-/// The text for each protocol; what is not a text is passed over.
+/// The text for each protocol. Other values are ignored, as SNS does.
 fn texts(message: &str) -> Result<BTreeMap<String, String>, Refusal> {
     let Ok(Value::Object(texts)) = serde_json::from_str(message) else {
         return Err(invalid("Message Structure - JSON message body failed to parse"));
@@ -318,7 +319,8 @@ fn texts(message: &str) -> Result<BTreeMap<String, String>, Refusal> {
     Ok(texts)
 }
 
-/// A filter that is not evaluated would let a message through that AWS holds back.
+/// Refuses a filter policy: without its evaluation, a subscriber would receive a message that AWS
+/// filters out.
 fn check_attribute(name: &str) -> Result<(), Refusal> {
     if name.starts_with("FilterPolicy") {
         return Err(invalid("filter policies are not served here"));

@@ -1,4 +1,4 @@
-//! What must hold of the services, whoever keeps their state.
+//! Tests of the services other than ECR and IAM.
 
 mod dynamodb;
 mod sns;

@@ -1,4 +1,4 @@
-//! What is wrong with a message: stricter than Slack, which passes over what it does not know.
+//! Finds mistakes in a message. The check is stricter than Slack, which ignores unknown fields.
 //!
 //! <https://docs.slack.dev/reference/block-kit/blocks>,
 //! <https://docs.slack.dev/reference/block-kit/composition-objects/text-object> and
@@ -10,18 +10,19 @@ use std::sync::LazyLock;
 use regex_lite::Regex;
 use serde_json::{Map, Value};
 
-/// The most characters of a message in all its texts; Slack's own figure is unverified.
+/// The maximum number of characters in all texts of a message. The limit of Slack is unverified.
 const LONGEST_MESSAGE: usize = 13_000;
-/// What Slack would not cut off of a message's `text`.
+/// The maximum length of a `text` that Slack does not truncate.
 const LONGEST_TEXT: usize = 4_000;
-/// The most of a text in a context: Slack does not say, and so the least of the others.
+/// The maximum length of a text in a context. Slack documents none, so this is the smallest of the
+/// other limits.
 const LONGEST_ELEMENT: usize = 2_000;
 
 #[expect(clippy::expect_used, reason = "a constant")]
 static LINK: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"<https://[^<>|\s]+\|[^<>|\n]+>").expect("an expression"));
 
-/// Everything that is wrong with a payload.
+/// The mistakes in a payload.
 #[must_use]
 pub fn check(payload: &Value) -> Vec<String> {
     let mut check = Check { wrong: Vec::new(), characters: 0 };
@@ -77,19 +78,19 @@ impl Check {
 
     fn block(&mut self, block: &Value, path: &str) {
         let Some(object) = block.as_object() else { return self.say(path, "no object") };
-        let of = |name: &str| format!("{path}.{name}");
+        let at = |name: &str| format!("{path}.{name}");
         match block["type"].as_str() {
             Some("header") => {
                 self.known(object, path, &["type", "text"]);
-                self.text_object(&block["text"], &of("text"), 150, &["plain_text"]);
+                self.text_object(&block["text"], &at("text"), 150, &["plain_text"]);
             }
             Some("section") => {
                 self.known(object, path, &["type", "text", "fields"]);
                 if object.contains_key("text") {
-                    self.text_object(&block["text"], &of("text"), 3_000, ANY);
+                    self.text_object(&block["text"], &at("text"), 3_000, ANY);
                 }
                 if object.contains_key("fields") {
-                    self.texts(&block["fields"], &of("fields"), 2_000);
+                    self.texts(&block["fields"], &at("fields"), 2_000);
                 }
                 if !object.contains_key("text") && !object.contains_key("fields") {
                     self.say(path, "neither text nor fields");
@@ -97,7 +98,7 @@ impl Check {
             }
             Some("context") => {
                 self.known(object, path, &["type", "elements"]);
-                self.texts(&block["elements"], &of("elements"), LONGEST_ELEMENT);
+                self.texts(&block["elements"], &at("elements"), LONGEST_ELEMENT);
             }
             Some("divider") => self.known(object, path, &["type"]),
             other => self.say(path, &format!("unknown type {other:?}")),
@@ -143,7 +144,7 @@ impl Check {
         if text.trim().is_empty() {
             self.say(path, "nothing to see");
         }
-        if let Some(control) = text.chars().find(|it| it.is_control() && *it != '\n') {
+        if let Some(control) = text.chars().find(|letter| letter.is_control() && *letter != '\n') {
             self.say(path, &format!("the control character {control:?}"));
         }
         let rest = if has_links { LINK.replace_all(text, "") } else { text.into() };
@@ -153,7 +154,10 @@ impl Check {
         }
         for (at, _) in text.match_indices('&') {
             let entity = ["&amp;", "&lt;", "&gt;"];
-            if !text.get(at..).is_some_and(|rest| entity.iter().any(|it| rest.starts_with(it))) {
+            if !text
+                .get(at..)
+                .is_some_and(|rest| entity.iter().any(|entity| rest.starts_with(entity)))
+            {
                 self.say(path, "an ampersand is not escaped");
             }
         }

@@ -1,4 +1,4 @@
-//! A message as a person sees it, in letters alone.
+//! Renders a message as plain text, as a person sees it in Slack.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,7 @@ static BOLD: LazyLock<Regex> =
 static LINK: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"<([^|>]+)\|([^>]+)>").expect("an expression"));
 
-/// The message with its links behind their texts, and code set off.
+/// The message as text, with the address of each link after its text and with indented code.
 #[must_use]
 pub fn render(payload: &Value) -> String {
     let text = |object: &Value| shown(object, object["type"] == "mrkdwn");
@@ -53,13 +53,13 @@ fn shown(object: &Value, is_formatted: bool) -> String {
     if !is_formatted {
         return unescape(text);
     }
-    // Each second part is a block of code.
+    // Every second part is a block of code.
     let parts = text.split("```").enumerate().map(|(nth, part)| {
         if nth % 2 == 1 {
             let lines = part.trim_matches('\n').lines();
             return lines.map(|line| format!("    {line}\n")).collect::<String>();
         }
-        // And so it is with code in a line, in which nothing means anything either.
+        // Every second piece is inline code, in which markup has no meaning.
         let pieces = part.split('`').enumerate().map(|(nth, piece)| {
             if nth % 2 == 1 {
                 return format!("`{piece}`");

@@ -1,5 +1,4 @@
-//! The functions of a template: what they give, whether a condition holds, and what must be
-//! there before.
+//! Evaluates the functions and the conditions of a template, and finds the dependencies of resources.
 
 use serde_json::{Map, Value};
 
@@ -68,8 +67,10 @@ impl<'t> Stack<'t> {
                 let [nth, list] = arguments(argument)?;
                 let (nth, list) = (self.text(nth)?, self.list(list)?);
                 let selected = nth.parse().ok().and_then(|nth: usize| list.into_iter().nth(nth));
-                selected
-                    .map_or_else(|| err(format!("there is no element {nth}")), |it| Ok(Some(it)))
+                selected.map_or_else(
+                    || err(format!("there is no element {nth}")),
+                    |element| Ok(Some(element)),
+                )
             }
             other => err(format!("{other} is for conditions")),
         }
@@ -165,12 +166,12 @@ impl<'t> Stack<'t> {
         }
     }
 
-    /// A value that must come to a text; numbers and booleans do.
+    /// A value as a text. Numbers and booleans are texts too.
     pub(super) fn text(&self, value: &Value) -> Result<String> {
         scalar(&self.evaluate(value)?.unwrap_or_default())
     }
 
-    /// Decides the template's conditions, those first that others are made of.
+    /// Evaluates the conditions of the template in the order of their dependencies.
     pub(super) fn decide_conditions(&mut self) -> Result<()> {
         let declared = &self.template.conditions;
         let all: Vec<&'t str> = declared.keys().map(String::as_str).collect();
@@ -198,7 +199,7 @@ impl<'t> Stack<'t> {
         found.map_or_else(|| err(format!("there is no condition {name}")), Ok)
     }
 
-    /// Whether a condition, spelled out, holds.
+    /// Whether a condition holds.
     pub(super) fn holds(&self, value: &Value) -> Result<bool> {
         if let Some(name) = condition_name(value) {
             return self.condition(name);
@@ -207,7 +208,9 @@ impl<'t> Stack<'t> {
             return err(format!("not a condition: {value}"));
         };
         let each = || match argument.as_array() {
-            Some(each) if each.len() >= 2 => each.iter().map(|it| self.holds(it)).collect(),
+            Some(each) if each.len() >= 2 => {
+                each.iter().map(|condition| self.holds(condition)).collect()
+            }
             _ => err("expected two conditions at least"),
         };
         let holds = match name {
@@ -223,7 +226,7 @@ impl<'t> Stack<'t> {
         holds.map_err(|error| error.within(name))
     }
 
-    /// The resources that must be made before this one.
+    /// The resources that must be created before this one.
     pub(super) fn needed_by(&self, id: &str) -> Result<Vec<&'t str>> {
         let resource = self.resource(id)?;
         let mut needed = Vec::new();
@@ -243,7 +246,7 @@ impl<'t> Stack<'t> {
         Ok(needed)
     }
 
-    /// Adds what the value refers to. What `Fn::If` does not choose is not needed.
+    /// Adds the resources to which a value refers, without the branch that `Fn::If` does not choose.
     fn name_needed(&self, value: &'t Value, needed: &mut Vec<&'t str>) -> Result<()> {
         let mut name = |name: &'t str| {
             if self.template.resources.contains_key(name) {
@@ -301,7 +304,8 @@ pub(super) fn ordered<'a>(
         let again = path.contains(&name);
         path.push(name);
         if again {
-            let cycle: Vec<&str> = path.iter().copied().skip_while(|it| *it != name).collect();
+            let cycle: Vec<&str> =
+                path.iter().copied().skip_while(|earlier| *earlier != name).collect();
             return err(format!("circular dependency: {}", cycle.join(" -> ")));
         }
         for dependency in dependencies(name)? {

@@ -55,7 +55,7 @@ fn read(name: &str, parameter: &Value, value: &str) -> Result<Value> {
     Ok(if is_list { elements.into() } else { value.into() })
 }
 
-/// What the value does not do that the template asks of it.
+/// The constraint of the template that the value violates.
 fn violation(parameter: &Value, value: &str, number: Option<f64>) -> Result<Option<String>> {
     let limit = |name| parameter.get(name).map(text);
     let bound = |name| limit(name).and_then(|limit| limit.parse::<f64>().ok());

@@ -102,7 +102,9 @@ fn check_mapping(mapping: &Value) -> Result<()> {
         };
         for (name, value) in values {
             let is_good = match value {
-                Value::Array(values) => !values.iter().any(|it| it.is_object() || it.is_array()),
+                Value::Array(values) => {
+                    !values.iter().any(|value| value.is_object() || value.is_array())
+                }
                 value => !value.is_object(),
             };
             if !is_good {

@@ -29,7 +29,7 @@ fn attributes<const N: usize>(of: [(&str, Value); N]) -> Map<String, Value> {
     of.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// What the properties of the one resource `It` come to, or why they do not.
+/// The evaluated properties of the resource `It`, or the error.
 fn check(text: &str, expected: &Expect) {
     let evaluated = || {
         let template = Template::read(text)?;
@@ -38,7 +38,8 @@ fn check(text: &str, expected: &Expect) {
         stack.made("Other", "other-1", attributes([("Arn", json!("arn:other/a-b"))]));
         stack.properties("It")
     };
-    expected.assert_eq(&evaluated().map_or_else(|error| error.to_string(), |it| it.to_string()));
+    expected
+        .assert_eq(&evaluated().map_or_else(|error| error.to_string(), |value| value.to_string()));
 }
 
 /// The same of its property `P`.
@@ -111,7 +112,7 @@ fn a_function_gives_its_value() {
     );
 }
 
-/// What the property comes to beside some mappings.
+/// Checks the value of a property in a template with some mappings.
 fn check_mapped(property: &str, expected: &Expect) {
     check(
         &format!(
@@ -196,7 +197,7 @@ fn a_condition_is_made_of_others() {
 }
 
 #[test]
-fn what_is_not_known_is_named_with_its_place() {
+fn an_unknown_section_or_function_is_reported_with_its_place() {
     check_property(
         "!ImportValue a",
         &expect!["Resources.It.Properties.P: unknown tag !ImportValue"],

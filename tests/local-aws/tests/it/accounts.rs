@@ -73,12 +73,12 @@ async fn an_event_names_its_account_and_region() {
     }
     crate::content::image(&port.aws, &["v2"]);
     let state = port.aws.state();
-    let told = |event: &Value| {
+    let place = |event: &Value| {
         (event["account"].clone(), event["region"].clone(), event["detail"]["image-tag"].clone())
     };
-    let mut told: Vec<_> = state.events.iter().map(told).collect();
-    told.sort_by_key(|(account, ..)| account.to_string());
+    let mut sent: Vec<_> = state.events.iter().map(place).collect();
+    sent.sort_by_key(|(account, ..)| account.to_string());
     let expected = [(ACCOUNT, REGION, "v2"), (OTHER, "eu-west-1", "v1")];
     let expected = expected.map(|(a, b, c)| (json!(a), json!(b), json!(c)));
-    assert_eq!(told, expected);
+    assert_eq!(sent, expected);
 }

@@ -44,12 +44,12 @@ fn a_restored_image_is_on_its_way_for_at_most_twenty_minutes() {
 fn each_change_of_storage_class_is_told_when_it_is_done() {
     let aws = aws();
     let digest = image(&aws, &["v1"]);
-    let told = || {
+    let sent = || {
         let mut events = events(&aws, "ECR Image Action");
         events.retain(|detail| detail["action-type"] == "UPDATE_STORAGE_CLASS");
         events
     };
-    let told_of = |class: &str| {
+    let event_of = |class: &str| {
         json!({
             "result": "SUCCESS",
             "repository-name": "app",
@@ -59,11 +59,11 @@ fn each_change_of_storage_class_is_told_when_it_is_done() {
         })
     };
     transition(&aws, &digest, "ARCHIVE");
-    assert_eq!(told(), [told_of("ARCHIVE")]);
+    assert_eq!(sent(), [event_of("ARCHIVE")]);
     transition(&aws, &digest, "STANDARD");
-    assert_eq!(told().len(), 1);
+    assert_eq!(sent().len(), 1);
     aws.advance(TWENTY_MINUTES);
-    assert_eq!(told(), [told_of("ARCHIVE"), told_of("STANDARD")]);
+    assert_eq!(sent(), [event_of("ARCHIVE"), event_of("STANDARD")]);
 }
 
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push.html
@@ -138,7 +138,7 @@ fn only_what_is_there_changes_its_class() {
     assert_eq!(by_tag["imageId"]["imageTag"], "v1");
 }
 
-// What is on its way back may go meanwhile, and come again.
+// An image that is being restored may be deleted meanwhile and pushed again.
 #[test]
 fn an_activation_is_of_the_image_that_it_was_asked_for() {
     let aws = aws();

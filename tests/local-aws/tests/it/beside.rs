@@ -1,4 +1,4 @@
-//! What is beside ECR on the port, and what is not there.
+//! The other services on the port, and unknown operations.
 
 use expect_test::expect;
 use serde_json::{Value, json};

@@ -1,5 +1,4 @@
-//! What the tests push to the repository `app`: images, indexes of images, and what refers to
-//! them.
+//! The pushes of the tests to the repository `app`: images, indexes of images, and referrers.
 
 use local_aws::LocalAws;
 use local_aws::ecr::image::manifest::{OCI_INDEX, OCI_MANIFEST};
@@ -7,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::ok;
 
-/// A small image with these tags; gives its digest.
+/// Pushes a small image with these tags, and returns its digest.
 pub fn image(aws: &LocalAws, tags: &[&str]) -> String {
     let mut state = aws.state();
     let now = state.now();
@@ -60,7 +59,7 @@ pub fn index(aws: &LocalAws, children: &[&str], tag: Option<&str>) -> String {
     put(aws, &index_of(children), tag)
 }
 
-/// What refers to an image, such as a signature; gives its digest.
+/// Pushes a referrer of an image, such as a signature, and returns its digest.
 #[track_caller]
 pub fn referrer(aws: &LocalAws, subject: &str, artifact_type: &str) -> String {
     let empty = blob(aws, "application/vnd.oci.empty.v1+json", b"{}");
@@ -76,14 +75,14 @@ pub fn referrer(aws: &LocalAws, subject: &str, artifact_type: &str) -> String {
     put(aws, &manifest, None)
 }
 
-/// What `DescribeImages` says of one image.
+/// The answer of `DescribeImages` for an image.
 #[track_caller]
 pub fn described(aws: &LocalAws, digest: &str) -> Value {
     let input = json!({"repositoryName": "app", "imageIds": [{"imageDigest": digest}]});
     ok(aws, "DescribeImages", input)["imageDetails"][0].clone()
 }
 
-/// The digests of all images, whatever their class.
+/// The digests of all images of every storage class.
 #[track_caller]
 pub fn present(aws: &LocalAws) -> Vec<String> {
     let input =

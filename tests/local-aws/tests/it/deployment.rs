@@ -1,4 +1,4 @@
-//! What a stack's resources come to here, beside functions that run.
+//! The resources of a deployed stack, except the running functions.
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-anatomy.html>
 
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ async fn deploy(
         template: &template,
         name: "stack",
         parameters: &BTreeMap::new(),
-        // Nobody's bootstrap: an invocation fails, and its event can be looked at.
+        // The program does not exist, so an invocation fails and a test can read its event.
         program: "no-such-program".into(),
     };
     let mut made = Vec::new();
@@ -85,8 +85,9 @@ Outputs:
     let names = json!({"Names": [path, "about", "stack-Unnamed", "stack-Unwanted"]});
     let found = ask(&aws, "ssm", "GetParameters", names).await;
     let parameters = found["Parameters"].as_array().unwrap().iter();
-    let parameters: Vec<[&str; 3]> =
-        parameters.map(|it| ["Name", "Type", "Value"].map(|of| it[of].as_str().unwrap())).collect();
+    let parameters: Vec<[&str; 3]> = parameters
+        .map(|parameter| ["Name", "Type", "Value"].map(|name| parameter[name].as_str().unwrap()))
+        .collect();
     let expected = [
         [path, "String", "[]"],
         ["about", "String", "/stack/accepted-findings is [], stack-Unnamed is 7"],
@@ -263,7 +264,7 @@ Outputs:
     aws.lambda().settled().await;
     let input = json!({"QueueUrl": inbox, "MaxNumberOfMessages": 10});
     let received = ask(&aws, "sqs", "ReceiveMessage", input).await;
-    let bodies = received["Messages"].as_array().unwrap().iter().map(|it| &it["Body"]);
+    let bodies = received["Messages"].as_array().unwrap().iter().map(|message| &message["Body"]);
     let mut sent: Vec<Value> =
         bodies.map(|body| serde_json::from_str(body.as_str().unwrap()).unwrap()).collect();
     sent.sort_by_key(Value::to_string);

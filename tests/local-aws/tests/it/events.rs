@@ -1,4 +1,4 @@
-//! What EventBridge is told.
+//! The events that ECR sends to EventBridge.
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>
 
 use local_aws::ecr::image::manifest::{OCI_INDEX, OCI_MANIFEST};
@@ -49,11 +49,11 @@ fn a_push_without_a_tag_comes_with_an_empty_one() {
     index(&aws, &[&child], Some("v1"));
     referrer(&aws, &child, "application/spdx+json");
     let pushes = events(&aws, "ECR Image Action");
-    let told = |name: &str| pushes.iter().map(|detail| detail[name].clone()).collect::<Vec<_>>();
-    assert_eq!(told("image-tag"), ["", "v1", ""]);
-    assert_eq!(told("manifest-media-type"), [OCI_MANIFEST, OCI_INDEX, OCI_MANIFEST]);
+    let values = |name: &str| pushes.iter().map(|detail| detail[name].clone()).collect::<Vec<_>>();
+    assert_eq!(values("image-tag"), ["", "v1", ""]);
+    assert_eq!(values("manifest-media-type"), [OCI_MANIFEST, OCI_INDEX, OCI_MANIFEST]);
     assert_eq!(
-        told("artifact-media-type"),
+        values("artifact-media-type"),
         [
             json!("application/vnd.oci.image.config.v1+json"),
             Value::Null,

@@ -31,7 +31,9 @@ async fn calls_are_recorded_with_who_called_and_calls_by_hand_are_not() {
         let state = port.aws.state();
         let calls = state.calls.iter();
         calls
-            .map(|it| [&it.service, &it.operation, &it.account, &it.region].map(String::clone))
+            .map(|call| {
+                [&call.service, &call.operation, &call.account, &call.region].map(String::clone)
+            })
             .collect()
     };
     let expected = [
@@ -171,6 +173,6 @@ async fn calls_of_inspector_are_recorded_and_go_wrong_by_their_operation() {
     assert_eq!(ask("/coverage/list", "{}").await.map(|(status, _)| status), Some(500));
     let calls = std::mem::take(&mut port.aws.state().calls);
     let calls: Vec<_> =
-        calls.iter().map(|it| (it.service.as_str(), it.operation.as_str())).collect();
+        calls.iter().map(|call| (call.service.as_str(), call.operation.as_str())).collect();
     assert_eq!(calls, [("inspector2", "ListCoverage")]);
 }

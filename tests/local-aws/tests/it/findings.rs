@@ -1,4 +1,4 @@
-//! Findings, made up by the service model, and what Inspector tells of them.
+//! Invented findings by the service model, and the events of Inspector.
 //! <https://docs.aws.amazon.com/inspector/latest/user/eventbridge-integration.html>
 
 use local_aws::LocalAws;
@@ -18,7 +18,7 @@ fn enhanced() -> LocalAws {
     aws
 }
 
-/// Tells of a finding; gives the detail of the event.
+/// Sends the event of a finding, and returns its detail.
 #[track_caller]
 fn tell(aws: &LocalAws, digest: &str, finding: &Value, status: &str) -> Value {
     let mut state = aws.state();
@@ -30,7 +30,7 @@ fn tell(aws: &LocalAws, digest: &str, finding: &Value, status: &str) -> Value {
     events(aws, "Inspector2 Finding").pop().unwrap()
 }
 
-/// What `DescribeImageScanFindings` says of an image.
+/// The answer of `DescribeImageScanFindings` for an image.
 #[track_caller]
 fn found(aws: &LocalAws, digest: &str) -> Value {
     let input = json!({"repositoryName": "app", "imageId": {"imageDigest": digest}});
@@ -44,7 +44,9 @@ fn listed(aws: &LocalAws, digest: &str) -> Vec<(String, String)> {
     let findings = found["imageScanFindings"]["enhancedFindings"].as_array().unwrap().iter();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     findings
-        .map(|it| (&it["packageVulnerabilityDetails"]["vulnerabilityId"], &it["status"]))
+        .map(|finding| {
+            (&finding["packageVulnerabilityDetails"]["vulnerabilityId"], &finding["status"])
+        })
         .map(|(id, status)| (text(id), text(status)))
         .collect()
 }
@@ -224,8 +226,8 @@ fn a_finding_is_told_in_inspector_s_words_with_times_for_people() {
     });
     assert_eq!(detail, expected);
     let finding_arn = detail["findingArn"].as_str().unwrap();
-    let of = "arn:aws:inspector2:us-east-1:123456789012:finding/";
-    assert_eq!(finding_arn.strip_prefix(of).map(str::len), Some(32), "{finding_arn}");
+    let prefix = "arn:aws:inspector2:us-east-1:123456789012:finding/";
+    assert_eq!(finding_arn.strip_prefix(prefix).map(str::len), Some(32), "{finding_arn}");
     let state = aws.state();
     let event = state.events.last().unwrap();
     assert_eq!(event["source"], "aws.inspector2");
@@ -270,7 +272,7 @@ fn what_is_listed_agrees_with_what_was_told() {
     assert_eq!(closed["lastObservedAt"], again["lastObservedAt"]);
     assert_eq!(closed["updatedAt"], "Sun Jan 17 08:00:00.000 UTC 2027");
     assert_eq!(listed(&aws, &digest), [pair(two, "SUPPRESSED")]);
-    // By its ARN alone it is known as well, and what is gone can be told of again.
+    // The ARN alone identifies a finding too, and a closed finding can become active again.
     let arn =
         found(&aws, &digest)["imageScanFindings"]["enhancedFindings"][0]["findingArn"].clone();
     tell(&aws, &digest, &json!({"findingArn": arn, "severity": "LOW"}), "CLOSED");
@@ -293,8 +295,8 @@ fn one_vulnerability_is_another_finding_on_another_image() {
 fn a_finding_that_inspector_would_not_tell_of_is_refused() {
     let code = |aws: &LocalAws, digest: &str, status: &str| {
         let mut state = aws.state();
-        let told = state.ecr().tell_of_finding("app", digest, &high(), status, NOW);
-        told.unwrap_err().code
+        let refused = state.ecr().tell_of_finding("app", digest, &high(), status, NOW);
+        refused.unwrap_err().code
     };
     let basic = aws();
     let digest = image(&basic, &["v1"]);

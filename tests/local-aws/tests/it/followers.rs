@@ -1,4 +1,4 @@
-//! What follows an image that a lifecycle policy, or somebody, has removed or archived.
+//! Referrers of an image that a lifecycle policy or a caller has removed or archived.
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html>
 
 use local_aws::LocalAws;

@@ -1,4 +1,4 @@
-//! What is taken for a lifecycle policy.
+//! The grammar of lifecycle policies.
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>
 
 use serde_json::{Value, json};

@@ -18,7 +18,7 @@ fn set(aws: &LocalAws, mutability: &str, filters: &[&str]) -> Value {
     ok(aws, "PutImageTagMutability", input)
 }
 
-/// What becomes of a tag that is on one image when another one is pushed under it.
+/// Pushes another image with a tag that an image has, and returns the outcome.
 fn move_tag(aws: &LocalAws, tag: &str) -> Result<(), &'static str> {
     put(aws, &manifest(aws, &format!("{tag} first")), Some(tag));
     let second = manifest(aws, &format!("{tag} second")).to_string();

@@ -1,4 +1,4 @@
-//! What a lifecycle policy does once a day.
+//! The daily evaluation of lifecycle policies.
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html> and its
 //! examples, <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_examples.html>
 
@@ -52,7 +52,7 @@ fn images_expire_by_their_age() {
         &[(20, &["prod1"]), (15, &["dev"]), (13, &["prod"]), (14, &["prod2"])];
     let pattern = json!({"tagStatus": "tagged", "tagPatternList": ["prod*"]});
     let rules = [rule(1, with(pattern, days("sinceImagePushed", 14)))];
-    // What is not older than the days, such as D, stays.
+    // An image that is not older than the days, such as D, is kept.
     assert_eq!(expired(images, &rules), "A");
 }
 
@@ -207,9 +207,9 @@ fn what_was_not_pulled_for_long_goes_to_the_archive() {
     assert_eq!([status(0), status(1), status(2)], ["ACTIVE", "ARCHIVED", "ACTIVE"]);
     let archived = described(&aws, &images[1]);
     assert_eq!(archived["lastArchivedAt"], NOW + DAY.as_secs_f64());
-    let told = events(&aws, "ECR Image Action");
-    assert_eq!(told.last().unwrap()["action-type"], "UPDATE_STORAGE_CLASS");
-    assert_eq!(told.last().unwrap()["target-storage-class"], "ARCHIVE");
+    let sent = events(&aws, "ECR Image Action");
+    assert_eq!(sent.last().unwrap()["action-type"], "UPDATE_STORAGE_CLASS");
+    assert_eq!(sent.last().unwrap()["target-storage-class"], "ARCHIVE");
 }
 
 // lifecycle_policy_parameters.html: storageClass, sinceImageTransitioned

@@ -1,4 +1,4 @@
-//! What tests make up by the state, as `DescribeImages` and the rest show it.
+//! Images that tests invent, as `DescribeImages` and other operations show them.
 
 use local_aws::ecr::image::Status;
 use local_aws::ecr::image::manifest::{OCI_INDEX, OCI_MANIFEST};

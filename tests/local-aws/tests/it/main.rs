@@ -1,5 +1,5 @@
-//! What the embedded Amazon ECR does, by the documentation and the service model of the real
-//! one: each test names the page or the shape of the model that it stands on.
+//! The embedded Amazon ECR follows the documentation and the service model of Amazon ECR: each test names
+//! its page of the documentation or its shape of the model.
 
 #![expect(
     clippy::indexing_slicing,

@@ -1,5 +1,5 @@
-//! What the service model asks of parameters, for each kind of constraint, and the errors of
-//! what is no call at all.
+//! The constraints of the service model on parameters, one test for each kind, and the errors of
+//! malformed calls.
 
 use serde_json::{Value, json};
 

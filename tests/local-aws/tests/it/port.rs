@@ -21,7 +21,7 @@ pub struct Port {
 /// The headers and the body of a request, and the error that it is answered with.
 type Case<'c> = (&'c [(&'c str, &'c str)], &'c [u8], &'c str);
 
-/// What a request is answered with.
+/// The answer to a request.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -30,7 +30,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// None if that is no answer.
+    /// Parses an answer. None if the text is no answer.
     fn read(bytes: &[u8]) -> Option<Self> {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
         let head = String::from_utf8(bytes[..end].to_vec()).unwrap();

@@ -10,7 +10,12 @@ use crate::{DAY, aws, ok, refused, with};
 
 /// The image's digest of each result.
 fn digests(results: &Value) -> Vec<&str> {
-    results.as_array().unwrap().iter().map(|it| it["imageDigest"].as_str().unwrap()).collect()
+    results
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|result| result["imageDigest"].as_str().unwrap())
+        .collect()
 }
 
 fn policy(rules: &[Value]) -> String {
@@ -182,7 +187,7 @@ fn a_preview_without_a_policy_is_of_the_repositorys_own() {
     assert_eq!(started["lifecyclePolicyText"], policy);
 }
 
-// Whoever started it may never come back.
+// The caller that started a preview may never read it.
 #[test]
 fn a_preview_that_nobody_asks_for_is_over_in_time() {
     let aws = aws();

@@ -1,4 +1,4 @@
-//! What refers to an image: signatures, bills of materials and their like.
+//! Referrers of an image, such as signatures and bills of materials.
 
 use local_aws::ecr::image::manifest::OCI_MANIFEST;
 use serde_json::{Value, json};
@@ -15,7 +15,8 @@ fn list(subject: &str, more: Value) -> Value {
 
 fn digests(answer: &Value) -> Vec<&str> {
     let referrers = answer["referrers"].as_array().unwrap().iter();
-    let mut digests: Vec<&str> = referrers.map(|it| it["digest"].as_str().unwrap()).collect();
+    let mut digests: Vec<&str> =
+        referrers.map(|referrer| referrer["digest"].as_str().unwrap()).collect();
     digests.sort_unstable();
     digests
 }

@@ -88,7 +88,7 @@ fn an_index_and_then_its_images_go_in_one_call() {
     // Neither by its digest nor by its last tag.
     let failed = delete(&aws, &[json!({"imageTag": "amd64"})]);
     assert_eq!(failed["failures"][0]["failureCode"], "ImageReferencedByManifestList");
-    let ids = [&index, &children[0], &children[1]].map(|it| json!({"imageDigest": it}));
+    let ids = [&index, &children[0], &children[1]].map(|digest| json!({"imageDigest": digest}));
     let deleted = delete(&aws, &ids);
     assert_eq!(deleted["failures"], json!([]));
     assert!(present(&aws).is_empty());

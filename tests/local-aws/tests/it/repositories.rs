@@ -126,7 +126,9 @@ fn repositories_are_listed_in_pages() {
     }
     let pages = pages(&aws, "DescribeRepositories", &json!({"maxResults": 2}), "repositories");
     let names = |page: &Vec<Value>| {
-        page.iter().map(|it| it["repositoryName"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        page.iter()
+            .map(|repository| repository["repositoryName"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     let names: Vec<Vec<String>> = pages.iter().map(names).collect();
     assert_eq!(names, [vec!["app", "b1"], vec!["b2", "b3"], vec!["b4"]]);
@@ -167,7 +169,7 @@ fn a_repository_has_at_most_fifty_tags() {
     ok(&aws, "TagResource", json!({"resourceArn": ARN, "tags": tags(0..49)}));
     let two = json!({"resourceArn": ARN, "tags": tags(49..51)});
     assert_eq!(refused(&aws, "TagResource", two), "TooManyTagsException");
-    // What is there already does not count twice, and nothing of the refused call is.
+    // A tag that exists does not count twice, and a refused call adds no tag.
     ok(&aws, "TagResource", json!({"resourceArn": ARN, "tags": tags(0..50)}));
     let listed = ok(&aws, "ListTagsForResource", json!({"resourceArn": ARN}));
     assert_eq!(listed["tags"].as_array().unwrap().len(), 50);

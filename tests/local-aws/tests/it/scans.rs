@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::content::{events, image, index};
 use crate::{DAY, NOW, aws, ok, pages, refused, with};
 
-fn of(tag: &str) -> Value {
+fn image_of(tag: &str) -> Value {
     json!({"repositoryName": "app", "imageId": {"imageTag": tag}})
 }
 
@@ -50,8 +50,11 @@ fn a_repository_that_scans_on_push_scans_what_is_pushed_from_then_on() {
     let answer = ok(&aws, "PutImageScanningConfiguration", input);
     assert_eq!(answer["imageScanningConfiguration"], scanning);
     image(&aws, &["after"]);
-    assert_eq!(refused(&aws, "DescribeImageScanFindings", of("before")), "ScanNotFoundException");
-    let found = ok(&aws, "DescribeImageScanFindings", of("after"));
+    assert_eq!(
+        refused(&aws, "DescribeImageScanFindings", image_of("before")),
+        "ScanNotFoundException"
+    );
+    let found = ok(&aws, "DescribeImageScanFindings", image_of("after"));
     assert_eq!(found["imageScanStatus"], json!({"status": "IN_PROGRESS"}));
     assert_eq!(found.get("imageScanFindings"), None);
 }
@@ -62,10 +65,10 @@ fn the_registrys_rules_scan_on_push_too() {
     let aws = aws();
     configure(&aws, "BASIC", &[rule("SCAN_ON_PUSH", &["a*"])]);
     image(&aws, &["v1"]);
-    ok(&aws, "DescribeImageScanFindings", of("v1"));
+    ok(&aws, "DescribeImageScanFindings", image_of("v1"));
     configure(&aws, "BASIC", &[rule("SCAN_ON_PUSH", &["b*"])]);
     image(&aws, &["v2"]);
-    assert_eq!(refused(&aws, "DescribeImageScanFindings", of("v2")), "ScanNotFoundException");
+    assert_eq!(refused(&aws, "DescribeImageScanFindings", image_of("v2")), "ScanNotFoundException");
 }
 
 // Model: ImageScanFindings, FindingSeverityCounts
@@ -73,11 +76,11 @@ fn the_registrys_rules_scan_on_push_too() {
 fn a_complete_scan_has_its_findings_counted_by_severity() {
     let aws = aws();
     let digest = image(&aws, &["v1"]);
-    let started = ok(&aws, "StartImageScan", of("v1"));
+    let started = ok(&aws, "StartImageScan", image_of("v1"));
     assert_eq!(started["imageScanStatus"], json!({"status": "IN_PROGRESS"}));
     assert_eq!(started["imageId"], json!({"imageDigest": digest, "imageTag": "v1"}));
     complete(&aws, &digest, &["HIGH", "LOW", "HIGH"]);
-    let found = ok(&aws, "DescribeImageScanFindings", of("v1"));
+    let found = ok(&aws, "DescribeImageScanFindings", image_of("v1"));
     assert_eq!(found["imageScanStatus"]["status"], "COMPLETE");
     assert_eq!(found["imageId"], json!({"imageDigest": digest, "imageTag": "v1"}));
     let findings = &found["imageScanFindings"];
@@ -93,7 +96,7 @@ fn findings_come_in_pages() {
     let digest = image(&aws, &["v1"]);
     complete(&aws, &digest, &["LOW"; 103]);
     let page = |more: Value| {
-        let found = ok(&aws, "DescribeImageScanFindings", with(of("v1"), more));
+        let found = ok(&aws, "DescribeImageScanFindings", with(image_of("v1"), more));
         let count = found["imageScanFindings"]["findings"].as_array().unwrap().len();
         assert_eq!(found["imageScanFindings"]["findingSeverityCounts"], json!({"LOW": 103}));
         (count, found["nextToken"].clone())
@@ -101,7 +104,7 @@ fn findings_come_in_pages() {
     let (first, token) = page(json!({}));
     assert_eq!((first, page(json!({"nextToken": token}))), (100, (3, Value::Null)));
     assert_eq!(page(json!({"maxResults": 1000})), (103, Value::Null));
-    let bad = with(of("v1"), json!({"nextToken": "not a token"}));
+    let bad = with(image_of("v1"), json!({"nextToken": "not a token"}));
     assert_eq!(refused(&aws, "DescribeImageScanFindings", bad), "InvalidParameterException");
 }
 
@@ -110,16 +113,20 @@ fn findings_come_in_pages() {
 fn an_image_is_scanned_once_in_24_hours_the_scan_on_push_included() {
     let aws = aws();
     image(&aws, &["by-hand"]);
-    ok(&aws, "StartImageScan", of("by-hand"));
+    ok(&aws, "StartImageScan", image_of("by-hand"));
     configure(&aws, "BASIC", &[rule("SCAN_ON_PUSH", &["*"])]);
     let digest = image(&aws, &["on-push"]);
     complete(&aws, &digest, &[]);
     for tag in ["by-hand", "on-push"] {
-        assert_eq!(refused(&aws, "StartImageScan", of(tag)), "LimitExceededException", "{tag}");
+        assert_eq!(
+            refused(&aws, "StartImageScan", image_of(tag)),
+            "LimitExceededException",
+            "{tag}"
+        );
     }
     aws.advance(DAY);
     for tag in ["by-hand", "on-push"] {
-        ok(&aws, "StartImageScan", of(tag));
+        ok(&aws, "StartImageScan", image_of(tag));
     }
 }
 
@@ -130,10 +137,16 @@ fn only_an_image_is_scanned() {
     configure(&aws, "BASIC", &[rule("SCAN_ON_PUSH", &["*"])]);
     let child = image(&aws, &[]);
     index(&aws, &[&child], Some("multi"));
-    assert_eq!(refused(&aws, "StartImageScan", of("multi")), "UnsupportedImageTypeException");
-    assert_eq!(refused(&aws, "DescribeImageScanFindings", of("multi")), "ScanNotFoundException");
-    assert_eq!(refused(&aws, "StartImageScan", of("gone")), "ImageNotFoundException");
-    assert_eq!(refused(&aws, "DescribeImageScanFindings", of("gone")), "ImageNotFoundException");
+    assert_eq!(refused(&aws, "StartImageScan", image_of("multi")), "UnsupportedImageTypeException");
+    assert_eq!(
+        refused(&aws, "DescribeImageScanFindings", image_of("multi")),
+        "ScanNotFoundException"
+    );
+    assert_eq!(refused(&aws, "StartImageScan", image_of("gone")), "ImageNotFoundException");
+    assert_eq!(
+        refused(&aws, "DescribeImageScanFindings", image_of("gone")),
+        "ImageNotFoundException"
+    );
 }
 
 // Model: ScanStatus
@@ -143,7 +156,7 @@ fn a_scan_that_did_not_work_out_says_why() {
     let digest = image(&aws, &["v1"]);
     let outcome = Err(("UNSUPPORTED_IMAGE", "UnsupportedImageError: the system is not known"));
     aws.state().ecr().complete_scan("app", &digest, outcome, NOW).unwrap();
-    let found = ok(&aws, "DescribeImageScanFindings", of("v1"));
+    let found = ok(&aws, "DescribeImageScanFindings", image_of("v1"));
     assert_eq!(found["imageScanStatus"]["status"], "UNSUPPORTED_IMAGE");
     assert!(found["imageScanStatus"]["description"].is_string());
 }
@@ -177,10 +190,11 @@ fn a_basic_scan_that_found_nothing_or_failed_has_counts_of_nothing() {
     let failed = Err(("FAILED", "InternalServerException"));
     aws.state().ecr().complete_scan("app", &digest, failed, NOW).unwrap();
     ok(&aws, "GetAuthorizationToken", json!({}));
-    let told = events(&aws, "ECR Image Scan");
-    let told = told.iter().map(|it| (it["scan-status"].clone(), &it["finding-severity-counts"]));
+    let sent = events(&aws, "ECR Image Scan");
+    let sent =
+        sent.iter().map(|scan| (scan["scan-status"].clone(), &scan["finding-severity-counts"]));
     let expected = ["COMPLETE", "FAILED"].map(|status| (json!(status), json!({})));
-    assert_eq!(told.map(|(status, counts)| (status, counts.clone())).collect::<Vec<_>>(), expected);
+    assert_eq!(sent.map(|(status, counts)| (status, counts.clone())).collect::<Vec<_>>(), expected);
 }
 
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-enhanced.html
@@ -189,7 +203,7 @@ fn an_enhanced_scan_is_told_by_inspector_with_the_arn_and_the_total() {
     let aws = aws();
     configure(&aws, "ENHANCED", &[rule("CONTINUOUS_SCAN", &["*"])]);
     let digest = image(&aws, &["v1"]);
-    let found = ok(&aws, "DescribeImageScanFindings", of("v1"));
+    let found = ok(&aws, "DescribeImageScanFindings", image_of("v1"));
     assert_eq!(found["imageScanStatus"]["status"], "PENDING");
     complete(&aws, &digest, &["HIGH", "HIGH", "UNTRIAGED"]);
     let arn = "arn:aws:ecr:us-east-1:123456789012:repository/app";
@@ -202,11 +216,11 @@ fn an_enhanced_scan_is_told_by_inspector_with_the_arn_and_the_total() {
     });
     assert_eq!(events(&aws, "Inspector2 Scan"), [expected]);
     assert_eq!(aws.state().events.last().unwrap()["source"], "aws.inspector2");
-    let found = ok(&aws, "DescribeImageScanFindings", of("v1"));
+    let found = ok(&aws, "DescribeImageScanFindings", image_of("v1"));
     assert_eq!(found["imageScanStatus"]["status"], "ACTIVE");
     assert_eq!(found["imageScanFindings"]["enhancedFindings"].as_array().unwrap().len(), 3);
     assert_eq!(found["imageScanFindings"].get("findings"), None);
-    assert_eq!(refused(&aws, "StartImageScan", of("v1")), "ValidationException");
+    assert_eq!(refused(&aws, "StartImageScan", image_of("v1")), "ValidationException");
 }
 
 // Model: GetRegistryScanningConfigurationResponse
@@ -246,7 +260,7 @@ fn a_filter_without_a_wildcard_is_for_every_name_that_contains_it() {
     for (filter, expected) in cases {
         configure(&aws, "BASIC", &[rule("SCAN_ON_PUSH", &[filter])]);
         let all = pages(&aws, "DescribeRepositories", &json!({}), "repositories").concat();
-        let names = all.iter().map(|it| it["repositoryName"].as_str().unwrap());
+        let names = all.iter().map(|repository| repository["repositoryName"].as_str().unwrap());
         let scanned: Vec<&str> =
             names.filter(|name| frequency(&aws, name) == "SCAN_ON_PUSH").collect();
         assert_eq!(scanned, expected, "{filter}");

@@ -1,5 +1,4 @@
-//! What is set for a registry as a whole: its policy, its account's settings, and whose pulls
-//! do not count.
+//! The settings of a registry: its policy, the account settings, and the pull-time exclusions.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What CloudFormation says of the stacks that were deployed here.
+//! The answers of CloudFormation about deployed stacks.
 
 use std::collections::BTreeMap;
 

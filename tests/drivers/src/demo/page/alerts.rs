@@ -1,4 +1,4 @@
-//! The alerts, as each of their readers sees them.
+//! The alerts, as each kind of subscriber receives them.
 
 use std::collections::BTreeSet;
 
@@ -8,23 +8,24 @@ use serde_json::Value;
 use super::super::story::{Alert, Email, Story};
 use super::{anchor, moment, severity, slack};
 
-/// One after the other; the first of each kind is open.
-pub fn of(story: &Story) -> Markup {
+/// The alerts in order. The first alert of each kind is unfolded.
+pub fn render(story: &Story) -> Markup {
     let mut kinds = BTreeSet::new();
     let alerts = story.alerts().enumerate().map(|(nth, alert)| {
         let is_first = kinds.insert(alert.action().to_owned());
-        one(nth, alert, is_first)
+        alert_details(nth, alert, is_first)
     });
     html! {
         p {
-            "One topic. Each reader gets a text of their own: people by e-mail and in Slack, machines "
-            "as JSON, Slack and Teams through Amazon Q Developer as a custom notification."
+            "The functions publish alerts to one SNS topic. People receive an e-mail or a Slack message. "
+            "Queues and functions receive JSON. Amazon Q Developer receives a custom notification for "
+            "Slack and Microsoft Teams."
         }
         @for alert in alerts { (alert) }
     }
 }
 
-fn one(nth: usize, alert: &Alert, is_open: bool) -> Markup {
+fn alert_details(nth: usize, alert: &Alert, is_open: bool) -> Markup {
     let component = alert.json["component"].as_str();
     html! {
         details.alert id=(anchor(nth)) open[is_open] {
@@ -40,7 +41,7 @@ fn one(nth: usize, alert: &Alert, is_open: bool) -> Markup {
             }
             div.seen {
                 (mail(&alert.email))
-                @if let Some(message) = &alert.slack { (slack::of(message)) }
+                @if let Some(message) = &alert.slack { (slack::render(message)) }
             }
             (raw("The JSON, for queues and functions", Some(&alert.json)))
             (raw("The custom notification, for Amazon Q Developer", alert.chat.as_ref()))

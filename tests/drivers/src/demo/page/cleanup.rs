@@ -1,18 +1,18 @@
-//! What was cleaned up, what stays, and why.
+//! The removed images and the kept images, each with its reason.
 
 use maud::{Markup, html};
 use serde_json::Value;
 
 use super::super::story::{Alert, Part, Story};
-use super::super::text::{self, short_digests};
+use super::super::text::{self, shorten_digests};
 use super::super::{word, words};
 use super::{anchor, first_line, list, wide};
 
-/// How many images are shown at once.
+/// The number of images that are not folded.
 const SHOWN: usize = 10;
 
-/// The plan that was read first, and then what each run told.
-pub fn of(story: &Story) -> Markup {
+/// The plan that an operator read, and then the alert of each sweep.
+pub fn render(story: &Story) -> Markup {
     let plan = story.parts().find_map(|part| match part {
         Part::Plan { answer, whole: true } => Some(answer),
         _ => None,
@@ -21,20 +21,21 @@ pub fn of(story: &Story) -> Markup {
         Part::Explained { answer } => Some(answer),
         _ => None,
     });
-    let runs = story.alerts().enumerate().filter(|(_, it)| it.field("kind") == "cleanup");
+    let is_cleanup = |alert: &Alert| alert.field("kind") == "cleanup";
+    let sweeps = story.alerts().enumerate().filter(|(_, alert)| is_cleanup(alert));
     html! {
         p {
-            "Rules only say what to keep: an image goes when each of them was asked and none keeps it. "
-            "What goes is first in ECR’s archive, from where it can be restored for 90 days."
+            "A sweep removes an image only when no rule keeps the image. It archives tagged images. "
+            "ECR’s archive can restore an image for 90 days. It deletes untagged images."
         }
         @if let Some(plan) = plan { (planned(plan)) }
-        @if let Some(one) = explained {
+        @if let Some(answer) = explained {
             p {
-                "Asked why " code { (words(&one["tags"]).join(" ")) } " is still there, the function says: "
-                strong { (word(&one["decision"])) } ", " (word(&one["reason"])) "."
+                "The function explains its decision about " code { (words(&answer["tags"]).join(" ")) } ": "
+                strong { (word(&answer["decision"])) } ", because " (word(&answer["reason"])) "."
             }
         }
-        @for (nth, run) in runs { (told(nth, run)) }
+        @for (nth, sweep) in sweeps { (swept(nth, sweep)) }
     }
 }
 
@@ -51,13 +52,13 @@ fn planned(plan: &Value) -> Markup {
         }
     };
     html! {
-        h3 { "The plan for " (repository) ", read before anything went" }
-        p { (text::counts(plan)) "." }
+        h3 { "The plan for " (repository) ", before the first sweep" }
+        p { (text::plan_counts(plan)) "." }
         (wide(&format!("The plan for {repository}"), &table))
     }
 }
 
-fn told(nth: usize, alert: &Alert) -> Markup {
+fn swept(nth: usize, alert: &Alert) -> Markup {
     let details = &alert.json["details"];
     let stopped = !details["stopped"].is_null();
     let images = list(details, "images");
@@ -67,13 +68,13 @@ fn told(nth: usize, alert: &Alert) -> Markup {
             table.fixed.stack.decisions {
                 thead { tr {
                     th scope="col" { "Image" }
-                    th scope="col" { @if stopped { "Would be" } @else { "Decision" } }
+                    th scope="col" { @if stopped { "Planned" } @else { "Decision" } }
                     th scope="col" { "Why" }
                 } }
                 tbody { @for image in images { tr {
                     th scope="row" { (name(image)) }
                     td { (decided(word(&image["decision"]))) }
-                    td.why { (short_digests(word(&image["reason"]))) }
+                    td.why { (shorten_digests(word(&image["reason"]))) }
                 } } }
             }
         }
@@ -81,11 +82,11 @@ fn told(nth: usize, alert: &Alert) -> Markup {
     let title = alert.field("title");
     html! {
         h3 { (title) }
-        p { (first_line(alert)) " " a href={ "#" (anchor(nth)) } { "The alert" } }
+        p { (first_line(alert)) " " a href={ "#" (anchor(nth)) } { "Read the alert" } }
         (wide(title, &table(first)))
         @if !rest.is_empty() {
             details.more {
-                summary { (rest.len()) " more" }
+                summary { "Show " (rest.len()) " more" }
                 (wide(&format!("{title}, the rest"), &table(rest)))
             }
         }
@@ -95,7 +96,7 @@ fn told(nth: usize, alert: &Alert) -> Markup {
 fn name(image: &Value) -> String {
     let tags: Vec<&str> = list(image, "tags").iter().map(word).collect();
     let name = if tags.is_empty() { word(&image["digest"]).to_owned() } else { tags.join(" ") };
-    short_digests(&name)
+    shorten_digests(&name)
 }
 
 fn decided(decision: &str) -> Markup {

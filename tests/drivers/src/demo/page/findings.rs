@@ -1,4 +1,4 @@
-//! What scans found, against the version before.
+//! The findings of each scan, compared with the version before.
 
 use maud::{Markup, html};
 use serde_json::Value;
@@ -15,8 +15,8 @@ const SEVERITIES: [(&str, &str); 5] = [
     ("INFORMATIONAL", "Info"),
 ];
 
-/// A row for each scan, and then what was found.
-pub fn of(story: &Story) -> Markup {
+/// A row for each scan, and then the findings of each scan.
+pub fn render(story: &Story) -> Markup {
     let scans: Vec<(usize, &Alert)> = story
         .alerts()
         .enumerate()
@@ -33,20 +33,20 @@ pub fn of(story: &Story) -> Markup {
                 @for (_, title) in SEVERITIES { th.number scope="col" { (title) } }
                 th.number scope="col" { "New" } th.number scope="col" { "Fixed" }
                 th.number scope="col" { "Accepted" } th scope="col" { "Compared with" }
-                th scope="col" { "Told" }
+                th scope="col" { "Alert" }
             } }
             tbody { @for (nth, scan) in &scans { (row(*nth, scan)) } }
         }
     };
     html! {
         p {
-            "What counts is a finding at or above the threshold that is not accepted. People hear what "
-            "is new since the version before, once."
+            "The functions compare the findings of a scan with those of the version before. They report "
+            "each new finding at or above the threshold once, unless the team has accepted the risk."
         }
         (wide("Scans by severity, against the version before", &table))
         @for risk in accepted {
             p {
-                "Accepted meanwhile: " (word(&risk["id"])) " of " (word(&risk["component"])) ", until "
+                "The team accepted a risk: " (word(&risk["id"])) " in " (word(&risk["component"])) ", until "
                 (word(&risk["until"])) " (" (word(&risk["reason"])) "; " (word(&risk["owner"])) ")."
             }
         }
@@ -66,7 +66,7 @@ fn row(nth: usize, alert: &Alert) -> Markup {
         tr {
             th scope="row" { (tags.join(" ")) }
             @if failed {
-                td colspan="8" { "not known: " (word(&details["status"])) }
+                td colspan="8" { "unknown, because the scan ended with " (word(&details["status"])) }
             } @else {
                 @for (name, title) in SEVERITIES { (number(title, &details["counts"][name])) }
                 (number("New", &details["newTotal"])) (number("Fixed", &details["fixedTotal"]))
@@ -75,7 +75,7 @@ fn row(nth: usize, alert: &Alert) -> Markup {
             td data-label=[(!failed).then_some("Compared with")] {
                 @match details["baseline"]["tag"].as_str() {
                     Some(tag) => (tag),
-                    None => span.quiet { @if failed { "" } @else { "nothing: it is the first" } },
+                    None => span.quiet { @if failed { "" } @else { "no earlier version" } },
                 }
             }
             td { a href={ "#" (anchor(nth)) } { (alert.field("kind")) } }
@@ -106,8 +106,8 @@ fn found(alert: &Alert) -> Markup {
                         td data-label="Installed" { code { (word(&finding["installed"])) } }
                         td data-label="Fixed in" { (or_none(&finding["fixed"])) }
                         td {
-                            @if finding["new"] == true { strong { "new" } } @else { "told before" }
-                            @if finding["exploitKnown"] == true { ", an exploit is known" }
+                            @if finding["new"] == true { strong { "new" } } @else { "reported before" }
+                            @if finding["exploitKnown"] == true { ", known exploit" }
                         }
                     }
                 }
@@ -122,7 +122,7 @@ fn found(alert: &Alert) -> Markup {
                 @for id in list(details, "fixed") {
                     tr {
                         th scope="row" { (word(id)) }
-                        td colspan="4" { span.quiet { "only " (baseline) " has it" } }
+                        td colspan="4" { span.quiet { "only " (baseline) " contains this vulnerability" } }
                         td { "fixed" }
                     }
                 }
@@ -132,7 +132,7 @@ fn found(alert: &Alert) -> Markup {
     html! {
         h3 { (alert.field("title")) }
         @if let Some(number) = details["inUse"].as_u64() {
-            p { "In use by " (number) " tasks or pods." }
+            p { (number) " tasks or pods run this image." }
         }
         (wide(alert.field("title"), &table))
     }
@@ -141,6 +141,6 @@ fn found(alert: &Alert) -> Markup {
 fn or_none(version: &Value) -> Markup {
     html! {
         @if let Some(version) = version.as_str() { code { (version) } }
-        @else { span.quiet { "not said" } }
+        @else { span.quiet { "unknown" } }
     }
 }

@@ -1,14 +1,14 @@
-//! What became of each push, and why.
+//! The reaction to each push.
 
 use maud::{Markup, html};
 
-use super::super::standing::short;
+use super::super::inventory::short;
 use super::super::story::{Alert, Part, Scene, Story};
-use super::super::text::short_digests;
+use super::super::text::shorten_digests;
 use super::{anchor, first_line, wide};
 
-/// A row for each.
-pub fn of(story: &Story) -> Markup {
+/// A row for each push.
+pub fn render(story: &Story) -> Markup {
     let mut alerts = 0;
     let rows = story.scenes.iter().filter_map(|scene| {
         let first = alerts;
@@ -18,38 +18,35 @@ pub fn of(story: &Story) -> Markup {
     let table = html! {
         table.fixed.stack.pushes {
             thead { tr {
-                th scope="col" { "Pushed" } th scope="col" { "Done" } th scope="col" { "Why" }
-                th scope="col" { "Tagged now" }
+                th scope="col" { "Pushed" } th scope="col" { "Reaction" } th scope="col" { "Why" }
+                th scope="col" { "Tags afterwards" }
             } }
             tbody { @for row in rows { (row) } }
         }
     };
     html! {
         p {
-            "A push always succeeds. Seconds later, when ECR tells of it, its tag is judged. No "
-            "enforcement deletes an image."
+            "ECR accepts every push and then sends an event. A function compares the tag with the policy "
+            "of the repository. No reaction to a tag deletes an image."
         }
-        (wide("Pushes, and what became of them", &table))
+        (wide("Pushes and the reaction to each", &table))
     }
 }
 
-/// A scene, if it is of a push; its first alert would be this one.
+/// The row of a step, where the step is a push. `alert` is the position of its first alert.
 fn row(scene: &Scene, alert: usize) -> Option<Markup> {
     let image = scene.parts.iter().find_map(|part| match part {
         Part::Image { digest, tags, .. } => Some((digest, tags)),
         _ => None,
     });
     let (digest, tags) = image?;
-    let told = scene.parts.iter().find_map(|part| match part {
-        Part::Alert(alert) => Some(&**alert),
-        _ => None,
-    });
-    let (colour, mark, done) = match told.map(Alert::action) {
-        None => ("good", "●", "let be"),
+    let sent = scene.parts.iter().find_map(Part::alert);
+    let (colour, mark, done) = match sent.map(Alert::action) {
+        None => ("good", "●", "accepted"),
         Some("quarantined") => ("warn", "◆", "quarantined"),
-        Some("untagged") => ("warn", "◆", "tag taken away"),
+        Some("untagged") => ("warn", "◆", "tag removed"),
         Some("archived") => ("cold", "▣", "archived"),
-        Some(_) => ("told", "▲", "told"),
+        Some(_) => ("reported", "▲", "reported"),
     };
     let pushed = scene.title.trim_start_matches("docker push ");
     Some(html! {
@@ -57,11 +54,11 @@ fn row(scene: &Scene, alert: usize) -> Option<Markup> {
             th scope="row" { (pushed) span.mono { (short(digest)) } }
             td { span class={ "mark " (colour) } { span aria-hidden="true" { (mark) } (done) } }
             td.why {
-                @if let Some(told) = told {
-                    (first_line(told)) " " a href={ "#" (anchor(alert)) } { "The alert" }
+                @if let Some(sent) = sent {
+                    (first_line(sent)) " " a href={ "#" (anchor(alert)) } { "Read the alert" }
                 } @else { (scene.why) }
             }
-            td data-label="Tagged now" { @for tag in tags { code { (short_digests(tag)) } " " } @if tags.is_empty() { "no tag" } }
+            td data-label="Tags afterwards" { @for tag in tags { code { (shorten_digests(tag)) } " " } @if tags.is_empty() { "no tag" } }
         }
     })
 }

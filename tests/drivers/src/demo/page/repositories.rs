@@ -1,24 +1,25 @@
-//! What stands in the end: the repositories, as components and their versions.
+//! The repositories at the end of the run: their components and versions.
 
 use maud::{Markup, html};
 
-use super::super::standing::{Component, Image, Repository, Status, short};
+use super::super::counted;
+use super::super::inventory::{Component, Image, Repository, Status, short};
 use super::super::story::{Settings, Story};
-use super::super::text::short_digests;
+use super::super::text::shorten_digests;
 use super::{day, size, wide};
 
-/// How many images of a component are shown at once.
+/// The number of images of a component that are not folded.
 const SHOWN: usize = 12;
 
-/// A part for each, and in it a table for each component.
-pub fn of(story: &Story) -> Markup {
+/// The settings of each repository, and a table for each of its components.
+pub fn render(story: &Story) -> Markup {
     html! {
-        p { "As ECR describes them in the end, with the reason that a function gives for each image." }
+        p { "ECR lists these images at the end of the run. The reason of each decision is from a function." }
         @for repository in &story.repositories {
             h3 { (repository.name) }
             @match &repository.settings {
                 Some(found) => (settings(found)),
-                None => p { "Not of this stack: somebody made it by hand." },
+                None => p { "The stack does not govern this repository, which somebody created by hand." },
             }
             @for component in &repository.components { (versions(repository, component)) }
         }
@@ -43,11 +44,11 @@ fn versions(repository: &Repository, component: &Component) -> Markup {
     let label = format!("{name} in {}", repository.name);
     let (first, rest) = component.images.split_at(component.images.len().min(SHOWN));
     html! {
-        h4 { (name) small { (counted(&component.images)) } }
+        h4 { (name) small { (counted_by_status(&component.images)) } }
         (wide(&label, &table(first, &component.images)))
         @if !rest.is_empty() {
             details.more {
-                summary { (rest.len()) " more: " (counted(rest)) }
+                summary { "Show " (rest.len()) " more: " (counted_by_status(rest)) }
                 (wide(&format!("{label}, the rest"), &table(rest, &component.images)))
             }
         }
@@ -55,13 +56,13 @@ fn versions(repository: &Repository, component: &Component) -> Markup {
 }
 
 /// Such as `12 images: 10 kept, 2 archived`.
-fn counted(images: &[Image]) -> String {
-    let of = |status: Status| images.iter().filter(|image| image.status == status).count();
-    let each = [Status::Kept, Status::Told, Status::Quarantined, Status::Archived];
-    let each = each.into_iter().filter(|status| of(*status) > 0);
-    let each: Vec<String> = each.map(|it| format!("{} {}", of(it), it.word())).collect();
-    let plural = if images.len() == 1 { "" } else { "s" };
-    format!("{} image{plural}: {}", images.len(), each.join(", "))
+fn counted_by_status(images: &[Image]) -> String {
+    let count = |status: Status| images.iter().filter(|image| image.status == status).count();
+    let statuses = [Status::Kept, Status::Reported, Status::Quarantined, Status::Archived];
+    let present = statuses.into_iter().filter(|status| count(*status) > 0);
+    let each: Vec<String> =
+        present.map(|status| format!("{} {}", count(status), status.word())).collect();
+    format!("{}: {}", counted(images.len() as u64, "image"), each.join(", "))
 }
 
 /// Some of the images of a component.
@@ -78,11 +79,11 @@ fn table(images: &[Image], all: &[Image]) -> Markup {
 }
 
 fn row(image: &Image, all: &[Image]) -> Markup {
-    let tags: Vec<String> = image.tags.iter().map(|tag| short_digests(tag)).collect();
-    let attached = all.iter().any(|whole| image.belongs_to.as_ref() == Some(&whole.digest));
+    let tags: Vec<String> = image.tags.iter().map(|tag| shorten_digests(tag)).collect();
+    let attached = all.iter().any(|owner| image.belongs_to.as_ref() == Some(&owner.digest));
     let (colour, mark) = match image.status {
         Status::Kept => ("good", "●"),
-        Status::Told => ("told", "▲"),
+        Status::Reported => ("reported", "▲"),
         Status::Quarantined => ("warn", "◆"),
         Status::Archived => ("cold", "▣"),
     };
@@ -97,7 +98,7 @@ fn row(image: &Image, all: &[Image]) -> Markup {
             td.day { (day(&image.pushed_at)) }
             td.number { (size(image.bytes)) }
             td { span class={ "mark " (colour) } { span aria-hidden="true" { (mark) } (image.status.word()) } }
-            td.why { (short_digests(&image.reason)) }
+            td.why { (shorten_digests(&image.reason)) }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A message as Slack shows it: its blocks, and its markup in them.
+//! A message as Slack shows it: its blocks and the markup in them.
 //!
 //! <https://docs.slack.dev/messaging/formatting-message-text>
 
@@ -9,7 +9,7 @@ use super::super::word;
 use super::{link, list};
 
 /// A message in a channel.
-pub fn of(message: &Value) -> Markup {
+pub fn render(message: &Value) -> Markup {
     html! {
         figure.slack {
             figcaption { "Slack" }
@@ -45,7 +45,7 @@ fn block(block: &Value) -> Markup {
     }
 }
 
-/// An object of text, which is formatted or is not.
+/// A text object: with markup where its type is `mrkdwn`.
 fn text(object: &Value) -> Markup {
     let written = word(&object["text"]);
     if object["type"] == "mrkdwn" {
@@ -55,8 +55,8 @@ fn text(object: &Value) -> Markup {
     }
 }
 
-/// Each second part of what is between fences is a block of code; of what is between ticks,
-/// code in a line.
+/// Formats a text: the text between two fences is a block of code, and the text between two
+/// backticks is inline code.
 fn formatted(text: &str) -> Markup {
     html! {
         @for (nth, part) in text.split("```").enumerate() {
@@ -71,7 +71,7 @@ fn formatted(text: &str) -> Markup {
     }
 }
 
-/// What is between asterisks of one line is bold.
+/// Formats the text between two asterisks of one line as bold.
 fn bold(text: &str) -> Markup {
     let Some((before, rest)) = text.split_once('*') else { return linked(text) };
     match rest.split_once('*') {
@@ -82,7 +82,7 @@ fn bold(text: &str) -> Markup {
     }
 }
 
-/// `<https://…|text>` is a link.
+/// Formats `<https://…|text>` as a link.
 fn linked(text: &str) -> Markup {
     let found = text.split_once('<').and_then(|(before, rest)| {
         let (inside, after) = rest.split_once('>')?;
@@ -96,7 +96,7 @@ fn linked(text: &str) -> Markup {
     }
 }
 
-/// Slack has three characters escaped; the page escapes by itself.
+/// The text without the three escapes of Slack. maud escapes the text for the page.
 fn unescaped(text: &str) -> String {
     text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 }

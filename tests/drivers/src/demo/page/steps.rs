@@ -1,27 +1,27 @@
-//! Everything that was done, in order, with what the functions wrote into their logs and what
-//! they called.
+//! Every step in order, with the log lines and the AWS calls of the functions.
 
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::super::standing::short;
+use super::super::inventory::short;
 use super::super::story::{Part, Settings, Statement, Story};
-use super::super::text::{self, short_digests};
+use super::super::text::{self, shorten_digests};
 use super::super::word;
 use super::{anchor, wide};
 
-/// A step for each scene.
-pub fn of(story: &Story) -> Markup {
+/// An entry for each step.
+pub fn render(story: &Story) -> Markup {
     let mut alerts = 0;
     html! {
         p {
-            "What the functions wrote into their logs is set off by a line. They are the processes that "
-            "run in Lambda; the calls are those that they made of AWS."
+            "The functions ran as processes, with the same code as in Lambda. A vertical line marks the "
+            "log lines of a function."
         }
         ol.steps {
             @for scene in &story.scenes {
                 li { div {
                     h3 { (scene.title) }
+                    p { (scene.outcome) }
                     p.quiet { (scene.why) }
                     (resources(&scene.parts))
                     @for part in &scene.parts { (self::part(part, &mut alerts)) }
@@ -31,7 +31,7 @@ pub fn of(story: &Story) -> Markup {
     }
 }
 
-/// What was deployed, folded.
+/// The created resources, folded.
 fn resources(parts: &[Part]) -> Markup {
     let made: Vec<(&String, &String, &Vec<String>)> = parts
         .iter()
@@ -52,8 +52,7 @@ fn resources(parts: &[Part]) -> Markup {
     html! {
         @for (kind, id, plans) in &made {
             @for plan in *plans {
-                // Whole policies are shown further down.
-                p.log { (kind) " " (id.rsplit('/').next().unwrap_or(id)) ": " (text::shortened(plan)) }
+                p.log { (kind) " " (id.rsplit('/').next().unwrap_or(id)) ": " (text::without_document(plan)) }
             }
         }
         details {
@@ -84,26 +83,26 @@ fn part(part: &Part, alerts: &mut usize) -> Markup {
         Part::Log { lines } => html! { @for line in lines { p.log { (line) } } },
         Part::Calls { operations, .. } => calls(operations),
         Part::Image { repository, digest, tags } => html! {
-            p { "In " (repository) " now: " code { (short(digest)) } ", tagged "
+            p { "Image in " (repository) ": " code { (short(digest)) } ", tags: "
                 @for tag in tags { code { (tag) } " " } }
         },
-        Part::Accepted { risk } => html! { p { "Accepted: " code { (risk) } } },
+        Part::Accepted { risk } => html! { p { "Accepted risk: " code { (risk) } } },
         Part::Request { function, payload } => request(function, payload),
-        Part::Plan { answer, .. } => html! { p { (text::counts(answer)) "." } },
+        Part::Plan { answer, .. } => html! { p { (text::plan_counts(answer)) "." } },
         Part::Explained { answer } => html! {
-            p.log { (word(&answer["decision"])) ": " (short_digests(word(&answer["reason"]))) }
+            p.log { (word(&answer["decision"])) ": " (shorten_digests(word(&answer["reason"]))) }
         },
         Part::Archived { repository, digests, as_planned } => html! {
-            p { "In the archive of " (repository) " now: " (digests.len())
-                @if *as_planned { ", as planned" } "." }
+            p { "Images in the archive of " (repository) ": " (digests.len())
+                @if *as_planned { ", the ones that the plan named" } "." }
         },
         Part::Fact { text } => html! { p { (text) "." } },
         Part::Alert(alert) => {
             let to = anchor(*alerts);
             *alerts += 1;
-            html! { p { "Told: " a href={ "#" (to) } { (alert.field("title")) } } }
+            html! { p { "Alert: " a href={ "#" (to) } { (alert.field("title")) } } }
         }
-        Part::NothingTold => html! { p { "Nothing is told." } },
+        Part::NoAlert => html! { p { "No alert was sent." } },
     }
 }
 
@@ -129,9 +128,9 @@ fn policy(arn: &str, statements: &[Statement]) -> Markup {
 fn calls(operations: &[String]) -> Markup {
     html! {
         p.quiet {
-            "Calls of AWS: "
+            "AWS calls: "
             @if operations.is_empty() { "none" }
-            @for (nth, (call, count)) in text::counted(operations).into_iter().enumerate() {
+            @for (nth, (call, count)) in text::grouped_calls(operations).into_iter().enumerate() {
                 @if nth > 0 { ", " }
                 (call) @if count > 1 { " ×" (count) }
             }

@@ -1,15 +1,15 @@
-//! What others wrote cannot become a part of the page.
+//! Text that others wrote cannot inject markup into the page.
 
 use serde_json::json;
 
-use super::super::standing::{Component, Image, Repository};
-use super::super::story::{Email, Scene, Shown};
+use super::super::inventory::{Component, Image, Repository, Status};
+use super::super::story::{Email, Part, Scene, Shown};
 use super::*;
 
 const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror=\"alert(1)\">&amp;'";
 
 #[test]
-fn hostile_text_is_text_wherever_it_stands() {
+fn hostile_text_is_escaped_in_every_part_of_the_page() {
     let text = || HOSTILE.to_owned();
     let finding = json!({
         "id": HOSTILE, "severity": HOSTILE, "package": HOSTILE, "installed": HOSTILE,
@@ -47,12 +47,13 @@ fn hostile_text_is_text_wherever_it_stands() {
     let scene = Scene {
         title: text(),
         why: text(),
+        outcome: text(),
         parts: vec![
             Part::Resource { kind: text(), physical_id: text(), plans: vec![text()] },
             Part::Policy { arn: text(), statements: Vec::new() },
             Part::Outputs { values: [(text(), text())].into() },
             Part::Log { lines: vec![text()] },
-            Part::Calls { operations: vec![text()], counted: false },
+            Part::Calls { operations: vec![text()], grouped: false },
             Part::Image { repository: text(), digest: text(), tags: vec![text()] },
             Part::Accepted { risk: finding.clone() },
             Part::Request { function: text(), payload: json!({"repository": HOSTILE}) },
@@ -70,7 +71,7 @@ fn hostile_text_is_text_wherever_it_stands() {
         tags: vec![text()],
         pushed_at: text(),
         bytes: 1,
-        status: Status::Told,
+        status: Status::Reported,
         reason: text(),
         belongs_to: None,
     };
@@ -87,7 +88,7 @@ fn hostile_text_is_text_wherever_it_stands() {
         }],
         ..Story::default()
     };
-    let page = of(&story).into_string();
+    let page = render(&story).into_string();
     assert!(page.matches("&lt;script&gt;alert(1)").count() > 40, "{page}");
     for wrong in ["<script", "<img", "href=\"javascript", "onerror=\""] {
         assert!(!page.contains(wrong), "{wrong} is in the page:\n{page}");
@@ -95,10 +96,10 @@ fn hostile_text_is_text_wherever_it_stands() {
 }
 
 #[test]
-fn what_slack_formats_is_formatted() {
+fn slack_markup_is_formatted_as_slack_does() {
     let shown = |text: &str| {
         let block = json!({"type": "section", "text": {"type": "mrkdwn", "text": text}});
-        slack::of(&json!({"blocks": [block]})).into_string()
+        slack::render(&json!({"blocks": [block]})).into_string()
     };
     for (text, expected) in [
         ("a *bold* word", "a <strong>bold</strong> word"),

@@ -1,4 +1,4 @@
-//! What is in the repositories before they are swept: of everything that a plan decides.
+//! The images in the repositories before the sweeps: at least one for each reason of a decision.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use local_aws::LocalAws;
 use local_aws::ecr::{Call, DAY, Error, Registry, Time};
 use serde_json::json;
 
-/// The size of each image, as ECR would have it.
+/// The size of each image.
 const BYTES: u64 = 180_000_000;
 
-/// Images of `deployments`, most of them of the component `myapp`, of which ten are kept.
+/// Images of `deployments`. Most of them are of the component `myapp`, which keeps ten versions.
 pub fn deployments(aws: &LocalAws) -> anyhow::Result<()> {
     fill(aws, "deployments", |fill| {
         for version in 2..=11 {
@@ -22,7 +22,8 @@ pub fn deployments(aws: &LocalAws) -> anyhow::Result<()> {
                 _ => fill.push(&[&tag], days).map(drop)?,
             }
         }
-        // From here on there are ten that are newer, or there is something else about it.
+        // Ten versions are newer than each of the following versions. Some of these have another
+        // reason to be kept.
         let pulled = fill.push(&["myapp-v1.0.0"], 300.0)?;
         fill.registry.image(fill.repository, &pulled)?.pulled_at = Some(fill.now - 3.0 * DAY);
         fill.push(&["myapp-v1.0.1-lts"], 280.0)?;
@@ -36,13 +37,18 @@ pub fn deployments(aws: &LocalAws) -> anyhow::Result<()> {
         fill.push(&["billing-v0.9.0"], 400.0)?;
         fill.push(&["release_2025"], 350.0)?;
         fill.push(&[], 9.0)?;
-        let gone = format!("sha256:{}", "0f".repeat(32));
-        fill.registry.push_attached(fill.repository, &gone, ".sig", fill.now - 90.0 * DAY)?;
+        let missing_subject = format!("sha256:{}", "0f".repeat(32));
+        fill.registry.push_attached(
+            fill.repository,
+            &missing_subject,
+            ".sig",
+            fill.now - 90.0 * DAY,
+        )?;
         Ok(())
     })
 }
 
-/// Images of `infrastructure` that were quarantined.
+/// Quarantined images of `infrastructure`.
 pub fn infrastructure(aws: &LocalAws) -> anyhow::Result<()> {
     fill(aws, "infrastructure", |fill| {
         fill.push(&["litellm-v1.70.0-lts"], 300.0)?;
@@ -52,7 +58,7 @@ pub fn infrastructure(aws: &LocalAws) -> anyhow::Result<()> {
     })
 }
 
-/// Old versions of one component, as a pipeline leaves them that pushes each commit.
+/// Old versions of one component, from a pipeline that pushes an image for each commit.
 pub fn nightly(aws: &LocalAws) -> anyhow::Result<()> {
     fill(aws, "deployments", |fill| {
         for nth in 0..45 {
@@ -78,7 +84,7 @@ fn fill(
     let registry = state.ecr();
     let done = with(&mut Fill { registry: &mut *registry, repository, now });
     done.map_err(|error| anyhow!("{}: {}", error.code, error.message))?;
-    // Pushes of long ago were told of long ago.
+    // No function receives an event of these pushes, which are in the past.
     registry.events.clear();
     Ok(())
 }
@@ -91,17 +97,17 @@ impl Fill<'_> {
         Ok(digest)
     }
 
-    /// An index of two images that have no tags.
+    /// Pushes an index of two untagged images.
     fn index(&mut self, tag: &str, days_ago: f64) -> Result<String, Error> {
         let images = [self.push(&[], days_ago)?, self.push(&[], days_ago)?];
         self.registry.push_index(self.repository, &images, &[tag], self.now - days_ago * DAY)
     }
 
-    /// An image that lost this tag so long ago.
-    fn quarantine(&mut self, tags: &[&str], lost: &str, days_ago: f64) -> Result<(), Error> {
+    /// Pushes an image that was quarantined so many days ago because of the tag `bad`.
+    fn quarantine(&mut self, tags: &[&str], bad: &str, days_ago: f64) -> Result<(), Error> {
         let digest = self.push(tags, days_ago)?;
         let since = DateTime::UNIX_EPOCH + Duration::from_secs_f64(self.now - days_ago * DAY);
-        let tag = format!("quarantine-{}-{}-{lost}", since.format("%Y%m%d"), &digest[7..19]);
+        let tag = format!("quarantine-{}-{}-{bad}", since.format("%Y%m%d"), &digest[7..19]);
         let image = self.registry.image(self.repository, &digest)?;
         let input = json!({
             "repositoryName": self.repository,

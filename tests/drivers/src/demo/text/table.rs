@@ -1,27 +1,27 @@
-//! A plan as a table: what goes, then what stays, with the reasons.
+//! A plan as a table: first the removed images, then the kept images, each with its reason.
 
 use serde_json::Value;
 
 use super::super::{word, words};
 use super::{WIDTH, broken};
 
-/// How wide each column is.
+/// The widths of the columns.
 const NAME: usize = 30;
 const DECISION: usize = 8;
 const REASON: usize = WIDTH - NAME - DECISION - 4;
 
-/// One line: of one image, or of several that stay for the same reason.
+/// One row: one image, or several images that are kept for the same reason.
 #[derive(Debug)]
 struct Row {
-    /// Each with its number, if the reason is one.
+    /// The names, each with the number that its reason starts with, or 0.
     names: Vec<(u32, String)>,
     decision: String,
-    /// Without the number.
+    /// The reason without that number.
     reason: String,
 }
 
-/// The plan that an answer of the function is.
-pub fn of(answer: &Value) -> String {
+/// The plan that the function returned, as text.
+pub fn render(answer: &Value) -> String {
     let mut table = row("image", "decision", "reason")
         + &row(&"-".repeat(NAME), &"-".repeat(DECISION), &"-".repeat(REASON));
     for [name, decision, reason] in rows(answer) {
@@ -30,25 +30,25 @@ pub fn of(answer: &Value) -> String {
     table
 }
 
-/// The same: of each row the images, the decision, and the reason.
+/// The rows of that plan: images, decision and reason.
 pub fn rows(answer: &Value) -> Vec<[String; 3]> {
     let mut all = Vec::new();
     for list in ["removals", "keeps"] {
         let mut rows: Vec<Row> = Vec::new();
         for entry in answer[list].as_array().into_iter().flatten() {
-            let one = Row::of(entry);
-            match rows.iter_mut().find(|row| row.is_like(&one)) {
-                Some(row) => row.names.extend(one.names),
-                None => rows.push(one),
+            let new = Row::from_entry(entry);
+            match rows.iter_mut().find(|row| row.has_same_reason(&new)) {
+                Some(row) => row.names.extend(new.names),
+                None => rows.push(new),
             }
         }
-        all.extend(rows.iter_mut().map(Row::written));
+        all.extend(rows.into_iter().map(Row::into_columns));
     }
     all
 }
 
 impl Row {
-    fn of(entry: &Value) -> Self {
+    fn from_entry(entry: &Value) -> Self {
         let tags = words(&entry["tags"]);
         let name = if tags.is_empty() { word(&entry["digest"]).to_owned() } else { tags.join(" ") };
         let reason = word(&entry["reason"]);
@@ -56,17 +56,17 @@ impl Row {
         let numbered = numbered.and_then(|(number, rest)| Some((number.parse().ok()?, rest)));
         let (number, reason) = numbered.unwrap_or((0, reason));
         Self {
-            names: vec![(number, short(&name))],
+            names: vec![(number, shorten_digests(&name))],
             decision: word(&entry["decision"]).to_owned(),
-            reason: short(reason),
+            reason: shorten_digests(reason),
         }
     }
 
-    fn is_like(&self, other: &Self) -> bool {
+    fn has_same_reason(&self, other: &Self) -> bool {
         self.decision == "keep" && other.decision == "keep" && self.reason == other.reason
     }
 
-    fn written(&mut self) -> [String; 3] {
+    fn into_columns(mut self) -> [String; 3] {
         self.names.sort_unstable();
         let ((first, name), (last, _)) = (&self.names[0], &self.names[self.names.len() - 1]);
         let more = match self.names.len() {
@@ -78,7 +78,7 @@ impl Row {
             (first, last) if first == last => format!("number {first} "),
             (first, last) => format!("numbers {first} to {last} "),
         };
-        [format!("{name}{more}"), self.decision.clone(), format!("{number}{}", self.reason)]
+        [format!("{name}{more}"), self.decision, format!("{number}{}", self.reason)]
     }
 }
 
@@ -90,8 +90,8 @@ fn row(name: &str, decision: &str, reason: &str) -> String {
     lines.collect()
 }
 
-/// The text with its digests cut to twelve digits, as people tell them apart.
-pub fn short(text: &str) -> String {
+/// The text with each digest cut to twelve digits, which suffice for a person.
+pub fn shorten_digests(text: &str) -> String {
     let mut short = String::new();
     let mut digits = 0;
     for letter in text.chars() {

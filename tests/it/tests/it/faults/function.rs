@@ -51,7 +51,7 @@ pub enum Function {
 }
 
 impl Function {
-    /// Its folder, under `functions/` and under `events/`.
+    /// The folder of the function, under `functions/` and under `events/`.
     pub fn folder(self) -> &'static str {
         match self {
             Self::ImagePush => "image-push",
@@ -61,7 +61,7 @@ impl Function {
         }
     }
 
-    /// Its events, by the names of their files.
+    /// The events of the function, by the names of their files.
     pub fn events(self) -> BTreeMap<String, Value> {
         world::events(self.folder())
     }

@@ -1,5 +1,5 @@
-//! What each file of `events/` tells of, made real: an event is only worth sending where the
-//! image is there, the scan was done, and the repository is full.
+//! The scenarios: each file of `events/` with the image, the scan or the full repository that the
+//! event is about.
 
 use std::time::Duration;
 
@@ -42,19 +42,19 @@ fn settings(function: Function, file: &str) -> &'static [Parameters] {
     }
 }
 
-/// Every file of a function's in each of its settings.
+/// The scenarios of a function: each of its files in each of its settings.
 pub fn scenarios(function: Function) -> Vec<Scenario> {
-    let of = |(file, event): (String, Value)| {
+    let in_settings = |(file, event): (String, Value)| {
         settings(function, &file).iter().map(move |&parameters| {
             let (file, event) = (file.clone(), event.clone());
             Scenario { function, file, event, parameters }
         })
     };
-    function.events().into_iter().flat_map(of).collect()
+    function.events().into_iter().flat_map(in_settings).collect()
 }
 
 impl Scenario {
-    /// A world of its own in which there is what the event tells of, and the event.
+    /// Deploys a stack, creates the subject of the event, and returns the stack and the event.
     pub async fn prepare(&self) -> (World, Value) {
         let world = deploy(self.parameters).await;
         let event = match self.function {
@@ -69,7 +69,7 @@ impl Scenario {
         (world, event)
     }
 
-    /// The event with another digest, also where it stands in a tag.
+    /// The event with another digest, also in its tag.
     fn of_image(&self, before: &str, digest: &str) -> Value {
         let text = self.event.to_string().replace(before, digest);
         let text = text.replace(&before[7..19], &digest[7..19]);
@@ -105,7 +105,7 @@ impl Scenario {
     async fn scanned(&self, world: &World) -> Value {
         let detail = &self.event["detail"];
         if ["aws.events", "aws.ssm"].iter().any(|source| self.event["source"] == *source) {
-            // A week from now: its owner is to hear of it.
+            // The risk expires in a week, so its owner gets an alert.
             let risk = json!([{"id": "CVE-1", "until": "2026-11-30", "reason": "x", "owner": "y"}]);
             let name = &world.outputs["AcceptedRisksParameter"];
             let risks = json!({"Name": name, "Value": risk.to_string(), "Overwrite": true});
@@ -178,7 +178,7 @@ impl Scenario {
             .collect()
     }
 
-    /// The version of litellm before this one had a finding, which was told.
+    /// Creates the previous version of litellm, which had a finding that was published.
     async fn scanned_before(&self, world: &World, repository: &str, is_enhanced: bool) {
         if is_enhanced || repository == "scratch" {
             return;

@@ -1,11 +1,11 @@
-//! What happens to images that are there: they are pulled, archived, restored and removed.
+//! Pulls, archives, restores and removes images.
 
 use serde_json::{Value, json};
 
 use super::{Failure, Image, Status, batch};
 use crate::ecr::{Call, DAY, Error, Registry, Repository, Time, error, present, text};
 
-/// How long an archived image takes to come back: some twenty minutes, by
+/// The time that the restore of an archived image takes: about twenty minutes, by
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/archive_restore_image.html>.
 const ACTIVATION: Time = 20.0 * 60.0;
 
@@ -21,7 +21,7 @@ impl Registry {
         let accepted = input["acceptedMediaTypes"].as_array();
         let (images, failures) = batch(&input["imageIds"], |id| {
             let image = repository.images.find(id)?;
-            // What a list without the image's own type does is not documented.
+            // Guess: AWS does not document a list without the type of the image.
             if accepted
                 .is_some_and(|types| !types.contains(&image.manifest.media_type.as_str().into()))
             {
@@ -94,7 +94,7 @@ impl Registry {
                 image.status = Status::Activating(ready);
                 self.activating.push((name, digest.clone(), ready));
             }
-            // To ask for what is there already, or under way, is not documented.
+            // Guess: AWS does not document a request for the current or the coming storage class.
             (_, status) => {
                 let message = format!("The image is {}, and {target} was asked for", status.name());
                 return Err(error("ImageStorageClassUpdateNotSupportedException", message));
@@ -121,24 +121,24 @@ impl Registry {
         }
     }
 
-    /// Ends the activations that are due.
+    /// Completes the restores whose time is over.
     pub(crate) fn settle(&mut self, now: Time) {
         let due = self.activating.extract_if(.., |(_, _, ready)| *ready <= now);
         for (name, digest, ready) in due.collect::<Vec<_>>() {
-            // It may have gone, or to the archive again, meanwhile.
+            // The image may have been removed or archived again meanwhile.
             let repository = self.repositories.get(&name);
-            let image = repository.and_then(|it| it.images.get(&digest));
+            let image = repository.and_then(|repository| repository.images.get(&digest));
             if image.is_some_and(|image| image.status == Status::Activating(ready)) {
                 self.restore(&name, &digest, ready);
             }
         }
     }
 
-    /// Brings an image back from the archive, if it is there, as if it were pushed then: what
-    /// was found in it before is gone, and it is scanned where a push would be.
+    /// Restores an image from the archive, if it is there. A restored image is like a pushed one: it
+    /// loses its findings, and it is scanned where a push is scanned.
     /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/restore-image.html>
     pub(in crate::ecr) fn restore(&mut self, name: &str, digest: &str, now: Time) {
-        let images = self.repositories.get_mut(name).map(|it| &mut it.images);
+        let images = self.repositories.get_mut(name).map(|repository| &mut repository.images);
         if let Some(image) = images.and_then(|images| images.get_mut(digest))
             && image.status != Status::Active
         {
@@ -158,8 +158,8 @@ impl Registry {
 }
 
 impl Repository {
-    /// The image of a pull, which is recorded when the last record is a day old; none if it
-    /// is not in the standard class.
+    /// The image of a pull. None if the image is not in the standard storage class. ECR records a pull
+    /// when the last recorded pull is at least a day old.
     pub(crate) fn pull(&mut self, digest: &str, counts: bool, now: Time) -> Option<&Image> {
         let image = self.images.get_mut(digest)?;
         if image.status != Status::Active {
@@ -171,14 +171,14 @@ impl Repository {
         Some(image)
     }
 
-    /// Removes a tag, and the image with its last one; or the image, by its digest. Gives
-    /// what was removed, and the image if it is gone.
+    /// Removes a tag, and the image if the tag was its last one; or the image with this digest. Returns
+    /// the removed identifiers, and the image if it was removed.
     fn delete(&mut self, id: &Value) -> Result<(Vec<Value>, Option<Image>), Failure> {
         let image = self.images.find(id)?;
         let digest = image.digest.clone();
         let one = |tag: &str| json!({"imageDigest": digest, "imageTag": tag});
-        // What a digest and a tag together delete is not documented: here everything, so
-        // that nobody comes to rely on less.
+        // Guess: AWS does not document the effect of a digest together with a tag. Here the image is
+        // deleted, so that no function relies on a smaller effect.
         if let (None, Some(tag)) = (id["imageDigest"].as_str(), id["imageTag"].as_str())
             && image.tags.len() > 1
         {

@@ -1,4 +1,4 @@
-//! Manifests, as the OCI image specification 1.1 and Docker's schema 2 have them:
+//! Manifests of the OCI image specification 1.1 and of Docker's schema 2:
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-manifest-formats.html>.
 
 use std::fmt::Write as _;
@@ -8,34 +8,34 @@ use sha2::{Digest as _, Sha256};
 
 use crate::ecr::{Error, model, text};
 
-/// An OCI image, or what refers to one.
+/// An OCI image, or a referrer of an image.
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// An OCI index: an image for several platforms.
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// What ECR reads from a manifest.
+/// The fields of a manifest that ECR reads.
 #[derive(Clone, Debug)]
 pub struct Manifest {
-    /// One of the four.
+    /// The media type: four types are supported.
     pub media_type: String,
-    /// What it is an artifact of: its own word for it, or its configuration's type.
+    /// The artifact type, or else the media type of the configuration.
     pub artifact_type: Option<String>,
-    /// The digest of what it refers to.
+    /// The digest of the image to which a referrer refers.
     pub subject: Option<String>,
-    /// The digests of an index's images.
+    /// The digests of the images of an index.
     pub children: Vec<String>,
-    /// The digests of its configuration and layers.
+    /// The digests of the configuration and the layers.
     pub blobs: Vec<String>,
-    /// What those say of their sizes, in bytes.
+    /// The sum of the sizes that the descriptors of the layers state, in bytes.
     pub size: u64,
-    /// Its annotations, or null.
+    /// The annotations, or null.
     pub annotations: Value,
 }
 
 impl Manifest {
-    /// Reads a manifest, whose type is the given one or its own: ECR does not guess.
+    /// Reads a manifest of the given type, or of the type that it states. ECR does not guess a type.
     pub fn read(manifest: &str, media_type: Option<&str>) -> Result<Self, Error> {
         let invalid = |constraint: &str| model::unsatisfied("ImageManifest", constraint);
         let value: Value =
@@ -64,7 +64,7 @@ impl Manifest {
                 blobs.push(digest_of(&value["config"]).map_err(|why| invalid(&why))?);
                 let sizes =
                     value["layers"].as_array().into_iter().flatten().chain([&value["config"]]);
-                let mut sizes = sizes.filter_map(|it| it["size"].as_u64());
+                let mut sizes = sizes.filter_map(|descriptor| descriptor["size"].as_u64());
                 let size = sizes.try_fold(0_u64, u64::checked_add);
                 (Vec::new(), blobs, size.ok_or_else(|| invalid("the sizes are too large"))?)
             }
@@ -86,7 +86,7 @@ impl Manifest {
         })
     }
 
-    /// Whether it is an index of others.
+    /// Whether the manifest is an index.
     #[must_use]
     pub fn is_index(&self) -> bool {
         [OCI_INDEX, DOCKER_LIST].contains(&self.media_type.as_str())
@@ -102,7 +102,7 @@ fn digest_of(descriptor: &Value) -> Result<String, String> {
     }
 }
 
-/// Whether it is a digest by SHA-256.
+/// Whether the text is a SHA-256 digest.
 #[must_use]
 pub fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|hex| {
@@ -110,10 +110,10 @@ pub fn is_digest(text: &str) -> bool {
     })
 }
 
-/// Whether it has the form that calls ask of a digest, by whatever algorithm.
+/// Whether the text has the form of a digest in a call, by any algorithm.
 #[must_use]
 pub fn looks_like_digest(text: &str) -> bool {
-    // Asked of every image of a batch: the model's pattern, without its engine.
+    // Equivalent to the pattern of the model. A batch checks every image, so it avoids the regex engine.
     text.split_once(':').is_some_and(|(algorithm, hex)| {
         let of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+.".contains(&byte);
         !algorithm.is_empty()
@@ -123,7 +123,7 @@ pub fn looks_like_digest(text: &str) -> bool {
     })
 }
 
-/// Whether it is a tag, by the OCI distribution specification.
+/// Whether the text is a tag, by the OCI distribution specification.
 #[must_use]
 pub fn is_tag(text: &str) -> bool {
     model::matches("[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", text)

@@ -1,4 +1,4 @@
-//! What comes in: `PutImage`, the push of the registry's own protocol, and what tests make up.
+//! Pushes: `PutImage`, the push by the protocol of registries, and the images that tests invent.
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html>
 
 use std::collections::BTreeSet;
@@ -10,12 +10,12 @@ use super::{Image, Status};
 use crate::ecr::lag::RecentPush;
 use crate::ecr::{Call, Error, Registry, Repository, Time, error, model, present, text};
 
-/// How many tags an image and how many images a repository may have:
+/// The maximum numbers of tags of an image and of images in a repository:
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html>.
 const TAGS_AN_IMAGE: usize = 1_000;
 const IMAGES_A_REPOSITORY: usize = 100_000;
 
-/// A manifest on its way in.
+/// A pushed manifest.
 pub(crate) struct Push<'a> {
     pub repository: &'a str,
     pub manifest: &'a str,
@@ -49,8 +49,7 @@ impl Registry {
         Ok(json!({"image": self.about(input, image)}))
     }
 
-    /// Takes a manifest and gives its digest, as `PutImage` and the registry's own protocol
-    /// do: <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html>.
+    /// Stores a manifest and returns its digest, for `PutImage` and the protocol of registries: <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html>.
     pub(crate) fn push(&mut self, push: &Push<'_>, now: Time) -> Result<String, Error> {
         let manifest = Manifest::read(push.manifest, push.media_type)?;
         let digest = manifest::digest(push.manifest.as_bytes());
@@ -104,11 +103,10 @@ impl Registry {
         Ok(digest)
     }
 
-    /// A small image of one layer that nothing else has, pushed at that time with these
-    /// tags, or without one.
+    /// Pushes a small image with a unique layer at this time, with these tags or without a tag.
     ///
-    /// What else there is to an image, such as its size, its last pull and its storage class,
-    /// is set afterwards, by [`Registry::image`]: for this and for all below.
+    /// A test sets the size, the last pull and the storage class of an image afterwards, by
+    /// [`Registry::image`]. The same holds for the images of the following functions.
     pub fn push_made_up(
         &mut self,
         repository: &str,
@@ -120,8 +118,8 @@ impl Registry {
         self.push_layer(repository, &layer, tags, at)
     }
 
-    /// An index of these images, which are there, as clients push one after them: with these
-    /// tags, or without one. Another index of the same images has another digest.
+    /// Pushes an index of these images, which must exist, with these tags or without a tag. Another
+    /// index of the same images has another digest.
     pub fn push_index(
         &mut self,
         repository: &str,
@@ -150,8 +148,8 @@ impl Registry {
         self.push_tagged(repository, &manifest, tags, at)
     }
 
-    /// What refers to an image, by the digest that its manifest has as its subject: a signature
-    /// of the OCI specification 1.1, say, or a bill of materials. Its subject may be missing.
+    /// Pushes a referrer, whose manifest names the digest of its subject: for example, a signature of
+    /// the OCI specification 1.1 or a bill of materials. The subject need not exist.
     pub fn push_referrer(
         &mut self,
         repository: &str,
@@ -173,8 +171,8 @@ impl Registry {
         self.push_tagged(repository, &manifest, &[], at)
     }
 
-    /// What cosign attaches to an image by nothing but a tag, `sha256-<hex>` and this suffix:
-    /// `.sig`, `.att` or `.sbom`. The image may be missing.
+    /// Pushes an image that cosign attaches to another image by its tag, which is `sha256-<hex>` and
+    /// this suffix: `.sig`, `.att` or `.sbom`. The other image need not exist.
     pub fn push_attached(
         &mut self,
         repository: &str,
@@ -189,7 +187,7 @@ impl Registry {
         self.push_layer(repository, &payload, &[&tag], at)
     }
 
-    /// An image of this one layer.
+    /// Pushes an image with this layer.
     fn push_layer(
         &mut self,
         repository: &str,
@@ -209,14 +207,14 @@ impl Registry {
         self.push_tagged(repository, &manifest, tags, at)
     }
 
-    /// Keeps a layer or a configuration, and gives its descriptor.
+    /// Stores a layer or a configuration and returns its descriptor.
     fn blob(&mut self, repository: &str, media_type: &str, bytes: Vec<u8>) -> Result<Value, Error> {
         let size = bytes.len();
         let digest = self.repository(repository)?.layers.keep(bytes);
         Ok(json!({"mediaType": media_type, "digest": digest, "size": size}))
     }
 
-    /// Pushes a manifest once for each of its tags, or without one.
+    /// Pushes a manifest once for each tag, or once without a tag.
     fn push_tagged(
         &mut self,
         repository: &str,
@@ -239,7 +237,7 @@ impl Registry {
 }
 
 impl Repository {
-    /// Refuses what may not come in; gives the image if its manifest is there already.
+    /// Checks a push. Returns the image if the repository already has its manifest.
     fn admit(
         &self,
         push: &Push<'_>,
@@ -249,7 +247,7 @@ impl Repository {
     ) -> Result<Option<&Image>, Error> {
         let name = push.repository;
         let here = self.images.get(digest);
-        // To push what is archived restores it.
+        // The push of an archived image restores the image.
         if let Some(image) = here
             && image.status == Status::Active
             && push.tag.is_none_or(|tag| image.tags.contains(tag))
@@ -301,7 +299,7 @@ impl Repository {
         Ok(here)
     }
 
-    /// The size of what a manifest stands for: its layers, or the largest of its children.
+    /// The size of the image of a manifest: of its layers, or of its largest child.
     fn size(&self, manifest: &Manifest) -> u64 {
         let children = manifest.children.iter().filter_map(|digest| self.images.get(digest));
         children.map(|child| child.manifest.size).max().unwrap_or(manifest.size)

@@ -1,4 +1,4 @@
-//! What is said of images: `DescribeImages`, `ListImages` and `ListImageReferrers`.
+//! Lists images: `DescribeImages`, `ListImages` and `ListImageReferrers`.
 
 use std::ops::Bound;
 
@@ -34,8 +34,8 @@ impl Registry {
                 let constraint = "cannot be used when images are specified with imageIds";
                 return Err(model::unsatisfied("maxResults", constraint));
             }
-            // Named images are shown whatever their class: the filter is for lists. Or not, if the
-            // registry hides them.
+            // The filter applies to lists, so named images of every status are shown, unless the
+            // registry hides archived images.
             let details = ids.iter().map(|id| {
                 let image = found(images, id, &name, &account)?;
                 if hides_archived && image.status != Status::Active {
@@ -55,7 +55,7 @@ impl Registry {
 
     pub(in crate::ecr) fn list_images(&mut self, input: &Value) -> Result<Value, Error> {
         let page = Page::read(input, 100)?;
-        // A page may end between two tags of an image: the key has both.
+        // A page may end between two tags of an image, so the key contains digest and tag.
         let from = match page.start() {
             Bound::Excluded(key) => {
                 Bound::Included(key.split_once(' ').map_or(key, |(digest, _)| digest).to_owned())
@@ -89,9 +89,9 @@ impl Registry {
         let images = &self.named(input)?.images.by_digest;
         let rest = images.range::<str, _>((page.start(), Bound::Unbounded));
         let rest = rest.filter(|(_, image)| {
-            let of = image.manifest.artifact_type.as_deref().unwrap_or_default();
+            let artifact_type = image.manifest.artifact_type.as_deref().unwrap_or_default();
             image.manifest.subject.as_ref() == Some(&subject)
-                && (types.is_empty() || types.contains(of))
+                && (types.is_empty() || types.contains(artifact_type))
                 && has_status(image.status, status)
         });
         let referrer = |image: &Image| {
@@ -109,8 +109,8 @@ impl Registry {
     }
 }
 
-/// Whether an image is let through by a filter of tag status and image status; without the
-/// latter, only what is in the standard class is.
+/// Whether an image matches a filter of tag status and image status. A filter without an image
+/// status matches only images in the standard storage class.
 pub(in crate::ecr) fn is_wanted(image: &Image, filter: &Value) -> bool {
     let tagged = match filter["tagStatus"].as_str() {
         Some("TAGGED") => !image.tags.is_empty(),

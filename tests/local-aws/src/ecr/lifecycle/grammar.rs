@@ -1,4 +1,4 @@
-//! What ECR takes for a lifecycle policy:
+//! The grammar of lifecycle policies:
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>.
 
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::ecr::{Error, model, text, words};
 
-/// Refuses what ECR would not take.
+/// Checks a policy as ECR does.
 pub fn validate(policy: &str) -> Result<(), Error> {
     check(policy).map_err(|reason| {
         let constraint = format!("Lifecycle policy validation failure: {reason}");
@@ -106,7 +106,7 @@ fn tag_status(selection: &Value) -> Result<&str, String> {
     }
 }
 
-/// What is counted, which has to go with the class and the action.
+/// Checks the count type and its unit, which depend on the storage class and the action.
 fn counting(selection: &Value, class: &str, action: &Value) -> Result<(), String> {
     known(action, &["type", "targetStorageClass"])?;
     let number = selection["countNumber"].as_u64().filter(|number| *number > 0);

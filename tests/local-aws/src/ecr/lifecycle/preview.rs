@@ -1,4 +1,4 @@
-//! Previews: what a policy would do, found out once and read in pages.
+//! Previews of lifecycle policies. ECR evaluates a preview once, and a caller reads it in pages.
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lpp_creation.html>
 
 use std::collections::BTreeSet;
@@ -9,18 +9,18 @@ use super::{Action, Selected, select, validate};
 use crate::ecr::image::Status;
 use crate::ecr::{Call, Error, Page, Registry, Time, error, model, present, text};
 
-/// How long a preview takes, whoever asks for it; and how often it can be asked for before,
-/// for a clock that stands still.
+/// The duration of a preview, and the number of requests after which it is complete while the clock
+/// is stopped.
 const TIME: Time = 5.0;
 const POLLS: u32 = 2;
 
-/// A preview of what a policy would do.
+/// A preview of a policy.
 #[derive(Clone, Debug)]
 pub struct Preview {
     policy: String,
     ready_at: Time,
     polls_left: u32,
-    /// The results, once it is complete.
+    /// The results, once the preview is complete.
     results: Option<Vec<Value>>,
 }
 
@@ -84,9 +84,10 @@ impl Registry {
         let results = preview
             .results
             .get_or_insert_with(|| select(&policy, images, call.now).iter().map(result).collect());
-        let of_kind = |kind: &str| results.iter().filter(|it| it["action"]["type"] == kind).count();
+        let of_kind =
+            |kind: &str| results.iter().filter(|result| result["action"]["type"] == kind).count();
         let (expiring, archiving) = (of_kind("EXPIRE"), of_kind("TRANSITION"));
-        // An image that is not there has no result.
+        // An image that does not exist has no result.
         let wanted: Option<BTreeSet<&str>> = ids.map(|ids| {
             let found = ids.iter().filter_map(|id| images.find(id).ok());
             found.map(|image| image.digest.as_str()).collect()

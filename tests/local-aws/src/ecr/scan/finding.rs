@@ -1,4 +1,4 @@
-//! Findings: made-up ones by the service model, and what Inspector tells of enhanced ones:
+//! Invented findings by the service model, and the events of Inspector for enhanced findings:
 //! <https://docs.aws.amazon.com/inspector/latest/user/eventbridge-integration.html>.
 
 use aws_smithy_types::DateTime;
@@ -9,7 +9,7 @@ use super::Scan;
 use crate::ecr::image::manifest::digest as hash;
 use crate::ecr::{Error, Registry, Time, error, present, text};
 
-/// What stands for a time, wherever it stands: the API has seconds, the event a text.
+/// The fields that are times, at any depth. The API has seconds, and an event has a text.
 const TIMES: &[&str] = &[
     "firstObservedAt",
     "lastInUseAt",
@@ -26,7 +26,7 @@ pub fn basic_finding(id: &str, severity: &str, package: &str, version: &str) -> 
     let attribute = |key: &str, value: &str| json!({"key": key, "value": value});
     let mut attributes =
         vec![attribute("package_version", version), attribute("package_name", package)];
-    attributes.extend(score(severity).map(|it| attribute("CVSS2_SCORE", &it.to_string())));
+    attributes.extend(score(severity).map(|score| attribute("CVSS2_SCORE", &score.to_string())));
     json!({
         "name": id,
         "description": described(package, version),
@@ -38,9 +38,9 @@ pub fn basic_finding(id: &str, severity: &str, package: &str, version: &str) -> 
 
 /// A finding of enhanced scanning, by the model's `EnhancedImageScanFinding`.
 ///
-/// What depends on the image and on the time it goes without: [`Registry::complete_scan`]
-/// and [`Registry::tell_of_finding`] put in `awsAccountId`, `findingArn`, the times and the
-/// rest of `resources`, and leave what they find there, such as an `inUseCount`.
+/// It omits the fields that depend on the image and on the time. [`Registry::complete_scan`] and
+/// [`Registry::tell_of_finding`] add `awsAccountId`, `findingArn`, the times and the rest of
+/// `resources`, and keep the fields that exist, such as an `inUseCount`.
 #[must_use]
 pub fn enhanced_finding(
     id: &str,
@@ -50,8 +50,9 @@ pub fn enhanced_finding(
     fixed: Option<&str>,
 ) -> Value {
     let score = score(severity);
-    let rated = |it: f64| json!([{"baseScore": it, "source": "NVD", "version": "3.1"}]);
-    let details = |it: f64| json!({"cvss": {"score": it, "scoreSource": "NVD", "version": "3.1"}});
+    let rated = |score: f64| json!([{"baseScore": score, "source": "NVD", "version": "3.1"}]);
+    let details =
+        |score: f64| json!({"cvss": {"score": score, "scoreSource": "NVD", "version": "3.1"}});
     let vulnerable = present(json!({
         "name": package,
         "version": version,
@@ -91,14 +92,14 @@ pub fn enhanced_finding(
 }
 
 fn described(package: &str, version: &str) -> String {
-    format!("A flaw of {package} that {version} still has.")
+    format!("A vulnerability of {package} that {version} still contains.")
 }
 
 fn page(id: &str) -> String {
     format!("https://nvd.nist.gov/vuln/detail/{id}")
 }
 
-/// A score that goes with a severity, where it is known.
+/// A score for a severity. None for a severity without a number.
 fn score(severity: &str) -> Option<f64> {
     match severity {
         "CRITICAL" => Some(9.8),
@@ -110,16 +111,16 @@ fn score(severity: &str) -> Option<f64> {
 }
 
 impl Registry {
-    /// Tells EventBridge, as Inspector does, that a finding on an image is now `ACTIVE`,
-    /// `SUPPRESSED` or `CLOSED`, and has `DescribeImageScanFindings` say the same: it is put
-    /// in place of the one that was there, or taken out when it is closed.
+    /// Sends the event of Inspector that a finding on an image is now `ACTIVE`, `SUPPRESSED` or
+    /// `CLOSED`, and changes the answer of `DescribeImageScanFindings`: the finding replaces the known
+    /// one, or removes the known one if it is `CLOSED`.
     ///
-    /// The finding is an `EnhancedImageScanFinding`, such as [`enhanced_finding`] makes; the
-    /// one that was there has its `findingArn`, or where it has none, its vulnerability. It
-    /// may have an `epss`, which only the event has. An image without a scan has one from
-    /// here on, and Inspector need not have said that it is complete.
+    /// The finding is an `EnhancedImageScanFinding`, such as [`enhanced_finding`] creates. The known
+    /// finding has the same `findingArn`, or the same vulnerability if the given finding has no ARN.
+    /// The finding may have an `epss`, which only the event contains. An image without a scan gets
+    /// one, and Inspector need not have completed it.
     ///
-    /// AWS does not say whether a suppressed finding is still listed; here it is.
+    /// AWS does not document whether a suppressed finding is still listed; here it is.
     pub fn tell_of_finding(
         &mut self,
         repository: &str,
@@ -129,7 +130,7 @@ impl Registry {
         now: Time,
     ) -> Result<(), Error> {
         if !self.is_enhanced() {
-            let message = "Inspector finds nothing in a registry that scans basically";
+            let message = "Inspector does not scan a registry with basic scanning";
             return Err(error("ValidationException", message));
         }
         if !["ACTIVE", "SUPPRESSED", "CLOSED"].contains(&status) {
@@ -140,7 +141,7 @@ impl Registry {
         let image = image.ok_or_else(|| error("ImageNotFoundException", digest))?;
         let mut scan = image.scan.clone().unwrap_or_else(|| Scan::begun(true, now));
         if !scan.enhanced {
-            // What basic scanning found before the registry was set is not Inspector's.
+            // The findings of basic scanning are not findings of Inspector.
             scan = Scan::begun(true, now);
         }
         "ACTIVE".clone_into(&mut scan.status);
@@ -149,33 +150,33 @@ impl Registry {
 
         let place = scan.findings.iter().position(|known| is_same(known, finding));
         let known = place.and_then(|place| scan.findings.get(place));
-        let mut told = finding.clone();
+        let mut updated = finding.clone();
         for name in ["findingArn", "firstObservedAt"] {
-            if told[name].is_null()
+            if updated[name].is_null()
                 && let Some(known) = known
             {
-                told[name] = known[name].clone();
+                updated[name] = known[name].clone();
             }
         }
-        told["lastObservedAt"] = match (status, known) {
-            // It is not observed any more.
+        updated["lastObservedAt"] = match (status, known) {
+            // A closed finding was observed before.
             ("CLOSED", Some(known)) => known["lastObservedAt"].clone(),
             _ => now.into(),
         };
-        told["updatedAt"] = now.into();
-        told["status"] = status.into();
-        let told = self.placed(repository, digest, &told, now)?;
+        updated["updatedAt"] = now.into();
+        updated["status"] = status.into();
+        let updated = self.placed(repository, digest, &updated, now)?;
         match (status, place) {
             ("CLOSED", Some(place)) => drop(scan.findings.remove(place)),
             ("CLOSED", None) => {}
-            (_, Some(place)) => scan.findings[place] = listed(told.clone()),
-            (_, None) => scan.findings.push(listed(told.clone())),
+            (_, Some(place)) => scan.findings[place] = listed(updated.clone()),
+            (_, None) => scan.findings.push(listed(updated.clone())),
         }
         if let Some(image) = self.repository(repository)?.images.get_mut(digest) {
             image.scan = Some(scan);
         }
         let arn = self.image_arn(repository, digest);
-        let detail = self.detail(told);
+        let detail = self.detail(updated);
         self.tell("Inspector2 Finding", "aws.inspector2", &[arn], detail, now);
         Ok(())
     }
@@ -185,7 +186,7 @@ impl Registry {
         format!("arn:aws:ecr:{region}:{account}:repository/{repository}/{digest}")
     }
 
-    /// An enhanced finding with what depends on the image that it is on.
+    /// An enhanced finding with the fields that depend on its image.
     pub(super) fn placed(
         &mut self,
         repository: &str,
@@ -206,7 +207,7 @@ impl Registry {
         });
         on.extend(object(&facts));
         let mut placed = object(finding);
-        // One finding is of one vulnerability on one resource, and is called the same again.
+        // A finding is about one vulnerability of one resource, and its ARN never changes.
         let id = hash(format!("{arn} {}", vulnerability(finding)).as_bytes());
         let id = id.trim_start_matches("sha256:").get(..32).unwrap_or_default();
         let region = &self.region;
@@ -232,8 +233,8 @@ impl Registry {
         Ok(placed.into())
     }
 
-    /// The detail of the event: Inspector's own names where ECR's API has others, and times
-    /// for people.
+    /// The detail of the event. It has the names of Inspector where the API of ECR has other names,
+    /// and times as texts.
     fn detail(&self, finding: Value) -> Value {
         let mut detail = finding;
         if let Some(detail) = detail.as_object_mut() {
@@ -253,7 +254,7 @@ impl Registry {
         for resource in detail["resources"].as_array_mut().into_iter().flatten() {
             resource["partition"] = "aws".into();
             resource["region"] = self.region.as_str().into();
-            // A resource without tags has no member for them in an event.
+            // In an event, a resource without tags has no member `tags`.
             if let Some(resource) = resource.as_object_mut() {
                 resource.retain(|name, value| name != "tags" || !object(value).is_empty());
             }
@@ -263,7 +264,7 @@ impl Registry {
     }
 }
 
-/// The finding as `DescribeImageScanFindings` has it, whose model knows no `epss`.
+/// The finding in `DescribeImageScanFindings`, whose model has no `epss`.
 pub(super) fn listed(mut finding: Value) -> Value {
     if let Some(finding) = finding.as_object_mut() {
         finding.remove("epss");
@@ -271,7 +272,7 @@ pub(super) fn listed(mut finding: Value) -> Value {
     finding
 }
 
-/// Whether two are one finding.
+/// Whether both values are the same finding.
 fn is_same(known: &Value, finding: &Value) -> bool {
     match finding["findingArn"].as_str() {
         Some(arn) => known["findingArn"] == arn,
@@ -287,7 +288,7 @@ fn object(value: &Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap_or_default()
 }
 
-/// Puts the text for each number that is a time.
+/// Replaces each number that is a time by its text.
 fn spell_times(value: &mut Value) {
     match value {
         Value::Object(members) => {
@@ -303,7 +304,7 @@ fn spell_times(value: &mut Value) {
     }
 }
 
-/// A time as Inspector's events have it, such as `Tue Nov 24 16:55:38.411 UTC 2026`.
+/// A time in an event of Inspector, such as `Tue Nov 24 16:55:38.411 UTC 2026`.
 fn spelled(time: Time) -> String {
     let date = DateTime::from_secs_f64(time);
     let milliseconds = date.subsec_nanos() / 1_000_000;

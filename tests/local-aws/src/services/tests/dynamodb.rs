@@ -92,35 +92,35 @@ async fn many_keys_are_answered_by_what_is_there_and_was_asked_for_as_far_as_it_
         let ask = json!({"RequestItems": {"ledger": asked}});
         let output = dynamodb(&services, "BatchGetItem", ask).await;
         assert_eq!(code(&output), "ValidationException");
-        let told = output["message"].as_str().unwrap();
-        assert!(told.contains(message), "{told}");
+        let found = output["message"].as_str().unwrap();
+        assert!(found.contains(message), "{found}");
     }
 }
 
 #[tokio::test]
 async fn a_query_comes_in_pages() {
     let services = with_table().await;
-    let put = |n: u32| json!({"PutRequest": {"Item": item(&format!("told#{n}"), n)}});
+    let put = |n: u32| json!({"PutRequest": {"Item": item(&format!("alert#{n}"), n)}});
     let batch = json!({"RequestItems": {"ledger": (0..5).map(put).collect::<Vec<_>>()}});
     assert_eq!(dynamodb(&services, "BatchWriteItem", batch).await["UnprocessedItems"], json!({}));
     let mut query = json!({
-        "KeyConditionExpression": "pk = :pk AND begins_with(sk, :told)",
-        "ExpressionAttributeValues": {":pk": {"S": "a"}, ":told": {"S": "told#"}},
+        "KeyConditionExpression": "pk = :pk AND begins_with(sk, :alert)",
+        "ExpressionAttributeValues": {":pk": {"S": "a"}, ":alert": {"S": "alert#"}},
         "Limit": 3,
     });
     let first = dynamodb(&services, "Query", query.clone()).await;
-    assert_eq!(first["Items"], json!([item("told#0", 0), item("told#1", 1), item("told#2", 2)]));
+    assert_eq!(first["Items"], json!([item("alert#0", 0), item("alert#1", 1), item("alert#2", 2)]));
     query["ExclusiveStartKey"] = first["LastEvaluatedKey"].clone();
     let second = dynamodb(&services, "Query", query.clone()).await;
-    assert_eq!(second["Items"], json!([item("told#3", 3), item("told#4", 4)]));
+    assert_eq!(second["Items"], json!([item("alert#3", 3), item("alert#4", 4)]));
     assert_eq!(second.get("LastEvaluatedKey"), None);
     query["Select"] = "COUNT".into();
     assert_eq!(dynamodb(&services, "Query", query).await.get("Items"), None);
     let ttl = json!({"TimeToLiveSpecification": {"AttributeName": "ttl", "Enabled": true}});
     dynamodb(&services, "UpdateTimeToLive", ttl).await;
-    let told = dynamodb(&services, "DescribeTimeToLive", json!({})).await;
+    let described = dynamodb(&services, "DescribeTimeToLive", json!({})).await;
     let expected = json!({"AttributeName": "ttl", "TimeToLiveStatus": "ENABLED"});
-    assert_eq!(told["TimeToLiveDescription"], expected);
+    assert_eq!(described["TimeToLiveDescription"], expected);
 }
 
 #[tokio::test]
@@ -196,12 +196,12 @@ async fn what_dynamodb_refuses_is_refused() {
     ] {
         let output = dynamodb(&services, operation, input.clone()).await;
         assert_eq!(code(&output), "ValidationException", "{input:.200}");
-        let told = output["message"].as_str().unwrap();
-        assert!(told.contains(message), "{told}");
+        let found = output["message"].as_str().unwrap();
+        assert!(found.contains(message), "{found}");
     }
     let scan = dynamodb(&services, "Scan", json!({})).await;
     assert_eq!(scan["Count"], 0, "nothing was written");
-    // What is on the right of an assignment may be the key.
+    // The key may occur on the right side of an assignment.
     let (_, input) = update("SET a = if_not_exists(sk, :v)");
     assert_eq!(code(&dynamodb(&services, "UpdateItem", input).await), "accepted");
     for operation in ["PutItem", "Query"] {

@@ -26,18 +26,20 @@ async fn each_subscriber_gets_the_text_for_its_protocol() {
     let (status, body) = publish(&services, &[&message[..], &attribute].concat()).await;
     assert_eq!(status, 200, "{body}");
     let sent = services.take_deliveries();
-    let got: Vec<_> = sent.iter().map(|it| (&*it.protocol, &*it.endpoint, &*it.message)).collect();
+    let got: Vec<_> =
+        sent.iter().map(|sent| (&*sent.protocol, &*sent.endpoint, &*sent.message)).collect();
     let texts = ["e", "d", "für Λ & <co>", "d"];
     let expected: Vec<_> = endpoints.into_iter().zip(texts).map(|((p, e), t)| (p, e, t)).collect();
     assert_eq!(got, expected);
-    assert!(sent.iter().all(|it| it.attributes.is_empty() && body.contains(&it.message_id)));
-    assert!(services.take_deliveries().is_empty(), "told once");
+    assert!(sent.iter().all(|sent| sent.attributes.is_empty() && body.contains(&sent.message_id)));
+    assert!(services.take_deliveries().is_empty(), "a delivery is taken once");
 
     let plain = [&[("Message", "plain")], &attribute[..]].concat();
     publish(&services, &plain).await;
     let sent = services.take_deliveries();
     assert!(
-        sent.iter().all(|it| it.message == "plain" && it.attributes["severity"].value == "HIGH")
+        sent.iter()
+            .all(|sent| sent.message == "plain" && sent.attributes["severity"].value == "HIGH")
     );
 }
 
@@ -64,7 +66,7 @@ async fn a_function_gets_the_documented_event() {
 }
 
 #[tokio::test]
-async fn a_queue_gets_the_text_alone_only_when_it_asked_for_that() {
+async fn a_queue_receives_the_raw_text_only_with_raw_delivery() {
     let services = with_topic().await;
     let queue = "arn:aws:sqs:us-east-1:123456789012:q";
     subscribe(&services, "sqs", queue).await;
@@ -85,7 +87,7 @@ async fn a_queue_gets_the_text_alone_only_when_it_asked_for_that() {
 }
 
 #[tokio::test]
-async fn what_sns_refuses_reaches_nobody() {
+async fn a_refused_message_reaches_no_subscriber() {
     let services = with_topic().await;
     subscribe(&services, "email", "ops@example.com").await;
     let long = "x".repeat(262_145);

@@ -1,4 +1,4 @@
-//! What our own template comes to.
+//! The evaluation of the template of this project.
 
 use super::*;
 
@@ -228,7 +228,7 @@ fn our_role_may_change_a_repository_only_as_it_is_enforced() {
 #[test]
 fn our_sweep_may_do_only_what_its_parameters_ask_for() {
     let template = ours();
-    // Beyond what it may whatever they ask for.
+    // The permissions beyond those that the role has with every parameter.
     let rights = |parameters: &[(&str, &str)]| -> String {
         let mut stack = stack(&template, parameters).unwrap();
         for id in ["AlertKey", "AlertTopic", "FailedEvents", "ImageSweepLogGroup", "Ledger"] {

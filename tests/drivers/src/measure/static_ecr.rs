@@ -1,6 +1,5 @@
-//! An ECR with one large repository, which answers from memory and stays as it is whatever is
-//! done to it: each sweep of it finds the same. Its pages are rendered before anybody asks, so
-//! that what is measured is the asking.
+//! An ECR with one large repository that no call changes, so that each sweep finds the same images.
+//! Its answers are rendered in advance, so that the measured time is the time of the caller.
 
 mod repository;
 
@@ -23,11 +22,11 @@ pub use repository::{OVER, PAGE, Repository};
 
 use crate::work::STACK;
 
-/// What its one repository is called.
+/// The name of the repository.
 pub const NAME: &str = "deployments";
 
-/// A port that it is served on until the process ends.
-pub struct Still {
+/// The port on which the repository is served until the process ends.
+pub struct StaticEcr {
     /// Such as `http://127.0.0.1:4567`.
     pub endpoint: String,
     shared: Arc<Shared>,
@@ -41,7 +40,7 @@ struct Shared {
 /// An answer, or the name of an error.
 type Answer = Result<Bytes, &'static str>;
 
-impl Still {
+impl StaticEcr {
     /// Serves the repository.
     pub async fn serve(repository: Repository) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -67,7 +66,7 @@ impl Still {
         &self.shared.repository
     }
 
-    /// How often each operation was called since the last time.
+    /// The number of calls of each operation since the last time.
     pub fn take_calls(&self) -> BTreeMap<String, usize> {
         std::mem::take(&mut *self.shared.calls.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -81,7 +80,7 @@ impl Shared {
         let (head, body) = request.into_parts();
         let input = serde_json::from_slice(&body.collect().await?.to_bytes()).unwrap_or_default();
         let target = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
-        let operation = target.and_then(|it| it.rsplit('.').next()).unwrap_or_default();
+        let operation = target.and_then(|target| target.rsplit('.').next()).unwrap_or_default();
         {
             let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
             *calls.entry(operation.to_owned()).or_default() += 1;
@@ -100,7 +99,7 @@ impl Shared {
 
 impl Repository {
     fn serve(&self, operation: &str, input: &Value) -> Answer {
-        let canned = match operation {
+        let answer = match operation {
             "DescribeImages" if input["imageIds"].is_array() => {
                 return self.named(input).ok_or("ImageNotFoundException");
             }
@@ -144,7 +143,7 @@ impl Repository {
                 "imageScanStatus": {"status": "COMPLETE"},
                 "imageScanFindings": {"findingSeverityCounts": {}, "findings": []},
             }),
-            // The stack created the repository, so that a sweep needs no confirmation.
+            // A sweep needs no confirmation in a repository that the stack created.
             "ListTagsForResource" => json!({"tags": [{
                 "Key": "ecr-warden:owner",
                 "Value": format!("{STACK}/DeploymentsRepository"),
@@ -152,7 +151,7 @@ impl Repository {
             "GetLifecyclePolicy" => return Err("LifecyclePolicyNotFoundException"),
             _ => return Err("UnknownOperationException"),
         };
-        Ok(canned.to_string().into())
+        Ok(answer.to_string().into())
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is in the repository: made by numbers that look random and are the same each time.
+//! The images of the repository, generated from pseudo-random numbers with a fixed seed.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,12 +11,14 @@ use serde_json::{Value, json};
 
 use super::NAME;
 
-/// How many images a page of `DescribeImages` has, at most and here always.
+/// The number of images in a page of `DescribeImages`: the maximum of ECR.
 pub const PAGE: usize = 1_000;
-/// Of a hundred images, how many are indexes, each with two images of its own; how many are
-/// signatures of others; and so how many units there are to be kept or removed.
+/// The number of indexes in a hundred images. Each index has two images of its own, which count
+/// among the hundred.
 const INDEXES: usize = 5;
+/// The number of signatures in a hundred images.
 const SIGNATURES: usize = 2;
+/// The number of units in a hundred images: a sweep keeps or removes a unit as a whole.
 const UNITS: usize = 100 - 2 * INDEXES - SIGNATURES;
 
 const TEAMS: [&str; 10] = [
@@ -35,45 +37,46 @@ const PARTS: [&str; 5] = ["api", "web", "worker", "jobs", "gateway"];
 const COMPONENTS: usize = TEAMS.len() * PARTS.len();
 const CHANNELS: [&str; 4] = ["prod", "staging", "dev", "latest"];
 
-/// How many components have a unit more than is kept of each.
+/// The number of components that have one unit more than the policy keeps.
 pub const OVER: usize = 20;
 
-/// A repository, with its answers.
+/// A repository with rendered answers.
 pub struct Repository {
-    /// How many images it has.
+    /// The number of images.
     pub images: usize,
-    /// How many units of each component are to be kept, so that [`OVER`] are too many.
+    /// The number of units of each component that the policy keeps. [`OVER`] units exceed it.
     pub keep: usize,
-    /// What `DescribeImages` says of each, by digest.
+    /// The answer of `DescribeImages` for each image, by digest.
     details: BTreeMap<String, String>,
-    /// The same, page by page.
+    /// The pages of `DescribeImages`.
     pages: Vec<Bytes>,
-    /// What `BatchGetImage` says of each index, by digest.
+    /// The answer of `BatchGetImage` for each index, by digest.
     manifests: BTreeMap<String, String>,
 }
 
 impl Repository {
-    /// Some thousands of images, a multiple of five for components that are alike, of units
-    /// that were pushed evenly over the last two years.
-    pub fn of(thousands: usize) -> Self {
+    /// Generates this many thousands of images, whose units were pushed evenly over the last two
+    /// years. For components of equal size, the number must be a multiple of five.
+    pub fn generate(thousands: usize) -> Self {
         let images = thousands * PAGE;
         let units = images / 100 * UNITS;
-        let mut made = Maker { state: 1, details: BTreeMap::new(), manifests: BTreeMap::new() };
+        let mut generator =
+            Generator { state: 1, details: BTreeMap::new(), manifests: BTreeMap::new() };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let mut counts = [0; COMPONENTS];
         for unit in 0..units {
-            // Some components have their first unit in place of another's.
+            // Some components get the first unit of another component in addition.
             let shifted = (OVER..2 * OVER).contains(&unit);
             let component = if shifted { unit - OVER } else { unit % COMPONENTS };
             let Some(nth) = counts.get_mut(component) else { continue };
             let age = 730.0 * DAY * fraction(units - unit, units);
-            // Channels are on what came last.
+            // The newest units have the channel tags.
             let left = (units - 1 - unit) / COMPONENTS;
-            let tags = made.tags(component, *nth, CHANNELS.get(left));
+            let tags = generator.tags(component, *nth, CHANNELS.get(left));
             *nth += 1;
-            made.unit(unit, &tags, now - age, now);
+            generator.unit(unit, &tags, now - age, now);
         }
-        let details = made.details;
+        let details = generator.details;
         let rendered: Vec<&str> = details.values().map(String::as_str).collect();
         let pages = rendered.chunks(PAGE).enumerate().map(|(n, page)| {
             let next = (n + 1 < rendered.len().div_ceil(PAGE)).then(|| n + 1);
@@ -81,24 +84,24 @@ impl Repository {
             format!(r#"{{"imageDetails":[{}]{token}}}"#, page.join(",")).into()
         });
         let pages = pages.collect();
-        Self { images, keep: units / COMPONENTS, details, pages, manifests: made.manifests }
+        Self { images, keep: units / COMPONENTS, details, pages, manifests: generator.manifests }
     }
 
-    /// The page that is asked for; none, unless it is for a thousand images of any class.
+    /// The requested page. None unless the request is for a thousand images of any status.
     pub fn page(&self, input: &Value) -> Option<Bytes> {
         let whole = input["maxResults"] == PAGE && input["filter"]["imageStatus"] == "ANY";
         let nth = input["nextToken"].as_str().map_or(Ok(0), str::parse::<usize>).ok()?;
         self.pages.get(nth).filter(|_| whole).cloned()
     }
 
-    /// The images that are asked for by digest; none if one of them is not there.
+    /// The images with the requested digests. None if an image does not exist.
     pub fn named(&self, input: &Value) -> Option<Bytes> {
         let found: Option<Vec<&str>> =
             digests(input).map(|digest| self.details.get(digest).map(String::as_str)).collect();
         Some(format!(r#"{{"imageDetails":[{}]}}"#, found?.join(",")).into())
     }
 
-    /// The manifests that are asked for: of indexes, since nobody needs another.
+    /// The requested manifests. Only indexes have one, because no function reads another.
     pub fn manifests(&self, input: &Value) -> Bytes {
         let (mut images, mut failures) = (Vec::new(), Vec::new());
         for digest in digests(input) {
@@ -107,7 +110,7 @@ impl Repository {
                 None => failures.push(json!({
                     "imageId": {"imageDigest": digest},
                     "failureCode": "ImageNotFound",
-                    "failureReason": "it is no index of this repository",
+                    "failureReason": "the repository has no index with this digest",
                 })),
             }
         }
@@ -126,15 +129,15 @@ fn fraction(part: usize, whole: usize) -> f64 {
     exact(part) / exact(whole)
 }
 
-/// What makes images up.
-struct Maker {
+/// A generator of images.
+struct Generator {
     state: u64,
     details: BTreeMap<String, String>,
     manifests: BTreeMap<String, String>,
 }
 
-impl Maker {
-    /// The next number, by Knuth's MMIX: its upper half is random enough.
+impl Generator {
+    /// The upper half of the next number of the linear congruential generator of Knuth's MMIX.
     fn next(&mut self) -> u32 {
         self.state = self.state.wrapping_mul(6_364_136_223_846_793_005);
         self.state = self.state.wrapping_add(1_442_695_040_888_963_407);
@@ -214,7 +217,7 @@ impl Maker {
     }
 }
 
-/// What `BatchGetImage` says of an index.
+/// The answer of `BatchGetImage` for an index.
 fn manifest(index: &str, children: &[String]) -> String {
     let part = |(child, architecture): (&String, &str)| {
         json!({
@@ -242,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_few_components_have_one_unit_too_many() -> anyhow::Result<()> {
-        let repository = Repository::of(5);
+        let repository = Repository::generate(5);
         let (mut token, mut images) = (Value::Null, Vec::new());
         loop {
             let filter = json!({"imageStatus": "ANY"});
@@ -258,7 +261,7 @@ mod tests {
         assert_eq!(images.len(), repository.images);
         let mut counts = BTreeMap::new();
         for image in &images {
-            // A unit is what has a tag that begins with its team and its part.
+            // The first tag of a unit begins with the team and the part of its component.
             let tag = image["imageTags"][0].as_str().unwrap_or_default();
             if let [team, part, _, ..] = tag.split('-').collect::<Vec<_>>()[..] {
                 *counts.entry((team, part)).or_insert(0) += 1;
@@ -273,7 +276,8 @@ mod tests {
         assert_eq!(over.iter().max(), Some(&1));
 
         let indexes = images.iter().filter(|image| image["imageManifestMediaType"] == OCI_INDEX);
-        let ids: Vec<Value> = indexes.map(|it| json!({"imageDigest": it["imageDigest"]})).collect();
+        let ids: Vec<Value> =
+            indexes.map(|index| json!({"imageDigest": index["imageDigest"]})).collect();
         assert_eq!(ids.len(), images.len() * INDEXES / 100);
         let got: Value = serde_json::from_slice(&repository.manifests(&json!({"imageIds": ids})))?;
         let got = got["images"].as_array().cloned().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What stands in the end: each repository as its components and their versions, asked of ECR,
-//! each with the reason that a function gives for it.
+//! The repositories at the end of the run: their components and versions as ECR lists them, each
+//! image with the reason that a function gave.
 
 use std::collections::BTreeMap;
 
@@ -12,29 +12,29 @@ use warden_core::policy::{Policies, Policy};
 use warden_core::tagging::{TagVerdict, judge};
 
 use super::story::{Alert, Settings};
-use super::{ask, deployment, word, words};
+use super::{call_ecr, deployment, word, words};
 
 /// A repository.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Repository {
     pub name: String,
-    /// None of one that the stack does not govern.
+    /// The settings, where the stack governs the repository.
     pub settings: Option<Settings>,
     pub components: Vec<Component>,
 }
 
-/// What images are versions of.
+/// A component: the images whose tags name it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Component {
-    /// None of images whose tags name none.
+    /// The name. It is absent for the images whose tags name no component.
     pub name: Option<String>,
-    /// The newest first; what belongs to an image comes after it.
+    /// The newest image first. The parts and signatures of an image follow it.
     pub images: Vec<Image>,
 }
 
-/// An image, as ECR describes it, and what is to be said of it.
+/// An image, as ECR describes it, and the decision about it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Image {
@@ -44,46 +44,46 @@ pub struct Image {
     pub pushed_at: String,
     pub bytes: u64,
     pub status: Status,
-    /// Why it is there, or is not: as the function said it.
+    /// The reason of its status, as a function gave it.
     pub reason: String,
-    /// The index that it is part of, or the image that it signs.
+    /// The index that contains the image, or the image that the signature is for.
     pub belongs_to: Option<String>,
 }
 
-/// Where an image is.
+/// The status of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
-    /// It can be pulled by its tags, and a rule keeps it.
+    /// The image can be pulled by its tags, and a rule keeps it.
     Kept,
-    /// The same, with a tag that breaks the rules.
-    Told,
-    /// It has a quarantine tag and no other.
+    /// A rule keeps the image, and an alert reported a tag that violates the policy.
+    Reported,
+    /// The only tags of the image are quarantine tags.
     Quarantined,
-    /// It is in ECR's archive.
+    /// The image is in ECR's archive.
     Archived,
 }
 
 impl Status {
-    /// In a word.
+    /// The status in one word.
     pub fn word(self) -> &'static str {
         match self {
             Self::Kept => "kept",
-            Self::Told => "told",
+            Self::Reported => "reported",
             Self::Quarantined => "quarantined",
             Self::Archived => "archived",
         }
     }
 }
 
-/// All repositories of the registry.
-pub async fn ask_all(
+/// Reads all repositories of the registry.
+pub async fn read_repositories(
     aws: &LocalAws,
     governance: &str,
     alerts: &[&Alert],
 ) -> anyhow::Result<Vec<Repository>> {
     let policies = Policies::parse(governance).map_err(|invalid| anyhow!("{invalid}"))?;
-    let described = ask(aws, "DescribeRepositories", &json!({}))?;
+    let described = call_ecr(aws, "DescribeRepositories", &json!({}))?;
     let names = described["repositories"].as_array().into_iter().flatten();
     let mut repositories = Vec::new();
     for name in names.map(|repository| word(&repository["repositoryName"])) {
@@ -91,49 +91,53 @@ pub async fn ask_all(
         let kept =
             if policy.is_some() { reasons_to_keep(aws, name).await? } else { BTreeMap::new() };
         let settings = policy.map(|_| deployment::settings(aws, name)).transpose()?;
-        let told: Vec<&&Alert> =
+        let about_repository: Vec<&&Alert> =
             alerts.iter().filter(|alert| alert.field("repository") == name).collect();
         let mut images = images(aws, name)?;
         for image in &mut images {
-            explain(image, &told, &kept);
+            explain(image, &about_repository, &kept);
         }
         let components = components(images, policy);
         repositories.push(Repository { name: name.to_owned(), settings, components });
     }
-    // Those of the stack first, in its order.
+    // The repositories of the stack come first, in its order.
     repositories.sort_by_key(|repository| {
-        policies.iter().position(|it| it.repository_name.as_str() == repository.name).unwrap_or(9)
+        let is_its_policy = |policy: &Policy| policy.repository_name.as_str() == repository.name;
+        policies.iter().position(is_its_policy).unwrap_or(usize::MAX)
     });
     Ok(repositories)
 }
 
-/// The reason of each image that stays, by its digest: asked of `image-sweep`, as anybody may.
+/// The reason of each kept image, by its digest, from `image-sweep` in report mode.
 async fn reasons_to_keep(aws: &LocalAws, name: &str) -> anyhow::Result<BTreeMap<String, String>> {
     let request = json!({"repository": name, "mode": "report"});
     let function = format!("{}-ImageSweepFunction", deployment::STACK);
     let answer = aws.lambda().invoke(&function, request).await?.payload;
-    let keeps = answer["keeps"].as_array().with_context(|| format!("no plan: {answer}"))?;
-    let reason = |it: &Value| (word(&it["digest"]).to_owned(), word(&it["reason"]).to_owned());
+    let keeps = answer["keeps"]
+        .as_array()
+        .with_context(|| format!("the function returned no plan: {answer}"))?;
+    let reason =
+        |image: &Value| (word(&image["digest"]).to_owned(), word(&image["reason"]).to_owned());
     Ok(keeps.iter().map(reason).collect())
 }
 
 fn images(aws: &LocalAws, name: &str) -> anyhow::Result<Vec<Image>> {
     let all =
         json!({"repositoryName": name, "maxResults": 1_000, "filter": {"imageStatus": "ANY"}});
-    let found = ask(aws, "DescribeImages", &all)?;
+    let found = call_ecr(aws, "DescribeImages", &all)?;
     let mut found = found["imageDetails"].as_array().cloned().unwrap_or_default();
     let pushed_at = |image: &Value| image["imagePushedAt"].as_f64().unwrap_or_default();
     found.sort_by(|one, other| pushed_at(other).total_cmp(&pushed_at(one)));
-    let mut whole: BTreeMap<String, String> = BTreeMap::new();
+    let mut owners: BTreeMap<String, String> = BTreeMap::new();
     for image in &found {
         let digest = word(&image["imageDigest"]);
         for part in parts(aws, name, digest) {
-            whole.insert(part, digest.to_owned());
+            owners.insert(part, digest.to_owned());
         }
         let mut tags =
             words(&image["imageTags"]).into_iter().filter_map(|tag| tag.parse::<Tag>().ok());
         if let Some(subject) = tags.find_map(|tag| tag.subject()) {
-            whole.insert(digest.to_owned(), subject.to_string());
+            owners.insert(digest.to_owned(), subject.to_string());
         }
     }
     let image = |found: &Value| {
@@ -152,7 +156,7 @@ fn images(aws: &LocalAws, name: &str) -> anyhow::Result<Vec<Image>> {
         };
         let digest = word(&found["imageDigest"]).to_owned();
         Image {
-            belongs_to: whole.get(&digest).cloned(),
+            belongs_to: owners.get(&digest).cloned(),
             digest,
             tags,
             pushed_at: time(&found["imagePushedAt"]),
@@ -164,7 +168,8 @@ fn images(aws: &LocalAws, name: &str) -> anyhow::Result<Vec<Image>> {
     Ok(found.iter().map(image).collect())
 }
 
-/// The images of an index. In the archive none can be pulled, and so its text is looked at.
+/// The digests of the images of an index. They come from the stored manifest, because an archived
+/// index cannot be pulled.
 fn parts(aws: &LocalAws, repository: &str, digest: &str) -> Vec<String> {
     let mut state = aws.state();
     let Ok(image) = state.ecr().image(repository, digest) else { return Vec::new() };
@@ -173,15 +178,17 @@ fn parts(aws: &LocalAws, repository: &str, digest: &str) -> Vec<String> {
     parts.map(|part| word(&part["digest"]).to_owned()).collect()
 }
 
-/// Says of an image what the last alert about it said, or the plan.
-fn explain(image: &mut Image, told: &[&&Alert], kept: &BTreeMap<String, String>) {
-    for alert in told {
+/// Sets the reason of an image: from the last alert about the image, or else from the plan.
+fn explain(image: &mut Image, alerts: &[&&Alert], kept: &BTreeMap<String, String>) {
+    for alert in alerts {
         let details = &alert.json["details"];
-        let went = details["images"].as_array().into_iter().flatten();
-        let went = went.filter(|it| it["digest"] == image.digest.as_str());
+        let removals = details["images"].as_array().into_iter().flatten();
+        let mut removals = removals.filter(|removal| removal["digest"] == image.digest.as_str());
         match (alert.field("kind"), image.status) {
             ("cleanup", Status::Archived) if details["stopped"].is_null() => {
-                went.for_each(|it| word(&it["reason"]).clone_into(&mut image.reason));
+                if let Some(removal) = removals.next() {
+                    word(&removal["reason"]).clone_into(&mut image.reason);
+                }
             }
             ("tag-violation" | "repository-violation", status)
                 if alert.json["image"]["digest"] == image.digest.as_str()
@@ -190,7 +197,7 @@ fn explain(image: &mut Image, told: &[&&Alert], kept: &BTreeMap<String, String>)
                 let first = alert.field("text").lines().next().unwrap_or_default();
                 first.clone_into(&mut image.reason);
                 if status == Status::Kept {
-                    image.status = Status::Told;
+                    image.status = Status::Reported;
                 }
             }
             _ => {}
@@ -201,18 +208,18 @@ fn explain(image: &mut Image, told: &[&&Alert], kept: &BTreeMap<String, String>)
     }
 }
 
-/// The images by what they are versions of, those of no component last.
+/// Groups the images by component. The images of no component come last.
 fn components(images: Vec<Image>, policy: Option<&Policy>) -> Vec<Component> {
-    let here: Vec<String> = images.iter().map(|image| image.digest.clone()).collect();
+    let present: Vec<String> = images.iter().map(|image| image.digest.clone()).collect();
     let (attached, alone): (Vec<Image>, Vec<Image>) = images
         .into_iter()
-        .partition(|image| image.belongs_to.as_ref().is_some_and(|of| here.contains(of)));
+        .partition(|image| image.belongs_to.as_ref().is_some_and(|owner| present.contains(owner)));
     let mut components: Vec<Component> = Vec::new();
     for image in alone {
         let name = image.tags.iter().find_map(|tag| component(policy?, tag));
         let digest = image.digest.clone();
-        let images = std::iter::once(image)
-            .chain(attached.iter().filter(|it| it.belongs_to.as_ref() == Some(&digest)).cloned());
+        let parts = attached.iter().filter(|part| part.belongs_to.as_ref() == Some(&digest));
+        let images = std::iter::once(image).chain(parts.cloned());
         match components.iter_mut().find(|component| component.name == name) {
             Some(component) => component.images.extend(images),
             None => components.push(Component { name, images: images.collect() }),
@@ -224,10 +231,10 @@ fn components(images: Vec<Image>, policy: Option<&Policy>) -> Vec<Component> {
     components
 }
 
-/// The component of a tag, also of one that was lost, or that breaks the rules.
+/// The component that a tag names. For a quarantine tag, this is the component of the bad tag.
 fn component(policy: &Policy, tag: &str) -> Option<String> {
-    let lost = tag.strip_prefix("quarantine-").and_then(|rest| rest.splitn(3, '-').nth(2));
-    let component = match judge(policy, lost.unwrap_or(tag)) {
+    let bad = tag.strip_prefix("quarantine-").and_then(|rest| rest.splitn(3, '-').nth(2));
+    let component = match judge(policy, bad.unwrap_or(tag)) {
         TagVerdict::Conforming(conforming) => Some(conforming.component),
         TagVerdict::Violation(violation) => violation.component,
         TagVerdict::Exempt(_) => None,
@@ -235,13 +242,13 @@ fn component(policy: &Policy, tag: &str) -> Option<String> {
     component.map(|component| component.to_string())
 }
 
-/// A time of ECR's, as RFC 3339.
+/// A time of ECR, as RFC 3339.
 fn time(seconds: &Value) -> String {
     let seconds = seconds.as_f64().unwrap_or_default();
-    super::written(seconds)
+    super::rfc3339(seconds)
 }
 
-/// The start of a digest, by which people tell one from others.
+/// The first twelve digits of a digest, which suffice for a person.
 pub fn short(digest: &str) -> &str {
     let is_digest = digest.parse::<Digest>().is_ok();
     if is_digest { digest.get(..19).unwrap_or(digest) } else { digest }
