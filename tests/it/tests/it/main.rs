@@ -9,6 +9,7 @@
 mod access;
 mod custom_resources;
 mod dashboard;
+mod deployer;
 mod events;
 mod faults;
 mod invokers;
