@@ -2,9 +2,11 @@
 //!
 //! In reading order: [`Registry`] and single images here, [`mod@unit`] for images that are archived and
 //! restored together, [`mod@manifest`], `inventory` for all images of a repository, [`scan`],
-//! [`repository`] for settings, and `replication` for the rules of the registry.
+//! [`repository`] for settings, [`replaced_lifecycle`] for the lifecycle policy before an adoption, and
+//! `replication` for the rules of the registry.
 
 pub mod manifest;
+pub mod replaced_lifecycle;
 mod replication;
 pub mod repository;
 pub mod scan;

@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 use warden_aws::registry::Registry;
+use warden_aws::registry::replaced_lifecycle::COUNT_TAG;
 
 use self::apply::apply;
 use self::observe::{observe, observe_standing, preview_lifecycle};
@@ -77,7 +78,7 @@ pub async fn provision(
     if let Some(text) = observed.as_ref().and_then(|found| found.lifecycle.as_deref())
         && lifecycle == LifecycleDecision::Put
     {
-        info!(repository.name = %arn.name, "the lifecycle policy before: {text}");
+        info!(repository.name = %arn.name, "the lifecycle policy that is replaced: {text}");
     }
     for action in &plan.actions {
         once_permitted(|| apply(registry, &arn, action))
@@ -190,6 +191,13 @@ pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data
     }
     let removal = reconcile::removal(standing.as_ref(), &request.owner(), with_images);
     info!(repository.name = %arn.name, "repository {} of stack {}: {removal}", arn.name, stack.name);
+    if standing.as_ref().is_some_and(|standing| standing.tags.contains_key(COUNT_TAG)) {
+        info!(
+            repository.name = %arn.name,
+            "to put back the lifecycle policy that ECR Warden replaced, run: ecr-warden restore-lifecycle {}",
+            arn.name
+        );
+    }
     if let Some(action) = removal.action {
         match once_permitted(|| apply(&context.registry, &arn, &action)).await {
             Err(error) if code(&error) == Some("RepositoryNotEmptyException") => {

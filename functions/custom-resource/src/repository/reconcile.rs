@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use warden_aws::registry::replaced_lifecycle::ReplacedLifecycle;
 use warden_aws::registry::repository::{Encryption, Mutability, RepositoryDescription};
 use warden_core::image::Wildcard;
-use warden_core::lifecycle::same_rules;
+use warden_core::lifecycle::{is_written_by_warden, same_rules};
 
 use super::properties::{Desired, OnDelete, OnExisting, Previous, RESERVED};
 use super::pull;
@@ -249,6 +250,9 @@ pub fn plan(
             wanted.insert(ON_DELETE_TAG.to_owned(), desired.on_delete.to_string());
         } else {
             wanted.insert(ADOPTED_TAG.to_owned(), desired.owner.clone());
+            if lifecycle == LifecycleDecision::Put {
+                wanted.extend(tags_of_replaced_lifecycle(&wanted, observed).unwrap_or_default());
+            }
         }
         let tags: BTreeMap<String, String> =
             wanted.into_iter().filter(|(key, value)| found.get(key) != Some(value)).collect();
@@ -291,6 +295,24 @@ pub fn plan(
         actions.push(RepositoryChange::PutLifecycle(desired.lifecycle.clone()));
     }
     Ok(ChangePlan { actions })
+}
+
+/// The tags that hold the lifecycle policy that is about to be replaced, so that a person can put it
+/// back. None if ECR Warden wrote the policy, or if the tags have no room for the policy.
+fn tags_of_replaced_lifecycle(
+    wanted: &BTreeMap<String, String>,
+    observed: &ObservedRepository,
+) -> Option<BTreeMap<String, String>> {
+    let found = &observed.standing.tags;
+    let replaced = match &observed.lifecycle {
+        Some(text) if is_written_by_warden(text) => return None,
+        Some(text) => ReplacedLifecycle::Policy(text.clone()),
+        // After the adoption, a missing policy is one that somebody deleted.
+        None if observed.standing.adopter().is_some() => return None,
+        None => ReplacedLifecycle::NoPolicy,
+    };
+    let others = found.iter().chain(wanted).map(|(key, value)| (key.clone(), value.clone()));
+    replaced.to_tags(&others.collect())
 }
 
 /// The change of the repository policy that the principals need, if any.

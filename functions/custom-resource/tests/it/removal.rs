@@ -27,7 +27,10 @@ async fn an_adopted_repository_is_governed_and_never_deleted() {
         ]
     );
     let tags = function.aws.state().ecr().repositories["infrastructure"].tags.clone();
-    assert_eq!(tags.keys().collect::<Vec<_>>(), ["ecr-warden:adopted-by", "team"]);
+    assert_eq!(
+        tags.keys().collect::<Vec<_>>(),
+        ["ecr-warden:adopted-by", "ecr-warden:replaced-lifecycle", "team"]
+    );
     // A creation that does not say so does not take it up, although it was adopted before.
     function.fail(&with(request.clone(), "ResourceProperties.OnExisting", "fail")).await;
     // The roll-back of a rename returns to it all the same.

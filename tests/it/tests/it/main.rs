@@ -14,6 +14,7 @@ mod events;
 mod faults;
 mod invokers;
 mod lambda;
+mod leaving;
 mod privileges;
 mod pushes;
 mod readme;
