@@ -35,7 +35,7 @@ proptest! {
     }
 }
 
-/// A repository of ours with sixty images of a prefix that is not counted yet.
+/// A repository of the stack with sixty images, which no native rule counts yet.
 async fn with_sixty_images(function: &Function) -> (Value, Value) {
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
@@ -47,11 +47,11 @@ async fn with_sixty_images(function: &Function) -> (Value, Value) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lifecycle_change_that_would_expire_in_bulk_is_refused_with_examples() {
-    // 36
+async fn a_lifecycle_policy_that_would_expire_too_many_images_is_refused_with_examples() {
+    // See case P36 in docs/contributing/prior-art.md.
     let function = Function::new();
     let (_, change) = with_sixty_images(&function).await;
-    expect!["repository infrastructure: the changed lifecycle policy would expire 55 images, more than LifecycleImpactLimit 50 allows (v1.0.5, v1.0.6, v1.0.7, v1.0.8, v1.0.9, and 50 more). The policy in force was not touched. Raise the limit if they may go"].assert_eq(&function.fail(&change).await);
+    expect!["repository infrastructure: the new lifecycle policy would expire 55 images, more than LifecycleImpactLimit 50 allows (v1.0.5, v1.0.6, v1.0.7, v1.0.8, v1.0.9, and 50 more). The lifecycle policy was not changed. Raise the limit if ECR may expire these images"].assert_eq(&function.fail(&change).await);
     assert!(function.aws.take_changes().is_empty());
     function.succeed(&rolled_back(&change)).await;
     assert!(function.aws.take_changes().is_empty());
@@ -61,8 +61,8 @@ async fn a_lifecycle_change_that_would_expire_in_bulk_is_refused_with_examples()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_roll_back_is_never_refused_for_its_impact() {
-    // 36
+async fn a_roll_back_is_never_refused_because_of_its_impact() {
+    // See case P36 in docs/contributing/prior-art.md.
     for blind in [false, true] {
         let function = Function::new();
         let (_, change) = with_sixty_images(&function).await;
@@ -78,7 +78,7 @@ async fn a_roll_back_is_never_refused_for_its_impact() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_preview_that_cannot_be_had_stops_the_change() {
+async fn a_preview_that_fails_stops_the_change() {
     let mut reasons = String::new();
     for operation in ["StartLifecyclePolicyPreview", "GetLifecyclePolicyPreview"] {
         let function = Function::new();
@@ -94,7 +94,7 @@ async fn a_preview_that_cannot_be_had_stops_the_change() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rights_to_preview_that_arrive_late_are_waited_for() {
+async fn a_request_waits_for_rights_to_preview_that_take_effect_late() {
     let function = Function::new();
     let (_, change) = with_sixty_images(&function).await;
     let denied = Fault::Error(400, "AccessDeniedException");
@@ -103,7 +103,7 @@ async fn rights_to_preview_that_arrive_late_are_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_preview_of_somebody_else_is_waited_for() {
+async fn a_request_waits_for_the_preview_of_somebody_else() {
     let function = Function::new();
     let (_, change) = with_sixty_images(&function).await;
     function.aws.fault(

@@ -31,7 +31,7 @@ fn the_demonstration_shows_what_stands_and_ends_well() {
     let text = stdout(demo(&[], &folder("text")).output().unwrap());
     for expected in [
         "Custom::EcrRepository      arn:aws:ecr:us-east-1:123456789012:repository/infrastructure",
-        "create it with IMMUTABLE tags, scanned on push, encrypted with KMS; put the lifecycle policy",
+        "create the repository with IMMUTABLE tags, scanned on push, encrypted with KMS; put the lifecycle policy",
         "tags            IMMUTABLE",
         "scanned on push yes",
         "encrypted with  KMS",
