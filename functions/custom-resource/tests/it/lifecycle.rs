@@ -134,10 +134,10 @@ fn stored_policy(function: &Function) -> Option<ReplacedLifecycle> {
 }
 
 fn assert_stored(function: &Function, policy: &str) {
-    match stored_policy(function) {
-        Some(ReplacedLifecycle::Policy(stored)) => assert!(same_rules(&stored, policy), "{stored}"),
-        other => panic!("{other:?} is stored"),
-    }
+    let stored = stored_policy(function);
+    let is_stored =
+        matches!(&stored, Some(ReplacedLifecycle::Policy(text)) if same_rules(text, policy));
+    assert!(is_stored, "{stored:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 //! CloudFormation make for the stack. They deny the same calls for another stack, and they allow no
 //! action that none of these calls needs.
 //!
-//! [`handler_calls`] lists the calls of CloudFormation for each type of resource. The source is the
+//! [`HANDLER_CALLS`] lists the calls of CloudFormation for each type of resource. The source is the
 //! `handlers` section of each type's schema in the CloudFormation registry, as of March 2026, without
 //! the permissions for features that the template does not use (VPCs, file systems, Kinesis, layers).
 //! A comment marks the types whose schema has no such section in public; their calls come from the API
@@ -78,20 +78,28 @@ struct Calls {
     context: &'static [(&'static str, &'static str)],
 }
 
-fn on(resource: &'static str, actions: &'static [&'static str]) -> Calls {
+const fn on(resource: &'static str, actions: &'static [&'static str]) -> Calls {
     Calls { actions, resource, context: &[] }
 }
 
 impl Calls {
-    fn with(self, context: &'static [(&'static str, &'static str)]) -> Self {
+    const fn with(self, context: &'static [(&'static str, &'static str)]) -> Self {
         Self { context, ..self }
     }
 }
 
-/// The calls of CloudFormation that create, read, update and delete a resource of this type.
-fn handler_calls(kind: &str) -> Option<Vec<Calls>> {
-    Some(match kind {
-        "AWS::IAM::Role" => vec![
+const DASHBOARD: &[&str] =
+    &["cloudwatch:DeleteDashboards", "cloudwatch:GetDashboard", "cloudwatch:PutDashboard"];
+const INVOKE_CUSTOM_RESOURCE: Calls = on(
+    "arn:aws:lambda:{region}:{account}:function:{stack}-CustomResourceFunction-0A1B",
+    &["lambda:InvokeFunction"],
+);
+
+/// The calls of CloudFormation that create, read, update and delete a resource, by its type.
+const HANDLER_CALLS: &[(&str, &[Calls])] = &[
+    (
+        "AWS::IAM::Role",
+        &[
             on(
                 ROLE,
                 &[
@@ -118,8 +126,11 @@ fn handler_calls(kind: &str) -> Option<Vec<Calls>> {
                 "arn:aws:iam::{account}:policy/ecr-warden/{stack}-us-east-1-5f2c1a30",
             )]),
         ],
-        // The schema has no public handlers: the calls are those of the API reference.
-        "AWS::IAM::ManagedPolicy" => vec![on(
+    ),
+    // The schema has no public handlers: the calls are those of the API reference.
+    (
+        "AWS::IAM::ManagedPolicy",
+        &[on(
             POLICY,
             &[
                 "iam:CreatePolicy",
@@ -134,7 +145,10 @@ fn handler_calls(kind: &str) -> Option<Vec<Calls>> {
                 "iam:DeletePolicyVersion",
             ],
         )],
-        "AWS::Lambda::Function" => vec![
+    ),
+    (
+        "AWS::Lambda::Function",
+        &[
             on(
                 FUNCTION,
                 &[
@@ -160,13 +174,19 @@ fn handler_calls(kind: &str) -> Option<Vec<Calls>> {
             .with(&[("iam:passedtoservice", "lambda.amazonaws.com")]),
             on(ARTIFACT, &["s3:GetObject", "s3:GetObjectVersion"]).with(&[OWN_BUCKET]),
         ],
-        // The schemas of the next two types have no public handlers: the calls are those of the API
-        // reference.
-        "AWS::Lambda::Permission" => vec![on(
+    ),
+    // The schemas of the next two types have no public handlers: the calls are those of the API
+    // reference.
+    (
+        "AWS::Lambda::Permission",
+        &[on(
             "arn:aws:lambda:{region}:{account}:function:{stack}-ImagePushFunction-0A1B2C3D4E5F",
             &["lambda:AddPermission", "lambda:GetPolicy", "lambda:RemovePermission"],
         )],
-        "AWS::Lambda::EventInvokeConfig" => vec![on(
+    ),
+    (
+        "AWS::Lambda::EventInvokeConfig",
+        &[on(
             "arn:aws:lambda:{region}:{account}:function:{stack}-ImagePushFunction-0A1B2C3D4E5F",
             &[
                 "lambda:GetFunctionEventInvokeConfig",
@@ -175,7 +195,10 @@ fn handler_calls(kind: &str) -> Option<Vec<Calls>> {
                 "lambda:DeleteFunctionEventInvokeConfig",
             ],
         )],
-        "AWS::Lambda::EventSourceMapping" => vec![
+    ),
+    (
+        "AWS::Lambda::EventSourceMapping",
+        &[
             on("*", &["lambda:CreateEventSourceMapping"]).with(&[MAPPED_FUNCTION]),
             on(
                 "arn:aws:lambda:{region}:{account}:event-source-mapping:0a1b2c3d-0000",
@@ -187,8 +210,11 @@ fn handler_calls(kind: &str) -> Option<Vec<Calls>> {
             )
             .with(&[MAPPED_FUNCTION]),
         ],
-        // The schema has no public handlers. The rules here have no targets that need a role.
-        "AWS::Events::Rule" => vec![on(
+    ),
+    // The schema has no public handlers. The rules here have no targets that need a role.
+    (
+        "AWS::Events::Rule",
+        &[on(
             RULE,
             &[
                 "events:DescribeRule",
@@ -202,7 +228,10 @@ fn handler_calls(kind: &str) -> Option<Vec<Calls>> {
                 "events:RemoveTargets",
             ],
         )],
-        "AWS::Scheduler::Schedule" => vec![
+    ),
+    (
+        "AWS::Scheduler::Schedule",
+        &[
             on(
                 SCHEDULE,
                 &[
@@ -218,7 +247,10 @@ fn handler_calls(kind: &str) -> Option<Vec<Calls>> {
             )
             .with(&[("iam:passedtoservice", "scheduler.amazonaws.com")]),
         ],
-        "AWS::DynamoDB::Table" => vec![on(
+    ),
+    (
+        "AWS::DynamoDB::Table",
+        &[on(
             TABLE,
             &[
                 "dynamodb:CreateTable",
@@ -237,7 +269,10 @@ fn handler_calls(kind: &str) -> Option<Vec<Calls>> {
                 "dynamodb:DeleteTable",
             ],
         )],
-        "AWS::SQS::Queue" => vec![on(
+    ),
+    (
+        "AWS::SQS::Queue",
+        &[on(
             QUEUE,
             &[
                 "sqs:CreateQueue",
@@ -250,11 +285,17 @@ fn handler_calls(kind: &str) -> Option<Vec<Calls>> {
                 "sqs:DeleteQueue",
             ],
         )],
-        "AWS::SQS::QueuePolicy" => vec![on(
+    ),
+    (
+        "AWS::SQS::QueuePolicy",
+        &[on(
             "arn:aws:sqs:{region}:{account}:{stack}-UndeliveredEvents-0A1B2C3D4E5F",
             &["sqs:SetQueueAttributes"],
         )],
-        "AWS::SNS::Topic" => vec![on(
+    ),
+    (
+        "AWS::SNS::Topic",
+        &[on(
             TOPIC,
             &[
                 "sns:CreateTopic",
@@ -268,8 +309,11 @@ fn handler_calls(kind: &str) -> Option<Vec<Calls>> {
                 "sns:DeleteTopic",
             ],
         )],
-        "AWS::SNS::TopicPolicy" => vec![on(TOPIC, &["sns:SetTopicAttributes"])],
-        "AWS::SNS::Subscription" => vec![
+    ),
+    ("AWS::SNS::TopicPolicy", &[on(TOPIC, &["sns:SetTopicAttributes"])]),
+    (
+        "AWS::SNS::Subscription",
+        &[
             on(TOPIC, &["sns:GetTopicAttributes", "sns:Subscribe"]),
             on(
                 "*",
@@ -280,7 +324,10 @@ fn handler_calls(kind: &str) -> Option<Vec<Calls>> {
                 ],
             ),
         ],
-        "AWS::KMS::Key" => vec![
+    ),
+    (
+        "AWS::KMS::Key",
+        &[
             on("*", &["kms:CreateKey"]).with(&[("aws:requesttag/ecr-warden:stack", "{stack}")]),
             on(
                 KEY,
@@ -300,7 +347,10 @@ fn handler_calls(kind: &str) -> Option<Vec<Calls>> {
             on(KEY, &["kms:TagResource", "kms:UntagResource"])
                 .with(&[("aws:calledvia", "{cloudformation}")]),
         ],
-        "AWS::SSM::Parameter" => vec![on(
+    ),
+    (
+        "AWS::SSM::Parameter",
+        &[on(
             "arn:aws:ssm:{region}:{account}:parameter/{parameter}",
             &[
                 "ssm:AddTagsToResource",
@@ -311,8 +361,11 @@ fn handler_calls(kind: &str) -> Option<Vec<Calls>> {
                 "ssm:DeleteParameter",
             ],
         )],
-        // The schema has no public handlers.
-        "AWS::CloudWatch::Alarm" => vec![on(
+    ),
+    // The schema has no public handlers.
+    (
+        "AWS::CloudWatch::Alarm",
+        &[on(
             "arn:aws:cloudwatch:{region}:{account}:alarm:{stack}-{id}-0A1B2C3D4E5F",
             &[
                 "cloudwatch:DescribeAlarms",
@@ -323,19 +376,18 @@ fn handler_calls(kind: &str) -> Option<Vec<Calls>> {
                 "cloudwatch:DeleteAlarms",
             ],
         )],
-        // The schema has no public handlers, and the form of a generated name is a guess.
-        "AWS::CloudWatch::Dashboard" => {
-            const ACTIONS: &[&str] = &[
-                "cloudwatch:GetDashboard",
-                "cloudwatch:PutDashboard",
-                "cloudwatch:DeleteDashboards",
-            ];
-            vec![
-                on("arn:aws:cloudwatch::{account}:dashboard/{stack}-{id}-0A1B2C3D4E5F", ACTIONS),
-                on("arn:aws:cloudwatch::{account}:dashboard/{dashboard}-0A1B2C3D4E5F", ACTIONS),
-            ]
-        }
-        "AWS::Logs::LogGroup" => vec![
+    ),
+    // The schema has no public handlers, and the form of a generated name is a guess.
+    (
+        "AWS::CloudWatch::Dashboard",
+        &[
+            on("arn:aws:cloudwatch::{account}:dashboard/{stack}-{id}-0A1B2C3D4E5F", DASHBOARD),
+            on("arn:aws:cloudwatch::{account}:dashboard/{dashboard}-0A1B2C3D4E5F", DASHBOARD),
+        ],
+    ),
+    (
+        "AWS::Logs::LogGroup",
+        &[
             on(
                 LOG_GROUP,
                 &[
@@ -358,7 +410,10 @@ fn handler_calls(kind: &str) -> Option<Vec<Calls>> {
                 &["logs:DescribeLogGroups"],
             ),
         ],
-        "AWS::Logs::QueryDefinition" => vec![on(
+    ),
+    (
+        "AWS::Logs::QueryDefinition",
+        &[on(
             "*",
             &[
                 "logs:DescribeQueryDefinitions",
@@ -366,16 +421,12 @@ fn handler_calls(kind: &str) -> Option<Vec<Calls>> {
                 "logs:DeleteQueryDefinition",
             ],
         )],
-        // CloudFormation invokes the function that the service token names.
-        "Custom::EcrRepository" | "Custom::EcrPushPullPolicy" | "Custom::EcrPullTimeExclusion" => {
-            vec![on(
-                "arn:aws:lambda:{region}:{account}:function:{stack}-CustomResourceFunction-0A1B",
-                &["lambda:InvokeFunction"],
-            )]
-        }
-        _ => return None,
-    })
-}
+    ),
+    // CloudFormation invokes the function that the service token names.
+    ("Custom::EcrPullTimeExclusion", &[INVOKE_CUSTOM_RESOURCE]),
+    ("Custom::EcrPushPullPolicy", &[INVOKE_CUSTOM_RESOURCE]),
+    ("Custom::EcrRepository", &[INVOKE_CUSTOM_RESOURCE]),
+];
 
 const OWN_BUCKET: (&str, &str) = ("aws:resourceaccount", "{bucketaccount}");
 const MAPPED_FUNCTION: (&str, &str) = (
@@ -525,12 +576,26 @@ impl Names<'_> {
         let mut requests: BTreeSet<Request> =
             sam_calls().into_iter().flat_map(|calls| self.requests(calls, "")).collect();
         for (id, kind) in deployed_resources() {
-            let calls = handler_calls(&kind)
-                .unwrap_or_else(|| panic!("the calls of CloudFormation for {kind} are not listed"));
-            requests.extend(calls.into_iter().flat_map(|calls| self.requests(calls, &id)));
+            let calls = find(HANDLER_CALLS, &kind);
+            requests.extend(calls.iter().flat_map(|calls| self.requests(*calls, &id)));
         }
         requests
     }
+}
+
+/// The types of the resources that the SAM transform generates for an event of a function.
+const EVENT_RESOURCES: &[(&str, &[&str])] = &[
+    ("EventBridgeRule", &["AWS::Events::Rule", "AWS::Lambda::Permission"]),
+    ("Schedule", &["AWS::Events::Rule", "AWS::Lambda::Permission"]),
+    ("SNS", &["AWS::SNS::Subscription", "AWS::Lambda::Permission"]),
+    ("SQS", &["AWS::Lambda::EventSourceMapping"]),
+];
+
+/// The entry of a type, which must be listed.
+fn find<T>(table: &'static [(&str, &'static [T])], kind: &str) -> &'static [T] {
+    let found = table.iter().find(|(listed, _)| *listed == kind);
+    assert!(found.is_some(), "{kind} is not listed in {}", file!());
+    found.unwrap().1
 }
 
 /// The logical IDs and the types of all resources, as the SAM transform leaves them.
@@ -550,12 +615,7 @@ fn deployed_resources() -> Vec<(String, String)> {
             resources.push((format!("{id}EventInvokeConfig"), config));
         }
         for (name, event) in properties["Events"].as_object().into_iter().flatten() {
-            let generated: &[&str] = match event["Type"].as_str().unwrap() {
-                "EventBridgeRule" | "Schedule" => &["AWS::Events::Rule", "AWS::Lambda::Permission"],
-                "SNS" => &["AWS::SNS::Subscription", "AWS::Lambda::Permission"],
-                "SQS" => &["AWS::Lambda::EventSourceMapping"],
-                other => panic!("the resources of an event {other} are not listed"),
-            };
+            let generated = find(EVENT_RESOURCES, event["Type"].as_str().unwrap());
             resources
                 .extend(generated.iter().map(|kind| (format!("{id}{name}"), (*kind).to_owned())));
         }
