@@ -288,7 +288,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
     expect![[r#"
         "sqs:SendMessage" "FailedEvents"
     "#]]
-        .assert_eq(&rights(&[("CreateEcrRepositories", "false"), ("InUseSource", "inspector")]));
+    .assert_eq(&rights(&[("CreateEcrRepositories", "false"), ("InUseSource", "inspector")]));
 }
 
 #[test]
