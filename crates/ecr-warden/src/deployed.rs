@@ -45,6 +45,29 @@ pub enum Output {
     Json,
 }
 
+/// Loads the credentials and the region as the AWS CLI does.
+pub async fn load_configuration(
+    region: Option<&str>,
+    profile: Option<&str>,
+) -> anyhow::Result<SdkConfig> {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http::client(Roots::AtStart))
+        .timeout_config(warden_aws::timeouts())
+        .retry_config(warden_aws::retries());
+    if let Some(region) = region {
+        loader = loader.region(Region::new(region.to_owned()));
+    }
+    if let Some(profile) = profile {
+        loader = loader.profile_name(profile);
+    }
+    let sdk = loader.load().await;
+    ensure!(
+        sdk.region().is_some(),
+        "no region is configured: name the region with --region, AWS_REGION or a profile"
+    );
+    Ok(sdk)
+}
+
 /// The clients of a deployed stack.
 #[derive(Debug)]
 pub struct DeployedStack {
@@ -60,22 +83,8 @@ pub struct DeployedStack {
 impl DeployedStack {
     /// Loads the credentials and the region as the AWS CLI does, and reads the stack.
     pub async fn connect(connection: &Connection) -> anyhow::Result<Self> {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http::client(Roots::AtStart))
-            .timeout_config(warden_aws::timeouts())
-            .retry_config(warden_aws::retries());
-        if let Some(region) = &connection.region {
-            loader = loader.region(Region::new(region.clone()));
-        }
-        if let Some(profile) = &connection.profile {
-            loader = loader.profile_name(profile);
-        }
-        let sdk = loader.load().await;
-        ensure!(
-            sdk.region().is_some(),
-            "no region is configured: name the region with --region, AWS_REGION or a profile"
-        );
-        Self::read(sdk, &connection.stack.stack).await
+        let (region, profile) = (connection.region.as_deref(), connection.profile.as_deref());
+        Self::read(load_configuration(region, profile).await?, &connection.stack.stack).await
     }
 
     /// Reads a stack with this configuration. Makes one call.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ecr_warden::print::print_error;
-use ecr_warden::{arguments, check, explain, plan, restore};
+use ecr_warden::{arguments, check, explain, lifecycle, plan, restore};
 
 /// Governs Amazon ECR from the command line.
 #[derive(Parser)]
@@ -81,6 +81,21 @@ Exit codes:
   0  the images are restored, are being restored, or can be pulled already
   2  an error")]
     Restore(restore::RestoreOptions),
+    /// Puts back the lifecycle policy that ECR Warden replaced when it adopted a repository.
+    ///
+    /// Run the command after the repository has left the stack. Without --apply, the command only shows
+    /// the policy. The command changes nothing if somebody changed the lifecycle policy since ECR Warden
+    /// wrote it.
+    #[command(after_help = "\
+Examples:
+  ecr-warden restore-lifecycle infrastructure
+  ecr-warden restore-lifecycle infrastructure --apply
+
+Exit codes:
+  0  the replaced policy is shown, is put back, or is in force already
+  1  no replaced policy is stored, or somebody changed the policy since
+  2  an error")]
+    RestoreLifecycle(lifecycle::RestoreLifecycleOptions),
 }
 
 fn main() -> ExitCode {
@@ -102,6 +117,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Plan(options) => plan::plan(&options).await?,
             Command::Explain(options) => explain::explain(&options).await?,
             Command::Restore(options) => restore::restore(&options).await?,
+            Command::RestoreLifecycle(options) => {
+                return lifecycle::restore_lifecycle(&options).await;
+            }
             Command::Confirm(options) => {
                 let is_confirmed = plan::confirm(&options).await?;
                 return Ok(if is_confirmed { ExitCode::SUCCESS } else { ExitCode::from(1) });

@@ -1,10 +1,12 @@
 //! The one client of Amazon ECR, for all functions and the tool.
 //!
-//! In reading order: [`Registry`] with the calls for single images, [`mod@unit`] for images that are
-//! archived and restored together, [`mod@manifest`], `inventory` for all images of a repository,
-//! [`scan`], [`repository`] for settings, and `replication` for the replication rules of the registry.
+//! In reading order: [`Registry`] and single images here, [`mod@unit`] for images that are archived and
+//! restored together, [`mod@manifest`], `inventory` for all images of a repository, [`scan`],
+//! [`repository`] for settings, [`replaced_lifecycle`] for the lifecycle policy before an adoption, and
+//! `replication` for the rules of the registry.
 
 pub mod manifest;
+pub mod replaced_lifecycle;
 mod replication;
 pub mod repository;
 pub mod scan;

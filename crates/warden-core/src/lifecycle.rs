@@ -5,12 +5,15 @@
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>.
 
 pub mod native;
+mod written;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::image::TagPrefix;
 use crate::policy::{CleanupEnforcement, InUse, LifecycleScope, Policy};
+
+pub use self::written::is_written_by_warden;
 
 /// The number of days for which an archived image can be restored. ECR bills at least 90 days, and
 /// accepts no smaller number.

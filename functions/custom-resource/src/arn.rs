@@ -1,4 +1,4 @@
-//! The ARNs that this function reads and forms.
+//! The ARNs that this function reads and builds.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,10 +6,10 @@ use std::str::FromStr;
 pub use warden_aws::registry::{ADOPTED_TAG, OWNER_TAG};
 use warden_core::image::RepositoryName;
 
-/// The tag with the `OnDelete` of the last Create or Update that was accepted.
+/// The tag that stores `OnDelete` of the last accepted Create or Update.
 pub const ON_DELETE_TAG: &str = "ecr-warden:on-delete";
 
-/// Text that is not the ARN that was expected.
+/// The error for a text that is not the expected ARN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected the ARN of {0}")]
 pub struct InvalidArn(pub &'static str);
@@ -50,13 +50,13 @@ pub fn is_account(text: &str) -> bool {
 pub struct Stack {
     /// `aws`, `aws-cn`, `aws-us-gov`, …
     pub partition: String,
-    /// The region of the stack and of all that it makes.
+    /// The region of the stack and of all its resources.
     pub region: String,
     /// The account, twelve digits.
     pub account: String,
     /// The stack's name.
     pub name: String,
-    /// The first group of the stack's unique ID: no two stacks of one name share it.
+    /// The first group of the stack's unique ID, which differs between stacks of the same name.
     pub short_id: String,
 }
 
@@ -121,7 +121,7 @@ impl fmt::Display for RepositoryArn {
 /// The ARN of an IAM role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleArn {
-    /// The ARN itself.
+    /// The ARN as text.
     pub arn: String,
     /// The account, twelve digits.
     pub account: String,
@@ -148,12 +148,12 @@ impl FromStr for RoleArn {
     }
 }
 
-/// The ARN of a KMS key; an alias is none, since ECR answers with the key behind it.
+/// The ARN of a KMS key. The ARN of an alias is refused, because ECR returns the ARN of the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyArn {
-    /// The ARN itself.
+    /// The ARN as text.
     pub arn: String,
-    /// The region, which has to be the repository's.
+    /// The region, which must be the region of the repository.
     pub region: String,
 }
 

@@ -11,8 +11,8 @@ use crate::response::ResponseOrigins;
 pub struct Config {
     /// The ARN of the stack that the function belongs to (`STACK_ID`).
     pub stack_id: String,
-    /// The origins that an answer may be sent to: CloudFormation's, by the stack's region and the
-    /// domain of AWS in the partition (`URL_SUFFIX`), and the test bed's
+    /// The origins that may receive an answer: the hosts of CloudFormation, built from the stack's region
+    /// and the domain of AWS in the partition (`URL_SUFFIX`), and the origin of a test bed
     /// (`CUSTOM_RESOURCE_RESPONSE_ORIGIN`, which the template does not set).
     pub response_origins: ResponseOrigins,
 }

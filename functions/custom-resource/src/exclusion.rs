@@ -1,8 +1,8 @@
-//! `Custom::EcrPullTimeExclusion`: roles whose pulls do not count as pulls, so that who only
-//! looks at an image does not keep it.
+//! `Custom::EcrPullTimeExclusion`: roles whose pulls ECR does not record. So a function that only reads an
+//! image does not protect the image from cleanup.
 //!
-//! The registry has one list of them, which does not say who put a role there: what the
-//! properties name is ours, and goes with them.
+//! The registry has one list of excluded roles, which does not record who added a role. So the roles
+//! that the properties name count as added here, and are removed with the resource.
 
 use std::fmt;
 
@@ -23,19 +23,19 @@ use crate::verification::verify_provision;
 /// The type's name in a template.
 pub const RESOURCE_TYPE: &str = "Custom::EcrPullTimeExclusion";
 
-/// The one property.
+/// The name of the only property.
 const ROLES: &str = "RoleArns";
 
-/// One change of the registry's list, by the role's ARN.
+/// A change of the registry's list. The value is the ARN of the role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum ExclusionChange {
-    /// Its pulls count no more.
+    /// Adds the role to the list: ECR records no pulls of the role.
     Register(String),
-    /// Its pulls count again.
+    /// Removes the role from the list: ECR records pulls of the role again.
     Deregister(String),
 }
 
-/// Reads the properties and names every mistake in them at once.
+/// Reads the properties. The error names every mistake.
 pub fn desired(properties: &Value, stack: &Stack) -> Result<Vec<String>, Invalid> {
     let mut reader = Reader::new(properties);
     for name in ["ServiceToken", "ServiceTimeout", "PolicyVersion"] {
@@ -44,7 +44,7 @@ pub fn desired(properties: &Value, stack: &Stack) -> Result<Vec<String>, Invalid
     let roles: Vec<RoleArn> = reader.required_words(ROLES, "ARN of a role");
     for role in roles.iter().filter(|role| role.account != stack.account) {
         let message = format!(
-            "role {} is in account {}; only roles of this one, {}, are excluded",
+            "role {} is in account {}; only roles of this account, {}, can be excluded",
             role.name, role.account, stack.account
         );
         reader.problem(ROLES, message);
@@ -55,7 +55,7 @@ pub fn desired(properties: &Value, stack: &Stack) -> Result<Vec<String>, Invalid
     }
 }
 
-/// The roles of properties that may have been refused: what cannot be read, or is of another
+/// The roles of properties that may have been refused. A role that cannot be read, or that is in another
 /// account, was never registered here.
 fn registered(properties: &Value, stack: &Stack) -> Vec<String> {
     let roles: Vec<RoleArn> = Reader::new(properties).words(ROLES);
@@ -63,15 +63,15 @@ fn registered(properties: &Value, stack: &Stack) -> Vec<String> {
     ours.map(|role| role.arn).collect()
 }
 
-/// Registers what the properties name, and then deregisters what only the old ones did.
-/// Nothing is asked first: registering what is registered is as good as not to.
+/// Registers the roles of the properties, and then deregisters the roles that only the old properties
+/// name. To register a registered role again changes nothing, so the plan reads no list first.
 fn plan(desired: &[String], previous: &[String]) -> ChangePlan<ExclusionChange> {
     let stale = previous.iter().filter(|role| !desired.contains(role));
     let actions = desired.iter().cloned().map(ExclusionChange::Register);
     ChangePlan { actions: actions.chain(stale.cloned().map(ExclusionChange::Deregister)).collect() }
 }
 
-/// Makes the registry's list have the roles of the properties.
+/// Changes the registry's list so that it has the roles of the properties.
 pub async fn provision(
     context: &Context,
     request: &Request,
@@ -82,11 +82,11 @@ pub async fn provision(
     verify_provision(context, request).await?;
     let plan = plan(&desired, &registered(&request.old_properties, &stack));
     info!("pull-time exclusions: {plan}");
-    // The same always: a role that is another one is no other resource.
+    // The ID never changes: other roles are not another resource.
     physical_id.set(&request.owner());
     for action in &plan.actions {
         if let Err(error) = once_known(|| apply(&context.registry, action)).await {
-            // A role that is gone since must not keep a stack from going back.
+            // A role that was deleted since must not stop the roll-back of a stack.
             if !unknown(&error) || !rolling_back(context, request, false).await {
                 return Err(error.context(format!("pull-time exclusions: {action}")));
             }
@@ -96,12 +96,12 @@ pub async fn provision(
     Ok(Data::new())
 }
 
-/// Takes the roles of the properties from the registry's list. It only fails where AWS does:
-/// what cannot be read was never on it.
+/// Removes the roles of the properties from the registry's list. Only a failed call of AWS is an error:
+/// a role that cannot be read was never on the list.
 pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data> {
     let id = request.physical_resource_id.as_deref().unwrap_or_default();
     let Some(stack) = request.stack().ok().filter(|_| request.owner() == id) else {
-        info!("{id:?} is not this resource; nothing to deregister");
+        info!("the physical ID {id:?} is not the ID of this resource; nothing to deregister");
         return Ok(Data::new());
     };
     let plan = plan(&[], &registered(&request.properties, &stack));
@@ -114,7 +114,7 @@ pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data
     Ok(Data::new())
 }
 
-/// Carries out one action: the only place that changes the registry's list.
+/// Carries out one action. No other function changes the registry's list.
 async fn apply(registry: &Registry, action: &ExclusionChange) -> anyhow::Result<()> {
     match action {
         ExclusionChange::Register(role) => registry.exclude_pulls_of(role).await,

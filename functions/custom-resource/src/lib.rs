@@ -1,11 +1,11 @@
 //! The CloudFormation custom resources `Custom::EcrRepository`, `Custom::EcrPushPullPolicy`
 //! and `Custom::EcrPullTimeExclusion`.
 //!
-//! CloudFormation waits for an answer at a URL, up to an hour, and believes it. So one
-//! place ([`handle`]) answers every request exactly once an invocation: when the work is
-//! done, when it failed, when it panicked, and shortly before the function's time is up.
-//! The work is the same for every resource: verify that CloudFormation sent the request, gather
-//! what is there, decide, print, apply; done twice, it changes nothing and gives the same answer.
+//! CloudFormation waits up to an hour for an answer at a URL, and does not check the answer. So one
+//! function ([`handle`]) answers every request exactly once an invocation: when the work is
+//! done, when the work failed or panicked, and shortly before the function's time ends.
+//! The steps are the same for every resource: verify that CloudFormation sent the request, read
+//! the resource, decide, print, apply. A repeated request changes nothing and gives the same answer.
 //!
 //! In reading order: [`config`], [`request`], [`verification`], [`response`], [`arn`], [`plan`],
 //! [`stack`], [`repository`], [`push_pull`], [`exclusion`].
@@ -40,25 +40,25 @@ use crate::request::{Kind, NOTHING_MADE, PhysicalId, Request};
 use crate::response::{Answer, Data};
 use crate::verification::is_deleting;
 
-/// The time that is kept for the answer at the end of an invocation.
+/// The time that an invocation reserves at its end for the answer.
 pub const TIME_TO_ANSWER: Duration = Duration::from_secs(15);
 
 /// The configuration and the clients, built once.
 pub struct Context {
-    /// The stack that the function belongs to, and where answers may go.
+    /// The stack that the function belongs to, and the hosts that may receive answers.
     pub config: Config,
-    /// Repositories.
+    /// The client of Amazon ECR.
     pub registry: Registry,
-    /// IAM policies.
+    /// The client of IAM.
     pub policies: push_pull::Policies,
-    /// The events and the status of the stack.
+    /// The client of CloudFormation, for the events and the status of the stack.
     pub cloudformation: aws_sdk_cloudformation::Client,
-    /// What answers go out by.
+    /// The HTTP client that sends the answers.
     pub http: SharedHttpClient,
 }
 
 impl Context {
-    /// Clients of one configuration, and so of one HTTP client.
+    /// Builds all clients from one configuration, so that they share one HTTP client.
     pub fn new(config: Config, sdk: &SdkConfig) -> anyhow::Result<Self> {
         Ok(Self {
             config,
@@ -70,8 +70,8 @@ impl Context {
     }
 }
 
-/// Serves the Lambda runtime until Lambda ends the process. An invocation never fails: Lambda
-/// would send the request twice more.
+/// Serves the Lambda runtime until Lambda ends the process. An invocation never fails, because Lambda
+/// would send the request of a failed invocation two more times.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
     let build = |sdk: &SdkConfig| Context::new(Config::read(std::env::vars())?, sdk).map(Arc::new);
     serve(Roots::AtStart, build, async |context, payload, Invocation { now, time_left, .. }| {
@@ -81,16 +81,18 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     .await
 }
 
-/// Carries out one request. Always answers it before `deadline`.
+/// Carries out one request, and always answers the request before `deadline`.
 pub async fn handle(context: &Arc<Context>, payload: &Value, deadline: SystemTime) {
     let Some(request) = Request::read(payload) else {
-        error!("the request has no ResponseURL, so nobody can be answered; nothing was done");
+        error!(
+            "the request has no ResponseURL, so CloudFormation cannot be answered; nothing was changed"
+        );
         return;
     };
     if !context.config.response_origins.allow(&request.response_url) {
         error!(
             response.host = request.response_url.host(),
-            "the ResponseURL is on no host of CloudFormation's; nothing was done"
+            "the ResponseURL is not on a host of CloudFormation; nothing was changed"
         );
         return;
     }
@@ -107,8 +109,9 @@ pub async fn handle(context: &Arc<Context>, payload: &Value, deadline: SystemTim
 
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
     let work_until = Instant::now() + left.saturating_sub(TIME_TO_ANSWER.min(left / 2));
-    let physical_id = PhysicalId::of(&request);
-    // A task of its own: a panic ends it and not us, and it can be stopped before we answer.
+    let physical_id = PhysicalId::from_request(&request);
+    // The work runs in its own task: a panic ends only the task, and the task can be stopped before the
+    // answer.
     let mut work = tokio::spawn({
         let (context, request, physical_id) =
             (Arc::clone(context), request.clone(), physical_id.clone());
@@ -116,12 +119,14 @@ pub async fn handle(context: &Arc<Context>, payload: &Value, deadline: SystemTim
     });
     let outcome = match tokio::time::timeout_at(work_until, &mut work).await {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(panicked)) => Err(anyhow!("a defect of ECR Warden ended the request: {panicked}")),
+        Ok(Err(panicked)) => Err(anyhow!("a defect of ECR Warden stopped the request: {panicked}")),
         Err(_) => {
             work.abort();
-            // Nothing may change any more once CloudFormation has been answered.
+            // The work must not change anything after the answer.
             let _ = work.await;
-            Err(anyhow!("out of time; a repeated request goes on from where this one stopped"))
+            Err(anyhow!(
+                "the function ran out of time; a repeated request continues where this request stopped"
+            ))
         }
     };
     let answer = match outcome {
@@ -138,7 +143,7 @@ pub async fn handle(context: &Arc<Context>, payload: &Value, deadline: SystemTim
     let answered = response::deliver(&context.http, &request.response_url, &answer.body()).await;
     if let Err(reason) = answered {
         error!(
-            "CloudFormation could not be answered and will wait until the resource's ServiceTimeout: {reason:#}"
+            "CloudFormation could not be answered, and waits until the resource's ServiceTimeout: {reason:#}"
         );
     }
 }
@@ -168,16 +173,18 @@ async fn perform(
             exclusion::provision(context, request, physical_id).await
         }
         (exclusion::RESOURCE_TYPE, Kind::Delete) => exclusion::delete(context, request).await,
-        // What was never made can go: a stack must always be able to leave.
+        // A resource of an unknown type was never created, so its Delete succeeds: a stack must always be
+        // deletable.
         (_, Kind::Delete) => Ok(Data::new()),
         (other, _) => {
             let nearest = nearest(other, &RESOURCE_TYPES).unwrap_or_default();
-            bail!("ResourceType: {other:?} is unknown; the nearest known one is {nearest}")
+            bail!("ResourceType: {other:?} is unknown; the nearest known type is {nearest}")
         }
     }
 }
 
-/// Whether a Delete may remove anything: the resource was made, and CloudFormation is deleting it.
+/// Whether a Delete may remove anything: the resource was created, and CloudFormation is deleting the
+/// resource.
 async fn is_removable(context: &Context, request: &Request) -> anyhow::Result<bool> {
     let id = request.physical_resource_id.as_deref().unwrap_or(NOTHING_MADE);
     let is_known = RESOURCE_TYPES.contains(&request.resource_type.as_str());

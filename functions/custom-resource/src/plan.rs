@@ -1,18 +1,18 @@
-//! A plan: what is to be done, as a value that prints.
+//! A plan of changes, as a value that prints.
 
 use std::fmt;
 
-/// What is to be done, in order; each action is one call.
+/// The changes to make, in order. Each action is one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangePlan<A> {
-    /// The actions. None, where everything is as it should be.
+    /// The actions. Empty if nothing has to change.
     pub actions: Vec<A>,
 }
 
 impl<A: fmt::Display> fmt::Display for ChangePlan<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.actions.is_empty() {
-            return f.write_str("nothing to do");
+            return f.write_str("no change");
         }
         for (nth, action) in self.actions.iter().enumerate() {
             write!(f, "{}{action}", if nth == 0 { "" } else { "; " })?;

@@ -1,7 +1,7 @@
-//! `Custom::EcrPushPullPolicy`: the IAM policy that lets CI/CD push and pull, attached to
-//! the roles that are named.
+//! `Custom::EcrPushPullPolicy`: the IAM policy that lets CI/CD push and pull, and its attachments to the
+//! roles that the properties name.
 //!
-//! [`document`] says what it grants, [`plan`] what is to be done, [`iam`] does it.
+//! [`document`] builds the policy document, [`plan`] decides the changes, and [`iam`] makes them.
 
 pub mod document;
 pub mod iam;
@@ -24,30 +24,30 @@ use crate::verification::verify_provision;
 /// The type's name in a template.
 pub const RESOURCE_TYPE: &str = "Custom::EcrPushPullPolicy";
 
-/// The path of every policy made here; the function's role can touch no other.
+/// The path of every policy that this function creates. The function's role can change no other policy.
 const PATH: &str = "/ecr-warden/";
-/// IAM's limit of a policy's name, in characters.
+/// IAM's limit for the name of a policy, in characters.
 const LONGEST_NAME: usize = 128;
 
-/// What the properties ask for, valid as a whole.
+/// The policy that the properties describe. All values are valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Desired {
     /// The policy's name.
     pub name: String,
-    /// The policy's ARN, which follows from the stack: asking twice makes one policy.
+    /// The policy's ARN, which depends only on the stack: a repeated request finds the same policy.
     pub arn: String,
-    /// What it grants.
+    /// The policy document.
     pub document: Value,
-    /// The repositories that it grants pushes and pulls on.
+    /// The repositories that the policy allows pushes to and pulls from.
     pub repositories: Vec<RepositoryArn>,
-    /// The names of the roles that it is attached to.
+    /// The names of the roles that get the policy.
     pub roles: Vec<String>,
     /// The value of the owner tag.
     pub owner: String,
 }
 
 impl Desired {
-    /// Reads the properties and names every mistake in them at once.
+    /// Reads the properties. The error names every mistake.
     pub fn read(properties: &Value, stack: &Stack, owner: String) -> Result<Self, Invalid> {
         let mut reader = Reader::new(properties);
         for name in ["ServiceToken", "ServiceTimeout", "PolicyVersion"] {
@@ -67,7 +67,7 @@ impl Desired {
         let roles: Vec<RoleArn> = reader.words("AttachToRoleArns");
         for role in roles.iter().filter(|role| role.account != stack.account) {
             let message = format!(
-                "role {} is in account {}; a policy can only be attached in its own, {}",
+                "role {} is in account {}; the policy can only be attached to roles of its own account, {}",
                 role.name, role.account, stack.account
             );
             reader.problem("AttachToRoleArns", message);
@@ -79,7 +79,7 @@ impl Desired {
         let name = name(stack);
         if name.len() > LONGEST_NAME {
             let message = format!(
-                "the policy would be called {name}, longer than {LONGEST_NAME}; a shorter stack name is needed"
+                "the name of the policy, {name}, would be longer than {LONGEST_NAME} characters; choose a shorter stack name"
             );
             reader.problem("StackId", message);
         }
@@ -97,8 +97,8 @@ impl Desired {
     }
 }
 
-/// IAM is global, so the region is in the name; so is what tells two stacks of one name
-/// apart, or a policy that outlived its stack would stand in the way of the next.
+/// The name contains the region, because IAM is global. The name also contains part of the stack's ID:
+/// otherwise a policy that outlived its stack would block a new stack of the same name.
 fn name(stack: &Stack) -> String {
     format!("{}-{}-{}", stack.name, stack.region, stack.short_id)
 }
@@ -107,13 +107,13 @@ fn arn(stack: &Stack) -> String {
     format!("arn:{}:iam::{}:policy{PATH}{}", stack.partition, stack.account, name(stack))
 }
 
-/// The roles of properties that may have been refused: what cannot be read is left out.
+/// The roles of properties that may have been refused. Roles that cannot be read are left out.
 fn roles(properties: &Value) -> Vec<String> {
     let roles: Vec<RoleArn> = Reader::new(properties).words("AttachToRoleArns");
     roles.into_iter().map(|role| role.name).collect()
 }
 
-/// Makes the policy what the properties say, and gives its attribute.
+/// Creates or changes the policy as the properties describe it, and returns its attribute.
 pub async fn provision(
     context: &Context,
     request: &Request,
@@ -124,7 +124,7 @@ pub async fn provision(
     let desired = Desired::read(&request.properties, &stack, request.owner())?;
     verify_provision(context, request).await?;
     if let Err(refusal) = permit_repositories(context, request, &desired.repositories).await {
-        // To refuse a roll-back would leave the stack stuck. The policy in force stays.
+        // A refused roll-back would leave the stack stuck, so the policy in force stays.
         if kind != Kind::Update || !rolling_back(context, request, false).await {
             return Err(refusal);
         }
@@ -142,8 +142,8 @@ pub async fn provision(
     for action in &plan.actions {
         let outcome = once_permitted(|| context.policies.apply(&desired.arn, action)).await;
         if let Err(error) = outcome {
-            // A role that is gone since must not keep a stack from going back. IAM may not
-            // even admit that it is gone: without the role it does not know its path.
+            // A role that was deleted since must not stop the roll-back of a stack. IAM may deny the call
+            // instead of reporting the missing role, because only the role has the path.
             let gone = matches!(action, PolicyChange::Attach(_))
                 && (code(&error) == Some("NoSuchEntity") || denied(&error));
             if !gone || !rolling_back(context, request, false).await {
@@ -160,7 +160,7 @@ fn attributes(desired: &Desired) -> Data {
     Data::from_iter([("PolicyArn".to_owned(), desired.arn.clone().into())])
 }
 
-/// Fails unless this stack made or adopted each of the repositories.
+/// Fails unless this stack created or adopted each of the repositories.
 async fn permit_repositories(
     context: &Context,
     request: &Request,
@@ -180,11 +180,11 @@ async fn permit_repositories(
     Ok(())
 }
 
-/// Removes the policy, unless others attached it too. It only fails where AWS does.
+/// Deletes the policy, unless somebody else attached it too. Only a failed call of AWS is an error.
 pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data> {
     let id = request.physical_resource_id.as_deref().unwrap_or_default();
     if !request.stack().is_ok_and(|stack| arn(&stack) == id) {
-        info!("{id:?} is not this stack's policy; nothing to remove");
+        info!("the physical ID {id:?} is not the ID of this stack's policy; nothing to delete");
         return Ok(Data::new());
     }
     let observed = once_permitted(|| context.policies.observe(id)).await?;
@@ -194,7 +194,10 @@ pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data
     for action in &plan.actions {
         match once_permitted(|| context.policies.apply(id, action)).await {
             Err(error) if code(&error) == Some("DeleteConflict") => {
-                warn!(iam.policy = id, "somebody attached the policy meanwhile, so it stays");
+                warn!(
+                    iam.policy = id,
+                    "somebody attached the policy in the meantime, so the policy is kept"
+                );
                 break;
             }
             outcome => outcome.with_context(|| format!("policy {id}: {action}"))?,

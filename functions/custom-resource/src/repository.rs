@@ -1,8 +1,8 @@
-//! `Custom::EcrRepository`: one repository, made, adopted, changed or let go.
+//! `Custom::EcrRepository`: creates, adopts, changes and deletes one repository.
 //!
-//! [`properties`] reads the desired repository, `observe` the repository as it is, [`reconcile`]
-//! decides, `apply` acts, and this module puts them in order. A repository made here carries an owner tag from the
-//! call that makes it; only with that tag is it ever removed.
+//! [`properties`] reads the desired repository, `observe` reads the present repository, [`reconcile`]
+//! decides the changes, and `apply` makes them. This module calls them in order. The call that creates a
+//! repository sets an owner tag, and only a repository with that tag is ever deleted.
 
 mod apply;
 mod observe;
@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 use warden_aws::registry::Registry;
+use warden_aws::registry::replaced_lifecycle::COUNT_TAG;
 
 use self::apply::apply;
 use self::observe::{observe, observe_standing, preview_lifecycle};
@@ -31,7 +32,7 @@ use crate::verification::verify_provision;
 /// The type's name in a template.
 pub const RESOURCE_TYPE: &str = "Custom::EcrRepository";
 
-/// Makes the repository what the properties say, and gives its attributes.
+/// Creates or changes the repository as the properties describe it, and returns its attributes.
 pub async fn provision(
     context: &Context,
     request: &Request,
@@ -46,22 +47,22 @@ pub async fn provision(
     let arn = stack.repository(&desired.policy.repository_name);
 
     let observed = once_permitted(|| observe(registry, &arn)).await?;
-    let before = previous.of(&arn.name);
+    let before = previous.for_repository(&arn.name);
     if let Err(refusal) = reconcile::permit(&desired, &before, observed.as_ref(), kind) {
-        // To refuse a roll-back would leave the stack stuck, and what it goes back to was
-        // accepted once.
+        // A refused roll-back would leave the stack stuck, and the settings that it restores were accepted
+        // before.
         if kind != Kind::Update || !rolling_back(context, request, false).await {
             return Err(refusal.into());
         }
         warn!(repository.name = %arn.name, "{refusal}");
         if let (ReconcileRefusal::Exists { .. }, Some(found)) = (&refusal, &observed) {
-            // The stack goes back without a change of somebody else's repository.
+            // The stack rolls back, and somebody else's repository does not change.
             physical_id.set(&arn.to_string());
             return Ok(attributes(&desired, found));
         }
     }
-    // From here on a failed creation has something to take away; but what held images
-    // before, although it is ours, is not this creation's.
+    // From here on, a failed creation leaves a repository that its Delete has to remove. A repository of this
+    // resource that held images before was not created by this request, and is not removed.
     let standing = observed.as_ref().map(|found| &found.standing);
     let ours = |standing: &OwnershipState| standing.owned_by(&desired.owner) && standing.empty;
     if kind == Kind::Create && standing.is_none_or(ours) {
@@ -77,7 +78,7 @@ pub async fn provision(
     if let Some(text) = observed.as_ref().and_then(|found| found.lifecycle.as_deref())
         && lifecycle == LifecycleDecision::Put
     {
-        info!(repository.name = %arn.name, "the lifecycle policy before: {text}");
+        info!(repository.name = %arn.name, "the lifecycle policy that is replaced: {text}");
     }
     for action in &plan.actions {
         once_permitted(|| apply(registry, &arn, action))
@@ -88,14 +89,14 @@ pub async fn provision(
     if kind == Kind::Update
         && let Err(error) = remove_stray(registry, request, &previous, &arn).await
     {
-        // The update itself is done, and an empty repository harms nobody.
-        warn!("what a rename that failed left behind could not be removed: {error:#}");
+        // The update itself is done, and an empty repository does no harm.
+        warn!("the empty repository of a failed rename could not be deleted: {error:#}");
     }
     let found = match observed {
         Some(found) => found,
         None => observe(registry, &arn)
             .await?
-            .context("the repository is gone right after it was made")?,
+            .context("the repository does not exist right after it was created; deploy again")?,
     };
     physical_id.set(&arn.to_string());
     Ok(attributes(&desired, &found))
@@ -115,8 +116,8 @@ fn attributes(desired: &Desired, found: &ObservedRepository) -> Data {
     }
 }
 
-/// Asks ECR what a changed lifecycle policy would expire, and decides whether it may. Blind
-/// is as good as too many; only a roll-back is never refused: the policy in force stays.
+/// Asks ECR which images the new lifecycle policy would expire, and decides by the limit. A preview that
+/// fails counts as above the limit. A roll-back is never refused: the lifecycle policy stays instead.
 async fn preview(
     context: &Context,
     request: &Request,
@@ -130,16 +131,16 @@ async fn preview(
         Ok(()) => return Ok(LifecycleDecision::Put),
         Err(refusal) => refusal.context(format!("repository {}", arn.name)),
     };
-    // Refusing could leave the stack stuck between two states; keeping harms nobody.
+    // A refused roll-back could leave the stack stuck between two states, and the present policy does no harm.
     if !rolling_back(context, request, true).await {
         return Err(refusal);
     }
-    warn!(repository.name = %arn.name, "the lifecycle policy in force stays: {refusal:#}");
+    warn!(repository.name = %arn.name, "the lifecycle policy is not changed: {refusal:#}");
     Ok(LifecycleDecision::Keep)
 }
 
-/// A rename that failed may have left the new, empty repository behind. Its roll-back comes
-/// with that name among the old properties, and with an ID of another name.
+/// Deletes the new, empty repository of a failed rename. The old properties of the roll-back have the new
+/// name, and its physical ID has the old name.
 async fn remove_stray(
     registry: &Registry,
     request: &Request,
@@ -156,44 +157,54 @@ async fn remove_stray(
     }
     let standing = observe_standing(registry, &stray).await?;
     if let Some(action) = reconcile::removal(standing.as_ref(), &request.owner(), false).action {
-        info!(repository.name = %stray.name, "{action}: left behind by a rename that failed");
+        info!(repository.name = %stray.name, "{action}: a failed rename created it");
         apply(registry, &stray, &action).await?;
     }
     Ok(())
 }
 
-/// Lets the repository go as `OnDelete` says. It only fails where AWS does: what cannot be
-/// read means that the repository stays.
+/// Deletes or keeps the repository, by `OnDelete`. Only a failed call of AWS is an error. A request that
+/// cannot be read keeps the repository.
 pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data> {
     let id = request.physical_resource_id.as_deref().unwrap_or_default();
     let ours = request.stack().ok().zip(id.parse::<RepositoryArn>().ok());
     let Some((stack, arn)) = ours.filter(|(stack, arn)| stack.repository(&arn.name) == *arn) else {
-        info!("{id:?} is no repository of this account and region; nothing to remove");
+        info!(
+            "the physical ID {id:?} is not a repository of this account and region; nothing to delete"
+        );
         return Ok(Data::new());
     };
     let standing = once_permitted(|| observe_standing(&context.registry, &arn)).await?;
-    // The tag says what the last accepted request wanted. Whoever may tag the repository can change
-    // the tag, and whoever may invoke the function can write the request: images need both.
+    // The tag stores `OnDelete` of the last accepted request. Anybody who may tag the repository can change
+    // the tag, and anybody who may invoke the function can write a request, so the deletion of images needs
+    // both.
     let requested = request.properties.get("OnDelete").and_then(Value::as_str);
     let mut with_images = matches!(requested.map(str::parse), Some(Ok(OnDelete::DeleteWithImages)))
         && standing.as_ref().is_some_and(OwnershipState::is_deleted_with_images);
     if with_images && standing.as_ref().is_some_and(|standing| !standing.empty) {
-        // A creation that is rolled back may have taken up what had images long before, and a
-        // late copy of the request may come when there are others.
+        // A Create that is rolled back may have taken over a repository with older images, and a late copy
+        // of the request may find newer images.
         with_images = removing(context, request).await;
         if !with_images {
             warn!(
                 repository.name = %arn.name,
-                "OnDelete is delete-with-images, but only while the stack removes something, and not in a roll-back"
+                "the images are kept although OnDelete is delete-with-images: the stack is rolling back, or no operation of the stack is in progress"
             );
         }
     }
     let removal = reconcile::removal(standing.as_ref(), &request.owner(), with_images);
     info!(repository.name = %arn.name, "repository {} of stack {}: {removal}", arn.name, stack.name);
+    if standing.as_ref().is_some_and(|standing| standing.tags.contains_key(COUNT_TAG)) {
+        info!(
+            repository.name = %arn.name,
+            "to put back the lifecycle policy that ECR Warden replaced, run: ecr-warden restore-lifecycle {}",
+            arn.name
+        );
+    }
     if let Some(action) = removal.action {
         match once_permitted(|| apply(&context.registry, &arn, &action)).await {
             Err(error) if code(&error) == Some("RepositoryNotEmptyException") => {
-                warn!(repository.name = %arn.name, "an image arrived meanwhile, so the repository stays");
+                warn!(repository.name = %arn.name, "an image was pushed in the meantime, so the repository is kept");
             }
             outcome => outcome.with_context(|| format!("repository {}: {action}", arn.name))?,
         }

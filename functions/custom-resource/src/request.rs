@@ -1,4 +1,4 @@
-//! What CloudFormation sends: the request objects of
+//! The requests of CloudFormation, by
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-requests.html>.
 
 use std::fmt;
@@ -9,50 +9,49 @@ use serde_json::Value;
 
 use crate::arn::Stack;
 
-/// The physical ID of a resource that was never made. Its Delete touches nothing.
+/// The physical ID of a resource that was never created. A Delete with this ID changes nothing.
 pub const NOTHING_MADE: &str = "ecr-warden:nothing-made";
 
-/// One request. Read leniently: what is missing is reported by the answer, so nothing but
-/// somewhere to send it is required.
+/// A request. Only the URL of the answer is required: the answer reports every other missing field.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// `Create`, `Update` or `Delete`.
     pub request_type: String,
-    /// Unique for this request, and the same when it is delivered again.
+    /// The ID of the request, which stays the same when the request is delivered again.
     pub request_id: String,
     /// The ARN of the stack.
     pub stack_id: String,
-    /// Where the answer goes.
+    /// The URL that receives the answer.
     pub response_url: ResponseUrl,
     /// `Custom::…`.
     pub resource_type: String,
     /// The resource's name in the template.
     pub logical_resource_id: String,
-    /// What an earlier answer called the resource; absent on Create.
+    /// The physical ID from an earlier answer. Absent on Create.
     pub physical_resource_id: Option<String>,
-    /// The properties in the template, every scalar a string.
+    /// The properties from the template. Every scalar is a string.
     pub properties: Value,
     /// The properties before an update.
     pub old_properties: Value,
 }
 
-/// What CloudFormation asks for.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Make it.
+    /// Create the resource.
     Create,
-    /// Change it. A roll-back is an update like any other, new and old swapped.
+    /// Change the resource. A roll-back is an Update with the new and the old properties exchanged.
     Update,
-    /// Remove it, or let it go.
+    /// Delete the resource, or stop governing it.
     Delete,
 }
 
-/// A presigned URL: whoever has it can answer in our name. It does not print.
+/// A presigned URL. Anybody with the URL can answer CloudFormation, so the URL is never printed.
 #[derive(Clone)]
 pub struct ResponseUrl(pub String);
 
 impl ResponseUrl {
-    /// The host of the URL, to be logged: it is no secret. None if the text is no URL with a host.
+    /// The host of the URL, which is no secret and may be logged. None if the text is not a URL with a host.
     #[must_use]
     pub fn host(&self) -> Option<String> {
         let uri: http::Uri = self.0.parse().ok()?;
@@ -85,7 +84,7 @@ impl Request {
         })
     }
 
-    /// What is asked for.
+    /// The kind of the request.
     pub fn kind(&self) -> anyhow::Result<Kind> {
         match self.request_type.as_str() {
             "Create" => Ok(Kind::Create),
@@ -95,41 +94,40 @@ impl Request {
         }
     }
 
-    /// The stack that asks: its account and region are where everything is made.
+    /// The stack that sent the request. Its account and region hold all resources.
     pub fn stack(&self) -> anyhow::Result<Stack> {
         self.stack_id.parse().ok().with_context(|| {
             format!("StackId: expected the ARN of a stack, got {:?}", self.stack_id)
         })
     }
 
-    /// What marks a resource as made for this request's resource, in the tag
-    /// [`crate::arn::OWNER_TAG`].
+    /// The value of the tag [`crate::arn::OWNER_TAG`] on a resource that this custom resource created.
     #[must_use]
     pub fn owner(&self) -> String {
         format!("{}/{}", self.stack_id, self.logical_resource_id)
     }
 }
 
-/// The physical ID that an answer would carry if it were sent now. The work sets it before
-/// it makes something, so that an answer in the middle names what a Delete has to remove.
+/// The physical ID for the answer. The work sets the ID before it creates something, so that an early
+/// answer names the resource that a later Delete has to remove.
 #[derive(Clone)]
 pub struct PhysicalId(Arc<Mutex<String>>);
 
 impl PhysicalId {
-    /// The one that the request came with: an update that fails must answer with it.
+    /// The physical ID of the request: a failed Update must answer with the same ID.
     #[must_use]
-    pub fn of(request: &Request) -> Self {
+    pub fn from_request(request: &Request) -> Self {
         let id = request.physical_resource_id.clone();
         Self(Arc::new(Mutex::new(id.unwrap_or_else(|| NOTHING_MADE.to_owned()))))
     }
 
-    /// The ID as it stands.
+    /// The current ID.
     #[must_use]
     pub fn get(&self) -> String {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sets what a later answer carries.
+    /// Sets the ID for the answer.
     pub fn set(&self, id: &str) {
         id.clone_into(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }

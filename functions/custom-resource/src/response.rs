@@ -1,4 +1,4 @@
-//! The answers to CloudFormation: the response objects of
+//! The answers to CloudFormation, by
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html>.
 
 use std::time::Duration;
@@ -15,16 +15,16 @@ use crate::request::{Request, ResponseUrl};
 /// The attributes of a resource, for `Fn::GetAtt`.
 pub type Data = Map<String, Value>;
 
-/// The most bytes that CloudFormation takes.
+/// The most bytes that CloudFormation accepts.
 const MOST_BYTES: usize = 4_096;
 
-/// How often the answer is sent before it is given up, and how long one sending may take:
-/// together less than what an invocation keeps for it.
+/// The number of attempts to send the answer, and the time limit of one attempt. Together they take less
+/// time than an invocation reserves for the answer.
 const ATTEMPTS: u32 = 4;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-/// The origins that an answer may be sent to.
+/// The origins that may receive an answer.
 #[derive(Clone, Debug)]
 pub struct ResponseOrigins {
     hosts: Vec<String>,
@@ -33,9 +33,9 @@ pub struct ResponseOrigins {
 
 impl ResponseOrigins {
     /// The hosts of CloudFormation's bucket in a region, with the domain of AWS in the region's
-    /// partition, and the test bed's origin. The bucket's name has the region without hyphens:
+    /// partition, and the origin of a test bed. The bucket's name has the region without hyphens:
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/vpc-interface-endpoints.html>.
-    /// S3 writes the host of one bucket in several ways, and no second bucket has that name.
+    /// S3 serves one bucket under several hosts, and no other bucket has that name.
     #[must_use]
     pub fn new(region: &str, suffix: &str, test_bed: Option<String>) -> Self {
         let short = region.replace('-', "");
@@ -53,7 +53,7 @@ impl ResponseOrigins {
             return true;
         }
         let Ok(uri) = url.0.parse::<Uri>() else { return false };
-        // A whole authority: it names no user and no port.
+        // The authority must match as a whole, so it has no user and no port.
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         uri.scheme_str() == Some("https") && self.hosts.iter().any(|host| host == authority)
     }
@@ -75,23 +75,23 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The resource is as it should be.
+    /// The answer for a request that succeeded.
     #[must_use]
     pub fn success(request: &Request, physical_id: String, data: Data) -> Self {
         let mut answer = Self::new(request, physical_id);
         answer.data = data;
-        // Data is never cut: half a policy is not a policy.
+        // Data is never shortened, because half a policy is no policy.
         let bytes = answer.body().len();
         if bytes > MOST_BYTES {
             let reason = format!(
-                "the attributes would take {bytes} bytes of an answer that may have {MOST_BYTES}"
+                "the attributes need an answer of {bytes} bytes, and CloudFormation accepts {MOST_BYTES}"
             );
             return Self::failed(request, answer.physical_resource_id, &reason);
         }
         answer
     }
 
-    /// It is not, for `reason`, which is shortened to fit.
+    /// The answer for a request that failed. A long `reason` is shortened.
     #[must_use]
     pub fn failed(request: &Request, physical_id: String, reason: &str) -> Self {
         let mut answer = Self::new(request, physical_id);
@@ -101,7 +101,7 @@ impl Answer {
             end = reason.floor_char_boundary(end);
             let cut = if end < reason.len() { "…" } else { "" };
             answer.reason = Some(format!("{}{cut}", reason.get(..end).unwrap_or_default()));
-            // What JSON escapes takes more room than it seems to, so the size is measured.
+            // JSON escapes some characters, so the size of the whole answer is measured.
             let over = answer.body().len().saturating_sub(MOST_BYTES);
             if over == 0 || end == 0 {
                 return answer;
@@ -122,13 +122,13 @@ impl Answer {
         }
     }
 
-    /// Why it failed, where it did.
+    /// The reason of a failure.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
 
-    /// The answer as CloudFormation takes it: JSON, at most 4,096 bytes.
+    /// The answer as JSON of at most 4,096 bytes.
     #[must_use]
     pub fn body(&self) -> String {
         #[expect(clippy::expect_used, reason = "strings always serialise")]
@@ -136,7 +136,7 @@ impl Answer {
     }
 }
 
-/// Sends an answer, a bounded number of times. An error has told nobody the URL.
+/// Sends an answer, with a limited number of attempts. The error does not contain the URL.
 pub async fn deliver(http: &SharedHttpClient, url: &ResponseUrl, body: &str) -> anyhow::Result<()> {
     let mut pause = FIRST_PAUSE;
     let mut attempt = 1;
@@ -152,7 +152,7 @@ pub async fn deliver(http: &SharedHttpClient, url: &ResponseUrl, body: &str) -> 
         if attempt == ATTEMPTS {
             bail!("{reason}, the last of {ATTEMPTS} attempts");
         }
-        warn!("answering CloudFormation failed and is tried again: {reason}");
+        warn!("sending the answer to CloudFormation failed, and is tried again: {reason}");
         tokio::time::sleep(pause).await;
         pause *= 4;
         attempt += 1;

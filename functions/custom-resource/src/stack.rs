@@ -1,4 +1,4 @@
-//! What happens around a request: a roll-back of the stack, and rights that arrive late.
+//! Roll-backs of the stack, and rights of the role that take effect late.
 
 use std::time::Duration;
 
@@ -9,31 +9,33 @@ use tracing::warn;
 use crate::Context;
 use crate::request::Request;
 
-/// How long a change of the function's role may take to be in force everywhere, and how
-/// often it is tried meanwhile. A rename changes the role seconds before it changes us:
+/// The time that a change of the function's role may take to have effect everywhere, and the pause between
+/// attempts meanwhile. A rename changes the role seconds before the custom resource:
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency>.
 const PROPAGATION: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Whether the stack is going back to what it was. A request does not say so: a roll-back
-/// is an Update like any other. `unknown` is the answer where CloudFormation gives none.
+/// Whether the stack is rolling back. A request does not say so, because a roll-back is an ordinary Update.
+/// Returns `unknown` if CloudFormation cannot be asked.
 pub async fn rolling_back(context: &Context, request: &Request, unknown: bool) -> bool {
     match status(context, &request.stack_id).await {
         Ok(status) => status.contains("ROLLBACK"),
         Err(error) => {
-            warn!("cannot tell whether the stack rolls back, taken for {unknown}: {error:#}");
+            warn!(
+                "the status of the stack cannot be read, so the answer to 'is it rolling back' is taken as {unknown}: {error:#}"
+            );
             unknown
         }
     }
 }
 
-/// Whether the stack is removing something just now, and not rolling back. A request may be
-/// delivered once more when nobody asks for anything any more. Not to know is to keep.
+/// Whether an operation of the stack is in progress, other than a roll-back. A request may be delivered
+/// again after its operation has ended. An unknown status counts as no operation, which keeps images.
 pub async fn removing(context: &Context, request: &Request) -> bool {
     match status(context, &request.stack_id).await {
         Ok(status) => status.ends_with("IN_PROGRESS") && !status.contains("ROLLBACK"),
         Err(error) => {
-            warn!("cannot tell whether the stack removes anything: {error:#}");
+            warn!("the status of the stack cannot be read, so no images are removed: {error:#}");
             false
         }
     }
@@ -46,7 +48,7 @@ async fn status(context: &Context, stack_id: &str) -> anyhow::Result<String> {
     Ok(status.context("the stack has no status")?.as_str().to_owned())
 }
 
-/// What `call` gives, once it is not denied any more; or its denial, a minute later.
+/// Repeats `call` for a minute while AWS denies it, and returns the last result.
 pub async fn once_permitted<T, F>(call: impl Fn() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = anyhow::Result<T>>,
@@ -54,7 +56,7 @@ where
     once_in_force(denied, call).await
 }
 
-/// The same of a call that names a role: once ECR has heard of that too.
+/// Repeats `call` for a minute while AWS denies it or ECR does not know the role that it names.
 pub async fn once_known<T, F>(call: impl Fn() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = anyhow::Result<T>>,
@@ -73,7 +75,9 @@ where
     loop {
         match call().await {
             Err(error) if passes(&error) && Instant::now() < until => {
-                warn!("refused, and tried again until the role is in force: {error:#}");
+                warn!(
+                    "AWS refused the call, which is repeated until a change of the role takes effect: {error:#}"
+                );
                 sleep(PAUSE).await;
             }
             outcome => return outcome,
@@ -81,22 +85,22 @@ where
     }
 }
 
-/// Whether a service said that the function may not: IAM and CloudFormation, ECR, and ECR of
-/// a key, each in its words.
+/// Whether a service denied a call. The codes are those of IAM and CloudFormation, of ECR, and of ECR
+/// about a KMS key.
 #[must_use]
 pub fn denied(error: &anyhow::Error) -> bool {
     let codes = ["AccessDenied", "AccessDeniedException", "KmsException"];
     code(error).is_some_and(|code| codes.contains(&code))
 }
 
-/// Whether ECR took a role for none: the only thing that can be wrong with an ARN that was
-/// read. (AWS does not say whether ECR looks at all.)
+/// Whether ECR does not know a role. Nothing else can be wrong with an ARN that was parsed. AWS does not
+/// document whether ECR looks up the role.
 #[must_use]
 pub fn unknown(error: &anyhow::Error) -> bool {
     code(error) == Some("InvalidParameterException")
 }
 
-/// The name of the service's error behind `error`, if a service answered.
+/// The error code of the service, if a service answered with an error.
 #[must_use]
 pub fn code(error: &anyhow::Error) -> Option<&str> {
     error.downcast_ref::<warden_aws::ServiceError>().map(|error| error.code.as_str())

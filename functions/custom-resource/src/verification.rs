@@ -1,7 +1,7 @@
 //! Whether CloudFormation sent a request.
 //!
-//! Permission to invoke a function is common: AWS's managed policy `AWSLambdaRole` grants it for
-//! every function. So a request is checked against the events of the stack, which only
+//! The permission to invoke a function is common: AWS's managed policy `AWSLambdaRole` grants it for
+//! every function. So each request is checked against the events of the stack, which only
 //! CloudFormation writes:
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_StackEvent.html>.
 //! AWS does not document how soon an event can be read, so the events are read again for a while.
@@ -17,8 +17,8 @@ use tracing::{info, warn};
 use crate::Context;
 use crate::request::Request;
 
-/// How long the events are read again where they say something else, and how long where they
-/// cannot be read: a right that a deployment has just granted takes up to a minute to arrive.
+/// The time for which the events are read again if they contradict the request, and if they cannot be
+/// read. A right that a deployment has just granted takes up to a minute to have effect.
 const RETRY_TIME: Duration = Duration::from_secs(30);
 const UNREADABLE_RETRY_TIME: Duration = Duration::from_secs(120);
 /// The pause between two readings.
@@ -28,28 +28,30 @@ const RETRY_PAUSE: Duration = Duration::from_secs(3);
 const STARTS: [&str; 4] =
     ["CREATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "IMPORT_IN_PROGRESS", "UPDATE_IN_PROGRESS"];
 
-/// Why a request to create or to update a resource is not believed.
+/// The reason why a request to create or to update a resource is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The stack does nothing.
+    /// No operation of the stack is in progress.
     #[error("the stack is {0}")]
     AtRest(String),
-    /// The operation of the stack has not reached the resource.
-    #[error("the stack's events name no such resource since its operation began")]
+    /// The operation of the stack has not started to change the resource.
+    #[error("the stack's current operation has no event for the resource")]
     NoEvent,
-    /// CloudFormation does something else with the resource.
+    /// CloudFormation is neither creating nor updating the resource.
     #[error("the newest event of the resource is {0}")]
     Status(String),
     /// The resource has another type.
     #[error("the resource is of type {0}")]
     Type(String),
-    /// CloudFormation sent other properties.
-    #[error("the properties differ from those in the stack's event: {0}")]
+    /// The properties are not those that CloudFormation sent.
+    #[error("the properties differ from the properties in the stack's event: {0}")]
     Properties(String),
-    /// CloudFormation never sent the old properties.
-    #[error("the old properties differ from those in every earlier event of the resource: {0}")]
+    /// The old properties are none that CloudFormation ever sent.
+    #[error(
+        "the old properties differ from the properties in every earlier event of the resource: {0}"
+    )]
     OldProperties(String),
-    /// The event's properties cannot be compared.
+    /// The properties of the event cannot be compared.
     #[error("the properties in the stack's event are not JSON")]
     Unreadable,
 }
@@ -75,14 +77,16 @@ pub async fn verify_provision(context: &Context, request: &Request) -> anyhow::R
         if start.elapsed() >= retry_time {
             return Err(refusal.context(FAILED));
         }
-        warn!("the events of the stack are read again: {refusal:#}");
+        warn!(
+            "the request is not verified yet, and the events of the stack are read again: {refusal:#}"
+        );
         sleep(RETRY_PAUSE).await;
     }
 }
 
-/// Fails if the old properties of an Update are those of no event of the resource. They name roles,
-/// from which a policy is detached. A resource without an event before the current operation is
-/// believed: CloudFormation deletes the events of a stack after 90 days.
+/// Fails if no event of the resource has the old properties of an Update, which name roles that a policy is
+/// detached from. Succeeds if the resource has no event before the current operation, because
+/// CloudFormation deletes the events of a stack after 90 days.
 async fn verify_old_properties(context: &Context, request: &Request) -> anyhow::Result<()> {
     if request.old_properties.is_null() {
         return Ok(());
@@ -114,8 +118,8 @@ async fn verify_old_properties(context: &Context, request: &Request) -> anyhow::
     }
 }
 
-/// Whether CloudFormation is deleting this resource. Fails where the events cannot be read: then
-/// a Delete that is repeated later still finds what it has to remove.
+/// Whether CloudFormation is deleting this resource. Fails if the events cannot be read, so that a later
+/// Delete still finds the resource.
 pub async fn is_deleting(context: &Context, request: &Request) -> anyhow::Result<bool> {
     if request.stack_id != context.config.stack_id {
         warn!("StackId: the request names another stack, so nothing is removed");
@@ -137,14 +141,16 @@ pub async fn is_deleting(context: &Context, request: &Request) -> anyhow::Result
                     error.context("the request could not be verified, so nothing was removed")
                 );
             }
-            Ok(_) => info!("no event says that the resource is being deleted; reading again"),
+            Ok(_) => info!(
+                "no event of the stack shows that the resource is being deleted; reading the events again"
+            ),
             Err(error) => warn!("the events of the stack are read again: {error:#}"),
         }
         sleep(RETRY_PAUSE).await;
     }
 }
 
-/// Reads the stack's events, the newest first, up to the first event that `judge` judges.
+/// Reads the stack's events, the newest first, up to the first event for which `judge` returns a result.
 async fn read<T>(
     context: &Context,
     mut judge: impl FnMut(&StackEvent) -> Option<T>,
@@ -153,7 +159,7 @@ async fn read<T>(
     let mut pages = described.stack_name(&context.config.stack_id).into_paginator().send();
     while let Some(page) = pages.next().await {
         let page = page.map_err(warden_aws::explain).context("reading the stack's events")?;
-        // An event of a hook is about a resource too, and carries none of its properties.
+        // An event of a hook names a resource too, but has no properties of the resource.
         let events = page.stack_events().iter().filter(|event| event.hook_status().is_none());
         if let Some(judgement) = events.into_iter().find_map(&mut judge) {
             return Ok(Some(judgement));
@@ -173,7 +179,7 @@ fn judge_provision(event: &StackEvent, request: &Request) -> Option<Result<(), R
     }
     let is_same = event.logical_resource_id() == Some(request.logical_resource_id.as_str());
     is_same.then(|| {
-        // An emulator calls the creation of a resource in an update of its stack an update.
+        // An emulator reports the creation of a resource during an update of the stack as an update.
         if !["CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"].contains(&status) {
             return Err(Refusal::Status(status.to_owned()));
         }
@@ -188,7 +194,7 @@ fn judge_provision(event: &StackEvent, request: &Request) -> Option<Result<(), R
 fn judge_deletion(event: &StackEvent, request: &Request) -> Option<bool> {
     let status = status(event);
     if is_about_stack(event, request) {
-        // A creation that failed is undone by deleting every resource.
+        // CloudFormation rolls back a failed creation of the stack by deleting every resource.
         let is_whole = ["DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"].contains(&status);
         let is_decided = is_whole || STARTS.contains(&status) || !status.ends_with("IN_PROGRESS");
         return is_decided.then_some(is_whole);
@@ -222,7 +228,7 @@ fn compare_properties(text: &str, requested: &Value) -> Result<(), Refusal> {
     let names = |value: &Value| -> Vec<String> {
         value.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
     };
-    // They say where and how long CloudFormation waits, and mean nothing to a resource.
+    // These properties are instructions to CloudFormation, and no settings of a resource.
     let is_transport = |name: &String| ["ServiceTimeout", "ServiceToken"].contains(&name.as_str());
     let mut differing = [names(&known), names(&requested)].concat();
     let given =
@@ -233,8 +239,8 @@ fn compare_properties(text: &str, requested: &Value) -> Result<(), Refusal> {
     if differing.is_empty() { Ok(()) } else { Err(Refusal::Properties(differing.join(", "))) }
 }
 
-/// Whether a value is written in one of the ways in which CloudFormation writes an empty list or an
-/// empty text. The properties of a resource read all of them as absent.
+/// Whether a value is one of the forms in which CloudFormation writes an empty list or an empty text. The
+/// readers of properties treat each of these forms as absent.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -244,7 +250,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// The value with every scalar as text, which is how a request to a custom resource has it.
+/// The value with every scalar as text, as in a request to a custom resource.
 fn comparable(value: &Value) -> Value {
     match value {
         Value::Bool(_) | Value::Number(_) => value.to_string().into(),
@@ -277,7 +283,7 @@ mod tests {
         Request::read(&request).unwrap()
     }
 
-    /// An event of the resource, or of the stack where the ID is the stack's.
+    /// An event of the resource, or of the stack if the ID is the ID of the stack.
     fn event(logical_id: &str, physical_id: &str, status: &str, properties: &str) -> StackEvent {
         let kind = if physical_id == STACK {
             "AWS::CloudFormation::Stack"
@@ -307,7 +313,7 @@ mod tests {
         });
         let judged = events.into_iter().find_map(|event| judge_provision(&event, &request));
         let text = match judged {
-            Some(Ok(())) => "believed".to_owned(),
+            Some(Ok(())) => "accepted".to_owned(),
             Some(Err(refusal)) => refusal.to_string(),
             None => "no event decides".to_owned(),
         };
@@ -315,22 +321,22 @@ mod tests {
     }
 
     #[test]
-    fn an_update_is_believed_by_the_newest_event_of_its_resource() {
+    fn an_update_is_accepted_by_the_newest_event_of_its_resource() {
         let updating = ("Repository", ARN, "UPDATE_IN_PROGRESS", SENT);
-        check_update(&[updating], &expect!["believed"]);
-        check_update(&[("Other", "x", "UPDATE_COMPLETE", ""), updating], &expect!["believed"]);
+        check_update(&[updating], &expect!["accepted"]);
+        check_update(&[("Other", "x", "UPDATE_COMPLETE", ""), updating], &expect!["accepted"]);
         // An emulator's event may carry no properties.
-        check_update(&[("Repository", ARN, "UPDATE_IN_PROGRESS", "")], &expect!["believed"]);
+        check_update(&[("Repository", ARN, "UPDATE_IN_PROGRESS", "")], &expect!["accepted"]);
         // A roll-back changes the stack's status and goes on.
         check_update(
             &[("warden", STACK, "UPDATE_ROLLBACK_IN_PROGRESS", ""), updating],
-            &expect!["believed"],
+            &expect!["accepted"],
         );
         check_update(
             &[("Repository", ARN, "UPDATE_COMPLETE", SENT), updating],
             &expect!["the newest event of the resource is UPDATE_COMPLETE"],
         );
-        check_update(&[("Repository", ARN, "CREATE_IN_PROGRESS", SENT)], &expect!["believed"]);
+        check_update(&[("Repository", ARN, "CREATE_IN_PROGRESS", SENT)], &expect!["accepted"]);
         check_update(
             &[("Repository", ARN, "DELETE_IN_PROGRESS", "")],
             &expect!["the newest event of the resource is DELETE_IN_PROGRESS"],
@@ -341,33 +347,37 @@ mod tests {
         );
         check_update(
             &[("warden", STACK, "UPDATE_IN_PROGRESS", ""), updating],
-            &expect!["the stack's events name no such resource since its operation began"],
+            &expect!["the stack's current operation has no event for the resource"],
         );
         check_update(&[("Other", "x", "UPDATE_IN_PROGRESS", SENT)], &expect!["no event decides"]);
     }
 
     #[test]
-    fn an_update_with_other_properties_than_cloudformation_s_is_refused() {
+    fn an_update_with_properties_that_cloudformation_did_not_send_is_refused() {
         let with = |properties: &str, expected: &Expect| {
             check_update(&[("Repository", ARN, "UPDATE_IN_PROGRESS", properties)], expected);
         };
         with(
             r#"{"Count": "2", "Scan": "true", "Tags": ["a"]}"#,
-            &expect!["the properties differ from those in the stack's event: Count"],
+            &expect!["the properties differ from the properties in the stack's event: Count"],
         );
         with(
             r#"{"Count": "1", "Tags": ["a", "b"], "Limit": "5"}"#,
-            &expect!["the properties differ from those in the stack's event: Limit, Scan, Tags"],
+            &expect![
+                "the properties differ from the properties in the stack's event: Limit, Scan, Tags"
+            ],
         );
         with(r#"{"Count": "#, &expect!["the properties in the stack's event are not JSON"]);
         with(
             "[]",
-            &expect!["the properties differ from those in the stack's event: Count, Scan, Tags"],
+            &expect![
+                "the properties differ from the properties in the stack's event: Count, Scan, Tags"
+            ],
         );
     }
 
     #[test]
-    fn a_delete_is_believed_only_while_its_physical_resource_or_the_stack_is_deleted() {
+    fn a_delete_is_accepted_only_while_its_physical_resource_or_the_stack_is_deleted() {
         let deleting = ("Repository", ARN, "DELETE_IN_PROGRESS");
         let cleaning = ("warden", STACK, "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS");
         let updated = ("Repository", "another ARN", "UPDATE_COMPLETE");

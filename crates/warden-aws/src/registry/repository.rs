@@ -360,6 +360,15 @@ impl Registry {
         put.lifecycle_policy_text(policy).send().await.map(drop).map_err(crate::explain)
     }
 
+    /// Deletes the lifecycle policy of a repository. A repository without one is not an error. One call.
+    pub async fn delete_lifecycle_policy(&self, repository: &RepositoryName) -> anyhow::Result<()> {
+        let delete = self.client.delete_lifecycle_policy().repository_name(repository.as_str());
+        crate::unless(delete.send().await, |error| {
+            error.is_lifecycle_policy_not_found_exception()
+        })?;
+        Ok(())
+    }
+
     /// Deletes a repository. A repository that does not exist is not an error. One call.
     pub async fn delete_repository(
         &self,

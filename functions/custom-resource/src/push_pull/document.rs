@@ -1,10 +1,10 @@
-//! What the push/pull policy grants: the guide's eight actions, and nothing else.
+//! The document of the push/pull policy, which allows the guide's eight actions and no other.
 
 use serde_json::{Value, json};
 
 use crate::arn::RepositoryArn;
 
-/// IAM's limit of a managed policy, in characters without white space.
+/// IAM's limit for a managed policy, in characters without white space.
 const LONGEST: usize = 6_144;
 
 /// The policy document for these repositories.
@@ -18,7 +18,7 @@ pub fn document(repositories: &[RepositoryArn]) -> Value {
                 "Sid": "Login",
                 "Effect": "Allow",
                 "Action": "ecr:GetAuthorizationToken",
-                // A token is for the whole registry: IAM takes no ARN here.
+                // A token is valid for the whole registry, and the action supports no ARN.
                 "Resource": "*",
             },
             {
@@ -39,10 +39,10 @@ pub fn document(repositories: &[RepositoryArn]) -> Value {
     })
 }
 
-/// What is wrong with a document that is longer than IAM takes.
+/// The problem with a document that is longer than IAM accepts.
 #[must_use]
 pub fn too_long(document: &Value) -> Option<String> {
     let length = document.to_string().chars().count();
     (length > LONGEST)
-        .then(|| format!("the policy would have {length} characters; IAM takes {LONGEST}"))
+        .then(|| format!("the policy would have {length} characters, and IAM accepts {LONGEST}"))
 }

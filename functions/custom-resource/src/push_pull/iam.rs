@@ -1,4 +1,4 @@
-//! IAM, as far as one managed policy goes.
+//! Reads and changes one managed policy of IAM.
 
 use anyhow::Context as _;
 use aws_config::SdkConfig;
@@ -25,8 +25,7 @@ impl Policies {
     /// Reads the policy. None if there is no policy.
     pub async fn observe(&self, arn: &str) -> anyhow::Result<Option<ObservedPolicy>> {
         match self.read(arn).await {
-            // Another copy of the request is removing the policy, or a version of it: the second
-            // look tells which.
+            // A repeated request is deleting the policy or a version of it. The second read shows which.
             Err(error) if code(&error) == Some("NoSuchEntity") => self.read(arn).await,
             outcome => outcome,
         }
@@ -73,13 +72,13 @@ impl Policies {
             .context("its default version has no document")?;
         // IAM gives documents URL-encoded, by RFC 3986.
         let text = percent_decode_str(&encoded).decode_utf8()?;
-        // One that is not JSON differs from ours, and will be replaced.
+        // A document that is not JSON counts as different, so the plan replaces the document.
         Ok(serde_json::from_str(&text).unwrap_or_default())
     }
 
     async fn versions(&self, arn: &str) -> anyhow::Result<Vec<String>> {
         let listed = self.client.list_policy_versions().policy_arn(arn).send().await;
-        // Never more than five, so one page.
+        // A policy has at most five versions, which fit on one page.
         let mut versions = listed
             .map_err(warden_aws::explain)
             .context("listing its versions")?
@@ -90,7 +89,7 @@ impl Policies {
         Ok(versions.iter().filter_map(PolicyVersion::version_id).map(str::to_owned).collect())
     }
 
-    /// The roles, users and groups that use it.
+    /// The roles, and the other principals, that use the policy.
     async fn attachments(&self, arn: &str) -> anyhow::Result<(Vec<String>, Vec<String>)> {
         let (mut roles, mut others) = (Vec::new(), Vec::new());
         for usage in [PolicyUsageType::PermissionsPolicy, PolicyUsageType::PermissionsBoundary] {
@@ -98,8 +97,9 @@ impl Policies {
             let list = self.client.list_entities_for_policy().policy_arn(arn);
             let mut pages = list.policy_usage_filter(usage).into_paginator().send();
             while let Some(page) = pages.next().await {
-                let page =
-                    page.map_err(warden_aws::explain).context("listing what it is attached to")?;
+                let page = page
+                    .map_err(warden_aws::explain)
+                    .context("listing the principals that use the policy")?;
                 let names = page.policy_roles().iter().filter_map(|role| role.role_name());
                 if attached {
                     roles.extend(names.map(str::to_owned));
@@ -115,7 +115,7 @@ impl Policies {
         Ok((roles, others))
     }
 
-    /// Carries out one action: the only place that changes IAM.
+    /// Carries out one action. No other function changes IAM.
     pub async fn apply(&self, arn: &str, action: &PolicyChange) -> anyhow::Result<()> {
         let client = &self.client;
         match action {
@@ -132,7 +132,7 @@ impl Policies {
                     let exists = error
                         .as_service_error()
                         .is_some_and(|e| e.is_entity_already_exists_exception());
-                    // The answer to an attempt that succeeded may have been lost on the way.
+                    // An earlier attempt may have succeeded although its answer was lost.
                     let found = if exists { self.observe(arn).await? } else { None };
                     if found.and_then(|found| found.owner).as_ref() != Some(owner) {
                         return Err(warden_aws::explain(error));
@@ -167,7 +167,7 @@ impl Policies {
     }
 }
 
-/// What is gone already needs no removing.
+/// Success if the policy or the attachment does not exist any more.
 fn unless_gone(outcome: anyhow::Result<()>) -> anyhow::Result<()> {
     match outcome {
         Err(error) if code(&error) == Some("NoSuchEntity") => Ok(()),

@@ -1,4 +1,4 @@
-//! The policy that is wanted × the one that is there → what is to be done.
+//! Decides the changes from the desired policy to the observed policy, without a call.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Desired;
 use crate::plan::ChangePlan;
 
-/// IAM keeps this many versions of a policy.
+/// The most versions of a policy that IAM keeps.
 const MOST_VERSIONS: usize = 5;
 
 /// A policy in IAM.
@@ -15,49 +15,52 @@ const MOST_VERSIONS: usize = 5;
 pub struct ObservedPolicy {
     /// The value of its owner tag.
     pub owner: Option<String>,
-    /// What its default version grants.
+    /// The document of its default version.
     pub document: Value,
     /// The versions that are not the default one, the oldest first.
     pub other_versions: Vec<String>,
-    /// The names of the roles it is attached to.
+    /// The names of the roles that the policy is attached to.
     pub roles: Vec<String>,
-    /// Users and groups it is attached to, and principals it bounds: not by us.
+    /// The users and groups that the policy is attached to, and the principals that it bounds. ECR Warden
+    /// never does either.
     pub others: Vec<String>,
 }
 
-/// The policy's name is taken.
+/// The error for a policy of the same name that this resource did not create.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the policy {arn} exists already and this resource did not make it; nothing was changed")]
+#[error(
+    "the policy {arn} exists already, and this resource did not create it; nothing was changed. Delete the policy, or deploy the stack under another name"
+)]
 pub struct Foreign {
     /// The policy's ARN.
     pub arn: String,
 }
 
-/// One change of a policy, or of what it is attached to.
+/// A change of a policy or of its attachments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PolicyChange {
-    /// Make it, with its owner tag.
+    /// Create the policy with its owner tag.
     Create {
-        /// Its name.
+        /// The name of the policy.
         name: String,
-        /// What it grants.
+        /// The policy document.
         document: Value,
         /// The value of the owner tag.
         owner: String,
     },
-    /// Remove a version.
+    /// Delete a version.
     DeleteVersion(String),
-    /// Add a version and make it the default.
+    /// Add a version, which becomes the default version.
     CreateVersion(Value),
-    /// Attach it to a role, by its name.
+    /// Attach the policy to a role, by the role's name.
     Attach(String),
-    /// Detach it from a role.
+    /// Detach the policy from a role.
     Detach(String),
-    /// Remove it.
+    /// Delete the policy.
     Delete,
 }
 
-/// Whether anything may be done with what is there.
+/// Fails if this resource did not create the observed policy.
 pub fn permit(desired: &Desired, observed: Option<&ObservedPolicy>) -> Result<(), Foreign> {
     match observed {
         Some(found) if found.owner.as_ref() != Some(&desired.owner) => {
@@ -67,8 +70,8 @@ pub fn permit(desired: &Desired, observed: Option<&ObservedPolicy>) -> Result<()
     }
 }
 
-/// What makes `observed` what is `desired`; `previous` are the roles that the properties
-/// named before.
+/// The changes that make the observed policy equal to the desired policy. `previous` holds the roles that
+/// the old properties name.
 #[must_use]
 pub fn plan(
     desired: &Desired,
@@ -96,7 +99,7 @@ pub fn plan(
     for role in desired.roles.iter().filter(|role| !attached.contains(role)) {
         actions.push(PolicyChange::Attach(role.clone()));
     }
-    // Only what our own old properties attached: others may attach it too.
+    // Only roles of the old properties are detached, because others may attach the policy too.
     for role in
         previous.iter().filter(|role| !desired.roles.contains(role) && attached.contains(role))
     {
@@ -108,29 +111,28 @@ pub fn plan(
 /// The outcome for a policy whose resource is deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PolicyRemoval {
-    /// It stays, or is gone already.
+    /// The policy is kept, or does not exist any more.
     Nothing {
-        /// Our own attachments still go.
+        /// The changes that detach the roles of the properties.
         plan: ChangePlan<PolicyChange>,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// It goes.
+    /// The policy is deleted.
     Whole(ChangePlan<PolicyChange>),
 }
 
-/// Detaches the roles that the properties named, and removes the policy if nobody else uses
-/// it.
+/// Detaches the roles that the properties name, and deletes the policy if nobody else uses the policy.
 #[must_use]
 pub fn removal(observed: Option<&ObservedPolicy>, owner: &str, roles: &[String]) -> PolicyRemoval {
     let nothing = |plan, reason: &str| PolicyRemoval::Nothing { plan, reason: reason.to_owned() };
     let Some(observed) = observed else {
-        return nothing(ChangePlan { actions: Vec::new() }, "gone already");
+        return nothing(ChangePlan { actions: Vec::new() }, "the policy does not exist any more");
     };
     if observed.owner.as_deref() != Some(owner) {
         return nothing(
             ChangePlan { actions: Vec::new() },
-            "kept, since this resource did not make it",
+            "the policy is kept, because this resource did not create it",
         );
     }
     let (ours, theirs): (Vec<&String>, Vec<&String>) =
@@ -140,7 +142,7 @@ pub fn removal(observed: Option<&ObservedPolicy>, owner: &str, roles: &[String])
     let others: Vec<&str> =
         theirs.into_iter().chain(&observed.others).map(String::as_str).collect();
     if !others.is_empty() {
-        let reason = format!("kept, since others attached it: {}", others.join(", "));
+        let reason = format!("the policy is kept, because others use it: {}", others.join(", "));
         return PolicyRemoval::Nothing { plan, reason };
     }
     plan.actions.extend(observed.other_versions.iter().cloned().map(PolicyChange::DeleteVersion));
@@ -161,12 +163,12 @@ impl fmt::Display for PolicyRemoval {
 impl fmt::Display for PolicyChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Create { document, .. } => write!(f, "create it as {document}"),
-            Self::DeleteVersion(version) => write!(f, "delete its version {version}"),
-            Self::CreateVersion(document) => write!(f, "make it {document}"),
-            Self::Attach(role) => write!(f, "attach it to {role}"),
-            Self::Detach(role) => write!(f, "detach it from {role}"),
-            Self::Delete => f.write_str("delete it"),
+            Self::Create { document, .. } => write!(f, "create the policy {document}"),
+            Self::DeleteVersion(version) => write!(f, "delete version {version} of the policy"),
+            Self::CreateVersion(document) => write!(f, "replace the policy by {document}"),
+            Self::Attach(role) => write!(f, "attach the policy to the role {role}"),
+            Self::Detach(role) => write!(f, "detach the policy from the role {role}"),
+            Self::Delete => f.write_str("delete the policy"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Carries out a change: the only module that changes a repository.
+//! Carries out the changes of a repository. No other module of this function changes a repository.
 
 use warden_aws::registry::Registry;
 use warden_aws::registry::repository::NewRepository;
@@ -7,7 +7,7 @@ use super::reconcile::RepositoryChange;
 use crate::arn::{OWNER_TAG, RepositoryArn};
 use crate::stack::{code, denied};
 
-/// Carries out one action. Done before, it changes nothing.
+/// Carries out one action. A repeated action changes nothing.
 pub async fn apply(
     registry: &Registry,
     arn: &RepositoryArn,
@@ -19,7 +19,7 @@ pub async fn apply(
             let scan_on_push = *scan_on_push;
             let settings = NewRepository { mutability, scan_on_push, encryption, tags };
             match registry.create_repository(name, &settings).await {
-                // An earlier attempt may have created it, and its answer was lost.
+                // An earlier attempt may have created the repository although its answer was lost.
                 Err(error) if code(&error) == Some("RepositoryAlreadyExistsException") => {
                     let found = registry.repository_tags(&id).await?;
                     if found.get(OWNER_TAG) == tags.get(OWNER_TAG) { Ok(()) } else { Err(error) }

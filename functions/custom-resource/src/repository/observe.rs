@@ -13,15 +13,15 @@ use super::reconcile::{LifecycleImpact, ObservedRepository, OwnershipState};
 use crate::arn::RepositoryArn;
 use crate::stack::{code, once_permitted};
 
-/// How long a lifecycle preview may take, and the pause between two readings of it.
+/// The time that a lifecycle preview may take, and the pause between two reads of the preview.
 const PREVIEW_TIME: Duration = Duration::from_secs(120);
 const PREVIEW_PAUSE: Duration = Duration::from_secs(2);
-/// ECR's refusal while it makes another preview of the repository.
+/// ECR's error code while another preview of the repository is in progress.
 const IN_PROGRESS: &str = "LifecyclePolicyPreviewInProgressException";
-/// How many images of a preview an error names.
+/// The number of images of a preview that an error names.
 const EXAMPLES: i32 = 5;
 
-/// Reads the repository. None if ECR does not know it.
+/// Reads the repository. None if the repository does not exist.
 pub async fn observe(
     registry: &Registry,
     arn: &RepositoryArn,
@@ -30,10 +30,10 @@ pub async fn observe(
     let Some(description) = registry.describe_repository(name).await? else { return Ok(None) };
     let arn = arn.to_string();
     let (tags, empty, lifecycle, policy) = tokio::try_join!(
-        async { registry.repository_tags(&arn).await.context("listing its tags") },
-        async { registry.is_empty(name).await.context("listing its images") },
-        async { registry.lifecycle_policy(name).await.context("getting its lifecycle policy") },
-        async { registry.repository_policy(name).await.context("getting its policy") },
+        async { registry.repository_tags(&arn).await.context("listing the tags") },
+        async { registry.is_empty(name).await.context("listing the images") },
+        async { registry.lifecycle_policy(name).await.context("getting the lifecycle policy") },
+        async { registry.repository_policy(name).await.context("getting the repository policy") },
     )
     .with_context(|| format!("reading repository {name}"))?;
     Ok(Some(ObservedRepository {
@@ -44,16 +44,16 @@ pub async fn observe(
     }))
 }
 
-/// Reads only what the removal of the repository depends on, so that no other call can fail. None
-/// if there is no repository.
+/// Reads only the state that the removal of the repository needs, so that no other call can fail. None
+/// if the repository does not exist.
 pub async fn observe_standing(
     registry: &Registry,
     arn: &RepositoryArn,
 ) -> anyhow::Result<Option<OwnershipState>> {
     let (name, arn) = (&arn.name, arn.to_string());
     let read = tokio::try_join!(
-        async { registry.repository_tags(&arn).await.context("listing its tags") },
-        async { registry.is_empty(name).await.context("listing its images") },
+        async { registry.repository_tags(&arn).await.context("listing the tags") },
+        async { registry.is_empty(name).await.context("listing the images") },
     );
     match read {
         Ok((tags, empty)) => Ok(Some(OwnershipState { tags, empty })),
@@ -62,8 +62,8 @@ pub async fn observe_standing(
     }
 }
 
-/// Asks ECR what the lifecycle policy would expire now. Waits while ECR makes somebody else's
-/// preview of the repository: it makes one at a time.
+/// Asks ECR which images the lifecycle policy would expire now. Waits while somebody else's preview of the
+/// repository is in progress, because ECR makes one preview at a time.
 pub async fn preview_lifecycle(
     registry: &Registry,
     name: &RepositoryName,
@@ -82,13 +82,17 @@ pub async fn preview_lifecycle(
         match registry.lifecycle_preview(name, EXAMPLES).await? {
             LifecyclePreview::Complete { policy: previewed, count, examples } => {
                 if !have_same_rules(&previewed, policy) {
-                    bail!("somebody else's lifecycle preview took the place of ours");
+                    bail!("somebody else's lifecycle preview replaced this preview; deploy again");
                 }
                 return Ok(LifecycleImpact { count, examples });
             }
             LifecyclePreview::InProgress if Instant::now() < until => sleep(PREVIEW_PAUSE).await,
-            LifecyclePreview::InProgress => bail!("the lifecycle preview ended as IN_PROGRESS"),
-            LifecyclePreview::Ended(status) => bail!("the lifecycle preview ended as {status}"),
+            LifecyclePreview::InProgress => {
+                bail!("the lifecycle preview is still IN_PROGRESS after two minutes; deploy again")
+            }
+            LifecyclePreview::Ended(status) => {
+                bail!("the lifecycle preview ended with the status {status}")
+            }
         }
     }
 }

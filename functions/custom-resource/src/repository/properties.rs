@@ -1,4 +1,4 @@
-//! The properties of `Custom::EcrRepository`: what is wanted.
+//! The properties of `Custom::EcrRepository`, which describe the desired repository.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,11 @@ use super::pull::PullPrincipal;
 use crate::arn::{KeyArn, OWNER_TAG, Stack};
 
 keywords!(
-    /// What is done about a repository that is there already and not ours.
+    /// The action on a repository that exists already and that this resource did not create.
     OnExisting {
-        /// It is left alone and the creation fails.
+        /// The creation fails, and the repository is not changed.
         Fail = "fail",
-        /// It is governed from now on, and never removed.
+        /// The resource governs the repository from now on, and never deletes the repository.
         Adopt = "adopt",
     }
 );
@@ -26,37 +26,37 @@ keywords!(
 keywords!(
     /// The outcome for an owned repository whose resource is deleted.
     OnDelete {
-        /// It stays if it has images.
+        /// Keeps a repository that has images, and deletes an empty repository.
         Retain = "retain",
-        /// It stays if it has images: said by name.
+        /// The same as `Retain`, with a name that says so.
         DeleteIfEmpty = "delete-if-empty",
-        /// It goes with its images.
+        /// Deletes the repository and its images.
         DeleteWithImages = "delete-with-images",
     }
 );
 
-/// What the properties ask for, valid as a whole.
+/// The repository that the properties describe. All values are valid.
 #[derive(Clone, Debug)]
 pub struct Desired {
-    /// What governs the repository, its name and mutability included.
+    /// The policy of the repository, with its name and its tag mutability.
     pub policy: Policy,
-    /// The native lifecycle policy that follows from it.
+    /// The native lifecycle policy, derived from the policy.
     pub lifecycle: String,
     /// The filters of a mutability with exclusions.
     pub exclusion_filters: Vec<Wildcard>,
-    /// Whether each push is scanned.
+    /// Whether ECR scans each image at its push.
     pub scan_on_push: bool,
-    /// How it is encrypted.
+    /// The encryption of the repository.
     pub encryption: Encryption,
     /// The most images that a changed lifecycle policy may expire.
     pub lifecycle_impact_limit: u32,
-    /// What is done about a repository that is not ours.
+    /// The action on a repository that this resource did not create.
     pub on_existing: OnExisting,
     /// The outcome for the repository when its resource is deleted.
     pub on_delete: OnDelete,
-    /// Who else may pull.
+    /// The other accounts and organizations that may pull.
     pub pull_principals: Vec<PullPrincipal>,
-    /// The repository's resource tags, without the owner's.
+    /// The resource tags of the repository, without the tags of ECR Warden.
     pub tags: BTreeMap<String, String>,
     /// The value of the owner tag.
     pub owner: String,
@@ -64,17 +64,17 @@ pub struct Desired {
     pub partition: String,
 }
 
-/// What the keys of our own resource tags begin with.
+/// The prefix of the keys of ECR Warden's own resource tags.
 pub const RESERVED: &str = "ecr-warden:";
 
-/// ECR's limits of tags on a resource, less our three: the number, and the characters of
-/// a key and of a value.
+/// ECR's limits for resource tags: the number of tags, less three for ECR Warden's own tags, and the
+/// characters of a key and of a value.
 const MOST_TAGS: usize = 47;
 const LONGEST_KEY: usize = 128;
 const LONGEST_VALUE: usize = 256;
 
 impl Desired {
-    /// Reads the properties and names every mistake in them at once.
+    /// Reads the properties. The error names every mistake.
     pub fn read(properties: &Value, stack: &Stack, owner: String) -> Result<Self, Invalid> {
         let mut reader = Reader::new(properties);
         for name in ["ServiceToken", "ServiceTimeout", "PolicyVersion"] {
@@ -91,8 +91,8 @@ impl Desired {
         let tags = tags(&mut reader);
         if owner.chars().count() > LONGEST_VALUE {
             let message = format!(
-                "the stack's ID and the logical ID make the tag {OWNER_TAG}, {} characters of at most \
-                 {LONGEST_VALUE}; a shorter stack name is needed",
+                "the stack's ID and the logical ID are the value of the tag {OWNER_TAG}, which would have {} \
+                 characters of at most {LONGEST_VALUE}; choose a shorter stack name",
                 owner.chars().count()
             );
             reader.problem("StackId", message);
@@ -127,7 +127,7 @@ fn exclusion_filters(reader: &mut Reader<'_>, policy: Option<&Policy>) -> Vec<Wi
         TagMutability::Mutable | TagMutability::Immutable if !filters.is_empty() => {
             reader.problem(
                 NAME,
-                format!("ImageTagMutability is {mutability}, which has no exclusions"),
+                format!("ImageTagMutability is {mutability}, which allows no exclusions; leave the filters empty"),
             );
         }
         TagMutability::MutableWithExclusion | TagMutability::ImmutableWithExclusion
@@ -148,10 +148,11 @@ fn encryption(reader: &mut Reader<'_>, stack: &Stack) -> Encryption {
     let key: Option<KeyArn> = reader.optional("KmsKey");
     if let Some(key) = &key {
         if kind == EncryptionType::Aes256 {
-            reader.problem("KmsKey", "EncryptionType is AES256, which takes no key");
+            reader.problem("KmsKey", "EncryptionType is AES256, which uses no key; leave KmsKey empty, or set EncryptionType to KMS");
         }
         if key.region != stack.region {
-            let message = format!("the key is in {}; expected one in {}", key.region, stack.region);
+            let message =
+                format!("the key is in {}; expected a key in {}", key.region, stack.region);
             reader.problem("KmsKey", message);
         }
     }
@@ -174,21 +175,21 @@ fn tags(reader: &mut Reader<'_>) -> BTreeMap<String, String> {
             reader.problem(NAME, message);
         }
         if key.starts_with(RESERVED) || key.starts_with("aws:") {
-            reader.problem(NAME, format!("{key:?} is reserved"));
+            reader.problem(NAME, format!("the key {key:?} is reserved"));
         }
     }
     tags
 }
 
-/// What of the properties before an update matters now. They may have been refused
-/// themselves, so whatever cannot be read is as good as absent.
+/// The old properties of an Update, as far as the plan needs them. The old properties may have been refused
+/// themselves, so properties that cannot be read count as absent.
 #[derive(Clone, Debug, Default)]
 pub struct Previous {
-    /// The name it had, or should have had.
+    /// The old name of the repository.
     pub repository_name: Option<RepositoryName>,
-    /// The key that was asked for.
+    /// The old KMS key.
     pub kms_key: Option<String>,
-    /// The keys of the resource tags that were ours to set.
+    /// The keys of the resource tags that the old properties set.
     pub tag_keys: Vec<String>,
 }
 
@@ -205,10 +206,10 @@ impl Previous {
         }
     }
 
-    /// The same, as far as it is about the repository `name`: what was asked for another
-    /// one says nothing of this one.
+    /// The old properties, if they describe the repository `name`. The default otherwise, because the
+    /// properties of another repository do not concern this repository.
     #[must_use]
-    pub fn of(&self, name: &RepositoryName) -> Self {
+    pub fn for_repository(&self, name: &RepositoryName) -> Self {
         if self.repository_name.as_ref() == Some(name) { self.clone() } else { Self::default() }
     }
 }

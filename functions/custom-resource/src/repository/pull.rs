@@ -1,5 +1,5 @@
-//! Who outside the account may pull: our statements in the repository's policy, beside
-//! those of others, which stay.
+//! The accounts and organizations that may pull: ECR Warden's statements in the repository policy. The
+//! statements of others are kept.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,21 +8,21 @@ use serde_json::{Value, json};
 
 use crate::arn::is_account;
 
-/// What our statements are known by.
+/// The names of ECR Warden's statements.
 const SIDS: [&str; 2] = ["EcrWardenPullAccounts", "EcrWardenPullOrganizations"];
 
-/// An account or an organisation whose principals may pull.
+/// An account or an organization whose principals may pull.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PullPrincipal {
     /// An account, twelve digits.
     Account(String),
-    /// An organisation, `o-` and 10 to 32 letters and digits.
+    /// An organization, `o-` and 10 to 32 letters and digits.
     Organization(String),
 }
 
-/// Text that is neither.
+/// The error for a text that is neither an account nor an organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected an account ID (12 digits) or an organisation ID (o-…)")]
+#[error("expected an account ID (12 digits) or an organization ID (o-…)")]
 pub struct InvalidPullPrincipal;
 
 impl FromStr for PullPrincipal {
@@ -42,25 +42,25 @@ impl FromStr for PullPrincipal {
     }
 }
 
-/// What is to be done with a repository's policy.
+/// The change of a repository policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It is as it should be.
+    /// The policy does not change.
     None,
-    /// It becomes this text.
+    /// The policy is replaced by this text.
     Set(String),
-    /// Nothing is left in it.
+    /// The policy has no statement left, and is deleted.
     Delete,
 }
 
-/// The policy in force is not one that can be added to.
+/// The error for a repository policy that no statement can be added to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the repository's policy cannot be read as JSON with a list of statements, so PullPrincipals cannot be added to it"
+    "the repository policy is not JSON with a list of statements, so PullPrincipals cannot be added; correct the repository policy, or leave PullPrincipals empty"
 )]
 pub struct Unreadable;
 
-/// What makes `policy` let `principals` pull, and nobody else by a statement of ours.
+/// The change after which ECR Warden's statements in `policy` let exactly `principals` pull.
 pub fn change(
     policy: Option<&str>,
     principals: &[PullPrincipal],
@@ -72,7 +72,7 @@ pub fn change(
         None => json!({"Version": "2012-10-17", "Statement": []}),
         Some(text) => match serde_json::from_str(text) {
             Ok(document) => document,
-            // Somebody else's affair, as long as nothing is to be added.
+            // An unreadable policy of somebody else does not matter while no statement has to be added.
             Err(_) if wanted.is_empty() => return Ok(Change::None),
             Err(_) => return Err(Unreadable),
         },
@@ -99,8 +99,8 @@ pub fn change(
     }
 }
 
-/// A policy's value without what does not matter in it: the order of a list, and whether a
-/// single entry stands in one. ECR gives policies back in its own spelling.
+/// The value of a policy in one form, because ECR returns a policy in its own form. The order of a list
+/// does not count, and a list of one entry equals the entry.
 fn canonical(value: &Value) -> Value {
     match value {
         Value::Array(values) => {
@@ -120,7 +120,7 @@ fn statements(principals: &[PullPrincipal], partition: &str) -> Vec<Value> {
     let mut organizations = Vec::new();
     for principal in principals {
         match principal {
-            // As ECR gives it back: by the ARN of the account's root.
+            // ECR returns an account as the ARN of its root user.
             PullPrincipal::Account(id) => accounts.push(format!("arn:{partition}:iam::{id}:root")),
             PullPrincipal::Organization(id) => organizations.push(id.clone()),
         }
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_policy_that_ecr_spells_its_own_way_is_the_same() {
+    fn a_policy_that_ecr_returns_in_another_form_does_not_change() {
         let principals: Vec<PullPrincipal> =
             ["210987654321", "310987654321", "o-abcdefghij"].map(|id| id.parse().unwrap()).into();
         let Change::Set(text) = change(None, &principals, "aws").unwrap() else { panic!() };
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_cannot_be_read_is_left_alone_or_refused() {
+    fn a_policy_that_cannot_be_read_does_not_change_or_is_refused() {
         let principals = ["210987654321".parse().unwrap()];
         for text in ["", "[]", "{}", r#"{"Statement": 1}"#] {
             assert_eq!(change(Some(text), &[], "aws"), Ok(Change::None));

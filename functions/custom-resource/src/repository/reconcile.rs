@@ -1,11 +1,12 @@
-//! What is wanted × what is there → what is to be done: values, decided without a call.
+//! Decides the changes from the desired repository to the observed repository, without a call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use warden_aws::registry::replaced_lifecycle::ReplacedLifecycle;
 use warden_aws::registry::repository::{Encryption, Mutability, RepositoryDescription};
 use warden_core::image::Wildcard;
-use warden_core::lifecycle::have_same_rules;
+use warden_core::lifecycle::{is_written_by_warden, have_same_rules};
 
 use super::properties::{Desired, OnDelete, OnExisting, Previous, RESERVED};
 use super::pull;
@@ -16,45 +17,46 @@ use crate::request::Kind;
 /// A repository in ECR.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedRepository {
-    /// Its settings, as `DescribeRepositories` shows them.
+    /// The settings, as `DescribeRepositories` shows them.
     pub description: RepositoryDescription,
-    /// Whose it is.
+    /// The ownership of the repository.
     pub standing: OwnershipState,
-    /// Its lifecycle policy.
+    /// The lifecycle policy.
     pub lifecycle: Option<String>,
-    /// Its repository policy.
+    /// The repository policy.
     pub policy: Option<String>,
 }
 
-/// Whose a repository is, and whether it has anything to lose: all that its removal goes by.
+/// The ownership of a repository, and whether the repository has images. Its removal depends on nothing
+/// else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnershipState {
-    /// Its resource tags.
+    /// The resource tags of the repository.
     pub tags: BTreeMap<String, String>,
-    /// Whether it has no images at all, archived ones included.
+    /// Whether the repository has no images, not even archived images.
     pub empty: bool,
 }
 
 impl OwnershipState {
-    /// Who made it: the value of its owner tag.
+    /// The resource that created the repository, from the owner tag.
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
         self.tags.get(OWNER_TAG).map(String::as_str)
     }
 
-    /// Whether `owner` made it.
+    /// Whether the resource `owner` created the repository.
     #[must_use]
     pub fn owned_by(&self, owner: &str) -> bool {
         self.owner() == Some(owner)
     }
 
-    /// Who adopted it.
+    /// The resource that adopted the repository.
     #[must_use]
     pub fn adopter(&self) -> Option<&str> {
         self.tags.get(ADOPTED_TAG).map(String::as_str)
     }
 
-    /// Whether the last accepted request wants the images to be deleted with the repository.
+    /// Whether the last accepted request set `OnDelete` to `delete-with-images`.
     #[must_use]
     pub fn is_deleted_with_images(&self) -> bool {
         let stored = self.tags.get(ON_DELETE_TAG).map(|stored| stored.parse());
@@ -62,49 +64,49 @@ impl OwnershipState {
     }
 }
 
-/// Why nothing may be done at all.
+/// The reason why the repository may not be changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReconcileRefusal {
-    /// There is a repository of that name, and it is not ours.
+    /// A repository of that name exists, and this resource did not create it.
     #[error(
         "repository {name} exists already and {whose}. Nothing was changed. \
-         Set OnExisting to adopt to govern it as it is, or choose another RepositoryName"
+         Set OnExisting to adopt to govern this repository, or choose another RepositoryName"
     )]
     Exists {
-        /// Its name.
+        /// The name of the repository.
         name: String,
-        /// What its owner tag says.
+        /// The owner, from the owner tag.
         whose: String,
     },
-    /// Its encryption is another.
+    /// The repository has another encryption.
     #[error(
         "repository {name} is encrypted with {observed}, and ECR cannot change that to {desired}. \
          Nothing was changed. Keep EncryptionType and KmsKey, or choose another RepositoryName and copy the images"
     )]
     Encryption {
-        /// Its name.
+        /// The name of the repository.
         name: String,
-        /// As it is.
+        /// The present encryption.
         observed: String,
-        /// As it should be.
+        /// The desired encryption.
         desired: String,
     },
-    /// A changed lifecycle policy would expire more images than it may.
+    /// The new lifecycle policy would expire more images than the limit allows.
     #[error(
-        "the changed lifecycle policy would expire {count} images, more than LifecycleImpactLimit {limit} \
-         allows ({examples}). The policy in force was not touched. Raise the limit if they may go"
+        "the new lifecycle policy would expire {count} images, more than LifecycleImpactLimit {limit} \
+         allows ({examples}). The lifecycle policy was not changed. Raise the limit if ECR may expire these images"
     )]
     Impact {
-        /// How many, by ECR's preview.
+        /// The number of images, from ECR's preview.
         count: u64,
-        /// How many may.
+        /// The limit.
         limit: u32,
-        /// Some of them.
+        /// Some of the images.
         examples: String,
     },
 }
 
-/// Whether anything may be done with what is there.
+/// Fails if the observed repository may not be changed.
 pub fn permit(
     desired: &Desired,
     previous: &Previous,
@@ -116,13 +118,13 @@ pub fn permit(
     };
     let name = desired.policy.repository_name.to_string();
     let standing = &observed.standing;
-    // An update keeps the repository that its resource adopted. A creation adopts by OnExisting.
+    // An Update keeps the repository that its resource adopted. A Create adopts only with OnExisting.
     let adopted = kind == Kind::Update && standing.adopter() == Some(&desired.owner);
     let foreign = !standing.owned_by(&desired.owner) && !adopted;
     if foreign && desired.on_existing == OnExisting::Fail {
         let whose = match standing.owner() {
             Some(owner) => format!("belongs to {owner}"),
-            None => "was not made by ECR Warden".to_owned(),
+            None => "was not created by ECR Warden".to_owned(),
         };
         return Err(ReconcileRefusal::Exists { name, whose });
     }
@@ -130,8 +132,8 @@ pub fn permit(
     let (wanted, found) = (&desired.encryption, &observed.description.encryption);
     let key_differs = match &wanted.key {
         Some(key) => found.key.as_ref() != Some(key),
-        // Without a key ECR took the one that AWS manages, whose ARN nobody wrote down. That
-        // it was another shows only where the old properties named it.
+        // Without a key, ECR uses the key that AWS manages, whose ARN is not known here. Only the old
+        // properties show that the repository had another key.
         None => found.key.is_some() && found.key == previous.kms_key,
     };
     if wanted.kind != found.kind || key_differs {
@@ -144,18 +146,18 @@ pub fn permit(
     Ok(())
 }
 
-/// What is done about the lifecycle policy.
+/// The action on the lifecycle policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LifecycleDecision {
-    /// The one in force stays.
+    /// The lifecycle policy stays.
     Keep,
-    /// The one that is wanted is put.
+    /// The desired lifecycle policy replaces the present policy.
     Put,
-    /// It is put if ECR's preview allows.
+    /// The desired lifecycle policy replaces the present policy if ECR's preview is within the limit.
     Preview,
 }
 
-/// What the lifecycle policy needs: a repository without images has nothing to lose.
+/// Decides about the lifecycle policy. An empty repository needs no preview.
 #[must_use]
 pub fn lifecycle(desired: &Desired, observed: Option<&ObservedRepository>) -> LifecycleDecision {
     let Some(observed) = observed else {
@@ -170,17 +172,17 @@ pub fn lifecycle(desired: &Desired, observed: Option<&ObservedRepository>) -> Li
     }
 }
 
-/// What a lifecycle policy would expire, by ECR's own preview.
+/// The images that a lifecycle policy would expire, from ECR's preview.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LifecycleImpact {
-    /// How many images.
+    /// The number of images.
     pub count: u64,
-    /// Some of them, by tag or digest.
+    /// Some of the images, by tag or digest.
     pub examples: Vec<String>,
 }
 
 impl LifecycleImpact {
-    /// Whether so many may go.
+    /// Fails if the number of images is above the limit.
     pub fn within(&self, limit: u32) -> Result<(), ReconcileRefusal> {
         if self.count <= u64::from(limit) {
             return Ok(());
@@ -194,42 +196,42 @@ impl LifecycleImpact {
     }
 }
 
-/// One change of a repository.
+/// A change of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RepositoryChange {
-    /// Make it, with its owner tag.
+    /// Create the repository with its owner tag.
     Create {
-        /// Whether tags can be moved, and the exceptions.
+        /// Whether tags can move, and the exceptions.
         mutability: Mutability,
-        /// Whether each push is scanned.
+        /// Whether ECR scans each image at its push.
         scan_on_push: bool,
-        /// For good.
+        /// The encryption, which cannot change later.
         encryption: Encryption,
-        /// The resource tags, the owner's among them.
+        /// The resource tags, with the owner tag.
         tags: BTreeMap<String, String>,
     },
     /// Set resource tags.
     Tag(BTreeMap<String, String>),
     /// Remove resource tags.
     Untag(Vec<String>),
-    /// Set whether tags can be moved, and the exceptions.
+    /// Set whether tags can move, and the exceptions.
     SetMutability(Mutability),
-    /// Set whether each push is scanned.
+    /// Set whether ECR scans each image at its push.
     SetScanOnPush(bool),
     /// Put the repository policy.
     SetPolicy(String),
-    /// Remove the repository policy.
+    /// Delete the repository policy.
     DeletePolicy,
     /// Put the lifecycle policy.
     PutLifecycle(String),
-    /// Remove the repository, with its images only if `with_images` says so.
+    /// Delete the repository. Its images are deleted only if `with_images` is set.
     Delete {
-        /// Whether images go with it.
+        /// Whether the images are deleted too.
         with_images: bool,
     },
 }
 
-/// What makes `observed` what is `desired`. Nothing, where it is that already.
+/// The changes that make the observed repository equal to the desired repository.
 pub fn plan(
     desired: &Desired,
     previous: &Previous,
@@ -241,21 +243,24 @@ pub fn plan(
     if let Some(observed) = observed {
         let found = &observed.standing.tags;
         let policy = observed.policy.as_deref();
-        // First: ECR refuses every policy with a principal that is gone, and then nothing else
-        // may change.
+        // The repository policy comes first: ECR refuses a policy with a principal that does not exist, and
+        // then nothing else may change.
         actions.extend(policy_change(desired, policy)?);
         let mut wanted = desired.tags.clone();
         if observed.standing.owned_by(&desired.owner) {
             wanted.insert(ON_DELETE_TAG.to_owned(), desired.on_delete.to_string());
         } else {
             wanted.insert(ADOPTED_TAG.to_owned(), desired.owner.clone());
+            if lifecycle == LifecycleDecision::Put {
+                wanted.extend(tags_of_replaced_lifecycle(&wanted, observed).unwrap_or_default());
+            }
         }
         let tags: BTreeMap<String, String> =
             wanted.into_iter().filter(|(key, value)| found.get(key) != Some(value)).collect();
         if !tags.is_empty() {
             actions.push(RepositoryChange::Tag(tags));
         }
-        // Others may tag it too: only what was ours is ours to remove.
+        // Others may tag the repository too, so only tags of the old properties are removed.
         let stale: Vec<String> = previous
             .tag_keys
             .iter()
@@ -286,14 +291,32 @@ pub fn plan(
         actions.extend(policy_change(desired, None)?);
     }
 
-    // Last, since it is the one that lets images go.
+    // The lifecycle policy comes last, because only this change lets ECR expire images.
     if lifecycle == LifecycleDecision::Put {
         actions.push(RepositoryChange::PutLifecycle(desired.lifecycle.clone()));
     }
     Ok(ChangePlan { actions })
 }
 
-/// The change of the repository policy that the principals need, if any.
+/// The tags that hold the lifecycle policy that is about to be replaced, so that a person can put it
+/// back. None if ECR Warden wrote the policy, or if the tags have no room for the policy.
+fn tags_of_replaced_lifecycle(
+    wanted: &BTreeMap<String, String>,
+    observed: &ObservedRepository,
+) -> Option<BTreeMap<String, String>> {
+    let found = &observed.standing.tags;
+    let replaced = match &observed.lifecycle {
+        Some(text) if is_written_by_warden(text) => return None,
+        Some(text) => ReplacedLifecycle::Policy(text.clone()),
+        // After the adoption, a missing policy is one that somebody deleted.
+        None if observed.standing.adopter().is_some() => return None,
+        None => ReplacedLifecycle::NoPolicy,
+    };
+    let others = found.iter().chain(wanted).map(|(key, value)| (key.clone(), value.clone()));
+    replaced.to_tags(&others.collect())
+}
+
+/// The change of the repository policy that the pull principals need.
 fn policy_change(
     desired: &Desired,
     policy: Option<&str>,
@@ -305,16 +328,16 @@ fn policy_change(
     })
 }
 
-/// Whether a repository goes, and why.
+/// Whether a repository is deleted, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepositoryRemoval {
-    /// What is to be done, if anything.
+    /// The change. None if the repository is kept or does not exist.
     pub action: Option<RepositoryChange>,
     reason: &'static str,
 }
 
-/// What becomes of a repository whose resource goes. Only what `owner` made is removed, and
-/// images only when told to.
+/// Decides about a repository whose resource is deleted. Only a repository that `owner` created is deleted,
+/// and images are deleted only if `with_images` is set.
 #[must_use]
 pub fn removal(
     standing: Option<&OwnershipState>,
@@ -322,23 +345,23 @@ pub fn removal(
     with_images: bool,
 ) -> RepositoryRemoval {
     let kept = |reason| RepositoryRemoval { action: None, reason };
-    let Some(standing) = standing else { return kept("gone already") };
+    let Some(standing) = standing else { return kept("the repository does not exist any more") };
     if !standing.owned_by(owner) {
-        return kept("kept, since this resource did not make it");
+        return kept("kept, because this resource did not create the repository");
     }
     if standing.adopter().is_some() {
-        return kept("kept, since another resource adopted it");
+        return kept("kept, because another resource adopted the repository");
     }
     match (standing.empty, with_images) {
         (true, _) => RepositoryRemoval {
             action: Some(RepositoryChange::Delete { with_images: false }),
-            reason: "removed, since it is empty",
+            reason: "deleted, because the repository is empty",
         },
         (false, true) => RepositoryRemoval {
             action: Some(RepositoryChange::Delete { with_images: true }),
-            reason: "removed with its images, as OnDelete says",
+            reason: "deleted with its images, because OnDelete is delete-with-images",
         },
-        (false, false) => kept("kept, since it has images"),
+        (false, false) => kept("kept, because the repository has images"),
     }
 }
 
@@ -354,26 +377,28 @@ impl fmt::Display for RepositoryChange {
             Self::Create {
                 mutability: (mutability, filters), scan_on_push, encryption, ..
             } => {
-                write!(f, "create it with {mutability}{} tags, ", Except(filters))?;
+                write!(f, "create the repository with {mutability}{} tags, ", Except(filters))?;
                 let scanned = if *scan_on_push { "scanned on push" } else { "not scanned on push" };
                 write!(f, "{scanned}, encrypted with {encryption}")
             }
             Self::Tag(tags) => {
                 let tags: Vec<String> =
                     tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
-                write!(f, "tag it {}", tags.join(", "))
+                write!(f, "set the resource tags {}", tags.join(", "))
             }
-            Self::Untag(keys) => write!(f, "remove its tags {}", keys.join(", ")),
+            Self::Untag(keys) => write!(f, "remove the resource tags {}", keys.join(", ")),
             Self::SetMutability((mutability, filters)) => {
-                write!(f, "make its tags {mutability}{}", Except(filters))
+                write!(f, "set the tag mutability {mutability}{}", Except(filters))
             }
-            Self::SetScanOnPush(true) => f.write_str("scan on push"),
-            Self::SetScanOnPush(false) => f.write_str("stop scanning on push"),
+            Self::SetScanOnPush(true) => f.write_str("turn on scans on push"),
+            Self::SetScanOnPush(false) => f.write_str("turn off scans on push"),
             Self::SetPolicy(text) => write!(f, "put the repository policy {text}"),
-            Self::DeletePolicy => f.write_str("remove the repository policy"),
+            Self::DeletePolicy => f.write_str("delete the repository policy"),
             Self::PutLifecycle(text) => write!(f, "put the lifecycle policy {text}"),
-            Self::Delete { with_images: true } => f.write_str("delete it with its images"),
-            Self::Delete { with_images: false } => f.write_str("delete it, which is empty"),
+            Self::Delete { with_images: true } => {
+                f.write_str("delete the repository with its images")
+            }
+            Self::Delete { with_images: false } => f.write_str("delete the empty repository"),
         }
     }
 }
@@ -386,7 +411,7 @@ impl fmt::Display for Except<'_> {
             return Ok(());
         }
         let filters: Vec<&str> = self.0.iter().map(Wildcard::as_str).collect();
-        write!(f, " (but {})", filters.join(", "))
+        write!(f, " (except {})", filters.join(", "))
     }
 }
 
@@ -418,7 +443,7 @@ mod tests {
         Desired::read(&properties, &stack, OWNER.to_owned()).unwrap()
     }
 
-    /// The repository that `desired` describes.
+    /// The observed repository that equals `desired`.
     fn observed(desired: &Desired) -> ObservedRepository {
         ObservedRepository {
             description: RepositoryDescription {
@@ -450,33 +475,33 @@ mod tests {
     }
 
     #[test]
-    fn a_repository_that_is_not_there_is_made() {
+    fn a_repository_that_does_not_exist_is_created() {
         check(
             &desired(&[]),
             None,
             &expect![[r#"
                 lifecycle: Put
-                create it with IMMUTABLE tags, scanned on push, encrypted with AES256; put the lifecycle policy {"rules":[{"rulePriority":1,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}"#]],
+                create the repository with IMMUTABLE tags, scanned on push, encrypted with AES256; put the lifecycle policy {"rules":[{"rulePriority":1,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}"#]],
         );
     }
 
     #[test]
-    fn a_repository_that_is_as_it_should_be_is_left_alone() {
+    fn a_repository_that_equals_the_desired_repository_does_not_change() {
         let desired = desired(&[]);
         let mut found = observed(&desired);
-        // ECR may write the same policy another way.
+        // ECR may return the same policy in another form.
         found.lifecycle = found.lifecycle.map(|text| text.replace(':', ": "));
         check(
             &desired,
             Some(&found),
             &expect![[r#"
-            lifecycle: Keep
-            nothing to do"#]],
+                lifecycle: Keep
+                no change"#]],
         );
     }
 
     #[test]
-    fn each_setting_that_differs_is_one_action_and_the_lifecycle_is_previewed() {
+    fn each_setting_that_differs_is_one_action_and_the_lifecycle_policy_is_previewed() {
         let wanted = desired(&[
             ("ImageTagMutability", "MUTABLE_WITH_EXCLUSION".into()),
             ("ImageTagMutabilityExclusionFilters", json!(["v*"])),
@@ -489,13 +514,13 @@ mod tests {
             &wanted,
             Some(&observed(&desired(&[]))),
             &expect![[r#"
-            lifecycle: Preview
-            put the repository policy {"Statement":[{"Action":["ecr:BatchCheckLayerAvailability","ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"],"Effect":"Allow","Principal":{"AWS":["arn:aws:iam::210987654321:root"]},"Sid":"EcrWardenPullAccounts"}],"Version":"2012-10-17"}; tag it team=platform; make its tags MUTABLE_WITH_EXCLUSION (but v*); stop scanning on push"#]],
+                lifecycle: Preview
+                put the repository policy {"Statement":[{"Action":["ecr:BatchCheckLayerAvailability","ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"],"Effect":"Allow","Principal":{"AWS":["arn:aws:iam::210987654321:root"]},"Sid":"EcrWardenPullAccounts"}],"Version":"2012-10-17"}; set the resource tags team=platform; set the tag mutability MUTABLE_WITH_EXCLUSION (except v*); turn off scans on push"#]],
         );
     }
 
     #[test]
-    fn a_policy_that_ecr_spells_its_own_way_is_the_same() {
+    fn a_lifecycle_policy_that_ecr_returns_in_another_form_is_the_same() {
         let native = ("LifecycleScope", json!("repository"));
         let ours = desired(std::slice::from_ref(&native)).lifecycle;
         let theirs = ours.replace(
@@ -509,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_owner_made_goes_and_images_only_when_told_to() {
+    fn only_a_repository_of_the_owner_is_deleted_and_images_only_on_request() {
         let mut lines = String::new();
         for (owner, adopted, empty, with_images) in [
             (OWNER, false, true, false),
@@ -528,12 +553,12 @@ mod tests {
             lines += &format!("{removal}: {}\n", action.as_deref().unwrap_or("-"));
         }
         expect![[r#"
-            removed, since it is empty: delete it, which is empty
-            kept, since it has images: -
-            removed with its images, as OnDelete says: delete it with its images
-            kept, since another resource adopted it: -
-            kept, since this resource did not make it: -
-            kept, since this resource did not make it: -
+            deleted, because the repository is empty: delete the empty repository
+            kept, because the repository has images: -
+            deleted with its images, because OnDelete is delete-with-images: delete the repository with its images
+            kept, because another resource adopted the repository: -
+            kept, because this resource did not create the repository: -
+            kept, because this resource did not create the repository: -
         "#]]
         .assert_eq(&lines);
     }

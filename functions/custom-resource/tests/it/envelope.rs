@@ -13,8 +13,8 @@ fn answers(aws: &LocalAws) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn out_of_time_in_an_update_is_one_failure_with_the_original_id() {
-    // 30
+async fn an_update_that_runs_out_of_time_fails_once_with_the_original_id() {
+    // See case P30 in docs/contributing/prior-art.md.
     let function = Function::new();
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
@@ -26,16 +26,18 @@ async fn out_of_time_in_an_update_is_one_failure_with_the_original_id() {
     let failed = function.aws.state().answers.remove(0);
     assert_eq!(failed["Status"], "FAILED");
     assert_eq!(failed["PhysicalResourceId"], answer["PhysicalResourceId"]);
-    expect!["out of time; a repeated request goes on from where this one stopped"]
-        .assert_eq(failed["Reason"].as_str().unwrap());
-    // Nothing goes on after the answer.
+    expect![
+        "the function ran out of time; a repeated request continues where this request stopped"
+    ]
+    .assert_eq(failed["Reason"].as_str().unwrap());
+    // The work changes nothing after the answer.
     let calls = function.aws.state().calls.len();
     tokio::time::sleep(Duration::from_secs(3_600)).await;
     assert_eq!(function.aws.state().calls.len(), calls);
 }
 
 #[tokio::test(start_paused = true)]
-async fn out_of_time_in_a_creation_names_what_may_have_been_made() {
+async fn a_creation_that_runs_out_of_time_names_the_repository_that_may_exist() {
     let function = Function::new();
     function.aws.fault("PutLifecyclePolicy", 0, Fault::Hang);
     function.handle(&event("create-infrastructure"), 20).await;
@@ -48,18 +50,18 @@ async fn out_of_time_in_a_creation_names_what_may_have_been_made() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_a_failure_that_is_answered() {
-    // 38
+    // See case P38 in docs/contributing/prior-art.md.
     let function = Function::new();
     function.aws.fault("DescribeRepositories", 1, Fault::Panic);
     let reason = function.fail(&event("create-infrastructure")).await;
-    // The number of the task depends on the tests that ran before.
-    expect![[r#"a defect of ECR Warden ended the request: task  panicked with message "a defect while calling DescribeRepositories""#]].assert_eq(&reason.replace(|letter: char| letter.is_ascii_digit(), ""));
+    // The number of the task depends on the tests that ran before this test.
+    expect![[r#"a defect of ECR Warden stopped the request: task  panicked with message "a defect while calling DescribeRepositories""#]].assert_eq(&reason.replace(|letter: char| letter.is_ascii_digit(), ""));
     function.succeed(&event("create-infrastructure")).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_reason_is_cut_and_still_json() {
-    // 31; `answer` checks the size and parses it.
+async fn a_long_reason_is_shortened_and_the_answer_is_still_json() {
+    // See case P31 in docs/contributing/prior-art.md. `answer` checks the size and parses the answer.
     let function = Function::new();
     for filler in ["x", "é", "\"", "\u{1}", "\\"] {
         let many: Vec<Value> = (0..100).map(|_| filler.repeat(70).into()).collect();
@@ -72,8 +74,8 @@ async fn a_long_reason_is_cut_and_still_json() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attributes_are_never_cut_but_refused_before_any_change() {
-    // 31
+async fn attributes_that_are_too_long_are_refused_before_any_change() {
+    // See case P31 in docs/contributing/prior-art.md.
     let function = Function::new();
     let components: Vec<String> = (0..200).map(|n| format!("component-{n}")).collect();
     let request = with(
@@ -87,8 +89,8 @@ async fn attributes_are_never_cut_but_refused_before_any_change() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_refused_is_sent_a_bounded_number_of_times() {
-    // 32
+async fn a_refused_answer_is_sent_a_limited_number_of_times() {
+    // See case P32 in docs/contributing/prior-art.md.
     for fault in [
         Fault::Error(403, "Forbidden"),
         Fault::Error(500, "InternalError"),
@@ -103,7 +105,7 @@ async fn an_answer_that_is_refused_is_sent_a_bounded_number_of_times() {
         assert_eq!(answers(&function.aws), 4, "{fault:?}");
         assert!(started.elapsed() < custom_resource::TIME_TO_ANSWER, "{:?}", started.elapsed());
 
-        // One that is taken at last is an answer.
+        // An answer that CloudFormation accepts at the last attempt counts.
         let function = Function::new();
         function.aws.fault("Answer", 1, fault);
         function.succeed(&event("create-infrastructure")).await;
@@ -111,8 +113,8 @@ async fn an_answer_that_is_refused_is_sent_a_bounded_number_of_times() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_nobody_can_be_told_about_changes_nothing() {
-    // 34
+async fn a_request_without_an_url_for_the_answer_changes_nothing() {
+    // See case P34 in docs/contributing/prior-art.md.
     let function = Function::new();
     for request in [
         json!(null),
@@ -126,10 +128,10 @@ async fn a_request_that_nobody_can_be_told_about_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_aws_error_reaches_the_stack_with_its_code_and_what_was_being_done() {
+async fn an_aws_error_reaches_the_stack_with_its_code_and_the_failed_step() {
     let function = Function::new();
     function.aws.fault("CreateRepository", 0, Fault::Error(400, "KmsException"));
-    expect!["repository infrastructure: create it with IMMUTABLE tags, scanned on push, encrypted with KMS: KmsException: made to fail"].assert_eq(&function.fail(&event("create-infrastructure")).await);
+    expect!["repository infrastructure: create the repository with IMMUTABLE tags, scanned on push, encrypted with KMS: KmsException: made to fail"].assert_eq(&function.fail(&event("create-infrastructure")).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +143,7 @@ async fn the_response_url_is_in_no_log_line() {
         function.handle(&event("create-infrastructure"), 60).await;
         function.aws.heal();
     }
-    // What the other tests logged until now is in it too.
+    // The log contains the lines of the other tests too.
     let log = local_aws::log::text();
     assert!(log.lines().any(|line| line.contains(r#""level":"ERROR""#)), "{log}");
     assert!(!log.contains(SECRET), "{log}");

@@ -6,7 +6,7 @@ use crate::{Function, calls, delete, event, rolled_back, update, with};
 
 const SWEEP: &str = "arn:aws:iam::123456789012:role/ecr-warden/warden-ImageSweepRole-9YpLk1mVbT3c";
 const SCANNER: &str = "arn:aws:iam::123456789012:role/scanner";
-/// What the resource is called for good.
+/// The physical ID of the resource, which never changes.
 const ID: &str = "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3/PullTimeExclusion";
 
 async fn made() -> (Function, Value, Value) {
@@ -16,19 +16,19 @@ async fn made() -> (Function, Value, Value) {
     (function, request, answer)
 }
 
-/// The registry's list.
+/// The registry's list of excluded roles.
 fn excluded(function: &Function) -> Vec<String> {
     let listed = function.aws.by_hand("ListPullTimeUpdateExclusions", &json!({})).unwrap();
     serde_json::from_value(listed["pullTimeUpdateExclusions"].clone()).unwrap()
 }
 
-/// The update to these roles.
+/// An update to these roles.
 fn to(request: &Value, answer: &Value, roles: &[&str]) -> Value {
     update(request, &answer["PhysicalResourceId"], "RoleArns", json!(roles))
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_role_s_pulls_do_not_count_until_its_resource_goes() {
+async fn pulls_of_a_role_are_excluded_until_the_resource_is_deleted() {
     let (function, request, answer) = made().await;
     assert_eq!(answer["PhysicalResourceId"], ID);
     assert_eq!(excluded(&function), [SWEEP]);
@@ -49,7 +49,7 @@ async fn a_role_s_pulls_do_not_count_until_its_resource_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_update_registers_first_and_lets_only_its_own_go() {
+async fn an_update_registers_first_and_deregisters_only_its_own_roles() {
     let (function, request, answer) = made().await;
     let by_hand = "arn:aws:iam::123456789012:role/by-hand";
     let input = json!({"principalArn": by_hand});
@@ -70,7 +70,7 @@ async fn an_update_registers_first_and_lets_only_its_own_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_update_that_fails_half_way_is_made_good_by_its_roll_back() {
+async fn the_roll_back_of_an_update_that_failed_halfway_restores_the_list() {
     let (function, request, answer) = made().await;
     let change = to(&request, &answer, &[SCANNER]);
     function.aws.fault(
@@ -86,14 +86,14 @@ async fn an_update_that_fails_half_way_is_made_good_by_its_roll_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_creation_is_taken_away_and_the_next_one_succeeds() {
+async fn a_failed_creation_is_removed_and_the_next_creation_succeeds() {
     let function = Function::new();
     let request = with(
         event("create-pull-time-exclusion"),
         "ResourceProperties.RoleArns",
         json!([SWEEP, SCANNER]),
     );
-    // The SDK takes it for throttling, and tries it again.
+    // The SDK treats the error as throttling, and repeats the call.
     for nth in 2..=6 {
         let fault = Fault::Error(400, "LimitExceededException");
         function.aws.fault("RegisterPullTimeUpdateExclusion", nth, fault);
@@ -108,7 +108,7 @@ async fn a_failed_creation_is_taken_away_and_the_next_one_succeeds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rights_and_roles_that_arrive_late_are_waited_for() {
+async fn a_request_waits_for_rights_and_roles_that_take_effect_late() {
     let function = Function::new();
     for (nth, code) in [(1, "AccessDeniedException"), (2, "InvalidParameterException")] {
         function.aws.fault("RegisterPullTimeUpdateExclusion", nth, Fault::Error(400, code));
@@ -118,7 +118,7 @@ async fn rights_and_roles_that_arrive_late_are_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_role_that_is_gone_fails_an_update_and_never_its_roll_back() {
+async fn a_deleted_role_fails_an_update_and_never_its_roll_back() {
     let (function, request, answer) = made().await;
     let gone = || Fault::Error(400, "InvalidParameterException");
     function.aws.fault("RegisterPullTimeUpdateExclusion", 0, gone());
@@ -131,13 +131,13 @@ async fn a_role_that_is_gone_fails_an_update_and_never_its_roll_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delete_takes_away_only_what_it_put_there() {
+async fn a_delete_deregisters_only_its_own_roles() {
     let (function, request, answer) = made().await;
     let delete = delete(&request, &answer);
     for id in ["ecr-warden:nothing-made", SWEEP, "x"] {
         function.succeed(&with(delete.clone(), "PhysicalResourceId", id)).await;
     }
-    // It does not validate: what it cannot read was never registered.
+    // A Delete validates nothing: a role that it cannot read was never registered.
     for roles in [Value::Null, json!("7"), json!({"a": "b"}), json!([[SWEEP]])] {
         function.succeed(&with(delete.clone(), "ResourceProperties.RoleArns", roles)).await;
     }
@@ -148,7 +148,7 @@ async fn a_delete_takes_away_only_what_it_put_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bad_properties_are_named_and_nothing_is_called() {
+async fn invalid_properties_are_named_and_nothing_is_called() {
     let function = Function::new();
     let mut reasons = String::new();
     for (path, value) in [
@@ -172,7 +172,7 @@ async fn bad_properties_are_named_and_nothing_is_called() {
         RoleArns: expected at least one ARN of a role
         RoleArns: expected the ARN of an IAM role, got "ci"
         RoleArns: expected the ARN of an IAM role, got "arn:aws:iam::123456789012:user/ana"
-        RoleArns: role ci is in account 999999999999; only roles of this one, 123456789012, are excluded
+        RoleArns: role ci is in account 999999999999; only roles of this account, 123456789012, can be excluded
         RoleArn: unknown property; the nearest known one is RoleArns
         StackId: expected the ARN of a stack, got "x"
     "#]].assert_eq(&reasons);

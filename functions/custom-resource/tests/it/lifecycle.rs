@@ -3,10 +3,11 @@ use local_aws::Fault;
 use local_aws::ecr::lifecycle::validate;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use warden_core::lifecycle::document;
+use warden_aws::registry::replaced_lifecycle::ReplacedLifecycle;
+use warden_core::lifecycle::{document, is_written_by_warden, have_same_rules};
 use warden_core::policy::Policy;
 
-use crate::{Function, event, push_sixty, rolled_back, update, with};
+use crate::{Function, event, foreign, push_sixty, rolled_back, update, with};
 
 proptest! {
     #[test]
@@ -30,10 +31,11 @@ proptest! {
         });
         let policy = Policy::parse(&properties.to_string()).unwrap();
         prop_assert!(validate(&document(&policy)).is_ok(), "{}", document(&policy));
+        prop_assert!(is_written_by_warden(&document(&policy)), "{}", document(&policy));
     }
 }
 
-/// A repository of ours with sixty images of a prefix that is not counted yet.
+/// A repository of the stack with sixty images, which no native rule counts yet.
 async fn with_sixty_images(function: &Function) -> (Value, Value) {
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
@@ -45,11 +47,11 @@ async fn with_sixty_images(function: &Function) -> (Value, Value) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lifecycle_change_that_would_expire_in_bulk_is_refused_with_examples() {
-    // 36
+async fn a_lifecycle_policy_that_would_expire_too_many_images_is_refused_with_examples() {
+    // See case P36 in docs/contributing/prior-art.md.
     let function = Function::new();
     let (_, change) = with_sixty_images(&function).await;
-    expect!["repository infrastructure: the changed lifecycle policy would expire 55 images, more than LifecycleImpactLimit 50 allows (v1.0.5, v1.0.6, v1.0.7, v1.0.8, v1.0.9, and 50 more). The policy in force was not touched. Raise the limit if they may go"].assert_eq(&function.fail(&change).await);
+    expect!["repository infrastructure: the new lifecycle policy would expire 55 images, more than LifecycleImpactLimit 50 allows (v1.0.5, v1.0.6, v1.0.7, v1.0.8, v1.0.9, and 50 more). The lifecycle policy was not changed. Raise the limit if ECR may expire these images"].assert_eq(&function.fail(&change).await);
     assert!(function.aws.take_changes().is_empty());
     function.succeed(&rolled_back(&change)).await;
     assert!(function.aws.take_changes().is_empty());
@@ -59,8 +61,8 @@ async fn a_lifecycle_change_that_would_expire_in_bulk_is_refused_with_examples()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_roll_back_is_never_refused_for_its_impact() {
-    // 36
+async fn a_roll_back_is_never_refused_because_of_its_impact() {
+    // See case P36 in docs/contributing/prior-art.md.
     for blind in [false, true] {
         let function = Function::new();
         let (_, change) = with_sixty_images(&function).await;
@@ -76,7 +78,7 @@ async fn a_roll_back_is_never_refused_for_its_impact() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_preview_that_cannot_be_had_stops_the_change() {
+async fn a_preview_that_fails_stops_the_change() {
     let mut reasons = String::new();
     for operation in ["StartLifecyclePolicyPreview", "GetLifecyclePolicyPreview"] {
         let function = Function::new();
@@ -92,7 +94,7 @@ async fn a_preview_that_cannot_be_had_stops_the_change() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rights_to_preview_that_arrive_late_are_waited_for() {
+async fn a_request_waits_for_rights_to_preview_that_take_effect_late() {
     let function = Function::new();
     let (_, change) = with_sixty_images(&function).await;
     let denied = Fault::Error(400, "AccessDeniedException");
@@ -101,7 +103,7 @@ async fn rights_to_preview_that_arrive_late_are_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_preview_of_somebody_else_is_waited_for() {
+async fn a_request_waits_for_the_preview_of_somebody_else() {
     let function = Function::new();
     let (_, change) = with_sixty_images(&function).await;
     function.aws.fault(
@@ -110,4 +112,82 @@ async fn a_preview_of_somebody_else_is_waited_for() {
         Fault::Error(400, "LifecyclePolicyPreviewInProgressException"),
     );
     function.succeed(&with(change, "ResourceProperties.LifecycleImpactLimit", "55")).await;
+}
+
+/// Puts the lifecycle policy of a team, which expires untagged images after so many days.
+fn put_policy_of_team(function: &Function, days: u32) -> String {
+    let selection = json!({
+        "tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days",
+        "countNumber": days,
+    });
+    let rule = json!({"rulePriority": 1, "selection": selection, "action": {"type": "expire"}});
+    let policy = json!({"rules": [rule]}).to_string();
+    let input = json!({"repositoryName": "infrastructure", "lifecyclePolicyText": policy});
+    function.aws.by_hand("PutLifecyclePolicy", &input).unwrap();
+    policy
+}
+
+/// The lifecycle policy that the tags of the repository hold.
+fn stored_policy(function: &Function) -> Option<ReplacedLifecycle> {
+    let tags = function.aws.state().ecr().repositories["infrastructure"].tags.clone();
+    ReplacedLifecycle::from_tags(&tags).unwrap()
+}
+
+fn assert_stored(function: &Function, policy: &str) {
+    let stored = stored_policy(function);
+    let is_stored =
+        matches!(&stored, Some(ReplacedLifecycle::Policy(text)) if have_same_rules(text, policy));
+    assert!(is_stored, "{stored:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lifecycle_policy_of_somebody_else_is_stored_in_tags_before_it_is_replaced() {
+    let function = Function::new();
+    foreign(&function, "infrastructure");
+    let before = put_policy_of_team(&function, 14);
+    let adopting = with(event("create-infrastructure"), "ResourceProperties.OnExisting", "adopt");
+    let adopting = with(adopting, "ResourceProperties.EncryptionType", "AES256");
+    let answer = function.succeed(&adopting).await;
+    assert_stored(&function, &before);
+    let changes = function.aws.take_changes();
+    let position = |name: &str| changes.iter().position(|change| change == name).unwrap();
+    assert!(position("TagResource") < position("PutLifecyclePolicy"));
+
+    // ECR Warden's own policy is not stored when ECR Warden changes it.
+    let change = update(&adopting, &answer["PhysicalResourceId"], "LifecycleScope", "repository");
+    function.succeed(&change).await;
+    assert_eq!(function.aws.take_changes(), ["PutLifecyclePolicy"]);
+    assert_stored(&function, &before);
+
+    // A policy that somebody wrote after the adoption is stored in place of the earlier policy.
+    let since = put_policy_of_team(&function, 30);
+    function.succeed(&change).await;
+    assert_stored(&function, &since);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tags_of_an_adoption_say_that_there_was_no_lifecycle_policy() {
+    let function = Function::new();
+    foreign(&function, "infrastructure");
+    let adopting = with(event("create-infrastructure"), "ResourceProperties.OnExisting", "adopt");
+    let adopting = with(adopting, "ResourceProperties.EncryptionType", "AES256");
+    let answer = function.succeed(&adopting).await;
+    assert_eq!(stored_policy(&function), Some(ReplacedLifecycle::NoPolicy));
+
+    let delete_policy = json!({"repositoryName": "infrastructure"});
+    function.aws.by_hand("DeleteLifecyclePolicy", &delete_policy).unwrap();
+    let change = update(&adopting, &answer["PhysicalResourceId"], "ScanOnPush", "false");
+    function.succeed(&change).await;
+    assert_eq!(stored_policy(&function), Some(ReplacedLifecycle::NoPolicy));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repository_that_ecr_warden_created_stores_no_lifecycle_policy() {
+    let function = Function::new();
+    let created = event("create-infrastructure");
+    let answer = function.succeed(&created).await;
+    put_policy_of_team(&function, 14);
+    let change = update(&created, &answer["PhysicalResourceId"], "LifecycleScope", "repository");
+    function.succeed(&change).await;
+    assert_eq!(stored_policy(&function), None);
 }

@@ -1,6 +1,4 @@
-//! The custom resources against an AWS in memory, request by request as CloudFormation
-//! sends them. A number in a test's comment is the line of experience it stands for: what
-//! went wrong in other projects.
+//! The custom resources against an AWS in memory, with requests as CloudFormation sends them.
 
 #![expect(
     clippy::unwrap_used,
@@ -49,7 +47,7 @@ impl Function {
         Self { aws, context }
     }
 
-    /// Sets what CloudFormation does with the stack.
+    /// Sets the status of the stack.
     fn set_stack_status(&self, status: &str) {
         self.aws.state().set_stack_status(STACK_ID, status);
     }
@@ -61,7 +59,7 @@ impl Function {
         }
     }
 
-    /// Carries out a request that CloudFormation sent, in so many seconds.
+    /// Carries out a request that CloudFormation sent, with so many seconds until the deadline.
     async fn handle(&self, request: &Value, seconds: u64) {
         self.record_request(request);
         change_role(&self.aws, request);
@@ -69,8 +67,7 @@ impl Function {
         handle(&self.context, request, deadline).await;
     }
 
-    /// Carries out a request that CloudFormation sent and gives the answer, of which there is
-    /// exactly one.
+    /// Carries out a request that CloudFormation sent, and returns its only answer.
     async fn answer(&self, request: &Value) -> Value {
         self.handle(request, 240).await;
         let answer = self.taken_answer(request);
@@ -80,7 +77,7 @@ impl Function {
         answer
     }
 
-    /// Carries out a request that somebody else sent and gives the answer.
+    /// Carries out a request that somebody else sent, and returns the answer.
     async fn answer_forged(&self, request: &Value) -> Value {
         let deadline = SystemTime::now() + Duration::from_secs(240);
         change_role(&self.aws, request);
@@ -105,7 +102,7 @@ impl Function {
         answer
     }
 
-    /// The reason of a request that has to fail.
+    /// Carries out a request that must fail, and returns the reason.
     async fn fail(&self, request: &Value) -> String {
         let answer = self.answer(request).await;
         assert_eq!(answer["Status"], "FAILED", "{answer:#}");
@@ -130,7 +127,7 @@ fn change_role(aws: &LocalAws, request: &Value) {
     let roles = roles.filter_map(Value::as_str).collect::<Vec<_>>().join(",");
     let name = properties["RepositoryName"].as_str();
     let parameters = [
-        // The name of the other repository is taken.
+        // The other repository has this name already.
         ("InfrastructureRepositoryName", name.filter(|name| *name != "deployments")),
         ("KmsKeyArn", properties["KmsKey"].as_str()),
         ("CiCdRoleArns", Some(roles.as_str()).filter(|roles| !roles.is_empty())),
@@ -145,7 +142,7 @@ fn event(name: &str) -> Value {
     world::event("custom-resource", name)
 }
 
-/// The request with a value set, or removed where it is null, by its dotted path.
+/// The request with a value set at a dotted path. Null removes the value.
 fn with(mut request: Value, path: &str, value: impl Into<Value>) -> Value {
     let pointer = format!("/{}", path.replace('.', "/"));
     let (parent, name) = pointer.rsplit_once('/').unwrap();
@@ -165,7 +162,7 @@ fn update(created: &Value, physical_id: &Value, property: &str, value: impl Into
     with(request, &format!("ResourceProperties.{property}"), value)
 }
 
-/// The roll-back of an update: the same with new and old swapped.
+/// The roll-back of an update, with the new and the old properties exchanged.
 fn rolled_back(update: &Value) -> Value {
     let mut request = update.clone();
     request["ResourceProperties"] = update["OldResourceProperties"].clone();
@@ -173,7 +170,7 @@ fn rolled_back(update: &Value) -> Value {
     request
 }
 
-/// The Delete of what `request` was answered about.
+/// The Delete of the resource that `answer` names.
 fn delete(request: &Value, answer: &Value) -> Value {
     let mut request = with(request.clone(), "RequestType", "Delete");
     request["PhysicalResourceId"] = answer["PhysicalResourceId"].clone();
@@ -184,21 +181,21 @@ fn delete(request: &Value, answer: &Value) -> Value {
 const STACK_ID: &str = "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3";
 /// The repository of `create-infrastructure`.
 const ARN: &str = "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure";
-/// The physical ID of what was never made.
+/// The physical ID of a resource that was never created.
 const NOTHING_MADE: &str = "ecr-warden:nothing-made";
 
-/// The repositories there are.
+/// The names of all repositories.
 fn names(function: &Function) -> Vec<String> {
     function.aws.state().ecr().repositories.keys().cloned().collect()
 }
 
-/// An image in `infrastructure`, pushed a day ago; gives its digest.
+/// Pushes an image to `infrastructure`, a day ago, and returns its digest.
 fn push(function: &Function, tag: &str) -> String {
     let mut state = function.aws.state();
     state.ecr().push_made_up("infrastructure", &[tag], NOW - DAY).unwrap()
 }
 
-/// Sixty images in `infrastructure`, the newest, `v1.0.0`, pushed a day ago.
+/// Pushes sixty images to `infrastructure`. The newest is `v1.0.0`, pushed a day ago.
 fn push_sixty(function: &Function) {
     for n in 0..60 {
         let mut state = function.aws.state();
@@ -213,7 +210,7 @@ fn config() -> Config {
     Config::read(variables.map(|(name, value)| (name.to_owned(), value.to_owned()))).unwrap()
 }
 
-/// Makes repositories that belong to the stack.
+/// Creates repositories that belong to the stack.
 fn own(aws: &LocalAws, names: &[&str]) {
     let owner = json!({"Key": "ecr-warden:owner", "Value": format!("{STACK_ID}/Repository")});
     for name in names {
@@ -222,12 +219,12 @@ fn own(aws: &LocalAws, names: &[&str]) {
     }
 }
 
-/// A repository that somebody else made.
+/// Creates a repository that does not belong to the stack.
 fn foreign(function: &Function, name: &str) {
     function.aws.by_hand("CreateRepository", &json!({"repositoryName": name})).unwrap();
 }
 
-/// How often AWS was called, but for answers to CloudFormation.
+/// The number of calls of AWS, without the answers to CloudFormation.
 fn calls(function: &Function) -> usize {
     function.aws.state().calls.iter().filter(|call| call.operation != "Answer").count()
 }

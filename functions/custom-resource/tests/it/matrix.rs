@@ -1,16 +1,16 @@
-//! Sequences of what CloudFormation sends, with every call going wrong in every way: each
-//! request is answered, no repository goes with its images unless that was asked for, and once
-//! what failed is repeated, all is as if nothing had gone wrong.
+//! Sequences of requests of CloudFormation, in which every call fails in every way. Each request is
+//! answered, no repository is deleted with its images without a request for it, and after the failed
+//! requests are repeated, the result equals the result without a failure.
 //!
-//! The cases are recorded, not written down: a sequence is run once with nothing wrong, and then
-//! once for each call of each of its requests and each kind of trouble. A run takes one case of
-//! each type of request, operation and kind of trouble; `FAULTS=all` takes every case
+//! The cases are recorded: a sequence runs once without a failure, and then once for each call of each
+//! of its requests and each kind of failure. A run takes one case for each type of request, operation and
+//! kind of failure; `FAULTS=all` takes every case
 //! ([`local_aws::sample`]). `FAULTS=all cargo test --workspace --test it matrix -- --nocapture`
-//! prints how many ran and how many held.
+//! prints the number of cases, and the number of cases that passed.
 //!
-//! A request that is delivered again while CloudFormation waits is answered the same if it was
-//! done; if it failed, it may be done by then, but CloudFormation has believed the first answer.
-//! A copy that comes later changes nothing.
+//! If a request succeeded, a second delivery while CloudFormation waits gets the same answer. If the
+//! request failed, the second delivery may succeed, but CloudFormation accepts only the first answer. A
+//! copy that arrives later changes nothing.
 
 mod stack;
 
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use crate::{event, with};
 use stack::{Point, Stack};
 
-/// Whether it goes on for as long as Lambda tries.
+/// Whether the failure lasts for all attempts of Lambda.
 fn lasts(trouble: FaultScenario) -> bool {
     use FaultScenario::{Denied, KilledAfterEachTime, KilledBeforeEachTime};
     matches!(trouble, Denied | KilledBeforeEachTime | KilledAfterEachTime)
@@ -33,11 +33,11 @@ fn is_out_of_time(trouble: FaultScenario) -> bool {
     matches!(trouble, FaultScenario::OutOfTimeBefore | FaultScenario::OutOfTimeAfter)
 }
 
-/// Whether a request is answered in spite of what befalls this call of its.
+/// Whether a request is answered although this call of the request fails in this way.
 fn leaves_an_answer(trouble: FaultScenario, call: &Called) -> bool {
     match trouble {
         FaultScenario::KilledBeforeEachTime => false,
-        // An answer that was sent was sent.
+        // The answer was sent before the failure.
         FaultScenario::KilledAfterEachTime => call.operation == "Answer",
         FaultScenario::ThrottledOut
         | FaultScenario::ServerError
@@ -54,23 +54,23 @@ fn leaves_an_answer(trouble: FaultScenario, call: &Called) -> bool {
     }
 }
 
-/// What somebody does with the stack, or what befalls it.
+/// A step of a sequence: an operation of the stack, or an event around it.
 #[derive(Clone, Debug)]
 enum Step {
     Create(Value),
     Update(Value),
     Delete,
-    /// The request of the step of this number is delivered again.
+    /// The request of the step with this number is delivered again.
     Again(usize),
     /// Images are pushed into every repository.
     Images(usize),
-    /// Somebody else makes a repository, or attaches what is ours.
+    /// Somebody else creates a repository, or attaches the stack's policy.
     Foreign,
     Attach,
 }
 
-/// Takes a step; whether what it was meant to do was done. `requests` has the number of each
-/// step's own request.
+/// Takes a step, and returns whether the step succeeded. `requests` has the number of the first request of
+/// each step.
 fn take(stack: &mut Stack, step: &Step, requests: &[usize]) -> bool {
     match step {
         Step::Create(properties) => return stack.create(properties),
@@ -102,8 +102,8 @@ fn take(stack: &mut Stack, step: &Step, requests: &[usize]) -> bool {
     true
 }
 
-/// Runs a sequence; gives the stack, and whether each step did what it was meant to. Where
-/// `expected` says that it has to, it is taken again once nothing goes wrong any more.
+/// Runs a sequence, and returns the stack and whether each step succeeded. A step that must succeed by
+/// `expected` is repeated without failures.
 fn run(
     create: &Value,
     steps: &[Step],
@@ -127,7 +127,7 @@ fn run(
     (stack, done)
 }
 
-/// What does not hold of a sequence in which something went wrong; `blind` if that was to ask
+/// The properties that a sequence with a failure violates. `blind` if the failed call was a call of
 /// CloudFormation.
 fn broken(
     blind: bool,
@@ -141,7 +141,7 @@ fn broken(
         broken.push(format!("done: {done:?}, not {expected:?}"));
     }
     let (is, should) = (stack.state(), faultless.state());
-    // Where nobody can tell whether images may go, they stay.
+    // Images are kept if it is unknown whether they may be deleted.
     let is_kept = blind && should["repositories"] == json!({}) && is["repositories"] != json!({});
     if !is_kept {
         differing("", &is, &should, &mut broken);
@@ -150,14 +150,14 @@ fn broken(
         for answer in answers {
             let reason = answer["Reason"].as_str().unwrap_or_default();
             if reason.contains("marked-secret") {
-                broken.push(format!("a secret is told: {reason}"));
+                broken.push(format!("a reason contains a secret: {reason}"));
             }
         }
     }
     broken
 }
 
-/// Where one differs from the other.
+/// The differences between two states.
 fn differing(at: &str, is: &Value, should: &Value, differs: &mut Vec<String>) {
     match (is, should) {
         (Value::Object(one), Value::Object(other)) => {
@@ -172,14 +172,14 @@ fn differing(at: &str, is: &Value, should: &Value, differs: &mut Vec<String>) {
     }
 }
 
-/// What goes wrong, and in which sequence.
+/// A failure, and the sequence that it happens in.
 struct Case {
     sequence: usize,
     request_type: String,
     point: Point,
 }
 
-/// Runs the sampled cases of these sequences, and prints how many held.
+/// Runs the sampled cases of these sequences, and prints how many passed.
 fn check(what: &str, create: &Value, sequences: &[(&str, Vec<Step>)]) {
     local_aws::log::collect();
     let mut cases = Vec::new();
@@ -235,8 +235,8 @@ fn check(what: &str, create: &Value, sequences: &[(&str, Vec<Step>)]) {
     assert!(ran > 100, "only {ran} cases");
 }
 
-/// Delivers a copy of each request after each later step of these sequences: the copy is answered
-/// and changes nothing, since the stack's events say that CloudFormation did not send it now.
+/// Delivers a copy of each request after each later step of these sequences. The copy is answered and
+/// changes nothing, because the stack's events show that CloudFormation did not send the copy.
 fn check_late_copies(what: &str, create: &Value, sequences: &[(&str, Vec<Step>)]) {
     local_aws::log::collect();
     let (mut ran, mut failures) = (0, Vec::new());
@@ -286,7 +286,7 @@ fn check_late_copies(what: &str, create: &Value, sequences: &[(&str, Vec<Step>)]
     assert!(ran > 10, "only {ran} cases");
 }
 
-/// The properties with one of another value.
+/// The properties with one other value.
 fn set(properties: &Value, name: &str, value: impl Into<Value>) -> Value {
     with(json!({"ResourceProperties": properties}), &format!("ResourceProperties.{name}"), value)
         ["ResourceProperties"]
@@ -294,7 +294,7 @@ fn set(properties: &Value, name: &str, value: impl Into<Value>) -> Value {
 }
 
 #[test]
-fn a_repository_ends_as_if_nothing_had_gone_wrong() {
+fn a_repository_ends_in_the_same_state_after_any_failure() {
     use Step::{Again, Create, Delete, Foreign, Images, Update};
     let create = event("create-infrastructure");
     let made = create["ResourceProperties"].clone();
@@ -356,7 +356,7 @@ fn a_repository_ends_as_if_nothing_had_gone_wrong() {
 }
 
 #[test]
-fn a_push_pull_policy_ends_as_if_nothing_had_gone_wrong() {
+fn a_push_pull_policy_ends_in_the_same_state_after_any_failure() {
     use Step::{Again, Attach, Create, Delete, Update};
     let create = event("create-push-pull-policy");
     let made = create["ResourceProperties"].clone();
@@ -388,7 +388,7 @@ fn a_push_pull_policy_ends_as_if_nothing_had_gone_wrong() {
 }
 
 #[test]
-fn a_pull_time_exclusion_ends_as_if_nothing_had_gone_wrong() {
+fn a_pull_time_exclusion_ends_in_the_same_state_after_any_failure() {
     use Step::{Again, Create, Delete, Update};
     let create = event("create-pull-time-exclusion");
     let made = create["ResourceProperties"].clone();

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use crate::{Function, ci_roles, delete, event, own, push_sixty, rolled_back, update, with};
 
-/// A customer's key.
+/// A customer managed key.
 const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
-/// What the calls depend on without being called: tags that are set on creation, ECR's use
-/// of a customer's key, and Lambda's writing of the log.
+/// The actions that AWS checks beside the calls: for tags that are set on creation, for ECR's use of a
+/// customer managed key, and for the log that Lambda writes.
 const DEPENDENT: [&str; 8] = [
     "iam:TagPolicy",
     "kms:CreateGrant",
@@ -23,7 +23,7 @@ const DEPENDENT: [&str; 8] = [
     "xray:PutTraceSegments",
 ];
 
-/// Makes every call that the function can make. Gives the function.
+/// Makes every call that the function can make, and returns the function.
 async fn call_everything() -> Function {
     let function = Function::new();
     let created = event("create-infrastructure");
@@ -77,8 +77,8 @@ async fn the_role_grants_what_the_function_calls_and_nothing_else() {
     assert_eq!(granted, needed);
 }
 
-/// The statements of the role that Lambda asks for, not the function: the processes of `tests/it`
-/// exercise them.
+/// The statements of the role that Lambda uses instead of the function. The processes of `tests/it`
+/// exercise these statements.
 const OF_LAMBDA: [&str; 2] = ["WriteLogs", "WriteTraces"];
 
 #[tokio::test(start_paused = true)]
@@ -88,7 +88,7 @@ async fn a_mistake_in_any_statement_of_the_role_is_denied_something() {
         let delete = json!({"repositoryName": name, "force": true});
         function.aws.by_hand("DeleteRepository", &delete).unwrap();
     }
-    // A key, a second repository, and what a role that was stolen would try.
+    // A key, a second repository, and the attempts of a stolen role.
     let created = with(event("create-deployments"), "ResourceProperties.KmsKey", KEY);
     let created = with(created, "ResourceProperties.EncryptionType", "KMS");
     let answer = function.succeed(&created).await;

@@ -76,7 +76,7 @@ async fn the_policy_grants_the_guides_eight_actions_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_update_detaches_only_what_it_attached() {
+async fn an_update_detaches_only_roles_that_it_attached() {
     let (function, request, answer) = made().await;
     function.aws.state().iam.policies.get_mut(ARN).unwrap().roles.insert("by-hand".to_owned());
     let roles = json!(["arn:aws:iam::123456789012:role/gitlab"]);
@@ -88,7 +88,7 @@ async fn an_update_detaches_only_what_it_attached() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn versions_stay_below_the_limit_and_the_newest_is_in_force() {
+async fn versions_stay_below_the_limit_and_the_newest_version_is_the_default() {
     let (function, request, answer) = made().await;
     for n in 2..=9_u32 {
         own(&function.aws, &[&format!("number-{n}")]);
@@ -101,13 +101,13 @@ async fn versions_stay_below_the_limit_and_the_newest_is_in_force() {
         assert!(policy.versions[&policy.default].contains(&format!("number-{n}")));
     }
     assert_eq!(policy(&function).versions.keys().collect::<Vec<_>>(), [&5, &6, &7, &8, &9]);
-    // All of its versions go with it.
+    // The Delete removes all versions of the policy.
     function.succeed(&delete(&request, &answer)).await;
     assert!(function.aws.state().iam.policies.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn drift_is_put_right_on_any_update() {
+async fn any_update_corrects_drift() {
     let (function, request, answer) = made().await;
     let again = update(&request, &answer["PhysicalResourceId"], "PolicyVersion", "2");
     {
@@ -125,7 +125,7 @@ async fn drift_is_put_right_on_any_update() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_role_that_is_gone_fails_an_update_and_never_its_roll_back() {
+async fn a_deleted_role_fails_an_update_and_never_its_roll_back() {
     let (function, request, answer) = made().await;
     {
         let mut state = function.aws.state();
@@ -135,18 +135,18 @@ async fn a_role_that_is_gone_fails_an_update_and_never_its_roll_back() {
     let roles = json!(["arn:aws:iam::123456789012:role/nobody"]);
     let change = update(&request, &answer["PhysicalResourceId"], "AttachToRoleArns", roles);
     let reason = function.fail(&change).await;
-    expect!["policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30: attach it to nobody: NoSuchEntity: The role with name nobody cannot be found."].assert_eq(&reason);
+    expect!["policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30: attach the policy to the role nobody: NoSuchEntity: The role with name nobody cannot be found."].assert_eq(&reason);
     function.set_stack_status("UPDATE_ROLLBACK_IN_PROGRESS");
     function.succeed(&rolled_back(&change)).await;
     function.aws.fault("AttachRolePolicy", 0, Fault::Error(403, "AccessDenied"));
     function.succeed(&rolled_back(&change)).await;
-    // Not to know is no reason to call a failure a success.
+    // A failure whose cause is unknown is no success.
     function.aws.fault("DescribeStacks", 0, Fault::Error(500, "InternalFailure"));
-    expect!["policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30: attach it to github-actions: AccessDenied: made to fail"].assert_eq(&function.fail(&rolled_back(&change)).await);
+    expect!["policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30: attach the policy to the role github-actions: AccessDenied: made to fail"].assert_eq(&function.fail(&rolled_back(&change)).await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn rights_that_arrive_late_are_waited_for() {
+async fn a_request_waits_for_rights_that_take_effect_late() {
     let function = function();
     function.aws.state().iam.roles.extend(ci_roles());
     for nth in 1..=3 {
@@ -156,7 +156,7 @@ async fn rights_that_arrive_late_are_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_policy_that_others_attached_stays() {
+async fn a_policy_that_others_attached_is_kept() {
     let (function, request, answer) = made().await;
     function.aws.state().iam.policies.get_mut(ARN).unwrap().users.insert("ana".to_owned());
     function.succeed(&delete(&request, &answer)).await;
@@ -166,7 +166,7 @@ async fn a_policy_that_others_attached_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_policy_of_somebody_else_is_left_alone() {
+async fn a_policy_of_somebody_else_does_not_change() {
     let function = function();
     function.aws.state().iam.policies.insert(
         ARN.to_owned(),
@@ -178,7 +178,7 @@ async fn a_policy_of_somebody_else_is_left_alone() {
     );
     let request = event("create-push-pull-policy");
     let answer = function.answer(&request).await;
-    expect!["the policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30 exists already and this resource did not make it; nothing was changed"].assert_eq(answer["Reason"].as_str().unwrap());
+    expect!["the policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30 exists already, and this resource did not create it; nothing was changed. Delete the policy, or deploy the stack under another name"].assert_eq(answer["Reason"].as_str().unwrap());
     assert_eq!(answer["PhysicalResourceId"], "ecr-warden:nothing-made");
     function.succeed(&delete(&request, &answer)).await;
     for id in [
@@ -193,14 +193,14 @@ async fn a_policy_of_somebody_else_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_creation_is_taken_away_and_the_next_one_succeeds() {
+async fn a_failed_creation_is_removed_and_the_next_creation_succeeds() {
     let function = function();
-    // IAM judges a role that does not exist as one without a path.
+    // IAM evaluates a role that does not exist as a role without a path.
     let role = json!(["arn:aws:iam::123456789012:role/github-actions"]);
     let request =
         with(event("create-push-pull-policy"), "ResourceProperties.AttachToRoleArns", role);
     let answer = function.answer(&request).await;
-    expect!["policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30: attach it to github-actions: NoSuchEntity: The role with name github-actions cannot be found."].assert_eq(answer["Reason"].as_str().unwrap());
+    expect!["policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30: attach the policy to the role github-actions: NoSuchEntity: The role with name github-actions cannot be found."].assert_eq(answer["Reason"].as_str().unwrap());
     assert_eq!(answer["PhysicalResourceId"], ARN);
     function.succeed(&delete(&request, &answer)).await;
     assert!(function.aws.state().iam.policies.is_empty());
@@ -209,7 +209,7 @@ async fn a_failed_creation_is_taken_away_and_the_next_one_succeeds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_lost_answer_to_a_creation_is_made_good_within_the_request() {
+async fn a_creation_whose_answer_was_lost_succeeds_within_the_request() {
     let function = function();
     function.aws.state().iam.roles.extend(ci_roles());
     function.aws.fault("CreatePolicy", 1, Fault::ResetAfter);
@@ -225,9 +225,9 @@ async fn a_delete_that_races_with_an_attachment_keeps_the_policy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delete_that_its_own_copy_overtakes_finds_the_policy_gone() {
-    // Lambda may deliver a request twice at once. The one that was too late said FAILED, which
-    // CloudFormation believes if it comes first.
+async fn a_delete_succeeds_if_its_own_copy_deleted_the_policy_first() {
+    // Lambda may deliver a request twice at the same time. The slower copy used to answer FAILED, which
+    // CloudFormation accepts if this answer arrives first.
     for call in ["GetPolicyVersion", "ListPolicyVersions", "ListEntitiesForPolicy"] {
         let (function, request, answer) = made().await;
         let request = delete(&request, &answer);
@@ -249,7 +249,7 @@ async fn a_delete_that_its_own_copy_overtakes_finds_the_policy_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_policy_names_repositories_of_its_stack_and_no_others() {
+async fn a_policy_names_only_repositories_of_its_stack() {
     let (function, request, answer) = made().await;
     foreign(&function, "payments");
     let adopted = |name: &str, stack: &str| {
@@ -258,7 +258,7 @@ async fn a_policy_names_repositories_of_its_stack_and_no_others() {
         function.aws.by_hand("CreateRepository", &input).unwrap();
     };
     adopted("adopted", STACK_ID);
-    // The stack's name alone is not its ID.
+    // The name of the stack alone is not the ID of the stack.
     adopted("of-another-stack", &format!("{STACK_ID}0"));
     let arn = |name: &str| json!([format!("arn:aws:ecr:us-east-1:123456789012:repository/{name}")]);
     let change =
@@ -281,7 +281,7 @@ async fn a_policy_names_repositories_of_its_stack_and_no_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bad_properties_are_named_and_nothing_is_called() {
+async fn invalid_properties_are_named_and_nothing_is_called() {
     let function = Function::new();
     let good = event("create-push-pull-policy");
     let many: Vec<String> = (0..150)
@@ -313,11 +313,11 @@ async fn bad_properties_are_named_and_nothing_is_called() {
         RepositoryArns: expected the ARN of an ECR repository, got "arn:aws:ecr:us-east-1:123456789012:repository/*"
         RepositoryArns: arn:aws:ecr:us-east-1:999999999999:repository/ab is not in account 123456789012 and region us-east-1
         RepositoryArns: arn:aws:ecr:eu-west-1:123456789012:repository/ab is not in account 123456789012 and region us-east-1
-        RepositoryArns: the policy would have 9098 characters; IAM takes 6144
+        RepositoryArns: the policy would have 9098 characters, and IAM accepts 6144
         AttachToRoleArns: expected the ARN of an IAM role, got "ci"
-        AttachToRoleArns: role ci is in account 999999999999; a policy can only be attached in its own, 123456789012
+        AttachToRoleArns: role ci is in account 999999999999; the policy can only be attached to roles of its own account, 123456789012
         AttachToRoles: unknown property; the nearest known one is AttachToRoleArns
-        StackId: the policy would be called aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-us-east-1-5f2c1a30, longer than 128; a shorter stack name is needed
+        StackId: the name of the policy, aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-us-east-1-5f2c1a30, would be longer than 128 characters; choose a shorter stack name
     "#]].assert_eq(&reasons);
     assert_eq!(calls(&function), 0);
 }

@@ -7,7 +7,7 @@ use crate::{
 
 #[tokio::test(start_paused = true)]
 async fn an_adopted_repository_is_governed_and_never_deleted() {
-    // 39
+    // See case P39 in docs/contributing/prior-art.md.
     let function = Function::new();
     foreign(&function, "infrastructure");
     let team = ("team".to_owned(), "data".to_owned());
@@ -27,22 +27,25 @@ async fn an_adopted_repository_is_governed_and_never_deleted() {
         ]
     );
     let tags = function.aws.state().ecr().repositories["infrastructure"].tags.clone();
-    assert_eq!(tags.keys().collect::<Vec<_>>(), ["ecr-warden:adopted-by", "team"]);
-    // A creation that does not say so does not take it up, although it was adopted before.
+    assert_eq!(
+        tags.keys().collect::<Vec<_>>(),
+        ["ecr-warden:adopted-by", "ecr-warden:replaced-lifecycle", "team"]
+    );
+    // A creation without OnExisting=adopt does not adopt the repository, although it was adopted before.
     function.fail(&with(request.clone(), "ResourceProperties.OnExisting", "fail")).await;
-    // The roll-back of a rename returns to it all the same.
+    // The roll-back of a rename returns to the adopted repository without OnExisting=adopt.
     let mut back = update(&request, &answer["PhysicalResourceId"], "OnExisting", "fail");
     back["PhysicalResourceId"] = format!("{ARN}-renamed").into();
     function.succeed(&back).await;
     assert!(function.aws.take_changes().is_empty());
 
     function.succeed(&delete(&request, &answer)).await;
-    assert!(function.aws.take_changes().is_empty(), "empty or not, it is not ours");
+    assert!(function.aws.take_changes().is_empty(), "the stack did not create the repository");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_repository_that_another_resource_adopted_outlives_the_one_that_made_it() {
-    // Two resources swap their names: each then has a Delete for what the other governs.
+    // Two resources exchange their names, and each gets a Delete for the repository of the other.
     let function = Function::new();
     let (one, other) = (event("create-infrastructure"), event("create-deployments"));
     let adopting = |request, name: &str| {
@@ -63,8 +66,9 @@ async fn a_repository_that_another_resource_adopted_outlives_the_one_that_made_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_creation_that_is_rolled_back_never_takes_the_images_it_found() {
-    // Retained, taken up again with `delete-with-images`, and then something else fails.
+async fn the_roll_back_of_a_creation_never_deletes_images_that_existed_before() {
+    // The repository was retained and is taken over with `delete-with-images`, and then another resource
+    // fails.
     for (status, blind, stays) in [
         ("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", false, true),
         ("ROLLBACK_IN_PROGRESS", false, true),
@@ -87,8 +91,8 @@ async fn a_creation_that_is_rolled_back_never_takes_the_images_it_found() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_creation_leaves_nothing_and_the_next_one_succeeds() {
-    // 40
+async fn a_failed_creation_leaves_nothing_and_the_next_creation_succeeds() {
+    // See case P40 in docs/contributing/prior-art.md.
     let function = Function::new();
     let request = event("create-infrastructure");
     function.aws.fault("PutLifecyclePolicy", 1, Fault::Error(400, "InvalidParameterException"));
@@ -100,13 +104,13 @@ async fn a_failed_creation_leaves_nothing_and_the_next_one_succeeds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_creation_on_a_retained_repository_never_takes_its_images() {
+async fn a_failed_creation_on_a_retained_repository_never_deletes_its_images() {
     let function = Function::new();
     let request =
         with(event("create-infrastructure"), "ResourceProperties.OnDelete", "delete-with-images");
     function.succeed(&request).await;
     push(&function, "litellm-v1.0.0");
-    // The resource left the template, was retained, and comes back with a mistake.
+    // The resource left the template, its repository was retained, and the resource returns with a mistake.
     let mistaken = with(request.clone(), "ResourceProperties.EncryptionType", "AES256");
     let answer = function.answer(&mistaken).await;
     assert_eq!(
@@ -118,8 +122,8 @@ async fn a_failed_creation_on_a_retained_repository_never_takes_its_images() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repository_goes_only_empty_unless_told_otherwise() {
-    // The Delete's own property never loosens what the last accepted request stored.
+async fn a_repository_with_images_is_deleted_only_with_delete_with_images() {
+    // The property of the Delete never overrides a stricter value of the last accepted request.
     for (stored, on_delete, archived, stays) in [
         ("retain", "retain", false, true),
         ("retain", "retain", true, true),
@@ -151,7 +155,7 @@ async fn a_repository_goes_only_empty_unless_told_otherwise() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_accepted_request_says_whether_images_are_deleted() {
+async fn the_last_accepted_request_decides_whether_images_are_deleted() {
     let function = Function::new();
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
@@ -167,7 +171,7 @@ async fn the_last_accepted_request_says_whether_images_are_deleted() {
     assert_eq!(stored(&function), "retain");
     function.succeed(&change).await;
     assert_eq!(stored(&function), "delete-with-images");
-    // A roll-back goes back to what was stored before.
+    // A roll-back restores the value that was stored before.
     function.succeed(&rolled_back(&change)).await;
     assert_eq!(stored(&function), "retain");
     let delete = delete(&change, &answer);
@@ -185,8 +189,8 @@ async fn an_image_that_arrives_during_a_delete_keeps_the_repository() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delete_of_what_was_never_issued_touches_nothing() {
-    // 33
+async fn a_delete_of_an_unknown_physical_id_changes_nothing() {
+    // See case P33 in docs/contributing/prior-art.md.
     let function = Function::new();
     function.succeed(&event("delete-never-made")).await;
     foreign(&function, "infrastructure");
@@ -199,7 +203,7 @@ async fn a_delete_of_what_was_never_issued_touches_nothing() {
     ] {
         function.succeed(&with(event("delete-infrastructure"), "PhysicalResourceId", id)).await;
     }
-    // Nor does one with nothing in it at all.
+    // An empty request changes nothing either.
     let mut bare = with(event("delete-infrastructure"), "ResourceProperties", Value::Null);
     bare = with(bare, "PhysicalResourceId", Value::Null);
     function.succeed(&bare).await;

@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn the_guides_repositories_are_made_with_its_settings() {
+async fn the_guides_repositories_are_created_with_its_settings() {
     let function = Function::new();
     let answer = function.succeed(&event("create-infrastructure")).await;
     assert_eq!(answer["PhysicalResourceId"], ARN);
@@ -50,7 +50,7 @@ async fn the_guides_repositories_are_made_with_its_settings() {
 
 #[tokio::test(start_paused = true)]
 async fn a_repeated_create_gives_the_same_answer_and_changes_nothing() {
-    // 37
+    // See case P37 in docs/contributing/prior-art.md.
     let function = Function::new();
     let first = function.succeed(&event("create-infrastructure")).await;
     let _ = function.aws.take_changes();
@@ -59,8 +59,8 @@ async fn a_repeated_create_gives_the_same_answer_and_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_create_that_broke_off_goes_on_at_any_point() {
-    // 37
+async fn a_repeated_create_continues_from_any_point() {
+    // See case P37 in docs/contributing/prior-art.md.
     for (operation, fault) in [
         ("CreateRepository", Fault::ResetAfter),
         ("CreateRepository", Fault::ResetBefore),
@@ -86,15 +86,15 @@ async fn a_create_that_broke_off_goes_on_at_any_point() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_lost_answer_to_a_creation_is_made_good_within_the_request() {
+async fn a_creation_whose_answer_was_lost_succeeds_within_the_request() {
     let function = Function::new();
     function.aws.fault("CreateRepository", 1, Fault::ResetAfter);
     function.succeed(&event("create-infrastructure")).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_existing_repository_fails_the_creation_and_is_left_alone() {
-    // 29
+async fn an_existing_repository_fails_the_creation_and_does_not_change() {
+    // See case P29 in docs/contributing/prior-art.md.
     let mut reasons = String::new();
     for owner in
         [None, Some("arn:aws:cloudformation:us-east-1:123456789012:stack/other/1/Repository")]
@@ -121,19 +121,19 @@ async fn an_existing_repository_fails_the_creation_and_is_left_alone() {
             ))
             .await;
         assert!(function.aws.take_changes().is_empty());
-        // Even if CloudFormation knew it by its ARN, as it might of a Create that timed out.
+        // The same if CloudFormation has the ARN as the physical ID, as after a Create that timed out.
         let by_arn = with(delete(&request, &answer), "PhysicalResourceId", ARN);
         function.succeed(&with(by_arn, "ResourceProperties.OnDelete", "delete-with-images")).await;
         assert!(function.aws.take_changes().is_empty());
     }
     expect![[r#"
-        repository infrastructure exists already and was not made by ECR Warden. Nothing was changed. Set OnExisting to adopt to govern it as it is, or choose another RepositoryName
-        repository infrastructure exists already and belongs to arn:aws:cloudformation:us-east-1:123456789012:stack/other/1/Repository. Nothing was changed. Set OnExisting to adopt to govern it as it is, or choose another RepositoryName
+        repository infrastructure exists already and was not created by ECR Warden. Nothing was changed. Set OnExisting to adopt to govern this repository, or choose another RepositoryName
+        repository infrastructure exists already and belongs to arn:aws:cloudformation:us-east-1:123456789012:stack/other/1/Repository. Nothing was changed. Set OnExisting to adopt to govern this repository, or choose another RepositoryName
     "#]].assert_eq(&reasons);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_update_changes_what_differs_and_nothing_else() {
+async fn an_update_changes_only_settings_that_differ() {
     let function = Function::new();
     function.succeed(&event("create-infrastructure")).await;
     let _ = function.aws.take_changes();
@@ -144,7 +144,7 @@ async fn an_update_changes_what_differs_and_nothing_else() {
     function.succeed(&event("update-infrastructure")).await;
     assert!(function.aws.take_changes().is_empty(), "what was applied is not applied again");
 
-    // Back again: what was added goes.
+    // The opposite change removes the tags again.
     function.succeed(&rolled_back(&event("update-infrastructure"))).await;
     let changes = function.aws.take_changes();
     assert_eq!(
@@ -182,7 +182,7 @@ async fn mutability_and_its_exclusions_are_updated_in_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drift_is_put_right_on_any_update_even_if_the_repository_is_gone() {
+async fn any_update_corrects_drift_even_if_the_repository_was_deleted() {
     let function = Function::new();
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
@@ -203,7 +203,7 @@ async fn drift_is_put_right_on_any_update_even_if_the_repository_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn statements_of_others_in_the_repository_policy_stay() {
+async fn statements_of_others_in_the_repository_policy_are_kept() {
     let function = Function::new();
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
@@ -235,7 +235,7 @@ async fn statements_of_others_in_the_repository_policy_stay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rename_makes_another_repository_and_the_old_one_goes_by_its_own_policy() {
+async fn a_rename_creates_another_repository_and_on_delete_decides_about_the_old_repository() {
     let function = Function::new();
     let created = event("create-infrastructure");
     let old = function.succeed(&created).await;
@@ -245,7 +245,7 @@ async fn a_rename_makes_another_repository_and_the_old_one_goes_by_its_own_polic
     assert_eq!(new["PhysicalResourceId"], "arn:aws:ecr:us-east-1:123456789012:repository/platform");
     assert_eq!(function.succeed(&rename).await, new, "delivered twice");
 
-    // CloudFormation lets the old one go with the properties it had.
+    // CloudFormation deletes the old repository with its old properties.
     function.succeed(&delete(&created, &old)).await;
     assert_eq!(names(&function), ["infrastructure", "platform"], "OnDelete retain, with an image");
     let with_images = with(created, "ResourceProperties.OnDelete", "delete-with-images");
@@ -255,7 +255,7 @@ async fn a_rename_makes_another_repository_and_the_old_one_goes_by_its_own_polic
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rename_that_fails_leaves_nothing_behind_once_it_is_rolled_back() {
+async fn a_failed_rename_leaves_nothing_behind_after_its_roll_back() {
     let function = Function::new();
     let created = event("create-infrastructure");
     let old = function.succeed(&created).await;
@@ -267,7 +267,7 @@ async fn a_rename_that_fails_leaves_nothing_behind_once_it_is_rolled_back() {
         (&"FAILED".into(), &old["PhysicalResourceId"])
     );
     assert_eq!(names(&function), ["infrastructure", "platform"]);
-    // That it cannot be removed now fails nothing: the roll-back itself is done.
+    // A failed removal is no failure of the request, because the roll-back itself is done.
     function.aws.fault("DeleteRepository", 1, Fault::Error(400, "RepositoryNotEmptyException"));
     function.succeed(&rolled_back(&rename)).await;
     let back = function.succeed(&rolled_back(&rename)).await;
@@ -283,14 +283,14 @@ async fn a_rename_onto_somebody_elses_repository_is_refused_and_rolls_back() {
     foreign(&function, "platform");
     let rename = update(&created, &old["PhysicalResourceId"], "RepositoryName", "platform");
     let _ = function.aws.take_changes();
-    expect!["repository platform exists already and was not made by ECR Warden. Nothing was changed. Set OnExisting to adopt to govern it as it is, or choose another RepositoryName"].assert_eq(&function.fail(&rename).await);
+    expect!["repository platform exists already and was not created by ECR Warden. Nothing was changed. Set OnExisting to adopt to govern this repository, or choose another RepositoryName"].assert_eq(&function.fail(&rename).await);
     function.succeed(&rolled_back(&rename)).await;
     assert!(function.aws.take_changes().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn encryption_cannot_change_in_place_and_nothing_does() {
-    // 35
+async fn a_change_of_the_encryption_is_refused_and_nothing_changes() {
+    // See case P35 in docs/contributing/prior-art.md.
     let key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
     let with_key = with(event("create-infrastructure"), "ResourceProperties.KmsKey", key);
     let mut reasons = String::new();
@@ -334,7 +334,7 @@ async fn a_key_that_was_adopted_without_being_named_can_be_named_and_rolled_back
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rename_onto_an_adopted_repository_leaves_the_tags_it_had() {
+async fn a_rename_onto_an_adopted_repository_keeps_its_tags() {
     let function = Function::new();
     let created = event("create-infrastructure");
     let tagged = with(created, "ResourceProperties.Tags", json!({"team": "platform"}));
@@ -350,14 +350,14 @@ async fn a_rename_onto_an_adopted_repository_leaves_the_tags_it_had() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rights_that_arrive_late_are_waited_for_and_a_denial_is_told_in_the_end() {
+async fn a_request_waits_for_rights_that_take_effect_late_and_reports_a_lasting_denial() {
     let function = Function::new();
     for nth in 1..=3 {
         function.aws.fault("CreateRepository", nth, Fault::Error(400, "AccessDeniedException"));
     }
     function.succeed(&event("create-infrastructure")).await;
     function.aws.fault("CreateRepository", 0, Fault::Error(400, "AccessDeniedException"));
-    expect!["repository deployments: create it with MUTABLE tags, scanned on push, encrypted with KMS: AccessDeniedException: made to fail"].assert_eq(&function.fail(&event("create-deployments")).await);
+    expect!["repository deployments: create the repository with MUTABLE tags, scanned on push, encrypted with KMS: AccessDeniedException: made to fail"].assert_eq(&function.fail(&event("create-deployments")).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -376,7 +376,7 @@ async fn a_roll_back_to_a_repository_that_another_adopted_since_is_not_refused()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_update_of_a_repository_without_our_tag_or_mark_goes_by_on_existing() {
+async fn on_existing_decides_about_an_update_of_a_repository_without_a_tag_of_the_stack() {
     let function = Function::new();
     let created =
         with(event("create-infrastructure"), "ResourceProperties.EncryptionType", "AES256");
@@ -393,14 +393,14 @@ async fn an_update_of_a_repository_without_our_tag_or_mark_goes_by_on_existing()
     function.set_stack_status("UPDATE_IN_PROGRESS");
     let adopting = with(change, "ResourceProperties.OnExisting", "adopt");
     function.succeed(&adopting).await;
-    // From now on the mark of adoption is enough.
+    // From now on, the tag of the adoption is enough.
     let next = update(&created, &answer["PhysicalResourceId"], "LifecycleTagCount", "31");
     function.succeed(&next).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn bad_properties_are_named_all_at_once_and_nothing_is_called() {
-    // 11, 34
+async fn all_invalid_properties_are_named_at_once_and_nothing_is_called() {
+    // See cases P11 and P34 in docs/contributing/prior-art.md.
     let function = Function::new();
     expect![[r#"RepositoryName: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/', got "Infrastructure"; LifecycleTagCount: expected a whole number from 1 to 100000, got "0"; LifecycleUntaggedDays: missing, and required; LifecycleUntagedDays: unknown property; the nearest known one is LifecycleUntaggedDays"#]].assert_eq(&function.fail(&event("create-misspelt")).await);
     let good = event("create-infrastructure");
@@ -437,24 +437,24 @@ async fn bad_properties_are_named_all_at_once_and_nothing_is_called() {
         RepositoryName: missing, and required
         RepositoryName: expected a single value
         ImageTagMutability: expected MUTABLE or IMMUTABLE or MUTABLE_WITH_EXCLUSION or IMMUTABLE_WITH_EXCLUSION, got "immutable"
-        ImageTagMutabilityExclusionFilters: ImageTagMutability is IMMUTABLE, which has no exclusions
+        ImageTagMutabilityExclusionFilters: ImageTagMutability is IMMUTABLE, which allows no exclusions; leave the filters empty
         ImageTagMutabilityExclusionFilters: expected 1 to 5 wildcards for MUTABLE_WITH_EXCLUSION, got 0
         ScanOnPush: expected true or false, got "yes"
         EncryptionType: expected AES256 or KMS or KMS_DSSE, got "aws"
         KmsKey: expected the ARN of a KMS key (not of an alias), got "alias/x"
-        KmsKey: the key is in eu-west-1; expected one in us-east-1
+        KmsKey: the key is in eu-west-1; expected a key in us-east-1
         LifecycleTagPrefixes: v is listed twice
         LifecycleScope: expected component or repository, got "all"
         LifecycleImpactLimit: expected a whole number from 0 to 100000, got "-1"
         OnExisting: expected fail or adopt, got "take"
         OnDelete: expected retain or delete-if-empty or delete-with-images, got "keep"
-        PullPrincipals: expected an account ID (12 digits) or an organisation ID (o-…), got "12345"
-        Tags: "ecr-warden:owner" is reserved
+        PullPrincipals: expected an account ID (12 digits) or an organization ID (o-…), got "12345"
+        Tags: the key "ecr-warden:owner" is reserved
         Tags: expected a map of strings
         Governance.Tags.Grammar: unknown placeholder {x}; the nearest known one is {slug}, got "{x}"
         Governence: unknown property; the nearest known one is Governance
         StackId: expected the ARN of a stack, got "warden"
-        ResourceType: "Custom::EcrRepositry" is unknown; the nearest known one is Custom::EcrRepository
+        ResourceType: "Custom::EcrRepositry" is unknown; the nearest known type is Custom::EcrRepository
         RequestType: expected Create, Update or Delete, got "create"
     "#]].assert_eq(&reasons);
     assert_eq!(calls(&function), 0);

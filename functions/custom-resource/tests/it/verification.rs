@@ -11,20 +11,20 @@ use crate::{Function, calls, delete, event, names, push, update, with};
 async fn requests_that_cloudformation_did_not_send_change_nothing() {
     let function = Function::new();
     let created = event("create-infrastructure");
-    expect!["the request could not be verified, so nothing was changed: the stack's events name no such resource since its operation began"].assert_eq(function.answer_forged(&created).await["Reason"].as_str().unwrap());
+    expect!["the request could not be verified, so nothing was changed: the stack's current operation has no event for the resource"].assert_eq(function.answer_forged(&created).await["Reason"].as_str().unwrap());
     let answer = function.succeed(&created).await;
     push(&function, "litellm-v1.0.0");
     let _ = function.aws.take_changes();
     let change = update(&created, &answer["PhysicalResourceId"], "LifecycleImpactLimit", "100000");
     expect!["the request could not be verified, so nothing was changed: the newest event of the resource is CREATE_COMPLETE"].assert_eq(function.answer_forged(&change).await["Reason"].as_str().unwrap());
-    // The same at the moment of an update of another property.
+    // The same during an update of another property.
     function.record_request(&update(
         &created,
         &answer["PhysicalResourceId"],
         "ScanOnPush",
         "false",
     ));
-    expect!["the request could not be verified, so nothing was changed: the properties differ from those in the stack's event: LifecycleImpactLimit, ScanOnPush"].assert_eq(function.answer_forged(&change).await["Reason"].as_str().unwrap());
+    expect!["the request could not be verified, so nothing was changed: the properties differ from the properties in the stack's event: LifecycleImpactLimit, ScanOnPush"].assert_eq(function.answer_forged(&change).await["Reason"].as_str().unwrap());
     let removal = delete(&created, &answer);
     for status in ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_COMPLETE"] {
         function.set_stack_status(status);
@@ -46,7 +46,7 @@ async fn requests_of_another_stack_change_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_is_sent_to_no_host_but_cloudformation_s() {
+async fn an_answer_is_sent_only_to_a_host_of_cloudformation() {
     let function = Function::new();
     let deadline = SystemTime::now() + Duration::from_secs(240);
     local_aws::log::collect();
@@ -63,14 +63,14 @@ async fn an_answer_is_sent_to_no_host_but_cloudformation_s() {
         assert_eq!(lines[0]["response.host"], host);
         assert!(!lines[0].to_string().contains("marked-secret"), "{}", lines[0]);
     }
-    // A text that is no URL has no host.
+    // A text that is not a URL has no host.
     let request = with(event("create-infrastructure"), "ResponseURL", "no URL");
     handle(&function.context, &request, deadline).await;
     assert!(function.aws.state().calls.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_arrives_late_is_waited_for() {
+async fn a_request_waits_for_an_event_that_arrives_late() {
     let function = Function::new();
     let request = event("create-infrastructure");
     let late = async {

@@ -552,7 +552,7 @@ impl Run<'_> {
         self.contains(
             "the reason is in the stack's events",
             &stack.events()?,
-            "repository old exists already and was not made by ECR Warden",
+            "repository old exists already and was not created by ECR Warden",
         )?;
         self.equal("rolled back cleanly", &stack.status()?.as_str(), &"ROLLBACK_COMPLETE")?;
         self.equal(

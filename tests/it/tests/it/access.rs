@@ -186,10 +186,10 @@ fn a_role_with_only_some_of_its_parameters_is_refused() {
     ];
     let errors = half.map(|parameter| refused(&[parameter]));
     expect![[r#"
-        Rules.GitHubRoleNeedsBoth: GitHubOidcProviderArn and GitHubRepository go together; set both, or neither.
-        Rules.GitHubRoleNeedsBoth: GitHubOidcProviderArn and GitHubRepository go together; set both, or neither.
-        Rules.EksPullRoleNeedsBoth: EksOidcProviderArn and EksServiceAccounts go together; set both, or neither.
-        Rules.EksPullRoleNeedsBoth: EksOidcProviderArn and EksServiceAccounts go together; set both, or neither.
+        Rules.GitHubRoleNeedsBoth: The role GitHubRole needs both GitHubOidcProviderArn and GitHubRepository. Set both parameters, or leave both empty.
+        Rules.GitHubRoleNeedsBoth: The role GitHubRole needs both GitHubOidcProviderArn and GitHubRepository. Set both parameters, or leave both empty.
+        Rules.EksPullRoleNeedsBoth: The role EksPullRole needs both EksOidcProviderArn and EksServiceAccounts. Set both parameters, or leave both empty.
+        Rules.EksPullRoleNeedsBoth: The role EksPullRole needs both EksOidcProviderArn and EksServiceAccounts. Set both parameters, or leave both empty.
     "#]].assert_eq(&errors.concat());
     let outputs = evaluate(&[]).unwrap().outputs().unwrap();
     let absent = |name: &&str| !outputs.contains_key(*name);

@@ -302,7 +302,7 @@ const PROPERTIES: &[(&str, &[&str])] = &[
         "AWS::IAM::Role",
         &["AssumeRolePolicyDocument", "Description", "ManagedPolicyArns", "Path", "Policies"],
     ),
-    ("AWS::KMS::Key", &["Description", "EnableKeyRotation", "KeyPolicy"]),
+    ("AWS::KMS::Key", &["Description", "EnableKeyRotation", "KeyPolicy", "Tags"]),
     ("AWS::Logs::LogGroup", &["RetentionInDays"]),
     ("AWS::Logs::QueryDefinition", &["LogGroupNames", "Name", "QueryString"]),
     ("AWS::SNS::Subscription", &["Endpoint", "Protocol", "TopicArn"]),

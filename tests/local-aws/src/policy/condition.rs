@@ -25,12 +25,15 @@ const KEYS: &[&str] = &[
     "aws:sourceaccount",
     "aws:sourcearn",
     "ecr:resourcetag/",
+    "iam:passedtoservice",
     "iam:policyarn",
     "kms:encryptioncontext:",
     "kms:viaservice",
+    "lambda:functionarn",
 ];
 /// The keys that have several values, which need `ForAllValues` or `ForAnyValue`.
-const KEYS_OF_SEVERAL: &[&str] = &["aws:principalorgpaths", "aws:tagkeys", "dynamodb:leadingkeys"];
+const KEYS_OF_SEVERAL: &[&str] =
+    &["aws:calledvia", "aws:principalorgpaths", "aws:tagkeys", "dynamodb:leadingkeys"];
 
 /// A condition: one operator with one key.
 #[derive(Clone, Debug, PartialEq)]

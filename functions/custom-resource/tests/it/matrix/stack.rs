@@ -1,6 +1,6 @@
-//! CloudFormation's side of one custom resource, by
+//! CloudFormation's part in the life of one custom resource, by
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/crpg-ref-requesttypes.html>:
-//! what it sends, which answer it believes, and what it does when something has failed.
+//! the requests that it sends, the answer that it accepts, and its steps after a failure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use tokio::runtime::{Builder, Runtime};
 use super::{is_out_of_time, lasts, leaves_an_answer};
 use crate::{NOW, STACK_ID, change_role, ci_roles, own};
 
-/// How long the function may take.
+/// The function's timeout.
 const TIMEOUT: Duration = Duration::from_secs(300);
-/// When a process is killed that waits for nothing but a call that is never answered.
+/// The time after which a process is killed that only waits for a call without an answer.
 const KILLED_AT: Duration = Duration::from_secs(5);
 /// The time for which a late copy is verified before it is answered, with some room.
 const VERIFIED_FOR: Duration = Duration::from_secs(31);
-/// What is left of the function's time where it runs out: half of it is for the answer, so that
-/// the work ends before any call has taken longer than it may.
+/// The remaining time of a function that runs out of time. Half of this time is reserved for the answer,
+/// so the work ends before any call reaches its own timeout.
 const SHORT: Duration = Duration::from_secs(12);
-/// When a second copy of a request comes, if the first waits to be overtaken.
+/// The time after which a second copy of a request arrives, if the first copy waits.
 const OVERTAKES_AT: Duration = Duration::from_millis(500);
 
-/// Where a call goes wrong: in the request of this number, and which call of its operation.
+/// The call that fails: the number of the request, and the number of the call of its operation.
 #[derive(Clone, Debug)]
 pub struct Point {
     pub request: usize,
@@ -37,34 +37,34 @@ pub struct Point {
     pub trouble: FaultScenario,
 }
 
-/// A stack with one resource, and the AWS that it is in.
+/// A stack with one resource, in an AWS.
 pub struct Stack {
     pub aws: LocalAws,
     /// The configuration of the function's clients.
     sdk: SdkConfig,
     create: Value,
-    /// The resource: what it is called, and what it was made or changed with last.
+    /// The resource: its physical ID and its last properties.
     resource: Option<(String, Value)>,
-    /// What was sent, in order.
+    /// The requests, in order.
     pub sent: Vec<Value>,
     /// The calls of each request.
     pub calls: Vec<Vec<Called>>,
-    /// Each answer that was taken, by the request's ID.
+    /// The accepted answers, by the ID of the request.
     pub answers: BTreeMap<String, Vec<Value>>,
     pub point: Option<Point>,
     /// Whether a request of the last step was not answered.
     pub timed_out: bool,
-    /// What must not be, and was.
+    /// The violations that were found.
     pub broken: Vec<String>,
 }
 
-/// A runtime of an attempt's own, which ends with it and with whatever it had begun.
+/// A runtime for one attempt. The runtime ends with the attempt, and stops its tasks.
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
 impl Stack {
-    /// A stack whose resource is made by this request.
+    /// A stack whose resource is created by this request.
     pub fn new(create: &Value, point: Option<Point>) -> Self {
         let aws = LocalAws::default();
         {
@@ -83,7 +83,7 @@ impl Stack {
         Self { aws, sdk, create, resource, sent, calls, answers, point, timed_out, broken }
     }
 
-    /// Makes the resource, or undoes that; whether it is there.
+    /// Creates the resource, or rolls back. Returns whether the resource exists.
     pub fn create(&mut self, properties: &Value) -> bool {
         let mut request = self.create.clone();
         request["ResourceProperties"] = properties.clone();
@@ -98,7 +98,7 @@ impl Stack {
         made
     }
 
-    /// Changes the resource, or undoes that; whether it is changed.
+    /// Changes the resource, or rolls back. Returns whether the resource changed.
     pub fn update(&mut self, properties: &Value) -> bool {
         let Some((id, before)) = self.resource.clone() else { return false };
         let mut request = self.create.clone();
@@ -115,7 +115,7 @@ impl Stack {
             back["OldResourceProperties"] = properties.clone();
             self.must("UPDATE_ROLLBACK_IN_PROGRESS", &back);
         }
-        // What is called otherwise is another one: the one that is not needed any more goes.
+        // Another physical ID means another resource, and CloudFormation deletes the old resource.
         if new != id {
             let (id, properties) = if changed { (id, &before) } else { (new, properties) };
             let mut request = self.create.clone();
@@ -127,7 +127,7 @@ impl Stack {
         changed
     }
 
-    /// Removes the resource; whether it is gone.
+    /// Deletes the resource. Returns whether CloudFormation reports success.
     pub fn delete(&mut self) -> bool {
         let Some((id, properties)) = self.resource.clone() else { return true };
         let mut request = self.create.clone();
@@ -141,17 +141,16 @@ impl Stack {
         gone
     }
 
-    /// Delivers a request again that was sent before, by its number; whether it is answered as
-    /// the first time.
+    /// Delivers the request with this number again. Returns whether the answer equals the first answer.
     pub fn again(&mut self, number: usize) -> bool {
         let request = self.sent[number].clone();
-        // By then the stack is at rest.
+        // No operation of the stack is in progress now.
         self.aws.state().set_stack_status(STACK_ID, "UPDATE_COMPLETE");
         let first = self.answers[request["RequestId"].as_str().unwrap()].first().cloned();
         self.deliver(&request) == first
     }
 
-    /// A request that has to succeed, at the latest once nothing goes wrong any more.
+    /// Sends a request that must succeed, at the latest without failures.
     fn must(&mut self, status: &str, request: &Value) {
         for _ in 0..2 {
             if self.ask(status, request.clone()).0 {
@@ -162,13 +161,13 @@ impl Stack {
         self.broken.push(format!("{status} fails for good"));
     }
 
-    /// From now on nothing goes wrong.
+    /// Ends the failures.
     pub fn heal(&mut self) {
         self.aws.heal();
         self.point = None;
     }
 
-    /// Sends a request, and gives whether it succeeded, and how the resource is called then.
+    /// Sends a request. Returns whether the request succeeded, and the physical ID of the resource.
     fn ask(&mut self, status: &str, mut request: Value) -> (bool, String) {
         self.aws.state().set_stack_status(STACK_ID, status);
         let number = self.sent.len();
@@ -183,14 +182,14 @@ impl Stack {
                 let id = answer["PhysicalResourceId"].as_str().unwrap().to_owned();
                 (answer["Status"] == "SUCCESS", id)
             }
-            // It has waited for as long as `ServiceTimeout` says. What was to be made has a
-            // name that CloudFormation makes up.
+            // CloudFormation waited for `ServiceTimeout`. A resource without an answer to its Create has a
+            // physical ID that CloudFormation makes up.
             None => (false, own.unwrap_or_else(|| "warden-Repository-1A2B3C4D5E6F".to_owned())),
         }
     }
 
-    /// As Lambda delivers it: once more, up to twice, where an attempt has not ended by itself.
-    /// Gives the first answer of these attempts, which is the one that counts.
+    /// Delivers a request as Lambda does: up to two more times while no attempt ends by itself. Returns the
+    /// first answer of the attempts, because CloudFormation accepts only the first answer.
     fn deliver(&mut self, request: &Value) -> Option<Value> {
         let id = request["RequestId"].as_str().unwrap().to_owned();
         let before = self.with_images();
@@ -221,13 +220,13 @@ impl Stack {
             self.aws.heal();
         }
         self.check_images(request, &before, is_late);
-        // CloudFormation takes no answer to a late copy.
+        // CloudFormation ignores the answer to a late copy.
         let differs = answers.iter().find(|answer| !is_late && **answer != answers[0]);
-        self.broken.extend(differs.map(|it| format!("answered {} and {it}", answers[0])));
-        // What is denied stays so until somebody mends it, for later requests too.
-        let point =
-            point.or_else(|| self.point.clone().filter(|it| it.trouble == FaultScenario::Denied));
-        let is_hindered = point.is_some_and(|it| !leaves_an_answer(it.trouble, &it.call));
+        self.broken.extend(differs.map(|other| format!("answered {} and {other}", answers[0])));
+        // A denied call stays denied for later requests, until somebody corrects the rights.
+        let point = point
+            .or_else(|| self.point.clone().filter(|point| point.trouble == FaultScenario::Denied));
+        let is_hindered = point.is_some_and(|point| !leaves_an_answer(point.trouble, &point.call));
         if answers.is_empty() && !is_hindered {
             self.broken.push(format!("request {number} is not answered"));
         }
@@ -237,7 +236,7 @@ impl Stack {
         first
     }
 
-    /// One attempt, in a process of its own; whether it ended by itself.
+    /// Runs one attempt in its own runtime. Returns whether the attempt ended by itself.
     fn attempt(&self, request: &Value, trouble: Option<FaultScenario>, is_late: bool) -> bool {
         let killed_at = if is_late { KILLED_AT + VERIFIED_FOR } else { KILLED_AT };
         change_role(&self.aws, request);
@@ -278,7 +277,7 @@ impl Stack {
         full.map(|(name, _)| name.clone()).collect()
     }
 
-    /// No repository with images has gone unless that was asked for.
+    /// Records a violation if a repository with images was deleted without a request for it.
     fn check_images(&mut self, request: &Value, before: &BTreeSet<String>, is_late: bool) {
         let is_asked_for = request["RequestType"] == "Delete"
             && !is_late
@@ -290,7 +289,7 @@ impl Stack {
         }
     }
 
-    /// Everything that requests can change, but for what tells how often that was.
+    /// The whole state that requests can change, without values that count the changes.
     pub fn state(&self) -> Value {
         let excluded = self.aws.by_hand("ListPullTimeUpdateExclusions", &json!({})).unwrap();
         let mut state = self.aws.state();
@@ -307,9 +306,16 @@ impl Stack {
             .ecr()
             .repositories
             .iter()
-            .map(|(name, it)| {
-                let images: Vec<&str> = it.images.iter().map(|it| it.digest.as_str()).collect();
-                let all = json!([it.described, it.tags, it.lifecycle, it.policy, images]);
+            .map(|(name, repository)| {
+                let images: Vec<&str> =
+                    repository.images.iter().map(|image| image.digest.as_str()).collect();
+                let all = json!([
+                    repository.described,
+                    repository.tags,
+                    repository.lifecycle,
+                    repository.policy,
+                    images
+                ]);
                 (name.clone(), all)
             })
             .collect();

@@ -150,7 +150,7 @@ fn our_function_is_merged_with_the_globals() {
             "arm64"
           ],
           "CodeUri": "../../functions/custom-resource",
-          "Description": "Provisions the repositories, the push/pull policy and the exclusion of pulls.",
+          "Description": "Provisions the repositories, the push/pull policy and the pull-time exclusions.",
           "Environment": {
             "Variables": {
               "STACK_ID": "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/51af3dc0-da77-11e4-872e-1234567db123",
@@ -374,9 +374,9 @@ fn our_template_refuses_what_its_parameters_and_rules_do() {
         Parameter 'InfrastructureLifecycleTagCount' must be a number not greater than 100000
         Parameter 'InfrastructureLifecycleTagCount' must be a number
         Parameter PullPrincipals failed to satisfy constraint: account IDs and organisation IDs, separated by commas
-        Rules.RepositoriesDiffer: InfrastructureRepositoryName and DeploymentsRepositoryName must differ.
-        Rules.InfrastructureQuarantineNeedsImmutableTags: InfrastructureTagEnforcement=quarantine needs InfrastructureTagMutability=IMMUTABLE. A tag could move while it is being taken away; use report or archive.
-        Rules.DeploymentsQuarantineNeedsImmutableTags: DeploymentsTagEnforcement=quarantine needs DeploymentsTagMutability=IMMUTABLE. A tag could move while it is being taken away; use report or archive.
+        Rules.RepositoriesDiffer: InfrastructureRepositoryName and DeploymentsRepositoryName must differ. Change one of the two names.
+        Rules.InfrastructureQuarantineNeedsImmutableTags: InfrastructureTagEnforcement=quarantine needs InfrastructureTagMutability=IMMUTABLE, because a mutable tag could move to another image before the function removes it. Set InfrastructureTagMutability=IMMUTABLE, or use report or archive.
+        Rules.DeploymentsQuarantineNeedsImmutableTags: DeploymentsTagEnforcement=quarantine needs DeploymentsTagMutability=IMMUTABLE, because a mutable tag could move to another image before the function removes it. Set DeploymentsTagMutability=IMMUTABLE, or use report or archive.
         Parameter RepositoryNamePatterns failed to satisfy constraint: lower-case letters, digits, '.', '_', '-', '/' and '*', separated by spaces
         Parameter AlertEmail failed to satisfy constraint: empty, or an e-mail address
         Parameter 'AlertSeverityThreshold' must be one of AllowedValues
@@ -389,6 +389,6 @@ fn our_template_refuses_what_its_parameters_and_rules_do() {
         Parameter 'ProtectPulledWithinDays' must be a number not less than 1
         Parameter 'MaxRemovePercent' must be a number not greater than 100
         Parameter 'InUseSource' must be one of AllowedValues
-        Rules.KeyNeedsEncryption: KmsKeyArn needs EnableEncryption=true.
+        Rules.KeyNeedsEncryption: KmsKeyArn needs EnableEncryption=true. Set EnableEncryption=true, or leave KmsKeyArn empty.
     "#]].assert_eq(&said);
 }
