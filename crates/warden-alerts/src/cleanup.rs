@@ -8,7 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::remedy::{CONFIRM_PLAN, READ_PLAN, RESTORE_ALL_IMAGES, RESTORE_FIRST_IMAGE};
 use super::replication::{copies, copies_text};
-use super::{Alert, AlertKind, Remedy, Source, VERSION, WHAT_TO_DO, WHY, fitting, restore};
+use super::{
+    Alert, AlertKind, Remedy, Source, VERSION, WHAT_TO_DO, WHY, fit_details, number_of,
+    restore_remedies,
+};
 use warden_core::audit::Deviation;
 use warden_core::image::{Digest, RepositoryName, Tag, format_bytes};
 use warden_core::policy::{CleanupEnforcement, Severity};
@@ -148,20 +151,16 @@ pub fn cleanup(run: &SweepContext<'_>, outcome: &SweepResult) -> Alert {
         () => Severity::Informational,
     };
     Alert {
-        details: fitting(MOST_IMAGES, |most| details(outcome, most)),
+        details: fit_details(MOST_IMAGES, |most| details(outcome, most)),
         remedies: remedies(run, outcome),
         ..run.alert(AlertKind::Cleanup, severity, title, text)
     }
 }
 
-fn number_of(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
-}
-
 /// The texts about a plan that was not carried out.
 fn texts_of_plan(repository: &RepositoryName, outcome: &SweepResult) -> CleanupTexts {
     let count = outcome.removed.len() - outcome.untagged();
-    let images = number_of(count, "image");
+    let images = number_of(count as u64, "image");
     let mut event = format!("No image was removed from the repository {repository}.");
     if count > 0 {
         event += &format!(" The plan would remove {images} ({}).", format_bytes(outcome.bytes));
@@ -203,7 +202,7 @@ fn texts_of_plan(repository: &RepositoryName, outcome: &SweepResult) -> CleanupT
 fn texts_of_cleanup(repository: &RepositoryName, outcome: &SweepResult) -> CleanupTexts {
     let (tags, count) = (outcome.untagged(), outcome.removed.len() - outcome.untagged());
     let archived = outcome.archived();
-    let (images, size) = (number_of(count, "image"), format_bytes(outcome.bytes));
+    let (images, size) = (number_of(count as u64, "image"), format_bytes(outcome.bytes));
     let were = if count == 1 { "was" } else { "were" };
     let no_image = format!("No image was removed from the repository {repository}.");
     let (title, mut event) = match () {
@@ -249,7 +248,8 @@ fn texts_of_cleanup(repository: &RepositoryName, outcome: &SweepResult) -> Clean
         }
     }
     if !outcome.failed.is_empty() {
-        event += &format!(" {} could not be removed.", number_of(outcome.failed.len(), "image"));
+        event +=
+            &format!(" {} could not be removed.", number_of(outcome.failed.len() as u64, "image"));
     }
     if outcome.left > 0 {
         event += &format!(
@@ -401,14 +401,14 @@ fn remedies(run: &SweepContext<'_>, outcome: &SweepResult) -> Vec<Remedy> {
     if all.is_empty() {
         return vec![];
     }
-    let all_at_once = restore(region, repository, RESTORE_ALL_IMAGES, &all);
+    let all_at_once = restore_remedies(region, repository, RESTORE_ALL_IMAGES, &all);
     match (&all_at_once[..], outcome.units.first()) {
         ([_], _) => all_at_once,
         (_, None) => vec![],
         // All images of one unit, because an index without its parts cannot be pulled.
         (_, Some(first)) => {
             let images: Vec<&Digest> = first.iter().collect();
-            restore(region, repository, RESTORE_FIRST_IMAGE, &images)
+            restore_remedies(region, repository, RESTORE_FIRST_IMAGE, &images)
         }
     }
 }
@@ -420,7 +420,7 @@ pub fn self_audit(run: &SweepContext<'_>, deviations: &[Deviation]) -> Alert {
     let SweepContext { repository, .. } = run;
     let line = |deviation: &Deviation| format!("\n- {}: {}", deviation.rule, deviation.text);
     let lines: String = deviations.iter().map(line).collect();
-    let found = number_of(deviations.len(), "deviation");
+    let found = number_of(deviations.len() as u64, "deviation");
     let title = format!("The repository {repository} has {found} from its policy");
     let text = format!(
         "The audit of the repository {repository} found {found} from its policy. Nothing was changed. \

@@ -236,7 +236,7 @@ const MOST_DIGESTS: usize = 30;
 
 /// The commands that restore images from the archive, with up to thirty images each. Empty if an
 /// alert has no room for all of them, because an index without one of its images cannot be pulled.
-fn restore(
+fn restore_remedies(
     region: &str,
     repository: &RepositoryName,
     label: &str,
@@ -283,7 +283,10 @@ fn restore(
 }
 
 /// Details whose lists have at most `most` entries, and fewer if the details are too large.
-fn fitting(mut most: usize, details: impl Fn(usize) -> Map<String, Value>) -> Map<String, Value> {
+fn fit_details(
+    mut most: usize,
+    details: impl Fn(usize) -> Map<String, Value>,
+) -> Map<String, Value> {
     loop {
         let details = details(most);
         let size = serde_json::to_string(&details).map_or(0, |json| json.len());
@@ -487,6 +490,11 @@ fn remove_hidden(value: &mut Value) {
         Value::Object(fields) => fields.values_mut().for_each(remove_hidden),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// A number with its noun, such as `2 images`.
+fn number_of(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// The text with at most `most` characters. The end of a longer text is replaced with `end`.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use warden_core::risks::{AcceptedRisk, RiskChanges};
 
 use super::remedy::EDIT_RISKS;
-use super::{Alert, AlertKind, AlertOrigin, WHAT_TO_DO, WHY, fitting};
+use super::{Alert, AlertKind, AlertOrigin, WHAT_TO_DO, WHY, fit_details};
 
 /// The most risks of each list in the details.
 const MOST_RISKS: usize = 50;
@@ -53,7 +53,7 @@ pub fn risks_changed(place: &AlertOrigin<'_>, version: i64, changes: &RiskChange
         ])
     };
     Alert {
-        details: fitting(MOST_RISKS, details),
+        details: fit_details(MOST_RISKS, details),
         ..place.alert(
             AlertKind::RisksChanged,
             format!("The accepted risks changed: {counts}"),

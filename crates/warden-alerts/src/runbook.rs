@@ -26,13 +26,19 @@ impl Alert {
     fn runbook_anchor(&self) -> Option<&str> {
         let detail = |name: &str| self.details.get(name).unwrap_or(&Value::Null);
         match self.kind {
-            AlertKind::Cleanup if detail("waits") == true => Some("confirmation"),
-            // A plan has a hash. Without a plan, the sweep could not read the repository.
-            AlertKind::Cleanup if detail("stopped").is_string() && detail("hash") == "" => {
-                Some("blind")
-            }
-            AlertKind::Cleanup if detail("stopped").is_string() => Some("guard"),
-            AlertKind::Cleanup if detail("failedTotal").as_u64() > Some(0) => Some("failures"),
+            AlertKind::Cleanup => match () {
+                () if detail("waits") == true => Some("confirmation"),
+                // A plan has a hash. Without a plan, the sweep could not read the repository.
+                () if detail("stopped").is_string() && detail("hash") == "" => Some("blind"),
+                () if detail("stopped").is_string() && detail("replicatedTo").is_array() => {
+                    Some("replicated-repository")
+                }
+                () if detail("stopped").is_string() => Some("guard"),
+                () if detail("mode") == "report" => Some("report-only"),
+                () if detail("failedTotal").as_u64() > Some(0) => Some("failures"),
+                () if detail("left").as_u64() > Some(0) => Some("no-time-left"),
+                () => None,
+            },
             AlertKind::SelfAudit if detail("rule") == "accepted-risks" => Some("parameter"),
             AlertKind::SelfAudit => match detail("deviations").as_array()?.as_slice() {
                 [deviation] => deviation.get("rule")?.as_str().filter(|rule| is_name(rule)),

@@ -10,7 +10,9 @@ pub use self::details::{AcceptedDetails, Baseline, FindingDetails, ScanDetails};
 use super::remedy::{
     ACCEPT_FINDING, EDIT_RISKS, LIST_FINDINGS, RESTORE_ARCHIVED_IMAGE, SCAN_AGAIN,
 };
-use super::{About, Alert, AlertKind, Remedy, Source, VERSION, WHAT_TO_DO, WHY, fitting};
+use super::{
+    About, Alert, AlertKind, Remedy, Source, VERSION, WHAT_TO_DO, WHY, fit_details, number_of,
+};
 use warden_core::findings::{
     Counts, Finding, FindingsReport, ReportedFinding, ScanContents, Scanned,
 };
@@ -73,27 +75,28 @@ pub fn scan_findings(scan: &ScanAlert<'_>, report: &FindingsReport, unread: Opti
     let (name, threshold) = (scan.name(), report.threshold);
     let counts = match &scan.scanned.found {
         ScanContents::Counts(counts) => counts.at_or_above(threshold.into()),
-        _ => levels(&report.counted.iter().collect::<Vec<_>>()),
+        _ => count_levels(&report.counted.iter().collect::<Vec<_>>()),
     };
     let news: Vec<&ReportedFinding> = report.news().collect();
     // Without an earlier scan, every finding is new, so that the word says nothing.
     let is_all = report.baseline.is_none() && news.len() == report.counted.len();
     let is_plain = is_all || news.is_empty();
-    let (new, reported) = if is_plain { ("", counts.clone()) } else { ("new ", levels(&news)) };
-    let found = several(reported.total(), &format!("{new}finding"));
+    let (new, reported) =
+        if is_plain { ("", counts.clone()) } else { ("new ", count_levels(&news)) };
+    let found = number_of(reported.total(), &format!("{new}finding"));
     let title = format!("{name} has {found}: {reported}");
 
-    let counted = several(counts.total(), "finding");
+    let counted = number_of(counts.total(), "finding");
     let mut text = format!("The scan of {name} found {counted} at or above {threshold} ({counts})");
     let all = report.counts.total();
     let _ = match &scan.scanned.found {
         ScanContents::Some(_) => write!(text, "."),
-        _ => write!(text, ", and {} in all.", several(all, "finding")),
+        _ => write!(text, ", and {} in all.", number_of(all, "finding")),
     };
     text += &comparison(scan, report, news.len());
     let fixable = report.counted.iter().filter(|counted| counted.finding.has_fix()).count();
     if fixable > 0 {
-        let findings = several(fixable as u64, "finding");
+        let findings = number_of(fixable as u64, "finding");
         let _ = write!(text, " Fixed packages exist for {findings}.");
     }
     match in_use(report) {
@@ -118,7 +121,7 @@ pub fn scan_findings(scan: &ScanAlert<'_>, report: &FindingsReport, unread: Opti
     let (new, known): (Vec<_>, Vec<_>) = report.counted.iter().partition(|counted| counted.is_new);
     let heading = if is_plain { "Findings" } else { "New findings" };
     let [new_end, known_end, accepted_end] = LIST_ENDS;
-    list(&mut text, heading, new.into_iter().map(line), new_end);
+    add_list(&mut text, heading, new.into_iter().map(finding_line), new_end);
     let _ = write!(
         text,
         "\n\n{WHY}the image has findings at or above AlertSeverityThreshold={threshold}{}.\n\n\
@@ -130,21 +133,21 @@ pub fn scan_findings(scan: &ScanAlert<'_>, report: &FindingsReport, unread: Opti
         let AcceptedRisk { until, reason, owner, .. } = &accepted.risk;
         format!("{} {}: until {until} ({reason}; {owner})", accepted.level, accepted.id)
     });
-    list(&mut text, "Reported before", known.into_iter().map(line), known_end);
-    list(&mut text, "Accepted", accepted, accepted_end);
+    add_list(&mut text, "Reported before", known.into_iter().map(finding_line), known_end);
+    add_list(&mut text, "Accepted", accepted, accepted_end);
     let severity = reported.worst().map_or(Severity::Informational, |worst| worst.severity());
     Alert {
-        details: fitting(MOST_DETAILED, |most| ScanDetails::fields(scan, report, &news, most)),
+        details: fit_details(MOST_DETAILED, |most| ScanDetails::fields(scan, report, &news, most)),
         remedies: vec![
             Remedy::aws(LIST_FINDINGS, scan.aws("describe-image-scan-findings")),
-            Remedy::aws(ACCEPT_FINDING, edit(&scan.about.region, scan.parameter)),
+            Remedy::aws(ACCEPT_FINDING, edit_command(&scan.about.region, scan.parameter)),
         ],
         ..scan.alert(AlertKind::ScanFindings, severity, title, text)
     }
 }
 
 /// The command that opens the accepted risks in an editor, and stores them.
-fn edit(region: &str, parameter: &str) -> String {
+fn edit_command(region: &str, parameter: &str) -> String {
     let aws = |operation: &str| format!("aws ssm {operation} --region {region} --name {parameter}");
     format!(
         "{} --query Parameter.Value --output text > accepted-risks.json && \
@@ -171,7 +174,7 @@ fn comparison(scan: &ScanAlert<'_>, report: &FindingsReport, news: usize) -> Str
             }
             Some(_) => format!(
                 " No earlier version is recorded for a comparison. {} {} new.",
-                several(news as u64, "finding"),
+                number_of(news as u64, "finding"),
                 are(news)
             ),
             None => {
@@ -186,7 +189,7 @@ fn comparison(scan: &ScanAlert<'_>, report: &FindingsReport, news: usize) -> Str
     match scan.scanned.found {
         ScanContents::All(_) => format!(
             " Compared with the previous version {before}, {} {} new and {fixed} {} gone.",
-            several(news as u64, "finding"),
+            number_of(news as u64, "finding"),
             are(news),
             are(fixed)
         ),
@@ -198,7 +201,7 @@ fn comparison(scan: &ScanAlert<'_>, report: &FindingsReport, news: usize) -> Str
 
 /// Adds a list with a heading. The list has whole lines, as long as the text has at most `end`
 /// characters, and then the number of the other lines.
-fn list(
+fn add_list(
     text: &mut String,
     heading: &str,
     lines: impl ExactSizeIterator<Item = String>,
@@ -224,7 +227,7 @@ fn list(
 }
 
 /// A finding as one line.
-fn line(counted: &ReportedFinding) -> String {
+fn finding_line(counted: &ReportedFinding) -> String {
     let Finding { id, level, packages, exploit, epss, url, .. } = &counted.finding;
     let mut line = format!("{level} {id}");
     let mut packages_shown = packages.iter().take(3).peekable();
@@ -245,7 +248,7 @@ fn line(counted: &ReportedFinding) -> String {
         .collect();
     line += &shown.join("; ");
     if packages.len() > 3 {
-        let _ = write!(line, " and {}", several(packages.len() as u64 - 3, "more package"));
+        let _ = write!(line, " and {}", number_of(packages.len() as u64 - 3, "more package"));
     }
     if *exploit == Some(true) {
         line += "; an exploit is known";
@@ -262,16 +265,12 @@ fn line(counted: &ReportedFinding) -> String {
     line
 }
 
-fn levels(counted: &[&ReportedFinding]) -> Counts {
+fn count_levels(counted: &[&ReportedFinding]) -> Counts {
     counted.iter().map(|counted| counted.finding.level).collect()
 }
 
 fn in_use(report: &FindingsReport) -> Option<u64> {
     report.counted.iter().filter_map(|counted| counted.finding.in_use).max()
-}
-
-fn several(count: u64, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// The alert that the findings of an earlier alert are fixed or accepted.
@@ -293,7 +292,7 @@ pub fn scan_resolved(scan: &ScanAlert<'_>, report: &FindingsReport) -> Alert {
     );
     let title = format!("{name} has no open findings any more");
     Alert {
-        details: fitting(MOST_DETAILED, |most| ScanDetails::fields(scan, report, &[], most)),
+        details: fit_details(MOST_DETAILED, |most| ScanDetails::fields(scan, report, &[], most)),
         ..scan.alert(AlertKind::ScanResolved, Severity::Informational, title, text)
     }
 }
@@ -317,7 +316,10 @@ pub fn scan_failed(scan: &ScanAlert<'_>, status: &str, reason: FailureReason<'_>
             inert(&format!("the reason could not be read: {error}"), 500)
         }
     };
-    let reason = if description.is_empty() { String::new() } else { format!(" ({description})") };
+    let reason = match description.trim_end_matches('.') {
+        "" => String::new(),
+        reason => format!(" ({reason})"),
+    };
     let advice = Advice::for_status(status, &description);
     let cause = advice.cause().map(|cause| format!(" {cause}")).unwrap_or_default();
     let text = format!(
@@ -435,7 +437,7 @@ impl AlertOrigin<'_> {
             component: None,
             image: None,
             details: Map::new(),
-            remedies: vec![Remedy::aws(label, edit(self.region, self.parameter))],
+            remedies: vec![Remedy::aws(label, edit_command(self.region, self.parameter))],
             runbook: None,
             source: self.source.clone(),
         }

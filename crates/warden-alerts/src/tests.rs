@@ -89,7 +89,7 @@ fn an_email_states_the_event_the_reason_and_the_next_step() {
         &expect![[r#"
             The image infrastructure:litellm-1.80.5 was quarantined
 
-            ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, and can be pulled by that tag and by its digest. It is kept for at least 14 days.
+            ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.
 
             Why: the tag litellm-1.80.5 is not made of {component}-v{semver} (rule grammar).
 
@@ -269,7 +269,7 @@ fn the_json_has_the_fields_of_the_contract() {
             "id": "85fc3613",
             "time": "2026-11-24T10:00:00Z"
           },
-          "text": "ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, and can be pulled by that tag and by its digest. It is kept for at least 14 days.\n\nWhy: the tag litellm-1.80.5 is not made of {component}-v{semver} (rule grammar).\n\nWhat to do: restore the image as litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5.",
+          "text": "ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.\n\nWhy: the tag litellm-1.80.5 is not made of {component}-v{semver} (rule grammar).\n\nWhat to do: restore the image as litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5.",
           "title": "The image infrastructure:litellm-1.80.5 was quarantined",
           "version": 1
         }"#]].assert_eq(&format!("{without_commands:#}"));
@@ -348,6 +348,21 @@ pub(super) fn limit_violations(message: &Message) -> Vec<String> {
         wrong.push("the e-mail has hidden characters".to_owned());
     }
     wrong
+}
+
+#[test]
+fn every_rendering_has_the_runbook() {
+    let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
+    let url = "https://example.com/docs/runbooks/tag-violation.md";
+    let message: Value =
+        serde_json::from_str(&alert.with_runbook("https://example.com/docs").message("aws").body)
+            .unwrap();
+    for protocol in ["default", "email", "https"] {
+        assert!(message[protocol].as_str().unwrap().contains(url), "{protocol}");
+    }
+    let published = slack::Notification::read(message["default"].as_str().unwrap()).unwrap();
+    let payloads = [slack::render(&published), slack::render_without_blocks(&published)];
+    assert!(payloads.iter().all(|payload| payload.json().contains(url)));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::remedy::{ADD_TAG, RESTORE_ARCHIVED_IMAGE, RESTORE_IMAGE_AS, RESTORE_TAG};
 use super::replication::{copies, copies_text};
-use super::{About, Alert, AlertKind, Remedy, WHAT_TO_DO, WHY, restore};
+use super::{About, Alert, AlertKind, Remedy, WHAT_TO_DO, WHY, restore_remedies};
 use warden_core::enforcement::{EnforcementOutcome, EnforcementPlan};
 use warden_core::image::{Digest, Image, RepositoryName, RepositoryPattern, Tag};
 use warden_core::policy::{LifecycleScope, Policy, Severity, TagEnforcement, TagMutability};
@@ -104,7 +104,7 @@ fn outcome_text(
             // The native rules of ECR that count tagged images do not wait for the end of a quarantine.
             let kept = match policy.lifecycle_scope {
                 LifecycleScope::Component => format!(
-                    " It is kept for at least {} days.",
+                    " The image is kept for at least {} days.",
                     policy.governance.tags.quarantine_days
                 ),
                 LifecycleScope::Repository => String::new(),
@@ -234,7 +234,7 @@ fn remedies(
         EnforcementOutcome::Archived => {
             let own = [&commands.image.digest];
             let images = if unit.is_empty() { &own[..] } else { unit };
-            remedies.extend(restore(
+            remedies.extend(restore_remedies(
                 commands.region,
                 commands.repository,
                 RESTORE_ARCHIVED_IMAGE,

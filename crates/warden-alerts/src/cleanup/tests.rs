@@ -3,6 +3,7 @@ use expect_test::{Expect, expect};
 use super::super::tests::limit_violations;
 use super::*;
 use warden_core::audit::AuditRule;
+use warden_core::replication::{RemoteRegistry, ReplicationRule};
 
 fn source() -> Source {
     Source { id: "request-1".to_owned(), time: "2026-11-24T12:00:00Z".to_owned() }
@@ -539,6 +540,33 @@ fn the_largest_alert_is_within_all_limits() {
 }
 
 #[test]
+fn the_runbook_of_a_cleanup_names_the_section_of_the_cause() {
+    let page = |outcome: SweepResult| alert_about("ab", &outcome).runbook_page();
+    let stopped = |outcome| SweepResult { stopped: Some("why".to_owned()), ..outcome };
+    let failed = vec![(entry(1), "no".to_owned())];
+    let report = SweepResult { mode: CleanupEnforcement::Report, ..outcome(1) };
+    let rule = ReplicationRule {
+        prefixes: None,
+        destinations: vec![RemoteRegistry::new("210987654321", "us-west-2").unwrap()],
+        replicates_deletions: false,
+    };
+    let replication = Replication::find(&"ab".parse().unwrap(), &[rule], None);
+    let replicated = SweepResult { replication, ..outcome(1) };
+    for (outcome, anchor) in [
+        (outcome(1), ""),
+        (SweepResult { waits: true, ..stopped(outcome(1)) }, "#confirmation"),
+        (stopped(outcome(1)), "#guard"),
+        (stopped(SweepResult { hash: String::new(), ..outcome(0) }), "#blind"),
+        (stopped(replicated), "#replicated-repository"),
+        (report, "#report-only"),
+        (SweepResult { failed, left: 1, ..outcome(0) }, "#failures"),
+        (SweepResult { left: 1, ..outcome(0) }, "#no-time-left"),
+    ] {
+        assert_eq!(page(outcome), format!("runbooks/cleanup.md{anchor}"));
+    }
+}
+
+#[test]
 fn the_alert_about_deviations_lists_each_with_its_rule() {
     let (repository, source) = ("deployments".parse().unwrap(), source());
     let run = SweepContext {
@@ -552,6 +580,9 @@ fn the_alert_about_deviations_lists_each_with_its_rule() {
     let deviation = |text: &str| Deviation { rule: AuditRule::Drift, text: text.to_owned() };
     let alert = self_audit(&run, &[deviation("one thing"), deviation("another")]);
     assert_eq!(limit_violations(&alert.message("aws")), Vec::<String>::new());
+    assert_eq!(alert.runbook_page(), "runbooks/self-audit.md");
+    let one = self_audit(&run, &[deviation("one thing")]);
+    assert_eq!(one.runbook_page(), "runbooks/self-audit.md#drift");
     expect![[r#"
         The repository deployments has 2 deviations from its policy
         The audit of the repository deployments found 2 deviations from its policy. Nothing was changed. Each line begins with the rule of the audit.

@@ -399,7 +399,7 @@ fn the_largest_report_fits_and_counts_the_omitted_findings() {
 fn a_list_ends_with_the_last_line_that_fits() {
     let listed = |end| {
         let mut text = "All".to_owned();
-        list(&mut text, "New", ["ab", "\u{1f433}c"].map(str::to_owned).into_iter(), end);
+        add_list(&mut text, "New", ["ab", "\u{1f433}c"].map(str::to_owned).into_iter(), end);
         text
     };
     expect![[r#"

@@ -77,7 +77,7 @@ fn a_tag_violation_has_the_commands_that_undo_it() {
         &expect![[r#"
             HIGH: The image infrastructure:litellm-1.80.5 was quarantined
 
-            ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5, and can be pulled by that tag and by its digest. It is kept for at least 14 days.
+            ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.
 
             Why: the tag litellm-1.80.5 does not match {component}-v{semver} (rule grammar).
 
@@ -315,7 +315,7 @@ fn an_alert_with_one_malformed_field_keeps_its_texts_facts_and_commands() {
         &expect![[r#"
             HIGH: The image infrastructure:litellm-1.80.5 was quarantined
 
-            ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5, and can be pulled by that tag and by its digest. It is kept for at least 14 days.
+            ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.
 
             Why: the tag litellm-1.80.5 does not match {component}-v{semver} (rule grammar).
 
@@ -535,7 +535,7 @@ fn without_blocks_the_text_is_code() {
     expect![[r#"
         HIGH: The image infrastructure:litellm-1.80.5 was quarantined
         ```
-        ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5, and can be pulled by that tag and by its digest. It is kept for at least 14 days.
+        ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.
 
         Why: the tag litellm-1.80.5 does not match {component}-v{semver} (rule grammar).
 

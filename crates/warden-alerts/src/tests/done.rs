@@ -74,7 +74,7 @@ fn an_alert_states_the_change_the_reason_and_the_next_step() {
         &expect![[r#"
             HIGH ["quarantine-20261124-0a0a0a0a0a0a-latest"]
             The image infrastructure:latest was quarantined
-            ECR Warden removed the tag latest from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-latest, and can be pulled by that tag and by its digest. It is kept for at least 14 days.
+            ECR Warden removed the tag latest from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-latest, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.
 
             Why: the tag latest is not made of {component}-v{semver} (rule grammar).
 
