@@ -184,7 +184,8 @@ impl Run<'_> {
         let set = |to| self.aws(&[&put[..], &["--image-tag-mutability", to]].concat());
         set("IMMUTABLE")?;
         self.invoke(function, &request(SCHEDULED)?)?;
-        let alert = self.alert_titled(inbox, "The repository deployments has 1 deviation from its policy")?;
+        let alert =
+            self.alert_titled(inbox, "The repository deployments has 1 deviation from its policy")?;
         let drift = "ImageTagMutability is IMMUTABLE, and the policy requires MUTABLE";
         let found = text(&alert, "/details/deviations/0/text");
         self.equal("the alert has the changed setting", &found.as_str(), &drift)?;
