@@ -1,106 +1,110 @@
-//! The alerts of a sweep: what it removed, or why it did not, and what else is not as it should
-//! be.
+//! The alerts of a sweep: the images that a cleanup removed or did not remove, and the deviations of a
+//! repository from its policy.
 
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::remedy::{CONFIRM_PLAN, READ_PLAN, RESTORE_ALL_IMAGES, RESTORE_FIRST_IMAGE};
 use super::replication::{copies, copies_text};
-use super::{Alert, AlertKind, Remedy, Source, VERSION, fitting, restore};
+use super::{
+    Alert, AlertKind, Remedy, Source, VERSION, WHAT_TO_DO, WHY, fit_details, number_of,
+    restore_remedies,
+};
 use warden_core::audit::Deviation;
 use warden_core::image::{Digest, RepositoryName, Tag, format_bytes};
 use warden_core::policy::{CleanupEnforcement, Severity};
 use warden_core::replication::Replication;
 
-/// The most images that are told; beside them stands how many there are.
+/// The most images in the details, which have the total number too.
 const MOST_IMAGES: usize = 50;
-/// The most of them that a text names, and the most tags of one.
+/// The most images in each list of a text, and the most tags of an image in the details.
 const MOST_NAMED: usize = 20;
 const MOST_TAGS: usize = 5;
 
-/// The run that an alert is of.
+/// The sweep that an alert is about.
 #[derive(Clone, Debug)]
 pub struct SweepContext<'a> {
     /// The account's twelve digits.
     pub account: &'a str,
     /// Such as `us-east-1`.
     pub region: &'a str,
-    /// Which repository was swept.
+    /// The repository of the sweep.
     pub repository: &'a RepositoryName,
-    /// The name of the function, which people can invoke.
+    /// The name of the function `image-sweep`.
     pub function: &'a str,
     /// The name of the stack.
     pub stack: &'a str,
-    /// What began it.
+    /// The event that started the sweep.
     pub source: &'a Source,
 }
 
-/// An image, and what became of it.
+/// An image with the decision about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CleanupEntry {
-    /// Its digest.
+    /// The digest of the image.
     pub digest: Digest,
-    /// Its tags.
+    /// The tags of the image, or the only tag that is removed.
     pub tags: Vec<Tag>,
-    /// What was decided, in a word.
+    /// The decision in one word, such as `archive`.
     pub decision: String,
-    /// Why: the end of a sentence that begins with the image.
+    /// The reason: the end of a sentence that begins with the image.
     pub reason: String,
 }
 
-/// What a run came to.
+/// The result of a sweep.
 #[derive(Clone, Debug)]
 pub struct SweepResult {
-    /// What is done with an image that no rule keeps.
+    /// The enforcement: what a sweep does with an image that no rule keeps.
     pub mode: CleanupEnforcement,
-    /// What tells the plan from others.
+    /// The hash of the plan. Empty if the sweep stopped before it had a plan.
     pub hash: String,
-    /// How many images there were, those in the archive too.
+    /// The number of images before the sweep, also in the archive.
     pub examined: usize,
-    /// What was removed; where nothing is carried out, what would be.
+    /// The removed images and tags, or those of the plan if nothing was carried out.
     pub removed: Vec<CleanupEntry>,
     /// The images that were archived and are restored, each with the reason.
     pub restored: Vec<CleanupEntry>,
     /// The images of each archived unit, also those that stay: a restored unit needs all of them.
     pub units: Vec<Vec<Digest>>,
-    /// The bytes of that, with layers that others have too.
+    /// The bytes of the removed images. Layers that other images share are counted too.
     pub bytes: u64,
-    /// What should have been removed and was not, each with the reason.
+    /// The images that the sweep failed to remove, each with the error.
     pub failed: Vec<(CleanupEntry, String)>,
-    /// How many images the run had no time left for.
+    /// The number of images that the sweep did not try to remove.
     pub left: usize,
-    /// Why nothing was removed.
+    /// The reason why nothing was removed, if a guard or an error stopped the sweep.
     pub stopped: Option<String>,
-    /// The copies of the images in other registries, as far as a removal needs to know them.
+    /// The copies of the images in other registries.
     pub replication: Replication,
     /// Whether the plan waits for a confirmation. Then [`Self::stopped`] says why.
     pub waits: bool,
 }
 
-/// What is decided of a quarantine tag that goes alone.
+/// The decision about a quarantine tag that is removed without its image.
 pub const UNTAG: &str = "untag";
 /// The decision about an image that is archived.
 pub const ARCHIVE: &str = "archive";
 
 impl SweepResult {
-    /// How many images were archived.
+    /// The number of archived images.
     fn archived(&self) -> usize {
         self.removed.iter().filter(|entry| entry.decision == ARCHIVE).count()
     }
 
-    /// How many of what was removed are quarantine tags alone.
+    /// The number of quarantine tags that were removed without their images.
     fn untagged(&self) -> usize {
         self.removed.iter().filter(|entry| entry.decision == UNTAG).count()
     }
 
-    /// Whether it was carried out, as far as it went.
+    /// Whether the sweep carried out its plan, wholly or in part.
     #[must_use]
     pub fn is_carried_out(&self) -> bool {
         self.stopped.is_none() && self.mode != CleanupEnforcement::Report
     }
 
-    /// Whether there is anything to tell.
+    /// Whether the result is worth an alert.
     #[must_use]
     pub fn is_news(&self) -> bool {
         let nothing = self.removed.is_empty()
@@ -111,122 +115,212 @@ impl SweepResult {
     }
 }
 
-/// The end of a sentence about archived images.
-const RESTORABLE: &str = "where nothing can be pulled. They can be restored, which takes some \
-                          twenty minutes, until ECR deletes them after 90 days.";
+/// The sentences about archived images.
+const RESTORABLE: &str = "Archived images cannot be pulled. Restoring an image takes about twenty \
+                          minutes. ECR deletes images after 90 days in the archive.";
 
-/// What a sweep removed, would remove, or did not remove.
+/// The texts of an alert about a cleanup.
+struct CleanupTexts {
+    title: String,
+    /// The sentences about the event.
+    event: String,
+    why: String,
+    next_step: String,
+}
+
+/// The alert about the images that a sweep removed, would remove, or did not remove.
 #[must_use]
 pub fn cleanup(run: &SweepContext<'_>, outcome: &SweepResult) -> Alert {
     let SweepContext { repository, .. } = run;
-    let (tags, count) = (outcome.untagged(), outcome.removed.len() - outcome.untagged());
-    let archived = outcome.archived();
-    let (images, were) = match count {
-        1 => ("1 image".to_owned(), "was"),
-        _ => (format!("{count} images"), "were"),
+    let CleanupTexts { title, mut event, why, next_step } = if outcome.is_carried_out() {
+        texts_of_cleanup(repository, outcome)
+    } else {
+        texts_of_plan(repository, outcome)
     };
-    let size = format_bytes(outcome.bytes);
-    let (title, sentence) = match (&outcome.stopped, outcome.mode) {
-        (Some(why), _) if outcome.waits => (
-            format!("The cleanup of {repository} waits for a confirmation"),
-            format!("Nothing was removed: {why}. {images} ({size}) would be removed."),
-        ),
-        (Some(why), _) => (
-            format!("The cleanup of {repository} was stopped"),
-            match count {
-                0 => format!("Nothing was removed: {why}."),
-                _ => format!("Nothing was removed: {why}. {images} ({size}) would have gone."),
-            },
-        ),
-        (None, CleanupEnforcement::Report) => (
-            format!("{images} of {repository} would be removed"),
-            format!("Nothing was removed: the enforcement is report. {images} ({size}) would go."),
-        ),
-        (None, _) if count == 0 && tags > 0 => (
-            format!("Quarantine tags of {repository} were taken away"),
-            "No image was removed.".to_owned(),
-        ),
-        (None, _) if count == 0 && !outcome.restored.is_empty() => (
-            format!("Images of {repository} are being restored"),
-            "A removal was interrupted, or a new index needs the images.".to_owned(),
-        ),
-        (None, _) if count == 0 => (
-            format!("The cleanup of {repository} is not complete"),
-            "Nothing was removed.".to_owned(),
-        ),
-        (None, _) if archived == count => (
-            format!("{images} of {repository} went to the archive"),
-            format!("{images} ({size}) went to the archive, {RESTORABLE}"),
-        ),
-        (None, _) if archived == 0 => (
-            format!("{images} of {repository} {were} deleted"),
-            format!("{images} ({size}) {were} deleted, and cannot be restored."),
-        ),
-        // Untagged images are deleted where tagged images are archived, or the other way round.
-        (None, _) => (
-            format!("{images} of {repository} were removed"),
-            format!(
-                "{images} ({size}) were removed: {} deleted, which cannot be restored, and \
-                 {archived} archived, {RESTORABLE}",
-                count - archived
-            ),
-        ),
-    };
-    let mut text = sentence;
-    match tags {
-        0 => {}
-        1 => text += " A quarantine tag is not needed any more, beside a good one.",
-        _ => text += &format!(" {tags} quarantine tags are not needed any more, beside good ones."),
-    }
-    match outcome.restored.len() {
-        0 => {}
-        1 => text += " 1 image is being restored, which takes some twenty minutes.",
-        count => {
-            text +=
-                &format!(" {count} images are being restored, which takes some twenty minutes.");
-        }
-    }
-    if !outcome.failed.is_empty() {
-        text +=
-            &format!(" {} could not be removed; the next run tries again.", outcome.failed.len());
-    }
-    if outcome.left > 0 {
-        let left = outcome.left;
-        text +=
-            &format!(" {left} more were not tried, or changed meanwhile: the next run decides.");
-    }
     if outcome.is_carried_out() && !outcome.removed.is_empty() {
-        // A quarantine tag is removed, also where images are archived.
+        // ECR replicates the removal of a quarantine tag, also where the sweep archives images.
+        let count = outcome.removed.len() - outcome.untagged();
         let is_archived = outcome.mode == CleanupEnforcement::Archive && count > 0;
-        let subject = if count > 0 { "They live" } else { "The tags live" };
-        text += &copies_text(&outcome.replication, is_archived, subject);
+        let subject = if count > 0 { "They still exist" } else { "The tags still exist" };
+        event += &copies_text(&outcome.replication, is_archived, subject);
     }
-    list_images(&mut text, outcome);
+    let lists = image_lists(outcome);
+    let text = format!("{event}\n\n{WHY}{why}.\n\n{WHAT_TO_DO}{next_step}{lists}");
     let severity = match () {
         () if outcome.stopped.is_some() || !outcome.failed.is_empty() => Severity::Medium,
         () => Severity::Informational,
     };
     Alert {
-        details: fitting(MOST_IMAGES, |most| details(outcome, most)),
+        details: fit_details(MOST_IMAGES, |most| details(outcome, most)),
         remedies: remedies(run, outcome),
         ..run.alert(AlertKind::Cleanup, severity, title, text)
     }
 }
 
-/// Adds the images that were removed, restored or not removed, a line each.
-fn list_images(text: &mut String, outcome: &SweepResult) {
-    *text += "\n";
-    let line = |entry: &CleanupEntry| {
-        format!("\n- {}: {}: {}", entry.name(), entry.decision, entry.reason)
-    };
-    text.extend(outcome.removed.iter().take(MOST_NAMED).map(line));
-    if let Some(more @ 1..) = outcome.removed.len().checked_sub(MOST_NAMED) {
-        *text += &format!("\n- and {more} more");
+/// The texts about a plan that was not carried out.
+fn texts_of_plan(repository: &RepositoryName, outcome: &SweepResult) -> CleanupTexts {
+    let count = outcome.removed.len() - outcome.untagged();
+    let images = number_of(count as u64, "image");
+    let mut event = format!("No image was removed from the repository {repository}.");
+    if count > 0 {
+        event += &format!(" The plan would remove {images} ({}).", format_bytes(outcome.bytes));
     }
-    text.extend(outcome.restored.iter().take(MOST_NAMED).map(line));
+    event += &untag_text(outcome.untagged(), "would be");
+    let can_confirm = can_confirm(outcome);
+    let (title, why, next_step) = match &outcome.stopped {
+        Some(why) if outcome.waits => (
+            format!("The cleanup of {repository} waits for a confirmation"),
+            why.clone(),
+            "read the plan, and confirm it if it is right.",
+        ),
+        Some(why) => (
+            format!("The cleanup of {repository} was stopped"),
+            why.clone(),
+            if can_confirm {
+                "read the plan, and confirm it if it is right. Otherwise correct the cause."
+            } else if outcome.replication.is_empty() {
+                "correct the cause. The next sweep tries again."
+            } else {
+                "read the plan, and remove the images yourself if they must go. A confirmation does \
+                 not lift a stop because of replication."
+            },
+        ),
+        None => (
+            if count > 0 {
+                format!("The cleanup of {repository} would remove {images}")
+            } else {
+                format!("The cleanup of {repository} would remove quarantine tags")
+            },
+            "the enforcement of the cleanup is report".to_owned(),
+            "read the plan. To remove the images, change the enforcement to archive or delete.",
+        ),
+    };
+    CleanupTexts { title, event, why, next_step: next_step.to_owned() }
+}
+
+/// The texts about a plan that was carried out, wholly or in part.
+fn texts_of_cleanup(repository: &RepositoryName, outcome: &SweepResult) -> CleanupTexts {
+    let (tags, count) = (outcome.untagged(), outcome.removed.len() - outcome.untagged());
+    let archived = outcome.archived();
+    let (images, size) = (number_of(count as u64, "image"), format_bytes(outcome.bytes));
+    let were = if count == 1 { "was" } else { "were" };
+    let no_image = format!("No image was removed from the repository {repository}.");
+    let (title, mut event) = match () {
+        () if count == 0 && tags > 0 => {
+            (format!("The cleanup of {repository} removed quarantine tags"), no_image)
+        }
+        () if count == 0 && !outcome.restored.is_empty() => {
+            (format!("The cleanup of {repository} is restoring images"), no_image)
+        }
+        () if count == 0 => (format!("The cleanup of {repository} is incomplete"), no_image),
+        () if archived == count => (
+            format!("The cleanup of {repository} archived {images}"),
+            format!(
+                "{images} ({size}) of the repository {repository} {were} moved to the archive. \
+                 {RESTORABLE}"
+            ),
+        ),
+        () if archived == 0 => (
+            format!("The cleanup of {repository} deleted {images}"),
+            format!(
+                "{images} ({size}) of the repository {repository} {were} deleted, and cannot be \
+                 restored."
+            ),
+        ),
+        // The policy can delete untagged images and archive tagged images, or the reverse.
+        () => (
+            format!("The cleanup of {repository} removed {images}"),
+            format!(
+                "{images} ({size}) of the repository {repository} were removed: {} deleted and \
+                 {archived} archived. Deleted images cannot be restored. {RESTORABLE}",
+                count - archived
+            ),
+        ),
+    };
+    event += &untag_text(tags, "was");
+    match outcome.restored.len() {
+        0 => {}
+        1 => event += " 1 image is being restored, which takes about twenty minutes.",
+        restored => {
+            event += &format!(
+                " {restored} images are being restored, which takes about twenty minutes."
+            );
+        }
+    }
+    if !outcome.failed.is_empty() {
+        event +=
+            &format!(" {} could not be removed.", number_of(outcome.failed.len() as u64, "image"));
+    }
+    if outcome.left > 0 {
+        event += &format!(
+            " {} left to the next sweep, because they changed or the time was over.",
+            if outcome.left == 1 {
+                "1 image was".to_owned()
+            } else {
+                format!("{} images were", outcome.left)
+            }
+        );
+    }
+    let why = match () {
+        () if count > 0 => {
+            "no rule of the policy keeps these images. The list has the reason for \
+                            each image"
+        }
+        () if tags > 0 => {
+            "each image with such a tag has a conforming tag now, and is not in \
+                           quarantine any more"
+        }
+        () if !outcome.restored.is_empty() => {
+            "an index needs the images, or an earlier removal was \
+                                               interrupted"
+        }
+        () if !outcome.failed.is_empty() => {
+            "ECR refused the removal. The list has the error for \
+                                             each image"
+        }
+        () => "images changed during the sweep, or the time was over",
+    };
+    let next_step = match () {
+        () if !outcome.failed.is_empty() => {
+            "correct the errors in the list. The next sweep tries again."
+        }
+        () if archived > 0 => "nothing, if nobody needs the images. Otherwise restore them.",
+        () => "nothing.",
+    };
+    CleanupTexts { title, event, why: why.to_owned(), next_step: next_step.to_owned() }
+}
+
+/// The sentence about quarantine tags that are removed without their images.
+fn untag_text(tags: usize, verb: &str) -> String {
+    match (tags, verb) {
+        (0, _) => String::new(),
+        (1, verb) => format!(" 1 quarantine tag {verb} removed."),
+        (_, "was") => format!(" {tags} quarantine tags were removed."),
+        (_, verb) => format!(" {tags} quarantine tags {verb} removed."),
+    }
+}
+
+/// The lists of images, with a line for each image that was removed, restored or not removed.
+fn image_lists(outcome: &SweepResult) -> String {
     let line =
-        |(entry, why): &(CleanupEntry, String)| format!("\n- {}: not removed: {why}", entry.name());
-    text.extend(outcome.failed.iter().take(MOST_NAMED).map(line));
+        |entry: &CleanupEntry| format!("{}: {}: {}", entry.name(), entry.decision, entry.reason);
+    let failed = |(entry, error): &(CleanupEntry, String)| format!("{}: {error}", entry.name());
+    let heading = if outcome.is_carried_out() { "Removed" } else { "In the plan" };
+    let mut text = image_list(heading, &outcome.removed, line);
+    text += &image_list("Being restored", &outcome.restored, line);
+    text + &image_list("Not removed", &outcome.failed, failed)
+}
+
+fn image_list<T>(heading: &str, entries: &[T], line: impl Fn(&T) -> String) -> String {
+    if entries.is_empty() {
+        return String::new();
+    }
+    let lines = entries.iter().take(MOST_NAMED).map(|entry| format!("\n- {}", line(entry)));
+    let mut text = format!("\n\n{heading}:{}", lines.collect::<String>());
+    if let Some(more @ 1..) = entries.len().checked_sub(MOST_NAMED) {
+        text += &format!("\n- and {more} more");
+    }
+    text
 }
 
 fn details(outcome: &SweepResult, most: usize) -> Map<String, Value> {
@@ -244,9 +338,9 @@ fn details(outcome: &SweepResult, most: usize) -> Map<String, Value> {
     };
     let failed = |(entry, why): &(CleanupEntry, String)| {
         let mut image = image(entry);
-        image.as_object_mut().into_iter().for_each(|it| {
-            it.insert("error".to_owned(), why.as_str().into());
-        });
+        if let Some(fields) = image.as_object_mut() {
+            fields.insert("error".to_owned(), why.as_str().into());
+        }
         image
     };
     let count = outcome.removed.len();
@@ -255,6 +349,7 @@ fn details(outcome: &SweepResult, most: usize) -> Map<String, Value> {
         ("mode", json!(outcome.mode)),
         ("hash", json!(outcome.hash)),
         ("stopped", json!(outcome.stopped)),
+        ("waits", json!(outcome.waits)),
         ("examined", json!(outcome.examined)),
         ("kept", json!(outcome.examined.saturating_sub(removed))),
         ("removed", json!(removed)),
@@ -272,12 +367,19 @@ fn details(outcome: &SweepResult, most: usize) -> Map<String, Value> {
     .collect()
 }
 
+/// Whether a confirmation makes the next sweep carry out the plan. A confirmation does not lift a stop
+/// because of replication.
+fn can_confirm(outcome: &SweepResult) -> bool {
+    let has_plan = outcome.replication.is_empty() && !outcome.removed.is_empty();
+    outcome.mode != CleanupEnforcement::Report && has_plan
+}
+
 fn remedies(run: &SweepContext<'_>, outcome: &SweepResult) -> Vec<Remedy> {
     let SweepContext { region, repository, function, stack, .. } = run;
     if !outcome.is_carried_out() {
         let invoke = |request: &Value| {
-            // The name of a file means the same to both versions of the CLI; and what asks again
-            // after a minute of silence would find the first run at work.
+            // Both versions of the CLI read a payload from a file in the same way. A longer timeout
+            // keeps the CLI from sending a second request while the first sweep runs.
             format!(
                 "printf '%s' '{request}' > sweep.json && aws lambda invoke --region {region} \
                  --function-name {function} --cli-read-timeout 900 --payload fileb://sweep.json answer.json && cat answer.json"
@@ -286,13 +388,10 @@ fn remedies(run: &SweepContext<'_>, outcome: &SweepResult) -> Vec<Remedy> {
         let read = json!({"repository": repository, "mode": "report"});
         let of_stack = format!("{repository} --stack {stack} --region {region}");
         let plan = format!("ecr-warden plan {of_stack}");
-        let mut remedies = vec![Remedy::tool("Read the plan", plan, invoke(&read))];
-        // A confirmation does not change where the images are replicated.
-        let can_confirm = outcome.replication.is_empty() && !outcome.removed.is_empty();
-        if outcome.mode != CleanupEnforcement::Report && can_confirm {
+        let mut remedies = vec![Remedy::tool(READ_PLAN, plan, invoke(&read))];
+        if can_confirm(outcome) {
             let confirm = format!("ecr-warden confirm {of_stack} --plan {}", outcome.hash);
-            remedies
-                .push(Remedy::aws("Confirm it, so that the next sweep carries it out", confirm));
+            remedies.push(Remedy::aws(CONFIRM_PLAN, confirm));
         }
         return remedies;
     }
@@ -302,30 +401,34 @@ fn remedies(run: &SweepContext<'_>, outcome: &SweepResult) -> Vec<Remedy> {
     if all.is_empty() {
         return vec![];
     }
-    let all_at_once = restore(region, repository, "Restore them all", &all);
+    let all_at_once = restore_remedies(region, repository, RESTORE_ALL_IMAGES, &all);
     match (&all_at_once[..], outcome.units.first()) {
         ([_], _) => all_at_once,
         (_, None) => vec![],
-        // All images of one unit: an index without its parts cannot be pulled.
+        // All images of one unit, because an index without its parts cannot be pulled.
         (_, Some(first)) => {
             let images: Vec<&Digest> = first.iter().collect();
-            restore(region, repository, "Restore the first of them", &images)
+            restore_remedies(region, repository, RESTORE_FIRST_IMAGE, &images)
         }
     }
 }
 
-/// What else is not as it should be in a repository: told, and never changed.
+/// The alert about the deviations of a repository from its policy. A sweep reports deviations, and
+/// changes nothing about them.
 #[must_use]
 pub fn self_audit(run: &SweepContext<'_>, deviations: &[Deviation]) -> Alert {
     let SweepContext { repository, .. } = run;
-    let lines: String = deviations.iter().map(|it| format!("\n- {}", it.text)).collect();
-    let title = match deviations.len() {
-        1 => format!("1 thing in {repository} is not as the policy says"),
-        count => format!("{count} things in {repository} are not as the policy says"),
-    };
+    let line = |deviation: &Deviation| format!("\n- {}: {}", deviation.rule, deviation.text);
+    let lines: String = deviations.iter().map(line).collect();
+    let found = number_of(deviations.len() as u64, "deviation");
+    let title = format!("The repository {repository} has {found} from its policy");
     let text = format!(
-        "Nothing was changed about it. It is told again when it changes, and else after seven \
-         days.\n{lines}"
+        "The audit of the repository {repository} found {found} from its policy. Nothing was changed. \
+         Each line begins with the rule of the audit.\n{lines}\n\n\
+         {WHY}each sweep compares the repository with its policy. Deviations are reported when they \
+         change, and again after seven days.\n\n\
+         {WHAT_TO_DO}correct each deviation, or change the policy. The runbook has a section for each \
+         rule."
     );
     let details = [("deviations".to_owned(), json!(deviations))];
     Alert {
@@ -349,6 +452,7 @@ impl SweepContext<'_> {
             image: None,
             details: Map::new(),
             remedies: Vec::new(),
+            runbook: None,
             source: self.source.clone(),
         }
     }
@@ -362,11 +466,11 @@ impl CleanupEntry {
             digest,
             tags: vec![tag],
             decision: UNTAG.to_owned(),
-            reason: "the image conforms by now, and is not in quarantine any more".to_owned(),
+            reason: "the image has a conforming tag now, so it needs no quarantine tag".to_owned(),
         }
     }
 
-    /// A tag of it, or else its digest.
+    /// The first tag of the image, or the digest of an image without tags.
     #[must_use]
     pub fn name(&self) -> String {
         self.tags.first().map_or_else(|| self.digest.to_string(), |tag| tag.to_string())

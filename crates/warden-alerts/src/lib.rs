@@ -1,5 +1,8 @@
-//! Alerts: one wire type, the texts of each kind, and the renderings for machines, for e-mail, for
-//! Amazon Q Developer, which brings alerts to Slack and Teams, and for a webhook of [`slack`].
+//! Alerts: one wire type, the texts of each kind, and the renderings as JSON, as e-mail, for Amazon Q
+//! Developer (which shows alerts in Slack and Teams), and for a webhook of [`slack`].
+//!
+//! Every text has the same order: the event, the reason (`Why:`), the next step (`What to do:`), and
+//! then lists. The renderings show the remedies and the runbook after the next step.
 //!
 //! Every alert is within the limits of Amazon SNS and of Amazon Q, however long its texts are:
 //! <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html> and
@@ -10,6 +13,7 @@ mod partial;
 mod remedy;
 mod replication;
 mod risks;
+mod runbook;
 mod scan;
 pub mod slack;
 mod violation;
@@ -25,6 +29,7 @@ pub use self::cleanup::{
 };
 pub use self::partial::PartialAlert;
 pub use self::risks::risks_changed;
+pub use self::runbook::{find_runbook_url, is_runbook_url};
 pub use self::scan::{
     AcceptedDetails, AlertOrigin, Baseline, FailureReason, FindingDetails, ScanAlert, ScanDetails,
     risk_expiring, scan_failed, scan_findings, scan_resolved, unreadable_risks,
@@ -36,26 +41,26 @@ use warden_core::policy::Severity;
 use warden_core::text::{is_hidden, one_line, visible};
 
 keywords!(
-    /// What an alert is about.
+    /// The kind of an alert.
     #[derive(Deserialize)]
     AlertKind {
-        /// A tag that breaks the policy.
+        /// A pushed tag violates the policy.
         TagViolation = "tag-violation",
-        /// A repository whose name nobody expects.
+        /// An image was pushed to a repository whose name no pattern matches.
         RepositoryViolation = "repository-violation",
-        /// What a scan found that is news.
+        /// A scan has findings that no alert has reported.
         ScanFindings = "scan-findings",
-        /// The last alert of findings is over.
+        /// The findings of an earlier alert are fixed or accepted.
         ScanResolved = "scan-resolved",
         /// An image could not be scanned.
         ScanFailed = "scan-failed",
-        /// A risk is accepted for a few days more.
+        /// The acceptance of a risk ends within a few days.
         RiskExpiring = "risk-expiring",
-        /// The list of accepted risks has changed.
+        /// The list of accepted risks changed.
         RisksChanged = "risks-changed",
-        /// Images were removed, or a guard stopped it.
+        /// A cleanup removed images, would remove images, or was stopped.
         Cleanup = "cleanup",
-        /// Something of ours is not as it should be.
+        /// A repository or the deployment differs from the policy.
         SelfAudit = "self-audit",
     }
 );
@@ -63,104 +68,107 @@ keywords!(
 /// The version of the JSON that this crate writes.
 pub const VERSION: u32 = 1;
 
-/// Something that people should know. Functions write it as JSON, and the notifier reads it.
+/// An alert. Functions publish alerts as JSON, and the notifier reads the JSON.
 ///
-/// Fields that a newer version adds are ignored. A message that lacks a field is not an alert;
-/// [`PartialAlert`] reads the rest of it.
+/// Unknown fields are ignored, so a newer version can add fields. A message that lacks a required
+/// field is not an alert: [`PartialAlert`] reads its other fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     /// The version of the JSON: [`VERSION`] where this crate wrote it.
     pub version: u32,
-    /// What it is about.
+    /// The kind.
     pub kind: AlertKind,
-    /// How bad that is.
+    /// The severity.
     pub severity: Severity,
-    /// One line.
+    /// The event as one sentence, in one line.
     pub title: String,
-    /// What happened, in sentences.
+    /// Paragraphs, separated by blank lines: the event, the reason, the next step, and lists.
     pub text: String,
     /// The account's twelve digits.
     pub account: String,
     /// Such as `us-east-1`.
     pub region: String,
-    /// The repository, where it is about one.
+    /// The repository. None for an alert about the whole deployment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<RepositoryName>,
-    /// What the image is a version of, where that is known.
+    /// The component of the image, if its tags name one.
     #[serde(default, deserialize_with = "read_component", skip_serializing_if = "Option::is_none")]
     pub component: Option<Component>,
-    /// The image, where it is about one.
+    /// The image. None for an alert about a repository or the whole deployment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Subject>,
-    /// What only this kind has: of scans [`ScanDetails`].
+    /// The fields that only this kind of alert has, such as [`ScanDetails`].
     pub details: Map<String, Value>,
-    /// What can be done about it.
+    /// The commands that undo or resolve the event.
     pub remedies: Vec<Remedy>,
-    /// What caused it.
+    /// The URL of the page that explains this kind of alert. The publisher sets the URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<String>,
+    /// The event that caused the alert.
     pub source: Source,
 }
 
 /// The image that an alert is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
-    /// Its digest.
+    /// The digest of the image.
     pub digest: Digest,
-    /// Its tags.
+    /// The tags of the image after the event.
     pub tags: Vec<Tag>,
 }
 
-/// Something that can be done.
+/// A command that undoes or resolves the event of an alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remedy {
-    /// What it does.
+    /// The effect of the command, as an instruction.
     #[serde(default)]
     pub label: String,
-    /// A command of `ecr-warden`; where it has no such command, one of the AWS CLI.
+    /// A command of `ecr-warden`, or a command of the AWS CLI where `ecr-warden` has none.
     pub command: String,
-    /// The same for a POSIX shell with version 1 or 2 of the AWS CLI, where `command` is one of
-    /// `ecr-warden`.
+    /// The command of the AWS CLI with the same effect, if [`Self::command`] is of `ecr-warden`. It
+    /// works in a POSIX shell with version 1 and 2 of the AWS CLI.
     #[serde(rename = "awsCli", default, skip_serializing_if = "Option::is_none")]
     pub aws_cli: Option<String>,
 }
 
 impl Remedy {
-    /// A remedy that only the AWS CLI has a command for.
+    /// A remedy with one command.
     fn aws(label: impl Into<String>, command: String) -> Self {
         Self { label: label.into(), command, aws_cli: None }
     }
 
-    /// A remedy that `ecr-warden` has a command for.
+    /// A remedy with a command of `ecr-warden` and a command of the AWS CLI.
     fn tool(label: impl Into<String>, command: String, aws_cli: String) -> Self {
         Self { label: label.into(), command, aws_cli: Some(aws_cli) }
     }
 }
 
-/// The event that an alert is from.
+/// The event that caused an alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// The event's ID.
+    /// The ID of the event.
     pub id: String,
-    /// Its time, by RFC 3339.
+    /// The time of the event, in the form of RFC 3339.
     pub time: String,
 }
 
-/// The image that an event is about, and the event, as far as alerts tell of them.
+/// An event about an image: the fields that alerts contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
     /// The account's twelve digits.
     pub account: String,
     /// Such as `us-east-1`.
     pub region: String,
-    /// Where the image is.
+    /// The repository of the image.
     pub repository: RepositoryName,
-    /// Which it is.
+    /// The digest of the image.
     pub digest: Digest,
-    /// The event.
+    /// The ID and the time of the event.
     pub source: Source,
 }
 
 impl About {
-    /// An alert of this image with these tags, without what only its kind has.
+    /// An alert about this image with these tags, without a component, details and remedies.
     fn alert(
         &self,
         kind: AlertKind,
@@ -182,12 +190,13 @@ impl About {
             image: Some(Subject { digest: self.digest.clone(), tags }),
             details: Map::new(),
             remedies: Vec::new(),
+            runbook: None,
             source: self.source.clone(),
         }
     }
 }
 
-/// What SNS is sent.
+/// The message that SNS gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// The subject of e-mails.
@@ -196,30 +205,38 @@ pub struct Message {
     pub body: String,
 }
 
-/// The most bytes of a message, all protocols together. The limits below keep it.
+/// The most bytes of a message with the texts of all protocols. The limits below ensure it.
 #[cfg(test)]
 const LARGEST_MESSAGE: usize = 262_144;
-/// SNS takes subjects of fewer than 100 characters.
+/// SNS accepts subjects of fewer than 100 characters.
 const LONGEST_SUBJECT: usize = 99;
-/// The most characters of a text, of a remedy's command or label, and how many remedies and
-/// tags are told.
+/// The most characters of a text, of a command, and of a title or a label.
 const LONGEST_TEXT: usize = 8_000;
 const LONGEST_COMMAND: usize = 2_600;
 const LONGEST_TITLE: usize = 300;
+/// The most characters of the URL of a runbook.
+const LONGEST_URL: usize = 500;
+/// The most remedies and the most tags of an alert.
 const MOST_REMEDIES: usize = 4;
 const MOST_TAGS: usize = 50;
 /// The most bytes of the details.
 const LARGEST_DETAILS: usize = 30_000;
+/// The most characters of the description of a notification for Amazon Q.
+const LONGEST_DESCRIPTION: usize = 8_000;
 
-/// The words between the two commands of a remedy.
+/// The label of the second command of a remedy.
 const OR_AWS_CLI: &str = "Or with the AWS CLI";
 
-/// The most digests of a command: their command has fewer than [`LONGEST_COMMAND`] characters.
+/// How the paragraphs about the reason and the next step begin.
+const WHY: &str = "Why: ";
+const WHAT_TO_DO: &str = "What to do: ";
+
+/// The most digests in a command, so that the command has at most [`LONGEST_COMMAND`] characters.
 const MOST_DIGESTS: usize = 30;
 
-/// The commands that restore images from the archive, with up to thirty images each. None if an
-/// alert has no room for all of them: an index without one of its images cannot be pulled.
-fn restore(
+/// The commands that restore images from the archive, with up to thirty images each. Empty if an
+/// alert has no room for all of them, because an index without one of its images cannot be pulled.
+fn restore_remedies(
     region: &str,
     repository: &RepositoryName,
     label: &str,
@@ -255,7 +272,7 @@ fn restore(
     };
     let remedy = |(nth, images): (usize, &[&Digest])| {
         let (command, aws_cli) = (tool(images), aws_cli(images));
-        // A repository has up to 256 characters, and stands before each image.
+        // The name of a repository can have 256 characters, and precedes each digest.
         if command.chars().count() <= LONGEST_COMMAND {
             Remedy::tool(label(nth), command, aws_cli)
         } else {
@@ -265,11 +282,14 @@ fn restore(
     images.chunks(MOST_DIGESTS).enumerate().map(remedy).collect()
 }
 
-/// Details whose lists are as long as fit into an alert, and no longer than `most`.
-fn fitting(mut most: usize, details: impl Fn(usize) -> Map<String, Value>) -> Map<String, Value> {
+/// Details whose lists have at most `most` entries, and fewer if the details are too large.
+fn fit_details(
+    mut most: usize,
+    details: impl Fn(usize) -> Map<String, Value>,
+) -> Map<String, Value> {
     loop {
         let details = details(most);
-        let size = serde_json::to_string(&details).map_or(0, |it| it.len());
+        let size = serde_json::to_string(&details).map_or(0, |json| json.len());
         if size <= LARGEST_DETAILS || most == 0 {
             return details;
         }
@@ -278,8 +298,8 @@ fn fitting(mut most: usize, details: impl Fn(usize) -> Map<String, Value>) -> Ma
 }
 
 impl Alert {
-    /// The alert in each protocol's text, together within what SNS takes. `partition` is that of
-    /// the alert's account, such as `aws-cn`.
+    /// The message for SNS, with a text for each protocol. `partition` is the partition of the
+    /// account, such as `aws-cn`.
     #[must_use]
     pub fn message(&self, partition: &str) -> Message {
         let alert = self.within_limits();
@@ -288,18 +308,18 @@ impl Alert {
             "email": alert.email(),
             "https": alert.amazon_q(partition).to_string(),
         });
-        // E-mail subjects are ASCII, without what could end the line.
+        // A subject has only ASCII characters, and none that ends the line.
         let ascii = |text: &str| -> String {
             text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect()
         };
-        // SNS takes no empty one.
+        // SNS refuses an empty subject.
         let subject = ascii(&alert.title);
         let subject = if subject.trim().is_empty() { alert.kind.to_string() } else { subject };
         Message { subject: shortened(subject, LONGEST_SUBJECT, "..."), body: texts.to_string() }
     }
 
-    /// The same alert without hidden characters, and within the limits of its readers. A text
-    /// that is cut off ends with an ellipsis.
+    /// The alert without hidden characters, and within the limits of its readers. A shortened text
+    /// ends with an ellipsis.
     fn within_limits(&self) -> Self {
         let mut alert = self.clone();
         alert.title = shortened(one_line(&alert.title), LONGEST_TITLE, "…");
@@ -310,7 +330,7 @@ impl Alert {
         }
         alert.details.values_mut().for_each(remove_hidden);
         alert.remedies.truncate(MOST_REMEDIES);
-        // A cut command, or one with hidden characters, is not the command that a reader sees.
+        // A reader would copy another command than the one that works, so such a command is omitted.
         let is_shown = |command: &String| {
             command.chars().count() <= LONGEST_COMMAND && !command.contains(is_hidden)
         };
@@ -322,7 +342,10 @@ impl Alert {
         if let Some(image) = &mut alert.image {
             image.tags.truncate(MOST_TAGS);
         }
-        let size = serde_json::to_string(&alert.details).map_or(usize::MAX, |it| it.len());
+        alert.runbook = alert.runbook.take().filter(|url| {
+            url.chars().count() <= LONGEST_URL && !url.contains(|c: char| is_hidden(c) || c == ' ')
+        });
+        let size = serde_json::to_string(&alert.details).map_or(usize::MAX, |json| json.len());
         if size > LARGEST_DETAILS {
             let omitted = format!("{size} bytes, more than fit into an alert");
             alert.details = Map::from_iter([("omitted".to_owned(), omitted.into())]);
@@ -330,19 +353,26 @@ impl Alert {
         alert
     }
 
-    /// For machines: Lambda functions and queues.
+    /// The JSON for functions and queues.
     fn json(&self) -> String {
         json!(self).to_string()
     }
 
-    /// For a person's inbox, where nothing is rendered.
+    /// The text of an e-mail, which has no formatting.
     fn email(&self) -> String {
-        let mut text = format!("{}\n\n{}\n", self.title, self.text);
+        let (first, lists) = self.parts();
+        let mut text = format!("{}\n\n{first}\n", self.title);
         for remedy in &self.remedies {
             let _ = write!(text, "\n{}:\n\n    {}\n", remedy.label, remedy.command);
             if let Some(command) = &remedy.aws_cli {
                 let _ = write!(text, "\n{OR_AWS_CLI}:\n\n    {command}\n");
             }
+        }
+        if let Some(url) = &self.runbook {
+            let _ = write!(text, "\nRunbook: {url}\n");
+        }
+        if !lists.is_empty() {
+            let _ = write!(text, "\n{lists}\n");
         }
         for (name, value) in self.facts() {
             let _ = write!(text, "\n{name:<12}{value}");
@@ -350,28 +380,53 @@ impl Alert {
         text + "\n"
     }
 
-    /// For Amazon Q Developer in chat applications: a custom notification.
+    /// The text up to the next step, and the lists after it. The remedies belong between the two.
+    fn parts(&self) -> (&str, &str) {
+        let step = if self.text.starts_with(WHAT_TO_DO) {
+            Some(0)
+        } else {
+            self.text.find(&format!("\n\n{WHAT_TO_DO}")).map(|at| at + 2)
+        };
+        let end = step.and_then(|step| Some(step + self.text.get(step..)?.find("\n\n")?));
+        match end.and_then(|end| self.text.split_at_checked(end)) {
+            Some((first, lists)) => (first, lists.trim_start_matches('\n')),
+            None => (&self.text, ""),
+        }
+    }
+
+    /// The custom notification for Amazon Q Developer in chat applications.
     fn amazon_q(&self, partition: &str) -> Value {
-        let mut description = self.text.clone();
+        let (first, lists) = self.parts();
+        let mut description = first.to_owned();
+        let is_short = |description: &str, block: &str| {
+            description.chars().count() + block.chars().count() <= LONGEST_DESCRIPTION
+        };
         for Remedy { label, command, aws_cli } in &self.remedies {
-            let with = format!("\n\n{label}:\n```\n{command}\n```");
+            let command = format!("\n\n{label}:\n```\n{command}\n```");
             let aws_cli = aws_cli.iter().map(|line| format!("\n{OR_AWS_CLI}:\n```\n{line}\n```"));
-            for block in [with].into_iter().chain(aws_cli) {
-                // A code block that is cut off would swallow what follows.
-                if description.chars().count() + block.chars().count() > 8_000 {
+            for block in [command].into_iter().chain(aws_cli) {
+                // The end of a shortened code block would be missing, so a long block is omitted.
+                if !is_short(&description, &block) {
                     break;
                 }
                 description += &block;
             }
         }
+        let runbook = self.runbook.as_ref().map(|url| format!("\n\nRunbook: {url}"));
+        if let Some(line) = runbook.filter(|line| is_short(&description, line)) {
+            description += &line;
+        }
+        if !lists.is_empty() {
+            description = format!("{description}\n\n{lists}");
+        }
         let labels = self.remedies.iter().map(|remedy| shortened(remedy.label.clone(), 350, "…"));
-        let component = self.component.as_ref().map(|it| it.to_string());
-        let repository = self.repository.as_ref().map(|it| it.to_string());
+        let component = self.component.as_ref().map(ToString::to_string);
+        let repository = self.repository.as_ref().map(ToString::to_string);
         let keywords = [Some(self.kind.to_string()), repository.clone(), component];
         let keywords = keywords.into_iter().flatten().map(|word| shortened(word, 75, "…"));
         let facts = self.facts().into_iter().map(|(name, value)| (name.to_owned(), value.into()));
-        let about = self.image.as_ref().map(|it| it.digest.to_string());
-        let thread = [repository.clone(), about].into_iter().flatten().collect::<Vec<_>>();
+        let digest = self.image.as_ref().map(|image| image.digest.to_string());
+        let thread = [repository.clone(), digest].into_iter().flatten().collect::<Vec<_>>();
         let thread = if thread.is_empty() { self.kind.to_string() } else { thread.join("/") };
         let arn = |repository: String| {
             let Self { region, account, .. } = self;
@@ -384,7 +439,7 @@ impl Alert {
             "content": {
                 "textType": "client-markdown",
                 "title": shortened(self.title.clone(), 250, "…"),
-                "description": shortened(description, 8_000, "…"),
+                "description": shortened(description, LONGEST_DESCRIPTION, "…"),
                 "nextSteps": labels.collect::<Vec<_>>(),
                 "keywords": keywords.collect::<Vec<_>>(),
             },
@@ -398,11 +453,11 @@ impl Alert {
         })
     }
 
-    /// What every alert says at its end, line by line.
+    /// The names and values that every alert ends with.
     fn facts(&self) -> Vec<(&'static str, String)> {
         let mut facts = vec![("Severity", self.severity.to_string())];
-        facts.extend(self.repository.iter().map(|it| ("Repository", it.to_string())));
-        facts.extend(self.component.iter().map(|it| ("Component", it.to_string())));
+        facts.extend(self.repository.iter().map(|name| ("Repository", name.to_string())));
+        facts.extend(self.component.iter().map(|name| ("Component", name.to_string())));
         if let Some(image) = &self.image {
             facts.push(("Image", image.digest.to_string()));
             let tags: Vec<&str> = image.tags.iter().map(Tag::as_str).collect();
@@ -414,8 +469,8 @@ impl Alert {
     }
 }
 
-/// Reads a component. Where tags name none, it is the name of the repository, in which there may
-/// be more characters.
+/// Reads a component. Where the tags name no component, the repository is the component. The name of
+/// a repository may have more characters than a component.
 fn read_component<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Component>, D::Error> {
@@ -437,7 +492,12 @@ fn remove_hidden(value: &mut Value) {
     }
 }
 
-/// The text with at most so many characters, the end of it replaced where it had more.
+/// A number with its noun, such as `2 images`.
+fn number_of(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// The text with at most `most` characters. The end of a longer text is replaced with `end`.
 fn shortened(text: String, most: usize, end: &str) -> String {
     if text.chars().count() <= most {
         return text;

@@ -1,4 +1,4 @@
-//! Alerts that do not deserialise: of another version of ECR Warden, or written by hand.
+//! Alerts that do not deserialise: from another version of ECR Warden, or from a person.
 
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -23,7 +23,7 @@ pub struct PartialAlert {
     pub remedies: Vec<Remedy>,
 }
 
-/// The fields that are no facts. The details differ by kind, and are for machines.
+/// The fields that are not facts. The details differ by kind, and only machines read them.
 const NOT_FACTS: [&str; 6] = ["kind", "severity", "title", "text", "remedies", "details"];
 
 impl PartialAlert {

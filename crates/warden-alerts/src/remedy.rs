@@ -1,8 +1,8 @@
-//! Which commands this project writes into the remedies of alerts.
+//! The commands that this project writes into the remedies of alerts.
 //!
 //! A stranger who can publish to the topic, or invoke the notifier, can write an alert. A person
-//! copies its commands into a shell with their own rights. So the notifier shows a command only if it
-//! has one of the forms below, and names the region and the repository of its alert.
+//! copies the commands of the alert into a shell that has their own rights. So the notifier shows a
+//! command only if it has one of the forms below, and names the region and the repository of its alert.
 
 use serde_json::{Map, Value};
 use warden_core::image::RepositoryName;
@@ -22,7 +22,7 @@ const OPERATIONS: [(&str, &str); 9] = [
     ("ssm", "put-parameter"),
 ];
 
-/// The options of these operations that have a value, and those that have none.
+/// The options of these operations. `--overwrite` has no value.
 const OPTIONS: [&str; 19] = [
     "--accepted-media-types",
     "--cli-read-timeout",
@@ -45,35 +45,43 @@ const OPTIONS: [&str; 19] = [
     "--overwrite",
 ];
 
-/// The label of the command that gives an image back a tag that enforcement removed.
-pub(super) const RESTORE_AS_IT_WAS: &str = "Restore it as {tag}, as it was (first change the \
-    grammar, or the enforcement to report: under this policy it is removed again)";
+/// The labels of the commands that add `{tag}` to an image.
+pub(super) const ADD_TAG: &str = "Add the tag {tag}";
+pub(super) const RESTORE_IMAGE_AS: &str = "Restore the image as {tag}";
+pub(super) const RESTORE_TAG: &str = "Restore the tag {tag} (first change the grammar, or the \
+    enforcement to report: under this policy, the tag is removed again)";
+const TAG_LABELS: &[&str] = &[ADD_TAG, RESTORE_IMAGE_AS, RESTORE_TAG];
 
-/// The labels of a command that adds `{tag}`, and of a command that restores images from the archive.
-const TAG_LABELS: &[&str] = &["Tag it {tag} too", "Restore it as {tag}", RESTORE_AS_IT_WAS];
-const ARCHIVE_LABELS: &[&str] = &[
-    "Bring it back from the archive",
-    "Restore it as it was",
-    "Restore the first of them",
-    "Restore them all",
-];
+/// The labels of the commands that restore images from the archive.
+pub(super) const RESTORE_ARCHIVED_IMAGE: &str = "Restore the image from the archive";
+pub(super) const RESTORE_ALL_IMAGES: &str = "Restore all images from the archive";
+pub(super) const RESTORE_FIRST_IMAGE: &str = "Restore the first image from the archive";
+const ARCHIVE_LABELS: &[&str] = &[RESTORE_ARCHIVED_IMAGE, RESTORE_ALL_IMAGES, RESTORE_FIRST_IMAGE];
 
-/// The labels of remedies, by a part of the command that only these labels stand for. The first part
-/// that a command has decides.
+/// The labels of the other commands.
+pub(super) const READ_PLAN: &str = "Read the plan";
+pub(super) const CONFIRM_PLAN: &str = "Confirm the plan, and the next sweep carries it out";
+pub(super) const LIST_FINDINGS: &str = "List all findings";
+pub(super) const SCAN_AGAIN: &str =
+    "Scan the image again (basic scanning scans an image once in 24 hours)";
+pub(super) const EDIT_RISKS: &str = "Edit the accepted risks";
+pub(super) const ACCEPT_FINDING: &str = "Accept a finding until a date, by an entry such as {\"id\": \
+    \"CVE-2026-1234\", \"until\": \"2026-12-31\", \"reason\": \"not reachable\", \"owner\": \
+    \"platform\"}";
+
+/// The labels of remedies, each with a part that only the commands of these labels contain. The first
+/// part that a command contains decides.
 const LABELS: [(&str, &[&str]); 10] = [
-    ("ecr-warden confirm ", &["Confirm it, so that the next sweep carries it out"]),
-    ("ecr-warden plan ", &["Read the plan"]),
+    ("ecr-warden confirm ", &[CONFIRM_PLAN]),
+    ("ecr-warden plan ", &[READ_PLAN]),
     (" --tag ", TAG_LABELS),
     ("ecr-warden restore ", ARCHIVE_LABELS),
     ("ecr put-image ", TAG_LABELS),
-    ("ecr describe-image-scan-findings ", &["See all findings"]),
-    (
-        "ecr start-image-scan ",
-        &["Scan it again (basic scanning takes one scan an image in 24 hours)"],
-    ),
+    ("ecr describe-image-scan-findings ", &[LIST_FINDINGS]),
+    ("ecr start-image-scan ", &[SCAN_AGAIN]),
     ("ecr update-image-storage-class ", ARCHIVE_LABELS),
-    ("lambda invoke ", &["Read the plan"]),
-    ("ssm put-parameter ", &["Edit the accepted risks", super::scan::ACCEPT]),
+    ("lambda invoke ", &[READ_PLAN]),
+    ("ssm put-parameter ", &[EDIT_RISKS, ACCEPT_FINDING]),
 ];
 
 impl Remedy {
@@ -106,7 +114,7 @@ fn without_number(label: &str) -> &str {
 }
 
 impl Alert {
-    /// Whether a command is one that this crate could have written for this alert.
+    /// Whether this crate could have written both commands of a remedy for this alert.
     #[must_use]
     pub fn could_have_written(&self, remedy: &Remedy) -> bool {
         let allows = |command: &String| {
@@ -130,8 +138,8 @@ impl Alert {
         else {
             return false;
         };
-        // Without a repository, a command is about all of them; without a region, about the region
-        // of the reader.
+        // Without a repository, a command is about all repositories. Without a region, a command is
+        // about the region of the reader.
         let (mut names_region, mut names_repository) = (false, false);
         let Some(repository) = self.repository.as_ref().map(RepositoryName::as_str) else {
             return false;
@@ -160,7 +168,7 @@ impl Alert {
         names_region && names_repository
     }
 
-    /// Whether a list of simple commands is allowed: one, or a loop over digests.
+    /// Whether a simple command, or a loop over digests, is allowed.
     fn allows_list(&self, words: &[&str]) -> bool {
         match words {
             ["for", "digest", "in", rest @ ..] => {
@@ -205,7 +213,7 @@ impl Alert {
             let mut names = request.keys();
             names.all(|name| ["repository", "mode"].contains(&name.as_str()))
                 && request.get("repository").and_then(Value::as_str) == repository
-                // Without a mode, the request is a sweep.
+                // A request without a mode starts a sweep.
                 && request.get("mode").and_then(Value::as_str) == Some("report")
         })
     }
@@ -225,7 +233,7 @@ impl Alert {
                 "--repository-name" => {
                     self.repository.as_ref().is_some_and(|name| name.as_str() == *value)
                 }
-                // A remedy removes a quarantine tag, and never an image.
+                // A remedy removes quarantine tags, and never an image.
                 "--image-ids" if operation == "batch-delete-image" => {
                     value.starts_with("imageTag=quarantine-") && is_plain(value)
                 }
@@ -246,7 +254,7 @@ impl Alert {
     }
 }
 
-/// The words of a command, with their quotes. None if a quote is open.
+/// The words of a command, with their quotes. None if a quote does not end.
 fn words(command: &str) -> Option<Vec<&str>> {
     let mut is_in_quotes = false;
     let split = command.split(move |c: char| {
@@ -262,14 +270,14 @@ fn is_digest(word: &str) -> bool {
     hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Whether a word has no character that means something to a shell.
+/// Whether a word has no character that a shell interprets.
 fn is_plain(word: &str) -> bool {
     !word.is_empty()
         && !word.starts_with('-')
         && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._/:=,@+-".contains(&byte))
 }
 
-/// Whether a word is one text in single quotes, in which nothing means anything to a shell.
+/// Whether a word is one text in single quotes. A shell interprets no character in single quotes.
 fn is_quoted(word: &str) -> bool {
     let inner = word.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
     inner.is_some_and(|inner| !inner.contains('\''))

@@ -1,10 +1,11 @@
-//! The copies of an image in other registries, as alerts describe them.
+//! The sentences of alerts about the copies of an image in other registries.
 
 use serde_json::{Value, json};
-use warden_core::replication::Replication;
+use warden_core::replication::{RemoteRegistry, Replication};
 
-/// The sentences of an alert about a change and its copies: `subject`, such as `The tag v1 lives`,
-/// lives on where the change is not replicated. Archiving never is.
+/// The sentences about a change and the copies of the image. `subject` is the begin of the sentence about
+/// the registries to which ECR does not replicate the change, such as `The tag v1 still exists`. ECR
+/// never replicates archiving.
 pub fn copies_text(replication: &Replication, is_archived: bool, subject: &str) -> String {
     let named = |is_carried: bool| {
         let destinations = replication.destinations();
@@ -20,24 +21,24 @@ pub fn copies_text(replication: &Replication, is_archived: bool, subject: &str) 
     if let Some(others) = named(false) {
         let action = if is_archived { "archiving" } else { "the removal" };
         text += &format!(
-            " {subject} on in {others}, because ECR does not replicate {action} there. Repeat \
-             {action} there if the copies must go too."
+            " {subject} in {others}, because ECR does not replicate {action} there. Repeat {action} \
+             there to remove the copies."
         );
     }
     text
 }
 
-/// The destinations for programs. None if there are none.
+/// The destinations of the copies as JSON. None without a destination.
 pub fn copies(replication: &Replication) -> Option<Value> {
     replication.destinations().next()?;
-    let destination = |(remote, deletions): (&warden_core::replication::RemoteRegistry, bool)| json!({"account": remote.account(), "region": remote.region(), "deletions": deletions});
+    let destination = |(remote, deletions): (&RemoteRegistry, bool)| json!({"account": remote.account(), "region": remote.region(), "deletions": deletions});
     Some(replication.destinations().map(destination).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
-    use warden_core::replication::{RemoteRegistry, ReplicationRule};
+    use warden_core::replication::ReplicationRule;
 
     use super::*;
 
@@ -49,12 +50,12 @@ mod tests {
         };
         let rules: Vec<ReplicationRule> = destinations.iter().map(rule).collect();
         let found = Replication::find(&"infrastructure".parse().unwrap(), &rules, None);
-        let text = copies_text(&found, is_archived, "The tag v1 lives");
+        let text = copies_text(&found, is_archived, "The tag v1 still exists");
         expected.assert_eq(&format!("{text}\n{}", copies(&found).unwrap_or_default()));
     }
 
     #[test]
-    fn the_text_names_each_registry_in_which_the_tag_lives_on() {
+    fn the_text_names_each_registry_in_which_the_tag_still_exists() {
         check(
             &[],
             false,
@@ -73,15 +74,15 @@ mod tests {
             &[("us-west-2", true), ("eu-west-1", false)],
             false,
             &expect![[r#"
-                 ECR replicates the removal to account 210987654321 in us-west-2. The tag v1 lives on in account 210987654321 in eu-west-1, because ECR does not replicate the removal there. Repeat the removal there if the copies must go too.
+                 ECR replicates the removal to account 210987654321 in us-west-2. The tag v1 still exists in account 210987654321 in eu-west-1, because ECR does not replicate the removal there. Repeat the removal there to remove the copies.
                 [{"account":"210987654321","deletions":false,"region":"eu-west-1"},{"account":"210987654321","deletions":true,"region":"us-west-2"}]"#]],
         );
-        // Archiving is not replicated, also where the rule replicates deletions.
+        // ECR does not replicate archiving, even with a rule that replicates deletions.
         check(
             &[("us-west-2", true)],
             true,
             &expect![[r#"
-                 The tag v1 lives on in account 210987654321 in us-west-2, because ECR does not replicate archiving there. Repeat archiving there if the copies must go too.
+                 The tag v1 still exists in account 210987654321 in us-west-2, because ECR does not replicate archiving there. Repeat archiving there to remove the copies.
                 [{"account":"210987654321","deletions":true,"region":"us-west-2"}]"#]],
         );
     }

@@ -1,16 +1,17 @@
-//! The alert of a change of the accepted risks.
+//! The alert about a change of the accepted risks.
 
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 use warden_core::risks::{AcceptedRisk, RiskChanges};
 
-use super::{Alert, AlertKind, AlertOrigin, fitting};
+use super::remedy::EDIT_RISKS;
+use super::{Alert, AlertKind, AlertOrigin, WHAT_TO_DO, WHY, fit_details};
 
 /// The most risks of each list in the details.
 const MOST_RISKS: usize = 50;
 
-/// A version of the parameter of accepted risks, and what changed in it.
+/// The alert about a new version of the accepted risks, with the changes.
 #[must_use]
 pub fn risks_changed(place: &AlertOrigin<'_>, version: i64, changes: &RiskChanges) -> Alert {
     let RiskChanges { added, removed, changed } = changes;
@@ -19,8 +20,10 @@ pub fn risks_changed(place: &AlertOrigin<'_>, version: i64, changes: &RiskChange
     let counts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
     let counts = counts.join(", ");
     let mut text = format!(
-        "Version {version} of the parameter {} changes the accepted risks: {counts}. A finding that \
-         is accepted does not count. CloudTrail has who changed the parameter (PutParameter).",
+        "Version {version} of the parameter {} changed the accepted risks: {counts}.\n\n{WHY}an \
+         accepted finding sends no alert, so each change of the accepted risks is reported.\n\n\
+         {WHAT_TO_DO}check that the changes are intended. CloudTrail records who changed the parameter \
+         (PutParameter).",
         place.parameter
     );
     let mut list = |title: &str, lines: Vec<String>| {
@@ -50,12 +53,12 @@ pub fn risks_changed(place: &AlertOrigin<'_>, version: i64, changes: &RiskChange
         ])
     };
     Alert {
-        details: fitting(MOST_RISKS, details),
+        details: fit_details(MOST_RISKS, details),
         ..place.alert(
             AlertKind::RisksChanged,
             format!("The accepted risks changed: {counts}"),
             text,
-            "Edit the accepted risks".to_owned(),
+            EDIT_RISKS,
         )
     }
 }

@@ -1,5 +1,4 @@
-//! The alerts of scans: what was found and is news, that it is over, or that there was no
-//! scan; and of the risks that are accepted.
+//! The alerts about scans: new findings, resolved findings, and failed scans; and about accepted risks.
 
 mod details;
 
@@ -8,7 +7,12 @@ use std::fmt::Write as _;
 use serde_json::{Map, json};
 
 pub use self::details::{AcceptedDetails, Baseline, FindingDetails, ScanDetails};
-use super::{About, Alert, AlertKind, Remedy, Source, VERSION, fitting};
+use super::remedy::{
+    ACCEPT_FINDING, EDIT_RISKS, LIST_FINDINGS, RESTORE_ARCHIVED_IMAGE, SCAN_AGAIN,
+};
+use super::{
+    About, Alert, AlertKind, Remedy, Source, VERSION, WHAT_TO_DO, WHY, fit_details, number_of,
+};
 use warden_core::findings::{
     Counts, Finding, FindingsReport, ReportedFinding, ScanContents, Scanned,
 };
@@ -17,28 +21,29 @@ use warden_core::policy::Severity;
 use warden_core::risks::AcceptedRisk;
 use warden_core::text::{inert, short_line};
 
-/// The most findings that a list of the text has, and after how many characters of the text
-/// each of its lists ends: what is new, what was told before, what is accepted.
+/// The most findings in each list of the text.
 const MOST_LISTED: usize = 25;
+/// The most characters of the text at the end of each list: of new findings, of findings that an earlier
+/// alert reported, and of accepted findings.
 const LIST_ENDS: [usize; 3] = [5_000, 6_500, 7_500];
-/// The most findings that the JSON has; of IDs alone it has twice as many.
+/// The most findings in the details. The lists of IDs have twice as many.
 const MOST_DETAILED: usize = 50;
 
-/// What scans are told with.
+/// The scan that an alert is about.
 #[derive(Clone, Debug)]
 pub struct ScanAlert<'a> {
-    /// The version that was scanned, by its own digest.
+    /// The event, with the digest of the scanned version.
     pub about: &'a About,
-    /// The tags that it has.
+    /// The tags of the version.
     pub tags: &'a [Tag],
-    /// The image, and what was found in it.
+    /// The scanned image with its findings.
     pub scanned: &'a Scanned,
     /// The name of the parameter of accepted risks.
     pub parameter: &'a str,
 }
 
 impl ScanAlert<'_> {
-    /// How people call the image.
+    /// The name of the image for people: with its tag, or else with its digest.
     fn name(&self) -> String {
         let About { repository, digest, .. } = self.about;
         match &self.scanned.tag {
@@ -64,76 +69,85 @@ impl ScanAlert<'_> {
     }
 }
 
-/// What a scan found that is news. `unread` is why the findings could not be read, where they
-/// could not.
+/// The alert about new findings. `unread` is the error if the findings could not be read.
 #[must_use]
 pub fn scan_findings(scan: &ScanAlert<'_>, report: &FindingsReport, unread: Option<&str>) -> Alert {
     let (name, threshold) = (scan.name(), report.threshold);
     let counts = match &scan.scanned.found {
         ScanContents::Counts(counts) => counts.at_or_above(threshold.into()),
-        _ => levels(&report.counted.iter().collect::<Vec<_>>()),
+        _ => count_levels(&report.counted.iter().collect::<Vec<_>>()),
     };
     let news: Vec<&ReportedFinding> = report.news().collect();
-    // Where nothing was known before, all of it is news.
+    // Without an earlier scan, every finding is new, so that the word says nothing.
     let is_all = report.baseline.is_none() && news.len() == report.counted.len();
     let is_plain = is_all || news.is_empty();
-    let (new, told) = if is_plain { ("", counts.clone()) } else { ("new ", levels(&news)) };
-    let title = format!("{} in {name}: {told}", several(told.total(), &format!("{new}finding")));
+    let (new, reported) =
+        if is_plain { ("", counts.clone()) } else { ("new ", count_levels(&news)) };
+    let found = number_of(reported.total(), &format!("{new}finding"));
+    let title = format!("{name} has {found}: {reported}");
 
-    let mut text = format!("The scan of {name} found {counts} at or above {threshold}");
+    let counted = number_of(counts.total(), "finding");
+    let mut text = format!("The scan of {name} found {counted} at or above {threshold} ({counts})");
     let all = report.counts.total();
     let _ = match &scan.scanned.found {
         ScanContents::Some(_) => write!(text, "."),
-        _ => write!(text, ", of {} in all.", several(all, "finding")),
+        _ => write!(text, ", and {} in all.", number_of(all, "finding")),
     };
     text += &comparison(scan, report, news.len());
     let fixable = report.counted.iter().filter(|counted| counted.finding.has_fix()).count();
     if fixable > 0 {
-        let _ = write!(text, " For {fixable} there is a fix.");
+        let findings = number_of(fixable as u64, "finding");
+        let _ = write!(text, " Fixed packages exist for {findings}.");
     }
-    if let Some(count) = in_use(report).filter(|count| *count > 0) {
-        let _ = write!(text, " The image is in use by {}.", several(count, "task or pod"));
+    match in_use(report) {
+        None | Some(0) => {}
+        Some(1) => text += " 1 task or pod uses the image.",
+        Some(count) => {
+            let _ = write!(text, " {count} tasks or pods use the image.");
+        }
     }
     if scan.scanned.image != scan.scanned.version {
-        let _ =
-            write!(text, " It was found in {}, its image for one platform.", scan.scanned.image);
+        let image = &scan.scanned.image;
+        let _ = write!(text, " The findings are in {image}, the image for one platform.");
     }
-    if let Some(why) = unread {
-        let why = inert(why, 300);
+    if let Some(error) = unread {
+        let error = inert(error, 300);
         let _ = write!(
             text,
-            " The findings themselves could not be read ({why}): what is told is what the event \
-             says, and accepted risks are not taken off."
+            " The findings themselves could not be read ({error}). The numbers are from the event, and \
+             include accepted risks."
         );
     }
-    let (new, known): (Vec<_>, Vec<_>) = report.counted.iter().partition(|it| it.is_new);
-    let heading = if is_plain { "Found" } else { "New" };
+    let (new, known): (Vec<_>, Vec<_>) = report.counted.iter().partition(|counted| counted.is_new);
+    let heading = if is_plain { "Findings" } else { "New findings" };
+    let [new_end, known_end, accepted_end] = LIST_ENDS;
+    add_list(&mut text, heading, new.into_iter().map(finding_line), new_end);
+    let _ = write!(
+        text,
+        "\n\n{WHY}the image has findings at or above AlertSeverityThreshold={threshold}{}.\n\n\
+         {WHAT_TO_DO}{} and push a new version, or accept a finding that does not affect the image.",
+        if news.is_empty() { "" } else { " that no earlier alert reported" },
+        if fixable > 0 { "update the packages that have a fix" } else { "replace the packages" },
+    );
     let accepted = report.accepted.iter().map(|accepted| {
         let AcceptedRisk { until, reason, owner, .. } = &accepted.risk;
         format!("{} {}: until {until} ({reason}; {owner})", accepted.level, accepted.id)
     });
-    let [new_end, known_end, accepted_end] = LIST_ENDS;
-    list(&mut text, heading, new.into_iter().map(line), new_end);
-    list(&mut text, "Told before", known.into_iter().map(line), known_end);
-    list(&mut text, "Accepted", accepted, accepted_end);
-    let severity = told.worst().map_or(Severity::Informational, |worst| worst.severity());
+    add_list(&mut text, "Reported before", known.into_iter().map(finding_line), known_end);
+    add_list(&mut text, "Accepted", accepted, accepted_end);
+    let severity = reported.worst().map_or(Severity::Informational, |worst| worst.severity());
     Alert {
-        details: fitting(MOST_DETAILED, |most| ScanDetails::fields(scan, report, &news, most)),
+        details: fit_details(MOST_DETAILED, |most| ScanDetails::fields(scan, report, &news, most)),
         remedies: vec![
-            Remedy::aws("See all findings", scan.aws("describe-image-scan-findings")),
-            Remedy::aws(ACCEPT, edit(&scan.about.region, scan.parameter)),
+            Remedy::aws(LIST_FINDINGS, scan.aws("describe-image-scan-findings")),
+            Remedy::aws(ACCEPT_FINDING, edit_command(&scan.about.region, scan.parameter)),
         ],
         ..scan.alert(AlertKind::ScanFindings, severity, title, text)
     }
 }
 
-/// What is to be edited.
-pub(super) const ACCEPT: &str = "Accept a finding until a day, by a line in the list such as {\"id\": \
-    \"CVE-2026-1234\", \"until\": \"2026-12-31\", \"reason\": \"not reachable\", \"owner\": \
-    \"platform\"}";
-
-/// Opens the accepted risks in an editor, and puts them back.
-fn edit(region: &str, parameter: &str) -> String {
+/// The command that opens the accepted risks in an editor, and stores them.
+fn edit_command(region: &str, parameter: &str) -> String {
     let aws = |operation: &str| format!("aws ssm {operation} --region {region} --name {parameter}");
     format!(
         "{} --query Parameter.Value --output text > accepted-risks.json && \
@@ -144,40 +158,50 @@ fn edit(region: &str, parameter: &str) -> String {
     )
 }
 
-/// How it compares with the version before.
+/// The sentence about the comparison with the previous version, or about the reason why there is none.
 fn comparison(scan: &ScanAlert<'_>, report: &FindingsReport, news: usize) -> String {
+    let are = |count: usize| if count == 1 { "is" } else { "are" };
     let Some(before) = &report.baseline else {
         let component = scan.scanned.component.as_ref();
         return match component {
-            _ if !report.is_latest => " A version that was pushed later has been scanned \
-                                       already: this is an older one."
-                .to_owned(),
-            Some(component) if report.is_first => format!(
-                " It is the first scan of {component} to be remembered: there is nothing to \
-                 compare it with."
-            ),
+            _ if !report.is_latest => {
+                " This version is not the newest one: a version that was pushed \
+                                       later has already been scanned."
+                    .to_owned()
+            }
+            Some(component) if report.is_first => {
+                format!(" No earlier scan of {component} is recorded for a comparison.")
+            }
             Some(_) => format!(
-                " No version before it is remembered that it could be compared with; {news} new."
+                " No earlier version is recorded for a comparison. {} {} new.",
+                number_of(news as u64, "finding"),
+                are(news)
             ),
-            None => " Its tags name no component, so that there is nothing to compare it with."
-                .to_owned(),
+            None => {
+                " The tags of the image name no component, so there is no earlier version for a \
+                     comparison."
+                    .to_owned()
+            }
         };
     };
     let before = before.tag.as_ref().map_or_else(|| before.digest.to_string(), Tag::to_string);
     let fixed = report.fixed.len();
     match scan.scanned.found {
-        ScanContents::All(_) => {
-            format!(" Compared with {before}, the version before: {news} new, {fixed} gone.")
-        }
+        ScanContents::All(_) => format!(
+            " Compared with the previous version {before}, {} {} new and {fixed} {} gone.",
+            number_of(news as u64, "finding"),
+            are(news),
+            are(fixed)
+        ),
         ScanContents::Some(_) | ScanContents::Counts(_) => {
-            format!(" The version before, {before}, could not be compared with it in full.")
+            format!(" The comparison with the previous version {before} is incomplete.")
         }
     }
 }
 
-/// A list under a heading, of whole lines as long as the text is no longer than `end`, with how
-/// many there are more.
-fn list(
+/// Adds a list with a heading. The list has whole lines, as long as the text has at most `end`
+/// characters, and then the number of the other lines.
+fn add_list(
     text: &mut String,
     heading: &str,
     lines: impl ExactSizeIterator<Item = String>,
@@ -202,8 +226,8 @@ fn list(
     }
 }
 
-/// A finding in one line.
-fn line(counted: &ReportedFinding) -> String {
+/// A finding as one line.
+fn finding_line(counted: &ReportedFinding) -> String {
     let Finding { id, level, packages, exploit, epss, url, .. } = &counted.finding;
     let mut line = format!("{level} {id}");
     let mut packages_shown = packages.iter().take(3).peekable();
@@ -212,8 +236,8 @@ fn line(counted: &ReportedFinding) -> String {
     }
     let shown: Vec<String> = packages_shown
         .map(|package| {
-            let installed = package.installed.as_ref().map(|it| format!(" {it}"));
-            let fixed = package.fixed.as_ref().map(|it| format!(", fixed in {it}"));
+            let installed = package.installed.as_ref().map(|version| format!(" {version}"));
+            let fixed = package.fixed.as_ref().map(|version| format!(", fixed in {version}"));
             format!(
                 "{}{}{}",
                 package.name,
@@ -224,7 +248,7 @@ fn line(counted: &ReportedFinding) -> String {
         .collect();
     line += &shown.join("; ");
     if packages.len() > 3 {
-        let _ = write!(line, " and {} more", several(packages.len() as u64 - 3, "package"));
+        let _ = write!(line, " and {}", number_of(packages.len() as u64 - 3, "more package"));
     }
     if *exploit == Some(true) {
         line += "; an exploit is known";
@@ -233,7 +257,7 @@ fn line(counted: &ReportedFinding) -> String {
         let _ = write!(line, "; EPSS {epss:.2}");
     }
     if let Some(lapsed) = counted.lapsed {
-        let _ = write!(line, "; it was accepted until {lapsed}");
+        let _ = write!(line, "; accepted until {lapsed}, and not any more");
     }
     if let Some(url) = url {
         let _ = write!(line, "; {url}");
@@ -241,7 +265,7 @@ fn line(counted: &ReportedFinding) -> String {
     line
 }
 
-fn levels(counted: &[&ReportedFinding]) -> Counts {
+fn count_levels(counted: &[&ReportedFinding]) -> Counts {
     counted.iter().map(|counted| counted.finding.level).collect()
 }
 
@@ -249,31 +273,26 @@ fn in_use(report: &FindingsReport) -> Option<u64> {
     report.counted.iter().filter_map(|counted| counted.finding.in_use).max()
 }
 
-fn several(count: u64, of: &str) -> String {
-    match (count, of.split_once(" or ")) {
-        (1, _) => format!("1 {of}"),
-        (_, None) => format!("{count} {of}s"),
-        (_, Some((one, other))) => format!("{count} {one}s or {other}s"),
-    }
-}
-
-/// That the last alert of a component is over.
+/// The alert that the findings of an earlier alert are fixed or accepted.
 #[must_use]
 pub fn scan_resolved(scan: &ScanAlert<'_>, report: &FindingsReport) -> Alert {
     let name = scan.name();
     let threshold = report.threshold;
     let accepted = match report.accepted.len() {
         0 => String::new(),
-        some => format!(" What it has at or above {threshold} is accepted ({some})."),
+        1 => format!(" 1 finding at or above {threshold} is accepted."),
+        count => format!(" {count} findings at or above {threshold} are accepted."),
     };
+    let component = scan.scanned.component.as_ref();
     let text = format!(
-        "The scan of {name} found nothing that counts at or above {threshold}: the last alert \
-         about {} is over.{accepted} Older versions may still have what it was about.",
-        scan.scanned.component.as_ref().map_or_else(|| name.clone(), |it| it.to_string()),
+        "The scan of {name} found no open finding at or above {threshold}.{accepted}\n\n\
+         {WHY}an earlier alert reported findings in {}.\n\n\
+         {WHAT_TO_DO}deploy this version. Older versions may still have the findings.",
+        component.map_or_else(|| name.clone(), ToString::to_string),
     );
     let title = format!("{name} has no open findings any more");
     Alert {
-        details: fitting(MOST_DETAILED, |most| ScanDetails::fields(scan, report, &[], most)),
+        details: fit_details(MOST_DETAILED, |most| ScanDetails::fields(scan, report, &[], most)),
         ..scan.alert(AlertKind::ScanResolved, Severity::Informational, title, text)
     }
 }
@@ -281,13 +300,13 @@ pub fn scan_resolved(scan: &ScanAlert<'_>, report: &FindingsReport) -> Alert {
 /// The reason of a failed scan.
 #[derive(Clone, Copy, Debug)]
 pub enum FailureReason<'a> {
-    /// The description that ECR gives, if it gives one.
+    /// The description of ECR, if there is one.
     Described(Option<&'a str>),
     /// The reason could not be read: the error.
     Unreadable(&'a str),
 }
 
-/// An image could not be scanned: the status, and the reason.
+/// The alert about a failed scan, with the status and the reason.
 #[must_use]
 pub fn scan_failed(scan: &ScanAlert<'_>, status: &str, reason: FailureReason<'_>) -> Alert {
     let name = scan.name();
@@ -297,17 +316,21 @@ pub fn scan_failed(scan: &ScanAlert<'_>, status: &str, reason: FailureReason<'_>
             inert(&format!("the reason could not be read: {error}"), 500)
         }
     };
-    let reason = if description.is_empty() { String::new() } else { format!(" ({description})") };
-    let advice = Advice::of(status, &description);
-    let text =
-        format!("ECR says {status}{reason}. What is in the image is not known. {}", advice.text());
-    let again = Remedy::aws(
-        "Scan it again (basic scanning takes one scan an image in 24 hours)",
-        scan.aws("start-image-scan"),
+    let reason = match description.trim_end_matches('.') {
+        "" => String::new(),
+        reason => format!(" ({reason})"),
+    };
+    let advice = Advice::for_status(status, &description);
+    let cause = advice.cause().map(|cause| format!(" {cause}")).unwrap_or_default();
+    let text = format!(
+        "The image {name} was not scanned, so its findings are unknown.\n\n\
+         {WHY}the status of the scan is {status}{reason}.{cause}\n\n{WHAT_TO_DO}{}",
+        advice.next_step()
     );
+    let again = Remedy::aws(SCAN_AGAIN, scan.aws("start-image-scan"));
     let About { region, repository, digest, .. } = scan.about;
     let restore = Remedy::tool(
-        "Bring it back from the archive",
+        RESTORE_ARCHIVED_IMAGE,
         format!("ecr-warden restore --region {region} {repository}@{digest}"),
         format!("{} --target-storage-class STANDARD", scan.aws("update-image-storage-class")),
     );
@@ -328,7 +351,7 @@ pub fn scan_failed(scan: &ScanAlert<'_>, status: &str, reason: FailureReason<'_>
     }
 }
 
-/// What can be done about a scan that failed, by
+/// The next step after a failed scan, by
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-troubleshooting.html>.
 #[derive(Clone, Copy)]
 enum Advice {
@@ -340,7 +363,7 @@ enum Advice {
 }
 
 impl Advice {
-    fn of(status: &str, description: &str) -> Self {
+    fn for_status(status: &str, description: &str) -> Self {
         match status {
             "UNSUPPORTED_IMAGE" => Self::OtherBase,
             "IMAGE_SIZE_EXCEEDED" => Self::Smaller,
@@ -351,51 +374,57 @@ impl Advice {
         }
     }
 
-    fn text(self) -> &'static str {
+    /// The cause of the status, where the status has one cause.
+    fn cause(self) -> Option<&'static str> {
+        match self {
+            Self::OtherBase => Some(
+                "ECR does not support the operating system or the package manager of the image.",
+            ),
+            Self::Smaller => Some("The image is larger than the limit of the scanner."),
+            Self::Restore => Some("Images in the archive are not scanned."),
+            Self::Extend => Some("Amazon Inspector no longer scans the image, because of its age."),
+            Self::Again => None,
+        }
+    }
+
+    fn next_step(self) -> &'static str {
         match self {
             Self::OtherBase => {
-                "Its operating system or its package manager is none that ECR scans: build it on \
-                 a base image that is, or turn on enhanced scanning, which knows more of them."
+                "build the image on a supported base image, or turn on enhanced scanning, which \
+                 supports more operating systems and package managers."
             }
             Self::Smaller => {
-                "It is larger than what is scanned: leave out of it what it does not need, or \
-                 scan it where it is built."
+                "remove files that the image does not need, or scan the image in the pipeline that \
+                 builds it."
             }
-            Self::Restore => {
-                "It is in the archive, where nothing is scanned: bring it back first, or leave it."
-            }
+            Self::Restore => "nothing, or restore the image to scan it.",
             Self::Extend => {
-                "Amazon Inspector has stopped watching it by its age: push it again, or lengthen \
-                 the re-scan duration in Inspector's settings."
+                "push the image again, or increase the re-scan duration in the settings of Amazon \
+                 Inspector."
             }
             Self::Again => {
-                "Scan it again; if that fails too, see the registry's scanning configuration."
+                "scan the image again. If the scan fails again, check the scanning configuration of \
+                 the registry."
             }
         }
     }
 }
 
-/// Where an alert is from that is about no image.
+/// The event and the parameter of an alert about accepted risks.
 #[derive(Clone, Debug)]
 pub struct AlertOrigin<'a> {
     /// The account's twelve digits.
     pub account: &'a str,
     /// Such as `us-east-1`.
     pub region: &'a str,
-    /// The event.
+    /// The ID and the time of the event.
     pub source: &'a Source,
     /// The name of the parameter of accepted risks.
     pub parameter: &'a str,
 }
 
 impl AlertOrigin<'_> {
-    pub(crate) fn alert(
-        &self,
-        kind: AlertKind,
-        title: String,
-        text: String,
-        label: String,
-    ) -> Alert {
+    pub(crate) fn alert(&self, kind: AlertKind, title: String, text: String, label: &str) -> Alert {
         Alert {
             version: VERSION,
             kind,
@@ -408,17 +437,18 @@ impl AlertOrigin<'_> {
             component: None,
             image: None,
             details: Map::new(),
-            remedies: vec![Remedy::aws(label, edit(self.region, self.parameter))],
+            remedies: vec![Remedy::aws(label, edit_command(self.region, self.parameter))],
+            runbook: None,
             source: self.source.clone(),
         }
     }
 }
 
-/// That a risk is accepted for a few days more.
+/// The alert that the acceptance of a risk ends within a few days.
 #[must_use]
 pub fn risk_expiring(place: &AlertOrigin<'_>, risk: &AcceptedRisk) -> Alert {
     let AcceptedRisk { id, until, reason, owner, component } = risk;
-    let within = component.as_ref().map_or_else(String::new, |it| format!(" in {it}"));
+    let within = component.as_ref().map_or_else(String::new, |name| format!(" in {name}"));
     let details = json!({
         "id": id, "until": until, "reason": reason, "owner": owner, "component": component,
     });
@@ -427,18 +457,19 @@ pub fn risk_expiring(place: &AlertOrigin<'_>, risk: &AcceptedRisk) -> Alert {
         details: details.as_object().cloned().unwrap_or_default(),
         ..place.alert(
             AlertKind::RiskExpiring,
-            format!("{id}{within} is accepted until {until} only"),
+            format!("{id}{within} is accepted only until {until}"),
             format!(
-                "{owner} answers for {id}{within}, which is accepted until {until} ({reason}). \
-                 After that day it counts again, and is told with the next scan that finds it. \
-                 Fix it, or set another day."
+                "The acceptance of {id}{within} ends after {until}. After that day, the next scan that \
+                 finds {id} reports it.\n\n\
+                 {WHY}{owner} accepted {id} until that day ({reason}).\n\n\
+                 {WHAT_TO_DO}fix the finding, or enter a later day in the accepted risks."
             ),
-            "Edit the accepted risks".to_owned(),
+            EDIT_RISKS,
         )
     }
 }
 
-/// That the accepted risks cannot be read, and why.
+/// The alert that the accepted risks cannot be read, with the error.
 #[must_use]
 pub fn unreadable_risks(place: &AlertOrigin<'_>, why: &str) -> Alert {
     let why = short_line(why, 1_000);
@@ -449,11 +480,12 @@ pub fn unreadable_risks(place: &AlertOrigin<'_>, why: &str) -> Alert {
             AlertKind::SelfAudit,
             "The accepted risks cannot be read".to_owned(),
             format!(
-                "The parameter {} cannot be read: {why}. No finding is accepted until it can; \
-                 this is told once a day.",
+                "The parameter {} cannot be read, so no finding counts as accepted.\n\n\
+                 {WHY}{why}.\n\n\
+                 {WHAT_TO_DO}correct the parameter. Until then, this alert is sent once a day.",
                 place.parameter
             ),
-            "Edit the accepted risks".to_owned(),
+            EDIT_RISKS,
         )
     }
 }

@@ -1,11 +1,12 @@
-//! Alerts, alarms and other messages as Slack shows them: Block Kit JSON. Pure.
+//! The renderings of alerts, alarms and other messages for Slack, as Block Kit JSON. Pure.
 //!
 //! Every text in a message comes from outside, so each becomes plain text, code, or a link to
 //! `https`. A part without enough room is left out as a whole, from the end, and the message states
 //! how much is missing: half a command would be worse than none.
 //!
-//! In reading order: [`Notification`] and [`render`] here, `alert`, `partial` and `alarm`, which
-//! fill a `layout`, which makes a [`Payload`] of `text`s that are fit for Slack.
+//! In reading order: [`Notification`] and [`render`] here; `alert`, `partial` and `alarm`, which
+//! render one kind of message each; `layout`, which builds the [`Payload`]; and `text`, which escapes
+//! texts.
 
 mod alarm;
 mod alert;
@@ -88,11 +89,24 @@ pub fn render_without_blocks(notification: &Notification) -> Payload {
         Notification::Alarm(alarm) => (alarm::title(alarm), alarm::text(alarm)),
         Notification::Unknown(message) => (title(message), message.text.clone()),
     };
+    let text = match notification {
+        Notification::Alert(alert) => with_runbook(text, alert.runbook.as_deref()),
+        Notification::Alarm(alarm) => with_runbook(text, alarm.runbook.as_deref()),
+        Notification::PartialAlert(_) | Notification::Unknown(_) => text,
+    };
     let mut payload = notice(&title);
     if let Some(block) = code_block(&text, LONGEST_SECTION - length(&payload) - 1) {
         payload = format!("{payload}\n{block}");
     }
     Payload::new(payload, vec![])
+}
+
+/// The text with the URL of the runbook.
+fn with_runbook(text: String, url: Option<&str>) -> String {
+    match url {
+        Some(url) => format!("{text}\n\nRunbook: {url}"),
+        None => text,
+    }
 }
 
 fn title(message: &UnknownMessage) -> String {

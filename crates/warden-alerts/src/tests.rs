@@ -14,7 +14,7 @@ use warden_core::image::{Image, ImageStatus};
 use warden_core::policy::Policy;
 use warden_core::tagging::{TagVerdict, judge};
 
-/// The guide's `infrastructure` repository.
+/// The policy of the repository `infrastructure` of the guide.
 const GUIDE: &str = r#"{
     "RepositoryName": "infrastructure",
     "ImageTagMutability": "IMMUTABLE",
@@ -26,7 +26,7 @@ const GUIDE: &str = r#"{
     }
 }"#;
 
-/// Parses a policy with some properties replaced, each named by its dotted path.
+/// Parses a policy in which some properties are replaced. A dotted path names each property.
 fn policy(properties: &str, changes: &[(&str, Value)]) -> Policy {
     let mut root: Value = serde_json::from_str(properties).unwrap();
     for (path, value) in changes {
@@ -51,7 +51,7 @@ pub(super) fn about() -> About {
     }
 }
 
-/// The alert of a tag on an image with these.
+/// The alert about a tag on an image with these tags.
 fn alert(policy: &Policy, tag: &str, tags: &[&str]) -> (Alert, EnforcementPlan) {
     let TagVerdict::Violation(violation) = judge(policy, tag) else { panic!("{tag} conforms") };
     let (tag, media_type) = (tag.parse().unwrap(), "application/vnd.oci.image.manifest.v1+json");
@@ -81,18 +81,21 @@ fn check_email(enforcement: &str, tag: &str, tags: &[&str], expected: &Expect) {
 }
 
 #[test]
-fn an_email_says_what_happened_and_how_to_undo_it() {
+fn an_email_states_the_event_the_reason_and_the_next_step() {
     check_email(
         "quarantine",
         "litellm-1.80.5",
         &["litellm-1.80.5"],
         &expect![[r#"
-            infrastructure:litellm-1.80.5 was quarantined
+            The image infrastructure:litellm-1.80.5 was quarantined
 
-            The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. Probably litellm-v1.80.5 was meant.
-            It was taken away. The image is now quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5 and is kept for 14 days at least; it can be pulled by that tag and by its digest.
+            ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.
 
-            Restore it as litellm-v1.80.5:
+            Why: the tag litellm-1.80.5 is not made of {component}-v{semver} (rule grammar).
+
+            What to do: restore the image as litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5.
+
+            Restore the image as litellm-v1.80.5:
 
                 ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag litellm-v1.80.5
 
@@ -100,7 +103,7 @@ fn an_email_says_what_happened_and_how_to_undo_it() {
 
                 m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --accepted-media-types 'application/vnd.oci.image.manifest.v1+json' --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag litellm-v1.80.5 --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}" --image-manifest-media-type 'application/vnd.oci.image.manifest.v1+json' && aws ecr batch-delete-image --region us-east-1 --repository-name infrastructure --image-ids imageTag=quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5
 
-            Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is removed again):
+            Restore the tag litellm-1.80.5 (first change the grammar, or the enforcement to report: under this policy, the tag is removed again):
 
                 ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag litellm-1.80.5
 
@@ -120,18 +123,21 @@ fn an_email_says_what_happened_and_how_to_undo_it() {
 }
 
 #[test]
-fn an_image_that_has_the_right_tag_already_needs_no_other() {
+fn an_image_with_the_suggested_tag_needs_no_other_tag() {
     check_email(
         "quarantine",
         "litellm-1.80.5",
         &["litellm-1.80.5", "litellm-v1.80.5"],
         &expect![[r#"
-            infrastructure:litellm-1.80.5 was taken away from its image
+            The tag litellm-1.80.5 was removed from an image in infrastructure
 
-            The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. The image has litellm-v1.80.5 too.
-            It was taken away. The image is kept, with its other tags.
+            ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image is kept, with its other tags.
 
-            Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is removed again):
+            Why: the tag litellm-1.80.5 is not made of {component}-v{semver} (rule grammar).
+
+            What to do: nothing for this image, which also has the conforming tag litellm-v1.80.5. Correct the pipeline that pushed litellm-1.80.5.
+
+            Restore the tag litellm-1.80.5 (first change the grammar, or the enforcement to report: under this policy, the tag is removed again):
 
                 ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag litellm-1.80.5
 
@@ -151,18 +157,21 @@ fn an_image_that_has_the_right_tag_already_needs_no_other() {
 }
 
 #[test]
-fn an_archived_image_is_restored_by_its_digest() {
+fn the_command_for_an_archived_image_names_its_digest() {
     check_email(
         "archive",
         "latest",
         &["latest"],
         &expect![[r#"
-            infrastructure:latest was archived
+            The image infrastructure:latest was archived
 
-            The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
-            The image was moved to the archive, with its tags: it cannot be pulled until it is restored, which takes some twenty minutes, and ECR deletes it after 90 days there.
+            ECR Warden moved the image infrastructure:latest to the archive, with all its tags. The image cannot be pulled until it is restored, which takes about twenty minutes. ECR deletes the image after 90 days in the archive.
 
-            Restore it as it was:
+            Why: the tag latest is not made of {component}-v{semver} (rule grammar).
+
+            What to do: push the image again with a tag that conforms, or change the policy.
+
+            Restore the image from the archive:
 
                 ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a
 
@@ -181,18 +190,21 @@ fn an_archived_image_is_restored_by_its_digest() {
 }
 
 #[test]
-fn a_report_says_that_nothing_was_changed() {
+fn a_report_states_that_nothing_was_changed() {
     check_email(
         "report",
         "litellm-1.80.5",
         &["litellm-1.80.5"],
         &expect![[r#"
-            infrastructure:litellm-1.80.5 breaks the rules of tags
+            The tag litellm-1.80.5 in infrastructure violates the policy
 
-            The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. Probably litellm-v1.80.5 was meant.
-            Nothing was changed.
+            An image was pushed to the repository infrastructure with the tag litellm-1.80.5, which violates the policy. Nothing was changed, because the enforcement is report.
 
-            Tag it litellm-v1.80.5 too:
+            Why: the tag litellm-1.80.5 is not made of {component}-v{semver} (rule grammar).
+
+            What to do: add the tag litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5.
+
+            Add the tag litellm-v1.80.5:
 
                 ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag litellm-v1.80.5
 
@@ -212,7 +224,7 @@ fn a_report_says_that_nothing_was_changed() {
 }
 
 #[test]
-fn the_json_is_the_contract_s() {
+fn the_json_has_the_fields_of_the_contract() {
     let (alert, _) = alert(&policy(GUIDE, &[]), "litellm-1.80.5", &["litellm-1.80.5"]);
     let json: Value = serde_json::from_str(&alert.json()).unwrap();
     let mut without_commands = json.clone();
@@ -243,12 +255,12 @@ fn the_json_is_the_contract_s() {
             {
               "awsCli": "…",
               "command": "…",
-              "label": "Restore it as litellm-v1.80.5"
+              "label": "Restore the image as litellm-v1.80.5"
             },
             {
               "awsCli": "…",
               "command": "…",
-              "label": "Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is removed again)"
+              "label": "Restore the tag litellm-1.80.5 (first change the grammar, or the enforcement to report: under this policy, the tag is removed again)"
             }
           ],
           "repository": "infrastructure",
@@ -257,15 +269,15 @@ fn the_json_is_the_contract_s() {
             "id": "85fc3613",
             "time": "2026-11-24T10:00:00Z"
           },
-          "text": "The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. Probably litellm-v1.80.5 was meant.\nIt was taken away. The image is now quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5 and is kept for 14 days at least; it can be pulled by that tag and by its digest.",
-          "title": "infrastructure:litellm-1.80.5 was quarantined",
+          "text": "ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.\n\nWhy: the tag litellm-1.80.5 is not made of {component}-v{semver} (rule grammar).\n\nWhat to do: restore the image as litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5.",
+          "title": "The image infrastructure:litellm-1.80.5 was quarantined",
           "version": 1
         }"#]].assert_eq(&format!("{without_commands:#}"));
 }
 
-/// What is wrong with a custom notification, by the schema at
+/// The violations of the schema of custom notifications by a notification:
 /// <https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html>.
-fn against_the_schema(notification: &Value) -> Vec<String> {
+fn schema_violations(notification: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut expect = |holds: bool, what: &str| {
         if !holds {
@@ -276,10 +288,12 @@ fn against_the_schema(notification: &Value) -> Vec<String> {
         value.as_str().is_some_and(|text| !text.is_empty() && text.chars().count() <= most)
     };
     let names = |value: &Value, known: &[&str]| {
-        value.as_object().is_some_and(|it| it.keys().all(|name| known.contains(&name.as_str())))
+        value
+            .as_object()
+            .is_some_and(|fields| fields.keys().all(|name| known.contains(&name.as_str())))
     };
     let all = |value: &Value, most: usize| {
-        value.as_array().is_some_and(|list| list.iter().all(|it| within(it, most)))
+        value.as_array().is_some_and(|list| list.iter().all(|text| within(text, most)))
     };
     expect(names(notification, &["version", "source", "id", "content", "metadata"]), "names");
     expect(notification["version"] == "1.0", "version");
@@ -301,12 +315,15 @@ fn against_the_schema(notification: &Value) -> Vec<String> {
     }
     expect(all(&metadata["relatedResources"], usize::MAX), "relatedResources");
     let additional = metadata["additionalContext"].as_object();
-    expect(additional.is_some_and(|it| it.values().all(Value::is_string)), "additionalContext");
+    expect(
+        additional.is_some_and(|fields| fields.values().all(Value::is_string)),
+        "additionalContext",
+    );
     wrong
 }
 
-/// What is wrong with a message, by SNS and by whoever reads it.
-pub(super) fn against_the_limits(message: &Message) -> Vec<String> {
+/// The violations of the limits of SNS, and of the formats of the readers, by a message.
+pub(super) fn limit_violations(message: &Message) -> Vec<String> {
     let mut wrong = Vec::new();
     if message.body.len() > LARGEST_MESSAGE {
         wrong.push(format!("{} bytes", message.body.len()));
@@ -316,7 +333,7 @@ pub(super) fn against_the_limits(message: &Message) -> Vec<String> {
     }
     let texts: Value = serde_json::from_str(&message.body).unwrap();
     let text = |name: &str| serde_json::from_str::<Value>(texts[name].as_str().unwrap()).unwrap();
-    wrong.extend(against_the_schema(&text("https")));
+    wrong.extend(schema_violations(&text("https")));
     let written = text("default");
     if written["version"] != 1 {
         wrong.push("the JSON has no version".to_owned());
@@ -334,16 +351,31 @@ pub(super) fn against_the_limits(message: &Message) -> Vec<String> {
 }
 
 #[test]
-fn amazon_q_gets_its_own_schema() {
+fn every_rendering_has_the_runbook() {
+    let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
+    let url = "https://example.com/docs/runbooks/tag-violation.md";
+    let message: Value =
+        serde_json::from_str(&alert.with_runbook("https://example.com/docs").message("aws").body)
+            .unwrap();
+    for protocol in ["default", "email", "https"] {
+        assert!(message[protocol].as_str().unwrap().contains(url), "{protocol}");
+    }
+    let published = slack::Notification::read(message["default"].as_str().unwrap()).unwrap();
+    let payloads = [slack::render(&published), slack::render_without_blocks(&published)];
+    assert!(payloads.iter().all(|payload| payload.json().contains(url)));
+}
+
+#[test]
+fn the_notification_for_amazon_q_has_its_schema() {
     let (alert, plan) = alert(&policy(GUIDE, &[]), "litellm-1.80.5", &["litellm-1.80.5"]);
-    assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
+    assert_eq!(limit_violations(&alert.message("aws")), Vec::<String>::new());
     let notification = alert.amazon_q("aws");
     let description = notification["content"]["description"].as_str().unwrap();
     assert_eq!(description.matches("```").count(), 8, "{description}");
     assert!(description.contains(plan.quarantine_tag.unwrap().as_str()), "{description}");
 }
 
-/// Every name and text as long as it can come, and of what is escaped to several times its size.
+/// Every name and text has its largest length, and characters that escaping makes several times as long.
 #[test]
 fn the_largest_alert_is_within_amazon_q_s_schema() {
     let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
@@ -363,12 +395,12 @@ fn the_largest_alert_is_within_amazon_q_s_schema() {
         source: Source { id: "i".repeat(64), time: "2026-11-24T10:00:00Z".to_owned() },
         ..alert
     };
-    assert_eq!(against_the_limits(&largest.message("aws")), Vec::<String>::new());
+    assert_eq!(limit_violations(&largest.message("aws")), Vec::<String>::new());
 }
 
-/// What is held against the schema would be found out.
+/// The check of the schema finds each violation.
 #[test]
-fn a_notification_that_amazon_q_would_not_take_is_noticed() {
+fn a_notification_with_a_wrong_field_violates_the_schema() {
     let good = alert(&policy(GUIDE, &[]), "latest", &["latest"]).0.amazon_q("aws");
     for (pointer, value, expected) in [
         ("/surprise", json!(1), "names"),
@@ -392,22 +424,22 @@ fn a_notification_that_amazon_q_would_not_take_is_noticed() {
         let (parent, name) = pointer.rsplit_once('/').unwrap();
         let parent = bad.pointer_mut(parent).and_then(Value::as_object_mut).unwrap();
         parent.insert(name.to_owned(), value);
-        assert_eq!(against_the_schema(&bad), [expected], "{pointer}");
+        assert_eq!(schema_violations(&bad), [expected], "{pointer}");
     }
-    assert_eq!(against_the_schema(&good), [""; 0]);
+    assert_eq!(schema_violations(&good), [""; 0]);
 }
 
 #[test]
-fn an_image_with_a_thousand_tags_has_an_alert_too() {
+fn an_alert_about_an_image_with_a_thousand_tags_is_within_the_limits() {
     let tags: Vec<String> = (0..1_000).map(|n| format!("{n:0>128}")).collect();
     let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
     let (alert, _) = alert(&policy(GUIDE, &[]), tags[0], &tags);
-    assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
+    assert_eq!(limit_violations(&alert.message("aws")), Vec::<String>::new());
 }
 
-/// The longest names that ECR takes.
+/// The names are the longest that ECR accepts.
 #[test]
-fn every_enforcement_has_its_commands_however_long_the_names_are() {
+fn every_enforcement_has_its_commands_with_the_longest_names() {
     let (repository, component) = ("r".repeat(256), "c".repeat(121));
     let properties = [("RepositoryName", repository.clone().into())];
     let (policy, tag) = (policy(GUIDE, &properties), format!("{component}-1.80.5"));
@@ -417,7 +449,7 @@ fn every_enforcement_has_its_commands_however_long_the_names_are() {
     let message: Value = serde_json::from_str(&alert.message("aws").body).unwrap();
     let json: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
     let remedies = json["remedies"].as_array().unwrap();
-    assert_eq!(remedies.len(), 1, "the tag that was meant would be too long");
+    assert_eq!(remedies.len(), 1, "the suggested tag is too long");
     let shorter = &tag[1..];
     let (alert, _) = self::alert(&policy, shorter, &[shorter]);
     let commands = alert.remedies.iter().flat_map(|remedy| &remedy.aws_cli);
@@ -426,7 +458,7 @@ fn every_enforcement_has_its_commands_however_long_the_names_are() {
 }
 
 #[test]
-fn where_tags_can_be_moved_no_command_gives_one() {
+fn no_command_adds_a_tag_to_a_repository_with_mutable_tags() {
     let mutable = [
         ("ImageTagMutability", "MUTABLE".into()),
         ("Governance.Tags.Enforcement", "report".into()),
@@ -435,20 +467,27 @@ fn where_tags_can_be_moved_no_command_gives_one() {
     assert_eq!(alert.remedies, []);
     assert_eq!(alert.details["suggestion"], "litellm-v1.80.5");
     expect![[r#"
-        The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. Probably litellm-v1.80.5 was meant.
-        Nothing was changed."#]].assert_eq(&alert.text);
+        An image was pushed to the repository infrastructure with the tag litellm-1.80.5, which violates the policy. Nothing was changed, because the enforcement is report.
+
+        Why: the tag litellm-1.80.5 is not made of {component}-v{semver} (rule grammar).
+
+        What to do: push the image again as litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5."#]].assert_eq(&alert.text);
 }
 
 #[test]
-fn an_unexpected_repository_is_told_with_what_was_expected() {
+fn the_alert_about_an_unexpected_repository_has_the_patterns() {
     let patterns = ["infrastructure", "team-*"].map(|pattern| pattern.parse().unwrap());
     let alert = repository_violation(&about(), &patterns, None);
     assert_eq!(alert.details["patterns"], json!(["infrastructure", "team-*"]));
-    assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
+    assert_eq!(limit_violations(&alert.message("aws")), Vec::<String>::new());
     expect![[r#"
-        An image was pushed to infrastructure, a name that is not expected
+        An image was pushed to infrastructure, a repository with an unexpected name
 
-        The repository infrastructure is like none of RepositoryNamePatterns (infrastructure team-*), and an image was pushed to it. Nothing was changed. Delete the repository, or add its name to the patterns: this is told once a day.
+        An image was pushed to the repository infrastructure. Nothing was changed.
+
+        Why: the name infrastructure matches no pattern of RepositoryNamePatterns (infrastructure team-*).
+
+        What to do: delete the repository, or add its name to RepositoryNamePatterns. Until then, pushes to the repository send this alert once a day.
 
         Severity    MEDIUM
         Repository  infrastructure
@@ -459,7 +498,7 @@ fn an_unexpected_repository_is_told_with_what_was_expected() {
     "#]].assert_eq(&alert.email());
 }
 
-/// A text of one character that takes more room than it seems, up to so many of them.
+/// A text of up to `most` equal characters, whose escaped form is longer.
 fn texts(most: usize) -> impl Strategy<Value = String> {
     let characters =
         prop::sample::select(vec!['x', '"', '\\', '\n', '\u{1}', '\u{202e}', 'é', '\u{1f433}']);
@@ -470,7 +509,7 @@ fn texts(most: usize) -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
-    fn whatever_it_is_made_of_a_message_is_within_all_limits(
+    fn a_message_of_any_alert_is_within_all_limits(
         title in texts(600),
         text in texts(12_000),
         remedies in prop::collection::vec((texts(600), texts(2_500)), 0..12),
@@ -485,6 +524,6 @@ proptest! {
         let remedies = remedies.into_iter().map(remedy).collect();
         let details = Map::from_iter([("all".to_owned(), json!(details))]);
         let message = Alert { title, text, details, remedies, ..alert }.message("aws");
-        prop_assert_eq!(against_the_limits(&message), Vec::<String>::new());
+        prop_assert_eq!(limit_violations(&message), Vec::<String>::new());
     }
 }

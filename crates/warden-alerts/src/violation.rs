@@ -1,18 +1,19 @@
-//! The alerts of what breaks the policy, with the commands that undo what was done about it.
+//! The alerts about violations of the policy, with the commands that undo what enforcement did.
 
 use serde_json::{Map, Value, json};
 
-use super::remedy::RESTORE_AS_IT_WAS;
+use super::remedy::{ADD_TAG, RESTORE_ARCHIVED_IMAGE, RESTORE_IMAGE_AS, RESTORE_TAG};
 use super::replication::{copies, copies_text};
-use super::{About, Alert, AlertKind, Remedy, restore};
+use super::{About, Alert, AlertKind, Remedy, WHAT_TO_DO, WHY, restore_remedies};
 use warden_core::enforcement::{EnforcementOutcome, EnforcementPlan};
 use warden_core::image::{Digest, Image, RepositoryName, RepositoryPattern, Tag};
-use warden_core::policy::{LifecycleScope, Policy, Severity, TagMutability};
+use warden_core::policy::{LifecycleScope, Policy, Severity, TagEnforcement, TagMutability};
 use warden_core::tagging::Violation;
 
-/// A tag that breaks the policy, and what `plan` did about it. `image` is as it was found
-/// before; `unit` has every image that is archived with it; `hit` is another image, if that image
-/// lost the tag.
+/// The alert about a tag that violates the policy, and about what `plan` did.
+///
+/// `image` is the image before enforcement, and `unit` has every image that is archived with it. `hit`
+/// is the digest of another image, if that image lost the tag.
 #[expect(clippy::too_many_arguments, reason = "an alert needs every fact about the violation")]
 #[must_use]
 pub fn tag_violation(
@@ -36,64 +37,30 @@ pub fn tag_violation(
     {
         tags.push(quarantine.clone());
     }
-    let mut text = format!("The tag {tag} in {repository} {reason}.");
-    match suggestion {
-        Some(meant) if tags.contains(meant) => text += &format!(" The image has {meant} too."),
-        Some(meant) => text += &format!(" Probably {meant} was meant."),
-        None => text += " Push it again under a tag that conforms, or change the policy.",
-    }
-    text += "\n";
-    text += &match (&plan.action, &plan.quarantine_tag) {
-        (EnforcementOutcome::Quarantined, Some(quarantine)) => {
-            // ECR's own rules, where they count tagged images, ask nobody.
-            let kept = match policy.lifecycle_scope {
-                LifecycleScope::Component => {
-                    format!(
-                        " and is kept for {} days at least",
-                        policy.governance.tags.quarantine_days
-                    )
-                }
-                LifecycleScope::Repository => String::new(),
-            };
-            format!(
-                "It was taken away. The image is now {quarantine}{kept}; it can be pulled by \
-                 that tag and by its digest."
-            )
-        }
-        (EnforcementOutcome::Untagged | EnforcementOutcome::Quarantined, _) => {
-            "It was taken away. The image is kept, with its other tags.".to_owned()
-        }
-        (EnforcementOutcome::Archived, _) => {
-            "The image was moved to the archive, with its tags: it cannot \
-             be pulled until it is restored, which takes some twenty minutes, and ECR deletes it \
-             after 90 days there."
-                .to_owned()
-        }
-        (EnforcementOutcome::Reported, _) if plan.restores() => {
-            let why = plan.because.as_deref().unwrap_or("it got a conforming tag meanwhile");
-            format!(
-                "The image was moved to the archive, and is brought back, since {why}: it cannot be \
-                 pulled for some twenty minutes."
-            )
-        }
-        (EnforcementOutcome::Reported, _) => match &plan.because {
-            Some(because) => format!("Nothing was changed: {because}."),
-            None => "Nothing was changed.".to_owned(),
-        },
-    };
-    text += &copies_of(plan, tag);
+    let commands = Commands { region, repository, image };
+    let remedies = remedies(policy, &commands, tag, suggestion.as_ref(), &tags, plan, unit);
+    let mut text = outcome_text(policy, repository, tag, plan);
+    text += &text_about_copies(plan, tag);
     if let Some(hit) = hit {
         text += &format!(
-            "\nMeanwhile somebody had moved the tag to {hit}: it was that image which lost it, and \
-             ECR deletes an image with its last tag. See whether it is there, and push it again \
-             if it is not."
+            "\n\nIn the meantime, somebody had moved the tag to the image {hit}, and that image lost \
+             the tag. ECR deletes an image that loses its last tag. Check whether the image still \
+             exists, and push it again if it does not."
         );
     }
-    let happened = match plan.action {
-        EnforcementOutcome::Reported => "breaks the rules of tags",
-        EnforcementOutcome::Untagged => "was taken away from its image",
-        EnforcementOutcome::Quarantined => "was quarantined",
-        EnforcementOutcome::Archived => "was archived",
+    let next = next_step(tag, suggestion.as_ref(), &tags, plan, !remedies.is_empty());
+    text += &format!("\n\n{WHY}the tag {tag} {reason} (rule {rule}).\n\n{WHAT_TO_DO}{next}");
+    let title = match plan.action {
+        EnforcementOutcome::Reported => {
+            format!("The tag {tag} in {repository} violates the policy")
+        }
+        EnforcementOutcome::Untagged => {
+            format!("The tag {tag} was removed from an image in {repository}")
+        }
+        EnforcementOutcome::Quarantined => {
+            format!("The image {repository}:{tag} was quarantined")
+        }
+        EnforcementOutcome::Archived => format!("The image {repository}:{tag} was archived"),
     };
     let mut details = Map::new();
     let mut detail = |name: &str, value: Value| details.insert(name.to_owned(), value);
@@ -105,10 +72,9 @@ pub fn tag_violation(
     if let Some(copies) = copies(&plan.replication) {
         detail("replicatedTo", copies);
     }
-    let commands = Commands { region, repository, image };
     Alert {
         component: component.clone(),
-        remedies: remedies(policy, &commands, tag, suggestion.as_ref(), &tags, plan, unit),
+        remedies,
         details,
         ..about.alert(
             AlertKind::TagViolation,
@@ -117,20 +83,109 @@ pub fn tag_violation(
             } else {
                 Severity::High
             },
-            format!("{repository}:{tag} {happened}"),
+            title,
             text,
             tags,
         )
     }
 }
 
-/// The sentences about the copies of an image that was changed.
-fn copies_of(plan: &EnforcementPlan, tag: &Tag) -> String {
+/// The sentences about what enforcement did.
+fn outcome_text(
+    policy: &Policy,
+    repository: &RepositoryName,
+    tag: &Tag,
+    plan: &EnforcementPlan,
+) -> String {
+    let removed =
+        format!("ECR Warden removed the tag {tag} from an image in the repository {repository}.");
+    match (&plan.action, &plan.quarantine_tag) {
+        (EnforcementOutcome::Quarantined, Some(quarantine)) => {
+            // The native rules of ECR that count tagged images do not wait for the end of a quarantine.
+            let kept = match policy.lifecycle_scope {
+                LifecycleScope::Component => format!(
+                    " The image is kept for at least {} days.",
+                    policy.governance.tags.quarantine_days
+                ),
+                LifecycleScope::Repository => String::new(),
+            };
+            format!(
+                "{removed} The image now has the tag {quarantine}, and can be pulled by that tag and \
+                 by its digest.{kept}"
+            )
+        }
+        (EnforcementOutcome::Untagged | EnforcementOutcome::Quarantined, _) => {
+            format!("{removed} The image is kept, with its other tags.")
+        }
+        (EnforcementOutcome::Archived, _) => format!(
+            "ECR Warden moved the image {repository}:{tag} to the archive, with all its tags. The \
+             image cannot be pulled until it is restored, which takes about twenty minutes. ECR \
+             deletes the image after 90 days in the archive."
+        ),
+        (EnforcementOutcome::Reported, _) if plan.restores() => {
+            let why = plan.because.as_deref();
+            let why = why.unwrap_or("the image got a conforming tag in the meantime");
+            format!(
+                "ECR Warden moved the image {repository}:{tag} to the archive, and is restoring it, \
+                 because {why}. The image cannot be pulled for about twenty minutes."
+            )
+        }
+        (EnforcementOutcome::Reported, _) => {
+            let enforcement = policy.governance.tags.enforcement;
+            let why = match &plan.because {
+                Some(because) => format!(": {because}"),
+                None if enforcement == TagEnforcement::Report => {
+                    ", because the enforcement is report".to_owned()
+                }
+                None => String::new(),
+            };
+            format!(
+                "An image was pushed to the repository {repository} with the tag {tag}, which violates \
+                 the policy. Nothing was changed{why}."
+            )
+        }
+    }
+}
+
+/// The next step of a person. `has_remedy` states whether the alert has a command.
+fn next_step(
+    tag: &Tag,
+    suggestion: Option<&Tag>,
+    tags: &[Tag],
+    plan: &EnforcementPlan,
+    has_remedy: bool,
+) -> String {
+    if plan.restores() {
+        return format!(
+            "wait until the image is restored, and correct the pipeline that pushed {tag}."
+        );
+    }
+    let Some(meant) = suggestion else {
+        return "push the image again with a tag that conforms, or change the policy.".to_owned();
+    };
+    if tags.contains(meant) {
+        return format!(
+            "nothing for this image, which also has the conforming tag {meant}. Correct the pipeline \
+             that pushed {tag}."
+        );
+    }
+    let step = match plan.action {
+        EnforcementOutcome::Untagged | EnforcementOutcome::Quarantined => "restore the image as",
+        EnforcementOutcome::Reported if has_remedy => "add the tag",
+        EnforcementOutcome::Reported | EnforcementOutcome::Archived => "push the image again as",
+    };
+    format!("{step} {meant}, which was probably meant, and correct the pipeline that pushed {tag}.")
+}
+
+/// The sentences about the copies of a changed image in other registries.
+fn text_about_copies(plan: &EnforcementPlan, tag: &Tag) -> String {
     match plan.action {
         EnforcementOutcome::Reported => String::new(),
-        EnforcementOutcome::Archived => copies_text(&plan.replication, true, "The image lives"),
+        EnforcementOutcome::Archived => {
+            copies_text(&plan.replication, true, "The image still exists")
+        }
         EnforcementOutcome::Untagged | EnforcementOutcome::Quarantined => {
-            copies_text(&plan.replication, false, &format!("The tag {tag} lives"))
+            copies_text(&plan.replication, false, &format!("The tag {tag} still exists"))
         }
     }
 }
@@ -144,44 +199,45 @@ fn remedies(
     plan: &EnforcementPlan,
     unit: &[&Digest],
 ) -> Vec<Remedy> {
-    let rightly = suggestion.filter(|meant| !tags.contains(meant));
+    let missing = suggestion.filter(|meant| !tags.contains(meant));
     let mut remedies = Vec::new();
     match plan.action {
-        // Where tags can be moved the command could take the tag from another image; and what
-        // is archived cannot be read.
+        // The command could move a mutable tag from another image, and it cannot read the manifest
+        // of an archived image.
         EnforcementOutcome::Reported
             if policy.image_tag_mutability == TagMutability::Immutable
                 && plan.because.is_none() =>
         {
-            let remedy = |tag| {
-                let label = format!("Tag it {tag} too");
+            let remedy = |tag: &Tag| {
+                let label = ADD_TAG.replace("{tag}", tag.as_str());
                 Remedy::tool(label, commands.restore(tag), commands.add(tag))
             };
-            remedies.extend(rightly.map(remedy));
+            remedies.extend(missing.map(remedy));
         }
         EnforcementOutcome::Reported => {}
         EnforcementOutcome::Untagged | EnforcementOutcome::Quarantined => {
-            remedies.extend(rightly.map(|tag| {
+            remedies.extend(missing.map(|tag| {
                 let add = commands.add(tag);
-                // The image has a tag that stays by then, so that it does not go with this one.
+                // The image has another tag by then, so ECR does not delete it with this tag.
                 let command = match &plan.quarantine_tag {
                     Some(quarantine) => format!("{add} && {}", commands.remove(quarantine)),
                     None => add,
                 };
-                Remedy::tool(format!("Restore it as {tag}"), commands.restore(tag), command)
+                let label = RESTORE_IMAGE_AS.replace("{tag}", tag.as_str());
+                Remedy::tool(label, commands.restore(tag), command)
             }));
-            // The quarantine tag stays: where the policy is still in force the other one is
-            // taken away again, and the image would go with its last tag.
-            let label = RESTORE_AS_IT_WAS.replace("{tag}", tag.as_str());
+            // The quarantine tag stays. Under an unchanged policy, enforcement removes the restored tag
+            // again, and ECR would delete an image without another tag.
+            let label = RESTORE_TAG.replace("{tag}", tag.as_str());
             remedies.push(Remedy::tool(label, commands.restore(tag), commands.add(tag)));
         }
         EnforcementOutcome::Archived => {
             let own = [&commands.image.digest];
             let images = if unit.is_empty() { &own[..] } else { unit };
-            remedies.extend(restore(
+            remedies.extend(restore_remedies(
                 commands.region,
                 commands.repository,
-                "Restore it as it was",
+                RESTORE_ARCHIVED_IMAGE,
                 images,
             ));
         }
@@ -189,7 +245,7 @@ fn remedies(
     remedies
 }
 
-/// A push into a repository whose name no pattern expects.
+/// The alert about a push to a repository whose name no pattern matches.
 #[must_use]
 pub fn repository_violation(
     about: &About,
@@ -205,11 +261,12 @@ pub fn repository_violation(
         ..about.alert(
             AlertKind::RepositoryViolation,
             Severity::Medium,
-            format!("An image was pushed to {repository}, a name that is not expected"),
+            format!("An image was pushed to {repository}, a repository with an unexpected name"),
             format!(
-                "The repository {repository} is like none of RepositoryNamePatterns ({}), and an \
-                 image was pushed to it. Nothing was changed. Delete the repository, or add its \
-                 name to the patterns: this is told once a day.",
+                "An image was pushed to the repository {repository}. Nothing was changed.\n\n\
+                 {WHY}the name {repository} matches no pattern of RepositoryNamePatterns ({}).\n\n\
+                 {WHAT_TO_DO}delete the repository, or add its name to RepositoryNamePatterns. Until \
+                 then, pushes to the repository send this alert once a day.",
                 listed.join(" ")
             ),
             tag.cloned().into_iter().collect(),
@@ -217,8 +274,8 @@ pub fn repository_violation(
     }
 }
 
-/// Commands about one image. Names, digests and tags need no quotes in a shell, by their
-/// grammars; a media type gets them.
+/// Commands about one image. No name, digest or tag has a character that a shell interprets. A media
+/// type is quoted.
 struct Commands<'a> {
     region: &'a str,
     repository: &'a RepositoryName,
@@ -233,17 +290,17 @@ impl Commands<'_> {
         )
     }
 
-    /// Gives the image another tag. The manifest has to come through the shell unchanged,
-    /// which drops line ends at its end: so an `x` is put there, and taken away with the line
-    /// end of the CLI. That it is the same is checked by ECR, by the digest.
+    /// The command that adds a tag to the image. A shell drops line ends at the end of an output, so
+    /// the command appends an `x` to the manifest, and then removes the `x` and the line end of the
+    /// CLI. ECR compares the manifest with the digest.
     fn add(&self, tag: &Tag) -> String {
         let digest = &self.image.digest;
         let get = self.aws("batch-get-image");
         let put = self.aws("put-image");
-        // Named, so that ECR gives the manifest as it is and takes it for what it is.
-        let media_type = self.image.media_type.as_ref().map(|it| it.replace('\'', ""));
+        // With the media type, ECR returns the manifest unchanged, and stores it with the same type.
+        let media_type = self.image.media_type.as_ref().map(|text| text.replace('\'', ""));
         let option = |name: &str| {
-            media_type.as_ref().map_or_else(String::new, |it| format!(" --{name} '{it}'"))
+            media_type.as_ref().map_or_else(String::new, |text| format!(" --{name} '{text}'"))
         };
         format!(
             "m=$({get} --image-ids imageDigest={digest}{} --query 'images[0].imageManifest' \
@@ -254,7 +311,7 @@ impl Commands<'_> {
         )
     }
 
-    /// The same by `ecr-warden`.
+    /// The command of `ecr-warden` that adds a tag to the image.
     fn restore(&self, tag: &Tag) -> String {
         let Self { region, repository, image } = self;
         format!("ecr-warden restore --region {region} {repository}@{} --tag {tag}", image.digest)

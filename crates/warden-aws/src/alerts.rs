@@ -9,19 +9,20 @@ use warden_alerts::Alert;
 pub struct Topic {
     client: aws_sdk_sns::Client,
     arn: String,
+    documentation: String,
 }
 
 impl Topic {
-    /// Builds a client for the topic with this ARN.
+    /// Builds a client for the topic with this ARN. `documentation` is the URL of the documentation that alerts link to.
     #[must_use]
-    pub fn new(config: &SdkConfig, arn: String) -> Self {
-        Self { client: aws_sdk_sns::Client::new(config), arn }
+    pub fn new(config: &SdkConfig, arn: String, documentation: String) -> Self {
+        Self { client: aws_sdk_sns::Client::new(config), arn, documentation }
     }
 
-    /// Publishes an alert with a text for each protocol. One call.
+    /// Publishes an alert with the URL of its runbook, and with a text for each protocol. One call.
     pub async fn publish(&self, alert: &Alert) -> anyhow::Result<()> {
         let partition = self.arn.split(':').nth(1).unwrap_or("aws");
-        let message = alert.message(partition);
+        let message = alert.clone().with_runbook(&self.documentation).message(partition);
         let publish = self.client.publish().topic_arn(&self.arn).message_structure("json");
         let sent = publish.subject(message.subject).message(message.body).send().await;
         sent.map_err(crate::explain)

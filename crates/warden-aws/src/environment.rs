@@ -1,6 +1,6 @@
 //! The environment variables of a function. Each error names the variable.
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use warden_core::policy::Policies;
 
 /// The environment variables.
@@ -28,8 +28,53 @@ impl Variables {
         }
     }
 
+    /// Reads the URL of the documentation that alerts link to (`DOCUMENTATION_URL`). Pages are below it, so it
+    /// does not end with `/`.
+    pub fn documentation_url(&self) -> anyhow::Result<String> {
+        const NAME: &str = "DOCUMENTATION_URL";
+        let url = self.filled(NAME)?;
+        let host = url.strip_prefix("https://").unwrap_or_default();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte);
+        ensure!(
+            host.starts_with(|first: char| first.is_ascii_alphanumeric())
+                && host.bytes().all(is_plain)
+                && !host.ends_with('/'),
+            "{NAME}: expected a URL of https with letters, digits, '.', '_', '-' and '/', and without '/' at \
+             the end, got {url:?}"
+        );
+        Ok(url)
+    }
+
     /// Reads the policies of the governed repositories (`GOVERNANCE`). The error names every mistake.
     pub fn policies(&self) -> anyhow::Result<Policies> {
         Policies::parse(self.value("GOVERNANCE")?).context("GOVERNANCE")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_has_a_plain_url_of_https() {
+        let read = |url: &str| {
+            Variables::new([("DOCUMENTATION_URL".to_owned(), url.to_owned())]).documentation_url()
+        };
+        let url = "https://github.com/ecr-warden/ecr-warden/blob/main/docs";
+        assert_eq!(read(url).unwrap(), url);
+        for wrong in [
+            "",
+            "docs",
+            "https://",
+            "https:///docs",
+            "http://example.com/docs",
+            "https://example.com/docs/",
+            "https://example.com/docs?a=b",
+            "https://user@example.com/docs",
+            "https://example.com/docs <x>",
+        ] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(error.starts_with("DOCUMENTATION_URL"), "{error}");
+        }
     }
 }

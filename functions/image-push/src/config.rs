@@ -15,6 +15,8 @@ pub struct Config {
     pub patterns: Vec<RepositoryPattern>,
     /// The ARN of the topic that alerts are published to (`ALERT_TOPIC_ARN`).
     pub topic: String,
+    /// The URL of the documentation that alerts link to (`DOCUMENTATION_URL`).
+    pub documentation: String,
     /// The name of the ledger's table (`LEDGER_TABLE`).
     pub table: String,
 }
@@ -35,6 +37,7 @@ impl Config {
                 .map(pattern)
                 .collect::<anyhow::Result<_>>()?,
             topic: variables.filled("ALERT_TOPIC_ARN")?,
+            documentation: variables.documentation_url()?,
             table: variables.filled("LEDGER_TABLE")?,
         })
     }
@@ -54,6 +57,7 @@ mod tests {
             ("GOVERNANCE", governance.as_str()),
             ("REPOSITORY_NAME_PATTERNS", "infrastructure team-*/app"),
             ("ALERT_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:alerts"),
+            ("DOCUMENTATION_URL", "https://example.com/docs"),
             ("LEDGER_TABLE", "ledger"),
         ];
         let override_of = |name: &str| {
@@ -112,6 +116,7 @@ mod tests {
             ]],
         );
         check(&[("ALERT_TOPIC_ARN", "unset")], &expect!["ALERT_TOPIC_ARN is not set"]);
+        check(&[("DOCUMENTATION_URL", "unset")], &expect!["DOCUMENTATION_URL is not set"]);
         check(&[("LEDGER_TABLE", "")], &expect!["LEDGER_TABLE is empty"]);
     }
 }

@@ -67,7 +67,7 @@ impl Context {
     pub fn new(config: Config, sdk: &SdkConfig) -> Self {
         Self {
             registry: Registry::new(sdk),
-            alerts: Topic::new(sdk, config.topic.clone()),
+            alerts: Topic::new(sdk, config.topic.clone(), config.documentation.clone()),
             ledger: Ledger::new(sdk, config.table.clone()),
             config,
         }

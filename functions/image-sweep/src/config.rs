@@ -24,6 +24,8 @@ pub struct Config {
     pub policies: Policies,
     /// The ARN of the topic that alerts are published to (`ALERT_TOPIC_ARN`).
     pub topic: String,
+    /// The URL of the documentation that alerts link to (`DOCUMENTATION_URL`).
+    pub documentation: String,
     /// The name of the ledger's table (`LEDGER_TABLE`).
     pub table: String,
     /// The partition, the region and the account of the topic, and the name of the function
@@ -47,6 +49,7 @@ impl Config {
         Ok(Self {
             policies: variables.policies()?,
             topic,
+            documentation: variables.documentation_url()?,
             place,
             table: variables.filled("LEDGER_TABLE")?,
             stack_id: variables.filled("STACK_ID")?,
@@ -89,6 +92,7 @@ mod tests {
             ("AWS_LAMBDA_FUNCTION_NAME", "sweep"),
             ("GOVERNANCE", "[]"),
             ("ALERT_TOPIC_ARN", topic),
+            ("DOCUMENTATION_URL", "https://example.com/docs"),
             ("LEDGER_TABLE", "ledger"),
             ("STACK_ID", "arn:aws:cloudformation:us-east-1:123456789012:stack/ecr-warden/1"),
             ("SCAN_ON_PUSH", scan_on_push),

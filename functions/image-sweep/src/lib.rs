@@ -68,7 +68,7 @@ impl Context {
         Self {
             registry: Registry::new(sdk),
             inspector: Inspector::new(sdk),
-            alerts: Topic::new(sdk, config.topic.clone()),
+            alerts: Topic::new(sdk, config.topic.clone(), config.documentation.clone()),
             ledger: Ledger::new(sdk, config.table.clone()),
             config,
         }

@@ -10,6 +10,8 @@ pub struct Config {
     pub policies: Policies,
     /// The ARN of the topic that alerts are published to (`ALERT_TOPIC_ARN`).
     pub topic: String,
+    /// The URL of the documentation that alerts link to (`DOCUMENTATION_URL`).
+    pub documentation: String,
     /// The name of the ledger's table (`LEDGER_TABLE`).
     pub table: String,
     /// The name of the parameter of accepted risks (`ACCEPTED_RISKS_PARAMETER`).
@@ -23,6 +25,7 @@ impl Config {
         Ok(Self {
             policies: variables.policies()?,
             topic: variables.filled("ALERT_TOPIC_ARN")?,
+            documentation: variables.documentation_url()?,
             table: variables.filled("LEDGER_TABLE")?,
             parameter: variables.filled("ACCEPTED_RISKS_PARAMETER")?,
         })

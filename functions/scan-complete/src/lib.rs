@@ -63,7 +63,7 @@ impl Context {
         Self {
             registry: Registry::new(sdk),
             risks: Risks::new(sdk, config.parameter.clone()),
-            alerts: Topic::new(sdk, config.topic.clone()),
+            alerts: Topic::new(sdk, config.topic.clone(), config.documentation.clone()),
             ledger: Ledger::new(sdk, config.table.clone()),
             config,
         }

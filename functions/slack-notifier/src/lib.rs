@@ -26,20 +26,23 @@ use crate::config::Config;
 use crate::record::Record;
 use crate::webhook::Webhook;
 
-/// The time that the function keeps to report its result.
+/// The time that the function reserves to report its result.
 const TIME_TO_END: Duration = Duration::from_secs(1);
 
 /// The clients, built once.
 #[derive(Debug)]
 pub struct Context {
-    /// Where messages go.
+    /// The webhook of the channel.
     pub webhook: Webhook,
+    /// The URL of the documentation that messages may link to.
+    pub documentation: String,
 }
 
 impl Context {
     /// Clients of one SDK configuration, and so of one HTTP client.
     pub fn new(config: Config, sdk: &SdkConfig) -> anyhow::Result<Self> {
-        Ok(Self { webhook: Webhook::new(sdk, config.secret)? })
+        let Config { secret, documentation } = config;
+        Ok(Self { webhook: Webhook::new(sdk, secret)?, documentation })
     }
 }
 
@@ -56,7 +59,7 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
 /// Delivers each message of an event to Slack, before `until`. The error names the messages that
 /// did not arrive. A failure does not stop the messages after it.
 pub async fn handle(context: &Context, payload: &Value, until: Instant) -> anyhow::Result<()> {
-    let records = record::read(payload)?;
+    let records = record::read(payload, &context.documentation)?;
     let count = records.len();
     let mut failed = Vec::new();
     for Record { id, notification } in &records {

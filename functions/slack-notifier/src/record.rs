@@ -1,13 +1,13 @@
 //! The records of an SNS event.
 //!
-//! Every field of a record is optional, and every message is shown: a message that is neither an
-//! alert nor an alarm is shown as the text that it is.
+//! Every field of a record is optional, and every message is shown. A message that is neither an alert nor
+//! an alarm is shown as text.
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use tracing::warn;
-use warden_alerts::Remedy;
 use warden_alerts::slack::{Notification, UnknownMessage};
+use warden_alerts::{Remedy, find_runbook_url, is_runbook_url};
 
 /// A message, with the ID of its record.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,17 +20,18 @@ pub struct Record {
 
 /// Reads an event of SNS: <https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html>. A message
 /// that SNS could not deliver waits in a queue without its record. People invoke the function with
-/// such a message, so it is an event too.
-pub fn read(event: &Value) -> anyhow::Result<Vec<Record>> {
+/// such a message, so the message alone is an event too. `documentation` is the URL of the documentation
+/// that messages may link to.
+pub fn read(event: &Value, documentation: &str) -> anyhow::Result<Vec<Record>> {
     if event.get("Message").is_some_and(Value::is_string) {
-        return Ok(vec![record(&json!({"Sns": event}))]);
+        return Ok(vec![read_record(&json!({"Sns": event}), documentation)]);
     }
     let records = event.get("Records").and_then(Value::as_array);
     let records = records.context("the event: Records: expected a list, as SNS sends it")?;
-    Ok(records.iter().map(record).collect())
+    Ok(records.iter().map(|record| read_record(record, documentation)).collect())
 }
 
-fn record(record: &Value) -> Record {
+fn read_record(record: &Value, documentation: &str) -> Record {
     let sns = record.get("Sns").unwrap_or(&Value::Null);
     // SNS sends only strings. In an event that a person wrote, the message can be an object, or
     // the record can be something else, which is shown too.
@@ -41,7 +42,9 @@ fn record(record: &Value) -> Record {
     Record {
         id: field(sns, "MessageId").unwrap_or_default(),
         notification: match Notification::read(&text) {
-            Some(notification) => without_foreign_commands(notification),
+            Some(notification) => {
+                with_own_runbook(without_foreign_commands(notification), documentation)
+            }
             None => Notification::Unknown(unknown(sns, text)),
         },
     }
@@ -55,7 +58,8 @@ fn without_foreign_commands(mut notification: Notification) -> Notification {
             let before = alert.remedies.len();
             let mut remedies = std::mem::take(&mut alert.remedies);
             remedies.retain(|remedy| alert.could_have_written(remedy));
-            // A stranger can write any label for a command of ours: it is shown without one.
+            // A stranger can write any label for a command of this project, so a foreign label is
+            // removed.
             let is_foreign = |remedy: &&mut Remedy| !remedy.has_own_label();
             remedies.iter_mut().filter(is_foreign).for_each(|remedy| remedy.label.clear());
             alert.remedies = remedies;
@@ -69,10 +73,34 @@ fn without_foreign_commands(mut notification: Notification) -> Notification {
     };
     if after < before {
         let removed = before - after;
-        warn!("{removed} commands of a message are not shown");
+        warn!("removed {removed} commands that ECR Warden does not write from a message");
         text.push_str(
-            "\nThis message had a command that ECR Warden does not write. It is not shown.",
+            "\n\nA command of this message was removed, because ECR Warden does not write such \
+             commands.",
         );
+    }
+    notification
+}
+
+/// Keeps the link to a runbook only if the page is in the documentation of this deployment. A stranger can
+/// write any link into an alert. An alarm has the link in its description.
+fn with_own_runbook(mut notification: Notification, documentation: &str) -> Notification {
+    match &mut notification {
+        Notification::Alert(alert) => {
+            alert.runbook = alert.runbook.take().filter(|url| is_runbook_url(url, documentation));
+        }
+        Notification::Alarm(alarm) => {
+            let description = alarm.description.as_deref().unwrap_or_default();
+            let url = find_runbook_url(description, documentation).map(str::to_owned);
+            if let Some(url) = &url {
+                let rest = description.replace(url, "");
+                let rest = rest.trim_end();
+                let rest = rest.strip_suffix("Runbook").unwrap_or(rest).trim_end().to_owned();
+                alarm.description = Some(rest).filter(|rest| !rest.is_empty());
+            }
+            alarm.runbook = url;
+        }
+        Notification::PartialAlert(_) | Notification::Unknown(_) => {}
     }
     notification
 }
@@ -92,7 +120,7 @@ fn unknown(sns: &Value, text: String) -> UnknownMessage {
     }
 }
 
-/// A field that is a text and not blank.
+/// A field that is a text with visible characters.
 fn field(value: &Value, name: &str) -> Option<String> {
     let text = value.get(name)?.as_str()?;
     (!text.trim().is_empty()).then(|| text.to_owned())

@@ -1,9 +1,9 @@
 //! The incoming webhook of a Slack channel:
 //! <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>.
 //!
-//! Slack has taken a message when it answers 200 and `ok`, and in no other case. What it refuses
-//! for good is not sent again; for the rest there are a few attempts, as long as the function has
-//! time. An answer that was lost on its way looks like none, so that a message may come twice.
+//! Only the status 200 with the body `ok` means that Slack accepted a message. A permanently refused message
+//! is not sent again. Other failures are retried a few times, while the function has time. If the response
+//! of Slack is lost, the retry sends the message a second time.
 
 mod outcome;
 mod url;
@@ -23,15 +23,15 @@ use warden_alerts::slack::Payload;
 use self::outcome::{Outcome, outcome};
 use self::url::WebhookUrl;
 
-/// How long one attempt may take, how often it is tried where that may help, and the pause after
-/// the first attempt, which grows.
+/// The timeout of one attempt, the number of attempts after failures, and the pause after the first attempt.
+/// Later pauses are longer.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// What an attempt needs at least.
+/// The shortest time that an attempt needs.
 const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
 
-/// The webhook, whose URL is read from its secret when it is first needed.
+/// The webhook. The first message reads the URL from the secret.
 pub struct Webhook {
     secrets: aws_sdk_secretsmanager::Client,
     secret: String,
@@ -39,16 +39,16 @@ pub struct Webhook {
     url: Mutex<Option<Arc<WebhookUrl>>>,
 }
 
-/// How a message was not delivered.
+/// The failure of a delivery.
 enum Undelivered {
-    /// The blocks are what Slack does not take.
+    /// Slack refused the blocks.
     Blocks(String),
-    /// Something else.
+    /// Any other failure.
     Error(anyhow::Error),
 }
 
 impl Webhook {
-    /// The webhook whose URL is in the secret of this ARN.
+    /// The webhook whose URL is in the secret with this ARN.
     pub fn new(sdk: &SdkConfig, secret: String) -> anyhow::Result<Self> {
         Ok(Self {
             secrets: aws_sdk_secretsmanager::Client::new(sdk),
@@ -58,8 +58,8 @@ impl Webhook {
         })
     }
 
-    /// Delivers a message, or `plain` if Slack does not take its blocks. The error says why it
-    /// did not arrive, and what to do if that will not change by itself.
+    /// Delivers a message, or `plain` if Slack refuses the blocks of the message. The error states the
+    /// reason, and the next step if the failure is permanent.
     pub async fn deliver(
         &self,
         message: &Payload,
@@ -67,19 +67,21 @@ impl Webhook {
         until: Instant,
     ) -> anyhow::Result<()> {
         let url = timeout_at(until, self.url()).await;
-        let url = url.map_err(|_| anyhow!("no time was left to read the secret"))??;
+        let url = url.map_err(|_| anyhow!("reading the secret took too long"))??;
         match self.send(&url, message, until).await {
             Ok(()) => Ok(()),
             Err(Undelivered::Blocks(refused)) => {
-                error!("{refused}; the message is sent again without blocks");
+                error!(
+                    "Slack refused the blocks ({refused}), so the message is sent without blocks"
+                );
                 let sent = self.send(&url, plain, until).await;
-                sent.map_err(Undelivered::error).context("without blocks too")
+                sent.map_err(Undelivered::error).context("the message without blocks")
             }
             Err(other) => Err(other.error()),
         }
     }
 
-    /// The URL, read once a process as long as it serves its purpose.
+    /// The URL from the secret. A process reads the secret once, and again after a refusal.
     async fn url(&self) -> anyhow::Result<Arc<WebhookUrl>> {
         if let Some(url) = self.cached().clone() {
             return Ok(url);
@@ -87,7 +89,8 @@ impl Webhook {
         let asked = self.secrets.get_secret_value().secret_id(&self.secret).send().await;
         let found = asked.map_err(warden_aws::explain);
         let found = found.with_context(|| format!("reading the secret {}", self.secret))?;
-        let text = found.secret_string().context("the secret has no text: store the URL as one")?;
+        let text =
+            found.secret_string().context("the secret has no text value: store the URL as text")?;
         let url = WebhookUrl::parse(text).with_context(|| format!("the secret {}", self.secret))?;
         let url = Arc::new(url);
         *self.cached() = Some(Arc::clone(&url));
@@ -98,7 +101,7 @@ impl Webhook {
         self.url.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends one payload until it is taken, refused for good, or there is no time left.
+    /// Sends one payload until Slack accepts or permanently refuses the payload, or until the time is over.
     async fn send(
         &self,
         url: &WebhookUrl,
@@ -123,29 +126,29 @@ impl Webhook {
                 Err(error) => Outcome::Failed(url.redact(&format!("{error:#}"))),
             };
             let (reason, wait) = match outcome {
-                Outcome::Taken => {
-                    info!("Slack has taken the message");
+                Outcome::Accepted => {
+                    info!("Slack accepted the message");
                     return Ok(());
                 }
                 Outcome::Blocks(refused) => return Err(Undelivered::Blocks(refused)),
                 Outcome::Refused(refused) => {
-                    // It may have been replaced in the secret meanwhile, or will be.
+                    // A person may store another URL in the secret, so the next message reads the secret.
                     *self.cached() = None;
                     return Err(Undelivered::Error(anyhow!(
-                        "Slack refused it for good: {refused}"
+                        "Slack refused the message permanently: {refused}"
                     )));
                 }
                 Outcome::Wait(Some(wait)) => {
-                    (format!("Slack asks to wait {} s", wait.as_secs()), wait)
+                    (format!("Slack asks to wait for {} s", wait.as_secs()), wait)
                 }
                 Outcome::Wait(None) => {
                     let wait = pause;
                     pause *= 3;
-                    ("Slack asks to wait, and does not say how long".to_owned(), wait)
+                    ("Slack asks to wait, and gives no time".to_owned(), wait)
                 }
                 Outcome::Failed(reason) => {
                     if attempt == ATTEMPTS {
-                        let reason = anyhow!("{reason}, the last of {ATTEMPTS} attempts");
+                        let reason = anyhow!("{reason} (attempt {ATTEMPTS} of {ATTEMPTS})");
                         return Err(Undelivered::Error(reason));
                     }
                     attempt += 1;
@@ -156,10 +159,13 @@ impl Webhook {
             };
             let needed = wait.saturating_add(SHORTEST_ATTEMPT);
             if until.saturating_duration_since(Instant::now()) < needed {
-                let reason = anyhow!("{reason}, and the function has no time left for that");
+                let reason = anyhow!("{reason}, and the function has no time for another attempt");
                 return Err(Undelivered::Error(reason));
             }
-            warn!("not delivered yet, and tried again in {} s: {reason}", wait.as_secs());
+            warn!(
+                "the message is not delivered yet, and the next attempt is in {} s: {reason}",
+                wait.as_secs()
+            );
             sleep(wait).await;
         }
     }
@@ -168,7 +174,7 @@ impl Webhook {
 impl Undelivered {
     fn error(self) -> anyhow::Error {
         match self {
-            Self::Blocks(refused) => anyhow!("Slack refused it for good: {refused}"),
+            Self::Blocks(refused) => anyhow!("Slack refused the message permanently: {refused}"),
             Self::Error(error) => error,
         }
     }

@@ -8,15 +8,19 @@ use slack_notifier::record;
 use warden_alerts::slack::{Notification, render, render_without_blocks};
 use warden_core::text::is_hidden;
 
+/// The documentation that messages may link to.
+pub(crate) const DOCUMENTATION: &str = "https://github.com/ecr-warden/ecr-warden/blob/main/docs";
+
 /// Runs the target on one input.
 pub fn run(bytes: &[u8]) {
     // The input is an event of SNS, or the text of a message.
     let read = serde_json::from_slice::<Value>(bytes).ok();
-    let records = read.and_then(|event| record::read(&event).ok()).unwrap_or_else(|| {
-        let text = String::from_utf8_lossy(bytes);
-        let event = json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": text}}]});
-        record::read(&event).unwrap_or_default()
-    });
+    let records =
+        read.and_then(|event| record::read(&event, DOCUMENTATION).ok()).unwrap_or_else(|| {
+            let text = String::from_utf8_lossy(bytes);
+            let event = json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": text}}]});
+            record::read(&event, DOCUMENTATION).unwrap_or_default()
+        });
     for record in records {
         check_renderings(&record.notification);
     }

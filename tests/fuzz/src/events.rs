@@ -25,5 +25,8 @@ pub fn run(bytes: &[u8]) {
     check(|| warden_aws::push::read_push(&event).map_err(|error| format!("{error:#}")));
     check(|| scan_complete::event::read(&event).map_err(|error| format!("{error:#}")));
     check(|| image_sweep::event::read(&event, "id", now).map_err(|error| format!("{error:#}")));
-    check(|| slack_notifier::record::read(&event).map_err(|error| format!("{error:#}")));
+    check(|| {
+        slack_notifier::record::read(&event, crate::blocks::DOCUMENTATION)
+            .map_err(|error| format!("{error:#}"))
+    });
 }

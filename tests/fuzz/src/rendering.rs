@@ -67,6 +67,7 @@ fn alert(texts: Texts) -> Alert {
         image: Some(Subject { digest, tags }),
         details: details.collect(),
         remedies: texts.remedies.into_iter().map(remedy).collect(),
+        runbook: None,
         // An event's ID and time are EventBridge's own.
         source: Source {
             id: texts.id.chars().take(36).collect(),

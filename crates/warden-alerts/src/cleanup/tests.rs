@@ -1,8 +1,9 @@
 use expect_test::{Expect, expect};
 
-use super::super::tests::against_the_limits;
+use super::super::tests::limit_violations;
 use super::*;
 use warden_core::audit::AuditRule;
+use warden_core::replication::{RemoteRegistry, ReplicationRule};
 
 fn source() -> Source {
     Source { id: "request-1".to_owned(), time: "2026-11-24T12:00:00Z".to_owned() }
@@ -45,7 +46,8 @@ fn deleted(count: usize) -> SweepResult {
     }
 }
 
-fn told(repository: &str, outcome: &SweepResult) -> Alert {
+/// The alert about a cleanup of this repository.
+fn alert_about(repository: &str, outcome: &SweepResult) -> Alert {
     let (repository, source) = (repository.parse().unwrap(), source());
     let run = SweepContext {
         account: "123456789012",
@@ -58,24 +60,29 @@ fn told(repository: &str, outcome: &SweepResult) -> Alert {
     cleanup(&run, outcome)
 }
 
-/// As a person reads it in e-mail.
+/// Checks the e-mail of an alert about a cleanup.
 fn check(outcome: &SweepResult, expected: &Expect) {
-    let alert = told("deployments", outcome);
+    let alert = alert_about("deployments", outcome);
     crate::tests::assert_commands_are_shown(&alert);
-    assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
+    assert_eq!(limit_violations(&alert.message("aws")), Vec::<String>::new());
     let texts: Value = serde_json::from_str(&alert.message("aws").body).unwrap();
     expected.assert_eq(texts["email"].as_str().unwrap());
 }
 
 #[test]
-fn a_plan_that_waits_is_told_with_the_command_that_confirms_it() {
+fn the_alert_about_a_waiting_plan_has_the_command_that_confirms_it() {
     let why = "the first plan that removes images from the repository waits for a confirmation";
     let waits = SweepResult { stopped: Some(why.to_owned()), waits: true, ..outcome(2) };
-    let alert = told("deployments", &waits);
+    let alert = alert_about("deployments", &waits);
     expect![[r#"
         The cleanup of deployments waits for a confirmation
-        Nothing was removed: the first plan that removes images from the repository waits for a confirmation. 2 images (1.2 GB) would be removed.
+        No image was removed from the repository deployments. The plan would remove 2 images (1.2 GB).
 
+        Why: the first plan that removes images from the repository waits for a confirmation.
+
+        What to do: read the plan, and confirm it if it is right.
+
+        In the plan:
         - myapp-v1.0.0: archive: number 30 of 30 of myapp, which keeps 10
         - myapp-v1.1.0: archive: number 29 of 30 of myapp, which keeps 10"#]].assert_eq(&format!("{}\n{}", alert.title, alert.text));
     let commands: Vec<&str> = alert.remedies.iter().map(|remedy| remedy.command.as_str()).collect();
@@ -85,24 +92,29 @@ fn a_plan_that_waits_is_told_with_the_command_that_confirms_it() {
 }
 
 #[test]
-fn what_went_is_told_with_each_reason_and_the_way_back() {
+fn the_alert_about_removed_images_has_each_reason_and_the_command_that_restores_them() {
     check(
         &outcome(2),
         &expect![[r#"
-            2 images of deployments went to the archive
+            The cleanup of deployments archived 2 images
 
-            2 images (1.2 GB) went to the archive, where nothing can be pulled. They can be restored, which takes some twenty minutes, until ECR deletes them after 90 days.
+            2 images (1.2 GB) of the repository deployments were moved to the archive. Archived images cannot be pulled. Restoring an image takes about twenty minutes. ECR deletes images after 90 days in the archive.
 
-            - myapp-v1.0.0: archive: number 30 of 30 of myapp, which keeps 10
-            - myapp-v1.1.0: archive: number 29 of 30 of myapp, which keeps 10
+            Why: no rule of the policy keeps these images. The list has the reason for each image.
 
-            Restore them all:
+            What to do: nothing, if nobody needs the images. Otherwise restore them.
+
+            Restore all images from the archive:
 
                 ecr-warden restore --region us-east-1 deployments@sha256:0000000000000000000000000000000000000000000000000000000000000000 deployments@sha256:0000000000000000000000000000000000000000000000000000000000000001
 
             Or with the AWS CLI:
 
                 for digest in sha256:0000000000000000000000000000000000000000000000000000000000000000 sha256:0000000000000000000000000000000000000000000000000000000000000001; do aws ecr update-image-storage-class --region us-east-1 --repository-name deployments --image-id imageDigest=$digest --target-storage-class STANDARD; done
+
+            Removed:
+            - myapp-v1.0.0: archive: number 30 of 30 of myapp, which keeps 10
+            - myapp-v1.1.0: archive: number 29 of 30 of myapp, which keeps 10
 
             Severity    INFORMATIONAL
             Repository  deployments
@@ -120,11 +132,16 @@ fn what_went_is_told_with_each_reason_and_the_way_back() {
     check(
         &failed,
         &expect![[r#"
-            The cleanup of deployments is not complete
+            The cleanup of deployments is incomplete
 
-            Nothing was removed. 1 could not be removed; the next run tries again. 3 more were not tried, or changed meanwhile: the next run decides.
+            No image was removed from the repository deployments. 1 image could not be removed. 3 images were left to the next sweep, because they changed or the time was over.
 
-            - myapp-v1.1.0: not removed: AccessDeniedException: no
+            Why: ECR refused the removal. The list has the error for each image.
+
+            What to do: correct the errors in the list. The next sweep tries again.
+
+            Not removed:
+            - myapp-v1.1.0: AccessDeniedException: no
 
             Severity    MEDIUM
             Repository  deployments
@@ -135,10 +152,15 @@ fn what_went_is_told_with_each_reason_and_the_way_back() {
     check(
         &deleted(1),
         &expect![[r#"
-            1 image of deployments was deleted
+            The cleanup of deployments deleted 1 image
 
-            1 image (1.2 GB) was deleted, and cannot be restored.
+            1 image (1.2 GB) of the repository deployments was deleted, and cannot be restored.
 
+            Why: no rule of the policy keeps these images. The list has the reason for each image.
+
+            What to do: nothing.
+
+            Removed:
             - myapp-v1.0.0: delete: number 30 of 30 of myapp, which keeps 10
 
             Severity    INFORMATIONAL
@@ -161,20 +183,25 @@ fn untagged_images_that_were_deleted_are_told_beside_archived_images() {
     check(
         &both,
         &expect![[r#"
-            2 images of deployments were removed
+            The cleanup of deployments removed 2 images
 
-            2 images (1.2 GB) were removed: 1 deleted, which cannot be restored, and 1 archived, where nothing can be pulled. They can be restored, which takes some twenty minutes, until ECR deletes them after 90 days.
+            2 images (1.2 GB) of the repository deployments were removed: 1 deleted and 1 archived. Deleted images cannot be restored. Archived images cannot be pulled. Restoring an image takes about twenty minutes. ECR deletes images after 90 days in the archive.
 
-            - myapp-v1.0.0: archive: number 30 of 30 of myapp, which keeps 10
-            - sha256:0000000000000000000000000000000000000000000000000000000000000001: delete: it has had no tag since 2026-11-16, and its 7 days are over
+            Why: no rule of the policy keeps these images. The list has the reason for each image.
 
-            Restore them all:
+            What to do: nothing, if nobody needs the images. Otherwise restore them.
+
+            Restore all images from the archive:
 
                 ecr-warden restore --region us-east-1 deployments@sha256:0000000000000000000000000000000000000000000000000000000000000000
 
             Or with the AWS CLI:
 
                 aws ecr update-image-storage-class --region us-east-1 --repository-name deployments --image-id imageDigest=sha256:0000000000000000000000000000000000000000000000000000000000000000 --target-storage-class STANDARD
+
+            Removed:
+            - myapp-v1.0.0: archive: number 30 of 30 of myapp, which keeps 10
+            - sha256:0000000000000000000000000000000000000000000000000000000000000001: delete: it has had no tag since 2026-11-16, and its 7 days are over
 
             Severity    INFORMATIONAL
             Repository  deployments
@@ -185,43 +212,65 @@ fn untagged_images_that_were_deleted_are_told_beside_archived_images() {
 }
 
 #[test]
-fn a_quarantine_tag_is_no_image() {
+fn a_removed_quarantine_tag_is_not_counted_as_an_image() {
     let tag = "quarantine-20261201-0a0a0a0a0a0a-a-1.0.0".parse().unwrap();
     let tag = CleanupEntry::untag(entry(1).digest, tag);
     let alone = SweepResult { removed: vec![tag.clone()], bytes: 0, ..outcome(0) };
     check(
         &alone,
         &expect![[r#"
-        Quarantine tags of deployments were taken away
+            The cleanup of deployments removed quarantine tags
 
-        No image was removed. A quarantine tag is not needed any more, beside a good one.
+            No image was removed from the repository deployments. 1 quarantine tag was removed.
 
-        - quarantine-20261201-0a0a0a0a0a0a-a-1.0.0: untag: the image conforms by now, and is not in quarantine any more
+            Why: each image with such a tag has a conforming tag now, and is not in quarantine any more.
 
-        Severity    INFORMATIONAL
-        Repository  deployments
-        Account     123456789012, us-east-1
-        Event       request-1 at 2026-11-24T12:00:00Z
-    "#]],
+            What to do: nothing.
+
+            Removed:
+            - quarantine-20261201-0a0a0a0a0a0a-a-1.0.0: untag: the image has a conforming tag now, so it needs no quarantine tag
+
+            Severity    INFORMATIONAL
+            Repository  deployments
+            Account     123456789012, us-east-1
+            Event       request-1 at 2026-11-24T12:00:00Z
+        "#]],
     );
-    assert_eq!(told("deployments", &alone).details["removed"], 0);
+    assert_eq!(alert_about("deployments", &alone).details["removed"], 0);
     let mut both = deleted(1);
     both.removed.push(tag);
-    let alert = told("deployments", &both);
-    expect!["1 image of deployments was deleted"].assert_eq(&alert.title);
+    let alert = alert_about("deployments", &both);
+    expect!["The cleanup of deployments deleted 1 image"].assert_eq(&alert.title);
     assert_eq!((&alert.details["removed"], &alert.details["imagesTotal"]), (&json!(1), &json!(2)));
 }
 
 #[test]
-fn what_was_stopped_is_told_with_the_way_to_read_it_and_to_carry_it_out() {
+fn the_alert_about_a_stopped_plan_has_the_commands_that_read_and_confirm_it() {
     let why = "30 of 40 images would go, and MaxRemovePercent=25 allows fewer";
     check(
         &SweepResult { stopped: Some(why.to_owned()), ..outcome(30) },
         &expect![[r#"
             The cleanup of deployments was stopped
 
-            Nothing was removed: 30 of 40 images would go, and MaxRemovePercent=25 allows fewer. 30 images (1.2 GB) would have gone.
+            No image was removed from the repository deployments. The plan would remove 30 images (1.2 GB).
 
+            Why: 30 of 40 images would go, and MaxRemovePercent=25 allows fewer.
+
+            What to do: read the plan, and confirm it if it is right. Otherwise correct the cause.
+
+            Read the plan:
+
+                ecr-warden plan deployments --stack ecr-warden --region us-east-1
+
+            Or with the AWS CLI:
+
+                printf '%s' '{"mode":"report","repository":"deployments"}' > sweep.json && aws lambda invoke --region us-east-1 --function-name ecr-warden-ImageSweepFunction-1 --cli-read-timeout 900 --payload fileb://sweep.json answer.json && cat answer.json
+
+            Confirm the plan, and the next sweep carries it out:
+
+                ecr-warden confirm deployments --stack ecr-warden --region us-east-1 --plan 0123456789abcdef
+
+            In the plan:
             - myapp-v1.0.0: archive: number 30 of 30 of myapp, which keeps 10
             - myapp-v1.1.0: archive: number 29 of 30 of myapp, which keeps 10
             - myapp-v1.2.0: archive: number 28 of 30 of myapp, which keeps 10
@@ -244,18 +293,6 @@ fn what_was_stopped_is_told_with_the_way_to_read_it_and_to_carry_it_out() {
             - myapp-v1.19.0: archive: number 11 of 30 of myapp, which keeps 10
             - and 10 more
 
-            Read the plan:
-
-                ecr-warden plan deployments --stack ecr-warden --region us-east-1
-
-            Or with the AWS CLI:
-
-                printf '%s' '{"mode":"report","repository":"deployments"}' > sweep.json && aws lambda invoke --region us-east-1 --function-name ecr-warden-ImageSweepFunction-1 --cli-read-timeout 900 --payload fileb://sweep.json answer.json && cat answer.json
-
-            Confirm it, so that the next sweep carries it out:
-
-                ecr-warden confirm deployments --stack ecr-warden --region us-east-1 --plan 0123456789abcdef
-
             Severity    MEDIUM
             Repository  deployments
             Account     123456789012, us-east-1
@@ -263,11 +300,11 @@ fn what_was_stopped_is_told_with_the_way_to_read_it_and_to_carry_it_out() {
         "#]],
     );
     let report = SweepResult { mode: CleanupEnforcement::Report, ..outcome(1) };
-    assert_eq!(told("deployments", &report).remedies.len(), 1);
+    assert_eq!(alert_about("deployments", &report).remedies.len(), 1);
 }
 
 #[test]
-fn a_run_is_news_where_something_went_did_not_go_was_left_or_was_stopped() {
+fn a_sweep_that_removed_failed_left_or_stopped_something_is_news() {
     assert!(!outcome(0).is_news());
     assert!(outcome(1).is_news());
     let failed = vec![(entry(1), "AccessDeniedException: no".to_owned())];
@@ -277,71 +314,78 @@ fn a_run_is_news_where_something_went_did_not_go_was_left_or_was_stopped() {
 }
 
 #[test]
-fn what_was_stopped_before_there_was_a_plan_names_no_images() {
-    let alert = told("ab", &SweepResult { stopped: Some("no leave".to_owned()), ..outcome(0) });
-    expect!["Nothing was removed: no leave."].assert_eq(alert.text.trim_end());
+fn the_alert_about_a_sweep_without_a_plan_names_no_images() {
+    let alert =
+        alert_about("ab", &SweepResult { stopped: Some("no leave".to_owned()), ..outcome(0) });
+    expect![[r#"
+        No image was removed from the repository ab.
+
+        Why: no leave.
+
+        What to do: correct the cause. The next sweep tries again."#]]
+    .assert_eq(alert.text.trim_end());
 }
 
 #[test]
-fn what_would_be_removed_is_told_as_that() {
+fn the_alert_about_a_reported_plan_states_that_nothing_was_removed() {
     let report = SweepResult { mode: CleanupEnforcement::Report, ..outcome(2) };
-    let alert = told("deployments", &report);
+    let alert = alert_about("deployments", &report);
     let (first, _) = alert.text.split_once('\n').unwrap();
     expect![[r#"
-        2 images of deployments would be removed
-        Nothing was removed: the enforcement is report. 2 images (1.2 GB) would go.
+        The cleanup of deployments would remove 2 images
+        No image was removed from the repository deployments. The plan would remove 2 images (1.2 GB).
     "#]]
     .assert_eq(&format!("{}\n{first}\n", alert.title));
     assert_eq!((&alert.details["removed"], &alert.details["kept"]), (&json!(0), &json!(40)));
-    // There is nothing to carry out all the same.
+    // A confirmation would have no effect.
     let stopped = SweepResult { stopped: Some("no leave".to_owned()), ..outcome(0) };
     for outcome in [&stopped, &report] {
-        let [remedy] = &told("ab", outcome).remedies[..] else { panic!("one remedy") };
+        let [remedy] = &alert_about("ab", outcome).remedies[..] else { panic!("one remedy") };
         expect!["Read the plan"].assert_eq(&remedy.label);
     }
 }
 
 #[test]
-fn where_nothing_is_in_the_archive_nothing_is_restored() {
+fn only_archived_images_have_a_command_that_restores_them() {
     let deleted = deleted(1);
-    assert_eq!(told("ab", &deleted).remedies, []);
+    assert_eq!(alert_about("ab", &deleted).remedies, []);
     let tag = CleanupEntry { decision: UNTAG.to_owned(), ..entry(1) };
     let untagged = SweepResult { removed: vec![tag.clone(), tag.clone()], ..outcome(0) };
-    let alert = told("ab", &untagged);
+    let alert = alert_about("ab", &untagged);
     assert_eq!(alert.remedies, []);
     let (first, _) = alert.text.split_once('\n').unwrap();
-    expect!["No image was removed. 2 quarantine tags are not needed any more, beside good ones."]
+    expect!["No image was removed from the repository ab. 2 quarantine tags were removed."]
         .assert_eq(first);
     let both = SweepResult { removed: vec![entry(0), tag], ..outcome(1) };
-    let [restore] = &told("ab", &both).remedies[..] else { panic!("one remedy") };
+    let [restore] = &alert_about("ab", &both).remedies[..] else { panic!("one remedy") };
     assert!(restore.command.contains(entry(0).digest.as_str()), "{}", restore.command);
     assert!(!restore.command.contains(entry(1).digest.as_str()), "{}", restore.command);
 }
 
 #[test]
-fn a_text_names_twenty_images_and_says_how_many_more_there_are() {
+fn a_list_names_twenty_images_and_counts_the_others() {
     let last = |count: usize| {
         let failed = (0..count).map(|nth| (entry(nth), "no".to_owned())).collect();
         let [removed, failed] = [outcome(count), SweepResult { failed, ..outcome(0) }]
-            .map(|outcome| told("ab", &outcome).text);
+            .map(|outcome| alert_about("ab", &outcome).text);
         let lines = |text: &str| text.lines().filter(|line| line.starts_with("- ")).count();
         (lines(&removed), lines(&failed), removed.lines().last().unwrap().to_owned())
     };
     assert_eq!(
         last(19),
-        (19, 19, told("ab", &outcome(19)).text.lines().last().unwrap().to_owned())
+        (19, 19, alert_about("ab", &outcome(19)).text.lines().last().unwrap().to_owned())
     );
     let (removed, failed, line) = last(20);
     assert_eq!((removed, failed, line.starts_with("- myapp-v1.19.0")), (20, 20, true), "{line}");
     let (removed, failed, line) = last(21);
-    assert_eq!((removed, failed), (21, 20));
+    assert_eq!((removed, failed), (21, 21));
     expect!["- and 1 more"].assert_eq(&line);
 }
 
 #[test]
 fn a_command_restores_whole_units() {
     let remedies = |units: Vec<Vec<Digest>>| {
-        let alert = told(&"r".repeat(256), &SweepResult { units, ..outcome(1) });
+        let alert = alert_about(&"r".repeat(256), &SweepResult { units, ..outcome(1) });
         assert_eq!(alert.within_limits().remedies, alert.remedies);
         let digests = |remedy: &Remedy| remedy.command.matches("sha256:").count();
         let lines =
@@ -350,29 +394,41 @@ fn a_command_restores_whole_units() {
     };
     let unit = |images: usize| (0..images).map(|nth| entry(nth).digest).collect::<Vec<_>>();
     let alone = |count: usize| (0..count).map(|nth| vec![entry(nth).digest]).collect();
-    expect!["Restore them all: 1\n"].assert_eq(&remedies(alone(1)));
-    expect!["Restore them all: 30\n"].assert_eq(&remedies(alone(30)));
-    expect!["Restore the first of them: 1\n"].assert_eq(&remedies(alone(31)));
-    // An image of two units is in the command once.
-    expect!["Restore them all: 20\n"].assert_eq(&remedies(vec![unit(20), unit(20)]));
     expect![[r#"
-        Restore the first of them (1 of 2): 30
-        Restore the first of them (2 of 2): 5
+        Restore all images from the archive: 1
+    "#]]
+    .assert_eq(&remedies(alone(1)));
+    expect![[r#"
+        Restore all images from the archive: 30
+    "#]]
+    .assert_eq(&remedies(alone(30)));
+    expect![[r#"
+        Restore the first image from the archive: 1
+    "#]]
+    .assert_eq(&remedies(alone(31)));
+    // An image of two units is in the command once.
+    expect![[r#"
+        Restore all images from the archive: 20
+    "#]]
+    .assert_eq(&remedies(vec![unit(20), unit(20)]));
+    expect![[r#"
+        Restore the first image from the archive (1 of 2): 30
+        Restore the first image from the archive (2 of 2): 5
     "#]]
     .assert_eq(&remedies(vec![unit(35)]));
 }
 
 #[test]
-fn a_unit_of_which_not_every_image_can_be_named_has_no_command() {
+fn a_unit_with_too_many_images_for_one_alert_has_no_command() {
     let unit = |images: usize| (0..images).map(|nth| entry(nth).digest).collect::<Vec<_>>();
     let remedies = |images| {
-        told("ab", &SweepResult { units: vec![unit(images)], ..outcome(1) }).remedies.len()
+        alert_about("ab", &SweepResult { units: vec![unit(images)], ..outcome(1) }).remedies.len()
     };
     assert_eq!((remedies(120), remedies(121)), (4, 0));
 }
 
 #[test]
-fn restored_images_are_listed_and_no_command_restores_them() {
+fn images_that_are_being_restored_are_listed_without_a_command() {
     let restored = CleanupEntry {
         decision: "restore".to_owned(),
         reason: "it belongs to myapp-v2.0.0, whose removal was interrupted".to_owned(),
@@ -381,22 +437,27 @@ fn restored_images_are_listed_and_no_command_restores_them() {
     check(
         &SweepResult { restored: vec![restored], ..outcome(0) },
         &expect![[r#"
-        Images of deployments are being restored
+            The cleanup of deployments is restoring images
 
-        A removal was interrupted, or a new index needs the images. 1 image is being restored, which takes some twenty minutes.
+            No image was removed from the repository deployments. 1 image is being restored, which takes about twenty minutes.
 
-        - myapp-v1.1.0: restore: it belongs to myapp-v2.0.0, whose removal was interrupted
+            Why: an index needs the images, or an earlier removal was interrupted.
 
-        Severity    INFORMATIONAL
-        Repository  deployments
-        Account     123456789012, us-east-1
-        Event       request-1 at 2026-11-24T12:00:00Z
-    "#]],
+            What to do: nothing.
+
+            Being restored:
+            - myapp-v1.1.0: restore: it belongs to myapp-v2.0.0, whose removal was interrupted
+
+            Severity    INFORMATIONAL
+            Repository  deployments
+            Account     123456789012, us-east-1
+            Event       request-1 at 2026-11-24T12:00:00Z
+        "#]],
     );
 }
 
 #[test]
-fn an_entry_has_its_tags_its_reason_and_what_went_wrong_in_the_details() {
+fn an_entry_of_the_details_has_tags_a_reason_and_an_error() {
     let long = CleanupEntry {
         tags: (0..7).map(|nth| format!("t{nth}").parse().unwrap()).collect(),
         ..entry(1)
@@ -431,9 +492,10 @@ fn an_entry_has_its_tags_its_reason_and_what_went_wrong_in_the_details() {
           "mode": "archive",
           "removed": 0,
           "restored": [],
-          "stopped": null
+          "stopped": null,
+          "waits": false
         }"#]]
-    .assert_eq(&format!("{:#}", Value::from(told("ab", &outcome).details)));
+    .assert_eq(&format!("{:#}", Value::from(alert_about("ab", &outcome).details)));
     let unnamed = CleanupEntry { tags: vec![], ..entry(1) };
     assert_eq!(
         (entry(1).name(), unnamed.name()),
@@ -442,19 +504,19 @@ fn an_entry_has_its_tags_its_reason_and_what_went_wrong_in_the_details() {
 }
 
 #[test]
-fn machines_get_fifty_images_at_most_and_how_many_there_are() {
-    let details = told("deployments", &outcome(60)).details;
+fn the_details_have_at_most_fifty_images_and_their_number() {
+    let details = alert_about("deployments", &outcome(60)).details;
     assert_eq!(details["images"].as_array().unwrap().len(), 50);
     assert_eq!((&details["imagesTotal"], &details["removed"]), (&json!(60), &json!(60)));
     assert_eq!((&details["examined"], &details["kept"]), (&json!(40), &json!(0)));
     let stopped = SweepResult { stopped: Some("why".to_owned()), ..outcome(3) };
-    let details = told("deployments", &stopped).details;
+    let details = alert_about("deployments", &stopped).details;
     assert_eq!((&details["removed"], &details["kept"]), (&json!(0), &json!(40)));
     assert_eq!((&details["imagesTotal"], &details["stopped"]), (&json!(3), &json!("why")));
 }
 
 #[test]
-fn the_largest_is_within_all_limits() {
+fn the_largest_alert_is_within_all_limits() {
     let long = |nth: usize| CleanupEntry {
         tags: (0..1_000).map(|tag| format!("{tag:0>128}").parse().unwrap()).collect(),
         reason: "é".repeat(2_000),
@@ -466,19 +528,46 @@ fn the_largest_is_within_all_limits() {
         failed: (0..100).map(|nth| (long(nth), "é".repeat(2_000))).collect(),
         ..outcome(0)
     };
-    let alert = told(&name, &largest);
-    assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
+    let alert = alert_about(&name, &largest);
+    assert_eq!(limit_violations(&alert.message("aws")), Vec::<String>::new());
     assert_eq!(alert.within_limits().details, alert.details);
     assert_eq!(alert.details["imagesTotal"], 100);
-    // A command is whole or not there.
-    let many = told(&name, &outcome(100));
+    // A command is whole or omitted.
+    let many = alert_about(&name, &outcome(100));
     assert_eq!(many.within_limits().remedies, many.remedies);
-    let stopped = told(&name, &SweepResult { stopped: Some("x".to_owned()), ..outcome(1) });
+    let stopped = alert_about(&name, &SweepResult { stopped: Some("x".to_owned()), ..outcome(1) });
     assert_eq!(stopped.within_limits().remedies, stopped.remedies);
 }
 
 #[test]
-fn what_is_not_as_it_should_be_is_a_list() {
+fn the_runbook_of_a_cleanup_names_the_section_of_the_cause() {
+    let page = |outcome: SweepResult| alert_about("ab", &outcome).runbook_page();
+    let stopped = |outcome| SweepResult { stopped: Some("why".to_owned()), ..outcome };
+    let failed = vec![(entry(1), "no".to_owned())];
+    let report = SweepResult { mode: CleanupEnforcement::Report, ..outcome(1) };
+    let rule = ReplicationRule {
+        prefixes: None,
+        destinations: vec![RemoteRegistry::new("210987654321", "us-west-2").unwrap()],
+        replicates_deletions: false,
+    };
+    let replication = Replication::find(&"ab".parse().unwrap(), &[rule], None);
+    let replicated = SweepResult { replication, ..outcome(1) };
+    for (outcome, anchor) in [
+        (outcome(1), ""),
+        (SweepResult { waits: true, ..stopped(outcome(1)) }, "#confirmation"),
+        (stopped(outcome(1)), "#guard"),
+        (stopped(SweepResult { hash: String::new(), ..outcome(0) }), "#blind"),
+        (stopped(replicated), "#replicated-repository"),
+        (report, "#report-only"),
+        (SweepResult { failed, left: 1, ..outcome(0) }, "#failures"),
+        (SweepResult { left: 1, ..outcome(0) }, "#no-time-left"),
+    ] {
+        assert_eq!(page(outcome), format!("runbooks/cleanup.md{anchor}"));
+    }
+}
+
+#[test]
+fn the_alert_about_deviations_lists_each_with_its_rule() {
     let (repository, source) = ("deployments".parse().unwrap(), source());
     let run = SweepContext {
         account: "123456789012",
@@ -490,13 +579,20 @@ fn what_is_not_as_it_should_be_is_a_list() {
     };
     let deviation = |text: &str| Deviation { rule: AuditRule::Drift, text: text.to_owned() };
     let alert = self_audit(&run, &[deviation("one thing"), deviation("another")]);
-    assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
+    assert_eq!(limit_violations(&alert.message("aws")), Vec::<String>::new());
+    assert_eq!(alert.runbook_page(), "runbooks/self-audit.md");
+    let one = self_audit(&run, &[deviation("one thing")]);
+    assert_eq!(one.runbook_page(), "runbooks/self-audit.md#drift");
     expect![[r#"
-        2 things in deployments are not as the policy says
-        Nothing was changed about it. It is told again when it changes, and else after seven days.
+        The repository deployments has 2 deviations from its policy
+        The audit of the repository deployments found 2 deviations from its policy. Nothing was changed. Each line begins with the rule of the audit.
 
-        - one thing
-        - another
+        - drift: one thing
+        - drift: another
+
+        Why: each sweep compares the repository with its policy. Deviations are reported when they change, and again after seven days.
+
+        What to do: correct each deviation, or change the policy. The runbook has a section for each rule.
         {"deviations": Array [Object {"rule": String("drift"), "text": String("one thing")}, Object {"rule": String("drift"), "text": String("another")}]}
     "#]].assert_eq(&format!("{}\n{}\n{:?}\n", alert.title, alert.text, alert.details));
 }

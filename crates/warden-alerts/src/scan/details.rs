@@ -1,5 +1,5 @@
-//! The `details` of an alert about a scan: written by the function that reads the scan, read by
-//! the rendering for Slack.
+//! The `details` of an alert about a scan. The function that reads the scan writes them, and
+//! the rendering for Slack reads them.
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};

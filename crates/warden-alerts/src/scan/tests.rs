@@ -5,7 +5,7 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::super::tests::{about, against_the_limits};
+use super::super::tests::{about, limit_violations};
 use super::*;
 use crate::risks_changed;
 use crate::slack::{self, Notification};
@@ -15,7 +15,7 @@ use warden_core::risks::RiskChanges;
 
 const PARAMETER: &str = "/ecr-warden/ecr-warden/accepted-risks";
 
-/// What is accepted in every component.
+/// A risk that is accepted in every component.
 fn risk(id: &str, until: &str) -> AcceptedRisk {
     AcceptedRisk {
         id: id.to_owned(),
@@ -26,7 +26,7 @@ fn risk(id: &str, until: &str) -> AcceptedRisk {
     }
 }
 
-/// Where the accepted risks are.
+/// The parameter of the accepted risks, and an event.
 fn place(source: &Source) -> AlertOrigin<'_> {
     AlertOrigin { account: "123456789012", region: "us-east-1", source, parameter: PARAMETER }
 }
@@ -60,7 +60,7 @@ fn decided(memory: &ScanHistory, scanned: &Scanned, risks: &[AcceptedRisk]) -> F
     compare_scan(memory, scanned, risks, Severity::High, "2026-11-24".parse().unwrap())
 }
 
-/// What is remembered after version 5 had these.
+/// The history after a scan of version 5 with these findings.
 fn before(findings: Vec<Finding>) -> ScanHistory {
     let scanned = scanned(5, ScanContents::All(findings));
     let memory = ScanHistory::default();
@@ -68,8 +68,8 @@ fn before(findings: Vec<Finding>) -> ScanHistory {
     memory.record(&scanned, &report)
 }
 
-/// The alert of a scan, of which all texts are within all limits.
-fn told(
+/// The alert about a scan. All its texts are within the limits.
+fn alert_about(
     memory: &ScanHistory,
     scanned: &Scanned,
     risks: &[AcceptedRisk],
@@ -79,7 +79,7 @@ fn told(
     let tags: Vec<Tag> = scanned.tag.clone().into_iter().collect();
     let scan = ScanAlert { about: &about, tags: &tags, scanned, parameter: PARAMETER };
     let alert = scan_findings(&scan, &decided(memory, scanned, risks), unread);
-    assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
+    assert_eq!(limit_violations(&alert.message("aws")), Vec::<String>::new());
     alert
 }
 
@@ -89,7 +89,7 @@ fn check_email(alert: &Alert, expected: &Expect) {
 }
 
 #[test]
-fn an_email_says_what_is_new_what_can_be_fixed_and_what_is_accepted() {
+fn an_email_lists_new_known_and_accepted_findings() {
     let memory = before(vec![
         finding("CVE-2026-2", Level::High, "zlib", None),
         finding("CVE-2026-3", Level::High, "curl", None),
@@ -106,31 +106,35 @@ fn an_email_says_what_is_new_what_can_be_fixed_and_what_is_accepted() {
         finding("CVE-2026-5", Level::Medium, "bash", None),
     ];
     let risk = risk("CVE-2026-4", "2026-12-31");
-    let alert = told(&memory, &scanned(6, ScanContents::All(found)), &[risk], None);
+    let alert = alert_about(&memory, &scanned(6, ScanContents::All(found)), &[risk], None);
     check_email(
         &alert,
         &expect![[r#"
-            1 new finding in infrastructure:litellm-v1.80.6: 1 CRITICAL
+            infrastructure:litellm-v1.80.6 has 1 new finding: 1 CRITICAL
 
-            The scan of infrastructure:litellm-v1.80.6 found 1 CRITICAL, 1 HIGH at or above HIGH, of 4 findings in all. Compared with litellm-v1.80.5, the version before: 1 new, 1 gone. For 1 there is a fix. The image is in use by 3 tasks or pods.
+            The scan of infrastructure:litellm-v1.80.6 found 2 findings at or above HIGH (1 CRITICAL, 1 HIGH), and 4 findings in all. Compared with the previous version litellm-v1.80.5, 1 finding is new and 1 is gone. Fixed packages exist for 1 finding. 3 tasks or pods use the image.
 
-            New:
+            New findings:
             - CRITICAL CVE-2026-1 in openssl 3.0.17, fixed in 3.0.18; an exploit is known; EPSS 0.91; https://nvd.nist.gov/vuln/detail/CVE-2026-1
 
-            Told before:
+            Why: the image has findings at or above AlertSeverityThreshold=HIGH that no earlier alert reported.
+
+            What to do: update the packages that have a fix and push a new version, or accept a finding that does not affect the image.
+
+            List all findings:
+
+                aws ecr describe-image-scan-findings --region us-east-1 --repository-name infrastructure --image-id imageDigest=sha256:0606060606060606060606060606060606060606060606060606060606060606
+
+            Accept a finding until a date, by an entry such as {"id": "CVE-2026-1234", "until": "2026-12-31", "reason": "not reachable", "owner": "platform"}:
+
+                aws ssm get-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --query Parameter.Value --output text > accepted-risks.json && ${EDITOR:-vi} accepted-risks.json && aws ssm put-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --overwrite --tier Intelligent-Tiering --value file://accepted-risks.json
+
+            Reported before:
             - HIGH CVE-2026-2 in zlib 3.0.17; https://nvd.nist.gov/vuln/detail/CVE-2026-2
 
             Accepted:
             - HIGH CVE-2026-4: until 2026-12-31 (not reachable; platform)
 
-            See all findings:
-
-                aws ecr describe-image-scan-findings --region us-east-1 --repository-name infrastructure --image-id imageDigest=sha256:0606060606060606060606060606060606060606060606060606060606060606
-
-            Accept a finding until a day, by a line in the list such as {"id": "CVE-2026-1234", "until": "2026-12-31", "reason": "not reachable", "owner": "platform"}:
-
-                aws ssm get-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --query Parameter.Value --output text > accepted-risks.json && ${EDITOR:-vi} accepted-risks.json && aws ssm put-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --overwrite --tier Intelligent-Tiering --value file://accepted-risks.json
-
             Severity    CRITICAL
             Repository  infrastructure
             Component   litellm
@@ -143,24 +147,29 @@ fn an_email_says_what_is_new_what_can_be_fixed_and_what_is_accepted() {
 }
 
 #[test]
-fn the_first_scan_of_a_component_says_so() {
+fn the_alert_about_the_first_scan_of_a_component_states_that() {
     let found = vec![finding("CVE-2026-1", Level::Critical, "openssl", Some("3.0.18"))];
-    let alert = told(&ScanHistory::default(), &scanned(6, ScanContents::All(found)), &[], None);
+    let alert =
+        alert_about(&ScanHistory::default(), &scanned(6, ScanContents::All(found)), &[], None);
     check_email(
         &alert,
         &expect![[r#"
-            1 finding in infrastructure:litellm-v1.80.6: 1 CRITICAL
+            infrastructure:litellm-v1.80.6 has 1 finding: 1 CRITICAL
 
-            The scan of infrastructure:litellm-v1.80.6 found 1 CRITICAL at or above HIGH, of 1 finding in all. It is the first scan of litellm to be remembered: there is nothing to compare it with. For 1 there is a fix.
+            The scan of infrastructure:litellm-v1.80.6 found 1 finding at or above HIGH (1 CRITICAL), and 1 finding in all. No earlier scan of litellm is recorded for a comparison. Fixed packages exist for 1 finding.
 
-            Found:
+            Findings:
             - CRITICAL CVE-2026-1 in openssl 3.0.17, fixed in 3.0.18; https://nvd.nist.gov/vuln/detail/CVE-2026-1
 
-            See all findings:
+            Why: the image has findings at or above AlertSeverityThreshold=HIGH that no earlier alert reported.
+
+            What to do: update the packages that have a fix and push a new version, or accept a finding that does not affect the image.
+
+            List all findings:
 
                 aws ecr describe-image-scan-findings --region us-east-1 --repository-name infrastructure --image-id imageDigest=sha256:0606060606060606060606060606060606060606060606060606060606060606
 
-            Accept a finding until a day, by a line in the list such as {"id": "CVE-2026-1234", "until": "2026-12-31", "reason": "not reachable", "owner": "platform"}:
+            Accept a finding until a date, by an entry such as {"id": "CVE-2026-1234", "until": "2026-12-31", "reason": "not reachable", "owner": "platform"}:
 
                 aws ssm get-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --query Parameter.Value --output text > accepted-risks.json && ${EDITOR:-vi} accepted-risks.json && aws ssm put-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --overwrite --tier Intelligent-Tiering --value file://accepted-risks.json
 
@@ -176,24 +185,28 @@ fn the_first_scan_of_a_component_says_so() {
 }
 
 #[test]
-fn what_could_not_be_read_is_told_from_the_event() {
+fn findings_that_cannot_be_read_are_counted_from_the_event() {
     let mut counts = Counts::default();
     counts.add(Level::Critical, 1);
     counts.add(Level::Medium, 7);
     let scanned = scanned(6, ScanContents::Counts(counts));
-    let alert = told(&before(Vec::new()), &scanned, &[], Some("AccessDeniedException: no"));
+    let alert = alert_about(&before(Vec::new()), &scanned, &[], Some("AccessDeniedException: no"));
     check_email(
         &alert,
         &expect![[r#"
-            1 finding in infrastructure:litellm-v1.80.6: 1 CRITICAL
+            infrastructure:litellm-v1.80.6 has 1 finding: 1 CRITICAL
 
-            The scan of infrastructure:litellm-v1.80.6 found 1 CRITICAL at or above HIGH, of 8 findings in all. The version before, litellm-v1.80.5, could not be compared with it in full. The findings themselves could not be read (AccessDeniedException: no): what is told is what the event says, and accepted risks are not taken off.
+            The scan of infrastructure:litellm-v1.80.6 found 1 finding at or above HIGH (1 CRITICAL), and 8 findings in all. The comparison with the previous version litellm-v1.80.5 is incomplete. The findings themselves could not be read (AccessDeniedException: no). The numbers are from the event, and include accepted risks.
 
-            See all findings:
+            Why: the image has findings at or above AlertSeverityThreshold=HIGH.
+
+            What to do: replace the packages and push a new version, or accept a finding that does not affect the image.
+
+            List all findings:
 
                 aws ecr describe-image-scan-findings --region us-east-1 --repository-name infrastructure --image-id imageDigest=sha256:0606060606060606060606060606060606060606060606060606060606060606
 
-            Accept a finding until a day, by a line in the list such as {"id": "CVE-2026-1234", "until": "2026-12-31", "reason": "not reachable", "owner": "platform"}:
+            Accept a finding until a date, by an entry such as {"id": "CVE-2026-1234", "until": "2026-12-31", "reason": "not reachable", "owner": "platform"}:
 
                 aws ssm get-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --query Parameter.Value --output text > accepted-risks.json && ${EDITOR:-vi} accepted-risks.json && aws ssm put-parameter --region us-east-1 --name /ecr-warden/ecr-warden/accepted-risks --overwrite --tier Intelligent-Tiering --value file://accepted-risks.json
 
@@ -210,7 +223,7 @@ fn what_could_not_be_read_is_told_from_the_event() {
 }
 
 #[test]
-fn a_failure_says_what_to_do_and_an_end_what_is_over() {
+fn failed_and_resolved_scans_have_a_reason_and_a_next_step() {
     let scanned = scanned(6, ScanContents::All(Vec::new()));
     let about = About { digest: scanned.version.clone(), ..about() };
     let tags = [scanned.tag.clone().unwrap()];
@@ -219,14 +232,23 @@ fn a_failure_says_what_to_do_and_an_end_what_is_over() {
     let failed = scan_failed(&scan, "FAILED", reason);
     expect![[r#"
         The scan of infrastructure:litellm-v1.80.6 failed
-        ECR says FAILED (UnsupportedImageError:  scratch). What is in the image is not known. Its operating system or its package manager is none that ECR scans: build it on a base image that is, or turn on enhanced scanning, which knows more of them."#]].assert_eq(&format!("{}\n{}", failed.title, failed.text));
+        The image infrastructure:litellm-v1.80.6 was not scanned, so its findings are unknown.
+
+        Why: the status of the scan is FAILED (UnsupportedImageError:  scratch). ECR does not support the operating system or the package manager of the image.
+
+        What to do: build the image on a supported base image, or turn on enhanced scanning, which supports more operating systems and package managers."#]].assert_eq(&format!("{}\n{}", failed.title, failed.text));
     let memory = before(vec![finding("CVE-2026-1", Level::High, "zlib", None)]);
     let resolved = scan_resolved(&scan, &decided(&memory, &scanned, &[]));
     expect![[r#"
         infrastructure:litellm-v1.80.6 has no open findings any more
-        The scan of infrastructure:litellm-v1.80.6 found nothing that counts at or above HIGH: the last alert about litellm is over. Older versions may still have what it was about."#]].assert_eq(&format!("{}\n{}", resolved.title, resolved.text));
+        The scan of infrastructure:litellm-v1.80.6 found no open finding at or above HIGH.
+
+        Why: an earlier alert reported findings in litellm.
+
+        What to do: deploy this version. Older versions may still have the findings."#]]
+    .assert_eq(&format!("{}\n{}", resolved.title, resolved.text));
     for alert in [failed, resolved] {
-        assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
+        assert_eq!(limit_violations(&alert.message("aws")), Vec::<String>::new());
     }
 }
 
@@ -240,7 +262,7 @@ fn a_change_of_the_accepted_risks_is_rendered_for_people_and_machines() {
     let changes = RiskChanges { added, removed: vec![], changed: vec![(old, new)] };
     let alert = risks_changed(&place, 7, &changes);
     let message = alert.message("aws");
-    assert_eq!(against_the_limits(&message), Vec::<String>::new());
+    assert_eq!(limit_violations(&message), Vec::<String>::new());
     let texts: Value = serde_json::from_str(&message.body).unwrap();
     let [json, amazon_q] = ["default", "https"]
         .map(|name| serde_json::from_str::<Value>(texts[name].as_str().unwrap()).unwrap());
@@ -256,7 +278,7 @@ fn a_change_of_the_accepted_risks_is_rendered_for_people_and_machines() {
 }
 
 #[test]
-fn risks_are_told_to_whoever_answers_for_them() {
+fn an_expiring_risk_is_reported_with_its_owner() {
     let source = about().source;
     let place = place(&source);
     let risk = AcceptedRisk {
@@ -267,9 +289,13 @@ fn risks_are_told_to_whoever_answers_for_them() {
     check_email(
         &expiring,
         &expect![[r#"
-            CVE-2026-4 in litellm is accepted until 2026-12-31 only
+            CVE-2026-4 in litellm is accepted only until 2026-12-31
 
-            platform answers for CVE-2026-4 in litellm, which is accepted until 2026-12-31 (not reachable). After that day it counts again, and is told with the next scan that finds it. Fix it, or set another day.
+            The acceptance of CVE-2026-4 in litellm ends after 2026-12-31. After that day, the next scan that finds CVE-2026-4 reports it.
+
+            Why: platform accepted CVE-2026-4 until that day (not reachable).
+
+            What to do: fix the finding, or enter a later day in the accepted risks.
 
             Edit the accepted risks:
 
@@ -287,7 +313,11 @@ fn risks_are_told_to_whoever_answers_for_them() {
         &expect![[r#"
             The accepted risks cannot be read
 
-            The parameter /ecr-warden/ecr-warden/accepted-risks cannot be read: [0].until: expected a day, got "soon". No finding is accepted until it can; this is told once a day.
+            The parameter /ecr-warden/ecr-warden/accepted-risks cannot be read, so no finding counts as accepted.
+
+            Why: [0].until: expected a day, got "soon".
+
+            What to do: correct the parameter. Until then, this alert is sent once a day.
 
             Edit the accepted risks:
 
@@ -299,12 +329,12 @@ fn risks_are_told_to_whoever_answers_for_them() {
         "#]],
     );
     for alert in [expiring, unreadable] {
-        assert_eq!(against_the_limits(&alert.message("aws")), Vec::<String>::new());
+        assert_eq!(limit_violations(&alert.message("aws")), Vec::<String>::new());
     }
 }
 
-/// A report as large as can be: a thousand findings that are new, a thousand that are gone, a
-/// thousand that are accepted, with the longest names, packages, versions and links.
+/// The largest report: a thousand new findings, a thousand fixed findings, and a thousand accepted findings,
+/// with the longest names, packages, versions and links.
 fn largest() -> (ScanHistory, Scanned, Vec<AcceptedRisk>) {
     let wide = |prefix: &str, nth: usize, most: usize| {
         let rest = "\u{1f433}".repeat(most - prefix.len() - 6);
@@ -326,7 +356,7 @@ fn largest() -> (ScanHistory, Scanned, Vec<AcceptedRisk>) {
         }
     };
     let many = |prefix: &'static str| (0..1_000).map(move |nth| finding(prefix, nth));
-    // What is remembered of the widest names would not be all of it.
+    // A history of the longest names would not fit.
     let old = |nth| Finding::new(&format!("CVE-2020-{nth:05}"), Level::Critical).unwrap();
     let memory = before((0..1_000).map(old).collect());
     let risk = |nth| AcceptedRisk {
@@ -341,12 +371,13 @@ fn largest() -> (ScanHistory, Scanned, Vec<AcceptedRisk>) {
 }
 
 #[test]
-fn the_largest_report_fits_and_says_how_much_it_leaves_out() {
+fn the_largest_report_fits_and_counts_the_omitted_findings() {
     let (memory, scanned, risks) = largest();
-    let alert = told(&memory, &scanned, &risks, None);
+    let alert = alert_about(&memory, &scanned, &risks, None);
     let details = Value::Object(alert.details.clone());
     assert_eq!(
-        ["findingsTotal", "newTotal", "fixedTotal", "acceptedTotal"].map(|it| details[it].as_u64()),
+        ["findingsTotal", "newTotal", "fixedTotal", "acceptedTotal"]
+            .map(|name| details[name].as_u64()),
         [Some(1_000); 4]
     );
     assert!(!details["findings"].as_array().unwrap().is_empty(), "{details:#}");
@@ -354,7 +385,7 @@ fn the_largest_report_fits_and_says_how_much_it_leaves_out() {
     let message: Value = serde_json::from_str(&alert.message("aws").body).unwrap();
     let default: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
     assert_eq!(default["details"]["findingsTotal"], 1_000);
-    // Of what is new and what is accepted, each cut at the end of a line.
+    // The lists of new and of accepted findings are shortened after a whole line.
     let text = &alert.within_limits().text;
     let more: Vec<&str> = text.lines().filter(|line| line.starts_with("and ")).collect();
     assert_eq!(text.lines().last(), more.last().copied());
@@ -365,10 +396,10 @@ fn the_largest_report_fits_and_says_how_much_it_leaves_out() {
 }
 
 #[test]
-fn a_list_ends_with_the_line_that_fits_to_the_character() {
+fn a_list_ends_with_the_last_line_that_fits() {
     let listed = |end| {
         let mut text = "All".to_owned();
-        list(&mut text, "New", ["ab", "\u{1f433}c"].map(str::to_owned).into_iter(), end);
+        add_list(&mut text, "New", ["ab", "\u{1f433}c"].map(str::to_owned).into_iter(), end);
         text
     };
     expect![[r#"
@@ -421,7 +452,7 @@ fn hostile() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]
-    fn whatever_a_scanner_says_leads_nowhere_and_hides_nothing(
+    fn no_text_of_a_scanner_is_a_link_or_has_hidden_characters(
         texts in prop::collection::vec(hostile(), 5),
     ) {
         let url = format!("https://example.com/{}", texts[4]);
@@ -432,10 +463,11 @@ proptest! {
         });
         let found: Vec<Finding> = found.into_iter().collect();
         let scanned = scanned(6, ScanContents::All(found));
-        let alert = told(&ScanHistory::default(), &scanned, &[], Some(&texts[0]));
+        let alert = alert_about(&ScanHistory::default(), &scanned, &[], Some(&texts[0]));
         let lines = alert.text.split("\n\n").skip(1).collect::<String>();
-        // One link there may be, and it leads where it says.
-        let words = lines.split_whitespace().filter(|it| !it.starts_with("https://example.com/"));
+        // The only link is the sanitised URL of the finding.
+        let words =
+            lines.split_whitespace().filter(|word| !word.starts_with("https://example.com/"));
         let lines = words.collect::<Vec<_>>().join(" ");
         prop_assert!(!lines.contains("://"), "{lines}");
         prop_assert!(!lines.contains("](") && !lines.contains('<'), "{lines}");
@@ -446,12 +478,13 @@ proptest! {
 }
 
 #[test]
-fn a_version_is_known_by_its_tag_or_its_digest() {
+fn the_previous_version_is_named_by_its_tag_or_its_digest() {
     let memory = before(Vec::new());
-    let latest: Option<Version> = memory.latest.clone().map(|it| Version { tag: None, ..it });
+    let latest: Option<Version> =
+        memory.latest.clone().map(|version| Version { tag: None, ..version });
     let memory = ScanHistory { latest, ..memory };
     let found = vec![finding("CVE-2026-1", Level::Critical, "openssl", None)];
-    let alert = told(&memory, &scanned(6, ScanContents::All(found)), &[], None);
+    let alert = alert_about(&memory, &scanned(6, ScanContents::All(found)), &[], None);
     assert_eq!(alert.details["baseline"], json!({"digest": digest(5), "tag": null}));
-    expect!["The scan of infrastructure:litellm-v1.80.6 found 1 CRITICAL at or above HIGH, of 1 finding in all. Compared with sha256:0505050505050505050505050505050505050505050505050505050505050505, the version before: 1 new, 0 gone."].assert_eq(alert.text.lines().next().unwrap());
+    expect!["The scan of infrastructure:litellm-v1.80.6 found 1 finding at or above HIGH (1 CRITICAL), and 1 finding in all. Compared with the previous version sha256:0505050505050505050505050505050505050505050505050505050505050505, 1 finding is new and 0 are gone."].assert_eq(alert.text.lines().next().unwrap());
 }

@@ -1,14 +1,16 @@
-//! A CloudWatch alarm as Slack shows it.
+//! The rendering of a CloudWatch alarm for Slack.
 //!
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html>
 
 use serde_json::Value;
 use warden_core::text::one_line;
 
+use super::alert::add_runbook;
 use super::console;
 use super::layout::{Layout, code_list};
 use super::payload::Payload;
 use super::text::{code, link};
+use crate::WHY;
 use crate::partial::readable;
 
 /// A change of the state of an alarm. Every field but the name may be absent.
@@ -34,6 +36,9 @@ pub struct Alarm {
     pub metric: Option<String>,
     /// The dimensions of the metric, such as `QueueName` and the name of the queue.
     pub dimensions: Vec<(String, String)>,
+    /// The URL of the runbook. A message has no such field: the notifier finds the URL in the
+    /// description.
+    pub runbook: Option<String>,
 }
 
 impl Alarm {
@@ -69,6 +74,7 @@ impl Alarm {
             region: part_of_arn(3).or_else(|| field("Region")),
             metric,
             dimensions: dimensions.into_iter().flatten().filter_map(dimension).collect(),
+            runbook: None,
         })
     }
 }
@@ -81,8 +87,9 @@ pub fn title(alarm: &Alarm) -> String {
 }
 
 pub fn text(alarm: &Alarm) -> String {
-    let texts = [&alarm.description, &alarm.reason];
-    texts.into_iter().flatten().cloned().collect::<Vec<_>>().join("\n")
+    let why = alarm.reason.as_ref().map(|reason| format!("{WHY}{reason}"));
+    let texts = [&alarm.description, &why];
+    texts.into_iter().flatten().cloned().collect::<Vec<_>>().join("\n\n")
 }
 
 pub fn render(alarm: &Alarm) -> Payload {
@@ -91,6 +98,7 @@ pub fn render(alarm: &Alarm) -> Payload {
     let small_print = [Some(place.join(", ")), alarm.time.clone()];
     let mut layout = Layout::new(&title(alarm), &small_print);
     layout.add_text(&text(alarm));
+    add_runbook(&mut layout, alarm.runbook.as_deref());
     let url = alarm.region.as_deref().and_then(|region| console::alarm(region, &alarm.name));
     let mut fields = vec![("Alarm", link(url.as_deref(), &one_line(&alarm.name), 300))];
     match (&alarm.previous_state, &alarm.state) {
@@ -104,7 +112,7 @@ pub fn render(alarm: &Alarm) -> Payload {
     let dimensions: Vec<String> =
         alarm.dimensions.iter().map(|(name, value)| format!("{name} {value}")).collect();
     if !dimensions.is_empty() {
-        fields.push(("Of", code_list(&dimensions, 5, 300)));
+        fields.push(("Dimensions", code_list(&dimensions, 5, 300)));
     }
     layout.add_fields(fields);
     layout.finish()

@@ -1,4 +1,4 @@
-//! An alert of ECR Warden as Slack shows it.
+//! The rendering of an alert of ECR Warden for Slack.
 
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -9,11 +9,10 @@ use super::console;
 use super::layout::{LONGEST_SECTION, Layout, code_list};
 use super::payload::Payload;
 use super::text::{code, fitted, length, link};
-use crate::OR_AWS_CLI;
 use crate::{Alert, AlertKind, Baseline, FindingDetails, Remedy, ScanDetails};
+use crate::{OR_AWS_CLI, WHAT_TO_DO, WHY};
 
-/// The most findings in the list, and the most characters of the list: the remedies need room
-/// too.
+/// The most findings in the list, and the most characters of the list. The remedies need room too.
 const MOST_FINDINGS: usize = 10;
 const LONGEST_LIST: usize = 5_000;
 /// The most commands: a message has 50 blocks at most.
@@ -40,14 +39,39 @@ pub fn render(alert: &Alert) -> Payload {
     let mut layout = Layout::new(&title(alert), &small_print.map(Some));
     let scan = scan_details(alert);
     let scan = scan.as_ref();
-    layout.add_text(sentences(alert, scan));
     let image = image_url(alert);
     layout.add_fields(facts(alert, scan, image.as_deref()));
+    let (first, lists) = alert.parts();
+    let has_list = scan.is_some_and(|scan| !scan.findings.is_empty());
+    // A message that lists the findings itself does not need the lists of the text.
+    let is_shown = |paragraph: &&str| !(has_list && paragraph.contains("\n- "));
+    let paragraphs = first.split("\n\n").filter(is_shown);
+    let is_event =
+        |paragraph: &&str| !paragraph.starts_with(WHY) && !paragraph.starts_with(WHAT_TO_DO);
+    let (event, reason): (Vec<&str>, Vec<&str>) = paragraphs.partition(is_event);
+    layout.add_text(&event.join("\n\n"));
     if let Some(scan) = scan {
         add_findings(&mut layout, scan, image.as_deref());
     }
+    for paragraph in reason {
+        layout.add_text(paragraph);
+    }
     add_remedies(&mut layout, &alert.remedies);
+    add_runbook(&mut layout, alert.runbook.as_deref());
+    if !has_list {
+        layout.add_text(lists);
+    }
     layout.finish()
+}
+
+/// Adds the link to a runbook if there is room for it.
+pub fn add_runbook(layout: &mut Layout, url: Option<&str>) {
+    let Some(url) = url else { return };
+    let page = url.rsplit('/').next().unwrap_or(url);
+    let section = format!("Runbook: {}", link(Some(url), page, LONGEST_NAME));
+    if length(&section) <= layout.left() {
+        layout.add_section(section);
+    }
 }
 
 /// The details of an alert about findings. Returns `None` where they do not deserialise: the text
@@ -55,15 +79,6 @@ pub fn render(alert: &Alert) -> Payload {
 fn scan_details(alert: &Alert) -> Option<ScanDetails> {
     let details = (alert.kind == AlertKind::ScanFindings).then(|| alert.details.clone())?;
     ScanDetails::deserialize(Value::Object(details)).ok()
-}
-
-/// The text without its lists of findings, where the message lists the findings itself.
-fn sentences<'a>(alert: &'a Alert, scan: Option<&ScanDetails>) -> &'a str {
-    let has_list = scan.is_some_and(|scan| !scan.findings.is_empty());
-    match alert.text.split_once("\n\n") {
-        Some((sentences, _)) if has_list => sentences,
-        _ => &alert.text,
-    }
 }
 
 fn image_url(alert: &Alert) -> Option<String> {
@@ -82,7 +97,7 @@ fn facts(
     facts.extend(alert.component.iter().map(|value| ("Component", name(value.as_str()))));
     if let Some(image) = &alert.image {
         let digest = image.digest.as_str();
-        // Twelve digits tell images apart. The link has the whole digest.
+        // Twelve digits identify an image. The link has the whole digest.
         let short = || digest.chars().take("sha256:".len() + 12).collect::<String>();
         facts.push(match image_url {
             Some(url) => ("Image", link(Some(url), &short(), LONGEST_NAME)),
@@ -95,7 +110,8 @@ fn facts(
     }
     let Some(scan) = scan else { return facts };
     if scan.counts.total() > 0 {
-        let more = if scan.is_complete { "" } else { ", and maybe more: not all could be read" };
+        let more =
+            if scan.is_complete { "" } else { ", and maybe more, because not all could be read" };
         facts.push(("Findings", format!("{}{more}", scan.counts)));
     }
     facts.push(("Threshold", code(&scan.threshold.to_string(), 40)));
@@ -109,8 +125,10 @@ fn facts(
         facts.push(("Accepted", scan.accepted_total.to_string()));
     }
     facts.extend(scan.in_use.map(|count| {
-        let places = if count == 1 { "place" } else { "places" };
-        ("In use", format!("in {count} {places}"))
+        (
+            "In use",
+            if count == 1 { "1 task or pod".to_owned() } else { format!("{count} tasks or pods") },
+        )
     }));
     facts
 }
@@ -120,7 +138,7 @@ fn add_findings(layout: &mut Layout, scan: &ScanDetails, image_url: Option<&str>
     if scan.findings.is_empty() {
         return;
     }
-    // Without a baseline every finding is new, so that the word says nothing.
+    // Without a baseline every finding is new, so the word has no meaning.
     let all_are_new = scan.baseline.is_none() && scan.findings.iter().all(|finding| finding.is_new);
     let mut sections = vec!["*Findings*".to_owned()];
     let (mut shown, mut used) = (0, RESERVE);
@@ -140,7 +158,7 @@ fn add_findings(layout: &mut Layout, scan: &ScanDetails, image_url: Option<&str>
         append(
             &mut sections,
             &match all {
-                Some(_) => format!("and {more} more: {}", link(all, "all of them", 40)),
+                Some(_) => format!("and {more} more: {}", link(all, "all findings", 40)),
                 None => format!("and {more} more"),
             },
         );
@@ -192,7 +210,7 @@ pub fn add_remedies(layout: &mut Layout, remedies: &[Remedy]) {
         let label = if label.is_empty() { "Command" } else { &label };
         let is_added = add_command(layout, label, command);
         omitted += usize::from(!is_added);
-        // Without room for both, the e-mail has the second one.
+        // If only one command fits, the e-mail has the command of the AWS CLI.
         if is_added && let Some(command) = aws_cli {
             add_command(layout, OR_AWS_CLI, command);
         }
@@ -201,14 +219,14 @@ pub fn add_remedies(layout: &mut Layout, remedies: &[Remedy]) {
         let remedies =
             if omitted == 1 { "1 remedy does" } else { &format!("{omitted} remedies do") };
         layout.add_section(format!(
-            "{remedies} not fit in here; the e-mail of this alert has all of them."
+            "{remedies} not fit into this message. The e-mail of this alert has all remedies."
         ));
     }
 }
 
 /// Adds a command if there is room for it and a reader sees all of it.
 fn add_command(layout: &mut Layout, label: &str, command: &str) -> bool {
-    // A command that differs from the one that a reader sees would be worse than none.
+    // A reader would copy another command than the visible one.
     let is_seen = !command.contains(|c| c != '\n' && is_hidden(c))
         && !command.contains("```")
         && !command.trim().is_empty();

@@ -17,22 +17,24 @@ const LONGEST_NOTICE: usize = 300;
 const LONGEST_SMALL_PRINT: usize = 300;
 /// The most fields of a section.
 const MOST_FIELDS: usize = 10;
-/// The most characters of a message. Slack documents no limit; it was seen to refuse some 13,000
-/// (unverified).
+/// The most characters of a message. Slack documents no limit, but seems to refuse messages of about
+/// 13,000 characters (unverified).
 pub const LONGEST_MESSAGE: usize = 12_000;
 
-/// A message under construction, and the room that is left in it.
+/// A message under construction, with the number of characters that still fit.
 pub struct Layout {
     notice: String,
     /// The title, as long as the message lacks the part that did not fit into the header.
     title: Option<String>,
     blocks: Vec<Block>,
+    /// Names and values for the end of the message.
+    fields: Vec<Text>,
     small_print: Vec<Text>,
     left: usize,
 }
 
 impl Layout {
-    /// A message with a title and, at its end, small print.
+    /// A message with a title, and with small print at the end.
     pub fn new(title: &str, small_print: &[Option<String>]) -> Self {
         let title = headline(title);
         let header = fitted(&title, LONGEST_HEADER);
@@ -46,17 +48,18 @@ impl Layout {
             notice,
             title: (fitted(&title, usize::MAX) != header).then_some(title),
             blocks: vec![Block::Header { text: Text::plain(header) }],
+            fields: vec![],
             small_print: lines.into_iter().map(Text::plain).collect(),
         }
     }
 
-    /// The room that is left, in characters.
+    /// The number of characters that still fit.
     pub fn left(&self) -> usize {
         self.left
     }
 
-    /// Adds a paragraph of plain text. The first one begins with the whole title where the header
-    /// has only a part of it.
+    /// Adds plain text. The first text begins with the whole title if the header has only a part of the
+    /// title.
     pub fn add_text(&mut self, text: &str) {
         let title = self.title.take().unwrap_or_default();
         let text = visible(&format!("{title}\n{text}"));
@@ -74,23 +77,20 @@ impl Layout {
         }
     }
 
-    /// Adds names and values in two columns. The values are escaped already.
+    /// Adds names and values in two columns, which follow all other parts of the message. The values
+    /// are escaped already.
     pub fn add_fields(&mut self, fields: Vec<(&str, String)>) {
-        let mut texts = Vec::new();
         for (name, value) in fields {
             let field = format!("*{name}*\n{value}");
             let length = length(&field);
-            if texts.len() < MOST_FIELDS && length <= LONGEST_FIELD.min(self.left) {
+            if self.fields.len() < MOST_FIELDS && length <= LONGEST_FIELD.min(self.left) {
                 self.left -= length;
-                texts.push(Text::mrkdwn(field));
+                self.fields.push(Text::mrkdwn(field));
             }
-        }
-        if !texts.is_empty() {
-            self.blocks.push(Block::Fields { fields: texts });
         }
     }
 
-    /// Adds a paragraph that is escaped already, and for which there is room.
+    /// Adds a paragraph. The text is escaped already, and fits.
     pub fn add_section(&mut self, text: String) {
         self.left -= length(&text);
         self.blocks.push(Block::Section { text: Text::mrkdwn(text) });
@@ -100,6 +100,9 @@ impl Layout {
     pub fn finish(mut self) -> Payload {
         if let Some(title) = self.title.take() {
             self.add_text(&title);
+        }
+        if !self.fields.is_empty() {
+            self.blocks.push(Block::Fields { fields: self.fields });
         }
         if !self.small_print.is_empty() {
             self.blocks.push(Block::Context { elements: self.small_print });

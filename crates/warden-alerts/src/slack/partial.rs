@@ -1,5 +1,5 @@
-//! An alert that does not deserialise as Slack shows it: title and text, the other readable
-//! fields as code, and the commands.
+//! The rendering for Slack of an alert that does not deserialise: the title, the text, the commands, and
+//! the other readable fields as code.
 
 use warden_core::text::one_line;
 
@@ -19,10 +19,10 @@ pub fn title(alert: &PartialAlert) -> String {
 pub fn render(alert: &PartialAlert) -> Payload {
     let mut layout = Layout::new(&title(alert), &[Some(alert.kind.clone())]);
     layout.add_text(&alert.text);
+    add_remedies(&mut layout, &alert.remedies);
     let facts = alert.facts.iter();
     let facts = facts.map(|(name, value)| format!("{}: {}", one_line(name), one_line(value)));
     layout.add_code(&facts.collect::<Vec<_>>().join("\n"));
-    add_remedies(&mut layout, &alert.remedies);
     layout.finish()
 }
 

@@ -75,24 +75,35 @@ fn a_tag_violation_has_the_commands_that_undo_it() {
     check(
         &event("tag-violation"),
         &expect![[r#"
-        HIGH: infrastructure:litellm-1.80.5 was quarantined
+            HIGH: The image infrastructure:litellm-1.80.5 was quarantined
 
-        The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. Probably litellm-v1.80.5 was meant.
-        It was taken away. The image is now quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5 and is kept for 14 days at least; it can be pulled by that tag and by its digest.
+            ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.
 
-        Repository    `infrastructure`
-        Component     `litellm`
-        Image         sha256:3d1a3d1a3d1a (https://us-east-1.console.aws.amazon.com/ecr/repositories/private/123456789012/infrastructure/_/image/sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a/details?region=us-east-1)
-        Tags          `quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5`
+            Why: the tag litellm-1.80.5 does not match {component}-v{semver} (rule grammar).
 
-        Restore it as litellm-v1.80.5:
-            m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a --accepted-media-types 'application/vnd.oci.image.manifest.v1+json' --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag litellm-v1.80.5 --image-digest sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a --image-manifest "${m%??}" --image-manifest-media-type 'application/vnd.oci.image.manifest.v1+json' && aws ecr batch-delete-image --region us-east-1 --repository-name infrastructure --image-ids imageTag=quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5
+            What to do: restore the image as litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5.
 
-        Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is removed again):
-            m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a --accepted-media-types 'application/vnd.oci.image.manifest.v1+json' --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag litellm-1.80.5 --image-digest sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a --image-manifest "${m%??}" --image-manifest-media-type 'application/vnd.oci.image.manifest.v1+json'
+            Restore the image as litellm-v1.80.5:
+                ecr-warden restore --region us-east-1 infrastructure@sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a --tag litellm-v1.80.5
 
-        123456789012, us-east-1  |  tag-violation  |  Event 85fc3613-e913-7fc4-a80c-a3753e4aa9ae at 2026-11-24T10:00:00Z
-    "#]],
+            Or with the AWS CLI:
+                m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a --accepted-media-types 'application/vnd.oci.image.manifest.v1+json' --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag litellm-v1.80.5 --image-digest sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a --image-manifest "${m%??}" --image-manifest-media-type 'application/vnd.oci.image.manifest.v1+json' && aws ecr batch-delete-image --region us-east-1 --repository-name infrastructure --image-ids imageTag=quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5
+
+            Restore the tag litellm-1.80.5 (first change the grammar, or the enforcement to report: under this policy, the tag is removed again):
+                ecr-warden restore --region us-east-1 infrastructure@sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a --tag litellm-1.80.5
+
+            Or with the AWS CLI:
+                m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a --accepted-media-types 'application/vnd.oci.image.manifest.v1+json' --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag litellm-1.80.5 --image-digest sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a --image-manifest "${m%??}" --image-manifest-media-type 'application/vnd.oci.image.manifest.v1+json'
+
+            Runbook: tag-violation.md (https://github.com/ecr-warden/ecr-warden/blob/main/docs/runbooks/tag-violation.md)
+
+            Repository    `infrastructure`
+            Component     `litellm`
+            Image         sha256:3d1a3d1a3d1a (https://us-east-1.console.aws.amazon.com/ecr/repositories/private/123456789012/infrastructure/_/image/sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a/details?region=us-east-1)
+            Tags          `quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5`
+
+            123456789012, us-east-1  |  tag-violation  |  Event 85fc3613-e913-7fc4-a80c-a3753e4aa9ae at 2026-11-24T10:00:00Z
+        "#]],
     );
 }
 
@@ -101,19 +112,9 @@ fn findings_are_listed_in_their_order_and_the_others_are_counted() {
     check(
         &event("scan-findings"),
         &expect![[r#"
-            CRITICAL: 3 new findings in infrastructure:litellm-v1.80.6
+            CRITICAL: infrastructure:litellm-v1.80.6 has 3 new findings: 2 CRITICAL, 1 HIGH
 
-            The scan of infrastructure:litellm-v1.80.6 found 13 vulnerabilities at HIGH or above, 3 of them new since litellm-v1.80.5.
-
-            Repository    `infrastructure`
-            Component     `litellm`
-            Image         sha256:3d1a3d1a3d1a (https://us-east-1.console.aws.amazon.com/ecr/repositories/private/123456789012/infrastructure/_/image/sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a/details?region=us-east-1)
-            Tags          `litellm-v1.80.6`
-            Findings      2 CRITICAL, 38 HIGH, 21 MEDIUM, 12 LOW, 9 INFORMATIONAL
-            Threshold     `HIGH`
-            Compared with `litellm-v1.80.5`: 3 new, 2 fixed
-            Accepted      1
-            In use        in 3 places
+            The scan of infrastructure:litellm-v1.80.6 found 40 findings at or above HIGH (2 CRITICAL, 38 HIGH), and 82 findings in all. Compared with the previous version litellm-v1.80.5, 3 findings are new and 2 are gone. Fixed packages exist for 27 findings. 3 tasks or pods use the image.
 
             Findings
             • CRITICAL CVE-2026-10001 (https://nvd.nist.gov/vuln/detail/CVE-2026-10001) in `openssl` `3.0.1`: fixed in `3.0.2`, an exploit is known, EPSS 93.0 %, new
@@ -126,10 +127,26 @@ fn findings_are_listed_in_their_order_and_the_others_are_counted() {
             • HIGH CVE-2026-10008 (https://nvd.nist.gov/vuln/detail/CVE-2026-10008) in `sqlite` `3.7.1`: fixed in `3.7.2`
             • HIGH CVE-2026-10009 (https://nvd.nist.gov/vuln/detail/CVE-2026-10009) in `urllib3` `3.8.1`: EPSS 10.3 %
             • HIGH CVE-2026-10010 (https://nvd.nist.gov/vuln/detail/CVE-2026-10010) in `requests` `3.9.1`: fixed in `3.9.2`
-            and 30 more: all of them (https://us-east-1.console.aws.amazon.com/ecr/repositories/private/123456789012/infrastructure/_/image/sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a/details?region=us-east-1)
+            and 30 more: all findings (https://us-east-1.console.aws.amazon.com/ecr/repositories/private/123456789012/infrastructure/_/image/sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a/details?region=us-east-1)
 
-            See all findings:
+            Why: the image has findings at or above AlertSeverityThreshold=HIGH that no earlier alert reported.
+
+            What to do: update the packages that have a fix and push a new version, or accept a finding that does not affect the image.
+
+            List all findings:
                 aws ecr describe-image-scan-findings --region us-east-1 --repository-name infrastructure --image-id imageDigest=sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a
+
+            Runbook: scan-findings.md (https://github.com/ecr-warden/ecr-warden/blob/main/docs/runbooks/scan-findings.md)
+
+            Repository    `infrastructure`
+            Component     `litellm`
+            Image         sha256:3d1a3d1a3d1a (https://us-east-1.console.aws.amazon.com/ecr/repositories/private/123456789012/infrastructure/_/image/sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a/details?region=us-east-1)
+            Tags          `litellm-v1.80.6`
+            Findings      2 CRITICAL, 38 HIGH, 21 MEDIUM, 12 LOW, 9 INFORMATIONAL
+            Threshold     `HIGH`
+            Compared with `litellm-v1.80.5`: 3 new, 2 fixed
+            Accepted      1
+            In use        3 tasks or pods
 
             123456789012, us-east-1  |  scan-findings  |  Event 85fc3613-e913-7fc4-a80c-a3753e4aa9ae at 2026-11-24T10:00:00Z
         "#]],
@@ -141,17 +158,23 @@ fn an_alert_about_resolved_findings_is_short() {
     check(
         &event("scan-resolved"),
         &expect![[r#"
-        INFORMATIONAL: litellm in infrastructure has no findings at HIGH or above any more
+            INFORMATIONAL: infrastructure:litellm-v1.80.7 has no open findings any more
 
-        litellm-v1.80.7 has none of the 40 findings that litellm-v1.80.6 had.
+            The scan of infrastructure:litellm-v1.80.7 found no open finding at or above HIGH.
 
-        Repository    `infrastructure`
-        Component     `litellm`
-        Image         sha256:3d1a3d1a3d1a (https://us-east-1.console.aws.amazon.com/ecr/repositories/private/123456789012/infrastructure/_/image/sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a/details?region=us-east-1)
-        Tags          `litellm-v1.80.7`
+            Why: an earlier alert reported findings in litellm.
 
-        123456789012, us-east-1  |  scan-resolved  |  Event 85fc3613-e913-7fc4-a80c-a3753e4aa9ae at 2026-11-24T10:00:00Z
-    "#]],
+            What to do: deploy this version. Older versions may still have the findings.
+
+            Runbook: scan-resolved.md (https://github.com/ecr-warden/ecr-warden/blob/main/docs/runbooks/scan-resolved.md)
+
+            Repository    `infrastructure`
+            Component     `litellm`
+            Image         sha256:3d1a3d1a3d1a (https://us-east-1.console.aws.amazon.com/ecr/repositories/private/123456789012/infrastructure/_/image/sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a/details?region=us-east-1)
+            Tags          `litellm-v1.80.7`
+
+            123456789012, us-east-1  |  scan-resolved  |  Event 85fc3613-e913-7fc4-a80c-a3753e4aa9ae at 2026-11-24T10:00:00Z
+        "#]],
     );
 }
 
@@ -160,23 +183,24 @@ fn an_alarm_states_its_purpose_and_its_reason() {
     check(
         &event("cloudwatch-alarm"),
         &expect![[r#"
-        ALARM: ecr-warden-FailedEventsAlarm-1ABCDEFGHIJKL
+            ALARM: ecr-warden-FailedEventsAlarm-1ABCDEFGHIJKL
 
-        A function of ECR Warden failed for good; the events and the reasons wait in the queue FailedEvents.
-        Threshold Crossed: 1 out of the last 1 datapoints [1.0 (24/11/26 09:59:00)] was greater than the threshold (0.0) (minimum 1 datapoint for OK -> ALARM transition).
+            A function of ECR Warden failed all attempts for an event. The event and the error wait in the queue FailedEvents. Correct the cause, and invoke the function again with the event. Runbook https://github.com/ecr-warden/ecr-warden/blob/main/docs/runbooks/alarm-failed-events.md
 
-        Alarm         ecr-warden-FailedEventsAlarm-1ABCDEFGHIJKL (https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1#alarmsV2:alarm/ecr%2Dwarden%2DFailedEventsAlarm%2D1ABCDEFGHIJKL)
-        State         `ALARM`, before `OK`
-        Metric        `AWS/SQS ApproximateNumberOfMessagesVisible`
-        Of            `QueueName ecr-warden-FailedEvents-XyZ123abc`
+            Why: Threshold Crossed: 1 out of the last 1 datapoints [1.0 (24/11/26 09:59:00)] was greater than the threshold (0.0) (minimum 1 datapoint for OK -> ALARM transition).
 
-        123456789012, us-east-1  |  2026-11-24T10:00:01.512+0000
-    "#]],
+            Alarm         ecr-warden-FailedEventsAlarm-1ABCDEFGHIJKL (https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1#alarmsV2:alarm/ecr%2Dwarden%2DFailedEventsAlarm%2D1ABCDEFGHIJKL)
+            State         `ALARM`, before `OK`
+            Metric        `AWS/SQS ApproximateNumberOfMessagesVisible`
+            Dimensions    `QueueName ecr-warden-FailedEvents-XyZ123abc`
+
+            123456789012, us-east-1  |  2026-11-24T10:00:01.512+0000
+        "#]],
     );
 }
 
 #[test]
-fn a_message_of_no_known_kind_is_shown_as_its_text() {
+fn a_message_of_an_unknown_kind_is_shown_as_its_text() {
     let show = |message: UnknownMessage, expected: &Expect| {
         let [payload, _] = payloads(&Notification::Unknown(message));
         expected.assert_eq(&slack::render(&payload));
@@ -252,19 +276,19 @@ fn an_alert_of_another_version_is_shown_as_far_as_it_is_readable() {
     check(
         &alert.to_string(),
         &expect![[r#"
-        Seen over infrastructure
+            Seen over infrastructure
 
-        one, two
+            one, two
 
-            account: 123456789012
-            image: sha256:0
-            version: 7
+            Command:
+                date
 
-        Command:
-            date
+                account: 123456789012
+                image: sha256:0
+                version: 7
 
-        comet
-    "#]],
+            comet
+        "#]],
     );
     let alert = json!({"kind": "scan-findings", "title": "x", "text": "one\n\ntwo"});
     check(
@@ -289,26 +313,30 @@ fn an_alert_with_one_malformed_field_keeps_its_texts_facts_and_commands() {
     check(
         &alert.to_string(),
         &expect![[r#"
-        HIGH: infrastructure:litellm-1.80.5 was quarantined
+            HIGH: The image infrastructure:litellm-1.80.5 was quarantined
 
-        The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. Probably litellm-v1.80.5 was meant.
-        It was taken away. The image is now quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5 and is kept for 14 days at least; it can be pulled by that tag and by its digest.
+            ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.
 
-            account: 123456789012
-            component: Lite LLM
-            image digest: sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a
-            image tags: quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5
-            region: us-east-1
-            repository: infrastructure
-            source id: 85fc3613-e913-7fc4-a80c-a3753e4aa9ae
-            source time: 2026-11-24T10:00:00Z
-            version: 1
+            Why: the tag litellm-1.80.5 does not match {component}-v{semver} (rule grammar).
 
-        Undo:
-            date
+            What to do: restore the image as litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5.
 
-        tag-violation
-    "#]],
+            Undo:
+                date
+
+                account: 123456789012
+                component: Lite LLM
+                image digest: sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a
+                image tags: quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5
+                region: us-east-1
+                repository: infrastructure
+                runbook: https://github.com/ecr-warden/ecr-warden/blob/main/docs/runbooks/tag-violation.md
+                source id: 85fc3613-e913-7fc4-a80c-a3753e4aa9ae
+                source time: 2026-11-24T10:00:00Z
+                version: 1
+
+            tag-violation
+        "#]],
     );
 }
 
@@ -319,22 +347,28 @@ fn the_text_lists_the_findings_where_the_details_are_malformed() {
     check(
         &alert.to_string(),
         &expect![[r#"
-        CRITICAL: 3 new findings in infrastructure:litellm-v1.80.6
+            CRITICAL: infrastructure:litellm-v1.80.6 has 3 new findings: 2 CRITICAL, 1 HIGH
 
-        The scan of infrastructure:litellm-v1.80.6 found 13 vulnerabilities at HIGH or above, 3 of them new since litellm-v1.80.5.
+            The scan of infrastructure:litellm-v1.80.6 found 40 findings at or above HIGH (2 CRITICAL, 38 HIGH), and 82 findings in all. Compared with the previous version litellm-v1.80.5, 3 findings are new and 2 are gone. Fixed packages exist for 27 findings. 3 tasks or pods use the image.
 
-        New:
-        - CVE-2026-10001 CRITICAL openssl 3.0.1, fixed in 3.0.2
-        - CVE-2026-10002 CRITICAL libxml2 3.1.1, fixed in 3.1.2
-        - CVE-2026-10003 HIGH zlib 3.2.1
+            New findings:
+            - CRITICAL CVE-2026-10001 in openssl 3.0.1, fixed in 3.0.2; an exploit is known; EPSS 0.93
+            - CRITICAL CVE-2026-10002 in libxml2 3.1.1, fixed in 3.1.2
+            - HIGH CVE-2026-10003 in zlib 3.2.1; EPSS 0.31
 
-        Repository    `infrastructure`
-        Component     `litellm`
-        Image         sha256:3d1a3d1a3d1a (https://us-east-1.console.aws.amazon.com/ecr/repositories/private/123456789012/infrastructure/_/image/sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a/details?region=us-east-1)
-        Tags          `litellm-v1.80.6`
+            Why: the image has findings at or above AlertSeverityThreshold=HIGH that no earlier alert reported.
 
-        123456789012, us-east-1  |  scan-findings  |  Event 85fc3613-e913-7fc4-a80c-a3753e4aa9ae at 2026-11-24T10:00:00Z
-    "#]],
+            What to do: update the packages that have a fix and push a new version, or accept a finding that does not affect the image.
+
+            Runbook: scan-findings.md (https://github.com/ecr-warden/ecr-warden/blob/main/docs/runbooks/scan-findings.md)
+
+            Repository    `infrastructure`
+            Component     `litellm`
+            Image         sha256:3d1a3d1a3d1a (https://us-east-1.console.aws.amazon.com/ecr/repositories/private/123456789012/infrastructure/_/image/sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a/details?region=us-east-1)
+            Tags          `litellm-v1.80.6`
+
+            123456789012, us-east-1  |  scan-findings  |  Event 85fc3613-e913-7fc4-a80c-a3753e4aa9ae at 2026-11-24T10:00:00Z
+        "#]],
     );
 }
 
@@ -364,25 +398,29 @@ fn findings_with_few_fields_are_shown() {
     check(
         &alert.to_string(),
         &expect![[r#"
-        LOW: x
+            LOW: x
 
-        one
+            one
 
-        Repository    `infrastructure`
-        Component     `litellm`
-        Image         sha256:3d1a3d1a3d1a (https://us-east-1.console.aws.amazon.com/ecr/repositories/private/123456789012/infrastructure/_/image/sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a/details?region=us-east-1)
-        Tags          `litellm-v1.80.6`
-        Findings      1 LOW, 5 UNTRIAGED, and maybe more: not all could be read
-        Threshold     `HIGH`
-        In use        in 1 place
+            two
 
-        Findings
-        • LOW `CVE-1`
-        • HIGH `CVE-2` in `a'b`
-        • UNTRIAGED CVE-3 (https://example.com/a%7Cb): an exploit is known
+            Findings
+            • LOW `CVE-1`
+            • HIGH `CVE-2` in `a'b`
+            • UNTRIAGED CVE-3 (https://example.com/a%7Cb): an exploit is known
 
-        123456789012, us-east-1  |  scan-findings  |  Event 85fc3613-e913-7fc4-a80c-a3753e4aa9ae at 2026-11-24T10:00:00Z
-    "#]],
+            Runbook: scan-findings.md (https://github.com/ecr-warden/ecr-warden/blob/main/docs/runbooks/scan-findings.md)
+
+            Repository    `infrastructure`
+            Component     `litellm`
+            Image         sha256:3d1a3d1a3d1a (https://us-east-1.console.aws.amazon.com/ecr/repositories/private/123456789012/infrastructure/_/image/sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a/details?region=us-east-1)
+            Tags          `litellm-v1.80.6`
+            Findings      1 LOW, 5 UNTRIAGED, and maybe more, because not all could be read
+            Threshold     `HIGH`
+            In use        1 task or pod
+
+            123456789012, us-east-1  |  scan-findings  |  Event 85fc3613-e913-7fc4-a80c-a3753e4aa9ae at 2026-11-24T10:00:00Z
+        "#]],
     );
 }
 
@@ -416,30 +454,32 @@ fn text_from_outside_is_never_a_format_a_link_or_a_mention() {
     check(
         &alert.to_string(),
         &expect![[r#"
-        CRITICAL: <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
+            CRITICAL: <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
 
-        <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
+            <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
 
-        Repository    `infrastructure`
-        Component     `litellm`
-        Image         `sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a`
-        Tags          `litellm-v1.80.6`
-        Findings      2 CRITICAL, 38 HIGH, 21 MEDIUM, 12 LOW, 9 INFORMATIONAL
-        Threshold     `HIGH`
-        Compared with `litellm-v1.80.5`: 3 new, 2 fixed
-        Accepted      1
-        In use        in 3 places
+            Findings
+            • HIGH `<!channel> *bold* <https://evil.example|click> http://evil.example 'x' &lt;evil` in `<!channel> *bold* <https://evil.example|click> http://evil.example 'x' &lt;evil` `<!channel> *bold* <https://evil.example|click…`: fixed in `<!channel> *bold* <https://evil.example|click…`
 
-        Findings
-        • HIGH `<!channel> *bold* <https://evil.example|click> http://evil.example 'x' &lt;evil` in `<!channel> *bold* <https://evil.example|click> http://evil.example 'x' &lt;evil` `<!channel> *bold* <https://evil.example|click…`: fixed in `<!channel> *bold* <https://evil.example|click…`
+            <!channel> bold <https://evil.example|click> http://evil.example 'x' &lt;evil:
+                echo '<!channel>' > x && y
 
-        <!channel> bold <https://evil.example|click> http://evil.example 'x' &lt;evil:
-            echo '<!channel>' > x && y
+            2 remedies do not fit into this message. The e-mail of this alert has all remedies.
 
-        2 remedies do not fit in here; the e-mail of this alert has all of them.
+            Runbook: scan-findings.md (https://github.com/ecr-warden/ecr-warden/blob/main/docs/runbooks/scan-findings.md)
 
-        123456789012, evil.example/  |  scan-findings  |  Event <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil at <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
-    "#]],
+            Repository    `infrastructure`
+            Component     `litellm`
+            Image         `sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a`
+            Tags          `litellm-v1.80.6`
+            Findings      2 CRITICAL, 38 HIGH, 21 MEDIUM, 12 LOW, 9 INFORMATIONAL
+            Threshold     `HIGH`
+            Compared with `litellm-v1.80.5`: 3 new, 2 fixed
+            Accepted      1
+            In use        3 tasks or pods
+
+            123456789012, evil.example/  |  scan-findings  |  Event <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil at <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
+        "#]],
     );
 }
 
@@ -458,22 +498,22 @@ fn a_malformed_alert_is_never_a_format_a_link_or_a_mention() {
     check(
         &alert.to_string(),
         &expect![[r#"
-        HERE: <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
+            HERE: <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
 
-        <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
+            <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
 
-            <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil: <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
-            image digest: <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
-            image tags: <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil, '''
-            repository: <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
+            <!channel> bold <https://evil.example|click> http://evil.example 'x' &lt;evil:
+                echo '<!channel>' > x && y
 
-        <!channel> bold <https://evil.example|click> http://evil.example 'x' &lt;evil:
-            echo '<!channel>' > x && y
+            2 remedies do not fit into this message. The e-mail of this alert has all remedies.
 
-        2 remedies do not fit in here; the e-mail of this alert has all of them.
+                <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil: <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
+                image digest: <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
+                image tags: <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil, '''
+                repository: <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
 
-        <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
-    "#]],
+            <!channel> *bold* <https://evil.example|click> http://evil.example `x` &lt;evil
+        "#]],
     );
 }
 
@@ -493,15 +533,21 @@ fn without_blocks_the_text_is_code() {
         let _ = writeln!(shown, "{}", payload["text"].as_str().unwrap());
     }
     expect![[r#"
-        HIGH: infrastructure:litellm-1.80.5 was quarantined
+        HIGH: The image infrastructure:litellm-1.80.5 was quarantined
         ```
-        The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. Probably litellm-v1.80.5 was meant.
-        It was taken away. The image is now quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5 and is kept for 14 days at least; it can be pulled by that tag and by its digest.
+        ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.
+
+        Why: the tag litellm-1.80.5 does not match {component}-v{semver} (rule grammar).
+
+        What to do: restore the image as litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5.
+
+        Runbook: https://github.com/ecr-warden/ecr-warden/blob/main/docs/runbooks/tag-violation.md
         ```
         ALARM: ecr-warden-FailedEventsAlarm-1ABCDEFGHIJKL
         ```
-        A function of ECR Warden failed for good; the events and the reasons wait in the queue FailedEvents.
-        Threshold Crossed: 1 out of the last 1 datapoints [1.0 (24/11/26 09:59:00)] was greater than the threshold (0.0) (minimum 1 datapoint for OK -&gt; ALARM transition).
+        A function of ECR Warden failed all attempts for an event. The event and the error wait in the queue FailedEvents. Correct the cause, and invoke the function again with the event. Runbook https://github.com/ecr-warden/ecr-warden/blob/main/docs/runbooks/alarm-failed-events.md
+
+        Why: Threshold Crossed: 1 out of the last 1 datapoints [1.0 (24/11/26 09:59:00)] was greater than the threshold (0.0) (minimum 1 datapoint for OK -&gt; ALARM transition).
         ```
         a 'title'
         ```

@@ -1,16 +1,18 @@
-//! What an alert says of what was done, of what was not, and why.
+//! The text of an alert for each outcome of enforcement.
 
 use super::*;
 
-/// What is said of `latest` on an image with these tags, where this is what was done.
-fn check_done(
+/// Checks the alert about the tag `latest` on an image with these tags, after this plan.
+fn check_outcome(
     policy: &Policy,
     tags: &[&str],
     plan: &EnforcementPlan,
     hit: Option<&Digest>,
     expected: &Expect,
 ) {
-    let TagVerdict::Violation(violation) = judge(policy, "latest") else { panic!("it conforms") };
+    let TagVerdict::Violation(violation) = judge(policy, "latest") else {
+        panic!("the tag conforms")
+    };
     let image = Image {
         digest: digest(),
         tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
@@ -19,7 +21,8 @@ fn check_done(
     };
     let tag = "latest".parse().unwrap();
     let alert = tag_violation(policy, &about(), &tag, &violation, &image, plan, &[], hit);
-    let tags: Vec<&str> = alert.image.iter().flat_map(|it| &it.tags).map(Tag::as_str).collect();
+    let tags: Vec<&str> =
+        alert.image.iter().flat_map(|image| &image.tags).map(Tag::as_str).collect();
     let mut lines = format!("{} {tags:?}\n{}\n{}\n", alert.severity, alert.title, alert.text);
     for Remedy { label, command, aws_cli } in &alert.remedies {
         lines += &format!("{label}: {command}\n  {}\n", aws_cli.as_deref().unwrap_or("-"));
@@ -28,7 +31,7 @@ fn check_done(
 }
 
 #[test]
-fn an_alert_says_what_was_done_what_was_not_and_why() {
+fn an_alert_states_the_change_the_reason_and_the_next_step() {
     let today = "2026-11-24".parse().unwrap();
     let quarantines = policy(GUIDE, &[]);
     let archives = policy(GUIDE, &[("Governance.Tags.Enforcement", "archive".into())]);
@@ -43,83 +46,99 @@ fn an_alert_says_what_was_done_what_was_not_and_why() {
         let image = image(tags, ImageStatus::Active);
         plan_enforcement(policy, &"latest".parse().unwrap(), &image, is_immutable, today)
     };
-    // It could not be done.
+    // The tags are not immutable, so enforcement only reports.
     let reported = decided(&quarantines, &["latest"], false);
-    check_done(
+    check_outcome(
         &quarantines,
         &["latest"],
         &reported,
         None,
         &expect![[r#"
-        MEDIUM ["latest"]
-        infrastructure:latest breaks the rules of tags
-        The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
-        Nothing was changed: the repository's tags are not immutable any more.
-    "#]],
+            MEDIUM ["latest"]
+            The tag latest in infrastructure violates the policy
+            An image was pushed to the repository infrastructure with the tag latest, which violates the policy. Nothing was changed: the repository's tags are not immutable any more.
+
+            Why: the tag latest is not made of {component}-v{semver} (rule grammar).
+
+            What to do: push the image again with a tag that conforms, or change the policy.
+        "#]],
     );
-    // It was done before, and what did it was cut off.
+    // An earlier attempt quarantined the image, and was killed before it published.
     let tags = ["quarantine-20261124-0a0a0a0a0a0a-latest"];
     let gone = decided(&quarantines, &tags, true);
-    check_done(
+    check_outcome(
         &quarantines,
         &tags,
         &gone,
         None,
         &expect![[r#"
             HIGH ["quarantine-20261124-0a0a0a0a0a0a-latest"]
-            infrastructure:latest was quarantined
-            The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
-            It was taken away. The image is now quarantine-20261124-0a0a0a0a0a0a-latest and is kept for 14 days at least; it can be pulled by that tag and by its digest.
-            Restore it as latest, as it was (first change the grammar, or the enforcement to report: under this policy it is removed again): ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag latest
+            The image infrastructure:latest was quarantined
+            ECR Warden removed the tag latest from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-latest, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.
+
+            Why: the tag latest is not made of {component}-v{semver} (rule grammar).
+
+            What to do: push the image again with a tag that conforms, or change the policy.
+            Restore the tag latest (first change the grammar, or the enforcement to report: under this policy, the tag is removed again): ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag latest
               m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag latest --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}"
         "#]],
     );
-    // ECR's own rules ask nobody.
+    // Native lifecycle rules of ECR do not wait for the end of a quarantine.
     let counted = decided(&natively, &["latest"], true);
-    check_done(
+    check_outcome(
         &natively,
         &["latest"],
         &counted,
         None,
         &expect![[r#"
             HIGH ["quarantine-20261124-0a0a0a0a0a0a-latest"]
-            infrastructure:latest was quarantined
-            The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
-            It was taken away. The image is now quarantine-20261124-0a0a0a0a0a0a-latest; it can be pulled by that tag and by its digest.
-            Restore it as latest, as it was (first change the grammar, or the enforcement to report: under this policy it is removed again): ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag latest
+            The image infrastructure:latest was quarantined
+            ECR Warden removed the tag latest from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-latest, and can be pulled by that tag and by its digest.
+
+            Why: the tag latest is not made of {component}-v{semver} (rule grammar).
+
+            What to do: push the image again with a tag that conforms, or change the policy.
+            Restore the tag latest (first change the grammar, or the enforcement to report: under this policy, the tag is removed again): ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag latest
               m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag latest --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}"
         "#]],
     );
-    // It got a conforming tag meanwhile.
+    // The image got a conforming tag in the meantime.
     let tags = ["latest", "litellm-v1.80.5"];
     let back = undo_archiving(&archives, &image(&tags, ImageStatus::Archived)).unwrap();
-    check_done(
+    check_outcome(
         &archives,
         &tags,
         &back,
         None,
         &expect![[r#"
-        MEDIUM ["latest", "litellm-v1.80.5"]
-        infrastructure:latest breaks the rules of tags
-        The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
-        The image was moved to the archive, and is brought back, since it got a conforming tag meanwhile: it cannot be pulled for some twenty minutes.
-    "#]],
+            MEDIUM ["latest", "litellm-v1.80.5"]
+            The tag latest in infrastructure violates the policy
+            ECR Warden moved the image infrastructure:latest to the archive, and is restoring it, because the image got a conforming tag in the meantime. The image cannot be pulled for about twenty minutes.
+
+            Why: the tag latest is not made of {component}-v{semver} (rule grammar).
+
+            What to do: wait until the image is restored, and correct the pipeline that pushed latest.
+        "#]],
     );
-    // Another image lost the tag.
+    // The tag was moved, and the other image lost the tag.
     let hit = format!("sha256:{}", "0b".repeat(32)).parse().unwrap();
     let taken = decided(&quarantines, &tags, true);
-    check_done(
+    check_outcome(
         &quarantines,
         &tags,
         &taken,
         Some(&hit),
         &expect![[r#"
             HIGH ["litellm-v1.80.5"]
-            infrastructure:latest was taken away from its image
-            The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
-            It was taken away. The image is kept, with its other tags.
-            Meanwhile somebody had moved the tag to sha256:0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b: it was that image which lost it, and ECR deletes an image with its last tag. See whether it is there, and push it again if it is not.
-            Restore it as latest, as it was (first change the grammar, or the enforcement to report: under this policy it is removed again): ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag latest
+            The tag latest was removed from an image in infrastructure
+            ECR Warden removed the tag latest from an image in the repository infrastructure. The image is kept, with its other tags.
+
+            In the meantime, somebody had moved the tag to the image sha256:0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b, and that image lost the tag. ECR deletes an image that loses its last tag. Check whether the image still exists, and push it again if it does not.
+
+            Why: the tag latest is not made of {component}-v{semver} (rule grammar).
+
+            What to do: push the image again with a tag that conforms, or change the policy.
+            Restore the tag latest (first change the grammar, or the enforcement to report: under this policy, the tag is removed again): ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag latest
               m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag latest --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}"
         "#]],
     );

@@ -1,9 +1,9 @@
-//! No rendering has a hidden character, whatever an alert contains.
+//! No rendering of any alert has a hidden character.
 
 use super::*;
 use crate::slack::{Notification, render, render_without_blocks};
 
-/// Texts in which every second character or so is hidden.
+/// Texts in which about every second character is hidden.
 fn texts() -> impl Strategy<Value = String> {
     let characters = vec![
         'a',
@@ -43,12 +43,12 @@ fn texts() -> impl Strategy<Value = String> {
 prop_compose! {
     fn any_alert()(
         kind in prop::sample::select(vec![AlertKind::TagViolation, AlertKind::ScanFindings, AlertKind::Cleanup]),
-        texts in prop::collection::vec(texts(), 12),
+        texts in prop::collection::vec(texts(), 13),
         remedies in prop::collection::vec((texts(), texts()), 0..6),
     ) -> Alert {
         let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
         let remedy = |(label, command): (String, String)| Remedy { label, command, aws_cli: None };
-        let [title, text, account, region, id, time, other, name, installed, fixed, url, cve] =
+        let [title, text, account, region, id, time, other, name, installed, fixed, url, cve, page] =
             texts.try_into().unwrap();
         let details = json!({
             "counts": {"HIGH": 1}, "threshold": "HIGH", "complete": true, "new": [cve],
@@ -68,6 +68,7 @@ prop_compose! {
             region,
             details: details.as_object().unwrap().clone(),
             remedies: remedies.into_iter().map(remedy).collect(),
+            runbook: Some(format!("https://a.example/{page}")),
             source: Source { id, time },
             ..alert
         }

@@ -1,9 +1,9 @@
-//! What there is no room for.
+//! The limits of alerts.
 
 use super::*;
 
 #[test]
-fn what_is_within_its_limit_is_whole_and_what_is_not_is_cut_or_left_out() {
+fn a_part_within_its_limit_is_whole_and_a_longer_part_is_shortened_or_omitted() {
     let shown = |text: &str| shortened(text.to_owned(), 4, "…");
     assert_eq!(["abcd", "abcde", "é\u{1f433}éé"].map(shown), ["abcd", "abc…", "é\u{1f433}éé"]);
     assert_eq!(shortened("abcde".to_owned(), 4, "..."), "a...");
@@ -16,7 +16,7 @@ fn what_is_within_its_limit_is_whole_and_what_is_not_is_cut_or_left_out() {
         remedy("echo x".to_owned()),
         remedy("the fifth".to_owned()),
     ];
-    // As many bytes as there may be, and one more.
+    // The largest allowed details, and one byte more.
     let details = |more: usize| {
         let text = "x".repeat(LARGEST_DETAILS - r#"{"all":""}"#.len() + more);
         Map::from_iter([("all".to_owned(), text.into())])
@@ -46,14 +46,14 @@ fn a_subject_is_one_line_of_ascii_and_never_empty() {
 }
 
 #[test]
-fn a_notification_has_its_thread_and_no_half_of_a_command() {
+fn a_notification_has_its_thread_and_only_whole_commands() {
     let (alert, _) = alert(&policy(GUIDE, &[]), "latest", &["latest"]);
     let remedy = Remedy::aws("Restore it", "aws ecr put-image".to_owned());
     let alert = Alert { remedies: vec![remedy], ..alert };
     expect![[r#"
         {
           "content": {
-            "description": "The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.\nIt was taken away. The image is now quarantine-20261124-0a0a0a0a0a0a-latest and is kept for 14 days at least; it can be pulled by that tag and by its digest.\n\nRestore it:\n```\naws ecr put-image\n```",
+            "description": "ECR Warden removed the tag latest from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-latest, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.\n\nWhy: the tag latest is not made of {component}-v{semver} (rule grammar).\n\nWhat to do: push the image again with a tag that conforms, or change the policy.\n\nRestore it:\n```\naws ecr put-image\n```",
             "keywords": [
               "tag-violation",
               "infrastructure"
@@ -62,7 +62,7 @@ fn a_notification_has_its_thread_and_no_half_of_a_command() {
               "Restore it"
             ],
             "textType": "client-markdown",
-            "title": "infrastructure:latest was quarantined"
+            "title": "The image infrastructure:latest was quarantined"
           },
           "id": "85fc3613",
           "metadata": {
@@ -78,21 +78,21 @@ fn a_notification_has_its_thread_and_no_half_of_a_command() {
             "relatedResources": [
               "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure"
             ],
-            "summary": "infrastructure:latest was quarantined",
+            "summary": "The image infrastructure:latest was quarantined",
             "threadId": "infrastructure/sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"
           },
           "source": "custom",
           "version": "1.0"
         }"#]].assert_eq(&format!("{:#}", alert.amazon_q("aws")));
-    let about_none = Alert { repository: None, component: None, image: None, ..alert.clone() };
-    let notification = about_none.amazon_q("aws");
+    let about_no_image = Alert { repository: None, component: None, image: None, ..alert.clone() };
+    let notification = about_no_image.amazon_q("aws");
     let (metadata, keywords) = (&notification["metadata"], &notification["content"]["keywords"]);
     assert_eq!(
         (&metadata["threadId"], keywords),
         (&json!("tag-violation"), &json!(["tag-violation"]))
     );
     assert_eq!(metadata["relatedResources"], json!([]));
-    // As long as it may be with its command, and by one character longer.
+    // The longest text that leaves room for the command, and one character more.
     let block = "\n\nRestore it:\n```\naws ecr put-image\n```".chars().count();
     for (length, is_whole) in [(8_000 - block, true), (8_001 - block, false)] {
         let notification = Alert { text: "é".repeat(length), ..alert.clone() }.amazon_q("aws");
@@ -103,10 +103,10 @@ fn a_notification_has_its_thread_and_no_half_of_a_command() {
 }
 
 #[test]
-fn lists_are_as_long_as_fit_to_the_byte() {
+fn a_list_has_as_many_entries_as_fit_into_the_details() {
     let fitted = |most, length| {
         let lines = |most| vec!["x".repeat(length); most].into();
-        let details = fitting(most, |most| Map::from_iter([("all".to_owned(), lines(most))]));
+        let details = fit_details(most, |most| Map::from_iter([("all".to_owned(), lines(most))]));
         details["all"].as_array().unwrap().len()
     };
     assert_eq!([100, 1_000, LARGEST_DETAILS].map(|length| fitted(50, length)), [50, 27, 0]);

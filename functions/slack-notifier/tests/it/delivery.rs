@@ -1,4 +1,4 @@
-//! What Slack answers, and what becomes of the message.
+//! The responses of Slack, and the outcome of the message.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::{Function, TIME, event};
 
 #[tokio::test(start_paused = true)]
-async fn it_waits_as_long_as_slack_asks() {
+async fn the_function_waits_as_long_as_slack_asks() {
     let function = Function::new().await;
     function.slack().next([Reply::Busy(Some("30")), Reply::Busy(None)]);
     let started = Instant::now();
@@ -20,18 +20,20 @@ async fn it_waits_as_long_as_slack_asks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_does_not_wait_longer_than_it_has_time() {
+async fn the_function_does_not_wait_longer_than_it_has_time() {
     let function = Function::new().await;
     for seconds in ["44", "3600", "18446744073709551615"] {
         function.slack().next([Reply::Busy(Some(seconds))]);
         let started = Instant::now();
         let error = function.fail().await;
-        expect!["Slack asks to wait SECONDS s, and the function has no time left for that"]
-            .assert_eq(&error.replace(seconds, "SECONDS"));
+        expect![
+            "Slack asks to wait for SECONDS s, and the function has no time for another attempt"
+        ]
+        .assert_eq(&error.replace(seconds, "SECONDS"));
         assert!(started.elapsed() < Duration::from_secs(1));
         assert_eq!(function.slack().take_attempts(), 1);
     }
-    // Again and again is too long too.
+    // Many short waits end too.
     function.slack().always(Some(Reply::Busy(Some("5"))));
     let started = Instant::now();
     function.fail().await;
@@ -39,21 +41,21 @@ async fn it_does_not_wait_longer_than_it_has_time() {
     assert_eq!(function.slack().take_attempts(), 9);
 }
 
-// B21
+// Case B21 of docs/contributing/prior-art.md.
 #[tokio::test(start_paused = true)]
-async fn it_backs_off_where_slack_does_not_say_how_long_to_wait() {
+async fn the_pauses_grow_if_slack_gives_no_time_to_wait() {
     let no_time = [None, Some("-5"), Some("0"), Some("Fri, 31 Dec 1999 23:59:59 GMT")];
     for retry_after in no_time.into_iter().chain([Some("99999999999999999999")]) {
         let function = Function::new().await;
         function.slack().always(Some(Reply::Busy(retry_after)));
         let started = Instant::now();
         let error = function.fail().await;
-        expect!["Slack asks to wait, and does not say how long, and the function has no time left for that"].assert_eq(&error);
+        expect!["Slack asks to wait, and gives no time, and the function has no time for another attempt"].assert_eq(&error);
         assert!(started.elapsed() <= TIME, "{retry_after:?}");
         // After 1, 3, 9 and 27 seconds.
         assert_eq!(function.slack().take_attempts(), 5, "{retry_after:?}");
     }
-    // And it arrives when Slack takes it.
+    // The message is delivered when Slack accepts it.
     let function = Function::new().await;
     function.slack().next([Reply::Busy(None), Reply::Busy(Some("-1"))]);
     function.handle(&event("tag-violation")).await.unwrap();
@@ -61,9 +63,9 @@ async fn it_backs_off_where_slack_does_not_say_how_long_to_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_pass_is_tried_again() {
+async fn a_temporary_failure_is_retried() {
     let mut errors = String::new();
-    // 23
+    // Case 23 of docs/contributing/prior-art.md.
     for reply in [
         Reply::Answer(500, "fatal_error"),
         Reply::Answer(503, ""),
@@ -80,7 +82,7 @@ async fn what_may_pass_is_tried_again() {
         assert_eq!(function.slack().take_attempts(), 3, "{reply:?}");
         assert_eq!(function.slack().take_messages().len(), 1, "{reply:?}");
 
-        // But not for ever, and never taken for success.
+        // The retries end, and the failure is never taken for a success.
         function.slack().always(Some(reply.clone()));
         let started = Instant::now();
         let error = function.fail().await;
@@ -91,19 +93,19 @@ async fn what_may_pass_is_tried_again() {
         assert!(function.slack().take_messages().is_empty());
     }
     expect![[r#"
-        Answer(500, "fatal_error"): Slack answered with status 500, fatal_error, the last of 4 attempts
-        Answer(503, ""): Slack answered with status 503, the last of 4 attempts
-        Answer(408, ""): Slack answered with status 408, the last of 4 attempts
-        Answer(302, ""): Slack answered with status 302, the last of 4 attempts
-        Answer(200, "<html>Sign in to the network</html>"): Slack answered with status 200, <html>Sign in to the network</html>, the last of 4 attempts
-        Answer(200, ""): Slack answered with status 200, the last of 4 attempts
-        Reset: dispatch failure: io error: connection reset by peer, the last of 4 attempts
-        Hang: no answer within 1 s, the last of 4 attempts
+        Answer(500, "fatal_error"): Slack answered with status 500, fatal_error (attempt 4 of 4)
+        Answer(503, ""): Slack answered with status 503 (attempt 4 of 4)
+        Answer(408, ""): Slack answered with status 408 (attempt 4 of 4)
+        Answer(302, ""): Slack answered with status 302 (attempt 4 of 4)
+        Answer(200, "<html>Sign in to the network</html>"): Slack answered with status 200, <html>Sign in to the network</html> (attempt 4 of 4)
+        Answer(200, ""): Slack answered with status 200 (attempt 4 of 4)
+        Reset: dispatch failure: io error: connection reset by peer (attempt 4 of 4)
+        Hang: no answer within 1 s (attempt 4 of 4)
     "#]].assert_eq(&errors);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_says_what_slack_said() {
+async fn an_error_has_the_response_of_slack() {
     let function = Function::new().await;
     let mut errors = String::new();
     for reply in [
@@ -118,17 +120,17 @@ async fn an_error_says_what_slack_said() {
         errors += &format!("{}\n", function.fail().await);
     }
     expect![[r#"
-        Slack answered with status 500, fatal_error, the last of 4 attempts
-        Slack answered with status 200, <html>Sign in</html>, the last of 4 attempts
-        dispatch failure: io error: connection reset by peer, the last of 4 attempts
-        no answer within 1 s, the last of 4 attempts
-        Slack refused it for good: status 404, no_service: make a new webhook, and put its URL into the secret
-        Slack refused it for good: status 404, Cannot POST …: see whether the secret has the URL of a webhook of Slack
+        Slack answered with status 500, fatal_error (attempt 4 of 4)
+        Slack answered with status 200, <html>Sign in</html> (attempt 4 of 4)
+        dispatch failure: io error: connection reset by peer (attempt 4 of 4)
+        no answer within 1 s (attempt 4 of 4)
+        Slack refused the message permanently: status 404, no_service: create a new webhook, and store its URL in the secret
+        Slack refused the message permanently: status 404, Cannot POST …: check that the secret has the URL of a Slack webhook
     "#]].assert_eq(&errors);
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_is_not_too_late() {
+async fn a_slow_response_is_accepted() {
     let function = Function::new().await;
     function.slack().next([Reply::Slow(Duration::from_secs(9))]);
     function.handle(&event("tag-violation")).await.unwrap();
@@ -137,7 +139,7 @@ async fn slow_is_not_too_late() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_lost_may_tell_it_twice() {
+async fn a_message_arrives_twice_if_the_first_response_is_lost() {
     let function = Function::new().await;
     function.slack().next([Reply::ResetAfter]);
     function.handle(&event("tag-violation")).await.unwrap();
@@ -145,9 +147,9 @@ async fn an_answer_that_is_lost_may_tell_it_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_refused_for_good_is_sent_once() {
+async fn a_permanently_refused_message_is_sent_once() {
     let mut errors = String::new();
-    // 23
+    // Case 23 of docs/contributing/prior-art.md.
     for (status, body) in [
         (400, "no_text"),
         (400, "user_not_found"),
@@ -169,21 +171,21 @@ async fn what_is_refused_for_good_is_sent_once() {
         assert!(started.elapsed() < Duration::from_secs(1));
     }
     expect![[r#"
-        Slack refused it for good: status 400, no_text: a defect of ECR Warden, please report it
-        Slack refused it for good: status 400, user_not_found: make a new webhook, and put its URL into the secret
-        Slack refused it for good: status 403, action_prohibited: a setting of the workspace forbids it; ask those who administer it
-        Slack refused it for good: status 403, invalid_token: make a new webhook, and put its URL into the secret
-        Slack refused it for good: status 404, channel_not_found: the channel is gone or archived; make a webhook for another, and put its URL into the secret
-        Slack refused it for good: status 404, no_service: make a new webhook, and put its URL into the secret
-        Slack refused it for good: status 404, no_team: make a new webhook, and put its URL into the secret
-        Slack refused it for good: status 410, channel_is_archived: the channel is gone or archived; make a webhook for another, and put its URL into the secret
-        Slack refused it for good: status 403: see whether the secret has the URL of a webhook of Slack
-        Slack refused it for good: status 200, invalid_token: make a new webhook, and put its URL into the secret
+        Slack refused the message permanently: status 400, no_text: this is a defect of ECR Warden; please report it
+        Slack refused the message permanently: status 400, user_not_found: create a new webhook, and store its URL in the secret
+        Slack refused the message permanently: status 403, action_prohibited: a setting of the workspace forbids the message; ask an administrator of the workspace
+        Slack refused the message permanently: status 403, invalid_token: create a new webhook, and store its URL in the secret
+        Slack refused the message permanently: status 404, channel_not_found: the channel is deleted or archived; create a webhook for another channel, and store its URL in the secret
+        Slack refused the message permanently: status 404, no_service: create a new webhook, and store its URL in the secret
+        Slack refused the message permanently: status 404, no_team: create a new webhook, and store its URL in the secret
+        Slack refused the message permanently: status 410, channel_is_archived: the channel is deleted or archived; create a webhook for another channel, and store its URL in the secret
+        Slack refused the message permanently: status 403: check that the secret has the URL of a Slack webhook
+        Slack refused the message permanently: status 200, invalid_token: create a new webhook, and store its URL in the secret
     "#]].assert_eq(&errors);
 }
 
 #[tokio::test(start_paused = true)]
-async fn blocks_that_slack_does_not_take_are_left_out_once() {
+async fn a_message_with_refused_blocks_is_sent_once_without_blocks() {
     let mut errors = String::new();
     for body in ["invalid_blocks", "invalid_payload"] {
         let function = Function::new().await;
@@ -193,17 +195,17 @@ async fn blocks_that_slack_does_not_take_are_left_out_once() {
         let messages = function.slack().take_messages();
         assert_eq!(messages[0].get("blocks"), None);
         let text = messages[0]["text"].as_str().unwrap();
-        expect!["HIGH: infrastructure:litellm-1.80.5 was quarantined"]
+        expect!["HIGH: The image infrastructure:litellm-1.80.5 was quarantined"]
             .assert_eq(text.lines().next().unwrap());
 
-        // If that is no help, it is over.
+        // A second refusal is permanent.
         function.slack().always(Some(Reply::Answer(400, body)));
         let error = function.fail().await;
         errors += &format!("{error}\n");
         assert_eq!(function.slack().take_attempts(), 2);
     }
     expect![[r#"
-        without blocks too: Slack refused it for good: status 400, invalid_blocks: a defect of ECR Warden, please report it
-        without blocks too: Slack refused it for good: status 400, invalid_payload: a defect of ECR Warden, please report it
+        the message without blocks: Slack refused the message permanently: status 400, invalid_blocks: this is a defect of ECR Warden; please report it
+        the message without blocks: Slack refused the message permanently: status 400, invalid_payload: this is a defect of ECR Warden; please report it
     "#]].assert_eq(&errors);
 }

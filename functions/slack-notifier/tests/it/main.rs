@@ -1,11 +1,6 @@
-//! The notifier against a Slack and an AWS in memory. A number in a test's comment is the line
-//! of experience it stands for: what went wrong in other projects.
+//! The notifier with an embedded Slack and an embedded AWS.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test ends where something is off"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic fails the test")]
 
 mod delivery;
 mod input;
@@ -22,7 +17,7 @@ use slack_notifier::config::Config;
 use slack_notifier::{Context, handle};
 use tokio::time::Instant;
 
-/// As much time as Lambda gives.
+/// The time of an invocation.
 const TIME: Duration = Duration::from_secs(44);
 
 /// The function and the stack that it is deployed in.
@@ -73,7 +68,7 @@ impl Function {
         handle(&self.context, event, Instant::now() + TIME).await
     }
 
-    /// Handles a small alert, and gives the error, in which nothing is secret.
+    /// Handles a small alert, and returns the error, which contains no secret.
     async fn fail(&self) -> String {
         let error = format!("{:#}", self.handle(&event("scan-resolved")).await.unwrap_err());
         assert!(!error.contains(SECRET), "{error}");
@@ -82,7 +77,9 @@ impl Function {
 }
 
 fn config(arn: &str) -> Config {
-    Config::read([("SLACK_WEBHOOK_SECRET_ARN".to_owned(), arn.to_owned())]).unwrap()
+    let documentation = "https://example.com/docs";
+    let variables = [("SLACK_WEBHOOK_SECRET_ARN", arn), ("DOCUMENTATION_URL", documentation)];
+    Config::read(variables.map(|(name, value)| (name.to_owned(), value.to_owned()))).unwrap()
 }
 
 /// An event of `events/slack-notifier`.

@@ -1,4 +1,4 @@
-//! The same by the HTTP client that is deployed, over a port.
+//! Deliveries with the HTTP client of the deployed function, over a port.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{Function, SECRET, config, event};
 
-/// A function whose webhook is on a port, and which speaks with AWS by one too.
+/// A function that reaches the webhook and AWS over ports.
 async fn on_a_port() -> (Function, Server, local_aws::server::Server) {
     let mut function = Function::new().await;
     let slack = function.slack().serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
@@ -29,7 +29,7 @@ async fn on_a_port() -> (Function, Server, local_aws::server::Server) {
 }
 
 #[tokio::test]
-async fn a_message_comes_into_the_channel() {
+async fn messages_are_delivered_to_the_channel() {
     let (function, _slack, _aws) = on_a_port().await;
     for name in ["tag-violation", "scan-findings", "cloudwatch-alarm"] {
         function.handle(&event(name)).await.unwrap();
@@ -38,7 +38,7 @@ async fn a_message_comes_into_the_channel() {
 }
 
 #[tokio::test]
-async fn what_breaks_off_or_is_out_of_order_is_tried_again() {
+async fn a_reset_connection_and_a_server_error_are_retried() {
     let (function, _slack, _aws) = on_a_port().await;
     function.slack().next([Reply::Reset, Reply::Answer(500, "fatal_error")]);
     function.handle(&event("tag-violation")).await.unwrap();
@@ -47,7 +47,7 @@ async fn what_breaks_off_or_is_out_of_order_is_tried_again() {
 }
 
 #[tokio::test]
-async fn what_never_answers_is_given_up_in_time() {
+async fn a_webhook_that_never_responds_is_given_up_in_time() {
     let (function, _slack, _aws) = on_a_port().await;
     function.slack().always(Some(Reply::Hang));
     let started = Instant::now();
@@ -57,13 +57,13 @@ async fn what_never_answers_is_given_up_in_time() {
     assert!(!error.contains(SECRET), "{error}");
     let is_number = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
     let seconds = error.split(' ').find(is_number).unwrap();
-    expect!["no answer within SECONDS s, and the function has no time left for that"]
+    expect!["no answer within SECONDS s, and the function has no time for another attempt"]
         .assert_eq(&error.replace(seconds, "SECONDS"));
     assert!(started.elapsed() < Duration::from_secs(3));
 }
 
 #[tokio::test]
-async fn nobody_there_and_no_such_host_are_errors_without_the_url() {
+async fn the_error_of_an_unreachable_host_does_not_have_the_url() {
     let (function, slack, aws) = on_a_port().await;
     let nobody = {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -81,7 +81,7 @@ async fn nobody_there_and_no_such_host_are_errors_without_the_url() {
         let until = Instant::now() + Duration::from_millis(1_500);
         let handled = slack_notifier::handle(&context, &event("tag-violation"), until).await;
         let error = format!("{:#}", handled.unwrap_err());
-        // The operating system words the rest.
+        // The rest of the error depends on the operating system.
         expect!["dispatch failure"].assert_eq(error.split(':').next().unwrap());
         assert!(!error.contains(SECRET) && !error.contains("services"), "{error}");
     }

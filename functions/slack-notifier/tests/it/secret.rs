@@ -1,4 +1,4 @@
-//! The secret: read once, and again when it is of no use any more.
+//! The secret: the function reads it once, and again after Slack refused the URL.
 
 use expect_test::expect;
 use local_aws::Fault;
@@ -9,12 +9,12 @@ use crate::{Function, SECRET, event};
 const GET: &str = "GetSecretValue";
 
 #[tokio::test(start_paused = true)]
-async fn it_is_read_once_for_many_invocations() {
+async fn the_secret_is_read_once_for_many_invocations() {
     let function = Function::new().await;
     for _ in 0..5 {
         function.handle(&event("tag-violation")).await.unwrap();
     }
-    // What passes by itself is not its fault.
+    // A temporary failure is not the fault of the secret.
     function.slack().always(Some(Reply::Answer(500, "")));
     function.fail().await;
     function.slack().always(None);
@@ -23,7 +23,7 @@ async fn it_is_read_once_for_many_invocations() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_refusal_for_good_it_is_read_again() {
+async fn the_secret_is_read_again_after_a_permanent_refusal() {
     let function = Function::new().await;
     function.slack().next([Reply::Answer(404, "no_service")]);
     function.fail().await;
@@ -35,32 +35,32 @@ async fn after_a_refusal_for_good_it_is_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_wrong_with_it_is_said_without_what_it_is() {
+async fn an_error_about_the_secret_does_not_have_its_value() {
     for (value, expected) in [
         (
             format!("http://example.com/services/{SECRET}"),
             expect![
-                "the secret ARN: its URL is of http: expected https, or a host that is this machine"
+                "the secret ARN: the URL is of http: expected https, or a host that is this machine"
             ],
         ),
         (
             format!(r#"{{"url": "https://example.com/{SECRET}"}}"#),
             expect![
-                "the secret ARN: its value is JSON: expected the webhook's URL and nothing else, as plain text"
+                "the secret ARN: the value is JSON: expected only the URL of the webhook, as plain text"
             ],
         ),
         (
             SECRET.to_owned(),
-            expect!["the secret ARN: its value is no URL: it lacks a scheme or a host"],
+            expect!["the secret ARN: the value is not a URL: the scheme or the host is missing"],
         ),
         (
             format!("https://example.com/{SECRET} {SECRET}"),
-            expect!["the secret ARN: its value is no URL"],
+            expect!["the secret ARN: the value is not a URL"],
         ),
     ] {
         let function = Function::with_secret(&value).await;
         expected.assert_eq(&function.fail().await.replace(&function.arn, "ARN"));
-        // It may have been corrected.
+        // The function reads a corrected secret.
         function
             .put_secret("SecretString", &format!("https://{}/services/T1/B1/another", slack::HOST))
             .await;
@@ -69,27 +69,28 @@ async fn what_is_wrong_with_it_is_said_without_what_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_without_a_text_is_an_error() {
+async fn a_secret_without_a_text_is_an_error() {
     let function = Function::new().await;
     function.put_secret("SecretBinary", "bWFya2VkLXNlY3JldA==").await;
-    expect!["the secret has no text: store the URL as one"].assert_eq(&function.fail().await);
+    expect!["the secret has no text value: store the URL as text"]
+        .assert_eq(&function.fail().await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_cannot_be_read_is_an_error_with_aws_s_reason() {
+async fn the_error_of_an_unreadable_secret_has_the_reason_of_aws() {
     let function = Function::new().await;
     function.aws.fault("GetSecretValue", 0, Fault::Error(400, "AccessDeniedException"));
     let error = function.fail().await;
     expect!["reading the secret ARN: AccessDeniedException: made to fail"]
         .assert_eq(&error.replace(&function.arn, "ARN"));
-    // Nor is one that hangs waited for longer than there is time.
+    // A call that hangs ends in time.
     function.aws.heal();
     function.aws.fault("GetSecretValue", 0, Fault::Hang);
-    expect!["no time was left to read the secret"].assert_eq(&function.fail().await);
+    expect!["reading the secret took too long"].assert_eq(&function.fail().await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_of_it_prints() {
+async fn no_debug_output_has_the_secret() {
     let function = Function::new().await;
     function.handle(&event("tag-violation")).await.unwrap();
     let printed = format!("{:?}", function.context);

@@ -86,6 +86,7 @@ pub fn environment(webhook: &str) -> BTreeMap<String, String> {
         ("GOVERNANCE", POLICY),
         ("REPOSITORY_NAME_PATTERNS", ""),
         ("ALERT_TOPIC_ARN", &topic),
+        ("DOCUMENTATION_URL", "https://example.com/docs"),
         ("LEDGER_TABLE", "ledger"),
         ("SCAN_ON_PUSH", "true"),
         ("ACCEPTED_RISKS_PARAMETER", PARAMETER),

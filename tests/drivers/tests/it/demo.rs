@@ -382,7 +382,7 @@ fn the_demonstration_that_keeps_running_answers_calls_and_prints_alerts() {
     running.ecr("PutImage", &put);
     let subject = running.lines.find(|line| line.as_ref().unwrap().contains("Subject: "));
     let subject = subject.unwrap().unwrap();
-    assert!(subject.contains("infrastructure:litellm-1.80.99"), "{subject}");
+    assert!(subject.contains("litellm-1.80.99"), "{subject}");
 
     // A function that a developer starts finds the same values in its environment.
     let json = std::fs::read_to_string(folder.join("env.json")).unwrap();

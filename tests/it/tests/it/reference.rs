@@ -81,3 +81,10 @@ fn the_version_of_the_application_is_that_of_the_workspace() {
     let application = template::metadata("AWS::ServerlessRepo::Application");
     assert_eq!(application["SemanticVersion"], env!("CARGO_PKG_VERSION"));
 }
+
+#[test]
+fn the_documentation_that_alerts_link_to_is_in_the_repository_of_the_workspace() {
+    let parameters = local_aws::world::TEMPLATE.declared_parameters();
+    let default = parameters["DocumentationUrl"]["Default"].as_str().unwrap();
+    assert!(default.starts_with(concat!(env!("CARGO_PKG_REPOSITORY"), "/")), "{default}");
+}

@@ -171,7 +171,11 @@ async fn services(found: &mut BTreeMap<Mutant, bool>) {
     // A role that may publish to any topic is denied by the topic.
     let event = world::event("slack-notifier", "tag-violation");
     let message = event["Records"][0]["Sns"]["Message"].as_str().unwrap();
-    let by_stranger = Topic::new(&aws.config_of(&stranger(&aws)), topic.clone());
+    let by_stranger = Topic::new(
+        &aws.config_of(&stranger(&aws)),
+        topic.clone(),
+        "https://example.com/docs".to_owned(),
+    );
     by_stranger.publish(&serde_json::from_str(message).unwrap()).await.unwrap_err();
     let mut record = Record::new(&mut aws.state()).unwrap();
     // The test bed counts every call as HTTPS, so a request over plain HTTP is made up.

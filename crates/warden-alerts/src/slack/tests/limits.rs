@@ -62,7 +62,7 @@ fn the_largest_alert_states_how_much_it_omits() {
     assert_eq!(findings, 4);
     expect![[r#"
         and 396 more
-        4 remedies do not fit in here; the e-mail of this alert has all of them."#]]
+        4 remedies do not fit into this message. The e-mail of this alert has all remedies."#]]
     .assert_eq(&omissions(&shown));
     // With a short text and no findings, there is room for two commands.
     let mut alert = largest();
@@ -70,7 +70,7 @@ fn the_largest_alert_states_how_much_it_omits() {
     alert["details"]["findings"] = json!([]);
     let shown = slack::render(&payload(&alert.to_string()));
     assert_eq!(shown.matches(&"x".repeat(2_600)).count(), 2, "{shown}");
-    expect!["2 remedies do not fit in here; the e-mail of this alert has all of them."]
+    expect!["2 remedies do not fit into this message. The e-mail of this alert has all remedies."]
         .assert_eq(&omissions(&shown));
 }
 
@@ -80,15 +80,16 @@ fn the_largest_malformed_alert_is_within_the_limits() {
     alert["component"] = "<&>".repeat(100).into();
     alert["details"] = Value::Null;
     let shown = slack::render(&payload(&alert.to_string()));
-    assert_eq!(shown.matches(&"x".repeat(2_600)).count(), 1, "{shown}");
-    expect!["3 remedies do not fit in here; the e-mail of this alert has all of them."]
+    assert_eq!(shown.matches(&"x".repeat(2_600)).count(), 2, "{shown}");
+    expect!["2 remedies do not fit into this message. The e-mail of this alert has all remedies."]
         .assert_eq(&omissions(&shown));
 }
 
 #[test]
 fn a_command_is_whole_or_omitted() {
-    let one_omitted =
-        expect!["1 remedy does not fit in here; the e-mail of this alert has all of them."];
+    let one_omitted = expect![
+        "1 remedy does not fit into this message. The e-mail of this alert has all remedies."
+    ];
     for (length, is_shown) in [(2_980, true), (2_990, false)] {
         let command = "x".repeat(length);
         let remedies =
@@ -112,6 +113,6 @@ fn of_a_hundred_commands_ten_are_shown_and_ninety_are_counted() {
     let alert = json!({"kind": "k", "title": "t", "remedies": remedies});
     let shown = slack::render(&payload(&alert.to_string()));
     assert_eq!(shown.matches("    z\n").count(), 10, "{shown}");
-    expect!["90 remedies do not fit in here; the e-mail of this alert has all of them."]
+    expect!["90 remedies do not fit into this message. The e-mail of this alert has all remedies."]
         .assert_eq(&omissions(&shown));
 }

@@ -34,7 +34,7 @@ impl Run<'_> {
         self.equal("the image is quarantined", &self.tags(&digest)?, &vec![quarantined.clone()])?;
         let listed = self.local.shell(&snippet("enforcement/list-quarantined.sh")?)?;
         self.contains("the documented command lists the image", &listed, &quarantined)?;
-        self.restore(&alert, "Restore it as litellm-v1.80.6")?;
+        self.restore(&alert, "Restore the image as litellm-v1.80.6")?;
         let rightly = vec!["litellm-v1.80.6".to_owned()];
         self.equal(
             "the alert's command restores the image under the suggested tag",
@@ -50,7 +50,7 @@ impl Run<'_> {
         let alert = self.receive(&inbox)?.context("there is no alert")?;
         let quarantined = text(&alert, "/details/quarantineTag");
         // While the policy is in force the image is quarantined again, and never lost.
-        self.restore(&alert, "as it was")?;
+        self.restore(&alert, "Restore the tag litellm-1.80.7")?;
         self.invoke(&function, &self.last_push()?)?;
         self.equal(
             "the function quarantines the image again",
@@ -58,14 +58,14 @@ impl Run<'_> {
             &vec![quarantined.clone()],
         )?;
         stack.deploy(&[("InfrastructureTagEnforcement", "report")])?;
-        self.restore(&alert, "as it was")?;
+        self.restore(&alert, "Restore the tag litellm-1.80.7")?;
         self.invoke(&function, &self.last_push()?)?;
         let as_it_was = vec!["litellm-1.80.7".to_owned(), quarantined];
         self.equal("the other command restores the pushed tag", &self.tags(&digest)?, &as_it_was)?;
         let alert = self.receive(&inbox)?.context("there is no alert")?;
         let action = text(&alert, "/details/action");
         self.equal("the function only reports the tag", &action.as_str(), &"reported")?;
-        self.restore(&alert, "Tag it litellm-v1.80.7 too")?;
+        self.restore(&alert, "Add the tag litellm-v1.80.7")?;
         let rightly_too = [&as_it_was[..1], &["litellm-v1.80.7".to_owned()], &as_it_was[1..]];
         self.equal("and adds the suggested tag", &self.tags(&digest)?, &rightly_too.concat())?;
 
@@ -81,7 +81,7 @@ impl Run<'_> {
             &self.status(&digest)?.as_str(),
             &"ARCHIVED",
         )?;
-        self.restore(&alert, "Restore it as it was")?;
+        self.restore(&alert, "Restore the image from the archive")?;
         self.equal(
             "and the alert's command restores the image",
             &self.status(&digest)?.as_str(),

@@ -40,8 +40,8 @@ impl Run<'_> {
         self.invoke(&function, &event)?;
         let alert = self.receive(&inbox)?.context("there is no alert")?;
         self.equal("the alert's kind", &text(&alert, "/kind").as_str(), &"scan-findings")?;
-        self.in_slack("HIGH: 2 findings in infrastructure:litellm-v2.0.0: 2 HIGH")?;
-        let listed = self.run_remedy(&alert, "See all findings", "true")?;
+        self.in_slack("HIGH: infrastructure:litellm-v2.0.0 has 2 findings: 2 HIGH")?;
+        let listed = self.run_remedy(&alert, "List all findings", "true")?;
         self.contains("the alert's command shows all findings", &listed, "CVE-2026-2")?;
         self.invoke(&function, &event)?;
         self.equal("the same scan publishes no second alert", &self.receive(&inbox)?, &None)?;
@@ -66,7 +66,7 @@ impl Run<'_> {
         self.equal("the fixed finding", &details["fixed"], &json!(["CVE-2026-2"]))?;
         let accepted = text(&alert, "/details/accepted/0/id");
         self.equal("the accepted finding", &accepted.as_str(), &"CVE-2026-3")?;
-        self.in_slack("CRITICAL: 1 new finding in infrastructure:litellm-v2.0.1: 1 CRITICAL")?;
+        self.in_slack("CRITICAL: infrastructure:litellm-v2.0.1 has 1 new finding: 1 CRITICAL")?;
 
         let third = self.push(REPOSITORY, "litellm-v2.0.2", 0)?;
         self.invoke(&function, &self.complete(&third, Ok(Vec::new()))?)?;
@@ -146,7 +146,7 @@ impl Run<'_> {
         self.sqs(&["send-message", "--queue-url", &queue, "--message-body", &body])?;
         let alert = self.receive_within(inbox, QUEUED)?;
         self.equal("Inspector's finding", &alert["details"]["new"], &json!(["CVE-2026-6"]))?;
-        self.in_slack("CRITICAL: 1 new finding in infrastructure:openwebui-v2.0.0: 1 CRITICAL")?;
+        self.in_slack("CRITICAL: infrastructure:openwebui-v2.0.0 has 1 new finding: 1 CRITICAL")?;
         self.aws(&[&put[..], &["BASIC", "--rules", "[]"]].concat()).map(|_| ())
     }
 
@@ -159,7 +159,7 @@ impl Run<'_> {
         let refused = self.invoke(&notifier, &serde_json::from_str(event)?);
         channel.always(None);
         let Err(error) = refused else { bail!("the function accepted the refusal of Slack") };
-        self.contains("a permanent refusal", &format!("{error:#}"), "make a new webhook")?;
+        self.contains("a permanent refusal", &format!("{error:#}"), "create a new webhook")?;
         self.invoke(&notifier, &serde_json::from_str(event)?)?;
         self.in_slack("ALARM: ")
     }

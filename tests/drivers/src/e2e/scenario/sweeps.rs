@@ -39,7 +39,7 @@ impl Run<'_> {
 
         let planned = self.read_and_explained(&function)?;
         self.schedules(stack)?;
-        let archived = self.alert_titled(&inbox, "5 images of deployments went to the archive")?;
+        let archived = self.alert_titled(&inbox, "The cleanup of deployments archived 5 images")?;
         self.equal("the sweep archives the images of the plan", &self.in_archive()?, &planned)?;
         let again = self.invoke(&function, &request(SCHEDULED)?)?;
         self.equal("a second sweep plans nothing", &again["planned"], &json!(0))?;
@@ -51,7 +51,7 @@ impl Run<'_> {
         let restored = self.tool(&snippet("cleanup/restore.sh")?)?;
         self.contains("the documented command restores an image", &restored, "is being restored")?;
         self.equal("ECR restores the image", &self.status(&later)?.as_str(), &"ACTIVATING")?;
-        self.run_remedy(&archived, "Restore them all", "true")?;
+        self.run_remedy(&archived, "Restore all images from the archive", "true")?;
         for digest in &planned {
             let status = self.status(digest)?;
             self.equal("the alert's command restores each", &status.as_str(), &"ACTIVATING")?;
@@ -142,7 +142,7 @@ impl Run<'_> {
         self.let_through(stack, "ImageSweepFunctionPushed", &event, elsewhere)?;
         let swept = self.invoke(function, &event)?;
         self.equal("the first push of an hour starts a sweep", &swept["removed"], &json!(1))?;
-        self.alert_titled(inbox, "1 image of deployments went to the archive")?;
+        self.alert_titled(inbox, "The cleanup of deployments archived 1 image")?;
         // An hour may begin between the two pushes.
         let others = [self.invoke(function, &event)?, self.invoke(function, &event)?];
         self.equal("the next push of the hour does not", &others.contains(&Value::Null), &true)?;
@@ -165,7 +165,7 @@ impl Run<'_> {
         let plan = printed(&self.run_remedy(&alert, "Read the plan", "true")?)?;
         self.equal("the alert's command reads the plan", &plan["planned"], &json!(25))?;
         self.equal("the stopped sweep archived nothing", &self.in_archive()?, &before)?;
-        let confirmed = self.run_remedy(&alert, "Confirm it", "true")?;
+        let confirmed = self.run_remedy(&alert, "Confirm the plan", "true")?;
         self.contains(
             "the alert's command confirms the plan",
             &confirmed,
@@ -175,7 +175,7 @@ impl Run<'_> {
         let done = self.invoke(function, &scheduled)?;
         self.equal("the next sweep carries the plan out", &done["removed"], &json!(25))?;
         self.equal("with every image", &(self.in_archive()?.len() - before.len()), &25)?;
-        self.alert_titled(inbox, "25 images of deployments went to the archive").map(|_| ())
+        self.alert_titled(inbox, "The cleanup of deployments archived 25 images").map(|_| ())
     }
 
     /// A setting that somebody changed is reported, and not changed back.
@@ -184,7 +184,8 @@ impl Run<'_> {
         let set = |to| self.aws(&[&put[..], &["--image-tag-mutability", to]].concat());
         set("IMMUTABLE")?;
         self.invoke(function, &request(SCHEDULED)?)?;
-        let alert = self.alert_titled(inbox, "1 thing in deployments is not as the policy says")?;
+        let alert =
+            self.alert_titled(inbox, "The repository deployments has 1 deviation from its policy")?;
         let drift = "ImageTagMutability is IMMUTABLE, and the policy requires MUTABLE";
         let found = text(&alert, "/details/deviations/0/text");
         self.equal("the alert has the changed setting", &found.as_str(), &drift)?;

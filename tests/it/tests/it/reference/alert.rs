@@ -72,6 +72,7 @@ const DETAILS: [(&str, &[(&str, &str)]); 7] = [
             ("mode", "The enforcement: `report`, `archive` or `delete`."),
             ("hash", "The hash of the plan, which a confirmation names."),
             ("stopped", "The reason why nothing was removed, or null."),
+            ("waits", "Whether the plan waits for a confirmation."),
             ("examined", "The number of images in the repository, with those in the archive."),
             ("kept", "The number of images that stay."),
             ("removed", "The number of images that were removed."),

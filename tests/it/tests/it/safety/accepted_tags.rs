@@ -238,7 +238,11 @@ async fn the_topic_refuses_an_alert_that_no_function_published() {
     let alert: Alert = serde_json::from_value(forged_alert()).unwrap();
     let role = stranger(&deployed.aws);
     let stranger = deployed.aws.config_of(&role);
-    let topic = Topic::new(&stranger, deployed.outputs["AlertTopicArn"].clone());
+    let topic = Topic::new(
+        &stranger,
+        deployed.outputs["AlertTopicArn"].clone(),
+        "https://evil.example/docs".to_owned(),
+    );
     let published = topic.publish(&alert).await;
     deployed.settle().await;
     assert!(deployed.aws.slack().take_messages().is_empty());

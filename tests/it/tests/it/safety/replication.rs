@@ -142,7 +142,7 @@ async fn a_policy_that_says_act_is_enforced_and_the_alert_says_where_the_tag_liv
         let copies = json!([{"account": ACCOUNT, "region": WEST, "deletions": deletes}]);
         assert_eq!(alert["details"]["replicatedTo"], copies);
         let text = alert["text"].as_str().unwrap();
-        let lives_on = format!("{BAD} lives on in account {ACCOUNT} in {WEST}");
+        let lives_on = format!("{BAD} still exists in account {ACCOUNT} in {WEST}");
         assert_eq!(text.contains(&lives_on), !deletes, "{text}");
     }
 }
@@ -260,7 +260,7 @@ async fn a_sweep_of_a_policy_that_says_act_says_where_the_images_live_on() {
         let alert = world.alert();
         assert_eq!(alert["details"]["removed"], 5);
         let text = alert["text"].as_str().unwrap();
-        let lives_on = format!("live on in account {ACCOUNT} in {WEST}");
+        let lives_on = format!("still exist in account {ACCOUNT} in {WEST}");
         assert_eq!(text.contains(&lives_on), copies > 0, "{text}");
     }
 }
