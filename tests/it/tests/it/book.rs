@@ -100,7 +100,7 @@ fn is_of_book(path: &Path) -> bool {
     path.starts_with("docs")
 }
 
-/// What is wrong with a link of a page.
+/// The problem of a link of a page, if the link has one.
 fn problem(pages: &BTreeMap<PathBuf, Page>, path: &Path, link: &str) -> Option<String> {
     if let Some((scheme, _)) = link.split_once(':').filter(|(scheme, _)| !scheme.contains('/')) {
         return (!["https", "mailto"].contains(&scheme)).then(|| "is not https".to_owned());
