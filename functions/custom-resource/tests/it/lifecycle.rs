@@ -4,7 +4,7 @@ use local_aws::ecr::lifecycle::validate;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use warden_aws::registry::replaced_lifecycle::ReplacedLifecycle;
-use warden_core::lifecycle::{document, is_written_by_warden, have_same_rules};
+use warden_core::lifecycle::{document, have_same_rules, is_written_by_warden};
 use warden_core::policy::Policy;
 
 use crate::{Function, event, foreign, push_sixty, rolled_back, update, with};

@@ -5,11 +5,12 @@ mod page;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
+use expect_test::expect_file;
 use local_aws::snippets::{snippet, workspace};
 use local_aws::world::TEMPLATE;
 use regex_lite::Regex;
 
-use self::page::Page;
+use self::page::{Page, with_snippets};
 
 /// The documents at the top of the repository. A page of the book is a file under `docs`.
 const DOCUMENTS: [&str; 4] = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
@@ -147,8 +148,18 @@ fn the_summary_lists_every_page_of_the_book() {
     assert_eq!(listed, of_book.cloned().collect());
 }
 
-/// A page of the book shows a command or a file only by including it, so that the same text is
-/// executed. GitHub renders the documents beside the book, which repeat the text of a snippet.
+/// A page shows a command or a file only as the text of a snippet, which a test executes.
+/// `UPDATE_EXPECT=1` writes the snippets into the pages.
+#[test]
+fn every_page_has_the_present_text_of_its_snippets() {
+    for (path, _) in pages() {
+        let path = workspace().join(path);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let written = with_snippets(&text, |name| snippet(name).unwrap());
+        expect_file![&path].assert_eq(&written);
+    }
+}
+
 #[test]
 fn every_command_of_a_page_is_a_snippet() {
     let texts: Vec<String> = snippets().iter().map(|name| snippet(name).unwrap()).collect();
@@ -157,11 +168,7 @@ fn every_command_of_a_page_is_a_snippet() {
     for (path, page) in pages() {
         for block in &page.blocks {
             let is_command = programs.iter().any(|program| block.text.starts_with(program));
-            let is_snippet = if is_of_book(&path) {
-                block.includes().is_some()
-            } else {
-                texts.contains(&block.text.trim_end().to_owned())
-            };
+            let is_snippet = texts.contains(&block.text.trim_end().to_owned());
             let is_text = block.language == "text" && !is_command;
             // The page of the tool is the output of the tool.
             if !is_snippet && !is_text && !path.ends_with("reference/cli.md") {
@@ -174,31 +181,15 @@ fn every_command_of_a_page_is_a_snippet() {
 
 #[test]
 fn every_snippet_exists_and_has_a_page() {
-    let (all, mut included) = (snippets(), BTreeSet::new());
-    let folder = Path::new("docs/snippets");
-    for (path, page) in pages() {
-        for block in &page.blocks {
-            for file in block.includes().into_iter().flatten() {
-                let target = normalized(&path.parent().unwrap().join(file));
-                let name =
-                    target.strip_prefix(folder).map(|name| name.to_str().unwrap().to_owned());
-                included.insert(name.unwrap_or_else(|_| panic!("{path:?} includes {file}")));
-            }
-        }
-        if !is_of_book(&path) {
-            let texts = page.blocks.iter().map(|block| block.text.trim_end());
-            let texts: BTreeSet<&str> = texts.collect();
-            let repeated = all.iter().cloned();
-            included
-                .extend(repeated.filter(|name| texts.contains(snippet(name).unwrap().as_str())));
-        }
-    }
+    let (all, pages) = (snippets(), pages());
+    let mut shown: BTreeSet<&String> = pages.values().flat_map(|page| &page.snippets).collect();
     // A command names this file, and no page needs to show its text.
-    included.insert("check/policy.json".to_owned());
-    let absent: Vec<&String> = included.difference(&all).collect();
-    assert!(absent.is_empty(), "pages include {absent:?}, which do not exist");
-    let unused: Vec<&String> = all.difference(&included).collect();
-    assert!(unused.is_empty(), "no page includes {unused:?}");
+    let named = "check/policy.json".to_owned();
+    shown.insert(&named);
+    let absent: Vec<&&String> = shown.iter().filter(|name| !all.contains(**name)).collect();
+    assert!(absent.is_empty(), "pages show {absent:?}, which do not exist");
+    let unused: Vec<&String> = all.iter().filter(|name| !shown.contains(name)).collect();
+    assert!(unused.is_empty(), "no page shows {unused:?}");
 }
 
 /// The sources of the tests and drivers that execute snippets.

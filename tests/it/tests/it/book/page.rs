@@ -11,6 +11,8 @@ pub struct Page {
     pub links: Vec<String>,
     pub anchors: BTreeSet<String>,
     pub blocks: Vec<Block>,
+    /// The names of the snippets that the page repeats.
+    pub snippets: BTreeSet<String>,
 }
 
 /// A fenced block of code.
@@ -40,6 +42,7 @@ impl Page {
                 Event::Html(html) | Event::InlineHtml(html) => {
                     let found = attributes.captures_iter(&html).map(|found| found[1].to_owned());
                     page.links.extend(found);
+                    page.snippets.extend(marked_snippet(&html).map(str::to_owned));
                     page.anchors
                         .extend(identifiers.captures_iter(&html).map(|found| found[1].to_owned()));
                 }
@@ -76,20 +79,26 @@ impl Page {
     }
 }
 
-impl Block {
-    /// The files that the block includes. None if the block has any text of its own.
-    pub fn includes(&self) -> Option<Vec<&str>> {
-        let lines = self.text.lines().map(str::trim).filter(|line| !line.is_empty());
-
-        let files: Option<Vec<&str>> = lines
-            .map(|line| {
-                let file = line.strip_prefix("{{#include ")?.strip_suffix("}}")?.trim();
-                // A part of a file stands after a colon.
-                Some(file.split_once(':').map_or(file, |(file, _)| file))
-            })
-            .collect();
-        files.filter(|files| !files.is_empty())
+/// A page with the text of each snippet. The comment `<!-- snippets/NAME -->` stands before the
+/// block that repeats the snippet: GitHub, to which alerts link, shows no included files.
+pub fn with_snippets(page: &str, snippet: impl Fn(&str) -> String) -> String {
+    let mut lines = page.lines();
+    let mut text = String::new();
+    let mut add = |line: &str| text += &(line.trim_end().to_owned() + "\n");
+    while let Some(line) = lines.next() {
+        add(line);
+        let Some(name) = marked_snippet(line) else { continue };
+        let indent = &line[..line.len() - line.trim_start().len()];
+        add(lines.next().unwrap_or_default());
+        snippet(name).lines().for_each(|line| add(&format!("{indent}{line}")));
+        add(lines.by_ref().find(|line| line.trim() == "```").unwrap_or_default());
     }
+    text
+}
+
+/// The name in the comment that stands before a snippet.
+fn marked_snippet(line: &str) -> Option<&str> {
+    line.trim().strip_prefix("<!-- snippets/")?.strip_suffix(" -->")
 }
 
 /// The anchor of a heading, as mdBook and GitHub make it.
@@ -111,17 +120,23 @@ mod tests {
         let page = Page::read(
             "# What `it` costs, a month\n\n## Named {#name}\n\n[a](b.md#c) ![d](e.svg)\n\n\
              <a id=\"mark\" href=\"f.md\">f</a>\n\n| [g](h.md) |\n| --- |\n\n\
-             ```sh\n{{#include ../snippets/i.sh}}\n{{#include ../snippets/j.sh:2:3}}\n```\n\n\
-             - k\n\n  ```text\n  l\n  ```\n",
+             <!-- snippets/i/j.sh -->\n```sh\nold\n```\n\n- k\n\n  ```text\n  l\n  ```\n",
         );
         assert_eq!(page.links, ["b.md#c", "e.svg", "f.md", "h.md"]);
         let anchors = ["what-it-costs-a-month", "name", "mark"].map(str::to_owned);
         assert_eq!(page.anchors, anchors.into());
-        let includes: Vec<_> = page.blocks.iter().map(Block::includes).collect();
-        assert_eq!(includes, [Some(vec!["../snippets/i.sh", "../snippets/j.sh"]), None]);
+        assert_eq!(page.snippets, ["i/j.sh".to_owned()].into());
         assert_eq!(
             (page.blocks[1].language.as_str(), page.blocks[1].text.as_str()),
             ("text", "l\n")
         );
+    }
+    #[test]
+    fn a_block_after_a_comment_has_the_text_of_the_snippet() {
+        let page = "a\n\n  <!-- snippets/i/j.sh -->\n  ```sh\n  old\n  ```\n\nb\n";
+        let written = with_snippets(page, |name| format!("new {name}\n\nline"));
+        let expected = page.replace("  old", "  new i/j.sh\n\n  line");
+        assert_eq!(written, expected);
+        assert_eq!(with_snippets(&written, |name| format!("new {name}\n\nline")), expected);
     }
 }
