@@ -59,10 +59,8 @@ pub async fn show(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
         "The function explains the decision about one image, by its tag or its digest.",
     );
     let explained = inbox.invoke(story, &event!("explain")?).await?;
-    let outcome = format!(
-        "image-sweep explains why deployments:myapp-v1.0.0 stays: {}.",
-        word(&explained["reason"])
-    );
+    let outcome =
+        format!("A sweep keeps deployments:myapp-v1.0.0, because {}.", word(&explained["reason"]));
     story.show(Part::Explained { answer: explained });
     story.end_step(outcome);
 

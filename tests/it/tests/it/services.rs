@@ -135,7 +135,7 @@ async fn a_published_message_invokes_the_subscribed_function() {
     aws.lambda().create(probe("subscriber"));
     sns(&server, "Action=CreateTopic&Name=alerts").await;
     let topic = "arn%3Aaws%3Asns%3Aus-east-1%3A123456789012%3Aalerts";
-    let function = "arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Atold";
+    let function = "arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Asubscriber";
     let subscribe =
         format!("Action=Subscribe&TopicArn={topic}&Protocol=lambda&Endpoint={function}");
     sns(&server, &subscribe).await;

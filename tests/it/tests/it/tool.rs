@@ -98,7 +98,7 @@ async fn an_archived_part_comes_back_with_its_index() {
 }
 
 #[tokio::test]
-async fn an_image_that_is_gone_or_not_governed_is_an_error_that_says_so() {
+async fn a_missing_or_ungoverned_image_is_an_error_with_the_reason() {
     let world = deploy(&[]).await;
     let stack = stack(&world).await;
     let gone = format!("{REPOSITORY}@sha256:{}", "ab".repeat(32));

@@ -172,7 +172,7 @@ fn a_principal_is_a_role_a_session_an_account_or_a_service() {
 }
 
 #[test]
-fn what_cannot_be_evaluated_is_an_error() {
+fn a_document_that_cannot_be_evaluated_is_an_error() {
     let with = |more: Value| {
         let mut statement = json!({"Effect": "Allow", "Action": "*", "Resource": "*"});
         statement.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

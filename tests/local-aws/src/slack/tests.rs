@@ -16,7 +16,7 @@ fn wrong(payload: &Value, expected: &Expect) {
 }
 
 #[test]
-fn what_slack_takes_is_taken() {
+fn a_valid_message_is_accepted() {
     let many: Vec<Value> = (0..10).map(|_| json!({"type": "plain_text", "text": "x"})).collect();
     let payload = json!({
         "text": "x &amp; y",
@@ -40,7 +40,7 @@ fn what_slack_takes_is_taken() {
 }
 
 #[test]
-fn what_is_too_much_too_little_or_unknown_is_not() {
+fn a_message_with_too_many_too_few_or_unknown_fields_is_refused() {
     wrong(&json!([]), &expect!["the payload is no object"]);
     wrong(
         &json!({"blocks": [], "channel": "#general"}),
@@ -94,7 +94,7 @@ fn what_is_too_much_too_little_or_unknown_is_not() {
 }
 
 #[test]
-fn what_could_forge_something_is_not() {
+fn a_message_with_forged_markup_is_refused() {
     wrong(
         &section(&json!({"type": "mrkdwn", "text": "x"})),
         &expect!["blocks[0].text: not verbatim: addresses in it become links"],

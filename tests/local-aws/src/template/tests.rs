@@ -149,7 +149,7 @@ fn a_mapping_gives_a_text_or_a_list() {
 }
 
 #[test]
-fn a_mapping_that_does_not_have_it_is_named() {
+fn a_missing_key_of_a_mapping_is_reported_with_the_mapping() {
     check_mapped(
         "!FindInMap [Regions, HIGH, Names]",
         &expect!["Resources.It.Properties.P.Fn::FindInMap: there is no mapping Regions"],
@@ -176,7 +176,7 @@ fn a_mapping_that_does_not_have_it_is_named() {
 }
 
 #[test]
-fn a_condition_is_made_of_others() {
+fn a_condition_may_refer_to_other_conditions() {
     for (condition, expected) in [
         ("!And [!Condition Yes, !Not [!Condition No]]", "true"),
         ("!And [!Condition Yes, !Condition No]", "false"),

@@ -47,7 +47,7 @@ async fn another_accounts_registry_is_closed() {
 
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html
 #[tokio::test]
-async fn a_token_opens_the_registry_that_it_was_asked_for_in() {
+async fn a_token_is_valid_for_the_registry_that_issued_it() {
     let port = Port::open().await;
     crate::content::image(&port.aws, &["v1"]);
     for (account, region, status) in

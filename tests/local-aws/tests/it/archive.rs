@@ -41,7 +41,7 @@ fn a_restored_image_is_on_its_way_for_at_most_twenty_minutes() {
 
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html
 #[test]
-fn each_change_of_storage_class_is_told_when_it_is_done() {
+fn each_change_of_storage_class_causes_an_event_at_its_end() {
     let aws = aws();
     let digest = image(&aws, &["v1"]);
     let sent = || {
@@ -68,7 +68,7 @@ fn each_change_of_storage_class_is_told_when_it_is_done() {
 
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push.html
 #[test]
-fn an_archived_image_that_is_pushed_again_is_back_at_once() {
+fn a_second_push_restores_an_archived_image_immediately() {
     let aws = aws();
     let manifest = manifest(&aws, "layer");
     let digest = put(&aws, &manifest, Some("v1"));
@@ -140,7 +140,7 @@ fn only_what_is_there_changes_its_class() {
 
 // An image that is being restored may be deleted meanwhile and pushed again.
 #[test]
-fn an_activation_is_of_the_image_that_it_was_asked_for() {
+fn a_restore_does_not_apply_to_a_later_image_with_the_same_digest() {
     let aws = aws();
     let manifest = manifest(&aws, "one");
     let digest = put(&aws, &manifest, Some("v1"));

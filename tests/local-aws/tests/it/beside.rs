@@ -26,7 +26,7 @@ const OURS: &str = "123456789012";
 
 // https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
 #[tokio::test]
-async fn an_operation_that_is_not_served_is_an_unknown_one_whatever_it_names() {
+async fn an_unsupported_operation_is_an_unknown_operation() {
     let port = Port::open().await;
     for form in ["Action=ListUsers", "Action=CreateUser&UserName=ana", "Action=ListRoles"] {
         assert_eq!(code(&query(&port, OURS, "iam", form).await), "InvalidAction", "{form}");
@@ -46,7 +46,7 @@ async fn a_stack_that_was_never_made_does_not_exist() {
 }
 
 #[tokio::test]
-async fn what_is_of_one_account_is_refused_to_another() {
+async fn another_account_has_no_access_to_services_of_one_account() {
     let port = Port::open().await;
     let other = "210987654321";
     let get = "Action=GetRole&RoleName=ci";
@@ -63,7 +63,7 @@ async fn what_is_of_one_account_is_refused_to_another() {
 }
 
 #[tokio::test]
-async fn a_number_that_is_too_large_is_no_way_to_end_a_connection() {
+async fn a_number_that_is_too_large_does_not_end_the_connection() {
     let port = Port::open().await;
     let document = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%5D%7D";
     let create = format!("Action=CreatePolicy&PolicyName=p&PolicyDocument={document}");

@@ -139,7 +139,7 @@ fn function(events: &str) -> String {
 // https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-rule-schedule.html
 // https://docs.aws.amazon.com/lambda/latest/dg/with-eventbridge-scheduler.html
 #[tokio::test]
-async fn a_schedule_runs_its_function_when_it_is_said_to_be_due() {
+async fn a_schedule_runs_its_function_when_a_test_fires_it() {
     let aws = aws();
     let _server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     let (inbox, _) = aws.make("AWS::SQS::Queue", "inbox", &json!({})).await.unwrap();
@@ -306,7 +306,7 @@ async fn a_schedule_without_what_scheduler_asks_for_ends_the_deployment() {
 
 // https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
 #[tokio::test]
-async fn a_schedule_that_would_not_be_taken_ends_the_deployment() {
+async fn an_invalid_schedule_fails_the_deployment() {
     let mut errors = String::new();
     for event in [
         "Schedule, Properties: { Schedule: rate(1 days) }",

@@ -47,7 +47,7 @@ async fn a_manifest_is_pushed_and_pulled_by_tag_and_by_digest() {
 
 // spec.md: error codes
 #[tokio::test]
-async fn a_manifest_that_is_not_there_or_not_right_is_an_error() {
+async fn a_missing_or_invalid_manifest_is_an_error() {
     let port = Port::open().await;
     let good = manifest(&port.aws, "layer");
     let zeros = format!("sha256:{}", "0".repeat(64));
@@ -104,7 +104,7 @@ async fn nothing_is_deleted_in_this_protocol() {
 
 // Model: ImageDetail, lastRecordedPullTime; a HEAD is no pull by the specification
 #[tokio::test]
-async fn to_get_a_manifest_is_a_pull_and_to_ask_for_its_head_is_none() {
+async fn a_get_of_a_manifest_is_a_pull_and_a_head_is_not() {
     let port = Port::open().await;
     let digest = image(&port.aws, &["v1"]);
     pull(&port, "HEAD", "v1").await;
@@ -169,7 +169,7 @@ async fn tags_are_listed_in_their_order_and_in_pages() {
 
 // spec.md: pushing manifests with subject, listing referrers
 #[tokio::test]
-async fn what_refers_to_a_manifest_is_listed_as_an_index() {
+async fn the_referrers_of_a_manifest_are_listed_as_an_index() {
     let port = Port::open().await;
     let subject = image(&port.aws, &["v1"]);
     let sbom = referrer(&port.aws, &subject, "application/spdx+json");

@@ -49,7 +49,7 @@ fn stored(aws: &LocalAws) -> Value {
 
 // https://github.com/awsdocs/amazon-ecr-user-guide/pull/20 (Resource), the grammar of policies
 #[test]
-fn a_repository_policy_that_is_none_is_refused() {
+fn an_invalid_repository_policy_is_refused() {
     let aws = aws();
     add_role(&aws);
     for more in [
@@ -144,7 +144,7 @@ async fn iam(aws: &LocalAws, operation: &str, input: &Value) -> (u16, String) {
 
 // https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreatePolicy.html
 #[tokio::test]
-async fn a_policy_document_of_iam_that_is_none_is_malformed() {
+async fn an_invalid_policy_document_of_iam_is_malformed() {
     let aws = aws();
     let mut lines = String::new();
     for more in [

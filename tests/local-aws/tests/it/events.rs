@@ -65,7 +65,7 @@ fn a_push_without_a_tag_comes_with_an_empty_one() {
 
 // ecr-eventbridge.html: each completed push
 #[test]
-fn what_is_refused_is_not_told() {
+fn a_refused_call_causes_no_event() {
     let aws = aws();
     let manifest = manifest(&aws, "layer");
     put(&aws, &manifest, Some("v1"));
@@ -82,7 +82,7 @@ fn what_is_refused_is_not_told() {
 
 // ecr-eventbridge.html: event for an image deletion
 #[test]
-fn a_deletion_names_the_tag_that_it_was_by() {
+fn the_event_of_a_deletion_names_the_tag_of_the_call() {
     let aws = aws();
     let tagged = image(&aws, &["v1"]);
     let untagged = image(&aws, &[]);

@@ -85,7 +85,7 @@ async fn the_nth_call_from_now_on_fails_and_is_not_done() {
 
 // `Fault::ResetBefore`, `Fault::ResetAfter`
 #[tokio::test]
-async fn a_connection_breaks_before_or_after_it_was_done() {
+async fn a_connection_breaks_before_or_after_the_call() {
     let port = Port::open().await;
     port.aws.fault("CreateRepository", 1, Fault::ResetBefore);
     port.aws.fault("CreateRepository", 2, Fault::ResetAfter);
@@ -99,7 +99,7 @@ async fn a_connection_breaks_before_or_after_it_was_done() {
 
 // `Fault::Slow`, `Fault::Hang`
 #[tokio::test]
-async fn an_answer_takes_its_time_and_nobody_else_waits() {
+async fn a_slow_answer_delays_no_other_call() {
     let port = Port::open().await;
     let by = Duration::from_secs(1);
     port.aws.fault("ListImages", 1, Fault::Slow(by));

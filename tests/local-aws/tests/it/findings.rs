@@ -148,7 +148,7 @@ fn an_enhanced_finding_is_listed_on_its_image() {
 
 // eventbridge-integration.html: Amazon ECR package vulnerability finding
 #[test]
-fn a_finding_is_told_in_inspector_s_words_with_times_for_people() {
+fn the_event_of_a_finding_has_the_names_of_inspector_and_times_as_texts() {
     let aws = enhanced();
     let digest = image(&aws, &["v1"]);
     aws.state().set_clock(Some(NOW + 0.411));
@@ -238,7 +238,7 @@ fn a_finding_is_told_in_inspector_s_words_with_times_for_people() {
 
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-enhanced.html
 #[test]
-fn what_is_listed_agrees_with_what_was_told() {
+fn the_listed_findings_agree_with_the_events() {
     let aws = enhanced();
     let digest = image(&aws, &["v1"]);
     assert_eq!(found(&aws, &digest)["imageScanStatus"]["status"], "PENDING");

@@ -40,7 +40,7 @@ fn a_signature_and_the_signature_of_a_signature_go_after_their_subject() {
 }
 
 #[test]
-fn what_referred_to_a_deleted_image_goes_and_what_came_before_its_subject_stays() {
+fn a_referrer_follows_its_deleted_subject_unless_it_was_pushed_before() {
     let aws = aws();
     let subject = image(&aws, &["release"]);
     referrer(&aws, &subject, SIGNATURE);

@@ -114,7 +114,7 @@ fn a_page_has_a_hundred_unless_asked_for_otherwise() {
 
 // Model: DescribeImagesRequest, nextToken
 #[test]
-fn a_token_goes_on_after_what_is_gone_by_then() {
+fn a_token_continues_after_an_image_that_was_deleted_meanwhile() {
     let aws = aws();
     for _ in 0..4 {
         image(&aws, &[]);
@@ -156,7 +156,7 @@ fn images_that_are_named_come_without_pages() {
 
 // Model: ImageNotFoundException
 #[test]
-fn a_named_image_that_is_not_there_is_an_error_for_all() {
+fn a_missing_named_image_fails_the_whole_call() {
     let aws = aws();
     let digest = image(&aws, &["v1"]);
     let other = image(&aws, &["v2"]);

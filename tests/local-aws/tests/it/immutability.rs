@@ -74,7 +74,7 @@ fn tags_that_match_a_filter_stay_in_a_mutable_repository() {
 
 // Model: ImageTagAlreadyExistsException, ImageAlreadyExistsException
 #[test]
-fn an_immutable_tag_is_told_from_a_push_without_a_change() {
+fn an_immutable_tag_and_a_push_without_a_change_are_different_errors() {
     let aws = aws();
     set(&aws, "IMMUTABLE", &[]);
     let manifest = manifest(&aws, "layer");

@@ -115,7 +115,7 @@ fn an_upload_ends_with_the_digest_of_what_was_sent() {
 
 // Model: LayerFailureCode
 #[test]
-fn what_is_not_a_digest_is_a_failure_beside_the_layers() {
+fn an_invalid_digest_is_a_failure_beside_the_layers() {
     let aws = aws();
     let digest = upload(&aws, b"layer");
     let input =

@@ -71,7 +71,7 @@ const BETA_AND_PROD: &[(u32, &[&str])] =
 
 // lifecycle_policy_examples.html: filtering on multiple rules, example A
 #[test]
-fn what_a_rule_of_higher_priority_keeps_no_other_rule_takes() {
+fn no_rule_removes_an_image_that_a_rule_of_higher_priority_keeps() {
     let rules = [rule(1, tagged(&["prod"])), rule(2, tagged(&["beta"]))];
     assert_eq!(expired(BETA_AND_PROD, &rules), "A");
     // Rules stand in any order.
@@ -81,7 +81,7 @@ fn what_a_rule_of_higher_priority_keeps_no_other_rule_takes() {
 
 // lifecycle_policy_examples.html: filtering on multiple rules, example B
 #[test]
-fn rules_in_the_other_order_take_others() {
+fn rules_in_another_order_select_other_images() {
     let rules = [rule(1, tagged(&["beta"])), rule(2, tagged(&["prod"]))];
     assert_eq!(expired(BETA_AND_PROD, &rules), "AB");
 }
@@ -107,7 +107,7 @@ fn an_image_has_to_match_every_entry_of_a_list() {
 
 // lifecycle_policy_examples.html: filtering on multiple tags in a single rule, example B
 #[test]
-fn further_tags_do_not_take_an_image_from_a_rule() {
+fn additional_tags_do_not_exclude_an_image_from_a_rule() {
     let images: &[(u32, &[&str])] = &[
         (10, &["alpha-1", "beta-1", "gamma-1"]),
         (9, &["alpha-2", "beta-2"]),
@@ -157,7 +157,7 @@ fn another_tag_does_not_make_an_image_younger() {
 
 // LifecyclePolicies.html: an image that a manifest list references
 #[test]
-fn the_images_of_an_index_are_out_of_reach_while_it_is_there() {
+fn no_rule_applies_to_the_images_of_an_active_index() {
     let aws = aws();
     let child = image(&aws, &[]);
     let index = index(&aws, &[&child], Some("v1"));
@@ -172,7 +172,7 @@ fn the_images_of_an_index_are_out_of_reach_while_it_is_there() {
 
 // LifecyclePolicies.html: reference artifacts
 #[test]
-fn what_refers_to_an_image_goes_with_it_and_not_before() {
+fn a_referrer_is_removed_after_its_subject() {
     let aws = aws();
     let subject = image(&aws, &["v1"]);
     let signature = referrer(&aws, &subject, "application/vnd.cncf.notary.signature");
@@ -193,7 +193,7 @@ fn what_refers_to_an_image_goes_with_it_and_not_before() {
 
 // lifecycle_policy_parameters.html: sinceImagePulled
 #[test]
-fn what_was_not_pulled_for_long_goes_to_the_archive() {
+fn an_image_without_a_recent_pull_is_archived() {
     let aws = aws();
     let images = images(&aws, &[(30, &["pulled"]), (30, &["never"]), (2, &["new"])]);
     ok(
@@ -256,7 +256,7 @@ fn a_restored_image_behaves_like_one_that_was_just_pushed() {
 
 // Model: GetLifecyclePolicyResponse, lastEvaluatedAt
 #[test]
-fn a_policy_says_when_it_was_last_carried_out() {
+fn a_policy_has_the_time_of_its_last_evaluation() {
     let aws = aws();
     put(&aws, &[rule(1, any())]);
     let got = || ok(&aws, "GetLifecyclePolicy", json!({"repositoryName": "app"}));

@@ -11,7 +11,7 @@ const SIGNATURE: &str = "application/vnd.cncf.notary.signature";
 
 // `Registry::push_made_up`, `Registry::image`
 #[test]
-fn an_image_is_as_old_as_large_and_as_far_away_as_it_is_set_to_be() {
+fn a_test_sets_the_age_the_size_and_the_status_of_an_image() {
     let aws = aws();
     let digest = {
         let mut state = aws.state();
@@ -78,7 +78,7 @@ fn an_index_has_its_images_and_two_of_the_same_are_two() {
 
 // `Registry::push_referrer`, `Registry::push_attached`
 #[test]
-fn what_belongs_to_an_image_names_it_and_outlives_it() {
+fn a_referrer_names_its_subject_and_outlives_it() {
     let aws = aws();
     let (subject, mut belongings) = {
         let mut state = aws.state();

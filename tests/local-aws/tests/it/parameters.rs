@@ -117,7 +117,7 @@ fn a_value_of_another_type_cannot_be_read() {
 
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonErrors.html
 #[test]
-fn an_operation_that_is_not_served_is_said_to_be_unknown() {
+fn an_unsupported_operation_is_reported_as_unknown() {
     let aws = aws();
     for operation in
         ["DescribePullThroughCacheRules", "PutSigningConfiguration", "NoSuchOperation", ""]

@@ -173,7 +173,7 @@ async fn a_call_on_the_port_is_answered_in_json() {
 
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonErrors.html
 #[tokio::test]
-async fn what_is_no_call_is_answered_with_an_error() {
+async fn a_malformed_call_is_answered_with_an_error() {
     let port = Port::open().await;
     let target = ("x-amz-target", "AmazonEC2ContainerRegistry_V20150921.DescribeRepositories");
     let cases: [Case<'_>; 7] = [
@@ -202,7 +202,7 @@ async fn what_is_no_call_is_answered_with_an_error() {
 
 // https://www.rfc-editor.org/rfc/rfc9112
 #[tokio::test]
-async fn what_is_no_request_is_answered_or_closed_and_hurts_nobody() {
+async fn a_malformed_request_is_answered_or_closed_without_effect_on_others() {
     let port = Port::open().await;
     let head = "POST / HTTP/1.1\r\nhost: localhost\r\n";
     let huge = format!("{head}x-huge: {}\r\n\r\n", "x".repeat(2_000_000));

@@ -189,7 +189,7 @@ fn a_preview_without_a_policy_is_of_the_repositorys_own() {
 
 // The caller that started a preview may never read it.
 #[test]
-fn a_preview_that_nobody_asks_for_is_over_in_time() {
+fn a_preview_that_nobody_reads_completes() {
     let aws = aws();
     start(&aws, &keep_one());
     let again = json!({"repositoryName": "app", "lifecyclePolicyText": keep_one()});

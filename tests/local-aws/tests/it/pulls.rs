@@ -80,7 +80,7 @@ fn pulls_by_an_excluded_role_are_not_recorded() {
 
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/archive-image.html
 #[test]
-fn an_archived_image_cannot_be_pulled_until_it_is_back() {
+fn an_archived_image_cannot_be_pulled_until_it_is_restored() {
     let aws = aws();
     let digest = image(&aws, &["v1"]);
     let input = get(&json!({"imageTag": "v1"}));
@@ -99,7 +99,7 @@ fn an_archived_image_cannot_be_pulled_until_it_is_back() {
 
 // Model: ImageFailure, ImageFailureCode
 #[test]
-fn what_cannot_be_got_is_a_failure_beside_what_can() {
+fn an_image_that_cannot_be_pulled_is_a_failure_beside_the_others() {
     let aws = aws();
     image(&aws, &["v1"]);
     let ids = [

@@ -50,7 +50,7 @@ fn an_index_is_as_large_as_the_largest_of_its_images() {
 
 // Model: InvalidParameterException, ImageDigestDoesNotMatchException, LayersNotFoundException
 #[test]
-fn what_is_not_a_manifest_or_lacks_its_layers_does_not_come_in() {
+fn an_invalid_manifest_or_one_without_its_layers_is_refused() {
     let aws = aws();
     let zeros = format!("sha256:{}", "0".repeat(64));
     let good = manifest(&aws, "layer");
@@ -117,7 +117,7 @@ fn an_image_that_is_pushed_under_another_tag_has_both_and_keeps_its_age() {
 
 // Model: ImageAlreadyExistsException
 #[test]
-fn what_is_there_as_it_would_be_is_not_pushed_again() {
+fn a_push_that_changes_nothing_is_an_error() {
     let aws = aws();
     let manifest = manifest(&aws, "layer");
     put(&aws, &manifest, Some("v1"));

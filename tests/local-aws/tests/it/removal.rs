@@ -14,7 +14,7 @@ fn delete(aws: &LocalAws, ids: &[Value]) -> Value {
 
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html
 #[test]
-fn by_a_tag_only_the_tag_goes_until_the_last_one_takes_the_image() {
+fn a_deletion_by_tag_removes_the_tag_and_with_the_last_tag_the_image() {
     let aws = aws();
     let digest = image(&aws, &["v1", "v2"]);
     let deleted = delete(&aws, &[json!({"imageTag": "v1"})]);
@@ -29,7 +29,7 @@ fn by_a_tag_only_the_tag_goes_until_the_last_one_takes_the_image() {
 
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html
 #[test]
-fn by_its_digest_an_image_goes_with_all_its_tags() {
+fn a_deletion_by_digest_removes_the_image_with_all_its_tags() {
     let aws = aws();
     let digest = image(&aws, &["v1", "v2"]);
     let untagged = image(&aws, &[]);
@@ -81,7 +81,7 @@ fn each_failure_has_its_code_and_the_rest_is_deleted() {
 
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/delete_image.html
 #[test]
-fn an_index_and_then_its_images_go_in_one_call() {
+fn one_call_deletes_an_index_and_then_its_images() {
     let aws = aws();
     let children = [image(&aws, &["amd64"]), image(&aws, &[])];
     let index = index(&aws, &[&children[0], &children[1]], Some("v1"));
@@ -96,7 +96,7 @@ fn an_index_and_then_its_images_go_in_one_call() {
 
 // Model: ImageFailureCode, ImageReferencedByManifestList
 #[test]
-fn an_image_of_two_indexes_stays_until_both_are_gone() {
+fn an_image_of_two_indexes_cannot_be_deleted_before_both_indexes() {
     let aws = aws();
     let (child, other) = (image(&aws, &[]), image(&aws, &[]));
     let first = index(&aws, &[&child], None);
@@ -111,7 +111,7 @@ fn an_image_of_two_indexes_stays_until_both_are_gone() {
 
 // Model: BatchDeleteImageRequest, ImageIdentifierList
 #[test]
-fn a_call_names_one_to_a_hundred_images() {
+fn a_call_accepts_one_to_a_hundred_images() {
     let aws = aws();
     for count in [0, 101] {
         let ids = vec![json!({"imageTag": "v1"}); count];
@@ -134,7 +134,7 @@ fn an_archived_image_can_be_deleted() {
 
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html
 #[test]
-fn a_deleted_image_is_told_of_once() {
+fn a_deleted_image_causes_one_event() {
     let aws = aws();
     let digest = image(&aws, &["v1", "v2"]);
     referrer(&aws, &digest, "application/example");

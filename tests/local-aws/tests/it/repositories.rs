@@ -27,7 +27,7 @@ fn a_new_repository_is_mutable_not_scanned_and_encrypted_with_aes256() {
 
 // Model: CreateRepositoryRequest
 #[test]
-fn what_a_repository_is_created_with_is_described() {
+fn a_repository_is_described_with_its_settings() {
     let aws = aws();
     let filters = json!([{"filterType": "WILDCARD", "filter": "dev-*"}]);
     let created = ok(
@@ -54,7 +54,7 @@ fn what_a_repository_is_created_with_is_described() {
 
 // Model: RepositoryAlreadyExistsException
 #[test]
-fn a_name_is_taken_once() {
+fn a_name_exists_once() {
     let aws = aws();
     let again = json!({"repositoryName": "app"});
     assert_eq!(refused(&aws, "CreateRepository", again), "RepositoryAlreadyExistsException");

@@ -163,7 +163,7 @@ fn a_scan_that_did_not_work_out_says_why() {
 
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html
 #[test]
-fn a_basic_scan_is_told_with_the_severities_that_there_are() {
+fn the_event_of_a_basic_scan_counts_the_severities_that_occur() {
     let aws = aws();
     let digest = image(&aws, &["v1", "v2"]);
     complete(&aws, &digest, &["CRITICAL", "MEDIUM", "MEDIUM"]);
@@ -199,7 +199,7 @@ fn a_basic_scan_that_found_nothing_or_failed_has_counts_of_nothing() {
 
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-enhanced.html
 #[test]
-fn an_enhanced_scan_is_told_by_inspector_with_the_arn_and_the_total() {
+fn inspector_sends_the_event_of_an_enhanced_scan_with_the_arn_and_the_total() {
     let aws = aws();
     configure(&aws, "ENHANCED", &[rule("CONTINUOUS_SCAN", &["*"])]);
     let digest = image(&aws, &["v1"]);
@@ -280,7 +280,7 @@ fn continuous_scans_come_before_scans_on_push() {
 
 // Model: RepositoryScanningConfiguration, RepositoryScanningConfigurationFailure
 #[test]
-fn the_configuration_of_repositories_is_told_for_those_that_exist() {
+fn the_scanning_configuration_is_returned_for_existing_repositories() {
     let aws = aws();
     configure(&aws, "BASIC", &[rule("SCAN_ON_PUSH", &["a*", "z*"])]);
     let input = json!({"repositoryNames": ["app", "gone"]});

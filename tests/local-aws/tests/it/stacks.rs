@@ -72,7 +72,7 @@ async fn a_stack_is_described_by_its_name_and_by_its_arn_with_its_outputs() {
 }
 
 #[tokio::test]
-async fn a_stack_that_is_not_there_is_refused_as_cloudformation_refuses_it() {
+async fn a_missing_stack_is_an_error_as_in_cloudformation() {
     let port = deployed().await;
     for (form, expected) in [
         ("Action=DescribeStacks&StackName=other", "Stack with id other does not exist"),

@@ -73,7 +73,7 @@ async fn a_blob_is_pushed_as_one_stream_without_ranges() {
 
 // spec.md: error codes
 #[tokio::test]
-async fn an_upload_that_is_not_there_or_not_right_is_an_error() {
+async fn a_missing_or_wrong_upload_is_an_error() {
     let port = Port::open().await;
     let digest = digest(b"layer");
     let unknown = format!("{UPLOADS}00000000-0000-4000-8000-0000000000ff");

@@ -176,8 +176,8 @@ fn findings(story: &Story) -> Option<Row> {
         without: "ECR stores the findings of each scan. It compares no versions and alerts no person.",
         with: html! {
             "It compared each scan with the version before and reported "
-            (total(story, "scan-findings", "newTotal")) " new vulnerabilities, each once. It did not report "
-            (accepted) " that the team had accepted. It also reported "
+            (total(story, "scan-findings", "newTotal")) " new vulnerabilities, each once. The team had accepted "
+            (counted(accepted, "other finding")) ", which was not reported. It also reported "
             (resolved) " clean and " (counted(failed as u64, "failed scan")) "." (links(&alerts[..1]))
         },
         undo: html! { "No image was changed. The team can accept a vulnerability until a date." },

@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_claim_is_taken_once_and_the_loser_learns_by_whom() {
+async fn a_claim_succeeds_once_and_the_second_caller_receives_the_item() {
     let services = with_table().await;
     let claim = |n: u32| {
         json!({
@@ -61,7 +61,7 @@ async fn updates_count_and_keep_what_is_there() {
 }
 
 #[tokio::test]
-async fn many_keys_are_answered_by_what_is_there_and_was_asked_for_as_far_as_it_fits() {
+async fn a_batch_returns_the_requested_attributes_of_existing_items_up_to_the_maximum_size() {
     let services = with_table().await;
     let big = "x".repeat(350 * 1024);
     for nth in 0..50 {
@@ -124,7 +124,7 @@ async fn a_query_comes_in_pages() {
 }
 
 #[tokio::test]
-async fn what_dynamodb_refuses_is_refused() {
+async fn an_invalid_request_is_refused_as_dynamodb_does() {
     let services = with_table().await;
     let values = json!({":v": {"S": "x"}});
     let put = |condition: &str, names: Value, values: Value| {

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn our_template_makes_each_resource_after_what_it_refers_to() {
+fn our_template_creates_each_resource_after_its_dependencies() {
     let template = ours();
     let mut stack = stack(&template, &[]).unwrap();
     let resources = stack.resources().unwrap();
@@ -85,7 +85,7 @@ fn our_template_makes_each_resource_after_what_it_refers_to() {
 }
 
 #[test]
-fn our_custom_resource_gets_strings_and_goes_without_a_key() {
+fn our_custom_resource_receives_strings_and_no_key() {
     let template = ours();
     let mut stack = stack(&template, &[("ScanOnPush", "false")]).unwrap();
     stack.made("CustomResourceFunction", "f", attributes([("Arn", json!("arn:f"))]));
@@ -172,7 +172,7 @@ fn our_function_is_merged_with_the_globals() {
 }
 
 #[test]
-fn our_role_may_keep_the_policy_that_is_named_after_the_stack() {
+fn our_role_may_manage_the_policy_that_is_named_after_the_stack() {
     let template = ours();
     let role = |parameters: &[(&str, &str)]| {
         let mut stack = stack(&template, parameters).unwrap();
@@ -194,7 +194,7 @@ fn our_role_may_keep_the_policy_that_is_named_after_the_stack() {
 }
 
 #[test]
-fn our_role_may_change_a_repository_only_as_it_is_enforced() {
+fn our_role_may_change_a_repository_only_if_its_policy_is_enforced() {
     let template = ours();
     let changes = |parameters: &[(&str, &str)]| -> String {
         let mut stack = stack(&template, parameters).unwrap();
