@@ -8,7 +8,7 @@ use serde_json::Value;
 use warden_aws::registry::Registry;
 use warden_aws::registry::replaced_lifecycle::ReplacedLifecycle;
 use warden_core::image::RepositoryName;
-use warden_core::lifecycle::{is_written_by_warden, have_same_rules};
+use warden_core::lifecycle::{have_same_rules, is_written_by_warden};
 
 use crate::deployed::load_configuration;
 use crate::print::print;
@@ -79,7 +79,9 @@ pub async fn restore_replaced(
         in_force.with_context(|| format!("reading the lifecycle policy of {repository}"))?;
     let is_in_force = match (&replaced, &in_force) {
         (ReplacedLifecycle::NoPolicy, None) => true,
-        (ReplacedLifecycle::Policy(replaced), Some(in_force)) => have_same_rules(replaced, in_force),
+        (ReplacedLifecycle::Policy(replaced), Some(in_force)) => {
+            have_same_rules(replaced, in_force)
+        }
         _ => false,
     };
     if is_in_force {

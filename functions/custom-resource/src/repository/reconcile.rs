@@ -6,7 +6,7 @@ use std::fmt;
 use warden_aws::registry::replaced_lifecycle::ReplacedLifecycle;
 use warden_aws::registry::repository::{Encryption, Mutability, RepositoryDescription};
 use warden_core::image::Wildcard;
-use warden_core::lifecycle::{is_written_by_warden, have_same_rules};
+use warden_core::lifecycle::{have_same_rules, is_written_by_warden};
 
 use super::properties::{Desired, OnDelete, OnExisting, Previous, RESERVED};
 use super::pull;

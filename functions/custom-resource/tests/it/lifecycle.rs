@@ -4,7 +4,7 @@ use local_aws::ecr::lifecycle::validate;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use warden_aws::registry::replaced_lifecycle::ReplacedLifecycle;
-use warden_core::lifecycle::{document, is_written_by_warden, have_same_rules};
+use warden_core::lifecycle::{document, have_same_rules, is_written_by_warden};
 use warden_core::policy::Policy;
 
 use crate::{Function, event, foreign, push_sixty, rolled_back, update, with};
@@ -89,7 +89,7 @@ async fn a_preview_that_fails_stops_the_change() {
     }
     expect![[r#"
         repository infrastructure: starting a lifecycle preview: AccessDeniedException: made to fail
-        repository infrastructure: getting the lifecycle preview: AccessDeniedException: made to fail
+        repository infrastructure: reading the lifecycle preview: AccessDeniedException: made to fail
     "#]].assert_eq(&reasons);
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use warden_aws::registry::Registry;
 use warden_aws::registry::replaced_lifecycle::ReplacedLifecycle;
 use warden_core::image::RepositoryName;
-use warden_core::lifecycle::{is_written_by_warden, have_same_rules};
+use warden_core::lifecycle::{have_same_rules, is_written_by_warden};
 
 use crate::faults::function::create_custom_resource;
 use crate::rights::stranger;
