@@ -83,7 +83,7 @@ async fn attributes_that_are_too_long_are_refused_before_any_change() {
         "ResourceProperties.Governance.Tags.Components",
         json!(components),
     );
-    expect!["Governance: the policy takes 3659 bytes once normalised; at most 1500 fit"]
+    expect!["Governance: the normalised policy has 3659 bytes; at most 1500 are allowed"]
         .assert_eq(&function.fail(&request).await);
     assert!(function.aws.take_changes().is_empty());
 }

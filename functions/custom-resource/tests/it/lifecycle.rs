@@ -89,7 +89,7 @@ async fn a_preview_that_fails_stops_the_change() {
     }
     expect![[r#"
         repository infrastructure: starting a lifecycle preview: AccessDeniedException: made to fail
-        repository infrastructure: getting the lifecycle preview: AccessDeniedException: made to fail
+        repository infrastructure: reading the lifecycle preview: AccessDeniedException: made to fail
     "#]].assert_eq(&reasons);
 }
 

@@ -316,7 +316,7 @@ async fn invalid_properties_are_named_and_nothing_is_called() {
         RepositoryArns: the policy would have 9098 characters, and IAM accepts 6144
         AttachToRoleArns: expected the ARN of an IAM role, got "ci"
         AttachToRoleArns: role ci is in account 999999999999; the policy can only be attached to roles of its own account, 123456789012
-        AttachToRoles: unknown property; the nearest known one is AttachToRoleArns
+        AttachToRoles: unknown property; the nearest known name is AttachToRoleArns
         StackId: the name of the policy, aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-us-east-1-5f2c1a30, would be longer than 128 characters; choose a shorter stack name
     "#]].assert_eq(&reasons);
     assert_eq!(calls(&function), 0);

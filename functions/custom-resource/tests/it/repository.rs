@@ -402,7 +402,7 @@ async fn on_existing_decides_about_an_update_of_a_repository_without_a_tag_of_th
 async fn all_invalid_properties_are_named_at_once_and_nothing_is_called() {
     // See cases P11 and P34 in docs/contributing/prior-art.md.
     let function = Function::new();
-    expect![[r#"RepositoryName: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/', got "Infrastructure"; LifecycleTagCount: expected a whole number from 1 to 100000, got "0"; LifecycleUntaggedDays: missing, and required; LifecycleUntagedDays: unknown property; the nearest known one is LifecycleUntaggedDays"#]].assert_eq(&function.fail(&event("create-misspelt")).await);
+    expect![[r#"RepositoryName: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/', got "Infrastructure"; LifecycleTagCount: expected a whole number from 1 to 100000, got "0"; LifecycleUntaggedDays: this required property is missing; LifecycleUntagedDays: unknown property; the nearest known name is LifecycleUntaggedDays"#]].assert_eq(&function.fail(&event("create-misspelt")).await);
     let good = event("create-infrastructure");
     let mut reasons = String::new();
     for (path, value) in [
@@ -434,7 +434,7 @@ async fn all_invalid_properties_are_named_at_once_and_nothing_is_called() {
     }
     expect![[r#"
         ResourceProperties: missing; expected an object
-        RepositoryName: missing, and required
+        RepositoryName: this required property is missing
         RepositoryName: expected a single value
         ImageTagMutability: expected MUTABLE or IMMUTABLE or MUTABLE_WITH_EXCLUSION or IMMUTABLE_WITH_EXCLUSION, got "immutable"
         ImageTagMutabilityExclusionFilters: ImageTagMutability is IMMUTABLE, which allows no exclusions; leave the filters empty
@@ -451,8 +451,8 @@ async fn all_invalid_properties_are_named_at_once_and_nothing_is_called() {
         PullPrincipals: expected an account ID (12 digits) or an organization ID (o-…), got "12345"
         Tags: the key "ecr-warden:owner" is reserved
         Tags: expected a map of strings
-        Governance.Tags.Grammar: unknown placeholder {x}; the nearest known one is {slug}, got "{x}"
-        Governence: unknown property; the nearest known one is Governance
+        Governance.Tags.Grammar: unknown placeholder {x}; the nearest placeholder is {slug}, got "{x}"
+        Governence: unknown property; the nearest known name is Governance
         StackId: expected the ARN of a stack, got "warden"
         ResourceType: "Custom::EcrRepositry" is unknown; the nearest known type is Custom::EcrRepository
         RequestType: expected Create, Update or Delete, got "create"
