@@ -91,7 +91,7 @@ fn an_email_states_the_event_the_reason_and_the_next_step() {
 
             ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.
 
-            Why: the tag litellm-1.80.5 is not made of {component}-v{semver} (rule grammar).
+            Why: the tag litellm-1.80.5 does not match {component}-v{semver} (rule grammar).
 
             What to do: restore the image as litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5.
 
@@ -133,7 +133,7 @@ fn an_image_with_the_suggested_tag_needs_no_other_tag() {
 
             ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image is kept, with its other tags.
 
-            Why: the tag litellm-1.80.5 is not made of {component}-v{semver} (rule grammar).
+            Why: the tag litellm-1.80.5 does not match {component}-v{semver} (rule grammar).
 
             What to do: nothing for this image, which also has the conforming tag litellm-v1.80.5. Correct the pipeline that pushed litellm-1.80.5.
 
@@ -167,7 +167,7 @@ fn the_command_for_an_archived_image_names_its_digest() {
 
             ECR Warden moved the image infrastructure:latest to the archive, with all its tags. The image cannot be pulled until it is restored, which takes about twenty minutes. ECR deletes the image after 90 days in the archive.
 
-            Why: the tag latest is not made of {component}-v{semver} (rule grammar).
+            Why: the tag latest does not match {component}-v{semver} (rule grammar).
 
             What to do: push the image again with a tag that conforms, or change the policy.
 
@@ -200,7 +200,7 @@ fn a_report_states_that_nothing_was_changed() {
 
             An image was pushed to the repository infrastructure with the tag litellm-1.80.5, which violates the policy. Nothing was changed, because the enforcement is report.
 
-            Why: the tag litellm-1.80.5 is not made of {component}-v{semver} (rule grammar).
+            Why: the tag litellm-1.80.5 does not match {component}-v{semver} (rule grammar).
 
             What to do: add the tag litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5.
 
@@ -269,7 +269,7 @@ fn the_json_has_the_fields_of_the_contract() {
             "id": "85fc3613",
             "time": "2026-11-24T10:00:00Z"
           },
-          "text": "ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.\n\nWhy: the tag litellm-1.80.5 is not made of {component}-v{semver} (rule grammar).\n\nWhat to do: restore the image as litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5.",
+          "text": "ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.\n\nWhy: the tag litellm-1.80.5 does not match {component}-v{semver} (rule grammar).\n\nWhat to do: restore the image as litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5.",
           "title": "The image infrastructure:litellm-1.80.5 was quarantined",
           "version": 1
         }"#]].assert_eq(&format!("{without_commands:#}"));
@@ -469,7 +469,7 @@ fn no_command_adds_a_tag_to_a_repository_with_mutable_tags() {
     expect![[r#"
         An image was pushed to the repository infrastructure with the tag litellm-1.80.5, which violates the policy. Nothing was changed, because the enforcement is report.
 
-        Why: the tag litellm-1.80.5 is not made of {component}-v{semver} (rule grammar).
+        Why: the tag litellm-1.80.5 does not match {component}-v{semver} (rule grammar).
 
         What to do: push the image again as litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5."#]].assert_eq(&alert.text);
 }

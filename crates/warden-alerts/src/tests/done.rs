@@ -56,9 +56,9 @@ fn an_alert_states_the_change_the_reason_and_the_next_step() {
         &expect![[r#"
             MEDIUM ["latest"]
             The tag latest in infrastructure violates the policy
-            An image was pushed to the repository infrastructure with the tag latest, which violates the policy. Nothing was changed: the repository's tags are not immutable any more.
+            An image was pushed to the repository infrastructure with the tag latest, which violates the policy. Nothing was changed: the tags of the repository are not immutable any more.
 
-            Why: the tag latest is not made of {component}-v{semver} (rule grammar).
+            Why: the tag latest does not match {component}-v{semver} (rule grammar).
 
             What to do: push the image again with a tag that conforms, or change the policy.
         "#]],
@@ -76,7 +76,7 @@ fn an_alert_states_the_change_the_reason_and_the_next_step() {
             The image infrastructure:latest was quarantined
             ECR Warden removed the tag latest from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-latest, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.
 
-            Why: the tag latest is not made of {component}-v{semver} (rule grammar).
+            Why: the tag latest does not match {component}-v{semver} (rule grammar).
 
             What to do: push the image again with a tag that conforms, or change the policy.
             Restore the tag latest (first change the grammar, or the enforcement to report: under this policy, the tag is removed again): ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag latest
@@ -95,7 +95,7 @@ fn an_alert_states_the_change_the_reason_and_the_next_step() {
             The image infrastructure:latest was quarantined
             ECR Warden removed the tag latest from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-latest, and can be pulled by that tag and by its digest.
 
-            Why: the tag latest is not made of {component}-v{semver} (rule grammar).
+            Why: the tag latest does not match {component}-v{semver} (rule grammar).
 
             What to do: push the image again with a tag that conforms, or change the policy.
             Restore the tag latest (first change the grammar, or the enforcement to report: under this policy, the tag is removed again): ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag latest
@@ -115,7 +115,7 @@ fn an_alert_states_the_change_the_reason_and_the_next_step() {
             The tag latest in infrastructure violates the policy
             ECR Warden moved the image infrastructure:latest to the archive, and is restoring it, because the image got a conforming tag in the meantime. The image cannot be pulled for about twenty minutes.
 
-            Why: the tag latest is not made of {component}-v{semver} (rule grammar).
+            Why: the tag latest does not match {component}-v{semver} (rule grammar).
 
             What to do: wait until the image is restored, and correct the pipeline that pushed latest.
         "#]],
@@ -135,7 +135,7 @@ fn an_alert_states_the_change_the_reason_and_the_next_step() {
 
             In the meantime, somebody had moved the tag to the image sha256:0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b, and that image lost the tag. ECR deletes an image that loses its last tag. Check whether the image still exists, and push it again if it does not.
 
-            Why: the tag latest is not made of {component}-v{semver} (rule grammar).
+            Why: the tag latest does not match {component}-v{semver} (rule grammar).
 
             What to do: push the image again with a tag that conforms, or change the policy.
             Restore the tag latest (first change the grammar, or the enforcement to report: under this policy, the tag is removed again): ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag latest

@@ -53,7 +53,7 @@ fn a_notification_has_its_thread_and_only_whole_commands() {
     expect![[r#"
         {
           "content": {
-            "description": "ECR Warden removed the tag latest from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-latest, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.\n\nWhy: the tag latest is not made of {component}-v{semver} (rule grammar).\n\nWhat to do: push the image again with a tag that conforms, or change the policy.\n\nRestore it:\n```\naws ecr put-image\n```",
+            "description": "ECR Warden removed the tag latest from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-latest, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.\n\nWhy: the tag latest does not match {component}-v{semver} (rule grammar).\n\nWhat to do: push the image again with a tag that conforms, or change the policy.\n\nRestore it:\n```\naws ecr put-image\n```",
             "keywords": [
               "tag-violation",
               "infrastructure"
