@@ -173,7 +173,7 @@ async fn invalid_properties_are_named_and_nothing_is_called() {
         RoleArns: expected the ARN of an IAM role, got "ci"
         RoleArns: expected the ARN of an IAM role, got "arn:aws:iam::123456789012:user/ana"
         RoleArns: role ci is in account 999999999999; only roles of this account, 123456789012, can be excluded
-        RoleArn: unknown property; the nearest known one is RoleArns
+        RoleArn: unknown property; the nearest known name is RoleArns
         StackId: expected the ARN of a stack, got "x"
     "#]].assert_eq(&reasons);
     assert_eq!(calls(&function), 0);

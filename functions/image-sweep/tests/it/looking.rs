@@ -61,9 +61,7 @@ async fn a_page_that_cannot_be_read_removes_nothing() {
     }
     let order = json!({"repository": DEPLOYMENTS});
     let error = function.ask(&order, "request").await.unwrap_err();
-    expect![
-        "sweeping deployments: listing the images of deployments: ThrottlingException: made to fail"
-    ]
+    expect!["sweeping deployments: listing the images of deployments: ThrottlingException: made to fail"]
     .assert_eq(&format!("{error:#}"));
     assert_eq!(function.active().len(), images.len());
     assert_eq!(changes(&function.calls()), [""; 0]);

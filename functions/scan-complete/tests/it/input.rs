@@ -153,16 +153,12 @@ async fn an_invalid_event_is_an_error_that_names_the_field_and_makes_no_call() {
     .await;
     check(
         with("critical", "/detail/image-tags", json!("litellm")),
-        expect![[
-            r#"the event: detail.image-tags: invalid type: string "litellm", expected a sequence"#
-        ]],
+        expect![[r#"the event: detail.image-tags: invalid type: string "litellm", expected a sequence"#]],
     )
     .await;
     check(
         with("critical", "/region", json!("us east")),
-        expect![[
-            r#"the event: region: expected at most 32 letters, digits and '-', got "us east""#
-        ]],
+        expect![[r#"the event: region: expected at most 32 letters, digits and '-', got "us east""#]],
     )
     .await;
     check(

@@ -26,9 +26,7 @@ async fn the_function_does_not_wait_longer_than_it_has_time() {
         function.slack().next([Reply::Busy(Some(seconds))]);
         let started = Instant::now();
         let error = function.fail().await;
-        expect![
-            "Slack asks to wait for SECONDS s, and the function has no time for another attempt"
-        ]
+        expect!["Slack asks to wait for SECONDS s, and the function has no time for another attempt"]
         .assert_eq(&error.replace(seconds, "SECONDS"));
         assert!(started.elapsed() < Duration::from_secs(1));
         assert_eq!(function.slack().take_attempts(), 1);

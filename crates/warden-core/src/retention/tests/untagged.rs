@@ -157,9 +157,7 @@ fn an_untagged_image_that_an_archived_index_may_need_is_not_deleted() {
     for (mode, expected) in [
         (
             "delete",
-            expect![
-                "keep: an archived index may need it, and ECR does not report which images that index needs"
-            ],
+            expect!["keep: an archived index may need it, and ECR does not report which images that index needs"],
         ),
         ("archive", expect!["archive: it has had no tag since 2026-08-26, for more than 7 days"]),
     ] {
