@@ -283,12 +283,12 @@ mod tests {
                 "team-a/app:wbe-v1.0.0",
             ],
             &expect![[r#"
-                ! infrastructure:litellm-1.80.5 is not made of {component}-v{semver}; did you mean litellm-v1.80.5? The image would be quarantined, or only lose this tag if it has a conforming tag
-                ! infrastructure:latest is not made of {component}-v{semver}. The image would be quarantined, or only lose this tag if it has a conforming tag
-                ! deployments:mcp_github_latest is not made of {component}-v{semver} or {component}-{channel} or {component}-{sha}; did you mean mcp-github-latest? The push would be reported
+                ! infrastructure:litellm-1.80.5 does not match {component}-v{semver}; did you mean litellm-v1.80.5? The image would be quarantined, or only lose this tag if it has a conforming tag
+                ! infrastructure:latest does not match {component}-v{semver}. The image would be quarantined, or only lose this tag if it has a conforming tag
+                ! deployments:mcp_github_latest does not match {component}-v{semver} or {component}-{channel} or {component}-{sha}; did you mean mcp-github-latest? The push would be reported
                 ! team-a/app:web-v0.0.0 is forbidden by *-v0.0.0. The image would be archived, or only be reported if it has a conforming tag
-                ! team-a/app:web-v1.0 is not made of {component}-v{semver}; did you mean web-v1.0.0? The image would be archived, or only be reported if it has a conforming tag
-                ! team-a/app:wbe-v1.0.0 is of the component wbe, which the policy does not know; the nearest known one is web; did you mean web-v1.0.0? The image would be archived, or only be reported if it has a conforming tag
+                ! team-a/app:web-v1.0 does not match {component}-v{semver}; did you mean web-v1.0.0? The image would be archived, or only be reported if it has a conforming tag
+                ! team-a/app:wbe-v1.0.0 has the component wbe, which the policy does not list; the nearest listed component is web; did you mean web-v1.0.0? The image would be archived, or only be reported if it has a conforming tag
             "#]],
         );
     }

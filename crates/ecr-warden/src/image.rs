@@ -97,15 +97,21 @@ mod tests {
     fn an_error_names_the_expected_value() {
         check_error(
             "web",
-            &expect!["expected REPOSITORY:TAG or REPOSITORY@DIGEST, such as infrastructure:litellm-v1.80.5"],
+            &expect![
+                "expected REPOSITORY:TAG or REPOSITORY@DIGEST, such as infrastructure:litellm-v1.80.5"
+            ],
         );
         check_error(
             "web:",
-            &expect![[r#""" is not a tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'"#]],
+            &expect![[
+                r#""" is not a tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'"#
+            ]],
         );
         check_error(
             "Web:v1",
-            &expect![[r#""Web" is not a repository name: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/'"#]],
+            &expect![[
+                r#""Web" is not a repository name: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/'"#
+            ]],
         );
         check_error(
             "web@sha256:12",

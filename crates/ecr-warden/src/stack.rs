@@ -92,12 +92,16 @@ pub(crate) mod tests {
         };
         check(
             r#"{"Stacks": [{"StackName": "net", "StackStatus": "CREATE_IN_PROGRESS"}]}"#,
-            expect!["the stack net (status CREATE_IN_PROGRESS) has no output Governance: it is not a stack of ECR Warden, or its deployment is not complete; name another stack with --stack"],
+            expect![
+                "the stack net (status CREATE_IN_PROGRESS) has no output Governance: it is not a stack of ECR Warden, or its deployment is not complete; name another stack with --stack"
+            ],
         );
         check(
             r#"{"Stacks": [{"StackStatus": "CREATE_COMPLETE", "Outputs": [
                 {"OutputKey": "VpcId", "OutputValue": "vpc-1"}, {"OutputKey": "Governance"}]}]}"#,
-            expect!["the stack net (status CREATE_COMPLETE) has no output Governance: it is not a stack of ECR Warden, or its deployment is not complete; name another stack with --stack"],
+            expect![
+                "the stack net (status CREATE_COMPLETE) has no output Governance: it is not a stack of ECR Warden, or its deployment is not complete; name another stack with --stack"
+            ],
         );
         check("Stacks", expect!["reading the answer of aws: expected value at line 1 column 1"]);
     }

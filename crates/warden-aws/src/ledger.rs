@@ -17,7 +17,7 @@
 //! | `attempts` | the attempts that have claimed the item since the last release |
 //! | `event_id` | the event of the last claim |
 //! | `settled_at`, `settled_event` | the start and the event of the last invocation that settled the fact |
-//! | `told`, `told_at` | the last published outcome, and the time of the publication |
+//! | `published`, `published_at` | the last published outcome, and the time of the publication |
 //! | `expires` | when `DynamoDB` deletes the item |
 //!
 //! Times are seconds since 1970. Other items record the history of scans ([`Ledger::claim_history`]),
@@ -276,10 +276,10 @@ impl Ledger {
         // claim is not an interrupted attempt. A claim of another attempt beside it is one.
         let attempts = old.get("attempts").and_then(|attempts| attempts.as_ss().ok());
         let is_own = attempts.is_some_and(|all| all.iter().all(|one| *one == attempt));
-        let is_fresh = time(&old, "told_at").is_some_and(|at| at + fact.remembered() > now);
+        let is_fresh = time(&old, "published_at").is_some_and(|at| at + fact.remembered() > now);
         let word = |name: &str| old.get(name).and_then(|value| value.as_s().ok()).cloned();
         Ok(Claim::Ours(PreviousClaim {
-            published: word("told").filter(|_| is_fresh),
+            published: word("published").filter(|_| is_fresh),
             was_begun: old.contains_key("lease") && !is_own,
             settled_event: word("settled_event"),
             settled_at: time(&old, "settled_at"),
@@ -356,9 +356,9 @@ impl Ledger {
             None => update.update_expression(format!("{SETTLE} {RELEASE}")),
             Some(published) => update
                 .update_expression(format!(
-                    "{SETTLE}, told = :told, told_at = :now, expires = :expires {RELEASE}"
+                    "{SETTLE}, published = :published, published_at = :now, expires = :expires {RELEASE}"
                 ))
-                .expression_attribute_values(":told", text(published))
+                .expression_attribute_values(":published", text(published))
                 .expression_attribute_values(":expires", seconds(now, fact.remembered())),
         };
         match update.send().await {
@@ -370,8 +370,9 @@ impl Ledger {
 
     /// Removes the published outcome of a fact, so that the next one is published. One call.
     pub async fn forget(&self, fact: Fact<'_>) -> anyhow::Result<()> {
-        let update = self.update(&fact.to_string()).update_expression("REMOVE told, told_at");
-        match update.condition_expression("attribute_exists(told)").send().await {
+        let update =
+            self.update(&fact.to_string()).update_expression("REMOVE published, published_at");
+        match update.condition_expression("attribute_exists(published)").send().await {
             Ok(_) => Ok(()),
             Err(error) if is_refused(&error) => Ok(()),
             Err(error) => Err(crate::explain(error)).with_context(|| format!("forgetting {fact}")),

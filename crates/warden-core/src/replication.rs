@@ -167,7 +167,9 @@ mod tests {
             "report",
             &rules,
             None,
-            &expect!["replication copies the images of infrastructure to account 210987654321 in eu-west-1 (without deletions), account 210987654321 in us-west-2 (with deletions), and WhenReplicated is report"],
+            &expect![
+                "replication copies the images of infrastructure to account 210987654321 in eu-west-1 (without deletions), account 210987654321 in us-west-2 (with deletions), and WhenReplicated is report"
+            ],
         );
         check("act", &rules, None, &expect![""]);
         check("report", &[], None, &expect![""]);
@@ -182,7 +184,9 @@ mod tests {
             "report",
             &[own],
             None,
-            &expect!["replication copies the images of infrastructure to account 210987654321 in us-west-2 (without deletions), and WhenReplicated is report"],
+            &expect![
+                "replication copies the images of infrastructure to account 210987654321 in us-west-2 (without deletions), and WhenReplicated is report"
+            ],
         );
     }
 
@@ -193,7 +197,9 @@ mod tests {
                 when,
                 &[rule(None, "eu-west-1", true)],
                 Some("us-west-2"),
-                &expect!["replication copies the images of infrastructure from account 123456789012 in us-west-2, so change them there"],
+                &expect![
+                    "replication copies the images of infrastructure from account 123456789012 in us-west-2, so change them there"
+                ],
             );
         }
     }

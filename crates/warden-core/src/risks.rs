@@ -187,23 +187,31 @@ mod tests {
     fn a_list_with_a_mistake_is_rejected() {
         check(
             "",
-            &expect!["the accepted risks: expected a JSON list: EOF while parsing a value at line 1 column 0"],
+            &expect![
+                "the accepted risks: expected a JSON list: EOF while parsing a value at line 1 column 0"
+            ],
         );
         check(
             "{}",
-            &expect!["the accepted risks: expected a JSON list: invalid type: map, expected a sequence at line 1 column 0"],
+            &expect![
+                "the accepted risks: expected a JSON list: invalid type: map, expected a sequence at line 1 column 0"
+            ],
         );
         let second = |item: &str| format!("{}, {item}]", GOOD.trim_end_matches(']'));
         check(&second("7"), &expect!["[1]: missing; expected an object"]);
         check(
             &second(r#"{"id": "CVE-1", "until": "soon", "reason": " ", "ower": "me"}"#),
-            &expect![[r#"[1].until: expected a day, such as 2026-12-31, got "soon"; [1].reason: expected a line of text, got " "; [1].owner: this required property is missing; [1].ower: unknown property; the nearest known name is owner"#]],
+            &expect![[
+                r#"[1].until: expected a day, such as 2026-12-31, got "soon"; [1].reason: expected a line of text, got " "; [1].owner: this required property is missing; [1].ower: unknown property; the nearest known name is owner"#
+            ]],
         );
         check(
             &second(
                 r#"{"id": "CVE-1", "until": "2026-12-31", "reason": "x", "owner": "me", "component": "Lite LLM"}"#,
             ),
-            &expect![[r#"[1].component: expected lower-case letters and digits, joined by single hyphens, got "Lite LLM""#]],
+            &expect![[
+                r#"[1].component: expected lower-case letters and digits, joined by single hyphens, got "Lite LLM""#
+            ]],
         );
     }
 }

@@ -363,12 +363,16 @@ mod tests {
         );
         with(
             r#"{"Count": "1", "Tags": ["a", "b"], "Limit": "5"}"#,
-            &expect!["the properties differ from the properties in the stack's event: Limit, Scan, Tags"],
+            &expect![
+                "the properties differ from the properties in the stack's event: Limit, Scan, Tags"
+            ],
         );
         with(r#"{"Count": "#, &expect!["the properties in the stack's event are not JSON"]);
         with(
             "[]",
-            &expect!["the properties differ from the properties in the stack's event: Count, Scan, Tags"],
+            &expect![
+                "the properties differ from the properties in the stack's event: Count, Scan, Tags"
+            ],
         );
     }
 

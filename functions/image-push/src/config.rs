@@ -87,16 +87,22 @@ mod tests {
         check(&[("GOVERNANCE", "unset")], &expect!["GOVERNANCE is not set"]);
         check(
             &[("GOVERNANCE", "{")],
-            &expect!["GOVERNANCE: list: expected a JSON list: invalid type: map, expected a sequence at line 1 column 0"],
+            &expect![
+                "GOVERNANCE: list: expected a JSON list: invalid type: map, expected a sequence at line 1 column 0"
+            ],
         );
         check(
             &[("GOVERNANCE", "[{}]")],
-            &expect!["GOVERNANCE: [0].RepositoryName: missing, and required; [0].LifecycleTagCount: missing, and required; [0].LifecycleUntaggedDays: missing, and required; [0].Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; [0].Governance.Tags.Enforcement: missing, and required; [0].Governance.Retention.Enforcement: missing, and required"],
+            &expect![
+                "GOVERNANCE: [0].RepositoryName: this required property is missing; [0].LifecycleTagCount: this required property is missing; [0].LifecycleUntaggedDays: this required property is missing; [0].Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; [0].Governance.Tags.Enforcement: this required property is missing; [0].Governance.Retention.Enforcement: this required property is missing"
+            ],
         );
         let misspelt = format!("[{}]", POLICY.replace("semver", "semvr"));
         check(
             &[("GOVERNANCE", &misspelt)],
-            &expect![[r#"GOVERNANCE: [0].Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest known one is {semver}, got "{component}-v{semvr}""#]],
+            &expect![[
+                r#"GOVERNANCE: [0].Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest placeholder is {semver}, got "{component}-v{semvr}""#
+            ]],
         );
         let twice = format!("[{POLICY}, {POLICY}]");
         check(
@@ -105,7 +111,9 @@ mod tests {
         );
         check(
             &[("REPOSITORY_NAME_PATTERNS", "team-? x")],
-            &expect![[r#"REPOSITORY_NAME_PATTERNS: expected 1 to 256 lower-case letters, digits, '.', '_', '-', '/' and '*', got "team-?""#]],
+            &expect![[
+                r#"REPOSITORY_NAME_PATTERNS: expected 1 to 256 lower-case letters, digits, '.', '_', '-', '/' and '*', got "team-?""#
+            ]],
         );
         check(&[("ALERT_TOPIC_ARN", "unset")], &expect!["ALERT_TOPIC_ARN is not set"]);
         check(&[("DOCUMENTATION_URL", "unset")], &expect!["DOCUMENTATION_URL is not set"]);

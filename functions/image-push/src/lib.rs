@@ -46,7 +46,7 @@ use crate::config::Config;
 const REPOSITORY_RULE: &str = "repository";
 
 /// The outcome that the ledger stores for a published alert about a repository's name.
-const PUBLISHED: &str = "told";
+const PUBLISHED: &str = "published";
 
 /// The configuration and the clients, built once.
 #[derive(Debug)]

@@ -115,7 +115,9 @@ mod tests {
         check_with(
             "alerts",
             "true",
-            &expect![[r#"ALERT_TOPIC_ARN: expected the ARN of a topic of Amazon SNS, got "alerts""#]],
+            &expect![[
+                r#"ALERT_TOPIC_ARN: expected the ARN of a topic of Amazon SNS, got "alerts""#
+            ]],
         );
     }
 }

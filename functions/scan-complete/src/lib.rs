@@ -39,7 +39,7 @@ use crate::event::Event;
 use crate::risks::Risks;
 
 /// The outcome that the ledger stores for a published fact.
-const PUBLISHED: &str = "told";
+const PUBLISHED: &str = "published";
 
 /// The configuration and the clients, built once.
 #[derive(Debug)]

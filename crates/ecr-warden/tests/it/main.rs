@@ -73,7 +73,7 @@ fn the_policy_of_the_stack_is_used_and_the_worst_image_decides_the_exit_code() {
         &[CONFORMS, "infrastructure:litellm-1.80.5", CONFORMS],
         &expect![[r#"
             infrastructure:litellm-v1.80.5 conforms: version 1.80.5 of litellm
-            infrastructure:litellm-1.80.5 is not made of {component}-v{semver}; did you mean litellm-v1.80.5? The image would be quarantined, or only lose this tag if it has a conforming tag
+            infrastructure:litellm-1.80.5 does not match {component}-v{semver}; did you mean litellm-v1.80.5? The image would be quarantined, or only lose this tag if it has a conforming tag
             infrastructure:litellm-v1.80.5 conforms: version 1.80.5 of litellm
             exit 1
         "#]],
@@ -81,7 +81,7 @@ fn the_policy_of_the_stack_is_used_and_the_worst_image_decides_the_exit_code() {
     check(
         &["--stack", "ecr-warden", "infrastructure:latest", "infra:v1", "deployments:web-latest"],
         &expect![[r#"
-            infrastructure:latest is not made of {component}-v{semver}. The image would be quarantined, or only lose this tag if it has a conforming tag
+            infrastructure:latest does not match {component}-v{semver}. The image would be quarantined, or only lose this tag if it has a conforming tag
             deployments:web-latest conforms: channel latest of web
             ecr-warden: infra:v1 cannot be judged: the policy does not govern the repository infra; it governs infrastructure, deployments, team-a/app, team.b/app; the nearest name is infrastructure
             exit 2
@@ -105,7 +105,7 @@ fn a_policy_can_be_read_from_a_file_or_standard_input() {
         &governance(),
         &["infrastructure:latest"],
         &expect![[r#"
-            infrastructure:latest is not made of {component}-v{semver}. The image would be quarantined, or only lose this tag if it has a conforming tag
+            infrastructure:latest does not match {component}-v{semver}. The image would be quarantined, or only lose this tag if it has a conforming tag
             exit 1
         "#]],
     );
@@ -196,7 +196,7 @@ fn an_error_about_an_invalid_policy_names_the_field() {
         &governance().replacen("{semver}", "{semvr}", 1),
         &[CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy on standard input is not the output Governance of a stack: [0].Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest known one is {semver}, got "{component}-v{semvr}"
+            ecr-warden: the policy on standard input is not the output Governance of a stack: [0].Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest placeholder is {semver}, got "{component}-v{semvr}"
             exit 2
         "#]],
     );
@@ -204,7 +204,7 @@ fn an_error_about_an_invalid_policy_names_the_field() {
         &governance().replacen("Grammar", "Grammer\\n", 1),
         &[CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy on standard input is not the output Governance of a stack: [0].Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; [0].Governance.Tags."Grammer\n": unknown property; the nearest known one is Grammar
+            ecr-warden: the policy on standard input is not the output Governance of a stack: [0].Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; [0].Governance.Tags."Grammer\n": unknown property; the nearest known name is Grammar
             exit 2
         "#]],
     );

@@ -172,7 +172,7 @@ fn the_alert_about_removed_images_has_each_reason_and_the_command_that_restores_
 }
 
 #[test]
-fn untagged_images_that_were_deleted_are_told_beside_archived_images() {
+fn untagged_images_that_were_deleted_are_reported_beside_archived_images() {
     let mut both = outcome(1);
     let untagged = CleanupEntry {
         tags: vec![],

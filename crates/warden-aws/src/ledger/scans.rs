@@ -230,7 +230,7 @@ impl Ledger {
             .map(|component| (history_key_of(repository, component.as_str()), *component))
             .collect();
         let keys: Vec<String> = by_key.keys().cloned().collect();
-        let items = self.read_items(&keys, "fact, latest, told").await;
+        let items = self.read_items(&keys, "fact, latest, published").await;
         let items = items.with_context(|| format!("reading the open findings of {repository}"))?;
         let mut open = HashMap::new();
         for item in items {
@@ -289,8 +289,12 @@ impl Ledger {
                         ":previous",
                         text(&serde_json::to_string(previous)?),
                     )
-                    .expression_attribute_values(":told", text(&serde_json::to_string(published)?));
-                let mut set = "SET latest = :latest, previous = :previous, told = :told".to_owned();
+                    .expression_attribute_values(
+                        ":published",
+                        text(&serde_json::to_string(published)?),
+                    );
+                let mut set =
+                    "SET latest = :latest, previous = :previous, published = :published".to_owned();
                 let mut remove = " REMOVE holder, lease".to_owned();
                 // The condition of `record_clean_scan` reads these attributes.
                 if published.is_open {
@@ -390,7 +394,7 @@ fn read_history(key: &str, item: &Item) -> ScanHistory {
     ScanHistory {
         latest: attribute(key, item, "latest").flatten(),
         previous: attribute(key, item, "previous").flatten(),
-        published: attribute(key, item, "told").unwrap_or_default(),
+        published: attribute(key, item, "published").unwrap_or_default(),
     }
 }
 

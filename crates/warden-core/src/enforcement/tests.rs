@@ -81,7 +81,9 @@ fn an_image_without_an_accepted_tag_gets_a_quarantine_tag_first() {
     check(
         &policy(GUIDE, &[]),
         &["litellm-1.80.5"],
-        &expect!["quarantined: add the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, remove the tag litellm-1.80.5, send an alert"],
+        &expect![
+            "quarantined: add the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, remove the tag litellm-1.80.5, send an alert"
+        ],
     );
 }
 
@@ -90,18 +92,24 @@ fn neither_a_bad_tag_nor_an_old_quarantine_tag_nor_a_signature_replaces_the_quar
     check(
         &policy(GUIDE, &[]),
         &["latest", "litellm-1.80.5"],
-        &expect!["quarantined: add the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, remove the tag litellm-1.80.5, send an alert"],
+        &expect![
+            "quarantined: add the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, remove the tag litellm-1.80.5, send an alert"
+        ],
     );
     check(
         &policy(GUIDE, &[]),
         &["quarantine-20261124-0a0a0a0a0a0a-latest", "litellm-1.80.5"],
-        &expect!["quarantined: add the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, remove the tag litellm-1.80.5, send an alert"],
+        &expect![
+            "quarantined: add the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, remove the tag litellm-1.80.5, send an alert"
+        ],
     );
     let signature = format!("sha256-{}.sig", "0a".repeat(32));
     check(
         &policy(GUIDE, &[]),
         &[&signature, "litellm-1.80.5"],
-        &expect!["quarantined: add the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, remove the tag litellm-1.80.5, send an alert"],
+        &expect![
+            "quarantined: add the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, remove the tag litellm-1.80.5, send an alert"
+        ],
     );
 }
 
@@ -111,7 +119,9 @@ fn an_interrupted_plan_is_continued() {
     check(
         &policy(GUIDE, &[]),
         &["litellm-1.80.5", quarantined],
-        &expect!["quarantined: add the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, remove the tag litellm-1.80.5, send an alert"],
+        &expect![
+            "quarantined: add the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, remove the tag litellm-1.80.5, send an alert"
+        ],
     );
     check(
         &policy(GUIDE, &[]),
@@ -195,7 +205,9 @@ fn an_unsafe_change_is_reported_instead() {
         let image = image(&["litellm-1.80.5"], status);
         plan_enforcement(&policy, &tag, &image, is_immutable, TODAY.parse().unwrap()).to_string()
     };
-    expect!["send an alert and change nothing: the tags of the repository are not immutable any more"]
+    expect![
+        "send an alert and change nothing: the tags of the repository are not immutable any more"
+    ]
     .assert_eq(&plan(ImageStatus::Active, false));
     expect!["send an alert and change nothing: the image is archived and cannot be pulled"]
         .assert_eq(&plan(ImageStatus::Archived, true));

@@ -324,12 +324,12 @@ impl fmt::Display for LifecycleThreat {
         match self {
             Self::Rule { priority, description } => write!(
                 f,
-                "the lifecycle rule {priority} of the repository, \"{description}\", could expire it \
-                 or one of its images too early"
+                "the lifecycle rule {priority} of the repository, \"{description}\", could expire the image \
+                 or an image of its unit too early"
             ),
             Self::Unreadable(error) => write!(
                 f,
-                "the lifecycle policy of the repository cannot be read, and a rule could expire it \
+                "the lifecycle policy of the repository cannot be read, and a rule could expire the image \
                  too early: {error}"
             ),
         }

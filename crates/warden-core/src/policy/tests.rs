@@ -220,14 +220,18 @@ fn the_error_of_a_list_names_the_position_and_a_repository_may_have_one_policy()
     );
     check(
         &[other.clone(), wrong],
-        expect![[r#"[1].LifecycleTagCount: expected a whole number from 1 to 100000, got "0"; [1].Governance.Tags.Enforcement: expected report or quarantine or archive, got "x""#]],
+        expect![[
+            r#"[1].LifecycleTagCount: expected a whole number from 1 to 100000, got "0"; [1].Governance.Tags.Enforcement: expected report or quarantine or archive, got "x""#
+        ]],
     );
     check(
         &[guide.clone(), other, guide],
         expect!["[2].RepositoryName: there are two policies for infrastructure"],
     );
     check(&[json!(1)], expect!["[0].ResourceProperties: missing; expected an object"]);
-    expect!["list: expected a JSON list: invalid type: map, expected a sequence at line 1 column 0"]
+    expect![
+        "list: expected a JSON list: invalid type: map, expected a sequence at line 1 column 0"
+    ]
     .assert_eq(&Policies::parse("{}").unwrap_err().to_string());
 }
 

@@ -26,7 +26,9 @@ async fn an_update_that_runs_out_of_time_fails_once_with_the_original_id() {
     let failed = function.aws.state().answers.remove(0);
     assert_eq!(failed["Status"], "FAILED");
     assert_eq!(failed["PhysicalResourceId"], answer["PhysicalResourceId"]);
-    expect!["the function ran out of time; a repeated request continues where this request stopped"]
+    expect![
+        "the function ran out of time; a repeated request continues where this request stopped"
+    ]
     .assert_eq(failed["Reason"].as_str().unwrap());
     // The work changes nothing after the answer.
     let calls = function.aws.state().calls.len();

@@ -173,8 +173,11 @@ async fn a_violation_is_only_reported_if_tags_have_become_mutable() {
     let alert = function.alert();
     assert_eq!(alert["details"]["action"], "reported");
     expect![[r#"
-        The tag litellm-1.80.5 in infrastructure is not made of {component}-v{semver}. Probably litellm-v1.80.5 was meant.
-        Nothing was changed: the repository's tags are not immutable any more."#]].assert_eq(&masked(alert["text"].as_str().unwrap()));
+        An image was pushed to the repository infrastructure with the tag litellm-1.80.5, which violates the policy. Nothing was changed: the tags of the repository are not immutable any more.
+
+        Why: the tag litellm-1.80.5 does not match {component}-v{semver} (rule grammar).
+
+        What to do: push the image again as litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5."#]].assert_eq(&masked(alert["text"].as_str().unwrap()));
 }
 
 #[tokio::test]
@@ -306,9 +309,13 @@ async fn the_alert_names_another_image_that_lost_the_tag() {
     let text = function.alert()["text"].as_str().unwrap().to_owned();
     assert!(text.contains(&second), "{text}");
     expect![[r#"
-        The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
-        It was taken away. The image is kept, with its other tags.
-        Meanwhile somebody had moved the tag to sha256:…: it was that image which lost it, and ECR deletes an image with its last tag. See whether it is there, and push it again if it is not."#]].assert_eq(&masked(&text));
+        ECR Warden removed the tag latest from an image in the repository infrastructure. The image is kept, with its other tags.
+
+        In the meantime, somebody had moved the tag to the image sha256:…, and that image lost the tag. ECR deletes an image that loses its last tag. Check whether the image still exists, and push it again if it does not.
+
+        Why: the tag latest does not match {component}-v{semver} (rule grammar).
+
+        What to do: push the image again with a tag that conforms, or change the policy."#]].assert_eq(&masked(&text));
 }
 
 #[tokio::test]
@@ -353,11 +360,17 @@ async fn an_image_that_is_archived_again_after_a_restore_is_published_again() {
         assert_eq!(actions, ["reported", "archived"]);
         let texts: Vec<_> = alerts.iter().map(|alert| alert["text"].as_str().unwrap()).collect();
         expect![[r#"
-            The tag feature-x in deployments is not made of {component}-v{semver} or {component}-{channel} or {component}-{sha}. Push it again under a tag that conforms, or change the policy.
-            Nothing was changed: the image is on its way back from the archive.
+            An image was pushed to the repository deployments with the tag feature-x, which violates the policy. Nothing was changed: ECR is restoring the image from the archive.
 
-            The tag feature-x in deployments is not made of {component}-v{semver} or {component}-{channel} or {component}-{sha}. Push it again under a tag that conforms, or change the policy.
-            The image was moved to the archive, with its tags: it cannot be pulled until it is restored, which takes some twenty minutes, and ECR deletes it after 90 days there."#]].assert_eq(&masked(&texts.join("\n\n")));
+            Why: the tag feature-x does not match {component}-v{semver} or {component}-{channel} or {component}-{sha} (rule grammar).
+
+            What to do: push the image again with a tag that conforms, or change the policy.
+
+            ECR Warden moved the image deployments:feature-x to the archive, with all its tags. The image cannot be pulled until it is restored, which takes about twenty minutes. ECR deletes the image after 90 days in the archive.
+
+            Why: the tag feature-x does not match {component}-v{semver} or {component}-{channel} or {component}-{sha} (rule grammar).
+
+            What to do: push the image again with a tag that conforms, or change the policy."#]].assert_eq(&masked(&texts.join("\n\n")));
     }
 }
 
@@ -379,8 +392,11 @@ async fn the_next_attempt_restores_an_image_that_a_failed_attempt_archived() {
         function.handle(&events[0], "request").await.unwrap();
         assert_eq!(status(&function, &digest), "ACTIVATING");
         expect![[r#"
-            The tag feature-x in deployments is not made of {component}-v{semver} or {component}-{channel} or {component}-{sha}. Push it again under a tag that conforms, or change the policy.
-            The image was moved to the archive, and is brought back, since it got a conforming tag meanwhile: it cannot be pulled for some twenty minutes."#]].assert_eq(&masked(function.alert()["text"].as_str().unwrap()));
+            ECR Warden moved the image deployments:feature-x to the archive, and is restoring it, because the image got a conforming tag in the meantime. The image cannot be pulled for about twenty minutes.
+
+            Why: the tag feature-x does not match {component}-v{semver} or {component}-{channel} or {component}-{sha} (rule grammar).
+
+            What to do: wait until the image is restored, and correct the pipeline that pushed feature-x."#]].assert_eq(&masked(function.alert()["text"].as_str().unwrap()));
     }
 }
 
@@ -408,7 +424,7 @@ async fn a_refusal_of_ecr_is_an_error_that_names_the_image_and_the_step() {
     let quarantined = quarantine_tag(&digest, "latest");
     let error = format!("{error:#}");
     assert!(error.contains(&digest) && error.contains(&quarantined), "{error}");
-    expect!["infrastructure@sha256:…: tag the image quarantine-20270115-…-latest: AccessDeniedException: made to fail"].assert_eq(&masked(&error));
+    expect!["infrastructure@sha256:…: add the tag quarantine-20270115-…-latest: AccessDeniedException: made to fail"].assert_eq(&masked(&error));
     assert_eq!(function.tags("infrastructure", &digest).unwrap(), ["latest"]);
     // The next attempt succeeds.
     function.handle(&events[0], "request").await.unwrap();

@@ -64,8 +64,13 @@ async fn check(event: Value, expected: Expect) {
 
 #[tokio::test]
 async fn an_invalid_event_is_an_error_that_names_the_field_and_makes_no_call() {
-    check(json!([1]), expect!["the event: expected an object of EventBridge"]).await;
-    check(json!("text"), expect!["the event: expected an object of EventBridge"]).await;
+    check(json!([1]), expect!["the event: expected an EventBridge event, which is a JSON object"])
+        .await;
+    check(
+        json!("text"),
+        expect!["the event: expected an EventBridge event, which is a JSON object"],
+    )
+    .await;
     check(json!({}), expect!["the event: missing field `detail-type`"]).await;
     check(
         with("/detail-type", "ECR Image Scan".into()),
@@ -77,7 +82,7 @@ async fn an_invalid_event_is_an_error_that_names_the_field_and_makes_no_call() {
         expect!["the event: detail: invalid length 0, expected struct Detail with 6 elements"],
     )
     .await;
-    check(with("/id", Value::Null), expect!["the event: id: missing, and required"]).await;
+    check(with("/id", Value::Null), expect!["the event: id: this required field is missing"]).await;
     check(
         with("/time", "yesterday".into()),
         expect!["the event: time: input contains invalid characters"],
@@ -90,7 +95,7 @@ async fn an_invalid_event_is_an_error_that_names_the_field_and_makes_no_call() {
     .await;
     check(
         with("/detail/image-digest", Value::Null),
-        expect!["the event: detail.image-digest: missing, and required"],
+        expect!["the event: detail.image-digest: this required field is missing"],
     )
     .await;
     check(with("/detail/image-digest", "sha256:0a".into()), expect![[r#"the event: detail.image-digest: expected sha256: and 64 lower-case hexadecimal digits, got "sha256:0a""#]]).await;
@@ -102,7 +107,7 @@ async fn an_invalid_event_is_an_error_that_names_the_field_and_makes_no_call() {
     check(with("/detail/repository-name", "Infra structure".into()), expect![[r#"the event: detail.repository-name: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/', got "Infra structure""#]]).await;
     check(
         with("/detail/repository-name", Value::Null),
-        expect!["the event: detail.repository-name: missing, and required"],
+        expect!["the event: detail.repository-name: this required field is missing"],
     )
     .await;
     check(with("/detail/image-tag", "a:b".into()), expect![[r#"the event: detail.image-tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-', got "a:b""#]]).await;

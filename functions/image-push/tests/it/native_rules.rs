@@ -47,7 +47,7 @@ async fn an_image_that_a_native_rule_would_expire_in_quarantine_is_only_reported
     let alert = function.alert();
     assert_eq!(alert["details"]["action"], "reported");
     let text = alert["text"].as_str().unwrap();
-    expect![[r#"Nothing was changed: the lifecycle rule 3 of the repository, "a rule of somebody else", could expire it or one of its images too early."#]].assert_eq(text.lines().next().unwrap());
+    expect![[r#"An image was pushed to the repository infrastructure with the tag litellm-1.80.5, which violates the policy. Nothing was changed: the lifecycle rule 3 of the repository, "a rule of somebody else", could expire the image or an image of its unit too early."#]].assert_eq(text.lines().next().unwrap());
 }
 
 #[tokio::test]

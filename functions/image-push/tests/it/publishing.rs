@@ -91,8 +91,11 @@ async fn the_outcome_of_a_failed_attempt_is_published_even_if_the_image_is_gone(
     let alert = function.alert();
     assert_eq!(alert["details"]["action"], "reported");
     expect![[r#"
-        The tag latest in infrastructure is not made of {component}-v{semver}. Push it again under a tag that conforms, or change the policy.
-        Nothing was changed: the image is gone by now; who deleted it is in CloudTrail."#]].assert_eq(&masked(alert["text"].as_str().unwrap()));
+        An image was pushed to the repository infrastructure with the tag latest, which violates the policy. Nothing was changed: the image does not exist any more; CloudTrail shows who deleted it.
+
+        Why: the tag latest does not match {component}-v{semver} (rule grammar).
+
+        What to do: push the image again with a tag that conforms, or change the policy."#]].assert_eq(&masked(alert["text"].as_str().unwrap()));
 }
 
 // Case P21 in docs/contributing/prior-art.md.
@@ -234,7 +237,7 @@ async fn an_error_about_the_tag_does_not_prevent_the_alert_about_the_repository_
     let (_, events) = function.push("infrastructure", &["latest"]);
     function.aws.fault("Publish", 1, Fault::Error(400, "AuthorizationError"));
     let error = function.handle(&events[0], "request").await.unwrap_err();
-    expect![[r#"publishing "infrastructure:latest breaks the rules of tags": AuthorizationError: made to fail"#]].assert_eq(&masked(&format!("{error:#}")));
+    expect![[r#"publishing the alert "The tag latest in infrastructure violates the policy": AuthorizationError: made to fail"#]].assert_eq(&masked(&format!("{error:#}")));
     assert_eq!(function.alert()["kind"], "repository-violation");
     function.handle(&events[0], "request").await.unwrap();
     assert_eq!(function.alert()["kind"], "tag-violation");
@@ -262,9 +265,9 @@ async fn a_violation_is_logged_with_its_rule_and_its_outcome() {
         lines = lines.replace(&digest, "sha256:…").replace(&digest[7..19], "…");
     }
     expect![[r#"
-        {"action":"reported","image.digest":"sha256:…","image.tag":"litellm-1.80.5","level":"INFO","message":"infrastructure:litellm-1.80.5 is not made of {component}-v{semver}: tell it","reason":"is not made of {component}-v{semver}","repository.name":"infrastructure","violation.rule":"grammar"}
-        {"action":"quarantined","image.digest":"sha256:…","image.tag":"litellm-1.80.5","level":"INFO","message":"infrastructure:litellm-1.80.5 is not made of {component}-v{semver}: tag the image quarantine-20270115-…-litellm-1.80.5; take the tag litellm-1.80.5 away; tell it","reason":"is not made of {component}-v{semver}","repository.name":"infrastructure","violation.rule":"grammar"}
-        {"action":"archived","image.digest":"sha256:…","image.tag":"litellm-1.80.5","level":"INFO","message":"infrastructure:litellm-1.80.5 is not made of {component}-v{semver}: move the image to the archive; tell it","reason":"is not made of {component}-v{semver}","repository.name":"infrastructure","unit.images":1,"violation.rule":"grammar"}
-        {"action":"reported","image.digest":"sha256:7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a","image.tag":"test","level":"INFO","message":"An image was pushed to scratch, a name that is not expected","repository.name":"scratch","violation.rule":"repository"}
+        {"action":"reported","image.digest":"sha256:…","image.tag":"litellm-1.80.5","level":"INFO","message":"infrastructure:litellm-1.80.5 does not match {component}-v{semver}: send an alert","reason":"does not match {component}-v{semver}","repository.name":"infrastructure","violation.rule":"grammar"}
+        {"action":"quarantined","image.digest":"sha256:…","image.tag":"litellm-1.80.5","level":"INFO","message":"infrastructure:litellm-1.80.5 does not match {component}-v{semver}: add the tag quarantine-20270115-…-litellm-1.80.5, remove the tag litellm-1.80.5, send an alert","reason":"does not match {component}-v{semver}","repository.name":"infrastructure","violation.rule":"grammar"}
+        {"action":"archived","image.digest":"sha256:…","image.tag":"litellm-1.80.5","level":"INFO","message":"infrastructure:litellm-1.80.5 does not match {component}-v{semver}: archive the image, send an alert","reason":"does not match {component}-v{semver}","repository.name":"infrastructure","unit.images":1,"violation.rule":"grammar"}
+        {"action":"reported","image.digest":"sha256:7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a","image.tag":"test","level":"INFO","message":"An image was pushed to scratch, a repository with an unexpected name","repository.name":"scratch","violation.rule":"repository"}
     "#]].assert_eq(&lines);
 }

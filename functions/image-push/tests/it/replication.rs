@@ -80,7 +80,9 @@ async fn an_event_with_an_invalid_registry_is_an_error() {
     for detail in [("source-account", "12"), ("source-region", "`curl`")] {
         check(
             detail,
-            expect!["the event: detail.source-account and detail.source-region: expected a registry"],
+            expect![
+                "the event: detail.source-account and detail.source-region: expected a registry"
+            ],
         )
         .await;
     }

@@ -83,9 +83,13 @@ async fn recent_images_without_a_scan_are_published_and_twenty_are_checked() {
     let alerts = function.alerts();
     assert_eq!(rules(&alerts), ["unscanned"]);
     expect![[r#"
-        Nothing was changed about it. It is told again when it changes, and else after seven days.
+        The audit of the repository deployments found 1 deviation from its policy. Nothing was changed. Each line begins with the rule of the audit.
 
-        - 1 image was pushed lately and not scanned: b-v1.0.0"#]]
+        - unscanned: 1 image was pushed lately and not scanned: b-v1.0.0
+
+        Why: each sweep compares the repository with its policy. Deviations are reported when they change, and again after seven days.
+
+        What to do: correct each deviation, or change the policy. The runbook has a section for each rule."#]]
     .assert_eq(alerts[0]["text"].as_str().unwrap());
     for nth in 0..30 {
         function.push(&format!("e-v1.{nth}.0"), 0.6);

@@ -17,7 +17,7 @@ async fn every_example_event_is_handled() {
     let read = function.ask(&event("read"), "read").await.unwrap();
     assert_eq!((&read["planned"], &read["mode"]), (&json!(1), &json!("archive")));
     let explained = function.ask(&event("explain"), "explain").await.unwrap();
-    expect!["number 3 of 3 of myapp, which keeps 2"]
+    expect!["number 3 of 3 of myapp (the newest 2 are kept)"]
         .assert_eq(explained["reason"].as_str().unwrap());
     assert_eq!(function.ask(&event("pushed"), "pushed").await.unwrap()["removed"], 1);
     assert_eq!(function.ask(&event("scheduled"), "scheduled").await.unwrap()["planned"], 0);

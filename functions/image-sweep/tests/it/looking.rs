@@ -33,7 +33,7 @@ async fn an_index_that_cannot_be_read_stops_the_run_and_is_published_once_a_day(
     let answer = function.sweep().await;
     let why = answer["stopped"].as_str().unwrap();
     assert!(why.contains(&index), "{why}");
-    expect!["the index sha256:… of deployments cannot be read: the manifest is no index: EOF while parsing an object at line 1 column 1"].assert_eq(&masked(why));
+    expect!["the index sha256:… of deployments cannot be read: the manifest is not an index: EOF while parsing an object at line 1 column 1"].assert_eq(&masked(why));
     assert_eq!((function.active(), answer.get("removed")), (before.clone(), None));
     let alerts = function.alerts();
     let [alert] = &alerts[..] else { panic!("{alerts:#?}") };
@@ -61,7 +61,9 @@ async fn a_page_that_cannot_be_read_removes_nothing() {
     }
     let order = json!({"repository": DEPLOYMENTS});
     let error = function.ask(&order, "request").await.unwrap_err();
-    expect!["sweeping deployments: listing the images of deployments: ThrottlingException: made to fail"]
+    expect![
+        "sweeping deployments: listing the images of deployments: ThrottlingException: made to fail"
+    ]
     .assert_eq(&format!("{error:#}"));
     assert_eq!(function.active().len(), images.len());
     assert_eq!(changes(&function.calls()), [""; 0]);
@@ -91,11 +93,11 @@ async fn nothing_is_removed_if_the_running_images_cannot_be_listed() {
     }
     expect![[r#"
         the running images cannot be listed: listing the running images with Amazon Inspector: AccessDeniedException: made to fail
-        the running images cannot be listed: asking how the registry is scanned: AccessDeniedException: made to fail
+        the running images cannot be listed: reading the registry scanning configuration: AccessDeniedException: made to fail
         the running images cannot be listed: listing the running images with Amazon Inspector: ThrottlingException: made to fail
-        the running images cannot be listed: asking how the registry is scanned: ThrottlingException: made to fail
+        the running images cannot be listed: reading the registry scanning configuration: ThrottlingException: made to fail
         the running images cannot be listed: listing the running images with Amazon Inspector: InternalServerException: made to fail
-        the running images cannot be listed: asking how the registry is scanned: InternalServerException: made to fail
+        the running images cannot be listed: reading the registry scanning configuration: InternalServerException: made to fail
     "#]].assert_eq(&reasons);
     // Enhanced scanning was turned off, so the list of Inspector is stale.
     let function = Function::inspected().await;
@@ -109,7 +111,7 @@ async fn nothing_is_removed_if_the_running_images_cannot_be_listed() {
     let function = Function::inspected().await;
     let images = function.versions("a", 5);
     let answer = function.sweep().await;
-    expect!["Amazon Inspector names no image of the repository that is in use: either nothing runs, or it does not see what does"].assert_eq(answer["stopped"].as_str().unwrap());
+    expect!["Amazon Inspector reports no running image of the repository: either no workload runs one, or Inspector does not see the workloads"].assert_eq(answer["stopped"].as_str().unwrap());
     assert_eq!(function.active(), sorted(images));
 }
 
@@ -149,8 +151,8 @@ async fn a_running_image_is_kept_and_its_workload_is_named() {
     let (image, index) = (reason(&images[1]), reason(&index));
     assert!(index.contains(&part), "{index}");
     expect![[r#"
-        it is in use, 2 times by Amazon Inspector: production llm/litellm
-        it is in use, 2 times by Amazon Inspector (said of sha256:…, which is part of it)"#]]
+        2 workloads run it, according to Amazon Inspector: production llm/litellm
+        its image sha256:… is kept: 2 workloads run it, according to Amazon Inspector"#]]
     .assert_eq(&masked(&format!("{image}\n{index}")));
     let calls = function.calls();
     // One list of the images that run now, and one list of the images that ran recently.
@@ -163,7 +165,7 @@ async fn a_running_image_is_kept_and_its_workload_is_named() {
     let keeps = function.read().await["keeps"].clone();
     let entry =
         keeps.as_array().unwrap().iter().find(|entry| entry["digest"] == images[1].as_str());
-    expect!["it was in use within 30 days, by Amazon Inspector: production llm/litellm"]
+    expect!["a workload ran it within the last 30 days, according to Amazon Inspector: production llm/litellm"]
         .assert_eq(entry.unwrap()["reason"].as_str().unwrap());
 }
 

@@ -54,7 +54,7 @@ async fn a_unit_of_which_a_native_rule_would_expire_an_image_is_not_archived() {
         // The native rule cannot expire an archived image that has no other images.
         assert_eq!(digests(&answer["removals"]), [versions[0].clone()]);
         let alerts = function.deviations();
-        expect![[r#"1 image is not archived, because the lifecycle rule 3 of the repository, "a rule of somebody else", could expire it or one of its images too early: a-v0.1.0"#]].assert_eq(&alerts.join("\n"));
+        expect![[r#"1 image is not archived, because the lifecycle rule 3 of the repository, "a rule of somebody else", could expire the image or an image of its unit too early: a-v0.1.0"#]].assert_eq(&alerts.join("\n"));
         // ECR carries out the rule each day, and no image is lost.
         for _ in 0..10 {
             function.aws.advance(Duration::from_secs(86_400));

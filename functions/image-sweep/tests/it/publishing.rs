@@ -53,7 +53,7 @@ async fn a_plan_above_the_maximum_percentage_waits_for_a_confirmation() {
     let images = function.versions("a", 40);
     let answer = function.sweep().await;
     assert_eq!((&answer["planned"], &answer["removed"]), (&json!(38), &json!(0)));
-    expect!["38 of 40 images would go, and MaxRemovePercent=25 allows fewer"]
+    expect!["38 of 40 images would be removed, and MaxRemovePercent=25 allows fewer"]
         .assert_eq(answer["stopped"].as_str().unwrap());
     let alerts = function.alerts();
     let [alert] = &alerts[..] else { panic!("{alerts:#?}") };
@@ -64,7 +64,7 @@ async fn a_plan_above_the_maximum_percentage_waits_for_a_confirmation() {
     expect![[r#"
         The cleanup of deployments was stopped
         Read the plan
-        Confirm it, so that the next sweep carries it out"#]]
+        Confirm the plan, and the next sweep carries it out"#]]
     .assert_eq(&shown);
     function.sweep().await;
     assert!(function.alerts().is_empty() && function.active().len() == images.len());
@@ -105,9 +105,9 @@ async fn an_image_is_explained_by_its_tag_and_by_its_digest() {
     assert!(reason.contains(&index), "{reason}");
     reasons += reason;
     expect![[r#"
-        number 3 of 3 of a, which keeps 2
-        number 3 of 3 of a, which keeps 2
-        it is part of sha256:…: number 3 of 3 of a, which keeps 2"#]]
+        number 3 of 3 of a (the newest 2 are kept)
+        number 3 of 3 of a (the newest 2 are kept)
+        it is part of sha256:…: number 3 of 3 of a (the newest 2 are kept)"#]]
     .assert_eq(&masked(&reasons));
     let ask = json!({"repository": DEPLOYMENTS, "image": "nothing"});
     let error = function.ask(&ask, "by-hand").await.unwrap_err();

@@ -54,7 +54,7 @@ async fn only_one_of_two_concurrent_runs_sweeps() {
     assert_eq!(other, json!({"repository": DEPLOYMENTS, "stopped": stopped}));
     expect![[r#"
         another sweep of this repository is running
-        28 of 30 images would go, and MaxRemovePercent=25 allows fewer"#]]
+        28 of 30 images would be removed, and MaxRemovePercent=25 allows fewer"#]]
     .assert_eq(&format!("{stopped}\n{}", one["stopped"].as_str().unwrap()));
     // After the first run has ended, the other run can begin.
     assert_eq!(ask("other").await.unwrap()["planned"], 28);
@@ -78,7 +78,7 @@ async fn a_run_that_has_lost_its_lease_removes_nothing() {
     // The lease expired while the run read the images, and another run began.
     function.aws.fault("UpdateItem", 2, Fault::Error(400, "ConditionalCheckFailedException"));
     let error = function.ask(&json!({"repository": DEPLOYMENTS}), "one").await.unwrap_err();
-    expect!["sweeping deployments: the sweep of deployments took longer than its lease; another one may be under way"].assert_eq(&format!("{error:#}"));
+    expect!["sweeping deployments: the sweep of deployments took longer than its lease, and another sweep may be running"].assert_eq(&format!("{error:#}"));
     assert_eq!(function.active().len(), images.len());
 }
 

@@ -205,7 +205,7 @@ async fn untagged_images_are_only_reported_if_the_policy_says_report() {
     let deviations: Vec<&Value> =
         deviations.flat_map(|alert| alert["details"]["deviations"].as_array().unwrap()).collect();
     let untagged = deviations.iter().find(|deviation| deviation["rule"] == "untagged").unwrap();
-    expect!["images have had no tag for more than 3 days, and Untagged=report only reports them; the oldest: sha256:…"].assert_eq(&masked(untagged["text"].as_str().unwrap()));
+    expect!["images have had no tag for more than 3 days, and with Untagged=report they are only reported; the oldest: sha256:…"].assert_eq(&masked(untagged["text"].as_str().unwrap()));
     for _ in 0..5 {
         function.next_day();
         function.sweep().await;

@@ -89,11 +89,11 @@ async fn each_component_is_logged_with_its_images_and_its_open_findings() {
         line.as_object_mut().unwrap().remove("timestamp");
     }
     expect![[r#"
-        {"component.archived":1,"component.archived_bytes":1000000,"component.bytes":2000000,"component.images":2,"component.name":"a","component.newest":"a-v1.2.0","findings.critical":1,"findings.high":2,"findings.open":3,"findings.summary":"3 findings are open in a-v1.2.0: 1 CRITICAL, 2 HIGH","findings.version":"a-v1.2.0","level":"INFO","message":"a in deployments: 2 images, 2.0 MB; 1 image, 1.0 MB, in the archive; 3 findings are open in a-v1.2.0: 1 CRITICAL, 2 HIGH","repository.name":"deployments"}
+        {"component.archived":1,"component.archived_bytes":1000000,"component.bytes":2000000,"component.images":2,"component.name":"a","component.newest":"a-v1.2.0","findings.critical":1,"findings.high":2,"findings.open":3,"findings.summary":"3 findings are open in a-v1.2.0: 1 CRITICAL, 2 HIGH","findings.version":"a-v1.2.0","level":"INFO","message":"a in deployments: 2 images, 2.0 MB; archived: 1 image, 1.0 MB; 3 findings are open in a-v1.2.0: 1 CRITICAL, 2 HIGH","repository.name":"deployments"}
         {"component.archived":0,"component.archived_bytes":0,"component.bytes":2000187,"component.images":1,"component.name":"b","component.newest":"b-v1.0.0","findings.critical":0,"findings.high":0,"findings.open":0,"findings.summary":"no finding is open in b-v1.0.0","findings.version":"b-v1.0.0","level":"INFO","message":"b in deployments: 1 image, 2.0 MB; no finding is open in b-v1.0.0","repository.name":"deployments"}
         {"component.archived":0,"component.archived_bytes":0,"component.bytes":1000000,"component.images":1,"component.name":"c","component.newest":"c-v1.0.0","findings.critical":0,"findings.high":0,"findings.open":0,"findings.summary":"no finding is open in c-v1.0.0","findings.version":"c-v1.0.0","level":"INFO","message":"c in deployments: 1 image, 1.0 MB; no finding is open in c-v1.0.0","repository.name":"deployments"}
-        {"component.archived":0,"component.archived_bytes":0,"component.bytes":1000000,"component.images":1,"component.name":"d","component.newest":"d-v1.0.0","findings.summary":"not scanned yet","level":"INFO","message":"d in deployments: 1 image, 1.0 MB; not scanned yet","repository.name":"deployments"}
-        {"component.archived":0,"component.archived_bytes":0,"component.bytes":1000000,"component.images":1,"component.name":"(none)","findings.summary":"what is open is remembered by image","level":"INFO","message":"what is of no component in deployments: 1 image, 1.0 MB; what is open is remembered by image","repository.name":"deployments"}
+        {"component.archived":0,"component.archived_bytes":0,"component.bytes":1000000,"component.images":1,"component.name":"d","component.newest":"d-v1.0.0","findings.summary":"no version was scanned yet","level":"INFO","message":"d in deployments: 1 image, 1.0 MB; no version was scanned yet","repository.name":"deployments"}
+        {"component.archived":0,"component.archived_bytes":0,"component.bytes":1000000,"component.images":1,"component.name":"(none)","findings.summary":"the findings are recorded for each image","level":"INFO","message":"images without a component in deployments: 1 image, 1.0 MB; the findings are recorded for each image","repository.name":"deployments"}
     "#]].assert_eq(&lines.iter().map(|line| format!("{line}\n")).collect::<String>());
 }
 
@@ -103,7 +103,7 @@ async fn removed_images_are_not_counted_and_images_of_a_stopped_plan_are() {
     function.versions("a", 3);
     function.sweep().await;
     expect![[r#"
-        a in deployments: 2 images, 2.0 MB; not scanned yet
+        a in deployments: 2 images, 2.0 MB; no version was scanned yet
     "#]]
     .assert_eq(&logged_messages());
 
@@ -112,7 +112,7 @@ async fn removed_images_are_not_counted_and_images_of_a_stopped_plan_are() {
     function.versions("a", 30);
     assert!(function.sweep().await["stopped"].is_string());
     expect![[r#"
-        a in deployments: 30 images, 30.0 MB; not scanned yet
+        a in deployments: 30 images, 30.0 MB; no version was scanned yet
     "#]]
     .assert_eq(&logged_messages());
 }
@@ -162,11 +162,11 @@ async fn open_findings_that_cannot_be_read_do_not_fail_the_run() {
     }
     expect![[r#"
         deployments: the open findings of its components are unknown: reading the open findings of deployments: AccessDeniedException: made to fail
-        a in deployments: 2 images, 2.0 MB; 1 image, 1.0 MB, in the archive; what is open could not be read
+        a in deployments: 2 images, 2.0 MB; archived: 1 image, 1.0 MB; the open findings could not be read from the ledger
         deployments: the open findings of its components are unknown: reading the open findings of deployments: ProvisionedThroughputExceededException: made to fail
-        a in deployments: 2 images, 2.0 MB; 1 image, 1.0 MB, in the archive; what is open could not be read
+        a in deployments: 2 images, 2.0 MB; archived: 1 image, 1.0 MB; the open findings could not be read from the ledger
         deployments: the open findings of its components are unknown: reading the ledger took longer than 10s
-        a in deployments: 2 images, 2.0 MB; 1 image, 1.0 MB, in the archive; what is open could not be read
+        a in deployments: 2 images, 2.0 MB; archived: 1 image, 1.0 MB; the open findings could not be read from the ledger
     "#]].assert_eq(&shown);
 }
 

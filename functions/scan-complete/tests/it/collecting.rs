@@ -33,11 +33,15 @@ async fn an_inspector_scan_names_its_repository_by_an_arn_and_is_handled() {
     assert_eq!((&finding["fixed"], &finding["exploitKnown"]), (&json!("3.0.18"), &json!(true)));
     assert_eq!(alert["details"]["inUse"], 3);
     expect![[r#"
-        The scan of infrastructure:openwebui-v0.6.36 found 1 CRITICAL, 1 HIGH at or above HIGH, of 2 findings in all. It is the first scan of openwebui to be remembered: there is nothing to compare it with. For 2 there is a fix. The image is in use by 3 tasks or pods.
+        The scan of infrastructure:openwebui-v0.6.36 found 2 findings at or above HIGH (1 CRITICAL, 1 HIGH), and 2 findings in all. No earlier scan of openwebui is recorded for a comparison. Fixed packages exist for 2 findings. 3 tasks or pods use the image.
 
-        Found:
+        Findings:
         - HIGH CVE-1 in openssl 3.0.17, fixed in 3.0.18; an exploit is known; https://nvd.nist.gov/vuln/detail/CVE-1
-        - CRITICAL CVE-2 in openssl 3.0.17, fixed in 3.0.18; https://nvd.nist.gov/vuln/detail/CVE-2"#]].assert_eq(&masked(alert["text"].as_str().unwrap()));
+        - CRITICAL CVE-2 in openssl 3.0.17, fixed in 3.0.18; https://nvd.nist.gov/vuln/detail/CVE-2
+
+        Why: the image has findings at or above AlertSeverityThreshold=HIGH that no earlier alert reported.
+
+        What to do: update the packages that have a fix and push a new version, or accept a finding that does not affect the image."#]].assert_eq(&masked(alert["text"].as_str().unwrap()));
 }
 
 // Case P25 in docs/contributing/prior-art.md.
@@ -257,12 +261,16 @@ async fn an_image_that_has_lost_its_tag_is_an_older_version_of_its_component() {
     assert_eq!(published.len(), 1, "{published:#?}");
     assert_eq!(published[0]["component"], "litellm");
     expect![[r#"
-        The scan of infrastructure@sha256:… found 1 CRITICAL, 1 HIGH at or above HIGH, of 2 findings in all. A version that was pushed later has been scanned already: this is an older one. For 2 there is a fix.
+        The scan of infrastructure@sha256:… found 2 findings at or above HIGH (1 CRITICAL, 1 HIGH), and 2 findings in all. This version is not the newest one: a version that was pushed later has already been scanned. Fixed packages exist for 2 findings.
 
-        New:
+        New findings:
         - CRITICAL CVE-2 in openssl 3.0.17, fixed in 3.0.18; https://nvd.nist.gov/vuln/detail/CVE-2
 
-        Told before:
+        Why: the image has findings at or above AlertSeverityThreshold=HIGH that no earlier alert reported.
+
+        What to do: update the packages that have a fix and push a new version, or accept a finding that does not affect the image.
+
+        Reported before:
         - HIGH CVE-1 in openssl 3.0.17, fixed in 3.0.18; https://nvd.nist.gov/vuln/detail/CVE-1"#]].assert_eq(&masked(published[0]["text"].as_str().unwrap()));
 }
 

@@ -40,19 +40,39 @@ async fn the_alert_about_a_failed_scan_has_the_reason_and_a_remedy() {
     }
     expect![[r#"
         The scan of infrastructure:litellm-v1.80.5 failed
-        ECR says FAILED (UnsupportedImageError: The operating system is not supported). What is in the image is not known. Its operating system or its package manager is none that ECR scans: build it on a base image that is, or turn on enhanced scanning, which knows more of them.
+        The image infrastructure:litellm-v1.80.5 was not scanned, so its findings are unknown.
+
+        Why: the status of the scan is FAILED (UnsupportedImageError: The operating system is not supported). ECR does not support the operating system or the package manager of the image.
+
+        What to do: build the image on a supported base image, or turn on enhanced scanning, which supports more operating systems and package managers.
 
         The scan of infrastructure:litellm-v1.80.5 failed
-        ECR says UNSUPPORTED_IMAGE. What is in the image is not known. Its operating system or its package manager is none that ECR scans: build it on a base image that is, or turn on enhanced scanning, which knows more of them.
+        The image infrastructure:litellm-v1.80.5 was not scanned, so its findings are unknown.
+
+        Why: the status of the scan is UNSUPPORTED_IMAGE. ECR does not support the operating system or the package manager of the image.
+
+        What to do: build the image on a supported base image, or turn on enhanced scanning, which supports more operating systems and package managers.
 
         The scan of infrastructure:litellm-v1.80.5 failed
-        ECR says IMAGE_SIZE_EXCEEDED (too large). What is in the image is not known. It is larger than what is scanned: leave out of it what it does not need, or scan it where it is built.
+        The image infrastructure:litellm-v1.80.5 was not scanned, so its findings are unknown.
+
+        Why: the status of the scan is IMAGE_SIZE_EXCEEDED (too large). The image is larger than the limit of the scanner.
+
+        What to do: remove files that the image does not need, or scan the image in the pipeline that builds it.
 
         The scan of infrastructure:litellm-v1.80.5 failed
-        ECR says IMAGE_ARCHIVED. What is in the image is not known. It is in the archive, where nothing is scanned: bring it back first, or leave it.
+        The image infrastructure:litellm-v1.80.5 was not scanned, so its findings are unknown.
+
+        Why: the status of the scan is IMAGE_ARCHIVED. Images in the archive are not scanned.
+
+        What to do: nothing, or restore the image to scan it.
 
         The scan of infrastructure:litellm-v1.80.5 failed
-        ECR says FAILED (ScanInternalError). What is in the image is not known. Scan it again; if that fails too, see the registry's scanning configuration.
+        The image infrastructure:litellm-v1.80.5 was not scanned, so its findings are unknown.
+
+        Why: the status of the scan is FAILED (ScanInternalError).
+
+        What to do: scan the image again. If the scan fails again, check the scanning configuration of the registry.
 
     "#]].assert_eq(&masked(&shown));
 }
@@ -100,7 +120,12 @@ async fn a_failed_scan_is_published_even_if_its_reason_cannot_be_read() {
     function.aws.fault("DescribeImageScanFindings", 0, Fault::Error(400, "AccessDeniedException"));
     function.handle(&failed, "request").await.unwrap();
     let alerts = function.alerts();
-    expect!["ECR says FAILED (the reason could not be read: AccessDeniedException: made to fail). What is in the image is not known. Scan it again; if that fails too, see the registry's scanning configuration."].assert_eq(&masked(alerts[0]["text"].as_str().unwrap()));
+    expect![[r#"
+        The image infrastructure:litellm-v1.80.5 was not scanned, so its findings are unknown.
+
+        Why: the status of the scan is FAILED (the reason could not be read: AccessDeniedException: made to fail).
+
+        What to do: scan the image again. If the scan fails again, check the scanning configuration of the registry."#]].assert_eq(&masked(alerts[0]["text"].as_str().unwrap()));
 }
 
 #[tokio::test]
@@ -209,9 +234,17 @@ async fn the_counts_of_the_event_are_published_if_the_findings_never_appear() {
         assert_eq!(function.alerts().len(), 0);
     }
     expect![[r#"
-        The scan of infrastructure:litellm-v1.80.5 found 1 CRITICAL, 1 HIGH at or above HIGH, of 3 findings in all. It is the first scan of litellm to be remembered: there is nothing to compare it with. The findings themselves could not be read (still IN_PROGRESS after a while): what is told is what the event says, and accepted risks are not taken off.
+        The scan of infrastructure:litellm-v1.80.5 found 2 findings at or above HIGH (1 CRITICAL, 1 HIGH), and 3 findings in all. No earlier scan of litellm is recorded for a comparison. The findings themselves could not be read (the status is IN_PROGRESS after 10 seconds). The numbers are from the event, and include accepted risks.
 
-        The scan of infrastructure:litellm-v1.80.5 found 1 CRITICAL, 2 HIGH at or above HIGH, of 4 findings in all. No version before it is remembered that it could be compared with; 0 new. The findings themselves could not be read (AccessDeniedException: made to fail): what is told is what the event says, and accepted risks are not taken off.
+        Why: the image has findings at or above AlertSeverityThreshold=HIGH.
+
+        What to do: replace the packages and push a new version, or accept a finding that does not affect the image.
+
+        The scan of infrastructure:litellm-v1.80.5 found 3 findings at or above HIGH (1 CRITICAL, 2 HIGH), and 4 findings in all. No earlier version is recorded for a comparison. 0 findings are new. The findings themselves could not be read (AccessDeniedException: made to fail). The numbers are from the event, and include accepted risks.
+
+        Why: the image has findings at or above AlertSeverityThreshold=HIGH.
+
+        What to do: replace the packages and push a new version, or accept a finding that does not affect the image.
 
     "#]].assert_eq(&masked(&texts));
     // Once the findings can be read, an alert lists them.

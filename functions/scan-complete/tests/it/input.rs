@@ -135,7 +135,8 @@ async fn an_invalid_event_is_an_error_that_names_the_field_and_makes_no_call() {
         expected.assert_eq(&format!("{error:#}"));
         assert_eq!(function.calls(), [] as [&str; 0]);
     };
-    check(json!([]), expect!["the event: expected an object of EventBridge"]).await;
+    check(json!([]), expect!["the event: expected an EventBridge event, which is a JSON object"])
+        .await;
     check(
         with("critical", "/detail-type", json!("ECR Image Action")),
         expect![[r#"the event: detail-type: expected ECR Image Scan, Inspector2 Scan, Inspector2 Finding, Parameter Store Change or Scheduled Event, got "ECR Image Action""#]],
@@ -148,17 +149,21 @@ async fn an_invalid_event_is_an_error_that_names_the_field_and_makes_no_call() {
     .await;
     check(
         with("critical", "/detail/scan-status", Value::Null),
-        expect!["the event: detail.scan-status: missing, and required"],
+        expect!["the event: detail.scan-status: this required field is missing"],
     )
     .await;
     check(
         with("critical", "/detail/image-tags", json!("litellm")),
-        expect![[r#"the event: detail.image-tags: invalid type: string "litellm", expected a sequence"#]],
+        expect![[
+            r#"the event: detail.image-tags: invalid type: string "litellm", expected a sequence"#
+        ]],
     )
     .await;
     check(
         with("critical", "/region", json!("us east")),
-        expect![[r#"the event: region: expected at most 32 letters, digits and '-', got "us east""#]],
+        expect![[
+            r#"the event: region: expected at most 32 letters, digits and '-', got "us east""#
+        ]],
     )
     .await;
     check(

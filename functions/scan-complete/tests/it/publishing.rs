@@ -18,16 +18,20 @@ async fn a_scan_is_compared_with_the_version_before() {
     assert_eq!(kinds(&alerts), ["scan-findings"]);
     assert_eq!(alerts[0]["details"]["baseline"], Value::Null);
     expect![[r#"
-        The scan of infrastructure:litellm-v1.80.5 found 2 HIGH at or above HIGH, of 3 findings in all. It is the first scan of litellm to be remembered: there is nothing to compare it with.
+        The scan of infrastructure:litellm-v1.80.5 found 2 findings at or above HIGH (2 HIGH), and 3 findings in all. No earlier scan of litellm is recorded for a comparison.
 
-        Found:
+        Findings:
         - HIGH CVE-1 in openssl 3.0.17; https://nvd.nist.gov/vuln/detail/CVE-1
-        - HIGH CVE-2 in openssl 3.0.17; https://nvd.nist.gov/vuln/detail/CVE-2"#]].assert_eq(&masked(alerts[0]["text"].as_str().unwrap()));
+        - HIGH CVE-2 in openssl 3.0.17; https://nvd.nist.gov/vuln/detail/CVE-2
+
+        Why: the image has findings at or above AlertSeverityThreshold=HIGH that no earlier alert reported.
+
+        What to do: replace the packages and push a new version, or accept a finding that does not affect the image."#]].assert_eq(&masked(alerts[0]["text"].as_str().unwrap()));
 
     let second = function.push(&["litellm-v1.80.6"]);
     let alerts = function.scanned(&second, "CVE-1:HIGH CVE-4:CRITICAL CVE-3:MEDIUM").await;
     let [alert] = &alerts[..] else { panic!("{alerts:#?}") };
-    expect!["1 new finding in infrastructure:litellm-v1.80.6: 1 CRITICAL"]
+    expect!["infrastructure:litellm-v1.80.6 has 1 new finding: 1 CRITICAL"]
         .assert_eq(alert["title"].as_str().unwrap());
     assert_eq!(
         (alert["severity"].as_str(), alert["component"].as_str()),
@@ -89,13 +93,17 @@ async fn the_alert_for_an_event_without_tags_and_counts_names_the_digest() {
     let [alert] = &alerts[..] else { panic!("{alerts:#?}") };
     let title = alert["title"].as_str().unwrap();
     assert!(title.contains(&image), "{title}");
-    expect!["1 finding in infrastructure@sha256:…: 1 CRITICAL"].assert_eq(&masked(title));
+    expect!["infrastructure@sha256:… has 1 finding: 1 CRITICAL"].assert_eq(&masked(title));
     assert_eq!((&alert["component"], &alert["image"]["tags"]), (&Value::Null, &json!([])));
     expect![[r#"
-        The scan of infrastructure@sha256:… found 1 CRITICAL at or above HIGH, of 1 finding in all. Its tags name no component, so that there is nothing to compare it with.
+        The scan of infrastructure@sha256:… found 1 finding at or above HIGH (1 CRITICAL), and 1 finding in all. The tags of the image name no component, so there is no earlier version for a comparison.
 
-        Found:
-        - CRITICAL CVE-1 in openssl 3.0.17; https://nvd.nist.gov/vuln/detail/CVE-1"#]].assert_eq(&masked(alert["text"].as_str().unwrap()));
+        Findings:
+        - CRITICAL CVE-1 in openssl 3.0.17; https://nvd.nist.gov/vuln/detail/CVE-1
+
+        Why: the image has findings at or above AlertSeverityThreshold=HIGH that no earlier alert reported.
+
+        What to do: replace the packages and push a new version, or accept a finding that does not affect the image."#]].assert_eq(&masked(alert["text"].as_str().unwrap()));
     // The same alert is not published again.
     function.handle(&event, "another").await.unwrap();
     assert_eq!(function.alerts().len(), 0);
@@ -122,7 +130,7 @@ async fn every_severity_is_counted() {
     let counts = &alerts[0]["details"]["counts"];
     assert_eq!(*counts, json!({"INFORMATIONAL": 9, "UNTRIAGED": 1}));
     assert_eq!(alerts[0]["severity"], "INFORMATIONAL");
-    expect!["10 findings in infrastructure:litellm-v1.80.5: 1 UNTRIAGED, 9 INFORMATIONAL"]
+    expect!["infrastructure:litellm-v1.80.5 has 10 findings: 1 UNTRIAGED, 9 INFORMATIONAL"]
         .assert_eq(alerts[0]["title"].as_str().unwrap());
 }
 
@@ -237,12 +245,16 @@ async fn a_second_scan_of_the_only_version_publishes_the_new_findings() {
     assert_eq!(new_and_all(&alerts[0]).0, ["CVE-2"]);
     assert_eq!(alerts[0]["severity"], "HIGH");
     expect![[r#"
-        The scan of infrastructure:litellm-v1.80.5 found 1 CRITICAL, 1 HIGH at or above HIGH, of 2 findings in all. No version before it is remembered that it could be compared with; 1 new.
+        The scan of infrastructure:litellm-v1.80.5 found 2 findings at or above HIGH (1 CRITICAL, 1 HIGH), and 2 findings in all. No earlier version is recorded for a comparison. 1 finding is new.
 
-        New:
+        New findings:
         - HIGH CVE-2 in openssl 3.0.17; https://nvd.nist.gov/vuln/detail/CVE-2
 
-        Told before:
+        Why: the image has findings at or above AlertSeverityThreshold=HIGH that no earlier alert reported.
+
+        What to do: replace the packages and push a new version, or accept a finding that does not affect the image.
+
+        Reported before:
         - CRITICAL CVE-1 in openssl 3.0.17; https://nvd.nist.gov/vuln/detail/CVE-1"#]].assert_eq(&masked(alerts[0]["text"].as_str().unwrap()));
 }
 
@@ -256,10 +268,14 @@ async fn an_older_version_that_is_scanned_later_is_not_a_baseline() {
     assert_eq!(function.scanned(&older, "").await, [] as [Value; 0]);
     let alerts = function.scanned(&older, "CVE-2:HIGH").await;
     expect![[r#"
-        The scan of infrastructure:litellm-v1.80.5 found 1 HIGH at or above HIGH, of 1 finding in all. A version that was pushed later has been scanned already: this is an older one.
+        The scan of infrastructure:litellm-v1.80.5 found 1 finding at or above HIGH (1 HIGH), and 1 finding in all. This version is not the newest one: a version that was pushed later has already been scanned.
 
-        Found:
-        - HIGH CVE-2 in openssl 3.0.17; https://nvd.nist.gov/vuln/detail/CVE-2"#]].assert_eq(&masked(alerts[0]["text"].as_str().unwrap()));
+        Findings:
+        - HIGH CVE-2 in openssl 3.0.17; https://nvd.nist.gov/vuln/detail/CVE-2
+
+        Why: the image has findings at or above AlertSeverityThreshold=HIGH that no earlier alert reported.
+
+        What to do: replace the packages and push a new version, or accept a finding that does not affect the image."#]].assert_eq(&masked(alerts[0]["text"].as_str().unwrap()));
     let next = function.push(&["litellm-v1.80.7"]);
     let alerts = function.scanned(&next, "CVE-1:HIGH CVE-3:HIGH").await;
     assert_eq!(alerts[0]["details"]["baseline"]["tag"], "litellm-v1.80.6");

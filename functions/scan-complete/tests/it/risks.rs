@@ -39,12 +39,16 @@ async fn an_accepted_finding_is_listed_and_does_not_count() {
     let alerts = function.scanned(&image, "CVE-1:CRITICAL CVE-2:HIGH").await;
     assert_eq!(new_and_all(&alerts[0]).0, ["CVE-1"]);
     expect![[r#"
-        The scan of infrastructure:litellm-v1.80.6 found 1 CRITICAL, 1 HIGH at or above HIGH, of 2 findings in all. Compared with litellm-v1.80.5, the version before: 1 new, 0 gone.
+        The scan of infrastructure:litellm-v1.80.6 found 2 findings at or above HIGH (1 CRITICAL, 1 HIGH), and 2 findings in all. Compared with the previous version litellm-v1.80.5, 1 finding is new and 0 are gone.
 
-        New:
-        - CRITICAL CVE-1 in openssl 3.0.17; it was accepted until 2027-01-31; https://nvd.nist.gov/vuln/detail/CVE-1
+        New findings:
+        - CRITICAL CVE-1 in openssl 3.0.17; accepted until 2027-01-31, and not any more; https://nvd.nist.gov/vuln/detail/CVE-1
 
-        Told before:
+        Why: the image has findings at or above AlertSeverityThreshold=HIGH that no earlier alert reported.
+
+        What to do: replace the packages and push a new version, or accept a finding that does not affect the image.
+
+        Reported before:
         - HIGH CVE-2 in openssl 3.0.17; https://nvd.nist.gov/vuln/detail/CVE-2"#]].assert_eq(&masked(alerts[0]["text"].as_str().unwrap()));
 }
 
@@ -56,7 +60,12 @@ async fn an_accepted_finding_resolves_its_alert_and_is_published_again_after_exp
     function.accept(&until("2027-01-31")).await;
     let alerts = function.scanned(&image, "CVE-1:CRITICAL").await;
     assert_eq!(kinds(&alerts), ["scan-resolved"]);
-    expect!["The scan of infrastructure:litellm-v1.80.5 found nothing that counts at or above HIGH: the last alert about litellm is over. What it has at or above HIGH is accepted (1). Older versions may still have what it was about."].assert_eq(&masked(alerts[0]["text"].as_str().unwrap()));
+    expect![[r#"
+        The scan of infrastructure:litellm-v1.80.5 found no open finding at or above HIGH. 1 finding at or above HIGH is accepted.
+
+        Why: an earlier alert reported findings in litellm.
+
+        What to do: deploy this version. Older versions may still have the findings."#]].assert_eq(&masked(alerts[0]["text"].as_str().unwrap()));
     function.aws.advance(Duration::from_secs(20 * 86_400));
     let alerts = function.scanned(&image, "CVE-1:CRITICAL").await;
     assert_eq!(new_and_all(&alerts[0]).0, ["CVE-1"]);
@@ -119,8 +128,12 @@ async fn the_expiry_of_an_accepted_risk_is_published_once_seven_days_before() {
             assert_eq!(alert["kind"], "risk-expiring");
             let [title, text] = ["title", "text"].map(|name| alert[name].as_str().unwrap());
             expect![[r#"
-                CVE-1 in litellm is accepted until 2027-01-31 only
-                platform answers for CVE-1 in litellm, which is accepted until 2027-01-31 (not reachable). After that day it counts again, and is told with the next scan that finds it. Fix it, or set another day."#]].assert_eq(&format!("{title}\n{text}"));
+                CVE-1 in litellm is accepted only until 2027-01-31
+                The acceptance of CVE-1 in litellm ends after 2027-01-31. After that day, the next scan that finds CVE-1 reports it.
+
+                Why: platform accepted CVE-1 until that day (not reachable).
+
+                What to do: fix the finding, or enter a later day in the accepted risks."#]].assert_eq(&format!("{title}\n{text}"));
             assert_eq!(alert["component"], "litellm");
         }
     }
@@ -170,7 +183,11 @@ async fn a_change_of_the_accepted_risks_is_published_once_for_each_version() {
     assert_eq!(changed[0]["after"]["owner"], "somebody");
     expect![[r#"
         The accepted risks changed: 1 added, 1 removed, 1 changed
-        Version 3 of the parameter ecr-warden-AcceptedRisks changes the accepted risks: 1 added, 1 removed, 1 changed. A finding that is accepted does not count. CloudTrail has who changed the parameter (PutParameter).
+        Version 3 of the parameter ecr-warden-AcceptedRisks changed the accepted risks: 1 added, 1 removed, 1 changed.
+
+        Why: an accepted finding sends no alert, so each change of the accepted risks is reported.
+
+        What to do: check that the changes are intended. CloudTrail records who changed the parameter (PutParameter).
 
         Added:
         - CVE-3 until 2027-02-01, owner platform (not reachable)

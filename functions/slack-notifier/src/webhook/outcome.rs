@@ -157,49 +157,65 @@ mod tests {
             404,
             None,
             "no_service",
-            &expect![[r#"Refused("status 404, no_service: create a new webhook, and store its URL in the secret")"#]],
+            &expect![[
+                r#"Refused("status 404, no_service: create a new webhook, and store its URL in the secret")"#
+            ]],
         );
         check(
             410,
             None,
             "channel_is_archived",
-            &expect![[r#"Refused("status 410, channel_is_archived: the channel is deleted or archived; create a webhook for another channel, and store its URL in the secret")"#]],
+            &expect![[
+                r#"Refused("status 410, channel_is_archived: the channel is deleted or archived; create a webhook for another channel, and store its URL in the secret")"#
+            ]],
         );
         check(
             403,
             None,
             "action_prohibited",
-            &expect![[r#"Refused("status 403, action_prohibited: a setting of the workspace forbids the message; ask an administrator of the workspace")"#]],
+            &expect![[
+                r#"Refused("status 403, action_prohibited: a setting of the workspace forbids the message; ask an administrator of the workspace")"#
+            ]],
         );
         check(
             200,
             None,
             "invalid_token",
-            &expect![[r#"Refused("status 200, invalid_token: create a new webhook, and store its URL in the secret")"#]],
+            &expect![[
+                r#"Refused("status 200, invalid_token: create a new webhook, and store its URL in the secret")"#
+            ]],
         );
         check(
             400,
             None,
             "no_text",
-            &expect![[r#"Refused("status 400, no_text: this is a defect of ECR Warden; please report it")"#]],
+            &expect![[
+                r#"Refused("status 400, no_text: this is a defect of ECR Warden; please report it")"#
+            ]],
         );
         check(
             403,
             None,
             "",
-            &expect![[r#"Refused("status 403: check that the secret has the URL of a Slack webhook")"#]],
+            &expect![[
+                r#"Refused("status 403: check that the secret has the URL of a Slack webhook")"#
+            ]],
         );
         check(
             404,
             None,
             "Cannot POST /services/T000/marked-secret",
-            &expect![[r#"Refused("status 404, Cannot POST …: check that the secret has the URL of a Slack webhook")"#]],
+            &expect![[
+                r#"Refused("status 404, Cannot POST …: check that the secret has the URL of a Slack webhook")"#
+            ]],
         );
         check(
             405,
             None,
             &"x".repeat(1_000),
-            &expect![[r#"Refused("status 405, xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…: check that the secret has the URL of a Slack webhook")"#]],
+            &expect![[
+                r#"Refused("status 405, xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…: check that the secret has the URL of a Slack webhook")"#
+            ]],
         );
     }
 

@@ -26,7 +26,9 @@ async fn the_function_does_not_wait_longer_than_it_has_time() {
         function.slack().next([Reply::Busy(Some(seconds))]);
         let started = Instant::now();
         let error = function.fail().await;
-        expect!["Slack asks to wait for SECONDS s, and the function has no time for another attempt"]
+        expect![
+            "Slack asks to wait for SECONDS s, and the function has no time for another attempt"
+        ]
         .assert_eq(&error.replace(seconds, "SECONDS"));
         assert!(started.elapsed() < Duration::from_secs(1));
         assert_eq!(function.slack().take_attempts(), 1);
@@ -98,7 +100,7 @@ async fn a_temporary_failure_is_retried() {
         Answer(200, "<html>Sign in to the network</html>"): Slack answered with status 200, <html>Sign in to the network</html> (attempt 4 of 4)
         Answer(200, ""): Slack answered with status 200 (attempt 4 of 4)
         Reset: dispatch failure: io error: connection reset by peer (attempt 4 of 4)
-        Hang: no answer within 1 s (attempt 4 of 4)
+        Hang: no complete response within 1 s (attempt 4 of 4)
     "#]].assert_eq(&errors);
 }
 
@@ -121,7 +123,7 @@ async fn an_error_has_the_response_of_slack() {
         Slack answered with status 500, fatal_error (attempt 4 of 4)
         Slack answered with status 200, <html>Sign in</html> (attempt 4 of 4)
         dispatch failure: io error: connection reset by peer (attempt 4 of 4)
-        no answer within 1 s (attempt 4 of 4)
+        no complete response within 1 s (attempt 4 of 4)
         Slack refused the message permanently: status 404, no_service: create a new webhook, and store its URL in the secret
         Slack refused the message permanently: status 404, Cannot POST …: check that the secret has the URL of a Slack webhook
     "#]].assert_eq(&errors);

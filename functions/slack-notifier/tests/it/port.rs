@@ -57,8 +57,10 @@ async fn a_webhook_that_never_responds_is_given_up_in_time() {
     assert!(!error.contains(SECRET), "{error}");
     let is_number = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
     let seconds = error.split(' ').find(is_number).unwrap();
-    expect!["no answer within SECONDS s, and the function has no time for another attempt"]
-        .assert_eq(&error.replace(seconds, "SECONDS"));
+    expect![
+        "no complete response within SECONDS s, and the function has no time for another attempt"
+    ]
+    .assert_eq(&error.replace(seconds, "SECONDS"));
     assert!(started.elapsed() < Duration::from_secs(3));
 }
 

@@ -39,11 +39,15 @@ async fn an_error_about_the_secret_does_not_have_its_value() {
     for (value, expected) in [
         (
             format!("http://example.com/services/{SECRET}"),
-            expect!["the secret ARN: the URL is of http: expected https, or a host that is this machine"],
+            expect![
+                "the secret ARN: the URL is of http: expected https, or a host that is this machine"
+            ],
         ),
         (
             format!(r#"{{"url": "https://example.com/{SECRET}"}}"#),
-            expect!["the secret ARN: the value is JSON: expected only the URL of the webhook, as plain text"],
+            expect![
+                "the secret ARN: the value is JSON: expected only the URL of the webhook, as plain text"
+            ],
         ),
         (
             SECRET.to_owned(),

@@ -66,10 +66,10 @@ async fn the_channel_receives_an_alert() {
     let (title, rest) = shown.split_once('\n').unwrap();
     let labels: Vec<&str> = rest.lines().filter(|line| line.ends_with(':')).collect();
     expect![[r#"
-        HIGH: infrastructure:litellm-1.80.5 was quarantined
-        Restore it as litellm-v1.80.5:
+        HIGH: The image infrastructure:litellm-1.80.5 was quarantined
+        Restore the image as litellm-v1.80.5:
         Or with the AWS CLI:
-        Restore it as litellm-1.80.5, as it was (first change the grammar, or the enforcement to report: under this policy it is removed again):
+        Restore the tag litellm-1.80.5 (first change the grammar, or the enforcement to report: under this policy, the tag is removed again):
         Or with the AWS CLI:"#]].assert_eq(&format!("{title}\n{}", labels.join("\n")));
     assert!(deployed.aws.state().undelivered.is_empty());
     deployed.log();
@@ -85,7 +85,7 @@ async fn a_message_that_slack_refuses_in_every_attempt_ends_in_the_queue_with_th
     // Each attempt of Lambda sends the message once.
     assert_eq!(deployed.aws.slack().take_attempts(), 3);
     let received = deployed.failed_event().await;
-    expect!["Slack refused it for good: status 404, no_service: make a new webhook, and put its URL into the secret"].assert_eq(received["responsePayload"]["errorMessage"].as_str().unwrap());
+    expect!["Slack refused the message permanently: status 404, no_service: create a new webhook, and store its URL in the secret"].assert_eq(received["responsePayload"]["errorMessage"].as_str().unwrap());
     let alert = received["requestPayload"]["Records"][0]["Sns"]["Message"].as_str().unwrap();
     let alert: Value = serde_json::from_str(alert).unwrap();
     assert_eq!(alert["details"]["tag"], "litellm-1.80.5");

@@ -121,7 +121,9 @@ fn a_message_with_forged_markup_is_refused() {
     let link = json!({"type": "plain_text", "text": "<https://example.com|x>"});
     wrong(
         &section(&link),
-        &expect![[r#"blocks[0].text: "<https://example.com" is not escaped, and no link to https"#]],
+        &expect![[
+            r#"blocks[0].text: "<https://example.com" is not escaped, and no link to https"#
+        ]],
     );
 }
 

@@ -160,7 +160,9 @@ fn a_missing_key_of_a_mapping_is_reported_with_the_mapping() {
     );
     check_mapped(
         "!FindInMap [Severities, !Ref Other, Names]",
-        &expect!["Resources.It.Properties.P.Fn::FindInMap: Other is a resource, and those are made later"],
+        &expect![
+            "Resources.It.Properties.P.Fn::FindInMap: Other is a resource, and those are made later"
+        ],
     );
     check_mapped(
         "!FindInMap [Severities, !Sub HIGH, Names]",

@@ -87,7 +87,9 @@ fn the_largest_malformed_alert_is_within_the_limits() {
 
 #[test]
 fn a_command_is_whole_or_omitted() {
-    let one_omitted = expect!["1 remedy does not fit into this message. The e-mail of this alert has all remedies."];
+    let one_omitted = expect![
+        "1 remedy does not fit into this message. The e-mail of this alert has all remedies."
+    ];
     for (length, is_shown) in [(2_980, true), (2_990, false)] {
         let command = "x".repeat(length);
         let remedies =

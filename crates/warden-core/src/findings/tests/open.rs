@@ -34,7 +34,9 @@ fn findings_that_count_in_the_latest_version_and_are_not_accepted_are_open() {
     check_open(&story.history, Severity::High, &expect!["None, unread None"]);
     story.then("v1", &scan(1, "A:C B:H M:M")).then("v2", &scan(2, "A:C B:H C:H D:M"));
     story.then("older", &scan(1, "A:C E:C"));
-    let expected = expect![[r#"Some("litellm-v2: 1 CRITICAL, 2 HIGH [None, Some(2), Some(1)]"), unread None"#]];
+    let expected = expect![[
+        r#"Some("litellm-v2: 1 CRITICAL, 2 HIGH [None, Some(2), Some(1)]"), unread None"#
+    ]];
     check_open(&story.history, Severity::High, &expected);
     // A lower threshold finds no more: the history has no findings below the threshold of the scan.
     check_open(&story.history, Severity::Medium, &expected);
@@ -69,7 +71,9 @@ fn a_finding_of_several_images_of_an_index_is_open_once_with_its_highest_level()
     check_open(
         &story.history,
         Severity::High,
-        &expect![[r#"Some("litellm-v1: 1 CRITICAL, 2 HIGH [None, Some(2), Some(1)]"), unread None"#]],
+        &expect![[
+            r#"Some("litellm-v1: 1 CRITICAL, 2 HIGH [None, Some(2), Some(1)]"), unread None"#
+        ]],
     );
 }
 

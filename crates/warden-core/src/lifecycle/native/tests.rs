@@ -209,9 +209,9 @@ fn a_threat_names_the_rule_and_its_description_is_one_short_line() {
     }]});
     let rules = NativeRules::read(&policy.to_string());
     let threat = rules.threat_to_archived([&listed("part", "").0], now()).unwrap();
-    expect![[r#"the lifecycle rule 7 of the repository, "Keep https:example.comten xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…", could expire it or one of its images too early"#]].assert_eq(&threat.to_string());
+    expect![[r#"the lifecycle rule 7 of the repository, "Keep https:example.comten xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…", could expire the image or an image of its unit too early"#]].assert_eq(&threat.to_string());
     let unreadable = NativeRules::read("{}").threat_to_archived([], now()).unwrap();
-    expect!["the lifecycle policy of the repository cannot be read, and a rule could expire it too early: missing field `rules` at line 1 column 2"].assert_eq(&unreadable.to_string());
+    expect!["the lifecycle policy of the repository cannot be read, and a rule could expire the image too early: missing field `rules` at line 1 column 2"].assert_eq(&unreadable.to_string());
 }
 
 /// The rules that this stack deploys.

@@ -157,7 +157,9 @@ fn an_untagged_image_that_an_archived_index_may_need_is_not_deleted() {
     for (mode, expected) in [
         (
             "delete",
-            expect!["keep: an archived index may need it, and ECR does not report which images that index needs"],
+            expect![
+                "keep: an archived index may need it, and ECR does not report which images that index needs"
+            ],
         ),
         ("archive", expect!["archive: it has had no tag since 2026-08-26, for more than 7 days"]),
     ] {
@@ -235,8 +237,8 @@ fn an_image_that_a_native_rule_would_expire_too_early_is_not_archived() {
         single: archive: number 4 of 5 of a (the newest 2 are kept)
         signed: archive: number 3 of 5 of a (the newest 2 are kept)
         signature: archive: it belongs to @signed: number 3 of 5 of a (the newest 2 are kept)
-        index: keep: it is not archived, because the lifecycle rule 3 of the repository, "Untagged, a week", could expire it or one of its images too early
-        part: keep: it is part of @index: it is not archived, because the lifecycle rule 3 of the repository, "Untagged, a week", could expire it or one of its images too early
+        index: keep: it is not archived, because the lifecycle rule 3 of the repository, "Untagged, a week", could expire the image or an image of its unit too early
+        part: keep: it is part of @index: it is not archived, because the lifecycle rule 3 of the repository, "Untagged, a week", could expire the image or an image of its unit too early
         untagged: delete: it has had no tag since 2026-08-26, for more than 7 days
     "#]].assert_eq(&lines);
 }

@@ -120,12 +120,12 @@ mod tests {
         let page = Page::read(
             "# What `it` costs, a month\n\n## Named {#name}\n\n[a](b.md#c) ![d](e.svg)\n\n\
              <a id=\"mark\" href=\"f.md\">f</a>\n\n| [g](h.md) |\n| --- |\n\n\
-             <!-- snippets/i/j.sh -->\n```sh\nold\n```\n\n- k\n\n  ```text\n  l\n  ```\n",
+             <!-- snippets/one.sh -->\n```sh\nold\n```\n\n- k\n\n  ```text\n  l\n  ```\n",
         );
         assert_eq!(page.links, ["b.md#c", "e.svg", "f.md", "h.md"]);
         let anchors = ["what-it-costs-a-month", "name", "mark"].map(str::to_owned);
         assert_eq!(page.anchors, anchors.into());
-        assert_eq!(page.snippets, ["i/j.sh".to_owned()].into());
+        assert_eq!(page.snippets, ["one.sh".to_owned()].into());
         assert_eq!(
             (page.blocks[1].language.as_str(), page.blocks[1].text.as_str()),
             ("text", "l\n")
@@ -133,9 +133,9 @@ mod tests {
     }
     #[test]
     fn a_block_after_a_comment_has_the_text_of_the_snippet() {
-        let page = "a\n\n  <!-- snippets/i/j.sh -->\n  ```sh\n  old\n  ```\n\nb\n";
+        let page = "a\n\n  <!-- snippets/one.sh -->\n  ```sh\n  old\n  ```\n\nb\n";
         let written = with_snippets(page, |name| format!("new {name}\n\nline"));
-        let expected = page.replace("  old", "  new i/j.sh\n\n  line");
+        let expected = page.replace("  old", "  new one.sh\n\n  line");
         assert_eq!(written, expected);
         assert_eq!(with_snippets(&written, |name| format!("new {name}\n\nline")), expected);
     }
