@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use serde_json::Value;
 use warden_aws::registry::Registry;
@@ -19,9 +19,10 @@ pub struct RestoreLifecycleOptions {
     /// The repository, which has left the stack.
     #[arg(value_name = "REPOSITORY")]
     repository: RepositoryName,
-    /// Puts the lifecycle policy back. Without this option, the command only shows the policy.
-    #[arg(long)]
-    apply: bool,
+    /// Puts the lifecycle policy back that has this hash. Without this option, the command only shows
+    /// the policy and its hash.
+    #[arg(long, value_name = "HASH")]
+    apply: Option<String>,
     /// The region of the repository. By default the region of the AWS configuration.
     #[arg(long)]
     region: Option<String>,
@@ -49,7 +50,8 @@ pub enum LifecycleOutcome {
 pub async fn restore_lifecycle(options: &RestoreLifecycleOptions) -> anyhow::Result<ExitCode> {
     let (region, profile) = (options.region.as_deref(), options.profile.as_deref());
     let registry = Registry::new(&load_configuration(region, profile).await?);
-    let outcome = restore_replaced(&registry, &options.repository, options.apply).await?;
+    let outcome =
+        restore_replaced(&registry, &options.repository, options.apply.as_deref()).await?;
     print(&outcome.shown(&options.repository))?;
     Ok(match outcome {
         LifecycleOutcome::NothingStored | LifecycleOutcome::ChangedSince(_) => ExitCode::from(1),
@@ -59,12 +61,12 @@ pub async fn restore_lifecycle(options: &RestoreLifecycleOptions) -> anyhow::Res
     })
 }
 
-/// Compares the lifecycle policy in force with the replaced one, and puts the replaced one back if
-/// `apply` is set and ECR Warden wrote the policy in force.
+/// Compares the lifecycle policy in force with the replaced one. Puts the replaced one back if `apply`
+/// is its hash, and ECR Warden wrote the policy in force.
 pub async fn restore_replaced(
     registry: &Registry,
     repository: &RepositoryName,
-    apply: bool,
+    apply: Option<&str>,
 ) -> anyhow::Result<LifecycleOutcome> {
     let description = registry.describe_repository(repository).await?;
     let description =
@@ -90,9 +92,12 @@ pub async fn restore_replaced(
     if !in_force.as_deref().is_some_and(is_written_by_warden) {
         return Ok(LifecycleOutcome::ChangedSince(replaced));
     }
-    if !apply {
-        return Ok(LifecycleOutcome::Restorable(replaced));
-    }
+    let Some(hash) = apply else { return Ok(LifecycleOutcome::Restorable(replaced)) };
+    ensure!(
+        hash == replaced.hash(),
+        "the lifecycle policy that the tags of {repository} hold does not have the hash {hash}: read it again \
+         with ecr-warden restore-lifecycle {repository}"
+    );
     match &replaced {
         ReplacedLifecycle::NoPolicy => registry.delete_lifecycle_policy(repository).await,
         ReplacedLifecycle::Policy(text) => registry.put_lifecycle_policy(repository, text).await,
@@ -119,9 +124,10 @@ impl LifecycleOutcome {
                 stored(replaced)
             ),
             Self::Restorable(replaced) => format!(
-                "{}\nTo put it back, run the command again with --apply. ECR may expire images by this \
-                 policy within 24 hours.",
-                stored(replaced)
+                "{}\nTo put it back, run ecr-warden restore-lifecycle {repository} --apply {}. ECR may \
+                 expire images by this policy within 24 hours.",
+                stored(replaced),
+                replaced.hash()
             ),
             Self::Restored(replaced) => {
                 format!("The lifecycle policy of {repository} is restored.\n{}", stored(replaced))

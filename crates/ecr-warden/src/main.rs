@@ -84,12 +84,12 @@ Exit codes:
     /// Puts back the lifecycle policy that ECR Warden replaced when it adopted a repository.
     ///
     /// Run the command after the repository has left the stack. Without --apply, the command only shows
-    /// the policy. The command changes nothing if somebody changed the lifecycle policy since ECR Warden
+    /// the policy and its hash. The command changes nothing if somebody changed the lifecycle policy since ECR Warden
     /// wrote it.
     #[command(after_help = "\
 Examples:
   ecr-warden restore-lifecycle infrastructure
-  ecr-warden restore-lifecycle infrastructure --apply
+  ecr-warden restore-lifecycle infrastructure --apply 0123456789abcdef
 
 Exit codes:
   0  the replaced policy is shown, is put back, or is in force already

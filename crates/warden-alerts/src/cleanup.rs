@@ -34,8 +34,6 @@ pub struct SweepContext<'a> {
     pub repository: &'a RepositoryName,
     /// The name of the function `image-sweep`.
     pub function: &'a str,
-    /// The name of the stack.
-    pub stack: &'a str,
     /// The event that started the sweep.
     pub source: &'a Source,
 }
@@ -80,6 +78,8 @@ pub struct SweepResult {
     pub replication: Replication,
     /// Whether the plan waits for a confirmation. Then [`Self::stopped`] says why.
     pub waits: bool,
+    /// Whether no confirmation lifts the stop, because a component would have no image left.
+    pub is_final: bool,
 }
 
 /// The decision about a quarantine tag that is removed without its image.
@@ -96,6 +96,17 @@ impl SweepResult {
     /// The number of quarantine tags that were removed without their images.
     fn untagged(&self) -> usize {
         self.removed.iter().filter(|entry| entry.decision == UNTAG).count()
+    }
+
+    /// Whether a confirmation makes the next sweep carry out the plan. A confirmation does not lift a
+    /// stop because of replication, and quarantine tags need none.
+    #[must_use]
+    pub fn is_confirmable(&self) -> bool {
+        self.stopped.is_some()
+            && self.mode != CleanupEnforcement::Report
+            && self.replication.is_empty()
+            && self.removed.len() > self.untagged()
+            && !self.is_final
     }
 
     /// Whether the sweep carried out its plan, wholly or in part.
@@ -166,7 +177,7 @@ fn texts_of_plan(repository: &RepositoryName, outcome: &SweepResult) -> CleanupT
         event += &format!(" The plan would remove {images} ({}).", format_bytes(outcome.bytes));
     }
     event += &untag_text(outcome.untagged(), "would be");
-    let can_confirm = can_confirm(outcome);
+    let can_confirm = outcome.is_confirmable();
     let (title, why, next_step) = match &outcome.stopped {
         Some(why) if outcome.waits => (
             format!("The cleanup of {repository} waits for a confirmation"),
@@ -367,15 +378,8 @@ fn details(outcome: &SweepResult, most: usize) -> Map<String, Value> {
     .collect()
 }
 
-/// Whether a confirmation makes the next sweep carry out the plan. A confirmation does not lift a stop
-/// because of replication.
-fn can_confirm(outcome: &SweepResult) -> bool {
-    let has_plan = outcome.replication.is_empty() && !outcome.removed.is_empty();
-    outcome.mode != CleanupEnforcement::Report && has_plan
-}
-
 fn remedies(run: &SweepContext<'_>, outcome: &SweepResult) -> Vec<Remedy> {
-    let SweepContext { region, repository, function, stack, .. } = run;
+    let SweepContext { region, repository, function, .. } = run;
     if !outcome.is_carried_out() {
         let invoke = |request: &Value| {
             // Both versions of the CLI read a payload from a file in the same way. A longer timeout
@@ -386,11 +390,11 @@ fn remedies(run: &SweepContext<'_>, outcome: &SweepResult) -> Vec<Remedy> {
             )
         };
         let read = json!({"repository": repository, "mode": "report"});
-        let of_stack = format!("{repository} --stack {stack} --region {region}");
-        let plan = format!("ecr-warden plan {of_stack}");
+        let of_region = format!("{repository} --region {region}");
+        let plan = format!("ecr-warden plan {of_region}");
         let mut remedies = vec![Remedy::tool(READ_PLAN, plan, invoke(&read))];
-        if can_confirm(outcome) {
-            let confirm = format!("ecr-warden confirm {of_stack} --plan {}", outcome.hash);
+        if outcome.is_confirmable() {
+            let confirm = format!("ecr-warden confirm {of_region} --plan {}", outcome.hash);
             remedies.push(Remedy::aws(CONFIRM_PLAN, confirm));
         }
         return remedies;

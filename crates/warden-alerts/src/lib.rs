@@ -231,6 +231,9 @@ const OR_AWS_CLI: &str = "Or with the AWS CLI";
 const WHY: &str = "Why: ";
 const WHAT_TO_DO: &str = "What to do: ";
 
+/// The most characters of ` --stack` and the name of a stack.
+const LONGEST_STACK: usize = 136;
+
 /// The most digests in a command, so that the command has at most [`LONGEST_COMMAND`] characters.
 const MOST_DIGESTS: usize = 30;
 
@@ -273,7 +276,7 @@ fn restore_remedies(
     let remedy = |(nth, images): (usize, &[&Digest])| {
         let (command, aws_cli) = (tool(images), aws_cli(images));
         // The name of a repository can have 256 characters, and precedes each digest.
-        if command.chars().count() <= LONGEST_COMMAND {
+        if command.chars().count() + LONGEST_STACK <= LONGEST_COMMAND {
             Remedy::tool(label(nth), command, aws_cli)
         } else {
             Remedy::aws(label(nth), aws_cli)

@@ -114,6 +114,18 @@ fn without_number(label: &str) -> &str {
 }
 
 impl Alert {
+    /// The alert with the name of the stack in each command of `ecr-warden`.
+    #[must_use]
+    pub fn with_stack(mut self, stack: &str) -> Self {
+        for remedy in &mut self.remedies {
+            let Some(rest) = remedy.command.strip_prefix("ecr-warden ") else { continue };
+            if let Some((command, arguments)) = rest.split_once(' ') {
+                remedy.command = format!("ecr-warden {command} --stack {stack} {arguments}");
+            }
+        }
+        self
+    }
+
     /// Whether this crate could have written both commands of a remedy for this alert.
     #[must_use]
     pub fn could_have_written(&self, remedy: &Remedy) -> bool {

@@ -10,19 +10,23 @@ pub struct Topic {
     client: aws_sdk_sns::Client,
     arn: String,
     documentation: String,
+    stack: String,
 }
 
 impl Topic {
-    /// Builds a client for the topic with this ARN. `documentation` is the URL of the documentation that alerts link to.
+    /// Builds a client for the topic with this ARN. `documentation` is the URL of the documentation
+    /// that alerts link to, and `stack` the name of the stack that their commands name.
     #[must_use]
-    pub fn new(config: &SdkConfig, arn: String, documentation: String) -> Self {
-        Self { client: aws_sdk_sns::Client::new(config), arn, documentation }
+    pub fn new(config: &SdkConfig, arn: String, documentation: String, stack: String) -> Self {
+        Self { client: aws_sdk_sns::Client::new(config), arn, documentation, stack }
     }
 
-    /// Publishes an alert with the URL of its runbook, and with a text for each protocol. One call.
+    /// Publishes an alert with the URL of its runbook, with commands that name the stack, and with a
+    /// text for each protocol. One call.
     pub async fn publish(&self, alert: &Alert) -> anyhow::Result<()> {
         let partition = self.arn.split(':').nth(1).unwrap_or("aws");
-        let message = alert.clone().with_runbook(&self.documentation).message(partition);
+        let alert = alert.clone().with_runbook(&self.documentation).with_stack(&self.stack);
+        let message = alert.message(partition);
         let publish = self.client.publish().topic_arn(&self.arn).message_structure("json");
         let sent = publish.subject(message.subject).message(message.body).send().await;
         sent.map_err(crate::explain)

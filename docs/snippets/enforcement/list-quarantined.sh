@@ -1,2 +1,2 @@
-aws ecr list-images --repository-name infrastructure \
-  --query "imageIds[?starts_with(imageTag || '', 'quarantine-')]"
+aws ecr describe-images --repository-name infrastructure \
+  --query "imageDetails[].imageTags[] | [?starts_with(@, 'quarantine-')]"

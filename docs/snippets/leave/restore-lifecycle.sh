@@ -1,1 +1,1 @@
-ecr-warden restore-lifecycle infrastructure --apply
+ecr-warden restore-lifecycle infrastructure --apply 0123456789abcdef

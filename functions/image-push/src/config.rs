@@ -17,6 +17,8 @@ pub struct Config {
     pub topic: String,
     /// The URL of the documentation that alerts link to (`DOCUMENTATION_URL`).
     pub documentation: String,
+    /// The name of the stack, for commands in alerts (`STACK_NAME`).
+    pub stack_name: String,
     /// The name of the ledger's table (`LEDGER_TABLE`).
     pub table: String,
 }
@@ -38,6 +40,7 @@ impl Config {
                 .collect::<anyhow::Result<_>>()?,
             topic: variables.filled("ALERT_TOPIC_ARN")?,
             documentation: variables.documentation_url()?,
+            stack_name: variables.filled("STACK_NAME")?,
             table: variables.filled("LEDGER_TABLE")?,
         })
     }
@@ -58,6 +61,7 @@ mod tests {
             ("REPOSITORY_NAME_PATTERNS", "infrastructure team-*/app"),
             ("ALERT_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:alerts"),
             ("DOCUMENTATION_URL", "https://example.com/docs"),
+            ("STACK_NAME", "ecr-warden"),
             ("LEDGER_TABLE", "ledger"),
         ];
         let override_of = |name: &str| {

@@ -67,7 +67,12 @@ impl Context {
     pub fn new(config: Config, sdk: &SdkConfig) -> Self {
         Self {
             registry: Registry::new(sdk),
-            alerts: Topic::new(sdk, config.topic.clone(), config.documentation.clone()),
+            alerts: Topic::new(
+                sdk,
+                config.topic.clone(),
+                config.documentation.clone(),
+                config.stack_name.clone(),
+            ),
             ledger: Ledger::new(sdk, config.table.clone()),
             config,
         }

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use warden_alerts::{CleanupEntry, SweepResult};
 use warden_core::arena::ImageId;
 use warden_core::image::{Digest, ImageStatus, RepositoryName};
-use warden_core::policy::CleanupEnforcement;
 use warden_core::retention::{PlanBlocker, RetentionPlan, retention_hash};
 
 use crate::report::{Workloads, entry, planned_images, reason};
@@ -38,7 +37,7 @@ pub fn describe_run(
         "mode": outcome.mode,
         "hash": outcome.hash,
         "retention": retention_hash(plan.policy),
-        "confirmable": is_confirmable(plan, outcome),
+        "confirmable": outcome.is_confirmable(),
         "guard": plan.stopped.as_ref().map(PlanBlocker::name),
         "stopped": outcome.stopped,
         "examined": outcome.examined,
@@ -51,15 +50,6 @@ pub fn describe_run(
         "removals": truncate(outcome.removed.iter().cloned(), MOST_REMOVAL_BYTES),
         "keeps": truncate(keeps, MOST_KEEP_BYTES),
     })
-}
-
-/// Whether a confirmation would let the plan run.
-fn is_confirmable(plan: &RetentionPlan<'_>, outcome: &SweepResult) -> bool {
-    outcome.stopped.is_some()
-        && outcome.mode != CleanupEnforcement::Report
-        && outcome.replication.is_empty()
-        && !plan.removals.is_empty()
-        && !matches!(plan.stopped, Some(PlanBlocker::Emptied(_)))
 }
 
 /// The answer of a run that removes nothing for this reason.

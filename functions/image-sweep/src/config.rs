@@ -33,6 +33,8 @@ pub struct Config {
     pub place: DeploymentScope,
     /// The ARN of the stack (`STACK_ID`).
     pub stack_id: String,
+    /// The name of the stack, which follows `stack/` in its ARN.
+    pub stack_name: String,
     /// Whether images should be scanned when they are pushed (`SCAN_ON_PUSH`).
     pub scan_on_push: bool,
 }
@@ -46,27 +48,21 @@ impl Config {
         let place = place.with_context(|| {
             format!("ALERT_TOPIC_ARN: expected the ARN of a topic of Amazon SNS, got {topic:?}")
         })?;
+        let stack_id = variables.filled("STACK_ID")?;
         Ok(Self {
+            stack_name: stack_id.split('/').nth(1).unwrap_or_default().to_owned(),
+            stack_id,
             policies: variables.policies()?,
             topic,
             documentation: variables.documentation_url()?,
             place,
             table: variables.filled("LEDGER_TABLE")?,
-            stack_id: variables.filled("STACK_ID")?,
             scan_on_push: match variables.value("SCAN_ON_PUSH")? {
                 "true" => true,
                 "false" => false,
                 other => bail!("SCAN_ON_PUSH: expected true or false, got {other:?}"),
             },
         })
-    }
-}
-
-impl Config {
-    /// The name of the stack, which follows `stack/` in its ARN.
-    #[must_use]
-    pub fn stack_name(&self) -> &str {
-        self.stack_id.split('/').nth(1).unwrap_or_default()
     }
 }
 

@@ -13,12 +13,10 @@ use crate::config::DeploymentScope;
 use crate::sweep::Sweep;
 
 impl Sweep<'_> {
-    /// Reads the repository. Returns a [`VisibilityError`] if ECR does not show the repository.
+    /// Reads when the repository was created, and whether its tags are mutable.
     pub(crate) async fn repository_facts(&self) -> anyhow::Result<RepositoryFacts> {
-        let read = self.context.registry.repository_facts(self.repository).await;
-        let found = read.map_err(|error| VisibilityError(format!("{error:#}")))?;
-        let missing = || VisibilityError(format!("ECR has no repository {}", self.repository));
-        Ok(found.ok_or_else(missing)?)
+        let found = self.context.registry.repository_facts(self.repository).await?;
+        found.with_context(|| format!("ECR has no repository {}", self.repository))
     }
 
     /// Returns the accepted policy of the repository. `recorded` is that policy in the ledger. Without

@@ -33,6 +33,7 @@ pub fn describe_plan(plan: &RetentionPlan<'_>, workloads: &Workloads) -> SweepRe
         stopped: plan.stopped.as_ref().map(ToString::to_string),
         replication: Replication::default(),
         waits: matches!(plan.stopped, Some(PlanBlocker::Unconfirmed { .. })),
+        is_final: matches!(plan.stopped, Some(PlanBlocker::Emptied(_))),
     }
 }
 
@@ -66,6 +67,7 @@ pub fn describe_changes(
         stopped: None,
         replication: Replication::default(),
         waits: false,
+        is_final: false,
     }
 }
 

@@ -132,10 +132,7 @@ impl<'a> Sweep<'a> {
         command: &SweepCommand,
     ) -> anyhow::Result<Value> {
         let mut noted = unfinished.doing.as_deref().and_then(RunNote::read);
-        let facts = match self.repository_facts().await {
-            Ok(facts) => facts,
-            Err(error) => return self.stop_blind(error, noted.is_none(), None).await,
-        };
+        let facts = self.repository_facts().await?;
         let created_at = facts.created_at;
         let recorded = unfinished.accepted_policy.filter(|policy| policy.created_at == created_at);
         let recorded = recorded.as_ref();
@@ -270,6 +267,7 @@ impl<'a> Sweep<'a> {
             stopped: Some(why),
             replication: Replication::default(),
             waits: false,
+            is_final: false,
         }
     }
 }

@@ -12,6 +12,8 @@ pub struct Config {
     pub topic: String,
     /// The URL of the documentation that alerts link to (`DOCUMENTATION_URL`).
     pub documentation: String,
+    /// The name of the stack, for commands in alerts (`STACK_NAME`).
+    pub stack_name: String,
     /// The name of the ledger's table (`LEDGER_TABLE`).
     pub table: String,
     /// The name of the parameter of accepted risks (`ACCEPTED_RISKS_PARAMETER`).
@@ -26,6 +28,7 @@ impl Config {
             policies: variables.policies()?,
             topic: variables.filled("ALERT_TOPIC_ARN")?,
             documentation: variables.documentation_url()?,
+            stack_name: variables.filled("STACK_NAME")?,
             table: variables.filled("LEDGER_TABLE")?,
             parameter: variables.filled("ACCEPTED_RISKS_PARAMETER")?,
         })

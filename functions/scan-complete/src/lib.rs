@@ -63,7 +63,12 @@ impl Context {
         Self {
             registry: Registry::new(sdk),
             risks: Risks::new(sdk, config.parameter.clone()),
-            alerts: Topic::new(sdk, config.topic.clone(), config.documentation.clone()),
+            alerts: Topic::new(
+                sdk,
+                config.topic.clone(),
+                config.documentation.clone(),
+                config.stack_name.clone(),
+            ),
             ledger: Ledger::new(sdk, config.table.clone()),
             config,
         }

@@ -32,6 +32,7 @@ fn outcome(count: usize) -> SweepResult {
         stopped: None,
         replication: Replication::default(),
         waits: false,
+        is_final: false,
     }
 }
 
@@ -54,7 +55,6 @@ fn alert_about(repository: &str, outcome: &SweepResult) -> Alert {
         region: "us-east-1",
         repository: &repository,
         function: "ecr-warden-ImageSweepFunction-1",
-        stack: "ecr-warden",
         source: &source,
     };
     cleanup(&run, outcome)
@@ -574,7 +574,6 @@ fn the_alert_about_deviations_lists_each_with_its_rule() {
         region: "us-east-1",
         repository: &repository,
         function: "sweep",
-        stack: "ecr-warden",
         source: &source,
     };
     let deviation = |text: &str| Deviation { rule: AuditRule::Drift, text: text.to_owned() };

@@ -10,10 +10,14 @@ use std::collections::BTreeMap;
 
 use aws_smithy_types::base64;
 use serde_json::Value;
+use warden_core::retention::short_hash;
 
-/// The tag with the number of parts. 0 means that the repository had no lifecycle policy.
+/// The tag with the number of parts. 0 means that the repository had no lifecycle policy, and
+/// `too-long` that the tags had no room for the policy.
 pub const COUNT_TAG: &str = "ecr-warden:replaced-lifecycle";
 
+/// The value of [`COUNT_TAG`] for a policy that the tags have no room for.
+const TOO_LONG: &str = "too-long";
 /// The most characters of a value of a tag of Amazon ECR.
 const LONGEST_VALUE: usize = 256;
 /// The most tags of a resource.
@@ -36,9 +40,10 @@ pub enum ReplacedLifecycle {
 pub struct IncompleteTags;
 
 impl ReplacedLifecycle {
-    /// The tags that hold the policy, beside the tags `others`. None if there is no room for them.
+    /// The tags that hold the policy, beside the tags `others`. Without room for the policy, one tag
+    /// says so.
     #[must_use]
-    pub fn to_tags(&self, others: &BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+    pub fn to_tags(&self, others: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let encoded = match self {
             Self::NoPolicy => String::new(),
             Self::Policy(text) => base64::encode(shorten(text)),
@@ -49,12 +54,19 @@ impl ReplacedLifecycle {
         let count = tags.len();
         tags.insert(COUNT_TAG.to_owned(), count.to_string());
         let kept = others.keys().filter(|key| !tags.contains_key(*key)).count();
-        (count <= MOST_PARTS && kept + tags.len() <= MOST_TAGS).then_some(tags)
+        if count <= MOST_PARTS && kept + tags.len() <= MOST_TAGS {
+            tags
+        } else {
+            BTreeMap::from([(COUNT_TAG.to_owned(), TOO_LONG.to_owned())])
+        }
     }
 
-    /// Reads the policy from the tags of a repository. None if the tags hold none.
+    /// Reads the policy from the tags of a repository. None if the tags hold none, or had no room.
     pub fn from_tags(tags: &BTreeMap<String, String>) -> Result<Option<Self>, IncompleteTags> {
         let Some(count) = tags.get(COUNT_TAG) else { return Ok(None) };
+        if count == TOO_LONG {
+            return Ok(None);
+        }
         let count: usize = count.parse().map_err(|_| IncompleteTags)?;
         if count == 0 {
             return Ok(Some(Self::NoPolicy));
@@ -68,6 +80,16 @@ impl ReplacedLifecycle {
         let text = String::from_utf8(bytes).map_err(|_| IncompleteTags)?;
         serde_json::from_str::<Value>(&text).map_err(|_| IncompleteTags)?;
         Ok(Some(Self::Policy(text)))
+    }
+
+    /// A hash of the policy. A person repeats the hash after reading the policy: whoever may tag
+    /// the repository can change the tags in between.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        match self {
+            Self::NoPolicy => short_hash(""),
+            Self::Policy(text) => short_hash(text),
+        }
     }
 }
 
@@ -109,11 +131,11 @@ mod tests {
     fn a_policy_that_is_stored_in_tags_is_read_back() {
         for rules in [1, 2, 3, 10, 15] {
             let stored = ReplacedLifecycle::Policy(policy(rules));
-            let tags = stored.to_tags(&others()).unwrap();
+            let tags = stored.to_tags(&others());
             assert!(tags.values().all(|value| value.len() <= LONGEST_VALUE));
             assert_eq!(ReplacedLifecycle::from_tags(&tags), Ok(Some(stored)), "{rules} rules");
         }
-        let tags = ReplacedLifecycle::NoPolicy.to_tags(&others()).unwrap();
+        let tags = ReplacedLifecycle::NoPolicy.to_tags(&others());
         assert_eq!(tags, BTreeMap::from([(COUNT_TAG.to_owned(), "0".to_owned())]));
         assert_eq!(ReplacedLifecycle::from_tags(&tags), Ok(Some(ReplacedLifecycle::NoPolicy)));
         assert_eq!(ReplacedLifecycle::from_tags(&others()), Ok(None));
@@ -124,7 +146,7 @@ mod tests {
         // <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-using-tags.html>
         let is_accepted =
             |character: char| character.is_ascii_alphanumeric() || " +-=._:/@".contains(character);
-        for (key, value) in ReplacedLifecycle::Policy(policy(10)).to_tags(&others()).unwrap() {
+        for (key, value) in ReplacedLifecycle::Policy(policy(10)).to_tags(&others()) {
             assert!(key.chars().chain(value.chars()).all(is_accepted), "{key}={value}");
         }
     }
@@ -135,15 +157,16 @@ mod tests {
         let many = |count: usize| {
             (0..count).map(|number| (format!("tag-{number}"), String::new())).collect()
         };
-        let parts = stored.to_tags(&others()).unwrap().len();
-        assert!(stored.to_tags(&many(MOST_TAGS - parts)).is_some());
-        assert_eq!(stored.to_tags(&many(MOST_TAGS - parts + 1)), None);
-        assert_eq!(ReplacedLifecycle::Policy(policy(40)).to_tags(&others()), None);
+        let parts = stored.to_tags(&others()).len();
+        let read = |tags| ReplacedLifecycle::from_tags(&tags).unwrap();
+        assert_eq!(read(stored.to_tags(&many(MOST_TAGS - parts))), Some(stored.clone()));
+        assert_eq!(read(stored.to_tags(&many(MOST_TAGS - parts + 1))), None);
+        assert_eq!(read(ReplacedLifecycle::Policy(policy(40)).to_tags(&others())), None);
     }
 
     #[test]
     fn tags_that_lost_a_part_hold_no_policy() {
-        let tags = ReplacedLifecycle::Policy(policy(3)).to_tags(&others()).unwrap();
+        let tags = ReplacedLifecycle::Policy(policy(3)).to_tags(&others());
         for key in tags.keys().filter(|key| *key != COUNT_TAG) {
             let mut tags = tags.clone();
             tags.remove(key);

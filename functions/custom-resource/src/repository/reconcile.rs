@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use warden_aws::registry::replaced_lifecycle::ReplacedLifecycle;
+use warden_aws::registry::replaced_lifecycle::{COUNT_TAG, ReplacedLifecycle};
 use warden_aws::registry::repository::{Encryption, Mutability, RepositoryDescription};
 use warden_core::image::Wildcard;
 use warden_core::lifecycle::{have_same_rules, is_written_by_warden};
@@ -252,7 +252,7 @@ pub fn plan(
         } else {
             wanted.insert(ADOPTED_TAG.to_owned(), desired.owner.clone());
             if lifecycle == LifecycleDecision::Put {
-                wanted.extend(tags_of_replaced_lifecycle(&wanted, observed).unwrap_or_default());
+                wanted.extend(tags_of_replaced_lifecycle(desired, &wanted, observed));
             }
         }
         let tags: BTreeMap<String, String> =
@@ -298,18 +298,22 @@ pub fn plan(
     Ok(ChangePlan { actions })
 }
 
-/// The tags that hold the lifecycle policy that is about to be replaced, so that a person can put it
-/// back. None if ECR Warden wrote the policy, or if the tags have no room for the policy.
+/// The tags that hold the lifecycle policy from before the adoption, so that a person can put it
+/// back. Empty if the tags hold it already, or if ECR Warden wrote the policy in force.
 fn tags_of_replaced_lifecycle(
+    desired: &Desired,
     wanted: &BTreeMap<String, String>,
     observed: &ObservedRepository,
-) -> Option<BTreeMap<String, String>> {
+) -> BTreeMap<String, String> {
     let found = &observed.standing.tags;
+    let is_adopted = observed.standing.adopter() == Some(desired.owner.as_str());
     let replaced = match &observed.lifecycle {
-        Some(text) if is_written_by_warden(text) => return None,
+        // The first policy of an adoption is the one that the team had.
+        _ if is_adopted && found.contains_key(COUNT_TAG) => return BTreeMap::new(),
+        Some(text) if is_written_by_warden(text) => return BTreeMap::new(),
         Some(text) => ReplacedLifecycle::Policy(text.clone()),
         // After the adoption, a missing policy is one that somebody deleted.
-        None if observed.standing.adopter().is_some() => return None,
+        None if is_adopted => return BTreeMap::new(),
         None => ReplacedLifecycle::NoPolicy,
     };
     let others = found.iter().chain(wanted).map(|(key, value)| (key.clone(), value.clone()));

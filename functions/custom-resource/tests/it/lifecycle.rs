@@ -159,10 +159,27 @@ async fn the_lifecycle_policy_of_somebody_else_is_stored_in_tags_before_it_is_re
     assert_eq!(function.aws.take_changes(), ["PutLifecyclePolicy"]);
     assert_stored(&function, &before);
 
-    // A policy that somebody wrote after the adoption is stored in place of the earlier policy.
-    let since = put_policy_of_team(&function, 30);
+    // The tags keep the policy from before the adoption, also if somebody writes another one since.
+    put_policy_of_team(&function, 30);
     function.succeed(&change).await;
-    assert_stored(&function, &since);
+    assert_stored(&function, &before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_adoption_replaces_the_stored_policy_of_an_earlier_adoption() {
+    let function = Function::new();
+    foreign(&function, "infrastructure");
+    let arn = "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure";
+    let earlier = ReplacedLifecycle::Policy(json!({"rules": ["earlier"]}).to_string());
+    let mut tags = earlier.to_tags(&std::collections::BTreeMap::new());
+    tags.insert("ecr-warden:adopted-by".to_owned(), "another stack".to_owned());
+    let tags: Vec<Value> =
+        tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
+    function.aws.by_hand("TagResource", &json!({"resourceArn": arn, "tags": tags})).unwrap();
+    let adopting = with(event("create-infrastructure"), "ResourceProperties.OnExisting", "adopt");
+    let adopting = with(adopting, "ResourceProperties.EncryptionType", "AES256");
+    function.succeed(&adopting).await;
+    assert_eq!(stored_policy(&function), Some(ReplacedLifecycle::NoPolicy));
 }
 
 #[tokio::test(start_paused = true)]

@@ -161,7 +161,6 @@ impl Sweep<'_> {
             region: &self.context.config.place.region,
             repository: self.repository,
             function: &self.context.config.place.function,
-            stack: self.context.config.stack_name(),
             source: self.source,
         }
     }

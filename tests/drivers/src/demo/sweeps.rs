@@ -130,7 +130,13 @@ pub async fn show(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
     let expected = event!("pushed")?;
     let sent = aws.state().events.first().cloned().context("ECR sent no event of the push")?;
     ensure!(is_same_event(&sent, &expected), "ECR sent {sent:#}\nand not {expected:#}");
-    inbox.expect_alerts(story, &["cleanup"], |_| Shown::Title)?;
+    let alerts = inbox.expect_alerts(story, &["cleanup"], |_| Shown::Title)?;
+    let details = &alerts.first().context("no alert was sent")?.json["details"];
+    let archived = (&details["mode"], &details["removed"]);
+    ensure!(
+        archived == (&json!("archive"), &json!(1)),
+        "the sweep did something else: {details:#}"
+    );
     story.end_step(
         "deployments:myapp-v1.12.0 was pushed. The policy keeps 10 versions, so the oldest was archived.",
     );
@@ -195,6 +201,7 @@ async fn audited(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
     let names = json!({"repositoryNames": ["infrastructure"]});
     let found = call_ecr(inbox.aws, "DescribeRepositories", &names)?;
     let still = word(&found["repositories"][0]["imageTagMutability"]);
+    ensure!(still == "MUTABLE", "the sweep changed the mutability to {still}");
     story.show(Part::Fact { text: format!("ECR says that the tags are still {still}") });
     inbox.expect_alerts(story, &["self-audit"], |_| Shown::Email)?;
     story.end_step(

@@ -92,6 +92,7 @@ pub fn environment(webhook: &str) -> BTreeMap<String, String> {
         ("ACCEPTED_RISKS_PARAMETER", PARAMETER),
         ("SLACK_WEBHOOK_SECRET_ARN", webhook),
         ("STACK_ID", STACK),
+        ("STACK_NAME", "ecr-warden"),
         ("URL_SUFFIX", "amazonaws.com"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -51,7 +51,12 @@ async fn adopt(policy: Option<&str>) -> World {
 async fn restore(aws: &LocalAws, apply: bool) -> LifecycleOutcome {
     let registry = Registry::new(&aws.config_of(&stranger(aws)));
     let repository: RepositoryName = "infrastructure".parse().unwrap();
-    restore_replaced(&registry, &repository, apply).await.unwrap()
+    let shown = restore_replaced(&registry, &repository, None).await.unwrap();
+    let hash = match &shown {
+        LifecycleOutcome::Restorable(replaced) => replaced.hash(),
+        _ => "0123456789abcdef".to_owned(),
+    };
+    if apply { restore_replaced(&registry, &repository, Some(&hash)).await.unwrap() } else { shown }
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,7 +72,13 @@ async fn the_lifecycle_policy_from_before_an_adoption_is_put_back() {
         panic!("nothing can be put back");
     };
     assert!(have_same_rules(&stored, &before), "{stored}");
-    assert_eq!(policy_in_force(&aws), Some(adopted), "the command only shows the policy");
+    assert_eq!(policy_in_force(&aws), Some(adopted.clone()), "the command only shows the policy");
+    // The hash of a policy that the tags do not hold puts nothing back.
+    let registry = Registry::new(&aws.config_of(&stranger(&aws)));
+    let repository = "infrastructure".parse().unwrap();
+    let other = ReplacedLifecycle::Policy(policy_of_team(30)).hash();
+    restore_replaced(&registry, &repository, Some(&other)).await.unwrap_err();
+    assert_eq!(policy_in_force(&aws), Some(adopted));
 
     assert!(matches!(restore(&aws, true).await, LifecycleOutcome::Restored(_)));
     assert!(have_same_rules(&policy_in_force(&aws).unwrap(), &before));

@@ -110,6 +110,7 @@ async fn an_invalid_policy_ends_the_function_at_its_start() {
         ("REPOSITORY_NAME_PATTERNS", ""),
         ("ALERT_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:alerts"),
         ("DOCUMENTATION_URL", "https://example.com/docs"),
+        ("STACK_NAME", "ecr-warden"),
         ("LEDGER_TABLE", "ledger"),
     ];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -175,6 +175,7 @@ async fn services(found: &mut BTreeMap<Mutant, bool>) {
         &aws.config_of(&stranger(&aws)),
         topic.clone(),
         "https://example.com/docs".to_owned(),
+        STACK.to_owned(),
     );
     by_stranger.publish(&serde_json::from_str(message).unwrap()).await.unwrap_err();
     let mut record = Record::new(&mut aws.state()).unwrap();

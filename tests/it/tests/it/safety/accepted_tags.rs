@@ -242,6 +242,7 @@ async fn the_topic_refuses_an_alert_that_no_function_published() {
         &stranger,
         deployed.outputs["AlertTopicArn"].clone(),
         "https://evil.example/docs".to_owned(),
+        "ecr-warden".to_owned(),
     );
     let published = topic.publish(&alert).await;
     deployed.settle().await;
