@@ -120,6 +120,12 @@ impl DeployedStack {
         Ok(Self { policies, registry, name: name.to_owned(), sdk, cloudformation })
     }
 
+    /// The options of a command that connects to this stack. The profile is left to the reader.
+    pub(crate) fn to_options(&self) -> String {
+        let region = self.sdk.region().map_or_else(String::new, ToString::to_string);
+        format!("--stack {} --region {region}", self.name)
+    }
+
     /// Returns the named repositories, or every governed repository if the list is empty.
     pub fn select_repositories(
         &self,

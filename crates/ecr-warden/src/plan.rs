@@ -98,9 +98,14 @@ impl Plan {
             let why = self.stopped.as_deref().unwrap_or_default();
             return format!("{name}: no image would be removed: {why}");
         };
-        let verb = match seen.mode.as_str() {
+        // Untagged images may be deleted in a plan that archives the others.
+        let mut decisions = seen.removals.iter().map(|removal| removal.decision.as_str());
+        let first = decisions.next().unwrap_or(&seen.mode);
+        let verb = match first {
+            _ if decisions.any(|decision| decision != first) => "would be removed",
             "delete" => "would be deleted",
             "archive" => "would be archived",
+            "untag" => "would lose a quarantine tag",
             _ => "would be reported",
         };
         let mut text = format!(
@@ -147,7 +152,7 @@ pub async fn plan(options: &PlanOptions) -> anyhow::Result<()> {
     let plans = parse_plans(answers)?;
     let texts: Vec<String> = plans.iter().map(Plan::to_text).collect();
     print(&texts.join("\n\n"))?;
-    match confirm_command(&plans, &options.repositories) {
+    match confirm_command(&plans, &options.repositories, &stack.to_options()) {
         Some(command) => print(&format!("\nTo confirm: {command}")),
         None => Ok(()),
     }
@@ -223,7 +228,7 @@ pub async fn confirm_plans(
         let why = plan.stopped.as_deref().unwrap_or_default();
         ensure!(plan.seen.is_some(), "{} has no plan to confirm: {why}", plan.repository);
     }
-    let Some(command) = confirm_command(&plans, repositories) else {
+    let Some(command) = confirm_command(&plans, repositories, &stack.to_options()) else {
         return Ok(Confirmed::Nothing);
     };
     if hash != hash_waiting(&plans).as_deref() {
@@ -249,10 +254,14 @@ pub async fn confirm_plans(
 }
 
 /// The command that confirms these plans. None if no plan waits for a confirmation.
-fn confirm_command(plans: &[Plan], repositories: &[RepositoryName]) -> Option<String> {
+fn confirm_command(
+    plans: &[Plan],
+    repositories: &[RepositoryName],
+    stack: &str,
+) -> Option<String> {
     let hash = hash_waiting(plans)?;
     let names: Vec<&str> = repositories.iter().map(RepositoryName::as_str).collect();
-    let words = [&["ecr-warden", "confirm"], &names[..], &["--plan", &hash]].concat();
+    let words = [&["ecr-warden", "confirm"], &names[..], &[stack, "--plan", &hash]].concat();
     Some(words.join(" "))
 }
 
@@ -355,13 +364,13 @@ mod tests {
         let command = |plans: &[Plan], named: &[&str]| {
             let named: Vec<RepositoryName> =
                 named.iter().map(|name| name.parse().unwrap()).collect();
-            confirm_command(plans, &named)
+            confirm_command(plans, &named, "--stack s")
         };
         let waiting = || plan(&json!({}));
         let one = command(&[waiting()], &["deployments"]).unwrap();
-        assert_eq!(one, "ecr-warden confirm deployments --plan 0123456789abcdef");
+        assert_eq!(one, "ecr-warden confirm deployments --stack s --plan 0123456789abcdef");
         let both = command(&[waiting(), waiting()], &[]).unwrap();
-        assert!(both.starts_with("ecr-warden confirm --plan "), "{both}");
+        assert!(both.starts_with("ecr-warden confirm --stack s --plan "), "{both}");
         assert!(!both.ends_with("0123456789abcdef"), "{both}");
         // A plan that runs without a confirmation or that only reports does not wait.
         for free in [

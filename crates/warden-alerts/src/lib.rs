@@ -74,7 +74,7 @@ pub const VERSION: u32 = 1;
 /// field is not an alert: [`PartialAlert`] reads its other fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
-    /// The version of the JSON: [`VERSION`] where this crate wrote it.
+    /// The version of this JSON form: 1.
     pub version: u32,
     /// The kind.
     pub kind: AlertKind,
@@ -97,7 +97,7 @@ pub struct Alert {
     /// The image. None for an alert about a repository or the whole deployment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Subject>,
-    /// The fields that only this kind of alert has, such as [`ScanDetails`].
+    /// The fields that only this kind of alert has, which the section about the kind lists.
     pub details: Map<String, Value>,
     /// The commands that undo or resolve the event.
     pub remedies: Vec<Remedy>,
@@ -125,7 +125,7 @@ pub struct Remedy {
     pub label: String,
     /// A command of `ecr-warden`, or a command of the AWS CLI where `ecr-warden` has none.
     pub command: String,
-    /// The command of the AWS CLI with the same effect, if [`Self::command`] is of `ecr-warden`. It
+    /// The command of the AWS CLI with the same effect, if `command` is a command of `ecr-warden`. It
     /// works in a POSIX shell with version 1 and 2 of the AWS CLI.
     #[serde(rename = "awsCli", default, skip_serializing_if = "Option::is_none")]
     pub aws_cli: Option<String>,

@@ -65,11 +65,16 @@ fn alert(policy: &Policy, tag: &str, tags: &[&str]) -> (Alert, EnforcementPlan) 
     (tag_violation(policy, &about(), &tag, &violation, &image, &plan, &[], None), plan)
 }
 
-/// The notifier shows every command that this crate writes.
+/// The notifier shows every command that this crate writes, also with the name of the stack.
 pub(crate) fn assert_commands_are_shown(alert: &Alert) {
-    for remedy in &alert.remedies {
+    let named = alert.clone().with_stack("warden-2");
+    for remedy in alert.remedies.iter().chain(&named.remedies) {
         assert!(alert.could_have_written(remedy), "{remedy:?}");
         assert!(remedy.has_own_label(), "{remedy:?}");
+    }
+    let is_named = |command: &str| command.contains(" --stack warden-2 ");
+    for remedy in named.remedies {
+        assert_eq!(is_named(&remedy.command), remedy.command.starts_with("ecr-warden "));
     }
 }
 

@@ -117,7 +117,7 @@ fn the_verbose_text_shows_the_settings_the_calls_and_the_alerts() {
         "ecr:GetAuthorizationToken",
         "AWS calls: none",
         "\"action\": \"quarantined\"",
-        "ecr-warden restore --region us-east-1 infrastructure@sha256:",
+        "ecr-warden restore --stack ecr-warden --region us-east-1 infrastructure@sha256:",
         "aws ecr get-login-password --region us-east-1 | docker login --username AWS",
         "CVE-2026-30911",
         "UnsupportedImageError",
