@@ -87,8 +87,8 @@ fn the_alert_about_a_waiting_plan_has_the_command_that_confirms_it() {
         - myapp-v1.1.0: archive: number 29 of 30 of myapp, which keeps 10"#]].assert_eq(&format!("{}\n{}", alert.title, alert.text));
     let commands: Vec<&str> = alert.remedies.iter().map(|remedy| remedy.command.as_str()).collect();
     expect![[r#"
-        ecr-warden plan deployments --stack ecr-warden --region us-east-1
-        ecr-warden confirm deployments --stack ecr-warden --region us-east-1 --plan 0123456789abcdef"#]].assert_eq(&commands.join("\n"));
+        ecr-warden plan deployments --region us-east-1
+        ecr-warden confirm deployments --region us-east-1 --plan 0123456789abcdef"#]].assert_eq(&commands.join("\n"));
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn the_alert_about_a_stopped_plan_has_the_commands_that_read_and_confirm_it() {
 
             Read the plan:
 
-                ecr-warden plan deployments --stack ecr-warden --region us-east-1
+                ecr-warden plan deployments --region us-east-1
 
             Or with the AWS CLI:
 
@@ -268,7 +268,7 @@ fn the_alert_about_a_stopped_plan_has_the_commands_that_read_and_confirm_it() {
 
             Confirm the plan, and the next sweep carries it out:
 
-                ecr-warden confirm deployments --stack ecr-warden --region us-east-1 --plan 0123456789abcdef
+                ecr-warden confirm deployments --region us-east-1 --plan 0123456789abcdef
 
             In the plan:
             - myapp-v1.0.0: archive: number 30 of 30 of myapp, which keeps 10

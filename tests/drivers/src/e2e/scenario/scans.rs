@@ -129,7 +129,7 @@ impl Run<'_> {
             &fixed.as_str(),
             &"3.0.18",
         )?;
-        self.in_slack("HIGH: 1 finding in infrastructure:openwebui-v2.0.0: 1 HIGH")?;
+        self.in_slack("HIGH: infrastructure:openwebui-v2.0.0 has 1 finding: 1 HIGH")?;
 
         let two = enhanced_finding("CVE-2026-6", "CRITICAL", "curl", "8.5.0", None);
         let event = {

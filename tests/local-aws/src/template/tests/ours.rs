@@ -30,6 +30,7 @@ fn our_template_creates_each_resource_after_its_dependencies() {
         FailedEventsAlarm AWS::CloudWatch::Alarm
         UndeliveredEvents AWS::SQS::Queue
         UndeliveredEventsAlarm AWS::CloudWatch::Alarm
+        FailedFindingsAlarm AWS::CloudWatch::Alarm
         InfrastructureRepository Custom::EcrRepository
         DeploymentsRepository Custom::EcrRepository
         ImagePushFunction AWS::Serverless::Function
@@ -43,7 +44,6 @@ fn our_template_creates_each_resource_after_its_dependencies() {
         SweepDeploymentsSchedule AWS::Scheduler::Schedule
         DeploymentsSweepAlarm AWS::CloudWatch::Alarm
         Dashboard AWS::CloudWatch::Dashboard
-        FailedFindingsAlarm AWS::CloudWatch::Alarm
         InspectorFindingRule AWS::Events::Rule
         InspectorFindingsPolicy AWS::SQS::QueuePolicy
         KeepOrRemoveReasonsQuery AWS::Logs::QueryDefinition
