@@ -65,10 +65,11 @@ fn every_script_is_valid_bash() {
 #[test]
 fn a_documented_deployment_names_valid_parameters() {
     for (name, count) in [
-        ("adopt/report.sh", 5),
+        ("adopt/report.sh", 10),
         ("deploy/graviton.sh", 1),
         ("deploy/override.sh", 1),
-        ("deploy/trial.sh", 2),
+        ("deploy/trial.sh", 3),
+        ("grammar/deploy.sh", 1),
         ("many-accounts/stack-set.sh", 3),
         ("operate/upgrade.sh", 0),
         ("readme/deploy.sh", 0),
@@ -189,6 +190,28 @@ fn the_documented_grammar_of_calendar_versions_judges_tags() {
         ("open-webui-2026.1.10", Some("open-webui")),
         ("LiteLLM-2026.11.2", None),
         ("litellm-v1.80.5", None),
+    ] {
+        let component = match judge(&policy, tag) {
+            TagVerdict::Conforming(conforming) => Some(conforming.component.to_string()),
+            _ => None,
+        };
+        assert_eq!(component.as_deref(), expected, "{tag}");
+    }
+}
+
+#[test]
+fn the_documented_deployment_of_a_grammar_judges_tags() {
+    let calls = calls("grammar/deploy.sh");
+    let value = calls[0].iter().find_map(|word| word.strip_prefix("DeploymentsTagGrammar="));
+    // The SAM CLI removes the double quotes.
+    let grammar = value.unwrap().strip_prefix('"').unwrap().strip_suffix('"').unwrap();
+    let policy = policy_with_tags(&json!({"Grammar": grammar}));
+    for (tag, expected) in [
+        ("svc-2026.11.27-abc1234", Some("svc")),
+        ("my-svc-2026.11.27-abc1234", Some("my-svc")),
+        ("svc-prod", Some("svc")),
+        ("SVC-2026.11.27-abc1234", None),
+        ("svc-2026.11.27", None),
     ] {
         let component = match judge(&policy, tag) {
             TagVerdict::Conforming(conforming) => Some(conforming.component.to_string()),
