@@ -99,13 +99,13 @@ impl Plan {
             return format!("{name}: no image would be removed: {why}");
         };
         // Untagged images may be deleted in a plan that archives the others.
-        let mut decisions = seen.removals.iter().map(|removal| removal.decision.as_str());
+        let decisions = seen.removals.iter().map(|removal| removal.decision.as_str());
+        let mut decisions = decisions.filter(|decision| *decision != "untag");
         let first = decisions.next().unwrap_or(&seen.mode);
         let verb = match first {
             _ if decisions.any(|decision| decision != first) => "would be removed",
             "delete" => "would be deleted",
             "archive" => "would be archived",
-            "untag" => "would lose a quarantine tag",
             _ => "would be reported",
         };
         let mut text = format!(
@@ -254,11 +254,7 @@ pub async fn confirm_plans(
 }
 
 /// The command that confirms these plans. None if no plan waits for a confirmation.
-fn confirm_command(
-    plans: &[Plan],
-    repositories: &[RepositoryName],
-    stack: &str,
-) -> Option<String> {
+fn confirm_command(plans: &[Plan], repositories: &[RepositoryName], stack: &str) -> Option<String> {
     let hash = hash_waiting(plans)?;
     let names: Vec<&str> = repositories.iter().map(RepositoryName::as_str).collect();
     let words = [&["ecr-warden", "confirm"], &names[..], &[stack, "--plan", &hash]].concat();
@@ -339,10 +335,10 @@ mod tests {
         check(
             &json!({"stopped": null, "mode": "delete"}),
             &expect![[r#"
-            deployments: 1 of 60 images would be deleted (1.5 MB)
-            DECISION  DIGEST               TAGS            REASON
-            archive   sha256:abababababab  app-v1.0.0 app  number 11 of 11 of app, which keeps 10
-            untag     sha256:abababababab  quarantine-1    the image conforms by now"#]],
+                deployments: 1 of 60 images would be archived (1.5 MB)
+                DECISION  DIGEST               TAGS            REASON
+                archive   sha256:abababababab  app-v1.0.0 app  number 11 of 11 of app, which keeps 10
+                untag     sha256:abababababab  quarantine-1    the image conforms by now"#]],
         );
         check(
             &json!({"stopped": null, "planned": 0, "removals": []}),

@@ -93,7 +93,8 @@ fn restored(plan: &RetentionPlan<'_>, image: ImageId) -> CleanupEntry {
         digest: image.digest.clone(),
         tags: image.tags.clone(),
         decision: "restore".to_owned(),
-        reason: "a new index needs an image of its unit, or somebody tagged or pulled one".to_owned(),
+        reason: "a new index needs an image of its unit, or somebody tagged or pulled one"
+            .to_owned(),
     }
 }
 

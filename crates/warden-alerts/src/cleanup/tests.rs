@@ -88,7 +88,8 @@ fn the_alert_about_a_waiting_plan_has_the_command_that_confirms_it() {
     let commands: Vec<&str> = alert.remedies.iter().map(|remedy| remedy.command.as_str()).collect();
     expect![[r#"
         ecr-warden plan deployments --region us-east-1
-        ecr-warden confirm deployments --region us-east-1 --plan 0123456789abcdef"#]].assert_eq(&commands.join("\n"));
+        ecr-warden confirm deployments --region us-east-1 --plan 0123456789abcdef"#]]
+    .assert_eq(&commands.join("\n"));
 }
 
 #[test]
