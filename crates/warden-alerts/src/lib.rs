@@ -205,8 +205,7 @@ pub struct Message {
     pub body: String,
 }
 
-/// The most bytes of a message with the texts of all protocols. The limits below ensure it.
-#[cfg(test)]
+/// The most bytes of a message with the texts of all protocols.
 const LARGEST_MESSAGE: usize = 262_144;
 /// SNS accepts subjects of fewer than 100 characters.
 const LONGEST_SUBJECT: usize = 99;
@@ -305,12 +304,16 @@ impl Alert {
     /// account, such as `aws-cn`.
     #[must_use]
     pub fn message(&self, partition: &str) -> Message {
-        let alert = self.within_limits();
-        let texts = json!({
-            "default": alert.json(),
-            "email": alert.email(),
-            "https": alert.amazon_q(partition).to_string(),
-        });
+        let mut alert = self.within_limits();
+        let texts = |alert: &Self| {
+            let https = alert.amazon_q(partition).to_string();
+            json!({"default": alert.json(), "email": alert.email(), "https": https}).to_string()
+        };
+        let mut body = texts(&alert);
+        // JSON within JSON escapes some characters several times.
+        while body.len() > LARGEST_MESSAGE && alert.remedies.pop().is_some() {
+            body = texts(&alert);
+        }
         // A subject has only ASCII characters, and none that ends the line.
         let ascii = |text: &str| -> String {
             text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect()
@@ -318,7 +321,7 @@ impl Alert {
         // SNS refuses an empty subject.
         let subject = ascii(&alert.title);
         let subject = if subject.trim().is_empty() { alert.kind.to_string() } else { subject };
-        Message { subject: shortened(subject, LONGEST_SUBJECT, "..."), body: texts.to_string() }
+        Message { subject: shortened(subject, LONGEST_SUBJECT, "..."), body }
     }
 
     /// The alert without hidden characters, and within the limits of its readers. A shortened text

@@ -11,7 +11,8 @@ const REPOSITORY: &str = "infrastructure";
 impl Run<'_> {
     pub fn runbooks(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
         step("the commands of the runbooks");
-        self.push(REPOSITORY, "litellm-v1.80.5", 0)?;
+        // ECR scans an image on its push, and again after 24 hours.
+        self.push(REPOSITORY, "litellm-v1.80.5", 2)?;
         for (name, call, expected) in [
             ("runbooks/alarms.sh", "", ""),
             ("runbooks/concurrency.sh", "", "ConcurrentExecutions"),
