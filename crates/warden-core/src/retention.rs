@@ -419,6 +419,7 @@ pub fn hash_of_plans<'h>(hashes: impl IntoIterator<Item = &'h str>) -> Option<St
 }
 
 /// The first digits of the SHA-256 of a text.
+#[must_use]
 pub fn short_hash(text: &str) -> String {
     let hex: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
     hex.chars().take(HASH_DIGITS).collect()

@@ -118,6 +118,14 @@ pub async fn show(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
         "The second scheduled sweep of both repositories changed nothing and sent no alert.",
     );
 
+    push_version(story, inbox).await?;
+    guarded(story, inbox).await?;
+    audited(story, inbox).await
+}
+
+/// Pushes a version that puts one version beyond the count, and shows the sweep that the push starts.
+async fn push_version(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
+    let aws = inbox.aws;
     story.begin_step(
         "docker push deployments:myapp-v1.12.0",
         "A push also starts a sweep, at most once an hour. The component myapp now has eleven \
@@ -140,9 +148,7 @@ pub async fn show(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
     story.end_step(
         "deployments:myapp-v1.12.0 was pushed. The policy keeps 10 versions, so the oldest was archived.",
     );
-
-    guarded(story, inbox).await?;
-    audited(story, inbox).await
+    Ok(())
 }
 
 /// A plan that exceeds the limit, and an operator who confirms the plan.
