@@ -145,10 +145,7 @@ async fn add_tag(
     // Moving a tag would take the tag from another image, which may have no other tag. If tags are
     // mutable, an image that is pushed between this call and the next can still lose its tag.
     if let Some(other) = stack.registry.digest_of(repository, tag).await? {
-        bail!(
-            "the tag {tag} belongs to another image, {repository}@{other}: choose another tag, or \
-             remove this tag first"
-        );
+        bail!("the tag {tag} belongs to another image, {repository}@{other}: choose another tag");
     }
     let manifest = stack.registry.manifest(repository, digest).await?;
     let manifest = manifest.with_context(|| format!("{repository}@{digest} is gone"))?;
