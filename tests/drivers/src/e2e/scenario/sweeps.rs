@@ -127,7 +127,7 @@ impl Run<'_> {
         stack.set("CleanupSchedule", "rate(1 day)")
     }
 
-    /// The first push of an hour starts a sweep. Returns the image that this sweep archives.
+    /// The first push of an hour starts a sweep. Returns the pushed image, which the next sweep archives.
     fn after_pushes(
         &self,
         stack: &Stack<'_>,
@@ -146,6 +146,9 @@ impl Run<'_> {
         // An hour may begin between the two pushes.
         let others = [self.invoke(function, &event)?, self.invoke(function, &event)?];
         self.equal("the next push of the hour does not", &others.contains(&Value::Null), &true)?;
+        // The image of the push counts as new in the sweep that its push starts.
+        self.invoke(function, &request(SCHEDULED)?)?;
+        self.alert_titled(inbox, "The cleanup of deployments archived 1 image")?;
         Ok(old)
     }
 
