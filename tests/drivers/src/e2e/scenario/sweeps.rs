@@ -241,7 +241,7 @@ impl Run<'_> {
         self.equal("the running image stays", &swept["planned"], &json!(0))?;
         let explain = json!({"repository": REPOSITORY, "image": "myapp-v0.7.0"});
         let explained = text(&self.invoke(function, &explain)?, "/reason");
-        let why = "it is in use, 2 times by Amazon Inspector: prod shop/web";
+        let why = "2 workloads run it, according to Amazon Inspector: prod shop/web";
         self.equal("the reason names the workload", &explained.as_str(), &why)?;
         *self.local.aws.services().inspector() = local_aws::inspector::Inspector::default();
         self.aws(&[&put[..], &["BASIC", "--rules", "[]"]].concat())?;
