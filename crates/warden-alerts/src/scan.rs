@@ -158,7 +158,7 @@ fn edit_command(region: &str, parameter: &str) -> String {
     )
 }
 
-/// The sentence about the comparison with the previous version, or about the reason why there is none.
+/// The sentence about the comparison with the previous version, or about the missing previous version.
 fn comparison(scan: &ScanAlert<'_>, report: &FindingsReport, news: usize) -> String {
     let are = |count: usize| if count == 1 { "is" } else { "are" };
     let Some(before) = &report.baseline else {

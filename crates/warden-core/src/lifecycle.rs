@@ -90,7 +90,7 @@ enum Action {
 /// the image: an archived image can be restored for 90 days.
 ///
 /// ECR does not know which images run. Therefore there is no backstop if the policy uses another source
-/// of running images than pulls. There is none either if the policy only reports untagged images.
+/// of running images than pulls. A policy that only reports untagged images has no backstop either.
 fn backstop_days(policy: &Policy) -> Option<u32> {
     let retention = &policy.governance.retention;
     let removes = policy.untagged_mode().is_some_and(|mode| mode != CleanupEnforcement::Report);

@@ -165,7 +165,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a list of at least one word. `expected` describes a word for the problem that is recorded
-    /// if there is none.
+    /// if the list is empty.
     pub fn required_words<T: FromStr<Err: fmt::Display>>(
         &mut self,
         name: &'static str,

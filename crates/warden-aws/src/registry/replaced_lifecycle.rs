@@ -2,8 +2,8 @@
 //!
 //! Tags need no right that the function of the custom resources does not have already, and they
 //! stay with the repository after the stack is deleted. The tag [`COUNT_TAG`] has the number of
-//! parts, and the tag `ecr-warden:replaced-lifecycle-01` the first part, in Base64. Whoever may tag
-//! the repository can change the parts, so only a person puts the policy back, with
+//! parts, and the tag `ecr-warden:replaced-lifecycle-01` the first part, in Base64. Everybody with
+//! the right to tag the repository can change the parts, so only a person puts the policy back, with
 //! `ecr-warden restore-lifecycle`, after reading the policy.
 
 use std::collections::BTreeMap;
@@ -82,8 +82,8 @@ impl ReplacedLifecycle {
         Ok(Some(Self::Policy(text)))
     }
 
-    /// A hash of the policy. A person repeats the hash after reading the policy: whoever may tag
-    /// the repository can change the tags in between.
+    /// A hash of the policy. A person repeats the hash after reading the policy, because
+    /// somebody else may change the tags in between.
     #[must_use]
     pub fn hash(&self) -> String {
         match self {
