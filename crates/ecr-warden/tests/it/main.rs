@@ -6,6 +6,7 @@
     reason = "a test ends at the first surprise"
 )]
 
+mod deployed;
 mod documented;
 mod reference;
 
