@@ -16,7 +16,7 @@ use self::page::{Page, with_snippets};
 const DOCUMENTS: [&str; 4] = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
 
 /// Snippets that no test and no driver executes: a test checks only their form, for this reason.
-pub const NOT_EXECUTED: [(&str, &str); 27] = [
+pub const NOT_EXECUTED: [(&str, &str); 28] = [
     ("adopt/removed.tf", "Terraform is not installed"),
     (
         "adopt/report.sh",
@@ -27,6 +27,7 @@ pub const NOT_EXECUTED: [(&str, &str); 27] = [
     ("deploy/override.sh", "cargo e2e deploys with other parameters"),
     ("deploy/trial.sh", "cargo e2e deploys one stack"),
     ("deployer/deploy-policy.sh", "tests evaluate the policy; the emulator does not need it"),
+    ("deployer/trial-policy.sh", "tests evaluate the policy; the emulator does not need it"),
     ("gitlab/gitlab-ci.yaml", "GitLab runs it"),
     (
         "github-actions/image.yaml",

@@ -101,6 +101,7 @@ fn a_documented_command_names_files_and_packages_of_the_workspace() {
     for name in [
         "check/install.sh",
         "deployer/deploy-policy.sh",
+        "deployer/trial-policy.sh",
         "images/push.sh",
         "leave/delete.sh",
         "local-aws/lambda-invoke.sh",
@@ -220,7 +221,6 @@ fn the_documented_grammar_reads_a_component_at_the_end_of_the_tag() {
             ("2026.11.27-abc1234-my_svc", None),
         ],
     );
-    assert_components("{semver}-{component}", &[("1.2.3-svc", Some("svc"))]);
     let policy = policy_with_tags(&json!({"Grammar": grammar}));
     let suggestion = |tag: &str| match judge(&policy, tag) {
         TagVerdict::Violation(violation) => violation.suggestion.map(|tag| tag.to_string()),
@@ -228,6 +228,25 @@ fn the_documented_grammar_reads_a_component_at_the_end_of_the_tag() {
     };
     assert_eq!(suggestion("my_svc_1.2.3").as_deref(), Some("my-svc_1.2.3"));
     assert_eq!(suggestion("2026.11.27-abc1234-my_svc"), None);
+}
+
+#[test]
+fn the_documented_expression_reads_a_component_with_a_hyphen_after_a_version() {
+    let expression = snippet("grammar/version-first.txt").unwrap();
+    for (tag, with_template, with_expression) in [
+        ("1.2.3-svc", Some("svc"), Some("svc")),
+        // A pre-release may contain hyphens, so the template reads the version 1.2.3-my of svc.
+        ("1.2.3-my-svc", Some("svc"), Some("my-svc")),
+        ("1.2.3-rc.1-my-svc", Some("my-svc"), None),
+        ("1.2.3-rc1-my-svc", Some("svc"), Some("rc1-my-svc")),
+    ] {
+        assert_components("{semver}-{component}", &[(tag, with_template)]);
+        assert_components(&expression, &[(tag, with_expression)]);
+    }
+    assert_components(
+        "{semver}_{component}",
+        &[("1.2.3_my-svc", Some("my-svc")), ("1.2.3-rc1_my-svc", Some("my-svc"))],
+    );
 }
 
 #[test]
@@ -244,6 +263,7 @@ fn the_documented_deployment_of_a_grammar_judges_tags() {
             ("svc-prod", Some("svc")),
             ("SVC-2026.11.27-abc1234", None),
             ("svc-2026.11.27", None),
+            ("svc-v1.2.3", None),
         ],
     );
     // The file has the same value in a literal string, in which TOML has no escapes.
