@@ -269,3 +269,13 @@ fn a_mistake_in_the_arguments_is_reported_in_one_line() {
         "#]],
     );
 }
+
+#[test]
+fn the_tool_prints_its_version() {
+    for option in ["--version", "-V"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_ecr-warden")).arg(option).output().unwrap();
+        let version = concat!("ecr-warden ", env!("CARGO_PKG_VERSION"), "\n");
+        assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), version);
+    }
+}
