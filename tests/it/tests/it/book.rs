@@ -225,6 +225,29 @@ fn every_snippet_that_is_not_executed_exists() {
     }
 }
 
+/// A price such as `13.56`, in cents.
+fn cents(price: &str) -> u32 {
+    price.replace('.', "").parse().unwrap()
+}
+
+#[test]
+fn the_fixed_costs_are_the_sum_of_their_lines_and_the_same_on_every_page() {
+    let costs = std::fs::read_to_string(workspace().join("docs/operate/costs.md")).unwrap();
+    let (lines, rest) = costs.split_once("| **fixed part** | | **").unwrap();
+    let (fixed, _) = rest.split_once("**").unwrap();
+    let price = Regex::new(r"(?m)\| ([0-9]+\.[0-9]{2}) \|$").unwrap();
+    let sum: u32 = price.captures_iter(lines).map(|line| cents(&line[1])).sum();
+    assert_eq!(sum, cents(fixed));
+    // Each amount that is as large as the fixed part is the fixed part.
+    let amount = Regex::new(r"\b([0-9]{2}\.[0-9]{2}) USD").unwrap();
+    for page in ["README.md", "docs/operate/costs.md", "docs/guides/many-accounts.md"] {
+        let text = std::fs::read_to_string(workspace().join(page)).unwrap();
+        let amounts: Vec<String> =
+            amount.captures_iter(&text).map(|amount| amount[1].to_owned()).collect();
+        assert_eq!(amounts, [fixed], "{page}");
+    }
+}
+
 #[test]
 fn every_alarm_has_a_runbook() {
     let folder = workspace().join("docs/runbooks");
