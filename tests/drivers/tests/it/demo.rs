@@ -73,7 +73,7 @@ fn the_text_has_one_line_for_each_step_and_one_alert() {
            2  ECR has two new repositories: infrastructure with IMMUTABLE tags, deployments with MUTABLE tags.
            3  The stack has 10 outputs, among them the login command and the IAM policy for pipelines.
         Check the tag of each push
-           4  infrastructure:litellm-v1.80.5 was pushed. The tag matches the grammar, so nothing was changed.
+           4  infrastructure:litellm-v1.80.4 was pushed. The tag matches the grammar, so nothing was changed.
            5  infrastructure:litellm-1.80.5 was pushed. The v is missing, so the image was quarantined.
            e-mail to platform-team@example.com
            6  infrastructure:litellm-v0.0.0 was pushed. The policy forbids *-v0.0.0, so the image was quarantined.
@@ -82,7 +82,7 @@ fn the_text_has_one_line_for_each_step_and_one_alert() {
            9  infrastructure:openwebui-v0.6.36 was pushed for two platforms. The ledger records its two images.
           10  scratch:test was pushed. The policy does not list the repository scratch, so an alert was sent.
         Compare each scan with the version before
-          11  The scan of infrastructure:litellm-v1.80.5 found 2 new findings at or above HIGH. An alert was sent.
+          11  The scan of infrastructure:litellm-v1.80.4 found 2 new findings at or above HIGH. An alert was sent.
           12  The scan of infrastructure:litellm-v1.80.6 found 1 new, 1 fixed, 1 accepted finding. An alert was sent.
           13  The scan of infrastructure:litellm-v1.80.7 found nothing. An alert closed the earlier findings.
           14  The scan of infrastructure:litellm-v1.80.8 failed, so its findings are unknown. An alert was sent.
