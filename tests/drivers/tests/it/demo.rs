@@ -228,6 +228,11 @@ fn the_page_and_the_json_contain_the_same_facts() {
     "#]]
     .assert_eq(&alerts.iter().map(alert).collect::<String>());
 
+    // The page states the differences from the default policy.
+    for setting in ["*-v0.0.0", "Forbidden", "*-lts", "ProtectTags"] {
+        assert!(page.contains(&format!("<code>{setting}</code>")), "{setting}");
+    }
+
     let mut components = Vec::new();
     for repository in story["repositories"].as_array().unwrap() {
         assert_in_page(&repository["name"]);
