@@ -13,7 +13,7 @@ fn snippet(name: &str) -> PathBuf {
 #[test]
 fn the_documented_check_prints_the_documented_line() {
     let script = std::fs::read_to_string(snippet("readme/check.sh")).unwrap();
-    let arguments = script.trim_end().strip_prefix("cargo run -p ecr-warden -- ").unwrap();
+    let arguments = script.trim_end().strip_prefix("cargo ecr-warden ").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ecr-warden"));
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let output = command.args(arguments.split(' ')).current_dir(root).output().unwrap();
