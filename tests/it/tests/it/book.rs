@@ -195,7 +195,8 @@ fn every_snippet_exists_and_has_a_page() {
 
 /// The sources of the tests and drivers that execute snippets.
 fn test_sources() -> String {
-    let folders = ["tests/drivers/src", "tests/it/tests", "crates/ecr-warden/tests"];
+    let folders =
+        ["tests/drivers/src", "tests/drivers/tests", "tests/it/tests", "crates/ecr-warden/tests"];
     let sources = folders.iter().flat_map(|folder| files(&workspace().join(folder)));
     let sources =
         sources.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
