@@ -107,6 +107,7 @@ fn a_documented_command_names_files_and_packages_of_the_workspace() {
         "local-aws/lambda-invoke.sh",
         "local-aws/lambda-watch.sh",
         "local-aws/start.sh",
+        "readme/check.sh",
         "readme/demo.sh",
         "testing/fuzz.sh",
         "testing/mutants.sh",
