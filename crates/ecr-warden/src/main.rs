@@ -11,7 +11,7 @@ use ecr_warden::{
 
 /// Governs Amazon ECR from the command line.
 #[derive(Parser)]
-#[command(name = "ecr-warden")]
+#[command(name = "ecr-warden", version)]
 struct Options {
     #[command(subcommand)]
     command: Command,
