@@ -34,7 +34,7 @@ pub struct ArchivedImage {
     pub repository: RepositoryName,
     /// The image, which needs the other images of the unit.
     pub digest: Digest,
-    /// Its tags.
+    /// The tags of the image.
     pub tags: Vec<Tag>,
     /// When ECR archived the image. None if ECR does not report the time.
     pub archived_at: Option<DateTime<Utc>>,

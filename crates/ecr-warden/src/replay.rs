@@ -90,7 +90,7 @@ struct Received {
 pub struct QueueReplay {
     /// The queue.
     pub queue: DeadLetterQueue,
-    /// The messages, and what a replay does with them.
+    /// The messages, with the action of a replay for each.
     pub letters: Vec<Letter>,
     /// The outcome of a replay, by the IDs of the messages: the error if the function did not accept the
     /// event. Empty without a replay.

@@ -61,7 +61,7 @@ pub struct Status {
     pub alarms: Vec<AlarmState>,
     /// The queues.
     pub queues: Vec<QueueState>,
-    /// What needs a person, each with the command that helps.
+    /// The problems that need a person, each with the command that helps.
     pub needs_attention: Vec<String>,
 }
 

@@ -49,7 +49,7 @@ pub struct Targets {
     pub queues: BTreeMap<String, String>,
 }
 
-/// A message, and what a replay does with it.
+/// A message and the action of a replay.
 #[derive(Clone, Debug)]
 pub struct Letter {
     /// The message.
@@ -58,11 +58,11 @@ pub struct Letter {
     pub event: String,
     /// Why the event is in the queue. Empty if the message does not say.
     pub error: String,
-    /// What a replay does, or why it does nothing.
+    /// The action of a replay, or the reason why the message stays in its queue.
     pub replay: Result<Replay, String>,
 }
 
-/// What a replay does with an event.
+/// The action of a replay.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Replay {
     /// Invokes a function with the event, as EventBridge and SNS do.

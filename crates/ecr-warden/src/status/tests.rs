@@ -58,7 +58,7 @@ fn quiet() -> Status {
     }
 }
 
-/// What needs a person in a stack with one change.
+/// The problems of a stack with one change.
 fn needs(change: impl FnOnce(&mut Status)) -> Vec<String> {
     let mut status = quiet();
     change(&mut status);

@@ -64,7 +64,7 @@ pub struct LastRun {
     pub waiting: usize,
 }
 
-/// What the ledger knows about the sweeps of a repository.
+/// The record of the sweeps of a repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SweepRecord {
     /// The last run that ended. None if no run of a version that records its result has ended.

@@ -102,7 +102,7 @@ async fn an_event_of_a_function_outside_the_stack_is_never_replayed() {
         let replayed = replay(world, queue, true).await;
         assert_eq!((replayed.letters.len(), replayed.waiting()), (count, count), "{queue:?}");
         assert!(replayed.outcomes.is_empty());
-        // They are visible again.
+        // Other receivers can get the messages again.
         assert_eq!(replay(world, queue, false).await.letters.len(), count, "{queue:?}");
     }
     let calls = world.calls();
