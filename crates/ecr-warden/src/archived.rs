@@ -171,6 +171,13 @@ mod tests {
             image(&[], since, None),
             image(&["app-v0.9.0"], None, None),
         ];
-        expect![].assert_eq(&to_text(&images));
+        expect![[r#"
+            REPOSITORY   ARCHIVED    KEPT UNTIL  IMAGES  DIGEST               TAGS
+            deployments  2026-11-24  2027-02-22  3       sha256:0a0a0a0a0a0a  app-v1.0.0 app
+            deployments  2026-11-24  no end      3       sha256:0a0a0a0a0a0a
+            deployments  unknown     unknown     3       sha256:0a0a0a0a0a0a  app-v0.9.0
+
+            To restore the first image: ecr-warden restore deployments:app-v1.0.0"#]]
+        .assert_eq(&to_text(&images));
     }
 }

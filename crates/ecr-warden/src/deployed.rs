@@ -197,7 +197,7 @@ impl DeployedStack {
         self.invoke_by_name(&self.resource(function).await?, request).await
     }
 
-    /// Invokes the function with this name or ARN, and returns its answer. Makes one call.
+    /// Invokes the function with this name, and returns its answer. Makes one call.
     pub(crate) async fn invoke_by_name(
         &self,
         name: &str,

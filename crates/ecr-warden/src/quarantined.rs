@@ -162,6 +162,11 @@ mod tests {
             ),
             image("quarantine-20261124-0a0a0a0a0a0a-odd", None, true),
         ];
-        expect![].assert_eq(&to_text(&images));
+        expect![[r#"
+            REPOSITORY      UNTIL       QUARANTINE TAG                                   SUGGESTED TAG
+            infrastructure  2026-12-08  quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5  litellm-v1.80.5
+            infrastructure  archived    quarantine-20261124-0a0a0a0a0a0a-odd
+
+            To restore the first image: ecr-warden restore infrastructure:quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5 --tag …"#]].assert_eq(&to_text(&images));
     }
 }

@@ -226,10 +226,10 @@ impl<'a> Queue<'a> {
         functions: &BTreeMap<String, String>,
         letters: &[Letter],
     ) -> anyhow::Result<BTreeMap<String, Result<(), String>>> {
-        let arn_of = |function: &str| {
+        let name_of = |function: &str| {
             let found = functions.iter().find(|(_, logical_id)| *logical_id == function);
-            let found = found.map(|(arn, _)| arn.as_str());
-            found.with_context(|| format!("the stack {} has no {function}", stack.name))
+            let name = found.and_then(|(arn, _)| arn.rsplit(':').next());
+            name.with_context(|| format!("the stack {} has no {function}", stack.name))
         };
         let mut outcomes = BTreeMap::new();
         let mut batches: BTreeMap<&str, Vec<&Message>> = BTreeMap::new();
@@ -241,18 +241,18 @@ impl<'a> Queue<'a> {
                     batches.entry(function).or_default().push(message);
                 }
                 Ok(Replay::Invoke { function, payload }) => {
-                    let accepted = invoke_async(stack, arn_of(function)?, payload).await;
+                    let accepted = invoke_async(stack, name_of(function)?, payload).await;
                     let outcome = self.delete_if_accepted(message, accepted).await;
                     outcomes.insert(message.id.clone(), outcome);
                 }
             }
         }
         for (function, messages) in batches {
-            let arn = arn_of(function)?;
+            let name = name_of(function)?;
             for batch in messages.chunks(BATCH) {
                 let records = batch.iter().map(|message| message::record(message, &self.arn));
                 let event = json!({"Records": records.collect::<Vec<_>>()});
-                let answer = stack.invoke_by_name(arn, &event).await;
+                let answer = stack.invoke_by_name(name, &event).await;
                 for message in batch {
                     let accepted = is_handled(message, answer.as_ref());
                     let outcome = self.delete_if_accepted(message, accepted).await;
@@ -302,8 +302,8 @@ impl<'a> Queue<'a> {
 }
 
 /// Queues an event for a function. The error says why Lambda did not accept the event.
-async fn invoke_async(stack: &DeployedStack, arn: &str, payload: &Value) -> Result<(), String> {
-    let invoke = aws_sdk_lambda::Client::new(&stack.sdk).invoke().function_name(arn);
+async fn invoke_async(stack: &DeployedStack, name: &str, payload: &Value) -> Result<(), String> {
+    let invoke = aws_sdk_lambda::Client::new(&stack.sdk).invoke().function_name(name);
     let invoke = invoke.invocation_type(InvocationType::Event);
     let invoked = invoke.payload(payload.to_string().into_bytes().into()).send().await;
     let invoked = invoked.map_err(warden_aws::explain);

@@ -69,7 +69,24 @@ fn needs(change: impl FnOnce(&mut Status)) -> Vec<String> {
 fn the_text_has_each_part_of_the_stack() {
     let mut status = quiet();
     assert_eq!(status.list_needs("--stack s", ""), Vec::<String>::new());
-    expect![].assert_eq(&status.to_text());
+    expect![[r#"
+        Stack ecr-warden: UPDATE_COMPLETE
+
+        REPOSITORY      TAGS        CLEANUP  LAST SWEEP            RESULT
+        infrastructure  quarantine  archive  2027-01-15T08:00:00Z  60 images examined, 2 removed
+
+        FUNCTION           STATE   DEPLOYED                      CODE
+        ImagePushFunction  Active  2027-01-01T00:00:00.000+0000  abcdefghijkl
+
+        ALARM              STATE  SINCE
+        FailedEventsAlarm  OK     2027-01-01T00:00:00Z
+
+        QUEUE              WAITING  IN FLIGHT
+        FailedEvents       0        0
+        InspectorFindings  0        0
+
+        Nothing needs attention."#]]
+    .assert_eq(&status.to_text());
     let waits = run(|run| {
         run.waiting = 5;
         run.stopped = Some("the first plan waits for a confirmation".to_owned());
@@ -77,7 +94,26 @@ fn the_text_has_each_part_of_the_stack() {
     status.repositories.push(repository("deployments", Some(waits), None));
     status.policy_version = Some("0123456789abcdef".to_owned());
     status.needs_attention = status.list_needs("--stack s", "");
-    expect![].assert_eq(&status.to_text());
+    expect![[r#"
+        Stack ecr-warden: UPDATE_COMPLETE
+        Policy version: 0123456789abcdef
+
+        REPOSITORY      TAGS        CLEANUP  LAST SWEEP            RESULT
+        infrastructure  quarantine  archive  2027-01-15T08:00:00Z  60 images examined, 2 removed
+        deployments     report      archive  2027-01-15T08:00:00Z  5 images wait for a confirmation
+
+        FUNCTION           STATE   DEPLOYED                      CODE
+        ImagePushFunction  Active  2027-01-01T00:00:00.000+0000  abcdefghijkl
+
+        ALARM              STATE  SINCE
+        FailedEventsAlarm  OK     2027-01-01T00:00:00Z
+
+        QUEUE              WAITING  IN FLIGHT
+        FailedEvents       0        0
+        InspectorFindings  0        0
+
+        Needs attention:
+          the plan of deployments waits for a confirmation: ecr-warden confirm deployments --stack s"#]].assert_eq(&status.to_text());
 }
 
 #[test]

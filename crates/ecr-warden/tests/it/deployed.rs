@@ -29,8 +29,8 @@ impl Deployed {
         Self { world, server }
     }
 
-    /// The output and the exit code of a command with these arguments.
-    async fn run(&self, arguments: &[&str]) -> String {
+    /// The output, the errors and the exit code of a command with these arguments.
+    async fn output(&self, arguments: &[&str]) -> (String, String, i32) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ecr-warden"));
         command.args(arguments).env_clear().envs([
             ("AWS_ENDPOINT_URL", self.server.endpoint()),
@@ -39,10 +39,13 @@ impl Deployed {
             ("AWS_REGION", REGION),
         ]);
         let output = command.output().await.unwrap();
-        let [stdout, stderr] =
-            [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
-        let code = output.status.code().unwrap();
-        assert_eq!(code == 2, stdout.is_empty(), "{stdout}{stderr}");
+        let text = |text: Vec<u8>| String::from_utf8(text).unwrap();
+        (text(output.stdout), text(output.stderr), output.status.code().unwrap())
+    }
+
+    /// The output and the exit code in one text.
+    async fn run(&self, arguments: &[&str]) -> String {
+        let (stdout, stderr, code) = self.output(arguments).await;
         masked(&format!("{stdout}{stderr}exit {code}\n"))
     }
 
@@ -55,9 +58,8 @@ impl Deployed {
     }
 
     async fn json(&self, arguments: &[&str]) -> Value {
-        let printed = self.run(&[arguments, &["--output", "json"]].concat()).await;
-        let (json, _) = printed.rsplit_once("exit ").unwrap();
-        serde_json::from_str(json).unwrap()
+        let (json, stderr, _) = self.output(&[arguments, &["--output", "json"]].concat()).await;
+        serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {json}{stderr}"))
     }
 
     async fn send(&self, queue: &str, body: &Value) {
