@@ -206,8 +206,8 @@ impl RepositoryState {
         let Some(run) = &self.last_sweep else { return String::new() };
         let LastRun { examined, removed, left, stopped, waiting, .. } = run;
         let text = match (stopped, examined) {
-            _ if self.is_waiting => format!("{waiting} images wait for a confirmation"),
-            _ if *waiting > 0 => format!("{waiting} images were confirmed since"),
+            _ if self.is_waiting => format!("plan of {waiting} images waits for a confirmation"),
+            _ if *waiting > 0 => format!("plan of {waiting} images confirmed since"),
             (Some(why), _) => format!("stopped: {why}"),
             (None, Some(examined)) if *left > 0 => {
                 format!("{examined} images examined, {removed} removed, {left} left")
@@ -362,13 +362,13 @@ impl Status {
             needs.push(format!("{} is in the state {}: {reason}", alarm.alarm, alarm.state));
         }
         for queue in self.queues.iter().filter(|queue| queue.is_dead_letter_queue) {
-            let count = queue.waiting + queue.in_flight;
-            if count > 0 {
-                needs.push(format!(
-                    "{count} messages wait in {0}: ecr-warden replay --queue {0} {stack}",
-                    queue.queue
-                ));
-            }
+            let wait = match queue.waiting + queue.in_flight {
+                0 => continue,
+                1 => "1 message waits".to_owned(),
+                count => format!("{count} messages wait"),
+            };
+            let name = &queue.queue;
+            needs.push(format!("{wait} in {name}: ecr-warden replay --queue {name} {stack}"));
         }
         for state in &self.repositories {
             let name = &state.repository;

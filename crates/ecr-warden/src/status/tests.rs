@@ -100,7 +100,7 @@ fn the_text_has_each_part_of_the_stack() {
 
         REPOSITORY      TAGS        CLEANUP  LAST SWEEP            RESULT
         infrastructure  quarantine  archive  2027-01-15T08:00:00Z  60 images examined, 2 removed
-        deployments     report      archive  2027-01-15T08:00:00Z  5 images wait for a confirmation
+        deployments     report      archive  2027-01-15T08:00:00Z  plan of 5 images waits for a confirmation
 
         FUNCTION           STATE   DEPLOYED                      CODE
         ImagePushFunction  Active  2027-01-01T00:00:00.000+0000  abcdefghijkl
@@ -182,5 +182,5 @@ fn a_plan_that_was_confirmed_after_the_sweep_waits_no_more() {
     assert!(state(Some("2027-01-15T07:59:59Z")).is_waiting);
     let confirmed = state(Some("2027-01-15T08:00:01Z"));
     assert!(!confirmed.is_waiting);
-    assert_eq!(confirmed.result(), "5 images were confirmed since");
+    assert_eq!(confirmed.result(), "plan of 5 images confirmed since");
 }

@@ -342,7 +342,8 @@ async fn status_and_replays(world: &World, stack: &DeployedStack) {
     }
     let alert = world::event("slack-notifier", "tag-violation")["Records"][0]["Sns"].take();
     send("UndeliveredEvents", alert).await;
-    send("FailedFindings", json!({"source": "another"})).await;
+    let finding = world::event("scan-complete", "inspector-scan-of-a-server");
+    send("FailedFindings", finding).await;
     let replays = replay_queues(stack, &[], true).await.unwrap();
     let outcomes = replays.iter().flat_map(|replay| replay.outcomes.values());
     assert_eq!(outcomes.filter(|outcome| outcome.is_ok()).count(), 4, "{replays:#?}");

@@ -48,7 +48,8 @@ async fn send(aws: &LocalAws, queue: DeadLetterQueue, body: &Value, attributes: 
 async fn a_failed_event_is_listed_and_then_handed_back_to_its_function_once() {
     let deployed = Deployed::new().await;
     let world = &deployed.world;
-    world.aws.fault("Publish", 0, Fault::Error(400, "AuthorizationErrorException"));
+    // The function cannot claim the violation, so nothing holds a claim when the event is replayed.
+    world.aws.fault("UpdateItem", 0, Fault::Error(400, "AccessDeniedException"));
     let _ = world.push("infrastructure", &["litellm-1.80.5"]);
     world.settle().await;
     assert_eq!(world.alerts(), Vec::<Value>::new());
@@ -57,7 +58,7 @@ async fn a_failed_event_is_listed_and_then_handed_back_to_its_function_once() {
         let listed = replay(world, FailedEvents, false).await;
         let [(event, error, function)] = shown(&listed).try_into().unwrap();
         assert_eq!(event, "ECR Image Action infrastructure litellm-1.80.5");
-        assert!(error.contains("AuthorizationErrorException"), "{error}");
+        assert!(error.contains("AccessDeniedException"), "{error}");
         assert_eq!(function, "ImagePushFunction");
         assert_eq!(listed.waiting(), 1);
     }

@@ -91,8 +91,8 @@ async fn an_alarm_and_a_message_in_a_dead_letter_queue_need_a_person() {
     let expected = [
         "FailedEventsAlarm is in the state ALARM: 1 datapoint was greater than the threshold",
         "FunctionErrorsAlarm is in the state missing: the alarm does not exist",
-        "1 messages wait in FailedEvents: ecr-warden replay --queue FailedEvents --stack ecr-warden --region us-east-1",
-        "1 messages wait in UndeliveredEvents: ecr-warden replay --queue UndeliveredEvents --stack ecr-warden --region us-east-1",
+        "1 message waits in FailedEvents: ecr-warden replay --queue FailedEvents --stack ecr-warden --region us-east-1",
+        "1 message waits in UndeliveredEvents: ecr-warden replay --queue UndeliveredEvents --stack ecr-warden --region us-east-1",
     ];
     assert_eq!(needs, BTreeSet::from(expected));
 }
