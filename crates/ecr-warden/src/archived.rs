@@ -1,5 +1,6 @@
 //! `ecr-warden archived`: lists the images in the archive.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
@@ -70,7 +71,7 @@ pub async fn list_archived(
     let listed = stream::iter(listed).buffered(CONCURRENT_CALLS);
     let listed: Vec<Vec<ArchivedImage>> = listed.try_collect().await?;
     let mut images = listed.concat();
-    images.sort_by(|one, other| other.archived_at.cmp(&one.archived_at));
+    images.sort_by_key(|image| Reverse(image.archived_at));
     Ok(images)
 }
 

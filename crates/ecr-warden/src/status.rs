@@ -175,9 +175,9 @@ async fn read_repositories(
     if named.is_empty() && stack.policies.is_empty() {
         return Ok(Vec::new());
     }
-    let names = stack.select_repositories(named)?;
-    let mut records = stack.ledger().await?.sweep_records(&names).await?;
-    let policies = names.iter().filter_map(|name| stack.policies.rule_for(name));
+    let selected = stack.select_repositories(named)?;
+    let mut records = stack.ledger().await?.sweep_records(&selected).await?;
+    let policies = selected.iter().filter_map(|name| stack.policies.rule_for(name));
     let state = |policy: &Policy| {
         let name = &policy.repository_name;
         RepositoryState::new(policy, records.remove(name).unwrap_or_default())
