@@ -4,6 +4,10 @@
 //! functions read the normalised line. The same parser reads both. A newer function can therefore read
 //! the line of an older function: a setting that is missing gets its default.
 
+pub mod document;
+pub mod governance;
+pub mod provisioned;
+
 use serde::Serialize;
 use serde_json::Value;
 
