@@ -62,7 +62,8 @@ fn alert(policy: &Policy, tag: &str, tags: &[&str]) -> (Alert, EnforcementPlan) 
         status: ImageStatus::Active,
     };
     let plan = plan_enforcement(policy, &tag, &image, true, "2026-11-24".parse().unwrap());
-    (tag_violation(policy, &about(), &tag, &violation, &image, &plan, &[], None), plan)
+    let others = OtherImages::default();
+    (tag_violation(policy, &about(), &tag, &violation, &image, &plan, &[], &others), plan)
 }
 
 /// The notifier shows every command that this crate writes, also with the name of the stack.
