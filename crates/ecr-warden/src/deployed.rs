@@ -1,5 +1,6 @@
 //! Reads and invokes a deployed stack with the credentials of the person who runs the tool.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -9,6 +10,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 use warden_aws::http::{self, Roots};
+use warden_aws::json::JsonClient;
 use warden_aws::ledger::Ledger;
 use warden_aws::registry::Registry;
 use warden_core::image::RepositoryName;
@@ -75,9 +77,27 @@ pub struct DeployedStack {
     pub policies: Policies,
     /// The ECR client.
     pub registry: Registry,
-    name: String,
-    sdk: SdkConfig,
+    /// The status, such as `UPDATE_COMPLETE`.
+    pub status: String,
+    /// The outputs, by their names.
+    pub outputs: BTreeMap<String, String>,
+    /// The name.
+    pub name: String,
+    /// The ARN, which has the partition, the region and the account.
+    id: String,
+    pub(crate) sdk: SdkConfig,
     cloudformation: aws_sdk_cloudformation::Client,
+}
+
+/// A resource of a stack.
+#[derive(Clone, Debug)]
+pub(crate) struct StackResource {
+    /// The name in the template.
+    pub logical_id: String,
+    /// The type, such as `AWS::SQS::Queue`.
+    pub kind: String,
+    /// The value of a `Ref`.
+    pub physical_id: String,
 }
 
 impl DeployedStack {
@@ -100,24 +120,26 @@ impl DeployedStack {
                 error.context(format!("reading the stack {name} in {region}"))
             }
         })?;
-        let stack = described.stacks.unwrap_or_default().into_iter().next();
-        let outputs = stack.and_then(|stack| stack.outputs).unwrap_or_default();
-        let governance =
-            outputs.into_iter().find(|output| output.output_key() == Some("Governance"));
-        let governance = governance.and_then(|output| output.output_value).with_context(|| {
+        let described = described.stacks.unwrap_or_default().into_iter().next();
+        let described =
+            described.with_context(|| format!("CloudFormation describes no stack {name}"))?;
+        let status =
+            described.stack_status().map_or("UNKNOWN", |status| status.as_str()).to_owned();
+        let id = described.stack_id.unwrap_or_default();
+        let outputs = described.outputs.unwrap_or_default().into_iter();
+        let outputs = outputs.filter_map(|output| Some((output.output_key?, output.output_value?)));
+        let outputs: BTreeMap<String, String> = outputs.collect();
+        let governance = outputs.get("Governance").with_context(|| {
             format!(
-                "the stack {name} has no output Governance: it is not a stack of ECR Warden, or its \
-                 deployment is not complete; name another stack with --stack"
+                "the stack {name} (status {status}) has no output Governance: it is not a stack of \
+                 ECR Warden, or its deployment is not complete; name another stack with --stack"
             )
         })?;
-        let policies = Policies::parse(&governance)
+        let policies = Policies::parse(governance)
             .with_context(|| format!("reading the output Governance of the stack {name}"))?;
-        ensure!(
-            !policies.is_empty(),
-            "the stack {name} governs no repository, because its CreateEcrRepositories is false"
-        );
         let registry = Registry::new(&sdk);
-        Ok(Self { policies, registry, name: name.to_owned(), sdk, cloudformation })
+        let name = name.to_owned();
+        Ok(Self { policies, registry, status, outputs, name, id, sdk, cloudformation })
     }
 
     /// The options of a command that connects to this stack. The profile is left to the reader.
@@ -126,7 +148,8 @@ impl DeployedStack {
         format!("--stack {} --region {region}", self.name)
     }
 
-    /// Returns the named repositories, or every governed repository if the list is empty.
+    /// Returns the named repositories, or every governed repository if the list is empty. Each name is in
+    /// the result once.
     pub fn select_repositories(
         &self,
         named: &[RepositoryName],
@@ -134,8 +157,9 @@ impl DeployedStack {
         for name in named {
             self.check_governed(name)?;
         }
-        let all = || self.policies.iter().map(|policy| policy.repository_name.clone()).collect();
-        Ok(if named.is_empty() { all() } else { named.to_vec() })
+        let mut seen = BTreeSet::new();
+        let selected = if named.is_empty() { self.governed()? } else { named.iter().collect() };
+        Ok(selected.into_iter().filter(|name| seen.insert(*name)).cloned().collect())
     }
 
     /// Checks that the stack governs the repository. The error names the governed repositories.
@@ -143,8 +167,7 @@ impl DeployedStack {
         if self.policies.rule_for(repository).is_some() {
             return Ok(());
         }
-        let known: Vec<&str> =
-            self.policies.iter().map(|policy| policy.repository_name.as_str()).collect();
+        let known: Vec<&str> = self.governed()?.into_iter().map(RepositoryName::as_str).collect();
         let nearest = nearest(repository.as_str(), &known).unwrap_or_default();
         bail!(
             "the stack {} does not govern the repository {repository}; it governs {}; the nearest \
@@ -154,6 +177,16 @@ impl DeployedStack {
         );
     }
 
+    /// The governed repositories. Returns an error if there are none.
+    fn governed(&self) -> anyhow::Result<Vec<&RepositoryName>> {
+        ensure!(
+            !self.policies.is_empty(),
+            "the stack {} governs no repository, because its CreateEcrRepositories is false",
+            self.name
+        );
+        Ok(self.policies.iter().map(|policy| &policy.repository_name).collect())
+    }
+
     /// Builds the client of the ledger. Makes one call.
     pub async fn ledger(&self) -> anyhow::Result<Ledger> {
         Ok(Ledger::new(&self.sdk, self.resource("Ledger").await?))
@@ -161,6 +194,15 @@ impl DeployedStack {
 
     /// Invokes the function with this logical ID, and returns its answer. Makes two calls.
     pub async fn invoke(&self, function: &str, request: &Value) -> anyhow::Result<Value> {
+        self.invoke_by_name(&self.resource(function).await?, request).await
+    }
+
+    /// Invokes the function with this name, and returns its answer. Makes one call.
+    pub(crate) async fn invoke_by_name(
+        &self,
+        name: &str,
+        request: &Value,
+    ) -> anyhow::Result<Value> {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(http::CONNECT_TIMEOUT)
             .operation_timeout(LONGEST_INVOCATION)
@@ -170,9 +212,8 @@ impl DeployedStack {
             .timeout_config(timeouts)
             .retry_config(RetryConfig::disabled())
             .build();
-        let name = self.resource(function).await?;
         let invoke = aws_sdk_lambda::Client::from_conf(config).invoke();
-        let invoked = invoke.function_name(&name).payload(request.to_string().into_bytes().into());
+        let invoked = invoke.function_name(name).payload(request.to_string().into_bytes().into());
         let invoked = invoked.send().await.map_err(warden_aws::explain);
         let invoked = invoked.with_context(|| format!("invoking the function {name}"))?;
         let payload = invoked.payload.map(aws_sdk_lambda::primitives::Blob::into_inner);
@@ -183,6 +224,54 @@ impl DeployedStack {
             bail!("the function {name} failed: {message}");
         }
         Ok(answer)
+    }
+
+    /// Lists the resources of the stack. A call for each page.
+    pub(crate) async fn resources(&self) -> anyhow::Result<Vec<StackResource>> {
+        let mut pages = self
+            .cloudformation
+            .list_stack_resources()
+            .stack_name(&self.name)
+            .into_paginator()
+            .send();
+        let mut resources = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(warden_aws::explain);
+            let page =
+                page.with_context(|| format!("listing the resources of the stack {}", self.name))?;
+            for resource in page.stack_resource_summaries.into_iter().flatten() {
+                // A resource that is being created has no physical ID yet.
+                let (Some(logical_id), Some(kind), Some(physical_id)) = (
+                    resource.logical_resource_id,
+                    resource.resource_type,
+                    resource.physical_resource_id,
+                ) else {
+                    continue;
+                };
+                resources.push(StackResource { logical_id, kind, physical_id });
+            }
+        }
+        Ok(resources)
+    }
+
+    /// The client of SQS, for the queues of this stack.
+    pub(crate) fn sqs(&self, queue_url: &str) -> anyhow::Result<JsonClient> {
+        JsonClient::new(&self.sdk, "sqs", "AmazonSQS", &endpoint(queue_url)?)
+    }
+
+    /// The client of CloudWatch. The URL of a queue has the domain of the partition.
+    pub(crate) fn cloudwatch(&self, queue_url: &str) -> anyhow::Result<JsonClient> {
+        let endpoint = endpoint(queue_url)?.replacen("://sqs.", "://monitoring.", 1);
+        JsonClient::new(&self.sdk, "monitoring", "GraniteServiceVersion20100801", &endpoint)
+    }
+
+    /// The ARN of something in the account and the region of the stack.
+    pub(crate) fn arn(&self, service: &str, rest: &str) -> anyhow::Result<String> {
+        let parts: Vec<&str> = self.id.split(':').collect();
+        let [_, partition, _, region, account, _] = parts.as_slice() else {
+            bail!("CloudFormation returned no ARN for the stack {}", self.name);
+        };
+        Ok(format!("arn:{partition}:{service}:{region}:{account}:{rest}"))
     }
 
     /// Reads the physical ID of a resource of the stack.
@@ -197,5 +286,29 @@ impl DeployedStack {
         detail
             .and_then(|detail| detail.physical_resource_id)
             .with_context(|| format!("the stack {} has no resource {logical_id}", self.name))
+    }
+}
+
+/// The scheme and the host of a URL.
+fn endpoint(url: &str) -> anyhow::Result<String> {
+    let parts: Vec<&str> = url.splitn(4, '/').collect();
+    match parts.as_slice() {
+        [scheme, "", host, _] if !host.is_empty() => Ok(format!("{scheme}//{host}")),
+        _ => bail!("CloudFormation returned {url:?} instead of the URL of a queue"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_endpoint_of_a_queue_is_the_beginning_of_its_url() {
+        let url = "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/warden-FailedEvents-1";
+        assert_eq!(endpoint(url).unwrap(), "https://sqs.cn-north-1.amazonaws.com.cn");
+        assert_eq!(endpoint("http://127.0.0.1:4566/1/q").unwrap(), "http://127.0.0.1:4566");
+        for url in ["", "queue", "https://", "https:///q"] {
+            assert!(endpoint(url).is_err(), "{url}");
+        }
     }
 }

@@ -2,15 +2,21 @@
 //!
 //! [`arguments`] parses a command line. [`mod@check`] judges image tags by the policy of a stack, which
 //! [`stack`] reads with the AWS CLI. [`mod@plan`], [`mod@explain`] and [`mod@restore`] read and invoke a
-//! [`deployed`] stack. [`mod@lifecycle`] needs no stack.
+//! [`deployed`] stack, and so do [`mod@outputs`], [`mod@status`], [`mod@replay`], [`mod@quarantined`] and
+//! [`mod@archived`]. [`mod@lifecycle`] needs no stack.
 
+pub mod archived;
 pub mod arguments;
 pub mod check;
 pub mod deployed;
 pub mod explain;
 pub mod image;
 pub mod lifecycle;
+pub mod outputs;
 pub mod plan;
 pub mod print;
+pub mod quarantined;
+pub mod replay;
 pub mod restore;
 pub mod stack;
+pub mod status;

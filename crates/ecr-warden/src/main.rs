@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ecr_warden::print::print_error;
-use ecr_warden::{arguments, check, explain, lifecycle, plan, restore};
+use ecr_warden::{
+    archived, arguments, check, explain, lifecycle, outputs, plan, quarantined, replay, restore,
+    status,
+};
 
 /// Governs Amazon ECR from the command line.
 #[derive(Parser)]
@@ -96,6 +99,72 @@ Exit codes:
   1  no replaced policy is stored, or somebody changed the policy since
   2  an error")]
     RestoreLifecycle(lifecycle::RestoreLifecycleOptions),
+    /// Lists the images in quarantine, and until when.
+    ///
+    /// The list has each quarantine tag, the day from which a sweep may remove the image, and an accepted
+    /// tag for the image if there is one. JSON has also the command that restores each image.
+    #[command(after_help = "\
+Examples:
+  ecr-warden quarantined
+  ecr-warden quarantined --repository infrastructure --output json
+
+Exit codes:
+  0  the images are listed
+  2  an error")]
+    Quarantined(quarantined::QuarantinedOptions),
+    /// Lists the images in the archive, and until when ECR keeps them.
+    ///
+    /// The images of a unit, such as the parts of an index, are one row, because a restore brings them
+    /// back together. A lifecycle rule of the repository deletes an image some time after it was
+    /// archived: 90 days by the rule of ECR Warden.
+    #[command(after_help = "\
+Examples:
+  ecr-warden archived
+  ecr-warden archived --repository deployments --output json
+
+Exit codes:
+  0  the images are listed
+  2  an error")]
+    Archived(archived::ArchivedOptions),
+    /// Shows what is deployed, and what needs a person.
+    ///
+    /// Shows the last sweep of each repository and the plans that wait for a confirmation, the functions,
+    /// the alarms and the queues. The command invokes no function and reads no image.
+    #[command(after_help = "\
+Examples:
+  ecr-warden status
+  ecr-warden status --repository deployments --output json
+
+Exit codes:
+  0  nothing needs attention
+  1  something needs attention, such as an alarm, a message in a dead-letter queue, or a plan that waits
+  2  an error")]
+    Status(status::StatusOptions),
+    /// Hands the events in the dead-letter queues back to their functions.
+    ///
+    /// Without --apply, the command only lists the messages. A message is deleted after its function has
+    /// accepted the event. An event whose function does not belong to the stack stays in its queue.
+    #[command(after_help = "\
+Examples:
+  ecr-warden replay
+  ecr-warden replay --queue FailedEvents --apply
+
+Exit codes:
+  0  no message waits, or all messages were replayed
+  1  messages wait in a queue
+  2  an error")]
+    Replay(replay::ReplayOptions),
+    /// Prints the outputs of the stack, or the value of one output.
+    #[command(after_help = "\
+Examples:
+  ecr-warden outputs
+  ecr-warden outputs AlertTopicArn
+
+Exit codes:
+  0  the outputs are printed
+  1  the stack has no such output
+  2  an error")]
+    Outputs(outputs::OutputsOptions),
 }
 
 fn main() -> ExitCode {
@@ -120,6 +189,11 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::RestoreLifecycle(options) => {
                 return lifecycle::restore_lifecycle(&options).await;
             }
+            Command::Quarantined(options) => quarantined::quarantined(&options).await?,
+            Command::Archived(options) => archived::archived(&options).await?,
+            Command::Status(options) => return status::status(&options).await,
+            Command::Replay(options) => return replay::replay(&options).await,
+            Command::Outputs(options) => return outputs::outputs(&options).await,
             Command::Confirm(options) => {
                 let is_confirmed = plan::confirm(&options).await?;
                 return Ok(if is_confirmed { ExitCode::SUCCESS } else { ExitCode::from(1) });

@@ -125,6 +125,7 @@ async fn list_unit(
     let mut units = ledger.units(repository, std::slice::from_ref(digest)).await?;
     if units.is_empty() {
         let archived = stack.registry.archived_images(repository).await?;
+        let archived: Vec<Digest> = archived.into_iter().map(|image| image.image.digest).collect();
         units = ledger.units(repository, &archived).await?;
         units.retain(|_, record| record.images().any(|image| image == digest));
     }

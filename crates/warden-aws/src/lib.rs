@@ -9,6 +9,7 @@
 //! - [`ledger`]: the `DynamoDB` table of claims and published facts;
 //! - [`alerts`]: publishes alerts to the SNS topic;
 //! - [`http`]: sends requests to other servers than AWS;
+//! - [`json`]: calls services of AWS without their SDK crates, for the tool;
 //! - [`telemetry`]: writes logs and metrics.
 
 pub mod alerts;
@@ -16,6 +17,7 @@ pub mod environment;
 pub mod event;
 mod failure;
 pub mod http;
+pub mod json;
 pub mod ledger;
 pub mod metrics;
 pub mod push;

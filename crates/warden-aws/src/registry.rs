@@ -20,10 +20,10 @@ use aws_config::retry::RetryConfig;
 use aws_sdk_ecr::operation::describe_images::DescribeImagesError;
 use aws_sdk_ecr::types::{
     DescribeImagesFilter, ImageDetail, ImageFailure, ImageFailureCode, ImageIdentifier,
-    ImageStatus as WireStatus, ImageStatusFilter, TargetStorageClass,
+    ImageStatus as WireStatus, ImageStatusFilter, TagStatus, TargetStorageClass,
 };
 use chrono::{DateTime, Utc};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use warden_core::image::{Digest, Image, ImageStatus, RepositoryName, Tag};
 
 pub use self::manifest::Manifest;
@@ -60,6 +60,8 @@ pub struct ImageDescription {
     pub image: Image,
     /// When the manifest was first pushed. None if ECR does not report the time.
     pub pushed_at: Option<DateTime<Utc>>,
+    /// When the image was last archived. None if ECR does not report the time.
+    pub archived_at: Option<DateTime<Utc>>,
 }
 
 impl Registry {
@@ -97,15 +99,48 @@ impl Registry {
             let found = self.find_listed(repository, has_digest).await;
             found.with_context(|| format!("looking for {repository}@{digest}"))?
         };
-        Ok(detail.map(|detail| ImageDescription {
-            pushed_at: detail.image_pushed_at.and_then(to_time),
-            image: Image {
-                digest: digest.clone(),
-                tags: parse_tags(detail.image_tags),
-                media_type: detail.image_manifest_media_type,
-                status: image_status(detail.image_status.as_ref()),
-            },
-        }))
+        detail.map(read_description).transpose()
+    }
+
+    /// Lists the archived images of a repository. A call for each 1,000 images.
+    pub async fn archived_images(
+        &self,
+        repository: &RepositoryName,
+    ) -> anyhow::Result<Vec<ImageDescription>> {
+        let archived = DescribeImagesFilter::builder().image_status(ImageStatusFilter::Archived);
+        self.list(repository, archived.build()).await
+    }
+
+    /// Lists the images of a repository that have a tag, archived or not. A call for each 1,000 images.
+    pub async fn tagged_images(
+        &self,
+        repository: &RepositoryName,
+    ) -> anyhow::Result<Vec<ImageDescription>> {
+        let tagged = DescribeImagesFilter::builder().tag_status(TagStatus::Tagged);
+        self.list(repository, tagged.image_status(ImageStatusFilter::Any).build()).await
+    }
+
+    /// Lists the images that match a filter, without their manifests.
+    async fn list(
+        &self,
+        repository: &RepositoryName,
+        filter: DescribeImagesFilter,
+    ) -> anyhow::Result<Vec<ImageDescription>> {
+        let listing = || format!("listing the images of {repository}");
+        let describe = self.client.describe_images().repository_name(repository.as_str());
+        let mut pages = describe.filter(filter).into_paginator().page_size(PAGE_SIZE).send();
+        let (mut images, mut seen) = (Vec::new(), HashSet::new());
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(crate::explain).with_context(listing)?;
+            for detail in page.image_details.into_iter().flatten() {
+                let image = read_description(detail).with_context(listing)?;
+                // An image that changes while the pages are read may be on two of them.
+                if seen.insert(image.image.digest.clone()) {
+                    images.push(image);
+                }
+            }
+        }
+        Ok(images)
     }
 
     /// The digest of the image that a tag points at, archived or not. None if no image has the tag.
@@ -293,6 +328,20 @@ fn image_status(status: Option<&WireStatus>) -> ImageStatus {
 
 fn to_time(at: aws_sdk_ecr::primitives::DateTime) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(at.secs(), at.subsec_nanos())
+}
+
+/// Reads the description of an image from a response.
+fn read_description(detail: ImageDetail) -> anyhow::Result<ImageDescription> {
+    Ok(ImageDescription {
+        pushed_at: detail.image_pushed_at.and_then(to_time),
+        archived_at: detail.last_archived_at.and_then(to_time),
+        image: Image {
+            digest: read_digest(&detail)?,
+            tags: parse_tags(detail.image_tags),
+            media_type: detail.image_manifest_media_type,
+            status: image_status(detail.image_status.as_ref()),
+        },
+    })
 }
 
 /// Reads the digest of an image from a response.

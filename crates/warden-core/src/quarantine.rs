@@ -13,6 +13,9 @@ const DATE: &str = "%Y%m%d";
 const HEX: usize = 12;
 /// The most characters of a tag.
 const LONGEST: usize = 128;
+/// The most characters of the removed tag: without the prefix, the date, the digits, and the two hyphens
+/// between them.
+const ROOM: usize = LONGEST - PREFIX.len() - 8 - 1 - HEX - 1;
 
 /// The parts of a quarantine tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +58,12 @@ impl<'t> Quarantine<'t> {
     pub fn is_for(&self, tag: &Tag) -> bool {
         self.tag == shortened(tag)
     }
+
+    /// The tag that the image lost. `None` if that tag may have been cut off.
+    #[must_use]
+    pub fn removed_tag(&self) -> Option<Tag> {
+        self.tag.parse().ok().filter(|_| self.tag.len() < ROOM)
+    }
 }
 
 /// Reads from one tag of the image with this digest since when the image is quarantined because of
@@ -85,8 +94,6 @@ fn hex_of(digest: &Digest) -> &str {
 }
 
 fn shortened(tag: &Tag) -> &str {
-    // Prefix, date, digits, and the two hyphens between them.
-    const ROOM: usize = LONGEST - PREFIX.len() - 8 - 1 - HEX - 1;
     tag.as_str().get(..ROOM).unwrap_or(tag.as_str())
 }
 
@@ -112,6 +119,10 @@ mod tests {
         let read = Quarantine::read(&quarantined).unwrap();
         assert_eq!(read.since, day("2026-11-24"));
         assert!(read.is_for(&tag) && !read.is_for(&"litellm-1.80.6".parse().unwrap()));
+        assert_eq!(read.removed_tag(), Some(tag));
+        let long = "a".repeat(ROOM).parse().unwrap();
+        let cut_off = quarantine_tag(day("2026-11-24"), &digest("0a"), &long);
+        assert_eq!(Quarantine::read(&cut_off).unwrap().removed_tag(), None);
     }
 
     #[test]

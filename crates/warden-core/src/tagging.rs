@@ -141,6 +141,18 @@ pub fn find_exemption(digest: &Digest, tag: &Tag, today: NaiveDate) -> Option<Ta
     quarantine.is_genuine(digest, today).then_some(TagExemption::Quarantine)
 }
 
+/// Suggests an accepted tag for an image in quarantine: the tag that the image lost, if the policy accepts
+/// that tag by now, or the correction of the tag.
+#[must_use]
+pub fn suggest_restored_tag(policy: &Policy, quarantine: &Quarantine<'_>) -> Option<Tag> {
+    let removed = quarantine.removed_tag()?;
+    match judge(policy, removed.as_str()) {
+        TagVerdict::Conforming(_) => Some(removed),
+        TagVerdict::Violation(violation) => violation.suggestion,
+        TagVerdict::Exempt(_) => None,
+    }
+}
+
 /// Whether a tag is accepted: an image with an accepted tag may lose each of its other tags.
 ///
 /// An accepted tag matches the grammar, its component is allowed, and no wildcard forbids it. The

@@ -137,7 +137,7 @@ pub async fn handle(
     let swept = Box::pin(sweep.run(unfinished, &request.command)).await;
     if swept.is_err() {
         // Without this call, the next run would wait until the lease expires.
-        let ended = context.ledger.end_run(repository, request_id, false, None).await;
+        let ended = context.ledger.end_run(repository, request_id, false, None, None).await;
         ended.unwrap_or_else(|error| error!("{error:#}"));
     }
     swept.with_context(|| format!("sweeping {repository}"))

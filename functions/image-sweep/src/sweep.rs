@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use warden_alerts::{Source, SweepResult};
 use warden_aws::Invocation;
 use warden_aws::event::is_young;
-use warden_aws::ledger::{AcceptedPolicy, UnfinishedRun};
+use warden_aws::ledger::{AcceptedPolicy, LastRun, UnfinishedRun};
 use warden_aws::registry::VisibilityError;
 use warden_aws::telemetry::Counts;
 use warden_core::arena::ImageId;
@@ -32,7 +32,7 @@ use crate::act::{Claimant, apply_plan};
 use crate::event::SweepCommand;
 use crate::note::RunNote;
 use crate::replication::stop_if_replicated;
-use crate::report::Workloads;
+use crate::report::{Workloads, planned_images};
 use crate::{Context, answer, report, usage};
 
 /// The time that a run leaves for publishing and for its last ledger calls.
@@ -228,8 +228,17 @@ impl<'a> Sweep<'a> {
         let is_published = unsure.is_empty();
         let is_confirmed = is_accepted && outcome.stopped.is_none();
         let accepted = acceptance.as_ref().filter(|_| is_known || is_confirmed);
+        let result = LastRun {
+            began_at: self.now,
+            examined: Some(outcome.examined),
+            removed: removed.len(),
+            left: outcome.left,
+            stopped: outcome.stopped.clone(),
+            waiting: if outcome.is_confirmable() { planned_images(&plan).len() } else { 0 },
+        };
+        let result = Some(&result);
         let ledger = &self.context.ledger;
-        ledger.end_run(self.repository, self.request_id, is_published, accepted).await?;
+        ledger.end_run(self.repository, self.request_id, is_published, accepted, result).await?;
         let removed_count = u32::try_from(removed.len()).unwrap_or(u32::MAX);
         let counts =
             Counts::new("Repository", self.repository).count("ImagesRemoved", removed_count);
@@ -258,9 +267,17 @@ impl<'a> Sweep<'a> {
         counts.write(self.request_id, self.now);
         let answer = answer::describe_stop(self.repository, &why);
         let fact = format!("blind {}", self.now.date_naive());
+        let result = LastRun {
+            began_at: self.now,
+            examined: None,
+            removed: 0,
+            left: 0,
+            stopped: Some(why.clone()),
+            waiting: 0,
+        };
         self.publish_once(&fact, &self.stopped_outcome(why)).await?;
-        let ledger = &self.context.ledger;
-        ledger.end_run(self.repository, self.request_id, is_published, accepted).await?;
+        let (ledger, result) = (&self.context.ledger, Some(&result));
+        ledger.end_run(self.repository, self.request_id, is_published, accepted, result).await?;
         Ok(answer)
     }
 

@@ -123,6 +123,7 @@ fn rest_operation(request: &Request<Bytes>) -> String {
         ("POST", "/coverage/list") => "ListCoverage".to_owned(),
         ("POST", "/cluster/get") => "GetClustersForImage".to_owned(),
         ("POST", path) if path.ends_with("/invocations") => "Invoke".to_owned(),
+        ("GET", path) if path.ends_with("/configuration") => "GetFunctionConfiguration".to_owned(),
         (method, path) => format!("{method} {path}"),
     }
 }

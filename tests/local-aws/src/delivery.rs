@@ -56,9 +56,16 @@ impl LocalAws {
                 });
                 due.extend(rules.map(|rule| {
                     let dead_letter = rule.dead_letter.clone();
+                    let target = match &rule.target {
+                        RuleTarget::Function(function) => {
+                            local_arn("lambda", &format!("function:{function}"))
+                        }
+                        RuleTarget::Queue(queue) => queue.clone(),
+                    };
                     let to_queue = |queue: String| UndeliveredEvent {
                         sender: Caller::Service("events.amazonaws.com".to_owned()),
                         source: local_arn("events", &format!("rule/{}", rule.name)),
+                        target: target.clone(),
                         queue,
                         body: event.to_string(),
                     };
@@ -100,6 +107,7 @@ impl LocalAws {
                         let dead_letter = queue.map(|queue| UndeliveredEvent {
                             sender: Caller::Service("sns.amazonaws.com".to_owned()),
                             source: delivery.topic_arn.clone(),
+                            target: delivery.endpoint.clone(),
                             queue,
                             body: delivery.body(),
                         });

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use crate::call::{self, Called, Input, json_answer, response};
 use crate::cloudformation::{events, stacks};
 use crate::delay::Delays;
-use crate::{ACCOUNT, Fault, LocalAws, RESPONSE_URL, distribution, ecr, query, server};
+use crate::{ACCOUNT, Fault, LocalAws, RESPONSE_URL, alarms, distribution, ecr, query, server};
 
 const LOG_RESULT: HeaderName = HeaderName::from_static("x-amz-log-result");
 
@@ -58,7 +58,8 @@ impl LocalAws {
 
     /// Whether a service is served for [`ACCOUNT`] only.
     fn has_one_account(&self, service: &str) -> bool {
-        matches!(service, "cloudformation" | "iam" | "lambda") || self.services().serves(service)
+        matches!(service, "cloudformation" | "iam" | "lambda" | "monitoring")
+            || self.services().serves(service)
     }
 
     async fn distribute(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, server::Reset> {
@@ -160,15 +161,23 @@ impl LocalAws {
             ("cloudformation", Input::Query(input))
                 if matches!(
                     operation,
-                    "DescribeStackEvents" | "DescribeStackResource" | "DescribeStacks"
+                    "DescribeStackEvents"
+                        | "DescribeStackResource"
+                        | "DescribeStacks"
+                        | "ListStackResources"
                 ) =>
             {
                 let described = match operation {
                     "DescribeStackEvents" => events::describe(state, input),
                     "DescribeStackResource" => stacks::describe_resource(state, input),
+                    "ListStackResources" => stacks::list_resources(state, input),
                     _ => stacks::describe(state, input),
                 };
                 described.map(|output| response(200, "text/xml", query::result(operation, &output)))
+            }
+            // The name of CloudWatch in a signature.
+            ("monitoring", Input::Json(input)) if operation == "DescribeAlarms" => {
+                alarms::describe(state, input).map(|output| json_answer(&output))
             }
             ("iam", Input::Query(input)) => {
                 let served = state.iam.serve(operation, input);
@@ -229,9 +238,17 @@ impl LocalAws {
         }
     }
 
-    /// Invokes a function for `aws lambda invoke`.
+    /// Invokes or describes a function.
     async fn invoke(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let name = request.uri().path().strip_prefix("/2015-03-31/functions/");
+        if let (Some(name), &Method::GET) =
+            (name.and_then(|rest| rest.strip_suffix("/configuration")), request.method())
+        {
+            return match self.lambda().describe(name) {
+                Ok(described) => response(200, "application/json", described.to_string()),
+                Err(error) => call::json_error(error.status(), error.code(), &error.to_string()),
+            };
+        }
         let name = name.and_then(|rest| rest.strip_suffix("/invocations"));
         let (Some(name), &Method::POST) = (name, request.method()) else {
             return call::json_error(400, "UnknownOperationException", "only Invoke is served");

@@ -237,6 +237,27 @@ impl Lambda {
         self.state().functions.get(name).map(|deployed| (*deployed.function).clone())
     }
 
+    /// `GetFunctionConfiguration`:
+    /// <https://docs.aws.amazon.com/lambda/latest/api/API_GetFunctionConfiguration.html>. The code has no
+    /// hash here.
+    pub(crate) fn describe(&self, name: &str) -> Result<Value, InvokeError> {
+        let not_found = || InvokeError::NotFound(name.to_owned());
+        let function = self.function(name).ok_or_else(not_found)?;
+        Ok(json!({
+            "FunctionName": function.name,
+            "FunctionArn": function.arn(),
+            "Runtime": "provided.al2023",
+            "Version": "$LATEST",
+            "LastModified": "2026-11-24T12:00:00.000+0000",
+            "CodeSha256": "bWFkZSB1cA==",
+            "State": "Active",
+            "LastUpdateStatus": "Successful",
+            "Timeout": function.timeout.as_secs(),
+            "MemorySize": function.memory_mb,
+            "Environment": {"Variables": function.environment},
+        }))
+    }
+
     /// The whole log of a function.
     #[must_use]
     pub fn log(&self, name: &str) -> String {

@@ -9,7 +9,7 @@
 //! - `call` reads a request as a [`Called`], and `dispatch` passes it to its service or applies a
 //!   [`Fault`]; [`FaultScenario`] combines faults.
 //! - [`ecr`] is Amazon ECR, `distribution` the protocol of registries, `replication` the copying
-//!   between registries. [`iam`], [`services`] and [`inspector`] are the other services.
+//!   between registries. [`iam`], [`alarms`], [`services`] and [`inspector`] are the other services.
 //! - [`policy`] evaluates policies, and [`authorization`] decides each call by them.
 //! - [`lambda`] runs functions as processes, [`pattern`] matches events with rules, and `delivery`
 //!   delivers the events.
@@ -24,6 +24,7 @@
     reason = "a test ends when the embedded AWS finds a mistake"
 )]
 
+pub mod alarms;
 pub mod authorization;
 mod call;
 pub mod cloudformation;
@@ -102,6 +103,8 @@ pub struct State {
     pub judgements: BTreeSet<authorization::Judgement>,
     /// The policies of topics, queues and keys, by ARN.
     pub resource_policies: BTreeMap<String, Vec<policy::Document>>,
+    /// The alarms, by name.
+    pub alarms: BTreeMap<String, alarms::Alarm>,
     /// The customer managed key of a topic or a secret, by the ARN of the topic or secret.
     pub keys: BTreeMap<String, String>,
     /// The role of each function.

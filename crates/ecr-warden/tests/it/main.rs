@@ -2,10 +2,12 @@
 
 #![expect(
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a test ends at the first surprise"
 )]
 
+mod deployed;
 mod documented;
 mod reference;
 

@@ -82,6 +82,6 @@ fn confirmation(item: &Item) -> anyhow::Result<Confirmation> {
 }
 
 /// The key of a repository's confirmation.
-fn key(repository: &RepositoryName) -> String {
+pub(super) fn key(repository: &RepositoryName) -> String {
     format!("confirmation {repository}")
 }

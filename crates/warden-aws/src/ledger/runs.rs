@@ -1,14 +1,16 @@
 //! Leases of sweeps. At most one sweep runs in a repository, and pushes start at most one sweep an hour.
 //! The ledger also records the changes that a sweep is about to make.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use warden_core::image::{Digest, RepositoryName};
 
-use super::{Item, Ledger, REMEMBERED, is_refused, seconds, text};
+use super::{Item, Ledger, REMEMBERED, confirmations, is_refused, seconds, text, time};
 
 /// The duration of a lease. A function runs for at most 15 minutes, so a killed run holds no lease.
 const LEASE: Duration = Duration::from_secs(16 * 60);
@@ -45,7 +47,57 @@ pub struct AcceptedPolicy {
     pub created_at: i64,
 }
 
+/// The result of the last run of a repository, for `ecr-warden status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    /// When the run began.
+    pub began_at: DateTime<Utc>,
+    /// The number of images in the repository. None if the repository could not be read.
+    pub examined: Option<usize>,
+    /// The number of images that the run removed.
+    pub removed: usize,
+    /// The number of images that the run left to the next run.
+    pub left: usize,
+    /// Why the plan was not carried out.
+    pub stopped: Option<String>,
+    /// The number of images whose removal waits for a confirmation.
+    pub waiting: usize,
+}
+
+/// The record of the sweeps of a repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SweepRecord {
+    /// The last run that ended. None if no run of a version that records its result has ended.
+    pub last_run: Option<LastRun>,
+    /// When an operator last confirmed a plan, if the ledger still has the confirmation.
+    pub confirmed_at: Option<DateTime<Utc>>,
+}
+
 impl Ledger {
+    /// Reads the records of the sweeps of these repositories. A call for each 50 repositories.
+    pub async fn sweep_records(
+        &self,
+        repositories: &[RepositoryName],
+    ) -> anyhow::Result<BTreeMap<RepositoryName, SweepRecord>> {
+        const READING: &str = "reading the results of the last sweeps";
+        let mut records: BTreeMap<RepositoryName, SweepRecord> =
+            repositories.iter().map(|name| (name.clone(), SweepRecord::default())).collect();
+        let keys = |name| [key(name), confirmations::key(name)];
+        let keys: Vec<String> = repositories.iter().flat_map(keys).collect();
+        let items = self.read_items(&keys, "fact, last_run, confirmed_at").await;
+        for item in items.context(READING)? {
+            let fact = item.get("fact").and_then(|fact| fact.as_s().ok());
+            let name = fact.and_then(|fact| fact.split_once(' ')?.1.parse().ok());
+            let record = name.and_then(|name: RepositoryName| records.get_mut(&name));
+            let record = record.context("DynamoDB returned another item").context(READING)?;
+            record.confirmed_at = record.confirmed_at.or_else(|| time(&item, "confirmed_at"));
+            if let Some(run) = item.get("last_run").and_then(|run| run.as_s().ok()) {
+                record.last_run = Some(serde_json::from_str(run).context(READING)?);
+            }
+        }
+        Ok(records)
+    }
+
     /// Claims the sweep of this hour for the pushes of a repository. Only the first request of the hour
     /// gets the claim; its retries get it again. One call.
     pub async fn claim_hourly_sweep(
@@ -115,29 +167,40 @@ impl Ledger {
     }
 
     /// Ends the run. If its changes were published, their record is removed. A newly accepted policy is
-    /// recorded. One call.
+    /// recorded, and so is the result of a run that did not fail. One call.
     pub async fn end_run(
         &self,
         repository: &RepositoryName,
         request_id: &str,
         is_published: bool,
         accepted_policy: Option<&AcceptedPolicy>,
+        result: Option<&LastRun>,
     ) -> anyhow::Result<()> {
         let mut changes = "REMOVE holder, lease".to_owned();
         if is_published {
             changes += ", doing";
         }
-        if accepted_policy.is_some() {
-            changes += " SET accepted_policy = :accepted, accepted_for = :created";
+        let mut set = Vec::new();
+        let mut update = self.update(&key(repository));
+        if let Some(policy) = accepted_policy {
+            set.push("accepted_policy = :accepted, accepted_for = :created");
+            update = update
+                .expression_attribute_values(":accepted", text(&policy.line))
+                .expression_attribute_values(
+                    ":created",
+                    AttributeValue::N(policy.created_at.to_string()),
+                );
         }
-        let update = self
-            .update(&key(repository))
+        if let Some(result) = result {
+            set.push("last_run = :run");
+            update =
+                update.expression_attribute_values(":run", text(&serde_json::to_string(result)?));
+        }
+        if !set.is_empty() {
+            changes += &format!(" SET {}", set.join(", "));
+        }
+        let update = update
             .update_expression(changes)
-            .set_expression_attribute_values(accepted_policy.map(|policy| {
-                let created_at = AttributeValue::N(policy.created_at.to_string());
-                let values = [(":accepted", text(&policy.line)), (":created", created_at)];
-                values.map(|(name, value)| (name.to_owned(), value)).into()
-            }))
             // A request that took over the lease ends the run itself.
             .condition_expression("holder = :holder")
             .expression_attribute_values(":holder", text(request_id));

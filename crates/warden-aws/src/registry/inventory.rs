@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Context as _;
-use aws_sdk_ecr::types::{DescribeImagesFilter, ImageDetail, ImageStatusFilter};
+use aws_sdk_ecr::types::ImageDetail;
 use warden_core::arena::ImageId;
 use warden_core::graph::{ImageRecord, Inventory, is_index};
 use warden_core::image::{Digest, RepositoryName};
@@ -53,27 +53,6 @@ impl Registry {
         let missing: Vec<Digest> = inventory.missing_subjects().into_iter().collect();
         inventory.gone = self.gone_images(repository, &missing).await?;
         Ok(inventory)
-    }
-
-    /// Lists the archived images of a repository. A call for each 1,000 images.
-    pub async fn archived_images(
-        &self,
-        repository: &RepositoryName,
-    ) -> anyhow::Result<Vec<Digest>> {
-        let describe = self.client.describe_images().repository_name(repository.as_str());
-        let archived = DescribeImagesFilter::builder().image_status(ImageStatusFilter::Archived);
-        let describe = describe.filter(archived.build());
-        let mut pages = describe.into_paginator().page_size(PAGE_SIZE).send();
-        let mut digests = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(crate::explain);
-            let page =
-                page.with_context(|| format!("listing the archived images of {repository}"))?;
-            for detail in page.image_details.into_iter().flatten() {
-                digests.push(read_digest(&detail)?);
-            }
-        }
-        Ok(digests)
     }
 
     /// Finds which of these images, at most 100, have not changed since they were listed. A change is

@@ -88,6 +88,16 @@ impl NativeRules {
         }))
     }
 
+    /// The number of days after which the first rule deletes an archived image. `None` if no rule deletes
+    /// archived images. The error says that the policy cannot be read.
+    pub fn archived_days(&self) -> Result<Option<u32>, LifecycleThreat> {
+        let days = |rule: &NativeRule| match rule.effect {
+            Effect::ExpireArchived { days } => Some(days),
+            Effect::Expire { .. } | Effect::Archive => None,
+        };
+        Ok(self.rules()?.iter().filter_map(days).min())
+    }
+
     /// Finds a threat to a unit that is archived now. `others` are the active images of the unit,
     /// without its root.
     #[must_use]

@@ -11,9 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use ecr_warden::archived::list_archived;
 use ecr_warden::deployed::DeployedStack;
 use ecr_warden::plan::{Confirmed, confirm_plans};
+use ecr_warden::replay::{QueueReplay, replay_queues};
 use ecr_warden::restore::restore_image;
+use ecr_warden::status::read_status;
 use local_aws::authorization::mutation::{Mutant, Record};
 use local_aws::ecr::DAY;
 use local_aws::ecr::image::Status;
@@ -258,14 +261,18 @@ async fn clients(found: &mut BTreeMap<Mutant, bool>) {
     add(found, &mut world.aws.state());
 }
 
-/// Adds the requests of an operator who confirms plans of both repositories, and restores what the
-/// sweeps archived.
+/// Adds the requests of an operator who confirms plans of both repositories, restores what the sweeps
+/// archived, reads the state of the stack and replays events.
 async fn operators(found: &mut BTreeMap<Mutant, bool>) {
-    let world = crate::deploy(&[
+    let aws = LocalAws::default();
+    let slack = aws.slack().serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let secret = store_webhook(&aws, slack.endpoint()).await.unwrap();
+    let parameters = [
+        ("SlackWebhookSecretArn", secret.as_str()),
         ("InfrastructureLifecycleTagCount", "1"),
         ("DeploymentsLifecycleTagCount", "1"),
-    ])
-    .await;
+    ];
+    let world = World::run(aws, &parameters, program()).await;
     let repositories = ["infrastructure", "deployments"];
     for repository in repositories {
         let arn = format!("arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{repository}");
@@ -298,6 +305,7 @@ async fn operators(found: &mut BTreeMap<Mutant, bool>) {
         let tag = "litellm-v1.80.9".parse().unwrap();
         restore_image(&stack, &image, Some(&tag)).await.unwrap();
     }
+    status_and_replays(&world, &stack).await;
     // A function that writes a confirmation is denied.
     for role in ["ImagePushRole", "ScanCompleteRole", "ImageSweepRole"] {
         let key = json!({"fact": {"S": "confirmation infrastructure"}});
@@ -312,6 +320,38 @@ async fn operators(found: &mut BTreeMap<Mutant, bool>) {
         assert!(answer.1.contains("AccessDeniedException"), "{}", answer.1);
     }
     add(found, &mut world.aws.state());
+}
+
+/// Makes the requests of an operator who reads the state of the stack and replays a message of each queue
+/// for each function.
+async fn status_and_replays(world: &World, stack: &DeployedStack) {
+    read_status(stack, &[]).await.unwrap();
+    list_archived(stack, &[]).await.unwrap();
+    let send = async |queue: &str, body: Value| {
+        let url = queue_url(&world.aws, queue).await;
+        let message = json!({"QueueUrl": url, "MessageBody": body.to_string()});
+        world.aws.ask("sqs", "AmazonSQS.SendMessage", &message).await.unwrap();
+    };
+    for (folder, event) in [
+        ("image-push", world::event("image-push", "conforming")),
+        ("scan-complete", world::event("scan-complete", "without-counts-and-tags")),
+    ] {
+        let arn = world.function(folder).arn();
+        let failed = json!({"requestContext": {"functionArn": arn}, "requestPayload": event});
+        send("FailedEvents", failed).await;
+    }
+    let alert = world::event("slack-notifier", "tag-violation")["Records"][0]["Sns"].take();
+    send("UndeliveredEvents", alert).await;
+    let finding = world::event("scan-complete", "inspector-scan-of-a-server");
+    send("FailedFindings", finding).await;
+    let replays = replay_queues(stack, &[], true).await.unwrap();
+    let outcomes = replays.iter().flat_map(|replay| replay.outcomes.values());
+    assert_eq!(outcomes.filter(|outcome| outcome.is_ok()).count(), 4, "{replays:#?}");
+    // A message that nobody can replay is released.
+    send("UndeliveredEvents", json!({})).await;
+    let replays = replay_queues(stack, &[], true).await.unwrap();
+    assert_eq!(replays.iter().map(QueueReplay::waiting).sum::<usize>(), 1);
+    world.settle().await;
 }
 
 async fn allowed(world: &World, role: &str, service: &str, operation: &str, input: Value) {

@@ -8,6 +8,8 @@
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-resource-based.html> and
 //! <https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html>.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http::Request as HttpRequest;
@@ -37,9 +39,37 @@ pub(crate) struct UndeliveredEvent {
     pub sender: Caller,
     /// The ARN of the rule, the topic or the schedule.
     pub source: String,
+    /// The ARN of the function or the queue that did not receive the event.
+    pub target: String,
     /// The ARN of the queue.
     pub queue: String,
     pub body: String,
+}
+
+impl UndeliveredEvent {
+    /// The attributes of the message, by
+    /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html>,
+    /// <https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html> and
+    /// <https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html>.
+    fn attributes(&self) -> BTreeMap<&'static str, String> {
+        let source = match &self.sender {
+            Caller::Service(service) if service.starts_with("sns.") => {
+                let message = format!("Unable to invoke the function {}", self.target);
+                return BTreeMap::from([
+                    ("ErrorCode", "404".to_owned()),
+                    ("ErrorMessage", message),
+                ]);
+            }
+            Caller::Service(_) => "RULE_ARN",
+            Caller::Role { .. } => "SCHEDULE_ARN",
+        };
+        BTreeMap::from([
+            (source, self.source.clone()),
+            ("TARGET_ARN", self.target.clone()),
+            ("ERROR_CODE", "RESOURCE_NOT_FOUND".to_owned()),
+            ("ERROR_MESSAGE", "The target does not exist".to_owned()),
+        ])
+    }
 }
 
 impl LocalAws {
@@ -113,11 +143,12 @@ impl LocalAws {
     /// Sends the events that were not delivered to their dead-letter queues.
     pub(crate) async fn send_undelivered(&self) {
         let events = std::mem::take(&mut self.state().undelivered_events);
-        for UndeliveredEvent { sender, source, queue, body } in events {
-            if self.sender_may(&sender, "sqs:SendMessage", &queue, &source) {
-                self.send(&queue, &body, &std::collections::BTreeMap::new()).await;
+        for event in events {
+            let UndeliveredEvent { sender, source, queue, body, .. } = &event;
+            if self.sender_may(sender, "sqs:SendMessage", queue, source) {
+                self.send(queue, body, &event.attributes()).await;
             } else {
-                self.state().undelivered.push((queue, body));
+                self.state().undelivered.push((event.queue, event.body));
             }
         }
     }

@@ -65,6 +65,7 @@ pub(super) fn permissions(
         ("sqs", Input::Json(input)) => call.sqs(input),
         ("sns", Input::Query(input)) => call.sns(input),
         ("iam", Input::Query(input)) => call.iam(input),
+        ("monitoring", Input::Json(input)) => Some(call.alarms(input)),
         ("cloudformation", Input::Query(input)) => Some(vec![call.cloudformation(input)]),
         // Neither action takes a resource.
         ("inspector2", Input::Rest { .. }) => Some(vec![call.on("*")]),
@@ -330,7 +331,17 @@ impl Call<'_> {
             Some(url) => url.rsplit('/').next()?,
             None => input["QueueName"].as_str()?,
         };
-        Some(vec![self.on(self.arn("sqs", name))])
+        // A batch needs the right to the single operation:
+        // <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html>.
+        let action = self.called.operation.trim_end_matches("Batch");
+        Some(vec![Permission::new(format!("sqs:{action}"), self.arn("sqs", name))])
+    }
+
+    fn alarms(&self, input: &Value) -> Vec<Permission> {
+        let action = format!("cloudwatch:{}", self.called.operation);
+        let names = texts(input, "AlarmNames").into_iter();
+        let arn = |name: &str| self.arn("cloudwatch", &format!("alarm:{name}"));
+        names.map(|name| Permission::new(action.as_str(), arn(name))).collect()
     }
 
     fn sns(&self, input: &query::Input) -> Option<Vec<Permission>> {
@@ -395,9 +406,12 @@ impl Call<'_> {
     }
 
     fn lambda(&self, path: &str) -> Option<Vec<Permission>> {
-        let name = path.strip_prefix("/2015-03-31/functions/")?.strip_suffix("/invocations")?;
-        let arn = self.arn("lambda", &format!("function:{name}"));
-        Some(vec![Permission::new("lambda:InvokeFunction", arn)])
+        let path = path.strip_prefix("/2015-03-31/functions/")?;
+        let (name, action) = match path.strip_suffix("/configuration") {
+            Some(name) => (name, "lambda:GetFunctionConfiguration"),
+            None => (path.strip_suffix("/invocations")?, "lambda:InvokeFunction"),
+        };
+        Some(vec![Permission::new(action, self.arn("lambda", &format!("function:{name}")))])
     }
 }
 

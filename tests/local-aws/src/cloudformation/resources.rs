@@ -9,6 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::{Schedule, known};
+use crate::alarms::Alarm;
 use crate::ecr::present;
 use crate::pattern::Pattern;
 use crate::policy::Document;
@@ -111,6 +112,13 @@ impl LocalAws {
             }
             "AWS::SSM::Parameter" => self.make_parameter(name, properties).await?,
             "AWS::CloudWatch::Alarm" => {
+                let mut state = self.state();
+                let alarm = Alarm {
+                    state: "OK".to_owned(),
+                    reason: "Unchecked: Initial alarm creation".to_owned(),
+                    since: state.now(),
+                };
+                state.alarms.insert(name.to_owned(), alarm);
                 (name.to_owned(), json!({"Arn": arn("cloudwatch", &format!("alarm:{name}"))}))
             }
             // Dashboards and saved queries have no effect here.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::known;
 use crate::authorization::{UndeliveredEvent, schedule_session};
 use crate::ecr::event::timestamp;
-use crate::{ACCOUNT, LocalAws, REGION};
+use crate::{ACCOUNT, LocalAws, REGION, local_arn};
 
 /// A schedule of a function.
 #[derive(Clone, Debug)]
@@ -190,6 +190,7 @@ impl LocalAws {
                     self.state().undelivered_events.push(UndeliveredEvent {
                         sender: schedule_session(role),
                         source: schedule.arn.clone(),
+                        target: local_arn("lambda", &format!("function:{function}")),
                         queue: queue.clone(),
                         body: event.to_string(),
                     });

@@ -13,6 +13,10 @@ use crate::State;
 use crate::ecr::Time;
 use crate::query::{Input, element};
 
+/// The most resources of a page. AWS does not document the number; this one is small so that tests read
+/// several pages.
+const PAGE: usize = 20;
+
 /// A stack that is deployed or being deployed.
 #[derive(Clone, Debug)]
 pub struct DeployedStack {
@@ -78,11 +82,45 @@ pub fn describe_resource(state: &State, input: &Input) -> Result<String, Refused
         element("StackId", &stack.id),
         element("LogicalResourceId", &resource.id),
         element("PhysicalResourceId", &resource.physical_id),
-        element("ResourceType", &resource.kind),
+        element("ResourceType", &transformed(&resource.kind)),
         element("LastUpdatedTimestamp", &written(stack.created_at)),
         element("ResourceStatus", "CREATE_COMPLETE"),
     ];
     Ok(format!("<StackResourceDetail>{}</StackResourceDetail>", detail.concat()))
+}
+
+/// `ListStackResources`: the resources of a stack, in pages.
+pub fn list_resources(state: &State, input: &Input) -> Result<String, Refused> {
+    let given = |name: &str| input.get(name).map_or("", String::as_str);
+    let asked = given("StackName");
+    let stack = state.stacks.iter().find(|stack| is_stack(stack, asked));
+    let stack = stack.ok_or_else(|| refused(format!("Stack with id {asked} does not exist")))?;
+    let from: usize = match given("NextToken") {
+        "" => 0,
+        token => token.parse().map_err(|_| refused("NextToken is not valid".to_owned()))?,
+    };
+    let rest = stack.resources.get(from..).unwrap_or_default();
+    let summary = |resource: &DeployedResource| {
+        let parts = [
+            element("LogicalResourceId", &resource.id),
+            element("PhysicalResourceId", &resource.physical_id),
+            element("ResourceType", &transformed(&resource.kind)),
+            element("LastUpdatedTimestamp", &written(stack.created_at)),
+            element("ResourceStatus", "CREATE_COMPLETE"),
+        ];
+        parts.concat().as_member()
+    };
+    let summaries: String = rest.iter().take(PAGE).map(summary).collect();
+    let token = (rest.len() > PAGE).then(|| element("NextToken", &(from + PAGE).to_string()));
+    Ok(format!(
+        "<StackResourceSummaries>{summaries}</StackResourceSummaries>{}",
+        token.unwrap_or_default()
+    ))
+}
+
+/// The type of a resource after the transform of SAM.
+fn transformed(kind: &str) -> String {
+    kind.replace("AWS::Serverless::Function", "AWS::Lambda::Function")
 }
 
 /// Whether the name or the ARN belongs to this stack.

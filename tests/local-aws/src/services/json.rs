@@ -56,6 +56,7 @@ pub async fn secrets(service: &SecretsManagerService, call: &Call) -> Answer {
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/Welcome.html>
 pub async fn queues(service: &SqsService, call: &Call) -> Answer {
     const OPERATIONS: &[&str] = &[
+        "ChangeMessageVisibilityBatch",
         "CreateQueue",
         "DeleteMessage",
         "DeleteQueue",

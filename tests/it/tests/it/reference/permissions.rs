@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{table, template};
 
 /// The reason of each statement, by its name. A role before the name limits a reason to that role.
-const REASONS: [(&str, &str); 58] = [
+const REASONS: [(&str, &str); 64] = [
     ("WriteLogs", "The function writes its log."),
     ("WriteTraces", "X-Ray samples the invocations. The actions take no ARN."),
     ("PublishAlerts", "The function publishes alerts."),
@@ -172,8 +172,29 @@ const REASONS: [(&str, &str); 58] = [
         "OperatorPolicy ConfirmPlans",
         "`ecr-warden confirm` writes a confirmation, and nothing else, to the ledger.",
     ),
-    ("OperatorPolicy ReadArchivedUnits", "`ecr-warden restore` restores every image of a unit."),
-    ("OperatorPolicy RestoreImages", "`ecr-warden restore` restores images and adds tags."),
+    (
+        "OperatorPolicy ReadSweepsAndUnits",
+        "`ecr-warden status` shows the last sweeps. `ecr-warden restore` and `ecr-warden archived` read the images of a unit.",
+    ),
+    ("OperatorPolicy ReadFunctions", "`ecr-warden status` shows the functions."),
+    ("OperatorPolicy ReadAlarms", "`ecr-warden status` shows the alarms."),
+    ("OperatorPolicy ReadQueues", "`ecr-warden status` shows how many messages wait."),
+    (
+        "OperatorPolicy TakeMessages",
+        "`ecr-warden replay` reads the messages of the dead-letter queues, and deletes a message whose event was accepted.",
+    ),
+    (
+        "OperatorPolicy ReplayEvents",
+        "`ecr-warden replay` hands an event back to its function. The function decides by the present state of the image, not by the event.",
+    ),
+    (
+        "OperatorPolicy ReplayAlerts",
+        "The same for the function that posts to Slack, which `ecr-warden status` shows too.",
+    ),
+    (
+        "OperatorPolicy RestoreImages",
+        "`ecr-warden restore` restores images and adds tags. `ecr-warden quarantined` and `ecr-warden archived` list images.",
+    ),
     ("PushPullPolicy Login", "A pipeline logs in. The action takes no ARN."),
     ("PushPullPolicy PushAndPull", "A pipeline pushes to and pulls from the two repositories."),
 ];

@@ -1,0 +1,1 @@
+ecr-warden replay --apply
