@@ -4,11 +4,16 @@
 //! functions read the normalised line. The same parser reads both. A newer function can therefore read
 //! the line of an older function: a setting that is missing gets its default.
 
+pub mod document;
+pub mod governance;
+pub mod provisioned;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::grammar::{Grammar, Template};
 use crate::image::{Component, RepositoryName, TagPrefix, Wildcard};
+use crate::node::Node;
 use crate::properties::{Invalid, Problem, Reader};
 
 /// The most bytes of a normalised policy. All environment variables of a Lambda function have 4 KB
@@ -196,13 +201,14 @@ impl Policy {
     pub fn parse(line: &str) -> Result<Self, Invalid> {
         let value: Value = serde_json::from_str(line).map_err(|error| {
             let message = format!("expected one line of JSON: {error}");
-            Invalid(vec![Problem { property: "policy".to_owned(), message }])
+            Invalid(vec![Problem::new("policy", message)])
         })?;
         Self::from_value(&value)
     }
 
     fn from_value(value: &Value) -> Result<Self, Invalid> {
-        let mut reader = Reader::new(value);
+        let node = Node::from(value);
+        let mut reader = Reader::new(&node);
         let policy = Self::read(&mut reader);
         match (policy, reader.finish()) {
             (Some(policy), problems) if problems.is_empty() => Ok(policy),
@@ -357,7 +363,7 @@ impl Policies {
     /// list, and all mistakes of that policy.
     pub fn parse(list: &str) -> Result<Self, Invalid> {
         let invalid =
-            |property: String, message: String| Invalid(vec![Problem { property, message }]);
+            |property: String, message: String| Invalid(vec![Problem::new(property, message)]);
         let values: Vec<Value> = serde_json::from_str(list).map_err(|error| {
             invalid("list".to_owned(), format!("expected a JSON list: {error}"))
         })?;

@@ -21,6 +21,7 @@ use chrono::{DateTime, Utc};
 use regex_lite::Regex;
 use serde_json::{Map, Value, json};
 use warden_core::lifecycle;
+use warden_core::node::Node;
 use warden_core::policy::Policy;
 use warden_core::properties::Reader;
 
@@ -340,7 +341,7 @@ async fn create_from_properties(world: &World, request: Value) -> (String, Value
     let call = |operation: &str, input: Value| world.aws.by_hand(operation, &input).unwrap();
     match request["ResourceType"].as_str() {
         Some("Custom::EcrRepository") => {
-            let policy = Policy::read(&mut Reader::new(properties)).unwrap();
+            let policy = Policy::read(&mut Reader::new(&Node::from(properties))).unwrap();
             let name = text("RepositoryName");
             let [stack, id] =
                 ["StackId", "LogicalResourceId"].map(|field| request[field].as_str().unwrap());

@@ -7,6 +7,7 @@ use warden_aws::registry::repository::{Encryption, EncryptionType};
 use warden_core::image::{RepositoryName, Wildcard};
 use warden_core::keywords;
 use warden_core::lifecycle;
+use warden_core::node::Node;
 use warden_core::policy::{Policy, TagMutability};
 use warden_core::properties::{Invalid, Reader};
 
@@ -76,7 +77,8 @@ const LONGEST_VALUE: usize = 256;
 impl Desired {
     /// Reads the properties. The error names every mistake.
     pub fn read(properties: &Value, stack: &Stack, owner: String) -> Result<Self, Invalid> {
-        let mut reader = Reader::new(properties);
+        let node = Node::from(properties);
+        let mut reader = Reader::new(&node);
         for name in ["ServiceToken", "ServiceTimeout", "PolicyVersion"] {
             reader.ignore(name);
         }

@@ -68,7 +68,7 @@ async fn a_long_reason_is_shortened_and_the_answer_is_still_json() {
         let request =
             with(event("create-infrastructure"), "ResourceProperties.PullPrincipals", json!(many));
         let reason = function.fail(&request).await;
-        assert!(reason.starts_with("PullPrincipals: ") && reason.ends_with('…'), "{reason}");
+        assert!(reason.starts_with("PullPrincipals[0]: ") && reason.ends_with('…'), "{reason}");
         assert!(reason.len() > 400, "{} bytes are left of it", reason.len());
     }
 }

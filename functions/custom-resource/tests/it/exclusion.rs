@@ -170,8 +170,8 @@ async fn invalid_properties_are_named_and_nothing_is_called() {
         ResourceProperties: missing; expected an object
         RoleArns: expected at least one ARN of a role
         RoleArns: expected at least one ARN of a role
-        RoleArns: expected the ARN of an IAM role, got "ci"
-        RoleArns: expected the ARN of an IAM role, got "arn:aws:iam::123456789012:user/ana"
+        RoleArns[0]: expected the ARN of an IAM role, got "ci"
+        RoleArns[0]: expected the ARN of an IAM role, got "arn:aws:iam::123456789012:user/ana"
         RoleArns: role ci is in account 999999999999; only roles of this account, 123456789012, can be excluded
         RoleArn: unknown property; the nearest known name is RoleArns
         StackId: expected the ARN of a stack, got "x"

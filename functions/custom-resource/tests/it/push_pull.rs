@@ -309,12 +309,12 @@ async fn invalid_properties_are_named_and_nothing_is_called() {
     }
     expect![[r#"
         RepositoryArns: expected at least one ARN of a repository
-        RepositoryArns: expected the ARN of an ECR repository, got "*"
-        RepositoryArns: expected the ARN of an ECR repository, got "arn:aws:ecr:us-east-1:123456789012:repository/*"
+        RepositoryArns[0]: expected the ARN of an ECR repository, got "*"
+        RepositoryArns[0]: expected the ARN of an ECR repository, got "arn:aws:ecr:us-east-1:123456789012:repository/*"
         RepositoryArns: arn:aws:ecr:us-east-1:999999999999:repository/ab is not in account 123456789012 and region us-east-1
         RepositoryArns: arn:aws:ecr:eu-west-1:123456789012:repository/ab is not in account 123456789012 and region us-east-1
         RepositoryArns: the policy would have 9098 characters, and IAM accepts 6144
-        AttachToRoleArns: expected the ARN of an IAM role, got "ci"
+        AttachToRoleArns[0]: expected the ARN of an IAM role, got "ci"
         AttachToRoleArns: role ci is in account 999999999999; the policy can only be attached to roles of its own account, 123456789012
         AttachToRoles: unknown property; the nearest known name is AttachToRoleArns
         StackId: the name of the policy, aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-us-east-1-5f2c1a30, would be longer than 128 characters; choose a shorter stack name

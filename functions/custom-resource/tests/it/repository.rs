@@ -448,7 +448,7 @@ async fn all_invalid_properties_are_named_at_once_and_nothing_is_called() {
         LifecycleImpactLimit: expected a whole number from 0 to 100000, got "-1"
         OnExisting: expected fail or adopt, got "take"
         OnDelete: expected retain or delete-if-empty or delete-with-images, got "keep"
-        PullPrincipals: expected an account ID (12 digits) or an organization ID (o-…), got "12345"
+        PullPrincipals[0]: expected an account ID (12 digits) or an organization ID (o-…), got "12345"
         Tags: the key "ecr-warden:owner" is reserved
         Tags: expected a map of strings
         Governance.Tags.Grammar: unknown placeholder {x}; the nearest placeholder is {slug}, got "{x}"
