@@ -15,7 +15,7 @@ use serde_json::Value;
 pub struct Node {
     /// The value.
     pub value: NodeValue,
-    /// None if the value comes from JSON.
+    /// A value from JSON has no position.
     pub position: Option<Position>,
 }
 
@@ -35,7 +35,7 @@ pub enum NodeValue {
 pub struct Key {
     /// The name.
     pub name: String,
-    /// None if the key comes from JSON.
+    /// A key from JSON has no position.
     pub position: Option<Position>,
 }
 

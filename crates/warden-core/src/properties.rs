@@ -27,7 +27,7 @@ pub struct Problem {
     /// The mistake and the expected value.
     pub message: String,
     /// Where the value begins. For a missing property, where the map begins in which it is missing.
-    /// None if the property comes from JSON.
+    /// A property from JSON has no position.
     pub position: Option<Position>,
 }
 
@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
         &mut self,
         name: &'static str,
     ) -> Option<T> {
-        self.describe(name, true, None, Kind::of::<T>);
+        self.describe(name, true, None, Kind::for_type::<T>);
         let found = self.get(name);
         self.check_present(name, found);
         found.and_then(|value| self.scalar(name, value))
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
         &mut self,
         name: &'static str,
     ) -> Option<T> {
-        self.describe(name, false, None, Kind::of::<T>);
+        self.describe(name, false, None, Kind::for_type::<T>);
         let value = self.get(name)?;
         self.scalar(name, value)
     }
@@ -181,7 +181,7 @@ impl<'a> Reader<'a> {
         name: &'static str,
         default: T,
     ) -> T {
-        self.describe(name, false, Some(default.to_string()), Kind::of::<T>);
+        self.describe(name, false, Some(default.to_string()), Kind::for_type::<T>);
         let value = self.get(name);
         value.and_then(|value| self.scalar(name, value)).unwrap_or(default)
     }
@@ -245,7 +245,7 @@ impl<'a> Reader<'a> {
 
     /// Reads a list of texts. Blank texts are mistakes. Empty if the property is absent.
     pub fn list<T: FromStr<Err: fmt::Display + 'static>>(&mut self, name: &'static str) -> Vec<T> {
-        self.describe(name, false, Some("[]".to_owned()), || Kind::List(Box::new(Kind::of::<T>())));
+        self.describe(name, false, Some("[]".to_owned()), || Kind::List(Box::new(Kind::for_type::<T>())));
         let found = self.get(name);
         self.items(name, found)
     }
@@ -255,7 +255,7 @@ impl<'a> Reader<'a> {
         &mut self,
         name: &'static str,
     ) -> Vec<T> {
-        self.describe(name, true, None, || Kind::List(Box::new(Kind::of::<T>())));
+        self.describe(name, true, None, || Kind::List(Box::new(Kind::for_type::<T>())));
         let found = self.get(name);
         self.check_present(name, found);
         if found.is_some_and(|node| node.value == NodeValue::List(Vec::new())) {
@@ -515,7 +515,7 @@ impl<'a> Reader<'a> {
 
 impl Kind {
     /// The kind of a single value. The error of an empty text says what is expected.
-    fn of<T: FromStr<Err: fmt::Display + 'static>>() -> Self {
+    fn for_type<T: FromStr<Err: fmt::Display + 'static>>() -> Self {
         match "".parse::<T>() {
             Ok(_) => Self::Text(String::new()),
             Err(error) => match (&error as &dyn Any).downcast_ref::<UnknownKeyword>() {

@@ -47,7 +47,7 @@ keywords!(
 keywords!(
     /// The action on a push to a repository that no rule matches.
     Unmatched {
-        /// Nothing is done.
+        /// ECR Warden does nothing.
         Ignore = "ignore",
         /// The first push to each such repository is alerted on.
         Report = "report",
@@ -200,7 +200,7 @@ pub(super) struct ReadDocument {
     pub(super) version: Option<DocumentVersion>,
     pub(super) unmatched: Unmatched,
     pub(super) replicas: Vec<RepositoryPattern>,
-    /// None for a rule with a mistake that leaves no value.
+    /// A rule with a mistake that leaves no value is `None`.
     pub(super) rules: Vec<Option<Rule>>,
 }
 

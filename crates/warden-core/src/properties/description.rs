@@ -1,5 +1,5 @@
-//! What a reader asks for. The editor schema and the reference page of the policy come from it, so they
-//! cannot differ from the code that reads the policy.
+//! The properties that a reader asks for. The editor schema and the reference page of the policy come from
+//! them, so they cannot differ from the code that reads the policy.
 
 use super::Reader;
 
@@ -8,7 +8,7 @@ use super::Reader;
 pub struct Description {
     /// The name.
     pub name: String,
-    /// One sentence about the property.
+    /// A sentence that says what the property does.
     pub about: &'static str,
     /// The kind of value.
     pub kind: Kind,
@@ -23,7 +23,7 @@ pub struct Description {
 pub enum Kind {
     /// Text. The value describes what is accepted.
     Text(String),
-    /// One of these words.
+    /// A word of this list.
     Keyword(&'static [&'static str]),
     /// A whole number from the first to the second number.
     Number(u32, u32),

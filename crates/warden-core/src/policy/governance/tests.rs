@@ -172,7 +172,7 @@ fn a_rule_only_reports_in_a_replica() {
 fn the_origin_of_a_repository_is_its_cache_rule_or_its_replication() {
     let origin = |name: &str, prefixes: &[&str], is_replica: bool| {
         let prefixes: Vec<String> = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
-        RepositoryOrigin::of(&name.parse().unwrap(), &prefixes, is_replica)
+        RepositoryOrigin::classify(&name.parse().unwrap(), &prefixes, is_replica)
     };
     assert_eq!(
         origin("docker/nginx", &["quay", "docker"], false),
@@ -182,7 +182,7 @@ fn the_origin_of_a_repository_is_its_cache_rule_or_its_replication() {
     assert_eq!(origin("docker/nginx", &["docker"], true), RepositoryOrigin::Replication);
     assert_eq!(origin("docker-own/nginx", &["docker"], false), RepositoryOrigin::Pushed);
     assert_eq!(origin("docker", &["docker"], false), RepositoryOrigin::Pushed);
-    // Nothing distinguishes a repository of the prefix ROOT from another one.
+    // The name of a repository of the prefix ROOT looks like any other name.
     assert_eq!(origin("team/app", &["ROOT"], false), RepositoryOrigin::PullThroughCache);
 }
 
