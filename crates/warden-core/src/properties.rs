@@ -245,7 +245,9 @@ impl<'a> Reader<'a> {
 
     /// Reads a list of texts. Blank texts are mistakes. Empty if the property is absent.
     pub fn list<T: FromStr<Err: fmt::Display + 'static>>(&mut self, name: &'static str) -> Vec<T> {
-        self.describe(name, false, Some("[]".to_owned()), || Kind::List(Box::new(Kind::for_type::<T>())));
+        self.describe(name, false, Some("[]".to_owned()), || {
+            Kind::List(Box::new(Kind::for_type::<T>()))
+        });
         let found = self.get(name);
         self.items(name, found)
     }

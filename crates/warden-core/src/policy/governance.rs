@@ -59,7 +59,11 @@ impl RepositoryOrigin {
     /// The origin of a repository, by the prefixes of the registry's pull-through cache rules and by
     /// whether an event of replication to the repository is known.
     #[must_use]
-    pub fn classify(repository: &RepositoryName, cache_prefixes: &[String], is_replica: bool) -> Self {
+    pub fn classify(
+        repository: &RepositoryName,
+        cache_prefixes: &[String],
+        is_replica: bool,
+    ) -> Self {
         // The prefix ROOT caches into repositories of any name, which nothing distinguishes from others.
         let is_cached = |prefix: &String| {
             let rest = repository.as_str().strip_prefix(prefix.trim_end_matches('/'));
