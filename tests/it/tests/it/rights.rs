@@ -285,14 +285,14 @@ async fn operators(found: &mut BTreeMap<Mutant, bool>) {
             state.ecr().push_made_up(repository, &[&tag], at).unwrap();
         }
     }
-    let stack = DeployedStack::read(world.operator(), STACK).await.unwrap();
-    let unread = confirm_plans(&stack, &[], None, world.now()).await.unwrap();
+    let deployed = DeployedStack::read(world.operator(), STACK).await.unwrap();
+    let unread = confirm_plans(&deployed, &[], None, world.now()).await.unwrap();
     let command = match &unread {
         Confirmed::Not { plans, command, .. } if plans.len() == 2 => command,
         _ => "",
     };
     let hash = command.rsplit(' ').next();
-    let confirmed = confirm_plans(&stack, &[], hash, world.now()).await.unwrap();
+    let confirmed = confirm_plans(&deployed, &[], hash, world.now()).await.unwrap();
     assert!(matches!(confirmed, Confirmed::Yes(images) if images.len() == 2));
     for repository in repositories {
         let sweep = &world.function("image-sweep").name;
@@ -300,12 +300,12 @@ async fn operators(found: &mut BTreeMap<Mutant, bool>) {
         let swept = world.aws.lambda().invoke(sweep, request).await.unwrap();
         assert_eq!(swept.payload["removed"], 1, "{:#}", swept.payload);
         let image = format!("{repository}:litellm-v1.80.1").parse().unwrap();
-        restore_image(&stack, &image, None).await.unwrap();
+        restore_image(&deployed, &image, None).await.unwrap();
         world.aws.advance(Duration::from_secs(3_600));
         let tag = "litellm-v1.80.9".parse().unwrap();
-        restore_image(&stack, &image, Some(&tag)).await.unwrap();
+        restore_image(&deployed, &image, Some(&tag)).await.unwrap();
     }
-    status_and_replays(&world, &stack).await;
+    status_and_replays(&world, &deployed).await;
     // A function that writes a confirmation is denied.
     for role in ["ImagePushRole", "ScanCompleteRole", "ImageSweepRole"] {
         let key = json!({"fact": {"S": "confirmation infrastructure"}});

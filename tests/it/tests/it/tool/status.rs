@@ -87,7 +87,7 @@ async fn an_alarm_and_a_message_in_a_dead_letter_queue_need_a_person() {
         assert!(state.alarms.remove(&format!("{STACK}-FunctionErrorsAlarm")).is_some());
     }
     let status = status(&world, &[]).await.unwrap();
-    let needs = BTreeSet::from_iter(status.needs_attention.iter().map(String::as_str));
+    let needs: BTreeSet<&str> = status.needs_attention.iter().map(String::as_str).collect();
     let expected = [
         "FailedEventsAlarm is in the state ALARM: 1 datapoint was greater than the threshold",
         "FunctionErrorsAlarm is in the state missing: the alarm does not exist",
