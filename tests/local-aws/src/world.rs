@@ -368,12 +368,6 @@ async fn create_from_properties(world: &World, request: Value) -> (String, Value
             });
             (repository["repositoryArn"].as_str().unwrap().to_owned(), attributes)
         }
-        Some("Custom::EcrPullTimeExclusion") => {
-            for role in properties["RoleArns"].as_array().unwrap() {
-                call("RegisterPullTimeUpdateExclusion", json!({"principalArn": role}));
-            }
-            ("pull-time-exclusion".to_owned(), json!({}))
-        }
         Some("Custom::EcrPushPullPolicy") => {
             let arn = format!("arn:aws:iam::{ACCOUNT}:policy/{STACK}/push-pull");
             (arn.clone(), json!({"PolicyArn": arn}))

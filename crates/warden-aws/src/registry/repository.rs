@@ -1,4 +1,4 @@
-//! The settings of a repository, and the principals whose pulls do not count.
+//! The settings of a repository.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -378,27 +378,6 @@ impl Registry {
         let delete = self.client.delete_repository().repository_name(repository.as_str());
         crate::unless(delete.force(with_images).send().await, |error| {
             error.is_repository_not_found_exception()
-        })?;
-        Ok(())
-    }
-
-    /// Excludes the pulls of a principal from pull times. A principal that is already excluded is not
-    /// an error. One call.
-    pub async fn exclude_pulls_of(&self, principal: &str) -> anyhow::Result<()> {
-        let register = self.client.register_pull_time_update_exclusion();
-        let registered = register.principal_arn(principal).send().await;
-        crate::unless(registered, |error| error.is_exclusion_already_exists_exception())?;
-        Ok(())
-    }
-
-    /// Counts the pulls of a principal again. A principal that is not excluded is not an error. One
-    /// call.
-    pub async fn count_pulls_of(&self, principal: &str) -> anyhow::Result<()> {
-        let deregister = self.client.deregister_pull_time_update_exclusion();
-        let deregistered = deregister.principal_arn(principal).send().await;
-        // A name that ECR does not accept as a principal cannot be excluded.
-        crate::unless(deregistered, |error| {
-            error.is_exclusion_not_found_exception() || error.is_invalid_parameter_exception()
         })?;
         Ok(())
     }

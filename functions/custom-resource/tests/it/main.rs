@@ -7,7 +7,6 @@
 )]
 
 mod envelope;
-mod exclusion;
 mod lifecycle;
 mod matrix;
 mod privileges;

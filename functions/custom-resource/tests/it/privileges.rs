@@ -55,10 +55,6 @@ async fn call_everything() -> Function {
         .await;
     function.succeed(&delete(&created, &answer)).await;
 
-    let created = event("create-pull-time-exclusion");
-    let answer = function.succeed(&created).await;
-    function.succeed(&delete(&created, &answer)).await;
-
     function
 }
 

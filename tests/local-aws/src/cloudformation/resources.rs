@@ -109,6 +109,14 @@ impl LocalAws {
                 let name = properties["Name"].as_str().unwrap_or(name);
                 (name.to_owned(), json!({"Arn": arn}))
             }
+            "AWS::ECR::PullTimeUpdateExclusion" => {
+                let registered = self.by_hand(
+                    "RegisterPullTimeUpdateExclusion",
+                    &json!({"principalArn": properties["PrincipalArn"]}),
+                );
+                let registered = registered.map_err(|error| anyhow!("{}", error.message))?;
+                (registered["principalArn"].as_str().unwrap_or_default().to_owned(), json!({}))
+            }
             "AWS::SSM::Parameter" => self.make_parameter(name, properties).await?,
             "AWS::CloudWatch::Alarm" => {
                 (name.to_owned(), json!({"Arn": arn("cloudwatch", &format!("alarm:{name}"))}))
@@ -296,6 +304,7 @@ const PROPERTIES: &[(&str, &[&str])] = &[
             "TimeToLiveSpecification",
         ],
     ),
+    ("AWS::ECR::PullTimeUpdateExclusion", &["PrincipalArn"]),
     ("AWS::Events::Rule", &["Description", "EventPattern", "Targets"]),
     ("AWS::IAM::ManagedPolicy", &["Description", "Path", "PolicyDocument"]),
     (

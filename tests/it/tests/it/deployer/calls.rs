@@ -375,8 +375,18 @@ pub(super) const HANDLER_CALLS: &[(&str, &[Calls])] = &[
             ],
         )],
     ),
+    (
+        "AWS::ECR::PullTimeUpdateExclusion",
+        &[on(
+            "*",
+            &[
+                "ecr:ListPullTimeUpdateExclusions",
+                "ecr:RegisterPullTimeUpdateExclusion",
+                "ecr:DeregisterPullTimeUpdateExclusion",
+            ],
+        )],
+    ),
     // CloudFormation invokes the function that the service token names.
-    ("Custom::EcrPullTimeExclusion", &[INVOKE_CUSTOM_RESOURCE]),
     ("Custom::EcrPushPullPolicy", &[INVOKE_CUSTOM_RESOURCE]),
     ("Custom::EcrRepository", &[INVOKE_CUSTOM_RESOURCE]),
 ];

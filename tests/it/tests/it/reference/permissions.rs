@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{table, template};
 
 /// The reason of each statement, by its name. A role before the name limits a reason to that role.
-const REASONS: [(&str, &str); 58] = [
+const REASONS: [(&str, &str); 57] = [
     ("WriteLogs", "The function writes its log."),
     ("WriteTraces", "X-Ray samples the invocations. The actions take no ARN."),
     ("PublishAlerts", "The function publishes alerts."),
@@ -39,10 +39,6 @@ const REASONS: [(&str, &str); 58] = [
     (
         "CustomResourceRole DeleteOwnedRepositories",
         "The function deletes only a repository that this stack made and that no stack adopted. After a rename this is the old repository.",
-    ),
-    (
-        "CustomResourceRole ManagePullTimeExclusions",
-        "Reading a manifest would count as a pull, and a pull keeps an image. The registry has one list, and the actions take no ARN.",
     ),
     ("CustomResourceRole UseRepositoryKey", "ECR encrypts the repositories with this key."),
     (

@@ -44,12 +44,13 @@ fn our_template_creates_each_resource_after_its_dependencies() {
         SweepDeploymentsSchedule AWS::Scheduler::Schedule
         DeploymentsSweepAlarm AWS::CloudWatch::Alarm
         Dashboard AWS::CloudWatch::Dashboard
+        ImagePushPullTimeExclusion AWS::ECR::PullTimeUpdateExclusion
+        ImageSweepPullTimeExclusion AWS::ECR::PullTimeUpdateExclusion
         InspectorFindingRule AWS::Events::Rule
         InspectorFindingsPolicy AWS::SQS::QueuePolicy
         KeepOrRemoveReasonsQuery AWS::Logs::QueryDefinition
         OpenFindingsQuery AWS::Logs::QueryDefinition
         OperatorPolicy AWS::IAM::ManagedPolicy
-        PullTimeExclusion Custom::EcrPullTimeExclusion
         PushPullPolicy Custom::EcrPushPullPolicy
         TagViolationsQuery AWS::Logs::QueryDefinition
         UndeliveredEventsPolicy AWS::SQS::QueuePolicy
@@ -150,7 +151,7 @@ fn our_function_is_merged_with_the_globals() {
             "arm64"
           ],
           "CodeUri": "../../functions/custom-resource",
-          "Description": "Provisions the repositories, the push/pull policy and the pull-time exclusions.",
+          "Description": "Provisions the repositories and the push/pull policy.",
           "Environment": {
             "Variables": {
               "STACK_ID": "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/51af3dc0-da77-11e4-872e-1234567db123",
