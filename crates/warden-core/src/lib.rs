@@ -10,6 +10,7 @@
 //! - [`policy`]: the policy of one repository, parsed, validated and normalised;
 //! - [`lifecycle`]: the lifecycle policy that ECR carries out;
 //! - [`tagging`]: judges a pushed tag by the policy;
+//! - [`mutability`]: whether a tag can move to another image;
 //! - [`quarantine`]: the quarantine tag, which replaces a tag that violates the policy;
 //! - [`enforcement`]: plans the changes to an image whose tag violates the policy;
 //! - [`arena`]: lists of images, units and groups, each with an index type of its own;
@@ -32,6 +33,7 @@ pub mod findings;
 pub mod grammar;
 pub mod graph;
 pub mod lifecycle;
+pub mod mutability;
 pub mod policy;
 pub mod properties;
 pub mod quarantine;

@@ -22,7 +22,7 @@ pub fn run(bytes: &[u8]) {
             let line = desired.policy.normalised();
             assert!(line.len() <= 1_500 && !line.contains('\n'));
         }),
-        push_pull::Desired::read(properties, &stack, owner).map(|_| ()),
+        push_pull::Desired::read(properties, &stack, "PushPullPolicy", owner).map(|_| ()),
     ];
     for refused in read.into_iter().filter_map(Result::err) {
         assert!(

@@ -10,6 +10,7 @@ mod envelope;
 mod lifecycle;
 mod matrix;
 mod privileges;
+mod pull;
 mod push_pull;
 mod removal;
 mod repository;

@@ -141,11 +141,11 @@ impl<'a> Stack<'a> {
 }
 
 /// The built template without the parts that ministack refuses: the saved queries of CloudWatch
-/// Logs and the pull-time exclusions, to which nothing refers, and all but the first metric of alarms
-/// on a sum of metrics.
+/// Logs and the pull-time exclusions, to which nothing refers; the conditions that split a list; and
+/// all but the first metric of alarms on a sum of metrics.
 fn for_ministack(template: &str) -> anyhow::Result<String> {
     let mut template = template.to_owned();
-    for resource in [
+    for part in [
         "KeepOrRemoveReasonsQuery",
         "OpenFindingsQuery",
         "TagViolationsQuery",
@@ -156,8 +156,13 @@ fn for_ministack(template: &str) -> anyhow::Result<String> {
         "ScannerPullTimeExclusion3",
         "ScannerPullTimeExclusion4",
         "ScannerPullTimeExclusion5",
+        "HasScannerRole1",
+        "HasScannerRole2",
+        "HasScannerRole3",
+        "HasScannerRole4",
+        "HasScannerRole5",
     ] {
-        template = replaced(&template, &format!("  {resource}:"), "")?;
+        template = replaced(&template, &format!("  {part}:"), "")?;
     }
     for (alarm, metric) in
         [("FunctionErrorsAlarm", "Errors"), ("FunctionThrottlesAlarm", "Throttles")]

@@ -260,7 +260,9 @@ fn a_deployer_attaches_only_policies_of_the_stack() {
         request.context.insert("iam:policyarn".to_owned(), vec![policy.to_owned()]);
         is_allowed(&policies("deployer"), &request)
     };
-    assert!(attach("arn:aws:iam::123456789012:policy/ecr-warden/ecr-warden-us-east-1-5f2c1a30"));
+    assert!(attach(
+        "arn:aws:iam::123456789012:policy/ecr-warden/ecr-warden-us-east-1-5f2c1a30-PushPullPolicy"
+    ));
     assert!(!attach("arn:aws:iam::aws:policy/AdministratorAccess"));
 }
 

@@ -76,7 +76,7 @@ pub(super) const HANDLER_CALLS: &[(&str, &[Calls])] = &[
             ),
             on(ROLE, &["iam:AttachRolePolicy", "iam:DetachRolePolicy"]).with(&[(
                 "iam:policyarn",
-                "arn:aws:iam::{account}:policy/ecr-warden/{stack}-us-east-1-5f2c1a30",
+                "arn:aws:iam::{account}:policy/ecr-warden/{stack}-us-east-1-5f2c1a30-PushPullPolicy",
             )]),
         ],
     ),
