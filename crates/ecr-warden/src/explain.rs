@@ -5,6 +5,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
 use warden_core::image::{Digest, RepositoryName, Tag};
+use warden_core::quarantine::Quarantine;
 
 use crate::deployed::{Connection, DeployedStack, Output};
 use crate::image::ImageReference;
@@ -28,6 +29,8 @@ struct Explanation {
     repository: RepositoryName,
     digest: Digest,
     tags: Vec<Tag>,
+    /// The tag by which the image was asked for, if enforcement removed that tag.
+    removed_tag: Option<Tag>,
     status: String,
     pushed_at: Option<String>,
     pulled_at: Option<String>,
@@ -68,7 +71,17 @@ impl Explanation {
             "report" => "reports",
             _ => "keeps",
         };
-        let mut lines = vec![format!("The next sweep {verb} {repository}@{digest}: {reason}.")];
+        let mut lines = Vec::new();
+        if let Some(removed) = &self.removed_tag {
+            let is_quarantine =
+                |tag: &&Tag| Quarantine::read(tag).is_some_and(|read| read.is_for(removed));
+            let names: Vec<&str> = tags.iter().filter(is_quarantine).map(Tag::as_str).collect();
+            lines.push(format!(
+                "ECR Warden removed the tag {removed} from this image. Its quarantine tag is {}.",
+                names.join(" ")
+            ));
+        }
+        lines.push(format!("The next sweep {verb} {repository}@{digest}: {reason}."));
         if verb != "keeps"
             && let Some(why) = &self.stopped
         {
@@ -127,6 +140,12 @@ mod tests {
             Pulled:    unknown
             Unit:      sha256:abababababababababababababababababababababababababababababababab
               part      sha256:cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"#]].assert_eq(&text(answer.clone()));
+        let mut quarantined = answer.clone();
+        quarantined["tags"] = json!(["quarantine-20261124-abababababab-app-1.0.0"]);
+        quarantined["removedTag"] = json!("app-1.0.0");
+        let quarantined = text(quarantined);
+        let (first, _) = quarantined.split_once('\n').unwrap();
+        expect!["ECR Warden removed the tag app-1.0.0 from this image. Its quarantine tag is quarantine-20261124-abababababab-app-1.0.0."].assert_eq(first);
         let mut kept = answer;
         kept["decision"] = json!("keep");
         kept["reason"] = json!("it was pulled on 2026-11-01, within 30 days");

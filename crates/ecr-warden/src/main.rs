@@ -8,7 +8,7 @@ use ecr_warden::{arguments, check, explain, lifecycle, plan, restore};
 
 /// Governs Amazon ECR from the command line.
 #[derive(Parser)]
-#[command(name = "ecr-warden")]
+#[command(name = "ecr-warden", version)]
 struct Options {
     #[command(subcommand)]
     command: Command,

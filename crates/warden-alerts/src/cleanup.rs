@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::remedy::{CONFIRM_PLAN, READ_PLAN, RESTORE_ALL_IMAGES, RESTORE_FIRST_IMAGE};
-use super::replication::{copies, copies_text};
+use super::replication::{copies, copies_text, source};
 use super::{
     Alert, AlertKind, Remedy, Source, VERSION, WHAT_TO_DO, WHY, fit_details, number_of,
     restore_remedies,
@@ -335,7 +335,12 @@ fn image_list<T>(heading: &str, entries: &[T], line: impl Fn(&T) -> String) -> S
 }
 
 fn details(outcome: &SweepResult, most: usize) -> Map<String, Value> {
-    let replicated = copies(&outcome.replication).map(|copies| ("replicatedTo".to_owned(), copies));
+    let replicated = [
+        ("replicatedTo", copies(&outcome.replication)),
+        ("replicatedFrom", source(&outcome.replication)),
+    ];
+    let replicated = replicated.into_iter();
+    let replicated = replicated.filter_map(|(name, value)| Some((name.to_owned(), value?)));
     let image = |entry: &CleanupEntry| {
         let CleanupEntry { digest, tags, decision, reason } = entry;
         let some: Vec<&Tag> = tags.iter().take(MOST_TAGS).collect();

@@ -34,7 +34,7 @@ pub use self::scan::{
     AcceptedDetails, AlertOrigin, Baseline, FailureReason, FindingDetails, ScanAlert, ScanDetails,
     risk_expiring, scan_failed, scan_findings, scan_resolved, unreadable_risks,
 };
-pub use self::violation::{repository_violation, tag_violation};
+pub use self::violation::{OtherImages, repository_violation, tag_violation};
 use warden_core::image::{Component, Digest, RepositoryName, Tag};
 use warden_core::keywords;
 use warden_core::policy::Severity;

@@ -35,6 +35,12 @@ pub fn copies(replication: &Replication) -> Option<Value> {
     Some(replication.destinations().map(destination).collect())
 }
 
+/// The registry from which the images are copied, as JSON. None if the repository is not a replica.
+pub fn source(replication: &Replication) -> Option<Value> {
+    let source = replication.source()?;
+    Some(json!({"account": source.account(), "region": source.region()}))
+}
+
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};

@@ -30,7 +30,10 @@ impl Alert {
                 () if detail("waits") == true => Some("confirmation"),
                 // A plan has a hash. Without a plan, the sweep could not read the repository.
                 () if detail("stopped").is_string() && detail("hash") == "" => Some("blind"),
-                () if detail("stopped").is_string() && detail("replicatedTo").is_array() => {
+                () if detail("stopped").is_string()
+                    && (detail("replicatedTo").is_array()
+                        || detail("replicatedFrom").is_object()) =>
+                {
                     Some("replicated-repository")
                 }
                 () if detail("stopped").is_string() => Some("guard"),

@@ -71,7 +71,8 @@ fn alert(policy: &Policy, tag: &str, tags: &[&str]) -> (Alert, EnforcementPlan) 
     };
     let plan =
         plan_enforcement(policy, &tag, &image, Some(&immutable()), "2026-11-24".parse().unwrap());
-    (tag_violation(policy, &about(), &tag, &violation, &image, &plan, &[], None), plan)
+    let others = OtherImages::default();
+    (tag_violation(policy, &about(), &tag, &violation, &image, &plan, &[], &others), plan)
 }
 
 /// The notifier shows every command that this crate writes, also with the name of the stack.

@@ -10,10 +10,18 @@ use warden_core::image::{Digest, Image, RepositoryName, RepositoryPattern, Tag};
 use warden_core::policy::{LifecycleScope, Policy, Severity, TagEnforcement, TagMutability};
 use warden_core::tagging::Violation;
 
+/// The other images of the repository that an alert names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OtherImages {
+    /// The image that lost the tag, because somebody had moved the tag to it.
+    pub lost_tag: Option<Digest>,
+    /// The image that already has the suggested tag. The alert then suggests no tag.
+    pub has_suggestion: Option<Digest>,
+}
+
 /// The alert about a tag that violates the policy, and about what `plan` did.
 ///
-/// `image` is the image before enforcement, and `unit` has every image that is archived with it. `hit`
-/// is the digest of another image, if that image lost the tag.
+/// `image` is the image before enforcement, and `unit` has every image that is archived with it.
 #[expect(clippy::too_many_arguments, reason = "an alert needs every fact about the violation")]
 #[must_use]
 pub fn tag_violation(
@@ -24,10 +32,12 @@ pub fn tag_violation(
     image: &Image,
     plan: &EnforcementPlan,
     unit: &[&Digest],
-    hit: Option<&Digest>,
+    others: &OtherImages,
 ) -> Alert {
     let About { region, repository, .. } = about;
     let Violation { rule, reason, component, suggestion } = violation;
+    let taken = suggestion.as_ref().zip(others.has_suggestion.as_ref());
+    let suggestion = suggestion.as_ref().filter(|_| taken.is_none());
     let mut tags = image.tags.clone();
     if matches!(plan.action, EnforcementOutcome::Untagged | EnforcementOutcome::Quarantined) {
         tags.retain(|other| other != tag);
@@ -38,17 +48,17 @@ pub fn tag_violation(
         tags.push(quarantine.clone());
     }
     let commands = Commands { region, repository, image };
-    let remedies = remedies(policy, &commands, tag, suggestion.as_ref(), &tags, plan, unit);
+    let remedies = remedies(policy, &commands, tag, suggestion, &tags, plan, unit);
     let mut text = outcome_text(policy, repository, tag, plan);
     text += &text_about_copies(plan, tag);
-    if let Some(hit) = hit {
+    if let Some(hit) = &others.lost_tag {
         text += &format!(
             "\n\nIn the meantime, somebody had moved the tag to the image {hit}, and that image lost \
              the tag. ECR deletes an image that loses its last tag. Check whether the image still \
              exists, and push it again if it does not."
         );
     }
-    let next = next_step(tag, suggestion.as_ref(), &tags, plan, !remedies.is_empty());
+    let next = next_step(tag, suggestion, taken, &tags, plan, !remedies.is_empty());
     text += &format!("\n\n{WHY}the tag {tag} {reason} (rule {rule}).\n\n{WHAT_TO_DO}{next}");
     let title = match plan.action {
         EnforcementOutcome::Reported => {
@@ -147,10 +157,12 @@ fn outcome_text(
     }
 }
 
-/// The next step of a person. `has_remedy` states whether the alert has a command.
+/// The next step of a person. `taken` has the tag that was probably meant and the other image that
+/// has it. `has_remedy` states whether the alert has a command.
 fn next_step(
     tag: &Tag,
     suggestion: Option<&Tag>,
+    taken: Option<(&Tag, &Digest)>,
     tags: &[Tag],
     plan: &EnforcementPlan,
     has_remedy: bool,
@@ -158,6 +170,12 @@ fn next_step(
     if plan.restores() {
         return format!(
             "wait until the image is restored, and correct the pipeline that pushed {tag}."
+        );
+    }
+    if let Some((meant, owner)) = taken {
+        return format!(
+            "push the image again with another tag that conforms, and correct the pipeline that \
+             pushed {tag}. The tag {meant}, which was probably meant, belongs to another image, {owner}."
         );
     }
     let Some(meant) = suggestion else {

@@ -115,21 +115,33 @@ impl Registry {
         repository: &RepositoryName,
         tag: &Tag,
     ) -> anyhow::Result<Option<Digest>> {
+        let found = self.find_tag(repository, tag).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        let finding = || format!("looking for {repository}:{tag}");
+        let has_tag =
+            |detail: &ImageDetail| detail.image_tags().iter().any(|other| other == tag.as_str());
+        let listed = self.find_listed(repository, has_tag).await.with_context(finding)?;
+        listed.map(|detail| read_digest(&detail).with_context(finding)).transpose()
+    }
+
+    /// The digest of the image that a tag points at. None if no image has the tag, and possibly also if
+    /// the image is archived: AWS does not document whether ECR finds an archived image by its tag. One
+    /// call.
+    pub async fn find_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> anyhow::Result<Option<Digest>> {
         let finding = || format!("looking for {repository}:{tag}");
         let id = ImageIdentifier::builder().image_tag(tag.as_str()).build();
         let describe = self.client.describe_images().repository_name(repository.as_str());
         let described = describe.image_ids(id).send().await;
         let described = crate::unless(described, DescribeImagesError::is_image_not_found_exception);
         let detail = described.with_context(finding)?;
-        let mut detail = detail.and_then(|output| output.image_details?.into_iter().next());
-        if detail.is_none() {
-            let has_tag = |detail: &ImageDetail| {
-                detail.image_tags().iter().any(|other| other == tag.as_str())
-            };
-            detail = self.find_listed(repository, has_tag).await.with_context(finding)?;
-        }
-        let digest = detail.and_then(|detail| detail.image_digest);
-        digest.map(|digest| digest.parse().with_context(finding)).transpose()
+        let detail = detail.and_then(|output| output.image_details?.into_iter().next());
+        detail.map(|detail| read_digest(&detail).with_context(finding)).transpose()
     }
 
     /// Finds the first image that matches in the list of all images, archived or not.

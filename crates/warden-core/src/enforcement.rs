@@ -18,7 +18,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use crate::image::{Image, ImageStatus, Tag};
 use crate::mutability::{Mutability, tag_can_move};
 use crate::policy::{Policy, TagEnforcement};
-use crate::quarantine::{Quarantine, quarantine_tag};
+use crate::quarantine::{quarantine_tag, quarantined_since};
 use crate::replication::Replication;
 use crate::tagging::{is_accepted_tag, keeps_accepted_tag};
 
@@ -250,11 +250,7 @@ fn plan_for_missing_tag(
     if keeps_accepted_tag(policy, &image.tags, mutability) {
         return EnforcementPlan::new(EnforcementOutcome::Untagged, vec![]);
     }
-    let since = |other: &Tag| {
-        let quarantine = Quarantine::read(other)?;
-        let is_of_this_tag = quarantine.is_for(tag) && quarantine.is_genuine(&image.digest, today);
-        is_of_this_tag.then_some(quarantine.since)
-    };
+    let since = |other: &Tag| quarantined_since(other, tag, &image.digest, today);
     let quarantine_tags = image.tags.iter().filter(|other| since(other).is_some());
     let newest = quarantine_tags.max_by_key(|other| since(other));
     let action = if newest.is_some() {

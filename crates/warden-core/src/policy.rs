@@ -402,7 +402,8 @@ pub struct Policies(Vec<Policy>);
 
 impl Policies {
     /// Parses a JSON list of normalised policies, which functions have in their environment. The error
-    /// names the first invalid policy by its position in the list, and all mistakes of that policy.
+    /// names the repository of the first invalid policy, or else the position of the policy in the
+    /// list, and all mistakes of that policy.
     pub fn parse(list: &str) -> Result<Self, Invalid> {
         let invalid =
             |property: String, message: String| Invalid(vec![Problem { property, message }]);
@@ -412,8 +413,13 @@ impl Policies {
         let mut policies: Vec<Policy> = Vec::new();
         for (nth, value) in values.iter().enumerate() {
             let policy = Policy::from_value(value).map_err(|Invalid(problems)| {
+                let name = value.get("RepositoryName").and_then(Value::as_str);
+                let name = name.filter(|name| name.parse::<RepositoryName>().is_ok());
                 let within = |problem: Problem| Problem {
-                    property: format!("[{nth}].{}", problem.property),
+                    property: match name {
+                        Some(name) => format!("{name}: {}", problem.property),
+                        None => format!("[{nth}].{}", problem.property),
+                    },
                     ..problem
                 };
                 Invalid(problems.into_iter().map(within).collect())

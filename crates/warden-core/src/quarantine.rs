@@ -57,6 +57,20 @@ impl<'t> Quarantine<'t> {
     }
 }
 
+/// Reads from one tag of the image with this digest since when the image is quarantined because of
+/// `removed`. None if the tag is not a genuine quarantine tag for `removed`.
+#[must_use]
+pub fn quarantined_since(
+    tag: &Tag,
+    removed: &Tag,
+    digest: &Digest,
+    today: NaiveDate,
+) -> Option<NaiveDate> {
+    let quarantine = Quarantine::read(tag)?;
+    let is_of_this_tag = quarantine.is_for(removed) && quarantine.is_genuine(digest, today);
+    is_of_this_tag.then_some(quarantine.since)
+}
+
 /// Composes the quarantine tag for the image with this digest, which loses `tag` today.
 #[must_use]
 pub fn quarantine_tag(today: NaiveDate, digest: &Digest, tag: &Tag) -> Tag {

@@ -116,6 +116,12 @@ impl Replication {
         ))
     }
 
+    /// The registry from which the images are copied. None if the repository is not a replica.
+    #[must_use]
+    pub fn source(&self) -> Option<&RemoteRegistry> {
+        self.source.as_ref()
+    }
+
     /// The destinations, each with whether deletions are replicated to it.
     pub fn destinations(&self) -> impl Iterator<Item = (&RemoteRegistry, bool)> {
         self.destinations.iter().map(|(registry, deletes)| (registry, *deletes))

@@ -105,7 +105,7 @@ mod tests {
         check(
             &[("GOVERNANCE", &misspelt)],
             &expect![[
-                r#"GOVERNANCE: [0].Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest placeholder is {semver}, got "{component}-v{semvr}""#
+                r#"GOVERNANCE: infrastructure: Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest placeholder is {semver}, got "{component}-v{semvr}""#
             ]],
         );
         let twice = format!("[{POLICY}, {POLICY}]");

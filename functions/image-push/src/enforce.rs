@@ -4,7 +4,7 @@
 use anyhow::{Context as _, anyhow, bail, ensure};
 use chrono::{DateTime, Utc};
 use tracing::{error, info, warn};
-use warden_alerts::About;
+use warden_alerts::{About, OtherImages};
 use warden_aws::ledger::{Claim, Fact, PreviousClaim};
 use warden_aws::registry::{ImageDescription, Manifest, Registry};
 use warden_aws::replication::find_replication;
@@ -105,23 +105,40 @@ impl Judgement<'_> {
         let is_news = is_news(&before, &plan) || other_image.is_some();
         if is_news {
             let about = &self.push.about;
-            let other_image = other_image.as_ref();
+            let (violation, has_suggestion) = self.check_suggestion(violation, &image).await;
+            let others = OtherImages { lost_tag: other_image, has_suggestion };
             let unit: Vec<&Digest> = unit.into_iter().flat_map(UnitRecord::images).collect();
             let alert = warden_alerts::tag_violation(
-                policy,
-                about,
-                tag,
-                violation,
-                &image,
-                &plan,
-                &unit,
-                other_image,
+                policy, about, tag, &violation, &image, &plan, &unit, &others,
             );
             self.publish(fact, &alert, &plan.outcome()).await?;
         } else {
             self.context.ledger.settle(fact, self.request_id, None, self.now).await?;
         }
         Ok((is_news || plan.tag_is_present).then_some(plan.action))
+    }
+
+    /// Looks for another image that has the suggested tag, and returns its digest. If ECR cannot be
+    /// asked, the returned violation has no suggestion. One call, for a violation with a suggestion.
+    async fn check_suggestion(
+        &self,
+        violation: &Violation,
+        image: &Image,
+    ) -> (Violation, Option<Digest>) {
+        let About { repository, digest, .. } = &self.push.about;
+        let mut violation = violation.clone();
+        let Some(meant) = violation.suggestion.as_ref().filter(|tag| !image.tags.contains(tag))
+        else {
+            return (violation, None);
+        };
+        match self.context.registry.find_tag(repository, meant).await {
+            Ok(owner) => (violation, owner.filter(|owner| owner != digest)),
+            Err(error) => {
+                warn!("the alert has no suggestion, because it may belong to an image: {error:#}");
+                violation.suggestion = None;
+                (violation, None)
+            }
+        }
     }
 
     /// Reads an image again after it was archived. Returns the plan to restore the image, if it got

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 use warden_alerts::{CleanupEntry, SweepResult};
 use warden_core::arena::ImageId;
-use warden_core::image::{Digest, ImageStatus, RepositoryName};
+use warden_core::image::{Digest, ImageStatus, RepositoryName, Tag};
 use warden_core::retention::{PlanBlocker, RetentionPlan, retention_hash};
 
 use crate::report::{Workloads, entry, planned_images, reason};
@@ -57,8 +57,14 @@ pub fn describe_stop(repository: &RepositoryName, why: &str) -> Value {
     json!({"repository": repository, "stopped": why})
 }
 
-/// The answer about one image: its decision, the reason and its unit.
-pub fn explain_image(plan: &RetentionPlan<'_>, id: ImageId, workloads: &Workloads) -> Value {
+/// The answer about one image: its decision, the reason and its unit. `removed` is the tag by which
+/// the image was asked for, if enforcement removed that tag.
+pub fn explain_image(
+    plan: &RetentionPlan<'_>,
+    id: ImageId,
+    removed: Option<&Tag>,
+    workloads: &Workloads,
+) -> Value {
     let digest = |image: &ImageId| &plan.image(*image).digest;
     let digests = |images: &[ImageId]| -> Vec<&Digest> {
         images.iter().map(digest).take(MOST_LISTED).collect()
@@ -75,6 +81,7 @@ pub fn explain_image(plan: &RetentionPlan<'_>, id: ImageId, workloads: &Workload
         "repository": plan.policy.repository_name,
         "digest": image.digest,
         "tags": image.tags,
+        "removedTag": removed,
         "status": match image.status {
             ImageStatus::Active => "ACTIVE",
             ImageStatus::Archived => "ARCHIVED",

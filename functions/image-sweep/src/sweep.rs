@@ -19,9 +19,11 @@ use warden_aws::event::is_young;
 use warden_aws::ledger::{AcceptedPolicy, UnfinishedRun};
 use warden_aws::registry::VisibilityError;
 use warden_aws::telemetry::Counts;
+use warden_core::arena::ImageId;
 use warden_core::graph::{Graph, ImageRecord, Inventory};
-use warden_core::image::RepositoryName;
+use warden_core::image::{RepositoryName, Tag};
 use warden_core::policy::Policy;
+use warden_core::quarantine::quarantined_since;
 use warden_core::replication::Replication;
 use warden_core::retention::{RetentionPlan, RunningImages, plan_retention};
 
@@ -93,20 +95,39 @@ impl<'a> Sweep<'a> {
         Ok(answer::describe_stop(self.repository, &visibility_reason(error)?))
     }
 
-    /// Returns the decision about one image, which is given by its tag or its digest.
+    /// Returns the decision about one image, which is given by its tag or its digest. A tag that
+    /// enforcement removed gives the image that was quarantined last because of the tag.
     pub async fn explain(&self, image: &str) -> anyhow::Result<Value> {
         let mut seen = self.look().await?;
         let plan = self.plan_to_read(&mut seen).await?;
         let is_named = |other: &ImageRecord| {
             other.digest.as_str() == image || other.tags.iter().any(|tag| tag.as_str() == image)
         };
-        let found = plan.inventory.images.position(is_named);
-        let id = found.with_context(|| format!("{} has no image {image:?}", self.repository))?;
+        let images = &plan.inventory.images;
+        let named = images.position(is_named);
+        let removed: Option<Tag> = image.parse().ok().filter(|_| named.is_none());
+        let removed = removed.as_ref();
+        let today = self.now.date_naive();
+        let quarantined = removed.and_then(|tag| {
+            let since = |id: &ImageId| {
+                let ImageRecord { digest, tags, .. } = &images[*id];
+                tags.iter().filter_map(|other| quarantined_since(other, tag, digest, today)).max()
+            };
+            images.ids().filter(|id| since(id).is_some()).max_by_key(|id| since(id))
+        });
+        let id = named.or(quarantined).with_context(|| {
+            format!(
+                "{} has no image {image:?}: no image was pushed by that name, or somebody removed \
+                 the image or its tag. The saved query keep-or-remove-reasons lists the images that \
+                 sweeps removed",
+                self.repository
+            )
+        })?;
         let workloads = match plan.decided(id) {
             Some(decided) => self.workloads_of(&plan, &[decided]).await,
             None => Workloads::new(),
         };
-        Ok(answer::explain_image(&plan, id, &workloads))
+        Ok(answer::explain_image(&plan, id, removed, &workloads))
     }
 
     /// Plans a sweep without changing anything, for a person to read.

@@ -89,6 +89,8 @@ pub struct Registry {
     /// The images that are being restored from the archive: repository, digest, and the time at
     /// which each is active again.
     activating: Vec<(String, String, Time)>,
+    /// The time that a restore from the archive takes. None is about twenty minutes, as in ECR.
+    pub restore_time: Option<Time>,
     /// The number of identifiers that [`Registry::unique`] has created.
     numbered: u64,
     /// Whether `DescribeImages` does not find archived images by their identifiers. Both behaviours

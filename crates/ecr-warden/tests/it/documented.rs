@@ -13,10 +13,33 @@ fn snippet(name: &str) -> PathBuf {
 #[test]
 fn the_documented_check_prints_the_documented_line() {
     let script = std::fs::read_to_string(snippet("readme/check.sh")).unwrap();
-    let arguments = script.trim_end().strip_prefix("cargo run -p ecr-warden -- ").unwrap();
+    let arguments = script.trim_end().strip_prefix("cargo ecr-warden ").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ecr-warden"));
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let output = command.args(arguments.split(' ')).current_dir(root).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
     expect_file![snippet("check/check.txt")].assert_eq(&String::from_utf8(output.stdout).unwrap());
+}
+
+#[test]
+fn the_documented_trial_of_an_edited_policy_judges_by_the_copy() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("trial");
+    std::fs::create_dir_all(&folder).unwrap();
+    let script = std::fs::read_to_string(snippet("policy/try.sh")).unwrap();
+    let judge = |editor: &str| {
+        // The files of the clone are in another folder than the copy.
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
+        let script = script.replace("docs/snippets", &format!("{docs}/snippets"));
+        let cargo = r#"cargo() { test "$1" = ecr-warden && shift && "$TOOL" "$@"; }"#;
+        let mut bash = Command::new("bash");
+        bash.args(["-euc", &format!("{cargo}\n{script}")]).current_dir(&folder);
+        bash.env("TOOL", env!("CARGO_BIN_EXE_ecr-warden")).env("EDITOR", editor);
+        let output = bash.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let documented = std::fs::read_to_string(snippet("check/check.txt")).unwrap();
+    assert_eq!(judge("true"), (Some(1), documented));
+    let (code, line) = judge("sed -i.bak s/-v{semver}/-{semver}/");
+    assert_eq!(code, Some(0), "{line}");
+    assert!(line.starts_with("infrastructure:litellm-1.80.5 conforms"), "{line}");
 }

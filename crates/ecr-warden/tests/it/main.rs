@@ -196,7 +196,7 @@ fn an_error_about_an_invalid_policy_names_the_field() {
         &governance().replacen("{semver}", "{semvr}", 1),
         &[CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy on standard input is not the output Governance of a stack: [0].Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest placeholder is {semver}, got "{component}-v{semvr}"
+            ecr-warden: the policy on standard input is not the output Governance of a stack: infrastructure: Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest placeholder is {semver}, got "{component}-v{semvr}"
             exit 2
         "#]],
     );
@@ -204,7 +204,7 @@ fn an_error_about_an_invalid_policy_names_the_field() {
         &governance().replacen("Grammar", "Grammer\\n", 1),
         &[CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy on standard input is not the output Governance of a stack: [0].Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; [0].Governance.Tags."Grammer\n": unknown property; the nearest known name is Grammar
+            ecr-warden: the policy on standard input is not the output Governance of a stack: infrastructure: Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; infrastructure: Governance.Tags."Grammer\n": unknown property; the nearest known name is Grammar
             exit 2
         "#]],
     );
@@ -268,4 +268,14 @@ fn a_mistake_in_the_arguments_is_reported_in_one_line() {
             exit 2
         "#]],
     );
+}
+
+#[test]
+fn the_tool_prints_its_version() {
+    for option in ["--version", "-V"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_ecr-warden")).arg(option).output().unwrap();
+        let version = concat!("ecr-warden ", env!("CARGO_PKG_VERSION"), "\n");
+        assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), version);
+    }
 }

@@ -553,12 +553,16 @@ fn the_runbook_of_a_cleanup_names_the_section_of_the_cause() {
     };
     let replication = Replication::find(&"ab".parse().unwrap(), &[rule], None);
     let replicated = SweepResult { replication, ..outcome(1) };
+    let source = RemoteRegistry::new("210987654321", "us-west-2");
+    let replication = Replication::find(&"ab".parse().unwrap(), &[], source);
+    let replica = SweepResult { replication, ..outcome(1) };
     for (outcome, anchor) in [
         (outcome(1), ""),
         (SweepResult { waits: true, ..stopped(outcome(1)) }, "#confirmation"),
         (stopped(outcome(1)), "#guard"),
         (stopped(SweepResult { hash: String::new(), ..outcome(0) }), "#blind"),
         (stopped(replicated), "#replicated-repository"),
+        (stopped(replica), "#replicated-repository"),
         (report, "#report-only"),
         (SweepResult { failed, left: 1, ..outcome(0) }, "#failures"),
         (SweepResult { left: 1, ..outcome(0) }, "#no-time-left"),

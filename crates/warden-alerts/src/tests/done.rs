@@ -20,7 +20,8 @@ fn check_outcome(
         status: ImageStatus::Active,
     };
     let tag = "latest".parse().unwrap();
-    let alert = tag_violation(policy, &about(), &tag, &violation, &image, plan, &[], hit);
+    let others = OtherImages { lost_tag: hit.cloned(), ..OtherImages::default() };
+    let alert = tag_violation(policy, &about(), &tag, &violation, &image, plan, &[], &others);
     let tags: Vec<&str> =
         alert.image.iter().flat_map(|image| &image.tags).map(Tag::as_str).collect();
     let mut lines = format!("{} {tags:?}\n{}\n{}\n", alert.severity, alert.title, alert.text);
@@ -142,4 +143,48 @@ fn an_alert_states_the_change_the_reason_and_the_next_step() {
               m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag latest --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}"
         "#]],
     );
+}
+
+#[test]
+fn a_suggested_tag_of_another_image_is_in_no_command_and_the_text_names_that_image() {
+    let policy = policy(GUIDE, &[]);
+    let TagVerdict::Violation(violation) = judge(&policy, "litellm-1.80.5") else {
+        panic!("the tag conforms")
+    };
+    let tag: Tag = "litellm-1.80.5".parse().unwrap();
+    let image = Image {
+        digest: digest(),
+        tags: vec![tag.clone()],
+        media_type: None,
+        status: ImageStatus::Active,
+    };
+    let owner = format!("sha256:{}", "0b".repeat(32)).parse().unwrap();
+    let others = OtherImages { has_suggestion: Some(owner), ..OtherImages::default() };
+    for enforcement in ["report", "quarantine", "archive"] {
+        let policy = self::policy(GUIDE, &[("Governance.Tags.Enforcement", enforcement.into())]);
+        let plan = plan_enforcement(
+            &policy,
+            &tag,
+            &image,
+            Some(&immutable()),
+            "2026-11-24".parse().unwrap(),
+        );
+        let alert = tag_violation(&policy, &about(), &tag, &violation, &image, &plan, &[], &others);
+        assert_eq!(alert.details["suggestion"], Value::Null, "{enforcement}");
+        for Remedy { label, command, aws_cli } in &alert.remedies {
+            let texts = [Some(label), Some(command), aws_cli.as_ref()];
+            let names = texts.iter().flatten().any(|text| text.contains("litellm-v1.80.5"));
+            assert!(!names, "{enforcement}: {label}: {command}");
+        }
+        let (_, next) = alert.text.split_once("What to do: ").unwrap();
+        assert_eq!(
+            next,
+            format!(
+                "push the image again with another tag that conforms, and correct the pipeline that \
+                 pushed litellm-1.80.5. The tag litellm-v1.80.5, which was probably meant, belongs to \
+                 another image, sha256:{}.",
+                "0b".repeat(32)
+            )
+        );
+    }
 }

@@ -235,7 +235,7 @@ fn a_policy_has_at_most_as_many_prefixes_as_ecr_accepts_rules() {
 }
 
 #[test]
-fn the_error_of_a_list_names_the_position_and_a_repository_may_have_one_policy() {
+fn the_error_of_a_list_names_the_repository_or_the_position_of_a_policy() {
     let list = |policies: &[Value]| Policies::parse(&json!(policies).to_string());
     let guide = changed(GUIDE, &[]);
     let other = changed(GUIDE, &[("RepositoryName", "deployments".into())]);
@@ -257,7 +257,7 @@ fn the_error_of_a_list_names_the_position_and_a_repository_may_have_one_policy()
     check(
         &[other.clone(), wrong],
         expect![[
-            r#"[1].LifecycleTagCount: expected a whole number from 1 to 100000, got "0"; [1].Governance.Tags.Enforcement: expected report or quarantine or archive, got "x""#
+            r#"infrastructure: LifecycleTagCount: expected a whole number from 1 to 100000, got "0"; infrastructure: Governance.Tags.Enforcement: expected report or quarantine or archive, got "x""#
         ]],
     );
     check(

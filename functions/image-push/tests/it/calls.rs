@@ -50,7 +50,11 @@ async fn a_violation_costs_only_the_calls_that_its_enforcement_needs() {
         let copies = copies.iter().filter(|_| !others.is_empty());
         sorted(publish.iter().chain(others).chain(copies).map(|call| (*call).to_owned()).collect())
     };
-    assert_eq!(calls("report", "infrastructure", &bad).await, with(&[]));
+    // One call asks whether another image has the suggested tag. A tag without a suggestion needs
+    // no such call, nor does an image that has the suggested tag itself.
+    let reported = ["DescribeImages", "Publish", "UpdateItem", "UpdateItem"];
+    assert_eq!(calls("report", "infrastructure", &bad).await, reported);
+    assert_eq!(calls("report", "infrastructure", &["latest"]).await, with(&[]));
     assert_eq!(
         calls("quarantine", "infrastructure", &both).await,
         with(&["DescribeImages", "DescribeRepositories", "UpdateItem", "BatchDeleteImage"])
@@ -58,6 +62,7 @@ async fn a_violation_costs_only_the_calls_that_its_enforcement_needs() {
     assert_eq!(
         calls("quarantine", "infrastructure", &bad).await,
         with(&[
+            "DescribeImages",
             "DescribeImages",
             "DescribeRepositories",
             // The claim on the tags of the image, which prevents a sweep from removing them.
@@ -77,6 +82,7 @@ async fn a_violation_costs_only_the_calls_that_its_enforcement_needs() {
             "GetLifecyclePolicy",
             "UpdateImageStorageClass",
             "DescribeImages",
+            "DescribeImages",
             "DescribeImages"
         ])
     );
@@ -88,7 +94,7 @@ async fn a_violation_costs_only_the_calls_that_its_enforcement_needs() {
     let own = ["BatchGetImage", "BatchWriteItem", "BatchWriteItem", "BatchGetImage"];
     let recorded = ["GetLifecyclePolicy", "UpdateItem", "UpdateItem"];
     let archived = ["UpdateImageStorageClass"; 3];
-    let looks = ["DescribeImages"; 4];
+    let looks = ["DescribeImages"; 5];
     let others = [&own[..], &recorded, &archived, &looks].concat();
     assert_eq!(sorted(function.calls()), with(&others));
     // The manifest of an index is read once.
@@ -99,6 +105,7 @@ async fn a_violation_costs_only_the_calls_that_its_enforcement_needs() {
     assert_eq!(
         sorted(function.calls()),
         with(&[
+            "DescribeImages",
             "DescribeImages",
             "DescribeRepositories",
             // The claim on the tags of the image, which prevents a sweep from removing them.

@@ -33,6 +33,33 @@ async fn an_image_with_only_a_bad_tag_is_quarantined_and_an_alert_is_published()
     assert_eq!(alert["source"]["id"], events[0]["id"]);
 }
 
+#[tokio::test]
+async fn a_suggestion_never_names_another_images_tag() {
+    for enforcement in ["report", "quarantine", "archive"] {
+        let function = Function::new(enforcement).await;
+        let (owner, _) = function.push("infrastructure", &["litellm-v1.80.5"]);
+        let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
+        function.handle_all(&events).await;
+        let alert = function.alert();
+        assert_eq!(alert["details"]["suggestion"], json!(null), "{enforcement}: {alert:#}");
+        let remedies = alert["remedies"].to_string();
+        assert!(!remedies.contains("litellm-v1.80.5"), "{enforcement}: {remedies}");
+        let text = alert["text"].as_str().unwrap();
+        assert!(text.contains(&format!("belongs to another image, {owner}")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_alert_has_no_suggestion_if_the_owner_of_the_tag_cannot_be_read() {
+    let function = Function::new("report").await;
+    function.aws.fault("DescribeImages", 0, Fault::Error(400, "AccessDeniedException"));
+    let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
+    function.handle_all(&events).await;
+    let alert = function.alert();
+    assert_eq!(alert["details"]["suggestion"], json!(null));
+    assert!(!alert.to_string().contains("litellm-v1.80.5"), "{alert:#}");
+}
+
 // Case P27 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn an_image_with_good_tags_loses_only_the_bad_one() {

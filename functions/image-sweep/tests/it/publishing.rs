@@ -111,8 +111,32 @@ async fn an_image_is_explained_by_its_tag_and_by_its_digest() {
     .assert_eq(&masked(&reasons));
     let ask = json!({"repository": DEPLOYMENTS, "image": "nothing"});
     let error = function.ask(&ask, "by-hand").await.unwrap_err();
-    expect![[r#"deployments has no image "nothing""#]].assert_eq(&format!("{error:#}"));
+    expect![[r#"deployments has no image "nothing": no image was pushed by that name, or somebody removed the image or its tag. The saved query keep-or-remove-reasons lists the images that sweeps removed"#]].assert_eq(&format!("{error:#}"));
     assert!(function.alerts().is_empty() && function.aws.take_changes().is_empty());
+}
+
+#[tokio::test]
+async fn a_tag_that_enforcement_removed_is_explained_by_its_quarantine_tag() {
+    let function = Function::new("archive").await;
+    let quarantine = |day: &str| {
+        let image = function.push(&format!("a-{day}"), 1.0);
+        let tag = format!("quarantine-{day}-{}-a-1.0.0", &image[7..19]);
+        function.tag(DEPLOYMENTS, &image, &tag);
+        (image, tag)
+    };
+    let _ = quarantine("20270110");
+    let (digest, tag) = quarantine("20270112");
+    // The digits of this tag are not those of the image, so ECR Warden did not add the tag.
+    let forged = function.push("a-z", 1.0);
+    function.tag(DEPLOYMENTS, &forged, "quarantine-20270113-000000000000-a-1.0.0");
+    let ask = json!({"repository": DEPLOYMENTS, "image": "a-1.0.0"});
+    let answer = function.ask(&ask, "by-hand").await.unwrap();
+    assert_eq!(answer["digest"], *digest, "the image that was quarantined last: {answer:#}");
+    assert_eq!(answer["removedTag"], "a-1.0.0");
+    assert!(answer["tags"].as_array().unwrap().contains(&json!(tag)));
+    let ask = json!({"repository": DEPLOYMENTS, "image": tag});
+    let answer = function.ask(&ask, "by-hand").await.unwrap();
+    assert_eq!((&answer["digest"], &answer["removedTag"]), (&json!(digest), &json!(null)));
 }
 
 #[tokio::test]

@@ -15,6 +15,12 @@ use super::{call_ecr, decision_lines, word, words};
 /// The stack's name.
 pub const STACK: &str = "ecr-warden";
 
+/// The tags that the policy of `infrastructure` forbids, although they match the grammar. The default
+/// policy forbids none.
+pub const FORBIDDEN_TAGS: &str = "*-v0.0.0";
+/// The tags that the cleanup keeps. The default policy protects none.
+pub const PROTECTED_TAGS: &str = "*-lts";
+
 const TEMPLATE: &str = include_str!("../../../../infra/sam/template.yaml");
 
 /// Deploys the stack and returns its outputs.
@@ -90,11 +96,11 @@ async fn deploy(
     let (before, after) = TEMPLATE
         .split_once(grammar)
         .context("the template has no line with the grammar of infrastructure")?;
-    let forbidden = "          Forbidden: ['*-v0.0.0']\n";
-    let template = Template::read(&[before, grammar, forbidden, after].concat())?;
+    let forbidden = format!("          Forbidden: ['{FORBIDDEN_TAGS}']\n");
+    let template = Template::read(&[before, grammar, &forbidden, after].concat())?;
     let parameters = [
         ("AlertEmail", "platform-team@example.com"),
-        ("ProtectTags", "*-lts"),
+        ("ProtectTags", PROTECTED_TAGS),
         ("RepositoryNamePatterns", "infrastructure deployments"),
         ("SlackWebhookSecretArn", secret),
     ];

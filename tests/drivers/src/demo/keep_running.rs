@@ -13,7 +13,11 @@ use serde_json::json;
 use super::deployment::STACK;
 use super::inbox::collect_alerts;
 use super::story::Shown;
-use super::text;
+use super::sweeps::fill;
+use super::{text, word};
+
+/// The time that a restore from the archive takes.
+const RESTORE_TIME: Duration = Duration::from_secs(5);
 
 /// The interval at which new alerts are collected.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -69,10 +73,29 @@ pub fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
         .with_context(|| format!("writing {}", path.display()))
 }
 
-/// The commands that a reader can try, and the environment variables that they need.
-pub fn commands(endpoint: &str, folder: &str) -> String {
+/// Pushes old versions, so that the next sweep of `infrastructure` would remove more images than
+/// `MaxRemovePercent` allows. Returns the hash of that plan, which waits for a confirmation. A restore
+/// takes seconds from now on.
+pub async fn leave_waiting_plan(aws: &LocalAws) -> anyhow::Result<String> {
+    fill::gateway(aws)?;
+    aws.state().ecr().restore_time = Some(RESTORE_TIME.as_secs_f64());
+    let request = json!({"repository": "infrastructure", "mode": "report"});
+    let plan = aws.lambda().invoke("ecr-warden-ImageSweepFunction", request).await?.payload;
+    ensure!(plan["confirmable"] == true, "no plan waits for a confirmation: {plan:#}");
+    Ok(word(&plan["hash"]).to_owned())
+}
+
+/// The commands that a reader can try, and the environment variables that they need. `hash` identifies
+/// the waiting plan, and `undo` is the command of the first alert.
+pub fn commands(endpoint: &str, folder: &str, hash: &str, undo: &str) -> String {
     let registry = endpoint.trim_start_matches("http://");
-    let text = COMMANDS.replace("REGISTRY", registry).replace("FOLDER", folder);
+    let walk = WALK.replace("HASH", hash);
+    let walk: String = walk.lines().map(|line| format!("      {line}\n")).collect();
+    let text = COMMANDS
+        .replace("REGISTRY", registry)
+        .replace("FOLDER", folder)
+        .replace("      WALK\n", &walk)
+        .replace("UNDO", undo);
     format!(
         "{text}\n\
          export AWS_ENDPOINT_URL={endpoint}\n\
@@ -81,10 +104,21 @@ pub fn commands(endpoint: &str, folder: &str) -> String {
     )
 }
 
+/// The commands from a plan to a restore, which `docs/contributing/local-aws.md` shows.
+const WALK: &str = include_str!("../../../../docs/snippets/local-aws/walk.sh");
+
 const COMMANDS: &str = "
 The embedded AWS stays up until you press Ctrl-C
    A push starts the functions, and this terminal shows their alerts. In another shell, run the
    three export lines below, and then any of these commands:
+
+   a plan of infrastructure waits for a confirmation. Read it, explain one image, confirm the plan,
+   start the sweep, and restore an image. ECR restores an image in about twenty minutes, this AWS in
+   five seconds
+      WALK
+
+   undo the quarantine of the first alert
+      cargo UNDO
 
    list the images, and read the stack's outputs
       aws ecr describe-images --repository-name infrastructure
@@ -98,10 +132,6 @@ The embedded AWS stays up until you press Ctrl-C
    do the same without Docker, from a folder with an OCI layout
       aws ecr get-login-password | skopeo login --tls-verify=false --username AWS --password-stdin REGISTRY
       skopeo copy --dest-tls-verify=false oci:app docker://REGISTRY/infrastructure:litellm-1.80.9
-
-   read the plan of a sweep, and the reason why one image is kept
-      cargo run -p ecr-warden -- plan deployments
-      cargo run -p ecr-warden -- explain deployments:myapp-v1.0.0
 
    invoke a function with a request or an event from events/
       aws lambda invoke --function-name ecr-warden-ImageSweepFunction \\

@@ -110,7 +110,7 @@ impl Options {
         keep_running::write_file(&page, &page::render(&story).into_string())?;
         self.print_beside_json(&text::next_places(&shortest_path(&page)));
         if self.keep_running {
-            self.keep_running(&aws, &server, &folder).await?;
+            self.keep_running(&story, &aws, &server, &folder).await?;
         }
         aws.lambda().stop();
         Ok(())
@@ -118,12 +118,16 @@ impl Options {
 
     async fn keep_running(
         &self,
+        story: &Story,
         aws: &LocalAws,
         server: &Server,
         folder: &Path,
     ) -> anyhow::Result<()> {
         keep_running::write_environments(aws, folder)?;
-        let commands = keep_running::commands(server.endpoint(), &shortest_path(folder));
+        let hash = keep_running::leave_waiting_plan(aws).await?;
+        let undo = story.alerts().next().map_or("", Alert::first_command);
+        let commands =
+            keep_running::commands(server.endpoint(), &shortest_path(folder), &hash, undo);
         self.print_beside_json(&commands);
         match keep_running::print_alerts(aws, |text| self.print_beside_json(text)).await? {}
     }

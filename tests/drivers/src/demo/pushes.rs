@@ -31,12 +31,12 @@ struct Push<'a> {
 /// The pushes into the repositories of the stack.
 const PUSHES: &[Push<'_>] = &[
     Push {
-        title: "docker push infrastructure:litellm-v1.80.5",
+        title: "docker push infrastructure:litellm-v1.80.4",
         why: "The tag matches the grammar {component}-v{semver}, as most tags do.",
         events: &[event!("conforming")],
-        layer: "litellm 1.80.5",
+        layer: "litellm 1.80.4",
         expected_alert: "",
-        outcome: "infrastructure:litellm-v1.80.5 was pushed. The tag matches the grammar, so nothing was changed.",
+        outcome: "infrastructure:litellm-v1.80.4 was pushed. The tag matches the grammar, so nothing was changed.",
     },
     Push {
         title: "docker push infrastructure:litellm-1.80.5",
@@ -44,7 +44,7 @@ const PUSHES: &[Push<'_>] = &[
               quarantine tag to the image and removes the bad tag. ECR then sends an event for the \
               quarantine tag, which the function ignores.",
         events: &[event!("near-miss"), event!("quarantine-echo")],
-        layer: "litellm 1.80.5, built again",
+        layer: "litellm 1.80.5",
         expected_alert: "quarantined",
         outcome: "infrastructure:litellm-1.80.5 was pushed. The v is missing, so the image was quarantined.",
     },
@@ -66,7 +66,7 @@ const PUSHES: &[Push<'_>] = &[
         outcome: "deployments:mcp_github_latest was pushed. The policy only reports bad tags there: one alert, no change.",
     },
     Push {
-        title: "cosign sign infrastructure:litellm-v1.80.5",
+        title: "cosign sign infrastructure:litellm-v1.80.4",
         why: "The tag of a signature contains the digest of its image. No grammar applies to it.",
         events: &[event!("signature")],
         layer: "a signature",

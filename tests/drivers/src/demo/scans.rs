@@ -28,7 +28,7 @@ pub async fn show(story: &mut Story, inbox: &Inbox<'_>, parameter: &str) -> anyh
     let push = async |tag: &str| client.image(REPOSITORY, Some(tag), tag, None).await;
 
     story.begin_step(
-        "The scan of infrastructure:litellm-v1.80.5 is complete",
+        "The scan of infrastructure:litellm-v1.80.4 is complete",
         "No earlier version of litellm was scanned, so every finding at or above the threshold is new.",
     );
     let found = vec![
@@ -36,11 +36,11 @@ pub async fn show(story: &mut Story, inbox: &Inbox<'_>, parameter: &str) -> anyh
         basic_finding("CVE-2026-30002", "HIGH", "curl", "8.5.0"),
         basic_finding("CVE-2026-30431", "MEDIUM", "bash", "5.2.15"),
     ];
-    let digest = digest(inbox, "litellm-v1.80.5")?;
+    let digest = digest(inbox, "litellm-v1.80.4")?;
     let alert = inbox.scan(story, &digest, Ok(found), event!("first"), "scan-findings").await?;
     let new = counted(total(&alert, "new"), "new finding");
     story.end_step(format!(
-        "The scan of infrastructure:litellm-v1.80.5 found {new} at or above HIGH. An alert was sent."
+        "The scan of infrastructure:litellm-v1.80.4 found {new} at or above HIGH. An alert was sent."
     ));
 
     story.begin_step(

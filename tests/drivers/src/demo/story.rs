@@ -266,6 +266,11 @@ impl Alert {
         self.json[name].as_str().unwrap_or_default()
     }
 
+    /// The first command that undoes what the alert reports.
+    pub fn first_command(&self) -> &str {
+        self.json["remedies"][0]["command"].as_str().unwrap_or_default()
+    }
+
     /// The action that the alert reports, or else the kind of the alert.
     pub fn action(&self) -> &str {
         self.json["details"]["action"].as_str().unwrap_or_else(|| self.field("kind"))

@@ -1,7 +1,7 @@
 //! Sweeps, and the reaction of `image-sweep`: a plan that is read and carried out, a sweep with
 //! nothing to do, a plan that exceeds the limit, and settings that differ from the policy.
 
-mod fill;
+pub mod fill;
 
 use anyhow::{Context as _, ensure};
 use chrono::DateTime;

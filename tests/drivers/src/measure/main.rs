@@ -128,7 +128,7 @@ enum Work {
     Deletion,
     /// A push whose tag conforms: no call.
     Conforming,
-    /// A push that is quarantined: eight calls.
+    /// A push that is quarantined: nine calls.
     Quarantine,
     /// A scan without findings at or above the threshold: two calls.
     Clean,

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use ::local_aws::snippets::snippet;
 use ::local_aws::{ACCOUNT, REGION};
 use expect_test::expect;
 use serde_json::{Value, json};
@@ -73,7 +74,7 @@ fn the_text_has_one_line_for_each_step_and_one_alert() {
            2  ECR has two new repositories: infrastructure with IMMUTABLE tags, deployments with MUTABLE tags.
            3  The stack has 10 outputs, among them the login command and the IAM policy for pipelines.
         Check the tag of each push
-           4  infrastructure:litellm-v1.80.5 was pushed. The tag matches the grammar, so nothing was changed.
+           4  infrastructure:litellm-v1.80.4 was pushed. The tag matches the grammar, so nothing was changed.
            5  infrastructure:litellm-1.80.5 was pushed. The v is missing, so the image was quarantined.
            e-mail to platform-team@example.com
            6  infrastructure:litellm-v0.0.0 was pushed. The policy forbids *-v0.0.0, so the image was quarantined.
@@ -82,7 +83,7 @@ fn the_text_has_one_line_for_each_step_and_one_alert() {
            9  infrastructure:openwebui-v0.6.36 was pushed for two platforms. The ledger records its two images.
           10  scratch:test was pushed. The policy does not list the repository scratch, so an alert was sent.
         Compare each scan with the version before
-          11  The scan of infrastructure:litellm-v1.80.5 found 2 new findings at or above HIGH. An alert was sent.
+          11  The scan of infrastructure:litellm-v1.80.4 found 2 new findings at or above HIGH. An alert was sent.
           12  The scan of infrastructure:litellm-v1.80.6 found 1 new, 1 fixed, 1 accepted finding. An alert was sent.
           13  The scan of infrastructure:litellm-v1.80.7 found nothing. An alert closed the earlier findings.
           14  The scan of infrastructure:litellm-v1.80.8 failed, so its findings are unknown. An alert was sent.
@@ -228,6 +229,11 @@ fn the_page_and_the_json_contain_the_same_facts() {
     "#]]
     .assert_eq(&alerts.iter().map(alert).collect::<String>());
 
+    // The page states the differences from the default policy.
+    for setting in ["*-v0.0.0", "Forbidden", "*-lts", "ProtectTags"] {
+        assert!(page.contains(&format!("<code>{setting}</code>")), "{setting}");
+    }
+
     let mut components = Vec::new();
     for repository in story["repositories"].as_array().unwrap() {
         assert_in_page(&repository["name"]);
@@ -308,6 +314,8 @@ fn a_port_in_use_is_reported_in_one_line() {
 struct Running {
     process: Child,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    /// The printed lines before the lines of `export`.
+    printed: Vec<String>,
     address: String,
 }
 
@@ -324,8 +332,14 @@ impl Running {
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let prefix = "export AWS_ENDPOINT_URL=http://";
-        let address = lines.find_map(|line| Some(line.unwrap().strip_prefix(prefix)?.to_owned()));
-        Self { process, lines, address: address.unwrap() }
+        let mut printed = Vec::new();
+        let address = lines.find_map(|line| {
+            let line = line.unwrap();
+            let address = line.strip_prefix(prefix).map(str::to_owned);
+            printed.push(line);
+            address
+        });
+        Self { process, lines, printed, address: address.unwrap() }
     }
 
     /// Calls a service and returns the status and the body of the answer.
@@ -404,4 +418,83 @@ fn the_demonstration_that_keeps_running_answers_calls_and_prints_alerts() {
         }
     }
     assert!(all["ImagePushFunction"]["GOVERNANCE"].as_str().unwrap().starts_with("[{"));
+}
+
+/// The programs of the documented commands: the tool of this build, and a client of Lambda in place
+/// of the AWS CLI, which may not be installed.
+const PROGRAMS: &str = r#"
+cargo() { test "$1" = ecr-warden && shift && "$TOOL" "$@"; }
+aws() {
+  test "$1 $2 $3 $5" = "lambda invoke --function-name --payload" || return
+  local body; body=$(cat "${6#fileb://}")
+  exec 3<>"/dev/tcp/127.0.0.1/${AWS_ENDPOINT_URL##*:}"
+  printf 'POST /2015-03-31/functions/%s/invocations HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n' "$4" >&3
+  printf 'authorization: AWS4-HMAC-SHA256 Credential=%s/20270115/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0\r\n' "$AWS_ACCESS_KEY_ID" >&3
+  printf 'content-length: %s\r\n\r\n%s' "${#body}" "$body" >&3
+  cat <&3 > "$7"
+}
+"#;
+
+impl Running {
+    /// Runs a script with the printed environment, in this folder. Returns what the script printed.
+    fn shell(&self, folder: &Path, script: &str) -> String {
+        let mut bash = Command::new("bash");
+        bash.args(["-euo", "pipefail", "-c", &format!("{PROGRAMS}{script}")]);
+        bash.current_dir(folder).env("TOOL", env!("CARGO_BIN_EXE_tool")).env_remove("_HANDLER");
+        bash.env("AWS_ENDPOINT_URL", format!("http://{}", self.address));
+        bash.env("AWS_ACCESS_KEY_ID", ACCOUNT).env("AWS_SECRET_ACCESS_KEY", "any");
+        let output = bash.env("AWS_DEFAULT_REGION", REGION).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{script}\n{text}\n{error}");
+        text
+    }
+
+    /// The printed lines that begin with this text, without their indentation.
+    fn printed(&self, start: &str) -> Vec<&str> {
+        let lines = self.printed.iter().map(|line| line.trim());
+        lines.filter(|line| line.starts_with(start)).collect()
+    }
+}
+
+#[test]
+fn the_documented_walk_from_a_plan_to_a_restore_runs_in_the_demonstration_that_keeps_running() {
+    let folder = folder("walk");
+    let running = Running::start(&folder);
+    // The demonstration prints the documented commands, with the hash of its plan.
+    let [confirm] = running.printed("cargo ecr-warden confirm ")[..] else { panic!("no hash") };
+    let (_, hash) = confirm.split_once("--plan ").unwrap();
+    let walk = snippet("local-aws/walk.sh").unwrap().replace("HASH", hash);
+    let mut printed = running.printed.iter().map(|line| line.trim());
+    for line in walk.lines() {
+        assert!(printed.any(|other| other == line.trim()), "{line} is not printed in this order");
+    }
+    let text = running.shell(&folder, &walk);
+    let answer = std::fs::read_to_string(folder.join("answer.json")).unwrap();
+    assert!(answer.contains("\"removed\":45"), "{answer}");
+    let mut rest = text.as_str();
+    for expected in [
+        "infrastructure: 45 of ",
+        "images would be archived",
+        "Nothing is removed now: ",
+        &format!("--plan {hash}\n"),
+        "The next sweep archives infrastructure@sha256:",
+        "infrastructure: the plan is confirmed. Sweeps may remove these 45 images",
+        "Status:    ARCHIVED",
+        "infrastructure:gateway-v1.0.0 is being restored.",
+        ": it was restored on ",
+        "Status:    ACTIVE",
+        "ECR Warden removed the tag litellm-1.80.5 from this image.",
+    ] {
+        let found = rest.split_once(expected);
+        let (_, after) =
+            found.unwrap_or_else(|| panic!("{expected:?} is not in\n{rest}\nof\n{text}"));
+        rest = after;
+    }
+    // The command of the first alert works too.
+    let [undo] = running.printed("cargo ecr-warden restore --stack ")[..] else {
+        panic!("no command of an alert is printed")
+    };
+    let text = running.shell(&folder, undo);
+    assert!(text.trim_end().ends_with("has the tag litellm-v1.80.5 now."), "{text}");
 }

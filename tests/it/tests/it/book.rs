@@ -16,7 +16,7 @@ use self::page::{Page, with_snippets};
 const DOCUMENTS: [&str; 4] = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
 
 /// Snippets that no test and no driver executes: a test checks only their form, for this reason.
-pub const NOT_EXECUTED: [(&str, &str); 27] = [
+pub const NOT_EXECUTED: [(&str, &str); 28] = [
     ("adopt/removed.tf", "Terraform is not installed"),
     (
         "adopt/report.sh",
@@ -27,6 +27,7 @@ pub const NOT_EXECUTED: [(&str, &str); 27] = [
     ("deploy/override.sh", "cargo e2e deploys with other parameters"),
     ("deploy/trial.sh", "cargo e2e deploys one stack"),
     ("deployer/deploy-policy.sh", "tests evaluate the policy; the emulator does not need it"),
+    ("deployer/trial-policy.sh", "tests evaluate the policy; the emulator does not need it"),
     ("gitlab/gitlab-ci.yaml", "GitLab runs it"),
     (
         "github-actions/image.yaml",
@@ -195,7 +196,8 @@ fn every_snippet_exists_and_has_a_page() {
 
 /// The sources of the tests and drivers that execute snippets.
 fn test_sources() -> String {
-    let folders = ["tests/drivers/src", "tests/it/tests", "crates/ecr-warden/tests"];
+    let folders =
+        ["tests/drivers/src", "tests/drivers/tests", "tests/it/tests", "crates/ecr-warden/tests"];
     let sources = folders.iter().flat_map(|folder| files(&workspace().join(folder)));
     let sources =
         sources.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
@@ -222,6 +224,29 @@ fn every_snippet_that_is_not_executed_exists() {
     for (name, reason) in NOT_EXECUTED {
         assert!(all.contains(name), "{name}");
         assert!(!reason.is_empty(), "{name}");
+    }
+}
+
+/// A price such as `13.56`, in cents.
+fn cents(price: &str) -> u32 {
+    price.replace('.', "").parse().unwrap()
+}
+
+#[test]
+fn the_fixed_costs_are_the_sum_of_their_lines_and_the_same_on_every_page() {
+    let costs = std::fs::read_to_string(workspace().join("docs/operate/costs.md")).unwrap();
+    let (lines, rest) = costs.split_once("| **fixed part** | | **").unwrap();
+    let (fixed, _) = rest.split_once("**").unwrap();
+    let price = Regex::new(r"(?m)\| ([0-9]+\.[0-9]{2}) \|$").unwrap();
+    let sum: u32 = price.captures_iter(lines).map(|line| cents(&line[1])).sum();
+    assert_eq!(sum, cents(fixed));
+    // Each amount that is as large as the fixed part is the fixed part.
+    let amount = Regex::new(r"\b([0-9]{2}\.[0-9]{2}) USD").unwrap();
+    for page in ["README.md", "docs/operate/costs.md", "docs/guides/many-accounts.md"] {
+        let text = std::fs::read_to_string(workspace().join(page)).unwrap();
+        let amounts: Vec<String> =
+            amount.captures_iter(&text).map(|amount| amount[1].to_owned()).collect();
+        assert_eq!(amounts, [fixed], "{page}");
     }
 }
 

@@ -123,7 +123,7 @@ async fn an_invalid_policy_ends_the_function_at_its_start() {
     assert_eq!(failed.error.as_deref(), Some("Runtime.ExitError"));
     let lines: Vec<Value> =
         failed.log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    expect!["the function's environment: GOVERNANCE: [0].LifecycleTagCount: this required property is missing; [0].LifecycleUntaggedDays: this required property is missing; [0].Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; [0].Governance.Tags.Enforcement: this required property is missing; [0].Governance.Retention.Enforcement: this required property is missing"].assert_eq(lines[0]["message"].as_str().unwrap());
+    expect!["the function's environment: GOVERNANCE: infrastructure: LifecycleTagCount: this required property is missing; infrastructure: LifecycleUntaggedDays: this required property is missing; infrastructure: Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; infrastructure: Governance.Tags.Enforcement: this required property is missing; infrastructure: Governance.Retention.Enforcement: this required property is missing"].assert_eq(lines[0]["message"].as_str().unwrap());
 }
 
 #[tokio::test]

@@ -101,11 +101,13 @@ fn a_documented_command_names_files_and_packages_of_the_workspace() {
     for name in [
         "check/install.sh",
         "deployer/deploy-policy.sh",
+        "deployer/trial-policy.sh",
         "images/push.sh",
         "leave/delete.sh",
         "local-aws/lambda-invoke.sh",
         "local-aws/lambda-watch.sh",
         "local-aws/start.sh",
+        "readme/check.sh",
         "readme/demo.sh",
         "testing/fuzz.sh",
         "testing/mutants.sh",
@@ -181,22 +183,71 @@ fn a_mistake_in_a_grammar_has_the_documented_error() {
     expect_file![path].assert_eq(&format!("{error}\n"));
 }
 
-#[test]
-fn the_documented_grammar_of_calendar_versions_judges_tags() {
-    let grammar = snippet("grammar/calendar-versions.txt").unwrap();
+/// Checks the component of each tag under a grammar. None for a tag that violates the policy.
+fn assert_components(grammar: &str, tags: &[(&str, Option<&str>)]) {
     let policy = policy_with_tags(&json!({"Grammar": grammar}));
-    for (tag, expected) in [
-        ("litellm-2026.11.2", Some("litellm")),
-        ("open-webui-2026.1.10", Some("open-webui")),
-        ("LiteLLM-2026.11.2", None),
-        ("litellm-v1.80.5", None),
-    ] {
+    for (tag, expected) in tags {
         let component = match judge(&policy, tag) {
             TagVerdict::Conforming(conforming) => Some(conforming.component.to_string()),
             _ => None,
         };
-        assert_eq!(component.as_deref(), expected, "{tag}");
+        assert_eq!(component.as_deref(), *expected, "{tag}");
     }
+}
+
+#[test]
+fn the_documented_grammar_of_calendar_versions_judges_tags() {
+    assert_components(
+        &snippet("grammar/calendar-versions.txt").unwrap(),
+        &[
+            ("litellm-2026.11.2", Some("litellm")),
+            ("open-webui-2026.1.10", Some("open-webui")),
+            ("LiteLLM-2026.11.2", None),
+            ("litellm-v1.80.5", None),
+        ],
+    );
+}
+
+#[test]
+fn the_documented_grammar_reads_a_component_at_the_end_of_the_tag() {
+    let grammar = snippet("grammar/component-last.txt").unwrap();
+    assert_components(
+        &grammar,
+        &[
+            ("svc_1.2.3", Some("svc")),
+            ("my-svc_1.2.3", Some("my-svc")),
+            ("2026.11.27-abc1234-svc", Some("svc")),
+            ("2026.11.27-abc1234-my-svc", Some("my-svc")),
+            ("my_svc_1.2.3", None),
+            ("2026.11.27-abc1234-my_svc", None),
+        ],
+    );
+    let policy = policy_with_tags(&json!({"Grammar": grammar}));
+    let suggestion = |tag: &str| match judge(&policy, tag) {
+        TagVerdict::Violation(violation) => violation.suggestion.map(|tag| tag.to_string()),
+        _ => None,
+    };
+    assert_eq!(suggestion("my_svc_1.2.3").as_deref(), Some("my-svc_1.2.3"));
+    assert_eq!(suggestion("2026.11.27-abc1234-my_svc"), None);
+}
+
+#[test]
+fn the_documented_expression_reads_a_component_with_a_hyphen_after_a_version() {
+    let expression = snippet("grammar/version-first.txt").unwrap();
+    for (tag, with_template, with_expression) in [
+        ("1.2.3-svc", Some("svc"), Some("svc")),
+        // A pre-release may contain hyphens, so the template reads the version 1.2.3-my of svc.
+        ("1.2.3-my-svc", Some("svc"), Some("my-svc")),
+        ("1.2.3-rc.1-my-svc", Some("my-svc"), None),
+        ("1.2.3-rc1-my-svc", Some("svc"), Some("rc1-my-svc")),
+    ] {
+        assert_components("{semver}-{component}", &[(tag, with_template)]);
+        assert_components(&expression, &[(tag, with_expression)]);
+    }
+    assert_components(
+        "{semver}_{component}",
+        &[("1.2.3_my-svc", Some("my-svc")), ("1.2.3-rc1_my-svc", Some("my-svc"))],
+    );
 }
 
 #[test]
@@ -205,20 +256,22 @@ fn the_documented_deployment_of_a_grammar_judges_tags() {
     let value = calls[0].iter().find_map(|word| word.strip_prefix("DeploymentsTagGrammar="));
     // The SAM CLI removes the double quotes.
     let grammar = value.unwrap().strip_prefix('"').unwrap().strip_suffix('"').unwrap();
-    let policy = policy_with_tags(&json!({"Grammar": grammar}));
-    for (tag, expected) in [
-        ("svc-2026.11.27-abc1234", Some("svc")),
-        ("my-svc-2026.11.27-abc1234", Some("my-svc")),
-        ("svc-prod", Some("svc")),
-        ("SVC-2026.11.27-abc1234", None),
-        ("svc-2026.11.27", None),
-    ] {
-        let component = match judge(&policy, tag) {
-            TagVerdict::Conforming(conforming) => Some(conforming.component.to_string()),
-            _ => None,
-        };
-        assert_eq!(component.as_deref(), expected, "{tag}");
-    }
+    assert_components(
+        grammar,
+        &[
+            ("svc-2026.11.27-abc1234", Some("svc")),
+            ("my-svc-2026.11.27-abc1234", Some("my-svc")),
+            ("svc-prod", Some("svc")),
+            ("SVC-2026.11.27-abc1234", None),
+            ("svc-2026.11.27", None),
+            ("svc-v1.2.3", None),
+        ],
+    );
+    // The file has the same value in a literal string, in which TOML has no escapes.
+    let file = snippet("grammar/samconfig.txt").unwrap();
+    let line = file.lines().last().unwrap().strip_prefix("parameter_overrides = '");
+    let parameters = line.and_then(|line| line.strip_suffix('\'')).unwrap();
+    assert!(parameters.ends_with(&format!("DeploymentsTagGrammar={}", value.unwrap())));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use maud::{Markup, html};
 
+use super::super::deployment::{FORBIDDEN_TAGS, PROTECTED_TAGS};
 use super::super::inventory::{Image, Status};
 use super::super::story::{Alert, Part, Story};
 use super::super::text::shorten_digests;
@@ -55,6 +56,11 @@ pub fn render(story: &Story) -> Markup {
             "ECR Warden ran on an embedded AWS, and no AWS account was used (account " (story.account) ", "
             (story.region) ", " time datetime=(story.began) { (moment(&story.began)) } "). The demonstration "
             "created the older images with dates in the past."
+        }
+        p.quiet {
+            "The policy of the demonstration has two settings that the default policy does not have: it forbids "
+            "the tags " code { (FORBIDDEN_TAGS) } " in infrastructure (" code { "Forbidden" } "), and the cleanup "
+            "keeps the tags " code { (PROTECTED_TAGS) } " (" code { "ProtectTags" } ")."
         }
     }
 }

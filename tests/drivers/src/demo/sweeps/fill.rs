@@ -68,6 +68,16 @@ pub fn nightly(aws: &LocalAws) -> anyhow::Result<()> {
     })
 }
 
+/// Old versions of one component of `infrastructure`, which keeps twenty versions.
+pub fn gateway(aws: &LocalAws) -> anyhow::Result<()> {
+    fill(aws, "infrastructure", |fill| {
+        for version in 0..65 {
+            fill.push(&[&format!("gateway-v1.{version}.0")], 125.0 - f64::from(version))?;
+        }
+        Ok(())
+    })
+}
+
 struct Fill<'a> {
     registry: &'a mut Registry,
     repository: &'a str,

@@ -183,7 +183,7 @@ impl Scenario {
         if is_enhanced || repository == "scratch" {
             return;
         }
-        let digest = world.push(repository, &["litellm-v1.80.4"]);
+        let digest = world.push(repository, &["litellm-v1.80.3"]);
         let finding = basic_finding("CVE-2026-BEFORE", "HIGH", "curl", "8.5.0");
         let completed = world.complete_scan(repository, &digest, Ok(vec![finding]));
         self.function.attempt(world, &completed, "before").await.unwrap();

@@ -93,6 +93,10 @@ const DETAILS: [(&str, &[(&str, &str)]); 7] = [
                 "replicatedTo",
                 "The registries that ECR copies the images to, in the form of `tag-violation`. The key is absent if ECR copies the images nowhere.",
             ),
+            (
+                "replicatedFrom",
+                "The registry that ECR copies the images from: an object with `account` and `region`. The key is absent if the repository is not known to be a replica.",
+            ),
         ],
     ),
     (
@@ -183,6 +187,17 @@ async fn replicated(found: &mut BTreeMap<String, BTreeSet<String>>) {
     add(found, &world);
 }
 
+/// A sweep that stops because the repository is a replica.
+async fn replica(found: &mut BTreeMap<String, BTreeSet<String>>) {
+    let world = deploy(&[]).await;
+    let copied = local_aws::world::event("image-push", "replicated");
+    Function::ImagePush.attempt(&world, &copied, "copy").await.unwrap();
+    crate::sweeps::fill(&world, 0);
+    let request = json!({"repository": "deployments"});
+    Function::ImageSweep.attempt(&world, &request, "sweep").await.unwrap();
+    add(found, &world);
+}
+
 /// A list of accepted risks that cannot be read.
 async fn unreadable(found: &mut BTreeMap<String, BTreeSet<String>>) {
     let scenarios = scenarios(Function::ScanComplete);
@@ -207,6 +222,7 @@ async fn the_page_has_every_key_of_the_details_of_an_alert_and_no_other_key() {
         }
     }
     replicated(&mut found).await;
+    replica(&mut found).await;
     unreadable(&mut found).await;
     let keys = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
     let mut documented: BTreeMap<String, BTreeSet<String>> = DETAILS

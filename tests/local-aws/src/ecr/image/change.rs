@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use super::{Failure, Image, Status, batch};
 use crate::ecr::{Call, DAY, Error, Registry, Repository, Time, error, present, text};
 
-/// The time that the restore of an archived image takes: about twenty minutes, by
+/// The time that the restore of an archived image takes, unless [`Registry::restore_time`] is set: about
+/// twenty minutes, by
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/archive_restore_image.html>.
-const ACTIVATION: Time = 20.0 * 60.0;
+const RESTORE_TIME: Time = 20.0 * 60.0;
 
 impl Registry {
     pub(in crate::ecr) fn get_images(
@@ -81,6 +82,7 @@ impl Registry {
         {
             self.check_not_needed(input)?;
         }
+        let restore_time = self.restore_time.unwrap_or(RESTORE_TIME);
         let image = self.named_image(input)?;
         let (digest, target) = (image.digest.clone(), text(input, "targetStorageClass"));
         match (target, image.status) {
@@ -90,7 +92,7 @@ impl Registry {
                 self.tell_of_storage_class(&name, &digest, "ARCHIVE", call.now);
             }
             ("STANDARD", Status::Archived) => {
-                let ready = call.now + ACTIVATION;
+                let ready = call.now + restore_time;
                 image.status = Status::Activating(ready);
                 self.activating.push((name, digest.clone(), ready));
             }
