@@ -3,6 +3,8 @@ mod hidden;
 mod limits;
 mod wire;
 
+use std::collections::BTreeSet;
+
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
@@ -11,7 +13,8 @@ use warden_core::enforcement::{
     EnforcementOutcome, EnforcementPlan, plan_enforcement, undo_archiving,
 };
 use warden_core::image::{Image, ImageStatus};
-use warden_core::policy::Policy;
+use warden_core::mutability::Mutability;
+use warden_core::policy::{Policy, TagMutability};
 use warden_core::tagging::{TagVerdict, judge};
 
 /// The policy of the repository `infrastructure` of the guide.
@@ -35,6 +38,11 @@ fn policy(properties: &str, changes: &[(&str, Value)]) -> Policy {
         property.clone_from(value);
     }
     Policy::parse(&root.to_string()).unwrap()
+}
+
+/// The tag mutability of a repository whose tags cannot move.
+fn immutable() -> Mutability {
+    Mutability { setting: TagMutability::Immutable, exclusion_filters: BTreeSet::new() }
 }
 
 fn digest() -> Digest {
@@ -61,7 +69,8 @@ fn alert(policy: &Policy, tag: &str, tags: &[&str]) -> (Alert, EnforcementPlan) 
         media_type: Some(media_type.to_owned()),
         status: ImageStatus::Active,
     };
-    let plan = plan_enforcement(policy, &tag, &image, true, "2026-11-24".parse().unwrap());
+    let plan =
+        plan_enforcement(policy, &tag, &image, Some(&immutable()), "2026-11-24".parse().unwrap());
     let others = OtherImages::default();
     (tag_violation(policy, &about(), &tag, &violation, &image, &plan, &[], &others), plan)
 }

@@ -15,6 +15,7 @@ use crate::arena::{Arena, ImageId};
 use crate::graph::ImageRecord;
 use crate::image::{Digest, ImageStatus, Tag, Wildcard};
 use crate::lifecycle::{self, native::LifecycleThreat};
+use crate::mutability::Mutability;
 use crate::policy::Policy;
 use crate::retention::{Decision, KeepReason, RetentionPlan, UnitRecord};
 use crate::tagging::{TagVerdict, find_exemption, is_accepted_tag, judge_image};
@@ -26,8 +27,8 @@ const EXAMPLES: usize = 5;
 /// The settings of a repository, read from ECR and the ledger.
 #[derive(Clone, Debug, Default)]
 pub struct RepositorySettings {
-    /// `imageTagMutability`.
-    pub mutability: String,
+    /// The tag mutability. None if it is unknown.
+    pub mutability: Option<Mutability>,
     /// The text of the lifecycle policy, if the repository has one.
     pub lifecycle: Option<String>,
     /// Whether the repository should scan images on push.
@@ -175,12 +176,13 @@ fn report_untagged(plan: &RetentionPlan<'_>) -> Option<String> {
 
 fn find_drift(policy: &Policy, observed: &RepositorySettings) -> Vec<String> {
     let mut found = Vec::new();
-    let expected = policy.image_tag_mutability.to_string();
-    if observed.mutability != expected {
-        found.push(format!(
-            "ImageTagMutability is {}, and the policy requires {expected}",
-            observed.mutability
-        ));
+    let expected = policy.mutability();
+    if observed.mutability.as_ref() != Some(&expected) {
+        let observed = observed
+            .mutability
+            .as_ref()
+            .map_or_else(|| "unknown".to_owned(), Mutability::to_string);
+        found.push(format!("ImageTagMutability is {observed}, and the policy requires {expected}"));
     }
     match &observed.lifecycle {
         None => found.push("the repository has no lifecycle policy any more".to_owned()),

@@ -2,7 +2,8 @@
 //! removes an image.
 //!
 //! ECR deletes an image with its last tag. Therefore a tag is removed only if the image keeps an
-//! accepted tag ([`is_accepted_tag`]). Without an accepted tag, the image first gets a quarantine tag.
+//! accepted tag ([`is_accepted_tag`]) that cannot move to another image ([`tag_can_move`]). Without
+//! such a tag, the image first gets a quarantine tag.
 //! Other tags do not count: another event may remove another bad tag, and a person may remove an older
 //! quarantine tag with the command of its alert. Two invocations may enforce on the same image at the
 //! same time, and a plan may be interrupted after any step: the image always keeps a tag.
@@ -15,10 +16,11 @@ use std::fmt;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use crate::image::{Image, ImageStatus, Tag};
+use crate::mutability::{Mutability, tag_can_move};
 use crate::policy::{Policy, TagEnforcement};
 use crate::quarantine::{quarantine_tag, quarantined_since};
 use crate::replication::Replication;
-use crate::tagging::is_accepted_tag;
+use crate::tagging::{is_accepted_tag, keeps_accepted_tag};
 
 /// How long after a push enforcement may change the pushed image. Every principal that may invoke
 /// `image-push` can send an event about any image, so an older image is only reported. No genuine
@@ -174,23 +176,23 @@ impl EnforcementPlan {
     }
 }
 
-/// Plans the enforcement for `tag`, which violates `policy`, on `image`. `is_immutable` is whether all
-/// tags of the repository are immutable now.
+/// Plans the enforcement for `tag`, which violates `policy`, on `image`. `mutability` is the present
+/// tag mutability of the repository. None if it is unknown.
 #[must_use]
 pub fn plan_enforcement(
     policy: &Policy,
     tag: &Tag,
     image: &Image,
-    is_immutable: bool,
+    mutability: Option<&Mutability>,
     today: NaiveDate,
 ) -> EnforcementPlan {
     let tag_is_present = image.tags.contains(tag);
     let plan = match policy.governance.tags.enforcement {
         TagEnforcement::Report => EnforcementPlan::report(None),
         TagEnforcement::Quarantine if tag_is_present => {
-            quarantine(policy, tag, image, is_immutable, today)
+            quarantine(policy, tag, image, mutability, today)
         }
-        TagEnforcement::Quarantine => plan_for_missing_tag(policy, tag, image, today),
+        TagEnforcement::Quarantine => plan_for_missing_tag(policy, tag, image, mutability, today),
         TagEnforcement::Archive => archive(policy, image),
     };
     if tag_is_present { plan } else { EnforcementPlan { steps: vec![], tag_is_present, ..plan } }
@@ -206,7 +208,7 @@ fn quarantine(
     policy: &Policy,
     tag: &Tag,
     image: &Image,
-    is_immutable: bool,
+    mutability: Option<&Mutability>,
     today: NaiveDate,
 ) -> EnforcementPlan {
     match image.status {
@@ -216,14 +218,14 @@ fn quarantine(
         }
         ImageStatus::Activating => return EnforcementPlan::report(Some(IS_ACTIVATING)),
     }
-    if !is_immutable {
-        // A mutable tag could move to another image before the call that removes the tag.
+    if tag_can_move(mutability, tag) {
+        // The tag could move to another image before the call that removes the tag.
         return EnforcementPlan::report(Some(
-            "the tags of the repository are not immutable any more",
+            "the tag mutability of the repository lets the tag move to another image",
         ));
     }
     let remove = EnforcementStep::Remove(tag.clone());
-    if has_accepted_tag(policy, image) {
+    if keeps_accepted_tag(policy, &image.tags, mutability) {
         return EnforcementPlan::new(EnforcementOutcome::Untagged, vec![remove]);
     }
     // Add a quarantine tag of today also if the image has an older one: the days of the quarantine
@@ -241,10 +243,11 @@ fn plan_for_missing_tag(
     policy: &Policy,
     tag: &Tag,
     image: &Image,
+    mutability: Option<&Mutability>,
     today: NaiveDate,
 ) -> EnforcementPlan {
-    // An image with an accepted tag is not quarantined, so a quarantine tag would be older.
-    if has_accepted_tag(policy, image) {
+    // An image that keeps an accepted tag is not quarantined, so a quarantine tag would be older.
+    if keeps_accepted_tag(policy, &image.tags, mutability) {
         return EnforcementPlan::new(EnforcementOutcome::Untagged, vec![]);
     }
     let since = |other: &Tag| quarantined_since(other, tag, &image.digest, today);

@@ -11,6 +11,7 @@
 //! - [`policy`]: the policy of the registry and of one repository, parsed, validated and normalised;
 //! - [`lifecycle`]: the lifecycle policy that ECR carries out;
 //! - [`tagging`]: judges a pushed tag by the policy;
+//! - [`mutability`]: whether a tag can move to another image;
 //! - [`quarantine`]: the quarantine tag, which replaces a tag that violates the policy;
 //! - [`enforcement`]: plans the changes to an image whose tag violates the policy;
 //! - [`arena`]: lists of images, units and groups, each with an index type of its own;
@@ -35,6 +36,7 @@ pub mod grammar;
 pub mod graph;
 pub mod image;
 pub mod lifecycle;
+pub mod mutability;
 pub mod node;
 pub mod policy;
 pub mod properties;

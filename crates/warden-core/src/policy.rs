@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::grammar::{Grammar, Template};
 use crate::image::{Component, RepositoryName, TagPrefix, Wildcard};
+use crate::mutability::Mutability;
 use crate::node::Node;
 use crate::properties::{Invalid, Problem, Reader};
 
@@ -24,6 +25,8 @@ pub const MOST_BYTES: usize = 1_500;
 const MOST_IMAGES: u32 = 100_000;
 /// ECR accepts 50 lifecycle rules, and two of them are not for prefixes.
 const MOST_PREFIXES: usize = 48;
+/// The most exclusion filters of a tag mutability that ECR accepts.
+const MOST_FILTERS: usize = 5;
 /// Ten years. A larger number of days is a mistake.
 const MOST_DAYS: u32 = 3_650;
 
@@ -35,6 +38,9 @@ pub struct Policy {
     pub repository_name: RepositoryName,
     /// Whether a tag can be moved.
     pub image_tag_mutability: TagMutability,
+    /// The tags to which the mutability does not apply.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub image_tag_mutability_exclusion_filters: Vec<Wildcard>,
     /// The number of tagged images that the lifecycle policy of ECR keeps. Also the default of
     /// [`Retention::keep_per_component`].
     pub lifecycle_tag_count: u32,
@@ -222,6 +228,8 @@ impl Policy {
         let repository_name = reader.required("RepositoryName");
         let image_tag_mutability =
             reader.optional("ImageTagMutability").unwrap_or(TagMutability::Mutable);
+        let image_tag_mutability_exclusion_filters =
+            exclusion_filters(reader, image_tag_mutability);
         let lifecycle_tag_count = reader.number("LifecycleTagCount", 1..=MOST_IMAGES, None);
         let lifecycle_untagged_days = reader.number("LifecycleUntaggedDays", 1..=MOST_DAYS, None);
         let lifecycle_tag_prefixes = prefixes(reader);
@@ -240,6 +248,7 @@ impl Policy {
         let policy = Self {
             repository_name: repository_name?,
             image_tag_mutability,
+            image_tag_mutability_exclusion_filters,
             lifecycle_tag_count,
             lifecycle_untagged_days,
             lifecycle_tag_prefixes,
@@ -254,6 +263,19 @@ impl Policy {
             reader.problem("Governance", message);
         }
         Some(policy)
+    }
+
+    /// The tag mutability that the policy requires.
+    #[must_use]
+    pub fn mutability(&self) -> Mutability {
+        Mutability {
+            setting: self.image_tag_mutability,
+            exclusion_filters: self
+                .image_tag_mutability_exclusion_filters
+                .iter()
+                .cloned()
+                .collect(),
+        }
     }
 
     /// The action of a sweep on an untagged image. None in [`LifecycleScope::Repository`], where the
@@ -284,6 +306,33 @@ impl Policy {
     }
 }
 
+/// Reads the filters of a mutability with exclusions. ECR accepts one to five:
+/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImageTagMutability.html>.
+fn exclusion_filters(reader: &mut Reader<'_>, mutability: TagMutability) -> Vec<Wildcard> {
+    const NAME: &str = "ImageTagMutabilityExclusionFilters";
+    let filters: Vec<Wildcard> = reader.words(NAME);
+    match mutability {
+        TagMutability::Mutable | TagMutability::Immutable if !filters.is_empty() => {
+            let message = format!(
+                "ImageTagMutability is {mutability}, which allows no exclusions; leave the filters \
+                 empty, or use {mutability}_WITH_EXCLUSION"
+            );
+            reader.problem(NAME, message);
+        }
+        TagMutability::MutableWithExclusion | TagMutability::ImmutableWithExclusion
+            if !(1..=MOST_FILTERS).contains(&filters.len()) =>
+        {
+            let message = format!(
+                "expected 1 to {MOST_FILTERS} wildcards for {mutability}, got {}",
+                filters.len()
+            );
+            reader.problem(NAME, message);
+        }
+        _ => {}
+    }
+    filters
+}
+
 fn prefixes(reader: &mut Reader<'_>) -> Vec<TagPrefix> {
     const NAME: &str = "LifecycleTagPrefixes";
     let mut unique: Vec<TagPrefix> = Vec::new();
@@ -307,14 +356,14 @@ fn tags(reader: &mut Reader<'_>, mutability: TagMutability) -> Option<Tags> {
     let grammar = Grammar::new(templates);
     let enforcement = reader.required("Enforcement");
     // A mutable tag could move to another image between the check and the removal: ECR has no
-    // compare-and-delete.
-    if enforcement == Some(TagEnforcement::Quarantine) && mutability != TagMutability::Immutable {
-        let message = format!(
-            "quarantine needs ImageTagMutability IMMUTABLE, not {mutability}: \
-             a mutable tag could move to another image just before it is removed; use report or \
-             archive"
+    // compare-and-delete. With exclusions, enforcement decides for each tag.
+    if enforcement == Some(TagEnforcement::Quarantine) && mutability == TagMutability::Mutable {
+        reader.problem(
+            "Enforcement",
+            "quarantine needs tags that cannot move, and ImageTagMutability is MUTABLE: a mutable \
+             tag could move to another image just before it is removed; use report or archive, or \
+             IMMUTABLE tags",
         );
-        reader.problem("Enforcement", message);
     }
     let components = reader.words("Components");
     let forbidden = reader.words("Forbidden");

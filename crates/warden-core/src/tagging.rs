@@ -5,6 +5,7 @@ use chrono::NaiveDate;
 
 use crate::grammar::ConformingTag;
 use crate::image::{Component, Digest, RepositoryName, RepositoryPattern, Tag};
+use crate::mutability::{Mutability, tag_can_move};
 use crate::policy::Policy;
 use crate::properties::nearest;
 use crate::quarantine::Quarantine;
@@ -153,7 +154,8 @@ pub fn suggest_restored_tag(policy: &Policy, quarantine: &Quarantine<'_>) -> Opt
     }
 }
 
-/// Whether a tag is accepted: an image with an accepted tag may lose each of its other tags.
+/// Whether a tag is accepted. [`keeps_accepted_tag`] says whether an image with such a tag may lose
+/// another tag.
 ///
 /// An accepted tag matches the grammar, its component is allowed, and no wildcard forbids it. The
 /// tag of a signature is not accepted, because the signature follows its subject. A quarantine tag
@@ -172,6 +174,13 @@ pub fn is_accepted_tag(policy: &Policy, tag: &Tag) -> bool {
         |component: &Component| tags.components.is_empty() || tags.components.contains(component);
     tags.forbidden.iter().all(|wildcard| !wildcard.matches(tag))
         && find_component(policy, tag).is_some_and(|component| is_allowed(&component))
+}
+
+/// Whether one of the tags of an image is accepted and cannot move to another image. Only such an image
+/// may lose a tag: ECR deletes an image with its last tag.
+#[must_use]
+pub fn keeps_accepted_tag(policy: &Policy, tags: &[Tag], mutability: Option<&Mutability>) -> bool {
+    tags.iter().any(|tag| !tag_can_move(mutability, tag) && is_accepted_tag(policy, tag))
 }
 
 /// Whether a repository of this name is expected: a pattern matches the name, or there is no pattern.

@@ -1,5 +1,4 @@
-//! The CloudFormation custom resources `Custom::EcrRepository`, `Custom::EcrPushPullPolicy`
-//! and `Custom::EcrPullTimeExclusion`.
+//! The CloudFormation custom resources `Custom::EcrRepository` and `Custom::EcrPushPullPolicy`.
 //!
 //! CloudFormation waits up to an hour for an answer at a URL, and does not check the answer. So one
 //! function ([`handle`]) answers every request exactly once an invocation: when the work is
@@ -8,11 +7,10 @@
 //! the resource, decide, print, apply. A repeated request changes nothing and gives the same answer.
 //!
 //! In reading order: [`config`], [`request`], [`verification`], [`response`], [`arn`], [`plan`],
-//! [`stack`], [`repository`], [`push_pull`], [`exclusion`].
+//! [`stack`], [`repository`], [`push_pull`].
 
 pub mod arn;
 pub mod config;
-pub mod exclusion;
 pub mod plan;
 pub mod push_pull;
 pub mod repository;
@@ -148,8 +146,7 @@ pub async fn handle(context: &Arc<Context>, payload: &Value, deadline: SystemTim
     }
 }
 
-const RESOURCE_TYPES: [&str; 3] =
-    [repository::RESOURCE_TYPE, push_pull::RESOURCE_TYPE, exclusion::RESOURCE_TYPE];
+const RESOURCE_TYPES: [&str; 2] = [repository::RESOURCE_TYPE, push_pull::RESOURCE_TYPE];
 
 async fn perform(
     context: &Context,
@@ -169,10 +166,6 @@ async fn perform(
             push_pull::provision(context, request, kind, physical_id).await
         }
         (push_pull::RESOURCE_TYPE, Kind::Delete) => push_pull::delete(context, request).await,
-        (exclusion::RESOURCE_TYPE, Kind::Create | Kind::Update) => {
-            exclusion::provision(context, request, physical_id).await
-        }
-        (exclusion::RESOURCE_TYPE, Kind::Delete) => exclusion::delete(context, request).await,
         // A resource of an unknown type was never created, so its Delete succeeds: a stack must always be
         // deletable.
         (_, Kind::Delete) => Ok(Data::new()),

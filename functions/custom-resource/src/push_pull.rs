@@ -1,5 +1,5 @@
-//! `Custom::EcrPushPullPolicy`: the IAM policy that lets CI/CD push and pull, and its attachments to the
-//! roles that the properties name.
+//! `Custom::EcrPushPullPolicy`: an IAM policy that lets CI/CD push and pull, and its attachments to the
+//! roles that the properties name. A stack may have several such policies, for different repositories.
 //!
 //! [`document`] builds the policy document, [`plan`] decides the changes, and [`iam`] makes them.
 
@@ -35,7 +35,8 @@ const LONGEST_NAME: usize = 128;
 pub struct Desired {
     /// The policy's name.
     pub name: String,
-    /// The policy's ARN, which depends only on the stack: a repeated request finds the same policy.
+    /// The policy's ARN, which depends only on the stack and the logical ID: a repeated request finds the
+    /// same policy.
     pub arn: String,
     /// The policy document.
     pub document: Value,
@@ -49,7 +50,12 @@ pub struct Desired {
 
 impl Desired {
     /// Reads the properties. The error names every mistake.
-    pub fn read(properties: &Value, stack: &Stack, owner: String) -> Result<Self, Invalid> {
+    pub fn read(
+        properties: &Value,
+        stack: &Stack,
+        logical_id: &str,
+        owner: String,
+    ) -> Result<Self, Invalid> {
         let node = Node::from(properties);
         let mut reader = Reader::new(&node);
         for name in ["ServiceToken", "ServiceTimeout", "PolicyVersion"] {
@@ -78,7 +84,7 @@ impl Desired {
         if let Some(problem) = document::too_long(&document) {
             reader.problem("RepositoryArns", problem);
         }
-        let name = name(stack);
+        let name = name(stack, logical_id);
         if name.len() > LONGEST_NAME {
             let message = format!(
                 "the name of the policy, {name}, would be longer than {LONGEST_NAME} characters; choose a shorter stack name"
@@ -87,7 +93,7 @@ impl Desired {
         }
         match reader.finish() {
             problems if problems.is_empty() => Ok(Self {
-                arn: arn(stack),
+                arn: arn(stack, logical_id),
                 name,
                 document,
                 repositories,
@@ -101,12 +107,13 @@ impl Desired {
 
 /// The name contains the region, because IAM is global. The name also contains part of the stack's ID:
 /// otherwise a policy that outlived its stack would block a new stack of the same name.
-fn name(stack: &Stack) -> String {
-    format!("{}-{}-{}", stack.name, stack.region, stack.short_id)
+fn name(stack: &Stack, logical_id: &str) -> String {
+    format!("{}-{}-{}-{logical_id}", stack.name, stack.region, stack.short_id)
 }
 
-fn arn(stack: &Stack) -> String {
-    format!("arn:{}:iam::{}:policy{PATH}{}", stack.partition, stack.account, name(stack))
+fn arn(stack: &Stack, logical_id: &str) -> String {
+    let name = name(stack, logical_id);
+    format!("arn:{}:iam::{}:policy{PATH}{name}", stack.partition, stack.account)
 }
 
 /// The roles of properties that may have been refused. Roles that cannot be read are left out.
@@ -123,7 +130,8 @@ pub async fn provision(
     physical_id: &PhysicalId,
 ) -> anyhow::Result<Data> {
     let stack = request.stack()?;
-    let desired = Desired::read(&request.properties, &stack, request.owner())?;
+    let desired =
+        Desired::read(&request.properties, &stack, &request.logical_resource_id, request.owner())?;
     verify_provision(context, request).await?;
     if let Err(refusal) = permit_repositories(context, request, &desired.repositories).await {
         // A refused roll-back would leave the stack stuck, so the policy in force stays.
@@ -185,8 +193,9 @@ async fn permit_repositories(
 /// Deletes the policy, unless somebody else attached it too. Only a failed call of AWS is an error.
 pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data> {
     let id = request.physical_resource_id.as_deref().unwrap_or_default();
-    if !request.stack().is_ok_and(|stack| arn(&stack) == id) {
-        info!("the physical ID {id:?} is not the ID of this stack's policy; nothing to delete");
+    let arn = request.stack().map(|stack| arn(&stack, &request.logical_resource_id));
+    if arn.ok().as_deref() != Some(id) {
+        info!("the physical ID {id:?} is not the ID of this resource's policy; nothing to delete");
         return Ok(Data::new());
     }
     let observed = once_permitted(|| context.policies.observe(id)).await?;

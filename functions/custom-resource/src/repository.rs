@@ -21,6 +21,7 @@ use self::observe::{observe, observe_standing, preview_lifecycle};
 use self::properties::{Desired, OnDelete, Previous};
 use self::reconcile::{
     LifecycleDecision, LifecycleImpact, ObservedRepository, OwnershipState, ReconcileRefusal,
+    RepositoryChange,
 };
 use crate::Context;
 use crate::arn::RepositoryArn;
@@ -81,9 +82,15 @@ pub async fn provision(
         info!(repository.name = %arn.name, "the lifecycle policy that is replaced: {text}");
     }
     for action in &plan.actions {
-        once_permitted(|| apply(registry, &arn, action))
-            .await
-            .with_context(|| format!("repository {}: {action}", arn.name))?;
+        if let Err(error) = once_permitted(|| apply(registry, &arn, action)).await {
+            // A role that was deleted since must not stop the roll-back of a stack.
+            let gone = matches!(action, RepositoryChange::SetPolicy(_))
+                && code(&error) == Some("InvalidParameterException");
+            if !gone || kind != Kind::Update || !rolling_back(context, request, false).await {
+                return Err(error.context(format!("repository {}: {action}", arn.name)));
+            }
+            warn!(repository.name = %arn.name, "the repository policy in force stays: {action}: {error:#}");
+        }
     }
 
     if kind == Kind::Update

@@ -53,28 +53,10 @@ pub async fn once_permitted<T, F>(call: impl Fn() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = anyhow::Result<T>>,
 {
-    once_in_force(denied, call).await
-}
-
-/// Repeats `call` for a minute while AWS denies it or ECR does not know the role that it names.
-pub async fn once_known<T, F>(call: impl Fn() -> F) -> anyhow::Result<T>
-where
-    F: Future<Output = anyhow::Result<T>>,
-{
-    once_in_force(|error| denied(error) || unknown(error), call).await
-}
-
-async fn once_in_force<T, F>(
-    passes: impl Fn(&anyhow::Error) -> bool,
-    call: impl Fn() -> F,
-) -> anyhow::Result<T>
-where
-    F: Future<Output = anyhow::Result<T>>,
-{
     let until = Instant::now() + PROPAGATION;
     loop {
         match call().await {
-            Err(error) if passes(&error) && Instant::now() < until => {
+            Err(error) if denied(&error) && Instant::now() < until => {
                 warn!(
                     "AWS refused the call, which is repeated until a change of the role takes effect: {error:#}"
                 );
@@ -91,13 +73,6 @@ where
 pub fn denied(error: &anyhow::Error) -> bool {
     let codes = ["AccessDenied", "AccessDeniedException", "KmsException"];
     code(error).is_some_and(|code| codes.contains(&code))
-}
-
-/// Whether ECR does not know a role. Nothing else can be wrong with an ARN that was parsed. AWS does not
-/// document whether ECR looks up the role.
-#[must_use]
-pub fn unknown(error: &anyhow::Error) -> bool {
-    code(error) == Some("InvalidParameterException")
 }
 
 /// The error code of the service, if a service answered with an error.

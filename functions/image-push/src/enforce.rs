@@ -13,6 +13,7 @@ use warden_core::enforcement::{
     undo_archiving,
 };
 use warden_core::image::{Digest, Image, ImageStatus, RepositoryName, Tag};
+use warden_core::mutability::Mutability;
 use warden_core::policy::{Policy, TagEnforcement};
 use warden_core::retention::UnitRecord;
 use warden_core::tagging::Violation;
@@ -22,7 +23,7 @@ use crate::{Context, Judgement};
 /// The facts about an image that enforcement needs.
 struct Gathered {
     image: Image,
-    is_immutable: bool,
+    mutability: Option<Mutability>,
     pushed_at: Option<DateTime<Utc>>,
 }
 
@@ -51,13 +52,14 @@ impl Judgement<'_> {
         let found = self.gather(policy, tag).await;
         let found = self.check_gathered(fact, &before, tag, found).await?;
         let (image, mut plan) = match found {
-            Some(Gathered { image, is_immutable, pushed_at }) => {
+            Some(Gathered { image, mutability, pushed_at }) => {
                 let today = self.now.date_naive();
                 // An interrupted attempt may have archived the image, which then got an accepted
                 // tag.
                 let undo = undo_archiving(policy, &image).filter(|_| before.was_begun);
-                let plan = undo
-                    .unwrap_or_else(|| plan_enforcement(policy, tag, &image, is_immutable, today));
+                let plan = undo.unwrap_or_else(|| {
+                    plan_enforcement(policy, tag, &image, mutability.as_ref(), today)
+                });
                 (image, self.require_recent_push(plan, pushed_at, &before))
             }
             None => (self.as_pushed(vec![]), EnforcementPlan::gone()),
@@ -249,36 +251,36 @@ impl Judgement<'_> {
     async fn gather(&self, policy: &Policy, tag: &Tag) -> anyhow::Result<Option<Gathered>> {
         let About { repository, digest, .. } = &self.push.about;
         let registry = &self.context.registry;
-        let gathered = |found: ImageDescription, is_immutable| Gathered {
+        let gathered = |found: ImageDescription, mutability| Gathered {
             image: found.image,
-            is_immutable,
+            mutability,
             pushed_at: found.pushed_at,
         };
         match policy.governance.tags.enforcement {
             // A report describes the push from its event, even if the image is deleted.
             TagEnforcement::Report => Ok(Some(Gathered {
                 image: self.as_pushed(vec![tag.clone()]),
-                is_immutable: false,
+                mutability: None,
                 pushed_at: None,
             })),
             TagEnforcement::Archive => {
                 let found = registry.image(repository, digest).await?;
-                Ok(found.map(|found| gathered(found, false)))
+                Ok(found.map(|found| gathered(found, None)))
             }
             TagEnforcement::Quarantine => {
                 // The claim runs in parallel with the reads. That is safe: enforcement relies only
                 // on the quarantine tag, which it adds after both.
                 let ledger = &self.context.ledger;
-                let (found, is_immutable, is_claimed) = tokio::try_join!(
+                let (found, mutability, is_claimed) = tokio::try_join!(
                     registry.image(repository, digest),
-                    registry.is_immutable(repository),
+                    registry.mutability(repository),
                     ledger.claim_for_enforcement(repository, digest, self.now),
                 )?;
                 ensure!(
                     is_claimed,
                     "a sweep is removing a tag of {repository}@{digest}; Lambda tries the event again"
                 );
-                Ok(found.map(|found| gathered(found, is_immutable)))
+                Ok(found.map(|found| gathered(found, mutability)))
             }
         }
     }

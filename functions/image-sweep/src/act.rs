@@ -26,9 +26,10 @@ use warden_aws::registry::unit::{ArchivedUnit, CONCURRENT_ARCHIVE_CALLS};
 use warden_core::arena::{ImageId, UnitId};
 use warden_core::graph::{ImageRecord, Unit};
 use warden_core::image::{Digest, ImageStatus, RepositoryName, Tag};
+use warden_core::mutability::{Mutability, tag_can_move};
 use warden_core::policy::CleanupEnforcement;
 use warden_core::retention::{RetentionPlan, UnitRecord, UnitRemoval, UnitRemover};
-use warden_core::tagging::is_accepted_tag;
+use warden_core::tagging::keeps_accepted_tag;
 
 /// The most images that one call deletes or reads again.
 const BATCH: usize = 100;
@@ -472,24 +473,21 @@ impl<'a> Act<'a> {
         format!("{error:#}")
     }
 
-    /// Removes quarantine tags from images that have an accepted tag. Reads the tags of each image
-    /// again first, because ECR deletes an image with its last tag. Removes no tag if the tags of the
-    /// repository are mutable, even if the policy allows that.
+    /// Removes quarantine tags from images that have an accepted tag. Reads the tag mutability again
+    /// first, and the tags of each image, because ECR deletes an image with its last tag.
     async fn untag(&self, done: &mut SweepChanges) {
         if self.plan.untags.is_empty() {
             return;
         }
-        let is_safe = self.registry.is_immutable(self.repository).await;
-        if !is_safe.inspect_err(|error| warn!("{error:#}")).is_ok_and(|is_safe| is_safe) {
-            done.left += self.plan.untags.len();
-            return;
-        }
+        let mutability = self.registry.mutability(self.repository).await;
+        let mutability = mutability.inspect_err(|error| warn!("{error:#}")).ok().flatten();
+        let mutability = mutability.as_ref();
         for (image, tag) in &self.plan.untags {
-            if !self.may_continue() {
+            if !self.may_continue() || tag_can_move(mutability, tag) {
                 done.left += 1;
                 continue;
             }
-            match self.untag_one(self.digest(*image), tag).await {
+            match self.untag_one(self.digest(*image), tag, mutability).await {
                 Ok(true) => done.untagged.push((*image, tag.clone())),
                 Ok(false) => {}
                 Err(error) => {
@@ -501,26 +499,35 @@ impl<'a> Act<'a> {
 
     /// Removes a quarantine tag while this run holds the claim on the tags of the image. If `image-push`
     /// holds the claim, leaves the tag for the next run.
-    async fn untag_one(&self, digest: &Digest, tag: &Tag) -> anyhow::Result<bool> {
+    async fn untag_one(
+        &self,
+        digest: &Digest,
+        tag: &Tag,
+        mutability: Option<&Mutability>,
+    ) -> anyhow::Result<bool> {
         let Claimant { ledger, request_id, .. } = self.claimant;
         let now = self.claimant.now();
         if !ledger.claim_for_untagging(self.repository, digest, request_id, now).await? {
             return Ok(false);
         }
-        let removed = self.untag_claimed(digest, tag).await;
+        let removed = self.untag_claimed(digest, tag, mutability).await;
         // After an error the claim expires by itself.
         let released = ledger.release_untagging(self.repository, digest, request_id).await;
         released.unwrap_or_else(|error| warn!("{error:#}"));
         removed
     }
 
-    async fn untag_claimed(&self, digest: &Digest, tag: &Tag) -> anyhow::Result<bool> {
+    async fn untag_claimed(
+        &self,
+        digest: &Digest,
+        tag: &Tag,
+        mutability: Option<&Mutability>,
+    ) -> anyhow::Result<bool> {
         let Some(found) = self.registry.image(self.repository, digest).await? else {
             return Ok(false);
         };
         let tags = &found.image.tags;
-        let is_accepted = |other: &Tag| is_accepted_tag(self.plan.policy, other);
-        if !tags.contains(tag) || !tags.iter().any(is_accepted) {
+        if !tags.contains(tag) || !keeps_accepted_tag(self.plan.policy, tags, mutability) {
             return Ok(false);
         }
         if let Some(other) = self.registry.untag(self.repository, digest, tag).await? {

@@ -134,11 +134,12 @@ impl<'a> Sweep<'a> {
     async fn plan_to_read<'p>(&'p self, seen: &'p mut Seen) -> anyhow::Result<RetentionPlan<'p>> {
         self.read_native_rules(seen).await?;
         let mut plan = self.plan(&seen.inventory, &seen.running)?;
-        if !plan.removals.is_empty() {
+        if !plan.removals.is_empty() || !plan.untags.is_empty() {
             let (recorded, facts) = tokio::try_join!(
                 self.context.ledger.accepted_policy(self.repository),
                 self.repository_facts(),
             )?;
+            plan.keep_tags_that_can_move(facts.mutability.as_ref());
             let recorded = recorded.filter(|policy| policy.created_at == facts.created_at);
             let accepted = self.accepted_policy(recorded.as_ref()).await?;
             self.apply_confirmation(&mut plan, accepted.as_ref()).await?;
@@ -186,6 +187,7 @@ impl<'a> Sweep<'a> {
         self.read_native_rules(&mut seen).await?;
         let inventory = &seen.inventory;
         let mut plan = self.plan(inventory, &seen.running)?;
+        plan.keep_tags_that_can_move(facts.mutability.as_ref());
         let is_accepted = match self.apply_confirmation(&mut plan, accepted.as_ref()).await {
             Ok(is_accepted) => is_accepted,
             Err(error) => return self.stop_blind(error, noted.is_none(), known).await,

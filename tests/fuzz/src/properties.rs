@@ -1,7 +1,6 @@
 //! Properties of custom resources: they are accepted as a whole, or refused with a reason that names a
 //! property and fits into an answer.
 
-use custom_resource::exclusion;
 use custom_resource::push_pull;
 use custom_resource::repository::properties::{Desired, Previous};
 use custom_resource::request::Request;
@@ -23,8 +22,7 @@ pub fn run(bytes: &[u8]) {
             let line = desired.policy.normalised();
             assert!(line.len() <= 1_500 && !line.contains('\n'));
         }),
-        push_pull::Desired::read(properties, &stack, owner).map(|_| ()),
-        exclusion::desired(properties, &stack).map(|_| ()),
+        push_pull::Desired::read(properties, &stack, "PushPullPolicy", owner).map(|_| ()),
     ];
     for refused in read.into_iter().filter_map(Result::err) {
         assert!(

@@ -346,11 +346,16 @@ async fn create_from_properties(world: &World, request: Value) -> (String, Value
             let [stack, id] =
                 ["StackId", "LogicalResourceId"].map(|field| request[field].as_str().unwrap());
             let owner = format!("{stack}/{id}");
+            let filters = policy.mutability().exclusion_filters;
+            let filters = filters.iter();
+            let filters: Vec<Value> =
+                filters.map(|filter| json!({"filterType": "WILDCARD", "filter": filter})).collect();
             let created = call(
                 "CreateRepository",
                 json!({
                     "repositoryName": name,
                     "imageTagMutability": text("ImageTagMutability"),
+                    "imageTagMutabilityExclusionFilters": (!filters.is_empty()).then_some(filters),
                     "imageScanningConfiguration": {"scanOnPush": text("ScanOnPush") == "true"},
                     "encryptionConfiguration": {"encryptionType": text("EncryptionType")},
                     "tags": [{"Key": "ecr-warden:owner", "Value": owner}],
@@ -369,14 +374,9 @@ async fn create_from_properties(world: &World, request: Value) -> (String, Value
             });
             (repository["repositoryArn"].as_str().unwrap().to_owned(), attributes)
         }
-        Some("Custom::EcrPullTimeExclusion") => {
-            for role in properties["RoleArns"].as_array().unwrap() {
-                call("RegisterPullTimeUpdateExclusion", json!({"principalArn": role}));
-            }
-            ("pull-time-exclusion".to_owned(), json!({}))
-        }
         Some("Custom::EcrPushPullPolicy") => {
-            let arn = format!("arn:aws:iam::{ACCOUNT}:policy/{STACK}/push-pull");
+            let id = request["LogicalResourceId"].as_str().unwrap();
+            let arn = format!("arn:aws:iam::{ACCOUNT}:policy/{STACK}/{id}");
             (arn.clone(), json!({"PolicyArn": arn}))
         }
         other => panic!("a custom resource of type {other:?}"),

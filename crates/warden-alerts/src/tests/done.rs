@@ -43,12 +43,12 @@ fn an_alert_states_the_change_the_reason_and_the_next_step() {
         media_type: None,
         status,
     };
-    let decided = |policy: &Policy, tags: &[&str], is_immutable| {
+    let decided = |policy: &Policy, tags: &[&str], mutability: Option<&Mutability>| {
         let image = image(tags, ImageStatus::Active);
-        plan_enforcement(policy, &"latest".parse().unwrap(), &image, is_immutable, today)
+        plan_enforcement(policy, &"latest".parse().unwrap(), &image, mutability, today)
     };
-    // The tags are not immutable, so enforcement only reports.
-    let reported = decided(&quarantines, &["latest"], false);
+    // The tag may be able to move, so enforcement only reports.
+    let reported = decided(&quarantines, &["latest"], None);
     check_outcome(
         &quarantines,
         &["latest"],
@@ -57,7 +57,7 @@ fn an_alert_states_the_change_the_reason_and_the_next_step() {
         &expect![[r#"
             MEDIUM ["latest"]
             The tag latest in infrastructure violates the policy
-            An image was pushed to the repository infrastructure with the tag latest, which violates the policy. Nothing was changed: the tags of the repository are not immutable any more.
+            An image was pushed to the repository infrastructure with the tag latest, which violates the policy. Nothing was changed: the tag mutability of the repository lets the tag move to another image.
 
             Why: the tag latest does not match {component}-v{semver} (rule grammar).
 
@@ -66,7 +66,7 @@ fn an_alert_states_the_change_the_reason_and_the_next_step() {
     );
     // An earlier attempt quarantined the image, and was killed before it published.
     let tags = ["quarantine-20261124-0a0a0a0a0a0a-latest"];
-    let gone = decided(&quarantines, &tags, true);
+    let gone = decided(&quarantines, &tags, Some(&immutable()));
     check_outcome(
         &quarantines,
         &tags,
@@ -85,7 +85,7 @@ fn an_alert_states_the_change_the_reason_and_the_next_step() {
         "#]],
     );
     // Native lifecycle rules of ECR do not wait for the end of a quarantine.
-    let counted = decided(&natively, &["latest"], true);
+    let counted = decided(&natively, &["latest"], Some(&immutable()));
     check_outcome(
         &natively,
         &["latest"],
@@ -123,7 +123,7 @@ fn an_alert_states_the_change_the_reason_and_the_next_step() {
     );
     // The tag was moved, and the other image lost the tag.
     let hit = format!("sha256:{}", "0b".repeat(32)).parse().unwrap();
-    let taken = decided(&quarantines, &tags, true);
+    let taken = decided(&quarantines, &tags, Some(&immutable()));
     check_outcome(
         &quarantines,
         &tags,
@@ -162,7 +162,13 @@ fn a_suggested_tag_of_another_image_is_in_no_command_and_the_text_names_that_ima
     let others = OtherImages { has_suggestion: Some(owner), ..OtherImages::default() };
     for enforcement in ["report", "quarantine", "archive"] {
         let policy = self::policy(GUIDE, &[("Governance.Tags.Enforcement", enforcement.into())]);
-        let plan = plan_enforcement(&policy, &tag, &image, true, "2026-11-24".parse().unwrap());
+        let plan = plan_enforcement(
+            &policy,
+            &tag,
+            &image,
+            Some(&immutable()),
+            "2026-11-24".parse().unwrap(),
+        );
         let alert = tag_violation(&policy, &about(), &tag, &violation, &image, &plan, &[], &others);
         assert_eq!(alert.details["suggestion"], Value::Null, "{enforcement}");
         for Remedy { label, command, aws_cli } in &alert.remedies {

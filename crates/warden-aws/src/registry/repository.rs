@@ -1,6 +1,6 @@
-//! The settings of a repository, and the principals whose pulls do not count.
+//! The settings of a repository.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use anyhow::{Context as _, anyhow};
@@ -13,7 +13,7 @@ use aws_sdk_ecr::types::{
 use warden_core::audit::RepositorySettings;
 use warden_core::image::{RepositoryName, Wildcard};
 use warden_core::keywords;
-use warden_core::policy::TagMutability;
+use warden_core::mutability::Mutability;
 
 use super::Registry;
 
@@ -47,9 +47,6 @@ impl fmt::Display for Encryption {
     }
 }
 
-/// The mutability of tags, and the filters for tags to which it does not apply.
-pub type Mutability = (TagMutability, Vec<Wildcard>);
-
 /// The settings with which a repository is created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRepository<'a> {
@@ -72,10 +69,8 @@ pub struct RepositoryDescription {
     pub uri: String,
     /// The account that holds it.
     pub registry_id: String,
-    /// Whether tags can move. None for an unknown value.
-    pub mutability: Option<TagMutability>,
-    /// The filters for tags to which the mutability does not apply.
-    pub exclusion_filters: Vec<Wildcard>,
+    /// Whether tags can move. None if this version does not know a value or a filter.
+    pub mutability: Option<Mutability>,
     /// Whether each push is scanned.
     pub scan_on_push: bool,
     /// How images are encrypted.
@@ -87,8 +82,8 @@ pub struct RepositoryDescription {
 pub struct RepositoryFacts {
     /// When it was created, in seconds since 1970.
     pub created_at: i64,
-    /// `imageTagMutability`, as ECR writes it.
-    pub mutability: String,
+    /// Whether tags can move. None if this version does not know a value or a filter.
+    pub mutability: Option<Mutability>,
 }
 
 /// A preview of a lifecycle policy.
@@ -118,11 +113,13 @@ impl Registry {
         self.find_repository(repository).await?.map(description).transpose()
     }
 
-    /// Whether no tag of the repository can move. One call.
-    pub async fn is_immutable(&self, repository: &RepositoryName) -> anyhow::Result<bool> {
-        let found = self.find_repository(repository).await?;
-        let mutability = found.and_then(|found| found.image_tag_mutability);
-        Ok(mutability == Some(ImageTagMutability::Immutable))
+    /// Reads whether the tags of a repository can move. None if ECR does not know the repository, or
+    /// if this version does not know a value or a filter. One call.
+    pub async fn mutability(
+        &self,
+        repository: &RepositoryName,
+    ) -> anyhow::Result<Option<Mutability>> {
+        Ok(self.find_repository(repository).await?.as_ref().and_then(mutability))
     }
 
     /// Reads when a repository was created, and whether its tags can move. None if ECR does not
@@ -135,9 +132,7 @@ impl Registry {
         let created_at = found.created_at().map(aws_sdk_ecr::primitives::DateTime::secs);
         let created_at = created_at
             .with_context(|| format!("ECR does not say when {repository} was created"))?;
-        let mutability = found.image_tag_mutability();
-        let mutability = mutability.map_or_else(String::new, |word| word.as_str().to_owned());
-        Ok(Some(RepositoryFacts { created_at, mutability }))
+        Ok(Some(RepositoryFacts { created_at, mutability: mutability(&found) }))
     }
 
     async fn find_repository(
@@ -156,7 +151,7 @@ impl Registry {
     pub async fn audited_settings(
         &self,
         repository: &RepositoryName,
-        mutability: String,
+        mutability: Option<Mutability>,
     ) -> anyhow::Result<RepositorySettings> {
         let name = repository.as_str();
         let (lifecycle, scanning) = tokio::join!(
@@ -270,7 +265,7 @@ impl Registry {
         repository: &RepositoryName,
         settings: &NewRepository<'_>,
     ) -> anyhow::Result<()> {
-        let (mutability, filters) = settings.mutability;
+        let mutability = settings.mutability;
         let encryption = EncryptionConfiguration::builder()
             .encryption_type(WireEncryption::from(settings.encryption.kind.to_string().as_str()))
             .set_kms_key(settings.encryption.key.clone())
@@ -279,8 +274,8 @@ impl Registry {
             .client
             .create_repository()
             .repository_name(repository.as_str())
-            .image_tag_mutability(wire_mutability(*mutability))
-            .set_image_tag_mutability_exclusion_filters(wire_filters(filters)?)
+            .image_tag_mutability(wire_mutability(mutability))
+            .set_image_tag_mutability_exclusion_filters(wire_filters(mutability)?)
             .image_scanning_configuration(scanning_configuration(settings.scan_on_push))
             .encryption_configuration(encryption)
             .set_tags(Some(wire_tags(settings.tags)?));
@@ -307,12 +302,12 @@ impl Registry {
     pub async fn set_mutability(
         &self,
         repository: &RepositoryName,
-        (mutability, filters): &Mutability,
+        mutability: &Mutability,
     ) -> anyhow::Result<()> {
         let put = self.client.put_image_tag_mutability().repository_name(repository.as_str());
         let put = put
-            .image_tag_mutability(wire_mutability(*mutability))
-            .set_image_tag_mutability_exclusion_filters(wire_filters(filters)?);
+            .image_tag_mutability(wire_mutability(mutability))
+            .set_image_tag_mutability_exclusion_filters(wire_filters(mutability)?);
         put.send().await.map(drop).map_err(crate::explain)
     }
 
@@ -381,33 +376,9 @@ impl Registry {
         })?;
         Ok(())
     }
-
-    /// Excludes the pulls of a principal from pull times. A principal that is already excluded is not
-    /// an error. One call.
-    pub async fn exclude_pulls_of(&self, principal: &str) -> anyhow::Result<()> {
-        let register = self.client.register_pull_time_update_exclusion();
-        let registered = register.principal_arn(principal).send().await;
-        crate::unless(registered, |error| error.is_exclusion_already_exists_exception())?;
-        Ok(())
-    }
-
-    /// Counts the pulls of a principal again. A principal that is not excluded is not an error. One
-    /// call.
-    pub async fn count_pulls_of(&self, principal: &str) -> anyhow::Result<()> {
-        let deregister = self.client.deregister_pull_time_update_exclusion();
-        let deregistered = deregister.principal_arn(principal).send().await;
-        // A name that ECR does not accept as a principal cannot be excluded.
-        crate::unless(deregistered, |error| {
-            error.is_exclusion_not_found_exception() || error.is_invalid_parameter_exception()
-        })?;
-        Ok(())
-    }
 }
 
 fn description(repository: WireRepository) -> anyhow::Result<RepositoryDescription> {
-    let mutability =
-        repository.image_tag_mutability().and_then(|mutability| mutability.as_str().parse().ok());
-    let filters = repository.image_tag_mutability_exclusion_filters().iter();
     let encryption = match repository.encryption_configuration() {
         Some(found) => Encryption {
             kind: found
@@ -420,8 +391,7 @@ fn description(repository: WireRepository) -> anyhow::Result<RepositoryDescripti
         None => Encryption { kind: EncryptionType::Aes256, key: None },
     };
     Ok(RepositoryDescription {
-        mutability,
-        exclusion_filters: filters.filter_map(|filter| filter.filter().parse().ok()).collect(),
+        mutability: mutability(&repository),
         scan_on_push: repository
             .image_scanning_configuration()
             .is_some_and(|scanning| scanning.scan_on_push()),
@@ -432,21 +402,35 @@ fn description(repository: WireRepository) -> anyhow::Result<RepositoryDescripti
     })
 }
 
+/// The tag mutability, if every filter is a wildcard: without one of its filters, a mutability says that
+/// other tags can move.
+fn mutability(repository: &WireRepository) -> Option<Mutability> {
+    let filters = repository.image_tag_mutability_exclusion_filters().iter();
+    let filters = filters.map(|filter| {
+        let is_wildcard = *filter.filter_type() == ImageTagMutabilityExclusionFilterType::Wildcard;
+        filter.filter().parse().ok().filter(|_| is_wildcard)
+    });
+    Some(Mutability {
+        setting: repository.image_tag_mutability()?.as_str().parse().ok()?,
+        exclusion_filters: filters.collect::<Option<BTreeSet<Wildcard>>>()?,
+    })
+}
+
 fn scanning_configuration(scan_on_push: bool) -> ImageScanningConfiguration {
     ImageScanningConfiguration::builder().scan_on_push(scan_on_push).build()
 }
 
-fn wire_mutability(mutability: TagMutability) -> ImageTagMutability {
-    ImageTagMutability::from(mutability.to_string().as_str())
+fn wire_mutability(mutability: &Mutability) -> ImageTagMutability {
+    ImageTagMutability::from(mutability.setting.to_string().as_str())
 }
 
 fn wire_filters(
-    filters: &[Wildcard],
+    mutability: &Mutability,
 ) -> anyhow::Result<Option<Vec<ImageTagMutabilityExclusionFilter>>> {
-    if filters.is_empty() {
+    if mutability.exclusion_filters.is_empty() {
         return Ok(None);
     }
-    let filters = filters.iter().map(|filter| {
+    let filters = mutability.exclusion_filters.iter().map(|filter| {
         ImageTagMutabilityExclusionFilter::builder()
             .filter_type(ImageTagMutabilityExclusionFilterType::Wildcard)
             .filter(filter.as_str())

@@ -3,6 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::graph::Graph;
+use crate::mutability::tests::mutability;
 use crate::policy::tests::{GUIDE, policy};
 use crate::retention::tests::{digest, image_id, inventory, now};
 use crate::retention::{RunningImages, UnitRemover, plan_retention};
@@ -15,7 +16,7 @@ fn check(
 ) {
     let policy = policy(GUIDE, changes);
     let as_deployed = RepositorySettings {
-        mutability: "IMMUTABLE".to_owned(),
+        mutability: Some(mutability("IMMUTABLE", &[])),
         lifecycle: Some(lifecycle::document(&policy)),
         scan_on_push: true,
         scan_frequency: "SCAN_ON_PUSH".to_owned(),
@@ -69,7 +70,7 @@ fn a_rule_or_pattern_without_an_image_is_reported() {
             "countType": "imageCountMoreThan", "countNumber": 1}, "action": {"type": "expire"}},
     ]});
     let observed = RepositorySettings {
-        mutability: "MUTABLE".to_owned(),
+        mutability: Some(mutability("MUTABLE", &[])),
         lifecycle: Some(list.to_string()),
         scan_on_push: true,
         scan_frequency: "MANUAL".to_owned(),
@@ -88,10 +89,32 @@ fn a_rule_or_pattern_without_an_image_is_reported() {
             unscanned: 1 image was pushed lately and not scanned: a-v1.0.0
         "#]],
     );
+    let with_exclusion = [
+        ("ImageTagMutability", json!("IMMUTABLE_WITH_EXCLUSION")),
+        ("ImageTagMutabilityExclusionFilters", json!(["sha256-*", "dev"])),
+        ("LifecycleTagPrefixes", json!([])),
+    ];
+    for (filters, deviations) in [
+        (
+            &["sha256-*"][..],
+            &expect![[r#"
+                drift: ImageTagMutability is IMMUTABLE_WITH_EXCLUSION (except sha256-*), and the policy requires IMMUTABLE_WITH_EXCLUSION (except dev, sha256-*)
+            "#]],
+        ),
+        (&["dev", "sha256-*"], &expect![""]),
+    ] {
+        let changed = policy(GUIDE, &with_exclusion);
+        let observed = RepositorySettings {
+            mutability: Some(mutability("IMMUTABLE_WITH_EXCLUSION", filters)),
+            lifecycle: Some(lifecycle::document(&changed)),
+            ..RepositorySettings::default()
+        };
+        check(&with_exclusion, Some(observed), &[], deviations);
+    }
     check(
         &[],
         Some(RepositorySettings {
-            mutability: "IMMUTABLE".to_owned(),
+            mutability: Some(mutability("IMMUTABLE", &[])),
             ..RepositorySettings::default()
         }),
         &[],
@@ -208,7 +231,7 @@ fn each_kept_index_that_lacks_a_part_is_reported_once_and_a_removed_index_never(
 #[test]
 fn unscanned_images_are_counted_and_manual_scans_are_reported() {
     let observed = |scan_on_push, frequency: &str, unscanned| RepositorySettings {
-        mutability: "IMMUTABLE".to_owned(),
+        mutability: Some(mutability("IMMUTABLE", &[])),
         lifecycle: Some(lifecycle::document(&policy(GUIDE, &[]))),
         scan_on_push,
         scan_frequency: frequency.to_owned(),
@@ -232,7 +255,7 @@ fn unscanned_images_are_counted_and_manual_scans_are_reported() {
 #[test]
 fn a_rule_with_prefixes_and_patterns_selects_images_with_a_tag_for_each() {
     let observed = |selection: Value| RepositorySettings {
-        mutability: "IMMUTABLE".to_owned(),
+        mutability: Some(mutability("IMMUTABLE", &[])),
         lifecycle: Some(
             json!({"rules": [{"rulePriority": 7, "selection": selection}]}).to_string(),
         ),
@@ -281,7 +304,7 @@ fn an_index_that_lacks_an_image_is_found_in_the_archive_and_outside() {
     };
     let units = [unit("whole", ["c", "d"]), unit("lost", ["e", "gone"])];
     let observed = RepositorySettings {
-        mutability: "IMMUTABLE".to_owned(),
+        mutability: Some(mutability("IMMUTABLE", &[])),
         lifecycle: Some(lifecycle::document(&policy(GUIDE, &[]))),
         scan_on_push: true,
         scan_frequency: "SCAN_ON_PUSH".to_owned(),

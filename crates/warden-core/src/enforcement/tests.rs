@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::mutability::tests::mutability;
 use crate::policy::tests::{GUIDE, policy};
 
 const TODAY: &str = "2026-11-24";
@@ -51,6 +52,10 @@ fn image(tags: &[&str], status: ImageStatus) -> Image {
     }
 }
 
+fn immutable() -> Mutability {
+    mutability("IMMUTABLE", &[])
+}
+
 fn archiving() -> Policy {
     policy(GUIDE, &[("Governance.Tags.Enforcement", Value::from("archive"))])
 }
@@ -61,7 +66,7 @@ fn check(policy: &Policy, tags: &[&str], expected: &Expect) {
         policy,
         &tag,
         &image(tags, ImageStatus::Active),
-        true,
+        Some(&immutable()),
         TODAY.parse().unwrap(),
     );
     expected.assert_eq(&format!("{}: {plan}", plan.action));
@@ -165,19 +170,16 @@ fn the_outcome_for_a_missing_tag_is_read_from_the_image() {
 
 #[test]
 fn the_outcome_is_a_short_text() {
-    let outcome = |policy: &Policy, tags: &[&str], is_immutable| {
+    let outcome = |policy: &Policy, tags: &[&str], setting| {
         let (tag, today) = ("latest".parse().unwrap(), TODAY.parse().unwrap());
         let image = image(tags, ImageStatus::Active);
-        plan_enforcement(policy, &tag, &image, is_immutable, today).outcome()
+        plan_enforcement(policy, &tag, &image, Some(&mutability(setting, &[])), today).outcome()
     };
     let quarantines = policy(GUIDE, &[]);
-    expect!["quarantined"].assert_eq(&outcome(&quarantines, &["latest"], true));
-    expect!["reported: the tags of the repository are not immutable any more"].assert_eq(&outcome(
-        &quarantines,
-        &["latest"],
-        false,
-    ));
-    expect!["archived"].assert_eq(&outcome(&archiving(), &["latest"], true));
+    expect!["quarantined"].assert_eq(&outcome(&quarantines, &["latest"], "IMMUTABLE"));
+    expect!["reported: the tag mutability of the repository lets the tag move to another image"]
+        .assert_eq(&outcome(&quarantines, &["latest"], "MUTABLE"));
+    expect!["archived"].assert_eq(&outcome(&archiving(), &["latest"], "IMMUTABLE"));
     let archived = image(&["litellm-v1.80.5"], ImageStatus::Archived);
     let restore = undo_archiving(&archiving(), &archived).unwrap();
     expect!["restored"].assert_eq(&restore.outcome());
@@ -201,16 +203,57 @@ fn only_a_plan_that_adds_a_tag_needs_the_manifest() {
 #[test]
 fn an_unsafe_change_is_reported_instead() {
     let (policy, tag) = (policy(GUIDE, &[]), "litellm-1.80.5".parse().unwrap());
-    let plan = |status, is_immutable| {
+    let plan = |status, mutability: Option<&Mutability>| {
         let image = image(&["litellm-1.80.5"], status);
-        plan_enforcement(&policy, &tag, &image, is_immutable, TODAY.parse().unwrap()).to_string()
+        plan_enforcement(&policy, &tag, &image, mutability, TODAY.parse().unwrap()).to_string()
     };
-    expect![
-        "send an alert and change nothing: the tags of the repository are not immutable any more"
-    ]
-    .assert_eq(&plan(ImageStatus::Active, false));
+    let (excluded, other) = (["litellm-*"], ["dev-*"]);
+    for can_move in [
+        None,
+        Some(mutability("MUTABLE", &[])),
+        Some(mutability("IMMUTABLE_WITH_EXCLUSION", &excluded)),
+        Some(mutability("MUTABLE_WITH_EXCLUSION", &other)),
+    ] {
+        assert_eq!(
+            plan(ImageStatus::Active, can_move.as_ref()),
+            "send an alert and change nothing: the tag mutability of the repository lets the tag \
+             move to another image",
+            "{can_move:?}"
+        );
+    }
+    for cannot_move in [
+        mutability("IMMUTABLE_WITH_EXCLUSION", &other),
+        mutability("MUTABLE_WITH_EXCLUSION", &excluded),
+    ] {
+        assert_eq!(
+            plan(ImageStatus::Active, Some(&cannot_move)),
+            "add the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, remove the tag \
+             litellm-1.80.5, send an alert",
+            "{cannot_move}"
+        );
+    }
     expect!["send an alert and change nothing: the image is archived and cannot be pulled"]
-        .assert_eq(&plan(ImageStatus::Archived, true));
+        .assert_eq(&plan(ImageStatus::Archived, Some(&immutable())));
+}
+
+#[test]
+fn an_accepted_tag_that_can_move_does_not_replace_the_quarantine_tag() {
+    let policy = policy(
+        GUIDE,
+        &[("Governance.Tags.Grammar", Value::from("{component}-v{semver} {component}-{channel}"))],
+    );
+    let tag = "litellm-1.80.5".parse().unwrap();
+    let plan = |tags: &[&str]| {
+        let channels = mutability("IMMUTABLE_WITH_EXCLUSION", &["*-prod"]);
+        let image = image(tags, ImageStatus::Active);
+        plan_enforcement(&policy, &tag, &image, Some(&channels), TODAY.parse().unwrap()).action
+    };
+    assert_eq!(plan(&["litellm-1.80.5", "litellm-prod"]), EnforcementOutcome::Quarantined);
+    let with_version = plan(&["litellm-1.80.5", "litellm-prod", "litellm-v1.80.5"]);
+    assert_eq!(with_version, EnforcementOutcome::Untagged);
+    // An earlier attempt quarantined the image, and was killed before it published.
+    let killed = plan(&["litellm-prod", "quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5"]);
+    assert_eq!(killed, EnforcementOutcome::Quarantined);
 }
 
 #[test]
@@ -227,7 +270,8 @@ fn only_an_image_without_an_accepted_tag_is_archived() {
     );
     let tag = "litellm-1.80.5".parse().unwrap();
     let archived = image(&["litellm-1.80.5"], ImageStatus::Archived);
-    let plan = plan_enforcement(&archiving(), &tag, &archived, true, TODAY.parse().unwrap());
+    let plan =
+        plan_enforcement(&archiving(), &tag, &archived, Some(&immutable()), TODAY.parse().unwrap());
     assert_eq!((plan.action, plan.steps.len()), (EnforcementOutcome::Archived, 0));
 }
 
@@ -252,7 +296,8 @@ fn an_image_with_an_accepted_tag_that_enforcement_archived_is_restored() {
 }
 
 fn plan_of(policy: &Policy, image: &Image) -> EnforcementPlan {
-    plan_enforcement(policy, &"latest".parse().unwrap(), image, true, TODAY.parse().unwrap())
+    let (tag, today) = ("latest".parse().unwrap(), TODAY.parse().unwrap());
+    plan_enforcement(policy, &tag, image, Some(&immutable()), today)
 }
 
 /// The image after a step.
@@ -282,21 +327,37 @@ proptest! {
             0..=6,
         ),
         archives in any::<bool>(),
-        is_immutable in any::<bool>(),
+        setting in prop::sample::select(vec![
+            "MUTABLE",
+            "IMMUTABLE",
+            "MUTABLE_WITH_EXCLUSION",
+            "IMMUTABLE_WITH_EXCLUSION",
+        ]),
+        filters in prop::collection::vec(
+            prop::sample::select(vec!["dev", "latest", "litellm-*", "litellm-v*", "quarantine-*"]),
+            1..=5,
+        ),
     ) {
+        let mutability = mutability(setting, &filters);
+        let can_move = |tag: &Tag| tag_can_move(Some(&mutability), tag);
         let tags: Vec<&str> = others.iter().copied().chain(["litellm-1.80.5"]).collect();
         let policy = if archives { archiving() } else { policy(GUIDE, &[]) };
         let (tag, today) = ("litellm-1.80.5".parse().unwrap(), TODAY.parse().unwrap());
         let mut found = image(&tags, ImageStatus::Active);
-        let decided = plan_enforcement(&policy, &tag, &found, is_immutable, today);
+        let decided = plan_enforcement(&policy, &tag, &found, Some(&mutability), today);
         for step in &decided.steps {
             prop_assert!(matches!(step, EnforcementStep::Add(_) | EnforcementStep::Archive) || *step == EnforcementStep::Remove(tag.clone()));
             found = apply_step(found, step);
             prop_assert!(!found.tags.is_empty());
         }
         prop_assert!(others.iter().all(|other| found.tags.iter().any(|tag| tag.as_str() == *other)));
-        prop_assert!(archives || is_immutable || decided.steps.is_empty());
-        let again = plan_enforcement(&policy, &tag, &found, is_immutable, today);
+        prop_assert!(archives || !can_move(&tag) || decided.steps.is_empty());
+        // Pushes may have moved every old tag that can move.
+        let mut kept = found.tags.iter().filter(|tag| {
+            !can_move(tag) || decided.steps.contains(&EnforcementStep::Add((*tag).clone()))
+        });
+        prop_assert!(decided.steps.is_empty() || archives || kept.next().is_some());
+        let again = plan_enforcement(&policy, &tag, &found, Some(&mutability), today);
         prop_assert_eq!(&again.steps, &vec![]);
         // If this invocation is killed before it publishes, the retry publishes the same outcome.
         prop_assert_eq!(again.action, decided.action);

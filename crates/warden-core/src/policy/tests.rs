@@ -133,16 +133,52 @@ fn a_missing_governance_names_its_required_properties() {
 }
 
 #[test]
-fn quarantine_is_rejected_if_a_tag_can_move() {
+fn quarantine_is_rejected_if_every_tag_can_move() {
+    let quarantines = |mutability: &str, filters: &[&str]| {
+        let changes = [
+            ("ImageTagMutability", json!(mutability)),
+            ("ImageTagMutabilityExclusionFilters", json!(filters)),
+        ];
+        Policy::parse(&changed(GUIDE, &changes).to_string())
+    };
+    let rejected = quarantines("MUTABLE", &[]).unwrap_err();
+    expect!["Governance.Tags.Enforcement: quarantine needs tags that cannot move, and ImageTagMutability is MUTABLE: a mutable tag could move to another image just before it is removed; use report or archive, or IMMUTABLE tags"].assert_eq(&rejected.to_string());
+    for mutability in ["MUTABLE_WITH_EXCLUSION", "IMMUTABLE_WITH_EXCLUSION"] {
+        quarantines(mutability, &["sha256-*"]).unwrap();
+    }
+}
+
+#[test]
+fn exclusion_filters_need_a_mutability_with_exclusion_and_the_other_way_round() {
+    let read = |mutability: &str, filters: Value| {
+        let changes = [
+            ("ImageTagMutability", json!(mutability)),
+            ("ImageTagMutabilityExclusionFilters", filters),
+        ];
+        let policy = Policy::parse(&changed(GUIDE, &changes).to_string());
+        policy.map(|policy| policy.mutability().to_string()).map_err(|error| error.to_string())
+    };
     let mut lines = String::new();
-    for mutability in ["MUTABLE", "MUTABLE_WITH_EXCLUSION", "IMMUTABLE_WITH_EXCLUSION"] {
-        let properties = changed(GUIDE, &[("ImageTagMutability", mutability.into())]).to_string();
-        lines += &format!("{mutability}: {}\n", Policy::parse(&properties).unwrap_err());
+    for (mutability, filters) in [
+        ("IMMUTABLE_WITH_EXCLUSION", json!(["sha256-*", "*-dev"])),
+        ("IMMUTABLE_WITH_EXCLUSION", json!(["a", "b", "c", "d", "e"])),
+        ("IMMUTABLE_WITH_EXCLUSION", json!(["a", "b", "c", "d", "e", "f"])),
+        ("MUTABLE_WITH_EXCLUSION", json!([])),
+        ("MUTABLE_WITH_EXCLUSION", json!(["v*/x"])),
+        ("IMMUTABLE", json!(["sha256-*"])),
+    ] {
+        lines += &match read(mutability, filters) {
+            Ok(mutability) => format!("{mutability}\n"),
+            Err(error) => format!("error: {error}\n"),
+        };
     }
     expect![[r#"
-        MUTABLE: Governance.Tags.Enforcement: quarantine needs ImageTagMutability IMMUTABLE, not MUTABLE: a mutable tag could move to another image just before it is removed; use report or archive
-        MUTABLE_WITH_EXCLUSION: Governance.Tags.Enforcement: quarantine needs ImageTagMutability IMMUTABLE, not MUTABLE_WITH_EXCLUSION: a mutable tag could move to another image just before it is removed; use report or archive
-        IMMUTABLE_WITH_EXCLUSION: Governance.Tags.Enforcement: quarantine needs ImageTagMutability IMMUTABLE, not IMMUTABLE_WITH_EXCLUSION: a mutable tag could move to another image just before it is removed; use report or archive
+        IMMUTABLE_WITH_EXCLUSION (except *-dev, sha256-*)
+        IMMUTABLE_WITH_EXCLUSION (except a, b, c, d, e)
+        error: ImageTagMutabilityExclusionFilters: expected 1 to 5 wildcards for IMMUTABLE_WITH_EXCLUSION, got 6
+        error: ImageTagMutabilityExclusionFilters: expected 1 to 5 wildcards for MUTABLE_WITH_EXCLUSION, got 0
+        error: ImageTagMutabilityExclusionFilters: expected 1 to 128 letters, digits, '.', '_', '-' and '*', got "v*/x"; ImageTagMutabilityExclusionFilters: expected 1 to 5 wildcards for MUTABLE_WITH_EXCLUSION, got 0
+        error: ImageTagMutabilityExclusionFilters: ImageTagMutability is IMMUTABLE, which allows no exclusions; leave the filters empty, or use IMMUTABLE_WITH_EXCLUSION
     "#]].assert_eq(&lines);
 }
 

@@ -79,6 +79,7 @@ pub fn keeps_at_least(policy: &Policy, accepted: &Policy) -> bool {
     let Policy {
         repository_name,
         image_tag_mutability: _,
+        image_tag_mutability_exclusion_filters: _,
         lifecycle_tag_count,
         lifecycle_untagged_days,
         lifecycle_tag_prefixes,

@@ -7,7 +7,9 @@ use super::{Decision, Group, PlanBlocker, RetentionPlan, RunningImages, UnitRemo
 use crate::arena::{Arena, ImageId, UnitId};
 use crate::graph::{ImageRecord, Unit};
 use crate::image::{ImageStatus, Tag};
+use crate::mutability::{Mutability, tag_can_move};
 use crate::policy::{CleanupEnforcement, InUse, TagEnforcement};
+use crate::tagging::keeps_accepted_tag;
 
 /// The number of units that a run may always remove. In a small repository, each unit is a large
 /// share of the images.
@@ -84,7 +86,8 @@ impl RetentionPlan<'_> {
     }
 
     /// The quarantine tags of images that have an accepted tag. The tags are removed only if the
-    /// policy quarantines: such a repository has immutable tags, so no tag can move to another image.
+    /// policy quarantines, and only if [`RetentionPlan::keep_tags_that_can_move`] leaves them in the
+    /// plan.
     pub(super) fn quarantine_tags(&self, facts: &Arena<ImageId, Facts>) -> Vec<(ImageId, Tag)> {
         if self.policy.governance.tags.enforcement != TagEnforcement::Quarantine {
             return vec![];
@@ -101,6 +104,18 @@ impl RetentionPlan<'_> {
         }
         tags.sort_by(|(_, one), (_, other)| one.cmp(other));
         tags
+    }
+
+    /// Leaves out the removal of each quarantine tag that a push could move to another image, and of
+    /// each quarantine tag whose image has no other accepted tag than tags that a push could move.
+    /// Between the check and the removal, such a tag could be gone, and ECR deletes an image with its
+    /// last tag.
+    pub fn keep_tags_that_can_move(&mut self, mutability: Option<&Mutability>) {
+        let (policy, images) = (self.policy, &self.inventory.images);
+        self.untags.retain(|(image, tag)| {
+            !tag_can_move(mutability, tag)
+                && keeps_accepted_tag(policy, &images[*image].tags, mutability)
+        });
     }
 
     /// The guard that stops the plan, if any.

@@ -125,7 +125,7 @@ impl Policies {
                     .create_policy()
                     .policy_name(name)
                     .path(PATH)
-                    .description("Push to and pull from the repositories of an ECR Warden stack")
+                    .description("Push to and pull from repositories of an ECR Warden stack")
                     .policy_document(document.to_string())
                     .tags(tag);
                 if let Err(error) = create.send().await {

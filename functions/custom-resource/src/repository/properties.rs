@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use warden_aws::registry::repository::{Encryption, EncryptionType};
-use warden_core::image::{RepositoryName, Wildcard};
+use warden_core::image::RepositoryName;
 use warden_core::keywords;
 use warden_core::lifecycle;
 use warden_core::node::Node;
-use warden_core::policy::{Policy, TagMutability};
+use warden_core::policy::Policy;
 use warden_core::properties::{Invalid, Reader};
 
 use super::pull::PullPrincipal;
@@ -43,8 +43,6 @@ pub struct Desired {
     pub policy: Policy,
     /// The native lifecycle policy, derived from the policy.
     pub lifecycle: String,
-    /// The filters of a mutability with exclusions.
-    pub exclusion_filters: Vec<Wildcard>,
     /// Whether ECR scans each image at its push.
     pub scan_on_push: bool,
     /// The encryption of the repository.
@@ -55,14 +53,14 @@ pub struct Desired {
     pub on_existing: OnExisting,
     /// The outcome for the repository when its resource is deleted.
     pub on_delete: OnDelete,
-    /// The other accounts and organizations that may pull.
+    /// The principals that may pull, beside those that IAM lets pull.
     pub pull_principals: Vec<PullPrincipal>,
     /// The resource tags of the repository, without the tags of ECR Warden.
     pub tags: BTreeMap<String, String>,
     /// The value of the owner tag.
     pub owner: String,
-    /// The partition, for the ARNs of principals.
-    pub partition: String,
+    /// The stack, for the ARNs of principals.
+    pub stack: Stack,
 }
 
 /// The prefix of the keys of ECR Warden's own resource tags.
@@ -83,7 +81,6 @@ impl Desired {
             reader.ignore(name);
         }
         let policy = Policy::read(&mut reader);
-        let exclusion_filters = exclusion_filters(&mut reader, policy.as_ref());
         let scan_on_push = reader.flag("ScanOnPush", false);
         let encryption = encryption(&mut reader, stack);
         let lifecycle_impact_limit = reader.number("LifecycleImpactLimit", 0..=100_000, Some(50));
@@ -104,7 +101,6 @@ impl Desired {
             (Some(policy), problems) if problems.is_empty() => Ok(Self {
                 lifecycle: lifecycle::document(&policy),
                 policy,
-                exclusion_filters,
                 scan_on_push,
                 encryption,
                 lifecycle_impact_limit,
@@ -113,36 +109,11 @@ impl Desired {
                 pull_principals,
                 tags,
                 owner,
-                partition: stack.partition.clone(),
+                stack: stack.clone(),
             }),
             (_, problems) => Err(Invalid(problems)),
         }
     }
-}
-
-fn exclusion_filters(reader: &mut Reader<'_>, policy: Option<&Policy>) -> Vec<Wildcard> {
-    const NAME: &str = "ImageTagMutabilityExclusionFilters";
-    let filters: Vec<Wildcard> = reader.words(NAME);
-    let Some(policy) = policy else { return filters };
-    let mutability = policy.image_tag_mutability;
-    match mutability {
-        TagMutability::Mutable | TagMutability::Immutable if !filters.is_empty() => {
-            reader.problem(
-                NAME,
-                format!("ImageTagMutability is {mutability}, which allows no exclusions; leave the filters empty"),
-            );
-        }
-        TagMutability::MutableWithExclusion | TagMutability::ImmutableWithExclusion
-            if !(1..=5).contains(&filters.len()) =>
-        {
-            reader.problem(
-                NAME,
-                format!("expected 1 to 5 wildcards for {mutability}, got {}", filters.len()),
-            );
-        }
-        _ => {}
-    }
-    filters
 }
 
 fn encryption(reader: &mut Reader<'_>, stack: &Stack) -> Encryption {

@@ -1,12 +1,12 @@
 //! Decides the changes from the desired repository to the observed repository, without a call.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use warden_aws::registry::replaced_lifecycle::{COUNT_TAG, ReplacedLifecycle};
-use warden_aws::registry::repository::{Encryption, Mutability, RepositoryDescription};
-use warden_core::image::Wildcard;
+use warden_aws::registry::repository::{Encryption, RepositoryDescription};
 use warden_core::lifecycle::{have_same_rules, is_written_by_warden};
+use warden_core::mutability::Mutability;
 
 use super::properties::{Desired, OnDelete, OnExisting, Previous, RESERVED};
 use super::pull;
@@ -238,7 +238,7 @@ pub fn plan(
     observed: Option<&ObservedRepository>,
     lifecycle: LifecycleDecision,
 ) -> Result<ChangePlan<RepositoryChange>, pull::Unreadable> {
-    let mutability = (desired.policy.image_tag_mutability, desired.exclusion_filters.clone());
+    let mutability = desired.policy.mutability();
     let mut actions = Vec::new();
     if let Some(observed) = observed {
         let found = &observed.standing.tags;
@@ -271,13 +271,9 @@ pub fn plan(
         if !stale.is_empty() {
             actions.push(RepositoryChange::Untag(stale));
         }
-        let (wanted, filters) = mutability;
-        let set = |filters: &[Wildcard]| filters.iter().cloned().collect::<BTreeSet<_>>();
         let description = &observed.description;
-        if description.mutability != Some(wanted)
-            || set(&description.exclusion_filters) != set(&filters)
-        {
-            actions.push(RepositoryChange::SetMutability((wanted, filters)));
+        if description.mutability.as_ref() != Some(&mutability) {
+            actions.push(RepositoryChange::SetMutability(mutability));
         }
         if description.scan_on_push != desired.scan_on_push {
             actions.push(RepositoryChange::SetScanOnPush(desired.scan_on_push));
@@ -325,7 +321,7 @@ fn policy_change(
     desired: &Desired,
     policy: Option<&str>,
 ) -> Result<Option<RepositoryChange>, pull::Unreadable> {
-    Ok(match pull::change(policy, &desired.pull_principals, &desired.partition)? {
+    Ok(match pull::change(policy, &desired.pull_principals, &desired.stack)? {
         pull::Change::None => None,
         pull::Change::Set(text) => Some(RepositoryChange::SetPolicy(text)),
         pull::Change::Delete => Some(RepositoryChange::DeletePolicy),
@@ -378,10 +374,8 @@ impl fmt::Display for RepositoryRemoval {
 impl fmt::Display for RepositoryChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Create {
-                mutability: (mutability, filters), scan_on_push, encryption, ..
-            } => {
-                write!(f, "create the repository with {mutability}{} tags, ", Except(filters))?;
+            Self::Create { mutability, scan_on_push, encryption, .. } => {
+                write!(f, "create the repository with {mutability} tags, ")?;
                 let scanned = if *scan_on_push { "scanned on push" } else { "not scanned on push" };
                 write!(f, "{scanned}, encrypted with {encryption}")
             }
@@ -391,9 +385,7 @@ impl fmt::Display for RepositoryChange {
                 write!(f, "set the resource tags {}", tags.join(", "))
             }
             Self::Untag(keys) => write!(f, "remove the resource tags {}", keys.join(", ")),
-            Self::SetMutability((mutability, filters)) => {
-                write!(f, "set the tag mutability {mutability}{}", Except(filters))
-            }
+            Self::SetMutability(mutability) => write!(f, "set the tag mutability {mutability}"),
             Self::SetScanOnPush(true) => f.write_str("turn on scans on push"),
             Self::SetScanOnPush(false) => f.write_str("turn off scans on push"),
             Self::SetPolicy(text) => write!(f, "put the repository policy {text}"),
@@ -407,18 +399,6 @@ impl fmt::Display for RepositoryChange {
     }
 }
 
-struct Except<'a>(&'a [Wildcard]);
-
-impl fmt::Display for Except<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        let filters: Vec<&str> = self.0.iter().map(Wildcard::as_str).collect();
-        write!(f, " (except {})", filters.join(", "))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
@@ -426,7 +406,6 @@ mod tests {
 
     use super::*;
     use warden_aws::registry::repository::EncryptionType;
-    use warden_core::policy::TagMutability;
 
     const OWNER: &str =
         "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-0000/Repository";
@@ -454,8 +433,7 @@ mod tests {
                 arn: "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure".to_owned(),
                 uri: "123456789012.dkr.ecr.us-east-1.amazonaws.com/infrastructure".to_owned(),
                 registry_id: "123456789012".to_owned(),
-                mutability: Some(TagMutability::Immutable),
-                exclusion_filters: Vec::new(),
+                mutability: Some(desired.policy.mutability()),
                 scan_on_push: true,
                 encryption: Encryption { kind: EncryptionType::Aes256, key: None },
             },

@@ -7,10 +7,10 @@
 )]
 
 mod envelope;
-mod exclusion;
 mod lifecycle;
 mod matrix;
 mod privileges;
+mod pull;
 mod push_pull;
 mod removal;
 mod repository;

@@ -386,20 +386,3 @@ fn a_push_pull_policy_ends_in_the_same_state_after_any_failure() {
     check_late_copies("Custom::EcrPushPullPolicy", &create, &sequences);
     check("Custom::EcrPushPullPolicy", &create, &sequences);
 }
-
-#[test]
-fn a_pull_time_exclusion_ends_in_the_same_state_after_any_failure() {
-    use Step::{Again, Create, Delete, Update};
-    let create = event("create-pull-time-exclusion");
-    let made = create["ResourceProperties"].clone();
-    let role = |name: &str| format!("arn:aws:iam::123456789012:role/{name}");
-    let other = set(&made, "RoleArns", json!([role("scanner")]));
-    let both = set(&made, "RoleArns", json!([role("scanner"), role("backup")]));
-    let sequences = [
-        ("made and gone", vec![Create(made.clone()), Delete]),
-        ("changed", vec![Create(made.clone()), Update(other), Update(both), Delete]),
-        ("made twice", vec![Create(made), Again(0), Delete, Again(2)]),
-    ];
-    check_late_copies("Custom::EcrPullTimeExclusion", &create, &sequences);
-    check("Custom::EcrPullTimeExclusion", &create, &sequences);
-}

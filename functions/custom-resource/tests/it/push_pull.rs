@@ -10,7 +10,8 @@ use crate::{
     Function, STACK_ID, calls, ci_roles, delete, event, foreign, own, rolled_back, update, with,
 };
 
-const ARN: &str = "arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30";
+const ARN: &str =
+    "arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30-PushPullPolicy";
 
 /// A function in a stack that has the repositories of `create-push-pull-policy`.
 fn function() -> Function {
@@ -76,6 +77,35 @@ async fn the_policy_grants_the_guides_eight_actions_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_resource_of_the_stack_has_a_policy_of_its_own() {
+    let (function, both, answer) = made().await;
+    let infrastructure = "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure";
+    let one = with(both.clone(), "LogicalResourceId", "InfrastructurePushPullPolicy");
+    let one = with(one, "ResourceProperties.RepositoryArns", json!([infrastructure]));
+    let one = with(one, "ResourceProperties.AttachToRoleArns", json!([""]));
+    let answer_of_one = function.succeed(&one).await;
+    let arn = "arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30-InfrastructurePushPullPolicy";
+    assert_eq!(answer_of_one["PhysicalResourceId"], arn);
+    assert_eq!(answer_of_one["Data"], json!({"PolicyArn": arn}));
+    let resources = |arn: &str| {
+        let policy = function.aws.state().iam.policies[arn].clone();
+        let document: Value = serde_json::from_str(&policy.versions[&policy.default]).unwrap();
+        document["Statement"][1]["Resource"].clone()
+    };
+    assert_eq!(resources(arn), json!([infrastructure]));
+    assert_eq!(resources(ARN).as_array().unwrap().len(), 2);
+
+    // The Delete of a resource never removes the policy of another resource.
+    let foreign = with(delete(&one, &answer_of_one), "PhysicalResourceId", ARN);
+    function.succeed(&foreign).await;
+    assert_eq!(function.aws.state().iam.policies.len(), 2);
+    function.succeed(&delete(&one, &answer_of_one)).await;
+    assert!(function.aws.state().iam.policies.keys().eq([ARN]));
+    function.succeed(&delete(&both, &answer)).await;
+    assert!(function.aws.state().iam.policies.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_update_detaches_only_roles_that_it_attached() {
     let (function, request, answer) = made().await;
     function.aws.state().iam.policies.get_mut(ARN).unwrap().roles.insert("by-hand".to_owned());
@@ -135,14 +165,14 @@ async fn a_deleted_role_fails_an_update_and_never_its_roll_back() {
     let roles = json!(["arn:aws:iam::123456789012:role/nobody"]);
     let change = update(&request, &answer["PhysicalResourceId"], "AttachToRoleArns", roles);
     let reason = function.fail(&change).await;
-    expect!["policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30: attach the policy to the role nobody: NoSuchEntity: The role with name nobody cannot be found."].assert_eq(&reason);
+    expect!["policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30-PushPullPolicy: attach the policy to the role nobody: NoSuchEntity: The role with name nobody cannot be found."].assert_eq(&reason);
     function.set_stack_status("UPDATE_ROLLBACK_IN_PROGRESS");
     function.succeed(&rolled_back(&change)).await;
     function.aws.fault("AttachRolePolicy", 0, Fault::Error(403, "AccessDenied"));
     function.succeed(&rolled_back(&change)).await;
     // A failure whose cause is unknown is no success.
     function.aws.fault("DescribeStacks", 0, Fault::Error(500, "InternalFailure"));
-    expect!["policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30: attach the policy to the role github-actions: AccessDenied: made to fail"].assert_eq(&function.fail(&rolled_back(&change)).await);
+    expect!["policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30-PushPullPolicy: attach the policy to the role github-actions: AccessDenied: made to fail"].assert_eq(&function.fail(&rolled_back(&change)).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,7 +208,7 @@ async fn a_policy_of_somebody_else_does_not_change() {
     );
     let request = event("create-push-pull-policy");
     let answer = function.answer(&request).await;
-    expect!["the policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30 exists already, and this resource did not create it; nothing was changed. Delete the policy, or deploy the stack under another name"].assert_eq(answer["Reason"].as_str().unwrap());
+    expect!["the policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30-PushPullPolicy exists already, and this resource did not create it; nothing was changed. Delete the policy, or deploy the stack under another name"].assert_eq(answer["Reason"].as_str().unwrap());
     assert_eq!(answer["PhysicalResourceId"], "ecr-warden:nothing-made");
     function.succeed(&delete(&request, &answer)).await;
     for id in [
@@ -200,7 +230,7 @@ async fn a_failed_creation_is_removed_and_the_next_creation_succeeds() {
     let request =
         with(event("create-push-pull-policy"), "ResourceProperties.AttachToRoleArns", role);
     let answer = function.answer(&request).await;
-    expect!["policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30: attach the policy to the role github-actions: NoSuchEntity: The role with name github-actions cannot be found."].assert_eq(answer["Reason"].as_str().unwrap());
+    expect!["policy arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30-PushPullPolicy: attach the policy to the role github-actions: NoSuchEntity: The role with name github-actions cannot be found."].assert_eq(answer["Reason"].as_str().unwrap());
     assert_eq!(answer["PhysicalResourceId"], ARN);
     function.succeed(&delete(&request, &answer)).await;
     assert!(function.aws.state().iam.policies.is_empty());
@@ -317,7 +347,7 @@ async fn invalid_properties_are_named_and_nothing_is_called() {
         AttachToRoleArns[0]: expected the ARN of an IAM role, got "ci"
         AttachToRoleArns: role ci is in account 999999999999; the policy can only be attached to roles of its own account, 123456789012
         AttachToRoles: unknown property; the nearest known name is AttachToRoleArns
-        StackId: the name of the policy, aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-us-east-1-5f2c1a30, would be longer than 128 characters; choose a shorter stack name
+        StackId: the name of the policy, aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-us-east-1-5f2c1a30-PushPullPolicy, would be longer than 128 characters; choose a shorter stack name
     "#]].assert_eq(&reasons);
     assert_eq!(calls(&function), 0);
 }

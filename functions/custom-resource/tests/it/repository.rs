@@ -172,12 +172,20 @@ async fn mutability_and_its_exclusions_are_updated_in_place() {
     );
     function.succeed(&request).await;
     assert_eq!(function.aws.take_changes(), ["PutImageTagMutability"]);
+    // The order of the filters does not count.
+    let turned = with(
+        request,
+        "ResourceProperties.ImageTagMutabilityExclusionFilters",
+        json!(["dev-*", "latest"]),
+    );
+    function.succeed(&turned).await;
+    assert_eq!(function.aws.take_changes(), [""; 0]);
     let mut state = function.aws.state();
     let described = &state.ecr().repositories["infrastructure"].described;
     assert_eq!(described["imageTagMutability"], "IMMUTABLE_WITH_EXCLUSION");
     assert_eq!(
         described["imageTagMutabilityExclusionFilters"],
-        json!([{"filterType": "WILDCARD", "filter": "latest"}, {"filterType": "WILDCARD", "filter": "dev-*"}])
+        json!([{"filterType": "WILDCARD", "filter": "dev-*"}, {"filterType": "WILDCARD", "filter": "latest"}])
     );
 }
 
@@ -437,7 +445,7 @@ async fn all_invalid_properties_are_named_at_once_and_nothing_is_called() {
         RepositoryName: this required property is missing
         RepositoryName: expected a single value
         ImageTagMutability: expected MUTABLE or IMMUTABLE or MUTABLE_WITH_EXCLUSION or IMMUTABLE_WITH_EXCLUSION, got "immutable"
-        ImageTagMutabilityExclusionFilters: ImageTagMutability is IMMUTABLE, which allows no exclusions; leave the filters empty
+        ImageTagMutabilityExclusionFilters: ImageTagMutability is IMMUTABLE, which allows no exclusions; leave the filters empty, or use IMMUTABLE_WITH_EXCLUSION
         ImageTagMutabilityExclusionFilters: expected 1 to 5 wildcards for MUTABLE_WITH_EXCLUSION, got 0
         ScanOnPush: expected true or false, got "yes"
         EncryptionType: expected AES256 or KMS or KMS_DSSE, got "aws"
@@ -448,7 +456,7 @@ async fn all_invalid_properties_are_named_at_once_and_nothing_is_called() {
         LifecycleImpactLimit: expected a whole number from 0 to 100000, got "-1"
         OnExisting: expected fail or adopt, got "take"
         OnDelete: expected retain or delete-if-empty or delete-with-images, got "keep"
-        PullPrincipals[0]: expected an account ID (12 digits) or an organization ID (o-…), got "12345"
+        PullPrincipals[0]: expected an account ID (12 digits), an organization ID (o-…), an organizational unit with its organization (o-…/ou-…, because another organization may have a unit with the same ID), the ARN of an IAM role, or lambda.amazonaws.com, got "12345"
         Tags: the key "ecr-warden:owner" is reserved
         Tags: expected a map of strings
         Governance.Tags.Grammar: unknown placeholder {x}; the nearest placeholder is {slug}, got "{x}"

@@ -200,11 +200,33 @@ async fn a_violation_is_only_reported_if_tags_have_become_mutable() {
     let alert = function.alert();
     assert_eq!(alert["details"]["action"], "reported");
     expect![[r#"
-        An image was pushed to the repository infrastructure with the tag litellm-1.80.5, which violates the policy. Nothing was changed: the tags of the repository are not immutable any more.
+        An image was pushed to the repository infrastructure with the tag litellm-1.80.5, which violates the policy. Nothing was changed: the tag mutability of the repository lets the tag move to another image.
 
         Why: the tag litellm-1.80.5 does not match {component}-v{semver} (rule grammar).
 
         What to do: push the image again as litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5."#]].assert_eq(&masked(alert["text"].as_str().unwrap()));
+}
+
+// Case B8 in docs/contributing/prior-art.md.
+#[tokio::test]
+async fn a_tag_that_cannot_move_is_quarantined_although_other_tags_can_move() {
+    for (mutability, filters) in
+        [("IMMUTABLE_WITH_EXCLUSION", "sha256-*,*-dev"), ("MUTABLE_WITH_EXCLUSION", "litellm-1*")]
+    {
+        let function = Function::with(&[
+            ("InfrastructureTagMutability", mutability),
+            ("InfrastructureMutabilityExclusions", filters),
+        ])
+        .await;
+        let (digest, events) = function.push("infrastructure", &["litellm-1.80.5"]);
+        function.handle_all(&events).await;
+        let tags = function.tags("infrastructure", &digest).unwrap();
+        assert!(tags[0].ends_with("-litellm-1.80.5"), "{mutability}: {tags:?}");
+        assert_eq!(
+            (tags.len(), function.alert()["details"]["action"].as_str()),
+            (1, Some("quarantined"))
+        );
+    }
 }
 
 #[tokio::test]

@@ -64,12 +64,17 @@ impl Function {
     async fn with_patterns(enforcement: &str, patterns: &str) -> Self {
         // Quarantine needs immutable tags, and the tags of `deployments` are mutable.
         let in_deployments = if enforcement == "quarantine" { "report" } else { enforcement };
-        let parameters = [
+        Self::with(&[
             ("InfrastructureTagEnforcement", enforcement),
             ("DeploymentsTagEnforcement", in_deployments),
             ("RepositoryNamePatterns", patterns),
-        ];
-        let mut world = World::deploy(&parameters).await;
+        ])
+        .await
+    }
+
+    /// Builds a function with these parameters of the stack.
+    async fn with(parameters: &[(&str, &str)]) -> Self {
+        let mut world = World::deploy(parameters).await;
         let forbid =
             |policies: &str| policies.replace(r#""Forbidden":[]"#, r#""Forbidden":["*-v0.0.0"]"#);
         world.change_variable("image-push", "GOVERNANCE", forbid);

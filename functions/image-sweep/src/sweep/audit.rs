@@ -10,6 +10,7 @@ use warden_aws::registry::CONCURRENT_CALLS;
 use warden_core::arena::ImageId;
 use warden_core::audit::{RepositorySettings, audit};
 use warden_core::image::{Digest, ImageStatus};
+use warden_core::mutability::Mutability;
 use warden_core::retention::{RetentionPlan, UnitRecord};
 
 use super::Sweep;
@@ -26,7 +27,7 @@ impl Sweep<'_> {
     pub(super) async fn audit(
         &self,
         plan: &RetentionPlan<'_>,
-        mutability: String,
+        mutability: Option<Mutability>,
         archived_units: HashMap<Digest, UnitRecord>,
     ) -> anyhow::Result<()> {
         let observed = self.context.registry.audited_settings(self.repository, mutability).await?;

@@ -269,8 +269,44 @@ async fn no_tag_is_removed_if_tags_have_become_mutable() {
     let mutable = json!({"repositoryName": DEPLOYMENTS, "imageTagMutability": "MUTABLE"});
     function.aws.by_hand("PutImageTagMutability", &mutable).unwrap();
     function.calls();
+    let answer = function.sweep().await;
+    assert_eq!((&answer["removals"], &answer["left"]), (&json!([]), &json!(0)));
+    assert_eq!(changes(&function.calls()), [""; 0]);
+}
+
+#[tokio::test]
+async fn no_tag_is_removed_if_tags_become_mutable_after_the_plan() {
+    let function = Function::with(&QUARANTINE).await;
+    let image = function.push("a-v1.0.0", 90.0);
+    function.quarantine(&image);
+    // The second read of the repository cannot say whether the tag can move.
+    function.aws.fault("DescribeRepositories", 2, Fault::Error(400, "ServerException"));
+    function.calls();
     assert_eq!(function.sweep().await["left"], 1);
     assert_eq!(changes(&function.calls()), [""; 0]);
+}
+
+// Case B8 in docs/contributing/prior-art.md.
+#[tokio::test]
+async fn a_quarantine_tag_stays_beside_a_good_tag_that_can_move() {
+    let parameters = [
+        ("DeploymentsTagEnforcement", "quarantine"),
+        ("DeploymentsTagMutability", "IMMUTABLE_WITH_EXCLUSION"),
+        ("DeploymentsMutabilityExclusions", "sha256-*,*-prod"),
+    ];
+    let function = Function::with(&parameters).await;
+    let channel = function.push("a-prod", 90.0);
+    function.quarantine(&channel);
+    let version = function.push("b-v1.0.0", 90.0);
+    let tag = function.quarantine(&version);
+    let answer = function.sweep().await;
+    assert_eq!(answer["removals"].as_array().unwrap().len(), 1);
+    assert_eq!(answer["removals"][0]["tags"], json!([tag]));
+    let tags =
+        |digest: &str| function.aws.state().ecr().image(DEPLOYMENTS, digest).unwrap().tags.len();
+    assert_eq!((tags(&channel), tags(&version)), (2, 1));
+    // The plan that a person reads is the same.
+    assert_eq!(function.read().await["removals"], json!([]));
 }
 
 // Case P41 in docs/contributing/prior-art.md.

@@ -2,6 +2,7 @@
 
 use expect_test::expect;
 use local_aws::Fault;
+use local_aws::ecr::Call;
 use local_aws::world::masked;
 use serde_json::json;
 
@@ -48,6 +49,31 @@ async fn an_index_that_cannot_be_read_stops_the_run_and_is_published_once_a_day(
     function.aws.state().ecr().image(DEPLOYMENTS, &index).unwrap().status =
         local_aws::ecr::image::Status::Archived;
     assert_eq!(function.sweep().await["removed"], 3);
+}
+
+// Case B23 in docs/contributing/prior-art.md.
+#[tokio::test]
+async fn scanners_that_pull_every_image_every_day_do_not_keep_images() {
+    const SCANNER: &str = "arn:aws:iam::123456789012:role/scanner";
+    const OTHER: &str = "arn:aws:iam::123456789012:role/ci/other-scanner";
+    let both = format!("{OTHER},{SCANNER}");
+    for (roles, removed) in [("", 0), (OTHER, 0), (SCANNER, 3), (&both, 3)] {
+        let parameters = [("CleanupEnforcement", "archive"), ("ScannerRoleArns", roles)];
+        let function = Function::with(&parameters).await;
+        let images = function.versions("a", 5);
+        let ids: Vec<_> = images.iter().map(|digest| json!({"imageDigest": digest})).collect();
+        let input = json!({"repositoryName": DEPLOYMENTS, "imageIds": ids});
+        for _ in 0..40 {
+            let mut state = function.aws.state();
+            let (operation, principal, now) = ("BatchGetImage", Some(SCANNER), state.now());
+            let call = Call { operation, principal, now, endpoint: "" };
+            let pulled = state.ecr().serve(&call, &input).unwrap();
+            assert_eq!(pulled["images"].as_array().unwrap().len(), 5);
+            drop(state);
+            function.aws.advance(std::time::Duration::from_secs(86_400));
+        }
+        assert_eq!(function.sweep().await["removed"], removed, "{roles}");
+    }
 }
 
 // Case P8 in docs/contributing/prior-art.md.

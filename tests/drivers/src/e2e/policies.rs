@@ -63,7 +63,8 @@ fn sample() -> anyhow::Result<Vec<Value>> {
 /// Each policy of a role, with each action and resource that it names and with others.
 fn sample_template() -> anyhow::Result<Vec<Value>> {
     let stack = "arn:aws:cloudformation:us-east-1:123456789012:stack/ecr-warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3";
-    let policy = "arn:aws:iam::123456789012:policy/ecr-warden/ecr-warden-us-east-1-5f2c1a30";
+    let policy =
+        "arn:aws:iam::123456789012:policy/ecr-warden/ecr-warden-us-east-1-5f2c1a30-PushPullPolicy";
     let contexts = [
         json!({}),
         json!({"aws:requesttag/ecr-warden:owner": [format!("{stack}/Repository")], "aws:tagkeys": ["ecr-warden:owner"]}),

@@ -141,11 +141,28 @@ impl<'a> Stack<'a> {
 }
 
 /// The built template without the parts that ministack refuses: the saved queries of CloudWatch
-/// Logs, to which nothing refers, and all but the first metric of alarms on a sum of metrics.
+/// Logs and the pull-time exclusions, to which nothing refers; the conditions that split a list; and
+/// all but the first metric of alarms on a sum of metrics.
 fn for_ministack(template: &str) -> anyhow::Result<String> {
     let mut template = template.to_owned();
-    for query in ["KeepOrRemoveReasonsQuery", "OpenFindingsQuery", "TagViolationsQuery"] {
-        template = replaced(&template, &format!("  {query}:"), "")?;
+    for part in [
+        "KeepOrRemoveReasonsQuery",
+        "OpenFindingsQuery",
+        "TagViolationsQuery",
+        "ImagePushPullTimeExclusion",
+        "ImageSweepPullTimeExclusion",
+        "ScannerPullTimeExclusion1",
+        "ScannerPullTimeExclusion2",
+        "ScannerPullTimeExclusion3",
+        "ScannerPullTimeExclusion4",
+        "ScannerPullTimeExclusion5",
+        "HasScannerRole1",
+        "HasScannerRole2",
+        "HasScannerRole3",
+        "HasScannerRole4",
+        "HasScannerRole5",
+    ] {
+        template = replaced(&template, &format!("  {part}:"), "")?;
     }
     for (alarm, metric) in
         [("FunctionErrorsAlarm", "Errors"), ("FunctionThrottlesAlarm", "Throttles")]

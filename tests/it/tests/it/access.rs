@@ -195,3 +195,31 @@ fn a_role_with_only_some_of_its_parameters_is_refused() {
     let absent = |name: &&str| !outputs.contains_key(*name);
     assert!(["GitHubRoleArn", "EksPullRoleArn"].iter().all(absent), "{outputs:?}");
 }
+
+#[test]
+fn the_template_excludes_the_pulls_of_up_to_five_scanners() {
+    let role = |name: &str| format!("arn:aws:iam::123456789012:role/{name}");
+    let all = ["a", "security/b", "c", "d@example.com", "e"].map(role);
+    for count in 0..=5 {
+        let roles = &all[..count];
+        let stack = evaluate(&[("ScannerRoleArns", &roles.join(","))]).unwrap();
+        let resources = stack.resources().unwrap().into_iter();
+        let excluded: Vec<String> = resources
+            .filter(|id| stack.resource_type(id).unwrap() == "AWS::ECR::PullTimeUpdateExclusion")
+            .map(|id| stack.properties(id).unwrap()["PrincipalArn"].as_str().unwrap().to_owned())
+            .collect();
+        let ours = ["ImagePushRole.Arn", "ImageSweepRole.Arn"].map(str::to_owned);
+        assert_eq!(excluded, [&ours[..], roles].concat());
+    }
+    let mut errors = String::new();
+    let six = vec![role("a"); 6].join(",");
+    for wrong in [six.as_str(), "scanner", "arn:aws:iam::123456789012:user/scanner", ","] {
+        errors += &refused(&[("ScannerRoleArns", wrong)]);
+    }
+    expect![[r#"
+        Parameter ScannerRoleArns failed to satisfy constraint: at most five ARNs of IAM roles, separated by commas, without spaces
+        Parameter ScannerRoleArns failed to satisfy constraint: at most five ARNs of IAM roles, separated by commas, without spaces
+        Parameter ScannerRoleArns failed to satisfy constraint: at most five ARNs of IAM roles, separated by commas, without spaces
+        Parameter ScannerRoleArns failed to satisfy constraint: at most five ARNs of IAM roles, separated by commas, without spaces
+    "#]].assert_eq(&errors);
+}

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use crate::faults::function::create_custom_resource;
 
 /// The parameters that change a custom resource.
-const CHANGED: [(&str, &str); 6] = [
+const CHANGED: [(&str, &str); 8] = [
+    ("DeploymentsMutabilityExclusions", "sha256-*,v*"),
+    ("DeploymentsTagMutability", "MUTABLE_WITH_EXCLUSION"),
     ("EnableEncryption", "false"),
     ("InfrastructureTagEnforcement", "report"),
     ("InfrastructureTagMutability", "MUTABLE"),

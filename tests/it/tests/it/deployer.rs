@@ -44,11 +44,19 @@ const EVERYTHING: &[(&str, &str)] = &[
         "arn:aws:iam::123456789012:oidc-provider/oidc.eks.us-east-1.amazonaws.com/id/0123456789ABCDEF",
     ),
     ("EksServiceAccounts", "ci/kaniko"),
+    (
+        "ScannerRoleArns",
+        "arn:aws:iam::123456789012:role/a,arn:aws:iam::123456789012:role/b,arn:aws:iam::123456789012:role/c,\
+         arn:aws:iam::123456789012:role/d,arn:aws:iam::123456789012:role/e",
+    ),
 ];
 
 /// The actions that IAM cannot limit to one stack, because they support no resource-level
 /// permissions and no condition that names the stack.
-const UNLIMITED: [&str; 7] = [
+const UNLIMITED: [&str; 10] = [
+    "ecr:DeregisterPullTimeUpdateExclusion",
+    "ecr:ListPullTimeUpdateExclusions",
+    "ecr:RegisterPullTimeUpdateExclusion",
     "logs:DeleteQueryDefinition",
     "logs:DescribeLogGroups",
     "logs:DescribeQueryDefinitions",
@@ -252,7 +260,9 @@ fn a_deployer_attaches_only_policies_of_the_stack() {
         request.context.insert("iam:policyarn".to_owned(), vec![policy.to_owned()]);
         is_allowed(&policies("deployer"), &request)
     };
-    assert!(attach("arn:aws:iam::123456789012:policy/ecr-warden/ecr-warden-us-east-1-5f2c1a30"));
+    assert!(attach(
+        "arn:aws:iam::123456789012:policy/ecr-warden/ecr-warden-us-east-1-5f2c1a30-PushPullPolicy"
+    ));
     assert!(!attach("arn:aws:iam::aws:policy/AdministratorAccess"));
 }
 

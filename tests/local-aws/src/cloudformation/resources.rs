@@ -110,20 +110,32 @@ impl LocalAws {
                 let name = properties["Name"].as_str().unwrap_or(name);
                 (name.to_owned(), json!({"Arn": arn}))
             }
+            "AWS::ECR::PullTimeUpdateExclusion" => {
+                let registered = self.by_hand(
+                    "RegisterPullTimeUpdateExclusion",
+                    &json!({"principalArn": properties["PrincipalArn"]}),
+                );
+                let registered = registered.map_err(|error| anyhow!("{}", error.message))?;
+                (registered["principalArn"].as_str().unwrap_or_default().to_owned(), json!({}))
+            }
             "AWS::SSM::Parameter" => self.make_parameter(name, properties).await?,
             "AWS::CloudWatch::Alarm" => {
-                let mut state = self.state();
-                let alarm = Alarm {
-                    state: "OK".to_owned(),
-                    reason: "Unchecked: Initial alarm creation".to_owned(),
-                    since: state.now(),
-                };
-                state.alarms.insert(name.to_owned(), alarm);
+                self.make_alarm(name);
                 (name.to_owned(), json!({"Arn": arn("cloudwatch", &format!("alarm:{name}"))}))
             }
             // Dashboards and saved queries have no effect here.
             _ => (name.to_owned(), json!({})),
         })
+    }
+
+    fn make_alarm(&self, name: &str) {
+        let mut state = self.state();
+        let alarm = Alarm {
+            state: "OK".to_owned(),
+            reason: "Unchecked: Initial alarm creation".to_owned(),
+            since: state.now(),
+        };
+        state.alarms.insert(name.to_owned(), alarm);
     }
 
     /// Creates or changes a role, and returns its ARN. The properties are those of
@@ -304,6 +316,7 @@ const PROPERTIES: &[(&str, &[&str])] = &[
             "TimeToLiveSpecification",
         ],
     ),
+    ("AWS::ECR::PullTimeUpdateExclusion", &["PrincipalArn"]),
     ("AWS::Events::Rule", &["Description", "EventPattern", "Targets"]),
     ("AWS::IAM::ManagedPolicy", &["Description", "Path", "PolicyDocument"]),
     (

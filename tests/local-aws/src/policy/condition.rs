@@ -24,6 +24,7 @@ const KEYS: &[&str] = &[
     "aws:securetransport",
     "aws:sourceaccount",
     "aws:sourcearn",
+    "aws:sourceorgid",
     "ecr:resourcetag/",
     "iam:passedtoservice",
     "iam:policyarn",
@@ -32,8 +33,13 @@ const KEYS: &[&str] = &[
     "lambda:functionarn",
 ];
 /// The keys that have several values, which need `ForAllValues` or `ForAnyValue`.
-const KEYS_OF_SEVERAL: &[&str] =
-    &["aws:calledvia", "aws:principalorgpaths", "aws:tagkeys", "dynamodb:leadingkeys"];
+const KEYS_OF_SEVERAL: &[&str] = &[
+    "aws:calledvia",
+    "aws:principalorgpaths",
+    "aws:sourceorgpaths",
+    "aws:tagkeys",
+    "dynamodb:leadingkeys",
+];
 
 /// A condition: one operator with one key.
 #[derive(Clone, Debug, PartialEq)]

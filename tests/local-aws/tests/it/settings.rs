@@ -102,3 +102,20 @@ fn an_authorization_token_is_for_twelve_hours_and_has_aws_for_its_user() {
     let token = String::from_utf8(aws_smithy_types::base64::decode(token).unwrap()).unwrap();
     assert!(token.starts_with("AWS:"));
 }
+
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ecr-pulltimeupdateexclusion.html
+#[tokio::test]
+async fn cloudformation_creates_no_exclusion_that_the_registry_has_already() {
+    let aws = aws();
+    let scanner = "arn:aws:iam::123456789012:role/scanner";
+    let create = || {
+        let properties = json!({"PrincipalArn": scanner});
+        let aws = aws.clone();
+        async move { aws.make("AWS::ECR::PullTimeUpdateExclusion", "Scanner", &properties).await }
+    };
+    assert_eq!(create().await.unwrap(), (scanner.to_owned(), json!({})));
+    let listed = ok(&aws, "ListPullTimeUpdateExclusions", json!({}));
+    assert_eq!(listed["pullTimeUpdateExclusions"], json!([scanner]));
+    let again = create().await.unwrap_err().to_string();
+    assert!(again.ends_with("already exists"), "{again}");
+}

@@ -69,8 +69,9 @@ impl Run<'_> {
         stack.deploy(&[
             ("InfrastructureLifecycleTagCount", "30"),
             ("LifecycleScope", "repository"),
-            ("DeploymentsTagMutability", "IMMUTABLE"),
-            ("PullPrincipals", "210987654321"),
+            ("DeploymentsTagMutability", "IMMUTABLE_WITH_EXCLUSION"),
+            ("DeploymentsMutabilityExclusions", "sha256-*"),
+            ("PullPrincipals", "210987654321,o-a1b2c3d4e5/ou-ab12-11111111,lambda.amazonaws.com"),
             ("CiCdRoleArns", &role),
         ])?;
         self.equal(
@@ -87,15 +88,25 @@ impl Run<'_> {
             &self.lifecycle("deployments")?,
             "\"tagPatternList\":[\"*\"]",
         )?;
-        let mutability = text(&self.repository("deployments")?, "/imageTagMutability");
-        self.equal("the mutability changed in place", &mutability.as_str(), &"IMMUTABLE")?;
+        let deployments = self.repository("deployments")?;
+        let mutability = text(&deployments, "/imageTagMutability");
+        self.equal(
+            "the mutability changed in place",
+            &mutability.as_str(),
+            &"IMMUTABLE_WITH_EXCLUSION",
+        )?;
+        let filters = text(&deployments, "/imageTagMutabilityExclusionFilters/0/filter");
+        self.equal("and its exclusions", &filters.as_str(), &"sha256-*")?;
         let policy =
             self.aws(&["ecr", "get-repository-policy", "--repository-name", "deployments"])?;
-        self.contains(
-            "the other account may pull",
-            &text(&policy, "/policyText"),
-            "arn:aws:iam::210987654321:root",
-        )?;
+        for (principal, named) in [
+            ("the other account", "arn:aws:iam::210987654321:root"),
+            ("the organizational unit", "o-a1b2c3d4e5/*/ou-ab12-11111111/*"),
+            ("the Lambda service", "lambda.amazonaws.com"),
+        ] {
+            let policy = text(&policy, "/policyText");
+            self.contains(&format!("{principal} may pull"), &policy, named)?;
+        }
         let arn = stack.outputs()?.value("EcrPushPullPolicyArn")?.to_owned();
         self.equal("the policy is attached to the role", &self.attached("ci")?, &vec![arn])?;
 
@@ -140,6 +151,7 @@ impl Run<'_> {
             ("GitHubRepository", "octo-org/images"),
             ("EksServiceAccounts", "ci/*"),
             ("PullPrincipals", "12345"),
+            ("DeploymentsMutabilityExclusions", "sha256-* dev"),
             ("CiCdRoleArns", "ci"),
             ("DeploymentsRepositoryName", "infrastructure"),
         ] {

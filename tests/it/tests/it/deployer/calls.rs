@@ -76,7 +76,7 @@ pub(super) const HANDLER_CALLS: &[(&str, &[Calls])] = &[
             ),
             on(ROLE, &["iam:AttachRolePolicy", "iam:DetachRolePolicy"]).with(&[(
                 "iam:policyarn",
-                "arn:aws:iam::{account}:policy/ecr-warden/{stack}-us-east-1-5f2c1a30",
+                "arn:aws:iam::{account}:policy/ecr-warden/{stack}-us-east-1-5f2c1a30-PushPullPolicy",
             )]),
         ],
     ),
@@ -375,8 +375,18 @@ pub(super) const HANDLER_CALLS: &[(&str, &[Calls])] = &[
             ],
         )],
     ),
+    (
+        "AWS::ECR::PullTimeUpdateExclusion",
+        &[on(
+            "*",
+            &[
+                "ecr:ListPullTimeUpdateExclusions",
+                "ecr:RegisterPullTimeUpdateExclusion",
+                "ecr:DeregisterPullTimeUpdateExclusion",
+            ],
+        )],
+    ),
     // CloudFormation invokes the function that the service token names.
-    ("Custom::EcrPullTimeExclusion", &[INVOKE_CUSTOM_RESOURCE]),
     ("Custom::EcrPushPullPolicy", &[INVOKE_CUSTOM_RESOURCE]),
     ("Custom::EcrRepository", &[INVOKE_CUSTOM_RESOURCE]),
 ];

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{table, template};
 
 /// The reason of each statement, by its name. A role before the name limits a reason to that role.
-const REASONS: [(&str, &str); 64] = [
+const REASONS: [(&str, &str); 63] = [
     ("WriteLogs", "The function writes its log."),
     ("WriteTraces", "X-Ray samples the invocations. The actions take no ARN."),
     ("PublishAlerts", "The function publishes alerts."),
@@ -40,22 +40,18 @@ const REASONS: [(&str, &str); 64] = [
         "CustomResourceRole DeleteOwnedRepositories",
         "The function deletes only a repository that this stack made and that no stack adopted. After a rename this is the old repository.",
     ),
-    (
-        "CustomResourceRole ManagePullTimeExclusions",
-        "Reading a manifest would count as a pull, and a pull keeps an image. The registry has one list, and the actions take no ARN.",
-    ),
     ("CustomResourceRole UseRepositoryKey", "ECR encrypts the repositories with this key."),
     (
-        "CustomResourceRole ManagePushPullPolicy",
-        "The function manages the push/pull policy, and no other policy.",
+        "CustomResourceRole ManagePushPullPolicies",
+        "The function manages the push/pull policies of this stack, and no other policy.",
     ),
     (
         "CustomResourceRole AttachPushPullPolicy",
-        "The function attaches the push/pull policy to the roles of `CiCdRoleArns`.",
+        "The function attaches the push/pull policy for all repositories to the roles of `CiCdRoleArns`.",
     ),
     (
         "CustomResourceRole DetachPushPullPolicy",
-        "The function detaches the push/pull policy from a role that left `CiCdRoleArns`.",
+        "The function detaches that policy from a role that left `CiCdRoleArns`.",
     ),
     ("CustomResourceRole DenyOwnRole", "The function never changes a role of ECR Warden."),
     (
@@ -196,12 +192,12 @@ const REASONS: [(&str, &str); 64] = [
         "`ecr-warden restore` restores images and adds tags. `ecr-warden quarantined` and `ecr-warden archived` list images.",
     ),
     ("PushPullPolicy Login", "A pipeline logs in. The action takes no ARN."),
-    ("PushPullPolicy PushAndPull", "A pipeline pushes to and pulls from the two repositories."),
+    ("PushPullPolicy PushAndPull", "A pipeline pushes to and pulls from the repositories."),
 ];
 
 pub fn page() -> String {
     let mut text = "Each function has a role of its own in `infra/sam/template.yaml`. This page lists \
-                    every statement of these roles, of the roles for workflows and pods, and of the two \
+                    every statement of these roles, of the roles for workflows and pods, and of the \
                     policies that the stack makes for pipelines and operators. Tests compare each role \
                     with the calls that its function makes: a role grants what is called, and no more.\n\n\
                     `…` in an ARN stands for the partition, the region and the account of the stack. \
@@ -232,8 +228,10 @@ pub fn page() -> String {
         let statements = documents.iter().filter_map(|document| document["Statement"].as_array());
         text += &statements_table(id, statements.flatten(), &mut used);
     }
-    text += "## PushPullPolicy\n\nThe custom resource `PushPullPolicy` makes this policy: \
-             the output `EcrPushPullPolicyArn`.\n\n";
+    text += "## PushPullPolicy\n\nThe custom resource `PushPullPolicy` makes this policy for all \
+             repositories of the stack: the output `EcrPushPullPolicyArn`. The custom resources \
+             `InfrastructurePushPullPolicy` and `DeploymentsPushPullPolicy` make the same policy for \
+             one repository each.\n\n";
     let repositories = ["infrastructure", "deployments"].map(|name| {
         format!("arn:aws:ecr:us-east-1:123456789012:repository/{name}").parse().unwrap()
     });

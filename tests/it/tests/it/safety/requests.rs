@@ -204,7 +204,12 @@ async fn an_update_and_a_removal_that_cloudformation_sent_are_carried_out() {
         world.aws.state().ecr().repositories.keys().cloned().collect()
     };
     assert_eq!(names(&world), ["deployments", "platform"], "the replaced repository is deleted");
-    for logical_id in ["PushPullPolicy", INFRASTRUCTURE] {
+    for logical_id in [
+        "PushPullPolicy",
+        "InfrastructurePushPullPolicy",
+        "DeploymentsPushPullPolicy",
+        INFRASTRUCTURE,
+    ] {
         world.aws.remove_custom(logical_id).await.unwrap();
     }
     assert_eq!(names(&world), ["deployments"]);

@@ -44,12 +44,15 @@ fn our_template_creates_each_resource_after_its_dependencies() {
         SweepDeploymentsSchedule AWS::Scheduler::Schedule
         DeploymentsSweepAlarm AWS::CloudWatch::Alarm
         Dashboard AWS::CloudWatch::Dashboard
+        DeploymentsPushPullPolicy Custom::EcrPushPullPolicy
+        ImagePushPullTimeExclusion AWS::ECR::PullTimeUpdateExclusion
+        ImageSweepPullTimeExclusion AWS::ECR::PullTimeUpdateExclusion
+        InfrastructurePushPullPolicy Custom::EcrPushPullPolicy
         InspectorFindingRule AWS::Events::Rule
         InspectorFindingsPolicy AWS::SQS::QueuePolicy
         KeepOrRemoveReasonsQuery AWS::Logs::QueryDefinition
         OpenFindingsQuery AWS::Logs::QueryDefinition
         OperatorPolicy AWS::IAM::ManagedPolicy
-        PullTimeExclusion Custom::EcrPullTimeExclusion
         PushPullPolicy Custom::EcrPushPullPolicy
         TagViolationsQuery AWS::Logs::QueryDefinition
         UndeliveredEventsPolicy AWS::SQS::QueuePolicy
@@ -150,7 +153,7 @@ fn our_function_is_merged_with_the_globals() {
             "arm64"
           ],
           "CodeUri": "../../functions/custom-resource",
-          "Description": "Provisions the repositories, the push/pull policy and the pull-time exclusions.",
+          "Description": "Provisions the repositories and the push/pull policies.",
           "Environment": {
             "Variables": {
               "STACK_ID": "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/51af3dc0-da77-11e4-872e-1234567db123",
@@ -172,7 +175,7 @@ fn our_function_is_merged_with_the_globals() {
 }
 
 #[test]
-fn our_role_may_manage_the_policy_that_is_named_after_the_stack() {
+fn our_role_may_manage_the_policies_that_are_named_after_the_stack() {
     let template = ours();
     let role = |parameters: &[(&str, &str)]| {
         let mut stack = stack(&template, parameters).unwrap();
@@ -186,11 +189,14 @@ fn our_role_may_manage_the_policy_that_is_named_after_the_stack() {
     };
     let (plain, roles) =
         (role(&[]), "arn:aws:iam::123456789012:role/a, arn:aws:iam::123456789012:role/b");
-    let policy = "arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-51af3dc0";
-    assert_eq!(find(&plain, "ManagePushPullPolicy").unwrap()["Resource"], policy);
+    let policy = "arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-51af3dc0-";
+    let managed = find(&plain, "ManagePushPullPolicies").unwrap();
+    assert_eq!(managed["Resource"], format!("{policy}*PushPullPolicy"));
     assert_eq!(find(&plain, "AttachPushPullPolicy"), None);
     let attach = find(&role(&[("CiCdRoleArns", roles)]), "AttachPushPullPolicy").unwrap();
     assert_eq!(attach["Resource"], json!(roles.split(", ").collect::<Vec<_>>()));
+    let attached = &attach["Condition"]["ArnEquals"]["iam:PolicyARN"];
+    assert_eq!(*attached, format!("{policy}PushPullPolicy"));
 }
 
 #[test]
@@ -333,6 +339,24 @@ fn without_repositories_our_template_has_nothing_for_them() {
 }
 
 #[test]
+fn our_custom_resource_receives_the_exclusions_as_a_list() {
+    let template = ours();
+    let exclusions = |parameters: &[(&str, &str)]| {
+        let mut stack = stack(&template, parameters).unwrap();
+        stack.made("CustomResourceFunction", "f", attributes([("Arn", json!("arn:f"))]));
+        let properties = stack.properties("DeploymentsRepository").unwrap();
+        properties.get("ImageTagMutabilityExclusionFilters").cloned()
+    };
+    assert_eq!(exclusions(&[]), None);
+    let both = [
+        ("DeploymentsTagMutability", "IMMUTABLE_WITH_EXCLUSION"),
+        ("DeploymentsTagEnforcement", "quarantine"),
+        ("DeploymentsMutabilityExclusions", "sha256-*,*-dev"),
+    ];
+    assert_eq!(exclusions(&both), Some(json!(["sha256-*", "*-dev"])));
+}
+
+#[test]
 fn our_template_refuses_what_its_parameters_and_rules_do() {
     let (template, mut said) = (ours(), String::new());
     for given in [
@@ -344,6 +368,10 @@ fn our_template_refuses_what_its_parameters_and_rules_do() {
         ("InfrastructureLifecycleTagCount", "100001"),
         ("InfrastructureLifecycleTagCount", "many"),
         ("PullPrincipals", "123456789012,someone"),
+        ("PullPrincipals", "ou-ab12-11111111"),
+        ("DeploymentsMutabilityExclusions", "a,b,c,d,e,f"),
+        ("DeploymentsMutabilityExclusions", "sha256-*"),
+        ("InfrastructureTagMutability", "IMMUTABLE_WITH_EXCLUSION"),
         ("DeploymentsRepositoryName", "infrastructure"),
         ("InfrastructureTagMutability", "MUTABLE"),
         ("DeploymentsTagEnforcement", "quarantine"),
@@ -373,10 +401,14 @@ fn our_template_refuses_what_its_parameters_and_rules_do() {
         Parameter 'LifecycleImpactLimit' must be a number not less than 0
         Parameter 'InfrastructureLifecycleTagCount' must be a number not greater than 100000
         Parameter 'InfrastructureLifecycleTagCount' must be a number
-        Parameter PullPrincipals failed to satisfy constraint: account IDs and organisation IDs, separated by commas
+        Parameter PullPrincipals failed to satisfy constraint: account IDs, organization IDs, organizational units with their organization (o-.../ou-...), ARNs of IAM roles, and lambda.amazonaws.com, separated by commas
+        Parameter PullPrincipals failed to satisfy constraint: account IDs, organization IDs, organizational units with their organization (o-.../ou-...), ARNs of IAM roles, and lambda.amazonaws.com, separated by commas
+        Parameter DeploymentsMutabilityExclusions failed to satisfy constraint: at most five wildcards of letters, digits, '.', '_', '-' and '*', separated by commas, without spaces
+        Rules.DeploymentsMutabilityExclusionsNeedBoth: DeploymentsMutabilityExclusions and a value WITH_EXCLUSION of DeploymentsTagMutability need each other. Set both, or set DeploymentsTagMutability to MUTABLE or IMMUTABLE and leave DeploymentsMutabilityExclusions empty.
+        Rules.InfrastructureMutabilityExclusionsNeedBoth: InfrastructureMutabilityExclusions and a value WITH_EXCLUSION of InfrastructureTagMutability need each other. Set both, or set InfrastructureTagMutability to MUTABLE or IMMUTABLE and leave InfrastructureMutabilityExclusions empty.
         Rules.RepositoriesDiffer: InfrastructureRepositoryName and DeploymentsRepositoryName must differ. Change one of the two names.
-        Rules.InfrastructureQuarantineNeedsImmutableTags: InfrastructureTagEnforcement=quarantine needs InfrastructureTagMutability=IMMUTABLE, because a mutable tag could move to another image before the function removes it. Set InfrastructureTagMutability=IMMUTABLE, or use report or archive.
-        Rules.DeploymentsQuarantineNeedsImmutableTags: DeploymentsTagEnforcement=quarantine needs DeploymentsTagMutability=IMMUTABLE, because a mutable tag could move to another image before the function removes it. Set DeploymentsTagMutability=IMMUTABLE, or use report or archive.
+        Rules.InfrastructureQuarantineNeedsImmutableTags: InfrastructureTagEnforcement=quarantine needs tags that cannot move, because a mutable tag could move to another image before the function removes it. Set InfrastructureTagMutability=IMMUTABLE or a value WITH_EXCLUSION, or use report or archive.
+        Rules.DeploymentsQuarantineNeedsImmutableTags: DeploymentsTagEnforcement=quarantine needs tags that cannot move, because a mutable tag could move to another image before the function removes it. Set DeploymentsTagMutability=IMMUTABLE or a value WITH_EXCLUSION, or use report or archive.
         Parameter RepositoryNamePatterns failed to satisfy constraint: lower-case letters, digits, '.', '_', '-', '/' and '*', separated by spaces
         Parameter AlertEmail failed to satisfy constraint: empty, or an e-mail address
         Parameter 'AlertSeverityThreshold' must be one of AllowedValues
