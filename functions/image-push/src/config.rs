@@ -116,7 +116,7 @@ mod tests {
         check(
             &[("REPOSITORY_NAME_PATTERNS", "team-? x")],
             &expect![[
-                r#"REPOSITORY_NAME_PATTERNS: expected 1 to 256 lower-case letters, digits, '.', '_', '-', '/' and '*', got "team-?""#
+                r#"REPOSITORY_NAME_PATTERNS: expected a repository name, or lower-case letters, digits, '.', '_', '-', '/' and '*', got "team-?""#
             ]],
         );
         check(&[("ALERT_TOPIC_ARN", "unset")], &expect!["ALERT_TOPIC_ARN is not set"]);
