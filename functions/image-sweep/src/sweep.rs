@@ -9,7 +9,7 @@ mod untagged;
 
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::time::Instant;
