@@ -6,7 +6,7 @@ use super::super::{word, words};
 use super::{WIDTH, broken};
 
 /// The widths of the columns.
-const NAME: usize = 30;
+const NAME: usize = 31;
 const DECISION: usize = 8;
 const REASON: usize = WIDTH - NAME - DECISION - 4;
 
