@@ -87,8 +87,7 @@ fn load_policies(options: &Options) -> anyhow::Result<Policies> {
             (list?, origin)
         }
     };
-    let policies = Policies::parse(&list)
-        .with_context(|| format!("the policy {origin} is not the output Governance of a stack"))?;
+    let policies = Policies::parse(&list).with_context(|| format!("the policy {origin}"))?;
     ensure!(
         !policies.is_empty(),
         "the policy {origin} is empty: the stack governs no repository, because its \

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::Args;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use warden_core::image::{Digest, RepositoryName, Tag};
 use warden_core::quarantine::Quarantine;
 
@@ -47,19 +47,32 @@ struct Unit {
     referrers: Vec<Digest>,
 }
 
-/// Prints the decision about the image and its reason.
-pub async fn explain(options: &ExplainOptions) -> anyhow::Result<()> {
+/// Prints the decision about the image and its reason. Returns false if the repository has no such
+/// image.
+pub async fn explain(options: &ExplainOptions) -> anyhow::Result<bool> {
     let stack = DeployedStack::connect(&options.connection).await?;
     let ImageReference { repository, name } = &options.image;
     stack.check_governed(repository)?;
     let request = json!({"repository": repository, "image": name.to_string()});
     let answer = stack.invoke(SWEEP, &request).await?;
+    let missing = find_missing(&answer);
     if options.connection.output == Output::Json {
-        return print_json(&answer);
+        print_json(&answer)?;
+        return Ok(missing.is_none());
+    }
+    if let Some(missing) = missing {
+        print(&format!("{missing}."))?;
+        return Ok(false);
     }
     let explanation: Explanation =
         serde_json::from_value(answer).context("reading the decision of the function")?;
-    print(&explanation.to_text())
+    print(&explanation.to_text())?;
+    Ok(true)
+}
+
+/// The sentence of the function about an image that the repository does not have.
+fn find_missing(answer: &Value) -> Option<&str> {
+    answer.get("missing").and_then(Value::as_str)
 }
 
 impl Explanation {
@@ -111,7 +124,6 @@ impl Explanation {
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
-    use serde_json::Value;
 
     use super::*;
 
@@ -146,6 +158,9 @@ mod tests {
         let quarantined = text(quarantined);
         let (first, _) = quarantined.split_once('\n').unwrap();
         expect!["ECR Warden removed the tag app-1.0.0 from this image. Its quarantine tag is quarantine-20261124-abababababab-app-1.0.0."].assert_eq(first);
+        assert_eq!(find_missing(&answer), None);
+        let missing = json!({"repository": "deployments", "image": "x", "missing": "no image x"});
+        assert_eq!(find_missing(&missing), Some("no image x"));
         let mut kept = answer;
         kept["decision"] = json!("keep");
         kept["reason"] = json!("it was pulled on 2026-11-01, within 30 days");

@@ -11,7 +11,8 @@ use ecr_warden::{
 
 /// Governs Amazon ECR from the command line.
 #[derive(Parser)]
-#[command(name = "ecr-warden", version)]
+// `cargo ecr-warden` runs a binary with another name.
+#[command(name = "ecr-warden", bin_name = "ecr-warden", version)]
 struct Options {
     #[command(subcommand)]
     command: Command,
@@ -55,6 +56,7 @@ Examples:
 
 Exit codes:
   0  the decision was printed
+  1  the repository has no such image
   2  an error")]
     Explain(explain::ExplainOptions),
     /// Confirms a plan that you have read, so that the next sweep may remove its images.
@@ -184,7 +186,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         match command {
             Command::Check(options) => return Ok(check::run(&options)),
             Command::Plan(options) => plan::plan(&options).await?,
-            Command::Explain(options) => explain::explain(&options).await?,
+            Command::Explain(options) => {
+                let is_present = explain::explain(&options).await?;
+                return Ok(if is_present { ExitCode::SUCCESS } else { ExitCode::from(1) });
+            }
             Command::Restore(options) => restore::restore(&options).await?,
             Command::RestoreLifecycle(options) => {
                 return lifecycle::restore_lifecycle(&options).await;

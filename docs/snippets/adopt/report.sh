@@ -3,7 +3,7 @@ sam build
 sam deploy --parameter-overrides \
   InfrastructureRepositoryName=platform-images DeploymentsRepositoryName=application-images \
   InfrastructureTagMutability=MUTABLE DeploymentsTagMutability=MUTABLE \
-  AlertEmail=you@example.com \
+  EnableEncryption=false AlertEmail=you@example.com \
   OnExistingRepository=adopt LifecycleImpactLimit=0 \
   InfrastructureTagEnforcement=report DeploymentsTagEnforcement=report \
   CleanupEnforcement=report

@@ -57,6 +57,16 @@ pub fn describe_stop(repository: &RepositoryName, why: &str) -> Value {
     json!({"repository": repository, "stopped": why})
 }
 
+/// The answer about an image that the repository does not have. This is no error of the function.
+pub fn describe_missing(repository: &RepositoryName, image: &str) -> Value {
+    let missing = format!(
+        "{repository} has no image {image:?}: no image was pushed by that name, or the image or its \
+         tag was removed. The saved query keep-or-remove-reasons lists the images and tags that \
+         sweeps removed, and the saved query tag-violations lists the tags that enforcement removed"
+    );
+    json!({"repository": repository, "image": image, "missing": missing})
+}
+
 /// The answer about one image: its decision, the reason and its unit. `removed` is the tag by which
 /// the image was asked for, if enforcement removed that tag.
 pub fn explain_image(

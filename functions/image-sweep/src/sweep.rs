@@ -9,7 +9,7 @@ mod untagged;
 
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -115,14 +115,9 @@ impl<'a> Sweep<'a> {
             };
             images.ids().filter(|id| since(id).is_some()).max_by_key(|id| since(id))
         });
-        let id = named.or(quarantined).with_context(|| {
-            format!(
-                "{} has no image {image:?}: no image was pushed by that name, or somebody removed \
-                 the image or its tag. The saved query keep-or-remove-reasons lists the images that \
-                 sweeps removed",
-                self.repository
-            )
-        })?;
+        let Some(id) = named.or(quarantined) else {
+            return Ok(answer::describe_missing(self.repository, image));
+        };
         let workloads = match plan.decided(id) {
             Some(decided) => self.workloads_of(&plan, &[decided]).await,
             None => Workloads::new(),

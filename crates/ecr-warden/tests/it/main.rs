@@ -174,7 +174,7 @@ fn an_error_about_an_invalid_policy_names_the_field() {
         "",
         &[CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy on standard input is not the output Governance of a stack: list: expected a JSON list: EOF while parsing a value at line 1 column 0
+            ecr-warden: the policy on standard input: list: expected a JSON list: EOF while parsing a value at line 1 column 0
             exit 2
         "#]],
     );
@@ -182,7 +182,7 @@ fn an_error_about_an_invalid_policy_names_the_field() {
         "{}",
         &[CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy on standard input is not the output Governance of a stack: list: expected a JSON list: invalid type: map, expected a sequence at line 1 column 0
+            ecr-warden: the policy on standard input: list: expected a JSON list: invalid type: map, expected a sequence at line 1 column 0
             exit 2
         "#]],
     );
@@ -198,7 +198,7 @@ fn an_error_about_an_invalid_policy_names_the_field() {
         &governance().replacen("{semver}", "{semvr}", 1),
         &[CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy on standard input is not the output Governance of a stack: infrastructure: Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest placeholder is {semver}, got "{component}-v{semvr}"
+            ecr-warden: the policy on standard input: infrastructure: Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest placeholder is {semver}, got "{component}-v{semvr}"
             exit 2
         "#]],
     );
@@ -206,7 +206,7 @@ fn an_error_about_an_invalid_policy_names_the_field() {
         &governance().replacen("Grammar", "Grammer\\n", 1),
         &[CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy on standard input is not the output Governance of a stack: infrastructure: Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; infrastructure: Governance.Tags."Grammer\n": unknown property; the nearest known name is Grammar
+            ecr-warden: the policy on standard input: infrastructure: Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; infrastructure: Governance.Tags."Grammer\n": unknown property; the nearest known name is Grammar
             exit 2
         "#]],
     );

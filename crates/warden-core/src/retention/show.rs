@@ -214,7 +214,7 @@ impl fmt::Display for PlanBlocker {
             Self::TooMany { removed, of, percent } => write!(
                 f,
                 "{removed} of {of} images would be removed, and MaxRemovePercent={percent} allows \
-                 fewer"
+                 fewer (archived images, and untagged images of the plan, are not counted)"
             ),
             Self::NothingInUse => f.write_str(
                 "Amazon Inspector reports no running image of the repository: either no workload \

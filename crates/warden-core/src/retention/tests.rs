@@ -422,7 +422,7 @@ fn a_plan_that_removes_a_large_share_is_stopped_unless_it_removes_few_images() {
     };
     assert_eq!(stopped(&two(), 22), (20, None));
     let too_many = PlanBlocker::TooMany { removed: 21, of: 23, percent: 25 };
-    expect!["21 of 23 images would be removed, and MaxRemovePercent=25 allows fewer"]
+    expect!["21 of 23 images would be removed, and MaxRemovePercent=25 allows fewer (archived images, and untagged images of the plan, are not counted)"]
         .assert_eq(&too_many.to_string());
     assert_eq!(stopped(&two(), 23), (21, Some(too_many)));
     let many = with(&[("Governance.Retention.KeepPerComponent", json!(75))]);

@@ -54,7 +54,7 @@ async fn only_one_of_two_concurrent_runs_sweeps() {
     assert_eq!(other, json!({"repository": DEPLOYMENTS, "stopped": stopped}));
     expect![[r#"
         another sweep of this repository is running
-        28 of 30 images would be removed, and MaxRemovePercent=25 allows fewer"#]]
+        28 of 30 images would be removed, and MaxRemovePercent=25 allows fewer (archived images, and untagged images of the plan, are not counted)"#]]
     .assert_eq(&format!("{stopped}\n{}", one["stopped"].as_str().unwrap()));
     // After the first run has ended, the other run can begin.
     assert_eq!(ask("other").await.unwrap()["planned"], 28);

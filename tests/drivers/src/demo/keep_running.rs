@@ -133,6 +133,9 @@ The embedded AWS stays up until you press Ctrl-C
       aws ecr get-login-password | skopeo login --tls-verify=false --username AWS --password-stdin REGISTRY
       skopeo copy --dest-tls-verify=false oci:app docker://REGISTRY/infrastructure:litellm-1.80.9
 
+   without Docker and skopeo, add such a tag to an image that is there
+      cargo ecr-warden restore infrastructure:litellm-v1.80.4 --tag litellm-1.80.9
+
    invoke a function with a request or an event from events/
       aws lambda invoke --function-name ecr-warden-ImageSweepFunction \\
         --payload fileb://events/image-sweep/explain.json answer.json && cat answer.json

@@ -139,34 +139,34 @@ fn the_verbose_text_shows_the_settings_the_calls_and_the_alerts() {
     let (_, table) = text.split_once("------  ------").unwrap();
     let (table, _) = table.split_once("\n\n").unwrap();
     expect![[r#"
-        --  ------------------------------------------------------
-           sha256:…                        delete    it has had no tag since DATE, for more than 3
-                                                     days
-           myapp-v1.0.4                    archive   number 13 of 17 of myapp (the newest 10 are kept)
-           sha256:…                        archive   it is part of sha256:…           : number 13 of 17 of
-                                                     myapp (the newest 10 are kept)
-           sha256:…                        archive   it is part of sha256:…           : number 13 of 17 of
-                                                     myapp (the newest 10 are kept)
-           sha256-…           .sig         archive   it belongs to sha256:…           : number 13 of 17 of
-                                                     myapp (the newest 10 are kept)
-           myapp-v1.0.5                    archive   number 12 of 17 of myapp (the newest 10 are kept)
-           myapp-v1.0.6                    archive   number 11 of 17 of myapp (the newest 10 are kept)
-           sha256-…           .sig         archive   it refers to sha256:…           , which does not exist
-                                                     any more
-           myapp-prod myapp-v1.0.2         keep      the channel myapp-prod points at it
-           myapp-v1.0.3                    keep      it was restored on DATE, within the last 7 days
-           myapp-v1.0.1-lts                keep      the tag myapp-v1.0.1-lts matches the pattern *-lts of
-                                                     ProtectTags
-           myapp-v1.0.0                    keep      it was pulled on DATE, within the last 30 days
-           sha256:…            and 1 more  keep      it is part of sha256:…           : number 2 of 17 of
-                                                     myapp (the newest 10 are kept)
-           billing-v0.9.0                  keep      number 1 of 1 of billing (the newest 10 are kept)
-           myapp-v1.10.0 and 8 more        keep      numbers 2 to 10 of 17 of myapp (the newest 10 are
-                                                     kept)
-           mcp_github_latest               keep      the channel mcp_github_latest points at it
-           release_2025                    keep      the tag release_2025 matches neither the grammar nor a
-                                                     lifecycle prefix
-           myapp-v1.11.0                   keep      it was pushed on DATE, within the last 7 days"#]].assert_eq(&without_dates(&masked_digests(table)));
+        --  -----------------------------------------------------
+           sha256:…           …             delete    it has had no tag since DATE, for more than 3
+                                                      days
+           myapp-v1.0.4                     archive   number 13 of 17 of myapp (the newest 10 are kept)
+           sha256:…           …             archive   it is part of sha256:…           …: number 13 of 17
+                                                      of myapp (the newest 10 are kept)
+           sha256:…           …             archive   it is part of sha256:…           …: number 13 of 17
+                                                      of myapp (the newest 10 are kept)
+           sha256-…           ….sig         archive   it belongs to sha256:…           …: number 13 of 17
+                                                      of myapp (the newest 10 are kept)
+           myapp-v1.0.5                     archive   number 12 of 17 of myapp (the newest 10 are kept)
+           myapp-v1.0.6                     archive   number 11 of 17 of myapp (the newest 10 are kept)
+           sha256-…           ….sig         archive   it refers to sha256:…           …, which does not
+                                                      exist any more
+           myapp-prod myapp-v1.0.2          keep      the channel myapp-prod points at it
+           myapp-v1.0.3                     keep      it was restored on DATE, within the last 7 days
+           myapp-v1.0.1-lts                 keep      the tag myapp-v1.0.1-lts matches the pattern *-lts of
+                                                      ProtectTags
+           myapp-v1.0.0                     keep      it was pulled on DATE, within the last 30 days
+           sha256:…           … and 1 more  keep      it is part of sha256:…           …: number 2 of 17
+                                                      of myapp (the newest 10 are kept)
+           billing-v0.9.0                   keep      number 1 of 1 of billing (the newest 10 are kept)
+           myapp-v1.10.0 and 8 more         keep      numbers 2 to 10 of 17 of myapp (the newest 10 are
+                                                      kept)
+           mcp_github_latest                keep      the channel mcp_github_latest points at it
+           release_2025                     keep      the tag release_2025 matches neither the grammar nor
+                                                      a lifecycle prefix
+           myapp-v1.11.0                    keep      it was pushed on DATE, within the last 7 days"#]].assert_eq(&without_dates(&masked_digests(table)));
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn every_script_is_valid_bash() {
 #[test]
 fn a_documented_deployment_names_valid_parameters() {
     for (name, count) in [
-        ("adopt/report.sh", 10),
+        ("adopt/report.sh", 11),
         ("deploy/graviton.sh", 1),
         ("deploy/override.sh", 1),
         ("deploy/trial.sh", 3),

@@ -130,18 +130,9 @@ fn subjects(alerts: &[(usize, &Alert)]) -> Markup {
 fn remedy(alert: &Alert) -> Markup {
     let remedy = list(&alert.json, "remedies").first();
     html! {
-        @if let Some(remedy) = remedy { code { (abridged(word(&remedy["command"]))) } }
+        @if let Some(remedy) = remedy { code { (shorten_digests(word(&remedy["command"]))) } }
         @else { "Correct the tag and push the image again." }
     }
-}
-
-/// A command with the digests cut to twelve digits. The alert contains the whole command.
-fn abridged(command: &str) -> String {
-    let word = |word: &str| {
-        let short = shorten_digests(word);
-        if short == word { short } else { short + "…" }
-    };
-    command.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn quarantined(story: &Story) -> Option<Row> {

@@ -6,7 +6,7 @@ use super::super::{word, words};
 use super::{WIDTH, broken};
 
 /// The widths of the columns.
-const NAME: usize = 30;
+const NAME: usize = 31;
 const DECISION: usize = 8;
 const REASON: usize = WIDTH - NAME - DECISION - 4;
 
@@ -90,14 +90,16 @@ fn row(name: &str, decision: &str, reason: &str) -> String {
     lines.collect()
 }
 
-/// The text with each digest cut to twelve digits, which suffice for a person.
+/// The text with each digest cut to twelve digits and an ellipsis. Twelve digits suffice for a person.
 pub fn shorten_digests(text: &str) -> String {
     let mut short = String::new();
     let mut digits = 0;
     for letter in text.chars() {
         digits = if letter.is_ascii_hexdigit() { digits + 1 } else { 0 };
-        if digits <= 12 {
-            short.push(letter);
+        match digits {
+            ..=12 => short.push(letter),
+            13 => short.push('…'),
+            _ => {}
         }
     }
     short
