@@ -177,7 +177,7 @@ fn exclusion_filters_need_a_mutability_with_exclusion_and_the_other_way_round() 
         IMMUTABLE_WITH_EXCLUSION (except a, b, c, d, e)
         error: ImageTagMutabilityExclusionFilters: expected 1 to 5 wildcards for IMMUTABLE_WITH_EXCLUSION, got 6
         error: ImageTagMutabilityExclusionFilters: expected 1 to 5 wildcards for MUTABLE_WITH_EXCLUSION, got 0
-        error: ImageTagMutabilityExclusionFilters: expected 1 to 128 letters, digits, '.', '_', '-' and '*', got "v*/x"; ImageTagMutabilityExclusionFilters: expected 1 to 5 wildcards for MUTABLE_WITH_EXCLUSION, got 0
+        error: ImageTagMutabilityExclusionFilters[0]: expected 1 to 128 letters, digits, '.', '_', '-' and '*', got "v*/x"; ImageTagMutabilityExclusionFilters: expected 1 to 5 wildcards for MUTABLE_WITH_EXCLUSION, got 0
         error: ImageTagMutabilityExclusionFilters: ImageTagMutability is IMMUTABLE, which allows no exclusions; leave the filters empty, or use IMMUTABLE_WITH_EXCLUSION
     "#]].assert_eq(&lines);
 }
