@@ -1,7 +1,7 @@
 //! The command-line tool of ECR Warden, as a library for its `main` and for tests.
 //!
-//! [`arguments`] parses a command line. [`mod@check`] judges image tags by the policy of a stack, which
-//! [`stack`] reads with the AWS CLI. [`mod@plan`], [`mod@explain`] and [`mod@restore`] read and invoke a
+//! [`arguments`] parses a command line. [`mod@check`] judges image tags by a policy in a file, which [`yaml`]
+//! reads, or by the policy of a stack. [`mod@plan`], [`mod@explain`] and [`mod@restore`] read and invoke a
 //! [`deployed`] stack, and so do [`mod@outputs`], [`mod@status`], [`mod@replay`], [`mod@quarantined`] and
 //! [`mod@archived`]. [`mod@lifecycle`] needs no stack.
 
@@ -18,5 +18,5 @@ pub mod print;
 pub mod quarantined;
 pub mod replay;
 pub mod restore;
-pub mod stack;
 pub mod status;
+pub mod yaml;

@@ -18,7 +18,7 @@ use crate::properties::{Invalid, Problem, Reader};
 
 /// The most bytes of a normalised policy. All environment variables of a Lambda function have 4 KB
 /// together, and a response to CloudFormation has 4,096 bytes.
-pub const MOST_BYTES: usize = 1_500;
+pub const MOST_BYTES: usize = 20_000;
 
 /// The most images to keep: ECR's quota of images in a repository.
 const MOST_IMAGES: u32 = 100_000;

@@ -12,7 +12,7 @@ use super::document::{
     Owner, PolicyDocument, ReadDocument, Retention, Rule, RuleName, Tags, parse_json, read_document,
 };
 use super::provisioned::{Provisioned, ProvisionedRepository};
-use super::{CleanupEnforcement, InUse, LifecycleScope, Scan, TagEnforcement, TagMutability};
+use super::{CleanupEnforcement, InUse, LifecycleScope, Policy, Scan, TagEnforcement, TagMutability};
 use crate::image::{RepositoryName, RepositoryPattern, TagPrefix};
 use crate::node::Node;
 use crate::properties::{Invalid, Problem, Reader};
@@ -177,7 +177,49 @@ impl Governance {
         rules.find(|(_, rule)| rule.repositories.iter().any(is_match))
     }
 
-    /// The policy of a repository. None if no rule governs it.
+    /// The policy of a repository whose rule judges tags and cleans up. None if no rule governs the
+    /// repository, or if its rule leaves one of the two out: then nothing is judged and removed.
+    #[must_use]
+    pub fn policy_of(
+        &self,
+        repository: &RepositoryName,
+        origin: RepositoryOrigin,
+    ) -> Option<Policy> {
+        let resolved = self.rule_for(repository, origin)?;
+        let (tags, retention) = (resolved.tags?, resolved.retention?);
+        let is_inspector_asked = resolved.in_use_sources.contains(&InUse::Inspector);
+        Some(Policy {
+            repository_name: resolved.repository_name,
+            image_tag_mutability: resolved.image_tag_mutability.unwrap_or(TagMutability::Mutable),
+            lifecycle_tag_count: retention.keep,
+            lifecycle_untagged_days: retention.untagged_days,
+            lifecycle_tag_prefixes: resolved.lifecycle_tag_prefixes,
+            lifecycle_scope: resolved.lifecycle_scope,
+            governance: super::Governance {
+                tags: super::Tags {
+                    grammar: tags.grammar?,
+                    components: tags.components,
+                    forbidden: tags.forbidden,
+                    enforcement: tags.enforcement,
+                    quarantine_days: tags.quarantine_days,
+                },
+                retention: super::Retention {
+                    keep_per_component: retention.keep,
+                    protect_tags: retention.protect_tags,
+                    protect_pulled_within_days: retention.protect_pulled_within_days,
+                    minimum_age_days: retention.minimum_age_days,
+                    in_use: if is_inspector_asked { InUse::Inspector } else { InUse::PullTime },
+                    max_remove_percent: retention.max_remove_percent,
+                    when_replicated: retention.when_replicated,
+                    untagged: retention.untagged,
+                    enforcement: retention.enforcement,
+                },
+                scan: resolved.scan,
+            },
+        })
+    }
+
+    /// The settings of a repository. None if no rule governs it.
     #[must_use]
     pub fn rule_for(
         &self,
