@@ -14,7 +14,7 @@ use warden_core::image::{RepositoryName, Tag};
 use warden_core::policy::{Policies, Policy, TagEnforcement};
 use warden_core::properties::nearest;
 use warden_core::quarantine::Quarantine;
-use warden_core::tagging::{TagVerdict, Violation, judge};
+use warden_core::tagging::{TagExemption, TagVerdict, Violation, judge};
 
 use crate::arguments::StackOption;
 use crate::print::print_error;
@@ -181,13 +181,16 @@ fn judge_tag(policy: &Policy, tag: &Tag) -> (bool, String) {
         TagVerdict::Conforming(conforming) => {
             (true, format!("conforms: {}", ConformingText(&conforming)))
         }
+        TagVerdict::Exempt(TagExemption::NoGrammar) => {
+            (true, format!("is not judged: the rule {} has no Grammar", policy.rule))
+        }
         TagVerdict::Exempt(_) => {
             (true, "is not judged: it is the tag of a signature or an attestation".to_owned())
         }
         TagVerdict::Violation(Violation { reason, suggestion, .. }) => {
             let suggestion = suggestion.map(|suggestion| format!("; did you mean {suggestion}? "));
             let suggestion = suggestion.unwrap_or_else(|| ". ".to_owned());
-            let outcome = describe_enforcement(policy.governance.tags.enforcement);
+            let outcome = describe_enforcement(policy.tag_enforcement());
             (false, format!("{reason}{suggestion}{outcome}"))
         }
     }

@@ -103,10 +103,10 @@ fn outcome_text(
         (EnforcementOutcome::Quarantined, Some(quarantine)) => {
             // The native rules of ECR that count tagged images do not wait for the end of a quarantine.
             let kept = match policy.lifecycle_scope {
-                LifecycleScope::Component => format!(
-                    " The image is kept for at least {} days.",
-                    policy.governance.tags.quarantine_days
-                ),
+                LifecycleScope::Component => {
+                    let days = policy.tags.as_ref().map_or(0, |tags| tags.quarantine_days);
+                    format!(" The image is kept for at least {days} days.")
+                }
                 LifecycleScope::Repository => String::new(),
             };
             format!(
@@ -131,7 +131,7 @@ fn outcome_text(
             )
         }
         (EnforcementOutcome::Reported, _) => {
-            let enforcement = policy.governance.tags.enforcement;
+            let enforcement = policy.tag_enforcement();
             let why = match &plan.because {
                 Some(because) => format!(": {because}"),
                 None if enforcement == TagEnforcement::Report => {
@@ -205,7 +205,7 @@ fn remedies(
         // The command could move a mutable tag from another image, and it cannot read the manifest
         // of an archived image.
         EnforcementOutcome::Reported
-            if policy.image_tag_mutability == TagMutability::Immutable
+            if policy.image_tag_mutability == Some(TagMutability::Immutable)
                 && plan.because.is_none() =>
         {
             let remedy = |tag: &Tag| {

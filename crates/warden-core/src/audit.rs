@@ -163,8 +163,10 @@ fn report_untagged(plan: &RetentionPlan<'_>) -> Option<String> {
         _ => None,
     });
     let oldest: BTreeSet<_> = reported.collect();
+    let retention = plan.policy.retention.as_ref();
+    let untagged_days = retention.map_or(0, |retention| retention.untagged_days);
     let (days, names) =
-        (plan.policy.lifecycle_untagged_days, oldest.iter().map(|(_, digest)| digest.to_string()));
+        (untagged_days, oldest.iter().map(|(_, digest)| digest.to_string()));
     examples(oldest.len(), names, |_| {
         format!(
             "images have had no tag for more than {days} days, and with Untagged=report they are \
@@ -175,7 +177,9 @@ fn report_untagged(plan: &RetentionPlan<'_>) -> Option<String> {
 
 fn find_drift(policy: &Policy, observed: &RepositorySettings) -> Vec<String> {
     let mut found = Vec::new();
-    let expected = policy.image_tag_mutability.to_string();
+    // The stack sets nothing in a repository that it does not provision.
+    let Some(mutability) = policy.image_tag_mutability else { return found };
+    let expected = mutability.to_string();
     if observed.mutability != expected {
         found.push(format!(
             "ImageTagMutability is {}, and the policy requires {expected}",
@@ -204,7 +208,8 @@ fn find_dead_rules(
         return found;
     }
     let any = |matches: &dyn Fn(&[Tag]) -> bool| images.iter().any(|image| matches(&image.tags));
-    for pattern in &policy.governance.retention.protect_tags {
+    let protected = policy.retention.iter().flat_map(|retention| &retention.protect_tags);
+    for pattern in protected {
         if !any(&|tags| tags.iter().any(|tag| pattern.matches(tag))) {
             found.push(format!("no tag matches the pattern {pattern} of ProtectTags"));
         }
@@ -256,7 +261,10 @@ fn find_bad_tags<'a>(
     });
     let tags = kept.flat_map(|(_, image)| image.tags.iter().map(|tag| (tag, &image.digest)));
     tags.filter(|(tag, digest)| {
-        !is_accepted_tag(plan.policy, tag) && find_exemption(digest, tag, today).is_none()
+        let is_judged = plan.policy.grammar().is_some();
+        is_judged
+            && !is_accepted_tag(plan.policy, tag)
+            && find_exemption(digest, tag, today).is_none()
     })
     .collect()
 }

@@ -92,10 +92,10 @@ enum Action {
 /// ECR does not know which images run. Therefore there is no backstop if the policy uses another source
 /// of running images than pulls. A policy that only reports untagged images has no backstop either.
 fn backstop_days(policy: &Policy) -> Option<u32> {
-    let retention = &policy.governance.retention;
+    let retention = policy.retention.as_ref()?;
     let removes = policy.untagged_mode().is_some_and(|mode| mode != CleanupEnforcement::Report);
-    let kept = policy.lifecycle_untagged_days.max(retention.protect_pulled_within_days);
-    (removes && retention.in_use == InUse::PullTime).then_some(BACKSTOP_DAYS + kept)
+    let kept = retention.untagged_days.max(retention.protect_pulled_within_days);
+    (removes && policy.in_use == InUse::PullTime).then_some(BACKSTOP_DAYS + kept)
 }
 
 /// Composes the lifecycle policy document of `policy`. The same policy gives the same bytes.
@@ -139,16 +139,18 @@ fn backstop<'a>(days: u32) -> UnorderedRule<'a> {
     )
 }
 
-/// The rules of [`LifecycleScope::Repository`] for images that are not archived.
+/// The rules of [`LifecycleScope::Repository`] for images that are not archived. None for a policy
+/// without rules for the cleanup.
 fn repository_rules(policy: &Policy) -> Vec<UnorderedRule<'_>> {
-    let untagged = policy.lifecycle_untagged_days;
+    let Some(retention) = &policy.retention else { return Vec::new() };
+    let untagged = retention.untagged_days;
     let mut rules = vec![(
         format!("Expire untagged images {untagged} days after their push"),
         Images::Untagged,
         Count::SinceImagePushed { count_unit: "days", count_number: untagged },
         Action::Expire,
     )];
-    let kept = policy.lifecycle_tag_count;
+    let kept = retention.keep;
     let count = || Count::ImageCountMoreThan { count_number: kept };
     // The first rule that matches a tag of an image decides about the image, so `vllm` must come
     // before `v`.
@@ -279,6 +281,19 @@ mod tests {
                   "Expire images 90 days after they were archived"
             "#]],
         );
+    }
+
+    #[test]
+    fn without_rules_for_the_cleanup_ecr_expires_archived_images_only() {
+        for scope in ["component", "repository"] {
+            check(
+                &[("LifecycleScope", scope.into()), ("Governance.Retention", Value::Null)],
+                &expect![[r#"
+                    1 {"countNumber":90,"countType":"sinceImageTransitioned","countUnit":"days","storageClass":"archive","tagStatus":"any"} "expire"
+                      "Expire images 90 days after they were archived"
+                "#]],
+            );
+        }
     }
 
     #[test]

@@ -100,9 +100,10 @@ impl Replication {
                 "replication copies the images of {repository} from {source}, so change them there"
             ));
         }
-        if self.destinations.is_empty()
-            || policy.governance.retention.when_replicated == WhenReplicated::Act
-        {
+        let retention = policy.retention.as_ref();
+        let acts =
+            retention.is_some_and(|retention| retention.when_replicated == WhenReplicated::Act);
+        if self.destinations.is_empty() || acts {
             return None;
         }
         let destination = |(registry, deletes): (&RemoteRegistry, &bool)| {

@@ -23,6 +23,8 @@ pub enum TagVerdict {
 /// Why a tag is not judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TagExemption {
+    /// The policy has no grammar, so it judges no tag.
+    NoGrammar,
     /// The tag belongs to a signature or an attestation, which follows its subject.
     Signature,
     /// The tag is a quarantine tag that enforcement gave to this image.
@@ -59,6 +61,9 @@ pub struct Violation {
 /// Judges a tag by its text alone. The first violated rule decides, in the order of [`TagRule`].
 #[must_use]
 pub fn judge(policy: &Policy, text: &str) -> TagVerdict {
+    let Some((tags, grammar)) = policy.tags.as_ref().zip(policy.grammar()) else {
+        return TagVerdict::Exempt(TagExemption::NoGrammar);
+    };
     let tag: Tag = match text.parse() {
         Ok(tag) => tag,
         Err(error) => {
@@ -74,7 +79,7 @@ pub fn judge(policy: &Policy, text: &str) -> TagVerdict {
     if tag.subject().is_some() {
         return TagVerdict::Exempt(TagExemption::Signature);
     }
-    let (repository, tags) = (&policy.repository_name, &policy.governance.tags);
+    let repository = &policy.repository_name;
     if Quarantine::read(&tag).is_some() {
         return TagVerdict::Violation(Violation {
             rule: TagRule::Grammar,
@@ -94,12 +99,12 @@ pub fn judge(policy: &Policy, text: &str) -> TagVerdict {
             suggestion: None,
         });
     }
-    let Some(conforming) = tags.grammar.match_tag(repository, &tag) else {
-        let suggestion = tags.grammar.suggest(repository, &tag);
+    let Some(conforming) = grammar.match_tag(repository, &tag) else {
+        let suggestion = grammar.suggest(repository, &tag);
         let suggestion = suggestion.and_then(|candidate| correct_component(policy, candidate));
         return TagVerdict::Violation(Violation {
             rule: TagRule::Grammar,
-            reason: format!("does not match {}", tags.grammar.to_string().replace(' ', " or ")),
+            reason: format!("does not match {}", grammar.to_string().replace(' ', " or ")),
             component: suggestion.as_ref().and_then(|tag| find_component(policy, tag)),
             suggestion,
         });
@@ -131,7 +136,8 @@ pub fn judge_image(policy: &Policy, digest: &Digest, tag: &Tag, today: NaiveDate
     }
 }
 
-/// Finds the reason why a tag of the image with this digest is not judged, if there is one.
+/// Finds the reason why a tag of the image with this digest is not judged under any grammar, if there
+/// is one.
 #[must_use]
 pub fn find_exemption(digest: &Digest, tag: &Tag, today: NaiveDate) -> Option<TagExemption> {
     if tag.subject().is_some() {
@@ -155,7 +161,8 @@ pub fn is_accepted_tag(policy: &Policy, tag: &Tag) -> bool {
     if tag.subject().is_some() || Quarantine::read(tag).is_some() {
         return false;
     }
-    let tags = &policy.governance.tags;
+    // Without rules for tags, no tag has a component.
+    let Some(tags) = &policy.tags else { return false };
     let is_allowed =
         |component: &Component| tags.components.is_empty() || tags.components.contains(component);
     tags.forbidden.iter().all(|wildcard| !wildcard.matches(tag))
@@ -169,7 +176,7 @@ pub fn is_expected(patterns: &[RepositoryPattern], repository: &RepositoryName) 
 }
 
 fn find_component(policy: &Policy, tag: &Tag) -> Option<Component> {
-    let conforming = policy.governance.tags.grammar.match_tag(&policy.repository_name, tag)?;
+    let conforming = policy.grammar()?.match_tag(&policy.repository_name, tag)?;
     Some(conforming.component)
 }
 
@@ -177,7 +184,7 @@ fn find_component(policy: &Policy, tag: &Tag) -> Option<Component> {
 /// listed component that differs in one letter. A larger difference would be a guess, and people
 /// run the command that contains the suggestion.
 fn correct_component(policy: &Policy, tag: Tag) -> Option<Tag> {
-    let (tags, component) = (&policy.governance.tags, find_component(policy, &tag)?);
+    let (tags, component) = (policy.tags.as_ref()?, find_component(policy, &tag)?);
     let tag = if tags.components.is_empty() || tags.components.contains(&component) {
         tag
     } else {
@@ -306,6 +313,17 @@ mod tests {
             &format!("sha256-{}.sig", "0a".repeat(32)),
         ] {
             assert!(!is_accepted(tag), "{tag}");
+        }
+    }
+
+    #[test]
+    fn without_a_grammar_no_tag_is_judged_and_none_is_accepted() {
+        for path in ["Governance.Tags", "Governance.Tags.Grammar"] {
+            let policy = policy(GUIDE, &[(path, Value::Null)]);
+            for tag in ["a-v1.0.0", "latest", "-x"] {
+                assert_eq!(judge(&policy, tag), TagVerdict::Exempt(TagExemption::NoGrammar));
+            }
+            assert!(!is_accepted_tag(&policy, &"a-v1.0.0".parse().unwrap()));
         }
     }
 

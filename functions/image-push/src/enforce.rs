@@ -237,7 +237,7 @@ impl Judgement<'_> {
             is_immutable,
             pushed_at: found.pushed_at,
         };
-        match policy.governance.tags.enforcement {
+        match policy.tag_enforcement() {
             // A report describes the push from its event, even if the image is deleted.
             TagEnforcement::Report => Ok(Some(Gathered {
                 image: self.as_pushed(vec![tag.clone()]),

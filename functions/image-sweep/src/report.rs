@@ -21,7 +21,7 @@ pub fn describe_plan(plan: &RetentionPlan<'_>, workloads: &Workloads) -> SweepRe
     let images = images.map(|image| entry(plan, image, workloads));
     let untags = plan.untags.iter().map(|(image, tag)| untag(plan, *image, tag));
     SweepResult {
-        mode: plan.policy.governance.retention.enforcement,
+        mode: plan.policy.cleanup(),
         hash: plan.hash(),
         examined: plan.inventory.images.len(),
         removed: images.chain(untags).collect(),
@@ -55,7 +55,7 @@ pub fn describe_changes(
     let tags = done.still_tagged.iter();
     let tags = tags.map(|(image, tag, why)| (untag(plan, *image, tag), why.clone()));
     SweepResult {
-        mode: plan.policy.governance.retention.enforcement,
+        mode: plan.policy.cleanup(),
         hash,
         examined: plan.inventory.images.len(),
         removed: images.chain(untags).collect(),

@@ -255,7 +255,7 @@ impl<'a> Sweep<'a> {
     /// The outcome of a run that removes nothing for this reason.
     fn stopped_outcome(&self, why: String) -> SweepResult {
         SweepResult {
-            mode: self.policy.governance.retention.enforcement,
+            mode: self.policy.cleanup(),
             hash: String::new(),
             examined: 0,
             removed: vec![],

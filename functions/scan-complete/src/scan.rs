@@ -118,7 +118,7 @@ impl<'a> Invocation<'a> {
     async fn process_collected(&self, collected: &CollectedEvents) -> anyhow::Result<()> {
         let About { repository, digest, .. } = &self.scan.about;
         let Some(version) = self.find_version(collected.tag.as_ref()).await? else { return Ok(()) };
-        let threshold = Level::from(self.policy.governance.scan.threshold);
+        let threshold = Level::from(self.policy.scan.threshold);
         match &self.scan.result {
             // ECR also tries to scan the attestations of a build, which have nothing to scan.
             _ if version.part == IndexChildKind::Attestation => {
@@ -207,7 +207,7 @@ impl<'a> Invocation<'a> {
         scanned: &Scanned,
         risks: &[AcceptedRisk],
     ) -> FindingsReport {
-        let threshold = self.policy.governance.scan.threshold;
+        let threshold = self.policy.scan.threshold;
         compare_scan(history, scanned, risks, threshold, self.publisher.now.date_naive())
     }
 

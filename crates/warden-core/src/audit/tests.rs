@@ -128,6 +128,25 @@ fn tags_that_violate_the_policy_are_counted_with_examples() {
 }
 
 #[test]
+fn a_policy_without_a_grammar_judges_no_tag() {
+    let no_grammar = [("Governance.Tags.Grammar", Value::Null)];
+    check(&no_grammar, None, &[("a", "Bad")], &expect![[""]]);
+}
+
+#[test]
+fn the_settings_of_a_repository_that_the_stack_does_not_provision_are_not_compared() {
+    let not_provisioned = [("ImageTagMutability", Value::Null)];
+    check(&not_provisioned, Some(RepositorySettings::default()), &GOOD, &expect![[""]]);
+    check(
+        &[],
+        Some(RepositorySettings::default()),
+        &GOOD,
+        &expect![[r#"
+        "#]],
+    );
+}
+
+#[test]
 fn a_kept_index_with_an_archived_part_is_reported() {
     let images = [
         ("index", "a-v1.0.0, needs one other"),

@@ -2,9 +2,12 @@
 
 use serde::Serialize;
 
-use super::{InUse, LifecycleScope, MOST_DAYS, MOST_IMAGES, TagMutability, prefixes};
+use super::{InUse, LifecycleScope, MOST_DAYS, MOST_IMAGES, TagMutability};
 use crate::image::{RepositoryName, TagPrefix, Wildcard};
 use crate::properties::Reader;
+
+/// ECR accepts 50 lifecycle rules, and two of them are not for prefixes.
+const MOST_PREFIXES: usize = 48;
 
 /// The settings from the parameters of the stack. Each field is the property with the same name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -27,9 +30,9 @@ pub struct ProvisionedRepository {
     pub image_tag_mutability: TagMutability,
     /// The tags to which the mutability does not apply.
     pub image_tag_mutability_exclusion_filters: Vec<Wildcard>,
-    /// The number of images that are kept, in place of [`super::document::Retention::keep`].
+    /// The number of images that are kept, in place of [`super::Retention::keep`].
     pub lifecycle_tag_count: u32,
-    /// In place of [`super::document::Retention::untagged_days`].
+    /// In place of [`super::Retention::untagged_days`].
     pub lifecycle_untagged_days: u32,
     /// Prefixes of tags. The images of each prefix are counted separately.
     pub lifecycle_tag_prefixes: Vec<TagPrefix>,
@@ -51,6 +54,12 @@ impl Provisioned {
             }
         }
         Self { repositories, in_use_sources: reader.words("InUseSources") }
+    }
+
+    /// The source of running images beside the last pull, which always counts.
+    pub(super) fn in_use(&self) -> InUse {
+        let sees_workloads = self.in_use_sources.contains(&InUse::Inspector);
+        if sees_workloads { InUse::Inspector } else { InUse::PullTime }
     }
 }
 
@@ -76,4 +85,21 @@ impl ProvisionedRepository {
             lifecycle_scope,
         })
     }
+}
+
+pub(super) fn prefixes(reader: &mut Reader<'_>) -> Vec<TagPrefix> {
+    const NAME: &str = "LifecycleTagPrefixes";
+    let mut unique: Vec<TagPrefix> = Vec::new();
+    for prefix in reader.words(NAME) {
+        if unique.contains(&prefix) {
+            reader.problem(NAME, format!("{prefix} is listed twice"));
+        } else {
+            unique.push(prefix);
+        }
+    }
+    if unique.len() > MOST_PREFIXES {
+        let message = format!("expected at most {MOST_PREFIXES} prefixes, got {}", unique.len());
+        reader.problem(NAME, message);
+    }
+    unique
 }

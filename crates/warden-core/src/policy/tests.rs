@@ -115,11 +115,16 @@ fn a_keep_count_that_is_missing_or_empty_or_zero_or_not_a_number_is_rejected() {
 }
 
 #[test]
-fn a_missing_governance_names_its_required_properties() {
+fn a_policy_without_rules_judges_nothing_and_removes_nothing() {
+    let policy = policy(GUIDE, &[("Governance", Value::Null)]);
+    assert_eq!((&policy.tags, &policy.retention), (&None, &None));
+    assert_eq!(Policy::parse(&policy.normalised()).unwrap(), policy);
+    assert_eq!(policy.tag_enforcement(), TagEnforcement::Report);
+    assert_eq!((policy.cleanup(), policy.untagged_mode()), (CleanupEnforcement::Report, None));
+    assert!(!policy.may_remove_by(CleanupEnforcement::Report));
     check_problems(
-        &[("Governance", Value::Null)],
+        &[("Governance", json!({"Tags": {}, "Retention": {}}))],
         &expect![[r#"
-            Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}
             Governance.Tags.Enforcement: this required property is missing
             Governance.Retention.Enforcement: this required property is missing
         "#]],
@@ -239,7 +244,7 @@ fn the_error_of_a_list_names_the_position_and_a_repository_may_have_one_policy()
 fn a_line_of_an_older_function_gets_the_defaults_of_this_version() {
     let line = r#"{"RepositoryName":"ab","LifecycleTagCount":1,"LifecycleUntaggedDays":1,"Governance":{"Tags":{"Grammar":"v{semver}","Enforcement":"report"},"Retention":{"Enforcement":"report"}}}"#;
     let policy = Policy::parse(line).unwrap();
-    assert_eq!(policy.governance.retention.protect_pulled_within_days, 30);
+    assert_eq!(policy.retention.unwrap().protect_pulled_within_days, 30);
 }
 
 proptest! {

@@ -1,5 +1,6 @@
 //! Examples of images that other cleanup tools removed by mistake.
 
+mod absent;
 mod confirmation;
 mod units;
 mod untagged;

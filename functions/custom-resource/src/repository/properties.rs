@@ -124,7 +124,7 @@ fn exclusion_filters(reader: &mut Reader<'_>, policy: Option<&Policy>) -> Vec<Wi
     const NAME: &str = "ImageTagMutabilityExclusionFilters";
     let filters: Vec<Wildcard> = reader.words(NAME);
     let Some(policy) = policy else { return filters };
-    let mutability = policy.image_tag_mutability;
+    let mutability = policy.image_tag_mutability.unwrap_or(TagMutability::Mutable);
     match mutability {
         TagMutability::Mutable | TagMutability::Immutable if !filters.is_empty() => {
             reader.problem(

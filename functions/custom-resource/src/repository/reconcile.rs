@@ -7,6 +7,7 @@ use warden_aws::registry::replaced_lifecycle::{COUNT_TAG, ReplacedLifecycle};
 use warden_aws::registry::repository::{Encryption, Mutability, RepositoryDescription};
 use warden_core::image::Wildcard;
 use warden_core::lifecycle::{have_same_rules, is_written_by_warden};
+use warden_core::policy::TagMutability;
 
 use super::properties::{Desired, OnDelete, OnExisting, Previous, RESERVED};
 use super::pull;
@@ -238,7 +239,8 @@ pub fn plan(
     observed: Option<&ObservedRepository>,
     lifecycle: LifecycleDecision,
 ) -> Result<ChangePlan<RepositoryChange>, pull::Unreadable> {
-    let mutability = (desired.policy.image_tag_mutability, desired.exclusion_filters.clone());
+    let mutability = desired.policy.image_tag_mutability.unwrap_or(TagMutability::Mutable);
+    let mutability = (mutability, desired.exclusion_filters.clone());
     let mut actions = Vec::new();
     if let Some(observed) = observed {
         let found = &observed.standing.tags;

@@ -21,7 +21,7 @@ async fn the_guides_repositories_are_created_with_its_settings() {
     );
     assert_eq!(answer["Data"]["RegistryId"], "123456789012");
     let policy = Policy::parse(answer["Data"]["Governance"].as_str().unwrap()).unwrap();
-    assert_eq!(policy.governance.retention.keep_per_component, 20);
+    assert_eq!(policy.retention.unwrap().keep, 20);
     assert_eq!(function.aws.take_changes(), ["CreateRepository", "PutLifecyclePolicy"]);
     function.succeed(&event("create-deployments")).await;
 

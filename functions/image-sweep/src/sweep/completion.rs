@@ -60,7 +60,7 @@ impl Sweep<'_> {
         let mut records: Vec<UnitRecord> = records.into_values().collect();
         records.sort_by(|one, other| one.root.cmp(&other.root));
         let can_see =
-            self.policy.governance.retention.in_use == InUse::PullTime || !seen.running.is_empty();
+            self.policy.in_use == InUse::PullTime || !seen.running.is_empty();
         let mut completions = plan_completions(&plan, &records, can_see, self.now);
         if completions.iter().any(|completion| !completion.removed.is_empty()) {
             let replication = find_replication(registry, ledger, self.repository).await?;

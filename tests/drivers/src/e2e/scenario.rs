@@ -203,8 +203,9 @@ impl Run<'_> {
         ] {
             let policy = Policy::parse(&line.context("a policy is missing")?.to_string())?;
             self.equal("the policy's repository", &policy.repository_name.as_str(), &name)?;
-            self.equal("its tag count", &policy.lifecycle_tag_count, &count)?;
-            self.equal("its days of untagged images", &policy.lifecycle_untagged_days, &days)?;
+            let retention = policy.retention.as_ref().context("the policy has no retention")?;
+            self.equal("its keep count", &retention.keep, &count)?;
+            self.equal("its days of untagged images", &retention.untagged_days, &days)?;
             self.equal(
                 "its lifecycle policy in force",
                 &self.lifecycle(name)?,

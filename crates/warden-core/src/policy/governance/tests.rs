@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::policy::InUse;
 
 /// A policy of two rules, as CloudFormation sends it.
 pub(crate) fn two_rules() -> Value {
@@ -110,7 +111,7 @@ fn a_provisioned_repository_takes_its_settings_from_the_stack() {
     assert_eq!(policy.lifecycle_tag_prefixes, ["v".parse().unwrap()]);
     assert_eq!(policy.owner.unwrap().as_str(), "platform-team");
 
-    assert_eq!(policy.in_use_sources, [InUse::PullTime, InUse::Inspector]);
+    assert_eq!(policy.in_use, InUse::Inspector);
 
     let other = governance.rule_for(&"team/app".parse().unwrap(), RepositoryOrigin::Pushed);
     let other = other.unwrap();

@@ -86,7 +86,7 @@ fn a_confirmation_is_valid_for_one_policy_and_one_week() {
     check(&policy, None, Some(&part), "older, -, no");
     // A setting of scans does not change which images are removed.
     let mut scan = policy.clone();
-    scan.governance.scan.threshold = Severity::Low;
+    scan.scan.threshold = Severity::Low;
     check(&policy, None, Some(&confirmation(&scan, &["older"])), "older, -, yes");
 }
 
@@ -98,6 +98,20 @@ fn a_policy_that_may_remove_more_waits_again() {
     check(&one, Some(&accepted), Some(&confirmation(&one, &["new"])), "new, -, yes");
     let three = with(&[("Governance.Retention.KeepPerComponent", json!(3))]);
     check(&three, Some(&accepted), None, "older oldest index one two, -, yes");
+}
+
+#[test]
+fn a_policy_that_gets_rules_for_the_cleanup_waits_and_one_that_loses_them_does_not() {
+    let without = |path: &'static str| with(&[(path, Value::Null)]);
+    let (two, nothing) = (two(), without("Governance.Retention"));
+    check(&two, Some(&nothing), None, ", changed, no");
+    check(&nothing, None, None, ", -, no");
+    assert!(keeps_at_least(&nothing, &two) && !keeps_at_least(&two, &nothing));
+    // Another grammar groups the images in another way, also where there is none.
+    for path in ["Governance.Tags", "Governance.Tags.Grammar"] {
+        assert!(!keeps_at_least(&without(path), &two) && !keeps_at_least(&two, &without(path)));
+        assert!(keeps_at_least(&without(path), &without(path)));
+    }
 }
 
 #[test]
