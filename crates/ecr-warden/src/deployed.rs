@@ -12,8 +12,7 @@ use warden_aws::http::{self, Roots};
 use warden_aws::ledger::Ledger;
 use warden_aws::registry::Registry;
 use warden_core::image::RepositoryName;
-use warden_core::policy::Policies;
-use warden_core::properties::nearest;
+use warden_core::policy::governance::{Governance, RepositoryOrigin};
 
 use crate::arguments::StackOption;
 
@@ -71,8 +70,8 @@ pub async fn load_configuration(
 /// The clients of a deployed stack.
 #[derive(Debug)]
 pub struct DeployedStack {
-    /// The policies of the governed repositories.
-    pub policies: Policies,
+    /// The policy that the functions follow.
+    pub governance: Governance,
     /// The ECR client.
     pub registry: Registry,
     name: String,
@@ -87,7 +86,7 @@ impl DeployedStack {
         Self::read(load_configuration(region, profile).await?, &connection.stack.stack).await
     }
 
-    /// Reads a stack with this configuration. Makes one call.
+    /// Reads a stack with this configuration, and its policy. Makes three calls.
     pub async fn read(sdk: SdkConfig, name: &str) -> anyhow::Result<Self> {
         let cloudformation = aws_sdk_cloudformation::Client::new(&sdk);
         let described = cloudformation.describe_stacks().stack_name(name).send().await;
@@ -102,22 +101,20 @@ impl DeployedStack {
         })?;
         let stack = described.stacks.unwrap_or_default().into_iter().next();
         let outputs = stack.and_then(|stack| stack.outputs).unwrap_or_default();
-        let governance =
-            outputs.into_iter().find(|output| output.output_key() == Some("Governance"));
-        let governance = governance.and_then(|output| output.output_value).with_context(|| {
+        let version =
+            outputs.into_iter().find(|output| output.output_key() == Some("PolicyVersion"));
+        let version = version.and_then(|output| output.output_value).with_context(|| {
             format!(
-                "the stack {name} has no output Governance: it is not a stack of ECR Warden, or its \
+                "the stack {name} has no output PolicyVersion: it is not a stack of ECR Warden, or its \
                  deployment is not complete; name another stack with --stack"
             )
         })?;
-        let policies = Policies::parse(&governance)
-            .with_context(|| format!("reading the output Governance of the stack {name}"))?;
-        ensure!(
-            !policies.is_empty(),
-            "the stack {name} governs no repository, because its CreateEcrRepositories is false"
-        );
+        let table = find_resource(&cloudformation, name, "Ledger").await?;
+        let policy = Ledger::new(&sdk, table).policy(&version).await?;
+        let governance = Governance::parse(&policy)
+            .with_context(|| format!("reading the policy {version} of the stack {name}"))?;
         let registry = Registry::new(&sdk);
-        Ok(Self { policies, registry, name: name.to_owned(), sdk, cloudformation })
+        Ok(Self { governance, registry, name: name.to_owned(), sdk, cloudformation })
     }
 
     /// The options of a command that connects to this stack. The profile is left to the reader.
@@ -126,32 +123,39 @@ impl DeployedStack {
         format!("--stack {} --region {region}", self.name)
     }
 
-    /// Returns the named repositories, or every governed repository if the list is empty.
-    pub fn select_repositories(
+    /// Returns the named repositories, or every governed repository of the registry if the list is empty.
+    pub async fn select_repositories(
         &self,
         named: &[RepositoryName],
     ) -> anyhow::Result<Vec<RepositoryName>> {
+        if named.is_empty() {
+            let mut all = self.registry.repository_names().await?;
+            all.retain(|name| self.is_governed(name));
+            ensure!(
+                !all.is_empty(),
+                "the policy of the stack {} governs no repository of the registry",
+                self.name
+            );
+            return Ok(all);
+        }
         for name in named {
             self.check_governed(name)?;
         }
-        let all = || self.policies.iter().map(|policy| policy.repository_name.clone()).collect();
-        Ok(if named.is_empty() { all() } else { named.to_vec() })
+        Ok(named.to_vec())
     }
 
-    /// Checks that the stack governs the repository. The error names the governed repositories.
+    /// Checks that the stack governs the repository.
     pub fn check_governed(&self, repository: &RepositoryName) -> anyhow::Result<()> {
-        if self.policies.rule_for(repository).is_some() {
-            return Ok(());
-        }
-        let known: Vec<&str> =
-            self.policies.iter().map(|policy| policy.repository_name.as_str()).collect();
-        let nearest = nearest(repository.as_str(), &known).unwrap_or_default();
-        bail!(
-            "the stack {} does not govern the repository {repository}; it governs {}; the nearest \
-             name is {nearest}",
-            self.name,
-            known.join(", ")
+        ensure!(
+            self.is_governed(repository),
+            "no rule of the policy of the stack {} governs the repository {repository}",
+            self.name
         );
+        Ok(())
+    }
+
+    fn is_governed(&self, repository: &RepositoryName) -> bool {
+        self.governance.find_rule(repository, RepositoryOrigin::Pushed).is_some()
     }
 
     /// Builds the client of the ledger. Makes one call.
@@ -185,17 +189,24 @@ impl DeployedStack {
         Ok(answer)
     }
 
-    /// Reads the physical ID of a resource of the stack.
     async fn resource(&self, logical_id: &str) -> anyhow::Result<String> {
-        let describe = self.cloudformation.describe_stack_resource();
-        let describe = describe.stack_name(&self.name).logical_resource_id(logical_id);
-        let described = describe.send().await.map_err(warden_aws::explain);
-        let described = described.with_context(|| {
-            format!("reading the resource {logical_id} of the stack {}", self.name)
-        })?;
-        let detail = described.stack_resource_detail;
-        detail
-            .and_then(|detail| detail.physical_resource_id)
-            .with_context(|| format!("the stack {} has no resource {logical_id}", self.name))
+        find_resource(&self.cloudformation, &self.name, logical_id).await
     }
+}
+
+/// Reads the physical ID of a resource of a stack.
+async fn find_resource(
+    cloudformation: &aws_sdk_cloudformation::Client,
+    stack: &str,
+    logical_id: &str,
+) -> anyhow::Result<String> {
+    let describe = cloudformation.describe_stack_resource();
+    let describe = describe.stack_name(stack).logical_resource_id(logical_id);
+    let described = describe.send().await.map_err(warden_aws::explain);
+    let described = described
+        .with_context(|| format!("reading the resource {logical_id} of the stack {stack}"))?;
+    let detail = described.stack_resource_detail;
+    detail
+        .and_then(|detail| detail.physical_resource_id)
+        .with_context(|| format!("the stack {stack} has no resource {logical_id}"))
 }

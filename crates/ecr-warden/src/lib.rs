@@ -1,7 +1,7 @@
 //! The command-line tool of ECR Warden, as a library for its `main` and for tests.
 //!
-//! [`arguments`] parses a command line. [`mod@check`] judges image tags by the policy of a stack, which
-//! [`stack`] reads with the AWS CLI. [`mod@plan`], [`mod@explain`] and [`mod@restore`] read and invoke a
+//! [`arguments`] parses a command line. [`mod@check`] judges image tags by a policy in a file, which [`yaml`]
+//! reads, or by the policy of a stack. [`mod@plan`], [`mod@explain`] and [`mod@restore`] read and invoke a
 //! [`deployed`] stack. [`mod@lifecycle`] needs no stack.
 
 pub mod arguments;
@@ -13,4 +13,4 @@ pub mod lifecycle;
 pub mod plan;
 pub mod print;
 pub mod restore;
-pub mod stack;
+pub mod yaml;

@@ -18,12 +18,11 @@ struct Options {
 enum Command {
     /// Checks tags before they are pushed, by the policy of a deployed stack.
     ///
-    /// Reads the policy from the stack output `Governance` with the AWS CLI, or from a file. Prints
-    /// one line for each image.
+    /// Reads the policy of a stack, or from a file. Prints one line for each image.
     #[command(after_help = "\
 Examples:
   ecr-warden check infrastructure:litellm-v1.80.5
-  ecr-warden check --policy governance.json deployments:myapp-v1.0.0
+  ecr-warden check --policy infra/sam/policy.yaml deployments:myapp-v1.0.0
 
 Exit codes:
   0  every tag may be pushed
@@ -100,7 +99,6 @@ Exit codes:
 
 fn main() -> ExitCode {
     match arguments::parse::<Options>() {
-        Ok(Options { command: Command::Check(options) }) => check::run(&options),
         Ok(Options { command }) => run(command).unwrap_or_else(|error| {
             print_error(&error);
             ExitCode::from(2)
@@ -113,7 +111,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
-            Command::Check(options) => return Ok(check::run(&options)),
+            Command::Check(options) => return check::run(&options).await,
             Command::Plan(options) => plan::plan(&options).await?,
             Command::Explain(options) => explain::explain(&options).await?,
             Command::Restore(options) => restore::restore(&options).await?,

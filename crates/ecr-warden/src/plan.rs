@@ -273,7 +273,7 @@ async fn read_plans(
     repositories: &[RepositoryName],
 ) -> anyhow::Result<Vec<Value>> {
     let mut answers = Vec::new();
-    for repository in stack.select_repositories(repositories)? {
+    for repository in stack.select_repositories(repositories).await? {
         let request = json!({"repository": repository, "mode": "report"});
         answers.push(stack.invoke(SWEEP, &request).await?);
     }

@@ -457,6 +457,7 @@ impl SweepContext<'_> {
             details: Map::new(),
             remedies: Vec::new(),
             runbook: None,
+            policy: None,
             source: self.source.clone(),
         }
     }

@@ -46,7 +46,7 @@ keywords!(
     AlertKind {
         /// A pushed tag violates the policy.
         TagViolation = "tag-violation",
-        /// An image was pushed to a repository whose name no pattern matches.
+        /// An image was pushed to a repository that no rule of the policy matches.
         RepositoryViolation = "repository-violation",
         /// A scan has findings that no alert has reported.
         ScanFindings = "scan-findings",
@@ -104,6 +104,9 @@ pub struct Alert {
     /// The URL of the page that explains this kind of alert. The publisher sets the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runbook: Option<String>,
+    /// The version of the policy that the alert follows. The publisher sets the version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// The event that caused the alert.
     pub source: Source,
 }
@@ -191,6 +194,7 @@ impl About {
             details: Map::new(),
             remedies: Vec::new(),
             runbook: None,
+            policy: None,
             source: self.source.clone(),
         }
     }

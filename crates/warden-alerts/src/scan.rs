@@ -439,6 +439,7 @@ impl AlertOrigin<'_> {
             details: Map::new(),
             remedies: vec![Remedy::aws(label, edit_command(self.region, self.parameter))],
             runbook: None,
+            policy: None,
             source: self.source.clone(),
         }
     }

@@ -6,7 +6,7 @@ use super::remedy::{ADD_TAG, RESTORE_ARCHIVED_IMAGE, RESTORE_IMAGE_AS, RESTORE_T
 use super::replication::{copies, copies_text};
 use super::{About, Alert, AlertKind, Remedy, WHAT_TO_DO, WHY, restore_remedies};
 use warden_core::enforcement::{EnforcementOutcome, EnforcementPlan};
-use warden_core::image::{Digest, Image, RepositoryName, RepositoryPattern, Tag};
+use warden_core::image::{Digest, Image, RepositoryName, Tag};
 use warden_core::policy::{LifecycleScope, Policy, Severity, TagEnforcement, TagMutability};
 use warden_core::tagging::Violation;
 
@@ -245,33 +245,22 @@ fn remedies(
     remedies
 }
 
-/// The alert about a push to a repository whose name no pattern matches.
+/// The alert about the first push to a repository that no rule matches.
 #[must_use]
-pub fn repository_violation(
-    about: &About,
-    patterns: &[RepositoryPattern],
-    tag: Option<&Tag>,
-) -> Alert {
+pub fn repository_violation(about: &About, tag: Option<&Tag>) -> Alert {
     let repository = &about.repository;
-    let listed: Vec<&str> = patterns.iter().map(RepositoryPattern::as_str).collect();
-    let mut details = Map::new();
-    details.insert("patterns".to_owned(), json!(patterns));
-    Alert {
-        details,
-        ..about.alert(
-            AlertKind::RepositoryViolation,
-            Severity::Medium,
-            format!("An image was pushed to {repository}, a repository with an unexpected name"),
-            format!(
-                "An image was pushed to the repository {repository}. Nothing was changed.\n\n\
-                 {WHY}the name {repository} matches no pattern of RepositoryNamePatterns ({}).\n\n\
-                 {WHAT_TO_DO}delete the repository, or add its name to RepositoryNamePatterns. Until \
-                 then, pushes to the repository send this alert once a day.",
-                listed.join(" ")
-            ),
-            tag.cloned().into_iter().collect(),
-        )
-    }
+    about.alert(
+        AlertKind::RepositoryViolation,
+        Severity::Medium,
+        format!("An image was pushed to {repository}, which no rule of the policy governs"),
+        format!(
+            "An image was pushed to the repository {repository}. Nothing was changed.\n\n\
+             {WHY}no rule of the policy matches the name {repository}, and Unmatched is report.\n\n\
+             {WHAT_TO_DO}add the repository to a rule of infra/sam/policy.yaml, or delete the repository. \
+             The next pushes to the repository send no alert."
+        ),
+        tag.cloned().into_iter().collect(),
+    )
 }
 
 /// Commands about one image. No name, digest or tag has a character that a shell interprets. A media

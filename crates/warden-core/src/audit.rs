@@ -15,7 +15,7 @@ use crate::arena::{Arena, ImageId};
 use crate::graph::ImageRecord;
 use crate::image::{Digest, ImageStatus, Tag, Wildcard};
 use crate::lifecycle::{self, native::LifecycleThreat};
-use crate::policy::Policy;
+use crate::policy::{CleanupEnforcement, Policy};
 use crate::retention::{Decision, KeepReason, RetentionPlan, UnitRecord};
 use crate::tagging::{TagVerdict, find_exemption, is_accepted_tag, judge_image};
 use crate::text::short_line;
@@ -26,6 +26,8 @@ const EXAMPLES: usize = 5;
 /// The settings of a repository, read from ECR and the ledger.
 #[derive(Clone, Debug, Default)]
 pub struct RepositorySettings {
+    /// Whether the stack provisions the repository. Nobody compares the settings of other repositories.
+    pub is_provisioned: bool,
     /// `imageTagMutability`.
     pub mutability: String,
     /// The text of the lifecycle policy, if the repository has one.
@@ -82,8 +84,10 @@ pub fn audit(
     let mut found = Vec::new();
     let mut report = |rule, text| found.push(Deviation { rule, text });
     let (policy, images) = (plan.policy, &plan.inventory.images);
-    for text in find_drift(policy, observed) {
-        report(AuditRule::Drift, text);
+    if observed.is_provisioned {
+        for text in find_drift(policy, observed) {
+            report(AuditRule::Drift, text);
+        }
     }
     for text in find_dead_rules(policy, observed, images) {
         report(AuditRule::Dead, text);
@@ -181,6 +185,10 @@ fn find_drift(policy: &Policy, observed: &RepositorySettings) -> Vec<String> {
             "ImageTagMutability is {}, and the policy requires {expected}",
             observed.mutability
         ));
+    }
+    // An adopted repository keeps its own lifecycle policy while the cleanup only reports.
+    if policy.governance.retention.enforcement == CleanupEnforcement::Report {
+        return found;
     }
     match &observed.lifecycle {
         None => found.push("the repository has no lifecycle policy any more".to_owned()),

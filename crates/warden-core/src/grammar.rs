@@ -38,6 +38,11 @@ impl Grammar {
         (!templates.is_empty()).then_some(Self { templates })
     }
 
+    /// The templates, in order.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.templates.iter()
+    }
+
     /// Matches a tag. The first template that matches the whole tag decides, with the shortest
     /// component. `None` if no template matches. `None` also for the tag of a signature or an
     /// attestation ([`Tag::subject`]): it follows its subject, and no rule judges it.

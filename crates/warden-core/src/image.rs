@@ -3,61 +3,6 @@
 //! Only valid text can be made into one of these types. The syntax is that of the ECR service model
 //! and of <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests>.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
-
-/// Defines a string type that satisfies a predicate and a range of lengths in bytes.
-macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $error:ident, $length:expr, $is_valid:expr, $expected:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String")]
-        pub struct $name(String);
-
-        #[doc = concat!("Text that is not a valid [`", stringify!($name), "`].")]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-        #[error($expected)]
-        pub struct $error;
-
-        impl $name {
-            /// The text itself.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = $error;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                text.to_owned().try_into()
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = $error;
-
-            fn try_from(text: String) -> Result<Self, Self::Error> {
-                let is_valid: fn(&str) -> bool = $is_valid;
-                if $length.contains(&text.len()) && is_valid(&text) {
-                    Ok(Self(text))
-                } else {
-                    Err($error)
-                }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
-}
-
 name!(
     /// The name of a repository, such as `infrastructure` or `platform/mcp-servers`.
     RepositoryName,
@@ -97,12 +42,16 @@ name!(
 );
 
 name!(
-    /// A pattern for the names of repositories. `*` matches any text.
+    /// A pattern for the names of repositories. `*` matches any text, also with a slash. A pattern
+    /// without a star is the name of one repository.
     RepositoryPattern,
     InvalidRepositoryPattern,
     (1..=256),
-    |text| text.bytes().all(|byte| is_lower(byte) || b"._/*-".contains(&byte)),
-    "expected 1 to 256 lower-case letters, digits, '.', '_', '-', '/' and '*'"
+    |text| match text.contains('*') {
+        true => text.bytes().all(|byte| is_lower(byte) || b"._/*-".contains(&byte)),
+        false => text.parse::<RepositoryName>().is_ok(),
+    },
+    "expected a repository name, or lower-case letters, digits, '.', '_', '-', '/' and '*'"
 );
 
 name!(
@@ -176,6 +125,25 @@ impl RepositoryPattern {
     pub fn matches(&self, repository: &RepositoryName) -> bool {
         matches_wildcard(&self.0, &repository.0)
     }
+
+    /// Whether the pattern is the name of one repository.
+    #[must_use]
+    pub fn is_literal(&self) -> bool {
+        !self.0.contains('*')
+    }
+
+    /// Whether the pattern is exactly this name. A wildcard never is.
+    #[must_use]
+    pub fn names(&self, repository: &RepositoryName) -> bool {
+        self.0 == repository.0
+    }
+
+    /// Whether this pattern matches every name that `other` matches. A star of `other` stands for any
+    /// text, so only a star of this pattern can cover it.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        matches_wildcard(&self.0, &other.0)
+    }
 }
 
 /// Whether `pattern`, in which `*` matches any text, matches all of `text`. Each piece between two
@@ -243,6 +211,8 @@ pub fn format_bytes(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::str::FromStr;
+
     use super::*;
 
     fn check<T: FromStr>(good: &[&str], bad: &[&str]) {

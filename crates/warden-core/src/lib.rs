@@ -6,8 +6,9 @@
 //! - [`image`]: types for the names that ECR uses;
 //! - [`text`]: makes text from outside safe to show;
 //! - [`grammar`]: matches tags, finds the component of a tag, and suggests a corrected tag;
-//! - [`properties`]: reads properties that people wrote, and reports every mistake at once;
-//! - [`policy`]: the policy of one repository, parsed, validated and normalised;
+//! - [`node`]: a tree of values from YAML, CloudFormation or JSON;
+//! - [`properties`]: reads such a tree, and reports every mistake at once;
+//! - [`policy`]: the policy of the registry and of one repository, parsed, validated and normalised;
 //! - [`lifecycle`]: the lifecycle policy that ECR carries out;
 //! - [`tagging`]: judges a pushed tag by the policy;
 //! - [`quarantine`]: the quarantine tag, which replaces a tag that violates the policy;
@@ -22,16 +23,19 @@
 //! - [`audit`]: compares a repository with its policy;
 //! - [`usage`]: the number of images, the bytes and the open findings of each component.
 
-pub mod image;
 #[macro_use]
 mod keyword;
+#[macro_use]
+mod name;
 pub mod arena;
 pub mod audit;
 pub mod enforcement;
 pub mod findings;
 pub mod grammar;
 pub mod graph;
+pub mod image;
 pub mod lifecycle;
+pub mod node;
 pub mod policy;
 pub mod properties;
 pub mod quarantine;

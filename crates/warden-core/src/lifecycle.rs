@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::image::TagPrefix;
+use crate::policy::provisioned::ProvisionedRepository;
 use crate::policy::{CleanupEnforcement, InUse, LifecycleScope, Policy};
 
 pub use self::written::is_written_by_warden;
@@ -101,11 +102,38 @@ fn backstop_days(policy: &Policy) -> Option<u32> {
 /// Composes the lifecycle policy document of `policy`. The same policy gives the same bytes.
 #[must_use]
 pub fn document(policy: &Policy) -> String {
-    let mut rules = match policy.lifecycle_scope {
+    compose(match policy.lifecycle_scope {
         LifecycleScope::Component => backstop_days(policy).map(backstop).into_iter().collect(),
-        LifecycleScope::Repository => repository_rules(policy),
-    };
+        LifecycleScope::Repository => repository_rules(
+            policy.lifecycle_untagged_days,
+            policy.lifecycle_tag_count,
+            &policy.lifecycle_tag_prefixes,
+        ),
+    })
+}
 
+/// Composes the lifecycle policy document of a repository that the stack provisions. Without a rule, no sweep
+/// removes untagged images, so there is no backstop.
+#[must_use]
+pub fn document_of_provisioned(
+    settings: &ProvisionedRepository,
+    rule: Option<&Policy>,
+    in_use: &[InUse],
+) -> String {
+    compose(match settings.lifecycle_scope {
+        LifecycleScope::Component => {
+            let rule = rule.filter(|_| !in_use.contains(&InUse::Inspector));
+            rule.and_then(backstop_days).map(backstop).into_iter().collect()
+        }
+        LifecycleScope::Repository => repository_rules(
+            settings.lifecycle_untagged_days,
+            settings.lifecycle_tag_count,
+            &settings.lifecycle_tag_prefixes,
+        ),
+    })
+}
+
+fn compose(mut rules: Vec<UnorderedRule<'_>>) -> String {
     // ECR requires that a rule with `any` is the last one.
     rules.push((
         format!("Expire images {ARCHIVED_DAYS} days after they were archived"),
@@ -140,19 +168,17 @@ fn backstop<'a>(days: u32) -> UnorderedRule<'a> {
 }
 
 /// The rules of [`LifecycleScope::Repository`] for images that are not archived.
-fn repository_rules(policy: &Policy) -> Vec<UnorderedRule<'_>> {
-    let untagged = policy.lifecycle_untagged_days;
+fn repository_rules(untagged: u32, kept: u32, prefixes: &[TagPrefix]) -> Vec<UnorderedRule<'_>> {
     let mut rules = vec![(
         format!("Expire untagged images {untagged} days after their push"),
         Images::Untagged,
         Count::SinceImagePushed { count_unit: "days", count_number: untagged },
         Action::Expire,
     )];
-    let kept = policy.lifecycle_tag_count;
     let count = || Count::ImageCountMoreThan { count_number: kept };
     // The first rule that matches a tag of an image decides about the image, so `vllm` must come
     // before `v`.
-    let mut prefixes: Vec<&TagPrefix> = policy.lifecycle_tag_prefixes.iter().collect();
+    let mut prefixes: Vec<&TagPrefix> = prefixes.iter().collect();
     prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.as_str().len()));
     if prefixes.is_empty() {
         rules.push((

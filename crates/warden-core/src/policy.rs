@@ -4,16 +4,21 @@
 //! functions read the normalised line. The same parser reads both. A newer function can therefore read
 //! the line of an older function: a setting that is missing gets its default.
 
+pub mod document;
+pub mod governance;
+pub mod provisioned;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::grammar::{Grammar, Template};
 use crate::image::{Component, RepositoryName, TagPrefix, Wildcard};
+use crate::node::Node;
 use crate::properties::{Invalid, Problem, Reader};
 
 /// The most bytes of a normalised policy. All environment variables of a Lambda function have 4 KB
 /// together, and a response to CloudFormation has 4,096 bytes.
-pub const MOST_BYTES: usize = 1_500;
+pub const MOST_BYTES: usize = 20_000;
 
 /// The most images to keep: ECR's quota of images in a repository.
 const MOST_IMAGES: u32 = 100_000;
@@ -196,13 +201,14 @@ impl Policy {
     pub fn parse(line: &str) -> Result<Self, Invalid> {
         let value: Value = serde_json::from_str(line).map_err(|error| {
             let message = format!("expected one line of JSON: {error}");
-            Invalid(vec![Problem { property: "policy".to_owned(), message }])
+            Invalid(vec![Problem::new("policy", message)])
         })?;
         Self::from_value(&value)
     }
 
     fn from_value(value: &Value) -> Result<Self, Invalid> {
-        let mut reader = Reader::new(value);
+        let node = Node::from(value);
+        let mut reader = Reader::new(&node);
         let policy = Self::read(&mut reader);
         match (policy, reader.finish()) {
             (Some(policy), problems) if problems.is_empty() => Ok(policy),
@@ -356,7 +362,7 @@ impl Policies {
     /// names the first invalid policy by its position in the list, and all mistakes of that policy.
     pub fn parse(list: &str) -> Result<Self, Invalid> {
         let invalid =
-            |property: String, message: String| Invalid(vec![Problem { property, message }]);
+            |property: String, message: String| Invalid(vec![Problem::new(property, message)]);
         let values: Vec<Value> = serde_json::from_str(list).map_err(|error| {
             invalid("list".to_owned(), format!("expected a JSON list: {error}"))
         })?;

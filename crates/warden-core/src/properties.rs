@@ -1,28 +1,42 @@
-//! Reads the properties of a CloudFormation custom resource, or a normalised policy.
+//! Reads what people wrote: the properties of a custom resource, a policy, or the accepted risks.
 //!
-//! CloudFormation sends every scalar as a string, and the normalised policy contains numbers. The
-//! same code reads both. A [`Reader`] continues after a mistake, so that a person sees all mistakes at
-//! once, each with the name of the property.
+//! CloudFormation sends every scalar as a string, YAML has plain scalars, and JSON has numbers. The
+//! same code reads all of them ([`Node`]). A [`Reader`] continues after a mistake, so that a person sees
+//! all mistakes at once, each with the path of the property.
 
+pub mod description;
+
+use std::any::Any;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use serde_json::{Map, Value};
-
+use self::description::{Description, Kind};
 pub use crate::keyword::UnknownKeyword;
+use crate::node::{Node, NodeValue, Position, Scalar, find_yaml_type};
 
 /// The most characters of a value in an error.
 const SHOWN: usize = 80;
 
-/// A mistake in a property.
+/// A mistake in a property, or a warning about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{property}: {message}")]
 pub struct Problem {
-    /// The path of the property, such as `Governance.Tags.Grammar`.
+    /// The path of the property, such as `Rules[2] (platform).Tags.Grammar[0]`.
     pub property: String,
     /// The mistake and the expected value.
     pub message: String,
+    /// Where the value begins. For a missing property, where the map begins in which it is missing.
+    /// None if the property comes from JSON.
+    pub position: Option<Position>,
+}
+
+impl Problem {
+    /// A problem without a position.
+    #[must_use]
+    pub fn new(property: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { property: property.into(), message: message.into(), position: None }
+    }
 }
 
 /// All mistakes in a set of properties.
@@ -39,41 +53,99 @@ impl fmt::Display for Invalid {
     }
 }
 
-/// Reads an object of properties, and records the names that were read. [`Reader::finish`] reports the
+/// Reads a map of properties, and records the names that were read. [`Reader::finish`] reports the
 /// properties that were not.
 pub struct Reader<'a> {
+    /// The path of the map, with a full stop at its end.
     path: String,
-    object: Option<&'a Map<String, Value>>,
-    /// Whether the whole object was reported as a mistake. A missing required property of this object
-    /// is not reported then.
+    /// The map. None if it is absent or is no map.
+    map: Option<&'a Node>,
+    /// Where the map begins, or the map around an absent one.
+    position: Option<Position>,
+    /// Whether the whole map was reported as a mistake. A missing required property of this map is not
+    /// reported then.
     reported: bool,
     known: Vec<&'static str>,
     problems: Vec<Problem>,
+    /// The sentence about the next property.
+    about: &'static str,
+    /// The properties that were asked for, in a run that describes them.
+    descriptions: Option<Vec<Description>>,
 }
 
 impl<'a> Reader<'a> {
-    /// Reads the properties at the top. A value that is not an object is a problem.
+    /// Reads the properties at the top. A value that is not a map is a problem.
     #[must_use]
-    pub fn new(properties: &'a Value) -> Self {
+    pub fn new(properties: &'a Node) -> Self {
         let mut reader = Self::at(String::new());
-        reader.object = properties.as_object();
-        reader.reported = reader.object.is_none();
-        if reader.reported {
+        if !reader.enter(properties) {
             reader.problem("ResourceProperties", "missing; expected an object");
         }
         reader
     }
 
     fn at(path: String) -> Self {
-        Self { path, object: None, reported: false, known: Vec::new(), problems: Vec::new() }
+        Self {
+            path,
+            map: None,
+            position: None,
+            reported: false,
+            known: Vec::new(),
+            problems: Vec::new(),
+            about: "",
+            descriptions: None,
+        }
     }
 
-    /// Records a problem of the property `name`.
+    /// Reads the properties of this node from now on. False if it is not a map.
+    fn enter(&mut self, node: &'a Node) -> bool {
+        let is_map = matches!(node.value, NodeValue::Map(_));
+        self.map = is_map.then_some(node);
+        self.position = node.position;
+        self.reported = !is_map;
+        is_map
+    }
+
+    /// A reader of a map inside this one, which is empty until it enters a node.
+    fn inner(&self, name: &str) -> Self {
+        let mut inner = Reader::at(format!("{}{name}.", self.path));
+        inner.reported = self.reported;
+        inner.position = self.position;
+        inner.descriptions = self.descriptions.as_ref().map(|_| Vec::new());
+        inner
+    }
+
+    /// Takes the problems of a map inside this one, and returns its descriptions.
+    fn leave(&mut self, mut inner: Self) -> Vec<Description> {
+        let descriptions = inner.descriptions.take().unwrap_or_default();
+        self.problems.extend(inner.finish());
+        descriptions
+    }
+
+    /// Gives the sentence that describes the next property.
+    pub fn about(&mut self, sentence: &'static str) -> &mut Self {
+        self.about = sentence;
+        self
+    }
+
+    /// Adds a remark to the path of all further problems, such as the name of a rule.
+    pub fn label(&mut self, label: impl fmt::Display) {
+        self.path = format!("{} ({label}).", self.path.trim_end_matches('.'));
+    }
+
+    /// Records a problem of the property `name`, which can also be a path, such as `Tags.Grammar[0]`.
     pub fn problem(&mut self, name: &str, message: impl fmt::Display) {
         self.problems.push(Problem {
             property: format!("{}{name}", self.path),
             message: message.to_string(),
+            position: self.map.map_or(self.position, |node| node.locate(name).position),
         });
+    }
+
+    /// The number of problems up to now.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.problems.len()
     }
 
     /// Allows a property without reading it.
@@ -82,18 +154,36 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a required property. `None` if a problem was recorded.
-    pub fn required<T: FromStr<Err: fmt::Display>>(&mut self, name: &'static str) -> Option<T> {
+    pub fn required<T: FromStr<Err: fmt::Display + 'static>>(
+        &mut self,
+        name: &'static str,
+    ) -> Option<T> {
+        self.describe(name, true, None, Kind::of::<T>);
         let found = self.get(name);
-        if found.is_none() && !self.reported {
-            self.problem(name, "this required property is missing");
-        }
+        self.check_present(name, found);
         found.and_then(|value| self.scalar(name, value))
     }
 
     /// Reads a property that may be absent. Records a problem for an invalid value.
-    pub fn optional<T: FromStr<Err: fmt::Display>>(&mut self, name: &'static str) -> Option<T> {
+    pub fn optional<T: FromStr<Err: fmt::Display + 'static>>(
+        &mut self,
+        name: &'static str,
+    ) -> Option<T> {
+        self.describe(name, false, None, Kind::of::<T>);
         let value = self.get(name)?;
         self.scalar(name, value)
+    }
+
+    /// Reads a property that has a default. Records a problem for an invalid value, and returns the
+    /// default then.
+    pub fn or<T: FromStr<Err: fmt::Display + 'static> + fmt::Display>(
+        &mut self,
+        name: &'static str,
+        default: T,
+    ) -> T {
+        self.describe(name, false, Some(default.to_string()), Kind::of::<T>);
+        let value = self.get(name);
+        value.and_then(|value| self.scalar(name, value)).unwrap_or(default)
     }
 
     /// Reads a whole number within `range`. Without a `default`, the property is required. Records a
@@ -104,62 +194,103 @@ impl<'a> Reader<'a> {
         range: RangeInclusive<u32>,
         default: Option<u32>,
     ) -> u32 {
-        let start = *range.start();
-        let text = match default {
-            Some(_) => self.optional::<String>(name),
-            None => self.required::<String>(name),
+        let (from, to) = range.clone().into_inner();
+        let default_text = default.map(|number| number.to_string());
+        self.describe(name, default.is_none(), default_text, || Kind::Number(from, to));
+        let found = self.get(name);
+        if default.is_none() {
+            self.check_present(name, found);
+        }
+        let Some(value) = found else {
+            return default.unwrap_or(from);
         };
-        let Some(text) = text else {
-            return default.unwrap_or(start);
+        let Some(text) = text_of(value) else {
+            self.problem(name, format!("expected a single value{}", got_null(value)));
+            return default.unwrap_or(from);
         };
-        // `parse` also accepts a sign.
-        let number =
-            text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u32>().ok());
+        // `parse` also accepts a sign. YAML 1.1 takes a plain number that begins with 0 for an octal one.
+        let is_octal = matches!(&value.value, NodeValue::Scalar(Scalar::Plain(_)))
+            && text.len() > 1
+            && text.starts_with('0');
+        let is_decimal = !is_octal && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = is_decimal.then(|| text.parse::<u32>().ok());
         number.flatten().filter(|number| range.contains(number)).unwrap_or_else(|| {
-            let (from, to) = range.into_inner();
             self.problem(
                 name,
-                format!("expected a whole number from {from} to {to}, got {:?}", shown(&text)),
+                format!("expected a whole number from {from} to {to}, got {:?}", shown(text)),
             );
-            start
+            from
         })
     }
 
     /// Reads `true` or `false`. Returns `default` if the property is absent.
     pub fn flag(&mut self, name: &'static str, default: bool) -> bool {
-        let Some(text) = self.optional::<String>(name) else {
+        self.describe(name, false, Some(default.to_string()), || Kind::Flag);
+        let Some(value) = self.get(name) else {
             return default;
         };
-        match text.as_str() {
-            "true" => true,
-            "false" => false,
-            _ => {
-                self.problem(name, format!("expected true or false, got {:?}", shown(&text)));
+        match text_of(value) {
+            Some("true") => true,
+            Some("false") => false,
+            Some(text) => {
+                self.problem(name, format!("expected true or false, got {:?}", shown(text)));
+                default
+            }
+            None => {
+                self.problem(name, format!("expected a single value{}", got_null(value)));
                 default
             }
         }
     }
 
+    /// Reads a list of texts. Blank texts are mistakes. Empty if the property is absent.
+    pub fn list<T: FromStr<Err: fmt::Display + 'static>>(&mut self, name: &'static str) -> Vec<T> {
+        self.describe(name, false, Some("[]".to_owned()), || Kind::List(Box::new(Kind::of::<T>())));
+        let found = self.get(name);
+        self.items(name, found)
+    }
+
+    /// Reads a list of at least one text.
+    pub fn required_list<T: FromStr<Err: fmt::Display + 'static>>(
+        &mut self,
+        name: &'static str,
+    ) -> Vec<T> {
+        self.describe(name, true, None, || Kind::List(Box::new(Kind::of::<T>())));
+        let found = self.get(name);
+        self.check_present(name, found);
+        if found.is_some_and(|node| node.value == NodeValue::List(Vec::new())) {
+            self.problem(name, "expected at least one item");
+        }
+        self.items(name, found)
+    }
+
     /// Reads a list of words: a list of strings, or one string with spaces between the words. Blank
     /// strings are ignored, because an empty `CommaDelimitedList` arrives as one blank string.
     pub fn words<T: FromStr<Err: fmt::Display>>(&mut self, name: &'static str) -> Vec<T> {
-        let texts: Vec<&str> = match self.get(name) {
-            None => return Vec::new(),
-            Some(Value::String(text)) => text.split_whitespace().collect(),
-            Some(Value::Array(values)) if values.iter().all(Value::is_string) => {
-                values.iter().filter_map(Value::as_str).map(str::trim).collect()
-            }
-            Some(_) => {
-                self.problem(name, "expected a list of strings");
-                return Vec::new();
-            }
-        };
+        let found = self.get(name);
         let mut words = Vec::new();
-        for text in texts.into_iter().filter(|text| !text.is_empty()) {
-            match text.parse() {
-                Ok(word) => words.push(word),
-                Err(error) => self.problem(name, format!("{error}, got {:?}", shown(text))),
+        match found.map(|node| &node.value) {
+            None => {}
+            Some(NodeValue::Scalar(Scalar::Quoted(text) | Scalar::Plain(text))) => {
+                for word in text.split_whitespace() {
+                    words.extend(self.parse(name, word));
+                }
             }
+            Some(NodeValue::List(nodes)) => {
+                for (nth, node) in nodes.iter().enumerate() {
+                    let name = format!("{name}[{nth}]");
+                    match &node.value {
+                        NodeValue::Scalar(Scalar::Quoted(text) | Scalar::Plain(text)) => {
+                            let word = text.trim();
+                            words.extend(
+                                (!word.is_empty()).then(|| self.parse(&name, word)).flatten(),
+                            );
+                        }
+                        _ => self.problem(&name, "expected a string"),
+                    }
+                }
+            }
+            Some(_) => self.problem(name, "expected a list of strings"),
         }
         words
     }
@@ -171,9 +302,9 @@ impl<'a> Reader<'a> {
         name: &'static str,
         expected: &str,
     ) -> Vec<T> {
-        let before = self.problems.len();
+        let before = self.count();
         let words = self.words(name);
-        if words.is_empty() && self.problems.len() == before && !self.reported {
+        if words.is_empty() && self.count() == before && !self.reported {
             self.problem(name, format!("expected at least one {expected}"));
         }
         words
@@ -181,11 +312,12 @@ impl<'a> Reader<'a> {
 
     /// Reads a map of strings to strings.
     pub fn map(&mut self, name: &'static str) -> Vec<(String, String)> {
-        let pairs = match self.get(name) {
+        let pairs = match self.get(name).map(|node| &node.value) {
             None => return Vec::new(),
-            Some(Value::Object(map)) => {
-                map.iter().map(|(key, value)| Some((key.clone(), text_of(value)?))).collect()
-            }
+            Some(NodeValue::Map(pairs)) => pairs
+                .iter()
+                .map(|(key, node)| Some((key.name.clone(), text_of(node)?.to_owned())))
+                .collect(),
             Some(_) => None,
         };
         pairs.unwrap_or_else(|| {
@@ -194,34 +326,104 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Reads an inner object. `read` is called also if the object is absent, so that each missing
-    /// required property is reported with its full name.
+    /// Reads an inner map. `read` is called also if the map is absent, so that each missing required
+    /// property is reported with its full name.
     pub fn object<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Reader<'a>) -> T) -> T {
-        let mut inner = Reader::at(format!("{}{name}.", self.path));
-        inner.reported = self.reported;
-        match self.get(name) {
-            None => {}
-            Some(Value::Object(object)) => inner.object = Some(object),
+        let found = self.get(name);
+        self.read_inner(name, found, false, read)
+    }
+
+    /// Reads an inner map that may be absent. `read` is called only if the map is there.
+    pub fn section<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Reader<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let found = self.get(name);
+        let is_asked = found.is_some() || self.descriptions.is_some();
+        is_asked.then(|| self.read_inner(name, found, false, read)).flatten()
+    }
+
+    /// Reads a list of maps. Without `is_required`, the list may be absent.
+    pub fn objects<T>(
+        &mut self,
+        name: &'static str,
+        is_required: bool,
+        mut read: impl FnMut(&mut Reader<'a>) -> T,
+    ) -> Vec<T> {
+        let about = self.about;
+        let found = self.get(name);
+        if self.descriptions.is_some() {
+            let mut inner = self.inner(name);
+            read(&mut inner);
+            let items = Kind::List(Box::new(Kind::Map(self.leave(inner))));
+            self.about = about;
+            self.describe(name, is_required, None, || items);
+        }
+        if is_required {
+            self.check_present(name, found);
+        }
+        let nodes = match found.map(|node| &node.value) {
+            None => return Vec::new(),
+            Some(NodeValue::List(nodes)) => nodes,
             Some(_) => {
-                self.problem(name, "expected an object");
-                inner.reported = true;
+                self.problem(name, "expected a list");
+                return Vec::new();
             }
+        };
+        let mut values = Vec::new();
+        for (nth, node) in nodes.iter().enumerate() {
+            values.push(self.read_inner(&format!("{name}[{nth}]"), Some(node), true, &mut read));
+        }
+        values
+    }
+
+    /// Reads the map at this node, or an absent map.
+    fn read_inner<T>(
+        &mut self,
+        name: &str,
+        node: Option<&'a Node>,
+        is_item: bool,
+        read: impl FnOnce(&mut Reader<'a>) -> T,
+    ) -> T {
+        let about = std::mem::take(&mut self.about);
+        let mut inner = self.inner(name);
+        if let Some(node) = node
+            && !inner.enter(node)
+        {
+            self.problem(name, format!("expected an object{}", got_null(node)));
         }
         let value = read(&mut inner);
-        self.problems.extend(inner.finish());
+        let properties = self.leave(inner);
+        if let (Some(descriptions), false) = (&mut self.descriptions, is_item) {
+            descriptions.push(Description {
+                name: name.to_owned(),
+                about,
+                kind: Kind::Map(properties),
+                is_required: false,
+                default: None,
+            });
+        }
         value
     }
 
-    /// Returns all problems, and adds a problem for each property that was not read.
+    /// Returns all problems, and adds a problem for each property that was not read or is repeated.
     #[must_use]
     pub fn finish(mut self) -> Vec<Problem> {
-        for name in self.object.into_iter().flat_map(Map::keys) {
-            if self.known.contains(&name.as_str()) {
+        let pairs = self.map.map_or(&[][..], |node| node.pairs());
+        for (nth, (key, _)) in pairs.iter().enumerate() {
+            let name = &key.name;
+            let message = if pairs.iter().take(nth).any(|(earlier, _)| earlier.name == *name) {
+                "this key is repeated; a map has each key once".to_owned()
+            } else if self.known.contains(&name.as_str()) {
                 continue;
-            }
-            let message = match nearest(name, &self.known) {
-                Some(nearest) => format!("unknown property; the nearest known name is {nearest}"),
-                None => "unknown property".to_owned(),
+            } else {
+                match nearest(name, &self.known) {
+                    Some(nearest) => {
+                        format!("unknown property; the nearest known name is {nearest}")
+                    }
+                    None => "unknown property".to_owned(),
+                }
             };
             let name = shown(name);
             // Quotes show where a name with other characters begins and ends.
@@ -229,38 +431,112 @@ impl<'a> Reader<'a> {
                 !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
             let name = if is_plain { name } else { format!("{name:?}") };
             let property = format!("{}{name}", self.path);
-            self.problems.push(Problem { property, message });
+            self.problems.push(Problem { property, message, position: key.position });
         }
         self.problems
     }
 
-    fn get(&mut self, name: &'static str) -> Option<&'a Value> {
-        self.known.push(name);
-        self.object?.get(name)
+    fn find(&self, name: &str) -> Option<&'a Node> {
+        self.map?.get(name)
     }
 
-    fn scalar<T: FromStr<Err: fmt::Display>>(&mut self, name: &str, value: &Value) -> Option<T> {
-        let Some(text) = text_of(value) else {
-            self.problem(name, "expected a single value");
+    fn get(&mut self, name: &'static str) -> Option<&'a Node> {
+        self.known.push(name);
+        self.find(name)
+    }
+
+    fn check_present(&mut self, name: &str, found: Option<&Node>) {
+        if found.is_none() && !self.reported {
+            self.problem(name, "this required property is missing");
+        }
+    }
+
+    fn describe(
+        &mut self,
+        name: &str,
+        is_required: bool,
+        default: Option<String>,
+        kind: impl FnOnce() -> Kind,
+    ) {
+        let about = std::mem::take(&mut self.about);
+        if let Some(descriptions) = &mut self.descriptions {
+            let (name, kind) = (name.to_owned(), kind());
+            descriptions.push(Description { name, about, kind, is_required, default });
+        }
+    }
+
+    fn items<T: FromStr<Err: fmt::Display>>(
+        &mut self,
+        name: &str,
+        found: Option<&'a Node>,
+    ) -> Vec<T> {
+        let mut items = Vec::new();
+        match found.map(|node| &node.value) {
+            None => {}
+            Some(NodeValue::List(nodes)) => {
+                for (nth, node) in nodes.iter().enumerate() {
+                    items.extend(self.scalar::<T>(&format!("{name}[{nth}]"), node));
+                }
+            }
+            Some(_) => self.problem(name, "expected a list, such as [\"a\", \"b\"]"),
+        }
+        items
+    }
+
+    fn scalar<T: FromStr<Err: fmt::Display>>(&mut self, name: &str, node: &Node) -> Option<T> {
+        let Some(text) = text_of(node) else {
+            self.problem(name, format!("expected a single value{}", got_null(node)));
             return None;
         };
+        if let NodeValue::Scalar(Scalar::Plain(plain)) = &node.value
+            && let Some(kind) = find_yaml_type(plain)
+        {
+            self.problem(
+                name,
+                format!(
+                    "CloudFormation reads {plain} as {kind}: write \"{plain}\", with the quotes"
+                ),
+            );
+            return None;
+        }
+        self.parse(name, text)
+    }
+
+    fn parse<T: FromStr<Err: fmt::Display>>(&mut self, name: &str, text: &str) -> Option<T> {
         match text.parse() {
             Ok(parsed) => Some(parsed),
             Err(error) => {
-                self.problem(name, format!("{error}, got {:?}", shown(&text)));
+                self.problem(name, format!("{error}, got {:?}", shown(text)));
                 None
             }
         }
     }
 }
 
-fn text_of(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
+impl Kind {
+    /// The kind of a single value. The error of an empty text says what is expected.
+    fn of<T: FromStr<Err: fmt::Display + 'static>>() -> Self {
+        match "".parse::<T>() {
+            Ok(_) => Self::Text(String::new()),
+            Err(error) => match (&error as &dyn Any).downcast_ref::<UnknownKeyword>() {
+                Some(UnknownKeyword(words)) => Self::Keyword(words),
+                None => Self::Text(error.to_string()),
+            },
+        }
     }
+}
+
+fn text_of(node: &Node) -> Option<&str> {
+    match &node.value {
+        NodeValue::Scalar(Scalar::Quoted(text) | Scalar::Plain(text) | Scalar::Literal(text)) => {
+            Some(text)
+        }
+        NodeValue::Scalar(Scalar::Null) | NodeValue::List(_) | NodeValue::Map(_) => None,
+    }
+}
+
+fn got_null(node: &Node) -> &'static str {
+    if node.value == NodeValue::Scalar(Scalar::Null) { ", got nothing (null)" } else { "" }
 }
 
 fn shown(text: &str) -> String {
@@ -279,299 +555,4 @@ pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use expect_test::{Expect, expect};
-    use serde_json::json;
-
-    use super::*;
-
-    /// Checks the value that is read from these properties, and the problems, with one line for each.
-    fn check<T: fmt::Debug>(
-        properties: &Value,
-        read: impl FnOnce(&mut Reader<'_>) -> T,
-        expected: &Expect,
-    ) {
-        let mut reader = Reader::new(properties);
-        let mut lines = format!("{:?}\n", read(&mut reader));
-        reader.finish().iter().for_each(|problem| lines += &format!("{problem}\n"));
-        expected.assert_eq(&lines);
-    }
-
-    #[test]
-    fn a_flag_is_true_or_false_and_any_other_value_is_a_problem() {
-        check(
-            &json!({"A": "true", "B": "false", "C": true, "D": "yes"}),
-            |reader| {
-                let given = ["A", "B", "C", "D"].map(|name| reader.flag(name, false));
-                (given, reader.flag("E", true), reader.flag("F", false))
-            },
-            &expect![[r#"
-                ([true, false, true, false], true, false)
-                D: expected true or false, got "yes"
-            "#]],
-        );
-    }
-
-    #[test]
-    fn a_map_contains_scalars_and_any_other_value_is_a_problem() {
-        let read = |reader: &mut Reader<'_>| reader.map("Tags");
-        check(
-            &json!({"Tags": {"a": "x", "b": 2, "c": true}}),
-            read,
-            &expect![[r#"
-            [("a", "x"), ("b", "2"), ("c", "true")]
-        "#]],
-        );
-        check(
-            &json!({}),
-            read,
-            &expect![[r#"
-            []
-        "#]],
-        );
-        check(
-            &json!({"Tags": {"a": "x", "b": []}}),
-            read,
-            &expect![[r#"
-            []
-            Tags: expected a map of strings
-        "#]],
-        );
-        check(
-            &json!({"Tags": ["a"]}),
-            read,
-            &expect![[r#"
-            []
-            Tags: expected a map of strings
-        "#]],
-        );
-    }
-
-    #[test]
-    fn words_are_a_list_or_one_text_and_blank_words_are_ignored() {
-        let read = |reader: &mut Reader<'_>| reader.words::<u8>("Words");
-        check(
-            &json!({"Words": " 1  2 "}),
-            read,
-            &expect![[r#"
-            [1, 2]
-        "#]],
-        );
-        check(
-            &json!({"Words": ["1", " 2 ", ""]}),
-            read,
-            &expect![[r#"
-            [1, 2]
-        "#]],
-        );
-        check(
-            &json!({"Words": ""}),
-            read,
-            &expect![[r#"
-            []
-        "#]],
-        );
-        check(
-            &json!({}),
-            read,
-            &expect![[r#"
-            []
-        "#]],
-        );
-        check(
-            &json!({"Words": "1 x 3"}),
-            read,
-            &expect![[r#"
-            [1, 3]
-            Words: invalid digit found in string, got "x"
-        "#]],
-        );
-        check(
-            &json!({"Words": ["1", 2]}),
-            read,
-            &expect![[r#"
-            []
-            Words: expected a list of strings
-        "#]],
-        );
-        check(
-            &json!({"Words": {}}),
-            read,
-            &expect![[r#"
-            []
-            Words: expected a list of strings
-        "#]],
-        );
-    }
-
-    #[test]
-    fn a_required_list_without_a_word_is_one_problem_and_an_invalid_word_is_one_too() {
-        let read = |reader: &mut Reader<'_>| reader.required_words::<u8>("Words", "number");
-        check(
-            &json!({"Words": "1"}),
-            read,
-            &expect![[r#"
-            [1]
-        "#]],
-        );
-        check(
-            &json!({}),
-            read,
-            &expect![[r#"
-            []
-            Words: expected at least one number
-        "#]],
-        );
-        check(
-            &json!({"Words": "x"}),
-            read,
-            &expect![[r#"
-            []
-            Words: invalid digit found in string, got "x"
-        "#]],
-        );
-        check(
-            &json!("Words"),
-            read,
-            &expect![[r#"
-            []
-            ResourceProperties: missing; expected an object
-        "#]],
-        );
-    }
-
-    #[test]
-    fn a_number_consists_of_digits_and_is_within_its_range() {
-        for good in [json!(3), json!("3"), json!("007"), json!("9")] {
-            let properties = json!({"Days": good});
-            let mut reader = Reader::new(&properties);
-            let number = reader.number("Days", 3..=9, None);
-            assert!((3..=9).contains(&number) && reader.finish().is_empty(), "{good}");
-        }
-        let mut lines = String::new();
-        for bad in ["2", "10", "+3", "-3", "3.0", "", " 3", "three", "99999999999"] {
-            let properties = json!({"Days": bad});
-            let mut reader = Reader::new(&properties);
-            reader.number("Days", 3..=9, Some(5));
-            lines += &format!("{}\n", reader.finish()[0]);
-        }
-        expect![[r#"
-            Days: expected a whole number from 3 to 9, got "2"
-            Days: expected a whole number from 3 to 9, got "10"
-            Days: expected a whole number from 3 to 9, got "+3"
-            Days: expected a whole number from 3 to 9, got "-3"
-            Days: expected a whole number from 3 to 9, got "3.0"
-            Days: expected a whole number from 3 to 9, got ""
-            Days: expected a whole number from 3 to 9, got " 3"
-            Days: expected a whole number from 3 to 9, got "three"
-            Days: expected a whole number from 3 to 9, got "99999999999"
-        "#]]
-        .assert_eq(&lines);
-        let read = |reader: &mut Reader<'_>| {
-            (reader.number("Days", 3..=9, Some(5)), reader.number("Count", 3..=9, None))
-        };
-        check(
-            &json!({}),
-            read,
-            &expect![[r#"
-                (5, 3)
-                Count: this required property is missing
-            "#]],
-        );
-    }
-
-    #[test]
-    fn a_property_that_is_not_read_is_a_problem_unless_it_is_allowed() {
-        let read = |reader: &mut Reader<'_>| {
-            reader.ignore("ServiceToken");
-            reader.optional::<u8>("Retention_1")
-        };
-        check(
-            &json!({"ServiceToken": [], "Retention_1": "7", "Retention_2": "", "Retention-1": 7}),
-            read,
-            &expect![[r#"
-                Some(7)
-                "Retention-1": unknown property; the nearest known name is Retention_1
-                Retention_2: unknown property; the nearest known name is Retention_1
-            "#]],
-        );
-        // No known name resembles the property, because no name is known.
-        check(
-            &json!({"Any": 1}),
-            |_| (),
-            &expect![[r#"
-            ()
-            Any: unknown property
-        "#]],
-        );
-    }
-
-    #[test]
-    fn a_missing_required_property_is_reported_once_with_its_full_name() {
-        let read = |reader: &mut Reader<'_>| {
-            reader.object("Outer", |reader| {
-                let inner = reader.object("Inner", |reader| reader.required::<u8>("Number"));
-                (inner, reader.required::<u8>("Count"))
-            })
-        };
-        check(
-            &json!({"Outer": {"Inner": {"Number": 1}, "Count": "2"}}),
-            read,
-            &expect![[r#"
-            (Some(1), Some(2))
-        "#]],
-        );
-        check(
-            &json!({}),
-            read,
-            &expect![[r#"
-                (None, None)
-                Outer.Inner.Number: this required property is missing
-                Outer.Count: this required property is missing
-            "#]],
-        );
-        check(
-            &json!({"Outer": {"Inner": [], "Count": []}}),
-            read,
-            &expect![[r#"
-            (None, None)
-            Outer.Inner: expected an object
-            Outer.Count: expected a single value
-        "#]],
-        );
-        check(
-            &json!({"Outer": "x"}),
-            read,
-            &expect![[r#"
-            (None, None)
-            Outer: expected an object
-        "#]],
-        );
-        check(
-            &json!([]),
-            read,
-            &expect![[r#"
-            (None, None)
-            ResourceProperties: missing; expected an object
-        "#]],
-        );
-    }
-
-    #[test]
-    fn a_long_value_is_shortened_and_all_problems_are_one_line() {
-        let invalid = |lengths: [usize; 2]| {
-            let properties = json!({"A": "x".repeat(lengths[0]), "B": "x".repeat(lengths[1])});
-            let mut reader = Reader::new(&properties);
-            let _ = (reader.optional::<u8>("A"), reader.optional::<u8>("B"));
-            Invalid(reader.finish()).to_string()
-        };
-        expect![[r#"A: invalid digit found in string, got "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"; B: invalid digit found in string, got "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…""#]].assert_eq(&invalid([80, 81]));
-    }
-
-    #[test]
-    fn the_nearest_word_is_found_without_regard_to_case() {
-        assert_eq!(nearest("THRESHOLD", &["Retention", "Threshold", "Tags"]), Some("Threshold"));
-        assert_eq!(nearest("threshhold", &["Threshold", "Retention"]), Some("Threshold"));
-        assert_eq!(nearest("Threshold", &[]), None);
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use chrono::{Days, NaiveDate};
 use serde_json::Value;
 
 use crate::image::Component;
+use crate::node::Node;
 use crate::properties::{Invalid, Problem, Reader};
 use crate::text::short_line;
 
@@ -34,14 +35,13 @@ pub struct AcceptedRisk {
 impl AcceptedRisk {
     /// Reads the list. The error names every mistake by its position in the list.
     pub fn parse_list(list: &str) -> Result<Vec<Self>, Invalid> {
-        let invalid = |message: String| {
-            Invalid(vec![Problem { property: "the accepted risks".to_owned(), message }])
-        };
+        let invalid = |message: String| Invalid(vec![Problem::new("the accepted risks", message)]);
         let values: Vec<Value> = serde_json::from_str(list)
             .map_err(|error| invalid(format!("expected a JSON list: {error}")))?;
         let (mut risks, mut problems) = (Vec::new(), Vec::new());
         for (nth, value) in values.iter().enumerate() {
-            let mut reader = Reader::new(value);
+            let node = Node::from(value);
+            let mut reader = Reader::new(&node);
             risks.extend(Self::read(&mut reader));
             problems.extend(reader.finish().into_iter().map(|problem| {
                 // `Reader` uses this name for an item that is not an object.

@@ -1,1 +1,1 @@
-cargo run -p ecr-warden -- check --policy docs/snippets/check/policy.json infrastructure:litellm-1.80.5
+cargo run -p ecr-warden -- check --policy infra/sam/policy.yaml infrastructure:litellm-1.80.5

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 use tracing::{info, warn};
 use warden_aws::registry::Registry;
+use warden_core::node::Node;
 use warden_core::properties::{Invalid, Reader};
 
 use crate::Context;
@@ -37,7 +38,8 @@ enum ExclusionChange {
 
 /// Reads the properties. The error names every mistake.
 pub fn desired(properties: &Value, stack: &Stack) -> Result<Vec<String>, Invalid> {
-    let mut reader = Reader::new(properties);
+    let node = Node::from(properties);
+    let mut reader = Reader::new(&node);
     for name in ["ServiceToken", "ServiceTimeout", "PolicyVersion"] {
         reader.ignore(name);
     }
@@ -58,7 +60,7 @@ pub fn desired(properties: &Value, stack: &Stack) -> Result<Vec<String>, Invalid
 /// The roles of properties that may have been refused. A role that cannot be read, or that is in another
 /// account, was never registered here.
 fn registered(properties: &Value, stack: &Stack) -> Vec<String> {
-    let roles: Vec<RoleArn> = Reader::new(properties).words(ROLES);
+    let roles: Vec<RoleArn> = Reader::new(&Node::from(properties)).words(ROLES);
     let ours = roles.into_iter().filter(|role| role.account == stack.account);
     ours.map(|role| role.arn).collect()
 }

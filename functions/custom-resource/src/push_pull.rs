@@ -10,6 +10,7 @@ pub mod plan;
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tracing::{info, warn};
+use warden_core::node::Node;
 use warden_core::properties::{Invalid, Reader};
 
 pub use self::iam::Policies;
@@ -49,7 +50,8 @@ pub struct Desired {
 impl Desired {
     /// Reads the properties. The error names every mistake.
     pub fn read(properties: &Value, stack: &Stack, owner: String) -> Result<Self, Invalid> {
-        let mut reader = Reader::new(properties);
+        let node = Node::from(properties);
+        let mut reader = Reader::new(&node);
         for name in ["ServiceToken", "ServiceTimeout", "PolicyVersion"] {
             reader.ignore(name);
         }
@@ -109,7 +111,7 @@ fn arn(stack: &Stack) -> String {
 
 /// The roles of properties that may have been refused. Roles that cannot be read are left out.
 fn roles(properties: &Value) -> Vec<String> {
-    let roles: Vec<RoleArn> = Reader::new(properties).words("AttachToRoleArns");
+    let roles: Vec<RoleArn> = Reader::new(&Node::from(properties)).words("AttachToRoleArns");
     roles.into_iter().map(|role| role.name).collect()
 }
 

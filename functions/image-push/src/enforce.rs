@@ -76,6 +76,7 @@ impl Judgement<'_> {
             violation.rule = %violation.rule,
             reason = violation.reason,
             action = %plan.action,
+            policy.version = self.context.config.policy_version,
             unit.images = unit.map(|unit| unit.images().count()),
             "{repository}:{tag} {}: {plan}",
             violation.reason,
@@ -91,6 +92,7 @@ impl Judgement<'_> {
                 violation.rule = %violation.rule,
                 reason = violation.reason,
                 action = %undo.action,
+                policy.version = self.context.config.policy_version,
                 "{repository}@{digest} is archived: {undo}",
             );
             self.apply_plan(None, unit, &undo).await?;

@@ -18,9 +18,11 @@ const MOST_KEEP_BYTES: usize = 1_000_000;
 /// The most kept images, and the most images of a unit, in a list.
 const MOST_LISTED: usize = 1_000;
 
-/// The answer of a run: the plan and its outcome. `removed` is the number of removed images.
+/// The answer of a run: the plan by the policy with this version, and its outcome. `removed` is the number of
+/// removed images.
 pub fn describe_run(
     plan: &RetentionPlan<'_>,
+    version: &str,
     workloads: &Workloads,
     outcome: &SweepResult,
     removed: usize,
@@ -36,6 +38,7 @@ pub fn describe_run(
         "repository": plan.policy.repository_name,
         "mode": outcome.mode,
         "hash": outcome.hash,
+        "policy": version,
         "retention": retention_hash(plan.policy),
         "confirmable": outcome.is_confirmable(),
         "guard": plan.stopped.as_ref().map(PlanBlocker::name),
@@ -57,8 +60,13 @@ pub fn describe_stop(repository: &RepositoryName, why: &str) -> Value {
     json!({"repository": repository, "stopped": why})
 }
 
-/// The answer about one image: its decision, the reason and its unit.
-pub fn explain_image(plan: &RetentionPlan<'_>, id: ImageId, workloads: &Workloads) -> Value {
+/// The answer about one image: its decision by the policy with this version, the reason and its unit.
+pub fn explain_image(
+    plan: &RetentionPlan<'_>,
+    version: &str,
+    id: ImageId,
+    workloads: &Workloads,
+) -> Value {
     let digest = |image: &ImageId| &plan.image(*image).digest;
     let digests = |images: &[ImageId]| -> Vec<&Digest> {
         images.iter().map(digest).take(MOST_LISTED).collect()
@@ -88,6 +96,7 @@ pub fn explain_image(plan: &RetentionPlan<'_>, id: ImageId, workloads: &Workload
         "reason": reason(plan, id, workloads),
         "unit": unit,
         "hash": plan.hash(),
+        "policy": version,
         "stopped": plan.stopped.as_ref().map(ToString::to_string),
     })
 }

@@ -1,8 +1,8 @@
 //! Reads the configuration from the environment variables.
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use warden_aws::environment::Variables;
-use warden_core::policy::Policies;
+use warden_core::policy::InUse;
 
 /// The partition, the region, the account and the name of the function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +20,10 @@ pub struct DeploymentScope {
 /// The validated configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The policies of the governed repositories (`GOVERNANCE`).
-    pub policies: Policies,
+    /// The version of the policy (`POLICY_VERSION`).
+    pub policy_version: String,
+    /// The sources that report which images are in use, beside the last pull (`IN_USE_SOURCES`).
+    pub in_use: Vec<InUse>,
     /// The ARN of the topic that alerts are published to (`ALERT_TOPIC_ARN`).
     pub topic: String,
     /// The URL of the documentation that alerts link to (`DOCUMENTATION_URL`).
@@ -40,7 +42,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the variables. The error names the wrong variable and lists its mistakes.
+    /// Reads the variables. The error names the wrong variable.
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> anyhow::Result<Self> {
         let variables = Variables::new(variables);
         let topic = variables.filled("ALERT_TOPIC_ARN")?;
@@ -52,7 +54,8 @@ impl Config {
         Ok(Self {
             stack_name: stack_id.split('/').nth(1).unwrap_or_default().to_owned(),
             stack_id,
-            policies: variables.policies()?,
+            policy_version: variables.filled("POLICY_VERSION")?,
+            in_use: in_use(variables.value("IN_USE_SOURCES")?)?,
             topic,
             documentation: variables.documentation_url()?,
             place,
@@ -64,6 +67,15 @@ impl Config {
             },
         })
     }
+}
+
+/// The sources in a list with commas. Every mistake is an error, because a sweep without a source could remove
+/// images that run.
+fn in_use(list: &str) -> anyhow::Result<Vec<InUse>> {
+    let source = |word: &str| {
+        word.parse().map_err(|error| anyhow!("IN_USE_SOURCES: {error}, got {word:?}"))
+    };
+    list.split(',').filter(|word| !word.is_empty()).map(source).collect()
 }
 
 fn parse_scope(topic: &str, function: String) -> Option<DeploymentScope> {
@@ -86,7 +98,8 @@ mod tests {
     fn check_with(topic: &str, scan_on_push: &str, expected: &Expect) {
         let variables = [
             ("AWS_LAMBDA_FUNCTION_NAME", "sweep"),
-            ("GOVERNANCE", "[]"),
+            ("POLICY_VERSION", "0123456789abcdef"),
+            ("IN_USE_SOURCES", "pull-time,inspector"),
             ("ALERT_TOPIC_ARN", topic),
             ("DOCUMENTATION_URL", "https://example.com/docs"),
             ("LEDGER_TABLE", "ledger"),

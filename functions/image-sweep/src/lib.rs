@@ -37,9 +37,12 @@ use tracing::{error, info};
 use warden_aws::alerts::Topic;
 use warden_aws::http::Roots;
 use warden_aws::ledger::{Ledger, RunLease};
+use warden_aws::policy::DeployedPolicy;
 use warden_aws::registry::Registry;
 use warden_aws::{Invocation, serve};
-use warden_core::image::RepositoryName;
+
+use warden_core::policy::InUse;
+use warden_core::policy::governance::RepositoryOrigin;
 
 use crate::config::Config;
 use crate::event::SweepCommand;
@@ -49,8 +52,10 @@ use crate::sweep::Sweep;
 /// The configuration and the clients, built once.
 #[derive(Debug)]
 pub struct Context {
-    /// The policies and the environment.
+    /// The environment.
     pub config: Config,
+    /// The policy of the deployment.
+    pub policy: DeployedPolicy,
     /// The ECR client.
     pub registry: Registry,
     /// The Inspector client, which lists the running images.
@@ -66,6 +71,7 @@ impl Context {
     #[must_use]
     pub fn new(config: Config, sdk: &SdkConfig) -> Self {
         Self {
+            policy: DeployedPolicy::new(config.policy_version.clone()),
             registry: Registry::new(sdk),
             inspector: Inspector::new(sdk),
             alerts: Topic::new(
@@ -73,6 +79,7 @@ impl Context {
                 config.topic.clone(),
                 config.documentation.clone(),
                 config.stack_name.clone(),
+                config.policy_version.clone(),
             ),
             ledger: Ledger::new(sdk, config.table.clone()),
             config,
@@ -99,18 +106,21 @@ pub async fn handle(
     let now = *now;
     let Some(request) = event::read(payload, request_id, now)? else { return Ok(Value::Null) };
     let repository = &request.repository;
-    let Some(policy) = context.config.policies.rule_for(repository) else {
+    let governance = context.policy.get(&context.ledger).await?;
+    let Some(mut policy) = governance.policy_of(repository, RepositoryOrigin::Pushed) else {
         if matches!(request.command, SweepCommand::Pushed(_)) {
             return Ok(Value::Null);
         }
-        let governed = context.config.policies.iter().map(|policy| &policy.repository_name);
-        let governed: Vec<&str> = governed.map(RepositoryName::as_str).collect();
         bail!(
-            "{repository} is not a governed repository; the governed repositories are: {}",
-            governed.join(", "),
+            "no rule of the policy {} governs the repository {repository}",
+            context.config.policy_version
         );
     };
-    let sweep = Sweep::new(context, policy, invocation, &request.source, now);
+    if context.config.in_use.contains(&InUse::Inspector) {
+        policy.governance.retention.in_use = InUse::Inspector;
+    }
+    let is_provisioned = governance.find_provisioned(repository).is_some();
+    let sweep = Sweep::new(context, &policy, is_provisioned, invocation, &request.source, now);
     match &request.command {
         SweepCommand::Read => return Box::pin(sweep.read()).await,
         SweepCommand::Explain(image) => return Box::pin(sweep.explain(image)).await,

@@ -41,6 +41,8 @@ pub struct Sweep<'a> {
     pub(crate) context: &'a Context,
     pub(crate) policy: &'a Policy,
     pub(crate) repository: &'a RepositoryName,
+    /// Whether the stack provisions the repository, so that its settings are known.
+    is_provisioned: bool,
     request_id: &'a str,
     source: &'a Source,
     /// The run starts no removal after this time.
@@ -54,6 +56,7 @@ impl<'a> Sweep<'a> {
     pub fn new(
         context: &'a Context,
         policy: &'a Policy,
+        is_provisioned: bool,
         invocation: &'a Invocation,
         source: &'a Source,
         now: DateTime<Utc>,
@@ -62,6 +65,7 @@ impl<'a> Sweep<'a> {
             context,
             policy,
             repository: &policy.repository_name,
+            is_provisioned,
             request_id: &invocation.request_id,
             source,
             until: Instant::now() + invocation.time_left.saturating_sub(AFTERWARDS),
@@ -85,7 +89,8 @@ impl<'a> Sweep<'a> {
         if let Err(error) = stop_if_replicated(self.context, self.policy, &mut outcome).await {
             return self.describe_stop(error);
         }
-        Ok(answer::describe_run(&plan, &workloads, &outcome, 0))
+        let version = &self.context.config.policy_version;
+        Ok(answer::describe_run(&plan, version, &workloads, &outcome, 0))
     }
 
     /// The answer if something cannot be read. Returns other errors as they are.
@@ -106,7 +111,7 @@ impl<'a> Sweep<'a> {
             Some(decided) => self.workloads_of(&plan, &[decided]).await,
             None => Workloads::new(),
         };
-        Ok(answer::explain_image(&plan, id, &workloads))
+        Ok(answer::explain_image(&plan, &self.context.config.policy_version, id, &workloads))
     }
 
     /// Plans a sweep without changing anything, for a person to read.
@@ -179,7 +184,8 @@ impl<'a> Sweep<'a> {
         if let Err(error) = stop_if_replicated(self.context, self.policy, &mut outcome).await {
             return self.stop_blind(error, true, known).await;
         }
-        report::log_plan(&plan, &workloads, &outcome);
+        let version = self.context.config.policy_version.as_str();
+        report::log_plan(&plan, &workloads, &outcome, version);
 
         let (mut removed, mut unsure) = (vec![], vec![]);
         if outcome.is_carried_out() && !plan.is_empty() {
@@ -194,7 +200,7 @@ impl<'a> Sweep<'a> {
             let replication = outcome.replication;
             outcome = report::describe_changes(&plan, &done, outcome.hash, &workloads);
             outcome.replication = replication;
-            report::log_failures(self.repository, &outcome);
+            report::log_failures(self.repository, &outcome, version);
             unsure = report::list_unsure(&plan, &done, &workloads);
             removed = done.removed;
         }
@@ -216,7 +222,7 @@ impl<'a> Sweep<'a> {
         // An alarm fires for a repository that completes no sweep for three days.
         let counts = if outcome.left == 0 { counts.one("SweepsCompleted") } else { counts };
         counts.write(self.request_id, self.now);
-        let answer = answer::describe_run(&plan, &workloads, &outcome, removed.len());
+        let answer = answer::describe_run(&plan, version, &workloads, &outcome, removed.len());
         let audited = self.audit(&plan, facts.mutability, seen.archived_units.clone()).await;
         usage::log_usage(&self.context.ledger, &plan, &removed).await;
         audited?;
@@ -232,7 +238,7 @@ impl<'a> Sweep<'a> {
         accepted: Option<&AcceptedPolicy>,
     ) -> anyhow::Result<Value> {
         let why = visibility_reason(error)?;
-        report::log_stop(self.repository.as_str(), &why, "");
+        report::log_stop(self.repository.as_str(), &why, ("", &self.context.config.policy_version));
         let counts = Counts::new("Repository", self.repository).one("SweepsStopped");
         counts.write(self.request_id, self.now);
         let answer = answer::describe_stop(self.repository, &why);

@@ -19,6 +19,8 @@ use tokio::time::Instant;
 use tracing::error;
 use warden_aws::event::deserialized;
 use warden_core::image::{Digest, RepositoryName};
+use warden_core::policy::Policy;
+use warden_core::policy::governance::RepositoryOrigin;
 
 use crate::event::{Event, ImageScan, ScanResult};
 use crate::scan::{self, HANDLED_BY};
@@ -81,13 +83,23 @@ pub async fn handle(context: &Context, messages: Vec<Message>, now: DateTime<Utc
     }
     let is_late = || started.elapsed() > HANDLED_BY;
     let late = || anyhow!("no time is left in this batch; the queue delivers the message again");
+    let governance = match context.policy.get(&context.ledger).await {
+        Ok(governance) => governance,
+        Err(error) => {
+            let messages = groups.into_values().flat_map(|group| group.messages);
+            fail(&mut failed, messages.chain(others.into_iter().map(|(id, _)| id)).collect(), &error);
+            return json!({"batchItemFailures": failed});
+        }
+    };
     let groups: Vec<Group> = groups.into_values().collect();
+    let policy = |group: &Group| governance.policy_of(&group.scans.first()?.about.repository, RepositoryOrigin::Pushed);
+    let policies: Vec<Option<Policy>> = groups.iter().map(policy).collect();
     let invocations: Vec<_> = groups
         .iter()
-        .map(|group| {
+        .zip(&policies)
+        .map(|(group, policy)| {
             let request_id = group.messages.first()?;
-            let repository = &group.scans.first()?.about.repository;
-            let policy = context.config.policies.rule_for(repository)?;
+            let policy = policy.as_ref()?;
             let publisher = AlertPublisher { context, request_id, now };
             scan::Invocation::of_findings(publisher, policy, &group.scans)
         })

@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 use warden_core::lifecycle;
+use warden_core::node::Node;
 use warden_core::policy::{MOST_BYTES, Policies, Policy};
 use warden_core::properties::{Invalid, Reader};
 use warden_core::tagging::judge;
@@ -44,7 +45,8 @@ pub fn run(bytes: &[u8]) {
         Err(error) => check_error(&error),
     }
     let Ok(request) = serde_json::from_str::<Value>(text) else { return };
-    let mut reader = Reader::new(&request["ResourceProperties"]);
+    let node = Node::from(&request["ResourceProperties"]);
+    let mut reader = Reader::new(&node);
     let policy = Policy::read(&mut reader);
     let problems = reader.finish();
     match policy {

@@ -68,6 +68,7 @@ fn alert(texts: Texts) -> Alert {
         details: details.collect(),
         remedies: texts.remedies.into_iter().map(remedy).collect(),
         runbook: None,
+        policy: None,
         // An event's ID and time are EventBridge's own.
         source: Source {
             id: texts.id.chars().take(36).collect(),

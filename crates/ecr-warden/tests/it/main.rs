@@ -1,4 +1,4 @@
-//! Runs the built command with a fake AWS CLI that answers from a file.
+//! Runs the built command, which reads a policy from a file.
 
 #![expect(
     clippy::indexing_slicing,
@@ -14,15 +14,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use expect_test::{Expect, expect};
-use serde_json::Value;
 
 const CONFORMS: &str = "infrastructure:litellm-v1.80.5";
 
-/// Runs `ecr-warden check` with these arguments and this standard input, and with `path` as the
-/// search path. Compares its output and its exit code. Each error is one line.
-fn run(path: &str, arguments: &[&str], input: &str, expected: &Expect) {
+/// Runs `ecr-warden check` with these arguments and this standard input, and without an AWS configuration.
+/// Compares its output and its exit code. Each error is one line.
+fn run(arguments: &[&str], input: &str, expected: &Expect) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ecr-warden"));
-    let command = command.arg("check").args(arguments).env("PATH", path);
+    let command = command.arg("check").args(arguments).env_clear();
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().unwrap();
     // A command that fails before it reads its input closes the pipe, so an error is ignored.
@@ -35,22 +34,20 @@ fn run(path: &str, arguments: &[&str], input: &str, expected: &Expect) {
     assert_eq!(code == 2, !stderr.is_empty());
 }
 
-/// Checks with a stack that the fake AWS CLI knows.
+/// Checks with the policy of the test data.
 fn check(arguments: &[&str], expected: &Expect) {
-    let bin = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bin");
-    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
-    run(&path, arguments, "", expected);
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/policy.yaml");
+    run(&[&["--policy", file], arguments].concat(), "", expected);
 }
 
-/// Checks with a policy on standard input and without an AWS CLI.
+/// Checks with a policy on standard input.
 fn check_policy(policy: &str, arguments: &[&str], expected: &Expect) {
-    run("", &[&["--policy", "-"], arguments].concat(), policy, expected);
+    run(&[&["--policy", "-"], arguments].concat(), policy, expected);
 }
 
-fn governance() -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/describe-stacks.json");
-    let answer: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    answer["Stacks"][0]["Outputs"][1]["OutputValue"].as_str().unwrap().to_owned()
+fn policy() -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policy.yaml");
+    std::fs::read_to_string(file).unwrap()
 }
 
 /// Writes a file for one test.
@@ -79,7 +76,7 @@ fn the_policy_of_the_stack_is_used_and_the_worst_image_decides_the_exit_code() {
         "#]],
     );
     check(
-        &["--stack", "ecr-warden", "infrastructure:latest", "infra:v1", "deployments:web-latest"],
+        &["infrastructure:latest", "infra:v1", "deployments:web-latest"],
         &expect![[r#"
             infrastructure:latest does not match {component}-v{semver}. The image would be quarantined, or only lose this tag if it has a conforming tag
             deployments:web-latest conforms: channel latest of web
@@ -91,9 +88,8 @@ fn the_policy_of_the_stack_is_used_and_the_worst_image_decides_the_exit_code() {
 
 #[test]
 fn a_policy_can_be_read_from_a_file_or_standard_input() {
-    let file = file("governance.json", &governance());
+    let file = file("policy.yaml", &policy());
     run(
-        "",
         &["--policy", file.to_str().unwrap(), CONFORMS],
         "",
         &expect![[r#"
@@ -102,7 +98,7 @@ fn a_policy_can_be_read_from_a_file_or_standard_input() {
         "#]],
     );
     check_policy(
-        &governance(),
+        &policy(),
         &["infrastructure:latest"],
         &expect![[r#"
             infrastructure:latest does not match {component}-v{semver}. The image would be quarantined, or only lose this tag if it has a conforming tag
@@ -113,57 +109,8 @@ fn a_policy_can_be_read_from_a_file_or_standard_input() {
 
 #[test]
 fn an_error_about_a_policy_that_cannot_be_read_says_how_to_read_it() {
-    run(
-        "",
-        &[CONFORMS],
-        "",
-        &expect![[r#"
-            ecr-warden: the stack ecr-warden cannot be read, because the AWS CLI is not installed: install aws, or save the stack output Governance in a file and name it with --policy FILE
-            exit 2
-        "#]],
-    );
-    check(
-        &["--stack", "absent", CONFORMS],
-        &expect![[r#"
-            ecr-warden: the AWS CLI finds no stack absent: name the stack with --stack, and its account and region with AWS_PROFILE and AWS_DEFAULT_REGION, or save the stack output Governance in a file and name it with --policy FILE (An error occurred (ValidationError) when calling the DescribeStacks operation: Stack with id absent does not exist)
-            exit 2
-        "#]],
-    );
-    check(
-        &["--stack", "network", CONFORMS],
-        &expect![[r#"
-            ecr-warden: the stack network (status CREATE_COMPLETE) has no output Governance: it is not a stack of ECR Warden, or its deployment is not complete; name another stack with --stack
-            exit 2
-        "#]],
-    );
-    check(
-        &["--stack", "none", CONFORMS],
-        &expect![[r#"
-            ecr-warden: the policy of the stack none is empty: the stack governs no repository, because its CreateEcrRepositories is false
-            exit 2
-        "#]],
-    );
-    check(
-        &["--stack", "nobody", CONFORMS],
-        &expect![[r#"
-            ecr-warden: the AWS CLI cannot read the stack nobody: Unable to locate credentials. You can configure credentials by running "aws configure". (the credentials need the right cloudformation:DescribeStacks; or save the stack output Governance in a file and name it with --policy FILE)
-            exit 2
-        "#]],
-    );
-    check(
-        &["--stack", "silent", CONFORMS],
-        &expect![[r#"
-            ecr-warden: the AWS CLI cannot read the stack silent: exit status: 255 (the credentials need the right cloudformation:DescribeStacks; or save the stack output Governance in a file and name it with --policy FILE)
-            exit 2
-        "#]],
-    );
-    check(
-        &["--policy", "absent.json", CONFORMS],
-        &expect![[r#"
-            ecr-warden: the policy in absent.json cannot be read (No such file or directory (os error 2)); expected a file with the stack output Governance, or - for standard input
-            exit 2
-        "#]],
-    );
+    run(&[CONFORMS], "", &expect![""]);
+    run(&["--policy", "absent.yaml", CONFORMS], "", &expect![""]);
 }
 
 #[test]
@@ -193,7 +140,7 @@ fn an_error_about_an_invalid_policy_names_the_field() {
         "#]],
     );
     check_policy(
-        &governance().replacen("{semver}", "{semvr}", 1),
+        &policy().replacen("{semver}", "{semvr}", 1),
         &[CONFORMS],
         &expect![[r#"
             ecr-warden: the policy on standard input is not the output Governance of a stack: [0].Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest placeholder is {semver}, got "{component}-v{semvr}"
@@ -201,7 +148,7 @@ fn an_error_about_an_invalid_policy_names_the_field() {
         "#]],
     );
     check_policy(
-        &governance().replacen("Grammar", "Grammer\\n", 1),
+        &policy().replacen("Grammar", "Grammer", 1),
         &[CONFORMS],
         &expect![[r#"
             ecr-warden: the policy on standard input is not the output Governance of a stack: [0].Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; [0].Governance.Tags."Grammer\n": unknown property; the nearest known name is Grammar

@@ -140,6 +140,22 @@ impl Registry {
         Ok(Some(RepositoryFacts { created_at, mutability }))
     }
 
+    /// Lists the repositories of the registry. A call for each 1,000 repositories.
+    pub async fn repository_names(&self) -> anyhow::Result<Vec<RepositoryName>> {
+        let describe = self.client.describe_repositories();
+        let mut pages = describe.into_paginator().page_size(1_000).send();
+        let mut names = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(crate::explain).context("listing the repositories")?;
+            for repository in page.repositories.into_iter().flatten() {
+                let name = repository.repository_name.unwrap_or_default();
+                let parsed = name.parse();
+                names.push(parsed.with_context(|| format!("ECR returned the name {name:?}"))?);
+            }
+        }
+        Ok(names)
+    }
+
     async fn find_repository(
         &self,
         repository: &RepositoryName,

@@ -15,6 +15,7 @@ fn check(
 ) {
     let policy = policy(GUIDE, changes);
     let as_deployed = RepositorySettings {
+        is_provisioned: true,
         mutability: "IMMUTABLE".to_owned(),
         lifecycle: Some(lifecycle::document(&policy)),
         scan_on_push: true,
@@ -69,6 +70,7 @@ fn a_rule_or_pattern_without_an_image_is_reported() {
             "countType": "imageCountMoreThan", "countNumber": 1}, "action": {"type": "expire"}},
     ]});
     let observed = RepositorySettings {
+        is_provisioned: true,
         mutability: "MUTABLE".to_owned(),
         lifecycle: Some(list.to_string()),
         scan_on_push: true,
@@ -91,6 +93,7 @@ fn a_rule_or_pattern_without_an_image_is_reported() {
     check(
         &[],
         Some(RepositorySettings {
+            is_provisioned: true,
             mutability: "IMMUTABLE".to_owned(),
             ..RepositorySettings::default()
         }),
@@ -208,6 +211,7 @@ fn each_kept_index_that_lacks_a_part_is_reported_once_and_a_removed_index_never(
 #[test]
 fn unscanned_images_are_counted_and_manual_scans_are_reported() {
     let observed = |scan_on_push, frequency: &str, unscanned| RepositorySettings {
+        is_provisioned: true,
         mutability: "IMMUTABLE".to_owned(),
         lifecycle: Some(lifecycle::document(&policy(GUIDE, &[]))),
         scan_on_push,
@@ -232,6 +236,7 @@ fn unscanned_images_are_counted_and_manual_scans_are_reported() {
 #[test]
 fn a_rule_with_prefixes_and_patterns_selects_images_with_a_tag_for_each() {
     let observed = |selection: Value| RepositorySettings {
+        is_provisioned: true,
         mutability: "IMMUTABLE".to_owned(),
         lifecycle: Some(
             json!({"rules": [{"rulePriority": 7, "selection": selection}]}).to_string(),
@@ -281,6 +286,7 @@ fn an_index_that_lacks_an_image_is_found_in_the_archive_and_outside() {
     };
     let units = [unit("whole", ["c", "d"]), unit("lost", ["e", "gone"])];
     let observed = RepositorySettings {
+        is_provisioned: true,
         mutability: "IMMUTABLE".to_owned(),
         lifecycle: Some(lifecycle::document(&policy(GUIDE, &[]))),
         scan_on_push: true,

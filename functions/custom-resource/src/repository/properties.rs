@@ -7,7 +7,10 @@ use warden_aws::registry::repository::{Encryption, EncryptionType};
 use warden_core::image::{RepositoryName, Wildcard};
 use warden_core::keywords;
 use warden_core::lifecycle;
-use warden_core::policy::{Policy, TagMutability};
+use warden_core::node::Node;
+use warden_core::policy::governance::PolicyVersion;
+use warden_core::policy::provisioned::ProvisionedRepository;
+use warden_core::policy::{CleanupEnforcement, InUse, Policy, TagMutability};
 use warden_core::properties::{Invalid, Reader};
 
 use super::pull::PullPrincipal;
@@ -38,10 +41,16 @@ keywords!(
 /// The repository that the properties describe. All values are valid.
 #[derive(Clone, Debug)]
 pub struct Desired {
-    /// The policy of the repository, with its name and its tag mutability.
-    pub policy: Policy,
-    /// The native lifecycle policy, derived from the policy.
+    /// The name, the tag mutability and the settings of the lifecycle policy.
+    pub settings: ProvisionedRepository,
+    /// The version of the policy that the repository follows.
+    pub policy_version: PolicyVersion,
+    /// The sources that report which images are in use.
+    pub in_use: Vec<InUse>,
+    /// The native lifecycle policy, derived from the settings and the rule of the repository.
     pub lifecycle: String,
+    /// Whether an adopted repository keeps the lifecycle policy that it has, because its rule only reports.
+    pub keeps_adopted_lifecycle: bool,
     /// The filters of a mutability with exclusions.
     pub exclusion_filters: Vec<Wildcard>,
     /// Whether ECR scans each image at its push.
@@ -76,12 +85,15 @@ const LONGEST_VALUE: usize = 256;
 impl Desired {
     /// Reads the properties. The error names every mistake.
     pub fn read(properties: &Value, stack: &Stack, owner: String) -> Result<Self, Invalid> {
-        let mut reader = Reader::new(properties);
-        for name in ["ServiceToken", "ServiceTimeout", "PolicyVersion"] {
+        let node = Node::from(properties);
+        let mut reader = Reader::new(&node);
+        for name in ["ServiceToken", "ServiceTimeout"] {
             reader.ignore(name);
         }
-        let policy = Policy::read(&mut reader);
-        let exclusion_filters = exclusion_filters(&mut reader, policy.as_ref());
+        let settings = ProvisionedRepository::read(&mut reader);
+        let exclusion_filters = exclusion_filters(&mut reader, settings.as_ref());
+        let policy_version: Option<PolicyVersion> = reader.required("PolicyVersion");
+        let in_use = reader.words("InUseSources");
         let scan_on_push = reader.flag("ScanOnPush", false);
         let encryption = encryption(&mut reader, stack);
         let lifecycle_impact_limit = reader.number("LifecycleImpactLimit", 0..=100_000, Some(50));
@@ -98,10 +110,13 @@ impl Desired {
             reader.problem("StackId", message);
         }
 
-        match (policy, reader.finish()) {
-            (Some(policy), problems) if problems.is_empty() => Ok(Self {
-                lifecycle: lifecycle::document(&policy),
-                policy,
+        match (settings, policy_version, reader.finish()) {
+            (Some(settings), Some(policy_version), problems) if problems.is_empty() => Ok(Self {
+                lifecycle: lifecycle::document_of_provisioned(&settings, None, &in_use),
+                settings,
+                policy_version,
+                in_use,
+                keeps_adopted_lifecycle: true,
                 exclusion_filters,
                 scan_on_push,
                 encryption,
@@ -113,16 +128,30 @@ impl Desired {
                 owner,
                 partition: stack.partition.clone(),
             }),
-            (_, problems) => Err(Invalid(problems)),
+            (_, _, problems) => Err(Invalid(problems)),
+        }
+    }
+
+    /// The repository with the lifecycle policy that its rule needs. Without a rule, nothing is removed.
+    #[must_use]
+    pub fn following(self, rule: Option<&Policy>) -> Self {
+        let enforcement = rule.map(|rule| rule.governance.retention.enforcement);
+        Self {
+            lifecycle: lifecycle::document_of_provisioned(&self.settings, rule, &self.in_use),
+            keeps_adopted_lifecycle: enforcement.is_none_or(|enforcement| enforcement == CleanupEnforcement::Report),
+            ..self
         }
     }
 }
 
-fn exclusion_filters(reader: &mut Reader<'_>, policy: Option<&Policy>) -> Vec<Wildcard> {
+fn exclusion_filters(
+    reader: &mut Reader<'_>,
+    settings: Option<&ProvisionedRepository>,
+) -> Vec<Wildcard> {
     const NAME: &str = "ImageTagMutabilityExclusionFilters";
-    let filters: Vec<Wildcard> = reader.words(NAME);
-    let Some(policy) = policy else { return filters };
-    let mutability = policy.image_tag_mutability;
+    let Some(settings) = settings else { return Vec::new() };
+    let filters = settings.image_tag_mutability_exclusion_filters.clone();
+    let mutability = settings.image_tag_mutability;
     match mutability {
         TagMutability::Mutable | TagMutability::Immutable if !filters.is_empty() => {
             reader.problem(

@@ -10,7 +10,7 @@ const SCANNER: &str = "arn:aws:iam::123456789012:role/scanner";
 const ID: &str = "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3/PullTimeExclusion";
 
 async fn made() -> (Function, Value, Value) {
-    let function = Function::new();
+    let function = Function::new().await;
     let request = event("create-pull-time-exclusion");
     let answer = function.succeed(&request).await;
     (function, request, answer)
@@ -87,7 +87,7 @@ async fn the_roll_back_of_an_update_that_failed_halfway_restores_the_list() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_creation_is_removed_and_the_next_creation_succeeds() {
-    let function = Function::new();
+    let function = Function::new().await;
     let request = with(
         event("create-pull-time-exclusion"),
         "ResourceProperties.RoleArns",
@@ -109,7 +109,7 @@ async fn a_failed_creation_is_removed_and_the_next_creation_succeeds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_rights_and_roles_that_take_effect_late() {
-    let function = Function::new();
+    let function = Function::new().await;
     for (nth, code) in [(1, "AccessDeniedException"), (2, "InvalidParameterException")] {
         function.aws.fault("RegisterPullTimeUpdateExclusion", nth, Fault::Error(400, code));
     }
@@ -149,7 +149,7 @@ async fn a_delete_deregisters_only_its_own_roles() {
 
 #[tokio::test(start_paused = true)]
 async fn invalid_properties_are_named_and_nothing_is_called() {
-    let function = Function::new();
+    let function = Function::new().await;
     let mut reasons = String::new();
     for (path, value) in [
         ("ResourceProperties", Value::Null),

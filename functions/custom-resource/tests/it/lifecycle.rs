@@ -49,7 +49,7 @@ async fn with_sixty_images(function: &Function) -> (Value, Value) {
 #[tokio::test(start_paused = true)]
 async fn a_lifecycle_policy_that_would_expire_too_many_images_is_refused_with_examples() {
     // See case P36 in docs/contributing/prior-art.md.
-    let function = Function::new();
+    let function = Function::new().await;
     let (_, change) = with_sixty_images(&function).await;
     expect!["repository infrastructure: the new lifecycle policy would expire 55 images, more than LifecycleImpactLimit 50 allows (v1.0.5, v1.0.6, v1.0.7, v1.0.8, v1.0.9, and 50 more). The lifecycle policy was not changed. Raise the limit if ECR may expire these images"].assert_eq(&function.fail(&change).await);
     assert!(function.aws.take_changes().is_empty());
@@ -64,7 +64,7 @@ async fn a_lifecycle_policy_that_would_expire_too_many_images_is_refused_with_ex
 async fn a_roll_back_is_never_refused_because_of_its_impact() {
     // See case P36 in docs/contributing/prior-art.md.
     for blind in [false, true] {
-        let function = Function::new();
+        let function = Function::new().await;
         let (_, change) = with_sixty_images(&function).await;
         let before = function.aws.state().ecr().repositories["infrastructure"].lifecycle.clone();
         if blind {
@@ -81,7 +81,7 @@ async fn a_roll_back_is_never_refused_because_of_its_impact() {
 async fn a_preview_that_fails_stops_the_change() {
     let mut reasons = String::new();
     for operation in ["StartLifecyclePolicyPreview", "GetLifecyclePolicyPreview"] {
-        let function = Function::new();
+        let function = Function::new().await;
         let (_, change) = with_sixty_images(&function).await;
         function.aws.fault(operation, 0, Fault::Error(400, "AccessDeniedException"));
         reasons += &format!("{}\n", function.fail(&change).await);
@@ -95,7 +95,7 @@ async fn a_preview_that_fails_stops_the_change() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_rights_to_preview_that_take_effect_late() {
-    let function = Function::new();
+    let function = Function::new().await;
     let (_, change) = with_sixty_images(&function).await;
     let denied = Fault::Error(400, "AccessDeniedException");
     function.aws.fault("StartLifecyclePolicyPreview", 1, denied);
@@ -104,7 +104,7 @@ async fn a_request_waits_for_rights_to_preview_that_take_effect_late() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_the_preview_of_somebody_else() {
-    let function = Function::new();
+    let function = Function::new().await;
     let (_, change) = with_sixty_images(&function).await;
     function.aws.fault(
         "StartLifecyclePolicyPreview",
@@ -142,7 +142,7 @@ fn assert_stored(function: &Function, policy: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn the_lifecycle_policy_of_somebody_else_is_stored_in_tags_before_it_is_replaced() {
-    let function = Function::new();
+    let function = Function::new().await;
     foreign(&function, "infrastructure");
     let before = put_policy_of_team(&function, 14);
     let adopting = with(event("create-infrastructure"), "ResourceProperties.OnExisting", "adopt");
@@ -167,7 +167,7 @@ async fn the_lifecycle_policy_of_somebody_else_is_stored_in_tags_before_it_is_re
 
 #[tokio::test(start_paused = true)]
 async fn a_new_adoption_replaces_the_stored_policy_of_an_earlier_adoption() {
-    let function = Function::new();
+    let function = Function::new().await;
     foreign(&function, "infrastructure");
     let arn = "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure";
     let earlier = ReplacedLifecycle::Policy(json!({"rules": ["earlier"]}).to_string());
@@ -184,7 +184,7 @@ async fn a_new_adoption_replaces_the_stored_policy_of_an_earlier_adoption() {
 
 #[tokio::test(start_paused = true)]
 async fn the_tags_of_an_adoption_say_that_there_was_no_lifecycle_policy() {
-    let function = Function::new();
+    let function = Function::new().await;
     foreign(&function, "infrastructure");
     let adopting = with(event("create-infrastructure"), "ResourceProperties.OnExisting", "adopt");
     let adopting = with(adopting, "ResourceProperties.EncryptionType", "AES256");
@@ -200,7 +200,7 @@ async fn the_tags_of_an_adoption_say_that_there_was_no_lifecycle_policy() {
 
 #[tokio::test(start_paused = true)]
 async fn a_repository_that_ecr_warden_created_stores_no_lifecycle_policy() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
     put_policy_of_team(&function, 14);

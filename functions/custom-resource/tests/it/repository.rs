@@ -10,7 +10,7 @@ use crate::{
 
 #[tokio::test(start_paused = true)]
 async fn the_guides_repositories_are_created_with_its_settings() {
-    let function = Function::new();
+    let function = Function::new().await;
     let answer = function.succeed(&event("create-infrastructure")).await;
     assert_eq!(answer["PhysicalResourceId"], ARN);
     assert_eq!(answer["Data"]["Arn"], ARN);
@@ -51,7 +51,7 @@ async fn the_guides_repositories_are_created_with_its_settings() {
 #[tokio::test(start_paused = true)]
 async fn a_repeated_create_gives_the_same_answer_and_changes_nothing() {
     // See case P37 in docs/contributing/prior-art.md.
-    let function = Function::new();
+    let function = Function::new().await;
     let first = function.succeed(&event("create-infrastructure")).await;
     let _ = function.aws.take_changes();
     assert_eq!(function.succeed(&event("create-infrastructure")).await, first);
@@ -68,9 +68,9 @@ async fn a_repeated_create_continues_from_any_point() {
         ("PutLifecyclePolicy", Fault::ResetAfter),
         ("DescribeRepositories", Fault::Error(500, "ServerException")),
     ] {
-        let whole = Function::new();
+        let whole = Function::new().await;
         let expected = whole.succeed(&event("create-infrastructure")).await;
-        let function = Function::new();
+        let function = Function::new().await;
         function.aws.fault(operation, 0, fault);
         let _ = function.answer(&event("create-infrastructure")).await;
         function.aws.heal();
@@ -87,7 +87,7 @@ async fn a_repeated_create_continues_from_any_point() {
 
 #[tokio::test(start_paused = true)]
 async fn a_creation_whose_answer_was_lost_succeeds_within_the_request() {
-    let function = Function::new();
+    let function = Function::new().await;
     function.aws.fault("CreateRepository", 1, Fault::ResetAfter);
     function.succeed(&event("create-infrastructure")).await;
 }
@@ -99,7 +99,7 @@ async fn an_existing_repository_fails_the_creation_and_does_not_change() {
     for owner in
         [None, Some("arn:aws:cloudformation:us-east-1:123456789012:stack/other/1/Repository")]
     {
-        let function = Function::new();
+        let function = Function::new().await;
         {
             foreign(&function, "infrastructure");
             let mut state = function.aws.state();
@@ -134,7 +134,7 @@ async fn an_existing_repository_fails_the_creation_and_does_not_change() {
 
 #[tokio::test(start_paused = true)]
 async fn an_update_changes_only_settings_that_differ() {
-    let function = Function::new();
+    let function = Function::new().await;
     function.succeed(&event("create-infrastructure")).await;
     let _ = function.aws.take_changes();
     let answer = function.succeed(&event("update-infrastructure")).await;
@@ -155,7 +155,7 @@ async fn an_update_changes_only_settings_that_differ() {
 
 #[tokio::test(start_paused = true)]
 async fn mutability_and_its_exclusions_are_updated_in_place() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
     let _ = function.aws.take_changes();
@@ -183,7 +183,7 @@ async fn mutability_and_its_exclusions_are_updated_in_place() {
 
 #[tokio::test(start_paused = true)]
 async fn any_update_corrects_drift_even_if_the_repository_was_deleted() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
     let request = update(&created, &answer["PhysicalResourceId"], "PolicyVersion", "2");
@@ -204,7 +204,7 @@ async fn any_update_corrects_drift_even_if_the_repository_was_deleted() {
 
 #[tokio::test(start_paused = true)]
 async fn statements_of_others_in_the_repository_policy_are_kept() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
     let theirs = json!({"Sid": "Audit", "Effect": "Allow", "Principal": "*", "Action": "ecr:DescribeImages"});
@@ -236,7 +236,7 @@ async fn statements_of_others_in_the_repository_policy_are_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rename_creates_another_repository_and_on_delete_decides_about_the_old_repository() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let old = function.succeed(&created).await;
     push(&function, "litellm-v1.0.0");
@@ -256,7 +256,7 @@ async fn a_rename_creates_another_repository_and_on_delete_decides_about_the_old
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_rename_leaves_nothing_behind_after_its_roll_back() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let old = function.succeed(&created).await;
     let rename = update(&created, &old["PhysicalResourceId"], "RepositoryName", "platform");
@@ -277,7 +277,7 @@ async fn a_failed_rename_leaves_nothing_behind_after_its_roll_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rename_onto_somebody_elses_repository_is_refused_and_rolls_back() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let old = function.succeed(&created).await;
     foreign(&function, "platform");
@@ -300,7 +300,7 @@ async fn a_change_of_the_encryption_is_refused_and_nothing_changes() {
         (with_key.clone(), "KmsKey", json!(key.replace('4', "5"))),
         (with_key, "KmsKey", Value::Null),
     ] {
-        let function = Function::new();
+        let function = Function::new().await;
         let answer = function.succeed(&created).await;
         let _ = function.aws.take_changes();
         let change = update(&created, &answer["PhysicalResourceId"], property, value);
@@ -319,7 +319,7 @@ async fn a_change_of_the_encryption_is_refused_and_nothing_changes() {
 #[tokio::test(start_paused = true)]
 async fn a_key_that_was_adopted_without_being_named_can_be_named_and_rolled_back() {
     let key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
-    let function = Function::new();
+    let function = Function::new().await;
     let input = json!({
         "repositoryName": "infrastructure",
         "encryptionConfiguration": {"encryptionType": "KMS", "kmsKey": key},
@@ -335,7 +335,7 @@ async fn a_key_that_was_adopted_without_being_named_can_be_named_and_rolled_back
 
 #[tokio::test(start_paused = true)]
 async fn a_rename_onto_an_adopted_repository_keeps_its_tags() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let tagged = with(created, "ResourceProperties.Tags", json!({"team": "platform"}));
     let answer = function.succeed(&tagged).await;
@@ -351,7 +351,7 @@ async fn a_rename_onto_an_adopted_repository_keeps_its_tags() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_rights_that_take_effect_late_and_reports_a_lasting_denial() {
-    let function = Function::new();
+    let function = Function::new().await;
     for nth in 1..=3 {
         function.aws.fault("CreateRepository", nth, Fault::Error(400, "AccessDeniedException"));
     }
@@ -362,7 +362,7 @@ async fn a_request_waits_for_rights_that_take_effect_late_and_reports_a_lasting_
 
 #[tokio::test(start_paused = true)]
 async fn a_roll_back_to_a_repository_that_another_adopted_since_is_not_refused() {
-    let function = Function::new();
+    let function = Function::new().await;
     foreign(&function, "infrastructure");
     let request =
         with(event("create-infrastructure"), "ResourceProperties.EncryptionType", "AES256");
@@ -377,7 +377,7 @@ async fn a_roll_back_to_a_repository_that_another_adopted_since_is_not_refused()
 
 #[tokio::test(start_paused = true)]
 async fn on_existing_decides_about_an_update_of_a_repository_without_a_tag_of_the_stack() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created =
         with(event("create-infrastructure"), "ResourceProperties.EncryptionType", "AES256");
     let answer = function.succeed(&created).await;
@@ -401,7 +401,7 @@ async fn on_existing_decides_about_an_update_of_a_repository_without_a_tag_of_th
 #[tokio::test(start_paused = true)]
 async fn all_invalid_properties_are_named_at_once_and_nothing_is_called() {
     // See cases P11 and P34 in docs/contributing/prior-art.md.
-    let function = Function::new();
+    let function = Function::new().await;
     expect![[r#"RepositoryName: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/', got "Infrastructure"; LifecycleTagCount: expected a whole number from 1 to 100000, got "0"; LifecycleUntaggedDays: this required property is missing; LifecycleUntagedDays: unknown property; the nearest known name is LifecycleUntaggedDays"#]].assert_eq(&function.fail(&event("create-misspelt")).await);
     let good = event("create-infrastructure");
     let mut reasons = String::new();

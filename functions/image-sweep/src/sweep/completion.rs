@@ -75,7 +75,7 @@ impl Sweep<'_> {
         let with_calls = completions.iter().filter(|completion| completion.has_calls());
         let has_calls = with_calls.clone().next().is_some();
         for completion in with_calls.clone() {
-            completion.log(self.repository);
+            completion.log(self.repository, &self.context.config.policy_version);
             noted.get_or_insert_default().add(completion);
         }
         if has_calls {

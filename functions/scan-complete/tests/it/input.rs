@@ -61,7 +61,7 @@ async fn every_example_event_is_handled() {
 /// Matches every example event with every event rule of the template.
 #[test]
 fn the_event_rules_match_only_the_events_that_the_function_handles() {
-    let stack = world::evaluate(&[("AlertSeverityThreshold", "HIGH")]).unwrap();
+    let stack = world::evaluate(&[("*.Scan.Threshold", "HIGH")]).unwrap();
     let function = stack.properties("ScanCompleteFunction").unwrap();
     let events = function["Events"].clone();
     let rule = stack.properties("InspectorFindingRule").unwrap()["EventPattern"].clone();

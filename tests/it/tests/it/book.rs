@@ -16,7 +16,7 @@ use self::page::{Page, with_snippets};
 const DOCUMENTS: [&str; 4] = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
 
 /// Snippets that no test and no driver executes: a test checks only their form, for this reason.
-pub const NOT_EXECUTED: [(&str, &str); 27] = [
+pub const NOT_EXECUTED: [(&str, &str); 26] = [
     ("adopt/removed.tf", "Terraform is not installed"),
     (
         "adopt/report.sh",
@@ -34,7 +34,6 @@ pub const NOT_EXECUTED: [(&str, &str); 27] = [
     ),
     ("kubernetes/deployment.yaml", "Kubernetes is not installed"),
     ("kubernetes/helm-values.yaml", "Helm is not installed"),
-    ("grammar/deploy.sh", "a test judges tags by its grammar; cargo e2e deploys other parameters"),
     ("images/push.sh", "Docker is not installed"),
     ("leave/delete.sh", "cargo e2e deletes its stacks without the SAM CLI"),
     ("local-aws/lambda-invoke.sh", "cargo-lambda compiles the function for minutes"),

@@ -9,10 +9,10 @@ use crate::faults::function::create_custom_resource;
 /// The parameters that change a custom resource.
 const CHANGED: [(&str, &str); 6] = [
     ("EnableEncryption", "false"),
-    ("InfrastructureTagEnforcement", "report"),
+    ("platform.Tags.Enforcement", "report"),
     ("InfrastructureTagMutability", "MUTABLE"),
     ("LifecycleScope", "repository"),
-    ("ProtectTags", "*-lts"),
+    ("*.Retention.ProtectTags", r#"["*-lts"]"#),
     ("ScanOnPush", "false"),
 ];
 

@@ -104,7 +104,7 @@ fn an_alarm_reports_an_enforced_repository_without_a_sweep_for_three_days() {
         [("InfrastructureRepositoryName", "platform"), ("DeploymentsRepositoryName", "apps")];
     let alarms = [("InfrastructureSweepAlarm", "platform"), ("DeploymentsSweepAlarm", "apps")];
     for enforcement in ["archive", "delete"] {
-        let parameters = [&names[..], &[("CleanupEnforcement", enforcement)]].concat();
+        let parameters = [&names[..], &[("*.Retention.Enforcement", enforcement)]].concat();
         let stack = evaluate(&parameters).unwrap();
         for (id, repository) in alarms {
             let alarm = stack.properties(id).unwrap();
@@ -122,7 +122,7 @@ fn an_alarm_reports_an_enforced_repository_without_a_sweep_for_three_days() {
             assert!(shown_alarms(&parameters).contains(id));
         }
     }
-    let report = [("CleanupEnforcement", "report")];
+    let report = [("*.Retention.Enforcement", "report")];
     let stack = evaluate(&report).unwrap();
     let deployed = stack.resources().unwrap();
     assert!(alarms.iter().all(|(id, _)| !deployed.contains(id)), "{deployed:?}");

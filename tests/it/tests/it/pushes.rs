@@ -13,7 +13,7 @@ const FUNCTION: &str = "ecr-warden-ImagePushFunction";
 
 /// Deploys the stack with this enforcement in `infrastructure`.
 async fn deployed(enforcement: &str) -> World {
-    let world = deploy(&[("InfrastructureTagEnforcement", enforcement)]).await;
+    let world = deploy(&[("platform.Tags.Enforcement", enforcement)]).await;
     remove_sweep_rule(&world);
     world
 }
@@ -103,11 +103,10 @@ async fn an_invalid_event_ends_in_the_queue_with_the_reason() {
 }
 
 #[tokio::test]
-async fn an_invalid_policy_ends_the_function_at_its_start() {
+async fn a_function_without_a_policy_version_ends_at_its_start() {
     let aws = LocalAws::default();
     let environment = [
-        ("GOVERNANCE", "[{\"RepositoryName\": \"infrastructure\"}]"),
-        ("REPOSITORY_NAME_PATTERNS", ""),
+        ("POLICY_VERSION", ""),
         ("ALERT_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:alerts"),
         ("DOCUMENTATION_URL", "https://example.com/docs"),
         ("STACK_NAME", "ecr-warden"),
@@ -123,7 +122,8 @@ async fn an_invalid_policy_ends_the_function_at_its_start() {
     assert_eq!(failed.error.as_deref(), Some("Runtime.ExitError"));
     let lines: Vec<Value> =
         failed.log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    expect!["the function's environment: GOVERNANCE: [0].LifecycleTagCount: this required property is missing; [0].LifecycleUntaggedDays: this required property is missing; [0].Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; [0].Governance.Tags.Enforcement: this required property is missing; [0].Governance.Retention.Enforcement: this required property is missing"].assert_eq(lines[0]["message"].as_str().unwrap());
+    expect!["the function's environment: POLICY_VERSION is empty"]
+        .assert_eq(lines[0]["message"].as_str().unwrap());
 }
 
 #[tokio::test]

@@ -59,13 +59,13 @@ fn merge(found: &mut BTreeMap<Mutant, bool>, mutants: BTreeMap<Mutant, bool>) {
 /// Adds the requests about a push, a scan and a sweep of either repository, which both quarantine tags.
 async fn both_repositories(found: &mut BTreeMap<Mutant, bool>, cleanup: &str, scope: &str) {
     let world = function::deploy(&[
-        ("CleanupEnforcement", cleanup),
+        ("*.Retention.Enforcement", cleanup),
         ("LifecycleScope", scope),
         ("InfrastructureLifecycleTagCount", "1"),
         ("DeploymentsLifecycleTagCount", "1"),
-        ("MaxRemovePercent", "100"),
+        ("*.Retention.MaxRemovePercent", "100"),
         ("DeploymentsTagMutability", "IMMUTABLE"),
-        ("DeploymentsTagEnforcement", "quarantine"),
+        ("applications.Tags.Enforcement", "quarantine"),
     ])
     .await;
     for repository in ["infrastructure", "deployments"] {
@@ -95,9 +95,9 @@ async fn both_repositories(found: &mut BTreeMap<Mutant, bool>, cleanup: &str, sc
 /// Adds the requests of a sweep that completes what enforcement began to archive.
 async fn completions(found: &mut BTreeMap<Mutant, bool>) {
     let world = function::deploy(&[
-        ("CleanupEnforcement", "report"),
-        ("InfrastructureTagEnforcement", "archive"),
-        ("DeploymentsTagEnforcement", "archive"),
+        ("*.Retention.Enforcement", "report"),
+        ("platform.Tags.Enforcement", "archive"),
+        ("applications.Tags.Enforcement", "archive"),
     ])
     .await;
     for repository in ["infrastructure", "deployments"] {
@@ -176,6 +176,7 @@ async fn services(found: &mut BTreeMap<Mutant, bool>) {
         topic.clone(),
         "https://example.com/docs".to_owned(),
         STACK.to_owned(),
+        "0123456789abcdef".to_owned(),
     );
     by_stranger.publish(&serde_json::from_str(message).unwrap()).await.unwrap_err();
     let mut record = Record::new(&mut aws.state()).unwrap();

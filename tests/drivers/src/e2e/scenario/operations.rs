@@ -244,8 +244,8 @@ impl Run<'_> {
         ensure!(event.is_file(), "{} is no file", event.display());
         let printed = self.in_scratch(&format!("sam() {{ cat env.json; }}\n{invoke}"))?;
         let environment: Value = serde_json::from_str(&printed)?;
-        let governance = text(&environment, "/Parameters/GOVERNANCE");
-        self.contains("the environment for sam local", &governance, "infrastructure")
+        let version = text(&environment, "/Parameters/POLICY_VERSION");
+        self.equal("the environment for sam local", &version.len(), &16)
     }
 
     /// Checks the roles for workflows and pods in IAM.

@@ -118,7 +118,7 @@ impl Run<'_> {
             let role_arn = text(&schedule, "/Target/RoleArn");
             self.contains("its role", &role_arn, &format!(":role/ecr-warden/{role}"))?;
         }
-        stack.set("CleanupSchedule", "rate(1 minute)")?;
+        stack.set("SweepSchedule", "rate(1 minute)")?;
         let started = Instant::now();
         while self.in_archive()?.is_empty() {
             if started.elapsed() > DUE {
@@ -126,7 +126,7 @@ impl Run<'_> {
             }
             sleep(Duration::from_millis(500));
         }
-        stack.set("CleanupSchedule", "rate(1 day)")
+        stack.set("SweepSchedule", "rate(1 day)")
     }
 
     /// The first push of an hour starts a sweep. Returns the image that this sweep archives.
@@ -204,7 +204,7 @@ impl Run<'_> {
 
     /// With Inspector, a sweep keeps running images. Without Inspector, a sweep removes nothing.
     fn in_use(&self, stack: &Stack<'_>, function: &str, inbox: &str) -> anyhow::Result<()> {
-        stack.set("InUseSource", "inspector")?;
+        stack.set("InUseSources", "inspector")?;
         let runs = self.push(REPOSITORY, "myapp-v0.7.0", 140)?;
         let scheduled = request(SCHEDULED)?;
         self.invoke(function, &scheduled)?;
@@ -245,7 +245,7 @@ impl Run<'_> {
         self.equal("the reason names the workload", &explained.as_str(), &why)?;
         *self.local.aws.services().inspector() = local_aws::inspector::Inspector::default();
         self.aws(&[&put[..], &["BASIC", "--rules", "[]"]].concat())?;
-        stack.set("InUseSource", "pull-time")
+        stack.set("InUseSources", "pull-time")
     }
 
     /// Waits for the next alert, which must have this title, in the queue and in Slack.

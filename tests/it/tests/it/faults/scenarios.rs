@@ -23,20 +23,20 @@ pub struct Scenario {
 
 type Parameters = &'static [(&'static str, &'static str)];
 
-const NAMES: (&str, &str) = ("RepositoryNamePatterns", "infrastructure deployments");
+const UNMATCHED: (&str, &str) = (".Unmatched", "report");
 const ARCHIVE: Parameters =
-    &[NAMES, ("InfrastructureTagEnforcement", "archive"), ("DeploymentsTagEnforcement", "archive")];
-const REPORT: Parameters = &[NAMES, ("InfrastructureTagEnforcement", "report")];
-const DELETE: Parameters = &[("CleanupEnforcement", "delete")];
-const NO_CLEANUP: Parameters = &[("CleanupEnforcement", "report")];
-const INSPECTOR: Parameters = &[("InUseSource", "inspector")];
+    &[UNMATCHED, ("platform.Tags.Enforcement", "archive"), ("applications.Tags.Enforcement", "archive")];
+const REPORT: Parameters = &[UNMATCHED, ("platform.Tags.Enforcement", "report")];
+const DELETE: Parameters = &[("*.Retention.Enforcement", "delete")];
+const NO_CLEANUP: Parameters = &[("*.Retention.Enforcement", "report")];
+const INSPECTOR: Parameters = &[("InUseSources", "inspector")];
 /// The stack adopted the repository, and a person confirmed the first plan.
 const ADOPTED: Parameters = &[("OnExistingRepository", "adopt")];
 
 /// The settings in which a function does different things about an event.
 fn settings(function: Function, file: &str) -> &'static [Parameters] {
     match (function, file) {
-        (Function::ImagePush, _) => &[&[NAMES], ARCHIVE, REPORT],
+        (Function::ImagePush, _) => &[&[UNMATCHED], ARCHIVE, REPORT],
         (Function::ImageSweep, "scheduled") => &[&[], DELETE, NO_CLEANUP, INSPECTOR, ADOPTED],
         (Function::ImageSweep | Function::ScanComplete | Function::SlackNotifier, _) => &[&[]],
     }

@@ -13,7 +13,7 @@ use crate::{deploy, remove_sweep_rule};
 /// Deploys a stack that quarantines in `infrastructure` and archives in `deployments`.
 async fn deploy_enforcement() -> World {
     let parameters =
-        [("InfrastructureTagEnforcement", "quarantine"), ("DeploymentsTagEnforcement", "archive")];
+        [("platform.Tags.Enforcement", "quarantine"), ("applications.Tags.Enforcement", "archive")];
     let world = deploy(&parameters).await;
     remove_sweep_rule(&world);
     world

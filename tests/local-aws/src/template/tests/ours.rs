@@ -63,7 +63,7 @@ fn our_template_creates_each_resource_after_its_dependencies() {
     for id in resources {
         stack.properties(id).unwrap();
         let text = |name: &str| json!(format!("{id}/{name}"));
-        let given = ["Arn", "Governance", "PolicyArn", "QueueName", "RepositoryUri"]
+        let given = ["Arn", "PolicyArn", "QueueName", "RepositoryUri", "Version", "Warnings"]
             .map(|name| (name, text(name)));
         stack.made(id, id, attributes(given));
     }
@@ -88,6 +88,7 @@ fn our_template_creates_each_resource_after_its_dependencies() {
 fn our_custom_resource_receives_strings_and_no_key() {
     let template = ours();
     let mut stack = stack(&template, &[("ScanOnPush", "false")]).unwrap();
+    stack.made("Governance", "g", attributes([("Version", json!("0123456789abcdef"))]));
     stack.made("CustomResourceFunction", "f", attributes([("Arn", json!("arn:f"))]));
     let sent = as_cloudformation_sends(stack.properties("InfrastructureRepository").unwrap());
     expect![[r#"
@@ -193,109 +194,47 @@ fn our_role_may_manage_the_policy_that_is_named_after_the_stack() {
     assert_eq!(attach["Resource"], json!(roles.split(", ").collect::<Vec<_>>()));
 }
 
-#[test]
-fn our_role_may_change_a_repository_only_if_its_policy_is_enforced() {
+/// The statements of a role about images, each with the names of its repositories.
+fn rights(role: &str, parameters: &[(&str, &str)]) -> String {
     let template = ours();
-    let changes = |parameters: &[(&str, &str)]| -> String {
-        let mut stack = stack(&template, parameters).unwrap();
-        for id in ["AlertKey", "AlertTopic", "FailedEvents", "ImagePushLogGroup", "Ledger"] {
-            stack.made(id, id, attributes([("Arn", json!(id))]));
-        }
-        let properties = stack.properties("ImagePushRole").unwrap();
-        let statements = &properties["Policies"][0]["PolicyDocument"]["Statement"];
-        let line = |statement: &Value| {
-            let name = statement["Resource"].as_str()?.rsplit('/').next()?.to_owned();
-            let changes = statement["Action"].to_string();
-            let is_change = ["Delete", "Put", "Update"].iter().any(|verb| changes.contains(verb));
-            (is_change && changes.contains("ecr:")).then(|| format!("{name} {changes}\n"))
-        };
-        statements.as_array().unwrap().iter().filter_map(line).collect()
+    let mut stack = stack(&template, parameters).unwrap();
+    for id in ["AlertKey", "AlertTopic", "FailedEvents", "ImagePushLogGroup", "ImageSweepLogGroup", "Ledger"] {
+        stack.made(id, id, attributes([("Arn", json!(id))]));
+    }
+    let properties = stack.properties(role).unwrap();
+    let statements = properties["Policies"][0]["PolicyDocument"]["Statement"].clone();
+    let line = |statement: &Value| {
+        let actions = statement["Action"].to_string();
+        let resources = statement["Resource"].to_string();
+        let resources = resources.replace("arn:aws:ecr:us-east-1:123456789012:repository/", "");
+        actions.contains("ecr:").then(|| format!("{actions} {}\n", resources.replace(r#","-""#, "")))
     };
-    expect![[r#"
-        infrastructure ["ecr:BatchDeleteImage","ecr:GetLifecyclePolicy","ecr:PutImage"]
-    "#]]
-    .assert_eq(&changes(&[]));
-    expect![[r#"
-        deployments ["ecr:GetLifecyclePolicy","ecr:UpdateImageStorageClass"]
-    "#]]
-    .assert_eq(&changes(&[
-        ("InfrastructureTagEnforcement", "report"),
-        ("DeploymentsTagEnforcement", "archive"),
-    ]));
-    expect![""].assert_eq(&changes(&[("CreateEcrRepositories", "false")]));
+    statements.as_array().unwrap().iter().filter_map(line).collect()
 }
 
 #[test]
-fn our_sweep_may_do_only_what_its_parameters_ask_for() {
-    let template = ours();
-    // The permissions beyond those that the role has with every parameter.
-    let rights = |parameters: &[(&str, &str)]| -> String {
-        let mut stack = stack(&template, parameters).unwrap();
-        for id in ["AlertKey", "AlertTopic", "FailedEvents", "ImageSweepLogGroup", "Ledger"] {
-            stack.made(id, id, attributes([("Arn", json!(id))]));
-        }
-        let properties = stack.properties("ImageSweepRole").unwrap();
-        let statements = properties["Policies"][0]["PolicyDocument"]["Statement"].clone();
-        let line = |statement: &Value| {
-            let resources = statement["Resource"].to_string();
-            let resources = resources.replace("arn:aws:ecr:us-east-1:123456789012:repository/", "");
-            format!("{} {resources}\n", statement["Action"])
-        };
-        statements.as_array().unwrap().iter().skip(5).map(line).collect()
-    };
-    expect![[r#"
-        "dynamodb:BatchWriteItem" "Ledger"
-        "sqs:SendMessage" "FailedEvents"
-        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
-        "inspector2:ListFindings" "*"
-        "ecr:DescribeRegistry" "*"
-        "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
-        "ecr:BatchDeleteImage" ["infrastructure","deployments"]
-    "#]].assert_eq(&rights(&[]));
-    expect![[r#"
-        "dynamodb:BatchWriteItem" "Ledger"
-        "sqs:SendMessage" "FailedEvents"
-        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
-        "inspector2:ListFindings" "*"
-        ["ecr:GetRegistryScanningConfiguration","inspector2:GetClustersForImage","inspector2:ListCoverage"] "*"
-    "#]]
-        .assert_eq(&rights(&[("CleanupEnforcement", "report"), ("InUseSource", "inspector")]));
-    expect![[r#"
-        "dynamodb:BatchWriteItem" "Ledger"
-        "sqs:SendMessage" "FailedEvents"
-        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
-        "inspector2:ListFindings" "*"
-        "ecr:DescribeRegistry" "*"
-        "ecr:BatchDeleteImage" ["infrastructure","deployments"]
-    "#]].assert_eq(&rights(&[
-        ("CleanupEnforcement", "delete"),
-        ("InfrastructureTagEnforcement", "report"),
-    ]));
-    expect![[r#"
-        "dynamodb:BatchWriteItem" "Ledger"
-        "sqs:SendMessage" "FailedEvents"
-        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
-        "inspector2:ListFindings" "*"
-        "ecr:DescribeRegistry" "*"
-        "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
-        "ecr:UpdateImageStorageClass" "infrastructure"
-        "ecr:BatchDeleteImage" ["infrastructure","deployments"]
-    "#]].assert_eq(&rights(&[
-        ("DeploymentsTagMutability", "IMMUTABLE"),
-        ("DeploymentsTagEnforcement", "quarantine"),
-        ("InfrastructureTagEnforcement", "archive"),
-    ]));
-    expect![[r#"
-        "sqs:SendMessage" "FailedEvents"
-    "#]]
-    .assert_eq(&rights(&[("CreateEcrRepositories", "false"), ("InUseSource", "inspector")]));
+fn our_functions_may_change_images_only_in_the_repositories_of_the_ceiling() {
+    expect![[r#""#]].assert_eq(&rights("ImagePushRole", &[]));
+    expect![[r#""#]].assert_eq(&rights("ImagePushRole", &[("EnforceRepositories", "")]));
+    expect![[r#""#]].assert_eq(&rights("ImageSweepRole", &[("EnforceRepositories", "team-a/*, web")]));
+    let inspector = [("EnforceRepositories", "team-a/*"), ("InUseSources", "pull-time,inspector")];
+    expect![[r#""#]].assert_eq(&rights("ImageSweepRole", &inspector));
+}
+
+#[test]
+fn our_roles_name_each_of_twenty_patterns() {
+    let names: Vec<String> = (1..=20).map(|nth| format!("team-{nth}/*")).collect();
+    let rights = rights("ImageSweepRole", &[("EnforceRepositories", &names.join(","))]);
+    for name in &names {
+        assert!(rights.contains(&format!("{name:?}")), "{name}");
+    }
 }
 
 #[test]
 fn our_schedules_name_their_repository_in_json() {
     let template = ours();
     let given =
-        [("DeploymentsRepositoryName", "team/apps"), ("CleanupSchedule", "cron(0 3 * * ? *)")];
+        [("DeploymentsRepositoryName", "team/apps"), ("SweepSchedule", "cron(0 3 * * ? *)")];
     let mut stack = stack(&template, &given).unwrap();
     for id in ["ImageSweepFunction", "SweepScheduleRole", "UndeliveredEvents"] {
         stack.made(id, id, attributes([("Arn", json!(id))]));
@@ -314,10 +253,16 @@ fn without_repositories_our_template_has_nothing_for_them() {
     let types = ["Custom::", "AWS::Scheduler::"];
     let is_one =
         |id: &&str| types.iter().any(|of| stack.resource_type(id).unwrap().starts_with(of));
-    assert_eq!(resources.iter().copied().find(is_one), None);
+    let found: Vec<&str> = resources.iter().copied().filter(is_one).collect();
+    assert_eq!(found, ["Governance"]);
+    stack.made("CustomResourceFunction", "f", attributes([("Arn", json!("arn:f"))]));
+    assert_eq!(stack.properties("Governance").unwrap().get("Repositories"), None);
     stack.made("AlertTopic", "arn:topic", Map::new());
     stack.made("AcceptedRisks", "/accepted-risks", Map::new());
     stack.made("Dashboard", "warden-Dashboard", Map::new());
+    stack.made("OperatorPolicy", "arn:policy", Map::new());
+    let version = attributes([("Version", json!("0123456789abcdef")), ("Warnings", json!("none"))]);
+    stack.made("Governance", "governance", version);
     let outputs = stack.outputs().unwrap();
     assert_eq!(
         outputs.keys().collect::<Vec<_>>(),
@@ -326,10 +271,11 @@ fn without_repositories_our_template_has_nothing_for_them() {
             "AlertTopicArn",
             "DashboardUrl",
             "EcrLoginCommand",
-            "Governance"
+            "OperatorPolicyArn",
+            "PolicyVersion",
+            "PolicyWarnings",
         ]
     );
-    assert_eq!(outputs["Governance"], "[]");
 }
 
 #[test]
@@ -339,26 +285,17 @@ fn our_template_refuses_what_its_parameters_and_rules_do() {
         ("Nme", "x"),
         ("InfrastructureTagMutability", "mutable"),
         ("InfrastructureRepositoryName", "UPPER"),
-        ("InfrastructureTagGrammar", ""),
         ("LifecycleImpactLimit", "-1"),
         ("InfrastructureLifecycleTagCount", "100001"),
         ("InfrastructureLifecycleTagCount", "many"),
         ("PullPrincipals", "123456789012,someone"),
         ("DeploymentsRepositoryName", "infrastructure"),
-        ("InfrastructureTagMutability", "MUTABLE"),
-        ("DeploymentsTagEnforcement", "quarantine"),
-        ("RepositoryNamePatterns", "Team-*"),
         ("AlertEmail", "nobody"),
-        ("AlertSeverityThreshold", "UNTRIAGED"),
         ("SlackWebhookSecretArn", "https://hooks.slack.com/services/T/B/X"),
-        ("QuarantineDays", "0"),
-        ("CleanupEnforcement", "quarantine"),
-        ("CleanupSchedule", "daily"),
-        ("CleanupSchedule", "at(2027-01-15T08:00:00)"),
-        ("ProtectTags", "prod/*"),
-        ("ProtectPulledWithinDays", "0"),
-        ("MaxRemovePercent", "101"),
-        ("InUseSource", "pulls"),
+        ("SweepSchedule", "daily"),
+        ("SweepSchedule", "at(2027-01-15T08:00:00)"),
+        ("InUseSources", "pulls"),
+        ("EnforceRepositories", "Team-*"),
     ] {
         said += &format!("{}\n", stack(&template, &[given]).unwrap_err());
     }
