@@ -10,7 +10,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 use warden_aws::http::{self, Roots};
-use warden_aws::json::JsonClient;
+use warden_aws::json::{self, JsonClient};
 use warden_aws::ledger::Ledger;
 use warden_aws::registry::Registry;
 use warden_core::image::RepositoryName;
@@ -256,12 +256,12 @@ impl DeployedStack {
 
     /// The client of SQS, for the queues of this stack.
     pub(crate) fn sqs(&self, queue_url: &str) -> anyhow::Result<JsonClient> {
-        JsonClient::new(&self.sdk, "sqs", "AmazonSQS", &endpoint(queue_url)?)
+        JsonClient::sqs(&self.sdk, queue_url)
     }
 
     /// The client of CloudWatch. The URL of a queue has the domain of the partition.
     pub(crate) fn cloudwatch(&self, queue_url: &str) -> anyhow::Result<JsonClient> {
-        let endpoint = endpoint(queue_url)?.replacen("://sqs.", "://monitoring.", 1);
+        let endpoint = json::endpoint(queue_url)?.replacen("://sqs.", "://monitoring.", 1);
         JsonClient::new(&self.sdk, "monitoring", "GraniteServiceVersion20100801", &endpoint)
     }
 
@@ -286,29 +286,5 @@ impl DeployedStack {
         detail
             .and_then(|detail| detail.physical_resource_id)
             .with_context(|| format!("the stack {} has no resource {logical_id}", self.name))
-    }
-}
-
-/// The scheme and the host of a URL.
-fn endpoint(url: &str) -> anyhow::Result<String> {
-    let parts: Vec<&str> = url.splitn(4, '/').collect();
-    match parts.as_slice() {
-        [scheme, "", host, _] if !host.is_empty() => Ok(format!("{scheme}//{host}")),
-        _ => bail!("CloudFormation returned {url:?} instead of the URL of a queue"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_endpoint_of_a_queue_is_the_beginning_of_its_url() {
-        let url = "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/warden-FailedEvents-1";
-        assert_eq!(endpoint(url).unwrap(), "https://sqs.cn-north-1.amazonaws.com.cn");
-        assert_eq!(endpoint("http://127.0.0.1:4566/1/q").unwrap(), "http://127.0.0.1:4566");
-        for url in ["", "queue", "https://", "https:///q"] {
-            assert!(endpoint(url).is_err(), "{url}");
-        }
     }
 }

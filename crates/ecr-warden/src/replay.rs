@@ -61,6 +61,9 @@ pub enum DeadLetterQueue {
     /// Findings of Amazon Inspector for which a function failed in all attempts.
     #[value(name = "FailedFindings")]
     FailedFindings,
+    /// Repositories whose sweep failed in all attempts.
+    #[value(name = "FailedSweeps")]
+    FailedSweeps,
     /// Events and alerts that no function received.
     #[value(name = "UndeliveredEvents")]
     UndeliveredEvents,
@@ -73,6 +76,7 @@ impl DeadLetterQueue {
         match self {
             Self::FailedEvents => "FailedEvents",
             Self::FailedFindings => "FailedFindings",
+            Self::FailedSweeps => "FailedSweeps",
             Self::UndeliveredEvents => "UndeliveredEvents",
         }
     }

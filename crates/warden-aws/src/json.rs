@@ -1,11 +1,12 @@
 //! Calls a service by the protocol AWS JSON, with the HTTP client, the retries and the signatures of the
 //! SDK.
 //!
-//! The command-line tool makes a few calls of SQS and CloudWatch. The SDK crates of both take half a minute
-//! to compile, and the crate of CloudWatch brings a second HTTP stack.
+//! The functions queue sweeps, and the command-line tool makes a few calls of SQS and CloudWatch. The
+//! SDK crates of both take half a minute to compile, and the crate of CloudWatch brings a second HTTP
+//! stack.
 //! <https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html>
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_runtime::auth::SigV4OperationSigningConfig;
@@ -91,6 +92,11 @@ impl JsonClient {
         Ok(Self { call, target })
     }
 
+    /// Builds a client of SQS. The endpoint is the beginning of the URL of a queue.
+    pub fn sqs(sdk: &SdkConfig, queue_url: &str) -> anyhow::Result<Self> {
+        Self::new(sdk, "sqs", "AmazonSQS", &endpoint(queue_url)?)
+    }
+
     /// Calls an operation, and returns its output.
     pub async fn call(&self, operation: &str, input: &Value) -> anyhow::Result<Value> {
         let target = format!("{}.{operation}", self.target);
@@ -99,6 +105,15 @@ impl JsonClient {
             SdkError::ServiceError(refused) => anyhow::Error::new(refused.into_err()),
             other => anyhow::Error::new(other),
         })
+    }
+}
+
+/// The scheme and the host of the URL of a queue.
+pub fn endpoint(queue_url: &str) -> anyhow::Result<String> {
+    let parts: Vec<&str> = queue_url.splitn(4, '/').collect();
+    match parts.as_slice() {
+        [scheme, "", host, _] if !host.is_empty() => Ok(format!("{scheme}//{host}")),
+        _ => bail!("{queue_url:?} is not the URL of a queue"),
     }
 }
 
@@ -124,6 +139,16 @@ fn read(is_success: bool, body: &[u8]) -> Result<Value, OrchestratorError<Servic
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_endpoint_of_a_queue_is_the_beginning_of_its_url() {
+        let url = "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/warden-FailedEvents-1";
+        assert_eq!(endpoint(url).unwrap(), "https://sqs.cn-north-1.amazonaws.com.cn");
+        assert_eq!(endpoint("http://127.0.0.1:4566/1/q").unwrap(), "http://127.0.0.1:4566");
+        for url in ["", "queue", "https://", "https:///q"] {
+            assert!(endpoint(url).is_err(), "{url}");
+        }
+    }
 
     #[test]
     fn an_answer_is_an_output_or_the_error_of_the_service() {

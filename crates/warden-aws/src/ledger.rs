@@ -81,7 +81,7 @@ const SETTLE: &str = "SET settled_at = :now, settled_event = if_not_exists(event
 /// The update expression that claims an item.
 const TAKE: &str = "SET holder = :holder, lease = :lease, expires = :expires";
 
-pub use runs::{AcceptedPolicy, LastRun, RunLease, SweepRecord, UnfinishedRun};
+pub use runs::{AcceptedPolicy, LastRun, PushClaim, RunEnd, RunLease, SweepRecord, UnfinishedRun};
 pub use scans::{
     CleanScanOutcome, CollectedEvents, CollectionClaim, FindingEvent, HistoryClaim, IndexMembership,
 };
@@ -284,23 +284,6 @@ impl Ledger {
             settled_event: word("settled_event"),
             settled_at: time(&old, "settled_at"),
         }))
-    }
-
-    /// Claims an item for the time of the lease. Returns the item before the claim, or None if another
-    /// request holds the item.
-    async fn take(
-        &self,
-        key: &str,
-        request_id: &str,
-        lease: Duration,
-        remembered: Duration,
-        now: DateTime<Utc>,
-    ) -> anyhow::Result<Option<Item>> {
-        let update = self.build_claim(key, request_id, lease, remembered, now);
-        Ok(match send_claim(key, update, "").await? {
-            Taken::Ours(item) => Some(item),
-            Taken::Theirs { .. } => None,
-        })
     }
 
     /// Builds the call that claims an item.

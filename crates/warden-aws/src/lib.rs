@@ -8,6 +8,7 @@
 //! - [`registry`]: calls ECR;
 //! - [`ledger`]: the `DynamoDB` table of claims and published facts;
 //! - [`alerts`]: publishes alerts to the SNS topic;
+//! - [`sweep_queue`]: the SQS queue of sweeps;
 //! - [`http`]: sends requests to other servers than AWS;
 //! - [`json`]: calls services of AWS without their SDK crates, for the tool;
 //! - [`telemetry`]: writes logs and metrics.
@@ -24,6 +25,7 @@ pub mod push;
 pub mod registry;
 pub mod replication;
 mod serve;
+pub mod sweep_queue;
 pub mod telemetry;
 
 pub use failure::Failure;

@@ -15,9 +15,11 @@ pub struct Metric {
 }
 
 const REPOSITORY: &[&str] = &["Repository"];
+/// The metrics of sweeps are of the whole stack: their cost does not grow with the repositories.
+const STACK: &[&str] = &["Stack"];
 
 /// Every metric that a function writes. [`crate::telemetry::Counts`] accepts no other metric.
-pub const METRICS: [Metric; 11] = [
+pub const METRICS: [Metric; 14] = [
     Metric {
         name: "PushesJudged",
         dimensions: REPOSITORY,
@@ -57,18 +59,34 @@ pub const METRICS: [Metric; 11] = [
     },
     Metric {
         name: "ImagesRemoved",
-        dimensions: REPOSITORY,
+        dimensions: STACK,
         description: "Images that a sweep archived or deleted, and quarantine tags that it removed.",
     },
     Metric {
         name: "SweepsStopped",
-        dimensions: REPOSITORY,
+        dimensions: STACK,
         description: "Sweeps that removed nothing: a guard stopped them, their plan waits for a \
                       confirmation, or something could not be read.",
     },
     Metric {
         name: "SweepsCompleted",
-        dimensions: REPOSITORY,
+        dimensions: STACK,
         description: "Sweeps that examined the whole repository and left no image for lack of time.",
+    },
+    Metric {
+        name: "RepositoriesGoverned",
+        dimensions: STACK,
+        description: "Repositories of the registry that a rule governs, at each round of sweeps.",
+    },
+    Metric {
+        name: "SweepsQueued",
+        dimensions: STACK,
+        description: "Repositories that a round of sweeps found due, and queued.",
+    },
+    Metric {
+        name: "RepositoriesOverdue",
+        dimensions: STACK,
+        description: "Repositories without a complete sweep for more than a day after they were due, \
+                      at each round of sweeps.",
     },
 ];

@@ -18,6 +18,7 @@
 //! - [`graph`]: groups an index with its images, and an image with its signatures;
 //! - [`untagged`]: records since when an image has no tag;
 //! - [`retention`]: decides which images are kept and which are removed, and why;
+//! - [`due`]: decides which repositories a round of sweeps sweeps;
 //! - [`findings`]: compares the findings of a scan with the history of the component;
 //! - [`replication`]: the copies of images in other registries;
 //! - [`risks`]: the accepted risks: findings that do not count until a date;
@@ -30,6 +31,7 @@ mod keyword;
 mod name;
 pub mod arena;
 pub mod audit;
+pub mod due;
 pub mod enforcement;
 pub mod findings;
 pub mod grammar;

@@ -6,10 +6,12 @@
 //!
 //! In reading order: [`RetentionPlan`], [`KeepReason`], [`RemoveReason`], [`PlanBlocker`], and
 //! [`plan_retention`] with the methods of the plan. The modules decide about single images
-//! (`rules`) and units (`decide`), order the removals (`schedule`), and compose the texts (`show`).
+//! (`rules`) and units (`decide`), order the removals (`schedule`), find the time at which the plan
+//! changes (`next_change`), and compose the texts (`show`).
 
 mod confirmation;
 mod decide;
+mod next_change;
 mod rules;
 mod schedule;
 mod show;

@@ -21,6 +21,8 @@ pub struct Config {
     pub stack_name: String,
     /// The name of the ledger's table (`LEDGER_TABLE`).
     pub table: String,
+    /// The URL of the queue of sweeps (`SWEEP_QUEUE_URL`).
+    pub queue: String,
 }
 
 impl Config {
@@ -42,6 +44,7 @@ impl Config {
             documentation: variables.documentation_url()?,
             stack_name: variables.filled("STACK_NAME")?,
             table: variables.filled("LEDGER_TABLE")?,
+            queue: variables.filled("SWEEP_QUEUE_URL")?,
         })
     }
 }
@@ -63,6 +66,7 @@ mod tests {
             ("DOCUMENTATION_URL", "https://example.com/docs"),
             ("STACK_NAME", "ecr-warden"),
             ("LEDGER_TABLE", "ledger"),
+            ("SWEEP_QUEUE_URL", "https://sqs.us-east-1.amazonaws.com/123456789012/sweeps"),
         ];
         let override_of = |name: &str| {
             changes.iter().find(|(variable, _)| *variable == name).map(|(_, value)| *value)

@@ -1,6 +1,7 @@
 //! Judges the repository name and the tag of each pushed image, and enforces the policy.
 //!
-//! Most pushes conform, and cost no call. For a violation the function claims the fact in the
+//! A push to a governed repository queues a sweep, at most once an hour for each repository. Most pushes
+//! conform, and cost no other call. For a violation the function claims the fact in the
 //! ledger, reads the image again, prints the plan, applies the plan, publishes an alert and settles
 //! the claim. It reads the image again because an event may arrive late, twice, or twice at the same
 //! time. If an attempt is killed at any point, the next attempt still publishes the outcome. If one
@@ -11,11 +12,12 @@
 //! than the lease of a claim ([`warden_aws::ledger::LEASE`]), and the lease is shorter than a minute.
 //! Tests set the time and the request ID, which are arguments.
 //!
-//! In reading order: [`config`], [`handle`] in this file, `enforce`, `unit`, `native_rules`.
+//! In reading order: [`config`], [`handle`] in this file, `enforce`, `unit`, `native_rules`, `sweep`.
 
 pub mod config;
 mod enforce;
 mod native_rules;
+mod sweep;
 mod unit;
 
 use anyhow::bail;
@@ -31,6 +33,7 @@ use warden_aws::ledger::{Claim, Fact, Ledger, PreviousClaim};
 use warden_aws::push::{ImagePush, read_push};
 use warden_aws::registry::{Manifest, Registry};
 use warden_aws::replication::{self, ReplicatedImage, read_replication};
+use warden_aws::sweep_queue::SweepQueue;
 use warden_aws::telemetry::Counts;
 use warden_aws::{Invocation, serve};
 use warden_core::enforcement::EnforcementOutcome;
@@ -40,6 +43,7 @@ use warden_core::policy::Policy;
 use warden_core::tagging::{TagVerdict, is_expected, judge_image};
 
 use crate::config::Config;
+use crate::sweep::ClaimedSweeps;
 
 /// The rule in the log line of a push into a repository with an unexpected name. The rules of tags
 /// are [`warden_core::tagging::TagRule`].
@@ -59,6 +63,9 @@ pub struct Context {
     pub alerts: Topic,
     /// Claims and published facts.
     pub ledger: Ledger,
+    /// The queue of sweeps.
+    pub queue: SweepQueue,
+    claimed_sweeps: ClaimedSweeps,
 }
 
 impl Context {
@@ -74,6 +81,8 @@ impl Context {
                 config.stack_name.clone(),
             ),
             ledger: Ledger::new(sdk, config.table.clone()),
+            queue: SweepQueue::new(sdk, config.queue.clone()),
+            claimed_sweeps: ClaimedSweeps::default(),
             config,
         }
     }
@@ -81,7 +90,7 @@ impl Context {
 
 /// Serves the Lambda runtime until Lambda ends the process.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
-    // Most pushes conform and need no call, so the TLS roots are parsed at the first call.
+    // Most pushes need no call, so the TLS roots are parsed at the first call.
     let roots = Roots::AtFirstCall;
     let build = |sdk: &SdkConfig| Ok(Context::new(Config::read(std::env::vars())?, sdk));
     serve(roots, build, async |context, payload, Invocation { request_id, now, .. }| {
@@ -112,21 +121,27 @@ pub async fn handle(
     }
     let Some(push) = read_push(payload)? else { return Ok(()) };
     let judgement = Judgement { context, push: &push, request_id, now };
-    let tag_result = match context.config.policies.rule_for(&push.about.repository) {
-        Some(policy) => judgement.judge_push(policy).await,
+    // An error of one step does not prevent the other steps.
+    let push_result = match context.config.policies.rule_for(&push.about.repository) {
+        Some(policy) => {
+            let judged = judgement.judge_push(policy).await;
+            join_errors(judged, judgement.queue_sweep().await)
+        }
         None => Ok(()),
     };
-    // An error of one check does not prevent the other check.
     let name_result = if is_expected(&context.config.patterns, &push.about.repository) {
         Ok(())
     } else {
         judgement.report_repository_name().await
     };
-    match (tag_result, name_result) {
-        (Err(tag_error), Err(name_error)) => {
-            Err(tag_error.context(format!("{name_error:#}; in addition")))
-        }
-        (tag_result, name_result) => tag_result.and(name_result),
+    join_errors(push_result, name_result)
+}
+
+/// The error of one of two steps, or both errors as one.
+fn join_errors(one: anyhow::Result<()>, other: anyhow::Result<()>) -> anyhow::Result<()> {
+    match (one, other) {
+        (Err(one), Err(other)) => Err(one.context(format!("{other:#}; in addition"))),
+        (one, other) => one.and(other),
     }
 }
 

@@ -1,14 +1,13 @@
-//! Parses the requests of the function: a push event of `EventBridge`
-//! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>), or a command of
-//! the schedule or of a person.
+//! Parses the requests of the function: a message of the queue of sweeps
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>), or a command of a person.
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 use warden_alerts::Source;
 use warden_aws::event::{deserialized, parsed, shown};
-use warden_aws::push::{ImagePush, read_push};
+use warden_aws::sweep_queue::{PushedImage, SweepMessage};
 use warden_core::image::{Digest, RepositoryName};
 
 /// A request about one repository.
@@ -25,14 +24,27 @@ pub struct SweepRequest {
 /// The command of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SweepCommand {
-    /// Sweep after a push of this image, unless another push of this hour has started a sweep.
-    Pushed(Digest),
-    /// Sweep.
+    /// Sweep, because a message of the queue asks for it. After a push, the message names the pushed
+    /// image.
+    Queued(Option<Digest>),
+    /// Sweep, because a person asks for it.
     Sweep,
     /// Return the plan, and change nothing.
     Read,
     /// Return the decision about one image, which is given by its tag or its digest.
     Explain(String),
+}
+
+/// The messages of an invocation: the batch size of the queue is one.
+#[derive(Deserialize)]
+struct Batch {
+    #[serde(rename = "Records")]
+    records: [Record; 1],
+}
+
+#[derive(Deserialize)]
+struct Record {
+    body: String,
 }
 
 #[derive(Deserialize)]
@@ -43,14 +55,12 @@ struct CommandFields {
     image: Option<String>,
 }
 
-/// Reads a request. None for an event other than a successful push. An error names the invalid field.
-pub fn read(
-    payload: &Value,
-    request_id: &str,
-    now: DateTime<Utc>,
-) -> anyhow::Result<Option<SweepRequest>> {
-    if payload.get("detail-type").is_some() {
-        return read_push_request(payload);
+/// Reads a request. An error names the invalid field.
+pub fn read(payload: &Value, request_id: &str, now: DateTime<Utc>) -> anyhow::Result<SweepRequest> {
+    let source =
+        Source { id: request_id.to_owned(), time: now.to_rfc3339_opts(SecondsFormat::Secs, true) };
+    if payload.get("Records").is_some() {
+        return read_message(payload, source);
     }
     if !payload.is_object() {
         bail!(
@@ -69,13 +79,17 @@ pub fn read(
             )
         }
     };
-    let source =
-        Source { id: request_id.to_owned(), time: now.to_rfc3339_opts(SecondsFormat::Secs, true) };
-    Ok(Some(SweepRequest { repository: parsed("repository", &repository)?, command, source }))
+    Ok(SweepRequest { repository: parsed("repository", &repository)?, command, source })
 }
 
-fn read_push_request(payload: &Value) -> anyhow::Result<Option<SweepRequest>> {
-    let Some(ImagePush { about, .. }) = read_push(payload)? else { return Ok(None) };
-    let command = SweepCommand::Pushed(about.digest);
-    Ok(Some(SweepRequest { repository: about.repository, command, source: about.source }))
+/// Reads the message of the queue. `source` is the invocation.
+fn read_message(payload: &Value, source: Source) -> anyhow::Result<SweepRequest> {
+    let Batch { records: [Record { body }] } = deserialized("", payload)?;
+    let body = serde_json::from_str(&body).context("the event: Records[0].body")?;
+    let SweepMessage { repository, pushed } = deserialized("Records[0].body", &body)?;
+    let (pushed, source) = match pushed {
+        Some(PushedImage { digest, source }) => (Some(digest), source),
+        None => (None, source),
+    };
+    Ok(SweepRequest { repository, command: SweepCommand::Queued(pushed), source })
 }

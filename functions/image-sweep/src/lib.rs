@@ -6,11 +6,12 @@
 //! and the ledger. If a run is killed, the next run continues and publishes the changes that the
 //! killed run did not publish.
 //!
-//! A lease in the ledger allows one run at a time in a repository. Pushes start at most one run an
-//! hour. If a run cannot read something that it needs, it stops before the first removal
-//! ([`VisibilityError`](warden_aws::registry::VisibilityError)). An error makes Lambda try the event again: two more
-//! attempts, and then the event goes to a dead-letter queue. Tests set the time, the request ID and
-//! the deadline, which are arguments.
+//! The queue of sweeps has one repository in each message ([`warden_aws::sweep_queue`]). A lease in the
+//! ledger allows one run at a time in a repository, so a message that meets a run does nothing. If a
+//! run cannot read something that it needs, it stops before the first removal
+//! ([`VisibilityError`](warden_aws::registry::VisibilityError)). After an error the queue delivers the message again, and
+//! after the last attempt the message goes to a dead-letter queue. Tests set the time, the request ID
+//! and the deadline, which are arguments.
 //!
 //! In reading order: [`config`], [`event`], [`in_use`], [`handle`] in this file, `sweep` for a run,
 //! `complete` for units of earlier runs, `confirmation` for plans that wait for a person, `note` for
@@ -36,7 +37,7 @@ use serde_json::Value;
 use tracing::{error, info};
 use warden_aws::alerts::Topic;
 use warden_aws::http::Roots;
-use warden_aws::ledger::{Ledger, RunLease};
+use warden_aws::ledger::{Ledger, RunEnd, RunLease};
 use warden_aws::registry::Registry;
 use warden_aws::{Invocation, serve};
 use warden_core::image::RepositoryName;
@@ -89,7 +90,8 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     .await
 }
 
-/// Handles one request, and returns the outcome as JSON. After an error Lambda tries the event again.
+/// Handles one request, and returns the outcome as JSON. After an error the queue delivers the message
+/// again.
 pub async fn handle(
     context: &Context,
     payload: &Value,
@@ -97,10 +99,11 @@ pub async fn handle(
 ) -> anyhow::Result<Value> {
     let Invocation { request_id, now, .. } = invocation;
     let now = *now;
-    let Some(request) = event::read(payload, request_id, now)? else { return Ok(Value::Null) };
+    let request = event::read(payload, request_id, now)?;
     let repository = &request.repository;
     let Some(policy) = context.config.policies.rule_for(repository) else {
-        if matches!(request.command, SweepCommand::Pushed(_)) {
+        // The policy may have changed since the message was sent.
+        if matches!(request.command, SweepCommand::Queued(_)) {
             return Ok(Value::Null);
         }
         let governed = context.config.policies.iter().map(|policy| &policy.repository_name);
@@ -114,16 +117,7 @@ pub async fn handle(
     match &request.command {
         SweepCommand::Read => return Box::pin(sweep.read()).await,
         SweepCommand::Explain(image) => return Box::pin(sweep.explain(image)).await,
-        SweepCommand::Pushed(_)
-            if !context.ledger.claim_hourly_sweep(repository, request_id, now).await? =>
-        {
-            info!(
-                repository.name = %repository,
-                "{repository}: an earlier push of this hour has started a sweep",
-            );
-            return Ok(Value::Null);
-        }
-        SweepCommand::Pushed(_) | SweepCommand::Sweep => {}
+        SweepCommand::Queued(_) | SweepCommand::Sweep => {}
     }
     let unfinished = match context.ledger.begin_run(repository, request_id, now).await? {
         RunLease::Ours(unfinished) => unfinished,
@@ -137,7 +131,7 @@ pub async fn handle(
     let swept = Box::pin(sweep.run(unfinished, &request.command)).await;
     if swept.is_err() {
         // Without this call, the next run would wait until the lease expires.
-        let ended = context.ledger.end_run(repository, request_id, false, None, None).await;
+        let ended = context.ledger.end_run(repository, request_id, RunEnd::default()).await;
         ended.unwrap_or_else(|error| error!("{error:#}"));
     }
     swept.with_context(|| format!("sweeping {repository}"))

@@ -16,13 +16,15 @@ use tokio::time::Instant;
 use warden_alerts::{Source, SweepResult};
 use warden_aws::Invocation;
 use warden_aws::event::is_young;
-use warden_aws::ledger::{AcceptedPolicy, LastRun, UnfinishedRun};
+use warden_aws::ledger::{AcceptedPolicy, LastRun, RunEnd, UnfinishedRun};
 use warden_aws::registry::VisibilityError;
+use warden_aws::registry::repository::RepositoryFacts;
 use warden_aws::telemetry::Counts;
 use warden_core::arena::ImageId;
+use warden_core::due::CompleteSweep;
 use warden_core::graph::{Graph, ImageRecord, Inventory};
 use warden_core::image::{RepositoryName, Tag};
-use warden_core::policy::Policy;
+use warden_core::policy::{CleanupEnforcement, Policy};
 use warden_core::quarantine::quarantined_since;
 use warden_core::replication::Replication;
 use warden_core::retention::{RetentionPlan, RunningImages, plan_retention};
@@ -168,14 +170,14 @@ impl<'a> Sweep<'a> {
             // The changes of an interrupted run cannot be read either.
             Err(error) => return self.stop_blind(error, noted.is_none(), known).await,
         };
-        if let SweepCommand::Pushed(digest) = command {
+        if let SweepCommand::Queued(Some(digest)) = command {
             // ECR has only the time of the first push. This push may have added a tag to an old image.
             match seen.inventory.images.position(|image| image.digest == *digest) {
                 Some(id) => seen.inventory.images[id].pushed_at = Some(self.now),
                 // An index that ECR does not list yet would not protect its parts.
                 None => ensure!(
                     !is_young(self.source, self.now),
-                    "ECR does not list the pushed image {digest} yet; Lambda tries the event again"
+                    "ECR does not list the pushed image {digest} yet; the queue delivers the message again"
                 ),
             }
         }
@@ -233,14 +235,17 @@ impl<'a> Sweep<'a> {
             stopped: outcome.stopped.clone(),
             waiting: if outcome.is_confirmable() { planned_images(&plan).len() } else { 0 },
         };
-        let result = Some(&result);
-        let ledger = &self.context.ledger;
-        ledger.end_run(self.repository, self.request_id, is_published, accepted, result).await?;
+        let complete = self.complete_sweep(&plan, &outcome, &facts, is_published);
+        self.end(RunEnd {
+            is_published,
+            accepted_policy: accepted,
+            result: Some(&result),
+            complete: complete.as_ref(),
+        })
+        .await?;
         let removed_count = u32::try_from(removed.len()).unwrap_or(u32::MAX);
-        let counts =
-            Counts::new("Repository", self.repository).count("ImagesRemoved", removed_count);
+        let counts = self.counts().count("ImagesRemoved", removed_count);
         let counts = if outcome.stopped.is_some() { counts.one("SweepsStopped") } else { counts };
-        // An alarm fires for a repository that completes no sweep for three days.
         let counts = if outcome.left == 0 { counts.one("SweepsCompleted") } else { counts };
         counts.write(self.request_id, self.now);
         let answer = answer::describe_run(&plan, &workloads, &outcome, removed.len());
@@ -248,6 +253,22 @@ impl<'a> Sweep<'a> {
         usage::log_usage(&self.context.ledger, &plan, &removed).await;
         audited?;
         Ok(answer)
+    }
+
+    /// The record of this run for the next rounds. None if the run left images for lack of time.
+    fn complete_sweep(
+        &self,
+        plan: &RetentionPlan<'_>,
+        outcome: &SweepResult,
+        facts: &RepositoryFacts,
+        is_published: bool,
+    ) -> Option<CompleteSweep> {
+        let is_stopped = outcome.stopped.is_some() && outcome.mode != CleanupEnforcement::Report;
+        // Two unknown settings cannot be compared, so such a repository is due in each round.
+        let is_unknown = facts.mutability.is_none();
+        let has_rest = is_stopped || is_unknown || !outcome.failed.is_empty() || !is_published;
+        let is_complete = outcome.left == 0;
+        is_complete.then(|| CompleteSweep::new(plan, facts.to_string(), has_rest, self.now))
     }
 
     /// Ends a run that cannot read something that it needs. Changes nothing more in the repository.
@@ -260,8 +281,7 @@ impl<'a> Sweep<'a> {
     ) -> anyhow::Result<Value> {
         let why = visibility_reason(error)?;
         report::log_stop(self.repository.as_str(), &why, "");
-        let counts = Counts::new("Repository", self.repository).one("SweepsStopped");
-        counts.write(self.request_id, self.now);
+        self.counts().one("SweepsStopped").write(self.request_id, self.now);
         let answer = answer::describe_stop(self.repository, &why);
         let fact = format!("blind {}", self.now.date_naive());
         let result = LastRun {
@@ -273,9 +293,19 @@ impl<'a> Sweep<'a> {
             waiting: 0,
         };
         self.publish_once(&fact, &self.stopped_outcome(why)).await?;
-        let (ledger, result) = (&self.context.ledger, Some(&result));
-        ledger.end_run(self.repository, self.request_id, is_published, accepted, result).await?;
+        let result = Some(&result);
+        self.end(RunEnd { is_published, accepted_policy: accepted, result, complete: None })
+            .await?;
         Ok(answer)
+    }
+
+    async fn end(&self, end: RunEnd<'_>) -> anyhow::Result<()> {
+        self.context.ledger.end_run(self.repository, self.request_id, end).await
+    }
+
+    /// The counts of this run. Counts of each repository would cost more with each repository.
+    fn counts(&self) -> Counts {
+        Counts::new("Stack", &self.context.config.stack_name)
     }
 
     fn plan<'p>(

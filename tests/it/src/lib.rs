@@ -13,6 +13,7 @@ pub async fn serve(handler: &str) -> Result<(), Error> {
         "image-sweep" => image_sweep::run().await,
         "scan-complete" => scan_complete::run().await,
         "slack-notifier" => slack_notifier::run().await,
+        "sweep-dispatch" => sweep_dispatch::run().await,
         "probe" => probe::run().await,
         other => Err(format!("there is no function {other}").into()),
     }

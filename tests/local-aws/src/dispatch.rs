@@ -47,7 +47,15 @@ impl LocalAws {
             return self.with_faults(&called, &input, std::future::ready(refused)).await;
         }
         if self.services().serves(&called.service) {
-            let serve = self.services().handle(&called.service, request);
+            let serve = async {
+                let response = self.services().handle(&called.service, request).await;
+                if let ("sqs", Input::Json(input)) = (called.service.as_str(), &input)
+                    && response.status().is_success()
+                {
+                    self.poll_after(&called.operation, input);
+                }
+                response
+            };
             return self.with_faults(&called, &input, serve).await;
         }
         if called.service == "lambda" {

@@ -165,6 +165,8 @@ struct Deployed {
     idle: Vec<Environment>,
     /// The number of concurrent invocations.
     busy: u32,
+    /// The number of attempts until now.
+    attempts: usize,
     log: String,
 }
 
@@ -216,7 +218,8 @@ impl Lambda {
         let name = function.name.clone();
         let mut state = self.state();
         let log = state.functions.remove(&name).map(|before| before.log).unwrap_or_default();
-        let deployed = Deployed { function: Arc::new(function), idle: Vec::new(), busy: 0, log };
+        let (function, idle) = (Arc::new(function), Vec::new());
+        let deployed = Deployed { function, idle, busy: 0, attempts: 0, log };
         state.functions.insert(name, deployed);
     }
 
@@ -262,6 +265,12 @@ impl Lambda {
     #[must_use]
     pub fn log(&self, name: &str) -> String {
         self.state().functions.get(name).map(|deployed| deployed.log.clone()).unwrap_or_default()
+    }
+
+    /// The number of attempts of a function since it was created.
+    #[must_use]
+    pub fn attempts(&self, name: &str) -> usize {
+        self.state().functions.get(name).map_or(0, |deployed| deployed.attempts)
     }
 
     /// Invokes a function and waits for the result.
@@ -372,6 +381,7 @@ impl Lambda {
                 return Err(InvokeError::Throttled(name.to_owned()));
             }
             deployed.busy += 1;
+            deployed.attempts += 1;
             // The process of an idle environment may have ended.
             deployed.idle.retain_mut(Environment::is_alive);
             (deployed.function.clone(), deployed.idle.pop(), number)

@@ -6,9 +6,10 @@
 //! of them; after `maxReceiveCount` deliveries a message is moved to the dead-letter queue.
 //!
 //! A guess is how messages are spread over batches: a batch has every message that is in the queue, up
-//! to its size. Nothing waits for the batch window, and a failed message is delivered again after the
-//! time that [`crate::lambda::Lambda::retry_after`] sets, in the place of the visibility timeout. It
-//! has no FIFO queues, filters and age of messages.
+//! to its size. Nothing waits for the batch window or for the delay of a message, and a failed message
+//! is delivered again after the time that [`crate::lambda::Lambda::retry_after`] sets, in the place of
+//! the visibility timeout. A message in flight is not visible: a poll receives it once. It has no FIFO
+//! queues, filters and age of messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::authorization::UndeliveredEvent;
 use crate::cloudformation::known;
-use crate::{LocalAws, REGION};
+use crate::{LocalAws, REGION, local_arn};
 
 /// The properties of an event of type `SQS` that are honoured, or that change nothing here.
 const PROPERTIES: &[&str] = &[
@@ -36,6 +37,7 @@ const RECEIVED: usize = 10;
 #[derive(Clone, Debug)]
 pub(crate) struct EventSource {
     function: String,
+    is_enabled: bool,
     batch_size: usize,
     reports_failures: bool,
     concurrency: Arc<Semaphore>,
@@ -73,6 +75,7 @@ impl EventSource {
         let most = number(&properties["ScalingConfig"]["MaximumConcurrency"]);
         let source = Self {
             function: function.to_owned(),
+            is_enabled: true,
             batch_size: number(&properties["BatchSize"]).unwrap_or(10),
             reports_failures: types.any(|kind| kind == "ReportBatchItemFailures"),
             concurrency: Arc::new(Semaphore::new(most.unwrap_or(1_000))),
@@ -105,23 +108,59 @@ impl LocalAws {
     /// Sends the events of rules to their queues, and lets Lambda poll the queues.
     pub(crate) async fn send_queued(&self) {
         let events = std::mem::take(&mut self.state().queued_events);
-        let mut queues = BTreeSet::new();
+        let mut queues = Vec::new();
         for QueuedEvent { event, dead_letter } in events {
             if self.sender_may(&event.sender, "sqs:SendMessage", &event.queue, &event.source) {
                 self.send(&event.queue, &event.body, &BTreeMap::new()).await;
-                queues.insert(event.queue);
+                queues.push(event.queue);
             } else {
                 self.state().undelivered_events.extend(dead_letter);
             }
         }
         for queue in queues {
-            let Some(source) = self.state().event_sources.get(&queue).cloned() else { continue };
-            let (aws, pending) = (self.clone(), self.lambda().begin());
-            tokio::spawn(async move {
-                aws.poll(&queue, &source).await;
-                drop(pending);
-            });
+            self.start_poll(&queue);
         }
+    }
+
+    /// Disables the event sources of a function: the messages of its queues wait from now on.
+    pub fn disable_event_sources(&self, function: &str) {
+        self.set_event_sources(function, false);
+    }
+
+    /// Enables the event sources of a function. Messages that wait are delivered with later ones.
+    pub fn enable_event_sources(&self, function: &str) {
+        self.set_event_sources(function, true);
+    }
+
+    fn set_event_sources(&self, function: &str, is_enabled: bool) {
+        let mut state = self.state();
+        let sources = state.event_sources.values_mut();
+        for source in sources.filter(|source| source.function == function) {
+            source.is_enabled = is_enabled;
+        }
+    }
+
+    /// Lets Lambda poll a queue after this call has sent messages to it.
+    pub(crate) fn poll_after(&self, operation: &str, input: &Value) {
+        if !operation.starts_with("SendMessage") {
+            return;
+        }
+        let name = input["QueueUrl"].as_str().and_then(|url| url.rsplit('/').next());
+        let queue = local_arn("sqs", name.unwrap_or_default());
+        for _ in 0..input["Entries"].as_array().map_or(1, Vec::len) {
+            self.start_poll(&queue);
+        }
+    }
+
+    /// Lets Lambda poll a queue for one batch, if the queue runs a function.
+    fn start_poll(&self, queue: &str) {
+        let source = self.state().event_sources.get(queue).cloned();
+        let Some(source) = source.filter(|source| source.is_enabled) else { return };
+        let (aws, queue, pending) = (self.clone(), queue.to_owned(), self.lambda().begin());
+        tokio::spawn(async move {
+            aws.poll(&queue, &source).await;
+            drop(pending);
+        });
     }
 
     /// Runs the function of a queue with one batch, until each message is handled or moved.

@@ -300,19 +300,30 @@ impl World {
 
     /// The records of failed invocations since the last time, from the dead-letter queue.
     pub async fn failed_events(&self) -> Vec<Value> {
+        self.take_messages("FailedEvents").await
+    }
+
+    /// Takes the messages that are visible in a queue of the stack.
+    pub async fn take_messages(&self, queue: &str) -> Vec<Value> {
         let call = async |operation: &str, input: Value| {
             let target = format!("AmazonSQS.{operation}");
             self.aws.ask("sqs", &target, &input).await.unwrap()
         };
-        let queue = json!({"QueueName": format!("{STACK}-FailedEvents")});
+        let queue = json!({"QueueName": format!("{STACK}-{queue}")});
         let url = call("GetQueueUrl", queue).await["QueueUrl"].clone();
-        let mut records = Vec::new();
+        let mut bodies = Vec::new();
         loop {
-            let received = call("ReceiveMessage", json!({"QueueUrl": url})).await;
-            let Some(message) = received["Messages"].get(0) else { return records };
-            records.push(serde_json::from_str(message["Body"].as_str().unwrap()).unwrap());
-            let receipt = &message["ReceiptHandle"];
-            call("DeleteMessage", json!({"QueueUrl": url, "ReceiptHandle": receipt})).await;
+            let receive = json!({"QueueUrl": url, "MaxNumberOfMessages": 10});
+            let received = call("ReceiveMessage", receive).await;
+            let messages = received["Messages"].as_array().cloned().unwrap_or_default();
+            if messages.is_empty() {
+                return bodies;
+            }
+            for message in messages {
+                bodies.push(serde_json::from_str(message["Body"].as_str().unwrap()).unwrap());
+                let receipt = &message["ReceiptHandle"];
+                call("DeleteMessage", json!({"QueueUrl": url, "ReceiptHandle": receipt})).await;
+            }
         }
     }
 

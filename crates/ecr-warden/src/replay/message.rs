@@ -113,6 +113,17 @@ pub fn read(queue: DeadLetterQueue, message: Message, targets: &Targets) -> Lett
             let function = "ScanCompleteFunction".to_owned();
             (body, String::new(), Ok(Replay::Batch { function }))
         }
+        DeadLetterQueue::FailedSweeps => {
+            // The pushed image in the message is listed by now, so the repository is enough.
+            let replay = match body.get("repository").filter(|name| name.is_string()) {
+                Some(name) => Ok(Replay::Invoke {
+                    function: "ImageSweepFunction".to_owned(),
+                    payload: json!({"repository": name}),
+                }),
+                None => Err("the message names no repository".to_owned()),
+            };
+            (body, String::new(), replay)
+        }
         DeadLetterQueue::UndeliveredEvents => {
             let error = attribute("ERROR_MESSAGE").or_else(|| attribute("ErrorMessage"));
             let error = error.unwrap_or_default().to_owned();

@@ -20,9 +20,14 @@ struct Deployed {
 impl Deployed {
     async fn new() -> Self {
         let world = World::deploy(&[]).await;
-        for folder in
-            ["custom-resource", "image-push", "image-sweep", "scan-complete", "slack-notifier"]
-        {
+        for folder in [
+            "custom-resource",
+            "image-push",
+            "image-sweep",
+            "scan-complete",
+            "slack-notifier",
+            "sweep-dispatch",
+        ] {
             world.aws.lambda().create(world.function(folder).clone());
         }
         let server = world.aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
@@ -117,20 +122,23 @@ async fn the_status_has_the_exit_code_1_if_something_needs_attention() {
         CustomResourceFunction  Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
         ImagePushFunction       Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
         ScanCompleteFunction    Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
+        SweepDispatchFunction   Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
         ImageSweepFunction      Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
         SlackNotifierFunction   Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
 
-        ALARM                     STATE  SINCE
-        FailedEventsAlarm         OK     2027-01-15T08:00:00Z
-        UndeliveredEventsAlarm    OK     2027-01-15T08:00:00Z
-        FailedFindingsAlarm       OK     2027-01-15T08:00:00Z
-        FunctionErrorsAlarm       OK     2027-01-15T08:00:00Z
-        FunctionThrottlesAlarm    OK     2027-01-15T08:00:00Z
-        InfrastructureSweepAlarm  OK     2027-01-15T08:00:00Z
-        DeploymentsSweepAlarm     OK     2027-01-15T08:00:00Z
+        ALARM                   STATE  SINCE
+        FailedEventsAlarm       OK     2027-01-15T08:00:00Z
+        UndeliveredEventsAlarm  OK     2027-01-15T08:00:00Z
+        FailedFindingsAlarm     OK     2027-01-15T08:00:00Z
+        FailedSweepsAlarm       OK     2027-01-15T08:00:00Z
+        FunctionErrorsAlarm     OK     2027-01-15T08:00:00Z
+        FunctionThrottlesAlarm  OK     2027-01-15T08:00:00Z
+        SweepsAlarm             OK     2027-01-15T08:00:00Z
 
         QUEUE              WAITING  IN FLIGHT
         FailedEvents       0        0
+        FailedSweeps       0        0
+        SweepQueue         0        0
         FailedFindings     0        0
         InspectorFindings  0        0
         UndeliveredEvents  0        0
@@ -209,7 +217,7 @@ async fn a_replay_lists_first_and_has_the_exit_code_1_while_messages_wait() {
         exit 1
     "#]]).await;
     expect![[r#"
-        ecr-warden: invalid value 'Failed' for '--queue <QUEUE>'; [possible values: FailedEvents, FailedFindings, UndeliveredEvents]; a similar value exists: 'FailedEvents'
+        ecr-warden: invalid value 'Failed' for '--queue <QUEUE>'; [possible values: FailedEvents, FailedFindings, FailedSweeps, UndeliveredEvents]; a similar value exists: 'FailedSweeps'
         exit 2
     "#]].assert_eq(&deployed.run(&["replay", "--queue", "Failed"]).await);
 }

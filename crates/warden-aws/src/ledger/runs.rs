@@ -1,21 +1,37 @@
-//! Leases of sweeps. At most one sweep runs in a repository, and pushes start at most one sweep an hour.
-//! The ledger also records the changes that a sweep is about to make.
+//! The item of the sweeps of a repository. At most one sweep runs in a repository, and pushes queue at
+//! most one sweep an hour. The ledger also records the changes that a sweep is about to make, and the
+//! last complete sweep ([`warden_core::due`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use warden_core::due::{CompleteSweep, PUSH_RECORDED_FOR, SweepHistory};
 use warden_core::image::{Digest, RepositoryName};
 
-use super::{Item, Ledger, REMEMBERED, confirmations, is_refused, seconds, text, time};
+use super::{
+    Item, Ledger, REMEMBERED, TAKE, Taken, confirmations, is_refused, seconds, send_claim, text,
+    time,
+};
 
 /// The duration of a lease. A function runs for at most 15 minutes, so a killed run holds no lease.
 const LEASE: Duration = Duration::from_secs(16 * 60);
-/// The time for which the ledger keeps the claim of an hour.
-const HOUR_REMEMBERED: Duration = Duration::from_secs(2 * 86_400);
+/// The attributes of a [`SweepHistory`].
+const HISTORY: &str = "fact, listed_at, due_at, swept_policy, swept_settings, incomplete_since, \
+                       pushed_at, unfinished";
+
+/// The claim of a push on the next sweep of its repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PushClaim {
+    /// Whether this request queues the sweep.
+    pub is_ours: bool,
+    /// No other push queues a sweep until this time.
+    pub until: DateTime<Utc>,
+}
 
 /// The outcome of the claim that begins a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +89,19 @@ pub struct SweepRecord {
     pub confirmed_at: Option<DateTime<Utc>>,
 }
 
+/// The result of a run, for the ledger. The default is the result of a run that failed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunEnd<'a> {
+    /// Whether the changes of the run were published. Then their record is removed.
+    pub is_published: bool,
+    /// The policy that is accepted from now on.
+    pub accepted_policy: Option<&'a AcceptedPolicy>,
+    /// The result of a run that did not fail.
+    pub result: Option<&'a LastRun>,
+    /// The record of a complete sweep.
+    pub complete: Option<&'a CompleteSweep>,
+}
+
 impl Ledger {
     /// Reads the records of the sweeps of these repositories. A call for each 50 repositories.
     pub async fn sweep_records(
@@ -98,26 +127,57 @@ impl Ledger {
         Ok(records)
     }
 
-    /// Claims the sweep of this hour for the pushes of a repository. Only the first request of the hour
-    /// gets the claim; its retries get it again. One call.
-    pub async fn claim_hourly_sweep(
+    /// Records a push, and claims the sweep for the pushes of the next hour. Only the first request of
+    /// the hour gets the claim; its retries get it again. One call.
+    pub async fn claim_pushed_sweep(
         &self,
         repository: &RepositoryName,
         request_id: &str,
         now: DateTime<Utc>,
-    ) -> anyhow::Result<bool> {
+    ) -> anyhow::Result<PushClaim> {
         let update = self
-            .update(&format!("sweep {repository} {}", now.format("%Y-%m-%dT%H")))
-            .update_expression("SET holder = :holder, expires = :expires")
-            .condition_expression("attribute_not_exists(fact) OR holder = :holder")
+            .update(&key(repository))
+            .update_expression("SET pushed_at = :now, push_holder = :holder, expires = :expires")
+            .condition_expression(
+                "attribute_not_exists(pushed_at) OR pushed_at <= :before OR push_holder = :holder",
+            )
             .expression_attribute_values(":holder", text(request_id))
-            .expression_attribute_values(":expires", seconds(now, HOUR_REMEMBERED));
+            .expression_attribute_values(":now", seconds(now, Duration::ZERO))
+            .expression_attribute_values(
+                ":before",
+                seconds(now - PUSH_RECORDED_FOR, Duration::ZERO),
+            )
+            .expression_attribute_values(":expires", seconds(now, REMEMBERED))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match update.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if is_refused(&error) => Ok(false),
-            Err(error) => Err(crate::explain(error))
-                .with_context(|| format!("claiming the hourly sweep of {repository}")),
+            Ok(_) => Ok(PushClaim { is_ours: true, until: now + PUSH_RECORDED_FOR }),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    let pushed_at = refused.item().and_then(|item| time(item, "pushed_at"));
+                    let until = pushed_at.map_or(now, |pushed_at| pushed_at + PUSH_RECORDED_FOR);
+                    Ok(PushClaim { is_ours: false, until })
+                }
+                _ => Err(crate::explain(error))
+                    .with_context(|| format!("claiming the sweep after a push to {repository}")),
+            },
         }
+    }
+
+    /// Reads the histories of the sweeps of these repositories. A repository without an item is left
+    /// out. One call for 100 repositories.
+    pub async fn sweep_histories<'r>(
+        &self,
+        repositories: impl IntoIterator<Item = &'r RepositoryName>,
+    ) -> anyhow::Result<HashMap<RepositoryName, SweepHistory>> {
+        let keys: Vec<String> = repositories.into_iter().map(key).collect();
+        let items = self.read_items(&keys, HISTORY).await.context("reading the last sweeps")?;
+        let history = |item: &Item| {
+            let fact = item.get("fact").and_then(|fact| fact.as_s().ok());
+            let repository = fact.and_then(|fact| fact.strip_prefix(KEY)?.parse().ok());
+            let repository = repository.context("reading the last sweeps: an item has no key")?;
+            Ok((repository, history(item)))
+        };
+        items.iter().map(history).collect()
     }
 
     /// Begins a run for this request, unless another run holds the lease. One call.
@@ -127,8 +187,13 @@ impl Ledger {
         request_id: &str,
         now: DateTime<Utc>,
     ) -> anyhow::Result<RunLease> {
-        let taken = self.take(&key(repository), request_id, LEASE, REMEMBERED, now).await?;
-        let Some(old) = taken else { return Ok(RunLease::Theirs) };
+        let key = key(repository);
+        let claim = self.build_claim(&key, request_id, LEASE, REMEMBERED, now).update_expression(
+            format!("{TAKE}, incomplete_since = if_not_exists(incomplete_since, :now)"),
+        );
+        let Taken::Ours(old) = send_claim(&key, claim, "").await? else {
+            return Ok(RunLease::Theirs);
+        };
         let doing = old.get("doing").and_then(|doing| doing.as_s().ok());
         let doing = doing.filter(|doing| !doing.is_empty()).cloned();
         let units = old.get("unfinished").and_then(|units| units.as_ss().ok());
@@ -166,50 +231,70 @@ impl Ledger {
         Ok(())
     }
 
-    /// Ends the run. If its changes were published, their record is removed. A newly accepted policy is
-    /// recorded, and so is the result of a run that did not fail. One call.
+    /// Ends the run. One call.
     pub async fn end_run(
         &self,
         repository: &RepositoryName,
         request_id: &str,
-        is_published: bool,
-        accepted_policy: Option<&AcceptedPolicy>,
-        result: Option<&LastRun>,
+        end: RunEnd<'_>,
     ) -> anyhow::Result<()> {
-        let mut changes = "REMOVE holder, lease".to_owned();
-        if is_published {
-            changes += ", doing";
+        let number = |number: i64| AttributeValue::N(number.to_string());
+        let mut removed = vec!["holder", "lease"];
+        if end.is_published {
+            removed.push("doing");
         }
         let mut set = Vec::new();
-        let mut update = self.update(&key(repository));
-        if let Some(policy) = accepted_policy {
-            set.push("accepted_policy = :accepted, accepted_for = :created");
-            update = update
-                .expression_attribute_values(":accepted", text(&policy.line))
-                .expression_attribute_values(
-                    ":created",
-                    AttributeValue::N(policy.created_at.to_string()),
-                );
+        if let Some(AcceptedPolicy { line, created_at }) = end.accepted_policy {
+            set.push(("accepted_policy", text(line)));
+            set.push(("accepted_for", number(*created_at)));
         }
-        if let Some(result) = result {
-            set.push("last_run = :run");
-            update =
-                update.expression_attribute_values(":run", text(&serde_json::to_string(result)?));
+        if let Some(result) = end.result {
+            set.push(("last_run", text(&serde_json::to_string(result)?)));
         }
-        if !set.is_empty() {
-            changes += &format!(" SET {}", set.join(", "));
+        if let Some(CompleteSweep { listed_at, due_at, policy, settings }) = end.complete {
+            removed.push("incomplete_since");
+            set.push(("listed_at", number(listed_at.timestamp())));
+            set.push(("due_at", number(due_at.timestamp())));
+            set.push(("swept_policy", text(policy)));
+            set.push(("swept_settings", text(settings)));
         }
-        let update = update
-            .update_expression(changes)
+        let mut changes = format!("REMOVE {}", removed.join(", "));
+        let mut update = self
+            .update(&key(repository))
             // A request that took over the lease ends the run itself.
             .condition_expression("holder = :holder")
             .expression_attribute_values(":holder", text(request_id));
-        match update.send().await {
+        for (nth, (name, value)) in set.into_iter().enumerate() {
+            changes += if nth == 0 { " SET " } else { ", " };
+            changes += &format!("{name} = :{name}");
+            update = update.expression_attribute_values(format!(":{name}"), value);
+        }
+        match update.update_expression(changes).send().await {
             Ok(_) => Ok(()),
             Err(error) if is_refused(&error) => Ok(()),
             Err(error) => Err(crate::explain(error))
                 .with_context(|| format!("ending the sweep of {repository}")),
         }
+    }
+}
+
+/// Reads the history of the sweeps of a repository. A record of a complete sweep that lacks an
+/// attribute counts as none.
+fn history(item: &Item) -> SweepHistory {
+    let word = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+    let complete = || {
+        Some(CompleteSweep {
+            listed_at: time(item, "listed_at")?,
+            due_at: time(item, "due_at")?,
+            policy: word("swept_policy")?,
+            settings: word("swept_settings")?,
+        })
+    };
+    SweepHistory {
+        complete: complete(),
+        incomplete_since: time(item, "incomplete_since"),
+        pushed_at: time(item, "pushed_at"),
+        has_unfinished_unit: item.contains_key("unfinished"),
     }
 }
 
@@ -220,7 +305,10 @@ pub(super) fn accepted_policy(item: &Item) -> Option<AcceptedPolicy> {
     Some(AcceptedPolicy { line, created_at })
 }
 
+/// The beginning of the key of such an item.
+const KEY: &str = "sweep ";
+
 /// The key of the item of the sweeps of a repository.
 pub(super) fn key(repository: &RepositoryName) -> String {
-    format!("sweep {repository}")
+    format!("{KEY}{repository}")
 }

@@ -15,7 +15,7 @@ use warden_core::image::{RepositoryName, Wildcard};
 use warden_core::keywords;
 use warden_core::mutability::Mutability;
 
-use super::Registry;
+use super::{PAGE_SIZE, Registry};
 
 keywords!(
     /// How images are encrypted at rest (ECR `encryptionType`).
@@ -104,7 +104,33 @@ pub enum LifecyclePreview {
     Ended(String),
 }
 
+impl fmt::Display for RepositoryFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.mutability {
+            Some(mutability) => write!(f, "{} {mutability}", self.created_at),
+            None => write!(f, "{} unknown", self.created_at),
+        }
+    }
+}
+
 impl Registry {
+    /// Lists the repositories of the registry. One call for 1,000 repositories.
+    pub async fn repositories(&self) -> anyhow::Result<Vec<(RepositoryName, RepositoryFacts)>> {
+        let pages = self.client.describe_repositories().into_paginator().page_size(PAGE_SIZE);
+        let mut pages = pages.send();
+        let mut repositories = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(crate::explain).context("listing the repositories")?;
+            for found in page.repositories.into_iter().flatten() {
+                let name =
+                    found.repository_name().context("ECR returned a repository without a name")?;
+                let name = name.parse().map_err(|error| anyhow!("{error}, got {name:?}"))?;
+                repositories.push((name, facts(&found)?));
+            }
+        }
+        Ok(repositories)
+    }
+
     /// Describes a repository. None if ECR does not know the repository. One call.
     pub async fn describe_repository(
         &self,
@@ -128,11 +154,7 @@ impl Registry {
         &self,
         repository: &RepositoryName,
     ) -> anyhow::Result<Option<RepositoryFacts>> {
-        let Some(found) = self.find_repository(repository).await? else { return Ok(None) };
-        let created_at = found.created_at().map(aws_sdk_ecr::primitives::DateTime::secs);
-        let created_at = created_at
-            .with_context(|| format!("ECR does not say when {repository} was created"))?;
-        Ok(Some(RepositoryFacts { created_at, mutability: mutability(&found) }))
+        self.find_repository(repository).await?.as_ref().map(facts).transpose()
     }
 
     async fn find_repository(
@@ -376,6 +398,14 @@ impl Registry {
         })?;
         Ok(())
     }
+}
+
+fn facts(repository: &WireRepository) -> anyhow::Result<RepositoryFacts> {
+    let created_at = repository.created_at().map(aws_sdk_ecr::primitives::DateTime::secs);
+    let name = repository.repository_name().unwrap_or_default();
+    let created_at =
+        created_at.with_context(|| format!("ECR does not say when {name} was created"))?;
+    Ok(RepositoryFacts { created_at, mutability: mutability(repository) })
 }
 
 fn description(repository: WireRepository) -> anyhow::Result<RepositoryDescription> {

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::tests::{digest, first_record, listed, now};
 use super::*;
+use crate::due::{CompleteSweep, SweepHistory};
 use crate::image::ImageStatus;
 use crate::policy::CleanupEnforcement;
 use crate::policy::tests::{GUIDE, policy};
@@ -22,7 +23,7 @@ struct Made {
     signs: Option<usize>,
 }
 
-const TAGS: [&str; 14] = [
+const TAGS: [&str; 15] = [
     "a-v1.0.0",
     "a-v2.0.0",
     "a-v3.0.0",
@@ -35,6 +36,7 @@ const TAGS: [&str; 14] = [
     "gold",
     "quarantine:20261001",
     "quarantine:20261120",
+    "quarantine:20270110",
     "latest",
     "c-v0.1.0",
 ];
@@ -361,5 +363,40 @@ proptest! {
         prop_assert_eq!(kept_images.len(), kept.min(inventory.images.len()));
         let oldest = kept_images.iter().map(|(_, age)| *age).max().unwrap();
         prop_assert!(removed.iter().all(|(_, age)| *age >= oldest));
+    }
+
+    /// A repository to which nothing happens has no new plan before [`RetentionPlan::next_change`], and
+    /// it is due from that time on.
+    #[test]
+    fn a_sweep_before_the_plan_changes_would_plan_nothing_new(
+        made in prop::collection::vec(made(), 0..14),
+        policy in policies(),
+        is_report in any::<bool>(),
+        hours in 0_i64..(500 * 24),
+    ) {
+        let mut policy = policy;
+        if is_report {
+            policy.governance.retention.enforcement = CleanupEnforcement::Report;
+        }
+        let inventory = inventory(&made);
+        let plan = planned(&policy, &inventory, &RunningImages::new());
+        let later = now() + chrono::Duration::hours(hours);
+        let complete = CompleteSweep::new(&plan, String::new(), false, now());
+        let history = SweepHistory { complete: Some(complete), ..SweepHistory::default() };
+        let changes = plan.next_change(now()).is_some_and(|change| change <= later);
+        prop_assert!(!changes || history.due(&policy, "", later).is_some());
+        if changes {
+            return Ok(());
+        }
+        let mut after = if is_report { inventory.clone() } else { applied(&plan) };
+        let graph = Graph::build(&after).unwrap();
+        after.untagged = observe_untagged(&after, &graph, Some(&after.untagged), later);
+        let again = plan_retention(&policy, &after, graph, &RunningImages::new(), later);
+        if is_report {
+            prop_assert_eq!(again.hash(), plan.hash());
+        } else {
+            let lines: Vec<String> = again.removals.iter().map(|removal| again.reason(&again.units[removal.unit])).collect();
+            prop_assert!(again.is_empty(), "{:?} {:?}", lines, again.untags);
+        }
     }
 }

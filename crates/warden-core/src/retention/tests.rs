@@ -1,6 +1,7 @@
 //! Examples of images that other cleanup tools removed by mistake.
 
 mod confirmation;
+mod next_change;
 mod units;
 mod untagged;
 

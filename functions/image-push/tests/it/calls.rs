@@ -2,9 +2,11 @@
 
 use crate::{Function, push_index};
 
-/// The calls for the push of the last of these tags. The image has the other tags already.
+/// The calls for the push of the last of these tags, when the sweep of the hour is queued. The image has
+/// the other tags already.
 async fn calls(enforcement: &str, repository: &str, tags: &[&str]) -> Vec<String> {
     let function = Function::new(enforcement).await;
+    function.queue_sweeps().await;
     let (_, events) = function.push(repository, tags);
     let _ = function.calls();
     function.handle_all(&events[events.len().saturating_sub(1)..]).await;
@@ -18,7 +20,7 @@ fn sorted(mut calls: Vec<String>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_conforming_push_costs_no_call() {
+async fn a_conforming_push_costs_no_call_after_the_first_push_of_the_hour() {
     assert_eq!(calls("quarantine", "infrastructure", &["litellm-v1.80.5"]).await, [""; 0]);
     assert_eq!(calls("report", "deployments", &["myapp-latest"]).await, [""; 0]);
     // A push without a tag costs no call either.
@@ -28,6 +30,7 @@ async fn a_conforming_push_costs_no_call() {
 #[tokio::test]
 async fn a_pushed_index_costs_one_read_and_the_writes_of_its_images() {
     let function = Function::new("quarantine").await;
+    function.queue_sweeps().await;
     let (_, _, events) = push_index(&function, "openwebui-v0.6.36", 3);
     let _ = function.calls();
     function.handle_all(&events).await;
@@ -88,6 +91,7 @@ async fn a_violation_costs_only_the_calls_that_its_enforcement_needs() {
     );
     // An index and its images are recorded in the ledger before they are archived.
     let function = Function::new("archive").await;
+    function.queue_sweeps().await;
     let (_, _, events) = push_index(&function, "openwebui-0.6.36", 2);
     let _ = function.calls();
     function.handle_all(&events).await;
@@ -99,6 +103,7 @@ async fn a_violation_costs_only_the_calls_that_its_enforcement_needs() {
     assert_eq!(sorted(function.calls()), with(&others));
     // The manifest of an index is read once.
     let function = Function::new("quarantine").await;
+    function.queue_sweeps().await;
     let (_, _, events) = push_index(&function, "openwebui-0.6.36", 3);
     let _ = function.calls();
     function.handle_all(&events).await;

@@ -122,6 +122,7 @@ async fn an_invalid_event_is_an_error_that_names_the_field_and_makes_no_call() {
 #[tokio::test]
 async fn an_event_other_than_a_successful_push_into_a_governed_repository_is_ignored() {
     let function = Function::new("quarantine").await;
+    function.queue_sweeps().await;
     for event in [
         with("/detail/action-type", "DELETE".into()),
         with("/detail/action-type", "UPDATE_STORAGE_CLASS".into()),

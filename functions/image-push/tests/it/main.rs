@@ -16,6 +16,7 @@ mod native_rules;
 mod publishing;
 mod replication;
 mod sequences;
+mod sweeps;
 
 use std::ops::Deref;
 use std::time::Duration;
@@ -27,7 +28,7 @@ use local_aws::world::{self, World};
 use serde_json::{Value, json};
 
 /// Every call that the function makes.
-const OPERATIONS: [&str; 12] = [
+const OPERATIONS: [&str; 13] = [
     "DescribeRegistry",
     "BatchGetItem",
     "DescribeImages",
@@ -40,6 +41,7 @@ const OPERATIONS: [&str; 12] = [
     "UpdateImageStorageClass",
     "Publish",
     "BatchWriteItem",
+    "SendMessageBatch",
 ];
 
 /// The function and the stack that it is deployed in.
@@ -110,6 +112,15 @@ impl Function {
         events.append(&mut state.ecr().events);
         events.retain(|event| event["detail"]["action-type"] == "PUSH");
         events
+    }
+
+    /// Has other pushes queue the sweeps of this hour, and forgets the calls.
+    async fn queue_sweeps(&self) {
+        for repository in ["infrastructure", "deployments"] {
+            let (_, events) = self.push(repository, &[]);
+            self.handle_all(&events).await;
+        }
+        let _ = self.calls();
     }
 
     async fn handle(&self, event: &Value, request_id: &str) -> anyhow::Result<()> {

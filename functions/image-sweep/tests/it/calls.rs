@@ -51,13 +51,16 @@ async fn a_run_without_removals_costs_nine_calls_and_reading_its_plan_costs_two(
 }
 
 /// The actions that the role needs although the function does not call them: SNS uses the key, Lambda
-/// writes the log and sends failed events to a queue, and ECR reads enhanced findings from Inspector.
-const DEPENDENT: [&str; 6] = [
+/// polls the queue of sweeps, writes the log and sends failed events to a queue, and ECR reads enhanced findings from Inspector.
+const DEPENDENT: [&str; 9] = [
     "inspector2:ListFindings",
     "kms:Decrypt",
     "kms:GenerateDataKey",
     "logs:CreateLogStream",
     "logs:PutLogEvents",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "sqs:ReceiveMessage",
     "sqs:SendMessage",
 ];
 

@@ -9,7 +9,7 @@ use crate::{DEPLOYMENTS, Function, event};
 #[tokio::test]
 async fn every_example_event_is_handled() {
     let names: Vec<String> = world::events("image-sweep").into_keys().collect();
-    assert_eq!(names, ["explain", "pushed", "read", "scheduled"]);
+    assert_eq!(names, ["explain", "pushed", "queued", "read", "sweep"]);
     let function = Function::new("archive").await;
     function.push("myapp-v1.0.0", 400.0);
     function.push("myapp-v1.1.0", 300.0);
@@ -20,15 +20,20 @@ async fn every_example_event_is_handled() {
     expect!["number 3 of 3 of myapp (the newest 2 are kept)"]
         .assert_eq(explained["reason"].as_str().unwrap());
     assert_eq!(function.ask(&event("pushed"), "pushed").await.unwrap()["removed"], 1);
-    assert_eq!(function.ask(&event("scheduled"), "scheduled").await.unwrap()["planned"], 0);
+    assert_eq!(function.ask(&event("queued"), "queued").await.unwrap()["planned"], 0);
+    assert_eq!(function.ask(&event("sweep"), "sweep").await.unwrap()["planned"], 0);
 }
 
 #[tokio::test]
 async fn an_invalid_request_is_an_error_that_names_the_expected_value() {
     let function = Function::new("archive").await;
     function.calls();
-    let mut other = event("pushed");
-    other["detail-type"] = "ECR Image Scan".into();
+    let with_body = |body: &str| {
+        let mut message = event("queued");
+        message["Records"][0]["body"] = body.into();
+        message
+    };
+    let [one] = [&event("queued")["Records"][0]].map(Clone::clone);
     let mut errors = String::new();
     for payload in [
         json!("sweep"),
@@ -39,7 +44,13 @@ async fn an_invalid_request_is_an_error_that_names_the_expected_value() {
         json!({"repository": DEPLOYMENTS, "confirm": "0123456789abcdef"}),
         json!({"repository": "other"}),
         json!({"repository": 1}),
-        other,
+        json!({"repository": DEPLOYMENTS, "pushed": {}}),
+        with_body("sweep"),
+        with_body("{}"),
+        with_body(r#"{"repository": "deployments", "mode": "report"}"#),
+        with_body(r#"{"repository": "deployments", "pushed": {"digest": "latest"}}"#),
+        json!({"Records": []}),
+        json!({"Records": [one, one]}),
     ] {
         let error = function.ask(&payload, "request").await.unwrap_err();
         errors += &format!("{error:#}\n");
@@ -53,21 +64,23 @@ async fn an_invalid_request_is_an_error_that_names_the_expected_value() {
         the event: confirm: unknown field `confirm`, expected one of `repository`, `mode`, `image`
         other is not a governed repository; the governed repositories are: infrastructure, deployments
         the event: repository: invalid type: integer `1`, expected a string
-        the event: detail-type: expected ECR Image Action, got "ECR Image Scan"
+        the event: pushed: unknown field `pushed`, expected one of `repository`, `mode`, `image`
+        the event: Records[0].body: expected value at line 1 column 1
+        the event: Records[0].body: missing field `repository`
+        the event: Records[0].body.mode: unknown field `mode`, expected `repository` or `pushed`
+        the event: Records[0].body.pushed.digest: expected sha256: and 64 lower-case hexadecimal digits
+        the event: Records: invalid length 0, expected an array of length 1
+        the event: Records: invalid length 2, expected fewer elements in array
     "#]].assert_eq(&errors);
     assert_eq!(function.calls(), [""; 0]);
 }
 
 #[tokio::test]
-async fn an_event_other_than_a_push_to_a_governed_repository_costs_no_call() {
+async fn a_message_about_a_repository_that_is_not_governed_any_more_costs_no_call() {
     let function = Function::new("archive").await;
     function.calls();
-    for (field, value) in
-        [("action-type", "DELETE"), ("result", "FAILURE"), ("repository-name", "other")]
-    {
-        let mut payload = event("pushed");
-        payload["detail"][field] = value.into();
-        assert_eq!(function.ask(&payload, "request").await.unwrap(), Value::Null);
-    }
+    let mut message = event("queued");
+    message["Records"][0]["body"] = json!({"repository": "other"}).to_string().into();
+    assert_eq!(function.ask(&message, "request").await.unwrap(), Value::Null);
     assert_eq!(function.calls(), [""; 0]);
 }

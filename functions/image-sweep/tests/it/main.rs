@@ -10,6 +10,7 @@
 mod acting;
 mod auditing;
 mod calls;
+mod completing;
 mod confirmation;
 mod faults;
 mod input;
@@ -32,6 +33,7 @@ use local_aws::world::{self, NOW, World, kinds};
 use serde_json::{Value, json};
 use warden_aws::Invocation;
 use warden_aws::ledger::Ledger;
+use warden_core::due::SweepHistory;
 use warden_core::policy::Policies;
 use warden_core::retention::{Confirmation, confirmed_image};
 
@@ -165,9 +167,20 @@ impl Function {
             confirmed_at: self.now(),
         };
         let repository = DEPLOYMENTS.parse().unwrap();
+        self.ledger().confirm(&repository, &confirmation).await.unwrap();
+    }
+
+    /// The ledger, as an operator reads it.
+    fn ledger(&self) -> Ledger {
         let table = self.function("image-sweep").environment["LEDGER_TABLE"].clone();
-        let ledger = Ledger::new(&self.aws.config(), table);
-        ledger.confirm(&repository, &confirmation).await.unwrap();
+        Ledger::new(&self.aws.config(), table)
+    }
+
+    /// The history of the sweeps.
+    async fn history(&self) -> SweepHistory {
+        let repository = DEPLOYMENTS.parse().unwrap();
+        let mut histories = self.ledger().sweep_histories([&repository]).await.unwrap();
+        histories.remove(&repository).unwrap_or_default()
     }
 
     /// Marks the repository as adopted by the stack instead of created by it.

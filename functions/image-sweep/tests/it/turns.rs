@@ -6,39 +6,44 @@ use expect_test::expect;
 use local_aws::Fault;
 use serde_json::{Value, json};
 
-use crate::{DEPLOYMENTS, Function, count, event};
+use warden_aws::ledger::RunLease;
 
-// Case P21 in docs/contributing/prior-art.md.
-#[tokio::test]
-async fn a_burst_of_pushes_starts_one_run_and_each_other_push_costs_one_call() {
-    let function = Function::new("archive").await;
-    function.versions("a", 5);
-    let push = event("pushed");
-    function.calls();
-    for nth in 0..20 {
-        let answer = function.ask(&push, &format!("push-{nth}")).await.unwrap();
-        assert_eq!(answer.is_null(), nth > 0);
-        let calls = function.calls();
-        assert!(nth == 0 || calls == ["UpdateItem"], "{calls:?}");
-        assert!(nth > 0 || count(&calls, "UpdateImageStorageClass") == 3, "{calls:?}");
-    }
-    assert_eq!(function.alerts().len(), 1);
-    function.aws.advance(Duration::from_secs(3_600));
-    function.versions("b", 3);
-    let answer = function.ask(&push, "an-hour-later").await.unwrap();
-    assert_eq!(answer["removed"], 1);
+use crate::{DEPLOYMENTS, Function, event};
+
+/// Sets the image and the time of the push in a message.
+fn set_digest(message: &mut Value, digest: &str, time: &str) {
+    let body = &mut message["Records"][0]["body"];
+    let mut push: Value = serde_json::from_str(body.as_str().unwrap()).unwrap();
+    push["pushed"]["digest"] = digest.into();
+    push["pushed"]["source"]["time"] = time.into();
+    *body = push.to_string().into();
 }
 
-// Case P21 in docs/contributing/prior-art.md.
 #[tokio::test]
-async fn a_retry_of_the_push_that_started_the_sweep_of_the_hour_continues() {
+async fn a_message_that_meets_a_running_sweep_succeeds_without_a_change() {
     let function = Function::new("archive").await;
     function.versions("a", 5);
-    let push = event("pushed");
-    function.aws.fault("DescribeImages", 1, Fault::Error(403, "AccessDeniedException"));
-    function.ask(&push, "push").await.unwrap_err();
-    assert!(function.ask(&push, "another").await.unwrap().is_null());
-    assert_eq!(function.ask(&push, "push").await.unwrap()["removed"], 3);
+    let queued = event("queued");
+    let (ledger, repository) = (function.ledger(), DEPLOYMENTS.parse().unwrap());
+    let lease = ledger.begin_run(&repository, "other", function.now()).await.unwrap();
+    assert!(matches!(lease, RunLease::Ours(_)));
+    function.calls();
+    let answer = function.ask(&queued, "queued").await.unwrap();
+    expect!["another sweep of this repository is running"]
+        .assert_eq(answer["stopped"].as_str().unwrap());
+    assert_eq!(function.calls(), ["UpdateItem"]);
+    // The function that held the lease was killed.
+    function.aws.advance(Duration::from_secs(17 * 60));
+    assert_eq!(function.ask(&queued, "queued-again").await.unwrap()["removed"], 3);
+}
+
+#[tokio::test]
+async fn a_message_that_is_delivered_twice_changes_nothing_more() {
+    let function = Function::new("archive").await;
+    function.versions("a", 5);
+    assert_eq!(function.ask(&event("queued"), "first").await.unwrap()["removed"], 3);
+    assert_eq!(function.ask(&event("queued"), "second").await.unwrap()["planned"], 0);
+    assert_eq!(function.alerts().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,7 +93,7 @@ async fn the_image_of_the_push_that_starts_a_sweep_counts_as_pushed_now() {
     let function = Function::new("archive").await;
     let images = function.versions("a", 5);
     let mut push = event("pushed");
-    push["detail"]["image-digest"] = images[0].as_str().into();
+    set_digest(&mut push, &images[0], "2026-11-24T10:00:00Z");
     // The pushed image is the newest now, so another image is beyond the keep count.
     assert_eq!(function.ask(&push, "push").await.unwrap()["removed"], 3);
     let kept = vec![images[0].clone(), images[4].clone()];
@@ -104,8 +109,7 @@ async fn a_retry_sweeps_after_a_push_that_ecr_does_not_list_yet() {
     function.aws.state().ecr().set_read_lag(70.0);
     let pushed = function.world.push(DEPLOYMENTS, &["a-v2.0.0"]);
     let mut push = event("pushed");
-    push["detail"]["image-digest"] = json!(pushed);
-    push["time"] = json!(function.now().to_rfc3339());
+    set_digest(&mut push, &pushed, &function.now().to_rfc3339());
     for _ in 0..2 {
         let error = function.ask(&push, "push").await.unwrap_err();
         assert!(format!("{error:#}").contains(&pushed), "{error:#}");

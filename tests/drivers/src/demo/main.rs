@@ -29,7 +29,7 @@ use chrono::{DateTime, SecondsFormat};
 use clap::Parser;
 use local_aws::ecr::Time;
 use local_aws::server::Server;
-use local_aws::{ACCOUNT, LocalAws, REGION, Rule};
+use local_aws::{ACCOUNT, LocalAws, REGION};
 use serde_json::Value;
 
 use self::inbox::Inbox;
@@ -165,17 +165,17 @@ async fn run_steps(story: &mut Story, aws: &LocalAws, slack: &str) -> anyhow::Re
     story.begin_chapter("Deploy the stack");
     let outputs = deployment::show(story, aws, slack).await?;
     let inbox = |function| Inbox { aws, function };
-    // A push also starts a sweep, once an hour. The rules of image-sweep are disabled until the
-    // steps that show sweeps, so that no sweep runs during another step.
+    // A push also queues a sweep, once an hour. The queue waits until the steps that show sweeps, so
+    // that no sweep runs during another step.
     let sweeper = inbox("ecr-warden-ImageSweepFunction");
-    let is_sweep_rule = |rule: &mut Rule| rule.is_for(sweeper.function);
-    let sweep_rules: Vec<Rule> = aws.state().rules.extract_if(.., is_sweep_rule).collect();
+    aws.disable_event_sources(sweeper.function);
     story.begin_chapter("Check the tag of each push");
     pushes::show(story, &inbox("ecr-warden-ImagePushFunction")).await?;
     story.begin_chapter("Compare each scan with the version before");
     let parameter = output(&outputs, "AcceptedRisksParameter")?;
     scans::show(story, &inbox("ecr-warden-ScanCompleteFunction"), parameter).await?;
-    aws.state().rules.extend(sweep_rules);
+    sweeps::forget_pushes(aws).await?;
+    aws.enable_event_sources(sweeper.function);
     story.begin_chapter("Remove images that nobody needs");
     sweeps::show(story, &sweeper).await?;
     story.begin_chapter("Change nothing in a replica");

@@ -35,6 +35,7 @@ pub fn run(local: &Local) -> anyhow::Result<u32> {
     Stack::build(local)?;
     let stack = Stack::new(local, "ecr-warden");
     run.defaults(&stack)?;
+    run.hold_sweeps(&stack)?;
     run.documented_commands(&stack)?;
     run.pushes(&stack)?;
     run.scans(&stack)?;

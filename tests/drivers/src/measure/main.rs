@@ -34,8 +34,14 @@ use local_aws::lambda::Function;
 use local_aws::{ACCOUNT, LocalAws, REGION};
 
 /// The functions that a release contains.
-const FUNCTIONS: [&str; 5] =
-    ["custom-resource", "image-push", "scan-complete", "image-sweep", "slack-notifier"];
+const FUNCTIONS: [&str; 6] = [
+    "custom-resource",
+    "image-push",
+    "scan-complete",
+    "sweep-dispatch",
+    "image-sweep",
+    "slack-notifier",
+];
 
 /// Measures the release build of each function beside a bare bootstrap, and sweeps beside a loop
 /// that only pages.
@@ -90,6 +96,7 @@ fn logical_id(name: &str) -> Option<&'static str> {
         "scan-complete" => Some("ScanCompleteFunction"),
         "image-sweep" => Some("ImageSweepFunction"),
         "slack-notifier" => Some("SlackNotifierFunction"),
+        "sweep-dispatch" => Some("SweepDispatchFunction"),
         _ => None,
     }
 }
@@ -126,7 +133,8 @@ enum Work {
     /// The deletion of a repository that no longer exists: the custom resource asks ECR for the
     /// repository and answers CloudFormation. The bare bootstrap ignores the content of the event.
     Deletion,
-    /// A push whose tag conforms: no call.
+    /// A push whose tag conforms, in an hour whose sweep is queued: one call of a new process, and then
+    /// no call.
     Conforming,
     /// A push that is quarantined: nine calls.
     Quarantine,
@@ -134,8 +142,8 @@ enum Work {
     Clean,
     /// A scan with a new finding: six calls.
     Findings,
-    /// A push in an hour for which another push has already started a sweep: one call.
-    Swept,
+    /// A round of sweeps that finds one repository due: three calls.
+    Round,
     /// An alert for Slack: a call of the webhook, and first a read of its secret.
     Slack,
 }
@@ -147,7 +155,7 @@ const WORKS: [(&str, Work); 7] = [
     ("image-push", Work::Quarantine),
     ("scan-complete", Work::Clean),
     ("scan-complete", Work::Findings),
-    ("image-sweep", Work::Swept),
+    ("sweep-dispatch", Work::Round),
     ("slack-notifier", Work::Slack),
 ];
 

@@ -28,21 +28,16 @@ pub async fn prepare(aws: &LocalAws, channel: &str) -> anyhow::Result<String> {
     aws.make("AWS::SNS::Subscription", "inbox", &inbox).await?;
     create_ledger(aws).await?;
     aws.state().begin_stack("warden", STACK, "DELETE_IN_PROGRESS");
-    // Another push has claimed the sweep of this hour, and of the next one, which may begin during
-    // the run.
-    let now = aws.state().now();
-    for hour in [now, now + 3_600.0] {
-        #[expect(clippy::cast_possible_truncation, reason = "seconds since 1970")]
-        let hour = chrono::DateTime::from_timestamp(hour as i64, 0)
-            .context("the clock is out of range")?;
-        let fact = format!("sweep {REPOSITORY} {}", hour.format("%Y-%m-%dT%H"));
-        let item = json!({"fact": {"S": fact}, "holder": {"S": "another"}});
-        let put = json!({"TableName": "ledger", "Item": item}).to_string();
-        let put = http::Request::post("/")
-            .header("x-amz-target", "DynamoDB_20120810.PutItem")
-            .body(put.into())?;
-        aws.services().handle("dynamodb", put).await;
-    }
+    // A push has queued the sweep of this hour. A push in the far future claims every hour until then.
+    let pushed_at = aws.state().now() + 86_400.0;
+    let item = json!({
+        "fact": {"S": format!("sweep {REPOSITORY}")},
+        "pushed_at": {"N": format!("{pushed_at:.0}")},
+        "push_holder": {"S": "another"},
+    });
+    let put = json!({"TableName": "ledger", "Item": item});
+    call(aws, "dynamodb", "DynamoDB_20120810.PutItem", &put).await?;
+    aws.make("AWS::SQS::Queue", "sweeps", &json!({})).await?;
     let risks = json!({"Name": PARAMETER, "Type": "String", "Value": "[]"});
     aws.make("AWS::SSM::Parameter", "risks", &risks).await?;
     let url = format!("{channel}/services/T0000000/B0000000/measure");
@@ -82,12 +77,14 @@ pub async fn renew_ledger(aws: &LocalAws) -> anyhow::Result<()> {
 /// The environment variables of all functions together. Each function reads its own variables.
 pub fn environment(webhook: &str) -> BTreeMap<String, String> {
     let topic = format!("arn:aws:sns:{REGION}:{ACCOUNT}:alerts");
+    let queue = format!("https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/sweeps");
     [
         ("GOVERNANCE", POLICY),
         ("REPOSITORY_NAME_PATTERNS", ""),
         ("ALERT_TOPIC_ARN", &topic),
         ("DOCUMENTATION_URL", "https://example.com/docs"),
         ("LEDGER_TABLE", "ledger"),
+        ("SWEEP_QUEUE_URL", &queue),
         ("SCAN_ON_PUSH", "true"),
         ("ACCEPTED_RISKS_PARAMETER", PARAMETER),
         ("SLACK_WEBHOOK_SECRET_ARN", webhook),
@@ -108,7 +105,7 @@ impl Work {
             Self::Quarantine => "quarantine, ",
             Self::Clean => "clean, ",
             Self::Findings => "findings, ",
-            Self::Swept => "hour taken, ",
+            Self::Round => "one is due, ",
         }
     }
 
@@ -124,7 +121,7 @@ impl Work {
             Self::Findings => {
                 return scan(aws, vec![basic_finding("CVE-2026-1", "HIGH", "openssl", "3.0.17")]);
             }
-            Self::Swept => include_str!("../../../../events/image-sweep/pushed.json"),
+            Self::Round => include_str!("../../../../events/sweep-dispatch/scheduled.json"),
             Self::Slack => include_str!("../../../../events/slack-notifier/scan-findings.json"),
         };
         let mut event: Value = serde_json::from_str(file)?;
@@ -133,8 +130,7 @@ impl Work {
                 let path = RESPONSE_URL.splitn(4, '/').nth(3).unwrap_or_default();
                 event["ResponseURL"] = format!("{endpoint}/{path}").into();
             }
-            Self::Conforming | Self::Clean | Self::Findings | Self::Slack => {}
-            Self::Swept => event["detail"]["repository-name"] = REPOSITORY.into(),
+            Self::Conforming | Self::Clean | Self::Findings | Self::Round | Self::Slack => {}
             Self::Quarantine => {
                 let tag = event["detail"]["image-tag"].as_str().context("the event has no tag")?;
                 let mut state = aws.state();
@@ -158,7 +154,7 @@ impl Work {
         let messages = aws.slack().take_messages().len();
         let expected = match self {
             Self::Deletion => (1, 0, 0),
-            Self::Conforming | Self::Clean | Self::Swept => (0, 0, 0),
+            Self::Conforming | Self::Clean | Self::Round => (0, 0, 0),
             Self::Quarantine | Self::Findings => (0, 1, 0),
             Self::Slack => (0, 0, 1),
         };

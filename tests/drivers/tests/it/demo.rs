@@ -70,7 +70,7 @@ fn the_text_has_one_line_for_each_step_and_one_alert() {
     assert!(steps.iter().all(|line| line.chars().count() <= 110), "{steps:#?}");
     expect![[r#"
         Deploy the stack
-           1  CloudFormation created 50 resources from infra/sam/template.yaml, 5 of them Lambda functions.
+           1  CloudFormation created 54 resources from infra/sam/template.yaml, 6 of them Lambda functions.
            2  ECR has two new repositories: infrastructure with IMMUTABLE tags, deployments with MUTABLE tags.
            3  The stack has 10 outputs, among them the login command and the IAM policy for pipelines.
         Check the tag of each push
@@ -92,8 +92,8 @@ fn the_text_has_one_line_for_each_step_and_one_alert() {
         Remove images that nobody needs
           17  A plan for deployments keeps 19 of 27 images and removes 8. Nothing was changed yet.
           18  A sweep keeps deployments:myapp-v1.0.0, because it was pulled on DATE, within the last 30 days.
-          19  The scheduled sweeps archived 8 images and deleted 1 untagged image. The alerts name each reason.
-          20  The second scheduled sweep of both repositories changed nothing and sent no alert.
+          19  The sweeps of the round archived 8 images and deleted 1 untagged image. The alerts name each reason.
+          20  The second round found nothing that is due, and swept no repository.
           21  deployments:myapp-v1.12.0 was pushed. The policy keeps 10 versions, so the oldest was archived.
           22  A sweep would have removed 35 images at once, more than MaxRemovePercent allows: it removed none.
           23  An operator confirmed the plan of 35 images by its hash. The next sweep archived them.
@@ -409,6 +409,7 @@ fn the_demonstration_that_keeps_running_answers_calls_and_prints_alerts() {
         "ImagePushFunction",
         "ImageSweepFunction",
         "ScanCompleteFunction",
+        "SweepDispatchFunction",
         "SlackNotifierFunction",
     ] {
         assert_eq!(all[id]["AWS_ENDPOINT_URL"], format!("http://{}", running.address), "{all:#}");

@@ -57,6 +57,7 @@ fn every_metric_of_the_dashboard_is_written_by_a_function_or_a_service() {
             ["EcrWarden", name, "Repository", "infrastructure" | "deployments"] => {
                 assert!(ours.contains(name), "{name}");
             }
+            ["EcrWarden", name, "Stack", "ecr-warden"] => assert!(ours.contains(name), "{name}"),
             ["AWS/ECR", "RepositoryPullCount", "RepositoryName", _]
             | ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", _]
             | ["AWS/Lambda", "Errors" | "Throttles" | "Duration", "FunctionName", _] => {}
@@ -70,7 +71,7 @@ fn every_metric_of_the_dashboard_is_written_by_a_function_or_a_service() {
 
 #[test]
 fn the_alarms_of_errors_and_throttles_watch_every_function() {
-    for (parameters, functions) in [(&[][..], 4), (&[SECRET][..], 5)] {
+    for (parameters, functions) in [(&[][..], 5), (&[SECRET][..], 6)] {
         let stack = evaluate(parameters).unwrap();
         let deployed = stack.resources().unwrap().into_iter();
         let deployed: BTreeSet<&str> = deployed
@@ -99,34 +100,32 @@ fn shown_alarms(parameters: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn an_alarm_reports_an_enforced_repository_without_a_sweep_for_three_days() {
-    let names =
-        [("InfrastructureRepositoryName", "platform"), ("DeploymentsRepositoryName", "apps")];
-    let alarms = [("InfrastructureSweepAlarm", "platform"), ("DeploymentsSweepAlarm", "apps")];
-    for enforcement in ["archive", "delete"] {
-        let parameters = [&names[..], &[("CleanupEnforcement", enforcement)]].concat();
-        let stack = evaluate(&parameters).unwrap();
-        for (id, repository) in alarms {
-            let alarm = stack.properties(id).unwrap();
-            assert_eq!(alarm["Namespace"], "EcrWarden");
-            assert_eq!(alarm["MetricName"], "SweepsCompleted");
-            let dimension = json!([{"Name": "Repository", "Value": repository}]);
-            assert_eq!(alarm["Dimensions"], dimension);
-            assert_eq!(alarm["TreatMissingData"], "breaching");
-            assert_eq!(alarm["ComparisonOperator"], "LessThanThreshold");
-            let numbers = ["Threshold", "Period", "EvaluationPeriods"].map(|name| &alarm[name]);
-            assert_eq!(numbers.map(Value::as_u64), [Some(1), Some(86_400), Some(3)]);
-            assert_eq!(alarm["Statistic"], "Sum");
-            assert_eq!(alarm["AlarmActions"], json!(["AlertTopic"]));
-            assert!(alarm["AlarmDescription"].as_str().unwrap().contains(repository));
-            assert!(shown_alarms(&parameters).contains(id));
-        }
+fn one_alarm_reports_repositories_without_a_complete_sweep_and_a_round_that_never_comes() {
+    let stack = evaluate(&[]).unwrap();
+    let alarm = stack.properties("SweepsAlarm").unwrap();
+    assert_eq!(alarm["Namespace"], "EcrWarden");
+    assert_eq!(alarm["MetricName"], "RepositoriesOverdue");
+    assert_eq!(alarm["Dimensions"], json!([{"Name": "Stack", "Value": "ecr-warden"}]));
+    assert_eq!(alarm["TreatMissingData"], "breaching");
+    assert_eq!(alarm["ComparisonOperator"], "GreaterThanThreshold");
+    let numbers = ["Threshold", "Period", "EvaluationPeriods"].map(|name| &alarm[name]);
+    assert_eq!(numbers.map(Value::as_u64), [Some(0), Some(86_400), Some(3)]);
+    assert_eq!(alarm["Statistic"], "Maximum");
+    assert_eq!(alarm["AlarmActions"], json!(["AlertTopic"]));
+    assert!(shown_alarms(&[]).contains(r#""SweepsAlarm.Arn""#));
+    let without = [("CreateEcrRepositories", "false")];
+    assert!(!evaluate(&without).unwrap().resources().unwrap().contains(&"SweepsAlarm"));
+    assert!(!shown_alarms(&without).contains(r#""SweepsAlarm.Arn""#));
+}
+
+#[test]
+fn every_dead_letter_queue_has_an_alarm_on_the_dashboard() {
+    let stack = evaluate(&[]).unwrap();
+    for queue in ["FailedEvents", "UndeliveredEvents", "FailedFindings", "FailedSweeps"] {
+        let alarm = stack.properties(&format!("{queue}Alarm")).unwrap();
+        assert_eq!(alarm["Dimensions"][0]["Value"], format!("{queue}.QueueName"));
+        assert!(shown_alarms(&[]).contains(&format!("{queue}Alarm")), "{queue}");
     }
-    let report = [("CleanupEnforcement", "report")];
-    let stack = evaluate(&report).unwrap();
-    let deployed = stack.resources().unwrap();
-    assert!(alarms.iter().all(|(id, _)| !deployed.contains(id)), "{deployed:?}");
-    assert!(!shown_alarms(&report).contains("SweepAlarm"));
 }
 
 #[test]

@@ -26,10 +26,12 @@ use scenarios::{Scenario, scenarios};
 /// The time after which a process is killed that waits for a call without an answer.
 const KILLED_AT: Duration = Duration::from_secs(5);
 
-/// The images and the alerts at the end of a run.
+/// The images, the alerts and the queued sweeps at the end of a run.
 struct Outcome {
     images: BTreeSet<String>,
     published: Published,
+    /// The repositories whose sweep is queued.
+    queued: BTreeSet<String>,
 }
 
 /// The calls since the last time.
@@ -63,7 +65,13 @@ async fn run_without_faults(scenario: &Scenario) -> (Vec<Called>, Outcome) {
     let calls = take_calls(&world);
     let mut published = Published::default();
     settle(&world, function, &event, &mut published).await.unwrap();
-    (calls, Outcome { images: images(&world), published })
+    (calls, Outcome { images: images(&world), published, queued: queued(&world).await })
+}
+
+/// The repositories of the messages in the queue of sweeps.
+async fn queued(world: &World) -> BTreeSet<String> {
+    let messages = world.take_messages("SweepQueue").await;
+    messages.iter().map(|message| message["repository"].as_str().unwrap().to_owned()).collect()
 }
 
 /// The published alerts.
@@ -175,6 +183,10 @@ async fn run_case(
         return Err(format!("the final images differ: {differs:#?}"));
     }
     check_published(&published, &expected.published, at, calls, fault)?;
+    let left = queued(&world).await;
+    if left != expected.queued {
+        return Err(format!("the queued sweeps differ: {left:?}"));
+    }
     if function != Function::SlackNotifier {
         // A second delivery of the event changes nothing and publishes nothing.
         deliver(scenario, &world, &event, "again").await?;
@@ -316,4 +328,9 @@ async fn image_sweep_has_the_same_outcome_after_every_fault() {
 #[tokio::test(start_paused = true)]
 async fn slack_notifier_has_the_same_outcome_after_every_fault() {
     run(Function::SlackNotifier, 9).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn sweep_dispatch_has_the_same_outcome_after_every_fault() {
+    run(Function::SweepDispatch, 27).await;
 }

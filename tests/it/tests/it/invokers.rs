@@ -9,12 +9,13 @@ use local_aws::snippets::snippet;
 use local_aws::{ACCOUNT, REGION};
 use serde_json::json;
 
-const FUNCTIONS: [&str; 5] = [
+const FUNCTIONS: [&str; 6] = [
     "CustomResourceFunction",
     "ImagePushFunction",
     "ImageSweepFunction",
     "ScanCompleteFunction",
     "SlackNotifierFunction",
+    "SweepDispatchFunction",
 ];
 const DEPLOYER: &str = "platform-deployer";
 const SCHEDULE: &str = "ecr-warden/ecr-warden-SweepScheduleRole-1ABCDEF";
@@ -77,7 +78,8 @@ fn the_deployer_the_schedule_and_the_services_may_invoke() {
         assert_eq!(policy.decide(&sent), Decision::NoMatch, "{service}");
     }
     for caller in [DEPLOYER, SCHEDULE] {
-        let sent = request(role(caller), "lambda:InvokeFunction", function("ImageSweepFunction"));
+        let sent =
+            request(role(caller), "lambda:InvokeFunction", function("SweepDispatchFunction"));
         assert_eq!(policy.decide(&sent), Decision::NoMatch, "{caller}");
     }
 }

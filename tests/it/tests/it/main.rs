@@ -21,6 +21,7 @@ mod privileges;
 mod pushes;
 mod reference;
 mod rights;
+mod rounds;
 mod safety;
 mod scans;
 mod secrets;
@@ -49,11 +50,10 @@ async fn deploy(parameters: &[(&str, &str)]) -> World {
     World::run(LocalAws::default(), parameters, program()).await
 }
 
-/// Removes the rule by which a push starts `image-sweep`, so that its calls and alerts do not mix with
-/// those of other functions.
-fn remove_sweep_rule(world: &World) {
-    let sweep = &world.function("image-sweep").name;
-    world.aws.state().rules.retain(|rule| !rule.is_for(sweep));
+/// Stops the queue of sweeps, so that the calls and alerts of `image-sweep` do not mix with those of
+/// other functions.
+fn stop_sweep_queue(world: &World) {
+    world.aws.disable_event_sources(&world.function("image-sweep").name);
 }
 
 /// A function of the probe.

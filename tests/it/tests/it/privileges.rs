@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use local_aws::Called;
 use local_aws::world::TEMPLATE;
 
 use crate::faults::function::Function;
@@ -14,20 +15,23 @@ use crate::faults::take_calls;
 
 /// The permissions that a function needs without calling the operation: the roles and the reason.
 const DEPENDENT: &[(&str, &[Function], &str)] = {
-    use Function::{ImagePush, ImageSweep, ScanComplete, SlackNotifier};
-    const ALL: &[Function] = &[ImagePush, ScanComplete, ImageSweep, SlackNotifier];
+    use Function::{ImagePush, ImageSweep, ScanComplete, SlackNotifier, SweepDispatch};
+    const ALL: &[Function] = &[ImagePush, ScanComplete, ImageSweep, SlackNotifier, SweepDispatch];
+    const ALERT: &[Function] = &[ImagePush, ScanComplete, ImageSweep, SlackNotifier];
+    const NEVER_QUEUE: &[Function] = &[ScanComplete, ImageSweep, SlackNotifier];
+    const POLL: &[Function] = &[ScanComplete, ImageSweep];
     const PUBLISH: &[Function] = &[ImagePush, ScanComplete, ImageSweep];
     const READ: &[Function] = &[ScanComplete, ImageSweep];
     &[
         ("logs:CreateLogStream", ALL, "Lambda writes the function's log"),
         ("logs:PutLogEvents", ALL, "the same"),
-        ("sqs:SendMessage", ALL, "Lambda hands on an event that failed"),
-        ("sqs:DeleteMessage", &[ScanComplete], "Lambda deletes the findings that were handled"),
-        ("sqs:GetQueueAttributes", &[ScanComplete], "Lambda polls the queue of findings"),
-        ("sqs:ReceiveMessage", &[ScanComplete], "the same"),
+        ("sqs:SendMessage", NEVER_QUEUE, "Lambda hands on an event that failed"),
+        ("sqs:DeleteMessage", POLL, "Lambda deletes the messages that were handled"),
+        ("sqs:GetQueueAttributes", POLL, "Lambda polls the queue of findings, and that of sweeps"),
+        ("sqs:ReceiveMessage", POLL, "the same"),
         ("xray:PutTelemetryRecords", ALL, "Lambda traces, where `Tracing` is Active"),
         ("xray:PutTraceSegments", ALL, "the same"),
-        ("kms:Decrypt", ALL, "the key of the topic, and of the webhook's secret"),
+        ("kms:Decrypt", ALERT, "the key of the topic, and of the webhook's secret"),
         ("kms:GenerateDataKey", PUBLISH, "the key of the topic"),
         ("inspector2:ListFindings", READ, "ECR asks Inspector for enhanced findings as the caller"),
     ]
@@ -41,7 +45,9 @@ async fn called(function: Function) -> BTreeSet<String> {
         let time = function.timeout(&world);
         function.invoke(&world, &event, "request", time, || ()).await.unwrap();
         let calls = take_calls(&world);
-        called.extend(calls.iter().map(|call| format!("{}:{}", call.service, call.operation)));
+        // SQS has no action for a batch.
+        let action = |call: &Called| call.operation.trim_end_matches("Batch").to_owned();
+        called.extend(calls.iter().map(|call| format!("{}:{}", call.service, action(call))));
     }
     called
 }
@@ -70,4 +76,5 @@ async fn each_role_grants_what_its_function_calls_and_depends_on_and_nothing_els
     check(Function::ScanComplete, "ScanCompleteRole").await;
     check(Function::ImageSweep, "ImageSweepRole").await;
     check(Function::SlackNotifier, "SlackNotifierRole").await;
+    check(Function::SweepDispatch, "SweepDispatchRole").await;
 }

@@ -37,9 +37,13 @@ const OF_CUSTOM_RESOURCES: [&str; 2] = ["WriteLogs", "WriteTraces"];
 
 /// Adds the requests of the functions in every scenario of `events/`.
 async fn events(found: &mut BTreeMap<Mutant, bool>) {
-    for of in
-        [Function::ImagePush, Function::ScanComplete, Function::ImageSweep, Function::SlackNotifier]
-    {
+    for of in [
+        Function::ImagePush,
+        Function::ScanComplete,
+        Function::ImageSweep,
+        Function::SlackNotifier,
+        Function::SweepDispatch,
+    ] {
         for scenario in scenarios(of) {
             let (world, event) = scenario.prepare().await;
             let time = of.timeout(&world);
@@ -138,7 +142,7 @@ async fn services(found: &mut BTreeMap<Mutant, bool>) {
     let world = World::run(aws.clone(), &parameters, program()).await;
     let _ = world.push("infrastructure", &["litellm-v1.80.5"]);
     world.settle().await;
-    aws.fire_schedules(&world.function("image-sweep").name).unwrap();
+    aws.fire_schedules(&world.function("sweep-dispatch").name).unwrap();
     world.settle().await;
     // Findings come through a queue, which refuses every other sender.
     world.enable_enhanced_scanning();
@@ -155,8 +159,12 @@ async fn services(found: &mut BTreeMap<Mutant, bool>) {
         aws.lambda().invoke_async(name, json!({"source": ["not", "an", "event"]})).unwrap();
     }
     world.settle().await;
+    aws.fault("DescribeRepositories", 0, Fault::Error(400, "AccessDeniedException"));
+    aws.fire_schedules(&world.function("sweep-dispatch").name).unwrap();
+    world.settle().await;
+    aws.heal();
     let failed = world.failed_events().await.len();
-    assert!(failed >= 4, "{failed} events are in the dead-letter queue");
+    assert!(failed >= 5, "{failed} events are in the dead-letter queue");
     let topic = &world.outputs["AlertTopicArn"];
     let alarm = format!("arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{STACK}-FailedEventsAlarm");
     aws.publish_as("cloudwatch.amazonaws.com", &alarm, topic, "alarm").await.unwrap();
@@ -164,12 +172,12 @@ async fn services(found: &mut BTreeMap<Mutant, bool>) {
     aws.publish_as("events.amazonaws.com", &rule, topic, "event").await.unwrap();
     world.settle().await;
     // Events for functions that are gone wait in a queue.
-    for folder in ["image-push", "image-sweep", "slack-notifier"] {
+    for folder in ["image-push", "sweep-dispatch", "slack-notifier"] {
         aws.lambda().delete(&world.function(folder).name);
     }
     let _ = world.push("infrastructure", &["litellm-v1.80.6"]);
     aws.publish_as("cloudwatch.amazonaws.com", &alarm, topic, "alarm").await.unwrap();
-    aws.fire_schedules(&world.function("image-sweep").name).unwrap();
+    aws.fire_schedules(&world.function("sweep-dispatch").name).unwrap();
     world.settle().await;
     // A role that may publish to any topic is denied by the topic.
     let event = world::event("slack-notifier", "tag-violation");
@@ -335,6 +343,7 @@ async fn status_and_replays(world: &World, stack: &DeployedStack) {
     for (folder, event) in [
         ("image-push", world::event("image-push", "conforming")),
         ("scan-complete", world::event("scan-complete", "without-counts-and-tags")),
+        ("sweep-dispatch", world::event("sweep-dispatch", "scheduled")),
     ] {
         let arn = world.function(folder).arn();
         let failed = json!({"requestContext": {"functionArn": arn}, "requestPayload": event});
@@ -344,9 +353,10 @@ async fn status_and_replays(world: &World, stack: &DeployedStack) {
     send("UndeliveredEvents", alert).await;
     let finding = world::event("scan-complete", "inspector-scan-of-a-server");
     send("FailedFindings", finding).await;
+    send("FailedSweeps", json!({"repository": "infrastructure"})).await;
     let replays = replay_queues(stack, &[], true).await.unwrap();
     let outcomes = replays.iter().flat_map(|replay| replay.outcomes.values());
-    assert_eq!(outcomes.filter(|outcome| outcome.is_ok()).count(), 4, "{replays:#?}");
+    assert_eq!(outcomes.filter(|outcome| outcome.is_ok()).count(), 6, "{replays:#?}");
     // A message that nobody can replay is released.
     send("UndeliveredEvents", json!({})).await;
     let replays = replay_queues(stack, &[], true).await.unwrap();

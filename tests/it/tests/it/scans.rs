@@ -7,13 +7,13 @@ use local_aws::world::{self, World};
 use serde_json::{Value, json};
 
 use crate::rights::{queue_url, report_finding, stranger};
-use crate::{deploy, remove_sweep_rule};
+use crate::{deploy, stop_sweep_queue};
 
 const FUNCTION: &str = "ecr-warden-ScanCompleteFunction";
 
 async fn deployed() -> World {
     let world = deploy(&[]).await;
-    remove_sweep_rule(&world);
+    stop_sweep_queue(&world);
     world
 }
 

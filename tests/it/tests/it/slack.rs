@@ -11,7 +11,7 @@ use local_aws::slack::{self, Reply};
 use local_aws::world::{SECRET, World, event, store_webhook};
 use serde_json::Value;
 
-use crate::{deploy, program, remove_sweep_rule};
+use crate::{deploy, program, stop_sweep_queue};
 
 const FUNCTION: &str = "ecr-warden-SlackNotifierFunction";
 
@@ -36,7 +36,7 @@ impl Deployed {
         let secret = store_webhook(&aws, slack.endpoint()).await.unwrap();
         let parameters = [("SlackWebhookSecretArn", secret.as_str())];
         let world = World::run(aws, &parameters, program()).await;
-        remove_sweep_rule(&world);
+        stop_sweep_queue(&world);
         Self { world, _slack: slack }
     }
 

@@ -1,5 +1,5 @@
-//! `image-sweep` as a process of the deployed stack: it is killed at each call, it runs twice at the
-//! same time, and many pushes start it.
+//! `image-sweep` as a process of the deployed stack: it is killed at each call, and it runs twice at the
+//! same time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -127,7 +127,7 @@ const REMOVED: [&str; 7] = [
 
 /// Sweeps as the schedule does, with Lambda's retries.
 async fn sweep(aws: &LocalAws) {
-    aws.lambda().invoke_async(FUNCTION, event("scheduled")).unwrap();
+    aws.lambda().invoke_async(FUNCTION, event("sweep")).unwrap();
     aws.lambda().settled().await;
 }
 
@@ -240,7 +240,7 @@ async fn one_of_two_simultaneous_invocations_sweeps_and_the_other_stops() {
     let (aws, images) = (&world.aws, fill(&world, 0));
     // The first invocation still reads the images when the second one starts.
     aws.fault("DescribeImages", 1, Fault::Slow(Duration::from_secs(1)));
-    let by_hand = || aws.lambda().invoke(FUNCTION, event("scheduled"));
+    let by_hand = || aws.lambda().invoke(FUNCTION, event("sweep"));
     let (first, second) = tokio::join!(by_hand(), by_hand());
     let answers = [first.unwrap().payload, second.unwrap().payload];
     let (theirs, ours): (Vec<&Value>, Vec<&Value>) =
@@ -252,30 +252,6 @@ async fn one_of_two_simultaneous_invocations_sweeps_and_the_other_stops() {
     assert_eq!((&ours[0]["removed"], &ours[0]["stopped"]), (&json!(REMOVED.len()), &Value::Null));
     assert_eq!(removed(aws, &images), REMOVED.map(str::to_owned).into());
     assert_eq!(count_alerts(aws, &images), (1, 1));
-}
-
-#[tokio::test]
-async fn a_burst_of_pushes_starts_one_sweep() {
-    let world = deployed("archive").await;
-    let aws = &world.aws;
-    // Only image-sweep receives the events: another test covers image-push.
-    aws.state().rules.retain(|rule| rule.is_for(FUNCTION));
-    let hour = || Duration::from_secs_f64(aws.state().now()).as_secs() / 3_600;
-    let began = hour();
-    let images = fill(&world, 0);
-    for nth in 0..20 {
-        let _ = world.push(REPOSITORY, &[&format!("web-v1.0.{nth}")]);
-    }
-    world.settle().await;
-    assert_eq!(removed(aws, &images), REMOVED.map(str::to_owned).into());
-    assert_eq!(count_alerts(aws, &images), (1, 1));
-    let calls = calls(aws);
-    let audits = "BatchGetRepositoryScanningConfiguration";
-    let sweeps = calls.iter().filter(|call| *call == audits).count();
-    assert!(sweeps == 1 || hour() > began, "{sweeps} sweeps: {calls:?}");
-    // Each invocation makes one call of the ledger. The invocation that sweeps makes seven more.
-    let ledger = calls.iter().filter(|call| *call == "UpdateItem").count();
-    assert!(ledger == 27 || hour() > began, "{calls:?}");
 }
 
 /// The number of complete sweeps in the metrics of the function.
@@ -301,17 +277,4 @@ async fn only_a_sweep_that_reads_every_image_counts_as_complete() {
     assert_eq!(completed(&world), before + 1);
     sweep(aws).await;
     assert_eq!(completed(&world), before + 2);
-}
-
-#[tokio::test]
-async fn a_sweep_killed_after_its_claim_of_the_hour_is_completed_by_the_retry() {
-    for fault in [Fault::KillBefore, Fault::KillAfter] {
-        let world = deployed("archive").await;
-        let (aws, images) = (&world.aws, fill(&world, 0));
-        aws.fault("UpdateItem", 1, fault);
-        aws.lambda().invoke_async(FUNCTION, event("pushed")).unwrap();
-        aws.lambda().settled().await;
-        assert_eq!(removed(aws, &images), REMOVED.map(str::to_owned).into());
-        assert_eq!(count_alerts(aws, &images), (1, 1));
-    }
 }

@@ -44,7 +44,7 @@ async fn archive_an_index(world: &World) -> [String; 3] {
         [index.unwrap(), one, two]
     };
     let sweep = &world.function("image-sweep").name;
-    let scheduled = world::event("image-sweep", "scheduled");
+    let scheduled = world::event("image-sweep", "sweep");
     let swept = world.aws.lambda().invoke(sweep, scheduled).await.unwrap();
     assert_eq!(swept.payload["removed"], 3, "{:#}", swept.payload);
     digests

@@ -66,20 +66,34 @@ pub async fn queues(service: &SqsService, call: &Call) -> Answer {
         "PurgeQueue",
         "ReceiveMessage",
         "SendMessage",
+        "SendMessageBatch",
     ];
     let refused = |message: &str| {
         let code = "com.amazonaws.sqs#InvalidParameterValueException";
         Err(Refusal::new(code, format!("One or more parameters are invalid. Reason: {message}")))
     };
-    let input = input(call, OPERATIONS)?;
-    if text(&input, "MessageBody").len() > 1_048_576 {
+    let mut input = input(call, OPERATIONS)?;
+    let entries = input.get("Entries").and_then(Value::as_array).map_or(0, Vec::len);
+    if call.operation == "SendMessageBatch" && !(1..=10).contains(&entries) {
+        let code = "com.amazonaws.sqs#TooManyEntriesInBatchRequest";
+        let message =
+            format!("Maximum number of entries per request are 10. You have sent {entries}.");
+        return Err(Refusal::new(code, message));
+    }
+    let bytes = |message: &Value| text(message, "MessageBody").len();
+    let sent = input.get("Entries").and_then(Value::as_array).into_iter().flatten();
+    if sent.chain([&input]).map(bytes).sum::<usize>() > 1_048_576 {
         return refused("Message must be shorter than 1048576 bytes.");
+    }
+    if !remove_delays(&mut input) {
+        return refused("DelaySeconds must be between 0 and 900.");
     }
     let most = input.get("MaxNumberOfMessages").and_then(Value::as_i64).unwrap_or(1);
     if !(1..=10).contains(&most) {
         return refused("MaxNumberOfMessages must be between 1 and 10.");
     }
-    let mut answer = call.forward(service).await;
+    let body = input.to_string();
+    let mut answer = call.forward_as(service, &call.operation, body).await;
     let mut output = output(&answer);
     if text(&output, "__type") == "AWS.SimpleQueueService.NonExistentQueue" {
         return Err(Refusal::new(NO_QUEUE.0, text(&output, "message")));
@@ -96,4 +110,16 @@ pub async fn queues(service: &SqsService, call: &Call) -> Answer {
         answer.body = Bytes::from(output.to_string());
     }
     Ok(answer)
+}
+
+/// Removes the delays of messages, because nothing waits for a delay here. Returns whether they are
+/// valid.
+fn remove_delays(input: &mut Value) -> bool {
+    let is_valid = |message: &mut Value| {
+        let delay = message.as_object_mut().and_then(|message| message.remove("DelaySeconds"));
+        delay.is_none_or(|delay| delay.as_u64().is_some_and(|seconds| seconds <= 900))
+    };
+    let is_whole_valid = is_valid(input);
+    let entries = input.get_mut("Entries").and_then(Value::as_array_mut);
+    entries.into_iter().flatten().fold(is_whole_valid, |is_each, entry| is_valid(entry) && is_each)
 }

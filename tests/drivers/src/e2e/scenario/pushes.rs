@@ -27,6 +27,8 @@ impl Run<'_> {
         let (digest, event) = self.push_manifest("litellm-1.80.6")?;
         let elsewhere = ("/detail/repository-name", "scratch");
         self.let_through(stack, "ImagePushFunctionPushed", &event, elsewhere)?;
+        let untagged = ("/detail/image-tag", "");
+        self.let_through(stack, "ImagePushFunctionPushed", &event, untagged)?;
         self.invoke(&function, &event)?;
         let alert = self.receive(&inbox)?.context("there is no alert")?;
         self.equal("the alert's kind", &text(&alert, "/kind").as_str(), &"tag-violation")?;
@@ -101,6 +103,8 @@ impl Run<'_> {
             &error,
             "detail.image-digest: expected",
         )?;
+        let queued = self.waiting_sweeps(stack)?;
+        self.equal("the pushes queue a sweep of each repository", &queued, &2)?;
         self.remove_images(REPOSITORY)?;
         self.remove_images("deployments")
     }

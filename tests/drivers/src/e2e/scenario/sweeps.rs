@@ -1,5 +1,5 @@
-//! Sweeps of the deployed stack. Documented commands read and explain the plan. Schedules and pushes
-//! start sweeps. The commands of the alerts confirm a stopped plan and restore images.
+//! Sweeps of the deployed stack. Documented commands read and explain the plan. Rounds and messages of
+//! pushes start sweeps. The commands of the alerts confirm a stopped plan and restore images.
 //!
 //! No image is an index: ministack's functions call ECR without their roles, so ECR records a pull
 //! of each index that a function reads, and the pull keeps the index.
@@ -18,9 +18,11 @@ use crate::stack::{Stack, text};
 
 const REPOSITORY: &str = "deployments";
 const READ: &str = include_str!("../../../../../events/image-sweep/read.json");
-const SCHEDULED: &str = include_str!("../../../../../events/image-sweep/scheduled.json");
-/// The longest delay of a schedule that is due: the emulator starts schedules every ten seconds.
-const DUE: Duration = Duration::from_secs(60);
+const PUSHED: &str = include_str!("../../../../../events/image-sweep/pushed.json");
+const SWEEP: &str = include_str!("../../../../../events/image-sweep/sweep.json");
+/// The longest delay of a schedule that is due: the emulator starts schedules every ten seconds, and
+/// then polls the queue.
+const DUE: Duration = Duration::from_secs(90);
 
 impl Run<'_> {
     /// The stack has Slack before this step, and no Slack after it.
@@ -31,14 +33,14 @@ impl Run<'_> {
         let _ = self.local.aws.slack().take_messages();
 
         let planned = self.read_and_explained(&function)?;
-        self.schedules(stack)?;
+        self.rounds(stack)?;
         let archived = self.alert_titled(&inbox, "The cleanup of deployments archived 5 images")?;
         self.equal("the sweep archives the images of the plan", &self.in_archive()?, &planned)?;
-        let again = self.invoke(&function, &request(SCHEDULED)?)?;
+        let again = self.invoke(&function, &request(SWEEP)?)?;
         self.equal("a second sweep plans nothing", &again["planned"], &json!(0))?;
         self.equal("and publishes no alert", &self.receive(&inbox)?, &None)?;
 
-        let later = self.after_pushes(stack, &function, &inbox)?;
+        let later = self.after_pushes(&function, &inbox)?;
         let listed = self.local.shell(&snippet("cleanup/list-archived.sh")?)?;
         self.contains("the documented command lists the archive", &listed, "myapp-v1.0.0")?;
         let image = format!("{REPOSITORY}@{later}");
@@ -91,57 +93,82 @@ impl Run<'_> {
         Ok(removals.map(|removal| text(removal, "/digest")).collect())
     }
 
-    /// Checks the role and the repository of each schedule, and that a due schedule sweeps.
-    fn schedules(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+    /// Checks the schedule, and that a round sweeps: the schedule starts `sweep-dispatch`, whose messages
+    /// start the sweeps.
+    fn rounds(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
         let role = stack.resource("SweepScheduleRole")?;
-        for (id, repository) in [
-            ("SweepInfrastructureSchedule", "infrastructure"),
-            ("SweepDeploymentsSchedule", "deployments"),
-        ] {
-            let name = stack.resource(id)?;
-            let schedule = self.aws(&["scheduler", "get-schedule", "--name", &name])?;
-            let expression = text(&schedule, "/ScheduleExpression");
-            self.equal(
-                &format!("the schedule of {repository}"),
-                &expression.as_str(),
-                &"rate(1 day)",
-            )?;
-            let input: Value = serde_json::from_str(&text(&schedule, "/Target/Input"))?;
-            self.equal("its repository", &input, &json!({"repository": repository}))?;
-            let role_arn = text(&schedule, "/Target/RoleArn");
-            self.contains("its role", &role_arn, &format!(":role/ecr-warden/{role}"))?;
-        }
-        stack.set("CleanupSchedule", "rate(1 minute)")?;
+        let name = stack.resource("SweepDispatchSchedule")?;
+        let schedule = self.aws(&["scheduler", "get-schedule", "--name", &name])?;
+        let expression = text(&schedule, "/ScheduleExpression");
+        self.equal("the schedule of the rounds", &expression.as_str(), &"rate(1 day)")?;
+        let dispatch = stack.resource("SweepDispatchFunction")?;
+        let target = text(&schedule, "/Target/Arn");
+        self.contains("its function", &target, &format!(":function:{dispatch}"))?;
+        let role_arn = text(&schedule, "/Target/RoleArn");
+        self.contains("its role", &role_arn, &format!(":role/ecr-warden/{role}"))?;
+        self.release_sweeps(stack)?;
+        stack.set("SweepSchedule", "rate(1 minute)")?;
         let started = Instant::now();
         while self.in_archive()?.is_empty() {
             if started.elapsed() > DUE {
-                bail!("no schedule started a sweep within {DUE:?}");
+                bail!("no round swept the repository within {DUE:?}");
             }
             sleep(Duration::from_millis(500));
         }
-        stack.set("CleanupSchedule", "rate(1 day)")
+        stack.set("SweepSchedule", "rate(1 day)")?;
+        self.hold_sweeps(stack)
     }
 
-    /// The first push of an hour starts a sweep. Returns the image that this sweep archives.
-    fn after_pushes(
-        &self,
-        stack: &Stack<'_>,
-        function: &str,
-        inbox: &str,
-    ) -> anyhow::Result<String> {
+    /// Lets no message of the queue start a sweep, so that no sweep runs during another step.
+    pub fn hold_sweeps(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        self.update_sweep_source(stack, "--no-enabled")?;
+        self.purge_sweeps(stack)
+    }
+
+    fn release_sweeps(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        self.purge_sweeps(stack)?;
+        self.update_sweep_source(stack, "--enabled")
+    }
+
+    fn update_sweep_source(&self, stack: &Stack<'_>, change: &str) -> anyhow::Result<()> {
+        let function = stack.resource("ImageSweepFunction")?;
+        let list = ["lambda", "list-event-source-mappings", "--function-name", &function];
+        let source = text(&self.aws(&list)?, "/EventSourceMappings/0/UUID");
+        let update = ["lambda", "update-event-source-mapping", "--uuid", &source, change];
+        self.aws(&update).map(|_| ())
+    }
+
+    fn purge_sweeps(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        self.sqs(&["purge-queue", "--queue-url", &stack.resource("SweepQueue")?]).map(|_| ())
+    }
+
+    /// The number of messages in the queue of sweeps, also of messages that are delayed.
+    pub fn waiting_sweeps(&self, stack: &Stack<'_>) -> anyhow::Result<u32> {
+        let queue = stack.resource("SweepQueue")?;
+        let get = ["get-queue-attributes", "--attribute-names", "All", "--queue-url", &queue];
+        let attributes = self.sqs(&get)?;
+        let count = |state: &str| {
+            let path = format!("/Attributes/ApproximateNumberOfMessages{state}");
+            text(&attributes, &path).parse::<u32>().context(path)
+        };
+        Ok(count("")? + count("Delayed")? + count("NotVisible")?)
+    }
+
+    /// The message of a push starts a sweep. Returns the image that this sweep archives.
+    fn after_pushes(&self, function: &str, inbox: &str) -> anyhow::Result<String> {
         let before = self.in_archive()?;
-        self.push(REPOSITORY, "myapp-v0.8.0", 130)?;
+        let digest = self.push(REPOSITORY, "myapp-v0.8.0", 130)?;
         let event = self.last_push()?;
-        let deleted = ("/detail/action-type", "DELETE");
-        self.let_through(stack, "ImageSweepFunctionPushed", &event, deleted)?;
-        let elsewhere = ("/detail/repository-name", "scratch");
-        self.let_through(stack, "ImageSweepFunctionPushed", &event, elsewhere)?;
-        let swept = self.invoke(function, &event)?;
-        self.equal("the first push of an hour starts a sweep", &swept["removed"], &json!(1))?;
+        let mut message = request(PUSHED)?;
+        let source = json!({"id": event["id"], "time": event["time"]});
+        let pushed = json!({"digest": digest, "source": source});
+        let body = json!({"repository": REPOSITORY, "pushed": pushed});
+        message["Records"][0]["body"] = body.to_string().into();
+        let swept = self.invoke(function, &message)?;
+        self.equal("the message of a push starts a sweep", &swept["removed"], &json!(1))?;
         self.alert_titled(inbox, "The cleanup of deployments archived 1 image")?;
-        // An hour may begin between the two pushes.
-        let others = [self.invoke(function, &event)?, self.invoke(function, &event)?];
-        self.equal("the next push of the hour does not", &others.contains(&Value::Null), &true)?;
+        let again = self.invoke(function, &message)?;
+        self.equal("a second delivery changes nothing", &again["planned"], &json!(0))?;
         // Later plans do not count the pushed image.
         let delete = ["ecr", "batch-delete-image", "--repository-name", REPOSITORY];
         self.aws(&[&delete[..], &["--image-ids", "imageTag=myapp-v0.8.0"]].concat())?;
@@ -156,7 +183,7 @@ impl Run<'_> {
             self.push(REPOSITORY, &format!("batch-v1.{nth}.0"), 300 - nth)?;
         }
         let before = self.in_archive()?;
-        let scheduled = request(SCHEDULED)?;
+        let scheduled = request(SWEEP)?;
         self.invoke(function, &scheduled)?;
         let alert = self.alert_titled(inbox, "The cleanup of deployments was stopped")?;
         let why = text(&alert, "/details/stopped");
@@ -184,14 +211,14 @@ impl Run<'_> {
         let put = ["ecr", "put-image-tag-mutability", "--repository-name", REPOSITORY];
         let set = |to| self.aws(&[&put[..], &["--image-tag-mutability", to]].concat());
         set("IMMUTABLE")?;
-        self.invoke(function, &request(SCHEDULED)?)?;
+        self.invoke(function, &request(SWEEP)?)?;
         let alert =
             self.alert_titled(inbox, "The repository deployments has 1 deviation from its policy")?;
         let drift = "ImageTagMutability is IMMUTABLE, and the policy requires MUTABLE";
         let found = text(&alert, "/details/deviations/0/text");
         self.equal("the alert has the changed setting", &found.as_str(), &drift)?;
         set("MUTABLE")?;
-        self.invoke(function, &request(SCHEDULED)?)?;
+        self.invoke(function, &request(SWEEP)?)?;
         self.equal("there is no alert after the setting is repaired", &self.receive(inbox)?, &None)
     }
 
@@ -199,7 +226,7 @@ impl Run<'_> {
     fn in_use(&self, stack: &Stack<'_>, function: &str, inbox: &str) -> anyhow::Result<()> {
         stack.set("InUseSource", "inspector")?;
         let runs = self.push(REPOSITORY, "myapp-v0.7.0", 140)?;
-        let scheduled = request(SCHEDULED)?;
+        let scheduled = request(SWEEP)?;
         self.invoke(function, &scheduled)?;
         let alert = self.alert_titled(inbox, "The cleanup of deployments was stopped")?;
         let why = text(&alert, "/details/stopped");

@@ -48,6 +48,7 @@ pub enum Function {
     ScanComplete,
     ImageSweep,
     SlackNotifier,
+    SweepDispatch,
 }
 
 impl Function {
@@ -58,6 +59,7 @@ impl Function {
             Self::ScanComplete => "scan-complete",
             Self::ImageSweep => "image-sweep",
             Self::SlackNotifier => "slack-notifier",
+            Self::SweepDispatch => "sweep-dispatch",
         }
     }
 
@@ -103,6 +105,11 @@ impl Function {
                 let context = slack_notifier::Context::new(config, sdk)?;
                 let deadline = Instant::now() + self.timeout(world);
                 slack_notifier::handle(&context, event, deadline).await?;
+            }
+            Self::SweepDispatch => {
+                let config = sweep_dispatch::config::Config::read(variables)?;
+                let context = sweep_dispatch::Context::new(config, sdk);
+                return sweep_dispatch::handle(&context, request_id, now).await;
             }
         }
         Ok(Value::Null)

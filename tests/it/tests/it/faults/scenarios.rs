@@ -37,8 +37,8 @@ const ADOPTED: Parameters = &[("OnExistingRepository", "adopt")];
 fn settings(function: Function, file: &str) -> &'static [Parameters] {
     match (function, file) {
         (Function::ImagePush, _) => &[&[NAMES], ARCHIVE, REPORT],
-        (Function::ImageSweep, "scheduled") => &[&[], DELETE, NO_CLEANUP, INSPECTOR, ADOPTED],
-        (Function::ImageSweep | Function::ScanComplete | Function::SlackNotifier, _) => &[&[]],
+        (Function::ImageSweep, "sweep") => &[&[], DELETE, NO_CLEANUP, INSPECTOR, ADOPTED],
+        _ => &[&[]],
     }
 }
 
@@ -61,7 +61,7 @@ impl Scenario {
             Function::ImagePush => self.pushed(&world),
             Function::ScanComplete => self.scanned(&world).await,
             Function::ImageSweep => self.swept(&world).await,
-            Function::SlackNotifier => self.event.clone(),
+            Function::SlackNotifier | Function::SweepDispatch => self.event.clone(),
         };
         // The events, the calls and the alerts until now have another cause.
         world.forget();

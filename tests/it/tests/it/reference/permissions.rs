@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{table, template};
 
 /// The reason of each statement, by its name. A role before the name limits a reason to that role.
-const REASONS: [(&str, &str); 63] = [
+const REASONS: [(&str, &str); 67] = [
     ("WriteLogs", "The function writes its log."),
     ("WriteTraces", "X-Ray samples the invocations. The actions take no ARN."),
     ("PublishAlerts", "The function publishes alerts."),
@@ -58,6 +58,7 @@ const REASONS: [(&str, &str); 63] = [
         "ImagePushRole RecordPublishedAlerts",
         "The function publishes an alert once, and completes an interrupted enforcement.",
     ),
+    ("QueueSweeps", "The function asks for the sweep of a repository."),
     (
         "ImagePushRole DescribeImages",
         "The function decides by the present state of the image, not by the event.",
@@ -90,6 +91,7 @@ const REASONS: [(&str, &str); 63] = [
         "ImageSweepRole RecordImages",
         "The function records a removal before it begins, and since when an image has no tag.",
     ),
+    ("ImageSweepRole ReceiveSweeps", "Lambda polls the queue of sweeps."),
     ("ImageSweepRole DescribeImages", "The function decides and audits by what ECR says."),
     (
         "ImageSweepRole ReadInspectorFindings",
@@ -143,7 +145,12 @@ const REASONS: [(&str, &str); 63] = [
         "SlackNotifierRole DecryptWebhookSecret",
         "A key of this account may encrypt the secret. The key decrypts nothing else for the function.",
     ),
-    ("SweepScheduleRole InvokeImageSweep", "The schedules start sweeps."),
+    (
+        "SweepDispatchRole ListRepositories",
+        "A round lists the registry. The action lists all repositories or none.",
+    ),
+    ("SweepDispatchRole ReadLastSweeps", "A round reads when each repository was swept."),
+    ("SweepScheduleRole InvokeSweepDispatch", "The schedule starts the rounds of sweeps."),
     (
         "SweepScheduleRole SendUndeliveredEvents",
         "The scheduler keeps an event that it could not deliver.",

@@ -12,7 +12,7 @@ use warden_aws::alerts::Topic;
 
 use crate::rights::stranger;
 use crate::slack::Deployed;
-use crate::{deploy, remove_sweep_rule};
+use crate::{deploy, stop_sweep_queue};
 
 const REPOSITORY: &str = "infrastructure";
 const SWEEP: &str = "ecr-warden-ImageSweepFunction";
@@ -24,7 +24,7 @@ const ROUNDS: u64 = 30;
 /// Deploys the stack with another rule for the tags of [`REPOSITORY`], in every function.
 async fn deploy_with_tag_rule(name: &str, value: Value) -> World {
     let world = deploy(&[("InfrastructureTagEnforcement", "quarantine")]).await;
-    remove_sweep_rule(&world);
+    stop_sweep_queue(&world);
     for folder in ["image-push", "image-sweep"] {
         let function = with_tag_rule(world.function(folder), name, value.clone());
         world.aws.lambda().create(function);
@@ -210,7 +210,7 @@ async fn nor_do_they_while_the_sweep_has_the_policy_of_yesterday() {
 #[tokio::test]
 async fn an_image_that_ecr_knows_a_second_after_its_event_is_enforced_by_a_retry() {
     let world = deploy(&[("InfrastructureTagEnforcement", "quarantine")]).await;
-    remove_sweep_rule(&world);
+    stop_sweep_queue(&world);
     world.aws.lambda().retry_after([Duration::from_millis(700); 2]);
     world.aws.state().ecr().set_read_lag(1.0);
     let digest = world.push(REPOSITORY, &["litellm-1.80.5"]);

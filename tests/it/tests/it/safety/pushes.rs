@@ -8,14 +8,14 @@ use local_aws::ecr::image::Status;
 use local_aws::world::{self, World};
 use serde_json::{Value, json};
 
-use crate::{deploy, remove_sweep_rule};
+use crate::{deploy, stop_sweep_queue};
 
 /// Deploys a stack that quarantines in `infrastructure` and archives in `deployments`.
 async fn deploy_enforcement() -> World {
     let parameters =
         [("InfrastructureTagEnforcement", "quarantine"), ("DeploymentsTagEnforcement", "archive")];
     let world = deploy(&parameters).await;
-    remove_sweep_rule(&world);
+    stop_sweep_queue(&world);
     world
 }
 
@@ -75,7 +75,7 @@ async fn a_forged_push_of_an_old_image_is_reported_and_changes_nothing() {
             }
             assert_eq!(image(&world, repository, &digest), before, "{tags:?} {days_ago}");
             let changes = world.aws.take_changes();
-            let only = ["UpdateItem", "Publish"];
+            let only = ["UpdateItem", "Publish", "SendMessageBatch"];
             assert!(changes.iter().all(|call| only.contains(&call.as_str())), "{changes:?}");
             assert_eq!(actions(&world.alerts()), ["reported"], "{tags:?} {days_ago}");
             // The next image gets the same tag.

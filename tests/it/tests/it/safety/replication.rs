@@ -8,7 +8,7 @@ use local_aws::world::{self, STACK, World, kinds};
 use local_aws::{ACCOUNT, Fault, REGION};
 use serde_json::{Value, json};
 
-use crate::{deploy, remove_sweep_rule};
+use crate::{deploy, stop_sweep_queue};
 
 const SWEEP: &str = "ecr-warden-ImageSweepFunction";
 const BAD: &str = "litellm-1.80.5";
@@ -60,7 +60,7 @@ async fn deploy_enforcing(enforcement: &str, when_replicated: &str) -> World {
         ("WhenReplicated", when_replicated),
     ])
     .await;
-    remove_sweep_rule(&world);
+    stop_sweep_queue(&world);
     world
 }
 
@@ -183,7 +183,7 @@ async fn nothing_is_enforced_while_the_replication_cannot_be_read() {
 async fn deploy_sweeping(enforcement: &str, when_replicated: &str) -> World {
     let world =
         deploy(&[("CleanupEnforcement", enforcement), ("WhenReplicated", when_replicated)]).await;
-    remove_sweep_rule(&world);
+    stop_sweep_queue(&world);
     world
 }
 
@@ -204,7 +204,7 @@ fn push_versions(world: &World) -> Vec<String> {
 }
 
 async fn sweep(world: &World) {
-    world.aws.lambda().invoke_async(SWEEP, world::event("image-sweep", "scheduled")).unwrap();
+    world.aws.lambda().invoke_async(SWEEP, world::event("image-sweep", "sweep")).unwrap();
     world.settle().await;
 }
 
@@ -296,7 +296,7 @@ async fn a_replica_is_never_changed() {
             ("WhenReplicated", "act"),
         ])
         .await;
-        remove_sweep_rule(&world);
+        stop_sweep_queue(&world);
         let statement = json!({
             "Sid": "Replicate",
             "Effect": "Allow",

@@ -11,7 +11,7 @@ use local_aws::{Fault, LocalAws};
 use serde_json::{Value, json};
 use warden_core::quarantine::quarantine_tag;
 
-use crate::{deploy, remove_sweep_rule};
+use crate::{deploy, stop_sweep_queue};
 
 const SWEEP: &str = "ecr-warden-ImageSweepFunction";
 const REPOSITORY: &str = "deployments";
@@ -50,7 +50,7 @@ fn status(aws: &LocalAws, digest: &str) -> Option<Status> {
 
 /// Sweeps as the schedule does, with Lambda's retries.
 async fn sweep(aws: &LocalAws) {
-    aws.lambda().invoke_async(SWEEP, world::event("image-sweep", "scheduled")).unwrap();
+    aws.lambda().invoke_async(SWEEP, world::event("image-sweep", "sweep")).unwrap();
     aws.lambda().settled().await;
 }
 
@@ -93,7 +93,7 @@ fn pass_days(aws: &LocalAws, days: u32) {
 #[tokio::test]
 async fn an_index_that_enforcement_archived_can_be_restored_weeks_later() {
     let world = deploy(&[("DeploymentsTagEnforcement", "archive")]).await;
-    remove_sweep_rule(&world);
+    stop_sweep_queue(&world);
     let aws = &world.aws;
     let (index, parts) = push_index(&world, &["not_a_version"], 0.0);
     world.settle().await;
@@ -111,7 +111,7 @@ async fn an_index_that_enforcement_archived_can_be_restored_weeks_later() {
 #[tokio::test]
 async fn enforcement_does_not_archive_an_image_that_another_index_needs() {
     let world = deploy(&[("DeploymentsTagEnforcement", "archive")]).await;
-    remove_sweep_rule(&world);
+    stop_sweep_queue(&world);
     let aws = &world.aws;
     let (good, parts) = push_index(&world, &["app-v1.0.0"], 0.0);
     let bad = world.push_index(REPOSITORY, &parts[..1], "not_a_version");
@@ -128,7 +128,7 @@ async fn enforcement_does_not_archive_an_image_that_another_index_needs() {
 #[tokio::test]
 async fn enforcement_restores_an_image_that_a_new_index_needs() {
     let world = deploy(&[("DeploymentsTagEnforcement", "archive")]).await;
-    remove_sweep_rule(&world);
+    stop_sweep_queue(&world);
     let aws = &world.aws;
     aws.fault("UpdateImageStorageClass", 1, Fault::Slow(Duration::from_secs(2)));
     let (_, parts) = push_index(&world, &["not_a_version"], 0.0);
@@ -154,7 +154,7 @@ async fn enforcement_restores_an_image_that_a_new_index_needs() {
 async fn an_image_that_an_archived_index_needs_is_not_deleted() {
     let parameters = [("DeploymentsTagEnforcement", "archive"), ("CleanupEnforcement", "delete")];
     let world = deploy(&parameters).await;
-    remove_sweep_rule(&world);
+    stop_sweep_queue(&world);
     let aws = &world.aws;
     let parts = [(); 3].map(|()| {
         let mut state = aws.state();

@@ -10,7 +10,7 @@ use local_aws::world::World;
 use serde_json::json;
 
 use super::{REPOSITORY, archive_an_index, stack};
-use crate::{deploy, remove_sweep_rule};
+use crate::{deploy, stop_sweep_queue};
 
 /// The calls since the last time, none of which reads a manifest: that would count as a pull.
 fn calls(world: &World) -> Vec<String> {
@@ -22,7 +22,7 @@ fn calls(world: &World) -> Vec<String> {
 #[tokio::test]
 async fn an_image_in_quarantine_is_listed_with_its_end_and_the_command_that_restores_it() {
     let world = deploy(&[]).await;
-    remove_sweep_rule(&world);
+    stop_sweep_queue(&world);
     let digest = world.push("infrastructure", &["litellm-1.80.5"]);
     let odd = world.push("infrastructure", &["no.such~component".replace('~', "_").as_str()]);
     let _ = world.push("infrastructure", &["litellm-v1.80.4"]);

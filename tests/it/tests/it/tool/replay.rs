@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::rights::queue_url;
 use crate::slack::Deployed;
 
-use DeadLetterQueue::{FailedEvents, FailedFindings, UndeliveredEvents};
+use DeadLetterQueue::{FailedEvents, FailedFindings, FailedSweeps, UndeliveredEvents};
 
 async fn replay(world: &World, queue: DeadLetterQueue, apply: bool) -> QueueReplay {
     let stack = DeployedStack::read(world.operator(), STACK).await.unwrap();
@@ -176,6 +176,25 @@ async fn only_the_findings_that_the_function_handled_leave_their_queue() {
     let left = replay(world, FailedFindings, false).await;
     let [(event, ..)] = shown(&left).try_into().unwrap();
     assert_eq!(event, "an unknown event");
+}
+
+#[tokio::test]
+async fn a_repository_whose_sweep_failed_is_swept() {
+    let deployed = Deployed::new().await;
+    let world = &deployed.world;
+    let pushed = event("image-sweep", "pushed")["Records"][0]["body"].take();
+    let message: Value = serde_json::from_str(pushed.as_str().unwrap()).unwrap();
+    for message in [message, json!({"repositories": []})] {
+        send(&world.aws, FailedSweeps, &message, &json!({})).await;
+    }
+    let replayed = replay(world, FailedSweeps, true).await;
+    let events: Vec<_> = shown(&replayed);
+    let function = "ImageSweepFunction".to_owned();
+    assert!(events.contains(&("a sweep of deployments".to_owned(), String::new(), function)));
+    assert_eq!((replayed.letters.len(), replayed.waiting()), (2, 1), "{:?}", replayed.outcomes);
+    world.settle().await;
+    let log = world.aws.lambda().log(&world.function("image-sweep").name);
+    assert!(log.contains(r#""SweepsCompleted":1"#), "{log}");
 }
 
 #[tokio::test]

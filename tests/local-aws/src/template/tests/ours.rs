@@ -16,6 +16,8 @@ fn our_template_creates_each_resource_after_its_dependencies() {
         ImagePushLogGroup AWS::Logs::LogGroup
         Ledger AWS::DynamoDB::Table
         FailedEvents AWS::SQS::Queue
+        FailedSweeps AWS::SQS::Queue
+        SweepQueue AWS::SQS::Queue
         ImagePushRole AWS::IAM::Role
         ScanCompleteLogGroup AWS::Logs::LogGroup
         FailedFindings AWS::SQS::Queue
@@ -31,18 +33,20 @@ fn our_template_creates_each_resource_after_its_dependencies() {
         UndeliveredEvents AWS::SQS::Queue
         UndeliveredEventsAlarm AWS::CloudWatch::Alarm
         FailedFindingsAlarm AWS::CloudWatch::Alarm
+        FailedSweepsAlarm AWS::CloudWatch::Alarm
         InfrastructureRepository Custom::EcrRepository
         DeploymentsRepository Custom::EcrRepository
         ImagePushFunction AWS::Serverless::Function
         ScanCompleteFunction AWS::Serverless::Function
+        SweepDispatchLogGroup AWS::Logs::LogGroup
+        SweepDispatchRole AWS::IAM::Role
+        SweepDispatchFunction AWS::Serverless::Function
         ImageSweepFunction AWS::Serverless::Function
         FunctionErrorsAlarm AWS::CloudWatch::Alarm
         FunctionThrottlesAlarm AWS::CloudWatch::Alarm
         SweepScheduleRole AWS::IAM::Role
-        SweepInfrastructureSchedule AWS::Scheduler::Schedule
-        InfrastructureSweepAlarm AWS::CloudWatch::Alarm
-        SweepDeploymentsSchedule AWS::Scheduler::Schedule
-        DeploymentsSweepAlarm AWS::CloudWatch::Alarm
+        SweepDispatchSchedule AWS::Scheduler::Schedule
+        SweepsAlarm AWS::CloudWatch::Alarm
         Dashboard AWS::CloudWatch::Dashboard
         DeploymentsPushPullPolicy Custom::EcrPushPullPolicy
         ImagePushPullTimeExclusion AWS::ECR::PullTimeUpdateExclusion
@@ -204,7 +208,9 @@ fn our_role_may_change_a_repository_only_if_its_policy_is_enforced() {
     let template = ours();
     let changes = |parameters: &[(&str, &str)]| -> String {
         let mut stack = stack(&template, parameters).unwrap();
-        for id in ["AlertKey", "AlertTopic", "FailedEvents", "ImagePushLogGroup", "Ledger"] {
+        for id in
+            ["AlertKey", "AlertTopic", "FailedEvents", "ImagePushLogGroup", "Ledger", "SweepQueue"]
+        {
             stack.made(id, id, attributes([("Arn", json!(id))]));
         }
         let properties = stack.properties("ImagePushRole").unwrap();
@@ -237,7 +243,9 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
     // The permissions beyond those that the role has with every parameter.
     let rights = |parameters: &[(&str, &str)]| -> String {
         let mut stack = stack(&template, parameters).unwrap();
-        for id in ["AlertKey", "AlertTopic", "FailedEvents", "ImageSweepLogGroup", "Ledger"] {
+        for id in
+            ["AlertKey", "AlertTopic", "FailedEvents", "ImageSweepLogGroup", "Ledger", "SweepQueue"]
+        {
             stack.made(id, id, attributes([("Arn", json!(id))]));
         }
         let properties = stack.properties("ImageSweepRole").unwrap();
@@ -252,6 +260,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
     expect![[r#"
         "dynamodb:BatchWriteItem" "Ledger"
         "sqs:SendMessage" "FailedEvents"
+        ["sqs:DeleteMessage","sqs:GetQueueAttributes","sqs:ReceiveMessage"] "SweepQueue"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
         "ecr:DescribeRegistry" "*"
@@ -261,6 +270,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
     expect![[r#"
         "dynamodb:BatchWriteItem" "Ledger"
         "sqs:SendMessage" "FailedEvents"
+        ["sqs:DeleteMessage","sqs:GetQueueAttributes","sqs:ReceiveMessage"] "SweepQueue"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
         ["ecr:GetRegistryScanningConfiguration","inspector2:GetClustersForImage","inspector2:ListCoverage"] "*"
@@ -269,6 +279,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
     expect![[r#"
         "dynamodb:BatchWriteItem" "Ledger"
         "sqs:SendMessage" "FailedEvents"
+        ["sqs:DeleteMessage","sqs:GetQueueAttributes","sqs:ReceiveMessage"] "SweepQueue"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
         "ecr:DescribeRegistry" "*"
@@ -280,6 +291,7 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
     expect![[r#"
         "dynamodb:BatchWriteItem" "Ledger"
         "sqs:SendMessage" "FailedEvents"
+        ["sqs:DeleteMessage","sqs:GetQueueAttributes","sqs:ReceiveMessage"] "SweepQueue"
         ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
         "inspector2:ListFindings" "*"
         "ecr:DescribeRegistry" "*"
@@ -293,23 +305,49 @@ fn our_sweep_may_do_only_what_its_parameters_ask_for() {
     ]));
     expect![[r#"
         "sqs:SendMessage" "FailedEvents"
+        ["sqs:DeleteMessage","sqs:GetQueueAttributes","sqs:ReceiveMessage"] "SweepQueue"
     "#]]
     .assert_eq(&rights(&[("CreateEcrRepositories", "false"), ("InUseSource", "inspector")]));
 }
 
 #[test]
-fn our_schedules_name_their_repository_in_json() {
+fn our_schedule_starts_the_rounds_and_no_sweep() {
     let template = ours();
-    let given =
-        [("DeploymentsRepositoryName", "team/apps"), ("CleanupSchedule", "cron(0 3 * * ? *)")];
-    let mut stack = stack(&template, &given).unwrap();
-    for id in ["ImageSweepFunction", "SweepScheduleRole", "UndeliveredEvents"] {
+    let mut stack = stack(&template, &[("SweepSchedule", "cron(0 3 * * ? *)")]).unwrap();
+    for id in ["SweepDispatchFunction", "SweepScheduleRole", "UndeliveredEvents"] {
         stack.made(id, id, attributes([("Arn", json!(id))]));
     }
-    let schedule = stack.properties("SweepDeploymentsSchedule").unwrap();
+    let schedule = stack.properties("SweepDispatchSchedule").unwrap();
     assert_eq!(schedule["ScheduleExpression"], "cron(0 3 * * ? *)");
-    let input: Value = serde_json::from_str(schedule["Target"]["Input"].as_str().unwrap()).unwrap();
-    assert_eq!(input, json!({"repository": "team/apps"}));
+    assert_eq!(schedule["Target"]["Arn"], "SweepDispatchFunction");
+    let schedules = stack.resources().unwrap().into_iter();
+    let kind = |id: &&str| stack.resource_type(id).unwrap() == "AWS::Scheduler::Schedule";
+    assert_eq!(schedules.filter(kind).collect::<Vec<_>>(), ["SweepDispatchSchedule"]);
+}
+
+#[test]
+fn our_queue_hides_a_message_for_six_times_the_timeout_of_the_sweep() {
+    let template = ours();
+    let mut stack = stack(&template, &[]).unwrap();
+    let ids = stack.resources().unwrap();
+    for id in ids {
+        stack.properties(id).unwrap();
+        let text = |name: &str| json!(format!("{id}/{name}"));
+        let given = ["Arn", "Governance", "PolicyArn", "QueueName", "RepositoryUri"]
+            .map(|name| (name, text(name)));
+        stack.made(id, id, attributes(given));
+    }
+    let [queue, sweep] =
+        ["SweepQueue", "ImageSweepFunction"].map(|id| stack.properties(id).unwrap());
+    let timeout = sweep["Timeout"].as_u64().unwrap();
+    assert_eq!(queue["VisibilityTimeout"].as_u64(), Some(6 * timeout));
+    assert_eq!(queue["RedrivePolicy"]["deadLetterTargetArn"], "FailedSweeps/Arn");
+    // The next round, a day later, queues a repository again.
+    let attempts = queue["RedrivePolicy"]["maxReceiveCount"].as_u64().unwrap();
+    let retention = queue["MessageRetentionPeriod"].as_u64().unwrap();
+    assert!(retention == 86_400 && attempts * 6 * timeout < retention);
+    let source = &sweep["Events"]["Queued"]["Properties"];
+    assert_eq!((&source["Queue"], &source["BatchSize"]), (&json!("SweepQueue/Arn"), &json!(1)));
 }
 
 #[test]
@@ -381,8 +419,8 @@ fn our_template_refuses_what_its_parameters_and_rules_do() {
         ("SlackWebhookSecretArn", "https://hooks.slack.com/services/T/B/X"),
         ("QuarantineDays", "0"),
         ("CleanupEnforcement", "quarantine"),
-        ("CleanupSchedule", "daily"),
-        ("CleanupSchedule", "at(2027-01-15T08:00:00)"),
+        ("SweepSchedule", "daily"),
+        ("SweepSchedule", "at(2027-01-15T08:00:00)"),
         ("ProtectTags", "prod/*"),
         ("ProtectPulledWithinDays", "0"),
         ("MaxRemovePercent", "101"),
@@ -415,8 +453,8 @@ fn our_template_refuses_what_its_parameters_and_rules_do() {
         Parameter SlackWebhookSecretArn failed to satisfy constraint: empty, or the full ARN of a secret of this region, with the six characters at its end
         Parameter 'QuarantineDays' must be a number not less than 1
         Parameter 'CleanupEnforcement' must be one of AllowedValues
-        Parameter CleanupSchedule failed to satisfy constraint: an expression of EventBridge Scheduler, such as rate(1 day) or cron(0 3 * * ? *)
-        Parameter CleanupSchedule failed to satisfy constraint: an expression of EventBridge Scheduler, such as rate(1 day) or cron(0 3 * * ? *)
+        Parameter SweepSchedule failed to satisfy constraint: an expression of EventBridge Scheduler, such as rate(1 day) or cron(0 3 * * ? *)
+        Parameter SweepSchedule failed to satisfy constraint: an expression of EventBridge Scheduler, such as rate(1 day) or cron(0 3 * * ? *)
         Parameter ProtectTags failed to satisfy constraint: letters, digits, '.', '_', '-' and '*', separated by spaces
         Parameter 'ProtectPulledWithinDays' must be a number not less than 1
         Parameter 'MaxRemovePercent' must be a number not greater than 100

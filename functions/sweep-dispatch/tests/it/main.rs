@@ -1,0 +1,196 @@
+//! Tests rounds of sweeps on the embedded AWS.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test ends at the first surprise"
+)]
+
+use std::collections::BTreeSet;
+use std::ops::Deref;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use expect_test::expect;
+use local_aws::Fault;
+use local_aws::world::{self, World};
+use serde_json::{Value, json};
+use sweep_dispatch::config::Config;
+use sweep_dispatch::{Context, handle};
+use warden_aws::ledger::{Ledger, RunEnd};
+use warden_core::due::{CompleteSweep, policy_hash};
+use warden_core::image::RepositoryName;
+use warden_core::policy::Policies;
+
+/// The function and the stack that it is deployed in.
+struct Function {
+    world: World,
+    context: Context,
+}
+
+impl Deref for Function {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl Function {
+    async fn new(parameters: &[(&str, &str)]) -> Self {
+        let world = World::deploy(parameters).await;
+        let config = Config::read(world.function("sweep-dispatch").environment.clone()).unwrap();
+        let context = Context::new(config, &world.sdk("sweep-dispatch"));
+        Self { world, context }
+    }
+
+    /// Builds a function that governs this number of repositories.
+    async fn governing(count: usize) -> Self {
+        let mut function = Self::new(&[]).await;
+        let policies = function.context.config.policies.iter().next().unwrap().normalised();
+        let mut all: Vec<Value> = Vec::new();
+        for nth in 0..count {
+            let name = format!("team/app-{nth:05}");
+            let mut policy: Value = serde_json::from_str(&policies).unwrap();
+            policy["RepositoryName"] = name.as_str().into();
+            all.push(policy);
+            function.create(&name);
+        }
+        function.context.config.policies = Policies::parse(&json!(all).to_string()).unwrap();
+        function.forget();
+        function
+    }
+
+    fn create(&self, name: &str) {
+        self.aws.by_hand("CreateRepository", &json!({"repositoryName": name})).unwrap();
+    }
+
+    async fn round(&self) -> anyhow::Result<Value> {
+        handle(&self.context, "request", self.now()).await
+    }
+
+    /// The repositories of the messages in the queue.
+    async fn queued(&self) -> Vec<String> {
+        let messages = self.take_messages("SweepQueue").await;
+        let name = |message: &Value| message["repository"].as_str().unwrap().to_owned();
+        let mut names: Vec<String> = messages.iter().map(name).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Records a complete sweep of a repository, which is due after these days.
+    async fn complete(&self, name: &str, days: i64) {
+        let repository: RepositoryName = name.parse().unwrap();
+        let (ledger, now) = (self.ledger(), self.now());
+        let facts = self.context.registry.repositories().await.unwrap();
+        let (_, facts) = facts.into_iter().find(|(listed, _)| *listed == repository).unwrap();
+        let complete = CompleteSweep {
+            listed_at: now,
+            due_at: now + TimeDelta::days(days),
+            policy: policy_hash(self.context.config.policies.rule_for(&repository).unwrap()),
+            settings: facts.to_string(),
+        };
+        ledger.begin_run(&repository, "sweep", now).await.unwrap();
+        let end = RunEnd { complete: Some(&complete), ..RunEnd::default() };
+        ledger.end_run(&repository, "sweep", end).await.unwrap();
+        self.calls();
+    }
+
+    fn ledger(&self) -> Ledger {
+        Ledger::new(&self.aws.config(), self.context.config.table.clone())
+    }
+}
+
+#[tokio::test]
+async fn a_round_queues_each_governed_repository_and_no_other() {
+    let function = Function::new(&[]).await;
+    function.create("scratch");
+    let answer = function.round().await.unwrap();
+    expect![[r#"{"governed":2,"overdue":0,"queued":2,"reasons":["never-swept 2"]}"#]]
+        .assert_eq(&answer.to_string());
+    assert_eq!(function.queued().await, ["deployments", "infrastructure"]);
+}
+
+#[tokio::test]
+async fn every_example_event_starts_a_round() {
+    // The function does not read its event.
+    let names: Vec<String> = world::events("sweep-dispatch").into_keys().collect();
+    assert_eq!(names, ["scheduled"]);
+}
+
+#[tokio::test]
+async fn a_round_without_governed_repositories_costs_no_call() {
+    let function = Function::new(&[("CreateEcrRepositories", "false")]).await;
+    assert_eq!(function.round().await.unwrap()["governed"], 0);
+    assert_eq!(function.calls(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_round_queues_what_is_due_and_the_log_counts_the_reasons() {
+    let function = Function::governing(6).await;
+    for nth in 0..6 {
+        function.complete(&format!("team/app-{nth:05}"), if nth == 0 { 1 } else { 6 }).await;
+    }
+    function.aws.advance(Duration::from_secs(3 * 3_600));
+    assert_eq!(function.round().await.unwrap()["queued"], 0);
+    assert_eq!(function.queued().await, [""; 0]);
+
+    function.aws.advance(Duration::from_secs(86_400));
+    let put = json!({"repositoryName": "team/app-00001", "imageTagMutability": "IMMUTABLE"});
+    function.aws.by_hand("PutImageTagMutability", &put).unwrap();
+    let name = |nth: usize| format!("team/app-{nth:05}").parse::<RepositoryName>().unwrap();
+    let (ledger, now) = (function.ledger(), function.now());
+    ledger.claim_pushed_sweep(&name(2), "push", now).await.unwrap();
+    ledger.begin_run(&name(3), "killed", now).await.unwrap();
+    let answer = function.round().await.unwrap();
+    expect![[r#"{"governed":6,"overdue":0,"queued":4,"reasons":["interrupted 1","pushed 1","settings-changed 1","time 1"]}"#]]
+        .assert_eq(&answer.to_string());
+    let due = [0, 1, 2, 3].map(|nth| name(nth).to_string());
+    assert_eq!(function.queued().await, due);
+}
+
+#[tokio::test]
+async fn a_repository_whose_sweeps_are_never_complete_becomes_overdue() {
+    let function = Function::governing(2).await;
+    function.complete("team/app-00000", 6).await;
+    let failing: RepositoryName = "team/app-00001".parse().unwrap();
+    let overdue = async || function.round().await.unwrap()["overdue"].clone();
+    assert_eq!(overdue().await, 0);
+    function.ledger().begin_run(&failing, "failed", function.now()).await.unwrap();
+    function.aws.advance(Duration::from_secs(86_400));
+    assert_eq!(overdue().await, 0);
+    function.aws.advance(Duration::from_secs(3_600));
+    assert_eq!(overdue().await, 1);
+    function.complete("team/app-00001", 6).await;
+    assert_eq!(overdue().await, 0);
+    // No round comes for a week.
+    function.aws.advance(Duration::from_secs(8 * 86_400));
+    assert_eq!(overdue().await, 2);
+}
+
+#[tokio::test]
+async fn a_round_costs_a_call_for_1000_repositories_for_100_records_and_for_10_messages() {
+    let function = Function::governing(2_001).await;
+    assert_eq!(function.round().await.unwrap()["queued"], 2_001);
+    let calls = function.calls();
+    let count = |operation: &str| calls.iter().filter(|call| *call == operation).count();
+    // The stack has two repositories of its own.
+    let counts = ["DescribeRepositories", "BatchGetItem", "SendMessageBatch"].map(count);
+    assert_eq!(counts, [3, 21, 201]);
+    assert_eq!(calls.len(), counts.iter().sum::<usize>(), "{calls:?}");
+    assert_eq!(function.queued().await.len(), 2_001);
+}
+
+#[tokio::test]
+async fn a_round_that_cannot_read_or_queue_something_fails_and_queues_it_when_it_is_repeated() {
+    for operation in ["DescribeRepositories", "BatchGetItem", "SendMessageBatch"] {
+        let function = Function::governing(25).await;
+        function.aws.fault(operation, 0, Fault::Error(400, "AccessDeniedException"));
+        let error = function.round().await.unwrap_err();
+        assert!(format!("{error:#}").contains("AccessDeniedException"), "{error:#}");
+        function.aws.heal();
+        function.round().await.unwrap();
+        let queued: BTreeSet<String> = function.queued().await.into_iter().collect();
+        assert_eq!(queued.len(), 25, "{operation}");
+    }
+}
