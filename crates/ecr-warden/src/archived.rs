@@ -65,9 +65,9 @@ pub async fn list_archived(
     stack: &DeployedStack,
     repositories: &[RepositoryName],
 ) -> anyhow::Result<Vec<ArchivedImage>> {
-    let selected = stack.select_repositories(repositories)?;
+    let selected = stack.select_repositories(repositories).await?;
     let ledger = stack.ledger().await?;
-    let listed = selected.iter().map(|name| list_in(stack, &ledger, name));
+    let listed = selected.iter().map(|policy| list_in(stack, &ledger, &policy.repository_name));
     let listed = stream::iter(listed).buffered(CONCURRENT_CALLS);
     let listed: Vec<Vec<ArchivedImage>> = listed.try_collect().await?;
     let mut images = listed.concat();

@@ -2,21 +2,22 @@
 //! tag would cause.
 
 use std::fmt;
-use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use warden_core::grammar::{ConformingTag, Placeholder};
 use warden_core::image::{RepositoryName, Tag};
-use warden_core::policy::{Policies, Policy, TagEnforcement};
-use warden_core::properties::nearest;
+use warden_core::policy::{Governance, Policy, RepositoryOrigin, TagEnforcement};
 use warden_core::quarantine::Quarantine;
-use warden_core::tagging::{TagVerdict, Violation, judge};
+use warden_core::tagging::{TagExemption, TagVerdict, Violation, judge};
 
 use crate::arguments::StackOption;
+use crate::deployed::{DeployedStack, load_configuration};
+use crate::policy_file::PolicyFile;
 use crate::print::print_error;
 
 /// The options of `ecr-warden check`.
@@ -27,7 +28,13 @@ pub struct Options {
     images: Vec<Image>,
     #[command(flatten)]
     stack: StackOption,
-    /// A file with the stack output `Governance`, instead of --stack. - reads standard input.
+    /// The region of the stack. The default is the region of the AWS configuration.
+    #[arg(long, conflicts_with = "policy")]
+    region: Option<String>,
+    /// The profile of the AWS configuration.
+    #[arg(long, value_name = "NAME", conflicts_with = "policy")]
+    profile: Option<String>,
+    /// A file with a policy, such as infra/sam/policy.yaml, instead of --stack. - reads standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "stack")]
     policy: Option<PathBuf>,
 }
@@ -37,19 +44,11 @@ const NOT_JUDGED: u8 = 2;
 
 /// Prints one line for each image, and an error on standard error for each image that could not
 /// be judged. The worst image decides the exit code.
-#[must_use]
-pub fn run(options: &Options) -> ExitCode {
-    check_all(options).unwrap_or_else(|error| {
-        print_error(&error);
-        ExitCode::from(NOT_JUDGED)
-    })
-}
-
-fn check_all(options: &Options) -> anyhow::Result<ExitCode> {
-    let policies = load_policies(options)?;
+pub async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let governance = load_policy(options).await?;
     let mut worst = 0;
     for image in &options.images {
-        match check(&policies, image) {
+        match check(&governance, image) {
             Ok(judged) => {
                 writeln!(std::io::stdout(), "{}", judged.line).context("writing the result")?;
                 worst = worst.max(u8::from(!judged.may_be_pushed));
@@ -63,37 +62,19 @@ fn check_all(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(worst))
 }
 
-/// Loads the policies of the repositories. An empty list is an error.
-fn load_policies(options: &Options) -> anyhow::Result<Policies> {
-    let (list, origin) = match options.policy.as_deref() {
-        None => {
-            let stack = &options.stack.stack;
-            (crate::stack::read_governance(stack)?, format!("of the stack {stack}"))
-        }
-        Some(file) if file == Path::new("-") => {
-            let mut list = String::new();
-            let read = std::io::stdin().read_to_string(&mut list);
-            read.context("reading the policy on standard input")?;
-            (list, "on standard input".to_owned())
-        }
-        Some(file) => {
-            let origin = format!("in {}", file.display());
-            let list = std::fs::read_to_string(file).map_err(|error| {
-                anyhow!(
-                    "the policy {origin} cannot be read ({error}); expected a file with the stack \
-                     output Governance, or - for standard input"
-                )
-            });
-            (list?, origin)
-        }
+/// Loads the policy of the stack, or of the file.
+async fn load_policy(options: &Options) -> anyhow::Result<Governance> {
+    let Some(file) = options.policy.as_deref() else {
+        let (region, profile) = (options.region.as_deref(), options.profile.as_deref());
+        let sdk = load_configuration(region, profile).await?;
+        return Ok(DeployedStack::read(sdk, &options.stack.stack).await?.governance);
     };
-    let policies = Policies::parse(&list).with_context(|| format!("the policy {origin}"))?;
-    ensure!(
-        !policies.is_empty(),
-        "the policy {origin} is empty: the stack governs no repository, because its \
-         CreateEcrRepositories is false"
-    );
-    Ok(policies)
+    let file = PolicyFile::read(file)?;
+    file.parse(None).map(|(governance, _)| governance).map_err(|problems| {
+        let mistakes: Vec<String> =
+            problems.iter().map(|problem| file.line("mistake", problem)).collect();
+        anyhow!("the policy is invalid: {}", mistakes.join("; "))
+    })
 }
 
 /// An image to push.
@@ -146,25 +127,20 @@ impl FromStr for Image {
     }
 }
 
-/// Judges an image by the policy of its repository. An image of an unknown repository is an error.
-pub fn check(policies: &Policies, image: &Image) -> anyhow::Result<JudgedImage> {
-    let rule = image.names.iter().find_map(|name| policies.rule_for(name));
-    let policy = rule.with_context(|| describe_unknown_repository(policies, image))?;
-    let (may_be_pushed, judgement) = judge_tag(policy, &image.tag);
+/// Judges an image by the rule of its repository. An image of a repository without a rule is an error.
+pub fn check(governance: &Governance, image: &Image) -> anyhow::Result<JudgedImage> {
+    let rule = |name| governance.rule_for(name, RepositoryOrigin::Pushed);
+    let policy = image.names.iter().find_map(rule);
+    let policy = policy.with_context(|| {
+        let name = image.names.last().map_or("", RepositoryName::as_str);
+        format!(
+            "{name}:{} cannot be judged: no rule of the policy governs the repository {name}",
+            image.tag
+        )
+    })?;
+    let (may_be_pushed, judgement) = judge_tag(&policy, &image.tag);
     let line = format!("{}:{} {judgement}", policy.repository_name, image.tag);
     Ok(JudgedImage { may_be_pushed, line })
-}
-
-fn describe_unknown_repository(policies: &Policies, image: &Image) -> String {
-    let known: Vec<&str> = policies.iter().map(|policy| policy.repository_name.as_str()).collect();
-    let name = image.names.last().map_or("", RepositoryName::as_str);
-    let nearest = nearest(name, &known).unwrap_or_default();
-    format!(
-        "{name}:{} cannot be judged: the policy does not govern the repository {name}; it governs \
-         {}; the nearest name is {nearest}",
-        image.tag,
-        known.join(", ")
-    )
 }
 
 /// Whether the tag may be pushed, and the rest of a sentence that begins with the image.
@@ -180,13 +156,16 @@ fn judge_tag(policy: &Policy, tag: &Tag) -> (bool, String) {
         TagVerdict::Conforming(conforming) => {
             (true, format!("conforms: {}", ConformingText(&conforming)))
         }
+        TagVerdict::Exempt(TagExemption::NoGrammar) => {
+            (true, format!("is not judged: the rule {} has no Grammar", policy.rule))
+        }
         TagVerdict::Exempt(_) => {
             (true, "is not judged: it is the tag of a signature or an attestation".to_owned())
         }
         TagVerdict::Violation(Violation { reason, suggestion, .. }) => {
             let suggestion = suggestion.map(|suggestion| format!("; did you mean {suggestion}? "));
             let suggestion = suggestion.unwrap_or_else(|| ". ".to_owned());
-            let outcome = describe_enforcement(policy.governance.tags.enforcement);
+            let outcome = describe_enforcement(policy.tag_enforcement());
             (false, format!("{reason}{suggestion}{outcome}"))
         }
     }
@@ -230,16 +209,16 @@ mod tests {
 
     use super::*;
 
-    /// Judges each image by the policy of the stack in the test data. The line of an image that may not
+    /// Judges each image by the policy in the test data. The line of an image that may not
     /// be pushed begins with an exclamation mark.
     fn check_images(images: &[&str], expected: &Expect) {
-        let policies = Policies::parse(&crate::stack::tests::governance()).unwrap();
+        let governance = crate::policy_file::tests::governance();
         let line = |text: &&str| {
             let image: Image = match text.parse() {
                 Ok(image) => image,
                 Err(error) => return format!("{text}? {error}\n"),
             };
-            match check(&policies, &image) {
+            match check(&governance, &image) {
                 Ok(JudgedImage { may_be_pushed: true, line }) => line + "\n",
                 Ok(JudgedImage { may_be_pushed: false, line }) => format!("! {line}\n"),
                 Err(error) => format!("{text}? {error:#}\n"),
@@ -354,8 +333,8 @@ mod tests {
                 "",
             ],
             &expect![[r#"
-                infrastructur:litellm-v1.80.5? infrastructur:litellm-v1.80.5 cannot be judged: the policy does not govern the repository infrastructur; it governs infrastructure, deployments, team-a/app, team.b/app; the nearest name is infrastructure
-                litellm:v1.80.5? litellm:v1.80.5 cannot be judged: the policy does not govern the repository litellm; it governs infrastructure, deployments, team-a/app, team.b/app; the nearest name is team.b/app
+                infrastructur:litellm-v1.80.5? infrastructur:litellm-v1.80.5 cannot be judged: no rule of the policy governs the repository infrastructur
+                litellm:v1.80.5? litellm:v1.80.5 cannot be judged: no rule of the policy governs the repository litellm
                 infrastructure? the tag is missing; expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5
                 infrastructure:? the tag is missing; expected REPOSITORY:TAG, such as infrastructure:litellm-v1.80.5
                 :litellm-v1.80.5? "" is not a repository name: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/'

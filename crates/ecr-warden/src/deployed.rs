@@ -14,8 +14,7 @@ use warden_aws::json::{self, JsonClient};
 use warden_aws::ledger::Ledger;
 use warden_aws::registry::Registry;
 use warden_core::image::RepositoryName;
-use warden_core::policy::Policies;
-use warden_core::properties::nearest;
+use warden_core::policy::{Governance, Policy, RepositoryOrigin};
 
 use crate::arguments::StackOption;
 
@@ -73,8 +72,8 @@ pub async fn load_configuration(
 /// The clients of a deployed stack.
 #[derive(Debug)]
 pub struct DeployedStack {
-    /// The policies of the governed repositories.
-    pub policies: Policies,
+    /// The policy that the functions follow.
+    pub governance: Governance,
     /// The ECR client.
     pub registry: Registry,
     /// The status, such as `UPDATE_COMPLETE`.
@@ -107,7 +106,7 @@ impl DeployedStack {
         Self::read(load_configuration(region, profile).await?, &connection.stack.stack).await
     }
 
-    /// Reads a stack with this configuration. Makes one call.
+    /// Reads a stack with this configuration, and its policy. Makes three calls.
     pub async fn read(sdk: SdkConfig, name: &str) -> anyhow::Result<Self> {
         let cloudformation = aws_sdk_cloudformation::Client::new(&sdk);
         let described = cloudformation.describe_stacks().stack_name(name).send().await;
@@ -129,17 +128,19 @@ impl DeployedStack {
         let outputs = described.outputs.unwrap_or_default().into_iter();
         let outputs = outputs.filter_map(|output| Some((output.output_key?, output.output_value?)));
         let outputs: BTreeMap<String, String> = outputs.collect();
-        let governance = outputs.get("Governance").with_context(|| {
+        let version = outputs.get("PolicyVersion").with_context(|| {
             format!(
-                "the stack {name} (status {status}) has no output Governance: it is not a stack of \
+                "the stack {name} (status {status}) has no output PolicyVersion: it is not a stack of \
                  ECR Warden, or its deployment is not complete; name another stack with --stack"
             )
         })?;
-        let policies = Policies::parse(governance)
-            .with_context(|| format!("reading the output Governance of the stack {name}"))?;
+        let table = find_resource(&cloudformation, name, "Ledger").await?;
+        let policy = Ledger::new(&sdk, table).policy(version).await?;
+        let governance = Governance::parse(&policy)
+            .with_context(|| format!("reading the policy {version} of the stack {name}"))?;
         let registry = Registry::new(&sdk);
         let name = name.to_owned();
-        Ok(Self { policies, registry, status, outputs, name, id, sdk, cloudformation })
+        Ok(Self { governance, registry, status, outputs, name, id, sdk, cloudformation })
     }
 
     /// The options of a command that connects to this stack. The profile is left to the reader.
@@ -148,43 +149,50 @@ impl DeployedStack {
         format!("--stack {} --region {region}", self.name)
     }
 
-    /// Returns the named repositories, or every governed repository if the list is empty. Each name is in
-    /// the result once.
-    pub fn select_repositories(
+    /// Returns the policies of the named repositories, or of every governed repository of the registry if the
+    /// list is empty. Each repository is in the result once.
+    pub async fn select_repositories(
         &self,
         named: &[RepositoryName],
-    ) -> anyhow::Result<Vec<RepositoryName>> {
+    ) -> anyhow::Result<Vec<Policy>> {
+        if named.is_empty() {
+            return self.list_governed().await;
+        }
         for name in named {
             self.check_governed(name)?;
         }
         let mut seen = BTreeSet::new();
-        let selected = if named.is_empty() { self.governed()? } else { named.iter().collect() };
-        Ok(selected.into_iter().filter(|name| seen.insert(*name)).cloned().collect())
+        let unique = named.iter().filter(|name| seen.insert(*name));
+        let policy = |name| self.governance.rule_for(name, RepositoryOrigin::Pushed);
+        Ok(unique.filter_map(policy).collect())
     }
 
-    /// Checks that the stack governs the repository. The error names the governed repositories.
+    /// Checks that the stack governs the repository.
     pub fn check_governed(&self, repository: &RepositoryName) -> anyhow::Result<()> {
-        if self.policies.rule_for(repository).is_some() {
-            return Ok(());
-        }
-        let known: Vec<&str> = self.governed()?.into_iter().map(RepositoryName::as_str).collect();
-        let nearest = nearest(repository.as_str(), &known).unwrap_or_default();
-        bail!(
-            "the stack {} does not govern the repository {repository}; it governs {}; the nearest \
-             name is {nearest}",
-            self.name,
-            known.join(", ")
-        );
-    }
-
-    /// The governed repositories. Returns an error if there are none.
-    fn governed(&self) -> anyhow::Result<Vec<&RepositoryName>> {
         ensure!(
-            !self.policies.is_empty(),
-            "the stack {} governs no repository, because its CreateEcrRepositories is false",
+            self.governance.find_rule(repository, RepositoryOrigin::Pushed).is_some(),
+            "no rule of the policy of the stack {} governs the repository {repository}",
             self.name
         );
-        Ok(self.policies.iter().map(|policy| &policy.repository_name).collect())
+        Ok(())
+    }
+
+    /// Lists the policies of the governed repositories of the registry. A call for each 1,000
+    /// repositories, a call for the cache rules, and a call for each 100 repositories that wildcards match.
+    async fn list_governed(&self) -> anyhow::Result<Vec<Policy>> {
+        let listed = tokio::try_join!(
+            self.registry.repository_names(),
+            self.registry.cache_prefixes(),
+            self.ledger(),
+        );
+        let (names, prefixes, ledger) = listed?;
+        let doubtful = names.iter().filter(|name| self.governance.depends_on_origin(name));
+        let replicas = ledger.select_replicas(doubtful).await?;
+        let policy = |name: &RepositoryName| {
+            let origin = RepositoryOrigin::classify(name, &prefixes, replicas.contains(name));
+            self.governance.rule_for(name, origin)
+        };
+        Ok(names.iter().filter_map(policy).collect())
     }
 
     /// Builds the client of the ledger. Makes one call.
@@ -275,16 +283,24 @@ impl DeployedStack {
     }
 
     /// Reads the physical ID of a resource of the stack.
-    async fn resource(&self, logical_id: &str) -> anyhow::Result<String> {
-        let describe = self.cloudformation.describe_stack_resource();
-        let describe = describe.stack_name(&self.name).logical_resource_id(logical_id);
-        let described = describe.send().await.map_err(warden_aws::explain);
-        let described = described.with_context(|| {
-            format!("reading the resource {logical_id} of the stack {}", self.name)
-        })?;
-        let detail = described.stack_resource_detail;
-        detail
-            .and_then(|detail| detail.physical_resource_id)
-            .with_context(|| format!("the stack {} has no resource {logical_id}", self.name))
+    pub(crate) async fn resource(&self, logical_id: &str) -> anyhow::Result<String> {
+        find_resource(&self.cloudformation, &self.name, logical_id).await
     }
+}
+
+/// Reads the physical ID of a resource of a stack.
+async fn find_resource(
+    cloudformation: &aws_sdk_cloudformation::Client,
+    stack: &str,
+    logical_id: &str,
+) -> anyhow::Result<String> {
+    let describe = cloudformation.describe_stack_resource();
+    let describe = describe.stack_name(stack).logical_resource_id(logical_id);
+    let described = describe.send().await.map_err(warden_aws::explain);
+    let described = described
+        .with_context(|| format!("reading the resource {logical_id} of the stack {stack}"))?;
+    let detail = described.stack_resource_detail;
+    detail
+        .and_then(|detail| detail.physical_resource_id)
+        .with_context(|| format!("the stack {stack} has no resource {logical_id}"))
 }

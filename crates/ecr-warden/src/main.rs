@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use ecr_warden::print::print_error;
 use ecr_warden::{
-    archived, arguments, check, explain, lifecycle, outputs, plan, quarantined, replay, restore,
-    status,
+    archived, arguments, check, explain, lifecycle, outputs, plan, policy, quarantined, replay,
+    restore, status,
 };
 
 /// Governs Amazon ECR from the command line.
@@ -22,18 +22,20 @@ struct Options {
 enum Command {
     /// Checks tags before they are pushed, by the policy of a deployed stack.
     ///
-    /// Reads the policy from the stack output `Governance` with the AWS CLI, or from a file. Prints
-    /// one line for each image.
+    /// Reads the policy of a stack, or from a file. Prints one line for each image.
     #[command(after_help = "\
 Examples:
   ecr-warden check infrastructure:litellm-v1.80.5
-  ecr-warden check --policy governance.json deployments:myapp-v1.0.0
+  ecr-warden check --policy infra/sam/policy.yaml deployments:myapp-v1.0.0
 
 Exit codes:
   0  every tag may be pushed
   1  a tag violates the policy
   2  a tag could not be judged, or the policy could not be read")]
     Check(check::Options),
+    /// Checks a policy before it is deployed.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Shows which images the next sweep would remove, and why.
     ///
     /// The deployed function makes the plan, and changes nothing.
@@ -171,7 +173,6 @@ Exit codes:
 
 fn main() -> ExitCode {
     match arguments::parse::<Options>() {
-        Ok(Options { command: Command::Check(options) }) => check::run(&options),
         Ok(Options { command }) => run(command).unwrap_or_else(|error| {
             print_error(&error);
             ExitCode::from(2)
@@ -184,7 +185,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
-            Command::Check(options) => return Ok(check::run(&options)),
+            Command::Check(options) => return check::run(&options).await,
+            Command::Policy(command) => return policy::run(&command),
             Command::Plan(options) => plan::plan(&options).await?,
             Command::Explain(options) => {
                 let is_present = explain::explain(&options).await?;

@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
 use clap::Args;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use warden_aws::registry::CONCURRENT_CALLS;
 use warden_core::image::{Digest, RepositoryName, Tag, format_bytes};
 use warden_core::retention::{
     CONFIRMATION_DAYS, Confirmation, MOST_CONFIRMED, confirmed_image, hash_of_plans,
@@ -272,12 +274,14 @@ async fn read_plans(
     stack: &DeployedStack,
     repositories: &[RepositoryName],
 ) -> anyhow::Result<Vec<Value>> {
-    let mut answers = Vec::new();
-    for repository in stack.select_repositories(repositories)? {
-        let request = json!({"repository": repository, "mode": "report"});
-        answers.push(stack.invoke(SWEEP, &request).await?);
-    }
-    Ok(answers)
+    let policies = stack.select_repositories(repositories).await?;
+    let function = stack.resource(SWEEP).await?;
+    let plans = policies.iter().map(|policy| {
+        let request = json!({"repository": policy.repository_name, "mode": "report"});
+        let function = &function;
+        async move { stack.invoke_by_name(function, &request).await }
+    });
+    stream::iter(plans).buffered(CONCURRENT_CALLS).try_collect().await
 }
 
 fn parse_plans(answers: Vec<Value>) -> anyhow::Result<Vec<Plan>> {

@@ -65,9 +65,8 @@ pub async fn list_quarantined(
     repositories: &[RepositoryName],
     today: NaiveDate,
 ) -> anyhow::Result<Vec<QuarantinedImage>> {
-    let selected = stack.select_repositories(repositories)?;
-    let policies = selected.iter().filter_map(|name| stack.policies.rule_for(name));
-    let listed = policies.map(|policy| list_in(stack, policy, today));
+    let policies = stack.select_repositories(repositories).await?;
+    let listed = policies.iter().map(|policy| list_in(stack, policy, today));
     let listed = stream::iter(listed).buffered(CONCURRENT_CALLS);
     let listed: Vec<Vec<QuarantinedImage>> = listed.try_collect().await?;
     let mut images = listed.concat();
@@ -83,7 +82,8 @@ async fn list_in(
     let repository = &policy.repository_name;
     let tagged = stack.registry.tagged_images(repository).await?;
     let taken: HashSet<&Tag> = tagged.iter().flat_map(|image| &image.image.tags).collect();
-    let days = Days::new(policy.governance.tags.quarantine_days.into());
+    // Without rules for tags, no sweep ends a quarantine.
+    let days = policy.tags.as_ref().map(|tags| Days::new(tags.quarantine_days.into()));
     let mut images = Vec::new();
     for image in tagged.iter().map(|image| &image.image) {
         for tag in &image.tags {
@@ -99,7 +99,9 @@ async fn list_in(
                 digest: image.digest.clone(),
                 tag: tag.clone(),
                 since: quarantine.since,
-                until: quarantine.since.checked_add_days(days).unwrap_or(NaiveDate::MAX),
+                until: days
+                    .and_then(|days| quarantine.since.checked_add_days(days))
+                    .unwrap_or(NaiveDate::MAX),
                 is_archived,
                 restore: match &suggestion {
                     _ if is_archived => {

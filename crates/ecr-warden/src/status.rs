@@ -164,6 +164,7 @@ pub async fn read_status(
         needs_attention: Vec::new(),
     };
     let warnings = stack.outputs.get("PolicyWarnings").map(String::as_str);
+    let warnings = warnings.filter(|warnings| *warnings != "none");
     status.needs_attention = status.list_needs(&stack.to_options(), warnings.unwrap_or_default());
     Ok(status)
 }
@@ -172,17 +173,15 @@ async fn read_repositories(
     stack: &DeployedStack,
     named: &[RepositoryName],
 ) -> anyhow::Result<Vec<RepositoryState>> {
-    if named.is_empty() && stack.policies.is_empty() {
-        return Ok(Vec::new());
-    }
-    let selected = stack.select_repositories(named)?;
-    let mut records = stack.ledger().await?.sweep_records(&selected).await?;
-    let policies = selected.iter().filter_map(|name| stack.policies.rule_for(name));
+    let policies = stack.select_repositories(named).await?;
+    let repositories: Vec<RepositoryName> =
+        policies.iter().map(|policy| policy.repository_name.clone()).collect();
+    let mut records = stack.ledger().await?.sweep_records(&repositories).await?;
     let state = |policy: &Policy| {
         let name = &policy.repository_name;
         RepositoryState::new(policy, records.remove(name).unwrap_or_default())
     };
-    Ok(policies.map(state).collect())
+    Ok(policies.iter().map(state).collect())
 }
 
 impl RepositoryState {
@@ -194,8 +193,8 @@ impl RepositoryState {
         });
         Self {
             repository: policy.repository_name.clone(),
-            tag_enforcement: policy.governance.tags.enforcement.to_string(),
-            cleanup_enforcement: policy.governance.retention.enforcement.to_string(),
+            tag_enforcement: policy.tag_enforcement().to_string(),
+            cleanup_enforcement: policy.cleanup().to_string(),
             last_sweep: last_run,
             is_waiting,
         }

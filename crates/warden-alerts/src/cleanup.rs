@@ -14,7 +14,7 @@ use super::{
 };
 use warden_core::audit::Deviation;
 use warden_core::image::{Digest, RepositoryName, Tag, format_bytes};
-use warden_core::policy::{CleanupEnforcement, Severity};
+use warden_core::policy::{CleanupEnforcement, Owner, Severity};
 use warden_core::replication::Replication;
 
 /// The most images in the details, which have the total number too.
@@ -32,6 +32,8 @@ pub struct SweepContext<'a> {
     pub region: &'a str,
     /// The repository of the sweep.
     pub repository: &'a RepositoryName,
+    /// The owner of the repository.
+    pub owner: Option<&'a Owner>,
     /// The name of the function `image-sweep`.
     pub function: &'a str,
     /// The event that started the sweep.
@@ -128,7 +130,8 @@ impl SweepResult {
 
 /// The sentences about archived images.
 const RESTORABLE: &str = "Archived images cannot be pulled. Restoring an image takes about twenty \
-                          minutes. ECR deletes images after 90 days in the archive.";
+                          minutes. In a repository that the stack provisions, ECR deletes images \
+                          after 90 days in the archive.";
 
 /// The texts of an alert about a cleanup.
 struct CleanupTexts {
@@ -458,10 +461,12 @@ impl SweepContext<'_> {
             region: self.region.to_owned(),
             repository: Some(self.repository.clone()),
             component: None,
+            owner: self.owner.cloned(),
             image: None,
             details: Map::new(),
             remedies: Vec::new(),
             runbook: None,
+            policy: None,
             source: self.source.clone(),
         }
     }

@@ -37,7 +37,7 @@ pub use self::scan::{
 pub use self::violation::{OtherImages, repository_violation, tag_violation};
 use warden_core::image::{Component, Digest, RepositoryName, Tag};
 use warden_core::keywords;
-use warden_core::policy::Severity;
+use warden_core::policy::{Owner, Severity};
 use warden_core::text::{is_hidden, one_line, visible};
 
 keywords!(
@@ -46,7 +46,7 @@ keywords!(
     AlertKind {
         /// A pushed tag violates the policy.
         TagViolation = "tag-violation",
-        /// An image was pushed to a repository whose name no pattern matches.
+        /// An image was pushed to a repository that no rule of the policy matches.
         RepositoryViolation = "repository-violation",
         /// A scan has findings that no alert has reported.
         ScanFindings = "scan-findings",
@@ -66,7 +66,7 @@ keywords!(
 );
 
 /// The version of the JSON that this crate writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// An alert. Functions publish alerts as JSON, and the notifier reads the JSON.
 ///
@@ -74,7 +74,7 @@ pub const VERSION: u32 = 1;
 /// field is not an alert: [`PartialAlert`] reads its other fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
-    /// The version of this JSON form: 1.
+    /// The version of this JSON form: 2.
     pub version: u32,
     /// The kind.
     pub kind: AlertKind,
@@ -94,6 +94,9 @@ pub struct Alert {
     /// The component of the image, if its tags name one.
     #[serde(default, deserialize_with = "read_component", skip_serializing_if = "Option::is_none")]
     pub component: Option<Component>,
+    /// The owner of the repository, if its rule names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
     /// The image. None for an alert about a repository or the whole deployment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Subject>,
@@ -104,6 +107,9 @@ pub struct Alert {
     /// The URL of the page that explains this kind of alert. The publisher sets the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runbook: Option<String>,
+    /// The version of the policy that the alert follows. The publisher sets the version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// The event that caused the alert.
     pub source: Source,
 }
@@ -187,10 +193,12 @@ impl About {
             region: self.region.clone(),
             repository: Some(self.repository.clone()),
             component: None,
+            owner: None,
             image: Some(Subject { digest: self.digest.clone(), tags }),
             details: Map::new(),
             remedies: Vec::new(),
             runbook: None,
+            policy: None,
             source: self.source.clone(),
         }
     }
@@ -464,6 +472,7 @@ impl Alert {
         let mut facts = vec![("Severity", self.severity.to_string())];
         facts.extend(self.repository.iter().map(|name| ("Repository", name.to_string())));
         facts.extend(self.component.iter().map(|name| ("Component", name.to_string())));
+        facts.extend(self.owner.iter().map(|owner| ("Owner", owner.to_string())));
         if let Some(image) = &self.image {
             facts.push(("Image", image.digest.to_string()));
             let tags: Vec<&str> = image.tags.iter().map(Tag::as_str).collect();

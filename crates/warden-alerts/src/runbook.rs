@@ -23,6 +23,12 @@ impl Alert {
         Self { runbook, ..self }
     }
 
+    /// The alert with the version of the policy that it follows.
+    #[must_use]
+    pub fn with_policy(self, version: &str) -> Self {
+        Self { policy: Some(version.to_owned()), ..self }
+    }
+
     fn runbook_anchor(&self) -> Option<&str> {
         let detail = |name: &str| self.details.get(name).unwrap_or(&Value::Null);
         match self.kind {

@@ -17,7 +17,7 @@ use warden_core::findings::{
     Counts, Finding, FindingsReport, ReportedFinding, ScanContents, Scanned,
 };
 use warden_core::image::Tag;
-use warden_core::policy::Severity;
+use warden_core::policy::{Owner, Severity};
 use warden_core::risks::AcceptedRisk;
 use warden_core::text::{inert, short_line};
 
@@ -40,6 +40,8 @@ pub struct ScanAlert<'a> {
     pub scanned: &'a Scanned,
     /// The name of the parameter of accepted risks.
     pub parameter: &'a str,
+    /// The owner of the repository.
+    pub owner: Option<&'a Owner>,
 }
 
 impl ScanAlert<'_> {
@@ -55,6 +57,7 @@ impl ScanAlert<'_> {
     fn alert(&self, kind: AlertKind, severity: Severity, title: String, text: String) -> Alert {
         Alert {
             component: self.scanned.component.clone(),
+            owner: self.owner.cloned(),
             ..self.about.alert(kind, severity, title, text, self.tags.to_vec())
         }
     }
@@ -435,10 +438,12 @@ impl AlertOrigin<'_> {
             region: self.region.to_owned(),
             repository: None,
             component: None,
+            owner: None,
             image: None,
             details: Map::new(),
             remedies: vec![Remedy::aws(label, edit_command(self.region, self.parameter))],
             runbook: None,
+            policy: None,
             source: self.source.clone(),
         }
     }

@@ -20,13 +20,10 @@ use warden_core::tagging::{TagVerdict, judge};
 /// The policy of the repository `infrastructure` of the guide.
 const GUIDE: &str = r#"{
     "RepositoryName": "infrastructure",
-    "ImageTagMutability": "IMMUTABLE",
-    "LifecycleTagCount": 20,
-    "LifecycleUntaggedDays": 7,
-    "Governance": {
-        "Tags": {"Grammar": "{component}-v{semver}", "Enforcement": "quarantine"},
-        "Retention": {"Enforcement": "archive"}
-    }
+    "Rule": "platform",
+    "Mutability": {"ImageTagMutability": "IMMUTABLE"},
+    "Tags": {"Grammar": ["{component}-v{semver}"], "Enforcement": "quarantine"},
+    "Retention": {"Keep": 20, "UntaggedDays": 7, "Enforcement": "archive"}
 }"#;
 
 /// Parses a policy in which some properties are replaced. A dotted path names each property.
@@ -89,7 +86,7 @@ pub(crate) fn assert_commands_are_shown(alert: &Alert) {
 }
 
 fn check_email(enforcement: &str, tag: &str, tags: &[&str], expected: &Expect) {
-    let policy = policy(GUIDE, &[("Governance.Tags.Enforcement", enforcement.into())]);
+    let policy = policy(GUIDE, &[("Tags.Enforcement", enforcement.into())]);
     let (alert, _) = alert(&policy, tag, tags);
     assert_commands_are_shown(&alert);
     expected.assert_eq(&alert.email());
@@ -286,7 +283,7 @@ fn the_json_has_the_fields_of_the_contract() {
           },
           "text": "ECR Warden removed the tag litellm-1.80.5 from an image in the repository infrastructure. The image now has the tag quarantine-20261124-0a0a0a0a0a0a-litellm-1.80.5, and can be pulled by that tag and by its digest. The image is kept for at least 14 days.\n\nWhy: the tag litellm-1.80.5 does not match {component}-v{semver} (rule grammar).\n\nWhat to do: restore the image as litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5.",
           "title": "The image infrastructure:litellm-1.80.5 was quarantined",
-          "version": 1
+          "version": 2
         }"#]].assert_eq(&format!("{without_commands:#}"));
 }
 
@@ -350,7 +347,7 @@ pub(super) fn limit_violations(message: &Message) -> Vec<String> {
     let text = |name: &str| serde_json::from_str::<Value>(texts[name].as_str().unwrap()).unwrap();
     wrong.extend(schema_violations(&text("https")));
     let written = text("default");
-    if written["version"] != 1 {
+    if written["version"] != 2 {
         wrong.push("the JSON has no version".to_owned());
     }
     match Alert::deserialize(&written) {
@@ -475,8 +472,8 @@ fn every_enforcement_has_its_commands_with_the_longest_names() {
 #[test]
 fn no_command_adds_a_tag_to_a_repository_with_mutable_tags() {
     let mutable = [
-        ("ImageTagMutability", "MUTABLE".into()),
-        ("Governance.Tags.Enforcement", "report".into()),
+        ("Mutability.ImageTagMutability", "MUTABLE".into()),
+        ("Tags.Enforcement", "report".into()),
     ];
     let (alert, _) = alert(&policy(GUIDE, &mutable), "litellm-1.80.5", &["litellm-1.80.5"]);
     assert_eq!(alert.remedies, []);
@@ -490,19 +487,17 @@ fn no_command_adds_a_tag_to_a_repository_with_mutable_tags() {
 }
 
 #[test]
-fn the_alert_about_an_unexpected_repository_has_the_patterns() {
-    let patterns = ["infrastructure", "team-*"].map(|pattern| pattern.parse().unwrap());
-    let alert = repository_violation(&about(), &patterns, None);
-    assert_eq!(alert.details["patterns"], json!(["infrastructure", "team-*"]));
+fn the_alert_about_a_repository_without_a_rule_says_how_to_govern_it() {
+    let alert = repository_violation(&about(), None);
     assert_eq!(limit_violations(&alert.message("aws")), Vec::<String>::new());
     expect![[r#"
-        An image was pushed to infrastructure, a repository with an unexpected name
+        An image was pushed to infrastructure, which no rule of the policy governs
 
         An image was pushed to the repository infrastructure. Nothing was changed.
 
-        Why: the name infrastructure matches no pattern of RepositoryNamePatterns (infrastructure team-*).
+        Why: no rule of the policy matches the name infrastructure, and Unmatched is report.
 
-        What to do: delete the repository, or add its name to RepositoryNamePatterns. Until then, pushes to the repository send this alert once a day.
+        What to do: add the repository to a rule of infra/sam/policy.yaml, or delete the repository. The next pushes to the repository send no alert.
 
         Severity    MEDIUM
         Repository  infrastructure

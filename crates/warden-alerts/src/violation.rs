@@ -6,8 +6,9 @@ use super::remedy::{ADD_TAG, RESTORE_ARCHIVED_IMAGE, RESTORE_IMAGE_AS, RESTORE_T
 use super::replication::{copies, copies_text};
 use super::{About, Alert, AlertKind, Remedy, WHAT_TO_DO, WHY, restore_remedies};
 use warden_core::enforcement::{EnforcementOutcome, EnforcementPlan};
-use warden_core::image::{Digest, Image, RepositoryName, RepositoryPattern, Tag};
-use warden_core::policy::{LifecycleScope, Policy, Severity, TagEnforcement, TagMutability};
+use warden_core::image::{Digest, Image, RepositoryName, Tag};
+use warden_core::mutability::Mutability;
+use warden_core::policy::{LifecycleScope, Policy, Severity, TagEnforcement};
 use warden_core::tagging::Violation;
 
 /// The other images of the repository that an alert names.
@@ -84,6 +85,7 @@ pub fn tag_violation(
     }
     Alert {
         component: component.clone(),
+        owner: policy.owner.clone(),
         remedies,
         details,
         ..about.alert(
@@ -113,10 +115,10 @@ fn outcome_text(
         (EnforcementOutcome::Quarantined, Some(quarantine)) => {
             // The native rules of ECR that count tagged images do not wait for the end of a quarantine.
             let kept = match policy.lifecycle_scope {
-                LifecycleScope::Component => format!(
-                    " The image is kept for at least {} days.",
-                    policy.governance.tags.quarantine_days
-                ),
+                LifecycleScope::Component => {
+                    let days = policy.tags.as_ref().map_or(0, |tags| tags.quarantine_days);
+                    format!(" The image is kept for at least {days} days.")
+                }
                 LifecycleScope::Repository => String::new(),
             };
             format!(
@@ -127,11 +129,18 @@ fn outcome_text(
         (EnforcementOutcome::Untagged | EnforcementOutcome::Quarantined, _) => {
             format!("{removed} The image is kept, with its other tags.")
         }
-        (EnforcementOutcome::Archived, _) => format!(
-            "ECR Warden moved the image {repository}:{tag} to the archive, with all its tags. The \
-             image cannot be pulled until it is restored, which takes about twenty minutes. ECR \
-             deletes the image after 90 days in the archive."
-        ),
+        (EnforcementOutcome::Archived, _) => {
+            let end = if policy.mutability.is_some() {
+                "ECR deletes the image after 90 days in the archive."
+            } else {
+                "The image stays in the archive until a lifecycle rule of the repository or a person \
+                 deletes it."
+            };
+            format!(
+                "ECR Warden moved the image {repository}:{tag} to the archive, with all its tags. The \
+                 image cannot be pulled until it is restored, which takes about twenty minutes. {end}"
+            )
+        }
         (EnforcementOutcome::Reported, _) if plan.restores() => {
             let why = plan.because.as_deref();
             let why = why.unwrap_or("the image got a conforming tag in the meantime");
@@ -141,7 +150,7 @@ fn outcome_text(
             )
         }
         (EnforcementOutcome::Reported, _) => {
-            let enforcement = policy.governance.tags.enforcement;
+            let enforcement = policy.tag_enforcement();
             let why = match &plan.because {
                 Some(because) => format!(": {because}"),
                 None if enforcement == TagEnforcement::Report => {
@@ -223,7 +232,7 @@ fn remedies(
         // The command could move a mutable tag from another image, and it cannot read the manifest
         // of an archived image.
         EnforcementOutcome::Reported
-            if policy.image_tag_mutability == TagMutability::Immutable
+            if policy.mutability.as_ref().is_some_and(Mutability::is_immutable)
                 && plan.because.is_none() =>
         {
             let remedy = |tag: &Tag| {
@@ -263,33 +272,22 @@ fn remedies(
     remedies
 }
 
-/// The alert about a push to a repository whose name no pattern matches.
+/// The alert about the first push to a repository that no rule matches.
 #[must_use]
-pub fn repository_violation(
-    about: &About,
-    patterns: &[RepositoryPattern],
-    tag: Option<&Tag>,
-) -> Alert {
+pub fn repository_violation(about: &About, tag: Option<&Tag>) -> Alert {
     let repository = &about.repository;
-    let listed: Vec<&str> = patterns.iter().map(RepositoryPattern::as_str).collect();
-    let mut details = Map::new();
-    details.insert("patterns".to_owned(), json!(patterns));
-    Alert {
-        details,
-        ..about.alert(
-            AlertKind::RepositoryViolation,
-            Severity::Medium,
-            format!("An image was pushed to {repository}, a repository with an unexpected name"),
-            format!(
-                "An image was pushed to the repository {repository}. Nothing was changed.\n\n\
-                 {WHY}the name {repository} matches no pattern of RepositoryNamePatterns ({}).\n\n\
-                 {WHAT_TO_DO}delete the repository, or add its name to RepositoryNamePatterns. Until \
-                 then, pushes to the repository send this alert once a day.",
-                listed.join(" ")
-            ),
-            tag.cloned().into_iter().collect(),
-        )
-    }
+    about.alert(
+        AlertKind::RepositoryViolation,
+        Severity::Medium,
+        format!("An image was pushed to {repository}, which no rule of the policy governs"),
+        format!(
+            "An image was pushed to the repository {repository}. Nothing was changed.\n\n\
+             {WHY}no rule of the policy matches the name {repository}, and Unmatched is report.\n\n\
+             {WHAT_TO_DO}add the repository to a rule of infra/sam/policy.yaml, or delete the repository. \
+             The next pushes to the repository send no alert."
+        ),
+        tag.cloned().into_iter().collect(),
+    )
 }
 
 /// Commands about one image. No name, digest or tag has a character that a shell interprets. A media

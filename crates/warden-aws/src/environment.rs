@@ -1,7 +1,6 @@
 //! The environment variables of a function. Each error names the variable.
 
 use anyhow::{Context as _, bail, ensure};
-use warden_core::policy::Policies;
 
 /// The environment variables.
 #[derive(Clone, Debug)]
@@ -43,11 +42,6 @@ impl Variables {
              the end, got {url:?}"
         );
         Ok(url)
-    }
-
-    /// Reads the policies of the governed repositories (`GOVERNANCE`). The error names every mistake.
-    pub fn policies(&self) -> anyhow::Result<Policies> {
-        Policies::parse(self.value("GOVERNANCE")?).context("GOVERNANCE")
     }
 }
 

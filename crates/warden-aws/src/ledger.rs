@@ -23,11 +23,13 @@
 //! Times are seconds since 1970. Other items record the history of scans ([`Ledger::claim_history`]),
 //! the index of an image ([`Ledger::index_membership`]), sweeps ([`Ledger::begin_run`]), untagged images
 //! ([`Ledger::untagged_images`]), units that are removed ([`Ledger::begin_units`]), replicas
-//! ([`Ledger::record_replica`]), and the confirmations of operators ([`Ledger::confirm`]).
+//! ([`Ledger::record_replica`]), the confirmations of operators ([`Ledger::confirm`]), and the policies of
+//! the stack ([`Ledger::policy`]).
 //! [`Ledger::claim_for_enforcement`] prevents that enforcement and a sweep change the tags of one image
 //! at the same time.
 
 mod confirmations;
+mod policies;
 mod replicas;
 mod risks;
 mod runs;
@@ -98,12 +100,10 @@ pub enum Fact<'a> {
         /// The tag.
         tag: &'a Tag,
     },
-    /// A repository whose name is not expected. Published once a day.
+    /// A repository that no rule matches. Published once.
     RepositoryViolation {
         /// The repository.
         repository: &'a RepositoryName,
-        /// The day, in UTC.
-        day: NaiveDate,
     },
     /// An image that could not be scanned.
     ScanFailed {
@@ -160,9 +160,8 @@ impl Fact<'_> {
         match self {
             // A violation that still exists is published again after a week, as a reminder.
             Self::TagViolation { .. } | Self::Audit { .. } => Duration::from_secs(7 * 86_400),
-            Self::RepositoryViolation { .. } | Self::SelfAudit { .. } => {
-                Duration::from_secs(3 * 86_400)
-            }
+            Self::RepositoryViolation { .. } => REMEMBERED,
+            Self::SelfAudit { .. } => Duration::from_secs(3 * 86_400),
             Self::RiskExpiring { .. } | Self::RisksChanged { .. } => {
                 Duration::from_secs(30 * 86_400)
             }
@@ -178,8 +177,8 @@ impl fmt::Display for Fact<'_> {
             Self::TagViolation { repository, digest, tag } => {
                 write!(f, "tag-violation {repository} {digest} {tag}")
             }
-            Self::RepositoryViolation { repository, day } => {
-                write!(f, "repository-violation {repository} {day}")
+            Self::RepositoryViolation { repository } => {
+                write!(f, "repository-violation {repository}")
             }
             Self::ScanFailed { repository, digest, status } => {
                 write!(f, "scan-failed {repository} {digest} {status}")

@@ -7,6 +7,7 @@
 //! - [`event`], [`push`], [`replication`]: read events of EventBridge;
 //! - [`registry`]: calls ECR;
 //! - [`ledger`]: the `DynamoDB` table of claims and published facts;
+//! - [`policy`]: the policy that the function was deployed with;
 //! - [`alerts`]: publishes alerts to the SNS topic;
 //! - [`sweep_queue`]: the SQS queue of sweeps;
 //! - [`http`]: sends requests to other servers than AWS;
@@ -21,6 +22,7 @@ pub mod http;
 pub mod json;
 pub mod ledger;
 pub mod metrics;
+pub mod policy;
 pub mod push;
 pub mod registry;
 pub mod replication;

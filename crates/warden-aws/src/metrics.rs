@@ -14,47 +14,46 @@ pub struct Metric {
     pub description: &'static str,
 }
 
-const REPOSITORY: &[&str] = &["Repository"];
-/// The metrics of sweeps are of the whole stack: their cost does not grow with the repositories.
+/// The metrics are of the whole stack: their cost does not grow with the repositories.
 const STACK: &[&str] = &["Stack"];
 
 /// Every metric that a function writes. [`crate::telemetry::Counts`] accepts no other metric.
 pub const METRICS: [Metric; 14] = [
     Metric {
         name: "PushesJudged",
-        dimensions: REPOSITORY,
+        dimensions: STACK,
         description: "Pushed tags that were judged by the policy.",
     },
     Metric {
         name: "Violations",
-        dimensions: &["Repository", "Rule"],
+        dimensions: &["Stack", "Rule"],
         description: "Pushed tags that violate the policy, by the violated rule: `forbidden`, \
                       `grammar` or `component`.",
     },
     Metric {
         name: "Quarantined",
-        dimensions: REPOSITORY,
+        dimensions: STACK,
         description: "Images whose violating tag was replaced by a quarantine tag.",
     },
     Metric {
         name: "Untagged",
-        dimensions: REPOSITORY,
+        dimensions: STACK,
         description: "Violating tags that were removed from an image with another accepted tag.",
     },
     Metric {
         name: "Archived",
-        dimensions: REPOSITORY,
+        dimensions: STACK,
         description: "Images that were archived because of a violating tag.",
     },
     Metric {
         name: "ScansSeen",
-        dimensions: REPOSITORY,
+        dimensions: STACK,
         description: "Completed scans whose findings were read.",
     },
-    Metric { name: "ScansFailed", dimensions: REPOSITORY, description: "Scans that failed." },
+    Metric { name: "ScansFailed", dimensions: STACK, description: "Scans that failed." },
     Metric {
         name: "FindingsNew",
-        dimensions: REPOSITORY,
+        dimensions: STACK,
         description: "Findings that a scan reported as new.",
     },
     Metric {

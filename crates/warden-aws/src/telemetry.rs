@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn a_line_of_counts_is_in_the_embedded_metric_format() {
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        let counts = Counts::new("Repository", &"infrastructure").and("Rule", &"grammar");
+        let counts = Counts::new("Stack", &"ecr-warden").and("Rule", &"grammar");
         assert_eq!(
             counts.one("Violations").line("request-1", now),
             json!({
@@ -131,11 +131,11 @@ mod tests {
                     "Timestamp": 1_800_000_000_000_u64,
                     "CloudWatchMetrics": [{
                         "Namespace": "EcrWarden",
-                        "Dimensions": [["Repository", "Rule"]],
+                        "Dimensions": [["Stack", "Rule"]],
                         "Metrics": [{"Name": "Violations", "Unit": "Count"}],
                     }],
                 },
-                "Repository": "infrastructure",
+                "Stack": "ecr-warden",
                 "Rule": "grammar",
                 "Violations": 1,
             })

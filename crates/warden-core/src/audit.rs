@@ -16,7 +16,7 @@ use crate::graph::ImageRecord;
 use crate::image::{Digest, ImageStatus, Tag, Wildcard};
 use crate::lifecycle::{self, native::LifecycleThreat};
 use crate::mutability::Mutability;
-use crate::policy::Policy;
+use crate::policy::{CleanupEnforcement, Policy};
 use crate::retention::{Decision, KeepReason, RetentionPlan, UnitRecord};
 use crate::tagging::{TagVerdict, find_exemption, is_accepted_tag, judge_image};
 use crate::text::short_line;
@@ -164,8 +164,9 @@ fn report_untagged(plan: &RetentionPlan<'_>) -> Option<String> {
         _ => None,
     });
     let oldest: BTreeSet<_> = reported.collect();
-    let (days, names) =
-        (plan.policy.lifecycle_untagged_days, oldest.iter().map(|(_, digest)| digest.to_string()));
+    let retention = plan.policy.retention.as_ref();
+    let untagged_days = retention.map_or(0, |retention| retention.untagged_days);
+    let (days, names) = (untagged_days, oldest.iter().map(|(_, digest)| digest.to_string()));
     examples(oldest.len(), names, |_| {
         format!(
             "images have had no tag for more than {days} days, and with Untagged=report they are \
@@ -176,13 +177,18 @@ fn report_untagged(plan: &RetentionPlan<'_>) -> Option<String> {
 
 fn find_drift(policy: &Policy, observed: &RepositorySettings) -> Vec<String> {
     let mut found = Vec::new();
-    let expected = policy.mutability();
-    if observed.mutability.as_ref() != Some(&expected) {
+    // The stack sets nothing in a repository that it does not provision.
+    let Some(expected) = &policy.mutability else { return found };
+    if observed.mutability.as_ref() != Some(expected) {
         let observed = observed
             .mutability
             .as_ref()
             .map_or_else(|| "unknown".to_owned(), Mutability::to_string);
         found.push(format!("ImageTagMutability is {observed}, and the policy requires {expected}"));
+    }
+    // An adopted repository keeps its own lifecycle policy while the cleanup only reports.
+    if policy.cleanup() == CleanupEnforcement::Report {
+        return found;
     }
     match &observed.lifecycle {
         None => found.push("the repository has no lifecycle policy any more".to_owned()),
@@ -206,7 +212,8 @@ fn find_dead_rules(
         return found;
     }
     let any = |matches: &dyn Fn(&[Tag]) -> bool| images.iter().any(|image| matches(&image.tags));
-    for pattern in &policy.governance.retention.protect_tags {
+    let protected = policy.retention.iter().flat_map(|retention| &retention.protect_tags);
+    for pattern in protected {
         if !any(&|tags| tags.iter().any(|tag| pattern.matches(tag))) {
             found.push(format!("no tag matches the pattern {pattern} of ProtectTags"));
         }
@@ -258,7 +265,10 @@ fn find_bad_tags<'a>(
     });
     let tags = kept.flat_map(|(_, image)| image.tags.iter().map(|tag| (tag, &image.digest)));
     tags.filter(|(tag, digest)| {
-        !is_accepted_tag(plan.policy, tag) && find_exemption(digest, tag, today).is_none()
+        let is_judged = plan.policy.grammar().is_some();
+        is_judged
+            && !is_accepted_tag(plan.policy, tag)
+            && find_exemption(digest, tag, today).is_none()
     })
     .collect()
 }

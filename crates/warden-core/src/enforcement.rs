@@ -187,7 +187,7 @@ pub fn plan_enforcement(
     today: NaiveDate,
 ) -> EnforcementPlan {
     let tag_is_present = image.tags.contains(tag);
-    let plan = match policy.governance.tags.enforcement {
+    let plan = match policy.tag_enforcement() {
         TagEnforcement::Report => EnforcementPlan::report(None),
         TagEnforcement::Quarantine if tag_is_present => {
             quarantine(policy, tag, image, mutability, today)
@@ -280,7 +280,7 @@ fn archive(policy: &Policy, image: &Image) -> EnforcementPlan {
 /// case ECR may already be restoring the image.
 #[must_use]
 pub fn undo_archiving(policy: &Policy, image: &Image) -> Option<EnforcementPlan> {
-    let archives = policy.governance.tags.enforcement == TagEnforcement::Archive;
+    let archives = policy.tag_enforcement() == TagEnforcement::Archive;
     if !archives || !has_accepted_tag(policy, image) {
         return None;
     }

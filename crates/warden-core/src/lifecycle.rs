@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::image::TagPrefix;
-use crate::policy::{CleanupEnforcement, InUse, LifecycleScope, Policy};
+use crate::policy::{CleanupEnforcement, InUse, LifecycleScope, Policy, ProvisionedRepository};
 
 pub use self::written::is_written_by_warden;
 
@@ -92,20 +92,46 @@ enum Action {
 /// ECR does not know which images run. Therefore there is no backstop if the policy uses another source
 /// of running images than pulls. A policy that only reports untagged images has no backstop either.
 fn backstop_days(policy: &Policy) -> Option<u32> {
-    let retention = &policy.governance.retention;
+    let retention = policy.retention.as_ref()?;
     let removes = policy.untagged_mode().is_some_and(|mode| mode != CleanupEnforcement::Report);
-    let kept = policy.lifecycle_untagged_days.max(retention.protect_pulled_within_days);
-    (removes && retention.in_use == InUse::PullTime).then_some(BACKSTOP_DAYS + kept)
+    let kept = retention.untagged_days.max(retention.protect_pulled_within_days);
+    (removes && policy.in_use == InUse::PullTime).then_some(BACKSTOP_DAYS + kept)
 }
 
 /// Composes the lifecycle policy document of `policy`. The same policy gives the same bytes.
 #[must_use]
 pub fn document(policy: &Policy) -> String {
-    let mut rules = match policy.lifecycle_scope {
+    compose(match policy.lifecycle_scope {
         LifecycleScope::Component => backstop_days(policy).map(backstop).into_iter().collect(),
-        LifecycleScope::Repository => repository_rules(policy),
-    };
+        LifecycleScope::Repository => {
+            policy.retention.as_ref().map_or_else(Vec::new, |retention| {
+                repository_rules(
+                    retention.untagged_days,
+                    retention.keep,
+                    &policy.lifecycle_tag_prefixes,
+                )
+            })
+        }
+    })
+}
 
+/// Composes the lifecycle policy document of a repository that the stack provisions. Without a rule, no sweep
+/// removes untagged images, so there is no backstop.
+#[must_use]
+pub fn document_of_provisioned(settings: &ProvisionedRepository, rule: Option<&Policy>) -> String {
+    compose(match settings.lifecycle_scope {
+        LifecycleScope::Component => {
+            rule.and_then(backstop_days).map(backstop).into_iter().collect()
+        }
+        LifecycleScope::Repository => repository_rules(
+            settings.lifecycle_untagged_days,
+            settings.lifecycle_tag_count,
+            &settings.lifecycle_tag_prefixes,
+        ),
+    })
+}
+
+fn compose(mut rules: Vec<UnorderedRule<'_>>) -> String {
     // ECR requires that a rule with `any` is the last one.
     rules.push((
         format!("Expire images {ARCHIVED_DAYS} days after they were archived"),
@@ -140,19 +166,17 @@ fn backstop<'a>(days: u32) -> UnorderedRule<'a> {
 }
 
 /// The rules of [`LifecycleScope::Repository`] for images that are not archived.
-fn repository_rules(policy: &Policy) -> Vec<UnorderedRule<'_>> {
-    let untagged = policy.lifecycle_untagged_days;
+fn repository_rules(untagged: u32, kept: u32, prefixes: &[TagPrefix]) -> Vec<UnorderedRule<'_>> {
     let mut rules = vec![(
         format!("Expire untagged images {untagged} days after their push"),
         Images::Untagged,
         Count::SinceImagePushed { count_unit: "days", count_number: untagged },
         Action::Expire,
     )];
-    let kept = policy.lifecycle_tag_count;
     let count = || Count::ImageCountMoreThan { count_number: kept };
     // The first rule that matches a tag of an image decides about the image, so `vllm` must come
     // before `v`.
-    let mut prefixes: Vec<&TagPrefix> = policy.lifecycle_tag_prefixes.iter().collect();
+    let mut prefixes: Vec<&TagPrefix> = prefixes.iter().collect();
     prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.as_str().len()));
     if prefixes.is_empty() {
         rules.push((
@@ -211,15 +235,15 @@ mod tests {
 
     #[test]
     fn scope_component_expires_archived_images_only_and_archives_what_no_sweep_removed() {
-        let with = |untagged: &str| ("Governance.Retention.Untagged", Value::from(untagged));
+        let with = |untagged: &str| ("Retention.Untagged", Value::from(untagged));
         let archived = expect![[r#"
             1 {"countNumber":90,"countType":"sinceImageTransitioned","countUnit":"days","storageClass":"archive","tagStatus":"any"} "expire"
               "Expire images 90 days after they were archived"
         "#]];
         check(&[], &archived);
-        check(&[with("delete"), ("Governance.Retention.Enforcement", "report".into())], &archived);
+        check(&[with("delete"), ("Retention.Enforcement", "report".into())], &archived);
         // ECR does not know which images run.
-        check(&[with("delete"), ("Governance.Retention.InUse", "inspector".into())], &archived);
+        check(&[with("delete"), ("InUse", "inspector".into())], &archived);
         check(
             &[with("delete")],
             &expect![[r#"
@@ -230,7 +254,7 @@ mod tests {
         "#]],
         );
         check(
-            &[with("archive"), ("LifecycleUntaggedDays", 60.into())],
+            &[with("archive"), ("Retention.UntaggedDays", 60.into())],
             &expect![[r#"
                 1 {"countNumber":150,"countType":"sinceImagePulled","countUnit":"days","tagStatus":"untagged"} "transition"
                   "Archive untagged images 150 days after their last pull"
@@ -268,7 +292,7 @@ mod tests {
             &[
                 ("LifecycleScope", "repository".into()),
                 ("LifecycleTagPrefixes", Value::Array(Vec::new())),
-                ("LifecycleTagCount", "10".into()),
+                ("Retention.Keep", "10".into()),
             ],
             &expect![[r#"
                 1 {"countNumber":7,"countType":"sinceImagePushed","countUnit":"days","tagStatus":"untagged"} "expire"
@@ -282,8 +306,21 @@ mod tests {
     }
 
     #[test]
+    fn without_rules_for_the_cleanup_ecr_expires_archived_images_only() {
+        for scope in ["component", "repository"] {
+            check(
+                &[("LifecycleScope", scope.into()), ("Retention", Value::Null)],
+                &expect![[r#"
+                    1 {"countNumber":90,"countType":"sinceImageTransitioned","countUnit":"days","storageClass":"archive","tagStatus":"any"} "expire"
+                      "Expire images 90 days after they were archived"
+                "#]],
+            );
+        }
+    }
+
+    #[test]
     fn the_document_is_the_same_bytes_every_time() {
-        expect![[r#"{"rules":[{"rulePriority":1,"description":"Archive untagged images 120 days after their last pull","selection":{"tagStatus":"untagged","countType":"sinceImagePulled","countUnit":"days","countNumber":120},"action":{"type":"transition","targetStorageClass":"archive"}},{"rulePriority":2,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}"#]].assert_eq(&super::document(&policy(GUIDE, &[("Governance.Retention.Untagged", "delete".into())])));
+        expect![[r#"{"rules":[{"rulePriority":1,"description":"Archive untagged images 120 days after their last pull","selection":{"tagStatus":"untagged","countType":"sinceImagePulled","countUnit":"days","countNumber":120},"action":{"type":"transition","targetStorageClass":"archive"}},{"rulePriority":2,"description":"Expire images 90 days after they were archived","selection":{"tagStatus":"any","storageClass":"archive","countType":"sinceImageTransitioned","countUnit":"days","countNumber":90},"action":{"type":"expire"}}]}"#]].assert_eq(&super::document(&policy(GUIDE, &[("Retention.Untagged", "delete".into())])));
     }
 
     #[test]

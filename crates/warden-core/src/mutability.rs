@@ -4,16 +4,61 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::image::{Tag, Wildcard};
 use crate::policy::TagMutability;
+use crate::properties::Reader;
+
+/// The most exclusion filters that ECR accepts.
+const MOST_FILTERS: usize = 5;
 
 /// The tag mutability of a repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mutability {
     /// Whether the tags can move (ECR `imageTagMutability`).
+    #[serde(rename = "ImageTagMutability")]
     pub setting: TagMutability,
     /// The wildcards of the tags to which the setting does not apply.
+    #[serde(rename = "ImageTagMutabilityExclusionFilters")]
     pub exclusion_filters: BTreeSet<Wildcard>,
+}
+
+impl Mutability {
+    /// Whether no tag can move.
+    #[must_use]
+    pub fn is_immutable(&self) -> bool {
+        self.setting == TagMutability::Immutable
+    }
+
+    /// Reads the properties `ImageTagMutability` and `ImageTagMutabilityExclusionFilters`. ECR accepts one to
+    /// five filters: <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImageTagMutability.html>.
+    /// The caller must not use the returned value if `reader` has problems afterwards.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
+        const NAME: &str = "ImageTagMutabilityExclusionFilters";
+        let setting = reader.or("ImageTagMutability", TagMutability::Mutable);
+        let filters: Vec<Wildcard> = reader.words(NAME);
+        match setting {
+            TagMutability::Mutable | TagMutability::Immutable if !filters.is_empty() => {
+                let message = format!(
+                    "ImageTagMutability is {setting}, which allows no exclusions; leave the filters \
+                     empty, or use {setting}_WITH_EXCLUSION"
+                );
+                reader.problem(NAME, message);
+            }
+            TagMutability::MutableWithExclusion | TagMutability::ImmutableWithExclusion
+                if !(1..=MOST_FILTERS).contains(&filters.len()) =>
+            {
+                let message = format!(
+                    "expected 1 to {MOST_FILTERS} wildcards for {setting}, got {}",
+                    filters.len()
+                );
+                reader.problem(NAME, message);
+            }
+            _ => {}
+        }
+        Self { setting, exclusion_filters: filters.into_iter().collect() }
+    }
 }
 
 /// Whether a push can move `tag` to another image. The answer is yes if the mutability is unknown.

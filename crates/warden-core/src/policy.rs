@@ -1,110 +1,56 @@
-//! The policy of one repository. It is parsed and validated once, and normalised to one line.
-//!
-//! The custom resource reads the policy from its properties when a stack is deployed. The other
-//! functions read the normalised line. The same parser reads both. A newer function can therefore read
-//! the line of an older function: a setting that is missing gets its default.
+//! The policy of a registry ([`PolicyDocument`], [`Governance`]), and the policy of one repository
+//! that follows from it ([`Policy`]).
 
-pub mod document;
-pub mod governance;
-pub mod provisioned;
+mod document;
+mod governance;
+mod provisioned;
 
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::grammar::{Grammar, Template};
-use crate::image::{Component, RepositoryName, TagPrefix, Wildcard};
+pub use self::document::{
+    DocumentVersion, InvalidOwner, InvalidRuleName, MOST_DOCUMENT_BYTES, Owner, PolicyDocument,
+    Retention, Rule, RuleName, Tags, Unmatched,
+};
+pub use self::governance::{Governance, InvalidPolicyVersion, PolicyVersion, RepositoryOrigin};
+pub use self::provisioned::{Provisioned, ProvisionedRepository};
+use crate::grammar::Grammar;
+use crate::image::{RepositoryName, TagPrefix};
 use crate::mutability::Mutability;
-use crate::node::Node;
-use crate::properties::{Invalid, Problem, Reader};
-
-/// The most bytes of a normalised policy. All environment variables of a Lambda function have 4 KB
-/// together, and a response to CloudFormation has 4,096 bytes.
-pub const MOST_BYTES: usize = 1_500;
+use crate::properties::{Invalid, Reader};
 
 /// The most images to keep: ECR's quota of images in a repository.
 const MOST_IMAGES: u32 = 100_000;
-/// ECR accepts 50 lifecycle rules, and two of them are not for prefixes.
-const MOST_PREFIXES: usize = 48;
-/// The most exclusion filters of a tag mutability that ECR accepts.
-const MOST_FILTERS: usize = 5;
 /// Ten years. A larger number of days is a mistake.
 const MOST_DAYS: u32 = 3_650;
 
-/// The policy of one repository. Each field is the property with the same name.
+/// The policy of one repository: its rule, with the settings of a repository that the stack provisions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Policy {
     /// The repository.
     pub repository_name: RepositoryName,
-    /// Whether a tag can be moved.
-    pub image_tag_mutability: TagMutability,
-    /// The tags to which the mutability does not apply.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub image_tag_mutability_exclusion_filters: Vec<Wildcard>,
-    /// The number of tagged images that the lifecycle policy of ECR keeps. Also the default of
-    /// [`Retention::keep_per_component`].
-    pub lifecycle_tag_count: u32,
-    /// Days for which an untagged image is kept. [`crate::untagged`] defines when the days begin.
-    pub lifecycle_untagged_days: u32,
+    /// The rule that decides.
+    pub rule: RuleName,
+    /// The owner of the repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+    /// The tag mutability that the stack sets. None if the stack does not provision the repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mutability: Option<Mutability>,
     /// Prefixes of tags. The images of each prefix are counted separately.
     pub lifecycle_tag_prefixes: Vec<TagPrefix>,
     /// Whether images are counted by component or in the whole repository.
     pub lifecycle_scope: LifecycleScope,
-    /// The rules that ECR does not have.
-    pub governance: Governance,
-}
-
-/// The rules that the functions of ECR Warden carry out.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Governance {
-    /// The rules for tags.
-    pub tags: Tags,
-    /// The rules for the cleanup.
-    pub retention: Retention,
-    /// The rules for findings.
-    pub scan: Scan,
-}
-
-/// The rules for tags, and the enforcement for a tag that violates them.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Tags {
-    /// The templates of conforming tags.
-    pub grammar: Grammar,
-    /// The allowed components. Empty if every component is allowed.
-    pub components: Vec<Component>,
-    /// Tags that are violations although they conform.
-    pub forbidden: Vec<Wildcard>,
-    /// The action for a violation.
-    pub enforcement: TagEnforcement,
-    /// Days after which the cleanup may remove a quarantined image.
-    pub quarantine_days: u32,
-}
-
-/// The rules for the cleanup: which images are kept, and the action on the other images.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Retention {
-    /// The number of images of each component that are kept, the newest first.
-    pub keep_per_component: u32,
-    /// An image with a tag that matches one of these wildcards is kept with all its tags.
-    pub protect_tags: Vec<Wildcard>,
-    /// Days for which a recorded pull protects an image.
-    pub protect_pulled_within_days: u32,
-    /// Days for which a push protects an image.
-    pub minimum_age_days: u32,
     /// The source that reports which images are in use.
     pub in_use: InUse,
-    /// The largest share of the images of a repository, in per cent, that one run may remove.
-    pub max_remove_percent: u32,
-    /// Whether the cleanup and the enforcement change a repository whose images are replicated.
-    pub when_replicated: WhenReplicated,
-    /// The action on an image that has no tag, in [`LifecycleScope::Component`].
-    /// [`Policy::untagged_mode`] is the value that applies.
-    pub untagged: CleanupEnforcement,
-    /// The action on an image that no rule keeps.
-    pub enforcement: CleanupEnforcement,
+    /// The rules for tags. None if no tag is judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Tags>,
+    /// The rules for the cleanup. None if nothing is removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
+    /// The rules for findings.
+    pub scan: Scan,
 }
 
 /// The rules for findings.
@@ -204,16 +150,8 @@ keywords!(
 
 impl Policy {
     /// Reads a normalised policy. The error names every mistake.
-    pub fn parse(line: &str) -> Result<Self, Invalid> {
-        let value: Value = serde_json::from_str(line).map_err(|error| {
-            let message = format!("expected one line of JSON: {error}");
-            Invalid(vec![Problem::new("policy", message)])
-        })?;
-        Self::from_value(&value)
-    }
-
-    fn from_value(value: &Value) -> Result<Self, Invalid> {
-        let node = Node::from(value);
+    pub fn parse(json: &str) -> Result<Self, Invalid> {
+        let node = document::parse_json(json)?;
         let mut reader = Reader::new(&node);
         let policy = Self::read(&mut reader);
         match (policy, reader.finish()) {
@@ -222,68 +160,49 @@ impl Policy {
         }
     }
 
-    /// Reads the properties of a policy. The caller must not use the returned policy if `reader` has
-    /// problems afterwards.
-    pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    /// The caller must not use the returned policy if `reader` has problems afterwards.
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let repository_name = reader.required("RepositoryName");
-        let image_tag_mutability =
-            reader.optional("ImageTagMutability").unwrap_or(TagMutability::Mutable);
-        let image_tag_mutability_exclusion_filters =
-            exclusion_filters(reader, image_tag_mutability);
-        let lifecycle_tag_count = reader.number("LifecycleTagCount", 1..=MOST_IMAGES, None);
-        let lifecycle_untagged_days = reader.number("LifecycleUntaggedDays", 1..=MOST_DAYS, None);
-        let lifecycle_tag_prefixes = prefixes(reader);
-        let lifecycle_scope =
-            reader.optional("LifecycleScope").unwrap_or(LifecycleScope::Component);
-        let governance = reader.object("Governance", |reader| {
-            let tags = reader.object("Tags", |reader| tags(reader, image_tag_mutability));
-            let retention =
-                reader.object("Retention", |reader| retention(reader, lifecycle_tag_count));
-            let scan = reader.object("Scan", |reader| Scan {
-                threshold: reader.optional("Threshold").unwrap_or(Severity::High),
-            });
-            Some(Governance { tags: tags?, retention: retention?, scan })
-        });
-
-        let policy = Self {
+        let rule = reader.required("Rule");
+        Some(Self {
+            owner: reader.optional("Owner"),
+            mutability: reader.section("Mutability", |reader| Some(Mutability::read(reader))),
+            lifecycle_tag_prefixes: reader.list("LifecycleTagPrefixes"),
+            lifecycle_scope: reader.or("LifecycleScope", LifecycleScope::Component),
+            in_use: reader.or("InUse", InUse::PullTime),
+            tags: reader.section("Tags", document::read_tags),
+            retention: reader.section("Retention", document::read_retention),
+            scan: reader.object("Scan", document::read_scan),
             repository_name: repository_name?,
-            image_tag_mutability,
-            image_tag_mutability_exclusion_filters,
-            lifecycle_tag_count,
-            lifecycle_untagged_days,
-            lifecycle_tag_prefixes,
-            lifecycle_scope,
-            governance: governance?,
-        };
-        let bytes = policy.normalised().len();
-        if bytes > MOST_BYTES {
-            let message = format!(
-                "the normalised policy has {bytes} bytes; at most {MOST_BYTES} are allowed"
-            );
-            reader.problem("Governance", message);
-        }
-        Some(policy)
+            rule: rule?,
+        })
     }
 
-    /// The tag mutability that the policy requires.
+    /// The grammar of the tags. None if no tag is judged.
     #[must_use]
-    pub fn mutability(&self) -> Mutability {
-        Mutability {
-            setting: self.image_tag_mutability,
-            exclusion_filters: self
-                .image_tag_mutability_exclusion_filters
-                .iter()
-                .cloned()
-                .collect(),
-        }
+    pub fn grammar(&self) -> Option<&Grammar> {
+        self.tags.as_ref()?.grammar.as_ref()
+    }
+
+    /// The action on a tag that violates the policy.
+    #[must_use]
+    pub fn tag_enforcement(&self) -> TagEnforcement {
+        self.tags.as_ref().map_or(TagEnforcement::Report, |tags| tags.enforcement)
+    }
+
+    /// The action on an image that no rule keeps.
+    #[must_use]
+    pub fn cleanup(&self) -> CleanupEnforcement {
+        let retention = self.retention.as_ref();
+        retention.map_or(CleanupEnforcement::Report, |retention| retention.enforcement)
     }
 
     /// The action of a sweep on an untagged image. None in [`LifecycleScope::Repository`], where the
-    /// lifecycle policy of ECR expires untagged images. If the cleanup only reports, untagged images
-    /// are only reported too.
+    /// lifecycle policy of ECR expires untagged images, and for a policy without rules for the cleanup.
+    /// If the cleanup only reports, untagged images are only reported too.
     #[must_use]
     pub fn untagged_mode(&self) -> Option<CleanupEnforcement> {
-        let retention = &self.governance.retention;
+        let retention = self.retention.as_ref()?;
         let mode = match retention.enforcement {
             CleanupEnforcement::Report => CleanupEnforcement::Report,
             CleanupEnforcement::Archive | CleanupEnforcement::Delete => retention.untagged,
@@ -294,167 +213,14 @@ impl Policy {
     /// Whether a sweep may apply this action to an image, tagged or untagged.
     #[must_use]
     pub fn may_remove_by(&self, mode: CleanupEnforcement) -> bool {
-        self.governance.retention.enforcement == mode || self.untagged_mode() == Some(mode)
+        self.retention.is_some() && (self.cleanup() == mode || self.untagged_mode() == Some(mode))
     }
 
-    /// The policy as one line of JSON, with every default written out. [`Policy::parse`] reads the
-    /// line back to the same value.
+    /// The policy as one line of JSON, with every default written out. [`Policy::parse`] reads the line.
     #[must_use]
     pub fn normalised(&self) -> String {
         #[expect(clippy::expect_used, reason = "strings and numbers always serialise")]
         serde_json::to_string(self).expect("a policy serialises")
-    }
-}
-
-/// Reads the filters of a mutability with exclusions. ECR accepts one to five:
-/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImageTagMutability.html>.
-fn exclusion_filters(reader: &mut Reader<'_>, mutability: TagMutability) -> Vec<Wildcard> {
-    const NAME: &str = "ImageTagMutabilityExclusionFilters";
-    let filters: Vec<Wildcard> = reader.words(NAME);
-    match mutability {
-        TagMutability::Mutable | TagMutability::Immutable if !filters.is_empty() => {
-            let message = format!(
-                "ImageTagMutability is {mutability}, which allows no exclusions; leave the filters \
-                 empty, or use {mutability}_WITH_EXCLUSION"
-            );
-            reader.problem(NAME, message);
-        }
-        TagMutability::MutableWithExclusion | TagMutability::ImmutableWithExclusion
-            if !(1..=MOST_FILTERS).contains(&filters.len()) =>
-        {
-            let message = format!(
-                "expected 1 to {MOST_FILTERS} wildcards for {mutability}, got {}",
-                filters.len()
-            );
-            reader.problem(NAME, message);
-        }
-        _ => {}
-    }
-    filters
-}
-
-fn prefixes(reader: &mut Reader<'_>) -> Vec<TagPrefix> {
-    const NAME: &str = "LifecycleTagPrefixes";
-    let mut unique: Vec<TagPrefix> = Vec::new();
-    for prefix in reader.words(NAME) {
-        if unique.contains(&prefix) {
-            reader.problem(NAME, format!("{prefix} is listed twice"));
-        } else {
-            unique.push(prefix);
-        }
-    }
-    if unique.len() > MOST_PREFIXES {
-        let message = format!("expected at most {MOST_PREFIXES} prefixes, got {}", unique.len());
-        reader.problem(NAME, message);
-    }
-    unique
-}
-
-fn tags(reader: &mut Reader<'_>, mutability: TagMutability) -> Option<Tags> {
-    let templates: Vec<Template> =
-        reader.required_words("Grammar", "template, such as {component}-v{semver}");
-    let grammar = Grammar::new(templates);
-    let enforcement = reader.required("Enforcement");
-    // A mutable tag could move to another image between the check and the removal: ECR has no
-    // compare-and-delete. With exclusions, enforcement decides for each tag.
-    if enforcement == Some(TagEnforcement::Quarantine) && mutability == TagMutability::Mutable {
-        reader.problem(
-            "Enforcement",
-            "quarantine needs tags that cannot move, and ImageTagMutability is MUTABLE: a mutable \
-             tag could move to another image just before it is removed; use report or archive, or \
-             IMMUTABLE tags",
-        );
-    }
-    let components = reader.words("Components");
-    let forbidden = reader.words("Forbidden");
-    let quarantine_days = reader.number("QuarantineDays", 1..=MOST_DAYS, Some(14));
-    Some(Tags {
-        grammar: grammar?,
-        components,
-        forbidden,
-        enforcement: enforcement?,
-        quarantine_days,
-    })
-}
-
-fn retention(reader: &mut Reader<'_>, tag_count: u32) -> Option<Retention> {
-    let keep_per_component = reader.number("KeepPerComponent", 1..=MOST_IMAGES, Some(tag_count));
-    let protect_tags = reader.words("ProtectTags");
-    let protect_pulled_within_days =
-        reader.number("ProtectPulledWithinDays", 1..=MOST_DAYS, Some(30));
-    // Never zero: no other rule may protect a new image that nobody has pulled yet.
-    let minimum_age_days = reader.number("MinimumAgeDays", 1..=MOST_DAYS, Some(7));
-    let in_use = reader.optional("InUse").unwrap_or(InUse::PullTime);
-    let when_replicated = reader.optional("WhenReplicated").unwrap_or(WhenReplicated::Report);
-    let max_remove_percent = reader.number("MaxRemovePercent", 1..=100, Some(25));
-    let untagged = reader.optional("Untagged").unwrap_or(CleanupEnforcement::Report);
-    let enforcement = reader.required("Enforcement");
-    Some(Retention {
-        keep_per_component,
-        protect_tags,
-        protect_pulled_within_days,
-        minimum_age_days,
-        in_use,
-        max_remove_percent,
-        when_replicated,
-        untagged,
-        enforcement: enforcement?,
-    })
-}
-
-/// The policies of the governed repositories, at most one for each repository.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Policies(Vec<Policy>);
-
-impl Policies {
-    /// Parses a JSON list of normalised policies, which functions have in their environment. The error
-    /// names the repository of the first invalid policy, or else the position of the policy in the
-    /// list, and all mistakes of that policy.
-    pub fn parse(list: &str) -> Result<Self, Invalid> {
-        let invalid =
-            |property: String, message: String| Invalid(vec![Problem::new(property, message)]);
-        let values: Vec<Value> = serde_json::from_str(list).map_err(|error| {
-            invalid("list".to_owned(), format!("expected a JSON list: {error}"))
-        })?;
-        let mut policies: Vec<Policy> = Vec::new();
-        for (nth, value) in values.iter().enumerate() {
-            let policy = Policy::from_value(value).map_err(|Invalid(problems)| {
-                let name = value.get("RepositoryName").and_then(Value::as_str);
-                let name = name.filter(|name| name.parse::<RepositoryName>().is_ok());
-                let within = |problem: Problem| Problem {
-                    property: match name {
-                        Some(name) => format!("{name}: {}", problem.property),
-                        None => format!("[{nth}].{}", problem.property),
-                    },
-                    ..problem
-                };
-                Invalid(problems.into_iter().map(within).collect())
-            })?;
-            let name = &policy.repository_name;
-            if policies.iter().any(|other| other.repository_name == *name) {
-                let message = format!("there are two policies for {name}");
-                return Err(invalid(format!("[{nth}].RepositoryName"), message));
-            }
-            policies.push(policy);
-        }
-        Ok(Self(policies))
-    }
-
-    /// Finds the policy of a repository. None if the repository is not governed.
-    #[must_use]
-    pub fn rule_for(&self, repository: &RepositoryName) -> Option<&Policy> {
-        self.0.iter().find(|policy| policy.repository_name == *repository)
-    }
-
-    /// The policies, in the order of the list.
-    pub fn iter(&self) -> impl Iterator<Item = &Policy> {
-        self.0.iter()
-    }
-
-    /// Whether no repository is governed.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 

@@ -495,9 +495,7 @@ impl<'a> Reader<'a> {
         {
             self.problem(
                 name,
-                format!(
-                    "CloudFormation reads {plain} as {kind}: write \"{plain}\", with the quotes"
-                ),
+                format!("CloudFormation reads it as {kind}: write {:?}, with quotes", shown(plain)),
             );
             return None;
         }

@@ -100,9 +100,10 @@ impl Replication {
                 "replication copies the images of {repository} from {source}, so change them there"
             ));
         }
-        if self.destinations.is_empty()
-            || policy.governance.retention.when_replicated == WhenReplicated::Act
-        {
+        let retention = policy.retention.as_ref();
+        let acts =
+            retention.is_some_and(|retention| retention.when_replicated == WhenReplicated::Act);
+        if self.destinations.is_empty() || acts {
             return None;
         }
         let destination = |(registry, deletes): (&RemoteRegistry, &bool)| {
@@ -160,7 +161,7 @@ mod tests {
     }
 
     fn check(when: &str, rules: &[ReplicationRule], source: Option<&str>, expected: &Expect) {
-        let policy = policy(GUIDE, &[("Governance.Retention.WhenReplicated", Value::from(when))]);
+        let policy = policy(GUIDE, &[("Retention.WhenReplicated", Value::from(when))]);
         let source = source.map(|region| remote("123456789012", region));
         let found = Replication::find(&policy.repository_name, rules, source);
         expected.assert_eq(&found.reason_to_report(&policy).unwrap_or_default());
@@ -239,7 +240,7 @@ mod tests {
             is_replica in any::<bool>(),
         ) {
             let when = if acts { "act" } else { "report" };
-            let policy = policy(GUIDE, &[("Governance.Retention.WhenReplicated", Value::from(when))]);
+            let policy = policy(GUIDE, &[("Retention.WhenReplicated", Value::from(when))]);
             let rules: Vec<ReplicationRule> = prefixes
                 .iter()
                 .map(|prefixes| ReplicationRule { prefixes: prefixes.clone(), ..rule(None, "eu-west-1", deletes) })

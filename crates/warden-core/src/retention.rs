@@ -127,7 +127,7 @@ pub enum KeepReason {
     /// The image has no tag. In scope `repository`, a lifecycle rule of ECR expires
     /// untagged images.
     Untagged,
-    /// The image has had no tag for fewer days than [`Policy::lifecycle_untagged_days`].
+    /// The image has had no tag for fewer days than [`crate::policy::Retention::untagged_days`].
     UntaggedLately {
         /// The later of the push and the first sighting without a tag.
         since: DateTime<Utc>,
@@ -148,6 +148,8 @@ pub enum KeepReason {
     Threatened(LifecycleThreat),
     /// No rule keeps the image, but nobody confirmed yet that it may be removed.
     Unconfirmed,
+    /// The policy has no rules for the cleanup.
+    NoRetention,
 }
 
 /// The unknown fact that keeps an image.
@@ -177,7 +179,7 @@ pub enum RemoveReason {
     },
     /// The subject of the image does not exist any more.
     Orphan(Digest),
-    /// The image has had no tag for [`Policy::lifecycle_untagged_days`].
+    /// The image has had no tag for [`crate::policy::Retention::untagged_days`].
     Untagged {
         /// The later of the push and the first sighting without a tag.
         since: DateTime<Utc>,
@@ -311,6 +313,7 @@ impl KeepReason {
             Self::NeededByArchivedIndex => 14,
             Self::Threatened(_) => 15,
             Self::Unconfirmed => 16,
+            Self::NoRetention => 17,
         }
     }
 }
@@ -362,14 +365,14 @@ impl<'a> RetentionPlan<'a> {
     #[must_use]
     pub fn mode(&self, unit: UnitId) -> CleanupEnforcement {
         let mode = removal_mode(self.policy, &self.units[unit].decision);
-        mode.unwrap_or(self.policy.governance.retention.enforcement)
+        mode.unwrap_or(self.policy.cleanup())
     }
 
     /// The action on an image, by the unit that decides about it.
     #[must_use]
     pub fn mode_of(&self, image: ImageId) -> CleanupEnforcement {
         let decided_by = self.decided_by[image];
-        decided_by.map_or(self.policy.governance.retention.enforcement, |unit| self.mode(unit))
+        decided_by.map_or(self.policy.cleanup(), |unit| self.mode(unit))
     }
 
     /// Whether the unit is removed because it has no tag.
@@ -381,7 +384,7 @@ impl<'a> RetentionPlan<'a> {
     /// the same images with the same tags, in any order.
     #[must_use]
     pub fn hash(&self) -> String {
-        let mode = self.policy.governance.retention.enforcement;
+        let mode = self.policy.cleanup();
         let mut lines: Vec<String> = Vec::new();
         for removal in &self.removals {
             let other_mode = Some(self.mode(removal.unit)).filter(|other| *other != mode);
@@ -405,7 +408,8 @@ impl<'a> RetentionPlan<'a> {
     }
 
     fn keep_count(&self) -> usize {
-        usize::try_from(self.policy.governance.retention.keep_per_component).unwrap_or(usize::MAX)
+        let keep = self.policy.retention.as_ref().map(|retention| retention.keep);
+        keep.and_then(|keep| usize::try_from(keep).ok()).unwrap_or(usize::MAX)
     }
 }
 

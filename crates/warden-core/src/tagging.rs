@@ -24,6 +24,8 @@ pub enum TagVerdict {
 /// Why a tag is not judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TagExemption {
+    /// The policy has no grammar, so it judges no tag.
+    NoGrammar,
     /// The tag belongs to a signature or an attestation, which follows its subject.
     Signature,
     /// The tag is a quarantine tag that enforcement gave to this image.
@@ -60,6 +62,9 @@ pub struct Violation {
 /// Judges a tag by its text alone. The first violated rule decides, in the order of [`TagRule`].
 #[must_use]
 pub fn judge(policy: &Policy, text: &str) -> TagVerdict {
+    let Some((tags, grammar)) = policy.tags.as_ref().zip(policy.grammar()) else {
+        return TagVerdict::Exempt(TagExemption::NoGrammar);
+    };
     let tag: Tag = match text.parse() {
         Ok(tag) => tag,
         Err(error) => {
@@ -75,7 +80,7 @@ pub fn judge(policy: &Policy, text: &str) -> TagVerdict {
     if tag.subject().is_some() {
         return TagVerdict::Exempt(TagExemption::Signature);
     }
-    let (repository, tags) = (&policy.repository_name, &policy.governance.tags);
+    let repository = &policy.repository_name;
     if Quarantine::read(&tag).is_some() {
         return TagVerdict::Violation(Violation {
             rule: TagRule::Grammar,
@@ -95,12 +100,12 @@ pub fn judge(policy: &Policy, text: &str) -> TagVerdict {
             suggestion: None,
         });
     }
-    let Some(conforming) = tags.grammar.match_tag(repository, &tag) else {
-        let suggestion = tags.grammar.suggest(repository, &tag);
+    let Some(conforming) = grammar.match_tag(repository, &tag) else {
+        let suggestion = grammar.suggest(repository, &tag);
         let suggestion = suggestion.and_then(|candidate| correct_component(policy, candidate));
         return TagVerdict::Violation(Violation {
             rule: TagRule::Grammar,
-            reason: format!("does not match {}", tags.grammar.to_string().replace(' ', " or ")),
+            reason: format!("does not match {}", grammar.to_string().replace(' ', " or ")),
             component: suggestion.as_ref().and_then(|tag| find_component(policy, tag)),
             suggestion,
         });
@@ -132,7 +137,8 @@ pub fn judge_image(policy: &Policy, digest: &Digest, tag: &Tag, today: NaiveDate
     }
 }
 
-/// Finds the reason why a tag of the image with this digest is not judged, if there is one.
+/// Finds the reason why a tag of the image with this digest is not judged under any grammar, if there
+/// is one.
 #[must_use]
 pub fn find_exemption(digest: &Digest, tag: &Tag, today: NaiveDate) -> Option<TagExemption> {
     if tag.subject().is_some() {
@@ -169,7 +175,8 @@ pub fn is_accepted_tag(policy: &Policy, tag: &Tag) -> bool {
     if tag.subject().is_some() || Quarantine::read(tag).is_some() {
         return false;
     }
-    let tags = &policy.governance.tags;
+    // Without rules for tags, no tag has a component.
+    let Some(tags) = &policy.tags else { return false };
     let is_allowed =
         |component: &Component| tags.components.is_empty() || tags.components.contains(component);
     tags.forbidden.iter().all(|wildcard| !wildcard.matches(tag))
@@ -190,7 +197,7 @@ pub fn is_expected(patterns: &[RepositoryPattern], repository: &RepositoryName) 
 }
 
 fn find_component(policy: &Policy, tag: &Tag) -> Option<Component> {
-    let conforming = policy.governance.tags.grammar.match_tag(&policy.repository_name, tag)?;
+    let conforming = policy.grammar()?.match_tag(&policy.repository_name, tag)?;
     Some(conforming.component)
 }
 
@@ -198,7 +205,7 @@ fn find_component(policy: &Policy, tag: &Tag) -> Option<Component> {
 /// listed component that differs in one letter. A larger difference would be a guess, and people
 /// run the command that contains the suggestion.
 fn correct_component(policy: &Policy, tag: Tag) -> Option<Tag> {
-    let (tags, component) = (&policy.governance.tags, find_component(policy, &tag)?);
+    let (tags, component) = (policy.tags.as_ref()?, find_component(policy, &tag)?);
     let tag = if tags.components.is_empty() || tags.components.contains(&component) {
         tag
     } else {
@@ -256,7 +263,7 @@ mod tests {
     #[test]
     fn a_component_that_is_not_listed_is_a_violation_and_only_one_letter_is_corrected() {
         check(
-            &[("Governance.Tags.Components", json!(["litellm", "mcp-github"]))],
+            &[("Tags.Components", json!(["litellm", "mcp-github"]))],
             &[
                 "litellm-v1.0.0",
                 "litelm-v1.0.0",
@@ -279,7 +286,7 @@ mod tests {
     #[test]
     fn a_forbidden_tag_is_a_violation_although_it_matches_the_grammar_and_is_never_suggested() {
         check(
-            &[("Governance.Tags.Forbidden", json!(["*-v0.0.0", "latest"]))],
+            &[("Tags.Forbidden", json!(["*-v0.0.0", "latest"]))],
             &["litellm-v0.0.0", "litellm-0.0.0", "latest", "litellm-v0.0.1"],
             &expect![[r#"
                 forbidden: litellm-v0.0.0 is forbidden by *-v0.0.0 (litellm)
@@ -311,10 +318,8 @@ mod tests {
 
     #[test]
     fn neither_a_signature_nor_a_quarantine_tag_nor_a_forbidden_version_is_accepted() {
-        let changes = [
-            ("Governance.Tags.Components", json!(["a", "b"])),
-            ("Governance.Tags.Forbidden", json!(["*-rc.*"])),
-        ];
+        let changes =
+            [("Tags.Components", json!(["a", "b"])), ("Tags.Forbidden", json!(["*-rc.*"]))];
         let policy = policy(GUIDE, &changes);
         let is_accepted = |tag: &str| is_accepted_tag(&policy, &tag.parse().unwrap());
         assert!(is_accepted("a-v1.0.0"));
@@ -327,6 +332,17 @@ mod tests {
             &format!("sha256-{}.sig", "0a".repeat(32)),
         ] {
             assert!(!is_accepted(tag), "{tag}");
+        }
+    }
+
+    #[test]
+    fn without_a_grammar_no_tag_is_judged_and_none_is_accepted() {
+        for path in ["Tags", "Tags.Grammar"] {
+            let policy = policy(GUIDE, &[(path, Value::Null)]);
+            for tag in ["a-v1.0.0", "latest", "-x"] {
+                assert_eq!(judge(&policy, tag), TagVerdict::Exempt(TagExemption::NoGrammar));
+            }
+            assert!(!is_accepted_tag(&policy, &"a-v1.0.0".parse().unwrap()));
         }
     }
 
@@ -348,8 +364,8 @@ mod tests {
         ) {
             let Ok(tag) = text.parse::<Tag>() else { return Ok(()) };
             let policy = policy(GUIDE, &[
-                ("Governance.Tags.Components", json!(["a", "b", "ab"])),
-                ("Governance.Tags.Forbidden", json!(["*-v0.0.0"])),
+                ("Tags.Components", json!(["a", "b", "ab"])),
+                ("Tags.Forbidden", json!(["*-v0.0.0"])),
             ]);
             let digest: Digest = format!("sha256:{}", "0a".repeat(32)).parse().unwrap();
             let today = "2026-11-05".parse().unwrap();
@@ -365,8 +381,8 @@ mod tests {
             text in "(litellm|litelm|mcp-github|mcpgithub|other)[._-]{0,2}[vV]?[0-9]{1,2}[.][0-9][.][0-9]",
         ) {
             let changes = [
-                ("Governance.Tags.Components", json!(["litellm", "mcp-github"])),
-                ("Governance.Tags.Forbidden", json!(["*-v0.*"])),
+                ("Tags.Components", json!(["litellm", "mcp-github"])),
+                ("Tags.Forbidden", json!(["*-v0.*"])),
             ];
             let policy = policy(GUIDE, &changes);
             if let TagVerdict::Violation(Violation { suggestion: Some(tag), .. }) = judge(&policy, &text) {

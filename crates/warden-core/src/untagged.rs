@@ -84,13 +84,14 @@ pub fn is_untagged(inventory: &Inventory, unit: &Unit) -> bool {
         && !has_tag(inventory, unit)
 }
 
-/// Whether the root of the unit or one of its parts has a tag of its own. A part that refers to
-/// another image and has a tag is a unit by itself, and does not count here. The tag of a signature
-/// does not count as a tag of its own. A quarantine tag does.
+/// Whether an image of the unit has a tag of its own, also a part of a referrer. An image that refers to
+/// another image and has a tag is a unit by itself, and counts here only as the root. The tag of a
+/// signature does not count as a tag of its own. A quarantine tag does.
 #[must_use]
 pub fn has_tag(inventory: &Inventory, unit: &Unit) -> bool {
-    let parts = unit.parts.iter().map(|part| &inventory.images[*part]);
-    let parts = parts.filter(|part| part.subjects().next().is_none());
-    let mut images = std::iter::once(&inventory.images[unit.root]).chain(parts);
-    images.any(|image| image.own_tags().next().is_some())
+    unit.images().any(|id| {
+        let image = &inventory.images[id];
+        let counts = id == unit.root || image.subjects().next().is_none();
+        counts && image.own_tags().next().is_some()
+    })
 }

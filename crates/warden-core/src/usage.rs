@@ -199,7 +199,7 @@ fn components_of_image<'a>(
     policy: &Policy,
     image: &'a ImageRecord,
 ) -> Vec<(Component, (bool, &'a Tag))> {
-    let grammar = &policy.governance.tags.grammar;
+    let Some(grammar) = policy.grammar() else { return Vec::new() };
     let tags = image.own_tags().filter(|tag| Quarantine::read(tag).is_none());
     let components = tags.filter_map(|tag| {
         let conforming = grammar.match_tag(&policy.repository_name, tag)?;

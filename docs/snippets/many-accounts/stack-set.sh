@@ -3,7 +3,6 @@ aws cloudformation create-stack-set --region us-east-1 --stack-set-name ecr-ward
   --template-url https://YOUR-BUCKET.s3.us-east-1.amazonaws.com/ecr-warden.yaml \
   --permission-model SELF_MANAGED --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND \
   --parameters ParameterKey=AlertEmail,ParameterValue=you@example.com \
-  ParameterKey=InfrastructureTagEnforcement,ParameterValue=report \
-  ParameterKey=CleanupEnforcement,ParameterValue=report
+  ParameterKey=EnforceRepositories,ParameterValue=
 aws cloudformation create-stack-instances --region us-east-1 --stack-set-name ecr-warden \
   --regions us-east-1 --accounts 111111111111 222222222222

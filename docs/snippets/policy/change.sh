@@ -1,5 +1,5 @@
-output Governance > policy.json
-${EDITOR:-vi} policy.json
+cp infra/sam/policy.yaml policy.yaml
+${EDITOR:-vi} policy.yaml
 aws ecr list-images --repository-name deployments --filter tagStatus=TAGGED \
   --query 'imageIds[].[imageTag]' --output text | sed 's/^/deployments:/' |
-  xargs cargo run --quiet --package ecr-warden -- check --policy policy.json
+  xargs cargo run --quiet --package ecr-warden -- check --policy policy.yaml

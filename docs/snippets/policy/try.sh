@@ -1,3 +1,3 @@
-cp docs/snippets/check/policy.json policy.json
-${EDITOR:-vi} policy.json
-cargo ecr-warden check --policy policy.json infrastructure:litellm-1.80.5
+cp infra/sam/policy.yaml policy.yaml
+${EDITOR:-vi} policy.yaml
+cargo ecr-warden check --policy policy.yaml infrastructure:litellm-1.80.5

@@ -1,1 +1,1 @@
-cargo ecr-warden check --policy docs/snippets/check/policy.json infrastructure:litellm-1.80.5
+cargo ecr-warden check --policy infra/sam/policy.yaml infrastructure:litellm-1.80.5

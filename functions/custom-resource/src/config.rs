@@ -15,6 +15,8 @@ pub struct Config {
     /// and the domain of AWS in the partition (`URL_SUFFIX`), and the origin of a test bed
     /// (`CUSTOM_RESOURCE_RESPONSE_ORIGIN`, which the template does not set).
     pub response_origins: ResponseOrigins,
+    /// The name of the ledger's table (`LEDGER_TABLE`).
+    pub table: String,
 }
 
 impl Config {
@@ -26,7 +28,8 @@ impl Config {
         let suffix = variables.filled("URL_SUFFIX")?;
         let test_bed = variables.filled("CUSTOM_RESOURCE_RESPONSE_ORIGIN").ok();
         let response_origins = ResponseOrigins::new(&stack.region, &suffix, test_bed);
-        Ok(Self { stack_id, response_origins })
+        let table = variables.filled("LEDGER_TABLE")?;
+        Ok(Self { stack_id, response_origins, table })
     }
 }
 
@@ -43,6 +46,7 @@ mod tests {
         let variables = [
             ("STACK_ID", Some(stack_id.as_str())),
             ("URL_SUFFIX", Some(suffix)),
+            ("LEDGER_TABLE", Some("ledger")),
             ("CUSTOM_RESOURCE_RESPONSE_ORIGIN", test_bed),
         ];
         let variables = variables.into_iter().filter_map(|(name, value)| Some((name, value?)));

@@ -1,4 +1,5 @@
-//! The CloudFormation custom resources `Custom::EcrRepository` and `Custom::EcrPushPullPolicy`.
+//! The CloudFormation custom resources `Custom::EcrGovernance`, `Custom::EcrRepository` and
+//! `Custom::EcrPushPullPolicy`.
 //!
 //! CloudFormation waits up to an hour for an answer at a URL, and does not check the answer. So one
 //! function ([`handle`]) answers every request exactly once an invocation: when the work is
@@ -7,10 +8,11 @@
 //! the resource, decide, print, apply. A repeated request changes nothing and gives the same answer.
 //!
 //! In reading order: [`config`], [`request`], [`verification`], [`response`], [`arn`], [`plan`],
-//! [`stack`], [`repository`], [`push_pull`].
+//! [`stack`], [`governance`], [`repository`], [`push_pull`].
 
 pub mod arn;
 pub mod config;
+pub mod governance;
 pub mod plan;
 pub mod push_pull;
 pub mod repository;
@@ -29,6 +31,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{error, info};
 use warden_aws::http::Roots;
+use warden_aws::ledger::Ledger;
 use warden_aws::registry::Registry;
 use warden_aws::{Invocation, serve};
 use warden_core::properties::nearest;
@@ -47,6 +50,8 @@ pub struct Context {
     pub config: Config,
     /// The client of Amazon ECR.
     pub registry: Registry,
+    /// The ledger, which holds the policy.
+    pub ledger: Ledger,
     /// The client of IAM.
     pub policies: push_pull::Policies,
     /// The client of CloudFormation, for the events and the status of the stack.
@@ -59,6 +64,7 @@ impl Context {
     /// Builds all clients from one configuration, so that they share one HTTP client.
     pub fn new(config: Config, sdk: &SdkConfig) -> anyhow::Result<Self> {
         Ok(Self {
+            ledger: Ledger::new(sdk, config.table.clone()),
             config,
             registry: Registry::new(sdk),
             policies: push_pull::Policies::new(sdk),
@@ -146,7 +152,8 @@ pub async fn handle(context: &Arc<Context>, payload: &Value, deadline: SystemTim
     }
 }
 
-const RESOURCE_TYPES: [&str; 2] = [repository::RESOURCE_TYPE, push_pull::RESOURCE_TYPE];
+const RESOURCE_TYPES: [&str; 3] =
+    [governance::RESOURCE_TYPE, repository::RESOURCE_TYPE, push_pull::RESOURCE_TYPE];
 
 async fn perform(
     context: &Context,
@@ -158,6 +165,10 @@ async fn perform(
         return Ok(Data::new());
     }
     match (request.resource_type.as_str(), kind) {
+        (governance::RESOURCE_TYPE, Kind::Create | Kind::Update) => {
+            governance::provision(context, request, physical_id).await
+        }
+        (governance::RESOURCE_TYPE, Kind::Delete) => governance::delete(context, request).await,
         (repository::RESOURCE_TYPE, Kind::Create | Kind::Update) => {
             repository::provision(context, request, kind, physical_id).await
         }

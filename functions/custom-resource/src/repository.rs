@@ -13,8 +13,11 @@ pub mod reconcile;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use tracing::{info, warn};
+use warden_aws::policy::DeployedPolicy;
 use warden_aws::registry::Registry;
 use warden_aws::registry::replaced_lifecycle::COUNT_TAG;
+use warden_core::policy::Policy;
+use warden_core::policy::RepositoryOrigin;
 
 use self::apply::apply;
 use self::observe::{observe, observe_standing, preview_lifecycle};
@@ -44,8 +47,10 @@ pub async fn provision(
     let stack = request.stack()?;
     let desired = Desired::read(&request.properties, &stack, request.owner())?;
     verify_provision(context, request).await?;
+    let rule = find_rule(context, &desired).await?;
+    let desired = desired.following(rule.as_ref());
     let previous = Previous::read(&request.old_properties);
-    let arn = stack.repository(&desired.policy.repository_name);
+    let arn = stack.repository(&desired.settings.repository_name);
 
     let observed = once_permitted(|| observe(registry, &arn)).await?;
     let before = previous.for_repository(&arn.name);
@@ -109,13 +114,19 @@ pub async fn provision(
     Ok(attributes(&desired, &found))
 }
 
+/// The rule of the repository in the policy that the properties name.
+async fn find_rule(context: &Context, desired: &Desired) -> anyhow::Result<Option<Policy>> {
+    let policy = DeployedPolicy::new(desired.policy_version.to_string());
+    let governance = once_permitted(|| policy.get(&context.ledger)).await?;
+    Ok(governance.rule_for(&desired.settings.repository_name, RepositoryOrigin::Pushed))
+}
+
 fn attributes(desired: &Desired, found: &ObservedRepository) -> Data {
     let attributes = json!({
         "Arn": found.description.arn,
-        "RepositoryName": desired.policy.repository_name,
+        "RepositoryName": desired.settings.repository_name,
         "RepositoryUri": found.description.uri,
         "RegistryId": found.description.registry_id,
-        "Governance": desired.policy.normalised(),
     });
     match attributes {
         Value::Object(data) => data,

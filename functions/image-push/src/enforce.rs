@@ -78,6 +78,7 @@ impl Judgement<'_> {
             violation.rule = %violation.rule,
             reason = violation.reason,
             action = %plan.action,
+            policy.version = self.context.config.policy_version,
             unit.images = unit.map(|unit| unit.images().count()),
             "{repository}:{tag} {}: {plan}",
             violation.reason,
@@ -93,6 +94,7 @@ impl Judgement<'_> {
                 violation.rule = %violation.rule,
                 reason = violation.reason,
                 action = %undo.action,
+                policy.version = self.context.config.policy_version,
                 "{repository}@{digest} is archived: {undo}",
             );
             self.apply_plan(None, unit, &undo).await?;
@@ -256,7 +258,7 @@ impl Judgement<'_> {
             mutability,
             pushed_at: found.pushed_at,
         };
-        match policy.governance.tags.enforcement {
+        match policy.tag_enforcement() {
             // A report describes the push from its event, even if the image is deleted.
             TagEnforcement::Report => Ok(Some(Gathered {
                 image: self.as_pushed(vec![tag.clone()]),

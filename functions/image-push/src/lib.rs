@@ -1,7 +1,7 @@
-//! Judges the repository name and the tag of each pushed image, and enforces the policy.
+//! Judges the tag of each pushed image, and enforces the policy.
 //!
 //! A push to a governed repository queues a sweep, at most once an hour for each repository. Most pushes
-//! conform, and cost no other call. For a violation the function claims the fact in the
+//! conform, and cost no other call after the first event has read the policy. For a violation the function claims the fact in the
 //! ledger, reads the image again, prints the plan, applies the plan, publishes an alert and settles
 //! the claim. It reads the image again because an event may arrive late, twice, or twice at the same
 //! time. If an attempt is killed at any point, the next attempt still publishes the outcome. If one
@@ -30,6 +30,7 @@ use warden_aws::alerts::Topic;
 use warden_aws::event::is_young;
 use warden_aws::http::Roots;
 use warden_aws::ledger::{Claim, Fact, Ledger, PreviousClaim};
+use warden_aws::policy::DeployedPolicy;
 use warden_aws::push::{ImagePush, read_push};
 use warden_aws::registry::{Manifest, Registry};
 use warden_aws::replication::{self, ReplicatedImage, read_replication};
@@ -40,23 +41,27 @@ use warden_core::enforcement::EnforcementOutcome;
 use warden_core::graph::children;
 use warden_core::image::Tag;
 use warden_core::policy::Policy;
-use warden_core::tagging::{TagVerdict, is_expected, judge_image};
+use warden_core::policy::RepositoryOrigin;
+use warden_core::policy::Unmatched;
+use warden_core::tagging::{TagVerdict, judge_image};
 
 use crate::config::Config;
 use crate::sweep::ClaimedSweeps;
 
-/// The rule in the log line of a push into a repository with an unexpected name. The rules of tags
+/// The rule in the log line of a push into a repository that no rule of the policy matches. The rules of tags
 /// are [`warden_core::tagging::TagRule`].
 const REPOSITORY_RULE: &str = "repository";
 
-/// The outcome that the ledger stores for a published alert about a repository's name.
+/// The outcome that the ledger stores for a published alert about a repository.
 const PUBLISHED: &str = "published";
 
 /// The configuration and the clients, built once.
 #[derive(Debug)]
 pub struct Context {
-    /// The policies and the environment.
+    /// The environment.
     pub config: Config,
+    /// The policy of the deployment.
+    pub policy: DeployedPolicy,
     /// The ECR client.
     pub registry: Registry,
     /// The topic that alerts are published to.
@@ -73,12 +78,14 @@ impl Context {
     #[must_use]
     pub fn new(config: Config, sdk: &SdkConfig) -> Self {
         Self {
+            policy: DeployedPolicy::new(config.policy_version.clone()),
             registry: Registry::new(sdk),
             alerts: Topic::new(
                 sdk,
                 config.topic.clone(),
                 config.documentation.clone(),
                 config.stack_name.clone(),
+                config.policy_version.clone(),
             ),
             ledger: Ledger::new(sdk, config.table.clone()),
             queue: SweepQueue::new(sdk, config.queue.clone()),
@@ -90,8 +97,8 @@ impl Context {
 
 /// Serves the Lambda runtime until Lambda ends the process.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
-    // Most pushes need no call, so the TLS roots are parsed at the first call.
-    let roots = Roots::AtFirstCall;
+    // The first event reads the policy, so the TLS roots are parsed while Lambda starts the function.
+    let roots = Roots::AtStart;
     let build = |sdk: &SdkConfig| Ok(Context::new(Config::read(std::env::vars())?, sdk));
     serve(roots, build, async |context, payload, Invocation { request_id, now, .. }| {
         handle(context, &payload, &request_id, now).await
@@ -121,20 +128,18 @@ pub async fn handle(
     }
     let Some(push) = read_push(payload)? else { return Ok(()) };
     let judgement = Judgement { context, push: &push, request_id, now };
-    // An error of one step does not prevent the other steps.
-    let push_result = match context.config.policies.rule_for(&push.about.repository) {
+    let governance = context.policy.get(&context.ledger).await?;
+    match governance.rule_for(&push.about.repository, RepositoryOrigin::Pushed) {
         Some(policy) => {
-            let judged = judgement.judge_push(policy).await;
+            // An error of one step does not prevent the other step.
+            let judged = judgement.judge_push(&policy).await;
             join_errors(judged, judgement.queue_sweep().await)
         }
+        None if governance.document.unmatched == Unmatched::Report => {
+            judgement.report_unmatched_repository().await
+        }
         None => Ok(()),
-    };
-    let name_result = if is_expected(&context.config.patterns, &push.about.repository) {
-        Ok(())
-    } else {
-        judgement.report_repository_name().await
-    };
-    join_errors(push_result, name_result)
+    }
 }
 
 /// The error of one of two steps, or both errors as one.
@@ -145,7 +150,7 @@ fn join_errors(one: anyhow::Result<()>, other: anyhow::Result<()>) -> anyhow::Re
     }
 }
 
-/// Records in the ledger that a governed repository is a replica. Nothing in a replica is changed.
+/// Records in the ledger that a repository is a replica. Nothing in a replica is changed.
 async fn record_replica(
     context: &Context,
     payload: &Value,
@@ -154,9 +159,6 @@ async fn record_replica(
     let Some(ReplicatedImage { repository, source }) = read_replication(payload)? else {
         return Ok(());
     };
-    if context.config.policies.rule_for(&repository).is_none() {
-        return Ok(());
-    }
     info!(repository.name = %repository, "{repository} is a replica: ECR copies images from {source}");
     context.ledger.record_replica(&repository, &source, now).await
 }
@@ -188,23 +190,33 @@ impl Judgement<'_> {
         Ok(())
     }
 
-    /// Judges a tag, enforces the policy if the tag violates it, and writes the metrics.
+    /// Judges a tag, enforces the policy if the tag violates it, and writes the metrics. Counts of each
+    /// repository would cost more with each repository.
     async fn judge_tag(
         &self,
         policy: &Policy,
         tag: &Tag,
         manifest: Option<&Manifest>,
     ) -> anyhow::Result<()> {
+        let Context { config, policy: deployed, registry, ledger, .. } = self.context;
         let About { repository, digest, .. } = &self.push.about;
-        let judged = Counts::new("Repository", repository).one("PushesJudged");
+        let counts = || Counts::new("Stack", &config.stack_name);
+        let judged = counts().one("PushesJudged");
         let counts = match judge_image(policy, digest, tag, self.now.date_naive()) {
             TagVerdict::Exempt(_) => return Ok(()),
             TagVerdict::Conforming(_) => judged,
-            TagVerdict::Violation(violation) => {
-                let outcome = self.enforce(policy, tag, &violation, manifest).await?;
+            TagVerdict::Violation(_) => {
+                // A cache or replication may fill the repository. Then its own rule, or none, governs it.
+                let found = Box::pin(deployed.find_rule(repository, registry, ledger)).await?;
+                let Some(policy) = found else {
+                    info!(repository.name = %repository, "{repository}:{tag} is not judged: a cache or replication fills {repository}");
+                    return Ok(());
+                };
+                let judged_again = judge_image(&policy, digest, tag, self.now.date_naive());
+                let TagVerdict::Violation(violation) = judged_again else { return Ok(()) };
+                let outcome = self.enforce(&policy, tag, &violation, manifest).await?;
                 if outcome.is_some() {
-                    let violations =
-                        Counts::new("Repository", repository).and("Rule", &violation.rule);
+                    let violations = counts().and("Rule", &violation.rule);
                     violations.one("Violations").write(self.request_id, self.now);
                 }
                 match outcome {
@@ -229,12 +241,11 @@ impl Judgement<'_> {
         is_young(&self.push.about.source, self.now)
     }
 
-    /// Publishes, once a day, that an image was pushed to a repository whose name matches none of
-    /// the patterns.
-    async fn report_repository_name(&self) -> anyhow::Result<()> {
+    /// Publishes, once for a repository, that an image was pushed to it although no rule matches it.
+    async fn report_unmatched_repository(&self) -> anyhow::Result<()> {
         let ImagePush { about, tag, .. } = self.push;
         let repository = &about.repository;
-        let fact = Fact::RepositoryViolation { repository, day: self.now.date_naive() };
+        let fact = Fact::RepositoryViolation { repository };
         match self.claim(fact).await? {
             // The other invocation, or a retry of it, publishes the alert.
             Claim::Theirs { .. } => return Ok(()),
@@ -243,14 +254,14 @@ impl Judgement<'_> {
             }
             Claim::Ours(_) => {}
         }
-        let patterns = &self.context.config.patterns;
-        let alert = warden_alerts::repository_violation(about, patterns, tag.as_ref());
+        let alert = warden_alerts::repository_violation(about, tag.as_ref());
         info!(
             repository.name = %repository,
             image.digest = %about.digest,
             image.tag = tag.as_ref().map(Tag::as_str),
             violation.rule = REPOSITORY_RULE,
             action = %EnforcementOutcome::Reported,
+            policy.version = self.context.config.policy_version,
             "{}",
             alert.title,
         );

@@ -43,7 +43,7 @@ impl Judgement<'_> {
             }
         }
         let may_have_parts = image.media_type.as_deref().is_none_or(is_index);
-        let days = policy.governance.tags.quarantine_days;
+        let days = policy.tags.as_ref().map_or(0, |tags| tags.quarantine_days);
         let rules = NativeRules::read(&text);
         let threat = rules.threat_to_quarantined(&tags, pushed_at, may_have_parts, days, self.now);
         if let Some(threat) = threat {

@@ -28,7 +28,7 @@ impl Judgement<'_> {
     ) -> anyhow::Result<Option<UnitRecord>> {
         let About { repository, digest, .. } = &self.push.about;
         let Context { ledger, registry, .. } = self.context;
-        if policy.governance.tags.enforcement != TagEnforcement::Archive {
+        if policy.tag_enforcement() != TagEnforcement::Archive {
             return Ok(None);
         }
         // An earlier attempt may have been interrupted within the unit, which the ledger then holds.

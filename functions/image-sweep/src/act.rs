@@ -86,7 +86,7 @@ pub async fn apply_plan(
         is_over: AtomicBool::new(false),
     };
     let mut done = SweepChanges::default();
-    if plan.policy.governance.retention.enforcement == CleanupEnforcement::Report {
+    if plan.policy.cleanup() == CleanupEnforcement::Report {
         return done;
     }
     // Deletions come first. If a deleted index and an archived unit share an image, the image can

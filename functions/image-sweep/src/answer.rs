@@ -18,9 +18,11 @@ const MOST_KEEP_BYTES: usize = 1_000_000;
 /// The most kept images, and the most images of a unit, in a list.
 const MOST_LISTED: usize = 1_000;
 
-/// The answer of a run: the plan and its outcome. `removed` is the number of removed images.
+/// The answer of a run: the plan by the policy with this version, and its outcome. `removed` is the number of
+/// removed images.
 pub fn describe_run(
     plan: &RetentionPlan<'_>,
+    version: &str,
     workloads: &Workloads,
     outcome: &SweepResult,
     removed: usize,
@@ -36,6 +38,7 @@ pub fn describe_run(
         "repository": plan.policy.repository_name,
         "mode": outcome.mode,
         "hash": outcome.hash,
+        "policy": version,
         "retention": retention_hash(plan.policy),
         "confirmable": outcome.is_confirmable(),
         "guard": plan.stopped.as_ref().map(PlanBlocker::name),
@@ -67,10 +70,11 @@ pub fn describe_missing(repository: &RepositoryName, image: &str) -> Value {
     json!({"repository": repository, "image": image, "missing": missing})
 }
 
-/// The answer about one image: its decision, the reason and its unit. `removed` is the tag by which
-/// the image was asked for, if enforcement removed that tag.
+/// The answer about one image: its decision by the policy with this version, the reason and its unit. `removed` is
+/// the tag by which the image was asked for, if enforcement removed that tag.
 pub fn explain_image(
     plan: &RetentionPlan<'_>,
+    version: &str,
     id: ImageId,
     removed: Option<&Tag>,
     workloads: &Workloads,
@@ -105,6 +109,7 @@ pub fn explain_image(
         "reason": reason(plan, id, workloads),
         "unit": unit,
         "hash": plan.hash(),
+        "policy": version,
         "stopped": plan.stopped.as_ref().map(ToString::to_string),
     })
 }

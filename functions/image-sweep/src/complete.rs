@@ -169,8 +169,8 @@ impl Completion {
         !self.removed.is_empty() || !self.restored.is_empty()
     }
 
-    /// Logs each call before it is made.
-    pub fn log(&self, repository: &RepositoryName) {
+    /// Logs each call before it is made, with the version of the policy.
+    pub fn log(&self, repository: &RepositoryName, version: &str) {
         let removed = self.removed.iter().map(|(entry, _)| entry);
         for CleanupEntry { digest, decision, reason, .. } in removed.chain(&self.restored) {
             info!(
@@ -178,6 +178,7 @@ impl Completion {
                 image.digest = %digest,
                 decision,
                 reason,
+                policy.version = version,
                 "{repository}@{digest}: {decision}: {reason}",
             );
         }

@@ -2,7 +2,6 @@
 
 use anyhow::{Context as _, bail};
 use warden_aws::environment::Variables;
-use warden_core::policy::Policies;
 
 /// The partition, the region, the account and the name of the function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +19,8 @@ pub struct DeploymentScope {
 /// The validated configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The policies of the governed repositories (`GOVERNANCE`).
-    pub policies: Policies,
+    /// The version of the policy (`POLICY_VERSION`).
+    pub policy_version: String,
     /// The ARN of the topic that alerts are published to (`ALERT_TOPIC_ARN`).
     pub topic: String,
     /// The URL of the documentation that alerts link to (`DOCUMENTATION_URL`).
@@ -40,7 +39,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the variables. The error names the wrong variable and lists its mistakes.
+    /// Reads the variables. The error names the wrong variable.
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> anyhow::Result<Self> {
         let variables = Variables::new(variables);
         let topic = variables.filled("ALERT_TOPIC_ARN")?;
@@ -52,7 +51,7 @@ impl Config {
         Ok(Self {
             stack_name: stack_id.split('/').nth(1).unwrap_or_default().to_owned(),
             stack_id,
-            policies: variables.policies()?,
+            policy_version: variables.filled("POLICY_VERSION")?,
             topic,
             documentation: variables.documentation_url()?,
             place,
@@ -86,7 +85,7 @@ mod tests {
     fn check_with(topic: &str, scan_on_push: &str, expected: &Expect) {
         let variables = [
             ("AWS_LAMBDA_FUNCTION_NAME", "sweep"),
-            ("GOVERNANCE", "[]"),
+            ("POLICY_VERSION", "0123456789abcdef"),
             ("ALERT_TOPIC_ARN", topic),
             ("DOCUMENTATION_URL", "https://example.com/docs"),
             ("LEDGER_TABLE", "ledger"),

@@ -38,9 +38,9 @@ use tracing::{error, info};
 use warden_aws::alerts::Topic;
 use warden_aws::http::Roots;
 use warden_aws::ledger::{Ledger, RunEnd, RunLease};
+use warden_aws::policy::DeployedPolicy;
 use warden_aws::registry::Registry;
 use warden_aws::{Invocation, serve};
-use warden_core::image::RepositoryName;
 
 use crate::config::Config;
 use crate::event::SweepCommand;
@@ -50,8 +50,10 @@ use crate::sweep::Sweep;
 /// The configuration and the clients, built once.
 #[derive(Debug)]
 pub struct Context {
-    /// The policies and the environment.
+    /// The environment.
     pub config: Config,
+    /// The policy of the deployment.
+    pub policy: DeployedPolicy,
     /// The ECR client.
     pub registry: Registry,
     /// The Inspector client, which lists the running images.
@@ -67,6 +69,7 @@ impl Context {
     #[must_use]
     pub fn new(config: Config, sdk: &SdkConfig) -> Self {
         Self {
+            policy: DeployedPolicy::new(config.policy_version.clone()),
             registry: Registry::new(sdk),
             inspector: Inspector::new(sdk),
             alerts: Topic::new(
@@ -74,6 +77,7 @@ impl Context {
                 config.topic.clone(),
                 config.documentation.clone(),
                 config.stack_name.clone(),
+                config.policy_version.clone(),
             ),
             ledger: Ledger::new(sdk, config.table.clone()),
             config,
@@ -101,19 +105,18 @@ pub async fn handle(
     let now = *now;
     let request = event::read(payload, request_id, now)?;
     let repository = &request.repository;
-    let Some(policy) = context.config.policies.rule_for(repository) else {
+    let Context { policy, registry, ledger, .. } = context;
+    let Some(policy) = policy.find_rule(repository, registry, ledger).await? else {
         // The policy may have changed since the message was sent.
         if matches!(request.command, SweepCommand::Queued(_)) {
             return Ok(Value::Null);
         }
-        let governed = context.config.policies.iter().map(|policy| &policy.repository_name);
-        let governed: Vec<&str> = governed.map(RepositoryName::as_str).collect();
         bail!(
-            "{repository} is not a governed repository; the governed repositories are: {}",
-            governed.join(", "),
+            "no rule of the policy {} governs the repository {repository}",
+            context.config.policy_version
         );
     };
-    let sweep = Sweep::new(context, policy, invocation, &request.source, now);
+    let sweep = Sweep::new(context, &policy, invocation, &request.source, now);
     match &request.command {
         SweepCommand::Read => return Box::pin(sweep.read()).await,
         SweepCommand::Explain(image) => return Box::pin(sweep.explain(image)).await,

@@ -21,7 +21,7 @@ pub fn describe_plan(plan: &RetentionPlan<'_>, workloads: &Workloads) -> SweepRe
     let images = images.map(|image| entry(plan, image, workloads));
     let untags = plan.untags.iter().map(|(image, tag)| untag(plan, *image, tag));
     SweepResult {
-        mode: plan.policy.governance.retention.enforcement,
+        mode: plan.policy.cleanup(),
         hash: plan.hash(),
         examined: plan.inventory.images.len(),
         removed: images.chain(untags).collect(),
@@ -55,7 +55,7 @@ pub fn describe_changes(
     let tags = done.still_tagged.iter();
     let tags = tags.map(|(image, tag, why)| (untag(plan, *image, tag), why.clone()));
     SweepResult {
-        mode: plan.policy.governance.retention.enforcement,
+        mode: plan.policy.cleanup(),
         hash,
         examined: plan.inventory.images.len(),
         removed: images.chain(untags).collect(),
@@ -136,45 +136,53 @@ pub fn reason(plan: &RetentionPlan<'_>, image: ImageId, workloads: &Workloads) -
 
 /// Logs the removals of a plan and the images that a rule keeps beyond the keep count, each with its
 /// reason. The template has a query that finds these lines.
-pub fn log_plan(plan: &RetentionPlan<'_>, workloads: &Workloads, outcome: &SweepResult) {
+pub fn log_plan(
+    plan: &RetentionPlan<'_>,
+    workloads: &Workloads,
+    outcome: &SweepResult,
+    version: &str,
+) {
     let (repository, hash) = (&plan.policy.repository_name, &outcome.hash);
+    let plan_and_policy = (hash.as_str(), version);
     for decided in plan.kept_beyond() {
         let entry = entry(plan, decided.unit.root, workloads);
-        log_entry(repository, &entry, &entry.decision, &entry.reason, hash);
+        log_entry(repository, &entry, &entry.decision, &entry.reason, plan_and_policy);
     }
     for entry in &outcome.removed {
         match &outcome.stopped {
-            None => log_entry(repository, entry, &entry.decision, &entry.reason, hash),
+            None => log_entry(repository, entry, &entry.decision, &entry.reason, plan_and_policy),
             Some(why) => {
                 let reason = format!("{}; but {why}", entry.reason);
-                log_entry(repository, entry, "stop", &reason, hash);
+                log_entry(repository, entry, "stop", &reason, plan_and_policy);
             }
         }
     }
     if let Some(why) = &outcome.stopped {
-        log_stop(plan.policy.repository_name.as_str(), why, hash);
+        log_stop(plan.policy.repository_name.as_str(), why, plan_and_policy);
     }
     let (examined, planned) = (outcome.examined, outcome.removed.len());
     info!(
         repository.name = %repository,
         plan.hash = hash,
+        policy.version = version,
         "{repository}: plan {hash}: {planned} removals planned, {examined} images examined",
     );
 }
 
 /// Logs the removals that failed.
-pub fn log_failures(repository: &RepositoryName, outcome: &SweepResult) {
+pub fn log_failures(repository: &RepositoryName, outcome: &SweepResult, version: &str) {
     for (entry, why) in &outcome.failed {
-        log_entry(repository, entry, "failed", why, &outcome.hash);
+        log_entry(repository, entry, "failed", why, (&outcome.hash, version));
     }
 }
 
+/// Logs a decision of the plan with this hash, by the policy with this version.
 fn log_entry(
     repository: &RepositoryName,
     entry: &CleanupEntry,
     decision: &str,
     reason: &str,
-    hash: &str,
+    (hash, version): (&str, &str),
 ) {
     let tags: Vec<&str> = entry.tags.iter().map(|tag| tag.as_str()).collect();
     info!(
@@ -184,18 +192,20 @@ fn log_entry(
         decision,
         reason,
         plan.hash = hash,
+        policy.version = version,
         "{repository}: {}: {decision}: {reason}",
         entry.name(),
     );
 }
 
-/// Logs that nothing is removed, and the reason.
-pub fn log_stop(repository: &str, why: &str, hash: &str) {
+/// Logs that nothing is removed, and the reason, with the hash of the plan and the version of the policy.
+pub fn log_stop(repository: &str, why: &str, (hash, version): (&str, &str)) {
     info!(
         repository.name = repository,
         decision = "stop",
         reason = why,
         plan.hash = hash,
+        policy.version = version,
         "{repository}: nothing is removed: {why}",
     );
 }

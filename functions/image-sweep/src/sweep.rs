@@ -89,7 +89,8 @@ impl<'a> Sweep<'a> {
         if let Err(error) = stop_if_replicated(self.context, self.policy, &mut outcome).await {
             return self.describe_stop(error);
         }
-        Ok(answer::describe_run(&plan, &workloads, &outcome, 0))
+        let version = &self.context.config.policy_version;
+        Ok(answer::describe_run(&plan, version, &workloads, &outcome, 0))
     }
 
     /// The answer if something cannot be read. Returns other errors as they are.
@@ -124,7 +125,8 @@ impl<'a> Sweep<'a> {
             Some(decided) => self.workloads_of(&plan, &[decided]).await,
             None => Workloads::new(),
         };
-        Ok(answer::explain_image(&plan, id, removed, &workloads))
+        let version = &self.context.config.policy_version;
+        Ok(answer::explain_image(&plan, version, id, removed, &workloads))
     }
 
     /// Plans a sweep without changing anything, for a person to read.
@@ -199,7 +201,8 @@ impl<'a> Sweep<'a> {
         if let Err(error) = stop_if_replicated(self.context, self.policy, &mut outcome).await {
             return self.stop_blind(error, true, known).await;
         }
-        report::log_plan(&plan, &workloads, &outcome);
+        let version = self.context.config.policy_version.as_str();
+        report::log_plan(&plan, &workloads, &outcome, version);
 
         let (mut removed, mut unsure) = (vec![], vec![]);
         if outcome.is_carried_out() && !plan.is_empty() {
@@ -214,7 +217,7 @@ impl<'a> Sweep<'a> {
             let replication = outcome.replication;
             outcome = report::describe_changes(&plan, &done, outcome.hash, &workloads);
             outcome.replication = replication;
-            report::log_failures(self.repository, &outcome);
+            report::log_failures(self.repository, &outcome, version);
             unsure = report::list_unsure(&plan, &done, &workloads);
             removed = done.removed;
         }
@@ -248,7 +251,7 @@ impl<'a> Sweep<'a> {
         let counts = if outcome.stopped.is_some() { counts.one("SweepsStopped") } else { counts };
         let counts = if outcome.left == 0 { counts.one("SweepsCompleted") } else { counts };
         counts.write(self.request_id, self.now);
-        let answer = answer::describe_run(&plan, &workloads, &outcome, removed.len());
+        let answer = answer::describe_run(&plan, version, &workloads, &outcome, removed.len());
         let audited = self.audit(&plan, facts.mutability, seen.archived_units.clone()).await;
         usage::log_usage(&self.context.ledger, &plan, &removed).await;
         audited?;
@@ -280,7 +283,7 @@ impl<'a> Sweep<'a> {
         accepted: Option<&AcceptedPolicy>,
     ) -> anyhow::Result<Value> {
         let why = visibility_reason(error)?;
-        report::log_stop(self.repository.as_str(), &why, "");
+        report::log_stop(self.repository.as_str(), &why, ("", &self.context.config.policy_version));
         self.counts().one("SweepsStopped").write(self.request_id, self.now);
         let answer = answer::describe_stop(self.repository, &why);
         let fact = format!("blind {}", self.now.date_naive());
@@ -320,7 +323,7 @@ impl<'a> Sweep<'a> {
     /// The outcome of a run that removes nothing for this reason.
     fn stopped_outcome(&self, why: String) -> SweepResult {
         SweepResult {
-            mode: self.policy.governance.retention.enforcement,
+            mode: self.policy.cleanup(),
             hash: String::new(),
             examined: 0,
             removed: vec![],

@@ -27,7 +27,7 @@ const READ_WITHIN: Duration = Duration::from_secs(10);
 /// Logs the usage of each component after these images were removed.
 pub async fn log_usage(ledger: &Ledger, plan: &RetentionPlan<'_>, removed: &[ImageId]) {
     let repository = &plan.policy.repository_name;
-    let threshold = plan.policy.governance.scan.threshold;
+    let threshold = plan.policy.scan.threshold;
     let usage = measure_usage(plan, removed);
     let (of_components, of_none): (Vec<&ComponentUsageRow>, Vec<&ComponentUsageRow>) =
         usage.rows.iter().partition(|row| row.component.is_some());

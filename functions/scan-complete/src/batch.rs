@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tracing::error;
 use warden_aws::event::deserialized;
 use warden_core::image::{Digest, RepositoryName};
+use warden_core::policy::Policy;
 
 use crate::event::{Event, ImageScan, ScanResult};
 use crate::scan::{self, HANDLED_BY};
@@ -82,12 +83,25 @@ pub async fn handle(context: &Context, messages: Vec<Message>, now: DateTime<Utc
     let is_late = || started.elapsed() > HANDLED_BY;
     let late = || anyhow!("no time is left in this batch; the queue delivers the message again");
     let groups: Vec<Group> = groups.into_values().collect();
+    let Context { policy, registry, ledger, .. } = context;
+    let mut policies: Vec<Option<Policy>> = Vec::new();
+    for group in &groups {
+        let repository = group.scans.first().map(|scan| &scan.about.repository);
+        let found = match repository {
+            Some(repository) => policy.find_rule(repository, registry, ledger).await,
+            None => Ok(None),
+        };
+        policies.push(found.unwrap_or_else(|error| {
+            fail(&mut failed, group.messages.clone(), &error);
+            None
+        }));
+    }
     let invocations: Vec<_> = groups
         .iter()
-        .map(|group| {
+        .zip(&policies)
+        .map(|(group, policy)| {
             let request_id = group.messages.first()?;
-            let repository = &group.scans.first()?.about.repository;
-            let policy = context.config.policies.rule_for(repository)?;
+            let policy = policy.as_ref()?;
             let publisher = AlertPublisher { context, request_id, now };
             scan::Invocation::of_findings(publisher, policy, &group.scans)
         })

@@ -1,13 +1,12 @@
 //! Reads the configuration from the environment variables.
 
 use warden_aws::environment::Variables;
-use warden_core::policy::Policies;
 
 /// The validated configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The policies of the governed repositories (`GOVERNANCE`).
-    pub policies: Policies,
+    /// The version of the policy (`POLICY_VERSION`).
+    pub policy_version: String,
     /// The ARN of the topic that alerts are published to (`ALERT_TOPIC_ARN`).
     pub topic: String,
     /// The URL of the documentation that alerts link to (`DOCUMENTATION_URL`).
@@ -21,11 +20,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the variables. The error names the wrong variable and lists its mistakes.
+    /// Reads the variables. The error names the wrong variable.
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> anyhow::Result<Self> {
         let variables = Variables::new(variables);
         Ok(Self {
-            policies: variables.policies()?,
+            policy_version: variables.filled("POLICY_VERSION")?,
             topic: variables.filled("ALERT_TOPIC_ARN")?,
             documentation: variables.documentation_url()?,
             stack_name: variables.filled("STACK_NAME")?,

@@ -31,6 +31,7 @@ use warden_alerts::{Alert, AlertOrigin};
 use warden_aws::alerts::Topic;
 use warden_aws::http::Roots;
 use warden_aws::ledger::{Claim, Fact, Ledger, PreviousClaim};
+use warden_aws::policy::DeployedPolicy;
 use warden_aws::registry::Registry;
 use warden_aws::{Invocation, serve};
 
@@ -44,8 +45,10 @@ const PUBLISHED: &str = "published";
 /// The configuration and the clients, built once.
 #[derive(Debug)]
 pub struct Context {
-    /// The policies and the environment.
+    /// The environment.
     pub config: Config,
+    /// The policy of the deployment.
+    pub policy: DeployedPolicy,
     /// The ECR client.
     pub registry: Registry,
     /// The parameter of accepted risks.
@@ -61,6 +64,7 @@ impl Context {
     #[must_use]
     pub fn new(config: Config, sdk: &SdkConfig) -> Self {
         Self {
+            policy: DeployedPolicy::new(config.policy_version.clone()),
             registry: Registry::new(sdk),
             risks: Risks::new(sdk, config.parameter.clone()),
             alerts: Topic::new(
@@ -68,6 +72,7 @@ impl Context {
                 config.topic.clone(),
                 config.documentation.clone(),
                 config.stack_name.clone(),
+                config.policy_version.clone(),
             ),
             ledger: Ledger::new(sdk, config.table.clone()),
             config,
@@ -114,10 +119,13 @@ async fn handle_event(
             risks_change::handle(&publisher, &origin).await
         }
         Event::ParameterChange { .. } => Ok(()),
-        Event::Scan(scan) => match context.config.policies.rule_for(&scan.about.repository) {
-            Some(policy) => scan::Invocation::new(publisher, policy, &scan).handle().await,
-            None => Ok(()),
-        },
+        Event::Scan(scan) => {
+            let Context { policy, registry, ledger, .. } = context;
+            match policy.find_rule(&scan.about.repository, registry, ledger).await? {
+                Some(policy) => scan::Invocation::new(publisher, &policy, &scan).handle().await,
+                None => Ok(()),
+            }
+        }
     }
 }
 

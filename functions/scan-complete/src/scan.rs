@@ -118,7 +118,7 @@ impl<'a> Invocation<'a> {
     async fn process_collected(&self, collected: &CollectedEvents) -> anyhow::Result<()> {
         let About { repository, digest, .. } = &self.scan.about;
         let Some(version) = self.find_version(collected.tag.as_ref()).await? else { return Ok(()) };
-        let threshold = Level::from(self.policy.governance.scan.threshold);
+        let threshold = Level::from(self.policy.scan.threshold);
         match &self.scan.result {
             // ECR also tries to scan the attestations of a build, which have nothing to scan.
             _ if version.part == IndexChildKind::Attestation => {
@@ -207,7 +207,7 @@ impl<'a> Invocation<'a> {
         scanned: &Scanned,
         risks: &[AcceptedRisk],
     ) -> FindingsReport {
-        let threshold = self.policy.governance.scan.threshold;
+        let threshold = self.policy.scan.threshold;
         compare_scan(history, scanned, risks, threshold, self.publisher.now.date_naive())
     }
 
@@ -274,7 +274,8 @@ impl<'a> Invocation<'a> {
         // The images of an index share one alert.
         let fact = Fact::ScanFailed { repository, digest: &version.digest, status };
         self.publisher.publish_once(fact, &alert).await?;
-        let counts = Metrics::new("Repository", repository).count("ScansFailed", 1);
+        let counts = Metrics::new("Stack", &self.publisher.context.config.stack_name)
+            .count("ScansFailed", 1);
         counts.write(self.publisher.request_id, self.publisher.now);
         Ok(())
     }
@@ -523,7 +524,8 @@ impl<'a> Invocation<'a> {
         scanned: &'b Scanned,
     ) -> ScanAlert<'b> {
         let parameter = &self.publisher.context.config.parameter;
-        ScanAlert { about, tags: &version.tags, scanned, parameter }
+        let owner = self.policy.owner.as_ref();
+        ScanAlert { about, tags: &version.tags, scanned, parameter, owner }
     }
 
     /// Publishes the alert that the report asks for.
@@ -554,7 +556,7 @@ impl<'a> Invocation<'a> {
             findings.counted = report.counted.len(), findings.new = report.news().count(),
             "{repository}{name}: {report}"
         );
-        let counts = Metrics::new("Repository", repository);
+        let counts = Metrics::new("Stack", &self.publisher.context.config.stack_name);
         let new = u32::try_from(report.news().count()).unwrap_or(u32::MAX);
         let counts = counts.count("ScansSeen", 1).count("FindingsNew", new);
         counts.write(self.publisher.request_id, self.publisher.now);

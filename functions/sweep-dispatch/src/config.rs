@@ -1,13 +1,12 @@
 //! Reads the configuration from the environment variables.
 
 use warden_aws::environment::Variables;
-use warden_core::policy::Policies;
 
 /// The validated configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The policies of the governed repositories (`GOVERNANCE`).
-    pub policies: Policies,
+    /// The version of the policy (`POLICY_VERSION`).
+    pub policy_version: String,
     /// The URL of the queue of sweeps (`SWEEP_QUEUE_URL`).
     pub queue: String,
     /// The name of the ledger's table (`LEDGER_TABLE`).
@@ -17,11 +16,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the variables. The error names the wrong variable and lists its mistakes.
+    /// Reads the variables. The error names the wrong variable.
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> anyhow::Result<Self> {
         let variables = Variables::new(variables);
         Ok(Self {
-            policies: variables.policies()?,
+            policy_version: variables.filled("POLICY_VERSION")?,
             queue: variables.filled("SWEEP_QUEUE_URL")?,
             table: variables.filled("LEDGER_TABLE")?,
             stack_name: variables.filled("STACK_NAME")?,

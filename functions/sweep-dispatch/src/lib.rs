@@ -17,21 +17,23 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 use warden_aws::http::Roots;
 use warden_aws::ledger::Ledger;
+use warden_aws::policy::DeployedPolicy;
 use warden_aws::registry::Registry;
 use warden_aws::sweep_queue::{SweepMessage, SweepQueue};
 use warden_aws::telemetry::Counts;
 use warden_aws::{Invocation, serve};
 use warden_core::due::{DueReason, SweepHistory};
-use warden_core::image::RepositoryName;
-use warden_core::policy::Policy;
+use warden_core::policy::{Policy, RepositoryOrigin};
 
 use crate::config::Config;
 
 /// The configuration and the clients, built once.
 #[derive(Debug)]
 pub struct Context {
-    /// The policies and the environment.
+    /// The environment.
     pub config: Config,
+    /// The policy of the deployment.
+    pub policy: DeployedPolicy,
     /// The ECR client.
     pub registry: Registry,
     /// The last sweeps.
@@ -45,6 +47,7 @@ impl Context {
     #[must_use]
     pub fn new(config: Config, sdk: &SdkConfig) -> Self {
         Self {
+            policy: DeployedPolicy::new(config.policy_version.clone()),
             registry: Registry::new(sdk),
             ledger: Ledger::new(sdk, config.table.clone()),
             queue: SweepQueue::new(sdk, config.queue.clone()),
@@ -62,12 +65,13 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     .await
 }
 
-/// A governed repository that the registry has.
-struct Governed<'a> {
-    repository: RepositoryName,
-    policy: &'a Policy,
+/// A repository of the registry that a rule governs.
+struct Governed {
+    policy: Policy,
     /// The settings of the repository, as one line.
     settings: String,
+    /// Whether no rule, or another rule, governs a replica of this name.
+    depends_on_origin: bool,
 }
 
 /// Starts a round. The event says nothing that matters. Returns the numbers of repositories as JSON.
@@ -78,13 +82,29 @@ pub async fn handle(
     now: DateTime<Utc>,
 ) -> anyhow::Result<Value> {
     let governed = list_governed(context).await?;
-    let names = governed.iter().map(|governed| &governed.repository);
+    let names = governed.iter().map(|governed| &governed.policy.repository_name);
     let histories = context.ledger.sweep_histories(names).await?;
     let unknown = SweepHistory::default();
+    let history =
+        |governed: &Governed| histories.get(&governed.policy.repository_name).unwrap_or(&unknown);
+    let is_candidate = |governed: &&Governed| {
+        let Governed { policy, settings, .. } = governed;
+        let history = history(governed);
+        history.is_overdue(now) || history.due(policy, settings, now).is_some()
+    };
+    let candidates: Vec<&Governed> = governed.iter().filter(is_candidate).collect();
+    let doubtful = candidates.iter().filter(|governed| governed.depends_on_origin);
+    let doubtful = doubtful.map(|governed| &governed.policy.repository_name);
+    let replicas = context.ledger.select_replicas(doubtful).await?;
     let (mut messages, mut reasons) = (Vec::new(), BTreeMap::<DueReason, u32>::new());
     let mut overdue = 0;
-    for Governed { repository, policy, settings } in &governed {
-        let history = histories.get(repository).unwrap_or(&unknown);
+    for governed in candidates {
+        let Governed { policy, settings, depends_on_origin } = governed;
+        let repository = &policy.repository_name;
+        if *depends_on_origin && replicas.contains(repository) {
+            continue;
+        }
+        let history = history(governed);
         if history.is_overdue(now) {
             overdue += 1;
             warn!(repository.name = %repository, "{repository}: no sweep has been complete for more than a day");
@@ -113,16 +133,18 @@ pub async fn handle(
     Ok(json!({"governed": listed, "queued": queued, "overdue": overdue, "reasons": because}))
 }
 
-/// Lists the governed repositories of the registry.
-async fn list_governed(context: &Context) -> anyhow::Result<Vec<Governed<'_>>> {
-    let policies = &context.config.policies;
-    if policies.is_empty() {
-        return Ok(vec![]);
-    }
-    let listed = context.registry.repositories().await?;
-    let governed = listed.into_iter().filter_map(|(repository, facts)| {
-        let policy = policies.rule_for(&repository)?;
-        Some(Governed { repository, policy, settings: facts.to_string() })
+/// Lists the governed repositories of the registry. A replica that only a wildcard matches is among them,
+/// because only the ledger knows the replicas.
+async fn list_governed(context: &Context) -> anyhow::Result<Vec<Governed>> {
+    let governance = context.policy.get(&context.ledger).await?;
+    let listed =
+        tokio::try_join!(context.registry.repositories(), context.registry.cache_prefixes());
+    let (repositories, prefixes) = listed?;
+    let governed = repositories.into_iter().filter_map(|(repository, facts)| {
+        let origin = RepositoryOrigin::classify(&repository, &prefixes, false);
+        let policy = governance.rule_for(&repository, origin)?;
+        let depends_on_origin = governance.depends_on_origin(&repository);
+        Some(Governed { policy, settings: facts.to_string(), depends_on_origin })
     });
     Ok(governed.collect())
 }

@@ -11,7 +11,7 @@ use warden_core::image::{Digest, ImageStatus, Tag};
 use warden_core::policy::Policy;
 use warden_core::retention::{RunningImages, plan_retention};
 
-const POLICY: &str = r#"{"RepositoryName": "deployments", "LifecycleTagCount": 2, "LifecycleUntaggedDays": 3, "Governance": {"Tags": {"Grammar": "{component}-v{semver} {component}-{channel}", "Enforcement": "report"}, "Retention": {"Enforcement": "archive", "ProtectTags": "prod*"}}}"#;
+const POLICY: &str = r#"{"RepositoryName": "deployments", "Rule": "applications", "Tags": {"Grammar": ["{component}-v{semver}", "{component}-{channel}"], "Enforcement": "report"}, "Retention": {"Keep": 2, "UntaggedDays": 3, "Enforcement": "archive", "ProtectTags": ["prod*"]}}"#;
 
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {

@@ -1,12 +1,12 @@
-//! Policies: an error names a property. An accepted policy has a normal form of one line that parses as
-//! the same policy, has a lifecycle policy, and decides any tag. The input is a policy, a list
-//! of them, or a request of CloudFormation with one among its properties.
+//! Policies: an error names a property. An accepted policy has a normal form of one line that parses as the same
+//! policy. The policy of each repository has a normal form too, has a lifecycle policy, and decides any tag. The
+//! input is a policy, or the policy of one repository.
 
 use serde_json::Value;
 use warden_core::lifecycle;
 use warden_core::node::Node;
-use warden_core::policy::{MOST_BYTES, Policies, Policy};
-use warden_core::properties::{Invalid, Reader};
+use warden_core::policy::{Governance, Policy, Provisioned, RepositoryOrigin};
+use warden_core::properties::Invalid;
 use warden_core::tagging::judge;
 
 /// Checks that every problem names its property and has a message.
@@ -19,11 +19,8 @@ fn check_error(Invalid(problems): &Invalid) {
 
 fn check(policy: &Policy) {
     let line = policy.normalised();
-    assert!(line.len() <= MOST_BYTES && !line.contains('\n'));
+    assert!(!line.contains('\n'));
     assert_eq!(Policy::parse(&line).as_ref(), Ok(policy));
-    let list = format!("[{line}]");
-    let policies = Policies::parse(&list).expect("a normalised policy in a list");
-    assert!(policies.iter().eq([policy]));
     let document = lifecycle::document(policy);
     let parsed: Value = serde_json::from_str(&document).expect("JSON");
     assert!(parsed["rules"].is_array());
@@ -40,18 +37,16 @@ pub fn run(bytes: &[u8]) {
         Ok(policy) => check(&policy),
         Err(error) => check_error(&error),
     }
-    match Policies::parse(text) {
-        Ok(policies) => policies.iter().for_each(check),
+    let Ok(document) = serde_json::from_str::<Value>(text) else { return };
+    match Governance::read(&Node::from(&document), Provisioned::default(), None) {
+        Ok(governance) => {
+            assert_eq!(Governance::parse(&governance.normalised()).as_ref(), Ok(&governance));
+            for name in ["infrastructure", "team/app", "cdk-a-container-assets-b"] {
+                let name = name.parse().expect("a name");
+                let policy = governance.rule_for(&name, RepositoryOrigin::Pushed);
+                policy.iter().for_each(check);
+            }
+        }
         Err(error) => check_error(&error),
-    }
-    let Ok(request) = serde_json::from_str::<Value>(text) else { return };
-    let node = Node::from(&request["ResourceProperties"]);
-    let mut reader = Reader::new(&node);
-    let policy = Policy::read(&mut reader);
-    let problems = reader.finish();
-    match policy {
-        // A property that only the custom resource knows is a problem here.
-        Some(policy) if problems.is_empty() => check(&policy),
-        _ => check_error(&Invalid(problems)),
     }
 }

@@ -1,11 +1,13 @@
 //! Properties of custom resources: they are accepted as a whole, or refused with a reason that names a
 //! property and fits into an answer.
 
+use custom_resource::governance;
 use custom_resource::push_pull;
 use custom_resource::repository::properties::{Desired, Previous};
 use custom_resource::request::Request;
 use custom_resource::response::Answer;
 use serde_json::Value;
+use warden_core::policy::Governance;
 
 /// Runs the target on one input.
 pub fn run(bytes: &[u8]) {
@@ -17,10 +19,10 @@ pub fn run(bytes: &[u8]) {
 
     let (properties, owner) = (&request.properties, request.owner());
     let read = [
-        Desired::read(properties, &stack, owner.clone()).map(|desired| {
-            // The normal form of accepted properties is one line that fits into an answer.
-            let line = desired.policy.normalised();
-            assert!(line.len() <= 1_500 && !line.contains('\n'));
+        Desired::read(properties, &stack, owner.clone()).map(|_| ()),
+        governance::desired(properties).map(|governance| {
+            // Functions read the normal form of an accepted policy.
+            assert_eq!(Governance::parse(&governance.normalised()).as_ref(), Ok(&governance));
         }),
         push_pull::Desired::read(properties, &stack, "PushPullPolicy", owner).map(|_| ()),
     ];

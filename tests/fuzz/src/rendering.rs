@@ -64,10 +64,12 @@ fn alert(texts: Texts) -> Alert {
         region: texts.region.chars().take(32).collect(),
         repository: texts.repository.and_then(|name| name.parse().ok()),
         component: texts.component.and_then(|name| name.parse().ok()),
+        owner: None,
         image: Some(Subject { digest, tags }),
         details: details.collect(),
         remedies: texts.remedies.into_iter().map(remedy).collect(),
         runbook: None,
+        policy: None,
         // An event's ID and time are EventBridge's own.
         source: Source {
             id: texts.id.chars().take(36).collect(),

@@ -5,9 +5,11 @@
 //! refer to them. It knows the part of the language that the template of this project uses. Anything
 //! else is an error with its place, because a test of a partly evaluated template proves nothing.
 //!
-//! Of the SAM transform it applies only `Globals`. An `AWS::Serverless::Function` stays one.
+//! Of the SAM transform it applies only `Globals`. An `AWS::Serverless::Function` stays one. A caller
+//! inserts the files of the macro `AWS::Include` ([`Template::include`]).
 
 mod evaluate;
+mod include;
 mod parameters;
 mod read;
 #[cfg(test)]
@@ -92,6 +94,16 @@ impl Template {
     /// attribute of a resource, a tag and a function that are not known.
     pub fn read(text: &str) -> Result<Self> {
         read::template(text)
+    }
+
+    /// Inserts the text of a file in place of each `Fn::Transform` with the macro `AWS::Include` that
+    /// has this location.
+    pub fn include(mut self, location: &str, text: &str) -> Result<Self> {
+        let content = include::read(text).map_err(|error| error.within(location))?;
+        for resource in self.resources.values_mut() {
+            *resource = include::included(resource.take(), location, &content);
+        }
+        Ok(self)
     }
 
     /// Reads another YAML document with the tags of a template, such as a manifest.

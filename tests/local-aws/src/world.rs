@@ -20,9 +20,13 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use chrono::{DateTime, Utc};
 use regex_lite::Regex;
 use serde_json::{Map, Value, json};
+use warden_aws::ledger::Ledger;
+use warden_aws::policy::DeployedPolicy;
+use warden_core::image::RepositoryPattern;
 use warden_core::lifecycle;
 use warden_core::node::Node;
-use warden_core::policy::Policy;
+use warden_core::policy::Provisioned;
+use warden_core::policy::{Governance, RepositoryOrigin};
 use warden_core::properties::Reader;
 
 use crate::cloudformation::{Created, Creation, Deployment, identity, read_function};
@@ -30,7 +34,7 @@ use crate::ecr::Time;
 use crate::inspector::Coverage;
 use crate::lambda::Function;
 use crate::server::Server;
-use crate::template::{self, Stack, Template};
+use crate::template::{self, Stack, Template, as_cloudformation_sends};
 use crate::{ACCOUNT, LocalAws, REGION, RESPONSE_URL, log, slack};
 
 /// The time at which [`World::deploy`] stops the clock: 2027-01-15, 08:00.
@@ -41,13 +45,78 @@ pub const STACK: &str = "ecr-warden";
 /// credentials and [`RESPONSE_URL`] contain it.
 pub const SECRET: &str = "marked-secret";
 
-/// The template that is deployed.
-pub static TEMPLATE: LazyLock<Template> =
-    LazyLock::new(|| Template::read(include_str!("../../../infra/sam/template.yaml")).unwrap());
+/// The policy that the template includes.
+pub const POLICY: &str = include_str!("../../../infra/sam/policy.yaml");
+/// The place of the policy in the template.
+const POLICY_LOCATION: &str = "policy.yaml";
+
+/// The template that is deployed, with the policy.
+pub static TEMPLATE: LazyLock<Template> = LazyLock::new(|| template_with_policy(POLICY).unwrap());
+
+/// The template with this text of a policy.
+pub fn template_with_policy(policy: &str) -> Result<Template, template::Error> {
+    let template = include_str!("../../../infra/sam/template.yaml");
+    Template::read(template)?.include(POLICY_LOCATION, policy)
+}
 
 /// The attributes that the template reads from its resources.
-const ATTRIBUTES: [&str; 6] =
-    ["Arn", "Governance", "PolicyArn", "QueueName", "RepositoryUri", "TopicName"];
+const ATTRIBUTES: [&str; 7] =
+    ["Arn", "PolicyArn", "QueueName", "RepositoryUri", "TopicName", "Version", "Warnings"];
+
+/// Names with their values.
+type Pairs<'a> = Vec<(&'a str, &'a str)>;
+
+/// The parameters of the template, and the settings of the policy, among pairs of a test. A setting has a
+/// name with dots: the name of a rule, or `*` for every rule, or nothing for the policy itself, and the path of
+/// the setting, such as `*.Retention.Enforcement`. Its value is JSON if it begins with a bracket.
+fn split<'a>(given: &[(&'a str, &'a str)]) -> (Pairs<'a>, Pairs<'a>) {
+    given.iter().partition(|(name, _)| !name.contains('.'))
+}
+
+/// The template with these settings in its policy.
+fn template(settings: &[(&str, &str)]) -> &'static Template {
+    /// Each combination of settings is read once. A test process ends soon, so nothing is freed.
+    static TEMPLATES: Mutex<BTreeMap<String, &'static Template>> = Mutex::new(BTreeMap::new());
+    if settings.is_empty() {
+        return &TEMPLATE;
+    }
+    let key = format!("{settings:?}");
+    let known = || TEMPLATES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(template) = known().get(&key).copied() {
+        return template;
+    }
+    let policy = policy_with(settings).to_string();
+    let template: &'static Template = Box::leak(Box::new(template_with_policy(&policy).unwrap()));
+    known().insert(key, template);
+    template
+}
+
+/// The policy with these settings.
+#[must_use]
+pub fn policy_with(settings: &[(&str, &str)]) -> Value {
+    let mut policy = Template::read_document(POLICY).unwrap();
+    for (name, value) in settings {
+        let value = match value {
+            json if json.starts_with(['[', '{']) => serde_json::from_str(json).unwrap(),
+            text => Value::from(*text),
+        };
+        let (rule, path) = name.split_once('.').unwrap();
+        let pointer = format!("/{}", path.replace('.', "/"));
+        let set = |node: &mut Value| {
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            node.pointer_mut(parent).unwrap()[key] = value.clone();
+        };
+        if rule.is_empty() {
+            set(&mut policy);
+            continue;
+        }
+        let rules = policy["Rules"].as_array_mut().unwrap().iter_mut();
+        let rules = rules.filter(|found| rule == "*" || found["Name"] == rule);
+        let count = rules.map(set).count();
+        assert!(count > 0, "the policy has no rule {rule}");
+    }
+    policy
+}
 
 /// The deployed stack.
 pub struct World {
@@ -96,12 +165,13 @@ impl World {
             Creation::Custom(mut request) => {
                 request["RequestId"] = world.aws.next_request().into();
                 request["ResponseURL"] = RESPONSE_URL.into();
-                let (physical_id, attributes) = create_custom(&world, request).await;
+                let (physical_id, attributes) = Box::pin(create_custom(&world, request)).await;
                 Ok(Created::new(physical_id, attributes))
             }
         };
-        let parameters = with_email(&parameters);
-        let deployed = aws.create_stack(&TEMPLATE, STACK, &parameters, create, |_| ()).await;
+        let (parameters, settings) = split(&parameters);
+        let (parameters, template) = (with_email(&parameters), template(&settings));
+        let deployed = aws.create_stack(template, STACK, &parameters, create, |_| ()).await;
         world.outputs = deployed.unwrap();
         world.subscribe_inboxes().await;
         world.forget();
@@ -113,10 +183,11 @@ impl World {
     pub async fn run(aws: LocalAws, parameters: &[(&str, &str)], program: PathBuf) -> Self {
         let server = aws.serve((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         aws.lambda().retry_after([Duration::from_millis(10); 2]);
+        let (parameters, settings) = split(parameters);
         let deployment = Deployment {
-            template: &TEMPLATE,
+            template: template(&settings),
             name: STACK,
-            parameters: &with_email(parameters),
+            parameters: &with_email(&parameters),
             program,
         };
         let outputs = aws.deploy(&deployment, |_| ()).await.unwrap();
@@ -148,16 +219,22 @@ impl World {
         &self.functions[folder]
     }
 
-    /// Changes a variable of a function's environment, for a policy that no parameter expresses.
-    pub fn change_variable(
-        &mut self,
-        folder: &str,
-        name: &str,
-        change: impl FnOnce(&str) -> String,
-    ) {
-        let function = self.functions.get_mut(folder).unwrap();
-        let value = change(&function.environment[name]);
-        function.environment.insert(name.to_owned(), value);
+    /// Deploys a change of the policy with these settings. The functions get its version.
+    pub async fn change_policy(&mut self, parameters: &[(&str, &str)]) {
+        let version = self.record_policy(&governance(parameters)).await["Version"].take();
+        for function in self.functions.values_mut() {
+            if let Some(variable) = function.environment.get_mut("POLICY_VERSION") {
+                version.as_str().unwrap().clone_into(variable);
+            }
+        }
+    }
+
+    /// Writes a policy to the ledger. Gives the attributes of its custom resource.
+    async fn record_policy(&self, governance: &Governance) -> Value {
+        let version = governance.version().to_string();
+        let ledger = Ledger::new(&self.aws.config(), format!("{STACK}-Ledger"));
+        ledger.record_policy(&version, &governance.normalised(), self.now()).await.unwrap();
+        json!({"Version": version, "Warnings": "none"})
     }
 
     /// The SDK's configuration of a function, which calls AWS by its role.
@@ -345,20 +422,64 @@ impl World {
     }
 }
 
+/// Reads the policy from the properties of its custom resource.
+fn read_governance(properties: &Value) -> Governance {
+    let properties = Node::from(properties);
+    let mut reader = Reader::new(&properties);
+    let ceiling: Vec<RepositoryPattern> = reader.words("EnforceRepositories");
+    let provisioned = Provisioned::read(&mut reader);
+    let policy = properties.get("Policy").unwrap();
+    Governance::read(policy, provisioned, Some(&ceiling)).unwrap()
+}
+
+/// The lifecycle policy of a repository that the stack provisions.
+#[must_use]
+pub fn lifecycle_of(governance: &Governance, repository: &str) -> String {
+    let repository = repository.parse().unwrap();
+    let rule = governance.rule_for(&repository, RepositoryOrigin::Pushed);
+    let settings = governance.find_provisioned(&repository).unwrap();
+    lifecycle::document_of_provisioned(settings, rule.as_ref())
+}
+
+/// The policy of a stack with these parameters and settings.
+#[must_use]
+pub fn governance(given: &[(&str, &str)]) -> Governance {
+    let properties = evaluate(given).unwrap().properties("Governance").unwrap();
+    read_governance(&as_cloudformation_sends(properties))
+}
+
+/// Creates the ledger of a stack, with the policy of these settings under this version.
+pub async fn create_ledger(aws: &LocalAws, stack: &str, version: &str, given: &[(&str, &str)]) {
+    let table = evaluate(given).unwrap().properties("Ledger").unwrap();
+    let name = format!("{stack}-Ledger");
+    aws.make("AWS::DynamoDB::Table", &name, &table).await.unwrap();
+    let policy = governance(given).normalised();
+    #[expect(clippy::cast_possible_truncation, reason = "whole seconds")]
+    let now = DateTime::from_timestamp(NOW as i64, 0).unwrap();
+    Ledger::new(&aws.config(), name).record_policy(version, &policy, now).await.unwrap();
+    aws.state().calls.clear();
+}
+
 /// Creates a custom resource from its properties, without the function that creates it in AWS.
 async fn create_from_properties(world: &World, request: Value) -> (String, Value) {
     let properties = &request["ResourceProperties"];
     let text = |name: &str| properties[name].as_str().unwrap_or_default();
     let call = |operation: &str, input: Value| world.aws.by_hand(operation, &input).unwrap();
     match request["ResourceType"].as_str() {
+        Some("Custom::EcrGovernance") => {
+            ("governance".to_owned(), world.record_policy(&read_governance(properties)).await)
+        }
         Some("Custom::EcrRepository") => {
-            let policy = Policy::read(&mut Reader::new(&Node::from(properties))).unwrap();
             let name = text("RepositoryName");
+            let version = text("PolicyVersion").to_owned();
+            let ledger = Ledger::new(&world.aws.config(), format!("{STACK}-Ledger"));
+            let policy = DeployedPolicy::new(version);
+            let governance = policy.get(&ledger).await.unwrap();
             let [stack, id] =
                 ["StackId", "LogicalResourceId"].map(|field| request[field].as_str().unwrap());
             let owner = format!("{stack}/{id}");
-            let filters = policy.mutability().exclusion_filters;
-            let filters = filters.iter();
+            let settings = governance.find_provisioned(&name.parse().unwrap()).unwrap();
+            let filters = settings.mutability.exclusion_filters.iter();
             let filters: Vec<Value> =
                 filters.map(|filter| json!({"filterType": "WILDCARD", "filter": filter})).collect();
             let created = call(
@@ -372,7 +493,7 @@ async fn create_from_properties(world: &World, request: Value) -> (String, Value
                     "tags": [{"Key": "ecr-warden:owner", "Value": owner}],
                 }),
             );
-            let document = lifecycle::document(&policy);
+            let document = lifecycle_of(governance, name);
             call(
                 "PutLifecyclePolicy",
                 json!({"repositoryName": name, "lifecyclePolicyText": document}),
@@ -381,7 +502,6 @@ async fn create_from_properties(world: &World, request: Value) -> (String, Value
             let attributes = json!({
                 "Arn": repository["repositoryArn"],
                 "RepositoryUri": repository["repositoryUri"],
-                "Governance": policy.normalised(),
             });
             (repository["repositoryArn"].as_str().unwrap().to_owned(), attributes)
         }
@@ -438,7 +558,7 @@ pub fn take_role(
     let found = evaluated().get(&key).cloned();
     let properties = match found {
         Some(properties) => properties,
-        None => with_arns(&evaluate_as(stack, parameters)?.properties(role)?)?,
+        None => with_arns(&evaluate_as(stack, parameters)?.properties(role)?, stack)?,
     };
     evaluated().insert(key, properties.clone());
     let arn = aws.make_role(&format!("{stack}-{role}"), &properties)?;
@@ -447,10 +567,12 @@ pub fn take_role(
 
 /// Properties with an ARN in place of each attribute `Arn` that [`evaluate_as`] made up, because
 /// IAM takes no other resource.
-fn with_arns(properties: &Value) -> anyhow::Result<Value> {
+fn with_arns(properties: &Value, stack: &str) -> anyhow::Result<Value> {
     static ATTRIBUTE: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r#""([A-Za-z0-9]+)\.Arn""#).unwrap());
     let text = properties.to_string();
+    let table = format!(r#""arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{stack}-Ledger""#);
+    let text = text.replace(r#""Ledger.Arn""#, &table);
     let text = ATTRIBUTE.replace_all(&text, r#""arn:aws:logs:us-east-1:123456789012:${1}""#);
     Ok(serde_json::from_str(&text)?)
 }
@@ -462,9 +584,10 @@ pub fn evaluate(parameters: &[(&str, &str)]) -> Result<Stack<'static>, template:
 }
 
 fn evaluate_as(name: &str, parameters: &[(&str, &str)]) -> Result<Stack<'static>, template::Error> {
+    let (parameters, settings) = split(parameters);
     let parameters =
         parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let mut stack = Stack::new(&TEMPLATE, identity(name), &parameters.collect())?;
+    let mut stack = Stack::new(template(&settings), identity(name), &parameters.collect())?;
     for id in stack.resources()? {
         let attributes = ATTRIBUTES.map(|name| (name.to_owned(), format!("{id}.{name}")));
         let attributes = attributes.map(|(name, value)| (name, Value::String(value)));

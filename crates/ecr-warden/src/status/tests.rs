@@ -1,5 +1,5 @@
 use expect_test::expect;
-use warden_core::policy::Policies;
+use warden_core::policy::RepositoryOrigin;
 
 use super::*;
 
@@ -21,10 +21,9 @@ fn run(changes: impl FnOnce(&mut LastRun)) -> LastRun {
 }
 
 fn repository(name: &str, last_run: Option<LastRun>, confirmed: Option<&str>) -> RepositoryState {
-    let policies = crate::stack::tests::governance();
-    let policies = Policies::parse(&policies).unwrap();
-    let policy = policies.rule_for(&name.parse().unwrap()).unwrap();
-    RepositoryState::new(policy, SweepRecord { last_run, confirmed_at: confirmed.map(time) })
+    let governance = crate::policy_file::tests::governance();
+    let policy = governance.rule_for(&name.parse().unwrap(), RepositoryOrigin::Pushed).unwrap();
+    RepositoryState::new(&policy, SweepRecord { last_run, confirmed_at: confirmed.map(time) })
 }
 
 /// A stack in which nothing needs a person.

@@ -112,40 +112,41 @@ async fn the_status_has_the_exit_code_1_if_something_needs_attention() {
             "runbooks/status.sh",
             &[],
             &expect![[r#"
-        Stack ecr-warden: CREATE_COMPLETE
+                Stack ecr-warden: CREATE_COMPLETE
+                Policy version: 2ced1159068c7750
 
-        REPOSITORY      TAGS        CLEANUP  LAST SWEEP  RESULT
-        infrastructure  quarantine  archive  unknown
-        deployments     report      archive  unknown
+                REPOSITORY      TAGS        CLEANUP  LAST SWEEP  RESULT
+                deployments     report      archive  unknown
+                infrastructure  quarantine  archive  unknown
 
-        FUNCTION                STATE   DEPLOYED                      CODE
-        CustomResourceFunction  Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
-        ImagePushFunction       Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
-        ScanCompleteFunction    Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
-        SweepDispatchFunction   Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
-        ImageSweepFunction      Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
-        SlackNotifierFunction   Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
+                FUNCTION                STATE   DEPLOYED                      CODE
+                CustomResourceFunction  Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
+                ImagePushFunction       Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
+                ScanCompleteFunction    Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
+                SweepDispatchFunction   Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
+                ImageSweepFunction      Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
+                SlackNotifierFunction   Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
 
-        ALARM                   STATE  SINCE
-        FailedEventsAlarm       OK     2027-01-15T08:00:00Z
-        UndeliveredEventsAlarm  OK     2027-01-15T08:00:00Z
-        FailedFindingsAlarm     OK     2027-01-15T08:00:00Z
-        FailedSweepsAlarm       OK     2027-01-15T08:00:00Z
-        FunctionErrorsAlarm     OK     2027-01-15T08:00:00Z
-        FunctionThrottlesAlarm  OK     2027-01-15T08:00:00Z
-        SweepsAlarm             OK     2027-01-15T08:00:00Z
+                ALARM                   STATE  SINCE
+                FailedEventsAlarm       OK     2027-01-15T08:00:00Z
+                UndeliveredEventsAlarm  OK     2027-01-15T08:00:00Z
+                FailedFindingsAlarm     OK     2027-01-15T08:00:00Z
+                FailedSweepsAlarm       OK     2027-01-15T08:00:00Z
+                FunctionErrorsAlarm     OK     2027-01-15T08:00:00Z
+                FunctionThrottlesAlarm  OK     2027-01-15T08:00:00Z
+                SweepsAlarm             OK     2027-01-15T08:00:00Z
 
-        QUEUE              WAITING  IN FLIGHT
-        FailedEvents       0        0
-        FailedSweeps       0        0
-        SweepQueue         0        0
-        FailedFindings     0        0
-        InspectorFindings  0        0
-        UndeliveredEvents  0        0
+                QUEUE              WAITING  IN FLIGHT
+                FailedEvents       0        0
+                FailedSweeps       0        0
+                SweepQueue         0        0
+                FailedFindings     0        0
+                InspectorFindings  0        0
+                UndeliveredEvents  0        0
 
-        Nothing needs attention.
-        exit 0
-    "#]],
+                Nothing needs attention.
+                exit 0
+            "#]],
         )
         .await;
     deployed.send("FailedFindings", &json!({})).await;
@@ -275,9 +276,10 @@ async fn images_in_quarantine_and_in_the_archive_are_listed_with_the_command_tha
         exit 0
     "#]]).await;
     expect![[r#"
-        ecr-warden: the stack ecr-warden does not govern the repository deployment; it governs infrastructure, deployments; the nearest name is deployments
+        ecr-warden: no rule of the policy of the stack ecr-warden governs the repository deployment
         exit 2
-    "#]].assert_eq(&deployed.run(&["archived", "--repository", "deployment"]).await);
+    "#]]
+    .assert_eq(&deployed.run(&["archived", "--repository", "deployment"]).await);
     let listed = deployed.json(&["quarantined"]).await;
     assert_eq!(listed[0]["tag"], quarantine.as_str());
     assert_eq!(listed[0]["suggestion"], "litellm-v1.80.5");

@@ -22,14 +22,26 @@ fn the_documented_check_prints_the_documented_line() {
 }
 
 #[test]
+fn the_documented_check_of_the_shipped_policy_finds_no_mistake() {
+    let script = std::fs::read_to_string(snippet("policy/check.sh")).unwrap();
+    let arguments: Vec<&str> = script.split_whitespace().skip(2).collect();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ecr-warden"));
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let output = command.args(arguments).current_dir(root).output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(printed, "infra/sam/policy.yaml has no mistake: 2 rules\n");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
 fn the_documented_trial_of_an_edited_policy_judges_by_the_copy() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("trial");
     std::fs::create_dir_all(&folder).unwrap();
     let script = std::fs::read_to_string(snippet("policy/try.sh")).unwrap();
     let judge = |editor: &str| {
         // The files of the clone are in another folder than the copy.
-        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
-        let script = script.replace("docs/snippets", &format!("{docs}/snippets"));
+        let infra = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra");
+        let script = script.replace("infra/sam", &format!("{infra}/sam"));
         let cargo = r#"cargo() { test "$1" = ecr-warden && shift && "$TOOL" "$@"; }"#;
         let mut bash = Command::new("bash");
         bash.args(["-euc", &format!("{cargo}\n{script}")]).current_dir(&folder);

@@ -1,4 +1,4 @@
-//! Runs the built command with a fake AWS CLI that answers from a file.
+//! Runs the built command, which reads a policy from a file.
 
 #![expect(
     clippy::indexing_slicing,
@@ -16,15 +16,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use expect_test::{Expect, expect};
-use serde_json::Value;
 
 const CONFORMS: &str = "infrastructure:litellm-v1.80.5";
 
-/// Runs `ecr-warden check` with these arguments and this standard input, and with `path` as the
-/// search path. Compares its output and its exit code. Each error is one line.
-fn run(path: &str, arguments: &[&str], input: &str, expected: &Expect) {
+/// Runs `ecr-warden check` with these arguments and this standard input, and without an AWS configuration.
+/// Compares its output and its exit code. Each error is one line.
+fn run(arguments: &[&str], input: &str, expected: &Expect) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ecr-warden"));
-    let command = command.arg("check").args(arguments).env("PATH", path);
+    let command = command.arg("check").args(arguments).env_clear();
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().unwrap();
     // A command that fails before it reads its input closes the pipe, so an error is ignored.
@@ -37,22 +36,20 @@ fn run(path: &str, arguments: &[&str], input: &str, expected: &Expect) {
     assert_eq!(code == 2, !stderr.is_empty());
 }
 
-/// Checks with a stack that the fake AWS CLI knows.
+/// Checks with the policy of the test data.
 fn check(arguments: &[&str], expected: &Expect) {
-    let bin = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bin");
-    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
-    run(&path, arguments, "", expected);
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/policy.yaml");
+    run(&[&["--policy", file], arguments].concat(), "", expected);
 }
 
-/// Checks with a policy on standard input and without an AWS CLI.
+/// Checks with a policy on standard input.
 fn check_policy(policy: &str, arguments: &[&str], expected: &Expect) {
-    run("", &[&["--policy", "-"], arguments].concat(), policy, expected);
+    run(&[&["--policy", "-"], arguments].concat(), policy, expected);
 }
 
-fn governance() -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/describe-stacks.json");
-    let answer: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    answer["Stacks"][0]["Outputs"][1]["OutputValue"].as_str().unwrap().to_owned()
+fn policy() -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policy.yaml");
+    std::fs::read_to_string(file).unwrap()
 }
 
 /// Writes a file for one test.
@@ -81,11 +78,11 @@ fn the_policy_of_the_stack_is_used_and_the_worst_image_decides_the_exit_code() {
         "#]],
     );
     check(
-        &["--stack", "ecr-warden", "infrastructure:latest", "infra:v1", "deployments:web-latest"],
+        &["infrastructure:latest", "infra:v1", "deployments:web-latest"],
         &expect![[r#"
             infrastructure:latest does not match {component}-v{semver}. The image would be quarantined, or only lose this tag if it has a conforming tag
             deployments:web-latest conforms: channel latest of web
-            ecr-warden: infra:v1 cannot be judged: the policy does not govern the repository infra; it governs infrastructure, deployments, team-a/app, team.b/app; the nearest name is infrastructure
+            ecr-warden: infra:v1 cannot be judged: no rule of the policy governs the repository infra
             exit 2
         "#]],
     );
@@ -93,9 +90,8 @@ fn the_policy_of_the_stack_is_used_and_the_worst_image_decides_the_exit_code() {
 
 #[test]
 fn a_policy_can_be_read_from_a_file_or_standard_input() {
-    let file = file("governance.json", &governance());
+    let file = file("policy.yaml", &policy());
     run(
-        "",
         &["--policy", file.to_str().unwrap(), CONFORMS],
         "",
         &expect![[r#"
@@ -104,7 +100,7 @@ fn a_policy_can_be_read_from_a_file_or_standard_input() {
         "#]],
     );
     check_policy(
-        &governance(),
+        &policy(),
         &["infrastructure:latest"],
         &expect![[r#"
             infrastructure:latest does not match {component}-v{semver}. The image would be quarantined, or only lose this tag if it has a conforming tag
@@ -116,55 +112,20 @@ fn a_policy_can_be_read_from_a_file_or_standard_input() {
 #[test]
 fn an_error_about_a_policy_that_cannot_be_read_says_how_to_read_it() {
     run(
-        "",
         &[CONFORMS],
         "",
         &expect![[r#"
-            ecr-warden: the stack ecr-warden cannot be read, because the AWS CLI is not installed: install aws, or save the stack output Governance in a file and name it with --policy FILE
-            exit 2
-        "#]],
+        ecr-warden: no region is configured: name the region with --region, AWS_REGION or a profile
+        exit 2
+    "#]],
     );
-    check(
-        &["--stack", "absent", CONFORMS],
+    run(
+        &["--policy", "absent.yaml", CONFORMS],
+        "",
         &expect![[r#"
-            ecr-warden: the AWS CLI finds no stack absent: name the stack with --stack, and its account and region with AWS_PROFILE and AWS_DEFAULT_REGION, or save the stack output Governance in a file and name it with --policy FILE (An error occurred (ValidationError) when calling the DescribeStacks operation: Stack with id absent does not exist)
-            exit 2
-        "#]],
-    );
-    check(
-        &["--stack", "network", CONFORMS],
-        &expect![[r#"
-            ecr-warden: the stack network (status CREATE_COMPLETE) has no output Governance: it is not a stack of ECR Warden, or its deployment is not complete; name another stack with --stack
-            exit 2
-        "#]],
-    );
-    check(
-        &["--stack", "none", CONFORMS],
-        &expect![[r#"
-            ecr-warden: the policy of the stack none is empty: the stack governs no repository, because its CreateEcrRepositories is false
-            exit 2
-        "#]],
-    );
-    check(
-        &["--stack", "nobody", CONFORMS],
-        &expect![[r#"
-            ecr-warden: the AWS CLI cannot read the stack nobody: Unable to locate credentials. You can configure credentials by running "aws configure". (the credentials need the right cloudformation:DescribeStacks; or save the stack output Governance in a file and name it with --policy FILE)
-            exit 2
-        "#]],
-    );
-    check(
-        &["--stack", "silent", CONFORMS],
-        &expect![[r#"
-            ecr-warden: the AWS CLI cannot read the stack silent: exit status: 255 (the credentials need the right cloudformation:DescribeStacks; or save the stack output Governance in a file and name it with --policy FILE)
-            exit 2
-        "#]],
-    );
-    check(
-        &["--policy", "absent.json", CONFORMS],
-        &expect![[r#"
-            ecr-warden: the policy in absent.json cannot be read (No such file or directory (os error 2)); expected a file with the stack output Governance, or - for standard input
-            exit 2
-        "#]],
+        ecr-warden: absent.yaml cannot be read; expected a policy, such as infra/sam/policy.yaml: No such file or directory (os error 2)
+        exit 2
+    "#]],
     );
 }
 
@@ -174,41 +135,41 @@ fn an_error_about_an_invalid_policy_names_the_field() {
         "",
         &[CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy on standard input: list: expected a JSON list: EOF while parsing a value at line 1 column 0
-            exit 2
-        "#]],
+        ecr-warden: the policy is invalid: standard input: mistake: policy: the file has no policy; expected Version and Rules
+        exit 2
+    "#]],
     );
     check_policy(
         "{}",
         &[CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy on standard input: list: expected a JSON list: invalid type: map, expected a sequence at line 1 column 0
-            exit 2
-        "#]],
+        ecr-warden: the policy is invalid: standard input:1:1: mistake: Version: this required property is missing; standard input:1:1: mistake: Rules: this required property is missing
+        exit 2
+    "#]],
     );
     check_policy(
         "[]",
         &[CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy on standard input is empty: the stack governs no repository, because its CreateEcrRepositories is false
-            exit 2
-        "#]],
+        ecr-warden: the policy is invalid: standard input:1:1: mistake: ResourceProperties: missing; expected an object
+        exit 2
+    "#]],
     );
     check_policy(
-        &governance().replacen("{semver}", "{semvr}", 1),
+        &policy().replacen("{semver}", "{semvr}", 1),
         &[CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy on standard input: infrastructure: Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest placeholder is {semver}, got "{component}-v{semvr}"
-            exit 2
-        "#]],
+        ecr-warden: the policy is invalid: standard input:5:23: mistake: Rules[0] (platform).Tags.Grammar[0]: unknown placeholder {semvr}; the nearest placeholder is {semver}, got "{component}-v{semvr}"
+        exit 2
+    "#]],
     );
     check_policy(
-        &governance().replacen("Grammar", "Grammer\\n", 1),
+        &policy().replacen("Grammar", "Grammer", 1),
         &[CONFORMS],
         &expect![[r#"
-            ecr-warden: the policy on standard input: infrastructure: Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; infrastructure: Governance.Tags."Grammer\n": unknown property; the nearest known name is Grammar
-            exit 2
-        "#]],
+        ecr-warden: the policy is invalid: standard input:5:13: mistake: Rules[0] (platform).Tags.Grammer: unknown property; the nearest known name is Grammar
+        exit 2
+    "#]],
     );
 }
 
@@ -224,14 +185,14 @@ fn a_mistake_in_the_arguments_is_reported_in_one_line() {
     check(
         &["--policy", "-", "--stack", "mine", CONFORMS],
         &expect![[r#"
-            ecr-warden: the argument '--policy <FILE>' cannot be used with '--stack <NAME>'; Usage: ecr-warden check --policy <FILE> <REPOSITORY:TAG>...
+            ecr-warden: the argument '--policy <FILE>' cannot be used multiple times; Usage: ecr-warden check [OPTIONS] <REPOSITORY:TAG>...
             exit 2
         "#]],
     );
     check(
         &[],
         &expect![[r#"
-            ecr-warden: the following required arguments were not provided: <REPOSITORY:TAG>...; Usage: ecr-warden check <REPOSITORY:TAG>...
+            ecr-warden: the following required arguments were not provided: <REPOSITORY:TAG>...; Usage: ecr-warden check --policy <FILE> <REPOSITORY:TAG>...
             exit 2
         "#]],
     );
@@ -245,7 +206,7 @@ fn a_mistake_in_the_arguments_is_reported_in_one_line() {
     check(
         &["--policy", "", CONFORMS],
         &expect![[r#"
-            ecr-warden: a value is required for '--policy <FILE>' but none was supplied
+            ecr-warden: the argument '--policy <FILE>' cannot be used multiple times; Usage: ecr-warden check [OPTIONS] <REPOSITORY:TAG>...
             exit 2
         "#]],
     );

@@ -56,6 +56,7 @@ fn alert_about(repository: &str, outcome: &SweepResult) -> Alert {
         account: "123456789012",
         region: "us-east-1",
         repository: &repository,
+        owner: None,
         function: "ecr-warden-ImageSweepFunction-1",
         source: &source,
     };
@@ -101,7 +102,7 @@ fn the_alert_about_removed_images_has_each_reason_and_the_command_that_restores_
         &expect![[r#"
             The cleanup of deployments archived 2 images
 
-            2 images (1.2 GB) of the repository deployments were moved to the archive. Archived images cannot be pulled. Restoring an image takes about twenty minutes. ECR deletes images after 90 days in the archive.
+            2 images (1.2 GB) of the repository deployments were moved to the archive. Archived images cannot be pulled. Restoring an image takes about twenty minutes. In a repository that the stack provisions, ECR deletes images after 90 days in the archive.
 
             Why: no rule of the policy keeps these images. The list has the reason for each image.
 
@@ -188,7 +189,7 @@ fn untagged_images_that_were_deleted_are_reported_beside_archived_images() {
         &expect![[r#"
             The cleanup of deployments removed 2 images
 
-            2 images (1.2 GB) of the repository deployments were removed: 1 deleted and 1 archived. Deleted images cannot be restored. Archived images cannot be pulled. Restoring an image takes about twenty minutes. ECR deletes images after 90 days in the archive.
+            2 images (1.2 GB) of the repository deployments were removed: 1 deleted and 1 archived. Deleted images cannot be restored. Archived images cannot be pulled. Restoring an image takes about twenty minutes. In a repository that the stack provisions, ECR deletes images after 90 days in the archive.
 
             Why: no rule of the policy keeps these images. The list has the reason for each image.
 
@@ -506,6 +507,7 @@ fn the_alert_about_deviations_lists_each_with_its_rule() {
         account: "123456789012",
         region: "us-east-1",
         repository: &repository,
+        owner: None,
         function: "sweep",
         source: &source,
     };

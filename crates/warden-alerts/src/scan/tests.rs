@@ -77,7 +77,7 @@ fn alert_about(
 ) -> Alert {
     let about = About { digest: scanned.version.clone(), ..about() };
     let tags: Vec<Tag> = scanned.tag.clone().into_iter().collect();
-    let scan = ScanAlert { about: &about, tags: &tags, scanned, parameter: PARAMETER };
+    let scan = ScanAlert { about: &about, tags: &tags, scanned, parameter: PARAMETER, owner: None };
     let alert = scan_findings(&scan, &decided(memory, scanned, risks), unread);
     assert_eq!(limit_violations(&alert.message("aws")), Vec::<String>::new());
     alert
@@ -227,7 +227,13 @@ fn failed_and_resolved_scans_have_a_reason_and_a_next_step() {
     let scanned = scanned(6, ScanContents::All(Vec::new()));
     let about = About { digest: scanned.version.clone(), ..about() };
     let tags = [scanned.tag.clone().unwrap()];
-    let scan = ScanAlert { about: &about, tags: &tags, scanned: &scanned, parameter: PARAMETER };
+    let scan = ScanAlert {
+        about: &about,
+        tags: &tags,
+        scanned: &scanned,
+        parameter: PARAMETER,
+        owner: None,
+    };
     let reason = FailureReason::Described(Some("UnsupportedImageError:\n scratch"));
     let failed = scan_failed(&scan, "FAILED", reason);
     expect![[r#"

@@ -328,12 +328,14 @@ fn an_alert_with_one_malformed_field_keeps_its_texts_facts_and_commands() {
                 component: Lite LLM
                 image digest: sha256:3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a3d1a
                 image tags: quarantine-20261124-3d1a3d1a3d1a-litellm-1.80.5
+                owner: platform-team
+                policy: 0123456789abcdef
                 region: us-east-1
                 repository: infrastructure
                 runbook: https://github.com/ecr-warden/ecr-warden/blob/main/docs/runbooks/tag-violation.md
                 source id: 85fc3613-e913-7fc4-a80c-a3753e4aa9ae
                 source time: 2026-11-24T10:00:00Z
-                version: 1
+                version: 2
 
             tag-violation
         "#]],

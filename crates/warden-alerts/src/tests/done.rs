@@ -35,7 +35,7 @@ fn check_outcome(
 fn an_alert_states_the_change_the_reason_and_the_next_step() {
     let today = "2026-11-24".parse().unwrap();
     let quarantines = policy(GUIDE, &[]);
-    let archives = policy(GUIDE, &[("Governance.Tags.Enforcement", "archive".into())]);
+    let archives = policy(GUIDE, &[("Tags.Enforcement", "archive".into())]);
     let natively = policy(GUIDE, &[("LifecycleScope", "repository".into())]);
     let image = |tags: &[&str], status| Image {
         digest: digest(),
@@ -161,7 +161,7 @@ fn a_suggested_tag_of_another_image_is_in_no_command_and_the_text_names_that_ima
     let owner = format!("sha256:{}", "0b".repeat(32)).parse().unwrap();
     let others = OtherImages { has_suggestion: Some(owner), ..OtherImages::default() };
     for enforcement in ["report", "quarantine", "archive"] {
-        let policy = self::policy(GUIDE, &[("Governance.Tags.Enforcement", enforcement.into())]);
+        let policy = self::policy(GUIDE, &[("Tags.Enforcement", enforcement.into())]);
         let plan = plan_enforcement(
             &policy,
             &tag,

@@ -2,12 +2,17 @@
 //! repository is a replica. The ledger therefore records each `ECR Replication Action` event for 400
 //! days.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use warden_core::image::RepositoryName;
 use warden_core::replication::RemoteRegistry;
 
-use super::{Ledger, REMEMBERED, seconds, text};
+use super::{Item, Ledger, REMEMBERED, seconds, text};
+
+/// The beginning of the key of an item.
+const KEY: &str = "replica ";
 
 impl Ledger {
     /// Records that an image of the repository was copied from this registry. One call.
@@ -30,6 +35,22 @@ impl Ledger {
         Ok(())
     }
 
+    /// Selects the repositories that are replicas. One call for 100 repositories.
+    pub async fn select_replicas<'r>(
+        &self,
+        repositories: impl IntoIterator<Item = &'r RepositoryName>,
+    ) -> anyhow::Result<BTreeSet<RepositoryName>> {
+        const READING: &str = "reading which repositories are replicas";
+        let keys: Vec<String> = repositories.into_iter().map(key).collect();
+        let items = self.read_items(&keys, "fact").await.context(READING)?;
+        let name = |item: &Item| {
+            let fact = item.get("fact").and_then(|fact| fact.as_s().ok());
+            let name = fact.and_then(|fact| fact.strip_prefix(KEY)?.parse().ok());
+            name.context("an item has no key").context(READING)
+        };
+        items.iter().map(name).collect()
+    }
+
     /// Reads the registry from which the images of the repository are copied. None without a recorded
     /// event. One call.
     pub async fn replica_source(
@@ -47,5 +68,5 @@ impl Ledger {
 }
 
 fn key(repository: &RepositoryName) -> String {
-    format!("replica {repository}")
+    format!("{KEY}{repository}")
 }

@@ -157,6 +157,36 @@ impl Registry {
         self.find_repository(repository).await?.as_ref().map(facts).transpose()
     }
 
+    /// Lists the prefixes of the registry's pull-through cache rules. A call for each 1,000 rules.
+    pub async fn cache_prefixes(&self) -> anyhow::Result<Vec<String>> {
+        let describe = self.client.describe_pull_through_cache_rules();
+        let mut pages = describe.into_paginator().page_size(1_000).send();
+        let mut prefixes = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page =
+                page.map_err(crate::explain).context("listing the pull-through cache rules")?;
+            let rules = page.pull_through_cache_rules.into_iter().flatten();
+            prefixes.extend(rules.filter_map(|rule| rule.ecr_repository_prefix));
+        }
+        Ok(prefixes)
+    }
+
+    /// Lists the repositories of the registry. A call for each 1,000 repositories.
+    pub async fn repository_names(&self) -> anyhow::Result<Vec<RepositoryName>> {
+        let describe = self.client.describe_repositories();
+        let mut pages = describe.into_paginator().page_size(1_000).send();
+        let mut names = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(crate::explain).context("listing the repositories")?;
+            for repository in page.repositories.into_iter().flatten() {
+                let name = repository.repository_name.unwrap_or_default();
+                let parsed = name.parse();
+                names.push(parsed.with_context(|| format!("ECR returned the name {name:?}"))?);
+            }
+        }
+        Ok(names)
+    }
+
     async fn find_repository(
         &self,
         repository: &RepositoryName,

@@ -50,7 +50,7 @@ fn a_rule_or_pattern_without_an_image_is_reported() {
     let both = [
         ("LifecycleScope", json!("repository")),
         ("LifecycleTagPrefixes", json!(["v", "a-"])),
-        ("Governance.Retention.ProtectTags", json!("a-* prod-*")),
+        ("Retention.ProtectTags", json!("a-* prod-*")),
     ];
     check(
         &both,
@@ -90,8 +90,8 @@ fn a_rule_or_pattern_without_an_image_is_reported() {
         "#]],
     );
     let with_exclusion = [
-        ("ImageTagMutability", json!("IMMUTABLE_WITH_EXCLUSION")),
-        ("ImageTagMutabilityExclusionFilters", json!(["sha256-*", "dev"])),
+        ("Mutability.ImageTagMutability", json!("IMMUTABLE_WITH_EXCLUSION")),
+        ("Mutability.ImageTagMutabilityExclusionFilters", json!(["sha256-*", "dev"])),
         ("LifecycleTagPrefixes", json!([])),
     ];
     for (filters, deviations) in [
@@ -151,6 +151,27 @@ fn tags_that_violate_the_policy_are_counted_with_examples() {
 }
 
 #[test]
+fn a_policy_without_a_grammar_judges_no_tag() {
+    let no_grammar = [("Tags.Grammar", Value::Null)];
+    check(&no_grammar, None, &[("a", "Bad")], &expect![[""]]);
+}
+
+#[test]
+fn the_settings_of_a_repository_that_the_stack_does_not_provision_are_not_compared() {
+    let not_provisioned = [("Mutability", Value::Null)];
+    check(&not_provisioned, Some(RepositorySettings::default()), &GOOD, &expect![[""]]);
+    check(
+        &[],
+        Some(RepositorySettings::default()),
+        &GOOD,
+        &expect![[r#"
+            drift: ImageTagMutability is unknown, and the policy requires IMMUTABLE
+            drift: the repository has no lifecycle policy any more
+        "#]],
+    );
+}
+
+#[test]
 fn a_kept_index_with_an_archived_part_is_reported() {
     let images = [
         ("index", "a-v1.0.0, needs one other"),
@@ -183,7 +204,7 @@ fn a_text_has_five_examples_at_most() {
 #[test]
 fn only_tags_of_kept_images_that_were_not_pushed_in_the_last_hour_are_judged() {
     check(
-        &[("Governance.Retention.KeepPerComponent", json!(1))],
+        &[("Retention.Keep", json!(1))],
         None,
         &[
             ("stays", "Bad1, pushed 1"),
@@ -212,7 +233,7 @@ fn only_tags_of_kept_images_that_were_not_pushed_in_the_last_hour_are_judged() {
 #[test]
 fn each_kept_index_that_lacks_a_part_is_reported_once_and_a_removed_index_never() {
     check(
-        &[("Governance.Retention.KeepPerComponent", json!(2))],
+        &[("Retention.Keep", json!(2))],
         None,
         &[
             ("one", "a-v3.0.0, pushed 10, needs away"),

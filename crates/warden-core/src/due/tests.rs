@@ -43,7 +43,7 @@ fn a_repository_is_due_when_its_plan_changes() {
     // An untagged image stays for three days.
     let complete = Some(swept(", pushed 1", false));
     let history = SweepHistory { complete, ..SweepHistory::default() };
-    let days = i64::from(two().lifecycle_untagged_days) - 1;
+    let days = i64::from(two().retention.unwrap().untagged_days) - 1;
     assert_eq!(due(&history, TimeDelta::minutes(days * 24 * 60 - 1)), None);
     assert_eq!(due(&history, TimeDelta::days(days)), Some(DueReason::Time));
 }
@@ -78,7 +78,7 @@ fn an_interrupted_sweep_or_removal_makes_a_repository_due() {
 
 #[test]
 fn a_changed_policy_or_setting_makes_a_repository_due() {
-    let other = policy(GUIDE, &[("LifecycleUntaggedDays", json!(30))]);
+    let other = policy(GUIDE, &[("Retention.UntaggedDays", json!(30))]);
     assert_eq!(idle().due(&other, SETTINGS, now()), Some(DueReason::PolicyChanged));
     assert_eq!(idle().due(&two(), "1 MUTABLE", now()), Some(DueReason::SettingsChanged));
 }

@@ -57,7 +57,7 @@ fn immutable() -> Mutability {
 }
 
 fn archiving() -> Policy {
-    policy(GUIDE, &[("Governance.Tags.Enforcement", Value::from("archive"))])
+    policy(GUIDE, &[("Tags.Enforcement", Value::from("archive"))])
 }
 
 fn check(policy: &Policy, tags: &[&str], expected: &Expect) {
@@ -240,7 +240,7 @@ fn an_unsafe_change_is_reported_instead() {
 fn an_accepted_tag_that_can_move_does_not_replace_the_quarantine_tag() {
     let policy = policy(
         GUIDE,
-        &[("Governance.Tags.Grammar", Value::from("{component}-v{semver} {component}-{channel}"))],
+        &[("Tags.Grammar", Value::from("{component}-v{semver} {component}-{channel}"))],
     );
     let tag = "litellm-1.80.5".parse().unwrap();
     let plan = |tags: &[&str]| {

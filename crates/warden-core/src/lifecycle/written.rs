@@ -93,7 +93,7 @@ mod tests {
                 for prefixes in [json!([]), json!(["v", "vllm", "prod"])] {
                     let changes = [
                         ("LifecycleScope", scope.into()),
-                        ("Governance.Retention.Untagged", untagged.into()),
+                        ("Retention.Untagged", untagged.into()),
                         ("LifecycleTagPrefixes", prefixes),
                     ];
                     let document = document(&policy(GUIDE, &changes));

@@ -271,11 +271,7 @@ fn read_rule(reader: &mut Reader<'_>, ceiling: Option<&[RepositoryPattern]>) -> 
     let retention = reader
         .about("The rules for the cleanup. Without them, nothing is removed.")
         .section("Retention", read_retention);
-    let scan = reader.about("The rules for findings.").object("Scan", |reader| Scan {
-        threshold: reader
-            .about("The lowest severity of findings that count and are alerted on.")
-            .or("Threshold", Severity::High),
-    });
+    let scan = reader.about("The rules for findings.").object("Scan", read_scan);
     let rule = Rule { name: name?, repositories, owner, tags, retention, scan };
     if let Some(ceiling) = ceiling
         && are_read
@@ -303,7 +299,7 @@ fn check_ceiling(reader: &mut Reader<'_>, rule: &Rule, ceiling: &[RepositoryPatt
     }
 }
 
-fn read_tags(reader: &mut Reader<'_>) -> Option<Tags> {
+pub(super) fn read_tags(reader: &mut Reader<'_>) -> Option<Tags> {
     let templates: Vec<Template> = reader
         .about("Templates of conforming tags. If the list is empty, no tag is judged.")
         .list("Grammar");
@@ -329,7 +325,7 @@ fn read_tags(reader: &mut Reader<'_>) -> Option<Tags> {
     })
 }
 
-fn read_retention(reader: &mut Reader<'_>) -> Option<Retention> {
+pub(super) fn read_retention(reader: &mut Reader<'_>) -> Option<Retention> {
     let keep = reader
         .about("The number of images of each component that are kept, the newest first. A repository of the stack takes it from the parameters instead.")
         .number("Keep", 1..=MOST_IMAGES, Some(20));
@@ -370,6 +366,13 @@ fn read_retention(reader: &mut Reader<'_>) -> Option<Retention> {
         when_replicated,
         enforcement: enforcement?,
     })
+}
+
+pub(super) fn read_scan(reader: &mut Reader<'_>) -> Scan {
+    let threshold = reader
+        .about("The lowest severity of findings that count and are alerted on.")
+        .or("Threshold", Severity::High);
+    Scan { threshold }
 }
 
 #[cfg(test)]

@@ -8,12 +8,10 @@ use regex_lite::Regex;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::document::{
-    Owner, PolicyDocument, ReadDocument, Retention, Rule, RuleName, Tags, parse_json, read_document,
-};
+use super::document::{PolicyDocument, ReadDocument, Rule, parse_json, read_document};
 use super::provisioned::{Provisioned, ProvisionedRepository};
-use super::{CleanupEnforcement, InUse, LifecycleScope, Scan, TagEnforcement, TagMutability};
-use crate::image::{RepositoryName, RepositoryPattern, TagPrefix};
+use super::{CleanupEnforcement, LifecycleScope, Policy, TagEnforcement, TagMutability};
+use crate::image::{RepositoryName, RepositoryPattern};
 use crate::node::Node;
 use crate::properties::{Invalid, Problem, Reader};
 
@@ -77,31 +75,6 @@ impl RepositoryOrigin {
             Self::Pushed
         }
     }
-}
-
-/// The policy of one repository: its rule, with the settings of a provisioned repository.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ResolvedPolicy {
-    /// The repository.
-    pub repository_name: RepositoryName,
-    /// The rule that decides.
-    pub rule: RuleName,
-    /// The owner of the repository.
-    pub owner: Option<Owner>,
-    /// Whether a tag can be moved. None if the stack does not provision the repository: only ECR knows.
-    pub image_tag_mutability: Option<TagMutability>,
-    /// Prefixes of tags. The images of each prefix are counted separately.
-    pub lifecycle_tag_prefixes: Vec<TagPrefix>,
-    /// Whether images are counted by component or in the whole repository.
-    pub lifecycle_scope: LifecycleScope,
-    /// The sources that report which images are in use. The last pull counts without a source too.
-    pub in_use_sources: Vec<InUse>,
-    /// The rules for tags. None if no tag is judged.
-    pub tags: Option<Tags>,
-    /// The rules for the cleanup. None if nothing is removed.
-    pub retention: Option<Retention>,
-    /// The rules for findings.
-    pub scan: Scan,
 }
 
 impl Governance {
@@ -181,28 +154,35 @@ impl Governance {
         rules.find(|(_, rule)| rule.repositories.iter().any(is_match))
     }
 
+    /// Whether another rule, or none, governs the repository if a cache or replication fills it.
+    #[must_use]
+    pub fn depends_on_origin(&self, repository: &RepositoryName) -> bool {
+        let position = |origin| self.find_rule(repository, origin).map(|(position, _)| position);
+        position(RepositoryOrigin::Pushed) != position(RepositoryOrigin::Replication)
+    }
+
     /// The policy of a repository. None if no rule governs it.
     #[must_use]
     pub fn rule_for(
         &self,
         repository: &RepositoryName,
         origin: RepositoryOrigin,
-    ) -> Option<ResolvedPolicy> {
+    ) -> Option<Policy> {
         let (_, rule) = self.find_rule(repository, origin)?;
-        let mut policy = ResolvedPolicy {
+        let mut policy = Policy {
             repository_name: repository.clone(),
             rule: rule.name.clone(),
             owner: rule.owner.clone(),
-            image_tag_mutability: None,
+            mutability: None,
             lifecycle_tag_prefixes: Vec::new(),
             lifecycle_scope: LifecycleScope::Component,
-            in_use_sources: self.provisioned.in_use_sources.clone(),
+            in_use: self.provisioned.in_use(),
             tags: rule.tags.clone(),
             retention: rule.retention.clone(),
             scan: rule.scan.clone(),
         };
         if let Some(settings) = self.find_provisioned(repository) {
-            policy.image_tag_mutability = Some(settings.image_tag_mutability);
+            policy.mutability = Some(settings.mutability.clone());
             policy.lifecycle_tag_prefixes.clone_from(&settings.lifecycle_tag_prefixes);
             policy.lifecycle_scope = settings.lifecycle_scope;
             if let Some(retention) = &mut policy.retention {
@@ -317,7 +297,7 @@ fn check_quarantine(reader: &mut Reader<'_>, read: &ReadDocument, provisioned: &
     let document = PolicyDocument { version, unmatched, replicas, rules };
     let governance = Governance { document, provisioned };
     for settings in &governance.provisioned.repositories {
-        let (name, mutability) = (&settings.repository_name, settings.image_tag_mutability);
+        let (name, mutability) = (&settings.repository_name, settings.mutability.setting);
         let Some((nth, rule)) = governance.find_rule(name, RepositoryOrigin::Pushed) else {
             continue;
         };

@@ -2,9 +2,13 @@
 
 use serde::Serialize;
 
-use super::{InUse, LifecycleScope, MOST_DAYS, MOST_IMAGES, TagMutability, prefixes};
-use crate::image::{RepositoryName, TagPrefix, Wildcard};
+use super::{InUse, LifecycleScope, MOST_DAYS, MOST_IMAGES};
+use crate::image::{RepositoryName, TagPrefix};
+use crate::mutability::Mutability;
 use crate::properties::Reader;
+
+/// ECR accepts 50 lifecycle rules, and two of them are not for prefixes.
+const MOST_PREFIXES: usize = 48;
 
 /// The settings from the parameters of the stack. Each field is the property with the same name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -23,13 +27,13 @@ pub struct Provisioned {
 pub struct ProvisionedRepository {
     /// The repository.
     pub repository_name: RepositoryName,
-    /// Whether a tag can be moved.
-    pub image_tag_mutability: TagMutability,
-    /// The tags to which the mutability does not apply.
-    pub image_tag_mutability_exclusion_filters: Vec<Wildcard>,
-    /// The number of images that are kept, in place of [`super::document::Retention::keep`].
+    /// Whether a tag can be moved, in the properties `ImageTagMutability` and
+    /// `ImageTagMutabilityExclusionFilters`.
+    #[serde(flatten)]
+    pub mutability: Mutability,
+    /// The number of images that are kept, in place of [`super::Retention::keep`].
     pub lifecycle_tag_count: u32,
-    /// In place of [`super::document::Retention::untagged_days`].
+    /// In place of [`super::Retention::untagged_days`].
     pub lifecycle_untagged_days: u32,
     /// Prefixes of tags. The images of each prefix are counted separately.
     pub lifecycle_tag_prefixes: Vec<TagPrefix>,
@@ -52,6 +56,12 @@ impl Provisioned {
         }
         Self { repositories, in_use_sources: reader.words("InUseSources") }
     }
+
+    /// The source of running images beside the last pull, which always counts.
+    pub(super) fn in_use(&self) -> InUse {
+        let sees_workloads = self.in_use_sources.contains(&InUse::Inspector);
+        if sees_workloads { InUse::Inspector } else { InUse::PullTime }
+    }
 }
 
 impl ProvisionedRepository {
@@ -59,21 +69,35 @@ impl ProvisionedRepository {
     /// afterwards.
     pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let repository_name = reader.required("RepositoryName");
-        let image_tag_mutability = reader.or("ImageTagMutability", TagMutability::Mutable);
-        let image_tag_mutability_exclusion_filters =
-            reader.words("ImageTagMutabilityExclusionFilters");
+        let mutability = Mutability::read(reader);
         let lifecycle_tag_count = reader.number("LifecycleTagCount", 1..=MOST_IMAGES, None);
         let lifecycle_untagged_days = reader.number("LifecycleUntaggedDays", 1..=MOST_DAYS, None);
         let lifecycle_tag_prefixes = prefixes(reader);
         let lifecycle_scope = reader.or("LifecycleScope", LifecycleScope::Component);
         Some(Self {
             repository_name: repository_name?,
-            image_tag_mutability,
-            image_tag_mutability_exclusion_filters,
+            mutability,
             lifecycle_tag_count,
             lifecycle_untagged_days,
             lifecycle_tag_prefixes,
             lifecycle_scope,
         })
     }
+}
+
+fn prefixes(reader: &mut Reader<'_>) -> Vec<TagPrefix> {
+    const NAME: &str = "LifecycleTagPrefixes";
+    let mut unique: Vec<TagPrefix> = Vec::new();
+    for prefix in reader.words(NAME) {
+        if unique.contains(&prefix) {
+            reader.problem(NAME, format!("{prefix} is listed twice"));
+        } else {
+            unique.push(prefix);
+        }
+    }
+    if unique.len() > MOST_PREFIXES {
+        let message = format!("expected at most {MOST_PREFIXES} prefixes, got {}", unique.len());
+        reader.problem(NAME, message);
+    }
+    unique
 }

@@ -11,10 +11,7 @@ use chrono::{DateTime, Days, Utc};
 use super::{Decision, KeepReason, PlanBlocker, RetentionPlan, UnitRemoval, short_hash};
 use crate::arena::UnitId;
 use crate::image::Digest;
-use crate::policy::{
-    CleanupEnforcement, Governance, InUse, Policy, Retention, Scan, Severity, TagEnforcement, Tags,
-    WhenReplicated,
-};
+use crate::policy::{CleanupEnforcement, InUse, Policy, Retention, TagEnforcement, WhenReplicated};
 
 /// Days for which a confirmation is valid. The schedule sweeps each repository daily.
 pub const CONFIRMATION_DAYS: u64 = 7;
@@ -66,9 +63,23 @@ pub fn confirmed_image(digest: &Digest) -> String {
 /// The hash of the settings that decide which images a policy keeps.
 #[must_use]
 pub fn retention_hash(policy: &Policy) -> String {
-    let mut policy = policy.clone();
-    policy.governance.scan = Scan { threshold: Severity::High };
-    short_hash(&policy.normalised())
+    // Every field is named, so that a new one has to be judged here.
+    let Policy {
+        repository_name,
+        rule: _,
+        owner: _,
+        mutability: _,
+        lifecycle_tag_prefixes,
+        lifecycle_scope,
+        in_use,
+        tags,
+        retention,
+        scan: _,
+    } = policy;
+    let settings =
+        (repository_name, lifecycle_tag_prefixes, lifecycle_scope, in_use, tags, retention);
+    #[expect(clippy::expect_used, reason = "strings and numbers always serialise")]
+    short_hash(&serde_json::to_string(&settings).expect("settings serialise"))
 }
 
 /// Whether `policy` keeps every image that the `accepted` policy keeps. False also if the answer
@@ -78,51 +89,67 @@ pub fn keeps_at_least(policy: &Policy, accepted: &Policy) -> bool {
     // Every field is named, so that a new one has to be judged here.
     let Policy {
         repository_name,
-        image_tag_mutability: _,
-        image_tag_mutability_exclusion_filters: _,
-        lifecycle_tag_count,
-        lifecycle_untagged_days,
+        rule: _,
+        owner: _,
+        mutability: _,
         lifecycle_tag_prefixes,
         lifecycle_scope,
-        governance: Governance { tags, retention, scan: _ },
+        in_use,
+        // `tags_keep_at_least` reads it.
+        tags: _,
+        retention,
+        scan: _,
     } = policy;
-    // Components and forbidden tags decide which tags are accepted, and not which images are kept.
-    let Tags { grammar, components: _, forbidden: _, enforcement, quarantine_days } = tags;
+    let is_same = *repository_name == accepted.repository_name
+        && *lifecycle_tag_prefixes == accepted.lifecycle_tag_prefixes
+        && *lifecycle_scope == accepted.lifecycle_scope;
+    let is_in_use_seen = *in_use == accepted.in_use || *in_use == InUse::Inspector;
+    is_same
+        && match (retention, &accepted.retention) {
+            (None, _) => true,
+            (Some(retention), None) => retention.enforcement == CleanupEnforcement::Report,
+            (Some(retention), Some(accepted_retention)) => {
+                is_in_use_seen
+                    && tags_keep_at_least(policy, accepted)
+                    && retention_keeps_at_least(retention, accepted_retention)
+                    && removes_no_more(policy.untagged_mode(), accepted.untagged_mode())
+            }
+        }
+}
+
+/// Compares the rules for tags. Components and forbidden tags decide which tags are accepted, and not
+/// which images are kept. Without rules for tags, no quarantine ends.
+fn tags_keep_at_least(policy: &Policy, accepted: &Policy) -> bool {
+    let days = |policy: &Policy| policy.tags.as_ref().map_or(u32::MAX, |tags| tags.quarantine_days);
+    let enforcement = policy.tag_enforcement();
+    policy.grammar() == accepted.grammar()
+        && (enforcement == accepted.tag_enforcement() || enforcement == TagEnforcement::Report)
+        && days(policy) >= days(accepted)
+}
+
+fn retention_keeps_at_least(retention: &Retention, accepted: &Retention) -> bool {
     let Retention {
-        keep_per_component,
+        keep,
+        // `Policy::untagged_mode` reads it.
+        untagged: _,
+        untagged_days,
         protect_tags,
         protect_pulled_within_days,
         minimum_age_days,
-        in_use,
         max_remove_percent,
         when_replicated,
-        // `Policy::untagged_mode` reads it.
-        untagged: _,
-        enforcement: removal,
+        enforcement,
     } = retention;
-    let accepted_tags = &accepted.governance.tags;
-    let accepted_retention = &accepted.governance.retention;
-    let is_same = *repository_name == accepted.repository_name
-        && *lifecycle_tag_prefixes == accepted.lifecycle_tag_prefixes
-        && *lifecycle_scope == accepted.lifecycle_scope
-        && *grammar == accepted_tags.grammar
-        && (*enforcement == accepted_tags.enforcement || *enforcement == TagEnforcement::Report);
-    let is_in_use_seen = *in_use == accepted_retention.in_use || *in_use == InUse::Inspector;
-    let is_replication_kept = *when_replicated == accepted_retention.when_replicated
-        || *when_replicated == WhenReplicated::Report;
-    is_same
-        && is_in_use_seen
-        && is_replication_kept
-        && *lifecycle_tag_count >= accepted.lifecycle_tag_count
-        && *lifecycle_untagged_days >= accepted.lifecycle_untagged_days
-        && *quarantine_days >= accepted_tags.quarantine_days
-        && *keep_per_component >= accepted_retention.keep_per_component
-        && accepted_retention.protect_tags.iter().all(|tag| protect_tags.contains(tag))
-        && *protect_pulled_within_days >= accepted_retention.protect_pulled_within_days
-        && *minimum_age_days >= accepted_retention.minimum_age_days
-        && *max_remove_percent <= accepted_retention.max_remove_percent
-        && removes_no_more(Some(*removal), Some(accepted_retention.enforcement))
-        && removes_no_more(policy.untagged_mode(), accepted.untagged_mode())
+    let is_replication_kept =
+        *when_replicated == accepted.when_replicated || *when_replicated == WhenReplicated::Report;
+    is_replication_kept
+        && *keep >= accepted.keep
+        && *untagged_days >= accepted.untagged_days
+        && accepted.protect_tags.iter().all(|tag| protect_tags.contains(tag))
+        && *protect_pulled_within_days >= accepted.protect_pulled_within_days
+        && *minimum_age_days >= accepted.minimum_age_days
+        && *max_remove_percent <= accepted.max_remove_percent
+        && removes_no_more(Some(*enforcement), Some(accepted.enforcement))
 }
 
 fn is_accepted(policy: &Policy, accepted: Option<&Policy>) -> bool {
@@ -143,7 +170,7 @@ impl RetentionPlan<'_> {
     /// that is accepted for the repository, if any.
     #[must_use]
     pub fn needs_confirmation(&self, accepted: Option<&Policy>) -> bool {
-        let is_report = self.policy.governance.retention.enforcement == CleanupEnforcement::Report;
+        let is_report = self.policy.cleanup() == CleanupEnforcement::Report;
         // Only a bug of this software can empty a group, so a person cannot confirm such a plan.
         let is_faulty = matches!(self.stopped, Some(PlanBlocker::Emptied(_)));
         let is_free = is_accepted(self.policy, accepted) && self.stopped.is_none();

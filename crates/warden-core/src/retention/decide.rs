@@ -11,7 +11,7 @@ use crate::arena::{Arena, GroupId, ImageId, UnitId};
 use crate::graph::{Graph, Inventory, Unit};
 use crate::image::{Digest, ImageStatus};
 use crate::lifecycle::native::LifecycleThreat;
-use crate::policy::{CleanupEnforcement, LifecycleScope, Policy};
+use crate::policy::{CleanupEnforcement, LifecycleScope, Policy, Retention};
 use crate::untagged::{has_tag, is_untagged};
 
 /// Puts the units into the groups in which they are counted. Returns the ranks of each unit.
@@ -90,8 +90,11 @@ pub(super) fn decide_unit(
     if root.status == ImageStatus::Archived {
         return keep(KeepReason::Archived);
     }
+    let Some(retention) = &policy.retention else {
+        return keep(KeepReason::NoRetention);
+    };
     let untagged = policy.untagged_mode().filter(|_| is_untagged(inventory, unit));
-    let mode = untagged.unwrap_or(policy.governance.retention.enforcement);
+    let mode = untagged.unwrap_or(retention.enforcement);
     if is_held(mode, inventory, unit.root) {
         return keep(KeepReason::NeededByArchivedIndex);
     }
@@ -105,7 +108,7 @@ pub(super) fn decide_unit(
         return Decision::Keep(strongest.clone(), image);
     }
     if let Some(mode) = untagged {
-        return decide_untagged_unit(policy, inventory, unit, mode, now);
+        return decide_untagged_unit(retention, inventory, unit, mode, now);
     }
     let mut orphan_of = None;
     if root.own_tags().next().is_none() {
@@ -125,8 +128,7 @@ pub(super) fn decide_unit(
         }
     }
     if !places.is_empty() {
-        let retention = &policy.governance.retention;
-        let kept = usize::try_from(retention.keep_per_component).unwrap_or(usize::MAX);
+        let kept = usize::try_from(retention.keep).unwrap_or(usize::MAX);
         return match policy.lifecycle_scope {
             LifecycleScope::Repository => keep(KeepReason::Native),
             LifecycleScope::Component if places.iter().any(|place| place.rank <= kept) => {
@@ -137,8 +139,10 @@ pub(super) fn decide_unit(
     }
     // All other tags are quarantine tags. The latest of them counts.
     let since = unit.images().filter_map(|image| facts[image].quarantined_since).max();
-    let days = Days::new(policy.governance.tags.quarantine_days.into());
-    match (since.and_then(|since| Some((since, since.checked_add_days(days)?))), orphan_of) {
+    let days = policy.tags.as_ref().map(|tags| Days::new(tags.quarantine_days.into()));
+    let quarantine =
+        since.zip(days).and_then(|(since, days)| Some((since, since.checked_add_days(days)?)));
+    match (quarantine, orphan_of) {
         (Some((since, until)), _) if until <= now.date_naive() => {
             Decision::Remove(RemoveReason::QuarantineOver { since })
         }
@@ -151,7 +155,7 @@ pub(super) fn decide_unit(
 /// Decides about a unit without a tag that no other rule keeps. The days begin with the latest push
 /// of an image of the unit.
 fn decide_untagged_unit(
-    policy: &Policy,
+    retention: &Retention,
     inventory: &Inventory,
     unit: &Unit,
     mode: CleanupEnforcement,
@@ -162,13 +166,13 @@ fn decide_untagged_unit(
     // An image that no sweep has recorded was first seen now.
     let seen = inventory.untagged.since(&inventory.images[unit.root].digest).unwrap_or(now);
     let since = pushed.map_or(seen, |pushed| pushed.max(seen));
-    let days = Days::new(policy.lifecycle_untagged_days.into());
+    let days = Days::new(retention.untagged_days.into());
     if since.checked_add_days(days).is_none_or(|end| end >= now) {
         return keep(KeepReason::UntaggedLately { since });
     }
     match mode {
         // Where the whole cleanup reports, the plan has the untagged images too.
-        CleanupEnforcement::Report if policy.governance.retention.enforcement != mode => {
+        CleanupEnforcement::Report if retention.enforcement != mode => {
             keep(KeepReason::UntaggedReported { since })
         }
         CleanupEnforcement::Delete if inventory.has_unknown_archived_index => {
@@ -208,7 +212,7 @@ pub(super) fn removal_mode(policy: &Policy, decision: &Decision) -> Option<Clean
     match decision {
         Decision::Keep(..) => None,
         Decision::Remove(RemoveReason::Untagged { .. }) => policy.untagged_mode(),
-        Decision::Remove(_) => Some(policy.governance.retention.enforcement),
+        Decision::Remove(_) => Some(policy.cleanup()),
     }
 }
 

@@ -28,7 +28,7 @@ impl RetentionPlan<'_> {
         if self.is_kept_by_count(decided) {
             return None;
         }
-        let retention = &self.policy.governance.retention;
+        let retention = self.policy.retention.as_ref()?;
         let days_after =
             |at: &DateTime<Utc>, days: u32| at.checked_add_days(Days::new(days.into()));
         match reason {
@@ -36,9 +36,7 @@ impl RetentionPlan<'_> {
             KeepReason::Young(at) | KeepReason::Restored(Some(at)) => {
                 days_after(at, retention.minimum_age_days)
             }
-            KeepReason::UntaggedLately { since } => {
-                days_after(since, self.policy.lifecycle_untagged_days)
-            }
+            KeepReason::UntaggedLately { since } => days_after(since, retention.untagged_days),
             KeepReason::Quarantined { until } => Some(start_of(*until)),
             // Another fact than the time ends these reasons, at any time.
             KeepReason::InUse(_)
@@ -52,6 +50,7 @@ impl RetentionPlan<'_> {
                 | UnknownReason::ReferenceCycle
                 | UnknownReason::ArchivedIndex,
             )
+            | KeepReason::NoRetention
             | KeepReason::Protected(..)
             | KeepReason::Channel(_)
             | KeepReason::Unmatched(_)

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::tests::{digest, first_record, listed, now};
 use super::*;
@@ -97,20 +97,25 @@ fn policies() -> impl Strategy<Value = Policy> {
     let enforcement = prop::sample::select(vec!["archive", "delete"]);
     let tags = prop::sample::select(vec!["report", "quarantine"]);
     let untagged = prop::sample::select(vec!["report", "archive", "delete"]);
-    (1_u32..4, scope, enforcement, tags, untagged, any::<bool>()).prop_map(
-        |(kept, scope, enforcement, tags, untagged, protects)| {
+    let absent = prop::option::weighted(
+        0.1,
+        prop::sample::select(vec!["Tags", "Tags.Grammar", "Retention"]),
+    );
+    (1_u32..4, scope, enforcement, tags, untagged, any::<bool>(), absent).prop_map(
+        |(kept, scope, enforcement, tags, untagged, protects, absent)| {
             let protected = if protects { "gold prod*" } else { "" };
-            policy(
-                GUIDE,
-                &[
-                    ("LifecycleScope", json!(scope)),
-                    ("Governance.Tags.Enforcement", json!(tags)),
-                    ("Governance.Retention.KeepPerComponent", json!(kept)),
-                    ("Governance.Retention.Enforcement", json!(enforcement)),
-                    ("Governance.Retention.Untagged", json!(untagged)),
-                    ("Governance.Retention.ProtectTags", json!(protected)),
-                ],
-            )
+            let mut changes = vec![
+                ("LifecycleScope".to_owned(), json!(scope)),
+                ("Tags.Enforcement".to_owned(), json!(tags)),
+                ("Retention.Keep".to_owned(), json!(kept)),
+                ("Retention.Enforcement".to_owned(), json!(enforcement)),
+                ("Retention.Untagged".to_owned(), json!(untagged)),
+                ("Retention.ProtectTags".to_owned(), json!(protected)),
+            ];
+            changes.extend(absent.map(|path| (path.to_owned(), Value::Null)));
+            let changes: Vec<(&str, Value)> =
+                changes.iter().map(|(path, value)| (path.as_str(), value.clone())).collect();
+            policy(GUIDE, &changes)
         },
     )
 }
@@ -170,7 +175,8 @@ fn is_protected(policy: &Policy, image: &ImageRecord, running: &RunningImages) -
         at.is_some_and(|at| now() - at <= chrono::Duration::days(days))
     };
     let has = |words: &[&str]| image.tags.iter().any(|tag| words.contains(&tag.as_str()));
-    let protects = !policy.governance.retention.protect_tags.is_empty();
+    let retention = policy.retention.as_ref();
+    let protects = retention.is_some_and(|retention| !retention.protect_tags.is_empty());
     image.has_unparsed_reference
         || image.pushed_at.is_none()
         || within(image.pushed_at, 7)
@@ -351,7 +357,7 @@ proptest! {
         kept in 1_usize..5,
     ) {
         let count = json!(kept);
-        let policy = policy(GUIDE, &[("Governance.Retention.KeepPerComponent", count)]);
+        let policy = policy(GUIDE, &[("Retention.Keep", count)]);
         let mut inventory = Inventory::default();
         for (nth, age) in ages.iter().enumerate() {
             inventory.images.push(listed(&nth.to_string(), &format!("a-v1.{nth}.0, pushed {age}")).0);
@@ -375,8 +381,8 @@ proptest! {
         hours in 0_i64..(500 * 24),
     ) {
         let mut policy = policy;
-        if is_report {
-            policy.governance.retention.enforcement = CleanupEnforcement::Report;
+        if is_report && let Some(retention) = &mut policy.retention {
+            retention.enforcement = CleanupEnforcement::Report;
         }
         let inventory = inventory(&made);
         let plan = planned(&policy, &inventory, &RunningImages::new());

@@ -62,13 +62,13 @@ impl Classifier<'_> {
         if image.status == ImageStatus::Archived {
             return facts;
         }
+        let Some(retention) = &self.policy.retention else { return facts };
         let mut young = None;
         let mut keep = |keep: KeepReason| {
             if facts.keep.as_ref().is_none_or(|strongest| keep.strength() < strongest.strength()) {
                 facts.keep = Some(keep);
             }
         };
-        let retention = &self.policy.governance.retention;
         if image.has_unparsed_reference {
             keep(KeepReason::Unknown(UnknownReason::UnparsedReference));
         }
@@ -102,15 +102,17 @@ impl Classifier<'_> {
         }
         let today = self.now.date_naive();
         for tag in image.own_tags() {
-            let quarantine = Quarantine::read(tag);
+            // Without rules for tags, no quarantine ends: its tag is a tag like any other.
+            let quarantine = Quarantine::read(tag).filter(|_| self.policy.tags.is_some());
             let is_genuine = |quarantine: &Quarantine| quarantine.is_genuine(&image.digest, today);
             if let Some(quarantine) = quarantine.filter(is_genuine) {
                 facts.quarantined_since = facts.quarantined_since.max(Some(quarantine.since));
                 facts.quarantine_tags.push(tag.clone());
                 continue;
             }
-            let grammar = &self.policy.governance.tags.grammar;
-            let conforming = grammar.match_tag(&self.policy.repository_name, tag);
+            let grammar = self.policy.grammar();
+            let conforming =
+                grammar.and_then(|grammar| grammar.match_tag(&self.policy.repository_name, tag));
             let is_channel = match &conforming {
                 Some(conforming) => is_channel_tag(conforming, tag),
                 None => ends_with_channel(tag),

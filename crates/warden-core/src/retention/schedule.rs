@@ -89,7 +89,7 @@ impl RetentionPlan<'_> {
     /// policy quarantines, and only if [`RetentionPlan::keep_tags_that_can_move`] leaves them in the
     /// plan.
     pub(super) fn quarantine_tags(&self, facts: &Arena<ImageId, Facts>) -> Vec<(ImageId, Tag)> {
-        if self.policy.governance.tags.enforcement != TagEnforcement::Quarantine {
+        if self.policy.tag_enforcement() != TagEnforcement::Quarantine {
             return vec![];
         }
         let mut is_removed = facts.map(|_| false);
@@ -123,8 +123,8 @@ impl RetentionPlan<'_> {
         if self.removals.is_empty() {
             return None;
         }
-        let retention = &self.policy.governance.retention;
-        if retention.in_use == InUse::Inspector && running.is_empty() {
+        let retention = self.policy.retention.as_ref()?;
+        if self.policy.in_use == InUse::Inspector && running.is_empty() {
             return Some(PlanBlocker::NothingInUse);
         }
         let is_removed = |unit: &UnitId| matches!(self.units[*unit].decision, Decision::Remove(_));

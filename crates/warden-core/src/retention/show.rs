@@ -9,7 +9,7 @@ use super::{
     UnknownReason, VersionRank,
 };
 use crate::arena::ImageId;
-use crate::policy::CleanupEnforcement;
+use crate::policy::{CleanupEnforcement, Retention};
 
 impl RetentionPlan<'_> {
     /// Why the unit is kept or removed.
@@ -59,14 +59,16 @@ impl RetentionPlan<'_> {
     }
 
     fn why_kept(&self, decided: &UnitDecision, keep: &KeepReason) -> String {
-        let retention = &self.policy.governance.retention;
+        // Without rules for the cleanup, there is no reason that has days.
+        let retention = self.policy.retention.as_ref();
+        let days = |days: fn(&Retention) -> u32| retention.map_or(0, days);
         match keep {
             KeepReason::Unknown(unknown) => unknown.to_string(),
             KeepReason::Protected(tag, wildcard) => {
                 format!("the tag {tag} matches the pattern {wildcard} of ProtectTags")
             }
             KeepReason::InUse(0) => {
-                let days = retention.protect_pulled_within_days;
+                let days = days(|retention| retention.protect_pulled_within_days);
                 format!(
                     "a workload ran it within the last {days} days, according to Amazon Inspector"
                 )
@@ -77,17 +79,23 @@ impl RetentionPlan<'_> {
             }
             KeepReason::Channel(tag) => format!("the channel {tag} points at it"),
             KeepReason::Pulled(at) => {
-                let days = retention.protect_pulled_within_days;
+                let days = days(|retention| retention.protect_pulled_within_days);
                 format!("it was pulled on {}, within the last {days} days", day(*at))
             }
             KeepReason::Restored(None) => "ECR is restoring it from the archive".to_owned(),
             KeepReason::Restored(Some(at)) => {
-                let days = retention.minimum_age_days;
+                let days = days(|retention| retention.minimum_age_days);
                 format!("it was restored on {}, within the last {days} days", day(*at))
             }
             KeepReason::Young(at) => {
-                let days = retention.minimum_age_days;
+                let days = days(|retention| retention.minimum_age_days);
                 format!("it was pushed on {}, within the last {days} days", day(*at))
+            }
+            KeepReason::NoRetention => {
+                format!("the rule {} has no Retention, so nothing is removed", self.policy.rule)
+            }
+            KeepReason::Unmatched(tag) if self.policy.grammar().is_none() => {
+                format!("without a Grammar, the tag {tag} names no version")
             }
             KeepReason::Unmatched(tag) => {
                 format!("the tag {tag} matches neither the grammar nor a lifecycle prefix")
@@ -110,7 +118,7 @@ impl RetentionPlan<'_> {
                 "it has no tag, and the lifecycle policy of ECR expires untagged images".to_owned()
             }
             KeepReason::UntaggedLately { since } => {
-                let days = self.policy.lifecycle_untagged_days;
+                let days = days(|retention| retention.untagged_days);
                 format!("it has had no tag since {}, for at most {days} days", day(*since))
             }
             KeepReason::UntaggedReported { since } => {
@@ -144,13 +152,14 @@ impl RetentionPlan<'_> {
                 places.join("; ")
             }
             RemoveReason::QuarantineOver { since } => {
-                let days = self.policy.governance.tags.quarantine_days;
+                let days = self.policy.tags.as_ref().map_or(0, |tags| tags.quarantine_days);
                 format!(
                     "it was quarantined on {since}, and the {days} days of the quarantine are over"
                 )
             }
             RemoveReason::Untagged { since } => {
-                let days = self.policy.lifecycle_untagged_days;
+                let retention = self.policy.retention.as_ref();
+                let days = retention.map_or(0, |retention| retention.untagged_days);
                 format!("it has had no tag since {}, for more than {days} days", day(*since))
             }
             RemoveReason::Orphan(subject) => {
@@ -176,8 +185,8 @@ impl RetentionPlan<'_> {
     }
 }
 
-const IN_THE_ARCHIVE: &str = "it is archived, and the lifecycle policy of ECR expires archived \
-                              images";
+const IN_THE_ARCHIVE: &str =
+    "it is archived, and only a lifecycle rule of ECR or a person deletes archived images";
 
 fn day(at: DateTime<Utc>) -> impl fmt::Display {
     at.date_naive()

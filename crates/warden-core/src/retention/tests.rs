@@ -1,5 +1,6 @@
 //! Examples of images that other cleanup tools removed by mistake.
 
+mod absent;
 mod confirmation;
 mod next_change;
 mod units;
@@ -119,10 +120,7 @@ pub(crate) fn two() -> Policy {
 }
 
 fn with(changes: &[(&str, Value)]) -> Policy {
-    let mut all = vec![
-        ("Governance.Retention.KeepPerComponent", json!(2)),
-        ("Governance.Retention.Enforcement", json!("delete")),
-    ];
+    let mut all = vec![("Retention.Keep", json!(2)), ("Retention.Enforcement", json!("delete"))];
     all.extend(changes.iter().cloned());
     policy(GUIDE, &all)
 }
@@ -173,7 +171,7 @@ fn an_image_that_a_workload_runs_is_kept_beyond_the_count_by_inspector_or_by_a_p
             v1: delete: number 5 of 5 of a (the newest 2 are kept)
         "#]],
     );
-    let inspector = with(&[("Governance.Retention.InUse", json!("inspector"))]);
+    let inspector = with(&[("InUse", json!("inspector"))]);
     check(
         &inspector,
         &images,
@@ -228,7 +226,7 @@ fn a_busy_component_never_evicts_a_quiet_one() {
 // See case P3 in docs/contributing/prior-art.md.
 #[test]
 fn a_protected_tag_or_a_channel_keeps_the_image_whole() {
-    let protect = with(&[("Governance.Retention.ProtectTags", json!("prod-* gold"))]);
+    let protect = with(&[("Retention.ProtectTags", json!("prod-* gold"))]);
     check(
         &protect,
         &[
@@ -248,8 +246,7 @@ fn a_protected_tag_or_a_channel_keeps_the_image_whole() {
         "#]],
     );
     // A channel of a component, where the grammar has channels.
-    let grammar =
-        [("Governance.Tags.Grammar", json!("{component}-v{semver} {component}-{channel}"))];
+    let grammar = [("Tags.Grammar", json!("{component}-v{semver} {component}-{channel}"))];
     check(
         &with(&grammar),
         &[
@@ -271,7 +268,7 @@ fn a_protected_tag_or_a_channel_keeps_the_image_whole() {
 // See case P3 in docs/contributing/prior-art.md.
 #[test]
 fn a_tag_is_a_channel_by_any_template_that_reads_no_version() {
-    let grammar = [("Governance.Tags.Grammar", json!("{component}-v{semver} {component}-{slug}"))];
+    let grammar = [("Tags.Grammar", json!("{component}-v{semver} {component}-{slug}"))];
     check(
         &with(&grammar),
         &[
@@ -312,7 +309,7 @@ fn nothing_is_removed_if_a_component_has_no_more_images_than_are_kept() {
 #[test]
 fn an_image_is_kept_for_days_after_its_push_and_after_its_restore() {
     check(
-        &with(&[("Governance.Retention.KeepPerComponent", json!(1))]),
+        &with(&[("Retention.Keep", json!(1))]),
         &[
             ("newest", "a-v9.0.0, pushed 1"),
             ("fresh", "a-v8.0.0, pushed 7"),
@@ -335,7 +332,7 @@ fn an_image_is_kept_for_days_after_its_push_and_after_its_restore() {
 
 #[test]
 fn the_strongest_of_several_reasons_to_keep_an_image_is_reported() {
-    let protect = with(&[("Governance.Retention.ProtectTags", json!("gold"))]);
+    let protect = with(&[("Retention.ProtectTags", json!("gold"))]);
     check(
         &protect,
         &[
@@ -426,9 +423,9 @@ fn a_plan_that_removes_a_large_share_is_stopped_unless_it_removes_few_images() {
     expect!["21 of 23 images would be removed, and MaxRemovePercent=25 allows fewer (archived images, and untagged images of the plan, are not counted)"]
         .assert_eq(&too_many.to_string());
     assert_eq!(stopped(&two(), 23), (21, Some(too_many)));
-    let many = with(&[("Governance.Retention.KeepPerComponent", json!(75))]);
+    let many = with(&[("Retention.Keep", json!(75))]);
     assert_eq!(stopped(&many, 100), (25, None));
-    let many = with(&[("Governance.Retention.KeepPerComponent", json!(74))]);
+    let many = with(&[("Retention.Keep", json!(74))]);
     let too_many = PlanBlocker::TooMany { removed: 26, of: 100, percent: 25 };
     assert_eq!(stopped(&many, 100), (26, Some(too_many)));
 }
@@ -491,7 +488,7 @@ fn a_quarantine_ends_on_its_date_and_never_removes_an_image_with_an_accepted_tag
             good: delete: number 3 of 3 of a (the newest 2 are kept)
         "#]],
     );
-    let report = with(&[("Governance.Tags.Enforcement", json!("report"))]);
+    let report = with(&[("Tags.Enforcement", json!("report"))]);
     check(
         &report,
         &[("good", "quarantine:20261001 a-v1.0.0")],
@@ -506,7 +503,7 @@ fn a_quarantine_ends_on_its_date_and_never_removes_an_image_with_an_accepted_tag
 #[test]
 fn a_component_is_never_counted_with_a_prefix_that_it_begins_with() {
     let one = with(&[
-        ("Governance.Retention.KeepPerComponent", json!(1)),
+        ("Retention.Keep", json!(1)),
         ("LifecycleTagPrefixes", json!(["v", "vllm-x", "prod"])),
     ]);
     check(
@@ -538,10 +535,7 @@ fn a_component_is_never_counted_with_a_prefix_that_it_begins_with() {
 #[test]
 fn in_scope_repository_only_the_lifecycle_policy_counts_images() {
     check(
-        &with(&[
-            ("LifecycleScope", json!("repository")),
-            ("Governance.Retention.KeepPerComponent", json!(1)),
-        ]),
+        &with(&[("LifecycleScope", json!("repository")), ("Retention.Keep", json!(1))]),
         &[
             ("new", "a-v9.0.0, pushed 8"),
             ("old", "a-v1.0.0"),
@@ -574,7 +568,7 @@ fn plans_have_equal_hashes_only_if_they_remove_the_same_images() {
     assert_eq!(first.len(), 16);
     images.reverse();
     assert_eq!(hash(&two(), &images), first);
-    let archive = with(&[("Governance.Retention.Enforcement", json!("archive"))]);
+    let archive = with(&[("Retention.Enforcement", json!("archive"))]);
     assert_ne!(hash(&archive, &images), first);
     images.push(("d", "a-v0.1.0, pushed 40"));
     assert_ne!(hash(&two(), &images), first);

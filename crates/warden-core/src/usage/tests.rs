@@ -12,8 +12,8 @@ use crate::retention::{RunningImages, plan_retention};
 /// for each.
 fn check(enforcement: &str, images: &[(&str, &str)], removed: &[&str], expected: &Expect) {
     let changes = [
-        ("Governance.Retention.Enforcement", json!(enforcement)),
-        ("Governance.Tags.Grammar", json!("{component}-v{semver} {component}-{channel}")),
+        ("Retention.Enforcement", json!(enforcement)),
+        ("Tags.Grammar", json!("{component}-v{semver} {component}-{channel}")),
     ];
     let (policy, inventory) = (policy(GUIDE, &changes), inventory(images));
     let graph = Graph::build(&inventory).unwrap();

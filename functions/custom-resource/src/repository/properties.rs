@@ -8,7 +8,7 @@ use warden_core::image::RepositoryName;
 use warden_core::keywords;
 use warden_core::lifecycle;
 use warden_core::node::Node;
-use warden_core::policy::Policy;
+use warden_core::policy::{CleanupEnforcement, Policy, PolicyVersion, ProvisionedRepository};
 use warden_core::properties::{Invalid, Reader};
 
 use super::pull::PullPrincipal;
@@ -39,10 +39,14 @@ keywords!(
 /// The repository that the properties describe. All values are valid.
 #[derive(Clone, Debug)]
 pub struct Desired {
-    /// The policy of the repository, with its name and its tag mutability.
-    pub policy: Policy,
-    /// The native lifecycle policy, derived from the policy.
+    /// The name, the tag mutability and the settings of the lifecycle policy.
+    pub settings: ProvisionedRepository,
+    /// The version of the policy that the repository follows.
+    pub policy_version: PolicyVersion,
+    /// The native lifecycle policy, derived from the settings and the rule of the repository.
     pub lifecycle: String,
+    /// Whether an adopted repository keeps the lifecycle policy that it has, because its rule only reports.
+    pub keeps_adopted_lifecycle: bool,
     /// Whether ECR scans each image at its push.
     pub scan_on_push: bool,
     /// The encryption of the repository.
@@ -77,10 +81,11 @@ impl Desired {
     pub fn read(properties: &Value, stack: &Stack, owner: String) -> Result<Self, Invalid> {
         let node = Node::from(properties);
         let mut reader = Reader::new(&node);
-        for name in ["ServiceToken", "ServiceTimeout", "PolicyVersion"] {
+        for name in ["ServiceToken", "ServiceTimeout"] {
             reader.ignore(name);
         }
-        let policy = Policy::read(&mut reader);
+        let settings = ProvisionedRepository::read(&mut reader);
+        let policy_version: Option<PolicyVersion> = reader.required("PolicyVersion");
         let scan_on_push = reader.flag("ScanOnPush", false);
         let encryption = encryption(&mut reader, stack);
         let lifecycle_impact_limit = reader.number("LifecycleImpactLimit", 0..=100_000, Some(50));
@@ -97,10 +102,12 @@ impl Desired {
             reader.problem("StackId", message);
         }
 
-        match (policy, reader.finish()) {
-            (Some(policy), problems) if problems.is_empty() => Ok(Self {
-                lifecycle: lifecycle::document(&policy),
-                policy,
+        match (settings, policy_version, reader.finish()) {
+            (Some(settings), Some(policy_version), problems) if problems.is_empty() => Ok(Self {
+                lifecycle: lifecycle::document_of_provisioned(&settings, None),
+                settings,
+                policy_version,
+                keeps_adopted_lifecycle: true,
                 scan_on_push,
                 encryption,
                 lifecycle_impact_limit,
@@ -111,7 +118,18 @@ impl Desired {
                 owner,
                 stack: stack.clone(),
             }),
-            (_, problems) => Err(Invalid(problems)),
+            (_, _, problems) => Err(Invalid(problems)),
+        }
+    }
+
+    /// The repository with the lifecycle policy that its rule needs. Without a rule, nothing is removed.
+    #[must_use]
+    pub fn following(self, rule: Option<&Policy>) -> Self {
+        let cleanup = rule.map_or(CleanupEnforcement::Report, Policy::cleanup);
+        Self {
+            lifecycle: lifecycle::document_of_provisioned(&self.settings, rule),
+            keeps_adopted_lifecycle: cleanup == CleanupEnforcement::Report,
+            ..self
         }
     }
 }

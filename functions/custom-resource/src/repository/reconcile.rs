@@ -116,7 +116,7 @@ pub fn permit(
     let Some(observed) = observed else {
         return Ok(());
     };
-    let name = desired.policy.repository_name.to_string();
+    let name = desired.settings.repository_name.to_string();
     let standing = &observed.standing;
     // An Update keeps the repository that its resource adopted. A Create adopts only with OnExisting.
     let adopted = kind == Kind::Update && standing.adopter() == Some(&desired.owner);
@@ -163,6 +163,10 @@ pub fn lifecycle(desired: &Desired, observed: Option<&ObservedRepository>) -> Li
     let Some(observed) = observed else {
         return LifecycleDecision::Put;
     };
+    let is_adopted = !observed.standing.owned_by(&desired.owner);
+    if is_adopted && desired.keeps_adopted_lifecycle {
+        return LifecycleDecision::Keep;
+    }
     if observed.lifecycle.as_deref().is_some_and(|text| have_same_rules(text, &desired.lifecycle)) {
         LifecycleDecision::Keep
     } else if observed.standing.empty {
@@ -238,7 +242,7 @@ pub fn plan(
     observed: Option<&ObservedRepository>,
     lifecycle: LifecycleDecision,
 ) -> Result<ChangePlan<RepositoryChange>, pull::Unreadable> {
-    let mutability = desired.policy.mutability();
+    let mutability = desired.settings.mutability.clone();
     let mut actions = Vec::new();
     if let Some(observed) = observed {
         let found = &observed.standing.tags;
@@ -414,10 +418,7 @@ mod tests {
         let mut properties = json!({
             "RepositoryName": "infrastructure", "ImageTagMutability": "IMMUTABLE", "ScanOnPush": "true",
             "LifecycleTagCount": "20", "LifecycleUntaggedDays": "7",
-            "Governance": {
-                "Tags": {"Grammar": "{component}-v{semver}", "Enforcement": "report"},
-                "Retention": {"Enforcement": "report"},
-            },
+            "PolicyVersion": "0123456789abcdef",
         });
         for (name, value) in changes {
             properties[*name] = value.clone();
@@ -433,7 +434,7 @@ mod tests {
                 arn: "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure".to_owned(),
                 uri: "123456789012.dkr.ecr.us-east-1.amazonaws.com/infrastructure".to_owned(),
                 registry_id: "123456789012".to_owned(),
-                mutability: Some(desired.policy.mutability()),
+                mutability: Some(desired.settings.mutability.clone()),
                 scan_on_push: true,
                 encryption: Encryption { kind: EncryptionType::Aes256, key: None },
             },
@@ -499,6 +500,19 @@ mod tests {
                 lifecycle: Preview
                 put the repository policy {"Statement":[{"Action":["ecr:BatchCheckLayerAvailability","ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"],"Effect":"Allow","Principal":{"AWS":["arn:aws:iam::210987654321:root"]},"Sid":"EcrWardenPullAccounts"}],"Version":"2012-10-17"}; set the resource tags team=platform; set the tag mutability MUTABLE_WITH_EXCLUSION (except v*); turn off scans on push"#]],
         );
+    }
+
+    #[test]
+    fn an_adopted_repository_keeps_its_lifecycle_policy_until_its_rule_enforces() {
+        let adopting = desired(&[("OnExisting", "adopt".into())]);
+        let mut found = observed(&adopting);
+        found.standing.tags.clear();
+        found.lifecycle = Some(r#"{"rules":[]}"#.to_owned());
+        for found in [found.clone(), ObservedRepository { lifecycle: None, ..found.clone() }] {
+            assert_eq!(lifecycle(&adopting, Some(&found)), LifecycleDecision::Keep);
+        }
+        let enforcing = Desired { keeps_adopted_lifecycle: false, ..adopting };
+        assert_eq!(lifecycle(&enforcing, Some(&found)), LifecycleDecision::Preview);
     }
 
     #[test]

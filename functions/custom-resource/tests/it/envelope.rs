@@ -15,7 +15,7 @@ fn answers(aws: &LocalAws) -> usize {
 #[tokio::test(start_paused = true)]
 async fn an_update_that_runs_out_of_time_fails_once_with_the_original_id() {
     // See case P30 in docs/contributing/prior-art.md.
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
     let rename = update(&created, &answer["PhysicalResourceId"], "RepositoryName", "platform");
@@ -38,7 +38,7 @@ async fn an_update_that_runs_out_of_time_fails_once_with_the_original_id() {
 
 #[tokio::test(start_paused = true)]
 async fn a_creation_that_runs_out_of_time_names_the_repository_that_may_exist() {
-    let function = Function::new();
+    let function = Function::new().await;
     function.aws.fault("PutLifecyclePolicy", 0, Fault::Hang);
     function.handle(&event("create-infrastructure"), 20).await;
     let failed = function.aws.state().answers.remove(0);
@@ -51,7 +51,7 @@ async fn a_creation_that_runs_out_of_time_names_the_repository_that_may_exist() 
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_a_failure_that_is_answered() {
     // See case P38 in docs/contributing/prior-art.md.
-    let function = Function::new();
+    let function = Function::new().await;
     function.aws.fault("DescribeRepositories", 1, Fault::Panic);
     let reason = function.fail(&event("create-infrastructure")).await;
     // The number of the task depends on the tests that ran before this test.
@@ -62,7 +62,7 @@ async fn a_panic_is_a_failure_that_is_answered() {
 #[tokio::test(start_paused = true)]
 async fn a_long_reason_is_shortened_and_the_answer_is_still_json() {
     // See case P31 in docs/contributing/prior-art.md. `answer` checks the size and parses the answer.
-    let function = Function::new();
+    let function = Function::new().await;
     for filler in ["x", "é", "\"", "\u{1}", "\\"] {
         let many: Vec<Value> = (0..100).map(|_| filler.repeat(70).into()).collect();
         let request =
@@ -71,21 +71,6 @@ async fn a_long_reason_is_shortened_and_the_answer_is_still_json() {
         assert!(reason.starts_with("PullPrincipals[0]: ") && reason.ends_with('…'), "{reason}");
         assert!(reason.len() > 400, "{} bytes are left of it", reason.len());
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn attributes_that_are_too_long_are_refused_before_any_change() {
-    // See case P31 in docs/contributing/prior-art.md.
-    let function = Function::new();
-    let components: Vec<String> = (0..200).map(|n| format!("component-{n}")).collect();
-    let request = with(
-        event("create-infrastructure"),
-        "ResourceProperties.Governance.Tags.Components",
-        json!(components),
-    );
-    expect!["Governance: the normalised policy has 3659 bytes; at most 1500 are allowed"]
-        .assert_eq(&function.fail(&request).await);
-    assert!(function.aws.take_changes().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,7 +83,7 @@ async fn a_refused_answer_is_sent_a_limited_number_of_times() {
         Fault::ResetBefore,
         Fault::Hang,
     ] {
-        let function = Function::new();
+        let function = Function::new().await;
         function.aws.fault("Answer", 0, fault.clone());
         let started = tokio::time::Instant::now();
         function.handle(&event("create-infrastructure"), 240).await;
@@ -106,7 +91,7 @@ async fn a_refused_answer_is_sent_a_limited_number_of_times() {
         assert!(started.elapsed() < custom_resource::TIME_TO_ANSWER, "{:?}", started.elapsed());
 
         // An answer that CloudFormation accepts at the last attempt counts.
-        let function = Function::new();
+        let function = Function::new().await;
         function.aws.fault("Answer", 1, fault);
         function.succeed(&event("create-infrastructure")).await;
     }
@@ -115,7 +100,7 @@ async fn a_refused_answer_is_sent_a_limited_number_of_times() {
 #[tokio::test(start_paused = true)]
 async fn a_request_without_an_url_for_the_answer_changes_nothing() {
     // See case P34 in docs/contributing/prior-art.md.
-    let function = Function::new();
+    let function = Function::new().await;
     for request in [
         json!(null),
         json!([]),
@@ -129,14 +114,14 @@ async fn a_request_without_an_url_for_the_answer_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn an_aws_error_reaches_the_stack_with_its_code_and_the_failed_step() {
-    let function = Function::new();
+    let function = Function::new().await;
     function.aws.fault("CreateRepository", 0, Fault::Error(400, "KmsException"));
     expect!["repository infrastructure: create the repository with IMMUTABLE tags, scanned on push, encrypted with KMS: KmsException: made to fail"].assert_eq(&function.fail(&event("create-infrastructure")).await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_response_url_is_in_no_log_line() {
-    let function = Function::new();
+    let function = Function::new().await;
     function.succeed(&event("create-infrastructure")).await;
     for fault in [Fault::Error(403, "Forbidden"), Fault::ResetBefore, Fault::Hang] {
         function.aws.fault("Answer", 0, fault);

@@ -1,11 +1,16 @@
+use std::time::SystemTime;
+
 use expect_test::expect;
 use local_aws::Fault;
 use local_aws::ecr::lifecycle::validate;
+use local_aws::world::governance;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use warden_aws::registry::replaced_lifecycle::ReplacedLifecycle;
-use warden_core::lifecycle::{document, have_same_rules, is_written_by_warden};
-use warden_core::policy::Policy;
+use warden_core::lifecycle::{document_of_provisioned, have_same_rules, is_written_by_warden};
+use warden_core::node::Node;
+use warden_core::policy::{Policy, ProvisionedRepository};
+use warden_core::properties::Reader;
 
 use crate::{Function, event, foreign, push_sixty, rolled_back, update, with};
 
@@ -24,14 +29,21 @@ proptest! {
             "LifecycleUntaggedDays": days,
             "LifecycleTagPrefixes": prefixes,
             "LifecycleScope": scope,
-            "Governance": {
-                "Tags": {"Grammar": "v{semver}", "Enforcement": "report"},
-                "Retention": {"Untagged": untagged, "Enforcement": "archive"},
-            },
         });
-        let policy = Policy::parse(&properties.to_string()).unwrap();
-        prop_assert!(validate(&document(&policy)).is_ok(), "{}", document(&policy));
-        prop_assert!(is_written_by_warden(&document(&policy)), "{}", document(&policy));
+        let node = Node::from(&properties);
+        let mut reader = Reader::new(&node);
+        let settings = ProvisionedRepository::read(&mut reader).unwrap();
+        let rule = json!({
+            "RepositoryName": "infrastructure",
+            "Rule": "platform",
+            "Retention": {"Untagged": untagged, "UntaggedDays": days, "Enforcement": "archive"},
+        });
+        let rule = Policy::parse(&rule.to_string()).unwrap();
+        for rule in [None, Some(&rule)] {
+            let document = document_of_provisioned(&settings, rule);
+            prop_assert!(validate(&document).is_ok(), "{}", document);
+            prop_assert!(is_written_by_warden(&document), "{}", document);
+        }
     }
 }
 
@@ -49,7 +61,7 @@ async fn with_sixty_images(function: &Function) -> (Value, Value) {
 #[tokio::test(start_paused = true)]
 async fn a_lifecycle_policy_that_would_expire_too_many_images_is_refused_with_examples() {
     // See case P36 in docs/contributing/prior-art.md.
-    let function = Function::new();
+    let function = Function::new().await;
     let (_, change) = with_sixty_images(&function).await;
     expect!["repository infrastructure: the new lifecycle policy would expire 55 images, more than LifecycleImpactLimit 50 allows (v1.0.5, v1.0.6, v1.0.7, v1.0.8, v1.0.9, and 50 more). The lifecycle policy was not changed. Raise the limit if ECR may expire these images"].assert_eq(&function.fail(&change).await);
     assert!(function.aws.take_changes().is_empty());
@@ -64,7 +76,7 @@ async fn a_lifecycle_policy_that_would_expire_too_many_images_is_refused_with_ex
 async fn a_roll_back_is_never_refused_because_of_its_impact() {
     // See case P36 in docs/contributing/prior-art.md.
     for blind in [false, true] {
-        let function = Function::new();
+        let function = Function::new().await;
         let (_, change) = with_sixty_images(&function).await;
         let before = function.aws.state().ecr().repositories["infrastructure"].lifecycle.clone();
         if blind {
@@ -81,7 +93,7 @@ async fn a_roll_back_is_never_refused_because_of_its_impact() {
 async fn a_preview_that_fails_stops_the_change() {
     let mut reasons = String::new();
     for operation in ["StartLifecyclePolicyPreview", "GetLifecyclePolicyPreview"] {
-        let function = Function::new();
+        let function = Function::new().await;
         let (_, change) = with_sixty_images(&function).await;
         function.aws.fault(operation, 0, Fault::Error(400, "AccessDeniedException"));
         reasons += &format!("{}\n", function.fail(&change).await);
@@ -95,7 +107,7 @@ async fn a_preview_that_fails_stops_the_change() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_rights_to_preview_that_take_effect_late() {
-    let function = Function::new();
+    let function = Function::new().await;
     let (_, change) = with_sixty_images(&function).await;
     let denied = Fault::Error(400, "AccessDeniedException");
     function.aws.fault("StartLifecyclePolicyPreview", 1, denied);
@@ -104,7 +116,7 @@ async fn a_request_waits_for_rights_to_preview_that_take_effect_late() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_the_preview_of_somebody_else() {
-    let function = Function::new();
+    let function = Function::new().await;
     let (_, change) = with_sixty_images(&function).await;
     function.aws.fault(
         "StartLifecyclePolicyPreview",
@@ -127,6 +139,17 @@ fn put_policy_of_team(function: &Function, days: u32) -> String {
     policy
 }
 
+/// The request that adopts `infrastructure` under a policy that enforces the cleanup.
+async fn adopting(function: &Function) -> Value {
+    const VERSION: &str = "fedcba9876543210";
+    let policy = governance(&[]).normalised();
+    let now = SystemTime::now().into();
+    function.context.ledger.record_policy(VERSION, &policy, now).await.unwrap();
+    let request = with(event("create-infrastructure"), "ResourceProperties.OnExisting", "adopt");
+    let request = with(request, "ResourceProperties.EncryptionType", "AES256");
+    with(request, "ResourceProperties.PolicyVersion", VERSION)
+}
+
 /// The lifecycle policy that the tags of the repository hold.
 fn stored_policy(function: &Function) -> Option<ReplacedLifecycle> {
     let tags = function.aws.state().ecr().repositories["infrastructure"].tags.clone();
@@ -142,11 +165,10 @@ fn assert_stored(function: &Function, policy: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn the_lifecycle_policy_of_somebody_else_is_stored_in_tags_before_it_is_replaced() {
-    let function = Function::new();
+    let function = Function::new().await;
     foreign(&function, "infrastructure");
     let before = put_policy_of_team(&function, 14);
-    let adopting = with(event("create-infrastructure"), "ResourceProperties.OnExisting", "adopt");
-    let adopting = with(adopting, "ResourceProperties.EncryptionType", "AES256");
+    let adopting = adopting(&function).await;
     let answer = function.succeed(&adopting).await;
     assert_stored(&function, &before);
     let changes = function.aws.take_changes();
@@ -167,7 +189,7 @@ async fn the_lifecycle_policy_of_somebody_else_is_stored_in_tags_before_it_is_re
 
 #[tokio::test(start_paused = true)]
 async fn a_new_adoption_replaces_the_stored_policy_of_an_earlier_adoption() {
-    let function = Function::new();
+    let function = Function::new().await;
     foreign(&function, "infrastructure");
     let arn = "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure";
     let earlier = ReplacedLifecycle::Policy(json!({"rules": ["earlier"]}).to_string());
@@ -176,18 +198,16 @@ async fn a_new_adoption_replaces_the_stored_policy_of_an_earlier_adoption() {
     let tags: Vec<Value> =
         tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
     function.aws.by_hand("TagResource", &json!({"resourceArn": arn, "tags": tags})).unwrap();
-    let adopting = with(event("create-infrastructure"), "ResourceProperties.OnExisting", "adopt");
-    let adopting = with(adopting, "ResourceProperties.EncryptionType", "AES256");
+    let adopting = adopting(&function).await;
     function.succeed(&adopting).await;
     assert_eq!(stored_policy(&function), Some(ReplacedLifecycle::NoPolicy));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_tags_of_an_adoption_say_that_there_was_no_lifecycle_policy() {
-    let function = Function::new();
+    let function = Function::new().await;
     foreign(&function, "infrastructure");
-    let adopting = with(event("create-infrastructure"), "ResourceProperties.OnExisting", "adopt");
-    let adopting = with(adopting, "ResourceProperties.EncryptionType", "AES256");
+    let adopting = adopting(&function).await;
     let answer = function.succeed(&adopting).await;
     assert_eq!(stored_policy(&function), Some(ReplacedLifecycle::NoPolicy));
 
@@ -200,7 +220,7 @@ async fn the_tags_of_an_adoption_say_that_there_was_no_lifecycle_policy() {
 
 #[tokio::test(start_paused = true)]
 async fn a_repository_that_ecr_warden_created_stores_no_lifecycle_policy() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
     put_policy_of_team(&function, 14);

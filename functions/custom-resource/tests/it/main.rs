@@ -7,6 +7,7 @@
 )]
 
 mod envelope;
+mod governance;
 mod lifecycle;
 mod matrix;
 mod privileges;
@@ -24,7 +25,7 @@ use custom_resource::{Context, handle};
 use local_aws::LocalAws;
 use local_aws::ecr::DAY;
 use local_aws::iam::Role;
-use local_aws::world::{self, NOW, take_role};
+use local_aws::world::{self, NOW, create_ledger, take_role};
 use serde_json::{Value, json};
 
 /// A function with its AWS, and the requests of `events/custom-resource`.
@@ -34,9 +35,10 @@ struct Function {
 }
 
 impl Function {
-    fn new() -> Self {
+    async fn new() -> Self {
         local_aws::log::collect();
         let aws = LocalAws::default();
+        create_ledger(&aws, "warden", POLICY_VERSION, &REPORT).await;
         {
             let mut state = aws.state();
             state.set_clock(Some(NOW));
@@ -179,6 +181,10 @@ fn delete(request: &Value, answer: &Value) -> Value {
 
 /// The stack of the requests in `events/custom-resource`.
 const STACK_ID: &str = "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3";
+/// The version of the policy that the requests of repositories name. Its rules report.
+const POLICY_VERSION: &str = "0123456789abcdef";
+const REPORT: [(&str, &str); 2] =
+    [("*.Tags.Enforcement", "report"), ("*.Retention.Enforcement", "report")];
 /// The repository of `create-infrastructure`.
 const ARN: &str = "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure";
 /// The physical ID of a resource that was never created.
@@ -206,7 +212,11 @@ fn push_sixty(function: &Function) {
 
 /// The configuration of the function in that stack.
 fn config() -> Config {
-    let variables = [("STACK_ID", STACK_ID), ("URL_SUFFIX", "amazonaws.com")];
+    let variables = [
+        ("STACK_ID", STACK_ID),
+        ("URL_SUFFIX", "amazonaws.com"),
+        ("LEDGER_TABLE", "warden-Ledger"),
+    ];
     Config::read(variables.map(|(name, value)| (name.to_owned(), value.to_owned()))).unwrap()
 }
 

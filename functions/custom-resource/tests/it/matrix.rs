@@ -356,6 +356,30 @@ fn a_repository_ends_in_the_same_state_after_any_failure() {
 }
 
 #[test]
+fn a_governance_ends_in_the_same_state_after_any_failure() {
+    use Step::{Again, Create, Delete, Update};
+    let create = event("create-governance");
+    let made = create["ResourceProperties"].clone();
+    let other = set(&made, "Policy.Rules.1.Scan.Threshold", "LOW");
+    let refused = set(&made, "EnforceRepositories", json!(["deployments"]));
+    let sequences = [
+        ("made and gone", vec![Create(made.clone()), Delete]),
+        (
+            "changed and back",
+            vec![Create(made.clone()), Update(other.clone()), Update(made.clone())],
+        ),
+        ("a change that is refused", vec![Create(made.clone()), Update(refused), Delete]),
+        ("made twice", vec![Create(made.clone()), Again(0), Delete, Again(2)]),
+        (
+            "a late copy of an update",
+            vec![Create(made.clone()), Update(other), Update(made), Again(1)],
+        ),
+    ];
+    check_late_copies("Custom::EcrGovernance", &create, &sequences);
+    check("Custom::EcrGovernance", &create, &sequences);
+}
+
+#[test]
 fn a_push_pull_policy_ends_in_the_same_state_after_any_failure() {
     use Step::{Again, Attach, Create, Delete, Update};
     let create = event("create-push-pull-policy");

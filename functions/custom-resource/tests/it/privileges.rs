@@ -25,7 +25,10 @@ const DEPENDENT: [&str; 8] = [
 
 /// Makes every call that the function can make, and returns the function.
 async fn call_everything() -> Function {
-    let function = Function::new();
+    let function = Function::new().await;
+    let created = event("create-governance");
+    let answer = function.succeed(&created).await;
+    function.succeed(&delete(&created, &answer)).await;
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
     function.succeed(&event("update-infrastructure")).await;

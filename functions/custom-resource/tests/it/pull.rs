@@ -16,7 +16,7 @@ fn policy(function: &Function) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn each_kind_of_pull_principal_may_pull_and_no_other_principal() {
-    let function = Function::new();
+    let function = Function::new().await;
     let principals = json!([
         "210987654321",
         "arn:aws:iam::310987654321:role/ci/builder",
@@ -90,7 +90,7 @@ async fn each_kind_of_pull_principal_may_pull_and_no_other_principal() {
 
 #[tokio::test(start_paused = true)]
 async fn a_role_that_does_not_exist_is_refused_before_any_other_change() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
     let _ = function.aws.take_changes();
@@ -112,7 +112,7 @@ async fn a_role_that_does_not_exist_is_refused_before_any_other_change() {
 
 #[tokio::test(start_paused = true)]
 async fn a_role_that_was_deleted_fails_an_update_and_never_a_roll_back() {
-    let function = Function::new();
+    let function = Function::new().await;
     function.aws.state().iam.roles.insert("builder".to_owned(), Role::default());
     let created =
         with(event("create-infrastructure"), "ResourceProperties.PullPrincipals", json!([BUILDER]));

@@ -14,14 +14,14 @@ const ARN: &str =
     "arn:aws:iam::123456789012:policy/ecr-warden/warden-us-east-1-5f2c1a30-PushPullPolicy";
 
 /// A function in a stack that has the repositories of `create-push-pull-policy`.
-fn function() -> Function {
-    let function = Function::new();
+async fn function() -> Function {
+    let function = Function::new().await;
     own(&function.aws, &["deployments", "infrastructure"]);
     function
 }
 
 async fn made() -> (Function, Value, Value) {
-    let function = function();
+    let function = function().await;
     function.aws.state().iam.roles.extend(ci_roles());
     let request = event("create-push-pull-policy");
     let answer = function.succeed(&request).await;
@@ -177,7 +177,7 @@ async fn a_deleted_role_fails_an_update_and_never_its_roll_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_rights_that_take_effect_late() {
-    let function = function();
+    let function = function().await;
     function.aws.state().iam.roles.extend(ci_roles());
     for nth in 1..=3 {
         function.aws.fault("AttachRolePolicy", nth, Fault::Error(403, "AccessDenied"));
@@ -197,7 +197,7 @@ async fn a_policy_that_others_attached_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn a_policy_of_somebody_else_does_not_change() {
-    let function = function();
+    let function = function().await;
     function.aws.state().iam.policies.insert(
         ARN.to_owned(),
         iam::Policy {
@@ -224,7 +224,7 @@ async fn a_policy_of_somebody_else_does_not_change() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_creation_is_removed_and_the_next_creation_succeeds() {
-    let function = function();
+    let function = function().await;
     // IAM evaluates a role that does not exist as a role without a path.
     let role = json!(["arn:aws:iam::123456789012:role/github-actions"]);
     let request =
@@ -240,7 +240,7 @@ async fn a_failed_creation_is_removed_and_the_next_creation_succeeds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_creation_whose_answer_was_lost_succeeds_within_the_request() {
-    let function = function();
+    let function = function().await;
     function.aws.state().iam.roles.extend(ci_roles());
     function.aws.fault("CreatePolicy", 1, Fault::ResetAfter);
     function.succeed(&event("create-push-pull-policy")).await;
@@ -312,7 +312,7 @@ async fn a_policy_names_only_repositories_of_its_stack() {
 
 #[tokio::test(start_paused = true)]
 async fn invalid_properties_are_named_and_nothing_is_called() {
-    let function = Function::new();
+    let function = Function::new().await;
     let good = event("create-push-pull-policy");
     let many: Vec<String> = (0..150)
         .map(|n| format!("arn:aws:ecr:us-east-1:123456789012:repository/number-{n}"))

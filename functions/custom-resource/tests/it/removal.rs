@@ -8,7 +8,7 @@ use crate::{
 #[tokio::test(start_paused = true)]
 async fn an_adopted_repository_is_governed_and_never_deleted() {
     // See case P39 in docs/contributing/prior-art.md.
-    let function = Function::new();
+    let function = Function::new().await;
     foreign(&function, "infrastructure");
     let team = ("team".to_owned(), "data".to_owned());
     function.aws.state().ecr().repository("infrastructure").unwrap().tags.extend([team]);
@@ -19,18 +19,10 @@ async fn an_adopted_repository_is_governed_and_never_deleted() {
     let answer = function.succeed(&request).await;
     assert_eq!(
         function.aws.take_changes(),
-        [
-            "TagResource",
-            "PutImageTagMutability",
-            "PutImageScanningConfiguration",
-            "PutLifecyclePolicy"
-        ]
+        ["TagResource", "PutImageTagMutability", "PutImageScanningConfiguration"]
     );
     let tags = function.aws.state().ecr().repositories["infrastructure"].tags.clone();
-    assert_eq!(
-        tags.keys().collect::<Vec<_>>(),
-        ["ecr-warden:adopted-by", "ecr-warden:replaced-lifecycle", "team"]
-    );
+    assert_eq!(tags.keys().collect::<Vec<_>>(), ["ecr-warden:adopted-by", "team"]);
     // A creation without OnExisting=adopt does not adopt the repository, although it was adopted before.
     function.fail(&with(request.clone(), "ResourceProperties.OnExisting", "fail")).await;
     // The roll-back of a rename returns to the adopted repository without OnExisting=adopt.
@@ -46,7 +38,7 @@ async fn an_adopted_repository_is_governed_and_never_deleted() {
 #[tokio::test(start_paused = true)]
 async fn a_repository_that_another_resource_adopted_outlives_the_one_that_made_it() {
     // Two resources exchange their names, and each gets a Delete for the repository of the other.
-    let function = Function::new();
+    let function = Function::new().await;
     let (one, other) = (event("create-infrastructure"), event("create-deployments"));
     let adopting = |request, name: &str| {
         let request = with(request, "ResourceProperties.OnExisting", "adopt");
@@ -54,9 +46,9 @@ async fn a_repository_that_another_resource_adopted_outlives_the_one_that_made_i
         with(request, "ResourceProperties.RepositoryName", name)
     };
     let (first, second) = (function.succeed(&one).await, function.succeed(&other).await);
-    let swap = update(&one, &first["PhysicalResourceId"], "PolicyVersion", "2");
+    let swap = update(&one, &first["PhysicalResourceId"], "LifecycleImpactLimit", "51");
     function.succeed(&adopting(swap, "deployments")).await;
-    let swap = update(&other, &second["PhysicalResourceId"], "PolicyVersion", "2");
+    let swap = update(&other, &second["PhysicalResourceId"], "LifecycleImpactLimit", "51");
     function.succeed(&adopting(swap, "infrastructure")).await;
     for (request, answer) in [(&one, &first), (&other, &second)] {
         let request = delete(request, answer);
@@ -75,7 +67,7 @@ async fn the_roll_back_of_a_creation_never_deletes_images_that_existed_before() 
         ("DELETE_IN_PROGRESS", true, true),
         ("DELETE_IN_PROGRESS", false, false),
     ] {
-        let function = Function::new();
+        let function = Function::new().await;
         let request = event("create-infrastructure");
         let request = with(request, "ResourceProperties.OnDelete", "delete-with-images");
         function.succeed(&request).await;
@@ -93,7 +85,7 @@ async fn the_roll_back_of_a_creation_never_deletes_images_that_existed_before() 
 #[tokio::test(start_paused = true)]
 async fn a_failed_creation_leaves_nothing_and_the_next_creation_succeeds() {
     // See case P40 in docs/contributing/prior-art.md.
-    let function = Function::new();
+    let function = Function::new().await;
     let request = event("create-infrastructure");
     function.aws.fault("PutLifecyclePolicy", 1, Fault::Error(400, "InvalidParameterException"));
     let answer = function.answer(&request).await;
@@ -105,7 +97,7 @@ async fn a_failed_creation_leaves_nothing_and_the_next_creation_succeeds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_creation_on_a_retained_repository_never_deletes_its_images() {
-    let function = Function::new();
+    let function = Function::new().await;
     let request =
         with(event("create-infrastructure"), "ResourceProperties.OnDelete", "delete-with-images");
     function.succeed(&request).await;
@@ -135,7 +127,7 @@ async fn a_repository_with_images_is_deleted_only_with_delete_with_images() {
         ("retain", "delete-with-images", false, true),
         ("delete-if-empty", "delete-with-images", true, true),
     ] {
-        let function = Function::new();
+        let function = Function::new().await;
         let request = with(event("create-infrastructure"), "ResourceProperties.OnDelete", stored);
         let answer = function.succeed(&request).await;
         let digest = push(&function, "litellm-v1.0.0");
@@ -147,7 +139,7 @@ async fn a_repository_with_images_is_deleted_only_with_delete_with_images() {
         function.succeed(&with(request.clone(), "ResourceProperties.OnDelete", on_delete)).await;
         assert_eq!(!names(&function).is_empty(), stays, "{stored}, {on_delete}");
     }
-    let function = Function::new();
+    let function = Function::new().await;
     function.succeed(&event("create-infrastructure")).await;
     function.succeed(&event("delete-infrastructure")).await;
     assert!(names(&function).is_empty());
@@ -156,7 +148,7 @@ async fn a_repository_with_images_is_deleted_only_with_delete_with_images() {
 
 #[tokio::test(start_paused = true)]
 async fn the_last_accepted_request_decides_whether_images_are_deleted() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
     push(&function, "litellm-v1.0.0");
@@ -181,7 +173,7 @@ async fn the_last_accepted_request_decides_whether_images_are_deleted() {
 
 #[tokio::test(start_paused = true)]
 async fn an_image_that_arrives_during_a_delete_keeps_the_repository() {
-    let function = Function::new();
+    let function = Function::new().await;
     function.succeed(&event("create-infrastructure")).await;
     function.aws.fault("DeleteRepository", 1, Fault::Error(400, "RepositoryNotEmptyException"));
     function.succeed(&event("delete-infrastructure")).await;
@@ -191,7 +183,7 @@ async fn an_image_that_arrives_during_a_delete_keeps_the_repository() {
 #[tokio::test(start_paused = true)]
 async fn a_delete_of_an_unknown_physical_id_changes_nothing() {
     // See case P33 in docs/contributing/prior-art.md.
-    let function = Function::new();
+    let function = Function::new().await;
     function.succeed(&event("delete-never-made")).await;
     foreign(&function, "infrastructure");
     for id in [

@@ -1,7 +1,6 @@
 use expect_test::expect;
 use local_aws::Fault;
 use serde_json::{Value, json};
-use warden_core::policy::Policy;
 
 use crate::{
     ARN, Function, NOTHING_MADE, calls, delete, event, foreign, names, push, rolled_back, update,
@@ -10,7 +9,7 @@ use crate::{
 
 #[tokio::test(start_paused = true)]
 async fn the_guides_repositories_are_created_with_its_settings() {
-    let function = Function::new();
+    let function = Function::new().await;
     let answer = function.succeed(&event("create-infrastructure")).await;
     assert_eq!(answer["PhysicalResourceId"], ARN);
     assert_eq!(answer["Data"]["Arn"], ARN);
@@ -20,8 +19,6 @@ async fn the_guides_repositories_are_created_with_its_settings() {
         "123456789012.dkr.ecr.us-east-1.amazonaws.com/infrastructure"
     );
     assert_eq!(answer["Data"]["RegistryId"], "123456789012");
-    let policy = Policy::parse(answer["Data"]["Governance"].as_str().unwrap()).unwrap();
-    assert_eq!(policy.governance.retention.keep_per_component, 20);
     assert_eq!(function.aws.take_changes(), ["CreateRepository", "PutLifecyclePolicy"]);
     function.succeed(&event("create-deployments")).await;
 
@@ -51,7 +48,7 @@ async fn the_guides_repositories_are_created_with_its_settings() {
 #[tokio::test(start_paused = true)]
 async fn a_repeated_create_gives_the_same_answer_and_changes_nothing() {
     // See case P37 in docs/contributing/prior-art.md.
-    let function = Function::new();
+    let function = Function::new().await;
     let first = function.succeed(&event("create-infrastructure")).await;
     let _ = function.aws.take_changes();
     assert_eq!(function.succeed(&event("create-infrastructure")).await, first);
@@ -68,9 +65,9 @@ async fn a_repeated_create_continues_from_any_point() {
         ("PutLifecyclePolicy", Fault::ResetAfter),
         ("DescribeRepositories", Fault::Error(500, "ServerException")),
     ] {
-        let whole = Function::new();
+        let whole = Function::new().await;
         let expected = whole.succeed(&event("create-infrastructure")).await;
-        let function = Function::new();
+        let function = Function::new().await;
         function.aws.fault(operation, 0, fault);
         let _ = function.answer(&event("create-infrastructure")).await;
         function.aws.heal();
@@ -87,7 +84,7 @@ async fn a_repeated_create_continues_from_any_point() {
 
 #[tokio::test(start_paused = true)]
 async fn a_creation_whose_answer_was_lost_succeeds_within_the_request() {
-    let function = Function::new();
+    let function = Function::new().await;
     function.aws.fault("CreateRepository", 1, Fault::ResetAfter);
     function.succeed(&event("create-infrastructure")).await;
 }
@@ -99,7 +96,7 @@ async fn an_existing_repository_fails_the_creation_and_does_not_change() {
     for owner in
         [None, Some("arn:aws:cloudformation:us-east-1:123456789012:stack/other/1/Repository")]
     {
-        let function = Function::new();
+        let function = Function::new().await;
         {
             foreign(&function, "infrastructure");
             let mut state = function.aws.state();
@@ -134,7 +131,7 @@ async fn an_existing_repository_fails_the_creation_and_does_not_change() {
 
 #[tokio::test(start_paused = true)]
 async fn an_update_changes_only_settings_that_differ() {
-    let function = Function::new();
+    let function = Function::new().await;
     function.succeed(&event("create-infrastructure")).await;
     let _ = function.aws.take_changes();
     let answer = function.succeed(&event("update-infrastructure")).await;
@@ -155,7 +152,7 @@ async fn an_update_changes_only_settings_that_differ() {
 
 #[tokio::test(start_paused = true)]
 async fn mutability_and_its_exclusions_are_updated_in_place() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
     let _ = function.aws.take_changes();
@@ -191,10 +188,10 @@ async fn mutability_and_its_exclusions_are_updated_in_place() {
 
 #[tokio::test(start_paused = true)]
 async fn any_update_corrects_drift_even_if_the_repository_was_deleted() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
-    let request = update(&created, &answer["PhysicalResourceId"], "PolicyVersion", "2");
+    let request = update(&created, &answer["PhysicalResourceId"], "LifecycleImpactLimit", "51");
     {
         let mut state = function.aws.state();
         let repository = state.ecr().repositories.get_mut("infrastructure").unwrap();
@@ -212,7 +209,7 @@ async fn any_update_corrects_drift_even_if_the_repository_was_deleted() {
 
 #[tokio::test(start_paused = true)]
 async fn statements_of_others_in_the_repository_policy_are_kept() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
     let theirs = json!({"Sid": "Audit", "Effect": "Allow", "Principal": "*", "Action": "ecr:DescribeImages"});
@@ -244,7 +241,7 @@ async fn statements_of_others_in_the_repository_policy_are_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rename_creates_another_repository_and_on_delete_decides_about_the_old_repository() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let old = function.succeed(&created).await;
     push(&function, "litellm-v1.0.0");
@@ -264,7 +261,7 @@ async fn a_rename_creates_another_repository_and_on_delete_decides_about_the_old
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_rename_leaves_nothing_behind_after_its_roll_back() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let old = function.succeed(&created).await;
     let rename = update(&created, &old["PhysicalResourceId"], "RepositoryName", "platform");
@@ -285,7 +282,7 @@ async fn a_failed_rename_leaves_nothing_behind_after_its_roll_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rename_onto_somebody_elses_repository_is_refused_and_rolls_back() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let old = function.succeed(&created).await;
     foreign(&function, "platform");
@@ -308,7 +305,7 @@ async fn a_change_of_the_encryption_is_refused_and_nothing_changes() {
         (with_key.clone(), "KmsKey", json!(key.replace('4', "5"))),
         (with_key, "KmsKey", Value::Null),
     ] {
-        let function = Function::new();
+        let function = Function::new().await;
         let answer = function.succeed(&created).await;
         let _ = function.aws.take_changes();
         let change = update(&created, &answer["PhysicalResourceId"], property, value);
@@ -327,7 +324,7 @@ async fn a_change_of_the_encryption_is_refused_and_nothing_changes() {
 #[tokio::test(start_paused = true)]
 async fn a_key_that_was_adopted_without_being_named_can_be_named_and_rolled_back() {
     let key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
-    let function = Function::new();
+    let function = Function::new().await;
     let input = json!({
         "repositoryName": "infrastructure",
         "encryptionConfiguration": {"encryptionType": "KMS", "kmsKey": key},
@@ -343,7 +340,7 @@ async fn a_key_that_was_adopted_without_being_named_can_be_named_and_rolled_back
 
 #[tokio::test(start_paused = true)]
 async fn a_rename_onto_an_adopted_repository_keeps_its_tags() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let tagged = with(created, "ResourceProperties.Tags", json!({"team": "platform"}));
     let answer = function.succeed(&tagged).await;
@@ -359,7 +356,7 @@ async fn a_rename_onto_an_adopted_repository_keeps_its_tags() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_rights_that_take_effect_late_and_reports_a_lasting_denial() {
-    let function = Function::new();
+    let function = Function::new().await;
     for nth in 1..=3 {
         function.aws.fault("CreateRepository", nth, Fault::Error(400, "AccessDeniedException"));
     }
@@ -370,11 +367,11 @@ async fn a_request_waits_for_rights_that_take_effect_late_and_reports_a_lasting_
 
 #[tokio::test(start_paused = true)]
 async fn a_roll_back_to_a_repository_that_another_adopted_since_is_not_refused() {
-    let function = Function::new();
+    let function = Function::new().await;
     foreign(&function, "infrastructure");
     let request =
         with(event("create-infrastructure"), "ResourceProperties.EncryptionType", "AES256");
-    let mut back = update(&request, &json!(format!("{ARN}-renamed")), "PolicyVersion", "1");
+    let mut back = update(&request, &json!(format!("{ARN}-renamed")), "LifecycleImpactLimit", "51");
     back["OldResourceProperties"]["RepositoryName"] = "infrastructure-renamed".into();
     function.fail(&back).await;
     function.set_stack_status("UPDATE_ROLLBACK_IN_PROGRESS");
@@ -385,7 +382,7 @@ async fn a_roll_back_to_a_repository_that_another_adopted_since_is_not_refused()
 
 #[tokio::test(start_paused = true)]
 async fn on_existing_decides_about_an_update_of_a_repository_without_a_tag_of_the_stack() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created =
         with(event("create-infrastructure"), "ResourceProperties.EncryptionType", "AES256");
     let answer = function.succeed(&created).await;
@@ -409,7 +406,7 @@ async fn on_existing_decides_about_an_update_of_a_repository_without_a_tag_of_th
 #[tokio::test(start_paused = true)]
 async fn all_invalid_properties_are_named_at_once_and_nothing_is_called() {
     // See cases P11 and P34 in docs/contributing/prior-art.md.
-    let function = Function::new();
+    let function = Function::new().await;
     expect![[r#"RepositoryName: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/', got "Infrastructure"; LifecycleTagCount: expected a whole number from 1 to 100000, got "0"; LifecycleUntaggedDays: this required property is missing; LifecycleUntagedDays: unknown property; the nearest known name is LifecycleUntaggedDays"#]].assert_eq(&function.fail(&event("create-misspelt")).await);
     let good = event("create-infrastructure");
     let mut reasons = String::new();
@@ -432,8 +429,8 @@ async fn all_invalid_properties_are_named_at_once_and_nothing_is_called() {
         ("ResourceProperties.PullPrincipals", json!(["12345"])),
         ("ResourceProperties.Tags", json!({"ecr-warden:owner": "me"})),
         ("ResourceProperties.Tags", json!(["a"])),
-        ("ResourceProperties.Governance.Tags.Grammar", json!("{x}")),
-        ("ResourceProperties.Governence", json!({})),
+        ("ResourceProperties.PolicyVersion", json!("1")),
+        ("ResourceProperties.PolicyVersoin", json!("1")),
         ("StackId", json!("warden")),
         ("ResourceType", json!("Custom::EcrRepositry")),
         ("RequestType", json!("create")),
@@ -459,8 +456,8 @@ async fn all_invalid_properties_are_named_at_once_and_nothing_is_called() {
         PullPrincipals[0]: expected an account ID (12 digits), an organization ID (o-…), an organizational unit with its organization (o-…/ou-…, because another organization may have a unit with the same ID), the ARN of an IAM role, or lambda.amazonaws.com, got "12345"
         Tags: the key "ecr-warden:owner" is reserved
         Tags: expected a map of strings
-        Governance.Tags.Grammar: unknown placeholder {x}; the nearest placeholder is {slug}, got "{x}"
-        Governence: unknown property; the nearest known name is Governance
+        PolicyVersion: expected 16 lower-case hexadecimal digits, got "1"
+        PolicyVersoin: unknown property; the nearest known name is PolicyVersion
         StackId: expected the ARN of a stack, got "warden"
         ResourceType: "Custom::EcrRepositry" is unknown; the nearest known type is Custom::EcrRepository
         RequestType: expected Create, Update or Delete, got "create"

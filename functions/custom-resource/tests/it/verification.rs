@@ -9,7 +9,7 @@ use crate::{Function, calls, delete, event, names, push, update, with};
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_cloudformation_did_not_send_change_nothing() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     expect!["the request could not be verified, so nothing was changed: the stack's current operation has no event for the resource"].assert_eq(function.answer_forged(&created).await["Reason"].as_str().unwrap());
     let answer = function.succeed(&created).await;
@@ -36,7 +36,7 @@ async fn requests_that_cloudformation_did_not_send_change_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_of_another_stack_change_nothing() {
-    let function = Function::new();
+    let function = Function::new().await;
     let stack = "arn:aws:cloudformation:us-east-1:123456789012:stack/other/1b4e28ba-2fa1";
     let request = with(event("create-infrastructure"), "StackId", stack);
     expect!["StackId: the request names another stack, so nothing was changed"]
@@ -47,7 +47,7 @@ async fn requests_of_another_stack_change_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_sent_only_to_a_host_of_cloudformation() {
-    let function = Function::new();
+    let function = Function::new().await;
     let deadline = SystemTime::now() + Duration::from_secs(240);
     local_aws::log::collect();
     for (url, host) in [
@@ -71,7 +71,7 @@ async fn an_answer_is_sent_only_to_a_host_of_cloudformation() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_an_event_that_arrives_late() {
-    let function = Function::new();
+    let function = Function::new().await;
     let request = event("create-infrastructure");
     let late = async {
         tokio::time::sleep(Duration::from_secs(20)).await;
@@ -83,7 +83,7 @@ async fn a_request_waits_for_an_event_that_arrives_late() {
 
 #[tokio::test(start_paused = true)]
 async fn events_are_read_page_by_page_to_the_start_of_the_operation() {
-    let function = Function::new();
+    let function = Function::new().await;
     let request = event("create-infrastructure");
     function.record_request(&request);
     for n in 0..250 {
@@ -95,7 +95,7 @@ async fn events_are_read_page_by_page_to_the_start_of_the_operation() {
 
 #[tokio::test(start_paused = true)]
 async fn events_that_cannot_be_read_stop_every_request() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     let answer = function.succeed(&created).await;
     let _ = function.aws.take_changes();
@@ -113,7 +113,7 @@ async fn events_that_cannot_be_read_stop_every_request() {
 
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_ecr_refuses_stops_an_update_before_any_other_change() {
-    let function = Function::new();
+    let function = Function::new().await;
     let created = event("create-infrastructure");
     function.succeed(&created).await;
     let gone = json!({"Version": "2012-10-17", "Statement": [{

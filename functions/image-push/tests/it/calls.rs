@@ -1,5 +1,9 @@
 //! Tests which AWS calls each kind of push costs.
 
+use expect_test::expect;
+use image_push::config::Config;
+use image_push::{Context, handle};
+
 use crate::{Function, push_index};
 
 /// The calls for the push of the last of these tags, when the sweep of the hour is queued. The image has
@@ -25,6 +29,33 @@ async fn a_conforming_push_costs_no_call_after_the_first_push_of_the_hour() {
     assert_eq!(calls("report", "deployments", &["myapp-latest"]).await, [""; 0]);
     // A push without a tag costs no call either.
     assert_eq!(calls("quarantine", "infrastructure", &[]).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn the_first_event_of_a_process_reads_the_policy_once() {
+    let function = Function::new("quarantine").await;
+    let config = function.context.config.clone();
+    let context = Context::new(config, &function.world.sdk("image-push"));
+    for (request, tag) in [("one", "litellm-v1.80.5"), ("two", "litellm-v1.80.6")] {
+        let (_, events) = function.push("infrastructure", &[tag]);
+        let _ = function.calls();
+        handle(&context, &events[0], request, function.now()).await.unwrap();
+        let first = ["GetItem", "UpdateItem", "SendMessageBatch"];
+        let expected: &[&str] = if request == "one" { &first } else { &[] };
+        assert_eq!(function.calls(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_the_ledger_does_not_have_fails_the_event() {
+    let function = Function::new("quarantine").await;
+    let config =
+        Config { policy_version: "0123456789abcdef".to_owned(), ..function.context.config.clone() };
+    let context = Context::new(config, &function.world.sdk("image-push"));
+    let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
+    let error = handle(&context, &events[0], "request", function.now()).await.unwrap_err();
+    expect!["the ledger ecr-warden-Ledger has no policy 0123456789abcdef: deploy the stack with a changed policy, because a deployment writes its policy to the ledger"].assert_eq(&format!("{error:#}"));
+    assert_eq!(function.alerts().len(), 0);
 }
 
 #[tokio::test]

@@ -60,28 +60,28 @@ impl Deref for Function {
 
 impl Function {
     async fn new(enforcement: &str) -> Self {
-        Self::with_patterns(enforcement, "").await
+        Self::with_unmatched(enforcement, "ignore").await
     }
 
-    async fn with_patterns(enforcement: &str, patterns: &str) -> Self {
+    async fn with_unmatched(enforcement: &str, unmatched: &str) -> Self {
         // Quarantine needs immutable tags, and the tags of `deployments` are mutable.
         let in_deployments = if enforcement == "quarantine" { "report" } else { enforcement };
         Self::with(&[
-            ("InfrastructureTagEnforcement", enforcement),
-            ("DeploymentsTagEnforcement", in_deployments),
-            ("RepositoryNamePatterns", patterns),
+            ("platform.Tags.Enforcement", enforcement),
+            ("applications.Tags.Enforcement", in_deployments),
+            (".Unmatched", unmatched),
         ])
         .await
     }
 
-    /// Builds a function with these parameters of the stack.
+    /// Builds a function that has handled an event before, so that it knows the policy.
     async fn with(parameters: &[(&str, &str)]) -> Self {
-        let mut world = World::deploy(parameters).await;
-        let forbid =
-            |policies: &str| policies.replace(r#""Forbidden":[]"#, r#""Forbidden":["*-v0.0.0"]"#);
-        world.change_variable("image-push", "GOVERNANCE", forbid);
+        let parameters = [parameters, &[("*.Tags.Forbidden", r#"["*-v0.0.0"]"#)]].concat();
+        let world = World::deploy(&parameters).await;
         let config = Config::read(world.function("image-push").environment.clone()).unwrap();
         let context = Context::new(config, &world.sdk("image-push"));
+        context.policy.get(&context.ledger).await.unwrap();
+        world.calls();
         Self { world, context }
     }
 

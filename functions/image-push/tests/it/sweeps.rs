@@ -57,7 +57,7 @@ async fn a_cold_process_learns_from_the_ledger_that_the_sweep_of_the_hour_is_que
     assert_eq!(function.queued().await.len(), 1);
     function.aws.advance(Duration::from_secs(1_800));
     let cold = function.cold();
-    for (request, calls) in [("second", &["UpdateItem"][..]), ("third", &[])] {
+    for (request, calls) in [("second", &["GetItem", "UpdateItem"][..]), ("third", &[])] {
         let _ = function.calls();
         handle(&cold, &events[0], request, function.now()).await.unwrap();
         assert_eq!(function.calls(), calls);

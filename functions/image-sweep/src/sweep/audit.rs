@@ -31,7 +31,9 @@ impl Sweep<'_> {
         archived_units: HashMap<Digest, UnitRecord>,
     ) -> anyhow::Result<()> {
         let observed = self.context.registry.audited_settings(self.repository, mutability).await?;
-        let scan_on_push = self.context.config.scan_on_push;
+        // The owner of another repository decides whether its images are scanned.
+        let is_provisioned = self.policy.mutability.is_some();
+        let scan_on_push = is_provisioned && self.context.config.scan_on_push;
         let is_scanned = scan_on_push && observed.scan_frequency != "MANUAL";
         let unscanned = if is_scanned { self.list_unscanned(plan).await? } else { vec![] };
         let observed = RepositorySettings { scan_on_push, unscanned, archived_units, ..observed };

@@ -59,8 +59,7 @@ impl Sweep<'_> {
         records.extend(seen.archived_units.clone());
         let mut records: Vec<UnitRecord> = records.into_values().collect();
         records.sort_by(|one, other| one.root.cmp(&other.root));
-        let can_see =
-            self.policy.governance.retention.in_use == InUse::PullTime || !seen.running.is_empty();
+        let can_see = self.policy.in_use == InUse::PullTime || !seen.running.is_empty();
         let mut completions = plan_completions(&plan, &records, can_see, self.now);
         if completions.iter().any(|completion| !completion.removed.is_empty()) {
             let replication = find_replication(registry, ledger, self.repository).await?;
@@ -75,7 +74,7 @@ impl Sweep<'_> {
         let with_calls = completions.iter().filter(|completion| completion.has_calls());
         let has_calls = with_calls.clone().next().is_some();
         for completion in with_calls.clone() {
-            completion.log(self.repository);
+            completion.log(self.repository, &self.context.config.policy_version);
             noted.get_or_insert_default().add(completion);
         }
         if has_calls {

@@ -49,7 +49,7 @@ impl Sweep<'_> {
     pub(super) async fn look(&self) -> anyhow::Result<Seen> {
         let inventory = self.context.registry.inventory(self.repository);
         let running = async {
-            match self.policy.governance.retention.in_use {
+            match self.policy.in_use {
                 InUse::PullTime => Ok(RunningImages::new()),
                 InUse::Inspector => self.list_running_images().await,
             }
@@ -80,7 +80,8 @@ impl Sweep<'_> {
     /// Lists the running images with Amazon Inspector. An error stops the run, because it must not
     /// remove an image that Inspector would have listed.
     async fn list_running_images(&self) -> anyhow::Result<RunningImages> {
-        let days = self.policy.governance.retention.protect_pulled_within_days;
+        let retention = self.policy.retention.as_ref();
+        let days = retention.map_or(0, |retention| retention.protect_pulled_within_days);
         let since = self.now - chrono::Duration::days(days.into());
         let blind =
             |why: String| VisibilityError(format!("the running images cannot be listed: {why}"));
@@ -95,8 +96,8 @@ impl Sweep<'_> {
         match asked {
             Ok((true, running)) => Ok(running),
             Ok((false, _)) => {
-                let why = "InUseSource is inspector, but the registry has no enhanced scanning; turn \
-                           on enhanced scanning or set InUseSource to pull-time";
+                let why = "InUseSources has inspector, but the registry has no enhanced scanning; turn \
+                           on enhanced scanning or remove inspector from InUseSources";
                 Err(blind(why.to_owned()).into())
             }
             Err(error) => Err(blind(format!("{error:#}")).into()),

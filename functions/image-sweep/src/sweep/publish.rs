@@ -91,7 +91,7 @@ impl Sweep<'_> {
     ) -> anyhow::Result<()> {
         let bytes: HashMap<&Digest, u64> =
             inventory.images.iter().map(|image| (&image.digest, image.bytes)).collect();
-        let mode = self.policy.governance.retention.enforcement;
+        let mode = self.policy.cleanup();
         // A unit of one image needs no list beside its entry.
         let is_noted = |unit: &&Vec<Digest>| unit.len() > 1;
         let entry = |entry: &CleanupEntry| {
@@ -160,6 +160,7 @@ impl Sweep<'_> {
             account: &self.context.config.place.account,
             region: &self.context.config.place.region,
             repository: self.repository,
+            owner: self.policy.owner.as_ref(),
             function: &self.context.config.place.function,
             source: self.source,
         }

@@ -58,8 +58,8 @@ async fn all_images_are_kept_if_there_are_fewer_than_the_keep_count() {
 
 #[tokio::test]
 async fn one_call_deletes_a_hundred_images_or_archives_one_image() {
-    let keep = [("MaxRemovePercent", "100"), ("DeploymentsLifecycleTagCount", "1")];
-    let with = |enforcement| [&keep[..], &[("CleanupEnforcement", enforcement)]].concat();
+    let keep = [("*.Retention.MaxRemovePercent", "100"), ("DeploymentsLifecycleTagCount", "1")];
+    let with = |enforcement| [&keep[..], &[("*.Retention.Enforcement", enforcement)]].concat();
     let function = Function::with(&with("delete")).await;
     function.versions("a", 251);
     assert_eq!(function.sweep().await["removed"], 250);
@@ -117,7 +117,8 @@ async fn a_throttled_run_makes_no_further_removals() {
     for (enforcement, operation) in
         [("archive", "UpdateImageStorageClass"), ("delete", "BatchDeleteImage")]
     {
-        let percent = [("CleanupEnforcement", enforcement), ("MaxRemovePercent", "100")];
+        let percent =
+            [("*.Retention.Enforcement", enforcement), ("*.Retention.MaxRemovePercent", "100")];
         let function = Function::with(&percent).await;
         let images = function.versions("a", 302);
         function.aws.fault(operation, 0, Fault::Error(400, "ThrottlingException"));
@@ -140,7 +141,8 @@ async fn a_run_stops_before_its_deadline_and_the_next_run_continues() {
     for (enforcement, operation) in
         [("archive", "UpdateImageStorageClass"), ("delete", "BatchDeleteImage")]
     {
-        let percent = [("CleanupEnforcement", enforcement), ("MaxRemovePercent", "100")];
+        let percent =
+            [("*.Retention.Enforcement", enforcement), ("*.Retention.MaxRemovePercent", "100")];
         let function = Function::with(&percent).await;
         function.versions("a", 402);
         function.aws.fault(operation, 0, Fault::Slow(Duration::from_secs(5)));
@@ -290,7 +292,7 @@ async fn no_tag_is_removed_if_tags_become_mutable_after_the_plan() {
 #[tokio::test]
 async fn a_quarantine_tag_stays_beside_a_good_tag_that_can_move() {
     let parameters = [
-        ("DeploymentsTagEnforcement", "quarantine"),
+        ("applications.Tags.Enforcement", "quarantine"),
         ("DeploymentsTagMutability", "IMMUTABLE_WITH_EXCLUSION"),
         ("DeploymentsMutabilityExclusions", "sha256-*,*-prod"),
     ];

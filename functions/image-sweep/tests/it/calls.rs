@@ -78,38 +78,41 @@ fn granted(parameters: &[(&str, &str)]) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn the_role_allows_the_calls_of_the_function_and_no_others() {
-    for (enforcement, is_quarantined, in_use) in [
-        ("report", false, "pull-time"),
-        ("archive", false, "pull-time"),
-        ("archive", true, "pull-time"),
-        ("delete", true, "pull-time"),
-        ("archive", false, "inspector"),
-    ] {
-        // Only one repository is quarantined. The template allows the same actions for both.
-        let report = [("InfrastructureTagEnforcement", "report")];
-        let mut parameters = [&report[..], &[("InUseSource", in_use)]].concat();
-        parameters.push(("CleanupEnforcement", enforcement));
-        if is_quarantined {
-            parameters.extend(QUARANTINE);
-        }
-        let function = Function::with(&parameters).await;
-        if in_use == "inspector" {
-            function.enable_enhanced_scanning();
-        }
-        let kept = function.versions("a", 5);
-        function.index("a-v0.1.0", 200.0);
-        function.report_running(DEPLOYMENTS, &kept[0]);
-        let fresh = function.push("d-v1.0.0", 0.5);
-        function.push("", 100.0);
-        if is_quarantined {
-            function.quarantine(&fresh);
-        }
-        function.calls();
-        function.sweep().await;
+    for in_use in ["pull-time", "inspector"] {
         let mut needed: BTreeSet<String> = DEPENDENT.map(str::to_owned).into();
-        let state = function.aws.state();
-        needed
-            .extend(state.calls.iter().map(|call| format!("{}:{}", call.service, call.operation)));
-        assert_eq!(granted(&parameters), needed, "{parameters:?}");
+        for (enforcement, is_quarantined) in
+            [("report", false), ("archive", true), ("delete", true)]
+        {
+            let mut parameters = vec![
+                ("InUseSources", in_use),
+                ("*.Retention.Enforcement", enforcement),
+                ("applications.Repositories", r#"["deploy*"]"#),
+                ("EnforceRepositories", "infrastructure,deploy*"),
+            ];
+            if is_quarantined {
+                parameters.extend(QUARANTINE);
+            }
+            let function = Function::with(&parameters).await;
+            if in_use == "inspector" {
+                function.enable_enhanced_scanning();
+            }
+            let kept = function.versions("a", 5);
+            function.index("a-v0.1.0", 200.0);
+            function.report_running(DEPLOYMENTS, &kept[0]);
+            let fresh = function.push("d-v1.0.0", 0.5);
+            function.push("", 100.0);
+            if is_quarantined {
+                function.quarantine(&fresh);
+            }
+            function.calls();
+            // The first event of a process reads the policy.
+            needed.insert("dynamodb:GetItem".to_owned());
+            function.sweep().await;
+            let state = function.aws.state();
+            needed.extend(
+                state.calls.iter().map(|call| format!("{}:{}", call.service, call.operation)),
+            );
+        }
+        assert_eq!(granted(&[("InUseSources", in_use)]), needed, "{in_use}");
     }
 }

@@ -2,21 +2,23 @@
 
 use std::time::Duration;
 
+use image_sweep::Context;
 use local_aws::Fault;
 use serde_json::json;
 use warden_core::due::{DueReason, SWEPT_WITHIN};
 
-use crate::{DEPLOYMENTS, Function, PARAMETERS};
+use crate::{DEPLOYMENTS, Function};
 
 impl Function {
     /// Why the repository is due after this time.
     async fn due_after(&self, hours: u64) -> Option<DueReason> {
         let history = self.history().await;
         let repository = DEPLOYMENTS.parse().unwrap();
-        let policy = self.context.config.policies.rule_for(&repository).unwrap();
-        let facts = self.context.registry.repository_facts(&repository).await.unwrap().unwrap();
+        let Context { policy, registry, ledger, .. } = &self.context;
+        let policy = policy.find_rule(&repository, registry, ledger).await.unwrap().unwrap();
+        let facts = registry.repository_facts(&repository).await.unwrap().unwrap();
         let later = self.now() + chrono::Duration::hours(hours.try_into().unwrap());
-        history.due(policy, &facts.to_string(), later)
+        history.due(&policy, &facts.to_string(), later)
     }
 }
 
@@ -75,7 +77,7 @@ async fn a_plan_that_is_only_reported_is_not_due_at_the_next_round() {
 
 #[tokio::test]
 async fn a_sweep_that_cannot_read_everything_or_has_no_time_left_is_not_complete() {
-    let function = Function::with(&[PARAMETERS[0], ("InUseSource", "inspector")]).await;
+    let function = Function::with(&[("InUseSources", "pull-time,inspector")]).await;
     function.versions("a", 5);
     assert!(function.sweep().await["stopped"].is_string());
     assert_eq!(function.history().await.incomplete_since, Some(function.now()));

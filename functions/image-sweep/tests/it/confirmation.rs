@@ -53,13 +53,13 @@ async fn a_plan_waits_after_a_policy_change_that_removes_more_images() {
     let mut function = Function::new("archive").await;
     function.sweep().await;
     function.versions("a", 5);
-    function.change_policy(r#""KeepPerComponent":2"#, r#""KeepPerComponent":1"#);
+    function.change_policy("DeploymentsLifecycleTagCount", "1").await;
     let answer = function.sweep().await;
     assert_eq!((&answer["planned"], &answer["removed"]), (&json!(4), &json!(0)));
-    function.change_policy(r#""KeepPerComponent":1"#, r#""KeepPerComponent":3"#);
+    function.change_policy("DeploymentsLifecycleTagCount", "3").await;
     assert_eq!(function.sweep().await["removed"], 2);
     // The policy that keeps three images is the accepted policy now.
-    function.change_policy(r#""KeepPerComponent":3"#, r#""KeepPerComponent":2"#);
+    function.change_policy("DeploymentsLifecycleTagCount", "2").await;
     let read = function.read().await;
     assert_eq!(
         (&function.sweep().await["removed"], &read["confirmable"]),
@@ -98,7 +98,7 @@ async fn a_plan_waits_if_the_policy_changes_after_a_stopped_first_run() {
     function.versions("a", 40);
     let answer = function.sweep().await;
     assert_eq!((&answer["guard"], &answer["removed"]), (&json!("too-many"), &json!(0)));
-    function.change_policy(r#""MaxRemovePercent":25"#, r#""MaxRemovePercent":100"#);
+    function.change_policy("*.Retention.MaxRemovePercent", "100").await;
     let answer = function.sweep().await;
     assert_eq!((&answer["guard"], &answer["removed"]), (&json!("unconfirmed"), &json!(0)));
 }
@@ -110,7 +110,7 @@ async fn the_hash_of_a_plan_changes_with_the_policy() {
     function.adopt();
     function.versions("a", 5);
     let before = function.read().await;
-    function.change_policy(r#""MinimumAgeDays":7"#, r#""MinimumAgeDays":1"#);
+    function.change_policy("*.Retention.MinimumAgeDays", "1").await;
     let after = function.read().await;
     assert_eq!(before["removals"], after["removals"]);
     assert_ne!(before["hash"], after["hash"]);
@@ -138,7 +138,7 @@ async fn a_report_does_not_accept_the_policy() {
     let mut function = Function::new("report").await;
     function.versions("a", 5);
     function.sweep().await;
-    function.change_policy(r#""Enforcement":"report"}"#, r#""Enforcement":"archive"}"#);
+    function.change_policy("*.Retention.Enforcement", "archive").await;
     let answer = function.sweep().await;
     assert_eq!((&answer["planned"], &answer["removed"]), (&json!(3), &json!(0)));
 }

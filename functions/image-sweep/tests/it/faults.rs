@@ -12,7 +12,7 @@ use crate::{DAY, DEPLOYMENTS, Function, NOW, QUARANTINE};
 
 /// A repository with removable units of each kind, and with a unit that stays.
 async fn prepare(enforcement: &str) -> Function {
-    let mut parameters = vec![("CleanupEnforcement", enforcement)];
+    let mut parameters = vec![("*.Retention.Enforcement", enforcement)];
     if enforcement == "archive" {
         parameters.extend(QUARANTINE);
     }

@@ -62,7 +62,7 @@ async fn an_invalid_request_is_an_error_that_names_the_expected_value() {
         the event: mod: unknown field `mod`, expected one of `repository`, `mode`, `image`
         the event: mode: expected report, or no mode to sweep as the policy says, got "delete"
         the event: confirm: unknown field `confirm`, expected one of `repository`, `mode`, `image`
-        other is not a governed repository; the governed repositories are: infrastructure, deployments
+        no rule of the policy 9c980b4eabf69347 governs the repository other
         the event: repository: invalid type: integer `1`, expected a string
         the event: pushed: unknown field `pushed`, expected one of `repository`, `mode`, `image`
         the event: Records[0].body: expected value at line 1 column 1

@@ -58,7 +58,7 @@ async fn scanners_that_pull_every_image_every_day_do_not_keep_images() {
     const OTHER: &str = "arn:aws:iam::123456789012:role/ci/other-scanner";
     let both = format!("{OTHER},{SCANNER}");
     for (roles, removed) in [("", 0), (OTHER, 0), (SCANNER, 3), (&both, 3)] {
-        let parameters = [("CleanupEnforcement", "archive"), ("ScannerRoleArns", roles)];
+        let parameters = [("*.Retention.Enforcement", "archive"), ("ScannerRoleArns", roles)];
         let function = Function::with(&parameters).await;
         let images = function.versions("a", 5);
         let ids: Vec<_> = images.iter().map(|digest| json!({"imageDigest": digest})).collect();
@@ -132,7 +132,7 @@ async fn nothing_is_removed_if_the_running_images_cannot_be_listed() {
     let basic = json!({"scanType": "BASIC", "rules": []});
     function.aws.by_hand("PutRegistryScanningConfiguration", &basic).unwrap();
     let answer = function.sweep().await;
-    expect!["the running images cannot be listed: InUseSource is inspector, but the registry has no enhanced scanning; turn on enhanced scanning or set InUseSource to pull-time"].assert_eq(answer["stopped"].as_str().unwrap());
+    expect!["the running images cannot be listed: InUseSources has inspector, but the registry has no enhanced scanning; turn on enhanced scanning or remove inspector from InUseSources"].assert_eq(answer["stopped"].as_str().unwrap());
     // Inspector lists no running image.
     let function = Function::inspected().await;
     let images = function.versions("a", 5);

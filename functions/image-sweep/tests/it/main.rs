@@ -34,23 +34,24 @@ use serde_json::{Value, json};
 use warden_aws::Invocation;
 use warden_aws::ledger::Ledger;
 use warden_core::due::SweepHistory;
-use warden_core::policy::Policies;
 use warden_core::retention::{Confirmation, confirmed_image};
 
 const DEPLOYMENTS: &str = "deployments";
 /// The parameters of every test. The policy keeps two images of each component.
 const PARAMETERS: [(&str, &str); 2] = [
     ("DeploymentsLifecycleTagCount", "2"),
-    ("DeploymentsTagGrammar", "{component}-v{semver} {component}-{channel}"),
+    ("applications.Tags.Grammar", r#"["{component}-v{semver}", "{component}-{channel}"]"#),
 ];
 /// The parameters of a repository whose tags are quarantined.
 const QUARANTINE: [(&str, &str); 2] =
-    [("DeploymentsTagEnforcement", "quarantine"), ("DeploymentsTagMutability", "IMMUTABLE")];
+    [("applications.Tags.Enforcement", "quarantine"), ("DeploymentsTagMutability", "IMMUTABLE")];
 
 /// The function and the stack that it is deployed in.
 struct Function {
     world: World,
     context: Context,
+    /// The parameters of the stack and the settings of the policy.
+    given: Vec<(String, String)>,
 }
 
 impl Deref for Function {
@@ -64,33 +65,27 @@ impl Deref for Function {
 impl Function {
     /// Builds a function with this enforcement of the cleanup.
     async fn new(enforcement: &str) -> Self {
-        Self::with(&[("CleanupEnforcement", enforcement)]).await
+        Self::with(&[("*.Retention.Enforcement", enforcement)]).await
     }
 
     /// Builds a function with these parameters of the stack, beside [`PARAMETERS`].
     async fn with(parameters: &[(&str, &str)]) -> Self {
-        let world = World::deploy(&[&PARAMETERS, parameters].concat()).await;
-        let config = Config::read(world.function("image-sweep").environment.clone()).unwrap();
-        let context = Context::new(config, &world.sdk("image-sweep"));
-        Self { world, context }
+        let given = [&PARAMETERS, parameters].concat();
+        let world = World::deploy(&given).await;
+        let context = context(&world).await;
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        Self { world, context, given: given.into_iter().map(owned).collect() }
     }
 
     /// Builds a function with these parameters of the stack, and with this mode for untagged images.
     async fn with_untagged(mode: &str, parameters: &[(&str, &str)]) -> Self {
-        let mut function = Self::with(parameters).await;
-        let policies = function.context.config.policies.iter();
-        let mut policies: Vec<Value> = policies.map(|policy| json!(policy)).collect();
-        for policy in &mut policies {
-            policy["Governance"]["Retention"]["Untagged"] = json!(mode);
-        }
-        function.context.config.policies = Policies::parse(&json!(policies).to_string()).unwrap();
-        function
+        Self::with(&[&[("*.Retention.Untagged", mode)], parameters].concat()).await
     }
 
     /// Builds a function that lists the running images with Inspector, in a registry with enhanced
     /// scanning.
     async fn inspected() -> Self {
-        let function = Self::with(&[("InUseSource", "inspector")]).await;
+        let function = Self::with(&[("InUseSources", "inspector")]).await;
         function.enable_enhanced_scanning();
         function
     }
@@ -190,15 +185,13 @@ impl Function {
         self.aws.by_hand("UntagResource", &tags).unwrap();
     }
 
-    /// Deploys a change of the policy: replaces a text in its normalised form.
-    fn change_policy(&mut self, before: &str, after: &str) {
-        self.world.change_variable("image-sweep", "GOVERNANCE", |policies| {
-            let (first, second) = policies.split_at(policies.find(DEPLOYMENTS).unwrap());
-            assert!(second.contains(before), "{second}");
-            first.to_owned() + &second.replace(before, after)
-        });
-        let environment = self.world.function("image-sweep").environment.clone();
-        self.context.config = Config::read(environment).unwrap();
+    /// Deploys another value of a parameter or of a setting of the policy.
+    async fn change_policy(&mut self, name: &str, value: &str) {
+        self.given.push((name.to_owned(), value.to_owned()));
+        let given: Vec<(&str, &str)> =
+            self.given.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        self.world.change_policy(&given).await;
+        self.context = context(&self.world).await;
     }
 
     /// The digests of the active images, sorted.
@@ -214,6 +207,15 @@ impl Function {
         digests.sort_unstable();
         digests
     }
+}
+
+/// The configuration and the clients of a process that has handled an event before, so that it knows the policy.
+async fn context(world: &World) -> Context {
+    let config = Config::read(world.function("image-sweep").environment.clone()).unwrap();
+    let context = Context::new(config, &world.sdk("image-sweep"));
+    context.policy.get(&context.ledger).await.unwrap();
+    world.calls();
+    context
 }
 
 /// The calls that change the registry.

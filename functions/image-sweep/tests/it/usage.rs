@@ -107,8 +107,11 @@ async fn removed_images_are_not_counted_and_images_of_a_stopped_plan_are() {
     "#]]
     .assert_eq(&logged_messages());
 
-    let function =
-        Function::with(&[("CleanupEnforcement", "delete"), ("MaxRemovePercent", "1")]).await;
+    let function = Function::with(&[
+        ("*.Retention.Enforcement", "delete"),
+        ("*.Retention.MaxRemovePercent", "1"),
+    ])
+    .await;
     function.versions("a", 30);
     assert!(function.sweep().await["stopped"].is_string());
     expect![[r#"

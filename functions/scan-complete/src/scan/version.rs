@@ -37,10 +37,10 @@ impl Invocation<'_> {
     /// The tag for people and the component of an image: the first tag that names a component, or
     /// the first tag.
     pub fn tag_and_component(&self, tags: &[Tag]) -> (Option<Tag>, Option<Component>) {
-        let grammar = &self.policy.governance.tags.grammar;
         let repository = &self.scan.about.repository;
+        let grammar = self.policy.grammar();
         let mut conforming =
-            tags.iter().filter_map(|tag| Some((tag, grammar.match_tag(repository, tag)?)));
+            tags.iter().filter_map(|tag| Some((tag, grammar?.match_tag(repository, tag)?)));
         match conforming.next() {
             Some((tag, conforming)) => (Some(tag.clone()), Some(conforming.component)),
             None => (tags.first().cloned(), None),

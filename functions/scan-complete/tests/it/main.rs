@@ -50,9 +50,12 @@ impl Function {
     }
 
     async fn with_threshold(threshold: &str) -> Self {
-        let world = World::deploy(&[("AlertSeverityThreshold", threshold)]).await;
+        let world = World::deploy(&[("*.Scan.Threshold", threshold)]).await;
         let config = Config::read(world.function("scan-complete").environment.clone()).unwrap();
         let context = Context::new(config, &world.sdk("scan-complete"));
+        // A process that has handled an event before knows the policy.
+        context.policy.get(&context.ledger).await.unwrap();
+        world.calls();
         Self { world, context }
     }
 

@@ -1,10 +1,6 @@
 //! Tests rounds of sweeps on the embedded AWS.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test ends at the first surprise"
-)]
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
@@ -20,7 +16,8 @@ use sweep_dispatch::{Context, handle};
 use warden_aws::ledger::{Ledger, RunEnd};
 use warden_core::due::{CompleteSweep, policy_hash};
 use warden_core::image::RepositoryName;
-use warden_core::policy::Policies;
+use warden_core::policy::RepositoryOrigin;
+use warden_core::replication::RemoteRegistry;
 
 /// The function and the stack that it is deployed in.
 struct Function {
@@ -44,19 +41,20 @@ impl Function {
         Self { world, context }
     }
 
-    /// Builds a function that governs this number of repositories.
+    /// Builds a function that governs this number of repositories by a wildcard, and no other.
     async fn governing(count: usize) -> Self {
-        let mut function = Self::new(&[]).await;
-        let policies = function.context.config.policies.iter().next().unwrap().normalised();
-        let mut all: Vec<Value> = Vec::new();
+        let rule = json!({
+            "Name": "team",
+            "Repositories": ["team/*"],
+            "Tags": {"Grammar": ["{component}-v{semver}"], "Enforcement": "report"},
+            "Retention": {"Enforcement": "report"},
+        });
+        let rules = json!([rule]).to_string();
+        let function = Self::new(&[("CreateEcrRepositories", "false"), (".Rules", &rules)]).await;
         for nth in 0..count {
-            let name = format!("team/app-{nth:05}");
-            let mut policy: Value = serde_json::from_str(&policies).unwrap();
-            policy["RepositoryName"] = name.as_str().into();
-            all.push(policy);
-            function.create(&name);
+            function.create(&format!("team/app-{nth:05}"));
         }
-        function.context.config.policies = Policies::parse(&json!(all).to_string()).unwrap();
+        function.context.policy.get(&function.context.ledger).await.unwrap();
         function.forget();
         function
     }
@@ -84,10 +82,12 @@ impl Function {
         let (ledger, now) = (self.ledger(), self.now());
         let facts = self.context.registry.repositories().await.unwrap();
         let (_, facts) = facts.into_iter().find(|(listed, _)| *listed == repository).unwrap();
+        let governance = self.context.policy.get(&self.context.ledger).await.unwrap();
+        let policy = governance.rule_for(&repository, RepositoryOrigin::Pushed).unwrap();
         let complete = CompleteSweep {
             listed_at: now,
             due_at: now + TimeDelta::days(days),
-            policy: policy_hash(self.context.config.policies.rule_for(&repository).unwrap()),
+            policy: policy_hash(&policy),
             settings: facts.to_string(),
         };
         ledger.begin_run(&repository, "sweep", now).await.unwrap();
@@ -119,10 +119,32 @@ async fn every_example_event_starts_a_round() {
 }
 
 #[tokio::test]
-async fn a_round_without_governed_repositories_costs_no_call() {
-    let function = Function::new(&[("CreateEcrRepositories", "false")]).await;
+async fn a_round_over_a_registry_without_governed_repositories_queues_nothing() {
+    let function = Function::governing(0).await;
+    function.create("scratch");
     assert_eq!(function.round().await.unwrap()["governed"], 0);
-    assert_eq!(function.calls(), [""; 0]);
+    let calls: BTreeSet<String> = function.calls().into_iter().collect();
+    assert!(calls.into_iter().eq(["DescribePullThroughCacheRules", "DescribeRepositories"]));
+}
+
+#[tokio::test]
+async fn wildcards_match_neither_caches_nor_replicas_nor_assets() {
+    let function = Function::governing(1).await;
+    let [cached, copied] = ["team/hub/nginx", "team/copied"];
+    for name in [cached, copied, "cdk-hnb659fds-container-assets-123456789012-us-east-1"] {
+        function.create(name);
+    }
+    let rule =
+        json!({"ecrRepositoryPrefix": "team/hub", "upstreamRegistryUrl": "registry-1.docker.io"});
+    function.aws.by_hand("CreatePullThroughCacheRule", &rule).unwrap();
+    let source = RemoteRegistry::new("210987654321", "eu-west-1").unwrap();
+    let copied = copied.parse().unwrap();
+    function.ledger().record_replica(&copied, &source, function.now()).await.unwrap();
+    function.round().await.unwrap();
+    assert_eq!(function.queued().await, ["team/app-00000"]);
+    // A replica is never swept, and is not overdue.
+    function.aws.advance(Duration::from_secs(8 * 86_400));
+    assert_eq!(function.round().await.unwrap()["overdue"], 0);
 }
 
 #[tokio::test]
@@ -174,16 +196,27 @@ async fn a_round_costs_a_call_for_1000_repositories_for_100_records_and_for_10_m
     assert_eq!(function.round().await.unwrap()["queued"], 2_001);
     let calls = function.calls();
     let count = |operation: &str| calls.iter().filter(|call| *call == operation).count();
-    // The stack has two repositories of its own.
-    let counts = ["DescribeRepositories", "BatchGetItem", "SendMessageBatch"].map(count);
-    assert_eq!(counts, [3, 21, 201]);
+    // The records are those of the sweeps, and of replicas among the repositories that are due.
+    let operations = [
+        "DescribeRepositories",
+        "DescribePullThroughCacheRules",
+        "BatchGetItem",
+        "SendMessageBatch",
+    ];
+    let counts = operations.map(count);
+    assert_eq!(counts, [3, 1, 42, 201]);
     assert_eq!(calls.len(), counts.iter().sum::<usize>(), "{calls:?}");
     assert_eq!(function.queued().await.len(), 2_001);
 }
 
 #[tokio::test]
 async fn a_round_that_cannot_read_or_queue_something_fails_and_queues_it_when_it_is_repeated() {
-    for operation in ["DescribeRepositories", "BatchGetItem", "SendMessageBatch"] {
+    for operation in [
+        "DescribeRepositories",
+        "DescribePullThroughCacheRules",
+        "BatchGetItem",
+        "SendMessageBatch",
+    ] {
         let function = Function::governing(25).await;
         function.aws.fault(operation, 0, Fault::Error(400, "AccessDeniedException"));
         let error = function.round().await.unwrap_err();

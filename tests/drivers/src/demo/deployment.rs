@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use local_aws::LocalAws;
 use local_aws::cloudformation::{Deployment, Made};
-use local_aws::template::Template;
 use local_aws::world;
 use serde_json::{Value, json};
 
@@ -15,13 +14,18 @@ use super::{call_ecr, decision_lines, word, words};
 /// The stack's name.
 pub const STACK: &str = "ecr-warden";
 
-/// The tags that the policy of `infrastructure` forbids, although they match the grammar. The default
+/// The tags that the policy of `infrastructure` forbids, although they match the grammar. The shipped
 /// policy forbids none.
 pub const FORBIDDEN_TAGS: &str = "*-v0.0.0";
-/// The tags that the cleanup keeps. The default policy protects none.
+/// The tags that the cleanup keeps. The shipped policy protects none.
 pub const PROTECTED_TAGS: &str = "*-lts";
 
-const TEMPLATE: &str = include_str!("../../../../infra/sam/template.yaml");
+/// The settings of the demonstration's policy that differ from the shipped policy.
+const SETTINGS: [(&str, &str); 3] = [
+    (".Unmatched", "report"),
+    ("platform.Tags.Forbidden", r#"["*-v0.0.0"]"#),
+    ("*.Retention.ProtectTags", r#"["*-lts"]"#),
+];
 
 /// Deploys the stack and returns its outputs.
 pub async fn show(
@@ -31,9 +35,8 @@ pub async fn show(
 ) -> anyhow::Result<BTreeMap<String, String>> {
     story.begin_step(
         "Deploy infra/sam/template.yaml",
-        "The parameters AlertEmail, SlackWebhookSecretArn, RepositoryNamePatterns and ProtectTags \
-         are set, and the demonstration adds one forbidden tag to the template. Everything else \
-         has its default. The functions run as processes. For each Custom:: resource, \
+        "The parameters AlertEmail and SlackWebhookSecretArn are set. The policy is \
+         infra/sam/policy.yaml with one forbidden tag, the protected tag *-lts and Unmatched: report. The functions run as processes. For each Custom:: resource, \
          CloudFormation invokes the function; the indented lines are from the function's log.",
     );
     let secret = world::store_webhook(aws, slack).await?;
@@ -92,18 +95,9 @@ async fn deploy(
     aws: &LocalAws,
     secret: &str,
 ) -> anyhow::Result<BTreeMap<String, String>> {
-    let grammar = "          Grammar: !Ref InfrastructureTagGrammar\n";
-    let (before, after) = TEMPLATE
-        .split_once(grammar)
-        .context("the template has no line with the grammar of infrastructure")?;
-    let forbidden = format!("          Forbidden: ['{FORBIDDEN_TAGS}']\n");
-    let template = Template::read(&[before, grammar, &forbidden, after].concat())?;
-    let parameters = [
-        ("AlertEmail", "platform-team@example.com"),
-        ("ProtectTags", PROTECTED_TAGS),
-        ("RepositoryNamePatterns", "infrastructure deployments"),
-        ("SlackWebhookSecretArn", secret),
-    ];
+    let template = world::template_with_policy(&world::policy_with(&SETTINGS).to_string())?;
+    let parameters =
+        [("AlertEmail", "platform-team@example.com"), ("SlackWebhookSecretArn", secret)];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let deployment = Deployment {
         template: &template,

@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use local_aws::LocalAws;
 use serde::Serialize;
 use serde_json::{Value, json};
+use warden_aws::ledger::Ledger;
+use warden_aws::policy::DeployedPolicy;
 use warden_core::image::{Digest, Tag};
-use warden_core::policy::{Policies, Policy};
+use warden_core::policy::Policy;
+use warden_core::policy::RepositoryOrigin;
 use warden_core::tagging::{TagVerdict, judge};
 
 use super::story::{Alert, Settings};
@@ -79,32 +82,35 @@ impl Status {
 /// Reads all repositories of the registry.
 pub async fn read_repositories(
     aws: &LocalAws,
-    governance: &str,
+    version: &str,
     alerts: &[&Alert],
 ) -> anyhow::Result<Vec<Repository>> {
-    let policies = Policies::parse(governance).map_err(|invalid| anyhow!("{invalid}"))?;
+    let ledger = Ledger::new(&aws.config(), format!("{}-Ledger", deployment::STACK));
+    let policy = DeployedPolicy::new(version.to_owned());
+    let governance = policy.get(&ledger).await?;
+    let rule = |name: &str| {
+        let name = name.parse().ok()?;
+        governance.find_rule(&name, RepositoryOrigin::Pushed).map(|(nth, _)| nth)
+    };
     let described = call_ecr(aws, "DescribeRepositories", &json!({}))?;
     let names = described["repositories"].as_array().into_iter().flatten();
     let mut repositories = Vec::new();
     for name in names.map(|repository| word(&repository["repositoryName"])) {
-        let policy = policies.iter().find(|policy| policy.repository_name.as_str() == name);
+        let policy = governance.rule_for(&name.parse()?, RepositoryOrigin::Pushed);
         let kept =
             if policy.is_some() { reasons_to_keep(aws, name).await? } else { BTreeMap::new() };
-        let settings = policy.map(|_| deployment::settings(aws, name)).transpose()?;
+        let settings = policy.as_ref().map(|_| deployment::settings(aws, name)).transpose()?;
         let about_repository: Vec<&&Alert> =
             alerts.iter().filter(|alert| alert.field("repository") == name).collect();
         let mut images = images(aws, name)?;
         for image in &mut images {
             explain(image, &about_repository, &kept);
         }
-        let components = components(images, policy);
+        let components = components(images, policy.as_ref());
         repositories.push(Repository { name: name.to_owned(), settings, components });
     }
-    // The repositories of the stack come first, in its order.
-    repositories.sort_by_key(|repository| {
-        let is_its_policy = |policy: &Policy| policy.repository_name.as_str() == repository.name;
-        policies.iter().position(is_its_policy).unwrap_or(usize::MAX)
-    });
+    // The governed repositories come first, in the order of their rules.
+    repositories.sort_by_key(|repository| rule(&repository.name).unwrap_or(usize::MAX));
     Ok(repositories)
 }
 

@@ -181,8 +181,8 @@ async fn run_steps(story: &mut Story, aws: &LocalAws, slack: &str) -> anyhow::Re
     story.begin_chapter("Change nothing in a replica");
     pushes::show_replica(story, &inbox("ecr-warden-ImagePushFunction")).await?;
     let alerts: Vec<&Alert> = story.alerts().collect();
-    let governance = output(&outputs, "Governance")?;
-    let repositories = inventory::read_repositories(aws, governance, &alerts).await?;
+    let version = output(&outputs, "PolicyVersion")?;
+    let repositories = inventory::read_repositories(aws, version, &alerts).await?;
     story.repositories = repositories;
     Ok(())
 }

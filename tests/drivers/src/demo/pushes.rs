@@ -78,12 +78,12 @@ const PUSHES: &[Push<'_>] = &[
 /// A push into a repository that somebody created by hand.
 const UNEXPECTED: Push<'_> = Push {
     title: "docker push scratch:test",
-    why: "Somebody created the repository scratch by hand. Its name matches no pattern of \
-          RepositoryNamePatterns. The function sends one alert a day for such a repository.",
+    why: "Somebody created the repository scratch by hand. No rule of the policy matches it, and \
+          Unmatched is report. The function sends one alert for such a repository.",
     events: &[event!("unmanaged-repository")],
     layer: "a test",
     expected_alert: "repository-violation",
-    outcome: "scratch:test was pushed. The policy does not list the repository scratch, so an alert was sent.",
+    outcome: "scratch:test was pushed. No rule governs the repository scratch, so an alert was sent.",
 };
 
 /// Pushes an image of each kind and shows the reaction.

@@ -8,6 +8,7 @@ mod runbooks;
 mod scans;
 mod sweeps;
 mod updates;
+mod whole_registry;
 
 use std::cell::Cell;
 use std::fmt::Debug;
@@ -15,16 +16,15 @@ use std::fmt::Debug;
 use anyhow::{Context as _, anyhow, bail, ensure};
 use local_aws::ecr::DAY;
 use local_aws::snippets::snippet;
+use local_aws::world::{governance, lifecycle_of};
 use serde_json::{Value, json};
-use warden_core::lifecycle;
-use warden_core::policy::Policy;
 use warden_core::risks::AcceptedRisk;
 
 use self::operations::{EKS, GITHUB};
 use crate::local::{ACCOUNT, Local, REGION};
 use crate::policies;
 use crate::registry;
-use crate::stack::{Stack, aws, text};
+use crate::stack::{Stack, aws, text, write_policy};
 
 /// Runs every step and returns the number of checks.
 pub fn run(local: &Local) -> anyhow::Result<u32> {
@@ -47,6 +47,7 @@ pub fn run(local: &Local) -> anyhow::Result<u32> {
     run.rename(&stack)?;
     run.refused_by_template(&stack)?;
     run.refused_by_function(&stack)?;
+    run.whole_registry(&stack)?;
     run.disable(&stack)?;
     let legacy = Stack::new(local, "legacy");
     run.existing(&legacy)?;
@@ -197,19 +198,15 @@ impl Run<'_> {
         ]);
         self.equal("the output GatekeeperAllowedRepos", &allowed, &expected)?;
 
-        let governance: Vec<Value> = serde_json::from_str(outputs.value("Governance")?)?;
-        for (name, mutability, count, days, line) in [
-            ("infrastructure", "IMMUTABLE", 20, 7, governance.first()),
-            ("deployments", "MUTABLE", 10, 3, governance.get(1)),
-        ] {
-            let policy = Policy::parse(&line.context("a policy is missing")?.to_string())?;
-            self.equal("the policy's repository", &policy.repository_name.as_str(), &name)?;
-            self.equal("its tag count", &policy.lifecycle_tag_count, &count)?;
-            self.equal("its days of untagged images", &policy.lifecycle_untagged_days, &days)?;
+        let governance = governance(&[]);
+        let version = governance.version().to_string();
+        self.equal("the policy's version", &outputs.value("PolicyVersion")?, &version.as_str())?;
+        self.equal("its warnings", &outputs.value("PolicyWarnings")?, &"none")?;
+        for (name, mutability) in [("infrastructure", "IMMUTABLE"), ("deployments", "MUTABLE")] {
             self.equal(
                 "its lifecycle policy in force",
                 &self.lifecycle(name)?,
-                &lifecycle::document(&policy),
+                &lifecycle_of(&governance, name),
             )?;
             let found = self.repository(name)?;
             self.equal(
@@ -339,9 +336,17 @@ impl Run<'_> {
 
     fn adopt(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
         step("the same creation, adopting it, and its deletion");
+        write_policy(
+            self.local,
+            &[
+                ("platform.Repositories", r#"["old"]"#),
+                ("applications.Repositories", r#"["old-apps"]"#),
+            ],
+        )?;
         stack.deploy(&[
             ("InfrastructureRepositoryName", "old"),
             ("DeploymentsRepositoryName", "old-apps"),
+            ("EnforceRepositories", "old,old-apps"),
             ("OnExistingRepository", "adopt"),
             ("OnRepositoryDelete", "delete-with-images"),
             ("EnableEncryption", "false"),

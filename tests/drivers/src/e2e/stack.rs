@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
+use local_aws::world::policy_with;
 use serde_json::{Value, json};
 
 use crate::local::Local;
@@ -27,8 +29,17 @@ impl<'a> Stack<'a> {
         }
         let built = local.root().join("infra/sam/.aws-sam/build/template.yaml");
         let template = fs::read_to_string(&built)?;
+        let policy = format!("Location: {}", policy_file(local).display());
+        let template = template.replace("Location: ../../policy.yaml", &policy);
+        ensure!(template.contains(&policy), "the built template includes no policy");
         fs::write(&built, for_ministack(&template)?)?;
-        Ok(())
+        write_policy(local, &[])
+    }
+
+    /// Deploys the shipped policy with these settings ([`policy_with`]). Parameters keep their values.
+    pub fn govern(&self, settings: &[(&str, &str)]) -> anyhow::Result<()> {
+        write_policy(self.local, settings)?;
+        self.deploy(&[])
     }
 
     /// Runs `sam deploy` with these parameters. Other parameters keep their values.
@@ -138,6 +149,16 @@ impl<'a> Stack<'a> {
         };
         Ok(events.map(line).collect::<Vec<_>>().join("\n"))
     }
+}
+
+/// The file that the built template includes as the policy.
+fn policy_file(local: &Local) -> PathBuf {
+    local.root().join("target/e2e/policy.json")
+}
+
+/// Writes the shipped policy with these settings for the next deployments.
+pub fn write_policy(local: &Local, settings: &[(&str, &str)]) -> anyhow::Result<()> {
+    Ok(fs::write(policy_file(local), policy_with(settings).to_string())?)
 }
 
 /// The built template without the parts that ministack refuses: the saved queries of CloudWatch

@@ -112,6 +112,7 @@ impl Repository {
                 "imageId": input["imageId"],
                 "imageStatus": "ARCHIVED",
             }),
+            "DescribePullThroughCacheRules" => json!({"pullThroughCacheRules": []}),
             "DescribeRegistry" => json!({
                 "registryId": ACCOUNT,
                 "replicationConfiguration": {"rules": []},

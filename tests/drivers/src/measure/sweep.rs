@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use local_aws::LocalAws;
 use local_aws::lambda::Function;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::static_ecr::{self, Repository, StaticEcr};
 use crate::{Benchmark, function, median, work};
@@ -45,7 +45,6 @@ pub async fn measure(
             ("AWS_ENDPOINT_URL".to_owned(), endpoint.to_owned()),
             ("AWS_ENDPOINT_URL_ECR".to_owned(), ecr.endpoint.clone()),
             ("SSL_CERT_FILE".to_owned(), roots.display().to_string()),
-            ("GOVERNANCE".to_owned(), policy(ecr.repository().keep).to_string()),
             ("SCAN_ON_PUSH".to_owned(), "true".to_owned()),
         ]);
         let programs = [("paging", "pager", false), ("sweep", "image-sweep", true)];
@@ -83,7 +82,7 @@ async fn observe(
     aws.lambda().create(subject.function.clone());
     for n in 0..invocations {
         // The invocation must not see the claims and records of the one before.
-        work::renew_ledger(aws).await?;
+        work::renew_ledger(aws, ecr.repository().keep).await?;
         ecr.take_calls();
         let event = json!({"repository": static_ecr::NAME});
         let invoked = aws.lambda().invoke(&subject.function.name, event).await?;
@@ -108,25 +107,4 @@ async fn observe(
     // Frees the memory for the next process.
     aws.lambda().stop();
     Ok(())
-}
-
-/// A policy that keeps so many units of each component and archives the others.
-fn policy(keep: usize) -> Value {
-    json!([{
-        "RepositoryName": static_ecr::NAME,
-        "ImageTagMutability": "MUTABLE",
-        "LifecycleTagCount": 10,
-        "LifecycleUntaggedDays": 3,
-        "Governance": {
-            "Tags": {
-                "Grammar": "{component}-v{semver} {component}-{channel} {component}-{sha}",
-                "Enforcement": "report",
-            },
-            "Retention": {
-                "KeepPerComponent": keep,
-                "MaxRemovePercent": 25,
-                "Enforcement": "archive",
-            },
-        },
-    }])
 }

@@ -1,17 +1,19 @@
 //! The environment and the events of the measured functions, and a check of the work done.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use anyhow::{Context as _, anyhow, ensure};
 use local_aws::ecr::scan::finding::basic_finding;
 use local_aws::template::{Identity, Stack, Template};
 use local_aws::{ACCOUNT, LocalAws, REGION, RESPONSE_URL};
 use serde_json::{Value, json};
+use warden_aws::ledger::Ledger;
 
-use crate::Work;
+use crate::{Work, static_ecr};
 
 const REPOSITORY: &str = "infrastructure";
-const POLICY: &str = r#"[{"RepositoryName":"infrastructure","ImageTagMutability":"IMMUTABLE","LifecycleTagCount":20,"LifecycleUntaggedDays":7,"Governance":{"Tags":{"Grammar":"{component}-v{semver}","Enforcement":"quarantine"},"Retention":{"Enforcement":"report"}}}]"#;
+const POLICY_VERSION: &str = "0123456789abcdef";
 
 /// The stack that CloudFormation deletes, for [`Work::Deletion`].
 pub const STACK: &str = "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3";
@@ -26,7 +28,7 @@ pub async fn prepare(aws: &LocalAws, channel: &str) -> anyhow::Result<String> {
     let (topic, _) = aws.make("AWS::SNS::Topic", "alerts", &json!({})).await?;
     let inbox = json!({"TopicArn": topic, "Protocol": "email", "Endpoint": "a@example.com"});
     aws.make("AWS::SNS::Subscription", "inbox", &inbox).await?;
-    create_ledger(aws).await?;
+    create_ledger(aws, 10).await?;
     aws.state().begin_stack("warden", STACK, "DELETE_IN_PROGRESS");
     // A push has queued the sweep of this hour. A push in the far future claims every hour until then.
     let pushed_at = aws.state().now() + 86_400.0;
@@ -53,8 +55,9 @@ async fn call(aws: &LocalAws, service: &str, target: &str, input: &Value) -> any
     Ok(serde_json::from_slice(answer.body())?)
 }
 
-/// Creates the ledger with the properties of the template.
-async fn create_ledger(aws: &LocalAws) -> anyhow::Result<()> {
+/// Creates the ledger with the properties of the template, and writes the policy to it. The policy keeps so many
+/// units of each component in `deployments` and archives the others.
+async fn create_ledger(aws: &LocalAws, keep: usize) -> anyhow::Result<()> {
     let template = Template::read(include_str!("../../../../infra/sam/template.yaml"))?;
     let identity = Identity {
         account: ACCOUNT.to_owned(),
@@ -64,14 +67,44 @@ async fn create_ledger(aws: &LocalAws) -> anyhow::Result<()> {
     };
     let stack = Stack::new(&template, identity, &BTreeMap::new())?;
     aws.make("AWS::DynamoDB::Table", "ledger", &stack.properties("Ledger")?).await?;
-    Ok(())
+    let policy = json!({
+        "Policy": {"Version": "1", "Rules": [
+            {
+                "Name": "platform",
+                "Repositories": [REPOSITORY],
+                "Tags": {"Grammar": ["{component}-v{semver}"], "Enforcement": "quarantine"},
+                "Retention": {"Enforcement": "report"},
+            },
+            {
+                "Name": "applications",
+                "Repositories": [static_ecr::NAME],
+                "Tags": {
+                    "Grammar": [
+                        "{component}-v{semver}",
+                        "{component}-{channel}",
+                        "{component}-{sha}",
+                    ],
+                    "Enforcement": "report",
+                },
+                "Retention": {"Keep": keep, "UntaggedDays": 3, "Enforcement": "archive"},
+            },
+        ]},
+        "Repositories": [{
+            "RepositoryName": REPOSITORY,
+            "ImageTagMutability": "IMMUTABLE",
+            "LifecycleTagCount": 20,
+            "LifecycleUntaggedDays": 7,
+        }],
+    });
+    let ledger = Ledger::new(&aws.config(), "ledger".to_owned());
+    ledger.record_policy(POLICY_VERSION, &policy.to_string(), SystemTime::now().into()).await
 }
 
-/// Replaces the ledger by an empty one.
-pub async fn renew_ledger(aws: &LocalAws) -> anyhow::Result<()> {
+/// Replaces the ledger by one that has only the policy.
+pub async fn renew_ledger(aws: &LocalAws, keep: usize) -> anyhow::Result<()> {
     let ledger = json!({"TableName": "ledger"});
     call(aws, "dynamodb", "DynamoDB_20120810.DeleteTable", &ledger).await?;
-    create_ledger(aws).await
+    create_ledger(aws, keep).await
 }
 
 /// The environment variables of all functions together. Each function reads its own variables.
@@ -79,8 +112,7 @@ pub fn environment(webhook: &str) -> BTreeMap<String, String> {
     let topic = format!("arn:aws:sns:{REGION}:{ACCOUNT}:alerts");
     let queue = format!("https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/sweeps");
     [
-        ("GOVERNANCE", POLICY),
-        ("REPOSITORY_NAME_PATTERNS", ""),
+        ("POLICY_VERSION", POLICY_VERSION),
         ("ALERT_TOPIC_ARN", &topic),
         ("DOCUMENTATION_URL", "https://example.com/docs"),
         ("LEDGER_TABLE", "ledger"),

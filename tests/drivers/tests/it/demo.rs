@@ -70,9 +70,9 @@ fn the_text_has_one_line_for_each_step_and_one_alert() {
     assert!(steps.iter().all(|line| line.chars().count() <= 110), "{steps:#?}");
     expect![[r#"
         Deploy the stack
-           1  CloudFormation created 54 resources from infra/sam/template.yaml, 6 of them Lambda functions.
+           1  CloudFormation created 55 resources from infra/sam/template.yaml, 6 of them Lambda functions.
            2  ECR has two new repositories: infrastructure with IMMUTABLE tags, deployments with MUTABLE tags.
-           3  The stack has 10 outputs, among them the login command and the IAM policy for pipelines.
+           3  The stack has 11 outputs, among them the login command and the IAM policy for pipelines.
         Check the tag of each push
            4  infrastructure:litellm-v1.80.4 was pushed. The tag matches the grammar, so nothing was changed.
            5  infrastructure:litellm-1.80.5 was pushed. The v is missing, so the image was quarantined.
@@ -81,7 +81,7 @@ fn the_text_has_one_line_for_each_step_and_one_alert() {
            7  deployments:mcp_github_latest was pushed. The policy only reports bad tags there: one alert, no change.
            8  A cosign signature was pushed to infrastructure. No grammar applies to the tag of a signature.
            9  infrastructure:openwebui-v0.6.36 was pushed for two platforms. The ledger records its two images.
-          10  scratch:test was pushed. The policy does not list the repository scratch, so an alert was sent.
+          10  scratch:test was pushed. No rule governs the repository scratch, so an alert was sent.
         Compare each scan with the version before
           11  The scan of infrastructure:litellm-v1.80.4 found 2 new findings at or above HIGH. An alert was sent.
           12  The scan of infrastructure:litellm-v1.80.6 found 1 new, 1 fixed, 1 accepted finding. An alert was sent.
@@ -381,7 +381,7 @@ fn the_demonstration_that_keeps_running_answers_calls_and_prints_alerts() {
 
     let (status, stack) = running.stack("ecr-warden");
     assert_eq!(status, 200, "{stack}");
-    assert!(stack.contains("<OutputKey>Governance</OutputKey><OutputValue>[{&quot;"), "{stack}");
+    assert!(stack.contains("<OutputKey>PolicyVersion</OutputKey>"), "{stack}");
     let (status, none) = running.stack("other");
     assert_eq!(status, 400, "{none}");
     assert!(none.contains("Stack with id other does not exist"), "{none}");
@@ -418,7 +418,7 @@ fn the_demonstration_that_keeps_running_answers_calls_and_prints_alerts() {
             assert!(lines.lines().any(|line| line == expected), "{expected} is not in:\n{lines}");
         }
     }
-    assert!(all["ImagePushFunction"]["GOVERNANCE"].as_str().unwrap().starts_with("[{"));
+    assert_eq!(all["ImagePushFunction"]["POLICY_VERSION"].as_str().unwrap().len(), 16);
 }
 
 /// The programs of the documented commands: the tool of this build, and a client of Lambda in place

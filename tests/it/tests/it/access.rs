@@ -67,10 +67,11 @@ fn workflows_of_one_repository_and_branch_push_and_wait_for_scans() {
         statements(&stack, "GitHubRole"),
         [
             (
-                "ReadTagPolicy".to_owned(),
-                json!("cloudformation:DescribeStacks"),
+                "ReadStack".to_owned(),
+                json!(["cloudformation:DescribeStackResource", "cloudformation:DescribeStacks"]),
                 json!("arn:aws:cloudformation:us-east-1:123456789012:stack/ecr-warden/*"),
             ),
+            ("ReadPolicy".to_owned(), json!("dynamodb:GetItem"), json!("Ledger.Arn")),
             ("WaitForScan".to_owned(), json!("ecr:DescribeImageScanFindings"), repositories),
             ("WaitForInspectorScan".to_owned(), json!("inspector2:ListFindings"), json!("*"),),
         ]

@@ -11,10 +11,10 @@ const CHANGED: [(&str, &str); 8] = [
     ("DeploymentsMutabilityExclusions", "sha256-*,v*"),
     ("DeploymentsTagMutability", "MUTABLE_WITH_EXCLUSION"),
     ("EnableEncryption", "false"),
-    ("InfrastructureTagEnforcement", "report"),
+    ("platform.Tags.Enforcement", "report"),
     ("InfrastructureTagMutability", "MUTABLE"),
     ("LifecycleScope", "repository"),
-    ("ProtectTags", "*-lts"),
+    ("*.Retention.ProtectTags", r#"["*-lts"]"#),
     ("ScanOnPush", "false"),
 ];
 

@@ -99,7 +99,7 @@ async fn two_simultaneous_events_run_in_two_processes_within_the_reserved_concur
 async fn the_process_has_only_the_environment_variables_that_lambda_sets() {
     let (lambda, _) = lambda();
     let mut function = probe("probe");
-    function.environment.insert("GOVERNANCE".to_owned(), "[]".to_owned());
+    function.environment.insert("POLICY_VERSION".to_owned(), "[]".to_owned());
     lambda.create(function);
     let found = lambda.invoke("probe", json!({"do": "environment"})).await.unwrap().payload;
     for (name, value) in [
@@ -110,7 +110,7 @@ async fn the_process_has_only_the_environment_variables_that_lambda_sets() {
         ("AWS_ACCESS_KEY_ID", "123456789012"),
         ("TZ", ":UTC"),
         ("_HANDLER", "probe"),
-        ("GOVERNANCE", "[]"),
+        ("POLICY_VERSION", "[]"),
     ] {
         assert_eq!(found[name], value, "{name}");
     }

@@ -14,7 +14,7 @@ const FUNCTION: &str = "ecr-warden-ImagePushFunction";
 
 /// Deploys the stack with this enforcement in `infrastructure`.
 async fn deployed(enforcement: &str) -> World {
-    let world = deploy(&[("InfrastructureTagEnforcement", enforcement)]).await;
+    let world = deploy(&[("platform.Tags.Enforcement", enforcement)]).await;
     stop_sweep_queue(&world);
     world
 }
@@ -108,6 +108,7 @@ async fn an_invalid_event_ends_in_the_queue_with_the_reason() {
     let aws = &world.aws;
     let mut event = world::event("image-push", "near-miss");
     event["detail"]["image-digest"] = json!("sha256:0");
+    let _ = aws.take_changes();
     aws.lambda().invoke_async(FUNCTION, event.clone()).unwrap();
     aws.lambda().settled().await;
     let received = world.failed_event().await;
@@ -115,15 +116,14 @@ async fn an_invalid_event_ends_in_the_queue_with_the_reason() {
     assert_eq!(received["responsePayload"]["errorType"], "EcrWarden.Failure");
     expect![[r#"the event: detail.image-digest: expected sha256: and 64 lower-case hexadecimal digits, got "sha256:0""#]].assert_eq(received["responsePayload"]["errorMessage"].as_str().unwrap());
     assert_eq!(received["requestContext"]["approximateInvokeCount"], 3);
-    assert_eq!(aws.take_changes().iter().filter(|call| *call == "UpdateItem").count(), 0);
+    assert!(!aws.take_changes().contains(&"UpdateItem".to_owned()));
 }
 
 #[tokio::test]
-async fn an_invalid_policy_ends_the_function_at_its_start() {
+async fn a_function_without_a_policy_version_ends_at_its_start() {
     let aws = LocalAws::default();
     let environment = [
-        ("GOVERNANCE", "[{\"RepositoryName\": \"infrastructure\"}]"),
-        ("REPOSITORY_NAME_PATTERNS", ""),
+        ("POLICY_VERSION", ""),
         ("ALERT_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:alerts"),
         ("DOCUMENTATION_URL", "https://example.com/docs"),
         ("STACK_NAME", "ecr-warden"),
@@ -140,7 +140,8 @@ async fn an_invalid_policy_ends_the_function_at_its_start() {
     assert_eq!(failed.error.as_deref(), Some("Runtime.ExitError"));
     let lines: Vec<Value> =
         failed.log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    expect!["the function's environment: GOVERNANCE: infrastructure: LifecycleTagCount: this required property is missing; infrastructure: LifecycleUntaggedDays: this required property is missing; infrastructure: Governance.Tags.Grammar: expected at least one template, such as {component}-v{semver}; infrastructure: Governance.Tags.Enforcement: this required property is missing; infrastructure: Governance.Retention.Enforcement: this required property is missing"].assert_eq(lines[0]["message"].as_str().unwrap());
+    expect!["the function's environment: POLICY_VERSION is empty"]
+        .assert_eq(lines[0]["message"].as_str().unwrap());
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ use warden_aws::alerts::Topic;
 
 use crate::faults::function::{self, Function};
 use crate::faults::scenarios::scenarios;
-use crate::program;
+use crate::{program, stop_sweep_queue};
 
 /// The statements of the role of the custom resources that only a process exercises. The others
 /// are mutated in `functions/custom-resource/tests/it/privileges.rs`.
@@ -66,13 +66,13 @@ fn merge(found: &mut BTreeMap<Mutant, bool>, mutants: BTreeMap<Mutant, bool>) {
 /// Adds the requests about a push, a scan and a sweep of either repository, which both quarantine tags.
 async fn both_repositories(found: &mut BTreeMap<Mutant, bool>, cleanup: &str, scope: &str) {
     let world = function::deploy(&[
-        ("CleanupEnforcement", cleanup),
+        ("*.Retention.Enforcement", cleanup),
         ("LifecycleScope", scope),
         ("InfrastructureLifecycleTagCount", "1"),
         ("DeploymentsLifecycleTagCount", "1"),
-        ("MaxRemovePercent", "100"),
+        ("*.Retention.MaxRemovePercent", "100"),
         ("DeploymentsTagMutability", "IMMUTABLE"),
-        ("DeploymentsTagEnforcement", "quarantine"),
+        ("applications.Tags.Enforcement", "quarantine"),
     ])
     .await;
     for repository in ["infrastructure", "deployments"] {
@@ -102,9 +102,9 @@ async fn both_repositories(found: &mut BTreeMap<Mutant, bool>, cleanup: &str, sc
 /// Adds the requests of a sweep that completes what enforcement began to archive.
 async fn completions(found: &mut BTreeMap<Mutant, bool>) {
     let world = function::deploy(&[
-        ("CleanupEnforcement", "report"),
-        ("InfrastructureTagEnforcement", "archive"),
-        ("DeploymentsTagEnforcement", "archive"),
+        ("*.Retention.Enforcement", "report"),
+        ("platform.Tags.Enforcement", "archive"),
+        ("applications.Tags.Enforcement", "archive"),
     ])
     .await;
     for repository in ["infrastructure", "deployments"] {
@@ -187,6 +187,7 @@ async fn services(found: &mut BTreeMap<Mutant, bool>) {
         topic.clone(),
         "https://example.com/docs".to_owned(),
         STACK.to_owned(),
+        "0123456789abcdef".to_owned(),
     );
     by_stranger.publish(&serde_json::from_str(message).unwrap()).await.unwrap_err();
     let mut record = Record::new(&mut aws.state()).unwrap();
@@ -266,6 +267,10 @@ async fn clients(found: &mut BTreeMap<Mutant, bool>) {
     }
     let stack = json!({"StackName": STACK});
     allowed(&world, github, "cloudformation", "DescribeStacks", stack).await;
+    let policy = json!({"S": format!("policy {}", world.outputs["PolicyVersion"])});
+    let ledger = &world.function("image-push").environment["LEDGER_TABLE"];
+    let item = json!({"TableName": ledger, "Key": {"fact": policy}});
+    allowed(&world, github, "dynamodb", "DynamoDB_20120810.GetItem", item).await;
     add(found, &mut world.aws.state());
 }
 
@@ -281,6 +286,8 @@ async fn operators(found: &mut BTreeMap<Mutant, bool>) {
         ("DeploymentsLifecycleTagCount", "1"),
     ];
     let world = World::run(aws, &parameters, program()).await;
+    // A sweep that a push queues would hold the lease of the sweep below.
+    stop_sweep_queue(&world);
     let repositories = ["infrastructure", "deployments"];
     for repository in repositories {
         let arn = format!("arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{repository}");

@@ -9,7 +9,7 @@ use local_aws::world::World;
 use serde_json::{Value, json};
 use warden_aws::Invocation;
 use warden_core::due::policy_hash;
-use warden_core::policy::Policies;
+use warden_core::policy::RepositoryOrigin;
 
 use crate::{deploy, stop_sweep_queue};
 
@@ -169,38 +169,38 @@ struct Registry {
 type Calls = BTreeMap<String, usize>;
 
 impl Registry {
-    /// Creates repositories with the policy of `deployments`, each with a few images.
+    /// Creates repositories that one rule governs by a wildcard, each with a few images.
     async fn new(count: usize) -> Self {
-        let world = World::deploy(&[]).await;
-        // The roles of the stack allow only its own two repositories.
-        let sdk = world.aws.config();
-        let variables = |folder: &str| world.function(folder).environment.clone();
-        let mut push = image_push::config::Config::read(variables("image-push")).unwrap();
-        let mut sweep = image_sweep::config::Config::read(variables("image-sweep")).unwrap();
-        let mut dispatch =
-            sweep_dispatch::config::Config::read(variables("sweep-dispatch")).unwrap();
-        let policy = push.policies.rule_for(&"deployments".parse().unwrap()).unwrap().normalised();
-        let policy: Value = serde_json::from_str(&policy).unwrap();
-        let governed = (0..count).map(|nth| {
+        let rule = json!({
+            "Name": "teams",
+            "Repositories": ["team-*"],
+            "Tags": {"Grammar": ["{component}-v{semver}"], "Enforcement": "report"},
+            "Retention": {"Keep": 10, "Untagged": "delete", "UntaggedDays": 3, "Enforcement": "archive"},
+        });
+        let world = World::deploy(&[
+            ("CreateEcrRepositories", "false"),
+            ("EnforceRepositories", "team-*"),
+            (".Rules", &json!([rule]).to_string()),
+        ])
+        .await;
+        for nth in 0..count {
             let name = name(nth);
             world.aws.by_hand("CreateRepository", &json!({"repositoryName": name})).unwrap();
             fill(&world, &name, 3);
-            let mut policy = policy.clone();
-            policy["RepositoryName"] = name.into();
-            policy
-        });
-        let policies = Value::Array(governed.collect()).to_string();
-        let policies = Policies::parse(&policies).unwrap();
-        push.policies = policies.clone();
-        sweep.policies = policies.clone();
-        dispatch.policies = policies;
-        world.forget();
-        Self {
-            dispatch: sweep_dispatch::Context::new(dispatch, &sdk),
-            sweep: image_sweep::Context::new(sweep, &sdk),
-            push: image_push::Context::new(push, &sdk),
-            world,
         }
+        let variables = |folder: &str| world.function(folder).environment.clone();
+        let push = image_push::config::Config::read(variables("image-push")).unwrap();
+        let sweep = image_sweep::config::Config::read(variables("image-sweep")).unwrap();
+        let dispatch = sweep_dispatch::config::Config::read(variables("sweep-dispatch")).unwrap();
+        let dispatch = sweep_dispatch::Context::new(dispatch, &world.sdk("sweep-dispatch"));
+        let sweep = image_sweep::Context::new(sweep, &world.sdk("image-sweep"));
+        let push = image_push::Context::new(push, &world.sdk("image-push"));
+        // The first event of a process reads the policy.
+        dispatch.policy.get(&dispatch.ledger).await.unwrap();
+        sweep.policy.get(&sweep.ledger).await.unwrap();
+        push.policy.get(&push.ledger).await.unwrap();
+        world.forget();
+        Self { world, dispatch, sweep, push }
     }
 
     fn take_calls(&self) -> Calls {
@@ -244,12 +244,14 @@ impl Registry {
         };
         let get = json!({"TableName": table, "Key": {"fact": {"S": key(swept)}}});
         let record = call("GetItem", get).await["Item"].clone();
+        let Self { dispatch, .. } = self;
+        let governance = dispatch.policy.get(&dispatch.ledger).await.unwrap();
         let put = |message: &Value| {
             let repository = message["repository"].as_str().unwrap().parse().unwrap();
-            let policy = self.dispatch.config.policies.rule_for(&repository).unwrap();
+            let policy = governance.rule_for(&repository, RepositoryOrigin::Pushed).unwrap();
             let mut item = record.clone();
             item["fact"] = json!({"S": key(message)});
-            item["swept_policy"] = json!({"S": policy_hash(policy)});
+            item["swept_policy"] = json!({"S": policy_hash(&policy)});
             json!({"PutRequest": {"Item": item}})
         };
         for batch in others.chunks(25) {
@@ -279,22 +281,22 @@ async fn a_round_of_1000_repositories_without_a_push_costs_a_thousandth_of_the_f
     const SWEPT: usize = 20;
     const DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
     let registry = Registry::new(COUNT).await;
-    // The stack has two repositories of its own, which are on a second page.
-    let listing = [("BatchGetItem", COUNT / 100), ("DescribeRepositories", 2)];
+    let listing = [("DescribePullThroughCacheRules", 1), ("DescribeRepositories", 1)];
     let first = registry.round().await;
-    assert_eq!(first, counts(&[&listing[..], &[("SendMessageBatch", COUNT / 10)]].concat()));
+    let more = [("BatchGetItem", 2 * COUNT / 100), ("SendMessageBatch", COUNT / 10)];
+    assert_eq!(first, counts(&[&listing[..], &more].concat()));
     let queued = registry.queued().await;
     assert_eq!(queued.len(), COUNT);
     let (swept, others) = queued.split_at(SWEPT);
     let calls = registry.sweep(swept).await;
     let each = total(&calls) / SWEPT;
     // Each repository has the same three images, so each sweep makes the same calls.
-    assert!(each * SWEPT == total(&calls) && each <= 14, "{calls:?}");
+    assert!(each * SWEPT == total(&calls) && each <= 16, "{calls:?}");
     registry.copy_record(&swept[0], others).await;
 
     registry.world.aws.advance(DAY);
     let second = registry.round().await;
-    assert_eq!(second, counts(&listing));
+    assert_eq!(second, counts(&[&listing[..], &[("BatchGetItem", COUNT / 100)]].concat()));
     assert_eq!(registry.queued().await, [Value::Null; 0]);
     let of_first = total(&first) + each * COUNT;
     assert!(total(&second) * 1_000 <= of_first, "{second:?}");

@@ -7,17 +7,20 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use custom_resource::repository::properties::Desired;
+use custom_resource::governance::desired;
+use ecr_warden::policy_file::PolicyFile;
 use expect_test::expect_file;
 use local_aws::snippets::{snippet, workspace};
 use local_aws::template::{Template, as_cloudformation_sends};
-use local_aws::world::{World, evaluate};
+use local_aws::world::{POLICY, evaluate, governance};
 use serde_json::{Value, json};
-use warden_core::policy::{Policies, Policy};
+use warden_core::policy::Policy;
+use warden_core::policy::RepositoryOrigin;
 use warden_core::tagging::{TagVerdict, judge};
 
 /// The programs that the scripts call instead of the real programs.
-const PROGRAMS: [&str; 8] = ["aws", "cargo", "docker", "git", "kubectl", "rm", "rustup", "sam"];
+const PROGRAMS: [&str; 9] =
+    ["aws", "cargo", "docker", "git", "kubectl", "rm", "rustup", "sam", "sed"];
 
 /// Runs a snippet in the folder of the workspace. Returns the words of each call of a program.
 fn calls(name: &str) -> Vec<Vec<String>> {
@@ -65,13 +68,13 @@ fn every_script_is_valid_bash() {
 #[test]
 fn a_documented_deployment_names_valid_parameters() {
     for (name, count) in [
-        ("adopt/report.sh", 11),
+        ("adopt/report.sh", 9),
         ("deploy/graviton.sh", 1),
         ("deploy/override.sh", 1),
-        ("deploy/trial.sh", 3),
-        ("grammar/deploy.sh", 1),
-        ("many-accounts/stack-set.sh", 3),
+        ("deploy/trial.sh", 4),
+        ("many-accounts/stack-set.sh", 2),
         ("operate/upgrade.sh", 0),
+        ("policy/deploy.sh", 1),
         ("readme/deploy.sh", 0),
         ("runbooks/repair-drift.sh", 1),
     ] {
@@ -82,7 +85,11 @@ fn a_documented_deployment_names_valid_parameters() {
         let deploy =
             calls.iter().find(is_deployment).unwrap_or_else(|| panic!("{name}: {calls:?}"));
         let overrides = after(deploy, "--parameter-overrides").into_iter();
-        let overrides = overrides.map(|pair| pair.split_once('=').unwrap());
+        // The SAM CLI removes the double quotes.
+        let overrides = overrides.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap();
+            (name, value.trim_matches('"'))
+        });
         let of_set = after(deploy, "--parameters").into_iter().map(|pair| {
             let pair = pair.strip_prefix("ParameterKey=").unwrap();
             pair.split_once(",ParameterValue=").unwrap()
@@ -157,34 +164,31 @@ fn a_documented_test_command_selects_tests() {
     }
 }
 
-/// The policy of a repository with these `Tags` in place of those of the template.
+/// The policy of a repository with these `Tags`.
 fn policy_with_tags(tags: &Value) -> Policy {
-    let stack = evaluate(&[]).unwrap();
-    let mut properties = stack.properties("InfrastructureRepository").unwrap();
-    for (name, value) in tags.as_object().unwrap() {
-        properties["Governance"]["Tags"][name] = value.clone();
-    }
-    desired(&properties).unwrap()
+    let mut tags = tags.clone();
+    tags["Enforcement"] = "report".into();
+    let governance = governance(&[("platform.Tags", &tags.to_string())]);
+    let name = "infrastructure".parse().unwrap();
+    governance.rule_for(&name, RepositoryOrigin::Pushed).unwrap()
 }
 
-/// Reads the properties of a repository as the function of the custom resources does.
-fn desired(properties: &Value) -> Result<Policy, String> {
-    let properties = as_cloudformation_sends(properties.clone());
-    let stack = "arn:aws:cloudformation:us-east-1:123456789012:stack/ecr-warden/5f2c1a30";
-    let desired = Desired::read(&properties, &stack.parse().unwrap(), "owner".to_owned());
-    desired.map(|desired| desired.policy).map_err(|error| error.to_string())
+/// The grammar of a file.
+fn documented_grammar(name: &str) -> Value {
+    Template::read_document(&snippet(name).unwrap()).unwrap()["Grammar"].clone()
 }
 
 #[test]
 fn a_mistake_in_a_grammar_has_the_documented_error() {
-    let stack = evaluate(&[("InfrastructureTagGrammar", "{component}-v{semvr}")]).unwrap();
-    let error = desired(&stack.properties("InfrastructureRepository").unwrap()).unwrap_err();
+    let mistake = [("platform.Tags.Grammar", r#"["{component}-v{semvr}"]"#)];
+    let properties = evaluate(&mistake).unwrap().properties("Governance").unwrap();
+    let error = desired(&as_cloudformation_sends(properties)).unwrap_err();
     let path = workspace().join("docs/snippets").join("deploy/refused.txt");
     expect_file![path].assert_eq(&format!("{error}\n"));
 }
 
 /// Checks the component of each tag under a grammar. None for a tag that violates the policy.
-fn assert_components(grammar: &str, tags: &[(&str, Option<&str>)]) {
+fn assert_components(grammar: &Value, tags: &[(&str, Option<&str>)]) {
     let policy = policy_with_tags(&json!({"Grammar": grammar}));
     for (tag, expected) in tags {
         let component = match judge(&policy, tag) {
@@ -198,7 +202,7 @@ fn assert_components(grammar: &str, tags: &[(&str, Option<&str>)]) {
 #[test]
 fn the_documented_grammar_of_calendar_versions_judges_tags() {
     assert_components(
-        &snippet("grammar/calendar-versions.txt").unwrap(),
+        &json!([snippet("grammar/calendar-versions.txt").unwrap()]),
         &[
             ("litellm-2026.11.2", Some("litellm")),
             ("open-webui-2026.1.10", Some("open-webui")),
@@ -210,7 +214,7 @@ fn the_documented_grammar_of_calendar_versions_judges_tags() {
 
 #[test]
 fn the_documented_grammar_reads_a_component_at_the_end_of_the_tag() {
-    let grammar = snippet("grammar/component-last.txt").unwrap();
+    let grammar = documented_grammar("grammar/component-last.yaml");
     assert_components(
         &grammar,
         &[
@@ -233,7 +237,7 @@ fn the_documented_grammar_reads_a_component_at_the_end_of_the_tag() {
 
 #[test]
 fn the_documented_expression_reads_a_component_with_a_hyphen_after_a_version() {
-    let expression = snippet("grammar/version-first.txt").unwrap();
+    let expression = json!([snippet("grammar/version-first.txt").unwrap()]);
     for (tag, with_template, with_expression) in [
         ("1.2.3-svc", Some("svc"), Some("svc")),
         // A pre-release may contain hyphens, so the template reads the version 1.2.3-my of svc.
@@ -241,23 +245,19 @@ fn the_documented_expression_reads_a_component_with_a_hyphen_after_a_version() {
         ("1.2.3-rc.1-my-svc", Some("my-svc"), None),
         ("1.2.3-rc1-my-svc", Some("svc"), Some("rc1-my-svc")),
     ] {
-        assert_components("{semver}-{component}", &[(tag, with_template)]);
+        assert_components(&json!(["{semver}-{component}"]), &[(tag, with_template)]);
         assert_components(&expression, &[(tag, with_expression)]);
     }
     assert_components(
-        "{semver}_{component}",
+        &json!(["{semver}_{component}"]),
         &[("1.2.3_my-svc", Some("my-svc")), ("1.2.3-rc1_my-svc", Some("my-svc"))],
     );
 }
 
 #[test]
-fn the_documented_deployment_of_a_grammar_judges_tags() {
-    let calls = calls("grammar/deploy.sh");
-    let value = calls[0].iter().find_map(|word| word.strip_prefix("DeploymentsTagGrammar="));
-    // The SAM CLI removes the double quotes.
-    let grammar = value.unwrap().strip_prefix('"').unwrap().strip_suffix('"').unwrap();
+fn the_documented_grammar_with_dates_and_channels_judges_tags() {
     assert_components(
-        grammar,
+        &documented_grammar("grammar/grammar.yaml"),
         &[
             ("svc-2026.11.27-abc1234", Some("svc")),
             ("my-svc-2026.11.27-abc1234", Some("my-svc")),
@@ -267,32 +267,61 @@ fn the_documented_deployment_of_a_grammar_judges_tags() {
             ("svc-v1.2.3", None),
         ],
     );
-    // The file has the same value in a literal string, in which TOML has no escapes.
-    let file = snippet("grammar/samconfig.txt").unwrap();
-    let line = file.lines().last().unwrap().strip_prefix("parameter_overrides = '");
-    let parameters = line.and_then(|line| line.strip_suffix('\'')).unwrap();
-    assert!(parameters.ends_with(&format!("DeploymentsTagGrammar={}", value.unwrap())));
 }
 
 #[test]
 fn the_documented_lists_of_components_and_forbidden_tags_are_a_policy() {
     let lines = snippet("policy/components.yaml").unwrap();
-    let mut tags = Template::read_document(&lines).unwrap()["Tags"].clone();
-    assert_eq!(tags["Grammar"], json!({"Ref": "InfrastructureTagGrammar"}));
-    tags["Grammar"] = "{component}-v{semver}".into();
+    let tags = Template::read_document(&lines).unwrap()["Tags"].clone();
     let policy = policy_with_tags(&tags);
     let is_conforming = |tag: &str| matches!(judge(&policy, tag), TagVerdict::Conforming(_));
     assert!(is_conforming("litellm-v1.80.5"));
     assert!(!is_conforming("litellm-v0.0.0") && !is_conforming("vllm-v1.0.0"));
 }
 
-#[tokio::test]
-async fn the_documented_policy_is_that_of_the_default_parameters() {
-    let world = World::deploy(&[]).await;
-    let deployed: Value = serde_json::from_str(&world.outputs["Governance"]).unwrap();
-    let documented = snippet("check/policy.json").unwrap();
-    assert_eq!(serde_json::from_str::<Value>(&documented).unwrap(), deployed);
-    Policies::parse(&documented).unwrap();
+#[test]
+fn the_documented_rule_is_a_rule_of_a_policy() {
+    let rule = Template::read_document(&snippet("policy/rule.yaml").unwrap()).unwrap();
+    let governance = governance(&[(".Rules", &rule.to_string())]);
+    let found = |name: &str| governance.find_rule(&name.parse().unwrap(), RepositoryOrigin::Pushed);
+    assert!(found("team-a/web").is_some() && found("infrastructure").is_none());
+}
+
+#[test]
+fn the_documented_first_policy_is_within_the_documented_ceiling() {
+    let path = workspace().join("docs/snippets").join("policy/first.yaml");
+    let file = PolicyFile::read(&path).unwrap();
+    let calls = calls("policy/deploy.sh");
+    let overrides = after(&calls[0], "--parameter-overrides");
+    let ceiling = overrides[0].strip_prefix("EnforceRepositories=").unwrap().trim_matches('"');
+    let ceiling: Vec<_> = ceiling.split(',').map(|pattern| pattern.parse().unwrap()).collect();
+    let (governance, warnings) = file.parse(Some(&ceiling)).unwrap();
+    assert_eq!(warnings, []);
+    let enforcing = governance.document.rules.iter().filter(|rule| rule.enforces().is_some());
+    let enforced = enforcing.flat_map(|rule| rule.repositories.iter().map(ToString::to_string));
+    assert_eq!(enforced.collect::<Vec<_>>(), ["payments/ledger"]);
+    // The default ceiling refuses the policy.
+    let default = ["infrastructure", "deployments"].map(|name| name.parse().unwrap());
+    assert!(file.parse(Some(&default)).is_err());
+}
+
+#[test]
+fn the_documented_commands_set_every_enforcement_to_report() {
+    for name in ["policy/report.sh", "adopt/report.sh"] {
+        let script = snippet(name).unwrap();
+        let start = script.find("sed -i").unwrap();
+        let end = script.find("policy.yaml").unwrap() + "policy.yaml".len();
+        let sed = script[start..end].replace("infra/sam/", "");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name.replace('/', "-"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("policy.yaml"), POLICY).unwrap();
+        let mut bash = Command::new("bash");
+        let ended = bash.args(["-c", &sed]).current_dir(&folder).status().unwrap();
+        assert!(ended.success());
+        let file = PolicyFile::read(&folder.join("policy.yaml")).unwrap();
+        let (governance, _) = file.parse(None).unwrap();
+        assert!(governance.document.rules.iter().all(|rule| rule.enforces().is_none()), "{name}");
+    }
 }
 
 #[test]

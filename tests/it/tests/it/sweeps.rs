@@ -17,7 +17,7 @@ const REPOSITORY: &str = "deployments";
 
 /// Deploys the stack with this enforcement.
 async fn deployed(enforcement: &str) -> World {
-    let world = deploy(&[("CleanupEnforcement", enforcement)]).await;
+    let world = deploy(&[("*.Retention.Enforcement", enforcement)]).await;
     // Only the first sweep of a repository reads the owner of the repository.
     sweep(&world.aws).await;
     world.forget();

@@ -109,7 +109,10 @@ async fn a_missing_or_ungoverned_image_is_an_error_with_the_reason() {
     for (image, expected) in [
         (gone.as_str(), "is gone: ECR does not have the image"),
         ("deployments:app-v9.0.0", "deployments has no image with the tag app-v9.0.0"),
-        ("deployment:app-v9.0.0", "is deployments"),
+        (
+            "deployment:app-v9.0.0",
+            "no rule of the policy of the stack ecr-warden governs the repository deployment",
+        ),
     ] {
         let error = restore_image(&stack, &image.parse().unwrap(), None).await.unwrap_err();
         assert!(format!("{error:#}").contains(expected), "{error:#}");
@@ -141,7 +144,8 @@ async fn an_operator_may_write_confirmations_and_nothing_else_to_the_ledger() {
     assert!(ledger.begin_run(&repository, "request", world.now()).await.is_err());
     // An operator reads what the ledger has about sweeps, and nothing else.
     assert!(ledger.accepted_policy(&repository).await.is_ok());
-    assert!(ledger.replica_source(&repository).await.is_err());
+    assert!(ledger.replica_source(&repository).await.is_ok());
+    assert!(ledger.published_risks("risks").await.is_err());
     let invoke = |function: &str| {
         let name = world.function(function).name.clone();
         let client = aws_sdk_lambda::Client::new(&operator);

@@ -66,9 +66,14 @@ impl Record {
                     if statement.sid.is_empty() {
                         continue;
                     }
-                    let resources = statement.resources.as_ref();
-                    let count = resources.map_or(0, |resources| resources.patterns.len());
-                    for mistake in 0..=count {
+                    let resources = statement.resources.iter();
+                    let resources = resources.flat_map(|resources| &resources.patterns);
+                    // The template fills its lists of repositories with a name that no repository can have.
+                    let mistakes = (1..)
+                        .zip(resources)
+                        .filter(|(_, resource)| !resource.ends_with(":repository/-"));
+                    let mistakes: Vec<usize> = mistakes.map(|(mistake, _)| mistake).collect();
+                    for mistake in [0].into_iter().chain(mistakes) {
                         let mut documents = documents.clone();
                         mutate(&mut documents[number], nth, mistake);
                         let is_caught = self.is_caught(owner, &documents);

@@ -32,9 +32,11 @@ impl Permission {
 
 /// The operations of Amazon ECR that take no resource.
 const OF_THE_REGISTRY: &[&str] = &[
+    "CreatePullThroughCacheRule",
     "CreateRepositoryCreationTemplate",
     "DeleteRegistryPolicy",
     "DeregisterPullTimeUpdateExclusion",
+    "DescribePullThroughCacheRules",
     "DescribeRegistry",
     "DescribeRepositoryCreationTemplates",
     "GetAccountSetting",

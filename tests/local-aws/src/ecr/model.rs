@@ -98,6 +98,23 @@ const PREFIX: Shape = Shape::Text(
     Some(256),
     Some(r"^([a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*\/?|ROOT)$"),
 );
+const CACHE_PREFIX: Shape = Shape::Text(
+    Some(2),
+    Some(30),
+    Some(r"^([a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*\/?|ROOT)$"),
+);
+const UPSTREAMS: &[&str] = &[
+    "ecr",
+    "ecr-public",
+    "quay",
+    "k8s",
+    "docker-hub",
+    "github-container-registry",
+    "azure-container-registry",
+    "gitlab-container-registry",
+    "chainguard",
+];
+const CREDENTIAL: &str = r"^arn:aws(-\w+)*:secretsmanager:[a-zA-Z0-9-:]+:secret:ecr\-pullthroughcache\/[a-zA-Z0-9\/_+=.@-]+$";
 const TEMPLATE_KEY: &str = r"^$|arn:aws[a-z0-9-]*:kms:[a-z0-9-]+:[0-9]{12}:key\/[a-z0-9-]+";
 const REPLICATION_RULE: Shape = Shape::Object(&[
     must(
@@ -168,6 +185,18 @@ pub const OPERATIONS: &[(&str, &[Member])] = &[
         ],
     ),
     (
+        "CreatePullThroughCacheRule",
+        &[
+            REGISTRY_ID,
+            must("ecrRepositoryPrefix", CACHE_PREFIX),
+            must("upstreamRegistryUrl", STRING),
+            may("upstreamRegistry", Shape::Word(UPSTREAMS)),
+            may("credentialArn", Shape::Text(Some(50), Some(612), Some(CREDENTIAL))),
+            may("customRoleArn", Shape::Text(None, Some(2_048), None)),
+            may("upstreamRepositoryPrefix", CACHE_PREFIX),
+        ],
+    ),
+    (
         "CreateRepository",
         &[
             REGISTRY_ID,
@@ -222,6 +251,15 @@ pub const OPERATIONS: &[(&str, &[Member])] = &[
     (
         "DescribeImages",
         &[REGISTRY_ID, NAME, may("imageIds", IMAGES), TOKEN, MAX, may("filter", IMAGE_FILTER)],
+    ),
+    (
+        "DescribePullThroughCacheRules",
+        &[
+            REGISTRY_ID,
+            may("ecrRepositoryPrefixes", Shape::List(Some(1), Some(100), &CACHE_PREFIX)),
+            TOKEN,
+            MAX,
+        ],
     ),
     ("DescribeRegistry", &[]),
     (

@@ -18,6 +18,8 @@ pub struct RegistrySettings {
     pub(crate) policy: Option<String>,
     /// The repository creation templates, by their prefixes.
     pub(super) templates: BTreeMap<String, Value>,
+    /// The pull-through cache rules, by their prefixes.
+    pub(super) cache_rules: BTreeMap<String, Value>,
     /// The rules of replication.
     pub(super) replication: Vec<Value>,
     /// The scanning configuration of the registry. Without one, scanning is basic and has no rules.
@@ -28,6 +30,38 @@ pub struct RegistrySettings {
 }
 
 impl Registry {
+    /// Creates a pull-through cache rule. Nothing is pulled from its upstream.
+    pub(super) fn create_cache_rule(
+        &mut self,
+        call: &Call<'_>,
+        input: &Value,
+    ) -> Result<Value, Error> {
+        let prefix = text(input, "ecrRepositoryPrefix");
+        if self.settings.cache_rules.contains_key(prefix) {
+            let message = format!("A rule with the prefix '{prefix}' already exists");
+            return Err(error("PullThroughCacheRuleAlreadyExistsException", message));
+        }
+        let rule = present(json!({
+            "ecrRepositoryPrefix": prefix,
+            "upstreamRegistryUrl": input["upstreamRegistryUrl"],
+            "upstreamRegistry": input["upstreamRegistry"],
+            "createdAt": call.now,
+            "registryId": self.account,
+        }));
+        self.settings.cache_rules.insert(prefix.to_owned(), rule.clone());
+        Ok(rule)
+    }
+
+    pub(super) fn describe_cache_rules(&self, input: &Value) -> Result<Value, Error> {
+        let asked = words(&input["ecrRepositoryPrefixes"]);
+        let page = Page::read(input, 100)?;
+        let rest = (page.start(), std::ops::Bound::Unbounded);
+        let rest = self.settings.cache_rules.range::<str, _>(rest);
+        let rest = rest.filter(|(prefix, _)| asked.is_empty() || asked.contains(prefix.as_str()));
+        let (found, token) = page.cut(rest.map(|(prefix, rule)| (prefix.clone(), rule)));
+        Ok(present(json!({"pullThroughCacheRules": found, "nextToken": token})))
+    }
+
     pub(super) fn create(&mut self, call: &Call<'_>, input: &Value) -> Result<Value, Error> {
         let (name, account, region) = (text(input, "repositoryName"), &self.account, &self.region);
         if self.repositories.contains_key(name) {

@@ -72,6 +72,7 @@ impl<'t> Stack<'t> {
                     |element| Ok(Some(element)),
                 )
             }
+            "Fn::Transform" => err(format!("a macro that is not applied: {argument}")),
             other => err(format!("{other} is for conditions")),
         }
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value, json};
 
 use super::{Error, Result, Template, err};
 
-const FUNCTIONS: [&str; 11] = [
+const FUNCTIONS: [&str; 12] = [
     "Fn::And",
     "Fn::Equals",
     "Fn::FindInMap",
@@ -18,6 +18,7 @@ const FUNCTIONS: [&str; 11] = [
     "Fn::Select",
     "Fn::Split",
     "Fn::Sub",
+    "Fn::Transform",
 ];
 
 const RESOURCE_ATTRIBUTES: [&str; 9] = [
@@ -210,7 +211,7 @@ fn value(node: &Yaml) -> Result<Value> {
 }
 
 /// The map, unless it is a function that is not known. `Fn::GetAtt` has its list form.
-fn checked(mut object: Map<String, Value>) -> Result<Value> {
+pub(super) fn checked(mut object: Map<String, Value>) -> Result<Value> {
     if let Some(name) = object.keys().find(|name| name.starts_with("Fn::")) {
         if !is_one_of(&FUNCTIONS, name) {
             return err(format!("unknown function {name}"));

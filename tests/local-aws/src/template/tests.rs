@@ -10,8 +10,12 @@ use super::*;
 const STACK_ID: &str = "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/51af3dc0-da77-11e4-872e-1234567db123";
 
 fn ours() -> Template {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/sam/template.yaml");
-    Template::read(&std::fs::read_to_string(path).unwrap()).unwrap()
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/sam");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    Template::read(&read("template.yaml"))
+        .unwrap()
+        .include("policy.yaml", &read("policy.yaml"))
+        .unwrap()
 }
 
 fn stack<'t>(template: &'t Template, parameters: &[(&str, &str)]) -> Result<Stack<'t>> {
@@ -305,5 +309,43 @@ fn a_function_s_own_values_come_after_the_globals_or_instead_of_them() {
             Properties: { Layers: [b], Timeout: 5, Tags: { B: 3 }, Role: { Fn::Join: ['', [c]] } }
         ",
         &expect![[r#"{"Layers":["a","b"],"Role":"c","Tags":{"A":1,"B":3},"Timeout":5}"#]],
+    );
+}
+
+#[test]
+fn an_included_file_is_read_by_yaml_1_1_and_its_scalars_arrive_as_strings() {
+    let check = |file: &str, expected: Expect| {
+        let included = || {
+            let template = Template::read(
+                "Resources:\n  It:\n    Type: T\n    Properties:\n      P:\n        Fn::Transform:\n          \
+                 Name: AWS::Include\n          Parameters: { Location: file.yaml }\n",
+            )?
+            .include("file.yaml", file)?;
+            let properties = stack(&template, &[])?.properties("It")?;
+            Ok::<_, Error>(as_cloudformation_sends(properties)["P"].to_string())
+        };
+        expected.assert_eq(&included().unwrap_or_else(|error| error.to_string()));
+    };
+    check(
+        "A: [yes, 'yes', on, True, y]\nB: [010, '010', 0x1F, 1_000, 1:30, -7, 0, 09]\n\
+         C: [1.50, .5, 1e3, 2027-01-15, 1.2.3]\nD: { E: \"{component}-v{semver}\" }\n",
+        expect![[
+            r#"{"A":["true","yes","true","true","y"],"B":["8","010","31","1000","90","-7","0","09"],"C":["1.5","0.5","1e3","2027-01-15","1.2.3"],"D":{"E":"{component}-v{semver}"}}"#
+        ]],
+    );
+    check("A: [1, null]", expect!["file.yaml.A.1: null values are not allowed"]);
+    check("A:\n", expect!["file.yaml.A: null values are not allowed"]);
+    check("A: !Ref B", expect!["file.yaml.A: tags are not supported in an included file"]);
+    check("- A", expect!["file.yaml: expected one document with keys"]);
+    check("A: 1\nA: 2", expect!["file.yaml: duplicated key in mapping at byte 5 line 2 column 1"]);
+}
+
+#[test]
+fn a_macro_that_is_not_applied_is_an_error() {
+    check_property(
+        "{ Fn::Transform: { Name: AWS::Include, Parameters: { Location: file.yaml } } }",
+        &expect![[
+            r#"Resources.It.Properties.P.Fn::Transform: a macro that is not applied: {"Name":"AWS::Include","Parameters":{"Location":"file.yaml"}}"#
+        ]],
     );
 }

@@ -120,7 +120,7 @@ fn a_value_of_another_type_cannot_be_read() {
 fn an_unsupported_operation_is_reported_as_unknown() {
     let aws = aws();
     for operation in
-        ["DescribePullThroughCacheRules", "PutSigningConfiguration", "NoSuchOperation", ""]
+        ["ValidatePullThroughCacheRule", "PutSigningConfiguration", "NoSuchOperation", ""]
     {
         assert_eq!(refused(&aws, operation, json!({})), "UnknownOperationException", "{operation}");
     }

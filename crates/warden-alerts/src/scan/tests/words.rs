@@ -158,7 +158,13 @@ fn the_details_have_at_most_fifty_findings_and_a_hundred_ids() {
 fn the_alert_about_a_failed_scan_has_the_next_step() {
     let scanned = scanned(6, ScanContents::All(Vec::new()));
     let about = about();
-    let scan = ScanAlert { about: &about, tags: &[], scanned: &scanned, parameter: PARAMETER };
+    let scan = ScanAlert {
+        about: &about,
+        tags: &[],
+        scanned: &scanned,
+        parameter: PARAMETER,
+        owner: None,
+    };
     let mut lines = String::new();
     let none = FailureReason::Described(None);
     for (status, reason) in [
@@ -228,7 +234,13 @@ fn the_alert_about_resolved_findings_counts_the_accepted_findings() {
     let found = vec![finding("CVE-2026-1", Level::High, "zlib", None)];
     let scanned = scanned(6, ScanContents::All(found.clone()));
     let about = about();
-    let scan = ScanAlert { about: &about, tags: &[], scanned: &scanned, parameter: PARAMETER };
+    let scan = ScanAlert {
+        about: &about,
+        tags: &[],
+        scanned: &scanned,
+        parameter: PARAMETER,
+        owner: None,
+    };
     let resolved = scan_resolved(&scan, &decided(&before(found), &scanned, &[risk]));
     expect![[r#"
         The scan of infrastructure:litellm-v1.80.6 found no open finding at or above HIGH. 1 finding at or above HIGH is accepted.

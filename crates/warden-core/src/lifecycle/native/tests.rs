@@ -218,7 +218,7 @@ fn a_threat_names_the_rule_and_its_description_is_one_short_line() {
 #[test]
 fn the_deployed_rules_of_scope_component_are_no_threat() {
     for mode in ["report", "archive", "delete"] {
-        let policy = policy(GUIDE, &[("Governance.Retention.Untagged", mode.into())]);
+        let policy = policy(GUIDE, &[("Retention.Untagged", mode.into())]);
         let rules = NativeRules::read(&super::super::document(&policy));
         let images = [listed("part", ", pushed 900").0, listed("tagged", "a-v1.0.0").0];
         assert_eq!(rules.threat_to_archived(&images, now()), None);

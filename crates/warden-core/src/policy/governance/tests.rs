@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::policy::InUse;
 
 /// A policy of two rules, as CloudFormation sends it.
 pub(crate) fn two_rules() -> Value {
@@ -22,10 +23,13 @@ pub(crate) fn two_rules() -> Value {
 }
 
 fn settings(mutability: &str) -> Provisioned {
+    let filters =
+        if mutability.ends_with("_WITH_EXCLUSION") { json!(["sha256-*"]) } else { json!([]) };
     let settings = json!({
         "Repositories": [{
             "RepositoryName": "infrastructure",
             "ImageTagMutability": mutability,
+            "ImageTagMutabilityExclusionFilters": filters,
             "LifecycleTagCount": "12",
             "LifecycleUntaggedDays": "5",
             "LifecycleTagPrefixes": ["v"],
@@ -105,16 +109,16 @@ fn a_provisioned_repository_takes_its_settings_from_the_stack() {
     let retention = policy.retention.unwrap();
     assert_eq!((retention.keep, retention.untagged_days), (12, 5));
     assert_eq!(retention.untagged, CleanupEnforcement::Delete);
-    assert_eq!(policy.image_tag_mutability, Some(TagMutability::Immutable));
+    assert_eq!(policy.mutability.unwrap().setting, TagMutability::Immutable);
     assert_eq!(policy.lifecycle_scope, LifecycleScope::Repository);
     assert_eq!(policy.lifecycle_tag_prefixes, ["v".parse().unwrap()]);
     assert_eq!(policy.owner.unwrap().as_str(), "platform-team");
 
-    assert_eq!(policy.in_use_sources, [InUse::PullTime, InUse::Inspector]);
+    assert_eq!(policy.in_use, InUse::Inspector);
 
     let other = governance.rule_for(&"team/app".parse().unwrap(), RepositoryOrigin::Pushed);
     let other = other.unwrap();
-    assert_eq!((other.tags, other.retention, other.image_tag_mutability), (None, None, None));
+    assert_eq!((other.tags, other.retention, other.mutability), (None, None, None));
     assert_eq!(other.lifecycle_scope, LifecycleScope::Component);
 }
 

@@ -74,7 +74,7 @@ fn the_first_plan_waits_and_then_only_the_confirmed_images_go() {
 #[test]
 fn a_confirmation_is_valid_for_one_policy_and_one_week() {
     let policy = two();
-    let three = with(&[("Governance.Retention.KeepPerComponent", json!(3))]);
+    let three = with(&[("Retention.Keep", json!(3))]);
     check(&policy, None, Some(&confirmation(&three, &["older"])), ", first, no");
     let mut late = confirmation(&policy, &["older"]);
     late.confirmed_at = now() - chrono::Duration::days(7);
@@ -86,23 +86,37 @@ fn a_confirmation_is_valid_for_one_policy_and_one_week() {
     check(&policy, None, Some(&part), "older, -, no");
     // A setting of scans does not change which images are removed.
     let mut scan = policy.clone();
-    scan.governance.scan.threshold = Severity::Low;
+    scan.scan.threshold = Severity::Low;
     check(&policy, None, Some(&confirmation(&scan, &["older"])), "older, -, yes");
 }
 
 #[test]
 fn a_policy_that_may_remove_more_waits_again() {
     let accepted = two();
-    let one = with(&[("Governance.Retention.KeepPerComponent", json!(1))]);
+    let one = with(&[("Retention.Keep", json!(1))]);
     check(&one, Some(&accepted), None, ", changed, no");
     check(&one, Some(&accepted), Some(&confirmation(&one, &["new"])), "new, -, yes");
-    let three = with(&[("Governance.Retention.KeepPerComponent", json!(3))]);
+    let three = with(&[("Retention.Keep", json!(3))]);
     check(&three, Some(&accepted), None, "older oldest index one two, -, yes");
 }
 
 #[test]
+fn a_policy_that_gets_rules_for_the_cleanup_waits_and_one_that_loses_them_does_not() {
+    let without = |path: &'static str| with(&[(path, Value::Null)]);
+    let (two, nothing) = (two(), without("Retention"));
+    check(&two, Some(&nothing), None, ", changed, no");
+    check(&nothing, None, None, ", -, no");
+    assert!(keeps_at_least(&nothing, &two) && !keeps_at_least(&two, &nothing));
+    // Another grammar groups the images in another way, also where there is none.
+    for path in ["Tags", "Tags.Grammar"] {
+        assert!(!keeps_at_least(&without(path), &two) && !keeps_at_least(&two, &without(path)));
+        assert!(keeps_at_least(&without(path), &without(path)));
+    }
+}
+
+#[test]
 fn a_plan_that_only_reports_needs_no_confirmation_and_accepts_no_policy() {
-    let report = with(&[("Governance.Retention.Enforcement", json!("report"))]);
+    let report = with(&[("Retention.Enforcement", json!("report"))]);
     check(&report, None, None, &format!("{ALL}, -, no"));
     check(&two(), Some(&report), None, ", changed, no");
 }
@@ -139,46 +153,46 @@ fn a_confirmation_overrides_every_guard_except_the_one_against_bugs() {
 #[test]
 fn each_setting_that_keeps_less_needs_a_confirmation_and_each_that_keeps_more_needs_none() {
     let accepted = with(&[
-        ("Governance.Retention.Enforcement", json!("archive")),
-        ("Governance.Retention.ProtectTags", json!("gold")),
+        ("Retention.Enforcement", json!("archive")),
+        ("Retention.ProtectTags", json!("gold")),
     ]);
     let changed = |name: &str, value: Value| {
         let base = [
-            ("Governance.Retention.Enforcement", json!("archive")),
-            ("Governance.Retention.ProtectTags", json!("gold")),
+            ("Retention.Enforcement", json!("archive")),
+            ("Retention.ProtectTags", json!("gold")),
             (name, value),
         ];
         with(&base)
     };
     for (name, less, more) in [
-        ("LifecycleTagCount", json!(1), json!(100)),
-        ("LifecycleUntaggedDays", json!(1), json!(100)),
-        ("Governance.Tags.QuarantineDays", json!(1), json!(100)),
-        ("Governance.Tags.Enforcement", json!("archive"), json!("report")),
-        ("Governance.Retention.KeepPerComponent", json!(1), json!(100)),
-        ("Governance.Retention.ProtectTags", json!("golden"), json!("gold silver")),
-        ("Governance.Retention.ProtectPulledWithinDays", json!(1), json!(100)),
-        ("Governance.Retention.MinimumAgeDays", json!(1), json!(100)),
-        ("Governance.Retention.MaxRemovePercent", json!(100), json!(1)),
-        ("Governance.Retention.Enforcement", json!("delete"), json!("report")),
-        ("Governance.Retention.WhenReplicated", json!("act"), json!("report")),
+        ("Retention.Keep", json!(1), json!(100)),
+        ("Retention.UntaggedDays", json!(1), json!(100)),
+        ("Tags.QuarantineDays", json!(1), json!(100)),
+        ("Tags.Enforcement", json!("archive"), json!("report")),
+        ("Retention.Keep", json!(1), json!(100)),
+        ("Retention.ProtectTags", json!("golden"), json!("gold silver")),
+        ("Retention.ProtectPulledWithinDays", json!(1), json!(100)),
+        ("Retention.MinimumAgeDays", json!(1), json!(100)),
+        ("Retention.MaxRemovePercent", json!(100), json!(1)),
+        ("Retention.Enforcement", json!("delete"), json!("report")),
+        ("Retention.WhenReplicated", json!("act"), json!("report")),
     ] {
         assert!(!keeps_at_least(&changed(name, less.clone()), &accepted), "{name} {less}");
         assert!(keeps_at_least(&changed(name, more.clone()), &accepted), "{name} {more}");
     }
     // Neither grammar is known to keep more images.
-    let other = changed("Governance.Tags.Grammar", json!("{component}-{semver}"));
+    let other = changed("Tags.Grammar", json!("{component}-{semver}"));
     assert!(!keeps_at_least(&other, &accepted) && !keeps_at_least(&accepted, &other));
     let scope = changed("LifecycleScope", json!("repository"));
     assert!(!keeps_at_least(&scope, &accepted) && !keeps_at_least(&accepted, &scope));
-    let inspector = changed("Governance.Retention.InUse", json!("inspector"));
+    let inspector = changed("InUse", json!("inspector"));
     assert!(keeps_at_least(&inspector, &accepted) && !keeps_at_least(&accepted, &inspector));
     assert!(keeps_at_least(&accepted, &accepted));
     // An archived index holds images only where the policy would delete them.
-    let deletes = changed("Governance.Retention.Enforcement", json!("delete"));
+    let deletes = changed("Retention.Enforcement", json!("delete"));
     assert!(!keeps_at_least(&accepted, &deletes));
-    let [keeps, archives, removes] = ["report", "archive", "delete"]
-        .map(|mode| changed("Governance.Retention.Untagged", json!(mode)));
+    let [keeps, archives, removes] =
+        ["report", "archive", "delete"].map(|mode| changed("Retention.Untagged", json!(mode)));
     assert!(keeps_at_least(&keeps, &removes) && !keeps_at_least(&archives, &removes));
     assert!(!keeps_at_least(&removes, &archives) && !keeps_at_least(&removes, &keeps));
 }

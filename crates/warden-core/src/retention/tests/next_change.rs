@@ -61,7 +61,7 @@ fn a_plan_never_changes_because_of_an_image_that_is_kept_without_a_time() {
         a-v9.0.0, pushed 1, pulled 0: never: it was pulled on 2026-11-24, within the last 30 days
         b_1: never: the tag b_1 matches neither the grammar nor a lifecycle prefix
         a-v0.1.0 prod, pushed 200: never: the channel prod points at it
-        a-v0.1.0, pushed 200, archived: never: it is archived, and the lifecycle policy of ECR expires archived images
+        a-v0.1.0, pushed 200, archived: never: it is archived, and only a lifecycle rule of ECR or a person deletes archived images
         a-v0.1.0, pushed 200, odd: never: it has a tag or a subject that cannot be parsed
         a-v0.1.0, pushed ?: never: ECR does not report when it was pushed
     "#]],

@@ -42,7 +42,7 @@ fn an_archived_image_is_not_deleted_with_the_index_that_needs_it() {
             new: keep: number 1 of 3 of a (the newest 2 are kept)
             newer: keep: number 2 of 3 of a (the newest 2 are kept)
             old: delete: number 3 of 3 of a (the newest 2 are kept)
-            one: keep: it is archived, and the lifecycle policy of ECR expires archived images
+            one: keep: it is archived, and only a lifecycle rule of ECR or a person deletes archived images
             other: delete: it is part of @old: number 3 of 3 of a (the newest 2 are kept)
         "#]],
     );
@@ -186,7 +186,7 @@ fn a_referrer_without_a_subject_is_removed_after_the_minimum_age() {
 #[test]
 fn an_image_with_an_unknown_fact_is_kept() {
     check(
-        &with(&[("Governance.Retention.KeepPerComponent", json!(1))]),
+        &with(&[("Retention.Keep", json!(1))]),
         &[
             ("new", "a-v9.0.0, pushed 8"),
             ("when", "a-v1.0.0, pushed ?"),
@@ -204,8 +204,8 @@ fn an_image_with_an_unknown_fact_is_kept() {
             odd: keep: it has a tag or a subject that cannot be parsed
             circle: keep: it and other images refer to each other
             other: keep: it belongs to @circle: it and other images refer to each other
-            archived: keep: it is archived, and the lifecycle policy of ECR expires archived images
-            signed: keep: it belongs to @archived: it is archived, and the lifecycle policy of ECR expires archived images
+            archived: keep: it is archived, and only a lifecycle rule of ECR or a person deletes archived images
+            signed: keep: it belongs to @archived: it is archived, and only a lifecycle rule of ECR or a person deletes archived images
             goes: delete: number 3 of 4 of a (the newest is kept)
         "#]],
     );
@@ -238,7 +238,7 @@ fn indexes_that_need_each_other_and_their_images_are_kept() {
 /// An index of signatures that contains a version is unusual, but somebody can push one.
 #[test]
 fn the_last_version_is_kept_although_it_is_a_part_of_an_orphan() {
-    let one = with(&[("Governance.Retention.KeepPerComponent", json!(1))]);
+    let one = with(&[("Retention.Keep", json!(1))]);
     let images = [("list", "sig:gone, needs version"), ("version", "a-v1.0.0")];
     check(
         &one,
@@ -265,10 +265,7 @@ fn the_last_version_is_kept_although_it_is_a_part_of_an_orphan() {
 /// after the index.
 #[test]
 fn an_untagged_index_counts_as_a_version_if_a_part_has_the_tag_of_a_version() {
-    let one = with(&[
-        ("Governance.Retention.KeepPerComponent", json!(1)),
-        ("Governance.Retention.Untagged", json!("delete")),
-    ]);
+    let one = with(&[("Retention.Keep", json!(1)), ("Retention.Untagged", json!("delete"))]);
     check(
         &one,
         &[
@@ -292,7 +289,7 @@ fn an_untagged_index_counts_as_a_version_if_a_part_has_the_tag_of_a_version() {
 // See case P2 in docs/contributing/prior-art.md.
 #[test]
 fn images_that_refer_to_each_other_take_no_place_of_a_version() {
-    let one = with(&[("Governance.Retention.KeepPerComponent", json!(1))]);
+    let one = with(&[("Retention.Keep", json!(1))]);
     check(
         &one,
         &[
@@ -307,6 +304,22 @@ fn images_that_refer_to_each_other_take_no_place_of_a_version() {
             other: keep: it belongs to @circle: it and other images refer to each other
             part: keep: it and other images refer to each other
             version: keep: number 1 of 1 of a (the newest is kept)
+        "#]],
+    );
+}
+
+/// A signature list of an untagged image can contain a tagged version.
+#[test]
+fn a_version_within_a_referrer_of_an_untagged_image_is_not_removed_as_untagged() {
+    let one = with(&[("Retention.Keep", json!(1)), ("Retention.Untagged", json!("archive"))]);
+    check(
+        &one,
+        &[("untagged", ""), ("version", "a-v1.0.0"), ("list", "sig:untagged, needs version")],
+        &[],
+        &expect![[r#"
+            untagged: keep: number 1 of 1 of a (the newest is kept)
+            version: keep: it belongs to @untagged: number 1 of 1 of a (the newest is kept)
+            list: keep: it belongs to @untagged: number 1 of 1 of a (the newest is kept)
         "#]],
     );
 }

@@ -10,10 +10,7 @@ use crate::untagged::is_untagged;
 
 /// A policy that archives tagged images, with this mode for untagged images.
 fn untagged(mode: &str) -> Policy {
-    with(&[
-        ("Governance.Retention.Enforcement", json!("archive")),
-        ("Governance.Retention.Untagged", json!(mode)),
-    ])
+    with(&[("Retention.Enforcement", json!("archive")), ("Retention.Untagged", json!(mode))])
 }
 
 #[test]
@@ -94,8 +91,8 @@ fn untagged_images_are_archived_or_reported_where_the_policy_says_so() {
     );
     // The cleanup only reports, so the plan only reports untagged images too.
     let report = with(&[
-        ("Governance.Retention.Enforcement", json!("report")),
-        ("Governance.Retention.Untagged", json!("delete")),
+        ("Retention.Enforcement", json!("report")),
+        ("Retention.Untagged", json!("delete")),
     ]);
     check(
         &report,
@@ -107,10 +104,8 @@ fn untagged_images_are_archived_or_reported_where_the_policy_says_so() {
         "#]],
     );
     // The lifecycle policy of ECR expires untagged images.
-    let native = with(&[
-        ("LifecycleScope", json!("repository")),
-        ("Governance.Retention.Untagged", json!("delete")),
-    ]);
+    let native =
+        with(&[("LifecycleScope", json!("repository")), ("Retention.Untagged", json!("delete"))]);
     check(
         &native,
         &images,
@@ -129,10 +124,8 @@ fn untagged_images_neither_count_in_the_percentage_nor_need_the_minimum_age() {
     images.push(("v".to_owned(), "a-v1.0.0, pushed 50".to_owned()));
     let images: Vec<(&str, &str)> =
         images.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    let policy = with(&[
-        ("LifecycleUntaggedDays", json!(1)),
-        ("Governance.Retention.Untagged", json!("delete")),
-    ]);
+    let policy =
+        with(&[("Retention.UntaggedDays", json!(1)), ("Retention.Untagged", json!("delete"))]);
     let inventory = inventory(&images);
     let graph = Graph::build(&inventory).unwrap();
     let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());

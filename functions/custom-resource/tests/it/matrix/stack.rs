@@ -8,13 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
 use custom_resource::{Context, handle};
-use local_aws::world::take_role;
+use local_aws::world::{create_ledger, take_role};
 use local_aws::{Called, FaultScenario, LocalAws};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{is_out_of_time, lasts, leaves_an_answer};
-use crate::{NOW, STACK_ID, change_role, ci_roles, own};
+use crate::{NOW, POLICY_VERSION, REPORT, STACK_ID, change_role, ci_roles, own};
 
 /// The function's timeout.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -67,6 +67,7 @@ impl Stack {
     /// A stack whose resource is created by this request.
     pub fn new(create: &Value, point: Option<Point>) -> Self {
         let aws = LocalAws::default();
+        runtime().block_on(create_ledger(&aws, "warden", POLICY_VERSION, &REPORT));
         {
             let mut state = aws.state();
             state.set_clock(Some(NOW));
@@ -289,6 +290,19 @@ impl Stack {
         }
     }
 
+    /// The items of the ledger, each with the version that it names, and whether it expires.
+    fn ledger(&self) -> BTreeMap<String, Value> {
+        let scan = json!({"TableName": "warden-Ledger"});
+        let found = self.aws.ask("dynamodb", "DynamoDB_20120810.Scan", &scan);
+        let found = runtime().block_on(found).unwrap();
+        let items = found["Items"].as_array().unwrap().iter();
+        let item = |item: &Value| {
+            let key = item["fact"]["S"].as_str().unwrap().to_owned();
+            (key, json!([item["version"]["S"], item["expires"].is_null()]))
+        };
+        items.map(item).collect()
+    }
+
     /// The whole state that requests can change, without values that count the changes.
     pub fn state(&self) -> Value {
         let mut state = self.aws.state();
@@ -318,6 +332,7 @@ impl Stack {
                 (name.clone(), all)
             })
             .collect();
-        json!({"policies": policies, "repositories": repositories})
+        drop(state);
+        json!({"ledger": self.ledger(), "policies": policies, "repositories": repositories})
     }
 }

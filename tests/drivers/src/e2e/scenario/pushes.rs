@@ -25,8 +25,8 @@ impl Run<'_> {
         let function = stack.resource("ImagePushFunction")?;
 
         let (digest, event) = self.push_manifest("litellm-1.80.6")?;
-        let elsewhere = ("/detail/repository-name", "scratch");
-        self.let_through(stack, "ImagePushFunctionPushed", &event, elsewhere)?;
+        let failed = ("/detail/result", "FAILURE");
+        self.let_through(stack, "ImagePushFunctionPushed", &event, failed)?;
         let untagged = ("/detail/image-tag", "");
         self.let_through(stack, "ImagePushFunctionPushed", &event, untagged)?;
         self.invoke(&function, &event)?;
@@ -59,7 +59,7 @@ impl Run<'_> {
             &self.tags(&digest)?,
             &vec![quarantined.clone()],
         )?;
-        stack.deploy(&[("InfrastructureTagEnforcement", "report")])?;
+        stack.govern(&[("platform.Tags.Enforcement", "report")])?;
         self.restore(&alert, "Restore the tag litellm-1.80.7")?;
         self.invoke(&function, &self.last_push()?)?;
         let as_it_was = vec!["litellm-1.80.7".to_owned(), quarantined];
@@ -71,10 +71,7 @@ impl Run<'_> {
         let rightly_too = [&as_it_was[..1], &["litellm-v1.80.7".to_owned()], &as_it_was[1..]];
         self.equal("and adds the suggested tag", &self.tags(&digest)?, &rightly_too.concat())?;
 
-        stack.deploy(&[
-            ("InfrastructureTagEnforcement", "quarantine"),
-            ("DeploymentsTagEnforcement", "archive"),
-        ])?;
+        stack.govern(&[("applications.Tags.Enforcement", "archive")])?;
         let digest = self.push("deployments", "feature-x", 0)?;
         self.invoke(&function, &self.last_push()?)?;
         let alert = self.receive(&inbox)?.context("there is no alert")?;
@@ -90,7 +87,7 @@ impl Run<'_> {
             &"ACTIVATING",
         )?;
         self.sampled_remedies(&function, &inbox)?;
-        stack.deploy(&[("DeploymentsTagEnforcement", "report")])?;
+        stack.govern(&[])?;
 
         let mut event = self.last_push()?;
         event["detail"]["image-digest"] = json!("sha256:0");

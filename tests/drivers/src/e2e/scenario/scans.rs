@@ -35,8 +35,8 @@ impl Run<'_> {
             basic_finding("CVE-2026-2", "HIGH", "curl", "8.5.0"),
         ];
         let event = self.complete(&first, Ok(old))?;
-        let elsewhere = ("/detail/repository-name", "scratch");
-        self.let_through(stack, "ScanCompleteFunctionScanned", &event, elsewhere)?;
+        let other = ("/detail-type", "ECR Image Action");
+        self.let_through(stack, "ScanCompleteFunctionScanned", &event, other)?;
         self.invoke(&function, &event)?;
         let alert = self.receive(&inbox)?.context("there is no alert")?;
         self.equal("the alert's kind", &text(&alert, "/kind").as_str(), &"scan-findings")?;
@@ -118,9 +118,8 @@ impl Run<'_> {
         let image = self.push(REPOSITORY, "openwebui-v2.0.0", 0)?;
         let one = enhanced_finding("CVE-2026-5", "HIGH", "openssl", "3.0.17", Some("3.0.18"));
         let event = self.complete(&image, Ok(vec![one]))?;
-        let other = "arn:aws:ecr:us-east-1:123456789012:repository/scratch";
-        let elsewhere = ("/detail/repository-name", other);
-        self.let_through(stack, "ScanCompleteFunctionScannedByInspector", &event, elsewhere)?;
+        let other = ("/detail-type", "Inspector2 Coverage");
+        self.let_through(stack, "ScanCompleteFunctionScannedByInspector", &event, other)?;
         self.invoke(function, &event)?;
         let alert = self.receive(inbox)?.context("there is no alert")?;
         let fixed = text(&alert, "/details/findings/0/fixed");
@@ -139,8 +138,8 @@ impl Run<'_> {
             emitted.map_err(|error| anyhow!("{}: {}", error.code, error.message))?;
             state.ecr().events.pop().context("Inspector emitted no event of the finding")?
         };
-        let lower = ("/detail/severity", "MEDIUM");
-        self.let_through(stack, "InspectorFindingRule", &event, lower)?;
+        let suppressed = ("/detail/status", "SUPPRESSED");
+        self.let_through(stack, "InspectorFindingRule", &event, suppressed)?;
         let queue = stack.resource("InspectorFindings")?;
         let body = event.to_string();
         self.sqs(&["send-message", "--queue-url", &queue, "--message-body", &body])?;

@@ -224,7 +224,7 @@ impl Run<'_> {
 
     /// With Inspector, a sweep keeps running images. Without Inspector, a sweep removes nothing.
     fn in_use(&self, stack: &Stack<'_>, function: &str, inbox: &str) -> anyhow::Result<()> {
-        stack.set("InUseSource", "inspector")?;
+        stack.set("InUseSources", "inspector")?;
         let runs = self.push(REPOSITORY, "myapp-v0.7.0", 140)?;
         let scheduled = request(SWEEP)?;
         self.invoke(function, &scheduled)?;
@@ -265,7 +265,7 @@ impl Run<'_> {
         self.equal("the reason names the workload", &explained.as_str(), &why)?;
         *self.local.aws.services().inspector() = local_aws::inspector::Inspector::default();
         self.aws(&[&put[..], &["BASIC", "--rules", "[]"]].concat())?;
-        stack.set("InUseSource", "pull-time")
+        stack.set("InUseSources", "pull-time")
     }
 
     /// Waits for the next alert, which must have this title, in the queue and in Slack.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Run, names, step};
 use crate::local::ACCOUNT;
-use crate::stack::{Stack, text};
+use crate::stack::{Stack, text, write_policy};
 
 impl Run<'_> {
     /// A lifecycle policy that would expire too many images, and one that expires as many as it may.
@@ -167,11 +167,19 @@ impl Run<'_> {
         let settings =
             |name: &str| Ok::<_, anyhow::Error>((self.repository(name)?, self.lifecycle(name)?));
         let before = (settings("infrastructure")?, settings("deployments")?, stack.outputs()?);
+        write_policy(
+            self.local,
+            &[
+                ("platform.Tags.Grammar", r#"["{component}-v{semvr}"]"#),
+                ("platform.Repositories", r#"["infrastructure", "team-*"]"#),
+                ("applications.Retention.Keeps", "20"),
+            ],
+        )?;
         stack.refused(&[
-            ("InfrastructureTagGrammar", "{component}-v{semvr}"),
             ("InfrastructureLifecycleTagCount", "3"),
             ("DeploymentsLifecycleUntaggedDays", "1"),
         ])?;
+        write_policy(self.local, &[])?;
         let events = stack.events()?;
         println!(
             "{}",
@@ -184,8 +192,14 @@ impl Run<'_> {
         self.contains(
             "the reason is in the stack's events",
             &events,
-            "Governance.Tags.Grammar: unknown placeholder {semvr}; the nearest placeholder is {semver}",
+            "Rules[0] (platform).Tags.Grammar[0]: unknown placeholder {semvr}; the nearest placeholder is {semver}",
         )?;
+        self.contains(
+            "and the rule outside the ceiling",
+            &events,
+            "team-* is outside the parameter EnforceRepositories (infrastructure, deployments)",
+        )?;
+        self.contains("and the unknown key", &events, "the nearest known name is Keep")?;
         self.equal("rolled back cleanly", &stack.status()?.as_str(), &"UPDATE_ROLLBACK_COMPLETE")?;
         let after = (settings("infrastructure")?, settings("deployments")?, stack.outputs()?);
         self.equal("nothing has changed", &after, &before)
@@ -204,7 +218,6 @@ impl Run<'_> {
         )?;
         self.contains("and so does the policy", &self.policy(&policy)?.concat(), "PutImage")?;
         let outputs = stack.outputs()?;
-        self.equal("no governance", &outputs.value("Governance")?, &"[]")?;
         let left = outputs.names();
         self.equal(
             "no outputs of repositories",
@@ -214,7 +227,9 @@ impl Run<'_> {
                 "AlertTopicArn",
                 "DashboardUrl",
                 "EcrLoginCommand",
-                "Governance",
+                "OperatorPolicyArn",
+                "PolicyVersion",
+                "PolicyWarnings",
             ]),
         )?;
 

@@ -387,6 +387,7 @@ pub(super) const HANDLER_CALLS: &[(&str, &[Calls])] = &[
         )],
     ),
     // CloudFormation invokes the function that the service token names.
+    ("Custom::EcrGovernance", &[INVOKE_CUSTOM_RESOURCE]),
     ("Custom::EcrPushPullPolicy", &[INVOKE_CUSTOM_RESOURCE]),
     ("Custom::EcrRepository", &[INVOKE_CUSTOM_RESOURCE]),
 ];
@@ -437,6 +438,11 @@ pub(super) fn sam_calls() -> Vec<Calls> {
         ),
         on(
             "arn:aws:cloudformation:{region}:aws:transform/{transform}",
+            &["cloudformation:CreateChangeSet"],
+        ),
+        // The template includes the policy.
+        on(
+            "arn:aws:cloudformation:{region}:aws:transform/{include}",
             &["cloudformation:CreateChangeSet"],
         ),
         on(SAM_STACK_ARN, MANAGED),

@@ -23,21 +23,41 @@ pub struct Scenario {
 
 type Parameters = &'static [(&'static str, &'static str)];
 
-const NAMES: (&str, &str) = ("RepositoryNamePatterns", "infrastructure deployments");
-const ARCHIVE: Parameters =
-    &[NAMES, ("InfrastructureTagEnforcement", "archive"), ("DeploymentsTagEnforcement", "archive")];
-const REPORT: Parameters = &[NAMES, ("InfrastructureTagEnforcement", "report")];
-const DELETE: Parameters = &[("CleanupEnforcement", "delete")];
-const NO_CLEANUP: Parameters = &[("CleanupEnforcement", "report")];
-const INSPECTOR: Parameters = &[("InUseSource", "inspector")];
+const UNMATCHED: (&str, &str) = (".Unmatched", "report");
+const ARCHIVE: Parameters = &[
+    UNMATCHED,
+    ("platform.Tags.Enforcement", "archive"),
+    ("applications.Tags.Enforcement", "archive"),
+];
+const REPORT: Parameters = &[
+    UNMATCHED,
+    ("platform.Tags.Enforcement", "report"),
+    ("platform.Repositories", r#"["infra*"]"#),
+    ("EnforceRepositories", "infra*,deployments"),
+];
+/// Wildcards match the repositories.
+const WILDCARDS: Parameters = &[
+    ("platform.Repositories", r#"["infra*"]"#),
+    ("applications.Repositories", r#"["deploy*"]"#),
+    ("EnforceRepositories", "infra*,deploy*"),
+];
+const DELETE: Parameters = &[("*.Retention.Enforcement", "delete")];
+const NO_CLEANUP: Parameters = &[
+    ("*.Retention.Enforcement", "report"),
+    ("applications.Repositories", r#"["deploy*"]"#),
+    ("platform.Repositories", r#"["infra*"]"#),
+    ("EnforceRepositories", "infra*,deploy*"),
+];
+const INSPECTOR: Parameters = &[("InUseSources", "inspector")];
 /// The stack adopted the repository, and a person confirmed the first plan.
 const ADOPTED: Parameters = &[("OnExistingRepository", "adopt")];
 
 /// The settings in which a function does different things about an event.
 fn settings(function: Function, file: &str) -> &'static [Parameters] {
     match (function, file) {
-        (Function::ImagePush, _) => &[&[NAMES], ARCHIVE, REPORT],
+        (Function::ImagePush, _) => &[&[UNMATCHED], ARCHIVE, REPORT],
         (Function::ImageSweep, "sweep") => &[&[], DELETE, NO_CLEANUP, INSPECTOR, ADOPTED],
+        (Function::ScanComplete | Function::SweepDispatch, _) => &[WILDCARDS],
         _ => &[&[]],
     }
 }

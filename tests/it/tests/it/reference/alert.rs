@@ -32,7 +32,7 @@ const DETAILS: [(&str, &[(&str, &str)]); 7] = [
             ),
         ],
     ),
-    ("repository-violation", &[("patterns", "The patterns of `RepositoryNamePatterns`, a list.")]),
+    ("repository-violation", &[]),
     (
         "scan-failed",
         &[
@@ -172,7 +172,9 @@ fn add(found: &mut BTreeMap<String, BTreeSet<String>>, world: &World) {
 
 /// A violation and a removal in a repository whose images ECR replicates.
 async fn replicated(found: &mut BTreeMap<String, BTreeSet<String>>) {
-    let world = deploy(&[("WhenReplicated", "act"), ("CleanupEnforcement", "delete")]).await;
+    let world =
+        deploy(&[("*.Retention.WhenReplicated", "act"), ("*.Retention.Enforcement", "delete")])
+            .await;
     let destination = json!({"region": "eu-west-1", "registryId": "123456789012"});
     let rules = json!([{"destinations": [destination]}]);
     let configuration = json!({"replicationConfiguration": {"rules": rules}});

@@ -9,13 +9,18 @@ use serde_json::Value;
 use super::{table, template};
 
 /// The reason of each statement, by its name. A role before the name limits a reason to that role.
-const REASONS: [(&str, &str); 67] = [
+const REASONS: [(&str, &str); 61] = [
     ("WriteLogs", "The function writes its log."),
     ("WriteTraces", "X-Ray samples the invocations. The actions take no ARN."),
     ("PublishAlerts", "The function publishes alerts."),
     ("EncryptAlerts", "The topic of alerts is encrypted with this key."),
     ("SendToDeadLetterQueue", "Lambda keeps an event that failed three times."),
-    ("DenyConfirming", "Only an operator confirms a plan."),
+    ("DenyConfirming", "Only an operator confirms a plan, and only a deployment writes a policy."),
+    ("ReadPolicy", "The policy is in the ledger, under its version."),
+    (
+        "CustomResourceRole StorePolicy",
+        "The function writes the policy of a deployment to the ledger, and nothing else.",
+    ),
     (
         "CustomResourceRole DescribeStack",
         "The stack's events prove that CloudFormation sent a request. The status of the stack says whether it rolls back.",
@@ -64,32 +69,24 @@ const REASONS: [(&str, &str); 67] = [
         "The function decides by the present state of the image, not by the event.",
     ),
     (
-        "ImagePushRole DescribeReplication",
-        "The function changes no replicated repository unless `WhenReplicated=act`. The action takes no ARN.",
+        "DescribeReplicationAndCaches",
+        "The function changes no replicated repository unless `WhenReplicated: act`, and wildcards match no repository that a pull-through cache fills. The actions take no ARN.",
     ),
     (
-        "ImagePushRole QuarantineInInfrastructure",
-        "The function replaces tags, after it read the native lifecycle rules.",
+        "ListCacheRules",
+        "Wildcards of the policy match no repository that a pull-through cache fills. The action takes no ARN.",
     ),
     (
-        "ImagePushRole QuarantineInDeployments",
-        "The function replaces tags, after it read the native lifecycle rules.",
-    ),
-    (
-        "ImagePushRole ArchiveInInfrastructure",
-        "The function archives images, after it read the native lifecycle rules.",
-    ),
-    (
-        "ImagePushRole ArchiveInDeployments",
-        "The function archives images, after it read the native lifecycle rules.",
+        "ImagePushRole EnforceTags",
+        "The function replaces tags and archives images, after it read the native lifecycle rules.",
     ),
     (
         "ImageSweepRole RecordRuns",
-        "One sweep at a time works on a repository. The ledger has confirmations, replicas and open findings.",
+        "One sweep at a time works on a repository. The ledger has the policy, confirmations, replicas, removals, untagged images and open findings.",
     ),
     (
-        "ImageSweepRole RecordImages",
-        "The function records a removal before it begins, and since when an image has no tag.",
+        "ImageSweepRole RemoveImages",
+        "The function archives, restores and deletes images, and removes quarantine tags. ECR has no narrower right to remove a tag.",
     ),
     ("ImageSweepRole ReceiveSweeps", "Lambda polls the queue of sweeps."),
     ("ImageSweepRole DescribeImages", "The function decides and audits by what ECR says."),
@@ -101,28 +98,6 @@ const REASONS: [(&str, &str); 67] = [
         "ImageSweepRole ListImagesInUse",
         "Amazon Inspector says which images run. The actions take no ARN.",
     ),
-    (
-        "ImageSweepRole DescribeReplication",
-        "The function changes no replicated repository unless `WhenReplicated=act`. The action takes no ARN.",
-    ),
-    ("ImageSweepRole ArchiveImages", "The function archives and restores images."),
-    (
-        "ImageSweepRole CompleteArchivingInInfrastructure",
-        "The function completes or undoes an archiving that `image-push` began.",
-    ),
-    (
-        "ImageSweepRole CompleteArchivingInDeployments",
-        "The function completes or undoes an archiving that `image-push` began.",
-    ),
-    (
-        "ImageSweepRole UntagInInfrastructure",
-        "The function removes a quarantine tag from an image that has an accepted tag. ECR has no narrower right than deletion.",
-    ),
-    (
-        "ImageSweepRole UntagInDeployments",
-        "The function removes a quarantine tag from an image that has an accepted tag. ECR has no narrower right than deletion.",
-    ),
-    ("ImageSweepRole DeleteImages", "The function deletes images, or untagged images only."),
     (
         "ScanCompleteRole RecordScans",
         "The function compares a scan with the version before, and publishes an alert once.",
@@ -155,10 +130,7 @@ const REASONS: [(&str, &str); 67] = [
         "SweepScheduleRole SendUndeliveredEvents",
         "The scheduler keeps an event that it could not deliver.",
     ),
-    (
-        "GitHubRole ReadTagPolicy",
-        "A workflow compares its copy of the policy with the output `Governance`.",
-    ),
+    ("GitHubRole ReadStack", "`ecr-warden check` finds the policy's version and the ledger."),
     ("GitHubRole WaitForScan", "A workflow waits for the scan of its image."),
     (
         "GitHubRole WaitForInspectorScan",
@@ -195,9 +167,10 @@ const REASONS: [(&str, &str); 67] = [
         "The same for the function that posts to Slack, which `ecr-warden status` shows too.",
     ),
     (
-        "OperatorPolicy RestoreImages",
-        "`ecr-warden restore` restores images and adds tags. `ecr-warden quarantined` and `ecr-warden archived` list images.",
+        "OperatorPolicy ReadImages",
+        "`ecr-warden` lists the governed repositories. `ecr-warden quarantined` and `ecr-warden archived` list images, and `ecr-warden restore` reads the image that it restores.",
     ),
+    ("OperatorPolicy RestoreImages", "`ecr-warden restore` restores images and adds tags."),
     ("PushPullPolicy Login", "A pipeline logs in. The action takes no ARN."),
     ("PushPullPolicy PushAndPull", "A pipeline pushes to and pulls from the repositories."),
 ];
@@ -209,6 +182,7 @@ pub fn page() -> String {
                     with the calls that its function makes: a role grants what is called, and no more.\n\n\
                     `…` in an ARN stands for the partition, the region and the account of the stack. \
                     `${Name}` stands for a parameter or a resource of the template, \
+                    `${EnforcedRepository}` for each pattern of the parameter `EnforceRepositories`, \
                     and `${Id}` for the first part of the stack's UUID.\n\n"
         .to_owned();
     let mut used = BTreeSet::new();
@@ -271,7 +245,12 @@ fn statements_table<'a>(
         let condition = condition.map(|name| format!("<br>Only if {}.", template::condition(name)));
         let effect = if statement["Effect"] == "Deny" { "**denies** " } else { "" };
         let code = |text: &String| format!("`{}`", template::shortened(text));
-        let list = |value: &Value| template::texts(value).iter().map(code).collect::<Vec<_>>();
+        let list = |value: &Value| {
+            let mut texts = template::texts(value);
+            // The template has an element for each repository that the parameter can name.
+            texts.dedup();
+            texts.iter().map(code).collect::<Vec<_>>()
+        };
         let actions = effect.to_owned() + &list(&statement["Action"]).join("<br>");
         let resources = list(&statement["Resource"]).join(", ") + &limits(statement);
         let reason = format!("**{name}**<br>{reason}{}", condition.unwrap_or_default());

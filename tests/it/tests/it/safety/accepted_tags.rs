@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use local_aws::lambda::Function;
 use local_aws::sample::Numbers;
 use local_aws::world::{self, World};
 use serde_json::{Value, json};
@@ -22,25 +21,10 @@ const NOTIFIER: &str = "ecr-warden-SlackNotifierFunction";
 const ROUNDS: u64 = 30;
 
 /// Deploys the stack with another rule for the tags of [`REPOSITORY`], in every function.
-async fn deploy_with_tag_rule(name: &str, value: Value) -> World {
-    let world = deploy(&[("InfrastructureTagEnforcement", "quarantine")]).await;
+async fn deploy_with_tag_rule(setting: &str, value: &str) -> World {
+    let world = deploy(&[("platform.Tags.Enforcement", "quarantine"), (setting, value)]).await;
     stop_sweep_queue(&world);
-    for folder in ["image-push", "image-sweep"] {
-        let function = with_tag_rule(world.function(folder), name, value.clone());
-        world.aws.lambda().create(function);
-    }
     world
-}
-
-/// The function with another rule for the tags of [`REPOSITORY`].
-fn with_tag_rule(function: &Function, name: &str, value: Value) -> Function {
-    let mut function = function.clone();
-    let mut policies: Value = serde_json::from_str(&function.environment["GOVERNANCE"]).unwrap();
-    let policies = policies.as_array_mut().unwrap();
-    let policy = policies.iter_mut().find(|policy| policy["RepositoryName"] == REPOSITORY);
-    policy.unwrap()["Governance"]["Tags"][name] = value;
-    function.environment.insert("GOVERNANCE".to_owned(), json!(policies).to_string());
-    function
 }
 
 /// The tags of an image. None if ECR has deleted the image.
@@ -77,7 +61,7 @@ async fn push_quarantined_images_again(world: &World, version: &str) -> usize {
 /// A3
 #[tokio::test]
 async fn a_forbidden_tag_is_no_reason_to_remove_the_quarantine_tag_beside_it() {
-    let world = deploy_with_tag_rule("Forbidden", json!(["*-v0.0.0"])).await;
+    let world = deploy_with_tag_rule("platform.Tags.Forbidden", r#"["*-v0.0.0"]"#).await;
     for round in 0..ROUNDS / 3 {
         let digest = world.push(REPOSITORY, &[]);
         let tag = format!("a{round}-v0.0.0");
@@ -94,7 +78,7 @@ async fn a_forbidden_tag_is_no_reason_to_remove_the_quarantine_tag_beside_it() {
 /// A4
 #[tokio::test]
 async fn a_forbidden_version_that_is_pushed_twice_is_not_lost() {
-    let world = deploy_with_tag_rule("Forbidden", json!(["*-rc.*"])).await;
+    let world = deploy_with_tag_rule("platform.Tags.Forbidden", r#"["*-rc.*"]"#).await;
     let lost = push_quarantined_images_again(&world, "litellm-v1.80.#-rc.1").await;
     assert_eq!(lost, 0, "ECR deleted {lost} of {ROUNDS} images with their last tags");
 }
@@ -102,7 +86,7 @@ async fn a_forbidden_version_that_is_pushed_twice_is_not_lost() {
 /// A5
 #[tokio::test]
 async fn a_version_of_an_unknown_component_that_is_pushed_twice_is_not_lost() {
-    let world = deploy_with_tag_rule("Components", json!(["b"])).await;
+    let world = deploy_with_tag_rule("platform.Tags.Components", r#"["b"]"#).await;
     let lost = push_quarantined_images_again(&world, "a-v1.0.#").await;
     assert_eq!(lost, 0, "ECR deleted {lost} of {ROUNDS} images with their last tags");
 }
@@ -191,7 +175,7 @@ async fn no_sequence_removes_a_last_tag(world: &World) {
 /// `SEQUENCES` sets how many sequences run, and `SEQUENCES_SEED` the seed of the first one.
 #[tokio::test]
 async fn pushes_sweeps_and_enforcement_never_remove_the_last_tag_of_an_image() {
-    let world = deploy_with_tag_rule("Forbidden", json!(["*-rc.*"])).await;
+    let world = deploy_with_tag_rule("platform.Tags.Forbidden", r#"["*-rc.*"]"#).await;
     world.aws.lambda().retry_after([Duration::from_millis(300); 2]);
     no_sequence_removes_a_last_tag(&world).await;
 }
@@ -199,17 +183,17 @@ async fn pushes_sweeps_and_enforcement_never_remove_the_last_tag_of_an_image() {
 /// While a stack is updated, one function has the new policy and the other one has the old.
 #[tokio::test]
 async fn nor_do_they_while_the_sweep_has_the_policy_of_yesterday() {
-    let world = deploy_with_tag_rule("Forbidden", json!(["*-rc.*"])).await;
+    let mut world = deploy_with_tag_rule("platform.Tags.Forbidden", r#"["*-rc.*"]"#).await;
     world.aws.lambda().retry_after([Duration::from_millis(300); 2]);
-    let yesterday = with_tag_rule(world.function("image-sweep"), "Forbidden", json!([]));
-    world.aws.lambda().create(yesterday);
+    world.change_policy(&[("platform.Tags.Enforcement", "quarantine")]).await;
+    world.aws.lambda().create(world.function("image-sweep").clone());
     no_sequence_removes_a_last_tag(&world).await;
 }
 
 /// A9
 #[tokio::test]
 async fn an_image_that_ecr_knows_a_second_after_its_event_is_enforced_by_a_retry() {
-    let world = deploy(&[("InfrastructureTagEnforcement", "quarantine")]).await;
+    let world = deploy(&[("platform.Tags.Enforcement", "quarantine")]).await;
     stop_sweep_queue(&world);
     world.aws.lambda().retry_after([Duration::from_millis(700); 2]);
     world.aws.state().ecr().set_read_lag(1.0);
@@ -243,6 +227,7 @@ async fn the_topic_refuses_an_alert_that_no_function_published() {
         deployed.outputs["AlertTopicArn"].clone(),
         "https://evil.example/docs".to_owned(),
         "ecr-warden".to_owned(),
+        "0123456789abcdef".to_owned(),
     );
     let published = topic.publish(&alert).await;
     deployed.settle().await;

@@ -13,7 +13,7 @@ use crate::{deploy, stop_sweep_queue};
 /// Deploys a stack that quarantines in `infrastructure` and archives in `deployments`.
 async fn deploy_enforcement() -> World {
     let parameters =
-        [("InfrastructureTagEnforcement", "quarantine"), ("DeploymentsTagEnforcement", "archive")];
+        [("platform.Tags.Enforcement", "quarantine"), ("applications.Tags.Enforcement", "archive")];
     let world = deploy(&parameters).await;
     stop_sweep_queue(&world);
     world

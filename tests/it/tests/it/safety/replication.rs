@@ -56,8 +56,8 @@ fn tags(
 /// Deploys the stack with this enforcement of the tags of `infrastructure`.
 async fn deploy_enforcing(enforcement: &str, when_replicated: &str) -> World {
     let world = deploy(&[
-        ("InfrastructureTagEnforcement", enforcement),
-        ("WhenReplicated", when_replicated),
+        ("platform.Tags.Enforcement", enforcement),
+        ("*.Retention.WhenReplicated", when_replicated),
     ])
     .await;
     stop_sweep_queue(&world);
@@ -181,8 +181,11 @@ async fn nothing_is_enforced_while_the_replication_cannot_be_read() {
 
 /// Deploys the stack with this enforcement of the cleanup.
 async fn deploy_sweeping(enforcement: &str, when_replicated: &str) -> World {
-    let world =
-        deploy(&[("CleanupEnforcement", enforcement), ("WhenReplicated", when_replicated)]).await;
+    let world = deploy(&[
+        ("*.Retention.Enforcement", enforcement),
+        ("*.Retention.WhenReplicated", when_replicated),
+    ])
+    .await;
     stop_sweep_queue(&world);
     world
 }
@@ -291,9 +294,9 @@ async fn a_sweep_stops_where_the_replication_cannot_be_read() {
 async fn a_replica_is_never_changed() {
     for (source, is_push) in [(COPY, false), (COPY, true), ((OTHER, WEST), false)] {
         let world = deploy(&[
-            ("InfrastructureTagEnforcement", "quarantine"),
-            ("CleanupEnforcement", "delete"),
-            ("WhenReplicated", "act"),
+            ("platform.Tags.Enforcement", "quarantine"),
+            ("*.Retention.Enforcement", "delete"),
+            ("*.Retention.WhenReplicated", "act"),
         ])
         .await;
         stop_sweep_queue(&world);

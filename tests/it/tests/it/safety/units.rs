@@ -92,7 +92,7 @@ fn pass_days(aws: &LocalAws, days: u32) {
 /// archived the index alone; the native rule then expired its untagged parts.
 #[tokio::test]
 async fn an_index_that_enforcement_archived_can_be_restored_weeks_later() {
-    let world = deploy(&[("DeploymentsTagEnforcement", "archive")]).await;
+    let world = deploy(&[("applications.Tags.Enforcement", "archive")]).await;
     stop_sweep_queue(&world);
     let aws = &world.aws;
     let (index, parts) = push_index(&world, &["not_a_version"], 0.0);
@@ -110,7 +110,7 @@ async fn an_index_that_enforcement_archived_can_be_restored_weeks_later() {
 /// A1, where an image of the pushed index is an image of another index too.
 #[tokio::test]
 async fn enforcement_does_not_archive_an_image_that_another_index_needs() {
-    let world = deploy(&[("DeploymentsTagEnforcement", "archive")]).await;
+    let world = deploy(&[("applications.Tags.Enforcement", "archive")]).await;
     stop_sweep_queue(&world);
     let aws = &world.aws;
     let (good, parts) = push_index(&world, &["app-v1.0.0"], 0.0);
@@ -127,7 +127,7 @@ async fn enforcement_does_not_archive_an_image_that_another_index_needs() {
 /// A16 for enforcement: a good index of the same images is pushed while the bad one is archived.
 #[tokio::test]
 async fn enforcement_restores_an_image_that_a_new_index_needs() {
-    let world = deploy(&[("DeploymentsTagEnforcement", "archive")]).await;
+    let world = deploy(&[("applications.Tags.Enforcement", "archive")]).await;
     stop_sweep_queue(&world);
     let aws = &world.aws;
     aws.fault("UpdateImageStorageClass", 1, Fault::Slow(Duration::from_secs(2)));
@@ -152,7 +152,8 @@ async fn enforcement_restores_an_image_that_a_new_index_needs() {
 /// kept for the archived index, which its remedy restores whole.
 #[tokio::test]
 async fn an_image_that_an_archived_index_needs_is_not_deleted() {
-    let parameters = [("DeploymentsTagEnforcement", "archive"), ("CleanupEnforcement", "delete")];
+    let parameters =
+        [("applications.Tags.Enforcement", "archive"), ("*.Retention.Enforcement", "delete")];
     let world = deploy(&parameters).await;
     stop_sweep_queue(&world);
     let aws = &world.aws;
@@ -190,7 +191,7 @@ async fn a_sweep_that_is_throttled_within_a_unit_is_finished_by_the_next() {
     for (nth, refuses_children) in
         [(1, false), (2, false), (3, false), (3, true), (4, true), (5, true)]
     {
-        let world = deploy(&[("CleanupEnforcement", "archive")]).await;
+        let world = deploy(&[("*.Retention.Enforcement", "archive")]).await;
         let aws = &world.aws;
         aws.state().ecr().refuses_children_of_active_indexes = refuses_children;
         let (index, parts) = push_index(&world, &["app-v1.0.0"], 60.0);
@@ -264,7 +265,7 @@ async fn an_image_that_a_new_index_needs_is_restored_or_not_archived() {
     let calls =
         [("DescribeImages", 2), ("UpdateImageStorageClass", 1), ("UpdateImageStorageClass", 2)];
     for (call, nth) in calls {
-        let world = deploy(&[("CleanupEnforcement", "archive")]).await;
+        let world = deploy(&[("*.Retention.Enforcement", "archive")]).await;
         let aws = &world.aws;
         let old = [push(&world, "app-v1.0.0", 70.0), push(&world, "app-v1.1.0", 60.0)];
         push_newer_versions(&world);
@@ -291,7 +292,8 @@ async fn an_image_that_a_new_index_needs_is_restored_or_not_archived() {
 #[tokio::test]
 async fn a_unit_takes_one_place_among_the_versions_that_are_kept() {
     let world =
-        deploy(&[("CleanupEnforcement", "archive"), ("DeploymentsLifecycleTagCount", "2")]).await;
+        deploy(&[("*.Retention.Enforcement", "archive"), ("DeploymentsLifecycleTagCount", "2")])
+            .await;
     let aws = &world.aws;
     let good = push(&world, "app-v1.0.0", 60.0);
     let parts = [push(&world, "app-v1.1.0", 50.0), push(&world, "app-v1.2.0", 49.0)];

@@ -31,7 +31,7 @@ async fn a_quiet_stack_has_its_sweeps_functions_alarms_and_queues_and_needs_nobo
     let status = status(&world, &[]).await.unwrap();
     assert_eq!(status.needs_attention, Vec::<String>::new());
     assert_eq!(status.status, "CREATE_COMPLETE");
-    let [infrastructure, deployments] = status.repositories.as_slice() else {
+    let [deployments, infrastructure] = status.repositories.as_slice() else {
         panic!("{:#?}", status.repositories)
     };
     assert_eq!(infrastructure.last_sweep, None);
@@ -145,7 +145,7 @@ async fn a_plan_waits_in_the_status_until_a_person_confirms_it() {
 
 #[tokio::test]
 async fn a_sweep_that_cannot_read_its_repository_needs_a_person() {
-    let world = deploy(&[("InUseSource", "inspector")]).await;
+    let world = deploy(&[("InUseSources", "pull-time,inspector")]).await;
     let sweep = &world.function("image-sweep").name;
     let request = json!({"repository": REPOSITORY});
     let swept = world.aws.lambda().invoke(sweep, request).await.unwrap();
@@ -162,7 +162,7 @@ async fn a_sweep_that_cannot_read_its_repository_needs_a_person() {
 async fn a_repository_that_is_not_governed_is_an_error() {
     let world = deploy(&[]).await;
     let error = status(&world, &["deployment"]).await.unwrap_err();
-    assert!(error.to_string().contains("the nearest name is deployments"), "{error}");
+    assert!(error.to_string().contains("governs the repository deployment"), "{error}");
     let none = deploy(&[("CreateEcrRepositories", "false")]).await;
     let stack = DeployedStack::read(none.aws.config(), STACK).await.unwrap();
     assert_eq!(read_status(&stack, &[]).await.unwrap().repositories.len(), 0);

@@ -34,8 +34,7 @@ fn our_template_creates_each_resource_after_its_dependencies() {
         UndeliveredEventsAlarm AWS::CloudWatch::Alarm
         FailedFindingsAlarm AWS::CloudWatch::Alarm
         FailedSweepsAlarm AWS::CloudWatch::Alarm
-        InfrastructureRepository Custom::EcrRepository
-        DeploymentsRepository Custom::EcrRepository
+        Governance Custom::EcrGovernance
         ImagePushFunction AWS::Serverless::Function
         ScanCompleteFunction AWS::Serverless::Function
         SweepDispatchLogGroup AWS::Logs::LogGroup
@@ -48,9 +47,11 @@ fn our_template_creates_each_resource_after_its_dependencies() {
         SweepDispatchSchedule AWS::Scheduler::Schedule
         SweepsAlarm AWS::CloudWatch::Alarm
         Dashboard AWS::CloudWatch::Dashboard
+        DeploymentsRepository Custom::EcrRepository
         DeploymentsPushPullPolicy Custom::EcrPushPullPolicy
         ImagePushPullTimeExclusion AWS::ECR::PullTimeUpdateExclusion
         ImageSweepPullTimeExclusion AWS::ECR::PullTimeUpdateExclusion
+        InfrastructureRepository Custom::EcrRepository
         InfrastructurePushPullPolicy Custom::EcrPushPullPolicy
         InspectorFindingRule AWS::Events::Rule
         InspectorFindingsPolicy AWS::SQS::QueuePolicy
@@ -70,7 +71,7 @@ fn our_template_creates_each_resource_after_its_dependencies() {
     for id in resources {
         stack.properties(id).unwrap();
         let text = |name: &str| json!(format!("{id}/{name}"));
-        let given = ["Arn", "Governance", "PolicyArn", "QueueName", "RepositoryUri"]
+        let given = ["Arn", "PolicyArn", "QueueName", "RepositoryUri", "Version", "Warnings"]
             .map(|name| (name, text(name)));
         stack.made(id, id, attributes(given));
     }
@@ -85,9 +86,10 @@ fn our_template_creates_each_resource_after_its_dependencies() {
         EcrLoginCommand: aws ecr get-login-password --region us-east-1 | docker login --username AWS --password-stdin 123456789012.dkr.ecr.us-east-1.amazonaws.com
         EcrPushPullPolicyArn: PushPullPolicy/PolicyArn
         GatekeeperAllowedRepos: ["InfrastructureRepository/RepositoryUri:","InfrastructureRepository/RepositoryUri@","DeploymentsRepository/RepositoryUri:","DeploymentsRepository/RepositoryUri@"]
-        Governance: [InfrastructureRepository/Governance,DeploymentsRepository/Governance]
         InfrastructureRepositoryUri: InfrastructureRepository/RepositoryUri
         OperatorPolicyArn: OperatorPolicy
+        PolicyVersion: Governance/Version
+        PolicyWarnings: Governance/Warnings
     "#]].assert_eq(&outputs.concat());
 }
 
@@ -95,30 +97,12 @@ fn our_template_creates_each_resource_after_its_dependencies() {
 fn our_custom_resource_receives_strings_and_no_key() {
     let template = ours();
     let mut stack = stack(&template, &[("ScanOnPush", "false")]).unwrap();
+    stack.made("Governance", "g", attributes([("Version", json!("0123456789abcdef"))]));
     stack.made("CustomResourceFunction", "f", attributes([("Arn", json!("arn:f"))]));
     let sent = as_cloudformation_sends(stack.properties("InfrastructureRepository").unwrap());
     expect![[r#"
         {
           "EncryptionType": "KMS",
-          "Governance": {
-            "Retention": {
-              "Enforcement": "archive",
-              "InUse": "pull-time",
-              "MaxRemovePercent": "25",
-              "ProtectPulledWithinDays": "30",
-              "ProtectTags": "",
-              "Untagged": "delete",
-              "WhenReplicated": "report"
-            },
-            "Scan": {
-              "Threshold": "HIGH"
-            },
-            "Tags": {
-              "Enforcement": "quarantine",
-              "Grammar": "{component}-v{semver}",
-              "QuarantineDays": "14"
-            }
-          },
           "ImageTagMutability": "IMMUTABLE",
           "LifecycleImpactLimit": "50",
           "LifecycleScope": "component",
@@ -132,7 +116,7 @@ fn our_custom_resource_receives_strings_and_no_key() {
           "LifecycleUntaggedDays": "7",
           "OnDelete": "retain",
           "OnExisting": "fail",
-          "PolicyVersion": "1",
+          "PolicyVersion": "0123456789abcdef",
           "PullPrincipals": [
             ""
           ],
@@ -150,6 +134,7 @@ fn our_function_is_merged_with_the_globals() {
     let mut stack = stack(&template, &[("Architecture", "arm64")]).unwrap();
     stack.made("CustomResourceRole", "r", attributes([("Arn", json!("arn:r"))]));
     stack.made("CustomResourceLogGroup", "g", Map::new());
+    stack.made("Ledger", "ledger", Map::new());
     let properties = stack.properties("CustomResourceFunction").unwrap();
     expect![[r#"
         {
@@ -157,9 +142,10 @@ fn our_function_is_merged_with_the_globals() {
             "arm64"
           ],
           "CodeUri": "../../functions/custom-resource",
-          "Description": "Provisions the repositories and the push/pull policies.",
+          "Description": "Checks and stores the policy, and provisions the repositories and the push/pull policies.",
           "Environment": {
             "Variables": {
+              "LEDGER_TABLE": "ledger",
               "STACK_ID": "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/51af3dc0-da77-11e4-872e-1234567db123",
               "URL_SUFFIX": "amazonaws.com"
             }
@@ -183,7 +169,9 @@ fn our_role_may_manage_the_policies_that_are_named_after_the_stack() {
     let template = ours();
     let role = |parameters: &[(&str, &str)]| {
         let mut stack = stack(&template, parameters).unwrap();
-        stack.made("CustomResourceLogGroup", "g", attributes([("Arn", json!("arn:g"))]));
+        for id in ["CustomResourceLogGroup", "Ledger"] {
+            stack.made(id, id, attributes([("Arn", json!(id))]));
+        }
         let properties = stack.properties("CustomResourceRole").unwrap();
         let statements = properties["Policies"][0]["PolicyDocument"]["Statement"].clone();
         statements.as_array().unwrap().clone()
@@ -203,111 +191,68 @@ fn our_role_may_manage_the_policies_that_are_named_after_the_stack() {
     assert_eq!(*attached, format!("{policy}PushPullPolicy"));
 }
 
-#[test]
-fn our_role_may_change_a_repository_only_if_its_policy_is_enforced() {
+/// The statements of a role about images, each with the names of its repositories.
+fn rights(role: &str, parameters: &[(&str, &str)]) -> String {
     let template = ours();
-    let changes = |parameters: &[(&str, &str)]| -> String {
-        let mut stack = stack(&template, parameters).unwrap();
-        for id in
-            ["AlertKey", "AlertTopic", "FailedEvents", "ImagePushLogGroup", "Ledger", "SweepQueue"]
-        {
-            stack.made(id, id, attributes([("Arn", json!(id))]));
-        }
-        let properties = stack.properties("ImagePushRole").unwrap();
-        let statements = &properties["Policies"][0]["PolicyDocument"]["Statement"];
-        let line = |statement: &Value| {
-            let name = statement["Resource"].as_str()?.rsplit('/').next()?.to_owned();
-            let changes = statement["Action"].to_string();
-            let is_change = ["Delete", "Put", "Update"].iter().any(|verb| changes.contains(verb));
-            (is_change && changes.contains("ecr:")).then(|| format!("{name} {changes}\n"))
-        };
-        statements.as_array().unwrap().iter().filter_map(line).collect()
+    let mut stack = stack(&template, parameters).unwrap();
+    for id in [
+        "AlertKey",
+        "AlertTopic",
+        "FailedEvents",
+        "ImagePushLogGroup",
+        "ImageSweepLogGroup",
+        "Ledger",
+        "SweepQueue",
+    ] {
+        stack.made(id, id, attributes([("Arn", json!(id))]));
+    }
+    let properties = stack.properties(role).unwrap();
+    let statements = properties["Policies"][0]["PolicyDocument"]["Statement"].clone();
+    let line = |statement: &Value| {
+        let actions = statement["Action"].to_string();
+        let resources = statement["Resource"].to_string();
+        let resources = resources.replace("arn:aws:ecr:us-east-1:123456789012:repository/", "");
+        actions
+            .contains("ecr:")
+            .then(|| format!("{actions} {}\n", resources.replace(r#","-""#, "")))
     };
-    expect![[r#"
-        infrastructure ["ecr:BatchDeleteImage","ecr:GetLifecyclePolicy","ecr:PutImage"]
-    "#]]
-    .assert_eq(&changes(&[]));
-    expect![[r#"
-        deployments ["ecr:GetLifecyclePolicy","ecr:UpdateImageStorageClass"]
-    "#]]
-    .assert_eq(&changes(&[
-        ("InfrastructureTagEnforcement", "report"),
-        ("DeploymentsTagEnforcement", "archive"),
-    ]));
-    expect![""].assert_eq(&changes(&[("CreateEcrRepositories", "false")]));
+    statements.as_array().unwrap().iter().filter_map(line).collect()
 }
 
 #[test]
-fn our_sweep_may_do_only_what_its_parameters_ask_for() {
-    let template = ours();
-    // The permissions beyond those that the role has with every parameter.
-    let rights = |parameters: &[(&str, &str)]| -> String {
-        let mut stack = stack(&template, parameters).unwrap();
-        for id in
-            ["AlertKey", "AlertTopic", "FailedEvents", "ImageSweepLogGroup", "Ledger", "SweepQueue"]
-        {
-            stack.made(id, id, attributes([("Arn", json!(id))]));
-        }
-        let properties = stack.properties("ImageSweepRole").unwrap();
-        let statements = properties["Policies"][0]["PolicyDocument"]["Statement"].clone();
-        let line = |statement: &Value| {
-            let resources = statement["Resource"].to_string();
-            let resources = resources.replace("arn:aws:ecr:us-east-1:123456789012:repository/", "");
-            format!("{} {resources}\n", statement["Action"])
-        };
-        statements.as_array().unwrap().iter().skip(5).map(line).collect()
-    };
+fn our_functions_may_change_images_only_in_the_repositories_of_the_ceiling() {
     expect![[r#"
-        "dynamodb:BatchWriteItem" "Ledger"
-        "sqs:SendMessage" "FailedEvents"
-        ["sqs:DeleteMessage","sqs:GetQueueAttributes","sqs:ReceiveMessage"] "SweepQueue"
-        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
-        "inspector2:ListFindings" "*"
-        "ecr:DescribeRegistry" "*"
-        "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
-        "ecr:BatchDeleteImage" ["infrastructure","deployments"]
-    "#]].assert_eq(&rights(&[]));
+        ["ecr:BatchGetImage","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] "*"
+        ["ecr:DescribePullThroughCacheRules","ecr:DescribeRegistry"] "*"
+        ["ecr:BatchDeleteImage","ecr:PutImage","ecr:UpdateImageStorageClass"] ["infrastructure","deployments"]
+    "#]].assert_eq(&rights("ImagePushRole", &[]));
     expect![[r#"
-        "dynamodb:BatchWriteItem" "Ledger"
-        "sqs:SendMessage" "FailedEvents"
-        ["sqs:DeleteMessage","sqs:GetQueueAttributes","sqs:ReceiveMessage"] "SweepQueue"
-        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
-        "inspector2:ListFindings" "*"
+        ["ecr:BatchGetImage","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy"] "*"
+        ["ecr:DescribePullThroughCacheRules","ecr:DescribeRegistry"] "*"
+        ["ecr:BatchDeleteImage","ecr:PutImage","ecr:UpdateImageStorageClass"] [""]
+    "#]].assert_eq(&rights("ImagePushRole", &[("EnforceRepositories", "")]));
+    expect![[r#"
+        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] "*"
+        ["ecr:DescribePullThroughCacheRules","ecr:DescribeRegistry"] "*"
+        ["ecr:BatchDeleteImage","ecr:UpdateImageStorageClass"] ["team-a/*","web"]
+    "#]]
+        .assert_eq(&rights("ImageSweepRole", &[("EnforceRepositories", "team-a/*, web")]));
+    let inspector = [("EnforceRepositories", "team-a/*"), ("InUseSources", "pull-time,inspector")];
+    expect![[r#"
+        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] "*"
         ["ecr:GetRegistryScanningConfiguration","inspector2:GetClustersForImage","inspector2:ListCoverage"] "*"
-    "#]]
-        .assert_eq(&rights(&[("CleanupEnforcement", "report"), ("InUseSource", "inspector")]));
-    expect![[r#"
-        "dynamodb:BatchWriteItem" "Ledger"
-        "sqs:SendMessage" "FailedEvents"
-        ["sqs:DeleteMessage","sqs:GetQueueAttributes","sqs:ReceiveMessage"] "SweepQueue"
-        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
-        "inspector2:ListFindings" "*"
-        "ecr:DescribeRegistry" "*"
-        "ecr:BatchDeleteImage" ["infrastructure","deployments"]
-    "#]].assert_eq(&rights(&[
-        ("CleanupEnforcement", "delete"),
-        ("InfrastructureTagEnforcement", "report"),
-    ]));
-    expect![[r#"
-        "dynamodb:BatchWriteItem" "Ledger"
-        "sqs:SendMessage" "FailedEvents"
-        ["sqs:DeleteMessage","sqs:GetQueueAttributes","sqs:ReceiveMessage"] "SweepQueue"
-        ["ecr:BatchGetImage","ecr:BatchGetRepositoryScanningConfiguration","ecr:DescribeImageScanFindings","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetLifecyclePolicy","ecr:ListTagsForResource"] ["infrastructure","deployments"]
-        "inspector2:ListFindings" "*"
-        "ecr:DescribeRegistry" "*"
-        "ecr:UpdateImageStorageClass" ["infrastructure","deployments"]
-        "ecr:UpdateImageStorageClass" "infrastructure"
-        "ecr:BatchDeleteImage" ["infrastructure","deployments"]
-    "#]].assert_eq(&rights(&[
-        ("DeploymentsTagMutability", "IMMUTABLE"),
-        ("DeploymentsTagEnforcement", "quarantine"),
-        ("InfrastructureTagEnforcement", "archive"),
-    ]));
-    expect![[r#"
-        "sqs:SendMessage" "FailedEvents"
-        ["sqs:DeleteMessage","sqs:GetQueueAttributes","sqs:ReceiveMessage"] "SweepQueue"
-    "#]]
-    .assert_eq(&rights(&[("CreateEcrRepositories", "false"), ("InUseSource", "inspector")]));
+        ["ecr:DescribePullThroughCacheRules","ecr:DescribeRegistry"] "*"
+        ["ecr:BatchDeleteImage","ecr:UpdateImageStorageClass"] ["team-a/*"]
+    "#]].assert_eq(&rights("ImageSweepRole", &inspector));
+}
+
+#[test]
+fn our_roles_name_each_of_twenty_patterns() {
+    let names: Vec<String> = (1..=20).map(|nth| format!("team-{nth}/*")).collect();
+    let rights = rights("ImageSweepRole", &[("EnforceRepositories", &names.join(","))]);
+    for name in &names {
+        assert!(rights.contains(&format!("{name:?}")), "{name}");
+    }
 }
 
 #[test]
@@ -333,7 +278,7 @@ fn our_queue_hides_a_message_for_six_times_the_timeout_of_the_sweep() {
     for id in ids {
         stack.properties(id).unwrap();
         let text = |name: &str| json!(format!("{id}/{name}"));
-        let given = ["Arn", "Governance", "PolicyArn", "QueueName", "RepositoryUri"]
+        let given = ["Arn", "PolicyArn", "QueueName", "RepositoryUri", "Version"]
             .map(|name| (name, text(name)));
         stack.made(id, id, attributes(given));
     }
@@ -355,13 +300,17 @@ fn without_repositories_our_template_has_nothing_for_them() {
     let template = ours();
     let mut stack = stack(&template, &[("CreateEcrRepositories", "false")]).unwrap();
     let resources = stack.resources().unwrap();
-    let types = ["Custom::", "AWS::Scheduler::"];
-    let is_one =
-        |id: &&str| types.iter().any(|of| stack.resource_type(id).unwrap().starts_with(of));
-    assert_eq!(resources.iter().copied().find(is_one), None);
+    let is_one = |id: &&str| stack.resource_type(id).unwrap().starts_with("Custom::");
+    let found: Vec<&str> = resources.iter().copied().filter(is_one).collect();
+    assert_eq!(found, ["Governance"]);
+    stack.made("CustomResourceFunction", "f", attributes([("Arn", json!("arn:f"))]));
+    assert_eq!(stack.properties("Governance").unwrap().get("Repositories"), None);
     stack.made("AlertTopic", "arn:topic", Map::new());
     stack.made("AcceptedRisks", "/accepted-risks", Map::new());
     stack.made("Dashboard", "warden-Dashboard", Map::new());
+    stack.made("OperatorPolicy", "arn:policy", Map::new());
+    let version = attributes([("Version", json!("0123456789abcdef")), ("Warnings", json!("none"))]);
+    stack.made("Governance", "governance", version);
     let outputs = stack.outputs().unwrap();
     assert_eq!(
         outputs.keys().collect::<Vec<_>>(),
@@ -370,10 +319,11 @@ fn without_repositories_our_template_has_nothing_for_them() {
             "AlertTopicArn",
             "DashboardUrl",
             "EcrLoginCommand",
-            "Governance"
+            "OperatorPolicyArn",
+            "PolicyVersion",
+            "PolicyWarnings",
         ]
     );
-    assert_eq!(outputs["Governance"], "[]");
 }
 
 #[test]
@@ -382,13 +332,13 @@ fn our_custom_resource_receives_the_exclusions_as_a_list() {
     let exclusions = |parameters: &[(&str, &str)]| {
         let mut stack = stack(&template, parameters).unwrap();
         stack.made("CustomResourceFunction", "f", attributes([("Arn", json!("arn:f"))]));
+        stack.made("Governance", "g", attributes([("Version", json!("0123456789abcdef"))]));
         let properties = stack.properties("DeploymentsRepository").unwrap();
         properties.get("ImageTagMutabilityExclusionFilters").cloned()
     };
     assert_eq!(exclusions(&[]), None);
     let both = [
         ("DeploymentsTagMutability", "IMMUTABLE_WITH_EXCLUSION"),
-        ("DeploymentsTagEnforcement", "quarantine"),
         ("DeploymentsMutabilityExclusions", "sha256-*,*-dev"),
     ];
     assert_eq!(exclusions(&both), Some(json!(["sha256-*", "*-dev"])));
@@ -401,7 +351,6 @@ fn our_template_refuses_what_its_parameters_and_rules_do() {
         ("Nme", "x"),
         ("InfrastructureTagMutability", "mutable"),
         ("InfrastructureRepositoryName", "UPPER"),
-        ("InfrastructureTagGrammar", ""),
         ("LifecycleImpactLimit", "-1"),
         ("InfrastructureLifecycleTagCount", "100001"),
         ("InfrastructureLifecycleTagCount", "many"),
@@ -411,20 +360,12 @@ fn our_template_refuses_what_its_parameters_and_rules_do() {
         ("DeploymentsMutabilityExclusions", "sha256-*"),
         ("InfrastructureTagMutability", "IMMUTABLE_WITH_EXCLUSION"),
         ("DeploymentsRepositoryName", "infrastructure"),
-        ("InfrastructureTagMutability", "MUTABLE"),
-        ("DeploymentsTagEnforcement", "quarantine"),
-        ("RepositoryNamePatterns", "Team-*"),
         ("AlertEmail", "nobody"),
-        ("AlertSeverityThreshold", "UNTRIAGED"),
         ("SlackWebhookSecretArn", "https://hooks.slack.com/services/T/B/X"),
-        ("QuarantineDays", "0"),
-        ("CleanupEnforcement", "quarantine"),
         ("SweepSchedule", "daily"),
         ("SweepSchedule", "at(2027-01-15T08:00:00)"),
-        ("ProtectTags", "prod/*"),
-        ("ProtectPulledWithinDays", "0"),
-        ("MaxRemovePercent", "101"),
-        ("InUseSource", "pulls"),
+        ("InUseSources", "pulls"),
+        ("EnforceRepositories", "Team-*"),
     ] {
         said += &format!("{}\n", stack(&template, &[given]).unwrap_err());
     }
@@ -435,7 +376,6 @@ fn our_template_refuses_what_its_parameters_and_rules_do() {
         Parameters: [Nme] do not exist in the template
         Parameter 'InfrastructureTagMutability' must be one of AllowedValues
         Parameter InfrastructureRepositoryName failed to satisfy constraint: lower-case letters and digits, joined by '.', '_', '-' and '/'
-        Parameter 'InfrastructureTagGrammar' must contain at least 1 characters
         Parameter 'LifecycleImpactLimit' must be a number not less than 0
         Parameter 'InfrastructureLifecycleTagCount' must be a number not greater than 100000
         Parameter 'InfrastructureLifecycleTagCount' must be a number
@@ -445,20 +385,12 @@ fn our_template_refuses_what_its_parameters_and_rules_do() {
         Rules.DeploymentsMutabilityExclusionsNeedBoth: DeploymentsMutabilityExclusions and a value WITH_EXCLUSION of DeploymentsTagMutability need each other. Set both, or set DeploymentsTagMutability to MUTABLE or IMMUTABLE and leave DeploymentsMutabilityExclusions empty.
         Rules.InfrastructureMutabilityExclusionsNeedBoth: InfrastructureMutabilityExclusions and a value WITH_EXCLUSION of InfrastructureTagMutability need each other. Set both, or set InfrastructureTagMutability to MUTABLE or IMMUTABLE and leave InfrastructureMutabilityExclusions empty.
         Rules.RepositoriesDiffer: InfrastructureRepositoryName and DeploymentsRepositoryName must differ. Change one of the two names.
-        Rules.InfrastructureQuarantineNeedsImmutableTags: InfrastructureTagEnforcement=quarantine needs tags that cannot move, because a mutable tag could move to another image before the function removes it. Set InfrastructureTagMutability=IMMUTABLE or a value WITH_EXCLUSION, or use report or archive.
-        Rules.DeploymentsQuarantineNeedsImmutableTags: DeploymentsTagEnforcement=quarantine needs tags that cannot move, because a mutable tag could move to another image before the function removes it. Set DeploymentsTagMutability=IMMUTABLE or a value WITH_EXCLUSION, or use report or archive.
-        Parameter RepositoryNamePatterns failed to satisfy constraint: lower-case letters, digits, '.', '_', '-', '/' and '*', separated by spaces
         Parameter AlertEmail failed to satisfy constraint: empty, or an e-mail address
-        Parameter 'AlertSeverityThreshold' must be one of AllowedValues
         Parameter SlackWebhookSecretArn failed to satisfy constraint: empty, or the full ARN of a secret of this region, with the six characters at its end
-        Parameter 'QuarantineDays' must be a number not less than 1
-        Parameter 'CleanupEnforcement' must be one of AllowedValues
         Parameter SweepSchedule failed to satisfy constraint: an expression of EventBridge Scheduler, such as rate(1 day) or cron(0 3 * * ? *)
         Parameter SweepSchedule failed to satisfy constraint: an expression of EventBridge Scheduler, such as rate(1 day) or cron(0 3 * * ? *)
-        Parameter ProtectTags failed to satisfy constraint: letters, digits, '.', '_', '-' and '*', separated by spaces
-        Parameter 'ProtectPulledWithinDays' must be a number not less than 1
-        Parameter 'MaxRemovePercent' must be a number not greater than 100
-        Parameter 'InUseSource' must be one of AllowedValues
+        Parameter 'InUseSources' must be one of AllowedValues
+        Parameter EnforceRepositories failed to satisfy constraint: at most 20 names of repositories, with '*' for any text, separated by commas
         Rules.KeyNeedsEncryption: KmsKeyArn needs EnableEncryption=true. Set EnableEncryption=true, or leave KmsKeyArn empty.
     "#]].assert_eq(&said);
 }

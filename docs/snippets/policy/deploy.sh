@@ -1,0 +1,1 @@
+sam deploy --parameter-overrides 'EnforceRepositories="infrastructure,deployments,payments/ledger"'

@@ -1,0 +1,1 @@
+sed -i 's/Enforcement: .*/Enforcement: report/' infra/sam/policy.yaml
