@@ -19,6 +19,12 @@ pub struct PolicyFile {
 }
 
 impl PolicyFile {
+    /// A file with this name and this text.
+    #[must_use]
+    pub fn new(name: String, text: String) -> Self {
+        Self { name, text }
+    }
+
     /// Reads the file. `-` is standard input.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let (mut text, mut name) = (String::new(), path.display().to_string());
@@ -31,7 +37,7 @@ impl PolicyFile {
         let text = read.with_context(|| {
             format!("{name} cannot be read; expected a policy, such as infra/sam/policy.yaml")
         })?;
-        Ok(Self { name, text })
+        Ok(Self::new(name, text))
     }
 
     /// Parses the policy, and returns it with its warnings. With a `ceiling` (the patterns of the

@@ -147,7 +147,8 @@ pub async fn read_status(
     let queues = of_kind("AWS::SQS::Queue");
     let queue = queues.first().with_context(|| format!("the stack {} has no queue", stack.name))?;
     let (sqs, cloudwatch) = (stack.sqs(&queue.physical_id)?, stack.cloudwatch(&queue.physical_id)?);
-    let (repositories, functions, alarms, queues) = tokio::try_join!(
+    let (prefixes, repositories, functions, alarms, queues) = tokio::try_join!(
+        stack.registry.cache_prefixes(),
         read_repositories(stack, repositories),
         read_functions(stack, of_kind("AWS::Lambda::Function")),
         read_alarms(&cloudwatch, of_kind("AWS::CloudWatch::Alarm")),
@@ -166,6 +167,16 @@ pub async fn read_status(
     let warnings = stack.outputs.get("PolicyWarnings").map(String::as_str);
     let warnings = warnings.filter(|warnings| *warnings != "none");
     status.needs_attention = status.list_needs(&stack.to_options(), warnings.unwrap_or_default());
+    let mut patterns = stack.governance.document.rules.iter().flat_map(|rule| &rule.repositories);
+    if prefixes.iter().any(|prefix| prefix == "ROOT")
+        && patterns.any(|pattern| !pattern.is_literal())
+    {
+        status.needs_attention.push(
+            "a pull-through cache rule with the prefix ROOT exists: wildcards match no repository; \
+             name each repository in full in the policy"
+                .to_owned(),
+        );
+    }
     Ok(status)
 }
 

@@ -17,6 +17,7 @@ mod faults;
 mod invokers;
 mod lambda;
 mod leaving;
+mod policy;
 mod privileges;
 mod pushes;
 mod reference;

@@ -63,7 +63,7 @@ fn cells(name: &str) -> Vec<String> {
 }
 
 /// A number with a comma before each group of three digits.
-fn grouped_digits(number: &str) -> String {
+pub fn grouped_digits(number: &str) -> String {
     let mut text = String::new();
     for (nth, digit) in number.chars().enumerate() {
         if nth > 0 && (number.len() - nth).is_multiple_of(3) {

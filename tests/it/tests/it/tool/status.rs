@@ -159,6 +159,28 @@ async fn a_sweep_that_cannot_read_its_repository_needs_a_person() {
 }
 
 #[tokio::test]
+async fn a_cache_of_every_name_needs_a_person_if_the_policy_has_wildcards() {
+    let wildcards = [
+        ("platform.Repositories", r#"["infrastructure", "team/*"]"#),
+        ("EnforceRepositories", "infrastructure,deployments,team/*"),
+    ];
+    for parameters in [&[][..], &wildcards] {
+        let world = deploy(parameters).await;
+        let create = |prefix: &str| {
+            let rule =
+                json!({"ecrRepositoryPrefix": prefix, "upstreamRegistryUrl": "public.ecr.aws"});
+            world.aws.by_hand("CreatePullThroughCacheRule", &rule).unwrap();
+        };
+        create("hub");
+        assert_eq!(status(&world, &[]).await.unwrap().needs_attention, Vec::<String>::new());
+        create("ROOT");
+        let needs = status(&world, &[]).await.unwrap().needs_attention;
+        assert_eq!(needs.len(), usize::from(!parameters.is_empty()), "{needs:?}");
+        assert!(needs.iter().all(|need| need.contains("prefix ROOT")), "{needs:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_repository_that_is_not_governed_is_an_error() {
     let world = deploy(&[]).await;
     let error = status(&world, &["deployment"]).await.unwrap_err();
