@@ -204,13 +204,18 @@ impl About {
     }
 }
 
-/// The message that SNS gets.
+/// The message for SNS and for EventBridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// The subject of e-mails.
     pub subject: String,
     /// A JSON object with a text for each protocol (`MessageStructure` `json`).
     pub body: String,
+    /// The alert as JSON, which is also the text `default` of the body. An event of EventBridge has it
+    /// as its detail. An event may be as large as a body, so the detail always fits.
+    pub json: String,
+    /// The ARN of the repository, if the alert is about one.
+    pub repository_arn: Option<String>,
 }
 
 /// The most bytes of a message with the texts of all protocols.
@@ -314,13 +319,14 @@ impl Alert {
     pub fn message(&self, partition: &str) -> Message {
         let mut alert = self.within_limits();
         let texts = |alert: &Self| {
-            let https = alert.amazon_q(partition).to_string();
-            json!({"default": alert.json(), "email": alert.email(), "https": https}).to_string()
+            let (json, https) = (alert.json(), alert.amazon_q(partition).to_string());
+            let body = json!({"default": json, "email": alert.email(), "https": https});
+            (body.to_string(), json)
         };
-        let mut body = texts(&alert);
+        let (mut body, mut json) = texts(&alert);
         // JSON within JSON escapes some characters several times.
         while body.len() > LARGEST_MESSAGE && alert.remedies.pop().is_some() {
-            body = texts(&alert);
+            (body, json) = texts(&alert);
         }
         // A subject has only ASCII characters, and none that ends the line.
         let ascii = |text: &str| -> String {
@@ -329,7 +335,23 @@ impl Alert {
         // SNS refuses an empty subject.
         let subject = ascii(&alert.title);
         let subject = if subject.trim().is_empty() { alert.kind.to_string() } else { subject };
-        Message { subject: shortened(subject, LONGEST_SUBJECT, "..."), body }
+        let subject = shortened(subject, LONGEST_SUBJECT, "...");
+        Message { subject, body, json, repository_arn: alert.repository_arn(partition) }
+    }
+
+    /// The ARN of the repository, if the alert is about one.
+    fn repository_arn(&self, partition: &str) -> Option<String> {
+        let Self { region, account, repository, .. } = self;
+        let arn = |name| format!("arn:{partition}:ecr:{region}:{account}:repository/{name}");
+        repository.as_ref().map(arn)
+    }
+
+    /// The content of the alert, which is the same in each attempt to publish it. The event that
+    /// caused the alert is no part of it.
+    #[must_use]
+    pub fn content(&self) -> String {
+        json!([self.kind, self.repository, self.image, self.title, self.text, self.details])
+            .to_string()
     }
 
     /// The alert without hidden characters, and within the limits of its readers. A shortened text
@@ -442,10 +464,6 @@ impl Alert {
         let digest = self.image.as_ref().map(|image| image.digest.to_string());
         let thread = [repository.clone(), digest].into_iter().flatten().collect::<Vec<_>>();
         let thread = if thread.is_empty() { self.kind.to_string() } else { thread.join("/") };
-        let arn = |repository: String| {
-            let Self { region, account, .. } = self;
-            format!("arn:{partition}:ecr:{region}:{account}:repository/{repository}")
-        };
         json!({
             "version": "1.0",
             "source": "custom",
@@ -461,7 +479,7 @@ impl Alert {
                 "threadId": thread,
                 "summary": shortened(self.title.clone(), 250, "…"),
                 "eventType": self.kind,
-                "relatedResources": repository.map(arn).into_iter().collect::<Vec<_>>(),
+                "relatedResources": self.repository_arn(partition).into_iter().collect::<Vec<_>>(),
                 "additionalContext": Value::Object(facts.collect()),
             },
         })

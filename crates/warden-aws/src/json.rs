@@ -1,9 +1,9 @@
 //! Calls a service by the protocol AWS JSON, with the HTTP client, the retries and the signatures of the
 //! SDK.
 //!
-//! The functions queue sweeps, and the command-line tool makes a few calls of SQS and CloudWatch. The
-//! SDK crates of both take half a minute to compile, and the crate of CloudWatch brings a second HTTP
-//! stack.
+//! The functions queue sweeps and put events, and the command-line tool makes a few calls of SQS and
+//! CloudWatch. The SDK crates of both take half a minute to compile, and the crate of CloudWatch brings a
+//! second HTTP stack.
 //! <https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html>
 
 use anyhow::{Context as _, anyhow, bail};
@@ -68,6 +68,8 @@ impl JsonClient {
             .with_config(signing.freeze())
             .with_runtime_components(components);
         let retries = sdk.retry_config().cloned().unwrap_or_else(RetryConfig::standard);
+        // EventBridge has the version 1.1 of the protocol. The answers have the same form.
+        let version = if service == "events" { "1.1" } else { "1.0" };
         let call = Operation::builder()
             .service_name(service)
             .operation_name("call")
@@ -79,9 +81,9 @@ impl JsonClient {
             .timeout_config(sdk.timeout_config().cloned().unwrap_or_else(crate::timeouts))
             .sleep_impl(TokioSleep::new())
             .runtime_plugin(plugin)
-            .serializer(|(target, body): (String, String)| {
+            .serializer(move |(target, body): (String, String)| {
                 let request = http::Request::post("/")
-                    .header("content-type", "application/x-amz-json-1.0")
+                    .header("content-type", format!("application/x-amz-json-{version}"))
                     .header("x-amz-target", target);
                 Ok(HttpRequest::try_from(request.body(SdkBody::from(body))?)?)
             })

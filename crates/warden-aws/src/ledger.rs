@@ -23,12 +23,13 @@
 //! Times are seconds since 1970. Other items record the history of scans ([`Ledger::claim_history`]),
 //! the index of an image ([`Ledger::index_membership`]), sweeps ([`Ledger::begin_run`]), untagged images
 //! ([`Ledger::untagged_images`]), units that are removed ([`Ledger::begin_units`]), replicas
-//! ([`Ledger::record_replica`]), the confirmations of operators ([`Ledger::confirm`]), and the policies of
-//! the stack ([`Ledger::policy`]).
+//! ([`Ledger::record_replica`]), the confirmations of operators ([`Ledger::confirm`]), the policies of
+//! the stack ([`Ledger::policy`]), and alerts that only one destination has ([`crate::alerts`]).
 //! [`Ledger::claim_for_enforcement`] prevents that enforcement and a sweep change the tags of one image
 //! at the same time.
 
 mod confirmations;
+mod deliveries;
 mod policies;
 mod replicas;
 mod risks;

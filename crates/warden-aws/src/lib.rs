@@ -8,10 +8,10 @@
 //! - [`registry`]: calls ECR;
 //! - [`ledger`]: the `DynamoDB` table of claims and published facts;
 //! - [`policy`]: the policy that the function was deployed with;
-//! - [`alerts`]: publishes alerts to the SNS topic;
+//! - [`alerts`]: publishes alerts to the SNS topic and to the EventBridge bus;
 //! - [`sweep_queue`]: the SQS queue of sweeps;
 //! - [`http`]: sends requests to other servers than AWS;
-//! - [`json`]: calls services of AWS without their SDK crates, for the tool;
+//! - [`json`]: calls services of AWS without their SDK crates;
 //! - [`telemetry`]: writes logs and metrics.
 
 pub mod alerts;

@@ -113,7 +113,11 @@ impl Judgement<'_> {
             let alert = warden_alerts::tag_violation(
                 policy, about, tag, &violation, &image, &plan, &unit, &others,
             );
-            self.publish(fact, &alert, &plan.outcome()).await?;
+            let outcome = plan.outcome();
+            // If somebody restores the image, another event archives it again, and that is news too.
+            let is_archived = plan.action == EnforcementOutcome::Archived;
+            let event = if is_archived { &about.source.id } else { "" };
+            self.publish(fact, &alert, &outcome, &format!("{fact} {outcome} {event}")).await?;
         } else {
             self.context.ledger.settle(fact, self.request_id, None, self.now).await?;
         }

@@ -26,7 +26,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tracing::info;
 use warden_alerts::{About, Alert};
-use warden_aws::alerts::Topic;
+use warden_aws::alerts::{AlertDestinations, AlertSettings};
 use warden_aws::event::is_young;
 use warden_aws::http::Roots;
 use warden_aws::ledger::{Claim, Fact, Ledger, PreviousClaim};
@@ -64,8 +64,8 @@ pub struct Context {
     pub policy: DeployedPolicy,
     /// The ECR client.
     pub registry: Registry,
-    /// The topic that alerts are published to.
-    pub alerts: Topic,
+    /// The topic and the bus that alerts are published to.
+    pub alerts: AlertDestinations,
     /// Claims and published facts.
     pub ledger: Ledger,
     /// The queue of sweeps.
@@ -80,12 +80,15 @@ impl Context {
         Self {
             policy: DeployedPolicy::new(config.policy_version.clone()),
             registry: Registry::new(sdk),
-            alerts: Topic::new(
+            alerts: AlertDestinations::new(
                 sdk,
-                config.topic.clone(),
-                config.documentation.clone(),
-                config.stack_name.clone(),
-                config.policy_version.clone(),
+                AlertSettings {
+                    topic_arn: config.topic.clone(),
+                    bus_name: config.bus.clone(),
+                    documentation: config.documentation.clone(),
+                    stack: config.stack_name.clone(),
+                    policy: config.policy_version.clone(),
+                },
             ),
             ledger: Ledger::new(sdk, config.table.clone()),
             queue: SweepQueue::new(sdk, config.queue.clone()),
@@ -265,12 +268,20 @@ impl Judgement<'_> {
             "{}",
             alert.title,
         );
-        self.publish(fact, &alert, PUBLISHED).await
+        self.publish(fact, &alert, PUBLISHED, &fact.to_string()).await
     }
 
-    /// Publishes the alert of a claimed fact, and settles the claim with its outcome.
-    async fn publish(&self, fact: Fact<'_>, alert: &Alert, outcome: &str) -> anyhow::Result<()> {
-        self.context.alerts.publish(alert).await?;
-        self.context.ledger.settle(fact, self.request_id, Some(outcome), self.now).await
+    /// Publishes the alert of a claimed fact, and settles the claim with its outcome. `identity` is the
+    /// same in each attempt.
+    async fn publish(
+        &self,
+        fact: Fact<'_>,
+        alert: &Alert,
+        outcome: &str,
+        identity: &str,
+    ) -> anyhow::Result<()> {
+        let Context { alerts, ledger, .. } = self.context;
+        alerts.publish(ledger, alert, identity, self.now).await?;
+        ledger.settle(fact, self.request_id, Some(outcome), self.now).await
     }
 }

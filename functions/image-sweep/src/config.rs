@@ -23,6 +23,8 @@ pub struct Config {
     pub policy_version: String,
     /// The ARN of the topic that alerts are published to (`ALERT_TOPIC_ARN`).
     pub topic: String,
+    /// The name of the event bus that alerts are put on (`ALERT_EVENT_BUS`).
+    pub bus: String,
     /// The URL of the documentation that alerts link to (`DOCUMENTATION_URL`).
     pub documentation: String,
     /// The name of the ledger's table (`LEDGER_TABLE`).
@@ -53,6 +55,7 @@ impl Config {
             stack_id,
             policy_version: variables.filled("POLICY_VERSION")?,
             topic,
+            bus: variables.filled("ALERT_EVENT_BUS")?,
             documentation: variables.documentation_url()?,
             place,
             table: variables.filled("LEDGER_TABLE")?,
@@ -87,6 +90,7 @@ mod tests {
             ("AWS_LAMBDA_FUNCTION_NAME", "sweep"),
             ("POLICY_VERSION", "0123456789abcdef"),
             ("ALERT_TOPIC_ARN", topic),
+            ("ALERT_EVENT_BUS", "ecr-warden-AlertEventBus"),
             ("DOCUMENTATION_URL", "https://example.com/docs"),
             ("LEDGER_TABLE", "ledger"),
             ("STACK_ID", "arn:aws:cloudformation:us-east-1:123456789012:stack/ecr-warden/1"),

@@ -35,7 +35,7 @@ use anyhow::{Context as _, bail};
 use aws_config::SdkConfig;
 use serde_json::Value;
 use tracing::{error, info};
-use warden_aws::alerts::Topic;
+use warden_aws::alerts::{AlertDestinations, AlertSettings};
 use warden_aws::http::Roots;
 use warden_aws::ledger::{Ledger, RunEnd, RunLease};
 use warden_aws::policy::DeployedPolicy;
@@ -58,8 +58,8 @@ pub struct Context {
     pub registry: Registry,
     /// The Inspector client, which lists the running images.
     pub inspector: Inspector,
-    /// The topic that alerts are published to.
-    pub alerts: Topic,
+    /// The topic and the bus that alerts are published to.
+    pub alerts: AlertDestinations,
     /// Published facts, and the leases of runs.
     pub ledger: Ledger,
 }
@@ -72,12 +72,15 @@ impl Context {
             policy: DeployedPolicy::new(config.policy_version.clone()),
             registry: Registry::new(sdk),
             inspector: Inspector::new(sdk),
-            alerts: Topic::new(
+            alerts: AlertDestinations::new(
                 sdk,
-                config.topic.clone(),
-                config.documentation.clone(),
-                config.stack_name.clone(),
-                config.policy_version.clone(),
+                AlertSettings {
+                    topic_arn: config.topic.clone(),
+                    bus_name: config.bus.clone(),
+                    documentation: config.documentation.clone(),
+                    stack: config.stack_name.clone(),
+                    policy: config.policy_version.clone(),
+                },
             ),
             ledger: Ledger::new(sdk, config.table.clone()),
             config,

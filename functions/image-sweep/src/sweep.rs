@@ -204,9 +204,9 @@ impl<'a> Sweep<'a> {
         let version = self.context.config.policy_version.as_str();
         report::log_plan(&plan, &workloads, &outcome, version);
 
-        let (mut removed, mut unsure) = (vec![], vec![]);
+        let (mut removed, mut unsure, mut note) = (vec![], vec![], String::new());
         if outcome.is_carried_out() && !plan.is_empty() {
-            self.note_removals(&outcome.removed, &outcome.units, inventory).await?;
+            note = self.note_removals(&outcome.removed, &outcome.units, inventory).await?;
             let claimant = Claimant {
                 ledger: &self.context.ledger,
                 request_id: self.request_id,
@@ -221,7 +221,7 @@ impl<'a> Sweep<'a> {
             unsure = report::list_unsure(&plan, &done, &workloads);
             removed = done.removed;
         }
-        self.publish_outcome(&outcome).await?;
+        self.publish_outcome(&outcome, &note).await?;
         // If a response was lost, the image may be removed nevertheless. The next run checks that.
         if !unsure.is_empty() {
             self.note_removals(&unsure, &outcome.units, inventory).await?;

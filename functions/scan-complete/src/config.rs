@@ -9,6 +9,8 @@ pub struct Config {
     pub policy_version: String,
     /// The ARN of the topic that alerts are published to (`ALERT_TOPIC_ARN`).
     pub topic: String,
+    /// The name of the event bus that alerts are put on (`ALERT_EVENT_BUS`).
+    pub bus: String,
     /// The URL of the documentation that alerts link to (`DOCUMENTATION_URL`).
     pub documentation: String,
     /// The name of the stack, for commands in alerts (`STACK_NAME`).
@@ -26,6 +28,7 @@ impl Config {
         Ok(Self {
             policy_version: variables.filled("POLICY_VERSION")?,
             topic: variables.filled("ALERT_TOPIC_ARN")?,
+            bus: variables.filled("ALERT_EVENT_BUS")?,
             documentation: variables.documentation_url()?,
             stack_name: variables.filled("STACK_NAME")?,
             table: variables.filled("LEDGER_TABLE")?,

@@ -28,7 +28,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tracing::{error, info};
 use warden_alerts::{Alert, AlertOrigin};
-use warden_aws::alerts::Topic;
+use warden_aws::alerts::{AlertDestinations, AlertSettings};
 use warden_aws::http::Roots;
 use warden_aws::ledger::{Claim, Fact, Ledger, PreviousClaim};
 use warden_aws::policy::DeployedPolicy;
@@ -53,8 +53,8 @@ pub struct Context {
     pub registry: Registry,
     /// The parameter of accepted risks.
     pub risks: Risks,
-    /// The topic that alerts are published to.
-    pub alerts: Topic,
+    /// The topic and the bus that alerts are published to.
+    pub alerts: AlertDestinations,
     /// Published facts, and the history of scans.
     pub ledger: Ledger,
 }
@@ -67,12 +67,15 @@ impl Context {
             policy: DeployedPolicy::new(config.policy_version.clone()),
             registry: Registry::new(sdk),
             risks: Risks::new(sdk, config.parameter.clone()),
-            alerts: Topic::new(
+            alerts: AlertDestinations::new(
                 sdk,
-                config.topic.clone(),
-                config.documentation.clone(),
-                config.stack_name.clone(),
-                config.policy_version.clone(),
+                AlertSettings {
+                    topic_arn: config.topic.clone(),
+                    bus_name: config.bus.clone(),
+                    documentation: config.documentation.clone(),
+                    stack: config.stack_name.clone(),
+                    policy: config.policy_version.clone(),
+                },
             ),
             ledger: Ledger::new(sdk, config.table.clone()),
             config,
@@ -146,12 +149,18 @@ impl AlertPublisher<'_> {
             Claim::Ours(PreviousClaim { published: Some(_), .. }) => None,
             Claim::Ours(_) => {
                 info!("{}", alert.title);
-                self.context.alerts.publish(alert).await?;
+                self.publish(alert, &fact.to_string()).await?;
                 Some(PUBLISHED)
             }
         };
         ledger.settle(fact, self.request_id, outcome, self.now).await?;
         Ok(true)
+    }
+
+    /// Publishes an alert, to each destination once. `identity` is the same in each attempt.
+    async fn publish(&self, alert: &Alert, identity: &str) -> anyhow::Result<()> {
+        let Context { alerts, ledger, .. } = self.context;
+        alerts.publish(ledger, alert, identity, self.now).await
     }
 
     /// Publishes, once a day, that the accepted risks cannot be read.

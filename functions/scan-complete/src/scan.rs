@@ -543,7 +543,7 @@ impl<'a> Invocation<'a> {
             ScanVerdict::Resolve => warden_alerts::scan_resolved(&scan_alert, report),
             ScanVerdict::Nothing => return Ok(()),
         };
-        self.publisher.context.alerts.publish(&alert).await
+        self.publisher.publish(&alert, &alert.content()).await
     }
 
     /// Logs the report, and writes its metrics.

@@ -7,7 +7,9 @@ use percent_encoding::percent_decode_str;
 use crate::call::{self, Called, Input, json_answer, response};
 use crate::cloudformation::{events, stacks};
 use crate::delay::Delays;
-use crate::{ACCOUNT, Fault, LocalAws, RESPONSE_URL, alarms, distribution, ecr, query, server};
+use crate::{
+    ACCOUNT, Fault, LocalAws, RESPONSE_URL, alarms, distribution, ecr, event_bus, query, server,
+};
 
 const LOG_RESULT: HeaderName = HeaderName::from_static("x-amz-log-result");
 
@@ -66,7 +68,7 @@ impl LocalAws {
 
     /// Whether a service is served for [`ACCOUNT`] only.
     fn has_one_account(&self, service: &str) -> bool {
-        matches!(service, "cloudformation" | "iam" | "lambda" | "monitoring")
+        matches!(service, "cloudformation" | "events" | "iam" | "lambda" | "monitoring")
             || self.services().serves(service)
     }
 
@@ -186,6 +188,9 @@ impl LocalAws {
             // The name of CloudWatch in a signature.
             ("monitoring", Input::Json(input)) if operation == "DescribeAlarms" => {
                 alarms::describe(state, input).map(|output| json_answer(&output))
+            }
+            ("events", Input::Json(input)) if operation == "PutEvents" => {
+                event_bus::put_events(state, input).map(|output| json_answer(&output))
             }
             ("iam", Input::Query(input)) => {
                 let served = state.iam.serve(operation, input);

@@ -75,6 +75,7 @@ impl FaultScenario {
             "ecr" => ["ThrottlingException", "ServerException", "AccessDeniedException"],
             "iam" => ["Throttling", "ServiceFailure", "AccessDenied"],
             "cloudformation" => ["Throttling", "InternalFailure", "AccessDenied"],
+            "events" => ["ThrottlingException", "InternalException", "AccessDeniedException"],
             "sqs" => ["RequestThrottled", "InternalFailure", "AccessDeniedException"],
             "sns" => ["Throttling", "InternalError", "AuthorizationError"],
             "dynamodb" | "ssm" => {

@@ -34,6 +34,7 @@ mod delivery;
 mod dispatch;
 mod distribution;
 pub mod ecr;
+pub mod event_bus;
 mod fault;
 mod fault_scenario;
 pub mod iam;
@@ -91,6 +92,8 @@ pub struct State {
     pub calls: Vec<Called>,
     /// The events that EventBridge received, in order.
     pub events: Vec<Value>,
+    /// The events that each bus of a stack received, in order, by the name of the bus.
+    pub event_buses: BTreeMap<String, Vec<Value>>,
     /// The published messages, one for each subscriber, in order.
     pub deliveries: Vec<services::Delivery>,
     /// The messages that no queue and no function accepted: the ARN of the target, and the text.

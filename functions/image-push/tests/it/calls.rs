@@ -76,7 +76,7 @@ async fn a_pushed_index_costs_one_read_and_the_writes_of_its_images() {
 async fn a_violation_costs_only_the_calls_that_its_enforcement_needs() {
     let bad = ["litellm-1.80.5"];
     let both = ["litellm-v1.80.5", "litellm-1.80.5"];
-    let publish = ["UpdateItem", "Publish", "UpdateItem"];
+    let publish = ["UpdateItem", "GetItem", "Publish", "PutEvents", "UpdateItem"];
     // Before a change, the function checks whether the images are replicated and whether the
     // repository is a replica.
     let copies = ["BatchGetItem", "DescribeRegistry"];
@@ -86,7 +86,8 @@ async fn a_violation_costs_only_the_calls_that_its_enforcement_needs() {
     };
     // One call asks whether another image has the suggested tag. A tag without a suggestion needs
     // no such call, nor does an image that has the suggested tag itself.
-    let reported = ["DescribeImages", "Publish", "UpdateItem", "UpdateItem"];
+    let reported =
+        ["DescribeImages", "GetItem", "Publish", "PutEvents", "UpdateItem", "UpdateItem"];
     assert_eq!(calls("report", "infrastructure", &bad).await, reported);
     assert_eq!(calls("report", "infrastructure", &["latest"]).await, with(&[]));
     assert_eq!(

@@ -259,7 +259,7 @@ async fn a_report_changes_nothing() {
     let tags = ["latest", "litellm-1.80.5"];
     assert_eq!(function.tags("infrastructure", &digest).unwrap(), tags);
     let changes = function.aws.take_changes();
-    let only = ["UpdateItem", "Publish", "SendMessageBatch"];
+    let only = ["UpdateItem", "Publish", "PutEvents", "SendMessageBatch"];
     assert!(changes.iter().all(|change| only.contains(&change.as_str())), "{changes:?}");
     let alerts = function.alerts();
     assert_eq!(alerts.len(), 2);

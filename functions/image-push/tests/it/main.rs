@@ -28,7 +28,7 @@ use local_aws::world::{self, World};
 use serde_json::{Value, json};
 
 /// Every call that the function makes.
-const OPERATIONS: [&str; 13] = [
+const OPERATIONS: [&str; 15] = [
     "DescribeRegistry",
     "BatchGetItem",
     "DescribeImages",
@@ -39,7 +39,9 @@ const OPERATIONS: [&str; 13] = [
     "PutImage",
     "BatchDeleteImage",
     "UpdateImageStorageClass",
+    "GetItem",
     "Publish",
+    "PutEvents",
     "BatchWriteItem",
     "SendMessageBatch",
 ];

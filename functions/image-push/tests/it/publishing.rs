@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use expect_test::expect;
 use local_aws::Fault;
+use local_aws::pattern::Pattern;
 use local_aws::world::masked;
 use serde_json::{Value, json};
 
@@ -176,7 +177,7 @@ async fn each_protocol_gets_its_own_rendering() {
     };
     let [json, amazon_q] = ["sqs", "https"]
         .map(|protocol| serde_json::from_str::<Value>(&message_for(protocol)).unwrap());
-    assert_eq!(json["version"], 1);
+    assert_eq!(json["version"], 2);
     let title = json["title"].as_str().unwrap();
     let email = message_for("email");
     assert!(email.starts_with(&format!("{title}\n")), "{email}");
@@ -261,4 +262,85 @@ async fn a_violation_is_logged_with_its_rule_and_its_outcome() {
         {"action":"archived","image.digest":"sha256:…","image.tag":"litellm-1.80.5","level":"INFO","message":"infrastructure:litellm-1.80.5 does not match {component}-v{semver}: archive the image, send an alert","reason":"does not match {component}-v{semver}","repository.name":"infrastructure","unit.images":1,"violation.rule":"grammar"}
         {"action":"reported","image.digest":"sha256:7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a","image.tag":"test","level":"INFO","message":"An image was pushed to scratch, which no rule of the policy governs","repository.name":"scratch","violation.rule":"repository"}
     "#]].assert_eq(&lines);
+}
+
+#[tokio::test]
+async fn an_alert_is_published_to_the_topic_and_put_on_the_bus() {
+    let function = Function::new("quarantine").await;
+    let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
+    function.handle_all(&events).await;
+    let (alert, events) = (function.alert(), function.bus_events());
+    assert_eq!(events.len(), 1, "{events:#?}");
+    let event = &events[0];
+    assert_eq!(event["detail"], alert);
+    let repository = "arn:aws:ecr:us-east-1:123456789012:repository/infrastructure";
+    assert_eq!(event["resources"], json!([repository]));
+    let matches = |pattern: Value| Pattern::new(&pattern).unwrap().matches(event);
+    assert!(matches(json!({"source": ["ecr-warden"], "detail-type": ["tag-violation"]})));
+    assert!(!matches(json!({"source": ["ecr-warden"], "detail-type": ["scan-findings"]})));
+}
+
+/// The numbers of alerts on the topic and on the bus since the last time.
+fn published(function: &Function) -> [usize; 2] {
+    [function.alerts().len(), function.bus_events().len()]
+}
+
+#[tokio::test]
+async fn a_destination_that_fails_gets_the_alert_from_a_retry_and_the_other_one_gets_it_once() {
+    for (failing, first, later) in [("PutEvents", [1, 0], [0, 1]), ("Publish", [0, 1], [1, 0])] {
+        for enforcement in ["report", "quarantine", "archive", "no rule"] {
+            let function = Function::with_unmatched(
+                if enforcement == "no rule" { "report" } else { enforcement },
+                "report",
+            )
+            .await;
+            let is_matched = enforcement != "no rule";
+            if !is_matched {
+                let create = json!({"repositoryName": "scratch"});
+                function.aws.by_hand("CreateRepository", &create).unwrap();
+            }
+            let repository = if is_matched { "infrastructure" } else { "scratch" };
+            let (_, events) = function.push(repository, &["litellm-1.80.5"]);
+            let case = format!("{failing}, {enforcement}");
+            function.aws.fault(failing, 0, Fault::Error(403, "AccessDeniedException"));
+            function.handle(&events[0], "request").await.unwrap_err();
+            assert_eq!(published(&function), first, "{case}");
+            for _ in 0..2 {
+                function.handle(&events[0], "request").await.unwrap_err();
+                assert_eq!(published(&function), [0, 0], "{case}");
+            }
+            function.aws.heal();
+            // The event waits in the dead-letter queue until somebody corrects the role.
+            function.aws.advance(Duration::from_secs(13 * 86_400));
+            function.handle(&events[0], "replay").await.unwrap();
+            assert_eq!(published(&function), later, "{case}");
+            function.handle(&events[0], "again").await.unwrap();
+            assert_eq!(published(&function), [0, 0], "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_alert_that_no_destination_got_is_published_to_both_by_the_retry() {
+    let function = Function::new("quarantine").await;
+    let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
+    for operation in ["Publish", "PutEvents"] {
+        function.aws.fault(operation, 1, Fault::Error(403, "AccessDeniedException"));
+    }
+    let error = function.handle(&events[0], "request").await.unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.contains("publishing the alert"), "{error}");
+    assert!(error.contains("on the event bus"), "{error}");
+    function.handle(&events[0], "request").await.unwrap();
+    assert_eq!(published(&function), [1, 1]);
+}
+
+#[tokio::test]
+async fn an_event_bus_that_is_gone_fails_the_event() {
+    let function = Function::new("report").await;
+    let (_, events) = function.push("infrastructure", &["latest"]);
+    function.aws.state().event_buses.clear();
+    let error = function.handle(&events[0], "request").await.unwrap_err();
+    assert!(format!("{error:#}").contains("InvalidArgument"), "{error:#}");
+    assert_eq!(function.alerts().len(), 1);
 }

@@ -15,7 +15,7 @@ const GOOD: [&str; 2] = ["litellm-v1.80.5", "openwebui-v0.6.36"];
 const BAD: [&str; 3] = ["litellm-1.80.5", "latest", "openwebui-v0.0.0"];
 const IMAGES: usize = 2;
 /// Every call that the function makes. It writes the ledger three times.
-const CALLS: [(&str, usize); 13] = [
+const CALLS: [(&str, usize); 15] = [
     ("DescribeRegistry", 1),
     ("DescribeImages", 1),
     ("DescribeRepositories", 1),
@@ -26,7 +26,9 @@ const CALLS: [(&str, usize); 13] = [
     ("BatchGetImage", 1),
     ("PutImage", 1),
     ("BatchDeleteImage", 1),
+    ("GetItem", 1),
     ("Publish", 1),
+    ("PutEvents", 1),
     ("BatchWriteItem", 1),
     ("SendMessageBatch", 1),
 ];
@@ -88,7 +90,7 @@ fn meanwhile() -> impl Strategy<Value = Meanwhile> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let delays = prop::array::uniform13(0..30_u64);
+    let delays = prop::array::uniform15(0..30_u64);
     prop_oneof![
         4 => meanwhile().prop_map(Step::Do),
         5 => (any::<prop::sample::Index>(), trouble())

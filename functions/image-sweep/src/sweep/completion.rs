@@ -77,8 +77,8 @@ impl Sweep<'_> {
             completion.log(self.repository, &self.context.config.policy_version);
             noted.get_or_insert_default().add(completion);
         }
-        if has_calls {
-            self.write_note(noted.as_mut()).await?;
+        if let Some(noted) = noted.as_mut().filter(|_| has_calls) {
+            self.write_note(noted).await?;
         }
         let mut failed = None;
         let mut unfinished: HashSet<&Digest> = HashSet::new();

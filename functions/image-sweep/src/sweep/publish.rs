@@ -12,12 +12,17 @@ use warden_core::image::{Digest, ImageStatus};
 use warden_core::retention::retention_hash;
 
 use super::Sweep;
+use crate::Context;
 use crate::note::{RunNote, with_few_tags};
 
 impl Sweep<'_> {
     /// Publishes the outcome of a plan. Removals are published each time. A plan that removes nothing
-    /// is published once.
-    pub(super) async fn publish_outcome(&self, outcome: &SweepResult) -> anyhow::Result<()> {
+    /// is published once. `note` is the text of the note of this run.
+    pub(super) async fn publish_outcome(
+        &self,
+        outcome: &SweepResult,
+        note: &str,
+    ) -> anyhow::Result<()> {
         if !outcome.is_news() {
             return Ok(());
         }
@@ -28,11 +33,7 @@ impl Sweep<'_> {
             return self.publish_once(&fact, outcome).await;
         }
         if outcome.is_carried_out() && !outcome.removed.is_empty() {
-            return self
-                .context
-                .alerts
-                .publish(&warden_alerts::cleanup(&self.alert_context(), outcome))
-                .await;
+            return self.publish_changes(outcome, note).await;
         }
         self.publish_once(&outcome.hash, outcome).await
     }
@@ -40,9 +41,10 @@ impl Sweep<'_> {
     /// Publishes the changes in the note of an interrupted run, as far as AWS carried them out.
     pub(super) async fn publish_note(
         &self,
-        noted: RunNote,
+        mut noted: RunNote,
         inventory: &Inventory,
     ) -> anyhow::Result<()> {
+        let note = noted.text()?;
         let RunNote { mode, entries, restored, mut units } = noted;
         let present: HashMap<&Digest, &ImageRecord> =
             inventory.images.iter().map(|image| (&image.digest, image)).collect();
@@ -78,17 +80,29 @@ impl Sweep<'_> {
         if outcome.removed.is_empty() && outcome.restored.is_empty() {
             return Ok(());
         }
-        self.context.alerts.publish(&warden_alerts::cleanup(&self.alert_context(), &outcome)).await
+        self.publish_changes(&outcome, &note).await
+    }
+
+    /// Publishes the changes of a run. The note of the run identifies them: if one destination fails,
+    /// the next run publishes the same note to that destination only.
+    async fn publish_changes(&self, outcome: &SweepResult, note: &str) -> anyhow::Result<()> {
+        let alert = warden_alerts::cleanup(&self.alert_context(), outcome);
+        self.publish(&alert, &format!("{} {note}", self.repository)).await
+    }
+
+    async fn publish(&self, alert: &Alert, identity: &str) -> anyhow::Result<()> {
+        let Context { alerts, ledger, .. } = self.context;
+        alerts.publish(ledger, alert, identity, self.now).await
     }
 
     /// Writes a note of the removals that this run is about to make. The next run publishes them if
-    /// this run is killed. A note that is too long leaves out images.
+    /// this run is killed. A note that is too long leaves out images. Returns the text of the note.
     pub(super) async fn note_removals(
         &self,
         entries: &[CleanupEntry],
         units: &[Vec<Digest>],
         inventory: &Inventory,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<String> {
         let bytes: HashMap<&Digest, u64> =
             inventory.images.iter().map(|image| (&image.digest, image.bytes)).collect();
         let mode = self.policy.cleanup();
@@ -104,13 +118,14 @@ impl Sweep<'_> {
             units: units.iter().filter(is_noted).cloned().collect(),
             restored: vec![],
         };
-        self.write_note(Some(&mut noted)).await
+        self.write_note(&mut noted).await
     }
 
-    pub(super) async fn write_note(&self, noted: Option<&mut RunNote>) -> anyhow::Result<()> {
-        let Some(noted) = noted else { return Ok(()) };
+    /// Writes a note to the ledger, and returns its text.
+    pub(super) async fn write_note(&self, noted: &mut RunNote) -> anyhow::Result<String> {
         let doing = noted.text()?;
-        self.context.ledger.record_run(self.repository, self.request_id, &doing).await
+        self.context.ledger.record_run(self.repository, self.request_id, &doing).await?;
+        Ok(doing)
     }
 
     /// Publishes the outcome of a plan, unless the same outcome was published last.
@@ -148,7 +163,7 @@ impl Sweep<'_> {
             }
             Claim::Ours(_) => {
                 info!("{}", alert.title);
-                self.context.alerts.publish(alert).await?;
+                self.publish(alert, &format!("{fact} {state}")).await?;
                 Some(state)
             }
         };

@@ -1,8 +1,11 @@
 //! Tests which alerts are published, and how often.
 
+use std::time::Duration;
+
 use expect_test::expect;
+use local_aws::Fault;
 use local_aws::world::masked;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{DEPLOYMENTS, Function, digests, kinds, sorted};
 
@@ -159,4 +162,44 @@ async fn the_largest_answer_is_shorter_than_six_megabytes() {
     let listed = answer["removals"].as_array().unwrap().len();
     assert!((10..59).contains(&listed), "{listed}");
     assert!(answer.to_string().len() < 6_000_000);
+}
+
+/// The kinds of the alerts on the topic and on the bus since the last time.
+fn published(function: &Function) -> [Vec<String>; 2] {
+    let kind = |kind: &Value| kind.as_str().unwrap().to_owned();
+    let topic = function.alerts().iter().map(|alert| kind(&alert["kind"])).collect();
+    [topic, function.bus_events().iter().map(|event| kind(&event["detail-type"])).collect()]
+}
+
+#[tokio::test]
+async fn a_destination_that_fails_gets_the_alert_from_a_later_run_and_the_other_one_gets_it_once() {
+    for failing in ["PutEvents", "Publish"] {
+        let in_order = |mut published: [Vec<String>; 2]| {
+            if failing == "Publish" {
+                published.reverse();
+            }
+            published
+        };
+        for enforcement in ["archive", "delete", "report"] {
+            let function = Function::new(enforcement).await;
+            function.versions("a", 3);
+            let case = format!("{failing}, {enforcement}");
+            let event = json!({"repository": DEPLOYMENTS});
+            function.aws.fault(failing, 0, Fault::Error(403, "AccessDeniedException"));
+            function.ask(&event, "request").await.unwrap_err();
+            let [done, failed] = in_order(published(&function));
+            assert_eq!((done, failed.len()), (vec!["cleanup".to_owned()], 0), "{case}");
+            // The claim of a plan that is only reported expires before the queue delivers again.
+            function.aws.advance(Duration::from_secs(1_800));
+            function.ask(&event, "another").await.unwrap_err();
+            assert!(published(&function).iter().all(Vec::is_empty), "{case}");
+            function.aws.heal();
+            function.aws.advance(Duration::from_secs(1_800));
+            function.ask(&event, "healed").await.unwrap();
+            let [done, failed] = in_order(published(&function));
+            assert_eq!((done.len(), failed), (0, vec!["cleanup".to_owned()]), "{case}");
+            function.ask(&event, "again").await.unwrap();
+            assert!(published(&function).iter().all(Vec::is_empty), "{case}");
+        }
+    }
 }

@@ -102,7 +102,7 @@ impl History {
 
     /// Sweeps with up to three attempts. In most sweeps one call fails.
     async fn sweep(&mut self, may_fail: bool) {
-        const OPERATIONS: [&str; 7] = [
+        const OPERATIONS: [&str; 8] = [
             "UpdateImageStorageClass",
             "UpdateImageStorageClass",
             "BatchDeleteImage",
@@ -110,6 +110,7 @@ impl History {
             "UpdateItem",
             "DescribeImages",
             "Publish",
+            "PutEvents",
         ];
         if may_fail {
             let operation = OPERATIONS[self.numbers.below(OPERATIONS.len())];

@@ -33,7 +33,7 @@ async fn a_clean_scan_costs_two_calls() {
 }
 
 #[tokio::test]
-async fn a_published_scan_costs_five_calls_and_one_for_each_page() {
+async fn a_published_scan_costs_seven_calls_and_one_for_each_page() {
     let function = Function::new().await;
     let image = function.push(&["litellm-v1.80.5"]);
     let many: String = (0..2_500).map(|n| format!("CVE-{n}:HIGH ")).collect();
@@ -41,7 +41,18 @@ async fn a_published_scan_costs_five_calls_and_one_for_each_page() {
     let page = "DescribeImageScanFindings";
     assert_eq!(
         calls(&function, &scan).await,
-        ["UpdateItem", page, page, page, "DescribeImages", "GetParameter", "Publish", "UpdateItem"]
+        [
+            "UpdateItem",
+            page,
+            page,
+            page,
+            "DescribeImages",
+            "GetParameter",
+            "GetItem",
+            "Publish",
+            "PutEvents",
+            "UpdateItem"
+        ]
     );
     // Known findings are only compared, also with the risks that were accepted since.
     assert_eq!(
@@ -52,7 +63,16 @@ async fn a_published_scan_costs_five_calls_and_one_for_each_page() {
     let scan = function.scan(&images[0], Ok(basic("CVE-new:HIGH")));
     assert_eq!(
         calls(&function, &scan).await,
-        ["GetItem", "UpdateItem", page, "GetParameter", "Publish", "UpdateItem"]
+        [
+            "GetItem",
+            "UpdateItem",
+            page,
+            "GetParameter",
+            "GetItem",
+            "Publish",
+            "PutEvents",
+            "UpdateItem"
+        ]
     );
 }
 
@@ -62,6 +82,7 @@ async fn the_push_time_of_an_image_comes_from_its_enhanced_findings() {
     let image = function.push(&["litellm-v1.80.5"]);
     let scan = function.scan(&image, Ok(enhanced("CVE-1:HIGH")));
     let page = "DescribeImageScanFindings";
-    let expected = ["UpdateItem", page, "GetParameter", "Publish", "UpdateItem"];
+    let expected =
+        ["UpdateItem", page, "GetParameter", "GetItem", "Publish", "PutEvents", "UpdateItem"];
     assert_eq!(calls(&function, &scan).await, expected);
 }

@@ -132,10 +132,11 @@ async fn a_finding_in_a_part_of_an_index_is_published_for_the_index() {
         if nth == 0 {
             assert_eq!(alerts[0]["image"]["tags"], json!(["litellm-v1.80.5"]));
             assert_eq!(alerts[0]["details"]["findings"][0]["epss"], 0.91);
-            // Two calls collect, one reads the index, and two claim and store the history.
+            // Two calls collect, one reads the index, two claim and store the history, and one reads
+            // which destinations have the alert.
             let calls = function.calls();
             let ledger_calls = calls.iter().filter(|call| call.ends_with("Item")).count();
-            assert_eq!(ledger_calls, 5);
+            assert_eq!(ledger_calls, 6);
         }
     }
 }

@@ -69,6 +69,7 @@ impl What {
             }
         };
         function.aws.state().calls.clear();
+        let _ = function.bus_events();
         (function, event)
     }
 
@@ -119,6 +120,8 @@ async fn cut_off(what: What, (call, nth): &(String, usize), after: bool, same: b
     function.handle(&event, "later").await.unwrap();
     let alerts = function.alerts();
     assert!(kinds(&alerts).iter().all(|kind| *kind == what.kind()), "{alerts:#?}");
+    let events = function.bus_events().len();
+    assert!((1..=2).contains(&events), "{what:?}, {call} {nth}: {events} events");
     alerts.len()
 }
 
@@ -138,12 +141,17 @@ async fn an_attempt_that_is_killed_at_any_call_is_published_by_the_next() {
     ] {
         let points = points(what).await;
         let publish = points.iter().position(|(call, _)| call == "Publish").unwrap();
-        for (at, point) in points.iter().enumerate() {
+        // The client of EventBridge has timeouts of its own. The fault matrix of `tests/it` kills a
+        // function while it puts an event on the bus.
+        let is_hanging = |(_, (call, _)): &(usize, &(String, usize))| call != "PutEvents";
+        for (at, point) in points.iter().enumerate().filter(is_hanging) {
             for (after, same) in [(false, true), (false, false), (true, true), (true, false)] {
                 let alerts = cut_off(what, point, after, same).await;
                 cuts += 1;
-                // An attempt that was killed between publishing and recording may publish twice.
-                let unknown = (at == publish && after) || (at == publish + 1 && !after);
+                // An attempt that was killed between publishing and recording may publish twice. The
+                // next call puts the event on the bus at the same time.
+                let is_recorded = at > publish + 2 || (at == publish + 2 && after);
+                let unknown = (at > publish || (at == publish && after)) && !is_recorded;
                 let most = if unknown { 2 } else { 1 };
                 assert!(
                     (1..=most).contains(&alerts),

@@ -142,13 +142,14 @@ impl Function {
 }
 
 /// Every call that the function makes.
-const OPERATIONS: [&str; 6] = [
+const OPERATIONS: [&str; 7] = [
     "GetItem",
     "UpdateItem",
     "DescribeImages",
     "DescribeImageScanFindings",
     "GetParameter",
     "Publish",
+    "PutEvents",
 ];
 
 /// Basic findings from `A:CRITICAL B:HIGH`.

@@ -343,3 +343,45 @@ async fn another_event_about_the_same_component_waits_for_its_turn() {
     let alerts = Value::from(function.alerts()).to_string();
     assert!(alerts.contains("CVE-2"), "{alerts}");
 }
+
+/// The numbers of alerts on the topic and on the bus since the last time.
+fn published(function: &Function) -> [usize; 2] {
+    [function.alerts().len(), function.bus_events().len()]
+}
+
+#[tokio::test]
+async fn a_destination_that_fails_gets_the_alert_from_a_retry_and_the_other_one_gets_it_once() {
+    for (failing, first, later) in [("PutEvents", [1, 0], [0, 1]), ("Publish", [0, 1], [1, 0])] {
+        for outcome in [Ok(basic("CVE-1:HIGH")), Err(("FAILED", "no operating system"))] {
+            let function = Function::new().await;
+            let image = function.push(&["litellm-v1.80.5"]);
+            let case = format!("{failing}, {outcome:?}");
+            let event = function.scan(&image, outcome);
+            function.aws.fault(failing, 0, Fault::Error(403, "AccessDeniedException"));
+            function.handle(&event, "request").await.unwrap_err();
+            assert_eq!(published(&function), first, "{case}");
+            function.handle(&event, "request").await.unwrap_err();
+            assert_eq!(published(&function), [0, 0], "{case}");
+            function.aws.heal();
+            function.aws.advance(Duration::from_secs(86_400));
+            function.handle(&event, "replay").await.unwrap();
+            assert_eq!(published(&function), later, "{case}");
+            function.handle(&event, "again").await.unwrap();
+            assert_eq!(published(&function), [0, 0], "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_retry_that_finds_more_publishes_all_findings_to_both_destinations() {
+    let function = Function::new().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let event = function.scan(&image, Ok(basic("CVE-1:HIGH")));
+    function.aws.fault("PutEvents", 1, Fault::Error(403, "AccessDeniedException"));
+    function.handle(&event, "request").await.unwrap_err();
+    assert_eq!(published(&function), [1, 0]);
+    function.aws.advance(Duration::from_secs(2 * 86_400));
+    let event = function.scan(&image, Ok(basic("CVE-1:HIGH CVE-2:HIGH")));
+    function.handle(&event, "request").await.unwrap();
+    assert_eq!(published(&function), [1, 1]);
+}

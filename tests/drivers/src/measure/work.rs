@@ -19,13 +19,14 @@ const POLICY_VERSION: &str = "0123456789abcdef";
 pub const STACK: &str = "arn:aws:cloudformation:us-east-1:123456789012:stack/warden/5f2c1a30-c8e1-11f0-9d2e-0affd1f0a1b3";
 const PARAMETER: &str = "/ecr-warden/accepted-risks";
 
-/// Creates the resources that the functions use: a repository, the topic, the ledger, the list of
+/// Creates the resources that the functions use: a repository, the topic, the event bus, the ledger, the list of
 /// accepted risks, and the secret with the webhook of this Slack. Returns the ARN of the secret.
 pub async fn prepare(aws: &LocalAws, channel: &str) -> anyhow::Result<String> {
     let repository = json!({"repositoryName": REPOSITORY, "imageTagMutability": "IMMUTABLE"});
     let created = aws.by_hand("CreateRepository", &repository);
     created.map_err(|error| anyhow!("{}: {}", error.code, error.message))?;
     let (topic, _) = aws.make("AWS::SNS::Topic", "alerts", &json!({})).await?;
+    aws.make("AWS::Events::EventBus", "alerts", &json!({"Name": "alerts"})).await?;
     let inbox = json!({"TopicArn": topic, "Protocol": "email", "Endpoint": "a@example.com"});
     aws.make("AWS::SNS::Subscription", "inbox", &inbox).await?;
     create_ledger(aws, 10).await?;
@@ -114,6 +115,7 @@ pub fn environment(webhook: &str) -> BTreeMap<String, String> {
     [
         ("POLICY_VERSION", POLICY_VERSION),
         ("ALERT_TOPIC_ARN", &topic),
+        ("ALERT_EVENT_BUS", "alerts"),
         ("DOCUMENTATION_URL", "https://example.com/docs"),
         ("LEDGER_TABLE", "ledger"),
         ("SWEEP_QUEUE_URL", &queue),

@@ -74,11 +74,14 @@ async fn queued(world: &World) -> BTreeSet<String> {
     messages.iter().map(|message| message["repository"].as_str().unwrap().to_owned()).collect()
 }
 
+/// The operations that publish an alert: to the topic, and to the event bus.
+const PUBLISHING: [&str; 2] = ["Publish", "PutEvents"];
+
 /// The published alerts.
 #[derive(Default)]
 struct Published {
-    /// The number of alerts about each fact.
-    times: BTreeMap<String, usize>,
+    /// The number of alerts about each fact, by the operation that published them.
+    times: [BTreeMap<String, usize>; 2],
     /// Whether an alert says that it is not complete.
     is_incomplete: bool,
     /// The messages in Slack.
@@ -92,11 +95,14 @@ async fn settle(
     event: &Value,
     published: &mut Published,
 ) -> Result<(), Vec<String>> {
-    for alert in world.alerts() {
-        leaked(&alert.to_string()).map_err(|why| vec![why])?;
-        published.is_incomplete |= alert["details"]["complete"] == false;
-        for key in keys(&alert) {
-            *published.times.entry(key).or_default() += 1;
+    let alerts = [world.alerts(), bus_alerts(world)];
+    for (alerts, times) in alerts.iter().zip(&mut published.times) {
+        for alert in alerts {
+            leaked(&alert.to_string()).map_err(|why| vec![why])?;
+            published.is_incomplete |= alert["details"]["complete"] == false;
+            for key in keys(alert) {
+                *times.entry(key).or_default() += 1;
+            }
         }
     }
     published.messages.extend(world.aws.slack().take_messages());
@@ -112,6 +118,11 @@ async fn settle(
         assert_eq!(changed, 0, "the push of a quarantine tag causes another push");
     }
     Ok(())
+}
+
+/// The alerts on the event bus since the last time.
+fn bus_alerts(world: &World) -> Vec<Value> {
+    world.bus_events().into_iter().map(|mut event| event["detail"].take()).collect()
 }
 
 /// The facts of an alert, each as one line. Each removed image of a cleanup is a fact.
@@ -190,7 +201,7 @@ async fn run_case(
     if function != Function::SlackNotifier {
         // A second delivery of the event changes nothing and publishes nothing.
         deliver(scenario, &world, &event, "again").await?;
-        let again = world.alerts();
+        let again = [world.alerts(), bus_alerts(&world)].concat();
         let is_complete = |alert: &Value| alert["details"]["complete"] == true;
         let may_be = published.is_incomplete && again.iter().all(is_complete);
         if !again.is_empty() && !may_be {
@@ -225,8 +236,8 @@ fn leaked(text: &str) -> Result<(), String> {
     }
 }
 
-/// Checks that each fact was published once, or at most twice where the function was interrupted
-/// between the publication and its record.
+/// Checks that each fact was published once to each destination, or at most twice where the function was
+/// interrupted between the publication and its record.
 fn check_published(
     found: &Published,
     expected: &Published,
@@ -234,30 +245,25 @@ fn check_published(
     calls: &[Called],
     fault: FaultScenario,
 ) -> Result<(), String> {
-    let publish = calls.iter().position(|call| call.operation == "Publish");
-    let is_after = matches!(fault, FaultScenario::ResetAfter | FaultScenario::KilledAfter);
-    // These also hit every later call of the operation, such as the one that records the alert.
-    let is_lasting = matches!(fault, FaultScenario::Denied | FaultScenario::TooSlow);
-    let may_be_twice = publish.is_some_and(|publish| {
-        let is_recorded_by = |call: &Called| call.operation == calls[at].operation;
-        let hits_record = is_lasting && calls[publish..].iter().any(is_recorded_by);
-        at > publish || (at == publish && is_after) || hits_record
-    });
-    let most = if may_be_twice { 2 } else { 1 };
-    for key in expected.times.keys() {
-        match found.times.get(key) {
-            None => return Err(format!("not published: {key}; but {:#?}", found.times)),
-            Some(times) if *times > most => return Err(format!("published {times} times: {key}")),
-            Some(_) => {}
+    for ((operation, found), expected) in PUBLISHING.iter().zip(&found.times).zip(&expected.times) {
+        let most = if may_publish_twice(operation, at, calls, fault) { 2 } else { 1 };
+        for key in expected.keys() {
+            match found.get(key) {
+                None => return Err(format!("no {operation} of {key}; but {found:#?}")),
+                Some(times) if *times > most => {
+                    return Err(format!("{times} times {operation} of {key}"));
+                }
+                Some(_) => {}
+            }
         }
-    }
-    // An additional alert may only report that the function could not read something.
-    let more = found.times.keys().find(|key| {
-        let is_blind = key.starts_with("cleanup: ") || key.starts_with("self-audit: ");
-        !expected.times.contains_key(*key) && !is_blind
-    });
-    if let Some(key) = more {
-        return Err(format!("published in addition: {key}"));
+        // An additional alert may only report that the function could not read something.
+        let more = found.keys().find(|key| {
+            let is_blind = key.starts_with("cleanup: ") || key.starts_with("self-audit: ");
+            !expected.contains_key(*key) && !is_blind
+        });
+        if let Some(key) = more {
+            return Err(format!("{operation} in addition: {key}"));
+        }
     }
     if let Some(message) =
         expected.messages.iter().find(|message| !found.messages.contains(message))
@@ -268,6 +274,24 @@ fn check_published(
         return Err("twice in Slack".to_owned());
     }
     Ok(())
+}
+
+/// Whether the fault may interrupt the function between this publication and its record. The function
+/// publishes to both destinations at the same time, and one call of the ledger records both.
+fn may_publish_twice(operation: &str, at: usize, calls: &[Called], fault: FaultScenario) -> bool {
+    let position = |operation: &str| calls.iter().position(|call| call.operation == operation);
+    let Some(own) = position(operation) else { return false };
+    let positions = PUBLISHING.iter().filter_map(|operation| position(operation));
+    let last = positions.max().unwrap_or(own);
+    let is_after = matches!(fault, FaultScenario::ResetAfter | FaultScenario::KilledAfter);
+    // These also hit every later call of the operation, such as the one that records the alert.
+    let is_lasting = matches!(fault, FaultScenario::Denied | FaultScenario::TooSlow);
+    let is_recorded_by = |call: &Called| call.operation == calls[at].operation;
+    let hits_record = is_lasting && calls[last..].iter().skip(1).any(is_recorded_by);
+    let is_publishing = PUBLISHING.contains(&calls[at].operation.as_str());
+    // A function that is killed in one publication has perhaps made the other one.
+    let is_killed = is_publishing && at != own && fault.kills();
+    at > last || (at == own && is_after) || is_killed || hits_record
 }
 
 /// A call of a scenario, and its fault.

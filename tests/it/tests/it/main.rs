@@ -12,6 +12,7 @@ mod book;
 mod custom_resources;
 mod dashboard;
 mod deployer;
+mod event_bus;
 mod events;
 mod faults;
 mod invokers;

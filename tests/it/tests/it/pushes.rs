@@ -35,6 +35,7 @@ const QUARANTINE: &[(&str, usize)] = &[
     ("PutImage", 1),
     ("BatchDeleteImage", 1),
     ("Publish", 1),
+    ("PutEvents", 1),
     ("UpdateItem", 3),
 ];
 const ARCHIVE: &[(&str, usize)] = &[
@@ -45,6 +46,7 @@ const ARCHIVE: &[(&str, usize)] = &[
     ("DescribeImages", 3),
     ("DescribeImages", 4),
     ("Publish", 1),
+    ("PutEvents", 1),
     ("UpdateItem", 2),
 ];
 
@@ -70,8 +72,12 @@ async fn a_push_whose_function_is_killed_at_any_call_is_enforced_and_published()
                 let is_quarantined = found[0].starts_with("quarantine-");
                 assert_eq!(is_quarantined, enforcement == "quarantine", "{call} {of} {after}");
                 assert_eq!(is_archived(aws, &digest), enforcement == "archive", "{call} {of}");
+                let events = world.bus_events().len();
+                assert!((1..=2).contains(&events), "{call} {of} {after}: {events} events");
                 match world.alerts().len() {
                     1 => {}
+                    // The alert is published while the event is put on the bus.
+                    2 if *call == "PutEvents" => {}
                     2 => published_twice.push((*call, *of, after == 1)),
                     other => panic!("{call} {of} {after}: published {other} times"),
                 }

@@ -25,7 +25,6 @@ use local_aws::policy::{Caller, Request};
 use local_aws::world::{self, STACK, TEMPLATE, World, store_webhook};
 use local_aws::{ACCOUNT, Fault, LocalAws, REGION};
 use serde_json::{Value, json};
-use warden_aws::alerts::Topic;
 
 use crate::faults::function::{self, Function};
 use crate::faults::scenarios::scenarios;
@@ -180,16 +179,9 @@ async fn services(found: &mut BTreeMap<Mutant, bool>) {
     aws.fire_schedules(&world.function("sweep-dispatch").name).unwrap();
     world.settle().await;
     // A role that may publish to any topic is denied by the topic.
-    let event = world::event("slack-notifier", "tag-violation");
-    let message = event["Records"][0]["Sns"]["Message"].as_str().unwrap();
-    let by_stranger = Topic::new(
-        &aws.config_of(&stranger(&aws)),
-        topic.clone(),
-        "https://example.com/docs".to_owned(),
-        STACK.to_owned(),
-        "0123456789abcdef".to_owned(),
-    );
-    by_stranger.publish(&serde_json::from_str(message).unwrap()).await.unwrap_err();
+    let forged = json!({"TopicArn": topic, "Message": "an alert"});
+    let published = aws.call_as(&stranger(&aws), "sns", "Publish", &forged).await.unwrap();
+    assert_eq!(published.0, 403, "{}", published.1);
     let mut record = Record::new(&mut aws.state()).unwrap();
     // The test bed counts every call as HTTPS, so a request over plain HTTP is made up.
     record.add(Request {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::State;
 use crate::call::{Called, Input};
+use crate::event_bus;
 use crate::query;
 
 /// A permission that a call asks for.
@@ -68,6 +69,7 @@ pub(super) fn permissions(
         ("sns", Input::Query(input)) => call.sns(input),
         ("iam", Input::Query(input)) => call.iam(input),
         ("monitoring", Input::Json(input)) => Some(call.alarms(input)),
+        ("events", Input::Json(input)) => call.events(input),
         ("cloudformation", Input::Query(input)) => Some(vec![call.cloudformation(input)]),
         // Neither action takes a resource.
         ("inspector2", Input::Rest { .. }) => Some(vec![call.on("*")]),
@@ -344,6 +346,19 @@ impl Call<'_> {
         let names = texts(input, "AlarmNames").into_iter();
         let arn = |name: &str| self.arn("cloudwatch", &format!("alarm:{name}"));
         names.map(|name| Permission::new(action.as_str(), arn(name))).collect()
+    }
+
+    fn events(&self, input: &Value) -> Option<Vec<Permission>> {
+        if self.called.operation != "PutEvents" {
+            return None;
+        }
+        let entries = input["Entries"].as_array().into_iter().flatten();
+        let permission = |entry: &Value| {
+            self.on(event_bus::bus_arn(entry))
+                .with("events:source", vec![text(entry, "Source").to_owned()])
+                .with("events:detail-type", vec![text(entry, "DetailType").to_owned()])
+        };
+        Some(entries.map(permission).collect())
     }
 
     fn sns(&self, input: &query::Input) -> Option<Vec<Permission>> {

@@ -60,6 +60,7 @@ impl LocalAws {
                 (format!("{}:{name}", text("TopicArn")), json!({}))
             }
             "AWS::SQS::Queue" => self.make_queue(name, properties).await?,
+            "AWS::Events::EventBus" => self.make_event_bus(properties)?,
             "AWS::Events::Rule" => self.make_rule(name, properties)?,
             "AWS::DynamoDB::Table" => {
                 let mut table = json!({"TableName": name});
@@ -126,6 +127,14 @@ impl LocalAws {
             // Dashboards and saved queries have no effect here.
             _ => (name.to_owned(), json!({})),
         })
+    }
+
+    /// CloudFormation makes no name for a bus: the property `Name` is required.
+    fn make_event_bus(&self, properties: &Value) -> anyhow::Result<(String, Value)> {
+        let name = properties["Name"].as_str().context("an event bus has no Name")?;
+        self.state().event_buses.entry(name.to_owned()).or_default();
+        let arn = format!("arn:aws:events:{REGION}:{ACCOUNT}:event-bus/{name}");
+        Ok((name.to_owned(), json!({"Arn": arn, "Name": name})))
     }
 
     fn make_alarm(&self, name: &str) {
@@ -317,6 +326,7 @@ const PROPERTIES: &[(&str, &[&str])] = &[
         ],
     ),
     ("AWS::ECR::PullTimeUpdateExclusion", &["PrincipalArn"]),
+    ("AWS::Events::EventBus", &["Description", "Name"]),
     ("AWS::Events::Rule", &["Description", "EventPattern", "Targets"]),
     ("AWS::IAM::ManagedPolicy", &["Description", "Path", "PolicyDocument"]),
     (

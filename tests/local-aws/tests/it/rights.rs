@@ -149,7 +149,7 @@ async fn a_publisher_needs_the_key_of_the_topic_and_its_policy_lets_the_account_
 async fn a_call_that_cannot_be_judged_is_an_error_and_an_administrator_is_not_judged() {
     let aws = aws();
     add_role(&aws, json!({"Effect": "Allow", "Action": "*", "Resource": "*"}));
-    let (status, body) = call(&aws, "events", "PutEvents", json!({"Entries": []})).await;
+    let (status, body) = call(&aws, "events", "PutRule", json!({"Name": "rule"})).await;
     assert!(status == 400 && body.contains("nobody has listed the permissions"), "{body}");
     let unknown = json!({"Statement": {
         "Effect": "Allow", "Principal": "*", "Action": "ecr:*",

@@ -183,6 +183,21 @@ pub(super) const HANDLER_CALLS: &[(&str, &[Calls])] = &[
         )],
     ),
     (
+        "AWS::Events::EventBus",
+        &[on(
+            "arn:aws:events:{region}:{account}:event-bus/{stack}-AlertEventBus",
+            &[
+                "events:CreateEventBus",
+                "events:DescribeEventBus",
+                "events:ListTagsForResource",
+                "events:TagResource",
+                "events:UntagResource",
+                "events:UpdateEventBus",
+                "events:DeleteEventBus",
+            ],
+        )],
+    ),
+    (
         "AWS::Scheduler::Schedule",
         &[
             on(

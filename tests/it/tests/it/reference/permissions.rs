@@ -9,10 +9,11 @@ use serde_json::Value;
 use super::{table, template};
 
 /// The reason of each statement, by its name. A role before the name limits a reason to that role.
-const REASONS: [(&str, &str); 61] = [
+const REASONS: [(&str, &str); 62] = [
     ("WriteLogs", "The function writes its log."),
     ("WriteTraces", "X-Ray samples the invocations. The actions take no ARN."),
     ("PublishAlerts", "The function publishes alerts."),
+    ("PutAlertEvents", "The function puts each alert on the event bus of the stack."),
     ("EncryptAlerts", "The topic of alerts is encrypted with this key."),
     ("SendToDeadLetterQueue", "Lambda keeps an event that failed three times."),
     ("DenyConfirming", "Only an operator confirms a plan, and only a deployment writes a policy."),

@@ -75,7 +75,7 @@ async fn a_forged_push_of_an_old_image_is_reported_and_changes_nothing() {
             }
             assert_eq!(image(&world, repository, &digest), before, "{tags:?} {days_ago}");
             let changes = world.aws.take_changes();
-            let only = ["UpdateItem", "Publish", "SendMessageBatch"];
+            let only = ["UpdateItem", "Publish", "PutEvents", "SendMessageBatch"];
             assert!(changes.iter().all(|call| only.contains(&call.as_str())), "{changes:?}");
             assert_eq!(actions(&world.alerts()), ["reported"], "{tags:?} {days_ago}");
             // The next image gets the same tag.

@@ -11,6 +11,7 @@ fn our_template_creates_each_resource_after_its_dependencies() {
         resources.iter().map(|id| format!("{id} {}\n", stack.resource_type(id).unwrap())).collect();
     expect![[r#"
         AcceptedRisks AWS::SSM::Parameter
+        AlertEventBus AWS::Events::EventBus
         AlertKey AWS::KMS::Key
         AlertTopic AWS::SNS::Topic
         ImagePushLogGroup AWS::Logs::LogGroup
@@ -80,6 +81,7 @@ fn our_template_creates_each_resource_after_its_dependencies() {
         outputs.iter().map(|(name, text)| format!("{name}: {text}\n")).collect();
     expect![[r#"
         AcceptedRisksParameter: AcceptedRisks
+        AlertEventBusName: AlertEventBus
         AlertTopicArn: AlertTopic
         DashboardUrl: https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1#dashboards/dashboard/Dashboard
         DeploymentsRepositoryUri: DeploymentsRepository/RepositoryUri
@@ -196,6 +198,7 @@ fn rights(role: &str, parameters: &[(&str, &str)]) -> String {
     let template = ours();
     let mut stack = stack(&template, parameters).unwrap();
     for id in [
+        "AlertEventBus",
         "AlertKey",
         "AlertTopic",
         "FailedEvents",
@@ -306,6 +309,7 @@ fn without_repositories_our_template_has_nothing_for_them() {
     stack.made("CustomResourceFunction", "f", attributes([("Arn", json!("arn:f"))]));
     assert_eq!(stack.properties("Governance").unwrap().get("Repositories"), None);
     stack.made("AlertTopic", "arn:topic", Map::new());
+    stack.made("AlertEventBus", "warden-AlertEventBus", Map::new());
     stack.made("AcceptedRisks", "/accepted-risks", Map::new());
     stack.made("Dashboard", "warden-Dashboard", Map::new());
     stack.made("OperatorPolicy", "arn:policy", Map::new());
@@ -316,6 +320,7 @@ fn without_repositories_our_template_has_nothing_for_them() {
         outputs.keys().collect::<Vec<_>>(),
         [
             "AcceptedRisksParameter",
+            "AlertEventBusName",
             "AlertTopicArn",
             "DashboardUrl",
             "EcrLoginCommand",
