@@ -99,6 +99,26 @@ pub(crate) struct StackResource {
     pub physical_id: String,
 }
 
+/// The repositories of a registry.
+#[derive(Clone, Debug)]
+pub(crate) struct ListedRepositories {
+    /// The names.
+    pub names: Vec<RepositoryName>,
+    /// The prefixes of the pull-through cache rules.
+    cache_prefixes: Vec<String>,
+    /// The repositories that replication fills, among those whose rule may depend on that.
+    replicas: BTreeSet<RepositoryName>,
+}
+
+impl ListedRepositories {
+    /// Finds the policy of a repository, as the functions do. None if no rule governs it.
+    pub fn rule_for(&self, governance: &Governance, name: &RepositoryName) -> Option<Policy> {
+        let is_replica = governance.depends_on_origin(name) && self.replicas.contains(name);
+        let origin = RepositoryOrigin::classify(name, &self.cache_prefixes, is_replica);
+        governance.rule_for(name, origin)
+    }
+}
+
 impl DeployedStack {
     /// Loads the credentials and the region as the AWS CLI does, and reads the stack.
     pub async fn connect(connection: &Connection) -> anyhow::Result<Self> {
@@ -177,22 +197,31 @@ impl DeployedStack {
         Ok(())
     }
 
-    /// Lists the policies of the governed repositories of the registry. A call for each 1,000
-    /// repositories, a call for the cache rules, and a call for each 100 repositories that wildcards match.
+    /// Lists the policies of the governed repositories of the registry, with the calls of
+    /// [`DeployedStack::list_repositories`].
     async fn list_governed(&self) -> anyhow::Result<Vec<Policy>> {
+        let listed = self.list_repositories(&[&self.governance]).await?;
+        let policy = |name| listed.rule_for(&self.governance, name);
+        Ok(listed.names.iter().filter_map(policy).collect())
+    }
+
+    /// Lists the repositories of the registry, and how images come into them as far as one of these
+    /// policies depends on that. A call for each 1,000 repositories, a call for the cache rules, and a
+    /// call for each 100 repositories that wildcards match.
+    pub(crate) async fn list_repositories(
+        &self,
+        policies: &[&Governance],
+    ) -> anyhow::Result<ListedRepositories> {
         let listed = tokio::try_join!(
             self.registry.repository_names(),
             self.registry.cache_prefixes(),
             self.ledger(),
         );
-        let (names, prefixes, ledger) = listed?;
-        let doubtful = names.iter().filter(|name| self.governance.depends_on_origin(name));
-        let replicas = ledger.select_replicas(doubtful).await?;
-        let policy = |name: &RepositoryName| {
-            let origin = RepositoryOrigin::classify(name, &prefixes, replicas.contains(name));
-            self.governance.rule_for(name, origin)
-        };
-        Ok(names.iter().filter_map(policy).collect())
+        let (names, cache_prefixes, ledger) = listed?;
+        let is_doubtful =
+            |name: &&RepositoryName| policies.iter().any(|policy| policy.depends_on_origin(name));
+        let replicas = ledger.select_replicas(names.iter().filter(is_doubtful)).await?;
+        Ok(ListedRepositories { names, cache_prefixes, replicas })
     }
 
     /// Builds the client of the ledger. Makes one call.

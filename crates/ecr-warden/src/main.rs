@@ -186,7 +186,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         match command {
             Command::Check(options) => return check::run(&options).await,
-            Command::Policy(command) => return policy::run(&command),
+            Command::Policy(command) => return policy::run(&command).await,
             Command::Plan(options) => plan::plan(&options).await?,
             Command::Explain(options) => {
                 let is_present = explain::explain(&options).await?;

@@ -52,38 +52,47 @@ pub struct ConfirmOptions {
 pub struct Plan {
     repository: RepositoryName,
     /// The reason why nothing would be removed.
-    stopped: Option<String>,
+    pub(crate) stopped: Option<String>,
     /// The plan. None if the function cannot read the repository.
     #[serde(flatten)]
-    seen: Option<SeenPlan>,
+    pub(crate) seen: Option<SeenPlan>,
 }
 
+/// A plan for a repository that the function can read.
 #[derive(Debug, Deserialize)]
-struct SeenPlan {
+pub(crate) struct SeenPlan {
     mode: String,
     hash: String,
     retention: String,
     confirmable: bool,
     guard: Option<String>,
-    examined: usize,
-    planned: usize,
-    bytes: u64,
-    removals: Vec<Removal>,
+    pub(crate) examined: usize,
+    pub(crate) planned: usize,
+    pub(crate) bytes: u64,
+    /// The images that would be removed, and the quarantine tags.
+    pub(crate) removals: Vec<DecidedImage>,
+    /// The images that are kept, as far as the function lists them.
+    #[serde(default)]
+    pub(crate) keeps: Vec<DecidedImage>,
 }
 
+/// An image with the decision about it.
 #[derive(Debug, Deserialize)]
-struct Removal {
-    digest: Digest,
-    tags: Vec<Tag>,
-    decision: String,
-    reason: String,
+pub(crate) struct DecidedImage {
+    pub digest: Digest,
+    pub tags: Vec<Tag>,
+    pub decision: String,
+    pub reason: String,
 }
 
 /// The decision about a quarantine tag that is removed while its image is kept.
-const UNTAG: &str = "untag";
+pub(crate) const UNTAG: &str = "untag";
+/// The decision about an image that the policy only reports.
+pub(crate) const REPORT: &str = "report";
 
 impl SeenPlan {
-    fn images(&self) -> impl Iterator<Item = &Removal> {
+    /// The images that would be removed, as far as the function lists them.
+    pub(crate) fn images(&self) -> impl Iterator<Item = &DecidedImage> {
         self.removals.iter().filter(|removal| removal.decision != UNTAG)
     }
 }
@@ -95,6 +104,11 @@ impl Plan {
     }
 
     fn to_text(&self) -> String {
+        self.to_text_with(MOST_SHOWN)
+    }
+
+    /// The plan with at most this number of rows.
+    pub(crate) fn to_text_with(&self, most: usize) -> String {
         let name = &self.repository;
         let Some(seen) = &self.seen else {
             let why = self.stopped.as_deref().unwrap_or_default();
@@ -123,12 +137,12 @@ impl Plan {
             return text;
         }
         let head = ["DECISION", "DIGEST", "TAGS", "REASON"].map(str::to_owned);
-        let row = |removal: &Removal| {
+        let row = |removal: &DecidedImage| {
             let tags: Vec<&str> = removal.tags.iter().map(Tag::as_str).collect();
             let digest = shorten(removal.digest.as_str()).to_owned();
             [removal.decision.clone(), digest, tags.join(" "), removal.reason.clone()]
         };
-        let rows = seen.removals.iter().take(MOST_SHOWN).map(row);
+        let rows = seen.removals.iter().take(most).map(row);
         text += &format!("\n{}", table(&[head].into_iter().chain(rows).collect::<Vec<_>>()));
         let listed = seen.images().count();
         if listed < seen.planned {
@@ -137,7 +151,7 @@ impl Plan {
                  then the others."
             );
         }
-        if let Some(more @ 1..) = seen.removals.len().checked_sub(MOST_SHOWN) {
+        if let Some(more @ 1..) = seen.removals.len().checked_sub(most) {
             text += &format!("\n{more} more rows are not shown. --output json prints all of them.");
         }
         text
@@ -285,8 +299,12 @@ async fn read_plans(
 }
 
 fn parse_plans(answers: Vec<Value>) -> anyhow::Result<Vec<Plan>> {
-    let parse = |answer| serde_json::from_value(answer).context("reading the plan of the function");
-    answers.into_iter().map(parse).collect()
+    answers.into_iter().map(parse_plan).collect()
+}
+
+/// Parses the answer of the function.
+pub(crate) fn parse_plan(answer: Value) -> anyhow::Result<Plan> {
+    serde_json::from_value(answer).context("reading the plan of the function")
 }
 
 #[cfg(test)]

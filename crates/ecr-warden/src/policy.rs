@@ -1,14 +1,20 @@
-//! `ecr-warden policy`: checks a policy before it is deployed.
+//! `ecr-warden policy`: checks a policy, and shows its effects, before it is deployed.
 
-use std::io::Write as _;
+pub mod difference;
+pub mod effects;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use clap::{Args, Subcommand};
-use warden_core::image::RepositoryPattern;
+use chrono::{NaiveDate, Utc};
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+use warden_core::image::{RepositoryName, RepositoryPattern};
+use warden_core::properties::Problem;
 
+use crate::deployed::{Connection, DeployedStack, Output};
 use crate::policy_file::PolicyFile;
+use crate::print::print;
 
 /// The commands of `ecr-warden policy`.
 #[derive(Subcommand)]
@@ -27,6 +33,25 @@ Exit codes:
   1  the policy has a mistake
   2  the policy could not be read")]
     Check(CheckOptions),
+    /// Shows what a policy would do to the images of the registry: the tags that it refuses and the
+    /// images that it removes.
+    ///
+    /// Each tag and each image has its reason. The deployed function makes the plans, and changes
+    /// nothing. Enforcement applies to tags that are pushed after the deployment: a refused tag of an
+    /// earlier push is only reported. The settings of the repositories that the stack provisions are
+    /// those of the deployed stack.
+    #[command(after_help = "\
+Examples:
+  ecr-warden policy test infra/sam/policy.yaml
+  ecr-warden policy test infra/sam/policy.yaml --repository deployments --details
+  ecr-warden policy test infra/sam/policy.yaml --against deployed
+
+Exit codes:
+  0  no tag would be refused and no image would be removed; with --against: the policies do the same
+  1  a tag would be refused, an image would be removed or reported, or the policy has a mistake; with
+     --against: the policies do not do the same
+  2  an error, or a repository for which the function has no plan")]
+    Test(TestOptions),
 }
 
 /// The options of `ecr-warden policy check`.
@@ -41,28 +66,127 @@ pub struct CheckOptions {
     enforce_repositories: Option<Vec<RepositoryPattern>>,
 }
 
-/// Runs a command.
-pub fn run(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
-    let PolicyCommand::Check(options) = command;
-    let file = PolicyFile::read(&options.file)?;
-    let (lines, result) = match file.parse(options.enforce_repositories.as_deref()) {
-        Ok((governance, warnings)) => {
-            let lines = warnings.iter().map(|warning| file.line("warning", warning));
-            let rules = count(governance.document.rules.len(), "rule");
-            let end = format!("{} has no mistake: {rules}", file.name());
-            (lines.chain([end]).collect::<Vec<String>>(), ExitCode::SUCCESS)
-        }
-        Err(problems) => {
-            let lines = problems.iter().map(|problem| file.line("mistake", problem));
-            let end = format!("{} has {}", file.name(), count(problems.len(), "mistake"));
-            (lines.chain([end]).collect(), ExitCode::from(1))
-        }
-    };
-    writeln!(std::io::stdout(), "{}", lines.join("\n")).context("writing the result")?;
-    Ok(result)
+/// The options of `ecr-warden policy test`.
+#[derive(Args, Clone, Debug)]
+pub struct TestOptions {
+    /// A file with a policy in YAML or JSON. - reads standard input.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Shows only the differences from another policy, image by image.
+    #[arg(long, value_enum, value_name = "POLICY")]
+    pub against: Option<Against>,
+    /// Tests only this repository. The option can be repeated.
+    #[arg(long = "repository", value_name = "NAME")]
+    pub repositories: Vec<RepositoryName>,
+    /// Lists every tag and every image. Without the option, a long list is left out.
+    #[arg(long)]
+    pub details: bool,
+    /// The stack and the format of the result.
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
+/// The policy that a policy is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Against {
+    /// The policy of the stack.
+    Deployed,
+}
+
+/// The text that a command prints, and its exit code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandResult {
+    /// The text.
+    pub text: String,
+    /// The exit code.
+    pub code: u8,
+}
+
+/// Runs a command.
+pub async fn run(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
+    let result = match command {
+        PolicyCommand::Check(options) => check(options)?,
+        PolicyCommand::Test(options) => {
+            let file = PolicyFile::read(&options.file)?;
+            let stack = DeployedStack::connect(&options.connection).await?;
+            test(&stack, &file, options, Utc::now().date_naive()).await?
+        }
+    };
+    print(&result.text)?;
+    Ok(ExitCode::from(result.code))
+}
+
+fn check(options: &CheckOptions) -> anyhow::Result<CommandResult> {
+    let file = PolicyFile::read(&options.file)?;
+    let (governance, warnings) = match file.parse(options.enforce_repositories.as_deref()) {
+        Ok(parsed) => parsed,
+        Err(problems) => {
+            return Ok(CommandResult { text: list_mistakes(&file, &problems), code: 1 });
+        }
+    };
+    let lines = warnings.iter().map(|warning| file.line("warning", warning));
+    let rules = count(governance.document.rules.len(), "rule");
+    let end = format!("{} has no mistake: {rules}", file.name());
+    Ok(CommandResult { text: lines.chain([end]).collect::<Vec<String>>().join("\n"), code: 0 })
+}
+
+/// Tests a policy by the registry of a stack. The policy takes the settings of the provisioned
+/// repositories and the sources of running images from the stack. Changes nothing.
+pub async fn test(
+    stack: &DeployedStack,
+    file: &PolicyFile,
+    options: &TestOptions,
+    today: NaiveDate,
+) -> anyhow::Result<CommandResult> {
+    let is_json = options.connection.output == Output::Json;
+    let governance = match file.parse_for(stack.governance.provisioned.clone(), None) {
+        Ok((governance, _)) => governance,
+        Err(problems) => {
+            let text = list_mistakes(file, &problems);
+            let lines: Vec<String> =
+                problems.iter().map(|problem| file.line("mistake", problem)).collect();
+            let text = if is_json { format!("{:#}", json!({"mistakes": lines})) } else { text };
+            return Ok(CommandResult { text, code: 1 });
+        }
+    };
+    let named = &options.repositories;
+    match options.against {
+        None => {
+            let effects = effects::read_effects(stack, &governance, named, today).await?;
+            let text = if is_json {
+                format!("{:#}", effects.to_json())
+            } else {
+                effects.to_text(options.details)
+            };
+            Ok(CommandResult { text, code: effects.exit_code() })
+        }
+        Some(Against::Deployed) => {
+            let comparison =
+                difference::compare_with_deployed(stack, &governance, named, today).await?;
+            let text = if is_json {
+                format!("{:#}", comparison.to_json())
+            } else {
+                comparison.to_text(file.name())
+            };
+            Ok(CommandResult { text, code: comparison.exit_code() })
+        }
+    }
+}
+
+/// A line for each mistake, and a line with their number.
+fn list_mistakes(file: &PolicyFile, problems: &[Problem]) -> String {
+    let lines = problems.iter().map(|problem| file.line("mistake", problem));
+    let end = format!("{} has {}", file.name(), count(problems.len(), "mistake"));
+    lines.chain([end]).collect::<Vec<String>>().join("\n")
+}
+
+/// A number with a noun, such as `2 rules`.
 fn count(count: usize, what: &str) -> String {
-    let end = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{end}")
+    if count == 1 {
+        return format!("1 {what}");
+    }
+    match what.strip_suffix('y') {
+        Some(stem) => format!("{count} {stem}ies"),
+        None => format!("{count} {what}s"),
+    }
 }

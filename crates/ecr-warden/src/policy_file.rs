@@ -47,6 +47,15 @@ impl PolicyFile {
         &self,
         ceiling: Option<&[RepositoryPattern]>,
     ) -> Result<(Governance, Vec<Problem>), Vec<Problem>> {
+        self.parse_for(Provisioned::default(), ceiling)
+    }
+
+    /// Parses the policy for a stack with these settings.
+    pub fn parse_for(
+        &self,
+        provisioned: Provisioned,
+        ceiling: Option<&[RepositoryPattern]>,
+    ) -> Result<(Governance, Vec<Problem>), Vec<Problem>> {
         let bytes = self.text.len();
         if bytes > MOST_DOCUMENT_BYTES {
             let message =
@@ -55,7 +64,7 @@ impl PolicyFile {
         }
         let (node, mut problems) = yaml::parse(&self.text);
         let Some(node) = node else { return Err(problems) };
-        match Governance::read(&node, Provisioned::default(), ceiling) {
+        match Governance::read(&node, provisioned, ceiling) {
             Ok(governance) if problems.is_empty() => {
                 let mut warnings = governance.warnings();
                 for warning in &mut warnings {

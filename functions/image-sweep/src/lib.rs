@@ -43,7 +43,7 @@ use warden_aws::registry::Registry;
 use warden_aws::{Invocation, serve};
 
 use crate::config::Config;
-use crate::event::SweepCommand;
+use crate::event::{GIVEN_POLICY, SweepCommand};
 use crate::in_use::Inspector;
 use crate::sweep::Sweep;
 
@@ -109,7 +109,12 @@ pub async fn handle(
     let request = event::read(payload, request_id, now)?;
     let repository = &request.repository;
     let Context { policy, registry, ledger, .. } = context;
-    let Some(policy) = policy.find_rule(repository, registry, ledger).await? else {
+    let deployed = async || policy.find_rule(repository, registry, ledger).await;
+    let policy = match &request.command {
+        SweepCommand::Read(Some(given)) => Some(given.as_ref().clone()),
+        _ => deployed().await?,
+    };
+    let Some(policy) = policy else {
         // The policy may have changed since the message was sent.
         if matches!(request.command, SweepCommand::Queued(_)) {
             return Ok(Value::Null);
@@ -121,7 +126,11 @@ pub async fn handle(
     };
     let sweep = Sweep::new(context, &policy, invocation, &request.source, now);
     match &request.command {
-        SweepCommand::Read => return Box::pin(sweep.read()).await,
+        SweepCommand::Read(given) => {
+            let version =
+                given.as_ref().map_or(context.config.policy_version.as_str(), |_| GIVEN_POLICY);
+            return Box::pin(sweep.read(version)).await;
+        }
         SweepCommand::Explain(image) => return Box::pin(sweep.explain(image)).await,
         SweepCommand::Queued(_) | SweepCommand::Sweep => {}
     }

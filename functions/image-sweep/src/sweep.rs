@@ -74,8 +74,8 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// Returns the plan. Changes nothing and publishes nothing.
-    pub async fn read(&self) -> anyhow::Result<Value> {
+    /// Returns the plan by the policy with this version. Changes nothing and publishes nothing.
+    pub async fn read(&self, version: &str) -> anyhow::Result<Value> {
         let mut seen = match self.look().await {
             Ok(seen) => seen,
             Err(error) => return self.describe_stop(error),
@@ -89,7 +89,6 @@ impl<'a> Sweep<'a> {
         if let Err(error) = stop_if_replicated(self.context, self.policy, &mut outcome).await {
             return self.describe_stop(error);
         }
-        let version = &self.context.config.policy_version;
         Ok(answer::describe_run(&plan, version, &workloads, &outcome, 0))
     }
 

@@ -1,6 +1,7 @@
 //! Every function of the workspace in one program, so that tests and `cargo demo` link the SDK
 //! once. `_HANDLER` names the function, as Lambda sets it.
 
+pub mod many_repositories;
 mod probe;
 
 use lambda_runtime::Error;

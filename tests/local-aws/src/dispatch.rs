@@ -19,6 +19,16 @@ impl LocalAws {
         &self,
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>, server::Reset> {
+        let sent = request.body().len();
+        let response = self.pass(request).await;
+        let mut state = self.state();
+        state.sent_bytes += sent;
+        state.received_bytes += response.as_ref().map_or(0, |response| response.body().len());
+        response
+    }
+
+    /// Passes a request to its service.
+    async fn pass(&self, request: Request<Bytes>) -> Result<Response<Bytes>, server::Reset> {
         let path = request.uri().path();
         if path.starts_with("/v2/") || path == "/v2" {
             return self.distribute(&request).await;

@@ -90,6 +90,10 @@ pub struct State {
     pub answers: Vec<Value>,
     /// The calls, in order. The operation of an answer to CloudFormation is `Answer`.
     pub calls: Vec<Called>,
+    /// The bytes in the bodies of all requests. Headers are not counted.
+    pub sent_bytes: usize,
+    /// The bytes in the bodies of all answers.
+    pub received_bytes: usize,
     /// The events that EventBridge received, in order.
     pub events: Vec<Value>,
     /// The events that each bus of a stack received, in order, by the name of the bus.

@@ -4,6 +4,7 @@ use expect_test::expect;
 use local_aws::world;
 use serde_json::{Value, json};
 
+use crate::given_policy::read_policy;
 use crate::{DEPLOYMENTS, Function, event};
 
 #[tokio::test]
@@ -33,6 +34,7 @@ async fn an_invalid_request_is_an_error_that_names_the_expected_value() {
         message["Records"][0]["body"] = body.into();
         message
     };
+    let policy = read_policy(&function).await.normalised();
     let [one] = [&event("queued")["Records"][0]].map(Clone::clone);
     let mut errors = String::new();
     for payload in [
@@ -43,6 +45,13 @@ async fn an_invalid_request_is_an_error_that_names_the_expected_value() {
         json!({"repository": DEPLOYMENTS, "mode": "delete"}),
         json!({"repository": DEPLOYMENTS, "confirm": "0123456789abcdef"}),
         json!({"repository": "other"}),
+        json!({"repository": DEPLOYMENTS, "policy": policy}),
+        json!({"repository": DEPLOYMENTS, "image": "app-v1.0.0", "policy": policy}),
+        json!({"repository": DEPLOYMENTS, "mode": "report", "image": "app-v1.0.0", "policy": policy}),
+        json!({"repository": DEPLOYMENTS, "mode": "delete", "policy": policy}),
+        json!({"repository": "infrastructure", "mode": "report", "policy": policy}),
+        json!({"repository": DEPLOYMENTS, "mode": "report", "policy": {"Rule": "applications"}}),
+        json!({"repository": DEPLOYMENTS, "mode": "report", "policy": "{}"}),
         json!({"repository": 1}),
         json!({"repository": DEPLOYMENTS, "pushed": {}}),
         with_body("sweep"),
@@ -59,12 +68,19 @@ async fn an_invalid_request_is_an_error_that_names_the_expected_value() {
         the event: expected an object, such as {"repository": "deployments", "mode": "report"}
         the event: missing field `repository`
         the event: repository: expected 2 to 256 lower-case letters and digits, joined by '.', '_', '-' and '/', got "Deployments"
-        the event: mod: unknown field `mod`, expected one of `repository`, `mode`, `image`
+        the event: mod: unknown field `mod`, expected one of `repository`, `mode`, `image`, `policy`
         the event: mode: expected report, or no mode to sweep as the policy says, got "delete"
-        the event: confirm: unknown field `confirm`, expected one of `repository`, `mode`, `image`
+        the event: confirm: unknown field `confirm`, expected one of `repository`, `mode`, `image`, `policy`
         no rule of the policy 9c980b4eabf69347 governs the repository other
+        the event: policy: expected only with the mode report and without an image
+        the event: policy: expected only with the mode report and without an image
+        the event: policy: expected only with the mode report and without an image
+        the event: mode: expected report, or no mode to sweep as the policy says, got "delete"
+        the event: policy: expected a policy of the repository infrastructure, got a policy of deployments
+        the event: policy: invalid type: map, expected a string
+        the event: policy: RepositoryName: this required property is missing; Rule: this required property is missing
         the event: repository: invalid type: integer `1`, expected a string
-        the event: pushed: unknown field `pushed`, expected one of `repository`, `mode`, `image`
+        the event: pushed: unknown field `pushed`, expected one of `repository`, `mode`, `image`, `policy`
         the event: Records[0].body: expected value at line 1 column 1
         the event: Records[0].body: missing field `repository`
         the event: Records[0].body.mode: unknown field `mode`, expected `repository` or `pushed`

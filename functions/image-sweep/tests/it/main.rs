@@ -13,6 +13,7 @@ mod calls;
 mod completing;
 mod confirmation;
 mod faults;
+mod given_policy;
 mod input;
 mod looking;
 mod native_rules;

@@ -13,6 +13,7 @@
 )]
 #![expect(clippy::indexing_slicing, reason = "only JSON is indexed, which accepts any name")]
 
+mod scale;
 mod static_ecr;
 mod sweep;
 mod tls;
@@ -52,6 +53,13 @@ struct Options {
     /// that the benchmark works, and measures nothing
     #[arg(long, value_name = "FOLDER")]
     smoke: Option<PathBuf>,
+    /// Runs rounds, sweeps and pushes of 1,000 and of 10,000 repositories in this process, and prints
+    /// their calls, bytes, memory and times. Takes some minutes
+    #[arg(long, conflicts_with = "smoke")]
+    scale: bool,
+    /// Measures one number of repositories and of images in each, such as 1000,100
+    #[arg(long, value_name = "REPOSITORIES,IMAGES", hide = true)]
+    scale_shape: Option<String>,
 }
 
 /// The measured programs and the number of repetitions.
@@ -185,6 +193,12 @@ struct Subject {
 }
 
 async fn run(options: &Options) -> anyhow::Result<()> {
+    if let Some(shape) = &options.scale_shape {
+        return scale::measure_shape(shape).await;
+    }
+    if options.scale {
+        return scale::measure_all();
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let target = target.unwrap_or_else(|| root.join("target"));

@@ -16,6 +16,7 @@ mod event_bus;
 mod events;
 mod faults;
 mod invokers;
+mod killed;
 mod lambda;
 mod leaving;
 mod policy;

@@ -3,13 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use it::many_repositories::{ManyRepositories, fill, name};
 use local_aws::Fault;
-use local_aws::ecr::DAY;
 use local_aws::world::World;
 use serde_json::{Value, json};
-use warden_aws::Invocation;
-use warden_core::due::policy_hash;
-use warden_core::policy::RepositoryOrigin;
 
 use crate::{deploy, stop_sweep_queue};
 
@@ -75,17 +72,6 @@ async fn an_untagged_manifest_that_may_be_an_index_starts_image_push() {
     ] {
         assert_eq!(rule.matches(&event(tag, media_type)), expected, "{tag:?} {media_type:?}");
     }
-}
-
-/// Pushes versions of a component that were pushed long ago, without events.
-fn fill(world: &World, repository: &str, count: u32) {
-    let mut state = world.aws.state();
-    let now = state.now();
-    for version in 0..count {
-        let at = now - (100.0 - f64::from(version)) * DAY;
-        state.ecr().push_made_up(repository, &[&format!("myapp-v1.{version}.0")], at).unwrap();
-    }
-    state.ecr().events.clear();
 }
 
 fn archived(world: &World, repository: &str) -> usize {
@@ -157,112 +143,30 @@ async fn a_push_killed_at_the_claim_or_at_the_message_queues_the_sweep_by_its_re
     }
 }
 
-/// The stack with a policy for many repositories, in the process of the test.
-struct Registry {
-    world: World,
-    dispatch: sweep_dispatch::Context,
-    sweep: image_sweep::Context,
-    push: image_push::Context,
-}
-
 /// The calls of AWS, by operation.
 type Calls = BTreeMap<String, usize>;
 
-impl Registry {
-    /// Creates repositories that one rule governs by a wildcard, each with a few images.
-    async fn new(count: usize) -> Self {
-        let rule = json!({
-            "Name": "teams",
-            "Repositories": ["team-*"],
-            "Tags": {"Grammar": ["{component}-v{semver}"], "Enforcement": "report"},
-            "Retention": {"Keep": 10, "Untagged": "delete", "UntaggedDays": 3, "Enforcement": "archive"},
-        });
-        let world = World::deploy(&[
-            ("CreateEcrRepositories", "false"),
-            ("EnforceRepositories", "team-*"),
-            (".Rules", &json!([rule]).to_string()),
-        ])
-        .await;
-        for nth in 0..count {
-            let name = name(nth);
-            world.aws.by_hand("CreateRepository", &json!({"repositoryName": name})).unwrap();
-            fill(&world, &name, 3);
-        }
-        let variables = |folder: &str| world.function(folder).environment.clone();
-        let push = image_push::config::Config::read(variables("image-push")).unwrap();
-        let sweep = image_sweep::config::Config::read(variables("image-sweep")).unwrap();
-        let dispatch = sweep_dispatch::config::Config::read(variables("sweep-dispatch")).unwrap();
-        let dispatch = sweep_dispatch::Context::new(dispatch, &world.sdk("sweep-dispatch"));
-        let sweep = image_sweep::Context::new(sweep, &world.sdk("image-sweep"));
-        let push = image_push::Context::new(push, &world.sdk("image-push"));
-        // The first event of a process reads the policy.
-        dispatch.policy.get(&dispatch.ledger).await.unwrap();
-        sweep.policy.get(&sweep.ledger).await.unwrap();
-        push.policy.get(&push.ledger).await.unwrap();
-        world.forget();
-        Self { world, dispatch, sweep, push }
+/// The calls since the last time.
+fn take_calls(registry: &ManyRepositories) -> Calls {
+    let mut calls = Calls::new();
+    for call in registry.world.calls() {
+        *calls.entry(call).or_default() += 1;
     }
-
-    fn take_calls(&self) -> Calls {
-        let mut calls = Calls::new();
-        for call in self.world.calls() {
-            *calls.entry(call).or_default() += 1;
-        }
-        calls
-    }
-
-    /// Starts a round. Returns its calls.
-    async fn round(&self) -> Calls {
-        sweep_dispatch::handle(&self.dispatch, "round", self.world.now()).await.unwrap();
-        self.take_calls()
-    }
-
-    /// Handles messages. Returns the calls.
-    async fn sweep(&self, messages: &[Value]) -> Calls {
-        for (nth, message) in messages.iter().enumerate() {
-            let event = json!({"Records": [{"body": message.to_string()}]});
-            let (request_id, now) = (format!("sweep-{nth}"), self.world.now());
-            let time_left = std::time::Duration::from_secs(900);
-            let invocation = Invocation { request_id, now, time_left };
-            image_sweep::handle(&self.sweep, &event, &invocation).await.unwrap();
-        }
-        self.take_calls()
-    }
-
-    async fn queued(&self) -> Vec<Value> {
-        self.world.take_messages("SweepQueue").await
-    }
-
-    /// Writes to the ledger that these repositories were swept as this one was: each write copies the
-    /// whole embedded table, so thousands of sweeps would take minutes.
-    async fn copy_record(&self, swept: &Value, others: &[Value]) {
-        let table = &self.dispatch.config.table;
-        let key = |message: &Value| format!("sweep {}", message["repository"].as_str().unwrap());
-        let call = async |operation: &str, input: Value| {
-            let target = format!("DynamoDB_20120810.{operation}");
-            self.world.aws.ask("dynamodb", &target, &input).await.unwrap()
-        };
-        let get = json!({"TableName": table, "Key": {"fact": {"S": key(swept)}}});
-        let record = call("GetItem", get).await["Item"].clone();
-        let Self { dispatch, .. } = self;
-        let governance = dispatch.policy.get(&dispatch.ledger).await.unwrap();
-        let put = |message: &Value| {
-            let repository = message["repository"].as_str().unwrap().parse().unwrap();
-            let policy = governance.rule_for(&repository, RepositoryOrigin::Pushed).unwrap();
-            let mut item = record.clone();
-            item["fact"] = json!({"S": key(message)});
-            item["swept_policy"] = json!({"S": policy_hash(&policy)});
-            json!({"PutRequest": {"Item": item}})
-        };
-        for batch in others.chunks(25) {
-            let requests: Vec<Value> = batch.iter().map(put).collect();
-            call("BatchWriteItem", json!({"RequestItems": {table: requests}})).await;
-        }
-    }
+    calls
 }
 
-fn name(nth: usize) -> String {
-    format!("team-{}/app-{nth:04}", nth % 7)
+/// Starts a round. Returns its calls.
+async fn start_round_of(registry: &ManyRepositories) -> Calls {
+    registry.start_round().await.unwrap();
+    take_calls(registry)
+}
+
+/// Handles messages. Returns the calls.
+async fn sweep(registry: &ManyRepositories, messages: &[Value]) -> Calls {
+    for message in messages {
+        registry.sweep(message).await.unwrap();
+    }
+    take_calls(registry)
 }
 
 fn total(calls: &Calls) -> usize {
@@ -278,24 +182,21 @@ fn counts(calls: &[(&str, usize)]) -> Calls {
 #[tokio::test]
 async fn a_round_of_1000_repositories_without_a_push_costs_a_thousandth_of_the_first_round() {
     const COUNT: usize = 1_000;
-    const SWEPT: usize = 20;
     const DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
-    let registry = Registry::new(COUNT).await;
+    let registry = ManyRepositories::deploy(COUNT, 3, 10).await;
     let listing = [("DescribePullThroughCacheRules", 1), ("DescribeRepositories", 1)];
-    let first = registry.round().await;
+    let first = start_round_of(&registry).await;
     let more = [("BatchGetItem", 2 * COUNT / 100), ("SendMessageBatch", COUNT / 10)];
     assert_eq!(first, counts(&[&listing[..], &more].concat()));
     let queued = registry.queued().await;
     assert_eq!(queued.len(), COUNT);
-    let (swept, others) = queued.split_at(SWEPT);
-    let calls = registry.sweep(swept).await;
-    let each = total(&calls) / SWEPT;
+    let calls = sweep(&registry, &queued).await;
+    let each = total(&calls) / COUNT;
     // Each repository has the same three images, so each sweep makes the same calls.
-    assert!(each * SWEPT == total(&calls) && each <= 16, "{calls:?}");
-    registry.copy_record(&swept[0], others).await;
+    assert!(each * COUNT == total(&calls) && each <= 16, "{calls:?}");
 
     registry.world.aws.advance(DAY);
-    let second = registry.round().await;
+    let second = start_round_of(&registry).await;
     assert_eq!(second, counts(&[&listing[..], &[("BatchGetItem", COUNT / 100)]].concat()));
     assert_eq!(registry.queued().await, [Value::Null; 0]);
     let of_first = total(&first) + each * COUNT;
@@ -304,35 +205,30 @@ async fn a_round_of_1000_repositories_without_a_push_costs_a_thousandth_of_the_f
     // Ten repositories get three pushes each.
     for nth in 0..10 {
         for version in 0..3 {
-            let _ = registry.world.push(&name(nth), &[&format!("myapp-v2.{version}.0")]);
-            let events = std::mem::take(&mut registry.world.aws.state().ecr().events);
-            for event in events {
-                let id = event["id"].as_str().unwrap();
-                image_push::handle(&registry.push, &event, id, registry.world.now()).await.unwrap();
-            }
+            registry.push(&name(nth), &format!("myapp-v2.{version}.0")).await.unwrap();
         }
     }
-    let pushes = registry.take_calls();
+    let pushes = take_calls(&registry);
     assert_eq!(pushes, counts(&[("SendMessageBatch", 10), ("UpdateItem", 10)]));
     let queued = registry.queued().await;
     assert_eq!(queued.len(), 10);
-    let later = registry.sweep(&queued).await;
+    let later = sweep(&registry, &queued).await;
     // The next round sweeps these repositories again, and the round after it sweeps none.
     registry.world.aws.advance(DAY);
-    registry.round().await;
+    start_round_of(&registry).await;
     let queued = registry.queued().await;
     assert_eq!(queued.len(), 10);
-    registry.sweep(&queued).await;
+    sweep(&registry, &queued).await;
     registry.world.aws.advance(DAY);
-    registry.round().await;
+    start_round_of(&registry).await;
     assert_eq!(registry.queued().await, [Value::Null; 0]);
     // A week after the first round, every repository is swept again, but not the ten that were swept
     // on the third day. These are due a day later.
     registry.world.aws.advance(4 * DAY);
-    registry.round().await;
+    start_round_of(&registry).await;
     assert_eq!(registry.queued().await.len(), COUNT - 10);
     registry.world.aws.advance(DAY);
-    registry.round().await;
+    start_round_of(&registry).await;
     assert_eq!(registry.queued().await.len(), COUNT);
     #[expect(clippy::print_stdout, reason = "a person reads the figures")]
     {

@@ -1,6 +1,7 @@
 //! The commands of `ecr-warden` against the deployed stack, with the rights of an operator.
 
 mod lists;
+mod policy;
 mod replay;
 mod status;
 

@@ -4,7 +4,10 @@
 //! keys that do not match the table, and batches and items that are too large. It serves one request
 //! at a time, because the crate checks a condition and writes in two steps.
 
+mod storage;
+
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -12,6 +15,7 @@ use tokio::sync::Mutex;
 use winterbaume_core::MockResponse;
 use winterbaume_dynamodb::DynamoDbService;
 
+use self::storage::WithoutSnapshots;
 use super::json::{input, output, text};
 use super::reserved::is_reserved;
 use super::{Answer, Call, Refusal};
@@ -47,9 +51,15 @@ const EXPRESSIONS: &[&str] = &[
 ];
 
 /// Amazon `DynamoDB`.
-#[derive(Default)]
 pub struct DynamoDb {
     service: Mutex<DynamoDbService>,
+}
+
+impl Default for DynamoDb {
+    fn default() -> Self {
+        let storage = Arc::new(WithoutSnapshots::default());
+        Self { service: Mutex::new(DynamoDbService::with_backend(storage)) }
+    }
 }
 
 impl DynamoDb {

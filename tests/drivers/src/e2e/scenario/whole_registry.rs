@@ -75,6 +75,9 @@ impl Run<'_> {
         }
         self.equal("nobody changed the older repository", &self.settings(LEGACY)?, &before)?;
 
+        // The sweep that only reports has sent an alert too.
+        while self.receive(&inbox)?.is_some() {}
+
         let ceiling = ("EnforceRepositories", "infrastructure,deployments,team-01/*");
         write_policy(self.local, &[(".Rules", &rules("archive")), (".Unmatched", "report")])?;
         stack.deploy(&[ceiling])?;

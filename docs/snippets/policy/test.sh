@@ -1,0 +1,1 @@
+ecr-warden policy test infra/sam/policy.yaml
