@@ -37,7 +37,7 @@ pub struct Comparison {
 pub struct Difference {
     /// The repository.
     pub repository: RepositoryName,
-    /// What differs.
+    /// The kind of the difference.
     pub kind: DifferenceKind,
     /// The tag, or the first tag of the image.
     pub tag: Option<Tag>,
@@ -51,7 +51,7 @@ pub struct Difference {
     pub reason: Option<String>,
 }
 
-/// What differs between the effects of two policies.
+/// The kind of a difference between the effects of two policies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DifferenceKind {
@@ -193,16 +193,15 @@ pub fn compare(
         [Ok(before), Ok(after)] => [before, after],
         [Err(why), _] | [_, Err(why)] => return (found, Some(why)),
     };
-    let [stopped_before, stopped_after] = [deployed, given].map(stopped_removals);
-    let before_and_after = match (stopped_before, stopped_after) {
-        (None, Some(Some(_))) => Some(("no removals", "removals are stopped")),
-        (Some(None), Some(Some(_))) => Some(("removals are carried out", "removals are stopped")),
-        (Some(Some(_)), Some(None)) => Some(("removals are stopped", "removals are carried out")),
+    let [removals_before, removals_after] = [deployed, given].map(Removals::read);
+    let reason = match (&removals_before, &removals_after) {
+        (Removals::None | Removals::CarriedOut, Removals::Stopped(why)) => Some(Some(why.clone())),
+        (Removals::Stopped(_), Removals::CarriedOut) => Some(None),
         _ => None,
     };
-    found.extend(before_and_after.map(|(before, after)| Difference {
-        reason: stopped_after.flatten().map(str::to_owned),
-        ..difference(DifferenceKind::Plan, before, after)
+    found.extend(reason.map(|reason| Difference {
+        reason,
+        ..difference(DifferenceKind::Plan, removals_before.describe(), removals_after.describe())
     }));
     let [removed_before, removed_after] = [before, after].map(removals_by_name);
     let kept = |image: &DecidedImage| {
@@ -257,11 +256,34 @@ fn whole_plan(effects: Option<&RepositoryEffects>) -> Result<Option<&SeenPlan>, 
     Ok(Some(seen))
 }
 
-/// The reason why the removals of a plan are stopped, if there is one. None without a removal.
-fn stopped_removals(effects: Option<&RepositoryEffects>) -> Option<Option<&str>> {
-    let plan = &effects?.plan;
-    let mut removals = plan.seen.iter().flat_map(|seen| &seen.removals);
-    removals.any(|image| image.decision != REPORT).then_some(plan.stopped.as_deref())
+/// Whether sweeps carry out the removals of a plan.
+enum Removals {
+    /// The plan has no removals.
+    None,
+    /// The next sweep carries them out.
+    CarriedOut,
+    /// No sweep carries them out, for this reason.
+    Stopped(String),
+}
+
+impl Removals {
+    fn read(effects: Option<&RepositoryEffects>) -> Self {
+        let Some(RepositoryEffects { plan, .. }) = effects else { return Self::None };
+        let mut removals = plan.seen.iter().flat_map(|seen| &seen.removals);
+        match &plan.stopped {
+            _ if removals.all(|image| image.decision == REPORT) => Self::None,
+            Some(why) => Self::Stopped(why.clone()),
+            None => Self::CarriedOut,
+        }
+    }
+
+    fn describe(&self) -> &'static str {
+        match self {
+            Self::None => "no removals",
+            Self::CarriedOut => "removals are carried out",
+            Self::Stopped(_) => "removals are stopped",
+        }
+    }
 }
 
 /// The removals of a plan by their images. A quarantine tag is an entry of its own.

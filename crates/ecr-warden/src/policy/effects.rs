@@ -132,10 +132,13 @@ pub(super) async fn read_plan(
     policy: &Policy,
     by: PlannedBy,
 ) -> anyhow::Result<Value> {
-    let mut request = json!({"repository": policy.repository_name, "mode": "report"});
-    if by == PlannedBy::Request {
-        request["policy"] = policy.normalised().into();
-    }
+    let repository = &policy.repository_name;
+    let request = match by {
+        PlannedBy::Deployed => json!({"repository": repository, "mode": "report"}),
+        PlannedBy::Request => {
+            json!({"repository": repository, "mode": "report", "policy": policy.normalised()})
+        }
+    };
     stack.invoke_by_name(function, &request).await
 }
 
