@@ -115,19 +115,22 @@ pub fn document(policy: &Policy) -> String {
     })
 }
 
-/// Composes the lifecycle policy document of a repository that the stack provisions. Without a rule, no sweep
-/// removes untagged images, so there is no backstop.
+/// Composes the lifecycle policy document of a repository that the stack provisions. Without a rule
+/// for the cleanup, ECR expires archived images only.
 #[must_use]
 pub fn document_of_provisioned(settings: &ProvisionedRepository, rule: Option<&Policy>) -> String {
     compose(match settings.lifecycle_scope {
         LifecycleScope::Component => {
             rule.and_then(backstop_days).map(backstop).into_iter().collect()
         }
-        LifecycleScope::Repository => repository_rules(
-            settings.lifecycle_untagged_days,
-            settings.lifecycle_tag_count,
-            &settings.lifecycle_tag_prefixes,
-        ),
+        LifecycleScope::Repository if rule.is_some_and(|rule| rule.retention.is_some()) => {
+            repository_rules(
+                settings.lifecycle_untagged_days,
+                settings.lifecycle_tag_count,
+                &settings.lifecycle_tag_prefixes,
+            )
+        }
+        LifecycleScope::Repository => Vec::new(),
     })
 }
 

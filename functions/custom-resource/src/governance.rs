@@ -30,7 +30,7 @@ const LONGEST_WARNINGS: usize = 1_000;
 pub fn desired(properties: &Value) -> Result<Governance, Invalid> {
     let properties = Node::from(properties);
     let mut reader = Reader::new(&properties);
-    for name in ["ServiceToken", "ServiceTimeout", "Policy"] {
+    for name in ["ServiceToken", "ServiceTimeout", "Policy", "Ledger"] {
         reader.ignore(name);
     }
     let ceiling: Vec<RepositoryPattern> = reader.words("EnforceRepositories");

@@ -53,6 +53,12 @@ pub async fn provision(
     let arn = stack.repository(&desired.settings.repository_name);
 
     let observed = once_permitted(|| observe(registry, &arn)).await?;
+    let put_back =
+        observed.as_ref().and_then(|found| reconcile::lifecycle_to_put_back(&desired, found));
+    let desired = match put_back {
+        Some(lifecycle) => Desired { lifecycle, keeps_adopted_lifecycle: false, ..desired },
+        None => desired,
+    };
     let before = previous.for_repository(&arn.name);
     if let Err(refusal) = reconcile::permit(&desired, &before, observed.as_ref(), kind) {
         // A refused roll-back would leave the stack stuck, and the settings that it restores were accepted

@@ -26,6 +26,7 @@ pub fn plan_completions(
     can_see_running_images: bool,
     now: DateTime<Utc>,
 ) -> Vec<Completion> {
+    const WHY: &str = "the policy archives no image any more, so the interrupted removal is undone";
     let repository = &plan.policy.repository_name;
     let mut completions = Vec::new();
     for record in records {
@@ -38,6 +39,9 @@ pub fn plan_completions(
                 || may_complete(&record, plan, can_see_running_images))
         {
             completions.push(Completion::new(record, plan));
+        } else if !is_at_work && record.remover == UnitRemover::SweepArchives {
+            let completion = vec![Completion::new(record, plan)];
+            completions.extend(restore_instead(completion, plan, WHY));
         } else {
             warn!(
                 repository.name = %repository,

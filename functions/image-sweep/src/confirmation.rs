@@ -12,6 +12,9 @@ use warden_core::retention::{RetentionPlan, keeps_at_least};
 use crate::config::DeploymentScope;
 use crate::sweep::Sweep;
 
+/// A repository of the stack accepts its first policy for this time after its creation.
+const NEW: chrono::Duration = chrono::Duration::days(7);
+
 impl Sweep<'_> {
     /// Reads when the repository was created, and whether its tags are mutable.
     pub(crate) async fn repository_facts(&self) -> anyhow::Result<RepositoryFacts> {
@@ -19,14 +22,20 @@ impl Sweep<'_> {
         found.with_context(|| format!("ECR has no repository {}", self.repository))
     }
 
-    /// Returns the accepted policy of the repository. `recorded` is that policy in the ledger. Without
-    /// a recorded policy, this is the first sweep: a repository that the stack created accepts the
-    /// current policy. Returns a [`VisibilityError`] if the repository cannot be read.
+    /// Returns the accepted policy of the repository that was created at this time. `recorded` is that
+    /// policy in the ledger. Without a recorded policy, this is the first sweep: a new repository that the
+    /// stack created accepts the current policy. Returns a [`VisibilityError`] if the repository cannot be
+    /// read.
     pub(crate) async fn accepted_policy(
         &self,
+        created_at: i64,
         recorded: Option<&AcceptedPolicy>,
     ) -> anyhow::Result<Option<Policy>> {
         let Some(AcceptedPolicy { line, .. }) = recorded else {
+            // Rounds sweep a governed repository within a day. An older one had no rule until now.
+            if self.now.timestamp() - created_at > NEW.num_seconds() {
+                return Ok(None);
+            }
             let is_created = self.is_created_by_stack().await.map_err(|error| blind(&error))?;
             return Ok(is_created.then(|| self.policy.clone()));
         };

@@ -139,7 +139,7 @@ impl<'a> Sweep<'a> {
             )?;
             plan.keep_tags_that_can_move(facts.mutability.as_ref());
             let recorded = recorded.filter(|policy| policy.created_at == facts.created_at);
-            let accepted = self.accepted_policy(recorded.as_ref()).await?;
+            let accepted = self.accepted_policy(facts.created_at, recorded.as_ref()).await?;
             self.apply_confirmation(&mut plan, accepted.as_ref()).await?;
         }
         Ok(plan)
@@ -156,7 +156,7 @@ impl<'a> Sweep<'a> {
         let created_at = facts.created_at;
         let recorded = unfinished.accepted_policy.filter(|policy| policy.created_at == created_at);
         let recorded = recorded.as_ref();
-        let accepted = match self.accepted_policy(recorded).await {
+        let accepted = match self.accepted_policy(created_at, recorded).await {
             Ok(accepted) => accepted,
             Err(error) => return self.stop_blind(error, noted.is_none(), None).await,
         };

@@ -117,7 +117,7 @@ pub fn run(bytes: &[u8]) {
         Some(published @ Notification::Alert(_)) => check_renderings(&published),
         other => panic!("{other:?}"),
     }
-    assert_eq!(json["version"], 1);
+    assert_eq!(json["version"], 2);
     let length = |value: &Value| value.as_str().expect("a text").chars().count();
     assert!(length(&json["text"]) <= 8_000 && length(&json["title"]) <= 300);
     let amazon_q: Value = serde_json::from_str(protocol("https")).expect("JSON");

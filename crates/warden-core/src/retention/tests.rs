@@ -119,7 +119,7 @@ pub(crate) fn two() -> Policy {
     with(&[])
 }
 
-fn with(changes: &[(&str, Value)]) -> Policy {
+pub(super) fn with(changes: &[(&str, Value)]) -> Policy {
     let mut all = vec![("Retention.Keep", json!(2)), ("Retention.Enforcement", json!("delete"))];
     all.extend(changes.iter().cloned());
     policy(GUIDE, &all)

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{Decision, KeepReason, RetentionPlan, UnknownReason};
 use crate::arena::ImageId;
 use crate::image::{Digest, ImageStatus};
+use crate::policy::TagEnforcement;
 use crate::tagging::is_accepted_tag;
 
 /// The function that removes a unit, and how.
@@ -136,10 +137,14 @@ pub fn complete_unit(record: &UnitRecord, plan: &RetentionPlan<'_>) -> Unfinishe
     let own = active.iter().copied().filter(|image| !is_needed(*image));
     let is_being_restored = !of_status(ImageStatus::Activating).is_empty();
     let is_unwanted = match record.remover {
-        UnitRemover::EnforcementArchives => !active
-            .iter()
-            .chain(&archived)
-            .any(|image| images[*image].tags.iter().any(|tag| is_accepted_tag(plan.policy, tag))),
+        // A policy that judges no tag, or only reports, refuses none.
+        UnitRemover::EnforcementArchives => {
+            plan.policy.grammar().is_some()
+                && plan.policy.tag_enforcement() == TagEnforcement::Archive
+                && !active.iter().chain(&archived).any(|image| {
+                    images[*image].tags.iter().any(|tag| is_accepted_tag(plan.policy, tag))
+                })
+        }
         UnitRemover::SweepArchives | UnitRemover::SweepDeletes => {
             !own.clone().any(|image| is_kept(plan, image))
         }
@@ -216,19 +221,31 @@ fn needed_elsewhere<'p>(
 mod tests {
     use super::*;
     use crate::graph::Graph;
+    use crate::policy::Policy;
     use crate::retention::plan_retention;
-    use crate::retention::tests::{digest, inventory, now, two};
+    use crate::retention::tests::{digest, inventory, now, two, with};
 
     /// Checks the calls for a unit of `index`, `amd` and `arm` that is beyond the count. `unit` and
     /// `other` describe the three images and an index outside of the unit.
     fn check(remover: UnitRemover, unit: [&str; 3], other: &str, expected: &str) {
-        let policy = two();
+        let archives = [("Tags.Enforcement", "archive".into())];
+        check_by(&with(&archives), remover, unit, other, expected);
+    }
+
+    /// Checks the calls under this policy.
+    fn check_by(
+        policy: &Policy,
+        remover: UnitRemover,
+        unit: [&str; 3],
+        other: &str,
+        expected: &str,
+    ) {
         let mut images = vec![("new", "a-v3.0.0, pushed 30"), ("newer", "a-v4.0.0, pushed 20")];
         let named = ["index", "amd", "arm"].into_iter().zip(unit).chain([("other", other)]);
         images.extend(named.filter(|(_, text)| *text != "gone"));
         let inventory = inventory(&images);
         let graph = Graph::build(&inventory).unwrap();
-        let plan = plan_retention(&policy, &inventory, graph, &HashMap::new(), now());
+        let plan = plan_retention(policy, &inventory, graph, &HashMap::new(), now());
         let record = UnitRecord {
             root: digest("index"),
             removed: vec![digest("amd"), digest("arm")],
@@ -313,6 +330,15 @@ mod tests {
             "gone",
             "restore arm; restore index",
         );
+        // The policy refuses no tag any more.
+        let unit = ["bad, needs amd arm", "", ", archived"];
+        for changes in [
+            [("Tags.Enforcement", "report".into())],
+            [("Tags.Grammar", serde_json::Value::Null)],
+            [("Tags", serde_json::Value::Null)],
+        ] {
+            check_by(&with(&changes), EnforcementArchives, unit, "gone", "restore arm");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 
 use warden_aws::registry::replaced_lifecycle::{COUNT_TAG, ReplacedLifecycle};
 use warden_aws::registry::repository::{Encryption, RepositoryDescription};
-use warden_core::lifecycle::{have_same_rules, is_written_by_warden};
+use warden_core::lifecycle::{document_of_provisioned, have_same_rules, is_written_by_warden};
 use warden_core::mutability::Mutability;
 
 use super::properties::{Desired, OnDelete, OnExisting, Previous, RESERVED};
@@ -174,6 +174,22 @@ pub fn lifecycle(desired: &Desired, observed: Option<&ObservedRepository>) -> Li
     } else {
         LifecycleDecision::Preview
     }
+}
+
+/// The lifecycle policy that an adopted repository gets back because its rule only reports: the policy
+/// before the adoption, or one that expires archived images only. None if the policy in force is not ECR
+/// Warden's.
+#[must_use]
+pub fn lifecycle_to_put_back(desired: &Desired, observed: &ObservedRepository) -> Option<String> {
+    let is_adopted = !observed.standing.owned_by(&desired.owner);
+    let is_ours = observed.lifecycle.as_deref().is_some_and(is_written_by_warden);
+    if !(is_adopted && desired.keeps_adopted_lifecycle && is_ours) {
+        return None;
+    }
+    Some(match ReplacedLifecycle::from_tags(&observed.standing.tags) {
+        Ok(Some(ReplacedLifecycle::Policy(text))) => text,
+        _ => document_of_provisioned(&desired.settings, None),
+    })
 }
 
 /// The images that a lifecycle policy would expire, from ECR's preview.
@@ -407,6 +423,7 @@ impl fmt::Display for RepositoryChange {
 mod tests {
     use expect_test::{Expect, expect};
     use serde_json::{Value, json};
+    use warden_core::policy::Policy;
 
     use super::*;
     use warden_aws::registry::repository::EncryptionType;
@@ -424,7 +441,9 @@ mod tests {
             properties[*name] = value.clone();
         }
         let stack = OWNER.rsplit_once('/').unwrap().0.parse().unwrap();
-        Desired::read(&properties, &stack, OWNER.to_owned()).unwrap()
+        let rule = r#"{"RepositoryName": "infrastructure", "Rule": "r", "Retention": {"Enforcement": "report"}}"#;
+        let rule = Policy::parse(rule).unwrap();
+        Desired::read(&properties, &stack, OWNER.to_owned()).unwrap().following(Some(&rule))
     }
 
     /// The observed repository that equals `desired`.
@@ -513,6 +532,21 @@ mod tests {
         }
         let enforcing = Desired { keeps_adopted_lifecycle: false, ..adopting };
         assert_eq!(lifecycle(&enforcing, Some(&found)), LifecycleDecision::Preview);
+    }
+
+    #[test]
+    fn an_adopted_repository_whose_rule_only_reports_again_gets_its_own_lifecycle_policy_back() {
+        let reporting = desired(&[("OnExisting", "adopt".into())]);
+        let own = r#"{"rules":[]}"#.to_owned();
+        let mut found = observed(&reporting);
+        found.standing.tags = ReplacedLifecycle::Policy(own.clone()).to_tags(&BTreeMap::new());
+        assert_eq!(lifecycle_to_put_back(&reporting, &found), Some(own.clone()));
+        // Without a stored policy, ECR expires archived images only.
+        found.standing.tags.clear();
+        let archived_only = document_of_provisioned(&reporting.settings, None);
+        assert_eq!(lifecycle_to_put_back(&reporting, &found), Some(archived_only));
+        found.lifecycle = Some(own);
+        assert_eq!(lifecycle_to_put_back(&reporting, &found), None);
     }
 
     #[test]

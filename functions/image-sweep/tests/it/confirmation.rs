@@ -187,3 +187,13 @@ async fn an_interrupted_run_removes_the_confirmed_images_and_no_others() {
         }
     }
 }
+
+/// Its images have collected without a rule, and nobody has read a plan.
+#[tokio::test]
+async fn an_old_repository_of_the_stack_waits_for_a_confirmation_of_its_first_plan() {
+    let function = Function::new("archive").await;
+    function.aws.advance(std::time::Duration::from_secs(8 * 86_400));
+    function.versions("a", 5);
+    let swept = function.sweep().await;
+    assert!(swept["stopped"].is_string() && swept["removed"] == 0, "{swept}");
+}

@@ -60,6 +60,8 @@ async fn scanners_that_pull_every_image_every_day_do_not_keep_images() {
     for (roles, removed) in [("", 0), (OTHER, 0), (SCANNER, 3), (&both, 3)] {
         let parameters = [("*.Retention.Enforcement", "archive"), ("ScannerRoleArns", roles)];
         let function = Function::with(&parameters).await;
+        // A new repository of the stack accepts its policy.
+        function.sweep().await;
         let images = function.versions("a", 5);
         let ids: Vec<_> = images.iter().map(|digest| json!({"imageDigest": digest})).collect();
         let input = json!({"repositoryName": DEPLOYMENTS, "imageIds": ids});

@@ -122,7 +122,8 @@ impl Repository {
                 "registryId": ACCOUNT,
                 "repositoryName": NAME,
                 "repositoryUri": format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{NAME}"),
-                "createdAt": 1_700_000_000,
+                // A sweep needs no confirmation in a new repository.
+                "createdAt": chrono::Utc::now().timestamp(),
                 "imageTagMutability": "MUTABLE",
                 "imageScanningConfiguration": {"scanOnPush": true},
                 "encryptionConfiguration": {"encryptionType": "AES256"},

@@ -224,6 +224,7 @@ impl Run<'_> {
             &left,
             &names(&[
                 "AcceptedRisksParameter",
+                "AlertEventBusName",
                 "AlertTopicArn",
                 "DashboardUrl",
                 "EcrLoginCommand",

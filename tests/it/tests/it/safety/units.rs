@@ -184,6 +184,34 @@ async fn an_image_that_an_archived_index_needs_is_not_deleted() {
     assert!(can_be_pulled(aws, &archived, &[parts[0].clone(), parts[1].clone()]));
 }
 
+/// A policy that archives nothing any more leaves no unit half archived.
+#[tokio::test]
+async fn a_unit_is_restored_whole_if_its_rule_stops_archiving_meanwhile() {
+    let mut world = deploy(&[("*.Retention.Enforcement", "archive")]).await;
+    stop_sweep_queue(&world);
+    let (index, parts) = push_index(&world, &["app-v1.0.0"], 60.0);
+    // Every attempt from the second on, so that the SDK's retries end.
+    for attempt in 2..60 {
+        let throttled = Fault::Error(400, "ThrottlingException");
+        world.aws.fault("UpdateImageStorageClass", attempt, throttled);
+    }
+    push_newer_versions(&world);
+    world.forget();
+    sweep(&world.aws).await;
+    world.aws.heal();
+    let archived = |world: &World| {
+        let all = parts.iter().chain([&index]);
+        all.filter(|digest| status(&world.aws, digest) == Some(Status::Archived)).count()
+    };
+    assert!((1..=parts.len()).contains(&archived(&world)));
+    world.change_policy(&[("*.Retention.Enforcement", "report")]).await;
+    let changed = world.function("image-sweep").clone();
+    world.aws.lambda().create(changed);
+    world.aws.advance(HOUR);
+    sweep(&world.aws).await;
+    assert_eq!(archived(&world), 0);
+}
+
 /// A2: the second call that archives an image of the unit fails. In version 1 no later run
 /// finished the unit, and the native rule expired its parts.
 #[tokio::test]

@@ -307,6 +307,7 @@ fn without_repositories_our_template_has_nothing_for_them() {
     let found: Vec<&str> = resources.iter().copied().filter(is_one).collect();
     assert_eq!(found, ["Governance"]);
     stack.made("CustomResourceFunction", "f", attributes([("Arn", json!("arn:f"))]));
+    stack.made("Ledger", "ledger", Map::new());
     assert_eq!(stack.properties("Governance").unwrap().get("Repositories"), None);
     stack.made("AlertTopic", "arn:topic", Map::new());
     stack.made("AlertEventBus", "warden-AlertEventBus", Map::new());
