@@ -107,7 +107,7 @@ fn a_policy_that_gets_rules_for_the_cleanup_waits_and_one_that_loses_them_does_n
     check(&two, Some(&nothing), None, ", changed, no");
     check(&nothing, None, None, ", -, no");
     assert!(keeps_at_least(&nothing, &two) && !keeps_at_least(&two, &nothing));
-    // Another grammar groups the images in another way, also where there is none.
+    // A different grammar, or no grammar, groups the images differently.
     for path in ["Tags", "Tags.Grammar"] {
         assert!(!keeps_at_least(&without(path), &two) && !keeps_at_least(&two, &without(path)));
         assert!(keeps_at_least(&without(path), &without(path)));
