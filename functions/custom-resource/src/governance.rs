@@ -3,9 +3,8 @@
 //! The functions of a deployment read the version that this resource answers. A deployment with an invalid
 //! policy fails, and names every mistake. A roll-back of the stack sends the earlier policy again.
 
-use std::time::SystemTime;
-
 use anyhow::Context as _;
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 use warden_core::image::RepositoryPattern;
@@ -52,13 +51,13 @@ pub async fn provision(
     context: &Context,
     request: &Request,
     physical_id: &PhysicalId,
+    now: DateTime<Utc>,
 ) -> anyhow::Result<Data> {
     let governance = desired(&request.properties).context("the policy is invalid")?;
     verify_provision(context, request).await?;
     let (version, policy) = (governance.version().to_string(), governance.normalised());
     // The ID never changes: another policy is not another resource.
     physical_id.set(&request.owner());
-    let now = SystemTime::now().into();
     once_permitted(|| context.ledger.record_policy(&version, &policy, now)).await?;
     let rules = governance.document.rules.len();
     info!(policy.version = version, "the policy {version} with {rules} rules is in the ledger");
@@ -87,13 +86,16 @@ fn shown(warnings: &[Problem]) -> String {
 }
 
 /// Lets the policy expire. Only a failed call of AWS is an error.
-pub async fn delete(context: &Context, request: &Request) -> anyhow::Result<Data> {
+pub async fn delete(
+    context: &Context,
+    request: &Request,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Data> {
     let id = request.physical_resource_id.as_deref().unwrap_or_default();
     if request.owner() != id {
         info!("the physical ID {id:?} is not the ID of this resource; nothing to do");
         return Ok(Data::new());
     }
-    let now = SystemTime::now().into();
     once_permitted(|| context.ledger.retire_policy(now)).await?;
     Ok(Data::new())
 }

@@ -22,11 +22,12 @@ pub mod stack;
 pub mod verification;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use aws_config::SdkConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{error, info};
@@ -78,15 +79,15 @@ impl Context {
 /// would send the request of a failed invocation two more times.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
     let build = |sdk: &SdkConfig| Context::new(Config::read(std::env::vars())?, sdk).map(Arc::new);
-    serve(Roots::AtStart, build, async |context, payload, Invocation { now, time_left, .. }| {
-        handle(context, &payload, SystemTime::from(now) + time_left).await;
+    serve(Roots::AtStart, build, async |context, payload, invocation| {
+        handle(context, &payload, &invocation).await;
         Ok(())
     })
     .await
 }
 
-/// Carries out one request, and always answers the request before `deadline`.
-pub async fn handle(context: &Arc<Context>, payload: &Value, deadline: SystemTime) {
+/// Carries out one request, and always answers the request before the deadline of its invocation.
+pub async fn handle(context: &Arc<Context>, payload: &Value, invocation: &Invocation) {
     let Some(request) = Request::read(payload) else {
         error!(
             "the request has no ResponseURL, so CloudFormation cannot be answered; nothing was changed"
@@ -111,15 +112,15 @@ pub async fn handle(context: &Arc<Context>, payload: &Value, deadline: SystemTim
         request.logical_resource_id,
     );
 
-    let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
-    let work_until = Instant::now() + left.saturating_sub(TIME_TO_ANSWER.min(left / 2));
+    let Invocation { now, time_left, .. } = *invocation;
+    let work_until = Instant::now() + time_left.saturating_sub(TIME_TO_ANSWER.min(time_left / 2));
     let physical_id = PhysicalId::from_request(&request);
     // The work runs in its own task: a panic ends only the task, and the task can be stopped before the
     // answer.
     let mut work = tokio::spawn({
         let (context, request, physical_id) =
             (Arc::clone(context), request.clone(), physical_id.clone());
-        async move { perform(&context, &request, &physical_id).await }
+        async move { perform(&context, &request, &physical_id, now).await }
     });
     let outcome = match tokio::time::timeout_at(work_until, &mut work).await {
         Ok(Ok(outcome)) => outcome,
@@ -159,6 +160,7 @@ async fn perform(
     context: &Context,
     request: &Request,
     physical_id: &PhysicalId,
+    now: DateTime<Utc>,
 ) -> anyhow::Result<Data> {
     let kind = request.kind()?;
     if kind == Kind::Delete && !is_removable(context, request).await? {
@@ -166,9 +168,11 @@ async fn perform(
     }
     match (request.resource_type.as_str(), kind) {
         (governance::RESOURCE_TYPE, Kind::Create | Kind::Update) => {
-            governance::provision(context, request, physical_id).await
+            governance::provision(context, request, physical_id, now).await
         }
-        (governance::RESOURCE_TYPE, Kind::Delete) => governance::delete(context, request).await,
+        (governance::RESOURCE_TYPE, Kind::Delete) => {
+            governance::delete(context, request, now).await
+        }
         (repository::RESOURCE_TYPE, Kind::Create | Kind::Update) => {
             repository::provision(context, request, kind, physical_id).await
         }

@@ -1,4 +1,4 @@
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use custom_resource::handle;
 use expect_test::expect;
@@ -6,7 +6,7 @@ use local_aws::world::SECRET;
 use local_aws::{Fault, LocalAws};
 use serde_json::{Value, json};
 
-use crate::{Function, event, update, with};
+use crate::{Function, TIME_LEFT, event, invocation, update, with};
 
 fn answers(aws: &LocalAws) -> usize {
     aws.state().calls.iter().filter(|call| call.operation == "Answer").count()
@@ -107,7 +107,7 @@ async fn a_request_without_an_url_for_the_answer_changes_nothing() {
         json!({}),
         with(event("create-infrastructure"), "ResponseURL", Value::Null),
     ] {
-        handle(&function.context, &request, SystemTime::now() + Duration::from_secs(60)).await;
+        handle(&function.context, &request, &invocation(&function.aws, TIME_LEFT)).await;
     }
     assert!(function.aws.state().calls.is_empty());
 }

@@ -1,6 +1,9 @@
 //! `Custom::EcrGovernance`: the policy in the ledger.
 
+use std::time::Duration;
+
 use expect_test::expect;
+use local_aws::world::NOW;
 use serde_json::{Value, json};
 
 use crate::{Function, delete, event, rolled_back, update, with};
@@ -56,6 +59,34 @@ async fn a_replaced_policy_expires_and_a_roll_back_makes_it_current_again() {
     assert_eq!(lasting(&function, &versions).await, [false, false]);
     // A function that was deployed with a version can still read it.
     function.context.ledger.policy(versions[1].as_str().unwrap()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_has_the_time_of_its_last_deployment() {
+    let function = Function::new().await;
+    let create = event("create-governance");
+    let times = async |answer: &Value| {
+        let key = format!("policy {}", answer["Data"]["Version"].as_str().unwrap());
+        let item = item(&function, &key).await;
+        ["written_at", "expires"].map(|name| {
+            let time: Option<i64> = item[name]["N"].as_str().map(|time| time.parse().unwrap());
+            #[expect(clippy::cast_possible_truncation, reason = "whole seconds")]
+            time.map(|time| time - NOW as i64)
+        })
+    };
+    let created = function.succeed(&create).await;
+    assert_eq!(times(&created).await, [Some(0), None]);
+    function.aws.advance(Duration::from_secs(60));
+    let physical_id = &created["PhysicalResourceId"];
+    let other = update(&create, physical_id, "Policy.Rules.1.Scan.Threshold", "LOW");
+    let updated = function.succeed(&other).await;
+    assert_eq!(times(&updated).await, [Some(60), None]);
+    assert_eq!(times(&created).await, [Some(0), Some(60 + 400 * 86_400)]);
+    function.aws.advance(Duration::from_secs(60));
+    let back = function.succeed(&rolled_back(&other)).await;
+    assert_eq!(times(&back).await, [Some(120), None]);
+    function.succeed(&delete(&create, &back)).await;
+    assert_eq!(times(&back).await, [Some(120), Some(120 + 400 * 86_400)]);
 }
 
 #[tokio::test(start_paused = true)]

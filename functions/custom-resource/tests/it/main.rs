@@ -18,8 +18,9 @@ mod repository;
 mod verification;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use chrono::DateTime;
 use custom_resource::config::Config;
 use custom_resource::{Context, handle};
 use local_aws::LocalAws;
@@ -27,6 +28,7 @@ use local_aws::ecr::DAY;
 use local_aws::iam::Role;
 use local_aws::world::{self, NOW, create_ledger, take_role};
 use serde_json::{Value, json};
+use warden_aws::Invocation;
 
 /// A function with its AWS, and the requests of `events/custom-resource`.
 struct Function {
@@ -65,13 +67,12 @@ impl Function {
     async fn handle(&self, request: &Value, seconds: u64) {
         self.record_request(request);
         change_role(&self.aws, request);
-        let deadline = SystemTime::now() + Duration::from_secs(seconds);
-        handle(&self.context, request, deadline).await;
+        handle(&self.context, request, &invocation(&self.aws, Duration::from_secs(seconds))).await;
     }
 
     /// Carries out a request that CloudFormation sent, and returns its only answer.
     async fn answer(&self, request: &Value) -> Value {
-        self.handle(request, 240).await;
+        self.handle(request, TIME_LEFT.as_secs()).await;
         let answer = self.taken_answer(request);
         if request["StackId"] == STACK_ID {
             self.aws.state().record_answer(request, Some(&answer));
@@ -81,9 +82,8 @@ impl Function {
 
     /// Carries out a request that somebody else sent, and returns the answer.
     async fn answer_forged(&self, request: &Value) -> Value {
-        let deadline = SystemTime::now() + Duration::from_secs(240);
         change_role(&self.aws, request);
-        handle(&self.context, request, deadline).await;
+        handle(&self.context, request, &invocation(&self.aws, TIME_LEFT)).await;
         self.taken_answer(request)
     }
 
@@ -110,6 +110,16 @@ impl Function {
         assert_eq!(answer["Status"], "FAILED", "{answer:#}");
         answer["Reason"].as_str().unwrap().to_owned()
     }
+}
+
+/// The time that an invocation has in most tests.
+const TIME_LEFT: Duration = Duration::from_secs(240);
+
+/// An invocation that starts now, with this time until the deadline.
+fn invocation(aws: &LocalAws, time_left: Duration) -> Invocation {
+    #[expect(clippy::cast_possible_truncation, reason = "whole seconds")]
+    let now = DateTime::from_timestamp(aws.state().now() as i64, 0).unwrap();
+    Invocation { request_id: String::new(), now, time_left }
 }
 
 /// The roles of CI that the requests name.

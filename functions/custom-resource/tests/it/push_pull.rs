@@ -1,4 +1,4 @@
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use custom_resource::handle;
 use expect_test::expect;
@@ -7,7 +7,8 @@ use local_aws::iam;
 use serde_json::{Value, json};
 
 use crate::{
-    Function, STACK_ID, calls, ci_roles, delete, event, foreign, own, rolled_back, update, with,
+    Function, STACK_ID, TIME_LEFT, calls, ci_roles, delete, event, foreign, invocation, own,
+    rolled_back, update, with,
 };
 
 const ARN: &str =
@@ -263,13 +264,13 @@ async fn a_delete_succeeds_if_its_own_copy_deleted_the_policy_first() {
         let request = delete(&request, &answer);
         function.aws.state().answers.clear();
         function.aws.fault(call, 1, Fault::Slow(Duration::from_secs(2)));
-        let deadline = SystemTime::now() + Duration::from_secs(240);
+        let invocation = invocation(&function.aws, TIME_LEFT);
         function.record_request(&request);
         let copy = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            handle(&function.context, &request, deadline).await;
+            handle(&function.context, &request, &invocation).await;
         };
-        tokio::join!(handle(&function.context, &request, deadline), copy);
+        tokio::join!(handle(&function.context, &request, &invocation), copy);
         let answers = std::mem::take(&mut function.aws.state().answers);
         assert_eq!(answers.len(), 2, "{call}");
         assert_eq!(answers[0], answers[1], "{call}");

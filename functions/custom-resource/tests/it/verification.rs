@@ -1,11 +1,11 @@
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use custom_resource::handle;
 use expect_test::expect;
 use local_aws::Fault;
 use serde_json::json;
 
-use crate::{Function, calls, delete, event, names, push, update, with};
+use crate::{Function, TIME_LEFT, calls, delete, event, invocation, names, push, update, with};
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_cloudformation_did_not_send_change_nothing() {
@@ -48,7 +48,7 @@ async fn requests_of_another_stack_change_nothing() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_sent_only_to_a_host_of_cloudformation() {
     let function = Function::new().await;
-    let deadline = SystemTime::now() + Duration::from_secs(240);
+    let invocation = invocation(&function.aws, TIME_LEFT);
     local_aws::log::collect();
     for (url, host) in [
         ("https://user:marked-secret@example.com:8443/x?Signature=marked-secret", "example.com"),
@@ -56,7 +56,7 @@ async fn an_answer_is_sent_only_to_a_host_of_cloudformation() {
     ] {
         let request = with(event("create-infrastructure"), "ResponseURL", url);
         function.record_request(&request);
-        handle(&function.context, &request, deadline).await;
+        handle(&function.context, &request, &invocation).await;
         assert!(function.aws.state().calls.is_empty());
         let lines = local_aws::log::lines("response.host");
         assert_eq!(lines.len(), 1, "{lines:#?}");
@@ -65,7 +65,7 @@ async fn an_answer_is_sent_only_to_a_host_of_cloudformation() {
     }
     // A text that is not a URL has no host.
     let request = with(event("create-infrastructure"), "ResponseURL", "no URL");
-    handle(&function.context, &request, deadline).await;
+    handle(&function.context, &request, &invocation).await;
     assert!(function.aws.state().calls.is_empty());
 }
 

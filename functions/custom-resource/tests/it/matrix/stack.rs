@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use custom_resource::{Context, handle};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{is_out_of_time, lasts, leaves_an_answer};
-use crate::{NOW, POLICY_VERSION, REPORT, STACK_ID, change_role, ci_roles, own};
+use crate::{NOW, POLICY_VERSION, REPORT, STACK_ID, change_role, ci_roles, invocation, own};
 
 /// The function's timeout.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -248,7 +248,7 @@ impl Stack {
             .build();
         let carry_out = async |left: Duration| {
             let context = Arc::new(Context::new(crate::config(), &config).unwrap());
-            handle(&context, request, SystemTime::now() + left).await;
+            handle(&context, request, &invocation(&self.aws, left)).await;
         };
         runtime().block_on(async {
             match trouble {

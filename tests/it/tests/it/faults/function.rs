@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use local_aws::LocalAws;
@@ -10,6 +10,7 @@ use local_aws::ecr::Time;
 use local_aws::world::{self, World};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
+use warden_aws::Invocation;
 
 /// The time of a new stack: five seconds after the events of `events/scan-complete`.
 const NOW: Time = 1_795_514_405.0;
@@ -27,8 +28,9 @@ pub async fn create_custom_resource(world: &World, request: Value) -> (String, V
     let variables = world.function("custom-resource").environment.clone();
     let config = custom_resource::config::Config::read(variables).unwrap();
     let context = Arc::new(custom_resource::Context::new(config, &sdk).unwrap());
-    let deadline = SystemTime::now() + world.function("custom-resource").timeout;
-    custom_resource::handle(&context, &request, deadline).await;
+    let time_left = world.function("custom-resource").timeout;
+    let invocation = Invocation { request_id: String::new(), now: world.now(), time_left };
+    custom_resource::handle(&context, &request, &invocation).await;
     let answer = world.aws.state().answers.remove(0);
     assert_eq!(answer["Status"], "SUCCESS", "{answer:#}");
     let attributes = answer.get("Data").cloned().unwrap_or_else(|| json!({}));
@@ -97,7 +99,7 @@ impl Function {
                 let config = image_sweep::config::Config::read(variables)?;
                 let context = image_sweep::Context::new(config, sdk);
                 let (request_id, time_left) = (request_id.to_owned(), self.timeout(world));
-                let invocation = warden_aws::Invocation { request_id, now, time_left };
+                let invocation = Invocation { request_id, now, time_left };
                 return image_sweep::handle(&context, event, &invocation).await;
             }
             Self::SlackNotifier => {
