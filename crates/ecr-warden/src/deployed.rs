@@ -156,7 +156,7 @@ impl DeployedStack {
         })?;
         let table = find_resource(&cloudformation, name, "Ledger").await?;
         let policy = Ledger::new(&sdk, table).policy(version).await?;
-        let governance = Governance::parse(&policy)
+        let governance = Governance::parse(&policy.document)
             .with_context(|| format!("reading the policy {version} of the stack {name}"))?;
         let registry = Registry::new(&sdk);
         let name = name.to_owned();

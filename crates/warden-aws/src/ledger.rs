@@ -84,6 +84,7 @@ const SETTLE: &str = "SET settled_at = :now, settled_event = if_not_exists(event
 /// The update expression that claims an item.
 const TAKE: &str = "SET holder = :holder, lease = :lease, expires = :expires";
 
+pub use policies::StoredPolicy;
 pub use runs::{AcceptedPolicy, LastRun, PushClaim, RunEnd, RunLease, SweepRecord, UnfinishedRun};
 pub use scans::{
     CleanScanOutcome, CollectedEvents, CollectionClaim, FindingEvent, HistoryClaim, IndexMembership,

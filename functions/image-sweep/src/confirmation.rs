@@ -2,6 +2,7 @@
 //! operator, and stops a plan that needs a confirmation.
 
 use anyhow::Context as _;
+use chrono::{DateTime, Utc};
 use tracing::warn;
 use warden_aws::ledger::AcceptedPolicy;
 use warden_aws::registry::repository::RepositoryFacts;
@@ -12,7 +13,7 @@ use warden_core::retention::{RetentionPlan, keeps_at_least};
 use crate::config::DeploymentScope;
 use crate::sweep::Sweep;
 
-/// A repository of the stack accepts its first policy for this time after its creation.
+/// A new repository accepts the policy of its first sweep for this time after its creation.
 const NEW: chrono::Duration = chrono::Duration::days(7);
 
 impl Sweep<'_> {
@@ -23,18 +24,25 @@ impl Sweep<'_> {
     }
 
     /// Returns the accepted policy of the repository that was created at this time. `recorded` is that
-    /// policy in the ledger. Without a recorded policy, this is the first sweep: a new repository that the
-    /// stack created accepts the current policy. Returns a [`VisibilityError`] if the repository cannot be
-    /// read.
+    /// policy in the ledger. Without a recorded policy, this is the first sweep: a new repository accepts
+    /// the current policy if it was created under that policy, or if the stack created it. Returns a
+    /// [`VisibilityError`] if the repository cannot be read.
     pub(crate) async fn accepted_policy(
         &self,
         created_at: i64,
         recorded: Option<&AcceptedPolicy>,
     ) -> anyhow::Result<Option<Policy>> {
         let Some(AcceptedPolicy { line, .. }) = recorded else {
-            // Rounds sweep a governed repository within a day. An older one had no rule until now.
+            // Rounds sweep a governed repository within a day. An older one had no rule until now, or was a
+            // cache or a replica.
             if self.now.timestamp() - created_at > NEW.num_seconds() {
                 return Ok(None);
+            }
+            // ECR has the one time and Lambda the other. If their clocks differ, the repository was created
+            // shortly before the deployment, and has hardly any image. A repository of the same second waits.
+            let is_later = |deployed_at: DateTime<Utc>| created_at > deployed_at.timestamp();
+            if self.deployed_at.is_some_and(is_later) {
+                return Ok(Some(self.policy.clone()));
             }
             let is_created = self.is_created_by_stack().await.map_err(|error| blind(&error))?;
             return Ok(is_created.then(|| self.policy.clone()));

@@ -109,10 +109,12 @@ pub async fn handle(
     let request = event::read(payload, request_id, now)?;
     let repository = &request.repository;
     let Context { policy, registry, ledger, .. } = context;
-    let deployed = async || policy.find_rule(repository, registry, ledger).await;
-    let policy = match &request.command {
-        SweepCommand::Read(Some(given)) => Some(given.as_ref().clone()),
-        _ => deployed().await?,
+    let (policy, deployed_at) = match &request.command {
+        SweepCommand::Read(Some(given)) => (Some(given.as_ref().clone()), None),
+        _ => (
+            policy.find_rule(repository, registry, ledger).await?,
+            policy.deployed_at(ledger).await?,
+        ),
     };
     let Some(policy) = policy else {
         // The policy may have changed since the message was sent.
@@ -124,7 +126,7 @@ pub async fn handle(
             context.config.policy_version
         );
     };
-    let sweep = Sweep::new(context, &policy, invocation, &request.source, now);
+    let sweep = Sweep::new(context, &policy, deployed_at, invocation, &request.source);
     match &request.command {
         SweepCommand::Read(given) => {
             let version =

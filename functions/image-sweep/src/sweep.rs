@@ -44,6 +44,8 @@ const AFTERWARDS: Duration = Duration::from_secs(60);
 pub struct Sweep<'a> {
     pub(crate) context: &'a Context,
     pub(crate) policy: &'a Policy,
+    /// When the version of the policy was deployed last. None if a request gives the policy.
+    pub(crate) deployed_at: Option<DateTime<Utc>>,
     pub(crate) repository: &'a RepositoryName,
     request_id: &'a str,
     source: &'a Source,
@@ -58,18 +60,19 @@ impl<'a> Sweep<'a> {
     pub fn new(
         context: &'a Context,
         policy: &'a Policy,
+        deployed_at: Option<DateTime<Utc>>,
         invocation: &'a Invocation,
         source: &'a Source,
-        now: DateTime<Utc>,
     ) -> Self {
         Self {
             context,
             policy,
+            deployed_at,
             repository: &policy.repository_name,
             request_id: &invocation.request_id,
             source,
             until: Instant::now() + invocation.time_left.saturating_sub(AFTERWARDS),
-            now,
+            now: invocation.now,
             started: Instant::now(),
         }
     }

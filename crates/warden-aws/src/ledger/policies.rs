@@ -1,6 +1,8 @@
 //! The policies of the stack, each under its version.
 //!
 //! The custom resource writes the policy of a deployment, and the functions of that deployment read it.
+//! The attribute `deployed_at` of a policy is the time of the last deployment of its version. No other
+//! function may write the item, so an invocation cannot forge that time.
 //! The item `policy current` has the current version. A version that is replaced or whose stack no longer
 //! has a policy expires after 400 days, because a function that was deployed with it may still run, and
 //! because people ask later which policy a decision followed.
@@ -15,14 +17,23 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
-use super::{Item, Ledger, REMEMBERED, is_refused, seconds, text};
+use super::{Item, Ledger, REMEMBERED, is_refused, seconds, text, time};
 
 /// The key of the item with the current version.
 const CURRENT: &str = "policy current";
 
+/// A policy in the ledger.
+#[derive(Clone, Debug)]
+pub struct StoredPolicy {
+    /// The policy in its normal form.
+    pub document: String,
+    /// When its version was deployed last, in whole seconds. None if the item does not have the time.
+    pub deployed_at: Option<DateTime<Utc>>,
+}
+
 impl Ledger {
     /// Reads the policy with this version. One call.
-    pub async fn policy(&self, version: &str) -> anyhow::Result<String> {
+    pub async fn policy(&self, version: &str) -> anyhow::Result<StoredPolicy> {
         let item = self.policy_item(&key(version)).await;
         let item = item.with_context(|| format!("reading the policy {version}"))?;
         let item = item.with_context(|| {
@@ -32,16 +43,18 @@ impl Ledger {
                 self.table
             )
         })?;
-        decompress(&item).with_context(|| {
+        let document = decompress(&item).with_context(|| {
             format!(
                 "the policy {version} in the ledger {} cannot be read: deploy the stack with a changed policy",
                 self.table
             )
-        })
+        })?;
+        Ok(StoredPolicy { document, deployed_at: time(&item, "deployed_at") })
     }
 
-    /// Writes a policy and makes its version the current one. The version that it replaces expires. If the
-    /// process is killed in between, the same call completes the change. Three calls, or four.
+    /// Writes a policy that is deployed now, and makes its version the current one. The version that it
+    /// replaces expires. If the process is killed in between, the same call completes the change. Three
+    /// calls, or four.
     pub async fn record_policy(
         &self,
         version: &str,
@@ -55,7 +68,7 @@ impl Ledger {
         }
         let write = self
             .update(&key(version))
-            .update_expression("SET document = :document, written_at = :now REMOVE expires")
+            .update_expression("SET document = :document, deployed_at = :now REMOVE expires")
             .expression_attribute_values(":document", AttributeValue::B(compress(policy)?))
             .expression_attribute_values(":now", seconds(now, std::time::Duration::ZERO));
         write.send().await.map_err(crate::explain).with_context(writing)?;

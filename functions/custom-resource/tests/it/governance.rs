@@ -31,7 +31,7 @@ async fn a_policy_is_stored_under_the_version_that_the_functions_get() {
     let created = function.succeed(&event("create-governance")).await;
     let version = created["Data"]["Version"].as_str().unwrap();
     assert_eq!((version.len(), &created["Data"]["Warnings"]), (16, &json!("none")));
-    let text = function.context.ledger.policy(version).await.unwrap();
+    let text = function.context.ledger.policy(version).await.unwrap().document;
     let governance = warden_core::policy::Governance::parse(&text).unwrap();
     assert_eq!(governance.version().to_string(), version);
     assert_eq!(item(&function, "policy current").await["version"]["S"], version);
@@ -68,7 +68,7 @@ async fn a_policy_has_the_time_of_its_last_deployment() {
     let times = async |answer: &Value| {
         let key = format!("policy {}", answer["Data"]["Version"].as_str().unwrap());
         let item = item(&function, &key).await;
-        ["written_at", "expires"].map(|name| {
+        ["deployed_at", "expires"].map(|name| {
             let time: Option<i64> = item[name]["N"].as_str().map(|time| time.parse().unwrap());
             #[expect(clippy::cast_possible_truncation, reason = "whole seconds")]
             time.map(|time| time - NOW as i64)

@@ -6,7 +6,7 @@ use local_aws::Fault;
 use local_aws::world::kinds;
 use serde_json::json;
 
-use crate::{Function, count, sorted};
+use crate::{Function, context, count, sorted};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -71,15 +71,13 @@ async fn a_plan_waits_after_a_policy_change_that_removes_more_images() {
 
 /// The ledger remembers the policy that was accepted for the old repository for 400 days.
 #[tokio::test]
-async fn the_first_plan_of_a_repository_that_was_created_again_waits() {
-    let function = Function::new("archive").await;
+async fn the_first_plan_of_a_repository_that_was_created_again_before_the_policy_waits() {
+    let mut function = Function::new("archive").await;
     function.versions("a", 5);
     assert_eq!(function.sweep().await["removed"], 3);
-    let name = json!({"repositoryName": "deployments", "force": true});
-    function.aws.by_hand("DeleteRepository", &name).unwrap();
     function.aws.advance(DAY);
-    let name = json!({"repositoryName": "deployments"});
-    function.aws.by_hand("CreateRepository", &name).unwrap();
+    function.create_again();
+    function.deploy_again().await;
     let images = function.versions("b", 5);
     let read = function.read().await;
     assert_eq!((&read["planned"], &read["confirmable"]), (&json!(3), &json!(true)));
@@ -89,6 +87,102 @@ async fn the_first_plan_of_a_repository_that_was_created_again_waits() {
     assert_eq!(function.sweep().await["removed"], 3);
     function.push("b-v0.1.0", 300.0);
     assert_eq!(function.sweep().await["removed"], 1);
+}
+
+#[tokio::test]
+async fn a_repository_that_anybody_created_under_the_policy_needs_no_confirmation() {
+    for (seconds, removed) in [(0, 0), (1, 3), (3_600, 3)] {
+        let function = Function::new("archive").await;
+        function.aws.advance(Duration::from_secs(seconds));
+        function.create_again();
+        function.versions("a", 5);
+        let read = function.read().await;
+        assert_eq!(function.sweep().await["removed"], removed, "{seconds}");
+        assert_eq!(read["confirmable"], removed == 0, "{seconds}: {read}");
+        // The policy of the first sweep is the accepted policy.
+        if removed > 0 {
+            function.push("a-v0.1.0", 300.0);
+            assert_eq!(function.sweep().await["removed"], 1, "{seconds}");
+        }
+    }
+}
+
+/// The accepted policy in the ledger is the policy of the deleted repository.
+#[tokio::test]
+async fn a_repository_that_was_deleted_and_created_again_under_the_policy_needs_no_confirmation() {
+    let function = Function::new("archive").await;
+    function.versions("a", 5);
+    assert_eq!(function.sweep().await["removed"], 3);
+    function.aws.advance(DAY);
+    function.create_again();
+    function.versions("b", 5);
+    assert_eq!(function.sweep().await["removed"], 3);
+}
+
+#[tokio::test]
+async fn a_repository_that_was_created_before_a_roll_back_to_the_policy_waits() {
+    for deployments in [&["2"][..], &["3", "2"], &["1", "2"]] {
+        let mut function = Function::new("archive").await;
+        function.aws.advance(DAY);
+        function.create_again();
+        let images = function.versions("a", 5);
+        for count in deployments {
+            function.aws.advance(Duration::from_secs(60));
+            function.change_policy("DeploymentsLifecycleTagCount", count).await;
+        }
+        let answer = function.sweep().await;
+        assert_eq!(
+            (&answer["guard"], &answer["removed"]),
+            (&json!("unconfirmed"), &json!(0)),
+            "{deployments:?}"
+        );
+        assert_eq!(function.active(), sorted(images), "{deployments:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_repository_that_was_created_while_its_rule_only_reported_waits() {
+    for is_swept in [false, true] {
+        let mut function = Function::new("report").await;
+        function.aws.advance(DAY);
+        function.create_again();
+        function.versions("a", 5);
+        if is_swept {
+            assert_eq!(function.sweep().await["removed"], 0);
+        }
+        function.aws.advance(DAY);
+        function.change_policy("*.Retention.Enforcement", "archive").await;
+        let answer = function.sweep().await;
+        assert_eq!((&answer["planned"], &answer["removed"]), (&json!(3), &json!(0)), "{is_swept}");
+    }
+}
+
+#[tokio::test]
+async fn a_repository_waits_if_the_ledger_does_not_have_the_time_of_the_deployment() {
+    let mut function = Function::new("archive").await;
+    let environment = &function.function("image-sweep").environment;
+    let update = json!({
+        "TableName": environment["LEDGER_TABLE"],
+        "Key": {"fact": {"S": format!("policy {}", environment["POLICY_VERSION"])}},
+        "UpdateExpression": "REMOVE deployed_at",
+    });
+    function.aws.ask("dynamodb", "DynamoDB_20120810.UpdateItem", &update).await.unwrap();
+    function.context = context(&function.world).await;
+    function.aws.advance(DAY);
+    function.create_again();
+    function.versions("a", 5);
+    assert_eq!(function.sweep().await["removed"], 0);
+}
+
+/// It was a cache or a replica until now, which a wildcard does not match, or its sweeps failed.
+#[tokio::test]
+async fn a_repository_that_no_sweep_has_seen_for_a_week_waits() {
+    let function = Function::new("archive").await;
+    function.aws.advance(DAY);
+    function.create_again();
+    function.versions("a", 5);
+    function.aws.advance(7 * DAY + Duration::from_secs(1));
+    assert_eq!(function.sweep().await["removed"], 0);
 }
 
 /// Also a stopped run records the accepted policy, and a later policy is compared with the record.

@@ -113,3 +113,16 @@ async fn a_given_policy_may_govern_a_repository_that_no_rule_of_the_deployed_pol
         "{error:#}"
     );
 }
+
+/// Its version is not deployed, so no repository was created under it.
+#[tokio::test]
+async fn a_plan_by_a_given_policy_waits_in_a_repository_that_was_created_under_the_deployed_policy()
+{
+    let function = Function::new("archive").await;
+    function.aws.advance(std::time::Duration::from_secs(60));
+    function.create_again();
+    function.versions("a", 5);
+    let given = read_by(&function, &with_keep(&function, 1).await).await;
+    assert_eq!((&given["planned"], &given["confirmable"]), (&json!(4), &json!(true)));
+    assert_eq!(function.read().await["confirmable"], false);
+}

@@ -186,6 +186,19 @@ impl Function {
         self.aws.by_hand("UntagResource", &tags).unwrap();
     }
 
+    /// Deletes the repository and creates it again without the tags of the stack, as somebody does.
+    fn create_again(&self) {
+        let name = json!({"repositoryName": DEPLOYMENTS, "force": true});
+        self.aws.by_hand("DeleteRepository", &name).unwrap();
+        let name = json!({"repositoryName": DEPLOYMENTS});
+        self.aws.by_hand("CreateRepository", &name).unwrap();
+    }
+
+    /// Deploys the same policy again.
+    async fn deploy_again(&mut self) {
+        self.change_policy(PARAMETERS[0].0, PARAMETERS[0].1).await;
+    }
+
     /// Deploys another value of a parameter or of a setting of the policy.
     async fn change_policy(&mut self, name: &str, value: &str) {
         self.given.push((name.to_owned(), value.to_owned()));

@@ -313,19 +313,24 @@ async fn operators(found: &mut BTreeMap<Mutant, bool>) {
         restore_image(&deployed, &image, Some(&tag)).await.unwrap();
     }
     status_and_replays(&world, &deployed).await;
-    // A function that writes a confirmation is denied.
-    for role in ["ImagePushRole", "ScanCompleteRole", "ImageSweepRole"] {
-        let key = json!({"fact": {"S": "confirmation infrastructure"}});
-        let update = json!({
-            "TableName": format!("{STACK}-Ledger"),
-            "Key": key,
-            "UpdateExpression": "SET images = :images",
-            "ExpressionAttributeValues": {":images": {"SS": ["sha256:…"]}},
-        });
-        let role = format!("arn:aws:iam::{ACCOUNT}:role/ecr-warden/{STACK}-{role}");
-        let answer = world.aws.call_as(&role, "dynamodb", "UpdateItem", &update).await.unwrap();
-        assert!(answer.1.contains("AccessDeniedException"), "{}", answer.1);
+    // A function that writes a confirmation, or the time of the deployment of a policy, is denied.
+    let policy = format!("policy {}", world.outputs["PolicyVersion"]);
+    for role in ["ImagePushRole", "ScanCompleteRole", "ImageSweepRole", "SweepDispatchRole"] {
+        for key in ["confirmation infrastructure", &policy] {
+            let update = json!({
+                "TableName": format!("{STACK}-Ledger"),
+                "Key": {"fact": {"S": key}},
+                "UpdateExpression": "SET deployed_at = :time",
+                "ExpressionAttributeValues": {":time": {"N": "0"}},
+            });
+            let role = format!("arn:aws:iam::{ACCOUNT}:role/ecr-warden/{STACK}-{role}");
+            denied(&world, &role, "UpdateItem", &update).await;
+        }
     }
+    // So is an operator who writes that time.
+    let item = json!({"fact": {"S": policy}, "deployed_at": {"N": "0"}});
+    let put = json!({"TableName": format!("{STACK}-Ledger"), "Item": item});
+    denied(&world, &format!("arn:aws:iam::{ACCOUNT}:role/operator"), "PutItem", &put).await;
     add(found, &mut world.aws.state());
 }
 
@@ -361,6 +366,11 @@ async fn status_and_replays(world: &World, stack: &DeployedStack) {
     let replays = replay_queues(stack, &[], true).await.unwrap();
     assert_eq!(replays.iter().map(QueueReplay::waiting).sum::<usize>(), 1);
     world.settle().await;
+}
+
+async fn denied(world: &World, role: &str, operation: &str, input: &Value) {
+    let answer = world.aws.call_as(role, "dynamodb", operation, input).await.unwrap();
+    assert!(answer.1.contains("AccessDeniedException"), "{role} {operation}: {}", answer.1);
 }
 
 async fn allowed(world: &World, role: &str, service: &str, operation: &str, input: Value) {
