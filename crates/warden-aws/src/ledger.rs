@@ -16,6 +16,7 @@
 //! | `holder`, `lease` | the request that claims the item, and the end of the claim |
 //! | `attempts` | the attempts that have claimed the item since the last release |
 //! | `event_id` | the event of the last claim |
+//! | `enforced_by` | the policy of the first attempt since the last release, if its enforcement may change the image |
 //! | `settled_at`, `settled_event` | the start and the event of the last invocation that settled the fact |
 //! | `published`, `published_at` | the last published outcome, and the time of the publication |
 //! | `expires` | when `DynamoDB` deletes the item |
@@ -77,7 +78,7 @@ const READ_BATCH: usize = 100;
 const OPEN_REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 
 /// The update expression that releases a claim.
-const RELEASE: &str = "REMOVE holder, lease, attempts";
+const RELEASE: &str = "REMOVE holder, lease, attempts, enforced_by";
 /// The update expression that settles a fact.
 const SETTLE: &str = "SET settled_at = :now, settled_event = if_not_exists(event_id, :none)";
 
@@ -252,12 +253,14 @@ impl Ledger {
     }
 
     /// Claims a fact for a request and an event. All attempts of an invocation have the same request
-    /// ID, and all copies of an event have the same event ID. One call.
+    /// ID, and all copies of an event have the same event ID. `enforced_by` is the policy in its normal
+    /// form, if the invocation may change the image by that policy. One call.
     pub async fn claim(
         &self,
         fact: Fact<'_>,
         request_id: &str,
         event_id: &str,
+        enforced_by: Option<&str>,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Claim> {
         let key = fact.to_string();
@@ -266,9 +269,18 @@ impl Ledger {
         let attempt = format!("{:016x}", RandomState::new().hash_one(request_id));
         let update = self
             .build_claim(&key, request_id, LEASE, remembered, now)
-            .update_expression(format!("{TAKE}, event_id = :event ADD attempts :attempts"))
             .expression_attribute_values(":event", text(event_id))
             .expression_attribute_values(":attempts", AttributeValue::Ss(vec![attempt.clone()]));
+        let set = format!("{TAKE}, event_id = :event");
+        let add = "ADD attempts :attempts";
+        let update = match enforced_by {
+            None => update.update_expression(format!("{set} {add}")),
+            Some(policy) => update
+                .update_expression(format!(
+                    "{set}, enforced_by = if_not_exists(enforced_by, :policy) {add}"
+                ))
+                .expression_attribute_values(":policy", text(policy)),
+        };
         let old = match send_claim(&key, update, event_id).await? {
             Taken::Ours(old) => old,
             Taken::Theirs { has_same_event } => return Ok(Claim::Theirs { has_same_event }),
@@ -285,6 +297,15 @@ impl Ledger {
             settled_event: word("settled_event"),
             settled_at: time(&old, "settled_at"),
         }))
+    }
+
+    /// Reads the policy by which an attempt may have changed the image, if the claim of that attempt was
+    /// never settled. One call.
+    pub async fn interrupted_enforcement(&self, fact: Fact<'_>) -> anyhow::Result<Option<String>> {
+        let items = self.read_items(&[fact.to_string()], "enforced_by").await;
+        let items = items.with_context(|| format!("reading the claim of {fact}"))?;
+        let policy = items.first().and_then(|item| item.get("enforced_by")?.as_s().ok());
+        Ok(policy.cloned())
     }
 
     /// Builds the call that claims an item.

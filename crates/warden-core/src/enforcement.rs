@@ -142,6 +142,13 @@ impl EnforcementPlan {
         if self.changes_image() { Self::report(Some(NO_PROOF_OF_PUSH)) } else { self }
     }
 
+    /// The plan for a policy that governs the tag no longer: a plan that would change the image only
+    /// reports. A plan without a change describes what an earlier attempt has done.
+    #[must_use]
+    pub fn by_replaced_policy(self) -> Self {
+        if self.changes_image() { Self::report(Some(REPLACED_POLICY)) } else { self }
+    }
+
     /// The outcome as a short text. An alert with the same outcome for the same tag is not sent again.
     #[must_use]
     pub fn outcome(&self) -> String {
@@ -201,6 +208,8 @@ pub fn plan_enforcement(
 const NO_PROOF_OF_PUSH: &str = "ECR does not record when a tag is added to an image, and neither ECR \
      nor the ledger shows that the tag was pushed in the last 16 days; if the tag is new, remove the \
      tag yourself";
+
+const REPLACED_POLICY: &str = "the rule that the tag violated does not apply to it any more";
 
 const IS_ACTIVATING: &str = "ECR is restoring the image from the archive";
 

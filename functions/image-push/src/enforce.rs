@@ -27,19 +27,30 @@ struct Gathered {
     pushed_at: Option<DateTime<Utc>>,
 }
 
+/// The violation of a policy by the pushed tag.
+pub(crate) struct Judged<'a> {
+    /// The policy of the repository.
+    pub policy: &'a Policy,
+    /// The violation.
+    pub violation: &'a Violation,
+    /// Whether the policy is deployed. By an earlier policy, nothing is changed any more.
+    pub is_deployed: bool,
+}
+
 impl Judgement<'_> {
     /// Enforces the policy on a tag that violates it, and publishes the outcome. Returns the
     /// outcome, or None if there was nothing left to do and to publish.
     pub(crate) async fn enforce(
         &self,
-        policy: &Policy,
         tag: &Tag,
-        violation: &Violation,
+        judged: &Judged<'_>,
         manifest: Option<&Manifest>,
     ) -> anyhow::Result<Option<EnforcementOutcome>> {
+        let &Judged { policy, violation, is_deployed } = judged;
         let About { repository, digest, .. } = &self.push.about;
         let fact = Fact::TagViolation { repository, digest, tag };
-        let before = match self.claim(fact).await? {
+        let changes_images = policy.tag_enforcement() != TagEnforcement::Report;
+        let before = match self.claim(fact, Some(policy).filter(|_| changes_images)).await? {
             Claim::Ours(before) => before,
             // If the other invocation crashes, Lambda retries its event, which is the same event.
             Claim::Theirs { has_same_event: true } => return Ok(None),
@@ -60,6 +71,7 @@ impl Judgement<'_> {
                 let plan = undo.unwrap_or_else(|| {
                     plan_enforcement(policy, tag, &image, mutability.as_ref(), today)
                 });
+                let plan = if is_deployed { plan } else { plan.by_replaced_policy() };
                 (image, self.require_recent_push(plan, pushed_at, &before))
             }
             None => (self.as_pushed(vec![]), EnforcementPlan::gone()),
@@ -69,7 +81,9 @@ impl Judgement<'_> {
             self.release_claim(fact, &before).await;
             return Err(error);
         }
-        let unit = self.find_unit(policy, &mut plan, &before).await?;
+        // By an earlier policy, no unit is completed here. The next sweep completes or restores it.
+        let unit =
+            if is_deployed { self.find_unit(policy, &mut plan, &before).await? } else { None };
         let unit = unit.as_ref();
         info!(
             repository.name = %repository,

@@ -12,10 +12,12 @@
 //! than the lease of a claim ([`warden_aws::ledger::LEASE`]), and the lease is shorter than a minute.
 //! Tests set the time and the request ID, which are arguments.
 //!
-//! In reading order: [`config`], [`handle`] in this file, `enforce`, `unit`, `native_rules`, `sweep`.
+//! In reading order: [`config`], [`handle`] in this file, `enforce`, `interrupted`, `unit`,
+//! `native_rules`, `sweep`.
 
 pub mod config;
 mod enforce;
+mod interrupted;
 mod native_rules;
 mod sweep;
 mod unit;
@@ -43,9 +45,10 @@ use warden_core::image::Tag;
 use warden_core::policy::Policy;
 use warden_core::policy::RepositoryOrigin;
 use warden_core::policy::Unmatched;
-use warden_core::tagging::{TagVerdict, judge_image};
+use warden_core::tagging::{TagVerdict, Violation, judge_image};
 
 use crate::config::Config;
+use crate::enforce::Judged;
 use crate::sweep::ClaimedSweeps;
 
 /// The rule in the log line of a push into a repository that no rule of the policy matches. The rules of tags
@@ -132,17 +135,17 @@ pub async fn handle(
     let Some(push) = read_push(payload)? else { return Ok(()) };
     let judgement = Judgement { context, push: &push, request_id, now };
     let governance = context.policy.get(&context.ledger).await?;
-    match governance.rule_for(&push.about.repository, RepositoryOrigin::Pushed) {
-        Some(policy) => {
-            // An error of one step does not prevent the other step.
-            let judged = judgement.judge_push(&policy).await;
-            join_errors(judged, judgement.queue_sweep().await)
-        }
-        None if governance.document.unmatched == Unmatched::Report => {
-            judgement.report_unmatched_repository().await
-        }
-        None => Ok(()),
+    // An error of one step does not prevent the other step.
+    if let Some(policy) = governance.rule_for(&push.about.repository, RepositoryOrigin::Pushed) {
+        let judged = judgement.judge_push(&policy).await;
+        return join_errors(judged, judgement.queue_sweep().await);
     }
+    let interrupted = judgement.publish_interrupted().await;
+    let unmatched = match governance.document.unmatched {
+        Unmatched::Report => judgement.report_unmatched_repository().await,
+        Unmatched::Ignore => Ok(()),
+    };
+    join_errors(interrupted, unmatched)
 }
 
 /// The error of one of two steps, or both errors as one.
@@ -201,43 +204,59 @@ impl Judgement<'_> {
         tag: &Tag,
         manifest: Option<&Manifest>,
     ) -> anyhow::Result<()> {
-        let Context { config, policy: deployed, registry, ledger, .. } = self.context;
+        let Context { policy: deployed, registry, ledger, .. } = self.context;
         let About { repository, digest, .. } = &self.push.about;
-        let counts = || Counts::new("Stack", &config.stack_name);
-        let judged = counts().one("PushesJudged");
-        let counts = match judge_image(policy, digest, tag, self.now.date_naive()) {
-            TagVerdict::Exempt(_) => return Ok(()),
-            TagVerdict::Conforming(_) => judged,
+        match judge_image(policy, digest, tag, self.now.date_naive()) {
+            TagVerdict::Exempt(_) => return self.publish_interrupted().await,
+            TagVerdict::Conforming(_) => self.count_push(None, None),
             TagVerdict::Violation(_) => {
                 // A cache or replication may fill the repository. Then its own rule, or none, governs it.
                 let found = Box::pin(deployed.find_rule(repository, registry, ledger)).await?;
                 let Some(policy) = found else {
                     info!(repository.name = %repository, "{repository}:{tag} is not judged: a cache or replication fills {repository}");
-                    return Ok(());
+                    return self.publish_interrupted().await;
                 };
                 let judged_again = judge_image(&policy, digest, tag, self.now.date_naive());
-                let TagVerdict::Violation(violation) = judged_again else { return Ok(()) };
-                let outcome = self.enforce(&policy, tag, &violation, manifest).await?;
-                if outcome.is_some() {
-                    let violations = counts().and("Rule", &violation.rule);
-                    violations.one("Violations").write(self.request_id, self.now);
+                let TagVerdict::Violation(violation) = judged_again else {
+                    return self.publish_interrupted().await;
+                };
+                if let Some(earlier) = self.find_interrupted().await?
+                    && earlier.tag_enforcement() != policy.tag_enforcement()
+                {
+                    return self.publish_outcome_of(&earlier).await;
                 }
-                match outcome {
-                    Some(EnforcementOutcome::Untagged) => judged.one("Untagged"),
-                    Some(EnforcementOutcome::Quarantined) => judged.one("Quarantined"),
-                    Some(EnforcementOutcome::Archived) => judged.one("Archived"),
-                    Some(EnforcementOutcome::Reported) | None => judged,
-                }
+                let judged = Judged { policy: &policy, violation: &violation, is_deployed: true };
+                let outcome = self.enforce(tag, &judged, manifest).await?;
+                self.count_push(Some(&violation), outcome);
+                return Ok(());
             }
-        };
-        counts.write(self.request_id, self.now);
-        Ok(())
+        }
+        self.publish_interrupted().await
     }
 
-    /// Claims a fact for this request and its event.
-    async fn claim(&self, fact: Fact<'_>) -> anyhow::Result<Claim> {
+    /// Writes the metrics of a judged push.
+    fn count_push(&self, violation: Option<&Violation>, outcome: Option<EnforcementOutcome>) {
+        let counts = || Counts::new("Stack", &self.context.config.stack_name);
+        if let Some(violation) = violation.filter(|_| outcome.is_some()) {
+            let violations = counts().and("Rule", &violation.rule);
+            violations.one("Violations").write(self.request_id, self.now);
+        }
+        let judged = counts().one("PushesJudged");
+        let counts = match outcome {
+            Some(EnforcementOutcome::Untagged) => judged.one("Untagged"),
+            Some(EnforcementOutcome::Quarantined) => judged.one("Quarantined"),
+            Some(EnforcementOutcome::Archived) => judged.one("Archived"),
+            Some(EnforcementOutcome::Reported) | None => judged,
+        };
+        counts.write(self.request_id, self.now);
+    }
+
+    /// Claims a fact for this request and its event. `policy` is the policy that may change the image.
+    async fn claim(&self, fact: Fact<'_>, policy: Option<&Policy>) -> anyhow::Result<Claim> {
         let event_id = &self.push.about.source.id;
-        self.context.ledger.claim(fact, self.request_id, event_id, self.now).await
+        let policy = policy.map(Policy::normalised);
+        let Context { ledger, .. } = self.context;
+        ledger.claim(fact, self.request_id, event_id, policy.as_deref(), self.now).await
     }
 
     fn is_young(&self) -> bool {
@@ -249,7 +268,7 @@ impl Judgement<'_> {
         let ImagePush { about, tag, .. } = self.push;
         let repository = &about.repository;
         let fact = Fact::RepositoryViolation { repository };
-        match self.claim(fact).await? {
+        match self.claim(fact, None).await? {
             // The other invocation, or a retry of it, publishes the alert.
             Claim::Theirs { .. } => return Ok(()),
             Claim::Ours(PreviousClaim { published: Some(_), .. }) => {

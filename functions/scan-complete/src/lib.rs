@@ -144,15 +144,16 @@ impl AlertPublisher<'_> {
     /// returns false: that invocation, or a retry of it, publishes the fact.
     async fn publish_once(&self, fact: Fact<'_>, alert: &Alert) -> anyhow::Result<bool> {
         let ledger = &self.context.ledger;
-        let outcome = match ledger.claim(fact, self.request_id, &alert.source.id, self.now).await? {
-            Claim::Theirs { .. } => return Ok(false),
-            Claim::Ours(PreviousClaim { published: Some(_), .. }) => None,
-            Claim::Ours(_) => {
-                info!("{}", alert.title);
-                self.publish(alert, &fact.to_string()).await?;
-                Some(PUBLISHED)
-            }
-        };
+        let outcome =
+            match ledger.claim(fact, self.request_id, &alert.source.id, None, self.now).await? {
+                Claim::Theirs { .. } => return Ok(false),
+                Claim::Ours(PreviousClaim { published: Some(_), .. }) => None,
+                Claim::Ours(_) => {
+                    info!("{}", alert.title);
+                    self.publish(alert, &fact.to_string()).await?;
+                    Some(PUBLISHED)
+                }
+            };
         ledger.settle(fact, self.request_id, outcome, self.now).await?;
         Ok(true)
     }

@@ -11,6 +11,7 @@
 mod calls;
 mod enforcement;
 mod input;
+mod interrupted;
 mod lag;
 mod native_rules;
 mod publishing;
@@ -80,11 +81,14 @@ impl Function {
     async fn with(parameters: &[(&str, &str)]) -> Self {
         let parameters = [parameters, &[("*.Tags.Forbidden", r#"["*-v0.0.0"]"#)]].concat();
         let world = World::deploy(&parameters).await;
-        let config = Config::read(world.function("image-push").environment.clone()).unwrap();
-        let context = Context::new(config, &world.sdk("image-push"));
-        context.policy.get(&context.ledger).await.unwrap();
-        world.calls();
+        let context = context(&world).await;
         Self { world, context }
+    }
+
+    /// Deploys another policy.
+    async fn change_policy(&mut self, parameters: &[(&str, &str)]) {
+        self.world.change_policy(parameters).await;
+        self.context = context(&self.world).await;
     }
 
     /// Pushes an image with these tags, one after the other. Returns its digest and the events.
@@ -156,6 +160,15 @@ impl Function {
         let image = state.ecr().repositories[repository].images.get(digest)?;
         Some(image.tags.iter().cloned().collect())
     }
+}
+
+/// The configuration and the clients of a process that has read the policy.
+async fn context(world: &World) -> Context {
+    let config = Config::read(world.function("image-push").environment.clone()).unwrap();
+    let context = Context::new(config, &world.sdk("image-push"));
+    context.policy.get(&context.ledger).await.unwrap();
+    world.calls();
+    context
 }
 
 /// An event of `events/image-push`.

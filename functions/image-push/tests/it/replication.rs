@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{Function, event, push_index};
 
 /// The event with these values in its detail.
-fn replicated(detail: &[(&str, &str)]) -> Value {
+pub fn replicated(detail: &[(&str, &str)]) -> Value {
     let mut event = event("replicated");
     event["detail"]["repository-name"] = json!("infrastructure");
     for (name, value) in detail {

@@ -156,7 +156,8 @@ impl Sweep<'_> {
     ) -> anyhow::Result<()> {
         let ledger = &self.context.ledger;
         let source_id = &alert.source.id;
-        let published = match ledger.claim(fact, self.request_id, source_id, self.now).await? {
+        let published = match ledger.claim(fact, self.request_id, source_id, None, self.now).await?
+        {
             Claim::Theirs { .. } => return Ok(()),
             Claim::Ours(PreviousClaim { published, .. }) if published.as_deref() == Some(state) => {
                 None
