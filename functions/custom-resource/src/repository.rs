@@ -47,14 +47,21 @@ pub async fn provision(
     let stack = request.stack()?;
     let desired = Desired::read(&request.properties, &stack, request.owner())?;
     verify_provision(context, request).await?;
-    let rule = find_rule(context, &desired).await?;
-    let desired = desired.following(rule.as_ref());
+    let (desired, is_rule_known) = match find_rule(context, &desired).await {
+        Ok(rule) => (desired.following(rule.as_ref()), true),
+        // A failed roll-back would leave the stack stuck, and the lifecycle policy in force does no harm.
+        Err(error) if kind == Kind::Update && rolling_back(context, request, false).await => {
+            warn!("the policy cannot be read, so the lifecycle policy is not changed: {error:#}");
+            (desired, false)
+        }
+        Err(error) => return Err(error),
+    };
     let previous = Previous::read(&request.old_properties);
     let arn = stack.repository(&desired.settings.repository_name);
 
     let observed = once_permitted(|| observe(registry, &arn)).await?;
-    let put_back =
-        observed.as_ref().and_then(|found| reconcile::lifecycle_to_put_back(&desired, found));
+    let put_back = observed.as_ref().filter(|_| is_rule_known);
+    let put_back = put_back.and_then(|found| reconcile::lifecycle_to_put_back(&desired, found));
     let desired = match put_back {
         Some(lifecycle) => Desired { lifecycle, keeps_adopted_lifecycle: false, ..desired },
         None => desired,
@@ -82,6 +89,7 @@ pub async fn provision(
     }
 
     let lifecycle = match reconcile::lifecycle(&desired, observed.as_ref()) {
+        _ if !is_rule_known && observed.is_some() => LifecycleDecision::Keep,
         LifecycleDecision::Preview => preview(context, request, &desired, &arn).await?,
         decided => decided,
     };

@@ -218,6 +218,45 @@ async fn the_tags_of_an_adoption_say_that_there_was_no_lifecycle_policy() {
     assert_eq!(stored_policy(&function), Some(ReplacedLifecycle::NoPolicy));
 }
 
+/// Removes every policy from the ledger.
+async fn lose_policies(function: &Function, versions: &[&str]) {
+    for version in versions {
+        let key = json!({"fact": {"S": format!("policy {version}")}});
+        let update = json!({
+            "TableName": "warden-Ledger", "Key": key, "UpdateExpression": "REMOVE document",
+        });
+        function.aws.ask("dynamodb", "DynamoDB_20120810.UpdateItem", &update).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_roll_back_without_a_readable_policy_succeeds_and_keeps_the_lifecycle_policy() {
+    for is_adopted in [false, true] {
+        let function = Function::new().await;
+        if is_adopted {
+            foreign(&function, "infrastructure");
+            put_policy_of_team(&function, 14);
+        }
+        let create = adopting(&function).await;
+        let answer = function.succeed(&create).await;
+        let change = update(&create, &answer["PhysicalResourceId"], "ScanOnPush", "false");
+        function.succeed(&change).await;
+        let settings = || {
+            let mut state = function.aws.state();
+            let repository = &state.ecr().repositories["infrastructure"];
+            let scans = &repository.described["imageScanningConfiguration"]["scanOnPush"];
+            (*scans == true, repository.lifecycle.clone())
+        };
+        let (_, lifecycle) = settings();
+        assert!(!settings().0);
+        lose_policies(&function, &["fedcba9876543210"]).await;
+        assert!(function.fail(&rolled_back(&change)).await.contains("cannot be read"));
+        function.set_stack_status("UPDATE_ROLLBACK_IN_PROGRESS");
+        function.succeed(&rolled_back(&change)).await;
+        assert_eq!(settings(), (true, lifecycle), "{is_adopted}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_repository_that_ecr_warden_created_stores_no_lifecycle_policy() {
     let function = Function::new().await;
