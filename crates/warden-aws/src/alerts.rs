@@ -3,7 +3,8 @@
 //! Each destination is claimed on its own. If one destination fails, the ledger records that the other
 //! destination has the alert, and the attempt fails. The next attempt publishes the alert only to the
 //! destination that lacks it. If a function is killed before the record is written, both destinations
-//! may get the alert twice.
+//! may get the alert twice. The record of a subject, such as a repository, ends with the next alert about
+//! the same subject: both destinations get a later alert that repeats an earlier one.
 
 use anyhow::Context as _;
 use aws_config::SdkConfig;
@@ -79,18 +80,23 @@ impl AlertDestinations {
     }
 
     /// Publishes an alert to each destination that lacks it, with the URL of its runbook, the version of
-    /// the policy, and commands that name the stack. `identity` identifies what the alert publishes: it
-    /// is the same in each attempt. Returns an error if one destination fails. One call of the ledger
-    /// and one call for each destination.
+    /// the policy, and commands that name the stack. `identity` identifies the alert among the alerts
+    /// about this subject: it is the same in each attempt. Returns an error if one destination fails. One
+    /// call of the ledger and one call for each destination.
     pub async fn publish(
         &self,
         ledger: &Ledger,
         alert: &Alert,
+        subject: &str,
         identity: &str,
         now: DateTime<Utc>,
     ) -> anyhow::Result<()> {
-        let key = format!("alert {} {}", alert.kind, short_hash(identity));
-        let delivered = ledger.delivered_to(&key, now).await?;
+        let key = format!("alert {}", short_hash(subject));
+        let identity = short_hash(&format!("{} {identity}", alert.kind));
+        let recorded = ledger.delivery(&key, now).await?;
+        let has_record = recorded.is_some();
+        let same = recorded.filter(|recorded| recorded.identity == identity);
+        let delivered = same.map(|recorded| recorded.destination);
         let message = self.message(alert);
         let (topic, bus) = tokio::join!(
             async {
@@ -110,14 +116,14 @@ impl AlertDestinations {
         let topic = topic.with_context(|| format!("publishing the alert {title:?}"));
         let bus = bus.with_context(|| format!("putting the alert {title:?} on the event bus"));
         let (destination, error) = match (topic, bus) {
-            (Ok(()), Ok(())) if delivered.is_none() => return Ok(()),
+            (Ok(()), Ok(())) if !has_record => return Ok(()),
             (Ok(()), Ok(())) => return ledger.forget_delivery(&key).await,
             (Err(topic), Err(bus)) => return Err(topic.context(format!("{bus:#}; in addition"))),
             (Ok(()), Err(error)) => (Destination::Topic, error),
             (Err(error), Ok(())) => (Destination::Bus, error),
         };
         if delivered.is_none()
-            && let Err(unrecorded) = ledger.record_delivery(&key, destination, now).await
+            && let Err(unrecorded) = ledger.record_delivery(&key, &identity, destination, now).await
         {
             return Err(error.context(format!("{unrecorded:#}; in addition")));
         }

@@ -128,10 +128,9 @@ impl Judgement<'_> {
                 policy, about, tag, &violation, &image, &plan, &unit, &others,
             );
             let outcome = plan.outcome();
-            // If somebody restores the image, another event archives it again, and that is news too.
-            let is_archived = plan.action == EnforcementOutcome::Archived;
-            let event = if is_archived { &about.source.id } else { "" };
-            self.publish(fact, &alert, &outcome, &format!("{fact} {outcome} {event}")).await?;
+            // Another event with the same outcome is another occurrence.
+            let identity = format!("{outcome} {}", about.source.id);
+            self.publish(fact, &alert, &outcome, &identity).await?;
         } else {
             self.context.ledger.settle(fact, self.request_id, None, self.now).await?;
         }

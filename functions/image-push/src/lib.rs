@@ -287,7 +287,7 @@ impl Judgement<'_> {
             "{}",
             alert.title,
         );
-        self.publish(fact, &alert, PUBLISHED, &fact.to_string()).await
+        self.publish(fact, &alert, PUBLISHED, PUBLISHED).await
     }
 
     /// Publishes the alert of a claimed fact, and settles the claim with its outcome. `identity` is the
@@ -300,7 +300,7 @@ impl Judgement<'_> {
         identity: &str,
     ) -> anyhow::Result<()> {
         let Context { alerts, ledger, .. } = self.context;
-        alerts.publish(ledger, alert, identity, self.now).await?;
+        alerts.publish(ledger, alert, &fact.to_string(), identity, self.now).await?;
         ledger.settle(fact, self.request_id, Some(outcome), self.now).await
     }
 }

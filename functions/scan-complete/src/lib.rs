@@ -150,7 +150,7 @@ impl AlertPublisher<'_> {
                 Claim::Ours(PreviousClaim { published: Some(_), .. }) => None,
                 Claim::Ours(_) => {
                     info!("{}", alert.title);
-                    self.publish(alert, &fact.to_string()).await?;
+                    self.publish(alert, &fact.to_string(), PUBLISHED).await?;
                     Some(PUBLISHED)
                 }
             };
@@ -158,10 +158,10 @@ impl AlertPublisher<'_> {
         Ok(true)
     }
 
-    /// Publishes an alert, to each destination once. `identity` is the same in each attempt.
-    async fn publish(&self, alert: &Alert, identity: &str) -> anyhow::Result<()> {
+    /// Publishes an alert about a subject, to each destination once. `identity` is the same in each attempt.
+    async fn publish(&self, alert: &Alert, subject: &str, identity: &str) -> anyhow::Result<()> {
         let Context { alerts, ledger, .. } = self.context;
-        alerts.publish(ledger, alert, identity, self.now).await
+        alerts.publish(ledger, alert, subject, identity, self.now).await
     }
 
     /// Publishes, once a day, that the accepted risks cannot be read.

@@ -543,7 +543,10 @@ impl<'a> Invocation<'a> {
             ScanVerdict::Resolve => warden_alerts::scan_resolved(&scan_alert, report),
             ScanVerdict::Nothing => return Ok(()),
         };
-        self.publisher.publish(&alert, &alert.content()).await
+        // Findings and their resolution are alerts about the same image.
+        let About { repository, digest, .. } = &about;
+        let subject = format!("scan {repository} {digest}");
+        self.publisher.publish(&alert, &subject, &alert.content()).await
     }
 
     /// Logs the report, and writes its metrics.

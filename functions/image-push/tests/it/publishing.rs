@@ -7,8 +7,9 @@ use local_aws::Fault;
 use local_aws::pattern::Pattern;
 use local_aws::world::masked;
 use serde_json::{Value, json};
+use warden_aws::push::read_push;
 
-use crate::{Function, event, push_index};
+use crate::{Context, Function, event, push_index};
 
 // Case P21 in docs/contributing/prior-art.md.
 #[tokio::test(start_paused = true)]
@@ -318,6 +319,55 @@ async fn a_destination_that_fails_gets_the_alert_from_a_retry_and_the_other_one_
             function.handle(&events[0], "again").await.unwrap();
             assert_eq!(published(&function), [0, 0], "{case}");
         }
+    }
+}
+
+/// The first event stays in the dead-letter queue. The ledger remembers the violation for 7 days.
+#[tokio::test]
+async fn a_later_push_is_published_to_both_destinations_although_one_of_them_has_an_earlier_alert()
+{
+    for (failing, first) in [("PutEvents", [1, 0]), ("Publish", [0, 1])] {
+        for enforcement in ["report", "quarantine"] {
+            let case = format!("{failing}, {enforcement}");
+            let function = Function::new(enforcement).await;
+            let (digest, events) = function.push("infrastructure", &["latest"]);
+            function.aws.fault(failing, 0, Fault::Error(403, "AccessDeniedException"));
+            function.handle(&events[0], "request").await.unwrap_err();
+            assert_eq!(published(&function), first, "{case}");
+            function.aws.heal();
+            function.aws.advance(Duration::from_secs(8 * 86_400));
+            let later = if enforcement == "report" {
+                // The image still has the tag, so a push of the tag is a copy of the event.
+                let mut later = events[0].clone();
+                later["id"] = json!("later");
+                later
+            } else {
+                function.tag("infrastructure", &digest, "latest").pop().unwrap()
+            };
+            function.handle(&later, "later").await.unwrap();
+            assert_eq!(published(&function), [1, 1], "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_alert_that_returns_after_another_about_its_subject_is_published_to_both_destinations() {
+    for (failing, first) in [("PutEvents", [1, 0]), ("Publish", [0, 1])] {
+        let function = Function::new("report").await;
+        let push = read_push(&event("near-miss")).unwrap().unwrap();
+        let alert = warden_alerts::repository_violation(&push.about, push.tag.as_ref());
+        let Context { alerts, ledger, .. } = &function.context;
+        let publish = async |identity: &str| {
+            alerts.publish(ledger, &alert, "subject", identity, function.now()).await
+        };
+        function.aws.fault(failing, 0, Fault::Error(403, "AccessDeniedException"));
+        publish("one state").await.unwrap_err();
+        assert_eq!(published(&function), first, "{failing}");
+        function.aws.heal();
+        publish("another state").await.unwrap();
+        assert_eq!(published(&function), [1, 1], "{failing}");
+        publish("one state").await.unwrap();
+        assert_eq!(published(&function), [1, 1], "{failing}");
     }
 }
 

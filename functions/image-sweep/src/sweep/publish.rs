@@ -87,12 +87,12 @@ impl Sweep<'_> {
     /// the next run publishes the same note to that destination only.
     async fn publish_changes(&self, outcome: &SweepResult, note: &str) -> anyhow::Result<()> {
         let alert = warden_alerts::cleanup(&self.alert_context(), outcome);
-        self.publish(&alert, &format!("{} {note}", self.repository)).await
+        self.publish(&alert, &format!("changes {}", self.repository), note).await
     }
 
-    async fn publish(&self, alert: &Alert, identity: &str) -> anyhow::Result<()> {
+    async fn publish(&self, alert: &Alert, subject: &str, identity: &str) -> anyhow::Result<()> {
         let Context { alerts, ledger, .. } = self.context;
-        alerts.publish(ledger, alert, identity, self.now).await
+        alerts.publish(ledger, alert, subject, identity, self.now).await
     }
 
     /// Writes a note of the removals that this run is about to make. The next run publishes them if
@@ -164,7 +164,7 @@ impl Sweep<'_> {
             }
             Claim::Ours(_) => {
                 info!("{}", alert.title);
-                self.publish(alert, &format!("{fact} {state}")).await?;
+                self.publish(alert, &fact.to_string(), state).await?;
                 Some(state)
             }
         };
