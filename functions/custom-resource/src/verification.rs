@@ -231,9 +231,7 @@ fn compare_properties(text: &str, requested: &Value) -> Result<(), Refusal> {
     // These properties are instructions to CloudFormation, and no settings of a resource.
     let is_transport = |name: &String| ["ServiceTimeout", "ServiceToken"].contains(&name.as_str());
     let mut differing = [names(&known), names(&requested)].concat();
-    let given =
-        |value: &'_ Value, name: &str| value.get(name).filter(|value| !is_empty(value)).cloned();
-    differing.retain(|name| !is_transport(name) && given(&known, name) != given(&requested, name));
+    differing.retain(|name| !is_transport(name) && known.get(name) != requested.get(name));
     differing.sort();
     differing.dedup();
     if differing.is_empty() { Ok(()) } else { Err(Refusal::Properties(differing.join(", "))) }
@@ -250,13 +248,15 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// The value with every scalar as text, as in a request to a custom resource.
+/// The value with every scalar as text, as in a request to a custom resource, and without empty fields of
+/// nested objects, whose form AWS does not document either.
 fn comparable(value: &Value) -> Value {
     match value {
         Value::Bool(_) | Value::Number(_) => value.to_string().into(),
         Value::Array(values) => values.iter().map(comparable).collect(),
         Value::Object(fields) => {
-            fields.iter().map(|(name, value)| (name.clone(), comparable(value))).collect()
+            let given = fields.iter().filter(|(_, value)| !is_empty(value));
+            given.map(|(name, value)| (name.clone(), comparable(value))).collect()
         }
         Value::Null | Value::String(_) => value.clone(),
     }
@@ -374,6 +374,33 @@ mod tests {
                 "the properties differ from the properties in the stack's event: Count, Scan, Tags"
             ],
         );
+    }
+
+    #[test]
+    fn empty_values_are_compared_as_absent_at_each_depth() {
+        let known = json!({"Policy": {"Rules": [{"Name": "a", "Consumers": []}]}}).to_string();
+        for rule in [json!({"Name": "a"}), json!({"Name": "a", "Consumers": [""]})] {
+            let requested = json!({"Policy": {"Rules": [rule]}});
+            assert_eq!(compare_properties(&known, &requested), Ok(()));
+        }
+        for rules in [json!([]), json!([{"Name": "a", "Consumers": ["1"]}]), json!([{"Name": "b"}])]
+        {
+            let requested = json!({"Policy": {"Rules": rules}});
+            let differing = Err(Refusal::Properties("Policy".to_owned()));
+            assert_eq!(compare_properties(&known, &requested), differing);
+        }
+    }
+
+    /// AWS documents no limit for the properties of an event.
+    #[test]
+    fn the_properties_of_the_longest_policy_are_compared_whole() {
+        let policy = |last: &str| json!({"Policy": {"Text": "x".repeat(100_000), "Last": last}});
+        let known = policy("a").to_string();
+        assert_eq!(compare_properties(&known, &policy("a")), Ok(()));
+        let differing = Err(Refusal::Properties("Policy".to_owned()));
+        assert_eq!(compare_properties(&known, &policy("b")), differing);
+        assert_eq!(compare_properties(&known[..64_000], &policy("a")), Err(Refusal::Unreadable));
+        assert_eq!(compare_properties("", &policy("a")), Ok(()));
     }
 
     #[test]
