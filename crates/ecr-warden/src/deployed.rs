@@ -13,7 +13,7 @@ use warden_aws::http::{self, Roots};
 use warden_aws::json::{self, JsonClient};
 use warden_aws::ledger::Ledger;
 use warden_aws::registry::Registry;
-use warden_core::image::RepositoryName;
+use warden_core::image::{RepositoryName, RepositoryPattern};
 use warden_core::policy::{Governance, Policy, RepositoryOrigin};
 
 use crate::arguments::StackOption;
@@ -80,6 +80,8 @@ pub struct DeployedStack {
     pub status: String,
     /// The outputs, by their names.
     pub outputs: BTreeMap<String, String>,
+    /// The parameter `EnforceRepositories`.
+    enforce_repositories: Option<String>,
     /// The name.
     pub name: String,
     /// The ARN, which has the partition, the region and the account.
@@ -154,13 +156,38 @@ impl DeployedStack {
                  ECR Warden, or its deployment is not complete; name another stack with --stack"
             )
         })?;
+        let mut parameters = described.parameters.unwrap_or_default().into_iter();
+        let enforced = parameters
+            .find(|parameter| parameter.parameter_key() == Some("EnforceRepositories"))
+            .and_then(|parameter| parameter.parameter_value);
         let table = find_resource(&cloudformation, name, "Ledger").await?;
         let policy = Ledger::new(&sdk, table).policy(version).await?;
         let governance = Governance::parse(&policy.document)
             .with_context(|| format!("reading the policy {version} of the stack {name}"))?;
         let registry = Registry::new(&sdk);
         let name = name.to_owned();
-        Ok(Self { governance, registry, status, outputs, name, id, sdk, cloudformation })
+        Ok(Self {
+            governance,
+            registry,
+            status,
+            outputs,
+            enforce_repositories: enforced,
+            name,
+            id,
+            sdk,
+            cloudformation,
+        })
+    }
+
+    /// The patterns of the parameter `EnforceRepositories`. A rule that enforces in other repositories
+    /// fails a deployment.
+    pub(crate) fn enforced_patterns(&self) -> anyhow::Result<Vec<RepositoryPattern>> {
+        let patterns = self.enforce_repositories.as_ref().with_context(|| {
+            format!("the stack {} has no parameter EnforceRepositories", self.name)
+        })?;
+        let patterns = patterns.split(',').map(str::trim).filter(|pattern| !pattern.is_empty());
+        let patterns: Result<_, _> = patterns.map(str::parse).collect();
+        patterns.with_context(|| format!("reading EnforceRepositories of the stack {}", self.name))
     }
 
     /// The options of a command that connects to this stack. The profile is left to the reader.

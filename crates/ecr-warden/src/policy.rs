@@ -16,6 +16,10 @@ use crate::deployed::{Connection, DeployedStack, Output};
 use crate::policy_file::PolicyFile;
 use crate::print::print;
 
+/// The end of a check without the parameter `EnforceRepositories`.
+const UNCHECKED: &str = "\nThe check does not know EnforceRepositories of the stack: a rule that enforces in \
+     other repositories fails the deployment. Give the parameter with --enforce-repositories.";
+
 /// The commands of `ecr-warden policy`.
 #[derive(Subcommand)]
 pub enum PolicyCommand {
@@ -39,7 +43,8 @@ Exit codes:
     /// Each tag and each image has its reason. The deployed function makes the plans, and changes
     /// nothing. Enforcement applies to tags that are pushed after the deployment: a refused tag of an
     /// earlier push is only reported. The settings of the repositories that the stack provisions are
-    /// those of the deployed stack.
+    /// those of the deployed stack. A rule that enforces outside of `EnforceRepositories` of that stack is
+    /// a mistake, and the command still shows what the policy would do.
     #[command(after_help = "\
 Examples:
   ecr-warden policy test infra/sam/policy.yaml
@@ -48,8 +53,8 @@ Examples:
 
 Exit codes:
   0  no tag would be refused and no image would be removed; with --against: the policies do the same
-  1  a tag would be refused, an image would be removed or reported, or the policy has a mistake; with
-     --against: the policies do not do the same
+  1  a tag would be refused, an image would be removed or reported, or the policy has a mistake or enforces
+     outside of EnforceRepositories; with --against: the policies do not do the same
   2  an error, or a repository for which the function has no plan")]
     Test(TestOptions),
 }
@@ -61,7 +66,7 @@ pub struct CheckOptions {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The parameter `EnforceRepositories` of the stack. A rule that enforces in other repositories is
-    /// a mistake. Without this option, the check leaves that out.
+    /// a mistake. Without this option, the check leaves that out, and says so.
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     enforce_repositories: Option<Vec<RepositoryPattern>>,
 }
@@ -118,16 +123,19 @@ pub async fn run(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
 
 fn check(options: &CheckOptions) -> anyhow::Result<CommandResult> {
     let file = PolicyFile::read(&options.file)?;
-    let (governance, warnings) = match file.parse(options.enforce_repositories.as_deref()) {
-        Ok(parsed) => parsed,
-        Err(problems) => {
-            return Ok(CommandResult { text: list_mistakes(&file, &problems), code: 1 });
+    let (mut text, code) = match file.parse(options.enforce_repositories.as_deref()) {
+        Ok((governance, warnings)) => {
+            let lines = warnings.iter().map(|warning| file.line("warning", warning));
+            let rules = count(governance.document.rules.len(), "rule");
+            let end = format!("{} has no mistake: {rules}", file.name());
+            (lines.chain([end]).collect::<Vec<String>>().join("\n"), 0)
         }
+        Err(problems) => (list_mistakes(&file, &problems), 1),
     };
-    let lines = warnings.iter().map(|warning| file.line("warning", warning));
-    let rules = count(governance.document.rules.len(), "rule");
-    let end = format!("{} has no mistake: {rules}", file.name());
-    Ok(CommandResult { text: lines.chain([end]).collect::<Vec<String>>().join("\n"), code: 0 })
+    if options.enforce_repositories.is_none() {
+        text.push_str(UNCHECKED);
+    }
+    Ok(CommandResult { text, code })
 }
 
 /// Tests a policy by the registry of a stack. The policy takes the settings of the provisioned
@@ -139,38 +147,47 @@ pub async fn test(
     today: NaiveDate,
 ) -> anyhow::Result<CommandResult> {
     let is_json = options.connection.output == Output::Json;
-    let governance = match file.parse_for(stack.governance.provisioned.clone(), None) {
-        Ok((governance, _)) => governance,
-        Err(problems) => {
-            let text = list_mistakes(file, &problems);
-            let lines: Vec<String> =
-                problems.iter().map(|problem| file.line("mistake", problem)).collect();
-            let text = if is_json { format!("{:#}", json!({"mistakes": lines})) } else { text };
-            return Ok(CommandResult { text, code: 1 });
-        }
+    let ceiling = stack.enforced_patterns()?;
+    let parse = |ceiling| file.parse_for(stack.governance.provisioned.clone(), ceiling);
+    // A policy without other mistakes has its effects shown, because one deployment can change the policy
+    // and EnforceRepositories.
+    let outside = parse(Some(&ceiling)).err().unwrap_or_default();
+    let lines = |problems: &[Problem]| -> Vec<String> {
+        problems.iter().map(|problem| file.line("mistake", problem)).collect()
+    };
+    let Ok((governance, _)) = parse(None) else {
+        let text = if is_json {
+            format!("{:#}", json!({"mistakes": lines(&outside)}))
+        } else {
+            list_mistakes(file, &outside)
+        };
+        return Ok(CommandResult { text, code: 1 });
     };
     let named = &options.repositories;
-    match options.against {
+    let (mut json, mut text, code) = match options.against {
         None => {
             let effects = effects::read_effects(stack, &governance, named, today).await?;
-            let text = if is_json {
-                format!("{:#}", effects.to_json())
-            } else {
-                effects.to_text(options.details)
-            };
-            Ok(CommandResult { text, code: effects.exit_code() })
+            (effects.to_json(), effects.to_text(options.details), effects.exit_code())
         }
         Some(Against::Deployed) => {
             let comparison =
                 difference::compare_with_deployed(stack, &governance, named, today).await?;
-            let text = if is_json {
-                format!("{:#}", comparison.to_json())
-            } else {
-                comparison.to_text(file.name())
-            };
-            Ok(CommandResult { text, code: comparison.exit_code() })
+            (comparison.to_json(), comparison.to_text(file.name()), comparison.exit_code())
         }
+    };
+    if let Some(json) = json.as_object_mut() {
+        json.insert("mistakes".to_owned(), json!(lines(&outside)));
     }
+    if !outside.is_empty() {
+        text = format!(
+            "{}\nThe stack {} refuses the policy until EnforceRepositories allows it. Then the policy would \
+             have these effects:\n\n{text}",
+            list_mistakes(file, &outside),
+            stack.name
+        );
+    }
+    let text = if is_json { format!("{json:#}") } else { text };
+    Ok(CommandResult { text, code: code.max(u8::from(!outside.is_empty())) })
 }
 
 /// A line for each mistake, and a line with their number.

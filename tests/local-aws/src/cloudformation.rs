@@ -121,6 +121,7 @@ impl LocalAws {
         let id = identity.id.clone();
         let mut stack = Stack::new(template, identity, parameters)?;
         self.state().begin_stack(name, &id, "CREATE_IN_PROGRESS");
+        self.change_stack(&id, |deployed| deployed.parameters = stack.parameters());
         for logical_id in stack.resources()? {
             let kind = stack.resource_type(logical_id)?;
             let properties = stack.properties(logical_id)?;

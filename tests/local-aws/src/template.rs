@@ -256,6 +256,18 @@ impl<'t> Stack<'t> {
         self.made.insert(id.to_owned(), Made { physical_id, attributes });
     }
 
+    /// The values of the parameters, as CloudFormation describes them: the elements of a list have commas
+    /// between them.
+    #[must_use]
+    pub fn parameters(&self) -> BTreeMap<String, String> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let value = |value: &Value| match value.as_array() {
+            Some(elements) => elements.iter().map(text).collect::<Vec<_>>().join(","),
+            None => text(value),
+        };
+        self.parameters.iter().map(|(name, given)| ((*name).to_owned(), value(given))).collect()
+    }
+
     /// The outputs whose condition holds. The resources to which they refer must exist.
     pub fn outputs(&self) -> Result<BTreeMap<String, String>> {
         let mut outputs = BTreeMap::new();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use expect_test::expect_file;
+use expect_test::{expect, expect_file};
 
 /// A file of `docs/snippets`.
 fn snippet(name: &str) -> PathBuf {
@@ -25,12 +25,22 @@ fn the_documented_check_prints_the_documented_line() {
 fn the_documented_check_of_the_shipped_policy_finds_no_mistake() {
     let script = std::fs::read_to_string(snippet("policy/check.sh")).unwrap();
     let arguments: Vec<&str> = script.split_whitespace().skip(2).collect();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ecr-warden"));
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-    let output = command.args(arguments).current_dir(root).output().unwrap();
-    let printed = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(printed, "infra/sam/policy.yaml has no mistake: 2 rules\n");
-    assert_eq!(output.status.code(), Some(0));
+    let check = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ecr-warden"));
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let output = command.args(arguments).current_dir(root).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let [command @ .., "--enforce-repositories", _] = arguments.as_slice() else {
+        panic!("{script}")
+    };
+    assert_eq!(check(&arguments), "infra/sam/policy.yaml has no mistake: 2 rules\n");
+    // Without the ceiling, the command says what it did not check.
+    expect![[r#"
+        infra/sam/policy.yaml has no mistake: 2 rules
+        The check does not know EnforceRepositories of the stack: a rule that enforces in other repositories fails the deployment. Give the parameter with --enforce-repositories.
+    "#]].assert_eq(&check(command));
 }
 
 #[test]

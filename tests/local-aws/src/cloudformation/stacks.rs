@@ -30,6 +30,8 @@ pub struct DeployedStack {
     pub created_at: Time,
     /// The resources that exist, in order.
     pub resources: Vec<DeployedResource>,
+    /// The values of the parameters.
+    pub parameters: BTreeMap<String, String>,
     /// The outputs, once the stack is complete.
     pub outputs: BTreeMap<String, String>,
     /// The events of the stack and its resources, the oldest first.
@@ -137,25 +139,27 @@ impl DeployedStack {
             status: String::new(),
             created_at,
             resources: Vec::new(),
+            parameters: BTreeMap::new(),
             outputs: BTreeMap::new(),
             events: Vec::new(),
         }
     }
 
     fn described(&self) -> String {
-        let outputs: String = self
-            .outputs
-            .iter()
-            .map(|(name, value)| {
-                [element("OutputKey", name), element("OutputValue", value)].concat().as_member()
-            })
-            .collect();
+        let members = |values: &BTreeMap<String, String>, kind: &str| -> String {
+            let member = |(name, value): (&String, &String)| {
+                let key = element(&format!("{kind}Key"), name);
+                [key, element(&format!("{kind}Value"), value)].concat().as_member()
+            };
+            values.iter().map(member).collect()
+        };
         let parts = [
             element("StackName", &self.name),
             element("StackId", &self.id),
             element("CreationTime", &written(self.created_at)),
             element("StackStatus", &self.status),
-            format!("<Outputs>{outputs}</Outputs>"),
+            format!("<Parameters>{}</Parameters>", members(&self.parameters, "Parameter")),
+            format!("<Outputs>{}</Outputs>", members(&self.outputs, "Output")),
         ];
         parts.concat()
     }

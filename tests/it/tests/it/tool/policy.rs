@@ -41,8 +41,8 @@ fn write(name: &str, policy: &Value) -> PathBuf {
 
 /// Deploys the stack, whose registry has images in a repository of the stack, an archived index, and a
 /// repository that no rule governs. Everything was swept, and nothing more would be removed.
-async fn deploy_registry() -> World {
-    let world = deploy(&[]).await;
+async fn deploy_registry(parameters: &[(&str, &str)]) -> World {
+    let world = deploy(parameters).await;
     stop_sweep_queue(&world);
     archive_an_index(&world).await;
     let create = json!({"repositoryName": "team-a/web"});
@@ -134,7 +134,7 @@ async fn print_documented(world: &World, name: &str, file: &str) -> String {
 
 #[tokio::test]
 async fn the_deployed_policy_has_no_difference_from_itself() {
-    let world = deploy_registry().await;
+    let world = deploy_registry(&[]).await;
     let file = write("same", &policy_with(&[]));
     let file = file.to_str().unwrap();
     expect![[r#"
@@ -159,7 +159,7 @@ async fn the_deployed_policy_has_no_difference_from_itself() {
 
 #[tokio::test]
 async fn a_stricter_policy_refuses_tags_and_removes_images_with_their_reasons() {
-    let world = deploy_registry().await;
+    let world = deploy_registry(&[]).await;
     let file = write("stricter", &stricter());
     let file = file.to_str().unwrap();
     expect![[r#"
@@ -210,12 +210,16 @@ async fn a_stricter_policy_refuses_tags_and_removes_images_with_their_reasons() 
 
 #[tokio::test]
 async fn a_new_rule_governs_a_repository_and_waits_for_a_confirmation() {
-    let world = deploy_registry().await;
+    let world = deploy_registry(&[]).await;
     let mut policy = policy_with(&[]);
     policy["Rules"].as_array_mut().unwrap().push(team_a());
     let file = write("new-rule", &policy);
     let file = file.to_str().unwrap();
     expect![[r#"
+        policy.yaml:1:721: mistake: Rules[2] (team-a).Repositories[0]: team-a/* is outside the parameter EnforceRepositories (infrastructure, deployments), and the rule team-a enforces: add team-a/* to EnforceRepositories, or set Retention.Enforcement to report
+        policy.yaml has 1 mistake
+        The stack ecr-warden refuses the policy until EnforceRepositories allows it. Then the policy would have these effects:
+
         team-a/web: no rule → rule team-a
         team-a/web: no removals → removals are stopped (the first plan that removes images from the repository waits for a confirmation)
         team-a/web:Web_1 accepted → refused (does not match {component}-v{semver})
@@ -238,6 +242,10 @@ async fn a_new_rule_governs_a_repository_and_waits_for_a_confirmation() {
     );
     let only = ["--repository", "team-a/web", "--details"];
     expect![[r#"
+        policy.yaml:1:721: mistake: Rules[2] (team-a).Repositories[0]: team-a/* is outside the parameter EnforceRepositories (infrastructure, deployments), and the rule team-a enforces: add team-a/* to EnforceRepositories, or set Retention.Enforcement to report
+        policy.yaml has 1 mistake
+        The stack ecr-warden refuses the policy until EnforceRepositories allows it. Then the policy would have these effects:
+
         REPOSITORY  RULE    TAGS REFUSED  IMAGES REMOVED      SIZE   NOTE
         team-a/web  team-a  1             1 of 3 (1 archive)  187 B  the first plan that removes images from the repository waits for a confirmation
 
@@ -253,6 +261,39 @@ async fn a_new_rule_governs_a_repository_and_waits_for_a_confirmation() {
         The policy would refuse 1 tag and remove 1 image. Nothing was changed.
         exit 1
     "#]].assert_eq(&print(&world, &[&[file], &only[..]].concat()).await);
+}
+
+#[tokio::test]
+async fn a_rule_that_enforces_outside_of_the_deployed_ceiling_is_a_mistake_with_its_effects() {
+    let world = deploy_registry(&[]).await;
+    let mut policy = policy_with(&[]);
+    policy["Rules"].as_array_mut().unwrap().push(team_a());
+    let file = write("outside", &policy);
+    let words = [file.to_str().unwrap(), "--repository", "infrastructure"];
+    expect![[r#"
+        policy.yaml:1:721: mistake: Rules[2] (team-a).Repositories[0]: team-a/* is outside the parameter EnforceRepositories (infrastructure, deployments), and the rule team-a enforces: add team-a/* to EnforceRepositories, or set Retention.Enforcement to report
+        policy.yaml has 1 mistake
+        The stack ecr-warden refuses the policy until EnforceRepositories allows it. Then the policy would have these effects:
+
+        REPOSITORY      RULE      TAGS REFUSED  IMAGES REMOVED  SIZE  NOTE
+        infrastructure  platform  0             0 of 0          0 B
+
+        The policy would refuse 0 tags and remove 0 images. Nothing was changed.
+        exit 1
+    "#]].assert_eq(&print(&world, &words).await);
+    for against in [&[][..], &["--against", "deployed"]] {
+        let (result, _) = run(&world, &[&words[..], against, &["--output", "json"]].concat()).await;
+        let json: Value = serde_json::from_str(&result.text).unwrap();
+        let mistakes = json["mistakes"].as_array().unwrap();
+        assert_eq!((mistakes.len(), result.code), (1, 1), "{json:#}");
+        assert!(json["policy"].is_string(), "{json:#}");
+    }
+    // A stack that is deployed with the pattern accepts the policy.
+    for enforced in ["infrastructure,deployments,team-a/*", "*"] {
+        let wider = deploy_registry(&[("EnforceRepositories", enforced)]).await;
+        let (result, _) = run(&wider, &words).await;
+        assert!(result.code == 0 && !result.text.contains("mistake"), "{}", result.text);
+    }
 }
 
 #[tokio::test]
