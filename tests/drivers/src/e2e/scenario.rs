@@ -16,7 +16,7 @@ use std::fmt::Debug;
 use anyhow::{Context as _, anyhow, bail, ensure};
 use local_aws::ecr::DAY;
 use local_aws::snippets::snippet;
-use local_aws::world::{governance, lifecycle_of};
+use local_aws::world::{evaluate, governance, lifecycle_of};
 use serde_json::{Value, json};
 use warden_core::risks::AcceptedRisk;
 
@@ -167,8 +167,13 @@ impl Run<'_> {
     }
 
     fn defaults(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
-        step("sam deploy with the defaults");
-        stack.deploy(&[])?;
+        step("sam deploy --guided with the defaults");
+        let parameters = evaluate(&[])?.parameters();
+        let [questions, saved] = stack.deploy_guided(parameters.len())?;
+        let is_asked = |name: &&String| questions.contains(&format!("Parameter {name} ["));
+        let unasked: Vec<&String> = parameters.keys().filter(|name| !is_asked(name)).collect();
+        self.equal("each parameter is asked for", &unasked, &vec![])?;
+        self.contains("the answers are saved", &saved, "parameter_overrides")?;
         let outputs = stack.outputs()?;
         let registry = format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com");
         self.equal(

@@ -1,9 +1,9 @@
 //! One stack, deployed with the SAM CLI and queried with the AWS CLI.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::{Context as _, bail, ensure};
 use local_aws::world::policy_with;
@@ -42,6 +42,27 @@ impl<'a> Stack<'a> {
         self.deploy(&[])
     }
 
+    /// Runs `sam deploy --guided` as the README does, and takes the default of each parameter. Returns the
+    /// questions and the saved configuration, which are files in `target/e2e`.
+    pub fn deploy_guided(&self, parameters: usize) -> anyhow::Result<[String; 2]> {
+        let folder = self.local.root().join("target/e2e");
+        let [questions, answers, config] =
+            ["guided.txt", "answers.txt", "samconfig.toml"].map(|name| folder.join(name));
+        // The name and the region of the stack, and the parameters. An empty answer is the default.
+        let defaults = "\n".repeat(2 + parameters);
+        // Confirm the changes: no. Create roles: yes. Disable the roll-back: no. Save the answers: yes, in
+        // this file, for the default environment.
+        fs::write(&answers, format!("{defaults}n\ny\nn\ny\n\n\n"))?;
+        fs::copy(self.local.root().join("infra/sam/samconfig.toml"), &config)?;
+        let mut sam = self.local.tool("sam");
+        sam.args(["deploy", "--guided", "--no-progressbar", "--config-file"]).arg(&config);
+        let output = sam.stdin(File::open(&answers)?).output().context("running sam")?;
+        let text = printed(&output);
+        fs::write(&questions, &text)?;
+        ensure!(output.status.success(), "sam deploy --guided failed; see {}", questions.display());
+        Ok([text, fs::read_to_string(&config)?])
+    }
+
     /// Runs `sam deploy` with these parameters. Other parameters keep their values.
     pub fn deploy(&self, parameters: &[(&str, &str)]) -> anyhow::Result<()> {
         let (succeeded, text) = self.try_deploy(parameters)?;
@@ -77,9 +98,7 @@ impl<'a> Stack<'a> {
             sam.args(parameters.iter().map(|(name, value)| format!("{name}=\"{value}\"")));
         }
         let output = sam.output().context("running sam")?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
-        Ok((output.status.success(), text))
+        Ok((output.status.success(), printed(&output)))
     }
 
     /// Changes one parameter with `UpdateStack`. `sam deploy` uses change sets, and those of
@@ -149,6 +168,13 @@ impl<'a> Stack<'a> {
         };
         Ok(events.map(line).collect::<Vec<_>>().join("\n"))
     }
+}
+
+/// Everything that a program printed.
+fn printed(output: &Output) -> String {
+    let [stdout, stderr] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    format!("{stdout}{stderr}")
 }
 
 /// The file that the built template includes as the policy.
