@@ -77,7 +77,10 @@ impl ManyRepositories {
         let sweep = image_sweep::config::Config::read(variables("image-sweep")).unwrap();
         let push = image_push::Context::new(push, &world.sdk("image-push"));
         let dispatch = sweep_dispatch::Context::new(dispatch, &world.sdk("sweep-dispatch"));
-        let sweep = image_sweep::Context::new(sweep, &world.sdk("image-sweep"));
+        // A throttled call is repeated at once.
+        let retries = warden_aws::retries().with_initial_backoff(Duration::from_millis(1));
+        let sdk = world.sdk("image-sweep").into_builder().retry_config(retries).build();
+        let sweep = image_sweep::Context::new(sweep, &sdk);
         // The first event of a process reads the policy.
         push.policy.get(&push.ledger).await.unwrap();
         dispatch.policy.get(&dispatch.ledger).await.unwrap();

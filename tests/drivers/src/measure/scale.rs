@@ -4,33 +4,43 @@
 //! both. A ratio of times shows how the work grows.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use it::many_repositories::{ManyRepositories, name};
-use local_aws::log;
+use local_aws::{Fault, log};
 
 /// The numbers of repositories and of images in each of them.
 const SHAPES: [(usize, u32); 2] = [(1_000, 100), (10_000, 10)];
 const PUSHES: usize = 10_000;
+/// The most repositories whose sweeps ECR throttles.
+const MOST_THROTTLED: usize = 1_000;
+/// ECR throttles a call of each of these operations in each sweep.
+const THROTTLED: [&str; 2] = ["DescribeImages", "UpdateImageStorageClass"];
+/// ECR throttles every call of one in so many sweeps, which fail.
+const FAILING: usize = 20;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The columns of services. `aws` is the sum of the others.
 const SERVICES: [&str; 4] = ["ecr", "dynamodb", "sqs", "sns"];
 
-/// Measures each shape in a process of its own, because the memory of a process does not shrink.
+/// Measures each shape in a process of its own, because the memory of a process does not shrink. The
+/// processes run at the same time.
 pub fn measure_all() -> anyhow::Result<()> {
     println!(
         "calls by service; MB of the bodies of requests and answers; the largest growth of the memory \
          of this process in one invocation, with the growth of the embedded AWS; time, and its ratio \
          to the first round\n"
     );
-    for (repositories, images) in SHAPES {
-        let program = std::env::current_exe()?;
-        let mut command = Command::new(program);
+    let start = |(repositories, images)| {
+        let mut command = Command::new(std::env::current_exe()?);
         command.args(["--scale-shape", &format!("{repositories},{images}")]);
-        let output = command.stderr(Stdio::inherit()).output()?;
+        Ok(command.stdout(Stdio::piped()).spawn()?)
+    };
+    let processes: Vec<Child> = SHAPES.into_iter().map(start).collect::<anyhow::Result<_>>()?;
+    for (process, (repositories, _)) in processes.into_iter().zip(SHAPES) {
+        let output = process.wait_with_output()?;
         ensure!(output.status.success(), "measuring {repositories} repositories failed");
         // The functions write their metrics to standard output too, as JSON.
         for line in String::from_utf8(output.stdout)?.lines() {
@@ -49,7 +59,7 @@ pub async fn measure_shape(shape: &str) -> anyhow::Result<()> {
     let (repositories, images) = (repositories.parse::<usize>()?, images.parse::<u32>()?);
     // The first sweeps find nothing to remove. Each push then makes its sweep archive an older image.
     let registry = ManyRepositories::deploy(repositories, images, images).await;
-    let mut measured = Measured { registry, first: None, row: Row::default() };
+    let mut measured = Measured { registry, repositories, first: None, row: Row::default() };
     let [ecr, dynamodb, sqs, sns] = SERVICES;
     let title = format!("{repositories} repositories × {images} images");
     println!(
@@ -60,15 +70,15 @@ pub async fn measure_shape(shape: &str) -> anyhow::Result<()> {
     measured.sweeps().await?;
     measured.registry.world.aws.advance(DAY);
     measured.round("a round the day after").await?;
+    let due = measured.registry.queued().await.len();
+    ensure!(due == 0, "{due} repositories are due the day after their sweep");
+    measured.pushes(PUSHES, 2).await?;
     measured.sweeps().await?;
-    for nth in 0..PUSHES {
-        let (repository, version) = (name(nth % repositories), nth / repositories);
-        let started = measured.begin()?;
-        measured.registry.push(&repository, &format!("myapp-v2.{version}.0")).await?;
-        measured.end(started)?;
-    }
-    measured.print(&format!("{PUSHES} pushes"));
-    measured.sweeps().await
+    // A day later, each push queues a sweep again, which has one image to archive.
+    measured.registry.world.aws.advance(DAY);
+    measured.pushes(repositories.min(MOST_THROTTLED), 3).await?;
+    measured.throttled_sweeps().await?;
+    measured.check(images)
 }
 
 /// The figures of some invocations.
@@ -84,6 +94,8 @@ struct Row {
 
 struct Measured {
     registry: ManyRepositories,
+    /// The number of repositories.
+    repositories: usize,
     /// The time of the first round.
     first: Option<Duration>,
     row: Row,
@@ -108,6 +120,77 @@ impl Measured {
             self.end(started)?;
         }
         self.print(&format!("  its {} sweeps", messages.len()));
+        Ok(())
+    }
+
+    /// Pushes so many conforming tags with this major version, to each repository in turn.
+    async fn pushes(&mut self, count: usize, major: u32) -> anyhow::Result<()> {
+        for nth in 0..count {
+            let (repository, minor) = (name(nth % self.repositories), nth / self.repositories);
+            let started = self.begin()?;
+            self.registry.push(&repository, &format!("myapp-v{major}.{minor}.0")).await?;
+            self.end(started)?;
+        }
+        self.print(&format!("{count} pushes"));
+        Ok(())
+    }
+
+    /// Handles all messages of the queue while ECR throttles, and then the failed messages again, as the
+    /// queue delivers them.
+    async fn throttled_sweeps(&mut self) -> anyhow::Result<()> {
+        let messages = self.registry.queued().await;
+        let (mut failed, mut throttled) = (Vec::new(), 0);
+        for (nth, message) in messages.iter().enumerate() {
+            let started = self.begin()?;
+            let aws = &self.registry.world.aws;
+            let throttling = || Fault::Error(400, "ThrottlingException");
+            if nth % FAILING == 0 {
+                aws.fault(THROTTLED[0], 0, throttling());
+            } else {
+                for operation in THROTTLED {
+                    aws.fault(operation, 1, throttling());
+                }
+            }
+            let swept = self.registry.sweep(message).await;
+            let aws = &self.registry.world.aws;
+            let calls = |operation: &str| {
+                let state = aws.state();
+                state.calls.iter().filter(|call| call.operation == operation).count()
+            };
+            if swept.is_err() {
+                throttled += calls(THROTTLED[0]);
+                failed.push(message);
+            } else {
+                throttled += THROTTLED.iter().filter(|operation| calls(operation) > 0).count();
+            }
+            aws.heal();
+            self.end(started)?;
+        }
+        ensure!(failed.len() == messages.len().div_ceil(FAILING), "{} failed", failed.len());
+        self.print(&format!("  its {} sweeps, throttled", messages.len()));
+        println!("    {throttled} calls were throttled, and {} sweeps failed", failed.len());
+        // The visibility timeout of the queue.
+        self.registry.world.aws.advance(Duration::from_secs(90 * 60));
+        for message in &failed {
+            let started = self.begin()?;
+            self.registry.sweep(message).await?;
+            self.end(started)?;
+        }
+        self.print("  the failed sweeps again");
+        Ok(())
+    }
+
+    /// Checks that each repository has so many active images: no sweep is lost.
+    fn check(&self, images: u32) -> anyhow::Result<()> {
+        let mut state = self.registry.world.aws.state();
+        let repositories = &state.ecr().repositories;
+        ensure!(repositories.len() == self.repositories, "{} repositories", repositories.len());
+        for (name, repository) in repositories {
+            let active = repository.images.iter().filter(|image| image.status.name() == "ACTIVE");
+            let active = active.count();
+            ensure!(u32::try_from(active)? == images, "{name} has {active} active images");
+        }
+        println!("  each repository has {images} active images: no sweep is lost");
         Ok(())
     }
 
