@@ -24,7 +24,8 @@ use crate::text::short_line;
 /// The most examples in the text of a deviation.
 const EXAMPLES: usize = 5;
 
-/// The settings of a repository, read from ECR and the ledger.
+/// The settings of a repository, read from ECR and the ledger. A setting is compared only in a repository
+/// that the stack provisions.
 #[derive(Clone, Debug, Default)]
 pub struct RepositorySettings {
     /// The tag mutability. None if it is unknown.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use warden_alerts::{Source, SweepResult};
 use warden_aws::Invocation;
@@ -54,6 +55,8 @@ pub struct Sweep<'a> {
     pub(crate) now: DateTime<Utc>,
     /// The time `now` by the monotonic clock.
     started: Instant,
+    /// The lifecycle policy of the repository, once a step of the run has read it.
+    lifecycle: OnceCell<Option<String>>,
 }
 
 impl<'a> Sweep<'a> {
@@ -74,6 +77,7 @@ impl<'a> Sweep<'a> {
             until: Instant::now() + invocation.time_left.saturating_sub(AFTERWARDS),
             now: invocation.now,
             started: Instant::now(),
+            lifecycle: OnceCell::new(),
         }
     }
 

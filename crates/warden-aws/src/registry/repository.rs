@@ -10,7 +10,6 @@ use aws_sdk_ecr::types::{
     ImageTagMutabilityExclusionFilterType, LifecyclePolicyPreviewStatus, ListImagesFilter,
     Repository as WireRepository, Tag,
 };
-use warden_core::audit::RepositorySettings;
 use warden_core::image::{RepositoryName, Wildcard};
 use warden_core::keywords;
 use warden_core::mutability::Mutability;
@@ -198,31 +197,16 @@ impl Registry {
         Ok(described.and_then(|output| output.repositories?.into_iter().next()))
     }
 
-    /// Reads the settings that the audit compares with the policy. `mutability` was read before.
-    /// Two calls.
-    pub async fn audited_settings(
-        &self,
-        repository: &RepositoryName,
-        mutability: Option<Mutability>,
-    ) -> anyhow::Result<RepositorySettings> {
-        let name = repository.as_str();
-        let (lifecycle, scanning) = tokio::join!(
-            self.lifecycle_policy(repository),
-            self.client.batch_get_repository_scanning_configuration().repository_names(name).send(),
-        );
-        let lifecycle =
-            lifecycle.with_context(|| format!("reading the lifecycle policy of {repository}"))?;
-        let scanning = scanning.map_err(crate::explain);
-        let scanning = scanning
-            .with_context(|| format!("reading the scanning configuration of {repository}"))?;
-        let scanning = scanning.scanning_configurations.and_then(|found| found.into_iter().next());
+    /// Reads how often the registry scans the images of a repository: `SCAN_ON_PUSH`, `CONTINUOUS_SCAN`
+    /// or `MANUAL`. One call.
+    pub async fn scan_frequency(&self, repository: &RepositoryName) -> anyhow::Result<String> {
+        let get = self.client.batch_get_repository_scanning_configuration();
+        let got = get.repository_names(repository.as_str()).send().await.map_err(crate::explain);
+        let got =
+            got.with_context(|| format!("reading the scanning configuration of {repository}"))?;
+        let scanning = got.scanning_configurations.and_then(|found| found.into_iter().next());
         let frequency = scanning.and_then(|scanning| scanning.scan_frequency);
-        Ok(RepositorySettings {
-            mutability,
-            lifecycle,
-            scan_frequency: frequency.map_or_else(String::new, |word| word.as_str().to_owned()),
-            ..RepositorySettings::default()
-        })
+        Ok(frequency.map_or_else(String::new, |word| word.as_str().to_owned()))
     }
 
     /// Reads the resource tags of a repository, by its ARN. One call.

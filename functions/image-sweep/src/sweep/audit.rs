@@ -30,13 +30,7 @@ impl Sweep<'_> {
         mutability: Option<Mutability>,
         archived_units: HashMap<Digest, UnitRecord>,
     ) -> anyhow::Result<()> {
-        let observed = self.context.registry.audited_settings(self.repository, mutability).await?;
-        // The owner of another repository decides whether its images are scanned.
-        let is_provisioned = self.policy.mutability.is_some();
-        let scan_on_push = is_provisioned && self.context.config.scan_on_push;
-        let is_scanned = scan_on_push && observed.scan_frequency != "MANUAL";
-        let unscanned = if is_scanned { self.list_unscanned(plan).await? } else { vec![] };
-        let observed = RepositorySettings { scan_on_push, unscanned, archived_units, ..observed };
+        let observed = self.audited_settings(plan, mutability, archived_units).await?;
         let found = audit(plan, &observed, self.now);
         let fact = Fact::Audit { repository: self.repository };
         if found.is_empty() {
@@ -49,6 +43,31 @@ impl Sweep<'_> {
         let texts: Vec<&str> = found.iter().map(|deviation| deviation.text.as_str()).collect();
         let alert = warden_alerts::self_audit(&self.alert_context(), &found);
         self.publish_change(fact, &texts.join("\n"), &alert).await
+    }
+
+    /// Reads what the audit compares with the policy. The owner of a repository that the stack does not
+    /// provision decides about its settings and its scans, so they are not read.
+    async fn audited_settings(
+        &self,
+        plan: &RetentionPlan<'_>,
+        mutability: Option<Mutability>,
+        archived_units: HashMap<Digest, UnitRecord>,
+    ) -> anyhow::Result<RepositorySettings> {
+        let mut observed =
+            RepositorySettings { mutability, archived_units, ..RepositorySettings::default() };
+        if self.policy.mutability.is_none() {
+            return Ok(observed);
+        }
+        observed.lifecycle = self.lifecycle_policy().await?.map(str::to_owned);
+        observed.scan_on_push = self.context.config.scan_on_push;
+        if observed.scan_on_push {
+            let registry = &self.context.registry;
+            observed.scan_frequency = registry.scan_frequency(self.repository).await?;
+            if observed.scan_frequency != "MANUAL" {
+                observed.unscanned = self.list_unscanned(plan).await?;
+            }
+        }
+        Ok(observed)
     }
 
     /// Lists the images that were pushed recently and were not scanned.

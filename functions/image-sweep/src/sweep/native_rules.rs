@@ -8,7 +8,7 @@ use warden_core::policy::CleanupEnforcement;
 use super::{Seen, Sweep};
 
 impl Sweep<'_> {
-    /// Reads the native rules, with one call, if the plan would archive an image without them.
+    /// Reads the native rules if the plan would archive an image without them.
     pub(super) async fn read_native_rules(&self, seen: &mut Seen) -> anyhow::Result<()> {
         if !self.policy.may_remove_by(CleanupEnforcement::Archive) {
             return Ok(());
@@ -18,10 +18,16 @@ impl Sweep<'_> {
         if !plan.removals.iter().any(|removal| is_archived(removal.unit)) {
             return Ok(());
         }
-        let policy = self.context.registry.lifecycle_policy(self.repository).await;
+        seen.inventory.native_rules = self.lifecycle_policy().await?.map(NativeRules::read);
+        Ok(())
+    }
+
+    /// The lifecycle policy of the repository, if it has one. The first request of a run makes one call.
+    pub(super) async fn lifecycle_policy(&self) -> anyhow::Result<Option<&str>> {
+        let read = async || self.context.registry.lifecycle_policy(self.repository).await;
+        let policy = self.lifecycle.get_or_try_init(read).await;
         let policy = policy
             .with_context(|| format!("reading the lifecycle policy of {}", self.repository))?;
-        seen.inventory.native_rules = policy.as_deref().map(NativeRules::read);
-        Ok(())
+        Ok(policy.as_deref())
     }
 }

@@ -117,11 +117,12 @@ async fn a_repository_that_no_scanning_rule_matches_is_published() {
 async fn an_audit_that_fails_after_the_cleanup_is_retried() {
     let function = Function::new("archive").await;
     function.versions("a", 5);
-    // The run reads the policy before it archives, and the audit reads the policy after that.
-    function.aws.fault("GetLifecyclePolicy", 2, Fault::Error(403, "AccessDeniedException"));
+    // Only the audit reads how often the images are scanned.
+    let denied = Fault::Error(403, "AccessDeniedException");
+    function.aws.fault("BatchGetRepositoryScanningConfiguration", 1, denied);
     let order = json!({"repository": DEPLOYMENTS});
     let error = function.ask(&order, "request").await.unwrap_err();
-    expect!["sweeping deployments: reading the lifecycle policy of deployments: AccessDeniedException: made to fail"].assert_eq(&format!("{error:#}"));
+    expect!["sweeping deployments: reading the scanning configuration of deployments: AccessDeniedException: made to fail"].assert_eq(&format!("{error:#}"));
     assert_eq!((function.active().len(), kinds(&function.alerts())), (2, vec!["cleanup"]));
     function.ask(&order, "request").await.unwrap();
     assert!(function.alerts().is_empty());

@@ -1,8 +1,10 @@
 //! Tests which AWS calls a run costs, and that its role allows these calls and no others.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use local_aws::world;
+use serde_json::json;
 
 use crate::{DEPLOYMENTS, Function, QUARANTINE, count};
 
@@ -48,6 +50,52 @@ async fn a_run_without_removals_costs_nine_calls_and_reading_its_plan_costs_two(
     let mut calls = function.calls();
     calls.sort();
     assert_eq!(calls, ["BatchGetItem", "DescribeImages"]);
+}
+
+/// The owner of such a repository decides about its settings, so the audit reads none of them.
+#[tokio::test]
+async fn a_run_in_a_repository_that_the_stack_does_not_provision_costs_seven_calls() {
+    let function = Function::with(&[("CreateEcrRepositories", "false")]).await;
+    let name = json!({"repositoryName": DEPLOYMENTS});
+    function.aws.by_hand("CreateRepository", &name).unwrap();
+    // The lifecycle rule of the owner matches no image.
+    function.put_rule(
+        &json!({"tagStatus": "tagged", "tagPatternList": ["x*"], "countType": "imageCountMoreThan", "countNumber": 5}),
+        &json!({"type": "expire"}),
+    );
+    function.versions("a", 2);
+    function.sweep().await;
+    // The stack may have created a younger repository, so a run reads the owner of that.
+    function.aws.advance(Duration::from_secs(8 * 86_400));
+    function.calls();
+    function.sweep().await;
+    let mut calls = function.calls();
+    calls.sort();
+    let expected = [
+        "BatchGetItem",
+        "BatchGetItem",
+        "DescribeImages",
+        "DescribeRepositories",
+        "UpdateItem",
+        "UpdateItem",
+        "UpdateItem",
+    ];
+    assert_eq!(calls, expected);
+    assert!(function.alerts().is_empty());
+}
+
+#[tokio::test]
+async fn the_settings_of_a_provisioned_repository_are_read_once_and_only_if_they_are_compared() {
+    for (scan_on_push, expected) in [("true", [1, 1]), ("false", [1, 0])] {
+        let function = Function::with(&[("ScanOnPush", scan_on_push)]).await;
+        // The cleanup and the audit read the lifecycle policy.
+        function.versions("a", 5);
+        assert_eq!(function.sweep().await["removed"], 3);
+        let calls = function.calls();
+        let counts = ["GetLifecyclePolicy", "BatchGetRepositoryScanningConfiguration"]
+            .map(|call| count(&calls, call));
+        assert_eq!(counts, expected, "{scan_on_push}");
+    }
 }
 
 /// The actions that the role needs although the function does not call them: SNS uses the key, Lambda

@@ -10,7 +10,7 @@ use crate::{DEPLOYMENTS, Function, changes, count, digests, sorted};
 
 impl Function {
     /// Somebody puts a lifecycle policy of one rule on the repository.
-    fn put_rule(&self, selection: &Value, action: &Value) {
+    pub fn put_rule(&self, selection: &Value, action: &Value) {
         let rule = json!({
             "rulePriority": 3,
             "description": "a rule of somebody else",
