@@ -17,6 +17,10 @@ pub const PUSH_RECORDED_FOR: TimeDelta = TimeDelta::hours(1);
 /// audit checks whether an image was scanned within an hour.
 const PUSH_SETTLED_AFTER: TimeDelta = TimeDelta::hours(1);
 
+/// A sweep that began this long after a confirmation has read it: the clock of the operator may differ,
+/// and the sweep may have begun before the confirmation was written.
+const CONFIRMATION_SETTLED_AFTER: TimeDelta = TimeDelta::hours(1);
+
 /// A repository is overdue if no sweep was complete for this long after it was due. A round comes
 /// once a day.
 const OVERDUE_AFTER: TimeDelta = TimeDelta::days(1);
@@ -33,11 +37,14 @@ pub struct CompleteSweep {
     pub policy: String,
     /// The settings of the repository as the sweep saw them, as one line.
     pub settings: String,
+    /// Whether the plan waits for a confirmation. Otherwise a confirmation makes no sweep due.
+    pub waits: bool,
 }
 
 impl CompleteSweep {
     /// The record of a sweep that began at `now`. `has_rest` says that the plan was not carried out
     /// completely, because a guard stopped it or ECR refused a removal, or that a setting is unknown.
+    /// A plan that only waits for a confirmation has no rest: another sweep would plan the same.
     #[must_use]
     pub fn new(
         plan: &RetentionPlan<'_>,
@@ -52,6 +59,7 @@ impl CompleteSweep {
             due_at: next_change.map_or(latest, |at| at.min(latest)),
             policy: policy_hash(plan.policy),
             settings,
+            waits: plan.waits_for_confirmation(),
         }
     }
 }
@@ -73,6 +81,9 @@ pub struct SweepHistory {
     pub pushed_at: Option<DateTime<Utc>>,
     /// Whether the removal of a unit was interrupted.
     pub has_unfinished_unit: bool,
+    /// When an operator last confirmed a plan. It is read only if the last complete sweep
+    /// [waits](CompleteSweep::waits).
+    pub confirmed_at: Option<DateTime<Utc>>,
 }
 
 keywords!(
@@ -89,6 +100,8 @@ keywords!(
         PolicyChanged = "policy-changed",
         /// A setting of the repository has changed.
         SettingsChanged = "settings-changed",
+        /// A person confirmed the plan that waits.
+        Confirmed = "confirmed",
         /// The plan changes at this time, or a week has passed.
         Time = "time",
     }
@@ -103,6 +116,9 @@ impl SweepHistory {
         let has_push = self.pushed_at.is_some_and(|pushed_at| {
             complete.listed_at < pushed_at + PUSH_RECORDED_FOR + PUSH_SETTLED_AFTER
         });
+        let is_confirmed = self.confirmed_at.is_some_and(|confirmed_at| {
+            complete.waits && complete.listed_at < confirmed_at + CONFIRMATION_SETTLED_AFTER
+        });
         match () {
             () if self.incomplete_since.is_some() || self.has_unfinished_unit => {
                 Some(DueReason::Interrupted)
@@ -110,6 +126,7 @@ impl SweepHistory {
             () if has_push => Some(DueReason::Pushed),
             () if complete.policy != policy_hash(policy) => Some(DueReason::PolicyChanged),
             () if complete.settings != settings => Some(DueReason::SettingsChanged),
+            () if is_confirmed => Some(DueReason::Confirmed),
             () if complete.due_at <= now => Some(DueReason::Time),
             () => None,
         }

@@ -272,7 +272,9 @@ impl<'a> Sweep<'a> {
         facts: &RepositoryFacts,
         is_published: bool,
     ) -> Option<CompleteSweep> {
-        let is_stopped = outcome.stopped.is_some() && outcome.mode != CleanupEnforcement::Report;
+        let is_stopped = outcome.stopped.is_some()
+            && outcome.mode != CleanupEnforcement::Report
+            && !plan.waits_for_confirmation();
         // Two unknown settings cannot be compared, so such a repository is due in each round.
         let is_unknown = facts.mutability.is_none();
         let has_rest = is_stopped || is_unknown || !outcome.failed.is_empty() || !is_published;

@@ -21,8 +21,8 @@ use super::{
 /// The duration of a lease. A function runs for at most 15 minutes, so a killed run holds no lease.
 const LEASE: Duration = Duration::from_secs(16 * 60);
 /// The attributes of a [`SweepHistory`].
-const HISTORY: &str = "fact, listed_at, due_at, swept_policy, swept_settings, incomplete_since, \
-                       pushed_at, unfinished";
+const HISTORY: &str = "fact, listed_at, due_at, swept_policy, swept_settings, swept_waits, \
+                       incomplete_since, pushed_at, unfinished";
 
 /// The claim of a push on the next sweep of its repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,9 +115,8 @@ impl Ledger {
         let keys: Vec<String> = repositories.iter().flat_map(keys).collect();
         let items = self.read_items(&keys, "fact, last_run, confirmed_at").await;
         for item in items.context(READING)? {
-            let fact = item.get("fact").and_then(|fact| fact.as_s().ok());
-            let name = fact.and_then(|fact| fact.split_once(' ')?.1.parse().ok());
-            let record = name.and_then(|name: RepositoryName| records.get_mut(&name));
+            let name = repository_of(&item).context(READING)?;
+            let record = records.get_mut(&name);
             let record = record.context("DynamoDB returned another item").context(READING)?;
             record.confirmed_at = record.confirmed_at.or_else(|| time(&item, "confirmed_at"));
             if let Some(run) = item.get("last_run").and_then(|run| run.as_s().ok()) {
@@ -164,20 +163,29 @@ impl Ledger {
     }
 
     /// Reads the histories of the sweeps of these repositories. A repository without an item is left
-    /// out. One call for 100 repositories.
+    /// out. One call for 100 repositories, and one for 100 repositories whose plan waits for a
+    /// confirmation.
     pub async fn sweep_histories<'r>(
         &self,
         repositories: impl IntoIterator<Item = &'r RepositoryName>,
     ) -> anyhow::Result<HashMap<RepositoryName, SweepHistory>> {
+        const READING: &str = "reading the last sweeps";
         let keys: Vec<String> = repositories.into_iter().map(key).collect();
-        let items = self.read_items(&keys, HISTORY).await.context("reading the last sweeps")?;
-        let history = |item: &Item| {
-            let fact = item.get("fact").and_then(|fact| fact.as_s().ok());
-            let repository = fact.and_then(|fact| fact.strip_prefix(KEY)?.parse().ok());
-            let repository = repository.context("reading the last sweeps: an item has no key")?;
-            Ok((repository, history(item)))
-        };
-        items.iter().map(history).collect()
+        let items = self.read_items(&keys, HISTORY).await.context(READING)?;
+        let history = |item: &Item| Ok((repository_of(item).context(READING)?, history(item)));
+        let histories = items.iter().map(history).collect::<anyhow::Result<HashMap<_, _>>>();
+        let mut histories = histories?;
+        let waiting = histories.iter().filter(|(_, history)| {
+            history.complete.as_ref().is_some_and(|complete| complete.waits)
+        });
+        let keys: Vec<String> = waiting.map(|(name, _)| confirmations::key(name)).collect();
+        for item in self.read_items(&keys, "fact, confirmed_at").await.context(READING)? {
+            let name = repository_of(&item).context(READING)?;
+            if let Some(history) = histories.get_mut(&name) {
+                history.confirmed_at = time(&item, "confirmed_at");
+            }
+        }
+        Ok(histories)
     }
 
     /// Begins a run for this request, unless another run holds the lease. One call.
@@ -251,12 +259,13 @@ impl Ledger {
         if let Some(result) = end.result {
             set.push(("last_run", text(&serde_json::to_string(result)?)));
         }
-        if let Some(CompleteSweep { listed_at, due_at, policy, settings }) = end.complete {
+        if let Some(CompleteSweep { listed_at, due_at, policy, settings, waits }) = end.complete {
             removed.push("incomplete_since");
             set.push(("listed_at", number(listed_at.timestamp())));
             set.push(("due_at", number(due_at.timestamp())));
             set.push(("swept_policy", text(policy)));
             set.push(("swept_settings", text(settings)));
+            set.push(("swept_waits", AttributeValue::Bool(*waits)));
         }
         let mut changes = format!("REMOVE {}", removed.join(", "));
         let mut update = self
@@ -288,6 +297,7 @@ fn history(item: &Item) -> SweepHistory {
             due_at: time(item, "due_at")?,
             policy: word("swept_policy")?,
             settings: word("swept_settings")?,
+            waits: *item.get("swept_waits")?.as_bool().ok()?,
         })
     };
     SweepHistory {
@@ -295,7 +305,14 @@ fn history(item: &Item) -> SweepHistory {
         incomplete_since: time(item, "incomplete_since"),
         pushed_at: time(item, "pushed_at"),
         has_unfinished_unit: item.contains_key("unfinished"),
+        confirmed_at: None,
     }
+}
+
+/// The repository in the key of an item, which is the last word.
+fn repository_of(item: &Item) -> anyhow::Result<RepositoryName> {
+    let name = item.get("fact").and_then(|fact| fact.as_s().ok()?.split_once(' ')?.1.parse().ok());
+    name.context("DynamoDB returned an item of another key")
 }
 
 /// Reads the accepted policy from the item of the sweeps of a repository.

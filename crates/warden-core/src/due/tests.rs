@@ -56,6 +56,42 @@ fn a_plan_that_was_not_carried_out_is_due_at_the_next_round() {
     assert!(!history.is_overdue(now() + TimeDelta::days(1)));
 }
 
+/// The history after a sweep of a plan that nobody has confirmed.
+fn waiting(confirmed_at: Option<DateTime<Utc>>) -> SweepHistory {
+    let policy = two();
+    let versions: Vec<String> =
+        (0..3).map(|nth| format!("a-v1.{nth}.0, pushed {}", 100 - nth)).collect();
+    let images: Vec<(&str, &str)> =
+        ["one", "two", "three"].into_iter().zip(versions.iter().map(String::as_str)).collect();
+    let inventory = inventory(&images);
+    let graph = Graph::build(&inventory).unwrap();
+    let mut plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());
+    plan.apply_confirmation(None, None, now());
+    let complete = CompleteSweep::new(&plan, SETTINGS.to_owned(), false, now());
+    assert!(complete.waits);
+    SweepHistory { complete: Some(complete), confirmed_at, ..SweepHistory::default() }
+}
+
+#[test]
+fn a_plan_that_waits_is_due_after_a_confirmation_or_after_six_days() {
+    assert_eq!(due(&waiting(None), TimeDelta::minutes(6 * 24 * 60 - 1)), None);
+    assert_eq!(due(&waiting(None), TimeDelta::days(6)), Some(DueReason::Time));
+    let confirmed = waiting(Some(now() + TimeDelta::days(1)));
+    assert_eq!(due(&confirmed, TimeDelta::days(2)), Some(DueReason::Confirmed));
+    // Only a plan that waits needs the confirmation.
+    let history = SweepHistory { confirmed_at: confirmed.confirmed_at, ..idle() };
+    assert_eq!(due(&history, TimeDelta::days(2)), None);
+}
+
+/// The clock of the operator may be late, and a sweep may have begun before the confirmation was written.
+#[test]
+fn a_sweep_has_read_a_confirmation_of_an_hour_earlier() {
+    for (minutes, expected) in [(0, None), (1, Some(DueReason::Confirmed))] {
+        let confirmed_at = now() - TimeDelta::hours(1) + TimeDelta::minutes(minutes);
+        assert_eq!(due(&waiting(Some(confirmed_at)), TimeDelta::hours(1)), expected, "{minutes}");
+    }
+}
+
 /// A recorded push stands for pushes until an hour later, and each of them is complete an hour after it.
 #[test]
 fn a_sweep_covers_a_push_two_hours_after_the_push_was_recorded() {

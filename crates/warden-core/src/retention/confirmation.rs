@@ -177,6 +177,18 @@ impl RetentionPlan<'_> {
         !self.removals.is_empty() && !is_report && !is_faulty && !is_free
     }
 
+    /// Whether only the confirmation of a person is missing. A plan that another guard stopped does not
+    /// wait: the source of running images may change, and nothing lifts a defect.
+    #[must_use]
+    pub fn waits_for_confirmation(&self) -> bool {
+        let is_enforced = self.policy.cleanup() != CleanupEnforcement::Report;
+        is_enforced
+            && match self.stopped {
+                Some(PlanBlocker::Unconfirmed { .. } | PlanBlocker::TooMany { .. }) => true,
+                Some(PlanBlocker::NothingInUse | PlanBlocker::Emptied(_)) | None => false,
+            }
+    }
+
     /// Stops a plan that needs a confirmation and has none. If a person confirmed images, only these
     /// images are removed, also if a guard stops the plan. Returns whether the policy of the plan is
     /// accepted from now on.

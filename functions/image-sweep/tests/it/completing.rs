@@ -7,7 +7,7 @@ use local_aws::Fault;
 use serde_json::json;
 use warden_core::due::{DueReason, SWEPT_WITHIN};
 
-use crate::{DEPLOYMENTS, Function};
+use crate::{DEPLOYMENTS, Function, kinds};
 
 impl Function {
     /// Why the repository is due after this time.
@@ -48,11 +48,86 @@ async fn a_repository_is_due_when_the_protection_of_an_old_version_ends() {
 }
 
 #[tokio::test]
-async fn a_plan_that_waits_or_is_stopped_or_fails_is_due_at_the_next_round() {
+async fn a_plan_that_waits_is_due_after_six_days_or_when_it_is_confirmed() {
+    // The first plan of an adopted repository waits, and so does a plan that removes many images.
+    for (is_adopted, count) in [(true, 5), (false, 40)] {
+        let function = Function::new("archive").await;
+        if is_adopted {
+            function.adopt();
+        }
+        function.versions("a", count);
+        assert_eq!(function.sweep().await["removed"], 0);
+        assert!(function.history().await.incomplete_since.is_none());
+        assert_eq!(function.due_after(143).await, None);
+        assert_eq!(function.due_after(144).await, Some(DueReason::Time));
+        function.aws.advance(Duration::from_secs(86_400));
+        function.confirm(&function.read().await).await;
+        assert_eq!(function.due_after(0).await, Some(DueReason::Confirmed));
+        assert_eq!(function.sweep().await["removed"], count - 2);
+        assert_eq!(function.due_after(1).await, None);
+    }
+}
+
+#[tokio::test]
+async fn the_alert_about_a_waiting_plan_repeats_each_week_if_only_due_sweeps_run() {
     let function = Function::new("archive").await;
     function.adopt();
     function.versions("a", 5);
-    assert!(function.sweep().await["stopped"].is_string());
+    let mut sweeps = 0;
+    for _ in 0..28 {
+        if function.due_after(0).await.is_some() {
+            function.sweep().await;
+            sweeps += 1;
+        }
+        function.aws.advance(Duration::from_secs(86_400));
+    }
+    // The days begin on a Friday and touch five weeks.
+    assert_eq!((sweeps, kinds(&function.alerts())), (5, vec!["cleanup"; 5]));
+}
+
+#[tokio::test]
+async fn a_plan_of_which_only_a_part_is_confirmed_is_due_at_the_next_round_and_waits_again() {
+    let function = Function::new("archive").await;
+    function.adopt();
+    function.versions("a", 5);
+    function.sweep().await;
+    let mut part = function.read().await;
+    part["removals"].as_array_mut().unwrap().truncate(1);
+    function.confirm_images(&part, false).await;
+    assert_eq!(function.sweep().await["removed"], 1);
+    assert_eq!(function.due_after(1).await, Some(DueReason::Time));
+    function.aws.advance(Duration::from_secs(86_400));
+    let swept = function.sweep().await;
+    assert_eq!((&swept["removed"], &swept["confirmable"]), (&json!(0), &json!(true)));
+    assert_eq!(function.due_after(1).await, None);
+    function.confirm(&function.read().await).await;
+    assert_eq!(function.due_after(0).await, Some(DueReason::Confirmed));
+    assert_eq!(function.sweep().await["removed"], 2);
+}
+
+/// Two unknown mutabilities cannot be compared.
+#[tokio::test]
+async fn a_repository_with_an_unknown_mutability_is_due_at_each_round() {
+    let function = Function::new("archive").await;
+    function.versions("a", 2);
+    let unknown = json!("FROZEN");
+    {
+        let mut state = function.aws.state();
+        let described = &mut state.ecr().repository(DEPLOYMENTS).unwrap().described;
+        described.insert("imageTagMutability".to_owned(), unknown);
+    }
+    for _ in 0..2 {
+        function.sweep().await;
+        assert_eq!(function.due_after(1).await, Some(DueReason::Time));
+    }
+}
+
+#[tokio::test]
+async fn a_plan_that_is_needs_another_source_or_fails_is_due_at_the_next_round() {
+    let function = Function::inspected().await;
+    function.versions("a", 5);
+    let swept = function.sweep().await;
+    assert_eq!((&swept["guard"], &swept["confirmable"]), (&json!("nothing-in-use"), &json!(true)));
     assert_eq!(function.due_after(1).await, Some(DueReason::Time));
     assert!(function.history().await.incomplete_since.is_none());
 

@@ -153,12 +153,17 @@ impl Function {
 
     /// Confirms the removals of a plan, as an operator does.
     async fn confirm(&self, plan: &Value) {
+        self.confirm_images(plan, true).await;
+    }
+
+    /// Confirms the listed removals of a plan, which are all removals if the list is whole.
+    async fn confirm_images(&self, plan: &Value, is_whole: bool) {
         let removals = plan["removals"].as_array().unwrap().iter();
         let digest = |removal: &Value| removal["digest"].as_str().unwrap().parse().unwrap();
         let confirmation = Confirmation {
             retention: plan["retention"].as_str().unwrap().to_owned(),
             images: removals.map(|removal| confirmed_image(&digest(removal))).collect(),
-            is_whole: true,
+            is_whole,
             guard: plan["guard"].as_str().unwrap().to_owned(),
             confirmed_at: self.now(),
         };

@@ -18,6 +18,7 @@ use warden_core::due::{CompleteSweep, policy_hash};
 use warden_core::image::RepositoryName;
 use warden_core::policy::RepositoryOrigin;
 use warden_core::replication::RemoteRegistry;
+use warden_core::retention::Confirmation;
 
 /// The function and the stack that it is deployed in.
 struct Function {
@@ -78,6 +79,11 @@ impl Function {
 
     /// Records a complete sweep of a repository, which is due after these days.
     async fn complete(&self, name: &str, days: i64) {
+        self.record(name, days, false).await;
+    }
+
+    /// Records a complete sweep of a repository. `waits` says that its plan waits for a confirmation.
+    async fn record(&self, name: &str, days: i64, waits: bool) {
         let repository: RepositoryName = name.parse().unwrap();
         let (ledger, now) = (self.ledger(), self.now());
         let facts = self.context.registry.repositories().await.unwrap();
@@ -89,6 +95,7 @@ impl Function {
             due_at: now + TimeDelta::days(days),
             policy: policy_hash(&policy),
             settings: facts.to_string(),
+            waits,
         };
         ledger.begin_run(&repository, "sweep", now).await.unwrap();
         let end = RunEnd { complete: Some(&complete), ..RunEnd::default() };
@@ -169,6 +176,38 @@ async fn a_round_queues_what_is_due_and_the_log_counts_the_reasons() {
         .assert_eq(&answer.to_string());
     let due = [0, 1, 2, 3].map(|nth| name(nth).to_string());
     assert_eq!(function.queued().await, due);
+}
+
+#[tokio::test]
+async fn a_round_reads_confirmations_of_waiting_plans_only_and_queues_confirmed_ones() {
+    let function = Function::governing(3).await;
+    let names = [0, 1, 2].map(|nth| format!("team/app-{nth:05}"));
+    for (name, waits) in names.iter().zip([true, true, false]) {
+        function.record(name, 6, waits).await;
+    }
+    function.aws.advance(Duration::from_secs(86_400));
+    assert_eq!(function.round().await.unwrap()["queued"], 0);
+    let batches = |calls: &[String]| calls.iter().filter(|call| *call == "BatchGetItem").count();
+    assert_eq!(batches(&function.calls()), 2);
+    let confirmation = Confirmation {
+        retention: String::new(),
+        images: BTreeSet::from(["0123456789abcdef".to_owned()]),
+        is_whole: true,
+        guard: "unconfirmed".to_owned(),
+        confirmed_at: function.now(),
+    };
+    for name in [&names[0], &names[2]] {
+        function.ledger().confirm(&name.parse().unwrap(), &confirmation).await.unwrap();
+    }
+    let answer = function.round().await.unwrap();
+    assert_eq!(answer["reasons"], json!(["confirmed 1"]));
+    assert_eq!(function.queued().await, [names[0].as_str()]);
+    // Without a plan that waits, a round reads no confirmation.
+    for name in &names[..2] {
+        function.complete(name, 6).await;
+    }
+    function.round().await.unwrap();
+    assert_eq!(batches(&function.calls()), 1);
 }
 
 #[tokio::test]
