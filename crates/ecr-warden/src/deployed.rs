@@ -14,7 +14,8 @@ use warden_aws::json::{self, JsonClient};
 use warden_aws::ledger::Ledger;
 use warden_aws::registry::Registry;
 use warden_core::image::{RepositoryName, RepositoryPattern};
-use warden_core::policy::{Governance, Policy, RepositoryOrigin};
+use warden_core::policy::{Governance, Policy, RepositoryOrigin, RuleName};
+use warden_core::properties::nearest;
 
 use crate::arguments::StackOption;
 
@@ -212,6 +213,22 @@ impl DeployedStack {
         let unique = named.iter().filter(|name| seen.insert(*name));
         let policy = |name| self.governance.rule_for(name, RepositoryOrigin::Pushed);
         Ok(unique.filter_map(policy).collect())
+    }
+
+    /// Returns the policies of the repositories of the registry that this rule of the policy governs. Lists
+    /// the registry, see [`DeployedStack::select_repositories`].
+    pub async fn select_rule(&self, rule: &RuleName) -> anyhow::Result<Vec<Policy>> {
+        let rules = self.governance.document.rules.iter();
+        let names: Vec<&str> = rules.map(|rule| rule.name.as_str()).collect();
+        ensure!(
+            names.contains(&rule.as_str()),
+            "the policy of the stack {} has no rule {rule}; the nearest name is {}",
+            self.name,
+            nearest(rule.as_str(), &names).unwrap_or_default()
+        );
+        let mut policies = self.list_governed().await?;
+        policies.retain(|policy| policy.rule == *rule);
+        Ok(policies)
     }
 
     /// Checks that the stack governs the repository.

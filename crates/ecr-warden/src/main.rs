@@ -43,10 +43,11 @@ Exit codes:
 Examples:
   ecr-warden plan
   ecr-warden plan deployments --output json
+  ecr-warden plan --rule platform
 
 Exit codes:
   0  the plan was printed
-  2  an error")]
+  2  an error; with --rule: also if the plan of a repository cannot be read")]
     Plan(plan::PlanOptions),
     /// Shows why the next sweep keeps or removes one image.
     ///
@@ -65,16 +66,18 @@ Exit codes:
     ///
     /// Three kinds of plan wait for a confirmation: the first plan that removes images from a
     /// repository, a plan after a policy change that removes more images, and a plan that a guard
-    /// stopped. Without --plan, this command prints the waiting plans and their hash.
+    /// stopped. Without --plan, this command prints the waiting plans and their hash. With --rule, the
+    /// command confirms each plan that has not changed since you read the table, and names the others.
     #[command(after_help = "\
 Examples:
   ecr-warden confirm deployments
   ecr-warden confirm deployments --plan 0123456789abcdef
+  ecr-warden confirm --rule platform --plan 01234567fedcba98
 
 Exit codes:
-  0  the plan is confirmed, or no plan waits for a confirmation
-  1  the plan is not confirmed
-  2  an error")]
+  0  each plan that waits is confirmed, or no plan waits for a confirmation
+  1  a plan waits and is not confirmed
+  2  an error; with --rule: also if the plan of a repository cannot be read")]
     Confirm(plan::ConfirmOptions),
     /// Restores images from the archive, or adds a tag to an image.
     ///
@@ -187,7 +190,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         match command {
             Command::Check(options) => return check::run(&options).await,
             Command::Policy(command) => return policy::run(&command).await,
-            Command::Plan(options) => plan::plan(&options).await?,
+            Command::Plan(options) => return plan::plan(&options).await,
             Command::Explain(options) => {
                 let is_present = explain::explain(&options).await?;
                 return Ok(if is_present { ExitCode::SUCCESS } else { ExitCode::from(1) });
@@ -201,10 +204,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Status(options) => return status::status(&options).await,
             Command::Replay(options) => return replay::replay(&options).await,
             Command::Outputs(options) => return outputs::outputs(&options).await,
-            Command::Confirm(options) => {
-                let is_confirmed = plan::confirm(&options).await?;
-                return Ok(if is_confirmed { ExitCode::SUCCESS } else { ExitCode::from(1) });
-            }
+            Command::Confirm(options) => return plan::confirm(&options).await,
         }
         Ok(ExitCode::SUCCESS)
     })

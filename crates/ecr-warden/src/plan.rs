@@ -1,7 +1,10 @@
 //! `ecr-warden plan` shows which images the next sweep would remove. `ecr-warden confirm` confirms a
 //! plan that a person has read.
 
+mod rule;
+
 use std::collections::BTreeSet;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
@@ -9,12 +12,15 @@ use clap::Args;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use warden_aws::ledger::Ledger;
 use warden_aws::registry::CONCURRENT_CALLS;
 use warden_core::image::{Digest, RepositoryName, Tag, format_bytes};
+use warden_core::policy::RuleName;
 use warden_core::retention::{
     CONFIRMATION_DAYS, Confirmation, MOST_CONFIRMED, confirmed_image, hash_of_plans,
 };
 
+pub use self::rule::{RuleConfirmation, RulePlans};
 use crate::deployed::{Connection, DeployedStack, Output};
 use crate::print::{print, print_json, shorten, table};
 
@@ -29,6 +35,9 @@ pub struct PlanOptions {
     /// The repositories. The default is every governed repository.
     #[arg(value_name = "REPOSITORY")]
     repositories: Vec<RepositoryName>,
+    /// A rule of the deployed policy. Prints one table of all repositories that the rule governs.
+    #[arg(long, value_name = "NAME", conflicts_with = "repositories")]
+    rule: Option<RuleName>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -39,6 +48,10 @@ pub struct ConfirmOptions {
     /// The repositories. The default is every governed repository.
     #[arg(value_name = "REPOSITORY")]
     repositories: Vec<RepositoryName>,
+    /// A rule of the deployed policy. Confirms the plans of all repositories that the rule governs, as
+    /// far as they are in the table that you have read.
+    #[arg(long, value_name = "NAME", conflicts_with = "repositories")]
+    rule: Option<RuleName>,
     /// The hash of the plan that you have read. Without the hash, the command prints the plan and its
     /// hash.
     #[arg(long, value_name = "HASH")]
@@ -158,28 +171,46 @@ impl Plan {
     }
 }
 
-/// Prints the images that the next sweep would remove, and the reasons.
-pub async fn plan(options: &PlanOptions) -> anyhow::Result<()> {
+/// Prints the images that the next sweep would remove, and the reasons. The exit code is 2 if the plan of
+/// a repository of a rule cannot be read.
+pub async fn plan(options: &PlanOptions) -> anyhow::Result<ExitCode> {
     let stack = DeployedStack::connect(&options.connection).await?;
+    let is_json = options.connection.output == Output::Json;
+    if let Some(rule) = &options.rule {
+        let plans = RulePlans::read(&stack, rule).await?;
+        if is_json { print_json(&plans.to_json()) } else { print(&plans.to_text()) }?;
+        return Ok(ExitCode::from(plans.exit_code()));
+    }
     let answers = read_plans(&stack, &options.repositories).await?;
-    if options.connection.output == Output::Json {
-        return print_json(&Value::Array(answers));
+    if is_json {
+        print_json(&Value::Array(answers))?;
+        return Ok(ExitCode::SUCCESS);
     }
     let plans = parse_plans(answers)?;
     let texts: Vec<String> = plans.iter().map(Plan::to_text).collect();
     print(&texts.join("\n\n"))?;
-    match confirm_command(&plans, &options.repositories, &stack.to_options()) {
-        Some(command) => print(&format!("\nTo confirm: {command}")),
-        None => Ok(()),
+    if let Some(command) = confirm_command(&plans, &options.repositories, &stack.to_options()) {
+        print(&format!("\nTo confirm: {command}"))?;
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Confirms the plan with the given hash. Returns false if a plan waits and was not confirmed.
-pub async fn confirm(options: &ConfirmOptions) -> anyhow::Result<bool> {
+/// Confirms the plans with the given hash. The exit code is 1 if a plan waits and was not confirmed.
+pub async fn confirm(options: &ConfirmOptions) -> anyhow::Result<ExitCode> {
     let stack = DeployedStack::connect(&options.connection).await?;
     let is_json = options.connection.output == Output::Json;
-    let confirmed =
-        confirm_plans(&stack, &options.repositories, options.plan.as_deref(), Utc::now()).await?;
+    let hash = options.plan.as_deref();
+    if let Some(rule) = &options.rule {
+        let plans = RulePlans::read(&stack, rule).await?;
+        let outcome = plans.confirm(&stack, hash, Utc::now()).await?;
+        if is_json {
+            print_json(&plans.to_json_after(&outcome))
+        } else {
+            print(&plans.to_text_after(hash, &outcome))
+        }?;
+        return Ok(ExitCode::from(plans.exit_code_after(&outcome)));
+    }
+    let confirmed = confirm_plans(&stack, &options.repositories, hash, Utc::now()).await?;
     let text = match &confirmed {
         Confirmed::Nothing => "No plan waits for a confirmation.".to_owned(),
         Confirmed::Not { plans, changed, command } => {
@@ -211,7 +242,7 @@ pub async fn confirm(options: &ConfirmOptions) -> anyhow::Result<bool> {
     } else {
         print(&text)?;
     }
-    Ok(!matches!(confirmed, Confirmed::Not { .. }))
+    Ok(ExitCode::from(u8::from(matches!(confirmed, Confirmed::Not { .. }))))
 }
 
 /// The outcome of a confirmation.
@@ -254,19 +285,30 @@ pub async fn confirm_plans(
     let mut confirmed = Vec::new();
     for plan in &plans {
         let Some(seen) = plan.waiting() else { continue };
-        let images = seen.images().take(MOST_CONFIRMED);
-        let images: BTreeSet<String> = images.map(|image| confirmed_image(&image.digest)).collect();
-        let confirmation = Confirmation {
-            retention: seen.retention.clone(),
-            is_whole: images.len() == seen.planned,
-            images,
-            guard: seen.guard.clone().unwrap_or_default(),
-            confirmed_at: now,
-        };
-        ledger.confirm(&plan.repository, &confirmation).await?;
-        confirmed.push((plan.repository.clone(), confirmation.images.len()));
+        let images = write_confirmation(&ledger, &plan.repository, seen, now).await?;
+        confirmed.push((plan.repository.clone(), images));
     }
     Ok(Confirmed::Yes(confirmed))
+}
+
+/// Writes the confirmation of a plan that waits. Returns the number of its images. One call.
+async fn write_confirmation(
+    ledger: &Ledger,
+    repository: &RepositoryName,
+    seen: &SeenPlan,
+    now: DateTime<Utc>,
+) -> anyhow::Result<usize> {
+    let images = seen.images().take(MOST_CONFIRMED);
+    let images: BTreeSet<String> = images.map(|image| confirmed_image(&image.digest)).collect();
+    let confirmation = Confirmation {
+        retention: seen.retention.clone(),
+        is_whole: images.len() == seen.planned,
+        images,
+        guard: seen.guard.clone().unwrap_or_default(),
+        confirmed_at: now,
+    };
+    ledger.confirm(repository, &confirmation).await?;
+    Ok(confirmation.images.len())
 }
 
 /// The command that confirms these plans. None if no plan waits for a confirmation.
@@ -290,12 +332,18 @@ async fn read_plans(
 ) -> anyhow::Result<Vec<Value>> {
     let policies = stack.select_repositories(repositories).await?;
     let function = stack.resource(SWEEP).await?;
-    let plans = policies.iter().map(|policy| {
-        let request = json!({"repository": policy.repository_name, "mode": "report"});
-        let function = &function;
-        async move { stack.invoke_by_name(function, &request).await }
-    });
+    let plans = policies.iter().map(|policy| read_plan(stack, &function, &policy.repository_name));
     stream::iter(plans).buffered(CONCURRENT_CALLS).try_collect().await
+}
+
+/// Reads the plan of one repository from the function with this name.
+async fn read_plan(
+    stack: &DeployedStack,
+    function: &str,
+    repository: &RepositoryName,
+) -> anyhow::Result<Value> {
+    let request = json!({"repository": repository, "mode": "report"});
+    stack.invoke_by_name(function, &request).await
 }
 
 fn parse_plans(answers: Vec<Value>) -> anyhow::Result<Vec<Plan>> {
@@ -313,7 +361,7 @@ mod tests {
 
     use super::*;
 
-    fn plan(changes: &Value) -> Plan {
+    pub(super) fn plan(changes: &Value) -> Plan {
         let digest = format!("sha256:{}", "ab".repeat(32));
         let removal = |tags: &Value, decision: &str, reason: &str| json!({"digest": digest, "tags": tags, "decision": decision, "reason": reason});
         let mut answer = json!({

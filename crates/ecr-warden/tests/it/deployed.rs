@@ -223,6 +223,36 @@ async fn a_replay_lists_first_and_has_the_exit_code_1_while_messages_wait() {
     "#]].assert_eq(&deployed.run(&["replay", "--queue", "Failed"]).await);
 }
 
+/// The functions have no program here, so no plan can be read.
+#[tokio::test]
+async fn the_plans_of_a_rule_that_cannot_be_read_have_the_exit_code_2() {
+    let deployed = Deployed::new().await;
+    deployed.documented("cleanup/plan-rule.sh", &[], &expect![[r#"
+        REPOSITORY      IMAGES   TO REMOVE  SIZE  PLAN  STATE
+        infrastructure  unknown  unknown                no plan: the function ecr-warden-ImageSweepFunction failed: RequestId: 00000000-0000-4000-8000-000000000001 …
+
+        Repositories: 1. Images: 0. To remove: 0 (0 B). Plans that wait for a confirmation: 0. Repositories without a plan: 1.
+        exit 2
+    "#]]).await;
+    deployed.documented("cleanup/confirm-rule.sh", &[], &expect![[r#"
+        REPOSITORY      IMAGES   TO REMOVE  SIZE  PLAN  STATE
+        infrastructure  unknown  unknown                no plan: the function ecr-warden-ImageSweepFunction failed: RequestId: 00000000-0000-4000-8000-000000000003 …
+
+        Repositories: 1. Images: 0. To remove: 0 (0 B). Plans that wait for a confirmation: 0. Repositories without a plan: 1.
+
+        No plan waits for a confirmation.
+        exit 2
+    "#]]).await;
+    expect![[r#"
+        ecr-warden: the policy of the stack ecr-warden has no rule plattform; the nearest name is platform
+        exit 2
+    "#]].assert_eq(&deployed.run(&["plan", "--rule", "plattform"]).await);
+    expect![[r#"
+        ecr-warden: the argument '[REPOSITORY]...' cannot be used with '--rule <NAME>'; Usage: ecr-warden plan <REPOSITORY>...
+        exit 2
+    "#]].assert_eq(&deployed.run(&["plan", "deployments", "--rule", "platform"]).await);
+}
+
 #[tokio::test]
 async fn images_in_quarantine_and_in_the_archive_are_listed_with_the_command_that_restores_them() {
     let deployed = Deployed::new().await;

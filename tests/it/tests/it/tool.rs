@@ -3,6 +3,7 @@
 mod lists;
 mod policy;
 mod replay;
+mod rule;
 mod status;
 
 use ecr_warden::deployed::DeployedStack;

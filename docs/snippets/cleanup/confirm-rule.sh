@@ -1,0 +1,1 @@
+ecr-warden confirm --rule platform --plan 01234567fedcba98
