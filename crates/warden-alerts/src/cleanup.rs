@@ -6,10 +6,10 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::remedy::{CONFIRM_PLAN, READ_PLAN, RESTORE_ALL_IMAGES, RESTORE_FIRST_IMAGE};
+use super::remedy::{CONFIRM_PLAN, RESTORE_ALL_IMAGES, RESTORE_FIRST_IMAGE};
 use super::replication::{copies, copies_text, source};
 use super::{
-    Alert, AlertKind, Remedy, Source, VERSION, WHAT_TO_DO, WHY, fit_details, number_of,
+    Alert, AlertKind, Remedy, Source, VERSION, WHAT_TO_DO, WHY, fit_details, number_of, read_plan,
     restore_remedies,
 };
 use warden_core::audit::Deviation;
@@ -389,20 +389,11 @@ fn details(outcome: &SweepResult, most: usize) -> Map<String, Value> {
 fn remedies(run: &SweepContext<'_>, outcome: &SweepResult) -> Vec<Remedy> {
     let SweepContext { region, repository, function, .. } = run;
     if !outcome.is_carried_out() {
-        let invoke = |request: &Value| {
-            // Both versions of the CLI read a payload from a file in the same way. A longer timeout
-            // keeps the CLI from sending a second request while the first sweep runs.
-            format!(
-                "printf '%s' '{request}' > sweep.json && aws lambda invoke --region {region} \
-                 --function-name {function} --cli-read-timeout 900 --payload fileb://sweep.json answer.json && cat answer.json"
-            )
-        };
-        let read = json!({"repository": repository, "mode": "report"});
-        let of_region = format!("{repository} --region {region}");
-        let plan = format!("ecr-warden plan {of_region}");
-        let mut remedies = vec![Remedy::tool(READ_PLAN, plan, invoke(&read))];
+        let mut remedies = vec![read_plan(region, function, repository)];
         if outcome.is_confirmable() {
-            let confirm = format!("ecr-warden confirm {of_region} --plan {}", outcome.hash);
+            let plan = &outcome.hash;
+            let confirm =
+                format!("ecr-warden confirm {repository} --region {region} --plan {plan}");
             remedies.push(Remedy::aws(CONFIRM_PLAN, confirm));
         }
         return remedies;

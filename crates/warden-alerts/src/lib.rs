@@ -12,6 +12,7 @@ mod cleanup;
 mod partial;
 mod remedy;
 mod replication;
+mod report;
 mod risks;
 mod runbook;
 mod scan;
@@ -20,6 +21,7 @@ mod violation;
 
 use std::fmt::Write as _;
 
+use self::remedy::READ_PLAN;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
@@ -28,6 +30,10 @@ pub use self::cleanup::{
     ARCHIVE, CleanupEntry, SweepContext, SweepResult, UNTAG, cleanup, self_audit,
 };
 pub use self::partial::PartialAlert;
+pub use self::report::{
+    DigestWeek, ReportedPlan, ReportedViolation, RepositoryReport, RoundContext, policy_warnings,
+    report,
+};
 pub use self::risks::risks_changed;
 pub use self::runbook::{find_runbook_url, is_runbook_url};
 pub use self::scan::{
@@ -60,6 +66,8 @@ keywords!(
         RisksChanged = "risks-changed",
         /// A cleanup removed images, would remove images, or was stopped.
         Cleanup = "cleanup",
+        /// The digest of one owner: what the rules that only report found in a week.
+        Report = "report",
         /// A repository or the deployment differs from the policy.
         SelfAudit = "self-audit",
     }
@@ -295,6 +303,21 @@ fn restore_remedies(
         }
     };
     images.chunks(MOST_DIGESTS).enumerate().map(remedy).collect()
+}
+
+/// The command that reads the plan of a repository, with the name of the function `image-sweep`.
+fn read_plan(region: &str, function: &str, repository: &RepositoryName) -> Remedy {
+    let request = json!({"repository": repository, "mode": "report"});
+    Remedy::tool(
+        READ_PLAN,
+        format!("ecr-warden plan {repository} --region {region}"),
+        // Both versions of the CLI read a payload from a file in the same way. A longer timeout keeps the
+        // CLI from sending a second request while the first sweep runs.
+        format!(
+            "printf '%s' '{request}' > sweep.json && aws lambda invoke --region {region} \
+             --function-name {function} --cli-read-timeout 900 --payload fileb://sweep.json answer.json && cat answer.json"
+        ),
+    )
 }
 
 /// Details whose lists have at most `most` entries, and fewer if the details are too large.

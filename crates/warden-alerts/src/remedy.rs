@@ -5,9 +5,8 @@
 //! command only if it has one of the forms below, and names the region and the repository of its alert.
 
 use serde_json::{Map, Value};
-use warden_core::image::RepositoryName;
 
-use super::{Alert, Remedy};
+use super::{Alert, AlertKind, Remedy};
 
 /// The operations of the AWS CLI in remedies.
 const OPERATIONS: [(&str, &str); 9] = [
@@ -60,6 +59,7 @@ const ARCHIVE_LABELS: &[&str] = &[RESTORE_ARCHIVED_IMAGE, RESTORE_ALL_IMAGES, RE
 
 /// The labels of the other commands.
 pub(super) const READ_PLAN: &str = "Read the plan";
+pub(super) const TEST_POLICY: &str = "See what a changed policy would do, before you deploy it";
 pub(super) const CONFIRM_PLAN: &str = "Confirm the plan, and the next sweep carries it out";
 pub(super) const LIST_FINDINGS: &str = "List all findings";
 pub(super) const SCAN_AGAIN: &str =
@@ -71,9 +71,10 @@ pub(super) const ACCEPT_FINDING: &str = "Accept a finding until a date, by an en
 
 /// The labels of remedies, each with a part that only the commands of these labels contain. The first
 /// part that a command contains decides.
-const LABELS: [(&str, &[&str]); 10] = [
+const LABELS: [(&str, &[&str]); 11] = [
     ("ecr-warden confirm ", &[CONFIRM_PLAN]),
     ("ecr-warden plan ", &[READ_PLAN]),
+    ("ecr-warden policy test ", &[TEST_POLICY]),
     (" --tag ", TAG_LABELS),
     ("ecr-warden restore ", ARCHIVE_LABELS),
     ("ecr put-image ", TAG_LABELS),
@@ -119,7 +120,8 @@ impl Alert {
     pub fn with_stack(mut self, stack: &str) -> Self {
         for remedy in &mut self.remedies {
             let Some(rest) = remedy.command.strip_prefix("ecr-warden ") else { continue };
-            if let Some((command, arguments)) = rest.split_once(' ') {
+            let tested = rest.strip_prefix("policy test ").map(|rest| ("policy test", rest));
+            if let Some((command, arguments)) = tested.or_else(|| rest.split_once(' ')) {
                 remedy.command = format!("ecr-warden {command} --stack {stack} {arguments}");
             }
         }
@@ -144,8 +146,27 @@ impl Alert {
         is_allowed && remedy.aws_cli.as_ref().is_none_or(allows)
     }
 
+    /// Whether the alert is about this repository: its own, or one of a digest.
+    fn is_about(&self, repository: &str) -> bool {
+        match (&self.repository, self.details.get("repositories")) {
+            (Some(own), _) => own.as_str() == repository,
+            (None, Some(Value::Array(listed))) if self.kind == AlertKind::Report => {
+                listed.iter().any(|listed| listed["repository"] == repository)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a command of `ecr-warden` is about this alert's repository and region.
     fn allows_tool(&self, words: &[&str]) -> bool {
+        if let ["ecr-warden", "policy", "test", arguments @ ..] = words {
+            let arguments = match arguments {
+                ["--stack", stack, arguments @ ..] if is_plain(stack) => arguments,
+                arguments => arguments,
+            };
+            return self.kind == AlertKind::Report
+                && arguments == ["infra/sam/policy.yaml", "--region", self.region.as_str()];
+        }
         let ["ecr-warden", command @ ("restore" | "plan" | "confirm"), arguments @ ..] = words
         else {
             return false;
@@ -153,9 +174,6 @@ impl Alert {
         // Without a repository, a command is about all repositories. Without a region, a command is
         // about the region of the reader.
         let (mut names_region, mut names_repository) = (false, false);
-        let Some(repository) = self.repository.as_ref().map(RepositoryName::as_str) else {
-            return false;
-        };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let is_allowed = match *argument {
@@ -168,10 +186,10 @@ impl Alert {
                 }
                 name if *command == "restore" => {
                     names_repository = true;
-                    let digest = name.strip_prefix(repository);
-                    digest.and_then(|rest| rest.strip_prefix('@')).is_some_and(is_digest)
+                    let image = name.split_once('@');
+                    image.is_some_and(|(name, digest)| self.is_about(name) && is_digest(digest))
                 }
-                name => !std::mem::replace(&mut names_repository, true) && name == repository,
+                name => !std::mem::replace(&mut names_repository, true) && self.is_about(name),
             };
             if !is_allowed {
                 return false;
@@ -220,11 +238,13 @@ impl Alert {
         let request = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
         let request: Option<Map<String, Value>> =
             request.and_then(|request| serde_json::from_str(request).ok());
-        let repository = self.repository.as_ref().map(RepositoryName::as_str);
         request.is_some_and(|request| {
             let mut names = request.keys();
             names.all(|name| ["repository", "mode"].contains(&name.as_str()))
-                && request.get("repository").and_then(Value::as_str) == repository
+                && request
+                    .get("repository")
+                    .and_then(Value::as_str)
+                    .is_some_and(|repository| self.is_about(repository))
                 // A request without a mode starts a sweep.
                 && request.get("mode").and_then(Value::as_str) == Some("report")
         })

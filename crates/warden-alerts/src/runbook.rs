@@ -49,6 +49,7 @@ impl Alert {
                 () => None,
             },
             AlertKind::SelfAudit if detail("rule") == "accepted-risks" => Some("parameter"),
+            AlertKind::SelfAudit if detail("rule") == "policy-warnings" => Some("policy-warnings"),
             AlertKind::SelfAudit => match detail("deviations").as_array()?.as_slice() {
                 [deviation] => deviation.get("rule")?.as_str().filter(|rule| is_name(rule)),
                 _ => None,

@@ -6,6 +6,19 @@ use anyhow::{Context as _, bail, ensure};
 #[derive(Clone, Debug)]
 pub struct Variables(Vec<(String, String)>);
 
+/// The partition, the region and the account of the deployment, and the name of a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeploymentScope {
+    /// The partition, such as `aws`.
+    pub partition: String,
+    /// The region, such as `us-east-1`.
+    pub region: String,
+    /// The account ID of twelve digits.
+    pub account: String,
+    /// The name of the function `image-sweep`.
+    pub function: String,
+}
+
 impl Variables {
     /// Collects these variables.
     #[must_use]
@@ -25,6 +38,19 @@ impl Variables {
             "" => bail!("{name} is empty"),
             value => Ok(value.to_owned()),
         }
+    }
+
+    /// Reads the scope of the deployment from the topic of the alerts (`ALERT_TOPIC_ARN`), and the name of the
+    /// function `image-sweep` from the variable with this name.
+    pub fn scope(&self, function: &str) -> anyhow::Result<DeploymentScope> {
+        let function = self.filled(function)?;
+        let topic = self.filled("ALERT_TOPIC_ARN")?;
+        let parts: Vec<&str> = topic.split(':').collect();
+        let ["arn", partition, "sns", region, account, _] = parts[..] else {
+            bail!("ALERT_TOPIC_ARN: expected the ARN of a topic of Amazon SNS, got {topic:?}");
+        };
+        let [partition, region, account] = [partition, region, account].map(str::to_owned);
+        Ok(DeploymentScope { partition, region, account, function })
     }
 
     /// Reads the URL of the documentation that alerts link to (`DOCUMENTATION_URL`). Pages are below it, so it

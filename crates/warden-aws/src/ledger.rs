@@ -24,7 +24,7 @@
 //! Times are seconds since 1970. Other items record the history of scans ([`Ledger::claim_history`]),
 //! the index of an image ([`Ledger::index_membership`]), sweeps ([`Ledger::begin_run`]), untagged images
 //! ([`Ledger::untagged_images`]), units that are removed ([`Ledger::begin_units`]), replicas
-//! ([`Ledger::record_replica`]), the confirmations of operators ([`Ledger::confirm`]), the policies of
+//! ([`Ledger::record_replica`]), reported violations ([`Ledger::record_violation`]), the confirmations of operators ([`Ledger::confirm`]), the policies of
 //! the stack ([`Ledger::policy`]), and alerts that only one destination has ([`crate::alerts`]).
 //! [`Ledger::claim_for_enforcement`] prevents that enforcement and a sweep change the tags of one image
 //! at the same time.
@@ -33,6 +33,7 @@ mod confirmations;
 mod deliveries;
 mod policies;
 mod replicas;
+mod reports;
 mod risks;
 mod runs;
 mod scans;
@@ -58,6 +59,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use warden_alerts::Source;
 use warden_core::graph::IndexChildKind;
 use warden_core::image::{Component, Digest, RepositoryName, Tag};
+use warden_core::policy::Owner;
 
 /// The duration of a claim. No attempt takes as long, and Lambda retries after one minute
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>).
@@ -86,6 +88,7 @@ const SETTLE: &str = "SET settled_at = :now, settled_event = if_not_exists(event
 const TAKE: &str = "SET holder = :holder, lease = :lease, expires = :expires";
 
 pub use policies::StoredPolicy;
+pub use reports::week;
 pub use runs::{AcceptedPolicy, LastRun, PushClaim, RunEnd, RunLease, SweepRecord, UnfinishedRun};
 pub use scans::{
     CleanScanOutcome, CollectedEvents, CollectionClaim, FindingEvent, HistoryClaim, IndexMembership,
@@ -154,6 +157,23 @@ pub enum Fact<'a> {
         /// The day, in UTC.
         day: NaiveDate,
     },
+    /// The warnings of a version of the policy. Published once for each version.
+    PolicyWarnings {
+        /// The version.
+        version: &'a str,
+    },
+    /// The digests of a week, of all owners.
+    Digests {
+        /// The week, such as `2026-W48`.
+        week: &'a str,
+    },
+    /// The digest of an owner.
+    Digest {
+        /// The week, or the request of a digest that a person asked for.
+        period: &'a str,
+        /// The owner. None for repositories without an owner.
+        owner: Option<&'a Owner>,
+    },
 }
 
 impl Fact<'_> {
@@ -163,11 +183,12 @@ impl Fact<'_> {
         match self {
             // A violation that still exists is published again after a week, as a reminder.
             Self::TagViolation { .. } | Self::Audit { .. } => Duration::from_secs(7 * 86_400),
-            Self::RepositoryViolation { .. } => REMEMBERED,
+            Self::RepositoryViolation { .. } | Self::PolicyWarnings { .. } => REMEMBERED,
             Self::SelfAudit { .. } => Duration::from_secs(3 * 86_400),
-            Self::RiskExpiring { .. } | Self::RisksChanged { .. } => {
-                Duration::from_secs(30 * 86_400)
-            }
+            Self::RiskExpiring { .. }
+            | Self::RisksChanged { .. }
+            | Self::Digests { .. }
+            | Self::Digest { .. } => Duration::from_secs(30 * 86_400),
             // A scan that a person starts again fails for the same reason.
             Self::ScanFailed { .. } | Self::Cleanup { .. } => Duration::from_secs(90 * 86_400),
         }
@@ -196,6 +217,13 @@ impl fmt::Display for Fact<'_> {
             Self::Cleanup { repository, plan } => write!(f, "cleanup {repository} {plan}"),
             Self::Audit { repository } => write!(f, "audit {repository}"),
             Self::SelfAudit { rule, day } => write!(f, "self-audit {rule} {day}"),
+            Self::PolicyWarnings { version } => write!(f, "policy-warnings {version}"),
+            Self::Digests { week } => write!(f, "digest {week}"),
+            Self::Digest { period, owner } => {
+                // No owner has the name `*`.
+                let owner = owner.map_or("*", Owner::as_str);
+                write!(f, "digest {period} {owner}")
+            }
         }
     }
 }
@@ -371,6 +399,15 @@ impl Ledger {
             Err(error) if is_refused(&error) => Ok(()),
             Err(error) => Err(crate::explain(error)).with_context(|| format!("settling {fact}")),
         }
+    }
+
+    /// Whether a fact is published. One call.
+    pub async fn is_published(&self, fact: Fact<'_>) -> anyhow::Result<bool> {
+        let key = fact.to_string();
+        let get = self.client.get_item().table_name(&self.table).key("fact", text(&key));
+        let got = get.consistent_read(true).send().await.map_err(crate::explain);
+        let got = got.with_context(|| format!("reading whether {fact} is published"))?;
+        Ok(got.item.is_some_and(|item| item.contains_key("published")))
     }
 
     /// Removes the published outcome of a fact, so that the next one is published. One call.

@@ -131,6 +131,14 @@ where
     }
 }
 
+/// The error of one of two steps, or both errors as one.
+pub fn join_errors<T>(one: anyhow::Result<()>, other: anyhow::Result<T>) -> anyhow::Result<T> {
+    match (one, other) {
+        (Err(one), Err(other)) => Err(one.context(format!("{other:#}; in addition"))),
+        (one, other) => one.and(other),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

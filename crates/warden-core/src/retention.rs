@@ -331,6 +331,14 @@ impl<'a> RetentionPlan<'a> {
         self.removals.is_empty() && self.untags.is_empty()
     }
 
+    /// Whether the plan only reports. The guard against removing too many images does not stop such a plan,
+    /// but a plan that may be wrong is stopped.
+    #[must_use]
+    pub fn is_report(&self) -> bool {
+        let is_right = matches!(self.stopped, None | Some(PlanBlocker::TooMany { .. }));
+        self.policy.cleanup() == CleanupEnforcement::Report && is_right
+    }
+
     /// The images that are removed, each once.
     pub fn removed(&self) -> impl Iterator<Item = &'a ImageRecord> + '_ {
         self.removals.iter().flat_map(UnitRemoval::all).map(|image| self.image(image))

@@ -4,8 +4,8 @@
 use anyhow::{Context as _, anyhow, bail, ensure};
 use chrono::{DateTime, Utc};
 use tracing::{error, info, warn};
-use warden_alerts::{About, OtherImages};
-use warden_aws::ledger::{Claim, Fact, PreviousClaim};
+use warden_alerts::{About, OtherImages, ReportedViolation};
+use warden_aws::ledger::{Claim, Fact, PreviousClaim, week};
 use warden_aws::registry::{ImageDescription, Manifest, Registry};
 use warden_aws::replication::find_replication;
 use warden_core::enforcement::{
@@ -17,8 +17,12 @@ use warden_core::mutability::Mutability;
 use warden_core::policy::{Policy, TagEnforcement};
 use warden_core::retention::UnitRecord;
 use warden_core::tagging::Violation;
+use warden_core::text::short_line;
 
 use crate::{Context, Judgement};
+
+/// The most characters of the reason of a violation in the weekly digest.
+const LONGEST_REASON: usize = 300;
 
 /// The facts about an image that enforcement needs.
 struct Gathered {
@@ -85,6 +89,10 @@ impl Judgement<'_> {
         let unit =
             if is_deployed { self.find_unit(policy, &mut plan, &before).await? } else { None };
         let unit = unit.as_ref();
+        // A rule that only reports has no alert for each violation. The weekly digest has them all.
+        let is_digested = policy.tag_enforcement() == TagEnforcement::Report;
+        let step =
+            if is_digested { "add it to the weekly digest".into() } else { plan.to_string() };
         info!(
             repository.name = %repository,
             image.digest = %digest,
@@ -94,9 +102,12 @@ impl Judgement<'_> {
             action = %plan.action,
             policy.version = self.context.config.policy_version,
             unit.images = unit.map(|unit| unit.images().count()),
-            "{repository}:{tag} {}: {plan}",
+            "{repository}:{tag} {}: {step}",
             violation.reason,
         );
+        if is_digested {
+            return self.report(fact, &before, violation, tag).await;
+        }
         let other_image = self.apply_plan(manifest, unit, &plan).await?;
         if plan.steps.contains(&EnforcementStep::Archive)
             && let Some(undo) = self.check_archived(policy, unit).await?
@@ -135,6 +146,33 @@ impl Judgement<'_> {
             self.context.ledger.settle(fact, self.request_id, None, self.now).await?;
         }
         Ok((is_news || plan.tag_is_present).then_some(plan.action))
+    }
+
+    /// Adds a violation to the weekly digest, once a week. If an attempt is killed before it settles the
+    /// claim, the next attempt adds the violation again, which may count it twice
+    /// ([`Ledger::record_violation`](warden_aws::ledger::Ledger::record_violation)).
+    async fn report(
+        &self,
+        fact: Fact<'_>,
+        before: &PreviousClaim,
+        violation: &Violation,
+        tag: &Tag,
+    ) -> anyhow::Result<Option<EnforcementOutcome>> {
+        let About { repository, digest, .. } = &self.push.about;
+        let ledger = &self.context.ledger;
+        let outcome = format!("{} in {}", EnforcementOutcome::Reported, week(self.now));
+        let is_news = before.published.as_ref() != Some(&outcome);
+        if is_news {
+            let violation = ReportedViolation {
+                tag: tag.clone(),
+                digest: digest.clone(),
+                reason: short_line(&violation.reason, LONGEST_REASON),
+            };
+            ledger.record_violation(repository, &violation, self.now).await?;
+        }
+        let published = is_news.then_some(outcome.as_str());
+        ledger.settle(fact, self.request_id, published, self.now).await?;
+        Ok(Some(EnforcementOutcome::Reported))
     }
 
     /// Looks for another image that has the suggested tag, and returns its digest. If ECR cannot be

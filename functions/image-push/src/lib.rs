@@ -38,7 +38,7 @@ use warden_aws::registry::{Manifest, Registry};
 use warden_aws::replication::{self, ReplicatedImage, read_replication};
 use warden_aws::sweep_queue::SweepQueue;
 use warden_aws::telemetry::Counts;
-use warden_aws::{Invocation, serve};
+use warden_aws::{Invocation, join_errors, serve};
 use warden_core::enforcement::EnforcementOutcome;
 use warden_core::graph::children;
 use warden_core::image::Tag;
@@ -146,14 +146,6 @@ pub async fn handle(
         Unmatched::Ignore => Ok(()),
     };
     join_errors(interrupted, unmatched)
-}
-
-/// The error of one of two steps, or both errors as one.
-fn join_errors(one: anyhow::Result<()>, other: anyhow::Result<()>) -> anyhow::Result<()> {
-    match (one, other) {
-        (Err(one), Err(other)) => Err(one.context(format!("{other:#}; in addition"))),
-        (one, other) => one.and(other),
-    }
 }
 
 /// Records in the ledger that a repository is a replica. Nothing in a replica is changed.

@@ -1,20 +1,7 @@
 //! Reads the configuration from the environment variables.
 
-use anyhow::{Context as _, bail};
-use warden_aws::environment::Variables;
-
-/// The partition, the region, the account and the name of the function.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeploymentScope {
-    /// The partition, such as `aws`.
-    pub partition: String,
-    /// The region, such as `us-east-1`.
-    pub region: String,
-    /// The account ID of twelve digits.
-    pub account: String,
-    /// The name of the function.
-    pub function: String,
-}
+use anyhow::bail;
+use warden_aws::environment::{DeploymentScope, Variables};
 
 /// The validated configuration.
 #[derive(Clone, Debug)]
@@ -44,20 +31,15 @@ impl Config {
     /// Reads the variables. The error names the wrong variable.
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> anyhow::Result<Self> {
         let variables = Variables::new(variables);
-        let topic = variables.filled("ALERT_TOPIC_ARN")?;
-        let place = parse_scope(&topic, variables.filled("AWS_LAMBDA_FUNCTION_NAME")?);
-        let place = place.with_context(|| {
-            format!("ALERT_TOPIC_ARN: expected the ARN of a topic of Amazon SNS, got {topic:?}")
-        })?;
         let stack_id = variables.filled("STACK_ID")?;
         Ok(Self {
             stack_name: stack_id.split('/').nth(1).unwrap_or_default().to_owned(),
             stack_id,
             policy_version: variables.filled("POLICY_VERSION")?,
-            topic,
+            topic: variables.filled("ALERT_TOPIC_ARN")?,
             bus: variables.filled("ALERT_EVENT_BUS")?,
             documentation: variables.documentation_url()?,
-            place,
+            place: variables.scope("AWS_LAMBDA_FUNCTION_NAME")?,
             table: variables.filled("LEDGER_TABLE")?,
             scan_on_push: match variables.value("SCAN_ON_PUSH")? {
                 "true" => true,
@@ -66,13 +48,6 @@ impl Config {
             },
         })
     }
-}
-
-fn parse_scope(topic: &str, function: String) -> Option<DeploymentScope> {
-    let parts: Vec<&str> = topic.split(':').collect();
-    let ["arn", partition, "sns", region, account, _] = parts[..] else { return None };
-    let [partition, region, account] = [partition, region, account].map(str::to_owned);
-    Some(DeploymentScope { partition, region, account, function })
 }
 
 #[cfg(test)]

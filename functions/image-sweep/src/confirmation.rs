@@ -4,13 +4,13 @@
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use tracing::warn;
+use warden_aws::environment::DeploymentScope;
 use warden_aws::ledger::AcceptedPolicy;
 use warden_aws::registry::repository::RepositoryFacts;
 use warden_aws::registry::{ADOPTED_TAG, OWNER_TAG, VisibilityError};
 use warden_core::policy::Policy;
 use warden_core::retention::{RetentionPlan, keeps_at_least};
 
-use crate::config::DeploymentScope;
 use crate::sweep::Sweep;
 
 /// A new repository accepts the policy of its first sweep for this time after its creation.

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
-use warden_alerts::{Source, SweepResult};
+use warden_alerts::{ReportedPlan, Source, SweepResult};
 use warden_aws::Invocation;
 use warden_aws::event::is_young;
 use warden_aws::ledger::{AcceptedPolicy, LastRun, RunEnd, UnfinishedRun};
@@ -227,7 +227,10 @@ impl<'a> Sweep<'a> {
             unsure = report::list_unsure(&plan, &done, &workloads);
             removed = done.removed;
         }
-        self.publish_outcome(&outcome, &note).await?;
+        // The weekly digest has the plan of a rule that only reports.
+        if !plan.is_report() {
+            self.publish_outcome(&outcome, &note).await?;
+        }
         // If a response was lost, the image may be removed nevertheless. The next run checks that.
         if !unsure.is_empty() {
             self.note_removals(&unsure, &outcome.units, inventory).await?;
@@ -236,14 +239,7 @@ impl<'a> Sweep<'a> {
         let is_published = unsure.is_empty();
         let is_confirmed = is_accepted && outcome.stopped.is_none();
         let accepted = acceptance.as_ref().filter(|_| is_known || is_confirmed);
-        let result = LastRun {
-            began_at: self.now,
-            examined: Some(outcome.examined),
-            removed: removed.len(),
-            left: outcome.left,
-            stopped: outcome.stopped.clone(),
-            waiting: if outcome.is_confirmable() { planned_images(&plan).len() } else { 0 },
-        };
+        let result = self.result(&plan, &outcome, removed.len());
         let complete = self.complete_sweep(&plan, &outcome, &facts, is_published);
         self.end(RunEnd {
             is_published,
@@ -262,6 +258,21 @@ impl<'a> Sweep<'a> {
         usage::log_usage(&self.context.ledger, &plan, &removed).await;
         audited?;
         Ok(answer)
+    }
+
+    /// The result of this run, which removed this number of images.
+    fn result(&self, plan: &RetentionPlan<'_>, outcome: &SweepResult, removed: usize) -> LastRun {
+        let planned = planned_images(plan).len();
+        LastRun {
+            began_at: self.now,
+            examined: Some(outcome.examined),
+            removed,
+            left: outcome.left,
+            stopped: outcome.stopped.clone(),
+            waiting: if outcome.is_confirmable() { planned } else { 0 },
+            reported: (plan.is_report() && planned > 0)
+                .then(|| ReportedPlan { images: planned, bytes: plan.bytes() }),
+        }
     }
 
     /// The record of this run for the next rounds. None if the run left images for lack of time.
@@ -302,6 +313,7 @@ impl<'a> Sweep<'a> {
             left: 0,
             stopped: Some(why.clone()),
             waiting: 0,
+            reported: None,
         };
         self.publish_once(&fact, &self.stopped_outcome(why)).await?;
         let result = Some(&result);

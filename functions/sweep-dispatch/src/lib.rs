@@ -1,13 +1,14 @@
-//! Starts a round of sweeps: lists the registry, and queues a sweep of each governed repository that
-//! is due.
+//! Starts a round of sweeps: lists the registry, queues a sweep of each governed repository that is due, and
+//! publishes the digest of the rules that only report and the warnings of the policy.
 //!
 //! [`warden_core::due`] decides which repositories are due, by the last sweep that the ledger has and
-//! by what the list of repositories says. A round writes nothing to the ledger. If an attempt is
-//! interrupted, the next attempt may queue a repository twice, and the second sweep finds nothing to do.
+//! by what the list of repositories says. If an attempt is interrupted, the next attempt may queue a repository
+//! twice, and the second sweep finds nothing to do.
 //!
-//! In reading order: [`config`], and [`handle`] in this file.
+//! In reading order: [`config`], [`handle`] in this file, and `digest`.
 
 pub mod config;
+mod digest;
 
 use std::collections::BTreeMap;
 
@@ -15,17 +16,19 @@ use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tracing::{info, warn};
+use warden_aws::alerts::{AlertDestinations, AlertSettings};
 use warden_aws::http::Roots;
 use warden_aws::ledger::Ledger;
 use warden_aws::policy::DeployedPolicy;
 use warden_aws::registry::Registry;
 use warden_aws::sweep_queue::{SweepMessage, SweepQueue};
 use warden_aws::telemetry::Counts;
-use warden_aws::{Invocation, serve};
+use warden_aws::{Invocation, join_errors, serve};
 use warden_core::due::{DueReason, SweepHistory};
 use warden_core::policy::{Policy, RepositoryOrigin};
 
 use crate::config::Config;
+use crate::digest::Publication;
 
 /// The configuration and the clients, built once.
 #[derive(Debug)]
@@ -36,8 +39,10 @@ pub struct Context {
     pub policy: DeployedPolicy,
     /// The ECR client.
     pub registry: Registry,
-    /// The last sweeps.
+    /// The last sweeps, reported violations, and published facts.
     pub ledger: Ledger,
+    /// The topic and the bus that alerts are published to.
+    pub alerts: AlertDestinations,
     /// The queue of sweeps.
     pub queue: SweepQueue,
 }
@@ -50,6 +55,16 @@ impl Context {
             policy: DeployedPolicy::new(config.policy_version.clone()),
             registry: Registry::new(sdk),
             ledger: Ledger::new(sdk, config.table.clone()),
+            alerts: AlertDestinations::new(
+                sdk,
+                AlertSettings {
+                    topic_arn: config.topic.clone(),
+                    bus_name: config.bus.clone(),
+                    documentation: config.documentation.clone(),
+                    stack: config.stack_name.clone(),
+                    policy: config.policy_version.clone(),
+                },
+            ),
             queue: SweepQueue::new(sdk, config.queue.clone()),
             config,
         }
@@ -59,8 +74,8 @@ impl Context {
 /// Serves the Lambda runtime until Lambda ends the process.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
     let build = |sdk: &SdkConfig| Ok(Context::new(Config::read(std::env::vars())?, sdk));
-    serve(Roots::AtStart, build, async |context, _, Invocation { request_id, now, .. }| {
-        handle(context, &request_id, now).await
+    serve(Roots::AtStart, build, async |context, payload, Invocation { request_id, now, .. }| {
+        handle(context, &payload, &request_id, now).await
     })
     .await
 }
@@ -74,14 +89,36 @@ struct Governed {
     depends_on_origin: bool,
 }
 
-/// Starts a round. The event says nothing that matters. Returns the numbers of repositories as JSON.
-/// After an error Lambda tries the event again.
+/// Starts a round, or publishes the digests of this week if the event is `{"digest": "now"}`. Nothing else in an
+/// event matters. Returns the numbers of repositories or of alerts as JSON. After an error Lambda tries the
+/// event again.
 pub async fn handle(
     context: &Context,
+    payload: &Value,
     request_id: &str,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Value> {
     let governed = list_governed(context).await?;
+    let publication = Publication::new(context, request_id, now);
+    if *payload == json!({"digest": "now"}) {
+        return Ok(json!({"digests": publication.publish_this_week(&governed).await?}));
+    }
+    // An error of one step does not prevent the other step.
+    let queued = queue_sweeps(context, &governed, request_id, now).await;
+    let published = join_errors(
+        publication.publish_warnings().await,
+        publication.publish_last_week(&governed).await,
+    );
+    join_errors(published, queued)
+}
+
+/// Queues a sweep of each governed repository that is due. Returns the numbers of repositories as JSON.
+async fn queue_sweeps(
+    context: &Context,
+    governed: &[Governed],
+    request_id: &str,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Value> {
     let names = governed.iter().map(|governed| &governed.policy.repository_name);
     let histories = context.ledger.sweep_histories(names).await?;
     let unknown = SweepHistory::default();

@@ -30,7 +30,7 @@ struct Texts {
     time: String,
 }
 
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 10] = [
     "tag-violation",
     "repository-violation",
     "scan-findings",
@@ -39,6 +39,7 @@ const KINDS: [&str; 9] = [
     "risk-expiring",
     "risks-changed",
     "cleanup",
+    "report",
     "self-audit",
 ];
 const SEVERITIES: [&str; 5] = ["CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL"];

@@ -91,7 +91,7 @@ impl ManyRepositories {
 
     /// Starts a round.
     pub async fn start_round(&self) -> anyhow::Result<Value> {
-        sweep_dispatch::handle(&self.dispatch, "round", self.world.now()).await
+        sweep_dispatch::handle(&self.dispatch, &json!({}), "round", self.world.now()).await
     }
 
     /// Handles a message of the queue of sweeps.

@@ -15,6 +15,7 @@ fn run(changes: impl FnOnce(&mut LastRun)) -> LastRun {
         left: 0,
         stopped: None,
         waiting: 0,
+        reported: None,
     };
     changes(&mut run);
     run

@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use warden_alerts::ReportedPlan;
 use warden_core::due::{CompleteSweep, PUSH_RECORDED_FOR, SweepHistory};
 use warden_core::image::{Digest, RepositoryName};
 
@@ -63,7 +64,7 @@ pub struct AcceptedPolicy {
     pub created_at: i64,
 }
 
-/// The result of the last run of a repository, for `ecr-warden status`.
+/// The result of the last run of a repository, for `ecr-warden status` and the weekly digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastRun {
     /// When the run began.
@@ -78,6 +79,8 @@ pub struct LastRun {
     pub stopped: Option<String>,
     /// The number of images whose removal waits for a confirmation.
     pub waiting: usize,
+    /// The plan of a rule that only reports. None if it would remove no image.
+    pub reported: Option<ReportedPlan>,
 }
 
 /// The record of the sweeps of a repository.

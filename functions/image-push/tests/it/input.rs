@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::{Function, event};
 
-/// Handles every file of the events folder with the deployed policies. Only violations publish an
-/// alert.
+/// Handles every file of the events folder with policies that only report. Only a push to a repository without
+/// a rule publishes an alert.
 #[tokio::test]
 async fn every_example_event_is_handled() {
     let mut published = String::new();
@@ -18,22 +18,25 @@ async fn every_example_event_is_handled() {
         let later = time_of(&event) + chrono::TimeDelta::minutes(3);
         image_push::handle(&function.context, &event, "request", later).await.unwrap();
         let alerts = function.alerts();
-        let kinds: Vec<String> = alerts
-            .iter()
-            .map(|alert| format!(" {} {}", alert["kind"], alert["details"]["rule"]))
-            .collect();
-        published += &format!("{name}:{}\n", kinds.concat());
+        let kinds: Vec<String> = alerts.iter().map(|alert| format!(" {}", alert["kind"])).collect();
+        published += &format!("{name}:{}", kinds.concat());
+        if let Some(repository) = event["detail"]["repository-name"].as_str() {
+            for violation in function.report_about(repository, later).await.examples {
+                published += &format!(" {} {}", violation.tag, violation.reason);
+            }
+        }
+        published += "\n";
     }
     expect![[r#"
         conforming:
-        forbidden: "tag-violation" "forbidden"
+        forbidden: litellm-v0.0.0 is forbidden by *-v0.0.0
         index:
-        near-miss: "tag-violation" "grammar"
+        near-miss: litellm-1.80.5 does not match {component}-v{semver}
         quarantine-echo:
         replicated:
-        reported: "tag-violation" "grammar"
+        reported: mcp_github_latest does not match {component}-v{semver} or {component}-{channel} or {component}-{sha}
         signature:
-        unmanaged-repository: "repository-violation" null
+        unmanaged-repository: "repository-violation"
         untagged-child:
     "#]]
     .assert_eq(&published);

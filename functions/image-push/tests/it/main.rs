@@ -16,6 +16,7 @@ mod lag;
 mod native_rules;
 mod publishing;
 mod replication;
+mod reports;
 mod sequences;
 mod sweeps;
 

@@ -103,7 +103,7 @@ async fn the_outcome_of_a_failed_attempt_is_published_even_if_the_image_is_gone(
 // Case P21 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn a_copy_of_an_event_an_hour_later_publishes_no_second_alert() {
-    for enforcement in ["report", "quarantine", "archive"] {
+    for enforcement in ["quarantine", "archive"] {
         let function = Function::new(enforcement).await;
         let (_, events) = function.push("infrastructure", &["litellm-1.80.5"]);
         function.handle_all(&events).await;
@@ -225,14 +225,14 @@ async fn the_images_of_an_index_are_recorded_with_the_index() {
 }
 
 #[tokio::test]
-async fn an_unreadable_index_is_an_error_and_the_violation_of_its_tag_is_still_published() {
+async fn an_unreadable_index_is_an_error_and_the_violation_of_its_tag_is_still_recorded() {
     let function = Function::new("report").await;
     let (_, _, events) = push_index(&function, "openwebui-0.6.36", 3);
     function.aws.fault("BatchGetImage", 0, Fault::Error(403, "AccessDeniedException"));
     let error = function.handle(events.last().unwrap(), "request").await.unwrap_err();
     expect!["reading the manifest of infrastructure@sha256:…: AccessDeniedException: made to fail"]
         .assert_eq(&masked(&format!("{error:#}")));
-    assert_eq!(function.alert()["details"]["tag"], "openwebui-0.6.36");
+    assert_eq!(function.report().await.examples[0].tag.as_str(), "openwebui-0.6.36");
 }
 
 #[tokio::test]
@@ -259,7 +259,7 @@ async fn a_violation_is_logged_with_its_rule_and_its_outcome() {
         lines = lines.replace(&digest, "sha256:…").replace(&digest[7..19], "…");
     }
     expect![[r#"
-        {"action":"reported","image.digest":"sha256:…","image.tag":"litellm-1.80.5","level":"INFO","message":"infrastructure:litellm-1.80.5 does not match {component}-v{semver}: send an alert","reason":"does not match {component}-v{semver}","repository.name":"infrastructure","violation.rule":"grammar"}
+        {"action":"reported","image.digest":"sha256:…","image.tag":"litellm-1.80.5","level":"INFO","message":"infrastructure:litellm-1.80.5 does not match {component}-v{semver}: add it to the weekly digest","reason":"does not match {component}-v{semver}","repository.name":"infrastructure","violation.rule":"grammar"}
         {"action":"quarantined","image.digest":"sha256:…","image.tag":"litellm-1.80.5","level":"INFO","message":"infrastructure:litellm-1.80.5 does not match {component}-v{semver}: add the tag quarantine-20270115-…-litellm-1.80.5, remove the tag litellm-1.80.5, send an alert","reason":"does not match {component}-v{semver}","repository.name":"infrastructure","violation.rule":"grammar"}
         {"action":"archived","image.digest":"sha256:…","image.tag":"litellm-1.80.5","level":"INFO","message":"infrastructure:litellm-1.80.5 does not match {component}-v{semver}: archive the image, send an alert","reason":"does not match {component}-v{semver}","repository.name":"infrastructure","unit.images":1,"violation.rule":"grammar"}
         {"action":"reported","image.digest":"sha256:7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a","image.tag":"test","level":"INFO","message":"An image was pushed to scratch, which no rule of the policy governs","repository.name":"scratch","violation.rule":"repository"}
@@ -290,7 +290,7 @@ fn published(function: &Function) -> [usize; 2] {
 #[tokio::test]
 async fn a_destination_that_fails_gets_the_alert_from_a_retry_and_the_other_one_gets_it_once() {
     for (failing, first, later) in [("PutEvents", [1, 0], [0, 1]), ("Publish", [0, 1], [1, 0])] {
-        for enforcement in ["report", "quarantine", "archive", "no rule"] {
+        for enforcement in ["quarantine", "archive", "no rule"] {
             let function = Function::with_unmatched(
                 if enforcement == "no rule" { "report" } else { enforcement },
                 "report",
@@ -388,7 +388,7 @@ async fn an_alert_that_no_destination_got_is_published_to_both_by_the_retry() {
 
 #[tokio::test]
 async fn an_event_bus_that_is_gone_fails_the_event() {
-    let function = Function::new("report").await;
+    let function = Function::new("quarantine").await;
     let (_, events) = function.push("infrastructure", &["latest"]);
     function.aws.state().event_buses.clear();
     let error = function.handle(&events[0], "request").await.unwrap_err();

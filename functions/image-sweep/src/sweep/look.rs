@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt as _, stream};
 use tracing::warn;
+use warden_aws::environment::DeploymentScope;
 use warden_aws::registry::{CONCURRENT_CALLS, VisibilityError};
 use warden_core::graph::{ImageRecord, Inventory};
 use warden_core::image::{Digest, ImageStatus};
@@ -13,7 +14,6 @@ use warden_core::retention::{
 };
 
 use super::Sweep;
-use crate::config::DeploymentScope;
 use crate::report::Workloads;
 
 /// The most images whose workloads a run looks up. Each costs a call.

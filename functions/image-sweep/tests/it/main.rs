@@ -32,9 +32,11 @@ use image_sweep::{Context, handle};
 use local_aws::ecr::{DAY, Time};
 use local_aws::world::{self, NOW, World, kinds};
 use serde_json::{Value, json};
+use warden_alerts::ReportedPlan;
 use warden_aws::Invocation;
 use warden_aws::ledger::Ledger;
 use warden_core::due::SweepHistory;
+use warden_core::image::RepositoryName;
 use warden_core::retention::{Confirmation, confirmed_image};
 
 const DEPLOYMENTS: &str = "deployments";
@@ -182,6 +184,13 @@ impl Function {
         let repository = DEPLOYMENTS.parse().unwrap();
         let mut histories = self.ledger().sweep_histories([&repository]).await.unwrap();
         histories.remove(&repository).unwrap_or_default()
+    }
+
+    /// The plan of the last sweep that the digest has.
+    async fn reported(&self) -> Option<ReportedPlan> {
+        let repository: RepositoryName = DEPLOYMENTS.parse().unwrap();
+        let mut reports = self.ledger().reports([&repository], "2027-W02").await.unwrap();
+        reports.remove(&repository).and_then(|report| report.plan)
     }
 
     /// Marks the repository as adopted by the stack instead of created by it.

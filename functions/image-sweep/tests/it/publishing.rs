@@ -6,6 +6,7 @@ use expect_test::expect;
 use local_aws::Fault;
 use local_aws::world::masked;
 use serde_json::{Value, json};
+use warden_alerts::ReportedPlan;
 
 use crate::{DEPLOYMENTS, Function, digests, kinds, sorted};
 
@@ -37,16 +38,41 @@ async fn removals_are_published_once_with_their_bytes_and_a_command_to_restore_t
 }
 
 #[tokio::test]
-async fn a_report_is_published_once_for_each_plan() {
-    let function = Function::new("report").await;
-    function.versions("a", 3);
-    for (id, alerts) in [("one", 1), ("two", 0), ("three", 0)] {
-        function.ask(&json!({"repository": DEPLOYMENTS}), id).await.unwrap();
-        assert_eq!(function.alerts().len(), alerts, "{id}");
-    }
+async fn a_plan_of_a_rule_that_reports_is_in_the_ledger_and_publishes_no_alert() {
+    let mut function = Function::new("report").await;
+    assert_eq!(function.reported().await, None);
+    // The guard against removing too many images does not stop a report.
+    function.versions("a", 40);
+    let answer = function.sweep().await;
+    assert!(answer["stopped"].as_str().unwrap().contains("MaxRemovePercent"), "{answer:#}");
+    assert_eq!(function.reported().await, Some(ReportedPlan { images: 38, bytes: 38_000_000 }));
     function.push("a-v9.0.0", 50.0);
     function.sweep().await;
+    assert_eq!(function.reported().await, Some(ReportedPlan { images: 39, bytes: 39_000_000 }));
+    assert!(function.alerts().is_empty());
+    // A rule that enforces publishes its stop, and has no plan for the digest.
+    function.change_policy("*.Retention.Enforcement", "archive").await;
+    function.sweep().await;
+    assert!(kinds(&function.alerts()).contains(&"cleanup"));
+    assert_eq!(function.reported().await, None);
+}
+
+#[tokio::test]
+async fn a_sweep_that_cannot_read_something_publishes_that_although_the_rule_reports() {
+    let function =
+        Function::with(&[("*.Retention.Enforcement", "report"), ("InUseSources", "inspector")])
+            .await;
+    function.versions("a", 5);
+    // Inspector does not scan the registry.
+    function.sweep().await;
     assert_eq!(kinds(&function.alerts()), ["cleanup"]);
+    assert_eq!(function.reported().await, None);
+    // Inspector reports no running image.
+    function.enable_enhanced_scanning();
+    let answer = function.sweep().await;
+    assert_eq!(answer["guard"], "nothing-in-use");
+    assert_eq!(kinds(&function.alerts()), ["cleanup"]);
+    assert_eq!(function.reported().await, None);
 }
 
 // Case P16 in docs/contributing/prior-art.md.
@@ -180,7 +206,7 @@ async fn a_destination_that_fails_gets_the_alert_from_a_later_run_and_the_other_
             }
             published
         };
-        for enforcement in ["archive", "delete", "report"] {
+        for enforcement in ["archive", "delete"] {
             let function = Function::new(enforcement).await;
             function.versions("a", 3);
             let case = format!("{failing}, {enforcement}");
@@ -189,7 +215,6 @@ async fn a_destination_that_fails_gets_the_alert_from_a_later_run_and_the_other_
             function.ask(&event, "request").await.unwrap_err();
             let [done, failed] = in_order(published(&function));
             assert_eq!((done, failed.len()), (vec!["cleanup".to_owned()], 0), "{case}");
-            // The claim of a plan that is only reported expires before the queue delivers again.
             function.aws.advance(Duration::from_secs(1_800));
             function.ask(&event, "another").await.unwrap_err();
             assert!(published(&function).iter().all(Vec::is_empty), "{case}");

@@ -6,6 +6,7 @@ use expect_test::expect;
 use local_aws::ecr::image::Status;
 use local_aws::world::masked;
 use serde_json::{Value, json};
+use warden_alerts::ReportedPlan;
 
 use crate::{DEPLOYMENTS, Function, digests, sorted};
 
@@ -193,7 +194,8 @@ async fn untagged_images_are_only_reported_if_the_policy_says_report() {
     let old = function.push("", 60.0);
     let answer = function.sweep().await;
     assert_eq!(json!([answer["planned"], answer["removed"]]), json!([1, 0]));
-    assert_eq!(function.alert()["details"]["images"][0]["decision"], "report");
+    assert_eq!(answer["removals"][0]["decision"], "report");
+    assert_eq!(function.reported().await, Some(ReportedPlan { images: 1, bytes: 1_000_000 }));
     assert_eq!(function.status(&old), Some(Status::Active));
 
     // The policy reports only untagged images. The audit publishes them once.

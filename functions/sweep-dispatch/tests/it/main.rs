@@ -1,6 +1,12 @@
 //! Tests rounds of sweeps on the embedded AWS.
 
-#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test ends at the first surprise"
+)]
+
+mod digest;
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
@@ -37,8 +43,7 @@ impl Deref for Function {
 impl Function {
     async fn new(parameters: &[(&str, &str)]) -> Self {
         let world = World::deploy(parameters).await;
-        let config = Config::read(world.function("sweep-dispatch").environment.clone()).unwrap();
-        let context = Context::new(config, &world.sdk("sweep-dispatch"));
+        let context = context(&world);
         Self { world, context }
     }
 
@@ -65,7 +70,17 @@ impl Function {
     }
 
     async fn round(&self) -> anyhow::Result<Value> {
-        handle(&self.context, "request", self.now()).await
+        self.handle(&world::event("sweep-dispatch", "scheduled"), "request").await
+    }
+
+    async fn handle(&self, event: &Value, request_id: &str) -> anyhow::Result<Value> {
+        handle(&self.context, event, request_id, self.now()).await
+    }
+
+    /// Deploys another policy.
+    async fn change_policy(&mut self, given: &[(&str, &str)]) {
+        self.world.change_policy(given).await;
+        self.context = context(&self.world);
     }
 
     /// The repositories of the messages in the queue.
@@ -108,6 +123,11 @@ impl Function {
     }
 }
 
+fn context(world: &World) -> Context {
+    let config = Config::read(world.function("sweep-dispatch").environment.clone()).unwrap();
+    Context::new(config, &world.sdk("sweep-dispatch"))
+}
+
 #[tokio::test]
 async fn a_round_queues_each_governed_repository_and_no_other() {
     let function = Function::new(&[]).await;
@@ -119,10 +139,16 @@ async fn a_round_queues_each_governed_repository_and_no_other() {
 }
 
 #[tokio::test]
-async fn every_example_event_starts_a_round() {
-    // The function does not read its event.
-    let names: Vec<String> = world::events("sweep-dispatch").into_keys().collect();
-    assert_eq!(names, ["scheduled"]);
+async fn every_example_event_starts_a_round_or_publishes_the_digests() {
+    for (name, event) in world::events("sweep-dispatch") {
+        let function = Function::new(&[]).await;
+        let answer = function.handle(&event, "request").await.unwrap();
+        match name.as_str() {
+            "scheduled" => assert_eq!(answer["queued"], 2),
+            "digest-now" => assert_eq!(answer, json!({"digests": 0})),
+            other => panic!("{other}"),
+        }
+    }
 }
 
 #[tokio::test]
@@ -131,7 +157,10 @@ async fn a_round_over_a_registry_without_governed_repositories_queues_nothing() 
     function.create("scratch");
     assert_eq!(function.round().await.unwrap()["governed"], 0);
     let calls: BTreeSet<String> = function.calls().into_iter().collect();
-    assert!(calls.into_iter().eq(["DescribePullThroughCacheRules", "DescribeRepositories"]));
+    // The first round of a week asks the ledger whether the digests are published, and records that.
+    let operations =
+        ["DescribePullThroughCacheRules", "DescribeRepositories", "GetItem", "UpdateItem"];
+    assert!(calls.into_iter().eq(operations));
 }
 
 #[tokio::test]
@@ -232,20 +261,26 @@ async fn a_repository_whose_sweeps_are_never_complete_becomes_overdue() {
 #[tokio::test]
 async fn a_round_costs_a_call_for_1000_repositories_for_100_records_and_for_10_messages() {
     let function = Function::governing(2_001).await;
-    assert_eq!(function.round().await.unwrap()["queued"], 2_001);
-    let calls = function.calls();
-    let count = |operation: &str| calls.iter().filter(|call| *call == operation).count();
-    // The records are those of the sweeps, and of replicas among the repositories that are due.
     let operations = [
         "DescribeRepositories",
         "DescribePullThroughCacheRules",
         "BatchGetItem",
         "SendMessageBatch",
+        "GetItem",
+        "UpdateItem",
     ];
-    let counts = operations.map(count);
-    assert_eq!(counts, [3, 1, 42, 201]);
-    assert_eq!(calls.len(), counts.iter().sum::<usize>(), "{calls:?}");
-    assert_eq!(function.queued().await.len(), 2_001);
+    // The records are those of the sweeps, and of replicas among the repositories that are due. The first
+    // round of a week also reads what rules reported, claims the digests and records that they are published.
+    // Another round asks whether they are.
+    for expected in [[3, 1, 42 + 41, 201, 1, 2], [3, 1, 42, 201, 1, 0]] {
+        assert_eq!(function.round().await.unwrap()["queued"], 2_001);
+        let calls = function.calls();
+        let count = |operation: &str| calls.iter().filter(|call| *call == operation).count();
+        let counts = operations.map(count);
+        assert_eq!(counts, expected);
+        assert_eq!(calls.len(), counts.iter().sum::<usize>(), "{calls:?}");
+        assert_eq!(function.queued().await.len(), 2_001);
+    }
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ pub struct Image {
 pub enum Status {
     /// The image can be pulled by its tags, and a rule keeps it.
     Kept,
-    /// A rule keeps the image, and an alert reported a tag that violates the policy.
+    /// A rule keeps the image, and an alert or a digest reported a tag that violates the policy.
     Reported,
     /// The only tags of the image are quarantine tags.
     Quarantined,
@@ -101,7 +101,7 @@ pub async fn read_repositories(
             if policy.is_some() { reasons_to_keep(aws, name).await? } else { BTreeMap::new() };
         let settings = policy.as_ref().map(|_| deployment::settings(aws, name)).transpose()?;
         let about_repository: Vec<&&Alert> =
-            alerts.iter().filter(|alert| alert.field("repository") == name).collect();
+            alerts.iter().filter(|alert| ["", name].contains(&alert.field("repository"))).collect();
         let mut images = images(aws, name)?;
         for image in &mut images {
             explain(image, &about_repository, &kept);
@@ -203,6 +203,18 @@ fn explain(image: &mut Image, alerts: &[&&Alert], kept: &BTreeMap<String, String
                 let first = alert.field("text").lines().next().unwrap_or_default();
                 first.clone_into(&mut image.reason);
                 if status == Status::Kept {
+                    image.status = Status::Reported;
+                }
+            }
+            ("report", Status::Kept) => {
+                let repositories = details["repositories"].as_array().into_iter().flatten();
+                let mut violations = repositories
+                    .flat_map(|entry| entry["examples"].as_array().into_iter().flatten());
+                let violation =
+                    violations.find(|violation| violation["digest"] == image.digest.as_str());
+                if let Some(violation) = violation {
+                    let (tag, reason) = (word(&violation["tag"]), word(&violation["reason"]));
+                    image.reason = format!("The tag {tag} {reason}. The digest reported it.");
                     image.status = Status::Reported;
                 }
             }

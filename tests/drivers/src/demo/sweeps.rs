@@ -28,7 +28,7 @@ macro_rules! event {
 }
 
 const REPOSITORY: &str = "deployments";
-const DISPATCH: &str = "ecr-warden-SweepDispatchFunction";
+pub const DISPATCH: &str = "ecr-warden-SweepDispatchFunction";
 
 /// The operations that change the images of a repository.
 const CHANGES: [&str; 3] = ["UpdateImageStorageClass", "BatchDeleteImage", "PutImage"];
@@ -255,7 +255,7 @@ fn digests(images: &Value, named: &str) -> Vec<String> {
 
 impl Inbox<'_> {
     /// Invokes the function as `aws lambda invoke` does, and shows the command.
-    async fn invoke(&self, story: &mut Story, request: &Value) -> anyhow::Result<Value> {
+    pub async fn invoke(&self, story: &mut Story, request: &Value) -> anyhow::Result<Value> {
         self.clear();
         let (function, payload) = (self.function.to_owned(), request.clone());
         story.show(Part::Request { function, payload });
@@ -274,7 +274,7 @@ impl Inbox<'_> {
     }
 
     /// Shows the alerts that were sent, which must be of these kinds.
-    fn expect_alerts(
+    pub fn expect_alerts(
         &self,
         story: &mut Story,
         expected: &[&str],

@@ -150,7 +150,7 @@ enum Work {
     Clean,
     /// A scan with a new finding: six calls.
     Findings,
-    /// A round of sweeps that finds one repository due: three calls.
+    /// A round of sweeps that finds one repository due.
     Round,
     /// An alert for Slack: a call of the webhook, and first a read of its secret.
     Slack,

@@ -78,30 +78,31 @@ fn the_text_has_one_line_for_each_step_and_one_alert() {
            5  infrastructure:litellm-1.80.5 was pushed. The v is missing, so the image was quarantined.
            e-mail to platform-team@example.com
            6  infrastructure:litellm-v0.0.0 was pushed. The policy forbids *-v0.0.0, so the image was quarantined.
-           7  deployments:mcp_github_latest was pushed. The policy only reports bad tags there: one alert, no change.
+           7  deployments:mcp_github_latest was pushed. The policy only reports bad tags there: no alert, no change.
            8  A cosign signature was pushed to infrastructure. No grammar applies to the tag of a signature.
            9  infrastructure:openwebui-v0.6.36 was pushed for two platforms. The ledger records its two images.
           10  scratch:test was pushed. No rule governs the repository scratch, so an alert was sent.
+          11  An operator asked for the digest of this week: one alert lists the bad tag of deployments.
         Compare each scan with the version before
-          11  The scan of infrastructure:litellm-v1.80.4 found 2 new findings at or above HIGH. An alert was sent.
-          12  The scan of infrastructure:litellm-v1.80.6 found 1 new, 1 fixed, 1 accepted finding. An alert was sent.
-          13  The scan of infrastructure:litellm-v1.80.7 found nothing. An alert closed the earlier findings.
-          14  The scan of infrastructure:litellm-v1.80.8 failed, so its findings are unknown. An alert was sent.
-          15  Both scans of infrastructure:openwebui-v0.6.36 found the same vulnerability. One alert was sent.
-          16  Amazon Inspector found 1 new finding in infrastructure:openwebui-v0.6.37, which 3 tasks or pods run.
+          12  The scan of infrastructure:litellm-v1.80.4 found 2 new findings at or above HIGH. An alert was sent.
+          13  The scan of infrastructure:litellm-v1.80.6 found 1 new, 1 fixed, 1 accepted finding. An alert was sent.
+          14  The scan of infrastructure:litellm-v1.80.7 found nothing. An alert closed the earlier findings.
+          15  The scan of infrastructure:litellm-v1.80.8 failed, so its findings are unknown. An alert was sent.
+          16  Both scans of infrastructure:openwebui-v0.6.36 found the same vulnerability. One alert was sent.
+          17  Amazon Inspector found 1 new finding in infrastructure:openwebui-v0.6.37, which 3 tasks or pods run.
         Remove images that nobody needs
-          17  A plan for deployments keeps 19 of 27 images and removes 8. Nothing was changed yet.
-          18  A sweep keeps deployments:myapp-v1.0.0, because it was pulled on DATE, within the last 30 days.
-          19  The sweeps of the round archived 8 images and deleted 1 untagged image. The alerts name each reason.
-          20  The second round found nothing that is due, and swept no repository.
-          21  deployments:myapp-v1.12.0 was pushed. The policy keeps 10 versions, so the oldest was archived.
-          22  A sweep would have removed 35 images at once, more than MaxRemovePercent allows: it removed none.
-          23  An operator confirmed the plan of 35 images by its hash. The next sweep archived them.
+          18  A plan for deployments keeps 19 of 27 images and removes 8. Nothing was changed yet.
+          19  A sweep keeps deployments:myapp-v1.0.0, because it was pulled on DATE, within the last 30 days.
+          20  The sweeps of the round archived 8 images and deleted 1 untagged image. The alerts name each reason.
+          21  The second round found nothing that is due, and swept no repository.
+          22  deployments:myapp-v1.12.0 was pushed. The policy keeps 10 versions, so the oldest was archived.
+          23  A sweep would have removed 35 images at once, more than MaxRemovePercent allows: it removed none.
+          24  An operator confirmed the plan of 35 images by its hash. The next sweep archived them.
         Report settings that differ from the policy
-          24  Somebody made the tags of infrastructure mutable. The next sweep reported that and changed nothing.
-          25  An operator made the tags of infrastructure IMMUTABLE again.
+          25  Somebody made the tags of infrastructure mutable. The next sweep reported that and changed nothing.
+          26  An operator made the tags of infrastructure IMMUTABLE again.
         Change nothing in a replica
-          26  us-west-2 replicated search-v1.0.0 into deployments. ECR Warden only reports there from now on.
+          27  us-west-2 replicated search-v1.0.0 into deployments. ECR Warden only reports there from now on.
         Where to look next"#]].assert_eq(&without_dates(&steps.join("\n")));
     assert!(text.contains("brief/index.html"), "{text}");
 }
@@ -203,16 +204,16 @@ fn the_page_and_the_json_contain_the_same_facts() {
         assert_eq!(alert["chat"]["source"], "custom", "{alert:#}");
     }
     let alert = |part: &&Value| {
-        let [kind, repository, severity] =
-            ["kind", "repository", "severity"].map(|name| part["json"][name].as_str().unwrap());
+        let [kind, repository, severity] = ["kind", "repository", "severity"]
+            .map(|name| part["json"][name].as_str().unwrap_or("-"));
         let action = part["json"]["details"]["action"].as_str().unwrap_or_default();
         format!("{kind} {repository} {severity} {action}").trim_end().to_owned() + "\n"
     };
     expect![[r#"
         tag-violation infrastructure HIGH quarantined
         tag-violation infrastructure HIGH quarantined
-        tag-violation deployments MEDIUM reported
         repository-violation scratch MEDIUM
+        report - INFORMATIONAL
         scan-findings infrastructure HIGH
         scan-findings infrastructure CRITICAL
         scan-resolved infrastructure INFORMATIONAL

@@ -183,7 +183,7 @@ async fn run_case(
         leaked(&errors.join("\n"))?;
     }
     if first.is_err() || is_repeated {
-        deliver(scenario, &world, &event, "repeated").await?;
+        deliver(scenario, &world, &event, scenario.id("first", "repeated")).await?;
     }
     let settled = settle(&world, function, &event, &mut published).await;
     settled
@@ -200,7 +200,7 @@ async fn run_case(
     }
     if function != Function::SlackNotifier {
         // A second delivery of the event changes nothing and publishes nothing.
-        deliver(scenario, &world, &event, "again").await?;
+        deliver(scenario, &world, &event, scenario.id("first", "again")).await?;
         let again = [world.alerts(), bus_alerts(&world)].concat();
         let is_complete = |alert: &Value| alert["details"]["complete"] == true;
         let may_be = published.is_incomplete && again.iter().all(is_complete);

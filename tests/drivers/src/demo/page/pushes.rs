@@ -41,7 +41,14 @@ fn row(scene: &Scene, alert: usize) -> Option<Markup> {
     });
     let (digest, tags) = image?;
     let sent = scene.parts.iter().find_map(Part::alert);
+    let is_digested = scene.parts.iter().any(|part| match part {
+        Part::Log { lines } => {
+            lines.iter().any(|line| line.ends_with("add it to the weekly digest"))
+        }
+        _ => false,
+    });
     let (colour, mark, done) = match sent.map(Alert::action) {
+        None if is_digested => ("reported", "▲", "in the digest"),
         None => ("good", "●", "accepted"),
         Some("quarantined") => ("warn", "◆", "quarantined"),
         Some("untagged") => ("warn", "◆", "tag removed"),

@@ -151,13 +151,13 @@ fn quarantined(story: &Story) -> Option<Row> {
 }
 
 fn reported(story: &Story) -> Option<Row> {
-    let reports = ["reported", "repository-violation"];
+    let reports = ["report", "repository-violation"];
     let alerts = matching(story, |alert| reports.contains(&alert.action()));
     alerts.first()?;
     Some(Row {
-        situation: html! { "Pushes where the policy only reports: " (subjects(&alerts)) },
+        situation: html! { "Pushes where the policy only reports" },
         without: "ECR alerts nobody to a bad tag or an unknown repository.",
-        with: html! { "It sent an alert for each and changed nothing." (links(&alerts)) },
+        with: html! { "It sent one alert about the repository and one digest of the bad tags, and changed nothing." (links(&alerts)) },
         undo: html! { "There is nothing to undo." },
     })
 }

@@ -19,6 +19,7 @@ impl Run<'_> {
             ("runbooks/errors.sh", "errors ImageSweepLogGroup", ""),
             ("runbooks/scan-again.sh", "", "IN_PROGRESS"),
             ("runbooks/settings.sh", "", "IMMUTABLE"),
+            ("runbooks/digest.sh", "", "\"digests\""),
             ("runbooks/sweep.sh", "", "\"planned\""),
         ] {
             let printed = self.in_scratch(&format!("{}\n{call}", snippet(name)?))?;

@@ -111,7 +111,7 @@ impl Function {
             Self::SweepDispatch => {
                 let config = sweep_dispatch::config::Config::read(variables)?;
                 let context = sweep_dispatch::Context::new(config, sdk);
-                return sweep_dispatch::handle(&context, request_id, now).await;
+                return sweep_dispatch::handle(&context, event, request_id, now).await;
             }
         }
         Ok(Value::Null)

@@ -41,6 +41,13 @@ const WILDCARDS: Parameters = &[
     ("applications.Repositories", r#"["deploy*"]"#),
     ("EnforceRepositories", "infra*,deploy*"),
 ];
+/// Wildcards match the repositories, and one wildcard has no effect.
+const WARNED: Parameters = &[
+    ("platform.Repositories", r#"["infra*"]"#),
+    ("applications.Repositories", r#"["deploy*", "deploy-copies/*"]"#),
+    (".Replicas", r#"["deploy-copies/*"]"#),
+    ("EnforceRepositories", "infra*,deploy*"),
+];
 const DELETE: Parameters = &[("*.Retention.Enforcement", "delete")];
 const NO_CLEANUP: Parameters = &[
     ("*.Retention.Enforcement", "report"),
@@ -57,7 +64,8 @@ fn settings(function: Function, file: &str) -> &'static [Parameters] {
     match (function, file) {
         (Function::ImagePush, _) => &[&[UNMATCHED], ARCHIVE, REPORT],
         (Function::ImageSweep, "sweep") => &[&[], DELETE, NO_CLEANUP, INSPECTOR, ADOPTED],
-        (Function::ScanComplete | Function::SweepDispatch, _) => &[WILDCARDS],
+        (Function::ScanComplete, _) => &[WILDCARDS],
+        (Function::SweepDispatch, _) => &[WARNED],
         _ => &[&[]],
     }
 }
@@ -81,7 +89,8 @@ impl Scenario {
             Function::ImagePush => self.pushed(&world),
             Function::ScanComplete => self.scanned(&world).await,
             Function::ImageSweep => self.swept(&world).await,
-            Function::SlackNotifier | Function::SweepDispatch => self.event.clone(),
+            Function::SlackNotifier => self.event.clone(),
+            Function::SweepDispatch => self.reported(&world).await,
         };
         // The events, the calls and the alerts until now have another cause.
         world.forget();
@@ -225,6 +234,24 @@ impl Scenario {
             world.aws.advance(Duration::from_secs(24 * 60 * 60));
         }
         event.clone()
+    }
+
+    /// A tag violates a rule that only reports. The schedule starts the first round of the next week.
+    async fn reported(&self, world: &World) -> Value {
+        let _ = world.push("deployments", &["mcp_github_latest"]);
+        let pushed = std::mem::take(&mut world.aws.state().ecr().events).pop().unwrap();
+        Function::ImagePush.attempt(world, &pushed, "push").await.unwrap();
+        let _ = world.take_messages("SweepQueue").await;
+        if self.file == "scheduled" {
+            world.aws.advance(Duration::from_secs(7 * 24 * 60 * 60));
+        }
+        self.event.clone()
+    }
+
+    /// The ID of a later delivery of the event. A digest that a person asks for is published once for each
+    /// request ID.
+    pub fn id<'i>(&self, first: &'i str, later: &'i str) -> &'i str {
+        if self.file == "digest-now" { first } else { later }
     }
 
     /// Confirms the plan of the repository, as an operator does who has read it.

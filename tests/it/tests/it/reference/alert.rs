@@ -17,7 +17,7 @@ const SCAN: &str = "crates/warden-alerts/src/scan/details.rs";
 const OF_SCANS: [&str; 2] = ["scan-findings", "scan-resolved"];
 
 /// The keys of the details, for each kind.
-const DETAILS: [(&str, &[(&str, &str)]); 7] = [
+const DETAILS: [(&str, &[(&str, &str)]); 8] = [
     (
         "tag-violation",
         &[
@@ -100,6 +100,21 @@ const DETAILS: [(&str, &[(&str, &str)]); 7] = [
         ],
     ),
     (
+        "report",
+        &[
+            ("week", "The ISO week, in UTC, such as `2026-W48`."),
+            ("governed", "The number of governed repositories of the owner."),
+            ("images", "The number of images that the plans of the last sweeps would remove."),
+            ("bytes", "The size of these images. Layers that other images share are included."),
+            ("violations", "The number of pushed tags that violated their rule in the week."),
+            (
+                "repositories",
+                "The repositories with something to report, the most affected first: at most 30 objects with `repository`, `images`, `bytes`, `violations` and `examples` (at most 5 violations with `tag`, `digest` and `reason`).",
+            ),
+            ("repositoriesTotal", "The number of repositories in the whole list."),
+        ],
+    ),
+    (
         "self-audit",
         &[
             (
@@ -108,10 +123,12 @@ const DETAILS: [(&str, &[(&str, &str)]); 7] = [
             ),
             (
                 "rule",
-                "`accepted-risks`, if the list of accepted risks cannot be read. The alert then has no `deviations`.",
+                "`accepted-risks`, if the list of accepted risks cannot be read, or `policy-warnings`. The alert then has no `deviations`.",
             ),
             ("parameter", "The name of the parameter that holds the accepted risks."),
             ("error", "The reason why the list cannot be read."),
+            ("warnings", "The warnings of the policy: at most 30 texts."),
+            ("warningsTotal", "The number of warnings."),
         ],
     ),
 ];
@@ -215,7 +232,9 @@ async fn unreadable(found: &mut BTreeMap<String, BTreeSet<String>>) {
 #[tokio::test(start_paused = true)]
 async fn the_page_has_every_key_of_the_details_of_an_alert_and_no_other_key() {
     let mut found = BTreeMap::new();
-    for function in [Function::ImagePush, Function::ScanComplete, Function::ImageSweep] {
+    for function in
+        [Function::ImagePush, Function::ScanComplete, Function::ImageSweep, Function::SweepDispatch]
+    {
         for scenario in scenarios(function) {
             let (world, event) = scenario.prepare().await;
             let time = function.timeout(&world);

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{table, template};
 
 /// The reason of each statement, by its name. A role before the name limits a reason to that role.
-const REASONS: [(&str, &str); 62] = [
+const REASONS: [(&str, &str); 64] = [
     ("WriteLogs", "The function writes its log."),
     ("WriteTraces", "X-Ray samples the invocations. The actions take no ARN."),
     ("PublishAlerts", "The function publishes alerts."),
@@ -125,7 +125,18 @@ const REASONS: [(&str, &str); 62] = [
         "SweepDispatchRole ListRepositories",
         "A round lists the registry. The action lists all repositories or none.",
     ),
-    ("SweepDispatchRole ReadLastSweeps", "A round reads when each repository was swept."),
+    (
+        "SweepDispatchRole ReadPolicyAndPublishedAlerts",
+        "The policy and the published alerts are in the ledger.",
+    ),
+    (
+        "SweepDispatchRole ReadLastSweepsAndReports",
+        "A round reads when each repository was swept, and the weekly digest reads what rules reported.",
+    ),
+    (
+        "SweepDispatchRole RecordPublishedAlerts",
+        "The ledger records the published digests. The role may write no other record.",
+    ),
     ("SweepScheduleRole InvokeSweepDispatch", "The schedule starts the rounds of sweeps."),
     (
         "SweepScheduleRole SendUndeliveredEvents",
