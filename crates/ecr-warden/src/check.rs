@@ -189,13 +189,15 @@ struct ConformingText<'c>(&'c ConformingTag);
 
 impl fmt::Display for ConformingText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ConformingTag { component, values } = self.0;
+        let ConformingTag { component, values, .. } = self.0;
         if values.is_empty() {
             f.write_str("an image ")?;
         }
         for (name, value) in values {
             match name {
-                Placeholder::Semver => write!(f, "version {value} ")?,
+                Placeholder::Semver | Placeholder::Version | Placeholder::Calver => {
+                    write!(f, "version {value} ")?
+                }
                 name => write!(f, "{name} {value} ")?,
             }
         }

@@ -1,20 +1,27 @@
-//! The grammar of tags. It decides whether a tag conforms, finds the component of the tag, and
-//! suggests a conforming tag in place of one that nearly conforms.
+//! The grammar of tags. It decides whether a tag conforms, finds the component, the kind and the
+//! version of the tag, and suggests a conforming tag in place of one that nearly conforms.
 //!
 //! A [`Template`] is literal text with placeholders, such as `{component}-v{semver}`, or
-//! `re:` and a regular expression. Both compile to one regular expression, which must match the
-//! whole tag. A match takes linear time for every template.
+//! `re:` and a regular expression. It must match the whole tag. The time of a match is bounded for
+//! every template.
 
+mod placeholder;
 mod suggestion;
 mod template;
+mod variant;
+mod version;
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-pub use template::{CHANNELS, InvalidTemplate, Placeholder, Template};
+pub use placeholder::{CHANNELS, Placeholder};
+pub(crate) use placeholder::{is_build_word, is_calver};
+pub use template::{InvalidTemplate, Template};
+pub use version::VersionOrder;
 
 use crate::image::{Component, RepositoryName, Tag};
+use placeholder::is_digits;
 
 /// The templates for the tags of a repository, in order. There is at least one.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,9 +34,38 @@ pub struct Grammar {
 pub struct ConformingTag {
     /// The component.
     pub component: Component,
-    /// The other placeholders, each with the text that it matched, in the order of the template.
+    /// The position in the grammar of the template that decided.
+    pub template: usize,
+    /// The other placeholders, each with the text that it matched, in the order of the template. A
+    /// `{semver}` that ends with a variant or a platform is followed by it.
     pub values: Vec<(Placeholder, String)>,
 }
+
+/// The kind of a tag. The versions of a kind are counted together, and a finding is compared with the
+/// previous version of the same kind. A unit that has tags of several kinds takes one place in each.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TagKind {
+    /// The component.
+    pub component: Component,
+    /// The position of the template in the grammar.
+    pub template: usize,
+    /// The variant, such as `alpine`. None for the image without a variant.
+    pub variant: Option<String>,
+    /// The platform, such as `arm64`. None for an image of all platforms.
+    pub platform: Option<String>,
+}
+
+/// The placeholders whose values tell one version from another. A tag without any of them has no
+/// version.
+const VERSIONS: [Placeholder; 7] = [
+    Placeholder::Semver,
+    Placeholder::Version,
+    Placeholder::Calver,
+    Placeholder::Sha,
+    Placeholder::Timestamp,
+    Placeholder::Date,
+    Placeholder::Number,
+];
 
 impl Grammar {
     /// Makes a grammar of these templates. `None` for an empty list: no tag would conform.
@@ -44,31 +80,138 @@ impl Grammar {
     }
 
     /// Matches a tag. The first template that matches the whole tag decides, with the shortest
-    /// component. `None` if no template matches. `None` also for the tag of a signature or an
+    /// component. But a `{sha}` of digits alone gives way to a template that reads digits as a number,
+    /// a date or a time. `None` if no template matches. `None` also for the tag of a signature or an
     /// attestation ([`Tag::subject`]): it follows its subject, and no rule judges it.
     #[must_use]
     pub fn match_tag(&self, repository: &RepositoryName, tag: &Tag) -> Option<ConformingTag> {
         if tag.subject().is_some() {
             return None;
         }
-        self.templates.iter().find_map(|template| template.match_tag(repository, tag))
+        let templates = self.templates.iter().enumerate();
+        let mut found =
+            templates.filter_map(|(nth, template)| template.match_tag(nth, repository, tag));
+        let first = found.next()?;
+        let reads_digits = |other: &ConformingTag| {
+            use Placeholder::{Calver, Date, Number, Timestamp};
+            [Number, Timestamp, Date, Calver].iter().any(|name| other.value(*name).is_some())
+        };
+        let other = first.has_only_digits_as_sha().then(|| found.find(reads_digits)).flatten();
+        Some(other.unwrap_or(first))
     }
 
     /// Suggests a conforming tag for a tag that nearly conforms: the same component and version,
     /// spelled by the first template that fits. `None` for a tag that conforms, and for a tag whose
-    /// component or version is not clear.
+    /// component or version is not clear. The caller checks that no other image has the tag.
     #[must_use]
     pub fn suggest(&self, repository: &RepositoryName, tag: &Tag) -> Option<Tag> {
         if tag.subject().is_some() || self.match_tag(repository, tag).is_some() {
             return None;
         }
         let lower = tag.as_str().to_lowercase();
+        let is_clear = |candidate: &Tag| {
+            self.match_tag(repository, candidate).is_some_and(|conforming| {
+                let is_repository = conforming.component.as_str() == repository.as_str();
+                let is_doubtful = doubt_component(&conforming.component).is_some();
+                !conforming.has_only_digits_as_sha() && (is_repository || !is_doubtful)
+            })
+        };
         self.templates
             .iter()
             .filter_map(|template| template.respell(tag))
             .chain([lower])
             .filter_map(|spelled| spelled.parse().ok())
-            .find(|candidate| self.match_tag(repository, candidate).is_some())
+            .find(is_clear)
+    }
+
+    /// The kind for people: the component, the variant, the platform, and the template unless it is the
+    /// first. For example `litellm`, or `myapp alpine, tags {component}-{sha}`.
+    #[must_use]
+    pub fn describe_kind(&self, kind: &TagKind) -> String {
+        let TagKind { component, template, variant, platform } = kind;
+        let mut text = component.to_string();
+        for part in [variant, platform].into_iter().flatten() {
+            text = format!("{text} {part}");
+        }
+        match self.templates.get(*template).filter(|_| *template > 0) {
+            Some(template) => format!("{text}, tags {template}"),
+            None => text,
+        }
+    }
+}
+
+impl ConformingTag {
+    /// The text that a placeholder matched.
+    #[must_use]
+    pub fn value(&self, name: Placeholder) -> Option<&str> {
+        let mut values = self.values.iter();
+        values.find(|(other, _)| *other == name).map(|(_, text)| text.as_str())
+    }
+
+    /// The kind of the tag.
+    #[must_use]
+    pub fn kind(&self) -> TagKind {
+        let value = |name| self.value(name).map(str::to_owned);
+        TagKind {
+            component: self.component.clone(),
+            template: self.template,
+            variant: value(Placeholder::Variant),
+            platform: value(Placeholder::Platform),
+        }
+    }
+
+    /// Whether the tag names a version. A channel alone is not a version.
+    #[must_use]
+    pub fn has_version(&self) -> bool {
+        self.values.iter().any(|(name, _)| VERSIONS.contains(name))
+    }
+
+    /// The version of the tag, in the order of releases. `None` if the template has only a commit, a
+    /// channel or names, which have no order.
+    #[must_use]
+    pub fn version(&self) -> Option<VersionOrder> {
+        VersionOrder::from_values(&self.values)
+    }
+
+    /// Whether the only commit of the tag has no letter. One honest commit in 27 has none in its first
+    /// seven characters, and a build number or a time has none either. The reading is a guess, so no
+    /// enforcement acts on such a tag.
+    #[must_use]
+    pub fn has_only_digits_as_sha(&self) -> bool {
+        self.value(Placeholder::Sha).is_some_and(is_digits)
+    }
+}
+
+/// Why the name of a component is doubtful: probably the grammar reads something else in its place.
+/// The text completes 'the component is named like …'.
+#[must_use]
+pub fn doubt_component(component: &Component) -> Option<&'static str> {
+    const BRANCHES: [&str; 6] = ["main", "master", "develop", "development", "trunk", "nightly"];
+    const BRANCH_PREFIXES: [&str; 8] =
+        ["pr-", "mr-", "feature-", "feat-", "hotfix-", "bugfix-", "renovate-", "dependabot-"];
+    const LABELS: [&str; 9] =
+        ["sha", "git", "commit", "build", "version", "release", "tag", "rev", "v"];
+    let name = component.as_str();
+    let last = name.rsplit('-').next().unwrap_or(name);
+    let is_year = |word: &str| word.len() == 4 && word.starts_with("20") && is_digits(word);
+    if BRANCHES.contains(&name) || BRANCH_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+        Some("a branch")
+    } else if CHANNELS.contains(&name) {
+        Some("a channel")
+    } else if LABELS.contains(&name) || LABELS.contains(&last) {
+        Some("a word before a version")
+    } else if name.split('-').any(is_build_word) {
+        Some("a build")
+    } else if name
+        .split('-')
+        .zip(name.split('-').skip(1))
+        .any(|(year, month)| is_year(year) && month.len() == 2 && is_digits(month))
+    {
+        Some("a date")
+    } else if !placeholder::has_letter(name) || last.len() >= 3 && is_digits(last) {
+        Some("a build")
+    } else {
+        None
     }
 }
 
@@ -88,303 +231,4 @@ impl Serialize for Grammar {
 }
 
 #[cfg(test)]
-mod tests {
-    use expect_test::{Expect, expect};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const INFRASTRUCTURE: &str = "{component}-v{semver}";
-    const DEPLOYMENTS: &str = "{component}-v{semver} {component}-{channel} {component}-{sha}";
-
-    fn grammar(templates: &str) -> Grammar {
-        let templates = templates.split(' ').map(|template| template.parse().unwrap()).collect();
-        Grammar::new(templates).unwrap()
-    }
-
-    /// Checks how the grammar reads each tag, with one line for each tag.
-    fn check(templates: &str, tags: &[&str], expected: &Expect) {
-        let (grammar, repository) = (grammar(templates), "infrastructure".parse().unwrap());
-        let mut lines = String::new();
-        for text in tags {
-            let tag: Tag = text.parse().unwrap();
-            let result = match grammar.match_tag(&repository, &tag) {
-                Some(ConformingTag { component, values }) => {
-                    let values: Vec<String> =
-                        values.iter().map(|(name, text)| format!(" {name}={text}")).collect();
-                    format!("{component}:{}", values.concat())
-                }
-                None => match grammar.suggest(&repository, &tag) {
-                    Some(suggestion) => format!("no; {suggestion}?"),
-                    None => "no".to_owned(),
-                },
-            };
-            lines += &format!("{text} -> {result}\n");
-        }
-        expected.assert_eq(&lines);
-    }
-
-    #[test]
-    fn the_whole_tag_must_match_and_names_its_component() {
-        check(
-            INFRASTRUCTURE,
-            &[
-                "litellm-v1.80.5",
-                "open-web-ui-v0.1.0-rc.1",
-                "vllm-v1.0.0",
-                "a-v1.0.0-b-v2.0.0",
-                "litellm-v1.80.5.1",
-                "litellm-v01.80.5",
-                "-v1.0.0".trim_start_matches('-'),
-                "sha256-0",
-            ],
-            &expect![[r#"
-                litellm-v1.80.5 -> litellm: semver=1.80.5
-                open-web-ui-v0.1.0-rc.1 -> open-web-ui: semver=0.1.0-rc.1
-                vllm-v1.0.0 -> vllm: semver=1.0.0
-                a-v1.0.0-b-v2.0.0 -> a: semver=1.0.0-b-v2.0.0
-                litellm-v1.80.5.1 -> no
-                litellm-v01.80.5 -> no; litellm-v1.80.5?
-                v1.0.0 -> no
-                sha256-0 -> no
-            "#]],
-        );
-    }
-
-    #[test]
-    fn a_tag_gets_a_suggestion_only_if_its_component_and_version_are_clear() {
-        check(
-            INFRASTRUCTURE,
-            &[
-                "litellm-1.80.5",
-                "LiteLLM-v1.80.5",
-                "latest",
-                "litellm_v1.80.5",
-                "litellm-V1.80.5",
-                "litellm1.80.5",
-                "Open_WebUI-0.1",
-                "litellm-v1",
-                "litellm-latest",
-                "litellm",
-            ],
-            &expect![[r#"
-                litellm-1.80.5 -> no; litellm-v1.80.5?
-                LiteLLM-v1.80.5 -> no; litellm-v1.80.5?
-                latest -> no
-                litellm_v1.80.5 -> no; litellm-v1.80.5?
-                litellm-V1.80.5 -> no; litellm-v1.80.5?
-                litellm1.80.5 -> no; litellm-v1.80.5?
-                Open_WebUI-0.1 -> no; open-webui-v0.1.0?
-                litellm-v1 -> no
-                litellm-latest -> no
-                litellm -> no
-            "#]],
-        );
-    }
-
-    #[test]
-    fn a_suggestion_omits_a_v_that_the_template_does_not_have() {
-        check(
-            "{component}-{semver}",
-            &["litellm-1.80.5", "litellm-v1.80.5", "litellm-V1.80"],
-            &expect![[r#"
-                litellm-1.80.5 -> litellm: semver=1.80.5
-                litellm-v1.80.5 -> no; litellm-1.80.5?
-                litellm-V1.80 -> no; litellm-1.80.0?
-            "#]],
-        );
-        check(
-            "{component}-{number}",
-            &["litellm-7", "litellm-v7"],
-            &expect![[r#"
-            litellm-7 -> litellm: number=7
-            litellm-v7 -> no
-        "#]],
-        );
-    }
-
-    #[test]
-    fn a_component_after_a_version_is_not_read_as_a_pre_release() {
-        check(
-            "{semver}-{component}",
-            &["1.0.2-a", "1.0.2-rc.1-open-webui", "1.0.2", "1.0-a"],
-            &expect![[r#"
-                1.0.2-a -> a: semver=1.0.2
-                1.0.2-rc.1-open-webui -> open-webui: semver=1.0.2-rc.1
-                1.0.2 -> no
-                1.0-a -> no; 1.0.0-a?
-            "#]],
-        );
-    }
-
-    #[test]
-    fn a_component_ends_before_two_hyphens_and_a_number_takes_all_its_digits() {
-        check(
-            "{component}--{slug}",
-            &["ab--c", "a-b--c-d", "a--b--c", "ab-c"],
-            &expect![[r#"
-            ab--c -> ab: slug=c
-            a-b--c-d -> a-b: slug=c-d
-            a--b--c -> no; a--b-c?
-            ab-c -> no; a--b-c?
-        "#]],
-        );
-        check(
-            "build-{number} {number}.{component}",
-            &["build-170", "build-0", "build-00", "17.a", "0.a", "01.a"],
-            &expect![[r#"
-                build-170 -> infrastructure: number=170
-                build-0 -> infrastructure: number=0
-                build-00 -> no; build-0?
-                17.a -> a: number=17
-                0.a -> a: number=0
-                01.a -> no; 1.a?
-            "#]],
-        );
-    }
-
-    #[test]
-    fn grammars_with_different_templates_are_not_equal() {
-        assert_eq!(grammar(DEPLOYMENTS), grammar(DEPLOYMENTS));
-        assert_ne!(grammar(INFRASTRUCTURE), grammar("{component}-{semver}"));
-        assert_ne!(grammar(INFRASTRUCTURE), grammar(DEPLOYMENTS));
-    }
-
-    #[test]
-    fn the_first_template_that_matches_decides() {
-        check(
-            DEPLOYMENTS,
-            &[
-                "mcp-github-v1.0.0",
-                "slack-latest",
-                "mcp-github-latest",
-                "custom-app-dev",
-                "myapp-0123abc",
-                "myapp-0123ABC",
-                "custom-app-Prod",
-                "mcp_github_latest",
-                "latest",
-                "myapp-feature",
-                "sha256-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
-                "litellm-1.80.5.1",
-            ],
-            &expect![[r#"
-                mcp-github-v1.0.0 -> mcp-github: semver=1.0.0
-                slack-latest -> slack: channel=latest
-                mcp-github-latest -> mcp-github: channel=latest
-                custom-app-dev -> custom-app: channel=dev
-                myapp-0123abc -> myapp: sha=0123abc
-                myapp-0123ABC -> no; myapp-0123abc?
-                custom-app-Prod -> no; custom-app-prod?
-                mcp_github_latest -> no; mcp-github-latest?
-                latest -> no
-                myapp-feature -> no
-                sha256-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef -> no
-                litellm-1.80.5.1 -> no
-            "#]],
-        );
-    }
-
-    #[test]
-    fn without_a_component_the_repository_is_the_component() {
-        check(
-            "v{semver} build-{number} {date} {component}.{slug}",
-            &[
-                "v1.2.3",
-                "1.2.3",
-                "build-7",
-                "build-007",
-                "20261123",
-                "2026-11-23",
-                "20261323",
-                "a.b-c",
-            ],
-            &expect![[r#"
-                v1.2.3 -> infrastructure: semver=1.2.3
-                1.2.3 -> no; v1.2.3?
-                build-7 -> infrastructure: number=7
-                build-007 -> no; build-7?
-                20261123 -> infrastructure: date=20261123
-                2026-11-23 -> no; 20261123?
-                20261323 -> no
-                a.b-c -> a: slug=b-c
-            "#]],
-        );
-    }
-
-    #[test]
-    fn a_regular_expression_must_match_the_whole_tag_and_its_groups_are_placeholders() {
-        check(
-            "re:(?<component>[a-z]+)_r(?<number>[0-9]+)|stable",
-            &["litellm_r12", "xlitellm_r12.", "stable", "unstable", "LiteLLM_R12"],
-            &expect![[r#"
-                litellm_r12 -> litellm: number=12
-                xlitellm_r12. -> no
-                stable -> infrastructure:
-                unstable -> no
-                LiteLLM_R12 -> no; litellm_r12?
-            "#]],
-        );
-    }
-
-    #[test]
-    fn the_error_of_an_invalid_template_names_the_mistake() {
-        let check = |template: &str, expected: Expect| {
-            expected.assert_eq(&template.parse::<Template>().unwrap_err().to_string());
-        };
-        check("", expect!["expected a template, such as {component}-v{semver}"]);
-        check(
-            "{component}-v{semvr}",
-            expect!["unknown placeholder {semvr}; the nearest placeholder is {semver}"],
-        );
-        check(
-            "{component}-{component}",
-            expect!["the template has the placeholder {component} twice"],
-        );
-        check("{component", expect!["the template has a { or } without its counterpart"]);
-        check("component}", expect!["the template has a { or } without its counterpart"]);
-        check("{component}:{semver}", expect!["a tag cannot contain ':'"]);
-        check("re:a b", expect!["a tag cannot contain white space"]);
-        check(
-            "re:stable)|(?:x",
-            expect!["invalid regular expression: found closing ')' without matching '('"],
-        );
-        check("re:(", expect!["invalid regular expression: found open group without closing ')'"]);
-        check(
-            "re:(?<componnent>[a-z]+)",
-            expect!["unknown group componnent; the nearest placeholder is component"],
-        );
-        check(
-            "re:(((((a{99}){99}){99}){99}){99})",
-            expect!["invalid regular expression: compiled regex exceeded size limit"],
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn a_suggestion_conforms_and_a_conforming_tag_gets_no_suggestion(
-            text in "[A-Za-z0-9]{1,8}([._-]{1,2}[vV]?[A-Za-z0-9]{1,8}){0,4}",
-        ) {
-            let repository = "infrastructure".parse().unwrap();
-            let tag: Tag = text.parse().unwrap();
-            for grammar in [grammar(INFRASTRUCTURE), grammar(DEPLOYMENTS), grammar("{slug} {date}")] {
-                let conforms = grammar.match_tag(&repository, &tag).is_some();
-                if let Some(suggestion) = grammar.suggest(&repository, &tag) {
-                    prop_assert!(!conforms && suggestion != tag);
-                    prop_assert!(grammar.match_tag(&repository, &suggestion).is_some());
-                }
-            }
-        }
-
-        #[test]
-        fn a_tag_written_by_a_template_is_read_back_by_it(
-            component in "[a-z0-9]{1,6}(-[a-z][a-z0-9]{0,5}){0,2}",
-            version in "(0|[1-9][0-9]{0,3})[.](0|[1-9][0-9]{0,3})[.](0|[1-9][0-9]{0,3})",
-        ) {
-            let tag: Tag = format!("{component}-v{version}").parse().unwrap();
-            let found = grammar(INFRASTRUCTURE).match_tag(&"ab".parse().unwrap(), &tag).unwrap();
-            prop_assert_eq!(found.component.as_str(), component);
-            prop_assert_eq!(found.values, [(Placeholder::Semver, version)]);
-        }
-    }
-}
+mod tests;

@@ -33,7 +33,7 @@ pub fn run(bytes: &[u8]) {
     if let Some(suggestion) = suggestion {
         assert!(grammar.match_tag(&repository, &suggestion).is_some(), "{suggestion}");
     }
-    if let Some(ConformingTag { component, values }) = said {
+    if let Some(ConformingTag { component, values, .. }) = said {
         let text = tag.as_str();
         assert!(component.as_str() == repository.as_str() || text.contains(component.as_str()));
         assert!(values.iter().all(|(_, value)| text.contains(value.as_str())));

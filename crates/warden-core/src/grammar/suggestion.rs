@@ -6,25 +6,37 @@
 
 use regex_lite::RegexBuilder;
 
-use super::template::{Part, Placeholder, Template, text_of};
+use super::Placeholder;
+use super::placeholder::{is_calver, is_one_run};
+use super::template::{Part, Pattern, Template};
 use crate::image::Tag;
 
 impl Template {
     /// Spells `tag` as this template would. `None` if the tag does not resemble the template, or the
     /// template is a regular expression.
     pub(super) fn respell(&self, tag: &Tag) -> Option<String> {
-        let parts = self.parts.as_deref()?;
+        let Pattern::Parts(parts) = &self.pattern else { return None };
         let pattern: String = parts.iter().map(loose).collect();
         // A conforming tag never reaches this code, so the expression is compiled for each call.
         let pattern =
             RegexBuilder::new(&format!("^(?:{pattern})$")).case_insensitive(true).build().ok()?;
         let captures = pattern.captures(tag.as_str())?;
+        let mut end = 0;
         parts
             .iter()
             .map(|part| match part {
                 Part::Literal(text) => Some(text.clone()),
                 Part::Placeholder(name) => {
-                    let spelled = canonical(*name, text_of(&captures, *name)?);
+                    let found = captures.name(&name.to_string())?;
+                    // A missing literal must not split a number, as in `1` and `2.0.1` of `12.0.1`.
+                    let before = tag.as_str().get(..found.start())?.bytes().last();
+                    let is_split = found.start() > 0
+                        && found.start() == end
+                        && before
+                            .zip(found.as_str().bytes().next())
+                            .is_some_and(|(one, next)| is_one_run(one, next));
+                    end = found.end();
+                    let spelled = canonical(*name, found.as_str()).filter(|_| !is_split)?;
                     // The `v` before a version is not a component: `v1.0.0` has no component.
                     let is_version_v = spelled == "v" || spelled.ends_with("-v");
                     (*name != Placeholder::Component || !is_version_v).then_some(spelled)
@@ -64,17 +76,25 @@ fn loose(part: &Part) -> String {
                 Placeholder::Channel => "latest|dev|staging|prod",
                 Placeholder::Date => "[0-9]{4}[._-]?[0-9]{2}[._-]?[0-9]{2}",
                 Placeholder::Number => "[0-9]+",
+                Placeholder::Version => r"[0-9]+(?:\.[0-9]+){1,3}",
+                Placeholder::Calver => r"[0-9]{2,4}[._-][0-9]{1,2}(?:[._-][0-9]+){0,2}",
+                Placeholder::Timestamp => "[0-9]{10,14}",
+                Placeholder::Branch => "[a-z0-9]+(?:[._-]+[a-z0-9]+)*",
+                Placeholder::Variant | Placeholder::Platform => "[a-z0-9]+(?:[._-][a-z0-9]+)*",
             };
             // People often write a `v` before a version where the template has none.
-            let extra = if *name == Placeholder::Semver { "v?" } else { "" };
+            let is_version = matches!(name, Placeholder::Semver | Placeholder::Version);
+            let extra = if is_version { "v?" } else { "" };
             format!("{extra}(?<{name}>{pattern})")
         }
     }
 }
 
-fn canonical(name: Placeholder, found: &str) -> String {
+/// The text as the placeholder spells it. None for a date in the place of a version: it needs another
+/// template, not another spelling.
+fn canonical(name: Placeholder, found: &str) -> Option<String> {
     let lower = || found.to_lowercase();
-    match name {
+    let spelled = match name {
         Placeholder::Component | Placeholder::Slug => {
             let words: Vec<String> = lower()
                 .split(['.', '_', '-'])
@@ -88,16 +108,27 @@ fn canonical(name: Placeholder, found: &str) -> String {
                 Some((core, pre_release)) => (core, format!("-{pre_release}")),
                 None => (found, String::new()),
             };
+            if core.starts_with("20") && is_calver(core) {
+                return None;
+            }
             let mut numbers: Vec<String> = core.split('.').map(without_zeros).collect();
             if numbers.len() == 2 {
                 numbers.push("0".to_owned());
             }
             numbers.join(".") + &pre_release
         }
-        Placeholder::Sha | Placeholder::Channel => lower(),
         Placeholder::Date => found.chars().filter(char::is_ascii_digit).collect(),
         Placeholder::Number => without_zeros(found),
-    }
+        Placeholder::Calver => found.replace(['_', '-'], "."),
+        Placeholder::Branch => found.to_owned(),
+        Placeholder::Sha
+        | Placeholder::Channel
+        | Placeholder::Version
+        | Placeholder::Timestamp
+        | Placeholder::Variant
+        | Placeholder::Platform => lower(),
+    };
+    Some(spelled)
 }
 
 fn without_zeros(digits: &str) -> String {
