@@ -20,7 +20,7 @@ use crate::mutability::{Mutability, tag_can_move};
 use crate::policy::{Policy, TagEnforcement};
 use crate::quarantine::{quarantine_tag, quarantined_since};
 use crate::replication::Replication;
-use crate::tagging::{is_accepted_tag, keeps_accepted_tag};
+use crate::tagging::{is_accepted_tag, is_read_as_digits, keeps_accepted_tag};
 
 /// How long after a push enforcement may change the pushed image. Every principal that may invoke
 /// `image-push` can send an event about any image, so an older image is only reported. No genuine
@@ -196,6 +196,8 @@ pub fn plan_enforcement(
     let tag_is_present = image.tags.contains(tag);
     let plan = match policy.tag_enforcement() {
         TagEnforcement::Report => EnforcementPlan::report(None),
+        // A forbidden tag, or a tag with a component that the policy does not list.
+        _ if is_read_as_digits(policy, tag) => EnforcementPlan::report(Some(IS_READ_AS_DIGITS)),
         TagEnforcement::Quarantine if tag_is_present => {
             quarantine(policy, tag, image, mutability, today)
         }
@@ -210,6 +212,8 @@ const NO_PROOF_OF_PUSH: &str = "ECR does not record when a tag is added to an im
      tag yourself";
 
 const REPLACED_POLICY: &str = "the rule that the tag violated does not apply to it any more";
+const IS_READ_AS_DIGITS: &str = "the grammar reads digits as a commit, and they may be a build number \
+     or a time";
 
 const IS_ACTIVATING: &str = "ECR is restoring the image from the archive";
 

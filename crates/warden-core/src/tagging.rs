@@ -172,15 +172,26 @@ pub fn suggest_restored_tag(policy: &Policy, quarantine: &Quarantine<'_>) -> Opt
 /// faster, because it does not look for the reason.
 #[must_use]
 pub fn is_accepted_tag(policy: &Policy, tag: &Tag) -> bool {
-    if tag.subject().is_some() || Quarantine::read(tag).is_some() {
-        return false;
-    }
-    // Without rules for tags, no tag has a component.
+    let Some(grammar) = policy.grammar() else { return false };
+    grammar
+        .match_tag(&policy.repository_name, tag)
+        .is_some_and(|conforming| accepts(policy, tag, &conforming))
+}
+
+/// Whether a tag that matches the grammar is accepted ([`is_accepted_tag`]).
+pub(crate) fn accepts(policy: &Policy, tag: &Tag, conforming: &ConformingTag) -> bool {
     let Some(tags) = &policy.tags else { return false };
-    let is_allowed =
-        |component: &Component| tags.components.is_empty() || tags.components.contains(component);
-    tags.forbidden.iter().all(|wildcard| !wildcard.matches(tag))
-        && find_component(policy, tag).is_some_and(|component| is_allowed(&component))
+    Quarantine::read(tag).is_none()
+        && tags.forbidden.iter().all(|wildcard| !wildcard.matches(tag))
+        && (tags.components.is_empty() || tags.components.contains(&conforming.component))
+}
+
+/// Whether the only reading of a tag is a commit of digits ([`ConformingTag::has_only_digits_as_sha`]).
+#[must_use]
+pub fn is_read_as_digits(policy: &Policy, tag: &Tag) -> bool {
+    let grammar = policy.grammar();
+    let conforming = grammar.and_then(|grammar| grammar.match_tag(&policy.repository_name, tag));
+    conforming.is_some_and(|conforming| conforming.has_only_digits_as_sha())
 }
 
 /// Whether one of the tags of an image is accepted and cannot move to another image. Only such an image

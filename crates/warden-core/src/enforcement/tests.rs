@@ -72,6 +72,32 @@ fn check(policy: &Policy, tags: &[&str], expected: &Expect) {
     expected.assert_eq(&format!("{}: {plan}", plan.action));
 }
 
+// See case B7 in docs/contributing/prior-art.md.
+#[test]
+fn b7_no_enforcement_acts_on_a_tag_that_is_read_as_a_commit_of_digits() {
+    for enforcement in ["quarantine", "archive"] {
+        let policy = policy(
+            GUIDE,
+            &[
+                ("Tags.Grammar", Value::from("{component}-{sha}")),
+                ("Tags.Components", Value::from("web")),
+                ("Tags.Forbidden", Value::from("web-10*")),
+                ("Tags.Enforcement", Value::from(enforcement)),
+            ],
+        );
+        let has_steps = |tag: &str| {
+            let image = image(&[tag], ImageStatus::Active);
+            let tag = tag.parse().unwrap();
+            let today = TODAY.parse().unwrap();
+            let plan = plan_enforcement(&policy, &tag, &image, Some(&immutable()), today);
+            assert_eq!(plan.steps.is_empty(), plan.action == EnforcementOutcome::Reported);
+            !plan.steps.is_empty()
+        };
+        assert!(has_steps("app-abc1234") && has_steps("web-10abcde") && has_steps("app-999999"));
+        assert!(!has_steps("app-1000000") && !has_steps("web-1000000000"));
+    }
+}
+
 #[test]
 fn an_image_with_an_accepted_tag_loses_only_the_bad_tag() {
     check(
