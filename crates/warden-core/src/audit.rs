@@ -18,7 +18,7 @@ use crate::lifecycle::{self, native::LifecycleThreat};
 use crate::mutability::Mutability;
 use crate::policy::{CleanupEnforcement, Policy};
 use crate::retention::{Decision, KeepReason, RetentionPlan, UnitRecord};
-use crate::tagging::{TagVerdict, find_exemption, is_accepted_tag, judge_image};
+use crate::tagging::{TagVerdict, find_exemption, judge_image};
 use crate::text::short_line;
 
 /// The most examples in the text of a deviation.
@@ -264,14 +264,15 @@ fn find_bad_tags<'a>(
         let is_kept = image.status != ImageStatus::Archived && plan.decision_of(*id) == "keep";
         is_kept && image.pushed_at.is_some_and(|at| at < an_hour_ago)
     });
-    let tags = kept.flat_map(|(_, image)| image.tags.iter().map(|tag| (tag, &image.digest)));
-    tags.filter(|(tag, digest)| {
+    // The tag of a signature is no own tag, and is not judged.
+    let tags = kept.flat_map(|(id, image)| {
+        plan.read_tags(id).map(move |(tag, reading)| (tag, &image.digest, reading.is_accepted))
+    });
+    let bad = tags.filter(|(tag, digest, is_accepted)| {
         let is_judged = plan.policy.grammar().is_some();
-        is_judged
-            && !is_accepted_tag(plan.policy, tag)
-            && find_exemption(digest, tag, today).is_none()
-    })
-    .collect()
+        is_judged && !is_accepted && find_exemption(digest, tag, today).is_none()
+    });
+    bad.map(|(tag, digest, _)| (tag, digest)).collect()
 }
 
 /// Finds indexes that lack an image that they need: an active index whose image is archived or

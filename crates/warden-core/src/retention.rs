@@ -28,8 +28,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sha2::{Digest as _, Sha256};
 
 use crate::arena::{Arena, GroupId, ImageId, UnitId};
+use crate::grammar::TagKind;
 use crate::graph::{Graph, ImageRecord, Inventory, Unit};
-use crate::image::{Component, Digest, Tag, TagPrefix, Wildcard};
+use crate::image::{Digest, Tag, TagPrefix, Wildcard};
 use crate::lifecycle::native::LifecycleThreat;
 use crate::policy::{CleanupEnforcement, Policy};
 pub use confirmation::{
@@ -37,7 +38,6 @@ pub use confirmation::{
     retention_hash,
 };
 use decide::{decide_unit, keep_subjects_of_tagged_images, rank_units, removal_mode, threat_to};
-pub(crate) use rules::is_channel_tag;
 pub use unfinished::{UnfinishedUnit, UnitRecord, UnitRemover, complete_unit, torn_images};
 
 /// The number of digits of the hash of a plan. A person repeats them to confirm the plan.
@@ -65,6 +65,8 @@ pub struct RetentionPlan<'a> {
     /// The guard that stops the plan, if any: then nothing is removed.
     pub stopped: Option<PlanBlocker>,
     groups: Arena<GroupId, Group>,
+    /// The reading of each own tag of each image, in order ([`ImageRecord::own_tags`]).
+    readings: Arena<ImageId, Vec<TagReading>>,
     /// The unit that decides about each image.
     decided_by: Arena<ImageId, Option<UnitId>>,
 }
@@ -105,7 +107,8 @@ pub enum KeepReason {
     Protected(Tag, Wildcard),
     /// Workloads run the image. The value is their number, or 0 for an image that ran lately.
     InUse(u64),
-    /// A channel points at the image. A channel is a tag that is moved from version to version.
+    /// A channel points at the image. A channel is a tag that is moved from version to version. If the
+    /// tags of versions name a channel, the channel points at the newest of them.
     Channel(Tag),
     /// The image was pulled within [`crate::policy::Retention::protect_pulled_within_days`].
     Pulled(DateTime<Utc>),
@@ -247,8 +250,22 @@ struct Group {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
-    Component(Component),
+    Kind(TagKind),
     Prefix(TagPrefix),
+}
+
+/// How the policy reads a tag. A sweep matches each tag against the grammar once, and its plan, its
+/// audit and its count of components use this reading.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TagReading {
+    /// The group of the kind of the tag. None for a tag that does not match the grammar.
+    group: Option<GroupId>,
+    /// [`crate::tagging::is_accepted_tag`].
+    pub is_accepted: bool,
+    /// Whether the tag is a channel, and not a version.
+    pub is_channel: bool,
+    /// The channel that the tag of a version names, as a position in [`crate::grammar::CHANNELS`].
+    channel_of_version: Option<usize>,
 }
 
 /// Decides about every image of a repository.
@@ -260,7 +277,9 @@ pub fn plan_retention<'a>(
     running: &RunningImages,
     now: DateTime<Utc>,
 ) -> RetentionPlan<'a> {
-    let (facts, mut groups) = rules::classify_images(policy, inventory, running, now);
+    let (readings, mut groups) = rules::read_tags(policy, inventory);
+    let facts = rules::classify_images(policy, inventory, &readings, &mut groups, running, now);
+    let mut groups = groups.arena;
     let places = rank_units(inventory, &graph, &facts, &mut groups);
     let decide = |(unit, places): (Unit, Vec<VersionRank>)| {
         let decision = if graph.circular.contains(&unit.root) {
@@ -284,6 +303,7 @@ pub fn plan_retention<'a>(
         untags: vec![],
         stopped: None,
         groups,
+        readings,
         decided_by: Arena::default(),
     };
     plan.removals = plan.schedule_removals();
@@ -323,6 +343,19 @@ impl<'a> RetentionPlan<'a> {
     #[must_use]
     pub fn image(&self, id: ImageId) -> &'a ImageRecord {
         &self.inventory.images[id]
+    }
+
+    /// The own tags of an image, each with its reading.
+    pub(crate) fn read_tags(&self, id: ImageId) -> impl Iterator<Item = (&'a Tag, &TagReading)> {
+        self.image(id).own_tags().zip(&self.readings[id])
+    }
+
+    /// The kind of a tag. None for a tag that does not match the grammar.
+    pub(crate) fn kind_of(&self, reading: &TagReading) -> Option<&TagKind> {
+        match &self.groups[reading.group?].key {
+            Key::Kind(kind) => Some(kind),
+            Key::Prefix(_) => None,
+        }
     }
 
     /// Whether the plan removes neither an image nor a tag.

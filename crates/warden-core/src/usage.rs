@@ -14,9 +14,9 @@ use crate::arena::{Arena, ImageId};
 use crate::findings::{OpenFindings, OpenFindingsStatus};
 use crate::graph::{ImageRecord, Unit};
 use crate::image::{Component, Digest, ImageStatus, RepositoryName, Tag, format_bytes};
-use crate::policy::{CleanupEnforcement, Policy, Severity};
+use crate::policy::{CleanupEnforcement, Severity};
 use crate::quarantine::Quarantine;
-use crate::retention::{RetentionPlan, is_channel_tag};
+use crate::retention::RetentionPlan;
 
 /// Stands for the component of images without a component. No component can have this name.
 pub const NO_COMPONENT: &str = "(none)";
@@ -182,7 +182,7 @@ impl<'a> Count<'a> {
 /// The components of a unit, each with a tag. The tags of the parts count only if the tags of the root
 /// name no component.
 fn components_of_unit<'a>(plan: &RetentionPlan<'a>, unit: &Unit) -> Vec<(Component, &'a Tag)> {
-    let of_image = |image: &ImageId| components_of_image(plan.policy, plan.image(*image));
+    let of_image = |image: &ImageId| components_of_image(plan, *image);
     let mut components = of_image(&unit.root);
     if components.is_empty() {
         components = unit.parts.iter().flat_map(of_image).collect();
@@ -196,15 +196,12 @@ fn components_of_unit<'a>(plan: &RetentionPlan<'a>, unit: &Unit) -> Vec<(Compone
 /// The components that the tags of an image name, each with its tag, and whether the tag is a
 /// channel.
 fn components_of_image<'a>(
-    policy: &Policy,
-    image: &'a ImageRecord,
+    plan: &RetentionPlan<'a>,
+    image: ImageId,
 ) -> Vec<(Component, (bool, &'a Tag))> {
-    let Some(grammar) = policy.grammar() else { return Vec::new() };
-    let tags = image.own_tags().filter(|tag| Quarantine::read(tag).is_none());
-    let components = tags.filter_map(|tag| {
-        let conforming = grammar.match_tag(&policy.repository_name, tag)?;
-        let is_channel = is_channel_tag(&conforming, tag);
-        Some((conforming.component, (is_channel, tag)))
+    let tags = plan.read_tags(image).filter(|(tag, _)| Quarantine::read(tag).is_none());
+    let components = tags.filter_map(|(tag, reading)| {
+        Some((plan.kind_of(reading)?.component.clone(), (reading.is_channel, tag)))
     });
     components.collect()
 }

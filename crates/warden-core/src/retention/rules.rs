@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 
-use super::{Group, KeepReason, Key, RunningImages, UnknownReason};
+use super::{Group, KeepReason, Key, RunningImages, TagReading, UnknownReason};
 use crate::arena::{Arena, GroupId, ImageId};
-use crate::grammar::{CHANNELS, ConformingTag, Placeholder};
+use crate::grammar::{CHANNELS, ConformingTag, Placeholder, is_build_word};
 use crate::graph::{ImageRecord, Inventory};
 use crate::image::{ImageStatus, Tag, TagPrefix};
 use crate::policy::Policy;
 use crate::quarantine::Quarantine;
-use crate::tagging::is_accepted_tag;
+use crate::tagging::accepts;
 
 /// The facts about one image.
 #[derive(Debug, Default)]
@@ -30,21 +30,100 @@ pub(super) struct Facts {
     pub quarantined_since: Option<NaiveDate>,
 }
 
-/// Applies the rules to every image. Returns the facts about each image, and the groups in which the
-/// images are counted. The groups have no units yet.
+/// Reads every own tag of every image. Returns the readings, and the groups of their kinds. The groups
+/// have no units yet.
+pub(super) fn read_tags(
+    policy: &Policy,
+    inventory: &Inventory,
+) -> (Arena<ImageId, Vec<TagReading>>, Groups) {
+    let mut groups = Groups::default();
+    let mut read_tag = |tag: &Tag| {
+        let grammar = policy.grammar();
+        let conforming =
+            grammar.and_then(|grammar| grammar.match_tag(&policy.repository_name, tag));
+        let Some(conforming) = conforming else {
+            let is_channel = ends_with_channel(tag);
+            return TagReading {
+                group: None,
+                is_accepted: false,
+                is_channel,
+                channel_of_version: None,
+            };
+        };
+        let channel = conforming.value(Placeholder::Channel).filter(|_| conforming.has_version());
+        TagReading {
+            group: Some(groups.find(Key::Kind(conforming.kind()))),
+            is_accepted: accepts(policy, tag, &conforming),
+            is_channel: is_channel_tag(&conforming, tag),
+            channel_of_version: channel
+                .and_then(|channel| CHANNELS.iter().position(|name| *name == channel)),
+        }
+    };
+    let readings = inventory.images.map(|image| image.own_tags().map(&mut read_tag).collect());
+    (readings, groups)
+}
+
+/// The groups in which images are counted, by their keys.
+#[derive(Default)]
+pub(super) struct Groups {
+    by_key: HashMap<Key, GroupId>,
+    pub(super) arena: Arena<GroupId, Group>,
+}
+
+impl Groups {
+    /// The group of a key. The first image with the key creates the group.
+    fn find(&mut self, key: Key) -> GroupId {
+        if let Some(group) = self.by_key.get(&key) {
+            return *group;
+        }
+        let group = self.arena.push(Group { key: key.clone(), units: vec![], count: 0 });
+        self.by_key.insert(key, group);
+        group
+    }
+}
+
+/// Applies the rules to every image. Returns the facts about each image.
 pub(super) fn classify_images(
     policy: &Policy,
     inventory: &Inventory,
+    readings: &Arena<ImageId, Vec<TagReading>>,
+    groups: &mut Groups,
     running: &RunningImages,
     now: DateTime<Utc>,
-) -> (Arena<ImageId, Facts>, Arena<GroupId, Group>) {
+) -> Arena<ImageId, Facts> {
     let mut prefixes: Vec<&TagPrefix> = policy.lifecycle_tag_prefixes.iter().collect();
     // `vllm` before `v`, as in the lifecycle rules of ECR.
     prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.as_str().len()));
-    let (group_of, groups) = (HashMap::new(), Arena::default());
-    let mut classifier = Classifier { policy, running, now, prefixes, group_of, groups };
-    let facts = inventory.images.map(|image| classifier.classify(image));
-    (facts, classifier.groups)
+    let newest = newest_of_channels(inventory, readings);
+    let mut classifier = Classifier { policy, running, now, prefixes, readings, newest, groups };
+    inventory.images.enumerate().map(|(id, image)| classifier.classify(id, image)).collect()
+}
+
+/// A channel of a kind: the group of the kind, and a position in [`CHANNELS`].
+type ChannelOfKind = (GroupId, usize);
+
+/// The image that each channel points at now, for the channels that the tags of versions name, such as
+/// `web-abc1234-prod`: the image that was pushed last.
+fn newest_of_channels(
+    inventory: &Inventory,
+    readings: &Arena<ImageId, Vec<TagReading>>,
+) -> HashMap<ChannelOfKind, ImageId> {
+    let mut newest: HashMap<ChannelOfKind, ImageId> = HashMap::new();
+    let images = &inventory.images;
+    let age = |id: ImageId| (std::cmp::Reverse(images[id].pushed_at), &images[id].digest);
+    for (id, image) in images.enumerate() {
+        if image.status == ImageStatus::Archived {
+            continue;
+        }
+        for reading in &readings[id] {
+            let Some(channel) = reading.group.zip(reading.channel_of_version) else { continue };
+            let newest = newest.entry(channel).or_insert(id);
+            if age(id) < age(*newest) {
+                *newest = id;
+            }
+        }
+    }
+    newest
 }
 
 struct Classifier<'a> {
@@ -52,12 +131,13 @@ struct Classifier<'a> {
     running: &'a RunningImages,
     now: DateTime<Utc>,
     prefixes: Vec<&'a TagPrefix>,
-    group_of: HashMap<Key, GroupId>,
-    groups: Arena<GroupId, Group>,
+    readings: &'a Arena<ImageId, Vec<TagReading>>,
+    newest: HashMap<ChannelOfKind, ImageId>,
+    groups: &'a mut Groups,
 }
 
 impl Classifier<'_> {
-    fn classify(&mut self, image: &ImageRecord) -> Facts {
+    fn classify(&mut self, id: ImageId, image: &ImageRecord) -> Facts {
         let mut facts = Facts::default();
         if image.status == ImageStatus::Archived {
             return facts;
@@ -101,7 +181,7 @@ impl Classifier<'_> {
             }
         }
         let today = self.now.date_naive();
-        for tag in image.own_tags() {
+        for (tag, reading) in image.own_tags().zip(&self.readings[id]) {
             // Without rules for tags, no quarantine ends: its tag is a tag like any other.
             let quarantine = Quarantine::read(tag).filter(|_| self.policy.tags.is_some());
             let is_genuine = |quarantine: &Quarantine| quarantine.is_genuine(&image.digest, today);
@@ -110,40 +190,28 @@ impl Classifier<'_> {
                 facts.quarantine_tags.push(tag.clone());
                 continue;
             }
-            let grammar = self.policy.grammar();
-            let conforming =
-                grammar.and_then(|grammar| grammar.match_tag(&self.policy.repository_name, tag));
-            let is_channel = match &conforming {
-                Some(conforming) => is_channel_tag(conforming, tag),
-                None => ends_with_channel(tag),
-            };
-            if is_channel {
+            let channel = reading.group.zip(reading.channel_of_version);
+            let is_newest = channel.is_some_and(|channel| self.newest.get(&channel) == Some(&id));
+            if reading.is_channel || is_newest {
                 keep(KeepReason::Channel(tag.clone()));
             }
-            facts.has_accepted_tag |= is_accepted_tag(self.policy, tag);
-            let component = conforming.map(|conforming| Key::Component(conforming.component));
-            match component.or_else(|| self.prefix_of(tag)) {
-                Some(key) => {
-                    let group = self.group(key);
-                    if !facts.groups.contains(&group) {
-                        facts.groups.push(group);
-                    }
-                }
+            facts.has_accepted_tag |= reading.is_accepted;
+            // A channel is not a version.
+            if reading.is_channel && reading.group.is_some() {
+                continue;
+            }
+            let group = match (reading.group, self.prefix_of(tag)) {
+                (None, Some(prefix)) => Some(self.groups.find(prefix)),
+                (group, _) => group,
+            };
+            match group {
+                Some(group) if !facts.groups.contains(&group) => facts.groups.push(group),
+                Some(_) => {}
                 None => keep(KeepReason::Unmatched(tag.clone())),
             }
         }
         facts.young = young;
         facts
-    }
-
-    /// The group of a key. The first image with the key creates the group.
-    fn group(&mut self, key: Key) -> GroupId {
-        if let Some(group) = self.group_of.get(&key) {
-            return *group;
-        }
-        let group = self.groups.push(Group { key: key.clone(), units: vec![], count: 0 });
-        self.group_of.insert(key, group);
-        group
     }
 
     fn prefix_of(&self, tag: &Tag) -> Option<Key> {
@@ -161,15 +229,14 @@ impl Classifier<'_> {
 
 /// Whether a tag is a channel: a tag that is moved from version to version. Either the grammar reads
 /// a channel in the tag, or the grammar reads no version and the tag ends with the name of a channel.
-pub(crate) fn is_channel_tag(conforming: &ConformingTag, tag: &Tag) -> bool {
-    let has_any =
-        |names: &[Placeholder]| conforming.values.iter().any(|(name, _)| names.contains(name));
-    let version = [Placeholder::Semver, Placeholder::Sha, Placeholder::Date, Placeholder::Number];
-    has_any(&[Placeholder::Channel]) || !has_any(&version) && ends_with_channel(tag)
+fn is_channel_tag(conforming: &ConformingTag, tag: &Tag) -> bool {
+    !conforming.has_version()
+        && (conforming.value(Placeholder::Channel).is_some() || ends_with_channel(tag))
 }
 
-/// Whether the last word of a tag is the name of a channel.
+/// Whether the last word of a tag is the name of a channel. A tag with a commit or a time is pushed
+/// once, and no channel.
 fn ends_with_channel(tag: &Tag) -> bool {
-    let last = tag.as_str().rsplit(['-', '_', '.']).next();
-    last.is_some_and(|last| CHANNELS.contains(&last))
+    let mut words = tag.as_str().split(['-', '_', '.']);
+    words.next_back().is_some_and(|last| CHANNELS.contains(&last)) && !words.any(is_build_word)
 }

@@ -132,7 +132,7 @@ impl RetentionPlan<'_> {
         let is_emptied =
             |group: &&Group| !group.units.is_empty() && group.units.iter().all(is_removed);
         if let Some(group) = self.groups.iter().find(is_emptied) {
-            return Some(PlanBlocker::Emptied(group.key.to_string()));
+            return Some(PlanBlocker::Emptied(self.name_of(group)));
         }
         // Untagged images do not count, neither as removed nor as present.
         let (untagged, counted): (Vec<&UnitRemoval>, Vec<&UnitRemoval>) =

@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use super::{
-    Decision, KeepReason, Key, PlanBlocker, RemoveReason, RetentionPlan, UnitDecision,
+    Decision, Group, KeepReason, Key, PlanBlocker, RemoveReason, RetentionPlan, UnitDecision,
     UnknownReason, VersionRank,
 };
 use crate::arena::ImageId;
@@ -101,8 +101,10 @@ impl RetentionPlan<'_> {
                 format!("the tag {tag} matches neither the grammar nor a lifecycle prefix")
             }
             KeepReason::Newest => {
-                let nearest =
-                    decided.places.iter().min_by_key(|place| (place.rank, self.name_of(place)));
+                let nearest = decided
+                    .places
+                    .iter()
+                    .min_by_key(|place| (place.rank, self.name_of_place(place)));
                 nearest.map_or_else(String::new, |place| self.place(place))
             }
             KeepReason::Native => {
@@ -170,7 +172,7 @@ impl RetentionPlan<'_> {
 
     /// For example `number 21 of 23 of litellm (the newest 20 are kept)`.
     fn place(&self, place: &VersionRank) -> String {
-        let (count, name) = (self.groups[place.group].count, self.name_of(place));
+        let (count, name) = (self.groups[place.group].count, self.name_of_place(place));
         let (rank, kept) = (place.rank, self.keep_count());
         let kept = if kept == 1 {
             "the newest is kept".to_owned()
@@ -180,8 +182,16 @@ impl RetentionPlan<'_> {
         format!("number {rank} of {count} of {name} ({kept})")
     }
 
-    fn name_of(&self, place: &VersionRank) -> String {
-        self.groups[place.group].key.to_string()
+    fn name_of_place(&self, place: &VersionRank) -> String {
+        self.name_of(&self.groups[place.group])
+    }
+
+    pub(super) fn name_of(&self, group: &Group) -> String {
+        match (&group.key, self.policy.grammar()) {
+            (Key::Kind(kind), Some(grammar)) => grammar.describe_kind(kind),
+            (Key::Kind(kind), None) => kind.component.to_string(),
+            (Key::Prefix(prefix), _) => format!("the prefix {prefix}"),
+        }
     }
 }
 
@@ -190,15 +200,6 @@ const IN_THE_ARCHIVE: &str =
 
 fn day(at: DateTime<Utc>) -> impl fmt::Display {
     at.date_naive()
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Component(component) => component.fmt(f),
-            Self::Prefix(prefix) => write!(f, "the prefix {prefix}"),
-        }
-    }
 }
 
 impl fmt::Display for UnknownReason {

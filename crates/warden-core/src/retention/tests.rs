@@ -2,6 +2,7 @@
 
 mod absent;
 mod confirmation;
+mod kinds;
 mod next_change;
 mod units;
 mod untagged;
@@ -276,15 +277,15 @@ fn a_tag_is_a_channel_by_any_template_that_reads_no_version() {
             ("newer", "a-v9.1.0, pushed 9"),
             ("prod", "a-prod"),
             ("odd", "a-v1.0.0-dev"),
-            ("gone", "a-feature"),
+            ("feature", "a-feature"),
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 5 of a (the newest 2 are kept)
-            newer: keep: number 2 of 5 of a (the newest 2 are kept)
+            new: keep: number 1 of 3 of a (the newest 2 are kept)
+            newer: keep: number 2 of 3 of a (the newest 2 are kept)
             prod: keep: the channel a-prod points at it
-            odd: delete: number 5 of 5 of a (the newest 2 are kept)
-            gone: delete: number 3 of 5 of a (the newest 2 are kept)
+            odd: delete: number 3 of 3 of a (the newest 2 are kept)
+            feature: keep: number 1 of 1 of a, tags {component}-{slug} (the newest 2 are kept)
         "#]],
     );
 }

@@ -85,7 +85,7 @@ impl Run<'_> {
         self.equal("of sixteen images", &plan["examined"], &json!(16))?;
         self.equal("and removes nothing yet", &self.in_archive()?, &BTreeSet::new())?;
         let explained = self.tool(&snippet("cleanup/explain.sh")?)?;
-        let why = "number 12 of 14 of myapp (the newest 10 are kept)";
+        let why = "number 12 of 13 of myapp (the newest 10 are kept)";
         self.contains("the documented command explains an image", &explained, why)?;
         let confirmed = self.tool(&snippet("cleanup/confirm.sh")?)?;
         self.contains("no plan waits", &confirmed, "No plan waits for a confirmation.")?;

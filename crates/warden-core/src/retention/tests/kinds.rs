@@ -1,0 +1,98 @@
+//! Each kind of tag is counted apart, and a channel is not a version.
+
+use super::*;
+
+const DEPLOYMENTS: &str = "{component}-v{semver} {component}-{channel} {component}-{sha}";
+
+/// The names of the images that a policy with this grammar removes. It keeps `keep` images.
+fn removed<'n>(grammar: &str, keep: u32, images: &[(&'n str, &'n str)]) -> Vec<&'n str> {
+    let policy = with(&[
+        ("Tags.Grammar", json!(grammar)),
+        ("LifecycleTagPrefixes", json!([])),
+        ("Retention.Keep", json!(keep)),
+    ]);
+    let inventory = inventory(images);
+    let graph = Graph::build(&inventory).unwrap();
+    let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());
+    assert_eq!(plan.stopped, None);
+    let is_removed = |name: &str| plan.decision_of(image_id(&inventory, name)) == "delete";
+    images.iter().map(|(name, _)| *name).filter(|name| is_removed(name)).collect()
+}
+
+// See case B4 in docs/contributing/prior-art.md.
+#[test]
+fn b4_builds_never_evict_releases() {
+    let builds: Vec<(String, String)> = (0..12)
+        .map(|nth| (format!("build{nth:02}"), format!("myapp-abc12{nth:02}, pushed {}", 20 + nth)))
+        .collect();
+    let mut images = vec![
+        ("one", "myapp-v1.0.0, pushed 90"),
+        ("two", "myapp-v1.1.0, pushed 80"),
+        ("three", "myapp-v1.2.0, pushed 70"),
+    ];
+    images.extend(builds.iter().map(|(name, text)| (name.as_str(), text.as_str())));
+    assert_eq!(removed(DEPLOYMENTS, 10, &images), ["build10", "build11"]);
+}
+
+// See case B16 in docs/contributing/prior-art.md.
+#[test]
+fn b16_each_variant_and_each_platform_is_counted_apart() {
+    let images = [
+        ("old", "app-v1.0.0, pushed 40"),
+        ("old-alpine", "app-v1.0.0-alpine, pushed 40"),
+        ("old-slim-arm64", "app-v1.0.0-slim-arm64, pushed 40"),
+        ("mid", "app-v1.1.0, pushed 30"),
+        ("mid-alpine", "app-v1.1.0-alpine, pushed 30"),
+        ("new", "app-v1.2.0, pushed 20"),
+    ];
+    assert_eq!(removed("{component}-v{semver}", 2, &images), ["old"]);
+    assert_eq!(removed("{component}-v{semver}", 1, &images), ["old", "old-alpine", "mid"]);
+}
+
+// See case A17 in docs/contributing/prior-art.md.
+#[test]
+fn a17_a_unit_takes_one_place_in_each_kind_of_its_tags() {
+    let images = [
+        ("amd", "app-v2.0.0-amd64, pushed 20"),
+        ("arm", "app-v2.0.0-arm64, pushed 20"),
+        ("index", "app-v2.0.0, pushed 20, needs amd arm"),
+        ("old-amd", "app-v1.0.0-amd64, pushed 40"),
+        ("old", "app-v1.0.0, pushed 40, needs old-amd"),
+        ("older", "app-v0.9.0-amd64, pushed 50"),
+    ];
+    assert_eq!(removed("{component}-v{semver}", 1, &images), ["old-amd", "old", "older"]);
+    assert_eq!(removed("{component}-v{semver}", 2, &images), ["older"]);
+}
+
+// See case B19 in docs/contributing/prior-art.md.
+#[test]
+fn b19_a_channel_keeps_the_image_that_it_points_at_now() {
+    let images = [
+        ("p1", "myapp-aaa1111-prod, pushed 50"),
+        ("p2", "myapp-aaa2222-prod, pushed 40"),
+        ("s1", "myapp-aaa3333-staging, pushed 45"),
+        ("d1", "myapp-aaa4444-dev, pushed 15"),
+        ("d2", "myapp-aaa5555-dev, pushed 10"),
+        ("other", "web-aaa6666-prod, pushed 60"),
+    ];
+    // Two places, and the newest image of each channel.
+    assert_eq!(removed("{component}-{sha}-{channel}", 2, &images), ["p1"]);
+    // No channel is read in a tag that has a commit.
+    let slugs = images.map(|(name, text)| (name, text));
+    assert_eq!(removed("{component}-{slug}", 2, &slugs), ["p1", "p2", "s1"]);
+    // The default grammar of `deployments` does not match these tags, so they are kept.
+    assert!(removed(DEPLOYMENTS, 1, &images).is_empty());
+}
+
+#[test]
+fn a_channel_alone_takes_no_place_of_a_version() {
+    let images = [
+        ("prod", "myapp-prod, pushed 10"),
+        ("dev", "myapp-dev, pushed 11"),
+        ("release", "myapp-v1.0.0 myapp-latest, pushed 50"),
+        ("mid", "myapp-v1.1.0, pushed 40"),
+        ("old", "myapp-v0.9.0, pushed 60"),
+    ];
+    assert_eq!(removed(DEPLOYMENTS, 1, &images), ["old"]);
+    assert_eq!(removed("re:(?<component>myapp)-(v(?<semver>.*)|[a-z]+)", 1, &images), ["old"]);
+}
