@@ -5,6 +5,8 @@
 //! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>). The audit therefore
 //! also finds violations whose event was lost.
 
+mod grammar;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Duration, Utc};
@@ -56,6 +58,8 @@ keywords!(
         Unscanned = "unscanned",
         /// A tag violates the policy.
         Tags = "tags",
+        /// The grammar probably reads tags as something that they are not.
+        Grammar = "grammar",
         /// An index lacks an image that it needs.
         IncompleteUnit = "incomplete-unit",
         /// Images have no tag, and the policy only reports them.
@@ -117,6 +121,9 @@ pub fn audit(
         _ => format!("{count} tags violate the policy"),
     }) {
         report(AuditRule::Tags, text);
+    }
+    for text in grammar::find_doubtful_readings(plan) {
+        report(AuditRule::Grammar, text);
     }
     let incomplete = find_incomplete_units(plan, observed);
     if let Some(text) =

@@ -354,3 +354,77 @@ fn an_index_that_lacks_an_image_is_found_in_the_archive_and_outside() {
         "#]],
     );
 }
+
+/// The texts about the grammar of a repository with these tags, one image each.
+fn doubts(grammar: &str, components: &[&str], tags: &[String]) -> Vec<String> {
+    let changes = [
+        ("Tags.Grammar", json!(grammar)),
+        ("Tags.Components", json!(components)),
+        ("LifecycleTagPrefixes", json!([])),
+    ];
+    let policy = policy(GUIDE, &changes);
+    let images: Vec<(&str, &str)> = tags.iter().map(|tag| (tag.as_str(), tag.as_str())).collect();
+    let inventory = inventory(&images);
+    let graph = Graph::build(&inventory).unwrap();
+    let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());
+    let found = audit(&plan, &RepositorySettings::default(), now());
+    let found = found.into_iter().filter(|deviation| deviation.rule == AuditRule::Grammar);
+    found.map(|deviation| deviation.text).collect()
+}
+
+fn tags(template: &str, count: u32) -> Vec<String> {
+    (0..count).map(|nth| template.replace("NN", &format!("{:02}", nth + 10))).collect()
+}
+
+const DEPLOYMENTS: &str = "{component}-v{semver} {component}-{channel} {component}-{sha}";
+
+// See case B19 in docs/contributing/prior-art.md.
+#[test]
+fn b19_components_that_are_branches_or_builds_are_reported() {
+    for (template, count) in
+        [("sha-abc12NN", 1), ("main-abc12NN", 1), ("pr-1NN-abc1234", 2), ("myapp-1NN-abc1234", 2)]
+    {
+        let found = doubts(DEPLOYMENTS, &[], &tags(template, 20));
+        assert_eq!(found.len(), count, "{template}: {found:?}");
+        assert!(found[0].contains("probably something else"), "{found:?}");
+    }
+    // A feature branch has no telling name, but one image.
+    let found = doubts(DEPLOYMENTS, &[], &tags("fix-aNN-abc1234", 10));
+    assert!(
+        matches!(&found[..], [text] if text.starts_with("10 of 10 components have one image each"))
+    );
+    assert!(doubts(DEPLOYMENTS, &[], &tags("fix-aNN-abc1234", 9)).is_empty());
+    // A component that the policy lists is no doubt, and neither is one with the name of the repository.
+    assert!(doubts(DEPLOYMENTS, &["main"], &tags("main-abc12NN", 20)).is_empty());
+    assert!(doubts("sha-{sha}", &[], &tags("sha-abc12NN", 20)).is_empty());
+    assert!(doubts(DEPLOYMENTS, &[], &tags("web-abc12NN", 20)).is_empty());
+}
+
+#[test]
+fn channels_on_many_images_are_reported() {
+    let slugs = tags("web-fNN-prod", 13);
+    let found = doubts("{component}-{slug}", &[], &slugs);
+    assert!(
+        matches!(&found[..], [text] if text.starts_with("channel tags keep 13 images of web: ")),
+        "{found:?}"
+    );
+    assert!(doubts("{component}-{slug}", &[], &slugs[1..]).is_empty());
+    assert!(doubts("{component}-{slug}", &[], &tags("web-abc12NN-prod", 20)).is_empty());
+    assert!(doubts("{component}-{sha}-{channel}", &[], &tags("web-abc12NN-prod", 20)).is_empty());
+}
+
+// See case B24 in docs/contributing/prior-art.md.
+#[test]
+fn b24_a_version_that_only_matched_dates_is_reported() {
+    let grammar = "{component}-{semver}-{sha} {component}-v{semver}";
+    let mut dated = tags("svc-2026.11.NN-abc1234", 3);
+    let found = doubts(grammar, &[], &dated);
+    assert!(
+        matches!(&found[..], [text] if text.starts_with("{semver} of {component}-{semver}-{sha} has only matched dates")),
+        "{found:?}"
+    );
+    assert!(doubts(grammar, &[], &dated[1..]).is_empty());
+    dated.push("svc-1.2.3-abc1234".to_owned());
+    assert!(doubts(grammar, &[], &dated).is_empty());
+    assert!(doubts("{component}-{calver}-{sha}", &[], &dated[..3]).is_empty());
+}

@@ -8,9 +8,10 @@ use regex_lite::Regex;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::document::{PolicyDocument, ReadDocument, Rule, parse_json, read_document};
+use super::document::{PolicyDocument, ReadDocument, Rule, Tags, parse_json, read_document};
 use super::provisioned::{Provisioned, ProvisionedRepository};
 use super::{CleanupEnforcement, LifecycleScope, Policy, TagEnforcement, TagMutability};
+use crate::grammar::{Grammar, Placeholder, doubt_component};
 use crate::image::{RepositoryName, RepositoryPattern};
 use crate::node::Node;
 use crate::properties::{Invalid, Problem, Reader};
@@ -261,6 +262,9 @@ impl Governance {
                 let message = "has no effect: without Grammar, the rule judges no tag";
                 warn("Tags", message.to_owned());
             }
+            for (name, message) in rule.tags.iter().flat_map(warn_of_readings) {
+                warn(&name, message);
+            }
         }
         for settings in &self.provisioned.repositories {
             let name = &settings.repository_name;
@@ -286,6 +290,35 @@ impl Governance {
         self.document.replicas.iter().any(|replica| replica.contains(wildcard))
             || CDK_ASSETS.contains(wildcard)
     }
+}
+
+/// The settings of tags that the grammar probably reads as something that they are not, each with its
+/// name. The audit warns of the tags themselves.
+fn warn_of_readings(tags: &Tags) -> Vec<(String, String)> {
+    let mut warnings = Vec::new();
+    let templates = tags.grammar.iter().flat_map(Grammar::templates).enumerate();
+    for (nth, template) in templates {
+        let label =
+            [Placeholder::Branch, Placeholder::Slug].into_iter().find(|name| template.has(*name));
+        if let Some(label) = label
+            && template.has(Placeholder::Channel)
+            && !template.has_version()
+        {
+            let message = format!(
+                "each {{{label}}} has channels of its own, and each channel keeps an image until \
+                 somebody deletes its tag"
+            );
+            warnings.push((format!("Tags.Grammar[{nth}]"), message));
+        }
+    }
+    for (nth, component) in tags.components.iter().enumerate() {
+        if let Some(doubt) = doubt_component(component) {
+            let message =
+                format!("{component} is named like {doubt}, and is probably no component");
+            warnings.push((format!("Tags.Components[{nth}]"), message));
+        }
+    }
+    warnings
 }
 
 /// Reports each rule that quarantines in a provisioned repository whose tags can move.

@@ -262,6 +262,32 @@ fn a_setting_without_effect_is_a_warning() {
     assert_eq!(read(&two_rules()).warnings(), []);
 }
 
+#[test]
+fn a_component_that_is_no_component_and_a_channel_of_each_branch_are_warnings() {
+    let policy = json!({"Version": "1", "Rules": [{
+        "Name": "a",
+        "Repositories": ["infrastructure"],
+        "Tags": {
+            "Enforcement": "report",
+            "Grammar": [
+                "{component}-{branch}-{channel}", "{component}-{channel}", "{component}-{sha}-{channel}",
+                "{component}-{slug}-{sha}-{channel}", "re:(?<slug>[a-z]+)_(?<channel>[a-z]+)",
+            ],
+            "Components": ["litellm", "main", "web-20261127", "sha"],
+        },
+    }]});
+    let paths: Vec<String> =
+        read(&policy).warnings().into_iter().map(|warning| warning.property).collect();
+    assert_eq!(
+        paths,
+        [0, 4]
+            .map(|nth| format!("Rules[0] (a).Tags.Grammar[{nth}]"))
+            .into_iter()
+            .chain([1, 2, 3].map(|nth| format!("Rules[0] (a).Tags.Components[{nth}]")))
+            .collect::<Vec<_>>()
+    );
+}
+
 /// A name of a repository that the pattern matches, with the texts in place of its stars.
 fn fill(pattern: &str, texts: &[String]) -> String {
     let mut texts = texts.iter();
