@@ -209,7 +209,8 @@ impl fmt::Display for Fact<'_> {
             }
             Self::RiskExpiring { id, component, until } => {
                 let component = component.map_or("*", |component| component.as_str());
-                write!(f, "risk-expiring {id} {component} {until}")
+                // People write the same identifier in different cases.
+                write!(f, "risk-expiring {} {component} {until}", id.to_uppercase())
             }
             Self::RisksChanged { parameter, version, at } => {
                 write!(f, "risks-changed {parameter} {version} {at}")

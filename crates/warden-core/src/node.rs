@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::LazyLock;
 
 use regex_lite::Regex;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 /// A value, and where it begins.
@@ -105,20 +106,90 @@ impl Node {
     }
 }
 
+impl From<NodeValue> for Node {
+    fn from(value: NodeValue) -> Self {
+        Self { value, position: None }
+    }
+}
+
+impl From<Scalar> for Node {
+    fn from(scalar: Scalar) -> Self {
+        NodeValue::Scalar(scalar).into()
+    }
+}
+
 impl From<&Value> for Node {
     fn from(value: &Value) -> Self {
-        let value = match value {
-            Value::Null => NodeValue::Scalar(Scalar::Null),
-            Value::Bool(flag) => NodeValue::Scalar(Scalar::Literal(flag.to_string())),
-            Value::Number(number) => NodeValue::Scalar(Scalar::Literal(number.to_string())),
-            Value::String(text) => NodeValue::Scalar(Scalar::Quoted(text.clone())),
-            Value::Array(values) => NodeValue::List(values.iter().map(Node::from).collect()),
+        match value {
+            Value::Null => Scalar::Null.into(),
+            Value::Bool(flag) => Scalar::Literal(flag.to_string()).into(),
+            Value::Number(number) => Scalar::Literal(number.to_string()).into(),
+            Value::String(text) => Scalar::Quoted(text.clone()).into(),
+            Value::Array(values) => NodeValue::List(values.iter().map(Node::from).collect()).into(),
             Value::Object(object) => {
                 let key = |name: &String| Key { name: name.clone(), position: None };
-                NodeValue::Map(object.iter().map(|(name, node)| (key(name), node.into())).collect())
+                let pairs = object.iter().map(|(name, node)| (key(name), node.into()));
+                NodeValue::Map(pairs.collect()).into()
             }
-        };
-        Self { value, position: None }
+        }
+    }
+}
+
+/// Reads JSON that people wrote. Unlike [`Value`], a map keeps a key that is repeated, which
+/// [`crate::properties::Reader`] reports.
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value of JSON")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Node, E> {
+        Ok(Scalar::Null.into())
+    }
+
+    fn visit_bool<E: Error>(self, flag: bool) -> Result<Node, E> {
+        Ok(Scalar::Literal(flag.to_string()).into())
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Node, E> {
+        Ok(Scalar::Literal(number.to_string()).into())
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Node, E> {
+        Ok(Scalar::Literal(number.to_string()).into())
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Node, E> {
+        Ok(Scalar::Literal(number.to_string()).into())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Node, E> {
+        Ok(Scalar::Quoted(text.to_owned()).into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
+        let mut nodes = Vec::new();
+        while let Some(node) = list.next_element()? {
+            nodes.push(node);
+        }
+        Ok(NodeValue::List(nodes).into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some((name, node)) = map.next_entry()? {
+            pairs.push((Key { name, position: None }, node));
+        }
+        Ok(NodeValue::Map(pairs).into())
     }
 }
 

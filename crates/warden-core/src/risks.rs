@@ -7,7 +7,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{Days, NaiveDate};
-use serde_json::Value;
 
 use crate::image::Component;
 use crate::node::Node;
@@ -36,12 +35,12 @@ impl AcceptedRisk {
     /// Reads the list. The error names every mistake by its position in the list.
     pub fn parse_list(list: &str) -> Result<Vec<Self>, Invalid> {
         let invalid = |message: String| Invalid(vec![Problem::new("the accepted risks", message)]);
-        let values: Vec<Value> = serde_json::from_str(list)
+        // Some editors of Windows write a byte-order mark at the beginning of a file.
+        let nodes: Vec<Node> = serde_json::from_str(list.strip_prefix('\u{feff}').unwrap_or(list))
             .map_err(|error| invalid(format!("expected a JSON list: {error}")))?;
         let (mut risks, mut problems) = (Vec::new(), Vec::new());
-        for (nth, value) in values.iter().enumerate() {
-            let node = Node::from(value);
-            let mut reader = Reader::new(&node);
+        for (nth, node) in nodes.iter().enumerate() {
+            let mut reader = Reader::new(node);
             risks.extend(Self::read(&mut reader));
             problems.extend(reader.finish().into_iter().map(|problem| {
                 // `Reader` uses this name for an item that is not an object.
@@ -64,10 +63,12 @@ impl AcceptedRisk {
         Some(Self { id: id?.0, until: until?.0, reason: reason?.0, owner: owner?.0, component })
     }
 
-    /// Whether the risk covers this vulnerability in an image of this component.
+    /// Whether the risk covers this vulnerability in an image of this component. Identifiers are
+    /// compared without regard to case: people write `cve-2026-1234` too.
     #[must_use]
     pub fn covers(&self, id: &str, component: Option<&Component>) -> bool {
-        self.id == id && self.component.as_ref().is_none_or(|only| Some(only) == component)
+        self.id.eq_ignore_ascii_case(id)
+            && self.component.as_ref().is_none_or(|only| Some(only) == component)
     }
 
     /// Whether the risk expires so soon that its owner gets an alert.
@@ -104,8 +105,9 @@ pub fn compare_risks(before: &[AcceptedRisk], after: &[AcceptedRisk]) -> RiskCha
     let is_equal = |list: &[AcceptedRisk], risk: &AcceptedRisk| list.contains(risk);
     changes.removed.extend(before.iter().filter(|risk| !is_equal(after, risk)).cloned());
     for risk in after.iter().filter(|risk| !is_equal(before, risk)) {
-        let is_same =
-            |other: &AcceptedRisk| (&other.id, &other.component) == (&risk.id, &risk.component);
+        let is_same = |other: &AcceptedRisk| {
+            other.id.eq_ignore_ascii_case(&risk.id) && other.component == risk.component
+        };
         match changes.removed.iter().position(is_same) {
             Some(index) => changes.changed.push((changes.removed.remove(index), risk.clone())),
             None => changes.added.push(risk.clone()),
@@ -141,7 +143,11 @@ impl FromStr for Day {
     type Err = InvalidDay;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self).map_err(|_| InvalidDay)
+        // The parser also accepts days such as +99999-12-31 and 2026-1-5.
+        let is_day =
+            text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        let day = text.parse().ok().filter(|_| is_day);
+        day.map(Self).ok_or(InvalidDay)
     }
 }
 
@@ -168,6 +174,53 @@ mod tests {
         let everywhere = AcceptedRisk { component: None, ..risks[0].clone() };
         assert!(everywhere.covers("CVE-2026-1234", None));
         assert_eq!(AcceptedRisk::parse_list("[]").unwrap(), []);
+    }
+
+    // Case B18 in docs/contributing/prior-art.md.
+    #[test]
+    fn a_byte_order_mark_and_the_case_of_an_identifier_do_not_matter() {
+        let list = GOOD.replace("CVE-2026-1234", "cve-2026-1234");
+        let risks = AcceptedRisk::parse_list(&format!("\u{feff}{list}")).unwrap();
+        let litellm = "litellm".parse().unwrap();
+        assert_eq!(risks[0].id, "cve-2026-1234");
+        assert!(risks[0].covers("CVE-2026-1234", Some(&litellm)));
+        assert!(!risks[0].covers("CVE-2026-1235", Some(&litellm)));
+        let before = AcceptedRisk::parse_list(GOOD).unwrap();
+        let changes = compare_risks(&before, &risks);
+        assert_eq!((changes.added.len(), changes.removed.len()), (0, 0));
+        assert_eq!(changes.changed, [(before[0].clone(), risks[0].clone())]);
+    }
+
+    // Case B22 in docs/contributing/prior-art.md.
+    #[test]
+    fn a_repeated_key_and_an_impossible_day_are_mistakes() {
+        let twice = GOOD.replace(r#""reason""#, r#""until": "2027-12-31", "reason""#);
+        check(&twice, &expect!["[0].until: this key is repeated; a map has each key once"]);
+        check(
+            &GOOD.replace(r#""owner""#, r#""ID": "x", "id": "CVE-2", "owner""#),
+            &expect![[
+                r#"[0].ID: unknown property; the nearest known name is id; [0].id: this key is repeated; a map has each key once"#
+            ]],
+        );
+        for day in [
+            "+99999-12-31",
+            "-2026-12-31",
+            "2026-02-30",
+            "2026-13-01",
+            "2026-1-5",
+            "2026-12-310",
+            " 2026-1-05",
+            "20261231",
+            "2026/12/31",
+            "2026-12-31T00:00:00Z",
+            "２０２６-12-31",
+            "",
+        ] {
+            let list = GOOD.replace("2026-12-31", day);
+            let error = AcceptedRisk::parse_list(&list).unwrap_err();
+            let [problem] = &error.0[..] else { panic!("{day}: {error}") };
+            assert_eq!(problem.property, "[0].until", "{day}: {error}");
+        }
     }
 
     #[test]

@@ -33,6 +33,7 @@ async fn an_image_with_only_a_bad_tag_is_quarantined_and_an_alert_is_published()
     assert_eq!(alert["source"]["id"], events[0]["id"]);
 }
 
+// Case B17 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn a_suggestion_never_names_another_images_tag() {
     for enforcement in ["quarantine", "archive"] {

@@ -52,6 +52,29 @@ async fn an_accepted_finding_is_listed_and_does_not_count() {
         - HIGH CVE-2 in openssl 3.0.17; https://nvd.nist.gov/vuln/detail/CVE-2"#]].assert_eq(&masked(alerts[0]["text"].as_str().unwrap()));
 }
 
+// Case B18 in docs/contributing/prior-art.md.
+#[tokio::test]
+async fn a_list_with_a_byte_order_mark_and_lower_case_identifiers_accepts_its_findings() {
+    let function = Function::new().await;
+    let list = until("2027-01-31").replace("CVE-1", "cve-1");
+    function.accept(&format!("\u{feff}{list}")).await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    assert_eq!(function.scanned(&image, "CVE-1:CRITICAL").await, [] as [Value; 0]);
+}
+
+// Case B22 in docs/contributing/prior-art.md.
+#[tokio::test]
+async fn a_list_with_a_repeated_key_or_an_impossible_day_accepts_nothing() {
+    let twice = until("2026-01-31").replace(r#""until""#, r#""until":"2027-01-31","until""#);
+    for wrong in [twice, until("+99999-12-31"), until("2027-02-30")] {
+        let function = Function::new().await;
+        function.accept(&wrong).await;
+        let image = function.push(&["litellm-v1.80.5"]);
+        let alerts = function.scanned(&image, "CVE-1:CRITICAL").await;
+        assert_eq!(kinds(&alerts), ["self-audit", "scan-findings"], "{wrong}");
+    }
+}
+
 #[tokio::test]
 async fn an_accepted_finding_resolves_its_alert_and_is_published_again_after_expiry() {
     let function = Function::new().await;
