@@ -57,7 +57,7 @@ use aws_sdk_dynamodb::types::{
 use aws_smithy_runtime_api::client::result::SdkError;
 use chrono::{DateTime, NaiveDate, Utc};
 use warden_alerts::Source;
-use warden_core::graph::IndexChildKind;
+use warden_core::artifact::ArtifactKind;
 use warden_core::image::{Component, Digest, RepositoryName, Tag};
 use warden_core::policy::Owner;
 
@@ -434,17 +434,17 @@ impl Ledger {
         repository: &RepositoryName,
         index: &Digest,
         tag: Option<&Tag>,
-        children: &BTreeMap<Digest, IndexChildKind>,
+        children: &BTreeMap<Digest, ArtifactKind>,
         now: DateTime<Utc>,
     ) -> anyhow::Result<()> {
-        let images = children.values().filter(|part| **part == IndexChildKind::Image).count();
-        let put = |(child, part): (&Digest, &IndexChildKind)| {
+        let images = children.values().filter(|kind| kind.may_be_image()).count();
+        let put = |(child, kind): (&Digest, &ArtifactKind)| {
             let request = PutRequest::builder()
                 .item("fact", text(&image_key(repository, child)))
                 .item("index", text(index.as_str()))
                 .item("pushed", seconds(now, Duration::ZERO))
                 .item("images", AttributeValue::N(images.to_string()))
-                .item("attestation", AttributeValue::Bool(*part == IndexChildKind::Attestation))
+                .item("kind", text(&kind.to_string()))
                 .item("expires", seconds(now, REMEMBERED));
             let request = match tag {
                 Some(tag) => request.item("tag", text(tag.as_str())),

@@ -24,6 +24,7 @@ use aws_sdk_ecr::types::{
 };
 use chrono::{DateTime, Utc};
 use std::collections::{HashMap, HashSet};
+use warden_core::artifact::{ArtifactFacts, ArtifactKind, classify};
 use warden_core::image::{Digest, Image, ImageStatus, RepositoryName, Tag};
 
 pub use self::manifest::Manifest;
@@ -58,6 +59,8 @@ pub struct Registry {
 pub struct ImageDescription {
     /// The digest, the tags, the media type and the status.
     pub image: Image,
+    /// The kind of the artifact, as far as `DescribeImages` shows it.
+    pub kind: ArtifactKind,
     /// When the manifest was first pushed. None if ECR does not report the time.
     pub pushed_at: Option<DateTime<Utc>>,
     /// When the image was last archived. None if ECR does not report the time.
@@ -330,14 +333,26 @@ fn to_time(at: aws_sdk_ecr::primitives::DateTime) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(at.secs(), at.subsec_nanos())
 }
 
+/// The kind of an artifact, as far as `DescribeImages` shows it.
+fn kind_in_list(detail: &ImageDetail, tags: &[Tag]) -> ArtifactKind {
+    classify(&ArtifactFacts {
+        manifest_type: detail.image_manifest_media_type.as_deref(),
+        artifact_type: detail.artifact_media_type.as_deref(),
+        layer_types: None,
+        tags,
+    })
+}
+
 /// Reads the description of an image from a response.
-fn read_description(detail: ImageDetail) -> anyhow::Result<ImageDescription> {
+fn read_description(mut detail: ImageDetail) -> anyhow::Result<ImageDescription> {
+    let tags = parse_tags(detail.image_tags.take());
     Ok(ImageDescription {
+        kind: kind_in_list(&detail, &tags),
         pushed_at: detail.image_pushed_at.and_then(to_time),
         archived_at: detail.last_archived_at.and_then(to_time),
         image: Image {
             digest: read_digest(&detail)?,
-            tags: parse_tags(detail.image_tags),
+            tags,
             media_type: detail.image_manifest_media_type,
             status: image_status(detail.image_status.as_ref()),
         },

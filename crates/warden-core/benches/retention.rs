@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Duration, Utc};
 use warden_core::arena::ImageId;
+use warden_core::artifact::ArtifactKind;
 use warden_core::graph::{Graph, ImageRecord, Inventory};
 use warden_core::image::{Digest, ImageStatus};
 use warden_core::policy::Policy;
@@ -46,7 +47,7 @@ fn main() {
             restored_at: None,
             bytes: 1_000_000,
             is_index,
-            is_artifact: false,
+            kind: ArtifactKind::Unknown,
             subject: None,
         });
     }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use crate::arena::{Arena, ImageId, UnitId};
+use crate::artifact::{ArtifactKind, Descriptor};
 use crate::image::{Digest, ImageStatus, Tag};
 use crate::lifecycle::native::NativeRules;
 use crate::untagged::UntaggedRecord;
@@ -21,39 +22,19 @@ pub fn is_index(media_type: &str) -> bool {
     )
 }
 
-/// The kind of a part of an index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IndexChildKind {
-    /// The image for one platform.
-    Image,
-    /// An attestation of one of those images. Its manifest looks like that of an image
-    /// (<https://docs.docker.com/build/metadata/attestations/attestation-storage/>).
-    Attestation,
-}
-
 /// Reads the parts of an index from its manifest, each once
 /// (<https://github.com/opencontainers/image-spec/blob/main/image-index.md>). Returns an error if the
 /// manifest is not the manifest of an index, or if a digest is invalid.
-pub fn children(manifest: &str) -> Result<BTreeMap<Digest, IndexChildKind>, InvalidIndex> {
+pub fn children(manifest: &str) -> Result<BTreeMap<Digest, ArtifactKind>, InvalidIndex> {
     #[derive(Deserialize)]
     struct Index {
         manifests: Vec<Descriptor>,
     }
-    #[derive(Deserialize)]
-    struct Descriptor {
-        digest: String,
-        #[serde(default)]
-        annotations: BTreeMap<String, String>,
-    }
     let index: Index =
         serde_json::from_str(manifest).map_err(|error| InvalidIndex(error.to_string()))?;
-    let part = |Descriptor { digest, annotations }: Descriptor| {
-        let kind = annotations.get("vnd.docker.reference.type").map(String::as_str);
-        let part = match kind {
-            Some("attestation-manifest") => IndexChildKind::Attestation,
-            _ => IndexChildKind::Image,
-        };
-        let parsed = digest.parse().map(|digest| (digest, part));
+    let part = |descriptor: Descriptor| {
+        let digest = &descriptor.digest;
+        let parsed = digest.parse().map(|parsed| (parsed, descriptor.kind()));
         parsed.map_err(|error| InvalidIndex(format!("{error}, got {digest:?}")))
     };
     index.manifests.into_iter().map(part).collect()
@@ -87,8 +68,8 @@ pub struct ImageRecord {
     pub bytes: u64,
     /// Whether the manifest is an index.
     pub is_index: bool,
-    /// Whether the image is an artifact other than a container image. No scanner scans an artifact.
-    pub is_artifact: bool,
+    /// The kind of the artifact, as far as the list shows it.
+    pub kind: ArtifactKind,
     /// The image that the manifest refers to (`subject`).
     pub subject: Option<Digest>,
 }
@@ -375,22 +356,11 @@ mod tests {
     fn the_parts_of_an_index_are_read_and_another_manifest_is_an_error() {
         let digests = ["a", "b"].map(|digit| format!("sha256:{}", digit.repeat(64)));
         let descriptor = |digest: &String| json!({"digest": digest, "size": 1, "platform": {}});
-        let mut both: Vec<_> = digests.iter().chain(&digests[..1]).map(descriptor).collect();
-        let annotations = json!({
-            "vnd.docker.reference.digest": digests[0],
-            "vnd.docker.reference.type": "attestation-manifest",
-        });
-        both[1]["annotations"] = annotations;
+        let both: Vec<_> = digests.iter().chain(&digests[..1]).map(descriptor).collect();
         let index = json!({"schemaVersion": 2, "manifests": both});
         let found = children(&index.to_string()).unwrap();
-        let found: Vec<_> = found.iter().map(|(digest, part)| (digest.as_str(), *part)).collect();
-        assert_eq!(
-            found,
-            [
-                (digests[0].as_str(), IndexChildKind::Image),
-                (digests[1].as_str(), IndexChildKind::Attestation)
-            ]
-        );
+        let found: Vec<_> = found.keys().map(Digest::as_str).collect();
+        assert_eq!(found, digests);
 
         for wrong in ["", "[]", r#"{"manifests": [{}]}"#, r#"{"layers": []}"#] {
             assert!(children(wrong).is_err(), "{wrong}");
@@ -483,7 +453,7 @@ mod tests {
                 restored_at: None,
                 bytes: 1,
                 is_index: false,
-                is_artifact: false,
+                kind: ArtifactKind::Unknown,
                 subject: None,
             };
         let one = listed(&["a", "b"], Some(1), None, ImageStatus::Active);

@@ -15,6 +15,7 @@
 //! - [`quarantine`]: the quarantine tag, which replaces a tag that violates the policy;
 //! - [`enforcement`]: plans the changes to an image whose tag violates the policy;
 //! - [`arena`]: lists of images, units and groups, each with an index type of its own;
+//! - [`artifact`]: the kind of an artifact: an image, a signature, a chart, a cache, and so on;
 //! - [`graph`]: groups an index with its images, and an image with its signatures;
 //! - [`untagged`]: records since when an image has no tag;
 //! - [`retention`]: decides which images are kept and which are removed, and why;
@@ -30,6 +31,7 @@ mod keyword;
 #[macro_use]
 mod name;
 pub mod arena;
+pub mod artifact;
 pub mod audit;
 pub mod due;
 pub mod enforcement;

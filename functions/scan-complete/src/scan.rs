@@ -19,7 +19,6 @@ use warden_aws::telemetry::Counts as Metrics;
 use warden_core::findings::{
     Finding, FindingsReport, Level, ScanContents, ScanHistory, ScanVerdict, Scanned, compare_scan,
 };
-use warden_core::graph::IndexChildKind;
 use warden_core::image::Component;
 use warden_core::policy::Policy;
 use warden_core::risks::AcceptedRisk;
@@ -120,11 +119,12 @@ impl<'a> Invocation<'a> {
         let Some(version) = self.find_version(collected.tag.as_ref()).await? else { return Ok(()) };
         let threshold = Level::from(self.policy.scan.threshold);
         match &self.scan.result {
-            // ECR also tries to scan the attestations of a build, which have nothing to scan.
-            _ if version.part == IndexChildKind::Attestation => {
+            // ECR also tries to scan the parts of an index that are not images, such as attestations.
+            _ if !version.part.may_be_image() => {
                 info!(
                     repository.name = %repository, image.digest = %digest,
-                    "{repository}@{digest} is an attestation; its scan is ignored"
+                    artifact.kind = %version.part,
+                    "{repository}@{digest} is not an image; its scan is ignored"
                 );
                 Ok(())
             }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use arbitrary::{Arbitrary, Unstructured};
 use chrono::{DateTime, Days, Utc};
 use serde_json::Value;
+use warden_core::artifact::ArtifactKind;
 use warden_core::graph::{Graph, ImageRecord, Inventory, children};
 use warden_core::image::{Digest, ImageStatus, Tag};
 use warden_core::policy::Policy;
@@ -74,7 +75,7 @@ fn listed(images: &[Image<'_>], now: DateTime<Utc>) -> Inventory {
             restored_at: None,
             bytes: u64::from(image.days),
             is_index,
-            is_artifact: false,
+            kind: ArtifactKind::Unknown,
             subject: refers.clone().next().filter(|_| image.kind % 3 == 2),
         });
         if is_index {

@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 use warden_alerts::About;
+use warden_core::artifact::ArtifactKind;
 use warden_core::findings::{Level, OpenFindingsStatus, ScanHistory, Scanned, Version};
-use warden_core::graph::IndexChildKind;
 use warden_core::image::{Component, Digest, RepositoryName, Tag};
 use warden_core::policy::Severity;
 
@@ -34,7 +34,7 @@ pub struct IndexMembership {
     /// The number of images of the index.
     pub images: usize,
     /// The kind of this part of the index.
-    pub part: IndexChildKind,
+    pub kind: ArtifactKind,
 }
 
 /// An event about one finding.
@@ -412,17 +412,12 @@ fn attribute<T: DeserializeOwned>(key: &str, item: &Item, name: &str) -> Option<
 fn read_membership(item: &Item) -> Option<IndexMembership> {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
     let images = item.get("images").and_then(|count| count.as_n().ok()?.parse().ok());
-    let is_attestation = item.get("attestation").and_then(|value| value.as_bool().ok());
     let pushed = item.get("pushed").and_then(|at| at.as_n().ok()?.parse().ok());
     Some(IndexMembership {
         index: text("index")?.parse().ok()?,
         tag: text("tag").and_then(|tag| tag.parse().ok()),
         pushed: DateTime::from_timestamp(pushed?, 0)?,
         images: images.unwrap_or(1),
-        part: if is_attestation == Some(&true) {
-            IndexChildKind::Attestation
-        } else {
-            IndexChildKind::Image
-        },
+        kind: text("kind")?.parse().ok()?,
     })
 }

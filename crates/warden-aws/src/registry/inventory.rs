@@ -10,12 +10,9 @@ use warden_core::graph::{ImageRecord, Inventory, is_index};
 use warden_core::image::{Digest, RepositoryName};
 
 use super::{
-    PAGE_SIZE, Registry, any_status, image_id, image_status, parse_tags, read_digest, to_time,
+    PAGE_SIZE, Registry, any_status, image_id, image_status, kind_in_list, parse_tags, read_digest,
+    to_time,
 };
-
-/// The artifact types of container images (`artifactMediaType`).
-const IMAGE_CONFIG_TYPES: [&str; 2] =
-    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 
 impl Registry {
     /// Lists every image of a repository, with the references between the images. A call for each 1,000
@@ -84,15 +81,15 @@ impl Registry {
 }
 
 /// Reads an image from a response.
-pub(super) fn read_image(detail: ImageDetail) -> anyhow::Result<ImageRecord> {
+pub(super) fn read_image(mut detail: ImageDetail) -> anyhow::Result<ImageRecord> {
     let digest = read_digest(&detail)?;
     let subject = detail.subject_manifest_digest.as_deref().map(str::parse);
     let has_invalid_subject = matches!(subject, Some(Err(_)));
-    let is_index = detail.image_manifest_media_type.as_deref().is_some_and(is_index);
     let tag_count = detail.image_tags.as_ref().map_or(0, Vec::len);
-    let tags = parse_tags(detail.image_tags);
+    let tags = parse_tags(detail.image_tags.take());
     let size = detail.image_size_in_bytes.and_then(|size| size.try_into().ok()).unwrap_or_default();
-    let artifact_type = detail.artifact_media_type.as_deref();
+    let is_index = detail.image_manifest_media_type.as_deref().is_some_and(is_index);
+    let kind = kind_in_list(&detail, &tags);
     Ok(ImageRecord {
         digest,
         has_unparsed_reference: has_invalid_subject || tags.len() < tag_count,
@@ -104,7 +101,7 @@ pub(super) fn read_image(detail: ImageDetail) -> anyhow::Result<ImageRecord> {
         // ECR reports the size of its largest child for an index. The child is counted by itself.
         bytes: if is_index { 0 } else { size },
         is_index,
-        is_artifact: artifact_type.is_some_and(|kind| !IMAGE_CONFIG_TYPES.contains(&kind)),
+        kind,
         subject: subject.and_then(Result::ok),
     })
 }

@@ -11,6 +11,7 @@ use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::artifact::ArtifactKind;
 use crate::graph::UnknownParts;
 use crate::image::ImageStatus;
 use crate::policy::tests::{GUIDE, policy};
@@ -42,7 +43,7 @@ pub(crate) fn listed(name: &str, text: &str) -> (ImageRecord, Vec<Digest>) {
         restored_at: None,
         bytes: 1_000,
         is_index: false,
-        is_artifact: false,
+        kind: ArtifactKind::Unknown,
         subject: None,
     };
     let mut parts = vec![];

@@ -78,9 +78,7 @@ impl Sweep<'_> {
         };
         let images = plan.inventory.images.enumerate();
         let mut recent: Vec<(DateTime<Utc>, ImageId)> = images
-            .filter(|(_, image)| {
-                !image.is_index && !image.is_artifact && image.status == ImageStatus::Active
-            })
+            .filter(|(_, image)| image.kind.may_be_image() && image.status == ImageStatus::Active)
             .filter(|(_, image)| {
                 image.own_tags().next().is_some() && image.subjects().next().is_none()
             })

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::sleep;
 use warden_alerts::About;
 use warden_aws::ledger::IndexMembership;
-use warden_core::graph::IndexChildKind;
+use warden_core::artifact::ArtifactKind;
 use warden_core::image::{Component, Digest, Tag};
 
 use super::Invocation;
@@ -29,8 +29,8 @@ pub struct Version {
     pub pushed: Option<DateTime<Utc>>,
     /// The number of its images.
     pub images: usize,
-    /// The kind of the scanned part.
-    pub part: IndexChildKind,
+    /// The kind of the scanned part of an index. Unknown for an image that is in no index.
+    pub part: ArtifactKind,
 }
 
 impl Invocation<'_> {
@@ -53,7 +53,7 @@ impl Invocation<'_> {
         let About { repository, digest, .. } = &self.scan.about;
         let own = |tags: Vec<Tag>, pushed| {
             let (tag, component) = self.tag_and_component(&tags);
-            let (digest, part, images) = (digest.clone(), IndexChildKind::Image, 1);
+            let (digest, part, images) = (digest.clone(), ArtifactKind::Unknown, 1);
             Version { digest, tags, tag, component, pushed, images, part }
         };
         if !self.scan.tags.is_empty() {
@@ -88,7 +88,7 @@ impl Invocation<'_> {
                 return Ok(Some(version));
             }
         }
-        let Some(IndexMembership { index, tag, pushed, images, part }) = membership else {
+        let Some(IndexMembership { index, tag, pushed, images, kind: part }) = membership else {
             return Ok(None);
         };
         let tags: Vec<Tag> = tag.into_iter().collect();
@@ -97,7 +97,7 @@ impl Invocation<'_> {
         let mut version = Version { digest: index, tags, tag, component, pushed, images, part };
         // The index may have been pushed with several tags, or may have got another tag since.
         if version.component.is_none()
-            && part == IndexChildKind::Image
+            && part.may_be_image()
             && let Some(found) = registry.image(repository, &version.digest).await?
         {
             (version.tag, version.component) = self.tag_and_component(&found.image.tags);

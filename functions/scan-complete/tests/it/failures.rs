@@ -6,7 +6,7 @@ use expect_test::expect;
 use local_aws::Fault;
 use local_aws::world::masked;
 use serde_json::{Value, json};
-use warden_core::graph::IndexChildKind;
+use warden_core::artifact::ArtifactKind;
 
 use crate::{Function, basic, enhanced, kinds};
 
@@ -94,7 +94,7 @@ async fn the_failed_scan_of_an_attestation_causes_no_alert() {
     let image = function.push(&[]);
     let (repository, digest) = ("infrastructure".parse().unwrap(), image.parse().unwrap());
     let index = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
-    let parts = [(digest, IndexChildKind::Attestation)].into();
+    let parts = [(digest, ArtifactKind::Attestation)].into();
     let ledger = function.ledger_of_image_push();
     ledger.record_children(&repository, &index, None, &parts, function.now()).await.unwrap();
     let event = function.scan(&image, Err(("UNSUPPORTED_IMAGE", "")));

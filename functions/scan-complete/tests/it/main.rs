@@ -26,7 +26,7 @@ use scan_complete::config::Config;
 use scan_complete::{Context, handle};
 use serde_json::{Value, json};
 use warden_aws::ledger::Ledger;
-use warden_core::graph::IndexChildKind;
+use warden_core::artifact::ArtifactKind;
 
 const INFRASTRUCTURE: &str = "infrastructure";
 
@@ -94,7 +94,7 @@ impl Function {
     /// Records the images of an index that was pushed now with this tag, as `image-push` does.
     async fn note(&self, images: &[String], index: &str, tag: &str) {
         let parts =
-            images.iter().map(|image| (image.parse().unwrap(), IndexChildKind::Image)).collect();
+            images.iter().map(|image| (image.parse().unwrap(), ArtifactKind::Image)).collect();
         let (repository, index) = (INFRASTRUCTURE.parse().unwrap(), index.parse().unwrap());
         let tag = tag.parse().unwrap();
         let ledger = self.ledger_of_image_push();
