@@ -152,9 +152,9 @@ async fn push_version(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()
 
 /// A plan that exceeds the limit, and an operator who confirms the plan.
 async fn guarded(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
-    fill::nightly(inbox.aws)?;
+    fill::old_builds(inbox.aws)?;
     story.begin_step(
-        "A sweep finds 45 old images of the component nightly",
+        "A sweep finds 45 old images of the component reporting",
         "The plan would remove more than twenty images and more than MaxRemovePercent of the \
          repository. That may be a mistake in the policy, so the function removes nothing and an \
          alert asks for a confirmation.",

@@ -1,5 +1,6 @@
 //! The checks of a deployed stack, step by step.
 
+mod adoption;
 mod demonstration;
 mod operations;
 mod pushes;
@@ -8,7 +9,6 @@ mod runbooks;
 mod scans;
 mod sweeps;
 mod updates;
-mod whole_registry;
 
 use std::cell::Cell;
 use std::fmt::Debug;
@@ -47,7 +47,7 @@ pub fn run(local: &Local) -> anyhow::Result<u32> {
     run.rename(&stack)?;
     run.refused_by_template(&stack)?;
     run.refused_by_function(&stack)?;
-    run.whole_registry(&stack)?;
+    run.adoption(&stack)?;
     run.disable(&stack)?;
     let legacy = Stack::new(local, "legacy");
     run.existing(&legacy)?;

@@ -251,7 +251,7 @@ fn the_page_and_the_json_contain_the_same_facts() {
     }
     assert_eq!(
         components,
-        ["litellm", "openwebui", "billing", "mcp-github", "myapp", "nightly", "search"]
+        ["litellm", "openwebui", "billing", "mcp-github", "myapp", "reporting", "search"]
     );
     let images = |status: &str| {
         let all = story["repositories"].as_array().unwrap().iter();

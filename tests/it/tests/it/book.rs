@@ -16,7 +16,7 @@ use self::page::{Page, with_snippets};
 const DOCUMENTS: [&str; 4] = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
 
 /// Snippets that no test and no driver executes: a test checks only their form, for this reason.
-pub const NOT_EXECUTED: [(&str, &str); 27] = [
+pub const NOT_EXECUTED: [(&str, &str); 29] = [
     ("adopt/removed.tf", "Terraform is not installed"),
     (
         "adopt/report.sh",
@@ -44,6 +44,14 @@ pub const NOT_EXECUTED: [(&str, &str); 27] = [
     ("operate/upgrade.sh", "cargo e2e builds and deploys the same sources"),
     ("readme/demo.sh", "CI runs the program itself"),
     ("readme/deploy.sh", "the SAM CLI asks questions; cargo e2e answers them with parameters"),
+    (
+        "registry/deploy.sh",
+        "cargo e2e deploys the same parameters without the defaults of the SAM CLI",
+    ),
+    (
+        "registry/enforce.sh",
+        "cargo e2e deploys the same parameters without the defaults of the SAM CLI",
+    ),
     ("runbooks/repair-drift.sh", "cargo e2e deploys with other parameters"),
     ("security/logs-insights.txt", "the emulator evaluates no queries of CloudWatch Logs"),
     ("testing/fuzz.sh", "the nightly workflow runs the same command with other numbers"),

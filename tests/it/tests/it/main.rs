@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod adoption;
 mod book;
 mod custom_resources;
 mod dashboard;

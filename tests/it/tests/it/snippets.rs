@@ -76,6 +76,8 @@ fn a_documented_deployment_names_valid_parameters() {
         ("operate/upgrade.sh", 0),
         ("policy/deploy.sh", 1),
         ("readme/deploy.sh", 0),
+        ("registry/deploy.sh", 3),
+        ("registry/enforce.sh", 3),
         ("runbooks/repair-drift.sh", 1),
     ] {
         let calls = calls(name);

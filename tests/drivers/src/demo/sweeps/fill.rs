@@ -59,10 +59,10 @@ pub fn infrastructure(aws: &LocalAws) -> anyhow::Result<()> {
 }
 
 /// Old versions of one component, from a pipeline that pushes an image for each commit.
-pub fn nightly(aws: &LocalAws) -> anyhow::Result<()> {
+pub fn old_builds(aws: &LocalAws) -> anyhow::Result<()> {
     fill(aws, "deployments", |fill| {
         for nth in 0..45 {
-            fill.push(&[&format!("nightly-{:07x}", 0xabc_0000 + nth)], 60.0 + f64::from(nth))?;
+            fill.push(&[&format!("reporting-{:07x}", 0xabc_0000 + nth)], 60.0 + f64::from(nth))?;
         }
         Ok(())
     })

@@ -286,7 +286,7 @@ impl Run<'_> {
     }
 
     /// Runs a command of the tool, and returns its output.
-    fn tool(&self, command: &str) -> anyhow::Result<String> {
+    pub fn tool(&self, command: &str) -> anyhow::Result<String> {
         self.local.shell(&self.with_tool(command)).with_context(|| command.to_owned())
     }
 

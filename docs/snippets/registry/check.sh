@@ -1,0 +1,1 @@
+cargo ecr-warden policy check infra/sam/policy.yaml

@@ -1,0 +1,1 @@
+ecr-warden confirm --rule payments --plan 0123456789abcdef

@@ -1,0 +1,2 @@
+sam deploy --parameter-overrides CreateEcrRepositories=false \
+  'EnforceRepositories="payments/*"' AlertEmail=you@example.com

@@ -1,0 +1,2 @@
+aws ecr describe-repositories --query 'repositories[].[repositoryName]' --output text |
+  sed 's#/.*#/*#' | sort | uniq -c

@@ -1,0 +1,1 @@
+ecr-warden plan --rule payments
