@@ -123,8 +123,8 @@ async fn the_status_has_the_exit_code_1_if_something_needs_attention() {
                 CustomResourceFunction  Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
                 ImagePushFunction       Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
                 ScanCompleteFunction    Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
-                SweepDispatchFunction   Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
                 ImageSweepFunction      Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
+                SweepDispatchFunction   Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
                 SlackNotifierFunction   Active  2026-11-24T12:00:00.000+0000  bWFkZSB1cA==
 
                 ALARM                   STATE  SINCE
