@@ -59,7 +59,9 @@ pub async fn deploy(count: usize, images: u32, keep: u32) -> World {
     for nth in 0..count {
         let name = name(nth);
         let tags = json!([{"Key": "ecr-warden:owner", "Value": owner}]);
-        let create = json!({"repositoryName": name, "tags": tags});
+        // Enforcement removes only tags that cannot move.
+        let create =
+            json!({"repositoryName": name, "tags": tags, "imageTagMutability": "IMMUTABLE"});
         world.aws.by_hand("CreateRepository", &create).unwrap();
         fill(&world, &name, images);
     }

@@ -3,7 +3,8 @@
 //!
 //! Each call takes a random time before and after it is served, and a function is killed after a random
 //! time, so a kill may come before, between and after any calls. A message of the queue of sweeps that
-//! is not handled becomes visible again after the visibility timeout, as in SQS.
+//! is not handled becomes visible again after the visibility timeout, as in SQS. An event or a message
+//! that no attempt handles is moved to the dead-letter queue that the template names.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -11,18 +12,19 @@ use std::time::Duration;
 use it::many_repositories::{deploy, name};
 use local_aws::Fault;
 use local_aws::sample::{Numbers, seeds};
-use local_aws::world::World;
+use local_aws::world::{STACK, World};
 use serde_json::{Value, json};
 use tokio::time::timeout;
+use warden_aws::ledger::Ledger;
+use warden_core::image::RepositoryName;
 
 use crate::faults::function::Function;
 
 const COUNT: usize = 60;
 /// The number of images in each repository, and of versions that the rule keeps.
 const IMAGES: u32 = 8;
-/// The visibility timeout and the receive limit of the queue of sweeps.
-const VISIBILITY: Duration = Duration::from_secs(5_400);
-const RECEIVES: usize = 5;
+/// The tag that violates the grammar.
+const VIOLATION: &str = "mcp_github_latest";
 /// The retries of Lambda.
 const RETRIES: [Duration; 3] =
     [Duration::from_secs(60), Duration::from_secs(120), Duration::from_secs(0)];
@@ -46,8 +48,12 @@ struct Storm {
     published: BTreeMap<String, usize>,
     /// The number of killed attempts that published each fact.
     published_before_kill: BTreeMap<String, usize>,
-    /// The repositories in the dead-letter queue of sweeps.
-    dead: BTreeSet<String>,
+    /// The quarantined images and their tags, by repository and digest.
+    quarantined: BTreeMap<(String, String), String>,
+    /// The visibility timeout and the receive limit of the queue of sweeps, and its dead-letter queue.
+    visibility: Duration,
+    receives: u64,
+    failed_sweeps: String,
     kills: usize,
     throttles: usize,
     redeliveries: usize,
@@ -68,6 +74,12 @@ fn facts(alert: &Value) -> Vec<String> {
 impl Storm {
     async fn begin(seed: u64) -> Self {
         let world = deploy(COUNT, IMAGES, IMAGES).await;
+        let queue = {
+            let state = world.aws.state();
+            let mut resources = state.stacks[0].resources.iter();
+            resources.find(|resource| resource.id == "SweepQueue").unwrap().properties.clone()
+        };
+        let number = |value: &Value| value.as_str().unwrap().parse().unwrap();
         world.aws.delay_calls(seed, Duration::from_millis(1)..Duration::from_millis(40));
         Self {
             world,
@@ -75,7 +87,10 @@ impl Storm {
             rages: true,
             published: BTreeMap::new(),
             published_before_kill: BTreeMap::new(),
-            dead: BTreeSet::new(),
+            quarantined: BTreeMap::new(),
+            visibility: Duration::from_secs(number(&queue["VisibilityTimeout"])),
+            receives: number(&queue["RedrivePolicy"]["maxReceiveCount"]),
+            failed_sweeps: queue["RedrivePolicy"]["deadLetterTargetArn"].as_str().unwrap().into(),
             kills: 0,
             throttles: 0,
             redeliveries: 0,
@@ -86,8 +101,15 @@ impl Storm {
         self.rages && self.numbers.below(100) < of_a_hundred
     }
 
-    /// Makes one attempt, in a process of its own. Returns whether it succeeded.
-    async fn attempt(&mut self, function: Function, event: &Value, request_id: &str) -> bool {
+    /// Makes one attempt, in a process of its own. Returns whether it succeeded. A doomed attempt is
+    /// killed at one of its first calls.
+    async fn attempt(
+        &mut self,
+        function: Function,
+        event: &Value,
+        request_id: &str,
+        is_doomed: bool,
+    ) -> bool {
         if self.is_chosen(30) {
             // Throttles each call, or one call, which the SDK tries again.
             let operation = THROTTLED[self.numbers.below(THROTTLED.len())];
@@ -95,8 +117,9 @@ impl Storm {
             self.world.aws.fault(operation, nth, Fault::Error(400, "ThrottlingException"));
             self.throttles += 1;
         }
-        let killed_after = if self.is_chosen(40) {
-            Duration::from_millis(u64::try_from(self.numbers.below(300)).unwrap())
+        let killed_after = if is_doomed || self.is_chosen(40) {
+            let most = if is_doomed { 40 } else { 300 };
+            Duration::from_millis(u64::try_from(self.numbers.below(most)).unwrap())
         } else {
             function.timeout(&self.world)
         };
@@ -115,54 +138,107 @@ impl Storm {
         matches!(ended, Ok(Ok(_)))
     }
 
-    /// Delivers an event as Lambda does: three attempts. A person then replays the failed event.
+    /// Delivers an event as Lambda does: three attempts. Then the destination on failure gets the event.
     async fn deliver(&mut self, function: Function, event: &Value, id: &str) {
-        for replay in 0.. {
-            for wait in RETRIES {
-                if self.attempt(function, event, &format!("{id} {replay}")).await {
-                    return;
-                }
-                self.world.aws.advance(wait);
+        let is_doomed = self.is_chosen(40);
+        for wait in RETRIES {
+            if self.attempt(function, event, id, is_doomed).await {
+                return;
             }
-            assert!(replay < 10, "{id} fails without end: {}", local_aws::log::text());
+            self.world.aws.advance(wait);
+        }
+        let configured = self.world.function(function.folder());
+        let record = json!({
+            "requestContext": {"functionArn": format!("{}:$LATEST", configured.arn())},
+            "requestPayload": event,
+        });
+        send(&self.world, configured.on_failure.as_ref().unwrap(), &record).await;
+    }
+
+    /// Replays failed events, as a person does, until every event succeeds.
+    async fn replay(&mut self, mut failed: Vec<Value>) {
+        for replay in 0.. {
+            assert!(replay < 10, "{failed:#?} fails without end: {}", local_aws::log::text());
+            for (nth, record) in failed.iter().enumerate() {
+                let arn = record["requestContext"]["functionArn"].as_str().unwrap();
+                let is_of = |function: &Function| {
+                    arn.contains(&self.world.function(function.folder()).name)
+                };
+                let functions = [Function::ImagePush, Function::SweepDispatch];
+                let function = functions.into_iter().find(is_of).unwrap();
+                let id = format!("replay {replay} {nth} {}", self.kills);
+                self.deliver(function, &record["requestPayload"], &id).await;
+            }
+            self.deliver_pushes().await;
+            failed = self.world.failed_events().await;
+            if failed.is_empty() {
+                return;
+            }
         }
     }
 
     /// Handles the messages of the queue of sweeps. Returns the repositories of the messages.
     async fn sweep(&mut self) -> BTreeSet<String> {
         let messages = self.world.take_messages("SweepQueue").await;
-        let repository = |message: &Value| message["repository"].as_str().unwrap().to_owned();
         let queued = messages.iter().map(repository).collect();
-        let mut queue: VecDeque<(Value, usize)> =
-            messages.into_iter().map(|message| (message, 1)).collect();
+        let mut queue: VecDeque<(Value, u64, bool)> =
+            messages.into_iter().map(|message| (message, 1, self.is_chosen(15))).collect();
         while !queue.is_empty() {
             let mut invisible = VecDeque::new();
-            for (message, receives) in queue {
+            for (message, receives, is_doomed) in queue {
                 let event = json!({"Records": [{"body": message.to_string()}]});
                 let id = format!("{message} {receives}");
-                if self.attempt(Function::ImageSweep, &event, &id).await {
+                if self.attempt(Function::ImageSweep, &event, &id, is_doomed).await {
                     continue;
                 }
                 self.redeliveries += 1;
-                if receives == RECEIVES {
-                    self.dead.insert(repository(&message));
+                if receives == self.receives {
+                    send(&self.world, &self.failed_sweeps, &message).await;
                 } else {
-                    invisible.push_back((message, receives + 1));
+                    invisible.push_back((message, receives + 1, is_doomed));
                 }
             }
             queue = invisible;
-            self.world.aws.advance(VISIBILITY);
+            self.world.aws.advance(self.visibility);
         }
         queued
     }
 
-    async fn round(&mut self, id: &str) {
-        self.deliver(Function::SweepDispatch, &json!({}), id).await;
+    /// Sweeps the queued repositories. Checks that each of them has the record of a complete sweep or is
+    /// in the dead-letter queue. Returns the queued repositories and those of the dead-letter queue.
+    async fn check_sweeps(&mut self) -> [BTreeSet<String>; 2] {
+        let began = self.world.now();
+        let queued = self.sweep().await;
+        let dead = self.world.take_messages("FailedSweeps").await;
+        let dead: BTreeSet<String> = dead.iter().map(repository).collect();
+        let ledger = Ledger::new(&self.world.aws.config(), format!("{STACK}-Ledger"));
+        let names: Vec<RepositoryName> = queued.iter().map(|name| name.parse().unwrap()).collect();
+        for (name, record) in ledger.sweep_records(&names).await.unwrap() {
+            let is_complete = record.last_run.is_some_and(|run| {
+                run.began_at >= began
+                    && run.stopped.is_none()
+                    && run.examined.is_some()
+                    && run.left == 0
+            });
+            assert!(is_complete || dead.contains(name.as_str()), "the sweep of {name} is lost");
+        }
+        [queued, dead]
     }
 
-    /// Pushes an image with this tag, and delivers the events of ECR.
-    async fn push(&mut self, repository: &str, tag: &str) {
-        let _ = self.world.push(repository, &[tag]);
+    async fn round(&mut self, id: &str) {
+        self.deliver(Function::SweepDispatch, &json!({}), id).await;
+        let failed = self.world.failed_events().await;
+        self.replay(failed).await;
+    }
+
+    /// Pushes an image with this tag, and delivers the events of ECR. Returns the digest.
+    async fn push(&mut self, repository: &str, tag: &str) -> String {
+        let digest = self.world.push(repository, &[tag]);
+        self.deliver_pushes().await;
+        digest
+    }
+
+    async fn deliver_pushes(&mut self) {
         loop {
             let events = std::mem::take(&mut self.world.aws.state().ecr().events);
             let is_push = |event: &&Value| event["detail"]["action-type"] == "PUSH";
@@ -199,8 +275,23 @@ impl Storm {
         versions
     }
 
-    /// Checks that every image that the rule keeps is active.
-    fn check_kept_images(&self) {
+    /// Checks that every image that the rule keeps is active, and that every quarantined image is active
+    /// and keeps its tag.
+    fn check_kept_images(&mut self) {
+        let mut state = self.world.aws.state();
+        for (name, repository) in &state.ecr().repositories {
+            for image in repository.images.iter() {
+                let key = (name.clone(), image.digest.clone());
+                let mut tags = image.tags.iter();
+                if let Some(tag) = tags.find(|tag| tag.starts_with("quarantine-")) {
+                    let before = self.quarantined.entry(key.clone()).or_insert_with(|| tag.clone());
+                    assert_eq!((&*before, image.status.name()), (tag, "ACTIVE"), "{key:?}");
+                } else {
+                    assert!(!self.quarantined.contains_key(&key), "{key:?} has no quarantine tag");
+                }
+            }
+        }
+        drop(state);
         for (repository, active) in self.active_tags() {
             for kept in self.versions(&repository).iter().take(IMAGES as usize) {
                 assert!(active.contains(kept), "{repository}:{kept} is removed");
@@ -209,27 +300,69 @@ impl Storm {
     }
 }
 
+/// The repository of a message of the queue of sweeps.
+fn repository(message: &Value) -> String {
+    message["repository"].as_str().unwrap().to_owned()
+}
+
+/// Sends a message to the queue with this ARN.
+async fn send(world: &World, queue: &str, body: &Value) {
+    let name = json!({"QueueName": queue.rsplit(':').next().unwrap()});
+    let found = world.aws.ask("sqs", "AmazonSQS.GetQueueUrl", &name).await.unwrap();
+    let message = json!({"QueueUrl": found["QueueUrl"], "MessageBody": body.to_string()});
+    world.aws.ask("sqs", "AmazonSQS.SendMessage", &message).await.unwrap();
+}
+
 async fn check(seed: u64) {
     let mut storm = Storm::begin(seed).await;
     let all: BTreeSet<String> = (0..COUNT).map(name).collect();
     storm.round("first").await;
-    assert_eq!(storm.sweep().await, all, "the round queues every repository");
+    let [queued, dead_first] = storm.check_sweeps().await;
+    assert_eq!(queued, all, "the round queues every repository");
 
     // Some repositories get new versions, and some get a tag that violates the grammar.
     let pushed: Vec<String> = (0..COUNT).step_by(4).map(name).collect();
+    let (mut versions, mut violations) = (BTreeMap::new(), BTreeSet::new());
     for (nth, repository) in pushed.iter().enumerate() {
-        storm.push(repository, "myapp-v2.0.0").await;
+        versions.insert(repository.clone(), storm.push(repository, "myapp-v2.0.0").await);
         if nth % 3 == 0 {
-            storm.push(repository, "mcp_github_latest").await;
+            let digest = storm.push(repository, VIOLATION).await;
+            violations.insert((repository.clone(), digest));
         }
     }
-    let queued = storm.sweep().await;
-    assert!(pushed.iter().all(|repository| queued.contains(repository)), "{queued:?}");
+    // Each violation is enforced and published, or its event is in the dead-letter queue.
+    let failed = storm.world.failed_events().await;
+    let failed_digest = |record: &Value| {
+        let detail = &record["requestPayload"]["detail"];
+        detail["image-digest"].as_str().unwrap().to_owned()
+    };
+    let failed_digests: BTreeSet<String> = failed.iter().map(failed_digest).collect();
+    let is_published = |storm: &Storm, fact: &str, repository: &str| {
+        let mut facts = storm.published.keys();
+        facts.any(|published| published.starts_with(repository) && published.contains(fact))
+    };
+    for violation in &violations {
+        let (repository, digest) = violation;
+        let is_enforced = storm.quarantined.contains_key(violation)
+            && is_published(&storm, "tag-violation", repository);
+        assert!(is_enforced || failed_digests.contains(digest), "{violation:?} is lost");
+    }
+    let dead_pushes = failed.len();
+    storm.replay(failed).await;
+
+    // Each push of a version queued a sweep. If all attempts for the push failed, the event is replayed. An
+    // attempt may have claimed the sweep of the hour, so the replay may queue no sweep. Then the next round
+    // queues the repository.
+    let [queued, dead] = storm.check_sweeps().await;
+    for (repository, digest) in &versions {
+        let is_queued = queued.contains(repository);
+        assert!(is_queued || failed_digests.contains(digest), "the sweep of {repository} is lost");
+    }
+    let dead_sweeps = dead_first.len() + dead.len();
 
     // ECR recovers. The next round queues every repository without a complete sweep, also where the
     // message is in the dead-letter queue.
     storm.rages = false;
-    let dead = std::mem::take(&mut storm.dead);
     storm.world.aws.advance(Duration::from_secs(86_400));
     storm.round("second").await;
     storm.sweep().await;
@@ -239,8 +372,15 @@ async fn check(seed: u64) {
     // Every repository has the record of a complete sweep: nothing is due.
     storm.world.aws.advance(Duration::from_secs(3_600));
     storm.round("fourth").await;
-    assert_eq!(storm.sweep().await, BTreeSet::new());
-    assert_eq!(storm.dead, BTreeSet::new());
+    assert_eq!(storm.check_sweeps().await, [BTreeSet::new(), BTreeSet::new()]);
+    // No violating tag is left, and every violating image keeps its quarantine tag.
+    assert!(storm.quarantined.keys().eq(&violations), "{:#?}", storm.quarantined);
+    for (repository, digest) in &violations {
+        let mut state = storm.world.aws.state();
+        let tags = &state.ecr().image(repository, digest).unwrap().tags;
+        let is_quarantined = tags.iter().all(|tag| tag.starts_with("quarantine-"));
+        assert!(is_quarantined && tags.len() == 1, "{tags:?}");
+    }
 
     let active = storm.active_tags();
     for repository in &all {
@@ -259,15 +399,15 @@ async fn check(seed: u64) {
     assert_eq!(count("archive"), pushed.len(), "{:#?}", storm.published.keys());
     assert_eq!(count("tag-violation"), pushed.len().div_ceil(3), "{:#?}", storm.published.keys());
     let Storm { kills, throttles, redeliveries, .. } = storm;
-    let dead = dead.len();
     #[expect(clippy::print_stdout, reason = "a person reads the figures")]
     {
         println!(
             "seed {seed}: {kills} kills, {throttles} throttled attempts, {redeliveries} failed receives, \
-             {dead} dead letters, nothing lost"
+             {dead_pushes} failed pushes, {dead_sweeps} failed sweeps, nothing lost"
         );
     }
     assert!(kills >= COUNT / 4 && throttles >= COUNT / 4, "{kills} kills, {throttles} throttles");
+    assert!(dead_pushes > 0 && dead_sweeps > 0, "no dead letters");
 }
 
 #[tokio::test(start_paused = true)]
