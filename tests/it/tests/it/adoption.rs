@@ -153,7 +153,7 @@ async fn a_registry_is_adopted_rule_by_rule_and_no_other_repository_changes() {
     assert_eq!(kinds(&world.alerts()), [""; 0]);
     let before = registry(&world.aws);
 
-    // One digest for each owner.
+    // Each owner gets a digest.
     let now = world::event("sweep-dispatch", "digest-now");
     world.aws.lambda().invoke(DISPATCH, now).await.unwrap();
     let digests = world.alerts();
@@ -166,7 +166,7 @@ async fn a_registry_is_adopted_rule_by_rule_and_no_other_repository_changes() {
     let repositories = of_team["details"]["repositories"].as_array().unwrap();
     assert!(repositories.iter().all(|repository| repository["images"] == 2), "{of_team:#}");
 
-    // One rule enforces: its plans wait.
+    // The rule of a team enforces: its plans wait.
     govern(&mut world, Some(TEAM)).await;
     start_round(&world).await;
     assert_eq!(kinds(&world.alerts()), ["cleanup"; REPOSITORIES]);

@@ -17,10 +17,10 @@ use crate::faults::take_calls;
 const DEPENDENT: &[(&str, &[Function], &str)] = {
     use Function::{ImagePush, ImageSweep, ScanComplete, SlackNotifier, SweepDispatch};
     const ALL: &[Function] = &[ImagePush, ScanComplete, ImageSweep, SlackNotifier, SweepDispatch];
-    const ALERT: &[Function] = &[ImagePush, ScanComplete, ImageSweep, SlackNotifier];
+    const ALERT: &[Function] = &[ImagePush, ScanComplete, ImageSweep, SlackNotifier, SweepDispatch];
     const NEVER_QUEUE: &[Function] = &[ScanComplete, ImageSweep, SlackNotifier];
     const POLL: &[Function] = &[ScanComplete, ImageSweep];
-    const PUBLISH: &[Function] = &[ImagePush, ScanComplete, ImageSweep];
+    const PUBLISH: &[Function] = &[ImagePush, ScanComplete, ImageSweep, SweepDispatch];
     const READ: &[Function] = &[ScanComplete, ImageSweep];
     &[
         ("logs:CreateLogStream", ALL, "Lambda writes the function's log"),

@@ -118,6 +118,7 @@ fn a_documented_command_names_files_and_packages_of_the_workspace() {
         "local-aws/start.sh",
         "readme/check.sh",
         "readme/demo.sh",
+        "registry/check.sh",
         "testing/fuzz.sh",
         "testing/mutants.sh",
     ] {

@@ -35,6 +35,11 @@ fn names() -> Vec<String> {
     (0..REPOSITORIES).map(name).collect()
 }
 
+/// The repositories of `payments` that are older than the deployment.
+fn payments() -> impl Iterator<Item = String> {
+    (0..PAYMENTS).map(|nth| format!("payments/app-{nth}"))
+}
+
 /// The rules of the shipped policy, the documented rules with this enforcement of `payments`, and a rule for
 /// each team.
 fn rules(enforcement: &str) -> anyhow::Result<String> {
@@ -117,7 +122,7 @@ impl Run<'_> {
         // The new repository and the two repositories of the stack are governed too.
         let governed = json!(REPOSITORIES + 3);
         self.equal("a round finds every governed repository", &round["governed"], &governed)?;
-        for name in self.payments() {
+        for name in payments() {
             let swept = self.sweep(stack, &name)?;
             let removed = &swept["removed"];
             self.equal(&format!("a sweep of {name} removes nothing"), removed, &json!(0))?;
@@ -152,7 +157,7 @@ impl Run<'_> {
         let alert = self.receive(inbox)?.context("there is no alert")?;
         let action = text(&alert, "/details/action");
         self.equal("the rule archives the image", &action.as_str(), &"archived")?;
-        for name in self.payments() {
+        for name in payments() {
             let swept = self.sweep(stack, &name)?;
             let why = text(&swept, "/stopped");
             self.contains(&format!("the plan of {name} waits"), &why, "confirm")?;
@@ -166,17 +171,13 @@ impl Run<'_> {
         ensure!(wrong.is_err(), "the tool confirmed plans by a wrong hash: {wrong:?}");
         let confirmed = self.tool(&confirm.replace("0123456789abcdef", hash))?;
         self.contains("the documented command confirms the plans", &confirmed, "payments/app-2")?;
-        for name in self.payments() {
+        for name in payments() {
             let swept = self.sweep(stack, &name)?;
             let removed = &swept["removed"];
             self.equal(&format!("a sweep of {name} archives two images"), removed, &json!(2))?;
             self.receive(inbox)?.context("there is no alert of the cleanup")?;
         }
         Ok(())
-    }
-
-    fn payments(&self) -> impl Iterator<Item = String> {
-        (0..PAYMENTS).map(|nth| format!("payments/app-{nth}"))
     }
 
     fn sweep(&self, stack: &Stack<'_>, name: &str) -> anyhow::Result<Value> {

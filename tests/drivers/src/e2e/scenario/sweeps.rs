@@ -30,6 +30,8 @@ impl Run<'_> {
         step("sweeps, documented commands, and the commands of the alerts");
         let inbox = self.inbox(stack.outputs()?.value("AlertTopicArn")?)?;
         let function = stack.resource("ImageSweepFunction")?;
+        // The commands of the runbooks have published a digest.
+        while self.receive(&inbox)?.is_some() {}
         let _ = self.local.aws.slack().take_messages();
 
         let planned = self.read_and_explained(&function)?;
