@@ -129,7 +129,7 @@ impl Run<'_> {
         }
         self.equal("a rule that reports sends no alert", &self.receive(inbox)?, &None)?;
 
-        self.local.shell(&snippet("runbooks/digest.sh")?)?;
+        self.in_scratch(&snippet("runbooks/digest.sh")?)?;
         let mut digests = BTreeMap::new();
         while let Some(alert) = self.receive(inbox)? {
             digests.insert(text(&alert, "/owner"), alert);
