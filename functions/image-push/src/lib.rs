@@ -1,7 +1,8 @@
 //! Judges the tag of each pushed image, and enforces the policy.
 //!
-//! A push to a governed repository queues a sweep, at most once an hour for each repository. Most pushes
-//! conform, and cost no other call after the first event has read the policy. For a violation the function claims the fact in the
+//! A push to a governed repository is recorded, because ECR does not report when an image got its tag. It
+//! queues a sweep, at most once an hour for each repository. Most pushes conform, and cost no other call
+//! than the record after the first event has read the policy. For a violation the function claims the fact in the
 //! ledger, reads the image again, prints the plan, applies the plan, publishes an alert and settles
 //! the claim. It reads the image again because an event may arrive late, twice, or twice at the same
 //! time. If an attempt is killed at any point, the next attempt still publishes the outcome. If one
@@ -134,9 +135,10 @@ pub async fn handle(
     let governance = context.policy.get(&context.ledger).await?;
     match governance.rule_for(&push.about.repository, RepositoryOrigin::Pushed) {
         Some(policy) => {
-            // An error of one step does not prevent the other step.
+            // An error of one step does not prevent the other steps.
             let judged = judgement.judge_push(&policy).await;
-            join_errors(judged, judgement.queue_sweep().await)
+            let recorded = judgement.record_push().await;
+            join_errors(judged, join_errors(recorded, judgement.queue_sweep().await))
         }
         None if governance.document.unmatched == Unmatched::Report => {
             judgement.report_unmatched_repository().await

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::tests::{digest, first_record, listed, now};
+use super::tests::{digest, first_record, listed, now, with};
 use super::*;
 use crate::due::{CompleteSweep, SweepHistory};
 use crate::image::ImageStatus;
@@ -16,7 +16,8 @@ use crate::untagged::observe_untagged;
 /// A generated image: the tags, the facts as words, and the positions of the parts and subjects.
 #[derive(Clone, Debug)]
 struct Made {
-    tags: Vec<&'static str>,
+    /// The tags, and their age in days if the image is older.
+    tags: (Vec<&'static str>, Option<i64>),
     facts: Vec<String>,
     needs: Vec<usize>,
     subject: Option<usize>,
@@ -52,9 +53,10 @@ fn made() -> impl Strategy<Value = Made> {
         1 => Just("odd".to_owned()),
         1 => Just("pushed ?".to_owned()),
     ];
+    let tag = (prop::sample::subsequence(TAGS.to_vec(), 1..3), prop::option::weighted(0.2, days()));
     let tags = prop_oneof![
-        3 => Just(vec![]),
-        7 => prop::sample::subsequence(TAGS.to_vec(), 1..3),
+        3 => Just((vec![], None)),
+        7 => tag,
     ];
     let some =
         |odds: u32| prop_oneof![(10 - odds) => Just(None), odds => (0_usize..16).prop_map(Some)];
@@ -69,7 +71,9 @@ fn made() -> impl Strategy<Value = Made> {
 fn inventory(made: &[Made]) -> Inventory {
     let mut inventory = Inventory::default();
     for (nth, made) in made.iter().enumerate() {
-        let mut tags: Vec<String> = made.tags.iter().map(|tag| (*tag).to_owned()).collect();
+        let (tags, age) = &made.tags;
+        let age = age.map(|age| format!("@{age}")).unwrap_or_default();
+        let mut tags: Vec<String> = tags.iter().map(|tag| format!("{tag}{age}")).collect();
         tags.extend(made.signs.map(|of| format!("sig:{of}")));
         let mut clauses = vec![tags.join(" ")];
         clauses.extend(made.facts.iter().cloned());
@@ -132,8 +136,11 @@ fn planned<'a>(
 fn applied(plan: &RetentionPlan<'_>) -> Inventory {
     let mut after = plan.inventory.clone();
     for (image, tag) in &plan.untags {
-        after.images[*image].tags.retain(|other| other != tag);
-        assert!(!after.images[*image].tags.is_empty(), "an image with its last tag");
+        let image = &mut after.images[*image];
+        let nth = image.tags.iter().position(|other| other == tag).unwrap();
+        image.tags.remove(nth);
+        image.tag_times.remove(nth);
+        assert!(!image.tags.is_empty(), "an image with its last tag");
     }
     // Each image before its referrers, as the sweep does.
     let with_mode = |removal: &UnitRemoval, images: &[ImageId]| {
@@ -180,6 +187,9 @@ fn is_protected(policy: &Policy, image: &ImageRecord, running: &RunningImages) -
     image.has_unparsed_reference
         || image.pushed_at.is_none()
         || within(image.pushed_at, 7)
+        || image
+            .own_tags_with_times()
+            .any(|(tag, at)| !tag.as_str().starts_with("quarantine-") && within(at, 7))
         || within(image.pulled_at, 30)
         || within(image.restored_at, 7)
         || image.status == ImageStatus::Activating
@@ -283,6 +293,28 @@ proptest! {
     }
 
     #[test]
+    fn a_version_is_removed_only_if_it_is_beyond_the_newest_tags_and_the_highest_versions(
+        versions in prop::collection::btree_map((0_u64..12, 0_u64..12), 8_i64..400, 0..16),
+        kept in 1_usize..5,
+    ) {
+        let names: Vec<String> =
+            versions.iter().map(|((major, minor), age)| format!("a-v{major}.{minor}.0@{age}")).collect();
+        let images: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
+        let inventory = super::tests::inventory(&images);
+        let policy = with(&[("Retention.Keep", json!(kept))]);
+        let plan = planned(&policy, &inventory, &RunningImages::new());
+        for ((version, age), name) in versions.iter().zip(&names) {
+            let higher = versions.keys().filter(|other| *other > version).count();
+            let newer = versions.iter().zip(&names).filter(|((_, other), other_name)| {
+                (*other, digest(other_name)) < (age, digest(name))
+            });
+            let is_beyond = higher >= kept && newer.count() >= kept;
+            let id = super::tests::image_id(&inventory, name);
+            prop_assert_eq!(plan.decision_of(id) == "delete", is_beyond, "{}", name);
+        }
+    }
+
+    #[test]
     fn only_confirmed_images_are_removed_and_always_as_whole_units(
         made in prop::collection::vec(made(), 0..14),
         policy in policies(),
@@ -349,26 +381,6 @@ proptest! {
             prop_assert_eq!(other.decision_of(image), one.decision_of(before));
             prop_assert_eq!(other.reason_of(image), one.reason_of(before));
         }
-    }
-
-    #[test]
-    fn the_newest_images_of_each_component_are_kept(
-        ages in prop::collection::vec(8_u32..900, 1..12),
-        kept in 1_usize..5,
-    ) {
-        let count = json!(kept);
-        let policy = policy(GUIDE, &[("Retention.Keep", count)]);
-        let mut inventory = Inventory::default();
-        for (nth, age) in ages.iter().enumerate() {
-            inventory.images.push(listed(&nth.to_string(), &format!("a-v1.{nth}.0, pushed {age}")).0);
-        }
-        let plan = planned(&policy, &inventory, &RunningImages::new());
-        let is_kept = |image: ImageId| plan.decision_of(image) == "keep";
-        let ages = inventory.images.ids().zip(ages);
-        let (kept_images, removed): (Vec<_>, Vec<_>) = ages.partition(|(image, _)| is_kept(*image));
-        prop_assert_eq!(kept_images.len(), kept.min(inventory.images.len()));
-        let oldest = kept_images.iter().map(|(_, age)| *age).max().unwrap();
-        prop_assert!(removed.iter().all(|(_, age)| *age >= oldest));
     }
 
     /// A repository to which nothing happens has no new plan before [`RetentionPlan::next_change`], and

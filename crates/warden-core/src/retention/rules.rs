@@ -12,6 +12,7 @@ use crate::image::{ImageStatus, Tag, TagPrefix};
 use crate::policy::Policy;
 use crate::quarantine::Quarantine;
 use crate::tagging::is_accepted_tag;
+use crate::version::Version;
 
 /// The facts about one image.
 #[derive(Debug, Default)]
@@ -20,14 +21,24 @@ pub(super) struct Facts {
     pub keep: Option<KeepReason>,
     /// [`KeepReason::Young`], which does not count for an untagged unit.
     pub young: Option<KeepReason>,
-    /// The groups in which the image is counted.
-    pub groups: Vec<GroupId>,
+    /// The groups in which the image is counted, each once.
+    pub groups: Vec<CountedTags>,
     /// Whether a tag of the image is accepted.
     pub has_accepted_tag: bool,
     /// The quarantine tags of the image.
     pub quarantine_tags: Vec<Tag>,
     /// The last day on which the image was quarantined.
     pub quarantined_since: Option<NaiveDate>,
+}
+
+/// The tags by which an image is counted in a group.
+#[derive(Clone, Debug)]
+pub(super) struct CountedTags {
+    pub group: GroupId,
+    /// The latest push of one of the tags.
+    pub pushed_at: Option<DateTime<Utc>>,
+    /// The highest version of one of the tags.
+    pub version: Option<Version>,
 }
 
 /// Applies the rules to every image. Returns the facts about each image, and the groups in which the
@@ -63,7 +74,7 @@ impl Classifier<'_> {
             return facts;
         }
         let Some(retention) = &self.policy.retention else { return facts };
-        let mut young = None;
+        let mut youngest = image.pushed_at.map(|at| (at, None));
         let mut keep = |keep: KeepReason| {
             if facts.keep.as_ref().is_none_or(|strongest| keep.strength() < strongest.strength()) {
                 facts.keep = Some(keep);
@@ -72,12 +83,8 @@ impl Classifier<'_> {
         if image.has_unparsed_reference {
             keep(KeepReason::Unknown(UnknownReason::UnparsedReference));
         }
-        match image.pushed_at {
-            None => keep(KeepReason::Unknown(UnknownReason::Push)),
-            Some(at) if self.is_within(at, retention.minimum_age_days) => {
-                young = Some(KeepReason::Young(at));
-            }
-            Some(_) => {}
+        if image.pushed_at.is_none() {
+            keep(KeepReason::Unknown(UnknownReason::Push));
         }
         if let Some(at) = image.pulled_at
             && self.is_within(at, retention.protect_pulled_within_days)
@@ -101,7 +108,7 @@ impl Classifier<'_> {
             }
         }
         let today = self.now.date_naive();
-        for tag in image.own_tags() {
+        for (tag, pushed_at) in image.own_tags_with_times() {
             // Without rules for tags, no quarantine ends: its tag is a tag like any other.
             let quarantine = Quarantine::read(tag).filter(|_| self.policy.tags.is_some());
             let is_genuine = |quarantine: &Quarantine| quarantine.is_genuine(&image.digest, today);
@@ -109,6 +116,13 @@ impl Classifier<'_> {
                 facts.quarantined_since = facts.quarantined_since.max(Some(quarantine.since));
                 facts.quarantine_tags.push(tag.clone());
                 continue;
+            }
+            match pushed_at {
+                None => keep(KeepReason::Unknown(UnknownReason::TagPush)),
+                Some(at) if youngest.is_none_or(|(youngest, _)| at > youngest) => {
+                    youngest = Some((at, Some(tag)));
+                }
+                Some(_) => {}
             }
             let grammar = self.policy.grammar();
             let conforming =
@@ -121,18 +135,25 @@ impl Classifier<'_> {
                 keep(KeepReason::Channel(tag.clone()));
             }
             facts.has_accepted_tag |= is_accepted_tag(self.policy, tag);
+            let version = conforming.as_ref().and_then(version_of);
             let component = conforming.map(|conforming| Key::Component(conforming.component));
             match component.or_else(|| self.prefix_of(tag)) {
                 Some(key) => {
                     let group = self.group(key);
-                    if !facts.groups.contains(&group) {
-                        facts.groups.push(group);
+                    match facts.groups.iter_mut().find(|counted| counted.group == group) {
+                        Some(counted) => {
+                            counted.pushed_at = counted.pushed_at.max(pushed_at);
+                            counted.version = counted.version.take().max(version);
+                        }
+                        None => facts.groups.push(CountedTags { group, pushed_at, version }),
                     }
                 }
                 None => keep(KeepReason::Unmatched(tag.clone())),
             }
         }
-        facts.young = young;
+        facts.young = youngest
+            .filter(|(at, _)| self.is_within(*at, retention.minimum_age_days))
+            .map(|(at, tag)| KeepReason::Young { at, tag: tag.cloned() });
         facts
     }
 
@@ -157,6 +178,13 @@ impl Classifier<'_> {
     fn is_within(&self, at: DateTime<Utc>, days: u32) -> bool {
         at.checked_add_days(Days::new(days.into())).is_none_or(|end| end >= self.now)
     }
+}
+
+/// The version in a tag. None if its template has no `{semver}`.
+fn version_of(conforming: &ConformingTag) -> Option<Version> {
+    let mut values = conforming.values.iter();
+    let (_, text) = values.find(|(placeholder, _)| *placeholder == Placeholder::Semver)?;
+    Version::parse(text)
 }
 
 /// Whether a tag is a channel: a tag that is moved from version to version. Either the grammar reads

@@ -14,6 +14,7 @@ mod input;
 mod lag;
 mod native_rules;
 mod publishing;
+mod pushes;
 mod replication;
 mod sequences;
 mod sweeps;

@@ -6,7 +6,7 @@ use local_aws::Fault;
 use local_aws::world::kinds;
 use serde_json::json;
 
-use crate::{Function, count, sorted};
+use crate::{DEPLOYMENTS, Function, count, sorted};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -53,6 +53,7 @@ async fn a_plan_waits_after_a_policy_change_that_removes_more_images() {
     let mut function = Function::new("archive").await;
     function.sweep().await;
     function.versions("a", 5);
+    function.record_tags(DEPLOYMENTS).await;
     function.change_policy("DeploymentsLifecycleTagCount", "1").await;
     let answer = function.sweep().await;
     assert_eq!((&answer["planned"], &answer["removed"]), (&json!(4), &json!(0)));
@@ -81,6 +82,7 @@ async fn the_first_plan_of_a_repository_that_was_created_again_waits() {
     let name = json!({"repositoryName": "deployments"});
     function.aws.by_hand("CreateRepository", &name).unwrap();
     let images = function.versions("b", 5);
+    function.record_tags(DEPLOYMENTS).await;
     let read = function.read().await;
     assert_eq!((&read["planned"], &read["confirmable"]), (&json!(3), &json!(true)));
     assert_eq!(function.sweep().await["removed"], 0);
@@ -88,6 +90,7 @@ async fn the_first_plan_of_a_repository_that_was_created_again_waits() {
     function.confirm(&read).await;
     assert_eq!(function.sweep().await["removed"], 3);
     function.push("b-v0.1.0", 300.0);
+    function.record_tags(DEPLOYMENTS).await;
     assert_eq!(function.sweep().await["removed"], 1);
 }
 

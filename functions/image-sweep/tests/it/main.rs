@@ -19,6 +19,7 @@ mod looking;
 mod native_rules;
 mod publishing;
 mod replication;
+mod tag_times;
 mod turns;
 mod units;
 mod untagged;
@@ -33,7 +34,6 @@ use local_aws::ecr::{DAY, Time};
 use local_aws::world::{self, NOW, World, kinds};
 use serde_json::{Value, json};
 use warden_aws::Invocation;
-use warden_aws::ledger::Ledger;
 use warden_core::due::SweepHistory;
 use warden_core::retention::{Confirmation, confirmed_image};
 
@@ -164,12 +164,6 @@ impl Function {
         };
         let repository = DEPLOYMENTS.parse().unwrap();
         self.ledger().confirm(&repository, &confirmation).await.unwrap();
-    }
-
-    /// The ledger, as an operator reads it.
-    fn ledger(&self) -> Ledger {
-        let table = self.function("image-sweep").environment["LEDGER_TABLE"].clone();
-        Ledger::new(&self.aws.config(), table)
     }
 
     /// The history of the sweeps.

@@ -8,6 +8,7 @@ use chrono::DateTime;
 use ecr_warden::deployed::DeployedStack;
 use ecr_warden::plan::{Confirmed, confirm_plans};
 use local_aws::LocalAws;
+use local_aws::world::record_tags;
 use serde_json::{Value, json};
 
 use super::deployment::STACK;
@@ -153,6 +154,7 @@ async fn push_version(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()
 /// A plan that exceeds the limit, and an operator who confirms the plan.
 async fn guarded(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
     fill::nightly(inbox.aws)?;
+    record_tags(inbox.aws, REPOSITORY).await;
     story.begin_step(
         "A sweep finds 45 old images of the component nightly",
         "The plan would remove more than twenty images and more than MaxRemovePercent of the \
