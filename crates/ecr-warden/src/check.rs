@@ -196,7 +196,7 @@ impl fmt::Display for ConformingText<'_> {
         for (name, value) in values {
             match name {
                 Placeholder::Semver | Placeholder::Version | Placeholder::Calver => {
-                    write!(f, "version {value} ")?
+                    write!(f, "version {value} ")?;
                 }
                 name => write!(f, "{name} {value} ")?,
             }

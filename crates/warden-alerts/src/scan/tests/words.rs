@@ -23,7 +23,7 @@ fn an_alert_names_the_image_the_platform_and_the_number_of_users() {
         &alert_about(&memory, &some, &[], None),
         &expect![[r#"
             infrastructure:litellm-v1.80.6 has 1 finding: 1 CRITICAL
-            The scan of infrastructure:litellm-v1.80.6 found 1 finding at or above HIGH (1 CRITICAL). No earlier scan of litellm is recorded for a comparison. Fixed packages exist for 1 finding. 1 task or pod uses the image. The findings are in sha256:3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c, the image for one platform.
+            The scan of infrastructure:litellm-v1.80.6 found 1 finding at or above HIGH (1 CRITICAL). No earlier scan of litellm with the same kind of tag is recorded for a comparison. Fixed packages exist for 1 finding. 1 task or pod uses the image. The findings are in sha256:3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c, the image for one platform.
         "#]],
     );
     let unnamed =

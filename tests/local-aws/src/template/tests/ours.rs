@@ -60,6 +60,7 @@ fn our_template_creates_each_resource_after_its_dependencies() {
         OpenFindingsQuery AWS::Logs::QueryDefinition
         OperatorPolicy AWS::IAM::ManagedPolicy
         PushPullPolicy Custom::EcrPushPullPolicy
+        ScanCompletePullTimeExclusion AWS::ECR::PullTimeUpdateExclusion
         TagViolationsQuery AWS::Logs::QueryDefinition
         UndeliveredEventsPolicy AWS::SQS::QueuePolicy
     "#]]
