@@ -175,8 +175,8 @@ impl World {
         session(&self.aws, &self.function(folder).name)
     }
 
-    /// The SDK's configuration of an operator: of a role that has the policy of the output
-    /// `OperatorPolicyArn` and no other.
+    /// The SDK's configuration of an operator: of a role that has the policies of the outputs
+    /// `OperatorPolicyArn` and `RestorePolicyArn`, and no other.
     #[must_use]
     pub fn operator(&self) -> SdkConfig {
         let role = json!({
@@ -185,7 +185,8 @@ impl World {
                 "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")},
                 "Action": "sts:AssumeRole",
             }]},
-            "ManagedPolicyArns": [self.outputs["OperatorPolicyArn"]],
+            "ManagedPolicyArns":
+                [self.outputs["OperatorPolicyArn"], self.outputs["RestorePolicyArn"]],
         });
         let arn = self.aws.make_role("operator", &role).unwrap();
         session(&self.aws, &arn)

@@ -410,6 +410,7 @@ async fn a_mistake_in_any_statement_is_denied_something_in_a_scenario() {
     let statements = statements();
     let of_template = |mutant: &Mutant| {
         let owner = match mutant.owner.as_str() {
+            "operator" if mutant.sid == "RestoreImages" => "RestorePolicy",
             "operator" => "OperatorPolicy",
             owner => owner.trim_start_matches(&format!("{STACK}-")),
         };

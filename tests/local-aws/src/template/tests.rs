@@ -1,4 +1,5 @@
 mod ours;
+mod quotas;
 
 use std::path::Path;
 

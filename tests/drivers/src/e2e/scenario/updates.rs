@@ -231,6 +231,7 @@ impl Run<'_> {
                 "OperatorPolicyArn",
                 "PolicyVersion",
                 "PolicyWarnings",
+                "RestorePolicyArn",
             ]),
         )?;
 

@@ -182,7 +182,7 @@ const REASONS: [(&str, &str); 64] = [
         "OperatorPolicy ReadImages",
         "`ecr-warden` lists the governed repositories. `ecr-warden quarantined` and `ecr-warden archived` list images, and `ecr-warden restore` reads the image that it restores.",
     ),
-    ("OperatorPolicy RestoreImages", "`ecr-warden restore` restores images and adds tags."),
+    ("RestorePolicy RestoreImages", "`ecr-warden restore` restores images and adds tags."),
     ("PushPullPolicy Login", "A pipeline logs in. The action takes no ARN."),
     ("PushPullPolicy PushAndPull", "A pipeline pushes to and pulls from the repositories."),
 ];

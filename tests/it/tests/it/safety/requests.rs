@@ -214,7 +214,8 @@ async fn an_update_and_a_removal_that_cloudformation_sent_are_carried_out() {
     }
     assert_eq!(names(&world), ["deployments"]);
     let policies = world.aws.state().iam.policies.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(policies, [world.outputs["OperatorPolicyArn"].as_str()]);
+    let of_operators = ["OperatorPolicyArn", "RestorePolicyArn"];
+    assert_eq!(policies, of_operators.map(|output| world.outputs[output].as_str()));
 }
 
 /// During an update of the same resource the properties of a forged request can be the true ones.

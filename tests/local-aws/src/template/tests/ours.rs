@@ -26,6 +26,8 @@ fn our_template_creates_each_resource_after_its_dependencies() {
         ScanCompleteRole AWS::IAM::Role
         ImageSweepLogGroup AWS::Logs::LogGroup
         ImageSweepRole AWS::IAM::Role
+        SweepDispatchLogGroup AWS::Logs::LogGroup
+        SweepDispatchRole AWS::IAM::Role
         AlertTopicPolicy AWS::SNS::TopicPolicy
         CustomResourceLogGroup AWS::Logs::LogGroup
         CustomResourceRole AWS::IAM::Role
@@ -38,10 +40,8 @@ fn our_template_creates_each_resource_after_its_dependencies() {
         Governance Custom::EcrGovernance
         ImagePushFunction AWS::Serverless::Function
         ScanCompleteFunction AWS::Serverless::Function
-        SweepDispatchLogGroup AWS::Logs::LogGroup
-        SweepDispatchRole AWS::IAM::Role
-        SweepDispatchFunction AWS::Serverless::Function
         ImageSweepFunction AWS::Serverless::Function
+        SweepDispatchFunction AWS::Serverless::Function
         FunctionErrorsAlarm AWS::CloudWatch::Alarm
         FunctionThrottlesAlarm AWS::CloudWatch::Alarm
         SweepScheduleRole AWS::IAM::Role
@@ -60,6 +60,7 @@ fn our_template_creates_each_resource_after_its_dependencies() {
         OpenFindingsQuery AWS::Logs::QueryDefinition
         OperatorPolicy AWS::IAM::ManagedPolicy
         PushPullPolicy Custom::EcrPushPullPolicy
+        RestorePolicy AWS::IAM::ManagedPolicy
         TagViolationsQuery AWS::Logs::QueryDefinition
         UndeliveredEventsPolicy AWS::SQS::QueuePolicy
     "#]]
@@ -92,6 +93,7 @@ fn our_template_creates_each_resource_after_its_dependencies() {
         OperatorPolicyArn: OperatorPolicy
         PolicyVersion: Governance/Version
         PolicyWarnings: Governance/Warnings
+        RestorePolicyArn: RestorePolicy
     "#]].assert_eq(&outputs.concat());
 }
 
@@ -314,6 +316,7 @@ fn without_repositories_our_template_has_nothing_for_them() {
     stack.made("AcceptedRisks", "/accepted-risks", Map::new());
     stack.made("Dashboard", "warden-Dashboard", Map::new());
     stack.made("OperatorPolicy", "arn:policy", Map::new());
+    stack.made("RestorePolicy", "arn:policy", Map::new());
     let version = attributes([("Version", json!("0123456789abcdef")), ("Warnings", json!("none"))]);
     stack.made("Governance", "governance", version);
     let outputs = stack.outputs().unwrap();
@@ -328,6 +331,7 @@ fn without_repositories_our_template_has_nothing_for_them() {
             "OperatorPolicyArn",
             "PolicyVersion",
             "PolicyWarnings",
+            "RestorePolicyArn",
         ]
     );
 }
@@ -396,7 +400,7 @@ fn our_template_refuses_what_its_parameters_and_rules_do() {
         Parameter SweepSchedule failed to satisfy constraint: an expression of EventBridge Scheduler, such as rate(1 day) or cron(0 3 * * ? *)
         Parameter SweepSchedule failed to satisfy constraint: an expression of EventBridge Scheduler, such as rate(1 day) or cron(0 3 * * ? *)
         Parameter 'InUseSources' must be one of AllowedValues
-        Parameter EnforceRepositories failed to satisfy constraint: at most 20 names of repositories, with '*' for any text, separated by commas
+        Parameter EnforceRepositories failed to satisfy constraint: at most 20 names of repositories, each of at most 200 characters, with '*' for any text, separated by commas
         Rules.KeyNeedsEncryption: KmsKeyArn needs EnableEncryption=true. Set EnableEncryption=true, or leave KmsKeyArn empty.
     "#]].assert_eq(&said);
 }
