@@ -148,17 +148,14 @@ impl Generator {
         (0..words).map(|_| format!("{:08x}", self.next())).collect()
     }
 
-    /// A version, a commit or both, and the channel.
+    /// A version, for most units a commit, and the channel. Commits are a kind of their own, and the
+    /// policy keeps all of them, so the oldest unit of a component has no commit.
     fn tags(&mut self, component: usize, nth: usize, channel: Option<&&str>) -> Vec<String> {
         let part = |of: &[&'static str], nth: usize| of.get(nth).copied().unwrap_or_default();
         let team = part(&TEAMS, component / PARTS.len());
         let component = format!("{team}-{}", part(&PARTS, component % PARTS.len()));
-        let kind = self.next() % 3;
-        let mut tags = Vec::new();
-        if kind != 0 {
-            tags.push(format!("{component}-v1.{}.{}", nth / 20, nth % 20));
-        }
-        if kind != 1 {
+        let mut tags = vec![format!("{component}-v1.{}.{}", nth / 20, nth % 20)];
+        if nth > 0 && !self.next().is_multiple_of(3) {
             tags.push(format!("{component}-{}", self.hex(2)));
         }
         tags.extend(channel.map(|channel| format!("{component}-{channel}")));
