@@ -21,7 +21,7 @@ pub(crate) struct Delivery {
 }
 
 impl Ledger {
-    /// The last alert about a subject that only one destination has. None if there is none. One call.
+    /// Reads the record of the last alert about a subject, if only one destination has that alert. One call.
     pub(crate) async fn delivery(
         &self,
         subject: &str,
