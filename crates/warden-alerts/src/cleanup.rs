@@ -117,14 +117,15 @@ impl SweepResult {
         self.stopped.is_none() && self.mode != CleanupEnforcement::Report
     }
 
-    /// Whether the result is worth an alert.
+    /// Whether the result is worth an alert. The plan of a rule that only reports is not: the weekly
+    /// digest has that plan.
     #[must_use]
     pub fn is_news(&self) -> bool {
         let nothing = self.removed.is_empty()
             && self.restored.is_empty()
             && self.failed.is_empty()
             && self.left == 0;
-        !nothing || self.stopped.is_some()
+        self.stopped.is_some() || self.is_carried_out() && !nothing
     }
 }
 
@@ -142,14 +143,14 @@ struct CleanupTexts {
     next_step: String,
 }
 
-/// The alert about the images that a sweep removed, would remove, or did not remove.
+/// The alert about the images that a sweep removed, or about the reason why it was stopped.
+/// [`SweepResult::is_news`] says whether there is such an alert.
 #[must_use]
 pub fn cleanup(run: &SweepContext<'_>, outcome: &SweepResult) -> Alert {
     let SweepContext { repository, .. } = run;
-    let CleanupTexts { title, mut event, why, next_step } = if outcome.is_carried_out() {
-        texts_of_cleanup(repository, outcome)
-    } else {
-        texts_of_plan(repository, outcome)
+    let CleanupTexts { title, mut event, why, next_step } = match &outcome.stopped {
+        Some(why) => texts_of_stopped_plan(repository, outcome, why),
+        None => texts_of_cleanup(repository, outcome),
     };
     if outcome.is_carried_out() && !outcome.removed.is_empty() {
         // ECR replicates the removal of a quarantine tag, also where the sweep archives images.
@@ -171,8 +172,12 @@ pub fn cleanup(run: &SweepContext<'_>, outcome: &SweepResult) -> Alert {
     }
 }
 
-/// The texts about a plan that was not carried out.
-fn texts_of_plan(repository: &RepositoryName, outcome: &SweepResult) -> CleanupTexts {
+/// The texts about a plan that was stopped for this reason.
+fn texts_of_stopped_plan(
+    repository: &RepositoryName,
+    outcome: &SweepResult,
+    why: &str,
+) -> CleanupTexts {
     let count = outcome.removed.len() - outcome.untagged();
     let images = number_of(count as u64, "image");
     let mut event = format!("No image was removed from the repository {repository}.");
@@ -180,36 +185,23 @@ fn texts_of_plan(repository: &RepositoryName, outcome: &SweepResult) -> CleanupT
         event += &format!(" The plan would remove {images} ({}).", format_bytes(outcome.bytes));
     }
     event += &untag_text(outcome.untagged(), "would be");
-    let can_confirm = outcome.is_confirmable();
-    let (title, why, next_step) = match &outcome.stopped {
-        Some(why) if outcome.waits => (
-            format!("The cleanup of {repository} waits for a confirmation"),
-            why.clone(),
-            "read the plan, and confirm it if it is right.",
-        ),
-        Some(why) => (
-            format!("The cleanup of {repository} was stopped"),
-            why.clone(),
-            if can_confirm {
-                "read the plan, and confirm it if it is right. Otherwise correct the cause."
-            } else if outcome.replication.is_empty() {
-                "correct the cause. The next sweep tries again."
-            } else {
-                "read the plan, and remove the images yourself if they must go. A confirmation does \
-                 not lift a stop because of replication."
-            },
-        ),
-        None => (
-            if count > 0 {
-                format!("The cleanup of {repository} would remove {images}")
-            } else {
-                format!("The cleanup of {repository} would remove quarantine tags")
-            },
-            "the enforcement of the cleanup is report".to_owned(),
-            "read the plan. To remove the images, change the enforcement to archive or delete.",
-        ),
+    let title = if outcome.waits {
+        format!("The cleanup of {repository} waits for a confirmation")
+    } else {
+        format!("The cleanup of {repository} was stopped")
     };
-    CleanupTexts { title, event, why, next_step: next_step.to_owned() }
+    let next_step = match () {
+        () if outcome.waits => "read the plan, and confirm it if it is right.",
+        () if outcome.is_confirmable() => {
+            "read the plan, and confirm it if it is right. Otherwise correct the cause."
+        }
+        () if outcome.replication.is_empty() => "correct the cause. The next sweep tries again.",
+        () => {
+            "read the plan, and remove the images yourself if they must go. A confirmation does not \
+             lift a stop because of replication."
+        }
+    };
+    CleanupTexts { title, event, why: why.to_owned(), next_step: next_step.to_owned() }
 }
 
 /// The texts about a plan that was carried out, wholly or in part.

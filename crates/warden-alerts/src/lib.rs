@@ -64,7 +64,7 @@ keywords!(
         RiskExpiring = "risk-expiring",
         /// The list of accepted risks changed.
         RisksChanged = "risks-changed",
-        /// A cleanup removed images, would remove images, or was stopped.
+        /// A cleanup removed images, was stopped, or waits for a confirmation.
         Cleanup = "cleanup",
         /// The digest of one owner: what the rules that only report found in a week.
         Report = "report",

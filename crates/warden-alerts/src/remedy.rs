@@ -45,11 +45,10 @@ const OPTIONS: [&str; 19] = [
 ];
 
 /// The labels of the commands that add `{tag}` to an image.
-pub(super) const ADD_TAG: &str = "Add the tag {tag}";
 pub(super) const RESTORE_IMAGE_AS: &str = "Restore the image as {tag}";
 pub(super) const RESTORE_TAG: &str = "Restore the tag {tag} (first change the grammar, or the \
     enforcement to report: under this policy, the tag is removed again)";
-const TAG_LABELS: &[&str] = &[ADD_TAG, RESTORE_IMAGE_AS, RESTORE_TAG];
+const TAG_LABELS: &[&str] = &[RESTORE_IMAGE_AS, RESTORE_TAG];
 
 /// The labels of the commands that restore images from the archive.
 pub(super) const RESTORE_ARCHIVED_IMAGE: &str = "Restore the image from the archive";

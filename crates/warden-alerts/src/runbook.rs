@@ -43,7 +43,6 @@ impl Alert {
                     Some("replicated-repository")
                 }
                 () if detail("stopped").is_string() => Some("guard"),
-                () if detail("mode") == "report" => Some("report-only"),
                 () if detail("failedTotal").as_u64() > Some(0) => Some("failures"),
                 () if detail("left").as_u64() > Some(0) => Some("no-time-left"),
                 () => None,

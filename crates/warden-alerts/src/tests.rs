@@ -202,33 +202,25 @@ fn the_command_for_an_archived_image_names_its_digest() {
 }
 
 #[test]
-fn a_report_states_that_nothing_was_changed() {
+fn a_report_states_that_nothing_was_changed_and_has_no_command() {
     check_email(
-        "report",
+        "archive",
         "litellm-1.80.5",
-        &["litellm-1.80.5"],
+        &["litellm-1.80.5", "litellm-v1.80.4"],
         &expect![[r#"
             The tag litellm-1.80.5 in infrastructure violates the policy
 
-            An image was pushed to the repository infrastructure with the tag litellm-1.80.5, which violates the policy. Nothing was changed, because the enforcement is report.
+            An image was pushed to the repository infrastructure with the tag litellm-1.80.5, which violates the policy. Nothing was changed: the image also has an accepted tag.
 
             Why: the tag litellm-1.80.5 does not match {component}-v{semver} (rule grammar).
 
-            What to do: add the tag litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5.
-
-            Add the tag litellm-v1.80.5:
-
-                ecr-warden restore --region us-east-1 infrastructure@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --tag litellm-v1.80.5
-
-            Or with the AWS CLI:
-
-                m=$(aws ecr batch-get-image --region us-east-1 --repository-name infrastructure --image-ids imageDigest=sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --accepted-media-types 'application/vnd.oci.image.manifest.v1+json' --query 'images[0].imageManifest' --output text && printf x) && aws ecr put-image --region us-east-1 --repository-name infrastructure --image-tag litellm-v1.80.5 --image-digest sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --image-manifest "${m%??}" --image-manifest-media-type 'application/vnd.oci.image.manifest.v1+json'
+            What to do: push the image again as litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5.
 
             Severity    MEDIUM
             Repository  infrastructure
             Component   litellm
             Image       sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a
-            Tags        litellm-1.80.5
+            Tags        litellm-1.80.5, litellm-v1.80.4
             Account     123456789012, us-east-1
             Event       85fc3613 at 2026-11-24T10:00:00Z
         "#]],
@@ -467,23 +459,6 @@ fn every_enforcement_has_its_commands_with_the_longest_names() {
     let commands = alert.remedies.iter().flat_map(|remedy| &remedy.aws_cli);
     let longest = commands.map(String::len).max().unwrap();
     assert!((LONGEST_COMMAND / 2..LONGEST_COMMAND).contains(&(longest + 3 * 256)), "{longest}");
-}
-
-#[test]
-fn no_command_adds_a_tag_to_a_repository_with_mutable_tags() {
-    let mutable = [
-        ("Mutability.ImageTagMutability", "MUTABLE".into()),
-        ("Tags.Enforcement", "report".into()),
-    ];
-    let (alert, _) = alert(&policy(GUIDE, &mutable), "litellm-1.80.5", &["litellm-1.80.5"]);
-    assert_eq!(alert.remedies, []);
-    assert_eq!(alert.details["suggestion"], "litellm-v1.80.5");
-    expect![[r#"
-        An image was pushed to the repository infrastructure with the tag litellm-1.80.5, which violates the policy. Nothing was changed, because the enforcement is report.
-
-        Why: the tag litellm-1.80.5 does not match {component}-v{semver} (rule grammar).
-
-        What to do: push the image again as litellm-v1.80.5, which was probably meant, and correct the pipeline that pushed litellm-1.80.5."#]].assert_eq(&alert.text);
 }
 
 #[test]

@@ -2,13 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::remedy::{ADD_TAG, RESTORE_ARCHIVED_IMAGE, RESTORE_IMAGE_AS, RESTORE_TAG};
+use super::remedy::{RESTORE_ARCHIVED_IMAGE, RESTORE_IMAGE_AS, RESTORE_TAG};
 use super::replication::{copies, copies_text};
 use super::{About, Alert, AlertKind, Remedy, WHAT_TO_DO, WHY, restore_remedies};
 use warden_core::enforcement::{EnforcementOutcome, EnforcementPlan};
 use warden_core::image::{Digest, Image, RepositoryName, Tag};
-use warden_core::mutability::Mutability;
-use warden_core::policy::{LifecycleScope, Policy, Severity, TagEnforcement};
+use warden_core::policy::{LifecycleScope, Policy, Severity};
 use warden_core::tagging::Violation;
 
 /// The other images of the repository that an alert names.
@@ -20,7 +19,8 @@ pub struct OtherImages {
     pub has_suggestion: Option<Digest>,
 }
 
-/// The alert about a tag that violates the policy, and about what `plan` did.
+/// The alert about a tag that violates the policy, and about what `plan` did. A rule that only reports
+/// sends no such alert: the weekly digest has its violations.
 ///
 /// `image` is the image before enforcement, and `unit` has every image that is archived with it.
 #[expect(clippy::too_many_arguments, reason = "an alert needs every fact about the violation")]
@@ -49,7 +49,7 @@ pub fn tag_violation(
         tags.push(quarantine.clone());
     }
     let commands = Commands { region, repository, image };
-    let remedies = remedies(policy, &commands, tag, suggestion, &tags, plan, unit);
+    let remedies = remedies(&commands, tag, suggestion, &tags, plan, unit);
     let mut text = outcome_text(policy, repository, tag, plan);
     text += &text_about_copies(plan, tag);
     if let Some(hit) = &others.lost_tag {
@@ -59,7 +59,7 @@ pub fn tag_violation(
              exists, and push it again if it does not."
         );
     }
-    let next = next_step(tag, suggestion, taken, &tags, plan, !remedies.is_empty());
+    let next = next_step(tag, suggestion, taken, &tags, plan);
     text += &format!("\n\n{WHY}the tag {tag} {reason} (rule {rule}).\n\n{WHAT_TO_DO}{next}");
     let title = match plan.action {
         EnforcementOutcome::Reported => {
@@ -150,14 +150,8 @@ fn outcome_text(
             )
         }
         (EnforcementOutcome::Reported, _) => {
-            let enforcement = policy.tag_enforcement();
-            let why = match &plan.because {
-                Some(because) => format!(": {because}"),
-                None if enforcement == TagEnforcement::Report => {
-                    ", because the enforcement is report".to_owned()
-                }
-                None => String::new(),
-            };
+            let why = plan.because.as_ref().map(|because| format!(": {because}"));
+            let why = why.unwrap_or_default();
             format!(
                 "An image was pushed to the repository {repository} with the tag {tag}, which violates \
                  the policy. Nothing was changed{why}."
@@ -167,14 +161,13 @@ fn outcome_text(
 }
 
 /// The next step of a person. `taken` has the tag that was probably meant and the other image that
-/// has it. `has_remedy` states whether the alert has a command.
+/// has it.
 fn next_step(
     tag: &Tag,
     suggestion: Option<&Tag>,
     taken: Option<(&Tag, &Digest)>,
     tags: &[Tag],
     plan: &EnforcementPlan,
-    has_remedy: bool,
 ) -> String {
     if plan.restores() {
         return format!(
@@ -198,7 +191,6 @@ fn next_step(
     }
     let step = match plan.action {
         EnforcementOutcome::Untagged | EnforcementOutcome::Quarantined => "restore the image as",
-        EnforcementOutcome::Reported if has_remedy => "add the tag",
         EnforcementOutcome::Reported | EnforcementOutcome::Archived => "push the image again as",
     };
     format!("{step} {meant}, which was probably meant, and correct the pipeline that pushed {tag}.")
@@ -218,7 +210,6 @@ fn text_about_copies(plan: &EnforcementPlan, tag: &Tag) -> String {
 }
 
 fn remedies(
-    policy: &Policy,
     commands: &Commands<'_>,
     tag: &Tag,
     suggestion: Option<&Tag>,
@@ -229,18 +220,6 @@ fn remedies(
     let missing = suggestion.filter(|meant| !tags.contains(meant));
     let mut remedies = Vec::new();
     match plan.action {
-        // The command could move a mutable tag from another image, and it cannot read the manifest
-        // of an archived image.
-        EnforcementOutcome::Reported
-            if policy.mutability.as_ref().is_some_and(Mutability::is_immutable)
-                && plan.because.is_none() =>
-        {
-            let remedy = |tag: &Tag| {
-                let label = ADD_TAG.replace("{tag}", tag.as_str());
-                Remedy::tool(label, commands.restore(tag), commands.add(tag))
-            };
-            remedies.extend(missing.map(remedy));
-        }
         EnforcementOutcome::Reported => {}
         EnforcementOutcome::Untagged | EnforcementOutcome::Quarantined => {
             remedies.extend(missing.map(|tag| {

@@ -54,7 +54,8 @@ impl PushEvidence {
 keywords!(
     /// The outcome of enforcement for a tag that violates the policy, and for its image.
     EnforcementOutcome {
-        /// An alert is sent, and nothing is changed.
+        /// No image is changed. An alert has the reason, or the weekly digest has the tag if the rule only
+        /// reports.
         Reported = "reported",
         /// The tag is removed, and the image keeps an accepted tag.
         Untagged = "untagged",
@@ -97,7 +98,7 @@ pub struct EnforcementPlan {
 }
 
 impl EnforcementPlan {
-    /// A plan that sends an alert and changes nothing.
+    /// A plan that changes nothing.
     #[must_use]
     pub fn report(because: Option<&'static str>) -> Self {
         let because = because.map(Cow::Borrowed);

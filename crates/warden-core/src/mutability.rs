@@ -25,12 +25,6 @@ pub struct Mutability {
 }
 
 impl Mutability {
-    /// Whether no tag can move.
-    #[must_use]
-    pub fn is_immutable(&self) -> bool {
-        self.setting == TagMutability::Immutable
-    }
-
     /// Reads the properties `ImageTagMutability` and `ImageTagMutabilityExclusionFilters`. ECR accepts one to
     /// five filters: <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImageTagMutability.html>.
     /// The caller must not use the returned value if `reader` has problems afterwards.

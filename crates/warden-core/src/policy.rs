@@ -89,7 +89,7 @@ keywords!(
 keywords!(
     /// The action for a tag that violates the policy.
     TagEnforcement {
-        /// An alert is sent.
+        /// The weekly digest lists the tag, and no image is changed.
         Report = "report",
         /// The tag is removed. An image without an accepted tag gets a quarantine tag.
         Quarantine = "quarantine",

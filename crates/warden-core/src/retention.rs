@@ -194,7 +194,8 @@ pub enum RemoveReason {
 pub enum PlanBlocker {
     /// The plan would remove every image of this component or prefix.
     Emptied(String),
-    /// The plan would remove more than [`crate::policy::Retention::max_remove_percent`] allows.
+    /// The plan would remove more than [`crate::policy::Retention::max_remove_percent`] allows. This
+    /// guard never stops the plan of a rule that only reports.
     TooMany {
         /// The number of images that the plan would remove.
         removed: usize,
@@ -364,12 +365,10 @@ impl<'a> RetentionPlan<'a> {
         self.removals.is_empty() && self.untags.is_empty()
     }
 
-    /// Whether the plan only reports. The guard against removing too many images does not stop such a plan,
-    /// but a plan that may be wrong is stopped.
+    /// Whether the plan only reports. A plan that may be wrong is stopped instead.
     #[must_use]
     pub fn is_report(&self) -> bool {
-        let is_right = matches!(self.stopped, None | Some(PlanBlocker::TooMany { .. }));
-        self.policy.cleanup() == CleanupEnforcement::Report && is_right
+        self.policy.cleanup() == CleanupEnforcement::Report && self.stopped.is_none()
     }
 
     /// The images that are removed, each once.

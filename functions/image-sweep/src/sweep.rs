@@ -227,10 +227,7 @@ impl<'a> Sweep<'a> {
             unsure = report::list_unsure(&plan, &done, &workloads);
             removed = done.removed;
         }
-        // The weekly digest has the plan of a rule that only reports.
-        if !plan.is_report() {
-            self.publish_outcome(&outcome, &note).await?;
-        }
+        self.publish_outcome(&outcome, &note).await?;
         // If a response was lost, the image may be removed nevertheless. The next run checks that.
         if !unsure.is_empty() {
             self.note_removals(&unsure, &outcome.units, inventory).await?;

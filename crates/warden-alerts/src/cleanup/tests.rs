@@ -303,8 +303,6 @@ fn the_alert_about_a_stopped_plan_has_the_commands_that_read_and_confirm_it() {
             Event       request-1 at 2026-11-24T12:00:00Z
         "#]],
     );
-    let report = SweepResult { mode: CleanupEnforcement::Report, ..outcome(1) };
-    assert_eq!(alert_about("deployments", &report).remedies.len(), 1);
 }
 
 #[test]
@@ -314,7 +312,11 @@ fn a_sweep_that_removed_failed_left_or_stopped_something_is_news() {
     let failed = vec![(entry(1), "AccessDeniedException: no".to_owned())];
     assert!(SweepResult { failed, ..outcome(0) }.is_news());
     assert!(SweepResult { left: 1, ..outcome(0) }.is_news());
-    assert!(SweepResult { stopped: Some("why".to_owned()), ..outcome(0) }.is_news());
+    let stopped = |outcome| SweepResult { stopped: Some("why".to_owned()), ..outcome };
+    assert!(stopped(outcome(0)).is_news());
+    let report = || SweepResult { mode: CleanupEnforcement::Report, ..outcome(1) };
+    assert!(!report().is_news());
+    assert!(stopped(report()).is_news());
 }
 
 #[test]
@@ -331,22 +333,12 @@ fn the_alert_about_a_sweep_without_a_plan_names_no_images() {
 }
 
 #[test]
-fn the_alert_about_a_reported_plan_states_that_nothing_was_removed() {
-    let report = SweepResult { mode: CleanupEnforcement::Report, ..outcome(2) };
-    let alert = alert_about("deployments", &report);
-    let (first, _) = alert.text.split_once('\n').unwrap();
-    expect![[r#"
-        The cleanup of deployments would remove 2 images
-        No image was removed from the repository deployments. The plan would remove 2 images (1.2 GB).
-    "#]]
-    .assert_eq(&format!("{}\n{first}\n", alert.title));
+fn the_alert_about_a_stopped_plan_of_a_rule_that_reports_has_no_confirmation() {
+    let (mode, stopped) = (CleanupEnforcement::Report, Some("no leave".to_owned()));
+    let alert = alert_about("ab", &SweepResult { mode, stopped, ..outcome(2) });
     assert_eq!((&alert.details["removed"], &alert.details["kept"]), (&json!(0), &json!(40)));
-    // A confirmation would have no effect.
-    let stopped = SweepResult { stopped: Some("no leave".to_owned()), ..outcome(0) };
-    for outcome in [&stopped, &report] {
-        let [remedy] = &alert_about("ab", outcome).remedies[..] else { panic!("one remedy") };
-        expect!["Read the plan"].assert_eq(&remedy.label);
-    }
+    let [remedy] = &alert.remedies[..] else { panic!("one remedy") };
+    expect!["Read the plan"].assert_eq(&remedy.label);
 }
 
 #[test]
@@ -474,7 +466,6 @@ fn the_runbook_of_a_cleanup_names_the_section_of_the_cause() {
     let page = |outcome: SweepResult| alert_about("ab", &outcome).runbook_page();
     let stopped = |outcome| SweepResult { stopped: Some("why".to_owned()), ..outcome };
     let failed = vec![(entry(1), "no".to_owned())];
-    let report = SweepResult { mode: CleanupEnforcement::Report, ..outcome(1) };
     let rule = ReplicationRule {
         prefixes: None,
         destinations: vec![RemoteRegistry::new("210987654321", "us-west-2").unwrap()],
@@ -492,7 +483,6 @@ fn the_runbook_of_a_cleanup_names_the_section_of_the_cause() {
         (stopped(SweepResult { hash: String::new(), ..outcome(0) }), "#blind"),
         (stopped(replicated), "#replicated-repository"),
         (stopped(replica), "#replicated-repository"),
-        (report, "#report-only"),
         (SweepResult { failed, left: 1, ..outcome(0) }, "#failures"),
         (SweepResult { left: 1, ..outcome(0) }, "#no-time-left"),
     ] {

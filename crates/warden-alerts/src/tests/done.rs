@@ -160,7 +160,7 @@ fn a_suggested_tag_of_another_image_is_in_no_command_and_the_text_names_that_ima
     };
     let owner = format!("sha256:{}", "0b".repeat(32)).parse().unwrap();
     let others = OtherImages { has_suggestion: Some(owner), ..OtherImages::default() };
-    for enforcement in ["report", "quarantine", "archive"] {
+    for enforcement in ["quarantine", "archive"] {
         let policy = self::policy(GUIDE, &[("Tags.Enforcement", enforcement.into())]);
         let plan = plan_enforcement(
             &policy,

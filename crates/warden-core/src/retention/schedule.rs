@@ -144,7 +144,8 @@ impl RetentionPlan<'_> {
         let percent = retention.max_remove_percent;
         let allowed = present.saturating_mul(usize::try_from(percent).unwrap_or_default()) / 100;
         let is_few = counted.len() <= ALWAYS_ALLOWED;
+        let is_report = self.policy.cleanup() == CleanupEnforcement::Report;
         let blocker = PlanBlocker::TooMany { removed, of: present, percent };
-        (!is_few && removed > allowed).then_some(blocker)
+        (!is_report && !is_few && removed > allowed).then_some(blocker)
     }
 }

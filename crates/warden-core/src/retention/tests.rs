@@ -425,6 +425,8 @@ fn a_plan_that_removes_a_large_share_is_stopped_unless_it_removes_few_images() {
     expect!["21 of 23 images would be removed, and MaxRemovePercent=25 allows fewer (archived images, and untagged images of the plan, are not counted)"]
         .assert_eq(&too_many.to_string());
     assert_eq!(stopped(&two(), 23), (21, Some(too_many)));
+    let report = with(&[("Retention.Enforcement", json!("report"))]);
+    assert_eq!(stopped(&report, 1_000), (998, None), "a report removes nothing");
     let many = with(&[("Retention.Keep", json!(75))]);
     assert_eq!(stopped(&many, 100), (25, None));
     let many = with(&[("Retention.Keep", json!(74))]);

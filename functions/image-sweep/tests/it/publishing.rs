@@ -44,7 +44,7 @@ async fn a_plan_of_a_rule_that_reports_is_in_the_ledger_and_publishes_no_alert()
     // The guard against removing too many images does not stop a report.
     function.versions("a", 40);
     let answer = function.sweep().await;
-    assert!(answer["stopped"].as_str().unwrap().contains("MaxRemovePercent"), "{answer:#}");
+    assert_eq!((&answer["guard"], &answer["stopped"]), (&json!(null), &json!(null)));
     assert_eq!(function.reported().await, Some(ReportedPlan { images: 38, bytes: 38_000_000 }));
     function.push("a-v9.0.0", 50.0);
     function.sweep().await;
