@@ -54,6 +54,8 @@ struct Storm {
     visibility: Duration,
     receives: u64,
     failed_sweeps: String,
+    /// The delay of the queue of failed events.
+    delay: Duration,
     kills: usize,
     throttles: usize,
     redeliveries: usize,
@@ -74,11 +76,11 @@ fn facts(alert: &Value) -> Vec<String> {
 impl Storm {
     async fn begin(seed: u64) -> Self {
         let world = deploy(COUNT, IMAGES, IMAGES).await;
-        let queue = {
+        let [queue, failed] = ["SweepQueue", "FailedEvents"].map(|id| {
             let state = world.aws.state();
             let mut resources = state.stacks[0].resources.iter();
-            resources.find(|resource| resource.id == "SweepQueue").unwrap().properties.clone()
-        };
+            resources.find(|resource| resource.id == id).unwrap().properties.clone()
+        });
         let number = |value: &Value| value.as_str().unwrap().parse().unwrap();
         world.aws.delay_calls(seed, Duration::from_millis(1)..Duration::from_millis(40));
         Self {
@@ -91,6 +93,7 @@ impl Storm {
             visibility: Duration::from_secs(number(&queue["VisibilityTimeout"])),
             receives: number(&queue["RedrivePolicy"]["maxReceiveCount"]),
             failed_sweeps: queue["RedrivePolicy"]["deadLetterTargetArn"].as_str().unwrap().into(),
+            delay: Duration::from_secs(number(&failed["DelaySeconds"])),
             kills: 0,
             throttles: 0,
             redeliveries: 0,
@@ -158,6 +161,7 @@ impl Storm {
     /// Replays failed events, as a person does, until every event succeeds.
     async fn replay(&mut self, mut failed: Vec<Value>) {
         for replay in 0.. {
+            self.world.aws.advance(self.delay);
             assert!(replay < 10, "{failed:#?} fails without end: {}", local_aws::log::text());
             for (nth, record) in failed.iter().enumerate() {
                 let arn = record["requestContext"]["functionArn"].as_str().unwrap();
@@ -298,6 +302,35 @@ impl Storm {
             }
         }
     }
+}
+
+/// The last attempt may hold a claim when it is killed. A replay at the earliest time that the queue allows
+/// must not be taken for a copy of the event.
+#[tokio::test(start_paused = true)]
+async fn a_replay_enforces_the_tag_wherever_every_attempt_was_killed() {
+    let mut storm = Storm::begin(1).await;
+    storm.rages = false;
+    let repository = name(0);
+    let mut killed = 0;
+    for milliseconds in (5..300).step_by(5) {
+        let digest = storm.world.push(&repository, &[&format!("{VIOLATION}_{milliseconds}")]);
+        let events = std::mem::take(&mut storm.world.aws.state().ecr().events);
+        let event = &events[0];
+        let kill = Duration::from_millis(milliseconds);
+        for wait in RETRIES {
+            let attempt = Box::pin(Function::ImagePush.attempt(&storm.world, event, "event"));
+            killed += usize::from(timeout(kill, attempt).await.is_err());
+            storm.world.settle().await;
+            storm.world.aws.advance(wait);
+        }
+        storm.world.aws.advance(storm.delay);
+        assert!(storm.attempt(Function::ImagePush, event, "replay", false).await);
+        let mut state = storm.world.aws.state();
+        let tags = &state.ecr().image(&repository, &digest).unwrap().tags;
+        let is_quarantined = tags.iter().all(|tag| tag.starts_with("quarantine-"));
+        assert!(is_quarantined && tags.len() == 1, "killed after {kill:?}: {tags:?}");
+    }
+    assert!(killed > RETRIES.len() * 10, "{killed} attempts were killed");
 }
 
 /// The repository of a message of the queue of sweeps.

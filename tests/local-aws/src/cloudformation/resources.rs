@@ -341,7 +341,13 @@ const PROPERTIES: &[(&str, &[&str])] = &[
     ("AWS::SNS::TopicPolicy", &["PolicyDocument", "Topics"]),
     (
         "AWS::SQS::Queue",
-        &["MessageRetentionPeriod", "RedrivePolicy", "SqsManagedSseEnabled", "VisibilityTimeout"],
+        &[
+            "DelaySeconds",
+            "MessageRetentionPeriod",
+            "RedrivePolicy",
+            "SqsManagedSseEnabled",
+            "VisibilityTimeout",
+        ],
     ),
     ("AWS::SQS::QueuePolicy", &["PolicyDocument", "Queues"]),
     (

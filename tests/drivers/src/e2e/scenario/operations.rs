@@ -104,8 +104,7 @@ impl Run<'_> {
             });
             let file = self.local.root().join("target/e2e/failed.json");
             fs::write(&file, failed.to_string())?;
-            let body = format!("file://{}", file.display());
-            self.sqs(&["send-message", "--queue-url", &queue, "--message-body", &body])?;
+            self.send(&queue, &format!("file://{}", file.display()))?;
         }
         self.in_scratch(&format!("{AWS}\n{}\nreplay", snippet("operate/replay.sh")?))?;
         let mut replayed = BTreeSet::new();

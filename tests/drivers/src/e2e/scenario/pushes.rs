@@ -138,6 +138,12 @@ impl Run<'_> {
         self.aws(&[&endpoint[..], arguments].concat())
     }
 
+    /// Sends a message to a queue, without the delay of the queue.
+    pub fn send(&self, queue: &str, body: &str) -> anyhow::Result<()> {
+        let message = ["--queue-url", queue, "--message-body", body, "--delay-seconds", "0"];
+        self.sqs(&[&["send-message"], &message[..]].concat()).map(|_| ())
+    }
+
     /// Takes the next alert from the queue, if the queue has an alert.
     pub fn receive(&self, inbox: &str) -> anyhow::Result<Option<Value>> {
         let received = self.sqs(&["receive-message", "--queue-url", inbox])?;

@@ -26,7 +26,7 @@ impl Run<'_> {
             self.contains(name, &printed, expected)?;
         }
         let queue = stack.resource("FailedEvents")?;
-        self.sqs(&["send-message", "--queue-url", &queue, "--message-body", "waiting"])?;
+        self.send(&queue, "waiting")?;
         let commands = format!("{AWS}\n{}", snippet("runbooks/queue.sh")?);
         let waiting = self.in_scratch(&format!("{commands}\nwaiting FailedEvents"))?;
         self.contains("a runbook reads the messages of a queue", &waiting, "\"waiting\"")?;

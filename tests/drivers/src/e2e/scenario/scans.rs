@@ -141,8 +141,7 @@ impl Run<'_> {
         let suppressed = ("/detail/status", "SUPPRESSED");
         self.let_through(stack, "InspectorFindingRule", &event, suppressed)?;
         let queue = stack.resource("InspectorFindings")?;
-        let body = event.to_string();
-        self.sqs(&["send-message", "--queue-url", &queue, "--message-body", &body])?;
+        self.send(&queue, &event.to_string())?;
         let alert = self.receive_within(inbox, QUEUED)?;
         self.equal("Inspector's finding", &alert["details"]["new"], &json!(["CVE-2026-6"]))?;
         self.in_slack("CRITICAL: infrastructure:openwebui-v2.0.0 has 1 new finding: 1 CRITICAL")?;
