@@ -159,7 +159,10 @@ fn judge_tag(policy: &Policy, tag: &Tag) -> (bool, String) {
         TagVerdict::Exempt(TagExemption::NoGrammar) => {
             (true, format!("is not judged: the rule {} has no Grammar", policy.rule))
         }
-        TagVerdict::Exempt(_) => {
+        TagVerdict::Exempt(TagExemption::Ignored) => {
+            (true, format!("is not judged: the rule {} ignores it", policy.rule))
+        }
+        TagVerdict::Exempt(TagExemption::Signature | TagExemption::Quarantine) => {
             (true, "is not judged: it is the tag of a signature or an attestation".to_owned())
         }
         TagVerdict::Violation(Violation { reason, suggestion, .. }) => {

@@ -277,7 +277,10 @@ fn find_bad_tags<'a>(
     });
     let bad = tags.filter(|(tag, digest, is_accepted)| {
         let is_judged = plan.policy.grammar().is_some();
-        is_judged && !is_accepted && find_exemption(digest, tag, today).is_none()
+        is_judged
+            && !is_accepted
+            && plan.policy.ignores(tag).is_none()
+            && find_exemption(digest, tag, today).is_none()
     });
     bad.map(|(tag, digest, _)| (tag, digest)).collect()
 }

@@ -15,18 +15,20 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-pub use placeholder::{CHANNELS, Placeholder};
+pub use placeholder::{Channel, DEFAULT_CHANNELS, InvalidChannel, Placeholder, default_channels};
 pub(crate) use placeholder::{is_build_word, is_calver};
 pub use template::{InvalidTemplate, Template};
 pub use version::VersionOrder;
 
-use crate::image::{Component, RepositoryName, Tag};
+use crate::image::{Component, RepositoryName, Tag, Wildcard};
 use placeholder::is_digits;
 
 /// The templates for the tags of a repository, in order. There is at least one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grammar {
     templates: Vec<Template>,
+    channels: Vec<Channel>,
+    ignored: Vec<Wildcard>,
 }
 
 /// The parts of a tag that conforms.
@@ -68,10 +70,15 @@ const VERSIONS: [Placeholder; 7] = [
 ];
 
 impl Grammar {
-    /// Makes a grammar of these templates. `None` for an empty list: no tag would conform.
+    /// Makes a grammar of these templates. `None` for an empty list: no tag would conform. `{channel}`
+    /// matches one of `channels`, and no template matches a tag that one of the wildcards ignores.
     #[must_use]
-    pub fn new(templates: Vec<Template>) -> Option<Self> {
-        (!templates.is_empty()).then_some(Self { templates })
+    pub fn new(
+        templates: Vec<Template>,
+        channels: Vec<Channel>,
+        ignored: Vec<Wildcard>,
+    ) -> Option<Self> {
+        (!templates.is_empty()).then_some(Self { templates, channels, ignored })
     }
 
     /// The templates, in order.
@@ -81,16 +88,17 @@ impl Grammar {
 
     /// Matches a tag. The first template that matches the whole tag decides, with the shortest
     /// component. But a `{sha}` of digits alone gives way to a template that reads digits as a number,
-    /// a date or a time. `None` if no template matches. `None` also for the tag of a signature or an
-    /// attestation ([`Tag::subject`]): it follows its subject, and no rule judges it.
+    /// a date or a time. `None` if no template matches. `None` also for a tag that is ignored, and for
+    /// the tag of a signature or an attestation ([`Tag::subject`]): no rule judges these.
     #[must_use]
     pub fn match_tag(&self, repository: &RepositoryName, tag: &Tag) -> Option<ConformingTag> {
-        if tag.subject().is_some() {
+        if tag.subject().is_some() || self.ignored.iter().any(|wildcard| wildcard.matches(tag)) {
             return None;
         }
         let templates = self.templates.iter().enumerate();
-        let mut found =
-            templates.filter_map(|(nth, template)| template.match_tag(nth, repository, tag));
+        let channels = &self.channels;
+        let mut found = templates
+            .filter_map(|(nth, template)| template.match_tag(nth, channels, repository, tag));
         let first = found.next()?;
         let reads_digits = |other: &ConformingTag| {
             use Placeholder::{Calver, Date, Number, Timestamp};
@@ -196,7 +204,7 @@ pub fn doubt_component(component: &Component) -> Option<&'static str> {
     let is_year = |word: &str| word.len() == 4 && word.starts_with("20") && is_digits(word);
     if BRANCHES.contains(&name) || BRANCH_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
         Some("a branch")
-    } else if CHANNELS.contains(&name) {
+    } else if DEFAULT_CHANNELS.contains(&name) {
         Some("a channel")
     } else if LABELS.contains(&name) || LABELS.contains(&last) {
         Some("a word before a version")

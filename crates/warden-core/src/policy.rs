@@ -5,6 +5,8 @@ mod document;
 mod governance;
 mod provisioned;
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 pub use self::document::{
@@ -13,10 +15,11 @@ pub use self::document::{
 };
 pub use self::governance::{Governance, InvalidPolicyVersion, PolicyVersion, RepositoryOrigin};
 pub use self::provisioned::{Provisioned, ProvisionedRepository};
-use crate::grammar::Grammar;
-use crate::image::{RepositoryName, TagPrefix};
+use crate::grammar::{Channel, Grammar, default_channels};
+use crate::image::{RepositoryName, Tag, TagPrefix, Wildcard};
 use crate::mutability::Mutability;
 use crate::properties::{Invalid, Reader};
+use crate::quarantine::Quarantine;
 
 /// The most images to keep: ECR's quota of images in a repository.
 const MOST_IMAGES: u32 = 100_000;
@@ -182,6 +185,23 @@ impl Policy {
     #[must_use]
     pub fn grammar(&self) -> Option<&Grammar> {
         self.tags.as_ref()?.grammar.as_ref()
+    }
+
+    /// The names of channels. [`DEFAULT_CHANNELS`] without rules for tags.
+    #[must_use]
+    pub fn channels(&self) -> Cow<'_, [Channel]> {
+        match &self.tags {
+            Some(tags) => Cow::Borrowed(&tags.channels),
+            None => Cow::Owned(default_channels()),
+        }
+    }
+
+    /// The wildcard that ignores a tag. None if the tag is judged and counted as any other. A tag of the
+    /// form of a quarantine tag is never ignored.
+    #[must_use]
+    pub fn ignores(&self, tag: &Tag) -> Option<&Wildcard> {
+        let wildcard = self.tags.as_ref()?.ignored.iter().find(|wildcard| wildcard.matches(tag))?;
+        Quarantine::read(tag).is_none().then_some(wildcard)
     }
 
     /// The action on a tag that violates the policy.

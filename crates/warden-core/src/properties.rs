@@ -252,6 +252,21 @@ impl<'a> Reader<'a> {
         self.items(name, found)
     }
 
+    /// Reads a list of texts that has a default. Blank texts are mistakes.
+    pub fn list_or<T: FromStr<Err: fmt::Display + 'static>>(
+        &mut self,
+        name: &'static str,
+        default: &[&str],
+    ) -> Vec<T> {
+        self.describe(name, false, Some(format!("{default:?}")), || {
+            Kind::List(Box::new(Kind::for_type::<T>()))
+        });
+        match self.get(name) {
+            None => default.iter().filter_map(|text| self.parse(name, text)).collect(),
+            found => self.items(name, found),
+        }
+    }
+
     /// Reads a list of at least one text.
     pub fn required_list<T: FromStr<Err: fmt::Display + 'static>>(
         &mut self,

@@ -118,6 +118,8 @@ pub enum KeepReason {
     Young(DateTime<Utc>),
     /// A tag neither matches the grammar nor has a counted prefix.
     Unmatched(Tag),
+    /// [`crate::policy::Tags::ignored`] has this wildcard for the tag.
+    Ignored(Tag, Wildcard),
     /// The unit is among the newest of a group.
     Newest,
     /// In scope `repository`, a lifecycle rule of ECR counts the images.
@@ -265,7 +267,8 @@ pub(crate) struct TagReading {
     pub is_accepted: bool,
     /// Whether the tag is a channel, and not a version.
     pub is_channel: bool,
-    /// The channel that the tag of a version names, as a position in [`crate::grammar::CHANNELS`].
+    /// The channel that the tag of a version names, as a position in
+    /// [`crate::policy::Tags::channels`].
     channel_of_version: Option<usize>,
 }
 
@@ -324,7 +327,7 @@ impl KeepReason {
             Self::Pulled(_) => 4,
             Self::Restored(_) => 5,
             Self::Young(_) => 6,
-            Self::Unmatched(_) => 7,
+            Self::Unmatched(_) | Self::Ignored(..) => 7,
             Self::Newest => 8,
             Self::Native => 9,
             Self::Quarantined { .. } => 10,

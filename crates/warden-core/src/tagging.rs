@@ -30,6 +30,8 @@ pub enum TagExemption {
     Signature,
     /// The tag is a quarantine tag that enforcement gave to this image.
     Quarantine,
+    /// [`crate::policy::Tags::ignored`] has a wildcard for the tag.
+    Ignored,
 }
 
 keywords!(
@@ -91,6 +93,9 @@ pub fn judge(policy: &Policy, text: &str) -> TagVerdict {
             component: None,
             suggestion: None,
         });
+    }
+    if policy.ignores(&tag).is_some() {
+        return TagVerdict::Exempt(TagExemption::Ignored);
     }
     if let Some(wildcard) = tags.forbidden.iter().find(|wildcard| wildcard.matches(&tag)) {
         return TagVerdict::Violation(Violation {
@@ -267,6 +272,60 @@ mod tests {
                 syntax:  is not a valid tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
                 syntax: a b is not a valid tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
                 syntax: -x is not a valid tag: expected 1 to 128 letters, digits, '_', '.' and '-', not starting with '.' or '-'
+            "#]],
+        );
+    }
+
+    // See case B12 in docs/contributing/prior-art.md.
+    #[test]
+    fn b12_an_ignored_tag_is_not_judged_and_a_quarantine_tag_is_never_ignored() {
+        let quarantine = format!("quarantine-20261124-{}-x", "0".repeat(12));
+        let changes = [
+            ("Tags.Ignored", json!(["buildcache*", "litellm-v0.*", "quarantine-*"])),
+            ("Tags.Forbidden", json!(["buildcache-x"])),
+        ];
+        check(
+            &changes,
+            &[
+                "buildcache",
+                "buildcache-x",
+                "litellm-v0.1.0",
+                "litellm-v1.0.0",
+                "cache",
+                &quarantine,
+            ],
+            &expect![[r#"
+                buildcache: Ignored
+                buildcache-x: Ignored
+                litellm-v0.1.0: Ignored
+                litellm-v1.0.0: litellm
+                grammar: cache does not match {component}-v{semver}
+                grammar: quarantine-20261124-000000000000-x has the form of a quarantine tag, but is not a quarantine tag that ECR Warden gave to this image
+            "#]],
+        );
+    }
+
+    #[test]
+    fn the_channels_of_the_rule_take_the_place_of_the_default_ones() {
+        let changes = [
+            ("Tags.Grammar", json!("{component}-{channel}")),
+            ("Tags.Channels", json!(["canary", "pre-prod"])),
+        ];
+        check(
+            &changes,
+            &[
+                "litellm-canary",
+                "litellm-pre-prod",
+                "litellm-prod",
+                "litellm-Canary",
+                "litellm-v1.0.0",
+            ],
+            &expect![[r#"
+                litellm-canary: litellm
+                litellm-pre-prod: litellm
+                grammar: litellm-prod does not match {component}-{channel}
+                grammar: litellm-Canary does not match {component}-{channel} (l-itellm) -> l-itellm-canary
+                grammar: litellm-v1.0.0 does not match {component}-{channel}
             "#]],
         );
     }

@@ -3,14 +3,14 @@
 //! of ECR, whose tag is judged by the guide's grammar.
 
 use serde_json::Value;
-use warden_core::grammar::{ConformingTag, Grammar, Template};
+use warden_core::grammar::{ConformingTag, Grammar, Template, default_channels};
 use warden_core::image::{RepositoryName, Tag};
 
 const GUIDE: &str = "{component}-v{semver} {component}-{channel} {component}-{sha}";
 
 fn grammar(templates: &str) -> Option<Grammar> {
     let templates: Result<Vec<Template>, _> = templates.split(' ').map(str::parse).collect();
-    Grammar::new(templates.ok()?)
+    Grammar::new(templates.ok()?, default_channels(), vec![])
 }
 
 /// Runs the target on one input. Bytes that are not UTF-8 are skipped.

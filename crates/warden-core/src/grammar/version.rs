@@ -102,11 +102,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::grammar::Grammar;
+    use crate::grammar::{Grammar, default_channels};
     use crate::image::Tag;
 
     fn version(template: &str, tag: &str) -> Option<VersionOrder> {
-        let grammar = Grammar::new(vec![template.parse().unwrap()]).unwrap();
+        let grammar =
+            Grammar::new(vec![template.parse().unwrap()], default_channels(), vec![]).unwrap();
         let tag: Tag = tag.parse().unwrap();
         let conforming = grammar.match_tag(&"infrastructure".parse().unwrap(), &tag);
         conforming.unwrap_or_else(|| panic!("{tag} does not match {template}")).version()

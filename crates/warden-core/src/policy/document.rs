@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use super::{
     CleanupEnforcement, MOST_DAYS, MOST_IMAGES, Scan, Severity, TagEnforcement, WhenReplicated,
 };
-use crate::grammar::{Grammar, Template};
+use crate::grammar::{Channel, DEFAULT_CHANNELS, Grammar, Placeholder, Template};
 use crate::image::{Component, RepositoryPattern, Wildcard};
 use crate::node::Node;
 use crate::properties::description::{Description, describe};
@@ -100,6 +100,10 @@ pub struct Tags {
     pub components: Vec<Component>,
     /// Tags that are violations although they conform.
     pub forbidden: Vec<Wildcard>,
+    /// Tags that are not judged, and that are no versions.
+    pub ignored: Vec<Wildcard>,
+    /// The names of channels, alone or as the last words of a tag.
+    pub channels: Vec<Channel>,
     /// The action for a violation.
     pub enforcement: TagEnforcement,
     /// Days after which the cleanup may remove a quarantined image.
@@ -310,6 +314,19 @@ pub(super) fn read_tags(reader: &mut Reader<'_>) -> Option<Tags> {
     let forbidden = reader
         .about("Wildcards of tags that violate the policy although they match the grammar.")
         .list("Forbidden");
+    let ignored: Vec<Wildcard> = reader
+        .about(
+            "Wildcards of tags that are not judged and not counted, such as those of build caches.",
+        )
+        .list("Ignored");
+    let channels: Vec<Channel> = reader
+        .about("The names of channels: tags that are moved from version to version.")
+        .list_or("Channels", &DEFAULT_CHANNELS);
+    if channels.is_empty()
+        && let Some(template) = templates.iter().find(|template| template.has(Placeholder::Channel))
+    {
+        reader.problem("Channels", format!("the template {template} needs at least one channel"));
+    }
     let enforcement =
         reader.about("The action for a tag that violates the policy.").required("Enforcement");
     let quarantine_days = reader
@@ -318,9 +335,11 @@ pub(super) fn read_tags(reader: &mut Reader<'_>) -> Option<Tags> {
         )
         .number("QuarantineDays", 1..=MOST_DAYS, Some(14));
     Some(Tags {
-        grammar: Grammar::new(templates),
+        grammar: Grammar::new(templates, channels.clone(), ignored.clone()),
         components,
         forbidden,
+        ignored,
+        channels,
         enforcement: enforcement?,
         quarantine_days,
     })

@@ -122,7 +122,11 @@ pub fn keeps_at_least(policy: &Policy, accepted: &Policy) -> bool {
 fn tags_keep_at_least(policy: &Policy, accepted: &Policy) -> bool {
     let days = |policy: &Policy| policy.tags.as_ref().map_or(u32::MAX, |tags| tags.quarantine_days);
     let enforcement = policy.tag_enforcement();
+    let names = |policy: &Policy| {
+        policy.tags.as_ref().map(|tags| (tags.channels.clone(), tags.ignored.clone()))
+    };
     policy.grammar() == accepted.grammar()
+        && names(policy) == names(accepted)
         && (enforcement == accepted.tag_enforcement() || enforcement == TagEnforcement::Report)
         && days(policy) >= days(accepted)
 }

@@ -54,6 +54,7 @@ impl RetentionPlan<'_> {
             | KeepReason::Protected(..)
             | KeepReason::Channel(_)
             | KeepReason::Unmatched(_)
+            | KeepReason::Ignored(..)
             | KeepReason::Newest
             | KeepReason::Native
             | KeepReason::Untagged

@@ -6,7 +6,7 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 
 use super::{Group, KeepReason, Key, RunningImages, TagReading, UnknownReason};
 use crate::arena::{Arena, GroupId, ImageId};
-use crate::grammar::{CHANNELS, ConformingTag, Placeholder, is_build_word};
+use crate::grammar::{Channel, ConformingTag, Placeholder, is_build_word};
 use crate::graph::{ImageRecord, Inventory};
 use crate::image::{ImageStatus, Tag, TagPrefix};
 use crate::policy::Policy;
@@ -37,12 +37,13 @@ pub(super) fn read_tags(
     inventory: &Inventory,
 ) -> (Arena<ImageId, Vec<TagReading>>, Groups) {
     let mut groups = Groups::default();
+    let channels = policy.channels();
     let mut read_tag = |tag: &Tag| {
         let grammar = policy.grammar();
         let conforming =
             grammar.and_then(|grammar| grammar.match_tag(&policy.repository_name, tag));
         let Some(conforming) = conforming else {
-            let is_channel = ends_with_channel(tag);
+            let is_channel = ends_with_channel(&channels, tag);
             return TagReading {
                 group: None,
                 is_accepted: false,
@@ -54,9 +55,9 @@ pub(super) fn read_tags(
         TagReading {
             group: Some(groups.find(Key::Kind(conforming.kind()))),
             is_accepted: accepts(policy, tag, &conforming),
-            is_channel: is_channel_tag(&conforming, tag),
+            is_channel: is_channel_tag(&channels, &conforming, tag),
             channel_of_version: channel
-                .and_then(|channel| CHANNELS.iter().position(|name| *name == channel)),
+                .and_then(|channel| channels.iter().position(|name| name.as_str() == channel)),
         }
     };
     let readings = inventory.images.map(|image| image.own_tags().map(&mut read_tag).collect());
@@ -99,7 +100,7 @@ pub(super) fn classify_images(
     inventory.images.enumerate().map(|(id, image)| classifier.classify(id, image)).collect()
 }
 
-/// A channel of a kind: the group of the kind, and a position in [`CHANNELS`].
+/// A channel of a kind: the group of the kind, and a position in [`Policy::channels`].
 type ChannelOfKind = (GroupId, usize);
 
 /// The image that each channel points at now, for the channels that the tags of versions name, such as
@@ -200,6 +201,12 @@ impl Classifier<'_> {
             if reading.is_channel && reading.group.is_some() {
                 continue;
             }
+            if reading.group.is_none()
+                && let Some(wildcard) = self.policy.ignores(tag)
+            {
+                keep(KeepReason::Ignored(tag.clone(), wildcard.clone()));
+                continue;
+            }
             let group = match (reading.group, self.prefix_of(tag)) {
                 (None, Some(prefix)) => Some(self.groups.find(prefix)),
                 (group, _) => group,
@@ -229,14 +236,18 @@ impl Classifier<'_> {
 
 /// Whether a tag is a channel: a tag that is moved from version to version. Either the grammar reads
 /// a channel in the tag, or the grammar reads no version and the tag ends with the name of a channel.
-fn is_channel_tag(conforming: &ConformingTag, tag: &Tag) -> bool {
+fn is_channel_tag(channels: &[Channel], conforming: &ConformingTag, tag: &Tag) -> bool {
     !conforming.has_version()
-        && (conforming.value(Placeholder::Channel).is_some() || ends_with_channel(tag))
+        && (conforming.value(Placeholder::Channel).is_some() || ends_with_channel(channels, tag))
 }
 
-/// Whether the last word of a tag is the name of a channel. A tag with a commit or a time is pushed
-/// once, and no channel.
-fn ends_with_channel(tag: &Tag) -> bool {
-    let mut words = tag.as_str().split(['-', '_', '.']);
-    words.next_back().is_some_and(|last| CHANNELS.contains(&last)) && !words.any(is_build_word)
+/// Whether a tag is the name of a channel, or ends with the name after a separator. A tag with a commit or
+/// a time is pushed once, and no channel.
+fn ends_with_channel(channels: &[Channel], tag: &Tag) -> bool {
+    const SEPARATORS: [char; 3] = ['-', '_', '.'];
+    let mut before = channels.iter().filter_map(|name| tag.as_str().strip_suffix(name.as_str()));
+    before.any(|before| {
+        (before.is_empty() || before.ends_with(SEPARATORS))
+            && !before.split(SEPARATORS).any(is_build_word)
+    })
 }

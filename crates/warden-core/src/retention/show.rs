@@ -94,6 +94,9 @@ impl RetentionPlan<'_> {
             KeepReason::NoRetention => {
                 format!("the rule {} has no Retention, so nothing is removed", self.policy.rule)
             }
+            KeepReason::Ignored(tag, wildcard) => {
+                format!("its tag {tag} matches {wildcard} of Ignored")
+            }
             KeepReason::Unmatched(tag) if self.policy.grammar().is_none() => {
                 format!("without a Grammar, the tag {tag} names no version")
             }

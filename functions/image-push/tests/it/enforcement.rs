@@ -33,6 +33,23 @@ async fn an_image_with_only_a_bad_tag_is_quarantined_and_an_alert_is_published()
     assert_eq!(alert["source"]["id"], events[0]["id"]);
 }
 
+// Case B12 in docs/contributing/prior-art.md.
+#[tokio::test]
+async fn b12_an_ignored_build_cache_is_neither_changed_nor_alerted_on() {
+    let function = Function::with(&[
+        ("platform.Tags.Enforcement", "quarantine"),
+        ("platform.Tags.Ignored", r#"["buildcache*"]"#),
+    ])
+    .await;
+    for nth in 0..3 {
+        let tag = format!("buildcache-{nth}");
+        let (digest, events) = function.push("infrastructure", &[&tag]);
+        function.handle_all(&events).await;
+        assert_eq!(function.tags("infrastructure", &digest), Some(vec![tag]));
+    }
+    assert_eq!(function.alerts(), Vec::<serde_json::Value>::new());
+}
+
 // Case B17 in docs/contributing/prior-art.md.
 #[tokio::test]
 async fn a_suggestion_never_names_another_images_tag() {

@@ -27,6 +27,21 @@ fn every_mistake_is_named_with_its_path_and_the_rule() {
                     "Scan": {"Threshold": "high"},
                 },
                 {"Repositories": [], "Tags": "report"},
+                {
+                    "Name": "channels",
+                    "Repositories": ["team-a"],
+                    "Tags": {
+                        "Grammar": ["{component}-{channel}"],
+                        "Channels": [],
+                        "Ignored": ["a b"],
+                        "Enforcement": "report",
+                    },
+                },
+                {
+                    "Name": "names",
+                    "Repositories": ["team-b"],
+                    "Tags": {"Channels": ["Prod", "1a", "a--b"], "Enforcement": "report"},
+                },
                 {"Name": "platform", "Repositories": "infrastructure", "Retention": null},
                 "x",
             ],
@@ -48,10 +63,15 @@ fn every_mistake_is_named_with_its_path_and_the_rule() {
             Rules[2].Name: this required property is missing
             Rules[2].Repositories: expected at least one item
             Rules[2].Tags: expected an object
-            Rules[3] (platform).Repositories: expected a list, such as ["a", "b"]
-            Rules[3] (platform).Retention: expected an object, got nothing (null)
-            Rules[4]: expected an object
-            Rules[3] (platform).Name: Rules[1] has the name platform too
+            Rules[3] (channels).Tags.Ignored[0]: expected 1 to 128 letters, digits, '.', '_', '-' and '*', got "a b"
+            Rules[3] (channels).Tags.Channels: the template {component}-{channel} needs at least one channel
+            Rules[4] (names).Tags.Channels[0]: expected lower-case letters and digits joined by single hyphens, with a letter at the beginning, got "Prod"
+            Rules[4] (names).Tags.Channels[1]: expected lower-case letters and digits joined by single hyphens, with a letter at the beginning, got "1a"
+            Rules[4] (names).Tags.Channels[2]: expected lower-case letters and digits joined by single hyphens, with a letter at the beginning, got "a--b"
+            Rules[5] (platform).Repositories: expected a list, such as ["a", "b"]
+            Rules[5] (platform).Retention: expected an object, got nothing (null)
+            Rules[6]: expected an object
+            Rules[5] (platform).Name: Rules[1] has the name platform too
             Rule: unknown property; the nearest known name is Rules
         "#]],
     );
@@ -95,9 +115,6 @@ fn a_key_that_this_version_does_not_have_is_a_mistake() {
     let name = ("Name", json!("b"));
     assert!(rule(tags.clone(), retention.clone(), name.clone()));
     assert!(!rule(tags.clone(), retention.clone(), ("Consumers", json!([]))));
-    for key in ["Ignored", "Channels"] {
-        assert!(!rule(json!({"Enforcement": "report", key: []}), retention.clone(), name.clone()));
-    }
     for key in ["Expire", "ProtectDeployed", "InUse", "KeepPerComponent"] {
         assert!(!rule(tags.clone(), json!({"Enforcement": "report", key: []}), name.clone()));
     }

@@ -34,6 +34,55 @@ fn b4_builds_never_evict_releases() {
     assert_eq!(removed(DEPLOYMENTS, 10, &images), ["build10", "build11"]);
 }
 
+// See case B12 in docs/contributing/prior-art.md.
+#[test]
+fn b12_an_ignored_tag_is_no_version_and_keeps_its_image() {
+    let images = [
+        ("cache", "buildcache, pushed 90"),
+        ("prefixed", "litellm-cache, pushed 90"),
+        ("ignored", "litellm-v0.1.0, pushed 20"),
+        ("new", "litellm-v1.1.0, pushed 30"),
+        ("old", "litellm-v1.0.0, pushed 40"),
+    ];
+    let ignored = ("Tags.Ignored", json!(["buildcache*", "*-cache", "*-v0.*"]));
+    let prefixes = ("LifecycleTagPrefixes", json!(["litellm"]));
+    let policy = with(&[("Retention.Keep", json!(1)), prefixes, ignored]);
+    check(
+        &policy,
+        &images,
+        &[],
+        &expect![[r#"
+            cache: keep: its tag buildcache matches buildcache* of Ignored
+            prefixed: keep: its tag litellm-cache matches *-cache of Ignored
+            ignored: keep: its tag litellm-v0.1.0 matches *-v0.* of Ignored
+            new: keep: number 1 of 2 of litellm (the newest is kept)
+            old: delete: number 2 of 2 of litellm (the newest is kept)
+        "#]],
+    );
+}
+
+#[test]
+fn a_channel_of_the_rule_keeps_the_image_that_it_points_at() {
+    let images = [
+        ("canary", "litellm-canary, pushed 50"),
+        ("pre", "litellm-pre-prod, pushed 50"),
+        ("prod", "litellm-prod, pushed 50"),
+    ];
+    let grammar = ("Tags.Grammar", json!("{component}-{slug}"));
+    let channels = ("Tags.Channels", json!(["canary", "pre-prod"]));
+    let prefixes = ("LifecycleTagPrefixes", json!([]));
+    check(
+        &with(&[grammar, channels, prefixes]),
+        &images,
+        &[],
+        &expect![[r#"
+        canary: keep: the channel litellm-canary points at it
+        pre: keep: the channel litellm-pre-prod points at it
+        prod: keep: number 1 of 1 of litellm (the newest 2 are kept)
+    "#]],
+    );
+}
+
 // See case B16 in docs/contributing/prior-art.md.
 #[test]
 fn b16_each_variant_and_each_platform_is_counted_apart() {
