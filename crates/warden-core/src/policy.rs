@@ -10,8 +10,8 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 pub use self::document::{
-    DocumentVersion, InvalidOwner, InvalidRuleName, MOST_DOCUMENT_BYTES, Owner, PolicyDocument,
-    Retention, Rule, RuleName, Tags, Unmatched,
+    DocumentVersion, Expiry, InvalidOwner, InvalidRuleName, MOST_DOCUMENT_BYTES, Owner,
+    PolicyDocument, Retention, Rule, RuleName, Tags, Unmatched,
 };
 pub use self::governance::{Governance, InvalidPolicyVersion, PolicyVersion, RepositoryOrigin};
 pub use self::provisioned::{Provisioned, ProvisionedRepository};

@@ -201,12 +201,29 @@ impl<'a> Reader<'a> {
         if default.is_none() {
             self.check_present(name, found);
         }
-        let Some(value) = found else {
-            return default.unwrap_or(from);
-        };
+        found.map_or(default.unwrap_or(from), |value| self.parse_number(name, value, range))
+    }
+
+    /// Reads a whole number within `range` that may be absent and has no default. Records a problem for
+    /// an invalid value; the caller must not use the returned number then.
+    pub fn optional_number(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<u32>,
+    ) -> Option<u32> {
+        let (from, to) = range.clone().into_inner();
+        self.describe(name, false, None, || Kind::Number(from, to));
+        let value = self.get(name)?;
+        Some(self.parse_number(name, value, range))
+    }
+
+    /// The number of a value. Records a problem and returns the first number of the range for an invalid
+    /// value.
+    fn parse_number(&mut self, name: &str, value: &Node, range: RangeInclusive<u32>) -> u32 {
+        let (from, to) = range.clone().into_inner();
         let Some(text) = text_of(value) else {
             self.problem(name, format!("expected a single value{}", got_null(value)));
-            return default.unwrap_or(from);
+            return from;
         };
         // `parse` also accepts a sign. YAML 1.1 takes a plain number that begins with 0 for an octal one.
         let is_octal = matches!(&value.value, NodeValue::Scalar(Scalar::Plain(_)))
@@ -375,7 +392,7 @@ impl<'a> Reader<'a> {
             read(&mut inner);
             let items = Kind::List(Box::new(Kind::Map(self.leave(inner))));
             self.about = about;
-            self.describe(name, is_required, None, || items);
+            self.describe(name, is_required, (!is_required).then(|| "[]".to_owned()), || items);
         }
         if is_required {
             self.check_present(name, found);

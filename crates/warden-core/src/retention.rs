@@ -120,6 +120,13 @@ pub enum KeepReason {
     Unmatched(Tag),
     /// [`crate::policy::Tags::ignored`] has this wildcard for the tag.
     Ignored(Tag, Wildcard),
+    /// [`crate::policy::Retention::expire`] keeps the tag for some more days.
+    Unexpired {
+        /// The tag.
+        tag: Tag,
+        /// The earliest end.
+        until: DateTime<Utc>,
+    },
     /// The unit is among the newest of a group.
     Newest,
     /// In scope `repository`, a lifecycle rule of ECR counts the images.
@@ -181,6 +188,13 @@ pub enum RemoveReason {
     QuarantineOver {
         /// The first day of the quarantine.
         since: NaiveDate,
+    },
+    /// All tags have expired by [`crate::policy::Retention::expire`].
+    Expired {
+        /// The tag that expired last.
+        tag: Tag,
+        /// When it expired.
+        at: DateTime<Utc>,
     },
     /// The subject of the image does not exist any more.
     Orphan(Digest),
@@ -327,7 +341,7 @@ impl KeepReason {
             Self::Pulled(_) => 4,
             Self::Restored(_) => 5,
             Self::Young(_) => 6,
-            Self::Unmatched(_) | Self::Ignored(..) => 7,
+            Self::Unmatched(_) | Self::Ignored(..) | Self::Unexpired { .. } => 7,
             Self::Newest => 8,
             Self::Native => 9,
             Self::Quarantined { .. } => 10,

@@ -121,6 +121,8 @@ pub struct Retention {
     pub untagged: CleanupEnforcement,
     /// Days for which an untagged image is kept. [`crate::untagged`] defines when the days begin.
     pub untagged_days: u32,
+    /// When tags expire that no count keeps. A tag expires by the first time of an entry that matches it.
+    pub expire: Vec<Expiry>,
     /// An image with a tag that matches one of these wildcards is kept with all its tags.
     pub protect_tags: Vec<Wildcard>,
     /// Days for which a recorded pull protects an image.
@@ -133,6 +135,21 @@ pub struct Retention {
     pub when_replicated: WhenReplicated,
     /// The action on an image that no rule keeps.
     pub enforcement: CleanupEnforcement,
+}
+
+/// When tags expire that no count keeps: an image whose tags have all expired may be removed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Expiry {
+    /// Wildcards of the tags, at least one.
+    pub tags: Vec<Wildcard>,
+    /// Days after the push of the tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_days: Option<u32>,
+    /// Days after the last pull of the image, and after the push of the tag. If there is also a number
+    /// of `after_days`, both must be over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_pulled_for_days: Option<u32>,
 }
 
 #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
@@ -355,6 +372,9 @@ pub(super) fn read_retention(reader: &mut Reader<'_>) -> Option<Retention> {
     let untagged_days = reader
         .about("Days for which an image without a tag is kept. A repository of the stack takes it from the parameters instead.")
         .number("UntaggedDays", 1..=MOST_DAYS, Some(7));
+    let expire = reader
+        .about("When tags expire that no count keeps, such as those of pull requests. An image whose tags have all expired is removed as a version beyond Keep is.")
+        .objects("Expire", false, read_expiry);
     let protect_tags = reader
         .about("Wildcards of tags. An image with such a tag is kept with all its tags.")
         .list("ProtectTags");
@@ -379,6 +399,7 @@ pub(super) fn read_retention(reader: &mut Reader<'_>) -> Option<Retention> {
         keep,
         untagged,
         untagged_days,
+        expire: expire.into_iter().flatten().collect(),
         protect_tags,
         protect_pulled_within_days,
         minimum_age_days,
@@ -386,6 +407,22 @@ pub(super) fn read_retention(reader: &mut Reader<'_>) -> Option<Retention> {
         when_replicated,
         enforcement: enforcement?,
     })
+}
+
+fn read_expiry(reader: &mut Reader<'_>) -> Option<Expiry> {
+    let before = reader.count();
+    let tags = reader
+        .about("Wildcards of tags. A version that Keep counts never expires, nor does a channel.")
+        .required_list("Tags");
+    let after_days =
+        reader.about("Days after the push of the tag.").optional_number("AfterDays", 1..=MOST_DAYS);
+    let not_pulled_for_days = reader
+        .about("Days after the last recorded pull of the image, and after the push of the tag. With AfterDays, both must be over.")
+        .optional_number("NotPulledForDays", 1..=MOST_DAYS);
+    if after_days.or(not_pulled_for_days).is_none() {
+        reader.problem("AfterDays", "expected AfterDays, NotPulledForDays or both");
+    }
+    (reader.count() == before).then_some(Expiry { tags, after_days, not_pulled_for_days })
 }
 
 pub(super) fn read_scan(reader: &mut Reader<'_>) -> Scan {

@@ -52,7 +52,7 @@ fn check_problems(changes: &[(&str, Value)], expected: &Expect) {
 
 #[test]
 fn the_guide_normalises_to_one_line_with_every_default() {
-    expect![[r#"{"RepositoryName":"infrastructure","Rule":"platform","Mutability":{"ImageTagMutability":"IMMUTABLE","ImageTagMutabilityExclusionFilters":[]},"LifecycleTagPrefixes":["v","prod","staging","dev"],"LifecycleScope":"component","InUse":"pull-time","Tags":{"Grammar":["{component}-v{semver}"],"Components":[],"Forbidden":[],"Ignored":[],"Channels":["latest","dev","staging","prod"],"Enforcement":"quarantine","QuarantineDays":14},"Retention":{"Keep":20,"Untagged":"report","UntaggedDays":7,"ProtectTags":[],"ProtectPulledWithinDays":30,"MinimumAgeDays":7,"MaxRemovePercent":25,"WhenReplicated":"report","Enforcement":"archive"},"Scan":{"Threshold":"HIGH"}}"#]].assert_eq(&policy(GUIDE, &[]).normalised());
+    expect![[r#"{"RepositoryName":"infrastructure","Rule":"platform","Mutability":{"ImageTagMutability":"IMMUTABLE","ImageTagMutabilityExclusionFilters":[]},"LifecycleTagPrefixes":["v","prod","staging","dev"],"LifecycleScope":"component","InUse":"pull-time","Tags":{"Grammar":["{component}-v{semver}"],"Components":[],"Forbidden":[],"Ignored":[],"Channels":["latest","dev","staging","prod"],"Enforcement":"quarantine","QuarantineDays":14},"Retention":{"Keep":20,"Untagged":"report","UntaggedDays":7,"Expire":[],"ProtectTags":[],"ProtectPulledWithinDays":30,"MinimumAgeDays":7,"MaxRemovePercent":25,"WhenReplicated":"report","Enforcement":"archive"},"Scan":{"Threshold":"HIGH"}}"#]].assert_eq(&policy(GUIDE, &[]).normalised());
 }
 
 #[test]

@@ -137,6 +137,7 @@ fn retention_keeps_at_least(retention: &Retention, accepted: &Retention) -> bool
         // `Policy::untagged_mode` reads it.
         untagged: _,
         untagged_days,
+        expire,
         protect_tags,
         protect_pulled_within_days,
         minimum_age_days,
@@ -149,6 +150,7 @@ fn retention_keeps_at_least(retention: &Retention, accepted: &Retention) -> bool
     is_replication_kept
         && *keep >= accepted.keep
         && *untagged_days >= accepted.untagged_days
+        && expire.iter().all(|expiry| accepted.expire.contains(expiry))
         && accepted.protect_tags.iter().all(|tag| protect_tags.contains(tag))
         && *protect_pulled_within_days >= accepted.protect_pulled_within_days
         && *minimum_age_days >= accepted.minimum_age_days

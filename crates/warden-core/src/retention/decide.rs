@@ -137,8 +137,10 @@ pub(super) fn decide_unit(
             LifecycleScope::Component => Decision::Remove(RemoveReason::BeyondKeepCount),
         };
     }
-    // All other tags are quarantine tags. The latest of them counts.
-    let since = unit.images().filter_map(|image| facts[image].quarantined_since).max();
+    // All other tags are quarantine tags or have expired. The latest quarantine counts. An image with an
+    // accepted tag, such as a chart that refers to the root, is not in quarantine: its quarantine tags go.
+    let quarantined = unit.images().filter(|image| !facts[*image].has_accepted_tag);
+    let since = quarantined.filter_map(|image| facts[image].quarantined_since).max();
     let days = policy.tags.as_ref().map(|tags| Days::new(tags.quarantine_days.into()));
     let quarantine =
         since.zip(days).and_then(|(since, days)| Some((since, since.checked_add_days(days)?)));
@@ -148,7 +150,13 @@ pub(super) fn decide_unit(
         }
         (Some((_, until)), _) => keep(KeepReason::Quarantined { until }),
         (None, Some(subject)) => Decision::Remove(RemoveReason::Orphan(subject)),
-        (None, None) => keep(KeepReason::Untagged),
+        (None, None) => {
+            let expired = unit.images().filter_map(|image| facts[image].expired.clone());
+            match expired.max_by_key(|(_, at)| *at) {
+                Some((tag, at)) => Decision::Remove(RemoveReason::Expired { tag, at }),
+                None => keep(KeepReason::Untagged),
+            }
+        }
     }
 }
 
@@ -216,22 +224,32 @@ pub(super) fn removal_mode(policy: &Policy, decision: &Decision) -> Option<Clean
     }
 }
 
-/// Keeps an untagged unit if one of its images has a tag and is kept as the root of another unit: for
-/// example a tagged chart whose untagged subject is the root of the unit.
+/// Keeps an untagged unit, and the unit of an orphan, if one of its images has a tag and is kept as the
+/// root of another unit: for example a tagged chart whose untagged subject is the root of the unit.
 pub(super) fn keep_subjects_of_tagged_images(units: &mut Arena<UnitId, UnitDecision>) {
     let is_untagged_removal = |decided: &&UnitDecision| {
         matches!(decided.decision, Decision::Remove(RemoveReason::Untagged { .. }))
     };
-    if !units.iter().any(|decided| is_untagged_removal(&decided)) {
+    let is_orphan_removal = |decided: &UnitDecision| {
+        matches!(decided.decision, Decision::Remove(RemoveReason::Orphan(_)))
+    };
+    if !units.iter().any(|decided| is_untagged_removal(&decided) || is_orphan_removal(decided)) {
         return;
     }
-    // An archived image can be restored, and then needs the image that it refers to.
-    let kept = units.iter().filter(|decided| !is_untagged_removal(decided));
-    let kept: HashSet<ImageId> = kept.map(|decided| decided.unit.root).collect();
+    let roots = |units: &Arena<UnitId, UnitDecision>, holds: &dyn Fn(&&UnitDecision) -> bool| {
+        let roots = units.iter().filter(holds).map(|decided| decided.unit.root);
+        roots.collect::<HashSet<ImageId>>()
+    };
+    // An archived image can be restored, and then needs the untagged image that it refers to.
+    let need_untagged = roots(units, &|decided| !is_untagged_removal(decided));
+    let kept = roots(units, &|decided| matches!(decided.decision, Decision::Keep(..)));
     for id in units.ids() {
         let decided = &units[id];
         let root = decided.unit.root;
-        if is_untagged_removal(&decided) && decided.unit.images().any(|image| kept.contains(&image))
+        let has_any =
+            |roots: &HashSet<ImageId>| decided.unit.images().any(|image| roots.contains(&image));
+        if is_untagged_removal(&decided) && has_any(&need_untagged)
+            || is_orphan_removal(decided) && has_any(&kept)
         {
             units[id].decision = Decision::Keep(KeepReason::NeededByTaggedImage, root);
         }

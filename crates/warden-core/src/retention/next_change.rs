@@ -37,6 +37,7 @@ impl RetentionPlan<'_> {
                 days_after(at, retention.minimum_age_days)
             }
             KeepReason::UntaggedLately { since } => days_after(since, retention.untagged_days),
+            KeepReason::Unexpired { until, .. } => Some(*until),
             KeepReason::Quarantined { until } => Some(start_of(*until)),
             // Another fact than the time ends these reasons, at any time.
             KeepReason::InUse(_)

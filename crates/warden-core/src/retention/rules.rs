@@ -9,7 +9,7 @@ use crate::arena::{Arena, GroupId, ImageId};
 use crate::grammar::{Channel, ConformingTag, Placeholder, is_build_word};
 use crate::graph::{ImageRecord, Inventory};
 use crate::image::{ImageStatus, Tag, TagPrefix};
-use crate::policy::Policy;
+use crate::policy::{Expiry, LifecycleScope, Policy, Retention};
 use crate::quarantine::Quarantine;
 use crate::tagging::accepts;
 
@@ -26,6 +26,8 @@ pub(super) struct Facts {
     pub has_accepted_tag: bool,
     /// The quarantine tags of the image.
     pub quarantine_tags: Vec<Tag>,
+    /// The tag that expired last, and when.
+    pub expired: Option<(Tag, DateTime<Utc>)>,
     /// The last day on which the image was quarantined.
     pub quarantined_since: Option<NaiveDate>,
 }
@@ -201,24 +203,56 @@ impl Classifier<'_> {
             if reading.is_channel && reading.group.is_some() {
                 continue;
             }
-            if reading.group.is_none()
-                && let Some(wildcard) = self.policy.ignores(tag)
-            {
-                keep(KeepReason::Ignored(tag.clone(), wildcard.clone()));
-                continue;
-            }
+            let ignored = self.policy.ignores(tag);
             let group = match (reading.group, self.prefix_of(tag)) {
-                (None, Some(prefix)) => Some(self.groups.find(prefix)),
+                (None, Some(prefix)) if ignored.is_none() => Some(self.groups.find(prefix)),
                 (group, _) => group,
             };
             match group {
                 Some(group) if !facts.groups.contains(&group) => facts.groups.push(group),
                 Some(_) => {}
-                None => keep(KeepReason::Unmatched(tag.clone())),
+                None => match (self.expiry_of(retention, image, tag), ignored) {
+                    (Some(at), _) if at < self.now => {
+                        if facts.expired.as_ref().is_none_or(|(_, last)| *last < at) {
+                            facts.expired = Some((tag.clone(), at));
+                        }
+                    }
+                    (Some(until), _) => keep(KeepReason::Unexpired { tag: tag.clone(), until }),
+                    (None, Some(wildcard)) => {
+                        keep(KeepReason::Ignored(tag.clone(), wildcard.clone()));
+                    }
+                    (None, None) => keep(KeepReason::Unmatched(tag.clone())),
+                },
             }
         }
         facts.young = young;
         facts
+    }
+
+    /// When a tag that no count keeps expires. None if no entry of `Expire` has the tag. In scope
+    /// `repository`, only the lifecycle policy of ECR expires tagged images.
+    fn expiry_of(
+        &self,
+        retention: &Retention,
+        image: &ImageRecord,
+        tag: &Tag,
+    ) -> Option<DateTime<Utc>> {
+        if self.policy.lifecycle_scope == LifecycleScope::Repository {
+            return None;
+        }
+        let pushed_at = image.pushed_at?;
+        let used_at = image.pulled_at.map_or(pushed_at, |pulled_at| pulled_at.max(pushed_at));
+        let entries = retention.expire.iter();
+        let entries =
+            entries.filter(|entry| entry.tags.iter().any(|wildcard| wildcard.matches(tag)));
+        let end = |entry: &Expiry| {
+            let end = |at: DateTime<Utc>, days: Option<u32>| match days {
+                Some(days) => at.checked_add_days(Days::new(days.into())),
+                None => Some(at),
+            };
+            Some(end(pushed_at, entry.after_days)?.max(end(used_at, entry.not_pulled_for_days)?))
+        };
+        entries.filter_map(end).min()
     }
 
     fn prefix_of(&self, tag: &Tag) -> Option<Key> {

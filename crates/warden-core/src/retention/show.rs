@@ -94,6 +94,9 @@ impl RetentionPlan<'_> {
             KeepReason::NoRetention => {
                 format!("the rule {} has no Retention, so nothing is removed", self.policy.rule)
             }
+            KeepReason::Unexpired { tag, until } => {
+                format!("its tag {tag} expires on {}, by Expire", day(*until))
+            }
             KeepReason::Ignored(tag, wildcard) => {
                 format!("its tag {tag} matches {wildcard} of Ignored")
             }
@@ -166,6 +169,9 @@ impl RetentionPlan<'_> {
                 let retention = self.policy.retention.as_ref();
                 let days = retention.map_or(0, |retention| retention.untagged_days);
                 format!("it has had no tag since {}, for more than {days} days", day(*since))
+            }
+            RemoveReason::Expired { tag, at } => {
+                format!("its tag {tag} expired on {}, by Expire", day(*at))
             }
             RemoveReason::Orphan(subject) => {
                 format!("it refers to {subject}, which does not exist any more")

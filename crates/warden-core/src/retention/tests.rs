@@ -2,6 +2,7 @@
 
 mod absent;
 mod confirmation;
+mod expire;
 mod kinds;
 mod next_change;
 mod units;

@@ -58,7 +58,6 @@ fn every_mistake_is_named_with_its_path_and_the_rule() {
             Rules[1] (platform).Tags.Enforcment: unknown property; the nearest known name is Enforcement
             Rules[1] (platform).Retention.Keep: expected a whole number from 1 to 100000, got "0"
             Rules[1] (platform).Retention.Enforcement: expected report or archive or delete, got "remove"
-            Rules[1] (platform).Retention.Expire: unknown property; the nearest known name is Keep
             Rules[1] (platform).Scan.Threshold: expected CRITICAL or HIGH or MEDIUM or LOW or INFORMATIONAL, got "high"
             Rules[2].Name: this required property is missing
             Rules[2].Repositories: expected at least one item
@@ -115,7 +114,7 @@ fn a_key_that_this_version_does_not_have_is_a_mistake() {
     let name = ("Name", json!("b"));
     assert!(rule(tags.clone(), retention.clone(), name.clone()));
     assert!(!rule(tags.clone(), retention.clone(), ("Consumers", json!([]))));
-    for key in ["Expire", "ProtectDeployed", "InUse", "KeepPerComponent"] {
+    for key in ["ProtectDeployed", "InUse", "KeepPerComponent"] {
         assert!(!rule(tags.clone(), json!({"Enforcement": "report", key: []}), name.clone()));
     }
 }

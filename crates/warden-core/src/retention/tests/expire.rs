@@ -1,0 +1,97 @@
+//! Tags that no count keeps expire by age and use.
+
+use super::*;
+
+fn expiring(expire: Value, changes: &[(&str, Value)]) -> Policy {
+    let prefixes = ("LifecycleTagPrefixes", json!([]));
+    let all = [&[("Retention.Expire", expire), prefixes], changes].concat();
+    with(&all)
+}
+
+// See case B15 in docs/contributing/prior-art.md.
+#[test]
+fn b15_tags_of_pull_requests_and_layers_expire_by_age_and_use() {
+    let layer = "0123456789abcdef".repeat(4);
+    let images = [
+        ("old", "pr-123, pushed 20"),
+        ("last-day", "pr-124, pushed 14"),
+        ("young", "pr-125, pushed 8"),
+        ("pulled", "pr-126, pushed 90, pulled 3"),
+        ("unused", "myapp-pr-4, pushed 400"),
+        ("used", "myapp-pr-5, pushed 400, pulled 59"),
+        ("no-longer-used", "myapp-pr-6, pushed 400, pulled 61"),
+        ("layer", &format!("{layer}, pushed 400")),
+        ("two", "pr-127 myapp-pr-7, pushed 50"),
+        ("channel", "myapp-prod, pushed 400"),
+        ("newest", "litellm-v1.1.0 pr-128, pushed 400"),
+        ("second", "litellm-v1.0.0 pr-129, pushed 410"),
+        ("beyond", "litellm-v0.9.0 pr-130, pushed 420"),
+        ("part", "pr-131, pushed 400"),
+        ("index", "keep-me, pushed 50, needs part"),
+    ];
+    let expire = json!([
+        {"Tags": ["pr-*"], "AfterDays": 14},
+        {"Tags": ["*"], "NotPulledForDays": 60},
+    ]);
+    let more = ("Retention.MaxRemovePercent", json!(100));
+    check(
+        &expiring(expire, &[more]),
+        &images,
+        &[],
+        &expect![[r#"
+        old: delete: its tag pr-123 expired on 2026-11-18, by Expire
+        last-day: keep: its tag pr-124 expires on 2026-11-24, by Expire
+        young: keep: its tag pr-125 expires on 2026-11-30, by Expire
+        pulled: keep: it was pulled on 2026-11-21, within the last 30 days
+        unused: delete: its tag myapp-pr-4 expired on 2025-12-19, by Expire
+        used: keep: its tag myapp-pr-5 expires on 2026-11-25, by Expire
+        no-longer-used: delete: its tag myapp-pr-6 expired on 2026-11-23, by Expire
+        layer: delete: its tag 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef expired on 2025-12-19, by Expire
+        two: keep: its tag myapp-pr-7 expires on 2026-12-04, by Expire
+        channel: keep: the channel myapp-prod points at it
+        newest: keep: number 1 of 3 of litellm (the newest 2 are kept)
+        second: keep: number 2 of 3 of litellm (the newest 2 are kept)
+        beyond: delete: number 3 of 3 of litellm (the newest 2 are kept)
+        part: keep: it is part of @index: its tag keep-me expires on 2026-12-04, by Expire
+        index: keep: its tag keep-me expires on 2026-12-04, by Expire
+    "#]],
+    );
+}
+
+#[test]
+fn with_both_numbers_both_must_be_over_and_ignored_tags_expire_too() {
+    let images = [
+        ("old", "buildcache-1, pushed 100, pulled 50"),
+        ("used", "buildcache-2, pushed 100, pulled 35"),
+        ("young", "buildcache-3, pushed 50, pulled 45"),
+        ("other", "cache, pushed 400"),
+    ];
+    let expire = json!([{"Tags": ["buildcache*"], "AfterDays": 60, "NotPulledForDays": 40}]);
+    let ignored = ("Tags.Ignored", json!(["*cache*"]));
+    let more = ("Retention.MaxRemovePercent", json!(100));
+    check(
+        &expiring(expire, &[ignored, more]),
+        &images,
+        &[],
+        &expect![[r#"
+        old: delete: its tag buildcache-1 expired on 2026-11-14, by Expire
+        used: keep: its tag buildcache-2 expires on 2026-11-29, by Expire
+        young: keep: its tag buildcache-3 expires on 2026-12-04, by Expire
+        other: keep: its tag cache matches *cache* of Ignored
+    "#]],
+    );
+}
+
+#[test]
+fn in_scope_repository_no_tag_expires() {
+    let expire = json!([{"Tags": ["*"], "AfterDays": 1}]);
+    let scope = ("LifecycleScope", json!("repository"));
+    check(
+        &expiring(expire, &[scope]),
+        &[("old", "pr-1, pushed 90")],
+        &[],
+        &expect![[r#"
+        old: keep: the tag pr-1 matches neither the grammar nor a lifecycle prefix
+    "#]],
+    );
+}
