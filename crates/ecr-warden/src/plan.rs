@@ -17,7 +17,8 @@ use warden_aws::registry::CONCURRENT_CALLS;
 use warden_core::image::{Digest, RepositoryName, Tag, format_bytes};
 use warden_core::policy::RuleName;
 use warden_core::retention::{
-    CONFIRMATION_DAYS, Confirmation, MOST_CONFIRMED, confirmed_image, hash_of_plans,
+    CONFIRMATION_DAYS, Confirmation, MOST_CONFIRMED, UncoveredImages, confirmed_image,
+    hash_of_plans,
 };
 
 pub use self::rule::{RuleConfirmation, RulePlans};
@@ -82,6 +83,9 @@ pub(crate) struct SeenPlan {
     pub(crate) examined: usize,
     pub(crate) planned: usize,
     pub(crate) bytes: u64,
+    /// The images that are kept only because no rule covers their tags.
+    #[serde(default)]
+    uncovered: Option<UncoveredImages>,
     /// The images that would be removed, and the quarantine tags.
     pub(crate) removals: Vec<DecidedImage>,
     /// The images that are kept, as far as the function lists them.
@@ -143,6 +147,9 @@ impl Plan {
             seen.examined,
             format_bytes(seen.bytes)
         );
+        if let Some(uncovered) = &seen.uncovered {
+            text += &format!("\nNo rule covers {uncovered}.");
+        }
         if let Some(why) = &self.stopped {
             text += &format!("\nNothing is removed now: {why}.");
         }

@@ -13,6 +13,7 @@ use super::{
 use warden_core::image::{Digest, RepositoryName, Tag, format_bytes};
 use warden_core::policy::{Owner, Severity};
 use warden_core::properties::Problem;
+use warden_core::retention::UncoveredImages;
 use warden_core::text::short_line;
 
 /// The most entries of a list, beside which the alert has the total number.
@@ -67,13 +68,15 @@ pub struct RepositoryReport {
     pub further: u64,
     /// The plan of the last sweep. None if it would remove no image.
     pub plan: Option<ReportedPlan>,
+    /// The images that stay only because no rule covers their tags, at the last sweep.
+    pub uncovered: Option<UncoveredImages>,
 }
 
 impl RepositoryReport {
     /// Whether a digest lists the repository.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.violations() == 0 && self.plan.is_none()
+        self.violations() == 0 && self.plan.is_none() && self.uncovered.is_none()
     }
 
     /// The number of violations in the week.
@@ -84,6 +87,10 @@ impl RepositoryReport {
 
     fn images(&self) -> u64 {
         self.plan.map_or(0, |plan| plan.images as u64)
+    }
+
+    fn uncovered(&self) -> u64 {
+        self.uncovered.as_ref().map_or(0, |uncovered| uncovered.images as u64)
     }
 }
 
@@ -106,11 +113,15 @@ pub fn report(
     governed: usize,
     mut found: Vec<(&RepositoryName, RepositoryReport)>,
 ) -> Alert {
-    found.sort_by_key(|(name, report)| (Reverse(report.images() + report.violations()), *name));
+    let affected = |report: &RepositoryReport| report.images() + report.violations();
+    found.sort_by_key(|(name, report)| {
+        (Reverse(affected(report)), Reverse(report.uncovered()), *name)
+    });
     let plans = || found.iter().filter_map(|(_, report)| report.plan);
     let images: u64 = found.iter().map(|(_, report)| report.images()).sum();
     let bytes: u64 = plans().map(|plan| plan.bytes).sum();
     let violations: u64 = found.iter().map(|(_, report)| report.violations()).sum();
+    let uncovered: u64 = found.iter().map(|(_, report)| report.uncovered()).sum();
     let would_lose = match (plans().count(), governed) {
         (1, 1) => "1 repository would lose images".to_owned(),
         (count, governed) => format!("{count} of {governed} repositories would lose images"),
@@ -119,7 +130,12 @@ pub fn report(
         1 => "1 tag violates its rule".to_owned(),
         count => format!("{count} tags violate their rule"),
     };
-    let parts = [(images > 0).then_some(would_lose), (violations > 0).then_some(violate)];
+    let no_rule = format!("no rule covers {}", number_of(uncovered, "image"));
+    let parts = [
+        (images > 0).then_some(would_lose),
+        (violations > 0).then_some(violate),
+        (uncovered > 0).then_some(no_rule),
+    ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     let subject =
         owner.map_or_else(|| "Repositories without an owner".to_owned(), ToString::to_string);
@@ -138,11 +154,27 @@ pub fn report(
         let pushed = number_of(violations, "pushed tag");
         event += &format!(" {pushed} violated the rules.");
     }
+    let (mut why, mut next) = (Vec::new(), Vec::new());
+    if images + violations > 0 {
+        why.push("the enforcement of the tags or of the cleanup is report in the rules of these repositories");
+        next.push("correct the tags or the rules, and read the plan of a repository before you enforce its rule");
+    }
+    if uncovered > 0 {
+        let bytes = found.iter().filter_map(|(_, report)| report.uncovered.as_ref());
+        let bytes: u64 = bytes.map(|uncovered| uncovered.bytes).sum();
+        event += &format!(
+            " No rule covers the tags of {} ({}), so no sweep removes them.",
+            number_of(uncovered, "image"),
+            format_bytes(bytes)
+        );
+        why.push("these tags name no version, and no entry of Expire matches them");
+        next.push("write an entry of Expire or a template of the grammar for these tags");
+    }
+    let (why, next) = (why.join("; and "), next.join("; "));
     let text = format!(
         "{event}\n\n\
-         {WHY}the enforcement of the tags or of the cleanup is report in the rules of these repositories.\n\n\
-         {WHAT_TO_DO}correct the tags or the rules, and read the plan of a repository before you enforce its \
-         rule.\n\n\
+         {WHY}{why}.\n\n\
+         {WHAT_TO_DO}{next}.\n\n\
          Repositories, the most affected first:{}",
         list(&found, line)
     );
@@ -154,6 +186,7 @@ pub fn report(
             ("images".to_owned(), json!(images)),
             ("bytes".to_owned(), json!(bytes)),
             ("violations".to_owned(), json!(violations)),
+            ("uncovered".to_owned(), json!(uncovered)),
             ("repositories".to_owned(), json!(repositories)),
             ("repositoriesTotal".to_owned(), json!(found.len())),
         ])
@@ -227,6 +260,7 @@ fn line((repository, report): &(&RepositoryName, RepositoryReport)) -> String {
         let such = if violations > MOST_NAMED as u64 { ", such as" } else { ":" };
         parts.push(format!("{tags} {violate} the rule{such} {}", named.join(", ")));
     }
+    parts.extend(report.uncovered.as_ref().map(|uncovered| format!("no rule covers {uncovered}")));
     format!("\n- {repository}: {}", parts.join("; "))
 }
 
@@ -238,6 +272,7 @@ fn value((repository, report): &(&RepositoryName, RepositoryReport)) -> Value {
         "bytes": bytes,
         "violations": report.violations(),
         "examples": report.examples,
+        "uncovered": report.uncovered,
     })
 }
 

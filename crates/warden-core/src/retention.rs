@@ -15,6 +15,7 @@ mod next_change;
 mod rules;
 mod schedule;
 mod show;
+mod uncovered;
 mod unfinished;
 
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use confirmation::{
     retention_hash,
 };
 use decide::{decide_unit, keep_subjects_of_tagged_images, rank_units, removal_mode, threat_to};
+pub use uncovered::UncoveredImages;
 pub use unfinished::{UnfinishedUnit, UnitRecord, UnitRemover, complete_unit, torn_images};
 
 /// The number of digits of the hash of a plan. A person repeats them to confirm the plan.

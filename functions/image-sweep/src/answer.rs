@@ -46,6 +46,7 @@ pub fn describe_run(
         "examined": outcome.examined,
         "kept": outcome.examined - planned.len(),
         "planned": planned.len(),
+        "uncovered": plan.uncovered(),
         "removed": removed,
         "failed": outcome.failed.len(),
         "left": outcome.left,

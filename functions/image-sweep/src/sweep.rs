@@ -269,6 +269,7 @@ impl<'a> Sweep<'a> {
             waiting: if outcome.is_confirmable() { planned } else { 0 },
             reported: (plan.is_report() && planned > 0)
                 .then(|| ReportedPlan { images: planned, bytes: plan.bytes() }),
+            uncovered: plan.uncovered(),
         }
     }
 
@@ -311,6 +312,7 @@ impl<'a> Sweep<'a> {
             stopped: Some(why.clone()),
             waiting: 0,
             reported: None,
+            uncovered: None,
         };
         self.publish_once(&fact, &self.stopped_outcome(why)).await?;
         let result = Some(&result);

@@ -16,6 +16,7 @@ fn run(changes: impl FnOnce(&mut LastRun)) -> LastRun {
         stopped: None,
         waiting: 0,
         reported: None,
+        uncovered: None,
     };
     changes(&mut run);
     run

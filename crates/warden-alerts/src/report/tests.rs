@@ -37,7 +37,12 @@ fn repository(
     let plan = (images > 0).then(|| ReportedPlan { images, bytes: images as u64 * 1_500_000_000 });
     (
         name.to_owned(),
-        RepositoryReport { examples: tags.iter().map(example).collect(), further, plan },
+        RepositoryReport {
+            examples: tags.iter().map(example).collect(),
+            further,
+            plan,
+            uncovered: None,
+        },
     )
 }
 
@@ -56,6 +61,50 @@ fn the_title_has_the_owner_and_the_numbers() {
         .assert_eq(&title(1, vec![repository("aa", 3, &[], 0)]));
     expect!["platform-team: 1 tag violates its rule"]
         .assert_eq(&title(2, vec![repository("aa", 0, &["latest"], 0)]));
+}
+
+// See case B15 in docs/contributing/prior-art.md.
+#[test]
+fn b15_the_digest_says_how_many_images_no_rule_covers() {
+    let uncovered = |name: &str, images: usize, tags: &[&str]| {
+        let examples = tags.iter().map(|tag| tag.parse().unwrap()).collect();
+        let bytes = images as u64 * 200_000_000;
+        let (name, report) = repository(name, 0, &[], 0);
+        (
+            name,
+            RepositoryReport {
+                uncovered: Some(UncoveredImages { images, bytes, examples }),
+                ..report
+            },
+        )
+    };
+    let found = vec![
+        uncovered("apps/api", 1, &["pr-7"]),
+        uncovered("apps/web", 120, &["buildcache", "pr-1", "pr-2"]),
+    ];
+    let alert = digest_of(None, 7, found);
+    assert_commands_are_shown(&alert);
+    expect![[r#"
+        Repositories without an owner: no rule covers 121 images
+
+        This is the digest of the week 2026-W48. Nothing was changed. No rule covers the tags of 121 images (24.2 GB), so no sweep removes them.
+
+        Why: these tags name no version, and no entry of Expire matches them.
+
+        What to do: write an entry of Expire or a template of the grammar for these tags.
+
+        See what a changed policy would do, before you deploy it:
+
+            ecr-warden policy test infra/sam/policy.yaml --region us-east-1
+
+        Repositories, the most affected first:
+        - apps/web: no rule covers 120 images (24.0 GB), such as buildcache, pr-1, pr-2
+        - apps/api: no rule covers 1 image (200.0 MB): pr-7
+
+        Severity    INFORMATIONAL
+        Account     123456789012, us-east-1
+        Event       request-1 at 2026-11-30T12:00:00Z
+    "#]].assert_eq(&alert.email());
 }
 
 #[test]

@@ -65,8 +65,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Reads what the rules of these repositories reported: the violations of a week, and the plans of the last
-    /// sweeps. A repository without either is left out. One call for 50 repositories.
+    /// Reads what the rules of these repositories reported: the violations of a week, and the plans and the
+    /// uncovered images of the last sweeps. A repository without either is left out. One call for 50 repositories.
     pub async fn reports<'r>(
         &self,
         repositories: impl IntoIterator<Item = &'r RepositoryName>,
@@ -83,7 +83,8 @@ impl Ledger {
             let name: RepositoryName = name.context("an item has no key").context(READING)?;
             let report = reports.entry(name).or_default();
             if let Some(run) = item.get("last_run").and_then(|run| run.as_s().ok()) {
-                report.plan = serde_json::from_str::<LastRun>(run).context(READING)?.reported;
+                let run: LastRun = serde_json::from_str(run).context(READING)?;
+                (report.plan, report.uncovered) = (run.reported, run.uncovered);
             }
             for example in examples(&item) {
                 report.examples.push(serde_json::from_str(example).context(READING)?);

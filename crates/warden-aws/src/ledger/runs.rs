@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use warden_alerts::ReportedPlan;
 use warden_core::due::{CompleteSweep, PUSH_RECORDED_FOR, SweepHistory};
 use warden_core::image::{Digest, RepositoryName};
+use warden_core::retention::UncoveredImages;
 
 use super::{
     Item, Ledger, REMEMBERED, TAKE, Taken, confirmations, is_refused, seconds, send_claim, text,
@@ -81,6 +82,9 @@ pub struct LastRun {
     pub waiting: usize,
     /// The plan of a rule that only reports. None if it would remove no image.
     pub reported: Option<ReportedPlan>,
+    /// The images that stay only because no rule covers their tags.
+    #[serde(default)]
+    pub uncovered: Option<UncoveredImages>,
 }
 
 /// The record of the sweeps of a repository.

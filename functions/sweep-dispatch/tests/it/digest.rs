@@ -61,6 +61,7 @@ impl Function {
             stopped: None,
             waiting: 0,
             reported: Some(ReportedPlan { images, bytes: images as u64 * 1_000_000 }),
+            uncovered: None,
         };
         ledger.begin_run(&repository, "sweep", now).await.unwrap();
         let end = RunEnd { result: Some(&result), ..RunEnd::default() };

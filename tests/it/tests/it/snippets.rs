@@ -294,6 +294,16 @@ fn the_documented_rule_is_a_rule_of_a_policy() {
 }
 
 #[test]
+fn the_documented_entries_of_expire_are_a_rule_of_a_policy() {
+    let rule = Template::read_document(&snippet("policy/expire.yaml").unwrap()).unwrap();
+    let governance = governance(&[(".Rules", &rule.to_string())]);
+    let rule = governance.document.rules.into_iter().next().unwrap();
+    let days = rule.retention.unwrap().expire.into_iter();
+    let days: Vec<_> = days.map(|entry| (entry.after_days, entry.not_pulled_for_days)).collect();
+    assert_eq!(days, [(Some(14), None), (Some(30), Some(30)), (None, Some(365))]);
+}
+
+#[test]
 fn the_documented_first_policy_is_within_the_documented_ceiling() {
     let path = workspace().join("docs/snippets").join("policy/first.yaml");
     let file = PolicyFile::read(&path).unwrap();

@@ -95,3 +95,23 @@ fn in_scope_repository_no_tag_expires() {
     "#]],
     );
 }
+
+// See case B15 in docs/contributing/prior-art.md.
+#[test]
+fn b15_a_plan_counts_the_images_that_no_rule_covers() {
+    let images = [
+        ("part", ", pushed 90"),
+        ("index", "main, pushed 90, needs part"),
+        ("two", "pr-1 pr-2, pushed 90"),
+        ("expires", "tmp-1, pushed 8"),
+        ("young", "pr-3, pushed 1"),
+        ("channel", "myapp-prod, pushed 90"),
+        ("version", "litellm-v1.0.0, pushed 90"),
+        ("archived", "pr-4, pushed 90, archived"),
+    ];
+    let expire = json!([{"Tags": ["tmp-*"], "AfterDays": 14}]);
+    let (policy, inventory) = (expiring(expire, &[]), inventory(&images));
+    let graph = Graph::build(&inventory).unwrap();
+    let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());
+    expect!["2 images (3.0 kB): main, pr-1"].assert_eq(&plan.uncovered().unwrap().to_string());
+}

@@ -150,7 +150,12 @@ fn the_schema_refuses_a_policy_with_a_mistake_and_so_does_the_reader() {
     for (pointer, new, mistake) in [
         ("/Unmached", json!("report"), ": additionalProperties"),
         ("/Rules/0/Owners", json!("a"), ".Rules[0]: additionalProperties"),
-        ("/Rules/0/Retention/Expire", json!([]), ".Rules[0].Retention: additionalProperties"),
+        ("/Rules/0/Retention/Expires", json!([]), ".Rules[0].Retention: additionalProperties"),
+        (
+            "/Rules/0/Retention/Expire",
+            json!([{"AfterDays": 1}]),
+            ".Rules[0].Retention.Expire[0]: required",
+        ),
         ("/Version", json!(1), ".Version: enum"),
         ("/Unmatched", json!("warn"), ".Unmatched: enum"),
         ("/Rules/1/Tags/Enforcement", json!("delete"), ".Rules[1].Tags.Enforcement: enum"),
