@@ -135,6 +135,25 @@ fn an_index_with_its_images_and_signatures_is_kept_or_removed_as_one_unit() {
     );
 }
 
+#[test]
+fn an_image_is_removed_after_each_index_that_needs_it_also_if_a_signature_is_an_index() {
+    let inventory = inventory(&[
+        ("shared", ", pushed 90"),
+        ("index", "quarantine:20261001, pushed 80, needs shared"),
+        ("signed", "quarantine:20261001, pushed 90"),
+        ("signature", "sig:signed, pushed 90, needs shared"),
+    ]);
+    let graph = Graph::build(&inventory).unwrap();
+    let policy = two();
+    let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());
+    // A sweep removes the referrers after all other images.
+    let images = plan.removals.iter().flat_map(|removal| &removal.images);
+    let order = images.chain(plan.removals.iter().flat_map(|removal| &removal.referrers));
+    let order: Vec<ImageId> = order.copied().collect();
+    let expected = ["signed", "index", "signature", "shared"];
+    assert_eq!(order, expected.map(|name| image_id(&inventory, name)));
+}
+
 // See case P6 in docs/contributing/prior-art.md.
 #[test]
 fn an_active_index_that_cannot_be_read_stops_the_plan_and_an_archived_index_does_not() {
