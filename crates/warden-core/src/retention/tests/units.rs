@@ -18,8 +18,8 @@ fn a_version_that_also_has_the_tag_of_a_signature_counts_as_a_version() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of a (the newest 2 are kept)
-            newer: keep: number 2 of 3 of a (the newest 2 are kept)
+            new: keep: number 1 by push and number 2 by version of 3 of a (the newest 2 and the highest 2 are kept)
+            newer: keep: number 2 by push and number 1 by version of 3 of a (the newest 2 and the highest 2 are kept)
             old: delete: number 3 of 3 of a (the newest 2 are kept)
             chart: keep: number 1 of 1 of b (the newest 2 are kept)
         "#]],
@@ -39,8 +39,8 @@ fn an_archived_image_is_not_deleted_with_the_index_that_needs_it() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of a (the newest 2 are kept)
-            newer: keep: number 2 of 3 of a (the newest 2 are kept)
+            new: keep: number 1 by push and number 2 by version of 3 of a (the newest 2 and the highest 2 are kept)
+            newer: keep: number 2 by push and number 1 by version of 3 of a (the newest 2 and the highest 2 are kept)
             old: delete: number 3 of 3 of a (the newest 2 are kept)
             one: keep: it is archived, and only a lifecycle rule of ECR or a person deletes archived images
             other: delete: it is part of @old: number 3 of 3 of a (the newest 2 are kept)
@@ -66,9 +66,9 @@ fn a_part_of_many_indexes_takes_one_place_in_the_count() {
         ],
         &[],
         &expect![[r#"
-            one: keep: number 1 of 2 of a (the newest 2 are kept)
-            two: keep: number 1 of 2 of b (the newest 2 are kept)
-            part: keep: it is part of @two: number 1 of 2 of b (the newest 2 are kept)
+            one: keep: number 1 by push and number 2 by version of 2 of a (the newest 2 and the highest 2 are kept)
+            two: keep: number 2 by push and number 1 by version of 2 of a (the newest 2 and the highest 2 are kept)
+            part: keep: it is part of @two: number 2 by push and number 1 by version of 2 of a (the newest 2 and the highest 2 are kept)
             quiet: keep: number 2 of 2 of b (the newest 2 are kept)
         "#]],
     );
@@ -87,8 +87,8 @@ fn the_only_version_of_a_component_is_kept_although_another_component_contains_i
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of app (the newest 2 are kept)
-            newer: keep: number 2 of 3 of app (the newest 2 are kept)
+            new: keep: number 1 by push and number 2 by version of 3 of app (the newest 2 and the highest 2 are kept)
+            newer: keep: number 2 by push and number 1 by version of 3 of app (the newest 2 and the highest 2 are kept)
             wraps: keep: number 1 of 1 of worker (the newest 2 are kept)
             worker: keep: it is part of @wraps: number 1 of 1 of worker (the newest 2 are kept)
         "#]],
@@ -225,7 +225,7 @@ fn an_image_with_an_unknown_fact_is_kept() {
             other: keep: it belongs to @circle: it and other images refer to each other
             archived: keep: it is archived, and only a lifecycle rule of ECR or a person deletes archived images
             signed: keep: it belongs to @archived: it is archived, and only a lifecycle rule of ECR or a person deletes archived images
-            goes: delete: number 3 of 4 of a (the newest is kept)
+            goes: delete: number 3 by push and number 2 by version of 4 of a (the newest and the highest are kept)
         "#]],
     );
 }
@@ -245,8 +245,8 @@ fn indexes_that_need_each_other_and_their_images_are_kept() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 4 of a (the newest 2 are kept)
-            newer: keep: number 2 of 4 of a (the newest 2 are kept)
+            new: keep: number 1 by push and number 2 by version of 4 of a (the newest 2 and the highest 2 are kept)
+            newer: keep: number 2 by push and number 1 by version of 4 of a (the newest 2 and the highest 2 are kept)
             one: keep: it and other images refer to each other
             other: keep: it and other images refer to each other
             part: keep: it and other images refer to each other
