@@ -35,6 +35,18 @@ pub fn is_young(source: &Source, now: DateTime<Utc>) -> bool {
     time.is_ok_and(|time| now.signed_duration_since(time) < SETTLED_AFTER)
 }
 
+/// The longest time between an event and its first attempt or retry: EventBridge delivers for 24 hours, and
+/// Lambda retries for six.
+const DELIVERED_WITHIN: TimeDelta = TimeDelta::hours(30);
+
+/// The time of an event, if the time is plausible, or otherwise the nearest plausible time. So a forged event
+/// is not much older than its arrival. An event without a valid time happened now.
+#[must_use]
+pub fn plausible_time(source: &Source, now: DateTime<Utc>) -> DateTime<Utc> {
+    let time = DateTime::parse_from_rfc3339(&source.time);
+    time.map_or(now, |time| time.to_utc().clamp(now - DELIVERED_WITHIN, now))
+}
+
 /// The account, the region and the identity of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
@@ -132,6 +144,21 @@ mod tests {
         assert!(is_young_at("2026-11-24T09:59:00Z"));
         assert!(is_young_at("2026-11-24T10:01:31Z"));
         assert!(!is_young_at("2026-11-24T10:03:00Z"));
+    }
+
+    #[test]
+    fn an_event_happened_in_the_last_thirty_hours() {
+        let now = "2026-11-24T10:00:00Z".parse().unwrap();
+        for (time, expected) in [
+            ("2026-11-24T09:59:00Z", "2026-11-24T09:59:00Z"),
+            ("2026-11-24T11:00:00Z", "2026-11-24T10:00:00Z"),
+            ("1970-01-01T00:00:00Z", "2026-11-23T04:00:00Z"),
+            ("yesterday", "2026-11-24T10:00:00Z"),
+        ] {
+            let source = Source { id: String::new(), time: time.to_owned() };
+            let expected: DateTime<Utc> = expected.parse().unwrap();
+            assert_eq!(plausible_time(&source, now), expected, "{time}");
+        }
     }
 
     #[test]

@@ -23,8 +23,9 @@
 //!
 //! Times are seconds since 1970. Other items record the history of scans ([`Ledger::claim_history`]),
 //! the index of an image ([`Ledger::index_membership`]), sweeps ([`Ledger::begin_run`]), untagged images
-//! ([`Ledger::untagged_images`]), units that are removed ([`Ledger::begin_units`]), replicas
-//! ([`Ledger::record_replica`]), reported violations ([`Ledger::record_violation`]), the confirmations of operators ([`Ledger::confirm`]), the policies of
+//! and the age of tags ([`Ledger::sightings`]), pushes ([`Ledger::record_push`]), units that are removed
+//! ([`Ledger::begin_units`]), replicas ([`Ledger::record_replica`]), reported violations
+//! ([`Ledger::record_violation`]), the confirmations of operators ([`Ledger::confirm`]), the policies of
 //! the stack ([`Ledger::policy`]), and alerts that only one destination has ([`crate::alerts`]).
 //! [`Ledger::claim_for_enforcement`] prevents that enforcement and a sweep change the tags of one image
 //! at the same time.
@@ -37,9 +38,9 @@ mod reports;
 mod risks;
 mod runs;
 mod scans;
+mod sightings;
 mod tags;
 mod units;
-mod untagged;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -93,6 +94,7 @@ pub use runs::{AcceptedPolicy, LastRun, PushClaim, RunEnd, RunLease, SweepRecord
 pub use scans::{
     CleanScanOutcome, CollectedEvents, CollectionClaim, FindingEvent, HistoryClaim, IndexMembership,
 };
+pub use sightings::RecordedSightings;
 
 /// A fact that is published once.
 #[derive(Clone, Copy, Debug)]

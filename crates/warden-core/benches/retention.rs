@@ -40,6 +40,7 @@ fn main() {
         inventory.images.push(ImageRecord {
             digest: digest(nth),
             tags: tag.map(|tag| tag.parse().unwrap()).into_iter().collect(),
+            tag_times: vec![now - Duration::minutes(i64::from(nth) * 10)],
             has_unparsed_reference: false,
             status: ImageStatus::Active,
             pushed_at: Some(now - Duration::minutes(i64::from(nth) * 10)),

@@ -10,7 +10,7 @@ use crate::arena::{Arena, ImageId, UnitId};
 use crate::artifact::{ArtifactKind, Descriptor};
 use crate::image::{Digest, ImageStatus, Tag};
 use crate::lifecycle::native::NativeRules;
-use crate::untagged::UntaggedRecord;
+use crate::sightings::Sightings;
 
 /// Whether a manifest of this media type is an index: an image for several platforms.
 #[must_use]
@@ -52,6 +52,9 @@ pub struct ImageRecord {
     pub digest: Digest,
     /// The tags that point at it.
     pub tags: Vec<Tag>,
+    /// When each tag was pushed, in the order of `tags` ([`crate::tag_times::observe_tags`]). Empty while
+    /// the times are not known.
+    pub tag_times: Vec<DateTime<Utc>>,
     /// Whether the image has a tag that is invalid by the OCI specification, or a subject whose
     /// digest has an unknown algorithm. `tags` and `subject` do not contain such a value. Such an
     /// image is always kept.
@@ -127,6 +130,13 @@ impl ImageRecord {
     pub fn own_tags(&self) -> impl Iterator<Item = &Tag> {
         self.tags.iter().filter(|tag| tag.subject().is_none())
     }
+
+    /// The tags that do not name a subject, each with the time of its push. None for a time that is not
+    /// known.
+    pub fn own_tags_with_times(&self) -> impl Iterator<Item = (&Tag, Option<DateTime<Utc>>)> {
+        let times = self.tag_times.iter().copied().map(Some).chain(std::iter::repeat(None));
+        self.tags.iter().zip(times).filter(|(tag, _)| tag.subject().is_none())
+    }
 }
 
 /// All images of a repository, also archived ones, with the parts of the indexes.
@@ -145,8 +155,9 @@ pub struct Inventory {
     /// Whether an archived index exists whose images are unknown: the ledger has no record of the
     /// index, and ECR returns no manifest of an archived index.
     pub has_unknown_archived_index: bool,
-    /// Since when each untagged image has no tag, according to the earlier sweeps.
-    pub untagged: UntaggedRecord,
+    /// Since when each untagged image has no tag, according to the sweeps, by
+    /// [`crate::untagged::prefix_of`] its digest.
+    pub untagged: Sightings,
     /// The native lifecycle rules of the repository. None if the repository has no lifecycle policy,
     /// or if the policy archives nothing: the sweep does not read the rules then.
     pub native_rules: Option<NativeRules>,
@@ -446,6 +457,7 @@ mod tests {
             |tags: &[&str], pushed: Option<u32>, pulled: Option<u32>, status| ImageRecord {
                 digest: format!("sha256:{}", "a".repeat(64)).parse().unwrap(),
                 tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
+                tag_times: vec![],
                 has_unparsed_reference: false,
                 status,
                 pushed_at: pushed.map(at),

@@ -17,6 +17,8 @@
 //! - [`arena`]: lists of images, units and groups, each with an index type of its own;
 //! - [`artifact`]: the kind of an artifact: an image, a signature, a chart, a cache, and so on;
 //! - [`graph`]: groups an index with its images, and an image with its signatures;
+//! - [`sightings`]: times that the ledger records;
+//! - [`tag_times`]: records when each tag was pushed to its image;
 //! - [`untagged`]: records since when an image has no tag;
 //! - [`retention`]: decides which images are kept and which are removed, and why;
 //! - [`due`]: decides which repositories a round of sweeps sweeps;
@@ -48,6 +50,8 @@ pub mod quarantine;
 pub mod replication;
 pub mod retention;
 pub mod risks;
+pub mod sightings;
+pub mod tag_times;
 pub mod tagging;
 pub mod text;
 pub mod untagged;

@@ -39,6 +39,7 @@ pub use confirmation::{
     retention_hash,
 };
 use decide::{decide_unit, keep_subjects_of_tagged_images, rank_units, removal_mode, threat_to};
+use rules::TagReadings;
 pub use uncovered::UncoveredImages;
 pub use unfinished::{UnfinishedUnit, UnitRecord, UnitRemover, complete_unit, torn_images};
 
@@ -84,11 +85,21 @@ pub struct UnitDecision {
     places: Vec<VersionRank>,
 }
 
-/// The rank of a unit in a group. The newest has rank 1.
+/// The ranks of a unit in a group. The newest and the highest unit have rank 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct VersionRank {
     group: GroupId,
-    rank: usize,
+    /// The rank by the push of the tags by which the unit is counted in the group.
+    by_push: usize,
+    /// The rank by version. None if no tag by which the unit is counted has a version.
+    by_version: Option<usize>,
+}
+
+impl VersionRank {
+    /// The smaller rank: a unit is kept by the count if this rank is at most `Keep`.
+    fn best(&self) -> usize {
+        self.by_version.map_or(self.by_push, |by_version| by_version.min(self.by_push))
+    }
 }
 
 /// The decision about a unit.
@@ -116,8 +127,13 @@ pub enum KeepReason {
     Pulled(DateTime<Utc>),
     /// Somebody restored the image from the archive. No time where ECR is still restoring it.
     Restored(Option<DateTime<Utc>>),
-    /// The image was pushed within [`crate::policy::Retention::minimum_age_days`].
-    Young(DateTime<Utc>),
+    /// The image or a tag was pushed within [`crate::policy::Retention::minimum_age_days`].
+    Young {
+        /// The latest push.
+        at: DateTime<Utc>,
+        /// The tag of this push. None for the first push of the image.
+        tag: Option<Tag>,
+    },
     /// A tag neither matches the grammar nor has a counted prefix.
     Unmatched(Tag),
     /// [`crate::policy::Tags::ignored`] has this wildcard for the tag.
@@ -129,7 +145,7 @@ pub enum KeepReason {
         /// The earliest end.
         until: DateTime<Utc>,
     },
-    /// The unit is among the newest of a group.
+    /// The unit is among the newest or the highest of a group.
     Newest,
     /// In scope `repository`, a lifecycle rule of ECR counts the images.
     Native,
@@ -171,6 +187,8 @@ pub enum KeepReason {
 pub enum UnknownReason {
     /// ECR does not report when the image was pushed.
     Push,
+    /// The time of the push of a tag is not known.
+    TagPush,
     /// [`ImageRecord::has_unparsed_reference`]: a tag or the subject of the image cannot be parsed.
     UnparsedReference,
     /// The subject of the image is not listed, but may exist.
@@ -184,7 +202,7 @@ pub enum UnknownReason {
 /// Why a unit is removed. No rule keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemoveReason {
-    /// In each of its groups, enough units are newer.
+    /// In each of its groups, enough units are newer, and enough units have a higher version.
     BeyondKeepCount,
     /// The quarantine of the image is over.
     QuarantineOver {
@@ -297,8 +315,9 @@ pub fn plan_retention<'a>(
     running: &RunningImages,
     now: DateTime<Utc>,
 ) -> RetentionPlan<'a> {
-    let (readings, mut groups) = rules::read_tags(policy, inventory);
-    let facts = rules::classify_images(policy, inventory, &readings, &mut groups, running, now);
+    let mut readings = rules::read_tags(policy, inventory);
+    let facts = rules::classify_images(policy, inventory, &mut readings, running, now);
+    let TagReadings { tags: readings, groups, .. } = readings;
     let mut groups = groups.arena;
     let places = rank_units(inventory, &graph, &facts, &mut groups);
     let decide = |(unit, places): (Unit, Vec<VersionRank>)| {
@@ -342,7 +361,7 @@ impl KeepReason {
             Self::Channel(_) => 3,
             Self::Pulled(_) => 4,
             Self::Restored(_) => 5,
-            Self::Young(_) => 6,
+            Self::Young { .. } => 6,
             Self::Unmatched(_) | Self::Ignored(..) | Self::Unexpired { .. } => 7,
             Self::Newest => 8,
             Self::Native => 9,
@@ -402,11 +421,11 @@ impl<'a> RetentionPlan<'a> {
         self.removed().map(|image| image.bytes).sum()
     }
 
-    /// The units that a rule keeps although enough units are newer.
+    /// The units that a rule keeps although enough units are newer and enough units have a higher version.
     pub fn kept_beyond(&self) -> impl Iterator<Item = &UnitDecision> {
         let kept = self.keep_count();
         self.units.iter().filter(move |decided| {
-            let is_beyond = decided.places.iter().all(|place| place.rank > kept);
+            let is_beyond = decided.places.iter().all(|place| place.best() > kept);
             is_beyond
                 && !decided.places.is_empty()
                 && matches!(decided.decision, Decision::Keep(..))

@@ -1,7 +1,7 @@
 //! Records since when an image has no tag.
 //!
 //! ECR does not report when an image lost its tag. A sweep therefore records each untagged image
-//! that it sees, with the time of the first sighting ([`UntaggedRecord`]). The record of an image
+//! that it sees, with the time of the first sighting ([`observe_untagged`]). The record of an image
 //! lasts until a sweep sees the image with a tag, within an index, archived, or not at all.
 //!
 //! An untagged image is kept for `LifecycleUntaggedDays` after the later of its push and the last
@@ -15,35 +15,11 @@
 //! sweep needs no record to see the tag. The record is as large as the number of untagged images
 //! that no index needs: 12 bytes each.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 
 use crate::graph::{Graph, Inventory, Unit};
 use crate::image::{Digest, ImageStatus};
-
-/// The time at which sweeps first saw each untagged image, by [`prefix_of`] its digest.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UntaggedRecord(BTreeMap<u64, DateTime<Utc>>);
-
-impl UntaggedRecord {
-    /// When a sweep first saw the image without a tag. None if no sweep has.
-    #[must_use]
-    pub fn since(&self, image: &Digest) -> Option<DateTime<Utc>> {
-        self.0.get(&prefix_of(image)).copied()
-    }
-
-    /// Each image, by the beginning of its digest, with the time. The order is that of the digests.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, DateTime<Utc>)> {
-        self.0.iter().map(|(prefix, since)| (*prefix, *since))
-    }
-}
-
-impl FromIterator<(u64, DateTime<Utc>)> for UntaggedRecord {
-    fn from_iter<I: IntoIterator<Item = (u64, DateTime<Utc>)>>(images: I) -> Self {
-        Self(images.into_iter().collect())
-    }
-}
+use crate::sightings::Sightings;
 
 /// The first 64 bits of a digest. Two images of a repository that have them in common share the
 /// earlier time; nobody can make an image that has them in common with a given image.
@@ -53,21 +29,22 @@ pub fn prefix_of(image: &Digest) -> u64 {
     hex.get(..16).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or_default()
 }
 
-/// The record after a sweep has seen these images. `earlier` is the record of the sweeps before: the
-/// first sweep of a repository has none.
+/// The record after a sweep has seen these images: when sweeps first saw each untagged image, by
+/// [`prefix_of`] its digest. `earlier` is the record of the sweeps before: the first sweep of a
+/// repository has none.
 #[must_use]
 pub fn observe_untagged(
     inventory: &Inventory,
     graph: &Graph,
-    earlier: Option<&UntaggedRecord>,
+    earlier: Option<&Sightings>,
     now: DateTime<Utc>,
-) -> UntaggedRecord {
+) -> Sightings {
     let untagged = graph.units.iter().filter(|unit| is_untagged(inventory, unit));
     let sighting = |unit: &Unit| {
         let root = &inventory.images[unit.root];
         let since = match earlier {
             None => root.pushed_at,
-            Some(earlier) => earlier.since(&root.digest),
+            Some(earlier) => earlier.get(prefix_of(&root.digest)),
         };
         (prefix_of(&root.digest), since.unwrap_or(now))
     };

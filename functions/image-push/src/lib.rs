@@ -1,11 +1,12 @@
 //! Judges the tag of each pushed image, and enforces the policy.
 //!
-//! A push to a governed repository queues a sweep, at most once an hour for each repository. Most pushes
-//! conform, and cost no other call after the first event has read the policy. For a violation the function claims the fact in the
-//! ledger, reads the image again, prints the plan, applies the plan, publishes an alert and settles
-//! the claim. It reads the image again because an event may arrive late, twice, or twice at the same
-//! time. If an attempt is killed at any point, the next attempt still publishes the outcome. If one
-//! event is handled twice, the outcome is published once.
+//! The function records a push to a governed repository, because ECR does not report when an image got its
+//! tag. A push queues a sweep, at most once an hour for each repository. Most pushes conform, and cost no
+//! other call than the record after the first event has read the policy. For a violation the function
+//! claims the fact in the ledger, reads the image again, prints the plan, applies the plan, publishes an
+//! alert and settles the claim. It reads the image again because an event may arrive late, twice, or twice
+//! at the same time. If an attempt is killed at any point, the next attempt still publishes the outcome. If
+//! one event is handled twice, the outcome is published once.
 //!
 //! An error makes Lambda try the event again: two more attempts, after one and three minutes, and
 //! then the event goes to a dead-letter queue. Therefore the function's timeout (45 s) is shorter
@@ -135,10 +136,10 @@ pub async fn handle(
     let Some(push) = read_push(payload)? else { return Ok(()) };
     let judgement = Judgement { context, push: &push, request_id, now };
     let governance = context.policy.get(&context.ledger).await?;
-    // An error of one step does not prevent the other step.
+    // An error of the judgement does not prevent the other steps.
     if let Some(policy) = governance.rule_for(&push.about.repository, RepositoryOrigin::Pushed) {
         let judged = judgement.judge_push(&policy).await;
-        return join_errors(judged, judgement.queue_sweep().await);
+        return join_errors(judged, judgement.record_push_and_queue_sweep().await);
     }
     let interrupted = judgement.publish_interrupted().await;
     let unmatched = match governance.document.unmatched {

@@ -5,7 +5,7 @@ mod completion;
 mod look;
 mod native_rules;
 mod publish;
-mod untagged;
+mod sightings;
 
 use std::time::Duration;
 
@@ -179,15 +179,12 @@ impl<'a> Sweep<'a> {
             Err(error) => return self.stop_blind(error, noted.is_none(), known).await,
         };
         if let SweepCommand::Queued(Some(digest)) = command {
-            // ECR has only the time of the first push. This push may have added a tag to an old image.
-            match seen.inventory.images.position(|image| image.digest == *digest) {
-                Some(id) => seen.inventory.images[id].pushed_at = Some(self.now),
-                // An index that ECR does not list yet would not protect its parts.
-                None => ensure!(
-                    !is_young(self.source, self.now),
-                    "ECR does not list the pushed image {digest} yet; the queue delivers the message again"
-                ),
-            }
+            // An index that ECR does not list yet would not protect its parts.
+            let mut images = seen.inventory.images.iter();
+            ensure!(
+                !is_young(self.source, self.now) || images.any(|image| image.digest == *digest),
+                "ECR does not list the pushed image {digest} yet; the queue delivers the message again"
+            );
         }
         self.read_native_rules(&mut seen).await?;
         let inventory = &seen.inventory;

@@ -67,6 +67,7 @@ fn listed(images: &[Image<'_>], now: DateTime<Utc>) -> Inventory {
         }
         inventory.images.push(ImageRecord {
             digest: digest(nth),
+            tag_times: vec![ago(image.days); tags.len()],
             tags,
             has_unparsed_reference: image.kind % 7 == 6,
             status: ImageStatus::Active,

@@ -25,6 +25,7 @@ use serde_json::{Map, Value, json};
 use warden_aws::ledger::Ledger;
 use warden_aws::policy::DeployedPolicy;
 use warden_core::policy::Governance;
+use warden_core::tag_times::binding_key;
 
 pub use self::policy::{
     POLICY, TEMPLATE, governance, lifecycle_of, policy_with, template_with_policy,
@@ -164,7 +165,7 @@ impl World {
     /// Writes a policy to the ledger. Gives the attributes of its custom resource.
     async fn record_policy(&self, governance: &Governance) -> Value {
         let version = governance.version().to_string();
-        let ledger = Ledger::new(&self.aws.config(), format!("{STACK}-Ledger"));
+        let ledger = self.ledger();
         ledger.record_policy(&version, &governance.normalised(), self.now()).await.unwrap();
         json!({"Version": version, "Warnings": "none"})
     }
@@ -195,8 +196,7 @@ impl World {
     /// The time, in whole seconds.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
-        #[expect(clippy::cast_possible_truncation, reason = "whole seconds")]
-        DateTime::from_timestamp(self.aws.state().now() as i64, 0).unwrap()
+        whole_seconds(self.aws.state().now())
     }
 
     /// Pushes an image that no other push has, with these tags one after the other. Gives its
@@ -226,6 +226,17 @@ impl World {
             "imageTag": tag,
         });
         self.aws.by_hand("PutImage", &put).unwrap();
+    }
+
+    /// See [`record_tags`].
+    pub async fn record_tags(&self, repository: &str) {
+        record_tags(&self.aws, repository).await;
+    }
+
+    /// The ledger, as a person with all rights reads it.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        Ledger::new(&self.aws.config(), format!("{STACK}-Ledger"))
     }
 
     /// Completes the scan of an image. Gives the event, which nobody else receives.
@@ -369,10 +380,36 @@ pub async fn create_ledger(aws: &LocalAws, stack: &str, version: &str, given: &[
     let name = format!("{stack}-Ledger");
     aws.make("AWS::DynamoDB::Table", &name, &table).await.unwrap();
     let policy = governance(given).normalised();
-    #[expect(clippy::cast_possible_truncation, reason = "whole seconds")]
-    let now = DateTime::from_timestamp(NOW as i64, 0).unwrap();
-    Ledger::new(&aws.config(), name).record_policy(version, &policy, now).await.unwrap();
+    Ledger::new(&aws.config(), name)
+        .record_policy(version, &policy, whole_seconds(NOW))
+        .await
+        .unwrap();
     aws.state().calls.clear();
+}
+
+/// Writes to the ledger of the stack that each tag of a repository was pushed with its image, as if sweeps
+/// had seen the tags since then. Forgets the recorded pushes: an old event that arrives now makes its tag
+/// young.
+pub async fn record_tags(aws: &LocalAws, repository: &str) {
+    aws.lambda().settled().await;
+    let (mut tags, now) = (Vec::new(), whole_seconds(aws.state().now()));
+    for image in aws.state().ecr().repository(repository).unwrap().images.iter() {
+        let digest = image.digest.parse().unwrap();
+        let key = |tag: &String| binding_key(&digest, &tag.parse().unwrap());
+        let pushed_at = whole_seconds(image.pushed_at);
+        tags.extend(image.tags.iter().map(|tag| (key(tag), pushed_at)));
+    }
+    let ledger = Ledger::new(&aws.config(), format!("{STACK}-Ledger"));
+    let name = repository.parse().unwrap();
+    let before = ledger.sightings(&name, now).await.unwrap();
+    let tags = tags.into_iter().collect();
+    ledger.record_sightings(&name, &before, None, &tags, now).await.unwrap();
+    ledger.forget_pushes(&name, &before).await.unwrap();
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "whole seconds")]
+fn whole_seconds(time: Time) -> DateTime<Utc> {
+    DateTime::from_timestamp(time as i64, 0).unwrap()
 }
 
 /// Creates a custom resource from its properties, without the function that creates it in AWS.
@@ -387,7 +424,7 @@ async fn create_from_properties(world: &World, request: Value) -> (String, Value
         Some("Custom::EcrRepository") => {
             let name = text("RepositoryName");
             let version = text("PolicyVersion").to_owned();
-            let ledger = Ledger::new(&world.aws.config(), format!("{STACK}-Ledger"));
+            let ledger = world.ledger();
             let policy = DeployedPolicy::new(version);
             let governance = policy.get(&ledger).await.unwrap();
             let [stack, id] =

@@ -329,6 +329,13 @@ pub(super) fn accepted_policy(item: &Item) -> Option<AcceptedPolicy> {
     Some(AcceptedPolicy { line, created_at })
 }
 
+/// Whether a run has read the repository of this item to the end.
+pub(super) fn has_examined(item: &Item) -> bool {
+    let last = item.get("last_run").and_then(|run| run.as_s().ok());
+    let last = last.and_then(|run| serde_json::from_str::<LastRun>(run).ok());
+    item.contains_key("listed_at") || last.is_some_and(|run| run.examined.is_some())
+}
+
 /// The beginning of the key of such an item.
 const KEY: &str = "sweep ";
 

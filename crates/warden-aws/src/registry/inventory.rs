@@ -94,6 +94,7 @@ pub(super) fn read_image(mut detail: ImageDetail) -> anyhow::Result<ImageRecord>
         digest,
         has_unparsed_reference: has_invalid_subject || tags.len() < tag_count,
         tags,
+        tag_times: vec![],
         status: image_status(detail.image_status.as_ref()),
         pushed_at: detail.image_pushed_at.and_then(to_time),
         pulled_at: detail.last_recorded_pull_time.and_then(to_time),

@@ -114,8 +114,8 @@ pub struct Tags {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Retention {
-    /// The number of images of each component and kind of tag ([`crate::grammar::TagKind`]) that are kept,
-    /// the newest first.
+    /// The number of newest images, and of highest versions, of each component and kind of tag
+    /// ([`crate::grammar::TagKind`]) that are kept.
     pub keep: u32,
     /// The action on an image that has no tag.
     pub untagged: CleanupEnforcement,
@@ -364,7 +364,7 @@ pub(super) fn read_tags(reader: &mut Reader<'_>) -> Option<Tags> {
 
 pub(super) fn read_retention(reader: &mut Reader<'_>) -> Option<Retention> {
     let keep = reader
-        .about("The number of images of each component and kind of tag that are kept, the newest first. A repository of the stack takes it from the parameters instead.")
+        .about("The number of newest images, and of highest versions, of each component and kind of tag that are kept. A repository of the stack takes it from the parameters instead.")
         .number("Keep", 1..=MOST_IMAGES, Some(20));
     let untagged = reader
         .about("The action on an image without a tag. If Enforcement is report, untagged images are only reported too.")

@@ -1,18 +1,19 @@
 //! The decision about each unit. Counts the versions of each group, and applies the rules to every
 //! image of a unit.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use chrono::{DateTime, Days, Utc};
 
-use super::rules::Facts;
+use super::rules::{CountedTags, Facts};
 use super::{Decision, Group, KeepReason, RemoveReason, UnitDecision, UnknownReason, VersionRank};
 use crate::arena::{Arena, GroupId, ImageId, UnitId};
 use crate::graph::{Graph, Inventory, Unit};
 use crate::image::{Digest, ImageStatus};
 use crate::lifecycle::native::LifecycleThreat;
 use crate::policy::{CleanupEnforcement, LifecycleScope, Policy, Retention};
-use crate::untagged::{has_tag, is_untagged};
+use crate::untagged::{has_tag, is_untagged, prefix_of};
 
 /// Puts the units into the groups in which they are counted. Returns the ranks of each unit.
 pub(super) fn rank_units(
@@ -24,7 +25,7 @@ pub(super) fn rank_units(
     let images = &inventory.images;
     // A unit takes one place in a group, by its newest image there. An image that is a part of
     // many units takes one place for all of them, so that they do not crowd out other units.
-    let mut counted: Arena<GroupId, Vec<(ImageId, UnitId)>> = groups.map(|_| vec![]);
+    let mut counted: Arena<GroupId, Vec<CountedImage<'_>>> = groups.map(|_| vec![]);
     for (id, unit) in graph.units.enumerate() {
         let root = &images[unit.root];
         // An untagged index counts as a version if one of its parts has the tag of a version.
@@ -37,42 +38,65 @@ pub(super) fn rank_units(
         if !is_counted {
             continue;
         }
-        let groups_of_root = &facts[unit.root].groups;
-        for group in groups_of_root {
-            counted[*group].push((unit.root, id));
+        let of_root = &facts[unit.root].groups;
+        for tags in of_root {
+            counted[tags.group].push(CountedImage { image: unit.root, unit: id, tags });
         }
         // A referrer is not a version of this unit. If it has tags, it is the root of another unit.
         let is_part =
             |image: &ImageId| *image != unit.root && images[*image].subjects().next().is_none();
+        let is_of_root = |tags: &CountedTags| of_root.iter().any(|root| root.group == tags.group);
         for part in unit.images().filter(is_part) {
-            for group in facts[part].groups.iter().filter(|group| !groups_of_root.contains(group)) {
-                counted[*group].push((part, id));
+            for tags in facts[part].groups.iter().filter(|tags| !is_of_root(tags)) {
+                counted[tags.group].push(CountedImage { image: part, unit: id, tags });
             }
         }
     }
-    let mut places = graph.units.map(|_| vec![]);
+    let mut places: Arena<UnitId, Vec<VersionRank>> = graph.units.map(|_| vec![]);
     for id in groups.ids() {
         let (group, counted) = (&mut groups[id], &mut counted[id]);
-        // The digest decides between images that were pushed at the same time, so that the order
-        // is always the same.
-        counted.sort_by_cached_key(|(image, _)| {
-            (std::cmp::Reverse(images[*image].pushed_at), &images[*image].digest)
+        // The push of the image and the digest decide between tags that were pushed at the same time,
+        // so that the order is always the same. An image whose push is unknown comes last.
+        counted.sort_by_cached_key(|CountedImage { image, tags, .. }| {
+            let image = &images[*image];
+            let pushed_at = image.pushed_at.and(tags.pushed_at);
+            (Reverse(pushed_at), Reverse(image.pushed_at), &image.digest)
         });
-        for units_of_image in counted.chunk_by(|(one, _), (other, _)| one == other) {
-            let has_place = |unit: UnitId| {
-                let last: Option<&VersionRank> = places[unit].last();
-                last.is_some_and(|place| place.group == id)
-            };
-            let new = units_of_image.iter().map(|(_, unit)| *unit);
-            let new: Vec<UnitId> = new.filter(|unit| !has_place(*unit)).collect();
-            group.count += usize::from(!new.is_empty());
-            for unit in new {
-                places[unit].push(VersionRank { group: id, rank: group.count });
-                group.units.push(unit);
+        for (unit, by_push) in rank_in_order(counted) {
+            places[unit].push(VersionRank { group: id, by_push, by_version: None });
+            group.units.push(unit);
+            group.count = by_push;
+        }
+        counted.retain(|counted| counted.tags.version.is_some());
+        // The sort is stable: of equal versions, the newest comes first.
+        counted.sort_by_key(|counted| Reverse(counted.tags.version.as_ref()));
+        for (unit, rank) in rank_in_order(counted) {
+            // The place in this group was added last.
+            if let Some(place) = places[unit].last_mut() {
+                place.by_version = Some(rank);
             }
         }
     }
     places
+}
+
+/// An image of a unit, with the tags by which the image is counted in a group.
+struct CountedImage<'a> {
+    image: ImageId,
+    unit: UnitId,
+    tags: &'a CountedTags,
+}
+
+/// The rank of each unit of a group, whose images are in this order.
+fn rank_in_order(counted: &[CountedImage<'_>]) -> Vec<(UnitId, usize)> {
+    let (mut seen, mut ranks, mut rank) = (HashSet::new(), vec![], 0);
+    for units_of_image in counted.chunk_by(|one, other| one.image == other.image) {
+        let units = units_of_image.iter().map(|counted| counted.unit);
+        let new: Vec<UnitId> = units.filter(|unit| seen.insert(*unit)).collect();
+        rank += usize::from(!new.is_empty());
+        ranks.extend(new.into_iter().map(|unit| (unit, rank)));
+    }
+    ranks
 }
 
 /// Decides about a unit. Applies every rule to every image of the unit.
@@ -131,7 +155,7 @@ pub(super) fn decide_unit(
         let kept = usize::try_from(retention.keep).unwrap_or(usize::MAX);
         return match policy.lifecycle_scope {
             LifecycleScope::Repository => keep(KeepReason::Native),
-            LifecycleScope::Component if places.iter().any(|place| place.rank <= kept) => {
+            LifecycleScope::Component if places.iter().any(|place| place.best() <= kept) => {
                 keep(KeepReason::Newest)
             }
             LifecycleScope::Component => Decision::Remove(RemoveReason::BeyondKeepCount),
@@ -172,7 +196,8 @@ fn decide_untagged_unit(
     let keep = |keep| Decision::Keep(keep, unit.root);
     let pushed = unit.images().filter_map(|image| inventory.images[image].pushed_at).max();
     // An image that no sweep has recorded was first seen now.
-    let seen = inventory.untagged.since(&inventory.images[unit.root].digest).unwrap_or(now);
+    let seen =
+        inventory.untagged.get(prefix_of(&inventory.images[unit.root].digest)).unwrap_or(now);
     let since = pushed.map_or(seen, |pushed| pushed.max(seen));
     let days = Days::new(retention.untagged_days.into());
     if since.checked_add_days(days).is_none_or(|end| end >= now) {

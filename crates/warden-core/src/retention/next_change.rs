@@ -33,7 +33,7 @@ impl RetentionPlan<'_> {
             |at: &DateTime<Utc>, days: u32| at.checked_add_days(Days::new(days.into()));
         match reason {
             KeepReason::Pulled(at) => days_after(at, retention.protect_pulled_within_days),
-            KeepReason::Young(at) | KeepReason::Restored(Some(at)) => {
+            KeepReason::Young { at, .. } | KeepReason::Restored(Some(at)) => {
                 days_after(at, retention.minimum_age_days)
             }
             KeepReason::UntaggedLately { since } => days_after(since, retention.untagged_days),
@@ -47,6 +47,7 @@ impl RetentionPlan<'_> {
             // These reasons last until somebody changes an image, or until ECR expires an image.
             KeepReason::Unknown(
                 UnknownReason::Push
+                | UnknownReason::TagPush
                 | UnknownReason::UnparsedReference
                 | UnknownReason::ReferenceCycle
                 | UnknownReason::ArchivedIndex,
@@ -71,7 +72,7 @@ impl RetentionPlan<'_> {
     fn is_kept_by_count(&self, decided: &UnitDecision) -> bool {
         let kept = self.keep_count();
         match self.policy.lifecycle_scope {
-            LifecycleScope::Component => decided.places.iter().any(|place| place.rank <= kept),
+            LifecycleScope::Component => decided.places.iter().any(|place| place.best() <= kept),
             LifecycleScope::Repository => !decided.places.is_empty(),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::tests::{digest, first_record, listed, now};
+use super::tests::{digest, first_record, listed, now, with};
 use super::*;
 use crate::due::{CompleteSweep, SweepHistory};
 use crate::image::ImageStatus;
@@ -16,7 +16,8 @@ use crate::untagged::observe_untagged;
 /// A generated image: the tags, the facts as words, and the positions of the parts and subjects.
 #[derive(Clone, Debug)]
 struct Made {
-    tags: Vec<&'static str>,
+    /// The tags, and their age in days if the image is older.
+    tags: (Vec<&'static str>, Option<i64>),
     facts: Vec<String>,
     needs: Vec<usize>,
     subject: Option<usize>,
@@ -52,9 +53,10 @@ fn made() -> impl Strategy<Value = Made> {
         1 => Just("odd".to_owned()),
         1 => Just("pushed ?".to_owned()),
     ];
+    let tag = (prop::sample::subsequence(TAGS.to_vec(), 1..3), prop::option::weighted(0.2, days()));
     let tags = prop_oneof![
-        3 => Just(vec![]),
-        7 => prop::sample::subsequence(TAGS.to_vec(), 1..3),
+        3 => Just((vec![], None)),
+        7 => tag,
     ];
     let some =
         |odds: u32| prop_oneof![(10 - odds) => Just(None), odds => (0_usize..16).prop_map(Some)];
@@ -69,7 +71,9 @@ fn made() -> impl Strategy<Value = Made> {
 fn inventory(made: &[Made]) -> Inventory {
     let mut inventory = Inventory::default();
     for (nth, made) in made.iter().enumerate() {
-        let mut tags: Vec<String> = made.tags.iter().map(|tag| (*tag).to_owned()).collect();
+        let (tags, age) = &made.tags;
+        let age = age.map(|age| format!("@{age}")).unwrap_or_default();
+        let mut tags: Vec<String> = tags.iter().map(|tag| format!("{tag}{age}")).collect();
         tags.extend(made.signs.map(|of| format!("sig:{of}")));
         let mut clauses = vec![tags.join(" ")];
         clauses.extend(made.facts.iter().cloned());
@@ -127,6 +131,55 @@ fn policies() -> impl Strategy<Value = Policy> {
     )
 }
 
+/// A generated version of a component, or a build of a commit, which has no version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Version {
+    component: &'static str,
+    numbers: (u64, u64),
+    /// The number of the release candidate. None for a release.
+    candidate: Option<u64>,
+    variant: Option<&'static str>,
+    is_commit: bool,
+}
+
+fn version() -> impl Strategy<Value = Version> {
+    let component = prop::sample::select(vec!["a", "a", "b"]);
+    let variant = prop::option::weighted(0.2, prop::sample::select(vec!["alpine", "slim"]));
+    let candidate = prop::option::weighted(0.3, 0_u64..12);
+    (component, (0_u64..3, 0_u64..12), candidate, variant, prop::bool::weighted(0.2)).prop_map(
+        |(component, numbers, candidate, variant, is_commit)| Version {
+            component,
+            numbers,
+            candidate: candidate.filter(|_| !is_commit),
+            variant: variant.filter(|_| !is_commit),
+            is_commit,
+        },
+    )
+}
+
+impl Version {
+    fn tag(&self) -> String {
+        let (component, (major, minor)) = (self.component, self.numbers);
+        if self.is_commit {
+            return format!("{component}-abc{major:02}{minor:02}");
+        }
+        let candidate = self.candidate.map(|number| format!("-rc.{number}")).unwrap_or_default();
+        let variant = self.variant.map(|variant| format!("-{variant}")).unwrap_or_default();
+        format!("{component}-v{major}.{minor}.0{candidate}{variant}")
+    }
+
+    fn kind(&self) -> (&'static str, Option<&'static str>, bool) {
+        (self.component, self.variant, self.is_commit)
+    }
+
+    /// The place in the order of its kind. A release is higher than its candidates.
+    fn order(&self) -> Option<(u64, u64, bool, u64)> {
+        let (major, minor) = self.numbers;
+        let candidate = self.candidate;
+        (!self.is_commit).then(|| (major, minor, candidate.is_none(), candidate.unwrap_or(0)))
+    }
+}
+
 fn planned<'a>(
     policy: &'a Policy,
     inventory: &'a Inventory,
@@ -139,8 +192,11 @@ fn planned<'a>(
 fn applied(plan: &RetentionPlan<'_>) -> Inventory {
     let mut after = plan.inventory.clone();
     for (image, tag) in &plan.untags {
-        after.images[*image].tags.retain(|other| other != tag);
-        assert!(!after.images[*image].tags.is_empty(), "an image with its last tag");
+        let image = &mut after.images[*image];
+        let nth = image.tags.iter().position(|other| other == tag).unwrap();
+        image.tags.remove(nth);
+        image.tag_times.remove(nth);
+        assert!(!image.tags.is_empty(), "an image with its last tag");
     }
     // Each image before its referrers, as the sweep does.
     let with_mode = |removal: &UnitRemoval, images: &[ImageId]| {
@@ -202,6 +258,9 @@ fn is_protected(policy: &Policy, image: &ImageRecord, running: &RunningImages) -
     image.has_unparsed_reference
         || image.pushed_at.is_none()
         || within(image.pushed_at, 7)
+        || image
+            .own_tags_with_times()
+            .any(|(tag, at)| !tag.as_str().starts_with("quarantine-") && within(at, 7))
         || within(image.pulled_at, 30)
         || within(image.restored_at, 7)
         || image.status == ImageStatus::Activating
@@ -306,6 +365,55 @@ proptest! {
         prop_assert!(again.is_empty(), "{:?} {:?}", lines, again.untags);
     }
 
+    /// Images whose tags have several kinds. An image that is beyond both counts in each of its kinds is
+    /// removed, and no other.
+    #[test]
+    fn b2_b3_a_version_is_removed_only_if_it_is_beyond_the_newest_tags_and_the_highest_versions(
+        tags in prop::collection::btree_map(version(), (0_usize..12, 8_i64..60), 0..24),
+        kept in 1_usize..5,
+    ) {
+        let mut images: Vec<(String, Vec<(&Version, i64)>)> =
+            (0..12).map(|nth| (nth.to_string(), vec![])).collect();
+        for (version, (image, age)) in &tags {
+            images[*image].1.push((version, *age));
+        }
+        images.retain(|(_, tags)| !tags.is_empty());
+        let texts: Vec<(String, String)> = images.iter().map(|(name, tags)| {
+            let tags: Vec<String> = tags.iter().map(|(version, age)| format!("{}@{age}", version.tag())).collect();
+            (name.clone(), format!("{}, pushed 60", tags.join(" ")))
+        }).collect();
+        let texts: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let inventory = super::tests::inventory(&texts);
+        let policy = with(&[
+            ("Retention.Keep", json!(kept)),
+            ("Tags.Grammar", json!("{component}-v{semver} {component}-{sha}")),
+        ]);
+        let plan = planned(&policy, &inventory, &RunningImages::new());
+        // The youngest tag and the highest version of an image among the tags of a kind.
+        let in_kind = |tags: &[(&Version, i64)], kind| {
+            let own = tags.iter().filter(|(version, _)| version.kind() == kind);
+            (own.clone().map(|(_, age)| *age).min(), own.filter_map(|(version, _)| version.order()).max())
+        };
+        for (name, tags) in &images {
+            // The digests decide between equal ages, so an equal age may or may not count as newer.
+            let (mut may_go, mut must_go) = (true, true);
+            for (version, _) in tags {
+                let (age, highest) = in_kind(tags, version.kind());
+                let others: Vec<_> = images.iter().filter(|(other, _)| other != name)
+                    .map(|(_, tags)| in_kind(tags, version.kind())).filter(|(age, _)| age.is_some()).collect();
+                let newer = others.iter().filter(|(other, _)| *other < age).count();
+                let as_new = others.iter().filter(|(other, _)| *other <= age).count();
+                let higher = others.iter().filter(|(_, other)| *other > highest).count();
+                let is_beyond = highest.is_none() || higher >= kept;
+                may_go &= as_new >= kept && is_beyond;
+                must_go &= newer >= kept && is_beyond;
+            }
+            let is_removed = plan.decision_of(super::tests::image_id(&inventory, name)) == "delete";
+            prop_assert!(is_removed || !must_go, "{} stays: {:?}", name, tags);
+            prop_assert!(!is_removed || may_go, "{} is removed: {:?}", name, tags);
+        }
+    }
+
     #[test]
     fn only_confirmed_images_are_removed_and_always_as_whole_units(
         made in prop::collection::vec(made(), 0..14),
@@ -375,26 +483,6 @@ proptest! {
             prop_assert_eq!(other.decision_of(image), one.decision_of(before));
             prop_assert_eq!(other.reason_of(image), one.reason_of(before));
         }
-    }
-
-    #[test]
-    fn the_newest_images_of_each_component_are_kept(
-        ages in prop::collection::vec(8_u32..900, 1..12),
-        kept in 1_usize..5,
-    ) {
-        let count = json!(kept);
-        let policy = policy(GUIDE, &[("Retention.Keep", count)]);
-        let mut inventory = Inventory::default();
-        for (nth, age) in ages.iter().enumerate() {
-            inventory.images.push(listed(&nth.to_string(), &format!("a-v1.{nth}.0, pushed {age}")).0);
-        }
-        let plan = planned(&policy, &inventory, &RunningImages::new());
-        let is_kept = |image: ImageId| plan.decision_of(image) == "keep";
-        let ages = inventory.images.ids().zip(ages);
-        let (kept_images, removed): (Vec<_>, Vec<_>) = ages.partition(|(image, _)| is_kept(*image));
-        prop_assert_eq!(kept_images.len(), kept.min(inventory.images.len()));
-        let oldest = kept_images.iter().map(|(_, age)| *age).max().unwrap();
-        prop_assert!(removed.iter().all(|(_, age)| *age >= oldest));
     }
 
     /// A repository to which nothing happens has no new plan before [`RetentionPlan::next_change`], and

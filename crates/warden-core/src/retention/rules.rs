@@ -1,12 +1,13 @@
 //! The rules about a single image. A rule can only keep an image.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 
 use super::{Group, KeepReason, Key, RunningImages, TagReading, UnknownReason};
 use crate::arena::{Arena, GroupId, ImageId};
-use crate::grammar::{Channel, ConformingTag, Placeholder, is_build_word};
+use crate::grammar::{Channel, ConformingTag, Placeholder, VersionOrder, is_build_word};
 use crate::graph::{ImageRecord, Inventory};
 use crate::image::{ImageStatus, Tag, TagPrefix};
 use crate::policy::{Expiry, LifecycleScope, Policy, Retention};
@@ -20,8 +21,8 @@ pub(super) struct Facts {
     pub keep: Option<KeepReason>,
     /// [`KeepReason::Young`], which does not count for an untagged unit.
     pub young: Option<KeepReason>,
-    /// The groups in which the image is counted.
-    pub groups: Vec<GroupId>,
+    /// The groups in which the image is counted, each once.
+    pub groups: Vec<CountedTags>,
     /// Whether a tag of the image is accepted.
     pub has_accepted_tag: bool,
     /// The quarantine tags of the image.
@@ -32,12 +33,27 @@ pub(super) struct Facts {
     pub quarantined_since: Option<NaiveDate>,
 }
 
-/// Reads every own tag of every image. Returns the readings, and the groups of their kinds. The groups
-/// have no units yet.
-pub(super) fn read_tags(
-    policy: &Policy,
-    inventory: &Inventory,
-) -> (Arena<ImageId, Vec<TagReading>>, Groups) {
+/// The tags by which an image is counted in a group.
+#[derive(Clone, Debug)]
+pub(super) struct CountedTags {
+    pub group: GroupId,
+    /// The latest push of one of the tags.
+    pub pushed_at: Option<DateTime<Utc>>,
+    /// The highest version of one of the tags.
+    pub version: Option<VersionOrder>,
+}
+
+/// How the policy reads the own tags of every image.
+pub(super) struct TagReadings {
+    pub(super) tags: Arena<ImageId, Vec<TagReading>>,
+    /// The version in each tag, in the same order. Only the counts of the plan need the versions.
+    pub(super) versions: Arena<ImageId, Vec<Option<VersionOrder>>>,
+    /// The groups of the kinds of the tags. The groups have no units yet.
+    pub(super) groups: Groups,
+}
+
+/// Reads every own tag of every image.
+pub(super) fn read_tags(policy: &Policy, inventory: &Inventory) -> TagReadings {
     let mut groups = Groups::default();
     let channels = policy.channels();
     let mut read_tag = |tag: &Tag| {
@@ -45,25 +61,31 @@ pub(super) fn read_tags(
         let conforming =
             grammar.and_then(|grammar| grammar.match_tag(&policy.repository_name, tag));
         let Some(conforming) = conforming else {
-            let is_channel = ends_with_channel(&channels, tag);
-            return TagReading {
+            let reading = TagReading {
                 group: None,
                 is_accepted: false,
-                is_channel,
+                is_channel: ends_with_channel(&channels, tag),
                 channel_of_version: None,
             };
+            return (reading, None);
         };
         let channel = conforming.value(Placeholder::Channel).filter(|_| conforming.has_version());
-        TagReading {
+        let reading = TagReading {
             group: Some(groups.find(Key::Kind(conforming.kind()))),
             is_accepted: accepts(policy, tag, &conforming),
             is_channel: is_channel_tag(&channels, &conforming, tag),
             channel_of_version: channel
                 .and_then(|channel| channels.iter().position(|name| name.as_str() == channel)),
-        }
+        };
+        (reading, conforming.version())
     };
-    let readings = inventory.images.map(|image| image.own_tags().map(&mut read_tag).collect());
-    (readings, groups)
+    let (mut tags, mut versions) = (Arena::default(), Arena::default());
+    for image in inventory.images.iter() {
+        let (of_image, versions_of_image) = image.own_tags().map(&mut read_tag).unzip();
+        tags.push(of_image);
+        versions.push(versions_of_image);
+    }
+    TagReadings { tags, versions, groups }
 }
 
 /// The groups in which images are counted, by their keys.
@@ -85,20 +107,20 @@ impl Groups {
     }
 }
 
-/// Applies the rules to every image. Returns the facts about each image.
+/// Applies the rules to every image. Returns the facts about each image. Moves the versions out of the
+/// readings.
 pub(super) fn classify_images(
     policy: &Policy,
     inventory: &Inventory,
-    readings: &Arena<ImageId, Vec<TagReading>>,
-    groups: &mut Groups,
+    readings: &mut TagReadings,
     running: &RunningImages,
     now: DateTime<Utc>,
 ) -> Arena<ImageId, Facts> {
     let mut prefixes: Vec<&TagPrefix> = policy.lifecycle_tag_prefixes.iter().collect();
     // `vllm` before `v`, as in the lifecycle rules of ECR.
-    prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.as_str().len()));
-    let newest = newest_of_channels(inventory, readings);
-    let mut classifier = Classifier { policy, running, now, prefixes, readings, newest, groups };
+    prefixes.sort_by_key(|prefix| Reverse(prefix.as_str().len()));
+    let newest = newest_of_channels(inventory, &readings.tags);
+    let mut classifier = Classifier { policy, running, now, prefixes, readings, newest };
     inventory.images.enumerate().map(|(id, image)| classifier.classify(id, image)).collect()
 }
 
@@ -106,27 +128,30 @@ pub(super) fn classify_images(
 type ChannelOfKind = (GroupId, usize);
 
 /// The image that each channel points at now, for the channels that the tags of versions name, such as
-/// `web-abc1234-prod`: the image that was pushed last.
+/// `web-abc1234-prod`: the image whose tag was pushed last.
 fn newest_of_channels(
     inventory: &Inventory,
     readings: &Arena<ImageId, Vec<TagReading>>,
 ) -> HashMap<ChannelOfKind, ImageId> {
-    let mut newest: HashMap<ChannelOfKind, ImageId> = HashMap::new();
+    type TaggedImage = (ImageId, Option<DateTime<Utc>>);
+    let mut newest: HashMap<ChannelOfKind, TaggedImage> = HashMap::new();
     let images = &inventory.images;
-    let age = |id: ImageId| (std::cmp::Reverse(images[id].pushed_at), &images[id].digest);
+    let age = |(id, tagged_at): TaggedImage| {
+        (Reverse(tagged_at), Reverse(images[id].pushed_at), &images[id].digest)
+    };
     for (id, image) in images.enumerate() {
         if image.status == ImageStatus::Archived {
             continue;
         }
-        for reading in &readings[id] {
+        for ((_, tagged_at), reading) in image.own_tags_with_times().zip(&readings[id]) {
             let Some(channel) = reading.group.zip(reading.channel_of_version) else { continue };
-            let newest = newest.entry(channel).or_insert(id);
-            if age(id) < age(*newest) {
-                *newest = id;
+            let newest = newest.entry(channel).or_insert((id, tagged_at));
+            if age((id, tagged_at)) < age(*newest) {
+                *newest = (id, tagged_at);
             }
         }
     }
-    newest
+    newest.into_iter().map(|(channel, (id, _))| (channel, id)).collect()
 }
 
 struct Classifier<'a> {
@@ -134,9 +159,8 @@ struct Classifier<'a> {
     running: &'a RunningImages,
     now: DateTime<Utc>,
     prefixes: Vec<&'a TagPrefix>,
-    readings: &'a Arena<ImageId, Vec<TagReading>>,
+    readings: &'a mut TagReadings,
     newest: HashMap<ChannelOfKind, ImageId>,
-    groups: &'a mut Groups,
 }
 
 impl Classifier<'_> {
@@ -146,7 +170,7 @@ impl Classifier<'_> {
             return facts;
         }
         let Some(retention) = &self.policy.retention else { return facts };
-        let mut young = None;
+        let mut youngest = image.pushed_at.map(|at| (at, None));
         let mut keep = |keep: KeepReason| {
             if facts.keep.as_ref().is_none_or(|strongest| keep.strength() < strongest.strength()) {
                 facts.keep = Some(keep);
@@ -155,12 +179,8 @@ impl Classifier<'_> {
         if image.has_unparsed_reference {
             keep(KeepReason::Unknown(UnknownReason::UnparsedReference));
         }
-        match image.pushed_at {
-            None => keep(KeepReason::Unknown(UnknownReason::Push)),
-            Some(at) if self.is_within(at, retention.minimum_age_days) => {
-                young = Some(KeepReason::Young(at));
-            }
-            Some(_) => {}
+        if image.pushed_at.is_none() {
+            keep(KeepReason::Unknown(UnknownReason::Push));
         }
         if let Some(at) = image.pulled_at
             && self.is_within(at, retention.protect_pulled_within_days)
@@ -184,7 +204,9 @@ impl Classifier<'_> {
             }
         }
         let today = self.now.date_naive();
-        for (tag, reading) in image.own_tags().zip(&self.readings[id]) {
+        let versions = std::mem::take(&mut self.readings.versions[id]);
+        let tags = image.own_tags_with_times().zip(&self.readings.tags[id]).zip(versions);
+        for (((tag, pushed_at), reading), version) in tags {
             // Without rules for tags, no quarantine ends: its tag is a tag like any other.
             let quarantine = Quarantine::read(tag).filter(|_| self.policy.tags.is_some());
             let is_genuine = |quarantine: &Quarantine| quarantine.is_genuine(&image.digest, today);
@@ -192,6 +214,13 @@ impl Classifier<'_> {
                 facts.quarantined_since = facts.quarantined_since.max(Some(quarantine.since));
                 facts.quarantine_tags.push(tag.clone());
                 continue;
+            }
+            match pushed_at {
+                None => keep(KeepReason::Unknown(UnknownReason::TagPush)),
+                Some(at) if youngest.is_none_or(|(youngest, _)| at > youngest) => {
+                    youngest = Some((at, Some(tag)));
+                }
+                Some(_) => {}
             }
             let channel = reading.group.zip(reading.channel_of_version);
             let is_newest = channel.is_some_and(|channel| self.newest.get(&channel) == Some(&id));
@@ -205,13 +234,20 @@ impl Classifier<'_> {
             }
             let ignored = self.policy.ignores(tag);
             let group = match (reading.group, self.prefix_of(tag)) {
-                (None, Some(prefix)) if ignored.is_none() => Some(self.groups.find(prefix)),
+                (None, Some(prefix)) if ignored.is_none() => {
+                    Some(self.readings.groups.find(prefix))
+                }
                 (group, _) => group,
             };
             match group {
-                Some(group) if !facts.groups.contains(&group) => facts.groups.push(group),
-                Some(_) => {}
-                None => match (self.expiry_of(retention, image, tag), ignored) {
+                Some(group) => match facts.groups.iter_mut().find(|tags| tags.group == group) {
+                    Some(tags) => {
+                        tags.pushed_at = tags.pushed_at.max(pushed_at);
+                        tags.version = tags.version.take().max(version);
+                    }
+                    None => facts.groups.push(CountedTags { group, pushed_at, version }),
+                },
+                None => match (self.expiry_of(retention, image, tag, pushed_at), ignored) {
                     (Some(at), _) if at < self.now => {
                         if facts.expired.as_ref().is_none_or(|(_, last)| *last < at) {
                             facts.expired = Some((tag.clone(), at));
@@ -225,22 +261,25 @@ impl Classifier<'_> {
                 },
             }
         }
-        facts.young = young;
+        facts.young = youngest
+            .filter(|(at, _)| self.is_within(*at, retention.minimum_age_days))
+            .map(|(at, tag)| KeepReason::Young { at, tag: tag.cloned() });
         facts
     }
 
-    /// When a tag that no count keeps expires. None if no entry of `Expire` has the tag. In scope
-    /// `repository`, only the lifecycle policy of ECR expires tagged images.
+    /// When a tag that no count keeps expires. None if no entry of `Expire` has the tag, or if the time of
+    /// its push is not known. In scope `repository`, only the lifecycle policy of ECR expires tagged images.
     fn expiry_of(
         &self,
         retention: &Retention,
         image: &ImageRecord,
         tag: &Tag,
+        pushed_at: Option<DateTime<Utc>>,
     ) -> Option<DateTime<Utc>> {
         if self.policy.lifecycle_scope == LifecycleScope::Repository {
             return None;
         }
-        let pushed_at = image.pushed_at?;
+        let pushed_at = pushed_at?;
         let used_at = image.pulled_at.map_or(pushed_at, |pulled_at| pulled_at.max(pushed_at));
         let entries = retention.expire.iter();
         let entries =

@@ -56,6 +56,12 @@ impl RetentionPlan<'_> {
             }
             is_removed
         });
+        // Referrers are removed after all other images. So is a part of an index that is a referrer,
+        // also if the part belongs to another unit.
+        let mut is_of_referrer = self.inventory.images.map(|_| false);
+        for image in removed.iter().flat_map(|unit| &self.units[*unit].unit.referrers) {
+            is_of_referrer[*image] = true;
+        }
         // An image that several units need is removed with the last of them: until then, ECR
         // refuses to remove it.
         let mut removals = Vec::with_capacity(removed.len());
@@ -70,8 +76,10 @@ impl RetentionPlan<'_> {
             };
             let Unit { root, parts, referrers } = &self.units[id].unit;
             let parts: Vec<ImageId> = parts.iter().copied().filter(&mut claim).collect();
+            let (late, parts): (Vec<ImageId>, Vec<ImageId>) =
+                parts.into_iter().partition(|part| is_of_referrer[*part]);
             let images = std::iter::once(*root).chain(parts).collect();
-            let referrers = referrers.iter().copied().filter(&mut claim).collect();
+            let referrers = referrers.iter().copied().filter(&mut claim).chain(late).collect();
             removals.push(UnitRemoval { unit: id, images, referrers });
         }
         removals.reverse();

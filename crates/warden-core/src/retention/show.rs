@@ -87,9 +87,11 @@ impl RetentionPlan<'_> {
                 let days = days(|retention| retention.minimum_age_days);
                 format!("it was restored on {}, within the last {days} days", day(*at))
             }
-            KeepReason::Young(at) => {
+            KeepReason::Young { at, tag } => {
                 let days = days(|retention| retention.minimum_age_days);
-                format!("it was pushed on {}, within the last {days} days", day(*at))
+                let pushed =
+                    tag.as_ref().map_or_else(|| "it".to_owned(), |tag| format!("its tag {tag}"));
+                format!("{pushed} was pushed on {}, within the last {days} days", day(*at))
             }
             KeepReason::NoRetention => {
                 format!("the rule {} has no Retention, so nothing is removed", self.policy.rule)
@@ -110,7 +112,7 @@ impl RetentionPlan<'_> {
                 let nearest = decided
                     .places
                     .iter()
-                    .min_by_key(|place| (place.rank, self.name_of_place(place)));
+                    .min_by_key(|place| (place.best(), self.name_of_place(place)));
                 nearest.map_or_else(String::new, |place| self.place(place))
             }
             KeepReason::Native => {
@@ -179,14 +181,21 @@ impl RetentionPlan<'_> {
         }
     }
 
-    /// For example `number 21 of 23 of litellm (the newest 20 are kept)`.
+    /// For example `number 21 of 23 of litellm (the newest 20 are kept)`. Both ranks are named if they
+    /// differ.
     fn place(&self, place: &VersionRank) -> String {
         let (count, name) = (self.groups[place.group].count, self.name_of_place(place));
-        let (rank, kept) = (place.rank, self.keep_count());
-        let kept = if kept == 1 {
-            "the newest is kept".to_owned()
-        } else {
-            format!("the newest {kept} are kept")
+        let (rank, kept) = (place.by_push, self.keep_count());
+        let other = place.by_version.filter(|by_version| *by_version != rank);
+        let rank = other.map_or_else(
+            || rank.to_string(),
+            |by_version| format!("{rank} by push and number {by_version} by version"),
+        );
+        let kept = match (kept, other) {
+            (1, None) => "the newest is kept".to_owned(),
+            (1, Some(_)) => "the newest and the highest are kept".to_owned(),
+            (_, None) => format!("the newest {kept} are kept"),
+            (_, Some(_)) => format!("the newest {kept} and the highest {kept} are kept"),
         };
         format!("number {rank} of {count} of {name} ({kept})")
     }
@@ -215,6 +224,7 @@ impl fmt::Display for UnknownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Push => "ECR does not report when it was pushed",
+            Self::TagPush => "it is not known when a tag of it was pushed",
             Self::UnparsedReference => "it has a tag or a subject that cannot be parsed",
             Self::ReferenceCycle => "it and other images refer to each other",
             Self::ArchivedIndex => {

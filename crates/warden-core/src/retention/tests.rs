@@ -5,6 +5,7 @@ mod confirmation;
 mod expire;
 mod kinds;
 mod next_change;
+mod tag_times;
 mod units;
 mod untagged;
 
@@ -16,7 +17,8 @@ use crate::artifact::ArtifactKind;
 use crate::graph::UnknownParts;
 use crate::image::ImageStatus;
 use crate::policy::tests::{GUIDE, policy};
-use crate::untagged::{UntaggedRecord, observe_untagged};
+use crate::sightings::Sightings;
+use crate::untagged::observe_untagged;
 
 /// The time of every plan in these tests.
 pub(super) const NOW: &str = "2026-11-24T12:00:00Z";
@@ -31,12 +33,14 @@ pub(crate) fn digest(name: &str) -> Digest {
     format!("sha256:{hex}").parse().unwrap()
 }
 
-/// Reads an image and its parts from a text such as `a-v1.0.0 latest, pushed 40, needs b c, of d`: the
-/// tags, and then facts, each with a number of days or with the names of other images.
+/// Reads an image and its parts from a text such as `a-v1.0.0@3 latest, pushed 40, needs b c, of d`: the
+/// tags, and then facts, each with a number of days or with the names of other images. A tag is as old as
+/// the image, unless `@` and a number of days follow.
 pub(crate) fn listed(name: &str, text: &str) -> (ImageRecord, Vec<Digest>) {
     let mut image = ImageRecord {
         digest: digest(name),
         tags: vec![],
+        tag_times: vec![],
         has_unparsed_reference: false,
         status: ImageStatus::Active,
         pushed_at: Some(now() - chrono::Duration::days(100)),
@@ -48,6 +52,7 @@ pub(crate) fn listed(name: &str, text: &str) -> (ImageRecord, Vec<Digest>) {
         subject: None,
     };
     let mut parts = vec![];
+    let mut ages = vec![];
     for (nth, clause) in text.split(',').map(str::trim).enumerate() {
         let (word, rest) = clause.split_once(' ').unwrap_or((clause, ""));
         let at = || rest.parse().map(|days| now() - chrono::Duration::days(days)).ok();
@@ -77,15 +82,18 @@ pub(crate) fn listed(name: &str, text: &str) -> (ImageRecord, Vec<Digest>) {
                         _ => tag.to_owned(),
                     }
                 };
-                image.tags = clause
-                    .split(' ')
-                    .filter(|word| !word.is_empty())
-                    .map(|word| tag(word).parse().unwrap())
-                    .collect();
+                for word in clause.split(' ').filter(|word| !word.is_empty()) {
+                    let (word, age) = word.split_once('@').unwrap_or((word, ""));
+                    image.tags.push(tag(word).parse().unwrap());
+                    ages.push(age.parse().ok().map(|age| now() - chrono::Duration::days(age)));
+                }
             }
             other => panic!("{other}: no such fact"),
         }
     }
+    // Like a sweep, which sees a tag of an image without a time of its own for the first time.
+    let pushed_at = image.pushed_at.unwrap_or_else(now);
+    image.tag_times = ages.into_iter().map(|at| at.unwrap_or(pushed_at)).collect();
     (image, parts)
 }
 
@@ -104,10 +112,10 @@ pub(crate) fn inventory(images: &[(&str, &str)]) -> Inventory {
 }
 
 /// The record of a first sweep. The record is empty if no graph can be built for the repository.
-pub(crate) fn first_record(inventory: &Inventory) -> UntaggedRecord {
+pub(crate) fn first_record(inventory: &Inventory) -> Sightings {
     let graph = Graph::build(inventory);
     graph.map_or_else(
-        |_| UntaggedRecord::default(),
+        |_| Sightings::default(),
         |graph| observe_untagged(inventory, &graph, None, now()),
     )
 }
@@ -241,8 +249,8 @@ fn a_protected_tag_or_a_channel_keeps_the_image_whole() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 5 of a (the newest 2 are kept)
-            newer: keep: number 2 of 5 of a (the newest 2 are kept)
+            new: keep: number 1 by push and number 2 by version of 5 of a (the newest 2 and the highest 2 are kept)
+            newer: keep: number 2 by push and number 1 by version of 5 of a (the newest 2 and the highest 2 are kept)
             both: keep: the tag prod-2 matches the pattern prod-* of ProtectTags
             latest: keep: the channel latest points at it
             gone: delete: number 3 of 5 of a (the newest 2 are kept)
@@ -260,8 +268,8 @@ fn a_protected_tag_or_a_channel_keeps_the_image_whole() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 4 of a (the newest 2 are kept)
-            newer: keep: number 2 of 4 of a (the newest 2 are kept)
+            new: keep: number 1 by push and number 2 by version of 4 of a (the newest 2 and the highest 2 are kept)
+            newer: keep: number 2 by push and number 1 by version of 4 of a (the newest 2 and the highest 2 are kept)
             prod: keep: the channel a-prod points at it
             gone: delete: number 3 of 4 of a (the newest 2 are kept)
         "#]],
@@ -283,8 +291,8 @@ fn a_tag_is_a_channel_by_any_template_that_reads_no_version() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of a (the newest 2 are kept)
-            newer: keep: number 2 of 3 of a (the newest 2 are kept)
+            new: keep: number 1 by push and number 2 by version of 3 of a (the newest 2 and the highest 2 are kept)
+            newer: keep: number 2 by push and number 1 by version of 3 of a (the newest 2 and the highest 2 are kept)
             prod: keep: the channel a-prod points at it
             odd: delete: number 3 of 3 of a (the newest 2 are kept)
             feature: keep: number 1 of 1 of a, tags {component}-{slug} (the newest 2 are kept)
@@ -328,7 +336,7 @@ fn an_image_is_kept_for_days_after_its_push_and_after_its_restore() {
             older: delete: number 3 of 6 of a (the newest is kept)
             back: keep: it was restored on 2026-11-21, within the last 7 days
             coming: keep: ECR is restoring it from the archive
-            long-back: delete: number 5 of 6 of a (the newest is kept)
+            long-back: delete: number 5 by push and number 6 by version of 6 of a (the newest and the highest are kept)
         "#]],
     );
 }
@@ -409,7 +417,8 @@ fn a_plan_counts_the_units_kept_beyond_the_count_and_the_removed_bytes() {
 #[test]
 fn a_plan_that_removes_a_large_share_is_stopped_unless_it_removes_few_images() {
     let images_of = |count: usize| -> Vec<(String, String)> {
-        let image = |nth| (format!("i{nth}"), format!("a-v1.{nth}.0, pushed {}", 100 + nth));
+        let image =
+            |nth| (format!("i{nth}"), format!("a-v1.{}.0, pushed {}", count - nth, 100 + nth));
         (0..count).map(image).collect()
     };
     let stopped = |policy: &Policy, count: usize| {
@@ -488,8 +497,8 @@ fn a_quarantine_ends_on_its_date_and_never_removes_an_image_with_an_accepted_tag
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of a (the newest 2 are kept)
-            newer: keep: number 2 of 3 of a (the newest 2 are kept)
+            new: keep: number 1 by push and number 2 by version of 3 of a (the newest 2 and the highest 2 are kept)
+            newer: keep: number 2 by push and number 1 by version of 3 of a (the newest 2 and the highest 2 are kept)
             good: delete: number 3 of 3 of a (the newest 2 are kept)
         "#]],
     );

@@ -24,10 +24,10 @@ fn sorted(mut calls: Vec<String>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_conforming_push_costs_no_call_after_the_first_push_of_the_hour() {
-    assert_eq!(calls("quarantine", "infrastructure", &["litellm-v1.80.5"]).await, [""; 0]);
-    assert_eq!(calls("report", "deployments", &["myapp-latest"]).await, [""; 0]);
-    // A push without a tag costs no call either.
+async fn a_conforming_push_costs_one_call_after_the_first_push_of_the_hour() {
+    assert_eq!(calls("quarantine", "infrastructure", &["litellm-v1.80.5"]).await, ["UpdateItem"]);
+    assert_eq!(calls("report", "deployments", &["myapp-latest"]).await, ["UpdateItem"]);
+    // A push without a tag costs no call.
     assert_eq!(calls("quarantine", "infrastructure", &[]).await, [""; 0]);
 }
 
@@ -40,8 +40,8 @@ async fn the_first_event_of_a_process_reads_the_policy_once() {
         let (_, events) = function.push("infrastructure", &[tag]);
         let _ = function.calls();
         handle(&context, &events[0], request, function.now()).await.unwrap();
-        let first = ["GetItem", "UpdateItem", "SendMessageBatch"];
-        let expected: &[&str] = if request == "one" { &first } else { &[] };
+        let first = ["GetItem", "UpdateItem", "UpdateItem", "SendMessageBatch"];
+        let expected: &[&str] = if request == "one" { &first } else { &["UpdateItem"] };
         assert_eq!(function.calls(), expected);
     }
 }
@@ -65,18 +65,20 @@ async fn a_pushed_index_costs_one_read_and_the_writes_of_its_images() {
     let (_, _, events) = push_index(&function, "openwebui-v0.6.36", 3);
     let _ = function.calls();
     function.handle_all(&events).await;
-    assert_eq!(function.calls(), ["BatchGetImage", "BatchWriteItem"]);
+    assert_eq!(function.calls(), ["BatchGetImage", "BatchWriteItem", "UpdateItem"]);
     // BatchWriteItem writes at most 25 items.
     let (_, _, events) = push_index(&function, "openwebui-v0.6.37", 26);
     function.handle_all(&events).await;
-    assert_eq!(function.calls(), ["BatchGetImage", "BatchWriteItem", "BatchWriteItem"]);
+    let expected = ["BatchGetImage", "BatchWriteItem", "BatchWriteItem", "UpdateItem"];
+    assert_eq!(function.calls(), expected);
 }
 
 #[tokio::test]
 async fn a_violation_costs_only_the_calls_that_its_enforcement_needs() {
     let bad = ["litellm-1.80.5"];
     let both = ["litellm-v1.80.5", "litellm-1.80.5"];
-    let publish = ["UpdateItem", "GetItem", "Publish", "PutEvents", "UpdateItem"];
+    // The last write records the push.
+    let publish = ["UpdateItem", "GetItem", "Publish", "PutEvents", "UpdateItem", "UpdateItem"];
     // Before a change, the function checks whether the images are replicated and whether the
     // repository is a replica.
     let copies = ["BatchGetItem", "DescribeRegistry"];
@@ -84,8 +86,8 @@ async fn a_violation_costs_only_the_calls_that_its_enforcement_needs() {
         let copies = copies.iter().filter(|_| !others.is_empty());
         sorted(publish.iter().chain(others).chain(copies).map(|call| (*call).to_owned()).collect())
     };
-    // The claim, the record for the digest, and the settlement.
-    assert_eq!(calls("report", "infrastructure", &bad).await, ["UpdateItem"; 3]);
+    // The claim, the record for the weekly digest, the settlement, and the record of the push.
+    assert_eq!(calls("report", "infrastructure", &bad).await, ["UpdateItem"; 4]);
     // One call asks whether another image has the suggested tag. A tag without a suggestion needs
     // no such call, nor does an image that has the suggested tag itself.
     assert_eq!(

@@ -15,6 +15,7 @@ mod interrupted;
 mod lag;
 mod native_rules;
 mod publishing;
+mod pushes;
 mod replication;
 mod reports;
 mod sequences;

@@ -127,7 +127,7 @@ async fn a_claim_whose_response_is_lost_does_not_count_as_an_earlier_attempt() {
         function.handle(&events[0], request).await.unwrap();
         let calls = function.calls();
         let writes = calls.iter().filter(|call| *call == "UpdateItem").count();
-        assert_eq!(writes, 4, "claim, claim again, claim of the image, settle: {calls:?}");
+        assert_eq!(writes, 5, "claim, claim again, claim of the image, settle, push: {calls:?}");
         assert_eq!(function.alerts().len(), 0);
     }
 }

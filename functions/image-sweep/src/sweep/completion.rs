@@ -29,8 +29,8 @@ impl Sweep<'_> {
         noted: &mut Option<RunNote>,
     ) -> anyhow::Result<(Seen, Vec<Digest>)> {
         let seen = self.look().await?;
-        // The record is written even if this run stops later, because it has seen the tags.
-        self.record_untagged_images(&seen).await?;
+        // The records are written even if this run stops later, because it has seen the tags.
+        self.record_sightings(&seen).await?;
         if units.is_empty() && !seen.may_be_incomplete() {
             return Ok((seen, vec![]));
         }
@@ -39,7 +39,7 @@ impl Sweep<'_> {
             return Ok((seen, complete));
         }
         let seen = self.look().await?;
-        self.record_untagged_images(&seen).await?;
+        self.record_sightings(&seen).await?;
         Ok((seen, complete))
     }
 

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use futures::{StreamExt as _, stream};
 use tracing::warn;
 use warden_aws::environment::DeploymentScope;
+use warden_aws::ledger::RecordedSightings;
 use warden_aws::registry::{CONCURRENT_CALLS, VisibilityError};
 use warden_core::graph::{ImageRecord, Inventory};
 use warden_core::image::{Digest, ImageStatus};
@@ -12,6 +13,7 @@ use warden_core::policy::InUse;
 use warden_core::retention::{
     Decision, KeepReason, RetentionPlan, RunningImages, UnitDecision, UnitRecord,
 };
+use warden_core::sightings::Sightings;
 
 use super::Sweep;
 use crate::report::Workloads;
@@ -25,8 +27,10 @@ pub(super) struct Seen {
     pub(super) running: RunningImages,
     /// The records of the archived indexes, by the digest of the index.
     pub(super) archived_units: HashMap<Digest, UnitRecord>,
-    /// Whether [`Inventory::untagged`] must be written to the ledger.
-    pub(super) has_new_untagged_record: bool,
+    /// The records of earlier sweeps and the pushes since then.
+    pub(super) recorded: RecordedSightings,
+    /// The record of tags after this sweep.
+    pub(super) tags: Sightings,
 }
 
 impl Seen {
@@ -54,16 +58,16 @@ impl Sweep<'_> {
                 InUse::Inspector => self.list_running_images().await,
             }
         };
-        let (mut inventory, running, earlier) =
-            tokio::try_join!(inventory, running, self.read_untagged_images())?;
+        let (mut inventory, running, recorded) =
+            tokio::try_join!(inventory, running, self.read_sightings())?;
         let archived_units = self.archived_units(&inventory).await?;
         inventory.needed_by_archived =
             archived_units.values().flat_map(UnitRecord::images).cloned().collect();
         let is_unknown = |index: &ImageRecord| !archived_units.contains_key(&index.digest);
         let has_unknown = archived_indexes(&inventory).any(is_unknown);
         inventory.has_unknown_archived_index = has_unknown;
-        let has_new_untagged_record = self.observe_untagged_images(&mut inventory, &earlier)?;
-        Ok(Seen { inventory, running, archived_units, has_new_untagged_record })
+        let tags = self.observe(&mut inventory, &recorded)?;
+        Ok(Seen { inventory, running, archived_units, recorded, tags })
     }
 
     /// Reads the records of the archived indexes. An index that a person archived has no record.

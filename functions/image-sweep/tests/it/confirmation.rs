@@ -6,7 +6,7 @@ use local_aws::Fault;
 use local_aws::world::kinds;
 use serde_json::json;
 
-use crate::{Function, context, count, sorted};
+use crate::{DEPLOYMENTS, Function, context, count, sorted};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -53,6 +53,7 @@ async fn a_plan_waits_after_a_policy_change_that_removes_more_images() {
     let mut function = Function::new("archive").await;
     function.sweep().await;
     function.versions("a", 5);
+    function.record_tags(DEPLOYMENTS).await;
     function.change_policy("DeploymentsLifecycleTagCount", "1").await;
     let answer = function.sweep().await;
     assert_eq!((&answer["planned"], &answer["removed"]), (&json!(4), &json!(0)));
@@ -79,6 +80,7 @@ async fn the_first_plan_of_a_repository_that_was_created_again_before_the_policy
     function.create_again();
     function.deploy_again().await;
     let images = function.versions("b", 5);
+    function.record_tags(DEPLOYMENTS).await;
     let read = function.read().await;
     assert_eq!((&read["planned"], &read["confirmable"]), (&json!(3), &json!(true)));
     assert_eq!(function.sweep().await["removed"], 0);
@@ -86,6 +88,7 @@ async fn the_first_plan_of_a_repository_that_was_created_again_before_the_policy
     function.confirm(&read).await;
     assert_eq!(function.sweep().await["removed"], 3);
     function.push("b-v0.1.0", 300.0);
+    function.record_tags(DEPLOYMENTS).await;
     assert_eq!(function.sweep().await["removed"], 1);
 }
 
@@ -102,6 +105,7 @@ async fn a_repository_that_anybody_created_under_the_policy_needs_no_confirmatio
         // The policy of the first sweep is the accepted policy.
         if removed > 0 {
             function.push("a-v0.1.0", 300.0);
+            function.record_tags(DEPLOYMENTS).await;
             assert_eq!(function.sweep().await["removed"], 1, "{seconds}");
         }
     }
@@ -116,6 +120,7 @@ async fn a_repository_that_was_deleted_and_created_again_under_the_policy_needs_
     function.aws.advance(DAY);
     function.create_again();
     function.versions("b", 5);
+    function.record_tags(DEPLOYMENTS).await;
     assert_eq!(function.sweep().await["removed"], 3);
 }
 

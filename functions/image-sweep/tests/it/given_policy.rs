@@ -60,6 +60,7 @@ async fn a_given_policy_changes_nothing_in_the_registry_and_in_the_ledger() {
     let images = function.versions("a", 5);
     // An untagged image that the sweeps have not seen yet would be recorded by a sweep.
     function.push("", 50.0);
+    function.record_tags(DEPLOYMENTS).await;
     let (ledger, alerts) = (ledger_items(&function).await, function.alerts());
     assert!(alerts.is_empty(), "{alerts:#?}");
     function.calls();
@@ -83,6 +84,7 @@ async fn a_given_policy_that_removes_more_waits_for_a_confirmation_as_after_a_de
     let function = Function::new("archive").await;
     function.sweep().await;
     function.versions("a", 5);
+    function.record_tags(DEPLOYMENTS).await;
     let answer = read_by(&function, &with_keep(&function, 1).await).await;
     assert_eq!(answer["guard"], "unconfirmed", "{answer:#}");
     assert_eq!(function.read().await["stopped"], Value::Null);

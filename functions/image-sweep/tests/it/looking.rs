@@ -63,6 +63,7 @@ async fn scanners_that_pull_every_image_every_day_do_not_keep_images() {
         // A new repository of the stack accepts its policy.
         function.sweep().await;
         let images = function.versions("a", 5);
+        function.record_tags(DEPLOYMENTS).await;
         let ids: Vec<_> = images.iter().map(|digest| json!({"imageDigest": digest})).collect();
         let input = json!({"repositoryName": DEPLOYMENTS, "imageIds": ids});
         for _ in 0..40 {

@@ -19,6 +19,7 @@ mod looking;
 mod native_rules;
 mod publishing;
 mod replication;
+mod tag_times;
 mod turns;
 mod units;
 mod untagged;
@@ -34,7 +35,6 @@ use local_aws::world::{self, NOW, World, kinds};
 use serde_json::{Value, json};
 use warden_alerts::ReportedPlan;
 use warden_aws::Invocation;
-use warden_aws::ledger::Ledger;
 use warden_core::due::SweepHistory;
 use warden_core::image::RepositoryName;
 use warden_core::retention::{Confirmation, confirmed_image};
@@ -171,12 +171,6 @@ impl Function {
         };
         let repository = DEPLOYMENTS.parse().unwrap();
         self.ledger().confirm(&repository, &confirmation).await.unwrap();
-    }
-
-    /// The ledger, as an operator reads it.
-    fn ledger(&self) -> Ledger {
-        let table = self.function("image-sweep").environment["LEDGER_TABLE"].clone();
-        Ledger::new(&self.aws.config(), table)
     }
 
     /// The history of the sweeps.

@@ -176,7 +176,7 @@ async fn the_largest_answer_is_shorter_than_six_megabytes() {
         let long = "x".repeat(110);
         for nth in 0..60 {
             let tags: Vec<String> =
-                (0..1_000).map(|tag| format!("a-v1.{nth}.{tag}-{long}")).collect();
+                (0..1_000).map(|tag| format!("a-v1.{}.{tag}-{long}", 60 - nth)).collect();
             let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
             let at = crate::NOW - f64::from(100 + nth) * crate::DAY;
             state.ecr().push_made_up(DEPLOYMENTS, &tags, at).unwrap();

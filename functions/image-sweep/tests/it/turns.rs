@@ -87,21 +87,6 @@ async fn a_run_that_has_lost_its_lease_removes_nothing() {
     assert_eq!(function.active().len(), images.len());
 }
 
-/// The push adds a tag to an old image. ECR has only the time of the first push.
-#[tokio::test]
-async fn the_image_of_the_push_that_starts_a_sweep_counts_as_pushed_now() {
-    let function = Function::new("archive").await;
-    let images = function.versions("a", 5);
-    let mut push = event("pushed");
-    set_digest(&mut push, &images[0], "2026-11-24T10:00:00Z");
-    // The pushed image is the newest now, so another image is beyond the keep count.
-    assert_eq!(function.ask(&push, "push").await.unwrap()["removed"], 3);
-    let kept = vec![images[0].clone(), images[4].clone()];
-    assert_eq!(function.active(), crate::sorted(kept));
-    // The run of the next day has nothing to remove.
-    assert_eq!(function.sweep().await["planned"], 0);
-}
-
 #[tokio::test]
 async fn a_retry_sweeps_after_a_push_that_ecr_does_not_list_yet() {
     let function = Function::new("archive").await;

@@ -7,6 +7,7 @@ use local_aws::ecr::image::Status;
 use local_aws::world::masked;
 use serde_json::{Value, json};
 use warden_alerts::ReportedPlan;
+use warden_core::untagged::prefix_of;
 
 use crate::{DEPLOYMENTS, Function, digests, sorted};
 
@@ -257,11 +258,11 @@ async fn a_record_can_hold_all_images_of_a_repository() {
     let images: Vec<String> = (0..3_000).map(|_| function.push("", 1.0)).collect();
     function.sweep().await;
     let repository = DEPLOYMENTS.parse().unwrap();
-    let record = function.context.ledger.untagged_images(&repository, function.now()).await;
-    let (record, _) = record.unwrap().unwrap();
+    let recorded = function.ledger().sightings(&repository, function.now()).await.unwrap();
+    let record = recorded.earlier.unwrap().untagged;
     let pushed = Some(function.now() - chrono::Duration::days(1));
     for image in &images {
-        assert_eq!(record.since(&image.parse().unwrap()), pushed);
+        assert_eq!(record.get(prefix_of(&image.parse().unwrap())), pushed);
     }
     assert_eq!(record.iter().count(), images.len());
 }

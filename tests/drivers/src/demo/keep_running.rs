@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use local_aws::world::record_tags;
 use local_aws::{ACCOUNT, LocalAws, REGION};
 use serde_json::json;
 
@@ -78,6 +79,7 @@ pub fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
 /// takes seconds from now on.
 pub async fn leave_waiting_plan(aws: &LocalAws) -> anyhow::Result<String> {
     fill::gateway(aws)?;
+    record_tags(aws, "infrastructure").await;
     aws.state().ecr().restore_time = Some(RESTORE_TIME.as_secs_f64());
     let request = json!({"repository": "infrastructure", "mode": "report"});
     let plan = aws.lambda().invoke("ecr-warden-ImageSweepFunction", request).await?.payload;

@@ -8,6 +8,7 @@ use chrono::DateTime;
 use ecr_warden::deployed::DeployedStack;
 use ecr_warden::plan::{Confirmed, confirm_plans};
 use local_aws::LocalAws;
+use local_aws::world::record_tags;
 use serde_json::{Value, json};
 
 use super::deployment::STACK;
@@ -43,8 +44,8 @@ pub async fn show(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
     story.begin_step(
         "Read the plan for deployments",
         "An operator invokes the function in report mode, which changes nothing and sends no alert. \
-         Each component keeps its ten newest versions. The images of an index and the signatures \
-         of an image are kept and removed together with that index or image.",
+         Each component keeps its ten newest and its ten highest versions. The images of an index \
+         and the signatures of an image are kept and removed together with that index or image.",
     );
     let plan = inbox.invoke(story, &event!("read")?).await?;
     story.show(Part::Plan { answer: plan.clone(), whole: true });
@@ -153,6 +154,7 @@ async fn push_version(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()
 /// A plan that exceeds the limit, and an operator who confirms the plan.
 async fn guarded(story: &mut Story, inbox: &Inbox<'_>) -> anyhow::Result<()> {
     fill::old_builds(inbox.aws)?;
+    record_tags(inbox.aws, REPOSITORY).await;
     story.begin_step(
         "A sweep finds 45 old images of the component reporting",
         "The plan would remove more than twenty images and more than MaxRemovePercent of the \

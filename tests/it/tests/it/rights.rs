@@ -297,6 +297,7 @@ async fn operators(found: &mut BTreeMap<Mutant, bool>) {
             let at = state.now() - (90.0 - f64::from(version)) * DAY;
             let tag = format!("litellm-v1.80.{version}");
             state.ecr().push_made_up(repository, &[&tag], at).unwrap();
+            state.ecr().events.clear();
         }
     }
     let deployed = DeployedStack::read(world.operator(), STACK).await.unwrap();

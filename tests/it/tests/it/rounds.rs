@@ -214,7 +214,7 @@ async fn a_round_of_1000_repositories_without_a_push_costs_13_calls() {
         }
     }
     let pushes = take_calls(&registry);
-    assert_eq!(pushes, counts(&[("SendMessageBatch", 10), ("UpdateItem", 10)]));
+    assert_eq!(pushes, counts(&[("SendMessageBatch", 10), ("UpdateItem", 40)]));
     let queued = registry.queued().await;
     assert_eq!(queued.len(), 10);
     let later = sweep(&registry, &queued).await;

@@ -5,4 +5,5 @@ mod accepted_tags;
 mod pushes;
 mod replication;
 mod requests;
+mod tag_times;
 mod units;

@@ -1,4 +1,5 @@
-//! Each kind of tag is counted apart, and a channel is not a version.
+//! Each kind of tag is counted apart and has its own order of versions, and a channel is not a version. A
+//! tag such as `web-12@9` was pushed nine days ago.
 
 use super::*;
 
@@ -144,4 +145,63 @@ fn a_channel_alone_takes_no_place_of_a_version() {
     ];
     assert_eq!(removed(DEPLOYMENTS, 1, &images), ["old"]);
     assert_eq!(removed("re:(?<component>myapp)-(v(?<semver>.*)|[a-z]+)", 1, &images), ["old"]);
+}
+
+#[test]
+fn the_highest_version_of_each_kind_is_kept_beside_the_newest() {
+    for (grammar, old, middle, new) in [
+        ("{component}-v{semver}", "app-v1.10.0", "app-v1.9.0", "app-v1.9.1"),
+        ("{component}-v{semver}", "app-v1.0.0", "app-v1.0.0-rc.2", "app-v1.0.0-rc.1"),
+        ("{component}-{version}", "app-24.10", "app-24.4", "app-24.4.1"),
+        ("{component}-{calver}", "app-2026.11.5", "app-2026.02.28", "app-2026.03.01"),
+        (
+            "{component}-{date}-{sha}",
+            "app-20261101-fff1234",
+            "app-20260101-ab12345",
+            "app-20260102-ab12346",
+        ),
+        ("{component}-{number}", "app-100", "app-98", "app-99"),
+        ("{component}-{timestamp}", "app-1700000009999", "app-1700000000", "app-1700000001"),
+        ("re:(?<component>app)_(?<version>[0-9.]+)", "app_10", "app_9", "app_9.1"),
+    ] {
+        let texts =
+            [(old, 90), (middle, 50), (new, 10)].map(|(tag, days)| format!("{tag}, pushed {days}"));
+        let images = [("old", &*texts[0]), ("middle", &*texts[1]), ("new", &*texts[2])];
+        assert_eq!(removed(grammar, 1, &images), ["middle"], "{grammar}");
+    }
+    // The highest version of a variant does not count for the other images.
+    let images = [
+        ("alpine", "app-v9.0.0-alpine, pushed 90"),
+        ("old", "app-v2.0.0, pushed 80"),
+        ("middle", "app-v1.0.0, pushed 50"),
+        ("new", "app-v1.0.1, pushed 10"),
+    ];
+    assert_eq!(removed("{component}-v{semver}", 1, &images), ["middle"]);
+}
+
+#[test]
+fn a_commit_a_slug_and_a_prefix_have_no_order_but_the_push_of_the_tag() {
+    for (grammar, old, new) in [
+        ("{component}-{sha}", "app-fff1234", "app-aaa1234"),
+        // A commit of digits is not a number.
+        ("{component}-{sha}", "app-9999999", "app-1000000"),
+        ("{component}-{sha}-{channel}", "app-fff1234-dev", "app-aaa1234-dev"),
+        ("{component}-{slug}", "app-z9", "app-a1"),
+        ("{component}-{branch}-{sha}", "app-z.9-fff1234", "app-a.1-aaa1234"),
+    ] {
+        let texts = [(old, 90), (new, 10)].map(|(tag, days)| format!("{tag}, pushed {days}"));
+        let images = [("old", &*texts[0]), ("new", &*texts[1])];
+        assert_eq!(removed(grammar, 1, &images), ["old"], "{grammar}");
+    }
+}
+
+// See case B19 in docs/contributing/prior-art.md.
+#[test]
+fn b19_a_channel_points_at_the_image_that_got_its_tag_last() {
+    let images = [
+        ("back", "myapp-aaa1111-prod@9, pushed 90"),
+        ("gone", "myapp-aaa2222-prod, pushed 50"),
+        ("s1", "myapp-aaa3333-staging@8, pushed 40"),
+    ];
+    assert_eq!(removed("{component}-{sha}-{channel}", 1, &images), ["gone"]);
 }

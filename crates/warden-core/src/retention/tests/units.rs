@@ -18,8 +18,8 @@ fn a_version_that_also_has_the_tag_of_a_signature_counts_as_a_version() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of a (the newest 2 are kept)
-            newer: keep: number 2 of 3 of a (the newest 2 are kept)
+            new: keep: number 1 by push and number 2 by version of 3 of a (the newest 2 and the highest 2 are kept)
+            newer: keep: number 2 by push and number 1 by version of 3 of a (the newest 2 and the highest 2 are kept)
             old: delete: number 3 of 3 of a (the newest 2 are kept)
             chart: keep: number 1 of 1 of b (the newest 2 are kept)
         "#]],
@@ -39,8 +39,8 @@ fn an_archived_image_is_not_deleted_with_the_index_that_needs_it() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of a (the newest 2 are kept)
-            newer: keep: number 2 of 3 of a (the newest 2 are kept)
+            new: keep: number 1 by push and number 2 by version of 3 of a (the newest 2 and the highest 2 are kept)
+            newer: keep: number 2 by push and number 1 by version of 3 of a (the newest 2 and the highest 2 are kept)
             old: delete: number 3 of 3 of a (the newest 2 are kept)
             one: keep: it is archived, and only a lifecycle rule of ECR or a person deletes archived images
             other: delete: it is part of @old: number 3 of 3 of a (the newest 2 are kept)
@@ -66,9 +66,9 @@ fn a_part_of_many_indexes_takes_one_place_in_the_count() {
         ],
         &[],
         &expect![[r#"
-            one: keep: number 1 of 2 of a (the newest 2 are kept)
-            two: keep: number 1 of 2 of b (the newest 2 are kept)
-            part: keep: it is part of @two: number 1 of 2 of b (the newest 2 are kept)
+            one: keep: number 1 by push and number 2 by version of 2 of a (the newest 2 and the highest 2 are kept)
+            two: keep: number 2 by push and number 1 by version of 2 of a (the newest 2 and the highest 2 are kept)
+            part: keep: it is part of @two: number 2 by push and number 1 by version of 2 of a (the newest 2 and the highest 2 are kept)
             quiet: keep: number 2 of 2 of b (the newest 2 are kept)
         "#]],
     );
@@ -87,8 +87,8 @@ fn the_only_version_of_a_component_is_kept_although_another_component_contains_i
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of app (the newest 2 are kept)
-            newer: keep: number 2 of 3 of app (the newest 2 are kept)
+            new: keep: number 1 by push and number 2 by version of 3 of app (the newest 2 and the highest 2 are kept)
+            newer: keep: number 2 by push and number 1 by version of 3 of app (the newest 2 and the highest 2 are kept)
             wraps: keep: number 1 of 1 of worker (the newest 2 are kept)
             worker: keep: it is part of @wraps: number 1 of 1 of worker (the newest 2 are kept)
         "#]],
@@ -133,6 +133,25 @@ fn an_index_with_its_images_and_signatures_is_kept_or_removed_as_one_unit() {
             alone: keep: it has had no tag since 2026-10-05, and with Untagged=report it is only reported
         "#]],
     );
+}
+
+#[test]
+fn an_image_is_removed_after_each_index_that_needs_it_also_if_a_signature_is_an_index() {
+    let inventory = inventory(&[
+        ("shared", ", pushed 90"),
+        ("index", "quarantine:20261001, pushed 80, needs shared"),
+        ("signed", "quarantine:20261001, pushed 90"),
+        ("signature", "sig:signed, pushed 90, needs shared"),
+    ]);
+    let graph = Graph::build(&inventory).unwrap();
+    let policy = two();
+    let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());
+    // A sweep removes the referrers after all other images.
+    let images = plan.removals.iter().flat_map(|removal| &removal.images);
+    let order = images.chain(plan.removals.iter().flat_map(|removal| &removal.referrers));
+    let order: Vec<ImageId> = order.copied().collect();
+    let expected = ["signed", "index", "signature", "shared"];
+    assert_eq!(order, expected.map(|name| image_id(&inventory, name)));
 }
 
 // See case P6 in docs/contributing/prior-art.md.
@@ -206,7 +225,7 @@ fn an_image_with_an_unknown_fact_is_kept() {
             other: keep: it belongs to @circle: it and other images refer to each other
             archived: keep: it is archived, and only a lifecycle rule of ECR or a person deletes archived images
             signed: keep: it belongs to @archived: it is archived, and only a lifecycle rule of ECR or a person deletes archived images
-            goes: delete: number 3 of 4 of a (the newest is kept)
+            goes: delete: number 3 by push and number 2 by version of 4 of a (the newest and the highest are kept)
         "#]],
     );
 }
@@ -226,8 +245,8 @@ fn indexes_that_need_each_other_and_their_images_are_kept() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 4 of a (the newest 2 are kept)
-            newer: keep: number 2 of 4 of a (the newest 2 are kept)
+            new: keep: number 1 by push and number 2 by version of 4 of a (the newest 2 and the highest 2 are kept)
+            newer: keep: number 2 by push and number 1 by version of 4 of a (the newest 2 and the highest 2 are kept)
             one: keep: it and other images refer to each other
             other: keep: it and other images refer to each other
             part: keep: it and other images refer to each other

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::lifecycle::native::NativeRules;
-use crate::untagged::is_untagged;
+use crate::untagged::{is_untagged, prefix_of};
 
 /// A policy that archives tagged images, with this mode for untagged images.
 fn untagged(mode: &str) -> Policy {
@@ -132,8 +132,9 @@ fn untagged_images_neither_count_in_the_percentage_nor_need_the_minimum_age() {
     assert_eq!((plan.removals.len(), &plan.stopped), (40, &None));
 
     // Untagged images do not raise the limit for tagged images: 21 of 23 are too many.
-    let mut more: Vec<(String, String)> =
-        (0..23).map(|nth| (format!("v{nth}"), format!("a-v1.{nth}.0"))).collect();
+    let mut more: Vec<(String, String)> = (0..23)
+        .map(|nth| (format!("v{nth}"), format!("a-v1.{nth}.0, pushed {}", 99 - nth)))
+        .collect();
     more.extend((0..100).map(|nth| (format!("u{nth}"), ", pushed 90".to_owned())));
     let more: Vec<(&str, &str)> =
         more.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
@@ -180,8 +181,8 @@ fn an_archived_index_keeps_an_image_that_an_untagged_index_needs_too() {
         ],
         &[],
         &expect![[r#"
-            new: keep: number 1 of 3 of a (the newest 2 are kept)
-            newer: keep: number 2 of 3 of a (the newest 2 are kept)
+            new: keep: number 1 by push and number 2 by version of 3 of a (the newest 2 and the highest 2 are kept)
+            newer: keep: number 2 by push and number 1 by version of 3 of a (the newest 2 and the highest 2 are kept)
             archived: archive: number 3 of 3 of a (the newest 2 are kept)
             shared: archive: it is part of @archived: number 3 of 3 of a (the newest 2 are kept)
             untagged: delete: it has had no tag since 2026-11-04, for more than 7 days
@@ -225,11 +226,11 @@ fn an_image_that_a_native_rule_would_expire_too_early_is_not_archived() {
     lines = lines.replace(digest("index").as_str(), "@index");
     lines = lines.replace(digest("signed").as_str(), "@signed");
     expect![[r#"
-        new: keep: number 1 of 5 of a (the newest 2 are kept)
-        newer: keep: number 2 of 5 of a (the newest 2 are kept)
-        single: archive: number 4 of 5 of a (the newest 2 are kept)
-        signed: archive: number 3 of 5 of a (the newest 2 are kept)
-        signature: archive: it belongs to @signed: number 3 of 5 of a (the newest 2 are kept)
+        new: keep: number 1 by push and number 2 by version of 5 of a (the newest 2 and the highest 2 are kept)
+        newer: keep: number 2 by push and number 1 by version of 5 of a (the newest 2 and the highest 2 are kept)
+        single: archive: number 4 by push and number 3 by version of 5 of a (the newest 2 and the highest 2 are kept)
+        signed: archive: number 3 by push and number 4 by version of 5 of a (the newest 2 and the highest 2 are kept)
+        signature: archive: it belongs to @signed: number 3 by push and number 4 by version of 5 of a (the newest 2 and the highest 2 are kept)
         index: keep: it is not archived, because the lifecycle rule 3 of the repository, "Untagged, a week", could expire the image or an image of its unit too early
         part: keep: it is part of @index: it is not archived, because the lifecycle rule 3 of the repository, "Untagged, a week", could expire the image or an image of its unit too early
         untagged: delete: it has had no tag since 2026-08-26, for more than 7 days
@@ -263,7 +264,7 @@ proptest! {
         let names = ["one", "two", "three"];
         let start = now();
         let at = |day: usize| start + chrono::Duration::days(i64::try_from(day).unwrap());
-        let mut record: Option<UntaggedRecord> = None;
+        let mut record: Option<Sightings> = None;
         let mut last_tagged = [None; 3];
         for (day, Day { tagged, .. }) in days.iter().enumerate().filter(|(_, day)| day.is_swept) {
             let facts = tagged.iter().map(|tagged| if *tagged { "a-v1.0.0, pushed 5" } else { ", pushed 5" });
@@ -275,7 +276,7 @@ proptest! {
                 let id = image_id(&inventory, name);
                 let unit = graph.units.iter().find(|unit| unit.root == id).unwrap();
                 prop_assert_eq!(is_untagged(&inventory, unit), !tagged[nth]);
-                let since = seen.since(&digest(name));
+                let since = seen.get(prefix_of(&digest(name)));
                 if tagged[nth] {
                     last_tagged[nth] = Some(at(day));
                     prop_assert_eq!(since, None);

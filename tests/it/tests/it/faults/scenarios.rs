@@ -273,7 +273,7 @@ impl Scenario {
     }
 
     async fn swept(&self, world: &World) -> Value {
-        let images = fill(world, 0);
+        let images = fill(world, 0).await;
         world.enable_enhanced_scanning();
         if self.parameters == INSPECTOR {
             // An image that would be removed is in use.

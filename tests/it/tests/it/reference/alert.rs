@@ -201,7 +201,7 @@ async fn replicated(found: &mut BTreeMap<String, BTreeSet<String>>) {
     let event = std::mem::take(&mut world.aws.state().ecr().events).pop().unwrap();
     Function::ImagePush.attempt(&world, &event, "push").await.unwrap();
     add(found, &world);
-    crate::sweeps::fill(&world, 0);
+    crate::sweeps::fill(&world, 0).await;
     let request = json!({"repository": "deployments"});
     Function::ImageSweep.attempt(&world, &request, "sweep").await.unwrap();
     add(found, &world);
@@ -212,7 +212,7 @@ async fn replica(found: &mut BTreeMap<String, BTreeSet<String>>) {
     let world = deploy(&[]).await;
     let copied = local_aws::world::event("image-push", "replicated");
     Function::ImagePush.attempt(&world, &copied, "copy").await.unwrap();
-    crate::sweeps::fill(&world, 0);
+    crate::sweeps::fill(&world, 0).await;
     let request = json!({"repository": "deployments"});
     Function::ImageSweep.attempt(&world, &request, "sweep").await.unwrap();
     add(found, &world);

@@ -207,6 +207,8 @@ fn push_versions(world: &World) -> Vec<String> {
 }
 
 async fn sweep(world: &World) {
+    // The events of the old pushes arrived now.
+    world.record_tags("deployments").await;
     world.aws.lambda().invoke_async(SWEEP, world::event("image-sweep", "sweep")).unwrap();
     world.settle().await;
 }

@@ -327,11 +327,14 @@ async fn a_unit_takes_one_place_among_the_versions_that_are_kept() {
     let parts = [push(&world, "app-v1.1.0", 50.0), push(&world, "app-v1.2.0", 49.0)];
     let index = push_quarantined_index(&world, &parts, 48);
     world.forget();
+    world.record_tags(REPOSITORY).await;
     sweep(aws).await;
     assert_eq!(status(aws, &good), Some(Status::Active));
     assert!(can_be_pulled(aws, &index, &parts));
     // Two newer versions: the unit is beyond the count, and goes whole.
     let newer = ["app-v1.3.0", "app-v1.4.0"].map(|tag| push(&world, tag, 40.0));
+    world.forget();
+    world.record_tags(REPOSITORY).await;
     sweep(aws).await;
     for digest in parts.iter().chain([&index, &good]) {
         assert_eq!(status(aws, digest), Some(Status::Archived));

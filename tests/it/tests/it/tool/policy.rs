@@ -64,6 +64,7 @@ async fn deploy_registry(parameters: &[(&str, &str)]) -> World {
         push("team-a/web", "Web_1", 70.0);
     }
     world.settle().await;
+    world.record_tags("deployments").await;
     world.forget();
     world
 }

@@ -112,6 +112,7 @@ async fn a_plan_waits_in_the_status_until_a_person_confirms_it() {
         let mut state = world.aws.state();
         let at = state.now() - (90.0 - f64::from(nth)) * DAY;
         state.ecr().push_made_up(REPOSITORY, &[&format!("app-v1.{nth}.0")], at).unwrap();
+        state.ecr().events.clear();
     }
     let sweep = &world.function("image-sweep").name;
     let request = json!({"repository": REPOSITORY});
