@@ -113,7 +113,7 @@ async fn the_status_has_the_exit_code_1_if_something_needs_attention() {
             &[],
             &expect![[r#"
                 Stack ecr-warden: CREATE_COMPLETE
-                Policy version: 2ced1159068c7750
+                Policy version: f8822ec2c3a88dca
 
                 REPOSITORY      TAGS        CLEANUP  LAST SWEEP  RESULT
                 deployments     report      archive  unknown

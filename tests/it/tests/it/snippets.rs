@@ -14,8 +14,8 @@ use local_aws::snippets::{snippet, workspace};
 use local_aws::template::{Template, as_cloudformation_sends};
 use local_aws::world::{POLICY, evaluate, governance};
 use serde_json::{Value, json};
-use warden_core::policy::Policy;
 use warden_core::policy::RepositoryOrigin;
+use warden_core::policy::{Policy, PolicyDocument};
 use warden_core::tagging::{TagVerdict, judge};
 
 /// The programs that the scripts call instead of the real programs.
@@ -295,9 +295,9 @@ fn the_documented_rule_is_a_rule_of_a_policy() {
 
 #[test]
 fn the_documented_entries_of_expire_are_a_rule_of_a_policy() {
-    let rule = Template::read_document(&snippet("policy/expire.yaml").unwrap()).unwrap();
-    let governance = governance(&[(".Rules", &rule.to_string())]);
-    let rule = governance.document.rules.into_iter().next().unwrap();
+    let rules = Template::read_document(&snippet("policy/expire.yaml").unwrap()).unwrap();
+    let policy = json!({"Version": "1", "Rules": rules}).to_string();
+    let rule = PolicyDocument::parse(&policy).unwrap().rules.into_iter().next().unwrap();
     let days = rule.retention.unwrap().expire.into_iter();
     let days: Vec<_> = days.map(|entry| (entry.after_days, entry.not_pulled_for_days)).collect();
     assert_eq!(days, [(Some(14), None), (Some(30), Some(30)), (None, Some(365))]);
