@@ -38,6 +38,7 @@ pub use confirmation::{
     retention_hash,
 };
 use decide::{decide_unit, keep_subjects_of_tagged_images, rank_units, removal_mode, threat_to};
+pub(crate) use rules::is_channel_tag;
 pub use unfinished::{UnfinishedUnit, UnitRecord, UnitRemover, complete_unit, torn_images};
 
 /// The number of digits of the hash of a plan. A person repeats them to confirm the plan.
