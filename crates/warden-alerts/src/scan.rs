@@ -173,7 +173,10 @@ fn comparison(scan: &ScanAlert<'_>, report: &FindingsReport, news: usize) -> Str
                     .to_owned()
             }
             Some(component) if report.is_first => {
-                format!(" No earlier scan of {component} is recorded for a comparison.")
+                format!(
+                    " No earlier scan of {component} with the same kind of tag is recorded for a \
+                     comparison."
+                )
             }
             Some(_) => format!(
                 " No earlier version is recorded for a comparison. {} {} new.",
@@ -309,6 +312,16 @@ pub enum FailureReason<'a> {
     Unreadable(&'a str),
 }
 
+impl FailureReason<'_> {
+    /// Whether ECR does not support the image. Basic scanning reports that in the description
+    /// (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-troubleshooting.html>).
+    #[must_use]
+    pub fn is_unsupported(self, status: &str) -> bool {
+        let Self::Described(description) = self else { return false };
+        matches!(Advice::for_status(status, description.unwrap_or_default()), Advice::OtherBase)
+    }
+}
+
 /// The alert about a failed scan, with the status and the reason.
 #[must_use]
 pub fn scan_failed(scan: &ScanAlert<'_>, status: &str, reason: FailureReason<'_>) -> Alert {
@@ -325,9 +338,18 @@ pub fn scan_failed(scan: &ScanAlert<'_>, status: &str, reason: FailureReason<'_>
     };
     let advice = Advice::for_status(status, &description);
     let cause = advice.cause().map(|cause| format!(" {cause}")).unwrap_or_default();
+    let once = match (advice, &scan.scanned.component) {
+        (Advice::OtherBase, Some(component)) => {
+            format!(" Further versions of {component} with the same kind of tag cause no alert.")
+        }
+        (Advice::OtherBase, None) => {
+            " Further images of the repository without a component cause no alert.".to_owned()
+        }
+        _ => String::new(),
+    };
     let text = format!(
         "The image {name} was not scanned, so its findings are unknown.\n\n\
-         {WHY}the status of the scan is {status}{reason}.{cause}\n\n{WHAT_TO_DO}{}",
+         {WHY}the status of the scan is {status}{reason}.{cause}{once}\n\n{WHAT_TO_DO}{}",
         advice.next_step()
     );
     let again = Remedy::aws(SCAN_AGAIN, scan.aws("start-image-scan"));

@@ -59,8 +59,10 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use chrono::{DateTime, NaiveDate, Utc};
 use warden_alerts::Source;
 use warden_core::artifact::ArtifactKind;
+use warden_core::findings::ReleaseLine;
 use warden_core::image::{Component, Digest, RepositoryName, Tag};
 use warden_core::policy::Owner;
+use warden_core::retention::short_hash;
 
 /// The duration of a claim. No attempt takes as long, and Lambda retries after one minute
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>).
@@ -121,6 +123,14 @@ pub enum Fact<'a> {
         digest: &'a Digest,
         /// The status of the scan.
         status: &'a str,
+    },
+    /// Images that ECR cannot scan. Published once for a release line, and once for all images of a
+    /// repository without a line.
+    ScanUnsupported {
+        /// The repository.
+        repository: &'a RepositoryName,
+        /// The release line. None if the tags of the image name no line.
+        line: Option<&'a ReleaseLine>,
     },
     /// An accepted risk that expires in a few days.
     RiskExpiring {
@@ -185,7 +195,9 @@ impl Fact<'_> {
         match self {
             // A violation that still exists is published again after a week, as a reminder.
             Self::TagViolation { .. } | Self::Audit { .. } => Duration::from_secs(7 * 86_400),
-            Self::RepositoryViolation { .. } | Self::PolicyWarnings { .. } => REMEMBERED,
+            Self::RepositoryViolation { .. }
+            | Self::ScanUnsupported { .. }
+            | Self::PolicyWarnings { .. } => REMEMBERED,
             Self::SelfAudit { .. } => Duration::from_secs(3 * 86_400),
             Self::RiskExpiring { .. }
             | Self::RisksChanged { .. }
@@ -209,6 +221,12 @@ impl fmt::Display for Fact<'_> {
             Self::ScanFailed { repository, digest, status } => {
                 write!(f, "scan-failed {repository} {digest} {status}")
             }
+            Self::ScanUnsupported { repository, line } => match line {
+                Some(ReleaseLine { component, kind }) => {
+                    write!(f, "scan-unsupported {repository} {component} {}", short_hash(kind))
+                }
+                None => write!(f, "scan-unsupported {repository} *"),
+            },
             Self::RiskExpiring { id, component, until } => {
                 let component = component.map_or("*", |component| component.as_str());
                 // People write the same identifier in different cases.

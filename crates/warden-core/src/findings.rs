@@ -1,14 +1,15 @@
-//! The findings of a scan, and the comparison with earlier scans of the same component.
+//! The findings of a scan, and the comparison with earlier scans of the same release line.
 //!
 //! Basic and enhanced scanning report the same facts in different formats; a [`Finding`] is one format
 //! for both. The texts come from people who publish packages or vulnerabilities, and are untrusted. A
 //! [`Finding`] contains only short printable texts and `https` links.
 //!
-//! In reading order: [`Level`], [`Finding`] and [`merge_findings`]; [`ScanHistory`], the earlier scans
+//! In reading order: [`Level`], [`Finding`] and [`merge_findings`]; [`ReleaseLine`]; [`ScanHistory`], the earlier scans
 //! and published findings; [`compare_scan`], which decides about an alert; [`OpenFindings`], the open
 //! findings of a component.
 
 mod history;
+mod line;
 mod open;
 mod report;
 
@@ -18,6 +19,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use history::{PublishedFindings, ScanHistory, SeverityById, Version};
+pub use line::{ReleaseLine, find_release_line};
 pub use open::{OpenFindings, OpenFindingsStatus};
 pub use report::{
     AcceptedFinding, FindingsReport, ReportedFinding, ScanContents, ScanVerdict, Scanned,

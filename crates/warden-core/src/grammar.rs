@@ -86,6 +86,12 @@ impl Grammar {
         self.templates.iter()
     }
 
+    /// The names of channels.
+    #[must_use]
+    pub fn channels(&self) -> &[Channel] {
+        &self.channels
+    }
+
     /// Matches a tag. The first template that matches the whole tag decides, with the shortest
     /// component. But a `{sha}` of digits alone gives way to a template that reads digits as a number,
     /// a date or a time. `None` if no template matches. `None` also for a tag that is ignored, and for

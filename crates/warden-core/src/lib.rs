@@ -22,7 +22,7 @@
 //! - [`untagged`]: records since when an image has no tag;
 //! - [`retention`]: decides which images are kept and which are removed, and why;
 //! - [`due`]: decides which repositories a round of sweeps sweeps;
-//! - [`findings`]: compares the findings of a scan with the history of the component;
+//! - [`findings`]: compares the findings of a scan with the history of its release line;
 //! - [`replication`]: the copies of images in other registries;
 //! - [`risks`]: the accepted risks: findings that do not count until a date;
 //! - [`audit`]: compares a repository with its policy;

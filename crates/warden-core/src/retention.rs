@@ -40,6 +40,7 @@ pub use confirmation::{
 };
 use decide::{decide_unit, keep_subjects_of_tagged_images, rank_units, removal_mode, threat_to};
 use rules::TagReadings;
+pub(crate) use rules::is_channel_tag;
 pub use uncovered::UncoveredImages;
 pub use unfinished::{UnfinishedUnit, UnitRecord, UnitRemover, complete_unit, torn_images};
 

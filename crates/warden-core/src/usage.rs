@@ -11,10 +11,10 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use crate::arena::{Arena, ImageId};
-use crate::findings::{OpenFindings, OpenFindingsStatus};
+use crate::findings::{OpenFindings, OpenFindingsStatus, ReleaseLine, find_release_line};
 use crate::graph::{ImageRecord, Unit};
 use crate::image::{Component, Digest, ImageStatus, RepositoryName, Tag, format_bytes};
-use crate::policy::{CleanupEnforcement, Severity};
+use crate::policy::{CleanupEnforcement, Policy, Severity};
 use crate::quarantine::Quarantine;
 use crate::retention::RetentionPlan;
 
@@ -46,6 +46,9 @@ pub struct ComponentUsageRow {
     pub archived_bytes: u64,
     /// The tag of the image that was pushed last. A version is preferred to a channel.
     pub newest: Option<Tag>,
+    /// The release line whose findings are shown: the line of the newest tag, or of any tag if all
+    /// images are archived.
+    pub line: Option<ReleaseLine>,
 }
 
 /// The status of the findings of a component.
@@ -95,7 +98,11 @@ pub fn measure_usage<'a>(plan: &RetentionPlan<'a>, removed: &[ImageId]) -> Compo
     none.images.retain(|image| !is_counted[*image]);
     let counts = counts.into_iter().map(|(component, count)| (Some(component), count));
     let rows = std::iter::once((None, none)).chain(counts);
-    let rows = rows.map(|(component, count)| ComponentUsageRow { component, ..count.row(&images) });
+    let rows = rows.map(|(component, count)| ComponentUsageRow {
+        component,
+        line: count.find_line(plan.policy),
+        ..count.row(&images)
+    });
     let has_images = |row: &ComponentUsageRow| {
         row.images + row.archived > 0 || row.bytes + row.archived_bytes > 0
     };
@@ -144,11 +151,14 @@ struct Count<'a> {
     /// The images whose bytes count. An image in several units may be listed several times.
     images: Vec<ImageId>,
     newest: Option<(Option<DateTime<Utc>>, &'a Digest)>,
+    /// Any tag.
+    tag: Option<Tag>,
 }
 
 impl<'a> Count<'a> {
     fn add(&mut self, unit: &Unit, tag: Option<&Tag>, images: &Images<'a>) {
         let row = &mut self.row;
+        self.tag = self.tag.take().or_else(|| tag.cloned());
         match images.places[unit.root] {
             Some((_, true)) => row.archived += 1,
             Some((root, false)) => {
@@ -164,6 +174,12 @@ impl<'a> Count<'a> {
         // A referrer that is the root of a unit is counted there.
         let is_other = |image: ImageId| image != unit.root && images.is_root[image];
         self.images.extend(unit.images().filter(|image| !is_other(*image)));
+    }
+
+    fn find_line(&self, policy: &Policy) -> Option<ReleaseLine> {
+        let tag = self.row.newest.as_ref().or(self.tag.as_ref())?;
+        let tags = std::slice::from_ref(tag);
+        Some(find_release_line(&policy.repository_name, policy.grammar()?, tags)?.1)
     }
 
     /// The row with the bytes.
@@ -207,7 +223,7 @@ fn components_of_image<'a>(
 }
 
 impl ComponentUsage<'_> {
-    /// The status of a component's findings, from the recorded scans. A version that cannot be
+    /// The status of the findings of a release line, from the recorded scans. A version that cannot be
     /// pulled any more has no open findings.
     #[must_use]
     pub fn findings(&self, recorded: OpenFindingsStatus, threshold: Severity) -> FindingsStatus {

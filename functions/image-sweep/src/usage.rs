@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 use warden_aws::ledger::Ledger;
 use warden_core::arena::ImageId;
-use warden_core::findings::OpenFindingsStatus;
-use warden_core::image::{Component, RepositoryName, Tag};
+use warden_core::findings::{OpenFindingsStatus, ReleaseLine};
+use warden_core::image::{RepositoryName, Tag};
 use warden_core::policy::Severity;
 use warden_core::retention::RetentionPlan;
 use warden_core::usage::{
@@ -33,9 +33,8 @@ pub async fn log_usage(ledger: &Ledger, plan: &RetentionPlan<'_>, removed: &[Ima
         usage.rows.iter().partition(|row| row.component.is_some());
     let (written, left) =
         of_components.split_at_checked(MOST_COMPONENTS).unwrap_or((&of_components, &[]));
-    let components: Vec<&Component> =
-        written.iter().filter_map(|row| row.component.as_ref()).collect();
-    let mut status = read_findings(ledger, repository, &components, threshold).await;
+    let lines: Vec<&ReleaseLine> = written.iter().filter_map(|row| row.line.as_ref()).collect();
+    let mut status = read_findings(ledger, repository, &lines, threshold).await;
     for row in written.iter().copied().chain(of_none) {
         let findings = findings(&usage, row, status.as_mut(), threshold);
         log_row(repository, row, &findings);
@@ -49,17 +48,17 @@ pub async fn log_usage(ledger: &Ledger, plan: &RetentionPlan<'_>, removed: &[Ima
     }
 }
 
-/// Reads the open findings of these components. None if they cannot be read.
+/// Reads the open findings of these release lines. None if they cannot be read.
 async fn read_findings(
     ledger: &Ledger,
     repository: &RepositoryName,
-    components: &[&Component],
+    lines: &[&ReleaseLine],
     threshold: Severity,
-) -> Option<HashMap<Component, OpenFindingsStatus>> {
-    if components.is_empty() {
+) -> Option<HashMap<ReleaseLine, OpenFindingsStatus>> {
+    if lines.is_empty() {
         return Some(HashMap::new());
     }
-    let read = timeout(READ_WITHIN, ledger.open_findings(repository, components, threshold)).await;
+    let read = timeout(READ_WITHIN, ledger.open_findings(repository, lines, threshold)).await;
     let read = read
         .unwrap_or_else(|_| Err(anyhow!("reading the ledger took longer than {READ_WITHIN:?}")));
     let warn = |error: &anyhow::Error| {
@@ -74,14 +73,14 @@ async fn read_findings(
 fn findings(
     usage: &ComponentUsage<'_>,
     row: &ComponentUsageRow,
-    status: Option<&mut HashMap<Component, OpenFindingsStatus>>,
+    status: Option<&mut HashMap<ReleaseLine, OpenFindingsStatus>>,
     threshold: Severity,
 ) -> FindingsStatus {
-    match (&row.component, status) {
+    match (&row.line, status) {
         (None, _) => FindingsStatus::ByImage,
         (Some(_), None) => FindingsStatus::Unknown,
-        (Some(component), Some(status)) => {
-            usage.findings(status.remove(component).unwrap_or_default(), threshold)
+        (Some(line), Some(status)) => {
+            usage.findings(status.remove(line).unwrap_or_default(), threshold)
         }
     }
 }

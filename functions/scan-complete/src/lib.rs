@@ -1,6 +1,6 @@
 //! Publishes the new findings of each scan, once.
 //!
-//! The function compares a scan with the scan history of its component in the ledger: it collects
+//! The function compares a scan with the history of its release line in the ledger: it collects
 //! the findings, decides, logs, publishes and stores the new history. It claims the history first and
 //! settles the claim last. If an attempt is killed at any point, the next attempt still publishes the
 //! findings. If one event is handled twice, the findings are published once. The function never

@@ -1,6 +1,7 @@
-//! Handles the result of one scan: compares its findings with the scan history of the component, and
+//! Handles the result of one scan: compares its findings with the history of its release line, and
 //! publishes the difference.
 
+mod failure;
 mod version;
 
 use std::collections::BTreeMap;
@@ -13,13 +14,12 @@ use tracing::{info, warn};
 use warden_alerts::{About, AlertOrigin, FailureReason, ScanAlert};
 use warden_aws::event::is_young;
 use warden_aws::ledger::{
-    CleanScanOutcome, CollectedEvents, CollectionClaim, Fact, FindingEvent, HistoryClaim,
+    CleanScanOutcome, CollectedEvents, CollectionClaim, FindingEvent, HistoryClaim,
 };
 use warden_aws::telemetry::Counts as Metrics;
 use warden_core::findings::{
     Finding, FindingsReport, Level, ScanContents, ScanHistory, ScanVerdict, Scanned, compare_scan,
 };
-use warden_core::image::Component;
 use warden_core::policy::Policy;
 use warden_core::risks::AcceptedRisk;
 
@@ -34,7 +34,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// The clocks of two invocations may differ, and the ledger counts in seconds.
 const SLACK: Duration = Duration::from_secs(2);
 /// An invocation waits until this time after its start for another invocation that has claimed the
-/// same component. The images of an index are scanned at the same time.
+/// same release line. The images of an index are scanned at the same time.
 const CLAIMED_BY: Duration = Duration::from_secs(30);
 /// After this time since the start of a batch, the function starts with no further image.
 pub const HANDLED_BY: Duration = Duration::from_secs(30);
@@ -149,7 +149,7 @@ impl<'a> Invocation<'a> {
     async fn collect_findings(&self, own: FindingEvent) -> anyhow::Result<Option<CollectedEvents>> {
         let (ledger, id) = (&self.publisher.context.ledger, self.publisher.request_id);
         let heard = [&[own], &self.others[..]].concat();
-        let (tag, _) = self.tag_and_component(&self.scan.tags);
+        let (tag, _) = self.tag_and_line(&self.scan.tags);
         let claim = ledger.claim_collection(
             &self.scan.about,
             tag.as_ref(),
@@ -191,7 +191,7 @@ impl<'a> Invocation<'a> {
 
     fn scanned(&self, version: &Version, pushed: DateTime<Utc>, found: ScanContents) -> Scanned {
         Scanned {
-            component: version.component.clone(),
+            component: version.line.as_ref().map(|line| line.component.clone()),
             version: version.digest.clone(),
             tag: version.tag.clone(),
             pushed,
@@ -222,18 +222,20 @@ impl<'a> Invocation<'a> {
         let report = self.report(&none, &scanned, &[]);
         if let Some(clean) = none.record(&scanned, &report).latest {
             let ledger = &self.publisher.context.ledger;
-            let is_recorded =
-                match ledger.record_clean_scan(repository, &scanned, &clean, self.time()).await? {
-                    CleanScanOutcome::Recorded => true,
-                    CleanScanOutcome::NotRecorded(history) => {
-                        let report = self.report(&history, &scanned, &[]);
-                        let next = history.clone().record(&scanned, &report);
-                        // Accepted risks also decide whether an open alert is resolved.
-                        report.verdict == ScanVerdict::Nothing
-                            && next == *history
-                            && !history.published.is_open
-                    }
-                };
+            let is_recorded = match ledger
+                .record_clean_scan(repository, version.line.as_ref(), &scanned, &clean, self.time())
+                .await?
+            {
+                CleanScanOutcome::Recorded => true,
+                CleanScanOutcome::NotRecorded(history) => {
+                    let report = self.report(&history, &scanned, &[]);
+                    let next = history.clone().record(&scanned, &report);
+                    // Accepted risks also decide whether an open alert is resolved.
+                    report.verdict == ScanVerdict::Nothing
+                        && next == *history
+                        && !history.published.is_open
+                }
+            };
             if is_recorded {
                 self.log_report(&version, &report);
                 return Ok(());
@@ -241,43 +243,6 @@ impl<'a> Invocation<'a> {
         }
         // The event may be old, so it cannot resolve an alert. ECR's findings are read instead.
         self.handle_findings(version, &[]).await
-    }
-
-    /// Handles a failed scan. If ECR has findings now, the image was scanned again.
-    async fn handle_failed(&self, version: Version) -> anyhow::Result<()> {
-        match self.read_findings().await {
-            ScanFindings::Gone => self.skip_unknown_image(),
-            ScanFindings::Found(..) => self.handle_findings(version, &[]).await,
-            ScanFindings::NotScanned { status, description } => {
-                let reason = FailureReason::Described(description.as_deref());
-                self.publish_failure(&version, &status, reason).await
-            }
-            ScanFindings::Unread(error) => {
-                let reason = FailureReason::Unreadable(&error);
-                self.publish_failure(&version, "FAILED", reason).await
-            }
-        }
-    }
-
-    async fn publish_failure(
-        &self,
-        version: &Version,
-        status: &str,
-        reason: FailureReason<'_>,
-    ) -> anyhow::Result<()> {
-        let repository = &self.scan.about.repository;
-        let found = ScanContents::All(Vec::new());
-        let scanned = self.scanned(version, self.publisher.now, found);
-        let about = About { digest: version.digest.clone(), ..self.scan.about.clone() };
-        let alert =
-            warden_alerts::scan_failed(&self.scan_alert(&about, version, &scanned), status, reason);
-        // The images of an index share one alert.
-        let fact = Fact::ScanFailed { repository, digest: &version.digest, status };
-        self.publisher.publish_once(fact, &alert).await?;
-        let counts = Metrics::new("Stack", &self.publisher.context.config.stack_name)
-            .count("ScansFailed", 1);
-        counts.write(self.publisher.request_id, self.publisher.now);
-        Ok(())
     }
 
     async fn read_findings(&self) -> ScanFindings {
@@ -302,16 +267,15 @@ impl<'a> Invocation<'a> {
         let has_only_own = heard.iter().all(|other| self.is_own(other));
         let Some(history) = self.claim(&version, has_only_own).await? else { return Ok(()) };
         let compared = self.compare(&version, heard, &history).await;
-        let (repository, component) = (&self.scan.about.repository, version.component.as_ref());
+        let (repository, line) = (&self.scan.about.repository, version.line.as_ref());
         let next = compared.as_ref().ok().and_then(Option::as_ref).filter(|next| **next != history);
         let (ledger, id) = (&self.publisher.context.ledger, self.publisher.request_id);
         // The claim is settled even after an error, so that no other invocation waits for its lease.
-        let settled =
-            ledger.release_history(repository, component, &version.digest, id, next).await;
+        let settled = ledger.release_history(repository, line, &version.digest, id, next).await;
         compared.and(settled)
     }
 
-    /// Claims the scan history of the component. If another invocation has claimed the history, waits,
+    /// Claims the scan history of the release line. If another invocation has claimed the history, waits,
     /// and fails after half a minute, so that Lambda tries the event again. None if that invocation
     /// handles a copy of the same event and `has_only_own`: Lambda retries that copy if it crashes.
     async fn claim(
@@ -319,13 +283,13 @@ impl<'a> Invocation<'a> {
         version: &Version,
         has_only_own: bool,
     ) -> anyhow::Result<Option<ScanHistory>> {
-        let (repository, component) = (&self.scan.about.repository, version.component.as_ref());
+        let (repository, line) = (&self.scan.about.repository, version.line.as_ref());
         let (ledger, id) = (&self.publisher.context.ledger, self.publisher.request_id);
         let mut turn = 0;
         loop {
             let event_id = &self.scan.about.source.id;
             let recalled = ledger
-                .claim_history(repository, component, &version.digest, id, event_id, self.time())
+                .claim_history(repository, line, &version.digest, id, event_id, self.time())
                 .await?;
             match recalled {
                 HistoryClaim::Ours(history) => return Ok(Some(*history)),
@@ -333,7 +297,7 @@ impl<'a> Invocation<'a> {
                 HistoryClaim::Theirs { .. } => {}
             }
             if self.started.elapsed() > CLAIMED_BY {
-                let name = component.map_or(version.digest.as_str(), Component::as_str);
+                let name = line.map_or(version.digest.as_str(), |line| line.component.as_str());
                 bail!(
                     "another invocation is handling the scans of {name} in {repository}; Lambda tries the event again"
                 );

@@ -1,4 +1,4 @@
-//! The history of the scans of a component, the index of an image, and the collection of events about
+//! The history of the scans of a release line, the index of an image, and the collection of events about
 //! the findings of an image.
 
 use std::collections::{BTreeSet, HashMap};
@@ -13,9 +13,12 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 use warden_alerts::About;
 use warden_core::artifact::ArtifactKind;
-use warden_core::findings::{Level, OpenFindingsStatus, ScanHistory, Scanned, Version};
-use warden_core::image::{Component, Digest, RepositoryName, Tag};
+use warden_core::findings::{
+    Level, OpenFindingsStatus, ReleaseLine, ScanHistory, Scanned, Version,
+};
+use warden_core::image::{Digest, RepositoryName, Tag};
 use warden_core::policy::Severity;
+use warden_core::retention::short_hash;
 
 use super::{
     Item, LEASE, Ledger, OPEN_REMEMBERED, REMEMBERED, TAKE, Taken, image_key, is_refused, seconds,
@@ -74,7 +77,7 @@ pub struct CollectedEvents {
 /// invocation may begin or end.
 const JOINS: u32 = 4;
 
-/// The outcome of the claim on the history of a component.
+/// The outcome of the claim on the history of a release line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HistoryClaim {
     /// The claim succeeded. The value is the history.
@@ -216,45 +219,43 @@ impl Ledger {
         Ok(())
     }
 
-    /// Reads the open findings of these components at or above a threshold. A component without a
+    /// Reads the open findings of these release lines at or above a threshold. A line without a
     /// history is left out. The histories are not claimed, so they may change at any time. One call for
-    /// 100 components, or for 16 MB.
+    /// 100 lines, or for 16 MB.
     pub async fn open_findings(
         &self,
         repository: &RepositoryName,
-        components: &[&Component],
+        lines: &[&ReleaseLine],
         threshold: Severity,
-    ) -> anyhow::Result<HashMap<Component, OpenFindingsStatus>> {
-        let by_key: HashMap<String, &Component> = components
-            .iter()
-            .map(|component| (history_key_of(repository, component.as_str()), *component))
-            .collect();
+    ) -> anyhow::Result<HashMap<ReleaseLine, OpenFindingsStatus>> {
+        let by_key: HashMap<String, &ReleaseLine> =
+            lines.iter().map(|line| (line_key(repository, line), *line)).collect();
         let keys: Vec<String> = by_key.keys().cloned().collect();
         let items = self.read_items(&keys, "fact, latest, published").await;
         let items = items.with_context(|| format!("reading the open findings of {repository}"))?;
         let mut open = HashMap::new();
         for item in items {
             let Some(key) = item.get("fact").and_then(|key| key.as_s().ok()) else { continue };
-            if let Some(component) = by_key.get(key) {
+            if let Some(line) = by_key.get(key) {
                 let history = read_history(key, &item);
-                open.insert((*component).clone(), history.open_findings(threshold));
+                open.insert((*line).clone(), history.open_findings(threshold));
             }
         }
         Ok(open)
     }
 
-    /// Claims the history of a component for an event, and returns the history. A version without a
-    /// component has a history of its own. One call.
+    /// Claims the history of a release line for an event, and returns the history. A version without a
+    /// line has a history of its own. One call.
     pub async fn claim_history(
         &self,
         repository: &RepositoryName,
-        component: Option<&Component>,
+        line: Option<&ReleaseLine>,
         version: &Digest,
         request_id: &str,
         event_id: &str,
         now: DateTime<Utc>,
     ) -> anyhow::Result<HistoryClaim> {
-        let key = history_key(repository, component, version);
+        let key = history_key(repository, line, version);
         let update = self
             .build_claim(&key, request_id, LEASE, REMEMBERED, now)
             .update_expression(format!("{TAKE}, event_id = :event"))
@@ -270,12 +271,12 @@ impl Ledger {
     pub async fn release_history(
         &self,
         repository: &RepositoryName,
-        component: Option<&Component>,
+        line: Option<&ReleaseLine>,
         version: &Digest,
         request_id: &str,
         history: Option<&ScanHistory>,
     ) -> anyhow::Result<()> {
-        let key = history_key(repository, component, version);
+        let key = history_key(repository, line, version);
         let update = self
             .update(&key)
             .condition_expression("holder = :holder")
@@ -326,11 +327,12 @@ impl Ledger {
     pub async fn record_clean_scan(
         &self,
         repository: &RepositoryName,
+        line: Option<&ReleaseLine>,
         scanned: &Scanned,
         clean: &Version,
         now: DateTime<Utc>,
     ) -> anyhow::Result<CleanScanOutcome> {
-        let key = history_key(repository, scanned.component.as_ref(), &scanned.version);
+        let key = history_key(repository, line, &scanned.version);
         let update = self
             .update(&key)
             .update_expression(
@@ -376,18 +378,19 @@ fn collection_key(about: &About) -> String {
     format!("gathering {} {}", about.repository, about.digest)
 }
 
-/// The key of the history of a component, or of a version without a component. The two cannot collide: a
+/// The key of the history of a release line, or of a version without a line. The two cannot collide: a
 /// digest has a colon, and a component has none.
 fn history_key(
     repository: &RepositoryName,
-    component: Option<&Component>,
+    line: Option<&ReleaseLine>,
     version: &Digest,
 ) -> String {
-    history_key_of(repository, component.map_or(version.as_str(), |component| component.as_str()))
+    line.map_or_else(|| format!("scans {repository} {version}"), |line| line_key(repository, line))
 }
 
-fn history_key_of(repository: &RepositoryName, component_or_version: &str) -> String {
-    format!("scans {repository} {component_or_version}")
+/// A template can be longer than a key, so the key has the hash of the kind.
+fn line_key(repository: &RepositoryName, ReleaseLine { component, kind }: &ReleaseLine) -> String {
+    format!("scans {repository} {component} {}", short_hash(kind))
 }
 
 fn read_history(key: &str, item: &Item) -> ScanHistory {

@@ -1,4 +1,4 @@
-//! The history of the scans of a component: the findings of its last two versions, and the published
+//! The history of the scans of a release line: the findings of its last two versions, and the published
 //! findings. The history has IDs and levels and no dates, so a finding with another date is not news.
 //! See case P24 in `docs/contributing/prior-art.md`.
 
@@ -123,7 +123,7 @@ pub(super) fn fact(Finding { id, level, .. }: &Finding) -> String {
     format!("{level} {id}")
 }
 
-/// The findings of a component that alerts have published.
+/// The findings of a release line that alerts have published.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PublishedFindings {
@@ -148,7 +148,7 @@ impl PublishedFindings {
     }
 }
 
-/// The history of the scans of a component.
+/// The history of the scans of a release line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScanHistory {
     /// The scanned version that was pushed last.

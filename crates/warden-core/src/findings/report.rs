@@ -1,4 +1,4 @@
-//! Compares a scan with the history of the component, and decides about an alert. The report contains
+//! Compares a scan with the history of the release line, and decides about an alert. The report contains
 //! all facts for the alert.
 
 use std::cmp::Reverse;
@@ -96,7 +96,7 @@ pub struct FindingsReport {
     /// The findings of the version before that this version does not have. Empty until each image of
     /// this version was scanned.
     pub fixed: Vec<String>,
-    /// Whether the history of the component was empty.
+    /// Whether the history of the release line was empty.
     pub is_first: bool,
     /// Whether no scanned version was pushed later.
     pub is_latest: bool,
@@ -142,7 +142,7 @@ impl fmt::Display for FindingsReport {
     }
 }
 
-/// Compares a scan with the history of its component.
+/// Compares a scan with the history of its release line.
 ///
 /// A finding of the latest version is news in each of these cases:
 ///

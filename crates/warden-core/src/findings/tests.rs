@@ -1,4 +1,5 @@
 mod history;
+mod lines;
 mod open;
 mod scanners;
 

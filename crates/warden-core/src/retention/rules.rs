@@ -309,7 +309,7 @@ impl Classifier<'_> {
 
 /// Whether a tag is a channel: a tag that is moved from version to version. Either the grammar reads
 /// a channel in the tag, or the grammar reads no version and the tag ends with the name of a channel.
-fn is_channel_tag(channels: &[Channel], conforming: &ConformingTag, tag: &Tag) -> bool {
+pub(crate) fn is_channel_tag(channels: &[Channel], conforming: &ConformingTag, tag: &Tag) -> bool {
     !conforming.has_version()
         && (conforming.value(Placeholder::Channel).is_some() || ends_with_channel(channels, tag))
 }

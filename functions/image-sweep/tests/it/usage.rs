@@ -5,13 +5,14 @@ use local_aws::Fault;
 use serde_json::{Value, json};
 use warden_aws::ledger::{CleanScanOutcome, HistoryClaim};
 use warden_core::findings::{
-    Finding, Level, ScanContents, ScanHistory, Scanned, SeverityById, Version,
+    Finding, Level, ReleaseLine, ScanContents, ScanHistory, Scanned, SeverityById, Version,
+    find_release_line,
 };
-use warden_core::image::Component;
+use warden_core::grammar::{Grammar, default_channels};
 
 use crate::{DEPLOYMENTS, Function, count, event};
 
-/// Writes the scan history of a component to the ledger, as a scan with these findings does.
+/// Writes the scan history of a release line to the ledger, as a scan with these findings does.
 async fn scanned(function: &Function, tag: &str, version: &str, levels: &[Level], accepted: &str) {
     let ids = levels.iter().enumerate();
     let findings: Vec<Finding> =
@@ -33,18 +34,21 @@ fn version_of(function: &Function, tag: &str, version: &str, known: SeverityById
 }
 
 async fn remember(function: &Function, tag: &str, version: &str, history: &ScanHistory) {
-    let (repository, component) = (DEPLOYMENTS.parse().unwrap(), component(tag));
+    let (repository, line) = (DEPLOYMENTS.parse().unwrap(), line(tag));
     let (ledger, digest) = (&function.context.ledger, version.parse().unwrap());
-    let component = Some(&component);
-    let claim =
-        ledger.claim_history(&repository, component, &digest, "scan", "event", function.now());
+    let line = Some(&line);
+    let claim = ledger.claim_history(&repository, line, &digest, "scan", "event", function.now());
     assert!(matches!(claim.await.unwrap(), HistoryClaim::Ours(_)));
-    ledger.release_history(&repository, component, &digest, "scan", Some(history)).await.unwrap();
+    ledger.release_history(&repository, line, &digest, "scan", Some(history)).await.unwrap();
 }
 
-/// The component of a tag: `a` of `a-v1.0.0`.
-fn component(tag: &str) -> Component {
-    tag.split_once("-v").unwrap().0.parse().unwrap()
+/// The release line of a version such as `a-v1.0.0`.
+fn line(tag: &str) -> ReleaseLine {
+    let grammar =
+        Grammar::new(vec!["{component}-v{semver}".parse().unwrap()], default_channels(), vec![])
+            .unwrap();
+    let tags = [tag.parse().unwrap()];
+    find_release_line(&DEPLOYMENTS.parse().unwrap(), &grammar, &tags).unwrap().1
 }
 
 /// The messages about components that were logged since the last call of this function.
@@ -66,7 +70,7 @@ async fn each_component_is_logged_with_its_images_and_its_open_findings() {
     scanned(&function, "b-v1.0.0", &b, &[High], "CVE-2027-0").await;
     // `pass` records a scan without findings.
     let scanned = Scanned {
-        component: Some(component("c-v1.0.0")),
+        component: Some(line("c-v1.0.0").component),
         version: c.parse().unwrap(),
         tag: Some("c-v1.0.0".parse().unwrap()),
         pushed: function.now(),
@@ -79,7 +83,7 @@ async fn each_component_is_logged_with_its_images_and_its_open_findings() {
     let passed = function
         .context
         .ledger
-        .record_clean_scan(&repository, &scanned, &clean, function.now())
+        .record_clean_scan(&repository, Some(&line("c-v1.0.0")), &scanned, &clean, function.now())
         .await;
     assert_eq!(passed.unwrap(), CleanScanOutcome::Recorded);
 

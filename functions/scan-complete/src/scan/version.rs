@@ -8,7 +8,8 @@ use tokio::time::sleep;
 use warden_alerts::About;
 use warden_aws::ledger::IndexMembership;
 use warden_core::artifact::ArtifactKind;
-use warden_core::image::{Component, Digest, Tag};
+use warden_core::findings::{ReleaseLine, find_release_line};
+use warden_core::image::{Digest, Tag};
 
 use super::Invocation;
 
@@ -22,9 +23,9 @@ const NEW: Duration = Duration::from_secs(120);
 pub struct Version {
     pub digest: Digest,
     pub tags: Vec<Tag>,
-    /// The tag for people: the first tag that names a component, or the first tag.
+    /// The tag for people: the tag that names the release line, or the first tag.
     pub tag: Option<Tag>,
-    pub component: Option<Component>,
+    pub line: Option<ReleaseLine>,
     /// The time of its push. None if the time was not read yet.
     pub pushed: Option<DateTime<Utc>>,
     /// The number of its images.
@@ -34,15 +35,13 @@ pub struct Version {
 }
 
 impl Invocation<'_> {
-    /// The tag for people and the component of an image: the first tag that names a component, or
-    /// the first tag.
-    pub fn tag_and_component(&self, tags: &[Tag]) -> (Option<Tag>, Option<Component>) {
+    /// The tag for people and the release line of an image: the tag that names the line, or the first
+    /// tag.
+    pub fn tag_and_line(&self, tags: &[Tag]) -> (Option<Tag>, Option<ReleaseLine>) {
         let repository = &self.scan.about.repository;
         let grammar = self.policy.grammar();
-        let mut conforming =
-            tags.iter().filter_map(|tag| Some((tag, grammar?.match_tag(repository, tag)?)));
-        match conforming.next() {
-            Some((tag, conforming)) => (Some(tag.clone()), Some(conforming.component)),
+        match grammar.and_then(|grammar| find_release_line(repository, grammar, tags)) {
+            Some((tag, line)) => (Some(tag.clone()), Some(line)),
             None => (tags.first().cloned(), None),
         }
     }
@@ -52,9 +51,9 @@ impl Invocation<'_> {
     pub async fn find_version(&self, last_tag: Option<&Tag>) -> anyhow::Result<Option<Version>> {
         let About { repository, digest, .. } = &self.scan.about;
         let own = |tags: Vec<Tag>, pushed| {
-            let (tag, component) = self.tag_and_component(&tags);
+            let (tag, line) = self.tag_and_line(&tags);
             let (digest, part, images) = (digest.clone(), ArtifactKind::Unknown, 1);
-            Version { digest, tags, tag, component, pushed, images, part }
+            Version { digest, tags, tag, line, pushed, images, part }
         };
         if !self.scan.tags.is_empty() {
             return Ok(Some(own(self.scan.tags.clone(), None)));
@@ -81,9 +80,9 @@ impl Invocation<'_> {
             if membership.is_none() {
                 let mut version = own(found.image.tags, found.pushed_at);
                 if version.tags.is_empty() {
-                    // The image has lost its tag. The last tag still names the component.
+                    // The image has lost its tag. The last tag still names the release line.
                     let last_tag: Vec<Tag> = last_tag.cloned().into_iter().collect();
-                    version.component = self.tag_and_component(&last_tag).1;
+                    version.line = self.tag_and_line(&last_tag).1;
                 }
                 return Ok(Some(version));
             }
@@ -92,15 +91,15 @@ impl Invocation<'_> {
             return Ok(None);
         };
         let tags: Vec<Tag> = tag.into_iter().collect();
-        let (tag, component) = self.tag_and_component(&tags);
+        let (tag, line) = self.tag_and_line(&tags);
         let pushed = Some(pushed);
-        let mut version = Version { digest: index, tags, tag, component, pushed, images, part };
+        let mut version = Version { digest: index, tags, tag, line, pushed, images, part };
         // The index may have been pushed with several tags, or may have got another tag since.
-        if version.component.is_none()
+        if version.line.is_none()
             && part.may_be_image()
             && let Some(found) = registry.image(repository, &version.digest).await?
         {
-            (version.tag, version.component) = self.tag_and_component(&found.image.tags);
+            (version.tag, version.line) = self.tag_and_line(&found.image.tags);
             version.tags = found.image.tags;
         }
         Ok(Some(version))

@@ -86,3 +86,17 @@ async fn the_push_time_of_an_image_comes_from_its_enhanced_findings() {
         ["UpdateItem", page, "GetParameter", "GetItem", "Publish", "PutEvents", "UpdateItem"];
     assert_eq!(calls(&function, &scan).await, expected);
 }
+
+#[tokio::test]
+async fn a_failed_scan_costs_two_calls_for_an_artifact_and_three_before_the_alert_for_an_image() {
+    let function = Function::new().await;
+    let image = function.push(&["litellm-v1.80.5"]);
+    let failed = function.scan(&image, Err(("UNSUPPORTED_IMAGE", "")));
+    let read = ["DescribeImageScanFindings", "DescribeImages", "BatchGetImage"];
+    let publish = ["UpdateItem", "GetItem", "Publish", "PutEvents", "UpdateItem"];
+    assert_eq!(calls(&function, &failed).await, [&read[..], &publish[..]].concat());
+    // The tag of a signature needs no manifest.
+    let signature = function.push(&[&format!("{}.sig", image.replacen(':', "-", 1))]);
+    let failed = function.scan(&signature, Err(("UNSUPPORTED_IMAGE", "")));
+    assert_eq!(calls(&function, &failed).await, &read[..2]);
+}

@@ -7,12 +7,14 @@
     reason = "a test ends where something is off"
 )]
 
+mod artifacts;
 mod batches;
 mod calls;
 mod collecting;
 mod cut_off;
 mod failures;
 mod input;
+mod lines;
 mod publishing;
 mod risks;
 
@@ -142,9 +144,10 @@ impl Function {
 }
 
 /// Every call that the function makes.
-const OPERATIONS: [&str; 7] = [
+const OPERATIONS: [&str; 8] = [
     "GetItem",
     "UpdateItem",
+    "BatchGetImage",
     "DescribeImages",
     "DescribeImageScanFindings",
     "GetParameter",

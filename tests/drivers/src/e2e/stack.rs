@@ -198,6 +198,7 @@ fn for_ministack(template: &str) -> anyhow::Result<String> {
         "TagViolationsQuery",
         "ImagePushPullTimeExclusion",
         "ImageSweepPullTimeExclusion",
+        "ScanCompletePullTimeExclusion",
         "ScannerPullTimeExclusion1",
         "ScannerPullTimeExclusion2",
         "ScannerPullTimeExclusion3",

@@ -209,7 +209,8 @@ fn the_template_excludes_the_pulls_of_up_to_five_scanners() {
             .filter(|id| stack.resource_type(id).unwrap() == "AWS::ECR::PullTimeUpdateExclusion")
             .map(|id| stack.properties(id).unwrap()["PrincipalArn"].as_str().unwrap().to_owned())
             .collect();
-        let ours = ["ImagePushRole.Arn", "ImageSweepRole.Arn"].map(str::to_owned);
+        let ours = ["ImagePushRole.Arn", "ImageSweepRole.Arn", "ScanCompleteRole.Arn"];
+        let ours = ours.map(str::to_owned);
         assert_eq!(excluded, [&ours[..], roles].concat());
     }
     let mut errors = String::new();

@@ -42,8 +42,8 @@ async fn custom_resources_from_their_properties_equal_those_of_the_function() {
         aws.state().set_clock(Some(NOW));
         let created = World::deploy_with(aws, parameters, create_custom_resource).await;
         let expected = settings(&created);
-        for list in ["repositories", "excluded"] {
-            assert_eq!(expected[list].as_array().unwrap().len(), 2, "{list}");
+        for (list, count) in [("repositories", 2), ("excluded", 3)] {
+            assert_eq!(expected[list].as_array().unwrap().len(), count, "{list}");
         }
         assert_eq!(settings(&World::deploy(parameters).await), expected);
     }

@@ -110,7 +110,7 @@ const REASONS: [(&str, &str); 64] = [
     ("ScanCompleteRole ReceiveFindings", "Lambda polls the queue of Amazon Inspector's findings."),
     (
         "ScanCompleteRole DescribeScans",
-        "The function reads the findings, and when the image was pushed.",
+        "The function reads the findings, when the image was pushed, and whether a failed scan was of an image.",
     ),
     (
         "ScanCompleteRole ReadInspectorFindings",

@@ -61,6 +61,7 @@ fn our_template_creates_each_resource_after_its_dependencies() {
         OperatorPolicy AWS::IAM::ManagedPolicy
         PushPullPolicy Custom::EcrPushPullPolicy
         RestorePolicy AWS::IAM::ManagedPolicy
+        ScanCompletePullTimeExclusion AWS::ECR::PullTimeUpdateExclusion
         TagViolationsQuery AWS::Logs::QueryDefinition
         UndeliveredEventsPolicy AWS::SQS::QueuePolicy
     "#]]
