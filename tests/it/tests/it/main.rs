@@ -30,6 +30,7 @@ mod safety;
 mod scans;
 mod secrets;
 mod services;
+mod signing;
 mod slack;
 mod snippets;
 mod sweeps;
