@@ -12,7 +12,7 @@ use warden_core::image::{Digest, Tag};
 use warden_core::policy::Policy;
 use warden_core::tagging::judge_image;
 
-const POLICY: &str = r#"{"RepositoryName":"deployments","LifecycleTagCount":10,"LifecycleUntaggedDays":3,"Governance":{"Tags":{"Grammar":"{component}-v{semver} {component}-{channel} {component}-{sha}","Enforcement":"report"},"Retention":{"Enforcement":"report"}}}"#;
+const POLICY: &str = r#"{"RepositoryName":"deployments","Rule":"applications","Tags":{"Grammar":["{component}-v{semver}","{component}-{channel}","{component}-{sha}"],"Enforcement":"report"}}"#;
 const TIMES: u32 = 20_000;
 
 fn main() {

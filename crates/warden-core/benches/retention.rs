@@ -17,7 +17,7 @@ use warden_core::policy::Policy;
 use warden_core::retention::{RunningImages, UnitRemoval, plan_retention};
 use warden_core::usage::measure_usage;
 
-const POLICY: &str = r#"{"RepositoryName":"deployments","LifecycleTagCount":1850,"LifecycleUntaggedDays":3,"Governance":{"Tags":{"Grammar":"{component}-v{semver} {component}-{channel} {component}-{sha}","Enforcement":"report"},"Retention":{"ProtectTags":"release-* gold","Enforcement":"archive"}}}"#;
+const POLICY: &str = r#"{"RepositoryName":"deployments","Rule":"applications","Tags":{"Grammar":["{component}-v{semver}","{component}-{channel}","{component}-{sha}"],"Enforcement":"report"},"Retention":{"Keep":1850,"ProtectTags":["release-*","gold"],"Enforcement":"archive"}}"#;
 const IMAGES: u32 = 100_000;
 const TIMES: u32 = 5;
 
@@ -30,7 +30,8 @@ fn main() {
             // The images of the next index, and a signature.
             16 | 17 => None,
             19 => Some(format!("sha256-{:064x}.sig", nth - 1)),
-            kind if kind % 2 == 0 => Some(format!("component{}-v1.{nth}.0", nth % 50)),
+            // The newest image has the highest version.
+            kind if kind % 2 == 0 => Some(format!("component{}-v1.{}.0", nth % 50, IMAGES - nth)),
             _ => Some(format!("component{}-{nth:07x}", nth % 50)),
         };
         let is_index = nth % 20 == 18;
