@@ -18,7 +18,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use history::{PublishedFindings, ScanHistory, SeverityById, Version};
+pub use history::{PublishedFindings, PushedVersion, ScanHistory, SeverityById, Version};
 pub use line::{ReleaseLine, find_release_line};
 pub use open::{OpenFindings, OpenFindingsStatus};
 pub use report::{

@@ -97,6 +97,7 @@ impl LocalAws {
     /// for people and web servers are recorded, so that a test can read them.
     pub(crate) async fn deliver_messages(&self) {
         self.send_queued().await;
+        self.send_delayed().await;
         self.send_undelivered().await;
         for delivery in self.services().take_deliveries() {
             match delivery.protocol.as_str() {

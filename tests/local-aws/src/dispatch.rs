@@ -60,6 +60,11 @@ impl LocalAws {
         }
         if self.services().serves(&called.service) {
             let serve = async {
+                if let ("sqs", Input::Json(input)) = (called.service.as_str(), &input)
+                    && let Some(answer) = self.delay_messages(&called.operation, input)
+                {
+                    return json_answer(&answer);
+                }
                 let response = self.services().handle(&called.service, request).await;
                 if let ("sqs", Input::Json(input)) = (called.service.as_str(), &input)
                     && response.status().is_success()

@@ -120,6 +120,8 @@ pub struct State {
     undelivered_events: Vec<authorization::UndeliveredEvent>,
     /// The events that are to be sent to the queues of rules.
     queued_events: Vec<queue::QueuedEvent>,
+    /// The messages that wait for their delay.
+    delayed_messages: Vec<queue::DelayedMessage>,
     /// The function that a queue runs, by the ARN of the queue.
     event_sources: BTreeMap<String, queue::EventSource>,
     /// The dead-letter queue of a queue, by the ARN of the queue.

@@ -6,13 +6,14 @@
 //! of them; after `maxReceiveCount` deliveries a message is moved to the dead-letter queue.
 //!
 //! A guess is how messages are spread over batches: a batch has every message that is in the queue, up
-//! to its size. Nothing waits for the batch window or for the delay of a message, and a failed message
-//! is delivered again after the time that [`crate::lambda::Lambda::retry_after`] sets, in the place of
+//! to its size. Nothing waits for the batch window, or for a delay of a message of at most
+//! [`LONGEST_SKIPPED`]. Messages with a longer delay wait for the clock. A failed message is delivered again after the time that [`crate::lambda::Lambda::retry_after`] sets, in the place of
 //! the visibility timeout. A message in flight is not visible: a poll receives it once. It has no FIFO
 //! queues, filters and age of messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -20,6 +21,7 @@ use tokio::sync::Semaphore;
 
 use crate::authorization::UndeliveredEvent;
 use crate::cloudformation::known;
+use crate::ecr::Time;
 use crate::{LocalAws, REGION, local_arn};
 
 /// The properties of an event of type `SQS` that are honoured, or that change nothing here.
@@ -30,6 +32,8 @@ const PROPERTIES: &[&str] = &[
     "Queue",
     "ScalingConfig",
 ];
+/// A message whose delay is at most this long, in seconds, is delivered at once.
+const LONGEST_SKIPPED: u64 = 180;
 /// The maximum number of messages in a call of `ReceiveMessage`.
 const RECEIVED: usize = 10;
 
@@ -56,6 +60,14 @@ pub(crate) struct QueuedEvent {
     pub event: UndeliveredEvent,
     /// The same event for the dead-letter queue of the rule.
     pub dead_letter: Option<UndeliveredEvent>,
+}
+
+/// A message that waits for its delay.
+#[derive(Clone, Debug)]
+pub(crate) struct DelayedMessage {
+    due: Time,
+    queue: String,
+    body: String,
 }
 
 #[derive(Clone, Debug)]
@@ -118,6 +130,46 @@ impl LocalAws {
             }
         }
         for queue in queues {
+            self.start_poll(&queue);
+        }
+    }
+
+    /// Keeps the messages of a call of SQS until their delay is over. Gives the answer of the call. None for
+    /// another call, and for messages that are delivered at once.
+    pub(crate) fn delay_messages(&self, operation: &str, input: &Value) -> Option<Value> {
+        let sent: Vec<&Value> = match operation {
+            "SendMessage" => vec![input],
+            "SendMessageBatch" => input["Entries"].as_array()?.iter().collect(),
+            _ => return None,
+        };
+        let delays: Option<Vec<u64>> =
+            sent.iter().map(|message| message["DelaySeconds"].as_u64()).collect();
+        let is_kept = |delay: &u64| (LONGEST_SKIPPED + 1..=900).contains(delay);
+        let delays = delays.filter(|delays| delays.iter().all(is_kept))?;
+        let queue = local_arn("sqs", input["QueueUrl"].as_str()?.rsplit('/').next()?);
+        let mut state = self.state();
+        let now = state.now();
+        for (message, delay) in sent.iter().zip(delays) {
+            let body = message["MessageBody"].as_str().unwrap_or_default().to_owned();
+            let due = now + Duration::from_secs(delay).as_secs_f64();
+            state.delayed_messages.push(DelayedMessage { due, queue: queue.clone(), body });
+        }
+        let accepted = |message: &&Value| json!({"Id": message["Id"], "MessageId": "delayed"});
+        Some(match operation {
+            "SendMessage" => json!({"MessageId": "delayed"}),
+            _ => json!({"Successful": sent.iter().map(accepted).collect::<Vec<_>>()}),
+        })
+    }
+
+    /// Sends the messages whose delay is over to their queues, and lets Lambda poll the queues.
+    pub(crate) async fn send_delayed(&self) {
+        let due: Vec<DelayedMessage> = {
+            let mut state = self.state();
+            let now = state.now();
+            state.delayed_messages.extract_if(.., |message| message.due <= now).collect()
+        };
+        for DelayedMessage { queue, body, .. } in due {
+            self.send(&queue, &body, &BTreeMap::new()).await;
             self.start_poll(&queue);
         }
     }

@@ -333,6 +333,7 @@ impl World {
 
     /// Takes the messages that are visible in a queue of the stack.
     pub async fn take_messages(&self, queue: &str) -> Vec<Value> {
+        self.aws.deliver_messages().await;
         let call = async |operation: &str, input: Value| {
             let target = format!("AmazonSQS.{operation}");
             self.aws.ask("sqs", &target, &input).await.unwrap()

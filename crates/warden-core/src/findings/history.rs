@@ -41,8 +41,12 @@ impl SeverityById {
     }
 
     fn add(&mut self, finding: &Finding) {
-        let level = self.0.entry(finding.id.clone()).or_insert(finding.level);
-        *level = finding.level.max(*level);
+        self.add_level(&finding.id, finding.level);
+    }
+
+    fn add_level(&mut self, id: &str, level: Level) {
+        let known = self.0.entry(id.to_owned()).or_insert(level);
+        *known = level.max(*known);
     }
 
     /// Keeps the half with the higher levels.
@@ -108,6 +112,17 @@ impl Version {
     }
 }
 
+/// A version as it was pushed: an image, or an index with its images.
+#[derive(Clone, Copy, Debug)]
+pub struct PushedVersion<'a> {
+    /// The digest.
+    pub digest: &'a Digest,
+    /// The tag.
+    pub tag: Option<&'a Tag>,
+    /// When the version was pushed.
+    pub pushed: DateTime<Utc>,
+}
+
 /// The facts that an alert publishes if the findings could not be read, as the history records them.
 pub(super) fn unread_facts(found: &ScanContents, lowest: Level) -> BTreeSet<String> {
     match found {
@@ -145,6 +160,14 @@ impl PublishedFindings {
         self.unread
             .as_ref()
             .is_some_and(|(unread, published)| unread == version && published.contains(&fact()))
+    }
+
+    /// Adds published facts about a version whose findings could not be read.
+    fn add_unread(&mut self, version: &Digest, facts: BTreeSet<String>) {
+        match &mut self.unread {
+            Some((unread, published)) if unread == version => published.extend(facts),
+            other => *other = Some((version.clone(), facts)),
+        }
     }
 }
 
@@ -202,17 +225,15 @@ impl ScanHistory {
         match &scanned.found {
             ScanContents::Counts(_) | ScanContents::Some(_) => {
                 let facts = unread_facts(&scanned.found, report.threshold.into());
-                match &mut self.published.unread {
-                    Some((version, published)) if *version == scanned.version => {
-                        published.extend(facts);
-                    }
-                    other => *other = Some((scanned.version.clone(), facts)),
-                }
+                self.published.add_unread(&scanned.version, facts);
             }
             ScanContents::All(findings) => {
                 self.published.unread = None;
                 if report.is_latest {
-                    self.record_image(scanned, findings, report.threshold.into());
+                    let threshold = report.threshold.into();
+                    let known = findings.iter().filter(|finding| finding.level >= threshold);
+                    let known = known.collect();
+                    self.record_image(scanned.version(), &scanned.image, known, threshold);
                 }
             }
         }
@@ -232,27 +253,67 @@ impl ScanHistory {
         self
     }
 
+    /// The history of a release line after it took over the history of an image that was scanned before
+    /// its index was pushed. The findings that alerts published about the image alone are no news for
+    /// the index then, and an open alert about the image is an open alert about the index. A history
+    /// that is taken over twice changes nothing the second time.
+    #[must_use]
+    pub fn take_over(mut self, index: PushedVersion<'_>, image: &Digest, alone: &Self) -> Self {
+        let is_latest = self
+            .latest
+            .as_ref()
+            .is_none_or(|latest| latest.digest == *index.digest || latest.pushed <= index.pushed);
+        let PublishedFindings { latest, older, .. } = &mut self.published;
+        let published = if is_latest { latest } else { older };
+        let of_image = [&alone.published.latest, &alone.published.older];
+        for (id, level) in of_image.into_iter().flat_map(SeverityById::iter) {
+            published.add_level(id, level);
+        }
+        let is_recorded = self.latest.as_ref().is_some_and(|latest| {
+            latest.digest == *index.digest && latest.images.contains_key(image)
+        });
+        if is_latest && !is_recorded {
+            self.published.is_open |= alone.published.is_open;
+            self.published.accepted.extend(alone.published.accepted.iter().cloned());
+            if let Some((_, facts)) = &alone.published.unread {
+                self.published.add_unread(index.digest, facts.clone());
+            }
+            if let Some(version) = &alone.latest
+                && let Some(known) = version.images.get(image)
+            {
+                self.record_image(index, image, known.clone(), version.threshold);
+            }
+        }
+        self.shrink_to_fit();
+        self
+    }
+
     /// Records the findings of an image of the latest version.
-    fn record_image(&mut self, scanned: &Scanned, findings: &[Finding], threshold: Level) {
-        let known = findings.iter().filter(|finding| finding.level >= threshold).collect();
-        let same = self.latest.take_if(|latest| latest.digest == scanned.version);
-        let version = if let Some(mut latest) = same {
+    fn record_image(
+        &mut self,
+        version: PushedVersion<'_>,
+        image: &Digest,
+        known: SeverityById,
+        threshold: Level,
+    ) {
+        let same = self.latest.take_if(|latest| latest.digest == *version.digest);
+        let recorded = if let Some(mut latest) = same {
             // The history lacks the findings of other images below the threshold of their scans.
-            let is_alone = latest.images.keys().all(|image| *image == scanned.image);
+            let is_alone = latest.images.keys().all(|other| other == image);
             latest.threshold = if is_alone { threshold } else { latest.threshold.max(threshold) };
-            latest.images.insert(scanned.image.clone(), known);
+            latest.images.insert(image.clone(), known);
             latest
         } else {
             self.previous = self.latest.take();
             Version {
-                digest: scanned.version.clone(),
-                tag: scanned.tag.clone(),
-                pushed: scanned.pushed,
+                digest: version.digest.clone(),
+                tag: version.tag.cloned(),
+                pushed: version.pushed,
                 threshold,
-                images: [(scanned.image.clone(), known)].into(),
+                images: [(image.clone(), known)].into(),
             }
         };
-        self.latest = Some(version);
+        self.latest = Some(recorded);
     }
 
     /// Removes the least useful parts until the history fits into an item. Published findings are

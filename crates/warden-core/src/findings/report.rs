@@ -8,7 +8,7 @@ use std::fmt;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::history::fact;
-use super::{Counts, Finding, Level, ScanHistory, SeverityById, Version};
+use super::{Counts, Finding, Level, PushedVersion, ScanHistory, SeverityById, Version};
 use crate::image::{Component, Digest, Tag};
 use crate::policy::Severity;
 use crate::risks::AcceptedRisk;
@@ -30,6 +30,14 @@ pub struct Scanned {
     pub images: usize,
     /// The findings.
     pub found: ScanContents,
+}
+
+impl Scanned {
+    /// The version that the image belongs to.
+    #[must_use]
+    pub fn version(&self) -> PushedVersion<'_> {
+        PushedVersion { digest: &self.version, tag: self.tag.as_ref(), pushed: self.pushed }
+    }
 }
 
 /// The findings of a scan, as far as they are known.

@@ -1,3 +1,4 @@
+mod alone;
 mod history;
 mod lines;
 mod open;
@@ -10,7 +11,7 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::*;
-use crate::image::{Component, Digest};
+use crate::image::{Component, Digest, Tag};
 use crate::risks::AcceptedRisk;
 
 fn digest(n: u8) -> Digest {

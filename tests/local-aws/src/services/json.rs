@@ -112,7 +112,7 @@ pub async fn queues(service: &SqsService, call: &Call) -> Answer {
     Ok(answer)
 }
 
-/// Removes the delays of messages, because nothing waits for a delay here. Returns whether they are
+/// Removes the delays of messages, because these messages are delivered at once. Returns whether they are
 /// valid.
 fn remove_delays(input: &mut Value) -> bool {
     let is_valid = |message: &mut Value| {

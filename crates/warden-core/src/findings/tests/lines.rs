@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::grammar::Grammar;
-use crate::image::Tag;
 
 /// The tags of a version of each kind, of each branch and of each channel. `#` stands for the version.
 const TAGS: [&str; 10] = [
