@@ -6,7 +6,7 @@ use std::time::Duration;
 use local_aws::world;
 use serde_json::json;
 
-use crate::{DEPLOYMENTS, Function, QUARANTINE, count};
+use crate::{DEPLOYMENTS, Function, QUARANTINE, count, sorted};
 
 #[tokio::test]
 async fn a_run_costs_one_call_for_a_thousand_images_and_one_for_a_hundred_indexes() {
@@ -19,8 +19,8 @@ async fn a_run_costs_one_call_for_a_thousand_images_and_one_for_a_hundred_indexe
     assert_eq!(function.sweep().await["examined"], 1_700 + 4 * 101);
     let calls = function.calls();
     assert_eq!((count(&calls, "DescribeImages"), count(&calls, "BatchGetImage")), (3, 2));
-    // Beside these 5: the lease (2), the record of untagged images (2), the owner of the repository
-    // (1), the settings for the audit (3), its fact in the ledger (1), and the open findings (1).
+    // Beside these 5: the lease (2), the records of untagged images and of tags (2), the owner of the
+    // repository (1), the settings for the audit (3), its fact in the ledger (1), and the open findings (1).
     assert_eq!(calls.len(), 5 + 2 + 2 + 1 + 3 + 1 + 1, "{calls:?}");
 }
 
@@ -28,7 +28,7 @@ async fn a_run_costs_one_call_for_a_thousand_images_and_one_for_a_hundred_indexe
 async fn a_run_without_removals_costs_nine_calls_and_reading_its_plan_costs_two() {
     let function = Function::new("archive").await;
     function.versions("a", 2);
-    // Only the first run reads the owner of the repository and writes the record of untagged images.
+    // Only the first run reads the owner of the repository and writes the records of images and tags.
     function.sweep().await;
     assert_eq!(count(&function.calls(), "ListTagsForResource"), 1);
     function.sweep().await;
@@ -50,6 +50,26 @@ async fn a_run_without_removals_costs_nine_calls_and_reading_its_plan_costs_two(
     let mut calls = function.calls();
     calls.sort();
     assert_eq!(calls, ["BatchGetItem", "DescribeImages"]);
+}
+
+#[tokio::test]
+async fn a_run_after_a_push_costs_two_more_calls_which_record_the_tag_and_forget_the_push() {
+    let function = Function::new("archive").await;
+    function.versions("a", 2);
+    function.sweep().await;
+    function.calls();
+    function.sweep().await;
+    let expected =
+        sorted([function.calls(), vec!["BatchWriteItem".into(), "UpdateItem".into()]].concat());
+    for tags in [&["b-v1.0.0"][..], &["c-v1.0.0", "d-v1.0.0", "e-v1.0.0"]] {
+        for tag in tags {
+            let image = function.push(tag, 0.0);
+            function.record_push(&image, tag, function.now()).await;
+        }
+        function.calls();
+        assert_eq!(function.sweep().await["planned"], 0);
+        assert_eq!(sorted(function.calls()), expected, "{tags:?}");
+    }
 }
 
 /// The owner of such a repository decides about its settings, so the audit reads none of them.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use local_aws::Fault;
 use serde_json::{Value, json};
 use warden_core::image::{Digest, RepositoryName, Tag};
@@ -24,11 +24,19 @@ impl Function {
         self.record_push(image, tag, self.now()).await;
     }
 
-    async fn record_push(&self, image: &str, tag: &str, at: chrono::DateTime<chrono::Utc>) {
+    /// The ledger learns of the push of a tag, as from `image-push`.
+    pub async fn record_push(&self, image: &str, tag: &str, at: DateTime<Utc>) {
         let (digest, tag): (Digest, Tag) = (image.parse().unwrap(), tag.parse().unwrap());
         let recorded =
             self.ledger().record_push(&repository(), &digest, &tag, at, self.now()).await;
         recorded.unwrap();
+    }
+
+    /// Somebody removes the tag `latest`.
+    fn untag_latest(&self) {
+        let ids = json!([{"imageTag": "latest"}]);
+        let input = json!({"repositoryName": DEPLOYMENTS, "imageIds": ids});
+        self.aws.by_hand("BatchDeleteImage", &input).unwrap();
     }
 
     /// The days since the push of a tag, according to the record of the sweeps.
@@ -78,15 +86,6 @@ async fn b1_an_old_image_that_gets_a_version_is_as_young_as_its_tag_with_and_wit
         assert_eq!(answer["planned"], 0, "{answer:#}");
         assert_eq!(function.age(&other, "a-v0.1.0").await, Some(8));
         assert_eq!(function.active().len(), 3);
-    }
-}
-
-impl Function {
-    /// Somebody removes the tag `latest`.
-    fn untag_latest(&self) {
-        let ids = json!([{"imageTag": "latest"}]);
-        let input = json!({"repositoryName": DEPLOYMENTS, "imageIds": ids});
-        self.aws.by_hand("BatchDeleteImage", &input).unwrap();
     }
 }
 
@@ -191,7 +190,7 @@ async fn a_sweep_that_cannot_read_or_write_the_ages_of_tags_removes_nothing() {
 #[tokio::test]
 async fn a_repository_can_have_two_hundred_thousand_tags() {
     let function = Function::with(&[("DeploymentsLifecycleTagCount", "100")]).await;
-    let tags: Vec<(u64, chrono::DateTime<chrono::Utc>)> = (0..200_000_u64)
+    let tags: Vec<(u64, DateTime<Utc>)> = (0..200_000_u64)
         .map(|nth| (nth.wrapping_mul(0x9e37_79b9_7f4a_7c15), function.now()))
         .collect();
     let tags = tags.into_iter().collect();

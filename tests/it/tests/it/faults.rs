@@ -19,6 +19,7 @@ use local_aws::sample::sample;
 use local_aws::world::{SECRET, World};
 use local_aws::{Called, FaultScenario};
 use serde_json::Value;
+use warden_core::tag_times::binding_key;
 
 use function::Function;
 use scenarios::{Scenario, scenarios};
@@ -29,6 +30,8 @@ const KILLED_AT: Duration = Duration::from_secs(5);
 /// The images, the alerts and the queued sweeps at the end of a run.
 struct Outcome {
     images: BTreeSet<String>,
+    /// The tags whose push or sighting the ledger has.
+    recorded_tags: BTreeSet<String>,
     published: Published,
     /// The repositories whose sweep is queued.
     queued: BTreeSet<String>,
@@ -65,7 +68,28 @@ async fn run_without_faults(scenario: &Scenario) -> (Vec<Called>, Outcome) {
     let calls = take_calls(&world);
     let mut published = Published::default();
     settle(&world, function, &event, &mut published).await.unwrap();
-    (calls, Outcome { images: images(&world), published, queued: queued(&world).await })
+    let recorded_tags = recorded_tags(&world).await;
+    let queued = queued(&world).await;
+    (calls, Outcome { images: images(&world), recorded_tags, published, queued })
+}
+
+/// The tags of all repositories whose push or sighting the ledger has, each with its image.
+async fn recorded_tags(world: &World) -> BTreeSet<String> {
+    let repositories = world.aws.state().ecr().repositories.clone();
+    let (ledger, mut found) = (world.ledger(), BTreeSet::new());
+    for (name, repository) in repositories {
+        let recorded = ledger.sightings(&name.parse().unwrap(), world.now()).await.unwrap();
+        let seen = recorded.earlier.unwrap_or_default().tags;
+        for image in repository.images.iter() {
+            let digest = image.digest.parse().unwrap();
+            let key = |tag: &String| binding_key(&digest, &tag.parse().unwrap());
+            let is_recorded =
+                |tag: &&String| recorded.pushes.get(key(tag)).or(seen.get(key(tag))).is_some();
+            let tags = image.tags.iter().filter(is_recorded);
+            found.extend(tags.map(|tag| format!("{name}:{tag}@{}", image.digest)));
+        }
+    }
+    found
 }
 
 /// The repositories of the messages in the queue of sweeps.
@@ -194,6 +218,11 @@ async fn run_case(
         return Err(format!("the final images differ: {differs:#?}"));
     }
     check_published(&published, &expected.published, at, calls, fault)?;
+    let left = recorded_tags(&world).await;
+    if left != expected.recorded_tags {
+        let differs: Vec<_> = left.symmetric_difference(&expected.recorded_tags).collect();
+        return Err(format!("the recorded tags differ: {differs:#?}"));
+    }
     let left = queued(&world).await;
     if left != expected.queued {
         return Err(format!("the queued sweeps differ: {left:?}"));

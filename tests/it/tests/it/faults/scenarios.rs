@@ -283,6 +283,12 @@ impl Scenario {
 
     async fn swept(&self, world: &World) -> Value {
         let images = fill(world, 0).await;
+        // A tag that was pushed since the last sweep.
+        let (image, tag) = (&images["app-v1.9.0"], "app-v1.9.1");
+        world.tag("deployments", image, tag);
+        let (repository, digest) = ("deployments".parse().unwrap(), image.parse().unwrap());
+        let (tag, now) = (tag.parse().unwrap(), world.now());
+        world.ledger().record_push(&repository, &digest, &tag, now, now).await.unwrap();
         world.enable_enhanced_scanning();
         if self.parameters == INSPECTOR {
             // An image that would be removed is in use.
