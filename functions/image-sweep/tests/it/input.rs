@@ -71,7 +71,7 @@ async fn an_invalid_request_is_an_error_that_names_the_expected_value() {
         the event: mod: unknown field `mod`, expected one of `repository`, `mode`, `image`, `policy`
         the event: mode: expected report, or no mode to sweep as the policy says, got "delete"
         the event: confirm: unknown field `confirm`, expected one of `repository`, `mode`, `image`, `policy`
-        no rule of the policy 9c980b4eabf69347 governs the repository other
+        no rule of the policy 2f55f201b95acbd3 governs the repository other
         the event: policy: expected only with the mode report and without an image
         the event: policy: expected only with the mode report and without an image
         the event: policy: expected only with the mode report and without an image

@@ -70,7 +70,7 @@ fn the_text_has_one_line_for_each_step_and_one_alert() {
     assert!(steps.iter().all(|line| line.chars().count() <= 110), "{steps:#?}");
     expect![[r#"
         Deploy the stack
-           1  CloudFormation created 57 resources from infra/sam/template.yaml, 6 of them Lambda functions.
+           1  CloudFormation created 58 resources from infra/sam/template.yaml, 6 of them Lambda functions.
            2  ECR has two new repositories: infrastructure with IMMUTABLE tags, deployments with MUTABLE tags.
            3  The stack has 13 outputs, among them the login command and the IAM policy for pipelines.
         Check the tag of each push

@@ -150,7 +150,7 @@ async fn the_deployed_policy_has_no_difference_from_itself() {
     "#]]
     .assert_eq(&print_documented(&world, "policy/test.sh", file).await);
     expect![[r#"
-        policy.yaml has no difference from the deployed policy 2ced1159068c7750. The policy of 3 repositories is the same. Nothing was changed.
+        policy.yaml has no difference from the deployed policy f8822ec2c3a88dca. The policy of 3 repositories is the same. Nothing was changed.
         exit 0
     "#]].assert_eq(&print_documented(&world, "policy/compare.sh", file).await);
     // A repository whose policy is the same is not read, and the function is not invoked for it.
