@@ -65,7 +65,7 @@ async fn an_image_without_a_tag_waits_for_its_index_in_the_queue() {
     let wait = ["BatchGetItem", "DescribeImages", "SendMessageBatch", "UpdateItem"];
     assert_eq!(calls(&function, &scan).await, (wait.map(str::to_owned).to_vec(), Duration::ZERO));
     assert_eq!(function.alerts().len(), 0);
-    function.aws.advance(15 * MINUTE - Duration::from_secs(1));
+    function.aws.advance(14 * MINUTE + Duration::from_secs(59));
     assert_eq!(function.rechecks().await, [Value::Null; 0]);
     function.aws.advance(Duration::from_secs(1));
     let rechecks = function.rechecks().await;

@@ -127,12 +127,12 @@ async fn an_index_without_a_tag_for_each_platform_is_no_version() {
     let stack = Stack::new().await;
     let images = [stack.push().await, stack.push().await];
     for image in &images {
-        let mut state = stack.world.aws.state();
-        let now = state.now();
-        let parts = std::slice::from_ref(image);
-        state.ecr().push_index(REPOSITORY, parts, &[], now).unwrap();
-        let pushed = state.ecr().events.pop().unwrap();
-        drop(state);
+        let pushed = {
+            let mut state = stack.world.aws.state();
+            let now = state.now();
+            state.ecr().push_index(REPOSITORY, std::slice::from_ref(image), &[], now).unwrap();
+            state.ecr().events.pop().unwrap()
+        };
         stack.deliver(Function::ImagePush, &pushed).await;
         stack.deliver(Function::ScanComplete, &stack.scan(image, &["CVE-1"])).await;
     }
