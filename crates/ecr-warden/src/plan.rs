@@ -83,7 +83,7 @@ pub(crate) struct SeenPlan {
     pub(crate) examined: usize,
     pub(crate) planned: usize,
     pub(crate) bytes: u64,
-    /// The images that are kept only because no rule covers their tags.
+    /// The images that are kept only because neither `Keep` nor `Expire` covers a tag.
     #[serde(default)]
     uncovered: Option<UncoveredImages>,
     /// The images that would be removed, and the quarantine tags.
@@ -148,7 +148,7 @@ impl Plan {
             format_bytes(seen.bytes)
         );
         if let Some(uncovered) = &seen.uncovered {
-            text += &format!("\nNo rule covers {uncovered}.");
+            text += &format!("\nNeither Keep nor Expire covers {uncovered}.");
         }
         if let Some(why) = &self.stopped {
             text += &format!("\nNothing is removed now: {why}.");

@@ -68,7 +68,7 @@ pub struct RepositoryReport {
     pub further: u64,
     /// The plan of the last sweep. None if it would remove no image.
     pub plan: Option<ReportedPlan>,
-    /// The images that stay only because no rule covers their tags, at the last sweep.
+    /// The images that stay only because neither `Keep` nor `Expire` covers a tag, at the last sweep.
     pub uncovered: Option<UncoveredImages>,
 }
 
@@ -130,7 +130,7 @@ pub fn report(
         1 => "1 tag violates its rule".to_owned(),
         count => format!("{count} tags violate their rule"),
     };
-    let no_rule = format!("no rule covers {}", number_of(uncovered, "image"));
+    let no_rule = format!("neither Keep nor Expire covers {}", number_of(uncovered, "image"));
     let parts = [
         (images > 0).then_some(would_lose),
         (violations > 0).then_some(violate),
@@ -163,11 +163,11 @@ pub fn report(
         let bytes = found.iter().filter_map(|(_, report)| report.uncovered.as_ref());
         let bytes: u64 = bytes.map(|uncovered| uncovered.bytes).sum();
         event += &format!(
-            " No rule covers the tags of {} ({}), so no sweep removes them.",
+            " No sweep removes {} ({}), because of tags that neither Keep nor Expire covers.",
             number_of(uncovered, "image"),
             format_bytes(bytes)
         );
-        why.push("these tags name no version, and no entry of Expire matches them");
+        why.push("Keep does not count these tags, and no entry of Expire matches them");
         next.push("write an entry of Expire or a template of the grammar for these tags");
     }
     let (why, next) = (why.join("; and "), next.join("; "));
@@ -260,7 +260,12 @@ fn line((repository, report): &(&RepositoryName, RepositoryReport)) -> String {
         let such = if violations > MOST_NAMED as u64 { ", such as" } else { ":" };
         parts.push(format!("{tags} {violate} the rule{such} {}", named.join(", ")));
     }
-    parts.extend(report.uncovered.as_ref().map(|uncovered| format!("no rule covers {uncovered}")));
+    parts.extend(
+        report
+            .uncovered
+            .as_ref()
+            .map(|uncovered| format!("neither Keep nor Expire covers {uncovered}")),
+    );
     format!("\n- {repository}: {}", parts.join("; "))
 }
 

@@ -174,7 +174,7 @@ fn comparison(scan: &ScanAlert<'_>, report: &FindingsReport, news: usize) -> Str
             }
             Some(component) if report.is_first => {
                 format!(
-                    " No earlier scan of {component} with the same kind of tag is recorded for a \
+                    " No earlier scan in the same release line of {component} is recorded for a \
                      comparison."
                 )
             }
@@ -340,10 +340,10 @@ pub fn scan_failed(scan: &ScanAlert<'_>, status: &str, reason: FailureReason<'_>
     let cause = advice.cause().map(|cause| format!(" {cause}")).unwrap_or_default();
     let once = match (advice, &scan.scanned.component) {
         (Advice::OtherBase, Some(component)) => {
-            format!(" Further versions of {component} with the same kind of tag cause no alert.")
+            format!(" Other versions in the same release line of {component} do not cause this alert again.")
         }
         (Advice::OtherBase, None) => {
-            " Further images of the repository without a component cause no alert.".to_owned()
+            " Other images of this repository whose tags name no component do not cause this alert again.".to_owned()
         }
         _ => String::new(),
     };

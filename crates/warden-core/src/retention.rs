@@ -38,7 +38,10 @@ pub use confirmation::{
     CONFIRMATION_DAYS, Confirmation, MOST_CONFIRMED, confirmed_image, keeps_at_least,
     retention_hash,
 };
-use decide::{decide_unit, keep_subjects_of_tagged_images, rank_units, removal_mode, threat_to};
+use decide::{
+    decide_unit, keep_last_image, keep_subjects_of_tagged_images, rank_units, removal_mode,
+    threat_to,
+};
 use rules::TagReadings;
 pub(crate) use rules::is_channel_tag;
 pub use uncovered::UncoveredImages;
@@ -137,7 +140,7 @@ pub enum KeepReason {
     },
     /// A tag neither matches the grammar nor has a counted prefix.
     Unmatched(Tag),
-    /// [`crate::policy::Tags::ignored`] has this wildcard for the tag.
+    /// This wildcard of [`crate::policy::Tags::ignored`] matches the tag.
     Ignored(Tag, Wildcard),
     /// [`crate::policy::Retention::expire`] keeps the tag for some more days.
     Unexpired {
@@ -148,6 +151,8 @@ pub enum KeepReason {
     },
     /// The unit is among the newest or the highest of a group.
     Newest,
+    /// Every tagged image of the repository could be removed, and the tag of this image expired last.
+    Last,
     /// In scope `repository`, a lifecycle rule of ECR counts the images.
     Native,
     /// The image is in quarantine, so that a person can restore its tag for some more days.
@@ -317,7 +322,7 @@ pub fn plan_retention<'a>(
     now: DateTime<Utc>,
 ) -> RetentionPlan<'a> {
     let mut readings = rules::read_tags(policy, inventory);
-    let facts = rules::classify_images(policy, inventory, &mut readings, running, now);
+    let facts = rules::classify_images(policy, inventory, &graph, &mut readings, running, now);
     let TagReadings { tags: readings, groups, .. } = readings;
     let mut groups = groups.arena;
     let places = rank_units(inventory, &graph, &facts, &mut groups);
@@ -335,6 +340,7 @@ pub fn plan_retention<'a>(
     let mut units: Arena<UnitId, UnitDecision> =
         graph.units.into_iter().zip(places).map(decide).collect();
     keep_subjects_of_tagged_images(&mut units);
+    keep_last_image(inventory, &mut units);
     let mut plan = RetentionPlan {
         policy,
         inventory,
@@ -364,7 +370,7 @@ impl KeepReason {
             Self::Restored(_) => 5,
             Self::Young { .. } => 6,
             Self::Unmatched(_) | Self::Ignored(..) | Self::Unexpired { .. } => 7,
-            Self::Newest => 8,
+            Self::Newest | Self::Last => 8,
             Self::Native => 9,
             Self::Quarantined { .. } => 10,
             Self::Untagged | Self::UntaggedLately { .. } | Self::UntaggedReported { .. } => 11,

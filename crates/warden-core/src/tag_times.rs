@@ -44,7 +44,8 @@ pub fn observe_tags(
     pushes: &Sightings,
     now: DateTime<Utc>,
 ) -> Sightings {
-    // The last sweep did not see a binding that is not in its record: an earlier push is another one's.
+    // A binding that is not in the record did not exist at the last sweep. A push before that sweep belongs to
+    // an earlier binding of the same tag and image.
     let listed_at = earlier.and_then(|earlier| earlier.listed_at);
     let is_new = |at: &DateTime<Utc>| listed_at.is_none_or(|listed_at| *at > listed_at);
     let mut record = Vec::new();

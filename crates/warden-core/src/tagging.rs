@@ -30,7 +30,7 @@ pub enum TagExemption {
     Signature,
     /// The tag is a quarantine tag that enforcement gave to this image.
     Quarantine,
-    /// [`crate::policy::Tags::ignored`] has a wildcard for the tag.
+    /// A wildcard of [`crate::policy::Tags::ignored`] matches the tag.
     Ignored,
 }
 

@@ -19,7 +19,7 @@ pub struct Config {
     pub table: String,
     /// The URL of the queue of sweeps (`SWEEP_QUEUE_URL`).
     pub queue: String,
-    /// The URL of the queue of rechecks of findings (`RECHECK_QUEUE_URL`).
+    /// The URL of the queue of rechecks (`RECHECK_QUEUE_URL`).
     pub rechecks: String,
 }
 

@@ -1,8 +1,8 @@
 //! Judges the tag of each pushed image, and enforces the policy.
 //!
 //! The function records a push to a governed repository, because ECR does not report when an image got its
-//! tag. A push queues a sweep, at most once an hour for each repository. Most pushes conform, and cost no
-//! other call than the record after the first event has read the policy. For a violation the function
+//! tag. A push queues a sweep, at most once an hour for each repository. Most pushes conform. After the first
+//! event has read the policy, such a push costs one call, which records the push. For a violation the function
 //! claims the fact in the ledger, reads the image again, prints the plan, applies the plan, publishes an
 //! alert and settles the claim. It reads the image again because an event may arrive late, twice, or twice
 //! at the same time. If an attempt is killed at any point, the next attempt still publishes the outcome. If
@@ -79,7 +79,7 @@ pub struct Context {
     pub ledger: Ledger,
     /// The queue of sweeps.
     pub queue: SweepQueue,
-    /// The queue of images whose findings are compared again.
+    /// The queue of rechecks.
     pub rechecks: RecheckQueue,
     claimed_sweeps: ClaimedSweeps,
 }

@@ -58,7 +58,7 @@ pub struct Context {
     pub alerts: AlertDestinations,
     /// Published facts, and the history of scans.
     pub ledger: Ledger,
-    /// The queue of images that are compared again later.
+    /// The queue of rechecks.
     pub rechecks: RecheckQueue,
 }
 

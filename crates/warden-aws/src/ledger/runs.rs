@@ -82,7 +82,7 @@ pub struct LastRun {
     pub waiting: usize,
     /// The plan of a rule that only reports. None if it would remove no image.
     pub reported: Option<ReportedPlan>,
-    /// The images that stay only because no rule covers their tags.
+    /// The images that stay only because neither `Keep` nor `Expire` covers a tag.
     #[serde(default)]
     pub uncovered: Option<UncoveredImages>,
 }

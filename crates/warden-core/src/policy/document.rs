@@ -121,7 +121,8 @@ pub struct Retention {
     pub untagged: CleanupEnforcement,
     /// Days for which an untagged image is kept. [`crate::untagged`] defines when the days begin.
     pub untagged_days: u32,
-    /// When tags expire that no count keeps. A tag expires by the first time of an entry that matches it.
+    /// The ages at which tags that `Keep` does not count expire. Of several entries that match a tag, the one
+    /// with the earliest end decides.
     pub expire: Vec<Expiry>,
     /// An image with a tag that matches one of these wildcards is kept with all its tags.
     pub protect_tags: Vec<Wildcard>,
@@ -137,7 +138,8 @@ pub struct Retention {
     pub enforcement: CleanupEnforcement,
 }
 
-/// When tags expire that no count keeps: an image whose tags have all expired may be removed.
+/// An entry of `Expire`: the age at which tags that `Keep` does not count expire. An image whose tags have all
+/// expired may be removed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Expiry {
@@ -373,7 +375,7 @@ pub(super) fn read_retention(reader: &mut Reader<'_>) -> Option<Retention> {
         .about("Days for which an image without a tag is kept. A repository of the stack takes it from the parameters instead.")
         .number("UntaggedDays", 1..=MOST_DAYS, Some(7));
     let expire = reader
-        .about("When tags expire that no count keeps, such as those of pull requests. An image whose tags have all expired is removed as a version beyond Keep is.")
+        .about("The ages at which tags that Keep does not count expire, such as those of pull requests. An image whose tags have all expired is removed in the same way as a version beyond Keep.")
         .objects("Expire", false, read_expiry);
     let protect_tags = reader
         .about("Wildcards of tags. An image with such a tag is kept with all its tags.")
@@ -417,7 +419,7 @@ fn read_expiry(reader: &mut Reader<'_>) -> Option<Expiry> {
     let after_days =
         reader.about("Days after the push of the tag.").optional_number("AfterDays", 1..=MOST_DAYS);
     let not_pulled_for_days = reader
-        .about("Days after the last recorded pull of the image, and after the push of the tag. With AfterDays, both must be over.")
+        .about("Days after the last recorded pull of the image, and after the push of the tag. If AfterDays is also given, both times must have passed.")
         .optional_number("NotPulledForDays", 1..=MOST_DAYS);
     if after_days.or(not_pulled_for_days).is_none() {
         reader.problem("AfterDays", "expected AfterDays, NotPulledForDays or both");

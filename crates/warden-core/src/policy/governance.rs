@@ -259,7 +259,7 @@ impl Governance {
             if let Some(tags) = &rule.tags
                 && tags.grammar.is_none()
             {
-                let message = "has no effect: without Grammar, the rule judges no tag";
+                let message = "without Grammar, the rule judges no tag and reads no version";
                 warn("Tags", message.to_owned());
             }
             for (name, message) in rule.tags.iter().flat_map(warn_of_readings) {

@@ -38,16 +38,14 @@ pub(super) fn rank_units(
         if !is_counted {
             continue;
         }
-        let of_root = &facts[unit.root].groups;
-        for tags in of_root {
+        for tags in &facts[unit.root].groups {
             counted[tags.group].push(CountedImage { image: unit.root, unit: id, tags });
         }
         // A referrer is not a version of this unit. If it has tags, it is the root of another unit.
         let is_part =
             |image: &ImageId| *image != unit.root && images[*image].subjects().next().is_none();
-        let is_of_root = |tags: &CountedTags| of_root.iter().any(|root| root.group == tags.group);
         for part in unit.images().filter(is_part) {
-            for tags in facts[part].groups.iter().filter(|tags| !is_of_root(tags)) {
+            for tags in &facts[part].groups {
                 counted[tags.group].push(CountedImage { image: part, unit: id, tags });
             }
         }
@@ -278,6 +276,27 @@ pub(super) fn keep_subjects_of_tagged_images(units: &mut Arena<UnitId, UnitDecis
         {
             units[id].decision = Decision::Keep(KeepReason::NeededByTaggedImage, root);
         }
+    }
+}
+
+/// Keeps the unit whose tag expired last, if no other tagged image of the repository would be left.
+pub(super) fn keep_last_image(inventory: &Inventory, units: &mut Arena<UnitId, UnitDecision>) {
+    let is_left = |decided: &UnitDecision| {
+        let is_active = inventory.images[decided.unit.root].status != ImageStatus::Archived;
+        let is_kept = matches!(decided.decision, Decision::Keep(..));
+        is_kept && is_active && has_tag(inventory, &decided.unit)
+    };
+    if units.iter().any(is_left) {
+        return;
+    }
+    let expired = units.enumerate().filter_map(|(id, decided)| match &decided.decision {
+        Decision::Remove(RemoveReason::Expired { at, .. }) => Some((*at, id)),
+        _ => None,
+    });
+    let last = expired.max_by_key(|(at, id)| (*at, &inventory.images[units[*id].unit.root].digest));
+    if let Some((_, last)) = last {
+        let root = units[last].unit.root;
+        units[last].decision = Decision::Keep(KeepReason::Last, root);
     }
 }
 

@@ -58,6 +58,7 @@ impl RetentionPlan<'_> {
             | KeepReason::Unmatched(_)
             | KeepReason::Ignored(..)
             | KeepReason::Newest
+            | KeepReason::Last
             | KeepReason::Native
             | KeepReason::Untagged
             | KeepReason::UntaggedReported { .. }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use super::{Group, KeepReason, Key, RunningImages, TagReading, UnknownReason};
 use crate::arena::{Arena, GroupId, ImageId};
 use crate::grammar::{Channel, ConformingTag, Placeholder, VersionOrder, is_build_word};
-use crate::graph::{ImageRecord, Inventory};
+use crate::graph::{Graph, ImageRecord, Inventory};
 use crate::image::{ImageStatus, Tag, TagPrefix};
 use crate::policy::{Expiry, LifecycleScope, Policy, Retention};
 use crate::quarantine::Quarantine;
@@ -112,6 +112,7 @@ impl Groups {
 pub(super) fn classify_images(
     policy: &Policy,
     inventory: &Inventory,
+    graph: &Graph,
     readings: &mut TagReadings,
     running: &RunningImages,
     now: DateTime<Utc>,
@@ -120,7 +121,14 @@ pub(super) fn classify_images(
     // `vllm` before `v`, as in the lifecycle rules of ECR.
     prefixes.sort_by_key(|prefix| Reverse(prefix.as_str().len()));
     let newest = newest_of_channels(inventory, &readings.tags);
-    let mut classifier = Classifier { policy, running, now, prefixes, readings, newest };
+    let mut pulled = inventory.images.map(|image| image.pulled_at);
+    for unit in graph.units.iter() {
+        let last = unit.images().filter_map(|image| inventory.images[image].pulled_at).max();
+        for image in unit.images() {
+            pulled[image] = pulled[image].max(last);
+        }
+    }
+    let mut classifier = Classifier { policy, running, now, prefixes, readings, newest, pulled };
     inventory.images.enumerate().map(|(id, image)| classifier.classify(id, image)).collect()
 }
 
@@ -161,6 +169,8 @@ struct Classifier<'a> {
     prefixes: Vec<&'a TagPrefix>,
     readings: &'a mut TagReadings,
     newest: HashMap<ChannelOfKind, ImageId>,
+    /// The last recorded pull of an image of a unit that has the image.
+    pulled: Arena<ImageId, Option<DateTime<Utc>>>,
 }
 
 impl Classifier<'_> {
@@ -247,7 +257,7 @@ impl Classifier<'_> {
                     }
                     None => facts.groups.push(CountedTags { group, pushed_at, version }),
                 },
-                None => match (self.expiry_of(retention, image, tag, pushed_at), ignored) {
+                None => match (self.expiry_of(retention, id, tag, pushed_at), ignored) {
                     (Some(at), _) if at < self.now => {
                         if facts.expired.as_ref().is_none_or(|(_, last)| *last < at) {
                             facts.expired = Some((tag.clone(), at));
@@ -267,12 +277,12 @@ impl Classifier<'_> {
         facts
     }
 
-    /// When a tag that no count keeps expires. None if no entry of `Expire` has the tag, or if the time of
+    /// When a tag that `Keep` does not count expires. None if no entry of `Expire` matches the tag, or if the time of
     /// its push is not known. In scope `repository`, only the lifecycle policy of ECR expires tagged images.
     fn expiry_of(
         &self,
         retention: &Retention,
-        image: &ImageRecord,
+        image: ImageId,
         tag: &Tag,
         pushed_at: Option<DateTime<Utc>>,
     ) -> Option<DateTime<Utc>> {
@@ -280,7 +290,7 @@ impl Classifier<'_> {
             return None;
         }
         let pushed_at = pushed_at?;
-        let used_at = image.pulled_at.map_or(pushed_at, |pulled_at| pulled_at.max(pushed_at));
+        let used_at = self.pulled[image].map_or(pushed_at, |pulled_at| pulled_at.max(pushed_at));
         let entries = retention.expire.iter();
         let entries =
             entries.filter(|entry| entry.tags.iter().any(|wildcard| wildcard.matches(tag)));

@@ -115,6 +115,9 @@ impl RetentionPlan<'_> {
                     .min_by_key(|place| (place.best(), self.name_of_place(place)));
                 nearest.map_or_else(String::new, |place| self.place(place))
             }
+            KeepReason::Last => {
+                "all its tags expired, and it is the last tagged image of the repository".to_owned()
+            }
             KeepReason::Native => {
                 "with LifecycleScope=repository, only the lifecycle policy of ECR expires tagged \
                  images"
@@ -224,7 +227,7 @@ impl fmt::Display for UnknownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Push => "ECR does not report when it was pushed",
-            Self::TagPush => "it is not known when a tag of it was pushed",
+            Self::TagPush => "ECR Warden does not know when one of its tags was pushed",
             Self::UnparsedReference => "it has a tag or a subject that cannot be parsed",
             Self::ReferenceCycle => "it and other images refer to each other",
             Self::ArchivedIndex => {

@@ -1,4 +1,4 @@
-//! The images that stay only because no rule covers their tags.
+//! The images that stay only because neither `Keep` nor `Expire` covers a tag.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,8 +12,8 @@ use crate::image::{Tag, format_bytes};
 /// The most tags that are named.
 const MOST_EXAMPLES: usize = 5;
 
-/// Images that stay until somebody writes a rule for their tags: the tags name no version, and no entry of
-/// [`crate::policy::Retention::expire`] matches them.
+/// Images with a tag that [`crate::policy::Retention::keep`] does not count and that no entry of
+/// [`crate::policy::Retention::expire`] matches. No sweep removes such an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UncoveredImages {
     /// The number of images. An index with its images counts as one.
@@ -36,8 +36,8 @@ impl fmt::Display for UncoveredImages {
 }
 
 impl RetentionPlan<'_> {
-    /// The images that the plan keeps only because no rule covers their tags. None if the plan keeps no
-    /// such image.
+    /// The images that the plan keeps only because neither `Keep` nor `Expire` covers a tag. None if the
+    /// plan keeps no such image.
     #[must_use]
     pub fn uncovered(&self) -> Option<UncoveredImages> {
         let mut tags = BTreeSet::new();

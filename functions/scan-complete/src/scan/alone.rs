@@ -18,6 +18,7 @@ use warden_core::image::Digest;
 
 use super::Invocation;
 use super::version::Version;
+use crate::event::ScanResult;
 
 /// An image without a tag waits this long for its index. The jobs of a workflow build the images, and
 /// the last job pushes the index. GitHub ends a job after six hours
@@ -27,9 +28,11 @@ const INDEX_WITHIN: Duration = Duration::from_secs(6 * 3_600);
 /// template allows the loop of the function and its queue, which Lambda would end after 16 rechecks
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html>).
 const RECHECK_AFTER: Duration = Duration::from_secs(900);
-/// An image gets no further recheck within this time. A scan by Inspector sends many events. The time is much
-/// shorter than [`RECHECK_AFTER`], so a recheck always queues the next one.
-const QUEUED_WITHIN: Duration = Duration::from_secs(60);
+/// A recheck that was queued [`RECHECK_AFTER`] ago is delivered within this time, before or after. So each image
+/// has one recheck in the queue, although a scan by Inspector sends many events and SQS may deliver a message
+/// twice: an event queues a recheck only if an earlier one must have failed, and a recheck queues the next
+/// one only if no younger one is queued.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(60);
 
 /// The scans of the images of an index that took place before the index was pushed.
 pub type EarlyScans = Vec<(Digest, ScanHistory)>;
@@ -46,14 +49,18 @@ impl Invocation<'_> {
         let About { repository, digest, .. } = &self.scan.about;
         let context = self.publisher.context;
         let queued_at = alone.and_then(|alone| alone.queued_at);
-        if queued_at.is_none_or(|at| at + QUEUED_WITHIN <= self.time()) {
+        let alive_for = match self.scan.result {
+            ScanResult::Recheck => RECHECK_AFTER.saturating_sub(DELIVERED_WITHIN),
+            _ => RECHECK_AFTER + DELIVERED_WITHIN,
+        };
+        if queued_at.is_none_or(|at| at + alive_for <= self.time()) {
             let images = std::slice::from_ref(&self.scan.about);
             context.rechecks.send(images, RECHECK_AFTER).await?;
             context.ledger.record_recheck(repository, digest, self.time()).await?;
         }
         info!(
             repository.name = %repository, image.digest = %digest,
-            "{repository}@{digest} has no tag, and no index yet; its scan is compared when the index is pushed"
+            "{repository}@{digest} has no tag and no index yet; its findings are compared when it has an index or a tag, or after six hours"
         );
         Ok(())
     }

@@ -251,7 +251,7 @@ fn a_setting_without_effect_is_a_warning() {
     let lines: Vec<String> =
         read(&policy).warnings().iter().map(|warning| format!("{warning}\n")).collect();
     expect![[r#"
-        Rules[0] (a).Tags: has no effect: without Grammar, the rule judges no tag
+        Rules[0] (a).Tags: without Grammar, the rule judges no tag and reads no version
         Rules[1] (b).Repositories: no repository gets this rule: earlier rules match all its patterns
         Rules[2] (c).Retention.Enforcement: has no effect: all repositories of the rule are in Replicas, and nothing changes a replica
         Rules[3] (d).Repositories[0]: copies/a* matches only repositories that wildcards never match; name each repository in full

@@ -115,3 +115,39 @@ fn b15_a_plan_counts_the_images_that_no_rule_covers() {
     let plan = plan_retention(&policy, &inventory, graph, &RunningImages::new(), now());
     expect!["2 images (3.0 kB): main, pr-1"].assert_eq(&plan.uncovered().unwrap().to_string());
 }
+
+#[test]
+fn a_pull_of_a_part_is_a_use_of_its_index() {
+    let images = [
+        ("part", ", pushed 400, pulled 40"),
+        ("index", "pr-7, pushed 400, needs part"),
+        ("unused-part", ", pushed 400, pulled 366"),
+        ("unused", "pr-8, pushed 400, needs unused-part"),
+    ];
+    let expire = json!([{"Tags": ["*"], "NotPulledForDays": 365}]);
+    let more = ("Retention.MaxRemovePercent", json!(100));
+    check(&expiring(expire, &[more]), &images, &[], &expect![[r#"
+        part: keep: it is part of @index: its tag pr-7 expires on 2027-10-15, by Expire
+        index: keep: its tag pr-7 expires on 2027-10-15, by Expire
+        unused-part: delete: it is part of @unused: its tag pr-8 expired on 2026-11-23, by Expire
+        unused: delete: its tag pr-8 expired on 2026-11-23, by Expire
+    "#]]);
+}
+
+#[test]
+fn the_last_tagged_image_of_a_repository_never_expires() {
+    let images = [
+        ("old", "pr-1, pushed 90"),
+        ("last", "pr-2, pushed 80"),
+        ("untagged", ", pushed 1"),
+        ("archived", "pr-3, pushed 70, archived"),
+    ];
+    let expire = json!([{"Tags": ["*"], "AfterDays": 14}]);
+    let more = ("Retention.MaxRemovePercent", json!(100));
+    check(&expiring(expire, &[more]), &images, &[], &expect![[r#"
+        old: delete: its tag pr-1 expired on 2026-09-09, by Expire
+        last: keep: all its tags expired, and it is the last tagged image of the repository
+        untagged: keep: it has had no tag since 2026-11-23, for at most 7 days
+        archived: keep: it is archived, and only a lifecycle rule of ECR or a person deletes archived images
+    "#]]);
+}

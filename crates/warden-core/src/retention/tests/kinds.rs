@@ -205,3 +205,14 @@ fn b19_a_channel_points_at_the_image_that_got_its_tag_last() {
     ];
     assert_eq!(removed("{component}-{sha}-{channel}", 1, &images), ["gone"]);
 }
+
+#[test]
+fn the_tag_of_a_part_counts_beside_the_tag_of_the_same_kind_of_its_index() {
+    let images = [
+        ("part", "app-v9.0.0, pushed 40"),
+        ("index", "app-v1.0.0, pushed 40, needs part"),
+        ("new", "app-v2.1.0, pushed 20"),
+        ("old", "app-v2.0.0, pushed 30"),
+    ];
+    assert_eq!(removed("{component}-v{semver}", 1, &images), ["old"]);
+}

@@ -107,10 +107,13 @@ const DETAILS: [(&str, &[(&str, &str)]); 8] = [
             ("images", "The number of images that the plans of the last sweeps would remove."),
             ("bytes", "The size of these images. Layers that other images share are included."),
             ("violations", "The number of pushed tags that violated their rule in the week."),
-            ("uncovered", "The number of images that no rule covers, at the last sweeps."),
+            (
+                "uncovered",
+                "The number of images with a tag that neither `Keep` nor `Expire` covers, at the last sweeps.",
+            ),
             (
                 "repositories",
-                "The repositories with something to report, the most affected first: at most 30 objects with `repository`, `images`, `bytes`, `violations`, `examples` (at most 5 violations with `tag`, `digest` and `reason`) and `uncovered` (the images that no rule covers: `images`, `bytes` and at most 5 tags in `examples`, or null).",
+                "The repositories with something to report, the most affected first: at most 30 objects with `repository`, `images`, `bytes`, `violations`, `examples` (at most 5 violations with `tag`, `digest` and `reason`) and `uncovered` (the images with a tag that neither `Keep` nor `Expire` covers: `images`, `bytes` and at most 5 tags in `examples`, or null).",
             ),
             ("repositoriesTotal", "The number of repositories in the whole list."),
         ],

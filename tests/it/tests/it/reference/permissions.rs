@@ -67,7 +67,7 @@ const REASONS: [(&str, &str); 65] = [
     ("QueueSweeps", "The function asks for the sweep of a repository."),
     (
         "QueueRechecks",
-        "The findings of an image are compared again later, or when its index is pushed.",
+        "The function queues rechecks of images that are scanned before their index is pushed.",
     ),
     (
         "ImagePushRole DescribeImages",
@@ -105,7 +105,11 @@ const REASONS: [(&str, &str); 65] = [
     ),
     (
         "ScanCompleteRole RecordScans",
-        "The function compares a scan with the version before, and publishes an alert once. It deletes the record of an image whose index took over the history.",
+        "The function compares a scan with the previous version of the release line, and publishes an alert once.",
+    ),
+    (
+        "ScanCompleteRole EndScans",
+        "The function deletes the record of the scans of an image whose index took over the history.",
     ),
     (
         "ScanCompleteRole ReadAcceptedRisks",
@@ -114,7 +118,7 @@ const REASONS: [(&str, &str); 65] = [
     ("ScanCompleteRole ReceiveFindings", "Lambda polls the queue of Amazon Inspector's findings."),
     (
         "ScanCompleteRole DescribeScans",
-        "The function reads the findings, when the image was pushed, and whether a failed scan was of an image.",
+        "The function reads the findings and the push time of the image. After a failed scan, it reads whether the artifact is an image.",
     ),
     (
         "ScanCompleteRole ReadInspectorFindings",
