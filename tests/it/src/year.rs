@@ -1,0 +1,3 @@
+//! A simulated year of a busy registry.
+
+pub mod rates;
