@@ -3,6 +3,7 @@
 
 pub mod many_repositories;
 mod probe;
+pub mod year;
 
 use lambda_runtime::Error;
 

@@ -68,6 +68,11 @@ impl World {
     pub async fn deploy(parameters: &[(&str, &str)]) -> Self {
         let aws = LocalAws::default();
         aws.state().set_clock(Some(NOW));
+        Self::deploy_in(aws, parameters).await
+    }
+
+    /// Deploys the stack as [`World::deploy`] does, in an AWS that a test has filled, at its time.
+    pub async fn deploy_in(aws: LocalAws, parameters: &[(&str, &str)]) -> Self {
         Self::deploy_with(aws, parameters, create_from_properties).await
     }
 

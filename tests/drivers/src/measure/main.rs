@@ -18,6 +18,7 @@ mod static_ecr;
 mod sweep;
 mod tls;
 mod work;
+mod year;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -60,6 +61,13 @@ struct Options {
     /// Measures one number of repositories and of images in each, such as 1000,100
     #[arg(long, value_name = "REPOSITORIES,IMAGES", hide = true)]
     scale_shape: Option<String>,
+    /// Runs a simulated year of 50 components in this process, and prints the kept and removed images, the
+    /// alerts and the calls. Fails if an image went that ran or was promoted. Takes some minutes
+    #[arg(long, conflicts_with_all = ["smoke", "scale"])]
+    year: bool,
+    /// Runs the year in this process, whose functions also write metrics to standard output
+    #[arg(long, hide = true)]
+    year_process: bool,
 }
 
 /// The measured programs and the number of repetitions.
@@ -198,6 +206,12 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     }
     if options.scale {
         return scale::measure_all();
+    }
+    if options.year_process {
+        return year::run();
+    }
+    if options.year {
+        return year::run_in_process();
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);

@@ -37,6 +37,7 @@ mod snippets;
 mod sweeps;
 mod tool;
 mod workflow;
+mod year;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
