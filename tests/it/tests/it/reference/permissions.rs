@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{table, template};
 
 /// The reason of each statement, by its name. A role before the name limits a reason to that role.
-const REASONS: [(&str, &str); 65] = [
+const REASONS: [(&str, &str); 66] = [
     ("WriteLogs", "The function writes its log."),
     ("WriteTraces", "X-Ray samples the invocations. The actions take no ARN."),
     ("PublishAlerts", "The function publishes alerts."),
