@@ -37,9 +37,6 @@ const ENTRY_BYTES: usize = 12;
 /// removes them.
 const MOST_PUSHES: usize = 10_000;
 
-/// The record of the tags is not used if the last sweep is older than this.
-const TRUSTED_FOR: Duration = Duration::from_secs(14 * 86_400);
-
 /// The beginning of the keys of a record.
 const UNTAGGED: &str = "untagged";
 const TAGS: &str = "tag-times";
@@ -100,11 +97,6 @@ impl Ledger {
                     found.fresh.insert(fact.clone(), bytes);
                 }
             }
-        }
-        // A sweep lists a governed repository at least once a week. After a longer gap, a tag may have been
-        // moved away and back, and nobody recorded its push.
-        if listed_at.is_some_and(|listed_at| listed_at + TRUSTED_FOR < now) {
-            tags.clear();
         }
         let is_complete = found.entries.len() < MOST_PUSHES;
         if is_complete {
