@@ -119,15 +119,13 @@ impl Ledger {
         Ok(items.map(|(image, item)| (image, read_scans(&item, now))).collect())
     }
 
-    /// Finds the images that were scanned alone, while they waited for an index. One call for 100 images.
+    /// Finds the images that were scanned alone. One call for 100 images.
     pub async fn find_scanned_alone(
         &self,
         repository: &RepositoryName,
         images: &[&Digest],
     ) -> anyhow::Result<BTreeSet<Digest>> {
-        let items = self.read_scans_alone(repository, images, Some("fact, queued_at")).await?;
-        // A tagged image without a release line has such a history too, and keeps it.
-        let items = items.filter(|(_, item)| item.contains_key("queued_at"));
+        let items = self.read_scans_alone(repository, images, Some("fact")).await?;
         Ok(items.map(|(image, _)| image).collect())
     }
 
@@ -180,9 +178,7 @@ impl Ledger {
             .delete_item()
             .table_name(&self.table)
             .key("fact", text(&key))
-            .condition_expression(
-                "attribute_exists(queued_at) AND (attribute_not_exists(lease) OR lease < :now)",
-            )
+            .condition_expression("attribute_not_exists(lease) OR lease < :now")
             .expression_attribute_values(":now", seconds(now, Duration::ZERO));
         match delete.send().await {
             Ok(_) => Ok(()),
