@@ -85,11 +85,11 @@ fn b15_the_digest_says_how_many_images_no_rule_covers() {
     let alert = digest_of(None, 7, found);
     assert_commands_are_shown(&alert);
     expect![[r#"
-        Repositories without an owner: no rule covers 121 images
+        Repositories without an owner: neither Keep nor Expire covers 121 images
 
-        This is the digest of the week 2026-W48. Nothing was changed. No rule covers the tags of 121 images (24.2 GB), so no sweep removes them.
+        This is the digest of the week 2026-W48. Nothing was changed. No sweep removes 121 images (24.2 GB), because of tags that neither Keep nor Expire covers.
 
-        Why: these tags name no version, and no entry of Expire matches them.
+        Why: Keep does not count these tags, and no entry of Expire matches them.
 
         What to do: write an entry of Expire or a template of the grammar for these tags.
 
@@ -98,8 +98,8 @@ fn b15_the_digest_says_how_many_images_no_rule_covers() {
             ecr-warden policy test infra/sam/policy.yaml --region us-east-1
 
         Repositories, the most affected first:
-        - apps/web: no rule covers 120 images (24.0 GB), such as buildcache, pr-1, pr-2
-        - apps/api: no rule covers 1 image (200.0 MB): pr-7
+        - apps/web: neither Keep nor Expire covers 120 images (24.0 GB), such as buildcache, pr-1, pr-2
+        - apps/api: neither Keep nor Expire covers 1 image (200.0 MB): pr-7
 
         Severity    INFORMATIONAL
         Account     123456789012, us-east-1

@@ -156,7 +156,7 @@ fn the_alert_about_the_first_scan_of_a_component_states_that() {
         &expect![[r#"
             infrastructure:litellm-v1.80.6 has 1 finding: 1 CRITICAL
 
-            The scan of infrastructure:litellm-v1.80.6 found 1 finding at or above HIGH (1 CRITICAL), and 1 finding in all. No earlier scan of litellm with the same kind of tag is recorded for a comparison. Fixed packages exist for 1 finding.
+            The scan of infrastructure:litellm-v1.80.6 found 1 finding at or above HIGH (1 CRITICAL), and 1 finding in all. No earlier scan in the same release line of litellm is recorded for a comparison. Fixed packages exist for 1 finding.
 
             Findings:
             - CRITICAL CVE-2026-1 in openssl 3.0.17, fixed in 3.0.18; https://nvd.nist.gov/vuln/detail/CVE-2026-1
@@ -240,7 +240,7 @@ fn failed_and_resolved_scans_have_a_reason_and_a_next_step() {
         The scan of infrastructure:litellm-v1.80.6 failed
         The image infrastructure:litellm-v1.80.6 was not scanned, so its findings are unknown.
 
-        Why: the status of the scan is FAILED (UnsupportedImageError:  scratch). ECR does not support the operating system or the package manager of the image. Further versions of litellm with the same kind of tag cause no alert.
+        Why: the status of the scan is FAILED (UnsupportedImageError:  scratch). ECR does not support the operating system or the package manager of the image. Other versions in the same release line of litellm do not cause this alert again.
 
         What to do: build the image on a supported base image, or turn on enhanced scanning, which supports more operating systems and package managers."#]].assert_eq(&format!("{}\n{}", failed.title, failed.text));
     let memory = before(vec![finding("CVE-2026-1", Level::High, "zlib", None)]);

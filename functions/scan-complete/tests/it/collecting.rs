@@ -33,7 +33,7 @@ async fn an_inspector_scan_names_its_repository_by_an_arn_and_is_handled() {
     assert_eq!((&finding["fixed"], &finding["exploitKnown"]), (&json!("3.0.18"), &json!(true)));
     assert_eq!(alert["details"]["inUse"], 3);
     expect![[r#"
-        The scan of infrastructure:openwebui-v0.6.36 found 2 findings at or above HIGH (1 CRITICAL, 1 HIGH), and 2 findings in all. No earlier scan of openwebui with the same kind of tag is recorded for a comparison. Fixed packages exist for 2 findings. 3 tasks or pods use the image.
+        The scan of infrastructure:openwebui-v0.6.36 found 2 findings at or above HIGH (1 CRITICAL, 1 HIGH), and 2 findings in all. No earlier scan in the same release line of openwebui is recorded for a comparison. Fixed packages exist for 2 findings. 3 tasks or pods use the image.
 
         Findings:
         - HIGH CVE-1 in openssl 3.0.17, fixed in 3.0.18; an exploit is known; https://nvd.nist.gov/vuln/detail/CVE-1

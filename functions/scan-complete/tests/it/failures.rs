@@ -43,14 +43,14 @@ async fn the_alert_about_a_failed_scan_has_the_reason_and_a_remedy() {
         The scan of infrastructure:litellm-v1.80.5 failed
         The image infrastructure:litellm-v1.80.5 was not scanned, so its findings are unknown.
 
-        Why: the status of the scan is FAILED (UnsupportedImageError: The operating system is not supported). ECR does not support the operating system or the package manager of the image. Further versions of litellm with the same kind of tag cause no alert.
+        Why: the status of the scan is FAILED (UnsupportedImageError: The operating system is not supported). ECR does not support the operating system or the package manager of the image. Other versions in the same release line of litellm do not cause this alert again.
 
         What to do: build the image on a supported base image, or turn on enhanced scanning, which supports more operating systems and package managers.
 
         The scan of infrastructure:litellm-v1.80.5 failed
         The image infrastructure:litellm-v1.80.5 was not scanned, so its findings are unknown.
 
-        Why: the status of the scan is UNSUPPORTED_IMAGE. ECR does not support the operating system or the package manager of the image. Further versions of litellm with the same kind of tag cause no alert.
+        Why: the status of the scan is UNSUPPORTED_IMAGE. ECR does not support the operating system or the package manager of the image. Other versions in the same release line of litellm do not cause this alert again.
 
         What to do: build the image on a supported base image, or turn on enhanced scanning, which supports more operating systems and package managers.
 
@@ -238,7 +238,7 @@ async fn the_counts_of_the_event_are_published_if_the_findings_never_appear() {
         assert_eq!(function.alerts().len(), 0);
     }
     expect![[r#"
-        The scan of infrastructure:litellm-v1.80.5 found 2 findings at or above HIGH (1 CRITICAL, 1 HIGH), and 3 findings in all. No earlier scan of litellm with the same kind of tag is recorded for a comparison. The findings themselves could not be read (the status is IN_PROGRESS after 10 seconds). The numbers are from the event, and include accepted risks.
+        The scan of infrastructure:litellm-v1.80.5 found 2 findings at or above HIGH (1 CRITICAL, 1 HIGH), and 3 findings in all. No earlier scan in the same release line of litellm is recorded for a comparison. The findings themselves could not be read (the status is IN_PROGRESS after 10 seconds). The numbers are from the event, and include accepted risks.
 
         Why: the image has findings at or above AlertSeverityThreshold=HIGH.
 

@@ -18,7 +18,7 @@ async fn a_scan_is_compared_with_the_version_before() {
     assert_eq!(kinds(&alerts), ["scan-findings"]);
     assert_eq!(alerts[0]["details"]["baseline"], Value::Null);
     expect![[r#"
-        The scan of infrastructure:litellm-v1.80.5 found 2 findings at or above HIGH (2 HIGH), and 3 findings in all. No earlier scan of litellm with the same kind of tag is recorded for a comparison.
+        The scan of infrastructure:litellm-v1.80.5 found 2 findings at or above HIGH (2 HIGH), and 3 findings in all. No earlier scan in the same release line of litellm is recorded for a comparison.
 
         Findings:
         - HIGH CVE-1 in openssl 3.0.17; https://nvd.nist.gov/vuln/detail/CVE-1

@@ -23,7 +23,7 @@ fn an_alert_names_the_image_the_platform_and_the_number_of_users() {
         &alert_about(&memory, &some, &[], None),
         &expect![[r#"
             infrastructure:litellm-v1.80.6 has 1 finding: 1 CRITICAL
-            The scan of infrastructure:litellm-v1.80.6 found 1 finding at or above HIGH (1 CRITICAL). No earlier scan of litellm with the same kind of tag is recorded for a comparison. Fixed packages exist for 1 finding. 1 task or pod uses the image. The findings are in sha256:3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c, the image for one platform.
+            The scan of infrastructure:litellm-v1.80.6 found 1 finding at or above HIGH (1 CRITICAL). No earlier scan in the same release line of litellm is recorded for a comparison. Fixed packages exist for 1 finding. 1 task or pod uses the image. The findings are in sha256:3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c, the image for one platform.
         "#]],
     );
     let unnamed =
@@ -183,13 +183,13 @@ fn the_alert_about_a_failed_scan_has_the_next_step() {
     expect![[r#"
         The image infrastructure:litellm-v1.80.6 was not scanned, so its findings are unknown.
 
-        Why: the status of the scan is UNSUPPORTED_IMAGE. ECR does not support the operating system or the package manager of the image. Further versions of litellm with the same kind of tag cause no alert.
+        Why: the status of the scan is UNSUPPORTED_IMAGE. ECR does not support the operating system or the package manager of the image. Other versions in the same release line of litellm do not cause this alert again.
 
         What to do: build the image on a supported base image, or turn on enhanced scanning, which supports more operating systems and package managers.
           [] {"reason":"","status":"UNSUPPORTED_IMAGE"}
         The image infrastructure:litellm-v1.80.6 was not scanned, so its findings are unknown.
 
-        Why: the status of the scan is FAILED (UnsupportedImageError: scratch). ECR does not support the operating system or the package manager of the image. Further versions of litellm with the same kind of tag cause no alert.
+        Why: the status of the scan is FAILED (UnsupportedImageError: scratch). ECR does not support the operating system or the package manager of the image. Other versions in the same release line of litellm do not cause this alert again.
 
         What to do: build the image on a supported base image, or turn on enhanced scanning, which supports more operating systems and package managers.
           [] {"reason":"UnsupportedImageError: scratch","status":"FAILED"}
