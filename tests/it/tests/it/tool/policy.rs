@@ -176,6 +176,7 @@ async fn a_stricter_policy_refuses_tags_and_removes_images_with_their_reasons() 
         web-latest   sha256:…  does not match {component}-v{semver}
 
         deployments: 1 of 26 images would be archived (187 B)
+        Neither Keep nor Expire covers 1 image (187 B): web-0123abc.
         Nothing is removed now: the new policy may remove more images than the policy before, so this plan waits for a confirmation.
         DECISION  DIGEST               TAGS        REASON
         archive   sha256:…  api-v1.0.0  number 11 of 11 of api (the newest 10 are kept)
@@ -189,7 +190,7 @@ async fn a_stricter_policy_refuses_tags_and_removes_images_with_their_reasons() 
         deployments:web-latest accepted → refused (does not match {component}-v{semver})
         deployments:api-v1.0.0 kept → archived (number 11 of 11 of api (the newest 10 are kept))
 
-        policy.yaml has 4 differences from the deployed policy 2ced1159068c7750. The policy of 2 repositories is the same. Nothing was changed.
+        policy.yaml has 4 differences from the deployed policy f8822ec2c3a88dca. The policy of 2 repositories is the same. Nothing was changed.
         exit 1
     "#]].assert_eq(&print_documented(&world, "policy/compare.sh", file).await);
     let only = ["--repository", "infrastructure"];
@@ -226,7 +227,7 @@ async fn a_new_rule_governs_a_repository_and_waits_for_a_confirmation() {
         team-a/web:Web_1 accepted → refused (does not match {component}-v{semver})
         team-a/web:web-v1.0.0 kept → archived (number 2 of 2 of web (the newest is kept))
 
-        policy.yaml has 4 differences from the deployed policy 2ced1159068c7750. The policy of 2 repositories is the same. Nothing was changed.
+        policy.yaml has 4 differences from the deployed policy f8822ec2c3a88dca. The policy of 2 repositories is the same. Nothing was changed.
         exit 1
     "#]].assert_eq(&print_documented(&world, "policy/compare.sh", file).await);
     let (compared, _) = run(&world, &[file, "--against", "deployed", "--output", "json"]).await;
@@ -255,6 +256,7 @@ async fn a_new_rule_governs_a_repository_and_waits_for_a_confirmation() {
         Web_1        sha256:…  does not match {component}-v{semver}
 
         team-a/web: 1 of 3 images would be archived (187 B)
+        Neither Keep nor Expire covers 1 image (187 B): Web_1.
         Nothing is removed now: the first plan that removes images from the repository waits for a confirmation.
         DECISION  DIGEST               TAGS        REASON
         archive   sha256:…  web-v1.0.0  number 2 of 2 of web (the newest is kept)

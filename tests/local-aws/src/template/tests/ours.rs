@@ -19,10 +19,10 @@ fn our_template_creates_each_resource_after_its_dependencies() {
         FailedEvents AWS::SQS::Queue
         FailedSweeps AWS::SQS::Queue
         SweepQueue AWS::SQS::Queue
-        ImagePushRole AWS::IAM::Role
-        ScanCompleteLogGroup AWS::Logs::LogGroup
         FailedFindings AWS::SQS::Queue
         InspectorFindings AWS::SQS::Queue
+        ImagePushRole AWS::IAM::Role
+        ScanCompleteLogGroup AWS::Logs::LogGroup
         ScanCompleteRole AWS::IAM::Role
         ImageSweepLogGroup AWS::Logs::LogGroup
         ImageSweepRole AWS::IAM::Role
@@ -207,6 +207,7 @@ fn rights(role: &str, parameters: &[(&str, &str)]) -> String {
         "FailedEvents",
         "ImagePushLogGroup",
         "ImageSweepLogGroup",
+        "InspectorFindings",
         "Ledger",
         "SweepQueue",
     ] {
