@@ -126,12 +126,17 @@ fn a_pull_of_a_part_is_a_use_of_its_index() {
     ];
     let expire = json!([{"Tags": ["*"], "NotPulledForDays": 365}]);
     let more = ("Retention.MaxRemovePercent", json!(100));
-    check(&expiring(expire, &[more]), &images, &[], &expect![[r#"
+    check(
+        &expiring(expire, &[more]),
+        &images,
+        &[],
+        &expect![[r#"
         part: keep: it is part of @index: its tag pr-7 expires on 2027-10-15, by Expire
         index: keep: its tag pr-7 expires on 2027-10-15, by Expire
         unused-part: delete: it is part of @unused: its tag pr-8 expired on 2026-11-23, by Expire
         unused: delete: its tag pr-8 expired on 2026-11-23, by Expire
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -144,10 +149,15 @@ fn the_last_tagged_image_of_a_repository_never_expires() {
     ];
     let expire = json!([{"Tags": ["*"], "AfterDays": 14}]);
     let more = ("Retention.MaxRemovePercent", json!(100));
-    check(&expiring(expire, &[more]), &images, &[], &expect![[r#"
+    check(
+        &expiring(expire, &[more]),
+        &images,
+        &[],
+        &expect![[r#"
         old: delete: its tag pr-1 expired on 2026-09-09, by Expire
         last: keep: all its tags expired, and it is the last tagged image of the repository
         untagged: keep: it has had no tag since 2026-11-23, for at most 7 days
         archived: keep: it is archived, and only a lifecycle rule of ECR or a person deletes archived images
-    "#]]);
+    "#]],
+    );
 }

@@ -113,5 +113,6 @@ fn an_image_with_a_tag_of_unknown_age_is_kept_and_takes_no_place_of_a_newer_one(
     let decisions = inventory.images.map(|_| ());
     let decisions: Vec<&str> = decisions.ids().map(|image| plan.decision_of(image)).collect();
     assert_eq!(decisions, ["keep", "keep", "keep", "delete"]);
-    expect!["ECR Warden does not know when one of its tags was pushed"].assert_eq(&plan.reason_of(unknown));
+    expect!["ECR Warden does not know when one of its tags was pushed"]
+        .assert_eq(&plan.reason_of(unknown));
 }
