@@ -159,7 +159,7 @@ impl Run<'_> {
     /// The message of a push starts a sweep. Returns the image that this sweep archives.
     fn after_pushes(&self, function: &str, inbox: &str) -> anyhow::Result<String> {
         let before = self.in_archive()?;
-        let digest = self.push(REPOSITORY, "myapp-v0.8.0", 130)?;
+        let digest = self.push(REPOSITORY, "myapp-v9.9.0", 130)?;
         let event = self.last_push()?;
         let mut message = request(PUSHED)?;
         let source = json!({"id": event["id"], "time": event["time"]});
@@ -173,7 +173,7 @@ impl Run<'_> {
         self.equal("a second delivery changes nothing", &again["planned"], &json!(0))?;
         // Later plans do not count the pushed image.
         let delete = ["ecr", "batch-delete-image", "--repository-name", REPOSITORY];
-        self.aws(&[&delete[..], &["--image-ids", "imageTag=myapp-v0.8.0"]].concat())?;
+        self.aws(&[&delete[..], &["--image-ids", "imageTag=myapp-v9.9.0"]].concat())?;
         let mut archived = self.in_archive()?;
         archived.retain(|digest| !before.contains(digest));
         archived.pop_first().context("the sweep archived no image")
