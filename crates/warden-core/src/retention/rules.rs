@@ -80,7 +80,7 @@ pub(super) fn read_tags(policy: &Policy, inventory: &Inventory) -> TagReadings {
         (reading, conforming.version())
     };
     let (mut tags, mut versions) = (Arena::default(), Arena::default());
-    for image in inventory.images.iter() {
+    for image in &inventory.images {
         let (of_image, versions_of_image) = image.own_tags().map(&mut read_tag).unzip();
         tags.push(of_image);
         versions.push(versions_of_image);
@@ -122,7 +122,7 @@ pub(super) fn classify_images(
     prefixes.sort_by_key(|prefix| Reverse(prefix.as_str().len()));
     let newest = newest_of_channels(inventory, &readings.tags);
     let mut pulled = inventory.images.map(|image| image.pulled_at);
-    for unit in graph.units.iter() {
+    for unit in &graph.units {
         let last = unit.images().filter_map(|image| inventory.images[image].pulled_at).max();
         for image in unit.images() {
             pulled[image] = pulled[image].max(last);
