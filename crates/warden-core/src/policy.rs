@@ -187,7 +187,7 @@ impl Policy {
         self.tags.as_ref()?.grammar.as_ref()
     }
 
-    /// The names of channels. [`DEFAULT_CHANNELS`] without rules for tags.
+    /// The names of channels. [`default_channels`] without rules for tags.
     #[must_use]
     pub fn channels(&self) -> Cow<'_, [Channel]> {
         match &self.tags {
