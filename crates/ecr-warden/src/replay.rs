@@ -58,7 +58,7 @@ pub enum DeadLetterQueue {
     /// Events for which a function failed in all attempts.
     #[value(name = "FailedEvents")]
     FailedEvents,
-    /// Findings of Amazon Inspector for which a function failed in all attempts.
+    /// Findings of Amazon Inspector, and rechecks of images, for which a function failed in all attempts.
     #[value(name = "FailedFindings")]
     FailedFindings,
     /// Repositories whose sweep failed in all attempts.

@@ -22,7 +22,7 @@
 //! | `expires` | when `DynamoDB` deletes the item |
 //!
 //! Times are seconds since 1970. Other items record the history of scans ([`Ledger::claim_history`]),
-//! the index of an image ([`Ledger::index_membership`]), sweeps ([`Ledger::begin_run`]), untagged images
+//! the index of an image ([`Ledger::record_children`]), sweeps ([`Ledger::begin_run`]), untagged images
 //! ([`Ledger::untagged_images`]), units that are removed ([`Ledger::begin_units`]), replicas
 //! ([`Ledger::record_replica`]), reported violations ([`Ledger::record_violation`]), the confirmations of operators ([`Ledger::confirm`]), the policies of
 //! the stack ([`Ledger::policy`]), and alerts that only one destination has ([`crate::alerts`]).
@@ -31,6 +31,7 @@
 
 mod confirmations;
 mod deliveries;
+mod indexes;
 mod policies;
 mod replicas;
 mod reports;
@@ -41,7 +42,7 @@ mod tags;
 mod units;
 mod untagged;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
@@ -51,13 +52,12 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, KeysAndAttributes, PutRequest, ReturnValue,
-    ReturnValuesOnConditionCheckFailure, WriteRequest,
+    AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    WriteRequest,
 };
 use aws_smithy_runtime_api::client::result::SdkError;
 use chrono::{DateTime, NaiveDate, Utc};
 use warden_alerts::Source;
-use warden_core::artifact::ArtifactKind;
 use warden_core::findings::ReleaseLine;
 use warden_core::image::{Component, Digest, RepositoryName, Tag};
 use warden_core::policy::Owner;
@@ -89,12 +89,11 @@ const SETTLE: &str = "SET settled_at = :now, settled_event = if_not_exists(event
 /// The update expression that claims an item.
 const TAKE: &str = "SET holder = :holder, lease = :lease, expires = :expires";
 
+pub use indexes::{IndexMembership, ScansAlone, UntaggedImage};
 pub use policies::StoredPolicy;
 pub use reports::week;
 pub use runs::{AcceptedPolicy, LastRun, PushClaim, RunEnd, RunLease, SweepRecord, UnfinishedRun};
-pub use scans::{
-    CleanScanOutcome, CollectedEvents, CollectionClaim, FindingEvent, HistoryClaim, IndexMembership,
-};
+pub use scans::{CleanScanOutcome, CollectedEvents, CollectionClaim, FindingEvent, HistoryClaim};
 
 /// A fact that is published once.
 #[derive(Clone, Copy, Debug)]
@@ -444,36 +443,6 @@ impl Ledger {
         self.client.update_item().table_name(&self.table).key("fact", text(key))
     }
 
-    /// Records the parts of a pushed index, with the tag of the index if it has one: ECR cannot report
-    /// which index contains an image. A part of several indexes is recorded with the last one. One call
-    /// for 25 parts.
-    pub async fn record_children(
-        &self,
-        repository: &RepositoryName,
-        index: &Digest,
-        tag: Option<&Tag>,
-        children: &BTreeMap<Digest, ArtifactKind>,
-        now: DateTime<Utc>,
-    ) -> anyhow::Result<()> {
-        let images = children.values().filter(|kind| kind.may_be_image()).count();
-        let put = |(child, kind): (&Digest, &ArtifactKind)| {
-            let request = PutRequest::builder()
-                .item("fact", text(&image_key(repository, child)))
-                .item("index", text(index.as_str()))
-                .item("pushed", seconds(now, Duration::ZERO))
-                .item("images", AttributeValue::N(images.to_string()))
-                .item("kind", text(&kind.to_string()))
-                .item("expires", seconds(now, REMEMBERED));
-            let request = match tag {
-                Some(tag) => request.item("tag", text(tag.as_str())),
-                None => request,
-            };
-            anyhow::Ok(WriteRequest::builder().put_request(request.build()?).build())
-        };
-        let requests = children.iter().map(put).collect::<anyhow::Result<Vec<_>>>()?;
-        self.write_items(requests).await.with_context(|| format!("recording the images of {index}"))
-    }
-
     /// Writes items. One call for 25 of them.
     async fn write_items(&self, requests: Vec<WriteRequest>) -> anyhow::Result<()> {
         for batch in requests.chunks(BATCH) {
@@ -495,14 +464,19 @@ impl Ledger {
         Ok(())
     }
 
-    /// Reads these attributes of these items, in any order and without the items that do not
-    /// exist. One call for 100 items, or for 16 MB.
-    async fn read_items(&self, keys: &[String], attributes: &str) -> anyhow::Result<Vec<Item>> {
+    /// Reads these attributes of these items, or all attributes, in any order and without the items that do
+    /// not exist. One call for 100 items, or for 16 MB.
+    async fn read_items(
+        &self,
+        keys: &[String],
+        attributes: impl Into<Option<&str>>,
+    ) -> anyhow::Result<Vec<Item>> {
+        let attributes = attributes.into();
         let mut items = Vec::new();
         for batch in keys.chunks(READ_BATCH) {
             let key = |key: &String| HashMap::from([("fact".to_owned(), text(key))]);
             let request = KeysAndAttributes::builder()
-                .projection_expression(attributes)
+                .set_projection_expression(attributes.map(str::to_owned))
                 .consistent_read(true);
             let mut left = Some(request.set_keys(Some(batch.iter().map(key).collect())).build()?);
             let mut rounds_without = 0;
@@ -563,11 +537,6 @@ async fn send_claim(
             _ => Err(crate::explain(error)).with_context(|| format!("claiming {key}")),
         },
     }
-}
-
-/// The key of the record of an image.
-fn image_key(repository: &RepositoryName, digest: &Digest) -> String {
-    format!("image {repository} {digest}")
 }
 
 fn is_refused<R>(error: &SdkError<UpdateItemError, R>) -> bool {

@@ -19,6 +19,8 @@ pub struct Config {
     pub table: String,
     /// The URL of the queue of sweeps (`SWEEP_QUEUE_URL`).
     pub queue: String,
+    /// The URL of the queue of rechecks of findings (`RECHECK_QUEUE_URL`).
+    pub rechecks: String,
 }
 
 impl Config {
@@ -33,6 +35,7 @@ impl Config {
             stack_name: variables.filled("STACK_NAME")?,
             table: variables.filled("LEDGER_TABLE")?,
             queue: variables.filled("SWEEP_QUEUE_URL")?,
+            rechecks: variables.filled("RECHECK_QUEUE_URL")?,
         })
     }
 }
@@ -51,6 +54,7 @@ mod tests {
             ("STACK_NAME", "ecr-warden"),
             ("LEDGER_TABLE", "ledger"),
             ("SWEEP_QUEUE_URL", "https://sqs.us-east-1.amazonaws.com/123456789012/sweeps"),
+            ("RECHECK_QUEUE_URL", "https://sqs.us-east-1.amazonaws.com/123456789012/findings"),
         ];
         let read = |without: &str| {
             let set = variables.iter().filter(|(name, _)| *name != without);

@@ -22,6 +22,9 @@ mod native_rules;
 mod sweep;
 mod unit;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
 use anyhow::bail;
 use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
@@ -34,14 +37,16 @@ use warden_aws::http::Roots;
 use warden_aws::ledger::{Claim, Fact, Ledger, PreviousClaim};
 use warden_aws::policy::DeployedPolicy;
 use warden_aws::push::{ImagePush, read_push};
+use warden_aws::recheck_queue::RecheckQueue;
 use warden_aws::registry::{Manifest, Registry};
 use warden_aws::replication::{self, ReplicatedImage, read_replication};
 use warden_aws::sweep_queue::SweepQueue;
 use warden_aws::telemetry::Counts;
 use warden_aws::{Invocation, join_errors, serve};
+use warden_core::artifact::ArtifactKind;
 use warden_core::enforcement::EnforcementOutcome;
 use warden_core::graph::children;
-use warden_core::image::Tag;
+use warden_core::image::{Digest, Tag};
 use warden_core::policy::Policy;
 use warden_core::policy::RepositoryOrigin;
 use warden_core::policy::Unmatched;
@@ -73,6 +78,8 @@ pub struct Context {
     pub ledger: Ledger,
     /// The queue of sweeps.
     pub queue: SweepQueue,
+    /// The queue of images whose findings are compared again.
+    pub rechecks: RecheckQueue,
     claimed_sweeps: ClaimedSweeps,
 }
 
@@ -95,6 +102,7 @@ impl Context {
             ),
             ledger: Ledger::new(sdk, config.table.clone()),
             queue: SweepQueue::new(sdk, config.queue.clone()),
+            rechecks: RecheckQueue::new(sdk, config.rechecks.clone()),
             claimed_sweeps: ClaimedSweeps::default(),
             config,
         }
@@ -162,30 +170,56 @@ async fn record_replica(
 }
 
 impl Judgement<'_> {
-    /// Judges the push by its repository's policy. If an index was pushed, records in the ledger
-    /// which images are its parts.
+    /// Judges the push by its repository's policy. If an index was pushed with a tag, records in the
+    /// ledger which images are its parts. An index without a tag is a step of a build: buildx makes one
+    /// for each platform, and then the index with the tag, which has the same images.
     async fn judge_push(&self, policy: &Policy) -> anyhow::Result<()> {
         let About { repository, digest, .. } = &self.push.about;
+        let Some(tag) = &self.push.tag else { return Ok(()) };
         let manifest = if self.push.may_be_index() {
             self.context.registry.manifest(repository, digest).await
         } else {
             Ok(None)
         };
-        if let Some(tag) = &self.push.tag {
-            // The tag is enforced even if the manifest cannot be read. That error is returned below.
-            let manifest = manifest.as_ref().ok().and_then(Option::as_ref);
-            self.judge_tag(policy, tag, manifest).await?;
-        }
+        // The tag is enforced even if the manifest cannot be read. That error is returned below.
+        self.judge_tag(policy, tag, manifest.as_ref().ok().and_then(Option::as_ref)).await?;
         let manifest = manifest?;
         if manifest.is_none() && self.push.may_be_index() && self.is_young() {
             bail!("ECR does not know {repository}@{digest} yet; Lambda tries the event again");
         }
-        if let Some(index) = manifest.filter(Manifest::is_index) {
-            let parts = children(&index.text)?;
-            let (ledger, tag) = (&self.context.ledger, self.push.tag.as_ref());
-            ledger.record_children(repository, digest, tag, &parts, self.now).await?;
+        match manifest.filter(Manifest::is_index) {
+            Some(index) => self.record_parts(tag, &children(&index.text)?).await,
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Records the parts of the pushed index, and queues a recheck of the images that were scanned before.
+    /// A scan that is handled at the same time may find no index, and not be found here. Its own recheck
+    /// finds the index a quarter of an hour later.
+    async fn record_parts(
+        &self,
+        tag: &Tag,
+        parts: &BTreeMap<Digest, ArtifactKind>,
+    ) -> anyhow::Result<()> {
+        let About { repository, digest, .. } = &self.push.about;
+        let Context { ledger, rechecks, .. } = self.context;
+        let none = BTreeSet::new();
+        ledger.record_children(repository, digest, tag, parts, &none, self.now).await?;
+        let images = parts.iter().filter(|(_, kind)| kind.may_be_image());
+        let images: Vec<&Digest> = images.map(|(image, _)| image).collect();
+        let scanned = ledger.find_scanned_alone(repository, &images).await?;
+        if scanned.is_empty() {
+            return Ok(());
+        }
+        ledger.record_children(repository, digest, tag, parts, &scanned, self.now).await?;
+        info!(
+            repository.name = %repository, image.digest = %digest,
+            "{repository}:{tag}: {} images were scanned before the push; their findings are compared again",
+            scanned.len()
+        );
+        let about = |image| About { digest: image, ..self.push.about.clone() };
+        let scanned: Vec<About> = scanned.into_iter().map(about).collect();
+        rechecks.send(&scanned, Duration::ZERO).await
     }
 
     /// Judges a tag, enforces the policy if the tag violates it, and writes the metrics. Counts of each

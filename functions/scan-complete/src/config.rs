@@ -19,6 +19,8 @@ pub struct Config {
     pub table: String,
     /// The name of the parameter of accepted risks (`ACCEPTED_RISKS_PARAMETER`).
     pub parameter: String,
+    /// The URL of the queue of rechecks (`RECHECK_QUEUE_URL`).
+    pub rechecks: String,
 }
 
 impl Config {
@@ -33,6 +35,7 @@ impl Config {
             stack_name: variables.filled("STACK_NAME")?,
             table: variables.filled("LEDGER_TABLE")?,
             parameter: variables.filled("ACCEPTED_RISKS_PARAMETER")?,
+            rechecks: variables.filled("RECHECK_QUEUE_URL")?,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Parses the events of `EventBridge`: basic scans, enhanced scans, single findings, the daily check
-//! and changes of a parameter. A field that AWS sometimes leaves out may be absent.
+//! and changes of a parameter. A field that AWS sometimes leaves out may be absent. Rechecks have the same
+//! form ([`recheck_queue`]).
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>,
 //! <https://docs.aws.amazon.com/inspector/latest/user/eventbridge-integration.html>
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use warden_alerts::About;
 use warden_aws::event::{Origin, deserialized, origin, parsed, required, shown};
+use warden_aws::recheck_queue;
 use warden_aws::registry::scan::parse_availability;
 use warden_core::findings::{Counts, Finding, Level, Package};
 use warden_core::image::Tag;
@@ -52,6 +54,8 @@ pub enum ScanResult {
     Complete(Option<Counts>),
     /// The scan failed.
     Failed,
+    /// The scan ended earlier, and the result has to be read from ECR.
+    Recheck,
     /// The scan found one vulnerability, or Inspector closed one finding.
     Finding {
         /// The finding.
@@ -137,6 +141,7 @@ pub fn read(payload: &Value) -> anyhow::Result<Option<Event>> {
     let scan = match event.detail_type.as_str() {
         "ECR Image Scan" | "Inspector2 Scan" => scan(&event)?,
         "Inspector2 Finding" => finding(&event)?,
+        recheck_queue::DETAIL_TYPE => Some(recheck(&event)?),
         "Scheduled Event" => return Ok(Some(Event::DailyRiskCheck(origin(&event)?))),
         "Parameter Store Change" => {
             let detail: ParameterDetail = deserialized("detail", &event.detail)?;
@@ -179,6 +184,17 @@ fn scan(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>> {
         tags: warden_aws::registry::parse_tags(detail.image_tags),
         result,
     }))
+}
+
+fn recheck(event: &EventBridgeEvent<Value>) -> anyhow::Result<ImageScan> {
+    let detail: ScanDetail = deserialized("detail", &event.detail)?;
+    let repository = required("detail.repository-name", detail.repository_name)?;
+    let digest = required("detail.image-digest", detail.image_digest)?;
+    let Origin { account, region, source } = origin(event)?;
+    let repository = parsed("detail.repository-name", &repository)?;
+    let digest = parsed("detail.image-digest", &digest)?;
+    let about = About { account, region, repository, digest, source };
+    Ok(ImageScan { about, tags: Vec::new(), result: ScanResult::Recheck })
 }
 
 fn finding(event: &EventBridgeEvent<Value>) -> anyhow::Result<Option<ImageScan>> {

@@ -32,6 +32,7 @@ use warden_aws::alerts::{AlertDestinations, AlertSettings};
 use warden_aws::http::Roots;
 use warden_aws::ledger::{Claim, Fact, Ledger, PreviousClaim};
 use warden_aws::policy::DeployedPolicy;
+use warden_aws::recheck_queue::RecheckQueue;
 use warden_aws::registry::Registry;
 use warden_aws::{Invocation, serve};
 
@@ -57,6 +58,8 @@ pub struct Context {
     pub alerts: AlertDestinations,
     /// Published facts, and the history of scans.
     pub ledger: Ledger,
+    /// The queue of images that are compared again later.
+    pub rechecks: RecheckQueue,
 }
 
 impl Context {
@@ -78,6 +81,7 @@ impl Context {
                 },
             ),
             ledger: Ledger::new(sdk, config.table.clone()),
+            rechecks: RecheckQueue::new(sdk, config.rechecks.clone()),
             config,
         }
     }

@@ -1,6 +1,7 @@
 //! Handles the result of one scan: compares its findings with the history of its release line, and
 //! publishes the difference.
 
+mod alone;
 mod failure;
 mod version;
 
@@ -132,7 +133,7 @@ impl<'a> Invocation<'a> {
             ScanResult::Complete(Some(counts)) if counts.at_or_above(threshold).total() == 0 => {
                 self.handle_clean(version).await
             }
-            ScanResult::Complete(_) | ScanResult::Finding { .. } => {
+            ScanResult::Complete(_) | ScanResult::Finding { .. } | ScanResult::Recheck => {
                 self.handle_findings(version, &collected.events).await
             }
         }
@@ -214,6 +215,9 @@ impl<'a> Invocation<'a> {
     /// Handles a scan without findings at or above the threshold. One call records the scan, unless
     /// an alert has to be resolved.
     async fn handle_clean(&self, mut version: Version) -> anyhow::Result<()> {
+        if !version.early_scans.is_empty() {
+            return self.handle_findings(version, &[]).await;
+        }
         let repository = &self.scan.about.repository;
         let Some(pushed) = self.read_push_time(&version).await? else { return Ok(()) };
         version.pushed = Some(pushed);
@@ -263,16 +267,21 @@ impl<'a> Invocation<'a> {
         version: Version,
         heard: &[FindingEvent],
     ) -> anyhow::Result<()> {
-        // A copy of an event adds no findings to the first event.
-        let has_only_own = heard.iter().all(|other| self.is_own(other));
-        let Some(history) = self.claim(&version, has_only_own).await? else { return Ok(()) };
+        // A copy of an event adds no findings to the first event. The rechecks of the images of an index
+        // are no copies, but have the event of the push of the index.
+        let is_recheck = matches!(self.scan.result, ScanResult::Recheck);
+        let has_only_own = !is_recheck && heard.iter().all(|other| self.is_own(other));
+        let Some(recorded) = self.claim(&version, has_only_own).await? else { return Ok(()) };
+        let history = Self::take_over(&version, recorded.clone());
         let compared = self.compare(&version, heard, &history).await;
         let (repository, line) = (&self.scan.about.repository, version.line.as_ref());
-        let next = compared.as_ref().ok().and_then(Option::as_ref).filter(|next| **next != history);
+        let next = compared.as_ref().ok().map(|next| next.as_ref().unwrap_or(&history));
+        let next = next.filter(|next| **next != recorded);
         let (ledger, id) = (&self.publisher.context.ledger, self.publisher.request_id);
         // The claim is settled even after an error, so that no other invocation waits for its lease.
         let settled = ledger.release_history(repository, line, &version.digest, id, next).await;
-        compared.and(settled)
+        compared.and(settled)?;
+        self.end_early_scan(&version).await
     }
 
     /// Claims the scan history of the release line. If another invocation has claimed the history, waits,
@@ -428,7 +437,7 @@ impl<'a> Invocation<'a> {
             }
             ScanFindings::NotScanned { status, description } => {
                 match (&self.scan.result, description) {
-                    (ScanResult::Complete(None), description) => {
+                    (ScanResult::Complete(None) | ScanResult::Recheck, description) => {
                         return Ok(ScanKnowledge::NotScanned(status, description));
                     }
                     (_, Some(description)) => format!("{status}: {description}"),
@@ -448,7 +457,7 @@ impl<'a> Invocation<'a> {
             }
             // The function has nothing to publish. After two retries, Lambda sends the event to the
             // dead-letter queue.
-            ScanResult::Complete(None) | ScanResult::Failed => {
+            ScanResult::Complete(None) | ScanResult::Failed | ScanResult::Recheck => {
                 let About { repository, digest, .. } = &self.scan.about;
                 bail!("the findings of {repository}@{digest} cannot be read after its scan: {why}")
             }

@@ -406,6 +406,7 @@ const FUNCTION_PROPERTIES: &[&str] = &[
     "Handler",
     "LoggingConfig",
     "MemorySize",
+    "RecursiveLoop",
     "ReservedConcurrentExecutions",
     "Role",
     "Runtime",

@@ -1,5 +1,5 @@
-//! The history of the scans of a release line, the index of an image, and the collection of events about
-//! the findings of an image.
+//! The history of the scans of a release line, and the collection of events about the findings of an
+//! image.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -12,7 +12,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 use warden_alerts::About;
-use warden_core::artifact::ArtifactKind;
 use warden_core::findings::{
     Level, OpenFindingsStatus, ReleaseLine, ScanHistory, Scanned, Version,
 };
@@ -21,24 +20,9 @@ use warden_core::policy::Severity;
 use warden_core::retention::short_hash;
 
 use super::{
-    Item, LEASE, Ledger, OPEN_REMEMBERED, REMEMBERED, TAKE, Taken, image_key, is_refused, seconds,
-    send_claim, text,
+    Item, LEASE, Ledger, OPEN_REMEMBERED, REMEMBERED, TAKE, Taken, is_refused, seconds, send_claim,
+    text,
 };
-
-/// The index that contains an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IndexMembership {
-    /// The index.
-    pub index: Digest,
-    /// The tag of the index at its push.
-    pub tag: Option<Tag>,
-    /// When the index was pushed.
-    pub pushed: DateTime<Utc>,
-    /// The number of images of the index.
-    pub images: usize,
-    /// The kind of this part of the index.
-    pub kind: ArtifactKind,
-}
 
 /// An event about one finding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,20 +85,6 @@ pub enum CleanScanOutcome {
 }
 
 impl Ledger {
-    /// Reads the index that contains an image. None if no index is recorded. One call.
-    pub async fn index_membership(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> anyhow::Result<Option<IndexMembership>> {
-        let key = image_key(repository, digest);
-        let get = self.client.get_item().table_name(&self.table).key("fact", text(&key));
-        // A consistent read, because the item may have been written a moment ago.
-        let got = get.consistent_read(true).send().await.map_err(crate::explain);
-        let got = got.with_context(|| format!("reading the index of the {key}"))?;
-        Ok(got.item.as_ref().and_then(read_membership))
-    }
-
     /// Starts or joins the collection of events about an image. The first invocation starts it, and
     /// must process all events after the time `window`. The other invocations add their events to the
     /// collection. `tag` is the tag of the image in the event. One call, or two.
@@ -385,7 +355,12 @@ fn history_key(
     line: Option<&ReleaseLine>,
     version: &Digest,
 ) -> String {
-    line.map_or_else(|| format!("scans {repository} {version}"), |line| line_key(repository, line))
+    line.map_or_else(|| version_key(repository, version), |line| line_key(repository, line))
+}
+
+/// The key of the history of a version without a release line.
+pub(super) fn version_key(repository: &RepositoryName, version: &Digest) -> String {
+    format!("scans {repository} {version}")
 }
 
 /// A template can be longer than a key, so the key has the hash of the kind.
@@ -393,7 +368,7 @@ fn line_key(repository: &RepositoryName, ReleaseLine { component, kind }: &Relea
     format!("scans {repository} {component} {}", short_hash(kind))
 }
 
-fn read_history(key: &str, item: &Item) -> ScanHistory {
+pub(super) fn read_history(key: &str, item: &Item) -> ScanHistory {
     ScanHistory {
         latest: attribute(key, item, "latest").flatten(),
         previous: attribute(key, item, "previous").flatten(),
@@ -410,17 +385,4 @@ fn attribute<T: DeserializeOwned>(key: &str, item: &Item, name: &str) -> Option<
         warn!("the attribute {name} of the item {key} is ignored, because it is invalid: {error}");
     })
     .ok()
-}
-
-fn read_membership(item: &Item) -> Option<IndexMembership> {
-    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
-    let images = item.get("images").and_then(|count| count.as_n().ok()?.parse().ok());
-    let pushed = item.get("pushed").and_then(|at| at.as_n().ok()?.parse().ok());
-    Some(IndexMembership {
-        index: text("index")?.parse().ok()?,
-        tag: text("tag").and_then(|tag| tag.parse().ok()),
-        pushed: DateTime::from_timestamp(pushed?, 0)?,
-        images: images.unwrap_or(1),
-        kind: text("kind")?.parse().ok()?,
-    })
 }

@@ -59,17 +59,29 @@ async fn a_policy_that_the_ledger_does_not_have_fails_the_event() {
 }
 
 #[tokio::test]
-async fn a_pushed_index_costs_one_read_and_the_writes_of_its_images() {
+async fn a_pushed_index_costs_two_reads_and_the_writes_of_its_images() {
     let function = Function::new("quarantine").await;
     function.queue_sweeps().await;
     let (_, _, events) = push_index(&function, "openwebui-v0.6.36", 3);
     let _ = function.calls();
     function.handle_all(&events).await;
-    assert_eq!(function.calls(), ["BatchGetImage", "BatchWriteItem"]);
+    assert_eq!(function.calls(), ["BatchGetImage", "BatchWriteItem", "BatchGetItem"]);
     // BatchWriteItem writes at most 25 items.
     let (_, _, events) = push_index(&function, "openwebui-v0.6.37", 26);
     function.handle_all(&events).await;
-    assert_eq!(function.calls(), ["BatchGetImage", "BatchWriteItem", "BatchWriteItem"]);
+    let writes = ["BatchGetImage", "BatchWriteItem", "BatchWriteItem", "BatchGetItem"];
+    assert_eq!(function.calls(), writes);
+    // An index without a tag is a step of a build.
+    let index = {
+        let mut state = function.aws.state();
+        let now = state.now();
+        let image = state.ecr().push_made_up("infrastructure", &[], now).unwrap();
+        state.ecr().push_index("infrastructure", &[image], &[], now).unwrap()
+    };
+    let events = function.push_events();
+    assert_eq!(events[1]["detail"]["image-digest"], index);
+    function.handle_all(&events).await;
+    assert_eq!(function.calls(), [""; 0]);
 }
 
 #[tokio::test]
@@ -125,7 +137,8 @@ async fn a_violation_costs_only_the_calls_that_its_enforcement_needs() {
     let (_, _, events) = push_index(&function, "openwebui-0.6.36", 2);
     let _ = function.calls();
     function.handle_all(&events).await;
-    let own = ["BatchGetImage", "BatchWriteItem", "BatchWriteItem", "BatchGetImage"];
+    let own =
+        ["BatchGetImage", "BatchWriteItem", "BatchGetItem", "BatchWriteItem", "BatchGetImage"];
     let recorded = ["GetLifecyclePolicy", "UpdateItem", "UpdateItem"];
     let archived = ["UpdateImageStorageClass"; 3];
     let looks = ["DescribeImages"; 5];
@@ -149,7 +162,8 @@ async fn a_violation_costs_only_the_calls_that_its_enforcement_needs() {
             "BatchGetImage",
             "PutImage",
             "BatchDeleteImage",
-            "BatchWriteItem"
+            "BatchWriteItem",
+            "BatchGetItem"
         ])
     );
 }

@@ -1,5 +1,6 @@
 //! Tests which alerts are published, and how often.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use expect_test::expect;
@@ -7,7 +8,10 @@ use local_aws::Fault;
 use local_aws::pattern::Pattern;
 use local_aws::world::masked;
 use serde_json::{Value, json};
+use warden_aws::ledger::Ledger;
 use warden_aws::push::read_push;
+use warden_aws::recheck_queue::DETAIL_TYPE;
+use warden_core::image::Digest;
 
 use crate::{Context, Function, event, push_index};
 
@@ -222,6 +226,41 @@ async fn the_images_of_an_index_are_recorded_with_the_index() {
         assert_eq!(found["Item"]["index"]["S"], *index);
     }
     assert_eq!(function.alerts().len(), 0);
+}
+
+#[tokio::test]
+async fn the_images_that_were_scanned_before_their_index_is_pushed_are_rechecked() {
+    let function = Function::new("quarantine").await;
+    let (index, images, events) = push_index(&function, "openwebui-v0.6.36", 3);
+    let table = function.world.function("scan-complete").environment["LEDGER_TABLE"].clone();
+    let ledger = Ledger::new(&function.world.sdk("scan-complete"), table);
+    let repository = "infrastructure".parse().unwrap();
+    let scanned: BTreeSet<Digest> =
+        images[..2].iter().map(|image| image.parse().unwrap()).collect();
+    for image in &scanned {
+        ledger.record_scan_alone(&repository, image, function.now()).await.unwrap();
+    }
+    // A copy of the event queues the rechecks again.
+    for request in ["one", "another"] {
+        function.handle(events.last().unwrap(), request).await.unwrap();
+        let rechecks = function.world.take_messages("InspectorFindings").await;
+        let rechecked = rechecks.iter().map(|recheck| {
+            assert_eq!(recheck["detail-type"], DETAIL_TYPE);
+            assert_eq!(recheck["detail"]["repository-name"], "infrastructure");
+            recheck["detail"]["image-digest"].as_str().unwrap().parse().unwrap()
+        });
+        assert_eq!(rechecked.collect::<BTreeSet<Digest>>(), scanned);
+    }
+    // The scan of each image can find the scans of the others.
+    for image in &images {
+        let image = image.parse().unwrap();
+        let recorded = ledger.untagged_image(&repository, &image, function.now()).await.unwrap();
+        let membership = recorded.membership.unwrap();
+        assert_eq!(
+            (membership.index.to_string(), membership.scanned_before),
+            (index.clone(), scanned.clone())
+        );
+    }
 }
 
 #[tokio::test]

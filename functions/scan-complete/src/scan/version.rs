@@ -1,23 +1,16 @@
 //! Finds the version that a scanned image belongs to: the image itself, or the index that the image
 //! is a part of.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
-use tokio::time::sleep;
 use warden_alerts::About;
-use warden_aws::ledger::IndexMembership;
+use warden_aws::ledger::{IndexMembership, ScansAlone, UntaggedImage};
 use warden_core::artifact::ArtifactKind;
 use warden_core::findings::{ReleaseLine, find_release_line};
 use warden_core::image::{Digest, Tag};
 
 use super::Invocation;
-
-/// The pauses before the ledger is asked again which index a new image belongs to. Clients push an
-/// index after its images, and `image-push` records the index when its event arrives.
-const INDEX_PAUSES: [Duration; 2] = [Duration::from_secs(4), Duration::from_secs(8)];
-/// An image counts as new for this long after its push.
-const NEW: Duration = Duration::from_secs(120);
+use super::alone::EarlyScans;
+use crate::event::ScanResult;
 
 /// The version that a scanned image belongs to: an image or an index.
 pub struct Version {
@@ -32,6 +25,8 @@ pub struct Version {
     pub images: usize,
     /// The kind of the scanned part of an index. Unknown for an image that is in no index.
     pub part: ArtifactKind,
+    /// The scans of images of an index before the push of the index. Its history has to take them over.
+    pub early_scans: EarlyScans,
 }
 
 impl Invocation<'_> {
@@ -46,55 +41,81 @@ impl Invocation<'_> {
         }
     }
 
-    /// Finds the version that the scanned image belongs to. None if the image is gone. `last_tag` is
-    /// the tag of the image in earlier events.
+    /// Finds the version that the scanned image belongs to. None if the image is gone, or waits for its
+    /// index. `last_tag` is the tag of the image in earlier events.
     pub async fn find_version(&self, last_tag: Option<&Tag>) -> anyhow::Result<Option<Version>> {
         let About { repository, digest, .. } = &self.scan.about;
         let own = |tags: Vec<Tag>, pushed| {
             let (tag, line) = self.tag_and_line(&tags);
-            let (digest, part, images) = (digest.clone(), ArtifactKind::Unknown, 1);
-            Version { digest, tags, tag, line, pushed, images, part }
+            let (digest, part) = (digest.clone(), ArtifactKind::Unknown);
+            Version { digest, tags, tag, line, pushed, images: 1, part, early_scans: Vec::new() }
         };
         if !self.scan.tags.is_empty() {
             return Ok(Some(own(self.scan.tags.clone(), None)));
         }
-        let registry = &self.publisher.context.registry;
-        let mut membership =
-            self.publisher.context.ledger.index_membership(repository, digest).await?;
-        if membership.is_none() {
-            let Some(found) = registry.image(repository, digest).await? else {
-                self.skip_unknown_image()?;
-                return Ok(None);
-            };
-            let mut pauses = INDEX_PAUSES.iter();
-            let is_new = found.pushed_at.is_some_and(|at| at + NEW > self.publisher.now);
-            while membership.is_none()
-                && found.image.tags.is_empty()
-                && is_new
-                && let Some(pause) = pauses.next()
-            {
-                sleep(*pause).await;
-                membership =
-                    self.publisher.context.ledger.index_membership(repository, digest).await?;
-            }
-            if membership.is_none() {
-                let mut version = own(found.image.tags, found.pushed_at);
-                if version.tags.is_empty() {
-                    // The image has lost its tag. The last tag still names the release line.
-                    let last_tag: Vec<Tag> = last_tag.cloned().into_iter().collect();
-                    version.line = self.tag_and_line(&last_tag).1;
-                }
-                return Ok(Some(version));
-            }
+        let ledger = &self.publisher.context.ledger;
+        let UntaggedImage { membership, alone } =
+            ledger.untagged_image(repository, digest, self.time()).await?;
+        // A scan names the tags of its image. A recheck names none, and the image may have a tag now.
+        let is_recheck = matches!(self.scan.result, ScanResult::Recheck);
+        if let Some(membership) = membership.as_ref().filter(|_| !is_recheck) {
+            return self.version_of_index(membership, alone).await.map(Some);
         }
-        let Some(IndexMembership { index, tag, pushed, images, kind: part }) = membership else {
+        let registry = &self.publisher.context.registry;
+        let Some(found) = registry.image(repository, digest).await? else {
+            self.skip_unknown_image()?;
             return Ok(None);
         };
-        let tags: Vec<Tag> = tag.into_iter().collect();
+        if !found.image.tags.is_empty() {
+            return Ok(Some(own(found.image.tags, found.pushed_at)));
+        }
+        if let Some(membership) = &membership {
+            return self.version_of_index(membership, alone).await.map(Some);
+        }
+        // A part of an index never had a tag, and a signature has no index.
+        if last_tag.is_none() && found.kind.may_be_image() {
+            if self.may_get_index(found.pushed_at) {
+                self.wait_for_index(alone.as_ref()).await?;
+                return Ok(None);
+            }
+            if alone.is_none() {
+                self.record_scan_alone().await?;
+            }
+        }
+        let mut version = own(Vec::new(), found.pushed_at);
+        // The image has lost its tag. The last tag still names the release line.
+        let last_tag: Vec<Tag> = last_tag.cloned().into_iter().collect();
+        version.line = self.tag_and_line(&last_tag).1;
+        Ok(Some(version))
+    }
+
+    /// The index that the scanned image is a part of, as a version.
+    async fn version_of_index(
+        &self,
+        membership: &IndexMembership,
+        alone: Option<ScansAlone>,
+    ) -> anyhow::Result<Version> {
+        let repository = &self.scan.about.repository;
+        let IndexMembership { index, tag, pushed, images, kind: part, .. } = membership;
+        let early_scans = if part.may_be_image() {
+            self.read_early_scans(membership, alone).await?
+        } else {
+            Vec::new()
+        };
+        let tags: Vec<Tag> = tag.iter().cloned().collect();
         let (tag, line) = self.tag_and_line(&tags);
-        let pushed = Some(pushed);
-        let mut version = Version { digest: index, tags, tag, line, pushed, images, part };
+        let mut version = Version {
+            digest: index.clone(),
+            tags,
+            tag,
+            line,
+            pushed: Some(*pushed),
+            images: *images,
+            part: *part,
+            early_scans,
+        };
         // The index may have been pushed with several tags, or may have got another tag since.
+        let registry = &self.publisher.context.registry;
         if version.line.is_none()
             && part.may_be_image()
             && let Some(found) = registry.image(repository, &version.digest).await?
@@ -102,7 +123,7 @@ impl Invocation<'_> {
             (version.tag, version.line) = self.tag_and_line(&found.image.tags);
             version.tags = found.image.tags;
         }
-        Ok(Some(version))
+        Ok(version)
     }
 
     /// Reads the time of the push of a version. None if the version is gone.

@@ -11,7 +11,8 @@ const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const UNSUPPORTED: (&str, &str) =
     ("FAILED", "UnsupportedImageError: The operating system is not supported");
 
-/// Pushes an artifact with these media types of the configuration and of its only layer, ten minutes ago.
+/// Pushes an artifact with these media types of the configuration and of its only layer. It was pushed so long
+/// ago that it does not wait for an index.
 fn push_artifact(function: &Function, tag: Option<&str>, config: &str, layer: &str) -> String {
     let image = function.push(&[]);
     let mut state = function.aws.state();
@@ -30,7 +31,7 @@ fn push_artifact(function: &Function, tag: Option<&str>, config: &str, layer: &s
         Err(_) => image,
     };
     function.aws.state().ecr().events.clear();
-    function.aws.advance(Duration::from_secs(600));
+    function.aws.advance(Duration::from_secs(7 * 3_600));
     digest
 }
 

@@ -22,13 +22,13 @@ async fn a_clean_scan_costs_two_calls() {
     }
     let images = function.push_index("litellm-v1.80.7", 2).await;
     let clean = function.scan(&images[0], Ok(Vec::new()));
-    assert_eq!(calls(&function, &clean).await, ["GetItem", "UpdateItem"]);
+    assert_eq!(calls(&function, &clean).await, ["BatchGetItem", "UpdateItem"]);
     // The scan of another platform of the same index costs more: its findings are added to those of
     // the first platform.
     let clean = function.scan(&images[1], Ok(Vec::new()));
     assert_eq!(
         calls(&function, &clean).await,
-        ["GetItem", "UpdateItem", "UpdateItem", "DescribeImageScanFindings", "UpdateItem"]
+        ["BatchGetItem", "UpdateItem", "UpdateItem", "DescribeImageScanFindings", "UpdateItem"]
     );
 }
 
@@ -64,7 +64,7 @@ async fn a_published_scan_costs_seven_calls_and_one_for_each_page() {
     assert_eq!(
         calls(&function, &scan).await,
         [
-            "GetItem",
+            "BatchGetItem",
             "UpdateItem",
             page,
             "GetParameter",

@@ -1,5 +1,6 @@
 //! Tests scans that failed, and findings that are missing or cannot be read.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use expect_test::expect;
@@ -96,7 +97,10 @@ async fn the_failed_scan_of_an_attestation_causes_no_alert() {
     let index = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
     let parts = [(digest, ArtifactKind::Attestation)].into();
     let ledger = function.ledger_of_image_push();
-    ledger.record_children(&repository, &index, None, &parts, function.now()).await.unwrap();
+    let (tag, none) = ("litellm-v1.80.5".parse().unwrap(), BTreeSet::new());
+    let recorded =
+        ledger.record_children(&repository, &index, &tag, &parts, &none, function.now()).await;
+    recorded.unwrap();
     let event = function.scan(&image, Err(("UNSUPPORTED_IMAGE", "")));
     function.handle(&event, "request").await.unwrap();
     assert_eq!(function.alerts().len(), 0);

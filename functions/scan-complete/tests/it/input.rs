@@ -51,6 +51,7 @@ async fn every_example_event_is_handled() {
         inspector-scan: "scan-findings" "openwebui"
         inspector-scan-of-a-server:
         part-of-an-index: "scan-findings" "litellm"
+        recheck: "scan-findings" "litellm"
         risks-changed:
         unmanaged-repository:
         without-counts-and-tags: "scan-findings" "litellm"
@@ -98,6 +99,7 @@ fn the_event_rules_match_only_the_events_that_the_function_handles() {
         inspector-scan: ScannedByInspector
         inspector-scan-of-a-server: 
         part-of-an-index: Scanned
+        recheck: 
         risks-changed: RisksChanged
         unmanaged-repository: Scanned
         without-counts-and-tags: Scanned

@@ -7,6 +7,7 @@
     reason = "a test ends where something is off"
 )]
 
+mod alone;
 mod artifacts;
 mod batches;
 mod calls;
@@ -18,6 +19,7 @@ mod lines;
 mod publishing;
 mod risks;
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ use scan_complete::{Context, handle};
 use serde_json::{Value, json};
 use warden_aws::ledger::Ledger;
 use warden_core::artifact::ArtifactKind;
+use warden_core::image::Digest;
 
 const INFRASTRUCTURE: &str = "infrastructure";
 
@@ -95,13 +98,15 @@ impl Function {
 
     /// Records the images of an index that was pushed now with this tag, as `image-push` does.
     async fn note(&self, images: &[String], index: &str, tag: &str) {
-        let parts =
+        let parts: BTreeMap<Digest, ArtifactKind> =
             images.iter().map(|image| (image.parse().unwrap(), ArtifactKind::Image)).collect();
         let (repository, index) = (INFRASTRUCTURE.parse().unwrap(), index.parse().unwrap());
         let tag = tag.parse().unwrap();
         let ledger = self.ledger_of_image_push();
+        let images: Vec<&Digest> = parts.keys().collect();
+        let scanned = ledger.find_scanned_alone(&repository, &images).await.unwrap();
         let noted =
-            ledger.record_children(&repository, &index, Some(&tag), &parts, self.now()).await;
+            ledger.record_children(&repository, &index, &tag, &parts, &scanned, self.now()).await;
         noted.unwrap();
         self.aws.state().calls.clear();
     }
@@ -144,8 +149,11 @@ impl Function {
 }
 
 /// Every call that the function makes.
-const OPERATIONS: [&str; 8] = [
+const OPERATIONS: [&str; 11] = [
+    "BatchGetItem",
+    "DeleteItem",
     "GetItem",
+    "SendMessageBatch",
     "UpdateItem",
     "BatchGetImage",
     "DescribeImages",

@@ -84,6 +84,7 @@ async fn a_clean_scan_resolves_the_alert_about_the_version_before() {
 async fn the_alert_for_an_event_without_tags_and_counts_names_the_digest() {
     let function = Function::new().await;
     let image = function.push(&[]);
+    function.aws.advance(Duration::from_secs(6 * 3_600));
     let mut event = function.scan(&image, Ok(basic("CVE-1:CRITICAL")));
     for field in ["image-tags", "finding-severity-counts"] {
         event["detail"].as_object_mut().unwrap().remove(field);
@@ -193,22 +194,6 @@ async fn the_images_of_an_index_cause_one_alert() {
     let images = function.push_index("openwebui-v0.6.37", 1).await;
     let alerts = function.scanned(&images[0], &format!("{forty} CVE-new:HIGH")).await;
     assert_eq!(alerts[0]["details"]["newTotal"], 1);
-}
-
-// Case P25 in docs/contributing/prior-art.md.
-#[tokio::test(start_paused = true)]
-async fn a_scan_that_is_done_before_its_index_is_pushed_waits_for_it() {
-    let function = Function::new().await;
-    let image = function.push(&[]);
-    let event = function.scan(&image, Ok(basic("CVE-1:HIGH")));
-    let index = async {
-        tokio::time::sleep(Duration::from_secs(6)).await;
-        let index = format!("sha256:{}", "a".repeat(64));
-        function.note(std::slice::from_ref(&image), &index, "openwebui-v0.6.36").await;
-    };
-    let (handled, ()) = tokio::join!(function.handle(&event, "request"), index);
-    handled.unwrap();
-    assert_eq!(function.alerts()[0]["component"], "openwebui");
 }
 
 #[tokio::test]

@@ -119,6 +119,7 @@ pub fn environment(webhook: &str) -> BTreeMap<String, String> {
         ("DOCUMENTATION_URL", "https://example.com/docs"),
         ("LEDGER_TABLE", "ledger"),
         ("SWEEP_QUEUE_URL", &queue),
+        ("RECHECK_QUEUE_URL", &queue),
         ("SWEEP_FUNCTION", "ecr-warden-ImageSweepFunction"),
         ("SCAN_ON_PUSH", "true"),
         ("ACCEPTED_RISKS_PARAMETER", PARAMETER),

@@ -16,6 +16,7 @@ mod deployer;
 mod event_bus;
 mod events;
 mod faults;
+mod indexes;
 mod invokers;
 mod killed;
 mod lambda;

@@ -18,7 +18,7 @@ const DEPENDENT: &[(&str, &[Function], &str)] = {
     use Function::{ImagePush, ImageSweep, ScanComplete, SlackNotifier, SweepDispatch};
     const ALL: &[Function] = &[ImagePush, ScanComplete, ImageSweep, SlackNotifier, SweepDispatch];
     const ALERT: &[Function] = &[ImagePush, ScanComplete, ImageSweep, SlackNotifier, SweepDispatch];
-    const NEVER_QUEUE: &[Function] = &[ScanComplete, ImageSweep, SlackNotifier];
+    const NEVER_QUEUE: &[Function] = &[ImageSweep, SlackNotifier];
     const POLL: &[Function] = &[ScanComplete, ImageSweep];
     const PUBLISH: &[Function] = &[ImagePush, ScanComplete, ImageSweep, SweepDispatch];
     const READ: &[Function] = &[ScanComplete, ImageSweep];

@@ -143,6 +143,13 @@ async fn services(found: &mut BTreeMap<Mutant, bool>) {
     world.settle().await;
     aws.fire_schedules(&world.function("sweep-dispatch").name).unwrap();
     world.settle().await;
+    // An image that has no index yet waits in the queue of findings, which two functions may send to.
+    let part = world.push("infrastructure", &[]);
+    let scanned = world.complete_scan("infrastructure", &part, Ok(Vec::new()));
+    aws.state().ecr().events.push(scanned);
+    world.settle().await;
+    let _ = world.push_index("infrastructure", &[part], "openwebui-v0.6.35");
+    world.settle().await;
     // Findings come through a queue, which refuses every other sender.
     world.enable_enhanced_scanning();
     let digest = world.push("infrastructure", &["openwebui-v0.6.36"]);

@@ -109,6 +109,34 @@ async fn a_scan_whose_function_is_killed_at_any_call_is_published() {
     assert!(aws.state().undelivered.is_empty());
 }
 
+// Case B13 in docs/contributing/prior-art.md.
+#[tokio::test]
+async fn images_that_are_scanned_before_their_index_are_published_with_it() {
+    let world = deployed().await;
+    let found = || vec![basic_finding("CVE-1", "HIGH", "openssl", "3.0.17")];
+    let push_two = || [world.push("infrastructure", &[]), world.push("infrastructure", &[])];
+    let images = push_two();
+    for image in &images {
+        assert_eq!(scan(&world, image, found()).await, [Value::Null; 0]);
+    }
+    let index = world.push_index("infrastructure", &images, "litellm-v1.80.5");
+    let alerts = settled(&world).await;
+    let [alert] = &alerts[..] else { panic!("{alerts:#?}") };
+    assert_eq!(alert["image"], json!({"digest": index, "tags": ["litellm-v1.80.5"]}));
+    // These images are too old to wait.
+    let now = world.aws.state().now();
+    world.aws.state().set_clock(Some(now - 7.0 * 3_600.0));
+    let images = push_two();
+    world.aws.state().set_clock(None);
+    for image in &images {
+        assert_eq!(scan(&world, image, found()).await[0]["image"]["digest"], *image);
+    }
+    let _ = world.push_index("infrastructure", &images, "litellm-v1.80.6");
+    assert_eq!(settled(&world).await, [Value::Null; 0]);
+    assert!(world.failed_events().await.is_empty());
+    assert!(world.aws.state().undelivered.is_empty());
+}
+
 /// The bodies of the messages in a queue of the stack.
 async fn messages(world: &World, queue: &str) -> Vec<Value> {
     let input = json!({"QueueUrl": queue_url(&world.aws, queue).await, "MaxNumberOfMessages": 10});
@@ -149,7 +177,7 @@ async fn a_queue_delivers_findings_of_inspector_in_batches() {
 }
 
 #[tokio::test]
-async fn the_queue_of_findings_accepts_only_messages_of_its_rule() {
+async fn the_queue_of_findings_accepts_only_messages_of_its_rule_and_of_two_functions() {
     let world = deployed().await;
     let queue = queue_url(&world.aws, "InspectorFindings").await;
     let message = json!({"QueueUrl": queue, "MessageBody": "{}"});

@@ -113,6 +113,7 @@ pub(super) const HANDLER_CALLS: &[(&str, &[Calls])] = &[
                     "lambda:GetFunctionScalingConfig",
                     "lambda:GetRuntimeManagementConfig",
                     "lambda:ListTags",
+                    "lambda:PutFunctionRecursionConfig",
                     "lambda:TagResource",
                     "lambda:UntagResource",
                     "lambda:UpdateFunctionCode",

@@ -86,7 +86,7 @@ impl Scenario {
     pub async fn prepare(&self) -> (World, Value) {
         let world = deploy(self.parameters).await;
         let event = match self.function {
-            Function::ImagePush => self.pushed(&world),
+            Function::ImagePush => self.pushed(&world).await,
             Function::ScanComplete => self.scanned(&world).await,
             Function::ImageSweep => self.swept(&world).await,
             Function::SlackNotifier => self.event.clone(),
@@ -105,25 +105,30 @@ impl Scenario {
         serde_json::from_str(&text).unwrap()
     }
 
-    fn pushed(&self, world: &World) -> Value {
+    async fn pushed(&self, world: &World) -> Value {
         let detail = &self.event["detail"];
         if self.event["detail-type"] == "ECR Replication Action" {
             return self.event.clone();
         }
         let repository = detail["repository-name"].as_str().unwrap();
         expect_repository(world, repository);
-        let digest = {
+        let (digest, parts) = {
             let mut state = world.aws.state();
             let now = state.now();
             let registry = state.ecr();
             let mut image = || registry.push_made_up(repository, &[], now).unwrap();
             if detail["manifest-media-type"].as_str().unwrap().contains("index") {
                 let parts = [image(), image()];
-                registry.push_index(repository, &parts, &[], now).unwrap()
+                (registry.push_index(repository, &parts, &[], now).unwrap(), parts.to_vec())
             } else {
-                image()
+                (image(), Vec::new())
             }
         };
+        // One of the images of an index was scanned before the push of the index.
+        if let Some(part) = parts.first() {
+            let scanned = world.complete_scan(repository, part, Ok(Vec::new()));
+            Function::ScanComplete.attempt(world, &scanned, "scan").await.unwrap();
+        }
         let event = self.of_image(detail["image-digest"].as_str().unwrap(), &digest);
         if let Some(tag) = event["detail"]["image-tag"].as_str().filter(|tag| !tag.is_empty()) {
             world.tag(repository, &digest, tag);
@@ -183,7 +188,11 @@ impl Scenario {
             } else {
                 Ok(self.findings(is_enhanced))
             };
-            let _ = world.complete_scan(repository, &digest, outcome);
+            let completed = world.complete_scan(repository, &digest, outcome);
+            if self.file == "recheck" {
+                self.function.attempt(world, &completed, "before").await.unwrap();
+                self.put_into_index(world, repository, &digest).await;
+            }
         }
         event
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{table, template};
 
 /// The reason of each statement, by its name. A role before the name limits a reason to that role.
-const REASONS: [(&str, &str); 64] = [
+const REASONS: [(&str, &str); 65] = [
     ("WriteLogs", "The function writes its log."),
     ("WriteTraces", "X-Ray samples the invocations. The actions take no ARN."),
     ("PublishAlerts", "The function publishes alerts."),
@@ -66,6 +66,10 @@ const REASONS: [(&str, &str); 64] = [
     ),
     ("QueueSweeps", "The function asks for the sweep of a repository."),
     (
+        "QueueRechecks",
+        "The findings of an image are compared again later, or when its index is pushed.",
+    ),
+    (
         "ImagePushRole DescribeImages",
         "The function decides by the present state of the image, not by the event.",
     ),
@@ -101,7 +105,7 @@ const REASONS: [(&str, &str); 64] = [
     ),
     (
         "ScanCompleteRole RecordScans",
-        "The function compares a scan with the version before, and publishes an alert once.",
+        "The function compares a scan with the version before, and publishes an alert once. It deletes the record of an image whose index took over the history.",
     ),
     (
         "ScanCompleteRole ReadAcceptedRisks",
