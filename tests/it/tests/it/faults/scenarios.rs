@@ -86,8 +86,9 @@ impl Scenario {
     pub async fn prepare(&self) -> (World, Value) {
         let world = deploy(self.parameters).await;
         let event = match self.function {
-            Function::ImagePush => self.pushed(&world).await,
-            Function::ScanComplete => self.scanned(&world).await,
+            // The futures are large.
+            Function::ImagePush => Box::pin(self.pushed(&world)).await,
+            Function::ScanComplete => Box::pin(self.scanned(&world)).await,
             Function::ImageSweep => self.swept(&world).await,
             Function::SlackNotifier => self.event.clone(),
             Function::SweepDispatch => self.reported(&world).await,
@@ -127,7 +128,7 @@ impl Scenario {
         // One of the images of an index was scanned before the push of the index.
         if let Some(part) = parts.first() {
             let scanned = world.complete_scan(repository, part, Ok(Vec::new()));
-            Function::ScanComplete.attempt(world, &scanned, "scan").await.unwrap();
+            Box::pin(Function::ScanComplete.attempt(world, &scanned, "scan")).await.unwrap();
         }
         let event = self.of_image(detail["image-digest"].as_str().unwrap(), &digest);
         if let Some(tag) = event["detail"]["image-tag"].as_str().filter(|tag| !tag.is_empty()) {
@@ -190,8 +191,8 @@ impl Scenario {
             };
             let completed = world.complete_scan(repository, &digest, outcome);
             if self.file == "recheck" {
-                self.function.attempt(world, &completed, "before").await.unwrap();
-                self.put_into_index(world, repository, &digest).await;
+                Box::pin(self.function.attempt(world, &completed, "before")).await.unwrap();
+                Box::pin(self.put_into_index(world, repository, &digest)).await;
             }
         }
         event

@@ -207,6 +207,7 @@ fn rights(role: &str, parameters: &[(&str, &str)]) -> String {
         "FailedEvents",
         "ImagePushLogGroup",
         "ImageSweepLogGroup",
+        "InspectorFindings",
         "Ledger",
         "SweepQueue",
     ] {
