@@ -9,9 +9,11 @@ use local_aws::ecr::Images;
 use super::rates::PROMISED;
 use super::{DAY, Seconds};
 
-/// The days for which a pull, a new tag, and the loss of the last tag protect an image: the settings
-/// `ProtectPulledWithinDays`, `MinimumAgeDays` and `UntaggedDays` of the policy of the year.
-const AFTER_PULL: Seconds = 30 * DAY;
+/// The time for which a pull protects an image: `ProtectPulledWithinDays` of the policy of the year, less one day,
+/// because ECR records a pull at most once a day.
+const AFTER_PULL: Seconds = 29 * DAY;
+/// The time for which a new tag, and the loss of the last tag, protect an image: `MinimumAgeDays` and
+/// `UntaggedDays` of the policy.
 const AFTER_TAG: Seconds = 7 * DAY;
 const AFTER_LOSS: Seconds = 7 * DAY;
 
