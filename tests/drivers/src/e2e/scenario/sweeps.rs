@@ -55,7 +55,7 @@ impl Run<'_> {
             let status = self.status(digest)?;
             self.equal("the alert's command restores each", &status.as_str(), &"ACTIVATING")?;
         }
-        self.stopped(&function, &inbox)?;
+        self.stopped(stack, &function, &inbox)?;
         self.audited(&function, &inbox)?;
         self.in_use(stack, &function, &inbox)?;
         stack.set("SlackWebhookSecretArn", "")?;
@@ -179,11 +179,29 @@ impl Run<'_> {
         archived.pop_first().context("the sweep archived no image")
     }
 
+    /// Removes what the ledger knows about the tags of the repository, so that the next sweep takes the push
+    /// of each image, as the first sweep does. Otherwise a tag is as young as the sweep that sees it first.
+    fn forget_tags(&self, stack: &Stack<'_>) -> anyhow::Result<()> {
+        let table = stack.resource("Ledger")?;
+        let key = |fact: String| json!({"fact": {"S": fact}}).to_string();
+        let records = ["tag-times", "untagged"].into_iter();
+        let records = records
+            .flat_map(|record| (0..8).map(move |nth| format!("{record} {REPOSITORY} {nth}")));
+        for fact in records.chain([format!("pushes {REPOSITORY}")]) {
+            self.aws(&["dynamodb", "delete-item", "--table-name", &table, "--key", &key(fact)])?;
+        }
+        let sweep = key(format!("sweep {REPOSITORY}"));
+        let forget = ["--update-expression", "REMOVE last_run, listed_at"];
+        let update = ["dynamodb", "update-item", "--table-name", &table, "--key", &sweep];
+        self.aws(&[&update[..], &forget].concat()).map(|_| ())
+    }
+
     /// A plan that removes more than `MaxRemovePercent` is stopped, confirmed and carried out.
-    fn stopped(&self, function: &str, inbox: &str) -> anyhow::Result<()> {
+    fn stopped(&self, stack: &Stack<'_>, function: &str, inbox: &str) -> anyhow::Result<()> {
         for nth in 0..35 {
             self.push(REPOSITORY, &format!("batch-v1.{nth}.0"), 300 - nth)?;
         }
+        self.forget_tags(stack)?;
         let before = self.in_archive()?;
         let scheduled = request(SWEEP)?;
         self.invoke(function, &scheduled)?;
@@ -228,6 +246,7 @@ impl Run<'_> {
     fn in_use(&self, stack: &Stack<'_>, function: &str, inbox: &str) -> anyhow::Result<()> {
         stack.set("InUseSources", "inspector")?;
         let runs = self.push(REPOSITORY, "myapp-v0.7.0", 140)?;
+        self.forget_tags(stack)?;
         let scheduled = request(SWEEP)?;
         self.invoke(function, &scheduled)?;
         let alert = self.alert_titled(inbox, "The cleanup of deployments was stopped")?;
