@@ -123,8 +123,8 @@ pub enum Fact<'a> {
         /// The status of the scan.
         status: &'a str,
     },
-    /// Images that ECR cannot scan. Published once for a release line, and once for all images of a
-    /// repository without a line.
+    /// Images that ECR cannot scan. Published once for all branches of a release line, and once for all
+    /// images of a repository without a line.
     ScanUnsupported {
         /// The repository.
         repository: &'a RepositoryName,
@@ -221,7 +221,7 @@ impl fmt::Display for Fact<'_> {
                 write!(f, "scan-failed {repository} {digest} {status}")
             }
             Self::ScanUnsupported { repository, line } => match line {
-                Some(ReleaseLine { component, kind }) => {
+                Some(ReleaseLine { component, kind, branch: _ }) => {
                     write!(f, "scan-unsupported {repository} {component} {}", short_hash(kind))
                 }
                 None => write!(f, "scan-unsupported {repository} *"),

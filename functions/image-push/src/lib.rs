@@ -195,8 +195,8 @@ impl Judgement<'_> {
     }
 
     /// Records the parts of the pushed index, and queues a recheck of the images that were scanned before.
-    /// The parts are recorded first: if an image is scanned meanwhile, its scan finds the index, or this
-    /// function finds the scan.
+    /// A scan that is handled at the same time may find no index, and not be found here. Its own recheck
+    /// finds the index a quarter of an hour later.
     async fn record_parts(
         &self,
         tag: &Tag,

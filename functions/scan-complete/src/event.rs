@@ -1,5 +1,6 @@
 //! Parses the events of `EventBridge`: basic scans, enhanced scans, single findings, the daily check
-//! and changes of a parameter; and rechecks, which have the same form ([`recheck_queue`]). A field that AWS sometimes leaves out may be absent.
+//! and changes of a parameter. A field that AWS sometimes leaves out may be absent. Rechecks have the same
+//! form ([`recheck_queue`]).
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>,
 //! <https://docs.aws.amazon.com/inspector/latest/user/eventbridge-integration.html>

@@ -12,10 +12,12 @@ use crate::retention::is_channel_tag;
 pub struct ReleaseLine {
     /// The component.
     pub component: Component,
-    /// The kind of the tag ([`TagKind`]) without the component, and the channel or the branch if the
-    /// tag has one. For example `{component}-v{semver} alpine arm64`. The ledger stores histories under
-    /// this text, so it has the text of the template, and not its position in the grammar.
+    /// The kind of the tag ([`TagKind`]) without the component, and the channel if the tag has one. For
+    /// example `{component}-v{semver} alpine arm64`. The ledger stores histories under this text, so it has
+    /// the text of the template, and not its position in the grammar.
     pub kind: String,
+    /// The branch, if the tag has one. For example `branch=main`.
+    pub branch: Option<String>,
 }
 
 /// Finds the tag that names the release line of an image, and the line. A version is preferred to a
@@ -40,18 +42,22 @@ pub fn find_release_line<'t>(
     for part in [variant, platform].into_iter().flatten() {
         let _ = write!(kind, " {part}");
     }
+    let mut branches = Vec::new();
     for (name, text) in &conforming.values {
-        let is_line = match name {
-            Placeholder::Channel => true,
+        match name {
+            Placeholder::Slug | Placeholder::Branch if conforming.has_version() => {
+                branches.push(format!("{name}={text}"));
+            }
             // Without a version beside it, a slug or a branch may be the version.
-            Placeholder::Slug | Placeholder::Branch => is_channel || conforming.has_version(),
-            _ => false,
-        };
-        if is_line {
-            let _ = write!(kind, " {name}={text}");
+            Placeholder::Slug | Placeholder::Branch if !is_channel => {}
+            Placeholder::Channel | Placeholder::Slug | Placeholder::Branch => {
+                let _ = write!(kind, " {name}={text}");
+            }
+            _ => {}
         }
     }
-    Some((tag, ReleaseLine { component, kind }))
+    let branch = Some(branches.join(" ")).filter(|branch| !branch.is_empty());
+    Some((tag, ReleaseLine { component, kind, branch }))
 }
 
 #[cfg(test)]
@@ -70,8 +76,9 @@ mod tests {
         for image in images {
             let tags: Vec<Tag> = image.split(' ').map(|tag| tag.parse().unwrap()).collect();
             let _ = match find_release_line(&repository, &grammar, &tags) {
-                Some((tag, ReleaseLine { component, kind })) => {
-                    writeln!(lines, "{tag}: {component}, {kind}")
+                Some((tag, ReleaseLine { component, kind, branch })) => {
+                    let branch = branch.map(|branch| format!(", {branch}")).unwrap_or_default();
+                    writeln!(lines, "{tag}: {component}, {kind}{branch}")
                 }
                 None => writeln!(lines, "{image}: none"),
             };
@@ -127,14 +134,14 @@ mod tests {
                 "JIRA-1_1.0.0-slim",
             ],
             &expect![[r#"
-                app-main-abc1234: app, {component}-{slug}-{sha} slug=main
-                app-fix-1-abc1235: app, {component}-{slug}-{sha} slug=fix-1
+                app-main-abc1234: app, {component}-{slug}-{sha}, slug=main
+                app-fix-1-abc1235: app, {component}-{slug}-{sha}, slug=fix-1
                 app.dev: app, {component}.{channel} channel=dev
                 app.prod: app, {component}.{channel} channel=prod
                 app--b17: app, {component}--{slug}
                 app--b18: app, {component}--{slug}
                 app--dev: app, {component}--{slug} slug=dev
-                JIRA-1_1.0.0-slim: infrastructure, {branch}_{semver} slim branch=JIRA-1
+                JIRA-1_1.0.0-slim: infrastructure, {branch}_{semver} slim, branch=JIRA-1
             "#]],
         );
     }

@@ -39,36 +39,39 @@ pub(super) fn rank_units(
             continue;
         }
         for tags in &facts[unit.root].groups {
-            counted[tags.group].push(CountedImage { image: unit.root, unit: id, tags });
+            counted[tags.group].push(CountedImage::new(inventory, unit.root, id, tags));
         }
         // A referrer is not a version of this unit. If it has tags, it is the root of another unit.
         let is_part =
             |image: &ImageId| *image != unit.root && images[*image].subjects().next().is_none();
         for part in unit.images().filter(is_part) {
             for tags in &facts[part].groups {
-                counted[tags.group].push(CountedImage { image: part, unit: id, tags });
+                counted[tags.group].push(CountedImage::new(inventory, part, id, tags));
             }
         }
     }
     let mut places: Arena<UnitId, Vec<VersionRank>> = graph.units.map(|_| vec![]);
     for id in groups.ids() {
         let (group, counted) = (&mut groups[id], &mut counted[id]);
-        // The push of the image and the digest decide between tags that were pushed at the same time,
-        // so that the order is always the same. An image whose push is unknown comes last.
-        counted.sort_by_cached_key(|CountedImage { image, tags, .. }| {
-            let image = &images[*image];
-            let pushed_at = image.pushed_at.and(tags.pushed_at);
-            (Reverse(pushed_at), Reverse(image.pushed_at), &image.digest)
+        // The push of the image and the digest make the order of the group always the same. An image whose
+        // push is unknown comes last.
+        counted.sort_by_cached_key(|counted| {
+            let image = &images[counted.image];
+            (Reverse(counted.pushed_at), Reverse(image.pushed_at), &image.digest)
         });
-        for (unit, by_push) in rank_in_order(counted) {
+        let (ranks, count) = rank_in_order(counted, |one, other| one.pushed_at == other.pushed_at);
+        group.count = count;
+        for (unit, by_push) in ranks {
             places[unit].push(VersionRank { group: id, by_push, by_version: None });
             group.units.push(unit);
-            group.count = by_push;
         }
         counted.retain(|counted| counted.tags.version.is_some());
         // The sort is stable: of equal versions, the newest comes first.
         counted.sort_by_key(|counted| Reverse(counted.tags.version.as_ref()));
-        for (unit, rank) in rank_in_order(counted) {
+        let is_tie = |one: &CountedImage<'_>, other: &CountedImage<'_>| {
+            one.tags.version == other.tags.version && one.pushed_at == other.pushed_at
+        };
+        for (unit, rank) in rank_in_order(counted, is_tie).0 {
             // The place in this group was added last.
             if let Some(place) = places[unit].last_mut() {
                 place.by_version = Some(rank);
@@ -83,18 +86,40 @@ struct CountedImage<'a> {
     image: ImageId,
     unit: UnitId,
     tags: &'a CountedTags,
+    /// The latest push of one of the tags. None if the push of the image is unknown.
+    pushed_at: Option<DateTime<Utc>>,
 }
 
-/// The rank of each unit of a group, whose images are in this order.
-fn rank_in_order(counted: &[CountedImage<'_>]) -> Vec<(UnitId, usize)> {
-    let (mut seen, mut ranks, mut rank) = (HashSet::new(), vec![], 0);
+impl<'a> CountedImage<'a> {
+    fn new(inventory: &Inventory, image: ImageId, unit: UnitId, tags: &'a CountedTags) -> Self {
+        let pushed_at = inventory.images[image].pushed_at.and(tags.pushed_at);
+        Self { image, unit, tags, pushed_at }
+    }
+}
+
+/// The rank of each unit of a group whose images are in this order, and the number of places. Images in a tie
+/// have the rank of the first of them, because nothing says which of them is the newer version.
+fn rank_in_order(
+    counted: &[CountedImage<'_>],
+    is_tie: impl Fn(&CountedImage<'_>, &CountedImage<'_>) -> bool,
+) -> (Vec<(UnitId, usize)>, usize) {
+    let (mut seen, mut ranks) = (HashSet::new(), vec![]);
+    let (mut count, mut rank, mut before) = (0, 0, None);
     for units_of_image in counted.chunk_by(|one, other| one.image == other.image) {
         let units = units_of_image.iter().map(|counted| counted.unit);
         let new: Vec<UnitId> = units.filter(|unit| seen.insert(*unit)).collect();
-        rank += usize::from(!new.is_empty());
+        if new.is_empty() {
+            continue;
+        }
+        count += 1;
+        let image = &units_of_image[0];
+        if before.is_none_or(|before| !is_tie(before, image)) {
+            rank = count;
+        }
+        before = Some(image);
         ranks.extend(new.into_iter().map(|unit| (unit, rank)));
     }
-    ranks
+    (ranks, count)
 }
 
 /// Decides about a unit. Applies every rule to every image of the unit.

@@ -239,7 +239,7 @@ async fn an_index_waits_until_the_alert_about_its_image_is_recorded() {
     function.aws.advance(6 * HOUR);
     let scan = function.scan(&images[0], Ok(basic("CVE-1:HIGH")));
     // The alert is published, and the function is cut off before it records that.
-    function.aws.fault("UpdateItem", 2, Fault::Hang);
+    function.aws.fault("UpdateItem", 3, Fault::Hang);
     let cut_off = tokio::time::timeout(MINUTE / 60, function.handle(&scan, "scan")).await;
     assert!(cut_off.is_err());
     function.aws.heal();
@@ -265,6 +265,17 @@ async fn an_image_that_gets_a_tag_while_it_waits_is_compared_with_its_release_li
     assert_eq!(function.scanned(&image, "CVE-1:HIGH").await, [Value::Null; 0]);
     function.world.tag(INFRASTRUCTURE, &image, "litellm-v1.80.5");
     assert_eq!(function.recheck(&image).await[0]["component"], "litellm");
+}
+
+#[tokio::test]
+async fn an_image_with_a_tag_of_its_own_stays_a_version_when_an_index_contains_it() {
+    let function = Function::new().await;
+    let images = [function.push(&["odd"]), function.push(&[])];
+    assert_eq!(function.scanned(&images[0], "CVE-1:HIGH").await.len(), 1);
+    let index = function.push_index_of(&images, "litellm-v1.80.6").await;
+    assert_eq!(function.scanned(&images[1], "CVE-1:HIGH").await[0]["image"]["digest"], index);
+    assert_eq!(function.recheck(&images[0]).await, [Value::Null; 0]);
+    assert_eq!(function.scanned(&images[0], "CVE-1:HIGH").await, [Value::Null; 0]);
 }
 
 #[tokio::test]

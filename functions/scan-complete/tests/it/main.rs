@@ -55,7 +55,11 @@ impl Function {
     }
 
     async fn with_threshold(threshold: &str) -> Self {
-        let world = World::deploy(&[("*.Scan.Threshold", threshold)]).await;
+        Self::with_policy(&[("*.Scan.Threshold", threshold)]).await
+    }
+
+    async fn with_policy(settings: &[(&str, &str)]) -> Self {
+        let world = World::deploy(settings).await;
         let config = Config::read(world.function("scan-complete").environment.clone()).unwrap();
         let context = Context::new(config, &world.sdk("scan-complete"));
         // A process that has handled an event before knows the policy.

@@ -9,11 +9,15 @@ use local_aws::ecr::Images;
 use super::rates::PROMISED;
 use super::{DAY, Seconds};
 
-/// The days for which a pull, a new tag, and the loss of the last tag protect an image: the settings
-/// `ProtectPulledWithinDays`, `MinimumAgeDays` and `UntaggedDays` of the policy of the year.
-const AFTER_PULL: Seconds = 30 * DAY;
+/// The time for which a pull protects an image: `ProtectPulledWithinDays` of the policy of the year, less one
+/// day, because ECR records a pull at most once a day.
+const AFTER_PULL: Seconds = 29 * DAY;
+/// The time for which a new tag, and the loss of the last tag, protect an image: `MinimumAgeDays` and
+/// `UntaggedDays` of the policy.
 const AFTER_TAG: Seconds = 7 * DAY;
 const AFTER_LOSS: Seconds = 7 * DAY;
+/// The time after which an entry of `Expire` in the policy lets a tag of a pull request expire.
+const EXPIRES_AFTER: Seconds = 14 * DAY;
 
 /// The reason of the push of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +74,8 @@ pub enum TagUse {
     Version(String, Option<[u64; 4]>),
     /// A name that moves from version to version.
     Channel,
+    /// A name that an entry of `Expire` has.
+    Expiring,
     /// The name of a signature or of a build cache.
     Other,
     /// A tag that violates the grammar.
@@ -366,7 +372,10 @@ impl Repository {
                     Some(format!("it got the tag {tag} {} days ago", days(record.since)))
                 }
                 TagUse::Version(kind, version) => self.rank(record, kind, *version),
-                TagUse::Channel | TagUse::Other | TagUse::Violation => None,
+                TagUse::Expiring if now - record.since < EXPIRES_AFTER => {
+                    Some(format!("its tag {tag} is {} days old and expires later", days(record.since)))
+                }
+                TagUse::Channel | TagUse::Expiring | TagUse::Other | TagUse::Violation => None,
             }
         })
     }

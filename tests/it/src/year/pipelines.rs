@@ -329,11 +329,13 @@ impl Pipelines {
     /// Pushes to a pull request, whose tag moves, and deploys a preview.
     fn push_request(&mut self, nth: usize, number: u64, following: u32) {
         let Component { group, name, .. } = &self.components[nth];
-        let tag = match group {
-            Group::Apps => format!("pr-{number}"),
-            _ => format!("{name}-pr-{number}"),
+        let (tag, tag_use) = match group {
+            Group::Apps => {
+                let order = Some([number, 0, 0, 0]);
+                (format!("pr-{number}"), TagUse::Version(self.kind(nth, "pr"), order))
+            }
+            _ => (format!("{name}-pr-{number}"), TagUse::Expiring),
         };
-        let tag_use = TagUse::Version(self.kind(nth, "pr"), Some([number, 0, 0, 0]));
         let digest = self.push(nth, &tag, Kind::PullRequest, tag_use);
         let repository = self.components[nth].repository.clone();
         self.pull_images(&repository, &[digest]);

@@ -216,7 +216,7 @@ table! { Setting, SETTINGS, "The durations, numbers and shares.":
     HISTORY = setting("age of the registry at the deployment", [26, 26], "weeks",
         "Long enough for images that every rule may remove at the first sweep");
     PROMISED = setting("versions of each kind that must stay", [6, 6], "highest and newest",
-        "Half of `Keep`: until tags have ages of their own, a promoted build is as old as its first push");
+        "`Keep` of every rule");
     OLD_PROMOTION = setting("share of promotions of an older build", [30, 30], "%",
         "A release candidate that was tested for a while");
     PROMOTION_AGE = setting("age of an older build at its promotion", [3, 21], "days",

@@ -137,8 +137,8 @@ fn the_oracle_reports_a_deleted_image_that_ran_or_that_a_channel_names() {
     let pulled = |days| {
         delete_after(|oracle, digest| oracle.record_pull(REPOSITORY, digest, NOW - days * DAY))
     };
-    expect![[r#"["it was pulled 29 days ago"]"#]].assert_eq(&json!(pulled(29)).to_string());
-    assert_eq!(pulled(30), [""; 0]);
+    expect![[r#"["it was pulled 28 days ago"]"#]].assert_eq(&json!(pulled(28)).to_string());
+    assert_eq!(pulled(29), [""; 0]);
     let named = delete_after(|oracle, digest| {
         oracle.record_tag(REPOSITORY, "app-prod", digest, TagUse::Channel, NOW - 90 * DAY);
     });
@@ -170,6 +170,12 @@ fn the_oracle_reports_a_deleted_image_with_a_new_tag_or_without_a_tag_for_a_shor
     let reasons = watched.delete(&[&versions[0]]);
     expect![[r#"["it got the tag app-abc1234-prod 6 days ago"]"#]]
         .assert_eq(&json!(reasons).to_string());
+
+    for (days, expected) in [(13, 1), (14, 0)] {
+        let mut watched = Watched::new();
+        let image = watched.push("app-pr-7", TagUse::Expiring, days);
+        assert_eq!(watched.delete(&[&image]).len(), expected);
+    }
 
     for (days, expected) in [(6, 1), (7, 0)] {
         let reasons = delete_after(|oracle, _| {

@@ -116,3 +116,31 @@ fn an_image_with_a_tag_of_unknown_age_is_kept_and_takes_no_place_of_a_newer_one(
     expect!["ECR Warden does not know when one of its tags was pushed"]
         .assert_eq(&plan.reason_of(unknown));
 }
+
+#[test]
+fn tags_of_the_same_age_have_the_same_rank() {
+    check(
+        &two(),
+        &[
+            // A sweep without a record saw three tags first, so nothing says which one is the newest.
+            ("v6", "a-v6.0.0@9, pushed 60"),
+            ("v5", "a-v5.0.0@9, pushed 40"),
+            ("v4", "a-v4.0.0@9, pushed 50"),
+            ("v3", "a-v3.0.0@20, pushed 60"),
+            // Builds of one version.
+            ("b1", "b-v1.0.0@9, pushed 60"),
+            ("b2", "b-v1.0.0@9, pushed 50"),
+            ("b3", "b-v1.0.0@9, pushed 40"),
+        ],
+        &[],
+        &expect![[r#"
+            v6: keep: number 1 of 4 of a (the newest 2 are kept)
+            v5: keep: number 1 by push and number 2 by version of 4 of a (the newest 2 and the highest 2 are kept)
+            v4: keep: number 1 by push and number 3 by version of 4 of a (the newest 2 and the highest 2 are kept)
+            v3: delete: number 4 of 4 of a (the newest 2 are kept)
+            b1: keep: number 1 of 3 of b (the newest 2 are kept)
+            b2: keep: number 1 of 3 of b (the newest 2 are kept)
+            b3: keep: number 1 of 3 of b (the newest 2 are kept)
+        "#]],
+    );
+}
