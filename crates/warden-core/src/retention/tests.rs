@@ -309,7 +309,7 @@ fn nothing_is_removed_if_a_component_has_no_more_images_than_are_kept() {
         &images,
         &[],
         &expect![[r#"
-            one: keep: number 2 of 2 of a (the newest 2 are kept)
+            one: keep: number 1 by push and number 2 by version of 2 of a (the newest 2 and the highest 2 are kept)
             two: keep: number 1 of 2 of a (the newest 2 are kept)
         "#]],
     );
@@ -336,7 +336,7 @@ fn an_image_is_kept_for_days_after_its_push_and_after_its_restore() {
             older: delete: number 3 of 6 of a (the newest is kept)
             back: keep: it was restored on 2026-11-21, within the last 7 days
             coming: keep: ECR is restoring it from the archive
-            long-back: delete: number 5 by push and number 6 by version of 6 of a (the newest and the highest are kept)
+            long-back: delete: number 4 by push and number 6 by version of 6 of a (the newest and the highest are kept)
         "#]],
     );
 }

@@ -15,7 +15,9 @@ pub mod scenarios;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use expect_test::expect_file;
 use local_aws::sample::sample;
+use local_aws::snippets::workspace;
 use local_aws::world::{SECRET, World};
 use local_aws::{Called, FaultScenario};
 use serde_json::Value;
@@ -23,6 +25,14 @@ use warden_core::tag_times::binding_key;
 
 use function::Function;
 use scenarios::{Scenario, scenarios};
+
+/// The text before the tables of `docs/contributing/calls.md`.
+const CALLS_PAGE: &str = "# AWS calls of each event
+
+A test writes this page: it sends each file of `events/` to its function, in the stack of the test that makes each call fail.
+Each row is the first event of a process, so it has one call that reads the policy. A row without settings has the settings of the shipped policy.
+The requests of `custom-resource` are not in the tables, because their calls depend on the existing repository.
+";
 
 /// The time after which a process is killed that waits for a call without an answer.
 const KILLED_AT: Duration = Duration::from_secs(5);
@@ -386,4 +396,56 @@ async fn slack_notifier_has_the_same_outcome_after_every_fault() {
 #[tokio::test(start_paused = true)]
 async fn sweep_dispatch_has_the_same_outcome_after_every_fault() {
     run(Function::SweepDispatch, 27).await;
+}
+
+/// The names and numbers of calls, in the order of the first call of each name.
+fn count_calls(calls: &[Called]) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for Called { operation, .. } in calls {
+        match counts.iter_mut().find(|(name, _)| name == operation) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((operation, 1)),
+        }
+    }
+    let counts = counts.into_iter().map(|(name, count)| match count {
+        1 => name.to_owned(),
+        _ => format!("{name} × {count}"),
+    });
+    counts.collect::<Vec<String>>().join(", ")
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_page_of_the_calls_has_the_calls_of_each_event() {
+    let mut page = CALLS_PAGE.to_owned();
+    for function in [
+        Function::ImagePush,
+        Function::ScanComplete,
+        Function::ImageSweep,
+        Function::SweepDispatch,
+        Function::SlackNotifier,
+    ] {
+        page += &format!(
+            "\n## `{}`\n\n| event | settings | calls | names |\n| --- | --- | --- | --- |\n",
+            function.folder()
+        );
+        let mut shown = BTreeSet::new();
+        for scenario @ Scenario { file, parameters, .. } in &scenarios(function) {
+            let calls = run_without_faults(scenario).await.0;
+            let names = count_calls(&calls);
+            // Settings that change no call have no row.
+            if !shown.insert((file, names.clone())) {
+                continue;
+            }
+            let is_shown = |name: &str| {
+                name.ends_with(".Enforcement")
+                    || !name.contains('.') && name != "EnforceRepositories"
+            };
+            let settings = parameters.iter().filter(|(name, _)| is_shown(name));
+            let settings: Vec<String> =
+                settings.map(|(name, value)| format!("`{name}: {value}`")).collect();
+            let (settings, count) = (settings.join(", "), calls.len());
+            page += &format!("| `{file}` | {settings} | {count} | {names} |\n");
+        }
+    }
+    expect_file![workspace().join("docs/contributing/calls.md")].assert_eq(&page);
 }

@@ -225,7 +225,7 @@ fn an_image_with_an_unknown_fact_is_kept() {
             other: keep: it belongs to @circle: it and other images refer to each other
             archived: keep: it is archived, and only a lifecycle rule of ECR or a person deletes archived images
             signed: keep: it belongs to @archived: it is archived, and only a lifecycle rule of ECR or a person deletes archived images
-            goes: delete: number 3 by push and number 2 by version of 4 of a (the newest and the highest are kept)
+            goes: delete: number 2 of 4 of a (the newest is kept)
         "#]],
     );
 }

@@ -63,7 +63,7 @@ fn an_untagged_image_is_removed_after_its_days_unless_a_rule_keeps_it() {
             signed: delete: it belongs to @alone: it has had no tag since 2026-08-26, for more than 7 days
             old-chart: keep: it belongs to @old-subject: it has no tag, but a tagged image that is kept refers to it
             old-subject: keep: it has no tag, but a tagged image that is kept refers to it
-            between: keep: number 2 of 3 of b (the newest 2 are kept)
+            between: keep: number 1 by push and number 2 by version of 3 of b (the newest 2 and the highest 2 are kept)
         "#]],
     );
 }
@@ -228,7 +228,7 @@ fn an_image_that_a_native_rule_would_expire_too_early_is_not_archived() {
     expect![[r#"
         new: keep: number 1 by push and number 2 by version of 5 of a (the newest 2 and the highest 2 are kept)
         newer: keep: number 2 by push and number 1 by version of 5 of a (the newest 2 and the highest 2 are kept)
-        single: archive: number 4 by push and number 3 by version of 5 of a (the newest 2 and the highest 2 are kept)
+        single: archive: number 3 of 5 of a (the newest 2 are kept)
         signed: archive: number 3 by push and number 4 by version of 5 of a (the newest 2 and the highest 2 are kept)
         signature: archive: it belongs to @signed: number 3 by push and number 4 by version of 5 of a (the newest 2 and the highest 2 are kept)
         index: keep: it is not archived, because the lifecycle rule 3 of the repository, "Untagged, a week", could expire the image or an image of its unit too early
