@@ -97,9 +97,6 @@ pub fn scan_findings(scan: &ScanAlert<'_>, report: &FindingsReport, unread: Opti
         _ => write!(text, ", and {} in all.", number_of(all, "finding")),
     };
     text += &comparison(scan, report, news.len());
-    if scan.scanned.branch.is_some() {
-        text += " Alerts about other branches leave these findings out.";
-    }
     let fixable = report.counted.iter().filter(|counted| counted.finding.has_fix()).count();
     if fixable > 0 {
         let findings = number_of(fixable as u64, "finding");

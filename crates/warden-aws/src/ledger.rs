@@ -123,12 +123,12 @@ pub enum Fact<'a> {
         /// The status of the scan.
         status: &'a str,
     },
-    /// Images that ECR cannot scan. Published once for all branches of a release line, and once for all
-    /// images of a repository without a line.
+    /// Images that ECR cannot scan. Published once for each component and kind of tag, and once for all images
+    /// of a repository whose tags name no component.
     ScanUnsupported {
         /// The repository.
         repository: &'a RepositoryName,
-        /// The release line. None if the tags of the image name no line.
+        /// The release line. Its branch does not count. None if the tags of the image name no line.
         line: Option<&'a ReleaseLine>,
     },
     /// An accepted risk that expires in a few days.

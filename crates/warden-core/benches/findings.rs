@@ -31,7 +31,6 @@ fn scanned(version: u8, from: usize) -> Scanned {
     let digest = |n: u8| format!("sha256:{}", format!("{n:02x}").repeat(32)).parse().unwrap();
     Scanned {
         component: Some("litellm".parse().unwrap()),
-        branch: None,
         version: digest(version),
         tag: None,
         pushed: DateTime::from_timestamp(i64::from(version), 0).unwrap(),

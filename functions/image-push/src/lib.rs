@@ -195,8 +195,9 @@ impl Judgement<'_> {
     }
 
     /// Records the parts of the pushed index, and queues a recheck of the images that were scanned before.
-    /// A scan that is handled at the same time may find no index, and not be found here. Its own recheck
-    /// finds the index a quarter of an hour later.
+    /// The parts are recorded first, so the scan of an image finds the index, or this function finds the scan.
+    /// If a scan read the ledger before and writes to it after this function, its recheck finds the index. Only an
+    /// image that is older than six hours then has no recheck, and its findings stay with the image alone.
     async fn record_parts(
         &self,
         tag: &Tag,

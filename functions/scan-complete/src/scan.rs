@@ -19,8 +19,7 @@ use warden_aws::ledger::{
 };
 use warden_aws::telemetry::Counts as Metrics;
 use warden_core::findings::{
-    Finding, FindingsReport, Level, ReleaseLine, ScanContents, ScanHistory, ScanVerdict, Scanned,
-    SeverityById, compare_scan,
+    Finding, FindingsReport, Level, ScanContents, ScanHistory, ScanVerdict, Scanned, compare_scan,
 };
 use warden_core::policy::Policy;
 use warden_core::risks::AcceptedRisk;
@@ -194,7 +193,6 @@ impl<'a> Invocation<'a> {
     fn scanned(&self, version: &Version, pushed: DateTime<Utc>, found: ScanContents) -> Scanned {
         Scanned {
             component: version.line.as_ref().map(|line| line.component.clone()),
-            branch: version.line.as_ref().and_then(|line| line.branch.clone()),
             version: version.digest.clone(),
             tag: version.tag.clone(),
             pushed,
@@ -379,7 +377,6 @@ impl<'a> Invocation<'a> {
             let risks = self.risks().await?;
             report = self.report(history, &scanned, &risks);
         }
-        let by_branches = self.leave_out_other_branches(version, history, &mut report).await?;
         self.log_report(version, &report);
         let is_none_known = report.counts.at_or_above(report.threshold.into()).total() == 0;
         if let Some(why) = &unread
@@ -390,33 +387,7 @@ impl<'a> Invocation<'a> {
             return Err(self.unknown_end(why));
         }
         self.publish_report(version, &scanned, &report, unread.as_deref()).await?;
-        if let (ScanVerdict::Publish, Some((line, by_branches))) = (report.verdict, by_branches) {
-            let (ledger, repository) = (&self.publisher.context.ledger, &self.scan.about.repository);
-            ledger
-                .record_published_for_branches(repository, line, &by_branches, self.time())
-                .await?;
-        }
         Ok(Some(history.clone().record(&scanned, &report)))
-    }
-
-    /// Leaves out of a report about a branch the news that alerts have published for other branches of the
-    /// same kind. Returns the release line, and the findings that alerts have published for its branches
-    /// when the alert of the report is published. None if the report has no alert, or no branch.
-    async fn leave_out_other_branches<'v>(
-        &self,
-        version: &'v Version,
-        history: &ScanHistory,
-        report: &mut FindingsReport,
-    ) -> anyhow::Result<Option<(&'v ReleaseLine, SeverityById)>> {
-        let Some(line) = version.line.as_ref().filter(|line| line.branch.is_some()) else {
-            return Ok(None);
-        };
-        if report.verdict != ScanVerdict::Publish {
-            return Ok(None);
-        }
-        let (ledger, repository) = (&self.publisher.context.ledger, &self.scan.about.repository);
-        let by_branches = ledger.published_for_branches(repository, line).await?;
-        Ok(Some((line, report.leave_out_other_branches(history, by_branches))))
     }
 
     /// Combines the findings that ECR shows with the findings of events.

@@ -68,7 +68,6 @@ fn scanned(scan: &Scan<'_>) -> Scanned {
     };
     Scanned {
         component: "litellm".parse().ok(),
-        branch: None,
         version: digest,
         tag: format!("litellm-v1.0.{}", scan.version).parse().ok(),
         pushed: DateTime::from_timestamp(1_800_000_000 + i64::from(scan.version), 0)

@@ -47,7 +47,6 @@ fn finding(id: &str, level: Level, package: &str, fixed: Option<&str>) -> Findin
 fn scanned(n: u8, found: ScanContents) -> Scanned {
     Scanned {
         component: Some("litellm".parse().unwrap()),
-        branch: None,
         version: digest(n),
         tag: Some(format!("litellm-v1.80.{n}").parse().unwrap()),
         pushed: DateTime::from_timestamp(1_800_000_000 + i64::from(n), 0).unwrap(),

@@ -2,8 +2,8 @@
 //!
 //! Clients push the images of an index by their digests, and then the index with its tag: a moment later,
 //! or hours later if a machine builds each platform. ECR scans an image when it is pushed. Until the index
-//! is pushed, `scan-complete` therefore records the scan of the image alone, in the item of the scans of the
-//! image. `image-push` finds this record when it has recorded the parts of the index.
+//! is pushed, `scan-complete` therefore records that the image waits, in the item of the scans of the
+//! image. `image-push` finds this item when it has recorded the parts of the index.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,9 +18,6 @@ use warden_core::image::{Digest, RepositoryName, Tag};
 
 use super::scans::{read_history, version_key};
 use super::{Item, Ledger, REMEMBERED, seconds, text, time};
-
-/// The attribute with the time of the last scan of an image that has no tag and no index.
-const ALONE_AT: &str = "alone_at";
 
 /// The index that contains an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +37,12 @@ pub struct IndexMembership {
 }
 
 /// The record of the scans of an image that has no tag and no index.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScansAlone {
     /// The history of the scans. Empty while the image waits for its index.
     pub history: ScanHistory,
-    /// When [`Ledger::record_scan_alone`] recorded a scan last.
-    pub scanned_at: DateTime<Utc>,
+    /// When a recheck of the image was queued last.
+    pub queued_at: Option<DateTime<Utc>>,
     /// Whether an invocation compares a scan of the image now.
     pub is_claimed: bool,
 }
@@ -106,7 +103,7 @@ impl Ledger {
         let [image, scans] = keys.each_ref().map(find);
         Ok(UntaggedImage {
             membership: image.and_then(read_membership),
-            alone: scans.and_then(|item| read_scans(item, now)),
+            alone: scans.map(|item| read_scans(item, now)),
         })
     }
 
@@ -119,7 +116,7 @@ impl Ledger {
         now: DateTime<Utc>,
     ) -> anyhow::Result<BTreeMap<Digest, ScansAlone>> {
         let items = self.read_scans_alone(repository, images, None).await?;
-        Ok(items.filter_map(|(image, item)| Some((image, read_scans(&item, now)?))).collect())
+        Ok(items.map(|(image, item)| (image, read_scans(&item, now))).collect())
     }
 
     /// Finds the images that were scanned alone. One call for 100 images.
@@ -128,8 +125,8 @@ impl Ledger {
         repository: &RepositoryName,
         images: &[&Digest],
     ) -> anyhow::Result<BTreeSet<Digest>> {
-        let items = self.read_scans_alone(repository, images, Some("fact, alone_at")).await?;
-        Ok(items.filter(|(_, item)| item.contains_key(ALONE_AT)).map(|(image, _)| image).collect())
+        let items = self.read_scans_alone(repository, images, Some("fact")).await?;
+        Ok(items.map(|(image, _)| image).collect())
     }
 
     async fn read_scans_alone(
@@ -148,9 +145,9 @@ impl Ledger {
         Ok(items.into_iter().filter_map(move |item| Some((image(&item)?, item))))
     }
 
-    /// Records the scan of an image that has no tag and no index. `image-push` finds the record when an
-    /// index of the image is pushed. One call.
-    pub async fn record_scan_alone(
+    /// Records that a recheck of an image is queued. `image-push` finds the record when an index of the
+    /// image is pushed. One call.
+    pub async fn record_recheck(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
@@ -159,11 +156,11 @@ impl Ledger {
         let key = version_key(repository, digest);
         let update = self
             .update(&key)
-            .update_expression("SET alone_at = :now, expires = :expires")
+            .update_expression("SET queued_at = :now, expires = :expires")
             .expression_attribute_values(":now", seconds(now, Duration::ZERO))
             .expression_attribute_values(":expires", seconds(now, REMEMBERED));
         let updated = update.send().await.map_err(crate::explain);
-        updated.with_context(|| format!("recording that {key} has no index"))?;
+        updated.with_context(|| format!("recording the recheck of {key}"))?;
         Ok(())
     }
 
@@ -202,14 +199,13 @@ fn image_key(repository: &RepositoryName, digest: &Digest) -> String {
     format!("image {repository} {digest}")
 }
 
-/// Reads the scans of an image alone. None for the history of a version whose tags name no release line.
-fn read_scans(item: &Item, now: DateTime<Utc>) -> Option<ScansAlone> {
-    let key = item.get("fact")?.as_s().ok()?;
-    Some(ScansAlone {
-        scanned_at: time(item, ALONE_AT)?,
+fn read_scans(item: &Item, now: DateTime<Utc>) -> ScansAlone {
+    let key = item.get("fact").and_then(|key| key.as_s().ok()).map_or("", String::as_str);
+    ScansAlone {
         history: read_history(key, item),
+        queued_at: time(item, "queued_at"),
         is_claimed: time(item, "lease").is_some_and(|until| now <= until),
-    })
+    }
 }
 
 fn read_membership(item: &Item) -> Option<IndexMembership> {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 use warden_alerts::About;
 use warden_core::findings::{
-    Level, OpenFindingsStatus, ReleaseLine, ScanHistory, Scanned, SeverityById, Version,
+    Level, OpenFindingsStatus, ReleaseLine, ScanHistory, Scanned, Version,
 };
 use warden_core::image::{Digest, RepositoryName, Tag};
 use warden_core::policy::Severity;
@@ -292,38 +292,6 @@ impl Ledger {
         }
     }
 
-    /// Reads the findings that alerts have published for any branch of the kind. One call.
-    pub async fn published_for_branches(
-        &self,
-        repository: &RepositoryName,
-        line: &ReleaseLine,
-    ) -> anyhow::Result<SeverityById> {
-        let key = branches_key(repository, line);
-        let items = self.read_items(std::slice::from_ref(&key), "published").await;
-        let items = items.with_context(|| format!("reading {key}"))?;
-        let published = items.first().and_then(|item| attribute(&key, item, "published"));
-        Ok(published.unwrap_or_default())
-    }
-
-    /// Records the findings that alerts have published for any branch of the kind. One call.
-    pub async fn record_published_for_branches(
-        &self,
-        repository: &RepositoryName,
-        line: &ReleaseLine,
-        published: &SeverityById,
-        now: DateTime<Utc>,
-    ) -> anyhow::Result<()> {
-        let key = branches_key(repository, line);
-        let update = self
-            .update(&key)
-            .update_expression("SET published = :published, expires = :expires")
-            .expression_attribute_values(":published", text(&serde_json::to_string(published)?))
-            .expression_attribute_values(":expires", seconds(now, REMEMBERED));
-        let updated = update.send().await.map_err(crate::explain);
-        updated.with_context(|| format!("recording the published findings in {key}"))?;
-        Ok(())
-    }
-
     /// Records a clean scan of a version that was not scanned before. The scan is not recorded if another
     /// invocation holds the history, an alert is open, or the history has a later version. One call.
     pub async fn record_clean_scan(
@@ -403,12 +371,6 @@ fn line_key(repository: &RepositoryName, line: &ReleaseLine) -> String {
         None => short_hash(kind),
     };
     format!("scans {repository} {component} {hash}")
-}
-
-/// The key of the findings that alerts have published for all branches of a kind. No tag has a release line
-/// with this key, because every tag of the kind has a branch.
-fn branches_key(repository: &RepositoryName, line: &ReleaseLine) -> String {
-    line_key(repository, &ReleaseLine { branch: None, ..line.clone() })
 }
 
 pub(super) fn read_history(key: &str, item: &Item) -> ScanHistory {

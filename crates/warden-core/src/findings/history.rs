@@ -40,20 +40,13 @@ impl SeverityById {
         self.0.is_empty()
     }
 
-    pub(super) fn add(&mut self, finding: &Finding) {
+    fn add(&mut self, finding: &Finding) {
         self.add_level(&finding.id, finding.level);
     }
 
     fn add_level(&mut self, id: &str, level: Level) {
         let known = self.0.entry(id.to_owned()).or_insert(level);
         *known = level.max(*known);
-    }
-
-    /// Removes the lowest levels until the vulnerabilities fit into an item.
-    pub(super) fn shrink_to_fit(&mut self) {
-        while serde_json::to_string(self).is_ok_and(|json| json.len() > MOST_BYTES) {
-            self.drop_lower_half();
-        }
     }
 
     /// Keeps the half with the higher levels.

@@ -8,9 +8,7 @@ use std::fmt;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::history::fact;
-use super::{
-    Counts, Finding, Level, PublishedFindings, PushedVersion, ScanHistory, SeverityById, Version,
-};
+use super::{Counts, Finding, Level, PushedVersion, ScanHistory, SeverityById, Version};
 use crate::image::{Component, Digest, Tag};
 use crate::policy::Severity;
 use crate::risks::AcceptedRisk;
@@ -20,8 +18,6 @@ use crate::risks::AcceptedRisk;
 pub struct Scanned {
     /// The component. None if the tags name no component.
     pub component: Option<Component>,
-    /// The branch, if the release line has one.
-    pub branch: Option<String>,
     /// The version: the image itself, or the index that contains the image.
     pub version: Digest,
     /// The tag of the version.
@@ -115,31 +111,6 @@ pub struct FindingsReport {
 }
 
 impl FindingsReport {
-    /// Leaves out the news that an alert has published for another branch of the same kind
-    /// (`by_branches`), unless an alert about this branch has published the finding too (`history`): then the
-    /// finding has come back. Returns the findings that alerts have published for any branch, including the
-    /// alert that is left to publish.
-    #[must_use]
-    pub fn leave_out_other_branches(
-        &mut self,
-        history: &ScanHistory,
-        mut by_branches: SeverityById,
-    ) -> SeverityById {
-        let PublishedFindings { latest, older, .. } = &history.published;
-        for ReportedFinding { finding: Finding { id, level, .. }, is_new, .. } in &mut self.counted {
-            let is_own = latest.level(id).is_some() || older.level(id).is_some();
-            *is_new &= is_own || by_branches.level(id) < Some(*level);
-        }
-        if !self.counted.is_empty() && self.news().next().is_none() {
-            self.verdict = ScanVerdict::Nothing;
-        }
-        if self.verdict == ScanVerdict::Publish {
-            self.counted.iter().for_each(|counted| by_branches.add(&counted.finding));
-        }
-        by_branches.shrink_to_fit();
-        by_branches
-    }
-
     /// The findings that are news.
     pub fn news(&self) -> impl Iterator<Item = &ReportedFinding> {
         self.counted.iter().filter(|counted| counted.is_new)

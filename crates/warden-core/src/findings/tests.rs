@@ -45,7 +45,6 @@ fn findings(text: &str) -> Vec<Finding> {
 fn scan_of(n: u8, image: u8, found: ScanContents) -> Scanned {
     Scanned {
         component: Some("litellm".parse().unwrap()),
-        branch: None,
         version: digest(n),
         tag: Some(format!("litellm-v{n}").parse().unwrap()),
         pushed: at(n),

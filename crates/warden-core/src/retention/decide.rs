@@ -53,7 +53,7 @@ pub(super) fn rank_units(
     let mut places: Arena<UnitId, Vec<VersionRank>> = graph.units.map(|_| vec![]);
     for id in groups.ids() {
         let (group, counted) = (&mut groups[id], &mut counted[id]);
-        // The push of the image and the digest make the order of the group always the same. An image whose
+        // The push of the image and the digest make the order of equal tags the same in each run. An image whose
         // push is unknown comes last.
         counted.sort_by_cached_key(|counted| {
             let image = &images[counted.image];
@@ -68,10 +68,10 @@ pub(super) fn rank_units(
         counted.retain(|counted| counted.tags.version.is_some());
         // The sort is stable: of equal versions, the newest comes first.
         counted.sort_by_key(|counted| Reverse(counted.tags.version.as_ref()));
-        let is_tie = |one: &CountedImage<'_>, other: &CountedImage<'_>| {
+        let are_equal = |one: &CountedImage<'_>, other: &CountedImage<'_>| {
             one.tags.version == other.tags.version && one.pushed_at == other.pushed_at
         };
-        for (unit, rank) in rank_in_order(counted, is_tie).0 {
+        for (unit, rank) in rank_in_order(counted, are_equal).0 {
             // The place in this group was added last.
             if let Some(place) = places[unit].last_mut() {
                 place.by_version = Some(rank);
@@ -97,11 +97,11 @@ impl<'a> CountedImage<'a> {
     }
 }
 
-/// The rank of each unit of a group whose images are in this order, and the number of places. Images in a tie
-/// have the rank of the first of them, because nothing says which of them is the newer version.
+/// Returns the rank of each unit of a group, whose images are sorted, and the number of places. Images that
+/// compare as equal have the rank of the first of them, because nothing shows which of them is newer.
 fn rank_in_order(
     counted: &[CountedImage<'_>],
-    is_tie: impl Fn(&CountedImage<'_>, &CountedImage<'_>) -> bool,
+    are_equal: impl Fn(&CountedImage<'_>, &CountedImage<'_>) -> bool,
 ) -> (Vec<(UnitId, usize)>, usize) {
     let (mut seen, mut ranks) = (HashSet::new(), vec![]);
     let (mut count, mut rank, mut before) = (0, 0, None);
@@ -111,9 +111,9 @@ fn rank_in_order(
         if new.is_empty() {
             continue;
         }
+        let Some(image) = units_of_image.first() else { continue };
         count += 1;
-        let image = &units_of_image[0];
-        if before.is_none_or(|before| !is_tie(before, image)) {
+        if before.is_none_or(|before| !are_equal(before, image)) {
             rank = count;
         }
         before = Some(image);

@@ -238,7 +238,7 @@ async fn the_images_that_were_scanned_before_their_index_is_pushed_are_rechecked
     let scanned: BTreeSet<Digest> =
         images[..2].iter().map(|image| image.parse().unwrap()).collect();
     for image in &scanned {
-        ledger.record_scan_alone(&repository, image, function.now()).await.unwrap();
+        ledger.record_recheck(&repository, image, function.now()).await.unwrap();
     }
     // A copy of the event queues the rechecks again.
     for request in ["one", "another"] {

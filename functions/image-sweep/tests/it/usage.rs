@@ -71,7 +71,6 @@ async fn each_component_is_logged_with_its_images_and_its_open_findings() {
     // `pass` records a scan without findings.
     let scanned = Scanned {
         component: Some(line("c-v1.0.0").component),
-        branch: None,
         version: c.parse().unwrap(),
         tag: Some("c-v1.0.0".parse().unwrap()),
         pushed: function.now(),

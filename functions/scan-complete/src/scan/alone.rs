@@ -1,10 +1,10 @@
 //! Images that are scanned before their index is pushed.
 //!
 //! An image without a tag waits for its index: a recheck is queued until the image is old, and then the
-//! findings are published for the image alone. When the index is pushed, `image-push` queues a recheck of
-//! each image that was scanned alone, at any age. The history of the index then takes over the history of
-//! the image, and the record of the image alone ends. The findings are read from ECR each time, so a recheck
-//! that is delivered twice or late publishes nothing twice.
+//! findings are published for the image alone. When the index is pushed, `image-push` queues a recheck of each
+//! image that was scanned, at any age. The history of the index then takes over the history of the image,
+//! and the record of the image alone ends. The findings are read from ECR each time, so a recheck that is
+//! delivered twice or late publishes nothing twice.
 
 use std::time::Duration;
 
@@ -47,26 +47,22 @@ impl Invocation<'_> {
     /// between, the next attempt queues another recheck.
     pub(super) async fn wait_for_index(&self, alone: Option<&ScansAlone>) -> anyhow::Result<()> {
         let About { repository, digest, .. } = &self.scan.about;
+        let context = self.publisher.context;
+        let queued_at = alone.and_then(|alone| alone.queued_at);
         let alive_for = match self.scan.result {
             ScanResult::Recheck => RECHECK_AFTER.saturating_sub(DELIVERED_WITHIN),
             _ => RECHECK_AFTER + DELIVERED_WITHIN,
         };
-        if alone.is_none_or(|alone| alone.scanned_at + alive_for <= self.time()) {
+        if queued_at.is_none_or(|at| at + alive_for <= self.time()) {
             let images = std::slice::from_ref(&self.scan.about);
-            self.publisher.context.rechecks.send(images, RECHECK_AFTER).await?;
-            self.record_scan_alone().await?;
+            context.rechecks.send(images, RECHECK_AFTER).await?;
+            context.ledger.record_recheck(repository, digest, self.time()).await?;
         }
         info!(
             repository.name = %repository, image.digest = %digest,
             "{repository}@{digest} has no tag and no index yet; its findings are compared when it has an index or a tag, or after six hours"
         );
         Ok(())
-    }
-
-    /// Records that the image has no tag and no index, so that `image-push` finds it.
-    pub(super) async fn record_scan_alone(&self) -> anyhow::Result<()> {
-        let About { repository, digest, .. } = &self.scan.about;
-        self.publisher.context.ledger.record_scan_alone(repository, digest, self.time()).await
     }
 
     /// Reads the scans of the images of an index that took place before the index was pushed. An error if

@@ -10,7 +10,6 @@ use warden_core::image::{Digest, Tag};
 
 use super::Invocation;
 use super::alone::EarlyScans;
-use crate::event::ScanResult;
 
 /// The version that a scanned image belongs to: an image or an index.
 pub struct Version {
@@ -50,16 +49,19 @@ impl Invocation<'_> {
             let (digest, part) = (digest.clone(), ArtifactKind::Unknown);
             Version { digest, tags, tag, line, pushed, images: 1, part, early_scans: Vec::new() }
         };
-        if !self.scan.tags.is_empty() {
-            return Ok(Some(own(self.scan.tags.clone(), None)));
+        let tagged = (!self.scan.tags.is_empty()).then(|| own(self.scan.tags.clone(), None));
+        // An image with a release line is a version of its own, also if an index contains it.
+        if tagged.as_ref().is_some_and(|version| version.line.is_some()) {
+            return Ok(tagged);
         }
         let ledger = &self.publisher.context.ledger;
         let UntaggedImage { membership, alone } =
             ledger.untagged_image(repository, digest, self.time()).await?;
-        // A scan names the tags of its image. A recheck names none, and the image may have a tag now.
-        let is_recheck = matches!(self.scan.result, ScanResult::Recheck);
-        if let Some(membership) = membership.as_ref().filter(|_| !is_recheck) {
+        if let Some(membership) = membership {
             return self.version_of_index(membership, alone).await.map(Some);
+        }
+        if tagged.is_some() {
+            return Ok(tagged);
         }
         let registry = &self.publisher.context.registry;
         let Some(found) = registry.image(repository, digest).await? else {
@@ -69,18 +71,10 @@ impl Invocation<'_> {
         if !found.image.tags.is_empty() {
             return Ok(Some(own(found.image.tags, found.pushed_at)));
         }
-        if let Some(membership) = &membership {
-            return self.version_of_index(membership, alone).await.map(Some);
-        }
         // A part of an index never had a tag, and a signature has no index.
-        if last_tag.is_none() && found.kind.may_be_image() {
-            if self.may_get_index(found.pushed_at) {
-                self.wait_for_index(alone.as_ref()).await?;
-                return Ok(None);
-            }
-            if alone.is_none() {
-                self.record_scan_alone().await?;
-            }
+        if last_tag.is_none() && found.kind.may_be_image() && self.may_get_index(found.pushed_at) {
+            self.wait_for_index(alone.as_ref()).await?;
+            return Ok(None);
         }
         let mut version = own(Vec::new(), found.pushed_at);
         // The image has lost its tag. The last tag still names the release line.
@@ -92,28 +86,22 @@ impl Invocation<'_> {
     /// The index that the scanned image is a part of, as a version.
     async fn version_of_index(
         &self,
-        membership: &IndexMembership,
+        membership: IndexMembership,
         alone: Option<ScansAlone>,
     ) -> anyhow::Result<Version> {
         let repository = &self.scan.about.repository;
-        let IndexMembership { index, tag, pushed, images, kind: part, .. } = membership;
+        let part = membership.kind;
         let early_scans = if part.may_be_image() {
-            self.read_early_scans(membership, alone).await?
+            self.read_early_scans(&membership, alone).await?
         } else {
             Vec::new()
         };
-        let tags: Vec<Tag> = tag.iter().cloned().collect();
+        let IndexMembership { index, tag, pushed, images, .. } = membership;
+        let tags: Vec<Tag> = tag.into_iter().collect();
         let (tag, line) = self.tag_and_line(&tags);
-        let mut version = Version {
-            digest: index.clone(),
-            tags,
-            tag,
-            line,
-            pushed: Some(*pushed),
-            images: *images,
-            part: *part,
-            early_scans,
-        };
+        let pushed = Some(pushed);
+        let mut version =
+            Version { digest: index, tags, tag, line, pushed, images, part, early_scans };
         // The index may have been pushed with several tags, or may have got another tag since.
         let registry = &self.publisher.context.registry;
         if version.line.is_none()

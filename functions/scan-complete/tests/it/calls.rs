@@ -100,17 +100,3 @@ async fn a_failed_scan_costs_two_calls_for_an_artifact_and_three_before_the_aler
     let failed = function.scan(&signature, Err(("UNSUPPORTED_IMAGE", "")));
     assert_eq!(calls(&function, &failed).await, &read[..2]);
 }
-
-#[tokio::test]
-async fn a_published_scan_of_a_branch_costs_two_calls_more() {
-    let grammar = ("platform.Tags.Grammar", r#"["{component}-{branch}-{sha}"]"#);
-    let function = Function::with_policy(&[grammar]).await;
-    let image = function.push(&["app-main-abc0001"]);
-    let scan = function.scan(&image, Ok(basic("CVE-1:HIGH")));
-    let read = ["UpdateItem", "DescribeImageScanFindings", "DescribeImages", "GetParameter"];
-    let publish = ["BatchGetItem", "GetItem", "Publish", "PutEvents", "UpdateItem", "UpdateItem"];
-    assert_eq!(calls(&function, &scan).await, [&read[..], &publish[..]].concat());
-    // Known findings cost no further call.
-    let known = calls(&function, &scan).await;
-    assert_eq!(known, ["UpdateItem", "DescribeImageScanFindings", "GetParameter", "UpdateItem"]);
-}

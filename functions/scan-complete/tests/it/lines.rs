@@ -98,48 +98,6 @@ async fn a_version_that_has_a_channel_too_stays_in_its_line() {
 }
 
 #[tokio::test]
-async fn a_finding_that_an_alert_has_published_for_one_branch_is_no_news_for_another() {
-    let function = Function::with_policy(&[WITH_BRANCHES]).await;
-    let steps: [(&str, &str, &[&str]); 9] = [
-        ("app-main-abc0001", "CVE-1:HIGH", &["CVE-1"]),
-        ("app-fix-1-abc0002", "CVE-1:HIGH", &[]),
-        // The branch adds a finding.
-        ("app-fix-1-abc0003", "CVE-1:HIGH CVE-2:HIGH", &["CVE-2"]),
-        ("app-fix-2-abc0004", "CVE-2:HIGH", &[]),
-        // A finding that is more severe now is news.
-        ("app-fix-2-abc0005", "CVE-2:CRITICAL", &["CVE-2"]),
-        ("app-main-abc0006", "CVE-1:HIGH CVE-2:CRITICAL", &[]),
-        // The kinds of tags of another component have news of their own.
-        ("web-main-abc0007", "CVE-1:HIGH", &["CVE-1"]),
-        ("app-fix-3-abc0008", "CVE-1:HIGH CVE-2:CRITICAL", &[]),
-        ("app-fix-3-abc0009", "", &[]),
-    ];
-    for (tag, findings, expected) in steps {
-        let alerts = scan_deployment(&function, tag, findings).await;
-        let new = alerts.iter().flat_map(|alert| new_and_all(alert).0);
-        assert_eq!(Vec::from_iter(new), expected, "{tag}: {alerts:#?}");
-    }
-}
-
-#[tokio::test]
-async fn an_alert_about_a_branch_is_resolved_by_the_branch_and_a_finding_that_comes_back_is_news() {
-    let function = Function::with_policy(&[WITH_BRANCHES]).await;
-    let steps = [
-        ("app-main-abc0001", "CVE-1:HIGH", Some("scan-findings")),
-        ("app-fix-1-abc0002", "CVE-1:HIGH", None),
-        ("app-fix-1-abc0003", "", None),
-        ("app-main-abc0004", "", Some("scan-resolved")),
-        ("app-fix-2-abc0005", "CVE-1:HIGH", None),
-        ("app-main-abc0006", "CVE-1:HIGH", Some("scan-findings")),
-        ("app-main-abc0007", "", Some("scan-resolved")),
-    ];
-    for (tag, findings, expected) in steps {
-        let alerts = scan_deployment(&function, tag, findings).await;
-        assert_eq!(kinds(&alerts), Vec::from_iter(expected), "{tag}");
-    }
-}
-
-#[tokio::test]
 async fn images_that_cannot_be_scanned_cause_one_alert_for_all_branches() {
     let function = Function::with_policy(&[WITH_BRANCHES]).await;
     let mut alerts = Vec::new();

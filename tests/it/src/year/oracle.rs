@@ -16,7 +16,7 @@ const AFTER_PULL: Seconds = 29 * DAY;
 /// `UntaggedDays` of the policy.
 const AFTER_TAG: Seconds = 7 * DAY;
 const AFTER_LOSS: Seconds = 7 * DAY;
-/// The time after which an entry of `Expire` in the policy lets a tag of a pull request expire.
+/// The age at which the tag of a pull request expires: `Expire` of the policy.
 const EXPIRES_AFTER: Seconds = 14 * DAY;
 
 /// The reason of the push of an image.
@@ -74,7 +74,7 @@ pub enum TagUse {
     Version(String, Option<[u64; 4]>),
     /// A name that moves from version to version.
     Channel,
-    /// A name that an entry of `Expire` has.
+    /// A tag that matches an entry of `Expire`.
     Expiring,
     /// The name of a signature or of a build cache.
     Other,

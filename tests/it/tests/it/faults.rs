@@ -29,9 +29,11 @@ use scenarios::{Scenario, scenarios};
 /// The text before the tables of `docs/contributing/calls.md`.
 const CALLS_PAGE: &str = "# AWS calls of each event
 
-A test writes this page: it sends each file of `events/` to its function, in the stack of the test that makes each call fail.
-Each row is the first event of a process, so it has one call that reads the policy. A row without settings has the settings of the shipped policy.
-The requests of `custom-resource` are not in the tables, because their calls depend on the existing repository.
+A test writes this page. The test sends the files of `events/` to their functions, in the stacks of the [fault tests](testing.md).
+Each row is the first event of a new process, so most rows have one call that reads the policy.
+In the stacks of `scan-complete`, `sweep-dispatch` and each `report`, the rules have wildcards, so these functions also ask whether a cache or
+replication fills the repository. `Unmatched` is `report` in the stacks of `image-push`.
+The calls of `custom-resource` depend on the existing repository, so they are not in the tables. A request to Slack is not a call of AWS.
 ";
 
 /// The time after which a process is killed that waits for a call without an answer.
@@ -425,7 +427,7 @@ async fn the_page_of_the_calls_has_the_calls_of_each_event() {
         Function::SlackNotifier,
     ] {
         page += &format!(
-            "\n## `{}`\n\n| event | settings | calls | names |\n| --- | --- | --- | --- |\n",
+            "\n## `{}`\n\n| event | settings | calls | operations |\n| --- | --- | --- | --- |\n",
             function.folder()
         );
         let mut shown = BTreeSet::new();
