@@ -525,17 +525,11 @@ impl Alert {
     }
 }
 
-/// Reads a component. Where the tags name no component, the repository is the component. The name of
-/// a repository may have more characters than a component.
 fn read_component<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Component>, D::Error> {
-    let Some(name) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
-    let component = name.parse().or_else(|_| {
-        let repository: Result<RepositoryName, _> = name.parse();
-        repository.map(|repository| Component::from(&repository))
-    });
-    component.map(Some).map_err(D::Error::custom)
+    let name = Option::<String>::deserialize(deserializer)?;
+    name.map(|name| name.parse().map_err(D::Error::custom)).transpose()
 }
 
 /// Removes hidden characters from every text in a value.

@@ -21,6 +21,7 @@ pub use template::{InvalidTemplate, Template};
 pub use version::VersionOrder;
 
 use crate::image::{Component, RepositoryName, Tag, Wildcard};
+use crate::quarantine::Quarantine;
 use placeholder::is_digits;
 
 /// The templates for the tags of a repository, in order. There is at least one.
@@ -98,7 +99,10 @@ impl Grammar {
     /// the tag of a signature or an attestation ([`Tag::subject`]): no rule judges these.
     #[must_use]
     pub fn match_tag(&self, repository: &RepositoryName, tag: &Tag) -> Option<ConformingTag> {
-        if tag.subject().is_some() || self.ignored.iter().any(|wildcard| wildcard.matches(tag)) {
+        if tag.subject().is_some()
+            || Quarantine::read(tag).is_some()
+            || self.ignored.iter().any(|wildcard| wildcard.matches(tag))
+        {
             return None;
         }
         let templates = self.templates.iter().enumerate();
@@ -200,21 +204,40 @@ impl ConformingTag {
 /// The text completes 'the component is named like …'.
 #[must_use]
 pub fn doubt_component(component: &Component) -> Option<&'static str> {
-    const BRANCHES: [&str; 6] = ["main", "master", "develop", "development", "trunk", "nightly"];
+    const BRANCHES: [&str; 9] = [
+        "main",
+        "master",
+        "develop",
+        "development",
+        "trunk",
+        "nightly",
+        "feature",
+        "hotfix",
+        "bugfix",
+    ];
     const BRANCH_PREFIXES: [&str; 8] =
         ["pr-", "mr-", "feature-", "feat-", "hotfix-", "bugfix-", "renovate-", "dependabot-"];
     const LABELS: [&str; 9] =
         ["sha", "git", "commit", "build", "version", "release", "tag", "rev", "v"];
     let name = component.as_str();
     let last = name.rsplit('-').next().unwrap_or(name);
+    let before = name.rsplit('-').nth(1);
+    let is_request = |name: &str| {
+        ["pr", "mr"].iter().any(|prefix| name.strip_prefix(prefix).is_some_and(is_digits))
+    };
     let is_year = |word: &str| word.len() == 4 && word.starts_with("20") && is_digits(word);
-    if BRANCHES.contains(&name) || BRANCH_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+    if BRANCHES.contains(&name)
+        || BRANCH_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || is_request(name)
+    {
         Some("a branch")
     } else if DEFAULT_CHANNELS.contains(&name) {
         Some("a channel")
     } else if LABELS.contains(&name) || LABELS.contains(&last) {
         Some("a word before a version")
-    } else if name.split('-').any(is_build_word) {
+    } else if name.split('-').any(is_build_word)
+        || is_digits(last) && before.is_some_and(|before| LABELS.contains(&before))
+    {
         Some("a build")
     } else if name
         .split('-')
@@ -222,7 +245,9 @@ pub fn doubt_component(component: &Component) -> Option<&'static str> {
         .any(|(year, month)| is_year(year) && month.len() == 2 && is_digits(month))
     {
         Some("a date")
-    } else if !placeholder::has_letter(name) || last.len() >= 3 && is_digits(last) {
+    } else if !name.bytes().any(|byte| byte.is_ascii_alphabetic())
+        || last.len() >= 3 && is_digits(last)
+    {
         Some("a build")
     } else {
         None

@@ -66,12 +66,17 @@ name!(
 
 name!(
     /// A component: the software that an image is a version of. Images are counted, compared and
-    /// owned by component. `litellm-v1.80.5` is version 1.80.5 of the component `litellm`.
+    /// owned by component. `litellm-v1.80.5` is version 1.80.5 of the component `litellm`. If a template has
+    /// no component, the repository is the component, such as `team/app`.
     Component,
     InvalidComponent,
-    (1..=128),
-    |text| text.split('-').all(|word| !word.is_empty() && word.bytes().all(is_lower)),
-    "expected lower-case letters and digits, joined by single hyphens"
+    (1..=256),
+    |text| {
+        let mut words = text.split('-');
+        words.all(|word| !word.is_empty() && word.bytes().all(is_lower))
+            || text.parse::<RepositoryName>().is_ok()
+    },
+    "expected lower-case letters and digits, joined by single hyphens, or a repository name"
 );
 
 fn is_lower(byte: u8) -> bool {
@@ -302,7 +307,10 @@ mod tests {
     #[test]
     fn wildcards_and_components_with_other_characters_are_rejected() {
         check::<Wildcard>(&["*", "v*", "release-*.*"], &["", "a b", "a?", &"*".repeat(129)]);
-        check::<Component>(&["litellm", "mcp-github", "0"], &["", "-a", "a-", "a--b", "A", "a_b"]);
+        check::<Component>(
+            &["litellm", "mcp-github", "0", "team/app_1"],
+            &["", "-a", "a-", "A", "a b"],
+        );
     }
 
     #[test]

@@ -39,8 +39,8 @@ pub use confirmation::{
     retention_hash,
 };
 use decide::{
-    decide_unit, keep_last_image, keep_subjects_of_tagged_images, rank_units, removal_mode,
-    threat_to,
+    decide_unit, keep_last_image, keep_referrers_of_other_repositories,
+    keep_subjects_of_tagged_images, rank_units, removal_mode, threat_to,
 };
 use rules::TagReadings;
 pub(crate) use rules::is_channel_tag;
@@ -175,6 +175,9 @@ pub enum KeepReason {
     },
     /// An image that has a tag, and is kept, refers to the untagged image or is a part of it.
     NeededByTaggedImage,
+    /// The image refers to an image that does not exist, and so does every other image of the repository: their
+    /// subjects are in another repository.
+    OnlyReferrers,
     /// The image is archived. A lifecycle rule of ECR expires archived images.
     Archived,
     /// An archived index needs the image, and the policy would delete it.
@@ -341,6 +344,7 @@ pub fn plan_retention<'a>(
         graph.units.into_iter().zip(places).map(decide).collect();
     keep_subjects_of_tagged_images(&mut units);
     keep_last_image(inventory, &mut units);
+    keep_referrers_of_other_repositories(inventory, &mut units);
     let mut plan = RetentionPlan {
         policy,
         inventory,
@@ -374,7 +378,7 @@ impl KeepReason {
             Self::Native => 9,
             Self::Quarantined { .. } => 10,
             Self::Untagged | Self::UntaggedLately { .. } | Self::UntaggedReported { .. } => 11,
-            Self::NeededByTaggedImage => 12,
+            Self::NeededByTaggedImage | Self::OnlyReferrers => 12,
             Self::Archived => 13,
             Self::NeededByArchivedIndex => 14,
             Self::Threatened(_) => 15,

@@ -144,8 +144,10 @@ impl FromStr for Day {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // The parser also accepts days such as +99999-12-31 and 2026-1-5.
-        let is_day =
-            text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        let is_day = text.len() == 10
+            && text.bytes().enumerate().all(|(at, byte)| {
+                if matches!(at, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() }
+            });
         let day = text.parse().ok().filter(|_| is_day);
         day.map(Self).ok_or(InvalidDay)
     }
@@ -205,6 +207,7 @@ mod tests {
         for day in [
             "+99999-12-31",
             "-2026-12-31",
+            "-026-12-31",
             "2026-02-30",
             "2026-13-01",
             "2026-1-5",
@@ -263,7 +266,7 @@ mod tests {
                 r#"{"id": "CVE-1", "until": "2026-12-31", "reason": "x", "owner": "me", "component": "Lite LLM"}"#,
             ),
             &expect![[
-                r#"[1].component: expected lower-case letters and digits, joined by single hyphens, got "Lite LLM""#
+                r#"[1].component: expected lower-case letters and digits, joined by single hyphens, or a repository name, got "Lite LLM""#
             ]],
         );
     }

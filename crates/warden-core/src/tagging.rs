@@ -217,6 +217,24 @@ fn find_component(policy: &Policy, tag: &Tag) -> Option<Component> {
     Some(conforming.component)
 }
 
+/// Whether the name is probably a misspelling of a listed component: one letter or hyphen is different, or two
+/// letters are swapped. Digits tell components apart, as in `orders-v1` and `orders-v2`. So does a letter of a
+/// short word, as in `service-a` and `service-b`, or `api` and `app`.
+fn is_misspelled(name: &Component, known: &Component) -> bool {
+    const SHORT: usize = 3;
+    let (name, known) = (name.as_str(), known.as_str());
+    let sorted = |text: &str| {
+        let mut letters: Vec<char> = text.chars().filter(|letter| *letter != '-').collect();
+        letters.sort_unstable();
+        letters
+    };
+    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    let is_close = |(one, other): (&str, &str)| one == other || one.len().min(other.len()) > SHORT;
+    strsim::osa_distance(known, name) <= 1
+        && digits(name) == digits(known)
+        && (sorted(name) == sorted(known) || name.split('-').zip(known.split('-')).all(is_close))
+}
+
 /// Makes an accepted tag from a tag that matches the grammar: the tag itself, or the tag with a
 /// listed component that differs in one letter. A larger difference would be a guess, and people
 /// run the command that contains the suggestion.
@@ -225,9 +243,9 @@ fn correct_component(policy: &Policy, tag: Tag) -> Option<Tag> {
     let tag = if tags.components.is_empty() || tags.components.contains(&component) {
         tag
     } else {
-        let is_near =
-            |known: &&Component| strsim::osa_distance(known.as_str(), component.as_str()) <= 1;
-        let known = tags.components.iter().find(is_near)?;
+        // Of two similar components, either may be meant.
+        let mut near = tags.components.iter().filter(|known| is_misspelled(&component, known));
+        let known = near.next().filter(|_| near.next().is_none())?;
         let spelled = tag.as_str().replacen(component.as_str(), known.as_str(), 1).parse().ok()?;
         // The text that was replaced may be another part of the tag.
         (find_component(policy, &spelled).as_ref() == Some(known)).then_some(spelled)?
@@ -324,7 +342,7 @@ mod tests {
                 litellm-canary: litellm
                 litellm-pre-prod: litellm
                 grammar: litellm-prod does not match {component}-{channel}
-                grammar: litellm-Canary does not match {component}-{channel} (l-itellm) -> l-itellm-canary
+                grammar: litellm-Canary does not match {component}-{channel} (litellm) -> litellm-canary
                 grammar: litellm-v1.0.0 does not match {component}-{channel}
             "#]],
         );
@@ -351,6 +369,25 @@ mod tests {
                 component: postgres-v1.0.0 has the component postgres, which the policy does not list; the nearest listed component is litellm (postgres)
             "#]],
         );
+    }
+
+    #[test]
+    fn a_component_that_may_be_another_one_is_not_corrected() {
+        let components = json!(["web-a", "web-b", "orders-v1", "api", "openwebui", "myapp"]);
+        let policy = policy(GUIDE, &[("Tags.Components", components)]);
+        for (tag, expected) in [
+            ("web-c-v1.0.0", None),
+            ("orders-v2-v1.0.0", None),
+            ("app-v1.0.0", None),
+            ("open-webui-v1.0.0", Some("openwebui-v1.0.0")),
+            ("MyApp-v1.0.0", Some("myapp-v1.0.0")),
+            ("mayapp-v1.0.0", Some("myapp-v1.0.0")),
+        ] {
+            let TagVerdict::Violation(Violation { suggestion, .. }) = judge(&policy, tag) else {
+                panic!("{tag} conforms");
+            };
+            assert_eq!(suggestion.as_ref().map(Tag::as_str), expected, "{tag}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::grammar::{Grammar, Placeholder, TagKind};
+use crate::grammar::{Grammar, Placeholder, TagKind, is_build_word};
 use crate::image::{Component, RepositoryName, Tag};
 use crate::retention::is_channel_tag;
 
@@ -46,7 +46,12 @@ pub fn find_release_line<'t>(
     for (name, text) in &conforming.values {
         match name {
             Placeholder::Slug | Placeholder::Branch if conforming.has_version() => {
-                branches.push(format!("{name}={text}"));
+                // A commit or a time would make each build a branch of its own.
+                let words: Vec<&str> =
+                    text.split('-').filter(|word| !is_build_word(word)).collect();
+                if !words.is_empty() {
+                    branches.push(format!("{name}={}", words.join("-")));
+                }
             }
             // Without a version beside it, a slug or a branch may be the version.
             Placeholder::Slug | Placeholder::Branch if !is_channel => {}

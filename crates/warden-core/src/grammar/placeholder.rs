@@ -104,7 +104,8 @@ impl Placeholder {
     pub(super) fn longest(self, text: &str) -> usize {
         let is_allowed = |byte: &u8| match self {
             Self::Component | Self::Slug | Self::Channel => is_lower(*byte) || *byte == b'-',
-            Self::Semver => byte.is_ascii_alphanumeric() || b".-".contains(byte),
+            // The name of a platform may have a `_`, as in `x86_64`.
+            Self::Semver => byte.is_ascii_alphanumeric() || b"._-".contains(byte),
             Self::Version => byte.is_ascii_digit() || *byte == b'.',
             Self::Calver => byte.is_ascii_digit() || b".-".contains(byte),
             Self::Sha => is_hex(*byte),
@@ -152,21 +153,37 @@ fn is_number(text: &str) -> bool {
     is_digits(text) && (text == "0" || !text.starts_with('0'))
 }
 
-/// Whether the text has a letter. A component has one: a text of digits is a build, a date or a part of
+/// Whether the text is words of a component. It has a letter: a text of digits is a build, a date or a part of
 /// a version.
-pub(super) fn has_letter(text: &str) -> bool {
-    text.bytes().any(|byte| byte.is_ascii_alphabetic())
+pub(super) fn is_name(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_alphabetic()) && text.split('-').all(is_word)
 }
 
 fn is_component(text: &str) -> bool {
-    has_letter(text) && text.split('-').all(|word| is_word(word) && !is_build_word(word))
+    is_name(text) && !text.split('-').any(is_build_word) && !has_date(text)
 }
 
-/// Whether a word differs from build to build: a commit, a date or a time. These have at least seven
-/// hexadecimal digits, and one of them is a digit. With such a word, each build would be a component
-/// of its own, and no version would ever be old.
+/// Whether three words in a row are a date, such as `2026-11-27`.
+fn has_date(text: &str) -> bool {
+    let words: Vec<&str> = text.split('-').collect();
+    words.windows(3).any(|date| is_calver(&date.join("-")))
+}
+
+/// Whether a word differs from build to build: a commit, a date or a time. A commit has at least seven
+/// hexadecimal digits, and one of them is a digit. With such a word, each build would be a component of its own,
+/// and no version would ever be old.
 pub(crate) fn is_build_word(word: &str) -> bool {
-    word.len() >= 7 && word.bytes().all(is_hex) && word.bytes().any(|byte| byte.is_ascii_digit())
+    let is_commit = |word: &str| {
+        word.len() >= 7
+            && word.bytes().all(is_hex)
+            && word.bytes().any(|byte| byte.is_ascii_digit())
+    };
+    // `git describe` writes a `g` before the commit, and ISO 8601 a `t` between the date and the time.
+    let is_time = || {
+        let parts = word.strip_suffix('z').unwrap_or(word).split_once('t');
+        parts.is_some_and(|(date, time)| is_date(date) && is_digits(time) && time.len() >= 4)
+    };
+    is_commit(word) || word.strip_prefix('g').is_some_and(is_commit) || is_time()
 }
 
 fn is_date(text: &str) -> bool {

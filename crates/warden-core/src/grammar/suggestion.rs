@@ -16,7 +16,9 @@ impl Template {
     /// template is a regular expression.
     pub(super) fn respell(&self, tag: &Tag) -> Option<String> {
         let Pattern::Parts(parts) = &self.pattern else { return None };
-        let pattern: String = parts.iter().map(loose).collect();
+        let next = parts.iter().skip(1).map(Some).chain([None]);
+        let pattern: String =
+            parts.iter().zip(next).map(|(part, next)| loose(part, next)).collect();
         // A conforming tag never reaches this code, so the expression is compiled for each call.
         let pattern =
             RegexBuilder::new(&format!("^(?:{pattern})$")).case_insensitive(true).build().ok()?;
@@ -46,26 +48,31 @@ impl Template {
     }
 }
 
-fn loose(part: &Part) -> String {
+/// A pattern for the part before `next`.
+fn loose(part: &Part, next: Option<&Part>) -> String {
     match part {
-        Part::Literal(text) => text
-            .split_inclusive(['.', '_', '-'])
-            .map(|piece| {
+        Part::Literal(text) => {
+            let mut rest = text.as_str();
+            let pieces = text.split_inclusive(['.', '_', '-']);
+            let loose_piece = |piece: &str| {
+                rest = rest.strip_prefix(piece).unwrap_or_default();
                 let word = piece.trim_end_matches(['.', '_', '-']);
                 // People forget a single letter, such as the `v`, but not a word.
                 let optional = if word.len() == 1 { "?" } else { "" };
                 let separator = match piece.strip_prefix(word) {
                     Some("") | None => "",
                     Some(separator) if separator.contains('.') => "[._-]+",
-                    Some(_) => "[_-]*",
+                    Some(_) if may_be_missing_before(rest, next) => "[_-]*",
+                    Some(_) => "[_-]+",
                 };
                 if word.is_empty() {
                     separator.to_owned()
                 } else {
                     format!("(?:{word}){optional}{separator}")
                 }
-            })
-            .collect(),
+            };
+            pieces.map(loose_piece).collect()
+        }
         Part::Placeholder(name) => {
             let pattern = match name {
                 // Without dots: `litellm-1.80.5.1` is not version 80.5.1 of `litellm-1`.
@@ -90,6 +97,24 @@ fn loose(part: &Part) -> String {
     }
 }
 
+/// Whether the separator before the rest of a literal, or before the next placeholder, may be missing. People
+/// write `litellm1.80.5` and `litellmv1.80.5`, where the version is clear. A missing separator between two words
+/// would split a word: `domain-abc1234` is not the branch `main` of `do`.
+fn may_be_missing_before(rest: &str, next: Option<&Part>) -> bool {
+    match (rest, next) {
+        ("", Some(Part::Placeholder(name))) => matches!(
+            name,
+            Placeholder::Semver
+                | Placeholder::Version
+                | Placeholder::Calver
+                | Placeholder::Number
+                | Placeholder::Date
+                | Placeholder::Timestamp
+        ),
+        (rest, _) => rest.split(['.', '_', '-']).next().is_some_and(|word| word.len() == 1),
+    }
+}
+
 /// The text as the placeholder spells it. None for a date in the place of a version: it needs another
 /// template, not another spelling.
 fn canonical(name: Placeholder, found: &str) -> Option<String> {
@@ -108,7 +133,9 @@ fn canonical(name: Placeholder, found: &str) -> Option<String> {
                 Some((core, pre_release)) => (core, format!("-{pre_release}")),
                 None => (found, String::new()),
             };
-            if core.starts_with("20") && is_calver(core) {
+            let has_zero =
+                core.split('.').skip(1).any(|number| number.len() > 1 && number.starts_with('0'));
+            if is_calver(core) && (core.starts_with("20") || has_zero) {
                 return None;
             }
             let mut numbers: Vec<String> = core.split('.').map(without_zeros).collect();

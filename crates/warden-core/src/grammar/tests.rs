@@ -3,6 +3,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod words;
+
 const INFRASTRUCTURE: &str = "{component}-v{semver}";
 const DEPLOYMENTS: &str = "{component}-v{semver} {component}-{channel} {component}-{sha}";
 
@@ -183,8 +185,8 @@ fn the_first_template_that_matches_decides() {
             mcp-github-latest -> mcp-github: channel=latest
             custom-app-dev -> custom-app: channel=dev
             myapp-0123abc -> myapp: sha=0123abc
-            myapp-0123ABC -> no; m-yapp-0123abc?
-            custom-app-Prod -> no; c-ustom-app-prod?
+            myapp-0123ABC -> no; myapp-0123abc?
+            custom-app-Prod -> no; custom-app-prod?
             mcp_github_latest -> no; mcp-github-latest?
             latest -> no
             myapp-feature -> no

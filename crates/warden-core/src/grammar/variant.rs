@@ -1,20 +1,26 @@
 //! The names of variants and platforms, and how a version ends with them.
 
 /// The names of variants. Digits and dots may follow a name, such as in `alpine3.20`.
-const VARIANTS: [&str; 44] = [
+const VARIANTS: [&str; 62] = [
     "alpine",
     "amazonlinux",
     "apache",
+    "azurelinux",
+    "bionic",
     "bookworm",
     "bullseye",
-    "busybox",
     "buster",
+    "busybox",
     "centos",
     "chainguard",
+    "cli",
+    "corretto",
     "cpu",
     "cuda",
+    "cudnn",
     "debian",
     "debug",
+    "dind",
     "distroless",
     "fips",
     "focal",
@@ -22,8 +28,8 @@ const VARIANTS: [&str; 44] = [
     "full",
     "glibc",
     "gpu",
-    "java",
     "jammy",
+    "java",
     "jdk",
     "jre",
     "lite",
@@ -34,25 +40,37 @@ const VARIANTS: [&str; 44] = [
     "noble",
     "node",
     "nonroot",
+    "openjdk",
+    "oraclelinux",
+    "otel",
+    "perl",
     "php",
     "py",
     "python",
     "rockylinux",
     "rocm",
     "rootless",
+    "runtime",
+    "scratch",
     "slim",
+    "soci",
+    "static",
+    "stretch",
+    "temurin",
     "trixie",
     "ubi",
     "ubuntu",
     "windowsservercore",
     "wolfi",
+    "xenial",
+    "zts",
 ];
 
 /// The words of platforms, as in the platforms of Go and of Docker.
-const PLATFORMS: [&str; 21] = [
-    "aarch64", "amd64", "arm", "arm32v5", "arm32v6", "arm32v7", "arm64", "arm64v8", "armhf",
-    "armv6", "armv7", "armv8", "i386", "linux", "loong64", "mips64le", "ppc64le", "riscv64",
-    "s390x", "windows", "x86_64",
+const PLATFORMS: [&str; 25] = [
+    "aarch64", "amd64", "arm", "arm32v5", "arm32v6", "arm32v7", "arm64", "arm64v8", "armel",
+    "armhf", "armv6", "armv7", "armv7l", "armv8", "i386", "linux", "loong64", "mips64", "mips64le",
+    "ppc64", "ppc64le", "riscv64", "s390x", "windows", "x86_64",
 ];
 
 /// The revisions of ARM, which follow another word, as in `linux-arm-v7`.

@@ -174,6 +174,13 @@ pub(super) fn decide_unit(
             None => {}
         }
     }
+    // An image with an accepted tag, such as a chart that refers to the root, is not in quarantine: its
+    // quarantine tags go. The latest quarantine counts.
+    let quarantined = unit.images().filter(|image| !facts[*image].has_accepted_tag);
+    let since = quarantined.filter_map(|image| facts[image].quarantined_since).max();
+    let days = policy.tags.as_ref().map(|tags| Days::new(tags.quarantine_days.into()));
+    let quarantine =
+        since.zip(days).and_then(|(since, days)| Some((since, since.checked_add_days(days)?)));
     if !places.is_empty() {
         let kept = usize::try_from(retention.keep).unwrap_or(usize::MAX);
         return match policy.lifecycle_scope {
@@ -181,16 +188,16 @@ pub(super) fn decide_unit(
             LifecycleScope::Component if places.iter().any(|place| place.best() <= kept) => {
                 keep(KeepReason::Newest)
             }
-            LifecycleScope::Component => Decision::Remove(RemoveReason::BeyondKeepCount),
+            // The alert of the quarantine promises these days.
+            LifecycleScope::Component => match quarantine {
+                Some((_, until)) if until > now.date_naive() => {
+                    keep(KeepReason::Quarantined { until })
+                }
+                _ => Decision::Remove(RemoveReason::BeyondKeepCount),
+            },
         };
     }
-    // All other tags are quarantine tags or have expired. The latest quarantine counts. An image with an
-    // accepted tag, such as a chart that refers to the root, is not in quarantine: its quarantine tags go.
-    let quarantined = unit.images().filter(|image| !facts[*image].has_accepted_tag);
-    let since = quarantined.filter_map(|image| facts[image].quarantined_since).max();
-    let days = policy.tags.as_ref().map(|tags| Days::new(tags.quarantine_days.into()));
-    let quarantine =
-        since.zip(days).and_then(|(since, days)| Some((since, since.checked_add_days(days)?)));
+    // All other tags are quarantine tags or have expired.
     match (quarantine, orphan_of) {
         (Some((since, until)), _) if until <= now.date_naive() => {
             Decision::Remove(RemoveReason::QuarantineOver { since })
@@ -322,6 +329,22 @@ pub(super) fn keep_last_image(inventory: &Inventory, units: &mut Arena<UnitId, U
     if let Some((_, last)) = last {
         let root = units[last].unit.root;
         units[last].decision = Decision::Keep(KeepReason::Last, root);
+    }
+}
+
+/// Keeps orphans in a repository that has only referrers: somebody stores the signatures of another repository
+/// there, as with `COSIGN_REPOSITORY`.
+pub(super) fn keep_referrers_of_other_repositories(
+    inventory: &Inventory,
+    units: &mut Arena<UnitId, UnitDecision>,
+) {
+    if inventory.images.iter().any(|image| image.subjects().next().is_none()) {
+        return;
+    }
+    for id in units.ids() {
+        if matches!(units[id].decision, Decision::Remove(RemoveReason::Orphan(_))) {
+            units[id].decision = Decision::Keep(KeepReason::OnlyReferrers, units[id].unit.root);
+        }
     }
 }
 

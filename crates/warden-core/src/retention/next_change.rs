@@ -63,6 +63,7 @@ impl RetentionPlan<'_> {
             | KeepReason::Untagged
             | KeepReason::UntaggedReported { .. }
             | KeepReason::NeededByTaggedImage
+            | KeepReason::OnlyReferrers
             | KeepReason::Archived
             | KeepReason::NeededByArchivedIndex
             | KeepReason::Threatened(_) => None,

@@ -64,7 +64,7 @@ pub(super) fn read_tags(policy: &Policy, inventory: &Inventory) -> TagReadings {
             let reading = TagReading {
                 group: None,
                 is_accepted: false,
-                is_channel: ends_with_channel(&channels, tag),
+                is_channel: policy.ignores(tag).is_none() && ends_with_channel(&channels, tag),
                 channel_of_version: None,
             };
             return (reading, None);
@@ -304,10 +304,16 @@ impl Classifier<'_> {
         entries.filter_map(end).min()
     }
 
+    /// The prefix by which a tag is counted. A prefix never ends within a word: `vault-1.15` and `velero-1.2`
+    /// are no versions of the prefix `v`.
     fn prefix_of(&self, tag: &Tag) -> Option<Key> {
-        let prefix =
-            self.prefixes.iter().find(|prefix| tag.as_str().starts_with(prefix.as_str()))?;
-        Some(Key::Prefix((*prefix).clone()))
+        let is_letter = |c: char| c.is_ascii_alphabetic();
+        let has = |prefix: &&&TagPrefix| {
+            let rest = tag.as_str().strip_prefix(prefix.as_str());
+            let ends_in_letter = prefix.as_str().ends_with(is_letter);
+            rest.is_some_and(|rest| !(ends_in_letter && rest.starts_with(is_letter)))
+        };
+        self.prefixes.iter().find(has).map(|prefix| Key::Prefix((*prefix).clone()))
     }
 
     /// Whether a time is at most `days` days ago. A time in the future counts too, because clocks
@@ -324,13 +330,27 @@ pub(crate) fn is_channel_tag(channels: &[Channel], conforming: &ConformingTag, t
         && (conforming.value(Placeholder::Channel).is_some() || ends_with_channel(channels, tag))
 }
 
-/// Whether a tag is the name of a channel, or ends with the name after a separator. A tag with a commit or
-/// a time is pushed once, and no channel.
+/// Whether a tag is the name of a channel, or ends with the name after a separator. A tag with a commit, a time
+/// or a version is pushed once, and the tag of a pull request ends with it: these are no channels.
 fn ends_with_channel(channels: &[Channel], tag: &Tag) -> bool {
     const SEPARATORS: [char; 3] = ['-', '_', '.'];
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    let is_version = |words: &str| {
+        let mut numbers = words.split('.');
+        numbers.next().is_some_and(|word| is_number(word.trim_start_matches('v')))
+            && numbers.next().is_some_and(is_number)
+    };
+    let is_request = |before: &str| {
+        let words = before.split_once(SEPARATORS);
+        words.is_some_and(|(word, rest)| {
+            matches!(word, "pr" | "mr") && rest.split(SEPARATORS).next().is_some_and(is_number)
+        })
+    };
     let mut before = channels.iter().filter_map(|name| tag.as_str().strip_suffix(name.as_str()));
     before.any(|before| {
         (before.is_empty() || before.ends_with(SEPARATORS))
             && !before.split(SEPARATORS).any(is_build_word)
+            && !before.split(['-', '_']).any(is_version)
+            && !is_request(before)
     })
 }

@@ -143,6 +143,11 @@ impl RetentionPlan<'_> {
             KeepReason::NeededByTaggedImage => {
                 "it has no tag, but a tagged image that is kept refers to it".to_owned()
             }
+            KeepReason::OnlyReferrers => {
+                "the repository has only signatures and other referrers, so the images that they refer to \
+                 are probably in another repository"
+                    .to_owned()
+            }
             KeepReason::Archived => IN_THE_ARCHIVE.to_owned(),
             KeepReason::Threatened(threat) => format!("it is not archived, because {threat}"),
             KeepReason::NeededByArchivedIndex => {

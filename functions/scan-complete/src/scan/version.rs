@@ -50,8 +50,12 @@ impl Invocation<'_> {
             Version { digest, tags, tag, line, pushed, images: 1, part, early_scans: Vec::new() }
         };
         let tagged = (!self.scan.tags.is_empty()).then(|| own(self.scan.tags.clone(), None));
-        // An image with a release line is a version of its own, also if an index contains it.
-        if tagged.as_ref().is_some_and(|version| version.line.is_some()) {
+        // An image with a release line is a version of its own, also if an index contains it. An index never
+        // contains a signature.
+        let is_own = |version: &Version| {
+            version.line.is_some() || version.tags.iter().all(|tag| tag.subject().is_some())
+        };
+        if tagged.as_ref().is_some_and(is_own) {
             return Ok(tagged);
         }
         let ledger = &self.publisher.context.ledger;

@@ -104,8 +104,7 @@ async fn images_that_cannot_be_scanned_cause_one_alert_for_all_branches() {
     for tag in ["app-main-abc0001", "app-fix-1-abc0002", "app-fix-2-abc0003", "web-main-abc0004"] {
         function.aws.advance(Duration::from_secs(3_600));
         let image = function.world.push("deployments", &[tag]);
-        let failed =
-            function.complete_scan("deployments", &image, Err(("UNSUPPORTED_IMAGE", "")));
+        let failed = function.complete_scan("deployments", &image, Err(("UNSUPPORTED_IMAGE", "")));
         function.handle(&failed, failed["id"].as_str().unwrap()).await.unwrap();
         alerts.extend(function.alerts());
     }

@@ -372,9 +372,10 @@ impl Repository {
                     Some(format!("it got the tag {tag} {} days ago", days(record.since)))
                 }
                 TagUse::Version(kind, version) => self.rank(record, kind, *version),
-                TagUse::Expiring if now - record.since < EXPIRES_AFTER => {
-                    Some(format!("its tag {tag} is {} days old and expires later", days(record.since)))
-                }
+                TagUse::Expiring if now - record.since < EXPIRES_AFTER => Some(format!(
+                    "its tag {tag} is {} days old and expires later",
+                    days(record.since)
+                )),
                 TagUse::Channel | TagUse::Expiring | TagUse::Other | TagUse::Violation => None,
             }
         })

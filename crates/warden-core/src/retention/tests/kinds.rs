@@ -216,3 +216,49 @@ fn the_tag_of_a_part_counts_beside_the_tag_of_the_same_kind_of_its_index() {
     ];
     assert_eq!(removed("{component}-v{semver}", 1, &images), ["old"]);
 }
+
+// See case P42 in docs/contributing/prior-art.md.
+#[test]
+fn a_prefix_never_counts_a_word_that_begins_with_it() {
+    check(
+        &with(&[("Retention.Keep", json!(1)), ("LifecycleTagPrefixes", json!(["v", "dev"]))]),
+        &[
+            ("v2", "v2, pushed 20"),
+            ("v1", "v1, pushed 30"),
+            ("vault", "vault-1.15, pushed 40"),
+            ("dev", "dev-1, pushed 50"),
+            ("devbox", "devbox-2, pushed 60"),
+        ],
+        &[],
+        &expect![[r#"
+            v2: keep: number 1 of 2 of the prefix v (the newest is kept)
+            v1: delete: number 2 of 2 of the prefix v (the newest is kept)
+            vault: keep: the tag vault-1.15 matches neither the grammar nor a lifecycle prefix
+            dev: keep: number 1 of 1 of the prefix dev (the newest is kept)
+            devbox: keep: the tag devbox-2 matches neither the grammar nor a lifecycle prefix
+        "#]],
+    );
+}
+
+#[test]
+fn a_tag_of_a_version_or_of_a_pull_request_is_no_channel() {
+    let expire = json!([{"Tags": ["*"], "AfterDays": 14}]);
+    check(
+        &with(&[("Tags.Ignored", json!(["buildcache*"])), ("Retention.Expire", expire)]),
+        &[
+            ("request", "pr-123-dev, pushed 400"),
+            ("version", "web-1.2.3-prod, pushed 400"),
+            ("cache", "buildcache-dev, pushed 400"),
+            ("channel", "web-prod, pushed 400"),
+            ("named", "web-2-prod, pushed 400"),
+        ],
+        &[],
+        &expect![[r#"
+            request: delete: its tag pr-123-dev expired on 2025-11-03, by Expire
+            version: delete: its tag web-1.2.3-prod expired on 2025-11-03, by Expire
+            cache: delete: its tag buildcache-dev expired on 2025-11-03, by Expire
+            channel: keep: the channel web-prod points at it
+            named: keep: the channel web-2-prod points at it
+        "#]],
+    );
+}

@@ -342,3 +342,47 @@ fn a_version_within_a_referrer_of_an_untagged_image_is_not_removed_as_untagged()
         "#]],
     );
 }
+
+#[test]
+fn referrers_are_kept_in_a_repository_that_has_only_referrers() {
+    let policy = two();
+    let referrers = [("signature", "sig:elsewhere"), ("bundle", ", of elsewhere")];
+    check(
+        &policy,
+        &referrers,
+        &[],
+        &expect![[r#"
+        signature: keep: the repository has only signatures and other referrers, so the images that they refer to are probably in another repository
+        bundle: keep: the repository has only signatures and other referrers, so the images that they refer to are probably in another repository
+    "#]],
+    );
+    let with_image = [&referrers[..], &[("image", "a-v1.0.0")]].concat();
+    check(
+        &policy,
+        &with_image,
+        &[],
+        &expect![[r#"
+        signature: delete: it refers to sha256:7b1b763ee8f62eb88e4742a760f912d0b19bcd58b2b948999784bacc15a7f4d7, which does not exist any more
+        bundle: delete: it refers to sha256:7b1b763ee8f62eb88e4742a760f912d0b19bcd58b2b948999784bacc15a7f4d7, which does not exist any more
+        image: keep: number 1 of 1 of a (the newest 2 are kept)
+    "#]],
+    );
+}
+
+#[test]
+fn a_quarantined_image_that_is_beyond_the_count_stays_until_its_quarantine_is_over() {
+    check(
+        &with(&[("Retention.Keep", json!(1)), ("Tags.Forbidden", json!(["*-rc.*"]))]),
+        &[
+            ("new", "a-v1.0.0, pushed 50"),
+            ("waits", "a-v1.0.0-rc.1 quarantine:20261124, pushed 60"),
+            ("over", "a-v1.0.0-rc.2 quarantine:20261101, pushed 70"),
+        ],
+        &[],
+        &expect![[r#"
+            new: keep: number 1 of 3 of a (the newest is kept)
+            waits: keep: it is in quarantine until 2026-12-08
+            over: delete: number 3 by push and number 2 by version of 3 of a (the newest and the highest are kept)
+        "#]],
+    );
+}
