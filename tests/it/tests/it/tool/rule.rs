@@ -1,16 +1,16 @@
 //! `ecr-warden plan --rule` and `ecr-warden confirm --rule`, with the rights of an operator.
 
 use ecr_warden::plan::{RuleConfirmation, RulePlans};
-use local_aws::Fault;
 use local_aws::ecr::DAY;
 use local_aws::world::World;
+use local_aws::{Fault, LocalAws};
 use serde_json::{Value, json};
 use warden_aws::ledger::Ledger;
 use warden_core::image::RepositoryName;
 use warden_core::replication::RemoteRegistry;
 
 use super::stack;
-use crate::{deploy, stop_sweep_queue};
+use crate::{program, stop_sweep_queue};
 
 const API: &str = "team-a/api";
 const COPY: &str = "team-a/copy";
@@ -18,14 +18,14 @@ const NEW: &str = "team-a/new";
 const WEB: &str = "team-a/web";
 
 /// Pushes a version that somebody pushed this many days ago.
-fn push(world: &World, repository: &str, version: u32, days: f64) {
-    let mut state = world.aws.state();
+fn push(aws: &LocalAws, repository: &str, version: u32, days: f64) {
+    let mut state = aws.state();
     let at = state.now() - days * DAY;
     state.ecr().push_made_up(repository, &[&format!("app-v{version}.0.0")], at).unwrap();
     state.ecr().events.clear();
 }
 
-/// Deploys a rule for repositories that somebody else created: the plans of two of them wait, one has
+/// Deploys a rule for repositories that somebody else created before: the plans of two of them wait, one has
 /// nothing to remove, and a wildcard does not match the replica.
 async fn deploy_rule() -> World {
     let rule = json!({
@@ -34,20 +34,21 @@ async fn deploy_rule() -> World {
         "Tags": {"Grammar": ["{component}-v{semver}"], "Enforcement": "report"},
         "Retention": {"Keep": 1, "Enforcement": "archive"},
     });
-    let world = deploy(&[
+    let aws = LocalAws::default();
+    for repository in [API, COPY, NEW, WEB] {
+        aws.by_hand("CreateRepository", &json!({"repositoryName": repository})).unwrap();
+        push(&aws, repository, 1, 90.0);
+        if repository != NEW {
+            push(&aws, repository, 2, 80.0);
+        }
+    }
+    let parameters = [
         ("CreateEcrRepositories", "false"),
         ("EnforceRepositories", "team-a/*"),
         (".Rules", &json!([rule]).to_string()),
-    ])
-    .await;
+    ];
+    let world = World::run(aws, &parameters, program()).await;
     stop_sweep_queue(&world);
-    for repository in [API, COPY, NEW, WEB] {
-        world.aws.by_hand("CreateRepository", &json!({"repositoryName": repository})).unwrap();
-        push(&world, repository, 1, 90.0);
-        if repository != NEW {
-            push(&world, repository, 2, 80.0);
-        }
-    }
     let table = world.function("image-sweep").environment["LEDGER_TABLE"].clone();
     let source = RemoteRegistry::new("210987654321", "eu-west-1").unwrap();
     let ledger = Ledger::new(&world.aws.config(), table);
@@ -80,7 +81,7 @@ async fn one_command_confirms_the_plans_of_a_rule_that_a_person_has_read() {
     assert_eq!(shown.exit_code_after(&unread), 1);
 
     // A push changes one of the plans that the person has read.
-    push(&world, WEB, 3, 70.0);
+    push(&world.aws, WEB, 3, 70.0);
     let hash = table["plan"].as_str();
     let current = read(&world).await;
     let outcome = current.confirm(&stack, hash, world.now()).await.unwrap();
