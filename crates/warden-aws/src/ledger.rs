@@ -123,12 +123,12 @@ pub enum Fact<'a> {
         /// The status of the scan.
         status: &'a str,
     },
-    /// Images that ECR cannot scan. Published once for each component and kind of tag, and once for all images
-    /// of a repository whose tags name no component.
+    /// Images that ECR cannot scan. Published once for each release line, without its branch, and once for all
+    /// images of a repository whose tags match no template.
     ScanUnsupported {
         /// The repository.
         repository: &'a RepositoryName,
-        /// The release line. Its branch does not count. None if the tags of the image name no line.
+        /// The release line. The key does not have its branch. None if no tag of the image matches a template.
         line: Option<&'a ReleaseLine>,
     },
     /// An accepted risk that expires in a few days.

@@ -95,8 +95,9 @@ impl Grammar {
 
     /// Matches a tag. The first template that matches the whole tag decides, with the shortest
     /// component. But a `{sha}` of digits alone gives way to a template that reads digits as a number,
-    /// a date or a time. `None` if no template matches. `None` also for a tag that is ignored, and for
-    /// the tag of a signature or an attestation ([`Tag::subject`]): no rule judges these.
+    /// a date or a time. `None` if no template matches. `None` also for a tag that is ignored, for
+    /// the tag of a signature or an attestation ([`Tag::subject`]), and for a tag with the form of a quarantine
+    /// tag.
     #[must_use]
     pub fn match_tag(&self, repository: &RepositoryName, tag: &Tag) -> Option<ConformingTag> {
         if tag.subject().is_some()
@@ -222,13 +223,13 @@ pub fn doubt_component(component: &Component) -> Option<&'static str> {
     let name = component.as_str();
     let last = name.rsplit('-').next().unwrap_or(name);
     let before = name.rsplit('-').nth(1);
-    let is_request = |name: &str| {
+    let is_pull_request = |name: &str| {
         ["pr", "mr"].iter().any(|prefix| name.strip_prefix(prefix).is_some_and(is_digits))
     };
     let is_year = |word: &str| word.len() == 4 && word.starts_with("20") && is_digits(word);
     if BRANCHES.contains(&name)
         || BRANCH_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        || is_request(name)
+        || is_pull_request(name)
     {
         Some("a branch")
     } else if DEFAULT_CHANNELS.contains(&name) {

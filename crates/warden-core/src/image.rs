@@ -67,7 +67,7 @@ name!(
 name!(
     /// A component: the software that an image is a version of. Images are counted, compared and
     /// owned by component. `litellm-v1.80.5` is version 1.80.5 of the component `litellm`. If a template has
-    /// no component, the repository is the component, such as `team/app`.
+    /// no `{component}`, the component is the name of the repository, such as `team/app`.
     Component,
     InvalidComponent,
     (1..=256),

@@ -39,7 +39,7 @@ pub use confirmation::{
     retention_hash,
 };
 use decide::{
-    decide_unit, keep_last_image, keep_referrers_of_other_repositories,
+    decide_unit, keep_last_image, keep_orphans_among_only_referrers,
     keep_subjects_of_tagged_images, rank_units, removal_mode, threat_to,
 };
 use rules::TagReadings;
@@ -175,8 +175,8 @@ pub enum KeepReason {
     },
     /// An image that has a tag, and is kept, refers to the untagged image or is a part of it.
     NeededByTaggedImage,
-    /// The image refers to an image that does not exist, and so does every other image of the repository: their
-    /// subjects are in another repository.
+    /// The image refers to an image that does not exist, and every image of the repository refers to some image.
+    /// The subjects are probably in another repository.
     OnlyReferrers,
     /// The image is archived. A lifecycle rule of ECR expires archived images.
     Archived,
@@ -344,7 +344,7 @@ pub fn plan_retention<'a>(
         graph.units.into_iter().zip(places).map(decide).collect();
     keep_subjects_of_tagged_images(&mut units);
     keep_last_image(inventory, &mut units);
-    keep_referrers_of_other_repositories(inventory, &mut units);
+    keep_orphans_among_only_referrers(inventory, &mut units);
     let mut plan = RetentionPlan {
         policy,
         inventory,

@@ -217,9 +217,10 @@ fn find_component(policy: &Policy, tag: &Tag) -> Option<Component> {
     Some(conforming.component)
 }
 
-/// Whether the name is probably a misspelling of a listed component: one letter or hyphen is different, or two
-/// letters are swapped. Digits tell components apart, as in `orders-v1` and `orders-v2`. So does a letter of a
-/// short word, as in `service-a` and `service-b`, or `api` and `app`.
+/// Whether the name is probably a misspelling of a listed component: two letters are swapped, a hyphen is added
+/// or missing, or one letter of a word of at least four letters differs. Components with other digits, such as
+/// `orders-v1` and `orders-v2`, are never misspellings. Neither are `service-a` and `service-b`, or `api` and
+/// `app`: the word is too short.
 fn is_misspelled(name: &Component, known: &Component) -> bool {
     const SHORT: usize = 3;
     let (name, known) = (name.as_str(), known.as_str());
@@ -236,7 +237,7 @@ fn is_misspelled(name: &Component, known: &Component) -> bool {
 }
 
 /// Makes an accepted tag from a tag that matches the grammar: the tag itself, or the tag with a
-/// listed component that differs in one letter. A larger difference would be a guess, and people
+/// only listed component of which the component is a misspelling ([`is_misspelled`]). A larger difference would be a guess, and people
 /// run the command that contains the suggestion.
 fn correct_component(policy: &Policy, tag: Tag) -> Option<Tag> {
     let (tags, component) = (policy.tags.as_ref()?, find_component(policy, &tag)?);
@@ -372,13 +373,24 @@ mod tests {
     }
 
     #[test]
-    fn a_component_that_may_be_another_one_is_not_corrected() {
-        let components = json!(["web-a", "web-b", "orders-v1", "api", "openwebui", "myapp"]);
+    fn a_component_is_corrected_only_if_it_is_a_misspelling_of_one_listed_component() {
+        let components = json!([
+            "web-a",
+            "web-b",
+            "orders-v1",
+            "api",
+            "openwebui",
+            "myapp",
+            "serverx",
+            "servery"
+        ]);
         let policy = policy(GUIDE, &[("Tags.Components", components)]);
         for (tag, expected) in [
             ("web-c-v1.0.0", None),
             ("orders-v2-v1.0.0", None),
             ("app-v1.0.0", None),
+            ("serverz-v1.0.0", None),
+            ("sreverx-v1.0.0", Some("serverx-v1.0.0")),
             ("open-webui-v1.0.0", Some("openwebui-v1.0.0")),
             ("MyApp-v1.0.0", Some("myapp-v1.0.0")),
             ("mayapp-v1.0.0", Some("myapp-v1.0.0")),

@@ -195,9 +195,11 @@ impl Judgement<'_> {
     }
 
     /// Records the parts of the pushed index, and queues a recheck of the images that were scanned before.
-    /// The parts are recorded first, so the scan of an image finds the index, or this function finds the scan.
-    /// If a scan read the ledger before and writes to it after this function, its recheck finds the index. Only an
-    /// image that is older than six hours then has no recheck, and its findings stay with the image alone.
+    /// This function records the parts first. So `scan-complete` finds the index, or this function finds the
+    /// recorded scan. One race is left: `scan-complete` reads the ledger before the parts are recorded, and records
+    /// the scan after this function has looked for it. An image that waits for its index has a recheck in the
+    /// queue, and the recheck finds the index. An image that has a tag or is older than six hours has no recheck,
+    /// so its findings stay with the image alone.
     async fn record_parts(
         &self,
         tag: &Tag,

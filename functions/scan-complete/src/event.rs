@@ -1,6 +1,6 @@
 //! Parses the events of `EventBridge`: basic scans, enhanced scans, single findings, the daily check
-//! and changes of a parameter. A field that AWS sometimes leaves out may be absent. Rechecks have the same
-//! form ([`recheck_queue`]).
+//! and changes of a parameter. Also parses rechecks, which have the form of these events ([`recheck_queue`]).
+//! A field that AWS sometimes leaves out may be absent.
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>,
 //! <https://docs.aws.amazon.com/inspector/latest/user/eventbridge-integration.html>

@@ -47,7 +47,7 @@ pub struct ScansAlone {
     pub is_claimed: bool,
 }
 
-/// The records of an image that has no tag.
+/// The records of an image that may be a part of an index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UntaggedImage {
     /// The index that contains the image. None if no index is recorded.

@@ -16,7 +16,8 @@ pub struct ReleaseLine {
     /// example `{component}-v{semver} alpine arm64`. The ledger stores histories under this text, so it has
     /// the text of the template, and not its position in the grammar.
     pub kind: String,
-    /// The branch, if the tag has one. For example `branch=main`.
+    /// The texts of `{branch}` and `{slug}` beside a version, without commits and times. For example
+    /// `slug=main`. None if no text is left.
     pub branch: Option<String>,
 }
 

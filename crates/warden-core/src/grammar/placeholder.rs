@@ -5,8 +5,8 @@ use super::variant::{is_platform, is_variant, split_suffix};
 keywords!(
     /// A placeholder: a name in braces in a template, or the name of a group in a regular expression.
     Placeholder {
-        /// Lower-case letters and digits joined by single hyphens, with a letter. No word is a commit
-        /// or a time. The shortest match counts.
+        /// Lower-case letters and digits joined by single hyphens, with a letter. No word is a commit,
+        /// a date or a time, and no three words in a row are a date. The shortest match counts.
         Component = "component",
         /// A semantic version without build metadata. The names of a variant and of a platform at the
         /// end are not a part of the version. The shortest match counts.
@@ -153,14 +153,14 @@ fn is_number(text: &str) -> bool {
     is_digits(text) && (text == "0" || !text.starts_with('0'))
 }
 
-/// Whether the text is words of a component. It has a letter: a text of digits is a build, a date or a part of
-/// a version.
-pub(super) fn is_name(text: &str) -> bool {
+/// Whether the text has the form of a component: lower-case letters and digits, joined by single hyphens, with a
+/// letter. A text of digits is a build, a date or a part of a version.
+pub(super) fn has_component_form(text: &str) -> bool {
     text.bytes().any(|byte| byte.is_ascii_alphabetic()) && text.split('-').all(is_word)
 }
 
 fn is_component(text: &str) -> bool {
-    is_name(text) && !text.split('-').any(is_build_word) && !has_date(text)
+    has_component_form(text) && !text.split('-').any(is_build_word) && !has_date(text)
 }
 
 /// Whether three words in a row are a date, such as `2026-11-27`.
@@ -170,7 +170,7 @@ fn has_date(text: &str) -> bool {
 }
 
 /// Whether a word differs from build to build: a commit, a date or a time. A commit has at least seven
-/// hexadecimal digits, and one of them is a digit. With such a word, each build would be a component of its own,
+/// hexadecimal digits, at least one of them from `0` to `9`. A date or a time of digits has this form too. With such a word, each build would be a component of its own,
 /// and no version would ever be old.
 pub(crate) fn is_build_word(word: &str) -> bool {
     let is_commit = |word: &str| {

@@ -30,6 +30,11 @@ impl Template {
                 Part::Literal(text) => Some(text.clone()),
                 Part::Placeholder(name) => {
                     let found = captures.name(&name.to_string())?;
+                    // A word before a version must not lose its last letter, as in `de` and `1.0.0` of `dev1.0.0`.
+                    let between = tag.as_str().get(end..found.start())?;
+                    if end > 0 && between.starts_with(|char: char| char.is_ascii_alphanumeric()) {
+                        return None;
+                    }
                     // A missing literal must not split a number, as in `1` and `2.0.1` of `12.0.1`.
                     let before = tag.as_str().get(..found.start())?.bytes().last();
                     let is_split = found.start() > 0
@@ -97,9 +102,9 @@ fn loose(part: &Part, next: Option<&Part>) -> String {
     }
 }
 
-/// Whether the separator before the rest of a literal, or before the next placeholder, may be missing. People
-/// write `litellm1.80.5` and `litellmv1.80.5`, where the version is clear. A missing separator between two words
-/// would split a word: `domain-abc1234` is not the branch `main` of `do`.
+/// Whether the separator before the rest of a literal, or before the next placeholder, may be missing. It may be
+/// missing before a number: people write `litellm1.80.5`. It must not be missing between two words:
+/// `domain-abc1234` is not a build of the branch `main` of the component `do`.
 fn may_be_missing_before(rest: &str, next: Option<&Part>) -> bool {
     match (rest, next) {
         ("", Some(Part::Placeholder(name))) => matches!(
@@ -135,7 +140,8 @@ fn canonical(name: Placeholder, found: &str) -> Option<String> {
             };
             let has_zero =
                 core.split('.').skip(1).any(|number| number.len() > 1 && number.starts_with('0'));
-            if is_calver(core) && (core.starts_with("20") || has_zero) {
+            let is_short = core.split('.').count() == 2 && core.starts_with(['2', '3']);
+            if is_calver(core) && (core.starts_with("20") || has_zero || is_short) {
                 return None;
             }
             let mut numbers: Vec<String> = core.split('.').map(without_zeros).collect();

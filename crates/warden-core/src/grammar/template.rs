@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use regex_lite::{Captures, Regex, RegexBuilder};
 
-use super::placeholder::{Channel, NAMES, Placeholder, is_name, is_one_run};
+use super::placeholder::{Channel, NAMES, Placeholder, has_component_form, is_one_run};
 use super::variant::split_suffix;
 use super::{ConformingTag, VERSIONS};
 use crate::image::{Component, RepositoryName, Tag};
@@ -107,7 +107,7 @@ impl Template {
             match name {
                 // A group of a regular expression can capture text that is no component.
                 Placeholder::Component => {
-                    component = Some(text.parse().ok().filter(|_| is_name(text))?);
+                    component = Some(text.parse().ok().filter(|_| has_component_form(text))?);
                 }
                 Placeholder::Semver => {
                     let has = |name| found.iter().any(|(other, _)| *other == name);

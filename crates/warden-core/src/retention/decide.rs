@@ -97,8 +97,8 @@ impl<'a> CountedImage<'a> {
     }
 }
 
-/// Returns the rank of each unit of a group, whose images are sorted, and the number of places. Images that
-/// compare as equal have the rank of the first of them, because nothing shows which of them is newer.
+/// Returns the rank of each unit of a group, and the number of counted images. `counted` is sorted. Equal images
+/// have the same rank, because ECR Warden does not know which of them is newer.
 fn rank_in_order(
     counted: &[CountedImage<'_>],
     are_equal: impl Fn(&CountedImage<'_>, &CountedImage<'_>) -> bool,
@@ -175,7 +175,7 @@ pub(super) fn decide_unit(
         }
     }
     // An image with an accepted tag, such as a chart that refers to the root, is not in quarantine: its
-    // quarantine tags go. The latest quarantine counts.
+    // quarantine tags are removed. The latest quarantine counts.
     let quarantined = unit.images().filter(|image| !facts[*image].has_accepted_tag);
     let since = quarantined.filter_map(|image| facts[image].quarantined_since).max();
     let days = policy.tags.as_ref().map(|tags| Days::new(tags.quarantine_days.into()));
@@ -188,7 +188,7 @@ pub(super) fn decide_unit(
             LifecycleScope::Component if places.iter().any(|place| place.best() <= kept) => {
                 keep(KeepReason::Newest)
             }
-            // The alert of the quarantine promises these days.
+            // The alert of the quarantine says until which day the image stays.
             LifecycleScope::Component => match quarantine {
                 Some((_, until)) if until > now.date_naive() => {
                     keep(KeepReason::Quarantined { until })
@@ -332,9 +332,9 @@ pub(super) fn keep_last_image(inventory: &Inventory, units: &mut Arena<UnitId, U
     }
 }
 
-/// Keeps orphans in a repository that has only referrers: somebody stores the signatures of another repository
-/// there, as with `COSIGN_REPOSITORY`.
-pub(super) fn keep_referrers_of_other_repositories(
+/// Keeps orphans in a repository that has only referrers. Such a repository probably has the signatures of images
+/// of another repository, as with `COSIGN_REPOSITORY`.
+pub(super) fn keep_orphans_among_only_referrers(
     inventory: &Inventory,
     units: &mut Arena<UnitId, UnitDecision>,
 ) {

@@ -304,16 +304,16 @@ impl Classifier<'_> {
         entries.filter_map(end).min()
     }
 
-    /// The prefix by which a tag is counted. A prefix never ends within a word: `vault-1.15` and `velero-1.2`
-    /// are no versions of the prefix `v`.
+    /// The prefix for which a tag is counted. If the prefix ends with a letter, no letter may follow it:
+    /// `vault-1.15` and `velero-1.2` are not counted for `v`.
     fn prefix_of(&self, tag: &Tag) -> Option<Key> {
         let is_letter = |c: char| c.is_ascii_alphabetic();
-        let has = |prefix: &&&TagPrefix| {
+        let is_counted_for = |prefix: &&&TagPrefix| {
             let rest = tag.as_str().strip_prefix(prefix.as_str());
             let ends_in_letter = prefix.as_str().ends_with(is_letter);
             rest.is_some_and(|rest| !(ends_in_letter && rest.starts_with(is_letter)))
         };
-        self.prefixes.iter().find(has).map(|prefix| Key::Prefix((*prefix).clone()))
+        self.prefixes.iter().find(is_counted_for).map(|prefix| Key::Prefix((*prefix).clone()))
     }
 
     /// Whether a time is at most `days` days ago. A time in the future counts too, because clocks
@@ -331,7 +331,8 @@ pub(crate) fn is_channel_tag(channels: &[Channel], conforming: &ConformingTag, t
 }
 
 /// Whether a tag is the name of a channel, or ends with the name after a separator. A tag with a commit, a time
-/// or a version is pushed once, and the tag of a pull request ends with it: these are no channels.
+/// or a version is pushed once, and a tag that begins with `pr-` or `mr-` and a number is not used after its
+/// pull request is closed. So such tags are not channels.
 fn ends_with_channel(channels: &[Channel], tag: &Tag) -> bool {
     const SEPARATORS: [char; 3] = ['-', '_', '.'];
     let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
@@ -340,7 +341,7 @@ fn ends_with_channel(channels: &[Channel], tag: &Tag) -> bool {
         numbers.next().is_some_and(|word| is_number(word.trim_start_matches('v')))
             && numbers.next().is_some_and(is_number)
     };
-    let is_request = |before: &str| {
+    let is_pull_request = |before: &str| {
         let words = before.split_once(SEPARATORS);
         words.is_some_and(|(word, rest)| {
             matches!(word, "pr" | "mr") && rest.split(SEPARATORS).next().is_some_and(is_number)
@@ -351,6 +352,6 @@ fn ends_with_channel(channels: &[Channel], tag: &Tag) -> bool {
         (before.is_empty() || before.ends_with(SEPARATORS))
             && !before.split(SEPARATORS).any(is_build_word)
             && !before.split(['-', '_']).any(is_version)
-            && !is_request(before)
+            && !is_pull_request(before)
     })
 }

@@ -165,7 +165,8 @@ async fn without_its_record_a_swept_repository_has_only_young_tags() {
     assert_eq!(function.read().await["planned"], 0);
     assert_eq!(function.sweep().await["planned"], 0);
     assert_eq!(function.active().len(), 6);
-    // The days begin again. Nothing says which version is the newest, so the versions wait for two newer ones.
+    // The days begin again. All versions have the same age, so the sweep keeps them until two newer versions are
+    // pushed.
     function.aws.advance(8 * DAY);
     assert_eq!(digests(&function.sweep().await["removals"]), [untagged]);
     for newer in ["a-v2.0.0", "a-v2.1.0"] {

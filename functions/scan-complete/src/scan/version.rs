@@ -75,7 +75,7 @@ impl Invocation<'_> {
         if !found.image.tags.is_empty() {
             return Ok(Some(own(found.image.tags, found.pushed_at)));
         }
-        // A part of an index never had a tag, and a signature has no index.
+        // An image that had a tag does not wait for an index, and no index contains a signature.
         if last_tag.is_none() && found.kind.may_be_image() && self.may_get_index(found.pushed_at) {
             self.wait_for_index(alone.as_ref()).await?;
             return Ok(None);

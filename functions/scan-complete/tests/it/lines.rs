@@ -98,7 +98,7 @@ async fn a_version_that_has_a_channel_too_stays_in_its_line() {
 }
 
 #[tokio::test]
-async fn images_that_cannot_be_scanned_cause_one_alert_for_all_branches() {
+async fn images_that_cannot_be_scanned_cause_one_alert_for_all_branches_of_a_component() {
     let function = Function::with_policy(&[WITH_BRANCHES]).await;
     let mut alerts = Vec::new();
     for tag in ["app-main-abc0001", "app-fix-1-abc0002", "app-fix-2-abc0003", "web-main-abc0004"] {

@@ -30,10 +30,11 @@ use scenarios::{Scenario, scenarios};
 const CALLS_PAGE: &str = "# AWS calls of each event
 
 A test writes this page. The test sends the files of `events/` to their functions, in the stacks of the [fault tests](testing.md).
+A row has the number of AWS calls, and the operations in the order of their first call. Settings that change no call have no row.
 Each row is the first event of a new process, so most rows have one call that reads the policy.
-In the stacks of `scan-complete`, `sweep-dispatch` and each `report`, the rules have wildcards, so these functions also ask whether a cache or
-replication fills the repository. `Unmatched` is `report` in the stacks of `image-push`.
-The calls of `custom-resource` depend on the existing repository, so they are not in the tables. A request to Slack is not a call of AWS.
+In the stacks of `scan-complete` and `sweep-dispatch`, and in rows with `Enforcement: report`, the rules have wildcards. There, the functions also check
+whether a pull-through cache or replication fills the repository. In the stacks of `image-push`, the policy has `Unmatched: report`.
+The calls of `custom-resource` depend on the existing repository, so they are not in the tables. A request to Slack is not an AWS call.
 ";
 
 /// The time after which a process is killed that waits for a call without an answer.

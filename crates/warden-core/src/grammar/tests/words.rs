@@ -1,4 +1,5 @@
-//! No word of a tag is split in a suggestion, and no date, build or quarantine tag is read as something else.
+//! No word of a tag is split in a suggestion, and no date, build or quarantine tag is read as a component or a
+//! version.
 
 use super::*;
 
@@ -22,7 +23,7 @@ fn b17_a_suggestion_never_splits_a_word() {
             api-Prod -> no; api-prod?
             Web-ABC1234 -> no; web-abc1234?
             sha-ABC1234 -> no
-            LiteLLMv1.80.5 -> no; litellm-v1.80.5?
+            LiteLLMv1.80.5 -> no
             LiteLLM1.80.5 -> no; litellm-v1.80.5?
             mcp_GitHub_latest -> no; mcp-github-latest?
         "#]],
@@ -31,6 +32,9 @@ fn b17_a_suggestion_never_splits_a_word() {
         ("{component}-main-{sha}", "domain-abc1234"),
         ("{component}-release-{sha}", "prerelease-abc1234"),
         ("{component}-build-{number}", "rebuild-12"),
+        ("{component}-x-{sha}", "fox-abc1234"),
+        ("{component}-{semver}", "dev1.2.3"),
+        (INFRASTRUCTURE, "srv1.2.3"),
         ("{component}-{branch}-{sha}", "svc-abc1234"),
     ] {
         assert_eq!(suggestion(templates, tag), None, "{templates}, {tag}");
@@ -38,7 +42,7 @@ fn b17_a_suggestion_never_splits_a_word() {
 }
 
 #[test]
-fn b5_a_date_or_a_described_commit_is_no_component() {
+fn b5_a_component_contains_no_date_and_no_commit_of_git_describe() {
     check(
         DEPLOYMENTS,
         &[
@@ -66,6 +70,7 @@ fn b6_a_calendar_version_with_two_digits_of_the_year_gets_no_suggestion() {
         ("v{semver}", "24.04"),
         ("v{semver}", "26.01.05"),
         (INFRASTRUCTURE, "svc-24.04"),
+        (INFRASTRUCTURE, "svc-24.10"),
         (INFRASTRUCTURE, "svc-26.01.05"),
         ("{component}-{semver}-{sha}", "svc-26.01.05-abc1234"),
     ] {
@@ -75,7 +80,7 @@ fn b6_a_calendar_version_with_two_digits_of_the_year_gets_no_suggestion() {
 }
 
 #[test]
-fn b6_a_branch_or_a_build_is_no_component_of_a_suggestion() {
+fn b6_a_suggestion_never_has_a_branch_or_a_build_as_its_component() {
     for tag in
         ["pr12-1.2.3", "hotfix-1.2.3", "build-12-1.2.3", "svc-build-12-1.2", "gabc1234-1.2.3"]
     {
@@ -84,7 +89,7 @@ fn b6_a_branch_or_a_build_is_no_component_of_a_suggestion() {
 }
 
 #[test]
-fn b16_a_platform_with_an_underscore_is_a_platform_everywhere() {
+fn b16_a_platform_with_an_underscore_matches_before_another_placeholder() {
     check(
         "{component}-{semver}-{sha}",
         &["svc-1.2.3-amd64-abc1234", "svc-1.2.3-x86_64-abc1234", "svc-1.2.3_abc1234"],
@@ -124,11 +129,11 @@ proptest! {
         let Some(suggestion) = suggestion(templates, &text) else { return Ok(()) };
         let words: Vec<String> =
             text.split(['.', '_', '-']).map(str::to_ascii_lowercase).collect();
-        // A separator may be missing before a version, so a word may end before it.
+        // A separator may be missing before a version, so a word may end before a digit.
         let is_word = |word: &str| {
             words.iter().any(|known| {
                 known.strip_prefix(word).is_some_and(|rest| {
-                    rest.is_empty() || rest.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit())
+                    rest.is_empty() || rest.starts_with(|c: char| c.is_ascii_digit())
                 })
             })
         };

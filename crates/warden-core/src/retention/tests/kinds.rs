@@ -219,7 +219,7 @@ fn the_tag_of_a_part_counts_beside_the_tag_of_the_same_kind_of_its_index() {
 
 // See case P42 in docs/contributing/prior-art.md.
 #[test]
-fn a_prefix_never_counts_a_word_that_begins_with_it() {
+fn a_tag_with_a_letter_after_the_prefix_does_not_count_for_the_prefix() {
     check(
         &with(&[("Retention.Keep", json!(1)), ("LifecycleTagPrefixes", json!(["v", "dev"]))]),
         &[

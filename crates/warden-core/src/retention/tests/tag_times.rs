@@ -122,7 +122,7 @@ fn tags_of_the_same_age_have_the_same_rank() {
     check(
         &two(),
         &[
-            // A sweep without a record saw three tags first, so nothing says which one is the newest.
+            // A sweep without a record recorded three tags with the same time, so they have the same age.
             ("v6", "a-v6.0.0@9, pushed 60"),
             ("v5", "a-v5.0.0@9, pushed 40"),
             ("v4", "a-v4.0.0@9, pushed 50"),

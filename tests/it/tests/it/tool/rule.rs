@@ -25,8 +25,8 @@ fn push(aws: &LocalAws, repository: &str, version: u32, days: f64) {
     state.ecr().events.clear();
 }
 
-/// Deploys a rule for repositories that somebody else created before: the plans of two of them wait, one has
-/// nothing to remove, and a wildcard does not match the replica.
+/// Creates repositories, and then deploys a rule for them. The plans of two repositories wait, one repository has
+/// nothing to remove, and the wildcard does not match the replica.
 async fn deploy_rule() -> World {
     let rule = json!({
         "Name": "teams",
