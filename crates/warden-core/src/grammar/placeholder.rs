@@ -170,8 +170,8 @@ fn has_date(text: &str) -> bool {
 }
 
 /// Whether a word differs from build to build: a commit, a date or a time. A commit has at least seven
-/// hexadecimal digits, at least one of them from `0` to `9`. A date or a time of digits has this form too. With such a word, each build would be a component of its own,
-/// and no version would ever be old.
+/// hexadecimal digits, at least one of them from `0` to `9`. A date or a time of digits has this form too.
+/// With such a word, each build would be a component of its own, and no version would ever be old.
 pub(crate) fn is_build_word(word: &str) -> bool {
     let is_commit = |word: &str| {
         word.len() >= 7

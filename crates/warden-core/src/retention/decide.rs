@@ -62,6 +62,7 @@ pub(super) fn rank_units(
         let (ranks, count) = rank_in_order(counted, |one, other| one.pushed_at == other.pushed_at);
         group.count = count;
         for (unit, by_push) in ranks {
+            places[unit].reserve_exact(1);
             places[unit].push(VersionRank { group: id, by_push, by_version: None });
             group.units.push(unit);
         }

@@ -81,7 +81,11 @@ pub(super) fn read_tags(policy: &Policy, inventory: &Inventory) -> TagReadings {
     };
     let (mut tags, mut versions) = (Arena::default(), Arena::default());
     for image in &inventory.images {
-        let (of_image, versions_of_image) = image.own_tags().map(&mut read_tag).unzip();
+        let (mut of_image, mut versions_of_image): (Vec<_>, Vec<_>) =
+            image.own_tags().map(&mut read_tag).unzip();
+        // A vector has room for four elements at first, and most of 100,000 images have one tag.
+        of_image.shrink_to_fit();
+        versions_of_image.shrink_to_fit();
         tags.push(of_image);
         versions.push(versions_of_image);
     }
@@ -255,7 +259,10 @@ impl Classifier<'_> {
                         tags.pushed_at = tags.pushed_at.max(pushed_at);
                         tags.version = tags.version.take().max(version);
                     }
-                    None => facts.groups.push(CountedTags { group, pushed_at, version }),
+                    None => {
+                        facts.groups.reserve_exact(1);
+                        facts.groups.push(CountedTags { group, pushed_at, version });
+                    }
                 },
                 None => match (self.expiry_of(retention, id, tag, pushed_at), ignored) {
                     (Some(at), _) if at < self.now => {
