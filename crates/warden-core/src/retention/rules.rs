@@ -43,6 +43,20 @@ pub(super) struct CountedTags {
     pub version: Option<VersionOrder>,
 }
 
+impl CountedTags {
+    /// Adds a tag to the counted tags of an image, which has one entry for each group.
+    fn add(self, groups: &mut Vec<Self>) {
+        if let Some(counted) = groups.iter_mut().find(|tags| tags.group == self.group) {
+            counted.pushed_at = counted.pushed_at.max(self.pushed_at);
+            counted.version = counted.version.take().max(self.version);
+        } else {
+            // Most of 100,000 images are counted in one group.
+            groups.reserve_exact(1);
+            groups.push(self);
+        }
+    }
+}
+
 /// How the policy reads the own tags of every image.
 pub(super) struct TagReadings {
     pub(super) tags: Arena<ImageId, Vec<TagReading>>,
@@ -254,16 +268,9 @@ impl Classifier<'_> {
                 (group, _) => group,
             };
             match group {
-                Some(group) => match facts.groups.iter_mut().find(|tags| tags.group == group) {
-                    Some(tags) => {
-                        tags.pushed_at = tags.pushed_at.max(pushed_at);
-                        tags.version = tags.version.take().max(version);
-                    }
-                    None => {
-                        facts.groups.reserve_exact(1);
-                        facts.groups.push(CountedTags { group, pushed_at, version });
-                    }
-                },
+                Some(group) => {
+                    CountedTags { group, pushed_at, version }.add(&mut facts.groups);
+                }
                 None => match (self.expiry_of(retention, id, tag, pushed_at), ignored) {
                     (Some(at), _) if at < self.now => {
                         if facts.expired.as_ref().is_none_or(|(_, last)| *last < at) {
