@@ -142,7 +142,8 @@ pub fn report(
     let title = format!("{subject}: {}", parts.join(", "));
     let DigestWeek { week, is_over } = week;
     let until = if is_over { "" } else { ", until now" };
-    let mut event = format!("This is the digest of the week {week}{until}. Nothing was changed.");
+    let mut event =
+        format!("This is the digest of the week {week}{until}. The digest itself changes nothing.");
     if images > 0 {
         event += &format!(
             " By the last sweeps, the cleanup would remove {} ({}).",

@@ -232,6 +232,7 @@ fn row(plan: &Plan) -> [String; 6] {
         () if plan.stopped.is_some() => format!("stopped: {why}"),
         () if seen.removals.is_empty() => "nothing to remove".to_owned(),
         () if seen.mode == CleanupEnforcement::Report.to_string() => "only reported".to_owned(),
+        () if seen.planned == 0 => "the next sweep removes only quarantine tags".to_owned(),
         () => "the next sweep removes the images".to_owned(),
     };
     let [examined, planned] = [seen.examined, seen.planned].map(|count| count.to_string());

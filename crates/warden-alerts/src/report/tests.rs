@@ -87,7 +87,7 @@ fn b15_the_digest_says_how_many_images_no_rule_covers() {
     expect![[r#"
         Repositories without an owner: neither Keep nor Expire covers 121 images
 
-        This is the digest of the week 2026-W48. Nothing was changed. No sweep removes 121 images (24.2 GB), because of tags that neither Keep nor Expire covers.
+        This is the digest of the week 2026-W48. The digest itself changes nothing. No sweep removes 121 images (24.2 GB), because of tags that neither Keep nor Expire covers.
 
         Why: Keep does not count these tags, and no entry of Expire matches them.
 
@@ -120,7 +120,7 @@ fn an_email_lists_the_most_affected_repositories_first() {
     expect![[r#"
         Repositories without an owner: 2 of 7 repositories would lose images, 8 tags violate their rule
 
-        This is the digest of the week 2026-W48. Nothing was changed. By the last sweeps, the cleanup would remove 14 images (21.0 GB). 8 pushed tags violated the rules.
+        This is the digest of the week 2026-W48. The digest itself changes nothing. By the last sweeps, the cleanup would remove 14 images (21.0 GB). 8 pushed tags violated the rules.
 
         Why: the enforcement of the tags or of the cleanup is report in the rules of these repositories.
 

@@ -23,6 +23,19 @@ impl Template {
         let pattern =
             RegexBuilder::new(&format!("^(?:{pattern})$")).case_insensitive(true).build().ok()?;
         let captures = pattern.captures(tag.as_str())?;
+        // The pre-release of a version before a name could be a part of the name: `1.2.3-my-svc`.
+        let is_name = |part: &Part| {
+            let names = [Placeholder::Component, Placeholder::Slug, Placeholder::Branch];
+            matches!(part, Part::Placeholder(name) if names.contains(name))
+        };
+        let is_version = |part: &Part| matches!(part, Part::Placeholder(Placeholder::Semver));
+        let mut after_version = parts.iter().skip_while(|part| !is_version(part));
+        let version = captures.name(&Placeholder::Semver.to_string());
+        if version.is_some_and(|version| version.as_str().contains('-'))
+            && after_version.any(is_name)
+        {
+            return None;
+        }
         let mut end = 0;
         parts
             .iter()

@@ -103,7 +103,7 @@ async fn the_first_round_of_a_week_publishes_one_digest_for_each_owner_and_the_o
     assert_eq!(one["details"]["week"], "2027-W02");
     expect![[r#"
         team one: 1 of 2 repositories would lose images, 2 tags violate their rule
-        This is the digest of the week 2027-W02. Nothing was changed. By the last sweeps, the cleanup would remove 3 images (3.0 MB). 2 pushed tags violated the rules.
+        This is the digest of the week 2027-W02. The digest itself changes nothing. By the last sweeps, the cleanup would remove 3 images (3.0 MB). 2 pushed tags violated the rules.
 
         Why: the enforcement of the tags or of the cleanup is report in the rules of these repositories.
 

@@ -33,6 +33,8 @@ fn b17_a_suggestion_never_splits_a_word() {
         ("{component}-release-{sha}", "prerelease-abc1234"),
         ("{component}-build-{number}", "rebuild-12"),
         ("{component}-x-{sha}", "fox-abc1234"),
+        ("{semver}_{component}", "1.2.3-my-svc"),
+        ("{semver}-{component}", "1.2.3-rc1_my-svc"),
         ("{component}-{semver}", "dev1.2.3"),
         (INFRASTRUCTURE, "srv1.2.3"),
         ("{component}-{branch}-{sha}", "svc-abc1234"),
