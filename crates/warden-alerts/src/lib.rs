@@ -22,8 +22,7 @@ mod violation;
 use std::fmt::Write as _;
 
 use self::remedy::READ_PLAN;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 pub use self::cleanup::{
@@ -100,7 +99,7 @@ pub struct Alert {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<RepositoryName>,
     /// The component of the image, if its tags name one.
-    #[serde(default, deserialize_with = "read_component", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component: Option<Component>,
     /// The owner of the repository, if its rule names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -523,13 +522,6 @@ impl Alert {
         facts.push(("Event", format!("{} at {}", self.source.id, self.source.time)));
         facts
     }
-}
-
-fn read_component<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Component>, D::Error> {
-    let name = Option::<String>::deserialize(deserializer)?;
-    name.map(|name| name.parse().map_err(D::Error::custom)).transpose()
 }
 
 /// Removes hidden characters from every text in a value.

@@ -90,7 +90,7 @@ const SETTLE: &str = "SET settled_at = :now, settled_event = if_not_exists(event
 /// The update expression that claims an item.
 const TAKE: &str = "SET holder = :holder, lease = :lease, expires = :expires";
 
-pub use indexes::{IndexMembership, ScansAlone, UntaggedImage};
+pub use indexes::{IndexMembership, IndexRecords, ScansAlone};
 pub use policies::StoredPolicy;
 pub use reports::week;
 pub use runs::{AcceptedPolicy, LastRun, PushClaim, RunEnd, RunLease, SweepRecord, UnfinishedRun};

@@ -16,13 +16,12 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 pub use placeholder::{Channel, DEFAULT_CHANNELS, InvalidChannel, Placeholder, default_channels};
-pub(crate) use placeholder::{is_build_word, is_calver};
+pub(crate) use placeholder::{is_build_word, is_calver, is_digits};
 pub use template::{InvalidTemplate, Template};
 pub use version::VersionOrder;
 
 use crate::image::{Component, RepositoryName, Tag, Wildcard};
 use crate::quarantine::Quarantine;
-use placeholder::is_digits;
 
 /// The templates for the tags of a repository, in order. There is at least one.
 #[derive(Clone, Debug, PartialEq)]

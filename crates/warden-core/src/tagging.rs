@@ -237,8 +237,8 @@ fn is_misspelled(name: &Component, known: &Component) -> bool {
 }
 
 /// Makes an accepted tag from a tag that matches the grammar: the tag itself, or the tag with a
-/// only listed component of which the component is a misspelling ([`is_misspelled`]). A larger difference would be a guess, and people
-/// run the command that contains the suggestion.
+/// only listed component of which the component is a misspelling ([`is_misspelled`]). A larger
+/// difference would be a guess, and people run the command that contains the suggestion.
 fn correct_component(policy: &Policy, tag: Tag) -> Option<Tag> {
     let (tags, component) = (policy.tags.as_ref()?, find_component(policy, &tag)?);
     let tag = if tags.components.is_empty() || tags.components.contains(&component) {
@@ -370,6 +370,20 @@ mod tests {
                 component: postgres-v1.0.0 has the component postgres, which the policy does not list; the nearest listed component is litellm (postgres)
             "#]],
         );
+    }
+
+    #[test]
+    fn a_repository_is_listed_as_the_component_of_templates_without_a_component() {
+        let repository: RepositoryName = "team/app_1".parse().unwrap();
+        let judge_with = |name: &str| {
+            let changes =
+                [("Tags.Components", json!([name])), ("Tags.Grammar", json!(["v{semver}"]))];
+            let policy = policy(GUIDE, &changes);
+            let policy = Policy { repository_name: repository.clone(), ..policy };
+            judge(&policy, "v1.0.0")
+        };
+        assert!(matches!(judge_with("team/app_1"), TagVerdict::Conforming(_)));
+        assert!(matches!(judge_with("app"), TagVerdict::Violation(_)));
     }
 
     #[test]

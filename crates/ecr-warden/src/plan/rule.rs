@@ -275,22 +275,24 @@ mod tests {
             free.clone(),
             with(json!({"mode": "report"})),
             with(json!({"removals": [], "planned": 0, "bytes": 0})),
+            with(json!({"planned": 0, "bytes": 0})),
         ]);
         check(
             &all,
             0,
             &expect![[r#"
-            REPOSITORY   IMAGES  TO REMOVE  SIZE    PLAN              STATE
-            team-a/web   60      1          1.5 MB  0123456789abcdef  waits: the first plan that removes images from the repository waits for a confirmation
-            deployments  60      2          1.5 MB  fedcba9876543210  waits, and the function lists only 1 of the images: the first plan that removes images from the repository waits for a confirmation
-            deployments  60      1          1.5 MB  0123456789abcdef  stopped: the images are replicated
-            deployments  60      1          1.5 MB  0123456789abcdef  the next sweep removes the images
-            deployments  60      1          1.5 MB  0123456789abcdef  only reported
-            deployments  60      0          0 B     0123456789abcdef  nothing to remove
+                REPOSITORY   IMAGES  TO REMOVE  SIZE    PLAN              STATE
+                team-a/web   60      1          1.5 MB  0123456789abcdef  waits: the first plan that removes images from the repository waits for a confirmation
+                deployments  60      2          1.5 MB  fedcba9876543210  waits, and the function lists only 1 of the images: the first plan that removes images from the repository waits for a confirmation
+                deployments  60      1          1.5 MB  0123456789abcdef  stopped: the images are replicated
+                deployments  60      1          1.5 MB  0123456789abcdef  the next sweep removes the images
+                deployments  60      1          1.5 MB  0123456789abcdef  only reported
+                deployments  60      0          0 B     0123456789abcdef  nothing to remove
+                deployments  60      0          0 B     0123456789abcdef  the next sweep removes only quarantine tags
 
-            Repositories: 6. Images: 360. To remove: 6 (7.5 MB). Plans that wait for a confirmation: 2. Repositories without a plan: 0.
+                Repositories: 7. Images: 420. To remove: 6 (7.5 MB). Plans that wait for a confirmation: 2. Repositories without a plan: 0.
 
-            To confirm: ecr-warden confirm --rule platform --stack s --plan 01234567fedcba98"#]],
+                To confirm: ecr-warden confirm --rule platform --stack s --plan 01234567fedcba98"#]],
         );
         let blind = json!({"repository": "team-a/api", "stopped": "an index cannot be read"});
         all.plans = vec![serde_json::from_value(blind).unwrap()];

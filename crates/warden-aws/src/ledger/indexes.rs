@@ -49,7 +49,7 @@ pub struct ScansAlone {
 
 /// The records of an image that may be a part of an index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UntaggedImage {
+pub struct IndexRecords {
     /// The index that contains the image. None if no index is recorded.
     pub membership: Option<IndexMembership>,
     /// The scans of the image alone. None if there are no such scans, or if the index took them over.
@@ -90,18 +90,18 @@ impl Ledger {
     }
 
     /// Reads the index of an image, and the scans of the image alone. One call.
-    pub async fn untagged_image(
+    pub async fn index_records(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         now: DateTime<Utc>,
-    ) -> anyhow::Result<UntaggedImage> {
+    ) -> anyhow::Result<IndexRecords> {
         let keys = [image_key(repository, digest), version_key(repository, digest)];
         let items = self.read_items(&keys, None).await;
         let items = items.with_context(|| format!("reading the index of {repository}@{digest}"))?;
         let find = |key: &String| items.iter().find(|item| item.get("fact") == Some(&text(key)));
         let [image, scans] = keys.each_ref().map(find);
-        Ok(UntaggedImage {
+        Ok(IndexRecords {
             membership: image.and_then(read_membership),
             alone: scans.map(|item| read_scans(item, now)),
         })

@@ -153,6 +153,19 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_or_a_time_within_a_branch_makes_no_line_of_its_own() {
+        check(
+            "{branch}-{sha}",
+            &["main-1764300000-abc1234", "main-1764400000-abc1235", "20261127-abc1236"],
+            &expect![[r#"
+                main-1764300000-abc1234: infrastructure, {branch}-{sha}, branch=main
+                main-1764400000-abc1235: infrastructure, {branch}-{sha}, branch=main
+                20261127-abc1236: infrastructure, {branch}-{sha}
+            "#]],
+        );
+    }
+
+    #[test]
     fn the_line_of_an_image_does_not_depend_on_the_order_of_its_tags() {
         let grammar = "{component}-{channel} {component}-v{semver} {component}-{sha}";
         let line = expect![[r#"

@@ -145,7 +145,7 @@ fn is_word(text: &str) -> bool {
 }
 
 /// Whether the text is one or more digits.
-pub(super) fn is_digits(text: &str) -> bool {
+pub(crate) fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 

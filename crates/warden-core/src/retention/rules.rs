@@ -7,7 +7,7 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 
 use super::{Group, KeepReason, Key, RunningImages, TagReading, UnknownReason};
 use crate::arena::{Arena, GroupId, ImageId};
-use crate::grammar::{Channel, ConformingTag, Placeholder, VersionOrder, is_build_word};
+use crate::grammar::{Channel, ConformingTag, Placeholder, VersionOrder, is_build_word, is_digits};
 use crate::graph::{Graph, ImageRecord, Inventory};
 use crate::image::{ImageStatus, Tag, TagPrefix};
 use crate::policy::{Expiry, LifecycleScope, Policy, Retention};
@@ -349,16 +349,15 @@ pub(crate) fn is_channel_tag(channels: &[Channel], conforming: &ConformingTag, t
 /// pull request is closed. So such tags are not channels.
 fn ends_with_channel(channels: &[Channel], tag: &Tag) -> bool {
     const SEPARATORS: [char; 3] = ['-', '_', '.'];
-    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
     let is_version = |words: &str| {
         let mut numbers = words.split('.');
-        numbers.next().is_some_and(|word| is_number(word.trim_start_matches('v')))
-            && numbers.next().is_some_and(is_number)
+        numbers.next().is_some_and(|word| is_digits(word.trim_start_matches('v')))
+            && numbers.next().is_some_and(is_digits)
     };
     let is_pull_request = |before: &str| {
         let words = before.split_once(SEPARATORS);
         words.is_some_and(|(word, rest)| {
-            matches!(word, "pr" | "mr") && rest.split(SEPARATORS).next().is_some_and(is_number)
+            matches!(word, "pr" | "mr") && rest.split(SEPARATORS).next().is_some_and(is_digits)
         })
     };
     let mut before = channels.iter().filter_map(|name| tag.as_str().strip_suffix(name.as_str()));

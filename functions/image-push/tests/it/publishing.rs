@@ -254,7 +254,7 @@ async fn the_images_that_were_scanned_before_their_index_is_pushed_are_rechecked
     // The scan of each image can find the scans of the others.
     for image in &images {
         let image = image.parse().unwrap();
-        let recorded = ledger.untagged_image(&repository, &image, function.now()).await.unwrap();
+        let recorded = ledger.index_records(&repository, &image, function.now()).await.unwrap();
         let membership = recorded.membership.unwrap();
         assert_eq!(
             (membership.index.to_string(), membership.scanned_before),

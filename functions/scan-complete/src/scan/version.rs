@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use warden_alerts::About;
-use warden_aws::ledger::{IndexMembership, ScansAlone, UntaggedImage};
+use warden_aws::ledger::{IndexMembership, IndexRecords, ScansAlone};
 use warden_core::artifact::ArtifactKind;
 use warden_core::findings::{ReleaseLine, find_release_line};
 use warden_core::image::{Digest, Tag};
@@ -59,8 +59,8 @@ impl Invocation<'_> {
             return Ok(tagged);
         }
         let ledger = &self.publisher.context.ledger;
-        let UntaggedImage { membership, alone } =
-            ledger.untagged_image(repository, digest, self.time()).await?;
+        let IndexRecords { membership, alone } =
+            ledger.index_records(repository, digest, self.time()).await?;
         if let Some(membership) = membership {
             return self.version_of_index(membership, alone).await.map(Some);
         }
